@@ -1,0 +1,62 @@
+# Everything happens in .venv inside this folder: nothing else on the machine is touched.
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python from 3.11 to 3.13 that can make a virtual environment; `make PYTHON=... ` chooses another.
+PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+SCENES := demo_data
+OUT := demo_out
+
+.PHONY: help demo test test-lowest lint format bench docs clean
+
+help:
+	@echo "make demo   run the main job on $(SCENES) and say where the pictures are"
+	@echo "make test   run every test that this machine can run"
+	@echo "make lint   check style, documentation and types"
+	@echo "make bench  measure speed and memory beside the rivals"
+	@echo "make docs   write docs/cli.md from the commands' own help"
+	@echo "make clean  remove what these commands made"
+
+demo: $(VENV)/installed
+	$(BIN)/hybridseg demo $(OUT) --scenes $(SCENES)
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The oldest versions that setup.py admits, in an environment of their own.
+test-lowest: $(BIN)/python
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --constraint tests/lowest.txt --editable ".[pydensecrf,test]"
+	.venv-lowest/bin/python -m pytest
+
+bench: $(VENV)/installed-test
+	$(BIN)/python tests/benchmarks/bench_retile.py
+
+docs: $(VENV)/installed-test
+	$(BIN)/python tools/write_cli_docs.py
+
+clean:
+	rm -rf $(VENV) .venv-lowest $(OUT) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "hybridseg needs Python 3.11, 3.12 or 3.13 with venv;\
+	 install one (Debian, Ubuntu: apt install python3-venv) or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: setup.py pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[pydensecrf]"
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --editable ".[pydensecrf,test,lint]"
+	@touch $@

@@ -1,0 +1,270 @@
+"""The classes of a label map: their names, their colours, and how two lists of classes meet BY NAME."""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridseg.errors import BadInput
+
+VOID = 255
+"""The label of a pixel that has no class."""
+
+MAX_CLASSES = 255
+"""Ids 0..254 name classes, so that a label fits one byte beside VOID."""
+
+Color = tuple[int, int, int]
+
+# Colours that a coastal scientist expects, for the names that label files really use.
+NATURAL_COLORS: dict[str, Color] = {
+    "agricultural": (85, 107, 47),
+    "anthro": (220, 30, 40),
+    "beach": (244, 208, 111),
+    "building": (200, 60, 50),
+    "buildings": (200, 60, 50),
+    "cliff": (139, 90, 140),
+    "drysand": (250, 225, 120),
+    "dry sand": (250, 225, 120),
+    "dune": (233, 150, 122),
+    "duneveg": (46, 139, 87),
+    "foam": (255, 255, 255),
+    "forest": (20, 90, 40),
+    "marsh": (173, 255, 47),
+    "road": (110, 110, 115),
+    "sediment": (200, 170, 110),
+    "shrubland": (107, 142, 35),
+    "sky": (150, 205, 245),
+    "surf": (235, 245, 250),
+    "swash": (160, 225, 220),
+    "terrain": (150, 100, 60),
+    "veg": (60, 170, 60),
+    "water": (25, 90, 190),
+    "wetsand": (190, 140, 60),
+    "wet sand": (190, 140, 60),
+    "wood": (20, 90, 40),
+}
+
+
+def class_key(name: str) -> str:
+    """Give the form of a class name that is compared: lower case, punctuation as single spaces.
+
+    Examples
+    --------
+    >>> class_key("  Wet_Sand ") == class_key("wet sand")
+    True
+    """
+    return re.sub(r"[\W_]+", " ", name).strip().casefold()
+
+
+def spread_colors(n_colors: int) -> list[Color]:
+    """Give distinct colours: hues a golden ratio apart, in two brightnesses.
+
+    Examples
+    --------
+    >>> len(set(spread_colors(40)))
+    40
+    """
+    colors = []
+    for i in range(n_colors):
+        hue = (0.11 + i * 0.618034) % 1.0
+        rgb = colorsys.hsv_to_rgb(hue, 0.75 if i % 3 else 0.5, 0.95 if i % 2 == 0 else 0.6)
+        colors.append((round(rgb[0] * 255), round(rgb[1] * 255), round(rgb[2] * 255)))
+    return colors
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """An ordered list of class names with a colour each; the id of a class is its position.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Unique once case and punctuation are set aside.
+    colors : tuple of (int, int, int)
+        Red, green, blue, 0..255, one for each name.
+
+    Raises
+    ------
+    BadInput
+        For an empty list, a blank or repeated name, a wrong number of colours, or too many classes.
+
+    Examples
+    --------
+    >>> table = ClassTable.from_names(["water", "sand"])
+    >>> table.index("Water"), len(table)
+    (0, 2)
+    """
+
+    names: tuple[str, ...]
+    colors: tuple[Color, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a table that could mislabel."""
+        if not 0 < len(self.names) <= MAX_CLASSES:
+            raise BadInput(f"a class list needs 1 to {MAX_CLASSES} names, this one has {len(self.names)}")
+        if len(self.colors) != len(self.names):
+            raise BadInput(
+                f"{len(self.names)} class names but {len(self.colors)} colours: give one colour for each name"
+            )
+        for color in self.colors:
+            if len(color) != 3 or not all(0 <= channel <= 255 for channel in color):
+                raise BadInput(f"the colour {color} is not three numbers from 0 to 255")
+        seen: dict[str, str] = {}
+        for name in self.names:
+            key = class_key(name)
+            if not key:
+                raise BadInput(f"the class name {name!r} has no letter or digit; give every class a name")
+            if key in seen:
+                raise BadInput(f"the class names {seen[key]!r} and {name!r} are the same; rename one of them")
+            seen[key] = name
+
+    @classmethod
+    def from_names(cls, names: Iterable[str]) -> ClassTable:
+        """Make a table with the usual colour of each known name, and distinct ones for the rest."""
+        names = tuple(name.strip() for name in names)
+        chosen = [NATURAL_COLORS.get(class_key(name)) for name in names]
+        taken = {color for color in chosen if color}
+        free = (color for color in spread_colors(len(names) + len(taken)) if color not in taken)
+        return cls(names, tuple(color or next(free) for color in chosen))
+
+    def __len__(self) -> int:
+        """Count the classes."""
+        return len(self.names)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names in the form that is compared."""
+        return tuple(class_key(name) for name in self.names)
+
+    def index(self, name: str) -> int:
+        """Give the id of a class.
+
+        Raises
+        ------
+        BadInput
+            When no class has this name; the message lists the ones there are.
+        """
+        try:
+            return self.keys.index(class_key(name))
+        except ValueError:
+            raise BadInput(f"no class is called {name!r}; the classes are {', '.join(self.names)}") from None
+
+    def union(self, other: ClassTable) -> ClassTable:
+        """Give this table followed by the classes that only the other one has.
+
+        Examples
+        --------
+        >>> ClassTable.from_names(["water"]).union(ClassTable.from_names(["sand", "WATER"])).names
+        ('water', 'sand')
+        """
+        mine = set(self.keys)
+        extra = [i for i, key in enumerate(other.keys) if key not in mine]
+        return ClassTable(
+            self.names + tuple(other.names[i] for i in extra),
+            self.colors + tuple(other.colors[i] for i in extra),
+        )
+
+    def palette(self) -> np.ndarray:
+        """Give the colour of every byte value, (256, 3) uint8; a value without a class is black."""
+        palette = np.zeros((256, 3), np.uint8)
+        palette[: len(self)] = self.colors
+        return palette
+
+
+def remap(from_table: ClassTable, to_table: ClassTable) -> np.ndarray:
+    """Give the id in one table of every id in another, matched by name.
+
+    Parameters
+    ----------
+    from_table, to_table : ClassTable
+
+    Returns
+    -------
+    numpy.ndarray
+        (256,) uint8: ``lut[labels]`` translates a label map. VOID, and ids without a class, stay VOID.
+
+    Raises
+    ------
+    BadInput
+        When a class of `from_table` is not in `to_table`: nothing is dropped in silence.
+
+    Examples
+    --------
+    >>> a, b = ClassTable.from_names(["water", "sand"]), ClassTable.from_names(["sand", "water"])
+    >>> remap(a, b)[np.array([[0, 1, 255]])].tolist()
+    [[1, 0, 255]]
+    """
+    position = {key: i for i, key in enumerate(to_table.keys)}
+    missing = [name for name in from_table.names if class_key(name) not in position]
+    if missing:
+        raise BadInput(
+            f"the classes {', '.join(missing)} are not among {', '.join(to_table.names)}; "
+            "add them to the class list or rename them"
+        )
+    lut = np.full(256, VOID, np.uint8)
+    for i, key in enumerate(from_table.keys):
+        lut[i] = position[key]
+    return lut
+
+
+def color_labels(labels: np.ndarray, table: ClassTable) -> np.ndarray:
+    """Paint a label map, (rows, cols) uint8, in the colours of its classes: (rows, cols, 3) uint8."""
+    return table.palette()[labels]
+
+
+def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
+    """Turn a painted label map back into class ids.
+
+    Parameters
+    ----------
+    rgb : numpy.ndarray
+        (rows, cols, 3) uint8. Black is unlabelled unless a class is black.
+    table : ClassTable
+        Its colours must differ from one another.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols) uint8.
+
+    Raises
+    ------
+    BadInput
+        When a pixel has a colour of no class, or two classes share a colour.
+
+    Examples
+    --------
+    >>> table = ClassTable(("a", "b"), ((255, 0, 0), (0, 0, 255)))
+    >>> match_colors(np.array([[[0, 0, 255], [255, 0, 0]]], np.uint8), table).tolist()
+    [[1, 0]]
+    """
+    by_color = _ids_by_color(table.names, table.colors)
+    packed = (rgb[..., 0].astype(np.uint32) << 16) | (rgb[..., 1].astype(np.uint32) << 8) | rgb[..., 2]
+    values, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    ids = np.empty(len(values), np.uint8)
+    for i, value in enumerate(values.tolist()):
+        color = (value >> 16, value >> 8 & 255, value & 255)
+        if color not in by_color:
+            raise BadInput(
+                f"{counts[i]} pixels have the colour {color}, which no class has; "
+                "save the label map without anti-aliasing, or add the colour to the class file"
+            )
+        ids[i] = by_color[color]
+    return ids[inverse].reshape(packed.shape)
+
+
+def _ids_by_color(names: Sequence[str], colors: Sequence[Color]) -> dict[Color, int]:
+    by_color: dict[Color, int] = {}
+    for i, color in enumerate(colors):
+        if color in by_color:
+            raise BadInput(
+                f"the classes {names[by_color[color]]!r} and {names[i]!r} share the colour {color}, "
+                "so a painted label map cannot be read; change one of them"
+            )
+        by_color[color] = i
+    by_color.setdefault((0, 0, 0), VOID)
+    return by_color

@@ -1,0 +1,1 @@
+"""The command line: every command parses its words, makes one call and prints what was written."""

@@ -1,0 +1,70 @@
+"""What a command prints: results on standard output, progress and problems on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import click
+
+from hybridseg.errors import Problem
+from hybridseg.progress import Item
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass(frozen=True)
+class Console:
+    """The voice of a command; with `quiet` it only speaks of problems."""
+
+    quiet: bool = False
+
+    def say(self, text: str = "") -> None:
+        """Print a line of the result."""
+        if not self.quiet:
+            click.echo(text)
+
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Print a table: the first column to the left, numbers to the right."""
+        cells = [[str(cell) for cell in row] for row in (header, *rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+        for row in cells:
+            first, *rest = (
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            self.say("  ".join([first, *rest]).rstrip())
+
+    def finish(self, problems: Sequence[Problem]) -> None:
+        """End a command that worked on many files: name those that failed, and exit with 1 if there are any."""
+        if not problems:
+            return
+        noun = "file" if len(problems) == 1 else "files"
+        click.echo(f"\n{len(problems)} {noun} could not be used, the others are done:", err=True)
+        for problem in problems:
+            click.echo(f"  {problem}", err=True)
+        sys.exit(1)
+
+    def progress(self, items: Sequence[Item], *, label: str) -> Iterable[Item]:
+        """Show how far long work is: a bar on a terminal, a line now and then elsewhere."""
+        if self.quiet or not len(items):
+            return items
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            return tqdm(items, desc=label, unit="", leave=False, dynamic_ncols=True)
+        return _tell_in_lines(items, label)
+
+
+def _tell_in_lines(items: Sequence[Item], label: str) -> Iterable[Item]:
+    told = time.monotonic()
+    for i, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            click.echo(f"{label}: {i} of {len(items)}", err=True)
+
+
+pass_console = click.make_pass_decorator(Console, ensure=True)

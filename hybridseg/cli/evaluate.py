@@ -1,0 +1,84 @@
+"""Commands that score results: ``eval-pixels``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.options import class_files_options, read_table
+from hybridseg.evaluation.confusion import SCORES, Confusion
+from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs, list_score_rows
+
+
+@click.command("eval-pixels")
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=".")
+@click.option(
+    "--truth", metavar="GLOB", help="Label maps made by hand, below DIR: 'masks/*.png'.  [default: *_mres*.mat]"
+)
+@click.option("--prediction", metavar="GLOB", help="Label maps made by machine.  [default: *_ares*.mat]")
+@click.option("--ignore", metavar="CLASS", multiple=True, help="Leave out pixels of this true class; may be repeated.")
+@click.option(
+    "--out", "out_dir", metavar="DIR", type=click.Path(path_type=Path), help="Write the scores here.  [default: DIR]"
+)
+@class_files_options
+@pass_console
+def eval_pixels(
+    console: Console,
+    *,
+    folder: Path,
+    truth: str | None,
+    prediction: str | None,
+    ignore: tuple[str, ...],
+    out_dir: Path | None,
+    labels_path: Path | None,
+    colors_path: Path | None,
+) -> None:
+    """Compare automatic label maps with manual ones.
+
+    Compares every pixel of NAME_ares*.mat and NAME_mres*.mat in DIR (default: the current folder), or of any
+    label maps that --truth and --prediction find. Classes are matched by name.
+
+    Result: precision, recall, F1 and IoU of each class for each pair and for all together, printed and written as
+    eval_pixels.csv and eval_pixels.json, and a confusion matrix NAME_confusion.png for each. A score that does
+    not exist (a class that is nowhere in the truth) is empty.
+
+    \b
+    Example:
+      hybridseg eval-pixels results
+    """
+    if (truth is None) != (prediction is None):
+        raise click.UsageError("give both --truth and --prediction, or neither.")
+    if truth is not None and prediction is not None:
+        pairs, problems = find_glob_pairs(folder, truth=truth, prediction=prediction)
+    else:
+        pairs, problems = find_result_pairs(folder)
+    result = evaluate_pixels(
+        pairs,
+        out_dir=out_dir or folder,
+        table=read_table(labels_path, colors_path),
+        ignore=ignore,
+        problems=problems,
+        progress=console.progress,
+    )
+    for name, confusion in result.confusions.items():
+        _print_scores(console, name, confusion)
+    if len(result.confusions) > 1:
+        _print_scores(console, f"all {len(result.confusions)} pairs", result.pooled)
+    for path in result.written[:2]:
+        console.say(f"wrote {path}")
+    console.say(f"wrote {len(result.written) - 2} figures, {result.written[-1]} last")
+    console.finish(result.problems)
+
+
+def _print_scores(console: Console, title: str, confusion: Confusion) -> None:
+    accuracy = "" if confusion.accuracy is None else f"accuracy {confusion.accuracy:.3f}, "
+    console.say(f"{title}: {accuracy}{confusion.n_pixels:,} pixels")
+    rows = []
+    for row in list_score_rows(confusion):
+        if row["class"] == "accuracy" or not (row["support"] or row.get("precision") is not None):
+            continue
+        rows.append((row["class"], *("" if row[s] is None else f"{row[s]:.3f}" for s in SCORES), f"{row['support']:,}"))
+    console.table(("class", "precision", "recall", "F1", "IoU", "pixels"), rows)
+    console.say()

@@ -1,0 +1,85 @@
+"""The ``hybridseg`` command: finds the command that was asked for, and turns every error into one clear sentence."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import logging
+import sys
+from typing import Any
+
+import click
+
+from hybridseg import __version__
+from hybridseg.cli.console import Console
+from hybridseg.errors import HybridSegError
+
+# In the order in which a user meets them. A command is imported only when it is asked for.
+COMMANDS = {
+    "demo-scenes": "hybridseg.cli.prepare:demo_scenes",
+    "split": "hybridseg.cli.prepare:split",
+    "retile": "hybridseg.cli.prepare:retile",
+    "eval-pixels": "hybridseg.cli.evaluate:eval_pixels",
+    "demo": "hybridseg.cli.demo:demo",
+    "doctor": "hybridseg.cli.system:doctor",
+}
+
+INTERRUPTED = 130
+
+
+class HybridSegGroup(click.Group):
+    """The group of all commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        return getattr(importlib.import_module(module), name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what went wrong for a reason the user can mend ends in a sentence and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except HybridSegError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo(
+                "\nStopped. Every file that was written is whole; the same command again goes on from here.", err=True
+            )
+            sys.exit(INTERRUPTED)
+        except MemoryError as error:
+            raise click.ClickException(
+                "not enough memory for this image; close other programs, or work on a smaller one"
+            ) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(
+                f"{where}{error.strerror or error}; check that the file is there and that you may use it"
+            ) from error
+
+
+@click.group(cls=HybridSegGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--quiet", is_flag=True, help="Print nothing but errors and warnings.")
+@click.option("--verbose", is_flag=True, help="Also print what is being done, step by step.")
+@click.version_option(__version__, prog_name="hybridseg")
+@click.pass_context
+def main(ctx: click.Context, *, quiet: bool, verbose: bool) -> None:
+    """Land cover for every pixel of coastal and river photographs.
+
+    \b
+    The hybrid method, in the order of use:
+      split        divide your photos into train/ and test/
+      retile       cut labelled photos into tiles of one class each
+      eval-pixels  compare automatic label maps with manual ones
+    Without photos of your own, begin with demo-scenes.
+    """
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("hybridseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
+    ctx.obj = Console(quiet=quiet)

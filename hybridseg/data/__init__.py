@@ -1,0 +1,1 @@
+"""Cutting, splitting and packing labelled images."""

@@ -1,0 +1,70 @@
+"""Every error that a user can cause.
+
+A message says what is wrong, where, what would be valid, and what to do next. Each kind also has a
+built-in parent, so that ``except FileNotFoundError`` works for people who use the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+class HybridSegError(Exception):
+    """Anything that went wrong for a reason the user can mend."""
+
+
+class MissingInput(HybridSegError, FileNotFoundError):
+    """A file or folder that was asked for is not there."""
+
+
+class BadInput(HybridSegError, ValueError):
+    """A file, an array or an option holds something that cannot be used."""
+
+
+class OutputExists(HybridSegError, FileExistsError):
+    """The result is already there, and replacing it was not asked for."""
+
+
+class WriteFailed(HybridSegError, OSError):
+    """The result could not be written (a full disk, a folder without permission)."""
+
+
+class MissingPackage(HybridSegError, ImportError):
+    """A part of the program needs a package that is not installed."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One input of many that could not be used: the others are done all the same.
+
+    Examples
+    --------
+    >>> str(Problem("a_mres.mat", "has no image beside it"))
+    'a_mres.mat: has no image beside it'
+    """
+
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        """Give the line that a summary prints."""
+        return f"{self.where}: {self.message}"
+
+
+@contextmanager
+def located(where: object) -> Iterator[None]:
+    """Put the file, and the line where there is one, in front of a message about its content.
+
+    Examples
+    --------
+    >>> with located("colors.txt, line 3"):
+    ...     raise BadInput("'rde' is not a colour")
+    Traceback (most recent call last):
+    hybridseg.errors.BadInput: colors.txt, line 3: 'rde' is not a colour
+    """
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from error

@@ -1,0 +1,1 @@
+"""Scores from one confusion matrix, and the figures that show them."""

@@ -1,0 +1,170 @@
+"""One confusion matrix, counted once; every score is derived from it.
+
+A score that does not exist (the recall of a class that is nowhere in the truth) is None, never 0, and takes no
+part in a mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hybridseg.classes import VOID, ClassTable, remap
+from hybridseg.errors import BadInput
+
+SCORES = ("precision", "recall", "f1", "iou")
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """How often each true class was predicted as each class.
+
+    Parameters
+    ----------
+    table : ClassTable
+    counts : numpy.ndarray
+        (n_classes, n_classes) int64; rows are the truth, columns the prediction.
+    n_unpredicted : numpy.ndarray
+        (n_classes,) int64: pixels of each true class for which there is no prediction. They count as missed.
+
+    Examples
+    --------
+    >>> table = ClassTable.from_names(["water", "sand"])
+    >>> truth, prediction = np.array([[0, 0, 1, 1]]), np.array([[0, 1, 1, 1]])
+    >>> confusion = count_confusion(truth, prediction, table)
+    >>> confusion.accuracy, confusion.scores("recall")
+    (0.75, [0.5, 1.0])
+    """
+
+    table: ClassTable
+    counts: np.ndarray
+    n_unpredicted: np.ndarray
+
+    @property
+    def support(self) -> np.ndarray:
+        """Pixels of each class in the truth, (n_classes,) int64."""
+        return self.counts.sum(axis=1) + self.n_unpredicted
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels that were compared."""
+        return int(self.support.sum())
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the compared pixels whose class is right."""
+        return float(np.trace(self.counts)) / self.n_pixels if self.n_pixels else None
+
+    def scores(self, name: str) -> list[float | None]:
+        """Give one of `SCORES` for every class; None where it does not exist."""
+        hits = np.diag(self.counts)
+        truth, predicted = self.support, self.counts.sum(axis=0)
+        of = {
+            "precision": (hits, predicted),
+            "recall": (hits, truth),
+            "f1": (2 * hits, truth + predicted),
+            "iou": (hits, truth + predicted - hits),
+        }
+        above, below = of[name]
+        return [int(a) / int(b) if b else None for a, b in zip(above, below, strict=True)]
+
+    def macro(self, name: str) -> float | None:
+        """Average a score over the classes that have it."""
+        values = [value for value in self.scores(name) if value is not None]
+        return sum(values) / len(values) if values else None
+
+    def weighted(self, name: str) -> float | None:
+        """Average a score over the classes that have it, weighted by their pixels in the truth."""
+        rows = [(v, int(n)) for v, n in zip(self.scores(name), self.support, strict=True) if v is not None]
+        weight = sum(n for _, n in rows)
+        return sum(v * n for v, n in rows) / weight if weight else None
+
+    def without(self, names: tuple[str, ...]) -> Confusion:
+        """Leave out the pixels whose TRUE class is one of these; predicting one elsewhere is still an error.
+
+        A class that is then neither true nor predicted has no score.
+        """
+        counts, n_unpredicted = self.counts.copy(), self.n_unpredicted.copy()
+        for name in names:
+            counts[self.table.index(name)] = 0
+            n_unpredicted[self.table.index(name)] = 0
+        return Confusion(self.table, counts, n_unpredicted)
+
+    def to_record(self) -> dict[str, Any]:
+        """Give every score as plain numbers and None, for a table or JSON."""
+        per_class = [
+            {"class": name, "support": int(self.support[i]), **{s: self.scores(s)[i] for s in SCORES}}
+            for i, name in enumerate(self.table.names)
+        ]
+        return {
+            "n_pixels": self.n_pixels,
+            "accuracy": self.accuracy,
+            "macro": {name: self.macro(name) for name in SCORES},
+            "weighted": {name: self.weighted(name) for name in SCORES},
+            "classes": per_class,
+            "confusion": self.counts.tolist(),
+            "unpredicted": self.n_unpredicted.tolist(),
+        }
+
+
+def count_confusion(truth: np.ndarray, prediction: np.ndarray, table: ClassTable) -> Confusion:
+    """Count a confusion matrix in one pass.
+
+    Parameters
+    ----------
+    truth, prediction : numpy.ndarray
+        Class ids of the same table, of the same shape. Where `truth` is VOID nothing is compared; where only
+        `prediction` is VOID the pixel counts as missed.
+    table : ClassTable
+
+    Returns
+    -------
+    Confusion
+
+    Raises
+    ------
+    BadInput
+        When the shapes differ.
+    """
+    if truth.shape != prediction.shape:
+        raise BadInput(f"the truth is {_by(truth.shape)} pixels but the prediction is {_by(prediction.shape)}")
+    # One extra row and column take the void pixels of either side.
+    n = len(table) + 1
+    lut = np.full(VOID + 1, len(table), np.int64)
+    lut[: len(table)] = np.arange(len(table))
+    flat_truth, flat_prediction = truth.ravel(), prediction.ravel()
+    counts = np.zeros(n * n, np.int64)
+    step = 1 << 22  # In pieces, or the wide indices of a large image would fill the memory.
+    for start in range(0, flat_truth.size, step):
+        piece = slice(start, start + step)
+        counts += np.bincount(lut[flat_truth[piece]] * n + lut[flat_prediction[piece]], minlength=n * n)
+    square = counts.reshape(n, n)
+    return Confusion(table, square[:-1, :-1].copy(), square[:-1, -1].copy())
+
+
+def pool_confusions(confusions: list[Confusion]) -> Confusion:
+    """Add confusion matrices up, classes matched by name.
+
+    Raises
+    ------
+    BadInput
+        When there is none to add.
+    """
+    if not confusions:
+        raise BadInput("there is no confusion matrix to pool")
+    table = confusions[0].table
+    for confusion in confusions[1:]:
+        table = table.union(confusion.table)
+    counts = np.zeros((len(table), len(table)), np.int64)
+    n_unpredicted = np.zeros(len(table), np.int64)
+    for confusion in confusions:
+        ids = remap(confusion.table, table)[: len(confusion.table)]
+        counts[np.ix_(ids, ids)] += confusion.counts
+        n_unpredicted[ids] += confusion.n_unpredicted
+    return Confusion(table, counts, n_unpredicted)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in shape)

@@ -1,0 +1,60 @@
+"""Pictures that show a data set at a glance: images with their label maps, and tiles of every class."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+from hybridseg.classes import color_labels
+from hybridseg.data.draw import shuffle_names
+from hybridseg.errors import MissingInput
+from hybridseg.evaluation.figures import PictureRow, draw_picture_rows
+from hybridseg.io.files import read_labelmap
+from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.pairing import list_files, list_images, pair_labels_with_images, result_kind
+from hybridseg.io.tables import read_csv
+
+_MAX_SCENES = 6
+_TILES_A_CLASS = 10
+
+
+def draw_scene_overview(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
+    """Draw the first labelled images of a folder, each above its label map, with a legend of the classes.
+
+    Raises
+    ------
+    MissingInput
+        When no image of the folder has a label map.
+    """
+    folder = Path(folder)
+    label_paths = [p for p in list_files(folder, (".mat",)) if result_kind(p) == "mres"]
+    pairs, _ = pair_labels_with_images(label_paths, list_images(folder))
+    if not pairs:
+        raise MissingInput(f"{folder} has no image with a label map")
+    pairs = pairs[:_MAX_SCENES]
+    maps = [read_labelmap(pair.labels_path, with_seeds=False) for pair in pairs]
+    table = maps[0].require_table(pairs[0].labels_path)
+    painted = [color_labels(m.labels, m.require_table(pair.labels_path)) for m, pair in zip(maps, pairs, strict=True)]
+    rows = []
+    # Two lines of three scenes are read more easily than one line of six.
+    for start in range(0, len(pairs), 3):
+        part = slice(start, start + 3)
+        rows.append(PictureRow("", [as_rgb8(read_image(pair.image_path)) for pair in pairs[part]]))
+        rows.append(PictureRow("", painted[part]))
+    draw_picture_rows(path, rows, width=13.0, legend=table)
+
+
+def draw_tile_overview(path: str | os.PathLike[str], manifest_path: str | os.PathLike[str]) -> None:
+    """Draw kept tiles of every class, a row a class, drawn at random from a ``tiles.csv``."""
+    manifest_path = Path(manifest_path)
+    by_class: dict[str, list[str]] = defaultdict(list)
+    for row in read_csv(manifest_path, ("tile", "class", "kept")):
+        if row["kept"] == "1":
+            by_class[row["class"]].append(row["tile"])
+    rows = []
+    for name, tiles in sorted(by_class.items()):
+        chosen = shuffle_names(tiles, seed=0)[:_TILES_A_CLASS]
+        images = [as_rgb8(read_image(manifest_path.parent / tile)) for tile in chosen]
+        rows.append(PictureRow(f"{name} ({len(tiles)})", images))
+    draw_picture_rows(path, rows, width=1.0 * _TILES_A_CLASS + 1.6)

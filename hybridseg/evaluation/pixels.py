@@ -1,0 +1,244 @@
+"""Compare automatic label maps with manual ones, pixel by pixel and BY CLASS NAME."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybridseg.classes import ClassTable, class_key, remap
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
+from hybridseg.evaluation.confusion import SCORES, Confusion, count_confusion, pool_confusions
+from hybridseg.evaluation.figures import draw_confusion
+from hybridseg.io.files import LABELMAP_SUFFIXES, read_labelmap
+from hybridseg.io.pairing import image_stem, list_files, result_kind
+from hybridseg.io.tables import write_csv, write_json
+from hybridseg.progress import Progress, no_progress
+
+POOLED = "all pairs"
+_CSV_COLUMNS = ("pair", "class", "support", *SCORES)
+
+
+@dataclass(frozen=True)
+class TruthPair:
+    """A label map made by hand and one made by machine, of the same image."""
+
+    truth_path: Path
+    prediction_path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class PixelsResult:
+    """The confusion matrix of each pair and of all together, the files that were written, what went wrong."""
+
+    confusions: dict[str, Confusion]
+    pooled: Confusion
+    written: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+
+
+def find_result_pairs(folder: str | os.PathLike[str]) -> tuple[list[TruthPair], list[Problem]]:
+    """Pair every ``*_ares*.mat`` of a folder with the ``*_mres*.mat`` of the same image.
+
+    Returns
+    -------
+    pairs : list of TruthPair
+        Several automatic results of one image (of other tile sizes, say) make a pair each.
+    problems : list of Problem
+        Each automatic result that has no manual one, or several.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such folder, or it has no automatic result.
+    """
+    folder = Path(folder)
+    files = list_files(folder, (".mat",))
+    truths = [path for path in files if result_kind(path) == "mres"]
+    predictions = [path for path in files if result_kind(path) == "ares"]
+    if not predictions:
+        raise MissingInput(
+            f"{folder} has no automatic result (NAME_ares_TILE.mat); run `hybridseg semseg` on its images first, "
+            "or give the two sides with --truth and --prediction"
+        )
+    return pair_by_stem(truths, predictions)
+
+
+def find_glob_pairs(
+    folder: str | os.PathLike[str], *, truth: str, prediction: str
+) -> tuple[list[TruthPair], list[Problem]]:
+    """Pair the label maps of any kind that two patterns find, by the name of their image.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the patterns start.
+    truth, prediction : str
+        Such as ``masks/*.png`` and ``out/*_label.png``.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingInput(f"there is no folder {folder}")
+    sides = {}
+    for option, pattern in (("--truth", truth), ("--prediction", prediction)):
+        try:
+            found = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in LABELMAP_SUFFIXES)
+        except (ValueError, NotImplementedError) as error:
+            raise BadInput(f"{option} {pattern!r}: {error}; give a pattern below {folder}, as 'masks/*.png'") from error
+        if not found:
+            raise MissingInput(f"{option} {pattern!r} finds no .mat, .png or .tif file in {folder}")
+        sides[option] = found
+    return pair_by_stem(sides["--truth"], sides["--prediction"])
+
+
+def pair_by_stem(
+    truth_paths: Iterable[Path], prediction_paths: Sequence[Path]
+) -> tuple[list[TruthPair], list[Problem]]:
+    """Match predictions with the truth of the same image, naming those that have none or several."""
+    by_stem = defaultdict(list)
+    for path in truth_paths:
+        by_stem[image_stem(path)].append(path)
+    pairs, problems = [], []
+    for path in prediction_paths:
+        found = by_stem.get(image_stem(path), [])
+        if len(found) == 1:
+            pairs.append(TruthPair(found[0], path))
+        elif found:
+            names = ", ".join(p.name for p in found)
+            problems.append(Problem(str(path), f"has {len(found)} manual label maps ({names}); keep one of them"))
+        else:
+            problems.append(Problem(str(path), f"has no manual label map ({image_stem(path)}_mres.mat)"))
+    return pairs, problems
+
+
+def compare_pair(pair: TruthPair, *, table: ClassTable | None = None) -> Confusion:
+    """Count the confusion matrix of one pair. Its classes are those of the truth, then those only predicted.
+
+    Parameters
+    ----------
+    pair : TruthPair
+    table : ClassTable or None
+        The classes of files that do not name theirs.
+
+    Raises
+    ------
+    HybridSegError
+        When a file cannot be used, or the sizes differ.
+    """
+    truth = read_labelmap(pair.truth_path, table=table, with_seeds=False)
+    prediction = read_labelmap(pair.prediction_path, table=table, with_seeds=False)
+    truth_table = truth.require_table(pair.truth_path)
+    prediction_table = prediction.require_table(pair.prediction_path)
+    both = truth_table.union(prediction_table)
+    with located(pair.prediction_path):
+        return count_confusion(
+            remap(truth_table, both)[truth.labels], remap(prediction_table, both)[prediction.labels], both
+        )
+
+
+def evaluate_pixels(
+    pairs: Sequence[TruthPair],
+    *,
+    out_dir: str | os.PathLike[str],
+    table: ClassTable | None = None,
+    ignore: tuple[str, ...] = (),
+    problems: Sequence[Problem] = (),
+    progress: Progress = no_progress,
+) -> PixelsResult:
+    """Score every pair and all of them together; write ``eval_pixels.csv``, ``.json`` and a figure for each.
+
+    Parameters
+    ----------
+    pairs : sequence of TruthPair
+    out_dir : path-like
+    table : ClassTable or None
+        The classes of files that do not name theirs.
+    ignore : tuple of str
+        Pixels of these true classes are left out.
+    problems : sequence of Problem
+        Those met while pairing: they are reported with the others.
+    progress : callable
+
+    Returns
+    -------
+    PixelsResult
+
+    Raises
+    ------
+    BadInput
+        When no pair can be compared, or a class to ignore is in none of them.
+    """
+    out_dir = Path(out_dir)
+    confusions: dict[str, Confusion] = {}
+    problems = list(problems)
+    for pair in progress(pairs, label="comparing"):
+        try:
+            confusions[_name_pair(pair, confusions)] = compare_pair(pair, table=table)
+        except HybridSegError as error:
+            problems.append(Problem(str(pair.prediction_path), str(error)))
+    if not confusions:
+        lines = [str(problem) for problem in problems] or ["no pair of label maps was given"]
+        raise BadInput("nothing to compare:\n" + "\n".join(f"  {line}" for line in lines))
+    confusions = _leave_out(confusions, ignore)
+    pooled = pool_confusions(list(confusions.values()))
+    written = _write_scores(out_dir, confusions, pooled, ignore)
+    for name, confusion in progress(list(confusions.items()), label="drawing"):
+        written.append(out_dir / f"{name}_confusion.png")
+        draw_confusion(written[-1], confusion, title=name)
+    written.append(out_dir / "eval_pixels_confusion.png")
+    draw_confusion(written[-1], pooled, title=f"{POOLED} ({len(confusions)})")
+    return PixelsResult(confusions, pooled, tuple(written), tuple(problems))
+
+
+def _name_pair(pair: TruthPair, taken: dict[str, Confusion]) -> str:
+    """Name a pair after its prediction; two of the same name in other folders get a number."""
+    name, number = pair.prediction_path.stem, 2
+    while name in taken:
+        name, number = f"{pair.prediction_path.stem}_{number}", number + 1
+    return name
+
+
+def _leave_out(confusions: dict[str, Confusion], ignore: tuple[str, ...]) -> dict[str, Confusion]:
+    everywhere = pool_confusions(list(confusions.values())).table
+    for name in ignore:
+        everywhere.index(name)
+    return {
+        pair: confusion.without(tuple(name for name in ignore if class_key(name) in confusion.table.keys))
+        for pair, confusion in confusions.items()
+    }
+
+
+def _write_scores(
+    out_dir: Path, confusions: dict[str, Confusion], pooled: Confusion, ignore: tuple[str, ...]
+) -> list[Path]:
+    csv_path, json_path = out_dir / "eval_pixels.csv", out_dir / "eval_pixels.json"
+    rows: list[dict[str, Any]] = []
+    for pair, confusion in [*confusions.items(), (POOLED, pooled)]:
+        rows += [{"pair": pair, **row} for row in list_score_rows(confusion)]
+    write_csv(csv_path, _CSV_COLUMNS, rows)
+    record = {
+        "ignored": list(ignore),
+        "pooled": {"names": list(pooled.table.names), **pooled.to_record()},
+        "pairs": {
+            pair: {"names": list(confusion.table.names), **confusion.to_record()}
+            for pair, confusion in confusions.items()
+        },
+    }
+    write_json(json_path, record)
+    return [csv_path, json_path]
+
+
+def list_score_rows(confusion: Confusion) -> list[dict[str, Any]]:
+    """Give the rows of a score table: one a class, then accuracy, macro and weighted means."""
+    record = confusion.to_record()
+    total = {"support": record["n_pixels"]}
+    return [
+        *record["classes"],
+        {"class": "macro mean", **total, **record["macro"]},
+        {"class": "weighted mean", **total, **record["weighted"]},
+        # Accuracy is one number: it stands where precision, recall and F1 of all pixels coincide.
+        {"class": "accuracy", **total, "f1": record["accuracy"]},
+    ]

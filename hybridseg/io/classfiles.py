@@ -1,0 +1,158 @@
+"""Class files: ``labels.txt`` (a name a line), ``colors.txt`` (a colour a line), ``labeldefs.txt`` (name, r, g, b)."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from hybridseg.classes import ClassTable, Color
+from hybridseg.errors import BadInput, MissingInput, located
+from hybridseg.io.atomic import write_text
+
+# matplotlib's one-letter colours, whose green, cyan, magenta and yellow are not the web's.
+_LETTERS: dict[str, Color] = {
+    "b": (0, 0, 255),
+    "g": (0, 128, 0),
+    "r": (255, 0, 0),
+    "c": (0, 191, 191),
+    "m": (191, 0, 191),
+    "y": (191, 191, 0),
+    "k": (0, 0, 0),
+    "w": (255, 255, 255),
+}
+_TABLEAU: dict[str, str] = {
+    "blue": "#1f77b4",
+    "orange": "#ff7f0e",
+    "green": "#2ca02c",
+    "red": "#d62728",
+    "purple": "#9467bd",
+    "brown": "#8c564b",
+    "pink": "#e377c2",
+    "gray": "#7f7f7f",
+    "grey": "#7f7f7f",
+    "olive": "#bcbd22",
+    "cyan": "#17becf",
+}
+_MAX_FILE_BYTES = 1_000_000
+
+
+def read_class_files(
+    labels_path: str | os.PathLike[str], colors_path: str | os.PathLike[str] | None = None
+) -> ClassTable:
+    """Read the classes from ``labels.txt`` and, when given, ``colors.txt``; or from one ``labeldefs.txt``.
+
+    Parameters
+    ----------
+    labels_path : path-like
+        One name a line, or ``name, r, g, b`` lines: told apart by the commas of the first line.
+    colors_path : path-like or None
+        One matplotlib colour a line, in the same order.
+
+    Returns
+    -------
+    ClassTable
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When a file is missing or empty, a line is not what it should be (named by its number), or the two
+        files differ in length.
+    """
+    lines = _read_lines(labels_path)
+    with located(labels_path):
+        if "," in lines[0][1]:
+            table = _parse_labeldefs(lines)
+        else:
+            table = ClassTable.from_names(text for _, text in lines)
+    if colors_path is None:
+        return table
+    color_lines = _read_lines(colors_path)
+    if len(color_lines) != len(table):
+        raise BadInput(
+            f"{labels_path} has {len(table)} classes but {colors_path} has {len(color_lines)} colours; "
+            "give one colour for each class, in the same order"
+        )
+    colors = []
+    for number, text in color_lines:
+        with located(f"{colors_path}, line {number}"):
+            colors.append(parse_color(text))
+    return ClassTable(table.names, tuple(colors))
+
+
+def write_class_files(
+    table: ClassTable,
+    *,
+    labels_path: str | os.PathLike[str] | None = None,
+    colors_path: str | os.PathLike[str] | None = None,
+    labeldefs_path: str | os.PathLike[str] | None = None,
+) -> None:
+    """Write a class table as any of the three class files."""
+    if labels_path:
+        write_text(labels_path, "".join(f"{name}\n" for name in table.names))
+    if colors_path:
+        write_text(colors_path, "".join("#{:02X}{:02X}{:02X}\n".format(*color) for color in table.colors))
+    if labeldefs_path:
+        rows = zip(table.names, table.colors, strict=True)
+        write_text(labeldefs_path, "".join(f"{name}, {r}, {g}, {b}\n" for name, (r, g, b) in rows))
+
+
+def parse_color(text: str) -> Color:
+    """Read a colour as matplotlib writes it: ``#556B2F``, ``#fff``, ``r``, ``gray``, ``tab:blue``, ``C3``, ``0.5``.
+
+    Raises
+    ------
+    BadInput
+        When it is none of these.
+
+    Examples
+    --------
+    >>> parse_color("y"), parse_color("gray"), parse_color("#FF0080")
+    ((191, 191, 0), (128, 128, 128), (255, 0, 128))
+    """
+    from PIL import ImageColor
+
+    name = text.strip()
+    lower = name.lower()
+    if name in _LETTERS:
+        return _LETTERS[name]
+    if lower.startswith("tab:") and lower[4:] in _TABLEAU:
+        return parse_color(_TABLEAU[lower[4:]])
+    if re.fullmatch(r"C\d+", name):
+        cycle = [value for key, value in _TABLEAU.items() if key != "grey"]
+        return parse_color(cycle[int(name[1:]) % len(cycle)])
+    if re.fullmatch(r"[01]?\.\d*|[01]", name) and name != "." and float(name) <= 1:
+        level = round(float(name) * 255)
+        return (level, level, level)
+    if lower in ImageColor.colormap or re.fullmatch(r"#([0-9a-f]{3}|[0-9a-f]{4}|[0-9a-f]{6}|[0-9a-f]{8})", lower):
+        red, green, blue = ImageColor.getrgb(lower)[:3]
+        return (red, green, blue)
+    raise BadInput(f"{text!r} is not a colour; write it like #556B2F, r, gray or tab:blue")
+
+
+def _read_lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
+    """Give the lines that are not blank, with their numbers."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise BadInput(f"{path} is far too large for a class file; give a text file with one class a line")
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise MissingInput(f"there is no class file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read as text ({error}); give a text file with one class a line") from error
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise BadInput(f"{path} is empty; write one class a line")
+    return lines
+
+
+def _parse_labeldefs(lines: list[tuple[int, str]]) -> ClassTable:
+    names, colors = [], []
+    for number, line in lines:
+        name, *channels = (part.strip() for part in line.split(","))
+        if len(channels) != 3 or not all(channel.isdecimal() and int(channel) <= 255 for channel in channels):
+            raise BadInput(f"line {number}: {line!r} is not `name, r, g, b` with numbers from 0 to 255")
+        names.append(name)
+        colors.append((int(channels[0]), int(channels[1]), int(channels[2])))
+    return ClassTable(tuple(names), tuple(colors))

@@ -1,0 +1,248 @@
+"""Photographs and scientific rasters as arrays: JPEG, PNG, TIFF and GeoTIFF, 8 to 32 bits, any number of bands.
+
+rasterio decodes them, in the least memory and with every bit, except 8-bit PNG: there imageio notices damage
+that rasterio passes over. imageio also writes the pictures.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.errors import BadInput
+from hybridseg.io.atomic import write_bytes
+from hybridseg.io.rasters import GeoReference, check_pixel_count, open_raster, read_georeference, sniff_format
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+
+logger = logging.getLogger(__name__)
+
+_pillow_cap_lock = threading.RLock()
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What the header of an image file says; `rows` and `cols` are those of the upright image."""
+
+    path: Path
+    format: str
+    rows: int
+    cols: int
+    bands: int
+    dtype: str
+    orientation: int
+    georeference: GeoReference | None
+
+
+def describe_image(path: str | os.PathLike[str]) -> ImageInfo:
+    """Read the header of an image, without decoding it.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such file, or it is no JPEG, PNG or TIFF.
+    """
+    path = Path(path)
+    with open_raster(path) as dataset:
+        georeference = read_georeference(dataset)
+        # Scientific rasters (many bands, or a place on the Earth) are upright.
+        is_photo = georeference is None and dataset.count <= 4
+        orientation = _read_orientation(path, dataset.tags()) if is_photo else 1
+        rows, cols = dataset.shape
+        if orientation >= 5:
+            rows, cols = cols, rows
+        kinds = set(dataset.dtypes)
+        if len(kinds) != 1 or kinds & {"complex64", "complex128", "complex_int16"}:
+            raise BadInput(f"{path} has samples of type {', '.join(sorted(kinds))}; give real numbers of one type")
+        return ImageInfo(path, dataset.driver, rows, cols, dataset.count, kinds.pop(), orientation, georeference)
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Decode an image upright, as its EXIF orientation says.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols, bands), in the file's own sample type. A palette becomes red, green, blue.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such file, it is damaged or cut short, or it has more pixels than the cap
+        (checked before decoding).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "grey.png"
+    >>> write_image(path, np.zeros((4, 6, 3), np.uint8))
+    >>> read_image(path).shape
+    (4, 6, 3)
+    """
+    info = describe_image(path)
+    check_pixel_count(path, info.rows, info.cols)
+    logger.debug("reading %s: %d x %d x %d %s", path, info.rows, info.cols, info.bands, info.dtype)
+    if info.format == "PNG" and info.dtype == "uint8":
+        return _decode_png8(info)
+    _refuse_cut_png(info)
+    return _turn_upright(_decode_raster(info), info.orientation)
+
+
+def write_image(path: str | os.PathLike[str], image: np.ndarray, *, durable: bool = True) -> None:
+    """Write an 8-bit picture as JPEG (quality 95) or PNG, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        Its suffix chooses the format.
+    image : numpy.ndarray
+        (rows, cols, 3) uint8.
+    durable : bool
+        See `hybridseg.io.atomic.atomic_path`.
+    """
+    write_bytes(path, encode_image(image, suffix=Path(path).suffix), durable=durable)
+
+
+def encode_image(image: np.ndarray, *, suffix: str, quality: int = 95) -> bytes:
+    """Encode an (rows, cols, 3) uint8 picture as the bytes of a ``.jpg`` or ``.png`` file."""
+    import imageio.v3 as iio
+
+    settings: dict[str, Any] = {"quality": quality} if suffix in (".jpg", ".jpeg") else {"compress_level": 6}
+    return iio.imwrite("<bytes>", image, extension=suffix, plugin="pillow", **settings)
+
+
+def as_rgb8(image: np.ndarray) -> np.ndarray:
+    """Give the red, green and blue of any image as bytes, the form that pictures and tiles have.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols, bands) of any real type. One band (or one and alpha) is shown as grey; of more, the
+        first three are taken. Wider types than bytes are stretched between their 1st and 99th percentile,
+        the same for all bands, so that colours keep their balance.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols, 3) uint8.
+
+    Examples
+    --------
+    >>> as_rgb8(np.array([[[0], [1000]]], np.uint16))[..., 0].tolist()
+    [[0, 255]]
+    """
+    bands = image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
+    if bands.dtype == np.uint8:
+        return np.ascontiguousarray(bands)
+    # A sample of the pixels is enough to place the stretch.
+    step = max(1, int(np.sqrt(bands.shape[0] * bands.shape[1] / 1e6)))
+    sample = bands[::step, ::step].astype(np.float32)
+    sample = sample[np.isfinite(sample)]
+    low, high = (float(value) for value in np.percentile(sample, (1, 99))) if sample.size else (0.0, 1.0)
+    scale = 255.0 / max(high - low, 1e-30)
+    stretched = (bands.astype(np.float32) - np.float32(low)) * np.float32(scale)
+    return np.clip(np.nan_to_num(stretched, nan=0.0, posinf=255.0, neginf=0.0), 0, 255).round().astype(np.uint8)
+
+
+@contextmanager
+def pillow_cap_lifted() -> Iterator[None]:
+    """Set aside Pillow's own pixel cap: ours was checked, and can be raised by the user."""
+    from PIL import Image
+
+    with _pillow_cap_lock, warnings.catch_warnings():
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _read_orientation(path: Path, tags: dict[str, str]) -> int:
+    """Find the EXIF orientation, 1 (upright) to 8."""
+    if "EXIF_Orientation" in tags:
+        orientation = int(tags["EXIF_Orientation"]) if tags["EXIF_Orientation"].isdigit() else 1
+    elif sniff_format(path) == "JPEG":
+        orientation = 1
+    else:
+        orientation = _read_pillow_orientation(path)
+    return orientation if 1 <= orientation <= 8 else 1
+
+
+def _read_pillow_orientation(path: Path) -> int:
+    from PIL import Image, UnidentifiedImageError
+
+    orientation_tag = 274
+    try:
+        with pillow_cap_lifted(), Image.open(path) as picture:
+            return int(picture.getexif().get(orientation_tag, 1))
+    except (UnidentifiedImageError, OSError, ValueError, TypeError, SyntaxError, KeyError):
+        return 1  # A TIFF that only rasterio can read: scientific rasters are upright.
+
+
+def _decode_png8(info: ImageInfo) -> np.ndarray:
+    import imageio.v3 as iio
+
+    try:
+        with pillow_cap_lifted():
+            image = iio.imread(info.path, plugin="pillow", index=0, rotate=True)
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise BadInput(f"{info.path} is damaged or cut short ({error}); copy it again from its source") from error
+    if image.dtype == bool:
+        image = image.astype(np.uint8) * 255
+    return image[..., None] if image.ndim == 2 else image
+
+
+def _decode_raster(info: ImageInfo) -> np.ndarray:
+    with open_raster(info.path) as dataset:
+        image = np.empty((*dataset.shape, dataset.count), dataset.dtypes[0])
+        # The bands are decoded straight into their place between the others: no second copy.
+        dataset.read(out=image.transpose(2, 0, 1))
+        if dataset.count == 1 and dataset.colorinterp[0].name == "palette":
+            return _apply_palette(image[..., 0], dataset.colormap(1))
+        return image
+
+
+def _apply_palette(indices: np.ndarray, colormap: dict[int, tuple[int, int, int, int]]) -> np.ndarray:
+    table = np.zeros((max(int(indices.max()), *colormap) + 1, 3), np.uint8)
+    for index, color in colormap.items():
+        table[index] = color[:3]
+    return table[indices]
+
+
+def _refuse_cut_png(info: ImageInfo) -> None:
+    """Notice a 16-bit PNG that ends too early: its reader gives black rows without a word."""
+    if info.format != "PNG":
+        return
+    with info.path.open("rb") as file:
+        file.seek(-min(12, info.path.stat().st_size), os.SEEK_END)
+        tail = file.read()
+    if b"IEND" not in tail:
+        raise BadInput(f"{info.path} is cut short (it has no end mark); copy it again from its source")
+
+
+def _turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo one of the eight EXIF orientations."""
+    if orientation in (2, 3):
+        image = image[:, ::-1]
+    if orientation in (3, 4):
+        image = image[::-1]
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    if orientation in (6, 7):
+        image = image[:, ::-1]
+    if orientation in (7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)

@@ -1,0 +1,153 @@
+"""Label maps as arrays, whatever file they come from: ``.mat``, paletted PNG, GeoTIFF.
+
+`LabelMap` is what every reader gives and every writer takes. The formats themselves are in `matfiles`,
+`labelpng` and `labeltiff`; `files` chooses among them by suffix.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridseg.classes import MAX_CLASSES, VOID, ClassTable
+from hybridseg.errors import BadInput
+from hybridseg.io.rasters import GeoReference
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """A class for each pixel, and what the file told about it.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (rows, cols) uint8, class ids from 0; VOID where there is none.
+    table : ClassTable or None
+        None when the file does not name its classes.
+    seeds : numpy.ndarray or None
+        (rows, cols) uint8 scribbles: 0 unlabelled, class k is k+1.
+    georeference : GeoReference or None
+    """
+
+    labels: np.ndarray
+    table: ClassTable | None = None
+    seeds: np.ndarray | None = None
+    georeference: GeoReference | None = None
+
+    def require_table(self, where: object) -> ClassTable:
+        """Give the class names.
+
+        Raises
+        ------
+        BadInput
+            When the file has none: ids without names are never guessed.
+        """
+        if self.table is None:
+            raise BadInput(
+                f"{where} does not name its classes; give the class file it was made with: --labels labels.txt"
+            )
+        return self.table
+
+
+def narrow_labels(values: np.ndarray, table: ClassTable | None, *, where: object) -> np.ndarray:
+    """Turn class ids of any numeric type into bytes, refusing what is no class.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (rows, cols), whole numbers in any real type or bool.
+    table : ClassTable or None
+        When given, an id must be one of its classes; the id just after the last one, which the classic
+        programs use for "none of them", and 255 become VOID.
+    where : object
+        Named in the message.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols) uint8, C-contiguous.
+
+    Raises
+    ------
+    BadInput
+        For another shape, fractions, or an id that names no class.
+
+    Examples
+    --------
+    >>> narrow_labels(np.array([[0, 2]]), ClassTable.from_names(["a", "b"]), where="x").tolist()
+    [[0, 255]]
+    """
+    _check_whole_numbers(values, where=where)
+    n_classes = len(table) if table else MAX_CLASSES
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > VOID or (high > n_classes and _has_unknown_id(values, n_classes)):
+        names = f"0 to {n_classes - 1} ({', '.join(table.names)})" if table else f"0 to {n_classes - 1}"
+        raise BadInput(
+            f"{where} holds class ids from {low} to {high}, but the classes are {names}; "
+            "give the class file that it was made with: --labels labels.txt"
+        )
+    labels = np.ascontiguousarray(values, dtype=np.uint8)
+    if table and high >= n_classes:
+        # Not in place: `ascontiguousarray` may have given back the caller's own array.
+        labels = np.where(labels == n_classes, np.uint8(VOID), labels)
+    return labels
+
+
+def narrow_seeds(values: np.ndarray, table: ClassTable | None, *, where: object) -> np.ndarray:
+    """Turn scribbles (0 = unlabelled, class k is k+1) of any numeric type into bytes.
+
+    Raises
+    ------
+    BadInput
+        For another shape, fractions, or a value above the number of classes.
+    """
+    _check_whole_numbers(values, where=where)
+    highest = len(table) if table else MAX_CLASSES
+    if int(values.min()) < 0 or int(values.max()) > highest:
+        raise BadInput(
+            f"{where} holds scribbles from {int(values.min())} to {int(values.max())}, "
+            f"but with {highest} classes they go from 0 (none) to {highest}"
+        )
+    return np.ascontiguousarray(values, dtype=np.uint8)
+
+
+def encode_names(table: ClassTable) -> str:
+    """Write class names as the one line of text that PNG and TIFF label maps carry."""
+    return json.dumps(table.names, ensure_ascii=False)
+
+
+def decode_names(text: str) -> list[str]:
+    """Read what `encode_names` wrote.
+
+    Raises
+    ------
+    BadInput
+        When the text is no list of names.
+
+    Examples
+    --------
+    >>> decode_names('["water", "sand"]')
+    ['water', 'sand']
+    """
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise BadInput(f"its list of class names is damaged: {text[:60]!r}")
+    return names
+
+
+def _has_unknown_id(values: np.ndarray, n_classes: int) -> bool:
+    return bool(((values > n_classes) & (values != VOID)).any())
+
+
+def _check_whole_numbers(values: np.ndarray, *, where: object) -> None:
+    if values.ndim != 2 or values.size == 0:
+        raise BadInput(f"{where} is of shape {values.shape}, not (rows, cols)")
+    if values.dtype.kind not in "biuf":
+        raise BadInput(f"{where} holds {values.dtype}, not numbers")
+    if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.floor(values)).all()):
+        raise BadInput(f"{where} holds fractions or NaN; a label map holds whole class ids")

@@ -1,0 +1,100 @@
+"""Label maps as single-band GeoTIFF: class ids, a colour table, and the georeference of the image."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from hybridseg.classes import VOID, ClassTable
+from hybridseg.errors import BadInput, located
+from hybridseg.io.atomic import atomic_path
+from hybridseg.io.labelmaps import LabelMap, decode_names, encode_names, narrow_labels
+from hybridseg.io.rasters import check_pixel_count, open_raster, quiet_rasterio, read_georeference
+
+_NAMES_TAG = "CLASS_NAMES"
+
+
+def write_labeltiff(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
+    """Write a label map as a tiled, compressed GeoTIFF, whole or not at all. VOID is its nodata value."""
+    import rasterio
+
+    table = labelmap.require_table(path)
+    rows, cols = labelmap.labels.shape
+    georeference = labelmap.georeference
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": rows,
+        "width": cols,
+        "count": 1,
+        "dtype": "uint8",
+        "nodata": VOID,
+        "compress": "deflate",
+        "bigtiff": "if_safer",
+    }
+    if rows >= 256 and cols >= 256:
+        profile.update(tiled=True, blockxsize=256, blockysize=256)
+    if georeference and georeference.transform:
+        profile["transform"] = rasterio.Affine(*georeference.transform)
+    if georeference and georeference.crs and not georeference.gcps:
+        profile["crs"] = rasterio.crs.CRS.from_user_input(georeference.crs)
+    with atomic_path(path) as temporary, quiet_rasterio(), rasterio.open(temporary, "w", **profile) as dataset:
+        dataset.write(labelmap.labels, 1)
+        dataset.write_colormap(1, {i: (*color, 255) for i, color in enumerate(table.colors)})
+        dataset.update_tags(1, **{_NAMES_TAG: encode_names(table)})
+        if georeference and georeference.gcps:
+            crs = rasterio.crs.CRS.from_user_input(georeference.crs) if georeference.crs else None
+            dataset.gcps = (list(georeference.gcps), crs)
+        if georeference and georeference.rpcs:
+            dataset.rpcs = georeference.rpcs
+
+
+def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = None) -> LabelMap:
+    """Read a single-band TIFF label map with its georeference.
+
+    Parameters
+    ----------
+    path : path-like
+    table : ClassTable or None
+        The classes of a file that does not name them. A file's own names always win.
+
+    Returns
+    -------
+    LabelMap
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When the file is no TIFF or damaged, has several bands, or holds ids of no class.
+    """
+    with open_raster(path) as dataset:
+        check_pixel_count(path, *dataset.shape)
+        if dataset.count != 1:
+            raise BadInput(f"{path} has {dataset.count} bands; a label map has one band of class ids")
+        values = dataset.read(1)
+        own_table = _read_classes(path, dataset)
+        nodata = dataset.nodata
+        georeference = read_georeference(dataset)
+    table = own_table or table
+    if nodata is not None:
+        # Moved out of the way first: a nodata value such as -9999 or 0 is no class.
+        empty = np.isnan(values) if np.isnan(nodata) else values == nodata
+        kept = narrow_labels(np.where(empty, 0, values), table, where=path)
+        labels = np.where(empty, np.uint8(VOID), kept)
+    else:
+        labels = narrow_labels(values, table, where=path)
+    return LabelMap(labels, table, georeference=georeference)
+
+
+def _read_classes(path: str | os.PathLike[str], dataset: Any) -> ClassTable | None:
+    text = dataset.tags(1).get(_NAMES_TAG)
+    if text is None:
+        return None
+    with located(path):
+        table = ClassTable.from_names(decode_names(text))
+    try:
+        colormap = dataset.colormap(1)
+    except ValueError:
+        return table
+    return ClassTable(table.names, tuple(tuple(colormap[i][:3]) for i in range(len(table))))

@@ -1,0 +1,142 @@
+"""Which files belong together: an image, its label maps, and everything else that carries its name."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybridseg.errors import BadInput, MissingInput, Problem
+from hybridseg.io.images import IMAGE_SUFFIXES
+
+# `photo_mres.mat`, `photo_ares_96.mat`, `photo_mres_SOMEONE.mat`, `photo_label.png`, `photo_gtFine_color.png`
+_RESULT_NAME = re.compile(
+    r"^(?P<stem>.+?)_(?P<kind>mres|ares|label|gtFine|report|doodles|predseg)(?=[_.]|$)", re.IGNORECASE
+)
+# Files that place or describe an image: they travel with it, or its georeference is lost.
+_SIDECAR_SUFFIXES = (".aux.xml", ".ovr", ".prj", ".wld", ".tfw", ".tifw", ".jgw", ".jpgw", ".pgw", ".pngw", ".xmp")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A label map and the image it belongs to."""
+
+    labels_path: Path
+    image_path: Path
+
+
+def image_stem(path: Path) -> str:
+    """Give the name of the image that a file belongs to: the part before ``_mres``, ``_ares``, ``_label``...
+
+    Examples
+    --------
+    >>> image_stem(Path("D800_1-0_mres_DJWTNN2.mat")), image_stem(Path("D800_1-0.jpg"))
+    ('D800_1-0', 'D800_1-0')
+    """
+    match = _RESULT_NAME.match(path.stem)
+    return match["stem"] if match else path.stem
+
+
+def result_kind(path: Path) -> str | None:
+    """Tell what a result file is: ``mres`` (by hand), ``ares`` (by machine), ``label``...; None for another file."""
+    match = _RESULT_NAME.match(path.stem)
+    return match["kind"].lower() if match else None
+
+
+def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    """List the files of a folder with one of these suffixes in any case, sorted by name, hidden ones left out.
+
+    Raises
+    ------
+    MissingInput
+        When there is no such folder.
+    """
+    if not folder.exists():
+        raise MissingInput(f"there is no folder {folder}")
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is a file; give the folder that it is in")
+    wanted = tuple(suffixes)
+    found = (p for p in folder.iterdir() if p.name.lower().endswith(wanted) and not p.name.startswith("."))
+    return sorted((p for p in found if p.is_file()), key=lambda p: p.name)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """List the photographs of a folder: image files that are no results (``NAME_mres.png`` and the like)."""
+    return [path for path in list_files(folder, IMAGE_SUFFIXES) if result_kind(path) is None]
+
+
+def find_companions(image_path: Path) -> list[Path]:
+    """Find the files that belong to an image: its label maps, reports, drawings and georeference.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("a.jpg", "a_mres.mat", "a.jgw", "ab_mres.mat"):
+    ...     (folder / name).touch()
+    >>> [path.name for path in find_companions(folder / "a.jpg")]
+    ['a.jgw', 'a_mres.mat']
+    """
+    stem, sidecar_stems = image_path.stem, (image_path.stem, image_path.name)
+    found = []
+    for path in image_path.parent.iterdir():
+        if path == image_path or path.name.startswith(".") or not path.is_file():
+            continue
+        is_result = result_kind(path) is not None and image_stem(path) == stem
+        is_sidecar = any(path.name.lower() == s.lower() + suffix for s in sidecar_stems for suffix in _SIDECAR_SUFFIXES)
+        if is_result or is_sidecar:
+            found.append(path)
+    return sorted(found, key=lambda p: p.name)
+
+
+def pair_labels_with_images(
+    label_paths: Iterable[Path], image_paths: Iterable[Path]
+) -> tuple[list[Pair], list[Problem]]:
+    """Find the image of each label map by its stem.
+
+    Parameters
+    ----------
+    label_paths, image_paths : iterable of pathlib.Path
+
+    Returns
+    -------
+    pairs : list of Pair
+        In the order of the label maps.
+    problems : list of Problem
+        Each label map without an image, or with several, and each image with several label maps.
+
+    Examples
+    --------
+    >>> pairs, problems = pair_labels_with_images(
+    ...     [Path("a_mres.mat"), Path("b_mres.mat")], [Path("a.jpg")])
+    >>> [pair.image_path.name for pair in pairs], [problem.where for problem in problems]
+    (['a.jpg'], ['b_mres.mat'])
+    """
+    images_by_stem = _group_by_stem(image_paths)
+    labels_by_stem = _group_by_stem(label_paths)
+    pairs, problems = [], []
+    for stem, labels in labels_by_stem.items():
+        images = images_by_stem.get(stem, [])
+        if len(labels) > 1:
+            names = ", ".join(path.name for path in labels)
+            problems.append(Problem(stem, f"has {len(labels)} label maps ({names}); keep one of them in the folder"))
+        elif not images:
+            wanted = ", ".join(stem + suffix for suffix in IMAGE_SUFFIXES[:3])
+            problems.append(
+                Problem(str(labels[0]), f"has no image beside it; put it there ({wanted} ...) or give --images DIR")
+            )
+        elif len(images) > 1:
+            names = ", ".join(path.name for path in images)
+            problems.append(Problem(str(labels[0]), f"could belong to {names}; keep one of these images"))
+        else:
+            pairs.append(Pair(labels[0], images[0]))
+    return pairs, problems
+
+
+def _group_by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        groups[image_stem(path)].append(path)
+    return groups

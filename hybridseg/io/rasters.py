@@ -1,0 +1,151 @@
+"""What a raster carries besides its pixels, and the one way a raster file is opened.
+
+The format is told by the first bytes of a file, never by its name, and only JPEG, PNG and TIFF are
+opened: the library underneath knows formats that read other files or fetch from the network.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybridseg.errors import BadInput, MissingInput
+
+DEFAULT_MAX_PIXELS = 1_000_000_000
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"II*\x00", "GTiff"),
+    (b"MM\x00*", "GTiff"),
+    (b"II+\x00", "GTiff"),
+    (b"MM\x00+", "GTiff"),
+)
+
+
+@dataclass(frozen=True)
+class GeoReference:
+    """Where a raster lies on the Earth.
+
+    Parameters
+    ----------
+    crs : str or None
+        Coordinate reference system as WKT (or a code such as ``EPSG:32611``, when you make one).
+    transform : tuple of 6 floats or None
+        Affine coefficients a, b, c, d, e, f: x = a*col + b*row + c, y = d*col + e*row + f.
+    gcps : tuple
+        Ground control points (rasterio's), for rasters that have these instead of a transform.
+    rpcs : object or None
+        Rational polynomial coefficients (rasterio's), for satellite images that have these.
+    """
+
+    crs: str | None
+    transform: tuple[float, float, float, float, float, float] | None
+    gcps: tuple[Any, ...] = ()
+    rpcs: Any = None
+
+
+def max_pixels() -> int:
+    """Give the largest number of pixels that is decoded at once (HYBRIDSEG_MAX_PIXELS changes it)."""
+    text = os.environ.get("HYBRIDSEG_MAX_PIXELS", str(DEFAULT_MAX_PIXELS))
+    try:
+        cap = int(float(text))
+    except (ValueError, OverflowError):
+        cap = 0
+    if cap < 1:
+        raise BadInput(f"HYBRIDSEG_MAX_PIXELS={text!r} is not a number of pixels; unset it or give a whole number")
+    return cap
+
+
+def check_pixel_count(path: str | os.PathLike[str], rows: int, cols: int) -> None:
+    """Refuse a raster that is empty or too large to decode, before any memory is taken for it.
+
+    Raises
+    ------
+    BadInput
+        With the size, the cap and how to raise it.
+    """
+    if rows < 1 or cols < 1:
+        raise BadInput(f"{path} is empty ({rows} x {cols} pixels)")
+    if rows * cols > max_pixels():
+        raise BadInput(
+            f"{path} has {rows} x {cols} pixels, more than the cap of {max_pixels():,}; "
+            "set the environment variable HYBRIDSEG_MAX_PIXELS higher if you trust the file and have the memory"
+        )
+
+
+def sniff_format(path: str | os.PathLike[str]) -> str:
+    """Tell a raster's format from its first bytes: ``JPEG``, ``PNG`` or ``GTiff`` (any TIFF).
+
+    Raises
+    ------
+    MissingInput
+        When there is no such file.
+    BadInput
+        When it is a folder, unreadable, empty or of another format.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder, not an image")
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except FileNotFoundError:
+        raise MissingInput(f"there is no file {path}") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
+    for signature, name in _SIGNATURES:
+        if head.startswith(signature):
+            return name
+    what = "is empty" if not head else "is not a JPEG, PNG or TIFF image"
+    raise BadInput(f"{path} {what}; give an image in one of these formats")
+
+
+@contextmanager
+def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Open a raster for reading as a rasterio dataset.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        As `sniff_format`, and when the file is damaged (also while the caller reads from it).
+    """
+    # Imported on use: this takes longer than all the rest of a light command.
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    driver = sniff_format(path)
+    try:
+        with quiet_rasterio(), rasterio.open(path, driver=driver) as dataset:
+            yield dataset
+    except RasterioError as error:
+        raise BadInput(
+            f"{path} is damaged or cut short ({error.__cause__ or error}); copy it again from its source"
+        ) from error
+
+
+@contextmanager
+def quiet_rasterio() -> Iterator[None]:
+    """Have rasterio leave no side files, take damage as an error, and accept photos, which lie nowhere on Earth."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    settings = {"GDAL_PAM_ENABLED": "NO", "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"}
+    with rasterio.Env(**settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def read_georeference(dataset: Any) -> GeoReference | None:
+    """Take the georeference of an open dataset; None when it has none."""
+    gcps, gcp_crs = dataset.gcps
+    crs = dataset.crs or (gcp_crs if gcps else None)
+    transform = None if dataset.transform.is_identity else tuple(dataset.transform)[:6]
+    if crs is None and transform is None and not gcps and dataset.rpcs is None:
+        return None
+    return GeoReference(crs.to_wkt() if crs else None, transform, tuple(gcps), dataset.rpcs)

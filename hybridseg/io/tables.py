@@ -1,0 +1,49 @@
+"""Tables and records on disk: CSV and JSON, written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hybridseg.errors import BadInput
+from hybridseg.io.atomic import write_text
+
+
+def write_csv(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as CSV with a header; a missing or None value is an empty cell."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: "" if row.get(name) is None else row[name] for name in columns})
+    write_text(path, buffer.getvalue())
+
+
+def read_csv(path: str | os.PathLike[str], columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read a CSV that `write_csv` wrote.
+
+    Raises
+    ------
+    BadInput
+        When the file is not a table with these columns.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            rows = [] if missing else list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"{path} cannot be read as a table ({error}); remove it or mend it") from error
+    if missing:
+        raise BadInput(f"{path} has no column {', '.join(missing)}; it was not written by this program")
+    return rows
+
+
+def write_json(path: str | os.PathLike[str], record: Any) -> None:
+    """Write a record as readable JSON. NaN is refused: an absent score is null."""
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,0 +1,58 @@
+"""Package metadata: what hybridseg is called, what it needs, and the command that it installs."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "hybridseg/__init__.py").read_text())[1]
+
+# Lower and upper bounds that were tried: docs/decisions/002-dependencies.md says how.
+REQUIREMENTS = [
+    "tensorflow>=2.20,<2.22",
+    "tf-keras>=2.20.1,<2.22",
+    "tensorflow-hub>=0.16.1,<0.17",
+    # tensorflow-hub 0.16 imports pkg_resources, which setuptools 82 no longer has.
+    "setuptools>=77.0.3,<82",
+    "numpy>=2.0,<3",
+    "scipy>=1.14,<1.18",
+    "scikit-learn>=1.6,<1.10",
+    "imageio>=2.36,<2.39",
+    "pillow>=11.0,<14",
+    "rasterio>=1.4,<1.5",
+    "matplotlib>=3.9,<3.12",
+    "click>=8.2,<8.6",
+    "tqdm>=4.66,<5",
+]
+# The PyPI name that builds today; the module is `pydensecrf`. Source only: it needs a C++ compiler.
+PYDENSECRF = ["pydensecrf2>=1.1,<1.2"]
+TEST = ["pytest>=8.3,<10", "hypothesis>=6.120,<7"]
+LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3"]
+
+setup(
+    name="hybridseg",
+    version=VERSION,
+    description="Land cover for every pixel of coastal and river photographs",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE", "NOTICE"],
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["hybridseg", "hybridseg.*"]),
+    package_data={"hybridseg": ["py.typed"]},
+    install_requires=REQUIREMENTS,
+    extras_require={"pydensecrf": PYDENSECRF, "test": TEST, "lint": LINT},
+    entry_points={"console_scripts": ["hybridseg = hybridseg.cli.main:main"]},
+    keywords="segmentation coastal remote-sensing crf tensorflow land-cover",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Processing",
+    ],
+)

@@ -1,0 +1,124 @@
+"""The commands that prepare data, run as a user runs them: their output is opened and its pixels are checked."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from hybridseg.io.files import read_labelmap
+from hybridseg.io.images import read_image
+from hybridseg.io.tables import read_csv
+
+
+def test_from_scenes_to_tiles(run, tmp_path):
+    assert "3 scenes of 64 x 96 pixels" in run("demo-scenes", tmp_path / "s", "--n", 3, "--size", "64x96").stdout
+    result = run("split", tmp_path / "s", "-p", "0.67")
+    assert result.exit_code == 0 and "train: 2 images" in result.stdout and "3 of 3 have a label map" in result.stdout
+    result = run("retile", "-t", 16, "-a", "0.8", "-b", "1", "--format", "png", tmp_path / "train")
+    assert result.exit_code == 0 and "all classes" in result.stdout
+    tiles_dir = tmp_path / "train" / "tile_16"
+    rows = read_csv(tiles_dir / "tiles.csv", ("tile", "class", "source", "row", "col", "purity", "kept"))
+    assert len(rows) > 20
+    for row in rows:
+        stem, r, c = row["source"].removesuffix(".jpg"), int(row["row"]), int(row["col"])
+        labelmap = read_labelmap(tmp_path / "train" / f"{stem}_mres.mat")
+        share = (labelmap.labels[r : r + 16, c : c + 16] == labelmap.table.index(row["class"])).mean()
+        assert share > 0.8 and abs(share - float(row["purity"])) < 1e-4
+        tile, photo = read_image(tiles_dir / row["tile"]), read_image(tmp_path / "train" / row["source"])
+        assert np.array_equal(tile, photo[r : r + 16, c : c + 16])
+
+
+def test_retile_works_in_the_current_folder(run, coast, monkeypatch):
+    monkeypatch.chdir(coast)
+    assert run("retile", "-t", 16).exit_code == 0
+    assert (coast / "tile_16" / "tiles.csv").exists()
+
+
+def test_retile_takes_masks_from_elsewhere(run, tmp_path, make_pair):
+    from PIL import Image
+
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    make_pair(tmp_path / "images", "a", np.zeros((8, 8), np.uint8))
+    (tmp_path / "images" / "a_mres.mat").unlink()
+    Image.fromarray(np.ones((8, 8), np.uint8)).save(tmp_path / "masks" / "a.png")
+    (tmp_path / "c.txt").write_text("land\nwater\n")
+    words = ("retile", "-t", 8, tmp_path / "masks" / "a.png", "--images", tmp_path / "images")
+    result = run(*words)
+    assert result.exit_code == 1 and "does not name its classes; give the class file" in result.stderr
+    assert run(*words, "--labels", tmp_path / "c.txt").exit_code == 0
+    assert (tmp_path / "masks" / "tile_8" / "water" / "a_r0_c0.jpg").exists()
+
+
+def test_retile_sums_up_what_it_could_not_use(run, coast):
+    (coast / "scene_00.jpg").unlink()
+    (coast / "scene_01_mres.mat").write_bytes(b"no")
+    result = run("retile", "-t", 16, coast)
+    assert result.exit_code == 1
+    assert "2 files could not be used, the others are done:" in result.stderr
+    assert (
+        "scene_00_mres.mat: has no image beside it" in result.stderr
+        and "scene_01_mres.mat: cannot be read" in result.stderr
+    )
+    assert (coast / "tile_16" / "tiles.csv").exists() and "tiles kept" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["retile", "nowhere"], 1, "there is no file or folder nowhere"),
+        (["retile", "."], 1, "has no label map (NAME_mres.mat)"),
+        (["retile", "-a", "1.5"], 1, "give a share from 0 to less than 1"),
+        (["retile", "-t", "big"], 2, "'big' is not a valid integer"),
+        (["retile", "--format", "gif"], 2, "'gif' is not one of 'jpg', 'png'"),
+        (["split", "nowhere"], 1, "there is no folder"),
+        (["split", "--group-by", "["], 1, "is no regular expression"),
+        (["demo-scenes", "x", "--size", "12"], 2, "write rows and columns like 768x1152"),
+        (["eval-pixels", "."], 1, "has no automatic result"),
+        (["eval-pixels", ".", "--truth", "*.png"], 2, "give both --truth and --prediction"),
+        (["eval-pixels", ".", "--colors", "c.txt"], 1, "has no automatic result"),
+        (["no-such-command"], 2, "No such command"),
+    ],
+)  # fmt: skip
+def test_mistakes_end_in_one_clear_sentence(run, tmp_path, monkeypatch, words, code, message):
+    monkeypatch.chdir(tmp_path)
+    result = run(*words)
+    assert result.exit_code == code and message in result.stderr and "Traceback" not in result.output
+
+
+def test_quiet_says_nothing(run, coast):
+    assert run("--quiet", "retile", "-t", 16, coast).output == ""
+
+
+def test_verbose_tells_each_step(coast):
+    command = [sys.executable, "-m", "hybridseg", "--verbose", "retile", "-t", "16", "--jobs", "1", str(coast)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"reading {coast / 'scene_00_mres.mat'}" in done.stderr and "pure windows" in done.stderr
+    assert "scene_03_r" in done.stderr and "rasterio" not in done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_nothing_torn_and_the_next_run_goes_on(tmp_path, run):
+    run("demo-scenes", tmp_path / "s", "--n", 4, "--size", "256x384")
+    command = [sys.executable, "-m", "hybridseg", "retile", "-t", "16", "-b", "1", "--jobs", "2", str(tmp_path / "s")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "s").glob(".tile_16.*.partial/*/*.jpg")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Stopped." in errors and "Traceback" not in errors
+    assert not (tmp_path / "s" / "tile_16").exists()
+    [partial] = (tmp_path / "s").glob(".tile_16.*.partial")
+    written = {path: path.stat().st_mtime_ns for path in partial.rglob("*.jpg")}
+    assert written
+    assert run("retile", "-t", 16, "-b", 1, "--jobs", 1, tmp_path / "s").exit_code == 0
+    for path, changed in written.items():
+        final = tmp_path / "s" / "tile_16" / path.relative_to(partial)
+        assert final.stat().st_mtime_ns == changed and read_image(final).shape == (16, 16, 3)

@@ -1,0 +1,76 @@
+"""What every test may use: small seeded coast scenes, the command line in this process, real files if there are any."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from hybridseg.classes import ClassTable
+from hybridseg.cli.main import main
+from hybridseg.data.demoscenes import SceneOptions, write_demo_scenes
+from hybridseg.io.images import write_image
+from hybridseg.io.labelmaps import LabelMap
+from hybridseg.io.matfiles import write_matfile
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def run():
+    """Run a command: ``run("split", folder)``; a traceback fails the test, an exit code is the test's business."""
+
+    def run_command(*words: object) -> Result:
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def _coast_originals(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("coast") / "photos"
+    write_demo_scenes(folder, options=SceneOptions(n=4, rows=64, cols=96))
+    return folder
+
+
+@pytest.fixture
+def coast(_coast_originals, tmp_path):
+    """A folder of four 64 x 96 coast scenes with label maps, the test's own."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for path in _coast_originals.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def table():
+    return ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139, 0, 139)))
+
+
+@pytest.fixture
+def make_pair(table):
+    """Write ``STEM.png`` and ``STEM_mres.mat``: `labels` as given, the picture a plain grey unless given."""
+
+    def write(folder: Path, stem: str, labels: np.ndarray, image: np.ndarray | None = None, classes=table) -> None:
+        labels = np.asarray(labels, np.uint8)
+        picture = np.full((*labels.shape, 3), 128, np.uint8) if image is None else image
+        write_image(folder / f"{stem}.png", picture)
+        write_matfile(folder / f"{stem}_mres.mat", LabelMap(labels, classes))
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real files; a test that wants it is skipped where it is not."""
+    folder = Path(os.environ.get("HYBRIDSEG_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"the real files are not here ({folder}); set HYBRIDSEG_DATA to use them")
+    return folder

@@ -1,0 +1,159 @@
+import numpy as np
+import pytest
+
+from hybridseg.classes import ClassTable
+from hybridseg.data.split import SplitOptions, choose_train_groups, group_images, split_folder
+from hybridseg.errors import BadInput, MissingInput, OutputExists
+from hybridseg.io.tables import read_csv
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "data" / "jpg"
+    folder.mkdir(parents=True)
+    for i in range(10):
+        (folder / f"p{i}.jpg").write_bytes(b"\xff\xd8\xff" + bytes([i]))
+        if i < 6:
+            (folder / f"p{i}_mres.mat").write_bytes(bytes([i]))
+    (folder / "p0.jgw").write_text("1\n0\n0\n-1\n5\n5\n")
+    return folder
+
+
+def files_of(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_every_image_is_in_one_set_with_all_its_files(photos):
+    result = split_folder(photos, options=SplitOptions(proportion=0.3))
+    train, test = photos.parent / "train", photos.parent / "test"
+    assert result.count("train") == 3 and result.count("test") == 7 and result.n_labelled == 6
+    assert sorted(files_of(train) + files_of(test)) == files_of(photos)
+    for folder in (train, test):
+        for path in folder.glob("*_mres.mat"):
+            assert (folder / path.name.replace("_mres.mat", ".jpg")).exists()
+            assert path.read_bytes() == (photos / path.name).read_bytes()
+    assert (train / "p0.jgw").exists() == (train / "p0.jpg").exists()
+    rows = read_csv(photos.parent / "split.csv", ("image", "set", "companions"))
+    assert {row["image"]: row["set"] for row in rows} == {
+        path.name: folder.name for folder in (train, test) for path in folder.glob("*.jpg")
+    }
+
+
+def test_same_seed_same_split_and_another_seed_another(photos, tmp_path):
+    sets = []
+    for i, seed in enumerate((5, 5, 6)):
+        result = split_folder(photos, out_dir=tmp_path / str(i), options=SplitOptions(seed=seed))
+        sets.append({entry.image for entry in result.entries if entry.set == "train"})
+    assert sets[0] == sets[1] != sets[2]
+    assert sets[0] == {"p2.jpg", "p4.jpg", "p5.jpg", "p6.jpg", "p7.jpg"}
+
+
+def test_again_is_no_work_and_no_error(photos):
+    split_folder(photos)
+    before = (photos.parent / "train").stat().st_mtime_ns
+    split_folder(photos)
+    assert (photos.parent / "train").stat().st_mtime_ns == before
+
+
+def test_another_split_is_refused_then_replaced(photos):
+    split_folder(photos, options=SplitOptions(seed=1))
+    (photos.parent / "train" / "mine.txt").write_text("keep me")
+    with pytest.raises(OutputExists, match="already hold files; give --overwrite"):
+        split_folder(photos, options=SplitOptions(seed=2))
+    result = split_folder(photos, options=SplitOptions(seed=2), overwrite=True)
+    train = {path.name for path in (photos.parent / "train").glob("*.jpg")}
+    assert train == {e.image for e in result.entries if e.set == "train"}
+    assert not train & {path.name for path in (photos.parent / "test").glob("*.jpg")}
+    assert (photos.parent / "train" / "mine.txt").exists(), "a file that no split put there stays"
+
+
+def test_folders_that_somebody_else_filled_are_refused(photos):
+    (photos.parent / "test").mkdir()
+    (photos.parent / "test" / "x.jpg").touch()
+    with pytest.raises(OutputExists, match="test already hold files"):
+        split_folder(photos)
+    assert not (photos.parent / "train").exists() and not (photos.parent / "split.csv").exists()
+
+
+def test_move_takes_the_files_and_goes_on_after_an_interruption(photos, monkeypatch):
+    import hybridseg.data.split as module
+
+    names = files_of(photos)
+    options = SplitOptions(action="move", seed=4)
+    original, calls = module._place_file, []
+
+    def fail_after_five(*args, **kwargs):
+        calls.append(args)
+        if len(calls) > 5:
+            raise KeyboardInterrupt
+        original(*args, **kwargs)
+
+    monkeypatch.setattr(module, "_place_file", fail_after_five)
+    with pytest.raises(KeyboardInterrupt):
+        split_folder(photos, options=options)
+    monkeypatch.undo()
+    assert 0 < len(files_of(photos)) < len(names)
+    result = split_folder(photos, options=options)
+    assert files_of(photos) == [] and result.count("train") == 5
+    assert sorted(files_of(photos.parent / "train") + files_of(photos.parent / "test")) == names
+    again = split_folder(photos, options=options)
+    assert again.entries == result.entries
+    with pytest.raises(OutputExists, match="originals of an earlier split --move"):
+        split_folder(photos, options=SplitOptions(seed=9), overwrite=True)
+
+
+def test_links_point_to_the_originals(photos):
+    split_folder(photos, options=SplitOptions(action="link"))
+    link = next((photos.parent / "train").glob("*.jpg"))
+    assert link.is_symlink() and link.resolve() == photos / link.name
+    split_folder(photos, options=SplitOptions(action="link"))
+
+
+def test_groups_stay_together():
+    names = [f"flight{i // 5}_{i}.jpg" for i in range(20)] + ["other.jpg"]
+    groups = group_images(names, r"^(flight\d)_")
+    assert [len(members) for members in groups.values()] == [5, 5, 5, 5, 1]
+    sizes = {name: len(members) for name, members in groups.items()}
+    for seed in range(20):
+        chosen = choose_train_groups(sizes, SplitOptions(proportion=0.5, seed=seed))
+        assert 10 <= sum(sizes[name] for name in chosen) <= 11
+    with pytest.raises(BadInput, match="matches none of the 21 images"):
+        group_images(names, "^flug")
+
+
+def test_stratify_balances_a_rare_class(tmp_path, make_pair):
+    table = ClassTable.from_names(["water", "rare"])
+    for i in range(12):
+        labels = np.zeros((10, 10), np.uint8)
+        labels[:, : 4 if i in (3, 8) else 0] = 1
+        make_pair(tmp_path, f"p{i}", labels, classes=table)
+    for seed in range(8):
+        options = SplitOptions(seed=seed, stratify=True)
+        result = split_folder(tmp_path, out_dir=tmp_path / f"out{seed}", options=options)
+        sets = {entry.image: entry.set for entry in result.entries}
+        assert sets["p3.png"] != sets["p8.png"] and result.count("train") == 6
+
+
+def test_stratify_needs_named_classes(photos):
+    for path in photos.glob("*_mres.mat"):
+        path.unlink()
+    with pytest.raises(BadInput, match="nothing to stratify by"):
+        split_folder(photos, options=SplitOptions(stratify=True))
+
+
+def test_bad_input(tmp_path, photos):
+    with pytest.raises(MissingInput, match="there is no folder"):
+        split_folder(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="has no JPEG, PNG or TIFF images"):
+        split_folder(tmp_path / "empty")
+    for options, message in [
+        ({"proportion": 1.5}, "give a share from 0 to 1"),
+        ({"group_by": "("}, "is no regular expression"),
+        ({"action": "steal"}, "give one of copy, move, link"),
+    ]:
+        with pytest.raises(BadInput, match=message):
+            SplitOptions(**options)
+    (photos.parent / "split.csv").write_text("image,set,group,action,companions\n../../etc/passwd,train,a,copy,\n")
+    with pytest.raises(BadInput, match="was not written by this program"):
+        split_folder(photos)

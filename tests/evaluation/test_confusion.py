@@ -1,0 +1,109 @@
+"""Every score against scikit-learn, and by hand where a class is absent."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from sklearn import metrics
+
+from hybridseg.classes import VOID, ClassTable
+from hybridseg.errors import BadInput
+from hybridseg.evaluation.confusion import SCORES, count_confusion, pool_confusions
+
+TABLE = ClassTable.from_names(["water", "sand", "dune", "cliff", "road"])
+maps = npst.arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 1, 2, 3]))
+
+
+def sklearn_scores(truth, prediction, average):
+    labels = range(len(TABLE))
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        truth.ravel(), prediction.ravel(), labels=labels, average=average, zero_division=np.nan
+    )
+    iou = metrics.jaccard_score(truth.ravel(), prediction.ravel(), labels=labels, average=None, zero_division=0)
+    return precision, recall, f1, iou
+
+
+@settings(max_examples=60, deadline=None)
+@given(truth=maps, prediction=maps)
+def test_scores_are_those_of_scikit_learn(truth, prediction):
+    confusion = count_confusion(truth, prediction, TABLE)
+    assert np.array_equal(
+        confusion.counts, metrics.confusion_matrix(truth.ravel(), prediction.ravel(), labels=range(len(TABLE)))
+    )
+    assert confusion.accuracy == pytest.approx(metrics.accuracy_score(truth.ravel(), prediction.ravel()))
+    for name, expected in zip(SCORES, sklearn_scores(truth, prediction, None), strict=True):
+        for i, value in enumerate(confusion.scores(name)):
+            if value is None:
+                assert name == "iou" or np.isnan(expected[i])
+            else:
+                assert value == pytest.approx(expected[i])
+    for name, expected in zip(SCORES[:3], sklearn_scores(truth, prediction, "macro")[:3], strict=True):
+        assert confusion.macro(name) == pytest.approx(expected)
+    for name, expected in zip(SCORES[:3], sklearn_scores(truth, prediction, "weighted")[:3], strict=True):
+        value = confusion.weighted(name)
+        if value is None:  # scikit-learn gives 0 when no true class has the score.
+            assert expected == 0 and all(
+                score is None for score, n in zip(confusion.scores(name), confusion.support, strict=True) if n
+            )
+        else:
+            assert value == pytest.approx(expected)
+
+
+def test_absent_classes_have_no_score_and_spoil_no_mean():
+    truth, prediction = np.array([[0, 0, 1, 1]]), np.array([[0, 2, 2, 2]])
+    confusion = count_confusion(truth, prediction, TABLE)
+    assert confusion.scores("precision") == [1.0, None, 0.0, None, None]
+    assert confusion.scores("recall") == [0.5, 0.0, None, None, None]
+    assert confusion.scores("f1") == [pytest.approx(2 / 3), 0.0, 0.0, None, None]
+    assert confusion.scores("iou") == [0.5, 0.0, 0.0, None, None]
+    assert confusion.macro("recall") == 0.25 and confusion.macro("iou") == pytest.approx(1 / 6)
+    assert confusion.weighted("recall") == 0.25 == confusion.accuracy
+    assert confusion.weighted("precision") == 1.0
+
+
+def test_void_truth_is_not_compared_and_void_prediction_is_missed():
+    truth, prediction = np.array([[0, 0, VOID, 1]]), np.array([[0, VOID, 1, 1]])
+    confusion = count_confusion(truth, prediction, TABLE)
+    assert confusion.n_pixels == 3 and confusion.accuracy == pytest.approx(2 / 3)
+    assert confusion.scores("recall")[:2] == [0.5, 1.0] and confusion.scores("precision")[:2] == [1.0, 1.0]
+    assert confusion.n_unpredicted.tolist() == [1, 0, 0, 0, 0]
+
+
+def test_ignored_truth_is_left_out():
+    truth, prediction = np.array([[0, 0, 4, 4, 1]]), np.array([[0, 4, 4, 1, 1]])
+    confusion = count_confusion(truth, prediction, TABLE).without(("Road",))
+    assert confusion.n_pixels == 3 and confusion.scores("precision")[1] == 1.0
+    assert confusion.scores("recall")[4] is None and confusion.scores("precision")[4] == 0.0
+    with pytest.raises(BadInput, match="no class is called 'rode'"):
+        confusion.without(("rode",))
+
+
+def test_nothing_to_compare_has_no_scores():
+    confusion = count_confusion(np.full((2, 2), VOID), np.zeros((2, 2), np.uint8), TABLE)
+    assert confusion.accuracy is None and confusion.macro("f1") is None and confusion.weighted("iou") is None
+
+
+def test_pooling_is_counting_all_pixels_together_by_name():
+    a, b = ClassTable.from_names(["sand", "water"]), ClassTable.from_names(["Water", "road", "SAND"])
+    rng = np.random.default_rng(0)
+    ta, pa = rng.integers(0, 2, (2, 50), dtype=np.uint8)
+    tb, pb = rng.integers(0, 3, (2, 50), dtype=np.uint8)
+    pooled = pool_confusions([count_confusion(ta, pa, a), count_confusion(tb, pb, b)])
+    assert pooled.table.names == ("sand", "water", "road")
+    to_pooled = np.array([1, 2, 0], np.uint8)
+    together = count_confusion(np.concatenate([ta, to_pooled[tb]]), np.concatenate([pa, to_pooled[pb]]), pooled.table)
+    assert np.array_equal(pooled.counts, together.counts)
+
+
+def test_different_sizes_are_refused():
+    with pytest.raises(BadInput, match="the truth is 2 x 3 pixels but the prediction is 3 x 2"):
+        count_confusion(np.zeros((2, 3)), np.zeros((3, 2)), TABLE)
+
+
+def test_large_maps_are_counted_in_pieces():
+    rng = np.random.default_rng(0)
+    truth, prediction = rng.integers(0, 5, (2, 2100, 2100), dtype=np.uint8)
+    assert np.array_equal(
+        count_confusion(truth, prediction, TABLE).counts, metrics.confusion_matrix(truth.ravel(), prediction.ravel())
+    )

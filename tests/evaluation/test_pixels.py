@@ -1,0 +1,109 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, MissingInput
+from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs
+from hybridseg.io.files import write_labelmap
+from hybridseg.io.images import read_image
+from hybridseg.io.labelmaps import LabelMap
+
+A = ClassTable.from_names(["water", "drysand", "dune"])
+B = ClassTable.from_names(["dune", "Water", "dry_sand".replace("_", "")])
+TRUTH = np.array([[0, 0, 1, 1], [0, 0, 1, 2]], np.uint8)
+SAME_IN_B = np.array([[1, 1, 2, 2], [1, 1, 2, 0]], np.uint8)
+
+
+def save(folder, name, labels, table=A):
+    folder.mkdir(exist_ok=True)
+    write_labelmap(folder / name, LabelMap(np.asarray(labels, np.uint8), table))
+
+
+def test_pairs_in_another_class_order_agree_perfectly(tmp_path):
+    save(tmp_path, "p_mres.mat", TRUTH)
+    save(tmp_path, "p_ares_96.mat", SAME_IN_B, B)
+    pairs, problems = find_result_pairs(tmp_path)
+    result = evaluate_pixels(pairs, out_dir=tmp_path)
+    assert problems == [] and result.pooled.accuracy == 1.0
+    assert result.confusions["p_ares_96"].table.names == A.names
+
+
+def test_files_hold_what_was_counted(tmp_path):
+    save(tmp_path, "p_mres.mat", TRUTH)
+    save(tmp_path, "p_ares_96.mat", [[0, 0, 0, 1], [0, 0, 1, 1]])
+    save(tmp_path, "q_mres_ANN.mat", TRUTH)
+    save(tmp_path, "q_ares_96.mat", SAME_IN_B, B)
+    pairs, _ = find_result_pairs(tmp_path)
+    result = evaluate_pixels(pairs, out_dir=tmp_path / "scores")
+    with (tmp_path / "scores" / "eval_pixels.csv").open() as file:
+        rows = {(row["pair"], row["class"]): row for row in csv.DictReader(file)}
+    dune = rows["p_ares_96", "dune"]
+    assert [dune[name] for name in ("support", "precision", "recall", "f1", "iou")] == ["1", "", "0.0", "0.0", "0.0"]
+    assert float(rows["p_ares_96", "accuracy"]["f1"]) == 0.75
+    assert float(rows["all pairs", "accuracy"]["f1"]) == 14 / 16
+    record = json.loads((tmp_path / "scores" / "eval_pixels.json").read_text())
+    assert record["pairs"]["p_ares_96"]["confusion"] == [[4, 0, 0], [1, 2, 0], [0, 1, 0]]
+    assert record["pooled"]["accuracy"] == 14 / 16 and record["pairs"]["p_ares_96"]["classes"][2]["precision"] is None
+    for path in result.written[2:]:
+        picture = read_image(path)
+        assert min(picture.shape[:2]) > 300 and picture.std() > 10, path
+    assert {path.name for path in result.written} == {path.name for path in (tmp_path / "scores").iterdir()}
+
+
+def test_a_class_that_only_the_machine_knows_counts_as_wrong(tmp_path):
+    save(tmp_path, "p_mres.mat", TRUTH)
+    save(tmp_path, "p_ares_96.mat", [[0, 0, 1, 1], [0, 0, 1, 3]], ClassTable.from_names([*A.names, "road"]))
+    result = evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
+    assert result.pooled.accuracy == 7 / 8 and result.pooled.table.names[-1] == "road"
+
+
+def test_ignored_classes(tmp_path):
+    save(tmp_path, "p_mres.mat", TRUTH)
+    save(tmp_path, "p_ares_96.mat", np.zeros((2, 4)))
+    pairs = find_result_pairs(tmp_path)[0]
+    assert evaluate_pixels(pairs, out_dir=tmp_path, ignore=("drysand", "dune")).pooled.accuracy == 1.0
+    with pytest.raises(BadInput, match="no class is called 'null'; the classes are"):
+        evaluate_pixels(pairs, out_dir=tmp_path, ignore=("null",))
+
+
+def test_orphans_doubles_and_other_sizes_are_named(tmp_path):
+    save(tmp_path, "p_mres.mat", TRUTH)
+    save(tmp_path, "p_ares_96.mat", TRUTH)
+    save(tmp_path, "p_ares_224.mat", TRUTH)
+    save(tmp_path, "orphan_ares_96.mat", TRUTH)
+    save(tmp_path, "two_ares_96.mat", TRUTH)
+    save(tmp_path, "two_mres.mat", TRUTH)
+    save(tmp_path, "two_mres_ANN.mat", TRUTH)
+    save(tmp_path, "size_mres.mat", TRUTH)
+    save(tmp_path, "size_ares_96.mat", TRUTH[:, :3])
+    pairs, problems = find_result_pairs(tmp_path)
+    result = evaluate_pixels(pairs, out_dir=tmp_path, problems=problems)
+    assert sorted(result.confusions) == ["p_ares_224", "p_ares_96"]
+    text = "\n".join(map(str, result.problems))
+    assert "has no manual label map (orphan_mres.mat)" in text
+    assert "has 2 manual label maps (two_mres.mat, two_mres_ANN.mat)" in text
+    assert "the truth is 2 x 4 pixels but the prediction is 2 x 3" in text
+
+
+def test_png_and_tiff_pairs_by_pattern(tmp_path):
+    save(tmp_path / "masks", "p.png", TRUTH)
+    save(tmp_path / "out", "p_label.tif", SAME_IN_B, B)
+    pairs, _ = find_glob_pairs(tmp_path, truth="masks/*.png", prediction="out/*")
+    assert evaluate_pixels(pairs, out_dir=tmp_path).pooled.accuracy == 1.0
+    with pytest.raises(MissingInput, match="--prediction 'none/\\*' finds no"):
+        find_glob_pairs(tmp_path, truth="masks/*.png", prediction="none/*")
+    with pytest.raises(BadInput, match="give a pattern below"):
+        find_glob_pairs(tmp_path, truth="/masks/*.png", prediction="out/*")
+
+
+def test_nothing_to_compare(tmp_path):
+    with pytest.raises(MissingInput, match="has no automatic result"):
+        find_result_pairs(tmp_path)
+    save(tmp_path, "p_ares_96.mat", TRUTH)
+    pairs, problems = find_result_pairs(tmp_path)
+    with pytest.raises(BadInput, match=r"nothing to compare:\n.*p_ares_96.mat: has no manual label map"):
+        evaluate_pixels(pairs, out_dir=tmp_path, problems=problems)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p_ares_96.mat"]

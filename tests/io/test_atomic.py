@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from hybridseg.errors import WriteFailed
+from hybridseg.io.atomic import atomic_path, write_bytes, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "a.txt"
+    write_text(target, "old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_the_target_is_untouched_until_the_end(tmp_path):
+    target = tmp_path / "new" / "a.bin"
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(b"x")
+        assert not target.exists() and temporary.suffix == ".bin" and temporary.parent == target.parent
+    assert target.read_bytes() == b"x"
+
+
+def test_a_folder_in_the_way_is_a_clear_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteFailed, match=r"could not write .*file/a.txt: .*; check the free space"):
+        write_bytes(tmp_path / "file" / "a.txt", b"x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(WriteFailed, match="could not write"):
+        write_bytes(tmp_path / "folder", b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_a_clear_error(tmp_path):
+    with pytest.raises(WriteFailed, match="No space left"), atomic_path(tmp_path / "a.txt"):
+        Path("/dev/full").write_bytes(b"x")
+    assert not (tmp_path / "a.txt").exists()

@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from PIL import Image
+from rasterio.transform import from_origin
+
+from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.images import as_rgb8, describe_image, encode_image, read_image, write_image
+from hybridseg.io.rasters import quiet_rasterio
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+def save_tiff(path, image, **profile):
+    rows, cols, bands = image.shape
+    profile.update(driver="GTiff", height=rows, width=cols, count=bands, dtype=image.dtype)
+    with quiet_rasterio(), rasterio.open(path, "w", **profile) as f:
+        f.write(image.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("bands", [1, 3, 4, 12])
+def test_tiff_of_any_type_and_number_of_bands(tmp_path, dtype, bands):
+    image = (np.random.default_rng(1).random((9, 7, bands)) * 200).astype(dtype)
+    save_tiff(tmp_path / "a.tif", image, crs="EPSG:32611", transform=from_origin(10, 20, 2, 2))
+    back = read_image(tmp_path / "a.tif")
+    assert back.dtype == image.dtype and np.array_equal(back, image)
+    info = describe_image(tmp_path / "a.tif")
+    assert (info.rows, info.cols, info.bands, info.dtype) == (9, 7, bands, dtype)
+    assert info.georeference.transform == (2.0, 0.0, 10.0, 0.0, -2.0, 20.0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "1", "P"])
+def test_png_modes(tmp_path, picture, mode):
+    saved = Image.fromarray(picture).convert(mode)
+    saved.save(tmp_path / "a.png")
+    back = read_image(tmp_path / "a.png")
+    expected = np.asarray(saved.convert("RGB") if mode == "P" else saved.convert("L") if mode == "1" else saved)
+    assert np.array_equal(back, expected.reshape(20, 30, -1))
+
+
+def test_png_of_16_bits_keeps_them(tmp_path, picture):
+    deep = picture.astype(np.uint16) * 257
+    save_tiff(tmp_path / "m.tif", deep)
+    with quiet_rasterio():
+        rasterio.shutil.copy(tmp_path / "m.tif", tmp_path / "a.png", driver="PNG")
+    assert np.array_equal(read_image(tmp_path / "a.png"), deep)
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match="cut short"):
+        read_image(tmp_path / "cut.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_exif_orientation_is_honoured(tmp_path, orientation, suffix):
+    from PIL import ImageOps
+
+    image = np.zeros((16, 32, 3), np.uint8)
+    image[:8, :8] = (255, 0, 0)
+    image[8:, 16:] = (0, 255, 0)
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(image).save(path, exif=exif, **({"quality": 100, "subsampling": 0} if suffix == ".jpg" else {}))
+    with Image.open(path) as saved:
+        expected = np.asarray(ImageOps.exif_transpose(saved))
+    back = read_image(path)
+    info = describe_image(path)
+    assert (info.rows, info.cols) == back.shape[:2] == expected.shape[:2]
+    assert np.abs(back.astype(int) - expected).max() <= 3
+
+
+def test_cmyk_jpeg_becomes_rgb(tmp_path):
+    image = np.full((16, 16, 3), (200, 40, 90), np.uint8)
+    Image.fromarray(image).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    back = read_image(tmp_path / "a.jpg")
+    assert back.shape == (16, 16, 3) and np.abs(back.astype(int) - image).max() < 12
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.9])
+def test_cut_files_are_named(tmp_path, picture, suffix, share):
+    big = np.tile(picture, (8, 8, 1))
+    Image.fromarray(big).save(tmp_path / f"a{suffix}")
+    whole = (tmp_path / f"a{suffix}").read_bytes()
+    (tmp_path / f"cut{suffix}").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(BadInput, match=f"cut{suffix}"):
+        read_image(tmp_path / f"cut{suffix}")
+
+
+def test_the_pixel_cap_comes_before_decoding(tmp_path, picture, monkeypatch):
+    write_image(tmp_path / "a.png", picture)
+    monkeypatch.setenv("HYBRIDSEG_MAX_PIXELS", "599")
+    with pytest.raises(BadInput, match=r"20 x 30 pixels, more than the cap of 599; set .* HYBRIDSEG_MAX_PIXELS"):
+        read_image(tmp_path / "a.png")
+    monkeypatch.setenv("HYBRIDSEG_MAX_PIXELS", "600")
+    assert read_image(tmp_path / "a.png").shape == (20, 30, 3)
+    monkeypatch.setenv("HYBRIDSEG_MAX_PIXELS", "many")
+    with pytest.raises(BadInput, match="HYBRIDSEG_MAX_PIXELS='many' is not a number"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_bomb_is_refused_by_its_header(tmp_path):
+    """A few hundred bytes that would unpack to four gigapixels."""
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 65_000, 65_000, 8, 0, 0, 0, 0)
+    body = zlib.compress(bytes(1000))
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    (tmp_path / "bomb.png").write_bytes(bomb)
+    with pytest.raises(BadInput, match="65000 x 65000 pixels, more than the cap"):
+        read_image(tmp_path / "bomb.png")
+
+
+def test_what_is_no_image(tmp_path):
+    (tmp_path / "a.jpg").write_text("<html>")
+    with pytest.raises(BadInput, match="is not a JPEG, PNG or TIFF image"):
+        read_image(tmp_path / "a.jpg")
+    (tmp_path / "e.png").touch()
+    with pytest.raises(BadInput, match="is empty"):
+        read_image(tmp_path / "e.png")
+    with pytest.raises(MissingInput, match="there is no file"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(BadInput, match="is a folder"):
+        read_image(tmp_path)
+
+
+def test_a_raster_that_points_elsewhere_is_not_opened(tmp_path):
+    """Formats that read other files are never tried, whatever a file is called."""
+    (tmp_path / "a.tif").write_text('<VRTDataset rasterXSize="1" rasterYSize="1"></VRTDataset>')
+    with pytest.raises(BadInput, match="is not a JPEG"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_content_decides_not_the_name(tmp_path, picture):
+    (tmp_path / "really_png.jpg").write_bytes(encode_image(picture, suffix=".png"))
+    assert np.array_equal(read_image(tmp_path / "really_png.jpg"), picture)
+
+
+def test_reading_leaves_no_files_behind(tmp_path, picture):
+    save_tiff(tmp_path / "a.tif", picture)
+    read_image(tmp_path / "a.tif")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_as_rgb8():
+    grey = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
+    assert np.array_equal(as_rgb8(grey)[..., 2], grey[..., 0])
+    many = np.zeros((2, 2, 5), np.uint8)
+    many[..., 2] = 7
+    assert as_rgb8(many)[0, 0].tolist() == [0, 0, 7]
+    ramp = np.linspace(-5, 5, 10_000, dtype=np.float32).reshape(100, 100, 1)
+    ramp[0, 0] = np.nan
+    shown = as_rgb8(ramp)
+    assert shown.dtype == np.uint8 and shown[0, 0, 0] == 0 and shown[50, 0, 0] in (127, 128) and shown[-1, -1, 0] == 255
+    flat = np.full((3, 3, 3), 500, np.uint16)
+    assert as_rgb8(flat).max() == 0

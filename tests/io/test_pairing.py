@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.pairing import find_companions, image_stem, list_images, pair_labels_with_images, result_kind
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "kind"),
+    [
+        ("D800_20160308_221738-0_mres_DJWTNN2.mat", "D800_20160308_221738-0", "mres"),
+        ("D800_20160308_221738-0_ares_96.mat", "D800_20160308_221738-0", "ares"),
+        ("a_mres_label.png", "a", "mres"),
+        ("a b.c_gtFine_color.png", "a b.c", "gtfine"),
+        ("photo.jpg", "photo", None),
+        ("mrestaurant.jpg", "mrestaurant", None),
+        ("x_mresolution.jpg", "x_mresolution", None),
+        ("_mres.mat", "_mres", None),
+    ],
+)
+def test_names(name, stem, kind):
+    assert image_stem(Path(name)) == stem and result_kind(Path(name)) == kind
+
+
+def test_pairs_and_every_kind_of_orphan():
+    labels = [Path(n) for n in ("a_mres.mat", "b_mres_X.mat", "c_mres.mat", "d_mres.mat", "d_mres_Y.mat", "e_mres.mat")]
+    images = [Path(n) for n in ("a.jpg", "b.png", "d.jpg", "e.jpg", "e.png", "z.jpg")]
+    pairs, problems = pair_labels_with_images(labels, images)
+    assert [(p.labels_path.name, p.image_path.name) for p in pairs] == [
+        ("a_mres.mat", "a.jpg"),
+        ("b_mres_X.mat", "b.png"),
+    ]
+    messages = {problem.where: problem.message for problem in problems}
+    assert "has no image beside it; put it there (c.jpg" in messages["c_mres.mat"]
+    assert "has 2 label maps (d_mres.mat, d_mres_Y.mat)" in messages["d"]
+    assert "could belong to e.jpg, e.png" in messages["e_mres.mat"]
+
+
+def test_images_leave_results_and_hidden_files_out(tmp_path):
+    for name in ("b.JPG", "a.tif", "a_mres.png", "a_ares_96_label.png", ".c.jpg", "notes.txt", "a_predseg.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.jpg").mkdir()
+    assert [path.name for path in list_images(tmp_path)] == ["a.tif", "b.JPG"]
+
+
+def test_companions_are_those_of_this_image_alone(tmp_path):
+    for name in ("a.jpg", "a_mres.mat", "a_report.txt", "a.jgw", "a.jpg.aux.xml", "a1.jpg", "a1_mres.mat", "a.txt"):
+        (tmp_path / name).touch()
+    names = [path.name for path in find_companions(tmp_path / "a.jpg")]
+    assert names == ["a.jgw", "a.jpg.aux.xml", "a_mres.mat", "a_report.txt"]
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(MissingInput, match="there is no folder"):
+        list_images(tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="is a file; give the folder"):
+        list_images(tmp_path / "file")

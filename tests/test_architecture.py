@@ -1,0 +1,102 @@
+"""The house rules that a machine can check: directions of imports, homes of packages, names of files."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "hybridseg"
+# A room may import any room left of it, and itself.
+ROOMS = [
+    *("errors", "progress", "classes", "io", "crf", "scenes", "data", "models", "training", "inference"),
+    *("evaluation", "batch", "doctor", "web", "cli"),
+]
+HOMES = {
+    "click": {"cli"},
+    "tqdm": {"cli"},
+    "tensorflow": {"models", "training", "inference", "io/tfrecords.py"},
+    "tf_keras": {"models", "training", "inference"},
+    "tensorflow_hub": {"models"},
+    "pydensecrf": {"crf"},
+    "matplotlib": {"evaluation/figures.py"},
+    "rasterio": {"io"},
+    "PIL": {"io"},
+    "imageio": {"io"},
+    "sklearn": {"training", "evaluation", "inference"},
+    "starlette": {"web"},
+    "flask": {"web"},
+}
+FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    """The first part of a module's path below the package."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def list_imports(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names += [node.module or ""]
+    return names
+
+
+def find_wrong_directions(path: Path, imports: list[str]) -> list[str]:
+    room = room_of(path)
+    if room in ("__init__", "__main__"):
+        return []
+    wanted = [name.split(".")[1] for name in imports if name.startswith("hybridseg.")]
+    return [f"{path.name}: {room} imports {other}" for other in wanted if ROOMS.index(other) > ROOMS.index(room)]
+
+
+def find_wrong_homes(path: Path, imports: list[str]) -> list[str]:
+    place = path.relative_to(PACKAGE).as_posix()
+    wrong = []
+    for name in imports:
+        homes = HOMES.get(name.split(".")[0])
+        if homes is not None and not any(place == home or place.startswith(f"{home}/") for home in homes):
+            wrong.append(f"{place} imports {name}, whose home is {', '.join(sorted(homes))}")
+    return wrong
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_module_keeps_the_house_rules(path):
+    imports = list_imports(path)
+    assert find_wrong_directions(path, imports) == []
+    assert find_wrong_homes(path, imports) == []
+    assert path.stem not in FORBIDDEN_NAMES
+
+
+def test_rules_notice_a_wrong_direction_and_a_wrong_home():
+    path = PACKAGE / "io" / "images.py"
+    assert find_wrong_directions(path, ["hybridseg.cli.main"]) == ["images.py: io imports cli"]
+    assert find_wrong_directions(path, ["hybridseg.errors"]) == []
+    assert len(find_wrong_homes(path, ["matplotlib.figure", "click"])) == 2
+    assert find_wrong_homes(PACKAGE / "cli" / "main.py", ["click"]) == []
+
+
+def test_help_is_light():
+    """Neither help nor a usage error may import TensorFlow or any package that takes long."""
+    script = (
+        "import sys\n"
+        "from hybridseg.cli.main import COMMANDS, main\n"
+        "for words in (['--help'], ['no-such-command'], *([name, '--help'] for name in COMMANDS),\n"
+        "              *([name, '--no-such-option'] for name in COMMANDS)):\n"
+        "    try:\n"
+        "        main(words)\n"
+        "    except SystemExit as stop:\n"
+        "        assert stop.code == (0 if words[-1] == '--help' else 2), (words, stop.code)\n"
+        "slow = {'tensorflow', 'tf_keras', 'keras', 'scipy', 'sklearn', 'matplotlib', 'rasterio', 'imageio'}\n"
+        "print(sorted(slow & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr.strip().splitlines()[-1] == "[]"

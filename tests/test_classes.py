@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybridseg.classes import VOID, ClassTable, class_key, color_labels, match_colors, remap
+from hybridseg.errors import BadInput
+
+names_lists = st.lists(st.text("abcdefghij", min_size=1, max_size=6), min_size=1, max_size=20, unique_by=class_key)
+
+
+def test_table_refuses_what_could_mislabel():
+    for names, message in [
+        ([], "1 to 255 names"),
+        (["a", " A "], "are the same"),
+        (["wet_sand", "Wet sand"], "are the same"),
+        (["--"], "no letter or digit"),
+        ([f"c{i}" for i in range(256)], "this one has 256"),
+    ]:
+        with pytest.raises(BadInput, match=message):
+            ClassTable.from_names(names)
+    with pytest.raises(BadInput, match="2 class names but 1 colours"):
+        ClassTable(("a", "b"), ((0, 0, 0),))
+    with pytest.raises(BadInput, match="not three numbers"):
+        ClassTable(("a",), ((0, 0, 256),))
+
+
+def test_known_names_get_their_natural_colours_and_all_differ():
+    table = ClassTable.from_names(["water", "something", "drysand", "other"])
+    assert table.colors[0] == (25, 90, 190)
+    assert len(set(table.colors)) == 4
+
+
+def test_index_names_the_classes_there_are(table):
+    assert table.index("SAND") == 1
+    with pytest.raises(BadInput, match="no class is called 'snad'; the classes are water, sand, cliff"):
+        table.index("snad")
+
+
+def test_remap_matches_by_name_in_any_order():
+    a = ClassTable.from_names(["dune", "dry_sand", "water"])
+    b = ClassTable.from_names(["Dry sand", "water", "DUNE", "road"])
+    labels = np.array([[0, 1], [2, VOID]], np.uint8)
+    assert remap(a, b)[labels].tolist() == [[2, 0], [1, VOID]]
+    with pytest.raises(BadInput, match="the classes road are not among"):
+        remap(b, a)
+
+
+@given(names_lists, st.randoms(use_true_random=False))
+def test_remap_there_and_back_is_the_identity(names, random):
+    shuffled = names.copy()
+    random.shuffle(shuffled)
+    a, b = ClassTable.from_names(names), ClassTable.from_names(shuffled)
+    ids = np.arange(len(names))
+    assert remap(b, a)[remap(a, b)[ids]].tolist() == ids.tolist()
+    assert [shuffled[i] for i in remap(a, b)[ids]] == names
+
+
+def test_union_keeps_order_and_spelling():
+    a = ClassTable.from_names(["water", "sand"])
+    assert a.union(ClassTable.from_names(["Sand", "rock"])).names == ("water", "sand", "rock")
+
+
+def test_painting_and_matching_are_inverse(table):
+    labels = np.array([[0, 1, 2], [2, VOID, 0]], np.uint8)
+    assert match_colors(color_labels(labels, table), table).tolist() == labels.tolist()
+
+
+def test_matching_names_the_stray_colour_and_how_many_pixels(table):
+    rgb = color_labels(np.zeros((2, 3), np.uint8), table)
+    rgb[0, :2] = (1, 2, 3)
+    with pytest.raises(BadInput, match=r"2 pixels have the colour \(1, 2, 3\)"):
+        match_colors(rgb, table)
+    twins = ClassTable(("a", "b"), ((9, 9, 9), (9, 9, 9)))
+    with pytest.raises(BadInput, match="'a' and 'b' share the colour"):
+        match_colors(rgb, twins)

@@ -1,0 +1,102 @@
+"""What the documents promise, the program keeps: every command has help, a Result, an example that runs, a page."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import click
+import pytest
+
+from hybridseg.cli.main import COMMANDS, main
+
+REPOSITORY = Path(__file__).parent.parent
+PAGES = sorted([REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("labels/*.md")])
+
+
+def load_tool(name):
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def find_command(name):
+    return main.get_command(click.Context(main), name)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_tells_its_result_and_every_option_its_meaning(name):
+    command = find_command(name)
+    first, _, rest = command.help.partition("\n\n")
+    assert first.endswith(".") and len(first) < 75 and "\n" not in first, "the first line is the short help"
+    assert "Result:" in rest and "Example:" in rest
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert re.search(r"[.]( +\[default: .*\])?$", parameter.help or ""), parameter.name
+
+
+def test_short_flags_have_a_long_twin_with_the_name_of_the_parameter():
+    for name in COMMANDS:
+        for parameter in find_command(name).params:
+            shorts = [o for o in parameter.opts if re.fullmatch(r"-\w", o)]
+            if shorts:
+                assert f"--{parameter.name.replace('_', '-')}" in parameter.opts
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "doctor")])
+def test_the_example_of_every_command_runs(name, run, tmp_path, monkeypatch):
+    [example] = re.findall(r"Example:\n\s+hybridseg (.*)", find_command(name).help)
+    [folder_name] = {"photos", "train", "results", "scenes"} & set(shlex.split(example))
+    folder = tmp_path / folder_name
+    if folder_name != "scenes":
+        folder.mkdir()
+        for i in range(2):
+            shutil.copy(REPOSITORY / "demo_data" / f"scene_0{i}.jpg", folder)
+            shutil.copy(REPOSITORY / "demo_data" / f"scene_0{i}_mres.mat", folder)
+    if folder_name == "results":
+        shutil.copy(folder / "scene_00_mres.mat", folder / "scene_00_ares_96.mat")
+    monkeypatch.chdir(tmp_path)
+    result = run(*shlex.split(example))
+    assert result.exit_code == 0, result.output
+
+
+def test_the_command_page_is_fresh():
+    page = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert page == load_tool("write_cli_docs").describe_commands(), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(REPOSITORY).as_posix())
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        other = (page.parent / path).resolve() if path else page
+        assert other.exists(), f"{page.name}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", other.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
+            assert anchor in anchors, f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.name != "cli.md"], ids=lambda p: p.relative_to(REPOSITORY).as_posix()
+)
+def test_commands_that_the_pages_show_exist(page):
+    """Every line that starts a command in a code block is parsed against the real options."""
+    for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        for line in block.splitlines():
+            match = re.match(r"(?:\$ )?hybridseg +(.*?)(?:\s+#.*)?$", line)
+            if not match:
+                continue
+            words = [word for word in shlex.split(match[1]) if word not in ("--quiet", "--verbose")]
+            if words[0].startswith("-"):
+                continue
+            command = find_command(words[0])
+            assert command is not None, f"{page.name}: {line}"
+            command.make_context(words[0], words[1:], resilient_parsing=False)
