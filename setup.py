@@ -15,18 +15,19 @@ REQUIREMENTS = [
     "tensorflow-hub>=0.16.1,<0.17",
     # tensorflow-hub 0.16 imports pkg_resources, which setuptools 82 no longer has.
     "setuptools>=77.0.3,<82",
-    "numpy>=2.0,<3",
-    "scipy>=1.14,<1.18",
+    "numpy>=2.0,<2.6",
+    "scipy>=1.14,<1.19",
     "scikit-learn>=1.6,<1.10",
     "imageio>=2.36,<2.39",
     "pillow>=11.0,<14",
-    "rasterio>=1.4,<1.5",
+    "rasterio>=1.4,<1.6",
     "matplotlib>=3.9,<3.12",
     "click>=8.2,<8.6",
     "tqdm>=4.66,<5",
 ]
-# The PyPI name that builds today; the module is `pydensecrf`. Source only: it needs a C++ compiler.
-PYDENSECRF = ["pydensecrf2>=1.1,<1.2"]
+# The PyPI name that builds today; the module is `pydensecrf`. Source only: it needs a C++ compiler, and the C++ in it
+# does not compile against Python 3.13.
+PYDENSECRF = ["pydensecrf2>=1.1,<1.2; python_version < '3.13'"]
 TEST = ["pytest>=8.3,<10", "hypothesis>=6.120,<7"]
 LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3"]
 

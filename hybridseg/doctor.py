@@ -130,6 +130,8 @@ def _run_probe(code: str) -> tuple[dict[str, Any] | None, str]:
 
 
 def _mend_package(name: str) -> str:
+    if name == "pydensecrf" and sys.version_info >= (3, 13):
+        return "python3.12 -m venv .venv   (this package cannot be built for Python 3.13)"
     if name == "pydensecrf":
         return f'{_pip()} install "{_find_requirement("pydensecrf2")}"   (needs a C++ compiler: apt install g++)'
     return f'{_pip()} install "{_find_requirement(name)}"'

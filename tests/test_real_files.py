@@ -1,0 +1,150 @@
+"""The real files of the field, as their authors left them; skipped, with the reason, where they are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hybridseg.classes import VOID
+from hybridseg.errors import BadInput
+from hybridseg.evaluation.pixels import TruthPair, compare_pair, evaluate_pixels, find_result_pairs
+from hybridseg.io.classfiles import read_class_files
+from hybridseg.io.files import read_labelmap, write_labelmap
+from hybridseg.io.images import as_rgb8, describe_image, read_image, write_image
+from hybridseg.io.labelmaps import LabelMap
+from hybridseg.io.tables import read_csv
+
+pytestmark = pytest.mark.real
+
+# file: rows, cols, number of named classes (0: it names none), has scribbles
+MATS = {
+    "201302661_mres.mat": (4912, 7360, 10, False),
+    "201309922_mres.mat": (4912, 7360, 10, False),
+    "20190602_0109_R7C3_split_0_mres.mat": (4096, 6753, 4, True),
+    "D800_20160308_221735-0_mres.mat": (4912, 7360, 15, True),
+    "D800_20160308_221737-0_mres.mat": (4912, 7360, 15, True),
+    "D800_20160308_221738-0_mres_DJWTNN2.mat": (4912, 7360, 15, True),
+    "D800_20160308_221741-0_mres.mat": (4912, 7360, 0, False),
+    "D800_20160308_221742-0_mres.mat": (4912, 7360, 0, True),
+    "RGBraster_geotiff_mres.mat": (2471, 1455, 6, True),
+}
+
+
+@pytest.fixture
+def mats(real_data):
+    return real_data / "dl_tools" / "mat"
+
+
+@pytest.fixture
+def monterey(real_data):
+    folder = real_data / "dl_tools" / "labels"
+    return read_class_files(folder / "monterey_labels.txt", folder / "monterey_label_colors.txt")
+
+
+def test_the_list_is_complete(mats):
+    assert {path.name for path in mats.glob("*.mat")} == set(MATS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MATS)
+def test_every_mat_is_read(mats, monterey, name):
+    rows, cols, n_classes, has_seeds = MATS[name]
+    given = read_labelmap(mats / name)
+    assert given.labels.shape == (rows, cols) and given.labels.dtype == np.uint8
+    assert (len(given.table) if given.table else 0) == n_classes
+    assert (given.seeds is not None) == has_seeds
+    assert not (given.labels == VOID).any()
+    if n_classes == 0:
+        assert read_labelmap(mats / name, table=monterey, with_seeds=False).table == monterey
+        with pytest.raises(BadInput, match=r"does not name its classes.*--labels"):
+            given.require_table(mats / name)
+
+
+def test_the_class_files(real_data, monterey):
+    defs = read_class_files(real_data / "dl_tools" / "labels" / "labeldefs.txt")
+    assert len(defs) == len(monterey) == 15 and set(defs.keys) == set(monterey.keys)
+    assert defs.colors[defs.index("dune")] == monterey.colors[monterey.index("dune")] == (233, 150, 122)
+
+
+@pytest.mark.slow
+def test_lists_in_another_order_are_compared_by_name(mats):
+    """Both files list the same classes, drysand and dune in other places: by place they would be mixed up."""
+    a, b = mats / "D800_20160308_221735-0_mres.mat", mats / "D800_20160308_221737-0_mres.mat"
+    first, second = read_labelmap(a, with_seeds=False), read_labelmap(b, with_seeds=False)
+    assert first.table.names != second.table.names and set(first.table.names) == set(second.table.names)
+    confusion = compare_pair(TruthPair(a, b))
+    for name in ("drysand", "dune", "duneveg", "water"):
+        i = confusion.table.index(name)
+        true, predicted = first.labels == first.table.index(name), second.labels == second.table.index(name)
+        assert confusion.counts[i, i] == (true & predicted).sum()
+        assert confusion.support[i] == true.sum() and confusion.counts[:, i].sum() == predicted.sum()
+
+
+@pytest.mark.slow
+def test_eval_pixels_on_every_mat(mats, monterey, tmp_path):
+    """Each file against itself under the name of an automatic result: all right, whatever its quirks."""
+    for name in MATS:
+        stem = name.split("_mres")[0]
+        (tmp_path / name).symlink_to(mats / name)
+        (tmp_path / f"{stem}_ares_96.mat").symlink_to(mats / name)
+    pairs, problems = find_result_pairs(tmp_path)
+    assert len(pairs) == len(MATS) and problems == []
+    unnamed = {name.split("_mres")[0] + "_ares_96.mat" for name, row in MATS.items() if row[2] == 0}
+    result = evaluate_pixels(pairs, out_dir=tmp_path / "out")
+    assert {p.where.rsplit("/", 1)[1] for p in result.problems} == unnamed
+    assert result.pooled.accuracy == 1.0 and len(result.confusions) == len(MATS) - len(unnamed)
+    result = evaluate_pixels(pairs, out_dir=tmp_path / "out", table=monterey)
+    assert result.problems == () and result.pooled.accuracy == 1.0
+
+
+@pytest.mark.slow
+def test_retile_on_every_mat(mats, real_data, tmp_path, run):
+    """Stand-in photos that show the class of each pixel as grey: every tile must be of its folder's grey."""
+    labels_file = real_data / "dl_tools" / "labels" / "monterey_labels.txt"
+    monterey = read_class_files(labels_file)
+    for name in MATS:
+        (tmp_path / name).symlink_to(mats / name)
+        labelmap = read_labelmap(mats / name, table=monterey, with_seeds=False)
+        grey = np.array([sum(key.encode()) % 256 for key in labelmap.table.keys], np.uint8)[labelmap.labels]
+        write_image(tmp_path / f"{name.split('_mres')[0]}.jpg", grey[..., None].repeat(3, axis=2))
+    result = run("retile", "-t", 96, "-a", "0.9", "-b", "0.05", tmp_path, "--labels", labels_file)
+    assert result.exit_code == 0, result.output
+    tiles_dir = tmp_path / "tile_96"
+    rows = [r for r in read_csv(tiles_dir / "tiles.csv", ("tile", "class", "kept", "purity")) if r["kept"] == "1"]
+    assert len(rows) > 1500 and len({row["class"] for row in rows}) >= 20
+    for row in rows[::7]:
+        expected = sum(row["class"].lower().encode()) % 256
+        assert abs(int(np.median(read_image(tiles_dir / row["tile"]))) - expected) <= 2, row
+
+
+def test_retile_names_the_files_it_cannot_use(mats, tmp_path, run):
+    for name in ("D800_20160308_221741-0_mres.mat", "RGBraster_geotiff_mres.mat"):
+        (tmp_path / name).symlink_to(mats / name)
+    write_image(tmp_path / "D800_20160308_221741-0.jpg", np.zeros((4912, 7360, 3), np.uint8))
+    result = run("retile", tmp_path)
+    assert result.exit_code == 1
+    assert "D800_20160308_221741-0_mres.mat: does not name its classes" in result.stderr
+    assert "RGBraster_geotiff_mres.mat: has no image beside it" in result.stderr
+
+
+def test_georeference_in_georeference_out(real_data, tmp_path, table):
+    paths = sorted(p for p in (real_data / "geotiff").iterdir() if p.suffix.lower() == ".tif")
+    assert len(paths) == 6
+    for path in paths:
+        info, image = describe_image(path), read_image(path)
+        assert image.shape[:2] == (info.rows, info.cols) and as_rgb8(image).dtype == np.uint8
+        assert info.georeference is not None and info.georeference.crs
+        labels = np.zeros((info.rows, info.cols), np.uint8)
+        write_labelmap(tmp_path / path.name, LabelMap(labels, table, georeference=info.georeference))
+        back = describe_image(tmp_path / path.name).georeference
+        assert back.transform == info.georeference.transform, path
+        assert back.crs == info.georeference.crs, path
+
+
+def test_masks_and_many_bands(real_data):
+    mask = read_labelmap(real_data / "obx" / "masks" / "2014_0905_133718d.png")
+    assert set(np.unique(mask.labels)) <= {0, 1, 2} and mask.table is None
+    water = read_image(next((real_data / "water12" / "images").glob("*.tif")))
+    assert water.shape == (128, 128, 12) and water.dtype == np.int16
+    cells = next((real_data / "nist" / "images").glob("*.tif"))
+    assert read_image(cells).dtype == np.uint16
