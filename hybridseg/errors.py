@@ -48,6 +48,12 @@ class Problem:
     where: str
     message: str
 
+    @classmethod
+    def of(cls, path: object, error: Exception) -> Problem:
+        """Make a problem of an error, whose message often begins with the path already."""
+        message = str(error)
+        return cls(str(path), message.removeprefix(f"{path}: ").removeprefix(f"{path} "))
+
     def __str__(self) -> str:
         """Give the line that a summary prints."""
         return f"{self.where}: {self.message}"

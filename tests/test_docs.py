@@ -47,21 +47,27 @@ def test_short_flags_have_a_long_twin_with_the_name_of_the_parameter():
                 assert f"--{parameter.name.replace('_', '-')}" in parameter.opts
 
 
+# What must be there before the example of a command: folders of labelled scenes, and commands.
+FOLDERS = {"split": ["photos"], "retile": ["train"], "retrain": ["train"], "eval-tiles": ["train", "test"]}
+TRAIN = "retrain --image_dir train/tile_96 --how_many_training_steps 20 --input-size 64"
+BEFORE = {"retrain": ["retile -b 1 train"], "eval-tiles": ["retile -b 1 train", "retile -b 1 test", TRAIN]}
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "doctor")])
 def test_the_example_of_every_command_runs(name, run, tmp_path, monkeypatch):
-    [example] = re.findall(r"Example:\n\s+hybridseg (.*)", find_command(name).help)
-    [folder_name] = {"photos", "train", "results", "scenes"} & set(shlex.split(example))
-    folder = tmp_path / folder_name
-    if folder_name != "scenes":
-        folder.mkdir()
-        for i in range(2):
-            shutil.copy(REPOSITORY / "demo_data" / f"scene_0{i}.jpg", folder)
-            shutil.copy(REPOSITORY / "demo_data" / f"scene_0{i}_mres.mat", folder)
-    if folder_name == "results":
-        shutil.copy(folder / "scene_00_mres.mat", folder / "scene_00_ares_96.mat")
     monkeypatch.chdir(tmp_path)
-    result = run(*shlex.split(example))
-    assert result.exit_code == 0, result.output
+    for folder in FOLDERS.get(name, []):
+        Path(folder).mkdir()
+        for path in (REPOSITORY / "demo_data").glob("scene_0[0-5]*"):
+            shutil.copy(path, folder)
+    if name == "eval-pixels":
+        Path("results").mkdir()
+        for kind in ("mres", "ares_96"):
+            shutil.copy(REPOSITORY / "demo_data" / "scene_00_mres.mat", f"results/scene_00_{kind}.mat")
+    [example] = re.findall(r"Example:\n\s+hybridseg (.*)", find_command(name).help)
+    for words in (*BEFORE.get(name, []), example):
+        result = run(*shlex.split(words))
+        assert result.exit_code == 0, result.output
 
 
 def test_the_command_page_is_fresh():

@@ -41,8 +41,8 @@ def eval_pixels(
     label maps that --truth and --prediction find. Classes are matched by name.
 
     Result: precision, recall, F1 and IoU of each class for each pair and for all together, printed and written as
-    eval_pixels.csv and eval_pixels.json, and a confusion matrix NAME_confusion.png for each. A score that does
-    not exist (a class that is nowhere in the truth) is empty.
+    eval_pixels.csv and eval_pixels.json; a confusion matrix NAME_confusion.png for each pair, and
+    eval_pixels_confusion.png for all. A class that is nowhere in the truth has no scores: they are empty.
 
     \b
     Example:

@@ -19,8 +19,11 @@ COMMANDS = {
     "demo-scenes": "hybridseg.cli.prepare:demo_scenes",
     "split": "hybridseg.cli.prepare:split",
     "retile": "hybridseg.cli.prepare:retile",
+    "retrain": "hybridseg.cli.train:retrain",
+    "eval-tiles": "hybridseg.cli.train:eval_tiles",
     "eval-pixels": "hybridseg.cli.evaluate:eval_pixels",
     "demo": "hybridseg.cli.demo:demo",
+    "export-module": "hybridseg.cli.train:export_module",
     "doctor": "hybridseg.cli.system:doctor",
 }
 
@@ -77,6 +80,8 @@ def main(ctx: click.Context, *, quiet: bool, verbose: bool) -> None:
     The hybrid method, in the order of use:
       split        divide your photos into train/ and test/
       retile       cut labelled photos into tiles of one class each
+      retrain      train a classifier on the tiles of train/
+      eval-tiles   tell how good it is on the tiles of test/
       eval-pixels  compare automatic label maps with manual ones
     Without photos of your own, begin with demo-scenes.
     """

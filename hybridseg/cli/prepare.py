@@ -16,10 +16,9 @@ from hybridseg.cli.options import (
     seed_option,
 )
 from hybridseg.data.demoscenes import SceneOptions, write_demo_scenes
-from hybridseg.data.retile import MANIFEST_NAME
 from hybridseg.data.retile import retile as cut_tiles
 from hybridseg.data.split import LIST_NAME, SplitOptions, split_folder
-from hybridseg.data.tileplan import FORMATS, RetileOptions
+from hybridseg.data.tileplan import FORMATS, MANIFEST_NAME, RetileOptions
 from hybridseg.errors import MissingInput
 from hybridseg.io.files import LABELMAP_SUFFIXES
 from hybridseg.io.pairing import list_files, list_images, result_kind
@@ -31,7 +30,7 @@ folder_type = click.Path(path_type=Path)
 @click.argument("out_dir", metavar="DIR", type=folder_type)
 @click.option("--n", type=int, default=SceneOptions.n, show_default=True, help="Number of scenes.")
 @click.option(
-    "--size", type=SizeType(), default=(SceneOptions.rows, SceneOptions.cols), show_default="768x1152",
+    "--size", type=SizeType(), default=f"{SceneOptions.rows}x{SceneOptions.cols}", show_default=True,
     help="Size of a scene in pixels.",
 )  # fmt: skip
 @seed_option
@@ -101,6 +100,8 @@ def split(
     result = split_folder(image_dir, out_dir=out_dir, options=options, overwrite=overwrite, progress=console.progress)
     console.say(f"train: {result.count('train')} images in {result.out_dir / 'train'}")
     console.say(f"test:  {result.count('test')} images in {result.out_dir / 'test'}")
+    if not (result.count("train") and result.count("test")):
+        console.say("one of the two is empty: choose another -p if that is not what you want")
     console.say(f"{result.n_labelled} of {len(result.entries)} have a label map")
     console.say(f"the lists are in {result.out_dir / LIST_NAME}")
 

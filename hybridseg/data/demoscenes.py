@@ -93,6 +93,8 @@ def write_demo_scenes(
     out_dir = Path(out_dir)
     record = {"rows": options.rows, "cols": options.cols, "seed": options.seed, "n": options.n}
     is_known = _check_record(out_dir / RECORD_NAME, record, overwrite=overwrite)
+    if not is_known and not overwrite:
+        _refuse_strangers(out_dir)
     if not is_known:
         _remove_scenes(out_dir)
     table = demo_table()
@@ -118,6 +120,23 @@ def _remove_scenes(out_dir: Path) -> None:
             path.unlink()
 
 
+def _spell(record: object) -> str:
+    if not isinstance(record, dict):
+        return "unknown ones"
+    return f"--n {record.get('n')} --size {record.get('rows')}x{record.get('cols')} --seed {record.get('seed')}"
+
+
+def _refuse_strangers(out_dir: Path) -> None:
+    """Stop before a file that somebody else made would be replaced."""
+    names = ("labels.txt", "colors.txt", RECORD_NAME)
+    taken = [path.name for path in out_dir.glob("*") if path.name in names or path.name.startswith("scene_")]
+    if taken:
+        raise OutputExists(
+            f"{out_dir} holds {', '.join(sorted(taken)[:3])}, which is not from this command; "
+            "give an empty folder, or --overwrite to replace it"
+        )
+
+
 def _check_record(path: Path, record: dict[str, int], *, overwrite: bool) -> bool:
     """Tell whether the folder's scenes were made with the same options, so that they need not be drawn again."""
     try:
@@ -130,7 +149,7 @@ def _check_record(path: Path, record: dict[str, int], *, overwrite: bool) -> boo
         return True
     if not overwrite:
         raise OutputExists(
-            f"{path.parent} holds scenes made with other options ({found}); "
+            f"{path.parent} holds scenes made with other options ({_spell(found)}); "
             "give --overwrite to replace them, or another folder"
         )
     return False

@@ -19,6 +19,8 @@ import numpy as np
 
 from hybridseg.classes import ClassTable
 from hybridseg.data.tileplan import (
+    MANIFEST_COLUMNS,
+    MANIFEST_NAME,
     PlannedImage,
     RetileOptions,
     choose_tiles,
@@ -36,9 +38,6 @@ from hybridseg.io.tables import write_csv
 from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
-
-MANIFEST_NAME = "tiles.csv"
-MANIFEST_COLUMNS = ("tile", "class", "source", "row", "col", "purity", "kept")
 
 
 @dataclass(frozen=True)
@@ -159,13 +158,8 @@ def _plan_images(
             plans.append(future.result())
             logger.debug("%s has %d pure windows", pair.labels_path, len(plans[-1].rows))
         except HybridSegError as error:
-            problems.append(Problem(str(pair.labels_path), _without_prefix(str(error), pair.labels_path)))
+            problems.append(Problem.of(pair.labels_path, error))
     return plans, problems
-
-
-def _without_prefix(message: str, path: Path) -> str:
-    """Drop the path from the front of a message whose line begins with it anyway."""
-    return message.removeprefix(f"{path} ").removeprefix(f"{path}: ")
 
 
 def _check_same_size(labels: np.ndarray, pair: Pair) -> None:
@@ -229,7 +223,7 @@ def _write_tiles(
             image = as_rgb8(read_image(plan.pair.image_path))
         except HybridSegError as error:
             keep[:] = False
-            problems.append(Problem(str(plan.pair.image_path), _without_prefix(str(error), plan.pair.image_path)))
+            problems.append(Problem.of(plan.pair.image_path, error))
             continue
         paths = place_tiles(plan, folders, partial_dir, options)
         futures = []

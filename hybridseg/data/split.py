@@ -15,6 +15,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.data.draw import count_share, shuffle_names
+from hybridseg.data.tileplan import MANIFEST_NAME
 from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed
 from hybridseg.io.atomic import atomic_path
 from hybridseg.io.files import LABELMAP_SUFFIXES, read_labelmap
@@ -64,7 +65,7 @@ class SplitOptions:
             try:
                 re.compile(self.group_by)
             except re.error as error:
-                raise BadInput(f"group_by={self.group_by!r} is no regular expression: {error}") from error
+                raise BadInput(f"group_by={self.group_by!r} (--group-by) is no regular expression: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,9 @@ def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[s
         key = (match[1] if match.re.groups else match[0]) if match else None
         groups[key if key else stem].append(name)
     if group_by and not n_matches:
-        raise BadInput(f"group_by={group_by!r} matches none of the {len(groups)} images; try it on {min(groups)!r}")
+        raise BadInput(
+            f"group_by={group_by!r} (--group-by) matches none of the {len(groups)} images; try it on {min(groups)!r}"
+        )
     return dict(sorted(groups.items()))
 
 
@@ -288,6 +291,12 @@ def _refuse_mixing(target_dir: Path, entries: list[SplitEntry], earlier: list[Sp
     if not overwrite:
         raise OutputExists(
             f"{folders} already hold files; give --overwrite to replace them, or --out for another place"
+        )
+    stale = [str(path.parent) for name in occupied for path in sorted((target_dir / name).glob(f"*/{MANIFEST_NAME}"))]
+    if stale:
+        raise OutputExists(
+            f"{' and '.join(stale)} was cut from the images of the earlier split, so training tiles would show test "
+            "images; remove it first, or give --out for another place"
         )
     if any(entry.action == "move" for entry in earlier):
         raise OutputExists(

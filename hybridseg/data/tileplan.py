@@ -15,6 +15,8 @@ from hybridseg.data.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput
 from hybridseg.io.pairing import Pair, image_stem
 
+MANIFEST_NAME = "tiles.csv"
+MANIFEST_COLUMNS = ("tile", "class", "source", "row", "col", "purity", "kept")
 FORMATS = ("jpg", "png")
 
 

@@ -1,7 +1,7 @@
 """One confusion matrix, counted once; every score is derived from it.
 
-A score that does not exist (the recall of a class that is nowhere in the truth) is None, never 0, and takes no
-part in a mean.
+A class that is nowhere in the truth has no scores: they are None, never 0, and take no part in a mean. Predicting it
+costs the recall of the true classes, and accuracy. The precision of a class that is never predicted is None too.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Confusion:
             "iou": (hits, truth + predicted - hits),
         }
         above, below = of[name]
-        return [int(a) / int(b) if b else None for a, b in zip(above, below, strict=True)]
+        return [int(a) / int(b) if b and n else None for a, b, n in zip(above, below, truth, strict=True)]
 
     def macro(self, name: str) -> float | None:
         """Average a score over the classes that have it."""
@@ -82,10 +82,7 @@ class Confusion:
         return sum(v * n for v, n in rows) / weight if weight else None
 
     def without(self, names: tuple[str, ...]) -> Confusion:
-        """Leave out the pixels whose TRUE class is one of these; predicting one elsewhere is still an error.
-
-        A class that is then neither true nor predicted has no score.
-        """
+        """Leave out the pixels whose TRUE class is one of these; predicting one elsewhere is still an error."""
         counts, n_unpredicted = self.counts.copy(), self.n_unpredicted.copy()
         for name in names:
             counts[self.table.index(name)] = 0

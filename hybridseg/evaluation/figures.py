@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hybridseg.classes import ClassTable
 from hybridseg.evaluation.confusion import Confusion
 from hybridseg.io.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MIN_FONT, _MAX_FONT = 5.5, 11.0
 
@@ -63,8 +67,7 @@ def draw_picture_rows(
             for name, color in zip(legend.names, legend.colors, strict=True)
         ]
         figure.legend(handles=patches, loc="lower center", ncols=min(len(patches), 12), frameon=False, fontsize=9)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    _save(figure, path)
 
 
 def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title: str) -> None:
@@ -74,7 +77,8 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
     ----------
     path : path-like
     confusion : Confusion
-        Classes that are neither true nor predicted are left out.
+        Classes that are neither true nor predicted are left out; a last column shows pixels without a prediction,
+        if there are any.
     title : str
     """
     from matplotlib.figure import Figure
@@ -83,6 +87,10 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
     names = [confusion.table.names[i] for i in shown]
     counts = confusion.counts[np.ix_(shown, shown)]
     support = confusion.support[shown]
+    columns = list(names)
+    if confusion.n_unpredicted.any():
+        counts = np.column_stack([counts, confusion.n_unpredicted[shown]])
+        columns.append("(none)")
     shares = counts / np.maximum(support, 1)[:, None]
     n = max(len(names), 1)
     # A cell has room for its number at any count of classes; the figure grows with it.
@@ -91,7 +99,7 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
     figure = Figure(figsize=(side + 0.9, side), dpi=130, layout="constrained")
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=font)
+    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=font)
     axes.set_yticks(range(len(names)), names, fontsize=font)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
@@ -118,13 +126,87 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
                 style="italic",
                 color="#888888",
             )
-    axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
+    axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="#dddddd", linewidth=0.6)
     axes.tick_params(which="both", length=0)
     bar = figure.colorbar(picture, ax=axes, fraction=0.046, pad=0.03, format=lambda value, _: f"{value:.0%}")
     bar.set_label("share of the true class", fontsize=9)
     bar.ax.tick_params(labelsize=8)
+    _save(figure, path)
+
+
+def draw_calibration(
+    path: str | os.PathLike[str], confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray, *, error: float
+) -> None:
+    """Draw how often a classifier is right when it is so sure, as a PNG.
+
+    Parameters
+    ----------
+    path : path-like
+    confidence, accuracy, counts : numpy.ndarray
+        (n_bins,) mean certainty, share of right answers and tiles of each bin; NaN where a bin is empty.
+    error : float
+        Expected calibration error.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.2, 5.6), dpi=110, layout="constrained")
+    axes, below = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
+    edges = np.linspace(0, 1, len(counts) + 1)
+    axes.plot((0, 1), (0, 1), color="#999999", linestyle="--", linewidth=1, label="as sure as right")
+    axes.plot(confidence, accuracy, color="#1f5fa8", marker="o", linewidth=1.6, label="this model")
+    axes.set_ylabel("share of right answers")
+    axes.set_ylim(0, 1.02)
+    axes.set_title(f"expected calibration error {error:.3f}", fontsize=11, loc="left")
+    axes.legend(frameon=False, loc="upper left")
+    axes.grid(color="#eeeeee")
+    below.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color="#9fc3e8", edgecolor="white")
+    below.set_ylabel("tiles")
+    below.set_xlabel("certainty (probability of the winning class)")
+    below.set_xlim(0, 1)
+    _save(figure, path)
+
+
+def draw_learning_curve(
+    path: str | os.PathLike[str],
+    steps: Sequence[int],
+    curves: dict[str, tuple[Sequence[float], Sequence[float | None]]],
+) -> None:
+    """Draw how a training run went, as a PNG: one panel for each measure, training and validation in it.
+
+    Parameters
+    ----------
+    path : path-like
+    steps : sequence of int
+    curves : dict of str to (sequence, sequence)
+        For each measure its values in training and in validation; None where there is no validation set.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.5, 3.8), dpi=110, layout="constrained")
+    for axes, (name, (train, validation)) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
+        axes.plot(steps, train, color="#b9cfe6", linewidth=0.8)
+        axes.plot(steps, _smooth(train), color="#1f5fa8", linewidth=1.6, label="training")
+        known = [value for value in validation if value is not None]
+        if known:
+            axes.plot(steps, known, color="#f3cda8", linewidth=0.8)
+            axes.plot(steps, _smooth(known), color="#d9731a", linewidth=1.6, label="validation")
+        axes.set_xlabel("training step")
+        axes.set_title(name, fontsize=11, loc="left")
+        axes.grid(color="#eeeeee")
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def _smooth(values: Sequence[float]) -> np.ndarray:
+    """Average over a twentieth of the curve, so that the trend shows through the noise of single batches."""
+    width = max(1, len(values) // 20)
+    padded = np.pad(np.asarray(values, float), (width // 2, width - 1 - width // 2), mode="edge")
+    return np.convolve(padded, np.ones(width) / width, mode="valid")
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -61,8 +62,8 @@ def find_result_pairs(folder: str | os.PathLike[str]) -> tuple[list[TruthPair], 
     predictions = [path for path in files if result_kind(path) == "ares"]
     if not predictions:
         raise MissingInput(
-            f"{folder} has no automatic result (NAME_ares_TILE.mat); run `hybridseg semseg` on its images first, "
-            "or give the two sides with --truth and --prediction"
+            f"{folder} has no automatic result (NAME_ares_TILE.mat); give the folder that has them beside the manual "
+            "ones, or the two sides with --truth and --prediction"
         )
     return pair_by_stem(truths, predictions)
 
@@ -178,12 +179,13 @@ def evaluate_pixels(
         try:
             confusions[_name_pair(pair, confusions)] = compare_pair(pair, table=table)
         except HybridSegError as error:
-            problems.append(Problem(str(pair.prediction_path), str(error)))
+            problems.append(Problem.of(pair.prediction_path, error))
     if not confusions:
         lines = [str(problem) for problem in problems] or ["no pair of label maps was given"]
         raise BadInput("nothing to compare:\n" + "\n".join(f"  {line}" for line in lines))
     confusions = _leave_out(confusions, ignore)
     pooled = pool_confusions(list(confusions.values()))
+    _remove_old_figures(out_dir, keep=set(confusions))
     written = _write_scores(out_dir, confusions, pooled, ignore)
     for name, confusion in progress(list(confusions.items()), label="drawing"):
         written.append(out_dir / f"{name}_confusion.png")
@@ -209,6 +211,17 @@ def _leave_out(confusions: dict[str, Confusion], ignore: tuple[str, ...]) -> dic
         pair: confusion.without(tuple(name for name in ignore if class_key(name) in confusion.table.keys))
         for pair, confusion in confusions.items()
     }
+
+
+def _remove_old_figures(out_dir: Path, *, keep: set[str]) -> None:
+    """Take away the figures of an earlier run whose pairs are no longer there, as its scores are replaced too."""
+    try:
+        earlier = json.loads((out_dir / "eval_pixels.json").read_text(encoding="utf-8"))["pairs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for name in earlier:
+        if name not in keep and Path(name).name == name:
+            (out_dir / f"{name}_confusion.png").unlink(missing_ok=True)
 
 
 def _write_scores(

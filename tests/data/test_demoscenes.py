@@ -43,6 +43,13 @@ def test_other_options_never_mix(tmp_path):
     ]
 
 
+def test_files_of_somebody_else_are_never_replaced(tmp_path):
+    (tmp_path / "scene_00.jpg").write_bytes(b"my holiday")
+    with pytest.raises(OutputExists, match=r"holds scene_00.jpg, which is not from this command"):
+        write_demo_scenes(tmp_path, options=SMALL)
+    assert (tmp_path / "scene_00.jpg").read_bytes() == b"my holiday"
+
+
 @pytest.mark.parametrize("values", [{"n": 0}, {"rows": 10}, {"cols": 20_000}, {"seed": -1}])
 def test_options_that_cannot_work(values):
     with pytest.raises(BadInput, match="give"):

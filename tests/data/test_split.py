@@ -67,6 +67,16 @@ def test_another_split_is_refused_then_replaced(photos):
     assert (photos.parent / "train" / "mine.txt").exists(), "a file that no split put there stays"
 
 
+def test_tiles_of_an_earlier_split_are_not_left_to_leak(photos):
+    split_folder(photos, options=SplitOptions(seed=1))
+    tiles_dir = photos.parent / "train" / "tile_96"
+    tiles_dir.mkdir()
+    (tiles_dir / "tiles.csv").touch()
+    with pytest.raises(OutputExists, match="train/tile_96 was cut from the images of the earlier split"):
+        split_folder(photos, options=SplitOptions(seed=2), overwrite=True)
+    split_folder(photos, options=SplitOptions(seed=1), overwrite=True)
+
+
 def test_folders_that_somebody_else_filled_are_refused(photos):
     (photos.parent / "test").mkdir()
     (photos.parent / "test" / "x.jpg").touch()

@@ -60,6 +60,17 @@ def test_a_class_that_only_the_machine_knows_counts_as_wrong(tmp_path):
     assert result.pooled.accuracy == 7 / 8 and result.pooled.table.names[-1] == "road"
 
 
+def test_figures_of_pairs_that_are_gone_go_too(tmp_path):
+    save(tmp_path, "p_mres.mat", TRUTH)
+    save(tmp_path, "p_ares_96.mat", TRUTH)
+    evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
+    (tmp_path / "p_ares_96.mat").rename(tmp_path / "p_ares_48.mat")
+    (tmp_path / "mine_confusion.png").touch()
+    evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
+    names = sorted(path.name for path in tmp_path.glob("*_confusion.png"))
+    assert names == ["eval_pixels_confusion.png", "mine_confusion.png", "p_ares_48_confusion.png"]
+
+
 def test_ignored_classes(tmp_path):
     save(tmp_path, "p_mres.mat", TRUTH)
     save(tmp_path, "p_ares_96.mat", np.zeros((2, 4)))

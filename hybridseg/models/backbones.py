@@ -1,0 +1,305 @@
+"""The network that turns a tile into features: the built-in MobileNetV2, or a TensorFlow Hub module from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hybridseg.errors import BadInput, MissingInput, OutputExists
+from hybridseg.models.graphs import CHECKPOINT_OPS, SAFE_OPS, refuse_unsafe_ops
+
+BUILTIN = "builtin:mobilenet_v2"
+DEFAULT_INPUT_SIZE = 160
+_FEATURE_SIGNATURE = "image_feature_vector"
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A network without its last layer.
+
+    Parameters
+    ----------
+    handle : str
+        What the user called it.
+    fingerprint : str
+        Changes when its weights do.
+    input_size : int
+        Tiles are resized to this inside the graph.
+    n_features : int
+    apply : callable
+        (n, input_size, input_size, 3) float32 tensor in 0..1 to (n, n_features).
+    variables : list
+        The weights that fine-tuning may change; empty when the module is frozen.
+    why_frozen : str
+        The reason, when `variables` is empty.
+    note : str
+        A line that the user should read; empty most of the time.
+    keep : object
+        Holds what `apply` needs.
+    """
+
+    handle: str
+    fingerprint: str
+    input_size: int
+    n_features: int
+    apply: Callable[[Any], Any]
+    variables: list[Any] = field(default_factory=list)
+    why_frozen: str = ""
+    note: str = ""
+    keep: Any = None
+
+    def extract(self, tiles: Any) -> Any:
+        """Give the features of (n, any, any, 3) float32 tiles in 0..1, as a tensor."""
+        import tensorflow as tf
+
+        if tuple(tiles.shape[1:3]) != (self.input_size, self.input_size):
+            tiles = tf.image.resize(tiles, (self.input_size, self.input_size), method="bilinear")
+        return self.apply(tiles)
+
+
+def load_backbone(
+    handle: str, *, input_size: int = DEFAULT_INPUT_SIZE, trainable: bool = False, trust: bool = False
+) -> Backbone:
+    """Load the backbone that a handle names.
+
+    Parameters
+    ----------
+    handle : str
+        ``builtin:mobilenet_v2``; the address of a TensorFlow Hub module (kept in TFHUB_CACHE_DIR); or a local
+        folder or ``.tar.gz`` of one, in the TF2 or the TF1 format.
+    input_size : int
+        Side to which tiles are resized; a module that wants another one gets that.
+    trainable : bool
+        Whether its weights will be fine-tuned.
+    trust : bool
+        Load a module even if it holds operations that could reach files or the network.
+
+    Returns
+    -------
+    Backbone
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such module, it cannot be fetched, or it cannot be used.
+    """
+    if not 32 <= input_size <= 1024:
+        raise BadInput(f"input_size={input_size}: give a side from 32 to 1024 pixels")
+    if handle == BUILTIN:
+        return _load_builtin(input_size, trainable=trainable)
+    if handle.startswith("builtin:"):
+        raise BadInput(f"there is no built-in backbone {handle!r}; the one there is: {BUILTIN}")
+    folder = _find_module(handle)
+    if not trust:
+        _check_module(folder)
+    if (folder / "tfhub_module.pb").exists():
+        if trainable:
+            raise BadInput(
+                f"{handle} is a module in the TF1 format, whose weights cannot be fine-tuned; "
+                f"leave --fine-tune out, or use {BUILTIN} or a TF2 module"
+            )
+        return _load_tf1_module(handle, folder)
+    return _load_tf2_module(handle, folder, input_size, trainable=trainable)
+
+
+def _load_builtin(input_size: int, *, trainable: bool) -> Backbone:
+    from hybridseg.models.mobilenet import FEATURE_SIZE, build_mobilenet, weights_fingerprint
+
+    model = build_mobilenet(input_size=input_size, trainable=trainable)
+    return Backbone(
+        BUILTIN, weights_fingerprint(), input_size, FEATURE_SIZE, lambda tiles: model(tiles, training=False),
+        list(model.trainable_variables), keep=model,
+    )  # fmt: skip
+
+
+def export_builtin(out_dir: str | os.PathLike[str], *, input_size: int = DEFAULT_INPUT_SIZE) -> None:
+    """Write the built-in backbone as a reusable TF2 SavedModel, whole or not at all.
+
+    Raises
+    ------
+    OutputExists
+        When `out_dir` holds something.
+    """
+    from hybridseg.models.mobilenet import build_mobilenet
+
+    target = Path(out_dir)
+    if target.exists() and any(target.iterdir()):
+        raise OutputExists(f"{target} holds files already; give another folder")
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    build_mobilenet(input_size=input_size, trainable=True).save(partial, save_format="tf", include_optimizer=False)
+    if target.exists():
+        target.rmdir()
+    partial.replace(target)
+
+
+def _find_module(handle: str) -> Path:
+    """Give the folder of a module, fetching or unpacking it first."""
+    if handle.startswith(("http://", "https://")):
+        return _fetch_module(handle)
+    path = Path(handle)
+    if path.is_file() and path.name.endswith((".tar.gz", ".tgz")):
+        return _unpack_module(path)
+    if not path.exists():
+        raise MissingInput(
+            f"there is no module {handle}; give {BUILTIN}, the address of a TensorFlow Hub module, or a local folder"
+        )
+    if not any((path / name).exists() for name in ("saved_model.pb", "tfhub_module.pb")):
+        raise BadInput(f"{handle} is no TensorFlow Hub module: it has neither saved_model.pb nor tfhub_module.pb")
+    return path
+
+
+def cache_home() -> Path:
+    """Give the folder where modules are kept: TFHUB_CACHE_DIR, or tensorflow-hub's own choice."""
+    return Path(os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir()) / "tfhub_modules")
+
+
+def _fetch_module(handle: str) -> Path:
+    import tensorflow_hub as hub
+
+    place = cache_home() / hashlib.sha1(handle.encode()).hexdigest()
+    try:
+        return Path(hub.resolve(handle))
+    # Whatever the network does, the way out is the same.
+    except Exception as error:
+        raise MissingInput(
+            f"{handle} could not be fetched ({type(error).__name__}). Without a network, use {BUILTIN}, or fetch the "
+            f"module elsewhere and unpack it to {place} (so that {place / 'saved_model.pb'} exists)"
+        ) from error
+
+
+def _unpack_module(path: Path) -> Path:
+    """Unpack an archive into the cache; one that was unpacked before is taken from there."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    target = cache_home() / digest[:40]
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as name:
+        unpacked = Path(name) / "module"
+        try:
+            with tarfile.open(path) as archive:
+                archive.extractall(unpacked, filter="data")
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise BadInput(f"{path} cannot be unpacked: {error}") from error
+        homes = [found.parent for pattern in ("saved_model.pb", "tfhub_module.pb") for found in unpacked.rglob(pattern)]
+        if not homes:
+            raise BadInput(f"{path} holds no TensorFlow Hub module (no saved_model.pb)")
+        shutil.move(min(homes, key=lambda home: len(home.parts)), target)
+    return target
+
+
+def _check_module(folder: Path) -> None:
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    path = folder / "saved_model.pb"
+    try:
+        saved.ParseFromString(path.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise BadInput(f"{folder} is damaged: {path.name} cannot be read ({error})") from error
+    try:
+        for meta in saved.meta_graphs:
+            refuse_unsafe_ops(folder, meta.graph_def, allowed=SAFE_OPS | CHECKPOINT_OPS)
+    except BadInput as error:
+        raise BadInput(f"{error}. If you know where it comes from: --trust-model") from error
+
+
+def _fingerprint_folder(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(folder)}\n".encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _load_tf1_module(handle: str, folder: Path) -> Backbone:
+    import tensorflow as tf
+    import tensorflow_hub as hub
+
+    module = hub.load(str(folder))
+    name = _FEATURE_SIGNATURE if _FEATURE_SIGNATURE in module.signatures else "default"
+    if name not in module.signatures:
+        raise BadInput(f"{handle} offers neither {_FEATURE_SIGNATURE} nor default; its signatures: "
+                       f"{', '.join(module.signatures) or 'none'}")  # fmt: skip
+    function = module.signatures[name]
+    [spec] = [s for s in function.structured_input_signature[1].values() if s.shape.rank == 4]
+    size = _fixed_side(spec.shape) or DEFAULT_INPUT_SIZE
+
+    def apply(tiles: Any) -> Any:
+        outputs = function(_as_wanted(tiles, spec.dtype))
+        output = outputs.get("default", next(iter(outputs.values())))
+        return tf.reshape(output, [tf.shape(output)[0], -1])
+
+    n_features = int(apply(tf.zeros([1, size, size, 3])).shape[-1])
+    note = "" if name == _FEATURE_SIGNATURE else f"{handle} offers no feature vector: its own output is used instead"
+    frozen = "a module in the TF1 format cannot be fine-tuned"
+    return Backbone(handle, _fingerprint_folder(folder), size, n_features, apply, [], frozen, note, module)
+
+
+def _load_tf2_module(handle: str, folder: Path, input_size: int, *, trainable: bool) -> Backbone:
+    import tensorflow as tf
+    import tensorflow_hub as hub
+
+    try:
+        module = hub.load(str(folder))
+        layer = hub.KerasLayer(module, trainable=trainable)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise BadInput(f"{handle} cannot be loaded as a TF2 module: {error}") from error
+    spec = _find_call_input(module)
+    size = (_fixed_side(spec.shape) if spec is not None else None) or input_size
+    dtype = spec.dtype if spec is not None else tf.float32
+
+    def apply(tiles: Any) -> Any:
+        output = layer(_as_wanted(tiles, dtype), training=False)
+        if isinstance(output, dict):
+            output = output.get("default", next(iter(output.values())))
+        return tf.reshape(tf.cast(output, tf.float32), [tf.shape(output)[0], -1])
+
+    try:
+        n_features = int(apply(tf.zeros([1, size, size, 3])).shape[-1])
+    except (ValueError, tf.errors.OpError) as error:
+        raise BadInput(f"{handle} does not take pictures of {size} x {size}: {str(error).splitlines()[0]}") from error
+    is_classifier = any(word in handle for word in ("/classification", "/logits")) or n_features in (1000, 1001)
+    note = f"{handle} is a whole classifier: its {n_features} logits serve as features" if is_classifier else ""
+    variables = list(layer.trainable_variables)
+    frozen = "" if variables else "the module offers no trainable weights"
+    return Backbone(
+        handle, _fingerprint_folder(folder), size, n_features, apply, variables, frozen, note, (module, layer)
+    )
+
+
+def _find_call_input(module: Any) -> Any:
+    """Give the tensor specification of the pictures that a TF2 module takes, where it tells."""
+    import tensorflow as tf
+
+    functions = getattr(module.__call__, "concrete_functions", []) if callable(module) else []
+    for function in functions:
+        for spec in tf.nest.flatten(function.structured_input_signature):
+            if isinstance(spec, tf.TensorSpec) and spec.shape.rank == 4:
+                return spec
+    return None
+
+
+def _fixed_side(shape: Any) -> int | None:
+    side = shape[1]
+    return int(side) if side else None
+
+
+def _as_wanted(tiles: Any, dtype: Any) -> Any:
+    """Give pixels in the range that goes with a type: bytes 0..255, or floats 0..1 as all Hub modules take."""
+    import tensorflow as tf
+
+    if dtype.is_integer:
+        return tf.cast(tf.round(tiles * 255.0), dtype)
+    return tf.cast(tiles, dtype)

@@ -1,0 +1,216 @@
+"""Frozen graphs (``.pb``): made from a model, and read from elsewhere without trusting them.
+
+A graph is a program. Only operations that compute numbers from numbers are allowed: nothing that reads or writes
+files, talks to a network, prints, or calls back into Python.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybridseg.errors import BadInput, MissingInput
+
+INPUT_NAME = "Placeholder"
+OUTPUT_NAME = "final_result"
+_MAX_GRAPH_BYTES = 2_000_000_000
+
+_SAFE = """
+    Abs Add AddN AddV2 All Any ArgMax AvgPool BatchMatMul BatchMatMulV2 BatchMatMulV3 BatchNormWithGlobalNormalization
+    BatchToSpaceND BiasAdd BroadcastTo Cast Ceil ClipByValue Concat ConcatV2 Const Conv2D Conv2DBackpropInput
+    DepthToSpace DepthwiseConv2dNative Div DivNoNan Elu Enter Equal Erf Exit Exp ExpandDims Fill Floor FloorDiv
+    FloorMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Gather GatherNd GatherV2 Greater GreaterEqual Identity
+    IdentityN If L2Loss LRN LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr LoopCond
+    MatMul Max MaxPool MaxPoolV2 Maximum Mean Merge Min Minimum MirrorPad Mul Neg NextIteration NoOp NotEqual OneHot
+    OnesLike Pack Pad PadV2 PartitionedCall Placeholder PlaceholderWithDefault Pow PreventGradient Prod RandomUniform
+    Range Rank RealDiv Reciprocal Relu Relu6 Reshape ResizeArea ResizeBicubic ResizeBilinear ResizeNearestNeighbor
+    ReverseV2 Rint Round Rsqrt ScaleAndTranslate Select SelectV2 Selu Shape Sigmoid Sign Size Slice Softmax Softplus
+    SpaceToBatchND SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall
+    StatelessIf StopGradient StridedSlice Sub Sum Switch Tanh Tile TopKV2 Transpose Unpack ZerosLike
+"""
+# A SavedModel also holds variables, and the operations that restore them.
+_CHECKPOINT = """
+    Assert Assign AssignVariableOp DisableCopyOnRead IsVariableInitialized MergeV2Checkpoints ReadVariableOp Restore
+    RestoreSlice RestoreV2 SaveV2 ShardedFilename StatelessWhile StaticRegexFullMatch StringJoin VarHandleOp
+    VarIsInitializedOp Variable VariableV2 While InitializeTableV2 RandomStandardNormal TruncatedNormal
+"""
+SAFE_OPS = frozenset(_SAFE.split())
+CHECKPOINT_OPS = frozenset(_CHECKPOINT.split())
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenGraph:
+    """A graph that was checked, and where it takes tiles and gives probabilities.
+
+    Parameters
+    ----------
+    definition : object
+        TensorFlow's GraphDef.
+    input_name, output_name : str
+        Names of the tensors.
+    tile_size : int or None
+        None when the graph takes tiles of any size.
+    n_classes : int or None
+        None when the graph does not say.
+    batch_size : int or None
+        None when the graph takes any number of tiles at once.
+    """
+
+    definition: Any
+    input_name: str
+    output_name: str
+    tile_size: int | None
+    n_classes: int | None
+    batch_size: int | None
+
+
+def freeze_model(apply: Callable[[Any], Any], *, tile_size: int, output_name: str = OUTPUT_NAME) -> bytes:
+    """Write a function of tiles as the bytes of a frozen graph; the same variables give the same bytes.
+
+    Parameters
+    ----------
+    apply : callable
+        (n, tile_size, tile_size, 3) float32 tensor in 0..1 to (n, n_classes) probabilities.
+    tile_size : int
+    output_name : str
+
+    Returns
+    -------
+    bytes
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    signature = [tf.TensorSpec([None, tile_size, tile_size, 3], tf.float32, name=INPUT_NAME)]
+    function = tf.function(lambda tiles: tf.identity(apply(tiles), name=output_name), input_signature=signature)
+    definition = convert_variables_to_constants_v2(function.get_concrete_function()).graph.as_graph_def()
+    _drop_outer_output(definition, output_name)
+    return definition.SerializeToString(deterministic=True)
+
+
+def read_graph(path: str | os.PathLike[str]) -> FrozenGraph:
+    """Read a frozen graph: ours, or one that the classic script made.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such file, it is no frozen graph, it holds an operation that is not allowed (named), or
+        it has no single picture input and class output.
+    """
+    import tensorflow as tf
+
+    path = Path(path)
+    try:
+        if path.stat().st_size > _MAX_GRAPH_BYTES:
+            raise BadInput(f"{path} is larger than any frozen graph; give a .pb file that `hybridseg retrain` wrote")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise MissingInput(f"there is no model {path}; train one with `hybridseg retrain`") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
+    definition = tf.compat.v1.GraphDef()
+    try:
+        definition.ParseFromString(content)
+    except Exception as error:  # The parser's own kind of error depends on its version.
+        raise BadInput(f"{path} is damaged or no frozen graph ({type(error).__name__})") from error
+    if not definition.node:
+        raise BadInput(f"{path} is an empty graph; give a .pb file that `hybridseg retrain` wrote")
+    refuse_unsafe_ops(path, definition, allowed=SAFE_OPS)
+    return _describe_graph(path, definition)
+
+
+def list_ops(definition: Any) -> set[str]:
+    """Name every operation of a graph and of the functions inside it."""
+    ops = {node.op for node in definition.node}
+    own_functions = {function.signature.name for function in definition.library.function}
+    for function in definition.library.function:
+        ops |= {node.op for node in function.node_def}
+    return ops - own_functions
+
+
+def refuse_unsafe_ops(path: object, definition: Any, *, allowed: Iterable[str]) -> None:
+    """Stop at a graph that could do more than compute.
+
+    Raises
+    ------
+    BadInput
+        Naming the operations.
+    """
+    wrong = sorted(list_ops(definition) - set(allowed))
+    if wrong:
+        raise BadInput(
+            f"{path} holds operations that a classifier does not need and that could reach files, the network or "
+            f"Python: {', '.join(wrong[:8])}; it is not loaded"
+        )
+
+
+def _describe_graph(path: Path, definition: Any) -> FrozenGraph:
+    inputs = [node for node in definition.node if node.op in ("Placeholder", "PlaceholderWithDefault")]
+    pictures = [node for node in inputs if _shape_of(node) is None or len(_shape_of(node) or ()) == 4]
+    if len(pictures) != 1:
+        names = ", ".join(node.name for node in inputs) or "none"
+        raise BadInput(f"{path} needs one input that takes pictures; its inputs are: {names}")
+    shape = _shape_of(pictures[0]) or (None, None, None, 3)
+    if shape[3] not in (3, None) or shape[1] != shape[2]:
+        raise BadInput(f"{path} takes pictures of shape {shape[1:]}, not square tiles with red, green and blue")
+    output = _find_output(path, definition)
+    return FrozenGraph(
+        definition, f"{pictures[0].name}:0", f"{output.name}:0", shape[1], _count_classes(definition, output), shape[0]
+    )
+
+
+def _find_output(path: Path, definition: Any) -> Any:
+    """Find ``final_result`` (under any prefix), or else the one softmax whose result nothing else uses."""
+    named = [node for node in definition.node if node.name.split("/")[-1] == OUTPUT_NAME]
+    if len(named) == 1:
+        return named[0]
+    used = {name.split(":")[0].lstrip("^") for node in definition.node for name in node.input}
+    ends = [node for node in definition.node if node.name not in used and node.op in ("Softmax", "Identity")]
+    if len(ends) == 1:
+        return ends[0]
+    raise BadInput(f"{path} has no output called {OUTPUT_NAME}; give a classifier that `hybridseg retrain` wrote")
+
+
+def _count_classes(definition: Any, output: Any) -> int | None:
+    """Follow the output back to the bias of the last layer."""
+    import tensorflow as tf
+
+    nodes = {node.name: node for node in definition.node}
+    node = output
+    for _ in range(12):
+        if node.op in ("BiasAdd", "Add", "AddV2"):
+            for name in node.input:
+                source = nodes.get(name.split(":")[0])
+                while source is not None and source.op == "Identity":
+                    source = nodes.get(source.input[0].split(":")[0])
+                if source is not None and source.op == "Const":
+                    values = tf.make_ndarray(source.attr["value"].tensor)
+                    return int(values.shape[-1]) if values.ndim else None
+        data = [name for name in node.input if not name.startswith("^")]
+        if not data or data[0].split(":")[0] not in nodes:
+            return None
+        node = nodes[data[0].split(":")[0]]
+    return None
+
+
+def _shape_of(node: Any) -> tuple[int | None, ...] | None:
+    shape = node.attr["shape"].shape
+    if "shape" not in node.attr or shape.unknown_rank:
+        return None
+    return tuple(dim.size if dim.size > 0 else None for dim in shape.dim)
+
+
+def _drop_outer_output(definition: Any, output_name: str) -> None:
+    """Take away the nodes after the named output, which the conversion adds."""
+    used = {name.split(":")[0].lstrip("^") for node in definition.node for name in node.input}
+    if output_name in used:
+        kept = [
+            node for node in definition.node
+            if not (node.op == "Identity" and node.name not in used and list(node.input)[:1] == [output_name])
+        ]  # fmt: skip
+        del definition.node[:]
+        definition.node.extend(kept)
+    definition.ClearField("library")

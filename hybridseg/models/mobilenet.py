@@ -1,0 +1,202 @@
+"""The default backbone: MobileNetV2 with ImageNet weights that come with the package, so nothing is downloaded.
+
+The network computes what torchvision's MobileNetV2 computes: the padding before a convolution of stride 2 is the
+same on all sides, and photographs are standardized with the mean and deviation of ImageNet. The largest weights are
+kept as float16, which changes a feature by less than 0.01. `tools/convert_backbone.py` made the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hybridseg.errors import BadInput, MissingInput
+
+if TYPE_CHECKING:
+    import tf_keras
+
+FEATURE_SIZE = 1280
+WEIGHTS_PATH = Path(__file__).parent / "mobilenet_v2_imagenet.npz"
+
+# The network halves an image five times.
+_MIN_INPUT_SIZE = 32
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+_NORM_EPSILON = 1e-5
+# One row for each stage: channels between (a factor), channels out, blocks, stride of the first block.
+_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+_NORM_VARIABLES = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+def build_mobilenet(*, input_size: int, trainable: bool = False) -> tf_keras.Model:
+    """Make the backbone, with its weights.
+
+    Parameters
+    ----------
+    input_size : int
+        Rows and columns of the input, in pixels, at least 32.
+    trainable : bool
+        Whether training changes the weights. The moving statistics of the batch normalization never change.
+
+    Returns
+    -------
+    tf_keras.Model
+        From `pixels`, (n, input_size, input_size, 3) float32 from 0 to 1, to (n, FEATURE_SIZE) features.
+        All layers have the same names in every model.
+
+    Raises
+    ------
+    BadInput, MissingInput
+        When `input_size` is too small, or the file of weights is missing from the installation or damaged.
+
+    Examples
+    --------
+    >>> build_mobilenet(input_size=64).output_shape
+    (None, 1280)
+    """
+    model = build_network(input_size=input_size)
+    assign_weights(model, read_weights())
+    model.trainable = trainable
+    return model
+
+
+def build_network(*, input_size: int) -> tf_keras.Model:
+    """Make the backbone with random weights, all of them trainable.
+
+    Parameters, result and errors are those of `build_mobilenet`.
+    """
+    import tf_keras
+
+    if input_size < _MIN_INPUT_SIZE:
+        raise BadInput(f"input_size={input_size} is too small; give at least {_MIN_INPUT_SIZE} pixels")
+    pixels = tf_keras.Input((input_size, input_size, 3), name="pixels")
+    scale = [1 / deviation for deviation in _IMAGENET_DEVIATION]
+    offset = [-mean / deviation for mean, deviation in zip(_IMAGENET_MEAN, _IMAGENET_DEVIATION, strict=True)]
+    x = tf_keras.layers.Rescaling(scale, offset, name="mobilenet_standardize")(pixels)
+    x = _add_convolution(x, "mobilenet_stem", channels=32, kernel_size=3, stride=2)
+    number = 0
+    for factor, channels, n_blocks, first_stride in _STAGES:
+        for i in range(n_blocks):
+            number += 1
+            stride = first_stride if i == 0 else 1
+            x = _add_block(x, f"mobilenet_block{number:02}", factor=factor, channels=channels, stride=stride)
+    x = _add_convolution(x, "mobilenet_head", channels=FEATURE_SIZE)
+    features = tf_keras.layers.GlobalAveragePooling2D(name="mobilenet_pool")(x)
+    return tf_keras.Model(pixels, features, name="mobilenet_v2")
+
+
+def list_weights(model: tf_keras.Model) -> dict[str, Any]:
+    """Give the variables of a network by the names that the file of weights has for them.
+
+    They are called ``LAYER.VARIABLE``: `kernel` of a convolution, `gamma`, `beta`, `moving_mean` and
+    `moving_variance` of a normalization.
+    """
+    variables: dict[str, Any] = {}
+    for layer in model.layers:
+        if layer.name.endswith("_norm"):
+            variables.update({f"{layer.name}.{name}": getattr(layer, name) for name in _NORM_VARIABLES})
+        elif layer.weights:
+            [variables[f"{layer.name}.kernel"]] = layer.weights
+    return variables
+
+
+def assign_weights(model: tf_keras.Model, weights: Mapping[str, np.ndarray]) -> None:
+    """Put weights, named as in `list_weights`, into a network.
+
+    Raises
+    ------
+    BadInput
+        When a weight is missing, is one too many or has the wrong shape.
+    """
+    variables = list_weights(model)
+    if variables.keys() != weights.keys():
+        wrong = sorted(variables.keys() ^ weights.keys())
+        raise BadInput(f"the weights do not belong to this network: {len(wrong)} names differ, {wrong[0]} for one")
+    for name, variable in variables.items():
+        if variable.shape != weights[name].shape:
+            raise BadInput(f"the weight {name} is {weights[name].shape}, not {tuple(variable.shape)}")
+        variable.assign(weights[name].astype(np.float32))
+
+
+def read_weights() -> dict[str, np.ndarray]:
+    """Read the file of weights that comes with the package.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When the file is missing from the installation or damaged.
+    """
+    try:
+        with WEIGHTS_PATH.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return dict(archive)
+    except FileNotFoundError:
+        raise _describe_missing() from None
+    # A damaged file meets the reader in many ways (the zip, the compression, the array in it): all mean the same.
+    except Exception as error:
+        raise BadInput(f"{WEIGHTS_PATH} is damaged ({error}); install hybridseg again") from error
+
+
+def weights_fingerprint() -> str:
+    """Give the sha256 of the file of weights, as a model's record keeps it.
+
+    Examples
+    --------
+    >>> len(weights_fingerprint())
+    64
+    """
+    try:
+        return hashlib.sha256(WEIGHTS_PATH.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise _describe_missing() from None
+
+
+def _describe_missing() -> MissingInput:
+    return MissingInput(f"the weights of the backbone are missing ({WEIGHTS_PATH}); install hybridseg again")
+
+
+def _add_block(x: Any, name: str, *, factor: int, channels: int, stride: int) -> Any:
+    """Widen the channels, filter each by itself, narrow them again; add the input where the shape is the same."""
+    import tf_keras
+
+    block_input, n_inputs = x, x.shape[-1]
+    if factor != 1:
+        x = _add_convolution(x, f"{name}_expand", channels=factor * n_inputs)
+    x = _add_convolution(x, f"{name}_depthwise", kernel_size=3, stride=stride)
+    x = _add_convolution(x, f"{name}_project", channels=channels, activation=False)
+    if stride == 1 and n_inputs == channels:
+        x = tf_keras.layers.Add(name=f"{name}_add")([block_input, x])
+    return x
+
+
+def _add_convolution(
+    x: Any, name: str, *, channels: int | None = None, kernel_size: int = 1, stride: int = 1, activation: bool = True
+) -> Any:
+    """Add a convolution (of each channel by itself where `channels` is None), its normalization and ReLU6."""
+    from tf_keras import layers
+
+    padding = "same"
+    if stride == 2:
+        # "same" would pad an even image on the bottom and the right only.
+        x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+        padding = "valid"
+    if channels is None:
+        convolution = layers.DepthwiseConv2D(kernel_size, stride, padding, use_bias=False, name=f"{name}_conv")
+    else:
+        convolution = layers.Conv2D(channels, kernel_size, stride, padding, use_bias=False, name=f"{name}_conv")
+    norm = layers.BatchNormalization(epsilon=_NORM_EPSILON, name=f"{name}_norm")
+    # A `training` that is given here wins over the one that the model is called with: `fit` cannot change the
+    # moving statistics, while gamma and beta can train.
+    x = norm(convolution(x), training=False)
+    return layers.ReLU(6.0, name=f"{name}_relu")(x) if activation else x

@@ -1,0 +1,223 @@
+"""A tile classifier on disk: ``model.pb`` (what is run), ``labels.txt`` (its classes), ``model.json`` (all else).
+
+`model.json` is what later commands check: classes, tile size, where the model comes from, its held-out scores, and
+the SHA-256 of the ``.pb``. A ``.pb`` of the classic script has only a ``labels.txt``; it is loaded just the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, MissingInput, located
+from hybridseg.io.atomic import write_bytes
+from hybridseg.io.classfiles import read_class_files, write_class_files
+from hybridseg.io.tables import write_json
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What `model.json` holds.
+
+    Parameters
+    ----------
+    names : tuple of str
+    colors : tuple of (int, int, int)
+    tile_size, input_size : int
+        Side of the tiles that the graph takes, and the side to which it resizes them.
+    module : str
+        Handle of the backbone.
+    preprocessing : str
+    fine_tuned : bool
+    versions : dict
+        Of the packages that made it.
+    scores : dict
+        Held-out scores; empty when there was nothing to measure them on.
+    sha256 : str
+        Of the ``.pb``.
+    """
+
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    tile_size: int
+    input_size: int
+    module: str
+    preprocessing: str
+    fine_tuned: bool
+    versions: dict[str, str]
+    scores: dict[str, Any]
+    sha256: str
+
+    @property
+    def table(self) -> ClassTable:
+        """The classes, in the order of the outputs."""
+        return ClassTable(self.names, self.colors)
+
+
+class TileClassifier:
+    """A model that was loaded: tiles in, class probabilities out.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    table : ClassTable
+    tile_size : int
+    engine : Engine
+    """
+
+    def __init__(self, path: Path, table: ClassTable, tile_size: int, engine: Any) -> None:
+        """Keep what was loaded."""
+        self.path = path
+        self.table = table
+        self.tile_size = tile_size
+        self.engine_name: str = engine.name
+        self._engine = engine
+
+    def classify(self, tiles: np.ndarray) -> np.ndarray:
+        """Classify tiles.
+
+        Parameters
+        ----------
+        tiles : numpy.ndarray
+            (n, tile_size, tile_size, 3) uint8, or float32 in 0..1.
+
+        Returns
+        -------
+        numpy.ndarray
+            (n, n_classes) float32.
+
+        Raises
+        ------
+        BadInput
+            When the tiles are of another size.
+        """
+        if tiles.ndim != 4 or tiles.shape[1:] != (self.tile_size, self.tile_size, 3):
+            raise BadInput(
+                f"{self.path} takes tiles of {self.tile_size} x {self.tile_size} x 3, these are {tiles.shape[1:]}"
+            )
+        scaled = tiles.astype(np.float32) / np.float32(255) if tiles.dtype == np.uint8 else tiles.astype(np.float32)
+        return self._engine.classify(scaled)
+
+
+def save_classifier(path: str | os.PathLike[str], content: bytes, card: ModelCard, labels_path: Path) -> list[Path]:
+    """Write the graph, the labels and the card; the card comes last, so that it never tells of another graph.
+
+    Returns
+    -------
+    list of pathlib.Path
+    """
+    path = Path(path)
+    card_path = path.with_suffix(".json")
+    card_path.unlink(missing_ok=True)
+    write_bytes(path, content)
+    write_class_files(card.table, labels_path=labels_path)
+    write_json(card_path, {"format": FORMAT_VERSION, **asdict(card)})
+    return [path, labels_path, card_path]
+
+
+def hash_bytes(content: bytes) -> str:
+    """Give the SHA-256 of a graph."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_classifier(
+    path: str | os.PathLike[str],
+    *,
+    labels_path: str | os.PathLike[str] | None = None,
+    tile_size: int | None = None,
+) -> TileClassifier:
+    """Load a tile classifier: ours with its card, or a ``.pb`` of the classic script with its labels.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.pb``.
+    labels_path : path-like or None
+        ``labels.txt``; default: the card, or the ``labels.txt`` beside the ``.pb``.
+    tile_size : int or None
+        What the caller means to give; needed when the graph does not say.
+
+    Returns
+    -------
+    TileClassifier
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When a file is missing or damaged, the graph is not safe, or labels or tile size do not fit it.
+    """
+    from hybridseg.models.engines import choose_engine
+    from hybridseg.models.graphs import read_graph
+
+    path = Path(path)
+    card = read_card(path)
+    graph = read_graph(path)
+    table = _find_table(path, labels_path, card)
+    size = graph.tile_size or (card.tile_size if card else None) or tile_size
+    if size is None:
+        raise BadInput(f"{path} does not say the size of its tiles; give it (96, say)")
+    if tile_size is not None and tile_size != size:
+        raise BadInput(f"{path} takes tiles of {size} pixels, not {tile_size}; give the size it was trained with")
+    engine = choose_engine(graph)
+    n_outputs = graph.n_classes or engine.classify(np.zeros((1, size, size, 3), np.float32)).shape[1]
+    if len(table) != n_outputs:
+        raise BadInput(
+            f"{labels_path or 'labels.txt'} has {len(table)} classes but {path} has {n_outputs} outputs; "
+            "give the labels.txt that was written with this model"
+        )
+    return TileClassifier(path, table, size, engine)
+
+
+def read_card(path: str | os.PathLike[str]) -> ModelCard | None:
+    """Read the card of a ``.pb``; None when it has none.
+
+    Raises
+    ------
+    BadInput
+        When the card is damaged, or belongs to another ``.pb``.
+    """
+    path = Path(path)
+    card_path = path.with_suffix(".json")
+    if not card_path.exists():
+        return None
+    with located(card_path):
+        try:
+            record = json.loads(card_path.read_text(encoding="utf-8"))
+            if record.pop("format") != FORMAT_VERSION:
+                raise BadInput("it was written by another version of hybridseg; train the model again")
+            record["names"] = tuple(record["names"])
+            record["colors"] = tuple((int(r), int(g), int(b)) for r, g, b in record["colors"])
+            card = ModelCard(**record)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, BadInput):
+                raise
+            raise BadInput(f"it is damaged ({error}); remove it to use the .pb with a labels.txt alone") from error
+        if path.exists() and hash_bytes(path.read_bytes()) != card.sha256:
+            raise BadInput(f"it belongs to another {path.name} (the SHA-256 differs); remove it or train again")
+    return card
+
+
+def _find_table(path: Path, labels_path: str | os.PathLike[str] | None, card: ModelCard | None) -> ClassTable:
+    if labels_path is not None:
+        table = read_class_files(labels_path)
+        if card is not None and len(card.names) == len(table) and table.keys != card.table.keys:
+            raise BadInput(
+                f"{labels_path} lists {', '.join(table.names)} but {path} was trained on {', '.join(card.names)}; "
+                "leave --labels out to use the model's own"
+            )
+        return card.table if card is not None and table.keys == card.table.keys else table
+    if card is not None:
+        return card.table
+    beside = path.with_name("labels.txt")
+    if not beside.exists():
+        raise MissingInput(f"{path} has neither {path.stem}.json nor labels.txt beside it; give its labels: --labels")
+    return read_class_files(beside)

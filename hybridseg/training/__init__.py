@@ -1,0 +1,1 @@
+"""Learning from labelled tiles and images."""

@@ -1,0 +1,148 @@
+"""Every way to name a backbone, on small modules made here."""
+
+import hashlib
+import tarfile
+
+import numpy as np
+import pytest
+
+from hybridseg.errors import BadInput, MissingInput, OutputExists
+from hybridseg.models.backbones import BUILTIN, export_builtin, load_backbone
+
+
+@pytest.fixture(scope="module")
+def tf():
+    return pytest.importorskip("tensorflow")
+
+
+def save_tf2_module(tf, folder, *, side=None, dtype="float32", n=4, write_file=False):
+    """A module with one trainable matrix: the mean colour times it."""
+
+    class Module(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrix = tf.Variable(np.arange(3 * n, dtype=np.float32).reshape(3, n), name="matrix")
+            self.trainable_variables_list = [self.matrix]
+
+        @tf.function(input_signature=[tf.TensorSpec([None, side, side, 3], dtype)])
+        def __call__(self, pictures):
+            if write_file:
+                tf.io.write_file("/tmp/never", "x")
+            return tf.matmul(tf.reduce_mean(tf.cast(pictures, tf.float32), [1, 2]), self.matrix)
+
+    module = Module()
+    tf.saved_model.save(module, str(folder))
+    return folder
+
+
+def test_builtin():
+    backbone = load_backbone(BUILTIN, input_size=64)
+    features = backbone.extract(np.zeros((2, 96, 96, 3), np.float32)).numpy()
+    assert features.shape == (2, 1280) and backbone.input_size == 64 and not backbone.variables
+    assert load_backbone(BUILTIN, input_size=64, trainable=True).variables
+    with pytest.raises(BadInput, match="there is no built-in backbone 'builtin:vgg'; the one there is"):
+        load_backbone("builtin:vgg")
+    with pytest.raises(BadInput, match="give a side from 32 to 1024"):
+        load_backbone(BUILTIN, input_size=5)
+
+
+def test_local_tf2_module_gets_the_size_and_range_it_wants(tf, tmp_path):
+    pixels = np.full((1, 96, 96, 3), 0.5, np.float32)
+    free = load_backbone(str(save_tf2_module(tf, tmp_path / "free")), input_size=40)
+    assert free.input_size == 40 and np.allclose(free.extract(pixels), np.full(3, 0.5) @ np.arange(12).reshape(3, 4))
+    fixed = load_backbone(str(save_tf2_module(tf, tmp_path / "fixed", side=48)), input_size=160)
+    assert fixed.input_size == 48 and np.allclose(fixed.extract(pixels), free.extract(pixels))
+    raw = load_backbone(str(save_tf2_module(tf, tmp_path / "bytes", dtype="uint8")), input_size=40)
+    assert np.allclose(raw.extract(pixels), np.full(3, 128) @ np.arange(12).reshape(3, 4))
+    assert len({b.fingerprint for b in (free, fixed, raw)}) == 3
+
+
+def test_a_whole_classifier_says_that_its_logits_are_used(tf, tmp_path):
+    backbone = load_backbone(str(save_tf2_module(tf, tmp_path / "m", n=1001)))
+    assert backbone.n_features == 1001 and "its 1001 logits serve as features" in backbone.note
+
+
+def test_archive_is_unpacked_once_and_safely(tf, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
+    module = save_tf2_module(tf, tmp_path / "m")
+    with tarfile.open(tmp_path / "m.tar.gz", "w:gz") as archive:
+        archive.add(module, arcname=".")
+    backbone = load_backbone(str(tmp_path / "m.tar.gz"))
+    assert backbone.n_features == 4 and len(list((tmp_path / "cache").iterdir())) == 1
+    assert load_backbone(str(tmp_path / "m.tar.gz")).fingerprint == backbone.fingerprint
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as archive:
+        archive.add(module / "saved_model.pb", arcname="../../outside.pb")
+    with pytest.raises(BadInput, match="cannot be unpacked"):
+        load_backbone(str(tmp_path / "evil.tar.gz"))
+    assert not (tmp_path / "outside.pb").exists()
+    (tmp_path / "no.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(BadInput, match="cannot be unpacked"):
+        load_backbone(str(tmp_path / "no.tar.gz"))
+
+
+def test_an_address_is_taken_from_the_cache_and_named_when_it_is_not_there(tf, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
+    handle = "https://tfhub.dev/somebody/something/classification/1"
+    place = tmp_path / hashlib.sha1(handle.encode()).hexdigest()
+    with pytest.raises(MissingInput, match=rf"could not be fetched .*unpack it to {place}"):
+        load_backbone(handle)
+    save_tf2_module(tf, place)
+    assert load_backbone(handle).n_features == 4
+
+
+def test_modules_that_cannot_be_used(tf, tmp_path):
+    with pytest.raises(MissingInput, match="there is no module"):
+        load_backbone(str(tmp_path / "none"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match=r"neither saved_model.pb nor tfhub_module.pb"):
+        load_backbone(str(tmp_path / "empty"))
+    (tmp_path / "empty" / "saved_model.pb").write_bytes(b"nonsense nonsense")
+    with pytest.raises(BadInput, match="is damaged"):
+        load_backbone(str(tmp_path / "empty"))
+    writer = save_tf2_module(tf, tmp_path / "writer", write_file=True)
+    with pytest.raises(BadInput, match=r"WriteFile; it is not loaded.*--trust-model"):
+        load_backbone(str(writer))
+    assert load_backbone(str(writer), trust=True).n_features == 4
+
+
+def save_tf1_module(tf, folder, *, with_features=True):
+    graph = tf.Graph()
+    with graph.as_default():
+        x = tf.compat.v1.placeholder(tf.float32, [None, 24, 24, 3])
+        features = tf.reduce_mean(x, [1, 2])
+        logits = tf.matmul(features, tf.ones([3, 7]))
+        v1 = tf.compat.v1.saved_model
+        signatures = {"default": v1.predict_signature_def({"images": x}, {"default": logits})}
+        if with_features:
+            signatures["image_feature_vector"] = v1.predict_signature_def({"images": x}, {"default": features})
+        with tf.compat.v1.Session(graph=graph) as session:
+            builder = v1.Builder(str(folder))
+            builder.add_meta_graph_and_variables(session, [], signature_def_map=signatures)
+            builder.save()
+    (folder / "tfhub_module.pb").write_bytes(b"\x08\x03")
+    return folder
+
+
+@pytest.mark.parametrize("with_features", [True, False])
+def test_tf1_modules_are_frozen(tf, tmp_path, with_features):
+    folder = save_tf1_module(tf, tmp_path / "m", with_features=with_features)
+    backbone = load_backbone(str(folder))
+    assert backbone.input_size == 24 and not backbone.variables and backbone.why_frozen
+    assert backbone.n_features == (3 if with_features else 7)
+    assert ("offers no feature vector" in backbone.note) != with_features
+    with pytest.raises(BadInput, match="TF1 format, whose weights cannot be fine-tuned; leave --fine-tune out"):
+        load_backbone(str(folder), trainable=True)
+
+
+def test_the_exported_module_is_reusable(tf, tmp_path):
+    import tensorflow_hub as hub
+
+    export_builtin(tmp_path / "m", input_size=64)
+    layer = hub.KerasLayer(str(tmp_path / "m"), trainable=True)
+    pixels = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
+    own = load_backbone(BUILTIN, input_size=64).extract(pixels).numpy()
+    assert np.abs(layer(pixels).numpy() - own).max() < 1e-4 and len(layer.trainable_variables) > 100
+    loaded = load_backbone(str(tmp_path / "m"), trainable=True)
+    assert loaded.input_size == 64 and loaded.variables and np.abs(loaded.extract(pixels).numpy() - own).max() < 1e-4
+    with pytest.raises(OutputExists, match="holds files already"):
+        export_builtin(tmp_path / "m")

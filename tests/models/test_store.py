@@ -1,0 +1,181 @@
+"""Models on disk: ours there and back, a classic one, and every one that must be refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, MissingInput
+from hybridseg.models.graphs import freeze_model
+from hybridseg.models.store import ModelCard, hash_bytes, load_classifier, read_card, save_classifier
+
+SIZE = 8
+TABLE = ClassTable.from_names(["sand", "water", "wood"])
+
+
+@pytest.fixture(scope="module")
+def tf():
+    return pytest.importorskip("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return np.random.default_rng(0).normal(size=(SIZE * SIZE * 3, 3)).astype(np.float32) * 0.1
+
+
+@pytest.fixture(scope="module")
+def content(tf, weights):
+    return freeze_model(
+        lambda x: tf.nn.softmax(
+            tf.nn.bias_add(tf.matmul(tf.reshape(x, [-1, SIZE * SIZE * 3]), weights), [0.1, 0.0, 0.2])
+        ),
+        tile_size=SIZE,
+    )
+
+
+@pytest.fixture
+def saved(tmp_path, content):
+    card = ModelCard(
+        TABLE.names, TABLE.colors, SIZE, SIZE, "builtin:test", "none", False, {}, {"accuracy": 1.0}, hash_bytes(content)
+    )
+    save_classifier(tmp_path / "model.pb", content, card, tmp_path / "labels.txt")
+    return tmp_path
+
+
+@pytest.fixture
+def tiles():
+    return np.random.default_rng(1).integers(0, 256, (37, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def expect(tiles, weights):
+    logits = (tiles.astype(np.float32) / 255).reshape(len(tiles), -1) @ weights + np.float32([0.1, 0.0, 0.2])
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def test_there_and_back(saved, tiles, weights):
+    classifier = load_classifier(saved / "model.pb")
+    assert classifier.table == TABLE and classifier.tile_size == SIZE and classifier.engine_name == "litert"
+    probs = classifier.classify(tiles)
+    assert probs.shape == (37, 3) and np.abs(probs - expect(tiles, weights)).max() < 1e-5
+    assert np.array_equal(classifier.classify(tiles[:5]), classifier.classify(tiles)[:5])
+    assert np.allclose(classifier.classify(tiles[:2].astype(np.float32) / 255), probs[:2], atol=1e-6)
+    assert classifier.classify(tiles[:0]).shape == (0, 3)
+    with pytest.raises(BadInput, match=r"takes tiles of 8 x 8 x 3, these are \(9, 9, 3\)"):
+        classifier.classify(np.zeros((1, 9, 9, 3), np.uint8))
+
+
+def test_the_same_variables_give_the_same_bytes(tf, weights, content):
+    again = freeze_model(
+        lambda x: tf.nn.softmax(
+            tf.nn.bias_add(tf.matmul(tf.reshape(x, [-1, SIZE * SIZE * 3]), weights), [0.1, 0.0, 0.2])
+        ),
+        tile_size=SIZE,
+    )
+    assert again == content
+
+
+def test_names_of_the_frozen_graph(tf, content):
+    graph = tf.compat.v1.GraphDef.FromString(content)
+    names = [node.name for node in graph.node]
+    assert names[0] == "Placeholder" and "final_result" in names and not graph.library.function
+    used = {name.split(":")[0] for node in graph.node for name in node.input}
+    assert "final_result" not in used, "the output is the end of the graph"
+
+
+@pytest.mark.parametrize("prefix", ["", "import/"])
+@pytest.mark.parametrize("batch", [None, 1])
+def test_a_classic_graph_gives_identical_answers(tf, tmp_path, tiles, weights, prefix, batch):
+    """As the TF1 script wrote it: an input without a name of its own, maybe under import/, maybe one tile at a time."""
+    graph = tf.Graph()
+    with graph.as_default():
+        x = tf.compat.v1.placeholder(tf.float32, [batch, SIZE, SIZE, 3], name=f"{prefix}Placeholder")
+        flat = tf.reshape(x, [-1 if batch is None else batch, SIZE * SIZE * 3])
+        logits = tf.compat.v1.nn.bias_add(tf.matmul(flat, tf.constant(weights)), tf.constant([0.1, 0.0, 0.2]))
+        tf.nn.softmax(logits, name=f"{prefix}final_result")
+    (tmp_path / "old.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    (tmp_path / "labels.txt").write_text("sand\nwater\nwood\n")
+    with tf.compat.v1.Session(graph=graph) as session:
+        scaled = tiles.astype(np.float32) / 255
+        reference = np.concatenate([
+            session.run(f"{prefix}final_result:0", {f"{prefix}Placeholder:0": tile[None]}) for tile in scaled
+        ])  # fmt: skip
+    classifier = load_classifier(tmp_path / "old.pb")
+    probs = classifier.classify(tiles)
+    assert np.array_equal(probs.argmax(axis=1), reference.argmax(axis=1)) and np.abs(probs - reference).max() < 1e-5
+    assert classifier.engine_name == ("tensorflow" if batch else "litert")
+
+
+@pytest.mark.parametrize("op", ["ReadFile", "WriteFile", "PyFunc", "Print", "PrintV2", "EagerPyFunc", "RemoteCall"])
+def test_graphs_that_reach_out_are_refused_by_name(tf, tmp_path, op):
+    graph = tf.compat.v1.GraphDef()
+    graph.node.add(name="Placeholder", op="Placeholder")
+    graph.node.add(name="bad", op=op)
+    graph.node.add(name="final_result", op="Softmax", input=["Placeholder"])
+    (tmp_path / "bad.pb").write_bytes(graph.SerializeToString())
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    with pytest.raises(BadInput, match=rf"bad.pb holds operations .*: {op}; it is not loaded"):
+        load_classifier(tmp_path / "bad.pb")
+
+
+def test_an_operation_hidden_in_a_function_is_found(tf, tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec([None, 4, 4, 3])])
+    def inner(x):
+        tf.print("psst")
+        return tf.nn.softmax(tf.reduce_mean(x, [1, 2]))
+
+    graph = inner.get_concrete_function().graph.as_graph_def()
+    outer = tf.compat.v1.GraphDef()
+    function = outer.library.function.add()
+    function.signature.name = "hidden"
+    for node in graph.node:
+        function.node_def.add().CopyFrom(node)
+    outer.node.add(name="Placeholder", op="Placeholder")
+    outer.node.add(name="final_result", op="hidden", input=["Placeholder"])
+    (tmp_path / "bad.pb").write_bytes(outer.SerializeToString())
+    with pytest.raises(BadInput, match="PrintV2"):
+        load_classifier(tmp_path / "bad.pb")
+
+
+def test_labels_and_tile_size_must_fit(saved, content):
+    bare = saved / "bare"
+    bare.mkdir()
+    (bare / "m.pb").write_bytes(content)
+    with pytest.raises(MissingInput, match=r"neither m.json nor labels.txt beside it; give its labels: --labels"):
+        load_classifier(bare / "m.pb")
+    (bare / "labels.txt").write_text("a\nb\n")
+    with pytest.raises(BadInput, match=r"has 2 classes but .*m.pb has 3 outputs"):
+        load_classifier(bare / "m.pb")
+    with pytest.raises(BadInput, match=r"takes tiles of 8 pixels, not 96"):
+        load_classifier(saved / "model.pb", tile_size=96)
+    (bare / "other.txt").write_text("sand\nwater\nmud\n")
+    with pytest.raises(BadInput, match=r"lists sand, water, mud but .* was trained on sand, water, wood"):
+        load_classifier(saved / "model.pb", labels_path=bare / "other.txt")
+
+
+def test_damaged_and_mismatched_files(saved, tmp_path):
+    (saved / "x.pb").write_bytes(b"\x08not a graph" * 20)
+    with pytest.raises(BadInput, match=r"x.pb is damaged or no frozen graph"):
+        load_classifier(saved / "x.pb")
+    (saved / "e.pb").touch()
+    with pytest.raises(BadInput, match="is an empty graph"):
+        load_classifier(saved / "e.pb")
+    with pytest.raises(MissingInput, match="there is no model"):
+        load_classifier(saved / "none.pb")
+    shutil.copy(saved / "model.json", saved / "x.json")
+    with pytest.raises(BadInput, match=r"belongs to another x.pb"):
+        read_card(saved / "x.pb")
+    record = json.loads((saved / "model.json").read_text())
+    for change, message in [
+        ({"format": 99}, "another version"),
+        ({"colors": 3}, "is damaged"),
+        ({"extra": 1}, "is damaged"),
+    ]:
+        (saved / "model.json").write_text(json.dumps({**record, **change}))
+        with pytest.raises(BadInput, match=rf"model.json: .*{message}"):
+            load_classifier(saved / "model.pb")
+    (saved / "model.json").write_text("{")
+    with pytest.raises(BadInput, match="it is damaged"):
+        load_classifier(saved / "model.pb")
