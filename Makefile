@@ -42,6 +42,7 @@ test-lowest: $(BIN)/python
 
 bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench_retile.py
+	$(BIN)/python tests/benchmarks/bench_tiles.py
 
 docs: $(VENV)/installed-test
 	$(BIN)/python tools/write_cli_docs.py

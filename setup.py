@@ -10,11 +10,11 @@ VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "hybridseg/__init__.py")
 
 # Lower and upper bounds that were tried: docs/decisions/002-dependencies.md says how.
 REQUIREMENTS = [
-    "tensorflow>=2.20,<2.22",
-    "tf-keras>=2.20.1,<2.22",
+    "tensorflow>=2.21,<2.22",
+    "tf-keras>=2.21,<2.22",
     "tensorflow-hub>=0.16.1,<0.17",
-    "tensorboard>=2.19,<2.22",
-    "ai-edge-litert>=2.0,<2.4",
+    "tensorboard>=2.20,<2.22",
+    "ai-edge-litert>=2.3,<2.4",
     # tensorflow-hub 0.16 imports pkg_resources, which setuptools 82 no longer has.
     "setuptools>=77.0.3,<82",
     "numpy>=2.0,<2.6",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -57,7 +57,10 @@ def class_key(name: str) -> str:
     >>> class_key("  Wet_Sand ") == class_key("wet sand")
     True
     """
-    return re.sub(r"[\W_]+", " ", name).strip().casefold()
+    composed = unicodedata.normalize("NFC", name)
+    # Letters, digits and the marks on them (accents, vowel signs) make a name; all else parts its words.
+    kept = (char if unicodedata.category(char)[0] in "LNM" else " " for char in composed)
+    return " ".join("".join(kept).casefold().split())
 
 
 def spread_colors(n_colors: int) -> list[Color]:

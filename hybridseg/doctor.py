@@ -116,7 +116,7 @@ def _run_probe(code: str) -> tuple[dict[str, Any] | None, str]:
     settings = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", script],
+            [sys.executable, "-P", "-c", script],
             capture_output=True, text=True, env=settings, timeout=_PROBE_SECONDS, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -166,7 +166,10 @@ def _check_python() -> Check:
 
 def _check_hub_cache() -> Check:
     folder = Path(os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir()) / "tfhub_modules")
-    n_modules = sum(path.is_dir() for path in folder.iterdir()) if folder.is_dir() else 0
+    try:
+        n_modules = sum(path.is_dir() for path in folder.iterdir()) if folder.is_dir() else 0
+    except OSError:
+        return Check("hub cache", "warning", f"{folder} cannot be read", "export TFHUB_CACHE_DIR=$HOME/.cache/tfhub")
     parent = folder if folder.exists() else next(p for p in folder.parents if p.exists())
     if not os.access(parent, os.W_OK):
         return Check("hub cache", "warning", f"{folder} cannot be written", "export TFHUB_CACHE_DIR=$HOME/.cache/tfhub")

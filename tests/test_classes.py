@@ -25,6 +25,11 @@ def test_table_refuses_what_could_mislabel():
         ClassTable(("a",), ((0, 0, 256),))
 
 
+def test_names_are_compared_in_one_unicode_form_with_their_marks():
+    assert class_key("d\u00fcne") == class_key("du\u0308ne") != class_key("dune")
+    assert class_key("\u0915\u093f") != class_key("\u0915\u0940")
+
+
 def test_known_names_get_their_natural_colours_and_all_differ():
     table = ClassTable.from_names(["water", "something", "drysand", "other"])
     assert table.colors[0] == (25, 90, 190)

@@ -24,7 +24,7 @@ class Console:
     def say(self, text: str = "") -> None:
         """Print a line of the result."""
         if not self.quiet:
-            click.echo(text)
+            click.echo(_printable(text))
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table: the first column to the left, numbers to the right."""
@@ -44,18 +44,23 @@ class Console:
         noun = "file" if len(problems) == 1 else "files"
         click.echo(f"\n{len(problems)} {noun} could not be used, the others are done:", err=True)
         for problem in problems:
-            click.echo(f"  {problem}", err=True)
+            click.echo(_printable(f"  {problem}"), err=True)
         sys.exit(1)
 
     def progress(self, items: Sequence[Item], *, label: str) -> Iterable[Item]:
         """Show how far long work is: a bar on a terminal, a line now and then elsewhere."""
         if self.quiet or not len(items):
             return items
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
             return tqdm(items, desc=label, unit="", leave=False, dynamic_ncols=True)
         return _tell_in_lines(items, label)
+
+
+def _printable(text: str) -> str:
+    """Show a file name that is not UTF-8 with a mark in place of the bytes that cannot be shown."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _tell_in_lines(items: Sequence[Item], label: str) -> Iterable[Item]:

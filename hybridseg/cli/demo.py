@@ -77,6 +77,7 @@ def _run(console: Console, *words: object) -> None:
     """Show a command, then run it in this process."""
     from hybridseg.cli.main import main
 
-    arguments = [str(word) for word in words]
+    # A folder whose name begins with a dash is no option.
+    arguments = [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words]
     console.say(f"\n$ hybridseg {shlex.join(arguments)}")
     main.main([*(["--quiet"] if console.quiet else []), *arguments], prog_name="hybridseg", standalone_mode=False)

@@ -77,7 +77,7 @@ def _print_scores(console: Console, title: str, confusion: Confusion) -> None:
     console.say(f"{title}: {accuracy}{confusion.n_pixels:,} pixels")
     rows = []
     for row in list_score_rows(confusion):
-        if row["class"] == "accuracy" or not (row["support"] or row.get("precision") is not None):
+        if row["class"] == "(accuracy)" or not (row["support"] or row.get("precision") is not None):
             continue
         rows.append((row["class"], *("" if row[s] is None else f"{row[s]:.3f}" for s in SCORES), f"{row['support']:,}"))
     console.table(("class", "precision", "recall", "F1", "IoU", "pixels"), rows)

@@ -49,7 +49,7 @@ class HybridSegGroup(click.Group):
         try:
             return super().invoke(ctx)
         except HybridSegError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(str(error).encode("utf-8", "replace").decode()) from error
         except KeyboardInterrupt:
             click.echo(
                 "\nStopped. Every file that was written is whole; the same command again goes on from here.", err=True

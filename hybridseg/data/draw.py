@@ -36,4 +36,4 @@ def count_share(n: int, share: float) -> int:
 def _draw_key(name: str, seed: int) -> bytes:
     # Some file systems give the same name in another Unicode form.
     name = unicodedata.normalize("NFC", name)
-    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -31,10 +31,11 @@ from hybridseg.data.tileplan import (
 from hybridseg.data.windows import measure_purity
 from hybridseg.data.workers import open_pool
 from hybridseg.errors import BadInput, HybridSegError, OutputExists, Problem
+from hybridseg.io.atomic import lock_output, remove_leftovers
 from hybridseg.io.files import read_labelmap
 from hybridseg.io.images import as_rgb8, describe_image, read_image, write_image
 from hybridseg.io.pairing import Pair, pair_labels_with_images
-from hybridseg.io.tables import write_csv
+from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
@@ -92,11 +93,11 @@ def retile(
         When no image gives a single tile.
     WriteFailed
     """
-    tiles_dir = Path(tiles_dir)
-    if tiles_dir.exists() and not overwrite:
-        raise OutputExists(f"{tiles_dir} is there already; give --overwrite to replace it, or --out for another place")
+    tiles_dir = Path(tiles_dir).resolve()
+    label_paths, image_paths = list(label_paths), list(image_paths)
+    _check_target(tiles_dir, [*label_paths, *image_paths], overwrite=overwrite)
     pairs, problems = pair_labels_with_images(label_paths, image_paths)
-    with open_pool(n_jobs) as pool:
+    with lock_output(tiles_dir), open_pool(n_jobs) as pool:
         plans, plan_problems = _plan_images(pool, pairs, options, table, progress)
         problems += plan_problems
         if not any(len(plan.rows) for plan in plans):
@@ -105,12 +106,34 @@ def retile(
         kept = choose_tiles(plans, options)
         partial_dir = _open_partial(tiles_dir, plans, options)
         problems += _write_tiles(pool, plans, kept, folders, partial_dir, options, progress)
-    rows = list_rows(plans, kept, folders, partial_dir, options)
-    write_csv(partial_dir / MANIFEST_NAME, MANIFEST_COLUMNS, rows)
-    _publish(partial_dir, tiles_dir)
+        if not any(keep.any() for keep in kept):
+            lines = [str(problem) for problem in problems]
+            lines = lines or [f"a share of {options.keep} keeps no tile at all; raise it (-b)"]
+            raise BadInput("nothing to cut:\n" + "\n".join(f"  {line}" for line in lines))
+        rows = list_rows(plans, kept, folders, partial_dir, options)
+        remove_leftovers(partial_dir)
+        write_csv(partial_dir / MANIFEST_NAME, MANIFEST_COLUMNS, rows)
+        _publish(partial_dir, tiles_dir)
     n_found = Counter(row["class"] for row in rows)
     n_kept = Counter(row["class"] for row in rows if row["kept"])
     return RetileResult(tiles_dir, dict(n_found), {name: n_kept[name] for name in n_found}, tuple(problems))
+
+
+def _check_target(tiles_dir: Path, inputs: list[Path], *, overwrite: bool) -> None:
+    """Let a folder be replaced only if it was asked for and holds nothing but tiles that `retile` wrote."""
+    if not tiles_dir.exists():
+        return
+    ours = (tiles_dir / MANIFEST_NAME).is_file()
+    if ours and not overwrite:
+        raise OutputExists(f"{tiles_dir} is there already; give --overwrite to replace it, or --out for another place")
+    if not ours or any(tiles_dir in path.resolve().parents for path in inputs):
+        raise OutputExists(f"{tiles_dir} is there and was not written by this command; give --out for another place")
+    listed = {row["tile"] for row in read_csv(tiles_dir / MANIFEST_NAME, ("tile",))}
+    for path in sorted(tiles_dir.rglob("*")):
+        name = path.relative_to(tiles_dir).as_posix()
+        is_result = name == MANIFEST_NAME or name.startswith("eval_tiles")
+        if path.is_file() and name not in listed and not is_result:
+            raise OutputExists(f"{path} was not written by this command and would be lost; move it away first")
 
 
 def plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) -> PlannedImage:
@@ -198,8 +221,9 @@ def _open_partial(tiles_dir: Path, plans: Sequence[PlannedImage], options: Retil
     text = json.dumps([asdict(options), sources, tables])
     fingerprint = hashlib.sha256(text.encode()).hexdigest()[:12]
     partial_dir = tiles_dir.with_name(f".{tiles_dir.name}.{fingerprint}.partial")
-    for leftover in tiles_dir.parent.glob(f".{glob.escape(tiles_dir.name)}.*.partial"):
-        if leftover != partial_dir:
+    for leftover in tiles_dir.parent.iterdir():
+        is_ours = re.fullmatch(rf"\.{re.escape(tiles_dir.name)}\.[0-9a-f]{{12}}\.partial", leftover.name)
+        if is_ours and leftover != partial_dir:
             shutil.rmtree(leftover)
     return partial_dir
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import re
 import shutil
@@ -17,17 +19,16 @@ from hybridseg.classes import VOID, ClassTable
 from hybridseg.data.draw import count_share, shuffle_names
 from hybridseg.data.tileplan import MANIFEST_NAME
 from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed
-from hybridseg.io.atomic import atomic_path
+from hybridseg.io.atomic import atomic_path, lock_output, remove_leftovers
 from hybridseg.io.files import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.pairing import find_companions, list_images, result_kind
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.progress import Progress, no_progress
 
 LIST_NAME = "split.csv"
-LIST_COLUMNS = ("image", "set", "group", "action", "companions")
+LIST_COLUMNS = ("image", "set", "group", "action", "source", "companions")
 ACTIONS = ("copy", "move", "link")
 SETS = ("train", "test")
-_SEPARATOR = "|"
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,13 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class SplitEntry:
-    """One image, the set and the group it is in, and the files that go with it."""
+    """One image, the set and the group it is in, the folder it comes from, and the files that go with it."""
 
     image: str
     set: str
     group: str
     action: str
+    source: str
     companions: tuple[str, ...]
 
 
@@ -111,7 +113,8 @@ def split_folder(
         Gets ``train/``, ``test/`` and ``split.csv``; default: the folder that `image_dir` is in.
     options : SplitOptions
     overwrite : bool
-        Replace an earlier split. Only files that its ``split.csv`` lists are removed, and never moved originals.
+        Replace an earlier split. Only copies that its ``split.csv`` lists are removed, and only while their
+        originals are there.
     progress : callable
 
     Returns
@@ -126,19 +129,23 @@ def split_folder(
         When ``train/`` or ``test/`` already hold something else and `overwrite` is not set.
     WriteFailed
     """
-    source_dir = Path(image_dir).resolve()
-    target_dir = Path(out_dir).resolve() if out_dir is not None else source_dir.parent
+    source_dir = _resolve(image_dir)
+    target_dir = _resolve(out_dir) if out_dir is not None else source_dir.parent
+    if source_dir in (target_dir / name for name in SETS):
+        raise BadInput(f"{source_dir} would be split into itself; give --out for another place")
     earlier = _read_list(target_dir / LIST_NAME)
     entries = plan_split(source_dir, target_dir=target_dir, options=options, earlier=earlier)
-    _refuse_mixing(target_dir, entries, earlier, overwrite=overwrite)
-    if entries != earlier:
-        _remove_earlier(target_dir, source_dir, earlier)
-        write_csv(target_dir / LIST_NAME, LIST_COLUMNS, [_to_row(entry) for entry in entries])
-    for name in SETS:
-        (target_dir / name).mkdir(parents=True, exist_ok=True)
-    for entry in progress(entries, label="splitting"):
-        for name in (*entry.companions, entry.image):
-            _place_file(source_dir / name, target_dir / entry.set / name, action=entry.action)
+    with lock_output(target_dir / LIST_NAME):
+        if entries != earlier:
+            _refuse_mixing(target_dir, earlier, overwrite=overwrite)
+            _remove_earlier(target_dir, earlier)
+            write_csv(target_dir / LIST_NAME, LIST_COLUMNS, [_to_row(entry) for entry in entries])
+        for name in SETS:
+            (target_dir / name).mkdir(parents=True, exist_ok=True)
+            remove_leftovers(target_dir / name)
+        for entry in progress(entries, label="splitting"):
+            for name in (*entry.companions, entry.image):
+                _place_file(source_dir / name, target_dir / entry.set / name, action=entry.action)
     n_labelled = sum(any(result_kind(Path(name)) == "mres" for name in entry.companions) for entry in entries)
     return SplitResult(target_dir, tuple(entries), n_labelled)
 
@@ -153,16 +160,23 @@ def plan_split(
     images = {path.name: path for path in list_images(source_dir)}
     companions = {name: tuple(path.name for path in find_companions(path)) for name, path in images.items()}
     for entry in earlier:
-        moved_path = target_dir / entry.set / entry.image
-        if entry.action == "move" and entry.image not in images and moved_path.exists():
-            images[entry.image], companions[entry.image] = moved_path, entry.companions
+        if entry.action != "move" or entry.source != str(source_dir):
+            continue
+        home = target_dir / entry.set
+        if entry.image not in images and (home / entry.image).exists():
+            images[entry.image], companions[entry.image] = home / entry.image, entry.companions
+        elif entry.image in images:
+            moved = {name for name in entry.companions if (home / name).exists()}
+            companions[entry.image] = tuple(sorted(moved.union(companions[entry.image])))
     if not images:
         raise BadInput(f"{source_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
     groups = group_images(images, options.group_by)
     shares = _measure_groups(groups, images, companions) if options.stratify else {}
     chosen = choose_train_groups({name: len(members) for name, members in groups.items()}, options, shares=shares)
     return [
-        SplitEntry(image, "train" if group in chosen else "test", group, options.action, companions[image])
+        SplitEntry(
+            image, "train" if group in chosen else "test", group, options.action, str(source_dir), companions[image]
+        )
         for group, members in groups.items()
         for image in sorted(members)
     ]
@@ -283,9 +297,13 @@ def _by_key(table: ClassTable, pixels: np.ndarray) -> dict[str, int]:
     return {key: int(pixels[i]) for i, key in enumerate(table.keys)}
 
 
-def _refuse_mixing(target_dir: Path, entries: list[SplitEntry], earlier: list[SplitEntry], *, overwrite: bool) -> None:
+def _refuse_mixing(target_dir: Path, earlier: list[SplitEntry], *, overwrite: bool) -> None:
+    """Stop before files that no earlier split lists are mixed in, or lost."""
+    for name in SETS:
+        if (target_dir / name).exists() and not (target_dir / name).is_dir():
+            raise BadInput(f"{target_dir / name} is a file; move it away, or give --out for another place")
     occupied = [name for name in SETS if (target_dir / name).is_dir() and any((target_dir / name).iterdir())]
-    if not occupied or entries == earlier:
+    if not occupied:
         return
     folders = " and ".join(str(target_dir / name) for name in occupied)
     if not overwrite:
@@ -298,47 +316,67 @@ def _refuse_mixing(target_dir: Path, entries: list[SplitEntry], earlier: list[Sp
             f"{' and '.join(stale)} was cut from the images of the earlier split, so training tiles would show test "
             "images; remove it first, or give --out for another place"
         )
-    if any(entry.action == "move" for entry in earlier):
-        raise OutputExists(
-            f"{folders} hold the originals of an earlier split --move; move them back first, nothing is overwritten"
-        )
+    _refuse_loss(target_dir, earlier)
 
 
-def _remove_earlier(target_dir: Path, source_dir: Path, earlier: list[SplitEntry]) -> None:
-    """Take away what an earlier split put there, as far as the original is still in its place."""
+def _refuse_loss(target_dir: Path, earlier: list[SplitEntry]) -> None:
+    """Let an earlier split go only if it lists every image that is there, and all originals are in their place."""
+    listed = {target_dir / entry.set / name: entry for entry in earlier for name in (entry.image, *entry.companions)}
+    for name in SETS:
+        for path in list_images(target_dir / name) if (target_dir / name).is_dir() else ():
+            if path not in listed:
+                raise OutputExists(f"{path} was not put there by an earlier split; move it away first")
+    for path, entry in listed.items():
+        if path.exists() and (entry.action == "move" or not (Path(entry.source) / path.name).exists()):
+            raise OutputExists(f"{path} may be the only copy (its original is gone); move it away first")
+
+
+def _remove_earlier(target_dir: Path, earlier: list[SplitEntry]) -> None:
+    """Take away the copies and links of an earlier split; `_refuse_loss` has seen that their originals are there."""
     for entry in earlier:
         for name in (entry.image, *entry.companions):
-            path = target_dir / entry.set / name
-            if path.is_symlink() or (path.exists() and (source_dir / name).exists()):
-                path.unlink()
+            (target_dir / entry.set / name).unlink(missing_ok=True)
 
 
 def _place_file(source: Path, target: Path, *, action: str) -> None:
+    """Copy, link or move one file; what is there already, from before an interruption, is left as it is."""
     if action == "move":
         _move_file(source, target)
-        return
-    if target.is_symlink() or (target.exists() and _is_same(source, target)):
-        return
-    with atomic_path(target, durable=False) as temporary:
-        if action == "link":
-            temporary.symlink_to(source)
-        else:
-            shutil.copy2(source, temporary)
+    elif not (target.exists() or target.is_symlink()):
+        with atomic_path(target, durable=False) as temporary:
+            if action == "link":
+                temporary.symlink_to(source)
+            else:
+                shutil.copy2(source, temporary)
 
 
 def _move_file(source: Path, target: Path) -> None:
-    if not source.exists() and target.exists():
+    if not (source.exists() or source.is_symlink()):
+        return
+    if target.exists() or target.is_symlink():
+        raise OutputExists(f"{target} is there already, and {source} would replace it; move one of them away")
+    if source.is_symlink():
+        # A relative link would point nowhere from its new place.
+        with atomic_path(target, durable=False) as temporary:
+            temporary.symlink_to(source.resolve())
+        source.unlink()
         return
     try:
-        shutil.move(source, target)
+        source.rename(target)
     except OSError as error:
-        raise WriteFailed(f"could not move {source} to {target}: {error.strerror or error}") from error
+        if error.errno != errno.EXDEV:
+            raise WriteFailed(f"could not move {source} to {target}: {error.strerror or error}") from error
+        # Another disk: the original goes only when the copy is safe.
+        with atomic_path(target) as temporary:
+            shutil.copy2(source, temporary)
+        source.unlink()
 
 
-def _is_same(source: Path, target: Path) -> bool:
-    """Tell whether a copy is there already: of the same size, and not older than its original."""
-    a, b = source.stat(), target.stat()
-    return a.st_size == b.st_size and b.st_mtime >= a.st_mtime
+def _resolve(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadInput(f"{path} is no usable folder: {error}") from error
 
 
 def _to_row(entry: SplitEntry) -> dict[str, Any]:
@@ -347,7 +385,8 @@ def _to_row(entry: SplitEntry) -> dict[str, Any]:
         "set": entry.set,
         "group": entry.group,
         "action": entry.action,
-        "companions": _SEPARATOR.join(entry.companions),
+        "source": entry.source,
+        "companions": json.dumps(entry.companions, ensure_ascii=False),
     }
 
 
@@ -356,9 +395,17 @@ def _read_list(path: Path) -> list[SplitEntry]:
         return []
     entries = []
     for row in read_csv(path, LIST_COLUMNS):
-        companions = tuple(filter(None, row["companions"].split(_SEPARATOR)))
-        names = (row["image"], *companions)
-        if row["set"] not in SETS or row["action"] not in ACTIONS or any(Path(n).name != n for n in names):
+        companions = _parse_companions(row["companions"])
+        is_ours = row["set"] in SETS and row["action"] in ACTIONS
+        if companions is None or not is_ours or any(Path(n).name != n for n in (row["image"], *companions)):
             raise BadInput(f"{path} was not written by this program; move it away and split again")
-        entries.append(SplitEntry(row["image"], row["set"], row["group"], row["action"], companions))
+        entries.append(SplitEntry(row["image"], row["set"], row["group"], row["action"], row["source"], companions))
     return entries
+
+
+def _parse_companions(text: str) -> tuple[str, ...] | None:
+    try:
+        names = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None

@@ -49,8 +49,8 @@ class RetileOptions:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        if self.tile_size < 2:
-            raise BadInput(f"tile_size={self.tile_size}: a tile is at least 2 pixels wide (-t)")
+        if self.tile_size < 8:
+            raise BadInput(f"tile_size={self.tile_size}: a tile is at least 8 pixels wide (-t)")
         if not 0 <= self.purity < 1:
             raise BadInput(f"purity={self.purity}: give a share from 0 to less than 1, such as -a 0.9")
         if not 0 < self.keep <= 1:

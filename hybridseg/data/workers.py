@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,9 +42,14 @@ def open_pool(n_jobs: int) -> Iterator[SerialPool | ProcessPoolExecutor]:
         return
     # A fresh process for each worker: forking one that has threads or TensorFlow can hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(n_jobs, mp_context=context, initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(n_jobs, mp_context=context, initializer=_start_worker)
     try:
         yield pool
+    except BrokenProcessPool as error:
+        raise BadInput(
+            "a process was ended from outside while it worked (too little memory, or a file that no reader survives); "
+            "run again with --jobs 1 to see at which file"
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -52,6 +59,15 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _ignore_interrupts() -> None:
+def _start_worker() -> None:
     # Ctrl-C reaches every process of a terminal; only the first one decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave when the first process is gone, however it went: it may have been killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MIN_FONT, _MAX_FONT = 5.5, 11.0
+# Inches. A matrix of more classes than fit gets smaller cells, and from some point on no numbers.
+_MAX_SIDE, _MAX_NUMBERED = 26.0, 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +62,27 @@ def draw_picture_rows(
             axes.imshow(picture, interpolation="antialiased")
             axes.set_axis_off()
             if j == 0 and row.title:
-                axes.text(-0.08, 0.5, row.title, transform=axes.transAxes, ha="right", va="center", fontsize=10)
+                axes.text(
+                    -0.08, 0.5, plain_text(row.title), transform=axes.transAxes, ha="right", va="center", fontsize=10
+                )
     if legend:
         patches = [
-            Patch(facecolor="#{:02x}{:02x}{:02x}".format(*color), edgecolor="#666666", label=name)
+            Patch(facecolor="#{:02x}{:02x}{:02x}".format(*color), edgecolor="#666666", label=plain_text(name))
             for name, color in zip(legend.names, legend.colors, strict=True)
         ]
         figure.legend(handles=patches, loc="lower center", ncols=min(len(patches), 12), frameon=False, fontsize=9)
     _save(figure, path)
+
+
+def plain_text(text: str) -> str:
+    """Keep a name from being read as a formula, or from not being drawn at all (a file name that is not UTF-8).
+
+    Examples
+    --------
+    >>> plain_text("a$b$")
+    'a\\\\$b\\\\$'
+    """
+    return text.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
 def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title: str) -> None:
@@ -84,7 +99,7 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
     from matplotlib.figure import Figure
 
     shown = np.flatnonzero(confusion.support + confusion.counts.sum(axis=0))
-    names = [confusion.table.names[i] for i in shown]
+    names = [plain_text(confusion.table.names[i]) for i in shown]
     counts = confusion.counts[np.ix_(shown, shown)]
     support = confusion.support[shown]
     columns = list(names)
@@ -94,8 +109,8 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
     shares = counts / np.maximum(support, 1)[:, None]
     n = max(len(names), 1)
     # A cell has room for its number at any count of classes; the figure grows with it.
-    side = 2.6 + max(0.52 * n, 2.2)
-    font = float(np.clip(120 / n, _MIN_FONT + 1.5, _MAX_FONT))
+    side = 2.6 + min(max(0.52 * n, 2.2), _MAX_SIDE)
+    font = float(np.clip(120 / n, _MIN_FONT + 1.5 if n <= _MAX_NUMBERED else 3.0, _MAX_FONT))
     figure = Figure(figsize=(side + 0.9, side), dpi=130, layout="constrained")
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -103,8 +118,8 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
     axes.set_yticks(range(len(names)), names, fontsize=font)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    axes.set_title(title, fontsize=11, loc="left")
-    for i, j in np.ndindex(shares.shape):
+    axes.set_title(plain_text(title), fontsize=11, loc="left")
+    for i, j in np.ndindex(shares.shape if n <= _MAX_NUMBERED else (0, 0)):
         if support[i]:
             axes.text(
                 j,

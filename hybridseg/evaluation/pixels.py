@@ -86,13 +86,21 @@ def find_glob_pairs(
     sides = {}
     for option, pattern in (("--truth", truth), ("--prediction", prediction)):
         try:
-            found = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in LABELMAP_SUFFIXES)
+            found = sorted(path for path in folder.glob(pattern) if _is_label_file(path))
         except (ValueError, NotImplementedError) as error:
             raise BadInput(f"{option} {pattern!r}: {error}; give a pattern below {folder}, as 'masks/*.png'") from error
         if not found:
             raise MissingInput(f"{option} {pattern!r} finds no .mat, .png or .tif file in {folder}")
         sides[option] = found
     return pair_by_stem(sides["--truth"], sides["--prediction"])
+
+
+def _is_label_file(path: Path) -> bool:
+    """Leave out what a wide pattern catches besides: hidden files, folders, our own figures."""
+    is_figure = path.name.endswith(("_confusion.png", "_calibration.png"))
+    return (
+        path.suffix.lower() in LABELMAP_SUFFIXES and not path.name.startswith(".") and not is_figure and path.is_file()
+    )
 
 
 def pair_by_stem(
@@ -104,7 +112,7 @@ def pair_by_stem(
         by_stem[image_stem(path)].append(path)
     pairs, problems = [], []
     for path in prediction_paths:
-        found = by_stem.get(image_stem(path), [])
+        found = [truth for truth in by_stem.get(image_stem(path), []) if truth != path]
         if len(found) == 1:
             pairs.append(TruthPair(found[0], path))
         elif found:
@@ -220,7 +228,7 @@ def _remove_old_figures(out_dir: Path, *, keep: set[str]) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         return
     for name in earlier:
-        if name not in keep and Path(name).name == name:
+        if isinstance(name, str) and name not in keep and Path(name).name == name:
             (out_dir / f"{name}_confusion.png").unlink(missing_ok=True)
 
 
@@ -250,8 +258,8 @@ def list_score_rows(confusion: Confusion) -> list[dict[str, Any]]:
     total = {"support": record["n_pixels"]}
     return [
         *record["classes"],
-        {"class": "macro mean", **total, **record["macro"]},
-        {"class": "weighted mean", **total, **record["weighted"]},
+        {"class": "(macro mean)", **total, **record["macro"]},
+        {"class": "(weighted mean)", **total, **record["weighted"]},
         # Accuracy is one number: it stands where precision, recall and F1 of all pixels coincide.
-        {"class": "accuracy", **total, "f1": record["accuracy"]},
+        {"class": "(accuracy)", **total, "f1": record["accuracy"]},
     ]

@@ -12,10 +12,11 @@ import numpy as np
 
 from hybridseg.classes import ClassTable, class_key
 from hybridseg.data.draw import shuffle_names
+from hybridseg.data.tiles import read_tile
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.evaluation.confusion import SCORES, Confusion, count_confusion
 from hybridseg.evaluation.figures import draw_calibration, draw_confusion
-from hybridseg.io.images import IMAGE_SUFFIXES, as_rgb8, read_image
+from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.pairing import list_files
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.models.store import TileClassifier
@@ -146,7 +147,7 @@ def list_tile_rows(result_confusion: Confusion, mean_probability: dict[str, floa
     values = [value for value in mean_probability.values() if value is not None]
     means = {name: result_confusion.macro(name) for name in SCORES}
     overall = {"support": result_confusion.n_pixels, "accuracy": result_confusion.accuracy}
-    return [*rows, {"class": "all classes", **overall, **means, "mean_probability": sum(values) / len(values)}]
+    return [*rows, {"class": "(all classes)", **overall, **means, "mean_probability": sum(values) / len(values)}]
 
 
 def _draw_tiles(
@@ -183,11 +184,7 @@ def _read_batch(
     tiles = []
     for i, path in enumerate(paths):
         try:
-            tile = as_rgb8(read_image(path))
-            if tile.shape[:2] != (tile_size, tile_size):
-                raise BadInput(
-                    f"is {tile.shape[0]} x {tile.shape[1]} pixels, but the model takes {tile_size} x {tile_size}"
-                )
+            tile = read_tile(path, tile_size=tile_size)
         except HybridSegError as error:
             problems.append(Problem.of(path, error))
             continue

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hybridseg.errors import WriteFailed
+from hybridseg.errors import OutputExists, WriteFailed
 
 logger = logging.getLogger(__name__)
+
+_LEFTOVER = re.compile(r"^\.[0-9a-f]{16}\.partial")
 
 
 @contextmanager
@@ -45,7 +49,7 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
     'whole'
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}.partial{path.suffix}")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -68,6 +72,39 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
         ) from error
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Take away the temporary files of runs that were killed, in a folder and all below it."""
+    for path in folder.rglob(".*.partial*"):
+        if _LEFTOVER.match(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def lock_output(path: Path) -> Iterator[None]:
+    """Keep a second run from writing the same result at the same time.
+
+    Raises
+    ------
+    OutputExists
+        When another run is at it.
+    """
+    lock_path = path.with_name(f".{path.name}.lock")
+    try:
+        lock_path.parent.mkdir(parents=True, exist_ok=True)
+        file = lock_path.open("w")
+    except OSError as error:
+        raise WriteFailed(f"could not write in {path.parent}: {error.strerror or error}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OutputExists(f"another run is writing {path} at this moment; wait for it to end") from None
+        try:
+            yield
+        finally:
+            lock_path.unlink(missing_ok=True)
+
+
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, durable: bool = True) -> None:
     """Write a file of bytes, whole or not at all."""
     with atomic_path(path, durable=durable) as temporary:
@@ -76,7 +113,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes, *, durable: bool = Tr
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a UTF-8 file, whole or not at all."""
-    write_bytes(path, text.encode())
+    # File names that are not UTF-8 keep their bytes.
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
 def _flush(path: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from hybridseg.classes import ClassTable, Color
-from hybridseg.errors import BadInput, MissingInput, located
+from hybridseg.errors import BadInput, located
 from hybridseg.io.atomic import write_text
+from hybridseg.io.rasters import check_regular
 
 # matplotlib's one-letter colours, whose green, cyan, magenta and yellow are not the web's.
 _LETTERS: dict[str, Color] = {
@@ -118,7 +118,7 @@ def parse_color(text: str) -> Color:
         return _LETTERS[name]
     if lower.startswith("tab:") and lower[4:] in _TABLEAU:
         return parse_color(_TABLEAU[lower[4:]])
-    if re.fullmatch(r"C\d+", name):
+    if re.fullmatch(r"C[0-9]{1,3}", name):
         cycle = [value for key, value in _TABLEAU.items() if key != "grey"]
         return parse_color(cycle[int(name[1:]) % len(cycle)])
     if re.fullmatch(r"[01]?\.\d*|[01]", name) and name != "." and float(name) <= 1:
@@ -132,13 +132,11 @@ def parse_color(text: str) -> Color:
 
 def _read_lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
     """Give the lines that are not blank, with their numbers."""
-    path = Path(path)
+    path = check_regular(path)
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise BadInput(f"{path} is far too large for a class file; give a text file with one class a line")
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise MissingInput(f"there is no class file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read as text ({error}); give a text file with one class a line") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
@@ -151,7 +149,9 @@ def _parse_labeldefs(lines: list[tuple[int, str]]) -> ClassTable:
     names, colors = [], []
     for number, line in lines:
         name, *channels = (part.strip() for part in line.split(","))
-        if len(channels) != 3 or not all(channel.isdecimal() and int(channel) <= 255 for channel in channels):
+        if len(channels) != 3 or not all(
+            re.fullmatch(r"[0-9]{1,3}", channel) and int(channel) <= 255 for channel in channels
+        ):
             raise BadInput(f"line {number}: {line!r} is not `name, r, g, b` with numbers from 0 to 255")
         names.append(name)
         colors.append((int(channels[0]), int(channels[1]), int(channels[2])))

@@ -133,7 +133,7 @@ def decode_names(text: str) -> list[str]:
     """
     try:
         names = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         names = None
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise BadInput(f"its list of class names is damaged: {text[:60]!r}")

@@ -11,6 +11,7 @@ from hybridseg.errors import BadInput, located
 from hybridseg.io.atomic import atomic_path
 from hybridseg.io.images import describe_image, pillow_cap_lifted, read_image
 from hybridseg.io.labelmaps import LabelMap, decode_names, encode_names, narrow_labels
+from hybridseg.io.pngcheck import check_png
 from hybridseg.io.rasters import check_pixel_count
 
 _NAMES_KEY = "hybridseg:classes"
@@ -52,14 +53,19 @@ def read_labelpng(path: str | os.PathLike[str], *, table: ClassTable | None = No
         When the file is no PNG or damaged, or holds ids or colours of no class.
     """
     info = describe_image(path)
+    if info.format != "PNG":
+        raise BadInput(f"{path} is a {info.format} file named .png; give the original label map")
+    if info.orientation != 1:
+        raise BadInput(f"{path} carries an EXIF orientation, which label maps have not; save it again without")
     check_pixel_count(path, info.rows, info.cols)
+    check_png(info.path)
     values, own_table = _read_indices(path)
     table = own_table or table
     if values is not None:
         return LabelMap(narrow_labels(values, table, where=path), table)
     image = read_image(path)
-    if image.dtype != np.uint8:
-        raise BadInput(f"{path} is a {image.dtype} colour picture; save the label map with 8 bits a colour")
+    if image.dtype != np.uint8 or image.shape[2] < 3:
+        raise BadInput(f"{path} is no label map: {image.shape[2]} bands of {image.dtype}; save it with a palette")
     if table is None:
         raise BadInput(f"{path} is a colour picture; give the colours of its classes: --labels labeldefs.txt")
     with located(path):

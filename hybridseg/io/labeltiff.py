@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hybridseg.io.labelmaps import LabelMap, decode_names, encode_names, narrow_
 from hybridseg.io.rasters import check_pixel_count, open_raster, quiet_rasterio, read_georeference
 
 _NAMES_TAG = "CLASS_NAMES"
+_CHECKSUM_TAG = "LABELS_CRC32"
 
 
 def write_labeltiff(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
@@ -42,7 +44,7 @@ def write_labeltiff(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
     with atomic_path(path) as temporary, quiet_rasterio(), rasterio.open(temporary, "w", **profile) as dataset:
         dataset.write(labelmap.labels, 1)
         dataset.write_colormap(1, {i: (*color, 255) for i, color in enumerate(table.colors)})
-        dataset.update_tags(1, **{_NAMES_TAG: encode_names(table)})
+        dataset.update_tags(1, **{_NAMES_TAG: encode_names(table), _CHECKSUM_TAG: _sum_labels(labelmap.labels)})
         if georeference and georeference.gcps:
             crs = rasterio.crs.CRS.from_user_input(georeference.crs) if georeference.crs else None
             dataset.gcps = (list(georeference.gcps), crs)
@@ -69,10 +71,15 @@ def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = N
         When the file is no TIFF or damaged, has several bands, or holds ids of no class.
     """
     with open_raster(path) as dataset:
+        if dataset.driver != "GTiff":
+            raise BadInput(f"{path} is a {dataset.driver} file named .tif; give the original label map")
         check_pixel_count(path, *dataset.shape)
         if dataset.count != 1:
             raise BadInput(f"{path} has {dataset.count} bands; a label map has one band of class ids")
         values = dataset.read(1)
+        checksum = dataset.tags(1).get(_CHECKSUM_TAG)
+        if checksum is not None and checksum != _sum_labels(values):
+            raise BadInput(f"{path} is damaged (its checksum is wrong); copy it again from its source")
         own_table = _read_classes(path, dataset)
         nodata = dataset.nodata
         georeference = read_georeference(dataset)
@@ -97,4 +104,11 @@ def _read_classes(path: str | os.PathLike[str], dataset: Any) -> ClassTable | No
         colormap = dataset.colormap(1)
     except ValueError:
         return table
+    if any(i not in colormap for i in range(len(table))):
+        return table
     return ClassTable(table.names, tuple(tuple(colormap[i][:3]) for i in range(len(table))))
+
+
+def _sum_labels(values: np.ndarray) -> str:
+    """Give the checksum that notices a damaged block which still unpacks, to other labels."""
+    return f"{zlib.crc32(np.ascontiguousarray(values)):08x}"

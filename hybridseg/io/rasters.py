@@ -7,6 +7,7 @@ opened: the library underneath knows formats that read other files or fetch from
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,8 +63,10 @@ def max_pixels() -> int:
     return cap
 
 
-def check_pixel_count(path: str | os.PathLike[str], rows: int, cols: int) -> None:
+def check_pixel_count(path: str | os.PathLike[str], rows: int, cols: int, *, pixel_bytes: int = 3) -> None:
     """Refuse a raster that is empty or too large to decode, before any memory is taken for it.
+
+    The cap is for pixels of red, green and blue bytes; one of more bands or wider samples counts for more.
 
     Raises
     ------
@@ -72,11 +75,31 @@ def check_pixel_count(path: str | os.PathLike[str], rows: int, cols: int) -> Non
     """
     if rows < 1 or cols < 1:
         raise BadInput(f"{path} is empty ({rows} x {cols} pixels)")
-    if rows * cols > max_pixels():
+    if rows * cols * max(pixel_bytes, 3) > max_pixels() * 3:
+        what = f" of {pixel_bytes} bytes" if pixel_bytes > 3 else ""
         raise BadInput(
-            f"{path} has {rows} x {cols} pixels, more than the cap of {max_pixels():,}; "
+            f"{path} has {rows} x {cols} pixels{what}, more than the cap of {max_pixels():,}; "
             "set the environment variable HYBRIDSEG_MAX_PIXELS higher if you trust the file and have the memory"
         )
+
+
+def check_regular(path: str | os.PathLike[str]) -> Path:
+    """Refuse what is no plain file: a pipe or a device would be read for ever.
+
+    Raises
+    ------
+    MissingInput, BadInput
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise MissingInput(f"there is no file {path}") from None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(mode):
+        raise BadInput(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or device'}, not a file")
+    return path
 
 
 def sniff_format(path: str | os.PathLike[str]) -> str:
@@ -89,14 +112,10 @@ def sniff_format(path: str | os.PathLike[str]) -> str:
     BadInput
         When it is a folder, unreadable, empty or of another format.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder, not an image")
+    path = check_regular(path)
     try:
         with path.open("rb") as file:
             head = file.read(8)
-    except FileNotFoundError:
-        raise MissingInput(f"there is no file {path}") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
     for signature, name in _SIGNATURES:

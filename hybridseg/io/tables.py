@@ -7,17 +7,17 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hybridseg.errors import BadInput
 from hybridseg.io.atomic import write_text
+from hybridseg.io.rasters import check_regular
 
 
 def write_csv(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as CSV with a header; a missing or None value is an empty cell."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
     writer.writeheader()
     for row in rows:
         writer.writerow({name: "" if row.get(name) is None else row[name] for name in columns})
@@ -33,14 +33,15 @@ def read_csv(path: str | os.PathLike[str], columns: Sequence[str]) -> list[dict[
         When the file is not a table with these columns.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
+        with check_regular(path).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             reader = csv.DictReader(file)
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             rows = [] if missing else list(reader)
+            missing += [name for row in rows for name in columns if row[name] is None][:1]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} cannot be read as a table ({error}); remove it or mend it") from error
     if missing:
-        raise BadInput(f"{path} has no column {', '.join(missing)}; it was not written by this program")
+        raise BadInput(f"{path} lacks {', '.join(missing)} in its table; it was not written by this program")
     return rows
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from hybridseg.data.workers import count_cores
 from hybridseg.models.graphs import FrozenGraph
+from hybridseg.models.startup import hold_messages
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,9 @@ class LiteEngine:
         """Load the converted graph."""
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter = Interpreter(model_content=content, num_threads=count_cores())
+        with hold_messages():
+            self._interpreter = Interpreter(model_content=content, num_threads=count_cores())
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]["index"]
         self._n = 0

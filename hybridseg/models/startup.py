@@ -1,28 +1,36 @@
-"""Loading TensorFlow without the lines about processor features and plug-ins that it prints whatever it is told."""
+"""Keeping the terminal clean of what compiled libraries print when they start, whatever they are told."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and start it; what it prints meanwhile is shown only if it fails."""
+    """Import TensorFlow and start it quietly."""
     if "tensorflow" in sys.modules:
         return
+    with hold_messages():
+        import tensorflow as tf
+
+        tf.constant(0)
+
+
+@contextmanager
+def hold_messages() -> Iterator[None]:
+    """Hold back everything that is written to standard error meanwhile; it is shown only if there is an error."""
     try:
         terminal = os.dup(2)
     except OSError:  # Standard error is closed: there is nothing to keep clean.
-        import tensorflow  # noqa: F401
-
+        yield
         return
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
-            import tensorflow as tf
-
-            tf.constant(0)
+            yield
         except BaseException:
             messages.seek(0)
             os.write(terminal, messages.read())

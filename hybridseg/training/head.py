@@ -15,6 +15,8 @@ from threadpoolctl import threadpool_limits
 from hybridseg.errors import BadInput
 from hybridseg.progress import Progress, no_progress
 
+_MAX_JUDGES = 1000
+
 
 @dataclass(frozen=True)
 class HeadOptions:
@@ -186,30 +188,30 @@ def _run_steps(
 ) -> Head:
     options = trainer.options
     rng = np.random.default_rng((options.seed, 1))
-    has_validation = len(validation_ids) > 0
+    n_validation = len(validation_ids)
+    batch_size = n_validation if options.validation_batch_size == -1 else options.validation_batch_size
+    # The head is chosen on the same tiles every time: on a small random batch the luckiest would win.
+    judges = rng.permutation(n_validation)[:_MAX_JUDGES]
     best, best_loss, n_worse = trainer.head, np.inf, 0
     for step in progress(range(1, options.how_many_training_steps + 1), label="training the head"):
         accuracy, cross_entropy = trainer.step()
         on_step(step, lambda: trainer.head)
         if step % options.eval_step_interval and step != options.how_many_training_steps:
             continue
-        if not has_validation:
+        if not n_validation:
             on_measurement(Measurement(step, accuracy, cross_entropy))
             continue
-        size = options.validation_batch_size
-        chosen = (
-            np.arange(len(validation_ids)) if size == -1 or size >= len(validation_ids)
-            else rng.choice(len(validation_ids), size, replace=False)
-        )  # fmt: skip
         head = trainer.head
+        chosen = rng.permutation(n_validation)[:batch_size]
         scores = measure(head.predict(validation_features[chosen]), validation_ids[chosen])
         on_measurement(Measurement(step, accuracy, cross_entropy, *scores))
+        _, loss = measure(head.predict(validation_features[judges]), validation_ids[judges])
         n_worse += 1
-        if scores[1] < best_loss:
-            best, best_loss, n_worse = head, scores[1], 0
+        if loss < best_loss:
+            best, best_loss, n_worse = head, loss, 0
         if options.patience and n_worse >= options.patience:
             break
-    return best if has_validation else trainer.head
+    return best if n_validation else trainer.head
 
 
 def weigh_classes(class_ids: np.ndarray, n_classes: int, how: str) -> np.ndarray:

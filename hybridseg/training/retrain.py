@@ -325,12 +325,9 @@ def _check_outputs(paths: RetrainPaths) -> None:
 
 
 def _find_tile_size(folder: TileFolder) -> int:
+    """Give the side of the first tile; whole pictures, which need not be square, are fitted to their longer side."""
     info = describe_image(folder.root / folder.names[0])
-    if info.rows != info.cols:
-        raise BadInput(
-            f"{info.path} is {info.rows} x {info.cols} pixels; tiles are square, as `hybridseg retile` cuts them"
-        )
-    return info.rows
+    return max(info.rows, info.cols)
 
 
 def _choose_tested(sets: np.ndarray, options: RetrainOptions) -> np.ndarray:

@@ -12,8 +12,9 @@ import numpy as np
 
 from hybridseg.classes import ClassTable
 from hybridseg.data.tileplan import MANIFEST_NAME
+from hybridseg.data.tiles import read_tile
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.io.images import IMAGE_SUFFIXES, as_rgb8, read_image
+from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.pairing import list_files
 from hybridseg.io.tables import read_csv
 
@@ -54,28 +55,17 @@ class TileFolder:
         counts = np.bincount(self.class_ids, minlength=len(self.table))
         return dict(zip(self.table.names, counts.tolist(), strict=True))
 
-    def read_tile(self, index: int, *, tile_size: int) -> np.ndarray:
-        """Read one tile, (tile_size, tile_size, 3) uint8.
+    def read_tiles(self, indices: np.ndarray, *, tile_size: int) -> np.ndarray:
+        """Read tiles, (n, tile_size, tile_size, 3) uint8; pictures of another size are resized.
 
         Raises
         ------
         BadInput
-            When it is damaged or of another size.
+            When one is damaged.
         """
-        path = self.root / self.names[index]
-        tile = as_rgb8(read_image(path))
-        if tile.shape != (tile_size, tile_size, 3):
-            raise BadInput(
-                f"{path} is {tile.shape[0]} x {tile.shape[1]} pixels but the tiles are {tile_size} x {tile_size}; "
-                "train on tiles of one size, as `hybridseg retile` cuts them"
-            )
-        return tile
-
-    def read_tiles(self, indices: np.ndarray, *, tile_size: int) -> np.ndarray:
-        """Read several tiles, (n, tile_size, tile_size, 3) uint8."""
         tiles = np.empty((len(indices), tile_size, tile_size, 3), np.uint8)
         for i, index in enumerate(indices):
-            tiles[i] = self.read_tile(int(index), tile_size=tile_size)
+            tiles[i] = read_tile(self.root / self.names[index], tile_size=tile_size)
         return tiles
 
 

@@ -189,7 +189,7 @@ def test_wide_images_become_bytes(tmp_path, make_pair):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"tile_size": 1}, "at least 2 pixels"),
+        ({"tile_size": 7}, "at least 8 pixels"),
         ({"purity": 1.0}, "from 0 to less than 1"),
         ({"keep": 0}, "above 0 and up to 1"),
         ({"min_keep": -1}, "0 or more"),
@@ -231,3 +231,54 @@ def test_two_images_of_one_name_are_told_apart_or_refused(tmp_path, make_pair):
     write_image(tmp_path / "a.jpg", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(BadInput, match=r"could belong to a.jpg, a.png; keep one"):
         retile([tmp_path / "a_mres.mat"], [tmp_path / "a.jpg", tmp_path / "a.png"], tiles_dir=tmp_path / "t")
+
+
+def test_overwriting_never_takes_what_it_did_not_write(checkered):
+    labels, images = [checkered / "a_mres.mat"], [checkered / "a.png"]
+    for target in (checkered, checkered.parent):
+        with pytest.raises(OutputExists, match="was not written by this command"):
+            retile(labels, images, tiles_dir=target, options=OPTIONS, overwrite=True)
+    cut(checkered)
+    (checkered / "tiles" / "notes.txt").write_text("which tiles are doubtful")
+    with pytest.raises(OutputExists, match=r"notes.txt was not written by this command and would be lost"):
+        cut(checkered, overwrite=True)
+    (checkered / "tiles" / "notes.txt").unlink()
+    (checkered / "tiles" / "eval_tiles.csv").touch()
+    cut(checkered, overwrite=True)
+
+
+def test_good_tiles_are_not_replaced_by_none(checkered):
+    cut(checkered)
+    whole = (checkered / "a.png").read_bytes()
+    (checkered / "a.png").write_bytes(whole[:-40])
+    with pytest.raises(BadInput, match=r"nothing to cut:\n.*a.png: is damaged"):
+        cut(checkered, overwrite=True)
+    assert (checkered / "tiles" / "sand" / "a_r0_c8.png").exists()
+    (checkered / "a.png").write_bytes(whole)
+    with pytest.raises(BadInput, match="keeps no tile at all; raise it"):
+        cut(checkered, RetileOptions(tile_size=8, keep=0.001, min_keep=0), tiles_dir=checkered / "none")
+
+
+def test_two_runs_at_once_do_not_meet(checkered):
+    from hybridseg.io.atomic import lock_output
+
+    with lock_output(checkered / "tiles"), pytest.raises(OutputExists, match="another run is writing"):
+        cut(checkered)
+    cut(checkered)
+    assert sorted(path.name for path in checkered.iterdir()) == ["a.png", "a_mres.mat", "tiles"]
+
+
+def test_leftovers_of_a_killed_run_are_not_published(checkered, monkeypatch):
+    import hybridseg.data.retile as module
+
+    original = module._open_partial
+
+    def open_with_leftover(*args):
+        partial = original(*args)
+        (partial / "sand").mkdir(parents=True)
+        (partial / "sand" / ".0123456789abcdef.partial.png").touch()
+        return partial
+
+    monkeypatch.setattr(module, "_open_partial", open_with_leftover)
+    cut(checkered)
+    assert not [path for path in (checkered / "tiles").rglob("*") if path.name.startswith(".")]

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -108,7 +111,7 @@ def test_move_takes_the_files_and_goes_on_after_an_interruption(photos, monkeypa
     assert sorted(files_of(photos.parent / "train") + files_of(photos.parent / "test")) == names
     again = split_folder(photos, options=options)
     assert again.entries == result.entries
-    with pytest.raises(OutputExists, match="originals of an earlier split --move"):
+    with pytest.raises(OutputExists, match="may be the only copy"):
         split_folder(photos, options=SplitOptions(seed=9), overwrite=True)
 
 
@@ -164,6 +167,91 @@ def test_bad_input(tmp_path, photos):
     ]:
         with pytest.raises(BadInput, match=message):
             SplitOptions(**options)
-    (photos.parent / "split.csv").write_text("image,set,group,action,companions\n../../etc/passwd,train,a,copy,\n")
-    with pytest.raises(BadInput, match="was not written by this program"):
-        split_folder(photos)
+    header = "image,set,group,action,source,companions\n"
+    for row in (
+        "../../etc/passwd,train,a,copy,/,[]",
+        "a.jpg,train",
+        "a.jpg,train,a,copy,/,[[[[",
+        "a.jpg,x,a,copy,/,[]",
+    ):
+        (photos.parent / "split.csv").write_text(header + row + "\n")
+        with pytest.raises(BadInput, match="was not written by this program"):
+            split_folder(photos)
+
+
+def test_hand_edits_and_strangers_survive(photos):
+    split_folder(photos, options=SplitOptions(seed=1))
+    test = photos.parent / "test"
+    edited = next(test.glob("*_mres.mat"))
+    edited.write_bytes(b"edited by hand")
+    split_folder(photos, options=SplitOptions(seed=1))
+    assert edited.read_bytes() == b"edited by hand"
+    (test / "stranger.jpg").write_bytes(b"x")
+    with pytest.raises(OutputExists, match=r"stranger.jpg was not put there by an earlier split"):
+        split_folder(photos, options=SplitOptions(seed=2), overwrite=True)
+    (test / "stranger.jpg").unlink()
+    gone = next(photos.glob("p*.jpg"))
+    gone.unlink()
+    with pytest.raises(OutputExists, match=f"{gone.name} may be the only copy"):
+        split_folder(photos, options=SplitOptions(seed=2), overwrite=True)
+
+
+def test_a_set_is_never_split_into_itself(photos):
+    split_folder(photos)
+    for name in ("train", "test"):
+        before = files_of(photos.parent / name)
+        with pytest.raises(BadInput, match="would be split into itself"):
+            split_folder(photos.parent / name, overwrite=True)
+        assert files_of(photos.parent / name) == before
+
+
+@pytest.mark.parametrize("action", ["move", "copy", "link"])
+def test_a_second_card_with_the_same_names_replaces_nothing(photos, tmp_path, action):
+    other = tmp_path / "card2"
+    other.mkdir()
+    for path in photos.glob("*.jpg"):
+        (other / path.name).write_bytes(b"\xff\xd8\xff another")
+    split_folder(photos, options=SplitOptions(action=action))
+    with pytest.raises(OutputExists, match="already hold files"):
+        split_folder(other, out_dir=photos.parent, options=SplitOptions(action=action))
+    assert all(b"another" not in path.read_bytes() for path in (photos.parent / "train").iterdir())
+
+
+@pytest.mark.parametrize("n_calls", range(1, 17, 3))
+def test_a_move_goes_on_from_every_point(photos, monkeypatch, n_calls):
+    import hybridseg.data.split as module
+
+    names, original, calls = files_of(photos), module._place_file, []
+
+    def stop(*args, **kwargs):
+        calls.append(args)
+        if len(calls) > n_calls:
+            raise KeyboardInterrupt
+        original(*args, **kwargs)
+
+    monkeypatch.setattr(module, "_place_file", stop)
+    with pytest.raises(KeyboardInterrupt):
+        split_folder(photos, options=SplitOptions(action="move"))
+    monkeypatch.undo()
+    split_folder(photos, options=SplitOptions(action="move"))
+    assert sorted(files_of(photos.parent / "train") + files_of(photos.parent / "test")) == names
+
+
+def test_moving_to_another_disk_copies_first(photos, monkeypatch):
+    def refuse(self, target):
+        raise OSError(18, "Invalid cross-device link")
+
+    names = files_of(photos)
+    monkeypatch.setattr(Path, "rename", refuse)
+    split_folder(photos, options=SplitOptions(action="move"))
+    assert files_of(photos) == []
+    assert sorted(files_of(photos.parent / "train") + files_of(photos.parent / "test")) == names
+
+
+def test_names_with_any_character(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in (b"a|b.jpg", b"a|b_mres.mat", b"new\nline.jpg", b"caf\xe9.jpg", b'quo"te,.jpg'):
+        Path(os.fsdecode(bytes(folder) + b"/" + name)).write_bytes(b"\xff\xd8\xff")
+    entries = split_folder(folder).entries
+    assert split_folder(folder).entries == entries and len(entries) == 4

@@ -18,6 +18,13 @@ def test_confusion_figure_grows_with_the_classes(tmp_path, n_classes):
     assert rows >= 500 and (n_classes < 20 or rows > 1400) and 0.9 < cols / rows < 1.4
 
 
+def test_names_are_never_formulas_and_many_classes_stay_drawable(tmp_path):
+    table = ClassTable.from_names(["$x_$", *(f"c{i}" for i in range(119))])
+    counts = np.eye(120, dtype=int)
+    draw_confusion(tmp_path / "a.png", Confusion(table, counts, np.zeros(120, int)), title="$_$ caf\udce9")
+    assert max(read_image(tmp_path / "a.png").shape) < 5000
+
+
 def test_diagonal_is_dark_and_the_rest_is_light(tmp_path):
     table = ClassTable.from_names(["a", "b"])
     for name, prediction in (("right", [[0, 1]]), ("wrong", [[1, 0]])):

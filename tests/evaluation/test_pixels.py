@@ -42,8 +42,8 @@ def test_files_hold_what_was_counted(tmp_path):
         rows = {(row["pair"], row["class"]): row for row in csv.DictReader(file)}
     dune = rows["p_ares_96", "dune"]
     assert [dune[name] for name in ("support", "precision", "recall", "f1", "iou")] == ["1", "", "0.0", "0.0", "0.0"]
-    assert float(rows["p_ares_96", "accuracy"]["f1"]) == 0.75
-    assert float(rows["all pairs", "accuracy"]["f1"]) == 14 / 16
+    assert float(rows["p_ares_96", "(accuracy)"]["f1"]) == 0.75
+    assert float(rows["all pairs", "(accuracy)"]["f1"]) == 14 / 16
     record = json.loads((tmp_path / "scores" / "eval_pixels.json").read_text())
     assert record["pairs"]["p_ares_96"]["confusion"] == [[4, 0, 0], [1, 2, 0], [0, 1, 0]]
     assert record["pooled"]["accuracy"] == 14 / 16 and record["pairs"]["p_ares_96"]["classes"][2]["precision"] is None

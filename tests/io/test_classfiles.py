@@ -61,7 +61,7 @@ def test_mistakes_are_named_with_file_and_line(tmp_path, labels, colors, message
 
 
 def test_files_that_are_no_class_files(tmp_path):
-    with pytest.raises(MissingInput, match="there is no class file"):
+    with pytest.raises(MissingInput, match="there is no file"):
         read_class_files(tmp_path / "none.txt")
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(BadInput, match="cannot be read as text"):
@@ -69,7 +69,7 @@ def test_files_that_are_no_class_files(tmp_path):
     (tmp_path / "big.txt").write_bytes(b"a\n" * 600_000)
     with pytest.raises(BadInput, match="far too large"):
         read_class_files(tmp_path / "big.txt")
-    with pytest.raises(BadInput, match="cannot be read as text"):
+    with pytest.raises(BadInput, match="is a folder, not a file"):
         read_class_files(tmp_path)
 
 

@@ -121,6 +121,13 @@ def test_a_bomb_is_refused_by_its_header(tmp_path):
         read_image(tmp_path / "bomb.png")
 
 
+def test_bands_and_wide_samples_count_for_the_cap(tmp_path, monkeypatch):
+    save_tiff(tmp_path / "a.tif", np.zeros((20, 30, 12), np.float32))
+    monkeypatch.setenv("HYBRIDSEG_MAX_PIXELS", "5000")
+    with pytest.raises(BadInput, match="20 x 30 pixels of 48 bytes, more than the cap"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_what_is_no_image(tmp_path):
     (tmp_path / "a.jpg").write_text("<html>")
     with pytest.raises(BadInput, match="is not a JPEG, PNG or TIFF image"):

@@ -137,17 +137,14 @@ def test_mat_class_just_after_the_last_is_unlabelled(tmp_path):
     assert read_labelmap(tmp_path / "a.mat").labels.tolist() == [[0, VOID]]
 
 
-def test_mat_probabilities_are_never_loaded(tmp_path, monkeypatch):
-    import scipy.io
-
-    asked = []
-    original = scipy.io.loadmat
-    monkeypatch.setattr(scipy.io, "loadmat", lambda *a, **k: asked.append(k["variable_names"]) or original(*a, **k))
-    savemat(
-        tmp_path / "a.mat", {"class": np.array([[0, 1]]), "preds": np.zeros((5, 5, 3)), "labels": np.array(["x", "y"])}
-    )
-    read_labelmap(tmp_path / "a.mat")
-    assert asked == [["class", "labels"]]
+def test_mat_probabilities_are_never_unpacked(tmp_path):
+    """Their packed bytes are ruined here: only somebody who unpacks them can notice."""
+    savemat(tmp_path / "a.mat", {"preds": np.random.default_rng(0).random((50, 50, 3))}, do_compression=True)
+    ruined = bytearray((tmp_path / "a.mat").read_bytes())
+    ruined[2000:-2000] = bytes(len(ruined) - 4000)
+    savemat(tmp_path / "b.mat", {"class": np.array([[0, 1]]), "labels": np.array(["x", "y"])}, do_compression=True)
+    (tmp_path / "c.mat").write_bytes(bytes(ruined) + (tmp_path / "b.mat").read_bytes()[128:])
+    assert read_labelmap(tmp_path / "c.mat").labels.tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +160,7 @@ def test_mat_probabilities_are_never_loaded(tmp_path, monkeypatch):
         ({"class": np.zeros((2, 2, 2))}, "not a .rows, cols. array"),
         ({"class": np.zeros((0, 0))}, "is empty"),
         ({"class": np.array([[0, 1]]), "labels": np.array(["x", "x"])}, "`labels` is not a list of class names"),
-        ({"class": np.array([[0, 1]]), "labels": np.array([[1.0, 2.0]])}, "is not text"),
+        ({"class": np.array([[0, 1]]), "labels": np.array([[1.0, 2.0]])}, "list of class names is no text"),
         ({"class": np.eye(2), "sparse": np.eye(2) * 3, "labels": np.array(["x", "y"])}, "scribbles from 0 to 3"),
         ({"class": np.eye(2), "sparse": np.eye(3), "labels": np.array(["x", "y"])}, "label the image again"),
     ],
@@ -173,6 +170,34 @@ def test_mat_that_cannot_be_used(tmp_path, variables, message):
     with pytest.raises(BadInput, match=message) as caught:
         read_labelmap(tmp_path / "bad.mat")
     assert "bad.mat" in str(caught.value)
+
+
+def test_mat_lists_whose_order_cannot_be_told(tmp_path):
+    cell = np.empty((2, 2), object)
+    cell[:] = [["water", "veg"], ["sand", "foam"]]
+    structs = np.array([("a", 1), ("b", 2)], dtype=[("name", object), ("id", object)])
+    for value in (cell, structs):
+        savemat(tmp_path / "a.mat", {"class": np.array([[0, 1]]), "labels": value})
+        with pytest.raises(BadInput, match=r"order cannot be told|list of 2 structs"):
+            read_labelmap(tmp_path / "a.mat")
+
+
+def test_what_is_named_png_or_tif_must_be_that(tmp_path, table):
+    Image.new("L", (8, 8)).save(tmp_path / "a_label.png", format="JPEG")
+    Image.new("L", (8, 8)).save(tmp_path / "a_label.tif", format="PNG")
+    for name in ("a_label.png", "a_label.tif"):
+        with pytest.raises(BadInput, match="give the original label map"):
+            read_labelmap(tmp_path / name, table=table)
+    Image.new("LA", (8, 8)).save(tmp_path / "b.png")
+    with pytest.raises(BadInput, match="is no label map: 2 bands"):
+        read_labelmap(tmp_path / "b.png", table=table)
+
+
+def test_pipes_are_refused_and_not_waited_for(tmp_path):
+    for name in ("a.mat", "a.png", "a.tif"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(BadInput, match="is a pipe or device, not a file"):
+            read_labelmap(tmp_path / name)
 
 
 def test_mat_of_matlab_73_and_other_files(tmp_path):

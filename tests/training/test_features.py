@@ -36,7 +36,7 @@ def get(tiles, compute, fingerprint="f" * 64):
         folder, tile_size=4, n_features=2, fingerprint=fingerprint, compute=compute, cache_dir=tiles.parent / "cache"
     )
     assert [round(float(v)) for v in features[:, 0]] == [
-        int(folder.read_tile(i, tile_size=4)[0, 0, 0]) for i in range(len(folder.names))
+        int(value) for value in folder.read_tiles(np.arange(len(folder.names)), tile_size=4)[:, 0, 0, 0]
     ]
     return compute.n
 

@@ -187,10 +187,3 @@ def test_options_that_cannot_work(values, message):
 def test_paths_that_cannot_work(tiles, tmp_path):
     with pytest.raises(BadInput, match=r"name it with the suffix .pb"):
         retrain(RetrainPaths(tiles, tmp_path / "model", tmp_path / "l.txt", tmp_path / "b"))
-    oblong = tmp_path / "oblong"
-    for name in ("a", "b"):
-        for i in range(2):
-            (oblong / name).mkdir(parents=True, exist_ok=True)
-            write_image(oblong / name / f"{i}.png", np.zeros((4, 6, 3), np.uint8))
-    with pytest.raises(BadInput, match="is 4 x 6 pixels; tiles are square"):
-        retrain(paths_in(tmp_path, oblong))

@@ -54,11 +54,15 @@ def test_folders_that_cannot_be_used(tmp_path):
         open_tile_folder(tmp_path)
 
 
-def test_a_tile_of_another_size_is_named(tmp_path):
+def test_a_picture_of_another_size_is_resized_and_a_damaged_one_named(tmp_path, caplog):
     fill(tmp_path, ["a/1.png", "b/1.png", "b/2.png"])
     fill(tmp_path, ["a/2.png"], side=5)
     folder = open_tile_folder(tmp_path)
-    with pytest.raises(BadInput, match=r"a/2.png is 5 x 5 pixels but the tiles are 4 x 4"):
+    with caplog.at_level(logging.INFO, logger="hybridseg"):
+        assert folder.read_tiles(np.arange(4), tile_size=4).shape == (4, 4, 4, 3)
+    assert "a/2.png is 5 x 5 pixels and is resized to 4" in caplog.text
+    (tmp_path / "b" / "2.png").write_bytes(b"no")
+    with pytest.raises(BadInput, match=r"b/2.png is not a JPEG"):
         folder.read_tiles(np.arange(4), tile_size=4)
 
 
