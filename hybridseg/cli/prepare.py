@@ -17,7 +17,8 @@ from hybridseg.cli.options import (
 )
 from hybridseg.data.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.data.retile import retile as cut_tiles
-from hybridseg.data.split import LIST_NAME, SplitOptions, split_folder
+from hybridseg.data.split import LIST_NAME, split_folder
+from hybridseg.data.splitplan import SplitOptions
 from hybridseg.data.tileplan import FORMATS, MANIFEST_NAME, RetileOptions
 from hybridseg.errors import MissingInput
 from hybridseg.io.files import LABELMAP_SUFFIXES

@@ -13,8 +13,9 @@ from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE
 from hybridseg.training.distort import DistortOptions
 from hybridseg.training.finetune import FineTuneOptions
 from hybridseg.training.head import HeadOptions
-from hybridseg.training.retrain import RetrainOptions, RetrainPaths, RetrainResult
+from hybridseg.training.retrain import RetrainResult
 from hybridseg.training.retrain import retrain as train_classifier
+from hybridseg.training.run import RetrainOptions, RetrainPaths
 
 path_type = click.Path(path_type=Path)
 

@@ -5,80 +5,21 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import shutil
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hybridseg.classes import VOID, ClassTable
-from hybridseg.data.draw import count_share, shuffle_names
+from hybridseg.data.splitplan import ACTIONS, SETS, SplitEntry, SplitOptions, plan_split
 from hybridseg.data.tileplan import MANIFEST_NAME
-from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed
+from hybridseg.errors import BadInput, OutputExists, WriteFailed
 from hybridseg.io.atomic import atomic_path, lock_output, remove_leftovers
-from hybridseg.io.files import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.pairing import find_companions, list_images, result_kind
+from hybridseg.io.pairing import list_images, result_kind
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.progress import Progress, no_progress
 
 LIST_NAME = "split.csv"
 LIST_COLUMNS = ("image", "set", "group", "action", "source", "companions")
-ACTIONS = ("copy", "move", "link")
-SETS = ("train", "test")
-
-
-@dataclass(frozen=True)
-class SplitOptions:
-    """How a folder is divided.
-
-    Parameters
-    ----------
-    proportion : float
-        Share of the images that goes to ``train/``.
-    seed : int
-        The same seed gives the same split on any machine.
-    group_by : str or None
-        Regular expression on the file name without suffix; images with the same match (its first group, if it
-        has one) stay together.
-    stratify : bool
-        Give both sets the same mix of classes, as far as label maps tell it.
-    action : str
-        ``copy``, ``move`` or ``link`` (symbolic links).
-    """
-
-    proportion: float = 0.5
-    seed: int = 0
-    group_by: str | None = None
-    stratify: bool = False
-    action: str = "copy"
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        if not 0 <= self.proportion <= 1:
-            raise BadInput(f"proportion={self.proportion}: give a share from 0 to 1, such as -p 0.5")
-        if self.action not in ACTIONS:
-            raise BadInput(f"action={self.action!r}: give one of {', '.join(ACTIONS)}")
-        if self.group_by is not None:
-            try:
-                re.compile(self.group_by)
-            except re.error as error:
-                raise BadInput(f"group_by={self.group_by!r} (--group-by) is no regular expression: {error}") from error
-
-
-@dataclass(frozen=True)
-class SplitEntry:
-    """One image, the set and the group it is in, the folder it comes from, and the files that go with it."""
-
-    image: str
-    set: str
-    group: str
-    action: str
-    source: str
-    companions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -148,153 +89,6 @@ def split_folder(
                 _place_file(source_dir / name, target_dir / entry.set / name, action=entry.action)
     n_labelled = sum(any(result_kind(Path(name)) == "mres" for name in entry.companions) for entry in entries)
     return SplitResult(target_dir, tuple(entries), n_labelled)
-
-
-def plan_split(
-    source_dir: Path, *, target_dir: Path, options: SplitOptions, earlier: Sequence[SplitEntry] = ()
-) -> list[SplitEntry]:
-    """Decide the set of every image, without touching a file.
-
-    Images that an earlier, interrupted ``move`` has already taken away count as if they were still there.
-    """
-    images = {path.name: path for path in list_images(source_dir)}
-    companions = {name: tuple(path.name for path in find_companions(path)) for name, path in images.items()}
-    for entry in earlier:
-        if entry.action != "move" or entry.source != str(source_dir):
-            continue
-        home = target_dir / entry.set
-        if entry.image not in images and (home / entry.image).exists():
-            images[entry.image], companions[entry.image] = home / entry.image, entry.companions
-        elif entry.image in images:
-            moved = {name for name in entry.companions if (home / name).exists()}
-            companions[entry.image] = tuple(sorted(moved.union(companions[entry.image])))
-    if not images:
-        raise BadInput(f"{source_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
-    groups = group_images(images, options.group_by)
-    shares = _measure_groups(groups, images, companions) if options.stratify else {}
-    chosen = choose_train_groups({name: len(members) for name, members in groups.items()}, options, shares=shares)
-    return [
-        SplitEntry(
-            image, "train" if group in chosen else "test", group, options.action, str(source_dir), companions[image]
-        )
-        for group, members in groups.items()
-        for image in sorted(members)
-    ]
-
-
-def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[str]]:
-    """Put images that belong together into one group; without an expression each is its own.
-
-    Raises
-    ------
-    BadInput
-        When the expression matches no image at all.
-
-    Examples
-    --------
-    >>> group_images(["a_1.jpg", "a_2.jpg", "b.jpg"], r"(\\w)_")
-    {'a': ['a_1.jpg', 'a_2.jpg'], 'b': ['b.jpg']}
-    """
-    groups: dict[str, list[str]] = defaultdict(list)
-    n_matches = 0
-    for name in sorted(names):
-        stem = Path(name).stem
-        match = re.search(group_by, stem) if group_by else None
-        n_matches += match is not None
-        key = (match[1] if match.re.groups else match[0]) if match else None
-        groups[key if key else stem].append(name)
-    if group_by and not n_matches:
-        raise BadInput(
-            f"group_by={group_by!r} (--group-by) matches none of the {len(groups)} images; try it on {min(groups)!r}"
-        )
-    return dict(sorted(groups.items()))
-
-
-def choose_train_groups(
-    sizes: dict[str, int], options: SplitOptions, *, shares: dict[str, np.ndarray] | None = None
-) -> set[str]:
-    """Choose the groups for training, so that their images come nearest to the wanted proportion.
-
-    Parameters
-    ----------
-    sizes : dict of str to int
-        Number of images of each group.
-    options : SplitOptions
-    shares : dict of str to numpy.ndarray
-        (n_classes,) pixels of each class in each group; with them, the set that is chosen for a group is the one
-        that keeps the classes balanced.
-
-    Examples
-    --------
-    >>> len(choose_train_groups({"a": 1, "b": 1, "c": 1, "d": 1}, SplitOptions(proportion=0.5)))
-    2
-    """
-    order = shuffle_names(sizes, seed=options.seed)
-    wanted = count_share(sum(sizes.values()), options.proportion)
-    if shares:
-        return _balance_groups(order, sizes, shares, wanted, options.proportion)
-    chosen: set[str] = set()
-    n_images = 0
-    for name in order:
-        # A group is taken when that brings the count nearer to what is wanted.
-        if abs(n_images + sizes[name] - wanted) < abs(n_images - wanted):
-            chosen.add(name)
-            n_images += sizes[name]
-    return chosen
-
-
-def _balance_groups(
-    order: list[str], sizes: dict[str, int], shares: dict[str, np.ndarray], wanted: int, proportion: float
-) -> set[str]:
-    """Give each group, the richest in rare classes first, to the set that lacks its classes most."""
-    total = np.maximum(sum(shares.values()), 1)
-    relative = {name: shares[name] / total for name in order}
-    room = {"train": wanted, "test": sum(sizes.values()) - wanted}
-    target = {"train": proportion, "test": 1 - proportion}
-    have = {name: np.zeros_like(total, dtype=float) for name in SETS}
-    chosen = set()
-    for name in sorted(order, key=lambda name: -float(relative[name].max())):
-        lack = {s: float(((target[s] - have[s]) * relative[name]).sum()) for s in SETS}
-        free = [s for s in SETS if room[s] >= sizes[name]] or [max(SETS, key=lambda s: room[s])]
-        best = max(free, key=lambda s: (lack[s], room[s]))
-        have[best] += relative[name]
-        room[best] -= sizes[name]
-        if best == "train":
-            chosen.add(name)
-    return chosen
-
-
-def _measure_groups(
-    groups: dict[str, list[str]], images: dict[str, Path], companions: dict[str, tuple[str, ...]]
-) -> dict[str, np.ndarray]:
-    """Count the pixels of each class, over all files by name, in the label maps of each group."""
-    counts: dict[str, Counter[str]] = {name: Counter() for name in groups}
-    for group, members in groups.items():
-        for image in members:
-            counts[group].update(_count_classes(images[image], companions[image]))
-    keys = sorted(set().union(*counts.values()))
-    if not keys:
-        raise BadInput("no image has a label map that names its classes, so there is nothing to stratify by")
-    return {group: np.array([float(count[key]) for key in keys]) for group, count in counts.items()}
-
-
-def _count_classes(image_path: Path, companions: Sequence[str]) -> Counter[str]:
-    paths = [image_path.with_name(name) for name in companions]
-    for path in paths:
-        if result_kind(path) != "mres" or path.suffix.lower() not in LABELMAP_SUFFIXES:
-            continue
-        try:
-            labelmap = read_labelmap(path, with_seeds=False)
-        except HybridSegError as error:
-            raise BadInput(f"cannot stratify: {error}") from error
-        if labelmap.table is not None:
-            pixels = np.bincount(labelmap.labels.ravel(), minlength=VOID + 1)
-            return Counter(_by_key(labelmap.table, pixels))
-    return Counter()
-
-
-def _by_key(table: ClassTable, pixels: np.ndarray) -> dict[str, int]:
-    return {key: int(pixels[i]) for i, key in enumerate(table.keys)}
 
 
 def _refuse_mixing(target_dir: Path, earlier: list[SplitEntry], *, overwrite: bool) -> None:

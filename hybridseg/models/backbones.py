@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,8 +163,7 @@ def cache_home() -> Path:
 
 
 def _fetch_module(handle: str) -> Path:
-    import tensorflow_hub as hub
-
+    hub = _import_hub()
     place = cache_home() / hashlib.sha1(handle.encode()).hexdigest()
     try:
         return Path(hub.resolve(handle))
@@ -173,6 +173,14 @@ def _fetch_module(handle: str) -> Path:
             f"{handle} could not be fetched ({type(error).__name__}). Without a network, use {BUILTIN}, or fetch the "
             f"module elsewhere and unpack it to {place} (so that {place / 'saved_model.pb'} exists)"
         ) from error
+
+
+def _import_hub() -> Any:
+    """Import tensorflow-hub without its warning of the package that it should no longer use."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
+        import tensorflow_hub
+    return tensorflow_hub
 
 
 def _unpack_module(path: Path) -> Path:
@@ -225,8 +233,8 @@ def _fingerprint_folder(folder: Path) -> str:
 
 def _load_tf1_module(handle: str, folder: Path) -> Backbone:
     import tensorflow as tf
-    import tensorflow_hub as hub
 
+    hub = _import_hub()
     module = hub.load(str(folder))
     name = _FEATURE_SIGNATURE if _FEATURE_SIGNATURE in module.signatures else "default"
     if name not in module.signatures:
@@ -249,8 +257,8 @@ def _load_tf1_module(handle: str, folder: Path) -> Backbone:
 
 def _load_tf2_module(handle: str, folder: Path, input_size: int, *, trainable: bool) -> Backbone:
     import tensorflow as tf
-    import tensorflow_hub as hub
 
+    hub = _import_hub()
     try:
         module = hub.load(str(folder))
         layer = hub.KerasLayer(module, trainable=trainable)

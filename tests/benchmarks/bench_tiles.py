@@ -21,7 +21,8 @@ from hybridseg.models.startup import import_tensorflow
 from hybridseg.models.store import load_classifier
 from hybridseg.scenes.scene import make_scene
 from hybridseg.training.head import HeadOptions, HeadTrainer, train_head
-from hybridseg.training.retrain import RetrainOptions, RetrainPaths, retrain
+from hybridseg.training.retrain import retrain
+from hybridseg.training.run import RetrainOptions, RetrainPaths
 
 TILE, N_TILES, N_CLASSES = 96, 2000, 10
 ROUNDS = 5

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
-from hybridseg.data.split import SplitOptions, choose_train_groups, group_images, split_folder
+from hybridseg.data.split import split_folder
+from hybridseg.data.splitplan import SplitOptions, choose_train_groups, group_images
 from hybridseg.errors import BadInput, MissingInput, OutputExists
 from hybridseg.io.tables import read_csv
 

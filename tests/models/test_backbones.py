@@ -135,8 +135,9 @@ def test_tf1_modules_are_frozen(tf, tmp_path, with_features):
 
 
 def test_the_exported_module_is_reusable(tf, tmp_path):
-    import tensorflow_hub as hub
+    from hybridseg.models.backbones import _import_hub
 
+    hub = _import_hub()
     export_builtin(tmp_path / "m", input_size=64)
     layer = hub.KerasLayer(str(tmp_path / "m"), trainable=True)
     pixels = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)

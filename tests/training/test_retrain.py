@@ -16,7 +16,8 @@ from hybridseg.models.store import load_classifier, read_card
 from hybridseg.training.distort import DistortOptions, distort_tiles
 from hybridseg.training.finetune import FineTuneOptions
 from hybridseg.training.head import HeadOptions
-from hybridseg.training.retrain import RetrainOptions, RetrainPaths, retrain
+from hybridseg.training.retrain import retrain
+from hybridseg.training.run import RetrainOptions, RetrainPaths
 
 SIZE = 16
 FAST = RetrainOptions(input_size=32, head=HeadOptions(how_many_training_steps=150))
