@@ -29,7 +29,7 @@ class SizeType(click.ParamType):
 
 seed_option = click.option(
     "--seed",
-    type=int,
+    type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
     help="Seed of every random choice; the same seed, the same result.",

@@ -176,6 +176,7 @@ def _print_result(console: Console, result: RetrainResult, *, show_wrong: bool) 
 @click.option("--model", "model_path", type=path_type, default=Path("model.pb"), show_default=True, help="The model.")
 @click.option("--labels", "labels_path", type=path_type, help="Its classes, for a .pb of the classic script.")
 @click.option("-n", "--n-per-class", type=int, default=100, show_default=True, help="Random tiles of each class.")
+@click.option("--tile-size", type=int, help="Side of the tiles.  [default: as the tiles and the model say]")
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write the scores here.  [default: DIR]")
 @seed_option
 @pass_console
@@ -186,6 +187,7 @@ def eval_tiles(
     model_path: Path,
     labels_path: Path | None,
     n_per_class: int,
+    tile_size: int | None,
     out_dir: Path | None,
     seed: int,
 ) -> None:
@@ -201,12 +203,13 @@ def eval_tiles(
     Example:
       hybridseg eval-tiles -n 100 test/tile_96 --model model.pb
     """
-    from hybridseg.evaluation.tiles import evaluate_tiles, list_tile_rows
+    from hybridseg.evaluation.tiles import evaluate_tiles, find_tile_size, list_tile_rows
     from hybridseg.models.startup import import_tensorflow
     from hybridseg.models.store import load_classifier
 
     import_tensorflow()
-    classifier = load_classifier(model_path, labels_path=labels_path)
+    size = tile_size or find_tile_size(folder)
+    classifier = load_classifier(model_path, labels_path=labels_path, tile_size=size)
     result = evaluate_tiles(
         folder, classifier, n_per_class=n_per_class, seed=seed, out_dir=out_dir, progress=console.progress
     )

@@ -12,13 +12,14 @@ import numpy as np
 
 from hybridseg.classes import ClassTable, class_key
 from hybridseg.data.draw import shuffle_names
+from hybridseg.data.tileplan import MANIFEST_NAME
 from hybridseg.data.tiles import read_tile
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.evaluation.confusion import SCORES, Confusion, count_confusion
 from hybridseg.evaluation.figures import draw_calibration, draw_confusion
-from hybridseg.io.images import IMAGE_SUFFIXES
+from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.pairing import list_files
-from hybridseg.io.tables import write_csv, write_json
+from hybridseg.io.tables import read_csv, write_csv, write_json
 from hybridseg.models.store import TileClassifier
 from hybridseg.progress import Progress, no_progress
 
@@ -56,6 +57,16 @@ class TilesResult:
     calibration: Calibration
     written: tuple[Path, ...]
     problems: tuple[Problem, ...]
+
+
+def find_tile_size(folder: str | os.PathLike[str]) -> int | None:
+    """Give the side of the tiles in a folder that `retile` wrote; None for a folder of whole pictures."""
+    folder = Path(folder)
+    if not (folder / MANIFEST_NAME).is_file():
+        return None
+    kept = (row["tile"] for row in read_csv(folder / MANIFEST_NAME, ("tile", "kept")) if row["kept"] == "1")
+    first = next((folder / tile for tile in kept if (folder / tile).is_file()), None)
+    return describe_image(first).rows if first else None
 
 
 def evaluate_tiles(

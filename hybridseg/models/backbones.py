@@ -8,12 +8,14 @@ import shutil
 import tarfile
 import tempfile
 import warnings
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hybridseg.errors import BadInput, MissingInput, OutputExists
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
 from hybridseg.models.graphs import CHECKPOINT_OPS, SAFE_OPS, refuse_unsafe_ops
 
 BUILTIN = "builtin:mobilenet_v2"
@@ -106,7 +108,7 @@ def load_backbone(
                 f"{handle} is a module in the TF1 format, whose weights cannot be fine-tuned; "
                 f"leave --fine-tune out, or use {BUILTIN} or a TF2 module"
             )
-        return _load_tf1_module(handle, folder)
+        return _load_tf1_module(handle, folder, input_size)
     return _load_tf2_module(handle, folder, input_size, trainable=trainable)
 
 
@@ -130,7 +132,7 @@ def export_builtin(out_dir: str | os.PathLike[str], *, input_size: int = DEFAULT
     """
     from hybridseg.models.mobilenet import build_mobilenet
 
-    target = Path(out_dir)
+    target = Path(out_dir).resolve()
     if target.exists() and any(target.iterdir()):
         raise OutputExists(f"{target} holds files already; give another folder")
     partial = target.with_name(f".{target.name}.partial")
@@ -196,7 +198,7 @@ def _unpack_module(path: Path) -> Path:
         try:
             with tarfile.open(path) as archive:
                 archive.extractall(unpacked, filter="data")
-        except (tarfile.TarError, OSError, EOFError) as error:
+        except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
             raise BadInput(f"{path} cannot be unpacked: {error}") from error
         homes = [found.parent for pattern in ("saved_model.pb", "tfhub_module.pb") for found in unpacked.rglob(pattern)]
         if not homes:
@@ -231,53 +233,77 @@ def _fingerprint_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _load_tf1_module(handle: str, folder: Path) -> Backbone:
+def _load_tf1_module(handle: str, folder: Path, input_size: int) -> Backbone:
     import tensorflow as tf
 
-    hub = _import_hub()
-    module = hub.load(str(folder))
-    name = _FEATURE_SIGNATURE if _FEATURE_SIGNATURE in module.signatures else "default"
-    if name not in module.signatures:
-        raise BadInput(f"{handle} offers neither {_FEATURE_SIGNATURE} nor default; its signatures: "
-                       f"{', '.join(module.signatures) or 'none'}")  # fmt: skip
-    function = module.signatures[name]
-    [spec] = [s for s in function.structured_input_signature[1].values() if s.shape.rank == 4]
-    size = _fixed_side(spec.shape) or DEFAULT_INPUT_SIZE
+    with _clear_errors(handle, "TF1"):
+        function, offers_features = _freeze_tf1_module(handle, folder)
+        spec = function.inputs[0]
+        size = _fixed_side(spec.shape) or input_size
 
-    def apply(tiles: Any) -> Any:
-        outputs = function(_as_wanted(tiles, spec.dtype))
-        output = outputs.get("default", next(iter(outputs.values())))
-        return tf.reshape(output, [tf.shape(output)[0], -1])
+        def apply(tiles: Any) -> Any:
+            output = function(_as_wanted(tiles, spec.dtype))
+            return tf.reshape(output, [tf.shape(output)[0], -1])
 
-    n_features = int(apply(tf.zeros([1, size, size, 3])).shape[-1])
-    note = "" if name == _FEATURE_SIGNATURE else f"{handle} offers no feature vector: its own output is used instead"
+        n_features = int(apply(tf.zeros([1, size, size, 3])).shape[-1])
+    note = "" if offers_features else f"{handle} offers no feature vector: its own output is used instead"
     frozen = "a module in the TF1 format cannot be fine-tuned"
-    return Backbone(handle, _fingerprint_folder(folder), size, n_features, apply, [], frozen, note, module)
+    return Backbone(handle, _fingerprint_folder(folder), size, n_features, apply, [], frozen, note, function)
+
+
+def _freeze_tf1_module(handle: str, folder: Path) -> tuple[Any, bool]:
+    """Turn a module's variables, of a kind that today's functions cannot hold, into constants."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    graph = tf.Graph()
+    with graph.as_default(), v1.Session() as session:
+        signatures = v1.saved_model.load(session, [], str(folder)).signature_def
+        name = _FEATURE_SIGNATURE if _FEATURE_SIGNATURE in signatures else "default"
+        if name not in signatures:
+            offered = ", ".join(signatures) or "none"
+            raise BadInput(f"{handle} offers neither {_FEATURE_SIGNATURE} nor default; its signatures: {offered}")
+        outputs = signatures[name].outputs
+        source = next(iter(signatures[name].inputs.values())).name
+        target = (outputs["default"] if "default" in outputs else next(iter(outputs.values()))).name
+        frozen = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [target.split(":")[0]])
+    wrapped = v1.wrap_function(lambda: tf.import_graph_def(frozen, name=""), [])
+    function = wrapped.prune(wrapped.graph.as_graph_element(source), wrapped.graph.as_graph_element(target))
+    return function, name == _FEATURE_SIGNATURE
+
+
+@contextmanager
+def _clear_errors(handle: str, kind: str) -> Iterator[None]:
+    """Put whatever TensorFlow makes of a damaged or strange module into one sentence."""
+    try:
+        yield
+    except HybridSegError:
+        raise
+    # It has an error of its own for each way in which a module can be wrong.
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadInput(f"{handle} cannot be loaded as a {kind} module of pictures: {reason}") from error
 
 
 def _load_tf2_module(handle: str, folder: Path, input_size: int, *, trainable: bool) -> Backbone:
     import tensorflow as tf
 
     hub = _import_hub()
-    try:
+    with _clear_errors(handle, "TF2"):
         module = hub.load(str(folder))
-        layer = hub.KerasLayer(module, trainable=trainable)
-    except (ValueError, OSError, RuntimeError) as error:
-        raise BadInput(f"{handle} cannot be loaded as a TF2 module: {error}") from error
-    spec = _find_call_input(module)
-    size = (_fixed_side(spec.shape) if spec is not None else None) or input_size
-    dtype = spec.dtype if spec is not None else tf.float32
+        # Named, or its name would count the layers made before it, and the frozen graph with it.
+        layer = hub.KerasLayer(module, trainable=trainable, name="module")
+        spec = _find_call_input(module)
+        size = (_fixed_side(spec.shape) if spec is not None else None) or input_size
+        dtype = spec.dtype if spec is not None else tf.float32
 
-    def apply(tiles: Any) -> Any:
-        output = layer(_as_wanted(tiles, dtype), training=False)
-        if isinstance(output, dict):
-            output = output.get("default", next(iter(output.values())))
-        return tf.reshape(tf.cast(output, tf.float32), [tf.shape(output)[0], -1])
+        def apply(tiles: Any) -> Any:
+            output = layer(_as_wanted(tiles, dtype), training=False)
+            if isinstance(output, dict):
+                output = output.get("default", next(iter(output.values())))
+            return tf.reshape(tf.cast(output, tf.float32), [tf.shape(output)[0], -1])
 
-    try:
         n_features = int(apply(tf.zeros([1, size, size, 3])).shape[-1])
-    except (ValueError, tf.errors.OpError) as error:
-        raise BadInput(f"{handle} does not take pictures of {size} x {size}: {str(error).splitlines()[0]}") from error
     is_classifier = any(word in handle for word in ("/classification", "/logits")) or n_features in (1000, 1001)
     note = f"{handle} is a whole classifier: its {n_features} logits serve as features" if is_classifier else ""
     variables = list(layer.trainable_variables)

@@ -26,7 +26,7 @@ class Engine(Protocol):
     name: str
 
     def classify(self, tiles: np.ndarray) -> np.ndarray:
-        """Turn (n, size, size, 3) float32 tiles in 0..1 into (n, n_classes) float32 probabilities."""
+        """Turn (n, size, size, 3) float32 tiles in 0..1, at least one, into (n, n_classes) float32 probabilities."""
         ...
 
 
@@ -55,7 +55,7 @@ class TensorFlowEngine:
             if self._graph.batch_size and n < self._batch:
                 batch = np.concatenate([batch, np.zeros((self._batch - n, *batch.shape[1:]), np.float32)])
             parts.append(self._session.run(self._graph.output_name, {self._graph.input_name: batch})[:n])
-        return np.concatenate(parts) if parts else np.zeros((0, self._graph.n_classes or 0), np.float32)
+        return np.concatenate(parts)
 
 
 class LiteEngine:
@@ -86,8 +86,7 @@ class LiteEngine:
             self._interpreter.set_tensor(self._input["index"], batch)
             self._interpreter.invoke()
             parts.append(self._interpreter.get_tensor(self._output))
-        n_classes = int(self._interpreter.get_output_details()[0]["shape"][-1])
-        return np.concatenate(parts) if parts else np.zeros((0, n_classes), np.float32)
+        return np.concatenate(parts)
 
 
 def convert_graph(graph: FrozenGraph) -> bytes | None:

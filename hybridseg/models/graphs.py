@@ -33,9 +33,10 @@ _SAFE = """
 """
 # A SavedModel also holds variables, and the operations that restore them.
 _CHECKPOINT = """
-    Assert Assign AssignVariableOp DisableCopyOnRead IsVariableInitialized MergeV2Checkpoints ReadVariableOp Restore
-    RestoreSlice RestoreV2 SaveV2 ShardedFilename StatelessWhile StaticRegexFullMatch StringJoin VarHandleOp
-    VarIsInitializedOp Variable VariableV2 While InitializeTableV2 RandomStandardNormal TruncatedNormal
+    Assert Assign AssignAdd AssignAddVariableOp AssignSub AssignSubVariableOp AssignVariableOp DisableCopyOnRead
+    InitializeTableV2 IsVariableInitialized MergeV2Checkpoints RandomStandardNormal ReadVariableOp Restore RestoreSlice
+    RestoreV2 SaveV2 ShardedFilename StatelessWhile StaticRegexFullMatch StringJoin TruncatedNormal VarHandleOp
+    VarIsInitializedOp Variable VariableV2 While
 """
 SAFE_OPS = frozenset(_SAFE.split())
 CHECKPOINT_OPS = frozenset(_CHECKPOINT.split())
@@ -53,8 +54,6 @@ class FrozenGraph:
         Names of the tensors.
     tile_size : int or None
         None when the graph takes tiles of any size.
-    n_classes : int or None
-        None when the graph does not say.
     batch_size : int or None
         None when the graph takes any number of tiles at once.
     """
@@ -63,7 +62,6 @@ class FrozenGraph:
     input_name: str
     output_name: str
     tile_size: int | None
-    n_classes: int | None
     batch_size: int | None
 
 
@@ -87,7 +85,8 @@ def freeze_model(apply: Callable[[Any], Any], *, tile_size: int, output_name: st
     signature = [tf.TensorSpec([None, tile_size, tile_size, 3], tf.float32, name=INPUT_NAME)]
     function = tf.function(lambda tiles: tf.identity(apply(tiles), name=output_name), input_signature=signature)
     definition = convert_variables_to_constants_v2(function.get_concrete_function()).graph.as_graph_def()
-    _drop_outer_output(definition, output_name)
+    definition = _cut_after(definition, output_name)
+    _rename_constants(definition)
     return definition.SerializeToString(deterministic=True)
 
 
@@ -148,18 +147,25 @@ def refuse_unsafe_ops(path: object, definition: Any, *, allowed: Iterable[str]) 
 
 
 def _describe_graph(path: Path, definition: Any) -> FrozenGraph:
-    inputs = [node for node in definition.node if node.op in ("Placeholder", "PlaceholderWithDefault")]
-    pictures = [node for node in inputs if _shape_of(node) is None or len(_shape_of(node) or ()) == 4]
-    if len(pictures) != 1:
+    import tensorflow as tf
+
+    output = _find_output(path, definition)
+    try:
+        needed = tf.compat.v1.graph_util.extract_sub_graph(definition, [output.name])
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{path} is damaged: {error}") from error
+    inputs = [node for node in needed.node if node.op in ("Placeholder", "PlaceholderWithDefault")]
+    pictures = [node for node in inputs if len(_shape_of(node) or (1, 2, 3, 4)) == 4]
+    others = [node.name for node in inputs if node.op == "Placeholder" and node not in pictures]
+    if len(pictures) != 1 or others:
         names = ", ".join(node.name for node in inputs) or "none"
-        raise BadInput(f"{path} needs one input that takes pictures; its inputs are: {names}")
+        raise BadInput(f"{path} needs one input, which takes pictures; its inputs are: {names}")
+    if pictures[0].attr["dtype"].type != tf.float32.as_datatype_enum:
+        raise BadInput(f"{path} does not take pixels as 32-bit floats in 0..1; export it again so that it does")
     shape = _shape_of(pictures[0]) or (None, None, None, 3)
     if shape[3] not in (3, None) or shape[1] != shape[2]:
         raise BadInput(f"{path} takes pictures of shape {shape[1:]}, not square tiles with red, green and blue")
-    output = _find_output(path, definition)
-    return FrozenGraph(
-        definition, f"{pictures[0].name}:0", f"{output.name}:0", shape[1], _count_classes(definition, output), shape[0]
-    )
+    return FrozenGraph(needed, f"{pictures[0].name}:0", f"{output.name}:0", shape[1], shape[0])
 
 
 def _find_output(path: Path, definition: Any) -> Any:
@@ -174,43 +180,42 @@ def _find_output(path: Path, definition: Any) -> Any:
     raise BadInput(f"{path} has no output called {OUTPUT_NAME}; give a classifier that `hybridseg retrain` wrote")
 
 
-def _count_classes(definition: Any, output: Any) -> int | None:
-    """Follow the output back to the bias of the last layer."""
-    import tensorflow as tf
-
-    nodes = {node.name: node for node in definition.node}
-    node = output
-    for _ in range(12):
-        if node.op in ("BiasAdd", "Add", "AddV2"):
-            for name in node.input:
-                source = nodes.get(name.split(":")[0])
-                while source is not None and source.op == "Identity":
-                    source = nodes.get(source.input[0].split(":")[0])
-                if source is not None and source.op == "Const":
-                    values = tf.make_ndarray(source.attr["value"].tensor)
-                    return int(values.shape[-1]) if values.ndim else None
-        data = [name for name in node.input if not name.startswith("^")]
-        if not data or data[0].split(":")[0] not in nodes:
-            return None
-        node = nodes[data[0].split(":")[0]]
-    return None
-
-
 def _shape_of(node: Any) -> tuple[int | None, ...] | None:
-    shape = node.attr["shape"].shape
-    if "shape" not in node.attr or shape.unknown_rank:
+    if "shape" not in node.attr or node.attr["shape"].shape.unknown_rank:
         return None
+    shape = node.attr["shape"].shape
     return tuple(dim.size if dim.size > 0 else None for dim in shape.dim)
 
 
-def _drop_outer_output(definition: Any, output_name: str) -> None:
-    """Take away the nodes after the named output, which the conversion adds."""
-    used = {name.split(":")[0].lstrip("^") for node in definition.node for name in node.input}
-    if output_name in used:
-        kept = [
-            node for node in definition.node
-            if not (node.op == "Identity" and node.name not in used and list(node.input)[:1] == [output_name])
-        ]  # fmt: skip
-        del definition.node[:]
-        definition.node.extend(kept)
-    definition.ClearField("library")
+def _cut_after(definition: Any, output_name: str) -> Any:
+    """Take away what the conversion adds after the output, and see that the output is what it should be.
+
+    Raises
+    ------
+    BadInput
+        When another node has that name already, or the graph calls functions that cannot be written into it.
+    """
+    import tensorflow as tf
+
+    output = next((node for node in definition.node if node.name == output_name), None)
+    if output is None or output.op != "Identity":
+        raise BadInput(
+            f"the name {output_name!r} is taken by another part of the graph; choose another final tensor name"
+        )
+    graph = tf.compat.v1.graph_util.extract_sub_graph(definition, [output_name])
+    calls = sorted({node.op for node in graph.node if node.op.endswith("PartitionedCall")})
+    if calls:
+        raise BadInput(f"this module cannot be frozen: it keeps {', '.join(calls)}")
+    graph.ClearField("library")
+    return graph
+
+
+def _rename_constants(definition: Any) -> None:
+    """Give the constants numbers for names: their own count what was made in this process before them."""
+    names = {node.name: f"const_{i}" for i, node in enumerate(definition.node) if node.op == "Const"}
+    for node in definition.node:
+        node.name = names.get(node.name, node.name)
+        for i, source in enumerate(node.input):
+            mark = "^" if source.startswith("^") else ""
+            name, colon, port = source.removeprefix("^").partition(":")
+            node.input[i] = f"{mark}{names.get(name, name)}{colon}{port}"

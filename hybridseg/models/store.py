@@ -104,6 +104,10 @@ class TileClassifier:
             raise BadInput(
                 f"{self.path} takes tiles of {self.tile_size} x {self.tile_size} x 3, these are {tiles.shape[1:]}"
             )
+        if tiles.dtype != np.uint8 and tiles.dtype.kind != "f":
+            raise BadInput(f"tiles are bytes, or floats in 0..1, not {tiles.dtype}")
+        if not len(tiles):
+            return np.zeros((0, len(self.table)), np.float32)
         scaled = tiles.astype(np.float32) / np.float32(255) if tiles.dtype == np.uint8 else tiles.astype(np.float32)
         return self._engine.classify(scaled)
 
@@ -164,11 +168,15 @@ def load_classifier(
     table = _find_table(path, labels_path, card)
     size = graph.tile_size or (card.tile_size if card else None) or tile_size
     if size is None:
-        raise BadInput(f"{path} does not say the size of its tiles; give it (96, say)")
+        raise BadInput(f"{path} does not say the size of its tiles; give it: --tile-size 96, say")
     if tile_size is not None and tile_size != size:
         raise BadInput(f"{path} takes tiles of {size} pixels, not {tile_size}; give the size it was trained with")
-    engine = choose_engine(graph)
-    n_outputs = graph.n_classes or engine.classify(np.zeros((1, size, size, 3), np.float32)).shape[1]
+    try:
+        engine = choose_engine(graph)
+        n_outputs = engine.classify(np.zeros((1, size, size, 3), np.float32)).shape[-1]
+    # A graph that was read well can still be wrong in itself: TensorFlow has an error of its own for each way.
+    except Exception as error:
+        raise BadInput(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
     if len(table) != n_outputs:
         raise BadInput(
             f"{labels_path or 'labels.txt'} has {len(table)} classes but {path} has {n_outputs} outputs; "

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput
-from hybridseg.io.atomic import atomic_path
+from hybridseg.io.atomic import atomic_path, lock_output
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.progress import Progress, no_progress
 from hybridseg.training.tilefolder import TileFolder
@@ -59,17 +59,19 @@ def cache_features(
     """
     home = Path(cache_dir) / fingerprint[:16]
     stamps = [_stamp(folder.root / name, name) for name in folder.names]
-    _prepare(home, stamps, n_features)
-    features = np.load(home / "features.npy", mmap_mode="r+")
-    done = np.load(home / "done.npy", mmap_mode="r+")
-    missing = np.flatnonzero(done == 0)
-    chunks = [missing[i : i + _CHUNK] for i in range(0, len(missing), _CHUNK)]
-    for chunk in progress(chunks, label="computing features"):
-        features[chunk] = compute(folder.read_tiles(chunk, tile_size=tile_size))
-        features.flush()
-        done[chunk] = 1
-        done.flush()
-    return np.load(home / "features.npy", mmap_mode="r")
+    with lock_output(home):
+        _prepare(home, stamps, n_features)
+        features = np.load(home / "features.npy", mmap_mode="r+")
+        done = np.load(home / "done.npy", mmap_mode="r+")
+        missing = np.flatnonzero(done == 0)
+        chunks = [missing[i : i + _CHUNK] for i in range(0, len(missing), _CHUNK)]
+        for chunk in progress(chunks, label="computing features"):
+            features[chunk] = compute(folder.read_tiles(chunk, tile_size=tile_size))
+            features.flush()
+            done[chunk] = 1
+            done.flush()
+    features.flags.writeable = False
+    return features
 
 
 def _prepare(home: Path, stamps: list[dict[str, str]], n_features: int) -> None:

@@ -7,6 +7,8 @@ on with the next epoch and ends with the same weights.
 from __future__ import annotations
 
 import logging
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +105,7 @@ def fine_tune(
     optimizer = tf_keras.optimizers.Adam(options.rate)
     optimizer.build(variables)
     state = [*variables, *optimizer.variables]
-    n_done = _restore(checkpoint_path, state)
+    n_done = _restore(checkpoint_path, state, n_epochs=options.epochs)
     class_weights = weigh_classes(folder.class_ids[indices], len(folder.table), options.class_weights)
     learn = _make_step(backbone, weights, bias, variables, optimizer)
     for epoch in range(n_done, options.epochs):
@@ -142,17 +144,21 @@ def _save(path: Path, state: list[Any], n_done: int) -> None:
         np.savez(file, n_done=n_done, **arrays)
 
 
-def _restore(path: Path, state: list[Any]) -> int:
-    """Put the state of the last finished epoch back; give the number of finished epochs."""
+def _restore(path: Path, state: list[Any], *, n_epochs: int) -> int:
+    """Put the state of the last finished epoch back, unless it went further; give the number of finished epochs."""
     if not path.exists():
         return 0
     try:
         with np.load(path, allow_pickle=False) as stored:
             values = [stored[f"v{i}"] for i in range(len(state))]
             n_done = int(stored["n_done"])
+        if n_done > n_epochs:
+            return 0
+        if any(value.shape != tuple(variable.shape) for variable, value in zip(state, values, strict=True)):
+            raise ValueError("it belongs to another network")
         for variable, value in zip(state, values, strict=True):
             variable.assign(value)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         logger.warning("%s is damaged (%s): fine-tuning starts again", path, error)
         return 0
     logger.info("going on after epoch %d", n_done)

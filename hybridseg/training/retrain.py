@@ -97,6 +97,8 @@ def retrain(
 def _check_outputs(paths: RetrainPaths) -> None:
     if paths.output_graph.suffix != ".pb":
         raise BadInput(f"output_graph={paths.output_graph}: name it with the suffix .pb")
+    if bool(paths.intermediate_store_frequency) != (paths.intermediate_output_graphs_dir is not None):
+        raise BadInput("intermediate_store_frequency and intermediate_output_graphs_dir need each other; give both")
     target = paths.saved_model_dir
     if target is not None and target.exists() and any(target.iterdir()):
         raise OutputExists(f"{target} holds files already; give another --saved_model_dir or remove it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -71,8 +72,10 @@ class RetrainOptions:
         """Refuse values that cannot work."""
         if self.test_batch_size < 1 and self.test_batch_size != -1:
             raise BadInput(f"test_batch_size={self.test_batch_size}: give 1 or more, or -1 for all")
-        if not self.final_tensor_name.isidentifier():
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", self.final_tensor_name):
             raise BadInput(f"final_tensor_name={self.final_tensor_name!r}: give a plain name such as {OUTPUT_NAME}")
+        if self.head.patience and not self.validation_percentage:
+            raise BadInput("patience needs a validation set: give a validation_percentage above 0, or leave it out")
 
 
 @dataclass(frozen=True)
@@ -274,6 +277,7 @@ def export_classifier(target: Path, backbone: Backbone, head: Head, *, tile_size
         return {OUTPUT_NAME: tf.nn.softmax(tf.matmul(backbone.extract(tiles), module.weights) + module.bias)}
 
     module.classify = classify
+    target = target.resolve()
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     tf.saved_model.save(module, str(partial), signatures={"serving_default": classify})

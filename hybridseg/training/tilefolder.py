@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import ClassTable
+from hybridseg.classes import ClassTable, class_key
 from hybridseg.data.tileplan import MANIFEST_NAME
 from hybridseg.data.tiles import read_tile
 from hybridseg.errors import BadInput, MissingInput
@@ -77,7 +77,7 @@ def label_of_folder(name: str) -> str:
     >>> label_of_folder("Wet_Sand")
     'wet sand'
     """
-    return re.sub(r"[\W_]+", " ", name.lower()).strip()
+    return class_key(name)
 
 
 def open_tile_folder(image_dir: str | os.PathLike[str]) -> TileFolder:

@@ -8,6 +8,8 @@ import pytest
 
 from hybridseg.errors import BadInput, MissingInput, OutputExists
 from hybridseg.models.backbones import BUILTIN, export_builtin, load_backbone
+from hybridseg.models.graphs import freeze_model
+from hybridseg.models.store import load_classifier
 
 
 @pytest.fixture(scope="module")
@@ -105,17 +107,21 @@ def test_modules_that_cannot_be_used(tf, tmp_path):
     assert load_backbone(str(writer), trust=True).n_features == 4
 
 
-def save_tf1_module(tf, folder, *, with_features=True):
+def save_tf1_module(tf, folder, *, with_features=True, side=24):
     graph = tf.Graph()
     with graph.as_default():
-        x = tf.compat.v1.placeholder(tf.float32, [None, 24, 24, 3])
-        features = tf.reduce_mean(x, [1, 2])
+        x = tf.compat.v1.placeholder(tf.float32, [None, side, side, 3])
+        # Variables and their updates as TF1 layers made them, batch norm's moving averages among them.
+        scale = tf.compat.v1.get_variable("scale", initializer=tf.ones([3]) * 2, use_resource=False)
+        tf.compat.v1.assign_sub(scale, tf.ones([3]), name="moving_average")
+        features = tf.reduce_mean(x, [1, 2]) * scale
         logits = tf.matmul(features, tf.ones([3, 7]))
         v1 = tf.compat.v1.saved_model
         signatures = {"default": v1.predict_signature_def({"images": x}, {"default": logits})}
         if with_features:
             signatures["image_feature_vector"] = v1.predict_signature_def({"images": x}, {"default": features})
         with tf.compat.v1.Session(graph=graph) as session:
+            session.run(tf.compat.v1.global_variables_initializer())
             builder = v1.Builder(str(folder))
             builder.add_meta_graph_and_variables(session, [], signature_def_map=signatures)
             builder.save()
@@ -130,8 +136,34 @@ def test_tf1_modules_are_frozen(tf, tmp_path, with_features):
     assert backbone.input_size == 24 and not backbone.variables and backbone.why_frozen
     assert backbone.n_features == (3 if with_features else 7)
     assert ("offers no feature vector" in backbone.note) != with_features
+    pixels = np.full((2, 96, 96, 3), 0.5, np.float32)
+    assert np.allclose(backbone.extract(pixels), 1.0 if with_features else 3.0)
+    content = freeze_model(lambda tiles: tf.nn.softmax(backbone.extract(tiles)), tile_size=96)
+    (tmp_path / "m.pb").write_bytes(content)
+    (tmp_path / "labels.txt").write_text("".join(f"c{i}\n" for i in range(backbone.n_features)))
+    assert np.allclose(load_classifier(tmp_path / "m.pb").classify(pixels), 1 / backbone.n_features)
+    free = save_tf1_module(tf, tmp_path / "free", side=None)
+    assert load_backbone(str(free), input_size=40).input_size == 40
     with pytest.raises(BadInput, match="TF1 format, whose weights cannot be fine-tuned; leave --fine-tune out"):
         load_backbone(str(folder), trainable=True)
+
+
+def test_a_hub_module_freezes_to_the_same_bytes(tf, tmp_path):
+    folder = str(save_tf2_module(tf, tmp_path / "m"))
+    contents = []
+    for _ in range(2):
+        backbone = load_backbone(folder, input_size=32)
+        contents.append(freeze_model(lambda tiles, b=backbone: tf.nn.softmax(b.extract(tiles)), tile_size=32))
+    assert contents[0] == contents[1]
+
+
+def test_damaged_modules_are_named(tf, tmp_path):
+    for save in (save_tf1_module, save_tf2_module):
+        folder = save(tf, tmp_path / save.__name__)
+        for path in (folder / "variables").iterdir():
+            path.write_bytes(path.read_bytes()[:10])
+        with pytest.raises(BadInput, match=r"cannot be loaded as a TF. module of pictures"):
+            load_backbone(str(folder))
 
 
 def test_the_exported_module_is_reusable(tf, tmp_path):

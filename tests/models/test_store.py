@@ -179,3 +179,59 @@ def test_damaged_and_mismatched_files(saved, tmp_path):
     (saved / "model.json").write_text("{")
     with pytest.raises(BadInput, match="it is damaged"):
         load_classifier(saved / "model.pb")
+
+
+def save_graph(tf, path, build):
+    graph = tf.Graph()
+    with graph.as_default():
+        build(tf.compat.v1)
+    path.write_bytes(graph.as_graph_def().SerializeToString())
+    path.with_name("labels.txt").write_text("sand\nwater\nwood\n")
+
+
+def test_graphs_that_cannot_be_fed_or_run_are_refused(tf, tmp_path):
+    def with_dropout(v1):
+        keep = v1.placeholder(tf.float32, [], name="keep_prob")
+        tf.nn.softmax(tf.reduce_mean(v1.placeholder(tf.float32, [None, 8, 8, 3]), [1, 2]) * keep, name="final_result")
+
+    def of_bytes(v1):
+        pixels = tf.cast(v1.placeholder(tf.uint8, [None, 8, 8, 3]), tf.float32)
+        tf.nn.softmax(tf.reduce_mean(pixels, [1, 2]), name="final_result")
+
+    def of_other_length(v1):
+        x = v1.placeholder(tf.float32)
+        tf.nn.softmax(tf.reshape(x, [7, 5]), name="final_result")
+
+    for build, message in (
+        (with_dropout, "keep_prob"),
+        (of_bytes, "32-bit floats"),
+        (of_other_length, "cannot be run"),
+    ):
+        save_graph(tf, tmp_path / "m.pb", build)
+        with pytest.raises(BadInput, match=message):
+            load_classifier(tmp_path / "m.pb", tile_size=8)
+    graph = tf.compat.v1.GraphDef()
+    graph.node.add(name="final_result", op="Softmax", input=["nowhere"])
+    (tmp_path / "m.pb").write_bytes(graph.SerializeToString())
+    with pytest.raises(BadInput, match="is damaged"):
+        load_classifier(tmp_path / "m.pb")
+
+
+def test_a_last_layer_without_bias_and_an_input_without_shape(tf, tmp_path):
+    def build(v1):
+        x = v1.placeholder(tf.float32)
+        early = v1.nn.bias_add(tf.reshape(x, [-1, 192]), tf.zeros([192]))
+        tf.nn.softmax(tf.matmul(early, tf.ones([192, 3])), name="final_result")
+
+    save_graph(tf, tmp_path / "m.pb", build)
+    with pytest.raises(BadInput, match="does not say the size of its tiles"):
+        load_classifier(tmp_path / "m.pb")
+    assert load_classifier(tmp_path / "m.pb", tile_size=8).classify(np.zeros((2, 8, 8, 3), np.uint8)).shape == (2, 3)
+
+
+def test_a_name_that_is_taken_is_refused(tf, weights):
+    def apply(x):
+        return tf.nn.softmax(tf.matmul(tf.reshape(x, [-1, SIZE * SIZE * 3]), weights))
+
+    with pytest.raises(BadInput, match="'MatMul' is taken"):
+        freeze_model(apply, tile_size=SIZE, output_name="MatMul")

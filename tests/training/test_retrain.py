@@ -137,6 +137,13 @@ def test_fine_tuning_changes_the_backbone_and_more_epochs_go_on_from_fewer(tiles
     assert checkpoint.stat().st_mtime_ns == before, "an epoch that is done is not done again"
     retrain(paths_in(tmp_path / "b", tiles), options=options(2))
     assert (tmp_path / "a" / "model.pb").read_bytes() == (tmp_path / "b" / "model.pb").read_bytes()
+    retrain(paths_in(tmp_path / "b", tiles), options=options(1))
+    retrain(paths_in(tmp_path / "d", tiles), options=options(1))
+    one_epoch = (tmp_path / "d" / "model.pb").read_bytes()
+    assert (tmp_path / "b" / "model.pb").read_bytes() == one_epoch, "fewer epochs after more begin again"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    retrain(paths_in(tmp_path / "b", tiles), options=options(1))
+    assert (tmp_path / "b" / "model.pb").read_bytes() == one_epoch, "so they do after a damaged checkpoint"
     retrain(
         paths_in(tmp_path / "c", tiles),
         options=RetrainOptions(input_size=32, head=HeadOptions(how_many_training_steps=50)),
@@ -178,6 +185,8 @@ def test_a_killed_run_ends_with_the_same_result(tiles, tmp_path):
     [
         ({"test_batch_size": 0}, "test_batch_size=0"),
         ({"final_tensor_name": "a b"}, "give a plain name"),
+        ({"final_tensor_name": "_x"}, "give a plain name"),
+        ({"validation_percentage": 0, "head": HeadOptions(patience=3)}, "patience needs a validation set"),
     ],
 )
 def test_options_that_cannot_work(values, message):
@@ -188,3 +197,5 @@ def test_options_that_cannot_work(values, message):
 def test_paths_that_cannot_work(tiles, tmp_path):
     with pytest.raises(BadInput, match=r"name it with the suffix .pb"):
         retrain(RetrainPaths(tiles, tmp_path / "model", tmp_path / "l.txt", tmp_path / "b"))
+    with pytest.raises(BadInput, match="need each other; give both"):
+        retrain(paths_in(tmp_path, tiles, intermediate_store_frequency=5))
