@@ -149,7 +149,7 @@ def _restore(path: Path, state: list[Any], *, n_epochs: int) -> int:
     if not path.exists():
         return 0
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             values = [stored[f"v{i}"] for i in range(len(state))]
             n_done = int(stored["n_done"])
         if n_done > n_epochs:
