@@ -223,7 +223,8 @@ def _smooth(values: Sequence[float]) -> np.ndarray:
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+        # Tight: long class names push the axis label over the edge of the layout.
+        figure.savefig(temporary, format="png", bbox_inches="tight", pad_inches=0.12)
 
 
 def _percent(share: float, count: int) -> str:
