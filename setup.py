@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from pybind11.setup_helpers import Pybind11Extension, build_ext
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
@@ -34,6 +35,19 @@ PYDENSECRF = ["pydensecrf2>=1.1,<1.2; python_version < '3.13'"]
 TEST = ["pytest>=8.3,<10", "hypothesis>=6.120,<7"]
 LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3"]
 
+# The inner loops of the dense CRF. There is no -march flag: the kernel is compiled for several instruction sets and
+# takes the best that the processor has when it runs. Where it cannot be built, all else is installed (`optional`).
+KERNEL_DIR = Path("hybridseg/crf/kernel")
+KERNEL = Pybind11Extension(
+    "hybridseg.crf._kernel",
+    [str(KERNEL_DIR / name) for name in ("bindings.cpp", "meanfield.cpp", "lattice.cpp", "passes.cpp")],
+    depends=[str(path) for path in KERNEL_DIR.glob("*.h")],
+    cxx_std=17,
+    extra_compile_args=["-O3", "-fopenmp", "-Wno-psabi"],
+    extra_link_args=["-fopenmp"],
+    optional=True,
+)
+
 setup(
     name="hybridseg",
     version=VERSION,
@@ -44,7 +58,9 @@ setup(
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["hybridseg", "hybridseg.*"]),
-    package_data={"hybridseg": ["py.typed", "models/*.npz"]},
+    package_data={"hybridseg": ["py.typed", "models/*.npz", "crf/*.pyi"]},
+    ext_modules=[KERNEL],
+    cmdclass={"build_ext": build_ext},
     install_requires=REQUIREMENTS,
     extras_require={"pydensecrf": PYDENSECRF, "test": TEST, "lint": LINT},
     entry_points={"console_scripts": ["hybridseg = hybridseg.cli.main:main"]},

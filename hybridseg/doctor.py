@@ -16,12 +16,12 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hybridseg import __version__
-from hybridseg.data.workers import count_cores
+from hybridseg.machine import count_cores
 
 _PROBE_SECONDS = 180
 _LOW_MEMORY_GIB = 4.0
@@ -49,8 +49,13 @@ _PROBES = {
         "import pydensecrf.densecrf as d, importlib.metadata as i\n"
         "out = {'version': i.version('pydensecrf2'), 'whole': hasattr(d, 'DIAG_KERNEL')}"
     ),
+    "crf kernel": (
+        "from hybridseg import __version__\nfrom hybridseg.crf import _kernel\n"
+        "out = {'version': __version__, 'instructions': _kernel.list_instruction_sets()}"
+    ),
 }
-_OPTIONAL = ("pydensecrf",)
+# Each of the two can do the work of the other.
+_CRF_ENGINES = ("crf kernel", "pydensecrf")
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,16 @@ def examine_system() -> list[Check]:
     """
     checks = [Check("hybridseg", "ok", f"{__version__} in {Path(__file__).parent}"), _check_python()]
     with ThreadPoolExecutor(count_cores()) as pool:
-        checks += pool.map(check_package, _PROBES)
+        checks += _require_one_crf_engine(list(pool.map(check_package, _PROBES)))
     checks += [_check_hub_cache(), _check_memory(), _check_disk()]
     return checks
+
+
+def _require_one_crf_engine(checks: list[Check]) -> list[Check]:
+    """Without either engine the main job cannot run."""
+    if any(check.status == "ok" for check in checks if check.name in _CRF_ENGINES):
+        return checks
+    return [replace(check, status="missing") if check.name == _CRF_ENGINES[0] else check for check in checks]
 
 
 def is_fit(checks: list[Check]) -> bool:
@@ -96,7 +108,7 @@ def check_package(name: str) -> Check:
     """Try one package in a process of its own."""
     found, reason = _run_probe(_PROBES[name])
     if found is None:
-        status = "warning" if name in _OPTIONAL else "missing"
+        status = "warning" if name in _CRF_ENGINES else "missing"
         return Check(name, status, reason, _mend_package(name))
     if name == "pydensecrf" and not found["whole"]:
         detail = f"{found['version']} is installed without its constants (built against a newer Cython)"
@@ -107,6 +119,7 @@ def check_package(name: str) -> Check:
     extras = {"gdal": "GDAL {}", "pillow": "Pillow {}"}
     notes = [form.format(found[key]) for key, form in extras.items() if key in found]
     notes += [f"on {', '.join(found['devices'])}"] if "devices" in found else []
+    notes += [f"using {found['instructions'][-1]} instructions"] if "instructions" in found else []
     return Check(name, "ok", ", ".join([version, *notes]))
 
 
@@ -130,6 +143,11 @@ def _run_probe(code: str) -> tuple[dict[str, Any] | None, str]:
 
 
 def _mend_package(name: str) -> str:
+    if name == "crf kernel":
+        return (
+            f"{_pip()} install --force-reinstall --no-deps .   (in the folder of hybridseg, with a C++ compiler: "
+            "apt install g++)"
+        )
     if name == "pydensecrf" and sys.version_info >= (3, 13):
         return "python3.12 -m venv .venv   (this package cannot be built for Python 3.13)"
     if name == "pydensecrf":

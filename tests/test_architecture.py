@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "hybridseg"
 # A room may import any room left of it, and itself.
 ROOMS = [
-    *("errors", "progress", "classes", "io", "crf", "scenes", "data", "models", "training", "inference"),
+    *("errors", "progress", "machine", "classes", "io", "crf", "scenes", "data", "models", "training", "inference"),
     *("evaluation", "batch", "doctor", "web", "cli"),
 ]
 HOMES = {

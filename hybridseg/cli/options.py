@@ -40,7 +40,7 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace resul
 
 def jobs_option(function: Any) -> Any:
     """Add ``--jobs``."""
-    from hybridseg.data.workers import count_cores
+    from hybridseg.machine import count_cores
 
     return click.option(
         "--jobs", "n_jobs", type=click.IntRange(min=1), default=count_cores, show_default="all cores",

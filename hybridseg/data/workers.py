@@ -54,11 +54,6 @@ def open_pool(n_jobs: int) -> Iterator[SerialPool | ProcessPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def count_cores() -> int:
-    """Count the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _start_worker() -> None:
     # Ctrl-C reaches every process of a terminal; only the first one decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hybridseg.data.workers import count_cores
+from hybridseg.machine import count_cores
 from hybridseg.models.graphs import FrozenGraph
 from hybridseg.models.startup import hold_messages
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.data.workers import count_cores
 from hybridseg.io.images import write_image
+from hybridseg.machine import count_cores
 from hybridseg.models.engines import TensorFlowEngine
 from hybridseg.models.graphs import FrozenGraph, read_graph
 from hybridseg.models.startup import import_tensorflow

@@ -1,0 +1,217 @@
+"""The two engines of mean-field inference: the native kernel, and pydensecrf as the reference."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hybridseg.crf.options import CrfOptions
+from hybridseg.crf.priors import Priors
+from hybridseg.errors import BadInput, MissingPackage
+from hybridseg.machine import count_cores
+
+GIB = 2**30
+
+
+class NeedsMoreMemory(Exception):
+    """The work does not fit into the memory that it may take."""
+
+    def __init__(self, n_bytes: int) -> None:
+        """Keep how much it would take."""
+        super().__init__(n_bytes)
+        self.n_bytes = n_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class MeanField:
+    """What an engine gives for an image or a block of it.
+
+    Parameters
+    ----------
+    lanes : numpy.ndarray
+        (rows, cols) uint8: the lane of the highest probability; the first one of several.
+    probs : numpy.ndarray or None
+        (rows, cols, lanes) float32, of one class of each lane.
+    n_iterations : int
+    """
+
+    lanes: np.ndarray
+    probs: np.ndarray | None
+    n_iterations: int
+
+
+Engine = Callable[..., MeanField]
+
+
+def run_native(
+    image: np.ndarray,
+    priors: Priors,
+    *,
+    options: CrfOptions,
+    origin: tuple[int, int] = (0, 0),
+    want_probs: bool = False,
+    instruction_set: str = "",
+) -> MeanField:
+    """Run the kernel of this package.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols, bands) uint8 or float32.
+    priors : Priors
+    options : CrfOptions
+    origin : (int, int)
+        First row and column, when this is a block of a larger image.
+    want_probs : bool
+    instruction_set : str
+        ``plain``, ``avx2`` or ``avx512``; the best that the processor has when empty.
+
+    Returns
+    -------
+    MeanField
+
+    Raises
+    ------
+    BadInput
+        When `theta` or `color_scale` is too small for the size or the colours of the image.
+    NeedsMoreMemory
+        When it would take more than ``options.max_memory``.
+    """
+    from hybridseg.crf import _kernel
+
+    try:
+        lanes, probs, n_iterations, _ = _kernel.infer(
+            image,
+            largest_value=float(image.max()),
+            origin=origin,
+            priors=priors.table,
+            floor=priors.floor,
+            row_of_pixel=priors.row_of_pixel,
+            multiplicity=priors.multiplicity,
+            theta=options.theta,
+            color_scale=options.color_scale,
+            space_compat=options.space_compat,
+            color_compat=options.color_compat,
+            n_iterations=options.n_iterations,
+            tolerance=options.tolerance,
+            exchanged_sides=options.reference_geometry,
+            n_threads=options.n_threads or count_cores(),
+            max_bytes=int(options.max_memory * GIB),
+            instruction_set=instruction_set,
+            want_probs=want_probs,
+        )
+    except OverflowError as error:
+        raise BadInput(
+            f"theta={options.theta} or color_scale={options.color_scale} of the CRF is too small for an image of "
+            f"{image.shape[0]} x {image.shape[1]} pixels: positions in its lattice would overflow; give larger ones"
+        ) from error
+    except _kernel.TooMuchMemory as error:
+        raise NeedsMoreMemory(int(str(error))) from error
+    return MeanField(lanes, probs if want_probs else None, n_iterations)
+
+
+def run_pydensecrf(
+    image: np.ndarray,
+    priors: Priors,
+    *,
+    options: CrfOptions,
+    origin: tuple[int, int] = (0, 0),
+    want_probs: bool = False,
+) -> MeanField:
+    """Run pydensecrf, as `run_native`. Every class has a lane of its own there.
+
+    `origin` only moves the lattice of the whole image; a block has one of its own here.
+    """
+    dcrf, pairwise = _import_pydensecrf()
+    rows, cols = priors.shape
+    n_labels = int(priors.multiplicity.sum())
+    n_bytes = int(rows * cols * estimate_bytes("pydensecrf", priors))
+    if n_bytes > options.max_memory * GIB:
+        raise NeedsMoreMemory(n_bytes)
+    energies = -np.log(np.maximum(priors.table, np.float32(priors.floor)))
+    energies = np.repeat(energies, priors.multiplicity.astype(int), axis=1)
+    if priors.row_of_pixel is not None:
+        energies = energies[priors.row_of_pixel.ravel()]
+    sides = (rows, cols) if options.reference_geometry else (cols, rows)
+    field = dcrf.DenseCRF2D(*sides, n_labels)
+    field.setUnaryEnergy(np.ascontiguousarray(energies.T))
+    del energies
+    terms = {"kernel": dcrf.DIAG_KERNEL, "normalization": dcrf.NORMALIZE_SYMMETRIC}
+    if options.space_compat > 0:
+        field.addPairwiseGaussian(sxy=(options.theta,) * 2, compat=options.space_compat, **terms)
+    if options.color_compat > 0:
+        scales = (options.color_scale,) * image.shape[2]
+        features = pairwise(sdims=(options.theta,) * 2, schan=scales, img=image, chdim=2)
+        field.addPairwiseEnergy(features, compat=options.color_compat, **terms)
+    probs = np.asarray(field.inference(options.n_iterations), np.float32)
+    first_label = np.concatenate([[0], np.cumsum(priors.multiplicity)[:-1]]).astype(int)
+    probs = np.ascontiguousarray(probs[first_label].T).reshape(rows, cols, priors.n_lanes)
+    return MeanField(probs.argmax(axis=2).astype(np.uint8), probs if want_probs else None, options.n_iterations)
+
+
+def estimate_bytes(engine: str, priors: Priors) -> float:
+    """Give about how much an engine takes for each pixel of a photo: measured, see docs/benchmarks.md.
+
+    The native kernel counts exactly once it has built its lattice; this tells it where to begin.
+    """
+    if engine == "native":
+        return 160 + 2 * max(100, 8 * priors.n_lanes) + 4 * priors.n_lanes * (priors.row_of_pixel is None)
+    return 260 + 44 * float(priors.multiplicity.sum())
+
+
+def choose_engine(name: str) -> tuple[str, Engine]:
+    """Give the engine of that name, and its name.
+
+    Raises
+    ------
+    MissingPackage
+        When it is not installed; the message says how to get it.
+    """
+    if name == "native" or (name == "auto" and has_kernel()):
+        if not has_kernel():
+            raise MissingPackage(
+                "the CRF kernel of hybridseg was not built when it was installed; install a C++ compiler "
+                f"(Debian, Ubuntu: apt install g++) and run {sys.executable} -m pip install --force-reinstall "
+                "--no-deps . again in its folder, or use pydensecrf"
+            )
+        return "native", run_native
+    if name == "auto" and importlib.util.find_spec("pydensecrf") is None:
+        raise MissingPackage(
+            "no CRF engine is installed: the kernel of hybridseg was not built, for want of a C++ compiler; install "
+            f"one (Debian, Ubuntu: apt install g++) and run {sys.executable} -m pip install --force-reinstall "
+            "--no-deps . again in its folder"
+        )
+    _import_pydensecrf()
+    return "pydensecrf", run_pydensecrf
+
+
+def has_kernel() -> bool:
+    """Tell whether the kernel was built and can be loaded."""
+    try:
+        from hybridseg.crf import _kernel  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _import_pydensecrf() -> tuple[Any, Any]:
+    try:
+        import pydensecrf.densecrf as dcrf
+        from pydensecrf.utils import create_pairwise_bilateral
+    except ImportError as error:
+        raise MissingPackage(
+            f"pydensecrf is not installed; {sys.executable} -m pip install 'hybridseg[pydensecrf]' builds it "
+            "(Python 3.11 or 3.12 and a C++ compiler)"
+        ) from error
+    if not hasattr(dcrf, "DIAG_KERNEL"):
+        raise MissingPackage(
+            "pydensecrf lacks its constants (DIAG_KERNEL and others): it was built against a newer Cython; "
+            f"{sys.executable} -m pip install --force-reinstall --no-deps --no-cache-dir pydensecrf2 builds it anew "
+            "(without --no-build-isolation)"
+        )
+    return dcrf, create_pairwise_bilateral

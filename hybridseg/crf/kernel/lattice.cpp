@@ -1,0 +1,482 @@
+#include "lattice.h"
+
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+#include "parallel.h"
+#include "passes.h"
+
+namespace hybridseg {
+namespace {
+
+// A vertex is one 64-bit key: the remainder class of its coordinates (0 .. n_dims), then for each of the first n_dims
+// coordinates the quotient by n_dims + 1, shifted to be positive. The last coordinate follows from the others.
+class KeyLayout {
+ public:
+  explicit KeyLayout(int n_dims) : n_dims(n_dims), bits(60 / n_dims < 28 ? 60 / n_dims : 28) {
+    for (int i = 0; i < n_dims; i++) unit_[i] = uint64_t(1) << (bits * (n_dims - 1 - i));
+    for (int i = 0; i < n_dims; i++) all_units_ += unit_[i];
+    remainder_unit_ = uint64_t(1) << (bits * n_dims);
+  }
+  int64_t bias() const { return int64_t(1) << (bits - 1); }
+  uint64_t unit(int coordinate) const { return unit_[coordinate]; }
+  uint64_t pack_bias() const { return all_units_ * uint64_t(bias()); }
+  uint64_t remainder_unit() const { return remainder_unit_; }
+
+  // The neighbour along an axis: every coordinate one less, but that of the axis n_dims more.
+  uint64_t next(uint64_t key, int axis) const {
+    const bool has_remainder = key >= remainder_unit_;
+    key = has_remainder ? key - remainder_unit_ : key + n_dims * remainder_unit_ - all_units_;
+    return axis < n_dims ? key + unit_[axis] : key;
+  }
+  // The difference of the first two coordinates: it grows with the first feature alone, the row or column, and steps
+  // along axes from the third on leave it as it is.
+  int level(uint64_t key) const { return quotient(key, 0) - quotient(key, 1); }
+  // Grows with the second feature alone. Together the two tell where in the image a vertex is.
+  int second_level(uint64_t key) const {
+    return n_dims < 3 ? 0 : quotient(key, 0) + quotient(key, 1) - 2 * quotient(key, 2);
+  }
+
+  const int n_dims, bits;
+
+ private:
+  int quotient(uint64_t key, int coordinate) const {
+    return int((key >> (bits * (n_dims - 1 - coordinate))) & ((uint64_t(1) << bits) - 1));
+  }
+
+  uint64_t unit_[kMaxDims], all_units_ = 0, remainder_unit_;
+};
+
+// Key -> number, in an open-addressed table.
+class Page {
+ public:
+  static constexpr uint64_t kFree = ~uint64_t(0);
+  struct Slot {
+    uint64_t key;
+    int32_t number;
+  };
+
+  // The slot of a key, or the free one where it belongs.
+  Slot& locate(uint64_t key) {
+    size_t i = hash(key) & mask_;
+    while (slots_[i].key != key && slots_[i].key != kFree) i = (i + 1) & mask_;
+    return slots_[i];
+  }
+  // Looking up in two steps, so that the memory of many keys can be on its way at once.
+  const Slot* start_finding(uint64_t key) const {
+    if (!slots_.size()) return nullptr;
+    const Slot* slot = &slots_[hash(key) & mask_];
+    __builtin_prefetch(slot);
+    return slot;
+  }
+  int32_t finish_finding(uint64_t key, const Slot* slot) const {
+    if (!slot) return -1;
+    while (slot->key != key && slot->key != kFree) {
+      if (++slot == slots_.data() + slots_.size()) slot = slots_.data();
+    }
+    return slot->number;
+  }
+  void fill(Slot& slot, uint64_t key, int32_t number) {
+    slot = {key, number};
+    n_filled_++;
+  }
+  bool is_crowded() const { return 2 * n_filled_ >= slots_.size(); }
+  void grow() {
+    const Array<Slot> old = std::move(slots_);
+    slots_ = Array<Slot>(std::max<size_t>(256, 2 * old.size()));
+    mask_ = slots_.size() - 1;
+    for (size_t i = 0; i < slots_.size(); i++) slots_[i] = {kFree, -1};
+    for (size_t i = 0; i < old.size(); i++) {
+      if (old[i].key != kFree) locate(old[i].key) = old[i];
+    }
+  }
+
+ private:
+  static uint64_t hash(uint64_t key) {
+    key *= 0x9E3779B97F4A7C15u;
+    return key ^ (key >> 29);
+  }
+
+  Array<Slot> slots_;
+  uint64_t mask_ = 0;
+  size_t n_filled_ = 0;
+};
+
+// Numbers vertices by first appearance. Vertices of one part of the image share a page, which stays in the cache.
+class VertexTable {
+ public:
+  // n_levels: how many levels of either kind the features span; more or fewer only cost time.
+  VertexTable(const KeyLayout& layout, double n_levels, double n_second_levels, size_t n_pixels) : layout_(&layout) {
+    constexpr size_t pixels_per_page = 1024;
+    const double wanted = std::max<double>(1, double(n_pixels) / pixels_per_page);
+    while (std::ldexp(n_levels, -shift_) * std::ldexp(n_second_levels, -shift_) > wanted) shift_++;
+    n_rows_ = int(std::ldexp(n_levels, -shift_)) + 1;
+    n_cols_ = int(std::ldexp(n_second_levels, -shift_)) + 1;
+    pages_.resize(size_t(n_rows_) * n_cols_);
+  }
+  int32_t insert(uint64_t key) {
+    Page& page = pages_[page_of(key)];
+    if (page.is_crowded()) page.grow();
+    Page::Slot& slot = page.locate(key);
+    if (slot.key == Page::kFree) {
+      page.fill(slot, key, int32_t(keys_.size()));
+      keys_.push_back(key);
+    }
+    return slot.number;
+  }
+  const Page& find_page(uint64_t key) const { return pages_[page_of(key)]; }
+  const std::vector<uint64_t>& keys() const { return keys_; }
+
+ private:
+  // Keys beyond the levels that were told go round, into some other page.
+  size_t page_of(uint64_t key) const {
+    const unsigned row = unsigned(layout_->level(key) >> shift_) % n_rows_;
+    const unsigned col = unsigned(layout_->second_level(key) >> shift_) % n_cols_;
+    return size_t(row) * n_cols_ + col;
+  }
+
+  const KeyLayout* layout_;
+  int shift_ = 0;
+  unsigned n_rows_, n_cols_;
+  std::vector<Page> pages_;
+  std::vector<uint64_t> keys_;
+};
+
+// Finds the simplex around a point: the keys of its vertices and the point's barycentric weights. The arithmetic is in
+// single precision and in the order of the original, so that both choose the same simplex.
+class SimplexFinder {
+ public:
+  explicit SimplexFinder(const KeyLayout& layout) : layout_(layout), n_dims_(layout.n_dims), n_corners_(n_dims_ + 1) {
+    const float deviation = std::sqrt(2.0 / 3.0) * n_corners_;
+    for (int i = 0; i < n_dims_; i++) scale_[i] = 1.0 / std::sqrt((i + 2.0) * (i + 1.0)) * deviation;
+  }
+
+  void find(const float* features, uint64_t* keys, float* weights) const {
+    float elevated[kMaxDims + 1], nearest[kMaxDims + 1];
+    int rank[kMaxDims + 1] = {0};
+    elevate(features, elevated);
+    int sum = 0;
+    for (int i = 0; i < n_corners_; i++) {
+      const float rounded = std::nearbyint(elevated[i] * (1.0f / n_corners_));
+      nearest[i] = rounded * n_corners_;
+      sum += int(rounded);
+    }
+    for (int i = 0; i < n_dims_; i++) {
+      for (int j = i + 1; j < n_corners_; j++) {
+        const bool below = elevated[i] - nearest[i] < elevated[j] - nearest[j];
+        rank[i] += below;
+        rank[j] += !below;
+      }
+    }
+    for (int i = 0; i < n_corners_; i++) {  // Back onto the plane where the coordinates sum to 0.
+      rank[i] += sum;
+      const int wrap = rank[i] < 0 ? n_corners_ : rank[i] > n_dims_ ? -n_corners_ : 0;
+      rank[i] += wrap;
+      nearest[i] += wrap;
+    }
+    weigh(elevated, nearest, rank, weights);
+    uint64_t key = layout_.pack_bias();
+    for (int i = 0; i < n_dims_; i++) key += uint64_t(int64_t(nearest[i]) / n_corners_) * layout_.unit(i);
+    uint64_t step[kMaxDims + 2] = {0};  // What is subtracted when the remainder reaches n_corners - rank.
+    for (int i = 0; i < n_dims_; i++) step[n_corners_ - rank[i]] += layout_.unit(i);
+    for (int remainder = 0; remainder < n_corners_; remainder++) {
+      key -= step[remainder];
+      keys[remainder] = key + remainder * layout_.remainder_unit();
+    }
+  }
+
+  // How many levels of vertices lie between feature 0 and its limit.
+  double count_levels(const float* limits) const { return 2.0 * limits[0] * scale_[0] / n_corners_; }
+  double count_second_levels(const float* limits) const {
+    return n_dims_ < 3 ? 0 : 6.0 * limits[1] * scale_[1] / n_corners_;
+  }
+  // The largest that any |coordinate| / n_corners can be when every |feature| is at most its limit.
+  double bound_quotient(const float* limits) const {
+    double total = 0, largest = 0;
+    for (int j = n_dims_; j > 0; j--) {
+      const double scaled = double(limits[j - 1]) * scale_[j - 1];
+      largest = std::max(largest, total + j * scaled);
+      total += scaled;
+    }
+    return std::max(largest, total) / n_corners_;
+  }
+
+ private:
+  void elevate(const float* features, float* elevated) const {
+    float sum = 0;
+    for (int j = n_dims_; j > 0; j--) {
+      const float scaled = features[j - 1] * scale_[j - 1];
+      elevated[j] = sum - j * scaled;
+      sum += scaled;
+    }
+    elevated[0] = sum;
+  }
+  void weigh(const float* elevated, const float* nearest, const int* rank, float* weights) const {
+    float barycentric[kMaxDims + 2] = {0};
+    for (int i = 0; i < n_corners_; i++) {
+      const float offset = (elevated[i] - nearest[i]) * (1.0f / n_corners_);
+      barycentric[n_dims_ - rank[i]] += offset;
+      barycentric[n_dims_ - rank[i] + 1] -= offset;
+    }
+    barycentric[0] += 1.0f + barycentric[n_corners_];
+    for (int i = 0; i < n_corners_; i++) weights[i] = barycentric[i];
+  }
+
+  const KeyLayout& layout_;
+  const int n_dims_, n_corners_;
+  float scale_[kMaxDims];
+};
+
+// The vertices of one thread, and the levels that they span: most look-ups in another thread's table are spared.
+struct ThreadVertices {
+  explicit ThreadVertices(VertexTable table) : table(std::move(table)) {}
+  void measure_levels(const KeyLayout& layout) {
+    for (const uint64_t key : table.keys()) {
+      const int level = layout.level(key);
+      lowest = std::min(lowest, level);
+      highest = std::max(highest, level);
+    }
+  }
+  bool may_have(int level) const { return level >= lowest && level <= highest; }
+
+  VertexTable table;
+  int lowest = std::numeric_limits<int>::max(), highest = std::numeric_limits<int>::min();
+  std::vector<uint8_t> is_ghost;
+};
+
+using Threads = std::vector<ThreadVertices>;
+
+// Looks keys up in the tables of threads 0 .. n_tables - 1: the number of the vertex among all, or -1.
+class VertexFinder {
+ public:
+  VertexFinder(const KeyLayout& layout, const Threads& threads, const std::vector<size_t>& first_vertex, int n_tables)
+      : layout_(layout), threads_(threads), first_vertex_(first_vertex), n_tables_(n_tables) {}
+
+  static constexpr size_t batch_size = 64;
+
+  void find(const uint64_t* keys, size_t n_keys, int32_t* found) {
+    for (size_t i = 0; i < n_keys; i++) found[i] = -1;
+    for (int t = 0; t < n_tables_; t++) {
+      for (size_t i = 0; i < n_keys; i++) {
+        pages_[i] = nullptr;
+        if (found[i] >= 0 || !threads_[t].may_have(layout_.level(keys[i]))) continue;
+        pages_[i] = &threads_[t].table.find_page(keys[i]);
+        slots_[i] = pages_[i]->start_finding(keys[i]);
+      }
+      for (size_t i = 0; i < n_keys; i++) {
+        const int32_t number = pages_[i] ? pages_[i]->finish_finding(keys[i], slots_[i]) : -1;
+        if (number >= 0) found[i] = int32_t(first_vertex_[t] + number);
+      }
+    }
+  }
+
+ private:
+  const KeyLayout& layout_;
+  const Threads& threads_;
+  const std::vector<size_t>& first_vertex_;
+  const int n_tables_;
+  const Page* pages_[batch_size];
+  const Page::Slot* slots_[batch_size];
+};
+
+void number_corners(const BlockOrder& order, const SimplexFinder& finder, const Features& source, int thread,
+                    ThreadVertices& vertices, Lattice& lattice) {
+  const int n_dims = lattice.n_dims, n_corners = lattice.n_corners;
+  std::vector<float> features;
+  std::vector<uint64_t> keys;
+  for (size_t b = order.first_block[thread]; b < order.first_block[thread + 1]; b++) {
+    const Block& block = order.blocks[b];
+    const int width = block.col_end - block.col_begin;
+    features.resize(size_t(width) * n_dims);
+    keys.resize(size_t(width) * n_corners);
+    size_t corner = block.first_pixel * n_corners;
+    for (int row = block.row_begin; row < block.row_end; row++, corner += keys.size()) {
+      source.write(row, block.col_begin, block.col_end, features.data());
+      for (int i = 0; i < width; i++) {
+        finder.find(&features[i * n_dims], &keys[i * n_corners], &lattice.weights[corner + i * n_corners]);
+      }
+      for (size_t i = 0; i < keys.size(); i++) lattice.corners[corner + i] = vertices.table.insert(keys[i]);
+    }
+    lattice.vertices_seen[b] = vertices.table.keys().size();
+  }
+}
+
+void find_ghosts(const KeyLayout& layout, Threads& threads, int thread, Lattice& lattice) {
+  const std::vector<uint64_t>& keys = threads[thread].table.keys();
+  threads[thread].is_ghost.assign(keys.size(), 0);
+  if (!thread) return;
+  VertexFinder finder(layout, threads, lattice.first_vertex, thread);
+  int32_t owners[VertexFinder::batch_size];
+  for (size_t begin = 0; begin < keys.size(); begin += VertexFinder::batch_size) {
+    const size_t n_keys = std::min(VertexFinder::batch_size, keys.size() - begin);
+    finder.find(&keys[begin], n_keys, owners);
+    for (size_t i = 0; i < n_keys; i++) {
+      if (owners[i] < 0) continue;
+      lattice.ghosts[thread].push_back({int32_t(lattice.first_vertex[thread] + begin + i), owners[i]});
+      threads[thread].is_ghost[begin + i] = 1;
+    }
+  }
+}
+
+// For each vertex of a thread the next one along an axis, or -1. A ghost has none: its owner has them.
+void find_next(const KeyLayout& layout, const Threads& threads, int thread, int axis, const Lattice& lattice,
+               int32_t* next) {
+  const std::vector<uint64_t>& keys = threads[thread].table.keys();
+  const std::vector<uint8_t>& is_ghost = threads[thread].is_ghost;
+  next += lattice.first_vertex[thread];
+  VertexFinder finder(layout, threads, lattice.first_vertex, int(threads.size()));
+  uint64_t next_keys[VertexFinder::batch_size];
+  for (size_t begin = 0; begin < keys.size(); begin += VertexFinder::batch_size) {
+    const size_t n_keys = std::min(VertexFinder::batch_size, keys.size() - begin);
+    for (size_t i = 0; i < n_keys; i++) next_keys[i] = layout.next(keys[begin + i], axis);
+    finder.find(next_keys, n_keys, next + begin);
+    for (size_t i = 0; i < n_keys; i++) {
+      if (is_ghost[begin + i]) next[begin + i] = -1;
+    }
+  }
+}
+
+Chains link_chains(const Array<int32_t>& next) {
+  std::vector<uint8_t> has_previous(next.size(), 0);
+  for (size_t i = 0; i < next.size(); i++) {
+    if (next[i] >= 0) has_previous[next[i]] = 1;
+  }
+  Chains chains;
+  chains.begin.push_back(0);
+  for (size_t i = 0; i < next.size(); i++) {
+    if (has_previous[i] || next[i] < 0) continue;
+    for (int32_t vertex = int32_t(i); vertex >= 0; vertex = next[vertex]) chains.vertices.push_back(vertex);
+    chains.begin.push_back(int32_t(chains.vertices.size()));
+  }
+  return chains;
+}
+
+// Puts the chains of each level together.
+void sort_by_level(Chains& chains, const std::vector<int32_t>& levels, int n_levels) {
+  const size_t n_chains = chains.size();
+  std::vector<int32_t> n_of_level(n_levels + 1, 0), n_vertices_of_level(n_levels + 1, 0);
+  for (size_t k = 0; k < n_chains; k++) {
+    const int level = levels[chains.vertices[chains.begin[k]]];
+    n_of_level[level + 1]++;
+    n_vertices_of_level[level + 1] += chains.begin[k + 1] - chains.begin[k];
+  }
+  for (int level = 0; level < n_levels; level++) {
+    n_of_level[level + 1] += n_of_level[level];
+    n_vertices_of_level[level + 1] += n_vertices_of_level[level];
+  }
+  Chains sorted;
+  sorted.level_begin = n_of_level;
+  sorted.vertices.resize(chains.vertices.size());
+  sorted.begin.resize(n_chains + 1);
+  sorted.begin[n_chains] = int32_t(chains.vertices.size());
+  for (size_t k = 0; k < n_chains; k++) {
+    const int level = levels[chains.vertices[chains.begin[k]]];
+    int32_t& to = n_vertices_of_level[level];
+    sorted.begin[n_of_level[level]++] = to;
+    for (int32_t i = chains.begin[k]; i < chains.begin[k + 1]; i++) sorted.vertices[to++] = chains.vertices[i];
+  }
+  chains = std::move(sorted);
+}
+
+}  // namespace
+
+bool Features::fit_keys() const {
+  const KeyLayout layout(n_dims);
+  // Some room on either side for the rounding and for the neighbours.
+  return SimplexFinder(layout).bound_quotient(limits) + 3 < double(layout.bias());
+}
+
+Lattice::Lattice(const BlockOrder& order, const Features& features)
+    : n_dims(features.n_dims), n_corners(n_dims + 1), alpha(1.0f / (1.0f + std::pow(2.0f, -float(n_dims)))) {
+  const KeyLayout layout(n_dims);
+  const SimplexFinder finder(layout);
+  const int n_threads = order.n_threads();
+  const size_t n_pixels = order.n_pixels();
+  // The margin lets the prefetch of the next pixels run over the end.
+  corners = Array<int32_t>(n_pixels * n_corners + kPrefetchMargin);
+  for (size_t i = 0; i < kPrefetchMargin; i++) corners[n_pixels * n_corners + i] = 0;
+  weights = Array<float>(n_pixels * n_corners);
+  vertices_seen.resize(order.blocks.size());
+  ghosts.resize(n_threads);
+  Threads threads;
+  for (int t = 0; t < n_threads; t++) {
+    const size_t n_own = order.first_pixel(order.first_block[t + 1]) - order.first_pixel(order.first_block[t]);
+    threads.emplace_back(VertexTable(layout, finder.count_levels(features.limits) * n_own / n_pixels + 2,
+                                     finder.count_second_levels(features.limits) + 2, n_own));
+  }
+  for_each_in_parallel(n_threads, n_threads, [&](int t) {
+    number_corners(order, finder, features, t, threads[t], *this);
+    threads[t].measure_levels(layout);
+  });
+  first_vertex.push_back(0);
+  for (const ThreadVertices& thread : threads) first_vertex.push_back(first_vertex.back() + thread.table.keys().size());
+  n_vertices = first_vertex.back();
+  if (n_vertices > size_t(std::numeric_limits<int32_t>::max())) throw std::length_error("too many lattice vertices");
+  for_each_in_parallel(n_threads, n_threads, [&](int t) {
+    find_ghosts(layout, threads, t, *this);
+    const size_t begin = order.first_pixel(order.first_block[t]), end = order.first_pixel(order.first_block[t + 1]);
+    for (size_t i = begin * n_corners; i < end * n_corners; i++) corners[i] += int32_t(first_vertex[t]);
+  });
+  std::vector<Array<int32_t>> next;
+  for (int axis = 0; axis < n_corners; axis++) next.emplace_back(n_vertices);
+  for_each_in_parallel(n_threads, n_threads, [&](int t) {
+    for (int axis = 0; axis < n_corners; axis++) find_next(layout, threads, t, axis, *this, next[axis].data());
+  });
+  int lowest = threads[0].lowest, highest = threads[0].highest;
+  for (const ThreadVertices& thread : threads) {
+    lowest = std::min(lowest, thread.lowest);
+    highest = std::max(highest, thread.highest);
+  }
+  n_levels = highest - lowest + 1;
+  first_level_axis = n_dims > 2 ? 2 : n_corners;
+  std::vector<int32_t> levels;
+  levels.reserve(n_vertices);
+  for (const ThreadVertices& thread : threads) {
+    for (const uint64_t key : thread.table.keys()) levels.push_back(layout.level(key) - lowest);
+  }
+  threads.clear();
+  chains.resize(n_corners);
+  for_each_in_parallel(n_corners, n_threads, [&](int axis) {
+    chains[axis] = link_chains(next[axis]);
+    next[axis] = Array<int32_t>();
+    if (axis >= first_level_axis) sort_by_level(chains[axis], levels, n_levels);
+    chains[axis].vertices.resize(chains[axis].vertices.size() + kPrefetchMargin, 0);
+  });
+  measure_norms(order);
+}
+
+size_t Lattice::count_bytes() const {
+  size_t n_bytes = corners.size() * sizeof(int32_t) + (weights.size() + norms.size()) * sizeof(float);
+  for (const Chains& axis : chains) {
+    n_bytes += (axis.vertices.capacity() + axis.begin.capacity() + axis.level_begin.capacity()) * sizeof(int32_t);
+  }
+  for (const std::vector<Ghost>& own : ghosts) n_bytes += own.capacity() * sizeof(Ghost);
+  return n_bytes;
+}
+
+// A filter of ones gives the weight that each pixel's surroundings have; its root is divided out before and after.
+void Lattice::measure_norms(const BlockOrder& order) {
+  const int n_threads = order.n_threads();
+  const Passes& passes = find_passes(InstructionSet::plain, 1);
+  Array<float> values(n_vertices);
+  norms = Array<float>(order.n_pixels());
+#pragma omp parallel num_threads(n_threads)
+  {
+#pragma omp for schedule(static, 1)
+    for (int t = 0; t < n_threads; t++) {
+      for (size_t i = first_vertex[t]; i < first_vertex[t + 1]; i++) values[i] = 0;
+      const size_t begin = order.first_pixel(order.first_block[t]), end = order.first_pixel(order.first_block[t + 1]);
+      for (size_t i = begin * n_corners; i < end * n_corners; i++) values[corners[i]] += weights[i];
+    }
+    blur_values(passes, *this, values.data());
+#pragma omp for schedule(static)
+    for (int64_t p = 0; p < int64_t(order.n_pixels()); p++) {
+      float sum = 0;
+      for (int j = 0; j < n_corners; j++) sum += weights[p * n_corners + j] * alpha * values[corners[p * n_corners + j]];
+      norms[p] = 1.0f / std::sqrt(sum + 1e-20f);
+    }
+  }
+}
+
+}  // namespace hybridseg

@@ -1,0 +1,230 @@
+"""Give every pixel a class, from seeds or from probabilities: one call, two engines, any size of image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridseg.classes import VOID
+from hybridseg.crf.blocks import Block, plan_blocks
+from hybridseg.crf.engines import GIB, Engine, MeanField, NeedsMoreMemory, choose_engine, estimate_bytes
+from hybridseg.crf.options import CrfOptions
+from hybridseg.crf.priors import Priors, priors_from_probs, priors_from_seeds
+from hybridseg.errors import BadInput
+from hybridseg.progress import Progress, no_progress
+
+_MAX_BANDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """What the CRF makes of an image.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (rows, cols) uint8 class ids; VOID where no seed has been heard of.
+    probs : numpy.ndarray or None
+        (rows, cols, classes) float32 that sum to 1, when they were asked for.
+    engine : str
+    n_iterations : int
+        Rounds that were gone: the most of any block.
+    n_blocks : int
+        1 when the image was worked on as a whole.
+    """
+
+    labels: np.ndarray
+    probs: np.ndarray | None
+    engine: str
+    n_iterations: int
+    n_blocks: int
+
+
+def refine_labels(
+    image: np.ndarray,
+    seeds: np.ndarray,
+    *,
+    n_classes: int,
+    options: CrfOptions = CrfOptions(),
+    want_probs: bool = False,
+    progress: Progress = no_progress,
+) -> Refinement:
+    """Spread seeds to every pixel.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols) or (rows, cols, bands) with up to 4 bands: uint8; uint16, which is scaled to 0..255; or floats,
+        which are taken as levels of 0..255.
+    seeds : numpy.ndarray
+        (rows, cols) integers: 0 = unlabelled, class k is k + 1.
+    n_classes : int
+    options : CrfOptions
+    want_probs : bool
+    progress : Progress
+
+    Returns
+    -------
+    Refinement
+
+    Raises
+    ------
+    BadInput
+        For arrays that do not fit one another, seeds of other classes or none at all, NaN, an image without pixels, or
+        an option that does not fit the image.
+    MissingPackage
+        When no engine is installed.
+
+    Examples
+    --------
+    >>> image = np.zeros((20, 30, 3), np.uint8)
+    >>> image[:, 15:] = 200
+    >>> seeds = np.zeros((20, 30), np.uint8)
+    >>> seeds[5, 3], seeds[5, 25] = 1, 2
+    >>> refine_labels(image, seeds, n_classes=2, options=CrfOptions(theta=10)).labels[0, ::5].tolist()
+    [0, 0, 0, 1, 1, 1]
+    """
+    image = _prepare_image(image)
+    priors = priors_from_seeds(seeds, n_classes=n_classes, gt_prob=options.gt_prob)
+    return _refine(image, priors, n_classes, options, want_probs, progress)
+
+
+def refine_probs(
+    image: np.ndarray,
+    probs: np.ndarray,
+    *,
+    options: CrfOptions = CrfOptions(),
+    want_probs: bool = False,
+    progress: Progress = no_progress,
+) -> Refinement:
+    """Make probabilities agree with the edges of an image.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        As for `refine_labels`.
+    probs : numpy.ndarray
+        (rows, cols, classes) floats that sum to 1; less than 1e-5 is taken for 1e-5.
+    options : CrfOptions
+        `gt_prob` has no part in this.
+    want_probs : bool
+    progress : Progress
+
+    Returns
+    -------
+    Refinement
+
+    Raises
+    ------
+    BadInput, MissingPackage
+        As for `refine_labels`.
+
+    Examples
+    --------
+    >>> image = np.zeros((8, 8, 3), np.uint8)
+    >>> probs = np.full((8, 8, 2), 0.5, np.float32)
+    >>> probs[2, 2] = 0.2, 0.8
+    >>> refine_probs(image, probs).labels.min()
+    np.uint8(1)
+    """
+    image = _prepare_image(image)
+    return _refine(image, priors_from_probs(probs), probs.shape[2], options, want_probs, progress)
+
+
+def _prepare_image(image: np.ndarray) -> np.ndarray:
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.ndim != 3 or not 1 <= image.shape[2] <= _MAX_BANDS:
+        raise BadInput(
+            f"the CRF takes images of 1 to {_MAX_BANDS} bands in (rows, cols, bands), not an array of {image.shape}; "
+            "choose the bands that tell the classes apart"
+        )
+    if not image.size:
+        raise BadInput(f"the image is empty: {image.shape[0]} x {image.shape[1]} pixels")
+    if image.dtype == np.uint8:
+        return np.ascontiguousarray(image)
+    if image.dtype == np.uint16:
+        return np.ascontiguousarray(image, np.float32) / np.float32(257)
+    if image.dtype.kind != "f":
+        raise BadInput(f"the CRF takes images of uint8, uint16 or floats in 0..255, not {image.dtype}")
+    image = np.ascontiguousarray(image, np.float32)
+    n_bad = image.size - int(np.isfinite(image).sum())
+    if n_bad:
+        raise BadInput(f"{n_bad} values of the image are NaN or infinite; fill them before the CRF, with 0 say")
+    if image.min() < 0 or image.max() > 255:
+        raise BadInput(
+            f"values of the image go from {image.min():g} to {image.max():g}; scale them to 0..255, in which "
+            "color_scale counts"
+        )
+    return image
+
+
+def _refine(
+    image: np.ndarray,
+    priors: Priors,
+    n_classes: int,
+    options: CrfOptions,
+    want_probs: bool,
+    progress: Progress,
+) -> Refinement:
+    if image.shape[:2] != priors.shape:
+        raise BadInput(
+            f"the image has {image.shape[0]} x {image.shape[1]} pixels, what is known of it "
+            f"{priors.shape[0]} x {priors.shape[1]}; give both at the same size"
+        )
+    name, engine = choose_engine(options.engine)
+    lanes = np.empty(priors.shape, np.uint8)
+    probs = np.empty((*priors.shape, n_classes), np.float32) if want_probs else None
+    n_iterations = n_blocks = 0
+    whole = Block.whole(priors.shape, theta=options.theta)
+    bytes_per_pixel = estimate_bytes(name, priors)
+    planned = plan_blocks(whole, max_pixels=options.max_memory * GIB / bytes_per_pixel)
+    if options.reference_geometry and len(planned) > 1:
+        raise _memory_refusal(options, whole.n_outer_pixels * bytes_per_pixel, "reference_geometry knows no blocks: ")
+    for part in progress(planned, label="spreading classes"):
+        for block, field in _run_block(part, image, priors, options, want_probs, engine):
+            inner = block.inner_of_outer
+            lanes[block.inner] = field.lanes[inner]
+            if probs is not None and field.probs is not None:
+                probs[block.inner] = _spread_lanes(field.probs[inner], priors, n_classes)
+            n_iterations, n_blocks = max(n_iterations, field.n_iterations), n_blocks + 1
+    return Refinement(priors.class_of_lane[lanes], probs, name, n_iterations, n_blocks)
+
+
+def _run_block(
+    block: Block, image: np.ndarray, priors: Priors, options: CrfOptions, want_probs: bool, engine: Engine
+) -> Iterator[tuple[Block, MeanField]]:
+    """Run the engine on a block; when the engine finds that it takes too much memory, on halves of it."""
+    rows, cols = block.outer
+    origin = (rows.start, cols.start)
+    is_whole = block.n_outer_pixels == priors.shape[0] * priors.shape[1]
+    part, known = (image, priors) if is_whole else (np.ascontiguousarray(image[rows, cols]), priors.crop(rows, cols))
+    try:
+        yield block, engine(part, known, options=options, origin=origin, want_probs=want_probs)
+    except NeedsMoreMemory as error:
+        halves = [] if options.reference_geometry else block.split()
+        if not halves:
+            raise _memory_refusal(options, error.n_bytes, "") from error
+        for half in halves:
+            yield from _run_block(half, image, priors, options, want_probs, engine)
+
+
+def _memory_refusal(options: CrfOptions, n_bytes: float, reason: str) -> BadInput:
+    return BadInput(
+        f"{reason}the CRF needs {n_bytes / GIB:.2f} GiB here, and max_memory={options.max_memory:g} allows less; "
+        "give it more (--max-memory), or a smaller scale or theta"
+    )
+
+
+def _spread_lanes(probs: np.ndarray, priors: Priors, n_classes: int) -> np.ndarray:
+    """Give every class its probability, from that of its lane; what the unseeded extra class has is shared out."""
+    spread = np.empty((*probs.shape[:2], n_classes), np.float32)
+    named: Sequence[int] = priors.class_of_lane.tolist()
+    if VOID in named:
+        spread[:] = probs[..., [0]]
+    for lane, class_id in enumerate(named):
+        if class_id != VOID:
+            spread[..., class_id] = probs[..., lane]
+    return spread / spread.sum(axis=2, keepdims=True)
