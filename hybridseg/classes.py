@@ -171,6 +171,17 @@ class ClassTable:
             self.colors + tuple(other.colors[i] for i in extra),
         )
 
+    def with_colors_of(self, other: ClassTable) -> ClassTable:
+        """Give the same classes, with the colours that another table has for them.
+
+        Examples
+        --------
+        >>> ClassTable.from_names(["sand"]).with_colors_of(ClassTable(("Sand",), ((1, 2, 3),))).colors
+        ((1, 2, 3),)
+        """
+        colors = dict(zip(other.keys, other.colors, strict=True))
+        return ClassTable(self.names, tuple(colors.get(k, c) for k, c in zip(self.keys, self.colors, strict=True)))
+
     def palette(self) -> np.ndarray:
         """Give the colour of every byte value, (256, 3) uint8; a value without a class is black."""
         palette = np.zeros((256, 3), np.uint8)

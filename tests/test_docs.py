@@ -33,7 +33,7 @@ def test_every_command_tells_its_result_and_every_option_its_meaning(name):
     command = find_command(name)
     first, _, rest = command.help.partition("\n\n")
     assert first.endswith(".") and len(first) < 75 and "\n" not in first, "the first line is the short help"
-    assert "Result:" in rest and "Example:" in rest
+    assert "Result:" in rest and re.search(r"Examples?:\n", rest)
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert re.search(r"[.]( +\[default: .*\])?$", parameter.help or ""), parameter.name
@@ -48,9 +48,19 @@ def test_short_flags_have_a_long_twin_with_the_name_of_the_parameter():
 
 
 # What must be there before the example of a command: folders of labelled scenes, and commands.
-FOLDERS = {"split": ["photos"], "retile": ["train"], "retrain": ["train"], "eval-tiles": ["train", "test"]}
+FOLDERS = {
+    "split": ["photos"],
+    "retile": ["train"],
+    "retrain": ["train"],
+    "eval-tiles": ["train", "test"],
+    "semseg": ["train", "photos"],
+}
 TRAIN = "retrain --image_dir train/tile_96 --how_many_training_steps 20 --input-size 64"
-BEFORE = {"retrain": ["retile -b 1 train"], "eval-tiles": ["retile -b 1 train", "retile -b 1 test", TRAIN]}
+BEFORE = {
+    "retrain": ["retile -b 1 train"],
+    "eval-tiles": ["retile -b 1 train", "retile -b 1 test", TRAIN],
+    "semseg": ["retile -b 1 train", TRAIN],
+}
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "doctor")])
@@ -64,8 +74,14 @@ def test_the_example_of_every_command_runs(name, run, tmp_path, monkeypatch):
         Path("results").mkdir()
         for kind in ("mres", "ares_96"):
             shutil.copy(REPOSITORY / "demo_data" / "scene_00_mres.mat", f"results/scene_00_{kind}.mat")
-    [example] = re.findall(r"Example:\n\s+hybridseg (.*)", find_command(name).help)
-    for words in (*BEFORE.get(name, []), example):
+    if name == "semseg":
+        shutil.copy(REPOSITORY / "demo_data" / "scene_00.jpg", "photo.jpg")
+    examples = re.findall(r"^ +hybridseg (.*)", find_command(name).help.partition("\n\n")[2], re.MULTILINE)
+    assert examples
+    for words in (*BEFORE.get(name, []), *examples):
+        if "colors.txt" in words:
+            n_classes = len(Path("labels.txt").read_text().split("\n")) - 1
+            Path("colors.txt").write_text("".join(f"#{i:02x}8040\n" for i in range(n_classes)))
         result = run(*shlex.split(words))
         assert result.exit_code == 0, result.output
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "retile": "hybridseg.cli.prepare:retile",
     "retrain": "hybridseg.cli.train:retrain",
     "eval-tiles": "hybridseg.cli.train:eval_tiles",
+    "semseg": "hybridseg.cli.segment:semseg",
     "eval-pixels": "hybridseg.cli.evaluate:eval_pixels",
     "demo": "hybridseg.cli.demo:demo",
     "export-module": "hybridseg.cli.train:export_module",
@@ -82,6 +83,7 @@ def main(ctx: click.Context, *, quiet: bool, verbose: bool) -> None:
       retile       cut labelled photos into tiles of one class each
       retrain      train a classifier on the tiles of train/
       eval-tiles   tell how good it is on the tiles of test/
+      semseg       give every pixel of new photos a class
       eval-pixels  compare automatic label maps with manual ones
     Without photos of your own, begin with demo-scenes.
     """

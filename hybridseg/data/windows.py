@@ -41,6 +41,31 @@ def place_windows(length: int, *, tile_size: int, stride: int) -> np.ndarray:
     return np.arange(0, length - tile_size + 1, stride)
 
 
+def cover_windows(length: int, *, tile_size: int, stride: int) -> np.ndarray:
+    """Give the first pixel of windows that cover a side of an image; the last one may reach beyond its end.
+
+    Examples
+    --------
+    >>> cover_windows(10, tile_size=4, stride=4).tolist()
+    [0, 4, 8]
+    """
+    n_more = -(-max(length - tile_size, 0) // stride)
+    return np.arange(n_more + 1) * stride
+
+
+def mirror_index(start: int, stop: int, length: int) -> np.ndarray:
+    """Give the pixels of a window along one side; beyond the end the image is mirrored, as often as it takes.
+
+    Examples
+    --------
+    >>> mirror_index(1, 9, 4).tolist()
+    [1, 2, 3, 2, 1, 0, 1, 2]
+    """
+    period = max(2 * (length - 1), 1)
+    index = np.arange(start, stop) % period
+    return np.minimum(index, period - index) if length > 1 else np.zeros(stop - start, int)
+
+
 def measure_purity(labels: np.ndarray, *, n_classes: int, tile_size: int, stride: int) -> WindowPurity:
     """Find the commonest class of every window, from a histogram of each block between window edges.
 

@@ -23,10 +23,11 @@ _MAX_SIDE, _MAX_NUMBERED = 26.0, 60
 
 @dataclass(frozen=True, eq=False)
 class PictureRow:
-    """Pictures side by side, (rows, cols, 3) uint8 each, with a title to their left."""
+    """Pictures side by side, (rows, cols, 3) uint8 each, with a title to their left, and one above each."""
 
     title: str
     pictures: list[np.ndarray]
+    heads: tuple[str, ...] = ()
 
 
 def draw_picture_rows(
@@ -50,17 +51,20 @@ def draw_picture_rows(
     cell = width * (0.99 - left) / n_cols
     heights = [cell * row.pictures[0].shape[0] / row.pictures[0].shape[1] for row in rows]
     legend_height = 0.5 if legend else 0.0
-    height = sum(heights) * 1.03 + legend_height
+    head_height = 0.25 if any(row.heads for row in rows) else 0.0
+    height = sum(heights) * 1.03 + legend_height + head_height
     figure = Figure(figsize=(width, height), dpi=110)
     grid = figure.add_gridspec(
         len(rows), n_cols, height_ratios=heights, wspace=0.03, hspace=0.03,
-        left=left, right=0.99, top=1 - 0.01, bottom=0.01 + legend_height / height,
+        left=left, right=0.99, top=1 - 0.01 - head_height / height, bottom=0.01 + legend_height / height,
     )  # fmt: skip
     for i, row in enumerate(rows):
         for j, picture in enumerate(row.pictures):
             axes = figure.add_subplot(grid[i, j])
             axes.imshow(picture, interpolation="antialiased")
             axes.set_axis_off()
+            if row.heads:
+                axes.set_title(plain_text(row.heads[j]), fontsize=10, pad=4)
             if j == 0 and row.title:
                 axes.text(
                     -0.08, 0.5, plain_text(row.title), transform=axes.transAxes, ha="right", va="center", fontsize=10

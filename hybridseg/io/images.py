@@ -131,6 +131,46 @@ def encode_image(image: np.ndarray, *, suffix: str, quality: int = 95) -> bytes:
     return iio.imwrite("<bytes>", image, extension=suffix, plugin="pillow", **settings)
 
 
+def shrink_image(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    """Make a picture smaller; each new pixel is the mean of those that it covers.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (any, any, 3) uint8, at least as large.
+    rows, cols : int
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols, 3) uint8.
+
+    Examples
+    --------
+    >>> shrink_image(np.array([[[0, 0, 0], [100, 0, 0]]], np.uint8), 1, 1).tolist()
+    [[[50, 0, 0]]]
+    """
+    from PIL import Image
+
+    if image.shape[:2] == (rows, cols):
+        return image
+    return np.asarray(Image.fromarray(image).resize((cols, rows), Image.Resampling.BOX))
+
+
+def resize_nearest(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Bring a map to another size: each new pixel has the value of the old one in which its centre lies.
+
+    Examples
+    --------
+    >>> resize_nearest(np.array([[3, 7]]), (1, 5)).tolist()
+    [[3, 3, 7, 7, 7]]
+    """
+    rows, cols = (
+        ((np.arange(new) + 0.5) * (old / new)).astype(int) for new, old in zip(shape, values.shape[:2], strict=True)
+    )
+    return np.take(np.take(values, rows, axis=0), cols, axis=1)
+
+
 def as_rgb8(image: np.ndarray) -> np.ndarray:
     """Give the red, green and blue of any image as bytes, the form that pictures and tiles have.
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, located
-from hybridseg.io.atomic import atomic_path
 from hybridseg.io.labelmaps import LabelMap, decode_names, encode_names, narrow_labels
-from hybridseg.io.rasters import check_pixel_count, open_raster, quiet_rasterio, read_georeference
+from hybridseg.io.rasters import check_pixel_count, open_raster, read_georeference, write_band
 
 _NAMES_TAG = "CLASS_NAMES"
 _CHECKSUM_TAG = "LABELS_CRC32"
@@ -20,36 +19,15 @@ _CHECKSUM_TAG = "LABELS_CRC32"
 
 def write_labeltiff(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
     """Write a label map as a tiled, compressed GeoTIFF, whole or not at all. VOID is its nodata value."""
-    import rasterio
-
     table = labelmap.require_table(path)
-    rows, cols = labelmap.labels.shape
-    georeference = labelmap.georeference
-    profile: dict[str, Any] = {
-        "driver": "GTiff",
-        "height": rows,
-        "width": cols,
-        "count": 1,
-        "dtype": "uint8",
-        "nodata": VOID,
-        "compress": "deflate",
-        "bigtiff": "if_safer",
-    }
-    if rows >= 256 and cols >= 256:
-        profile.update(tiled=True, blockxsize=256, blockysize=256)
-    if georeference and georeference.transform:
-        profile["transform"] = rasterio.Affine(*georeference.transform)
-    if georeference and georeference.crs and not georeference.gcps:
-        profile["crs"] = rasterio.crs.CRS.from_user_input(georeference.crs)
-    with atomic_path(path) as temporary, quiet_rasterio(), rasterio.open(temporary, "w", **profile) as dataset:
-        dataset.write(labelmap.labels, 1)
-        dataset.write_colormap(1, {i: (*color, 255) for i, color in enumerate(table.colors)})
-        dataset.update_tags(1, **{_NAMES_TAG: encode_names(table), _CHECKSUM_TAG: _sum_labels(labelmap.labels)})
-        if georeference and georeference.gcps:
-            crs = rasterio.crs.CRS.from_user_input(georeference.crs) if georeference.crs else None
-            dataset.gcps = (list(georeference.gcps), crs)
-        if georeference and georeference.rpcs:
-            dataset.rpcs = georeference.rpcs
+    write_band(
+        path,
+        labelmap.labels,
+        labelmap.georeference,
+        nodata=VOID,
+        palette=table.colors,
+        tags={_NAMES_TAG: encode_names(table), _CHECKSUM_TAG: _sum_labels(labelmap.labels)},
+    )
 
 
 def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = None) -> LabelMap:

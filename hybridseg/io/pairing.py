@@ -13,7 +13,7 @@ from hybridseg.io.images import IMAGE_SUFFIXES
 
 # `photo_mres.mat`, `photo_ares_96.mat`, `photo_mres_SOMEONE.mat`, `photo_label.png`, `photo_gtFine_color.png`
 _RESULT_NAME = re.compile(
-    r"^(?P<stem>.+?)_(?P<kind>mres|ares|label|gtFine|report|doodles|predseg)(?=[_.]|$)", re.IGNORECASE
+    r"^(?P<stem>.+?)_(?P<kind>mres|ares|atiles|label|gtFine|report|doodles|predseg)(?=[_.]|$)", re.IGNORECASE
 )
 # Files that place or describe an image: they travel with it, or its georeference is lost.
 _SIDECAR_SUFFIXES = (".aux.xml", ".ovr", ".prj", ".wld", ".tfw", ".tifw", ".jgw", ".jpgw", ".pgw", ".pngw", ".xmp")
@@ -40,7 +40,10 @@ def image_stem(path: Path) -> str:
 
 
 def result_kind(path: Path) -> str | None:
-    """Tell what a result file is: ``mres`` (by hand), ``ares`` (by machine), ``label``...; None for another file."""
+    """Tell what a result file is: ``mres`` (by hand), ``ares`` (by machine), ``label``...; None for another file.
+
+    ``atiles`` is what the tiles alone say, before the CRF.
+    """
     match = _RESULT_NAME.match(path.stem)
     return match["kind"].lower() if match else None
 
@@ -65,6 +68,39 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 def list_images(folder: Path) -> list[Path]:
     """List the photographs of a folder: image files that are no results (``NAME_mres.png`` and the like)."""
     return [path for path in list_files(folder, IMAGE_SUFFIXES) if result_kind(path) is None]
+
+
+def find_images(inputs: Iterable[Path]) -> list[Path]:
+    """Find the photographs that were asked for by name, by folder or by a pattern such as ``photos/2016*.jpg``.
+
+    Parameters
+    ----------
+    inputs : iterable of pathlib.Path
+
+    Returns
+    -------
+    list of pathlib.Path
+        Each once, in the order in which they were asked for. A file that is named is taken, whatever it is called.
+
+    Raises
+    ------
+    MissingInput
+        When a name, folder or pattern gives nothing.
+    """
+    found: dict[Path, None] = {}
+    for path in inputs:
+        if path.is_dir():
+            images = list_images(path)
+        elif path.exists() or not any(sign in str(path) for sign in "*?["):
+            images = [path]
+        else:
+            start = Path(path.anchor)
+            matches = sorted(start.glob(str(path.relative_to(start)), case_sensitive=True))
+            images = [p for p in matches if p.suffix.lower() in IMAGE_SUFFIXES and result_kind(p) is None]
+        if not images:
+            raise MissingInput(f"{path} gives no image; images end in {', '.join(IMAGE_SUFFIXES)}")
+        found.update(dict.fromkeys(images))
+    return list(found)
 
 
 def find_companions(image_path: Path) -> list[Path]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.atomic import atomic_path
 
 DEFAULT_MAX_PIXELS = 1_000_000_000
 
@@ -168,3 +171,58 @@ def read_georeference(dataset: Any) -> GeoReference | None:
     if crs is None and transform is None and not gcps and dataset.rpcs is None:
         return None
     return GeoReference(crs.to_wkt() if crs else None, transform, tuple(gcps), dataset.rpcs)
+
+
+def write_band(
+    path: str | os.PathLike[str],
+    values: np.ndarray,
+    georeference: GeoReference | None,
+    *,
+    nodata: int,
+    palette: Sequence[tuple[int, int, int]] = (),
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Write one band as a tiled, compressed GeoTIFF, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+    values : numpy.ndarray
+        (rows, cols) uint8.
+    georeference : GeoReference or None
+    nodata : int
+        The value of a pixel that has none.
+    palette : sequence of (int, int, int)
+        Colours of the values from 0 on.
+    tags : mapping of str to str
+        Of the band.
+    """
+    import rasterio
+
+    rows, cols = values.shape
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": rows,
+        "width": cols,
+        "count": 1,
+        "dtype": values.dtype,
+        "nodata": nodata,
+        "compress": "deflate",
+        "bigtiff": "if_safer",
+    }
+    if rows >= 256 and cols >= 256:
+        profile.update(tiled=True, blockxsize=256, blockysize=256)
+    if georeference and georeference.transform:
+        profile["transform"] = rasterio.Affine(*georeference.transform)
+    if georeference and georeference.crs and not georeference.gcps:
+        profile["crs"] = rasterio.crs.CRS.from_user_input(georeference.crs)
+    with atomic_path(path) as temporary, quiet_rasterio(), rasterio.open(temporary, "w", **profile) as dataset:
+        dataset.write(values, 1)
+        if palette:
+            dataset.write_colormap(1, {i: (*color, 255) for i, color in enumerate(palette)})
+        dataset.update_tags(1, **(tags or {}))
+        if georeference and georeference.gcps:
+            crs = rasterio.crs.CRS.from_user_input(georeference.crs) if georeference.crs else None
+            dataset.gcps = (list(georeference.gcps), crs)
+        if georeference and georeference.rpcs:
+            dataset.rpcs = georeference.rpcs

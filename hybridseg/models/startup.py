@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -17,6 +18,8 @@ def import_tensorflow() -> None:
         import tensorflow as tf
 
         tf.constant(0)
+    # What it calls deprecated is no concern of a user.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -217,12 +217,15 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard | None:
 def _find_table(path: Path, labels_path: str | os.PathLike[str] | None, card: ModelCard | None) -> ClassTable:
     if labels_path is not None:
         table = read_class_files(labels_path)
-        if card is not None and len(card.names) == len(table) and table.keys != card.table.keys:
+        # The order of the outputs is the model's own; a class file in another order names the same classes.
+        if card is not None and sorted(card.table.keys) == sorted(table.keys):
+            return card.table
+        if card is not None and len(card.names) == len(table):
             raise BadInput(
                 f"{labels_path} lists {', '.join(table.names)} but {path} was trained on {', '.join(card.names)}; "
                 "leave --labels out to use the model's own"
             )
-        return card.table if card is not None and table.keys == card.table.keys else table
+        return table
     if card is not None:
         return card.table
     beside = path.with_name("labels.txt")

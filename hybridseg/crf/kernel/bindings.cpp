@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "meanfield.h"
+#include "parallel.h"
 
 namespace py = pybind11;
 
@@ -87,7 +88,9 @@ py::tuple infer_arrays(const py::array& image, float largest_value, std::pair<in
       is_bytes ? color_features(bytes.data(), extent, theta, color_scale, largest_value)
                : color_features(floats.data(), extent, theta, color_scale, largest_value);
   const Features space_source = space_features(extent, theta, exchanged_sides);
-  if (!color_source.fit_keys() || !space_source.fit_keys()) throw std::overflow_error("lattice keys would overflow");
+  if ((color_compat > 0 && !color_source.fit_keys()) || (space_compat > 0 && !space_source.fit_keys())) {
+    throw std::overflow_error("lattice keys would overflow");
+  }
   Input<int32_t> rows;
   if (!row_of_pixel.is_none()) rows = row_of_pixel.cast<Input<int32_t>>();
   const Priors known{priors.data(),  size_t(priors.shape(0)), row_of_pixel.is_none() ? nullptr : rows.data(),
@@ -101,6 +104,7 @@ py::tuple infer_arrays(const py::array& image, float largest_value, std::pair<in
   MeanFieldResult result;
   {
     const py::gil_scoped_release released;
+    const ThreadRelease at_end;
     const BlockOrder order(extent.n_rows, extent.n_cols, n_threads);
     std::unique_ptr<Lattice> color, space;
     if (color_compat > 0) color = std::make_unique<Lattice>(order, color_source);

@@ -14,7 +14,8 @@ namespace {
 // coordinates the quotient by n_dims + 1, shifted to be positive. The last coordinate follows from the others.
 class KeyLayout {
  public:
-  explicit KeyLayout(int n_dims) : n_dims(n_dims), bits(60 / n_dims < 28 ? 60 / n_dims : 28) {
+  // Beyond 20 bits the single precision of the features could not tell neighbouring vertices apart.
+  explicit KeyLayout(int n_dims) : n_dims(n_dims), bits(60 / n_dims < 20 ? 60 / n_dims : 20) {
     for (int i = 0; i < n_dims; i++) unit_[i] = uint64_t(1) << (bits * (n_dims - 1 - i));
     for (int i = 0; i < n_dims; i++) all_units_ += unit_[i];
     remainder_unit_ = uint64_t(1) << (bits * n_dims);

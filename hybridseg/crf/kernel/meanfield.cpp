@@ -24,10 +24,10 @@ class ValuePair {
 };
 
 // Negative energies, widened to the lanes of the passes.
-Array<float> make_unaries(const Priors& priors, int n_padded) {
+Array<float> make_unaries(const Priors& priors, int n_padded, int n_threads) {
   constexpr float impossible = -1e30f;
   Array<float> unaries(priors.n_rows * n_padded);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(n_threads) schedule(static)
   for (int64_t i = 0; i < int64_t(priors.n_rows); i++) {
     float* row = &unaries[i * n_padded];
     for (int lane = 0; lane < n_padded; lane++) {
@@ -54,7 +54,7 @@ MeanFieldResult infer(const BlockOrder& order, const Lattice* color, const Latti
                       const MeanFieldOptions& options, uint8_t* labels, float* probs) {
   const Passes& passes = choose_passes(options.instructions, priors.n_lanes);
   const int n_threads = order.n_threads();
-  const Array<float> unaries = make_unaries(priors, passes.n_lanes);
+  const Array<float> unaries = make_unaries(priors, passes.n_lanes, n_threads);
   Array<float> multiplicity(passes.n_lanes);
   for (int i = 0; i < passes.n_lanes; i++) multiplicity[i] = i < priors.n_lanes ? priors.multiplicity[i] : 0;
   ValuePair color_values(color, passes.n_lanes), space_values(space, passes.n_lanes);

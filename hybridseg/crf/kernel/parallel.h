@@ -3,7 +3,23 @@
 
 #include <exception>
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 namespace hybridseg {
+
+// Sends the threads home at the end of a scope. GNU's OpenMP keeps them for the next time, and a process that is forked
+// in between (multiprocessing) would wait for ever for threads that it does not have. Clang's minds forks itself.
+struct ThreadRelease {
+  ThreadRelease() = default;
+  ThreadRelease(const ThreadRelease&) = delete;
+  ~ThreadRelease() {
+#if defined(_OPENMP) && defined(__GNUC__) && !defined(__clang__)
+    omp_pause_resource_all(omp_pause_soft);
+#endif
+  }
+};
 
 template <class Work>
 void for_each_in_parallel(int n_items, int n_threads, const Work& work) {

@@ -1,0 +1,226 @@
+"""The hybrid of Buscombe and Ritchie (2018) on one image: a few tiles are classified, a dense CRF does the rest.
+
+Arrays in, arrays out; `hybridseg.inference.semseg` is the same with files.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridseg.classes import VOID
+from hybridseg.crf.guard import LostClass, find_lost_classes
+from hybridseg.crf.options import CrfOptions
+from hybridseg.crf.refine import Refinement, refine_labels, refine_probs
+from hybridseg.errors import BadInput
+from hybridseg.inference.tiles import PATTERNS, TileVotes, average_votes, classify_tiles, plan_tiles, take_nearest
+from hybridseg.io.images import resize_nearest, shrink_image
+from hybridseg.models.store import TileClassifier
+from hybridseg.progress import Progress, no_progress
+
+SEED_SOURCES = ("labels", "probabilities")
+
+
+@dataclass(frozen=True)
+class HybridOptions:
+    """How an image is segmented.
+
+    Parameters
+    ----------
+    threshold : float
+        Only a tile that is at least so sure of its class seeds the CRF.
+    decimation : int
+        Classify one tile in so many.
+    scale : float
+        Size of the image on which the CRF works, as a share of its own.
+    stride : int or None
+        Pixels from one tile to the next; None: the size of a tile.
+    pattern : {"raster", "checker"}
+        See `hybridseg.inference.tiles.plan_tiles`.
+    seed_from : {"labels", "probabilities"}
+        Seed the CRF with the class of each tile, as the classic program does, or with the mean probabilities of all
+        classes; `threshold` has no part in that.
+    crf : CrfOptions
+
+    Raises
+    ------
+    BadInput
+        For a value out of range.
+    """
+
+    threshold: float = 0.5
+    decimation: int = 8
+    scale: float = 0.25
+    stride: int | None = None
+    pattern: str = "raster"
+    seed_from: str = "labels"
+    crf: CrfOptions = CrfOptions()
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if not 0 <= self.threshold <= 1:
+            raise BadInput(f"threshold={self.threshold} is a probability from 0 to 1")
+        if self.decimation < 1:
+            raise BadInput(f"decimation={self.decimation} must be 1 (every tile) or more")
+        if not 0 < self.scale <= 1:
+            raise BadInput(f"scale={self.scale} must be above 0 and at most 1 (the image's own size)")
+        if self.pattern not in PATTERNS:
+            raise BadInput(f"there is no pattern {self.pattern!r}; choose {' or '.join(PATTERNS)}")
+        if self.seed_from not in SEED_SOURCES:
+            raise BadInput(f"seed_from={self.seed_from!r} is not one of {', '.join(SEED_SOURCES)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A class for every pixel, and how it came about. All maps have the size of the image.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (rows, cols) uint8 class ids after the CRF.
+    tile_labels : numpy.ndarray
+        (rows, cols) uint8: the class of the tiles alone; between classified tiles that of the nearest.
+    seeds : numpy.ndarray
+        (rows, cols) uint8: 0 = unlabelled, class k is k + 1; what sure tiles say.
+    confidence : numpy.ndarray or None
+        (rows, cols) float32 probability of the class, when it was asked for.
+    n_tiles : int
+        Tiles that were classified.
+    filled_share : float
+        Share of the pixels of which the CRF knew nothing; they have the class of the nearest that it did.
+    lost : list of LostClass
+        Classes that the CRF may have wiped out.
+    refinement : Refinement
+        What the CRF gave, at its own scale.
+    seconds : dict
+        Of every step.
+    """
+
+    labels: np.ndarray
+    tile_labels: np.ndarray
+    seeds: np.ndarray
+    confidence: np.ndarray | None
+    n_tiles: int
+    filled_share: float
+    lost: list[LostClass]
+    refinement: Refinement
+    seconds: dict[str, float]
+
+
+def segment_image(
+    image: np.ndarray,
+    classifier: TileClassifier,
+    *,
+    options: HybridOptions = HybridOptions(),
+    want_confidence: bool = False,
+    progress: Progress = no_progress,
+) -> Segmentation:
+    """Give every pixel of an image a class.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols, 3) uint8.
+    classifier : TileClassifier
+    options : HybridOptions
+    want_confidence : bool
+    progress : Progress
+
+    Returns
+    -------
+    Segmentation
+
+    Raises
+    ------
+    BadInput
+        When no tile is sure enough to seed anything, or an option does not fit the image.
+    MissingPackage
+        When there is no CRF engine.
+    """
+    watch = StopWatch()
+    shape = (image.shape[0], image.shape[1])
+    grid = plan_tiles(
+        shape,
+        tile_size=classifier.tile_size,
+        stride=options.stride,
+        decimation=options.decimation,
+        pattern=options.pattern,
+    )
+    votes = average_votes(grid, classify_tiles(image, classifier, grid, progress=progress))
+    watch.lap("classify tiles")
+    refinement, cell_seeds = refine_votes(image, votes, options=options, want_probs=want_confidence, progress=progress)
+    watch.lap("spread by CRF")
+    known = refinement.labels != VOID
+    small_labels = take_nearest(refinement.labels, known)
+    small_seeds = votes.spread(cell_seeds, small_labels.shape)
+    confidence = None if refinement.probs is None else refinement.probs.max(axis=2)
+    result = Segmentation(
+        labels=resize_nearest(small_labels, shape),
+        tile_labels=votes.spread(votes.find_labels(), shape),
+        seeds=votes.spread(cell_seeds, shape),
+        confidence=None if confidence is None else resize_nearest(confidence, shape),
+        n_tiles=len(grid.chosen),
+        filled_share=1 - float(known.mean()),
+        lost=find_lost_classes(small_seeds, small_labels),
+        refinement=refinement,
+        seconds=watch.seconds,
+    )
+    watch.lap("enlarge")
+    return result
+
+
+def refine_votes(
+    image: np.ndarray,
+    votes: TileVotes,
+    *,
+    options: HybridOptions,
+    want_probs: bool = False,
+    progress: Progress = no_progress,
+) -> tuple[Refinement, np.ndarray]:
+    """Let the CRF carry what the tiles say to every pixel of the reduced image.
+
+    Returns
+    -------
+    refinement : Refinement
+        At the scale of the options.
+    cell_seeds : numpy.ndarray
+        (n_cell_rows, n_cell_cols) uint8: the sure cells, as `TileVotes.find_seeds` gives them.
+    """
+    rows, cols = (max(1, round(side * options.scale)) for side in image.shape[:2])
+    small = shrink_image(image, rows, cols)
+    cell_seeds = votes.find_seeds(options.threshold)
+    if options.seed_from == "probabilities":
+        probs = votes.spread(votes.fill_probs(), (rows, cols))
+        return refine_probs(small, probs, options=options.crf, want_probs=want_probs, progress=progress), cell_seeds
+    if not cell_seeds.any():
+        raise BadInput(
+            f"no tile is sure enough of its class: the surest has a probability of {votes.probs.max():.2f}, and the "
+            f"threshold is {options.threshold:g}; lower it"
+        )
+    seeds = votes.spread(cell_seeds, (rows, cols))
+    n_classes = votes.probs.shape[2]
+    refinement = refine_labels(
+        small, seeds, n_classes=n_classes, options=options.crf, want_probs=want_probs, progress=progress
+    )
+    return refinement, cell_seeds
+
+
+class StopWatch:
+    """Seconds of every step."""
+
+    def __init__(self) -> None:
+        """Start."""
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def restart(self) -> None:
+        """Leave out the time since the last step."""
+        self._since = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        """End a step."""
+        now = time.perf_counter()
+        self.seconds[step] = self.seconds.get(step, 0.0) + now - self._since
+        self._since = now

@@ -1,0 +1,281 @@
+"""Segment photographs: a class for every pixel of each, written in every form in which it is used."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg import __version__
+from hybridseg.classes import ClassTable, color_labels
+from hybridseg.errors import HybridSegError, Problem
+from hybridseg.evaluation.figures import PictureRow, draw_picture_rows
+from hybridseg.inference.hybrid import HybridOptions, Segmentation, StopWatch, segment_image
+from hybridseg.io.files import write_labelmap
+from hybridseg.io.images import as_rgb8, describe_image, read_image, resize_nearest, shrink_image
+from hybridseg.io.labelmaps import LabelMap
+from hybridseg.io.rasters import GeoReference, write_band
+from hybridseg.io.tables import write_json
+from hybridseg.models.store import TileClassifier
+from hybridseg.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
+
+_PANEL_PIXELS = 900
+_TINT = 0.6
+_NO_CONFIDENCE = 255
+
+
+@dataclass(frozen=True)
+class SemsegOutputs:
+    """What is written beside the label map and its pictures.
+
+    Parameters
+    ----------
+    out_dir : pathlib.Path or None
+        None: beside each image.
+    probabilities : bool
+        A map of how sure the result is.
+    report : bool
+        Class shares, timings and settings.
+    keep_seeds : bool
+        What the tiles alone say. It is kept in any case when the CRF may have wiped out a class.
+    resume : bool
+        Leave out images that have a result.
+    """
+
+    out_dir: Path | None = None
+    probabilities: bool = False
+    report: bool = False
+    keep_seeds: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What came of one image.
+
+    Parameters
+    ----------
+    image_path : pathlib.Path
+    written : tuple of pathlib.Path
+        The label map first.
+    shares : dict
+        Share of the pixels of every class that is there.
+    warnings : tuple of str
+    seconds : dict
+        Of every step.
+    """
+
+    image_path: Path
+    written: tuple[Path, ...]
+    shares: dict[str, float]
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class SemsegResult:
+    """What came of all images.
+
+    Parameters
+    ----------
+    images : tuple of ImageResult
+    skipped : tuple of pathlib.Path
+        Images that had a result already.
+    problems : tuple of Problem
+    """
+
+    images: tuple[ImageResult, ...]
+    skipped: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+
+
+def segment_files(
+    image_paths: Sequence[Path],
+    classifier: TileClassifier,
+    *,
+    options: HybridOptions = HybridOptions(),
+    outputs: SemsegOutputs = SemsegOutputs(),
+    table: ClassTable | None = None,
+    progress: Progress = no_progress,
+    on_done: Callable[[ImageResult], None] = lambda _: None,
+) -> SemsegResult:
+    """Segment images one by one; one that cannot be used does not stop the others.
+
+    Parameters
+    ----------
+    image_paths : sequence of pathlib.Path
+    classifier : TileClassifier
+    options : HybridOptions
+    outputs : SemsegOutputs
+    table : ClassTable or None
+        The classes of the classifier with other colours; default: its own.
+    progress : Progress
+    on_done : callable
+        Told of every image as soon as it is done.
+
+    Returns
+    -------
+    SemsegResult
+    """
+    done, skipped, problems = [], [], []
+    taken: dict[Path, Path] = {}
+    for path in progress(image_paths, label="images") if len(image_paths) > 1 else image_paths:
+        target = _result_path(path, classifier.tile_size, outputs, ".mat")
+        if target in taken:
+            problems.append(Problem(str(path), f"has the same name as {taken[target]}; give it another, or --out"))
+            continue
+        taken[target] = path
+        if outputs.resume and target.exists():
+            skipped.append(path)
+            continue
+        try:
+            result = segment_file(path, classifier, options=options, outputs=outputs, table=table, progress=progress)
+            done.append(result)
+            on_done(result)
+        except HybridSegError as error:
+            problems.append(Problem.of(path, error))
+        except MemoryError:
+            problems.append(Problem(str(path), "is too large for the memory of this machine; give a smaller --scale"))
+    return SemsegResult(tuple(done), tuple(skipped), tuple(problems))
+
+
+def segment_file(
+    image_path: str | os.PathLike[str],
+    classifier: TileClassifier,
+    *,
+    options: HybridOptions = HybridOptions(),
+    outputs: SemsegOutputs = SemsegOutputs(),
+    table: ClassTable | None = None,
+    progress: Progress = no_progress,
+) -> ImageResult:
+    """Segment one image and write the result.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When the image cannot be read, or no tile is sure enough.
+    MissingPackage
+        When there is no CRF engine.
+    """
+    image_path, table = Path(image_path), table or classifier.table
+    watch = StopWatch()
+    georeference = describe_image(image_path).georeference
+    image = as_rgb8(read_image(image_path))
+    watch.lap("read")
+    found = segment_image(image, classifier, options=options, want_confidence=outputs.probabilities, progress=progress)
+    watch.restart()
+    watch.seconds.update(found.seconds)
+
+    def path_of(ending: str, kind: str = "ares") -> Path:
+        return _result_path(image_path, classifier.tile_size, outputs, ending, kind)
+
+    warnings = list_warnings(found, table)
+    result = LabelMap(found.labels, table, found.seeds, georeference)
+    written = [path_of("_label.png"), path_of(".png")]
+    write_labelmap(written[0], result)
+    watch.lap("write label picture")
+    draw_panels(written[1], image, found, table)
+    watch.lap("draw figure")
+    if georeference is not None:
+        written.append(path_of("_label.tif"))
+        write_labelmap(written[-1], result)
+    if found.confidence is not None:
+        written.append(path_of("_confidence.tif"))
+        write_confidence(written[-1], found.confidence, georeference)
+    if outputs.keep_seeds or found.lost:
+        written.append(path_of(".mat", "atiles"))
+        write_labelmap(written[-1], LabelMap(found.tile_labels, table, found.seeds))
+    # Last of the maps: where it is, the others are too, and the image is done.
+    written.insert(0, path_of(".mat"))
+    write_labelmap(written[0], result)
+    watch.lap("write maps")
+    shares = measure_shares(found.labels, table)
+    if outputs.report:
+        written.append(path_of("_report.json"))
+        write_json(written[-1], _make_report(image_path, classifier, options, found, shares, warnings, watch.seconds))
+    return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds)
+
+
+def list_warnings(found: Segmentation, table: ClassTable) -> list[str]:
+    """Say what a person should look at."""
+    warnings = [lost.describe(table) for lost in found.lost]
+    if found.filled_share > 0:
+        warnings.append(
+            f"{max(found.filled_share, 0.001):.1%} of the pixels are so far from every seed that the CRF knew nothing "
+            "of them; they have the class of the nearest that it did (a smaller DECIM seeds more)"
+        )
+    return warnings
+
+
+def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
+    """Give the share of the pixels of every class that is there, the largest first."""
+    counts = np.bincount(labels.ravel(), minlength=len(table))
+    order = sorted(np.flatnonzero(counts[: len(table)]).tolist(), key=lambda i: -counts[i])
+    return {table.names[i]: float(counts[i] / labels.size) for i in order}
+
+
+def draw_panels(path: Path, image: np.ndarray, found: Segmentation, table: ClassTable) -> None:
+    """Draw the image, what the tiles say, and what the CRF makes of it, with a legend of the classes."""
+    step = max(1.0, max(image.shape[:2]) / _PANEL_PIXELS)
+    rows, cols = (max(1, round(side / step)) for side in image.shape[:2])
+    small = shrink_image(image, rows, cols)
+    seeds, labels = (resize_nearest(values, (rows, cols)) for values in (found.seeds, found.labels))
+    tiles = np.where((seeds > 0)[..., None], _tint(small, seeds.astype(int) - 1, table), small // 2)
+    here = np.union1d(np.unique(labels), np.unique(seeds[seeds > 0]) - 1)
+    legend = ClassTable(tuple(table.names[i] for i in here), tuple(table.colors[i] for i in here))
+    heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
+    row = PictureRow("", [small, tiles, _tint(small, labels, table)], heads)
+    draw_picture_rows(path, [row], width=15.0, legend=legend)
+
+
+def write_confidence(path: Path, confidence: np.ndarray, georeference: GeoReference | None) -> None:
+    """Write how sure the result is, in whole percent."""
+    percent = np.round(confidence * 100).astype(np.uint8)
+    write_band(path, percent, georeference, nodata=_NO_CONFIDENCE, tags={"UNIT": "percent"})
+
+
+def _tint(image: np.ndarray, labels: np.ndarray, table: ClassTable) -> np.ndarray:
+    colors = color_labels(labels.astype(np.uint8), table)
+    return (image * (1 - _TINT) + colors * _TINT).astype(np.uint8)
+
+
+def _result_path(image_path: Path, tile_size: int, outputs: SemsegOutputs, ending: str, kind: str = "ares") -> Path:
+    folder = image_path.parent if outputs.out_dir is None else outputs.out_dir
+    return folder / f"{image_path.stem}_{kind}_{tile_size}{ending}"
+
+
+def _make_report(
+    image_path: Path,
+    classifier: TileClassifier,
+    options: HybridOptions,
+    found: Segmentation,
+    shares: dict[str, float],
+    warnings: list[str],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    return {
+        "image": image_path.name,
+        "model": classifier.path.name,
+        "version": __version__,
+        "tile_size": classifier.tile_size,
+        "settings": asdict(options),
+        "class_shares": shares,
+        "n_tiles": found.n_tiles,
+        "seeded_share": float(np.count_nonzero(found.seeds) / found.seeds.size),
+        "crf": {
+            "engine": found.refinement.engine,
+            "n_iterations": found.refinement.n_iterations,
+            "n_blocks": found.refinement.n_blocks,
+            "size": list(found.refinement.labels.shape),
+        },
+        "filled_share": found.filled_share,
+        "warnings": warnings,
+        "seconds": {step: round(value, 3) for step, value in seconds.items()},
+    }
