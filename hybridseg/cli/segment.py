@@ -99,7 +99,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     Tiles of each image are classified; those that are sure seed a dense CRF on the reduced image, which finds the
     borders. Images are files, folders or patterns. The nine words of the classic script work as they did.
 
-    Result, for each image: NAME_ares_TILE.mat (class, sparse, labels), NAME_ares_TILE_label.png (painted in the
+    Result: for each image NAME_ares_TILE.mat (class, sparse, labels), NAME_ares_TILE_label.png (painted in the
     colours of the classes), NAME_ares_TILE.png (a picture of how it came about); of a GeoTIFF also
     NAME_ares_TILE_label.tif in the same place on Earth.
 
