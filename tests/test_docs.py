@@ -54,12 +54,14 @@ FOLDERS = {
     "retrain": ["train"],
     "eval-tiles": ["train", "test"],
     "semseg": ["train", "photos"],
+    "tune-crf": ["train", "labelled"],
 }
 TRAIN = "retrain --image_dir train/tile_96 --how_many_training_steps 20 --input-size 64"
 BEFORE = {
     "retrain": ["retile -b 1 train"],
     "eval-tiles": ["retile -b 1 train", "retile -b 1 test", TRAIN],
     "semseg": ["retile -b 1 train", TRAIN],
+    "tune-crf": ["retile -b 1 train", TRAIN],
 }
 
 
@@ -82,7 +84,8 @@ def test_the_example_of_every_command_runs(name, run, tmp_path, monkeypatch):
         if "colors.txt" in words:
             n_classes = len(Path("labels.txt").read_text().split("\n")) - 1
             Path("colors.txt").write_text("".join(f"#{i:02x}8040\n" for i in range(n_classes)))
-        result = run(*shlex.split(words))
+        extra = ["--trials", "2"] if words.startswith("tune-crf") else []
+        result = run(*shlex.split(words), *extra)
         assert result.exit_code == 0, result.output
 
 

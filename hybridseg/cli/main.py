@@ -21,6 +21,7 @@ COMMANDS = {
     "retile": "hybridseg.cli.prepare:retile",
     "retrain": "hybridseg.cli.train:retrain",
     "eval-tiles": "hybridseg.cli.train:eval_tiles",
+    "tune-crf": "hybridseg.cli.segment:tune_crf",
     "semseg": "hybridseg.cli.segment:semseg",
     "eval-pixels": "hybridseg.cli.evaluate:eval_pixels",
     "demo": "hybridseg.cli.demo:demo",

@@ -20,9 +20,7 @@ from hybridseg.data.retile import retile as cut_tiles
 from hybridseg.data.split import LIST_NAME, split_folder
 from hybridseg.data.splitplan import SplitOptions
 from hybridseg.data.tileplan import FORMATS, MANIFEST_NAME, RetileOptions
-from hybridseg.errors import MissingInput
-from hybridseg.io.files import LABELMAP_SUFFIXES
-from hybridseg.io.pairing import list_files, list_images, result_kind
+from hybridseg.io.pairing import find_images_of, find_label_maps
 
 folder_type = click.Path(path_type=Path)
 
@@ -175,10 +173,9 @@ def retile(
     """
     options = RetileOptions(tile_size=tile_size, purity=purity, keep=keep, min_keep=min_keep, format=format, seed=seed)
     table = read_table(labels_path, colors_path)
-    label_paths = _find_label_maps(paths or (Path(),))
+    label_paths = find_label_maps(paths or (Path(),))
     home = _find_home(label_paths, out_dir)
-    image_dirs = {images_dir} if images_dir else {path.parent for path in label_paths}
-    image_paths = [path for folder in sorted(image_dirs) for path in list_images(folder) if path not in label_paths]
+    image_paths = find_images_of(label_paths, images_dir)
     result = cut_tiles(
         label_paths,
         image_paths,
@@ -194,25 +191,6 @@ def retile(
     console.table(("class", "pure windows", "tiles kept"), rows)
     console.say(f"tiles and {MANIFEST_NAME} in {result.tiles_dir}")
     console.finish(result.problems)
-
-
-def _find_label_maps(paths: tuple[Path, ...]) -> list[Path]:
-    """Take files as they are, and of a folder its manual label maps."""
-    found = []
-    for path in paths:
-        if path.is_dir():
-            in_folder = [p for p in list_files(path, (".mat",)) if result_kind(p) == "mres"]
-            if not in_folder:
-                raise MissingInput(
-                    f"{path.resolve()} has no label map (NAME_mres.mat); give another folder, "
-                    f"or the label maps themselves ({', '.join(LABELMAP_SUFFIXES)})"
-                )
-            found += in_folder
-        elif path.exists():
-            found.append(path)
-        else:
-            raise MissingInput(f"there is no file or folder {path}")
-    return list(dict.fromkeys(found))
 
 
 def _find_home(label_paths: list[Path], out_dir: Path | None) -> Path:

@@ -1,18 +1,23 @@
-"""Commands that give every pixel of new images a class: ``semseg``."""
+"""Commands that give every pixel of new images a class: ``semseg``, and ``tune-crf`` that prepares for it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import read_table
+from hybridseg.cli.options import class_files_options, read_table, seed_option
 from hybridseg.crf.options import ENGINES, CrfOptions
-from hybridseg.inference.hybrid import SEED_SOURCES, HybridOptions
-from hybridseg.inference.semseg import ImageResult, SemsegOutputs, SemsegResult
+from hybridseg.inference.hybrid import SEED_SOURCES, HybridOptions, make_best_options
+from hybridseg.inference.semseg import ImageResult, SemsegOutputs, SemsegResult, segment_files
 from hybridseg.inference.tiles import PATTERNS
+from hybridseg.inference.tune import SCORES, SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
+from hybridseg.inference.tune import tune_crf as tune
+from hybridseg.io.pairing import find_images, find_images_of, find_label_maps, pair_labels_with_images
+from hybridseg.models.store import TileClassifier, load_classifier
 
 path_type = click.Path(path_type=Path)
 
@@ -87,6 +92,7 @@ def number_options(defaults: object, help_of: dict[str, str]) -> Any:
     "--engine", type=click.Choice(ENGINES), default=CrfOptions.engine, show_default=True, help="What computes the CRF."
 )
 @click.option("--reference-geometry", is_flag=True, help="Exchange width and height as the classic program does.")
+@click.option("--best", is_flag=True, help="Slower and better: overlapping tiles, soft seeds, constants of tune-crf.")
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside each image]")
 @click.option("--probabilities", is_flag=True, help="Also write how sure the result is.")
 @click.option("--report", is_flag=True, help="Also write class shares and timings as JSON.")
@@ -108,13 +114,9 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
       hybridseg semseg photos --model model.pb --out results
       hybridseg semseg photo.jpg model.pb labels.txt colors.txt 96 0.5 0.5 8 0.25
     """
-    from hybridseg.inference.semseg import segment_files
-    from hybridseg.io.pairing import find_images
     from hybridseg.models.startup import import_tensorflow
-    from hybridseg.models.store import load_classifier
 
     images = _read_words(words, settings)
-    options = _make_options(settings)
     names = SemsegOutputs.__dataclass_fields__
     outputs = SemsegOutputs(**{name: settings[name] for name in names})
     given = read_table(settings["labels_path"], settings["colors_path"])
@@ -123,6 +125,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     classifier = load_classifier(
         settings["model_path"], labels_path=settings["labels_path"], tile_size=settings["tile_size"]
     )
+    options = _make_options(settings, _find_best(console, classifier) if settings["best"] else None)
     table = classifier.table.with_colors_of(given) if given and settings["colors_path"] else classifier.table
     result = segment_files(
         paths, classifier, options=options, outputs=outputs, table=table, progress=console.progress,
@@ -130,6 +133,13 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     )  # fmt: skip
     _tell_end(console, result)
     console.finish(result.problems)
+
+
+def _find_best(console: Console, classifier: TileClassifier) -> HybridOptions:
+    tuned = read_tuning(classifier.path)
+    if tuned is None:
+        console.say(f"{tuning_path(classifier.path)} is not there: general constants are used (see tune-crf)")
+    return tuned or make_best_options(classifier.tile_size)
 
 
 def _read_words(words: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, ...]:
@@ -157,10 +167,17 @@ def _read_words(words: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, 
     return words[:1]
 
 
-def _make_options(settings: dict[str, Any]) -> HybridOptions:
-    crf = CrfOptions(**{name: settings[name] for name in CrfOptions.__dataclass_fields__})
-    own = HybridOptions.__dataclass_fields__.keys() - {"crf"}
-    return HybridOptions(**{name: settings[name] for name in own}, crf=crf)
+def _make_options(settings: dict[str, Any], base: HybridOptions | None) -> HybridOptions:
+    """Make the options of what was asked for; with a base, only what was asked for on this very command line."""
+    context = click.get_current_context()
+
+    def is_asked(name: str) -> bool:
+        return base is None or context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+
+    crf = {name: settings[name] for name in CrfOptions.__dataclass_fields__ if is_asked(name)}
+    own = {name: settings[name] for name in HybridOptions.__dataclass_fields__ if name != "crf" and is_asked(name)}
+    base = base or HybridOptions()
+    return replace(base, **own, crf=replace(base.crf, **crf))
 
 
 def _tell_image(console: Console, image: ImageResult) -> None:
@@ -177,3 +194,77 @@ def _tell_end(console: Console, result: SemsegResult) -> None:
         console.say(f"{len(result.skipped)} images had a result already and were left out (--resume)")
     if len(result.images) > 1:
         console.say(f"{len(result.images)} images done")
+
+
+@click.command("tune-crf")
+@click.argument("paths", metavar="DIR|FILES...", nargs=-1, type=path_type, required=True)
+@click.option("--model", "model_path", type=path_type, default=Path("model.pb"), show_default=True, help="The model.")
+@click.option(
+    "--images", "images_dir", metavar="DIR", type=path_type, help="Where the images are, if not beside the label maps."
+)
+@class_files_options
+@number_options(TuneOptions(), {"n_trials": "CRFs to try."})
+@click.option(
+    "--score",
+    type=click.Choice(SCORES),
+    default=TuneOptions.score,
+    show_default=True,
+    help="What is to be highest: mean IoU of all classes, or accuracy.",
+)
+@click.option("--stride", type=int, help="Pixels from one tile to the next.  [default: half a tile]")
+@click.option("--scale", type=float, help="Size at which the CRF works.  [default: as semseg --best]")
+@click.option("--seed-from", type=click.Choice(SEED_SOURCES), help="See semseg.  [default: probabilities]")
+@seed_option
+@pass_console  # fmt: skip
+def tune_crf(
+    console: Console,
+    *,
+    paths: tuple[Path, ...],
+    model_path: Path,
+    images_dir: Path | None,
+    labels_path: Path | None,
+    colors_path: Path | None,
+    n_trials: int,
+    score: str,
+    stride: int | None,
+    scale: float | None,
+    seed_from: str | None,
+    seed: int,
+) -> None:
+    """Choose the constants of the CRF on labelled images.
+
+    DIR holds images with their label maps (NAME_mres.mat); or give the label maps themselves. Best are images that
+    the model did not learn from, and never those on which the result will be judged.
+
+    Result: a table of what was tried, and MODEL_crf.json beside the model, which semseg --best uses.
+
+    \b
+    Example:
+      hybridseg tune-crf labelled --model model.pb
+    """
+    from hybridseg.models.startup import import_tensorflow
+
+    label_paths = find_label_maps(paths)
+    pairs, problems = pair_labels_with_images(label_paths, find_images_of(label_paths, images_dir))
+    import_tensorflow()
+    classifier = load_classifier(model_path)
+    asked: dict[str, Any] = {"stride": stride, "scale": scale, "seed_from": seed_from}
+    base = make_best_options(classifier.tile_size)
+    result = tune(
+        pairs,
+        classifier,
+        start=replace(base, **{name: value for name, value in asked.items() if value is not None}),
+        options=TuneOptions(n_trials=n_trials, score=score, seed=seed),
+        table=read_table(labels_path, colors_path),
+        progress=console.progress,
+    )
+    ranked = sorted(result.trials, key=lambda trial: -trial.score(score))
+    console.table((*SEARCH_RANGES, "mean IoU", "accuracy", ""), [_trial_row(trial, result.best) for trial in ranked])
+    console.say(f"wrote {result.path}")
+    console.finish([*problems, *result.problems])
+
+
+def _trial_row(trial: Trial, best: Trial) -> tuple[str, ...]:
+    constants = [f"{getattr(trial.crf, name):g}" if trial.crf else "-" for name in SEARCH_RANGES]
+    note = "best" if trial is best else "" if trial.crf else "tiles alone"
+    return (*constants, f"{trial.score('iou'):.4f}", f"{trial.score('accuracy'):.4f}", note)

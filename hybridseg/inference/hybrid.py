@@ -72,6 +72,16 @@ class HybridOptions:
             raise BadInput(f"seed_from={self.seed_from!r} is not one of {', '.join(SEED_SOURCES)}")
 
 
+def make_best_options(tile_size: int) -> HybridOptions:
+    """Give what does best where nobody has tuned: overlapping tiles, and their probabilities as soft seeds.
+
+    docs/benchmarks.md says what each part adds.
+    """
+    crf = CrfOptions(theta=30.0, color_scale=8.0, space_compat=3.0, color_compat=10.0)
+    stride = max(1, tile_size // 2)
+    return HybridOptions(decimation=1, scale=0.5, stride=stride, seed_from="probabilities", crf=crf)
+
+
 @dataclass(frozen=True, eq=False)
 class Segmentation:
     """A class for every pixel, and how it came about. All maps have the size of the image.
@@ -150,7 +160,9 @@ def segment_image(
     )
     votes = average_votes(grid, classify_tiles(image, classifier, grid, progress=progress))
     watch.lap("classify tiles")
-    refinement, cell_seeds = refine_votes(image, votes, options=options, want_probs=want_confidence, progress=progress)
+    small = reduce_image(image, options.scale)
+    watch.lap("reduce image")
+    refinement, cell_seeds = refine_votes(small, votes, options=options, want_probs=want_confidence, progress=progress)
     watch.lap("spread by CRF")
     known = refinement.labels != VOID
     small_labels = take_nearest(refinement.labels, known)
@@ -171,38 +183,54 @@ def segment_image(
     return result
 
 
+def reduce_image(image: np.ndarray, scale: float) -> np.ndarray:
+    """Give the image at the size at which the CRF works."""
+    rows, cols = (max(1, round(side * scale)) for side in image.shape[:2])
+    return shrink_image(image, rows, cols)
+
+
 def refine_votes(
-    image: np.ndarray,
+    small_image: np.ndarray,
     votes: TileVotes,
     *,
     options: HybridOptions,
     want_probs: bool = False,
     progress: Progress = no_progress,
 ) -> tuple[Refinement, np.ndarray]:
-    """Let the CRF carry what the tiles say to every pixel of the reduced image.
+    """Let the CRF carry what the tiles say to every pixel.
+
+    Parameters
+    ----------
+    small_image : numpy.ndarray
+        (rows, cols, 3) uint8, as `reduce_image` gives it.
+    votes : TileVotes
+        Of the image itself.
+    options : HybridOptions
+    want_probs : bool
+    progress : Progress
 
     Returns
     -------
     refinement : Refinement
-        At the scale of the options.
+        Of the size of `small_image`.
     cell_seeds : numpy.ndarray
         (n_cell_rows, n_cell_cols) uint8: the sure cells, as `TileVotes.find_seeds` gives them.
     """
-    rows, cols = (max(1, round(side * options.scale)) for side in image.shape[:2])
-    small = shrink_image(image, rows, cols)
+    shape = (small_image.shape[0], small_image.shape[1])
     cell_seeds = votes.find_seeds(options.threshold)
     if options.seed_from == "probabilities":
-        probs = votes.spread(votes.fill_probs(), (rows, cols))
-        return refine_probs(small, probs, options=options.crf, want_probs=want_probs, progress=progress), cell_seeds
+        probs = votes.spread(votes.fill_probs(), shape)
+        refinement = refine_probs(small_image, probs, options=options.crf, want_probs=want_probs, progress=progress)
+        return refinement, cell_seeds
     if not cell_seeds.any():
         raise BadInput(
             f"no tile is sure enough of its class: the surest has a probability of {votes.probs.max():.2f}, and the "
             f"threshold is {options.threshold:g}; lower it"
         )
-    seeds = votes.spread(cell_seeds, (rows, cols))
+    seeds = votes.spread(cell_seeds, shape)
     n_classes = votes.probs.shape[2]
     refinement = refine_labels(
-        small, seeds, n_classes=n_classes, options=options.crf, want_probs=want_probs, progress=progress
+        small_image, seeds, n_classes=n_classes, options=options.crf, want_probs=want_probs, progress=progress
     )
     return refinement, cell_seeds
 

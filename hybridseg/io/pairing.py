@@ -103,6 +103,37 @@ def find_images(inputs: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
+def find_label_maps(inputs: Iterable[Path]) -> list[Path]:
+    """Find the label maps that were asked for: files as they are, and of a folder those made by hand.
+
+    Raises
+    ------
+    MissingInput
+        When there is no such file, or a folder has no ``NAME_mres.mat``.
+    """
+    found: dict[Path, None] = {}
+    for path in inputs:
+        if not path.exists():
+            raise MissingInput(f"there is no file or folder {path}")
+        label_paths = [path]
+        if path.is_dir():
+            label_paths = [p for p in list_files(path, (".mat",)) if result_kind(p) == "mres"]
+        if not label_paths:
+            raise MissingInput(
+                f"{path.resolve()} has no label map (NAME_mres.mat); give another folder, or the label maps "
+                "themselves (.mat, .png, .tif)"
+            )
+        found.update(dict.fromkeys(label_paths))
+    return list(found)
+
+
+def find_images_of(label_paths: Iterable[Path], images_dir: Path | None = None) -> list[Path]:
+    """List the images among which those of some label maps are: in a folder, or beside the label maps."""
+    label_paths = set(label_paths)
+    folders = {images_dir} if images_dir else {path.parent for path in label_paths}
+    return [path for folder in sorted(folders) for path in list_images(folder) if path not in label_paths]
+
+
 def find_companions(image_path: Path) -> list[Path]:
     """Find the files that belong to an image: its label maps, reports, drawings and georeference.
 
