@@ -183,8 +183,8 @@ def read_tuning(model_path: Path) -> HybridOptions | None:
                 raise BadInput("it was written by another version of hybridseg; tune again (hybridseg tune-crf)")
             if record["sha256"] != hash_bytes(model_path.read_bytes()):
                 raise BadInput(f"it was made for another {model_path.name}; tune again (hybridseg tune-crf)")
-            crf = CrfOptions(**{name: float(record["best"]["crf"][name]) for name in SEARCH_RANGES})
-            return HybridOptions(**record["settings"], crf=crf)
+            constants: dict[str, Any] = {name: float(record["best"]["crf"][name]) for name in SEARCH_RANGES}
+            return HybridOptions(**record["settings"], crf=CrfOptions(**constants))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, BadInput):
                 raise
