@@ -163,7 +163,9 @@ def _read_words(words: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, 
         try:
             settings[name] = kind(word)
         except ValueError:
-            raise click.UsageError(f"{title} is {word!r}, which is no number.") from None
+            what = "whole number" if kind is int else "number"
+            raise click.UsageError(f"{title} is {word!r}, which is no {what}.") from None
+        context.set_parameter_source(name, click.core.ParameterSource.COMMANDLINE)
     return words[:1]
 
 
@@ -186,7 +188,8 @@ def _tell_image(console: Console, image: ImageResult) -> None:
     for path in image.written:
         console.say(f"  wrote {path}")
     for warning in image.warnings:
-        click.echo(f"  warning: {warning}", err=True)
+        text = f"warning: {image.image_path.name}: {warning}"
+        click.echo(text.encode("utf-8", "replace").decode(), err=True)
 
 
 def _tell_end(console: Console, result: SemsegResult) -> None:

@@ -65,7 +65,7 @@ class Block:
         return (rows.stop - rows.start) * (cols.stop - cols.start)
 
     def split(self) -> list[Block]:
-        """Cut it in two across its longer side; a block that is small already gives none.
+        """Cut it in two across its longer side; none where it is small already, or its halves look at as much.
 
         Examples
         --------
@@ -81,7 +81,8 @@ class Block:
         else:
             middle = self.left + width // 2
             edges = [(self.top, self.bottom, self.left, middle), (self.top, self.bottom, middle, self.right)]
-        return [Block(*sides, self.halo, self.shape) for sides in edges]
+        halves = [Block(*sides, self.halo, self.shape) for sides in edges]
+        return halves if all(half.n_outer_pixels < self.n_outer_pixels for half in halves) else []
 
 
 def plan_blocks(whole: Block, *, max_pixels: float) -> list[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -212,8 +213,10 @@ def _run_block(
 
 
 def _memory_refusal(options: CrfOptions, n_bytes: float, reason: str) -> BadInput:
+    # Rounded up: who gives the number that the message names must not be refused again.
+    needed = math.ceil(n_bytes / GIB * 1000 + 1) / 1000
     return BadInput(
-        f"{reason}the CRF needs {n_bytes / GIB:.2f} GiB here, and max_memory={options.max_memory:g} allows less; "
+        f"{reason}the CRF needs {needed:.3f} GiB here, and max_memory={options.max_memory:g} allows less; "
         "give it more (--max-memory), or a smaller scale or theta"
     )
 

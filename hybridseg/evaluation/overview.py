@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hybridseg.classes import color_labels
+from hybridseg.classes import ClassTable, color_labels
 from hybridseg.data.draw import shuffle_names
 from hybridseg.errors import MissingInput
 from hybridseg.evaluation.figures import PictureRow, draw_picture_rows
 from hybridseg.io.files import read_labelmap
-from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.images import as_rgb8, read_image, resize_nearest, shrink_image
 from hybridseg.io.pairing import list_files, list_images, pair_labels_with_images, result_kind
 from hybridseg.io.tables import read_csv
 
 _MAX_SCENES = 6
 _TILES_A_CLASS = 10
+_RESULT_PIXELS = 480
 
 
 def draw_scene_overview(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
@@ -43,6 +45,38 @@ def draw_scene_overview(path: str | os.PathLike[str], folder: str | os.PathLike[
         rows.append(PictureRow("", [as_rgb8(read_image(pair.image_path)) for pair in pairs[part]]))
         rows.append(PictureRow("", painted[part]))
     draw_picture_rows(path, rows, width=13.0, legend=table)
+
+
+def draw_result_overview(
+    path: str | os.PathLike[str], image_paths: Sequence[Path], columns: Mapping[str, Sequence[Path]]
+) -> None:
+    """Draw images, a row each, and beside each the label maps that different ways gave for it.
+
+    All are painted in the colours of the last column.
+
+    Parameters
+    ----------
+    path : path-like
+    image_paths : sequence of pathlib.Path
+    columns : mapping of str to sequence of pathlib.Path
+        What stands above a column, and its label map for every image.
+    """
+    rows = []
+    last = list(columns.values())[-1]
+    legend: ClassTable | None = None
+    for i, image_path in enumerate(image_paths):
+        image = as_rgb8(read_image(image_path))
+        step = max(1.0, max(image.shape[:2]) / _RESULT_PIXELS)
+        size = max(1, round(image.shape[0] / step)), max(1, round(image.shape[1] / step))
+        pictures = [shrink_image(image, *size)]
+        colors = read_labelmap(last[i], with_seeds=False).require_table(last[i])
+        for paths in columns.values():
+            labelmap = read_labelmap(paths[i], with_seeds=False)
+            table = labelmap.require_table(paths[i]).with_colors_of(colors)
+            legend = legend.union(table) if legend else table
+            pictures.append(color_labels(resize_nearest(labelmap.labels, size), table))
+        rows.append(PictureRow("", pictures, ("image", *columns) if i == 0 else ()))
+    draw_picture_rows(path, rows, width=2.6 * (len(columns) + 1), legend=legend)
 
 
 def draw_tile_overview(path: str | os.PathLike[str], manifest_path: str | os.PathLike[str]) -> None:

@@ -149,6 +149,11 @@ def segment_image(
     MissingPackage
         When there is no CRF engine.
     """
+    if options.scale * classifier.tile_size < 1:
+        raise BadInput(
+            f"scale={options.scale:g} makes a tile of {classifier.tile_size} pixels smaller than one pixel; give at "
+            f"least {1 / classifier.tile_size:.3f}"
+        )
     watch = StopWatch()
     shape = (image.shape[0], image.shape[1])
     grid = plan_tiles(
@@ -165,6 +170,8 @@ def segment_image(
     refinement, cell_seeds = refine_votes(small, votes, options=options, want_probs=want_confidence, progress=progress)
     watch.lap("spread by CRF")
     known = refinement.labels != VOID
+    if not known.any():
+        raise BadInput("the CRF gave no pixel a class; trust the seeds more (gt_prob)")
     small_labels = take_nearest(refinement.labels, known)
     small_seeds = votes.spread(cell_seeds, small_labels.shape)
     confidence = None if refinement.probs is None else refinement.probs.max(axis=2)
@@ -229,6 +236,11 @@ def refine_votes(
         )
     seeds = votes.spread(cell_seeds, shape)
     n_classes = votes.probs.shape[2]
+    if options.crf.gt_prob <= 1 / (n_classes + 1):
+        raise BadInput(
+            f"gt_prob={options.crf.gt_prob:g} trusts a seed no more than any of the {n_classes} classes and none at "
+            f"all; give more than {1 / (n_classes + 1):.3f}"
+        )
     refinement = refine_labels(
         small_image, seeds, n_classes=n_classes, options=options.crf, want_probs=want_probs, progress=progress
     )

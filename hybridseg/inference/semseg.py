@@ -13,9 +13,10 @@ import numpy as np
 
 from hybridseg import __version__
 from hybridseg.classes import ClassTable, color_labels
-from hybridseg.errors import HybridSegError, Problem
+from hybridseg.errors import HybridSegError, MissingPackage, Problem
 from hybridseg.evaluation.figures import PictureRow, draw_picture_rows
 from hybridseg.inference.hybrid import HybridOptions, Segmentation, StopWatch, segment_image
+from hybridseg.io.atomic import claim_folder
 from hybridseg.io.files import write_labelmap
 from hybridseg.io.images import as_rgb8, describe_image, read_image, resize_nearest, shrink_image
 from hybridseg.io.labelmaps import LabelMap
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _PANEL_PIXELS = 900
 _TINT = 0.6
+_MAX_ASPECT = 4
 _NO_CONFIDENCE = 255
 
 
@@ -123,7 +125,16 @@ def segment_files(
     Returns
     -------
     SemsegResult
+
+    Raises
+    ------
+    WriteFailed
+        When nothing can be written in the folder of the results.
+    MissingPackage
+        When there is no CRF engine.
     """
+    if outputs.out_dir is not None:
+        claim_folder(outputs.out_dir)
     done, skipped, problems = [], [], []
     taken: dict[Path, Path] = {}
     for path in progress(image_paths, label="images") if len(image_paths) > 1 else image_paths:
@@ -139,6 +150,8 @@ def segment_files(
             result = segment_file(path, classifier, options=options, outputs=outputs, table=table, progress=progress)
             done.append(result)
             on_done(result)
+        except MissingPackage:
+            raise
         except HybridSegError as error:
             problems.append(Problem.of(path, error))
         except MemoryError:
@@ -231,7 +244,8 @@ def draw_panels(path: Path, image: np.ndarray, found: Segmentation, table: Class
     here = np.union1d(np.unique(labels), np.unique(seeds[seeds > 0]) - 1)
     legend = ClassTable(tuple(table.names[i] for i in here), tuple(table.colors[i] for i in here))
     heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
-    row = PictureRow("", [small, tiles, _tint(small, labels, table)], heads)
+    pictures = [_pad_panel(picture) for picture in (small, tiles, _tint(small, labels, table))]
+    row = PictureRow("", pictures, heads)
     draw_picture_rows(path, [row], width=15.0, legend=legend)
 
 
@@ -239,6 +253,13 @@ def write_confidence(path: Path, confidence: np.ndarray, georeference: GeoRefere
     """Write how sure the result is, in whole percent."""
     percent = np.round(confidence * 100).astype(np.uint8)
     write_band(path, percent, georeference, nodata=_NO_CONFIDENCE, tags={"UNIT": "percent"})
+
+
+def _pad_panel(picture: np.ndarray) -> np.ndarray:
+    """Set a long strip on white: a figure of its shape could not be drawn."""
+    rows, cols = picture.shape[:2]
+    missing = max(-(-cols // _MAX_ASPECT) - rows, 0), max(-(-rows // _MAX_ASPECT) - cols, 0)
+    return np.pad(picture, [*((n // 2, n - n // 2) for n in missing), (0, 0)], constant_values=255)
 
 
 def _tint(image: np.ndarray, labels: np.ndarray, table: ClassTable) -> np.ndarray:

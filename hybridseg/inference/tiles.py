@@ -17,6 +17,7 @@ from hybridseg.progress import Progress, no_progress
 
 PATTERNS = ("raster", "checker")
 _BATCH = 64
+_MAX_SLANT = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,19 +246,24 @@ def _cut_tile(image: np.ndarray, grid: TileGrid, i: int, j: int) -> np.ndarray:
 
 def _spread_evenly(n_rows: int, n_cols: int, decimation: int) -> np.ndarray:
     """Choose one tile in so many on a slanted lattice, as far from one another as they can be."""
+    n_tiles = n_rows * n_cols
+    decimation = min(decimation, n_tiles)
     row, col = np.indices((n_rows, n_cols))
-    turn = (col + _find_slant(decimation) * row) % decimation
-    # The lattice hits one more tile or fewer, depending on the sides: the next turn fills up to the exact number.
-    order = np.lexsort((np.arange(n_rows * n_cols), turn.ravel()))
-    return np.sort(order[: -(-n_rows * n_cols // decimation)])
+    turn = (col + _find_slant(n_rows, n_cols, decimation) * row).ravel() % decimation
+    # By the edges, lattices hit a few tiles more or fewer: one that hits enough can do without some.
+    n_wanted, n_hits = -(-n_tiles // decimation), np.bincount(turn, minlength=decimation)
+    best = np.where(n_hits >= n_wanted, n_hits, n_tiles + 1).argmin()
+    return np.flatnonzero(turn == best)[np.arange(n_wanted) * n_hits[best] // n_wanted]
 
 
-def _find_slant(decimation: int) -> int:
-    """Give how far each line is shifted against the one above, for the widest spacing."""
+def _find_slant(n_rows: int, n_cols: int, decimation: int) -> int:
+    """Give how far each line is shifted against the one above, for the widest spacing in a grid of this size."""
+    steps = np.arange(1, min(decimation, n_rows - 1) + 1)
 
-    def measure_spacing(slant: int) -> int:
-        steps = np.arange(1, decimation + 1)
+    def measure_spacing(slant: int) -> float:
         shifts = slant * steps % decimation
-        return int((steps**2 + np.minimum(shifts, decimation - shifts) ** 2).min())
+        shifts = np.minimum(shifts, decimation - shifts)
+        return float(np.where(shifts < n_cols, steps**2 + shifts**2, np.inf).min(initial=np.inf))
 
-    return max(range(decimation), key=measure_spacing)
+    # The first one is that of the raster; small ones are enough for a wide spacing.
+    return max([n_cols % decimation, *range(1, min(decimation, _MAX_SLANT) + 1)], key=measure_spacing)

@@ -72,6 +72,27 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
         ) from error
 
 
+def claim_folder(folder: Path) -> None:
+    """Make a folder and see that files can be written there, before long work.
+
+    Raises
+    ------
+    WriteFailed
+    """
+    probe = folder / f".{secrets.token_hex(8)}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            probe.touch()
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteFailed(
+            f"cannot write in {folder}: {error.strerror or error}; choose another folder, or mend its permissions"
+        ) from error
+
+
 def remove_leftovers(folder: Path) -> None:
     """Take away the temporary files of runs that were killed, in a folder and all below it."""
     for path in folder.rglob(".*.partial*"):

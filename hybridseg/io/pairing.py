@@ -15,6 +15,8 @@ from hybridseg.io.images import IMAGE_SUFFIXES
 _RESULT_NAME = re.compile(
     r"^(?P<stem>.+?)_(?P<kind>mres|ares|atiles|label|gtFine|report|doodles|predseg)(?=[_.]|$)", re.IGNORECASE
 )
+# Figures that `eval-pixels` and `eval-tiles` put beside what they judge.
+_FIGURE_PREFIXES = ("eval_pixels_", "eval_tiles_")
 # Files that place or describe an image: they travel with it, or its georeference is lost.
 _SIDECAR_SUFFIXES = (".aux.xml", ".ovr", ".prj", ".wld", ".tfw", ".tifw", ".jgw", ".jpgw", ".pgw", ".pngw", ".xmp")
 
@@ -66,8 +68,12 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List the photographs of a folder: image files that are no results (``NAME_mres.png`` and the like)."""
-    return [path for path in list_files(folder, IMAGE_SUFFIXES) if result_kind(path) is None]
+    """List the photographs of a folder: image files that are no results (``NAME_mres.png``) and no figures of ours."""
+    return [path for path in list_files(folder, IMAGE_SUFFIXES) if _is_photo(path)]
+
+
+def _is_photo(path: Path) -> bool:
+    return result_kind(path) is None and not path.name.startswith((".", *_FIGURE_PREFIXES))
 
 
 def find_images(inputs: Iterable[Path]) -> list[Path]:
@@ -96,7 +102,7 @@ def find_images(inputs: Iterable[Path]) -> list[Path]:
         else:
             start = Path(path.anchor)
             matches = sorted(start.glob(str(path.relative_to(start)), case_sensitive=True))
-            images = [p for p in matches if p.suffix.lower() in IMAGE_SUFFIXES and result_kind(p) is None]
+            images = [p for p in matches if p.name.lower().endswith(IMAGE_SUFFIXES) and _is_photo(p) and p.is_file()]
         if not images:
             raise MissingInput(f"{path} gives no image; images end in {', '.join(IMAGE_SUFFIXES)}")
         found.update(dict.fromkeys(images))

@@ -71,6 +71,18 @@ Features space_features(Extent extent, float theta, bool exchanged_sides) {
   return features;
 }
 
+// What the loops rely on; the values in row_of_pixel are not looked at.
+void check_shapes(const py::array& image, const Input<float>& priors, const Input<float>& multiplicity,
+                  py::ssize_t n_known) {
+  if (image.ndim() != 3 || image.shape(2) < 1 || image.shape(2) > kMaxDims - 2 || image.size() == 0) {
+    throw std::invalid_argument("image must be (rows, cols, bands), of 1 to 4 bands");
+  }
+  if (priors.ndim() != 2 || multiplicity.ndim() != 1 || multiplicity.shape(0) != priors.shape(1)) {
+    throw std::invalid_argument("priors must be (n, lanes), and multiplicity (lanes,)");
+  }
+  if (n_known != image.shape(0) * image.shape(1)) throw std::invalid_argument("priors are not of as many pixels");
+}
+
 struct TooMuchMemory : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -80,6 +92,9 @@ py::tuple infer_arrays(const py::array& image, float largest_value, std::pair<in
                        const Input<float>& multiplicity, float theta, float color_scale, float space_compat,
                        float color_compat, int n_iterations, double tolerance, bool exchanged_sides, int n_threads,
                        size_t max_bytes, const std::string& instruction_set, bool want_probs) {
+  Input<int32_t> rows;
+  if (!row_of_pixel.is_none()) rows = row_of_pixel.cast<Input<int32_t>>();
+  check_shapes(image, priors, multiplicity, row_of_pixel.is_none() ? priors.shape(0) : rows.size());
   const Extent extent{int(image.shape(0)), int(image.shape(1)), int(image.shape(2)), origin.first, origin.second};
   const bool is_bytes = py::isinstance<py::array_t<uint8_t>>(image);
   const Input<uint8_t> bytes = is_bytes ? Input<uint8_t>(image) : Input<uint8_t>(0);
@@ -91,8 +106,6 @@ py::tuple infer_arrays(const py::array& image, float largest_value, std::pair<in
   if ((color_compat > 0 && !color_source.fit_keys()) || (space_compat > 0 && !space_source.fit_keys())) {
     throw std::overflow_error("lattice keys would overflow");
   }
-  Input<int32_t> rows;
-  if (!row_of_pixel.is_none()) rows = row_of_pixel.cast<Input<int32_t>>();
   const Priors known{priors.data(),  size_t(priors.shape(0)), row_of_pixel.is_none() ? nullptr : rows.data(),
                      int(priors.shape(1)), multiplicity.data(), floor};
   const MeanFieldOptions options{space_compat, color_compat, n_iterations, tolerance, parse_set(instruction_set),

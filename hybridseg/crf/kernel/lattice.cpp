@@ -413,7 +413,7 @@ Lattice::Lattice(const BlockOrder& order, const Features& features)
   first_vertex.push_back(0);
   for (const ThreadVertices& thread : threads) first_vertex.push_back(first_vertex.back() + thread.table.keys().size());
   n_vertices = first_vertex.back();
-  if (n_vertices > size_t(std::numeric_limits<int32_t>::max())) throw std::length_error("too many lattice vertices");
+  if (n_vertices > size_t(std::numeric_limits<int32_t>::max()) - kPrefetchMargin) throw std::length_error("too many lattice vertices");
   for_each_in_parallel(n_threads, n_threads, [&](int t) {
     find_ghosts(layout, threads, t, *this);
     const size_t begin = order.first_pixel(order.first_block[t]), end = order.first_pixel(order.first_block[t + 1]);
