@@ -11,7 +11,7 @@ OUT := demo_out
 .PHONY: help demo test test-lowest lint format bench docs clean
 
 help:
-	@echo "make demo   run the main job on $(SCENES) and say where the pictures are"
+	@echo "make demo   run the hybrid method on $(SCENES) and write a page, $(OUT)/index.html"
 	@echo "make test   run every test that this machine can run"
 	@echo "make lint   check style, documentation and types"
 	@echo "make bench  measure speed and memory beside the rivals"
@@ -43,19 +43,21 @@ test-lowest: $(BIN)/python
 bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench_retile.py
 	$(BIN)/python tests/benchmarks/bench_tiles.py
+	$(BIN)/python tests/benchmarks/bench_crf.py
+	$(BIN)/python tests/benchmarks/bench_semseg.py
 
 docs: $(VENV)/installed-test
 	$(BIN)/python tools/write_cli_docs.py
 
 clean:
-	rm -rf $(VENV) .venv-lowest $(OUT) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest $(OUT) build *.egg-info hybridseg/crf/_kernel*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "hybridseg needs Python 3.11, 3.12 or 3.13 with venv;\
 	 install one (Debian, Ubuntu: apt install python3-venv) or name it: make PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: setup.py pyproject.toml | $(BIN)/python
+$(VENV)/installed: setup.py pyproject.toml $(wildcard hybridseg/crf/kernel/*) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[pydensecrf]"
 	@touch $@
 

@@ -15,6 +15,7 @@ from hybridseg.data.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.io.images import write_image
 from hybridseg.io.labelmaps import LabelMap
 from hybridseg.io.matfiles import write_matfile
+from hybridseg.models.store import TileClassifier
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -65,6 +66,36 @@ def make_pair(table):
         write_matfile(folder / f"{stem}_mres.mat", LabelMap(labels, classes))
 
     return write
+
+
+class ByColor:
+    """An engine that tells tiles by their strongest colour, and is 80 % sure."""
+
+    name = "test"
+
+    def classify(self, tiles):
+        winner = tiles.mean(axis=(1, 2)).argmax(axis=1)
+        return np.where(np.arange(3) == winner[:, None], 0.8, 0.1).astype(np.float32)
+
+
+@pytest.fixture
+def by_color():
+    """A classifier of 16 px tiles that takes no TensorFlow: red is cliff, green is veg, blue is water."""
+    colors = ((200, 10, 20), (30, 210, 40), (50, 60, 220))
+    return TileClassifier(Path("model.pb"), ClassTable(("cliff", "veg", "water"), colors), 16, ByColor())
+
+
+@pytest.fixture
+def paint_coast():
+    """Make a picture of one class to the left of a column and another to its right; band 0 is cliff, 2 water."""
+
+    def paint(rows: int, cols: int, *, border: int, bands: tuple[int, int] = (0, 2)) -> np.ndarray:
+        image = np.random.default_rng(0).integers(0, 30, (rows, cols, 3)).astype(np.uint8)
+        image[:, :border, bands[0]] += 180
+        image[:, border:, bands[1]] += 180
+        return image
+
+    return paint
 
 
 @pytest.fixture(scope="session")

@@ -135,6 +135,7 @@ def plan_tiles(
     rows = cover_windows(shape[0], tile_size=tile_size, stride=stride)
     cols = cover_windows(shape[1], tile_size=tile_size, stride=stride)
     n_tiles = len(rows) * len(cols)
+    decimation = min(decimation, n_tiles)
     if pattern == "raster":
         numbers = np.arange(0, n_tiles, decimation)
     else:
@@ -247,7 +248,6 @@ def _cut_tile(image: np.ndarray, grid: TileGrid, i: int, j: int) -> np.ndarray:
 def _spread_evenly(n_rows: int, n_cols: int, decimation: int) -> np.ndarray:
     """Choose one tile in so many on a slanted lattice, as far from one another as they can be."""
     n_tiles = n_rows * n_cols
-    decimation = min(decimation, n_tiles)
     row, col = np.indices((n_rows, n_cols))
     turn = (col + _find_slant(n_rows, n_cols, decimation) * row).ravel() % decimation
     # By the edges, lattices hit a few tiles more or fewer: one that hits enough can do without some.

@@ -90,8 +90,8 @@ def find_images(inputs: Iterable[Path]) -> list[Path]:
 
     Raises
     ------
-    MissingInput
-        When a name, folder or pattern gives nothing.
+    MissingInput, BadInput
+        When a name, folder or pattern gives nothing, or is no pattern.
     """
     found: dict[Path, None] = {}
     for path in inputs:
@@ -100,13 +100,20 @@ def find_images(inputs: Iterable[Path]) -> list[Path]:
         elif path.exists() or not any(sign in str(path) for sign in "*?["):
             images = [path]
         else:
-            start = Path(path.anchor)
-            matches = sorted(start.glob(str(path.relative_to(start)), case_sensitive=True))
+            matches = _match_pattern(path)
             images = [p for p in matches if p.name.lower().endswith(IMAGE_SUFFIXES) and _is_photo(p) and p.is_file()]
         if not images:
             raise MissingInput(f"{path} gives no image; images end in {', '.join(IMAGE_SUFFIXES)}")
         found.update(dict.fromkeys(images))
     return list(found)
+
+
+def _match_pattern(pattern: Path) -> list[Path]:
+    start = Path(pattern.anchor)
+    try:
+        return sorted(start.glob(str(pattern.relative_to(start))))
+    except (ValueError, NotImplementedError) as error:
+        raise BadInput(f"{pattern} is no file and no pattern: {error}") from error
 
 
 def find_label_maps(inputs: Iterable[Path]) -> list[Path]:

@@ -160,7 +160,11 @@ def quiet_rasterio() -> Iterator[None]:
     settings = {"GDAL_PAM_ENABLED": "NO", "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"}
     with rasterio.Env(**settings), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
+        try:
+            yield
+        except UnicodeEncodeError as error:
+            # The library underneath knows no other names.
+            raise BadInput(f"{error.object} has a name that is not UTF-8; give it another") from error
 
 
 def read_georeference(dataset: Any) -> GeoReference | None:

@@ -14,6 +14,7 @@
 namespace hybridseg {
 
 namespace plain {
+constexpr int kRegisterWidth = 4;
 #include "lanes.inc.h"
 #include "passes.inc.h"
 }  // namespace plain
@@ -28,6 +29,7 @@ namespace plain {
 #endif
 #ifdef HYBRIDSEG_MANY_SETS
 namespace avx2 {
+constexpr int kRegisterWidth = 8;
 #include "lanes.inc.h"
 #include "passes.inc.h"
 }  // namespace avx2
@@ -43,6 +45,7 @@ namespace avx2 {
 #endif
 #ifdef HYBRIDSEG_MANY_SETS
 namespace avx512 {
+constexpr int kRegisterWidth = 16;
 #include "lanes.inc.h"
 #include "passes.inc.h"
 }  // namespace avx512

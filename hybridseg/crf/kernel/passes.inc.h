@@ -166,15 +166,22 @@ constexpr Passes make_passes() {
   return {L::size, visit_pixels<L>, blur_chains<L>, add_ghosts<L>, copy_owners<L>};
 }
 
+// Lanes in vectors of the widest kind that fits their number and the registers, of kRegisterWidth floats.
+template <int n_lanes>
+constexpr Passes make_lane_passes() {
+  constexpr int width = n_lanes % kRegisterWidth == 0 ? kRegisterWidth : n_lanes % 8 == 0 ? 8 : 4;
+  return make_passes<Lanes<width, n_lanes / width>>();
+}
+
 const Passes all_passes[] = {
     {1, nullptr, blur_chains<Lanes<1, 1>>, add_ghosts<Lanes<1, 1>>, copy_owners<Lanes<1, 1>>},
-    make_passes<Lanes<4, 1>>(),
-    make_passes<Lanes<8, 1>>(),
-    make_passes<Lanes<16, 1>>(),
-    make_passes<Lanes<8, 3>>(),
-    make_passes<Lanes<16, 2>>(),
-    make_passes<Lanes<16, 3>>(),
-    make_passes<Lanes<16, 4>>(),
-    make_passes<Lanes<16, 8>>(),
-    make_passes<Lanes<16, 16>>(),
+    make_lane_passes<4>(),
+    make_lane_passes<8>(),
+    make_lane_passes<16>(),
+    make_lane_passes<24>(),
+    make_lane_passes<32>(),
+    make_lane_passes<48>(),
+    make_lane_passes<64>(),
+    make_lane_passes<128>(),
+    make_lane_passes<256>(),
 };
