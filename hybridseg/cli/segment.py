@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from hybridseg.inference.tiles import PATTERNS
 from hybridseg.inference.tune import SCORES, SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
 from hybridseg.inference.tune import tune_crf as tune
 from hybridseg.io.pairing import find_images, find_images_of, find_label_maps, pair_labels_with_images
-from hybridseg.models.store import TileClassifier, load_classifier
+from hybridseg.models.ensemble import AnyClassifier, Ensemble
+from hybridseg.models.store import load_classifier
 
 path_type = click.Path(path_type=Path)
 
@@ -36,6 +38,12 @@ _CRF_HELP = {
 }
 
 
+model_option = click.option(
+    "--model", "model_paths", type=path_type, multiple=True,
+    help="The classifier; given again, others of the same classes vote with it.  [default: model.pb]",
+)  # fmt: skip
+
+
 def number_options(defaults: object, help_of: dict[str, str]) -> Any:
     """Add an option for each named number of an options object, with its default and type."""
 
@@ -52,7 +60,7 @@ def number_options(defaults: object, help_of: dict[str, str]) -> Any:
 
 @click.command()
 @click.argument("words", metavar="IMAGE... | IMAGE MODEL LABELS COLORS TILE THRESH PROB DECIM SCALE", nargs=-1)
-@click.option("--model", "model_path", type=path_type, help="The classifier.  [default: model.pb]")
+@model_option
 @click.option("--labels", "labels_path", type=path_type, help="Its classes, for a .pb of the classic script.")
 @click.option("--colors", "colors_path", type=path_type, help="Their colours; needs --labels.")
 @click.option("--tile-size", type=int, help="Side of the tiles.  [default: as the model says]")
@@ -122,9 +130,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     given = read_table(settings["labels_path"], settings["colors_path"])
     paths = find_images([Path(word) for word in images])
     import_tensorflow()
-    classifier = load_classifier(
-        settings["model_path"], labels_path=settings["labels_path"], tile_size=settings["tile_size"]
-    )
+    classifier = _load_models(settings["model_paths"], settings["labels_path"], settings["tile_size"])
     options = _make_options(settings, _find_best(console, classifier) if settings["best"] else None)
     table = classifier.table.with_colors_of(given) if given and settings["colors_path"] else classifier.table
     result = segment_files(
@@ -135,25 +141,32 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     console.finish(result.problems)
 
 
-def _find_best(console: Console, classifier: TileClassifier) -> HybridOptions:
-    tuned = read_tuning(classifier.path)
+def _load_models(
+    paths: tuple[Path, ...], labels_path: Path | None = None, tile_size: int | None = None
+) -> AnyClassifier:
+    models = [
+        load_classifier(path, labels_path=labels_path, tile_size=tile_size) for path in paths or (Path("model.pb"),)
+    ]
+    return models[0] if len(models) == 1 else Ensemble(tuple(models))
+
+
+def _find_best(console: Console, classifier: AnyClassifier) -> HybridOptions:
+    tuned = read_tuning(classifier)
     if tuned is None:
         console.say(f"{tuning_path(classifier.path)} is not there: general constants are used (see tune-crf)")
-    return tuned or make_best_options(classifier.tile_size)
+    return tuned or make_best_options(classifier)
 
 
 def _read_words(words: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, ...]:
     """Take the nine words of the classic script into the settings; give the images."""
     if not words:
         raise click.UsageError("name the images: files, a folder or a pattern.")
-    is_classic = settings["model_path"] is None and len(words) > 1 and words[1].lower().endswith(".pb")
-    if not is_classic:
-        settings["model_path"] = settings["model_path"] or Path("model.pb")
+    if settings["model_paths"] or len(words) == 1 or not words[1].lower().endswith(".pb"):
         return words
     if len(words) != len(_CLASSIC):
         raise click.UsageError(f"the classic form has nine words, {' '.join(_CLASSIC)}; these are {len(words)}.")
-    kinds = {
-        "model_path": Path, "labels_path": Path, "colors_path": Path,
+    kinds: dict[str, Callable[[str], Any]] = {
+        "model_paths": lambda word: (Path(word),), "labels_path": Path, "colors_path": Path,
         "tile_size": int, "threshold": float, "gt_prob": float, "decimation": int, "scale": float,
     }  # fmt: skip
     context = click.get_current_context()
@@ -201,7 +214,7 @@ def _tell_end(console: Console, result: SemsegResult) -> None:
 
 @click.command("tune-crf")
 @click.argument("paths", metavar="DIR|FILES...", nargs=-1, type=path_type, required=True)
-@click.option("--model", "model_path", type=path_type, default=Path("model.pb"), show_default=True, help="The model.")
+@model_option
 @click.option(
     "--images", "images_dir", metavar="DIR", type=path_type, help="Where the images are, if not beside the label maps."
 )
@@ -223,7 +236,7 @@ def tune_crf(
     console: Console,
     *,
     paths: tuple[Path, ...],
-    model_path: Path,
+    model_paths: tuple[Path, ...],
     images_dir: Path | None,
     labels_path: Path | None,
     colors_path: Path | None,
@@ -250,9 +263,9 @@ def tune_crf(
     label_paths = find_label_maps(paths)
     pairs, problems = pair_labels_with_images(label_paths, find_images_of(label_paths, images_dir))
     import_tensorflow()
-    classifier = load_classifier(model_path)
+    classifier = _load_models(model_paths)
     asked: dict[str, Any] = {"stride": stride, "scale": scale, "seed_from": seed_from}
-    base = make_best_options(classifier.tile_size)
+    base = make_best_options(classifier)
     result = tune(
         pairs,
         classifier,

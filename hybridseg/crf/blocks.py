@@ -64,6 +64,12 @@ class Block:
         rows, cols = self.outer
         return (rows.stop - rows.start) * (cols.stop - cols.start)
 
+    @property
+    def n_inland_pixels(self) -> int:
+        """Count the pixels that a block of this size looks at where no edge of the image cuts its halo off."""
+        rows, cols = self.bottom - self.top + 2 * self.halo, self.right - self.left + 2 * self.halo
+        return min(rows, self.shape[0]) * min(cols, self.shape[1])
+
     def split(self) -> list[Block]:
         """Cut it in two across its longer side; none where it is small already, or its halves look at as much.
 

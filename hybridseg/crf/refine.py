@@ -207,7 +207,9 @@ def _run_block(
     except NeedsMoreMemory as error:
         halves = [] if options.reference_geometry else block.split()
         if not halves:
-            raise _memory_refusal(options, error.n_bytes, "") from error
+            # This may be a block in a corner: others of its size look at more.
+            n_bytes = error.n_bytes * block.n_inland_pixels / block.n_outer_pixels
+            raise _memory_refusal(options, n_bytes, "") from error
         for half in halves:
             yield from _run_block(half, image, priors, options, want_probs, engine)
 

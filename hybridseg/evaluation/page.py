@@ -65,8 +65,8 @@ def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Se
 
     Examples
     --------
-    >>> import tempfile
-    >>> page = Path(tempfile.mkdtemp()) / "index.html"
+    >>> import pathlib, tempfile
+    >>> page = pathlib.Path(tempfile.mkdtemp()) / "index.html"
     >>> write_page(page, "A & B", "Two.", [Section("First", "It is.")])
     >>> "<h1>A &amp; B</h1>" in page.read_text()
     True

@@ -15,9 +15,18 @@ from hybridseg.crf.guard import LostClass, find_lost_classes
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import Refinement, refine_labels, refine_probs
 from hybridseg.errors import BadInput
-from hybridseg.inference.tiles import PATTERNS, TileVotes, average_votes, classify_tiles, plan_tiles, take_nearest
+from hybridseg.inference.tiles import (
+    PATTERNS,
+    TileVotes,
+    average_votes,
+    classify_tiles,
+    leave_out_empty,
+    merge_votes,
+    plan_tiles,
+    take_nearest,
+)
 from hybridseg.io.images import resize_nearest, shrink_image
-from hybridseg.models.store import TileClassifier
+from hybridseg.models.ensemble import AnyClassifier, list_members, order_columns
 from hybridseg.progress import Progress, no_progress
 
 SEED_SOURCES = ("labels", "probabilities")
@@ -72,13 +81,13 @@ class HybridOptions:
             raise BadInput(f"seed_from={self.seed_from!r} is not one of {', '.join(SEED_SOURCES)}")
 
 
-def make_best_options(tile_size: int) -> HybridOptions:
+def make_best_options(classifier: AnyClassifier) -> HybridOptions:
     """Give what does best where nobody has tuned: overlapping tiles, and their probabilities as soft seeds.
 
     docs/benchmarks.md says what each part adds.
     """
     crf = CrfOptions(theta=30.0, color_scale=8.0, space_compat=3.0, color_compat=10.0)
-    stride = max(1, tile_size // 2)
+    stride = max(1, min(member.tile_size for member in list_members(classifier)) // 2)
     return HybridOptions(decimation=1, scale=0.5, stride=stride, seed_from="probabilities", crf=crf)
 
 
@@ -89,13 +98,13 @@ class Segmentation:
     Parameters
     ----------
     labels : numpy.ndarray
-        (rows, cols) uint8 class ids after the CRF.
+        (rows, cols) uint8 class ids after the CRF; VOID where there is no picture.
     tile_labels : numpy.ndarray
         (rows, cols) uint8: the class of the tiles alone; between classified tiles that of the nearest.
     seeds : numpy.ndarray
         (rows, cols) uint8: 0 = unlabelled, class k is k + 1; what sure tiles say.
     confidence : numpy.ndarray or None
-        (rows, cols) float32 probability of the class, when it was asked for.
+        (rows, cols) float32 probability of the class, when it was asked for; NaN where there is no picture.
     n_tiles : int
         Tiles that were classified.
     filled_share : float
@@ -121,9 +130,10 @@ class Segmentation:
 
 def segment_image(
     image: np.ndarray,
-    classifier: TileClassifier,
+    classifier: AnyClassifier,
     *,
     options: HybridOptions = HybridOptions(),
+    valid: np.ndarray | None = None,
     want_confidence: bool = False,
     progress: Progress = no_progress,
 ) -> Segmentation:
@@ -133,8 +143,11 @@ def segment_image(
     ----------
     image : numpy.ndarray
         (rows, cols, 3) uint8.
-    classifier : TileClassifier
+    classifier : TileClassifier or Ensemble
     options : HybridOptions
+    valid : numpy.ndarray or None
+        (rows, cols) bool: the pixels that hold a picture. The others stay VOID, and tiles that are mostly others are
+        not classified.
     want_confidence : bool
     progress : Progress
 
@@ -156,14 +169,7 @@ def segment_image(
         )
     watch = StopWatch()
     shape = (image.shape[0], image.shape[1])
-    grid = plan_tiles(
-        shape,
-        tile_size=classifier.tile_size,
-        stride=options.stride,
-        decimation=options.decimation,
-        pattern=options.pattern,
-    )
-    votes = average_votes(grid, classify_tiles(image, classifier, grid, progress=progress))
+    votes, n_tiles = vote_on_tiles(image, classifier, options=options, valid=valid, progress=progress)
     watch.lap("classify tiles")
     small = reduce_image(image, options.scale)
     watch.lap("reduce image")
@@ -176,11 +182,11 @@ def segment_image(
     small_seeds = votes.spread(cell_seeds, small_labels.shape)
     confidence = None if refinement.probs is None else refinement.probs.max(axis=2)
     result = Segmentation(
-        labels=resize_nearest(small_labels, shape),
-        tile_labels=votes.spread(votes.find_labels(), shape),
-        seeds=votes.spread(cell_seeds, shape),
-        confidence=None if confidence is None else resize_nearest(confidence, shape),
-        n_tiles=len(grid.chosen),
+        labels=_blank(resize_nearest(small_labels, shape), valid, VOID),
+        tile_labels=_blank(votes.spread(votes.find_labels(), shape), valid, VOID),
+        seeds=_blank(votes.spread(cell_seeds, shape), valid, 0),
+        confidence=None if confidence is None else _blank(resize_nearest(confidence, shape), valid, np.nan),
+        n_tiles=n_tiles,
         filled_share=1 - float(known.mean()),
         lost=find_lost_classes(small_seeds, small_labels),
         refinement=refinement,
@@ -188,6 +194,47 @@ def segment_image(
     )
     watch.lap("enlarge")
     return result
+
+
+def _blank(values: np.ndarray, valid: np.ndarray | None, value: float) -> np.ndarray:
+    """Put a value where there is no picture."""
+    if valid is not None:
+        values[~valid] = value
+    return values
+
+
+def vote_on_tiles(
+    image: np.ndarray,
+    classifier: AnyClassifier,
+    *,
+    options: HybridOptions,
+    valid: np.ndarray | None = None,
+    progress: Progress = no_progress,
+) -> tuple[TileVotes, int]:
+    """Classify tiles of an image.
+
+    Returns
+    -------
+    votes : TileVotes
+        Of all classifiers together.
+    n_tiles : int
+        How many tiles were classified.
+    """
+    votes, n_tiles = [], 0
+    for member in list_members(classifier):
+        grid = plan_tiles(
+            (image.shape[0], image.shape[1]),
+            tile_size=member.tile_size,
+            stride=options.stride,
+            decimation=options.decimation,
+            pattern=options.pattern,
+        )
+        if valid is not None:
+            grid = leave_out_empty(grid, valid)
+        probs = classify_tiles(image, member, grid, progress=progress)
+        votes.append(average_votes(grid, order_columns(probs, member.table, classifier.table)))
+        n_tiles += len(grid.chosen)
+    return merge_votes(votes), n_tiles
 
 
 def reduce_image(image: np.ndarray, scale: float) -> np.ndarray:

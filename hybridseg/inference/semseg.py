@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from hybridseg import __version__
-from hybridseg.classes import ClassTable, color_labels
+from hybridseg.classes import VOID, ClassTable, color_labels
 from hybridseg.errors import HybridSegError, MissingPackage, Problem
 from hybridseg.evaluation.figures import PictureRow, draw_picture_rows
 from hybridseg.inference.hybrid import HybridOptions, Segmentation, StopWatch, segment_image
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.files import write_labelmap
-from hybridseg.io.images import as_rgb8, describe_image, read_image, resize_nearest, shrink_image
+from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid, resize_nearest, shrink_image
 from hybridseg.io.labelmaps import LabelMap
 from hybridseg.io.rasters import GeoReference, write_band
 from hybridseg.io.tables import write_json
-from hybridseg.models.store import TileClassifier
+from hybridseg.models.ensemble import AnyClassifier, list_members
 from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class SemsegResult:
 
 def segment_files(
     image_paths: Sequence[Path],
-    classifier: TileClassifier,
+    classifier: AnyClassifier,
     *,
     options: HybridOptions = HybridOptions(),
     outputs: SemsegOutputs = SemsegOutputs(),
@@ -113,7 +113,7 @@ def segment_files(
     Parameters
     ----------
     image_paths : sequence of pathlib.Path
-    classifier : TileClassifier
+    classifier : TileClassifier or Ensemble
     options : HybridOptions
     outputs : SemsegOutputs
     table : ClassTable or None
@@ -143,7 +143,8 @@ def segment_files(
             problems.append(Problem(str(path), f"has the same name as {taken[target]}; give it another, or --out"))
             continue
         taken[target] = path
-        if outputs.resume and target.exists():
+        wanted = [target, _result_path(path, classifier.tile_size, outputs, "_report.json")]
+        if outputs.resume and all(p.exists() for p in wanted[: 1 + outputs.report]):
             skipped.append(path)
             continue
         try:
@@ -161,7 +162,7 @@ def segment_files(
 
 def segment_file(
     image_path: str | os.PathLike[str],
-    classifier: TileClassifier,
+    classifier: AnyClassifier,
     *,
     options: HybridOptions = HybridOptions(),
     outputs: SemsegOutputs = SemsegOutputs(),
@@ -180,9 +181,11 @@ def segment_file(
     image_path, table = Path(image_path), table or classifier.table
     watch = StopWatch()
     georeference = describe_image(image_path).georeference
-    image = as_rgb8(read_image(image_path))
+    image, valid = as_rgb8(read_image(image_path)), read_valid(image_path)
     watch.lap("read")
-    found = segment_image(image, classifier, options=options, want_confidence=outputs.probabilities, progress=progress)
+    found = segment_image(
+        image, classifier, options=options, valid=valid, want_confidence=outputs.probabilities, progress=progress
+    )
     watch.restart()
     watch.seconds.update(found.seconds)
 
@@ -228,10 +231,10 @@ def list_warnings(found: Segmentation, table: ClassTable) -> list[str]:
 
 
 def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
-    """Give the share of the pixels of every class that is there, the largest first."""
-    counts = np.bincount(labels.ravel(), minlength=len(table))
-    order = sorted(np.flatnonzero(counts[: len(table)]).tolist(), key=lambda i: -counts[i])
-    return {table.names[i]: float(counts[i] / labels.size) for i in order}
+    """Give the share of every class that is there, of all pixels that have a class, the largest first."""
+    counts = np.bincount(labels.ravel(), minlength=len(table))[: len(table)]
+    order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: -counts[i])
+    return {table.names[i]: float(counts[i] / counts.sum()) for i in order}
 
 
 def draw_panels(path: Path, image: np.ndarray, found: Segmentation, table: ClassTable) -> None:
@@ -241,7 +244,7 @@ def draw_panels(path: Path, image: np.ndarray, found: Segmentation, table: Class
     small = shrink_image(image, rows, cols)
     seeds, labels = (resize_nearest(values, (rows, cols)) for values in (found.seeds, found.labels))
     tiles = np.where((seeds > 0)[..., None], _tint(small, seeds.astype(int) - 1, table), small // 2)
-    here = np.union1d(np.unique(labels), np.unique(seeds[seeds > 0]) - 1)
+    here = np.union1d(np.unique(labels[labels != VOID]), np.unique(seeds[seeds > 0]) - 1)
     legend = ClassTable(tuple(table.names[i] for i in here), tuple(table.colors[i] for i in here))
     heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
     pictures = [_pad_panel(picture) for picture in (small, tiles, _tint(small, labels, table))]
@@ -251,7 +254,7 @@ def draw_panels(path: Path, image: np.ndarray, found: Segmentation, table: Class
 
 def write_confidence(path: Path, confidence: np.ndarray, georeference: GeoReference | None) -> None:
     """Write how sure the result is, in whole percent."""
-    percent = np.round(confidence * 100).astype(np.uint8)
+    percent = np.where(np.isnan(confidence), _NO_CONFIDENCE, np.nan_to_num(confidence) * 100).round().astype(np.uint8)
     write_band(path, percent, georeference, nodata=_NO_CONFIDENCE, tags={"UNIT": "percent"})
 
 
@@ -274,7 +277,7 @@ def _result_path(image_path: Path, tile_size: int, outputs: SemsegOutputs, endin
 
 def _make_report(
     image_path: Path,
-    classifier: TileClassifier,
+    classifier: AnyClassifier,
     options: HybridOptions,
     found: Segmentation,
     shares: dict[str, float],
@@ -283,7 +286,7 @@ def _make_report(
 ) -> dict[str, Any]:
     return {
         "image": image_path.name,
-        "model": classifier.path.name,
+        "models": [member.path.name for member in list_members(classifier)],
         "version": __version__,
         "tile_size": classifier.tile_size,
         "settings": asdict(options),

@@ -6,7 +6,8 @@ of the tiles' probabilities is one row of numbers a cell, whatever the size of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -143,6 +144,33 @@ def plan_tiles(
     return TileGrid(shape, tile_size, rows, cols, np.stack(np.divmod(numbers, len(cols)), axis=1))
 
 
+def leave_out_empty(grid: TileGrid, valid: np.ndarray) -> TileGrid:
+    """Choose only tiles of which at least half holds a picture.
+
+    Parameters
+    ----------
+    grid : TileGrid
+    valid : numpy.ndarray
+        (rows, cols) bool, of the size of the image.
+
+    Raises
+    ------
+    BadInput
+        When none is left.
+    """
+    size = grid.tile_size
+    tiles = (valid[top : top + size, left : left + size] for top, left in _list_corners(grid))
+    kept = np.array([tile.mean() >= 0.5 for tile in tiles], bool)
+    if not kept.any():
+        raise BadInput("no tile holds enough of a picture (nodata or transparent); give a smaller decimation")
+    return replace(grid, chosen=grid.chosen[kept])
+
+
+def _list_corners(grid: TileGrid) -> Iterator[tuple[int, int]]:
+    for i, j in grid.chosen:
+        yield int(grid.rows[i]), int(grid.cols[j])
+
+
 def classify_tiles(
     image: np.ndarray, classifier: TileClassifier, grid: TileGrid, *, progress: Progress = no_progress
 ) -> np.ndarray:
@@ -202,6 +230,33 @@ def average_votes(grid: TileGrid, probs: np.ndarray) -> TileVotes:
         sums[cells] += row
         n_votes[cells] += 1
     return TileVotes(row_edges, col_edges, sums / np.maximum(n_votes, 1)[..., None], n_votes)
+
+
+def merge_votes(votes: Sequence[TileVotes]) -> TileVotes:
+    """Average the votes of several classifiers on one image, each with the same weight where it has any.
+
+    Examples
+    --------
+    >>> one = TileVotes(np.array([0, 2]), np.array([0, 4]), np.array([[[1.0, 0.0]]]), np.array([[1]]))
+    >>> two = TileVotes(np.array([0, 2]), np.array([0, 2, 4]), np.array([[[0.0, 1.0], [0.0, 0.0]]]), np.array([[3, 0]]))
+    >>> merge_votes([one, two]).probs.tolist()
+    [[[0.5, 0.5], [1.0, 0.0]]]
+    """
+    if len(votes) == 1:
+        return votes[0]
+    row_edges = np.unique(np.concatenate([v.row_edges for v in votes]))
+    col_edges = np.unique(np.concatenate([v.col_edges for v in votes]))
+    shape = len(row_edges) - 1, len(col_edges) - 1
+    sums = np.zeros((*shape, votes[0].probs.shape[2]), np.float32)
+    n_votes, n_voters = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    for own in votes:
+        rows = np.searchsorted(own.row_edges, row_edges[:-1], side="right") - 1
+        cols = np.searchsorted(own.col_edges, col_edges[:-1], side="right") - 1
+        cells = np.ix_(rows, cols)
+        sums += own.probs[cells]
+        n_votes += own.n_votes[cells]
+        n_voters += own.n_votes[cells] > 0
+    return TileVotes(row_edges, col_edges, sums / np.maximum(n_voters, 1)[..., None], n_votes)
 
 
 def take_nearest(labels: np.ndarray, known: np.ndarray) -> np.ndarray:

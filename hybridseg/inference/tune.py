@@ -18,13 +18,14 @@ from hybridseg.classes import VOID, ClassTable, remap
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
 from hybridseg.evaluation.confusion import Confusion, count_confusion, pool_confusions
-from hybridseg.inference.hybrid import HybridOptions, reduce_image, refine_votes
-from hybridseg.inference.tiles import TileVotes, average_votes, classify_tiles, plan_tiles, take_nearest
+from hybridseg.inference.hybrid import HybridOptions, reduce_image, refine_votes, vote_on_tiles
+from hybridseg.inference.tiles import TileVotes, take_nearest
 from hybridseg.io.files import read_labelmap
 from hybridseg.io.images import as_rgb8, read_image, resize_nearest
 from hybridseg.io.pairing import Pair
 from hybridseg.io.tables import write_json
-from hybridseg.models.store import TileClassifier, hash_bytes
+from hybridseg.models.ensemble import AnyClassifier, list_members
+from hybridseg.models.store import hash_bytes
 from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class _Example:
 
 def tune_crf(
     pairs: Sequence[Pair],
-    classifier: TileClassifier,
+    classifier: AnyClassifier,
     *,
     start: HybridOptions,
     options: TuneOptions = TuneOptions(),
@@ -117,7 +118,7 @@ def tune_crf(
     ----------
     pairs : sequence of Pair
         Label maps and their images, better not those that the classifier learned from.
-    classifier : TileClassifier
+    classifier : TileClassifier or Ensemble
     start : HybridOptions
         The tiles, the scale and the CRF to begin with.
     options : TuneOptions
@@ -165,15 +166,15 @@ def tuning_path(model_path: Path) -> Path:
     return model_path.with_name(f"{model_path.stem}_crf.json")
 
 
-def read_tuning(model_path: Path) -> HybridOptions | None:
-    """Read the constants that `tune_crf` chose for a model; None when it was never tuned.
+def read_tuning(classifier: AnyClassifier) -> HybridOptions | None:
+    """Read the constants that `tune_crf` chose for a classifier; None when it was never tuned.
 
     Raises
     ------
     BadInput
-        When the file is damaged, or was made for another model.
+        When the file is damaged, or was made for other models.
     """
-    path = tuning_path(model_path)
+    path = tuning_path(classifier.path)
     if not path.exists():
         return None
     with located(path):
@@ -181,8 +182,11 @@ def read_tuning(model_path: Path) -> HybridOptions | None:
             record = json.loads(path.read_text(encoding="utf-8"))
             if record["format"] != FORMAT_VERSION:
                 raise BadInput("it was written by another version of hybridseg; tune again (hybridseg tune-crf)")
-            if record["sha256"] != hash_bytes(model_path.read_bytes()):
-                raise BadInput(f"it was made for another {model_path.name}; tune again (hybridseg tune-crf)")
+            if record["sha256"] != _hash_models(classifier):
+                raise BadInput(
+                    f"it was made for {', '.join(record['models'])} as they were then, not for these models; "
+                    "tune again (hybridseg tune-crf)"
+                )
             constants: dict[str, Any] = {name: float(record["best"]["crf"][name]) for name in SEARCH_RANGES}
             return HybridOptions(**record["settings"], crf=CrfOptions(**constants))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -191,22 +195,17 @@ def read_tuning(model_path: Path) -> HybridOptions | None:
             raise BadInput(f"it is damaged ({error}); remove it, or tune again (hybridseg tune-crf)") from error
 
 
-def _prepare_example(
-    pair: Pair, classifier: TileClassifier, start: HybridOptions, table: ClassTable | None
-) -> _Example:
+def _hash_models(classifier: AnyClassifier) -> list[str]:
+    return [hash_bytes(member.path.read_bytes()) for member in list_members(classifier)]
+
+
+def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions, table: ClassTable | None) -> _Example:
     labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
     truth = remap(labelmap.require_table(pair.labels_path), classifier.table)[labelmap.labels]
     image = as_rgb8(read_image(pair.image_path))
     if image.shape[:2] != truth.shape:
         raise BadInput(f"has {truth.shape} pixels but {pair.image_path} has {image.shape[:2]}; label the image again")
-    grid = plan_tiles(
-        truth.shape,
-        tile_size=classifier.tile_size,
-        stride=start.stride,
-        decimation=start.decimation,
-        pattern=start.pattern,
-    )
-    votes = average_votes(grid, classify_tiles(image, classifier, grid))
+    votes, _ = vote_on_tiles(image, classifier, options=start)
     small = reduce_image(image, start.scale)
     return _Example(small, votes, resize_nearest(truth, small.shape[:2]))
 
@@ -230,7 +229,7 @@ def _try_crf(example: _Example, options: HybridOptions, table: ClassTable) -> Co
 
 
 def _make_record(
-    classifier: TileClassifier, start: HybridOptions, best: Trial, trials: Sequence[Trial], n_images: int
+    classifier: AnyClassifier, start: HybridOptions, best: Trial, trials: Sequence[Trial], n_images: int
 ) -> dict[str, Any]:
     def describe(trial: Trial) -> dict[str, Any]:
         constants = {name: getattr(trial.crf, name) for name in SEARCH_RANGES} if trial.crf else None
@@ -238,8 +237,8 @@ def _make_record(
 
     return {
         "format": FORMAT_VERSION,
-        "model": classifier.path.name,
-        "sha256": hash_bytes(classifier.path.read_bytes()),
+        "models": [member.path.name for member in list_members(classifier)],
+        "sha256": _hash_models(classifier),
         # The constants are in `best`; what concerns this machine alone (threads, memory) is not kept.
         "settings": {name: value for name, value in asdict(start).items() if name != "crf"},
         "n_images": n_images,

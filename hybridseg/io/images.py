@@ -108,6 +108,32 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     return _turn_upright(_decode_raster(info), info.orientation)
 
 
+def read_valid(path: str | os.PathLike[str]) -> np.ndarray | None:
+    """Tell which pixels of an image hold a picture: not its nodata value, not transparent, not masked out.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    numpy.ndarray or None
+        (rows, cols) bool, upright as `read_image` gives the image; None when all pixels do.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        As `read_image`.
+    """
+    info = describe_image(path)
+    check_pixel_count(path, info.rows, info.cols)
+    with open_raster(info.path) as dataset:
+        if all("all_valid" in {flag.name for flag in flags} for flags in dataset.mask_flag_enums):
+            return None
+        valid = dataset.dataset_mask() > 0
+    return None if valid.all() else _turn_upright(valid[..., None], info.orientation)[..., 0]
+
+
 def write_image(path: str | os.PathLike[str], image: np.ndarray, *, durable: bool = True) -> None:
     """Write an 8-bit picture as JPEG (quality 95) or PNG, whole or not at all.
 

@@ -19,6 +19,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput, located
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.classfiles import read_class_files, write_class_files
+from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
 
 FORMAT_VERSION = 1
@@ -163,6 +164,8 @@ def load_classifier(
     from hybridseg.models.graphs import read_graph
 
     path = Path(path)
+    if path.exists():
+        check_regular(path)
     card = read_card(path)
     graph = read_graph(path)
     table = _find_table(path, labels_path, card)

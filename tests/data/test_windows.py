@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from hybridseg.classes import VOID
-from hybridseg.data.windows import measure_purity, place_windows
+from hybridseg.data.windows import cover_windows, measure_purity, mirror_index, place_windows
 from hybridseg.errors import BadInput
 
 
@@ -14,6 +14,31 @@ def test_windows_lie_wholly_inside():
     assert len(place_windows(7360, tile_size=96, stride=48)) == 152
     assert place_windows(95, tile_size=96, stride=48).tolist() == []
     assert place_windows(96, tile_size=96, stride=48).tolist() == [0]
+
+
+@given(length=st.integers(1, 200), tile_size=st.integers(1, 60), stride=st.integers(1, 60))
+def test_windows_cover_with_as_few_as_it_takes(length, tile_size, stride):
+    stride = min(stride, tile_size)
+    starts = cover_windows(length, tile_size=tile_size, stride=stride)
+    covered = np.zeros(length, int)
+    for start in starts:
+        covered[start : start + tile_size] += 1
+    assert covered.min() >= 1 and starts[0] == 0 and (np.diff(starts) == stride).all() and starts[-1] < length
+    assert len(starts) == 1 or starts[-2] + tile_size < length, "the last one is needed"
+
+
+def test_covering_by_hand():
+    assert cover_windows(96, tile_size=96, stride=96).tolist() == [0]
+    assert cover_windows(97, tile_size=96, stride=48).tolist() == [0, 48]
+    assert cover_windows(145, tile_size=96, stride=48).tolist() == [0, 48, 96]
+    assert cover_windows(1, tile_size=96, stride=96).tolist() == [0]
+
+
+@given(start=st.integers(0, 30), n=st.integers(1, 80), length=st.integers(1, 30))
+def test_mirroring_is_that_of_numpy(start, n, length):
+    line = np.arange(length)
+    expected = np.pad(line, (0, max(start + n - length, 0)), mode="reflect")[start : start + n]
+    assert mirror_index(start, start + n, length).tolist() == expected.tolist()
 
 
 def test_by_hand():

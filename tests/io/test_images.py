@@ -1,12 +1,25 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from rasterio.transform import from_origin
 
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.io.images import as_rgb8, describe_image, encode_image, read_image, write_image
+from hybridseg.io.images import (
+    as_rgb8,
+    describe_image,
+    encode_image,
+    read_image,
+    resize_nearest,
+    shrink_image,
+    write_image,
+)
 from hybridseg.io.rasters import quiet_rasterio
 
 
@@ -171,3 +184,53 @@ def test_as_rgb8():
     assert shown.dtype == np.uint8 and shown[0, 0, 0] == 0 and shown[50, 0, 0] in (127, 128) and shown[-1, -1, 0] == 255
     flat = np.full((3, 3, 3), 500, np.uint16)
     assert as_rgb8(flat).max() == 0
+
+
+def test_shrinking_is_the_mean_of_what_is_covered(picture):
+    small = shrink_image(picture, 5, 10)
+    expected = picture.reshape(5, 4, 10, 3, 3).mean(axis=(1, 3))
+    assert small.shape == (5, 10, 3) and small.dtype == np.uint8 and np.abs(small - expected).max() <= 1
+    assert shrink_image(picture, 20, 30) is picture
+    assert np.abs(shrink_image(picture, 1, 1)[0, 0] - picture.mean(axis=(0, 1))).max() <= 1
+    assert shrink_image(np.full((17, 13, 3), 201, np.uint8), 7, 10).tolist() == [[[201] * 3] * 10] * 7
+
+
+@settings(deadline=None)
+@given(
+    old=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    new=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+)
+def test_nearest_takes_the_pixel_in_which_the_centre_lies(old, new):
+    values = np.arange(old[0] * old[1], dtype=np.int32).reshape(old)
+    resized = resize_nearest(values, new)
+    rows, cols = ([(2 * i + 1) * a // (2 * b) for i in range(b)] for a, b in zip(old, new, strict=True))
+    # A centre on the edge between two pixels may go to either.
+    on_edge = [[(2 * i + 1) * a % (2 * b) == 0 for i in range(b)] for a, b in zip(old, new, strict=True)]
+    inside = np.ix_(~np.array(on_edge[0]), ~np.array(on_edge[1]))
+    assert resized.shape == new and resized.dtype == np.int32
+    assert np.array_equal(resized[inside], values[np.ix_(rows, cols)][inside])
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.25, 0.3, 0.5, 0.77, 1.0])
+def test_class_ids_survive_being_made_larger(scale):
+    shape = (61, 97)
+    ids = np.array([0, 7, 254, 255], np.uint8)
+    small = np.random.default_rng(0).choice(ids, [max(1, round(side * scale)) for side in shape])
+    large = resize_nearest(small, shape)
+    assert large.shape == shape and large.dtype == np.uint8 and set(np.unique(large)) <= set(ids.tolist())
+    assert np.array_equal(resize_nearest(large, small.shape), small), "and there and back is the same"
+
+
+def test_nearest_of_many_bands():
+    values = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    assert np.array_equal(resize_nearest(values, (4, 2))[2:], values[[1, 1]])
+
+
+def test_a_name_that_is_not_utf8_is_told(tmp_path, picture):
+    path = os.fsencode(tmp_path) + b"/\xff.png"
+    try:
+        Path(os.fsdecode(path)).write_bytes(encode_image(picture, suffix=".png"))
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    with pytest.raises(BadInput, match="has a name that is not UTF-8"):
+        describe_image(os.fsdecode(path))

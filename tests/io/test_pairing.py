@@ -3,7 +3,14 @@ from pathlib import Path
 import pytest
 
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.io.pairing import find_companions, image_stem, list_images, pair_labels_with_images, result_kind
+from hybridseg.io.pairing import (
+    find_companions,
+    find_images,
+    image_stem,
+    list_images,
+    pair_labels_with_images,
+    result_kind,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +49,51 @@ def test_images_leave_results_and_hidden_files_out(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "folder.jpg").mkdir()
     assert [path.name for path in list_images(tmp_path)] == ["a.tif", "b.JPG"]
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A folder with photos, results and what is neither; the test is in it."""
+    for name in ("b.JPG", "a.tif", "c[1].png", "a_ares_96.png", "a_ares_96.mat", ".1234.partial.png", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "folder.png" / "d.png").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["."], ["a.tif", "b.JPG", "c[1].png"]),
+        (["*"], ["a.tif", "b.JPG", "c[1].png"]),
+        (["*.png"], ["c[1].png"]),
+        (["?.tif", "b.JPG"], ["a.tif", "b.JPG"]),
+        (["b.JPG", "."], ["b.JPG", "a.tif", "c[1].png"]),
+        (["c[1].png"], ["c[1].png"]),
+        (["[ab].*"], ["a.tif", "b.JPG"]),
+        (["*/*.png"], ["folder.png/d.png"]),
+        (["**/*.png"], ["c[1].png", "folder.png/d.png"]),
+        (["folder.png"], ["folder.png/d.png"]),
+        (["a_ares_96.png", "none.jpg"], ["a_ares_96.png", "none.jpg"]),
+    ],
+)
+def test_images_by_name_folder_and_pattern(photos, words, found):
+    assert [path.as_posix() for path in find_images(map(Path, words))] == found
+    absolute = [photos / word for word in words]
+    assert find_images(absolute) == [photos / name for name in found]
+
+
+@pytest.mark.parametrize("word", ["*.bmp", "nix*", "*.mat", "[", "no/such/*.png"])
+def test_patterns_that_give_nothing(photos, word):
+    with pytest.raises(MissingInput, match="gives no image; images end in"):
+        find_images([Path("a.tif"), Path(word)])
+
+
+def test_a_folder_without_photos_and_what_is_no_pattern(photos):
+    (photos / "empty" / "inner").mkdir(parents=True)
+    with pytest.raises(MissingInput, match="empty gives no image"):
+        find_images([photos / "empty"])
 
 
 def test_companions_are_those_of_this_image_alone(tmp_path):

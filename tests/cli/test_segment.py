@@ -1,0 +1,351 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hybridseg.io.files import read_labelmap, write_labelmap
+from hybridseg.io.images import write_image
+from hybridseg.io.labelmaps import LabelMap
+from hybridseg.training.head import HeadOptions
+from hybridseg.training.retrain import retrain
+from hybridseg.training.run import RetrainOptions, RetrainPaths
+
+TILE = 16
+COLORS = {"sand": (230, 200, 120), "veg": (40, 120, 40), "water": (30, 70, 160)}
+CRF = ("--theta", 6, "--color-scale", 20, "--space-compat", 3, "--color-compat", 10)
+FAST = ("--decimation", 1, "--scale", 0.5, *CRF)
+
+
+def paint(*parts, rows=48):
+    """Classes side by side, 32 columns each."""
+    noise = np.random.default_rng(0).integers(-15, 16, (rows, 32 * len(parts), 3))
+    return np.clip(noise + np.repeat([COLORS[name] for name in parts], 32, axis=0), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    rng = np.random.default_rng(0)
+    for photo in range(3):
+        for name, color in COLORS.items():
+            for j in range(4):
+                path = folder / "tiles" / name / f"p{photo}_r{j}_c0.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                tile = np.array(color) + rng.integers(-20, 21, (TILE, TILE, 3))
+                write_image(path, np.clip(tile, 0, 255).astype(np.uint8))
+    paths = RetrainPaths(folder / "tiles", folder / "model.pb", folder / "labels.txt", folder / "bottlenecks")
+    head = HeadOptions(how_many_training_steps=100)
+    retrain(paths, options=RetrainOptions(input_size=64, testing_percentage=0, validation_percentage=0, head=head))
+    return folder
+
+
+@pytest.fixture
+def real_model(_trained, tmp_path, monkeypatch):
+    """A small trained model in the folder where the test is."""
+    for name in ("model.pb", "model.json", "labels.txt"):
+        shutil.copy(_trained / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def fake_model(by_color, tmp_path, monkeypatch):
+    """A classifier that takes no TensorFlow in the place of every model; gives what it was asked for."""
+    asked = []
+
+    def load(path, **settings):
+        asked.append({"path": path, **settings})
+        return by_color
+
+    monkeypatch.setattr("hybridseg.cli.segment.load_classifier", load)
+    monkeypatch.setattr("hybridseg.models.startup.import_tensorflow", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    return asked
+
+
+@pytest.fixture
+def photos(tmp_path, paint_coast):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        write_image(folder / f"{name}.png", paint_coast(32, 64, border=32))
+    return folder
+
+
+def names_in(folder, pattern="*"):
+    return sorted(path.name for path in folder.glob(pattern))
+
+
+def test_from_a_real_model_to_pixels(run, real_model, tmp_path):
+    write_image(tmp_path / "photo.png", paint("sand", "water", "veg"))
+    result = run("semseg", "photo.png", *FAST, "--out", "out")
+    assert result.exit_code == 0 and "wrote out/photo_ares_16.mat" in result.stdout
+    assert "photo.png: sand 33" in result.stdout
+    labels = read_labelmap(tmp_path / "out" / "photo_ares_16.mat").labels
+    assert [np.unique(labels[:, start : start + 28]).tolist() for start in (2, 34, 66)] == [[0], [2], [1]]
+
+
+def test_the_nine_words(run, real_model, tmp_path):
+    write_image(tmp_path / "photo.jpg", paint("sand", "water"))
+    # In another order than the outputs of the model, as Windows writes it, with one colour for each line.
+    (tmp_path / "l.txt").write_bytes(b"\xef\xbb\xbfWater\r\nveg\r\nsand\r\n")
+    (tmp_path / "c.txt").write_bytes(b"\xef\xbb\xbf#010203\r\n#040506\r\n#070809\r\n")
+    words = ["photo.jpg", "model.pb", "l.txt", "c.txt", 16, 0.4, 0.6, 1, 0.5]
+    assert run("semseg", *words, *CRF, "--report").exit_code == 0
+    labels = read_labelmap(tmp_path / "photo_ares_16_label.png")
+    assert labels.table.names == ("sand", "veg", "water"), "as the outputs of the model are"
+    with Image.open(tmp_path / "photo_ares_16_label.png") as picture:
+        painted = np.asarray(picture.convert("RGB"))
+    assert painted[5, 5].tolist() == [7, 8, 9] and painted[5, 60].tolist() == [1, 2, 3]
+    settings = json.loads((tmp_path / "photo_ares_16_report.json").read_text())["settings"]
+    asked = [settings["threshold"], settings["crf"]["gt_prob"], settings["decimation"], settings["scale"]]
+    assert asked == [0.4, 0.6, 1, 0.5]
+
+    for name in ("model.pb", "labels.txt"):
+        (tmp_path / "old").mkdir(exist_ok=True)
+        shutil.copy(name, tmp_path / "old")
+    # A .pb of the classic script has no card: its labels.txt gives the order of the outputs.
+    words = ["photo.jpg", "old/model.pb", "old/labels.txt", "c.txt", 16, 0.5, 0.5, 1, 0.5]
+    assert run("semseg", *words, *CRF, "--out", "classic").exit_code == 0
+    with Image.open(tmp_path / "classic" / "photo_ares_16_label.png") as picture:
+        assert picture.convert("RGB").getpixel((5, 5)) == (1, 2, 3)
+
+    (tmp_path / "other.txt").write_text("lava\nveg\nsand\n")
+    refused = run("semseg", "photo.jpg", "model.pb", "other.txt", "c.txt", 16, 0.5, 0.5, 1, 0.5)
+    assert refused.exit_code == 1 and "other.txt lists lava, veg, sand but model.pb was trained on" in refused.stderr
+    refused = run("semseg", "photo.jpg", "model.pb", "l.txt", "c.txt", 96, 0.5, 0.5, 1, 0.5)
+    assert refused.exit_code == 1 and "takes tiles of 16 pixels, not 96" in refused.stderr
+
+
+def test_models_that_cannot_be_used(run, real_model, tmp_path):
+    write_image(tmp_path / "photo.png", paint("sand"))
+    (tmp_path / "empty.pb").touch()
+    assert "there is no model none.pb" in run("semseg", "photo.png", "--model", "none.pb").stderr
+    refused = run("semseg", "photo.png", "--model", "empty.pb", "--labels", "labels.txt")
+    assert refused.exit_code == 1 and "empty.pb is an empty graph" in refused.stderr
+    for path, what in ((tmp_path, "is a folder"), ("/", "is a folder"), ("/dev/zero", "is a pipe or device")):
+        refused = run("semseg", "photo.png", "--model", path)
+        assert refused.exit_code == 1 and what in refused.stderr
+    (tmp_path / "labels.txt").unlink()
+    (tmp_path / "model.json").unlink()
+    assert "give its labels: --labels" in run("semseg", "photo.png").stderr
+
+
+def test_the_nine_words_in_their_order(run, fake_model, photos, tmp_path):
+    (tmp_path / "l.txt").write_text("cliff\nveg\nwater\n")
+    (tmp_path / "c.txt").write_text("red\ngreen\nblue\n")
+    result = run("semseg", photos / "a.png", "m.pb", "l.txt", "c.txt", 16, 0.7, 0.6, 2, 0.5, "--report")
+    assert result.exit_code == 0, result.output
+    assert fake_model == [{"path": Path("m.pb"), "labels_path": Path("l.txt"), "tile_size": 16}]
+    settings = json.loads((photos / "a_ares_16_report.json").read_text())["settings"]
+    assert (settings["threshold"], settings["crf"]["gt_prob"]) == (0.7, 0.6)
+    assert (settings["decimation"], settings["scale"]) == (2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "name the images"),
+        (["a.png", "m.pb"], "has nine words, IMAGE MODEL LABELS COLORS TILE THRESH PROB DECIM SCALE; these are 2"),
+        (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8"], "these are 8"),
+        (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "0.25", "more"], "these are 10"),
+        (["a.png", "m.pb", "l", "c", "x", "0.5", "0.5", "8", "0.25"], "TILE is 'x', which is no whole number"),
+        (["a.png", "m.pb", "l", "c", "16", "half", "0.5", "8", "0.25"], "THRESH is 'half', which is no number"),
+        (["a.png", "m.pb", "l", "c", "16", "0.5", "?", "8", "0.25"], "PROB is '?'"),
+        (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8.5", "0.25"], "DECIM is '8.5', which is no whole number"),
+        (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "1/4"], "SCALE is '1/4'"),
+        (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "0.25", "--scale", "0.5"], "SCALE is given twice"),
+        (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "0.25", "--prob", "0.5"], "PROB is given twice"),
+        (["a.png", "--colors", "c.txt"], "--colors needs --labels"),
+        (["a.png", "--pattern", "spiral"], "'spiral' is not one of"),
+        (["a.png", "--engine", "luck"], "'luck' is not one of"),
+        (["a.png", "--decimation", "2.5"], "'2.5' is not a valid integer"),
+    ],
+)
+def test_wrong_usage(run, fake_model, words, message):
+    result = run("semseg", *words)
+    assert result.exit_code == 2 and message in result.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--threshold", "nan"], "threshold=nan"),
+        (["--scale", "1e-9"], "smaller than one pixel"),
+        (["--scale", "-1"], "scale=-1"),
+        (["--decimation", "-1"], "decimation=-1"),
+        (["--stride", "17"], "stride=17 must be from 1 to the size of the tiles, 16"),
+        (["--theta", "0"], "theta=0"),
+        (["--theta", "inf"], "theta=inf"),
+        (["--theta", "nan"], "theta=nan"),
+        (["--max-memory", "1e-6"], "give it more (--max-memory)"),
+        (["--prob", "0.1"], "gt_prob=0.1 trusts a seed no more than"),
+        (["--threshold", "0.9"], "a probability of 0.80, and the threshold is 0.9"),
+        (["--out", "photos/a.png"], "cannot write in photos/a.png"),
+        (["--labels", "none.txt"], "there is no file none.txt"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(run, fake_model, photos, words, message):
+    result = run("semseg", photos / "a.png", *words)
+    assert result.exit_code == 1 and message in result.stderr
+    assert names_in(photos) == ["a.png", "b.png", "c.png"]
+
+
+@pytest.mark.parametrize("decimation", [10**9, 10**30])
+@pytest.mark.parametrize("pattern", ["raster", "checker"])
+def test_one_tile_in_very_many(run, fake_model, photos, pattern, decimation):
+    result = run("semseg", photos / "a.png", "--decimation", decimation, "--pattern", pattern)
+    assert result.exit_code == 0 and "cliff 100.0%" in result.stdout
+
+
+def test_folder_file_and_pattern(run, fake_model, photos, tmp_path, paint_coast):
+    write_image(tmp_path / "one.jpg", paint_coast(32, 32, border=16))
+    for name in ("x1", "x2", "y1"):
+        write_image(tmp_path / f"{name}.png", paint_coast(32, 32, border=16))
+    result = run("semseg", "one.jpg", "photos", "x*.png", "--out", "out", *FAST)
+    assert result.exit_code == 0 and "6 images done" in result.stdout
+    names = [name.removesuffix("_ares_16.mat") for name in names_in(tmp_path / "out", "*.mat")]
+    assert names == ["a", "b", "c", "one", "x1", "x2"]
+
+
+def test_results_are_not_taken_for_photos(run, fake_model, photos):
+    more = ("--probabilities", "--report", "--keep-seeds")
+    first = run("semseg", photos, *FAST, *more)
+    assert first.exit_code == 0
+    names = names_in(photos)
+    assert len(names) == 3 * 7
+    second = run("semseg", photos, *FAST, *more)
+    assert second.exit_code == 0 and names_in(photos) == names
+    assert run("semseg", f"{photos}/*.png", *FAST).exit_code == 0 and names_in(photos) == names
+
+
+@pytest.mark.parametrize("words", [["empty"], ["nix*.jpg"], ["**"], ["a**b"], ["["], ["photos/*.mat"]])
+def test_nothing_to_segment(run, fake_model, photos, tmp_path, words):
+    (tmp_path / "empty" / "inner").mkdir(parents=True)
+    result = run("semseg", *words)
+    assert result.exit_code == 1 and len(result.stderr.strip().splitlines()) <= 3
+    assert not list(tmp_path.rglob("*ares*"))
+
+
+def test_missing_and_strange_inputs(run, fake_model, photos, tmp_path):
+    (tmp_path / "away.png").symlink_to("nowhere")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "void.png").touch()
+    result = run(
+        "semseg", photos / "a.png", "none.png", "away.png", "loop.png", "void.png", "/dev/zero", "--out", "o", *FAST
+    )
+    assert result.exit_code == 1 and "5 files could not be used" in result.stderr
+    assert "none.png: there is no file" in result.stderr and "/dev/zero: is a pipe or device" in result.stderr
+    assert "void.png: is empty" in result.stderr and "wrote o/a_ares_16.mat" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a[1].png",
+        "ü ö.png",
+        "two\nlines.png",
+        "a*b.png",
+        "q?.png",
+        "$x$.png",
+        "%s.png",
+        "a.b.png",
+        "zip:x.png",
+        "a#b.png",
+    ],
+)
+def test_names_that_could_mean_something_else(run, fake_model, tmp_path, paint_coast, name):
+    folder = tmp_path / "strange"
+    folder.mkdir()
+    write_image(folder / "plain.png", paint_coast(32, 64, border=32))
+    (folder / "plain.png").rename(folder / name)
+    assert run("semseg", folder / name, *FAST, "--report").exit_code == 0
+    assert (folder / f"{Path(name).stem}_ares_16.mat").exists()
+    assert len(names_in(folder)) == 5
+
+
+def test_a_name_that_begins_with_a_dash(run, fake_model, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    Path("a.png").rename("-a.png")
+    assert run("semseg", *FAST, "--", "-a.png").exit_code == 0 and Path("-a_ares_16.mat").exists()
+
+
+def test_a_name_that_is_not_utf8(run, fake_model, photos):
+    try:
+        (photos / "a.png").rename(os.fsdecode(os.fsencode(photos) + b"/\xff.png"))
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    result = run("semseg", photos, *FAST)
+    assert result.exit_code == 1 and "is not UTF-8" in result.stderr and "2 images done" in result.stdout
+
+
+def test_one_bad_image_among_several(run, fake_model, photos):
+    (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:200])
+    result = run("semseg", photos, *FAST)
+    assert result.exit_code == 1 and "1 file could not be used" in result.stderr and "b.png" in result.stderr
+    assert names_in(photos, "*.mat") == ["a_ares_16.mat", "c_ares_16.mat"]
+
+
+def test_resume_and_quiet(run, fake_model, photos):
+    result = run("--quiet", "semseg", photos / "a.png", *FAST)
+    assert result.exit_code == 0 and result.stdout == "" and result.stderr == ""
+    result = run("semseg", photos, *FAST, "--resume")
+    assert "1 images had a result already" in result.stdout and "2 images done" in result.stdout
+
+
+def test_a_lost_class_is_told_even_in_quiet_with_the_name_of_the_image(run, fake_model, tmp_path, paint_coast):
+    image = paint_coast(96, 96, border=96)
+    image[32:48, 32:64] = image[32:48, 32:64, ::-1]
+    write_image(tmp_path / "a.png", image)
+    hard = ("--decimation", 1, "--color-scale", 200, "--space-compat", 50)
+    result = run("--quiet", "semseg", "a.png", *hard)
+    assert result.exit_code == 0 and result.stdout == ""
+    assert "warning: a.png: water had 6% of the seeds and keeps 0% of them" in result.stderr
+    assert (tmp_path / "a_atiles_16.mat").exists()
+
+
+def test_what_the_tiles_say_is_not_judged(run, fake_model, photos, by_color):
+    assert run("semseg", photos, *FAST, "--keep-seeds").exit_code == 0
+    truth = np.zeros((32, 64), np.uint8)
+    truth[:, 32:] = 2
+    for name in ("a", "b"):
+        write_labelmap(photos / f"{name}_mres.mat", LabelMap(truth, by_color.table))
+        wrong = LabelMap(np.ones_like(truth), by_color.table)
+        write_labelmap(photos / f"{name}_atiles_16.mat", wrong)
+    (photos / "c_ares_16.mat").unlink()
+    result = run("eval-pixels", photos)
+    assert "a_ares_16: accuracy 1.000" in result.stdout and "all 2 pairs: accuracy 1.000" in result.stdout
+    assert "atiles" not in result.stdout
+
+
+def test_seeds_from_probabilities(run, fake_model, photos):
+    assert run("semseg", photos / "a.png", *FAST, "--threshold", 0.9).exit_code == 1
+    result = run("semseg", photos / "a.png", *FAST, "--threshold", 0.9, "--seed-from", "probabilities")
+    assert result.exit_code == 0 and "cliff 50.0%, water 50.0%" in result.stdout
+
+
+def test_best_keeps_what_the_nine_words_say(run, fake_model, photos, tmp_path):
+    (tmp_path / "l.txt").write_text("cliff\nveg\nwater\n")
+    (tmp_path / "c.txt").write_text("red\ngreen\nblue\n")
+    words = [photos / "a.png", "m.pb", "l.txt", "c.txt", 16, 0.7, 0.6, 2, 0.25]
+    assert run("semseg", *words, "--best", "--theta", 7, "--report").exit_code == 0
+    settings = json.loads((photos / "a_ares_16_report.json").read_text())["settings"]
+    assert (settings["threshold"], settings["decimation"], settings["scale"]) == (0.7, 2, 0.25)
+    assert (settings["crf"]["gt_prob"], settings["crf"]["theta"]) == (0.6, 7)
+    assert settings["seed_from"] == "probabilities", "the rest is as --best says"
+
+
+def test_help_is_light():
+    script = (
+        "import sys\nfrom hybridseg.cli.main import main\ntry:\n    main(['semseg', '--help'])\nexcept SystemExit:\n"
+    )
+    script += (
+        "    print(sorted({'tensorflow', 'matplotlib', 'scipy', 'rasterio'} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr.strip() == "[]" and "NAME_ares_TILE.mat" in done.stdout
