@@ -190,7 +190,8 @@ def _make_options(settings: dict[str, Any], base: HybridOptions | None) -> Hybri
         return base is None or context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
 
     crf = {name: settings[name] for name in CrfOptions.__dataclass_fields__ if is_asked(name)}
-    own = {name: settings[name] for name in HybridOptions.__dataclass_fields__ if name != "crf" and is_asked(name)}
+    own_names = HybridOptions.__dataclass_fields__.keys() & settings.keys()
+    own = {name: settings[name] for name in own_names if is_asked(name)}
     base = base or HybridOptions()
     return replace(base, **own, crf=replace(base.crf, **crf))
 
@@ -275,7 +276,9 @@ def tune_crf(
         progress=console.progress,
     )
     ranked = sorted(result.trials, key=lambda trial: -trial.score(score))
-    console.table((*SEARCH_RANGES, "mean IoU", "accuracy", ""), [_trial_row(trial, result.best) for trial in ranked])
+    console.table(
+        (*SEARCH_RANGES, "balance", "mean IoU", "accuracy", ""), [_trial_row(trial, result.best) for trial in ranked]
+    )
     console.say(f"wrote {result.path}")
     console.finish([*problems, *result.problems])
 
@@ -283,4 +286,5 @@ def tune_crf(
 def _trial_row(trial: Trial, best: Trial) -> tuple[str, ...]:
     constants = [f"{getattr(trial.crf, name):g}" if trial.crf else "-" for name in SEARCH_RANGES]
     note = "best" if trial is best else "" if trial.crf else "tiles alone"
-    return (*constants, f"{trial.score('iou'):.4f}", f"{trial.score('accuracy'):.4f}", note)
+    balance = f"{trial.balance:g}" if trial.crf else "-"
+    return (*constants, balance, f"{trial.score('iou'):.4f}", f"{trial.score('accuracy'):.4f}", note)

@@ -45,12 +45,15 @@ class HybridOptions:
     scale : float
         Size of the image on which the CRF works, as a share of its own.
     stride : int or None
-        Pixels from one tile to the next; None: the size of a tile.
+        Pixels from one tile to the next; None: the size of a tile. Classifiers of other tile sizes that vote along
+        keep the same share of their tiles.
     pattern : {"raster", "checker"}
         See `hybridseg.inference.tiles.plan_tiles`.
     seed_from : {"labels", "probabilities"}
         Seed the CRF with the class of each tile, as the classic program does, or with the mean probabilities of all
         classes; `threshold` has no part in that.
+    class_weights : tuple of float
+        What the tiles say of each class is multiplied by its weight; empty: by none. `tune-crf` finds them.
     crf : CrfOptions
 
     Raises
@@ -65,6 +68,7 @@ class HybridOptions:
     stride: int | None = None
     pattern: str = "raster"
     seed_from: str = "labels"
+    class_weights: tuple[float, ...] = ()
     crf: CrfOptions = CrfOptions()
 
     def __post_init__(self) -> None:
@@ -79,6 +83,8 @@ class HybridOptions:
             raise BadInput(f"there is no pattern {self.pattern!r}; choose {' or '.join(PATTERNS)}")
         if self.seed_from not in SEED_SOURCES:
             raise BadInput(f"seed_from={self.seed_from!r} is not one of {', '.join(SEED_SOURCES)}")
+        if not all(0 < weight < float("inf") for weight in self.class_weights):
+            raise BadInput(f"class_weights={self.class_weights} must all be above 0")
 
 
 def make_best_options(classifier: AnyClassifier) -> HybridOptions:
@@ -87,7 +93,7 @@ def make_best_options(classifier: AnyClassifier) -> HybridOptions:
     docs/benchmarks.md says what each part adds.
     """
     crf = CrfOptions(theta=30.0, color_scale=8.0, space_compat=3.0, color_compat=10.0)
-    stride = max(1, min(member.tile_size for member in list_members(classifier)) // 2)
+    stride = max(1, classifier.tile_size // 2)
     return HybridOptions(decimation=1, scale=0.5, stride=stride, seed_from="probabilities", crf=crf)
 
 
@@ -225,7 +231,7 @@ def vote_on_tiles(
         grid = plan_tiles(
             (image.shape[0], image.shape[1]),
             tile_size=member.tile_size,
-            stride=options.stride,
+            stride=options.stride and max(1, round(options.stride * member.tile_size / classifier.tile_size)),
             decimation=options.decimation,
             pattern=options.pattern,
         )
@@ -271,6 +277,12 @@ def refine_votes(
         (n_cell_rows, n_cell_cols) uint8: the sure cells, as `TileVotes.find_seeds` gives them.
     """
     shape = (small_image.shape[0], small_image.shape[1])
+    if options.class_weights:
+        if len(options.class_weights) != votes.probs.shape[2]:
+            raise BadInput(
+                f"there are {len(options.class_weights)} class weights but {votes.probs.shape[2]} classes; give one each"
+            )
+        votes = votes.reweigh(options.class_weights)
     cell_seeds = votes.find_seeds(options.threshold)
     if options.seed_from == "probabilities":
         probs = votes.spread(votes.fill_probs(), shape)

@@ -75,6 +75,18 @@ class TileVotes:
         """Give the probabilities of every cell; one without votes has no favourite."""
         return np.where(self.n_votes[..., None] > 0, self.probs, np.float32(1 / self.probs.shape[2]))
 
+    def reweigh(self, class_weights: Sequence[float]) -> TileVotes:
+        """Multiply the probability of every class by its weight, for classes that the classifier favours too much.
+
+        Examples
+        --------
+        >>> votes = TileVotes(np.array([0, 1]), np.array([0, 1]), np.array([[[0.8, 0.2]]]), np.array([[1]]))
+        >>> votes.reweigh([1.0, 4.0]).probs.tolist()
+        [[[0.5, 0.5]]]
+        """
+        weighted = self.probs * np.asarray(class_weights, self.probs.dtype)
+        return replace(self, probs=weighted / np.maximum(weighted.sum(axis=2, keepdims=True), 1e-30))
+
     def spread(self, cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Give a value of each cell to its pixels, in an image of any size that shows the same scene.
 

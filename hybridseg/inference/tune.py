@@ -40,6 +40,8 @@ SEARCH_RANGES = {
     "space_compat": (0.5, 20.0),
     "color_compat": (1.0, 100.0),
 }
+# How far rare classes are favoured: their weight is 1 / share ** balance.
+BALANCES = (0.0, 0.25, 0.5)
 # The last trials stay within this factor of the best one so far.
 _NEAR = 1.6
 _SHARE_NEAR = 1 / 3
@@ -73,9 +75,19 @@ class TuneOptions:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One CRF and how well it did; `crf` is None for the tiles alone."""
+    """What was tried and how well it did.
+
+    Parameters
+    ----------
+    crf : CrfOptions or None
+        None for the tiles alone.
+    balance : float
+        How far rare classes are favoured.
+    confusion : Confusion
+    """
 
     crf: CrfOptions | None
+    balance: float
     confusion: Confusion
 
     def score(self, name: str) -> float:
@@ -148,16 +160,18 @@ def tune_crf(
         )
     names = classifier.table
     alone = [count_confusion(e.truth, e.votes.spread(e.votes.find_labels(), e.truth.shape), names) for e in examples]
-    trials = [Trial(None, pool_confusions(alone))]
+    trials = [Trial(None, 0.0, pool_confusions(alone))]
+    shares = _measure_shares(trials[0].confusion)
     rng = np.random.default_rng(options.seed)
     for number in progress(range(options.n_trials + 1), label="trying CRFs"):
-        crf = start.crf if number == 0 else _draw_crf(number, trials, options, rng)
-        confusions = [_try_crf(example, replace(start, crf=crf), names) for example in examples]
-        trials.append(Trial(crf, pool_confusions(confusions)))
+        crf, balance = (start.crf, 0.0) if number == 0 else _draw_trial(number, trials, options, rng)
+        tried = replace(start, crf=crf, class_weights=_weigh_classes(shares, balance))
+        trials.append(Trial(crf, balance, pool_confusions([_try_crf(example, tried, names) for example in examples])))
         logger.info("%s: %.4f", crf, trials[-1].score(options.score))
     best = max(trials[1:], key=lambda trial: trial.score(options.score))
     path = tuning_path(classifier.path)
-    write_json(path, _make_record(classifier, start, best, trials, len(examples)))
+    settings = replace(start, class_weights=_weigh_classes(shares, best.balance))
+    write_json(path, _make_record(classifier, settings, best, trials, len(examples)))
     return TuneResult(tuple(trials), best, path, tuple(problems))
 
 
@@ -188,7 +202,8 @@ def read_tuning(classifier: AnyClassifier) -> HybridOptions | None:
                     "tune again (hybridseg tune-crf)"
                 )
             constants: dict[str, Any] = {name: float(record["best"]["crf"][name]) for name in SEARCH_RANGES}
-            return HybridOptions(**record["settings"], crf=CrfOptions(**constants))
+            settings = {**record["settings"], "class_weights": tuple(record["settings"]["class_weights"])}
+            return HybridOptions(**settings, crf=CrfOptions(**constants))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, BadInput):
                 raise
@@ -210,17 +225,30 @@ def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions
     return _Example(small, votes, resize_nearest(truth, small.shape[:2]))
 
 
-def _draw_crf(number: int, trials: Sequence[Trial], options: TuneOptions, rng: np.random.Generator) -> CrfOptions:
+def _measure_shares(confusion: Confusion) -> np.ndarray:
+    """Give the share of every class in the truth; one that is not there counts as one pixel in a thousand."""
+    return np.maximum(confusion.support / max(confusion.n_pixels, 1), 1e-3)
+
+
+def _weigh_classes(shares: np.ndarray, balance: float) -> tuple[float, ...]:
+    return tuple(float(f"{weight:.4g}") for weight in shares**-balance) if balance else ()
+
+
+def _draw_trial(
+    number: int, trials: Sequence[Trial], options: TuneOptions, rng: np.random.Generator
+) -> tuple[CrfOptions, float]:
     """Draw from the whole ranges first, then near the best."""
     first = trials[1].crf or CrfOptions()
     if number <= options.n_trials * (1 - _SHARE_NEAR):
         drawn = {name: float(np.exp(rng.uniform(*np.log(bounds)))) for name, bounds in SEARCH_RANGES.items()}
+        balance = BALANCES[rng.integers(len(BALANCES))]
     else:
-        best = max(trials[1:], key=lambda trial: trial.score(options.score)).crf or first
-        drawn = {name: getattr(best, name) * _NEAR ** rng.uniform(-1, 1) for name in SEARCH_RANGES}
+        best = max(trials[1:], key=lambda trial: trial.score(options.score))
+        drawn = {name: getattr(best.crf or first, name) * _NEAR ** rng.uniform(-1, 1) for name in SEARCH_RANGES}
+        balance = best.balance
     # Three digits are all that the search can tell.
     rounded: dict[str, Any] = {name: float(f"{value:.3g}") for name, value in drawn.items()}
-    return replace(first, **rounded)
+    return replace(first, **rounded), balance
 
 
 def _try_crf(example: _Example, options: HybridOptions, table: ClassTable) -> Confusion:
@@ -229,18 +257,18 @@ def _try_crf(example: _Example, options: HybridOptions, table: ClassTable) -> Co
 
 
 def _make_record(
-    classifier: AnyClassifier, start: HybridOptions, best: Trial, trials: Sequence[Trial], n_images: int
+    classifier: AnyClassifier, settings: HybridOptions, best: Trial, trials: Sequence[Trial], n_images: int
 ) -> dict[str, Any]:
     def describe(trial: Trial) -> dict[str, Any]:
         constants = {name: getattr(trial.crf, name) for name in SEARCH_RANGES} if trial.crf else None
-        return {"crf": constants, **{name: trial.score(name) for name in SCORES}}
+        return {"crf": constants, "balance": trial.balance, **{name: trial.score(name) for name in SCORES}}
 
     return {
         "format": FORMAT_VERSION,
         "models": [member.path.name for member in list_members(classifier)],
         "sha256": _hash_models(classifier),
         # The constants are in `best`; what concerns this machine alone (threads, memory) is not kept.
-        "settings": {name: value for name, value in asdict(start).items() if name != "crf"},
+        "settings": {name: value for name, value in asdict(settings).items() if name != "crf"},
         "n_images": n_images,
         "best": describe(best),
         "trials": [describe(trial) for trial in trials],

@@ -8,7 +8,7 @@ import pytest
 from hybridseg.classes import ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.inference.hybrid import HybridOptions, make_best_options, segment_image
+from hybridseg.inference.hybrid import HybridOptions, segment_image
 from hybridseg.inference.tune import SEARCH_RANGES, TuneOptions, read_tuning, tune_crf, tuning_path
 from hybridseg.io.files import write_labelmap
 from hybridseg.io.images import write_image
@@ -51,7 +51,10 @@ def test_the_best_trial_is_kept_and_used(pairs, classifier):
     for trial in result.trials[2:6]:
         assert all(low * 0.99 <= getattr(trial.crf, n) <= high * 1.01 for n, (low, high) in SEARCH_RANGES.items())
     tuned = read_tuning(classifier)
-    assert replace(tuned, crf=START.crf) == START
+    assert replace(tuned, crf=START.crf, class_weights=()) == START
+    # Cliff has 21 + 43 of 128 columns, water the other half; veg is nowhere and counts as one pixel in a thousand.
+    weights = [] if not result.best.balance else [2**result.best.balance, 1000**result.best.balance]
+    assert list(tuned.class_weights[:2]) == pytest.approx(weights, rel=1e-3)
     assert [getattr(tuned.crf, n) for n in SEARCH_RANGES] == [getattr(result.best.crf, n) for n in SEARCH_RANGES]
     record = json.loads(result.path.read_text())
     assert record["n_images"] == 2 and len(record["trials"]) == 8
@@ -95,5 +98,6 @@ def test_classifiers_of_two_tile_sizes_vote_together(by_color, paint_coast):
     image = paint_coast(32, 64, border=24)
     both = segment_image(image, Ensemble((by_color, small)), options=HybridOptions(decimation=1, scale=1))
     assert both.n_tiles == 2 * 4 + 4 * 8
-    assert make_best_options(Ensemble((by_color, small))).stride == 4
+    overlapping = HybridOptions(decimation=1, scale=1, stride=8)
+    assert segment_image(image, Ensemble((by_color, small)), options=overlapping).n_tiles == 3 * 7 + 7 * 15
     assert (both.labels[:, :16] == 0).all() and (both.labels[:, 32:] == 2).all()
