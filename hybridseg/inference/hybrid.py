@@ -280,7 +280,7 @@ def refine_votes(
     if options.class_weights:
         if len(options.class_weights) != votes.probs.shape[2]:
             raise BadInput(
-                f"there are {len(options.class_weights)} class weights but {votes.probs.shape[2]} classes; give one each"
+                f"{len(options.class_weights)} class weights for {votes.probs.shape[2]} classes; give one for each"
             )
         votes = votes.reweigh(options.class_weights)
     cell_seeds = votes.find_seeds(options.threshold)
