@@ -92,7 +92,7 @@ def make_best_options(classifier: AnyClassifier) -> HybridOptions:
 
     docs/benchmarks.md says what each part adds.
     """
-    crf = CrfOptions(theta=30.0, color_scale=8.0, space_compat=3.0, color_compat=10.0)
+    crf = CrfOptions(theta=30.0, color_scale=4.0, space_compat=5.0, color_compat=50.0)
     stride = max(1, classifier.tile_size // 2)
     return HybridOptions(decimation=1, scale=0.5, stride=stride, seed_from="probabilities", crf=crf)
 

@@ -35,10 +35,10 @@ SCORES = ("iou", "accuracy")
 
 # Between which values each constant is drawn, evenly in its logarithm.
 SEARCH_RANGES = {
-    "theta": (5.0, 120.0),
-    "color_scale": (1.0, 30.0),
-    "space_compat": (0.5, 20.0),
-    "color_compat": (1.0, 100.0),
+    "theta": (10.0, 100.0),
+    "color_scale": (2.0, 12.0),
+    "space_compat": (0.5, 10.0),
+    "color_compat": (5.0, 100.0),
 }
 # How far rare classes are favoured: their weight is 1 / share ** balance.
 BALANCES = (0.0, 0.25, 0.5)
