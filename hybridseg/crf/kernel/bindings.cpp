@@ -87,6 +87,15 @@ struct TooMuchMemory : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Refuses a lattice as soon as the number of its vertices is known, before most of its memory is taken. While it is
+// built, tables and links take about 75 bytes for each vertex; later its chains take up to 56, beside the values.
+void refuse_above(size_t max_bytes, const Lattice& lattice, size_t value_bytes) {
+  constexpr size_t bytes_to_build = 75, bytes_of_chains = 56, most_vertices = size_t(INT32_MAX) - kPrefetchMargin;
+  const size_t later = value_bytes + (lattice.chains.empty() ? bytes_of_chains * lattice.n_vertices : 0);
+  const size_t n_bytes = lattice.count_bytes() + std::max(later, bytes_to_build * lattice.n_vertices);
+  if (n_bytes > max_bytes || lattice.n_vertices > most_vertices) throw TooMuchMemory(std::to_string(n_bytes));
+}
+
 py::tuple infer_arrays(const py::array& image, float largest_value, std::pair<int, int> origin,
                        const Input<float>& priors, float floor, const py::object& row_of_pixel,
                        const Input<float>& multiplicity, float theta, float color_scale, float space_compat,
@@ -120,9 +129,12 @@ py::tuple infer_arrays(const py::array& image, float largest_value, std::pair<in
     const ThreadRelease at_end;
     const BlockOrder order(extent.n_rows, extent.n_cols, n_threads);
     std::unique_ptr<Lattice> color, space;
-    if (color_compat > 0) color = std::make_unique<Lattice>(order, color_source);
-    check_signals();
-    if (space_compat > 0) space = std::make_unique<Lattice>(order, space_source);
+    const auto checkpoint = [&](const Lattice& lattice) {
+      check_signals();
+      refuse_above(max_bytes, lattice, count_bytes(order, &lattice, nullptr, known));
+    };
+    if (color_compat > 0) color = std::make_unique<Lattice>(order, color_source, checkpoint);
+    if (space_compat > 0) space = std::make_unique<Lattice>(order, space_source, checkpoint);
     const size_t n_bytes = count_bytes(order, color.get(), space.get(), known) + (color ? color->count_bytes() : 0) +
                            (space ? space->count_bytes() : 0);
     if (n_bytes > max_bytes) throw TooMuchMemory(std::to_string(n_bytes));

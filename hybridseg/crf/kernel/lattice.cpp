@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <limits>
-#include <stdexcept>
 
 #include "parallel.h"
 #include "passes.h"
@@ -388,7 +387,8 @@ bool Features::fit_keys() const {
   return SimplexFinder(layout).bound_quotient(limits) + 3 < double(layout.bias());
 }
 
-Lattice::Lattice(const BlockOrder& order, const Features& features)
+Lattice::Lattice(const BlockOrder& order, const Features& features,
+                 const std::function<void(const Lattice&)>& checkpoint)
     : n_dims(features.n_dims), n_corners(n_dims + 1), alpha(1.0f / (1.0f + std::pow(2.0f, -float(n_dims)))) {
   const KeyLayout layout(n_dims);
   const SimplexFinder finder(layout);
@@ -413,17 +413,19 @@ Lattice::Lattice(const BlockOrder& order, const Features& features)
   first_vertex.push_back(0);
   for (const ThreadVertices& thread : threads) first_vertex.push_back(first_vertex.back() + thread.table.keys().size());
   n_vertices = first_vertex.back();
-  if (n_vertices > size_t(std::numeric_limits<int32_t>::max()) - kPrefetchMargin) throw std::length_error("too many lattice vertices");
+  checkpoint(*this);
   for_each_in_parallel(n_threads, n_threads, [&](int t) {
     find_ghosts(layout, threads, t, *this);
     const size_t begin = order.first_pixel(order.first_block[t]), end = order.first_pixel(order.first_block[t + 1]);
     for (size_t i = begin * n_corners; i < end * n_corners; i++) corners[i] += int32_t(first_vertex[t]);
   });
+  checkpoint(*this);
   std::vector<Array<int32_t>> next;
   for (int axis = 0; axis < n_corners; axis++) next.emplace_back(n_vertices);
   for_each_in_parallel(n_threads, n_threads, [&](int t) {
     for (int axis = 0; axis < n_corners; axis++) find_next(layout, threads, t, axis, *this, next[axis].data());
   });
+  checkpoint(*this);
   int lowest = threads[0].lowest, highest = threads[0].highest;
   for (const ThreadVertices& thread : threads) {
     lowest = std::min(lowest, thread.lowest);
@@ -444,6 +446,7 @@ Lattice::Lattice(const BlockOrder& order, const Features& features)
     if (axis >= first_level_axis) sort_by_level(chains[axis], levels, n_levels);
     chains[axis].vertices.resize(chains[axis].vertices.size() + kPrefetchMargin, 0);
   });
+  checkpoint(*this);
   measure_norms(order);
 }
 

@@ -45,7 +45,9 @@ struct Chains {
 class Lattice {
  public:
   Lattice() = default;
-  Lattice(const BlockOrder& order, const Features& features);
+  // `checkpoint` is called now and then while the lattice is built, first when the number of its vertices is known; it
+  // may throw.
+  Lattice(const BlockOrder& order, const Features& features, const std::function<void(const Lattice&)>& checkpoint);
 
   size_t count_bytes() const;
 
