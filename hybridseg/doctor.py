@@ -54,6 +54,7 @@ _PROBES = {
         "out = {'version': __version__, 'instructions': _kernel.list_instruction_sets()}"
     ),
 }
+_COMPILER = "a C++ compiler: apt install g++ python3-dev"
 # Each of the two can do the work of the other.
 _CRF_ENGINES = ("crf kernel", "pydensecrf")
 
@@ -144,14 +145,11 @@ def _run_probe(code: str) -> tuple[dict[str, Any] | None, str]:
 
 def _mend_package(name: str) -> str:
     if name == "crf kernel":
-        return (
-            f"{_pip()} install --force-reinstall --no-deps .   (in the folder of hybridseg, with a C++ compiler: "
-            "apt install g++)"
-        )
+        return f"{_pip()} install --force-reinstall --no-deps .   (in the folder of hybridseg; needs {_COMPILER})"
     if name == "pydensecrf" and sys.version_info >= (3, 13):
         return "python3.12 -m venv .venv   (this package cannot be built for Python 3.13)"
     if name == "pydensecrf":
-        return f'{_pip()} install "{_find_requirement("pydensecrf2")}"   (needs a C++ compiler: apt install g++)'
+        return f'{_pip()} install "{_find_requirement("pydensecrf2")}"   (needs {_COMPILER})'
     return f'{_pip()} install "{_find_requirement(name)}"'
 
 

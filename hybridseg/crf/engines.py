@@ -16,6 +16,10 @@ from hybridseg.errors import BadInput, MissingPackage
 from hybridseg.machine import count_cores
 
 GIB = 2**30
+_BUILD_ADVICE = (
+    "install a C++ compiler (Debian, Ubuntu: apt install g++ python3-dev) and run "
+    f"{sys.executable} -m pip install --force-reinstall --no-deps . again in its folder"
+)
 
 
 class NeedsMoreMemory(Exception):
@@ -175,16 +179,12 @@ def choose_engine(name: str) -> tuple[str, Engine]:
     if name == "native" or (name == "auto" and has_kernel()):
         if not has_kernel():
             raise MissingPackage(
-                "the CRF kernel of hybridseg was not built when it was installed; install a C++ compiler "
-                f"(Debian, Ubuntu: apt install g++) and run {sys.executable} -m pip install --force-reinstall "
-                "--no-deps . again in its folder, or use pydensecrf"
+                f"the CRF kernel of hybridseg was not built when it was installed; {_BUILD_ADVICE}, or use pydensecrf"
             )
         return "native", run_native
     if name == "auto" and importlib.util.find_spec("pydensecrf") is None:
         raise MissingPackage(
-            "no CRF engine is installed: the kernel of hybridseg was not built, for want of a C++ compiler; install "
-            f"one (Debian, Ubuntu: apt install g++) and run {sys.executable} -m pip install --force-reinstall "
-            "--no-deps . again in its folder"
+            f"no CRF engine is installed: the kernel of hybridseg was not built with it; {_BUILD_ADVICE}"
         )
     _import_pydensecrf()
     return "pydensecrf", run_pydensecrf
@@ -205,7 +205,7 @@ def _import_pydensecrf() -> tuple[Any, Any]:
         from pydensecrf.utils import create_pairwise_bilateral
     except ImportError as error:
         raise MissingPackage(
-            f"pydensecrf is not installed; {sys.executable} -m pip install 'hybridseg[pydensecrf]' builds it "
+            f"pydensecrf is not installed; {sys.executable} -m pip install pydensecrf2 builds it "
             "(Python 3.11 or 3.12 and a C++ compiler)"
         ) from error
     if not hasattr(dcrf, "DIAG_KERNEL"):

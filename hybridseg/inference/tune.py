@@ -54,7 +54,7 @@ class TuneOptions:
     Parameters
     ----------
     n_trials : int
-        CRFs that are tried beside the one to begin with.
+        CRFs that are drawn, beside the one to begin with, which is tried with every balance.
     score : {"iou", "accuracy"}
         What is to be highest: the mean IoU of all classes, or the share of right pixels.
     seed : int
@@ -163,8 +163,11 @@ def tune_crf(
     trials = [Trial(None, 0.0, pool_confusions(alone))]
     shares = _measure_shares(trials[0].confusion)
     rng = np.random.default_rng(options.seed)
-    for number in progress(range(options.n_trials + 1), label="trying CRFs"):
-        crf, balance = (start.crf, 0.0) if number == 0 else _draw_trial(number, trials, options, rng)
+    for number in progress(range(len(BALANCES) + options.n_trials), label="trying CRFs"):
+        if number < len(BALANCES):
+            crf, balance = start.crf, BALANCES[number]
+        else:
+            crf, balance = _draw_trial(number - len(BALANCES), trials, options, rng)
         tried = replace(start, crf=crf, class_weights=_weigh_classes(shares, balance))
         trials.append(Trial(crf, balance, pool_confusions([_try_crf(example, tried, names) for example in examples])))
         logger.info("%s: %.4f", crf, trials[-1].score(options.score))
@@ -239,7 +242,7 @@ def _draw_trial(
 ) -> tuple[CrfOptions, float]:
     """Draw from the whole ranges first, then near the best."""
     first = trials[1].crf or CrfOptions()
-    if number <= options.n_trials * (1 - _SHARE_NEAR):
+    if number < options.n_trials * (1 - _SHARE_NEAR):
         drawn = {name: float(np.exp(rng.uniform(*np.log(bounds)))) for name, bounds in SEARCH_RANGES.items()}
         balance = BALANCES[rng.integers(len(BALANCES))]
     else:

@@ -9,7 +9,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.inference.hybrid import HybridOptions, segment_image
-from hybridseg.inference.tune import SEARCH_RANGES, TuneOptions, read_tuning, tune_crf, tuning_path
+from hybridseg.inference.tune import BALANCES, SEARCH_RANGES, TuneOptions, read_tuning, tune_crf, tuning_path
 from hybridseg.io.files import write_labelmap
 from hybridseg.io.images import write_image
 from hybridseg.io.labelmaps import LabelMap
@@ -45,10 +45,11 @@ def pairs(tmp_path, by_color, paint_coast):
 
 def test_the_best_trial_is_kept_and_used(pairs, classifier):
     result = tune_crf(pairs, classifier, start=START, options=TuneOptions(n_trials=6))
-    assert [trial.crf for trial in result.trials[:2]] == [None, BAD] and len(result.trials) == 8
+    assert [trial.crf for trial in result.trials[:4]] == [None, BAD, BAD, BAD] and len(result.trials) == 10
+    assert [trial.balance for trial in result.trials[1:4]] == list(BALANCES)
     assert result.best.score("iou") == max(trial.score("iou") for trial in result.trials[1:])
     assert result.best.score("iou") > result.trials[1].score("iou")
-    for trial in result.trials[2:6]:
+    for trial in result.trials[4:8]:
         assert all(low * 0.99 <= getattr(trial.crf, n) <= high * 1.01 for n, (low, high) in SEARCH_RANGES.items())
     tuned = read_tuning(classifier)
     assert replace(tuned, crf=START.crf, class_weights=()) == START
@@ -57,7 +58,7 @@ def test_the_best_trial_is_kept_and_used(pairs, classifier):
     assert list(tuned.class_weights[:2]) == pytest.approx(weights, rel=1e-3)
     assert [getattr(tuned.crf, n) for n in SEARCH_RANGES] == [getattr(result.best.crf, n) for n in SEARCH_RANGES]
     record = json.loads(result.path.read_text())
-    assert record["n_images"] == 2 and len(record["trials"]) == 8
+    assert record["n_images"] == 2 and len(record["trials"]) == 10
 
 
 def test_the_same_seed_tries_the_same(pairs, classifier):
