@@ -106,7 +106,7 @@ def number_options(defaults: object, help_of: dict[str, str]) -> Any:
 @click.option("--report", is_flag=True, help="Also write class shares and timings as JSON.")
 @click.option("--keep-seeds", is_flag=True, help="Also write what the tiles alone say.")
 @click.option("--resume", is_flag=True, help="Leave out images that have a result.")
-@pass_console  # fmt: skip
+@pass_console
 def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None:
     """Give every pixel of images a class.
 
@@ -232,7 +232,7 @@ def _tell_end(console: Console, result: SemsegResult) -> None:
 @click.option("--scale", type=float, help="Size at which the CRF works.  [default: as semseg --best]")
 @click.option("--seed-from", type=click.Choice(SEED_SOURCES), help="See semseg.  [default: probabilities]")
 @seed_option
-@pass_console  # fmt: skip
+@pass_console
 def tune_crf(
     console: Console,
     *,
