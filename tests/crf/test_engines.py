@@ -278,7 +278,7 @@ def test_no_engine_at_all(monkeypatch):
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackage, match=r"no CRF engine is installed.*C\+\+ compiler.*apt install g\+\+"):
         choose_engine("auto")
-    with pytest.raises(MissingPackage, match=r"pydensecrf is not installed; .*hybridseg\[pydensecrf\]"):
+    with pytest.raises(MissingPackage, match=r"pydensecrf is not installed; .*pip install pydensecrf2"):
         choose_engine("pydensecrf")
 
 
