@@ -7,11 +7,13 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python; do \
 	&& { echo $$p; break; }; done)
 SCENES := demo_data
 OUT := demo_out
+DENSE_OUT := demo_dense_out
 
-.PHONY: help demo test test-lowest lint format bench docs clean
+.PHONY: help demo demo-dense test test-lowest lint format bench docs clean
 
 help:
 	@echo "make demo   run the hybrid method on $(SCENES) and write a page, $(OUT)/index.html"
+	@echo "make demo-dense  run FCN-8s and the residual U-Net on $(SCENES) and write a page, $(DENSE_OUT)/index.html"
 	@echo "make test   run every test that this machine can run"
 	@echo "make lint   check style, documentation and types"
 	@echo "make bench  measure speed and memory beside the rivals"
@@ -20,6 +22,9 @@ help:
 
 demo: $(VENV)/installed
 	$(BIN)/hybridseg demo $(OUT) --scenes $(SCENES)
+
+demo-dense: $(VENV)/installed
+	$(BIN)/hybridseg demo-dense $(DENSE_OUT) --scenes $(SCENES)
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
@@ -45,12 +50,13 @@ bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench_tiles.py
 	$(BIN)/python tests/benchmarks/bench_crf.py
 	$(BIN)/python tests/benchmarks/bench_semseg.py
+	$(BIN)/python tests/benchmarks/bench_feed.py
 
 docs: $(VENV)/installed-test
 	$(BIN)/python tools/write_cli_docs.py
 
 clean:
-	rm -rf $(VENV) .venv-lowest $(OUT) build *.egg-info hybridseg/crf/_kernel*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest $(OUT) $(DENSE_OUT) build *.egg-info hybridseg/crf/_kernel*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "hybridseg needs Python 3.11, 3.12 or 3.13 with venv;\

@@ -16,6 +16,7 @@ REQUIREMENTS = [
     "tensorflow-hub>=0.16.1,<0.17",
     "tensorboard>=2.20,<2.22",
     "ai-edge-litert>=2.3,<2.4",
+    "h5py>=3.11,<4",
     # tensorflow-hub 0.16 imports pkg_resources, which setuptools 82 no longer has.
     "setuptools>=77.0.3,<82",
     "numpy>=2.0,<2.6",

@@ -44,6 +44,7 @@ _PROBES = {
         "       'devices': [d.name.split(':', 1)[1] for d in m.config.list_physical_devices()]}"
     ),
     "tf-keras": "import tf_keras as m; out = {'version': m.__version__}",
+    "h5py": "import h5py as m; out = {'version': m.__version__}",
     "tensorflow-hub": "import tensorflow_hub as m; out = {'version': m.__version__}",
     "pydensecrf": (
         "import pydensecrf.densecrf as d, importlib.metadata as i\n"

@@ -11,7 +11,10 @@ from pathlib import Path
 import click
 import pytest
 
-from hybridseg.cli.main import COMMANDS, main
+from hybridseg.cli.main import find_commands
+from hybridseg.io.classfiles import read_class_files, write_class_files
+from hybridseg.io.files import read_labelmap, write_labelmap
+from hybridseg.io.tables import write_json
 
 REPOSITORY = Path(__file__).parent.parent
 PAGES = sorted([REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("labels/*.md")])
@@ -24,13 +27,13 @@ def load_tool(name):
     return module
 
 
-def find_command(name):
-    return main.get_command(click.Context(main), name)
+COMMANDS = {name: c for name, c in find_commands().items() if not isinstance(c, click.Group)}
+GROUPS = {name: c for name, c in find_commands().items() if isinstance(c, click.Group)}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_tells_its_result_and_every_option_its_meaning(name):
-    command = find_command(name)
+    command = COMMANDS[name]
     first, _, rest = command.help.partition("\n\n")
     assert first.endswith(".") and len(first) < 75 and "\n" not in first, "the first line is the short help"
     assert "Result:" in rest and re.search(r"Examples?:\n", rest)
@@ -41,7 +44,7 @@ def test_every_command_tells_its_result_and_every_option_its_meaning(name):
 
 def test_short_flags_have_a_long_twin_with_the_name_of_the_parameter():
     for name in COMMANDS:
-        for parameter in find_command(name).params:
+        for parameter in COMMANDS[name].params:
             shorts = [o for o in parameter.opts if re.fullmatch(r"-\w", o)]
             if shorts:
                 assert f"--{parameter.name.replace('_', '-')}" in parameter.opts
@@ -55,21 +58,40 @@ FOLDERS = {
     "eval-tiles": ["train", "test"],
     "semseg": ["train", "photos"],
     "tune-crf": ["train", "labelled"],
+    "fcn make-labels": ["data/labels/gtFine/train/data"],
+    "fcn train": ["data/samples/RGB/train/data", "data/labels/gtFine/train/data"],
+    "fcn infer": ["data/samples/RGB/train/data", "data/labels/gtFine/train/data"],
+    **{f"resunet {name}": ["images"] for name in ("init-config", "make-tfrecords", "train", "evaluate", "segment")},
 }
+PAINT = "fcn make-labels data/labels/gtFine/train/data --labeldefs data/labeldefs.txt"
+SMALL = "--epochs 1 --size 32x64"
+RECORDS = "resunet make-tfrecords --config config.json --images images --labels masks --out records"
+FIT = "resunet train --config config.json --data records --weights-out water.h5 --filters 2"
 TRAIN = "retrain --image_dir train/tile_96 --how_many_training_steps 20 --input-size 64"
 BEFORE = {
     "retrain": ["retile -b 1 train"],
     "eval-tiles": ["retile -b 1 train", "retile -b 1 test", TRAIN],
     "semseg": ["retile -b 1 train", TRAIN],
     "tune-crf": ["retile -b 1 train", TRAIN],
+    "fcn train": [PAINT],
+    "fcn infer": [PAINT, f"fcn train --name data_test10 --data-source data --data-dir data {SMALL}"],
+    "resunet train": [RECORDS],
+    "resunet evaluate": [RECORDS, FIT],
+    "resunet segment": [RECORDS, FIT],
+}
+# What makes an example quick.
+EXTRA = {"tune-crf": "--trials 2", "fcn train": SMALL}
+SMALL_CONFIG = {
+    **{"TARGET_SIZE": [32, 64], "NCLASSES": 10, "N_DATA_BANDS": 3, "MAX_EPOCHS": 1, "AUG_COPIES": 1, "BATCH_SIZE": 2},
+    **{"USEMASK": True, "DO_CRF_REFINE": False, "MEDIAN_FILTER_VALUE": 0},
 }
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "doctor")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "demo-dense", "doctor")])
 def test_the_example_of_every_command_runs(name, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in FOLDERS.get(name, []):
-        Path(folder).mkdir()
+        Path(folder).mkdir(parents=True)
         for path in (REPOSITORY / "demo_data").glob("scene_0[0-5]*"):
             shutil.copy(path, folder)
     if name == "eval-pixels":
@@ -78,20 +100,36 @@ def test_the_example_of_every_command_runs(name, run, tmp_path, monkeypatch):
             shutil.copy(REPOSITORY / "demo_data" / "scene_00_mres.mat", f"results/scene_00_{kind}.mat")
     if name == "semseg":
         shutil.copy(REPOSITORY / "demo_data" / "scene_00.jpg", "photo.jpg")
-    examples = re.findall(r"^ +hybridseg (.*)", find_command(name).help.partition("\n\n")[2], re.MULTILINE)
+    if name.startswith("fcn "):
+        table = read_class_files(REPOSITORY / "demo_data" / "labels.txt", REPOSITORY / "demo_data" / "colors.txt")
+        write_class_files(table, labeldefs_path=Path("data/labeldefs.txt"))
+    if name.startswith("resunet ") and name != "resunet explain-config":
+        Path("masks").mkdir()
+        for path in sorted(Path("images").glob("*_mres.mat")):
+            write_labelmap(Path("masks") / f"{path.stem.removesuffix('_mres')}_mask.png", read_labelmap(path))
+            path.unlink()
+    if name not in ("resunet init-config", "resunet explain-config") and name.startswith("resunet "):
+        write_json("config.json", SMALL_CONFIG)
+    examples = re.findall(r"^ +hybridseg (.*)", COMMANDS[name].help.partition("\n\n")[2], re.MULTILINE)
     assert examples
     for words in (*BEFORE.get(name, []), *examples):
         if "colors.txt" in words:
             n_classes = len(Path("labels.txt").read_text().split("\n")) - 1
             Path("colors.txt").write_text("".join(f"#{i:02x}8040\n" for i in range(n_classes)))
-        extra = ["--trials", "2"] if words.startswith("tune-crf") else []
-        result = run(*shlex.split(words), *extra)
+        extra = EXTRA.get(name, "") if words in examples else ""
+        result = run(*shlex.split(f"{words} {extra}"))
         assert result.exit_code == 0, result.output
 
 
 def test_the_command_page_is_fresh():
     page = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
     assert page == load_tool("write_cli_docs").describe_commands(), "run `make docs`"
+
+
+def test_the_table_of_config_keys_is_fresh():
+    page = (REPOSITORY / "docs" / "dense.md").read_text(encoding="utf-8")
+    assert page == load_tool("write_cli_docs").insert_keys(page), "run `make docs`"
+    assert page.count("\n| `") >= 27
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(REPOSITORY).as_posix())
@@ -122,6 +160,7 @@ def test_commands_that_the_pages_show_exist(page):
             words = [word for word in shlex.split(match[1]) if word not in ("--quiet", "--verbose")]
             if words[0].startswith("-"):
                 continue
-            command = find_command(words[0])
+            n_names = 2 if words[0] in GROUPS else 1
+            command = COMMANDS.get(" ".join(words[:n_names]))
             assert command is not None, f"{page.name}: {line}"
-            command.make_context(words[0], words[1:], resilient_parsing=False)
+            command.make_context(words[0], words[n_names:], resilient_parsing=False)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
 
 from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.story import Story, claim_demo, show_share
 from hybridseg.data.tileplan import MANIFEST_NAME
-from hybridseg.errors import OutputExists
-from hybridseg.evaluation.page import Picture, Section, Table, write_page
-from hybridseg.io.atomic import write_text
+from hybridseg.evaluation.page import Table, write_page
 from hybridseg.io.pairing import list_images
 
-_MARK = "DEMO.txt"
 _FOLDERS = ("train", "test", "tiles_alone", "best")
 
 
@@ -42,7 +35,7 @@ def demo(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> None:
     Example:
       hybridseg demo demo_out
     """
-    _claim_folder(out_dir)
+    claim_demo(out_dir, _FOLDERS)
     run = Story(console, out_dir)
     _prepare(run, scenes_dir or out_dir / "scenes")
     _train(run)
@@ -56,47 +49,6 @@ def demo(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> None:
     # What it comes to first, then how.
     write_page(page, "From photos to land cover: the hybrid method", lead, [run.sections[-1], *run.sections[:-1]])
     console.say(f"\nThe page with all pictures and tables: {page.resolve()}")
-
-
-@dataclass
-class Story:
-    """What has been run so far, and the sections of the page that tell of it."""
-
-    console: Console
-    out_dir: Path
-    sections: list[Section] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)
-
-    def run(self, *words: object) -> None:
-        """Show a command, then run it in this process."""
-        from hybridseg.cli.main import main
-
-        # A folder whose name begins with a dash is no option.
-        arguments = [f"./{w}" if isinstance(w, Path) and str(w).startswith("-") else str(w) for w in words]
-        self.commands.append(f"hybridseg {shlex.join(arguments)}")
-        self.console.say(f"\n$ {self.commands[-1]}")
-        quiet = ["--quiet"] if self.console.quiet else []
-        main.main([*quiet, *arguments], prog_name="hybridseg", standalone_mode=False)
-
-    def tell(self, heading: str, text: str, *, tables: list[Table] | None = None, **pictures: str) -> None:
-        """End a section: it has the commands since the last one. Pictures are NAME=caption, of NAME.png."""
-        shown = [Picture(f"{name}.png", caption) for name, caption in pictures.items()]
-        self.sections.append(Section(heading, text, tuple(self.commands), tables or (), shown))
-        self.commands = []
-
-    def read(self, name: str) -> Any:
-        """Read a JSON file that a command wrote."""
-        return json.loads((self.out_dir / name).read_text(encoding="utf-8"))
-
-
-def _claim_folder(out_dir: Path) -> None:
-    """Make the folder, or clear what an earlier demo left; a folder of somebody else's is refused."""
-    mark = out_dir / _MARK
-    if out_dir.exists() and any(out_dir.iterdir()) and not mark.exists():
-        raise OutputExists(f"{out_dir} holds files that are not from a demo; give an empty folder")
-    write_text(mark, "The demo clears this folder when it runs again.\n")
-    for name in _FOLDERS:
-        shutil.rmtree(out_dir / name, ignore_errors=True)
 
 
 def _prepare(story: Story, scenes_dir: Path) -> None:
@@ -133,7 +85,7 @@ def _train(story: Story) -> None:
     )
     story.run("eval-tiles", "-n", "100", out_dir / "test" / "tile_96", "--model", model, "--out", out_dir)
     classes = story.read("eval_tiles.json")["classes"]
-    rows = [(row["class"], *(_share(row[name]) for name in ("precision", "recall", "f1"))) for row in classes]
+    rows = [(row["class"], *(show_share(row[name]) for name in ("precision", "recall", "f1"))) for row in classes]
     story.tell(
         "4. How good it is on tiles",
         "Judged on tiles of the scenes that it has not seen.",
@@ -167,10 +119,11 @@ def _segment(story: Story) -> None:
         for name, folder in zip(maps, ("tiles_alone", "test", "best"), strict=False)
     }
     summary = [
-        (n, _share(r["accuracy"]), _share(r["macro"]["iou"]), _share(r["macro"]["f1"])) for n, r in pooled.items()
+        (n, show_share(r["accuracy"]), show_share(r["macro"]["iou"]), show_share(r["macro"]["f1"]))
+        for n, r in pooled.items()
     ]
     by_class = [
-        (rows[0]["class"], *(_share(row["iou"]) for row in rows))
+        (rows[0]["class"], *(show_share(row["iou"]) for row in rows))
         for rows in zip(*(record["classes"] for record in pooled.values()), strict=True)
     ]
     story.tell(
@@ -183,7 +136,3 @@ def _segment(story: Story) -> None:
         ],
         results="Each scene, what the tiles alone say, what the CRF makes of it, and the truth.",
     )
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

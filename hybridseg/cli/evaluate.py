@@ -8,7 +8,7 @@ import click
 
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import class_files_options, read_table
-from hybridseg.evaluation.confusion import SCORES, Confusion
+from hybridseg.confusion import SCORES, Confusion
 from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs, list_score_rows
 
 

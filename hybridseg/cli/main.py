@@ -24,12 +24,28 @@ COMMANDS = {
     "tune-crf": "hybridseg.cli.segment:tune_crf",
     "semseg": "hybridseg.cli.segment:semseg",
     "eval-pixels": "hybridseg.cli.evaluate:eval_pixels",
+    "fcn": "hybridseg.cli.fcn:fcn",
+    "resunet": "hybridseg.cli.resunet:resunet",
     "demo": "hybridseg.cli.demo:demo",
+    "demo-dense": "hybridseg.cli.demodense:demo_dense",
     "export-module": "hybridseg.cli.train:export_module",
     "doctor": "hybridseg.cli.system:doctor",
 }
 
 INTERRUPTED = 130
+
+
+def find_commands() -> dict[str, click.Command]:
+    """Give every command by its full name, in the order of use: groups, then theirs."""
+    root = click.Context(main)
+    found: dict[str, click.Command] = {}
+    for name in COMMANDS:
+        command = main.get_command(root, name)
+        assert command is not None
+        found[name] = command
+        if isinstance(command, click.Group):
+            found.update({f"{name} {child}": inner for child, inner in command.commands.items()})
+    return found
 
 
 class HybridSegGroup(click.Group):
@@ -54,7 +70,9 @@ class HybridSegGroup(click.Group):
             raise click.ClickException(str(error).encode("utf-8", "replace").decode()) from error
         except KeyboardInterrupt:
             click.echo(
-                "\nStopped. Every file that was written is whole; the same command again goes on from here.", err=True
+                "\nStopped. Every file that was written is whole; the same command again (with --resume where it has "
+                "that) goes on from here.",
+                err=True,
             )
             sys.exit(INTERRUPTED)
         except MemoryError as error:
@@ -86,6 +104,7 @@ def main(ctx: click.Context, *, quiet: bool, verbose: bool) -> None:
       eval-tiles   tell how good it is on the tiles of test/
       semseg       give every pixel of new photos a class
       eval-pixels  compare automatic label maps with manual ones
+    Networks that look at whole images (fcn, resunet) have commands of their own.
     Without photos of your own, begin with demo-scenes.
     """
     logging.basicConfig(format="%(message)s", stream=sys.stderr)

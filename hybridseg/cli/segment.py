@@ -13,7 +13,8 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import class_files_options, read_table, seed_option
 from hybridseg.crf.options import ENGINES, CrfOptions
 from hybridseg.inference.hybrid import SEED_SOURCES, HybridOptions, make_best_options
-from hybridseg.inference.semseg import ImageResult, SemsegOutputs, SemsegResult, segment_files
+from hybridseg.inference.results import BatchResult, ImageResult
+from hybridseg.inference.semseg import SemsegOutputs, segment_files
 from hybridseg.inference.tiles import PATTERNS
 from hybridseg.inference.tune import SCORES, SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
 from hybridseg.inference.tune import tune_crf as tune
@@ -135,9 +136,11 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     table = classifier.table.with_colors_of(given) if given and settings["colors_path"] else classifier.table
     result = segment_files(
         paths, classifier, options=options, outputs=outputs, table=table, progress=console.progress,
-        on_done=lambda image: _tell_image(console, image),
+        on_done=lambda image: tell_image(console, image),
     )  # fmt: skip
-    _tell_end(console, result)
+    tell_skipped(console, result)
+    if len(result.images) > 1:
+        console.say(f"{len(result.images)} images done")
     console.finish(result.problems)
 
 
@@ -189,14 +192,16 @@ def _make_options(settings: dict[str, Any], base: HybridOptions | None) -> Hybri
     def is_asked(name: str) -> bool:
         return base is None or context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
 
-    crf = {name: settings[name] for name in CrfOptions.__dataclass_fields__ if is_asked(name)}
+    crf_names = CrfOptions.__dataclass_fields__.keys() & settings.keys()
+    crf = {name: settings[name] for name in crf_names if is_asked(name)}
     own_names = HybridOptions.__dataclass_fields__.keys() & settings.keys()
     own = {name: settings[name] for name in own_names if is_asked(name)}
     base = base or HybridOptions()
     return replace(base, **own, crf=replace(base.crf, **crf))
 
 
-def _tell_image(console: Console, image: ImageResult) -> None:
+def tell_image(console: Console, image: ImageResult) -> None:
+    """Say what came of an image, and what to look at."""
     shares = ", ".join(f"{name} {share:.1%}" for name, share in image.shares.items())
     console.say(f"{image.image_path.name}: {shares} ({sum(image.seconds.values()):.1f} s)")
     for path in image.written:
@@ -206,11 +211,10 @@ def _tell_image(console: Console, image: ImageResult) -> None:
         click.echo(text.encode("utf-8", "replace").decode(), err=True)
 
 
-def _tell_end(console: Console, result: SemsegResult) -> None:
+def tell_skipped(console: Console, result: BatchResult) -> None:
+    """Say how many images were left out."""
     if result.skipped:
         console.say(f"{len(result.skipped)} images had a result already and were left out (--resume)")
-    if len(result.images) > 1:
-        console.say(f"{len(result.images)} images done")
 
 
 @click.command("tune-crf")

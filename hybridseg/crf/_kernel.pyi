@@ -18,6 +18,7 @@ def infer(
     row_of_pixel: np.ndarray | None,
     multiplicity: np.ndarray,
     theta: float,
+    space_theta: float,
     color_scale: float,
     space_compat: float,
     color_compat: float,

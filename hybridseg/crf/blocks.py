@@ -33,7 +33,7 @@ class Block:
 
     @classmethod
     def whole(cls, shape: tuple[int, int], *, theta: float) -> Block:
-        """Give the whole image as one block, with the halo that its parts will need."""
+        """Give the whole image as one block, with the halo that its parts need for kernels of this reach."""
         return cls(0, shape[0], 0, shape[1], math.ceil(_HALO_DEVIATIONS * theta), shape)
 
     @property

@@ -82,7 +82,7 @@ def run_native(
     Raises
     ------
     BadInput
-        When `theta` or `color_scale` is too small for the size or the colours of the image.
+        When `theta`, `space_theta` or `color_scale` is too small for the size or the colours of the image.
     NeedsMoreMemory
         When it would take more than ``options.max_memory``.
     """
@@ -98,6 +98,7 @@ def run_native(
             row_of_pixel=priors.row_of_pixel,
             multiplicity=priors.multiplicity,
             theta=options.theta,
+            space_theta=options.near_theta,
             color_scale=options.color_scale,
             space_compat=options.space_compat,
             color_compat=options.color_compat,
@@ -110,8 +111,11 @@ def run_native(
             want_probs=want_probs,
         )
     except OverflowError as error:
+        thetas = f"theta={options.theta}"
+        if options.space_theta is not None:
+            thetas += f", space_theta={options.space_theta}"
         raise BadInput(
-            f"theta={options.theta} or color_scale={options.color_scale} of the CRF is too small for an image of "
+            f"{thetas} or color_scale={options.color_scale} of the CRF is too small for an image of "
             f"{image.shape[0]} x {image.shape[1]} pixels: positions in its lattice would overflow; give larger ones"
         ) from error
     except _kernel.TooMuchMemory as error:
@@ -147,7 +151,7 @@ def run_pydensecrf(
     del energies
     terms = {"kernel": dcrf.DIAG_KERNEL, "normalization": dcrf.NORMALIZE_SYMMETRIC}
     if options.space_compat > 0:
-        field.addPairwiseGaussian(sxy=(options.theta,) * 2, compat=options.space_compat, **terms)
+        field.addPairwiseGaussian(sxy=(options.near_theta,) * 2, compat=options.space_compat, **terms)
     if options.color_compat > 0:
         scales = (options.color_scale,) * image.shape[2]
         features = pairwise(sdims=(options.theta,) * 2, schan=scales, img=image, chdim=2)

@@ -19,6 +19,8 @@ class CrfOptions:
     ----------
     theta : float
         Standard deviation of both kernels in the image plane, in pixels.
+    space_theta : float or None
+        That of the nearness kernel alone, where it differs; None: as `theta`.
     color_scale : float
         Standard deviation of the colour kernel, in grey levels of 0..255.
     space_compat, color_compat : float
@@ -58,12 +60,15 @@ class CrfOptions:
     n_threads: int = 0
     max_memory: float = 4.0
     reference_geometry: bool = False
+    space_theta: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         for name in ("theta", "color_scale", "max_memory"):
             if not 0 < getattr(self, name) < 1e6:
                 raise BadInput(f"{name}={getattr(self, name)} of the CRF must be above 0 (and below a million)")
+        if self.space_theta is not None and not 0 < self.space_theta < 1e6:
+            raise BadInput(f"space_theta={self.space_theta} of the CRF must be above 0 (and below a million)")
         for name in ("space_compat", "color_compat"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise BadInput(f"{name}={getattr(self, name)} of the CRF must be 0 or more (and below a million)")
@@ -77,3 +82,13 @@ class CrfOptions:
             raise BadInput(f"there is no CRF engine {self.engine!r}; choose {', '.join(ENGINES)}")
         if not 0 <= self.n_threads <= 1024:
             raise BadInput(f"n_threads={self.n_threads} of the CRF must be 0 (all cores) or a number of threads")
+
+    @property
+    def near_theta(self) -> float:
+        """Give the standard deviation of the nearness kernel, in pixels."""
+        return self.theta if self.space_theta is None else self.space_theta
+
+    @property
+    def reach(self) -> float:
+        """Give the larger standard deviation of the two kernels, in pixels."""
+        return max(self.theta, self.near_theta)

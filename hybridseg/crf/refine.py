@@ -179,7 +179,7 @@ def _refine(
     lanes = np.empty(priors.shape, np.uint8)
     probs = np.empty((*priors.shape, n_classes), np.float32) if want_probs else None
     n_iterations = n_blocks = 0
-    whole = Block.whole(priors.shape, theta=options.theta)
+    whole = Block.whole(priors.shape, theta=options.reach)
     bytes_per_pixel = estimate_bytes(name, priors)
     planned = plan_blocks(whole, max_pixels=options.max_memory * GIB / bytes_per_pixel)
     if options.reference_geometry and len(planned) > 1:

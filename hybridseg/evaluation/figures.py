@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hybridseg.classes import ClassTable
-from hybridseg.evaluation.confusion import Confusion
+from hybridseg.confusion import Confusion
 from hybridseg.io.atomic import atomic_path
 
 if TYPE_CHECKING:
@@ -190,7 +190,9 @@ def draw_calibration(
 def draw_learning_curve(
     path: str | os.PathLike[str],
     steps: Sequence[int],
-    curves: dict[str, tuple[Sequence[float], Sequence[float | None]]],
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float | None]]],
+    *,
+    unit: str = "training step",
 ) -> None:
     """Draw how a training run went, as a PNG: one panel for each measure, training and validation in it.
 
@@ -200,6 +202,8 @@ def draw_learning_curve(
     steps : sequence of int
     curves : dict of str to (sequence, sequence)
         For each measure its values in training and in validation; None where there is no validation set.
+    unit : str
+        What a step is.
     """
     from matplotlib.figure import Figure
 
@@ -211,10 +215,25 @@ def draw_learning_curve(
         if known:
             axes.plot(steps, known, color="#f3cda8", linewidth=0.8)
             axes.plot(steps, _smooth(known), color="#d9731a", linewidth=1.6, label="validation")
-        axes.set_xlabel("training step")
+        axes.set_xlabel(unit)
         axes.set_title(name, fontsize=11, loc="left")
         axes.grid(color="#eeeeee")
         axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_rates(path: str | os.PathLike[str], rates: Sequence[float]) -> None:
+    """Draw the learning rate of every epoch as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.2, 3.4), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(range(1, len(rates) + 1), rates, color="#1f5fa8", linewidth=1.6, marker="." if len(rates) < 60 else "")
+    if min(rates) > 0:
+        axes.set_yscale("log")
+    axes.set_xlabel("epoch")
+    axes.set_title("learning rate", fontsize=11, loc="left")
+    axes.grid(color="#eeeeee")
     _save(figure, path)
 
 

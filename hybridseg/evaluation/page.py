@@ -18,7 +18,8 @@ main { max-width: 68rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .6rem; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .4rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
 p { max-width: 46rem; margin: .5rem 0 1rem; }
-pre { background: #f3f6f9; border-left: 3px solid var(--accent); padding: .7rem 1rem; overflow-x: auto;
+pre { background: #f3f6f9; border-left: 3px solid var(--accent); padding: .7rem 1rem;
+  white-space: pre-wrap; overflow-wrap: anywhere;
   font: 14px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .8rem 0 1.2rem; font-variant-numeric: tabular-nums; font-size: .94rem; }

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from hybridseg.classes import ClassTable, class_key
+from hybridseg.confusion import SCORES, Confusion, count_confusion
 from hybridseg.data.draw import shuffle_names
 from hybridseg.data.tileplan import MANIFEST_NAME
 from hybridseg.data.tiles import read_tile
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
-from hybridseg.evaluation.confusion import SCORES, Confusion, count_confusion
 from hybridseg.evaluation.figures import draw_calibration, draw_confusion
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.pairing import list_files

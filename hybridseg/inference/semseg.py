@@ -12,15 +12,21 @@ from typing import Any
 import numpy as np
 
 from hybridseg import __version__
-from hybridseg.classes import VOID, ClassTable, color_labels
-from hybridseg.errors import HybridSegError, MissingPackage, Problem
+from hybridseg.classes import VOID, ClassTable
 from hybridseg.evaluation.figures import PictureRow, draw_picture_rows
 from hybridseg.inference.hybrid import HybridOptions, Segmentation, StopWatch, segment_image
+from hybridseg.inference.results import (
+    BatchResult,
+    ImageResult,
+    measure_shares,
+    tint_image,
+    work_through,
+    write_confidence,
+)
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.files import write_labelmap
 from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid, resize_nearest, shrink_image
 from hybridseg.io.labelmaps import LabelMap
-from hybridseg.io.rasters import GeoReference, write_band
 from hybridseg.io.tables import write_json
 from hybridseg.models.ensemble import AnyClassifier, list_members
 from hybridseg.progress import Progress, no_progress
@@ -28,9 +34,7 @@ from hybridseg.progress import Progress, no_progress
 logger = logging.getLogger(__name__)
 
 _PANEL_PIXELS = 900
-_TINT = 0.6
 _MAX_ASPECT = 4
-_NO_CONFIDENCE = 255
 
 
 @dataclass(frozen=True)
@@ -58,46 +62,6 @@ class SemsegOutputs:
     resume: bool = False
 
 
-@dataclass(frozen=True)
-class ImageResult:
-    """What came of one image.
-
-    Parameters
-    ----------
-    image_path : pathlib.Path
-    written : tuple of pathlib.Path
-        The label map first.
-    shares : dict
-        Share of the pixels of every class that is there.
-    warnings : tuple of str
-    seconds : dict
-        Of every step.
-    """
-
-    image_path: Path
-    written: tuple[Path, ...]
-    shares: dict[str, float]
-    warnings: tuple[str, ...]
-    seconds: dict[str, float]
-
-
-@dataclass(frozen=True)
-class SemsegResult:
-    """What came of all images.
-
-    Parameters
-    ----------
-    images : tuple of ImageResult
-    skipped : tuple of pathlib.Path
-        Images that had a result already.
-    problems : tuple of Problem
-    """
-
-    images: tuple[ImageResult, ...]
-    skipped: tuple[Path, ...]
-    problems: tuple[Problem, ...]
-
-
 def segment_files(
     image_paths: Sequence[Path],
     classifier: AnyClassifier,
@@ -107,7 +71,7 @@ def segment_files(
     table: ClassTable | None = None,
     progress: Progress = no_progress,
     on_done: Callable[[ImageResult], None] = lambda _: None,
-) -> SemsegResult:
+) -> BatchResult:
     """Segment images one by one; one that cannot be used does not stop the others.
 
     Parameters
@@ -124,7 +88,7 @@ def segment_files(
 
     Returns
     -------
-    SemsegResult
+    BatchResult
 
     Raises
     ------
@@ -135,29 +99,23 @@ def segment_files(
     """
     if outputs.out_dir is not None:
         claim_folder(outputs.out_dir)
-    done, skipped, problems = [], [], []
-    taken: dict[Path, Path] = {}
-    for path in progress(image_paths, label="images") if len(image_paths) > 1 else image_paths:
-        target = _result_path(path, classifier.tile_size, outputs, ".mat")
-        if target in taken:
-            problems.append(Problem(str(path), f"has the same name as {taken[target]}; give it another, or --out"))
-            continue
-        taken[target] = path
-        wanted = [target, _result_path(path, classifier.tile_size, outputs, "_report.json")]
-        if outputs.resume and all(p.exists() for p in wanted[: 1 + outputs.report]):
-            skipped.append(path)
-            continue
-        try:
-            result = segment_file(path, classifier, options=options, outputs=outputs, table=table, progress=progress)
-            done.append(result)
-            on_done(result)
-        except MissingPackage:
-            raise
-        except HybridSegError as error:
-            problems.append(Problem.of(path, error))
-        except MemoryError:
-            problems.append(Problem(str(path), "is too large for the memory of this machine; give a smaller --scale"))
-    return SemsegResult(tuple(done), tuple(skipped), tuple(problems))
+
+    def targets_of(path: Path) -> list[Path]:
+        endings = [".mat", "_report.json"] if outputs.report else [".mat"]
+        return [_result_path(path, classifier.tile_size, outputs, ending) for ending in endings]
+
+    def work(path: Path) -> ImageResult:
+        return segment_file(path, classifier, options=options, outputs=outputs, table=table, progress=progress)
+
+    return work_through(
+        image_paths,
+        work,
+        targets_of=targets_of,
+        resume=outputs.resume,
+        too_large="give a smaller --scale",
+        progress=progress,
+        on_done=on_done,
+    )
 
 
 def segment_file(
@@ -230,32 +188,19 @@ def list_warnings(found: Segmentation, table: ClassTable) -> list[str]:
     return warnings
 
 
-def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
-    """Give the share of every class that is there, of all pixels that have a class, the largest first."""
-    counts = np.bincount(labels.ravel(), minlength=len(table))[: len(table)]
-    order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: -counts[i])
-    return {table.names[i]: float(counts[i] / counts.sum()) for i in order}
-
-
 def draw_panels(path: Path, image: np.ndarray, found: Segmentation, table: ClassTable) -> None:
     """Draw the image, what the tiles say, and what the CRF makes of it, with a legend of the classes."""
     step = max(1.0, max(image.shape[:2]) / _PANEL_PIXELS)
     rows, cols = (max(1, round(side / step)) for side in image.shape[:2])
     small = shrink_image(image, rows, cols)
     seeds, labels = (resize_nearest(values, (rows, cols)) for values in (found.seeds, found.labels))
-    tiles = np.where((seeds > 0)[..., None], _tint(small, seeds.astype(int) - 1, table), small // 2)
+    tiles = np.where((seeds > 0)[..., None], tint_image(small, seeds.astype(int) - 1, table), small // 2)
     here = np.union1d(np.unique(labels[labels != VOID]), np.unique(seeds[seeds > 0]) - 1)
     legend = ClassTable(tuple(table.names[i] for i in here), tuple(table.colors[i] for i in here))
     heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
-    pictures = [_pad_panel(picture) for picture in (small, tiles, _tint(small, labels, table))]
+    pictures = [_pad_panel(picture) for picture in (small, tiles, tint_image(small, labels, table))]
     row = PictureRow("", pictures, heads)
     draw_picture_rows(path, [row], width=15.0, legend=legend)
-
-
-def write_confidence(path: Path, confidence: np.ndarray, georeference: GeoReference | None) -> None:
-    """Write how sure the result is, in whole percent."""
-    percent = np.where(np.isnan(confidence), _NO_CONFIDENCE, np.nan_to_num(confidence) * 100).round().astype(np.uint8)
-    write_band(path, percent, georeference, nodata=_NO_CONFIDENCE, tags={"UNIT": "percent"})
 
 
 def _pad_panel(picture: np.ndarray) -> np.ndarray:
@@ -263,11 +208,6 @@ def _pad_panel(picture: np.ndarray) -> np.ndarray:
     rows, cols = picture.shape[:2]
     missing = max(-(-cols // _MAX_ASPECT) - rows, 0), max(-(-rows // _MAX_ASPECT) - cols, 0)
     return np.pad(picture, [*((n // 2, n - n // 2) for n in missing), (0, 0)], constant_values=255)
-
-
-def _tint(image: np.ndarray, labels: np.ndarray, table: ClassTable) -> np.ndarray:
-    colors = color_labels(labels.astype(np.uint8), table)
-    return (image * (1 - _TINT) + colors * _TINT).astype(np.uint8)
 
 
 def _result_path(image_path: Path, tile_size: int, outputs: SemsegOutputs, ending: str, kind: str = "ares") -> Path:

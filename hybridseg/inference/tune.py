@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, remap
+from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
-from hybridseg.evaluation.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.inference.hybrid import HybridOptions, reduce_image, refine_votes, vote_on_tiles
 from hybridseg.inference.tiles import TileVotes, take_nearest
 from hybridseg.io.files import read_labelmap

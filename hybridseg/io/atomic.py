@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hybridseg.errors import OutputExists, WriteFailed
+from hybridseg.errors import HybridSegError, OutputExists, WriteFailed
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-    except WriteFailed:
+    except HybridSegError:
         raise
     except OSError as error:
         raise WriteFailed(

@@ -134,6 +134,33 @@ def read_valid(path: str | os.PathLike[str]) -> np.ndarray | None:
     return None if valid.all() else _turn_upright(valid[..., None], info.orientation)[..., 0]
 
 
+def read_filled(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read an image; where it holds no picture (nodata, NaN) it gets the mean of the others.
+
+    Returns
+    -------
+    image : numpy.ndarray
+        (rows, cols, bands).
+    valid : numpy.ndarray or None
+        (rows, cols) bool; None when all pixels hold a picture.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When it cannot be read, or holds no picture at all.
+    """
+    image, valid = read_image(path), read_valid(path)
+    if image.dtype.kind == "f" and not (finite := np.isfinite(image).all(axis=2)).all():
+        valid = finite if valid is None else valid & finite
+    if valid is None:
+        return image, None
+    if not valid.any():
+        raise BadInput(f"{path} holds no picture: all of its pixels are nodata")
+    mean = image[valid].mean(axis=0, dtype=np.float64)
+    image[~valid] = mean if image.dtype.kind == "f" else mean.round().astype(image.dtype)
+    return image, valid
+
+
 def write_image(path: str | os.PathLike[str], image: np.ndarray, *, durable: bool = True) -> None:
     """Write an 8-bit picture as JPEG (quality 95) or PNG, whole or not at all.
 
@@ -181,6 +208,41 @@ def shrink_image(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
     if image.shape[:2] == (rows, cols):
         return image
     return np.asarray(Image.fromarray(image).resize((cols, rows), Image.Resampling.BOX))
+
+
+def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Bring an image of any type and number of bands to another size.
+
+    Where it gets smaller a pixel is a weighted mean of those around it, where it gets larger it lies between them.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (any, any, bands).
+    shape : tuple of int
+
+    Returns
+    -------
+    numpy.ndarray
+        (*shape, bands), of the same type.
+
+    Examples
+    --------
+    >>> resize_image(np.array([[[0], [40]]], np.uint16), (1, 1)).tolist()
+    [[[20]]]
+    """
+    from PIL import Image
+
+    if image.shape[:2] == shape:
+        return image
+    size = (shape[1], shape[0])
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    resized = np.empty((*shape, image.shape[2]), np.float32)
+    for band in range(image.shape[2]):
+        plane = Image.fromarray(np.ascontiguousarray(image[..., band], np.float32))
+        resized[..., band] = np.asarray(plane.resize(size, Image.Resampling.BILINEAR))
+    return resized.astype(image.dtype) if image.dtype.kind == "f" else resized.round().astype(image.dtype)
 
 
 def resize_nearest(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

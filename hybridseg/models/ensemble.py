@@ -65,4 +65,4 @@ def list_members(classifier: AnyClassifier) -> tuple[TileClassifier, ...]:
 
 def order_columns(probs: np.ndarray, own: ClassTable, wanted: ClassTable) -> np.ndarray:
     """Bring the probabilities of one classifier, (n, n_classes), into the order of another's classes, by name."""
-    return probs if own.keys == wanted.keys else probs[:, [own.keys.index(key) for key in wanted.keys]]
+    return probs if own.keys == wanted.keys else probs[..., [own.keys.index(key) for key in wanted.keys]]

@@ -82,6 +82,25 @@ def build_network(*, input_size: int) -> tf_keras.Model:
     if input_size < _MIN_INPUT_SIZE:
         raise BadInput(f"input_size={input_size} is too small; give at least {_MIN_INPUT_SIZE} pixels")
     pixels = tf_keras.Input((input_size, input_size, 3), name="pixels")
+    features = tf_keras.layers.GlobalAveragePooling2D(name="mobilenet_pool")(add_convolutions(pixels))
+    return tf_keras.Model(pixels, features, name="mobilenet_v2")
+
+
+def add_convolutions(pixels: Any) -> Any:
+    """Add all that comes before the pooling, with random weights; the layers are called as everywhere.
+
+    Parameters
+    ----------
+    pixels : tensor
+        (n, rows, cols, 3) float32 from 0 to 1, of any size.
+
+    Returns
+    -------
+    tensor
+        (n, rows / 32, cols / 32, FEATURE_SIZE).
+    """
+    import tf_keras
+
     scale = [1 / deviation for deviation in _IMAGENET_DEVIATION]
     offset = [-mean / deviation for mean, deviation in zip(_IMAGENET_MEAN, _IMAGENET_DEVIATION, strict=True)]
     x = tf_keras.layers.Rescaling(scale, offset, name="mobilenet_standardize")(pixels)
@@ -92,19 +111,17 @@ def build_network(*, input_size: int) -> tf_keras.Model:
             number += 1
             stride = first_stride if i == 0 else 1
             x = _add_block(x, f"mobilenet_block{number:02}", factor=factor, channels=channels, stride=stride)
-    x = _add_convolution(x, "mobilenet_head", channels=FEATURE_SIZE)
-    features = tf_keras.layers.GlobalAveragePooling2D(name="mobilenet_pool")(x)
-    return tf_keras.Model(pixels, features, name="mobilenet_v2")
+    return _add_convolution(x, "mobilenet_head", channels=FEATURE_SIZE)
 
 
 def list_weights(model: tf_keras.Model) -> dict[str, Any]:
-    """Give the variables of a network by the names that the file of weights has for them.
+    """Give the variables of the backbone in a network by the names that the file of weights has for them.
 
     They are called ``LAYER.VARIABLE``: `kernel` of a convolution, `gamma`, `beta`, `moving_mean` and
     `moving_variance` of a normalization.
     """
     variables: dict[str, Any] = {}
-    for layer in model.layers:
+    for layer in (layer for layer in model.layers if layer.name.startswith("mobilenet_")):
         if layer.name.endswith("_norm"):
             variables.update({f"{layer.name}.{name}": getattr(layer, name) for name in _NORM_VARIABLES})
         elif layer.weights:

@@ -41,3 +41,13 @@ def hold_messages() -> Iterator[None]:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def make_deterministic(seed: int) -> None:
+    """Give the same numbers on every run: some fast kernels add in any order, and new weights are random."""
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(seed)
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()

@@ -7,14 +7,17 @@ the SHA-256 of the ``.pb``. A ``.pb`` of the classic script has only a ``labels.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
+import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hybridseg import __version__
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput, located
 from hybridseg.io.atomic import write_bytes
@@ -132,6 +135,13 @@ def save_classifier(path: str | os.PathLike[str], content: bytes, card: ModelCar
 def hash_bytes(content: bytes) -> str:
     """Give the SHA-256 of a graph."""
     return hashlib.sha256(content).hexdigest()
+
+
+def list_versions() -> dict[str, str]:
+    """Name the versions of what a model was made with."""
+    packages = ("tensorflow", "tf-keras", "tensorflow-hub", "numpy")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {"hybridseg": __version__, "python": platform.python_version(), **versions}
 
 
 def load_classifier(

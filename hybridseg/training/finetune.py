@@ -7,8 +7,6 @@ on with the next epoch and ends with the same weights.
 from __future__ import annotations
 
 import logging
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput
-from hybridseg.io.atomic import atomic_path
 from hybridseg.models.backbones import Backbone
+from hybridseg.models.startup import make_deterministic
 from hybridseg.progress import Progress, no_progress
+from hybridseg.training.checkpoints import restore_state, save_state
 from hybridseg.training.distort import DistortOptions, distort_tiles
 from hybridseg.training.head import Head, weigh_classes
 from hybridseg.training.tilefolder import TileFolder
@@ -97,9 +96,7 @@ def fine_tune(
 
     if not backbone.variables:
         raise BadInput(f"{backbone.handle} cannot be fine-tuned: {backbone.why_frozen}; leave --fine-tune out")
-    # The same numbers on every run: some fast kernels add in any order.
-    tf.keras.utils.set_random_seed(options.seed)
-    tf.config.experimental.enable_op_determinism()
+    make_deterministic(options.seed)
     weights, bias = tf.Variable(head.weights), tf.Variable(head.bias)
     variables = [*backbone.variables, weights, bias]
     optimizer = tf_keras.optimizers.Adam(options.rate)
@@ -117,7 +114,7 @@ def fine_tune(
             pixels = distort_tiles(folder.read_tiles(batch, tile_size=tile_size), distort, rng)
             truth = folder.class_ids[batch]
             losses.append(float(learn(pixels, truth, class_weights[truth])))
-        _save(checkpoint_path, state, epoch + 1)
+        save_state(checkpoint_path, state, {"n_done": epoch + 1})
         logger.debug("epoch %d: cross entropy %.4f", epoch + 1, np.mean(losses))
         on_epoch(epoch + 1, float(np.mean(losses)))
     return Head(weights.numpy(), bias.numpy())
@@ -138,28 +135,10 @@ def _make_step(backbone: Backbone, weights: Any, bias: Any, variables: list[Any]
     return learn
 
 
-def _save(path: Path, state: list[Any], n_done: int) -> None:
-    arrays = {f"v{i}": variable.numpy() for i, variable in enumerate(state)}
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, n_done=n_done, **arrays)
-
-
 def _restore(path: Path, state: list[Any], *, n_epochs: int) -> int:
     """Put the state of the last finished epoch back, unless it went further; give the number of finished epochs."""
-    if not path.exists():
+    record = restore_state(path, state, accept=lambda record: record["n_done"] <= n_epochs)
+    if record is None:
         return 0
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            values = [stored[f"v{i}"] for i in range(len(state))]
-            n_done = int(stored["n_done"])
-        if n_done > n_epochs:
-            return 0
-        if any(value.shape != tuple(variable.shape) for variable, value in zip(state, values, strict=True)):
-            raise ValueError("it belongs to another network")
-        for variable, value in zip(state, values, strict=True):
-            variable.assign(value)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        logger.warning("%s is damaged (%s): fine-tuning starts again", path, error)
-        return 0
-    logger.info("going on after epoch %d", n_done)
-    return n_done
+    logger.info("going on after epoch %d", record["n_done"])
+    return record["n_done"]

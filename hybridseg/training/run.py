@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import re
 import shutil
 from collections.abc import Callable
@@ -14,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg import __version__
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.images import describe_image
 from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE, Backbone, load_backbone
 from hybridseg.models.graphs import OUTPUT_NAME, freeze_model
-from hybridseg.models.store import ModelCard, hash_bytes, save_classifier
+from hybridseg.models.store import ModelCard, hash_bytes, list_versions, save_classifier
 from hybridseg.progress import Progress
 from hybridseg.training.distort import DistortOptions, distort_tiles
 from hybridseg.training.features import cache_features, combine_fingerprint
@@ -246,7 +243,7 @@ class TrainingRun:
             module=self.backbone.handle,
             preprocessing=PREPROCESSING,
             fine_tuned=self.options.fine_tune,
-            versions=_list_versions(),
+            versions=list_versions(),
             scores=scores,
             sha256=hash_bytes(content),
         )
@@ -284,9 +281,3 @@ def export_classifier(target: Path, backbone: Backbone, head: Head, *, tile_size
     if target.exists():
         target.rmdir()
     os.replace(partial, target)
-
-
-def _list_versions() -> dict[str, str]:
-    packages = ("tensorflow", "tf-keras", "tensorflow-hub", "numpy")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    return {"hybridseg": __version__, "python": platform.python_version(), **versions}

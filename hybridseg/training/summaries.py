@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from hybridseg.training.head import Measurement
 
 
-class SummaryWriter:
+class _Writers:
     """Writes scalars and pictures under ``train/`` and ``validation/``; without a folder it writes nothing.
 
     Parameters
@@ -29,7 +29,7 @@ class SummaryWriter:
                 name: tf.summary.create_file_writer(str(folder / name)) for name in ("train", "validation")
             }
 
-    def __enter__(self) -> SummaryWriter:
+    def __enter__(self) -> Self:
         """Use as a context, so that everything is on disk at the end."""
         return self
 
@@ -39,6 +39,17 @@ class SummaryWriter:
         """Close the files."""
         for writer in self._writers.values():
             writer.close()
+
+    def _write(self, run: str, write: Any) -> None:
+        if run in self._writers:
+            import tensorflow as tf
+
+            with self._writers[run].as_default():
+                write(tf)
+
+
+class SummaryWriter(_Writers):
+    """What is shown of the training of a tile classifier."""
 
     def write_measurement(self, measurement: Measurement) -> None:
         """Write one point of the learning curve."""
@@ -64,9 +75,24 @@ class SummaryWriter:
         self._write(run, lambda tf: tf.summary.scalar("accuracy", accuracy, step=step))
         self._write(run, lambda tf: tf.summary.scalar("cross_entropy", cross_entropy, step=step))
 
-    def _write(self, run: str, write: Any) -> None:
-        if run in self._writers:
-            import tensorflow as tf
 
-            with self._writers[run].as_default():
-                write(tf)
+class DenseSummaries(_Writers):
+    """What is shown of the training of a dense network."""
+
+    def write_scalars(self, epoch: dict[str, Any]) -> None:
+        """Write the numbers of an epoch: those of the validation under the same names as those of the training."""
+        for name, value in epoch.items():
+            if value is not None and name != "epoch":
+                run = "validation" if name.startswith("val_") else "train"
+                self._write_scalar(run, name.removeprefix("val_"), value, epoch["epoch"])
+
+    def write_picture(self, epoch: int, panels: list[np.ndarray]) -> None:
+        """Show examples: image, truth and prediction side by side, (rows, cols, 3) uint8 each."""
+        pictures = np.stack(panels)
+        self._write(
+            "validation",
+            lambda tf: tf.summary.image("image, truth, prediction", pictures, step=epoch, max_outputs=len(panels)),
+        )
+
+    def _write_scalar(self, run: str, name: str, value: float, step: int) -> None:
+        self._write(run, lambda tf: tf.summary.scalar(name, value, step=step))

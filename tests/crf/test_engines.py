@@ -26,7 +26,7 @@ from hybridseg.crf.engines import choose_engine, has_kernel, run_native, run_pyd
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.priors import priors_from_probs, priors_from_seeds
 from hybridseg.crf.refine import refine_labels, refine_probs
-from hybridseg.errors import MissingPackage
+from hybridseg.errors import BadInput, MissingPackage
 from hybridseg.io.images import as_rgb8, read_image
 
 needs_kernel = pytest.mark.skipif(not has_kernel(), reason="the kernel was not built")
@@ -96,6 +96,8 @@ def test_numbers_of_classes(reference, make_case, n_classes):
 
 OPTIONS = [
     *({"theta": theta} for theta in (1, 3, 60, 5000)),
+    *({"space_theta": theta} for theta in (1, 3, 60, 5000)),
+    {"theta": 60, "space_theta": 5},
     *({"color_scale": scale} for scale in (1, 20, 300)),
     *({"space_compat": compat} for compat in (0, 1, 100)),
     *({"color_compat": compat} for compat in (0, 1, 10)),
@@ -103,6 +105,7 @@ OPTIONS = [
     *({"n_iterations": n} for n in (1, 2, 20)),
     {"reference_geometry": True},
     {"reference_geometry": True, "color_compat": 0},
+    {"reference_geometry": True, "space_theta": 3},
     {"n_threads": 3},
 ]
 
@@ -123,6 +126,44 @@ def test_sides_are_exchanged_only_on_request(reference, make_case):
             for exchange in (False, True)
         )
         assert (right != wrong).mean() > 0.1
+
+
+@pytest.mark.parametrize("run", [pytest.param(run_native, marks=needs_kernel), run_pydensecrf])
+def test_each_kernel_has_its_own_reach(request, make_case, run):
+    """With one term alone only its own theta counts, to the last bit; not given, `theta` is that of both."""
+    if run is run_pydensecrf:
+        request.getfixturevalue("reference")
+    case = make_case(density=0.3, gt_prob=0.9)
+
+    def get_probs(**changes):
+        return run(*case, options=replace(QUICK, **changes), want_probs=True).probs
+
+    near = get_probs(theta=3, color_compat=0)
+    assert (get_probs(theta=10, space_theta=3, color_compat=0) == near).all()
+    assert np.abs(get_probs(theta=10, color_compat=0) - near).max() > 0.1
+    assert (get_probs(theta=10, space_theta=3, space_compat=0) == get_probs(theta=10, space_compat=0)).all()
+    assert (get_probs(theta=7, space_theta=7) == get_probs(theta=7)).all()
+
+
+@needs_kernel
+def test_blocks_reach_as_far_as_the_wider_kernel():
+    """Seeds in the left half alone: the right block hears of them only over a halo of the wide kernel."""
+    image, seeds = np.zeros((128, 400, 1), np.uint8), np.zeros((128, 400), np.uint8)
+    seeds[:, :190] = 1
+    options = CrfOptions(theta=1, space_theta=20, color_compat=0, gt_prob=0.9, n_iterations=1, tolerance=0)
+    whole, parts = (
+        refine_labels(image, seeds, n_classes=2, options=replace(options, max_memory=memory), want_probs=True)
+        for memory in (4, 0.02)
+    )
+    assert whole.n_blocks == 1 and parts.n_blocks > 1
+    assert whole.probs[64, 205, 0] > 0.7  # Five columns into the other half.
+    assert np.abs(whole.probs - parts.probs).max() < 0.05
+
+
+@needs_kernel
+def test_a_nearness_too_narrow_is_named(make_case):
+    with pytest.raises(BadInput, match=r"theta=10, space_theta=1e-05 or color_scale=5 of the CRF is too small"):
+        run_native(*make_case(), options=replace(QUICK, space_theta=1e-5))
 
 
 @needs_kernel
@@ -240,6 +281,7 @@ def test_any_small_case(reference, data):
     options = CrfOptions(
         theta=draw(st.sampled_from([0.5, 2.0, 7.0, 60.0])),
         color_scale=draw(st.sampled_from([1.0, 10.0, 80.0])),
+        space_theta=draw(st.sampled_from([None, 0.5, 3.0, 40.0])),
         space_compat=draw(st.sampled_from([0.0, 0.5, 5.0])),
         color_compat=draw(st.sampled_from([0.0, 1.0, 20.0])),
         gt_prob=draw(st.sampled_from([0.4, 0.7, 0.95])),

@@ -11,11 +11,13 @@ def test_defaults_are_the_constants_of_the_paper():
     assert (options.theta, options.color_scale) == (60, 1)
     assert (options.space_compat, options.color_compat) == (5, 100)
     assert (options.n_iterations, options.gt_prob) == (20, 0.5)
+    assert options.space_theta is None
     assert not options.reference_geometry and options.engine == "auto"
 
 
 NUMBERS = {
     "theta": ([1e-6, 60, 999_999], [0, -1, 1e6, float("inf"), float("nan")]),
+    "space_theta": ([None, 1e-6, 999_999], [0, -1, 1e6, float("inf"), float("nan")]),
     "color_scale": ([1e-6, 999_999], [0, -1, 1e6, float("nan")]),
     "space_compat": ([0, 999_999], [-1e-9, 1e6, float("nan")]),
     "color_compat": ([0, 999_999], [-1e-9, 1e6, float("nan")]),
@@ -35,6 +37,12 @@ def test_range_of(name):
     for value in bad:
         with pytest.raises(BadInput, match=rf"{name}={value} of the CRF"):
             replace(CrfOptions(), **{name: value})
+
+
+def test_nearness_has_the_theta_of_both_unless_it_has_its_own():
+    assert (CrfOptions(theta=9).near_theta, CrfOptions(theta=9).reach) == (9, 9)
+    assert (CrfOptions(theta=9, space_theta=5).near_theta, CrfOptions(theta=9, space_theta=5).reach) == (5, 9)
+    assert CrfOptions(theta=9, space_theta=50).reach == 50
 
 
 def test_engine_is_one_of_those_that_there_are():

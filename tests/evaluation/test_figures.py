@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
+from hybridseg.confusion import Confusion, count_confusion
 from hybridseg.errors import MissingInput
-from hybridseg.evaluation.confusion import Confusion, count_confusion
 from hybridseg.evaluation.figures import PictureRow, draw_confusion, draw_picture_rows
 from hybridseg.evaluation.overview import draw_scene_overview, draw_tile_overview
 from hybridseg.io.images import read_image

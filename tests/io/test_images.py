@@ -15,7 +15,9 @@ from hybridseg.io.images import (
     as_rgb8,
     describe_image,
     encode_image,
+    read_filled,
     read_image,
+    resize_image,
     resize_nearest,
     shrink_image,
     write_image,
@@ -234,3 +236,64 @@ def test_a_name_that_is_not_utf8_is_told(tmp_path, picture):
         pytest.skip("this file system takes no such names")
     with pytest.raises(BadInput, match="has a name that is not UTF-8"):
         describe_image(os.fsdecode(path))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 12])
+def test_any_image_can_be_resized(dtype, bands):
+    """A ramp stays a ramp: between the centres of pixels when it grows, as their mean when it shrinks."""
+    ramp = (np.arange(12)[:, None, None] * 7 + np.arange(16)[:, None] * 4 + np.arange(bands)).astype(dtype)
+    for shape in ((24, 32), (6, 8)):
+        resized = resize_image(ramp, shape)
+        assert resized.shape == (*shape, bands) and resized.dtype == ramp.dtype
+        rows, cols = ((np.arange(new) + 0.5) * old / new - 0.5 for new, old in zip(shape, (12, 16), strict=True))
+        expected = rows[:, None, None] * 7 + cols[:, None] * 4 + np.arange(bands)
+        inside = slice(2, -2)
+        # Whole numbers are rounded, along the rows and along the columns.
+        allowed = 1.01 if dtype == "uint8" else 0.51 if resized.dtype.kind != "f" else 1e-4
+        assert np.abs(resized[inside, inside] - expected[inside, inside]).max() <= allowed
+
+
+def test_large_values_survive_being_resized(picture):
+    assert resize_image(picture, (20, 30)) is picture
+    image = np.full((5, 7, 2), 65535, np.uint16)
+    assert (resize_image(image, (9, 3)) == 65535).all()
+    assert (resize_image(np.full((5, 7, 1), -32768, np.int16), (2, 20)) == -32768).all()
+    assert resize_image(np.array([[[0], [255]]], np.uint8), (1, 1)).item() in (127, 128)
+
+
+def test_an_image_without_gaps_comes_as_it_is(tmp_path, picture):
+    write_image(tmp_path / "a.png", picture)
+    image, valid = read_filled(tmp_path / "a.png")
+    assert valid is None and np.array_equal(image, picture)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_gaps_get_the_mean_of_the_rest(tmp_path, dtype):
+    image = np.zeros((4, 6, 2), dtype)
+    image[..., 0], image[..., 1] = 10, 60
+    image[2:, :, 0] = 21
+    image[:, 0] = 7
+    save_tiff(tmp_path / "a.tif", image, nodata=7)
+    filled, valid = read_filled(tmp_path / "a.tif")
+    assert filled.dtype == image.dtype and valid.sum() == 20 and not valid[:, 0].any()
+    assert np.array_equal(filled[valid], image[valid])
+    # The mean of 10 and 21, rounded where there are no fractions.
+    assert filled[0, 0].tolist() == ([15.5, 60] if dtype == "float32" else [16, 60])
+
+
+def test_nan_and_infinity_are_gaps(tmp_path):
+    image = np.ones((4, 6, 3), np.float32)
+    image[0, 0, 2], image[1, 1, 0], image[2, 2] = np.nan, np.inf, -np.inf
+    image[3, 3] = 9
+    save_tiff(tmp_path / "a.tif", image, nodata=9)
+    filled, valid = read_filled(tmp_path / "a.tif")
+    assert (filled == 1).all()
+    assert np.argwhere(~valid).tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
+
+
+def test_nothing_but_gaps_is_refused(tmp_path):
+    for name, image in (("a", np.full((3, 3, 1), 5, np.uint8)), ("b", np.full((3, 3, 1), np.nan, np.float32))):
+        save_tiff(tmp_path / f"{name}.tif", image, nodata=5)
+        with pytest.raises(BadInput, match=f"{name}.tif holds no picture: all of its pixels are nodata"):
+            read_filled(tmp_path / f"{name}.tif")

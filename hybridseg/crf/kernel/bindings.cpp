@@ -98,9 +98,10 @@ void refuse_above(size_t max_bytes, const Lattice& lattice, size_t value_bytes) 
 
 py::tuple infer_arrays(const py::array& image, float largest_value, std::pair<int, int> origin,
                        const Input<float>& priors, float floor, const py::object& row_of_pixel,
-                       const Input<float>& multiplicity, float theta, float color_scale, float space_compat,
-                       float color_compat, int n_iterations, double tolerance, bool exchanged_sides, int n_threads,
-                       size_t max_bytes, const std::string& instruction_set, bool want_probs) {
+                       const Input<float>& multiplicity, float theta, float space_theta, float color_scale,
+                       float space_compat, float color_compat, int n_iterations, double tolerance,
+                       bool exchanged_sides, int n_threads, size_t max_bytes, const std::string& instruction_set,
+                       bool want_probs) {
   Input<int32_t> rows;
   if (!row_of_pixel.is_none()) rows = row_of_pixel.cast<Input<int32_t>>();
   check_shapes(image, priors, multiplicity, row_of_pixel.is_none() ? priors.shape(0) : rows.size());
@@ -111,7 +112,7 @@ py::tuple infer_arrays(const py::array& image, float largest_value, std::pair<in
   const Features color_source =
       is_bytes ? color_features(bytes.data(), extent, theta, color_scale, largest_value)
                : color_features(floats.data(), extent, theta, color_scale, largest_value);
-  const Features space_source = space_features(extent, theta, exchanged_sides);
+  const Features space_source = space_features(extent, space_theta, exchanged_sides);
   if ((color_compat > 0 && !color_source.fit_keys()) || (space_compat > 0 && !space_source.fit_keys())) {
     throw std::overflow_error("lattice keys would overflow");
   }
@@ -152,9 +153,9 @@ PYBIND11_MODULE(_kernel, module) {
   py::register_exception<hybridseg::TooMuchMemory>(module, "TooMuchMemory", PyExc_MemoryError);
   module.def("infer", &hybridseg::infer_arrays, py::arg("image"), py::kw_only(), py::arg("largest_value"),
              py::arg("origin"), py::arg("priors"), py::arg("floor"), py::arg("row_of_pixel"), py::arg("multiplicity"),
-             py::arg("theta"), py::arg("color_scale"), py::arg("space_compat"), py::arg("color_compat"),
-             py::arg("n_iterations"), py::arg("tolerance"), py::arg("exchanged_sides"), py::arg("n_threads"),
-             py::arg("max_bytes"), py::arg("instruction_set"), py::arg("want_probs"));
+             py::arg("theta"), py::arg("space_theta"), py::arg("color_scale"), py::arg("space_compat"),
+             py::arg("color_compat"), py::arg("n_iterations"), py::arg("tolerance"), py::arg("exchanged_sides"),
+             py::arg("n_threads"), py::arg("max_bytes"), py::arg("instruction_set"), py::arg("want_probs"));
   module.def("list_instruction_sets", [] {
     py::list names;
     for (int i = 0; i < 3; i++) {

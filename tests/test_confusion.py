@@ -8,8 +8,8 @@ from hypothesis.extra import numpy as npst
 from sklearn import metrics
 
 from hybridseg.classes import VOID, ClassTable
+from hybridseg.confusion import SCORES, count_confusion, pool_confusions
 from hybridseg.errors import BadInput
-from hybridseg.evaluation.confusion import SCORES, count_confusion, pool_confusions
 
 TABLE = ClassTable.from_names(["water", "sand", "dune", "cliff", "road"])
 maps = npst.arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 1, 2, 3]))

@@ -1,0 +1,275 @@
+"""``hybridseg resunet``: the residual U-Net with the JSON config of the published program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.dense import (
+    labeldefs_option,
+    path_type,
+    run_options,
+    segment_images,
+    tell_scores,
+    view_options,
+    watch_training,
+)
+from hybridseg.cli.options import overwrite_option, seed_option
+from hybridseg.dense import resunet as verbs
+from hybridseg.dense.resunet import ResunetExtras
+from hybridseg.dense.trainer import TrainingPaths
+from hybridseg.errors import OutputExists
+from hybridseg.io.classfiles import read_class_files
+from hybridseg.io.pairing import find_images
+from hybridseg.io.tables import write_json
+from hybridseg.models.losses import LOSSES
+from hybridseg.models.resunet import UPSAMPLINGS
+from hybridseg.training.configproposal import propose_config
+from hybridseg.training.resunetconfig import config_record, read_config
+from hybridseg.training.resunetkeys import explain_keys, find_key
+
+config_option = click.option(
+    "--config", "config_path", metavar="FILE", type=path_type, required=True, help="The JSON config."
+)
+images_option = click.option(
+    "--images", "images_dir", metavar="DIR", type=path_type, required=True, help="Folder of images."
+)
+labels_option = click.option(
+    "--labels", "labels_dir", metavar="DIR", type=path_type, required=True, help="Folder of their label maps."
+)
+weights_option = click.option(
+    "--weights", "weights_paths", metavar="FILE", type=path_type, multiple=True, required=True,
+    help="The network; given again, others vote with it.",
+)  # fmt: skip
+
+
+@click.group()
+def resunet() -> None:
+    """Label every pixel with a residual U-Net, set up by a JSON config.
+
+    \b
+    In the order of use:
+      init-config     propose a config for a folder of images
+      explain-config  tell what every key of a config means
+      make-tfrecords  write augmented copies of labelled images as records
+      train           train the network on the records
+      evaluate        tell how good it is, on records or on the images themselves
+      segment         give every pixel of new images a class
+    """
+
+
+@resunet.command("init-config")
+@click.argument("images_dir", metavar="DIR", type=path_type)
+@click.option("--labels", "labels_dir", metavar="DIR", type=path_type, help="Folder of label maps, to count classes.")
+@click.option("--out", "out_path", metavar="FILE", type=path_type, default=Path("config.json"), show_default=True,
+              help="Write the config here.")  # fmt: skip
+@overwrite_option
+@pass_console
+def init_config(
+    console: Console, *, images_dir: Path, labels_dir: Path | None, out_path: Path, overwrite: bool
+) -> None:
+    """Propose a config for a folder of images, and say why.
+
+    Result: a JSON file with every key, and a line about each value that was chosen from the images.
+
+    \b
+    Example:
+      hybridseg resunet init-config images --labels masks --out config.json
+    """
+    if out_path.exists() and not overwrite:
+        raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
+    proposal = propose_config(images_dir, labels_dir, progress=console.progress)
+    record = config_record(proposal.config)
+    write_json(out_path, record)
+    for name, reason in proposal.reasons.items():
+        console.say(f"{name} = {record[name]}: {reason}")
+    console.say(f"wrote {out_path}")
+    console.finish(proposal.problems)
+
+
+@resunet.command("explain-config")
+@click.argument("name", metavar="[KEY]", required=False)
+@pass_console
+def explain_config(console: Console, *, name: str | None) -> None:
+    """Tell what every key of a config means, or one of them.
+
+    Result: for each key its type and range, its default, and what it does.
+
+    \b
+    Examples:
+      hybridseg resunet explain-config
+      hybridseg resunet explain-config TARGET_SIZE
+    """
+    wanted = find_key(name).name if name else None
+    for key, kind, default, meaning in explain_keys():
+        if wanted in (None, key):
+            console.say(f"{key}: {kind}; default: {default}")
+            console.say(click.wrap_text(meaning, 96, "    ", "    "))
+
+
+@resunet.command("make-tfrecords")
+@config_option
+@images_option
+@labels_option
+@click.option("--out", "out_dir", metavar="DIR", type=path_type, required=True, help="Write the records here.")
+@labeldefs_option
+@seed_option
+@overwrite_option
+@pass_console
+def make_tfrecords(console: Console, **settings: Any) -> None:
+    """Write augmented copies of labelled images as records.
+
+    The originals are not among them: they stay to judge the network by. Everything is checked before any work; after
+    an interruption the same command goes on.
+
+    Result: DIR/ROOT_STRING-0000-of-NNNN.tfrec and so on, of IMS_PER_SHARD images each, and DIR/index.json.
+
+    \b
+    Example:
+      hybridseg resunet make-tfrecords --config config.json --images images --labels masks --out records
+    """
+    from hybridseg.models.startup import import_tensorflow
+
+    config = read_config(settings["config_path"])
+    given = settings["labeldefs_path"]
+    table = read_class_files(given) if given else None
+    import_tensorflow()
+    result = verbs.make_tfrecords(
+        config, settings["images_dir"], settings["labels_dir"], settings["out_dir"], table=table,
+        seed=settings["seed"], overwrite=settings["overwrite"], progress=console.progress,
+    )  # fmt: skip
+    if result.n_skipped:
+        console.say(f"{result.n_skipped} shards were there already and were left alone")
+    console.say(f"wrote {result.n_records} images in {len(result.shard_paths)} shards, and {result.index_path}")
+
+
+@resunet.command()
+@config_option
+@click.option("--data", "data_dir", metavar="DIR", type=path_type, required=True, help="Folder of records.")
+@click.option("--weights-out", metavar="FILE", type=path_type, required=True, help="Write the network here (.h5).")
+@click.option(
+    "--filters", type=int, default=ResunetExtras.filters, show_default=True,
+    help="Filters of the first level; each level down has twice as many.",
+)  # fmt: skip
+@click.option(
+    "--upsample", type=click.Choice(UPSAMPLINGS), default=ResunetExtras.upsample, show_default=True,
+    help="How the way up doubles the size.",
+)  # fmt: skip
+@click.option(
+    "--loss", type=click.Choice(LOSSES), default=ResunetExtras.loss, show_default=True, help="What is minimized."
+)
+@click.option(
+    "--run-dir", metavar="DIR", type=path_type, help="Checkpoints and log.  [default: NAME_run beside the weights]"
+)
+@run_options
+@seed_option
+@pass_console
+def train(console: Console, **settings: Any) -> None:
+    """Train the residual U-Net on records.
+
+    A share of the photographs, VALIDATION_SPLIT, is not learned from and chooses the best epoch; the copies of a
+    photograph stay together.
+
+    Result: the weights (.h5) and their card (.json), log.csv in the run's folder and, with DOPLOT, pictures of the
+    training. With DO_TRAIN false the weights that are there are judged and nothing is trained.
+
+    \b
+    Example:
+      hybridseg resunet train --config config.json --data records --weights-out water.h5
+    """
+    from hybridseg.models.startup import import_tensorflow
+
+    config = read_config(settings["config_path"])
+    weights: Path = settings["weights_out"]
+    if weights.suffix != ".h5":
+        raise click.BadParameter(f"{weights} must end in .h5.", param_hint="--weights-out")
+    run_dir = settings["run_dir"] or weights.with_name(f"{weights.stem}_run")
+    paths = TrainingPaths(weights, run_dir, settings["tensorboard_dir"], settings["resume"], settings["overwrite"])
+    extras = ResunetExtras(settings["filters"], settings["upsample"], settings["loss"], settings["seed"])
+    import_tensorflow()
+    watch_training(
+        console,
+        lambda on_epoch, progress: verbs.train_resunet(
+            config, settings["data_dir"], paths, extras=extras, on_epoch=on_epoch, progress=progress
+        ),
+    )
+
+
+@resunet.command()
+@config_option
+@weights_option
+@click.option("--data", "data_dir", metavar="DIR", type=path_type, help="Judge on the held-out part of these records.")
+@click.option("--images", "images_dir", metavar="DIR", type=path_type, help="Judge on whole images ...")
+@click.option("--labels", "labels_dir", metavar="DIR", type=path_type, help="... with these label maps.")
+@click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside the weights]")
+@seed_option
+@pass_console
+def evaluate(console: Console, **settings: Any) -> None:
+    """Tell how good a network is, on records or on the images themselves.
+
+    On records it is judged as it comes from the network, on the part that the training held out (give the training's
+    --seed); on images after the CRF and the filter that the config asks for, at their own size.
+
+    Result: IoU and Dice of every class, NAME_scores.json and NAME_confusion.png.
+
+    \b
+    Examples:
+      hybridseg resunet evaluate --config config.json --weights water.h5 --data records
+      hybridseg resunet evaluate --config config.json --weights water.h5 --images images --labels masks
+    """
+    from hybridseg.evaluation.figures import draw_confusion
+    from hybridseg.models.startup import import_tensorflow
+
+    data_dir, images_dir, labels_dir = (settings[name] for name in ("data_dir", "images_dir", "labels_dir"))
+    if (data_dir is None) == (images_dir is None) or (images_dir is None) != (labels_dir is None):
+        raise click.UsageError("give either --data, or --images with --labels.")
+    config = read_config(settings["config_path"])
+    import_tensorflow()
+    models = [verbs.load_resunet(path, config) for path in settings["weights_paths"]]
+    if data_dir is not None:
+        if len(models) > 1:
+            raise click.UsageError("several networks vote on whole images only: give --images and --labels.")
+        confusion = verbs.evaluate_records(config, models[0], data_dir, seed=settings["seed"])
+    else:
+        confusion = verbs.evaluate_images(config, models, images_dir, labels_dir, progress=console.progress)
+    tell_scores(console, confusion)
+    weights = models[0].path
+    folder = settings["out_dir"] or weights.parent
+    targets = [folder / f"{weights.stem}_scores.json", folder / f"{weights.stem}_confusion.png"]
+    write_json(targets[0], confusion.to_record())
+    draw_confusion(targets[1], confusion, title=weights.name)
+    for target in targets:
+        console.say(f"wrote {target}")
+
+
+@resunet.command()
+@config_option
+@weights_option
+@images_option
+@click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside each image]")
+@view_options
+@pass_console
+def segment(console: Console, **settings: Any) -> None:
+    """Give every pixel of images a class by a residual U-Net.
+
+    The answer is smoothed as the config says: by a CRF (DO_CRF_REFINE) and a median filter (MEDIAN_FILTER_VALUE).
+
+    Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
+    (the image below the colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth.
+
+    \b
+    Example:
+      hybridseg resunet segment --config config.json --weights water.h5 --images images --out results
+    """
+    from hybridseg.models.startup import import_tensorflow
+
+    config = read_config(settings["config_path"])
+    paths = find_images([settings["images_dir"]])
+    import_tensorflow()
+    models = [verbs.load_resunet(path, config) for path in settings["weights_paths"]]
+    segment_images(
+        console, paths, models, settings, smoothing=verbs.choose_smoothing(config), out_dir=settings["out_dir"]
+    )

@@ -1,0 +1,121 @@
+"""The majority filter: what the median filter is to numbers, for label maps, whose ids have no order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from hybridseg.classes import VOID
+from hybridseg.errors import BadInput
+
+MAX_RADIUS = 500
+# Worked on as a piece: small enough to lie in the cache and to be of few classes, and large against its margin.
+_BLOCK_SHAPE = (128, 512)
+
+
+def filter_majority(labels: np.ndarray, *, radius: int) -> np.ndarray:
+    """Give every pixel the class that is most frequent in the disk around it.
+
+    With two classes this is the median filter. Where several classes are the most frequent, a pixel keeps its own if
+    that is among them, and else takes the lowest id. VOID pixels stay VOID and have no vote. At the border of the map
+    the pixels vote that exist.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (rows, cols) uint8 class ids, or VOID.
+    radius : int
+        Of the disk, in pixels, up to MAX_RADIUS: a pixel is in it when its centre is no farther away. 0 changes
+        nothing.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols) uint8, a new array.
+
+    Raises
+    ------
+    BadInput
+        When `labels` is no label map, or `radius` is out of range.
+
+    Examples
+    --------
+    >>> labels = np.array([[0, 0, 0, 1, 1], [0, 3, 0, 1, 1], [0, 0, 0, 1, 1]], np.uint8)
+    >>> filter_majority(labels, radius=1).tolist()
+    [[0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [0, 0, 0, 1, 1]]
+    """
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise BadInput(f"a label map is an array of (rows, cols) bytes, not {labels.shape} of {labels.dtype}")
+    check_radius(radius)
+    filtered = labels.copy()
+    if radius == 0:
+        return filtered
+    for rows, cols in _list_blocks(labels.shape):
+        block = _cut_with_margin(labels, rows, cols, radius)
+        ids = np.flatnonzero(np.bincount(block.ravel(), minlength=VOID)[:VOID])
+        if len(ids) > 1:
+            filtered[rows, cols] = _choose_winners(block, ids, radius)
+    return filtered
+
+
+def check_radius(radius: int) -> None:
+    """Refuse a radius that means nothing or is far too large.
+
+    Raises
+    ------
+    BadInput
+    """
+    if not 0 <= radius <= MAX_RADIUS:
+        raise BadInput(f"radius={radius} of the majority filter must be from 0 (no change) to {MAX_RADIUS} pixels")
+
+
+def _list_blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+    height, width = _BLOCK_SHAPE
+    for row in range(0, shape[0], height):
+        for col in range(0, shape[1], width):
+            yield slice(row, min(row + height, shape[0])), slice(col, min(col + width, shape[1]))
+
+
+def _cut_with_margin(labels: np.ndarray, rows: slice, cols: slice, margin: int) -> np.ndarray:
+    """Cut a block and what is around it; VOID, which has no vote, is where the map ends."""
+    top, left = rows.start - margin, cols.start - margin
+    block = np.full((rows.stop + margin - top, cols.stop + margin - left), VOID, np.uint8)
+    there = labels[max(top, 0) : rows.stop + margin, max(left, 0) : cols.stop + margin]
+    row, col = max(-top, 0), max(-left, 0)
+    block[row : row + there.shape[0], col : col + there.shape[1]] = there
+    return block
+
+
+def _choose_winners(block: np.ndarray, ids: np.ndarray, radius: int) -> np.ndarray:
+    """Find the most frequent class around every pixel of a block but those of its margin."""
+    own = block[radius:-radius, radius:-radius]
+    best, best_count = own.copy(), np.zeros(own.shape, np.int32)
+    for class_id in ids:
+        count = _count_in_disk(block == class_id, radius)
+        # Ids rise: of equal ones the first stays, unless the pixel's own comes.
+        better = (count > best_count) | ((count == best_count) & (own == class_id))
+        np.copyto(best, np.uint8(class_id), where=better)
+        np.copyto(best_count, count, where=better)
+    np.copyto(best, np.uint8(VOID), where=own == VOID)
+    return best
+
+
+def _count_in_disk(is_class: np.ndarray, radius: int) -> np.ndarray:
+    """Count the pixels of a class around every pixel but those of the margin, row by row of the disk.
+
+    How many there are in a piece of a row is the difference of two sums along that row.
+    """
+    n_rows, n_cols = is_class.shape[0] - 2 * radius, is_class.shape[1] - 2 * radius
+    sums = np.zeros((is_class.shape[0], is_class.shape[1] + 1), np.int32)
+    np.cumsum(is_class, axis=1, out=sums[:, 1:])
+    count = np.zeros((n_rows, n_cols), np.int32)
+    for distance in range(radius + 1):
+        reach = math.isqrt(radius * radius - distance * distance)
+        first, end = radius - reach, radius + reach + 1
+        pieces = sums[:, end : end + n_cols] - sums[:, first : first + n_cols]
+        count += pieces[radius - distance : radius - distance + n_rows]
+        if distance:
+            count += pieces[radius + distance : radius + distance + n_rows]
+    return count

@@ -1,0 +1,1 @@
+"""The fully convolutional methods, files in, files out: what their commands do."""

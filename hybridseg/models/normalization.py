@@ -1,0 +1,102 @@
+"""How the values of a file become numbers that a network likes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hybridseg.errors import BadInput
+
+KINDS = ("unit", "image", "photo")
+
+# A band that varies less than this, or than this share of its mean, is plain: what is left is rounding.
+_LEAST_DEVIATION, _LEAST_SHARE = 1e-6, 1e-5
+# Of the pictures of ImageNet, about.
+_PHOTO_MEAN, _PHOTO_DEVIATION = 0.45, 0.225
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """A rule from stored values to network values, band by band.
+
+    Parameters
+    ----------
+    kind : {"unit", "image", "photo"}
+        ``unit`` divides by `scale`; ``image`` gives every band of every image a mean of 0 and a deviation of 1;
+        ``photo`` gives it the mean and the deviation that photographs have on a scale of 0 to 1.
+    scale : float
+        The value that becomes 1, of ``unit``.
+
+    Raises
+    ------
+    BadInput
+        For another kind or no scale.
+    """
+
+    kind: str
+    scale: float = 255.0
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.kind not in KINDS:
+            raise BadInput(f"there is no normalization {self.kind!r}; choose {' or '.join(KINDS)}")
+        if not 0 < self.scale < 1e12:
+            raise BadInput(f"scale={self.scale} of the normalization must be above 0")
+
+    @classmethod
+    def unit_of(cls, dtype: np.dtype) -> Normalization:
+        """Give the rule that brings every value of an unsigned type to 0..1; floats are there already.
+
+        Examples
+        --------
+        >>> Normalization.unit_of(np.dtype(np.uint16)).scale
+        65535.0
+        """
+        return cls("unit", float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0)
+
+    def measure(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give the offset and the factor of each band of an image, (bands,) float32 each.
+
+        Examples
+        --------
+        >>> offset, factor = Normalization("image").measure(np.array([[[0], [4]]], np.uint8))
+        >>> offset.tolist(), round(float(factor[0]), 3)
+        ([2.0], 0.5)
+        """
+        n_bands = image.shape[2]
+        if self.kind == "unit":
+            return np.zeros(n_bands, np.float32), np.full(n_bands, 1 / self.scale, np.float32)
+        mean, square = np.zeros(n_bands), np.zeros(n_bands)
+        for row in range(0, image.shape[0], 256):  # In strips: an orthomosaic in float64 would fill the memory.
+            strip = image[row : row + 256].astype(np.float64)
+            mean += strip.sum((0, 1))
+            square += (strip**2).sum((0, 1))
+        n_pixels = image.shape[0] * image.shape[1]
+        mean /= n_pixels
+        deviation = np.sqrt(np.maximum(square / n_pixels - mean**2, 0))
+        factor = 1 / np.maximum(deviation, np.maximum(np.abs(mean) * _LEAST_SHARE, _LEAST_DEVIATION))
+        if self.kind == "photo":
+            factor *= _PHOTO_DEVIATION
+            mean -= _PHOTO_MEAN / factor
+        return mean.astype(np.float32), factor.astype(np.float32)
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Normalize an image, (rows, cols, bands) of any real type; float32 comes out."""
+        offset, factor = self.measure(image)
+        return (image.astype(np.float32) - offset) * factor
+
+    def apply_batch(self, images: Any) -> Any:
+        """Normalize a batch, (n, rows, cols, bands) float32, inside a TensorFlow graph."""
+        import tensorflow as tf
+
+        if self.kind == "unit":
+            return images / self.scale
+        # Measured from some pixel: sums of large values lose their last digits in float32.
+        origin = images[:, :1, :1]
+        shifted = images - origin
+        mean, variance = tf.nn.moments(shifted, (1, 2), keepdims=True)
+        least = tf.maximum(tf.abs(origin + mean) * _LEAST_SHARE, _LEAST_DEVIATION)
+        standard = (shifted - mean) / tf.maximum(tf.sqrt(variance), least)
+        return standard * _PHOTO_DEVIATION + _PHOTO_MEAN if self.kind == "photo" else standard

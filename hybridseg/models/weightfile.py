@@ -1,0 +1,121 @@
+"""Weights in HDF5, laid out as Keras does: numbers by the name of their layer. Nothing in such a file can run."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.atomic import write_bytes
+from hybridseg.io.rasters import check_regular
+
+if TYPE_CHECKING:
+    import h5py
+    import tf_keras
+
+_MAX_WEIGHTS = 1_000_000_000
+_MAX_DEPTH = 8
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read every array of numbers in a file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        By the path inside the file, such as ``block1_conv1/block1_conv1/kernel:0``.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such file, or it is damaged, far too large, or points to other files.
+    """
+    import h5py
+
+    path = Path(path)
+    if not path.exists():
+        raise MissingInput(f"there are no weights {path}")
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with h5py.File(check_regular(path), "r") as file:
+            _collect(file, "", arrays, depth=0)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
+    # h5py meets damage in many ways, RuntimeError and KeyError among them.
+    except Exception as error:
+        raise BadInput(f"{path} is damaged or no file of weights ({error}); copy it again or train again") from error
+    return arrays
+
+
+def _collect(group: h5py.Group, prefix: str, arrays: dict[str, np.ndarray], *, depth: int) -> None:
+    import h5py
+
+    if depth > _MAX_DEPTH:
+        raise BadInput("its groups are nested too deep; it is no file of weights")
+    for name in group:
+        # Links of the other kinds lead to other files.
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise BadInput(f"{prefix}{name} is a link; it is no file of weights")
+        item = group[name]
+        # Groups that hold one another could be walked through for ever.
+        if h5py.h5o.get_info(item.id).rc > 1:
+            raise BadInput(f"{prefix}{name} has several names; it is no file of weights")
+        if isinstance(item, h5py.Group):
+            _collect(item, f"{prefix}{name}/", arrays, depth=depth + 1)
+        elif isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu":
+            if item.external or item.is_virtual:
+                raise BadInput(f"{prefix}{name} lies in another file; it is no file of weights")
+            if item.size + sum(array.size for array in arrays.values()) > _MAX_WEIGHTS:
+                raise BadInput("it holds more than a billion numbers; it is no file of weights")
+            arrays[f"{prefix}{name}"] = item[()]
+
+
+def encode_weights(model: tf_keras.Model) -> bytes:
+    """Give the bytes of a file that `read_weights` and Keras's own ``load_weights`` read."""
+    import h5py
+
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        layers = [layer for layer in model.layers if layer.weights]
+        file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+        file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.21.0"
+        for layer in layers:
+            group = file.create_group(layer.name)
+            group.attrs["weight_names"] = [weight.name.encode() for weight in layer.weights]
+            for weight in layer.weights:
+                group.create_dataset(weight.name, data=weight.numpy(), track_times=False)
+    return buffer.getvalue()
+
+
+def write_weights(path: str | os.PathLike[str], model: tf_keras.Model) -> None:
+    """Write the weights of a network, whole or not at all."""
+    write_bytes(path, encode_weights(model))
+
+
+def load_weights(model: tf_keras.Model, path: str | os.PathLike[str]) -> None:
+    """Put the weights of a file into a network with the same layers, all or none.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When the file cannot be read, or a weight is missing, is one too many or has another shape.
+    """
+    arrays = read_weights(path)
+    wanted = {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
+    wrong = sorted(wanted.keys() ^ arrays.keys())
+    wrong = wrong or [name for name, weight in wanted.items() if arrays[name].shape != tuple(weight.shape)]
+    if wrong:
+        raise BadInput(
+            f"{path} has weights of another network ({len(wrong)} differ, {wrong[0]} for one); "
+            "give the settings with which it was trained"
+        )
+    for name, weight in wanted.items():
+        weight.assign(arrays[name])

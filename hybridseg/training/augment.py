@@ -1,0 +1,125 @@
+"""Random changes to images and their labels, the same to both. Labels are never interpolated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hybridseg.errors import BadInput
+
+_N_DRAWS = 7
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """How far images are changed, at most.
+
+    Parameters
+    ----------
+    rotation : float
+        Degrees to either side.
+    zoom : float
+        Share by which an image gets larger or smaller.
+    row_shift, col_shift : float
+        Share of the height and the width.
+    flip_rows, flip_cols : bool
+        Turn half of the images upside down, or left to right.
+    brightness : float
+        Share by which an image gets brighter or darker.
+
+    Raises
+    ------
+    BadInput
+        For a value out of range.
+    """
+
+    rotation: float = 0.0
+    zoom: float = 0.0
+    row_shift: float = 0.0
+    col_shift: float = 0.0
+    flip_rows: bool = False
+    flip_cols: bool = False
+    brightness: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if not 0 <= self.rotation <= 180:
+            raise BadInput(f"rotation={self.rotation}: give degrees from 0 to 180")
+        for name in ("zoom", "row_shift", "col_shift", "brightness"):
+            if not 0 <= getattr(self, name) < 1:
+                raise BadInput(f"{name}={getattr(self, name)}: give a share from 0 to below 1")
+
+    @property
+    def any(self) -> bool:
+        """Tell whether anything is changed at all."""
+        return self != AugmentOptions()
+
+
+def augment_batch(images: Any, labels: Any, options: AugmentOptions, *, seed: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Change every image of a batch in its own way, and its labels with it; inside a graph or outside.
+
+    What lies beyond the border of an image is its mirror image, in the labels too.
+
+    Parameters
+    ----------
+    images : tensor
+        (n, rows, cols, bands) float32.
+    labels : tensor
+        (n, rows, cols) uint8.
+    options : AugmentOptions
+    seed : (integer, integer)
+        The same two numbers, the same changes.
+
+    Returns
+    -------
+    images, labels : tensor
+        Of the same shapes and types.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images, labels = np.ones((1, 4, 4, 3), np.float32), np.eye(4, dtype=np.uint8)[None]
+    >>> _, turned = augment_batch(images, labels, AugmentOptions(rotation=180), seed=(0, 1))
+    >>> sorted(set(turned.numpy().ravel().tolist()))
+    [0, 1]
+    """
+    import tensorflow as tf
+
+    if not options.any:
+        return images, labels
+    shape = tf.shape(images)
+    draws = tf.random.stateless_uniform((shape[0], _N_DRAWS), tf.stack(seed), -1.0, 1.0)
+    transforms = _draw_transforms(draws, options, rows=shape[1], cols=shape[2])
+
+    def move(values: Any, interpolation: str) -> Any:
+        return tf.raw_ops.ImageProjectiveTransformV3(
+            images=values,
+            transforms=transforms,
+            output_shape=shape[1:3],
+            interpolation=interpolation,
+            fill_mode="REFLECT",
+            fill_value=0.0,
+        )
+
+    moved = move(images, "BILINEAR") * (1 + options.brightness * draws[:, 6, None, None, None])
+    return moved, move(labels[..., None], "NEAREST")[..., 0]
+
+
+def _draw_transforms(draws: Any, options: AugmentOptions, *, rows: Any, cols: Any) -> Any:
+    """Give, for each image, how a place in the new image leads to one in the old: (n, 8), about the centre."""
+    import tensorflow as tf
+
+    height, width = tf.cast(rows, tf.float32), tf.cast(cols, tf.float32)
+    angle = draws[:, 0] * (options.rotation * 3.14159265358979 / 180)
+    zoom = 1 + draws[:, 1] * options.zoom
+    row_sign = tf.where(options.flip_rows & (draws[:, 2] > 0), -1.0, 1.0)
+    col_sign = tf.where(options.flip_cols & (draws[:, 3] > 0), -1.0, 1.0)
+    cos, sin = tf.cos(angle) / zoom, tf.sin(angle) / zoom
+    # Columns of the new image to columns and rows of the old, then its rows.
+    from_col = (cos * col_sign, sin * row_sign)
+    from_row = (-sin * col_sign, cos * row_sign)
+    row, col = (height - 1) / 2, (width - 1) / 2
+    offset_col = col - from_col[0] * col - from_row[0] * row + draws[:, 4] * options.col_shift * width
+    offset_row = row - from_col[1] * col - from_row[1] * row + draws[:, 5] * options.row_shift * height
+    zero = tf.zeros_like(zoom)
+    return tf.stack([from_col[0], from_row[0], offset_col, from_col[1], from_row[1], offset_row, zero, zero], 1)

@@ -1,0 +1,161 @@
+"""Records as pairs to learn from: the index is checked when they are opened, each record when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.classes import VOID, ClassTable
+from hybridseg.errors import BadInput, HybridSegError, MissingInput
+from hybridseg.io.rasters import check_regular
+from hybridseg.io.tfrecords import SAMPLE_TYPES, RecordPlace, read_record
+from hybridseg.models.startup import import_tensorflow
+
+FORMAT_VERSION = 1
+KIND = "hybridseg records"
+INDEX_NAME = "index.json"
+# What reading a damaged file of JSON may raise.
+DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+_MAX_INDEX_BYTES = 1 << 28
+_AGAIN = "run make-tfrecords again"
+
+
+class RecordPairs:
+    """Pairs in records; a `PairSource`. `open_records` makes one.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    index : dict
+        What ``index.json`` holds.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When the index says what cannot be, or a shard is missing or cut short.
+    """
+
+    def __init__(self, folder: Path, index: dict[str, Any]) -> None:
+        """Look where everything is; no record is read yet."""
+        rows, cols = (_read_whole(side, low=1) for side in index["size"])
+        self.folder, self.size = folder, (rows, cols)
+        self.n_bands, self.table = _read_whole(index["bands"], low=1), _parse_table(index["classes"])
+        if index["dtype"] not in SAMPLE_TYPES:
+            raise ValueError(f"samples of type {index['dtype']!r}")
+        self.dtype = np.dtype(index["dtype"])
+        photographs = [_read_text(name) for name in index["sources"]]
+        self._entries = [entry for shard in index["shards"] for entry in _parse_shard(folder, shard, photographs)]
+        if not self._entries:
+            raise ValueError("it lists no record")
+        self.sources = tuple(source for _, _, source, _ in self._entries)
+        text = json.dumps(index, sort_keys=True)
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Give an image and its labels."""
+        path, place, source, copy = self._entries[index]
+        try:
+            record = read_record(path, place)
+            found = (record.source, record.copy, record.image.shape, record.image.dtype)
+            if found != (source, copy, (*self.size, self.n_bands), self.dtype):
+                raise BadInput(f"{path} holds another record than {INDEX_NAME} says")
+            check_ids(record.labels, self.table, where=path)
+        except HybridSegError as error:
+            raise type(error)(f"{error}; {_AGAIN}") from error
+        return record.image, record.labels
+
+
+def open_records(folder: str | os.PathLike[str]) -> RecordPairs:
+    """Open the records that `make_records` wrote.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    RecordPairs
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When the index or a shard is missing or damaged: the message says to run make-tfrecords again.
+    """
+    folder = Path(folder).resolve()
+    path = folder / INDEX_NAME
+    if not path.exists():
+        raise MissingInput(f"{folder} has no {INDEX_NAME}, so it holds no finished records; {_AGAIN}")
+    try:
+        record = read_object(path)
+        if record.get("format") != FORMAT_VERSION or record.get("kind") != KIND:
+            raise BadInput(f"{path} was not written by this version of hybridseg; {_AGAIN}")
+        pairs = RecordPairs(folder, record)
+    except HybridSegError:
+        raise
+    except DAMAGE as error:
+        raise BadInput(f"{path} is damaged ({error}); {_AGAIN}") from error
+    import_tensorflow()
+    return pairs
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; what is none raises one of `DAMAGE`, what is no file a HybridSegError."""
+    if check_regular(path).stat().st_size > _MAX_INDEX_BYTES:
+        raise ValueError("it is far too large")
+    record = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    if not isinstance(record, dict):
+        raise ValueError("it holds no JSON object")
+    return record
+
+
+def check_ids(labels: np.ndarray, table: ClassTable, *, where: object) -> None:
+    """Refuse labels with an id that is neither of a class nor VOID."""
+    strange = (labels >= len(table)) & (labels != VOID)
+    if strange.any():
+        raise BadInput(f"{where} has the label {labels[strange][0]}; the classes go from 0 to {len(table) - 1}")
+
+
+def _parse_table(classes: Any) -> ClassTable:
+    colors = tuple((_read_whole(r), _read_whole(g), _read_whole(b)) for r, g, b in (row["color"] for row in classes))
+    try:
+        return ClassTable(tuple(_read_text(row["name"]) for row in classes), colors)
+    except BadInput as error:
+        raise ValueError(str(error)) from error
+
+
+def _parse_shard(folder: Path, shard: Any, photographs: list[str]) -> list[tuple[Path, RecordPlace, str, int]]:
+    """List the records of a shard, after a look at its file."""
+    name = _read_text(shard["name"])
+    # A name from a file never leads out of the folder.
+    if "/" in name or "\\" in name or name.startswith(".") or not name.endswith(".tfrec"):
+        raise ValueError(f"{name!r} is no name of a shard")
+    path = folder / name
+    if not path.exists():
+        raise MissingInput(f"{path} is missing, which {INDEX_NAME} lists; {_AGAIN}")
+    if check_regular(path).stat().st_size != _read_whole(shard["bytes"]):
+        raise BadInput(f"{path} is not as long as {INDEX_NAME} says: it is cut short or another file; {_AGAIN}")
+    entries = []
+    for row in shard["records"]:
+        place = RecordPlace(_read_whole(row["offset"]), _read_whole(row["length"]), _read_whole(row["crc32"]))
+        entries.append((path, place, photographs[_read_whole(row["source"])], _read_whole(row["copy"])))
+    if sum(place.length for _, place, _, _ in entries) != shard["bytes"]:
+        raise ValueError(f"it does not list all records of {name}")
+    return entries
+
+
+def _read_whole(value: Any, *, low: int = 0) -> int:
+    if type(value) is not int or value < low:
+        raise ValueError(f"{value!r} where a whole number should be")
+    return value
+
+
+def _read_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} where a text should be")
+    return value

@@ -1,0 +1,259 @@
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import rasterio
+from click.testing import CliRunner
+from PIL import Image
+from rasterio.transform import from_origin
+
+from hybridseg.classes import ClassTable
+from hybridseg.cli.main import main
+from hybridseg.data.majority import filter_majority
+from hybridseg.io.files import read_labelmap, write_labelmap
+from hybridseg.io.images import write_image
+from hybridseg.io.labelmaps import LabelMap
+from hybridseg.models.bundles import DenseCard, load_dense, save_dense
+from hybridseg.models.normalization import Normalization
+from hybridseg.models.resunet import ResUnet
+
+PUBLISHED = Path(__file__).parents[1] / "training/data/watermask_oblique_2class_batch_4.json"
+SIZE = (32, 64)
+COAST = ClassTable(("null", "water", "sand"), ((0, 0, 0), (20, 60, 200), (240, 220, 120)))
+BINARY = {
+    "TARGET_SIZE": list(SIZE), "NCLASSES": 1, "N_DATA_BANDS": 3, "USEMASK": True, "MAX_EPOCHS": 2, "AUG_COPIES": 2,
+    "DO_CRF_REFINE": False, "MEDIAN_FILTER_VALUE": 0, "VALIDATION_SPLIT": 0.25, "BATCH_SIZE": 4,
+}  # fmt: skip
+# Every key of the training and of the result is another one here.
+OTHER = {
+    "TARGET_SIZE": list(SIZE), "NCLASSES": 2, "N_DATA_BANDS": 4, "MAX_EPOCHS": 3, "AUG_COPIES": 2, "KERNEL_SIZE": [3, 5],
+    "DO_CRF_REFINE": False, "MEDIAN_FILTER_VALUE": 0, "VALIDATION_SPLIT": 0.5, "BATCH_SIZE": 2, "DOPLOT": False,
+    "RAMPUP_EPOCHS": 1, "SUSTAIN_EPOCHS": 1, "EXP_DECAY": 0.5, "START_LR": 1e-4, "MIN_LR": 1e-5, "MAX_LR": 4e-3,
+    "PATIENCE": 3, "ROOT_STRING": "coast",
+}  # fmt: skip
+
+
+def invoke(*words):
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def write_config(path, record):
+    path.write_text(json.dumps(record))
+    return path
+
+
+def paint(number, *, n_bands=3, rows=SIZE[0]):
+    """A photograph that brightens towards the right, where it has another class."""
+    rng = np.random.default_rng(number)
+    image = rng.integers(0, 60, (rows, SIZE[1], n_bands)).astype(np.uint8)
+    border = 20 + 6 * number
+    image[:, border:] += 120
+    return image, (np.arange(SIZE[1]) >= border).repeat(rows).reshape(SIZE[1], rows).T.astype(np.uint8)
+
+
+def work(folder, record, *train):
+    """Make records and train a network of the fewest filters."""
+    config = write_config(folder / "config.json", record)
+    records = ("--images", folder / "images", "--labels", folder / "masks", "--out", folder / "records")
+    made = invoke("resunet", "make-tfrecords", "--config", config, *records)
+    assert made.exit_code == 0, made.output
+    words = ("--data", folder / "records", "--weights-out", folder / "net.h5", "--filters", 1, *train)
+    return made, invoke("resunet", "train", "--config", config, *words)
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory):
+    """Water or not in photographs of three bands: a folder with everything, and what was printed."""
+    folder = tmp_path_factory.mktemp("binary")
+    for number in range(4):
+        image, labels = paint(number)
+        write_image(folder / f"images/p{number}.png", image)
+        (folder / "masks").mkdir(exist_ok=True)
+        Image.fromarray(labels).save(folder / f"masks/p{number}_mask.png")
+    return folder, *work(folder, BINARY, "--tensorboard-dir", folder / "tb")
+
+
+@pytest.fixture(scope="module")
+def coast4(tmp_path_factory):
+    """Two classes on images of four bands in their place on Earth; the training was stopped once and went on."""
+    folder = tmp_path_factory.mktemp("coast4")
+    for number in range(4):
+        image, labels = paint(number, n_bands=4, rows=40)
+        (folder / "images").mkdir(exist_ok=True)
+        profile = {"driver": "GTiff", "height": 40, "width": SIZE[1], "count": 4, "dtype": "uint8", "crs": "EPSG:32633"}
+        with rasterio.open(
+            folder / f"images/p{number}.tif", "w", **profile, transform=from_origin(5e5, 5e6, 2, 2)
+        ) as file:
+            file.write(image.transpose(2, 0, 1))
+        labels[:4, :9] = 255
+        write_labelmap(folder / f"masks/p{number}_label.png", LabelMap(np.where(labels == 255, 255, labels + 1), COAST))
+    import hybridseg.training.fit as fit
+
+    def stop(*args, **settings):
+        if len(args[1]) == 2:
+            raise KeyboardInterrupt
+        return save(*args, **settings)
+
+    save = fit._Run.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit._Run, "save", stop)
+        _, stopped = work(folder, OTHER, "--upsample", "bilinear", "--loss", "combo")
+    left = {path.name for path in (folder / "net_run").iterdir()}
+    assert not (folder / "net.h5").exists()
+    return folder, stopped, left, work(folder, OTHER, "--upsample", "bilinear", "--loss", "combo", "--resume")[1]
+
+
+def read_log(folder):
+    with (folder / "net_run/log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_a_training_prints_and_leaves(binary):
+    folder, made, trained = binary
+    assert trained.exit_code == 0, trained.output
+    assert f"wrote 8 images in 1 shards, and {folder}/records/index.json" in made.stdout
+    assert "learned from 6 images, watched on 2; the scores of the best epoch" in trained.stdout
+    assert trained.stdout.count("epoch   ") == 2 and "foreground" in trained.stdout
+    plots = [f"net_{name}.png" for name in ("train_sample_batch", "val_sample_batch", "learning_rate", "training")]
+    for name in ("net.h5", "net.json", *plots, "net_examples.png"):
+        assert f"wrote {folder}/{name}" in trained.stdout and (folder / name).stat().st_size > 500
+    assert [row["epoch"] for row in read_log(folder)] == ["1", "2"] and list((folder / "tb/train").iterdir())
+    model = load_dense(folder / "net.h5")
+    assert model.card.architecture == ResUnet(3, 1, (3, 3), 1) and model.table.names == ("null", "foreground")
+
+
+def test_the_same_scores_on_the_records(binary, tmp_path):
+    folder, _, trained = binary
+    words = ("--config", folder / "config.json", "--weights", folder / "net.h5", "--data", folder / "records")
+    result = invoke("resunet", "evaluate", *words, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    scores = json.loads((tmp_path / "net_scores.json").read_text())
+    assert scores == json.loads((folder / "net.json").read_text())["scores"]
+    assert scores["n_pixels"] == 2 * 32 * 64 and f"pixel accuracy {scores['accuracy']:.3f}" in trained.stdout
+    assert np.asarray(Image.open(tmp_path / "net_confusion.png").convert("L")).std() > 10
+
+
+def predict(path, image):
+    """What the network says, by hand: every band with a mean of 0 and a deviation of 1."""
+    pixels = image.astype(np.float64)
+    pixels = (pixels - pixels.mean((0, 1))) / pixels.std((0, 1))
+    return load_dense(path).predict(pixels[None].astype(np.float32))[0]
+
+
+def test_segmented_images_pixel_by_pixel(binary, tmp_path):
+    folder = binary[0]
+    given = ("--config", folder / "config.json", "--weights", folder / "net.h5", "--images", folder / "images")
+    result = invoke("resunet", "segment", *given, "--out", tmp_path, "--probabilities")
+    assert result.exit_code == 0, result.output
+    truths, maps = [], []
+    for number in range(4):
+        image, truth = paint(number)
+        probs = predict(folder / "net.h5", image)
+        found = read_labelmap(tmp_path / f"p{number}_predseg.png")
+        assert (found.labels == probs.argmax(axis=2)).mean() > 0.999 and found.table.names == ("null", "foreground")
+        confidence = np.asarray(Image.open(tmp_path / f"p{number}_predseg_confidence.tif"))
+        assert np.abs(confidence / 100 - probs.max(axis=2)).max() < 0.011
+        assert Image.open(tmp_path / f"p{number}_predseg_composite.jpg").size == (64, 32)
+        truths.append(truth)
+        maps.append(found.labels)
+    assert not list(tmp_path.glob("*.partial*")) and not (tmp_path / "p0_predseg.tif").exists()
+    # Judged on the very same: whole images as the config has them smoothed.
+    result = invoke("resunet", "evaluate", *given, "--labels", folder / "masks", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    scores = json.loads((tmp_path / "net_scores.json").read_text())
+    assert scores["accuracy"] == pytest.approx(np.mean(np.array(truths) == maps)) and scores["n_pixels"] == 4 * 2048
+    again = invoke("resunet", "segment", *given, "--out", tmp_path, "--resume")
+    assert "4 images had a result already" in again.stdout
+
+
+def test_keys_of_the_result(binary, tmp_path):
+    folder = binary[0]
+    found = {}
+    for name, keys in {"plain": {}, "median": {"MEDIAN_FILTER_VALUE": 4}, "crf": {"DO_CRF_REFINE": True}}.items():
+        config = write_config(tmp_path / f"{name}.json", BINARY | keys)
+        given = ("--config", config, "--weights", folder / "net.h5", "--images", folder / "images/p2.png")
+        assert invoke("resunet", "segment", *given, "--out", tmp_path / name).exit_code == 0
+        found[name] = read_labelmap(tmp_path / name / "p2_predseg.png").labels
+    assert np.array_equal(found["median"], filter_majority(found["plain"], radius=4))
+    rough = {name: np.count_nonzero(np.diff(labels.astype(int), axis=1)) for name, labels in found.items()}
+    assert rough["plain"] > 0 and rough["crf"] < rough["plain"] and rough["median"] < rough["plain"]
+
+
+def test_stopped_by_ctrl_c_it_goes_on(coast4):
+    folder, stopped, left, resumed = coast4
+    assert stopped.exit_code == 130 and "Stopped. Every file that was written is whole" in stopped.stderr
+    assert "--resume" in stopped.stderr and left == {"best.npz", "checkpoint.npz", "log.csv"}
+    assert resumed.exit_code == 0, resumed.output
+    assert "epoch   1" not in resumed.stdout and "epoch   2" in resumed.stdout and "epoch   3" in resumed.stdout
+    assert [row["epoch"] for row in read_log(folder)] == ["1", "2", "3"]
+
+
+def test_keys_of_the_training(coast4):
+    folder, _, _, resumed = coast4
+    card = json.loads((folder / "net.json").read_text())
+    assert card["architecture"]["kernel_size"] == [3, 5] and card["architecture"]["upsample"] == "bilinear"
+    with h5py.File(folder / "net.h5") as file:
+        shapes = []
+        file.visititems(lambda name, item: shapes.append(item.shape[:2]) if getattr(item, "ndim", 0) == 4 else None)
+    assert (3, 5) in shapes and (3, 3) not in shapes
+    assert card["training"]["batch_size"] == 2 and card["training"]["options"]["loss"] == "combo"
+    assert "learned from 4 images, watched on 4" in resumed.stdout, "half of them, and copies stay together"
+    rates = [float(row["rate"]) for row in read_log(folder)]
+    assert rates == pytest.approx([1e-4, 4e-3, 4e-3])
+    assert not list(folder.glob("*.png")) and "_training.png" not in resumed.stdout
+    assert [c["name"] for c in card["classes"]] == ["null", "water", "sand"] and card["size"] == [32, 64]
+    assert [p.name for p in (folder / "records").glob("*.tfrec")] == ["coast-0001-of-0001.tfrec"]
+
+
+def test_four_bands_in_their_place_on_earth(coast4, tmp_path):
+    folder = coast4[0]
+    given = ("--config", folder / "config.json", "--weights", folder / "net.h5", "--images", folder / "images")
+    result = invoke("resunet", "segment", *given, "--out", tmp_path, "--native", "--flips")
+    assert result.exit_code == 0, result.output
+    with rasterio.open(tmp_path / "p1_predseg.tif") as file:
+        assert file.crs.to_epsg() == 32633 and file.transform == from_origin(5e5, 5e6, 2, 2) and file.shape == (40, 64)
+        labels = file.read(1)
+    found = read_labelmap(tmp_path / "p1_predseg.png")
+    assert np.array_equal(found.labels, labels) and found.table == COAST and labels.max() <= 2
+    write_image(tmp_path / "rgb.png", paint(0)[0])
+    result = invoke("resunet", "segment", *given[:4], "--images", tmp_path / "rgb.png")
+    assert result.exit_code == 1 and "rgb.png: has 3 bands, but net.h5 was trained on images of 4" in result.stderr
+
+
+def test_the_config_of_another_network(binary, coast4, tmp_path):
+    config = write_config(tmp_path / "c.json", OTHER | {"TARGET_SIZE": [64, 64]})
+    result = invoke("resunet", "segment", "--config", config, "--weights", binary[0] / "net.h5", "--images", tmp_path)
+    assert result.exit_code == 1
+    images = binary[0] / "images"
+    result = invoke("resunet", "segment", "--config", config, "--weights", binary[0] / "net.h5", "--images", images)
+    for text in ("TARGET_SIZE (32, 64) and not (64, 64)", "KERNEL_SIZE (3, 3) and not (3, 5)",
+                 "N_DATA_BANDS 3 and not 4", "NCLASSES 1 and not 2", "give the config of its training"):  # fmt: skip
+        assert text in result.stderr
+    words = ("--config", coast4[0] / "config.json", "--data", binary[0] / "records", "--weights-out", tmp_path / "x.h5")
+    result = invoke("resunet", "train", *words)
+    assert result.exit_code == 1 and "have 2 label ids, but NCLASSES=2 means 3" in result.stderr
+    assert not (tmp_path / "x.h5").exists() and not (tmp_path / "x_run").exists()
+    config = write_config(tmp_path / "d.json", BINARY | {"TARGET_SIZE": [64, 64]})
+    result = invoke("resunet", "train", "--config", config, *words[2:])
+    assert result.exit_code == 1 and "are of 32 x 64 pixels, but TARGET_SIZE is [64, 64]" in result.stderr
+    result = invoke("resunet", "train", "--config", config, *words[2:4], "--weights-out", tmp_path / "x.pb")
+    assert result.exit_code == 2 and "must end in .h5" in result.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["--data", "r", "--images", "i"], ["--images", "i"], ["--labels", "l"]])
+def test_what_is_judged_must_be_clear(binary, words):
+    given = ("--config", binary[0] / "config.json", "--weights", binary[0] / "net.h5")
+    result = invoke("resunet", "evaluate", *given, *words)
+    assert result.exit_code == 2 and "give either --data, or --images with --labels" in result.stderr

@@ -1,0 +1,239 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hybridseg.classes import ClassTable
+from hybridseg.dense.datasets import (
+    find_classic_pairs,
+    find_folder_pairs,
+    find_labeldefs,
+    make_color_reader,
+    make_label_reader,
+    refuse_problems,
+)
+from hybridseg.errors import BadInput, MissingInput, Problem
+from hybridseg.io.classfiles import write_class_files
+from hybridseg.io.files import write_labelmap
+from hybridseg.io.images import write_image
+from hybridseg.io.labelmaps import LabelMap
+from hybridseg.training.pairs import check_pairs
+
+GREY = np.full((4, 6, 3), 90, np.uint8)
+
+
+def touch(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+def names_of(pairs):
+    return [(pair.image_path.name, pair.labels_path.name) for pair in pairs]
+
+
+def classic(data_dir, part="train", names=("a", "b")):
+    touch(data_dir / "samples/RGB" / part / "data", *(f"{name}.jpg" for name in names))
+    labels = (f"{name}_gtFine_color.png" for name in names)
+    return touch(data_dir / "labels/gtFine" / part / "data", *labels)
+
+
+def test_the_classic_layout_is_found_as_it_is(tmp_path):
+    classic(tmp_path)
+    # Label maps lie there too, and what they were painted from; neither is a picture in colours.
+    touch(tmp_path / "labels/gtFine/train/data", "a_mres.mat", "a_gtFine_labelIds.png", ".hidden_gtFine_color.png")
+    touch(tmp_path / "samples/RGB/train/data", "a_mres.mat", "a_gtFine_color.png", "notes.txt")
+    expected = [("a.jpg", "a_gtFine_color.png"), ("b.jpg", "b_gtFine_color.png")]
+    assert names_of(find_classic_pairs(tmp_path, "train", "data")) == expected
+    with pytest.raises(MissingInput, match=r"there is no folder .*samples/RGB/val/data"):
+        find_classic_pairs(tmp_path, "val", "data")
+    classic(tmp_path, "val", ("c.1 d",))
+    assert names_of(find_classic_pairs(tmp_path, "val", "data")) == [("c.1 d.jpg", "c.1 d_gtFine_color.png")]
+    assert names_of(find_classic_pairs(tmp_path, "train", "data")) == expected
+    with pytest.raises(MissingInput, match=r"there is no folder .*train/other"):
+        find_classic_pairs(tmp_path, "train", "other")
+
+
+def test_pictures_in_colours_must_be_made_first(tmp_path):
+    labels = classic(tmp_path)
+    for path in labels.iterdir():
+        path.rename(path.with_name(path.name.replace("_gtFine_color.png", "_mres.mat")))
+    with pytest.raises(MissingInput, match=r"`hybridseg fcn make-labels .*gtFine/train/data --labeldefs FILE`"):
+        find_classic_pairs(tmp_path, "train", "data")
+
+
+def test_who_is_alone_in_the_classic_layout_is_named(tmp_path):
+    labels = classic(tmp_path)
+    (tmp_path / "samples/RGB/train/data/b.jpg").unlink()
+    with pytest.raises(BadInput, match=r"1 file is .*\n  .*b_gtFine_color\.png: has no image"):
+        find_classic_pairs(tmp_path, "train", "data")
+    (labels / "b_gtFine_color.png").unlink()
+    touch(tmp_path / "samples/RGB/train/data", "lonely.png")
+    with pytest.raises(BadInput, match=r"lonely\.png: has no label map; add it or take the image away"):
+        find_classic_pairs(tmp_path, "train", "data")
+
+
+def test_labeldefs_at_both_places_and_by_option(tmp_path, table):
+    with pytest.raises(MissingInput, match=r"there is no .*labeldefs\.txt with a `name, r, g, b` .*--labeldefs"):
+        find_labeldefs(tmp_path, None)
+    tables = {"labels/labeldefs.txt": table, "labeldefs.txt": ClassTable.from_names(["x", "y"])}
+    tables["given.txt"] = ClassTable.from_names(["one", "two"])
+    for name, classes in tables.items():
+        write_class_files(classes, labeldefs_path=tmp_path / name)
+        given = tmp_path / name if name == "given.txt" else None
+        assert find_labeldefs(tmp_path, given) == classes, "the nearer one wins, the one that was given over all"
+    with pytest.raises(MissingInput, match=r"there is no .*none\.txt"):
+        find_labeldefs(tmp_path, tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(("word", "name"), [
+    ("mask", "a_mask.png"), ("mask", "a_Masks.png"), ("mask", "a-mask.tif"), ("mask", "mask_a.png"), ("mask", "a.png"),
+    ("mask", "masks a.tiff"), ("mask", "a_mask_v2.png"), ("mask", "mask_a_v2.png"),
+    ("label", "a_label.png"), ("label", "a.labels.png"),
+    ("mask", "a1mask.png"), ("label", "label-a.png"), ("label", "a.mat"), ("label", "a_mres.mat"),
+    ("label", "LABEL_a.TIF"),
+])  # fmt: skip
+def test_label_maps_are_called_as_the_images_with_a_word_more(tmp_path, word, name):
+    image = next((f"{stem}.jpg" for stem in ("a_v2", "a1") if stem[1:] in name), "a.jpg")
+    images, labels = touch(tmp_path / "i", image), touch(tmp_path / "l", name, ".hidden.png", "notes.txt")
+    assert names_of(find_folder_pairs(images, labels, word=word)) == [(image, name)]
+
+
+def test_names_with_spaces_and_dots(tmp_path):
+    stems = ["IMG 01.2", "a.b.c", "ü (2)", "mast_1", "seal"]
+    images = touch(tmp_path / "i", *(f"{stem}.png" for stem in stems))
+    labels = touch(tmp_path / "l", *(f"{stem}_mask.png" for stem in stems))
+    assert sorted(names_of(find_folder_pairs(images, labels, word="mask"))) == sorted(
+        (f"{stem}.png", f"{stem}_mask.png") for stem in stems
+    )
+
+
+def test_the_word_is_only_a_word(tmp_path):
+    """A watermask is another photograph than a water, and an image may have the word in its name."""
+    images = touch(tmp_path / "i", "a_watermask.png", "a_water.png", "mask_1.png")
+    labels = touch(tmp_path / "l", "a_watermask_mask.png", "a_water_mask.png", "mask_1.png")
+    expected = [
+        ("a_water.png", "a_water_mask.png"), ("a_watermask.png", "a_watermask_mask.png"), ("mask_1.png", "mask_1.png")
+    ]  # fmt: skip
+    assert sorted(names_of(find_folder_pairs(images, labels, word="mask"))) == expected
+
+
+def test_one_folder_for_both(tmp_path):
+    folder = touch(tmp_path / "both", "a.jpg", "a_label.png", "b c.png", "b c_label.png", "unlabelled.png")
+    with pytest.raises(BadInput, match=r"both/unlabelled\.png: has no label map"):
+        find_folder_pairs(folder, folder, word="label")
+    (folder / "unlabelled.png").unlink()
+    expected = [("a.jpg", "a_label.png"), ("b c.png", "b c_label.png")]
+    assert names_of(find_folder_pairs(folder, folder, word="label")) == expected
+    with pytest.raises(MissingInput, match="both has no label map"):
+        find_folder_pairs(folder, folder, word="mask")
+
+
+def test_folders_with_one_folder_inside(tmp_path):
+    images, labels = touch(tmp_path / "images/data", "a.png"), touch(tmp_path / "masks/data", "a_mask.png")
+    pairs = find_folder_pairs(tmp_path / "images", tmp_path / "masks", word="mask")
+    assert pairs == find_folder_pairs(images, labels, word="mask")
+    touch(tmp_path / "images/more", "b.png")
+    with pytest.raises(MissingInput, match=r"images has no image \(\.jpg"):
+        find_folder_pairs(tmp_path / "images", labels, word="mask")
+
+
+def test_who_is_alone_is_named(tmp_path):
+    images, labels = touch(tmp_path / "i", "a.png", "b.png"), touch(tmp_path / "l", "a_mask.png", "c_mask.png")
+    with pytest.raises(BadInput, match=r"nothing was done:\n  .*l/c_mask\.png: has no image"):
+        find_folder_pairs(images, labels, word="mask")
+    (labels / "c_mask.png").unlink()
+    with pytest.raises(BadInput, match=r"i/b\.png: has no label map"):
+        find_folder_pairs(images, labels, word="mask")
+
+
+def test_jpeg_labels_are_refused(tmp_path):
+    images, labels = touch(tmp_path / "i", "a.png"), touch(tmp_path / "l", "a_mask.jpg", "b_mask.JPEG")
+    with pytest.raises(BadInput, match=r"2 files are .*\n  .*a_mask\.jpg: is a JPEG, which changes class ids; save .*"):
+        find_folder_pairs(images, labels, word="mask")
+
+
+def test_two_label_maps_of_one_image(tmp_path):
+    images, labels = touch(tmp_path / "i", "a.png"), touch(tmp_path / "l", "a_mask.png", "a_mask.tif")
+    with pytest.raises(BadInput, match=r"belong to one image \(a: a_mask\.png, a_mask\.tif\); keep one of each"):
+        find_folder_pairs(images, labels, word="mask")
+    (labels / "a_mask.tif").rename(labels / "a.png")
+    with pytest.raises(BadInput, match=r"several label maps belong to one image \(a: a\.png, a_mask\.png\)"):
+        find_folder_pairs(images, labels, word="mask")
+    (labels / "a.png").unlink()
+    touch(images, "a.jpg")
+    with pytest.raises(BadInput, match=r"a_mask\.png: could belong to a\.jpg, a\.png"):
+        find_folder_pairs(images, labels, word="mask")
+
+
+@pytest.mark.parametrize(("images", "labels", "message"), [
+    ("none", "l", "there is no folder .*none"), ("i", "none", "there is no folder .*none"),
+    ("empty", "l", r"empty has no image \(\.jpg"), ("i", "empty", r"empty has no label map \(\.mat"),
+])  # fmt: skip
+def test_missing_folders(tmp_path, images, labels, message):
+    touch(tmp_path / "i", "a.png"), touch(tmp_path / "l", "a.png"), touch(tmp_path / "empty")
+    with pytest.raises(MissingInput, match=message):
+        find_folder_pairs(tmp_path / images, tmp_path / labels, word="mask")
+
+
+def grey_png(path: Path, labels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(labels, np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mat", ".png", ".tif"])
+def test_classes_in_another_order_are_matched_by_name(tmp_path, table, suffix):
+    other = ClassTable(("cliff", "water", "sand"), ((139, 0, 139), (0, 0, 255), (255, 255, 0)))
+    path = tmp_path / f"a{suffix}"
+    write_labelmap(path, LabelMap(np.array([[0, 1], [2, 255]], np.uint8), other))
+    assert make_label_reader(table)(path).tolist() == [[2, 0], [1, 255]]
+    assert make_label_reader()(path).tolist() == [[0, 1], [2, 255]]
+    with pytest.raises(BadInput, match="cliff"):
+        make_label_reader(ClassTable.from_names(["water", "sand", "rock"]))(path)
+
+
+def test_values_by_a_table_of_their_own(tmp_path, table):
+    lookup = np.arange(256, dtype=np.uint8)
+    lookup[[3, 4]] = 1, 255
+    read = make_label_reader(table, lookup=lookup)
+    assert read(grey_png(tmp_path / "a.png", [[0, 3], [4, 255]])).tolist() == [[0, 1], [255, 255]]
+    # Names are of no account then: the config speaks of the values.
+    named = tmp_path / "b.png"
+    write_labelmap(named, LabelMap(np.array([[0, 3]], np.uint8), ClassTable.from_names("abcd")))
+    assert read(named).tolist() == [[0, 1]]
+
+
+def test_pictures_in_colours(tmp_path, table):
+    picture = np.array([[table.colors[2], table.colors[0]]], np.uint8)
+    write_image(tmp_path / "a_gtFine_color.png", picture)
+    assert make_color_reader(table)(tmp_path / "a_gtFine_color.png").tolist() == [[2, 0]]
+    assert make_label_reader(table)(tmp_path / "a_gtFine_color.png").tolist() == [[2, 0]]
+    write_image(tmp_path / "b.png", picture + np.uint8(3))
+    with pytest.raises(BadInput, match=r"b\.png"):
+        make_color_reader(table)(tmp_path / "b.png")
+
+
+def test_ids_of_no_class_stay_what_they_are(tmp_path, table):
+    """Of numbers without names the one after the last class is no class either: it must not be lost in silence."""
+    images, labels = tmp_path / "i", tmp_path / "l"
+    write_image(images / "a.png", GREY)
+    read = make_label_reader(table)
+    for value in (3, 9):
+        grey_png(labels / "a.png", np.full((4, 6), value))
+        assert read(labels / "a.png").max() == value
+        problems = check_pairs(find_folder_pairs(images, labels, word="mask"), read, n_classes=3)
+        assert [problem.message for problem in problems] == [
+            f"has the values {value}; classes go from 0 to 2, and 255 is none"
+        ]
+
+
+def test_many_problems_are_told_in_a_few_lines():
+    refuse_problems([])
+    with pytest.raises(BadInput) as caught:
+        refuse_problems([Problem(f"f{i}", "is odd") for i in range(50)])
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("50 files are not") and len(lines) == 22
+    assert lines[1] == "  f0: is odd" and lines[-1] == "  and 30 more"

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hybridseg.classes import ClassTable
+from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, make_feeds, train_dense
+from hybridseg.errors import BadInput, OutputExists
+from hybridseg.io.atomic import lock_output
+from hybridseg.io.images import write_image
+from hybridseg.io.pairing import Pair
+from hybridseg.models.architectures import ARCHITECTURES
+from hybridseg.models.bundles import load_dense
+from hybridseg.models.normalization import Normalization
+from hybridseg.training.augment import AugmentOptions
+from hybridseg.training.fit import CHECKPOINT_NAME, FitOptions
+from hybridseg.training.pairs import FolderPairs
+from hybridseg.training.schedules import Schedule
+
+SIZE = (32, 48)
+TABLE = ClassTable(("dark", "bright"), ((0, 0, 200), (250, 220, 0)))
+SOURCES = tuple("aabbccddee")
+PLOTS = ("train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples")
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A network that is made in no time, with everything that a run must remember."""
+
+    name: ClassVar[str] = "tiny"
+    stride: ClassVar[int] = 1
+    n_bands: int
+    n_outputs: int
+
+    def build(self):
+        import tf_keras
+        from tf_keras import layers
+
+        pixels = tf_keras.Input((None, None, self.n_bands))
+        x = layers.Conv2D(4, 3, padding="same", activation="relu", name="near")(pixels)
+        x = layers.BatchNormalization(momentum=0.9, name="norm")(x)
+        return tf_keras.Model(pixels, layers.Conv2D(self.n_outputs, 1, name="scores")(x))
+
+
+class ArrayPairs:
+    """Pairs in memory, two of each photograph: the brighter side is class 1; a corner has no class."""
+
+    n_bands, dtype, sources = 3, np.dtype(np.uint8), SOURCES
+
+    def __init__(self, sources=SOURCES, fingerprint="abc"):
+        self.sources, self.fingerprint = sources, fingerprint
+        rng = np.random.default_rng(0)
+        self.images = rng.integers(0, 90, (len(sources), *SIZE, 3)).astype(np.uint8)
+        self.labels = np.zeros((len(sources), *SIZE), np.uint8)
+        for image, labels in zip(self.images, self.labels, strict=True):
+            border = rng.integers(10, 38)
+            image[:, border:] += 60
+            labels[:, border:] = 1
+        self.labels[:, :2, :3] = 255
+
+    def read(self, index):
+        return self.images[index], self.labels[index]
+
+
+PLAN = TrainingPlan(
+    Tiny(3, 2), TABLE, SIZE, Normalization("image"), batch_size=3, validation_share=0.4,
+    augment=AugmentOptions(rotation=5, flip_cols=True),
+    fit=FitOptions(3, schedule=Schedule(0.01, 0.01, 0.001, decay=0.5), checkpoint_interval=1),
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _known():
+    ARCHITECTURES["tiny"] = Tiny
+    yield
+    del ARCHITECTURES["tiny"]
+
+
+def train(folder, *, epochs=3, plan=PLAN, pairs=None, plots=False, **settings):
+    hooks = {name: settings.pop(name) for name in ("on_epoch", "validation_pairs", "start") if name in settings}
+    paths = TrainingPaths(folder / "net.h5", folder / "run", plots=plots, **settings)
+    plan = replace(plan, fit=replace(plan.fit, epochs=epochs))
+    return train_dense(pairs or ArrayPairs(), plan, paths, **hooks)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of three epochs with all that is written of it: its folder, and what was given back."""
+    folder = tmp_path_factory.mktemp("trained")
+    told = []
+    result = train(folder, plots=True, tensorboard_dir=folder / "tb", on_epoch=told.append)
+    assert told == list(result.history)
+    return folder, result
+
+
+def weights_of(path):
+    return [weight.numpy() for weight in load_dense(path).network.weights]
+
+
+def same_weights(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(weights_of(first), weights_of(second), strict=True))
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def read_log(folder):
+    with (folder / "run/log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_a_run_leaves(trained):
+    folder, result = trained
+    names = ["net.h5", "net.json", *(f"net_{name}.png" for name in PLOTS)]
+    assert [path.name for path in result.written] == names and all(p.parent == folder for p in result.written)
+    for path in result.written[2:]:
+        picture = np.asarray(Image.open(path).convert("RGB"))
+        assert min(picture.shape[:2]) > 100 and picture.std() > 10, path
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20, path
+    epochs = [f"epoch_{i:04}.{suffix}" for i in (1, 2, 3) for suffix in ("h5", "json")]
+    assert sorted(p.name for p in (folder / "run").iterdir()) == ["best.npz", "checkpoint.npz", *epochs, "log.csv"]
+    rows = read_log(folder)
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    for row, epoch in zip(rows, result.history, strict=True):
+        assert (float(row["loss"]), float(row["val_loss"])) == (epoch.loss, epoch.val_loss)
+    assert [float(row["rate"]) for row in rows] == [PLAN.fit.schedule.rate(epoch) for epoch in range(3)]
+    assert (result.n_training, result.n_validation) == (6, 4)
+
+
+def test_examples_show_the_colours_of_the_classes(trained):
+    picture = np.asarray(Image.open(trained[0] / "net_train_sample_batch.png").convert("RGB")).reshape(-1, 3)
+    for color in TABLE.colors:
+        assert (np.abs(picture.astype(int) - color).max(axis=1) < 3).sum() > 500
+
+
+def test_what_tensorboard_shows(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    folder, result = trained
+    found = {}
+    for run in ("train", "validation"):
+        found[run] = EventAccumulator(str(folder / "tb" / run), size_guidance={"tensors": 0, "images": 0})
+        found[run].Reload()
+    assert {"loss", "mean_iou", "dice", "rate", "images_per_second"} <= set(found["train"].Tags()["tensors"])
+    for run, tag, field in (("train", "loss", "loss"), ("validation", "loss", "val_loss"),
+                            ("validation", "mean_iou", "val_mean_iou")):  # fmt: skip
+        events = found[run].Tensors(tag)
+        assert [event.step for event in events] == [1, 2, 3]
+        values = [float(make_ndarray(event.tensor_proto)) for event in events]
+        assert values == pytest.approx([getattr(epoch, field) for epoch in result.history], rel=1e-5)
+    panels = found["validation"].Tensors("image, truth, prediction")
+    assert [event.step for event in panels] == [1, 2, 3]
+    width, height, *pictures = make_ndarray(panels[2].tensor_proto).tolist()
+    assert (int(width), int(height), len(pictures)) == (3 * SIZE[1], SIZE[0], 4)
+    panel = np.asarray(Image.open(io.BytesIO(pictures[0])))
+    image, truth, prediction = np.split(panel, 3, axis=1)
+    assert image.std() > 10 and {tuple(c) for c in prediction.reshape(-1, 3)} <= set(TABLE.colors)
+    assert {tuple(c) for c in truth.reshape(-1, 3)} == {*TABLE.colors, (0, 0, 0)}
+
+
+def test_the_scores_of_the_card_are_those_of_a_recount(trained):
+    folder, result = trained
+    pairs, model = ArrayPairs(), load_dense(folder / "net.h5")
+    watched = make_feeds(pairs, None, PLAN)[1].indices
+    images = pairs.images[watched].astype(np.float64)
+    pixels = (images - images.mean((1, 2), keepdims=True)) / images.std((1, 2), keepdims=True)
+    found, truth = model.predict(pixels.astype(np.float32)).argmax(axis=-1), pairs.labels[watched]
+    known = truth != 255
+    scores = json.loads((folder / "net.json").read_text())["scores"]
+    assert scores["n_pixels"] == known.sum() == 4 * (32 * 48 - 6)
+    counts = [[int(((truth == i) & (found == j)).sum()) for j in (0, 1)] for i in (0, 1)]
+    assert np.abs(np.array(scores["confusion"]) - counts).sum() <= 4, "but for rounding"
+    assert scores["accuracy"] == pytest.approx((found == truth)[known].mean(), abs=1e-3)
+    best = min(result.history, key=lambda epoch: epoch.val_loss)
+    assert scores["macro"]["iou"] == pytest.approx(best.val_mean_iou) == pytest.approx(result.confusion.macro("iou"))
+
+
+def test_the_card_says_where_the_network_comes_from(trained):
+    training = json.loads((trained[0] / "net.json").read_text())["training"]
+    expected = {"data_sha256": "abc", "n_photographs": 5, "n_pairs": 10, "epochs": 3, "batch_size": 3}
+    assert {name: training[name] for name in expected} == expected
+    assert training["augmentation"]["rotation"] == 5 and training["options"]["checkpoint_interval"] == 1
+
+
+def test_checkpoints_are_bundles_and_the_best_of_them_is_the_result(trained):
+    folder, result = trained
+    losses = [epoch.val_loss for epoch in result.history]
+    best = folder / "run" / f"epoch_{1 + int(np.argmin(losses)):04}.h5"
+    assert same_weights(best, folder / "net.h5")
+    assert not same_weights(folder / "run/epoch_0001.h5", folder / "run/epoch_0002.h5")
+    card = load_dense(folder / "run/epoch_0002.h5").card
+    assert (card.table, card.size, card.normalization) == (TABLE, SIZE, PLAN.normalization)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.4, 0.95])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_photograph_is_learned_from_and_watched(share, seed):
+    plan = replace(PLAN, validation_share=share, fit=replace(PLAN.fit, seed=seed))
+    learned, watched = ({SOURCES[i] for i in feed.indices} for feed in make_feeds(ArrayPairs(), None, plan))
+    assert learned and watched and not learned & watched and learned | watched == set(SOURCES)
+
+
+def test_a_validation_set_of_its_own(tmp_path):
+    with pytest.raises(BadInput, match="a, b are in the training set and in the validation set; take them out"):
+        train(tmp_path / "shared", validation_pairs=ArrayPairs(("z", "b", "a", "a")))
+    with pytest.raises(BadInput, match="there is only one photograph"):
+        train(tmp_path / "one", pairs=ArrayPairs(("a", "a")))
+    result = train(tmp_path / "own", epochs=1, validation_pairs=ArrayPairs(("x", "y")))
+    assert (result.n_training, result.n_validation) == (10, 2)
+
+
+def test_images_of_other_bands(tmp_path):
+    with pytest.raises(BadInput, match="the images have 3 bands, but the network takes 4"):
+        train(tmp_path, plan=replace(PLAN, architecture=Tiny(4, 2)))
+    assert not contents(tmp_path)
+
+
+def test_a_run_that_goes_on_ends_as_one_that_was_never_stopped(trained, tmp_path):
+    def stop(epoch):
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    whole, result = trained
+    train(tmp_path / "halves", epochs=1)
+    # It began without pictures: they do not change the weights.
+    halves = train(tmp_path / "halves", resume=True, plots=True)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "killed", on_epoch=stop)
+    assert not (tmp_path / "killed/net.h5").exists()
+    killed = train(tmp_path / "killed", resume=True)
+    for folder, other in (("halves", halves), ("killed", killed)):
+        assert same_weights(tmp_path / folder / "net.h5", whole / "net.h5")
+        assert same_weights(tmp_path / folder / "run/epoch_0003.h5", whole / "run/epoch_0003.h5")
+        assert [e.val_loss for e in other.history] == [e.val_loss for e in result.history]
+        assert other.confusion.to_record() == result.confusion.to_record()
+    # Nothing is left to learn, and nothing changes.
+    again = train(tmp_path / "halves", resume=True)
+    assert len(again.history) == 3 and same_weights(tmp_path / "halves/net.h5", whole / "net.h5")
+
+
+def test_overwrite_begins_again_and_takes_only_files_of_a_run(trained, tmp_path):
+    train(tmp_path, plan=replace(PLAN, batch_size=2))
+    foreign = [tmp_path / "run" / name for name in ("notes.txt", "epoch_final.h5", "epoch_1.json", "my_checkpoint.npz")]
+    for path in foreign:
+        path.write_text("precious")
+    before = contents(tmp_path)
+    with pytest.raises(
+        OutputExists, match=r"net\.h5 is there already; --resume goes on with .*, --overwrite begins again"
+    ):
+        train(tmp_path)
+    with pytest.raises(BadInput, match="--resume goes on with a run and --overwrite begins it again; give one"):
+        train(tmp_path, resume=True, overwrite=True)
+    with pytest.raises(BadInput, match="holds a run with other data or settings; give those again, or --overwrite"):
+        train(tmp_path, resume=True)
+    assert contents(tmp_path) == before
+    result = train(tmp_path, epochs=2, overwrite=True)
+    assert all(path.read_text() == "precious" for path in foreign)
+    assert len(result.history) == 2 and not (tmp_path / "run/epoch_0003.h5").exists()
+    assert same_weights(tmp_path / "run/epoch_0002.h5", trained[0] / "run/epoch_0002.h5")
+
+
+def test_a_run_without_its_weights_is_not_lost_either(trained, tmp_path):
+    """As an interrupted one leaves it: nothing is drawn over before it is refused."""
+    train(tmp_path, epochs=1)
+    (tmp_path / "net.h5").unlink()
+    before = contents(tmp_path)
+    with pytest.raises(OutputExists, match=r"checkpoint\.npz is there already; --resume goes on"):
+        train(tmp_path, plots=True)
+    assert contents(tmp_path) == before
+
+
+def test_two_runs_at_the_same_time(tmp_path):
+    with lock_output(tmp_path / "run" / CHECKPOINT_NAME), pytest.raises(OutputExists, match="another run is writing"):
+        train(tmp_path, plots=True)
+    assert [path.name for path in contents(tmp_path)] == []
+    assert train(tmp_path, epochs=1).history, "and once the other has ended it can"
+
+
+def test_the_hash_of_the_data_tells_of_every_change(tmp_path):
+    for name in ("a.png", "b.png", "a_mask.png", "b_mask.png"):
+        write_image(tmp_path / name, np.full((8, 8, 3), 50, np.uint8))
+    pairs = [Pair(tmp_path / f"{stem}_mask.png", tmp_path / f"{stem}.png") for stem in "ab"]
+    first = FolderPairs(pairs, lambda path: None, size=(8, 8)).fingerprint
+    assert first == FolderPairs(pairs, lambda path: None, size=(8, 8)).fingerprint
+    others = {FolderPairs(pairs[:1], lambda path: None, size=(8, 8)).fingerprint}
+    others.add(FolderPairs(pairs, lambda path: None, size=(8, 16)).fingerprint)
+    write_image(tmp_path / "b_mask.png", np.full((8, 8, 3), 51, np.uint8))
+    others.add(FolderPairs(pairs, lambda path: None, size=(8, 8)).fingerprint)
+    assert len(others | {first}) == 4
+    train(tmp_path, epochs=1)
+    with pytest.raises(BadInput, match="holds a run with other data or settings"):
+        train(tmp_path, resume=True, pairs=ArrayPairs(fingerprint="abd"))

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from hybridseg.errors import BadInput
+from hybridseg.models.architectures import ARCHITECTURES, architecture_record, parse_architecture
+from hybridseg.models.fcn import Fcn8s
+from hybridseg.models.resunet import ResUnet
+
+EXAMPLES = (
+    ResUnet(n_bands=4, n_outputs=1, kernel_size=(7, 3), filters=16, upsample="bilinear"),
+    ResUnet(n_bands=1, n_outputs=9),
+    Fcn8s(n_bands=3, n_outputs=5),
+    Fcn8s(n_bands=12, n_outputs=2, backbone="vgg16", wide_channels=128),
+)
+
+
+@pytest.mark.parametrize("architecture", EXAMPLES, ids=str)
+def test_there_and_back_through_json(architecture):
+    record = json.loads(json.dumps(architecture_record(architecture)))
+    assert parse_architecture(record) == architecture
+    assert record["name"] == architecture.name
+
+
+def test_every_network_has_an_example_here():
+    assert {type(example) for example in EXAMPLES} == set(ARCHITECTURES.values())
+
+
+@pytest.mark.parametrize("record", [
+    None, [], "resunet", 5, {}, {"name": "lambda"}, {"name": None}, {"name": ["resunet"]}, {"name": {"resunet": 1}},
+    {"name": "ResUnet"},
+], ids=str)  # fmt: skip
+def test_what_names_no_network(record):
+    with pytest.raises(BadInput, match="there is no such network; known are fcn8s, resunet"):
+        parse_architecture(record)
+
+
+@pytest.mark.parametrize("example", [EXAMPLES[0], EXAMPLES[3]], ids=str)
+def test_missing_and_extra_settings(example):
+    record = architecture_record(example)
+    for name in set(record) - {"name"}:
+        with pytest.raises(BadInput, match=f"the network {example.name} needs .*{name}"):
+            parse_architecture({key: value for key, value in record.items() if key != name})
+    with pytest.raises(BadInput, match=f"the network {example.name} needs n_bands, n_outputs"):
+        parse_architecture(record | {"activation": "lambda x: x"})
+    with pytest.raises(BadInput, match="needs"):
+        parse_architecture(record | {"stride": 1})
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("n_bands", "3"), ("n_bands", 3.0), ("n_bands", True), ("n_bands", None), ("n_outputs", [2]), ("filters", {}),
+    ("kernel_size", 3), ("kernel_size", "33"), ("kernel_size", [3.0, 3]), ("kernel_size", ["3", "3"]),
+    ("kernel_size", [True, 3]), ("upsample", 1), ("upsample", ["bilinear"]),
+], ids=str)  # fmt: skip
+def test_values_of_the_wrong_type(name, value):
+    record = architecture_record(EXAMPLES[0]) | {name: value}
+    with pytest.raises(BadInput, match=f"{name}=.* of the network resunet is of the wrong type"):
+        parse_architecture(record)
+
+
+@pytest.mark.parametrize("values", [
+    {"n_bands": 10**30}, {"n_outputs": 10**9}, {"filters": 10**6}, {"filters": -1}, {"kernel_size": [3, 10**9 + 1]},
+    {"kernel_size": []}, {"kernel_size": [3]}, {"kernel_size": [3, 3, 3]}, {"upsample": "code"},
+], ids=str)  # fmt: skip
+def test_values_that_no_network_has(values):
+    with pytest.raises(BadInput):
+        parse_architecture(architecture_record(EXAMPLES[0]) | values)
+    with pytest.raises(BadInput):
+        parse_architecture(architecture_record(EXAMPLES[3]) | {"wide_channels": 10**9})

@@ -1,0 +1,232 @@
+import json
+import os
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, HybridSegError, MissingInput
+from hybridseg.models.bundles import DenseCard, DenseModel, class_scores, load_dense, save_dense
+from hybridseg.models.fcn import Fcn8s
+from hybridseg.models.normalization import Normalization
+from hybridseg.models.resunet import ResUnet
+from hybridseg.models.store import hash_bytes
+from hybridseg.models.weightfile import encode_weights
+
+TABLE = ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139, 0, 139)))
+
+
+def make_card(architecture, table=TABLE):
+    return DenseCard(
+        architecture, table, size=(64, 96), normalization=Normalization("photo", 65535.0),
+        training={"data": "abc", "epochs": 3}, scores={"macro": {"iou": 0.5, "f1": None}}, versions={"numpy": "2"},
+    )  # fmt: skip
+
+
+def build(architecture):
+    """A network whose every weight matters."""
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(0)
+    network = architecture.build()
+    rng = np.random.default_rng(0)
+    for layer in network.layers:
+        if layer.name.startswith("score"):
+            layer.set_weights([rng.normal(size=values.shape) for values in layer.get_weights()])
+    return network
+
+
+@pytest.fixture(scope="module")
+def bundle_dir(tmp_path_factory):
+    """A folder with one bundle, not to be changed."""
+    folder = tmp_path_factory.mktemp("bundle")
+    architecture = ResUnet(n_bands=3, n_outputs=3, filters=1)
+    save_dense(folder / "coast.h5", build(architecture), make_card(architecture))
+    return folder
+
+
+@pytest.fixture
+def bundle(bundle_dir, tmp_path):
+    """The path of the weights of a bundle that a test may damage."""
+    shutil.copytree(bundle_dir, tmp_path / "model")
+    return tmp_path / "model" / "coast.h5"
+
+
+def change_card(path, change):
+    card_path = path.with_suffix(".json")
+    record = json.loads(card_path.read_text())
+    change(record)
+    card_path.write_text(json.dumps(record))
+
+
+def replace_weights(path, content):
+    """Other weights, and a card that vouches for them: whoever makes one can make the other."""
+    path.write_bytes(content)
+    change_card(path, lambda record: record.update(sha256=hash_bytes(content)))
+
+
+@pytest.mark.parametrize("architecture", [
+    ResUnet(n_bands=4, n_outputs=3, filters=2, kernel_size=(3, 5), upsample="bilinear"),
+    ResUnet(n_bands=1, n_outputs=1, filters=1),
+    Fcn8s(n_bands=3, n_outputs=3),
+    Fcn8s(n_bands=2, n_outputs=3, backbone="vgg16", wide_channels=4),
+], ids=str)  # fmt: skip
+def test_what_is_loaded_predicts_what_was_saved(tmp_path, architecture):
+    network = build(architecture)
+    table = TABLE if architecture.n_outputs == 3 else ClassTable.from_names(["rest", "water"])
+    card = make_card(architecture, table)
+    written = save_dense(tmp_path / "net.h5", network, card)
+    assert written == [tmp_path / "net.h5", tmp_path / "net.json"] and all(path.exists() for path in written)
+    pixels = np.random.default_rng(1).random((2, 64, 32, architecture.n_bands)).astype(np.float32)
+    expected = DenseModel(tmp_path / "x.h5", card, network).predict(pixels)
+    assert expected.shape == (2, 64, 32, len(table)) and expected.dtype == np.float32
+    assert np.allclose(expected.sum(axis=-1), 1, atol=1e-5) and expected.std() > 0.01
+    loaded = load_dense(tmp_path / "net.h5")
+    assert loaded.card == card and loaded.table == table
+    assert np.array_equal(loaded.predict(pixels), expected)
+    # A folder that holds one bundle is enough.
+    assert load_dense(tmp_path).path == tmp_path / "net.h5"
+
+
+def test_one_output_is_the_second_class_against_the_first():
+    scores = class_scores(np.array([[[[2.0]]]], np.float32)).numpy()
+    assert scores.ravel().tolist() == [0, 2]
+    several = np.zeros((1, 1, 1, 3), np.float32)
+    assert class_scores(several) is several
+
+
+def test_a_bundle_cannot_run_code(bundle, monkeypatch):
+    """Whatever a file says of layers and models: they are never made from it."""
+    import tf_keras
+
+    def refuse(*args, **settings):
+        raise AssertionError("a model was made from what a file says")
+
+    for module, name in (
+        (tf_keras.models, "load_model"), (tf_keras.saving, "load_model"), (tf_keras.models, "model_from_json"),
+        (tf_keras.models, "model_from_config"), (tf_keras.layers, "deserialize"), (tf_keras.Model, "from_config"),
+        (tf_keras.Model, "load_weights"), (tf_keras.layers.Lambda, "__init__"), (tf_keras.layers.Lambda, "from_config"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, refuse)
+    layer = {"class_name": "Lambda", "config": {"name": "scores", "function": ["exec('raise SystemExit')", None, None]}}
+    with h5py.File(bundle, "a") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Functional", "config": {"layers": [layer]}})
+    replace_weights(bundle, bundle.read_bytes())
+    assert load_dense(bundle).predict(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 32, 32, 3)
+    change_card(bundle, lambda record: record["architecture"].update(layers=[layer]))
+    with pytest.raises(BadInput, match="the network resunet needs n_bands"):
+        load_dense(bundle)
+
+
+def test_missing_parts(bundle, tmp_path):
+    with pytest.raises(MissingInput, match=r"there is no network .*none\.h5; train one, or give another path"):
+        load_dense(tmp_path / "none.h5")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingInput, match=r"should hold one network .* and holds none; give its path"):
+        load_dense(tmp_path / "empty")
+    for suffix in (".h5", ".json"):
+        shutil.copy(bundle.with_suffix(suffix), bundle.with_name("other" + suffix))
+    with pytest.raises(MissingInput, match=r"should hold one network .* holds coast\.h5, other\.h5; give its path"):
+        load_dense(bundle.parent)
+    bundle.with_suffix(".json").unlink()
+    with pytest.raises(MissingInput, match=r"coast\.h5 has no coast\.json beside it"):
+        load_dense(bundle)
+    assert load_dense(bundle.parent).path.name == "other.h5"
+
+
+def test_weights_that_the_card_does_not_tell_of(bundle):
+    content = bytearray(bundle.read_bytes())
+    content[len(content) // 2] ^= 1
+    bundle.write_bytes(content)
+    with pytest.raises(BadInput, match=r"coast\.h5 is not what coast\.json tells of \(the SHA-256 differs\)"):
+        load_dense(bundle)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\x89HDF\r\n\x1a\n", "cut"])
+def test_damaged_weights(bundle, content):
+    replace_weights(bundle, bundle.read_bytes()[:3000] if content == "cut" else content)
+    with pytest.raises(BadInput, match=r"coast\.h5 is damaged or no file of weights"):
+        load_dense(bundle)
+
+
+def test_weights_of_another_network(bundle):
+    replace_weights(bundle, encode_weights(ResUnet(n_bands=3, n_outputs=3, filters=2).build()))
+    with pytest.raises(BadInput, match=r"coast\.h5 has weights of another network"):
+        load_dense(bundle)
+
+
+def test_a_pipe_is_not_read_for_ever(bundle):
+    bundle.unlink()
+    os.mkfifo(bundle)
+    with pytest.raises(BadInput, match="is a pipe or device, not a file"):
+        load_dense(bundle)
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"{", b"null", b"[]", b"5", b"\xff\xfe", b'{"format": 1, "kind": "dense"}', b"[" * 100_000,
+    b'{"a":' * 100_000, b"9" * 5000, b" " * 1_000_001,
+])  # fmt: skip
+def test_damaged_cards(bundle, content):
+    bundle.with_suffix(".json").write_bytes(content)
+    with pytest.raises(BadInput, match=r"coast\.json: it is (damaged|far too large)"):
+        load_dense(bundle)
+
+
+def test_a_cut_card(bundle):
+    card_path = bundle.with_suffix(".json")
+    whole = card_path.read_bytes()
+    for end in range(0, len(whole) - 3, 40):
+        card_path.write_bytes(whole[:end])
+        with pytest.raises(BadInput, match=r"coast\.json: it is damaged"):
+            load_dense(bundle)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("format", 2), ("format", None), ("kind", "tiles"), ("architecture", None), ("architecture", "resunet"),
+    ("classes", []), ("classes", None), ("classes", 3), ("classes", ["water"]), ("classes", [{"name": "water"}]),
+    ("classes", [{"name": f"c{i}", "color": [0, 0, 300]} for i in range(3)]),
+    ("classes", [{"name": f"c{i}", "color": [0, 0, "9"]} for i in range(3)]),
+    ("classes", [{"name": f"c{i}", "color": [0, 0]} for i in range(3)]),
+    ("classes", [{"name": "same", "color": [0, 0, i]} for i in range(3)]),
+    ("classes", [{"name": f"c{i}", "color": [0, 0, i]} for i in range(2)]),
+    ("classes", [{"name": f"c{i}", "color": [0, 0, 0]} for i in range(4)]),
+    ("size", "64"), ("size", [64]), ("size", [64, 0]), ("size", [64, 10**9]), ("size", [64.5, 96]),
+    ("size", [64, True]), ("size", [64, float("inf")]), ("size", [float("nan"), 64]), ("size", {"64": 1, "96": 2}),
+    ("normalization", None), ("normalization", {"kind": "unit"}), ("normalization", {"kind": "eval", "scale": 1}),
+    ("normalization", {"kind": "unit", "scale": 0}), ("normalization", {"kind": "unit", "scale": "x"}),
+    ("normalization", {"kind": "unit", "scale": float("nan")}), ("normalization", {"kind": "unit", "scale": 10**400}),
+    ("training", 5), ("scores", "good"), ("versions", ["numpy"]), ("versions", None), ("sha256", None),
+], ids=str)  # fmt: skip
+def test_cards_that_say_what_cannot_be(bundle, name, value):
+    change_card(bundle, lambda record: record.update({name: value}))
+    with pytest.raises(BadInput) as caught:
+        load_dense(bundle)
+    message = str(caught.value)
+    assert "coast" in message and "\n" not in message and len(message) < 400
+    change_card(bundle, lambda record: record.pop(name))
+    with pytest.raises(HybridSegError, match="coast"):
+        load_dense(bundle)
+
+
+def test_parts_that_do_not_fit_are_refused_before_they_are_saved():
+    with pytest.raises(BadInput, match="3 classes for a network that tells 2 apart"):
+        make_card(ResUnet(n_bands=3, n_outputs=1))
+    with pytest.raises(BadInput, match=r"size=\(0, 4\) is no size of an image"):
+        DenseCard(ResUnet(n_bands=3, n_outputs=3), TABLE, size=(0, 4), normalization=Normalization("unit"))
+
+
+def test_an_interrupted_save_leaves_no_card_of_other_weights(bundle, monkeypatch):
+    import hybridseg.models.bundles as bundles
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    architecture = ResUnet(n_bands=3, n_outputs=3, filters=1)
+    for stopped in ("write_bytes", "write_json"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(bundles, stopped, stop)
+            save_dense(bundle, architecture.build(), make_card(architecture))
+        with pytest.raises(MissingInput, match=r"has no coast\.json beside it"):
+            load_dense(bundle)
