@@ -98,7 +98,9 @@ def test_the_example_of_every_command_runs(name, run, tmp_path, monkeypatch):
         Path("results").mkdir()
         for kind in ("mres", "ares_96"):
             shutil.copy(REPOSITORY / "demo_data" / "scene_00_mres.mat", f"results/scene_00_{kind}.mat")
-    if name == "semseg":
+    if name == "crf":
+        shutil.copy(REPOSITORY / "demo_data" / "scene_00_mres.mat", "photo_mres.mat")
+    if name in ("semseg", "crf"):
         shutil.copy(REPOSITORY / "demo_data" / "scene_00.jpg", "photo.jpg")
     if name.startswith("fcn "):
         table = read_class_files(REPOSITORY / "demo_data" / "labels.txt", REPOSITORY / "demo_data" / "colors.txt")

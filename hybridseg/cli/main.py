@@ -18,6 +18,7 @@ from hybridseg.errors import HybridSegError
 COMMANDS = {
     "demo-scenes": "hybridseg.cli.prepare:demo_scenes",
     "split": "hybridseg.cli.prepare:split",
+    "crf": "hybridseg.cli.label:crf",
     "retile": "hybridseg.cli.prepare:retile",
     "retrain": "hybridseg.cli.train:retrain",
     "eval-tiles": "hybridseg.cli.train:eval_tiles",

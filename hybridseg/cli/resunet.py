@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from hybridseg.models.losses import LOSSES
 from hybridseg.models.resunet import UPSAMPLINGS
 from hybridseg.training.configproposal import propose_config
 from hybridseg.training.resunetconfig import config_record, read_config
-from hybridseg.training.resunetkeys import explain_keys, find_key
+from hybridseg.training.resunetkeys import explain_keys
 
 config_option = click.option(
     "--config", "config_path", metavar="FILE", type=path_type, required=True, help="The JSON config."
@@ -103,11 +104,20 @@ def explain_config(console: Console, *, name: str | None) -> None:
       hybridseg resunet explain-config
       hybridseg resunet explain-config TARGET_SIZE
     """
-    wanted = find_key(name).name if name else None
+    wanted = _match_key(name) if name else None
     for key, kind, default, meaning in explain_keys():
         if wanted in (None, key):
             console.say(f"{key}: {kind}; default: {default}")
             console.say(click.wrap_text(meaning, 96, "    ", "    "))
+
+
+def _match_key(name: str) -> str:
+    names = [key for key, *_ in explain_keys()]
+    if name.upper() in names:
+        return name.upper()
+    near = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.4)
+    advice = f"did you mean {near[0]}?" if near else "explain-config alone tells of all."
+    raise click.BadParameter(f"there is no key {name!r}; {advice}", param_hint="KEY")
 
 
 @resunet.command("make-tfrecords")

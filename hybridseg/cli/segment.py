@@ -27,7 +27,7 @@ path_type = click.Path(path_type=Path)
 _CLASSIC = ("IMAGE", "MODEL", "LABELS", "COLORS", "TILE", "THRESH", "PROB", "DECIM", "SCALE")
 
 
-_CRF_HELP = {
+CRF_HELP = {
     "theta": "How far pixels speak to one another, in pixels of the reduced image.",
     "color_scale": "How far colours are alike, in levels of 0..255.",
     "space_compat": "What it costs near pixels to differ.",
@@ -96,7 +96,7 @@ def number_options(defaults: object, help_of: dict[str, str]) -> Any:
     show_default=True,
     help="Seed the CRF with the class of each tile, or with the probabilities of all.",
 )
-@number_options(CrfOptions(), _CRF_HELP)
+@number_options(CrfOptions(), CRF_HELP)
 @click.option(
     "--engine", type=click.Choice(ENGINES), default=CrfOptions.engine, show_default=True, help="What computes the CRF."
 )

@@ -212,9 +212,12 @@ def judge(model: DenseModel, feed: Feed) -> Confusion:
 def _claim(paths: TrainingPaths) -> None:
     if paths.resume and paths.overwrite:
         raise BadInput("--resume goes on with a run and --overwrite begins it again; give one of them")
+    checkpoint = paths.run_dir / CHECKPOINT_NAME
+    if paths.resume and paths.weights.exists() and not checkpoint.exists():
+        raise BadInput(f"there is no {checkpoint} to go on from; --overwrite trains {paths.weights} anew")
     claim_folder(paths.run_dir)
     claim_folder(paths.weights.parent)
-    for path in (paths.weights, paths.run_dir / CHECKPOINT_NAME):
+    for path in (paths.weights, checkpoint):
         if path.exists() and not (paths.resume or paths.overwrite):
             raise OutputExists(f"{path} is there already; --resume goes on with its training, --overwrite begins again")
 

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import ClassTable, color_labels
+from hybridseg.classes import VOID, ClassTable, color_labels
 from hybridseg.errors import HybridSegError, MissingPackage, Problem
+from hybridseg.evaluation.figures import PictureRow, draw_picture_rows
+from hybridseg.io.images import resize_nearest, shrink_image
 from hybridseg.io.rasters import GeoReference, write_band
 from hybridseg.progress import Progress, no_progress
 
 _TINT = 0.6
+_PANEL_PIXELS = 900
+_MAX_ASPECT = 4
 _NO_CONFIDENCE = 255
 
 
@@ -134,3 +138,37 @@ def tint_image(image: np.ndarray, labels: np.ndarray, table: ClassTable) -> np.n
     """Lay the colours of labels, (rows, cols) whole numbers, over an image, (rows, cols, 3) uint8."""
     colors = color_labels(labels.astype(np.uint8), table)
     return (image * (1 - _TINT) + colors * _TINT).astype(np.uint8)
+
+
+def draw_panels(
+    path: Path, image: np.ndarray, seeds: np.ndarray, labels: np.ndarray, table: ClassTable, *, heads: tuple[str, ...]
+) -> None:
+    """Draw an image, its seeds, and the class of every pixel, side by side with a legend of the classes.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    image : numpy.ndarray
+        (rows, cols, 3) uint8.
+    seeds, labels : numpy.ndarray
+        (rows, cols) uint8.
+    table : ClassTable
+    heads : tuple of str
+        What stands above each of the three.
+    """
+    step = max(1.0, max(image.shape[:2]) / _PANEL_PIXELS)
+    rows, cols = (max(1, round(side / step)) for side in image.shape[:2])
+    small = shrink_image(image, rows, cols)
+    seeds, labels = (resize_nearest(values, (rows, cols)) for values in (seeds, labels))
+    seeded = np.where((seeds > 0)[..., None], tint_image(small, seeds.astype(int) - 1, table), small // 2)
+    here = np.union1d(np.unique(labels[labels != VOID]), np.unique(seeds[seeds > 0]) - 1)
+    legend = ClassTable(tuple(table.names[i] for i in here), tuple(table.colors[i] for i in here))
+    pictures = [_pad_panel(picture) for picture in (small, seeded, tint_image(small, labels, table))]
+    draw_picture_rows(path, [PictureRow("", pictures, heads)], width=15.0, legend=legend)
+
+
+def _pad_panel(picture: np.ndarray) -> np.ndarray:
+    """Set a long strip on white: a figure of its shape could not be drawn."""
+    rows, cols = picture.shape[:2]
+    missing = max(-(-cols // _MAX_ASPECT) - rows, 0), max(-(-rows // _MAX_ASPECT) - cols, 0)
+    return np.pad(picture, [*((n // 2, n - n // 2) for n in missing), (0, 0)], constant_values=255)

@@ -12,29 +12,25 @@ from typing import Any
 import numpy as np
 
 from hybridseg import __version__
-from hybridseg.classes import VOID, ClassTable
-from hybridseg.evaluation.figures import PictureRow, draw_picture_rows
+from hybridseg.classes import ClassTable
 from hybridseg.inference.hybrid import HybridOptions, Segmentation, StopWatch, segment_image
 from hybridseg.inference.results import (
     BatchResult,
     ImageResult,
+    draw_panels,
     measure_shares,
-    tint_image,
     work_through,
     write_confidence,
 )
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.files import write_labelmap
-from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid, resize_nearest, shrink_image
+from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid
 from hybridseg.io.labelmaps import LabelMap
 from hybridseg.io.tables import write_json
 from hybridseg.models.ensemble import AnyClassifier, list_members
 from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
-
-_PANEL_PIXELS = 900
-_MAX_ASPECT = 4
 
 
 @dataclass(frozen=True)
@@ -155,7 +151,8 @@ def segment_file(
     written = [path_of("_label.png"), path_of(".png")]
     write_labelmap(written[0], result)
     watch.lap("write label picture")
-    draw_panels(written[1], image, found, table)
+    heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
+    draw_panels(written[1], image, found.seeds, found.labels, table, heads=heads)
     watch.lap("draw figure")
     if georeference is not None:
         written.append(path_of("_label.tif"))
@@ -186,28 +183,6 @@ def list_warnings(found: Segmentation, table: ClassTable) -> list[str]:
             "of them; they have the class of the nearest that it did (a smaller DECIM seeds more)"
         )
     return warnings
-
-
-def draw_panels(path: Path, image: np.ndarray, found: Segmentation, table: ClassTable) -> None:
-    """Draw the image, what the tiles say, and what the CRF makes of it, with a legend of the classes."""
-    step = max(1.0, max(image.shape[:2]) / _PANEL_PIXELS)
-    rows, cols = (max(1, round(side / step)) for side in image.shape[:2])
-    small = shrink_image(image, rows, cols)
-    seeds, labels = (resize_nearest(values, (rows, cols)) for values in (found.seeds, found.labels))
-    tiles = np.where((seeds > 0)[..., None], tint_image(small, seeds.astype(int) - 1, table), small // 2)
-    here = np.union1d(np.unique(labels[labels != VOID]), np.unique(seeds[seeds > 0]) - 1)
-    legend = ClassTable(tuple(table.names[i] for i in here), tuple(table.colors[i] for i in here))
-    heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
-    pictures = [_pad_panel(picture) for picture in (small, tiles, tint_image(small, labels, table))]
-    row = PictureRow("", pictures, heads)
-    draw_picture_rows(path, [row], width=15.0, legend=legend)
-
-
-def _pad_panel(picture: np.ndarray) -> np.ndarray:
-    """Set a long strip on white: a figure of its shape could not be drawn."""
-    rows, cols = picture.shape[:2]
-    missing = max(-(-cols // _MAX_ASPECT) - rows, 0), max(-(-rows // _MAX_ASPECT) - cols, 0)
-    return np.pad(picture, [*((n // 2, n - n // 2) for n in missing), (0, 0)], constant_values=255)
 
 
 def _result_path(image_path: Path, tile_size: int, outputs: SemsegOutputs, ending: str, kind: str = "ares") -> Path:

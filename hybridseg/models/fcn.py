@@ -108,8 +108,9 @@ class Fcn8s:
             return "VGG-16 with random weights; --weights FILE gives it those of ImageNet"
         from hybridseg.models.weightfile import read_weights
 
+        weights = read_weights(weights_path)
         with located(weights_path):
-            n_layers = vgg16.assign_weights(model, read_weights(weights_path))
+            n_layers = vgg16.assign_weights(model, weights)
         return f"VGG-16 with {n_layers} layers from {weights_path.name}"
 
     def _add_backbone(self, pixels: Any) -> tuple[Any, Any, Any]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import h5py
     import tf_keras
 
-_MAX_WEIGHTS = 1_000_000_000
+# Weights hardly compress: what claims to be much larger than its file is filled with one number.
+_MAX_INFLATION = 8
 _MAX_DEPTH = 8
 
 
@@ -46,7 +47,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     try:
         with h5py.File(check_regular(path), "r") as file:
-            _collect(file, "", arrays, depth=0)
+            _collect(file, "", arrays, max_bytes=_MAX_INFLATION * path.stat().st_size, depth=0)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
     # h5py meets damage in many ways, RuntimeError and KeyError among them.
@@ -55,7 +56,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _collect(group: h5py.Group, prefix: str, arrays: dict[str, np.ndarray], *, depth: int) -> None:
+def _collect(group: h5py.Group, prefix: str, arrays: dict[str, np.ndarray], *, max_bytes: int, depth: int) -> None:
     import h5py
 
     if depth > _MAX_DEPTH:
@@ -69,12 +70,12 @@ def _collect(group: h5py.Group, prefix: str, arrays: dict[str, np.ndarray], *, d
         if h5py.h5o.get_info(item.id).rc > 1:
             raise BadInput(f"{prefix}{name} has several names; it is no file of weights")
         if isinstance(item, h5py.Group):
-            _collect(item, f"{prefix}{name}/", arrays, depth=depth + 1)
+            _collect(item, f"{prefix}{name}/", arrays, max_bytes=max_bytes, depth=depth + 1)
         elif isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu":
             if item.external or item.is_virtual:
                 raise BadInput(f"{prefix}{name} lies in another file; it is no file of weights")
-            if item.size + sum(array.size for array in arrays.values()) > _MAX_WEIGHTS:
-                raise BadInput("it holds more than a billion numbers; it is no file of weights")
+            if item.nbytes + sum(array.nbytes for array in arrays.values()) > max_bytes:
+                raise BadInput("it claims to hold far more numbers than it can; it is no file of weights")
             arrays[f"{prefix}{name}"] = item[()]
 
 

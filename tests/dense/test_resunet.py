@@ -145,7 +145,8 @@ def test_masks_or_labels_in_one_folder_with_the_photographs(photos):
 def test_masks_of_black_and_white(photos):
     for stem in STEMS:
         write_mask(photos / f"masks/{stem}_mask.png", np.repeat([[0, 255]], 32, axis=1).repeat(32, axis=0))
-    with pytest.raises(BadInput, match=r'3 files are .*\n.*\n.*b_mask\.png: holds 0 and 255 only; add "REMAP_CLASSES": '):
+    message = r'3 files are .*\n.*\n.*b_mask\.png: holds 0 and 255 only; add "REMAP_CLASSES": \{"255": 1\}'
+    with pytest.raises(BadInput, match=message):
         make(photos, make_config())
     assert not (photos / "records").exists()
     _, labels = make(photos, make_config(remap_classes={255: 1})).read(0)

@@ -231,7 +231,6 @@ def test_a_run_that_goes_on_ends_as_one_that_was_never_stopped(trained, tmp_path
 
     whole, result = trained
     train(tmp_path / "halves", epochs=1)
-    # It began without pictures: they do not change the weights.
     halves = train(tmp_path / "halves", resume=True, plots=True)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "killed", on_epoch=stop)
@@ -242,7 +241,6 @@ def test_a_run_that_goes_on_ends_as_one_that_was_never_stopped(trained, tmp_path
         assert same_weights(tmp_path / folder / "run/epoch_0003.h5", whole / "run/epoch_0003.h5")
         assert [e.val_loss for e in other.history] == [e.val_loss for e in result.history]
         assert other.confusion.to_record() == result.confusion.to_record()
-    # Nothing is left to learn, and nothing changes.
     again = train(tmp_path / "halves", resume=True)
     assert len(again.history) == 3 and same_weights(tmp_path / "halves/net.h5", whole / "net.h5")
 
@@ -253,9 +251,7 @@ def test_overwrite_begins_again_and_takes_only_files_of_a_run(trained, tmp_path)
     for path in foreign:
         path.write_text("precious")
     before = contents(tmp_path)
-    with pytest.raises(
-        OutputExists, match=r"net\.h5 is there already; --resume goes on with .*, --overwrite begins again"
-    ):
+    with pytest.raises(OutputExists, match=r"net\.h5 is there already; --resume goes .*, --overwrite begins again"):
         train(tmp_path)
     with pytest.raises(BadInput, match="--resume goes on with a run and --overwrite begins it again; give one"):
         train(tmp_path, resume=True, overwrite=True)
@@ -276,6 +272,9 @@ def test_a_run_without_its_weights_is_not_lost_either(trained, tmp_path):
     with pytest.raises(OutputExists, match=r"checkpoint\.npz is there already; --resume goes on"):
         train(tmp_path, plots=True)
     assert contents(tmp_path) == before
+    (tmp_path / "run" / CHECKPOINT_NAME).rename(tmp_path / "net.h5")
+    with pytest.raises(BadInput, match=r"there is no .*checkpoint\.npz to go on from; --overwrite trains"):
+        train(tmp_path, resume=True)
 
 
 def test_two_runs_at_the_same_time(tmp_path):

@@ -43,10 +43,10 @@ def write_vgg(path, *, naming="new", top=True, channels=CONVOLUTIONS):
             names = [f"{layer}_{name}" if naming == "old" else f"{layer}/{name}" for name in names]
             random = layer in ("block1_conv1", "fc1")
             # What is the same everywhere takes no room in the file.
-            group.create_dataset(names[0], shape, "f4", fillvalue=number)
+            group.create_dataset(names[0], data=np.full(shape, number, np.float32))
             if random:
                 group[names[0]][...] = rng.normal(size=shape)
-            group.create_dataset(names[1], shape[-1:], "f4", fillvalue=number + 0.5)
+            group.create_dataset(names[1], data=np.full(shape[-1:], number + 0.5, np.float32))
     return path
 
 
@@ -196,6 +196,7 @@ def test_what_cannot_be_built(values, message):
         Fcn8s(**{"n_bands": 3, "n_outputs": 2, **values})
 
 
+@pytest.mark.slow
 def test_mobilenet_learns_a_scene_by_heart(overfit, scene):
     import tf_keras
 

@@ -83,6 +83,7 @@ def test_it_learns_a_scene_by_heart(overfit, scene, upsample):
     assert overfit(network, Normalization("image").apply(image), labels, rate=3e-3, n_steps=240) > 0.95
 
 
+@pytest.mark.slow
 def test_one_output_learns_one_class_against_the_rest(overfit, scene):
     import tf_keras
 

@@ -1,11 +1,8 @@
-from contextlib import nullcontext
-
 import h5py
 import numpy as np
 import pytest
 
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.models import weightfile
 from hybridseg.models.resunet import ResUnet
 from hybridseg.models.weightfile import encode_weights, load_weights, read_weights, write_weights
 
@@ -170,18 +167,16 @@ def test_groups_with_many_names_are_not_walked_through(path):
         read_weights(path)
 
 
-def test_a_bomb_is_refused_before_memory_is_taken(path, monkeypatch):
-    with h5py.File(path, "w") as file:
-        file.create_dataset("a", (10**6, 10**6), "f4", fillvalue=1, chunks=(10**3, 10**3))
-    assert path.stat().st_size < 10_000
-    with pytest.raises(BadInput, match="it holds more than a billion numbers"):
-        read_weights(path)
-    monkeypatch.setattr(weightfile, "_MAX_WEIGHTS", 100)
-    for n_more, is_refused in ((50, False), (51, True)):
+def test_a_bomb_is_refused_before_memory_is_taken(path):
+    for shape in ((10**6, 10**6), (200, 500)):
         with h5py.File(path, "w") as file:
-            file["a"], file["b/c"] = np.zeros(50), np.zeros(n_more)
-        with pytest.raises(BadInput, match="it holds more") if is_refused else nullcontext():
+            file.create_dataset("a", shape, "f4", fillvalue=1, chunks=(100, 100))
+        assert path.stat().st_size < 10_000
+        with pytest.raises(BadInput, match="it claims to hold far more numbers than it can"):
             read_weights(path)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a", data=np.random.default_rng(0).random((200, 500)), compression="gzip")
+    assert read_weights(path)["a"].shape == (200, 500)
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.7, 0.99])

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybridseg.data.strokes import draw_stroke, draw_strokes
+from hybridseg.io.doodles import Stroke
+
+
+def pen(*points, width=1.0, class_id=0):
+    return Stroke("pen", class_id, width, points)
+
+
+def test_a_dot_is_a_disk():
+    assert draw_strokes((5, 5), [pen((2.0, 2.0), width=4.0)]).tolist() == [
+        [0, 0, 1, 0, 0],
+        [0, 1, 1, 1, 0],
+        [1, 1, 1, 1, 1],
+        [0, 1, 1, 1, 0],
+        [0, 0, 1, 0, 0],
+    ]
+
+
+def test_later_strokes_cover_earlier_ones_and_the_eraser_takes_away():
+    seeds = draw_strokes((1, 6), [
+        pen((0.0, 0.0), (0.0, 5.0)),
+        pen((0.0, 1.0), (0.0, 2.0), class_id=4),
+        Stroke("erase", 0, 1.0, ((0.0, 5.0),)),
+    ])  # fmt: skip
+    assert seeds.tolist() == [[1, 5, 5, 1, 1, 0]]
+
+
+def test_the_thinnest_pen_leaves_no_gap():
+    seeds = draw_strokes((40, 40), [pen((0.0, 0.0), (39.0, 13.0), width=0.01)])
+    assert (seeds.sum(axis=1) >= 1).all()
+
+
+def test_outside_of_the_image_nothing_is_drawn():
+    assert not draw_strokes((5, 5), [pen((-50.0, 2.0), (-20.0, 2.0), width=9.0), pen((90.0, 90.0))]).any()
+    through = draw_strokes((5, 5), [pen((2.0, -1e6), (2.0, 1e6))])
+    assert through.tolist() == [[0] * 5, [0] * 5, [1] * 5, [0] * 5, [0] * 5]
+
+
+def test_a_polygon_is_filled_and_a_hole_of_it_is_not():
+    square = Stroke("polygon", 1, 1.0, ((1.0, 1.0), (1.0, 4.0), (3.0, 4.0), (3.0, 1.0)))
+    assert draw_strokes((5, 6), [square]).tolist() == [
+        [0, 0, 0, 0, 0, 0],
+        [0, 2, 2, 2, 2, 0],
+        [0, 2, 2, 2, 2, 0],
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+    ]
+    bow = Stroke("polygon", 0, 1.0, ((0.0, 0.0), (8.0, 8.0), (8.0, 0.0), (0.0, 8.0)))
+    drawn = draw_strokes((9, 9), [bow])
+    assert drawn[1, 4] == drawn[7, 4] == 1 and drawn[4, 1] == drawn[4, 7] == 0
+
+
+COORDINATE = st.floats(-20, 60)
+
+
+@given(st.lists(st.tuples(COORDINATE, COORDINATE), min_size=1, max_size=4), st.floats(0.1, 30))
+def test_pixels_are_those_within_the_radius(points, width):
+    found = draw_strokes((40, 50), [pen(*points, width=width)]) > 0
+    row, col = np.mgrid[:40, :50]
+    nearest = np.full((40, 50), np.inf)
+    for (r0, c0), (r1, c1) in zip(points, points[1:] or points[:1], strict=False):
+        length = (r1 - r0) ** 2 + (c1 - c0) ** 2
+        share = np.clip(((row - r0) * (r1 - r0) + (col - c0) * (c1 - c0)) / length, 0, 1) if length > 1e-300 else 0.0
+        nearest = np.minimum(nearest, np.hypot(row - r0 - share * (r1 - r0), col - c0 - share * (c1 - c0)))
+    radius = max(width / 2, 0.5)
+    assert found[nearest < radius - 1e-6].all() and not found[nearest > radius + 1e-6].any()
+
+
+@pytest.mark.parametrize("tool", ["pen", "polygon"])
+def test_one_stroke_after_the_other_is_the_same_as_all_at_once(tool):
+    rng = np.random.default_rng(0)
+    strokes = [
+        Stroke(tool, i % 3, 5.0, tuple((float(r), float(c)) for r, c in rng.uniform(-5, 45, (5, 2)))) for i in range(9)
+    ]
+    seeds = np.zeros((40, 40), np.uint8)
+    for stroke in strokes:
+        draw_stroke(seeds, stroke)
+    assert (seeds == draw_strokes((40, 40), strokes)).all() and seeds.any()

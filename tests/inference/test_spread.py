@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+
+from hybridseg.classes import ClassTable
+from hybridseg.crf.options import CrfOptions
+from hybridseg.errors import BadInput, OutputExists
+from hybridseg.inference.spread import Scribbles, SpreadOptions, read_scribbles, reduce_seeds, spread_file, spread_seeds
+from hybridseg.io.doodles import Doodles, Stroke, write_doodles
+from hybridseg.io.files import read_labelmap, write_labelmap
+from hybridseg.io.images import describe_image, read_image, write_image
+from hybridseg.io.labelmaps import LabelMap
+from hybridseg.io.matfiles import write_matfile
+
+NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9))
+
+
+@pytest.fixture
+def photo(tmp_path, paint_coast):
+    write_image(tmp_path / "my photo.png", paint_coast(60, 90, border=40))
+    return tmp_path / "my photo.png"
+
+
+@pytest.fixture
+def seeds():
+    found = np.zeros((60, 90), np.uint8)
+    found[30, 5:20], found[31, 60:80] = 3, 1
+    return found
+
+
+def test_scribbles_reach_the_border_and_stay_as_they_are(photo, seeds):
+    image = read_image(photo)
+    seeds[10, 70] = 2  # Somebody knows better than the colours.
+    labels = spread_seeds(image, seeds, n_classes=3, options=NEAR)
+    assert labels.shape == (60, 90) and (labels[seeds > 0] == seeds[seeds > 0] - 1).all()
+    expected = np.where(np.arange(90) < 40, 2, 0) * np.ones((60, 1))
+    assert (labels == expected).mean() > 0.97
+
+
+def test_a_thin_line_is_still_there_when_the_map_is_a_tenth():
+    seeds = np.zeros((100, 100), np.uint8)
+    seeds[57, 3:97] = 2
+    small = reduce_seeds(seeds, (10, 10))
+    assert small[5].tolist() == [2] * 10 and np.count_nonzero(small) == 10
+
+
+def test_a_pixel_takes_the_class_with_most_seeds():
+    assert reduce_seeds(np.array([[4, 4, 2], [0, 2, 2]], np.uint8), (1, 1)).tolist() == [[2]]
+    assert reduce_seeds(np.array([[4, 2]], np.uint8), (1, 1)).tolist() == [[2]], "of equal ones the lowest"
+    assert reduce_seeds(np.zeros((4, 4), np.uint8), (2, 2)).tolist() == [[0, 0], [0, 0]]
+
+
+def test_all_files_are_written_and_hold_the_same(photo, seeds, table, tmp_path):
+    written = spread_file(photo, Scribbles(seeds, table, 90.0), options=NEAR, out_dir=tmp_path / "out")
+    assert [p.name for p in written] == [
+        "my photo_mres.mat", "my photo_mres_label.png", "my photo_mres.png", "my photo_report.txt",
+    ]  # fmt: skip
+    mat, png = (read_labelmap(path) for path in written[:2])
+    assert (mat.labels == png.labels).all() and (mat.seeds == seeds).all() and mat.table.names == table.names
+    report = written[3].read_text()
+    assert "pixels: 5400\n" in report and "minutes: 1.5\n" in report and f"scribbled: {35 / 5400:.2%}\n" in report
+    share = np.mean(mat.labels == 2)
+    assert f"cliff: {share:.2%}\n" in report
+
+
+def test_ground_truth_is_not_replaced_unasked(photo, seeds, table):
+    spread_file(photo, Scribbles(seeds, table), options=NEAR)
+    before = (photo.parent / "my photo_mres.mat").read_bytes()
+    with pytest.raises(OutputExists, match="--overwrite replaces it"):
+        spread_file(photo, Scribbles(seeds[::-1], table), options=NEAR)
+    assert (photo.parent / "my photo_mres.mat").read_bytes() == before
+    spread_file(photo, Scribbles(seeds[::-1].copy(), table), options=NEAR, overwrite=True)
+    assert (photo.parent / "my photo_mres.mat").read_bytes() != before
+
+
+def test_scribbles_of_another_image(photo, seeds, table):
+    with pytest.raises(BadInput, match="has 60 x 90 pixels, its scribbles 50 x 90"):
+        spread_file(photo, Scribbles(seeds[:50], table))
+
+
+def test_every_kind_of_scribbles_gives_the_same(table, tmp_path):
+    stroke = Stroke("pen", 1, 3.0, ((4.0, 2.0), (4.0, 12.0)))
+    write_doodles(tmp_path / "a_doodles.json", Doodles("a.jpg", (9, 16), table, (stroke,), 30.0))
+    first = read_scribbles(tmp_path / "a_doodles.json")
+    assert first.seconds == 30.0 and first.seeds[4, 7] == 2 and np.count_nonzero(first.seeds) > 30
+    write_matfile(tmp_path / "a_mres.mat", LabelMap(np.zeros((9, 16), np.uint8), table, first.seeds))
+    write_labelmap(tmp_path / "a.png", LabelMap(first.seeds - np.uint8(1), table))
+    for name in ("a_mres.mat", "a.png"):
+        found = read_scribbles(tmp_path / name)
+        assert (found.seeds == first.seeds).all() and found.table == table and found.seconds is None
+    # The same classes in another order: by name.
+    turned = ClassTable(table.names[::-1], table.colors[::-1])
+    assert set(np.unique(read_scribbles(tmp_path / "a.png", table=turned).seeds)) == {0, 2}
+    wider = ClassTable.from_names(["foam", *table.names])
+    assert set(np.unique(read_scribbles(tmp_path / "a_doodles.json", table=wider).seeds)) == {0, 3}
+
+
+def test_files_without_a_scribble(table, tmp_path):
+    labels = np.zeros((4, 4), np.uint8)
+    write_matfile(tmp_path / "dense_mres.mat", LabelMap(labels, table))
+    write_matfile(tmp_path / "blank_mres.mat", LabelMap(labels, table, labels))
+    with pytest.raises(BadInput, match="has no scribbles"):
+        read_scribbles(tmp_path / "dense_mres.mat")
+    with pytest.raises(BadInput, match="holds no scribble; draw some"):
+        read_scribbles(tmp_path / "blank_mres.mat")
+
+
+def test_a_geotiff_keeps_its_place(seeds, table, tmp_path, paint_coast):
+    import rasterio
+
+    path = tmp_path / "ortho.tif"
+    transform = rasterio.transform.from_origin(500_000, 4_000_000, 0.5, 0.5)
+    image = paint_coast(60, 90, border=40)
+    image[:, 85:] = 0
+    with rasterio.open(path, "w", driver="GTiff", height=60, width=90, count=3, dtype="uint8", crs="EPSG:32618",
+                       transform=transform, nodata=0) as dataset:  # fmt: skip
+        dataset.write(image.transpose(2, 0, 1))
+    written = spread_file(path, Scribbles(seeds, table), options=NEAR)
+    place = describe_image(written[-1]).georeference
+    assert written[-1].name == "ortho_mres_label.tif" and place.transform == tuple(transform)[:6]
+    labels = read_labelmap(written[-1]).labels
+    assert (labels[:, 85:] == 255).all() and (labels[:, :80] != 255).mean() > 0.99
+
+
+def test_the_command(run, photo, seeds, table):
+    write_matfile(photo.with_name("drawn.mat"), LabelMap(np.zeros((60, 90), np.uint8), table, seeds))
+    result = run("crf", photo, photo.with_name("drawn.mat"), "-s", "0.5", "--theta", "8", "--color-scale", "10")
+    assert result.exit_code == 0 and "wrote" in result.output
+    found = read_labelmap(photo.with_name("my photo_mres.mat"))
+    assert (found.labels == spread_seeds(read_image(photo), seeds, n_classes=3, options=NEAR)).all()
+    assert run("crf", photo, photo.with_name("drawn.mat")).exit_code == 1
+    assert run("crf", photo, photo.with_name("drawn.mat"), "-s", "7", "--overwrite").exit_code == 1
