@@ -161,12 +161,9 @@ def _require_pairs(labels: Sequence[Path], images: Sequence[Path], *, word: str 
         raise BadInput(f"several label maps belong to one image ({'; '.join(twice[:5])}); keep one of each")
     renamed = {paths[0].with_name(f"{stem}{paths[0].suffix}"): paths[0] for stem, paths in by_stem.items()}
     pairs, problems = pair_labels_with_images(renamed, images)
-    paired = {pair.image_path for pair in pairs}
     problems = [Problem(str(renamed.get(Path(p.where), p.where)), p.message) for p in problems]
-    if not problems:
-        problems = [
-            Problem(str(p), "has no label map; add it or take the image away") for p in images if p not in paired
-        ]
+    alone = [path for path in images if image_stem(path) not in by_stem]
+    problems += [Problem(str(path), "has no label map; add it or take the image away") for path in alone]
     refuse_problems(problems)
     return [Pair(renamed[pair.labels_path], pair.image_path) for pair in pairs]
 

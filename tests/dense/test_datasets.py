@@ -120,6 +120,14 @@ def test_the_word_is_only_a_word(tmp_path):
     assert sorted(names_of(find_folder_pairs(images, labels, word="mask"))) == expected
 
 
+def test_all_that_are_alone_are_named_at_once(tmp_path):
+    images, labels = touch(tmp_path / "i", "a.jpg", "lonely.jpg"), touch(tmp_path / "l", "a_label.png", "b_label.png")
+    with pytest.raises(
+        BadInput, match=r"2 files are .*\n.*b_label\.png: has no image .*\n.*lonely\.jpg: has no label map"
+    ):
+        find_folder_pairs(images, labels, word="label")
+
+
 def test_one_folder_for_both(tmp_path):
     folder = touch(tmp_path / "both", "a.jpg", "a_label.png", "b c.png", "b c_label.png", "unlabelled.png")
     with pytest.raises(BadInput, match=r"both/unlabelled\.png: has no label map"):

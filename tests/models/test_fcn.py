@@ -42,7 +42,6 @@ def write_vgg(path, *, naming="new", top=True, channels=CONVOLUTIONS):
             names = ("W_1:0", "b_1:0") if naming == "old" else ("kernel:0", "bias:0")
             names = [f"{layer}_{name}" if naming == "old" else f"{layer}/{name}" for name in names]
             random = layer in ("block1_conv1", "fc1")
-            # What is the same everywhere takes no room in the file.
             group.create_dataset(names[0], data=np.full(shape, number, np.float32))
             if random:
                 group[names[0]][...] = rng.normal(size=shape)
