@@ -15,7 +15,7 @@ from hybridseg.io.images import resize_nearest, shrink_image
 from hybridseg.io.rasters import GeoReference, write_band
 from hybridseg.progress import Progress, no_progress
 
-_TINT = 0.6
+_TINT, _TINT_ROWS = 0.6, 256
 _PANEL_PIXELS = 900
 _MAX_ASPECT = 4
 _NO_CONFIDENCE = 255
@@ -136,8 +136,12 @@ def write_confidence(path: Path, confidence: np.ndarray, georeference: GeoRefere
 
 def tint_image(image: np.ndarray, labels: np.ndarray, table: ClassTable) -> np.ndarray:
     """Lay the colours of labels, (rows, cols) whole numbers, over an image, (rows, cols, 3) uint8."""
-    colors = color_labels(labels.astype(np.uint8), table)
-    return (image * (1 - _TINT) + colors * _TINT).astype(np.uint8)
+    tinted = np.empty_like(image)
+    for start in range(0, len(image), _TINT_ROWS):  # In strips: the products are eight times as large as the image.
+        rows = slice(start, start + _TINT_ROWS)
+        colors = color_labels(labels[rows].astype(np.uint8), table)
+        tinted[rows] = image[rows] * (1 - _TINT) + colors * _TINT
+    return tinted
 
 
 def draw_panels(

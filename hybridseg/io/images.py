@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -297,7 +296,7 @@ def pillow_cap_lifted() -> Iterator[None]:
     """Set aside Pillow's own pixel cap: ours was checked, and can be raised by the user."""
     from PIL import Image
 
-    with _pillow_cap_lock, warnings.catch_warnings():
+    with _pillow_cap_lock:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             yield

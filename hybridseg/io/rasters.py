@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -158,13 +159,43 @@ def quiet_rasterio() -> Iterator[None]:
     from rasterio.errors import NotGeoreferencedWarning
 
     settings = {"GDAL_PAM_ENABLED": "NO", "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"}
-    with rasterio.Env(**settings), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with rasterio.Env(**settings), _ignore_warning(NotGeoreferencedWarning):
         try:
             yield
         except UnicodeEncodeError as error:
             # The library underneath knows no other names.
             raise BadInput(f"{error.object} has a name that is not UTF-8; give it another") from error
+
+
+class _QuietThreads:
+    """Keeps a warning quiet while any thread wants it so.
+
+    What is ignored belongs to the process: a thread that put it back for itself would make the others loud.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_inside = 0
+        self._filters = warnings.catch_warnings()
+
+    @contextmanager
+    def __call__(self, kind: type[Warning]) -> Iterator[None]:
+        with self._lock:
+            if self._n_inside == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore", kind)
+            self._n_inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_inside -= 1
+                if self._n_inside == 0:
+                    self._filters.__exit__(None, None, None)
+
+
+_ignore_warning = _QuietThreads()
 
 
 def read_georeference(dataset: Any) -> GeoReference | None:

@@ -1,4 +1,5 @@
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -297,3 +298,16 @@ def test_nothing_but_gaps_is_refused(tmp_path):
         save_tiff(tmp_path / f"{name}.tif", image, nodata=5)
         with pytest.raises(BadInput, match=f"{name}.tif holds no picture: all of its pixels are nodata"):
             read_filled(tmp_path / f"{name}.tif")
+
+
+def test_threads_that_read_at_once_stay_quiet(tmp_path):
+    """Warnings are errors here: one thread must not make another loud."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    for suffix in (".jpg", ".png"):
+        write_image(tmp_path / f"a{suffix}", np.zeros((40, 40, 3), np.uint8))
+    paths = [tmp_path / "a.jpg", tmp_path / "a.png"] * 150
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(image.shape == (40, 40, 3) for image in pool.map(read_image, paths))
+    assert warnings.filters == before
