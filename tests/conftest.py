@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,21 @@ from hybridseg.io.matfiles import write_matfile
 from hybridseg.models.store import TileClassifier
 
 REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def launch():
+    """Start a program that hears Ctrl-C, even where the tests themselves run in the background of a shell."""
+
+    def launch_program(command, **settings) -> subprocess.Popen:
+        def hear_ctrl_c() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c, **settings
+        )
+
+    return launch_program
 
 
 @pytest.fixture

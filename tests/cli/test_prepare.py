@@ -102,12 +102,10 @@ def test_verbose_tells_each_step(coast):
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing_torn_and_the_next_run_goes_on(tmp_path, run):
+def test_ctrl_c_leaves_nothing_torn_and_the_next_run_goes_on(tmp_path, run, launch):
     run("demo-scenes", tmp_path / "s", "--n", 3, "--size", "640x960")
     command = [sys.executable, "-m", "hybridseg", "retile", "-t", "16", "-b", "1", "--jobs", "2", str(tmp_path / "s")]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = launch(command, start_new_session=True)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "s").glob(".tile_16.*.partial/*/*.jpg")) and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -170,7 +170,7 @@ def test_records_that_are_not_there(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_real_ctrl_c(tmp_path):
+def test_a_real_ctrl_c(tmp_path, launch):
     """Sent to a process in the middle of its training, once."""
     write_pairs(tmp_path, 3)
     config = write_config(tmp_path / "config.json", SMALL)
@@ -180,7 +180,7 @@ def test_a_real_ctrl_c(tmp_path):
     words = ["--config", config, "--data", tmp_path / "records", "--weights-out", tmp_path / "net.h5", "--filters", "1"]
     train = [*start, "resunet", "train", *(str(word) for word in words)]
     log = tmp_path / "net_run/log.csv"
-    with subprocess.Popen(train, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with launch(train) as process:
         since = time.monotonic()
         while not log.exists() and process.poll() is None and time.monotonic() - since < 300:
             time.sleep(0.05)

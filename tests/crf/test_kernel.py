@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -153,7 +152,7 @@ def test_arrays_that_do_not_fit_are_refused(scene):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_ctrl_c_ends_a_long_run(n_threads):
+def test_ctrl_c_ends_a_long_run(n_threads, launch):
     program = f"""
         import numpy as np
         from hybridseg.crf.options import CrfOptions
@@ -169,7 +168,7 @@ def test_ctrl_c_ends_a_long_run(n_threads):
             print("interrupted", flush=True)
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with launch(command) as process:
         try:
             assert process.stdout.readline() == "ready\n"
             time.sleep(1.0)
