@@ -28,7 +28,7 @@ from hybridseg.io.images import describe_image, read_image, write_image
 from hybridseg.io.labelmaps import LabelMap
 from hybridseg.io.tables import write_json
 
-FOREST_PIXELS, FOREST_TREES, BLURS = 300_000, 60, (2.0, 6.0, 20.0)
+FOREST_PIXELS, FOREST_TREES, BLURS = 300_000, 60, (1.0, 4.0, 12.0)
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,6 @@ def describe_pixels(path: Path) -> np.ndarray:
     from scipy.ndimage import gaussian_filter
 
     image = read_image(path).astype(np.float32)
-    # As it is, and apart from the light of the day.
-    image = np.concatenate([image, (image - image.mean((0, 1))) / (image.std((0, 1)) + 1e-6)], axis=2)
     views = [image, *(gaussian_filter(image, (sigma, sigma, 0)) for sigma in BLURS)]
     return np.concatenate(views, axis=2).reshape(image.shape[0] * image.shape[1], -1)
 
