@@ -28,12 +28,14 @@ REQUIREMENTS = [
     "rasterio>=1.4,<1.6",
     "matplotlib>=3.9,<3.12",
     "click>=8.2,<8.6",
+    "flask>=3.1,<3.3",
+    "waitress>=3.0.2,<4",
     "tqdm>=4.66,<5",
 ]
 # The PyPI name that builds today; the module is `pydensecrf`. Source only: it needs a C++ compiler, and the C++ in it
 # does not compile against Python 3.13.
 PYDENSECRF = ["pydensecrf2>=1.1,<1.2; python_version < '3.13'"]
-TEST = ["pytest>=8.3,<10", "hypothesis>=6.120,<7"]
+TEST = ["pytest>=8.3,<10", "hypothesis>=6.120,<7", "playwright>=1.50,<2"]
 LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3"]
 
 # The inner loops of the dense CRF. There is no -march flag: the kernel is compiled for several instruction sets and
@@ -59,7 +61,7 @@ setup(
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["hybridseg", "hybridseg.*"]),
-    package_data={"hybridseg": ["py.typed", "models/*.npz", "crf/*.pyi"]},
+    package_data={"hybridseg": ["py.typed", "models/*.npz", "crf/*.pyi", "web/static/*"]},
     ext_modules=[KERNEL],
     cmdclass={"build_ext": build_ext},
     install_requires=REQUIREMENTS,

@@ -26,6 +26,11 @@ class Console:
         if not self.quiet:
             click.echo(_printable(text))
 
+    def insist(self, text: str) -> None:
+        """Print what is needed to go on, also when quiet: an address, say. At once, whoever reads it."""
+        click.echo(_printable(text))
+        sys.stdout.flush()
+
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table: the first column to the left, numbers to the right."""
         cells = [[str(cell) for cell in row] for row in (header, *rows)]

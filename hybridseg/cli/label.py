@@ -1,4 +1,4 @@
-"""Commands that make ground truth: ``crf`` spreads scribbles to every pixel."""
+"""Commands that make ground truth: ``label`` is the page in the browser, ``crf`` does the same without one."""
 
 from __future__ import annotations
 
@@ -14,24 +14,154 @@ from hybridseg.crf.options import ENGINES, CrfOptions
 from hybridseg.inference.spread import SpreadOptions, read_scribbles, spread_file
 
 _DEFAULTS = SpreadOptions()
+_path_type = click.Path(path_type=Path)
+
+
+def _spread_options(function: Any) -> Any:
+    """Add the options of how scribbles are spread."""
+    for option in reversed((
+        click.option(
+            "-s", "--scale", type=float, default=_DEFAULTS.scale, show_default=True,
+            help="Size at which the CRF works, as a share of the image's own.",
+        ),
+        click.option("--gt-prob", type=float, default=_DEFAULTS.crf.gt_prob, show_default=True,
+                     help="How far a scribble is trusted."),
+        number_options(_DEFAULTS.crf, CRF_HELP),
+        click.option("--engine", type=click.Choice(ENGINES), default=CrfOptions.engine, show_default=True,
+                     help="What computes the CRF."),
+    )):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
+    names = CrfOptions.__dataclass_fields__.keys() & settings.keys()
+    return SpreadOptions(settings["scale"], CrfOptions(**{name: settings[name] for name in names}))
 
 
 @click.command()
-@click.argument("image_path", metavar="IMAGE", type=click.Path(path_type=Path))
-@click.argument("seeds_path", metavar="SEEDS", type=click.Path(path_type=Path))
-@class_files_options
+@click.argument("inputs", metavar="PATH...", nargs=-1, type=_path_type)
 @click.option(
-    "-s", "--scale", type=float, default=_DEFAULTS.scale, show_default=True,
-    help="Size at which the CRF works, as a share of the image's own.",
-)  # fmt: skip
-@click.option(
-    "--gt-prob", type=float, default=_DEFAULTS.crf.gt_prob, show_default=True, help="How far a scribble is trusted."
+    "--labels",
+    "labels_path",
+    type=_path_type,
+    help="The classes: labels.txt or labeldefs.txt.  [default: those of earlier work; else the page asks]",
 )
-@number_options(_DEFAULTS.crf, CRF_HELP)
-@click.option("--engine", type=click.Choice(ENGINES), default=CrfOptions.engine, show_default=True,
-              help="What computes the CRF.")  # fmt: skip
-@click.option("--out", "out_dir", metavar="DIR", type=click.Path(path_type=Path),
-              help="Write here.  [default: beside the image]")  # fmt: skip
+@click.option("--colors", "colors_path", type=_path_type, help="Their colours; needs --labels.")
+@click.option(
+    "-w",
+    "--window",
+    type=int,
+    default=500,
+    show_default=True,
+    help="Side of the window that walks over an image, in pixels.",
+)
+@_spread_options
+@click.option("--out", "out_dir", metavar="DIR", type=_path_type, help="Save here.  [default: beside each image]")
+@click.option(
+    "--import",
+    "import_path",
+    metavar="PATH",
+    type=_path_type,
+    help="Begin with the labels of another tool: a file, or a folder with one for each image.",
+)
+@click.option(
+    "--review",
+    "review_dir",
+    metavar="DIR",
+    type=_path_type,
+    help="Look at manual and automatic results side by side instead.",
+)
+@click.option("--port", type=int, default=0, show_default="any that is free", help="Where the page is served.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Serve the page on another address of this machine; needs --i-know.",
+)
+@click.option("--i-know", is_flag=True, help="Accept that others on the network can listen in: it is not encrypted.")
+@pass_console
+def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> None:
+    """Label images in the browser, by scribbles that a dense CRF spreads.
+
+    PATH are images, folders or patterns. The page is served on this machine alone. Every stroke is on disk as soon as
+    it is drawn, so it can be stopped at any time; the same command goes on.
+
+    Result: for each image NAME_doodles.json (every stroke) while you draw; on Accept NAME_mres.mat (class, sparse,
+    labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and NAME_report.txt; of a GeoTIFF also
+    NAME_mres_label.tif in the same place on Earth.
+
+    \b
+    Example:
+      hybridseg label photos --labels labels.txt
+    On a server without a screen:
+      hybridseg label photos --port 8765 --no-browser
+    and on your own machine, then open the address that it printed:
+      ssh -L 8765:localhost:8765 SERVER
+    """
+    if bool(inputs) == bool(settings["review_dir"]):
+        raise click.UsageError("Give images or folders to label, or --review DIR; one of them.")
+    if settings["host"] not in ("127.0.0.1", "localhost", "::1"):
+        if not settings["i_know"]:
+            raise click.UsageError("--host lets others reach the page, without encryption; add --i-know if that is so.")
+        click.echo(
+            f"Warning: the page is served on {settings['host']} without encryption. Whoever can read the traffic can "
+            "use it; an ssh tunnel is safer.",
+            err=True,
+        )
+    from hybridseg.web.serve import serve
+
+    where = {name: settings[name] for name in ("host", "port")}
+    where |= {"say": console.insist, "open_browser": not settings["no_browser"]}
+    if settings["review_dir"]:
+        from hybridseg.web.app import create_review_app
+        from hybridseg.web.review import ReviewSession
+
+        review = ReviewSession(settings["review_dir"], progress=console.progress)
+        serve(lambda gate: create_review_app(review, gate), **where)
+        return
+    _serve_labelling(console, inputs, settings, where)
+
+
+def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[str, Any], where: Any) -> None:
+    from hybridseg.io.atomic import claim_folder
+    from hybridseg.io.pairing import find_images
+    from hybridseg.web.app import create_label_app
+    from hybridseg.web.jobs import JobRunner
+    from hybridseg.web.serve import serve
+    from hybridseg.web.session import LabelSession
+
+    image_paths, out_dir = find_images(inputs), settings["out_dir"]
+    for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
+        claim_folder(folder)
+    session = LabelSession(
+        image_paths,
+        table=read_table(settings["labels_path"], settings["colors_path"]),
+        out_dir=out_dir,
+        options=_read_spread_options(settings),
+        window=settings["window"],
+    )
+    if settings["import_path"]:
+        for line in session.import_all(settings["import_path"], progress=console.progress):
+            console.say(line)
+    noun = "image" if len(image_paths) == 1 else "images"
+    console.say(f"{len(image_paths)} {noun}; results go {f'to {out_dir}' if out_dir else 'beside them'}.")
+    jobs = JobRunner(session)
+    try:
+        serve(lambda gate: create_label_app(session, jobs, gate), **where)
+    finally:
+        jobs.close()
+    done = sum(image["state"] == "done" for image in session.list_images())
+    console.say(f"\nStopped; {done} of {len(image_paths)} {noun} done. The same command goes on.")
+
+
+@click.command()
+@click.argument("image_path", metavar="IMAGE", type=_path_type)
+@click.argument("seeds_path", metavar="SEEDS", type=_path_type)
+@class_files_options
+@_spread_options
+@click.option("--out", "out_dir", metavar="DIR", type=_path_type, help="Write here.  [default: beside the image]")
 @overwrite_option
 @pass_console
 def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any) -> None:
@@ -49,11 +179,13 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
     """
     table = read_table(settings["labels_path"], settings["colors_path"])
     scribbles = read_scribbles(seeds_path, table=table)
-    names = CrfOptions.__dataclass_fields__.keys() & settings.keys()
-    options = SpreadOptions(settings["scale"], CrfOptions(**{name: settings[name] for name in names}))
     written = spread_file(
-        image_path, scribbles, options=options, out_dir=settings["out_dir"], overwrite=settings["overwrite"],
+        image_path,
+        scribbles,
+        options=_read_spread_options(settings),
+        out_dir=settings["out_dir"],
+        overwrite=settings["overwrite"],
         progress=console.progress,
-    )  # fmt: skip
+    )
     for path in written:
         console.say(f"wrote {path}")

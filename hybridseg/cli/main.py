@@ -18,6 +18,7 @@ from hybridseg.errors import HybridSegError
 COMMANDS = {
     "demo-scenes": "hybridseg.cli.prepare:demo_scenes",
     "split": "hybridseg.cli.prepare:split",
+    "label": "hybridseg.cli.label:label",
     "crf": "hybridseg.cli.label:crf",
     "retile": "hybridseg.cli.prepare:retile",
     "retrain": "hybridseg.cli.train:retrain",
@@ -100,6 +101,7 @@ def main(ctx: click.Context, *, quiet: bool, verbose: bool) -> None:
     \b
     The hybrid method, in the order of use:
       split        divide your photos into train/ and test/
+      label        scribble on them in the browser: a class for every pixel
       retile       cut labelled photos into tiles of one class each
       retrain      train a classifier on the tiles of train/
       eval-tiles   tell how good it is on the tiles of test/

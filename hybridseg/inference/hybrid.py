@@ -245,8 +245,12 @@ def vote_on_tiles(
 
 def reduce_image(image: np.ndarray, scale: float) -> np.ndarray:
     """Give the image at the size at which the CRF works."""
-    rows, cols = (max(1, round(side * scale)) for side in image.shape[:2])
-    return shrink_image(image, rows, cols)
+    return shrink_image(image, *reduce_shape((image.shape[0], image.shape[1]), scale))
+
+
+def reduce_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Give the rows and columns of an image at another scale."""
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def refine_votes(

@@ -16,7 +16,7 @@ from hybridseg.io.rasters import GeoReference, write_band
 from hybridseg.progress import Progress, no_progress
 
 _TINT, _TINT_ROWS = 0.6, 256
-_PANEL_PIXELS = 900
+PANEL_PIXELS = 900
 _MAX_ASPECT = 4
 _NO_CONFIDENCE = 255
 
@@ -160,7 +160,7 @@ def draw_panels(
     heads : tuple of str
         What stands above each of the three.
     """
-    step = max(1.0, max(image.shape[:2]) / _PANEL_PIXELS)
+    step = max(1.0, max(image.shape[:2]) / PANEL_PIXELS)
     rows, cols = (max(1, round(side / step)) for side in image.shape[:2])
     small = shrink_image(image, rows, cols)
     seeds, labels = (resize_nearest(values, (rows, cols)) for values in (seeds, labels))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,18 @@ from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels
 from hybridseg.data.strokes import draw_strokes
 from hybridseg.errors import BadInput, OutputExists
-from hybridseg.inference.hybrid import reduce_image
-from hybridseg.inference.results import draw_panels, measure_shares
+from hybridseg.inference.hybrid import reduce_shape
+from hybridseg.inference.results import PANEL_PIXELS, draw_panels, measure_shares
 from hybridseg.inference.tiles import take_nearest
 from hybridseg.io.atomic import write_text
-from hybridseg.io.doodles import read_doodles
+from hybridseg.io.doodles import LAYERS, read_doodles
 from hybridseg.io.files import read_labelmap, write_labelmap
-from hybridseg.io.images import as_rgb8, describe_image, read_filled, resize_nearest
+from hybridseg.io.images import resize_nearest
 from hybridseg.io.labelmaps import LabelMap
+from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.progress import Progress, no_progress
+
+SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class SpreadOptions:
     """
 
     scale: float = 0.2
-    crf: CrfOptions = field(default_factory=lambda: CrfOptions(color_scale=5.0, gt_prob=0.9))
+    crf: CrfOptions = SPREAD_CRF
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
@@ -61,11 +64,14 @@ class Scribbles:
     table : ClassTable
     seconds : float or None
         That the person worked; None when the file does not say.
+    paint : numpy.ndarray or None
+        (rows, cols) uint8, as the seeds: what was painted onto the dense result.
     """
 
     seeds: np.ndarray
     table: ClassTable
     seconds: float | None = None
+    paint: np.ndarray | None = None
 
 
 def read_scribbles(path: str | os.PathLike[str], *, table: ClassTable | None = None) -> Scribbles:
@@ -86,10 +92,15 @@ def read_scribbles(path: str | os.PathLike[str], *, table: ClassTable | None = N
     MissingInput, BadInput
         When it cannot be read, names no classes, or holds no scribble.
     """
-    path, seconds = Path(path), None
+    path = Path(path)
+    seconds = paint = None
     if path.suffix.lower() == ".json":
         doodles = read_doodles(path)
-        seeds, own, seconds = draw_strokes(doodles.shape, doodles.strokes), doodles.table, doodles.seconds
+        own, seconds = doodles.table, doodles.seconds
+        seeds, drawn = (
+            draw_strokes(doodles.shape, (s for s in doodles.strokes if s.layer == layer)) for layer in LAYERS
+        )
+        paint = drawn if drawn.any() else None
     else:
         found = read_labelmap(path, table=table)
         own = found.require_table(path)
@@ -100,11 +111,13 @@ def read_scribbles(path: str | os.PathLike[str], *, table: ClassTable | None = N
             raise BadInput(f"{path} has no scribbles (no `sparse` in it); give a file that has them")
         else:
             seeds = found.seeds
-    if not seeds.any():
+    if not seeds.any() and paint is None:
         raise BadInput(f"{path} holds no scribble; draw some of each class first")
     if table is not None and own.keys != table.keys:
-        seeds, own = remap(own, table)[seeds - np.uint8(1)] + np.uint8(1), table
-    return Scribbles(seeds, own, seconds)
+        lut = remap(own, table)
+        seeds, own = lut[seeds - np.uint8(1)] + np.uint8(1), table
+        paint = None if paint is None else lut[paint - np.uint8(1)] + np.uint8(1)
+    return Scribbles(seeds, own, seconds, paint)
 
 
 def spread_seeds(
@@ -112,7 +125,7 @@ def spread_seeds(
     seeds: np.ndarray,
     *,
     n_classes: int,
-    options: SpreadOptions = SpreadOptions(),
+    options: CrfOptions = SPREAD_CRF,
     progress: Progress = no_progress,
 ) -> np.ndarray:
     """Give every pixel a class from scribbles on some.
@@ -120,11 +133,11 @@ def spread_seeds(
     Parameters
     ----------
     image : numpy.ndarray
-        (rows, cols, 3) uint8.
+        (any, any, 3) uint8: of the size at which the CRF works, not larger than the seeds.
     seeds : numpy.ndarray
         (rows, cols) uint8.
     n_classes : int
-    options : SpreadOptions
+    options : CrfOptions
     progress : Progress
 
     Returns
@@ -138,20 +151,15 @@ def spread_seeds(
     >>> image[:, 15:] = 200
     >>> seeds = np.zeros((20, 30), np.uint8)
     >>> seeds[5, 3], seeds[5, 25] = 1, 2
-    >>> options = SpreadOptions(scale=1.0, crf=CrfOptions(theta=10))
-    >>> spread_seeds(image, seeds, n_classes=2, options=options)[0, ::5].tolist()
+    >>> spread_seeds(image, seeds, n_classes=2, options=CrfOptions(theta=10))[0, ::5].tolist()
     [0, 0, 0, 1, 1, 1]
     """
-    shape = (image.shape[0], image.shape[1])
-    small = reduce_image(image, options.scale)
-    small_seeds = reduce_seeds(seeds, (small.shape[0], small.shape[1]))
-    found = refine_labels(small, small_seeds, n_classes=n_classes, options=options.crf, progress=progress).labels
+    small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
+    found = refine_labels(image, small_seeds, n_classes=n_classes, options=options, progress=progress).labels
     known = found != VOID
     if not known.any():
         raise BadInput("the CRF gave no pixel a class; trust the scribbles more (--gt-prob)")
-    labels = resize_nearest(take_nearest(found, known), shape)
-    # A person knows better than the CRF.
-    return np.where(seeds > 0, seeds - np.uint8(1), labels)
+    return cover(resize_nearest(take_nearest(found, known), (seeds.shape[0], seeds.shape[1])), seeds)
 
 
 def reduce_seeds(seeds: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -207,8 +215,7 @@ def spread_file(
     Returns
     -------
     list of pathlib.Path
-        ``NAME_mres.mat`` first; ``NAME_mres_label.png``, ``NAME_mres.png``, ``NAME_report.txt``, and of a GeoTIFF
-        ``NAME_mres_label.tif``.
+        As `write_ground_truth`.
 
     Raises
     ------
@@ -217,35 +224,96 @@ def spread_file(
     OutputExists
         When there is a label map already.
     """
-    folder = out_dir or image_path.parent
-    target = folder / f"{image_path.stem}_mres.mat"
+    target = ground_truth_path(image_path, out_dir)
     if target.exists() and not overwrite:
         raise OutputExists(f"{target} is there already; --overwrite replaces it, --out writes to another folder")
-    pixels, valid = read_filled(image_path)
-    image, table = as_rgb8(pixels), scribbles.table
-    if image.shape[:2] != scribbles.seeds.shape:
-        sizes = [f"{shape[0]} x {shape[1]}" for shape in (image.shape, scribbles.seeds.shape)]
+    windows = open_windows(image_path)
+    if windows.shape != scribbles.seeds.shape:
+        sizes = [f"{shape[0]} x {shape[1]}" for shape in (windows.shape, scribbles.seeds.shape)]
         raise BadInput(f"{image_path} has {sizes[0]} pixels, its scribbles {sizes[1]}; they belong to another image")
-    labels = spread_seeds(image, scribbles.seeds, n_classes=len(table), options=options, progress=progress)
+    labels = spread_over(windows, scribbles, options=options, progress=progress)
+    return write_ground_truth(windows, labels, scribbles, out_dir=out_dir)
+
+
+def spread_over(
+    windows: ImageWindows, scribbles: Scribbles, *, options: SpreadOptions, progress: Progress = no_progress
+) -> np.ndarray:
+    """Spread scribbles over an open image, of which only a reduced copy is read.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols) uint8 class ids, before anything is painted over; VOID everywhere without a scribble.
+
+    Raises
+    ------
+    BadInput
+        When the image cannot be read.
+    """
+    if not scribbles.seeds.any():
+        return np.full(windows.shape, VOID, np.uint8)
+    whole = slice(0, windows.shape[0]), slice(0, windows.shape[1])
+    small = windows.read(*whole, reduce_shape(windows.shape, options.scale))
+    return spread_seeds(small, scribbles.seeds, n_classes=len(scribbles.table), options=options.crf, progress=progress)
+
+
+def ground_truth_path(image_path: Path, out_dir: Path | None) -> Path:
+    """Name the label map that a person makes of an image."""
+    return (out_dir or image_path.parent) / f"{image_path.stem}_mres.mat"
+
+
+def write_ground_truth(
+    windows: ImageWindows, labels: np.ndarray, scribbles: Scribbles, *, out_dir: Path | None = None
+) -> list[Path]:
+    """Write what came of scribbles in every form in which it is used.
+
+    Parameters
+    ----------
+    windows : ImageWindows
+    labels : numpy.ndarray
+        (rows, cols) uint8, as `spread_over` gives it. Void where the image holds no picture, whatever it says there.
+    scribbles : Scribbles
+    out_dir : pathlib.Path or None
+        None: beside the image.
+
+    Returns
+    -------
+    list of pathlib.Path
+        ``NAME_mres.mat`` first; ``NAME_mres_label.png``, ``NAME_mres.png``, ``NAME_report.txt``, and of a GeoTIFF
+        ``NAME_mres_label.tif``.
+    """
+    target = ground_truth_path(windows.path, out_dir)
+    labels = cover(labels, scribbles.paint)
+    valid = windows.valid()
     if valid is not None:
-        labels[~valid] = VOID
-    result = LabelMap(labels, table, scribbles.seeds, describe_image(image_path).georeference)
-    written = [folder / f"{image_path.stem}_{ending}" for ending in ("mres_label.png", "mres.png", "report.txt")]
+        labels = np.where(valid, labels, np.uint8(VOID))
+    result = LabelMap(labels, scribbles.table, scribbles.seeds, windows.info.georeference)
+    endings = ("mres_label.png", "mres.png", "report.txt")
+    written = [target.with_name(f"{windows.path.stem}_{ending}") for ending in endings]
     write_labelmap(written[0], result)
+    shape = reduce_shape(windows.shape, min(1.0, PANEL_PIXELS / max(windows.shape)))
+    small = windows.read(slice(0, windows.shape[0]), slice(0, windows.shape[1]), shape)
     heads = ("image", "scribbles", "every pixel, by CRF")
-    draw_panels(written[1], image, scribbles.seeds, labels, table, heads=heads)
-    write_text(written[2], _tell(image_path, labels, scribbles))
+    draw_panels(written[1], small, scribbles.seeds, labels, scribbles.table, heads=heads)
+    write_text(written[2], _tell(windows.path, labels, scribbles))
     if result.georeference is not None:
-        written.append(folder / f"{image_path.stem}_mres_label.tif")
+        written.append(target.with_name(f"{windows.path.stem}_mres_label.tif"))
         write_labelmap(written[-1], result)
     # Last: where it is, the others are too.
     write_labelmap(target, result)
     return [target, *written]
 
 
+def cover(labels: np.ndarray, painted: np.ndarray | None) -> np.ndarray:
+    """Put what a person painted, class k as k + 1, on labels: a person knows better than the CRF."""
+    return labels if painted is None else np.where(painted > 0, painted - np.uint8(1), labels)
+
+
 def _tell(image_path: Path, labels: np.ndarray, scribbles: Scribbles) -> str:
     lines = [f"image: {image_path.name}", f"pixels: {labels.size}"]
     lines.append(f"scribbled: {np.count_nonzero(scribbles.seeds) / labels.size:.2%}")
+    if scribbles.paint is not None:
+        lines.append(f"painted: {np.count_nonzero(scribbles.paint) / labels.size:.2%}")
     if scribbles.seconds is not None:
         lines.append(f"minutes: {scribbles.seconds / 60:.1f}")
     lines += [f"{name}: {share:.2%}" for name, share in measure_shares(labels, scribbles.table).items()]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, located
+from hybridseg.errors import BadInput, HybridSegError, located
+from hybridseg.io.atomic import write_text
 from hybridseg.io.rasters import check_regular
-from hybridseg.io.tables import write_json
 
 FORMAT_VERSION = 1
 KIND = "hybridseg doodles"
-TOOLS = ("pen", "polygon", "erase")
+TOOLS = ("pen", "polygon", "erase", "region")
+LAYERS = ("scribbles", "result")
 
 MAX_STROKES, MAX_POINTS = 100_000, 2_000_000
 _MAX_FILE_BYTES = 200_000_000
@@ -32,15 +34,18 @@ class Stroke:
 
     Parameters
     ----------
-    tool : {"pen", "polygon", "erase"}
+    tool : {"pen", "polygon", "erase", "region"}
     class_id : int
         Of what was drawn; of no meaning for ``erase``.
     width : float
-        Of the pen, in pixels of the image; of no meaning for ``polygon``.
+        Of the pen, in pixels of the image; of no meaning for ``polygon`` and ``region``.
     points : tuple of (float, float)
-        Rows and columns in the image; (0, 0) is the centre of its first pixel.
+        Rows and columns in the image; (0, 0) is the centre of its first pixel. Of a region they come in pairs: the
+        first and the last pixel of a run in a row.
     time : float
         Seconds since 1970 when it ended.
+    layer : {"scribbles", "result"}
+        What was drawn on: hints for the CRF, or what it made of them.
 
     Raises
     ------
@@ -53,20 +58,37 @@ class Stroke:
     width: float
     points: tuple[Point, ...]
     time: float = 0.0
+    layer: str = "scribbles"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
         if self.tool not in TOOLS:
             raise BadInput(f"there is no tool {self.tool!r}; known are {', '.join(TOOLS)}")
+        if self.layer not in LAYERS:
+            raise BadInput(f"there is no layer {self.layer!r}; known are {', '.join(LAYERS)}")
         if not 0 < self.width <= _MAX_WIDTH:
             raise BadInput(f"a pen is {self.width} pixels wide; give more than 0 and at most {_MAX_WIDTH:.0f}")
-        least = 3 if self.tool == "polygon" else 1
+        least = {"polygon": 3, "region": 2}.get(self.tool, 1)
         if not least <= len(self.points) <= MAX_POINTS:
             raise BadInput(f"a stroke of the {self.tool} has {len(self.points)} points, not {least} to {MAX_POINTS}")
+        if self.tool == "region" and len(self.points) % 2:
+            raise BadInput("a region is pairs of points: the first and the last pixel of each run")
         if not all(abs(value) <= _MAX_COORDINATE for point in self.points for value in point):
             raise BadInput("a point of a stroke is no place in an image")
         if not math.isfinite(self.time):
             raise BadInput("the time of a stroke is no number")
+
+    @cached_property
+    def extent(self) -> tuple[float, float, float, float]:
+        """First row and column, last row and column of its points."""
+        rows, cols = zip(*self.points, strict=True)
+        return min(rows), min(cols), max(rows), max(cols)
+
+    @cached_property
+    def json(self) -> str:
+        """Its record in a file. It is kept: a file is written after every stroke, with all the earlier ones in it."""
+        row = {"tool": self.tool, "layer": self.layer, "class": self.class_id, "width": self.width, "time": self.time}
+        return json.dumps({**row, "points": self.points})
 
 
 @dataclass(frozen=True)
@@ -83,6 +105,10 @@ class Doodles:
         In the order in which they were drawn: later ones cover earlier ones.
     seconds : float
         That a person has worked on it.
+    undone : tuple of Stroke
+        What was taken back and can be drawn again, the next one last.
+    done : bool
+        The result was accepted, and nothing was drawn since.
     """
 
     image_name: str
@@ -90,33 +116,60 @@ class Doodles:
     table: ClassTable
     strokes: tuple[Stroke, ...] = ()
     seconds: float = 0.0
+    undone: tuple[Stroke, ...] = ()
+    done: bool = False
 
     def __post_init__(self) -> None:
         """Refuse strokes of classes that there are not."""
-        if len(self.strokes) > MAX_STROKES:
-            raise BadInput(f"{len(self.strokes)} strokes are more than {MAX_STROKES}")
-        wrong = [s.class_id for s in self.strokes if s.tool != "erase" and not 0 <= s.class_id < len(self.table)]
+        strokes = self.strokes + self.undone
+        if len(strokes) > MAX_STROKES or sum(len(s.points) for s in strokes) > MAX_POINTS:
+            raise BadInput(f"more than {MAX_STROKES:,} strokes, or {MAX_POINTS:,} points, are not kept for an image")
+        if not math.isfinite(self.seconds):
+            raise BadInput("the time of work is no number")
+        wrong = [s.class_id for s in strokes if s.tool != "erase" and not 0 <= s.class_id < len(self.table)]
         if wrong:
             raise BadInput(f"a stroke has the class {wrong[0]}; the classes are 0 to {len(self.table) - 1}")
+
+    @property
+    def used_ids(self) -> list[int]:
+        """The classes that were drawn with, also in what was undone."""
+        return sorted({s.class_id for s in self.strokes + self.undone if s.tool != "erase"})
+
+    def with_table(self, table: ClassTable) -> Doodles:
+        """Give the same strokes with the ids that another table has for their classes, found by name.
+
+        Raises
+        ------
+        BadInput
+            When it lacks a class that was drawn with.
+        """
+        new_ids = {i: table.index(self.table.names[i]) for i in self.used_ids}
+        # The id of an eraser means nothing, but it too must be one.
+        strokes, undone = (
+            tuple(replace(s, class_id=new_ids.get(s.class_id, 0)) for s in some) for some in (self.strokes, self.undone)
+        )
+        return replace(self, table=table, strokes=strokes, undone=undone)
 
 
 def write_doodles(path: str | os.PathLike[str], doodles: Doodles) -> None:
     """Write all strokes, whole or not at all."""
-    rows = [
-        {"tool": s.tool, "class": s.class_id, "width": s.width, "time": s.time, "points": [list(p) for p in s.points]}
-        for s in doodles.strokes
-    ]
     table = doodles.table
     record = {
         "format": FORMAT_VERSION,
         "kind": KIND,
+        # Early in the file: `is_done` reads no further.
+        "done": doodles.done,
         "image": doodles.image_name,
         "size": list(doodles.shape),
         "classes": [{"name": n, "color": list(c)} for n, c in zip(table.names, table.colors, strict=True)],
         "seconds": doodles.seconds,
-        "strokes": rows,
     }
-    write_json(path, record)
+    head = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    parts = (
+        f'"{name}": [' + ",".join(f"\n    {stroke.json}" for stroke in strokes) + "]"
+        for name, strokes in (("strokes", doodles.strokes), ("undone", doodles.undone))
+    )
+    write_text(path, ",\n  ".join([head, *parts]) + "\n}\n")
 
 
 def read_doodles(path: str | os.PathLike[str]) -> Doodles:
@@ -151,13 +204,26 @@ def read_doodles(path: str | os.PathLike[str]) -> Doodles:
             raise BadInput(f"it is damaged ({error}); take it away, or copy it again") from error
 
 
+def is_done(path: str | os.PathLike[str]) -> bool:
+    """Tell from the beginning of a file whether the result of its image was accepted: thousands are asked at once."""
+    try:
+        with check_regular(path).open("rb") as file:
+            return b'"done": true' in file.read(200)
+    except (HybridSegError, OSError):
+        return False
+
+
 def _parse(record: dict[str, Any]) -> Doodles:
     rows, cols = record["size"]
     classes = record["classes"]
     colors = tuple((int(r), int(g), int(b)) for r, g, b in (row["color"] for row in classes))
     strokes = tuple(parse_stroke(row) for row in record["strokes"])
+    undone = tuple(parse_stroke(row) for row in record.get("undone", ()))
     table = ClassTable(tuple(str(row["name"]) for row in classes), colors)
-    return Doodles(str(record["image"]), (int(rows), int(cols)), table, strokes, float(record["seconds"]))
+    shape = (int(rows), int(cols))
+    return Doodles(
+        str(record["image"]), shape, table, strokes, float(record["seconds"]), undone, record.get("done") is True
+    )
 
 
 def parse_stroke(row: dict[str, Any]) -> Stroke:
@@ -169,8 +235,9 @@ def parse_stroke(row: dict[str, Any]) -> Stroke:
     """
     try:
         points = tuple((float(r), float(c)) for r, c in row["points"])
-        return Stroke(str(row["tool"]), int(row["class"]), float(row["width"]), points, float(row["time"]))
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        if isinstance(error, BadInput):
-            raise
+        layer = str(row.get("layer", "scribbles"))
+        return Stroke(str(row["tool"]), int(row["class"]), float(row["width"]), points, float(row["time"]), layer)
+    except BadInput:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise BadInput(f"a stroke is not as it must be ({error})") from error

@@ -258,7 +258,7 @@ def resize_nearest(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.take(np.take(values, rows, axis=0), cols, axis=1)
 
 
-def as_rgb8(image: np.ndarray) -> np.ndarray:
+def as_rgb8(image: np.ndarray, *, levels: tuple[float, float] | None = None) -> np.ndarray:
     """Give the red, green and blue of any image as bytes, the form that pictures and tiles have.
 
     Parameters
@@ -267,6 +267,8 @@ def as_rgb8(image: np.ndarray) -> np.ndarray:
         (rows, cols, bands) of any real type. One band (or one and alpha) is shown as grey; of more, the
         first three are taken. Wider types than bytes are stretched between their 1st and 99th percentile,
         the same for all bands, so that colours keep their balance.
+    levels : (float, float) or None
+        What becomes black and white instead, as `measure_levels` gives it: for a part of an image.
 
     Returns
     -------
@@ -281,14 +283,21 @@ def as_rgb8(image: np.ndarray) -> np.ndarray:
     bands = image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
     if bands.dtype == np.uint8:
         return np.ascontiguousarray(bands)
-    # A sample of the pixels is enough to place the stretch.
-    step = max(1, int(np.sqrt(bands.shape[0] * bands.shape[1] / 1e6)))
-    sample = bands[::step, ::step].astype(np.float32)
-    sample = sample[np.isfinite(sample)]
-    low, high = (float(value) for value in np.percentile(sample, (1, 99))) if sample.size else (0.0, 1.0)
+    low, high = levels or measure_levels(image)
     scale = 255.0 / max(high - low, 1e-30)
     stretched = (bands.astype(np.float32) - np.float32(low)) * np.float32(scale)
     return np.clip(np.nan_to_num(stretched, nan=0.0, posinf=255.0, neginf=0.0), 0, 255).round().astype(np.uint8)
+
+
+def measure_levels(image: np.ndarray) -> tuple[float, float]:
+    """Give the 1st and 99th percentile of what is shown of an image, (rows, cols, bands)."""
+    bands = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
+    # A sample of the pixels is enough.
+    step = max(1, int(np.sqrt(bands.shape[0] * bands.shape[1] / 1e6)))
+    sample = bands[::step, ::step].astype(np.float32)
+    sample = sample[np.isfinite(sample)]
+    low, high = np.percentile(sample, (1, 99)) if sample.size else (0.0, 1.0)
+    return float(low), float(high)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import numpy as np
@@ -94,3 +95,21 @@ def _make_table(names: list[str], palette: list[int] | None) -> ClassTable:
         return ClassTable.from_names(names)
     colors = tuple((palette[3 * i], palette[3 * i + 1], palette[3 * i + 2]) for i in range(len(names)))
     return ClassTable(tuple(names), colors)
+
+
+def encode_overlay(values: np.ndarray, table: ClassTable) -> bytes:
+    """Encode a map as a PNG to be laid over a picture.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (rows, cols) uint8: 0 = nothing, which becomes transparent; class k is k + 1.
+    table : ClassTable
+    """
+    from PIL import Image
+
+    picture = Image.fromarray(values).convert("L")
+    picture.putpalette(b"\0\0\0" + table.palette()[:255].tobytes())
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", transparency=0, compress_level=1)
+    return buffer.getvalue()

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from hybridseg.data.strokes import draw_stroke, draw_strokes
+from hybridseg.data.strokes import draw_stroke, draw_strokes, find_area, find_bounds, mask_to_points
+from hybridseg.errors import BadInput
 from hybridseg.io.doodles import Stroke
 
 
@@ -81,3 +83,43 @@ def test_one_stroke_after_the_other_is_the_same_as_all_at_once(tool):
     for stroke in strokes:
         draw_stroke(seeds, stroke)
     assert (seeds == draw_strokes((40, 40), strokes)).all() and seeds.any()
+
+
+TOOL = st.sampled_from(["pen", "erase", "polygon"])
+
+
+@given(
+    TOOL, st.lists(st.tuples(COORDINATE, COORDINATE), min_size=3, max_size=6), st.floats(0.5, 20),
+    st.tuples(st.integers(0, 20), st.integers(0, 20)),
+)  # fmt: skip
+def test_a_part_is_drawn_as_in_the_whole(tool, points, width, origin):
+    stroke = Stroke(tool, 3, width, tuple(points))
+    whole, part = np.ones((40, 50), np.uint8), np.ones((15, 20), np.uint8)
+    draw_stroke(whole, stroke)
+    draw_stroke(part, stroke, origin=origin)
+    assert (part == whole[origin[0] : origin[0] + 15, origin[1] : origin[1] + 20]).all()
+    rows, cols = find_bounds(stroke, (40, 50))
+    whole[rows, cols] = 1
+    assert (whole == 1).all()
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
+def test_a_mask_becomes_a_region_that_covers_it(mask):
+    if mask.any():
+        region = Stroke("region", 1, 1.0, mask_to_points(mask))
+        assert ((draw_strokes(mask.shape, [region]) == 2) == mask).all()
+
+
+def test_a_region_that_does_not_fit_is_cut():
+    region = Stroke("region", 0, 1.0, ((-1.0, 0.0), (-1.0, 3.0), (1.0, -5.0), (1.0, 1.0), (2.0, 2.0), (2.0, 99.0)))
+    assert draw_strokes((3, 4), [region]).tolist() == [[0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]]
+
+
+def test_an_area_that_is_too_ragged(monkeypatch):
+    monkeypatch.setattr("hybridseg.data.strokes.MAX_POINTS", 7)
+    with pytest.raises(BadInput, match="so ragged that it takes 8 points"):
+        mask_to_points(np.eye(4, dtype=bool))
+
+
+def test_the_area_around_a_pixel_does_not_leak_over_corners():
+    assert find_area(np.array([[1, 0], [0, 1]]), (0, 0)).tolist() == [[True, False], [False, False]]

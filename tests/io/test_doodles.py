@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.io.doodles import Doodles, Stroke, parse_stroke, read_doodles, write_doodles
+from hybridseg.io.doodles import Doodles, Stroke, is_done, parse_stroke, read_doodles, write_doodles
 
 PEN = Stroke("pen", 0, 3.5, ((1.0, 2.25), (-4.0, 7.0)), 1e9)
 NUMBER = st.floats(-1e6, 1e6)
@@ -71,3 +72,39 @@ def test_files_that_are_no_doodles(tmp_path, content):
         read_doodles(path)
     with pytest.raises(MissingInput):
         read_doodles(tmp_path / "none.json")
+
+
+def test_undone_strokes_and_the_mark_of_being_done_are_kept(doodles, tmp_path):
+    path = tmp_path / "a_doodles.json"
+    drawn = replace(doodles, undone=(replace(PEN, layer="result"),), done=True)
+    write_doodles(path, drawn)
+    assert read_doodles(path) == drawn
+    assert is_done(path)
+    write_doodles(path, doodles)
+    assert not is_done(path)
+    assert not is_done(tmp_path / "none.json")
+
+
+def test_a_name_cannot_pretend_to_be_done(doodles, tmp_path):
+    path = tmp_path / "a_doodles.json"
+    write_doodles(path, replace(doodles, image_name='"done": true'))
+    assert not is_done(path)
+
+
+def test_a_region_is_pairs_of_points():
+    with pytest.raises(BadInput, match="pairs"):
+        Stroke("region", 0, 1.0, ((0.0, 0.0), (0.0, 1.0), (1.0, 1.0)))
+
+
+def test_strokes_find_their_classes_by_name(doodles):
+    other = ClassTable(("cliff", "new", "Water"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
+    assert [s.class_id for s in doodles.with_table(other).strokes[:2]] == [2, 0]
+    assert doodles.used_ids == [0, 2]
+    with pytest.raises(BadInput, match="no class is called 'cliff'"):
+        doodles.with_table(ClassTable.from_names(["water", "sand"]))
+
+
+def test_too_many_points_for_an_image(doodles, monkeypatch):
+    monkeypatch.setattr("hybridseg.io.doodles.MAX_POINTS", 5)
+    with pytest.raises(BadInput, match="are not kept for an image"):
+        replace(doodles, strokes=(PEN, PEN, PEN))

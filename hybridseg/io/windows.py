@@ -1,0 +1,174 @@
+"""Parts of an image at any size: what a page shows of a large photo, and what the CRF looks at, without all of it."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hybridseg.io.images import (
+    ImageInfo,
+    as_rgb8,
+    describe_image,
+    measure_levels,
+    read_filled,
+    read_valid,
+    shrink_image,
+)
+from hybridseg.io.rasters import check_pixel_count, open_raster
+
+# A TIFF larger than this is read in parts; what is smaller is decoded at once, as every other format must be.
+MAX_DECODED_PIXELS = 50_000_000
+_OVERVIEW_SIDE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class ImageWindows:
+    """An open image.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    info : ImageInfo
+    valid : callable
+        Gives (rows, cols) bool of the whole image, or None when all pixels hold a picture.
+    read : callable
+        ``read(rows, cols, shape)`` gives a part, two slices, reduced to a shape: (*shape, 3) uint8. A pixel of it is
+        the mean of those that it covers, or near that.
+    """
+
+    path: Path
+    info: ImageInfo
+    valid: Callable[[], np.ndarray | None]
+    read: Callable[[slice, slice, tuple[int, int]], np.ndarray]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the image."""
+        return self.info.rows, self.info.cols
+
+
+def open_windows(path: str | os.PathLike[str]) -> ImageWindows:
+    """Open an image for reading parts of it.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When it cannot be read, or has more pixels than the cap.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from hybridseg.io.images import write_image
+    >>> path = Path(tempfile.mkdtemp()) / "a.png"
+    >>> write_image(path, np.full((40, 60, 3), 7, np.uint8))
+    >>> open_windows(path).read(slice(0, 40), slice(20, 60), (4, 4))[0, 0].tolist()
+    [7, 7, 7]
+    """
+    info = describe_image(path)
+    check_pixel_count(path, info.rows, info.cols)
+    if info.rows * info.cols > MAX_DECODED_PIXELS and _can_read_parts(info):
+        source = _LargeRaster(info)
+        return ImageWindows(info.path, info, source.find_valid, source.read)
+    pixels, valid = read_filled(path)
+    pyramid = _Pyramid([as_rgb8(pixels)])
+    return ImageWindows(info.path, info, lambda: valid, pyramid.read)
+
+
+def _can_read_parts(info: ImageInfo) -> bool:
+    if info.format != "GTiff" or info.orientation != 1:
+        return False
+    with open_raster(info.path) as dataset:
+        # The numbers of a palette have no mean.
+        return dataset.colorinterp[0].name != "palette"
+
+
+@dataclass
+class _Pyramid:
+    """A decoded image and, as they are asked for, its halves: a wide look at 36 megapixels takes milliseconds."""
+
+    levels: list[np.ndarray]
+
+    def read(self, rows: slice, cols: slice, shape: tuple[int, int]) -> np.ndarray:
+        """Take the part from the smallest level that is still as large as the shape wants it."""
+        factor = min((rows.stop - rows.start) / shape[0], (cols.stop - cols.start) / shape[1])
+        level = max(int(math.log2(max(factor, 1.0) + 1e-9)), 0)
+        whole_shape = self.levels[0].shape[:2]
+        whole = (rows.start, cols.start, rows.stop, cols.stop) == (0, 0, *whole_shape)
+        # Halves of an odd side are a hair off: all of the image is reduced in one step, so that the CRF's image is
+        # the same whoever asks for it.
+        if whole or not all(_fits(part, level, size) for part, size in zip((rows, cols), whole_shape, strict=True)):
+            level = 0
+        image = self._level(level)
+        part = image[_reduce(rows, level, image.shape[0]), _reduce(cols, level, image.shape[1])]
+        return shrink_image(np.ascontiguousarray(part), *shape)
+
+    def _level(self, wanted: int) -> np.ndarray:
+        while len(self.levels) <= wanted:
+            last = self.levels[-1]
+            self.levels.append(shrink_image(last, -(-last.shape[0] // 2), -(-last.shape[1] // 2)))
+        return self.levels[wanted]
+
+
+def _fits(part: slice, level: int, size: int) -> bool:
+    """Tell whether a part begins and ends between pixels of a level."""
+    return not part.start % 2**level and (not part.stop % 2**level or part.stop == size)
+
+
+def _reduce(part: slice, level: int, size: int) -> slice:
+    return slice(part.start >> level, min(-(-part.stop >> level), size))
+
+
+class _LargeRaster:
+    """A TIFF of which only the part that is wanted is decoded.
+
+    Wide looks come from one reduced copy of it: without overviews in the file each would read all of it.
+    """
+
+    def __init__(self, info: ImageInfo) -> None:
+        """Note what is to be read, and read nothing."""
+        self._info = info
+        self._bands = [1, 2, 3] if info.bands >= 3 else [1]
+        self._level = max(math.ceil(math.log2(max(info.rows, info.cols) / _OVERVIEW_SIDE)), 0)
+        self._lock = threading.Lock()
+        self._overview: _Pyramid | None = None
+        self._black_and_white: tuple[float, float] | None = None
+
+    def read(self, rows: slice, cols: slice, shape: tuple[int, int]) -> np.ndarray:
+        """Decode a part, or take it from the reduced copy where that is fine enough."""
+        with self._lock:
+            if self._overview is None:
+                self._overview = self._read_overview()
+        factor = min((rows.stop - rows.start) / shape[0], (cols.stop - cols.start) / shape[1])
+        level = self._level
+        if factor >= 2**level and _fits(rows, level, self._info.rows) and _fits(cols, level, self._info.cols):
+            size = self._overview.levels[0].shape
+            return self._overview.read(_reduce(rows, level, size[0]), _reduce(cols, level, size[1]), shape)
+        return as_rgb8(self._decode(rows, cols, shape), levels=self._black_and_white)
+
+    def find_valid(self) -> np.ndarray | None:
+        """Read where the image holds a picture."""
+        return read_valid(self._info.path)
+
+    def _read_overview(self) -> _Pyramid:
+        shape = -(-self._info.rows >> self._level), -(-self._info.cols >> self._level)
+        image = self._decode(slice(0, self._info.rows), slice(0, self._info.cols), shape)
+        if image.dtype != np.uint8:
+            # Measured once, so that all parts are shown alike.
+            self._black_and_white = measure_levels(image)
+        return _Pyramid([as_rgb8(image, levels=self._black_and_white)])
+
+    def _decode(self, rows: slice, cols: slice, shape: tuple[int, int]) -> np.ndarray:
+        from rasterio.enums import Resampling
+
+        window = (rows.start, rows.stop), (cols.start, cols.stop)
+        with open_raster(self._info.path) as dataset:
+            bands = dataset.read(
+                self._bands, window=window, out_shape=(len(self._bands), *shape), resampling=Resampling.average
+            )
+        return np.ascontiguousarray(bands.transpose(1, 2, 0))

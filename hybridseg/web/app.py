@@ -1,0 +1,316 @@
+"""The page over HTTP: each route parses a request, asks the session, and answers. Nothing is decided here."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, jsonify, make_response, request
+from werkzeug.exceptions import HTTPException
+
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, HybridSegError, MissingInput
+from hybridseg.web.gate import Gate
+from hybridseg.web.jobs import KINDS, JobRunner
+from hybridseg.web.preview import Previewer
+from hybridseg.web.review import ReviewSession
+from hybridseg.web.session import LabelSession, parse_classes
+from hybridseg.web.shelf import Conflict
+
+STATIC_DIR = Path(__file__).parent / "static"
+MAX_IMPORT_BYTES = 200_000_000
+_MAX_BODY_BYTES = 2_000_000
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+# The cookie is SameSite=Strict, and a redirect would still count as coming from where the address was clicked.
+_WELCOME = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
+    '<title>hybridseg</title><p><a href="/">Go on to the page</a></p></html>'
+)
+_LOCKED = (
+    "This page is only for whoever started the program. Open the address that it printed last in the terminal: an "
+    "address works once, and each start has its own."
+)
+
+
+def create_app(gate: Gate, *, page: str) -> Flask:
+    """Make an application that lets nobody in but the person who started it, and serves a page.
+
+    Parameters
+    ----------
+    gate : Gate
+    page : str
+        The file of the page in the folder of static files.
+    """
+    app = Flask("hybridseg", static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=_MAX_BODY_BYTES, MAX_FORM_MEMORY_SIZE=1000)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+
+    # Read once: what a request asks for is looked up among these names, and never on disk.
+    files = {path.name: partial(_send_file, path.name, path.read_bytes()) for path in STATIC_DIR.iterdir()}
+
+    @app.before_request
+    def guard() -> Response | None:
+        return _guard(gate)
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        response.headers.update(_HEADERS)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    @app.errorhandler(Exception)
+    def explain(error: Exception) -> Response:
+        return _explain(app, error)
+
+    @app.get("/")
+    def show_page() -> Response:
+        if "token" in request.args:
+            return _welcome(gate, request.args["token"])
+        return files[page]()
+
+    @app.get("/static/<name>")
+    def send_static(name: str) -> Response:
+        if name not in files:
+            raise MissingInput("there is no such file of the page")
+        return files[name]()
+
+    return app
+
+
+def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flask:
+    """Make the application of the labelling page."""
+    app = create_app(gate, page="index.html")
+    previewer = Previewer(session.options)
+
+    @app.get("/api/session")
+    def tell_session() -> dict[str, Any]:
+        return {
+            "csrf": gate.csrf,
+            "mode": "label",
+            "classes": list_classes(session.table),
+            "classes_version": session.classes_version,
+            "window": session.window,
+            "scale": session.options.scale,
+            "out": session.shelf.out_dir and session.shelf.out_dir.name,
+            "images": session.list_images(),
+            "live": True,
+        }
+
+    @app.get("/api/images/<image_id>")
+    def tell_image(image_id: str) -> dict[str, Any]:
+        return session.describe(image_id)
+
+    @app.get("/api/images/<image_id>/<any(picture, scribbles, result):layer>/<int:level>/<int:row>/<int:col>")
+    def send_tile(image_id: str, layer: str, level: int, row: int, col: int) -> Response:
+        data = session.draw_tile(image_id, layer, (level, row, col))
+        return _send_picture(data, lasting=layer == "picture")
+
+    def answer_change(image_id: str, bounds: tuple[slice, slice] | None, **more: Any) -> dict[str, Any]:
+        found = None
+        if bounds is not None:
+            rows, cols = bounds
+            found = [rows.start, cols.start, rows.stop, cols.stop]
+        return {**session.describe(image_id), "bounds": found, **more}
+
+    @app.post("/api/images/<image_id>/strokes")
+    def add_stroke(image_id: str) -> dict[str, Any]:
+        body = _read_body("version", "layer", "tool", "points")
+        return answer_change(image_id, session.add_stroke(image_id, _read_int(body, "version"), body))
+
+    @app.post("/api/images/<image_id>/<any(undo, redo):act>")
+    def step_back(image_id: str, act: str) -> dict[str, Any]:
+        step = session.undo if act == "undo" else session.redo
+        return answer_change(image_id, step(image_id, _read_int(_read_body("version"), "version")))
+
+    @app.post("/api/images/<image_id>/preview")
+    def preview(image_id: str) -> Response:
+        body = _read_body("window")
+        window = body["window"]
+        if not (isinstance(window, list) and len(window) == 4 and all(_is_int(value) for value in window)):
+            raise BadInput("a window is four whole numbers: first row and column, rows, columns")
+        _, opened = session.open(image_id)
+        picture = previewer.preview(opened, (window[0], window[1], window[2], window[3]))
+        return _send_picture(picture) if picture else Response(status=204)
+
+    @app.post(f"/api/images/<image_id>/<any({', '.join(KINDS)}):kind>")
+    def start_job(image_id: str, kind: str) -> dict[str, Any]:
+        jobs.start(image_id, _read_int(_read_body("version"), "version"), kind)
+        return session.describe(image_id)
+
+    @app.post("/api/images/<image_id>/cancel")
+    def cancel(image_id: str) -> dict[str, Any]:
+        jobs.cancel(image_id)
+        return session.describe(image_id)
+
+    @app.post("/api/images/<image_id>/import")
+    def import_labels(image_id: str) -> dict[str, Any]:
+        request.max_content_length = MAX_IMPORT_BYTES
+        version = session.open(image_id)[0].version
+        # Only the ending of the name is used: it tells the kind of a few files.
+        suffix = Path(request.args.get("name", "")).suffix.lower()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"import{suffix if suffix[1:].isalnum() else ''}"
+            path.write_bytes(request.get_data(cache=False))
+            try:
+                warnings = session.import_labels(image_id, version, path)
+            except HybridSegError as error:
+                # The person knows the file by another name, and where ours lies is nobody's business.
+                raise type(error)(str(error).replace(str(path), "the file")) from error
+        rows, cols = session.open(image_id)[1].windows.shape
+        return answer_change(image_id, (slice(0, rows), slice(0, cols)), warnings=list(warnings))
+
+    @app.put("/api/classes")
+    def set_classes() -> dict[str, Any]:
+        body = _read_body("version", "classes")
+        if not isinstance(body["classes"], list):
+            raise BadInput("the classes are a list")
+        session.set_classes(_read_int(body, "version"), parse_classes(body["classes"]))
+        return {"classes": list_classes(session.table), "classes_version": session.classes_version}
+
+    return app
+
+
+def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
+    """Make the application of the page that shows manual and automatic results."""
+    app = create_app(gate, page="review.html")
+
+    @app.get("/api/session")
+    def tell_session() -> dict[str, Any]:
+        return {"csrf": gate.csrf, "mode": "review"}
+
+    @app.get("/api/review")
+    def tell_review() -> dict[str, Any]:
+        return {
+            "items": session.list_items(),
+            "classes": list_classes(session.table),
+            "skipped": [str(problem) for problem in session.problems],
+        }
+
+    @app.get("/api/review/<image_id>")
+    def tell_image(image_id: str) -> dict[str, Any]:
+        return {"confusion": session.list_confusions(image_id)}
+
+    @app.get(
+        "/api/review/<image_id>/<any(picture, manual, automatic, disagreement):layer>/<int:level>/<int:row>/<int:col>"
+    )
+    def send_tile(image_id: str, layer: str, level: int, row: int, col: int) -> Response:
+        return _send_picture(session.draw_tile(image_id, layer, (level, row, col)), lasting=layer == "picture")
+
+    return app
+
+
+def list_classes(table: ClassTable | None) -> list[dict[str, str]]:
+    """Tell the name and the colour of every class."""
+    if table is None:
+        return []
+    return [
+        {"name": name, "color": "#{:02x}{:02x}{:02x}".format(*color)}
+        for name, color in zip(table.names, table.colors, strict=True)
+    ]
+
+
+def _guard(gate: Gate) -> Response | None:
+    """Answer who may not come in; None for all others."""
+    is_change = request.method not in ("GET", "HEAD", "OPTIONS")
+    if not gate.admits_host(request.host) or not gate.admits_origin(
+        request.headers.get("Origin"), request.host, is_change=is_change
+    ):
+        return _refuse(403, "forbidden", "This server answers only its own page, opened by the address it printed.")
+    if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path != "/":
+        return _refuse(403, "forbidden", "Another site may not use this page.")
+    if request.path == "/" and "token" in request.args and request.method == "GET":
+        return None
+    if not gate.knows(request.cookies.get(gate.cookie_name, "")):
+        return _refuse(403, "forbidden", _LOCKED)
+    if is_change and not gate.checks_csrf(request.headers.get("X-CSRF-Token", "")):
+        return _refuse(403, "forbidden", "The change did not come from the page; load the page again.")
+    return None
+
+
+def _welcome(gate: Gate, token: str) -> Response:
+    cookie = gate.exchange(token)
+    if cookie is None:
+        return _refuse(403, "forbidden", _LOCKED)
+    response = make_response(_WELCOME)
+    response.set_cookie(gate.cookie_name, cookie, httponly=True, samesite="Strict", path="/")
+    return response
+
+
+def _explain(app: Flask, error: Exception) -> Response:
+    """Turn an error into a status and one sentence."""
+    kinds: tuple[tuple[type[Exception], int, str], ...] = (
+        (Conflict, 409, "conflict"),
+        (MissingInput, 404, "missing"),
+        (BadInput, 400, "bad"),
+        (HybridSegError, 500, "failed"),
+    )
+    for kind, status, name in kinds:
+        if isinstance(error, kind):
+            return _refuse(status, name, str(error))
+    if isinstance(error, HTTPException):
+        status = error.code or 500
+        names = {403: "forbidden", 404: "missing", 413: "too_large"}
+        text = {404: "There is no such thing here.", 413: "That is too large to be taken."}.get(
+            status, error.description or "The request was not understood."
+        )
+        return _refuse(status, names.get(status, "bad"), text)
+    if isinstance(error, MemoryError):
+        return _refuse(500, "failed", "There is not enough memory for this image; close other programs.")
+    app.logger.exception("a request failed")
+    return _refuse(500, "failed", "Something went wrong in the program; the terminal says what.")
+
+
+def _refuse(status: int, kind: str, text: str) -> Response:
+    if request.path.startswith("/api/"):
+        return make_response(jsonify(error=text, kind=kind), status)
+    response = make_response(f"{text}\n", status)
+    response.mimetype = "text/plain"
+    return response
+
+
+def _send_file(name: str, data: bytes) -> Response:
+    kinds = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+    return Response(data, mimetype=kinds.get(Path(name).suffix, "application/octet-stream"))
+
+
+def _send_picture(data: bytes, *, lasting: bool = False) -> Response:
+    response = Response(data, mimetype="image/jpeg" if data[:2] == b"\xff\xd8" else "image/png")
+    if lasting:
+        response.headers["Cache-Control"] = "private, max-age=3600"
+    return response
+
+
+def _read_body(*names: str) -> dict[str, Any]:
+    if not request.is_json:
+        raise BadInput("a change is sent as JSON")
+    try:
+        body = request.get_json()
+    except (RecursionError, ValueError) as error:
+        raise BadInput("the request is not JSON") from error
+    missing = [name for name in names if not isinstance(body, dict) or name not in body]
+    if missing:
+        raise BadInput(f"the request lacks {', '.join(missing)}")
+    return body
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
+
+
+def _read_int(body: dict[str, Any], name: str) -> int:
+    if not _is_int(body[name]):
+        raise BadInput(f"{name} must be a whole number")
+    return int(body[name])

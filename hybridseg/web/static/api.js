@@ -1,0 +1,104 @@
+// Requests to the server: one place for the CSRF token, and errors that tell their kind.
+
+/** What went wrong with a request; `kind` is the server's, or "network" where no answer came. */
+export class ApiError extends Error {
+  constructor(message, kind) {
+    super(message);
+    this.kind = kind;
+  }
+}
+
+/** The address of an image, or of something of it. */
+export function imagePath(id, ...parts) {
+  return ["/api/images", encodeURIComponent(id), ...parts].join("/");
+}
+
+/** Talks to the server that the page came from. */
+export class Api {
+  #csrf = "";
+  #onAnswer;
+
+  /** `onAnswer()` hears of every request that went well. */
+  constructor(onAnswer = () => {}) {
+    this.#onAnswer = onAnswer;
+  }
+
+  /** Ask who we are; it also renews the token. */
+  async openSession() {
+    const session = await this.get("/api/session");
+    this.#csrf = session.csrf;
+    return session;
+  }
+
+  /** Get JSON. */
+  async get(path, signal) {
+    const answer = await this.#send(path, { signal, cache: "no-store" });
+    return answer.json();
+  }
+
+  /** Get a file, for example a tile. */
+  async getBlob(path, signal) {
+    const answer = await this.#send(path, { signal });
+    return answer.blob();
+  }
+
+  /** Post JSON, get JSON. */
+  async post(path, body) {
+    const answer = await this.#change("POST", path, body);
+    return answer.json();
+  }
+
+  /** Post JSON, get a picture, or null where the server has none to give. */
+  async postForBlob(path, body, signal) {
+    const answer = await this.#change("POST", path, body, signal);
+    return answer.status === 204 ? null : answer.blob();
+  }
+
+  /** Put JSON, get JSON. */
+  async put(path, body) {
+    const answer = await this.#change("PUT", path, body);
+    return answer.json();
+  }
+
+  /** Post a file as it is, get JSON. */
+  async upload(path, file) {
+    const answer = await this.#sendSigned(path, { method: "POST", body: file }, "application/octet-stream");
+    return answer.json();
+  }
+
+  #change(method, path, body, signal) {
+    return this.#sendSigned(path, { method, body: JSON.stringify(body), signal }, "application/json");
+  }
+
+  async #sendSigned(path, options, type) {
+    const sign = () => ({ ...options, headers: { "Content-Type": type, "X-CSRF-Token": this.#csrf } });
+    try {
+      return await this.#send(path, sign());
+    } catch (error) {
+      if (error.kind !== "forbidden") throw error;
+      // The program was started again, and another tab has opened its new address: only the token is old.
+      await this.openSession();
+      return this.#send(path, sign());
+    }
+  }
+
+  async #send(path, options) {
+    const answer = await send(path, options);
+    this.#onAnswer();
+    return answer;
+  }
+}
+
+async function send(path, options) {
+  let answer;
+  try {
+    answer = await fetch(path, { credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("The server does not answer.", "network");
+  }
+  if (answer.ok) return answer;
+  const told = await answer.json().catch(() => ({}));
+  const kind = told.kind ?? (answer.status === 403 ? "forbidden" : "failed");
+  throw new ApiError(told.error ?? `The server answered with the error ${answer.status}.`, kind);
+}

@@ -1,0 +1,93 @@
+// The dialog in which classes are named, coloured and put in order.
+
+import { byId, make } from "./dom.js";
+import { READY_SETS, spareColor } from "./readysets.js";
+
+/** Edits the class list; `onSave(classes)` sends [{was, name, color}] and throws what the server has against it. */
+export class ClassDialog {
+  #dialog = byId("class-dialog");
+  #rows = byId("class-rows");
+  #error = byId("class-error");
+  #onSave;
+
+  constructor(onSave) {
+    this.#onSave = onSave;
+    const choice = byId("ready-set");
+    choice.append(...Object.keys(READY_SETS).map((name) => make("option", { value: name, textContent: name })));
+    choice.addEventListener("change", () => {
+      for (const [name, color] of READY_SETS[choice.value] ?? []) this.#addMissing(name, color);
+      choice.value = "";
+    });
+    byId("class-add").addEventListener("click", () => this.#add().querySelector("[type=text]").focus());
+    byId("class-cancel").addEventListener("click", () => this.#dialog.close());
+    byId("class-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#save();
+    });
+  }
+
+  /** Open it with the classes as they are. */
+  open(classes) {
+    this.#error.textContent = "";
+    this.#rows.replaceChildren();
+    classes.forEach((one, k) => this.#add({ ...one, was: k }));
+    byId("class-intro").hidden = classes.length > 0;
+    if (!classes.length) this.#add();
+    if (!this.#dialog.open) this.#dialog.showModal();
+    if (!classes.length) this.#rows.querySelector("[type=text]").focus();
+  }
+
+  async #save() {
+    const classes = [...this.#rows.children].map((row) => ({
+      was: row.dataset.was ? Number(row.dataset.was) : null,
+      name: row.querySelector("[type=text]").value.trim(),
+      color: row.querySelector("[type=color]").value,
+    }));
+    // An empty new row is one that nobody wanted.
+    const meant = classes.filter(({ was, name }) => was !== null || name);
+    try {
+      await this.#onSave(meant);
+      this.#dialog.close();
+    } catch (error) {
+      this.#error.textContent = error.message;
+      this.#error.scrollIntoView({ block: "nearest" });
+    }
+  }
+
+  #addMissing(name, color) {
+    const inputs = [...this.#rows.querySelectorAll("[type=text]")];
+    if (inputs.some((input) => input.value.trim().toLowerCase() === name)) return;
+    const empty = inputs.find((input) => !input.value)?.closest("li");
+    if (empty && !empty.dataset.was) empty.remove();
+    this.#add({ name, color });
+  }
+
+  #add({ was, name = "", color = spareColor(this.#rows.children.length) } = {}) {
+    const row = make(
+      "li",
+      { dataset: was === undefined ? {} : { was } },
+      make("input", { type: "color", value: color, aria: { label: "Colour" } }),
+      make("input", { type: "text", value: name, placeholder: "Name of the class", maxLength: 100, aria: { label: "Name" } }),
+      this.#button("↑", "Move up", () => row.previousElementSibling?.before(row)),
+      this.#button("↓", "Move down", () => row.nextElementSibling?.after(row)),
+      this.#button("✕", "Remove", () => this.#remove(row)),
+    );
+    this.#rows.append(row);
+    return row;
+  }
+
+  #remove(row) {
+    const next = row.nextElementSibling ?? row.previousElementSibling;
+    row.remove();
+    (next?.querySelector("[type=text]") ?? byId("class-add")).focus();
+  }
+
+  #button(sign, words, act) {
+    const button = make("button", { type: "button", className: "small", textContent: sign, title: words, aria: { label: words } });
+    button.addEventListener("click", () => {
+      act();
+      if (button.isConnected) button.focus();
+    });
+    return button;
+  }
+}

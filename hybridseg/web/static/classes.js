@@ -1,0 +1,65 @@
+// The list of classes: which one is being drawn.
+
+import { make, press } from "./dom.js";
+
+/** The class list at the side; `onPick(index)` hears of a choice. */
+export class ClassList {
+  classes = [];
+  index = 0;
+  #box;
+  #onPick;
+
+  constructor(box, onPick) {
+    this.#box = box;
+    this.#onPick = onPick;
+  }
+
+  /** Show these classes, {name, color}; the choice stays where it makes sense. */
+  setClasses(classes) {
+    this.classes = classes;
+    this.index = Math.min(this.index, Math.max(classes.length - 1, 0));
+    this.#box.replaceChildren(...classes.map((one, k) => this.#button(one, k)));
+    this.#show();
+  }
+
+  /** Choose a class by its place; a place that does not exist is ignored. */
+  pick(index) {
+    if (!this.classes[index]) return;
+    this.index = index;
+    this.#show();
+    this.#onPick(index);
+  }
+
+  /** Choose the next class, the first one after the last. */
+  pickNext() {
+    this.pick((this.index + 1) % Math.max(this.classes.length, 1));
+  }
+
+  /** The class that is chosen, or undefined. */
+  get current() {
+    return this.classes[this.index];
+  }
+
+  #button({ name, color }, k) {
+    const key = classKey(k);
+    const button = make(
+      "button",
+      { type: "button", className: "class", title: key ? `${name} (${key})` : name, dataset: { index: k } },
+      make("span", { className: "swatch", style: { backgroundColor: color } }),
+      make("span", { className: "name", textContent: name }),
+      ...(key ? [make("kbd", { textContent: key })] : []),
+    );
+    button.addEventListener("click", () => this.pick(k));
+    return button;
+  }
+
+  #show() {
+    [...this.#box.children].forEach((button, k) => press(button, k === this.index));
+    this.#box.children[this.index]?.scrollIntoView({ block: "nearest" });
+  }
+}
+
+/** The number key of a class: 1 to 9, then 0; none for the rest. */
+export function classKey(index) {
+  return index < 10 ? String((index + 1) % 10) : "";
+}

@@ -1,0 +1,60 @@
+// Keys and what they do; the help dialog is made from the same list.
+
+import { make } from "./dom.js";
+
+const LABELS = { " ": "Space", Escape: "Esc", PageDown: "PageDown", PageUp: "PageUp", ctrl: "Ctrl", shift: "Shift" };
+
+/** The commands of a page: {group, keys, words, act}; without `act` it is only told of in the help, without `words` only done. */
+export class Commands {
+  #commands = [];
+
+  /** Add a command; `keys` are names like "z", "ctrl+shift+z", "PageDown". */
+  add(group, keys, words, act = null) {
+    this.#commands.push({ group, keys, words, act });
+  }
+
+  /** Do what the key asks for; false when it means nothing. */
+  handle(event) {
+    const name = keyName(event);
+    const command = this.#commands.find(({ keys, act }) => act && keys.includes(name));
+    if (!command) return false;
+    event.preventDefault();
+    command.act(event);
+    return true;
+  }
+
+  /** List all keys in an element. */
+  list(box) {
+    const listed = this.#commands.filter(({ words }) => words);
+    const groups = [...new Set(listed.map(({ group }) => group))];
+    box.replaceChildren(
+      ...groups.map((group) =>
+        make(
+          "section",
+          {},
+          make("h3", { textContent: group }),
+          make("dl", {}, ...listed.filter((one) => one.group === group).flatMap(describe)),
+        ),
+      ),
+    );
+  }
+}
+
+function describe({ keys, words }) {
+  const signs = keys.flatMap((key, k) => [...(k ? [" or "] : []), make("kbd", { textContent: label(key) })]);
+  return [make("dt", {}, ...signs), make("dd", { textContent: words })];
+}
+
+function label(key) {
+  if (key === "+") return "+";
+  const words = (part) => LABELS[part] ?? (part.length === 1 ? part.toUpperCase() : part);
+  return key.split("+").map(words).join("+");
+}
+
+// Letters go without their case; Shift counts for letters only, as "?" and "+" need it on many keyboards.
+function keyName({ key, ctrlKey, metaKey, altKey, shiftKey }) {
+  if (altKey) return null;
+  const isLetter = /^[a-z]$/i.test(key);
+  const shift = shiftKey && isLetter ? "shift+" : "";
+  return `${ctrlKey || metaKey ? "ctrl+" : ""}${shift}${isLetter ? key.toLowerCase() : key}`;
+}

@@ -1,0 +1,22 @@
+// Small words for making elements; data goes in as text, never as markup.
+
+/** The element with an id. */
+export function byId(id) {
+  return document.getElementById(id);
+}
+
+/** Make an element; `properties` are set on it, `children` are elements or text. */
+export function make(tag, properties = {}, ...children) {
+  const { dataset, style, aria, ...others } = properties;
+  const element = Object.assign(document.createElement(tag), others);
+  Object.assign(element.dataset, dataset);
+  Object.assign(element.style, style);
+  for (const [name, value] of Object.entries(aria ?? {})) element.setAttribute(`aria-${name}`, value);
+  element.append(...children);
+  return element;
+}
+
+/** Say whether a button is the chosen one. */
+export function press(button, pressed) {
+  button.setAttribute("aria-pressed", String(pressed));
+}

@@ -1,0 +1,15 @@
+// On narrow screens the list of images is a drawer, opened with a button.
+
+/** Let a button open and close the drawer; gives the function that closes it. */
+export function makeDrawer(button, firstField) {
+  const set = (open) => {
+    document.body.classList.toggle("drawer-open", open);
+    button.setAttribute("aria-expanded", String(open));
+  };
+  button.addEventListener("click", () => {
+    const open = !document.body.classList.contains("drawer-open");
+    set(open);
+    if (open) firstField.focus();
+  });
+  return () => set(false);
+}

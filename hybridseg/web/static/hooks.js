@@ -1,0 +1,73 @@
+// What the parts of the labelling page tell one another.
+
+import { byId } from "./dom.js";
+import { showSaved, showWhere } from "./panel.js";
+
+const CONFLICT = "This image was changed in another tab or program. Your last stroke was not saved.";
+
+/** What mouse, pen and fingers do on the canvas. */
+export function pointerHooks(page) {
+  const { drawing } = page;
+  // A hand on the mouse takes over from the crosshair, unless its pen is down.
+  const takeOver = () => (drawing.stroke && !drawing.polygonOpen) || page.crosshair.hide();
+  return {
+    active: () => drawing.active(),
+    down: (point, isEraser) => {
+      page.crosshair.hide();
+      drawing.down(point, isEraser);
+    },
+    move: (points) => drawing.move(points),
+    up: (point) => drawing.up(point),
+    cancel: () => drawing.polygonOpen || drawing.cancel(),
+    hover: (point) => {
+      if (point) takeOver();
+      drawing.hover(point);
+      showWhere(point);
+    },
+    wheel: (steps) => {
+      if (page.choice.hasWidth) page.choice.resize(steps);
+      return page.choice.hasWidth;
+    },
+  };
+}
+
+/** What becomes of the changes that were sent. */
+export function queueHooks(page) {
+  return {
+    onChange: () => showSaved(page.queue),
+    onWaiting: (error) => page.tellWaiting(error),
+    onSent: (item, change) => {
+      page.heed(change, change.bounds);
+      if (page.state?.id !== item.image) return;
+      page.settling.add(item.stroke, change.bounds);
+      if (!page.queue.items.length) page.preview.schedule();
+    },
+    onRefused: (item, error) => {
+      page.messages.raise("refused", error.message);
+      page.reload(item.image);
+    },
+    onStuck: async (item, error) => {
+      await page.reload(item.image);
+      const conflict = error.kind === "conflict";
+      page.messages.raise("stuck", conflict ? CONFLICT : `The stroke was not saved: ${error.message}`, [
+        [conflict ? "Draw it again" : "Try again", () => page.queue.resume(true)],
+        ["Drop it", () => page.queue.resume(false)],
+      ]);
+    },
+  };
+}
+
+/** What the live result tells. */
+export function previewHooks(page) {
+  return {
+    onDraw: () => page.viewer.refresh(),
+    onState: (state) => {
+      document.body.dataset.preview = state;
+      byId("busy").hidden = state !== "running";
+    },
+    onError: (error) => {
+      if (error.kind === "conflict" && !page.queue.items.length) page.reload(page.state.id);
+      else if (error.kind !== "conflict" && !page.tellWaiting(error)) page.messages.say(error.message);
+    },
+  };
+}

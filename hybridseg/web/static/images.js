@@ -1,0 +1,135 @@
+// The list of images. Only the rows in view exist, so that ten thousand images are as quick as ten.
+
+import { make } from "./dom.js";
+
+const SPARE_ROWS = 6;
+
+/** A list in a scrolling element (a listbox). `describe(item)` gives {mark, note} for a row. */
+export class ImageList {
+  #box;
+  #describe;
+  #onOpen;
+  #items = [];
+  #shown = [];
+  #filter = "";
+  #current = null;
+  #active = 0;
+  #spacer = make("div", { className: "rows" });
+
+  constructor(box, { describe, onOpen }) {
+    this.#box = box;
+    this.#describe = describe;
+    this.#onOpen = onOpen;
+    box.append(this.#spacer);
+    box.addEventListener("scroll", () => this.#render());
+    box.addEventListener("keydown", (event) => this.#key(event));
+    box.addEventListener("click", (event) => this.#open(event.target.closest("[data-id]")?.dataset.id));
+    new ResizeObserver(() => this.#render()).observe(box);
+  }
+
+  /** All items, in their order. */
+  get items() {
+    return this.#items;
+  }
+
+  /** Show these items, {id, name, ...}. */
+  setItems(items) {
+    this.#items = items;
+    this.#apply();
+  }
+
+  /** Show only the items whose name has these letters. */
+  setFilter(text) {
+    this.#filter = text.trim().toLowerCase();
+    this.#box.scrollTop = 0;
+    this.#apply();
+  }
+
+  /** An item has changed. */
+  update(id, properties) {
+    const item = this.#items.find((one) => one.id === id);
+    if (item) Object.assign(item, properties);
+    this.#render();
+  }
+
+  /** Mark the item that is open, and scroll to it. */
+  setCurrent(id) {
+    this.#current = id;
+    this.#active = Math.max(this.#shown.findIndex((item) => item.id === id), 0);
+    this.#scrollToActive();
+  }
+
+  /** The item `step` places further in the list as it is shown, or undefined; `test` may skip some. */
+  neighbour(step, test = () => true) {
+    const start = this.#shown.findIndex((item) => item.id === this.#current);
+    for (let k = start + step; k >= 0 && k < this.#shown.length; k += step) {
+      if (test(this.#shown[k])) return this.#shown[k];
+    }
+    return undefined;
+  }
+
+  #apply() {
+    this.#shown = this.#items.filter((item) => item.name.toLowerCase().includes(this.#filter));
+    this.#active = Math.max(this.#shown.findIndex((item) => item.id === this.#current), 0);
+    this.#render();
+  }
+
+  #open(id) {
+    if (id !== undefined) this.#onOpen(id);
+  }
+
+  #key(event) {
+    const steps = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity };
+    if (event.key in steps) this.#active += steps[event.key];
+    else if ((event.key === "Enter" || event.key === " ") && this.#shown.length) this.#open(this.#shown[this.#active].id);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.#active = Math.min(Math.max(this.#active, 0), Math.max(this.#shown.length - 1, 0));
+    this.#scrollToActive();
+  }
+
+  #scrollToActive() {
+    const top = this.#active * this.#rowHeight;
+    const { scrollTop, clientHeight } = this.#box;
+    if (top < scrollTop) this.#box.scrollTop = top;
+    else if (top + this.#rowHeight > scrollTop + clientHeight) this.#box.scrollTop = top + this.#rowHeight - clientHeight;
+    this.#render();
+  }
+
+  get #rowHeight() {
+    return parseFloat(getComputedStyle(this.#box).getPropertyValue("--row")) || 40;
+  }
+
+  #render() {
+    const height = this.#rowHeight;
+    this.#spacer.style.height = `${this.#shown.length * height}px`;
+    const first = Math.max(Math.floor(this.#box.scrollTop / height) - SPARE_ROWS, 0);
+    const last = Math.ceil((this.#box.scrollTop + this.#box.clientHeight) / height) + SPARE_ROWS;
+    const rows = this.#shown.slice(first, last).map((item, k) => this.#row(item, first + k, height));
+    this.#spacer.replaceChildren(...rows);
+    if (this.#shown.length) this.#box.setAttribute("aria-activedescendant", rowId(this.#active));
+    else this.#box.removeAttribute("aria-activedescendant");
+  }
+
+  #row(item, place, height) {
+    const { mark, note } = this.#describe(item);
+    const row = make(
+      "div",
+      { className: "row", id: rowId(place), role: "option", title: item.name, dataset: { id: item.id, state: item.state ?? "" } },
+      make("span", { className: "mark", textContent: mark, aria: { hidden: true } }),
+      make("span", { className: "name", textContent: item.name }),
+      make("span", { className: "note", textContent: note }),
+    );
+    row.setAttribute("aria-selected", String(item.id === this.#current));
+    row.setAttribute("aria-posinset", place + 1);
+    row.setAttribute("aria-setsize", this.#shown.length);
+    row.classList.toggle("active", place === this.#active);
+    row.style.top = `${place * height}px`;
+    return row;
+  }
+}
+
+function rowId(place) {
+  return `image-row-${place}`;
+}

@@ -1,0 +1,124 @@
+// The keyboard: which key does what on the labelling page, and drawing with it on the canvas.
+
+import { classKey } from "./classes.js";
+import { Commands } from "./commands.js";
+import { byId } from "./dom.js";
+import { showWhere } from "./panel.js";
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** All commands of the page by key. */
+export function labelCommands(page) {
+  const commands = new Commands();
+  const add = (...command) => commands.add(...command);
+  for (const [tool, key] of Object.entries({ hand: "h", pen: "p", erase: "e", polygon: "g", fill: "b" })) {
+    add("Tools", [key], { hand: "Hand", pen: "Pen", erase: "Eraser", polygon: "Polygon", fill: "Fill" }[tool], () =>
+      page.choice.pickTool(tool),
+    );
+  }
+  add("Tools", ["+"], "Larger pen; so does the wheel", () => page.choice.resize(1));
+  add("Tools", ["="], "", () => page.choice.resize(1));
+  add("Tools", ["-"], "Smaller pen", () => page.choice.resize(-1));
+  add("Tools", ["l"], "Draw on scribbles or on the result", () =>
+    page.choice.pickLayer(page.choice.layer === "scribbles" ? "result" : "scribbles"),
+  );
+  for (let k = 0; k < 10; k++) add("Classes", [classKey(k)], "", () => page.classList.pick(k));
+  add("Classes", ["1 … 9, 0"], "The class with this number");
+  add("Classes", ["Escape"], "Next class; or cancel the polygon or the stroke", () => page.escape());
+  add("History", ["z", "ctrl+z"], "Undo", () => page.change("undo"));
+  add("History", ["y", "ctrl+y", "ctrl+shift+z"], "Redo", () => page.change("redo"));
+  add("View", ["ctrl+wheel"], "Zoom at the pointer; so does pinching");
+  add("View", ["Space+drag"], "Move the image; so do the middle button and two fingers");
+  add("View", ["i"], "Zoom in", () => page.viewer.zoom(1.4));
+  add("View", ["o"], "Zoom out", () => page.viewer.zoom(1 / 1.4));
+  add("View", ["f"], "Show the whole image", () => page.viewer.fit());
+  add("View", ["t"], "Scribbles on or off", () => byId("show-scribbles").click());
+  add("View", ["r"], "Result on or off", () => byId("show-result").click());
+  add("View", ["v"], "Live result on or off", () => byId("live").click());
+  add("View", ["x"], "While held: the bare photo", () => page.setBare(true));
+  add("View", ["["], "Fainter layers", () => page.stepOpacity(-10));
+  add("View", ["]"], "Stronger layers", () => page.stepOpacity(10));
+  add("Images", ["PageDown"], "Next image", () => page.openNeighbour(1));
+  add("Images", ["PageUp"], "Previous image", () => page.openNeighbour(-1));
+  add("Images", ["w"], "Walking window on or off", () => page.toggleWalk());
+  add("Images", ["."], "Next window", () => page.stepWalk(1));
+  add("Images", [","], "Previous window", () => page.stepWalk(-1));
+  add("Finish", ["Enter"], "Label the whole image", () => page.run());
+  add("Finish", ["s"], "Accept: write the files", () => page.accept(false));
+  add("Finish", ["shift+s"], "Accept and open the next image", () => page.accept(true));
+  add("Finish", ["?"], "This help", () => byId("help-dialog").showModal());
+  add("On the canvas", ["Arrow keys"], "Move the crosshair; with Shift by one pixel of the image");
+  add("On the canvas", [" "], "Pen down or up; a corner; fill");
+  add("On the canvas", ["Enter"], "Close the polygon");
+  add("On the canvas", ["Backspace"], "Take the last corner back");
+  return commands;
+}
+
+/** Let the keyboard work: commands, the crosshair, and Space that moves the image while it is held. */
+export function listenToKeys(page, commands) {
+  const { canvas, input, drawing, crosshair } = page;
+  document.addEventListener("keydown", (event) => {
+    if (document.querySelector("dialog[open]") || isTyping(event)) return;
+    if (event.key === " ") return pressSpace(event);
+    if (drawing.polygonOpen && polygonKey(event)) return event.preventDefault();
+    if (event.target === canvas && event.key in ARROWS) {
+      event.preventDefault();
+      crosshair.move(...ARROWS[event.key], event.shiftKey);
+      return showWhere(crosshair.point);
+    }
+    if (!belongsToControl(event) && !event.defaultPrevented) commands.handle(event);
+  });
+  document.addEventListener("keyup", (event) => {
+    if (event.key.toLowerCase() === "x") page.setBare(false);
+    if (event.key === " ") releaseSpace(event);
+  });
+  window.addEventListener("blur", () => {
+    page.setBare(false);
+    holdSpace(false);
+  });
+  canvas.addEventListener("focus", () => {
+    if (!input.pressed) crosshair.show();
+  });
+  canvas.addEventListener("blur", () => {
+    if (!drawing.stroke) crosshair.hide();
+  });
+
+  function pressSpace(event) {
+    if (event.target.matches("button, input, summary")) return;
+    event.preventDefault();
+    if (event.repeat) return;
+    input.pannedWithSpace = false;
+    holdSpace(true);
+  }
+
+  // A tap of Space draws; Space that moved the image does not.
+  function releaseSpace(event) {
+    const tapped = input.spaceHeld && !input.pannedWithSpace;
+    holdSpace(false);
+    if (!tapped || event.target !== canvas) return;
+    const words = crosshair.press();
+    if (words) page.messages.say(words);
+  }
+
+  function holdSpace(held) {
+    input.spaceHeld = held;
+    input.updateCursor();
+  }
+
+  function polygonKey(event) {
+    if (event.key === "Backspace") drawing.removeCorner();
+    else if (event.key === "Enter") drawing.closePolygon();
+    else return false;
+    return true;
+  }
+}
+
+function isTyping(event) {
+  return event.target.matches("input[type=text], input[type=search], input[type=number], select, textarea");
+}
+
+// Enter presses a focused button, and a slider has its own keys.
+function belongsToControl({ key, target }) {
+  if (key === "Enter") return target.matches("button, input, [role=listbox]");
+  return target.matches("input[type=range]") && (key.startsWith("Page") || key.startsWith("Arrow"));
+}

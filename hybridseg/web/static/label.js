@@ -1,0 +1,323 @@
+// The labelling page: puts the parts together, and keeps them in step with what the server says.
+
+import { Api, imagePath } from "./api.js";
+import { Choice } from "./choice.js";
+import { ClassDialog } from "./classdialog.js";
+import { ClassList } from "./classes.js";
+import { Crosshair } from "./crosshair.js";
+import { byId } from "./dom.js";
+import { makeDrawer } from "./drawer.js";
+import { pointerHooks, previewHooks, queueHooks } from "./hooks.js";
+import { ImageList } from "./images.js";
+import { makeLayers, paintTools } from "./ink.js";
+import { Jobs } from "./jobs.js";
+import { labelCommands, listenToKeys } from "./keys.js";
+import { Messages } from "./messages.js";
+import { Settling } from "./overlay.js";
+import { showPen, showProgress, showState, showWalk, showZoom } from "./panel.js";
+import { PointerInput } from "./pointer.js";
+import { Preview } from "./preview.js";
+import { ChangeQueue } from "./queue.js";
+import { Drawing } from "./tools.js";
+import { Viewer } from "./viewer.js";
+import { Walk } from "./walk.js";
+import { acceptImage, cancelWork, importLabels, refreshClasses, runImage, saveClasses } from "./work.js";
+
+const MARKS = { untouched: ["○", "to do"], working: ["◐", "in work"], done: ["✓", "done"] };
+const SILENT = "The server does not answer; it is asked again every two seconds. Your strokes are kept.";
+const GONE =
+  "The program was started again, or this address is old. Open the address that the program printed; what is not saved yet stays in this tab.";
+
+class LabelPage {
+  state = null; // of the open image, as the server said last
+  session = null;
+  canvas = byId("view");
+  closeDrawer = makeDrawer(byId("images-toggle"), byId("filter"));
+  messages = new Messages(byId("banner"), byId("status"));
+  api = new Api(() => this.messages.clear("server"));
+  settling = new Settling();
+  #wanted = null; // id of the image that is to be open
+
+  constructor() {
+    const redraw = () => this.viewer.refresh();
+    this.viewer = new Viewer(this.canvas, (path, signal) => this.api.getBlob(path, signal), (error) => this.tellWaiting(error));
+    this.classList = new ClassList(byId("classes"), redraw);
+    this.classDialog = new ClassDialog((classes) => saveClasses(this, classes));
+    this.choice = new Choice(() => this.#choiceChanged());
+    this.drawing = new Drawing({
+      choice: () => this.#whatToDraw(),
+      transform: this.viewer.transform,
+      onStroke: (stroke) => this.change("strokes", stroke),
+      onChange: redraw,
+    });
+    this.crosshair = new Crosshair(this.canvas, this.viewer, this.drawing, () => this.#whatToDraw());
+    this.input = new PointerInput(this.canvas, this.viewer, pointerHooks(this));
+    this.queue = new ChangeQueue(this.api, queueHooks(this));
+    this.jobs = new Jobs(this.api, (state) => this.heed(state));
+    this.preview = new Preview(this.api, () => this.#previewWish(), previewHooks(this));
+    this.layers = makeLayers(this);
+    this.images = new ImageList(byId("images"), {
+      describe: ({ state }) => ({ mark: MARKS[state][0], note: MARKS[state][1] }),
+      onOpen: (id) => this.open(id),
+    });
+  }
+
+  /** Fetch the session, listen, and open the image that the address names, or the first one. */
+  async start() {
+    while (!this.session) this.session = await this.#openSession();
+    this.walk = new Walk(this.session.window);
+    this.classList.setClasses(this.session.classes);
+    this.images.setItems(this.session.images.map((item) => ({ ...item, id: String(item.id) })));
+    showProgress(this.images.items);
+    byId("live").disabled = !this.session.live;
+    byId("live").checked = this.session.live;
+    this.#listen();
+    this.#choiceChanged();
+    this.queue.send();
+    if (!this.session.classes.length) this.classDialog.open([]);
+    if (this.images.items.length) await this.open(this.#imageOfHash() ?? this.images.items[0].id);
+    else this.messages.say("There are no images in this folder.");
+  }
+
+  /** Open an image, and say so, or other words. */
+  async open(id, words = null) {
+    this.closeDrawer();
+    if (this.#wanted === id) return;
+    this.drawing.finish();
+    this.#wanted = id;
+    document.body.dataset.image = "";
+    history.replaceState(null, "", `#${encodeURIComponent(id)}`);
+    this.images.setCurrent(id);
+    const { name } = this.images.items.find((item) => item.id === id);
+    this.messages.say(`Opening ${name}…`);
+    const state = await this.ask(() => this.api.get(imagePath(id)));
+    if (this.#wanted !== id) return;
+    if (!state) this.#wanted = this.state?.id ?? null;
+    else this.#show(state, words ?? state.name);
+  }
+
+  /** Open the next image of the list, or the previous one. */
+  openNeighbour(step, test, words) {
+    const item = this.images.neighbour(step, test);
+    if (item) this.open(item.id, words);
+    else this.messages.say(words ?? "There is no image further on.");
+  }
+
+  /** Queue a stroke, an undo or a redo. */
+  change(action, stroke = null) {
+    if (!this.state) return;
+    if (action !== "strokes") {
+      this.drawing.finish();
+      if (!this.queue.items.length && !this.state[`can_${action}`]) return this.messages.say(`There is nothing to ${action}.`);
+    }
+    this.queue.add(this.state.id, action, stroke);
+    this.viewer.refresh();
+  }
+
+  /** Cancel what is being drawn; where nothing is, go on to the next class. */
+  escape() {
+    if (!this.drawing.cancel()) this.classList.pickNext();
+  }
+
+  /** Label the whole image. */
+  run() {
+    return runImage(this);
+  }
+
+  /** Write the files of the image; then open the next one if so wished. */
+  accept(goOn) {
+    return acceptImage(this, goOn);
+  }
+
+  /** Show the photo without its layers, or with them again. */
+  setBare(bare) {
+    this.viewer.bare = bare;
+    this.viewer.refresh();
+  }
+
+  /** Make the layers fainter or stronger. */
+  stepOpacity(percent) {
+    byId("opacity").valueAsNumber += percent;
+    this.#layersChanged();
+  }
+
+  /** Walk over the image window by window, or stop that. */
+  toggleWalk() {
+    this.walk.on = !this.walk.on;
+    this.#walkChanged();
+  }
+
+  /** Go to another window. */
+  stepWalk(by) {
+    if (!this.walk.on) return this.toggleWalk();
+    if (!this.walk.step(by)) this.messages.say(by > 0 ? "This is the last window." : "This is the first window.");
+    this.#walkChanged();
+  }
+
+  /** Heed the server's word on an image; one that a newer word has overtaken is not heeded. */
+  heed(state, bounds = null) {
+    const { heads, items } = this.queue;
+    state.id = String(state.id);
+    if (heads.get(state.id)?.version > state.version) return;
+    if (!items.some(({ image }) => image === state.id)) heads.set(state.id, state);
+    this.images.update(state.id, { state: state.state });
+    showProgress(this.images.items);
+    const before = this.state;
+    if (before?.id !== state.id) return;
+    this.state = state;
+    if (before.result_version !== state.result_version) this.viewer.spoil("result", bounds ?? everything(state));
+    if (bounds) this.viewer.spoil("scribbles", bounds);
+    showState(state);
+  }
+
+  /** Fetch the state of an image and its tiles again, if it is open. */
+  async reload(id) {
+    if (this.state?.id !== id) return;
+    // Who changed the image may have changed the classes, too.
+    const state = await this.ask(() => refreshClasses(this).then(() => this.api.get(imagePath(id))));
+    if (!state || this.state?.id !== id) return;
+    this.queue.heads.delete(id);
+    this.heed(state, everything(state));
+    this.viewer.spoil("result", everything(state));
+    this.preview.schedule();
+  }
+
+  /** Do what asks the server; what goes wrong is told in a banner, and gives null. */
+  async ask(act) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!this.tellWaiting(error)) this.messages.raise("asked", error.message);
+      if (error.kind === "conflict") this.reload(this.state.id);
+      return null;
+    }
+  }
+
+  async #openSession() {
+    const session = await this.ask(() => this.api.openSession());
+    if (!session) await new Promise((resolve) => setTimeout(resolve, 2000));
+    return session;
+  }
+
+  #show(state, words) {
+    state.id = String(state.id);
+    this.settling.clear();
+    this.preview.hide();
+    this.state = state;
+    this.queue.heads.delete(state.id);
+    this.heed(state);
+    this.walk.setImage(state);
+    this.viewer.open(state, Object.values(this.layers));
+    this.#walkChanged();
+    document.title = `${state.name} – hybridseg label`;
+    this.messages.say(words);
+    this.input.updateCursor();
+    if (state.job) this.jobs.follow(state);
+  }
+
+  #whatToDraw() {
+    // Without classes there is nothing to draw with.
+    const able = this.classList.current && this.state;
+    const { tool, layer, width } = this.choice;
+    return { tool: able ? tool : "hand", layer, width, class: this.classList.index };
+  }
+
+  #choiceChanged() {
+    const tool = this.drawing.stroke?.tool;
+    if (tool && tool !== this.choice.tool) this.drawing.finish();
+    showPen(this.choice);
+    this.input.updateCursor();
+    this.preview.schedule();
+    this.viewer.refresh();
+  }
+
+  #layersChanged() {
+    const opacity = byId("opacity").valueAsNumber / 100;
+    // Scribbles stay the stronger ones, so that they are seen on a result of their own colour.
+    Object.assign(this.layers.scribbles, { opacity: 1 - (1 - opacity) ** 2.5, visible: byId("show-scribbles").checked });
+    Object.assign(this.layers.result, { opacity, visible: byId("show-result").checked });
+    this.preview.schedule();
+    this.viewer.refresh();
+  }
+
+  #walkChanged() {
+    showWalk(this.walk);
+    if (this.walk.frame) this.viewer.fit(this.walk.frame, 28);
+    else this.viewer.viewChanged();
+  }
+
+  #previewWish() {
+    const { state } = this;
+    const wanted = byId("live").checked && byId("show-result").checked && this.choice.layer === "scribbles";
+    if (!state || !wanted || state.job || !state.n_strokes || (state.has_result && !state.stale)) return null;
+    const [row0, col0, row1, col1] = this.walk.frame ?? this.viewer.transform.visible();
+    return { id: state.id, version: state.version, window: [row0, col0, row1 - row0, col1 - col0] };
+  }
+
+  #imageOfHash() {
+    const id = decodeURIComponent(location.hash.slice(1));
+    return this.images.items.find((item) => item.id === id)?.id;
+  }
+
+  #listen() {
+    const commands = labelCommands(this);
+    commands.list(byId("help-keys"));
+    listenToKeys(this, commands);
+    const clicks = {
+      "undo": () => this.change("undo"),
+      "redo": () => this.change("redo"),
+      "zoom-in": () => this.viewer.zoom(1.4),
+      "zoom-out": () => this.viewer.zoom(1 / 1.4),
+      "zoom-fit": () => this.viewer.fit(),
+      "help": () => byId("help-dialog").showModal(),
+      "edit-classes": () => this.classDialog.open(this.session.classes),
+      "previous": () => this.openNeighbour(-1),
+      "next": () => this.openNeighbour(1),
+      "walk": () => this.toggleWalk(),
+      "walk-back": () => this.stepWalk(-1),
+      "walk-on": () => this.stepWalk(1),
+      "run": () => this.run(),
+      "accept": () => this.accept(false),
+      "accept-next": () => this.accept(true),
+      "cancel": () => cancelWork(this),
+    };
+    for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
+    for (const id of ["opacity", "show-scribbles", "show-result", "live"]) {
+      byId(id).addEventListener("input", () => this.#layersChanged());
+    }
+    byId("filter").addEventListener("input", (event) => this.images.setFilter(event.target.value));
+    byId("import-file").addEventListener("change", ({ target }) => {
+      importLabels(this, target.files[0]);
+      target.value = "";
+    });
+    this.viewer.above.push((ctx) => paintTools(this, ctx));
+    this.viewer.on("view", () => {
+      showZoom(this.viewer.transform.scale);
+      this.preview.schedule();
+    });
+    this.viewer.on("tiles", (missing) => {
+      document.body.dataset.tiles = missing;
+      this.settling.settle(this.viewer);
+    });
+    this.viewer.on("complete", () => {
+      document.body.dataset.image = this.state.id;
+    });
+    window.addEventListener("hashchange", () => this.#imageOfHash() && this.open(this.#imageOfHash()));
+    window.addEventListener("pagehide", () => this.drawing.finish());
+    window.addEventListener("beforeunload", (event) => this.queue.items.length && event.preventDefault());
+    this.#layersChanged();
+  }
+
+  /** Tell that the server is silent, or has forgotten us; false for any other error. */
+  tellWaiting(error) {
+    if (error.kind !== "forbidden" && error.kind !== "network") return false;
+    this.messages.raise("server", error.kind === "forbidden" ? GONE : SILENT);
+    return true;
+  }
+}
+
+function everything({ rows, cols }) {
+  return [0, 0, rows, cols];
+}
+
+new LabelPage().start();

@@ -1,0 +1,72 @@
+// The controls around the canvas say what is so: buttons, progress, and the line at the bottom.
+
+import { byId, press } from "./dom.js";
+
+/** Show what can be done with an image, and the job that runs. */
+export function showState(state) {
+  const { job } = state;
+  byId("undo").disabled = !state.can_undo || Boolean(job);
+  byId("redo").disabled = !state.can_redo || Boolean(job);
+  for (const id of ["run", "accept", "accept-next", "import-file"]) byId(id).disabled = Boolean(job);
+  byId("minutes").textContent = `${Math.floor(state.seconds / 60)} min spent`;
+  document.body.dataset.version = state.version;
+  showJob(job);
+}
+
+/** Show how far a job is, or that none runs. */
+export function showJob(job) {
+  document.body.dataset.job = job?.kind ?? "none";
+  byId("job").hidden = !job;
+  if (!job) return;
+  byId("job-label").textContent = job.label;
+  const progress = byId("job-progress");
+  progress.max = job.total || 1;
+  if (job.total) progress.value = job.done;
+  else progress.removeAttribute("value");
+}
+
+/** Show whether all changes are saved. */
+export function showSaved({ items, trouble }) {
+  const sentences = {
+    network: "Not saved: the server does not answer; it tries again",
+    forbidden: "Not saved: open the address that the program printed",
+    conflict: "Not saved: the image was changed elsewhere",
+    failed: "Not saved: see the message above",
+  };
+  const saved = byId("saved");
+  const stuck = items.length ? sentences[trouble] : undefined;
+  saved.textContent = stuck ?? (items.length ? `Saving ${items.length}…` : "All saved");
+  saved.dataset.state = stuck ? "trouble" : items.length ? "saving" : "saved";
+  document.body.dataset.unsent = items.length;
+}
+
+/** Show how many images are done. */
+export function showProgress(items) {
+  const done = items.filter(({ state }) => state === "done").length;
+  byId("image-count").textContent = `${done} of ${items.length} done`;
+}
+
+/** Show how large the image is drawn. */
+export function showZoom(scale) {
+  const percent = scale * 100;
+  byId("zoom").textContent = `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`;
+}
+
+/** Show where the pointer is. */
+export function showWhere(point) {
+  byId("where").textContent = point ? `row ${Math.round(point[0])}, col ${Math.round(point[1])}` : "";
+}
+
+/** Show the size of the pen. */
+export function showPen(choice) {
+  byId("pen").textContent = choice.hasWidth ? `${choice.width} px pen` : "";
+}
+
+/** Show which window of the walk is on view. */
+export function showWalk(walk) {
+  press(byId("walk"), walk.on);
+  byId("walk-bar").hidden = !walk.on;
+  byId("walk-place").textContent = walk.on ? `window ${walk.place + 1} of ${walk.count}` : "";
+  byId("walk-back").disabled = walk.place === 0;
+  byId("walk-on").disabled = walk.place === walk.count - 1;
+}

@@ -1,0 +1,81 @@
+// The live result: what the CRF makes of the scribbles in view, drawn over the result layer.
+
+import { imagePath } from "./api.js";
+
+const DELAY_MS = 300;
+
+/** Asks for a preview a moment after the last change; a newer wish ends an older one. */
+export class Preview {
+  #api;
+  #wish;
+  #hooks;
+  #timer = 0;
+  #request = null;
+  #shown = null; // {bitmap, window}
+
+  /**
+   * `wish()` gives {id, version, window} or null when there is nothing to preview; hooks: `onState("none" | "running" |
+   * "shown")`, `onError(error)`, `onDraw()`.
+   */
+  constructor(api, wish, hooks) {
+    this.#api = api;
+    this.#wish = wish;
+    this.#hooks = hooks;
+  }
+
+  /** Something changed: ask again soon. */
+  schedule() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#ask(), DELAY_MS);
+  }
+
+  /** Show none, and ask for none until the next `schedule`. */
+  hide() {
+    clearTimeout(this.#timer);
+    this.#request?.abort();
+    this.#request = null;
+    this.#shown?.bitmap.close();
+    this.#shown = null;
+    this.#tell();
+    this.#hooks.onDraw();
+  }
+
+  /** Draw it in place of what is there; the context takes image coordinates. */
+  paint(ctx) {
+    if (!this.#shown) return;
+    const [row, col, rows, cols] = this.#shown.window;
+    ctx.imageSmoothingEnabled = false;
+    ctx.clearRect(col - 0.5, row - 0.5, cols, rows);
+    ctx.drawImage(this.#shown.bitmap, col - 0.5, row - 0.5, cols, rows);
+  }
+
+  async #ask() {
+    const wish = this.#wish();
+    if (!wish) return this.hide();
+    this.#request?.abort();
+    const request = new AbortController();
+    this.#request = request;
+    this.#tell();
+    try {
+      const blob = await this.#fetch(wish, request.signal);
+      const bitmap = blob && (await createImageBitmap(blob));
+      if (this.#request !== request) return bitmap?.close();
+      this.#shown?.bitmap.close();
+      this.#shown = bitmap ? { bitmap, window: wish.window } : null;
+    } catch (error) {
+      if (this.#request !== request) return;
+      this.#hooks.onError(error);
+    }
+    this.#request = null;
+    this.#tell();
+    this.#hooks.onDraw();
+  }
+
+  #fetch({ id, version, window }, signal) {
+    return this.#api.postForBlob(imagePath(id, "preview"), { version, window }, signal);
+  }
+
+  #tell() {
+    this.#hooks.onState(this.#request ? "running" : this.#shown ? "shown" : "none");
+  }
+}

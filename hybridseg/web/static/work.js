@@ -1,0 +1,89 @@
+// Long work and files: label the whole image, accept it, bring labels in, change the classes.
+
+import { imagePath } from "./api.js";
+import { byId } from "./dom.js";
+import { showJob, showState } from "./panel.js";
+
+/** Label the whole open image. */
+export function runImage(page) {
+  return work(page, "run", "Labelling the whole image…");
+}
+
+/** Write the files of the open image; then go on to the next one that is not done, if so wished. */
+export async function acceptImage(page, goOn) {
+  const ended = await work(page, "accept", "Writing the files…");
+  if (!ended || ended.message_kind === "bad" || ended.state !== "done") return;
+  const words = `${ended.name} is done. Written: ${(ended.written ?? []).join(", ")}`;
+  page.messages.say(words);
+  if (goOn && page.state?.id === ended.id) page.openNeighbour(1, ({ state }) => state !== "done", words);
+}
+
+/** Stop the job of the open image. */
+export async function cancelWork(page) {
+  const state = await page.ask(() => page.jobs.cancel(page.state.id));
+  if (state) page.heed(state);
+}
+
+/** Bring labels in from a file. */
+export async function importLabels(page, file) {
+  if (!page.state || !file) return;
+  const { id } = page.state;
+  await page.queue.drained(id);
+  page.messages.say(`Reading ${file.name}…`);
+  const path = `${imagePath(id, "import")}?name=${encodeURIComponent(file.name)}`;
+  const change = await page.ask(() => page.api.upload(path, file));
+  if (!change) return;
+  page.heed(change, change.bounds);
+  page.preview.schedule();
+  page.messages.say(change.message ?? `${file.name} was read.`);
+  if (change.warnings?.length) page.messages.raise("import", change.warnings.join(" "));
+}
+
+/** Send a new class list; what the server has against it is thrown. */
+export async function saveClasses(page, classes) {
+  const { session, queue, classList } = page;
+  while (queue.items.length) await queue.drained(queue.items[0].image);
+  const put = () => page.api.put("/api/classes", { version: session.classes_version, classes });
+  const saved = await put().catch(async (error) => {
+    // A program that was started again counts its versions anew; the same list is no conflict.
+    const isOther = error.kind !== "conflict" || (await refreshClasses(page));
+    if (isOther) throw error;
+    return put();
+  });
+  Object.assign(session, saved);
+  // The class at hand stays the one at hand, wherever it has gone.
+  classList.index = Math.max(classes.findIndex(({ was }) => was === classList.index), 0);
+  classList.setClasses(saved.classes);
+  queue.heads.clear();
+  page.input.updateCursor();
+  if (page.state) page.reload(page.state.id);
+}
+
+/** Take the class list from the server; true when its names or their order are others than before. */
+export async function refreshClasses({ api, session, classList }) {
+  const { classes, classes_version } = await api.openSession();
+  const names = (list) => JSON.stringify(list.map(({ name }) => name));
+  const isOther = names(classes) !== names(session.classes);
+  Object.assign(session, { classes, classes_version });
+  classList.setClasses(classes);
+  return isOther;
+}
+
+async function work(page, kind, words) {
+  if (!page.state || page.state.job) return null;
+  page.drawing.finish();
+  const { id } = page.state;
+  showJob({ kind, label: words, done: 0, total: 0 });
+  await page.queue.drained(id);
+  const { version } = page.queue.heads.get(id) ?? page.state;
+  const ended = await page.ask(() => page.jobs.start(id, kind, version));
+  if (page.state) showState(page.state);
+  if (!ended) return null;
+  if (ended.message_kind === "bad") page.messages.raise("job", ended.message);
+  else page.messages.say(ended.message ?? "Done.");
+  if (ended.has_result && !byId("show-result").checked) byId("show-result").click();
+  if (page.state?.id !== id) return ended;
+  if (ended.stale) page.preview.schedule();
+  else page.preview.hide();
+  return ended;
+}

@@ -1,0 +1,116 @@
+"""The command as a person runs it: a process of its own, its address, and its end."""
+
+import http.cookiejar
+import json
+import re
+import signal
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+from hybridseg.io.doodles import read_doodles
+
+
+class Client:
+    """A browser without a page."""
+
+    def __init__(self, address):
+        self.base, _, _ = address.partition("/?")
+        self.opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+        )
+        self.opener.open(address, timeout=10).read()
+        self.csrf = self.get("/api/session")["csrf"]
+
+    def get(self, path):
+        return json.load(self.opener.open(self.base + path, timeout=30))
+
+    def post(self, path, body):
+        headers = {"X-CSRF-Token": self.csrf, "Origin": self.base, "Content-Type": "application/json"}
+        request = urllib.request.Request(self.base + path, json.dumps(body).encode(), headers)
+        return json.load(self.opener.open(request, timeout=30))
+
+
+@pytest.fixture
+def start(launch, photos, tmp_path):
+    started = []
+
+    def start_label(*words):
+        command = [sys.executable, "-m", "hybridseg", "label", *map(str, words), "--no-browser"]
+        started.append(process := launch(command, cwd=tmp_path))
+        lines = []
+        while not lines or "http://" not in lines[-1]:
+            lines.append(process.stdout.readline())
+            assert lines[-1], process.stderr.read()
+        return process, re.search(r"http://\S+", lines[-1])[0]
+
+    yield start_label
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_killed_server_lost_nothing_and_ctrl_c_ends_it_well(start, photos, draw):
+    (photos / "labels.txt").write_text("water\nsand\n")
+    process, address = start(photos)
+    client = Client(address)
+    image = client.get("/api/session")["images"][0]["id"]
+    for version in (1, 2, 3):
+        client.post(f"/api/images/{image}/strokes", {"version": version, **draw(1, (version * 9, 5))})
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    assert len(read_doodles(photos / "a_doodles.json").strokes) == 3
+    process, address = start(photos)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(address[:-5] + "wrong", timeout=10)
+    client = Client(address)
+    assert client.get(f"/api/images/{image}")["n_strokes"] == 3
+    told = process.stdout.readline() + process.stdout.readline()
+    assert "Stop with Ctrl-C" in told and "For another browser" in told
+    client.post(f"/api/images/{image}/accept", {"version": 1})
+    while client.get(f"/api/images/{image}")["job"]:
+        pass
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0 and err == ""
+    assert "Stopped; 1 of 2 images done." in out and (photos / "a_mres.mat").exists()
+
+
+def test_the_example(start, tmp_path, photos):
+    """`hybridseg label photos --labels labels.txt`."""
+    (tmp_path / "labels.txt").write_text("water\nsand\n")
+    _, address = start("photos", "--labels", "labels.txt", "--port", "0")
+    assert address.startswith("http://127.0.0.1:")
+    assert [row["name"] for row in Client(address).get("/api/session")["classes"]] == ["water", "sand"]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ([], "Give images or folders to label"),
+        (["photos", "--review", "photos"], "one of them"),
+        (["nothing"], "there is no file nothing"),
+        (["photos", "--host", "0.0.0.0"], "add --i-know"),
+        (["photos", "--port", "99999"], "there is no port 99999"),
+        (["photos", "-w", "5"], "a window of 5 pixels"),
+        (["photos", "-s", "0"], "scale=0.0 must be above 0"),
+        (["photos", "--colors", "colors.txt"], "--colors needs --labels"),
+        (["photos", "--labels", "none.txt"], "there is no file none.txt"),
+        (["photos", "--host", "no-such-host.invalid", "--i-know"], "cannot listen on no-such-host.invalid"),
+        (["--review", "photos"], "has no image with a result beside it"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_words_that_make_no_sense(run, photos, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    result = run("label", *words, "--no-browser")
+    assert result.exit_code in (1, 2) and message in " ".join(result.output.split())
+
+
+def test_a_port_that_is_taken(start, run, photos):
+    _, address = start(photos)
+    port = re.search(r":(\d+)/", address)[1]
+    result = run("label", photos, "--no-browser", "--port", port)
+    assert result.exit_code == 1 and "give another --port" in result.output
