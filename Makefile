@@ -9,11 +9,12 @@ SCENES := demo_data
 OUT := demo_out
 DENSE_OUT := demo_dense_out
 
-.PHONY: help demo demo-dense test test-lowest lint format bench docs clean
+.PHONY: help demo demo-dense browser test test-lowest lint format bench docs clean
 
 help:
 	@echo "make demo   run the hybrid method on $(SCENES) and write a page, $(OUT)/index.html"
 	@echo "make demo-dense  run FCN-8s and the residual U-Net on $(SCENES) and write a page, $(DENSE_OUT)/index.html"
+	@echo "make browser  install Chromium for the tests of the labelling page (Debian, Ubuntu; as root)"
 	@echo "make test   run every test that this machine can run"
 	@echo "make lint   check style, documentation and types"
 	@echo "make bench  measure speed and memory beside the rivals"
@@ -25,6 +26,10 @@ demo: $(VENV)/installed
 
 demo-dense: $(VENV)/installed
 	$(BIN)/hybridseg demo-dense $(DENSE_OUT) --scenes $(SCENES)
+
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; }
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
@@ -51,6 +56,7 @@ bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench_crf.py
 	$(BIN)/python tests/benchmarks/bench_semseg.py
 	$(BIN)/python tests/benchmarks/bench_feed.py
+	$(BIN)/python tests/benchmarks/bench_label.py
 
 docs: $(VENV)/installed-test
 	$(BIN)/python tools/write_cli_docs.py

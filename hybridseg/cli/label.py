@@ -11,6 +11,7 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import class_files_options, overwrite_option, read_table
 from hybridseg.cli.segment import CRF_HELP, number_options
 from hybridseg.crf.options import ENGINES, CrfOptions
+from hybridseg.errors import MissingInput
 from hybridseg.inference.spread import SpreadOptions, read_scribbles, spread_file
 
 _DEFAULTS = SpreadOptions()
@@ -21,8 +22,8 @@ def _spread_options(function: Any) -> Any:
     """Add the options of how scribbles are spread."""
     for option in reversed((
         click.option(
-            "-s", "--scale", type=float, default=_DEFAULTS.scale, show_default=True,
-            help="Size at which the CRF works, as a share of the image's own.",
+            "-s", "--scale", type=float, default=_DEFAULTS.scale,
+            help="Size at which the CRF works, as a share of the image's own.  [default: 0.2, more for small images]",
         ),
         click.option("--gt-prob", type=float, default=_DEFAULTS.crf.gt_prob, show_default=True,
                      help="How far a scribble is trusted."),
@@ -143,6 +144,8 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
         window=settings["window"],
     )
     if settings["import_path"]:
+        if not settings["import_path"].exists():
+            raise MissingInput(f"there is no file or folder {settings['import_path']} to import")
         for line in session.import_all(settings["import_path"], progress=console.progress):
             console.say(line)
     noun = "image" if len(image_paths) == 1 else "images"

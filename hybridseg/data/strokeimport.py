@@ -16,22 +16,20 @@ import numpy as np
 
 from hybridseg.classes import MAX_CLASSES, NATURAL_COLORS, VOID, ClassTable, Color, class_key, spread_colors
 from hybridseg.data.strokes import draw_stroke, mask_to_points
-from hybridseg.errors import BadInput, MissingInput, located
+from hybridseg.errors import BadInput, located
 from hybridseg.io.coco import (
-    MAX_FILE_BYTES,
     CocoAnnotation,
     annotation_polygons,
     annotation_rle,
     decode_rle,
     measure_polygon,
     parse_coco,
-    read_json_object,
 )
 from hybridseg.io.doodlernpz import read_doodlernpz
 from hybridseg.io.doodles import KIND, MAX_POINTS, MAX_STROKES, Stroke, read_doodles
 from hybridseg.io.files import LABELMAP_SUFFIXES, read_labelmap
+from hybridseg.io.jsonfiles import MAX_FILE_BYTES, read_json_object
 from hybridseg.io.labelme import LINE_KINDS, decode_mask, outline_shape, parse_labelme
-from hybridseg.io.pairing import image_stem, list_files, result_kind
 from hybridseg.io.rasters import check_regular
 
 # Of lines and points, which have none of their own.
@@ -40,7 +38,6 @@ _UNLABELLED = {"__background__", "_background_", "__ignore__", "_ignore_", "igno
 _MAX_NAME_LETTERS = 100
 # Masks of all objects together, in pixels of the image: real ones hardly overlap.
 _MAX_COVERS = 1000
-_SUFFIXES = (".json", ".npz", *LABELMAP_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -113,62 +110,6 @@ def import_strokes(
         if not drafts.items:
             drafts.warn("it holds nothing that was drawn on this image")
         return _resolve(drafts, table)
-
-
-def find_strokes_file(folder: Path, image_path: Path) -> Path:
-    """Find the file for an image in a folder of labels.
-
-    The first of these that is there: its name with another suffix (the image itself is not meant), its
-    ``_doodles.json``, ``_mres.mat``, ``_ares_TILE.mat``, ``_label.png`` (or ``.tif``, or ``_gtFine_color.png``), the
-    ``.npz`` of Doodler (``NAME_PERSON.npz``), and at last the only ``.json`` there is, as COCO has it.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-    image_path : pathlib.Path
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    MissingInput, BadInput
-        When there is none, or several of the same kind.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> for name in ("a.jpg", "a.json", "a_mres.mat", "b.json"):
-    ...     (folder / name).touch()
-    >>> find_strokes_file(folder, folder / "a.jpg").name
-    'a.json'
-    """
-    stem = image_path.stem
-    paths = [p for p in list_files(folder, _SUFFIXES) if p.resolve() != image_path.resolve()]
-    own = [p for p in paths if image_stem(p) == stem]
-    maps = [p for p in own if p.suffix.lower() == ".mat"]
-    jsons = [p for p in paths if p.suffix.lower() == ".json"]
-    tiers = (
-        [p for p in own if p.stem == stem],
-        [p for p in own if result_kind(p) == "doodles"],
-        [p for p in maps if result_kind(p) == "mres"],
-        [p for p in maps if result_kind(p) == "ares"],
-        [p for p in own if p not in maps and p.stem.endswith(("_label", "_gtFine_color"))],
-        [p for p in paths if p.suffix.lower() == ".npz" and p.stem.startswith(f"{stem}_")],
-        jsons if len(jsons) == 1 and result_kind(jsons[0]) is None else [],
-    )
-    found = next((tier for tier in tiers if tier), [])
-    if len(found) > 1:
-        names = ", ".join(p.name for p in found[:5])
-        raise BadInput(f"{folder} has several files for {image_path.name} ({names}); give the one that is meant")
-    if not found:
-        raise MissingInput(
-            f"{folder} has no labels for {image_path.name}; it would be called {stem}.json, {stem}.npz, "
-            f"{stem}_mres.mat or {stem}.png"
-        )
-    return found[0]
 
 
 class _Drafts:

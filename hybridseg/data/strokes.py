@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.io.doodles import MAX_POINTS, Point, Stroke
+
+# Pixels side by side: (n,) row, first and last column of each run.
+Runs = tuple[np.ndarray, np.ndarray, np.ndarray]
+# So many take a second or two. A hand comes to some thousands; a pen of 10,000 pixels could take hours.
+MAX_RUNS = 10_000_000
+# These bound the memory.
+_RUNS_AT_ONCE = 1 << 17
+_ROWS_AT_ONCE = 256
 
 
 def draw_strokes(shape: tuple[int, int], strokes: Iterable[Stroke]) -> np.ndarray:
@@ -48,14 +57,29 @@ def draw_stroke(seeds: np.ndarray, stroke: Stroke, *, origin: tuple[int, int] = 
         Where in the image its first pixel lies, when the array is a part of it.
     """
     value = 0 if stroke.tool == "erase" else stroke.class_id + 1
-    part = _Part(seeds, origin)
+    points = np.array(stroke.points)
+    if stroke.tool == "region":
+        rows, firsts, _, lasts = points.round().astype(int).reshape(-1, 4).T
+        _paint_runs(seeds, origin, (rows, firsts, lasts), value)
+        return
+    cover: Callable[..., Runs]
     if stroke.tool == "polygon":
-        _fill_polygon(part, stroke.points, value)
-    elif stroke.tool == "region":
-        _draw_runs(part, stroke.points, value)
+        starts, ends, cover = points, np.roll(points, -1, axis=0), _cover_polygon
+        # A corner belongs to the side that goes down from it, so that no row crosses it twice.
+        tops = np.ceil(np.minimum(starts[:, 0], ends[:, 0]))
+        bottoms = np.ceil(np.maximum(starts[:, 0], ends[:, 0])) - 1
     else:
-        for start, end in zip(stroke.points, stroke.points[1:] or stroke.points[:1], strict=False):
-            _draw_line(part, start, end, stroke.width / 2, value)
+        # The thinnest pen still leaves a line without gaps.
+        radius = max(stroke.width / 2, 0.5)
+        # A dot is a line to itself.
+        starts, ends = points[: max(len(points) - 1, 1)], points[1 - len(points) :]
+        cover = partial(_cover_lines, radius)
+        tops = np.ceil(np.minimum(starts[:, 0], ends[:, 0]) - radius)
+        bottoms = np.floor(np.maximum(starts[:, 0], ends[:, 0]) + radius)
+    tops = np.maximum(tops, origin[0]).astype(int)
+    bottoms = np.minimum(bottoms, origin[0] + seeds.shape[0] - 1).astype(int)
+    for lines, rows in _walk_rows(tops, bottoms):
+        _paint_runs(seeds, origin, cover(rows, starts[lines], ends[lines]), value)
 
 
 def find_bounds(stroke: Stroke, shape: tuple[int, int]) -> tuple[slice, slice]:
@@ -127,58 +151,83 @@ def find_area(values: np.ndarray, place: tuple[int, int]) -> np.ndarray:
     return areas == areas[place]
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Some rows and columns of a map. Strokes are reckoned where they lie in the whole, so that none is a hair off."""
-
-    values: np.ndarray
-    origin: tuple[int, int]
-
-    def clip(self, axis: int, low: float, high: float) -> slice:
-        """Give the whole numbers from low to high that the part has."""
-        first = self.origin[axis]
-        return slice(max(int(np.ceil(low)), first), min(int(np.floor(high)) + 1, first + self.values.shape[axis]))
-
-    def view(self, rows: slice, cols: slice) -> np.ndarray:
-        """Give what lies at these rows and columns of the whole."""
-        row, col = self.origin
-        return self.values[rows.start - row : rows.stop - row, cols.start - col : cols.stop - col]
-
-
-def _draw_line(part: _Part, start: Point, end: Point, radius: float, value: int) -> None:
-    """Set every pixel whose centre is not farther than the radius from a line; the nearest pixel in any case."""
-    # The thinnest pen still leaves a line without gaps.
-    radius = max(radius, 0.5)
-    rows, cols = (part.clip(i, min(start[i], end[i]) - radius, max(start[i], end[i]) + radius) for i in (0, 1))
-    if rows.start >= rows.stop or cols.start >= cols.stop:
+def _walk_rows(tops: np.ndarray, bottoms: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give every line with every row that it goes through, some rows of all lines after the other."""
+    lines = np.flatnonzero(tops <= bottoms)
+    tops, bottoms = tops[lines], bottoms[lines]
+    if int((bottoms - tops + 1).sum()) > MAX_RUNS:
+        raise BadInput(
+            "one stroke covers the image too many times over to be drawn soon; draw it in several, or with a thinner "
+            "pen"
+        )
+    if not len(lines):
         return
-    row = np.arange(rows.start, rows.stop)[:, None] - start[0]
-    col = np.arange(cols.start, cols.stop)[None] - start[1]
-    way = (end[0] - start[0], end[1] - start[1])
-    length = way[0] ** 2 + way[1] ** 2
-    share = np.clip((row * way[0] + col * way[1]) / length, 0, 1) if length else np.zeros((1, 1))
-    distance = (row - share * way[0]) ** 2 + (col - share * way[1]) ** 2
-    part.view(rows, cols)[distance <= radius**2] = value
+    height = min(max(_RUNS_AT_ONCE // len(lines), 1), _ROWS_AT_ONCE)
+    for top in range(int(tops.min()), int(bottoms.max()) + 1, height):
+        low, high = np.maximum(tops, top), np.minimum(bottoms, top + height - 1)
+        counts = np.maximum(high - low + 1, 0)
+        places = np.repeat(np.arange(len(lines)), counts)
+        rows = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts) + low[places]
+        yield lines[places], rows
 
 
-def _draw_runs(part: _Part, points: tuple[Point, ...], value: int) -> None:
-    for row, first, _, last in np.array(points).round().astype(int).reshape(-1, 4).tolist():
-        rows, cols = part.clip(0, row, row), part.clip(1, first, last)
-        if rows.start < rows.stop and cols.start < cols.stop:
-            part.view(rows, cols)[:] = value
+def _cover_lines(radius: float, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Runs:
+    """Find the pixels of a row whose centres are not farther than the radius from a line: they lie side by side."""
+    row, col = rows - starts[:, 0], starts[:, 1]
+    way_row, way_col = (ends - starts).T
+    length = np.hypot(way_row, way_col)
+    with np.errstate(invalid="ignore", over="ignore"):
+        # Around its two ends; no number where the row is too far from them.
+        near_start = np.sqrt(radius**2 - row**2)
+        near_end = np.sqrt(radius**2 - (rows - ends[:, 0]) ** 2)
+        # And beside the line: between its ends, and on no side of it too far.
+        between = _solve(-row * way_row, length**2 - row * way_row, way_col)
+        beside = _solve(row * way_col - radius * length, row * way_col + radius * length, way_row)
+        low, high = col + np.maximum(between[0], beside[0]), col + np.minimum(between[1], beside[1])
+        is_strip = (low <= high) & (length > 0)
+        low, high = np.where(is_strip, low, np.nan), np.where(is_strip, high, np.nan)
+        low = np.fmin(np.fmin(col - near_start, ends[:, 1] - near_end), low)
+        high = np.fmax(np.fmax(col + near_start, ends[:, 1] + near_end), high)
+    found = np.isfinite(low)
+    return rows[found], np.ceil(low[found]), np.floor(high[found])
 
 
-def _fill_polygon(part: _Part, points: tuple[Point, ...], value: int) -> None:
-    """Set every pixel whose centre is inside, by the even-odd rule: row by row, between the crossings of its sides."""
-    corners = np.array(points)
-    ends = np.roll(corners, -1, axis=0)
-    inside = part.clip(0, corners[:, 0].min(), corners[:, 0].max())
-    for row in range(inside.start, inside.stop):
-        # A corner belongs to the side that goes down from it, so that no row crosses it twice.
-        crosses = (corners[:, 0] <= row) != (ends[:, 0] <= row)
-        a, b = corners[crosses], ends[crosses]
-        sides = np.sort(a[:, 1] + (row - a[:, 0]) / (b[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1]))
-        for left, right in zip(sides[::2], sides[1::2], strict=True):
-            cols = part.clip(1, left, right)
-            if cols.start < cols.stop:
-                part.view(slice(row, row + 1), cols)[:] = value
+def _solve(low: np.ndarray, high: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the least and the greatest x for which low <= factor * x <= high."""
+    divisor = np.where(factor == 0, 1, factor)
+    first, last = low / divisor, high / divisor
+    first, last = np.minimum(first, last), np.maximum(first, last)
+    # Any x, or none.
+    edge = np.where((low <= 0) & (high >= 0), np.inf, -np.inf)
+    return np.where(factor == 0, -edge, first), np.where(factor == 0, edge, last)
+
+
+def _cover_polygon(rows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Runs:
+    """Find the pixels of a row whose centres are inside, by the even-odd rule: between the crossings of its sides."""
+    cols = starts[:, 1] + (rows - starts[:, 0]) / (ends[:, 0] - starts[:, 0]) * (ends[:, 1] - starts[:, 1])
+    order = np.lexsort((cols, rows))
+    rows, cols = rows[order], cols[order]
+    return rows[::2], np.ceil(cols[::2]), np.floor(cols[1::2])
+
+
+def _paint_runs(seeds: np.ndarray, origin: tuple[int, int], runs: Runs, value: int) -> None:
+    """Set the runs of pixels that a part of the image has; each pixel once, however many lie over it."""
+    rows, firsts, lasts = runs
+    rows = rows - origin[0]
+    firsts = np.maximum(firsts - origin[1], 0).astype(int)
+    lasts = np.minimum(lasts - origin[1], seeds.shape[1] - 1).astype(int)
+    kept = np.flatnonzero((firsts <= lasts) & (rows >= 0) & (rows < seeds.shape[0]))
+    kept = kept[np.argsort(rows[kept], kind="stable")]
+    rows, firsts, lasts = rows[kept], firsts[kept], lasts[kept]
+    cuts = np.searchsorted(rows, np.arange(0, seeds.shape[0] + _ROWS_AT_ONCE, _ROWS_AT_ONCE))
+    for i, j in pairwise(cuts):
+        if i == j:
+            continue
+        top, left = rows[i], firsts[i:j].min()
+        shape = rows[j - 1] - top + 1, lasts[i:j].max() - left + 2
+        places = (rows[i:j] - top) * shape[1] - left
+        n = shape[0] * shape[1]
+        # One more where a run begins, one less behind its end: what is above zero is covered.
+        steps = np.bincount(places + firsts[i:j], minlength=n) - np.bincount(places + lasts[i:j] + 1, minlength=n)
+        covered = np.cumsum(steps).reshape(shape) > 0
+        seeds[top : top + shape[0], left : left + shape[1]][covered[:, : seeds.shape[1] - left]] = value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from hybridseg.io.labelmaps import LabelMap
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.progress import Progress, no_progress
 
+# The classic scale was made for photos of 36 megapixels; small ones turn into blocks by it (docs/benchmarks.md).
+_USUAL_SCALE, _LEAST_CRF_PIXELS = 0.2, 250_000
 SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
 
 
@@ -33,8 +36,9 @@ class SpreadOptions:
 
     Parameters
     ----------
-    scale : float
-        Size of the image on which the CRF works, as a share of its own.
+    scale : float or None
+        Size of the image on which the CRF works, as a share of its own. None: 0.2, and more where that would leave
+        fewer than 250,000 pixels.
     crf : CrfOptions
         Its `gt_prob` is how far a scribble is trusted.
 
@@ -44,13 +48,27 @@ class SpreadOptions:
         For a scale out of range.
     """
 
-    scale: float = 0.2
+    scale: float | None = None
     crf: CrfOptions = SPREAD_CRF
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        if not 0 < self.scale <= 1:
+        if self.scale is not None and not 0 < self.scale <= 1:
             raise BadInput(f"scale={self.scale} must be above 0 and at most 1 (the image's own size)")
+
+    def scale_for(self, shape: tuple[int, int]) -> float:
+        """Give the scale for an image of so many rows and columns.
+
+        Examples
+        --------
+        >>> SpreadOptions().scale_for((4912, 7360)), SpreadOptions().scale_for((500, 500))
+        (0.2, 1.0)
+        >>> SpreadOptions(scale=0.3).scale_for((500, 500))
+        0.3
+        """
+        if self.scale is not None:
+            return self.scale
+        return min(max(_USUAL_SCALE, math.sqrt(_LEAST_CRF_PIXELS / (shape[0] * shape[1]))), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +271,7 @@ def spread_over(
     if not scribbles.seeds.any():
         return np.full(windows.shape, VOID, np.uint8)
     whole = slice(0, windows.shape[0]), slice(0, windows.shape[1])
-    small = windows.read(*whole, reduce_shape(windows.shape, options.scale))
+    small = windows.read(*whole, reduce_shape(windows.shape, options.scale_for(windows.shape)))
     return spread_seeds(small, scribbles.seeds, n_classes=len(scribbles.table), options=options.crf, progress=progress)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, HybridSegError, located
-from hybridseg.io.atomic import write_text
-from hybridseg.io.rasters import check_regular
+from hybridseg.io.atomic import atomic_path
+from hybridseg.io.rasters import check_pixel_count, check_regular
 
 FORMAT_VERSION = 1
 KIND = "hybridseg doodles"
@@ -85,10 +85,10 @@ class Stroke:
         return min(rows), min(cols), max(rows), max(cols)
 
     @cached_property
-    def json(self) -> str:
+    def json(self) -> bytes:
         """Its record in a file. It is kept: a file is written after every stroke, with all the earlier ones in it."""
         row = {"tool": self.tool, "layer": self.layer, "class": self.class_id, "width": self.width, "time": self.time}
-        return json.dumps({**row, "points": self.points})
+        return json.dumps({**row, "points": self.points}).encode()
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,15 @@ def write_doodles(path: str | os.PathLike[str], doodles: Doodles) -> None:
         "seconds": doodles.seconds,
     }
     head = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
-    parts = (
-        f'"{name}": [' + ",".join(f"\n    {stroke.json}" for stroke in strokes) + "]"
-        for name, strokes in (("strokes", doodles.strokes), ("undone", doodles.undone))
-    )
-    write_text(path, ",\n  ".join([head, *parts]) + "\n}\n")
+    # File names that are not UTF-8 keep their bytes. Nothing is joined: a long day's work is 20 MB, at every stroke.
+    parts = [head.encode("utf-8", "surrogateescape")]
+    for name, strokes in ((b"strokes", doodles.strokes), (b"undone", doodles.undone)):
+        parts.append(b',\n  "%s": [' % name)
+        for i, stroke in enumerate(strokes):
+            parts += (b",\n    " if i else b"\n    ", stroke.json)
+        parts.append(b"]")
+    with atomic_path(path) as temporary, temporary.open("wb", buffering=1 << 20) as file:
+        file.writelines([*parts, b"\n}\n"])
 
 
 def read_doodles(path: str | os.PathLike[str]) -> Doodles:
@@ -197,7 +201,10 @@ def read_doodles(path: str | os.PathLike[str]) -> Doodles:
             record = json.loads(path.read_text(encoding="utf-8"))
             if record["format"] != FORMAT_VERSION or record["kind"] != KIND:
                 raise BadInput("it does not hold doodles of this version of hybridseg")
-            return _parse(record)
+            doodles = _parse(record)
+            # Maps of this size are made of it.
+            check_pixel_count("its image", *doodles.shape)
+            return doodles
         except BadInput:
             raise
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput, located
-from hybridseg.io.coco import parse_number, read_json_object
 from hybridseg.io.doodles import Point
 from hybridseg.io.images import pillow_cap_lifted
+from hybridseg.io.jsonfiles import parse_number, read_json_object
 from hybridseg.io.pngcheck import check_png
 from hybridseg.io.rasters import check_pixel_count
 

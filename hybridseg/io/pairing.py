@@ -15,6 +15,8 @@ from hybridseg.io.images import IMAGE_SUFFIXES
 _RESULT_NAME = re.compile(
     r"^(?P<stem>.+?)_(?P<kind>mres|ares|atiles|label|gtFine|report|doodles|predseg)(?=[_.]|$)", re.IGNORECASE
 )
+# Files of labels, ours and other tools'.
+_LABEL_SUFFIXES = (".json", ".npz", ".mat", ".png", ".tif", ".tiff")
 # Figures that `eval-pixels` and `eval-tiles` put beside what they judge.
 _FIGURE_PREFIXES = ("eval_pixels_", "eval_tiles_")
 # Files that place or describe an image: they travel with it, or its georeference is lost.
@@ -169,6 +171,62 @@ def find_companions(image_path: Path) -> list[Path]:
         if is_result or is_sidecar:
             found.append(path)
     return sorted(found, key=lambda p: p.name)
+
+
+def find_strokes_file(folder: Path, image_path: Path) -> Path:
+    """Find the file for an image in a folder of labels.
+
+    The first of these that is there: its name with another suffix (the image itself is not meant), its
+    ``_doodles.json``, ``_mres.mat``, ``_ares_TILE.mat``, a picture (``_label``, ``_gtFine_color``, ``_predseg``), the
+    ``.npz`` of Doodler (``NAME_PERSON.npz``), and at last the only ``.json`` there is, as COCO has it.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    image_path : pathlib.Path
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is none, or several of the same kind.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("a.jpg", "a.json", "a_mres.mat", "b.json"):
+    ...     (folder / name).touch()
+    >>> find_strokes_file(folder, folder / "a.jpg").name
+    'a.json'
+    """
+    stem = image_path.stem
+    paths = [p for p in list_files(folder, _LABEL_SUFFIXES) if p.resolve() != image_path.resolve()]
+    own = [p for p in paths if image_stem(p) == stem]
+    maps = [p for p in own if p.suffix.lower() == ".mat"]
+    jsons = [p for p in paths if p.suffix.lower() == ".json"]
+    tiers = (
+        [p for p in own if p.stem == stem],
+        [p for p in own if result_kind(p) == "doodles"],
+        [p for p in maps if result_kind(p) == "mres"],
+        [p for p in maps if result_kind(p) == "ares"],
+        [p for p in own if p not in maps and p.stem.endswith(("_label", "_gtFine_color", "_predseg"))],
+        [p for p in paths if p.suffix.lower() == ".npz" and p.stem.startswith(f"{stem}_")],
+        jsons if len(jsons) == 1 and result_kind(jsons[0]) is None else [],
+    )
+    found = next((tier for tier in tiers if tier), [])
+    if len(found) > 1:
+        names = ", ".join(p.name for p in found[:5])
+        raise BadInput(f"{folder} has several files for {image_path.name} ({names}); give the one that is meant")
+    if not found:
+        raise MissingInput(
+            f"{folder} has no labels for {image_path.name}; it would be called {stem}.json, {stem}.npz, "
+            f"{stem}_mres.mat or {stem}.png"
+        )
+    return found[0]
 
 
 def pair_labels_with_images(

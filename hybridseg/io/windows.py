@@ -6,7 +6,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +93,7 @@ class _Pyramid:
     """A decoded image and, as they are asked for, its halves: a wide look at 36 megapixels takes milliseconds."""
 
     levels: list[np.ndarray]
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, rows: slice, cols: slice, shape: tuple[int, int]) -> np.ndarray:
         """Take the part from the smallest level that is still as large as the shape wants it."""
@@ -109,10 +110,12 @@ class _Pyramid:
         return shrink_image(np.ascontiguousarray(part), *shape)
 
     def _level(self, wanted: int) -> np.ndarray:
-        while len(self.levels) <= wanted:
-            last = self.levels[-1]
-            self.levels.append(shrink_image(last, -(-last.shape[0] // 2), -(-last.shape[1] // 2)))
-        return self.levels[wanted]
+        # A browser asks for several tiles at once: two must not halve the same level.
+        with self.lock:
+            while len(self.levels) <= wanted:
+                last = self.levels[-1]
+                self.levels.append(shrink_image(last, -(-last.shape[0] // 2), -(-last.shape[1] // 2)))
+            return self.levels[wanted]
 
 
 def _fits(part: slice, level: int, size: int) -> bool:

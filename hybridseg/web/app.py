@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ _HEADERS = {
 # The cookie is SameSite=Strict, and a redirect would still count as coming from where the address was clicked.
 _WELCOME = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
-    '<title>hybridseg</title><p><a href="/">Go on to the page</a></p></html>'
+    '<title>hybridseg</title><link rel="icon" href="data:,"><p><a href="/">Go on to the page</a></p></html>'
 )
 _LOCKED = (
     "This page is only for whoever started the program. Open the address that it printed last in the terminal: an "
@@ -100,10 +101,10 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         return {
             "csrf": gate.csrf,
             "mode": "label",
-            "classes": list_classes(session.table),
+            # First: a page that has newer classes than it says looks again, one that has older ones would not.
             "classes_version": session.classes_version,
+            "classes": list_classes(session.table),
             "window": session.window,
-            "scale": session.options.scale,
             "out": session.shelf.out_dir and session.shelf.out_dir.name,
             "images": session.list_images(),
             "live": True,
@@ -133,7 +134,8 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
     @app.post("/api/images/<image_id>/<any(undo, redo):act>")
     def step_back(image_id: str, act: str) -> dict[str, Any]:
         step = session.undo if act == "undo" else session.redo
-        return answer_change(image_id, step(image_id, _read_int(_read_body("version"), "version")))
+        body = _read_body("version")
+        return answer_change(image_id, step(image_id, _read_int(body, "version"), key=body.get("key")))
 
     @app.post("/api/images/<image_id>/preview")
     def preview(image_id: str) -> Response:
@@ -162,8 +164,9 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         # Only the ending of the name is used: it tells the kind of a few files.
         suffix = Path(request.args.get("name", "")).suffix.lower()
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"import{suffix if suffix[1:].isalnum() else ''}"
-            path.write_bytes(request.get_data(cache=False))
+            path = Path(folder) / f"import{suffix if suffix[1:].isalnum() and len(suffix) < 10 else ''}"
+            with path.open("wb") as file:
+                shutil.copyfileobj(request.stream, file)
             try:
                 warnings = session.import_labels(image_id, version, path)
             except HybridSegError as error:
@@ -178,7 +181,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         if not isinstance(body["classes"], list):
             raise BadInput("the classes are a list")
         session.set_classes(_read_int(body, "version"), parse_classes(body["classes"]))
-        return {"classes": list_classes(session.table), "classes_version": session.classes_version}
+        return {"classes_version": session.classes_version, "classes": list_classes(session.table)}
 
     return app
 
@@ -229,7 +232,8 @@ def _guard(gate: Gate) -> Response | None:
         request.headers.get("Origin"), request.host, is_change=is_change
     ):
         return _refuse(403, "forbidden", "This server answers only its own page, opened by the address it printed.")
-    if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path != "/":
+    # Of the same site are all servers of this machine, whoever runs them; they even get the cookie.
+    if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and request.path != "/":
         return _refuse(403, "forbidden", "Another site may not use this page.")
     if request.path == "/" and "token" in request.args and request.method == "GET":
         return None
@@ -269,6 +273,9 @@ def _explain(app: Flask, error: Exception) -> Response:
         return _refuse(status, names.get(status, "bad"), text)
     if isinstance(error, MemoryError):
         return _refuse(500, "failed", "There is not enough memory for this image; close other programs.")
+    if isinstance(error, OSError):
+        app.logger.error("a request failed: %s", error)
+        return _refuse(500, "failed", f"This machine refused ({error.strerror or 'no more is known'}); try again.")
     app.logger.exception("a request failed")
     return _refuse(500, "failed", "Something went wrong in the program; the terminal says what.")
 

@@ -40,8 +40,9 @@ class Drawing:
     def add(self, stroke: Stroke) -> Bounds:
         """Draw one more stroke; what was undone before can no longer be redone. Gives the part that changed."""
         # This refuses a stroke of no class, before anything is drawn.
-        self._doodles = replace(self._doodles, strokes=(*self._doodles.strokes, stroke), undone=(), done=False)
+        doodles = replace(self._doodles, strokes=(*self._doodles.strokes, stroke), undone=(), done=False)
         draw_stroke(self.maps[stroke.layer], stroke)
+        self._doodles = doodles
         return find_bounds(stroke, self._doodles.shape)
 
     def undo(self) -> tuple[set[str], Bounds] | None:

@@ -34,7 +34,7 @@ class Gate:
         self.csrf = secrets.token_urlsafe(_TOKEN_BYTES)
         # Browsers keep one set of cookies for all servers of a machine: two sessions must not share a name.
         self.cookie_name = f"hybridseg_{secrets.token_hex(4)}"
-        self._cookies: set[str] = set()
+        self._cookies: tuple[str, ...] = ()
         self._announce = announce
         self._lock = threading.Lock()
         self._is_open = host not in _LOOPBACK_NAMES
@@ -46,7 +46,8 @@ class Gate:
             if not secrets.compare_digest(token.encode("utf-8", "replace"), self.token.encode()):
                 return None
             cookie = secrets.token_urlsafe(_TOKEN_BYTES)
-            self._cookies.add(cookie)
+            # Never changed in place: others look at it meanwhile.
+            self._cookies = (*self._cookies, cookie)
             self.token = secrets.token_urlsafe(_TOKEN_BYTES)
         self._announce(self.token)
         return cookie

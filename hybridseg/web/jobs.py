@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 
-from hybridseg.errors import BadInput, HybridSegError
+from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.inference.spread import Scribbles, spread_over, write_ground_truth
+from hybridseg.io.images import describe_image
+from hybridseg.io.windows import ImageWindows
 from hybridseg.web.session import LabelSession
 from hybridseg.web.shelf import Conflict
 from hybridseg.web.work import ImageEntry, Job, JobCancelled, OpenImage
@@ -27,7 +30,7 @@ class JobRunner:
     def __init__(self, session: LabelSession) -> None:
         """Begin with nothing to do."""
         self._session = session
-        self._working = threading.Lock()
+        self._starting, self._working = threading.Lock(), threading.Lock()
         self._threads: list[threading.Thread] = []
 
     def start(self, image_id: str, version: int, kind: str) -> None:
@@ -40,8 +43,7 @@ class JobRunner:
         Conflict
             When it has changed since, or is being worked on.
         """
-        entry, opened = self._session.open(image_id)
-        with opened.lock:
+        with self._session.hold(image_id) as (entry, opened):
             if entry.job is not None:
                 raise Conflict("this image is being worked on already; wait for it, or cancel it")
             if version != entry.version:
@@ -52,8 +54,9 @@ class JobRunner:
             job = entry.job = Job(kind, label="waiting for other work")
             entry.message = None
         thread = threading.Thread(target=self._work, args=(entry, opened, job), name=f"{kind} {entry.path.name}")
-        self._threads = [t for t in self._threads if t.is_alive()] + [thread]
-        thread.start()
+        with self._starting:
+            thread.start()
+            self._threads = [t for t in self._threads if t.is_alive()] + [thread]
 
     def cancel(self, image_id: str) -> None:
         """Ask the work on an image to stop; it does before its next step."""
@@ -85,10 +88,23 @@ class JobRunner:
             entry.job = None
 
 
+def _check_size(windows: ImageWindows) -> None:
+    """Refuse to write the result of an image that was replaced, or turned, while it was open."""
+    with suppress(MissingInput):
+        info = describe_image(windows.path)
+        if (info.rows, info.cols) != windows.shape:
+            raise BadInput(
+                f"{windows.path.name} has another size than when it was opened, so nothing was written; start the "
+                "program again, and look at it"
+            )
+
+
 def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: Job) -> None:
     n_steps = 4 if job.kind == "accept" else 2
     job.tell("reading what was drawn", 0, n_steps)
     with opened.lock:
+        if entry.opened is not opened:
+            raise Conflict("another program wrote the strokes of this image; look at it again")
         version, n_scribblings, stale = entry.version, opened.n_scribblings, opened.stale
         maps = {layer: drawn.copy() for layer, drawn in opened.drawing.maps.items()}
         doodles, dense = opened.drawing.doodles, opened.dense
@@ -97,7 +113,7 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
     if stale or dense is None:
         job.tell("spreading the scribbles over the image", 1, n_steps)
         # VOID, 255, wraps to 0: nothing.
-        dense = spread_over(opened.windows, scribbles, options=session.options) + 1
+        dense = spread_over(opened.windows, scribbles, options=session.options, progress=job.watch) + 1
         job.tell("showing the result", 2, n_steps)
         with opened.lock:
             if opened.drawing.doodles.table != doodles.table:
@@ -107,6 +123,7 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
     if job.kind != "accept":
         return
     job.tell("writing the files", 3, n_steps)
+    _check_size(opened.windows)
     written = write_ground_truth(opened.windows, dense - 1, scribbles, out_dir=session.shelf.out_dir)
     entry.written = tuple(path.name for path in written)
     done = session.mark_accepted(entry, opened, version)

@@ -69,7 +69,8 @@ def _clip(opened: OpenImage, window: tuple[int, int, int, int]) -> tuple[slice, 
 
 def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: SpreadOptions) -> bytes | None:
     # Scribbles near the window speak in it too, as far as the CRF reaches.
-    margin = round(options.crf.reach / options.scale)
+    usual_scale = options.scale_for(opened.windows.shape)
+    margin = round(options.crf.reach / usual_scale)
     outer = _widen(inner[0], margin, opened.windows.shape[0]), _widen(inner[1], margin, opened.windows.shape[1])
     with opened.lock:
         seeds = opened.drawing.maps["scribbles"][outer].copy()
@@ -77,10 +78,10 @@ def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: Spread
         table = opened.drawing.doodles.table
     if not seeds.any():
         return None
-    scale = min(options.scale, math.sqrt(_MAX_CRF_PIXELS / seeds.size))
+    scale = min(usual_scale, math.sqrt(_MAX_CRF_PIXELS / seeds.size))
     image = opened.windows.read(*outer, reduce_shape((seeds.shape[0], seeds.shape[1]), scale))
     # Distances stay what they are on the image itself.
-    theta = options.crf.theta * scale / options.scale
+    theta = options.crf.theta * scale / usual_scale
     small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
     labels = spread_seeds(image, small_seeds, n_classes=len(table), options=replace(options.crf, theta=max(theta, 1.0)))
     shape = reduce_shape((painted.shape[0], painted.shape[1]), scale)

@@ -6,6 +6,7 @@ import logging
 import socket
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread
 
 from flask import Flask
@@ -51,7 +52,9 @@ def serve(
     base = f"http://{shown}:{listener.getsockname()[1]}"
 
     def announce(token: str) -> None:
-        say(f"Opened. For another browser, or to open it again: {base}/?token={token}")
+        # The page is served also when nobody reads what is printed any more.
+        with suppress(OSError):
+            say(f"Opened. For another browser, or to open it again: {base}/?token={token}")
 
     gate = Gate(host=host, announce=announce)
     app = make_app(gate)

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybridseg.classes import ClassTable
-from hybridseg.data.strokeimport import find_strokes_file, import_strokes
+from hybridseg.data.strokeimport import import_strokes
 from hybridseg.data.strokes import find_area, mask_to_points
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.inference.spread import SpreadOptions
 from hybridseg.io.classfiles import parse_color, read_class_files, write_class_files
 from hybridseg.io.doodles import Stroke, parse_stroke, read_doodles
+from hybridseg.io.pairing import find_strokes_file
 from hybridseg.io.rasters import check_regular
 from hybridseg.progress import Progress, no_progress
 from hybridseg.web.drawing import Bounds
@@ -32,6 +35,7 @@ from hybridseg.web.work import ImageEntry, OpenImage, name_opaquely
 # Photos of 36 megapixels take 0.3 GB each while they are open.
 _MAX_OPEN = 2
 _MAX_STROKE_POINTS = 20_000
+_MAX_KEY_LETTERS = 40
 
 
 class LabelSession:
@@ -112,6 +116,20 @@ class LabelSession:
             self._close_others()
         return entry, opened
 
+    @contextmanager
+    def hold(self, image_id: str) -> Iterator[tuple[ImageEntry, OpenImage]]:
+        """Open an image and keep all others from changing or closing it meanwhile.
+
+        Who needs the lock of the session too takes that first.
+        """
+        while True:
+            entry, opened = self.open(image_id)
+            with opened.lock:
+                # It can have been closed, and opened anew, before the lock was free.
+                if entry.opened is opened:
+                    yield entry, opened
+                    return
+
     def describe(self, image_id: str) -> dict[str, Any]:
         """Tell all that the page shows of an image; opens it."""
         entry, opened = self.open(image_id)
@@ -151,10 +169,12 @@ class LabelSession:
         _, opened = self.open(image_id)
         if layer == "picture":
             return draw_picture_tile(opened.windows, *tile)
-        return draw_map_tile(
-            lambda rows, cols: opened.view(layer, rows, cols), opened.windows.shape, opened.drawing.doodles.table, tile,
-            keep_thin=layer == "scribbles",
-        )  # fmt: skip
+        # Other classes have other numbers: the map and its table must be of one moment.
+        with opened.lock:
+            return draw_map_tile(
+                partial(opened.view, layer), opened.windows.shape, opened.drawing.doodles.table, tile,
+                keep_thin=layer == "scribbles",
+            )  # fmt: skip
 
     # Changes. Each gives the part of the image that is to be drawn again.
 
@@ -167,7 +187,7 @@ class LabelSession:
         version : int
             Of the image when it was drawn.
         record : dict
-            As in a file of doodles, without the time.
+            As in a file of doodles, without the time; and its `key`, see `_change`.
 
         Raises
         ------
@@ -176,7 +196,7 @@ class LabelSession:
         Conflict
             When the image has changed since.
         """
-        entry, opened = self.open(image_id)
+        self.open(image_id)
         if self.table is None:
             raise BadInput("there are no classes yet; name some first (Edit classes)")
         record = {"class": 0, "width": 1.0, **record, "time": round(time.time(), 3)}
@@ -185,21 +205,19 @@ class LabelSession:
         if len(stroke.points) > _MAX_STROKE_POINTS:
             raise BadInput(f"a stroke of more than {_MAX_STROKE_POINTS} points is not taken; lift the pen now and then")
 
-        def draw() -> tuple[set[str], Bounds]:
+        def draw(opened: OpenImage) -> tuple[set[str], Bounds]:
             fresh = _fill(opened, stroke) if is_fill else stroke
             return {fresh.layer}, opened.drawing.add(fresh)
 
-        return self._change(entry, opened, version, draw)
+        return self._change(image_id, version, draw, record.get("key"))
 
-    def undo(self, image_id: str, version: int) -> Bounds | None:
+    def undo(self, image_id: str, version: int, *, key: Any = None) -> Bounds | None:
         """Take the last stroke back; None when there is none."""
-        entry, opened = self.open(image_id)
-        return self._change(entry, opened, version, opened.drawing.undo)
+        return self._change(image_id, version, lambda opened: opened.drawing.undo(), key)
 
-    def redo(self, image_id: str, version: int) -> Bounds | None:
+    def redo(self, image_id: str, version: int, *, key: Any = None) -> Bounds | None:
         """Draw again what was taken back last; None when nothing was."""
-        entry, opened = self.open(image_id)
-        return self._change(entry, opened, version, opened.drawing.redo)
+        return self._change(image_id, version, lambda opened: opened.drawing.redo(), key)
 
     def import_labels(self, image_id: str, version: int, path: Path) -> tuple[str, ...]:
         """Add what another program, or an earlier run, has drawn on an image. Gives warnings."""
@@ -209,16 +227,16 @@ class LabelSession:
         if not found.strokes:
             raise BadInput(f"{path.name} has nothing drawn on this image")
 
-        def draw() -> tuple[set[str], Bounds]:
+        def draw(opened: OpenImage) -> tuple[set[str], Bounds]:
             for stroke in found.strokes:
                 opened.drawing.add(stroke)
             return {stroke.layer for stroke in found.strokes}, (slice(0, shape[0]), slice(0, shape[1]))
 
-        with self._lock, opened.lock:
+        with self._lock, self.hold(image_id) as (entry, _):
             self._check_version(entry, version)
             self._grow_classes(found.table)
             # More classes are a change too, and this one.
-            self._change(entry, opened, entry.version, draw)
+            self._change(image_id, entry.version, draw)
         return found.warnings
 
     def import_all(self, path: Path, *, progress: Progress = no_progress) -> list[str]:
@@ -257,7 +275,11 @@ class LabelSession:
             When the list has changed since, or a class that was drawn with would be lost.
         WriteFailed
         """
-        with self._lock:
+        with self._lock, ExitStack() as held:
+            # No stroke may come between looking which classes are in use and going over to the new ones.
+            for entry in self._entries.values():
+                if entry.opened is not None:
+                    held.enter_context(entry.opened.lock)
             if version != self.classes_version:
                 raise Conflict("the classes were changed in another tab; look at them again")
             lost = set(self.table.keys if self.table else ()) - set(table.keys)
@@ -268,9 +290,11 @@ class LabelSession:
                         f"{entry.path.name} is labelled with {', '.join(sorted(used))}; a class that was drawn with "
                         "keeps its name (undo what was drawn with it first)"
                     )
-            if lost:
+            if self.table is not None and table.keys[: len(self.table)] != self.table.keys:
+                # What was parked, or drawn in a tab, counts on the places that classes had.
                 for entry in self._entries.values():
                     entry.parked = None
+                    entry.version += entry.opened is None
             self._grow_classes(table, replacing=True)
 
     def close(self) -> None:
@@ -282,10 +306,15 @@ class LabelSession:
     def mark_accepted(self, entry: ImageEntry, opened: OpenImage, version: int) -> bool:
         """Note that the result of an image is on disk. Does nothing when it has changed since."""
         with opened.lock:
-            if entry.version != version:
+            if entry.version != version or entry.opened is not opened:
                 return False
+            before = opened.drawing.doodles
             opened.drawing.mark(done=True)
-            self.shelf.save(entry.path, opened)
+            try:
+                self.shelf.save(entry.path, opened)
+            except BaseException:
+                opened.drawing.restore(before)
+                raise
             entry.update_state()
             return True
 
@@ -293,21 +322,30 @@ class LabelSession:
 
     def _change(
         self,
-        entry: ImageEntry,
-        opened: OpenImage,
+        image_id: str,
         version: int,
-        act: Callable[[], tuple[set[str], Bounds] | None],
+        act: Callable[[OpenImage], tuple[set[str], Bounds] | None],
+        key: Any = None,
     ) -> Bounds | None:
-        """Do a change and save it; when it cannot be saved it is taken back."""
-        with opened.lock:
+        """Do a change and save it; when it cannot be saved it is taken back.
+
+        The page gives each change a key of its own. When an answer is lost on the way it sends the change once more;
+        one that was made before is not made again, and all of the image counts as changed.
+        """
+        if key is not None and not (isinstance(key, str) and len(key) <= _MAX_KEY_LETTERS):
+            raise BadInput(f"the key of a change is a text of up to {_MAX_KEY_LETTERS} letters")
+        with self.hold(image_id) as (entry, opened):
+            if key is not None and key in entry.keys:
+                rows, cols = opened.windows.shape
+                return slice(0, rows), slice(0, cols)
             self._check_version(entry, version)
             before = opened.drawing.doodles
-            changed = act()
-            if changed is None:
-                return None
-            layers, bounds = changed
-            opened.note_activity()
             try:
+                changed = act(opened)
+                if changed is None:
+                    return None
+                layers, bounds = changed
+                opened.note_activity()
                 self.shelf.save(entry.path, opened)
             except Conflict:
                 # What lies on disk is the truth now.
@@ -322,6 +360,8 @@ class LabelSession:
             entry.version += 1
             entry.message = None
             entry.update_state()
+            if key is not None:
+                entry.keys.append(key)
             return bounds
 
     def _check_version(self, entry: ImageEntry, version: int) -> None:
@@ -364,9 +404,10 @@ class LabelSession:
         """Close the images that were not looked at for longest; never one on which work goes on."""
         for image_id in self._recent[:-_MAX_OPEN]:
             entry = self._entries[image_id]
-            if entry.job is None and entry.opened is not None:
-                with entry.opened.lock:
-                    entry.park()
+            if (opened := entry.opened) is not None:
+                with opened.lock:
+                    if entry.job is None and entry.opened is opened:
+                        entry.park()
         self._recent = [i for i in self._recent if self._entries[i].opened is not None]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from hybridseg.classes import ClassTable, remap
 from hybridseg.data.strokeimport import import_strokes
 from hybridseg.data.strokes import mask_to_points
-from hybridseg.errors import BadInput, HybridSegError
+from hybridseg.errors import BadInput, HybridSegError, WriteFailed
 from hybridseg.inference.spread import ground_truth_path
 from hybridseg.io.doodles import Doodles, Stroke, is_done, read_doodles, write_doodles
 from hybridseg.io.files import read_labelmap
@@ -40,9 +40,13 @@ class Shelf:
     def tell_state(self, image_path: Path) -> str:
         """Tell how far an image is, without opening it: untouched, working, or done."""
         path = self.doodles_path(image_path)
-        if path.exists():
-            return "done" if is_done(path) else "working"
-        return "done" if ground_truth_path(image_path, self.out_dir).exists() else "untouched"
+        try:
+            if look_at(path):
+                return "done" if is_done(path) else "working"
+            return "done" if look_at(ground_truth_path(image_path, self.out_dir)) else "untouched"
+        except WriteFailed:
+            # It says so when it is opened; the others can be worked on.
+            return "untouched"
 
     def load(self, image_path: Path, table: ClassTable | None) -> tuple[OpenImage, ClassTable | None]:
         """Open an image with all that was done on it before.
@@ -100,7 +104,8 @@ class Shelf:
         WriteFailed
         """
         path = self.doodles_path(image_path)
-        if look_at(path) != opened.on_disk:
+        # One that is gone (a disk was taken off, say) is written anew: all that was in it is here.
+        if look_at(path) not in (None, opened.on_disk):
             raise Conflict(f"{path.name} was changed by another program; look at the image again")
         write_doodles(path, opened.drawing.doodles)
         opened.on_disk = look_at(path)
@@ -110,8 +115,13 @@ def look_at(path: Path) -> tuple[int, ...] | None:
     """Give what changes when a file is written anew; None when there is none."""
     try:
         facts = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise WriteFailed(
+            f"cannot look at {path}: {error.strerror or error}; mend its name or its permissions, or give --out "
+            "another folder"
+        ) from error
     return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
 

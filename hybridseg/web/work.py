@@ -6,6 +6,8 @@ import hashlib
 import threading
 import time
 import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import numpy as np
 from hybridseg.classes import ClassTable
 from hybridseg.io.doodles import LAYERS
 from hybridseg.io.windows import ImageWindows
+from hybridseg.progress import Item
 from hybridseg.web.drawing import Drawing, find_new_values
 
 # A pause longer than this is not counted as work on an image.
@@ -35,6 +38,12 @@ class Job:
         self.label, self.done, self.total = label, done, total
         if self.cancelled:
             raise JobCancelled
+
+    def watch(self, items: Sequence[Item], *, label: str) -> Iterator[Item]:
+        """Give the parts of a step one by one, and stop between them when that was asked for."""
+        for item in items:
+            self.tell(self.label, self.done, self.total)
+            yield item
 
 
 class JobCancelled(Exception):
@@ -97,6 +106,16 @@ class OpenImage:
         self.drawing.rename(table)
 
 
+@dataclass(frozen=True)
+class Parked:
+    """What the CRF made of an image that is closed, in little memory; and what it was made of."""
+
+    data: bytes
+    shape: tuple[int, int]
+    stale: bool
+    on_disk: tuple[int, ...] | None
+
+
 @dataclass
 class ImageEntry:
     """An image of the list, open or not.
@@ -111,8 +130,10 @@ class ImageEntry:
         Counts the changes: a change that was made of an older one is refused.
     result_version : int
         Counts the changes of the result that is seen.
-    parked : bytes or None
-        `dense`, compressed, while the image is not open.
+    parked : Parked or None
+        What the CRF made, while the image is not open.
+    keys : collections.deque
+        Of the last changes, by which a change that comes again is known.
     """
 
     id: str
@@ -125,7 +146,8 @@ class ImageEntry:
     message: str | None = None
     message_kind: str | None = None
     written: tuple[str, ...] = ()
-    parked: tuple[bytes, bool] | None = None
+    parked: Parked | None = None
+    keys: deque[str] = field(default_factory=lambda: deque(maxlen=200))
 
     def update_state(self) -> None:
         """Tell how far the work on the open image is."""
@@ -137,15 +159,21 @@ class ImageEntry:
         """Close the image. Its strokes are on disk; what the CRF made is kept in little memory."""
         opened, self.opened = self.opened, None
         if opened is not None and opened.dense is not None:
-            self.parked = zlib.compress(opened.dense, 1), opened.stale
+            self.parked = Parked(
+                zlib.compress(opened.dense, 1),
+                opened.windows.shape,
+                opened.stale,
+                opened.on_disk,
+            )
 
     def unpark(self, opened: OpenImage) -> None:
         """Open the image again."""
-        if self.parked is not None:
-            data, stale = self.parked
-            opened.dense_after = opened.n_scribblings - stale
-            opened.dense = np.frombuffer(zlib.decompress(data), np.uint8).reshape(opened.windows.shape).copy()
-            self.parked = None
+        parked, self.parked = self.parked, None
+        # The image, or its strokes, can be others by now.
+        if parked is not None and (parked.shape, parked.on_disk) == (opened.windows.shape, opened.on_disk):
+            values = np.frombuffer(zlib.decompress(parked.data), np.uint8).reshape(parked.shape)
+            opened.dense = values.copy()
+            opened.dense_after = opened.n_scribblings - parked.stale
         self.opened = opened
 
 

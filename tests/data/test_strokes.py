@@ -123,3 +123,33 @@ def test_an_area_that_is_too_ragged(monkeypatch):
 
 def test_the_area_around_a_pixel_does_not_leak_over_corners():
     assert find_area(np.array([[1, 0], [0, 1]]), (0, 0)).tolist() == [[True, False], [False, False]]
+
+
+def test_what_would_take_hours_is_refused_and_draws_nothing():
+    """A pen of 10,000 pixels, moved 20,000 times; a polygon whose sides cross every row."""
+    shape = (4000, 5000)
+    seeds = np.zeros(shape, np.uint8)
+    zigzag = tuple((float(i % 2 * 3999), i / 4) for i in range(20_000))
+    for stroke in (Stroke("pen", 0, 10_000.0, zigzag), Stroke("polygon", 0, 1.0, zigzag)):
+        with pytest.raises(BadInput, match="draw it in several"):
+            draw_stroke(seeds, stroke)
+    assert not seeds.any()
+    # Where it is drawn outside of the image it costs nothing.
+    draw_stroke(seeds, Stroke("pen", 0, 10_000.0, tuple((-(10.0**6) - i % 2, c) for i, (_, c) in enumerate(zigzag))))
+    assert not seeds.any()
+
+
+@pytest.mark.parametrize("cols", [(2.0, 4.0), (4.0, 2.0), (2.0, 3.0, 4.0)])
+def test_pixels_at_the_radius_exactly(cols):
+    """Along a row, and along a column."""
+    points = [(2.0, col) for col in cols]
+    expected = [
+        [0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 1, 1, 1, 0, 0],
+        [0, 1, 1, 1, 1, 1, 0],
+        [0, 0, 1, 1, 1, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0],
+    ]
+    assert draw_strokes((5, 7), [pen(*points, width=2.0)]).tolist() == expected
+    turned = [(col, row) for row, col in points]
+    assert draw_strokes((7, 5), [pen(*turned, width=2.0)]).T.tolist() == expected

@@ -131,3 +131,27 @@ def test_the_command(run, photo, seeds, table):
     assert (found.labels == spread_seeds(small, seeds, n_classes=3, options=NEAR.crf)).all()
     assert run("crf", photo, photo.with_name("drawn.mat")).exit_code == 1
     assert run("crf", photo, photo.with_name("drawn.mat"), "-s", "7", "--overwrite").exit_code == 1
+
+
+def write_strokes(path, table, *strokes, undone=()):
+    write_doodles(path, Doodles("a.png", (6, 8), table, strokes, undone=undone))
+    return path
+
+
+def test_doodles_of_paint_alone(table, tmp_path):
+    """There is nothing to spread: what is painted is the result, all else is void."""
+    paint = Stroke("region", 2, 1.0, ((1.0, 2.0), (1.0, 5.0)), layer="result")
+    undone = Stroke("pen", 0, 3.0, ((4.0, 4.0),))
+    found = read_scribbles(write_strokes(tmp_path / "a_doodles.json", table, paint, undone=(undone,)))
+    assert not found.seeds.any() and found.paint is not None and found.paint[1].tolist() == [0, 0, 3, 3, 3, 3, 0, 0]
+    write_image(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
+    spread_file(tmp_path / "a.png", found)
+    labels = read_labelmap(tmp_path / "a_mres.mat").labels
+    assert labels[1, 2] == 2 and np.count_nonzero(labels != 255) == 4
+
+
+def test_doodles_in_which_nothing_is_left(table, tmp_path):
+    pen, erase = Stroke("pen", 1, 2.0, ((3.0, 3.0),)), Stroke("erase", 0, 9.0, ((3.0, 3.0),))
+    for strokes, undone in (((erase,), ()), ((pen, erase), ()), ((), (pen,))):
+        with pytest.raises(BadInput, match="holds no scribble"):
+            read_scribbles(write_strokes(tmp_path / "a_doodles.json", table, *strokes, undone=undone))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput
 from hybridseg.io import coco
 from hybridseg.io.coco import (
     CocoAnnotation,
@@ -16,7 +16,6 @@ from hybridseg.io.coco import (
     measure_polygon,
     parse_coco,
     read_coco,
-    read_json_object,
 )
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
@@ -213,46 +212,6 @@ def test_damaged_sets(record, tmp_path, change):
     path.write_text(json.dumps(record))
     with pytest.raises(BadInput, match=r"set\.json: "):
         read_coco(path)
-
-
-@pytest.mark.parametrize("content", [
-    b"", b"{", b"[]", b"5", b'"a"', b"\xff\xfe{\x00}\x00", b'{"a": "\xff"}', b"[" * 100_000, b'{"a": NaN}',
-    b'{"a": -Infinity}', b'{"a": 1, "b": {"c": 1, "c": 2}}', b'{"a": ' + b"9" * 5000 + b"}",
-], ids=lambda content: repr(content[:20]))  # fmt: skip
-def test_files_that_are_no_json_object(tmp_path, content):
-    path = tmp_path / "set.json"
-    path.write_bytes(content)
-    with pytest.raises(BadInput, match=r"set\.json: (it|'c' stands twice)"):
-        read_json_object(path)
-
-
-def test_a_key_twice_is_named(tmp_path):
-    path = tmp_path / "set.json"
-    path.write_text('{"images": [], "images": [1]}')
-    with pytest.raises(BadInput, match="'images' stands twice"):
-        read_json_object(path)
-
-
-def test_a_byte_order_mark_is_passed_over(tmp_path):
-    path = tmp_path / "set.json"
-    path.write_bytes(b'\xef\xbb\xbf{"a": 1}')
-    assert read_json_object(path) == {"a": 1}
-
-
-def test_a_file_is_weighed_before_it_is_read(tmp_path, monkeypatch):
-    path = tmp_path / "set.json"
-    path.write_text('{"a": [[],[],[]]}')
-    monkeypatch.setitem(coco._MAX_SIGNS, b"[", 3)
-    with pytest.raises(BadInput, match=r"more than 3 '\['"):
-        read_json_object(path)
-    with path.open("r+b") as file:
-        file.truncate(coco.MAX_FILE_BYTES + 1)
-    with pytest.raises(BadInput, match="larger than 200 MB"):
-        read_json_object(path)
-    with pytest.raises(MissingInput):
-        read_coco(tmp_path / "none.json")
-    with pytest.raises(BadInput, match="is a folder"):
-        read_coco(tmp_path)
 
 
 @pytest.mark.real

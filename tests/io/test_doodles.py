@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -108,3 +109,13 @@ def test_too_many_points_for_an_image(doodles, monkeypatch):
     monkeypatch.setattr("hybridseg.io.doodles.MAX_POINTS", 5)
     with pytest.raises(BadInput, match="are not kept for an image"):
         replace(doodles, strokes=(PEN, PEN, PEN))
+
+
+@pytest.mark.parametrize("size", ["[1000000000, 1000000000]", "[-5, 6]", "[0, 6]", "[1e400, 5]"])
+def test_an_image_of_no_size(tmp_path, size):
+    """Maps of this size are made of it."""
+    path = tmp_path / "a_doodles.json"
+    write_doodles(path, Doodles("a.jpg", (4, 6), ClassTable.from_names(["water"])))
+    path.write_text(re.sub(r"(?s)\[\s*4,\s*6\s*\]", size, path.read_text()))
+    with pytest.raises(BadInput):
+        read_doodles(path)

@@ -6,6 +6,7 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.pairing import (
     find_companions,
     find_images,
+    find_strokes_file,
     image_stem,
     list_images,
     pair_labels_with_images,
@@ -109,3 +110,37 @@ def test_no_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="is a file; give the folder"):
         list_images(tmp_path / "file")
+
+
+@pytest.mark.parametrize(("names", "expected"), [
+    (["a.json", "a_mres.mat", "ab.json"], "a.json"),
+    (["a_doodles.json", "a_mres.mat"], "a_doodles.json"),
+    (["a_mres.mat", "a_ares_96.mat", "a_mres.png", "a_mres_label.png", "coco.json"], "a_mres.mat"),
+    (["a_ares_96.mat", "a_label.png", "a_report.json"], "a_ares_96.mat"),
+    (["a_mres_label.png", "a_mres.png"], "a_mres_label.png"),
+    (["a_gtFine_color.png", "a_DJW.npz"], "a_gtFine_color.png"),
+    (["a_DJW.npz", "ab_DJW.npz", "all.json"], "a_DJW.npz"),
+    (["all.json", "b_doodles.png"], "all.json"),
+    (["a.NPZ"], "a.NPZ"),
+    ([], None), (["b.png", "a_mres.png"], None), (["a_predseg.png"], "a_predseg.png"),
+    (["x.json", "y.json"], None),
+    (["b_doodles.json"], None), ([".a.json"], None),
+])  # fmt: skip
+def test_the_file_of_an_image_in_a_folder(tmp_path, names, expected):
+    for name in ("a.png", *names):
+        (tmp_path / name).touch()
+    if expected is None:
+        with pytest.raises(MissingInput, match=r"has no labels for a\.png; it would be called a\.json"):
+            find_strokes_file(tmp_path, tmp_path / "a.png")
+    else:
+        assert find_strokes_file(tmp_path, tmp_path / "a.png").name == expected
+
+
+def test_a_folder_of_masks_with_the_names_of_the_images(tmp_path):
+    (tmp_path / "a.png").touch()
+    assert find_strokes_file(tmp_path, Path("photos/a.png")) == tmp_path / "a.png"
+    (tmp_path / "a.json").touch()
+    with pytest.raises(BadInput, match=r"several files for a\.png \(a\.json, a\.png\); give the one"):
+        find_strokes_file(tmp_path, Path("photos/a.png"))
+    with pytest.raises(MissingInput):
+        find_strokes_file(tmp_path / "none", Path("a.png"))

@@ -1,3 +1,6 @@
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -106,3 +109,24 @@ def test_what_cannot_be_opened(tmp_path, monkeypatch):
     monkeypatch.setenv("HYBRIDSEG_MAX_PIXELS", "1000")
     with pytest.raises(BadInput, match="more than the cap"):
         windows.open_windows(tmp_path / "b.png")
+
+
+def test_tiles_that_are_asked_for_at_once(tmp_path, monkeypatch):
+    """Two threads must not halve the same level: the next one would be of a fourth of its size."""
+    path = tmp_path / "a.png"
+    image = np.repeat(np.repeat(np.arange(16, dtype=np.uint8).reshape(4, 4) * 16, 64, 0), 64, 1)[..., None].repeat(3, 2)
+    write_image(path, image)
+    opened = windows.open_windows(path)
+
+    def slow(*args):
+        time.sleep(0.05)
+        return shrink_image(*args)
+
+    monkeypatch.setattr(windows, "shrink_image", slow)
+    part, found = (slice(128, 256), slice(0, 128)), []
+    threads = [threading.Thread(target=lambda: found.append(opened.read(*part, (32, 32)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(tile, image[128:256:4, 0:128:4]) for tile in found) and len(found) == 4

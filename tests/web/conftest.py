@@ -1,15 +1,24 @@
-"""Two small images, a session on them, and a browser's side of its server without a browser."""
+"""Two small images, a session on them, a browser's side of its server without a browser, and a real browser."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import threading
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+from waitress.server import create_server
 
 from hybridseg.crf.options import CrfOptions
 from hybridseg.inference.spread import SpreadOptions
+from hybridseg.io.doodles import read_doodles
 from hybridseg.io.images import write_image
+from hybridseg.scenes.scene import make_scene
 from hybridseg.web.app import create_label_app
 from hybridseg.web.gate import Gate
 from hybridseg.web.jobs import JobRunner
@@ -115,3 +124,252 @@ def app(session, jobs, gate):
 @pytest.fixture
 def visitor(app, gate):
     return Visitor(app, gate)
+
+
+# A real browser on a real server.
+
+
+class Served:
+    """An application on a port of this machine, which can fall silent and come back on the same port."""
+
+    def __init__(self, make_app) -> None:
+        self.gate = Gate()
+        self.app, self.port = make_app(self.gate), 0
+        self.start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/?token={self.gate.token}"
+
+    def start(self) -> None:
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        self._server = create_server(self.app, sockets=[listener], threads=6, map={})
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._loop)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while not self._ended.is_set():
+            self._server.asyncore.loop(timeout=0.02, map=self._server._map, count=1)
+        self._server.task_dispatcher.shutdown()
+        self._server.asyncore.close_all(self._server._map)
+
+
+class Tab:
+    """A page in the browser, and what a person does with it; places are rows and columns of the image."""
+
+    def __init__(self, page) -> None:
+        self.page = page
+
+    def wait(self, expression: str, *args) -> None:
+        """Wait until it holds; the page's policy forbids Playwright's own way, which evaluates in the page."""
+        deadline = time.monotonic() + 10
+        while not self.page.evaluate(expression, list(args)):
+            assert time.monotonic() < deadline, f"{expression} {args}: {self.page.inner_text('footer')}"
+            self.page.wait_for_timeout(20)
+
+    def ready(self) -> Tab:
+        """Wait until the image is there as far as it is in view."""
+        self.wait("document.body.dataset.image !== ''")
+        return self
+
+    def at(self, row: float, col: float) -> tuple[float, float]:
+        return tuple(self.page.evaluate("([row, col]) => view.hybridseg.toScreen(row, col)", [row, col]))
+
+    def point(self, x: float, y: float) -> list[float]:
+        return self.page.evaluate("([x, y]) => view.hybridseg.toImage(x, y)", [x, y])
+
+    def draw(self, *places, lift: bool = True) -> None:
+        """Draw with the mouse."""
+        mouse = self.page.mouse
+        mouse.move(*self.at(*places[0]))
+        mouse.down()
+        for place in places[1:]:
+            mouse.move(*self.at(*place), steps=4)
+        if lift:
+            mouse.up()
+
+    def scribble(self, *places) -> None:
+        self.draw(*places)
+        self.saved()
+
+    def click(self, row: float, col: float) -> None:
+        self.page.mouse.click(*self.at(row, col))
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def saved(self) -> None:
+        self.wait("document.body.dataset.unsent === '0'")
+
+    def says(self, *texts: str, where: str = "#status") -> None:
+        """Wait until the page says so."""
+        for text in texts:
+            self.wait("([where, text]) => document.querySelector(where).innerText.includes(text)", where, text)
+
+    def slide(self, id_: str, value: int) -> None:
+        self.page.locator(f"#{id_}").fill(str(value))
+
+    def see(self, row: int, col: int) -> tuple[int, int, int]:
+        """Read the canvas."""
+        code = """([x, y]) => {
+            const box = view.getBoundingClientRect(), ratio = devicePixelRatio;
+            const spot = [Math.floor((x - box.left) * ratio), Math.floor((y - box.top) * ratio)];
+            return [...view.getContext("2d").getImageData(...spot, 1, 1).data].slice(0, 3);
+        }"""
+        return tuple(self.page.evaluate(code, list(self.at(row, col))))
+
+    def shows(self, row: int, col: int, color: tuple[int, int, int], *, within: int = 2) -> None:
+        """Wait until a pixel of the image is seen in a colour."""
+        deadline = time.monotonic() + 10
+        while np.abs(np.subtract(seen := self.see(row, col), color)).max() > within:
+            assert time.monotonic() < deadline, f"row {row}, column {col} is {seen}, not {color}"
+            self.page.wait_for_timeout(30)
+
+    def accept(self) -> None:
+        self.press("s")
+        self.says("Written:")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser of all tests."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("there is no Chromium on this machine (chromium, chromium-browser or google-chrome)")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browse(chromium):
+    """Open an address in a tab: `browse(address)`, or in the same window `browse(address, beside=tab)`.
+
+    At the end no page may have reported an error; what a test means to provoke it names: `browse.expected.append(...)`.
+    `browse.held` are the pages that asked whether they should really be left.
+    """
+    contexts, troubles, expected, held = [], [], [], []
+
+    def open_tab(address: str, *, beside: Tab | None = None, **settings) -> Tab:
+        if beside is None:
+            contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **settings}))
+        page = (beside.page.context if beside else contexts[-1]).new_page()
+        page.on("console", lambda said: said.type == "error" and troubles.append(said.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+
+        def heed(dialog) -> None:
+            is_leaving = dialog.type == "beforeunload"
+            (held if is_leaving else troubles).append(f"a dialog: {dialog.message}")
+            dialog.accept()
+
+        page.on("dialog", heed)
+        page.goto(address)
+        page.wait_for_url(lambda url: "token" not in url)
+        return Tab(page)
+
+    open_tab.expected, open_tab.held = expected, held
+    yield open_tab
+    for context in contexts:
+        context.close()
+    assert [text for text in troubles if not any(part in text for part in expected)] == []
+
+
+@pytest.fixture
+def serve():
+    """Serve an application: `serve(make_app)`, which is called with a gate."""
+    running = []
+
+    def start(make_app) -> Served:
+        running.append(served := Served(make_app))
+        return served
+
+    yield start
+    for served in running:
+        served.stop()
+
+
+@pytest.fixture(scope="session")
+def scene():
+    """A coast of 400 x 600 pixels: sand lies to the left of the surf, and water to its right."""
+    return make_scene(0, rows=400, cols=600)
+
+
+@pytest.fixture
+def beach(scene, tmp_path):
+    """A folder with that photo, `coast.png`."""
+    folder = tmp_path / "beach"
+    folder.mkdir()
+    write_image(folder / "coast.png", scene.image)
+    return folder
+
+
+@dataclass
+class Desk:
+    """A tab on the labelling page, with the server and the session behind it."""
+
+    session: LabelSession
+    served: Served
+    tab: Tab
+
+
+@pytest.fixture
+def label(serve, browse, table):
+    """Open the labelling page: `label(paths)`."""
+    runners = []
+
+    def open_page(paths, *, screen=(1280, 800), wait=True, settings=None, **more) -> Desk:
+        session = LabelSession(list(paths), **{"table": table, **more})
+        runners.append(jobs := JobRunner(session))
+        served = serve(lambda gate: create_label_app(session, jobs, gate))
+        size = {"width": screen[0], "height": screen[1]}
+        tab = browse(served.address, viewport=size, **(settings or {}))
+        return Desk(session, served, tab.ready() if wait else tab)
+
+    yield open_page
+    for jobs in runners:
+        jobs.close()
+
+
+@pytest.fixture
+def desk(label, beach):
+    return label([beach / "coast.png"])
+
+
+@pytest.fixture
+def tab(desk):
+    """The labelling page on the photo of the coast."""
+    return desk.tab
+
+
+@pytest.fixture
+def strokes(beach):
+    """Read the strokes that are on disk."""
+    return lambda stem="coast": read_doodles(beach / f"{stem}_doodles.json").strokes
+
+
+@pytest.fixture
+def picture():
+    """Keep a picture of a page, where HYBRIDSEG_SCREENSHOTS names a folder for it."""
+    folder = os.environ.get("HYBRIDSEG_SCREENSHOTS")
+
+    def keep(tab: Tab, name: str) -> None:
+        if folder is None:
+            return
+        tab.page.evaluate("document.activeElement.blur()")
+        tab.page.wait_for_timeout(400)
+        path = Path(folder) / f"{name}.png"
+        tab.page.screenshot(path=path)
+        if path.stat().st_size > 400_000:
+            tab.page.screenshot(path=path.with_suffix(".jpg"), type="jpeg", quality=85)
+            path.unlink()
+
+    return keep

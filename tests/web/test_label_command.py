@@ -114,3 +114,18 @@ def test_a_port_that_is_taken(start, run, photos):
     port = re.search(r":(\d+)/", address)[1]
     result = run("label", photos, "--no-browser", "--port", port)
     assert result.exit_code == 1 and "give another --port" in result.output
+
+
+def test_nobody_reads_what_it_prints(start, photos):
+    """As in `hybridseg label photos | head -3`: the address was read, and works."""
+    process, address = start(photos)
+    process.stdout.readline()
+    process.stdout.close()
+    assert len(Client(address).get("/api/session")["images"]) == 2
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) in (0, 1) and "Traceback" not in process.stderr.read()
+
+
+def test_nothing_to_import(run, photos):
+    result = run("label", photos, "--import", photos / "nothing", "--no-browser")
+    assert result.exit_code == 1 and "there is no file or folder" in result.output

@@ -63,6 +63,40 @@ def test_another_program_wrote_the_strokes(session, make_session, first, draw, p
     assert [s.class_id for s in read_doodles(photos / "a_doodles.json").strokes] == [0, 2]
 
 
+def test_a_change_that_comes_again_is_not_made_again(session, first, draw, photos):
+    """Its answer was lost: the page sends it once more, with the version of which it was made."""
+    session.add_stroke(first, 1, draw(0, key="one"))
+    session.add_stroke(first, 2, draw(1, key="two"))
+    before = (photos / "a_doodles.json").read_bytes()
+    assert session.add_stroke(first, 1, draw(0, key="one")) == (slice(0, 60), slice(0, 90))
+    assert session.describe(first)["version"] == 3 and (photos / "a_doodles.json").read_bytes() == before
+    session.undo(first, 3, key="three")
+    session.undo(first, 3, key="three")
+    session.redo(first, 4, key="four")
+    session.redo(first, 4, key="four")
+    assert session.describe(first)["n_strokes"] == 2 and session.describe(first)["version"] == 5
+    # One that was refused was not made: it may come again, of the present version.
+    with pytest.raises(Conflict):
+        session.add_stroke(first, 1, draw(0, key="five"))
+    session.add_stroke(first, 5, draw(0, key="five"))
+    assert session.describe(first)["n_strokes"] == 3
+    # The same key on another image is another change.
+    second = session.list_images()[1]["id"]
+    session.add_stroke(second, 1, draw(0, key="one"))
+    assert session.describe(second)["n_strokes"] == 1
+
+
+def test_keys_are_short_texts_and_the_last_ones_are_remembered(session, first, draw):
+    for key in ("x" * 41, 5, ["a"], {}):
+        with pytest.raises(BadInput, match="key of a change"):
+            session.add_stroke(first, 1, draw(0, key=key))
+    for i in range(201):
+        session.add_stroke(first, i + 1, draw(0, key=str(i)))
+    session.add_stroke(first, 7, draw(0, key="1"))
+    with pytest.raises(Conflict):
+        session.add_stroke(first, 7, draw(0, key="0"))
+
+
 def test_undo_and_redo_last_over_a_new_session(session, make_session, first, draw):
     session.add_stroke(first, 1, draw(0, (10, 5), (10, 20)))
     session.add_stroke(first, 2, draw(1, (30, 5), (30, 20)))
@@ -347,6 +381,22 @@ def test_classes_that_were_drawn_with_keep_their_name(session, make_session, fir
     # A change that was drawn on with the old list comes too late.
     with pytest.raises(Conflict):
         session.add_stroke(first, 2, draw(0))
+
+
+def test_classes_in_another_order_while_an_image_is_closed(session, jobs, draw, table, wait_for_job, monkeypatch):
+    """What was computed for it counts on the old places, and so does what a tab sends."""
+    monkeypatch.setattr("hybridseg.web.session._MAX_OPEN", 1)
+    a, b = (image["id"] for image in session.list_images())
+    session.add_stroke(a, 1, draw(0, (10, 5), (50, 30)))
+    session.add_stroke(a, 2, draw(2, (10, 60), (50, 80)))
+    jobs.start(a, 3, "run")
+    wait_for_job(session, a)
+    session.describe(b)
+    session.set_classes(1, ClassTable(table.names[::-1], table.colors[::-1]))
+    with pytest.raises(Conflict):
+        session.add_stroke(a, 3, draw(0))
+    state = session.describe(a)
+    assert not state["has_result"] and session.open(a)[1].drawing.maps["scribbles"][10, 5] == 3
 
 
 def test_class_names_meet_no_rule_of_html_or_paths(make_session, first, draw, photos):

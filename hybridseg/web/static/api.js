@@ -30,6 +30,11 @@ export class Api {
     return session;
   }
 
+  /** By which one run of the program is told from another. */
+  get run() {
+    return this.#csrf;
+  }
+
   /** Get JSON. */
   async get(path, signal) {
     const answer = await this.#send(path, { signal, cache: "no-store" });

@@ -1,6 +1,7 @@
 // The dialog in which classes are named, coloured and put in order.
 
 import { byId, make } from "./dom.js";
+import { asSentence } from "./messages.js";
 import { READY_SETS, spareColor } from "./readysets.js";
 
 /** Edits the class list; `onSave(classes)` sends [{was, name, color}] and throws what the server has against it. */
@@ -49,7 +50,7 @@ export class ClassDialog {
       await this.#onSave(meant);
       this.#dialog.close();
     } catch (error) {
-      this.#error.textContent = error.message;
+      this.#error.textContent = asSentence(error.message);
       this.#error.scrollIntoView({ block: "nearest" });
     }
   }

@@ -14,10 +14,11 @@ export class ClassList {
     this.#onPick = onPick;
   }
 
-  /** Show these classes, {name, color}; the choice stays where it makes sense. */
+  /** Show these classes, {name, color}; the one that was chosen stays so, wherever it has gone. */
   setClasses(classes) {
+    const place = classes.findIndex(({ name }) => name === this.current?.name);
+    this.index = place >= 0 ? place : Math.min(this.index, Math.max(classes.length - 1, 0));
     this.classes = classes;
-    this.index = Math.min(this.index, Math.max(classes.length - 1, 0));
     this.#box.replaceChildren(...classes.map((one, k) => this.#button(one, k)));
     this.#show();
   }

@@ -2,6 +2,7 @@
 
 import { byId } from "./dom.js";
 import { showSaved, showWhere } from "./panel.js";
+import { refreshClasses } from "./work.js";
 
 const CONFLICT = "This image was changed in another tab or program. Your last stroke was not saved.";
 
@@ -36,6 +37,7 @@ export function queueHooks(page) {
   return {
     onChange: () => showSaved(page.queue),
     onWaiting: (error) => page.tellWaiting(error),
+    onRestart: () => page.ask(() => refreshClasses(page)),
     onSent: (item, change) => {
       page.heed(change, change.bounds);
       if (page.state?.id !== item.image) return;

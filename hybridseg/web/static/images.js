@@ -3,6 +3,7 @@
 import { make } from "./dom.js";
 
 const SPARE_ROWS = 6;
+const TAIL = 16; // letters: what tells photos of one camera from another is at the end of their names
 
 /** A list in a scrolling element (a listbox). `describe(item)` gives {mark, note} for a row. */
 export class ImageList {
@@ -118,13 +119,20 @@ export class ImageList {
       "div",
       { className: "row", id: rowId(place), role: "option", title: item.name, dataset: { id: item.id, state: item.state ?? "" } },
       make("span", { className: "mark", textContent: mark, aria: { hidden: true } }),
-      make("span", { className: "name", textContent: item.name }),
+      make(
+        "span",
+        { className: "name" },
+        make("span", { className: "head", textContent: item.name.slice(0, -TAIL) }),
+        make("span", { textContent: item.name.slice(-TAIL) }),
+      ),
       make("span", { className: "note", textContent: note }),
     );
+    row.setAttribute("aria-label", `${item.name}, ${note}`);
     row.setAttribute("aria-selected", String(item.id === this.#current));
     row.setAttribute("aria-posinset", place + 1);
     row.setAttribute("aria-setsize", this.#shown.length);
     row.classList.toggle("active", place === this.#active);
+    row.classList.toggle("long", item.name.length > TAIL);
     row.style.top = `${place * height}px`;
     return row;
   }

@@ -72,6 +72,7 @@ export function listenToKeys(page, commands) {
     if (event.key.toLowerCase() === "x") page.setBare(false);
     if (event.key === " ") releaseSpace(event);
   });
+  document.addEventListener("click", letGo);
   window.addEventListener("blur", () => {
     page.setBare(false);
     holdSpace(false);
@@ -117,8 +118,14 @@ function isTyping(event) {
   return event.target.matches("input[type=text], input[type=search], input[type=number], select, textarea");
 }
 
+// Who clicks goes on in the image: Space and Enter must not press the same button once more.
+function letGo({ detail }) {
+  const { activeElement } = document;
+  if (detail && activeElement.matches("button, input[type=checkbox]") && !activeElement.closest("dialog")) activeElement.blur();
+}
+
 // Enter presses a focused button, and a slider has its own keys.
 function belongsToControl({ key, target }) {
-  if (key === "Enter") return target.matches("button, input, [role=listbox]");
+  if (key === "Enter") return target.matches("button, input[type=file], [role=listbox]");
   return target.matches("input[type=range]") && (key.startsWith("Page") || key.startsWith("Arrow"));
 }

@@ -66,7 +66,7 @@ class LabelPage {
   async start() {
     while (!this.session) this.session = await this.#openSession();
     this.walk = new Walk(this.session.window);
-    this.classList.setClasses(this.session.classes);
+    this.setClasses(this.session);
     this.images.setItems(this.session.images.map((item) => ({ ...item, id: String(item.id) })));
     showProgress(this.images.items);
     byId("live").disabled = !this.session.live;
@@ -77,6 +77,13 @@ class LabelPage {
     if (!this.session.classes.length) this.classDialog.open([]);
     if (this.images.items.length) await this.open(this.#imageOfHash() ?? this.images.items[0].id);
     else this.messages.say("There are no images in this folder.");
+  }
+
+  /** Take other classes, {classes, classes_version}; what was drawn and is not sent yet keeps its class. */
+  setClasses({ classes, classes_version }) {
+    Object.assign(this.session, { classes, classes_version });
+    this.classList.setClasses(classes);
+    this.queue.setClasses(classes);
   }
 
   /** Open an image, and say so, or other words. */
@@ -110,7 +117,7 @@ class LabelPage {
       this.drawing.finish();
       if (!this.queue.items.length && !this.state[`can_${action}`]) return this.messages.say(`There is nothing to ${action}.`);
     }
-    this.queue.add(this.state.id, action, stroke);
+    this.queue.add(this.state.id, action, stroke, this.classList.classes[stroke?.class]?.name);
     this.viewer.refresh();
   }
 

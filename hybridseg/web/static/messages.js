@@ -2,6 +2,12 @@
 
 import { make } from "./dom.js";
 
+/** Begin with a capital letter, unless the first word is the name of a file. */
+export function asSentence(text) {
+  const [word] = text.split(/\s/, 1);
+  return word.includes(".") ? text : text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 /** The status line and the banners of a page. */
 export class Messages {
   #banner;
@@ -29,7 +35,7 @@ export class Messages {
       });
       return button;
     });
-    this.#banner.append(make("div", { className: "notice", dataset: { key } }, make("p", { textContent: text }), ...buttons));
+    this.#banner.append(make("div", { className: "notice", dataset: { key } }, make("p", { textContent: asSentence(text) }), ...buttons));
     this.#banner.hidden = false;
   }
 

@@ -1,6 +1,7 @@
 // The controls around the canvas say what is so: buttons, progress, and the line at the bottom.
 
 import { byId, press } from "./dom.js";
+import { asSentence } from "./messages.js";
 
 /** Show what can be done with an image, and the job that runs. */
 export function showState(state) {
@@ -18,7 +19,7 @@ export function showJob(job) {
   document.body.dataset.job = job?.kind ?? "none";
   byId("job").hidden = !job;
   if (!job) return;
-  byId("job-label").textContent = job.label;
+  byId("job-label").textContent = asSentence(job.label);
   const progress = byId("job-progress");
   progress.max = job.total || 1;
   if (job.total) progress.value = job.done;

@@ -4,13 +4,15 @@ import { imagePath } from "./api.js";
 
 const KEPT = "hybridseg-unsent";
 const RETRY_MS = 2000;
-const BUSY_MS = 700;
+const WAITING = new Set(["network", "forbidden"]);
 const REFUSED = new Set(["bad", "too_large", "missing"]);
 
 /**
- * Sends changes {image, action, stroke}: "strokes", "undo" or "redo", each with the version of the last answer.
+ * Sends changes {image, action, stroke, className, key}: "strokes", "undo" or "redo", each with the version of the last
+ * answer. By its key the server knows a change that it has made already, when its answer was lost on the way.
  * `heads` holds the last state of each image. Hooks: `onChange()`, `onSent(item, change)`, `onRefused(item, error)`,
- * `onWaiting(error)` (it tries again by itself), and `onStuck(item, error)` (a person must decide: see `resume`).
+ * `onWaiting(error)` (it tries again by itself), `onRestart()` (the program was started again), and
+ * `onStuck(item, error)` (a person must decide: see `resume`).
  */
 export class ChangeQueue {
   items = [];
@@ -27,9 +29,9 @@ export class ChangeQueue {
     this.items = readKept();
   }
 
-  /** Queue a change of an image. */
-  add(image, action, stroke = null) {
-    this.items.push({ image, action, stroke, tried: null });
+  /** Queue a change of an image; a stroke comes with the name of its class. */
+  add(image, action, stroke = null, className = null) {
+    this.items.push({ image, action, stroke, className, key: makeKey() });
     this.#changed();
     this.send();
   }
@@ -39,13 +41,19 @@ export class ChangeQueue {
     return this.items.filter((item) => item.image === image && item.stroke).map((item) => item.stroke);
   }
 
+  /** The classes have other places now: what waits keeps its class. One that is gone the server will refuse. */
+  setClasses(classes) {
+    for (const { stroke, className } of this.items) {
+      if (stroke && stroke.tool !== "erase") stroke.class = classes.findIndex(({ name }) => name === className);
+    }
+  }
+
   /** A person has decided about the change that is stuck: send it once more, or drop it. */
   resume(again) {
     if (!this.#stuck) return;
     this.#stuck = false;
     this.trouble = null;
-    if (again) this.items[0].tried = null;
-    else this.items.shift();
+    if (!again) this.items.shift();
     this.#changed();
     this.send();
   }
@@ -65,6 +73,7 @@ export class ChangeQueue {
 
   async #sendFirst() {
     const item = this.items[0];
+    const { run } = this.#api;
     try {
       const change = await this.#deliver(item);
       this.items.shift();
@@ -73,49 +82,40 @@ export class ChangeQueue {
       this.#hooks.onSent(item, change);
       this.#changed();
     } catch (error) {
-      await this.#fail(item, error);
+      // A program that was started again counts its versions anew: that is no conflict.
+      if (error.kind === "conflict" && this.#api.run !== run) await this.#restart();
+      else await this.#fail(item, error);
     }
   }
 
-  async #deliver(item) {
-    const head = this.heads.get(item.image) ?? (await this.#api.get(imagePath(item.image)));
-    // An answer may have been lost on the way after the change was made; then it must not be made twice.
-    if (item.tried && wasMade(item, head)) return { ...head, bounds: [0, 0, head.rows, head.cols] };
-    if (item.tried && !isSame(item, head)) throw await this.#conflict(item, head);
-    this.heads.set(item.image, head);
-    item.tried = { version: head.version, n_strokes: head.n_strokes };
-    this.#keep();
-    return this.#api.post(imagePath(item.image, item.action), { version: head.version, ...item.stroke });
+  async #deliver({ image, action, stroke, key }) {
+    const head = this.heads.get(image) ?? (await this.#api.get(imagePath(image)));
+    this.heads.set(image, head);
+    return this.#api.post(imagePath(image, action), { version: head.version, key, ...stroke });
   }
 
-  async #conflict(item, head = null) {
-    this.heads.set(item.image, head ?? (await this.#api.get(imagePath(item.image))));
-    return Object.assign(new Error("This image was changed in another tab or program."), { kind: "conflict" });
+  async #restart() {
+    this.heads.clear();
+    await this.#hooks.onRestart();
   }
 
   async #fail(item, error) {
     this.trouble = error.kind ?? "failed";
-    // Where the server did answer, it did not make the change.
-    if (error.kind !== "network") item.tried = null;
-    if (error.kind === "network" || error.kind === "forbidden") {
-      this.heads.delete(item.image);
+    // After a silence the change is sent as it was: what others did meanwhile must not go unseen.
+    if (error.kind !== "network") this.heads.delete(item.image);
+    if (WAITING.has(error.kind)) {
       this.#hooks.onWaiting(error);
+      this.#hooks.onChange();
       await sleep(RETRY_MS);
-    } else if (error.kind === "busy") {
-      this.heads.delete(item.image);
-      await sleep(BUSY_MS);
     } else if (REFUSED.has(error.kind) || (error.kind === "conflict" && !item.stroke)) {
       this.items.shift();
-      this.heads.delete(item.image);
       this.trouble = null;
-      this.#changed();
       this.#hooks.onRefused(item, error);
     } else {
-      if (error.kind === "conflict") await this.#conflict(item).catch(() => this.heads.delete(item.image));
       this.#stuck = true;
       this.#hooks.onStuck(item, error);
     }
-    this.#hooks.onChange();
+    this.#changed();
   }
 
   #changed() {
@@ -140,14 +140,9 @@ function readKept() {
   }
 }
 
-function wasMade(item, head) {
-  if (head.version === item.tried.version) return false;
-  return item.stroke === null || head.n_strokes === item.tried.n_strokes + 1;
-}
-
-// A program that was started again may count its versions anew.
-function isSame(item, head) {
-  return head.version === item.tried.version || (head.version < item.tried.version && head.n_strokes === item.tried.n_strokes);
+// crypto.randomUUID is not there on a page that came over plain HTTP from another machine.
+function makeKey() {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");
 }
 
 function sleep(ms) {

@@ -50,22 +50,21 @@ export async function saveClasses(page, classes) {
     if (isOther) throw error;
     return put();
   });
-  Object.assign(session, saved);
-  // The class at hand stays the one at hand, wherever it has gone.
-  classList.index = Math.max(classes.findIndex(({ was }) => was === classList.index), 0);
-  classList.setClasses(saved.classes);
+  // The class at hand stays the one at hand, wherever it has gone and whatever it is called now.
+  const index = Math.max(classes.findIndex(({ was }) => was === classList.index), 0);
+  page.setClasses(saved);
+  classList.pick(index);
   queue.heads.clear();
   page.input.updateCursor();
   if (page.state) page.reload(page.state.id);
 }
 
 /** Take the class list from the server; true when its names or their order are others than before. */
-export async function refreshClasses({ api, session, classList }) {
-  const { classes, classes_version } = await api.openSession();
-  const names = (list) => JSON.stringify(list.map(({ name }) => name));
-  const isOther = names(classes) !== names(session.classes);
-  Object.assign(session, { classes, classes_version });
-  classList.setClasses(classes);
+export async function refreshClasses(page) {
+  const fresh = await page.api.openSession();
+  const names = ({ classes }) => JSON.stringify(classes.map(({ name }) => name));
+  const isOther = names(fresh) !== names(page.session);
+  page.setClasses(fresh);
   return isOther;
 }
 

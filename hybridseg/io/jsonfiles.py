@@ -1,0 +1,76 @@
+"""JSON of other programs: weighed before it is read, and nothing in it believed before it was looked at."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from typing import Any, NoReturn
+
+from hybridseg.errors import BadInput, located
+from hybridseg.io.rasters import check_regular
+
+MAX_FILE_BYTES = 200_000_000
+# What a byte of text can become in memory: an object and a list take far more than a number.
+_MAX_SIGNS = {b"{": 3_000_000, b"[": 6_000_000, b":": 15_000_000, b",": 30_000_000}
+_MAX_NUMBER = 1e9
+
+
+def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the JSON of another program: UTF-8, one object, no key twice in any object, no NaN.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such file, it is too large, or no such JSON.
+    """
+    path = check_regular(path)
+    with located(path):
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise BadInput(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB; split it into smaller files")
+            data = path.read_bytes()
+            for sign, most in _MAX_SIGNS.items():
+                if data.count(sign) > most:
+                    raise BadInput(f"it has more than {most:,} {sign.decode()!r}; split it into smaller files")
+            record = json.loads(
+                data.decode("utf-8-sig"), object_pairs_hook=_make_object, parse_constant=_refuse_constant
+            )
+        except BadInput:
+            raise
+        except (OSError, ValueError, RecursionError) as error:
+            raise BadInput(f"it is no JSON in UTF-8, or damaged ({error}); save it again") from error
+        if not isinstance(record, dict):
+            raise BadInput("it holds a list or a value where an object should be; give the whole annotation file")
+    return record
+
+
+def parse_number(value: Any) -> float:
+    """Give a number of another program's JSON.
+
+    Raises
+    ------
+    BadInput
+        For what is none, or too large for any place in an image.
+    """
+    try:
+        number = float(value) if type(value) in (int, float) else math.nan
+    except OverflowError:
+        number = math.inf
+    # Not a number is not below it either.
+    if not abs(number) <= _MAX_NUMBER:
+        raise BadInput(f"{str(value)[:40]!r} stands where a number of pixels should be; export it again")
+    return number
+
+
+def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise BadInput(f"{key[:60]!r} stands twice in one object of it; it was not written by a labelling program")
+    return record
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise BadInput(f"it holds {name}, which is no number of JSON; save it again")

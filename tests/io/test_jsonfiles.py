@@ -1,0 +1,51 @@
+import pytest
+
+from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io import jsonfiles
+from hybridseg.io.jsonfiles import MAX_FILE_BYTES, parse_number, read_json_object
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"{", b"[]", b"5", b'"a"', b"\xff\xfe{\x00}\x00", b'{"a": "\xff"}', b"[" * 100_000, b'{"a": NaN}',
+    b'{"a": -Infinity}', b'{"a": 1, "b": {"c": 1, "c": 2}}', b'{"a": ' + b"9" * 5000 + b"}",
+], ids=lambda content: repr(content[:20]))  # fmt: skip
+def test_files_that_are_no_json_object(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"a\.json: (it|'c' stands twice)"):
+        read_json_object(path)
+
+
+def test_a_key_twice_is_named(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"images": [], "images": [1]}')
+    with pytest.raises(BadInput, match="'images' stands twice"):
+        read_json_object(path)
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json_object(path) == {"a": 1}
+
+
+def test_a_file_is_weighed_before_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": [[],[],[]]}')
+    monkeypatch.setitem(jsonfiles._MAX_SIGNS, b"[", 3)
+    with pytest.raises(BadInput, match=r"more than 3 '\['"):
+        read_json_object(path)
+    with path.open("r+b") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    with pytest.raises(BadInput, match="larger than 200 MB"):
+        read_json_object(path)
+    with pytest.raises(MissingInput):
+        read_json_object(tmp_path / "none.json")
+    with pytest.raises(BadInput, match="is a folder"):
+        read_json_object(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["5", None, True, [], float("nan"), float("inf"), 10**400, -2e9])
+def test_what_is_no_number_of_pixels(value):
+    with pytest.raises(BadInput, match="where a number of pixels should be"):
+        parse_number(value)

@@ -1,0 +1,119 @@
+"""The review page in a real browser, on a real server."""
+
+import numpy as np
+import pytest
+
+from hybridseg.classes import ClassTable
+from hybridseg.inference.results import write_confidence
+from hybridseg.io.images import write_image
+from hybridseg.io.labelmaps import LabelMap
+from hybridseg.io.labelpng import write_labelpng
+from hybridseg.io.matfiles import write_matfile
+from hybridseg.scenes.scene import CLASS_COLORS, CLASS_NAMES
+from hybridseg.web.app import create_review_app
+from hybridseg.web.review import ReviewSession
+
+pytestmark = pytest.mark.browser
+
+DIFFERS = (230, 30, 90)
+SAND, GRASS = CLASS_COLORS[5], CLASS_COLORS[6]
+
+
+def make_automatic(scene):
+    """As coarse as tiles are; and in a corner all dry sand is taken for a dune."""
+    labels = scene.labels[4::8, 4::8].repeat(8, axis=0).repeat(8, axis=1)
+    labels[250:, :150][labels[250:, :150] == 5] = 6
+    return labels
+
+
+@pytest.fixture
+def tab(serve, browse, scene, tmp_path):
+    """Four results: that of `coast` is wrong here and there; `sure` and `unsure` are automatic only; `same` agrees."""
+    table = ClassTable(CLASS_NAMES, CLASS_COLORS)
+    automatic = make_automatic(scene)
+    for name in ("coast", "same", "sure", "unsure"):
+        write_image(tmp_path / f"{name}.jpg", scene.image)
+        if name in ("coast", "same"):
+            write_matfile(tmp_path / f"{name}_mres.mat", LabelMap(scene.labels, table))
+        found = automatic if name == "coast" else scene.labels
+        write_labelpng(tmp_path / f"{name}_predseg.png", LabelMap(found, table))
+        if name != "same":
+            confidence = np.full(found.shape, {"coast": 0.7, "sure": 0.95, "unsure": 0.4}[name], np.float32)
+            write_confidence(tmp_path / f"{name}_predseg_confidence.tif", confidence, None)
+    session = ReviewSession(tmp_path)
+    served = serve(lambda gate: create_review_app(session, gate))
+    return browse(served.address).ready()
+
+
+def names(tab):
+    return [row.get_attribute("title") for row in tab.page.locator("#images .row").all()]
+
+
+def test_the_most_telling_image_comes_first(tab):
+    assert names(tab)[:2] == ["coast.jpg", "same.jpg"]
+    assert tab.page.inner_text("#title") == "coast.jpg"
+    tab.page.select_option("#order", "uncertainty")
+    assert names(tab) == ["unsure.jpg", "coast.jpg", "sure.jpg", "same.jpg"]
+    tab.says("0.60", "0.30", where="#images")
+    tab.page.select_option("#order", "name")
+    assert names(tab) == ["coast.jpg", "same.jpg", "sure.jpg", "unsure.jpg"]
+    tab.press("PageDown")
+    assert tab.page.inner_text("#title") == "same.jpg"
+    tab.says("None to tell", where="#no-confusions")
+    tab.page.fill("#filter", "uns")
+    assert names(tab) == ["unsure.jpg"]
+
+
+def test_the_divider(tab, picture):
+    """Left of it lies what a person labelled, right of it what the program made of it."""
+    tab.slide("opacity", 100)
+    sand_at = 300, 60
+    tab.shows(*sand_at, SAND)
+    picture(tab, "review_middle")
+    tab.slide("swipe", 0)
+    tab.shows(*sand_at, GRASS)
+    tab.slide("swipe", 100)
+    tab.shows(*sand_at, SAND)
+    tab.page.locator("#view").focus()
+    for _ in range(20):
+        tab.press(",")
+    tab.shows(*sand_at, GRASS)
+    assert tab.page.locator("#swipe").input_value() == "0"
+    for _ in range(10):
+        tab.press(".")
+    tab.shows(*sand_at, SAND)
+    # It can be dragged over the image, too.
+    mouse, (x, y) = tab.page.mouse, tab.at(150, 299.5)
+    mouse.move(x, y)
+    mouse.down()
+    mouse.move(tab.at(0, 20)[0], y, steps=4)
+    mouse.up()
+    tab.shows(*sand_at, GRASS)
+    tab.shows(300, 10, SAND)
+
+
+def test_where_they_differ(tab, scene, picture):
+    tab.page.fill("#opacity", "60")
+    tab.slide("swipe", 40)
+    tab.wait("document.querySelector('#confusions').rows.length > 1")
+    picture(tab, "label_review")
+    automatic = make_automatic(scene)
+    told = tab.page.locator("#confusions tbody tr").all_inner_texts()
+    shares = [float(row.split("\t")[1].removesuffix(" %")) for row in told]
+    assert len(told) == 10 and shares == sorted(shares, reverse=True)
+    share = np.count_nonzero((scene.labels == 5) & (automatic == 6)) / scene.labels.size
+    assert f"drysand → dune\t{100 * share:.1f} %" in told
+    tab.says(f"disagreement {100 * (scene.labels != automatic).mean():.1f} %")
+    tab.slide("opacity", 100)
+    tab.press("l")
+    tab.press("d")
+    tab.shows(300, 60, DIFFERS)
+    assert automatic[100, 500] == scene.labels[100, 500] and tab.see(100, 500) != DIFFERS
+    tab.page.keyboard.down("x")
+    tab.shows(300, 60, scene.image[300, 60], within=25)
+    tab.page.keyboard.up("x")
+    tab.shows(300, 60, DIFFERS)
+    tab.page.locator("#images .row", has_text="sure.jpg").first.click()
+    tab.ready()
+    assert tab.page.locator("#show-disagreement").is_disabled() and tab.page.locator("#swipe").is_disabled()
+    assert not tab.page.locator("#divider").is_visible()
