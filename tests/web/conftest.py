@@ -168,7 +168,7 @@ class Tab:
 
     def wait(self, expression: str, *args) -> None:
         """Wait until it holds; the page's policy forbids Playwright's own way, which evaluates in the page."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not self.page.evaluate(expression, list(args)):
             assert time.monotonic() < deadline, f"{expression} {args}: {self.page.inner_text('footer')}"
             self.page.wait_for_timeout(20)
@@ -227,7 +227,7 @@ class Tab:
 
     def shows(self, row: int, col: int, color: tuple[int, int, int], *, within: int = 2) -> None:
         """Wait until a pixel of the image is seen in a colour."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while np.abs(np.subtract(seen := self.see(row, col), color)).max() > within:
             assert time.monotonic() < deadline, f"row {row}, column {col} is {seen}, not {color}"
             self.page.wait_for_timeout(30)

@@ -339,7 +339,7 @@ def test_ids_say_nothing_of_paths_and_stay_the_same(make_session, photos):
 
 
 def test_images_that_were_closed_keep_their_result(photos, make_session, draw, wait_for_job, monkeypatch):
-    monkeypatch.setattr("hybridseg.web.session._MAX_OPEN", 1)
+    monkeypatch.setattr("hybridseg.web.album._MAX_OPEN", 1)
     session = make_session()
     jobs, (a, b) = JobRunner(session), (image["id"] for image in session.list_images())
     session.add_stroke(a, 1, draw(0, (10, 5), (50, 30)))
@@ -385,7 +385,7 @@ def test_classes_that_were_drawn_with_keep_their_name(session, make_session, fir
 
 def test_classes_in_another_order_while_an_image_is_closed(session, jobs, draw, table, wait_for_job, monkeypatch):
     """What was computed for it counts on the old places, and so does what a tab sends."""
-    monkeypatch.setattr("hybridseg.web.session._MAX_OPEN", 1)
+    monkeypatch.setattr("hybridseg.web.album._MAX_OPEN", 1)
     a, b = (image["id"] for image in session.list_images())
     session.add_stroke(a, 1, draw(0, (10, 5), (50, 30)))
     session.add_stroke(a, 2, draw(2, (10, 60), (50, 80)))

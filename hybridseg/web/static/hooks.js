@@ -35,8 +35,12 @@ export function pointerHooks(page) {
 /** What becomes of the changes that were sent. */
 export function queueHooks(page) {
   return {
-    onChange: () => showSaved(page.queue),
-    onWaiting: (error) => page.tellWaiting(error),
+    onChange: () => {
+      showSaved(page.queue);
+      // Only when the changes themselves came through: others may be answered meanwhile.
+      if (!page.queue.trouble) page.messages.clear("unsent");
+    },
+    onWaiting: (error) => page.tellWaiting(error, "unsent"),
     onRestart: () => page.ask(() => refreshClasses(page)),
     onSent: (item, change) => {
       page.heed(change, change.bounds);

@@ -316,9 +316,12 @@ class LabelPage {
   }
 
   /** Tell that the server is silent, or has forgotten us; false for any other error. */
-  tellWaiting(error) {
+  tellWaiting(error, key = "server") {
     if (error.kind !== "forbidden" && error.kind !== "network") return false;
-    this.messages.raise("server", error.kind === "forbidden" ? GONE : SILENT);
+    // One banner says it once.
+    if (key === "unsent") this.messages.clear("server");
+    else if (this.queue.trouble) return true;
+    this.messages.raise(key, error.kind === "forbidden" ? GONE : SILENT);
     return true;
   }
 }
