@@ -4,6 +4,8 @@ import { imagePath } from "./api.js";
 import { byId } from "./dom.js";
 import { showJob, showState } from "./panel.js";
 
+const LOST = "The work ended without a result, perhaps because the program was started again. Ask for it once more.";
+
 /** Label the whole open image. */
 export function runImage(page) {
   return work(page, "run", "Labelling the whole image…");
@@ -79,6 +81,7 @@ async function work(page, kind, words) {
   if (page.state) showState(page.state);
   if (!ended) return null;
   if (ended.message_kind === "bad") page.messages.raise("job", ended.message);
+  else if (!ended.message && !ended.has_result) page.messages.raise("job", LOST);
   else page.messages.say(ended.message ?? "Done.");
   if (ended.has_result && !byId("show-result").checked) byId("show-result").click();
   if (page.state?.id !== id) return ended;
