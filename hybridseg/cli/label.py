@@ -73,7 +73,13 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     type=_path_type,
     help="Look at manual and automatic results side by side instead.",
 )
-@click.option("--port", type=int, default=0, show_default="any that is free", help="Where the page is served.")
+@click.option(
+    "--port",
+    type=int,
+    default=0,
+    show_default="the same as before, or any that is free",
+    help="Where the page is served.",
+)
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option(
     "--host",
@@ -111,9 +117,10 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
             "use it; an ssh tunnel is safer.",
             err=True,
         )
-    from hybridseg.web.serve import serve
+    from hybridseg.web.serve import find_usual_port, serve
 
     where = {name: settings[name] for name in ("host", "port")}
+    where |= {"usual_port": find_usual_port(settings["out_dir"] or settings["review_dir"] or inputs[0])}
     where |= {"say": console.insist, "open_browser": not settings["no_browser"]}
     if settings["review_dir"]:
         from hybridseg.web.app import create_review_app

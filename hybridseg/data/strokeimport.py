@@ -60,7 +60,12 @@ class Imported:
 
 
 def import_strokes(
-    path: str | os.PathLike[str], *, shape: tuple[int, int], image_name: str, table: ClassTable | None = None
+    path: str | os.PathLike[str],
+    *,
+    shape: tuple[int, int],
+    image_name: str,
+    table: ClassTable | None = None,
+    must_name_image: bool = False,
 ) -> Imported:
     """Read what was labelled on an image with another tool, or in another session.
 
@@ -74,6 +79,8 @@ def import_strokes(
         Name of the image, without folders; it is looked up in a COCO file.
     table : ClassTable or None
         The classes so far. None: those of the file.
+    must_name_image : bool
+        Refuse a file that says it is of another image, or does not say of which. Otherwise that is a warning.
 
     Returns
     -------
@@ -99,7 +106,7 @@ def import_strokes(
     [[1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [0, 0, 0, 0, 0]]
     """
     path = check_regular(path)
-    drafts = _Drafts(shape)
+    drafts = _Drafts(shape, must_name_image=must_name_image)
     take = _choose_kind(path)
     if take is _take_labelmap or take is _take_doodler:
         take(drafts, path, image_name, table)
@@ -115,13 +122,25 @@ def import_strokes(
 class _Drafts:
     """Strokes whose classes are names yet, or None where labels are taken away; they are counted as they come."""
 
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self.shape = shape
+    def __init__(self, shape: tuple[int, int], *, must_name_image: bool = False) -> None:
+        self.shape, self.must_name_image = shape, must_name_image
         self.items: list[tuple[str | None, Stroke]] = []
         self.names: list[str] = []
         self.colors: dict[str, Color] = {}
         self.warnings: list[str] = []
         self._n_points = self._n_masked = 0
+
+    def check_name(self, found: str | None, image_name: str) -> None:
+        """Notice what was drawn on an image of another name."""
+        if found is None and self.must_name_image:
+            raise BadInput(f"it does not say of which image it is; give it the name of {image_name}")
+        # The file may come from Windows.
+        if found is None or Path(found.replace("\\", "/")).stem == Path(image_name).stem:
+            return
+        text = f"it was drawn on {found}, and this is {image_name}"
+        if self.must_name_image:
+            raise BadInput(text)
+        self.warn(text)
 
     def add(self, name: str | None, stroke: Stroke) -> None:
         """Put a stroke on top of the others; its class id is set later."""
@@ -265,8 +284,7 @@ def _take_own(drafts: _Drafts, path: Path) -> None:
 def _take_labelme(drafts: _Drafts, record: Mapping[str, Any], image_name: str) -> None:
     found = parse_labelme(record)
     drafts.check_shape(found.shape)
-    if found.image_name and Path(found.image_name).stem != Path(image_name).stem:
-        drafts.warn(f"it was drawn on {found.image_name}, and this is {image_name}")
+    drafts.check_name(found.image_name, image_name)
     n_empty = 0
     for number, shape in enumerate(found.shapes, start=1):
         with located(f"shape {number}"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,10 @@ from hybridseg.inference.results import PANEL_PIXELS, draw_panels, measure_share
 from hybridseg.inference.tiles import take_nearest
 from hybridseg.io.atomic import write_text
 from hybridseg.io.doodles import LAYERS, read_doodles
-from hybridseg.io.files import read_labelmap, write_labelmap
+from hybridseg.io.files import LABELMAP_SUFFIXES, read_labelmap, write_labelmap
 from hybridseg.io.images import resize_nearest
 from hybridseg.io.labelmaps import LabelMap
+from hybridseg.io.pairing import image_stem
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.progress import Progress, no_progress
 
@@ -84,12 +85,24 @@ class Scribbles:
         That the person worked; None when the file does not say.
     paint : numpy.ndarray or None
         (rows, cols) uint8, as the seeds: what was painted onto the dense result.
+    image_stems : tuple of str
+        Names, without suffix, of the image that they belong to; empty when the file does not say.
     """
 
     seeds: np.ndarray
     table: ClassTable
     seconds: float | None = None
     paint: np.ndarray | None = None
+    image_stems: tuple[str, ...] = ()
+
+    def within(self, valid: np.ndarray | None) -> Scribbles:
+        """Give those that lie where the image holds a picture, (rows, cols) bool; None: all of it."""
+        if valid is None:
+            return self
+        seeds, paint = self.seeds * valid, None if self.paint is None else self.paint * valid
+        if not (seeds.any() or (paint is not None and paint.any())):
+            raise BadInput("all that is drawn lies where the image holds no picture (nodata); scribble beside that")
+        return replace(self, seeds=seeds, paint=paint)
 
 
 def read_scribbles(path: str | os.PathLike[str], *, table: ClassTable | None = None) -> Scribbles:
@@ -111,10 +124,14 @@ def read_scribbles(path: str | os.PathLike[str], *, table: ClassTable | None = N
         When it cannot be read, names no classes, or holds no scribble.
     """
     path = Path(path)
+    if path.suffix.lower() not in (".json", *LABELMAP_SUFFIXES):
+        raise BadInput(f"{path} holds no scribbles; give NAME_doodles.json, or one of {', '.join(LABELMAP_SUFFIXES)}")
     seconds = paint = None
+    stems: tuple[str, ...] = ()
     if path.suffix.lower() == ".json":
         doodles = read_doodles(path)
         own, seconds = doodles.table, doodles.seconds
+        stems = (Path(doodles.image_name).stem, image_stem(path))
         seeds, drawn = (
             draw_strokes(doodles.shape, (s for s in doodles.strokes if s.layer == layer)) for layer in LAYERS
         )
@@ -135,7 +152,7 @@ def read_scribbles(path: str | os.PathLike[str], *, table: ClassTable | None = N
         lut = remap(own, table)
         seeds, own = lut[seeds - np.uint8(1)] + np.uint8(1), table
         paint = None if paint is None else lut[paint - np.uint8(1)] + np.uint8(1)
-    return Scribbles(seeds, own, seconds, paint)
+    return Scribbles(seeds, own, seconds, paint, stems)
 
 
 def spread_seeds(
@@ -245,10 +262,16 @@ def spread_file(
     target = ground_truth_path(image_path, out_dir)
     if target.exists() and not overwrite:
         raise OutputExists(f"{target} is there already; --overwrite replaces it, --out writes to another folder")
+    if scribbles.image_stems and image_path.stem not in scribbles.image_stems:
+        raise BadInput(
+            f"these strokes were drawn on {scribbles.image_stems[0]}, not on {image_path.name}; if they belong to it "
+            f"all the same, call the file {image_path.stem}_doodles.json"
+        )
     windows = open_windows(image_path)
     if windows.shape != scribbles.seeds.shape:
         sizes = [f"{shape[0]} x {shape[1]}" for shape in (windows.shape, scribbles.seeds.shape)]
         raise BadInput(f"{image_path} has {sizes[0]} pixels, its scribbles {sizes[1]}; they belong to another image")
+    scribbles = scribbles.within(windows.valid())
     labels = spread_over(windows, scribbles, options=options, progress=progress)
     return write_ground_truth(windows, labels, scribbles, out_dir=out_dir)
 
@@ -311,7 +334,7 @@ def write_ground_truth(
     write_labelmap(written[0], result)
     shape = reduce_shape(windows.shape, min(1.0, PANEL_PIXELS / max(windows.shape)))
     small = windows.read(slice(0, windows.shape[0]), slice(0, windows.shape[1]), shape)
-    heads = ("image", "scribbles", "every pixel, by CRF")
+    heads = ("image", "scribbles", "every pixel")
     draw_panels(written[1], small, scribbles.seeds, labels, scribbles.table, heads=heads)
     write_text(written[2], _tell(windows.path, labels, scribbles))
     if result.georeference is not None:

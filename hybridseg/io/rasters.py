@@ -125,8 +125,9 @@ def sniff_format(path: str | os.PathLike[str]) -> str:
     for signature, name in _SIGNATURES:
         if head.startswith(signature):
             return name
-    what = "is empty" if not head else "is not a JPEG, PNG or TIFF image"
-    raise BadInput(f"{path} {what}; give an image in one of these formats")
+    if not head:
+        raise BadInput(f"{path} is empty; give a JPEG, PNG or TIFF image")
+    raise BadInput(f"{path} is not a JPEG, PNG or TIFF image; give one that is")
 
 
 @contextmanager

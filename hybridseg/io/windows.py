@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def open_windows(path: str | os.PathLike[str]) -> ImageWindows:
     check_pixel_count(path, info.rows, info.cols)
     if info.rows * info.cols > MAX_DECODED_PIXELS and _can_read_parts(info):
         source = _LargeRaster(info)
-        return ImageWindows(info.path, info, source.find_valid, source.read)
+        return ImageWindows(info.path, info, cache(source.find_valid), source.read)
     pixels, valid = read_filled(path)
     pyramid = _Pyramid([as_rgb8(pixels)])
     return ImageWindows(info.path, info, lambda: valid, pyramid.read)

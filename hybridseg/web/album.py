@@ -142,7 +142,7 @@ class Album:
                 for entry in self._entries.values():
                     entry.parked = None
                     entry.version += entry.opened is None
-            self._grow_classes(table, replacing=True)
+            self._grow_classes(table, keeping=True)
 
     def close(self) -> None:
         """Stop all work. Strokes need no saving: they are on disk."""
@@ -152,11 +152,11 @@ class Album:
 
     # How it is done.
 
-    def _grow_classes(self, table: ClassTable | None, *, replacing: bool = False) -> None:
-        """Go over to a table that has more classes (or, replacing, others), in all images that are open."""
+    def _grow_classes(self, table: ClassTable | None, *, keeping: bool = False) -> None:
+        """Go over to another table in all images that are open; keeping: the next start is to find it too."""
         if table is None or table == self.table:
             return
-        if replacing:
+        if keeping:
             write_class_files(
                 table, labels_path=self._class_dir / "labels.txt", colors_path=self._class_dir / "colors.txt"
             )

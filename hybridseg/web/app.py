@@ -162,8 +162,9 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
     def import_labels(image_id: str) -> dict[str, Any]:
         request.max_content_length = MAX_IMPORT_BYTES
         version = session.open(image_id)[0].version
-        # Only the ending of the name is used: it tells the kind of a few files.
-        suffix = Path(request.args.get("name", "")).suffix.lower()
+        # Of the name only the ending is used, which tells the kind of a few files; the rest is for messages.
+        name = Path(request.args.get("name", "")).name[-60:] or "the file"
+        suffix = Path(name).suffix.lower()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"import{suffix if suffix[1:].isalnum() and len(suffix) < 10 else ''}"
             with path.open("wb") as file:
@@ -172,7 +173,8 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
                 warnings = session.import_labels(image_id, version, path)
             except HybridSegError as error:
                 # The person knows the file by another name, and where ours lies is nobody's business.
-                raise type(error)(str(error).replace(str(path), "the file")) from error
+                text = str(error).replace(str(path), name).replace(f"{name}: {name}: ", f"{name}: ")
+                raise type(error)(text) from error
         rows, cols = session.open(image_id)[1].windows.shape
         return answer_change(image_id, (slice(0, rows), slice(0, cols)), warnings=list(warnings))
 

@@ -23,14 +23,18 @@ class Drawing:
     ----------
     doodles : Doodles
         What was drawn before.
+    valid : numpy.ndarray or None
+        (rows, cols) bool: where the image holds a picture. Elsewhere strokes leave nothing.
     """
 
-    def __init__(self, doodles: Doodles) -> None:
+    def __init__(self, doodles: Doodles, valid: np.ndarray | None = None) -> None:
         """Draw what was drawn before."""
-        self._doodles = doodles
+        self._doodles, self._valid = doodles, valid
         self.maps = {layer: np.zeros(doodles.shape, np.uint8) for layer in LAYERS}
         for stroke in doodles.strokes:
             draw_stroke(self.maps[stroke.layer], stroke)
+        for layer in LAYERS:
+            self._clear_void(layer, (slice(None), slice(None)))
 
     @property
     def doodles(self) -> Doodles:
@@ -43,7 +47,9 @@ class Drawing:
         doodles = replace(self._doodles, strokes=(*self._doodles.strokes, stroke), undone=(), done=False)
         draw_stroke(self.maps[stroke.layer], stroke)
         self._doodles = doodles
-        return find_bounds(stroke, self._doodles.shape)
+        bounds = find_bounds(stroke, self._doodles.shape)
+        self._clear_void(stroke.layer, bounds)
+        return bounds
 
     def undo(self) -> tuple[set[str], Bounds] | None:
         """Take the last stroke back. Gives the layer and the part that changed, or None when there is none."""
@@ -94,6 +100,11 @@ class Drawing:
             if stroke.layer == layer and _meet(find_bounds(stroke, self._doodles.shape), bounds):
                 draw_stroke(fresh, stroke, origin=origin)
         self.maps[layer][bounds] = fresh
+        self._clear_void(layer, bounds)
+
+    def _clear_void(self, layer: str, bounds: Bounds) -> None:
+        if self._valid is not None:
+            self.maps[layer][bounds][~self._valid[bounds]] = 0
 
 
 def _meet(first: Bounds, second: Bounds) -> bool:

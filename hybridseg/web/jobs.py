@@ -106,14 +106,15 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
         if entry.opened is not opened:
             raise Conflict("another program wrote the strokes of this image; look at it again")
         version, n_scribblings, stale = entry.version, opened.n_scribblings, opened.stale
-        maps = {layer: drawn.copy() for layer, drawn in opened.drawing.maps.items()}
-        doodles, dense = opened.drawing.doodles, opened.dense
-    painted = maps["result"] if maps["result"].any() else None
-    scribbles = Scribbles(maps["scribbles"], doodles.table, doodles.seconds, painted)
+        doodles, dense, maps = opened.drawing.doodles, opened.dense, opened.drawing.maps
+        painted = maps["result"].copy() if any(s.layer == "result" for s in doodles.strokes) else None
+        scribbles = Scribbles(maps["scribbles"].copy(), doodles.table, doodles.seconds, painted)
     if stale or dense is None:
         job.tell("spreading the scribbles over the image", 1, n_steps)
         # VOID, 255, wraps to 0: nothing.
         dense = spread_over(opened.windows, scribbles, options=session.options, progress=job.watch) + 1
+        if (valid := opened.windows.valid()) is not None:
+            dense[~valid] = 0
         job.tell("showing the result", 2, n_steps)
         with opened.lock:
             if opened.drawing.doodles.table != doodles.table:

@@ -91,7 +91,10 @@ def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: Spread
     )
     values = labels[np.ix_(rows, cols)] + np.uint8(1)
     painted = resize_nearest(painted, shape)
-    return encode_overlay(np.where(painted > 0, painted, values), table)
+    values = np.where(painted > 0, painted, values)
+    if (valid := opened.windows.valid()) is not None:
+        values[~resize_nearest(valid[inner], shape)] = 0
+    return encode_overlay(values, table)
 
 
 def _widen(part: slice, margin: int, size: int) -> slice:

@@ -7,6 +7,7 @@ import socket
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 
 from flask import Flask
@@ -14,6 +15,7 @@ from flask import Flask
 from hybridseg.errors import BadInput, WriteFailed
 from hybridseg.web.app import MAX_IMPORT_BYTES
 from hybridseg.web.gate import Gate
+from hybridseg.web.work import name_opaquely
 
 # A browser asks for six tiles at once; previews and saves must not wait for them.
 _N_THREADS = 12
@@ -25,6 +27,7 @@ def serve(
     say: Callable[[str], None],
     host: str = "127.0.0.1",
     port: int = 0,
+    usual_port: int = 0,
     open_browser: bool = True,
 ) -> None:
     """Serve an application until Ctrl-C.
@@ -38,6 +41,8 @@ def serve(
     host : str
     port : int
         0: any that is free.
+    usual_port : int
+        Which of them, if it is free: a page that is still open finds the program again when it was stopped.
     open_browser : bool
 
     Raises
@@ -47,7 +52,7 @@ def serve(
     """
     from waitress.server import create_server
 
-    listener = _listen(host, port)
+    listener = _listen(host, port, usual_port)
     shown = f"[{host}]" if ":" in host else host
     base = f"http://{shown}:{listener.getsockname()[1]}"
 
@@ -72,7 +77,15 @@ def serve(
         server.run()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def find_usual_port(folder: Path) -> int:
+    """Give the port that is tried first for a folder: always the same one, below those that programs get by chance."""
+    return 20_000 + int(name_opaquely(folder), 16) % 10_000
+
+
+def _listen(host: str, port: int, usual_port: int) -> socket.socket:
+    if port == 0 and usual_port:
+        with suppress(WriteFailed):
+            return _listen(host, usual_port, 0)
     if not 0 <= port <= 65535:
         raise BadInput(f"there is no port {port}; give 0 (any that is free) to 65535")
     listener = None

@@ -17,7 +17,7 @@ from hybridseg.data.strokeimport import import_strokes
 from hybridseg.data.strokes import find_area, mask_to_points
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.doodles import Stroke, parse_stroke
-from hybridseg.io.pairing import find_strokes_file
+from hybridseg.io.pairing import find_strokes_file, image_stem
 from hybridseg.progress import Progress, no_progress
 from hybridseg.web.album import Album
 from hybridseg.web.drawing import Bounds
@@ -121,11 +121,13 @@ class LabelSession(Album):
         """Draw again what was taken back last; None when nothing was."""
         return self._change(image_id, version, lambda opened: opened.drawing.redo(), key)
 
-    def import_labels(self, image_id: str, version: int, path: Path) -> tuple[str, ...]:
+    def import_labels(
+        self, image_id: str, version: int, path: Path, *, must_name_image: bool = False
+    ) -> tuple[str, ...]:
         """Add what another program, or an earlier run, has drawn on an image. Gives warnings."""
         entry, opened = self.open(image_id)
-        shape = opened.windows.shape
-        found = import_strokes(path, shape=shape, image_name=entry.path.name, table=self.table)
+        shape, name = opened.windows.shape, entry.path.name
+        found = import_strokes(path, shape=shape, image_name=name, table=self.table, must_name_image=must_name_image)
         if not found.strokes:
             raise BadInput(f"{path.name} has nothing drawn on this image")
 
@@ -136,7 +138,7 @@ class LabelSession(Album):
 
         with self._lock, self.hold(image_id) as (entry, _):
             self._check_version(entry, version)
-            self._grow_classes(found.table)
+            self._grow_classes(found.table, keeping=True)
             # More classes are a change too, and this one.
             self._change(image_id, entry.version, draw)
         return found.warnings
@@ -160,7 +162,10 @@ class LabelSession(Album):
         for entry in progress(fresh, label="importing labels"):
             try:
                 found = find_strokes_file(path, entry.path) if path.is_dir() else path
-                lines += [f"{entry.path.name}: {text}" for text in self.import_labels(entry.id, entry.version, found)]
+                # One file for many images must tell them apart.
+                is_shared = image_stem(found) != entry.path.stem and not found.stem.startswith(f"{entry.path.stem}_")
+                warnings = self.import_labels(entry.id, entry.version, found, must_name_image=is_shared)
+                lines += [f"{entry.path.name}: {text}" for text in warnings]
             except (BadInput, MissingInput) as error:
                 lines.append(f"{entry.path.name}: not imported: {error}")
         n_kept = len(self._entries) - len(fresh)

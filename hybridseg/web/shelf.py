@@ -89,7 +89,7 @@ class Shelf:
                 doodles = replace(doodles, strokes=_strokes_of(truth, truth_path, doodles), done=True)
             if seen or truth.seeds is not None:
                 dense = remap(own, table)[truth.labels] + np.uint8(1)
-        opened = OpenImage(windows, Drawing(doodles), dense=dense, on_disk=seen)
+        opened = OpenImage(windows, Drawing(doodles, windows.valid()), dense=dense, on_disk=seen)
         # Only what was accepted is known to come of these scribbles.
         opened.dense_after = 0 if doodles.done else -1
         return opened, table

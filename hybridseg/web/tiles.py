@@ -9,7 +9,7 @@ import numpy as np
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import MissingInput
-from hybridseg.io.images import encode_image
+from hybridseg.io.images import encode_image, resize_nearest
 from hybridseg.io.labelpng import encode_overlay
 from hybridseg.io.windows import ImageWindows
 
@@ -45,8 +45,17 @@ def locate_tile(shape: tuple[int, int], level: int, row: int, col: int) -> tuple
 def draw_picture_tile(windows: ImageWindows, level: int, row: int, col: int) -> bytes:
     """Draw a tile of an image as JPEG."""
     rows, cols = locate_tile(windows.shape, level, row, col)
-    picture = windows.read(rows, cols, (_reduce(rows, level), _reduce(cols, level)))
+    shape = _reduce(rows, level), _reduce(cols, level)
+    picture = windows.read(rows, cols, shape)
+    if (valid := windows.valid()) is not None:
+        picture = np.where(resize_nearest(valid[rows, cols], shape)[..., None], picture, _hatch(shape))
     return encode_image(picture, suffix=".jpg", quality=_JPEG_QUALITY)
+
+
+def _hatch(shape: tuple[int, int]) -> np.ndarray:
+    """Draw what nobody takes for land or water, in the place of nodata."""
+    row, col = np.ogrid[: shape[0], : shape[1]]
+    return np.where((row + col) % 16 < 8, 44, 60).astype(np.uint8)[..., None]
 
 
 def draw_map_tile(

@@ -155,3 +155,28 @@ def test_doodles_in_which_nothing_is_left(table, tmp_path):
     for strokes, undone in (((erase,), ()), ((pen, erase), ()), ((), (pen,))):
         with pytest.raises(BadInput, match="holds no scribble"):
             read_scribbles(write_strokes(tmp_path / "a_doodles.json", table, *strokes, undone=undone))
+
+
+def test_strokes_of_another_image(photo, run, table):
+    stroke = Stroke("pen", 0, 3.0, ((5.0, 5.0), (20.0, 9.0)))
+    rows, cols = read_image(photo).shape[:2]
+    path = photo.with_name("other_doodles.json")
+    write_doodles(path, Doodles("other.jpg", (rows, cols), table, (stroke,)))
+    refused = run("crf", photo, path)
+    assert refused.exit_code == 1 and "drawn on other, not on my photo" in refused.output
+    path.rename(photo.with_name("my photo_doodles.json"))
+    assert run("crf", photo, photo.with_name("my photo_doodles.json")).exit_code == 0
+
+
+def test_only_what_lies_in_the_picture_counts(table):
+    seeds = np.array([[1, 2], [0, 3]], np.uint8)
+    valid = np.array([[True, False], [True, True]])
+    assert Scribbles(seeds, table).within(valid).seeds.tolist() == [[1, 0], [0, 3]]
+    with pytest.raises(BadInput, match="no picture"):
+        Scribbles(seeds, table).within(np.zeros((2, 2), bool))
+
+
+def test_what_holds_no_scribbles(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(BadInput, match=r"give NAME_doodles\.json, or one of \.mat"):
+        read_scribbles(tmp_path / "notes.txt")

@@ -1,3 +1,4 @@
+import io
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ from hybridseg.io.files import read_labelmap, write_labelmap
 from hybridseg.io.labelmaps import LabelMap
 from hybridseg.io.rasters import open_raster
 from hybridseg.web.jobs import JobRunner
+from hybridseg.web.preview import Previewer
 from hybridseg.web.session import LabelSession
 from hybridseg.web.shelf import Conflict
 
@@ -440,3 +442,68 @@ def test_a_folder_of_labels(session, draw, tmp_path, make_pair):
     assert session.describe(b)["n_strokes"] == 1 and session.describe(a)["n_strokes"] == 0
     assert len(lines) == 1 and lines[0].startswith("a.png: not imported")
     assert "1 images have work" in session.import_all(tmp_path)[-1]
+
+
+def test_a_file_of_one_image_is_not_taken_for_others(session, tmp_path):
+    """The frames of a survey have one size: only the name tells whose labels a file holds."""
+    a, b = (image["id"] for image in session.list_images())
+    shapes = [{"label": "sand", "shape_type": "polygon", "points": [[0, 0], [10, 0], [10, 5], [0, 5]]}]
+    record = {"shapes": shapes, "imageHeight": 60, "imageWidth": 90}
+    for more, told in (({"imagePath": "C:\\photos\\a.png"}, "it was drawn on"), ({}, "does not say of which image")):
+        (tmp_path / "labels.json").write_text(json.dumps({**record, **more}))
+        lines = session.import_all(tmp_path)
+        assert session.describe(b)["n_strokes"] == 0 and any("b.png: not imported" in x and told in x for x in lines)
+    assert session.describe(a)["n_strokes"] == 1
+
+
+def test_classes_of_an_import_are_found_by_the_next_start(session, make_session, first, tmp_path):
+    shapes = [{"label": "kelp", "shape_type": "polygon", "points": [[0, 0], [10, 0], [10, 5]]}]
+    (tmp_path / "x.json").write_text(json.dumps({"shapes": shapes}))
+    session.import_labels(first, 1, tmp_path / "x.json")
+    assert make_session(table=None).table.names == ("water", "sand", "cliff", "kelp")
+
+
+@pytest.fixture
+def island(photos):
+    """A photo with nodata right of column 70, and a hole in it."""
+    import rasterio
+
+    from hybridseg.io.rasters import quiet_rasterio
+
+    image = np.full((60, 90), 30, np.uint8)
+    image[:, 45:] = 200
+    image[:, 70:], image[5:9, 5:9] = 0, 0
+    settings = {"driver": "GTiff", "height": 60, "width": 90, "count": 1, "dtype": "uint8", "nodata": 0}
+    with quiet_rasterio(), rasterio.open(photos / "island.tif", "w", **settings) as out:
+        out.write(image, 1)
+    return photos / "island.tif"
+
+
+def test_where_there_is_no_picture_nothing_is_drawn(island, make_session, draw, wait_for_job, photos, run):
+    from PIL import Image
+
+    session = make_session(("island.tif",))
+    jobs, image_id = JobRunner(session), session.list_images()[0]["id"]
+    session.add_stroke(image_id, 1, draw(0, (20, 5), (50, 30)))
+    session.add_stroke(image_id, 2, draw(2, (10, 50), (10, 88)))
+    session.add_stroke(image_id, 3, draw(1, (30, 75), (50, 88)))
+    seeds = session.open(image_id)[1].drawing.maps["scribbles"]
+    assert seeds[10, 60] == 3 and not seeds[:, 70:].any() and 2 not in seeds
+    session.undo(image_id, 4)
+    session.redo(image_id, 5)
+    assert not seeds[:, 70:].any()
+    picture = Previewer(session.options).preview(session.open(image_id)[1], (0, 0, 60, 90))
+    pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGBA"))
+    assert not pixels[:, 36:, 3].any() and pixels[:, 10:34, 3].all()
+    jobs.start(image_id, 6, "accept")
+    wait_for_job(session, image_id)
+    view = session.open(image_id)[1].view("result", slice(0, 60), slice(0, 90))
+    assert not view[:, 70:].any() and not view[6, 6] and (view[20:, 50:70] == 3).all()
+    found = read_labelmap(photos / "island_mres.mat")
+    assert (found.labels[:, 70:] == 255).all() and not (found.labels == 1).any() and not found.seeds[:, 70:].any()
+    tile = np.asarray(Image.open(io.BytesIO(session.draw_tile(image_id, "picture", (0, 0, 0)))))
+    assert tile[30, 60].mean() > 190 and 40 < tile[:, 75:].mean() < 65 and tile[:, 75:].std() > 4
+    done = run("crf", island, photos / "island_doodles.json", "--out", photos / "out", "-s", "0.5", "--theta", "8",
+               "--color-scale", "10")  # fmt: skip
+    assert done.exit_code == 0
+    assert (read_labelmap(photos / "out" / "island_mres.mat").labels == found.labels).all()
