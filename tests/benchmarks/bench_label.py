@@ -152,6 +152,17 @@ def tell_memory(pid: int, when: str) -> None:
     print(f"  the server's memory at most, {when}: {read_peak_memory(pid):,.0f} MiB", flush=True)
 
 
+def bench_accept(client: Client, image_id: str) -> None:
+    """Print how long it is until all of an image is spread and written."""
+    version = client.get(f"/api/images/{image_id}")["version"]
+    began = time.perf_counter()
+    client.post(f"/api/images/{image_id}/accept", version=version)
+    while (state := client.get(f"/api/images/{image_id}"))["job"]:
+        time.sleep(0.1)
+    assert state["state"] == "done", state["message"]
+    print(f"  all of it spread and written in {time.perf_counter() - began:.1f} s", flush=True)
+
+
 def bench_photo(folder: Path) -> None:
     """A photo of 36 megapixels: open, draw, preview, accept."""
     photo = folder / "photo.jpg"
@@ -178,13 +189,7 @@ def bench_photo(folder: Path) -> None:
         bench_window(client, image_id, row, col, "1000 x 1500 px", (1000, 1500))
         bench_rival(photo)
         tell_memory(pid, "after previews")
-        version = client.get(f"/api/images/{image_id}")["version"]
-        began = time.perf_counter()
-        client.post(f"/api/images/{image_id}/accept", version=version)
-        while (state := client.get(f"/api/images/{image_id}"))["job"]:
-            time.sleep(0.1)
-        assert state["state"] == "done", state["message"]
-        print(f"  all of it spread at scale {SCALE} and written in {time.perf_counter() - began:.1f} s")
+        bench_accept(client, image_id)
         tell_memory(pid, "after accepting")
     with run_server(folder) as (_, address):
         client = Client(address)
@@ -223,9 +228,12 @@ def bench_geotiff(folder: Path) -> None:
             print(
                 f"  a tile of level {level} in {time.perf_counter() - began:.3f} s (the first one reads the overview)"
             )
-        scribble(client, image_id, 9000, 9000)
+        for row, col in ((500, 500), (500, 17_000), (17_000, 500), (17_000, 17_000), (9000, 9000)):
+            scribble(client, image_id, row, col)
         bench_window(client, image_id, 9000, 9000, "1000 x 1500 px", (1000, 1500))
         tell_memory(pid, "after previews")
+        bench_accept(client, image_id)
+        tell_memory(pid, "after accepting")
 
 
 def main() -> None:
