@@ -1,5 +1,6 @@
 """The labelling page in a real browser, on a real server: drawn with mouse, keys and fingers, checked in the files."""
 
+import json
 import re
 import signal
 import sys
@@ -367,6 +368,8 @@ def test_with_one_finger(label, beach, strokes, picture):
     swipe(*ON_WATER)
     assert [(stroke.tool, stroke.class_id) for stroke in strokes()] == [("pen", 1), ("pen", 0)]
     assert len(strokes()[0].points) == 3
+    # The result of the first stroke may still be there.
+    page.wait_for_timeout(400)
     tab.wait("document.body.dataset.preview === 'shown'")
     picture(tab, "label_touch")
     # Two fingers move and zoom, and draw nothing.
@@ -429,7 +432,7 @@ def test_painting_on_the_result(tab, beach, strokes):
     tab.page.click("#show-scribbles")
     tab.page.focus("#opacity")
     tab.press("Enter")
-    tab.says("Done.")
+    tab.says("The whole image is labelled; accept it with S, or mend it.")
     tab.press("l", "3")
     tab.scribble((300, 60), (300, 80))
     tab.shows(300, 70, CLIFF)
@@ -554,6 +557,13 @@ def test_the_wheel(tab):
     assert tab.at(0, 1)[0] - tab.at(0, 0)[0] > before
 
 
+def shows_ring(tab, row, col):
+    """Whether a white line passes near."""
+    tab.page.wait_for_timeout(50)
+    x, y = (round(value) for value in tab.at(row, col))
+    return any(min(tab.see(*tab.point(x + dx, y))) > 230 for dx in range(-3, 4))
+
+
 def test_space_and_the_middle_button_move_the_image(tab, beach):
     mouse = tab.page.mouse
     # A button that was clicked lets go of the keys.
@@ -568,11 +578,15 @@ def test_space_and_the_middle_button_move_the_image(tab, beach):
         mouse.up(button="left" if held == "space" else "middle")
         tab.page.keyboard.up("Space")
         assert tab.at(200, 300) == pytest.approx((x + 50, y + 30))
+        # The ring of the pen stands where the pointer is.
+        assert shows_ring(tab, 200, 306)
     assert not (beach / "coast_doodles.json").exists()
 
 
 def test_walking_over_an_image(label, beach, picture):
     tab = label([beach / "coast.png"], window=200).tab
+    tab.press("i", "i")
+    before = tab.at(0, 0), tab.at(399, 599)
     tab.press("w")
     tab.says("window 1 of 6", where="#walk-place")
     tab.ready()
@@ -593,6 +607,8 @@ def test_walking_over_an_image(label, beach, picture):
     tab.scribble((300, 500), (310, 550))
     tab.press("w")
     assert not tab.page.locator("#walk-bar").is_visible()
+    assert tab.page.inner_text("#status") == "coast.png"
+    assert (tab.at(0, 0), tab.at(399, 599)) == tuple(pytest.approx(place) for place in before)
 
 
 def test_what_is_shown(tab):
@@ -643,7 +659,91 @@ def test_labels_from_a_file(tab, beach, browse, table, tmp_path, strokes):
     tab.page.set_input_files("#import-file", tmp_path / "wrong.png")
     tab.wait("!document.querySelector('#banner').hidden")
     sentence = tab.page.locator("#banner p").inner_text()
-    assert sentence[0].isupper() and str(tmp_path) not in sentence
+    assert (sentence[0].isupper() or sentence.startswith("wrong.png ")) and str(tmp_path) not in sentence
+    # What was refused is told until something goes well.
+    assert tab.page.inner_text("#status") == "coast.png"
+    tab.scribble((20, 300), (20, 400))
+    tab.wait("document.querySelector('#banner').hidden")
+
+
+def test_new_classes_from_a_file(tab, beach, tmp_path):
+    """The page shows them at once, and can go on from them."""
+    shape = {"label": "kelp", "shape_type": "polygon", "points": [[10, 10], [90, 10], [50, 80]]}
+    record = {"version": "5.0.0", "shapes": [shape], "imagePath": "coast.png", "imageHeight": 400, "imageWidth": 600}
+    (tmp_path / "new.json").write_text(json.dumps(record))
+    tab.page.set_input_files("#import-file", tmp_path / "new.json")
+    tab.says("kelp", where="#classes")
+    tab.press("4")
+    assert chosen(tab) == "kelp"
+    tab.page.click("#edit-classes")
+    names = tab.page.get_by_label("Name", exact=True)
+    assert names.nth(3).input_value() == "kelp"
+    names.nth(3).press("Enter")
+    tab.page.keyboard.type("rock")
+    # Enter goes on to the next row, Ctrl+Enter saves.
+    tab.press("Enter")
+    assert names.count() == 6 and tab.page.locator("#class-dialog").is_visible()
+    tab.press("Control+Enter")
+    tab.wait("!document.querySelector('dialog[open]')")
+    assert (beach / "labels.txt").read_text() == "water\nsand\ncliff\nkelp\nrock\n"
+    tab.says("rock", where="#classes")
+
+
+def test_what_is_said_passes(label, photos, browse):
+    browse.expected.append("status of")
+    (photos / "c.png").write_bytes((photos / "b.png").read_bytes())
+    tab = label([photos / name for name in ("a.png", "b.png", "c.png")]).tab
+    (photos / "b.png").write_bytes(b"no photo")
+    tab.press("PageDown")
+    tab.says("b.png", where="#banner")
+    assert tab.page.inner_text("#status") == "a.png"
+    tab.press("PageDown")
+    tab.wait("document.title.startsWith('c.png')")
+    assert not tab.page.locator("#banner").is_visible()
+    tab.press("z")
+    tab.says("There is nothing to undo.")
+    tab.wait("document.querySelector('#status').innerText === 'c.png'")
+
+
+def test_an_open_polygon_tells_how_to_close_it(tab, picture):
+    tab.press("g")
+    tab.click(100, 300)
+    tab.says("Enter or a click on the first corner closes it")
+    tab.press("Escape")
+    assert tab.page.inner_text("#status") == "coast.png"
+    tab.press("?")
+    tab.says("Drop the polygon", "Fill: on Scribbles", where="#help-keys")
+    picture(tab, "help")
+
+
+def test_no_button_moves_when_work_begins(tab, picture):
+    tab.scribble(*ON_SAND)
+    tab.page.route("**/run", lambda route: None)
+    before = tab.page.locator("#run").bounding_box()
+    tab.page.click("#run")
+    tab.wait("document.querySelector('#job').checkVisibility()")
+    assert tab.page.locator("#run").bounding_box() == before
+    picture(tab, "job")
+
+
+def test_long_names(label, photos, picture):
+    """They are cut in the middle, and the state is told beside them."""
+    names = [f"2017_BL{k}_1000_{1226 + k}.jpg" for k in range(30, 36)]
+    for name in names:
+        (photos / name).write_bytes((photos / "a.png").read_bytes())
+    tab = label([photos / name for name in ("a.png", *names)]).tab
+    picture(tab, "long_names")
+    for row, name in zip(tab.page.locator("#images .row").all()[1:], names, strict=True):
+        assert row.get_attribute("title") == name and row.locator(".note").is_visible()
+        head, tail = (row.locator(part).evaluate("e => [e.scrollWidth, e.clientWidth]") for part in (".head", ".tail"))
+        assert head[0] > head[1] > 20 and tail[0] == tail[1]
+
+
+def test_the_first_tab_stop_leads_to_the_image(tab):
+    tab.press("Tab")
+    assert tab.page.locator("#skip").bounding_box()["y"] >= 0
+    tab.press("Enter")
+    assert tab.page.evaluate("document.activeElement.id") == "view"
 
 
 def test_naming_classes_from_nothing(label, beach, strokes, browse, picture):
@@ -662,6 +762,7 @@ def test_naming_classes_from_nothing(label, beach, strokes, browse, picture):
     page.wait_for_selector("#class-error:not(:empty)")
     assert page.locator("#class-error").inner_text()[0].isupper()
     rows.nth(0).get_by_label("Name").fill("kelp")
+    assert page.inner_text("#class-error") == ""
     picture(tab, "class_dialog")
     page.click("#class-save")
     tab.wait("!document.querySelector('dialog[open]')")

@@ -64,6 +64,16 @@ def test_the_most_telling_image_comes_first(tab):
     assert names(tab) == ["unsure.jpg"]
 
 
+def test_the_legend_and_what_cannot_be_asked(tab, serve, browse, tmp_path):
+    tab.says("manual and automatic disagree", where="#classes")
+    assert tab.page.locator("#order option:disabled").count() == 0
+    for path in tmp_path.glob("*_confidence.tif"):
+        path.unlink()
+    session = ReviewSession(tmp_path)
+    plain = browse(serve(lambda gate: create_review_app(session, gate)).address).ready()
+    assert "--probabilities" in plain.page.locator("#order option:disabled").get_attribute("title")
+
+
 def test_the_divider(tab, picture):
     """Left of it lies what a person labelled, right of it what the program made of it."""
     tab.slide("opacity", 100)

@@ -10,6 +10,7 @@ export class ClassDialog {
   #rows = byId("class-rows");
   #error = byId("class-error");
   #onSave;
+  #classes = []; // as they were when it was opened
 
   constructor(onSave) {
     this.#onSave = onSave;
@@ -19,23 +20,51 @@ export class ClassDialog {
       for (const [name, color] of READY_SETS[choice.value] ?? []) this.#addMissing(name, color);
       choice.value = "";
     });
-    byId("class-add").addEventListener("click", () => this.#add().querySelector("[type=text]").focus());
+    byId("class-add").addEventListener("click", () => focusName(this.#add()));
     byId("class-cancel").addEventListener("click", () => this.#dialog.close());
-    byId("class-form").addEventListener("submit", (event) => {
+    const form = byId("class-form");
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#save();
     });
+    form.addEventListener("keydown", (event) => this.#key(event));
+    const forget = () => (this.#error.textContent = "");
+    form.addEventListener("input", forget);
+    form.addEventListener("click", ({ target }) => target.closest("button") && forget());
   }
 
   /** Open it with the classes as they are. */
   open(classes) {
+    this.#classes = classes;
     this.#error.textContent = "";
     this.#rows.replaceChildren();
     classes.forEach((one, k) => this.#add({ ...one, was: k }));
     byId("class-intro").hidden = classes.length > 0;
     if (!classes.length) this.#add();
     if (!this.#dialog.open) this.#dialog.showModal();
-    if (!classes.length) this.#rows.querySelector("[type=text]").focus();
+    if (!classes.length) focusName(this.#rows.firstElementChild);
+  }
+
+  /** The classes were changed elsewhere: those at the end are added to the rows; after any other change it begins anew. */
+  renew(classes) {
+    if (!this.#dialog.open) return;
+    const { length } = this.#classes;
+    const isLonger = this.#classes.every(({ name }, k) => name === classes[k]?.name);
+    if (!isLonger) return this.open(classes);
+    classes.slice(length).forEach((one, k) => this.#add({ ...one, was: length + k }));
+    this.#classes = classes;
+  }
+
+  // Enter goes on to the next name; with Ctrl it saves.
+  #key(event) {
+    const { key, target } = event;
+    if (key !== "Enter" || event.isComposing) return;
+    const row = target.matches("[type=text]") && target.closest("li");
+    if (event.ctrlKey || event.metaKey) byId("class-form").requestSubmit();
+    else if (!row) return;
+    else if (row.nextElementSibling) focusName(row.nextElementSibling);
+    else if (target.value.trim()) focusName(this.#add());
+    event.preventDefault();
   }
 
   async #save() {
@@ -80,7 +109,8 @@ export class ClassDialog {
   #remove(row) {
     const next = row.nextElementSibling ?? row.previousElementSibling;
     row.remove();
-    (next?.querySelector("[type=text]") ?? byId("class-add")).focus();
+    if (next) focusName(next);
+    else byId("class-add").focus();
   }
 
   #button(sign, words, act) {
@@ -91,4 +121,8 @@ export class ClassDialog {
     });
     return button;
   }
+}
+
+function focusName(row) {
+  row.querySelector("[type=text]").focus();
 }

@@ -56,7 +56,9 @@ export class ClassList {
 
   #show() {
     [...this.#box.children].forEach((button, k) => press(button, k === this.index));
-    this.#box.children[this.index]?.scrollIntoView({ block: "nearest" });
+    const [button, box] = [this.#box.children[this.index], this.#box].map((one) => one?.getBoundingClientRect());
+    // Not with scrollIntoView: Tab would go on from here.
+    if (button) this.#box.scrollTop += Math.min(button.top - box.top, 0) + Math.max(button.bottom - box.bottom, 0);
   }
 }
 

@@ -44,6 +44,7 @@ export function queueHooks(page) {
     onRestart: () => page.ask(() => refreshClasses(page)),
     onSent: (item, change) => {
       page.heed(change, change.bounds);
+      page.messages.pass();
       if (page.state?.id !== item.image) return;
       page.settling.add(item.stroke, change.bounds);
       if (!page.queue.items.length) page.preview.schedule();

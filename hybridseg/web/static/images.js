@@ -3,7 +3,7 @@
 import { make } from "./dom.js";
 
 const SPARE_ROWS = 6;
-const TAIL = 16; // letters: what tells photos of one camera from another is at the end of their names
+const TAIL = 9; // letters: what tells photos of one camera from another is at the end of their names
 
 /** A list in a scrolling element (a listbox). `describe(item)` gives {mark, note} for a row. */
 export class ImageList {
@@ -123,7 +123,7 @@ export class ImageList {
         "span",
         { className: "name" },
         make("span", { className: "head", textContent: item.name.slice(0, -TAIL) }),
-        make("span", { textContent: item.name.slice(-TAIL) }),
+        make("span", { className: "tail", textContent: item.name.slice(-TAIL) }),
       ),
       make("span", { className: "note", textContent: note }),
     );
@@ -132,7 +132,7 @@ export class ImageList {
     row.setAttribute("aria-posinset", place + 1);
     row.setAttribute("aria-setsize", this.#shown.length);
     row.classList.toggle("active", place === this.#active);
-    row.classList.toggle("long", item.name.length > TAIL);
+    row.classList.toggle("long", item.name.length > TAIL + 5);
     row.style.top = `${place * height}px`;
     return row;
   }

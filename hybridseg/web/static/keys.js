@@ -49,8 +49,11 @@ export function labelCommands(page) {
   add("Finish", ["?"], "This help", () => byId("help-dialog").showModal());
   add("On the canvas", ["Arrow keys"], "Move the crosshair; with Shift by one pixel of the image");
   add("On the canvas", [" "], "Pen down or up; a corner; fill");
-  add("On the canvas", ["Enter"], "Close the polygon");
-  add("On the canvas", ["Backspace"], "Take the last corner back");
+  add("Polygon and fill", ["Click"], "A corner; a double click, or one on the first corner, closes the polygon");
+  add("Polygon and fill", ["Enter"], "Close the polygon");
+  add("Polygon and fill", ["Backspace"], "Take the last corner back");
+  add("Polygon and fill", ["Escape"], "Drop the polygon");
+  add("Polygon and fill", ["Click"], "Fill: on Scribbles the area that scribbles enclose; on Result the connected area of one class");
   return commands;
 }
 

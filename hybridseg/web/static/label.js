@@ -25,6 +25,7 @@ import { acceptImage, cancelWork, importLabels, refreshClasses, runImage, saveCl
 
 const MARKS = { untouched: ["○", "to do"], working: ["◐", "in work"], done: ["✓", "done"] };
 const SILENT = "The server does not answer; it is asked again every two seconds. Your strokes are kept.";
+const POLYGON = "Enter or a click on the first corner closes it, Backspace takes a corner back, Esc drops it.";
 const GONE =
   "The program was started again, or this address is old. Open the address that the program printed; what is not saved yet stays in this tab.";
 
@@ -37,6 +38,9 @@ class LabelPage {
   api = new Api(() => this.messages.clear("server"));
   settling = new Settling();
   #wanted = null; // id of the image that is to be open
+  #beforeWalk = null; // what was in view
+  #renewing = false;
+  #tellsPolygon = false;
 
   constructor() {
     const redraw = () => this.viewer.refresh();
@@ -48,7 +52,7 @@ class LabelPage {
       choice: () => this.#whatToDraw(),
       transform: this.viewer.transform,
       onStroke: (stroke) => this.change("strokes", stroke),
-      onChange: redraw,
+      onChange: () => this.#drawingChanged(),
     });
     this.crosshair = new Crosshair(this.canvas, this.viewer, this.drawing, () => this.#whatToDraw());
     this.input = new PointerInput(this.canvas, this.viewer, pointerHooks(this));
@@ -84,23 +88,27 @@ class LabelPage {
     Object.assign(this.session, { classes, classes_version });
     this.classList.setClasses(classes);
     this.queue.setClasses(classes);
+    this.input.updateCursor();
+    this.viewer.refresh();
   }
 
   /** Open an image, and say so, or other words. */
   async open(id, words = null) {
     this.closeDrawer();
+    history.replaceState(null, "", `#${encodeURIComponent(id)}`);
+    this.images.setCurrent(id);
+    this.messages.pass();
     if (this.#wanted === id) return;
     this.drawing.finish();
     this.#wanted = id;
     document.body.dataset.image = "";
-    history.replaceState(null, "", `#${encodeURIComponent(id)}`);
-    this.images.setCurrent(id);
     const { name } = this.images.items.find((item) => item.id === id);
-    this.messages.say(`Opening ${name}…`);
+    this.messages.say(`Opening ${name}…`, true);
     const state = await this.ask(() => this.api.get(imagePath(id)));
     if (this.#wanted !== id) return;
-    if (!state) this.#wanted = this.state?.id ?? null;
-    else this.#show(state, words ?? state.name);
+    if (state) return this.#show(state, words);
+    this.#wanted = this.state?.id ?? null;
+    this.messages.rest();
   }
 
   /** Open the next image of the list, or the previous one. */
@@ -150,14 +158,19 @@ class LabelPage {
 
   /** Walk over the image window by window, or stop that. */
   toggleWalk() {
+    const { transform } = this.viewer;
     this.walk.on = !this.walk.on;
+    if (this.walk.on) this.#beforeWalk = transform.place;
+    else if (this.#beforeWalk) transform.place = this.#beforeWalk;
+    this.messages.rest();
     this.#walkChanged();
   }
 
   /** Go to another window. */
   stepWalk(by) {
     if (!this.walk.on) return this.toggleWalk();
-    if (!this.walk.step(by)) this.messages.say(by > 0 ? "This is the last window." : "This is the first window.");
+    if (this.walk.step(by)) this.messages.rest();
+    else this.messages.say(by > 0 ? "This is the last window." : "This is the first window.");
     this.#walkChanged();
   }
 
@@ -166,6 +179,7 @@ class LabelPage {
     const { heads, items } = this.queue;
     state.id = String(state.id);
     if (heads.get(state.id)?.version > state.version) return;
+    if (state.classes_version !== this.session.classes_version) this.#renewClasses();
     if (!items.some(({ image }) => image === state.id)) heads.set(state.id, state);
     this.images.update(state.id, { state: state.state });
     showProgress(this.images.items);
@@ -200,6 +214,14 @@ class LabelPage {
     }
   }
 
+  // An import, another tab or another program has changed the classes.
+  async #renewClasses() {
+    if (this.#renewing) return;
+    this.#renewing = true;
+    await this.ask(() => refreshClasses(this));
+    this.#renewing = false;
+  }
+
   async #openSession() {
     const session = await this.ask(() => this.api.openSession());
     if (!session) await new Promise((resolve) => setTimeout(resolve, 2000));
@@ -215,9 +237,11 @@ class LabelPage {
     this.heed(state);
     this.walk.setImage(state);
     this.viewer.open(state, Object.values(this.layers));
+    this.#beforeWalk = this.viewer.transform.place;
     this.#walkChanged();
     document.title = `${state.name} – hybridseg label`;
-    this.messages.say(words);
+    this.messages.rest(state.name);
+    if (words) this.messages.say(words);
     this.input.updateCursor();
     if (state.job) this.jobs.follow(state);
   }
@@ -235,6 +259,14 @@ class LabelPage {
     showPen(this.choice);
     this.input.updateCursor();
     this.preview.schedule();
+    this.viewer.refresh();
+  }
+
+  // An open polygon tells how it is closed, until it is.
+  #drawingChanged() {
+    const { polygonOpen } = this.drawing;
+    if (polygonOpen !== this.#tellsPolygon) this.messages.rest(polygonOpen ? POLYGON : (this.state?.name ?? ""));
+    this.#tellsPolygon = polygonOpen;
     this.viewer.refresh();
   }
 
@@ -271,6 +303,7 @@ class LabelPage {
     commands.list(byId("help-keys"));
     listenToKeys(this, commands);
     const clicks = {
+      "skip": () => this.canvas.focus(),
       "undo": () => this.change("undo"),
       "redo": () => this.change("redo"),
       "zoom-in": () => this.viewer.zoom(1.4),
@@ -300,6 +333,7 @@ class LabelPage {
     this.viewer.above.push((ctx) => paintTools(this, ctx));
     this.viewer.on("view", () => {
       showZoom(this.viewer.transform.scale);
+      this.drawing.hoverPoint = this.input.point;
       this.preview.schedule();
     });
     this.viewer.on("tiles", (missing) => {

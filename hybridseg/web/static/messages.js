@@ -2,6 +2,9 @@
 
 import { make } from "./dom.js";
 
+const REST_MS = 6000;
+const PASSING = new Set(["asked", "import", "job", "refused"]); // banners about one thing that went wrong
+
 /** Begin with a capital letter, unless the first word is the name of a file. */
 export function asSentence(text) {
   const [word] = text.split(/\s/, 1);
@@ -12,15 +15,36 @@ export function asSentence(text) {
 export class Messages {
   #banner;
   #status;
+  #resting = "";
+  #timer = 0;
 
   constructor(banner, status) {
     this.#banner = banner;
     this.#status = status;
   }
 
-  /** Say what happened, in the status line. */
-  say(text) {
+  /** Say what happened, in the status line: for a few seconds, or until there are other words. */
+  say(text, stays = false) {
+    clearTimeout(this.#timer);
     this.#status.textContent = text;
+    if (!stays) this.#timer = setTimeout(() => this.rest(), REST_MS);
+  }
+
+  /** Go back to what the status line says when nothing has just happened; or say other words there from now on. */
+  rest(text = this.#resting) {
+    this.#resting = text;
+    this.say(text, true);
+  }
+
+  /** Say what went well; what went wrong before is past. */
+  succeed(text) {
+    this.pass();
+    this.say(text);
+  }
+
+  /** Take down the banners about what went wrong before. */
+  pass() {
+    for (const key of PASSING) this.clear(key);
   }
 
   /** Raise a banner; one with the same key is replaced. `actions` are [words, function]; without any it can be closed. */

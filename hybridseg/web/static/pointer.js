@@ -18,6 +18,7 @@ export class PointerInput {
   #drawing = null; // {id, since} of the pointer that draws
   #penSeen = false;
   #rolled = 0; // by the wheel, since the last step
+  #over = null; // where the pointer is on the canvas
 
   constructor(canvas, viewer, draw = null) {
     this.#canvas = canvas;
@@ -28,7 +29,7 @@ export class PointerInput {
     listen("pointermove", (event) => this.#move(event));
     listen("pointerup", (event) => this.#up(event));
     listen("pointercancel", (event) => this.#up(event));
-    listen("pointerleave", () => this.#draw?.hover(null));
+    listen("pointerleave", () => this.#hover(null));
     listen("wheel", (event) => this.#wheel(event));
     listen("contextmenu", (event) => event.preventDefault());
   }
@@ -36,6 +37,11 @@ export class PointerInput {
   /** Whether a button or a finger is down. */
   get pressed() {
     return this.#points.size > 0;
+  }
+
+  /** Where the pointer is in the image as it lies now, or null. */
+  get point() {
+    return this.#over && this.#viewer.transform.toImage(this.#over);
   }
 
   /** Show what dragging would do now. */
@@ -77,7 +83,7 @@ export class PointerInput {
 
   #move(event) {
     const pointer = this.#points.get(event.pointerId);
-    if (event.pointerType !== "touch" || pointer) this.#draw?.hover(this.#imagePoint(event));
+    if (event.pointerType !== "touch" || pointer) this.#hover(this.#at(event));
     if (!pointer) return;
     if (this.#drawing?.id === event.pointerId) {
       const events = event.getCoalescedEvents?.() ?? [];
@@ -104,8 +110,13 @@ export class PointerInput {
       if (event.type === "pointercancel" && event.pointerType === "touch") this.#draw.cancel();
       else this.#draw.up(this.#imagePoint(event));
     }
-    if (event.pointerType === "touch") this.#draw?.hover(null);
+    if (event.pointerType === "touch") this.#hover(null);
     this.updateCursor();
+  }
+
+  #hover(at) {
+    this.#over = at;
+    this.#draw?.hover(this.point);
   }
 
   #wheel(event) {

@@ -11,6 +11,8 @@ import { PointerInput } from "./pointer.js";
 import { Swipe } from "./swipe.js";
 import { Viewer } from "./viewer.js";
 
+const DIFFERS = { name: "manual and automatic disagree", color: "#e61e5a" }; // as the server draws it
+const NO_UNCERTAINTY = "No image has an uncertainty: run semseg with --probabilities.";
 const PAN = { ArrowLeft: [64, 0], ArrowRight: [-64, 0], ArrowUp: [0, 64], ArrowDown: [0, -64] };
 
 class ReviewPage {
@@ -43,7 +45,12 @@ class ReviewPage {
     if (!review) return;
     this.items = review.items.map((item) => ({ ...item, id: String(item.id) }));
     byId("image-count").textContent = `${this.items.length} in all`;
-    byId("classes").replaceChildren(...review.classes.map(legendEntry));
+    byId("classes").replaceChildren(...[DIFFERS, ...review.classes].map(legendEntry));
+    if (this.items.every(({ uncertainty }) => uncertainty === null)) {
+      const option = byId("order").querySelector("[value=uncertainty]");
+      option.disabled = true;
+      option.title = byId("order").title = NO_UNCERTAINTY;
+    }
     if (review.skipped.length) this.messages.raise("skipped", `Left out: ${review.skipped.join(" ")}`);
     this.#listen();
     this.#sort();
@@ -66,7 +73,7 @@ class ReviewPage {
     this.input.updateCursor();
     byId("title").textContent = this.item.name;
     document.title = `${this.item.name} – hybridseg review`;
-    this.messages.say(sentence(this.item));
+    this.messages.rest(sentence(this.item));
     const more = await this.api.get(`/api/review/${encodeURIComponent(id)}`).catch((error) => this.#tell(error));
     if (this.item.id === id) showConfusions(more?.confusion ?? []);
   }
@@ -126,6 +133,7 @@ class ReviewPage {
     document.addEventListener("keydown", (event) => this.#key(event, commands));
     document.addEventListener("keyup", (event) => event.key.toLowerCase() === "x" && this.#setBare(false));
     const clicks = {
+      "skip": () => this.canvas.focus(),
       "zoom-in": () => this.viewer.zoom(1.4),
       "zoom-out": () => this.viewer.zoom(1 / 1.4),
       "zoom-fit": () => this.viewer.fit(),

@@ -37,6 +37,18 @@ export class Transform {
     this.#clamp();
   }
 
+  /** What is in view: the point in the middle, and the scale; it can be set again. */
+  get place() {
+    return { row: this.#row, col: this.#col, scale: this.scale };
+  }
+
+  set place({ row, col, scale }) {
+    this.scale = scale;
+    this.#row = row;
+    this.#col = col;
+    this.#clamp();
+  }
+
   toScreen([row, col]) {
     return [(col - this.#col) * this.scale + this.width / 2, (row - this.#row) * this.scale + this.height / 2];
   }

@@ -4,6 +4,7 @@ import { imagePath } from "./api.js";
 import { byId } from "./dom.js";
 import { showJob, showState } from "./panel.js";
 
+const LABELLED = "The whole image is labelled; accept it with S, or mend it.";
 const LOST = "The work ended without a result, perhaps because the program was started again. Ask for it once more.";
 
 /** Label the whole open image. */
@@ -16,7 +17,7 @@ export async function acceptImage(page, goOn) {
   const ended = await work(page, "accept", "Writing the files…");
   if (!ended || ended.message_kind === "bad" || ended.state !== "done") return;
   const words = `${ended.name} is done. Written: ${(ended.written ?? []).join(", ")}`;
-  page.messages.say(words);
+  page.messages.succeed(words);
   if (goOn && page.state?.id === ended.id) page.openNeighbour(1, ({ state }) => state !== "done", words);
 }
 
@@ -31,13 +32,13 @@ export async function importLabels(page, file) {
   if (!page.state || !file) return;
   const { id } = page.state;
   await page.queue.drained(id);
-  page.messages.say(`Reading ${file.name}…`);
+  page.messages.say(`Reading ${file.name}…`, true);
   const path = `${imagePath(id, "import")}?name=${encodeURIComponent(file.name)}`;
   const change = await page.ask(() => page.api.upload(path, file));
-  if (!change) return;
+  if (!change) return page.messages.rest();
   page.heed(change, change.bounds);
   page.preview.schedule();
-  page.messages.say(change.message ?? `${file.name} was read.`);
+  page.messages.succeed(change.message ?? `${file.name} was read.`);
   if (change.warnings?.length) page.messages.raise("import", change.warnings.join(" "));
 }
 
@@ -57,7 +58,7 @@ export async function saveClasses(page, classes) {
   page.setClasses(saved);
   classList.pick(index);
   queue.heads.clear();
-  page.input.updateCursor();
+  page.messages.pass();
   if (page.state) page.reload(page.state.id);
 }
 
@@ -67,6 +68,7 @@ export async function refreshClasses(page) {
   const names = ({ classes }) => JSON.stringify(classes.map(({ name }) => name));
   const isOther = names(fresh) !== names(page.session);
   page.setClasses(fresh);
+  if (isOther) page.classDialog.renew(fresh.classes);
   return isOther;
 }
 
@@ -82,7 +84,7 @@ async function work(page, kind, words) {
   if (!ended) return null;
   if (ended.message_kind === "bad") page.messages.raise("job", ended.message);
   else if (!ended.message && !ended.has_result) page.messages.raise("job", LOST);
-  else page.messages.say(ended.message ?? "Done.");
+  else page.messages.succeed(ended.message ?? LABELLED);
   if (ended.has_result && !byId("show-result").checked) byId("show-result").click();
   if (page.state?.id !== id) return ended;
   if (ended.stale) page.preview.schedule();
