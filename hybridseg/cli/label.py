@@ -90,7 +90,7 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
 @click.option("--i-know", is_flag=True, help="Accept that others on the network can listen in: it is not encrypted.")
 @pass_console
 def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> None:
-    """Label images in the browser, by scribbles that a dense CRF spreads.
+    """Label images by scribbles, in the browser.
 
     PATH are images, folders or patterns. The page is served on this machine alone. Every stroke is on disk as soon as
     it is drawn, so it can be stopped at any time; the same command goes on.
