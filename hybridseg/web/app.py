@@ -108,7 +108,6 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             "window": session.window,
             "out": session.shelf.out_dir and session.shelf.out_dir.name,
             "images": session.list_images(),
-            "live": True,
         }
 
     @app.get("/api/images/<image_id>")
@@ -119,24 +118,6 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
     def send_tile(image_id: str, layer: str, level: int, row: int, col: int) -> Response:
         data = session.draw_tile(image_id, layer, (level, row, col))
         return _send_picture(data, lasting=layer == "picture")
-
-    def answer_change(image_id: str, bounds: tuple[slice, slice] | None, **more: Any) -> dict[str, Any]:
-        found = None
-        if bounds is not None:
-            rows, cols = bounds
-            found = [rows.start, cols.start, rows.stop, cols.stop]
-        return {**session.describe(image_id), "bounds": found, **more}
-
-    @app.post("/api/images/<image_id>/strokes")
-    def add_stroke(image_id: str) -> dict[str, Any]:
-        body = _read_body("version", "layer", "tool", "points")
-        return answer_change(image_id, session.add_stroke(image_id, _read_int(body, "version"), body))
-
-    @app.post("/api/images/<image_id>/<any(undo, redo):act>")
-    def step_back(image_id: str, act: str) -> dict[str, Any]:
-        step = session.undo if act == "undo" else session.redo
-        body = _read_body("version")
-        return answer_change(image_id, step(image_id, _read_int(body, "version"), key=body.get("key")))
 
     @app.post("/api/images/<image_id>/preview")
     def preview(image_id: str) -> Response:
@@ -157,6 +138,31 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
     def cancel(image_id: str) -> dict[str, Any]:
         jobs.cancel(image_id)
         return session.describe(image_id)
+
+    _add_changes(app, session)
+    return app
+
+
+def _add_changes(app: Flask, session: LabelSession) -> None:
+    """Add the routes by which something is drawn, taken back, brought in or named."""
+
+    def answer_change(image_id: str, bounds: tuple[slice, slice] | None, **more: Any) -> dict[str, Any]:
+        found = None
+        if bounds is not None:
+            rows, cols = bounds
+            found = [rows.start, cols.start, rows.stop, cols.stop]
+        return {**session.describe(image_id), "bounds": found, **more}
+
+    @app.post("/api/images/<image_id>/strokes")
+    def add_stroke(image_id: str) -> dict[str, Any]:
+        body = _read_body("version", "layer", "tool", "points")
+        return answer_change(image_id, session.add_stroke(image_id, _read_int(body, "version"), body))
+
+    @app.post("/api/images/<image_id>/<any(undo, redo):act>")
+    def step_back(image_id: str, act: str) -> dict[str, Any]:
+        step = session.undo if act == "undo" else session.redo
+        body = _read_body("version")
+        return answer_change(image_id, step(image_id, _read_int(body, "version"), key=body.get("key")))
 
     @app.post("/api/images/<image_id>/import")
     def import_labels(image_id: str) -> dict[str, Any]:
@@ -185,8 +191,6 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             raise BadInput("the classes are a list")
         session.set_classes(_read_int(body, "version"), parse_classes(body["classes"]))
         return {"classes_version": session.classes_version, "classes": list_classes(session.table)}
-
-    return app
 
 
 def create_review_app(session: ReviewSession, gate: Gate) -> Flask:

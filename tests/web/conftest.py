@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -373,3 +375,23 @@ def picture():
             path.unlink()
 
     return keep
+
+
+@pytest.fixture
+def start(launch, tmp_path):
+    """Run the command as a process; give it and the address that it prints."""
+    started = []
+
+    def start_label(*words):
+        command = [sys.executable, "-m", "hybridseg", "label", *map(str, words), "--no-browser"]
+        started.append(process := launch(command, cwd=tmp_path))
+        lines = []
+        while not lines or "http://" not in lines[-1]:
+            lines.append(process.stdout.readline())
+            assert lines[-1], process.stderr.read()
+        return process, re.search(r"http://\S+", lines[-1])[0]
+
+    yield start_label
+    for process in started:
+        process.kill()
+        process.communicate()

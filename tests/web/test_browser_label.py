@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import sys
 
 import numpy as np
 import pytest
@@ -199,29 +198,10 @@ def test_classes_in_another_order_in_another_tab(desk, browse, strokes):
     assert [stroke.class_id for stroke in strokes()] == [1, 1]
 
 
-@pytest.fixture
-def start(launch, beach):
-    started = []
-
-    def start_label(*words):
-        command = [sys.executable, "-m", "hybridseg", "label", str(beach), "--no-browser", *words]
-        started.append(process := launch(command))
-        lines = []
-        while not lines or "http://" not in lines[-1]:
-            lines.append(process.stdout.readline())
-            assert lines[-1], process.stderr.read()
-        return process, re.search(r"http://\S+", lines[-1])[0]
-
-    yield start_label
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
 def test_a_server_that_is_killed_while_the_pen_is_down(start, browse, beach, strokes):
     browse.expected += ["ERR_CONNECTION", "status of 403", "status of 409"]
     (beach / "labels.txt").write_text("water\nsand\n")
-    process, address = start()
+    process, address = start(beach)
     tab = browse(address).ready()
     for row in (100, 150, 200):
         tab.scribble((row, 300), (row, 400))
@@ -233,7 +213,7 @@ def test_a_server_that_is_killed_while_the_pen_is_down(start, browse, beach, str
     tab.page.mouse.up()
     tab.says("does not answer", where="#banner")
     port = re.search(r":(\d+)/", address)[1]
-    _, address = start("--port", port)
+    _, address = start(beach, "--port", port)
     # A new window finds all that was saved; not even the stroke in the air is lost, once the new address is open.
     fresh = browse(address, beside=tab).ready()
     tab.saved()

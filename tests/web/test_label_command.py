@@ -4,7 +4,6 @@ import http.cookiejar
 import json
 import re
 import signal
-import sys
 import urllib.error
 import urllib.request
 
@@ -31,25 +30,6 @@ class Client:
         headers = {"X-CSRF-Token": self.csrf, "Origin": self.base, "Content-Type": "application/json"}
         request = urllib.request.Request(self.base + path, json.dumps(body).encode(), headers)
         return json.load(self.opener.open(request, timeout=30))
-
-
-@pytest.fixture
-def start(launch, photos, tmp_path):
-    started = []
-
-    def start_label(*words):
-        command = [sys.executable, "-m", "hybridseg", "label", *map(str, words), "--no-browser"]
-        started.append(process := launch(command, cwd=tmp_path))
-        lines = []
-        while not lines or "http://" not in lines[-1]:
-            lines.append(process.stdout.readline())
-            assert lines[-1], process.stderr.read()
-        return process, re.search(r"http://\S+", lines[-1])[0]
-
-    yield start_label
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def test_a_killed_server_lost_nothing_and_ctrl_c_ends_it_well(start, photos, draw):

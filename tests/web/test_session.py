@@ -231,23 +231,20 @@ def test_a_stroke_while_the_result_is_made(session, jobs, first, draw, wait_for_
     """What is accepted is what was there; the image is not done, because there is more now."""
     session.add_stroke(first, 1, draw(0, (10, 5), (50, 30)))
     session.add_stroke(first, 2, draw(2, (10, 60), (50, 80)))
-    with session.open(first)[1].lock, jobs._working:
-        jobs.start(first, 3, "accept")
-    opened = session.open(first)[1]
-    real = opened.windows.read
+    windows, drawn = session.open(first)[1].windows, []
+    read = windows.read
 
-    def slow(*args):
-        if not slow.done:
-            slow.done = True
-            session.add_stroke(first, 3, draw(1, (30, 40)))
-        return real(*args)
+    def read_while_drawing(*part):
+        if not drawn:
+            drawn.append(session.add_stroke(first, 3, draw(1, (30, 40))))
+        return read(*part)
 
-    slow.done = False
-    object.__setattr__(opened.windows, "read", slow)
+    object.__setattr__(windows, "read", read_while_drawing)
+    jobs.start(first, 3, "accept")
     state = wait_for_job(session, first)
-    if slow.done:
-        assert state["state"] == "working" and "accept it once more" in state["message"] and state["stale"]
-        assert read_labelmap(photos / "a_mres.mat").seeds[30, 40] == 0
+    assert drawn and state["n_strokes"] == 3
+    assert state["state"] == "working" and "accept it once more" in state["message"] and state["stale"]
+    assert read_labelmap(photos / "a_mres.mat").seeds[30, 40] == 0
 
 
 def test_a_geotiff_keeps_its_place(photos, table, draw, near, wait_for_job):

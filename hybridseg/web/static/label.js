@@ -73,8 +73,6 @@ class LabelPage {
     this.setClasses(this.session);
     this.images.setItems(this.session.images.map((item) => ({ ...item, id: String(item.id) })));
     showProgress(this.images.items);
-    byId("live").disabled = !this.session.live;
-    byId("live").checked = this.session.live;
     this.#listen();
     this.#choiceChanged();
     this.queue.send();
