@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,14 @@ from click.testing import CliRunner, Result
 
 from hybridseg.classes import ClassTable
 from hybridseg.cli.main import main
-from hybridseg.data.demoscenes import SceneOptions, write_demo_scenes
+from hybridseg.crf.options import CrfOptions
+from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.io.images import write_image
-from hybridseg.io.labelmaps import LabelMap
-from hybridseg.io.matfiles import write_matfile
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.labelling.jobs import JobRunner
+from hybridseg.labelling.session import LabelSession
+from hybridseg.labelling.spread import SpreadOptions
 from hybridseg.models.store import TileClassifier
 
 REPOSITORY = Path(__file__).parent.parent
@@ -122,3 +127,77 @@ def real_data():
     if not folder.is_dir():
         pytest.skip(f"the real files are not here ({folder}); set HYBRIDSEG_DATA to use them")
     return folder
+
+
+# A labelling session.
+
+NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9))
+
+
+@pytest.fixture
+def draw():
+    """Make the record of a stroke: `draw(0, (10, 5), (10, 20))` is a pen of 3 pixels of the first class."""
+
+    def make(class_id=0, *points, **more) -> dict:
+        points = [list(point) for point in points or ((10, 5), (10, 20))]
+        return {"layer": "scribbles", "tool": "pen", "class": class_id, "width": 3.0, "points": points, **more}
+
+    return make
+
+
+@pytest.fixture
+def near():
+    """How the sessions of these tests spread scribbles."""
+    return NEAR
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two photos of 60 x 90 pixels, dark to the left of column 45 and bright to its right."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, name in enumerate(("a.png", "b.png")):
+        image = np.random.default_rng(i).integers(20, 40, (60, 90, 3)).astype(np.uint8)
+        image[:, 45:] += 180
+        write_image(folder / name, image)
+    return folder
+
+
+@pytest.fixture
+def make_session(photos, table):
+    def make(names=("a.png", "b.png"), **more) -> LabelSession:
+        return LabelSession([photos / name for name in names], **{"table": table, "options": NEAR, **more})
+
+    return make
+
+
+@pytest.fixture
+def session(make_session):
+    return make_session()
+
+
+@pytest.fixture
+def jobs(session):
+    runner = JobRunner(session)
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
+def first(session):
+    """The id of the first image."""
+    return session.list_images()[0]["id"]
+
+
+@pytest.fixture
+def wait_for_job():
+    """Wait until the work on an image is done, and give its state."""
+
+    def wait(session: LabelSession, image_id: str) -> dict:
+        deadline = time.monotonic() + 60
+        while (state := session.describe(image_id))["job"] is not None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return state
+
+    return wait

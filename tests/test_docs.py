@@ -12,8 +12,8 @@ import click
 import pytest
 
 from hybridseg.cli.main import find_commands
-from hybridseg.io.classfiles import read_class_files, write_class_files
-from hybridseg.io.files import read_labelmap, write_labelmap
+from hybridseg.io.labels.classfiles import read_class_files, write_class_files
+from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.tables import write_json
 
 REPOSITORY = Path(__file__).parent.parent

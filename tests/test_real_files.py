@@ -8,10 +8,10 @@ import pytest
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput
 from hybridseg.evaluation.pixels import TruthPair, compare_pair, evaluate_pixels, find_result_pairs
-from hybridseg.io.classfiles import read_class_files
-from hybridseg.io.files import read_labelmap, write_labelmap
 from hybridseg.io.images import as_rgb8, describe_image, read_image, write_image
-from hybridseg.io.labelmaps import LabelMap
+from hybridseg.io.labels.classfiles import read_class_files
+from hybridseg.io.labels.formats import read_labelmap, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.tables import read_csv
 
 pytestmark = pytest.mark.real

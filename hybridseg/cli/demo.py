@@ -1,29 +1,26 @@
-"""``hybridseg demo``: the hybrid method from end to end, as the very commands that a user would type."""
+"""Commands that show the two methods at work: ``demo`` and ``demo-dense``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.story import Story, claim_demo, show_share
-from hybridseg.data.tileplan import MANIFEST_NAME
-from hybridseg.evaluation.page import Table, write_page
-from hybridseg.io.pairing import list_images
 
-_FOLDERS = ("train", "test", "tiles_alone", "best")
+
+def _scenes_option(function: Any) -> Any:
+    return click.option(
+        "--scenes", "scenes_dir", metavar="DIR", type=click.Path(path_type=Path),
+        help="Demo scenes to use; drawn there if there are none.  [default: DIR/scenes]",
+    )(function)  # fmt: skip
 
 
 @click.command()
 @click.argument("out_dir", metavar="[DIR]", type=click.Path(path_type=Path), default="demo_out")
-@click.option(
-    "--scenes",
-    "scenes_dir",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Demo scenes to use; drawn there if there are none.  [default: DIR/scenes]",
-)
+@_scenes_option
 @pass_console
 def demo(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> None:
     """Run the hybrid method on demo scenes, command by command.
@@ -35,104 +32,36 @@ def demo(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> None:
     Example:
       hybridseg demo demo_out
     """
-    claim_demo(out_dir, _FOLDERS)
-    run = Story(console, out_dir)
-    _prepare(run, scenes_dir or out_dir / "scenes")
-    _train(run)
-    _segment(run)
-    page = out_dir / "index.html"
-    lead = (
-        "Everything below was made just now by the commands that are shown, from synthetic coast scenes whose class is "
-        "exactly known for each pixel. The classifier has not seen the scenes on which it is judged. "
-        "With photos of your own, the commands are the same."
-    )
-    # What it comes to first, then how.
-    write_page(page, "From photos to land cover: the hybrid method", lead, [run.sections[-1], *run.sections[:-1]])
+    from hybridseg.demo.hybrid import demonstrate_hybrid
+
+    _show(console, demonstrate_hybrid, out_dir, scenes_dir)
+
+
+@click.command("demo-dense")
+@click.argument("out_dir", metavar="[DIR]", type=click.Path(path_type=Path), default="demo_dense_out")
+@_scenes_option
+@pass_console
+def demo_dense(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> None:
+    """Run the fully convolutional methods on demo scenes, command by command.
+
+    Result: DIR/index.html (default: demo_dense_out), a page with every command, table and picture; beside it the
+    trained networks and the label maps. A few minutes on two cores; the commands are shown as they run.
+
+    \b
+    Example:
+      hybridseg demo-dense demo_dense_out
+    """
+    from hybridseg.demo.dense import demonstrate_dense
+
+    _show(console, demonstrate_dense, out_dir, scenes_dir)
+
+
+def _show(console: Console, demonstrate: Callable[..., Path], out_dir: Path, scenes_dir: Path | None) -> None:
+    from hybridseg.cli.main import main
+
+    def run_command(words: list[str]) -> None:
+        quiet = ["--quiet"] if console.quiet else []
+        main.main([*quiet, *words], prog_name="hybridseg", standalone_mode=False)
+
+    page = demonstrate(out_dir, scenes_dir, run_command=run_command, say=console.say)
     console.say(f"\nThe page with all pictures and tables: {page.resolve()}")
-
-
-def _prepare(story: Story, scenes_dir: Path) -> None:
-    from hybridseg.evaluation.overview import draw_scene_overview, draw_tile_overview
-
-    out_dir = story.out_dir
-    story.run("demo-scenes", scenes_dir)
-    story.run("split", scenes_dir, "-p", "0.67", "--out", out_dir)
-    draw_scene_overview(out_dir / "scenes.png", scenes_dir)
-    story.tell(
-        "1. Scenes, for training and for judging",
-        "Twelve scenes of a coast with their label maps are divided: two thirds to learn from, the rest to judge by.",
-        scenes="Scenes above their label maps.",
-    )
-    for name in ("train", "test"):
-        # All tiles are kept (-b 1): a dozen small scenes have none to spare.
-        story.run("retile", "-t", "96", "-a", "0.9", "-b", "1", out_dir / name)
-    draw_tile_overview(out_dir / "tiles.png", out_dir / "train" / "tile_96" / MANIFEST_NAME)
-    story.tell(
-        "2. Tiles of one class each",
-        "Windows of 96 pixels of which one class covers more than 90 % become tiles; the classifier learns from them.",
-        tiles="Tiles to learn from, drawn at random from each class.",
-    )
-
-
-def _train(story: Story) -> None:
-    out_dir, model = story.out_dir, story.out_dir / "model.pb"
-    words = ["--image_dir", out_dir / "train" / "tile_96", "--output_graph", model]
-    story.run("retrain", *words, "--bottleneck_dir", out_dir / "bottlenecks", "--testing_percentage", "0")
-    story.tell(
-        "3. A classifier",
-        "A MobileNetV2 that knows everyday pictures becomes a classifier of tiles: only its last layer is trained.",
-        model_training="How the training went.",
-    )
-    story.run("eval-tiles", "-n", "100", out_dir / "test" / "tile_96", "--model", model, "--out", out_dir)
-    classes = story.read("eval_tiles.json")["classes"]
-    rows = [(row["class"], *(show_share(row[name]) for name in ("precision", "recall", "f1"))) for row in classes]
-    story.tell(
-        "4. How good it is on tiles",
-        "Judged on tiles of the scenes that it has not seen.",
-        tables=[Table(("class", "precision", "recall", "F1"), rows)],
-        eval_tiles_confusion="What it takes for what.",
-        eval_tiles_calibration="How often it is right when it is so sure.",
-    )
-
-
-def _segment(story: Story) -> None:
-    from hybridseg.evaluation.overview import draw_result_overview
-
-    out_dir, test, model = story.out_dir, story.out_dir / "test", story.out_dir / "model.pb"
-    story.run("semseg", test, "--model", model, "--decimation", "1", "--scale", "0.5", "--keep-seeds")
-    story.run("eval-pixels", test)
-    truth = ("--truth", "test/*_mres.mat")
-    tiles_dir, best_dir = out_dir / "tiles_alone", out_dir / "best"
-    story.run("eval-pixels", out_dir, *truth, "--prediction", "test/*_atiles_96.mat", "--out", tiles_dir)
-    story.run("semseg", test, "--model", model, "--best", "--out", best_dir)
-    story.run("eval-pixels", out_dir, *truth, "--prediction", "best/*_ares_96.mat", "--out", best_dir)
-    images = list_images(test)
-    maps = {
-        "tiles alone": [test / f"{path.stem}_atiles_96.mat" for path in images],
-        "semseg": [test / f"{path.stem}_ares_96.mat" for path in images],
-        "semseg --best": [best_dir / f"{path.stem}_ares_96.mat" for path in images],
-        "truth": [test / f"{path.stem}_mres.mat" for path in images],
-    }
-    draw_result_overview(out_dir / "results.png", images, maps)
-    pooled = {
-        name: story.read(f"{folder}/eval_pixels.json")["pooled"]
-        for name, folder in zip(maps, ("tiles_alone", "test", "best"), strict=False)
-    }
-    summary = [
-        (n, show_share(r["accuracy"]), show_share(r["macro"]["iou"]), show_share(r["macro"]["f1"]))
-        for n, r in pooled.items()
-    ]
-    by_class = [
-        (rows[0]["class"], *(show_share(row["iou"]) for row in rows))
-        for rows in zip(*(record["classes"] for record in pooled.values()), strict=True)
-    ]
-    story.tell(
-        f"What it comes to: a class for every pixel of {len(images)} new scenes",
-        "The tiles alone give blocks. A dense CRF carries the sure ones along colour and nearness to every pixel: that "
-        "is the classic method. With --best the tiles overlap and seed it with their probabilities.",
-        tables=[
-            Table(("against the exact truth", "pixel accuracy", "mean IoU", "mean F1"), summary, (len(summary) - 1,)),
-            Table(("IoU of each class", *pooled), by_class),
-        ],
-        results="Each scene, what the tiles alone say, what the CRF makes of it, and the truth.",
-    )

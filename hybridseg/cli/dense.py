@@ -11,13 +11,13 @@ import click
 from hybridseg.cli.console import Console
 from hybridseg.cli.segment import tell_image, tell_skipped
 from hybridseg.confusion import Confusion
+from hybridseg.dense.fit import Epoch
+from hybridseg.dense.predict import PredictOutputs, predict_files
+from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
-from hybridseg.inference.dense import DenseOptions
-from hybridseg.inference.predict import PredictOutputs, predict_files
-from hybridseg.inference.smoothing import SmoothingOptions
+from hybridseg.dense.windows import DenseOptions
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
-from hybridseg.training.fit import Epoch
 
 path_type = click.Path(path_type=Path)
 

@@ -12,15 +12,15 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.dense import labeldefs_option, path_type, run_options, segment_images, view_options, watch_training
 from hybridseg.cli.options import SizeType, overwrite_option, read_table, seed_option
 from hybridseg.cli.segment import number_options
-from hybridseg.data.makelabels import make_labels as paint_labels
+from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.datasets import find_labeldefs
-from hybridseg.dense.fcn import MODEL_NAME, FcnOptions, load_fcn, train_fcn
+from hybridseg.dense.programs.fcn import MODEL_NAME, FcnOptions, load_fcn, train_fcn
+from hybridseg.dense.programs.makelabels import make_labels as paint_labels
+from hybridseg.dense.smoothing import FCN_SMOOTHING, SmoothingOptions
 from hybridseg.dense.trainer import TrainingPaths
-from hybridseg.inference.smoothing import FCN_SMOOTHING, SmoothingOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.models.fcn import BACKBONES
 from hybridseg.models.losses import LOSSES
-from hybridseg.training.augment import AugmentOptions
 
 _DEFAULTS = FcnOptions()
 

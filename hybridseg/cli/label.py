@@ -12,7 +12,7 @@ from hybridseg.cli.options import class_files_options, overwrite_option, read_ta
 from hybridseg.cli.segment import CRF_HELP, number_options
 from hybridseg.crf.options import ENGINES, CrfOptions
 from hybridseg.errors import MissingInput
-from hybridseg.inference.spread import SpreadOptions, read_scribbles, spread_file
+from hybridseg.labelling.spread import SpreadOptions, read_scribbles, spread_file
 
 _DEFAULTS = SpreadOptions()
 _path_type = click.Path(path_type=Path)
@@ -123,8 +123,8 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
     where |= {"usual_port": find_usual_port(settings["out_dir"] or settings["review_dir"] or inputs[0])}
     where |= {"say": console.insist, "open_browser": not settings["no_browser"]}
     if settings["review_dir"]:
+        from hybridseg.labelling.review import ReviewSession
         from hybridseg.web.app import create_review_app
-        from hybridseg.web.review import ReviewSession
 
         review = ReviewSession(settings["review_dir"], progress=console.progress)
         serve(lambda gate: create_review_app(review, gate), **where)
@@ -135,10 +135,10 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
 def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[str, Any], where: Any) -> None:
     from hybridseg.io.atomic import claim_folder
     from hybridseg.io.pairing import find_images
+    from hybridseg.labelling.jobs import JobRunner
+    from hybridseg.labelling.session import LabelSession
     from hybridseg.web.app import create_label_app
-    from hybridseg.web.jobs import JobRunner
     from hybridseg.web.serve import serve
-    from hybridseg.web.session import LabelSession
 
     image_paths, out_dir = find_images(inputs), settings["out_dir"]
     for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:

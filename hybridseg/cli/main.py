@@ -29,7 +29,7 @@ COMMANDS = {
     "fcn": "hybridseg.cli.fcn:fcn",
     "resunet": "hybridseg.cli.resunet:resunet",
     "demo": "hybridseg.cli.demo:demo",
-    "demo-dense": "hybridseg.cli.demodense:demo_dense",
+    "demo-dense": "hybridseg.cli.demo:demo_dense",
     "export-module": "hybridseg.cli.train:export_module",
     "doctor": "hybridseg.cli.system:doctor",
 }

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hybridseg.classes import ClassTable
-from hybridseg.io.classfiles import read_class_files
+from hybridseg.io.labels.classfiles import read_class_files
+from hybridseg.options import setting_of, type_of
+
+path_type = click.Path(path_type=Path)
 
 
 class SizeType(click.ParamType):
@@ -25,6 +29,72 @@ class SizeType(click.ParamType):
         if not match:
             self.fail(f"{value!r} is no size; write rows and columns like 768x1152", param, ctx)
         return int(match[1]), int(match[2])
+
+
+def options_of(
+    owner: Any,
+    *names: str,
+    flags: Mapping[str, tuple[str, ...]] = {},
+    unset: Mapping[str, str] = {},
+    prefix: str = "",
+    classic: bool = False,
+) -> Callable[[Any], Any]:
+    """Add a command-line option for each field of an options class: default, type, choices and help are the field's.
+
+    Parameters
+    ----------
+    owner : type or object
+        The class, or an instance whose values are the defaults.
+    names : str
+        The fields, in the order in which ``--help`` lists them.
+    flags : mapping
+        Flags of fields that have others than ``--name`` (without ``n_``).
+    unset : mapping
+        For a field whose default is None, what that stands for in words.
+    prefix : str
+        Put before the name of each field, on the command line and in the settings.
+    classic : bool
+        Accept the name with underscores too, as the classic programs have it.
+    """
+
+    def add(function: Any) -> Any:
+        for name in reversed(names):
+            own = flags.get(name) or _name_flags(prefix + (name if classic else name.removeprefix("n_")), classic)
+            function = _make_option(owner, name, own, prefix + name, unset.get(name))(function)
+        return function
+
+    return add
+
+
+def _name_flags(name: str, classic: bool) -> tuple[str, ...]:
+    dashed = f"--{name.replace('_', '-')}"
+    return tuple(dict.fromkeys((f"--{name}", dashed))) if classic else (dashed,)
+
+
+def _make_option(owner: Any, name: str, flags: tuple[str, ...], parameter: str, unset: str | None) -> Any:
+    setting, (kind, _) = setting_of(owner, name), type_of(owner, name)
+    default = getattr(owner, name)
+    text = f"{setting.help}  [default: {unset}]" if unset else setting.help
+    shared: dict[str, Any] = {"default": default, "help": text, "show_default": not unset and default is not None}
+    if kind is bool and not default:
+        return click.option(*flags, parameter, is_flag=True, help=text)
+    if kind is bool:
+        # The last flag carries the negation: `--flip-cols/--no-flip-cols`.
+        return click.option(*flags[:-1], f"{flags[-1]}/--no-{flags[-1].removeprefix('--')}", parameter, **shared)
+    return click.option(*flags, parameter, type=click.Choice(setting.choices) if setting.choices else kind, **shared)
+
+
+def read_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "", **more: Any) -> Any:
+    """Make an options object of what a command was given; `more` are fields that no option of the command sets.
+
+    Examples
+    --------
+    >>> from hybridseg.crf.options import CrfOptions
+    >>> read_options(CrfOptions, {"theta": 30.0, "not_of_the_crf": 1}).theta
+    30.0
+    """
+    names = [name for name in cls.__dataclass_fields__ if prefix + name in settings and name not in more]
+    return cls(**{name: settings[prefix + name] for name in names}, **more)
 
 
 seed_option = click.option(
@@ -51,11 +121,11 @@ def jobs_option(function: Any) -> Any:
 def class_files_options(function: Any) -> Any:
     """Add ``--labels`` and ``--colors``."""
     function = click.option(
-        "--colors", "colors_path", type=click.Path(path_type=Path),
+        "--colors", "colors_path", type=path_type,
         help="Colours of these classes, one a line in the same order (colors.txt).",
     )(function)  # fmt: skip
     return click.option(
-        "--labels", "labels_path", type=click.Path(path_type=Path),
+        "--labels", "labels_path", type=path_type,
         help="Classes of label maps that do not name theirs: labels.txt (a name a line) or labeldefs.txt "
         "(name, r, g, b). Names inside a file always win.",
     )(function)  # fmt: skip

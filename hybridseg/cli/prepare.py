@@ -7,20 +7,13 @@ from pathlib import Path
 import click
 
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import (
-    SizeType,
-    class_files_options,
-    jobs_option,
-    overwrite_option,
-    read_table,
-    seed_option,
-)
-from hybridseg.data.demoscenes import SceneOptions, write_demo_scenes
-from hybridseg.data.retile import retile as cut_tiles
+from hybridseg.cli.options import SizeType, class_files_options, jobs_option, overwrite_option, read_table, seed_option
 from hybridseg.data.split import LIST_NAME, split_folder
 from hybridseg.data.splitplan import SplitOptions
-from hybridseg.data.tileplan import FORMATS, MANIFEST_NAME, RetileOptions
-from hybridseg.io.pairing import find_images_of, find_label_maps
+from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
+from hybridseg.hybrid.retile import retile as cut_tiles
+from hybridseg.hybrid.tileplan import FORMATS, RetileOptions
+from hybridseg.io.pairing import MANIFEST_NAME, find_images_of, find_label_maps
 
 folder_type = click.Path(path_type=Path)
 

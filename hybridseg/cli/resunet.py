@@ -19,18 +19,18 @@ from hybridseg.cli.dense import (
     watch_training,
 )
 from hybridseg.cli.options import overwrite_option, seed_option
-from hybridseg.dense import resunet as verbs
-from hybridseg.dense.resunet import ResunetExtras
+from hybridseg.dense.programs import resunet as verbs
+from hybridseg.dense.programs.configproposal import propose_config
+from hybridseg.dense.programs.resunet import ResunetExtras
+from hybridseg.dense.programs.resunetconfig import config_record, read_config
+from hybridseg.dense.programs.resunetkeys import explain_keys
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import OutputExists
-from hybridseg.io.classfiles import read_class_files
+from hybridseg.io.labels.classfiles import read_class_files
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_json
 from hybridseg.models.losses import LOSSES
 from hybridseg.models.resunet import UPSAMPLINGS
-from hybridseg.training.configproposal import propose_config
-from hybridseg.training.resunetconfig import config_record, read_config
-from hybridseg.training.resunetkeys import explain_keys
 
 config_option = click.option(
     "--config", "config_path", metavar="FILE", type=path_type, required=True, help="The JSON config."
@@ -230,7 +230,7 @@ def evaluate(console: Console, **settings: Any) -> None:
       hybridseg resunet evaluate --config config.json --weights water.h5 --data records
       hybridseg resunet evaluate --config config.json --weights water.h5 --images images --labels masks
     """
-    from hybridseg.evaluation.figures import draw_confusion
+    from hybridseg.figures import draw_confusion
     from hybridseg.models.startup import import_tensorflow
 
     data_dir, images_dir, labels_dir = (settings[name] for name in ("data_dir", "images_dir", "labels_dir"))

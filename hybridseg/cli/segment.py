@@ -9,15 +9,15 @@ from typing import Any
 
 import click
 
+from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import class_files_options, read_table, seed_option
 from hybridseg.crf.options import ENGINES, CrfOptions
-from hybridseg.inference.hybrid import SEED_SOURCES, HybridOptions, make_best_options
-from hybridseg.inference.results import BatchResult, ImageResult
-from hybridseg.inference.semseg import SemsegOutputs, segment_files
-from hybridseg.inference.tiles import PATTERNS
-from hybridseg.inference.tune import SCORES, SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
-from hybridseg.inference.tune import tune_crf as tune
+from hybridseg.hybrid.segmentation import SEED_SOURCES, HybridOptions, make_best_options
+from hybridseg.hybrid.semseg import SemsegOutputs, segment_files
+from hybridseg.hybrid.tuning import SCORES, SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
+from hybridseg.hybrid.tuning import tune_crf as tune
+from hybridseg.hybrid.votes import PATTERNS
 from hybridseg.io.pairing import find_images, find_images_of, find_label_maps, pair_labels_with_images
 from hybridseg.models.ensemble import AnyClassifier, Ensemble
 from hybridseg.models.store import load_classifier

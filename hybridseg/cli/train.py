@@ -9,13 +9,13 @@ import click
 
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import read_table, seed_option
+from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
+from hybridseg.hybrid.distort import DistortOptions
+from hybridseg.hybrid.finetune import FineTuneOptions
+from hybridseg.hybrid.head import HeadOptions
+from hybridseg.hybrid.retrain import RetrainResult
+from hybridseg.hybrid.retrain import retrain as train_classifier
 from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE
-from hybridseg.training.distort import DistortOptions
-from hybridseg.training.finetune import FineTuneOptions
-from hybridseg.training.head import HeadOptions
-from hybridseg.training.retrain import RetrainResult
-from hybridseg.training.retrain import retrain as train_classifier
-from hybridseg.training.run import RetrainOptions, RetrainPaths
 
 path_type = click.Path(path_type=Path)
 
@@ -109,7 +109,7 @@ def retrain(console: Console, **words: Any) -> None:
     Example:
       hybridseg retrain --image_dir train/tile_96 --output_graph model.pb
     """
-    from hybridseg.evaluation.figures import draw_learning_curve
+    from hybridseg.figures import draw_learning_curve
     from hybridseg.models.startup import import_tensorflow
 
     import_tensorflow()
@@ -203,7 +203,7 @@ def eval_tiles(
     Example:
       hybridseg eval-tiles -n 100 test/tile_96 --model model.pb
     """
-    from hybridseg.evaluation.tiles import evaluate_tiles, find_tile_size, list_tile_rows
+    from hybridseg.hybrid.evaltiles import evaluate_tiles, find_tile_size, list_tile_rows
     from hybridseg.models.startup import import_tensorflow
     from hybridseg.models.store import load_classifier
 

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg.data.splitplan import ACTIONS, SETS, SplitEntry, SplitOptions, plan_split
-from hybridseg.data.tileplan import MANIFEST_NAME
 from hybridseg.errors import BadInput, OutputExists, WriteFailed
 from hybridseg.io.atomic import atomic_path, lock_output, remove_leftovers
-from hybridseg.io.pairing import list_images, result_kind
+from hybridseg.io.pairing import MANIFEST_NAME, list_images, result_kind
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.progress import Progress, no_progress
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.data.draw import count_share, shuffle_names
+from hybridseg.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput, HybridSegError
-from hybridseg.io.files import LABELMAP_SUFFIXES, read_labelmap
+from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.pairing import find_companions, list_images, result_kind
 
 ACTIONS = ("copy", "move", "link")

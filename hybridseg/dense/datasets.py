@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import ClassTable, remap
+from hybridseg.dense.pairs import ReadLabels
 from hybridseg.errors import BadInput, MissingInput, Problem
-from hybridseg.io.classfiles import read_class_files
-from hybridseg.io.files import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.images import IMAGE_SUFFIXES
-from hybridseg.io.labelmaps import LabelMap
-from hybridseg.io.labelpng import read_labelpng
+from hybridseg.io.labels.classfiles import read_class_files
+from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.labelpng import read_labelpng
 from hybridseg.io.pairing import Pair, image_stem, list_files, list_images, pair_labels_with_images
-from hybridseg.training.pairs import ReadLabels
 
 LABELDEFS_NAME = "labeldefs.txt"
 _SHOWN_PROBLEMS = 20

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import ClassTable, color_labels
-from hybridseg.evaluation.figures import PictureRow, draw_learning_curve, draw_picture_rows, draw_rates
+from hybridseg.dense.feed import Feed
+from hybridseg.dense.fit import Epoch
+from hybridseg.figures import PictureRow, draw_learning_curve, draw_picture_rows, draw_rates
 from hybridseg.io.images import as_rgb8
 from hybridseg.models.bundles import DenseModel
-from hybridseg.training.feed import Feed
-from hybridseg.training.fit import Epoch
 
 
 @dataclass(frozen=True, eq=False)

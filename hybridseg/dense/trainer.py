@@ -12,21 +12,21 @@ import numpy as np
 
 from hybridseg.classes import ClassTable
 from hybridseg.confusion import Confusion
+from hybridseg.dense.augment import AugmentOptions
+from hybridseg.dense.feed import Feed, hold_out
+from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder, fit
+from hybridseg.dense.pairs import PairSource, RememberedPairs
 from hybridseg.dense.pictures import Example, draw_examples, draw_history, draw_schedule, pick_examples
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.bundles import DenseCard, DenseModel, save_dense
+from hybridseg.models.checkpoints import combine_fingerprint
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import make_deterministic
 from hybridseg.models.store import list_versions
+from hybridseg.models.summaries import SummaryWriter
 from hybridseg.progress import Progress, no_progress
-from hybridseg.training.augment import AugmentOptions
-from hybridseg.training.features import combine_fingerprint
-from hybridseg.training.feed import Feed, hold_out
-from hybridseg.training.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder, fit
-from hybridseg.training.pairs import PairSource, RememberedPairs
-from hybridseg.training.summaries import DenseSummaries
 
 _RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}\.(h5|json)")
 
@@ -242,13 +242,15 @@ def _fit(
         training.pairs.fingerprint, validation.pairs.fingerprint, replace(plan, fit=replace(plan.fit, epochs=1))
     )
     folder = RunFolder(paths.run_dir, key, paths.resume)
-    with DenseSummaries(paths.tensorboard_dir) as summaries:
+    with SummaryWriter(paths.tensorboard_dir) as summaries:
         shown = pick_examples(validation, 4) if paths.tensorboard_dir is not None else []
 
         def tell(epoch: Epoch) -> None:
-            summaries.write_scalars(asdict(epoch))
+            for run, values in epoch.by_set().items():
+                summaries.write_scalars(run, epoch.epoch, values)
             if shown:
-                summaries.write_picture(epoch.epoch, [example.panel(model) for example in shown])
+                panels = np.stack([example.panel(model) for example in shown])
+                summaries.write_images("image, truth, prediction", epoch.epoch, panels)
             on_epoch(epoch)
 
         return fit(

@@ -13,8 +13,8 @@ from typing import Any
 from hybridseg.classes import ClassTable, class_key, remap
 from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusions
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
-from hybridseg.evaluation.figures import draw_confusion
-from hybridseg.io.files import LABELMAP_SUFFIXES, read_labelmap
+from hybridseg.figures import draw_confusion
+from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.pairing import image_stem, list_files, result_kind
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.progress import Progress, no_progress

@@ -19,7 +19,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.io.atomic import write_bytes
-from hybridseg.io.pngcheck import check_png
+from hybridseg.io.labels.pngcheck import check_png
 from hybridseg.io.rasters import GeoReference, check_pixel_count, open_raster, read_georeference, sniff_format
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
@@ -181,81 +181,6 @@ def encode_image(image: np.ndarray, *, suffix: str, quality: int = 95) -> bytes:
 
     settings: dict[str, Any] = {"quality": quality} if suffix in (".jpg", ".jpeg") else {"compress_level": 6}
     return iio.imwrite("<bytes>", image, extension=suffix, plugin="pillow", **settings)
-
-
-def shrink_image(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
-    """Make a picture smaller; each new pixel is the mean of those that it covers.
-
-    Parameters
-    ----------
-    image : numpy.ndarray
-        (any, any, 3) uint8, at least as large.
-    rows, cols : int
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, cols, 3) uint8.
-
-    Examples
-    --------
-    >>> shrink_image(np.array([[[0, 0, 0], [100, 0, 0]]], np.uint8), 1, 1).tolist()
-    [[[50, 0, 0]]]
-    """
-    from PIL import Image
-
-    if image.shape[:2] == (rows, cols):
-        return image
-    return np.asarray(Image.fromarray(image).resize((cols, rows), Image.Resampling.BOX))
-
-
-def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bring an image of any type and number of bands to another size.
-
-    Where it gets smaller a pixel is a weighted mean of those around it, where it gets larger it lies between them.
-
-    Parameters
-    ----------
-    image : numpy.ndarray
-        (any, any, bands).
-    shape : tuple of int
-
-    Returns
-    -------
-    numpy.ndarray
-        (*shape, bands), of the same type.
-
-    Examples
-    --------
-    >>> resize_image(np.array([[[0], [40]]], np.uint16), (1, 1)).tolist()
-    [[[20]]]
-    """
-    from PIL import Image
-
-    if image.shape[:2] == shape:
-        return image
-    size = (shape[1], shape[0])
-    if image.dtype == np.uint8 and image.shape[2] == 3:
-        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-    resized = np.empty((*shape, image.shape[2]), np.float32)
-    for band in range(image.shape[2]):
-        plane = Image.fromarray(np.ascontiguousarray(image[..., band], np.float32))
-        resized[..., band] = np.asarray(plane.resize(size, Image.Resampling.BILINEAR))
-    return resized.astype(image.dtype) if image.dtype.kind == "f" else resized.round().astype(image.dtype)
-
-
-def resize_nearest(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bring a map to another size: each new pixel has the value of the old one in which its centre lies.
-
-    Examples
-    --------
-    >>> resize_nearest(np.array([[3, 7]]), (1, 5)).tolist()
-    [[3, 3, 7, 7, 7]]
-    """
-    rows, cols = (
-        ((np.arange(new) + 0.5) * (old / new)).astype(int) for new, old in zip(shape, values.shape[:2], strict=True)
-    )
-    return np.take(np.take(values, rows, axis=0), cols, axis=1)
 
 
 def as_rgb8(image: np.ndarray, *, levels: tuple[float, float] | None = None) -> np.ndarray:

@@ -278,3 +278,6 @@ def _group_by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
     for path in paths:
         groups[image_stem(path)].append(path)
     return groups
+
+
+MANIFEST_NAME = "tiles.csv"

@@ -12,16 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.io.images import (
-    ImageInfo,
-    as_rgb8,
-    describe_image,
-    measure_levels,
-    read_filled,
-    read_valid,
-    shrink_image,
-)
+from hybridseg.io.images import ImageInfo, as_rgb8, describe_image, measure_levels, read_filled, read_valid
 from hybridseg.io.rasters import check_pixel_count, open_raster
+from hybridseg.resample import shrink_image
 
 # A TIFF larger than this is read in parts; what is smaller is decoded at once, as every other format must be.
 MAX_DECODED_PIXELS = 50_000_000

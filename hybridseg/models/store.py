@@ -21,7 +21,7 @@ from hybridseg import __version__
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput, located
 from hybridseg.io.atomic import write_bytes
-from hybridseg.io.classfiles import read_class_files, write_class_files
+from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
 

@@ -13,13 +13,13 @@ from werkzeug.exceptions import HTTPException
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
-from hybridseg.web.album import parse_classes
+from hybridseg.labelling.album import parse_classes
+from hybridseg.labelling.jobs import KINDS, JobRunner
+from hybridseg.labelling.preview import Previewer
+from hybridseg.labelling.review import ReviewSession
+from hybridseg.labelling.session import LabelSession
+from hybridseg.labelling.shelf import Conflict
 from hybridseg.web.gate import Gate
-from hybridseg.web.jobs import KINDS, JobRunner
-from hybridseg.web.preview import Previewer
-from hybridseg.web.review import ReviewSession
-from hybridseg.web.session import LabelSession
-from hybridseg.web.shelf import Conflict
 
 STATIC_DIR = Path(__file__).parent / "static"
 MAX_IMPORT_BYTES = 200_000_000

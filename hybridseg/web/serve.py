@@ -13,9 +13,9 @@ from threading import Thread
 from flask import Flask
 
 from hybridseg.errors import BadInput, WriteFailed
+from hybridseg.labelling.work import name_opaquely
 from hybridseg.web.app import MAX_IMPORT_BYTES
 from hybridseg.web.gate import Gate
-from hybridseg.web.work import name_opaquely
 
 # A browser asks for six tiles at once; previews and saves must not wait for them.
 _N_THREADS = 12

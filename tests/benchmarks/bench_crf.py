@@ -24,9 +24,9 @@ from hybridseg.crf.engines import MeanField, choose_engine, run_native
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.priors import Priors, priors_from_seeds
 from hybridseg.crf.refine import refine_labels
+from hybridseg.demo.scenes.scene import CLASS_NAMES, make_scene
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.machine import count_cores
-from hybridseg.scenes.scene import CLASS_NAMES, make_scene
 
 REAL_FOLDER = Path(os.environ.get("HYBRIDSEG_DATA") or Path(__file__).parents[3] / "shared" / "data") / "obx" / "images"
 CELL, EVERY = 24, 8

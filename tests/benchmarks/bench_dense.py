@@ -22,10 +22,10 @@ import numpy as np
 
 from hybridseg.classes import ClassTable, color_labels
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
-from hybridseg.io.classfiles import write_class_files
-from hybridseg.io.files import read_labelmap, write_labelmap
 from hybridseg.io.images import describe_image, read_image, write_image
-from hybridseg.io.labelmaps import LabelMap
+from hybridseg.io.labels.classfiles import write_class_files
+from hybridseg.io.labels.formats import read_labelmap, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.tables import write_json
 
 FOREST_PIXELS, FOREST_TREES, BLURS = 300_000, 60, (1.0, 4.0, 12.0)

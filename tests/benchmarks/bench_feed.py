@@ -11,18 +11,18 @@ import tempfile
 import time
 from pathlib import Path
 
-from hybridseg.io.files import read_labelmap
+from hybridseg.dense.augment import AugmentOptions
+from hybridseg.dense.feed import Feed
+from hybridseg.dense.fit import FitOptions, RunFolder, fit
+from hybridseg.dense.pairs import FolderPairs, PairSource, RememberedPairs
+from hybridseg.dense.recordpairs import open_records
+from hybridseg.dense.records import RecordOptions, make_records
+from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import list_images, pair_labels_with_images
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
 from hybridseg.models.startup import import_tensorflow, make_deterministic
-from hybridseg.training.augment import AugmentOptions
-from hybridseg.training.feed import Feed
-from hybridseg.training.fit import FitOptions, RunFolder, fit
-from hybridseg.training.pairs import FolderPairs, PairSource, RememberedPairs
-from hybridseg.training.recordpairs import open_records
-from hybridseg.training.records import RecordOptions, make_records
 
 SCENES = Path(__file__).parents[2] / "demo_data"
 SIZE, BATCH, EPOCHS, COPIES = (192, 288), 4, 12, 4

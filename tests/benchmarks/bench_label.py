@@ -27,11 +27,12 @@ from bench_retile import COLS, ROWS, enlarge
 from bench_semseg import make_photo, read_peak_memory
 
 from hybridseg.crf.refine import refine_labels
+from hybridseg.demo.scenes.scene import make_scene
 from hybridseg.errors import MissingPackage
-from hybridseg.inference.spread import SPREAD_CRF
-from hybridseg.io.images import read_image, shrink_image, write_image
+from hybridseg.io.images import read_image, write_image
 from hybridseg.io.rasters import quiet_rasterio
-from hybridseg.scenes.scene import make_scene
+from hybridseg.labelling.spread import SPREAD_CRF
+from hybridseg.resample import shrink_image
 
 WINDOW, SCALE, N_REPEATS = 500, 0.5, 15
 CLASSES = ("water", "foam", "wet sand", "dry sand", "cliff", "vegetation")

@@ -18,13 +18,13 @@ import numpy as np
 from scipy import stats
 
 from hybridseg.classes import ClassTable
-from hybridseg.data.windows import measure_purity
-from hybridseg.io.files import read_labelmap
+from hybridseg.demo.scenes.scene import make_scene
+from hybridseg.hybrid.purity import measure_purity
 from hybridseg.io.images import write_image
-from hybridseg.io.labelmaps import LabelMap
-from hybridseg.io.matfiles import write_matfile
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.machine import count_cores
-from hybridseg.scenes.scene import make_scene
 
 ROWS, COLS, N_CLASSES, TILE, STRIDE = 4912, 7360, 15, 96, 48
 REPEATS = 5

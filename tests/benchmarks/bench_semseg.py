@@ -23,13 +23,13 @@ from bench_retile import COLS, ROWS, enlarge
 from scipy.cluster.vq import kmeans2
 from scipy.io import loadmat
 
+from hybridseg.demo.scenes.scene import make_scene
+from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
+from hybridseg.hybrid.head import HeadOptions
+from hybridseg.hybrid.retrain import retrain
 from hybridseg.io.images import write_image
 from hybridseg.machine import count_cores
 from hybridseg.models.startup import import_tensorflow
-from hybridseg.scenes.scene import make_scene
-from hybridseg.training.head import HeadOptions
-from hybridseg.training.retrain import retrain
-from hybridseg.training.run import RetrainOptions, RetrainPaths
 
 TILE, N_CLASSES, N_TILES, N_STEPS = 96, 15, 1200, 1000
 THRESH, PROB, DECIM, SCALE = 0.5, 0.5, 8, 0.25

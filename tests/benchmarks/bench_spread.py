@@ -15,12 +15,12 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import count_confusion, pool_confusions
-from hybridseg.inference.hybrid import reduce_image
-from hybridseg.inference.spread import SpreadOptions, spread_seeds
-from hybridseg.io.files import read_labelmap
+from hybridseg.demo.scenes.scene import make_scene
+from hybridseg.demo.scenes.scribbles import draw_scribbles
+from hybridseg.hybrid.segmentation import reduce_image
 from hybridseg.io.images import as_rgb8, read_image
-from hybridseg.scenes.scene import make_scene
-from hybridseg.scenes.scribbles import draw_scribbles
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.labelling.spread import SpreadOptions, spread_seeds
 
 N_SCENES, N_PHOTOS = 6, 12
 

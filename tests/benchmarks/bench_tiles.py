@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
+from hybridseg.demo.scenes.scene import make_scene
+from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
+from hybridseg.hybrid.head import HeadOptions, HeadTrainer, train_head
+from hybridseg.hybrid.retrain import retrain
 from hybridseg.io.images import write_image
 from hybridseg.machine import count_cores
 from hybridseg.models.engines import TensorFlowEngine
 from hybridseg.models.graphs import FrozenGraph, read_graph
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.models.store import load_classifier
-from hybridseg.scenes.scene import make_scene
-from hybridseg.training.head import HeadOptions, HeadTrainer, train_head
-from hybridseg.training.retrain import retrain
-from hybridseg.training.run import RetrainOptions, RetrainPaths
 
 TILE, N_TILES, N_CLASSES = 96, 2000, 10
 ROUNDS = 5

@@ -2,12 +2,12 @@ import json
 import re
 from pathlib import Path
 
+import hybridseg.cli.demodense as demodense
 import numpy as np
 import pytest
 from PIL import Image
 
-import hybridseg.cli.demodense as demodense
-from hybridseg.io.files import read_labelmap
+from hybridseg.io.labels.formats import read_labelmap
 
 SCENES = Path(__file__).parents[2] / "demo_data"
 SIZE = (64, 96)

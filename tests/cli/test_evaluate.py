@@ -2,9 +2,9 @@ import shutil
 
 import numpy as np
 
-from hybridseg.io.files import read_labelmap, write_labelmap
 from hybridseg.io.images import read_image
-from hybridseg.io.labelmaps import LabelMap
+from hybridseg.io.labels.formats import read_labelmap, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
 
 
 def test_eval_pixels_prints_and_writes(run, coast):

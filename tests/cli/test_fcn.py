@@ -11,11 +11,11 @@ from rasterio.transform import from_origin
 
 from hybridseg.classes import color_labels
 from hybridseg.cli.main import main
-from hybridseg.data.majority import filter_majority
-from hybridseg.inference.smoothing import FCN_SMOOTHING, smooth_probs
-from hybridseg.io.classfiles import write_class_files
-from hybridseg.io.files import read_labelmap
+from hybridseg.dense.smoothing import FCN_SMOOTHING, smooth_probs
 from hybridseg.io.images import read_image, write_image
+from hybridseg.io.labels.classfiles import write_class_files
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.majority import filter_majority
 from hybridseg.models.bundles import load_dense, save_dense
 from hybridseg.models.fcn import Fcn8s
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from hybridseg.io.files import read_labelmap
 from hybridseg.io.images import write_image
+from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.models.bundles import load_dense
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))

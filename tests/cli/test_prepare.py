@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from hybridseg.io.files import read_labelmap
 from hybridseg.io.images import read_image
+from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.tables import read_csv
 
 

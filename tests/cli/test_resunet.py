@@ -12,11 +12,11 @@ from rasterio.transform import from_origin
 from hybridseg.classes import ClassTable
 from hybridseg.cli.main import main
 from hybridseg.crf.refine import refine_probs
-from hybridseg.data.majority import filter_majority
-from hybridseg.inference.smoothing import PROBS_SMOOTHING
-from hybridseg.io.files import read_labelmap, write_labelmap
+from hybridseg.dense.smoothing import PROBS_SMOOTHING
 from hybridseg.io.images import write_image
-from hybridseg.io.labelmaps import LabelMap
+from hybridseg.io.labels.formats import read_labelmap, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.majority import filter_majority
 from hybridseg.models.bundles import load_dense
 from hybridseg.models.resunet import ResUnet
 
@@ -95,7 +95,7 @@ def coast4(tmp_path_factory):
             file.write(image.transpose(2, 0, 1))
         labels[:4, :9] = 255
         write_labelmap(folder / f"masks/p{number}_label.png", LabelMap(np.where(labels == 255, 255, labels + 1), COAST))
-    import hybridseg.training.fit as fit
+    import hybridseg.dense.fit as fit
 
     def stop(*args, **settings):
         if len(args[1]) == 2:

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybridseg.dense.resunet import choose_table
+from hybridseg.dense.programs.resunet import choose_table
+from hybridseg.dense.programs.resunetconfig import read_config
 from hybridseg.io.images import write_image
 from hybridseg.models.bundles import DenseCard, load_dense, save_dense
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
-from hybridseg.training.resunetconfig import read_config
 
-PUBLISHED = Path(__file__).parents[1] / "training/data/watermask_oblique_2class_batch_4.json"
+PUBLISHED = Path(__file__).parents[1] / "dense/programs/data/watermask_oblique_2class_batch_4.json"
 SMALL = {
     "TARGET_SIZE": [32, 64], "NCLASSES": 1, "N_DATA_BANDS": 3, "USEMASK": True, "AUG_COPIES": 1, "MAX_EPOCHS": 60,
     "PATIENCE": 60, "BATCH_SIZE": 1, "DOPLOT": False,

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybridseg.io.files import read_labelmap, write_labelmap
+from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
+from hybridseg.hybrid.head import HeadOptions
+from hybridseg.hybrid.retrain import retrain
 from hybridseg.io.images import write_image
-from hybridseg.io.labelmaps import LabelMap
-from hybridseg.training.head import HeadOptions
-from hybridseg.training.retrain import retrain
-from hybridseg.training.run import RetrainOptions, RetrainPaths
+from hybridseg.io.labels.formats import read_labelmap, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
 
 TILE = 16
 COLORS = {"sand": (230, 200, 120), "veg": (40, 120, 40), "water": (30, 70, 160)}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hybridseg.crf.engines import choose_engine
+from hybridseg.demo.scenes.scene import make_scene
 from hybridseg.errors import MissingPackage
-from hybridseg.scenes.scene import make_scene
 
 
 @pytest.fixture(scope="session")

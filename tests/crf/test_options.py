@@ -35,7 +35,7 @@ def test_range_of(name):
     for value in good:
         assert getattr(replace(CrfOptions(), **{name: value}), name) == value
     for value in bad:
-        with pytest.raises(BadInput, match=rf"{name}={value} of the CRF"):
+        with pytest.raises(BadInput, match=rf"{name}={value}: give a"):
             replace(CrfOptions(), **{name: value})
 
 
@@ -47,5 +47,5 @@ def test_nearness_has_the_theta_of_both_unless_it_has_its_own():
 
 def test_engine_is_one_of_those_that_there_are():
     assert {replace(CrfOptions(), engine=name).engine for name in ENGINES} == {"auto", "native", "pydensecrf"}
-    with pytest.raises(BadInput, match="no CRF engine 'gpu'; choose auto, native, pydensecrf"):
+    with pytest.raises(BadInput, match="engine='gpu': give one of auto, native, pydensecrf"):
         CrfOptions(engine="gpu")

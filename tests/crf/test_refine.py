@@ -15,8 +15,8 @@ from hybridseg.classes import VOID
 from hybridseg.crf.engines import has_kernel
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels, refine_probs
+from hybridseg.demo.scenes.scene import make_scene
 from hybridseg.errors import BadInput
-from hybridseg.scenes.scene import make_scene
 
 needs_kernel = pytest.mark.skipif(not has_kernel(), reason="the kernel was not built")
 

@@ -13,12 +13,12 @@ from hybridseg.dense.datasets import (
     make_label_reader,
     refuse_problems,
 )
+from hybridseg.dense.pairs import check_pairs
 from hybridseg.errors import BadInput, MissingInput, Problem
-from hybridseg.io.classfiles import write_class_files
-from hybridseg.io.files import write_labelmap
 from hybridseg.io.images import write_image
-from hybridseg.io.labelmaps import LabelMap
-from hybridseg.training.pairs import check_pairs
+from hybridseg.io.labels.classfiles import write_class_files
+from hybridseg.io.labels.formats import write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
 
 GREY = np.full((4, 6, 3), 90, np.uint8)
 

@@ -11,6 +11,10 @@ import pytest
 from PIL import Image
 
 from hybridseg.classes import ClassTable
+from hybridseg.dense.augment import AugmentOptions
+from hybridseg.dense.fit import CHECKPOINT_NAME, FitOptions
+from hybridseg.dense.pairs import FolderPairs
+from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, make_feeds, train_dense
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.io.atomic import lock_output
@@ -19,10 +23,6 @@ from hybridseg.io.pairing import Pair
 from hybridseg.models.architectures import ARCHITECTURES
 from hybridseg.models.bundles import load_dense
 from hybridseg.models.normalization import Normalization
-from hybridseg.training.augment import AugmentOptions
-from hybridseg.training.fit import CHECKPOINT_NAME, FitOptions
-from hybridseg.training.pairs import FolderPairs
-from hybridseg.training.schedules import Schedule
 
 SIZE = (32, 48)
 TABLE = ClassTable(("dark", "bright"), ((0, 0, 200), (250, 220, 0)))

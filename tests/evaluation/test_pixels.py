@@ -7,9 +7,9 @@ import pytest
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs
-from hybridseg.io.files import write_labelmap
 from hybridseg.io.images import read_image
-from hybridseg.io.labelmaps import LabelMap
+from hybridseg.io.labels.formats import write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
 
 A = ClassTable.from_names(["water", "drysand", "dune"])
 B = ClassTable.from_names(["dune", "Water", "dry_sand".replace("_", "")])

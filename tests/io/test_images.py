@@ -12,18 +12,9 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.io.images import (
-    as_rgb8,
-    describe_image,
-    encode_image,
-    read_filled,
-    read_image,
-    resize_image,
-    resize_nearest,
-    shrink_image,
-    write_image,
-)
+from hybridseg.io.images import as_rgb8, describe_image, encode_image, read_filled, read_image, write_image
 from hybridseg.io.rasters import quiet_rasterio
+from hybridseg.resample import resize_image, resize_nearest, shrink_image
 
 
 @pytest.fixture

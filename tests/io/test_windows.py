@@ -6,8 +6,9 @@ import pytest
 
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io import windows
-from hybridseg.io.images import as_rgb8, read_image, shrink_image, write_image
+from hybridseg.io.images import as_rgb8, read_image, write_image
 from hybridseg.io.rasters import GeoReference, quiet_rasterio
+from hybridseg.resample import shrink_image
 
 
 def write_tiff(path, image, **more):

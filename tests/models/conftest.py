@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybridseg.scenes.scene import make_scene
+from hybridseg.demo.scenes.scene import make_scene
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from hybridseg.io.images import write_image
-from hybridseg.io.labelmaps import LabelMap
-from hybridseg.io.labelpng import write_labelpng
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.labelpng import write_labelpng
+from hybridseg.labelling.jobs import JobRunner
+from hybridseg.labelling.session import LabelSession
 from hybridseg.web.app import create_label_app
-from hybridseg.web.jobs import JobRunner
-from hybridseg.web.session import LabelSession
 
 
 def read_picture(response):

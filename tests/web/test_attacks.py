@@ -16,15 +16,15 @@ import pytest
 from waitress.server import create_server
 
 from hybridseg.classes import ClassTable
-from hybridseg.data.strokes import draw_strokes
 from hybridseg.errors import BadInput, WriteFailed
-from hybridseg.io.doodles import read_doodles
+from hybridseg.io.annotations.doodles import read_doodles
 from hybridseg.io.images import write_image
+from hybridseg.labelling.jobs import JobRunner
+from hybridseg.labelling.session import LabelSession
+from hybridseg.labelling.shelf import Conflict
+from hybridseg.labelling.strokes import draw_strokes
+from hybridseg.labelling.work import Job, JobCancelled
 from hybridseg.web.app import MAX_IMPORT_BYTES, create_label_app
-from hybridseg.web.jobs import JobRunner
-from hybridseg.web.session import LabelSession
-from hybridseg.web.shelf import Conflict
-from hybridseg.web.work import Job, JobCancelled
 
 N_TABS, N_IMAGES, SECONDS = 12, 4, 4.0
 
@@ -187,7 +187,7 @@ def test_an_import_that_does_not_fit_leaves_nothing_behind(session, first, draw,
     session.add_stroke(first, 3, draw(1, (30, 5), (30, 9)))
     session.import_labels(first, 4, photos / "two.json")
     (photos / "two.json").write_bytes((photos / "a_doodles.json").read_bytes())
-    monkeypatch.setattr("hybridseg.io.doodles.MAX_STROKES", 3)
+    monkeypatch.setattr("hybridseg.io.annotations.doodles.MAX_STROKES", 3)
     with pytest.raises(BadInput, match="more than 3 strokes"):
         session.import_labels(first, 5, photos / "two.json")
     assert session.describe(first)["n_strokes"] == 2
@@ -200,7 +200,7 @@ def test_an_accept_that_cannot_be_noted_is_not_done(session, jobs, first, draw, 
     def fail(*_):
         raise WriteFailed("could not write: No space left on device")
 
-    monkeypatch.setattr("hybridseg.web.shelf.write_doodles", fail)
+    monkeypatch.setattr("hybridseg.labelling.shelf.write_doodles", fail)
     jobs.start(first, 2, "accept")
     state = wait_for_job(session, first)
     assert (state["state"], state["message_kind"]) == ("working", "bad") and "No space" in state["message"]

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
-from hybridseg.io.doodles import Doodles, Stroke, read_doodles, write_doodles
-from hybridseg.io.files import read_labelmap
+from hybridseg.demo.scenes.scene import make_scene
+from hybridseg.io.annotations.doodles import Doodles, Stroke, read_doodles, write_doodles
 from hybridseg.io.images import write_image
-from hybridseg.io.labelmaps import LabelMap
-from hybridseg.io.labelpng import write_labelpng
-from hybridseg.scenes.scene import make_scene
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.labelpng import write_labelpng
 
 pytestmark = pytest.mark.browser
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
+from hybridseg.batch.results import write_confidence
 from hybridseg.classes import ClassTable
-from hybridseg.inference.results import write_confidence
+from hybridseg.demo.scenes.scene import CLASS_COLORS, CLASS_NAMES
 from hybridseg.io.images import write_image
-from hybridseg.io.labelmaps import LabelMap
-from hybridseg.io.labelpng import write_labelpng
-from hybridseg.io.matfiles import write_matfile
-from hybridseg.scenes.scene import CLASS_COLORS, CLASS_NAMES
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.labelpng import write_labelpng
+from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.labelling.review import ReviewSession
 from hybridseg.web.app import create_review_app
-from hybridseg.web.review import ReviewSession
 
 pytestmark = pytest.mark.browser
 

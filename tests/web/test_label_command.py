@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from hybridseg.io.doodles import read_doodles
+from hybridseg.io.annotations.doodles import read_doodles
 
 
 class Client:

@@ -1,0 +1,155 @@
+"""Write synthetic coast scenes with their exact label maps: data to try every command on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, OutputExists
+from hybridseg.io.atomic import write_bytes
+from hybridseg.io.images import encode_image
+from hybridseg.io.labels.classfiles import write_class_files
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.io.tables import write_json
+from hybridseg.progress import Progress, no_progress
+
+RECORD_NAME = "scenes.json"
+# As a good camera does: some noise of the compression belongs to a photo.
+_JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What the scenes are made from; the same options give the same scenes.
+
+    Parameters
+    ----------
+    n : int
+        Number of scenes.
+    rows, cols : int
+        Size of a scene in pixels.
+    seed : int
+        Seed of the first scene; the next ones count up from it.
+    """
+
+    n: int = 12
+    rows: int = 768
+    cols: int = 1152
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        if not 1 <= self.n <= 10_000:
+            raise BadInput(f"n={self.n}: give a number of scenes from 1 to 10000")
+        if not (48 <= self.rows <= 8000 and 64 <= self.cols <= 12000):
+            raise BadInput(f"size {self.rows}x{self.cols}: give rows from 48 to 8000 and columns from 64 to 12000")
+        if self.seed < 0:
+            raise BadInput(f"seed={self.seed}: give 0 or a positive number")
+
+
+def demo_table() -> ClassTable:
+    """Give the classes of the demo scenes."""
+    from hybridseg.demo.scenes.scene import CLASS_COLORS, CLASS_NAMES
+
+    return ClassTable(CLASS_NAMES, CLASS_COLORS)
+
+
+def write_demo_scenes(
+    out_dir: str | os.PathLike[str],
+    *,
+    options: SceneOptions = SceneOptions(),
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> list[Path]:
+    """Write scenes as ``scene_00.jpg`` with ``scene_00_mres.mat``, and their class files; those there are kept.
+
+    Parameters
+    ----------
+    out_dir : path-like
+    options : SceneOptions
+    overwrite : bool
+        Replace scenes that were made with other options.
+    progress : callable
+
+    Returns
+    -------
+    list of pathlib.Path
+        The images.
+
+    Raises
+    ------
+    OutputExists
+        When the folder holds scenes that were made with other options and `overwrite` is not set.
+    WriteFailed
+    """
+    # Imported on use: drawing needs SciPy, asking for help does not.
+    from hybridseg.demo.scenes.scene import make_scene
+
+    out_dir = Path(out_dir)
+    record = {"rows": options.rows, "cols": options.cols, "seed": options.seed, "n": options.n}
+    is_known = _check_record(out_dir / RECORD_NAME, record, overwrite=overwrite)
+    if not is_known and not overwrite:
+        _refuse_strangers(out_dir)
+    if not is_known:
+        _remove_scenes(out_dir)
+    table = demo_table()
+    write_json(out_dir / RECORD_NAME, record)
+    write_class_files(table, labels_path=out_dir / "labels.txt", colors_path=out_dir / "colors.txt")
+    width = max(2, len(str(options.n - 1)))
+    paths = []
+    for i in progress(range(options.n), label="drawing scenes"):
+        path = out_dir / f"scene_{i:0{width}d}.jpg"
+        labels_path = path.with_name(f"{path.stem}_mres.mat")
+        if not (is_known and path.exists() and labels_path.exists()):
+            scene = make_scene(options.seed + i, rows=options.rows, cols=options.cols)
+            write_matfile(labels_path, LabelMap(scene.labels, table, scene.seeds))
+            write_bytes(path, encode_image(scene.image, suffix=".jpg", quality=_JPEG_QUALITY))
+        paths.append(path)
+    return paths
+
+
+def _remove_scenes(out_dir: Path) -> None:
+    """Take away scenes of other options, so that an interrupted run never mixes two sets."""
+    for path in out_dir.glob("scene_*"):
+        if re.fullmatch(r"scene_\d+(\.jpg|_mres\.mat)", path.name):
+            path.unlink()
+
+
+def _spell(record: object) -> str:
+    if not isinstance(record, dict):
+        return "unknown ones"
+    return f"--n {record.get('n')} --size {record.get('rows')}x{record.get('cols')} --seed {record.get('seed')}"
+
+
+def _refuse_strangers(out_dir: Path) -> None:
+    """Stop before a file that somebody else made would be replaced."""
+    names = ("labels.txt", "colors.txt", RECORD_NAME)
+    taken = [path.name for path in out_dir.glob("*") if path.name in names or path.name.startswith("scene_")]
+    if taken:
+        raise OutputExists(
+            f"{out_dir} holds {', '.join(sorted(taken)[:3])}, which is not from this command; "
+            "give an empty folder, or --overwrite to replace it"
+        )
+
+
+def _check_record(path: Path, record: dict[str, int], *, overwrite: bool) -> bool:
+    """Tell whether the folder's scenes were made with the same options, so that they need not be drawn again."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is damaged ({error}); remove it") from error
+    if found == record:
+        return True
+    if not overwrite:
+        raise OutputExists(
+            f"{path.parent} holds scenes made with other options ({_spell(found)}); "
+            "give --overwrite to replace them, or another folder"
+        )
+    return False

@@ -1,0 +1,95 @@
+"""Pictures that show a data set at a glance: images with their label maps, and tiles of every class."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hybridseg.classes import ClassTable, color_labels
+from hybridseg.draw import shuffle_names
+from hybridseg.errors import MissingInput
+from hybridseg.figures import PictureRow, draw_picture_rows
+from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.pairing import list_files, list_images, pair_labels_with_images, result_kind
+from hybridseg.io.tables import read_csv
+from hybridseg.resample import resize_nearest, shrink_image
+
+_MAX_SCENES = 6
+_TILES_A_CLASS = 10
+_RESULT_PIXELS = 480
+
+
+def draw_scene_overview(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
+    """Draw the first labelled images of a folder, each above its label map, with a legend of the classes.
+
+    Raises
+    ------
+    MissingInput
+        When no image of the folder has a label map.
+    """
+    folder = Path(folder)
+    label_paths = [p for p in list_files(folder, (".mat",)) if result_kind(p) == "mres"]
+    pairs, _ = pair_labels_with_images(label_paths, list_images(folder))
+    if not pairs:
+        raise MissingInput(f"{folder} has no image with a label map")
+    pairs = pairs[:_MAX_SCENES]
+    maps = [read_labelmap(pair.labels_path, with_seeds=False) for pair in pairs]
+    table = maps[0].require_table(pairs[0].labels_path)
+    painted = [color_labels(m.labels, m.require_table(pair.labels_path)) for m, pair in zip(maps, pairs, strict=True)]
+    rows = []
+    # Two lines of three scenes are read more easily than one line of six.
+    for start in range(0, len(pairs), 3):
+        part = slice(start, start + 3)
+        rows.append(PictureRow("", [as_rgb8(read_image(pair.image_path)) for pair in pairs[part]]))
+        rows.append(PictureRow("", painted[part]))
+    draw_picture_rows(path, rows, width=13.0, legend=table)
+
+
+def draw_result_overview(
+    path: str | os.PathLike[str], image_paths: Sequence[Path], columns: Mapping[str, Sequence[Path]]
+) -> None:
+    """Draw images, a row each, and beside each the label maps that different ways gave for it.
+
+    All are painted in the colours of the last column.
+
+    Parameters
+    ----------
+    path : path-like
+    image_paths : sequence of pathlib.Path
+    columns : mapping of str to sequence of pathlib.Path
+        What stands above a column, and its label map for every image.
+    """
+    rows = []
+    last = list(columns.values())[-1]
+    legend: ClassTable | None = None
+    for i, image_path in enumerate(image_paths):
+        image = as_rgb8(read_image(image_path))
+        step = max(1.0, max(image.shape[:2]) / _RESULT_PIXELS)
+        size = max(1, round(image.shape[0] / step)), max(1, round(image.shape[1] / step))
+        pictures = [shrink_image(image, *size)]
+        colors = read_labelmap(last[i], with_seeds=False).require_table(last[i])
+        for paths in columns.values():
+            labelmap = read_labelmap(paths[i], with_seeds=False)
+            table = labelmap.require_table(paths[i]).with_colors_of(colors)
+            legend = legend.union(table) if legend else table
+            pictures.append(color_labels(resize_nearest(labelmap.labels, size), table))
+        rows.append(PictureRow("", pictures, ("image", *columns) if i == 0 else ()))
+    draw_picture_rows(path, rows, width=2.6 * (len(columns) + 1), legend=legend)
+
+
+def draw_tile_overview(path: str | os.PathLike[str], manifest_path: str | os.PathLike[str]) -> None:
+    """Draw kept tiles of every class, a row a class, drawn at random from a ``tiles.csv``."""
+    manifest_path = Path(manifest_path)
+    by_class: dict[str, list[str]] = defaultdict(list)
+    for row in read_csv(manifest_path, ("tile", "class", "kept")):
+        if row["kept"] == "1":
+            by_class[row["class"]].append(row["tile"])
+    rows = []
+    for name, tiles in sorted(by_class.items()):
+        chosen = shuffle_names(tiles, seed=0)[:_TILES_A_CLASS]
+        images = [as_rgb8(read_image(manifest_path.parent / tile)) for tile in chosen]
+        rows.append(PictureRow(f"{name} ({len(tiles)})", images))
+    draw_picture_rows(path, rows, width=1.0 * _TILES_A_CLASS + 1.6)

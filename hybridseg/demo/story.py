@@ -1,0 +1,76 @@
+"""A demo that runs the very commands that a user would type, and the page that tells of them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hybridseg.errors import OutputExists
+from hybridseg.evaluation.page import Picture, Section, Table, write_page
+from hybridseg.io.atomic import write_text
+
+_MARK = "DEMO.txt"
+
+
+@dataclass
+class Story:
+    """What has been run so far, and the sections of the page that show it.
+
+    Parameters
+    ----------
+    out_dir : pathlib.Path
+    run_command : callable
+        Runs a command line, without the name of the program.
+    say : callable
+        Prints a line.
+    """
+
+    out_dir: Path
+    run_command: Callable[[list[str]], object]
+    say: Callable[[str], None]
+    sections: list[Section] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+
+    def run(self, *words: object) -> None:
+        """Show a command, then run it in this process."""
+        # A folder whose name begins with a dash is no option.
+        arguments = [f"./{w}" if isinstance(w, Path) and str(w).startswith("-") else str(w) for w in words]
+        self.commands.append(f"hybridseg {shlex.join(arguments)}")
+        self.say(f"\n$ {self.commands[-1]}")
+        self.run_command(arguments)
+
+    def tell(self, heading: str, text: str, *, tables: list[Table] | None = None, **pictures: str) -> None:
+        """End a section: it has the commands since the last one. Pictures are NAME=caption, of NAME.png."""
+        shown = [Picture(f"{name}.png", caption) for name, caption in pictures.items()]
+        self.sections.append(Section(heading, text, tuple(self.commands), tables or (), shown))
+        self.commands = []
+
+    def write_page(self, title: str, lead: str) -> Path:
+        """Write all sections as ``index.html``: the last one, which holds the results, comes first."""
+        page = self.out_dir / "index.html"
+        write_page(page, title, lead, [self.sections[-1], *self.sections[:-1]])
+        return page
+
+    def read(self, name: str) -> Any:
+        """Read a JSON file that a command wrote."""
+        return json.loads((self.out_dir / name).read_text(encoding="utf-8"))
+
+
+def claim_demo(out_dir: Path, folders: Iterable[str]) -> None:
+    """Make the folder, or clear what an earlier demo left; a folder of somebody else's is refused."""
+    mark = out_dir / _MARK
+    if out_dir.exists() and any(out_dir.iterdir()) and not mark.exists():
+        raise OutputExists(f"{out_dir} holds files that are not from a demo; give an empty folder")
+    write_text(mark, "The demo clears this folder when it runs again.\n")
+    for name in folders:
+        shutil.rmtree(out_dir / name, ignore_errors=True)
+
+
+def show_share(value: float | None) -> str:
+    """Write a share for a table; nothing where there is none."""
+    return "" if value is None else f"{value:.3f}"

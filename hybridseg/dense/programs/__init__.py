@@ -1,0 +1,1 @@
+"""The vocabularies of the published programs, each on the one engine."""

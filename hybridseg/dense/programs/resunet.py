@@ -1,0 +1,326 @@
+"""The residual U-Net as its JSON config says: records, training, scores, segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hybridseg.classes import VOID, ClassTable
+from hybridseg.confusion import Confusion, count_confusion, pool_confusions
+from hybridseg.dense.augment import AugmentOptions
+from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, refuse_problems
+from hybridseg.dense.fit import Epoch, FitOptions
+from hybridseg.dense.pairs import FolderPairs, ReadLabels, check_pairs
+from hybridseg.dense.pictures import draw_examples, pick_examples
+from hybridseg.dense.predict import predict_labels
+from hybridseg.dense.programs.resunetconfig import ResunetConfig
+from hybridseg.dense.recordpairs import RecordPairs, open_records
+from hybridseg.dense.records import RecordOptions, RecordsResult, make_records
+from hybridseg.dense.schedules import Schedule
+from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
+from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, judge, make_feeds, train_dense
+from hybridseg.errors import BadInput, MissingInput, Problem
+from hybridseg.io.images import read_filled
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.pairing import Pair
+from hybridseg.models.bundles import DenseModel, load_dense
+from hybridseg.models.normalization import Normalization
+from hybridseg.models.resunet import ResUnet
+from hybridseg.progress import Progress, no_progress
+
+_ONLY_FOREGROUND = (0, 255)
+
+
+@dataclass(frozen=True)
+class ResunetExtras:
+    """What the published config has no key for.
+
+    Parameters
+    ----------
+    filters : int
+        Of the first level.
+    upsample : str
+    loss : str
+    seed : int
+    """
+
+    filters: int = 8
+    upsample: str = "transposed"
+    loss: str = "dice"
+    seed: int = 0
+
+
+def make_tfrecords(
+    config: ResunetConfig,
+    images_dir: Path,
+    labels_dir: Path,
+    out_dir: Path,
+    *,
+    table: ClassTable | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> RecordsResult:
+    """Write augmented copies of images and their label maps as records; the originals stay for judging.
+
+    Parameters
+    ----------
+    config : ResunetConfig
+    images_dir, labels_dir : pathlib.Path
+    out_dir : pathlib.Path
+    table : ClassTable or None
+        Names and colours of the label ids; None: those that the label maps name, or ``null`` and numbers.
+    seed : int
+    overwrite : bool
+    progress : callable
+
+    Returns
+    -------
+    RecordsResult
+
+    Raises
+    ------
+    MissingInput, BadInput, OutputExists, WriteFailed
+        Before any work: when an image or a label map is alone, they differ in size, or a label is no class.
+    """
+    table = choose_table(config, table or _read_own_table(config, images_dir, labels_dir))
+    pairs, read_labels = _open_pairs(config, images_dir, labels_dir, table, progress)
+    source = FolderPairs(pairs, read_labels, size=config.target_size)
+    _check_bands(source.n_bands, config)
+    augment = AugmentOptions(
+        rotation=config.aug_rot,
+        zoom=config.aug_zoom,
+        row_shift=config.aug_heightshift,
+        col_shift=config.aug_widthshift,
+        flip_rows=config.aug_vflip,
+        flip_cols=config.aug_hflip,
+    )
+    options = RecordOptions(
+        size=config.target_size,
+        copies=config.aug_copies,
+        loops=config.aug_loops,
+        per_shard=config.ims_per_shard,
+        prefix=config.root_string,
+        augment=augment,
+        seed=seed,
+    )
+    return make_records(
+        source, out_dir, options=options, table=table, recipe=repr(sorted(config.remap_classes.items())),
+        progress=progress, overwrite=overwrite,
+    )  # fmt: skip
+
+
+def choose_table(config: ResunetConfig, given: ClassTable | None = None) -> ClassTable:
+    """Give the classes of the label ids of a config.
+
+    Raises
+    ------
+    BadInput
+        When the classes that were given are not as many as the config has label ids.
+    """
+    n = config.n_label_ids
+    if given is None:
+        names = ("null", "foreground") if n == 2 else ("null", *(f"class {i}" for i in range(1, n)))
+        table = ClassTable.from_names(names)
+        return ClassTable(table.names, ((0, 0, 0), *table.colors[1:]))
+    if len(given) == n:
+        return given
+    if len(given) == n - 1:
+        return ClassTable(("null", *given.names), ((0, 0, 0), *given.colors))
+    raise BadInput(
+        f"{len(given)} classes are named, but NCLASSES={config.nclasses} means {n} with the null class first"
+    )
+
+
+def _read_own_table(config: ResunetConfig, images_dir: Path, labels_dir: Path) -> ClassTable | None:
+    """Give the classes that the first label map names; none when values are recoded, which parts them from names."""
+    if config.remap_classes:
+        return None
+    pairs = _find_pairs(config, images_dir, labels_dir)
+    return read_labelmap(pairs[0].labels_path, with_seeds=False).table
+
+
+def train_resunet(
+    config: ResunetConfig,
+    data_dir: Path,
+    paths: TrainingPaths,
+    *,
+    extras: ResunetExtras = ResunetExtras(),
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    progress: Progress = no_progress,
+) -> TrainingResult:
+    """Train on records, or, where the config has DO_TRAIN false, only judge the weights that are there.
+
+    Parameters
+    ----------
+    config : ResunetConfig
+    data_dir : pathlib.Path
+        Of the records.
+    paths : TrainingPaths
+    extras : ResunetExtras
+    on_epoch : callable
+    progress : callable
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    MissingInput, BadInput, OutputExists, WriteFailed
+    """
+    records = _open_records(config, data_dir)
+    plan = make_plan(config, records, extras)
+    paths = replace(paths, plots=config.doplot)
+    if config.do_train:
+        return train_dense(records, plan, paths, on_epoch=on_epoch, progress=progress)
+    if not paths.weights.exists():
+        raise MissingInput(f"DO_TRAIN is false and there are no weights {paths.weights}; set it to true to train them")
+    model = load_resunet(paths.weights, config)
+    _, validation = make_feeds(records, None, plan)
+    written = []
+    if config.doplot:
+        written.append(paths.plot("examples"))
+        draw_examples(written[0], pick_examples(validation, 6), model.table, model)
+    return TrainingResult(model, tuple(written), (), judge(model, validation), 0, len(validation.indices))
+
+
+def make_plan(config: ResunetConfig, records: RecordPairs, extras: ResunetExtras) -> TrainingPlan:
+    """Turn a config into a plan."""
+    schedule = Schedule(
+        config.start_lr, config.max_lr, config.min_lr, config.rampup_epochs, config.sustain_epochs, config.exp_decay
+    )
+    return TrainingPlan(
+        ResUnet(config.n_data_bands, config.n_outputs, config.kernel_size, extras.filters, extras.upsample),
+        records.table,
+        config.target_size,
+        Normalization("image"),
+        config.batch_size,
+        config.validation_split,
+        fit=FitOptions(config.max_epochs, extras.loss, schedule, config.patience, seed=extras.seed),
+    )
+
+
+def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *, seed: int = 0) -> Confusion:
+    """Compare a network with the records that are held out for validation.
+
+    Raises
+    ------
+    MissingInput, BadInput
+    """
+    records = _open_records(config, data_dir)
+    plan = make_plan(config, records, ResunetExtras(seed=seed))
+    _, validation = make_feeds(records, None, plan)
+    return judge(model, validation)
+
+
+def evaluate_images(
+    config: ResunetConfig,
+    models: Sequence[DenseModel],
+    images_dir: Path,
+    labels_dir: Path,
+    *,
+    progress: Progress = no_progress,
+) -> Confusion:
+    """Compare what networks say of whole images, smoothed as the config says, with their label maps.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        Before any work: as `make_tfrecords`.
+    """
+    table = models[0].table
+    pairs, read_labels = _open_pairs(config, images_dir, labels_dir, table, progress)
+    smoothing = choose_smoothing(config)
+    found = []
+    for pair in progress(pairs, label="images"):
+        image, valid = read_filled(pair.image_path)
+        labels, _ = predict_labels(image, models, smoothing=smoothing)
+        truth = read_labels(pair.labels_path)
+        found.append(count_confusion(truth if valid is None else np.where(valid, truth, VOID), labels, table))
+    return pool_confusions(found)
+
+
+def load_resunet(path: Path, config: ResunetConfig) -> DenseModel:
+    """Load a network, and see that it is the one of a config.
+
+    Raises
+    ------
+    MissingInput, BadInput
+    """
+    model = load_dense(path)
+    card = model.card
+    if not isinstance(card.architecture, ResUnet):
+        raise BadInput(
+            f"{path} is a network of the kind {card.architecture.name}; give the weights of a residual U-Net"
+        )
+    own = {
+        "TARGET_SIZE": (card.size, config.target_size),
+        "KERNEL_SIZE": (card.architecture.kernel_size, config.kernel_size),
+        "N_DATA_BANDS": (card.architecture.n_bands, config.n_data_bands),
+        "NCLASSES": (card.architecture.n_outputs - (card.architecture.n_outputs > 1), config.nclasses),
+    }
+    wrong = [f"{name} {has} and not {wanted}" for name, (has, wanted) in own.items() if has != wanted]
+    if wrong:
+        raise BadInput(f"{path} was trained with {', '.join(wrong)}; give the config of its training")
+    return model
+
+
+def choose_smoothing(config: ResunetConfig) -> SmoothingOptions:
+    """Give what a config does to the answer of the network."""
+    base = PROBS_SMOOTHING if config.do_crf_refine else SmoothingOptions()
+    return replace(base, radius=config.median_filter_value)
+
+
+def _open_records(config: ResunetConfig, data_dir: Path) -> RecordPairs:
+    records = open_records(data_dir)
+    if records.size != config.target_size:
+        raise BadInput(
+            f"the records in {data_dir} are of {records.size[0]} x {records.size[1]} pixels, but TARGET_SIZE is "
+            f"{list(config.target_size)}; give the config they were made with, or make them again"
+        )
+    if len(records.table) != config.n_label_ids:
+        raise BadInput(
+            f"the records in {data_dir} have {len(records.table)} label ids, but NCLASSES={config.nclasses} means "
+            f"{config.n_label_ids}; give the config they were made with, or make them again"
+        )
+    _check_bands(records.n_bands, config)
+    return records
+
+
+def _check_bands(n_bands: int, config: ResunetConfig) -> None:
+    if n_bands != config.n_data_bands:
+        raise BadInput(
+            f"the images have {n_bands} bands, but N_DATA_BANDS is {config.n_data_bands}; correct the config"
+        )
+
+
+def _open_pairs(
+    config: ResunetConfig, images_dir: Path, labels_dir: Path, table: ClassTable, progress: Progress
+) -> tuple[list[Pair], ReadLabels]:
+    """Find the pairs of two folders and see that each can be used, before any work."""
+    pairs = _find_pairs(config, images_dir, labels_dir)
+    lookup = config.remap_table() if config.remap_classes else None
+    read_labels = make_label_reader(table, lookup=lookup)
+    refuse_problems(check_pairs(pairs, read_labels, n_classes=config.n_label_ids, progress=progress))
+    refuse_problems(_find_lost_foreground(pairs, read_labels) if config.nclasses == 1 and lookup is None else [])
+    return pairs, read_labels
+
+
+def _find_pairs(config: ResunetConfig, images_dir: Path, labels_dir: Path) -> list[Pair]:
+    return find_folder_pairs(images_dir, labels_dir, word="mask" if config.usemask else "label")
+
+
+def _find_lost_foreground(pairs: Sequence[Pair], read_labels: ReadLabels) -> list[Problem]:
+    """Find masks whose foreground is 255, which is no class here: nothing could be learned from them."""
+    found = []
+    for pair in pairs:
+        values = np.unique(read_labels(pair.labels_path))
+        if set(values.tolist()) - set(_ONLY_FOREGROUND):
+            return []
+        if VOID in values:
+            found.append(Problem(str(pair.labels_path), 'holds 0 and 255 only; add "REMAP_CLASSES": {"255": 1}'))
+    return found

@@ -1,0 +1,369 @@
+"""Augmented copies of labelled images in shards of TFRecords, made once and learned from many times.
+
+The originals are not among them: they stay as a hold-out. ``plan.json`` says what is being made, so that an
+interrupted run goes on; ``index.json``, written last, says where each record lies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.classes import ClassTable
+from hybridseg.dense.augment import AugmentOptions, augment_batch
+from hybridseg.dense.pairs import PairSource
+from hybridseg.dense.recordpairs import DAMAGE, FORMAT_VERSION, INDEX_NAME, KIND, check_ids, read_object
+from hybridseg.draw import shuffle_names
+from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed
+from hybridseg.io.atomic import claim_folder, lock_output, remove_leftovers
+from hybridseg.io.tables import write_json
+from hybridseg.io.tfrecords import SAMPLE_TYPES, Record, RecordPlace, choose_encoding, scan_shard, write_shard
+from hybridseg.models.startup import import_tensorflow
+from hybridseg.progress import Progress, no_progress
+
+PLAN_NAME = "plan.json"
+
+_SHARD_NAME = r"-[0-9]{4,}-of-[0-9]{4,}\.tfrec"
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """Everything that the records depend on, besides the pairs and their classes.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Rows and columns of the images.
+    copies : int
+        Of each pair.
+    loops : int
+        Portions in which they are made: the images of one portion are in memory together.
+    per_shard : int
+        Records in a file.
+    prefix : str
+        How the names of the files begin.
+    augment : AugmentOptions
+    seed : int
+
+    Raises
+    ------
+    BadInput
+        For a value out of range.
+    """
+
+    size: tuple[int, int]
+    copies: int = 1
+    loops: int = 1
+    per_shard: int = 50
+    prefix: str = "records"
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise BadInput(f"size={self.size}: give rows and columns, 1 or more each")
+        for name in ("copies", "loops", "per_shard"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"{name}={getattr(self, name)}: give 1 or more")
+        if not re.fullmatch(r"[^./\\:*?\"<>|][^/\\:*?\"<>|]*", self.prefix) or not self.prefix.isprintable():
+            raise BadInput(f"prefix={self.prefix!r}: give the beginning of a file name, without folder or leading dot")
+        if not 0 <= self.seed < 1 << 63:
+            raise BadInput(f"seed={self.seed}: give a whole number from 0 to below 2^63")
+
+
+@dataclass(frozen=True)
+class RecordsResult:
+    """Where the records are, how many there are, and how many shards an earlier run had made already."""
+
+    index_path: Path
+    shard_paths: tuple[Path, ...]
+    n_records: int
+    n_skipped: int
+
+
+def make_records(
+    pairs: PairSource,
+    out_dir: str | os.PathLike[str],
+    *,
+    options: RecordOptions,
+    table: ClassTable,
+    recipe: str = "",
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> RecordsResult:
+    """Write changed copies of all pairs into shards ``PREFIX-0001-of-0010.tfrec``, and ``index.json``.
+
+    After an interruption the same call goes on where it stopped. A copy depends on the seed, the name of its
+    photograph and its number alone, so the same call gives the same bytes.
+
+    Parameters
+    ----------
+    pairs : PairSource
+        Of the size that the options say.
+    out_dir : path-like
+    options : RecordOptions
+    table : ClassTable
+        The classes of the labels.
+    recipe : str
+        What else the pairs are made by, such as a change of their class ids: another recipe, other records.
+    overwrite : bool
+        Replace records in `out_dir` that were made of other pairs or with other options, or are complete.
+    progress : callable
+
+    Returns
+    -------
+    RecordsResult
+
+    Raises
+    ------
+    OutputExists
+        When other records are in `out_dir` and `overwrite` is not set.
+    MissingInput, BadInput
+        When a pair cannot be read, is not of the size that was said, or has labels of no class.
+    WriteFailed
+    """
+    out_dir = Path(out_dir).resolve()
+    plan = _plan_records(pairs, options, table, recipe)
+    with lock_output(out_dir):
+        _prepare_folder(out_dir, plan, overwrite=overwrite)
+        import_tensorflow()
+        maker = _CopyMaker(pairs, plan, options, table)
+        shards, n_skipped = [], 0
+        for number in progress(range(plan.n_shards), label="writing records"):
+            path, wanted = out_dir / plan.name_shard(number), plan.list_shard(number)
+            places = _find_whole(path, wanted, pairs.sources)
+            n_skipped += places is not None
+            if places is None:
+                # No index is better than one that tells of another file.
+                _remove([out_dir / INDEX_NAME])
+                places = write_shard(path, maker.make(wanted))
+            shards.append(_describe_shard(path, places, wanted))
+        write_json(out_dir / INDEX_NAME, _describe_records(pairs, plan, options, table) | {"shards": shards})
+    paths = tuple(out_dir / plan.name_shard(number) for number in range(plan.n_shards))
+    return RecordsResult(out_dir / INDEX_NAME, paths, len(plan.order), n_skipped)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is made: the copies in their order, (pair, number of the copy), and a hash of all they depend on."""
+
+    record: dict[str, Any]
+    names: list[str]
+    groups: list[int]
+    order: list[tuple[int, int]]
+    prefix: str
+    per_shard: int
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def n_shards(self) -> int:
+        return -(-len(self.order) // self.per_shard)
+
+    def name_shard(self, number: int) -> str:
+        return f"{self.prefix}-{number + 1:04d}-of-{self.n_shards:04d}.tfrec"
+
+    def list_shard(self, number: int) -> list[tuple[int, int]]:
+        return self.order[number * self.per_shard : (number + 1) * self.per_shard]
+
+
+def _plan_records(pairs: PairSource, options: RecordOptions, table: ClassTable, recipe: str) -> _Plan:
+    if pairs.dtype.name not in SAMPLE_TYPES:
+        raise BadInput(f"records cannot hold samples of type {pairs.dtype}; convert the images to float32")
+    names = _name_pairs(pairs.sources)
+    number_of = {name: number for number, name in enumerate(names)}
+    shuffled = shuffle_names(names, seed=options.seed)
+    groups, order = [0] * len(names), []
+    for group in range(min(options.loops, len(names))):
+        members = shuffled[group :: options.loops]
+        for name in members:
+            groups[number_of[name]] = group
+        copies = {_name_copy(n, copy): (number_of[n], copy) for n in members for copy in range(1, options.copies + 1)}
+        order += [copies[key] for key in shuffle_names(copies, seed=options.seed)]
+    record = {
+        "format": FORMAT_VERSION,
+        "kind": KIND,
+        "options": asdict(options) | {"size": list(options.size)},
+        "pairs": pairs.fingerprint,
+        "recipe": recipe,
+        "bands": pairs.n_bands,
+        "dtype": pairs.dtype.name,
+        "classes": _describe_classes(table),
+    }
+    return _Plan(record, names, groups, order, options.prefix, options.per_shard)
+
+
+def _name_pairs(sources: Sequence[str]) -> list[str]:
+    """Give every pair a name of its own: that of its photograph, with a number from the second one on."""
+    seen: Counter[str] = Counter()
+    names = []
+    for source in sources:
+        # No file name has a NUL, so these are never the name of another photograph.
+        names.append(f"{source}\0{seen[source]}" if seen[source] else source)
+        seen[source] += 1
+    return names
+
+
+def _name_copy(name: str, copy: int) -> str:
+    return f"{copy}\0{name}"
+
+
+class _CopyMaker:
+    """Makes copies one by one, and keeps the images of one portion in memory meanwhile."""
+
+    def __init__(self, pairs: PairSource, plan: _Plan, options: RecordOptions, table: ClassTable) -> None:
+        self._pairs, self._plan, self._options, self._table = pairs, plan, options, table
+        self._group = -1
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def make(self, wanted: Iterable[tuple[int, int]]) -> Iterator[Record]:
+        for number, copy in wanted:
+            image, labels = self._read(number)
+            seed = _draw_seed(self._plan.names[number], copy)
+            changed = _change_pair(image, labels, self._options.augment, seed=(np.int64(self._options.seed), seed))
+            yield Record(*changed, self._pairs.sources[number], copy)
+
+    def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        if self._plan.groups[number] != self._group:
+            self._group, self._kept = self._plan.groups[number], {}
+        if number not in self._kept:
+            image, labels = self._pairs.read(number)
+            where = self._pairs.sources[number]
+            expected = (*self._options.size, self._pairs.n_bands)
+            if image.shape != expected or labels.shape != self._options.size:
+                raise BadInput(f"{where} has the shape {image.shape}, not {expected}")
+            check_ids(labels, self._table, where=where)
+            self._kept[number] = image, labels
+        return self._kept[number]
+
+
+def _draw_seed(name: str, copy: int) -> np.int64:
+    # Some file systems give the same name in another Unicode form.
+    text = unicodedata.normalize("NFC", _name_copy(name, copy))
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return np.int64(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def _change_pair(
+    image: np.ndarray, labels: np.ndarray, options: AugmentOptions, *, seed: tuple[np.int64, np.int64]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give a changed image, of the type that it had, and its labels."""
+    if not options.any:
+        return image, labels
+    import tensorflow as tf
+
+    # Small work, and a graphics processor would round in another way.
+    with tf.device("CPU:0"):
+        pixels = tf.constant(image[None].astype(np.float32))
+        images, maps = augment_batch(pixels, tf.constant(labels[None]), options, seed=seed)
+    return _round_to(images[0].numpy(), image.dtype), maps[0].numpy()
+
+
+def _round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    # The largest 32-bit numbers are no float32.
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values.astype(np.float64)), limits.min, limits.max).astype(dtype)
+
+
+def _prepare_folder(out_dir: Path, plan: _Plan, *, overwrite: bool) -> None:
+    """Leave the shards of this very plan, of an interrupted run or a finished one; remove others if that was asked."""
+    known, index_path = _read_plan(out_dir), out_dir / INDEX_NAME
+    is_same = known is not None and known[0] == plan.hash
+    finished = index_path.exists()
+    claim_folder(out_dir)
+    if not is_same or (overwrite and finished):
+        prefixes = {plan.prefix, known[1]} if known else {plan.prefix}
+        old = [path for path in sorted(out_dir.iterdir()) if _is_shard(path.name, prefixes)]
+        if (old or finished) and not overwrite:
+            raise OutputExists(
+                f"{out_dir} holds records of other images or options; give --overwrite to replace them, "
+                "or another folder"
+            )
+        # In this order an interruption leaves the old plan with fewer shards, or the new one with none.
+        _remove([index_path, *old])
+        write_json(out_dir / PLAN_NAME, plan.record | {"plan": plan.hash})
+    remove_leftovers(out_dir)
+
+
+def _read_plan(out_dir: Path) -> tuple[str, str] | None:
+    """Give the hash and prefix of the records in a folder; files of these names which are not ours are not touched."""
+    for name in (PLAN_NAME, INDEX_NAME):
+        path = out_dir / name
+        if not path.exists():
+            continue
+        try:
+            record = read_object(path)
+            if record["kind"] != KIND:
+                raise ValueError
+            if name == PLAN_NAME:
+                # Beside our plan a damaged index is ours.
+                return str(record["plan"]), str(record["options"]["prefix"])
+        except (*DAMAGE, HybridSegError):
+            raise OutputExists(
+                f"{path} was not written by this command, or is damaged; move it away, or choose another folder"
+            ) from None
+    return None
+
+
+def _is_shard(name: str, prefixes: Iterable[str]) -> bool:
+    return any(re.fullmatch(re.escape(prefix) + _SHARD_NAME, name) for prefix in prefixes)
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise WriteFailed(f"could not remove {path}: {error.strerror or error}; remove it yourself") from error
+
+
+def _find_whole(path: Path, wanted: list[tuple[int, int]], sources: Sequence[str]) -> list[RecordPlace] | None:
+    """Give the places of the records of a shard that an earlier run has made; None if it must be made."""
+    if not path.exists():
+        return None
+    try:
+        found = scan_shard(path)
+    except HybridSegError:
+        return None
+    is_whole = [(source, copy) for _, source, copy in found] == [(sources[number], copy) for number, copy in wanted]
+    return [place for place, _, _ in found] if is_whole else None
+
+
+def _describe_classes(table: ClassTable) -> list[dict[str, Any]]:
+    return [{"name": name, "color": list(color)} for name, color in zip(table.names, table.colors, strict=True)]
+
+
+def _describe_records(pairs: PairSource, plan: _Plan, options: RecordOptions, table: ClassTable) -> dict[str, Any]:
+    return {
+        "format": FORMAT_VERSION,
+        "kind": KIND,
+        "plan": plan.hash,
+        "size": list(options.size),
+        "bands": pairs.n_bands,
+        "dtype": pairs.dtype.name,
+        "encoding": choose_encoding((*options.size, pairs.n_bands), pairs.dtype),
+        "classes": _describe_classes(table),
+        "sources": list(pairs.sources),
+    }
+
+
+def _describe_shard(path: Path, places: list[RecordPlace], wanted: list[tuple[int, int]]) -> dict[str, Any]:
+    records = [
+        asdict(place) | {"source": number, "copy": copy} for place, (number, copy) in zip(places, wanted, strict=True)
+    ]
+    return {"name": path.name, "bytes": path.stat().st_size, "records": records}

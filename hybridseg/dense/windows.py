@@ -1,0 +1,306 @@
+"""What dense networks say of an image of any size: as a whole or in windows that overlap, in bounded memory.
+
+Arrays in, arrays out; `hybridseg.dense.predict` is the same with files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridseg.errors import BadInput
+from hybridseg.models.bundles import DenseModel
+from hybridseg.models.ensemble import order_columns
+from hybridseg.progress import Progress, no_progress
+from hybridseg.resample import find_neighbours, resize_image
+
+_STRIP_ROWS = 256
+_LEAST_WEIGHT = 1e-6
+
+
+@dataclass(frozen=True)
+class DenseOptions:
+    """How an image is looked at.
+
+    Parameters
+    ----------
+    native : bool
+        At its own size, in windows; otherwise as a whole, brought to the size of the training images.
+    window : int
+        Side of a window. An image that is not larger is looked at as a whole.
+    overlap : int
+        Pixels that neighbouring windows share; there the farther from the border of a window, the more it says.
+    flips : bool
+        Mean of the image and its three mirror images: four times the work, a little better.
+
+    Raises
+    ------
+    BadInput
+        For a value out of range.
+    """
+
+    native: bool = False
+    window: int = 1024
+    overlap: int = 256
+    flips: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.window < 32:
+            raise BadInput(f"window={self.window}: give at least 32 pixels")
+        if not 0 <= self.overlap < self.window:
+            raise BadInput(f"overlap={self.overlap} must be smaller than the window of {self.window} pixels")
+
+
+def predict_probs(
+    image: np.ndarray,
+    models: Sequence[DenseModel],
+    *,
+    options: DenseOptions = DenseOptions(),
+    progress: Progress = no_progress,
+) -> np.ndarray:
+    """Give the class probabilities of every pixel, at the size at which the first network sees the image.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols, bands), in the type of the training images.
+    models : sequence of DenseModel
+        Several vote, each as much as the others; classes are matched by name.
+    options : DenseOptions
+    progress : Progress
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols, n_classes) float32 that sum to 1.
+
+    Raises
+    ------
+    BadInput
+        When the image has other bands than the network takes, or the networks tell other classes apart.
+    """
+    shape = (image.shape[0], image.shape[1]) if options.native else models[0].card.size
+    probs = np.empty((*shape, len(models[0].table)), np.float32)
+    for start, strip in predict_strips(image, models, shape=shape, options=options, progress=progress):
+        probs[start : start + len(strip)] = strip
+    return probs
+
+
+def predict_strips(
+    image: np.ndarray,
+    models: Sequence[DenseModel],
+    *,
+    shape: tuple[int, int],
+    options: DenseOptions = DenseOptions(),
+    progress: Progress = no_progress,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Give the class probabilities from top to bottom, so that those of a large image need not be held at once.
+
+    Parameters
+    ----------
+    image, models, options, progress
+        As for `predict_probs`.
+    shape : tuple of int
+        Rows and columns of the result; with `native`, those of the image.
+
+    Yields
+    ------
+    start : int
+        The first row of a strip.
+    probs : numpy.ndarray
+        (strip rows, cols, n_classes) float32.
+    """
+    table = models[0].table
+    for model in models:
+        _check_fit(image, model, models[0])
+    ways = [_predict_one(image, model, shape, options, models, progress) for model in models]
+    for strips in zip(*ways, strict=True):
+        start = strips[0][0]
+        votes = [order_columns(s, m.table, table) for (_, s), m in zip(strips, models, strict=True)]
+        yield start, _average(votes)
+
+
+def _check_fit(image: np.ndarray, model: DenseModel, first: DenseModel) -> None:
+    n_bands = model.card.architecture.n_bands
+    if image.ndim != 3 or image.shape[2] != n_bands:
+        found = image.shape[2] if image.ndim == 3 else 1
+        raise BadInput(f"has {found} bands, but {model.path.name} was trained on images of {n_bands}")
+    if sorted(model.table.keys) != sorted(first.table.keys):
+        raise BadInput(
+            f"{model.path.name} tells {', '.join(model.table.names)} apart, {first.path.name} "
+            f"{', '.join(first.table.names)}; networks that vote together know the same classes"
+        )
+
+
+def _predict_one(
+    image: np.ndarray,
+    model: DenseModel,
+    shape: tuple[int, int],
+    options: DenseOptions,
+    models: Sequence[DenseModel],
+    progress: Progress,
+) -> Iterator[tuple[int, np.ndarray]]:
+    if options.native:
+        # The same windows for all networks: their strips are added up.
+        stride = max(model.card.architecture.stride for model in models)
+        yield from predict_windows(image, model, stride=stride, options=options, progress=progress)
+        return
+    fitted = resize_image(image, model.card.size)
+    small = np.concatenate([strip for _, strip in predict_windows(fitted, model, options=options, progress=progress)])
+    yield from enlarge_strips(small, shape)
+
+
+def predict_windows(
+    image: np.ndarray,
+    model: DenseModel,
+    *,
+    stride: int | None = None,
+    options: DenseOptions = DenseOptions(),
+    progress: Progress = no_progress,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Give the class probabilities of an image at its own size, strip by strip, from windows that overlap.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols, bands).
+    model : DenseModel
+    stride : int or None
+        Windows begin at its multiples, so that each sees the grid that the whole image would give; None: that of the
+        network.
+    options : DenseOptions
+    progress : Progress
+
+    Yields
+    ------
+    start : int
+    probs : numpy.ndarray
+        (strip rows, cols, n_classes) float32.
+    """
+    stride = stride or model.card.architecture.stride
+    offset, factor = model.card.normalization.measure(image)
+    n_rows, n_cols = image.shape[:2]
+    height, row_starts = plan_windows(n_rows, window=options.window, overlap=options.overlap, stride=stride)
+    width, col_starts = plan_windows(n_cols, window=options.window, overlap=options.overlap, stride=stride)
+    shape = (height, col_starts[-1] + width)
+    total = np.zeros((*shape, len(model.table)), np.float32)
+    weights = np.zeros((*shape, 1), np.float32)
+    n_windows = len(row_starts) * len(col_starts)
+    steps = iter(progress(range(n_windows), label="windows") if n_windows > 1 else range(n_windows))
+    for row, next_row in zip(row_starts, [*row_starts[1:], n_rows], strict=True):
+        row_weight = _weigh(height, options.overlap, is_first=row == 0, is_last=row == row_starts[-1])
+        for col in col_starts:
+            next(steps)
+            col_weight = _weigh(width, options.overlap, is_first=col == 0, is_last=col == col_starts[-1])
+            weight = np.minimum.outer(row_weight, col_weight)[..., None]
+            pixels = (_cut(image, row, col, height, width) - offset) * factor
+            total[:, col : col + width] += weight * _classify(pixels, model, flips=options.flips)
+            weights[:, col : col + width] += weight
+        n_done = next_row - row
+        yield row, (total[:n_done] / weights[:n_done])[:, :n_cols]
+        for sums in (total, weights):
+            sums[: height - n_done] = sums[n_done:].copy()
+            sums[height - n_done :] = 0
+    next(steps, None)
+
+
+def plan_windows(n: int, *, window: int, overlap: int, stride: int) -> tuple[int, list[int]]:
+    """Cover one side of an image.
+
+    Parameters
+    ----------
+    n : int
+        Pixels of the side.
+    window, overlap : int
+    stride : int
+        Windows begin and end at its multiples; the last one ends less than a stride beyond the image.
+
+    Returns
+    -------
+    size : int
+        Of every window.
+    starts : list of int
+
+    Examples
+    --------
+    >>> plan_windows(100, window=256, overlap=64, stride=32), plan_windows(500, window=256, overlap=64, stride=32)
+    ((128, [0]), (256, [0, 128, 256]))
+    """
+    padded = -(-n // stride) * stride
+    size = min(-(-window // stride) * stride, padded)
+    step = max((size - overlap) // stride * stride, stride)
+    n_steps = -(-(padded - size) // step)
+    # Spread evenly: the last two would otherwise overlap more than the others.
+    starts = [round((padded - size) * i / max(n_steps, 1) / stride) * stride for i in range(n_steps + 1)]
+    return size, starts
+
+
+def enlarge_strips(probs: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Bring probabilities to another size, strip by strip; between the centres of pixels they change linearly.
+
+    Parameters
+    ----------
+    probs : numpy.ndarray
+        (rows, cols, n_classes) float32.
+    shape : tuple of int
+
+    Yields
+    ------
+    start : int
+    probs : numpy.ndarray
+        (strip rows, cols, n_classes) float32.
+
+    Examples
+    --------
+    >>> [(start, strip)] = enlarge_strips(np.array([[[0.0], [1.0]]], np.float32), (1, 4))
+    >>> strip[..., 0].tolist()
+    [[0.0, 0.25, 0.75, 1.0]]
+    """
+    if probs.shape[:2] == shape:
+        # The same strips as of any other size: those of several networks are added up.
+        for start in range(0, shape[0], _STRIP_ROWS):
+            yield start, probs[start : start + _STRIP_ROWS]
+        return
+    left, right, col_share = find_neighbours(probs.shape[1], shape[1])
+    upper, lower, row_share = find_neighbours(probs.shape[0], shape[0])
+    wide = probs[:, left] + (probs[:, right] - probs[:, left]) * col_share[:, None]
+    for start in range(0, shape[0], _STRIP_ROWS):
+        rows = slice(start, start + _STRIP_ROWS)
+        above = wide[upper[rows]]
+        yield start, above + (wide[lower[rows]] - above) * row_share[rows, None, None]
+
+
+def _weigh(size: int, overlap: int, *, is_first: bool, is_last: bool) -> np.ndarray:
+    """Give how much every pixel of a window counts along one side.
+
+    In a quarter of the overlap from an end that is cut: nothing to speak of; then more with each pixel. An end of the
+    image itself is no cut.
+    """
+    far = np.full(size, max(overlap, 1), np.float32)
+    before = far if is_first else np.arange(1, size + 1, dtype=np.float32)
+    after = far if is_last else np.arange(size, 0, -1, dtype=np.float32)
+    distance = np.minimum(np.minimum(before, after), far) - overlap // 4
+    return np.maximum(distance, _LEAST_WEIGHT)
+
+
+def _cut(image: np.ndarray, row: int, col: int, height: int, width: int) -> np.ndarray:
+    """Cut a window as float32; beyond the border the image is mirrored."""
+    window = image[row : row + height, col : col + width].astype(np.float32)
+    missing = [(0, height - window.shape[0]), (0, width - window.shape[1]), (0, 0)]
+    return np.pad(window, missing, mode="symmetric") if any(n for _, n in missing) else window
+
+
+def _classify(pixels: np.ndarray, model: DenseModel, *, flips: bool) -> np.ndarray:
+    if not flips:
+        return model.predict(pixels[None])[0]
+    # Mirroring twice gives back the first.
+    axes: list[tuple[int, ...]] = [(), (0,), (1,), (0, 1)]
+    views = [np.flip(model.predict(np.flip(pixels, way)[None])[0], way) for way in axes]
+    return _average(views)
+
+
+def _average(votes: list[np.ndarray]) -> np.ndarray:
+    return votes[0] if len(votes) == 1 else np.stack(votes).mean(axis=0)

@@ -1,0 +1,238 @@
+"""How good a tile classifier is, on tiles that it has not learned from."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.classes import ClassTable, class_key
+from hybridseg.confusion import SCORES, Confusion, count_confusion
+from hybridseg.draw import shuffle_names
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
+from hybridseg.figures import draw_calibration, draw_confusion
+from hybridseg.hybrid.tiles import read_tile
+from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
+from hybridseg.io.pairing import MANIFEST_NAME, list_files
+from hybridseg.io.tables import read_csv, write_csv, write_json
+from hybridseg.models.store import TileClassifier
+from hybridseg.progress import Progress, no_progress
+
+_N_BINS = 10
+_BATCH = 64
+_COLUMNS = ("class", "support", "accuracy", *SCORES, "mean_probability")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """How often the classifier is right when it is so sure: a point for each tenth of certainty.
+
+    Parameters
+    ----------
+    confidence, accuracy : numpy.ndarray
+        (10,) means of each bin; NaN where it is empty.
+    counts : numpy.ndarray
+        (10,) tiles of each bin.
+    error : float
+        Expected calibration error: the mean distance of the two, weighted by the tiles.
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    counts: np.ndarray
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class TilesResult:
+    """Scores of a classifier on tiles, the files that were written, what went wrong."""
+
+    confusion: Confusion
+    mean_probability: dict[str, float | None]
+    calibration: Calibration
+    written: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+
+
+def find_tile_size(folder: str | os.PathLike[str]) -> int | None:
+    """Give the side of the tiles in a folder that `retile` wrote; None for a folder of whole pictures."""
+    folder = Path(folder)
+    if not (folder / MANIFEST_NAME).is_file():
+        return None
+    kept = (row["tile"] for row in read_csv(folder / MANIFEST_NAME, ("tile", "kept")) if row["kept"] == "1")
+    first = next((folder / tile for tile in kept if (folder / tile).is_file()), None)
+    return describe_image(first).rows if first else None
+
+
+def evaluate_tiles(
+    folder: str | os.PathLike[str],
+    classifier: TileClassifier,
+    *,
+    n_per_class: int = 100,
+    seed: int = 0,
+    out_dir: str | os.PathLike[str] | None = None,
+    progress: Progress = no_progress,
+) -> TilesResult:
+    """Classify random tiles of every class folder, and score the answers.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds a folder of tiles for each class, matched to the classifier's classes by name.
+    classifier : TileClassifier
+    n_per_class : int
+        Tiles of each class; all of them where there are fewer.
+    seed : int
+    out_dir : path-like or None
+        Default: `folder`.
+    progress : callable
+
+    Returns
+    -------
+    TilesResult
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such folder, or no tile of a class that the classifier knows.
+    """
+    if n_per_class < 1:
+        raise BadInput(f"n_per_class={n_per_class}: give 1 or more tiles (-n)")
+    folder = Path(folder)
+    paths, truth, problems = _draw_tiles(folder, classifier.table, n_per_class, seed)
+    probs = np.zeros((len(paths), len(classifier.table)), np.float32)
+    usable = np.zeros(len(paths), bool)
+    for start in progress(range(0, len(paths), _BATCH), label="classifying tiles"):
+        tiles = _read_batch(paths[start : start + _BATCH], start, classifier.tile_size, usable, problems)
+        places = np.flatnonzero(usable[start : start + _BATCH]) + start
+        if len(tiles):
+            probs[places] = classifier.classify(np.stack(tiles))
+    if not usable.any():
+        raise BadInput("no tile could be used:\n" + "\n".join(f"  {problem}" for problem in problems[:10]))
+    truth, probs = truth[usable], probs[usable]
+    confusion = count_confusion(truth, probs.argmax(axis=1).astype(np.uint8), classifier.table)
+    mean_probability = _average_probability(truth, probs, classifier.table)
+    calibration = measure_calibration(truth, probs)
+    target = Path(out_dir) if out_dir is not None else folder
+    written = _write_result(target, classifier, confusion, mean_probability, calibration)
+    return TilesResult(confusion, mean_probability, calibration, tuple(written), tuple(problems))
+
+
+def measure_calibration(truth: np.ndarray, probs: np.ndarray) -> Calibration:
+    """Compare certainty with correctness, in ten bins.
+
+    Parameters
+    ----------
+    truth : numpy.ndarray
+        (n,) class ids.
+    probs : numpy.ndarray
+        (n, n_classes).
+
+    Examples
+    --------
+    >>> measure_calibration(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]])).error
+    0.25
+    """
+    confidence = probs.max(axis=1).astype(np.float64)
+    right = probs.argmax(axis=1) == truth
+    bins = np.minimum((confidence * _N_BINS).astype(int), _N_BINS - 1)
+    counts = np.bincount(bins, minlength=_N_BINS)
+    filled = np.where(counts, counts, np.nan)
+    mean_confidence = np.bincount(bins, weights=confidence, minlength=_N_BINS) / filled
+    accuracy = np.bincount(bins, weights=right, minlength=_N_BINS) / filled
+    error = float(np.nansum(np.abs(mean_confidence - accuracy) * counts) / len(truth))
+    return Calibration(mean_confidence, accuracy, counts, error)
+
+
+def list_tile_rows(result_confusion: Confusion, mean_probability: dict[str, float | None]) -> list[dict[str, Any]]:
+    """Give the rows of the score table: one for each class that has tiles, then the summary."""
+    rows = []
+    for row in result_confusion.to_record()["classes"]:
+        if row["support"] or row["precision"] is not None:
+            rows.append({**row, "accuracy": row["recall"], "mean_probability": mean_probability[row["class"]]})
+    values = [value for value in mean_probability.values() if value is not None]
+    means = {name: result_confusion.macro(name) for name in SCORES}
+    overall = {"support": result_confusion.n_pixels, "accuracy": result_confusion.accuracy}
+    return [*rows, {"class": "(all classes)", **overall, **means, "mean_probability": sum(values) / len(values)}]
+
+
+def _draw_tiles(
+    folder: Path, table: ClassTable, n_per_class: int, seed: int
+) -> tuple[list[Path], np.ndarray, list[Problem]]:
+    if not folder.is_dir():
+        raise MissingInput(f"there is no folder {folder}; give the folder that `hybridseg retile` wrote (tile_96)")
+    position = {key: i for i, key in enumerate(table.keys)}
+    chosen: dict[int, list[Path]] = defaultdict(list)
+    problems = []
+    for home in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        tiles = {path.name: path for path in list_files(home, IMAGE_SUFFIXES)}
+        class_id = position.get(class_key(home.name))
+        if class_id is None:
+            known = ", ".join(table.names)
+            problems.append(
+                Problem(str(home), f"is no class of this model ({known}); its {len(tiles)} tiles are left out")
+            )
+            continue
+        chosen[class_id] += [tiles[name] for name in shuffle_names(tiles, seed=seed)[:n_per_class]]
+    paths = [path for class_id in sorted(chosen) for path in chosen[class_id]]
+    if not paths:
+        lines = [str(problem) for problem in problems] or ["it has no folders of tiles"]
+        raise BadInput(
+            f"{folder} has no tile of a class that the model knows:\n" + "\n".join(f"  {line}" for line in lines)
+        )
+    truth = np.repeat(sorted(chosen), [len(chosen[class_id]) for class_id in sorted(chosen)])
+    return paths, truth.astype(np.uint8), problems
+
+
+def _read_batch(
+    paths: list[Path], start: int, tile_size: int, usable: np.ndarray, problems: list[Problem]
+) -> list[np.ndarray]:
+    tiles = []
+    for i, path in enumerate(paths):
+        try:
+            tile = read_tile(path, tile_size=tile_size)
+        except HybridSegError as error:
+            problems.append(Problem.of(path, error))
+            continue
+        tiles.append(tile)
+        usable[start + i] = True
+    return tiles
+
+
+def _average_probability(truth: np.ndarray, probs: np.ndarray, table: ClassTable) -> dict[str, float | None]:
+    """Give the mean probability of the winning class over the tiles of each true class, as the classic script does."""
+    winning = probs.max(axis=1)
+    return {
+        name: float(winning[truth == i].mean()) if (truth == i).any() else None for i, name in enumerate(table.names)
+    }
+
+
+def _write_result(
+    out_dir: Path,
+    classifier: TileClassifier,
+    confusion: Confusion,
+    mean_probability: dict[str, float | None],
+    calibration: Calibration,
+) -> list[Path]:
+    names = ("eval_tiles.csv", "eval_tiles.json", "eval_tiles_confusion.png", "eval_tiles_calibration.png")
+    csv_path, json_path, confusion_path, calibration_path = written = [out_dir / name for name in names]
+    write_csv(csv_path, _COLUMNS, list_tile_rows(confusion, mean_probability))
+    write_json(
+        json_path,
+        {
+            "model": classifier.path.name,
+            "names": list(classifier.table.names),
+            **confusion.to_record(),
+            "mean_probability": mean_probability,
+            "expected_calibration_error": calibration.error,
+        },
+    )
+    draw_confusion(confusion_path, confusion, title=f"{classifier.path.name}, {confusion.n_pixels} tiles")
+    draw_calibration(
+        calibration_path, calibration.confidence, calibration.accuracy, calibration.counts, error=calibration.error
+    )
+    return written

@@ -1,0 +1,144 @@
+"""Train the backbone too, from a head that is trained already: slow, and often the last percent of accuracy.
+
+After each epoch everything that the next one depends on is written down, so a run that is stopped in any way goes
+on with the next epoch and ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.errors import BadInput
+from hybridseg.hybrid.distort import DistortOptions, distort_tiles
+from hybridseg.hybrid.head import Head, weigh_classes
+from hybridseg.hybrid.tilefolder import TileFolder
+from hybridseg.models.backbones import Backbone
+from hybridseg.models.checkpoints import restore_state, save_state
+from hybridseg.models.startup import make_deterministic
+from hybridseg.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class FineTuneOptions:
+    """How the backbone is trained.
+
+    Parameters
+    ----------
+    epochs : int
+    rate : float
+        Learning rate: low, or what the backbone knows is lost.
+    class_weights : str
+        As in `HeadOptions`.
+    seed : int
+    """
+
+    epochs: int = 5
+    rate: float = 1e-4
+    class_weights: str = "none"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        if self.epochs < 1:
+            raise BadInput(f"fine_tune_epochs={self.epochs}: give 1 or more")
+        if not 0 < self.rate < 1:
+            raise BadInput(f"fine_tune_rate={self.rate}: give a small positive number such as 0.0001")
+
+
+def fine_tune(
+    backbone: Backbone,
+    head: Head,
+    folder: TileFolder,
+    indices: np.ndarray,
+    *,
+    tile_size: int,
+    options: FineTuneOptions,
+    distort: DistortOptions,
+    checkpoint_path: Path,
+    on_epoch: Callable[[int, float], None] = lambda epoch, loss: None,
+    progress: Progress = no_progress,
+) -> Head:
+    """Train backbone and head together; the backbone's variables change in place.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Loaded with `trainable`.
+    head : Head
+    folder : TileFolder
+    indices : numpy.ndarray
+        The tiles to learn from.
+    tile_size : int
+    options : FineTuneOptions
+    distort : DistortOptions
+    checkpoint_path : pathlib.Path
+        Named by the caller after everything that the result depends on.
+    on_epoch : callable
+        Told the number of the epoch and its mean cross entropy.
+    progress : callable
+
+    Returns
+    -------
+    Head
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    if not backbone.variables:
+        raise BadInput(f"{backbone.handle} cannot be fine-tuned: {backbone.why_frozen}; leave --fine-tune out")
+    make_deterministic(options.seed)
+    weights, bias = tf.Variable(head.weights), tf.Variable(head.bias)
+    variables = [*backbone.variables, weights, bias]
+    optimizer = tf_keras.optimizers.Adam(options.rate)
+    optimizer.build(variables)
+    state = [*variables, *optimizer.variables]
+    n_done = _restore(checkpoint_path, state, n_epochs=options.epochs)
+    class_weights = weigh_classes(folder.class_ids[indices], len(folder.table), options.class_weights)
+    learn = _make_step(backbone, weights, bias, variables, optimizer)
+    for epoch in range(n_done, options.epochs):
+        rng = np.random.default_rng((options.seed, 2, epoch))
+        order = rng.permutation(indices)
+        batches = [order[i : i + _BATCH] for i in range(0, len(order), _BATCH)]
+        losses = []
+        for batch in progress(batches, label=f"fine-tuning, epoch {epoch + 1} of {options.epochs}"):
+            pixels = distort_tiles(folder.read_tiles(batch, tile_size=tile_size), distort, rng)
+            truth = folder.class_ids[batch]
+            losses.append(float(learn(pixels, truth, class_weights[truth])))
+        save_state(checkpoint_path, state, {"n_done": epoch + 1})
+        logger.debug("epoch %d: cross entropy %.4f", epoch + 1, np.mean(losses))
+        on_epoch(epoch + 1, float(np.mean(losses)))
+    return Head(weights.numpy(), bias.numpy())
+
+
+def _make_step(backbone: Backbone, weights: Any, bias: Any, variables: list[Any], optimizer: Any) -> Any:
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def learn(pixels: Any, truth: Any, importance: Any) -> Any:
+        with tf.GradientTape() as tape:
+            logits = tf.matmul(backbone.extract(pixels), weights) + bias
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+            loss = tf.reduce_mean(losses * importance)
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+    return learn
+
+
+def _restore(path: Path, state: list[Any], *, n_epochs: int) -> int:
+    """Put the state of the last finished epoch back, unless it went further; give the number of finished epochs."""
+    record = restore_state(path, state, accept=lambda record: record["n_done"] <= n_epochs)
+    if record is None:
+        return 0
+    logger.info("going on after epoch %d", record["n_done"])
+    return record["n_done"]

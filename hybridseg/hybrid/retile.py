@@ -1,0 +1,280 @@
+"""Cut labelled images into tiles that are pure enough to train a classifier on: one folder for each class."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.batch.workers import open_pool
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, HybridSegError, OutputExists, Problem
+from hybridseg.hybrid.purity import measure_purity
+from hybridseg.hybrid.tileplan import (
+    MANIFEST_COLUMNS,
+    PlannedImage,
+    RetileOptions,
+    choose_tiles,
+    list_rows,
+    name_folders,
+    place_tiles,
+)
+from hybridseg.io.atomic import lock_output, remove_leftovers
+from hybridseg.io.images import as_rgb8, describe_image, read_image, write_image
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.pairing import MANIFEST_NAME, Pair, pair_labels_with_images
+from hybridseg.io.tables import read_csv, write_csv
+from hybridseg.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RetileResult:
+    """Where the tiles are, how many pure windows of each class there were and how many are kept, what went wrong."""
+
+    tiles_dir: Path
+    n_found: dict[str, int]
+    n_kept: dict[str, int]
+    problems: tuple[Problem, ...]
+
+
+def retile(
+    label_paths: Iterable[Path],
+    image_paths: Iterable[Path],
+    *,
+    tiles_dir: str | os.PathLike[str],
+    options: RetileOptions = RetileOptions(),
+    table: ClassTable | None = None,
+    n_jobs: int = 1,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> RetileResult:
+    """Write the pure tiles of all images into ``tiles_dir/CLASS/IMAGE_rROW_cCOL.jpg``, and ``tiles.csv``.
+
+    The folder appears when all of it is written. After an interruption the same call goes on where it stopped.
+
+    Parameters
+    ----------
+    label_paths, image_paths : iterable of pathlib.Path
+        Matched by name.
+    tiles_dir : path-like
+    options : RetileOptions
+    table : ClassTable or None
+        The classes of label maps that do not name theirs.
+    n_jobs : int
+        Processes that read label maps and write tiles.
+    overwrite : bool
+        Replace `tiles_dir` if it is there.
+    progress : callable
+
+    Returns
+    -------
+    RetileResult
+        Its `problems` name each input that could not be used; the others are done.
+
+    Raises
+    ------
+    OutputExists
+        When `tiles_dir` is there and `overwrite` is not set.
+    BadInput
+        When no image gives a single tile.
+    WriteFailed
+    """
+    tiles_dir = Path(tiles_dir).resolve()
+    label_paths, image_paths = list(label_paths), list(image_paths)
+    _check_target(tiles_dir, [*label_paths, *image_paths], overwrite=overwrite)
+    pairs, problems = pair_labels_with_images(label_paths, image_paths)
+    with lock_output(tiles_dir), open_pool(n_jobs) as pool:
+        plans, plan_problems = _plan_images(pool, pairs, options, table, progress)
+        problems += plan_problems
+        if not any(len(plan.rows) for plan in plans):
+            raise BadInput(_explain_no_tiles(plans, problems, options))
+        folders = name_folders(plans)
+        kept = choose_tiles(plans, options)
+        partial_dir = _open_partial(tiles_dir, plans, options)
+        problems += _write_tiles(pool, plans, kept, folders, partial_dir, options, progress)
+        if not any(keep.any() for keep in kept):
+            lines = [str(problem) for problem in problems]
+            lines = lines or [f"a share of {options.keep} keeps no tile at all; raise it (-b)"]
+            raise BadInput("nothing to cut:\n" + "\n".join(f"  {line}" for line in lines))
+        rows = list_rows(plans, kept, folders, partial_dir, options)
+        remove_leftovers(partial_dir)
+        write_csv(partial_dir / MANIFEST_NAME, MANIFEST_COLUMNS, rows)
+        _publish(partial_dir, tiles_dir)
+    n_found = Counter(row["class"] for row in rows)
+    n_kept = Counter(row["class"] for row in rows if row["kept"])
+    return RetileResult(tiles_dir, dict(n_found), {name: n_kept[name] for name in n_found}, tuple(problems))
+
+
+def _check_target(tiles_dir: Path, inputs: list[Path], *, overwrite: bool) -> None:
+    """Let a folder be replaced only if it was asked for and holds nothing but tiles that `retile` wrote."""
+    if not tiles_dir.exists():
+        return
+    ours = (tiles_dir / MANIFEST_NAME).is_file()
+    if ours and not overwrite:
+        raise OutputExists(f"{tiles_dir} is there already; give --overwrite to replace it, or --out for another place")
+    if not ours or any(tiles_dir in path.resolve().parents for path in inputs):
+        raise OutputExists(f"{tiles_dir} is there and was not written by this command; give --out for another place")
+    listed = {row["tile"] for row in read_csv(tiles_dir / MANIFEST_NAME, ("tile",))}
+    for path in sorted(tiles_dir.rglob("*")):
+        name = path.relative_to(tiles_dir).as_posix()
+        is_result = name == MANIFEST_NAME or name.startswith("eval_tiles")
+        if path.is_file() and name not in listed and not is_result:
+            raise OutputExists(f"{path} was not written by this command and would be lost; move it away first")
+
+
+def plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) -> PlannedImage:
+    """Find the pure windows of one image.
+
+    Raises
+    ------
+    HybridSegError
+        When the label map or the image cannot be used, or their sizes differ.
+    """
+    labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
+    own_table = labelmap.require_table(pair.labels_path)
+    _check_same_size(labelmap.labels, pair)
+    purity = measure_purity(
+        labelmap.labels, n_classes=len(own_table), tile_size=options.tile_size, stride=options.stride
+    )
+    i, j = np.nonzero(purity.shares > options.purity)
+    return PlannedImage(pair, own_table, purity.rows[i], purity.cols[j], purity.classes[i, j], purity.shares[i, j])
+
+
+def write_strip(strip: np.ndarray, cols: list[int], paths: list[Path]) -> None:
+    """Write the tiles of one row of windows; those that an interrupted run has written are left as they are.
+
+    Parameters
+    ----------
+    strip : numpy.ndarray
+        (tile_size, image cols, bands).
+    cols : list of int
+        First column of each tile.
+    paths : list of pathlib.Path
+    """
+    tile_size = strip.shape[0]
+    for col, path in zip(cols, paths, strict=True):
+        if not (path.exists() and path.stat().st_size):
+            write_image(path, strip[:, col : col + tile_size], durable=False)
+
+
+def _plan_images(
+    pool: Any, pairs: list[Pair], options: RetileOptions, table: ClassTable | None, progress: Progress
+) -> tuple[list[PlannedImage], list[Problem]]:
+    plans, problems = [], []
+    futures = [(pair, pool.submit(plan_image, pair, options, table)) for pair in pairs]
+    for pair, future in progress(futures, label="measuring label maps"):
+        try:
+            plans.append(future.result())
+            logger.debug("%s has %d pure windows", pair.labels_path, len(plans[-1].rows))
+        except HybridSegError as error:
+            problems.append(Problem.of(pair.labels_path, error))
+    return plans, problems
+
+
+def _check_same_size(labels: np.ndarray, pair: Pair) -> None:
+    info = describe_image(pair.image_path)
+    if labels.shape == (info.rows, info.cols):
+        return
+    turned = ""
+    if info.orientation >= 5 and labels.shape == (info.cols, info.rows):
+        turned = (
+            f" (the photo is turned by its EXIF orientation {info.orientation}; the labels were made before turning)"
+        )
+    raise BadInput(
+        f"is {labels.shape[0]} x {labels.shape[1]} pixels but {pair.image_path.name} is "
+        f"{info.rows} x {info.cols}{turned}; give the label map that was made from this very image"
+    )
+
+
+def _explain_no_tiles(plans: list[PlannedImage], problems: list[Problem], options: RetileOptions) -> str:
+    lines = [str(problem) for problem in problems]
+    if plans:
+        lines.append(
+            f"no window of {options.tile_size} pixels in {len(plans)} images has one class on more than "
+            f"{options.purity:.0%} of it; lower the purity (-a) or the tile size (-t)"
+        )
+    return "nothing to cut:\n" + "\n".join(f"  {line}" for line in lines or ["no label map was given"])
+
+
+def _open_partial(tiles_dir: Path, plans: Sequence[PlannedImage], options: RetileOptions) -> Path:
+    """Give the hidden folder where this very set of tiles is being written; another set's leftovers are removed."""
+    sources = [
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        for plan in plans
+        for path in (plan.pair.labels_path, plan.pair.image_path)
+    ]
+    tables = [plan.table.names for plan in plans]
+    text = json.dumps([asdict(options), sources, tables])
+    fingerprint = hashlib.sha256(text.encode()).hexdigest()[:12]
+    partial_dir = tiles_dir.with_name(f".{tiles_dir.name}.{fingerprint}.partial")
+    for leftover in tiles_dir.parent.iterdir():
+        is_ours = re.fullmatch(rf"\.{re.escape(tiles_dir.name)}\.[0-9a-f]{{12}}\.partial", leftover.name)
+        if is_ours and leftover != partial_dir:
+            shutil.rmtree(leftover)
+    return partial_dir
+
+
+def _write_tiles(
+    pool: Any,
+    plans: Sequence[PlannedImage],
+    kept: Sequence[np.ndarray],
+    folders: dict[str, str],
+    partial_dir: Path,
+    options: RetileOptions,
+    progress: Progress,
+) -> list[Problem]:
+    """Decode one image after the other here, and let the pool encode the tiles of the one before."""
+    problems = []
+    pending: deque[list[Future[None]]] = deque()
+    for plan, keep in progress(list(zip(plans, kept, strict=True)), label="writing tiles"):
+        if not keep.any():
+            continue
+        try:
+            image = as_rgb8(read_image(plan.pair.image_path))
+        except HybridSegError as error:
+            keep[:] = False
+            problems.append(Problem.of(plan.pair.image_path, error))
+            continue
+        paths = place_tiles(plan, folders, partial_dir, options)
+        futures = []
+        for row in np.unique(plan.rows[keep]):
+            chosen = np.flatnonzero(keep & (plan.rows == row))
+            strip = image[row : row + options.tile_size]
+            cols = plan.cols[chosen].tolist()
+            futures.append(pool.submit(write_strip, strip, cols, [paths[j] for j in chosen]))
+        pending.append(futures)
+        if len(pending) > 1:
+            _wait_for(pending.popleft())
+    while pending:
+        _wait_for(pending.popleft())
+    return problems
+
+
+def _wait_for(futures: Iterable[Future[None]]) -> None:
+    for future in futures:
+        future.result()
+
+
+def _publish(partial_dir: Path, tiles_dir: Path) -> None:
+    """Put the finished folder in its place; an older one goes only when the new one stands."""
+    old_dir = tiles_dir.with_name(f".{tiles_dir.name}.old")
+    if old_dir.exists():
+        shutil.rmtree(old_dir)
+    if tiles_dir.exists():
+        tiles_dir.rename(old_dir)
+    partial_dir.rename(tiles_dir)
+    if old_dir.exists():
+        shutil.rmtree(old_dir)

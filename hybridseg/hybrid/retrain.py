@@ -1,0 +1,128 @@
+"""Train a tile classifier on a folder of tiles and write it as ``model.pb``, ``labels.txt`` and ``model.json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, OutputExists
+from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
+from hybridseg.hybrid.head import Measurement
+from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION
+from hybridseg.hybrid.tilefolder import TileFolder
+from hybridseg.models.summaries import SummaryWriter
+from hybridseg.progress import Progress, no_progress
+
+
+@dataclass(frozen=True, eq=False)
+class RetrainResult:
+    """What came out.
+
+    Parameters
+    ----------
+    written : tuple of pathlib.Path
+    counts : dict of str to int
+        Tiles in each set.
+    scores : dict
+        Held-out scores; empty when there was nothing to measure them on.
+    curve : tuple of Measurement
+    misclassified : tuple of (str, str)
+        Tiles of the testing set that got another class, and that class.
+    note : str
+        A line about the backbone that the user should read.
+    """
+
+    written: tuple[Path, ...]
+    counts: dict[str, int]
+    scores: dict[str, Any]
+    curve: tuple[Measurement, ...]
+    misclassified: tuple[tuple[str, str], ...]
+    note: str
+
+
+def retrain(
+    paths: RetrainPaths,
+    *,
+    options: RetrainOptions = RetrainOptions(),
+    colors: ClassTable | None = None,
+    progress: Progress = no_progress,
+) -> RetrainResult:
+    """Train a classifier on tiles; after an interruption the same call goes on where it stopped.
+
+    Parameters
+    ----------
+    paths : RetrainPaths
+    options : RetrainOptions
+    colors : ClassTable or None
+        Colours of the classes, kept in the card for later figures.
+    progress : callable
+
+    Returns
+    -------
+    RetrainResult
+
+    Raises
+    ------
+    MissingInput, BadInput, OutputExists, WriteFailed
+    """
+    _check_outputs(paths)
+    run = TrainingRun(paths, options, progress)
+    features = run.cache_features()
+    with SummaryWriter(paths.summaries_dir) as summaries:
+        head, curve = run.train_head(features, summaries)
+        if options.fine_tune:
+            head = run.fine_tune(head, summaries)
+        tested = _choose_tested(run.sets, options)
+        # Fine-tuning has changed the backbone: what is on disk are the features of the one before.
+        probs = run.predict(head, tested) if options.fine_tune else head.predict(features[tested])
+        predicted = probs.argmax(axis=1)
+        wrong = np.flatnonzero(predicted != run.folder.class_ids[tested])
+        shown = run.folder.read_tiles(tested[wrong[:16]], tile_size=run.tile_size)
+        summaries.write_images("misclassified_test_tiles", 0, shown)
+    scores = _score(predicted, run.folder, tested)
+    names = run.folder.table.names
+    return RetrainResult(
+        written=tuple(run.write_model(head, scores, colors)),
+        counts={name: int((run.sets == name).sum()) for name in (TRAINING, VALIDATION, TESTING)},
+        scores=scores,
+        curve=tuple(curve),
+        misclassified=tuple((run.folder.names[tested[i]], names[predicted[i]]) for i in wrong),
+        note=run.backbone.note,
+    )
+
+
+def _check_outputs(paths: RetrainPaths) -> None:
+    if paths.output_graph.suffix != ".pb":
+        raise BadInput(f"output_graph={paths.output_graph}: name it with the suffix .pb")
+    if bool(paths.intermediate_store_frequency) != (paths.intermediate_output_graphs_dir is not None):
+        raise BadInput("intermediate_store_frequency and intermediate_output_graphs_dir need each other; give both")
+    target = paths.saved_model_dir
+    if target is not None and target.exists() and any(target.iterdir()):
+        raise OutputExists(f"{target} holds files already; give another --saved_model_dir or remove it")
+
+
+def _choose_tested(sets: np.ndarray, options: RetrainOptions) -> np.ndarray:
+    tested = np.flatnonzero(sets == TESTING)
+    if options.test_batch_size == -1 or options.test_batch_size >= len(tested):
+        return tested
+    rng = np.random.default_rng((options.head.seed, 4))
+    return np.sort(rng.choice(tested, options.test_batch_size, replace=False))
+
+
+def _score(predicted: np.ndarray, folder: TileFolder, tested: np.ndarray) -> dict[str, Any]:
+    """Measure on the held-out photos; nothing is claimed where there are none."""
+    if not len(tested):
+        return {}
+    from sklearn.metrics import f1_score
+
+    truth = folder.class_ids[tested]
+    return {
+        "n_tiles": len(truth),
+        "n_photos": len({folder.sources[i] for i in tested}),
+        "accuracy": float((predicted == truth).mean()),
+        "macro_f1": float(f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)),
+    }

@@ -1,0 +1,303 @@
+"""The hybrid of Buscombe and Ritchie (2018) on one image: a few tiles are classified, a dense CRF does the rest.
+
+Arrays in, arrays out; `hybridseg.hybrid.semseg` is the same with files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridseg.classes import VOID
+from hybridseg.crf.guard import LostClass, find_lost_classes
+from hybridseg.crf.options import CrfOptions
+from hybridseg.crf.refine import Refinement, refine_labels, refine_probs
+from hybridseg.errors import BadInput
+from hybridseg.hybrid.votes import (
+    PATTERNS,
+    TileVotes,
+    average_votes,
+    classify_tiles,
+    leave_out_empty,
+    merge_votes,
+    plan_tiles,
+)
+from hybridseg.models.ensemble import AnyClassifier, list_members, order_columns
+from hybridseg.progress import Progress, StopWatch, no_progress
+from hybridseg.resample import reduce_shape, resize_nearest, shrink_image, take_nearest
+
+SEED_SOURCES = ("labels", "probabilities")
+
+
+@dataclass(frozen=True)
+class HybridOptions:
+    """How an image is segmented.
+
+    Parameters
+    ----------
+    threshold : float
+        Only a tile that is at least so sure of its class seeds the CRF.
+    decimation : int
+        Classify one tile in so many.
+    scale : float
+        Size of the image on which the CRF works, as a share of its own.
+    stride : int or None
+        Pixels from one tile to the next; None: the size of a tile. Classifiers of other tile sizes that vote along
+        keep the same share of their tiles.
+    pattern : {"raster", "checker"}
+        See `hybridseg.hybrid.votes.plan_tiles`.
+    seed_from : {"labels", "probabilities"}
+        Seed the CRF with the class of each tile, as the classic program does, or with the mean probabilities of all
+        classes; `threshold` has no part in that.
+    class_weights : tuple of float
+        What the tiles say of each class is multiplied by its weight; empty: by none. `tune-crf` finds them.
+    crf : CrfOptions
+
+    Raises
+    ------
+    BadInput
+        For a value out of range.
+    """
+
+    threshold: float = 0.5
+    decimation: int = 8
+    scale: float = 0.25
+    stride: int | None = None
+    pattern: str = "raster"
+    seed_from: str = "labels"
+    class_weights: tuple[float, ...] = ()
+    crf: CrfOptions = CrfOptions()
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if not 0 <= self.threshold <= 1:
+            raise BadInput(f"threshold={self.threshold} is a probability from 0 to 1")
+        if self.decimation < 1:
+            raise BadInput(f"decimation={self.decimation} must be 1 (every tile) or more")
+        if not 0 < self.scale <= 1:
+            raise BadInput(f"scale={self.scale} must be above 0 and at most 1 (the image's own size)")
+        if self.pattern not in PATTERNS:
+            raise BadInput(f"there is no pattern {self.pattern!r}; choose {' or '.join(PATTERNS)}")
+        if self.seed_from not in SEED_SOURCES:
+            raise BadInput(f"seed_from={self.seed_from!r} is not one of {', '.join(SEED_SOURCES)}")
+        if not all(0 < weight < float("inf") for weight in self.class_weights):
+            raise BadInput(f"class_weights={self.class_weights} must all be above 0")
+
+
+def make_best_options(classifier: AnyClassifier) -> HybridOptions:
+    """Give what does best where nobody has tuned: overlapping tiles, and their probabilities as soft seeds.
+
+    docs/benchmarks.md says what each part adds.
+    """
+    crf = CrfOptions(theta=30.0, color_scale=4.0, space_compat=5.0, color_compat=50.0)
+    stride = max(1, classifier.tile_size // 2)
+    return HybridOptions(decimation=1, scale=0.5, stride=stride, seed_from="probabilities", crf=crf)
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A class for every pixel, and how it came about. All maps have the size of the image.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (rows, cols) uint8 class ids after the CRF; VOID where there is no picture.
+    tile_labels : numpy.ndarray
+        (rows, cols) uint8: the class of the tiles alone; between classified tiles that of the nearest.
+    seeds : numpy.ndarray
+        (rows, cols) uint8: 0 = unlabelled, class k is k + 1; what sure tiles say.
+    confidence : numpy.ndarray or None
+        (rows, cols) float32 probability of the class, when it was asked for; NaN where there is no picture.
+    n_tiles : int
+        Tiles that were classified.
+    filled_share : float
+        Share of the pixels of which the CRF knew nothing; they have the class of the nearest that it did.
+    lost : list of LostClass
+        Classes that the CRF may have wiped out.
+    refinement : Refinement
+        What the CRF gave, at its own scale.
+    seconds : dict
+        Of every step.
+    """
+
+    labels: np.ndarray
+    tile_labels: np.ndarray
+    seeds: np.ndarray
+    confidence: np.ndarray | None
+    n_tiles: int
+    filled_share: float
+    lost: list[LostClass]
+    refinement: Refinement
+    seconds: dict[str, float]
+
+
+def segment_image(
+    image: np.ndarray,
+    classifier: AnyClassifier,
+    *,
+    options: HybridOptions = HybridOptions(),
+    valid: np.ndarray | None = None,
+    want_confidence: bool = False,
+    progress: Progress = no_progress,
+) -> Segmentation:
+    """Give every pixel of an image a class.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols, 3) uint8.
+    classifier : TileClassifier or Ensemble
+    options : HybridOptions
+    valid : numpy.ndarray or None
+        (rows, cols) bool: the pixels that hold a picture. The others stay VOID, and tiles that are mostly others are
+        not classified.
+    want_confidence : bool
+    progress : Progress
+
+    Returns
+    -------
+    Segmentation
+
+    Raises
+    ------
+    BadInput
+        When no tile is sure enough to seed anything, or an option does not fit the image.
+    MissingPackage
+        When there is no CRF engine.
+    """
+    if options.scale * classifier.tile_size < 1:
+        raise BadInput(
+            f"scale={options.scale:g} makes a tile of {classifier.tile_size} pixels smaller than one pixel; give at "
+            f"least {1 / classifier.tile_size:.3f}"
+        )
+    watch = StopWatch()
+    shape = (image.shape[0], image.shape[1])
+    votes, n_tiles = vote_on_tiles(image, classifier, options=options, valid=valid, progress=progress)
+    watch.lap("classify tiles")
+    small = reduce_image(image, options.scale)
+    watch.lap("reduce image")
+    refinement, cell_seeds = refine_votes(small, votes, options=options, want_probs=want_confidence, progress=progress)
+    watch.lap("spread by CRF")
+    known = refinement.labels != VOID
+    if not known.any():
+        raise BadInput("the CRF gave no pixel a class; trust the seeds more (gt_prob)")
+    small_labels = take_nearest(refinement.labels, known)
+    small_seeds = votes.spread(cell_seeds, small_labels.shape)
+    confidence = None if refinement.probs is None else refinement.probs.max(axis=2)
+    result = Segmentation(
+        labels=_blank(resize_nearest(small_labels, shape), valid, VOID),
+        tile_labels=_blank(votes.spread(votes.find_labels(), shape), valid, VOID),
+        seeds=_blank(votes.spread(cell_seeds, shape), valid, 0),
+        confidence=None if confidence is None else _blank(resize_nearest(confidence, shape), valid, np.nan),
+        n_tiles=n_tiles,
+        filled_share=1 - float(known.mean()),
+        lost=find_lost_classes(small_seeds, small_labels),
+        refinement=refinement,
+        seconds=watch.seconds,
+    )
+    watch.lap("enlarge")
+    return result
+
+
+def _blank(values: np.ndarray, valid: np.ndarray | None, value: float) -> np.ndarray:
+    """Put a value where there is no picture."""
+    if valid is not None:
+        values[~valid] = value
+    return values
+
+
+def vote_on_tiles(
+    image: np.ndarray,
+    classifier: AnyClassifier,
+    *,
+    options: HybridOptions,
+    valid: np.ndarray | None = None,
+    progress: Progress = no_progress,
+) -> tuple[TileVotes, int]:
+    """Classify tiles of an image.
+
+    Returns
+    -------
+    votes : TileVotes
+        Of all classifiers together.
+    n_tiles : int
+        How many tiles were classified.
+    """
+    votes, n_tiles = [], 0
+    for member in list_members(classifier):
+        grid = plan_tiles(
+            (image.shape[0], image.shape[1]),
+            tile_size=member.tile_size,
+            stride=options.stride and max(1, round(options.stride * member.tile_size / classifier.tile_size)),
+            decimation=options.decimation,
+            pattern=options.pattern,
+        )
+        if valid is not None:
+            grid = leave_out_empty(grid, valid)
+        probs = classify_tiles(image, member, grid, progress=progress)
+        votes.append(average_votes(grid, order_columns(probs, member.table, classifier.table)))
+        n_tiles += len(grid.chosen)
+    return merge_votes(votes), n_tiles
+
+
+def reduce_image(image: np.ndarray, scale: float) -> np.ndarray:
+    """Give the image at the size at which the CRF works."""
+    return shrink_image(image, *reduce_shape((image.shape[0], image.shape[1]), scale))
+
+
+def refine_votes(
+    small_image: np.ndarray,
+    votes: TileVotes,
+    *,
+    options: HybridOptions,
+    want_probs: bool = False,
+    progress: Progress = no_progress,
+) -> tuple[Refinement, np.ndarray]:
+    """Let the CRF carry what the tiles say to every pixel.
+
+    Parameters
+    ----------
+    small_image : numpy.ndarray
+        (rows, cols, 3) uint8, as `reduce_image` gives it.
+    votes : TileVotes
+        Of the image itself.
+    options : HybridOptions
+    want_probs : bool
+    progress : Progress
+
+    Returns
+    -------
+    refinement : Refinement
+        Of the size of `small_image`.
+    cell_seeds : numpy.ndarray
+        (n_cell_rows, n_cell_cols) uint8: the sure cells, as `TileVotes.find_seeds` gives them.
+    """
+    shape = (small_image.shape[0], small_image.shape[1])
+    if options.class_weights:
+        if len(options.class_weights) != votes.probs.shape[2]:
+            raise BadInput(
+                f"{len(options.class_weights)} class weights for {votes.probs.shape[2]} classes; give one for each"
+            )
+        votes = votes.reweigh(options.class_weights)
+    cell_seeds = votes.find_seeds(options.threshold)
+    if options.seed_from == "probabilities":
+        probs = votes.spread(votes.fill_probs(), shape)
+        refinement = refine_probs(small_image, probs, options=options.crf, want_probs=want_probs, progress=progress)
+        return refinement, cell_seeds
+    if not cell_seeds.any():
+        raise BadInput(
+            f"no tile is sure enough of its class: the surest has a probability of {votes.probs.max():.2f}, and the "
+            f"threshold is {options.threshold:g}; lower it"
+        )
+    seeds = votes.spread(cell_seeds, shape)
+    n_classes = votes.probs.shape[2]
+    if options.crf.gt_prob <= 1 / (n_classes + 1):
+        raise BadInput(
+            f"gt_prob={options.crf.gt_prob:g} trusts a seed no more than any of the {n_classes} classes and none at "
+            f"all; give more than {1 / (n_classes + 1):.3f}"
+        )
+    refinement = refine_labels(
+        small_image, seeds, n_classes=n_classes, options=options.crf, want_probs=want_probs, progress=progress
+    )
+    return refinement, cell_seeds

@@ -1,0 +1,279 @@
+"""Choose the constants of the CRF on labelled images, for a classifier and a kind of scene.
+
+The tiles of every image are classified once; then many CRFs are tried on what they say.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.classes import VOID, ClassTable, remap
+from hybridseg.confusion import Confusion, count_confusion, pool_confusions
+from hybridseg.crf.options import CrfOptions
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
+from hybridseg.hybrid.segmentation import HybridOptions, reduce_image, refine_votes, vote_on_tiles
+from hybridseg.hybrid.votes import TileVotes
+from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.pairing import Pair
+from hybridseg.io.tables import write_json
+from hybridseg.models.ensemble import AnyClassifier, list_members
+from hybridseg.models.store import hash_bytes
+from hybridseg.progress import Progress, no_progress
+from hybridseg.resample import resize_nearest, take_nearest
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+SCORES = ("iou", "accuracy")
+
+# Between which values each constant is drawn, evenly in its logarithm.
+SEARCH_RANGES = {
+    "theta": (10.0, 100.0),
+    "color_scale": (2.0, 12.0),
+    "space_compat": (0.5, 10.0),
+    "color_compat": (5.0, 100.0),
+}
+# How far rare classes are favoured: their weight is 1 / share ** balance.
+BALANCES = (0.0, 0.25, 0.5)
+# The last trials stay within this factor of the best one so far.
+_NEAR = 1.6
+_SHARE_NEAR = 1 / 3
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """How the search goes.
+
+    Parameters
+    ----------
+    n_trials : int
+        CRFs that are drawn, beside the one to begin with, which is tried with every balance.
+    score : {"iou", "accuracy"}
+        What is to be highest: the mean IoU of all classes, or the share of right pixels.
+    seed : int
+        Of the draws.
+    """
+
+    n_trials: int = 24
+    score: str = "iou"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.n_trials < 1:
+            raise BadInput(f"n_trials={self.n_trials} must be 1 or more")
+        if self.score not in SCORES:
+            raise BadInput(f"there is no score {self.score!r}; choose {' or '.join(SCORES)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What was tried and how well it did.
+
+    Parameters
+    ----------
+    crf : CrfOptions or None
+        None for the tiles alone.
+    balance : float
+        How far rare classes are favoured.
+    confusion : Confusion
+    """
+
+    crf: CrfOptions | None
+    balance: float
+    confusion: Confusion
+
+    def score(self, name: str) -> float:
+        """Give one of `SCORES`."""
+        value = self.confusion.macro("iou") if name == "iou" else self.confusion.accuracy
+        return 0.0 if value is None else value
+
+
+@dataclass(frozen=True, eq=False)
+class TuneResult:
+    """Every trial, the best one, and the file that `semseg --best` reads."""
+
+    trials: tuple[Trial, ...]
+    best: Trial
+    path: Path
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Example:
+    """A labelled image at the size at which the CRF works."""
+
+    image: np.ndarray
+    votes: TileVotes
+    truth: np.ndarray
+
+
+def tune_crf(
+    pairs: Sequence[Pair],
+    classifier: AnyClassifier,
+    *,
+    start: HybridOptions,
+    options: TuneOptions = TuneOptions(),
+    table: ClassTable | None = None,
+    progress: Progress = no_progress,
+) -> TuneResult:
+    """Try CRFs on labelled images and write down the best one beside the model.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Label maps and their images, better not those that the classifier learned from.
+    classifier : TileClassifier or Ensemble
+    start : HybridOptions
+        The tiles, the scale and the CRF to begin with.
+    options : TuneOptions
+    table : ClassTable or None
+        The classes of label maps that do not name theirs.
+    progress : Progress
+
+    Returns
+    -------
+    TuneResult
+
+    Raises
+    ------
+    MissingInput
+        When no image can be used.
+    """
+    examples, problems = [], []
+    for pair in progress(pairs, label="classifying tiles"):
+        try:
+            examples.append(_prepare_example(pair, classifier, start, table))
+        except HybridSegError as error:
+            problems.append(Problem.of(pair.labels_path, error))
+    if not examples:
+        reasons = "".join(f"\n  {problem}" for problem in problems)
+        raise MissingInput(
+            f"there is no labelled image to tune on; give a folder of images with NAME_mres.mat{reasons}"
+        )
+    names = classifier.table
+    alone = [count_confusion(e.truth, e.votes.spread(e.votes.find_labels(), e.truth.shape), names) for e in examples]
+    trials = [Trial(None, 0.0, pool_confusions(alone))]
+    shares = _measure_shares(trials[0].confusion)
+    rng = np.random.default_rng(options.seed)
+    for number in progress(range(len(BALANCES) + options.n_trials), label="trying CRFs"):
+        if number < len(BALANCES):
+            crf, balance = start.crf, BALANCES[number]
+        else:
+            crf, balance = _draw_trial(number - len(BALANCES), trials, options, rng)
+        tried = replace(start, crf=crf, class_weights=_weigh_classes(shares, balance))
+        trials.append(Trial(crf, balance, pool_confusions([_try_crf(example, tried, names) for example in examples])))
+        logger.info("%s: %.4f", crf, trials[-1].score(options.score))
+    best = max(trials[1:], key=lambda trial: trial.score(options.score))
+    path = tuning_path(classifier.path)
+    settings = replace(start, class_weights=_weigh_classes(shares, best.balance))
+    write_json(path, _make_record(classifier, settings, best, trials, len(examples)))
+    return TuneResult(tuple(trials), best, path, tuple(problems))
+
+
+def tuning_path(model_path: Path) -> Path:
+    """Give the file in which the tuned constants of a model are kept."""
+    return model_path.with_name(f"{model_path.stem}_crf.json")
+
+
+def read_tuning(classifier: AnyClassifier) -> HybridOptions | None:
+    """Read the constants that `tune_crf` chose for a classifier; None when it was never tuned.
+
+    Raises
+    ------
+    BadInput
+        When the file is damaged, or was made for other models.
+    """
+    path = tuning_path(classifier.path)
+    if not path.exists():
+        return None
+    with located(path):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["format"] != FORMAT_VERSION:
+                raise BadInput("it was written by another version of hybridseg; tune again (hybridseg tune-crf)")
+            if record["sha256"] != _hash_models(classifier):
+                raise BadInput(
+                    f"it was made for {', '.join(record['models'])} as they were then, not for these models; "
+                    "tune again (hybridseg tune-crf)"
+                )
+            constants: dict[str, Any] = {name: float(record["best"]["crf"][name]) for name in SEARCH_RANGES}
+            settings = {**record["settings"], "class_weights": tuple(record["settings"]["class_weights"])}
+            return HybridOptions(**settings, crf=CrfOptions(**constants))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, BadInput):
+                raise
+            raise BadInput(f"it is damaged ({error}); remove it, or tune again (hybridseg tune-crf)") from error
+
+
+def _hash_models(classifier: AnyClassifier) -> list[str]:
+    return [hash_bytes(member.path.read_bytes()) for member in list_members(classifier)]
+
+
+def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions, table: ClassTable | None) -> _Example:
+    labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
+    truth = remap(labelmap.require_table(pair.labels_path), classifier.table)[labelmap.labels]
+    image = as_rgb8(read_image(pair.image_path))
+    if image.shape[:2] != truth.shape:
+        raise BadInput(f"has {truth.shape} pixels but {pair.image_path} has {image.shape[:2]}; label the image again")
+    votes, _ = vote_on_tiles(image, classifier, options=start)
+    small = reduce_image(image, start.scale)
+    return _Example(small, votes, resize_nearest(truth, small.shape[:2]))
+
+
+def _measure_shares(confusion: Confusion) -> np.ndarray:
+    """Give the share of every class in the truth; one that is not there counts as one pixel in a thousand."""
+    return np.maximum(confusion.support / max(confusion.n_pixels, 1), 1e-3)
+
+
+def _weigh_classes(shares: np.ndarray, balance: float) -> tuple[float, ...]:
+    return tuple(float(f"{weight:.4g}") for weight in shares**-balance) if balance else ()
+
+
+def _draw_trial(
+    number: int, trials: Sequence[Trial], options: TuneOptions, rng: np.random.Generator
+) -> tuple[CrfOptions, float]:
+    """Draw from the whole ranges first, then near the best."""
+    first = trials[1].crf or CrfOptions()
+    if number < options.n_trials * (1 - _SHARE_NEAR):
+        drawn = {name: float(np.exp(rng.uniform(*np.log(bounds)))) for name, bounds in SEARCH_RANGES.items()}
+        balance = BALANCES[rng.integers(len(BALANCES))]
+    else:
+        best = max(trials[1:], key=lambda trial: trial.score(options.score))
+        drawn = {name: getattr(best.crf or first, name) * _NEAR ** rng.uniform(-1, 1) for name in SEARCH_RANGES}
+        balance = best.balance
+    # Three digits are all that the search can tell.
+    rounded: dict[str, Any] = {name: float(f"{value:.3g}") for name, value in drawn.items()}
+    return replace(first, **rounded), balance
+
+
+def _try_crf(example: _Example, options: HybridOptions, table: ClassTable) -> Confusion:
+    refinement, _ = refine_votes(example.image, example.votes, options=options)
+    return count_confusion(example.truth, take_nearest(refinement.labels, refinement.labels != VOID), table)
+
+
+def _make_record(
+    classifier: AnyClassifier, settings: HybridOptions, best: Trial, trials: Sequence[Trial], n_images: int
+) -> dict[str, Any]:
+    def describe(trial: Trial) -> dict[str, Any]:
+        constants = {name: getattr(trial.crf, name) for name in SEARCH_RANGES} if trial.crf else None
+        return {"crf": constants, "balance": trial.balance, **{name: trial.score(name) for name in SCORES}}
+
+    return {
+        "format": FORMAT_VERSION,
+        "models": [member.path.name for member in list_members(classifier)],
+        "sha256": _hash_models(classifier),
+        # The constants are in `best`; what concerns this machine alone (threads, memory) is not kept.
+        "settings": {name: value for name, value in asdict(settings).items() if name != "crf"},
+        "n_images": n_images,
+        "best": describe(best),
+        "trials": [describe(trial) for trial in trials],
+    }

@@ -1,0 +1,314 @@
+"""Tiles of an image that is to be classified: which ones, what the classifier says of them, what that makes of a pixel.
+
+Tiles may overlap. Their edges cut the image into cells; all pixels of a cell lie in the same tiles, so that the mean
+of the tiles' probabilities is one row of numbers a cell, whatever the size of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hybridseg.errors import BadInput
+from hybridseg.hybrid.purity import cover_windows, mirror_index
+from hybridseg.models.store import TileClassifier
+from hybridseg.progress import Progress, no_progress
+from hybridseg.resample import take_nearest
+
+PATTERNS = ("raster", "checker")
+_BATCH = 64
+_MAX_SLANT = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class TileGrid:
+    """The tiles that cover an image, and those of them that are classified.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns of the image.
+    tile_size : int
+    rows, cols : numpy.ndarray
+        (n_rows,) and (n_cols,): first row and first column of the tiles.
+    chosen : numpy.ndarray
+        (n, 2): row and column in the grid of each tile to classify, in raster order.
+    """
+
+    shape: tuple[int, int]
+    tile_size: int
+    rows: np.ndarray
+    cols: np.ndarray
+    chosen: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class TileVotes:
+    """What the classified tiles say of every pixel: the mean of their probabilities, cell by cell.
+
+    Parameters
+    ----------
+    row_edges, col_edges : numpy.ndarray
+        Cell (i, j) is rows row_edges[i] .. row_edges[i + 1] - 1 and the columns likewise.
+    probs : numpy.ndarray
+        (n_cell_rows, n_cell_cols, n_classes) float32; 0 in a cell that lies in no classified tile.
+    n_votes : numpy.ndarray
+        (n_cell_rows, n_cell_cols): tiles that were classified there.
+    """
+
+    row_edges: np.ndarray
+    col_edges: np.ndarray
+    probs: np.ndarray
+    n_votes: np.ndarray
+
+    def find_seeds(self, threshold: float) -> np.ndarray:
+        """Give the class of sure cells, (n_cell_rows, n_cell_cols) uint8: 0 = unsure, class k is k + 1."""
+        is_sure = (self.n_votes > 0) & (self.probs.max(axis=2) >= threshold)
+        return np.where(is_sure, self.probs.argmax(axis=2) + 1, 0).astype(np.uint8)
+
+    def find_labels(self) -> np.ndarray:
+        """Give every cell a class, (n_cell_rows, n_cell_cols) uint8: its own, or that of the nearest with votes."""
+        return take_nearest(self.probs.argmax(axis=2).astype(np.uint8), self.n_votes > 0)
+
+    def fill_probs(self) -> np.ndarray:
+        """Give the probabilities of every cell; one without votes has no favourite."""
+        return np.where(self.n_votes[..., None] > 0, self.probs, np.float32(1 / self.probs.shape[2]))
+
+    def reweigh(self, class_weights: Sequence[float]) -> TileVotes:
+        """Multiply the probability of every class by its weight, for classes that the classifier favours too much.
+
+        Examples
+        --------
+        >>> votes = TileVotes(np.array([0, 1]), np.array([0, 1]), np.array([[[0.8, 0.2]]]), np.array([[1]]))
+        >>> votes.reweigh([1.0, 4.0]).probs.tolist()
+        [[[0.5, 0.5]]]
+        """
+        weighted = self.probs * np.asarray(class_weights, self.probs.dtype)
+        return replace(self, probs=weighted / np.maximum(weighted.sum(axis=2, keepdims=True), 1e-30))
+
+    def spread(self, cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Give a value of each cell to its pixels, in an image of any size that shows the same scene.
+
+        Parameters
+        ----------
+        cells : numpy.ndarray
+            (n_cell_rows, n_cell_cols, ...).
+        shape : (int, int)
+            Rows and columns of the result; a pixel gets the cell in which its centre lies.
+        """
+        rows = _find_cells(self.row_edges, shape[0])
+        cols = _find_cells(self.col_edges, shape[1])
+        return np.take(np.take(cells, rows, axis=0), cols, axis=1)
+
+
+def plan_tiles(
+    shape: tuple[int, int],
+    *,
+    tile_size: int,
+    stride: int | None = None,
+    decimation: int = 1,
+    pattern: str = "raster",
+) -> TileGrid:
+    """Cover an image with tiles and choose every n-th.
+
+    Parameters
+    ----------
+    shape : (int, int)
+    tile_size : int
+    stride : int or None
+        From one tile to the next; default: `tile_size`, so that they do not overlap.
+    decimation : int
+        Classify one tile in so many.
+    pattern : {"raster", "checker"}
+        Count them line after line, as the classic program does, which can leave columns without any; or spread the
+        same number evenly.
+
+    Returns
+    -------
+    TileGrid
+
+    Raises
+    ------
+    BadInput
+        For numbers out of range.
+
+    Examples
+    --------
+    >>> plan_tiles((20, 30), tile_size=10, decimation=4).chosen.tolist()
+    [[0, 0], [1, 1]]
+    """
+    stride = tile_size if stride is None else stride
+    if not 1 <= stride <= tile_size:
+        raise BadInput(f"stride={stride} must be from 1 to the size of the tiles, {tile_size}, or pixels are left out")
+    if decimation < 1:
+        raise BadInput(f"decimation={decimation} must be 1 (every tile) or more")
+    if pattern not in PATTERNS:
+        raise BadInput(f"there is no pattern {pattern!r}; choose {' or '.join(PATTERNS)}")
+    rows = cover_windows(shape[0], tile_size=tile_size, stride=stride)
+    cols = cover_windows(shape[1], tile_size=tile_size, stride=stride)
+    n_tiles = len(rows) * len(cols)
+    decimation = min(decimation, n_tiles)
+    if pattern == "raster":
+        numbers = np.arange(0, n_tiles, decimation)
+    else:
+        numbers = _spread_evenly(len(rows), len(cols), decimation)
+    return TileGrid(shape, tile_size, rows, cols, np.stack(np.divmod(numbers, len(cols)), axis=1))
+
+
+def leave_out_empty(grid: TileGrid, valid: np.ndarray) -> TileGrid:
+    """Choose only tiles of which at least half holds a picture.
+
+    Parameters
+    ----------
+    grid : TileGrid
+    valid : numpy.ndarray
+        (rows, cols) bool, of the size of the image.
+
+    Raises
+    ------
+    BadInput
+        When none is left.
+    """
+    size = grid.tile_size
+    tiles = (valid[top : top + size, left : left + size] for top, left in _list_corners(grid))
+    kept = np.array([tile.mean() >= 0.5 for tile in tiles], bool)
+    if not kept.any():
+        raise BadInput("no tile holds enough of a picture (nodata or transparent); give a smaller decimation")
+    return replace(grid, chosen=grid.chosen[kept])
+
+
+def _list_corners(grid: TileGrid) -> Iterator[tuple[int, int]]:
+    for i, j in grid.chosen:
+        yield int(grid.rows[i]), int(grid.cols[j])
+
+
+def classify_tiles(
+    image: np.ndarray, classifier: TileClassifier, grid: TileGrid, *, progress: Progress = no_progress
+) -> np.ndarray:
+    """Classify the chosen tiles of an image.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols, 3) uint8.
+    classifier : TileClassifier
+    grid : TileGrid
+    progress : Progress
+
+    Returns
+    -------
+    numpy.ndarray
+        (n, n_classes) float32: a row for each chosen tile.
+    """
+    batches = [grid.chosen[i : i + _BATCH] for i in range(0, len(grid.chosen), _BATCH)]
+    parts = [
+        classifier.classify(np.stack([_cut_tile(image, grid, i, j) for i, j in batch]))
+        for batch in progress(batches, label="classifying tiles")
+    ]
+    return np.concatenate(parts)
+
+
+def average_votes(grid: TileGrid, probs: np.ndarray) -> TileVotes:
+    """Average what the tiles say, for each cell of the image.
+
+    Parameters
+    ----------
+    grid : TileGrid
+    probs : numpy.ndarray
+        (n, n_classes): a row for each chosen tile.
+
+    Returns
+    -------
+    TileVotes
+
+    Examples
+    --------
+    >>> grid = plan_tiles((4, 6), tile_size=4, stride=2)
+    >>> votes = average_votes(grid, np.array([[1, 0], [0, 1]]))
+    >>> votes.col_edges.tolist(), votes.probs[0, :, 0].tolist()
+    ([0, 2, 4, 6], [1.0, 0.5, 0.0])
+    """
+    row_edges = _find_edges(grid.rows, grid.tile_size, grid.shape[0])
+    col_edges = _find_edges(grid.cols, grid.tile_size, grid.shape[1])
+    tops = np.searchsorted(row_edges, grid.rows)
+    bottoms = np.searchsorted(row_edges, np.minimum(grid.rows + grid.tile_size, grid.shape[0]))
+    lefts = np.searchsorted(col_edges, grid.cols)
+    rights = np.searchsorted(col_edges, np.minimum(grid.cols + grid.tile_size, grid.shape[1]))
+    sums = np.zeros((len(row_edges) - 1, len(col_edges) - 1, probs.shape[1]), np.float32)
+    n_votes = np.zeros(sums.shape[:2], np.int32)
+    for (i, j), row in zip(grid.chosen, probs, strict=True):
+        cells = slice(tops[i], bottoms[i]), slice(lefts[j], rights[j])
+        sums[cells] += row
+        n_votes[cells] += 1
+    return TileVotes(row_edges, col_edges, sums / np.maximum(n_votes, 1)[..., None], n_votes)
+
+
+def merge_votes(votes: Sequence[TileVotes]) -> TileVotes:
+    """Average the votes of several classifiers on one image, each with the same weight where it has any.
+
+    Examples
+    --------
+    >>> one = TileVotes(np.array([0, 2]), np.array([0, 4]), np.array([[[1.0, 0.0]]]), np.array([[1]]))
+    >>> two = TileVotes(np.array([0, 2]), np.array([0, 2, 4]), np.array([[[0.0, 1.0], [0.0, 0.0]]]), np.array([[3, 0]]))
+    >>> merge_votes([one, two]).probs.tolist()
+    [[[0.5, 0.5], [1.0, 0.0]]]
+    """
+    if len(votes) == 1:
+        return votes[0]
+    row_edges = np.unique(np.concatenate([v.row_edges for v in votes]))
+    col_edges = np.unique(np.concatenate([v.col_edges for v in votes]))
+    shape = len(row_edges) - 1, len(col_edges) - 1
+    sums = np.zeros((*shape, votes[0].probs.shape[2]), np.float32)
+    n_votes, n_voters = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+    for own in votes:
+        rows = np.searchsorted(own.row_edges, row_edges[:-1], side="right") - 1
+        cols = np.searchsorted(own.col_edges, col_edges[:-1], side="right") - 1
+        cells = np.ix_(rows, cols)
+        sums += own.probs[cells]
+        n_votes += own.n_votes[cells]
+        n_voters += own.n_votes[cells] > 0
+    return TileVotes(row_edges, col_edges, sums / np.maximum(n_voters, 1)[..., None], n_votes)
+
+
+def _find_edges(starts: np.ndarray, tile_size: int, length: int) -> np.ndarray:
+    return np.unique(np.concatenate([starts, np.minimum(starts + tile_size, length)]))
+
+
+def _find_cells(edges: np.ndarray, n_pixels: int) -> np.ndarray:
+    centres = (np.arange(n_pixels) + 0.5) * (edges[-1] / n_pixels)
+    return np.searchsorted(edges, centres, side="right") - 1
+
+
+def _cut_tile(image: np.ndarray, grid: TileGrid, i: int, j: int) -> np.ndarray:
+    top, left, size = int(grid.rows[i]), int(grid.cols[j]), grid.tile_size
+    if top + size <= image.shape[0] and left + size <= image.shape[1]:
+        return image[top : top + size, left : left + size]
+    rows = mirror_index(top, top + size, image.shape[0])
+    cols = mirror_index(left, left + size, image.shape[1])
+    return image[np.ix_(rows, cols)]
+
+
+def _spread_evenly(n_rows: int, n_cols: int, decimation: int) -> np.ndarray:
+    """Choose one tile in so many on a slanted lattice, as far from one another as they can be."""
+    n_tiles = n_rows * n_cols
+    row, col = np.indices((n_rows, n_cols))
+    turn = (col + _find_slant(n_rows, n_cols, decimation) * row).ravel() % decimation
+    # By the edges, lattices hit a few tiles more or fewer: one that hits enough can do without some.
+    n_wanted, n_hits = -(-n_tiles // decimation), np.bincount(turn, minlength=decimation)
+    best = np.where(n_hits >= n_wanted, n_hits, n_tiles + 1).argmin()
+    return np.flatnonzero(turn == best)[np.arange(n_wanted) * n_hits[best] // n_wanted]
+
+
+def _find_slant(n_rows: int, n_cols: int, decimation: int) -> int:
+    """Give how far each line is shifted against the one above, for the widest spacing in a grid of this size."""
+    steps = np.arange(1, min(decimation, n_rows - 1) + 1)
+
+    def measure_spacing(slant: int) -> float:
+        shifts = slant * steps % decimation
+        shifts = np.minimum(shifts, decimation - shifts)
+        return float(np.where(shifts < n_cols, steps**2 + shifts**2, np.inf).min(initial=np.inf))
+
+    # The first one is that of the raster; small ones are enough for a wide spacing.
+    return max([n_cols % decimation, *range(1, min(decimation, _MAX_SLANT) + 1)], key=measure_spacing)

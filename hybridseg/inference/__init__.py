@@ -1,1 +1,0 @@
-"""From a trained model to a class for every pixel of a new image."""

@@ -1,0 +1,1 @@
+"""Strokes and areas drawn in our page or in another tool: one module for each."""

@@ -1,0 +1,269 @@
+"""Files of Doodler (``.npz``, by D. Buscombe): doodles and their dense labels.
+
+A ``.npz`` is a zip of numpy arrays. numpy's own reader believes the size that stands in an array, and unpickles some
+arrays, which runs what is in them. Here only the arrays that are needed are opened; their size must fit the image
+before anything is unpacked, and no more than that is ever read.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+
+from hybridseg.classes import MAX_CLASSES, VOID
+from hybridseg.errors import BadInput, located
+from hybridseg.io.labels.labelmaps import narrow_labels, narrow_seeds
+from hybridseg.io.rasters import check_regular
+
+_MAGIC = b"\x93NUMPY"
+# As numpy writes it, in Python 2 too: nothing in it is evaluated.
+_HEADER = re.compile(
+    rb"\{'descr': '([<>|=]?)([biufUSO])(\d{0,6})', 'fortran_order': (True|False), 'shape': \(([\d, L]{0,60})\),? ?\}\s*"
+)
+_MAX_HEADER_BYTES, _MAX_NAME_BYTES = 10_000, 1_000_000
+_MAX_DIRECTORY_BYTES, _MAX_MEMBERS = 1_000_000, 1000
+_BLOCK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class DoodlerFile:
+    """What a person doodled, and what Doodler made of it; None is what the file does not have.
+
+    Parameters
+    ----------
+    doodles : numpy.ndarray or None
+        (rows, cols) uint8 seeds: 0 = unlabelled, class k is k + 1.
+    labels : numpy.ndarray or None
+        (rows, cols) uint8 class ids, VOID where there is none.
+    names : tuple of str or None
+        Of the classes, in the order of their ids. None also when they are pickled.
+    """
+
+    doodles: np.ndarray | None
+    labels: np.ndarray | None
+    names: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class _Header:
+    order: str
+    kind: str
+    width: int
+    by_cols: bool
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype:
+        # Bytes of a bool may hold anything: they are looked at as numbers.
+        return np.dtype(f"{self.order}{'u' if self.kind == 'b' else self.kind}{self.width}")
+
+    @property
+    def n_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_doodlernpz(path: str | os.PathLike[str], *, shape: tuple[int, int]) -> DoodlerFile:
+    """Read the newest doodles and labels of a Doodler file.
+
+    Parameters
+    ----------
+    path : path-like
+    shape : tuple of int
+        Rows and columns of the image: nothing of another size is read.
+
+    Returns
+    -------
+    DoodlerFile
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such file, it belongs to an image of another size, has neither doodles nor labels, or is
+        damaged or made to do harm.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "a.npz")
+    >>> np.savez(path, doodles=np.array([[0, 2, 0]], np.uint8), classes=["water", "sand"])
+    >>> found = read_doodlernpz(path, shape=(1, 3))
+    >>> found.doodles.tolist(), found.names
+    ([[0, 2, 0]], ('water', 'sand'))
+    """
+    path = check_regular(path)
+    with located(path):
+        try:
+            with path.open("rb") as file:
+                _check_directory(file)
+                with zipfile.ZipFile(file) as archive:
+                    return _read_archive(archive, shape)
+        except BadInput:
+            raise
+        # RuntimeError: it is encrypted; NotImplementedError: packed in another way than numpy does.
+        except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, struct.error, zlib.error) as error:
+            raise BadInput(f"it is no .npz of Doodler, or damaged ({error}); copy it again") from error
+        except zipfile.BadZipFile as error:
+            raise BadInput(f"it is a damaged .npz ({error}); copy it again from its source") from error
+
+
+def _check_directory(file: IO[bytes]) -> None:
+    """Look at the length of the list of contents: zipfile takes all of it into memory."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 65_557, 0))
+    tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) < at + 22:
+        raise BadInput("it is a damaged .npz (it ends too early); copy it again from its source")
+    n_members, n_bytes = struct.unpack("<HL", tail[at + 10 : at + 16])
+    is_zip64 = tail[max(at - 20, 0) : at].startswith(b"PK\x06\x07")
+    if n_members > _MAX_MEMBERS or n_bytes > _MAX_DIRECTORY_BYTES or is_zip64:
+        raise BadInput("it is a .npz of far too many or too large arrays for one image; export it from Doodler again")
+
+
+def _read_archive(archive: zipfile.ZipFile, shape: tuple[int, int]) -> DoodlerFile:
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        name = info.filename.removesuffix(".npy")
+        if name in members:
+            raise BadInput(f"two of its arrays are called {name[:40]!r}; it was not written by Doodler")
+        members[name] = info
+    doodles_info, label_info = (_find_newest(members, name) for name in ("doodles", "label"))
+    if doodles_info is None and label_info is None:
+        names = ", ".join(sorted(members)[:8]) or "nothing"
+        raise BadInput(f"it has no `doodles` and no `label` (it has {names[:200]}); give a result of Doodler")
+    doodles = _read_doodles(archive, doodles_info, shape) if doodles_info else None
+    labels = _read_label(archive, label_info, shape) if label_info else None
+    classes_info = _find_newest(members, "classes")
+    names_found = _read_names(archive, classes_info) if classes_info else None
+    return DoodlerFile(doodles, labels, names_found)
+
+
+def _find_newest(members: dict[str, zipfile.ZipInfo], name: str) -> zipfile.ZipInfo | None:
+    """Find an array: each time that a file was saved again, the older ones got one more zero before their names."""
+    found = [key for key in members if key.lstrip("0") == name]
+    return members[min(found, key=len)] if found else None
+
+
+def _read_doodles(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[int, int]) -> np.ndarray:
+    with archive.open(info) as stream:
+        header = _read_header(stream, info, "doodles")
+        if header.shape != shape:
+            raise _make_size_error("doodles", header.shape, shape)
+        seeds = narrow_seeds(_read_map(stream, header), None, where="`doodles`")
+    return seeds
+
+
+def _read_label(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[int, int]) -> np.ndarray:
+    with archive.open(info) as stream:
+        header = _read_header(stream, info, "label")
+        if header.shape[:2] != shape or len(header.shape) > 3:
+            raise _make_size_error("label", header.shape, shape)
+        if len(header.shape) == 2:
+            return narrow_labels(_read_map(stream, header), None, where="`label`")
+        if not 1 <= header.shape[2] <= MAX_CLASSES:
+            raise BadInput(f"`label` has {header.shape[2]} classes; 1 to {MAX_CLASSES} can be")
+        labels = np.full(shape, VOID, np.uint8)
+        for place, block in _read_blocks(stream, header):
+            _take_block(labels[place[0]], block, first=place[1])
+    return labels
+
+
+def _take_block(labels: np.ndarray, block: np.ndarray, *, first: int) -> None:
+    """Put some classes, (rows, cols, n), from the class `first` on, into labels."""
+    if block.dtype.kind == "f" and not np.isfinite(block).all():
+        raise BadInput("`label` holds NaN; export it from Doodler again")
+    is_class = block != 0
+    n_classes = is_class.sum(axis=2, dtype=np.uint16)
+    if (n_classes + (labels != VOID) > 1).any():
+        raise BadInput("`label` has more than one class at a pixel: it is not one-hot; export it from Doodler again")
+    inside = n_classes == 1
+    labels[inside] = is_class.argmax(axis=2)[inside] + first
+
+
+def _read_blocks(stream: IO[bytes], header: _Header) -> Iterator[tuple[tuple[slice, int], np.ndarray]]:
+    """Read a one-hot array in pieces: some rows of all classes, or all rows of one class, as they lie in the file."""
+    n_rows, n_cols, n_classes = header.shape
+    if header.by_cols:
+        for class_id in range(n_classes):
+            data = _read_exactly(stream, n_rows * n_cols * header.dtype.itemsize)
+            yield (slice(0, n_rows), class_id), np.frombuffer(data, header.dtype).reshape(n_cols, n_rows).T[..., None]
+        return
+    row_bytes = n_cols * n_classes * header.dtype.itemsize
+    step = max(_BLOCK_BYTES // row_bytes, 1)
+    for row in range(0, n_rows, step):
+        rows = slice(row, min(row + step, n_rows))
+        data = _read_exactly(stream, (rows.stop - row) * row_bytes)
+        yield (rows, 0), np.frombuffer(data, header.dtype).reshape(-1, n_cols, n_classes)
+
+
+def _read_map(stream: IO[bytes], header: _Header) -> np.ndarray:
+    values = np.frombuffer(_read_exactly(stream, header.n_bytes), header.dtype)
+    values = values.reshape(header.shape, order="F" if header.by_cols else "C")
+    return values != 0 if header.kind == "b" else values
+
+
+def _read_names(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, ...] | None:
+    with archive.open(info) as stream:
+        header = _read_header(stream, info, "classes", kinds="USO")
+        if header.kind == "O":
+            return None
+        if len(header.shape) > 1 or math.prod(header.shape) > MAX_CLASSES or header.n_bytes > _MAX_NAME_BYTES:
+            raise BadInput(f"`classes` is no list of at most {MAX_CLASSES} names; export it from Doodler again")
+        data = _read_exactly(stream, header.n_bytes)
+    # Not by numpy: a letter that there is not ends in an error of the interpreter.
+    coding = "utf-8" if header.kind == "S" else f"utf-32-{'be' if header.order == '>' else 'le'}"
+    width = max(header.dtype.itemsize, 1)
+    texts = (data[i : i + width].decode(coding) for i in range(0, len(data), width))
+    return tuple(text.rstrip("\0") for text in texts)
+
+
+def _read_header(stream: IO[bytes], info: zipfile.ZipInfo, name: str, *, kinds: str = "biuf") -> _Header:
+    """Read what an array says of itself, and compare that with the length it has.
+
+    Then its last byte is the last of the member, and reading it makes zipfile compare the checksum.
+    """
+    head = _read_exactly(stream, 8)
+    if head[:6] != _MAGIC or head[6] not in (1, 2, 3):
+        raise BadInput(f"`{name}` is no numpy array; export it from Doodler again")
+    length_bytes = 2 if head[6] == 1 else 4
+    length = int.from_bytes(_read_exactly(stream, length_bytes), "little")
+    match = _HEADER.fullmatch(_read_exactly(stream, length)) if length <= _MAX_HEADER_BYTES else None
+    if match is None:
+        raise BadInput(f"`{name}` is an array of a kind that Doodler does not write; export it from Doodler again")
+    order, kind, width, by_cols, sizes = (part.decode("ascii") for part in match.groups())
+    sides = [side.strip().removesuffix("L") for side in sizes.split(",")]
+    shape = tuple(int(side) for side in sides if side)
+    header = _Header("" if order == "|" else order, kind, int(width or 0), by_cols == "True", shape)
+    if kind not in kinds:
+        what = "pickled objects, which are never opened" if kind == "O" else f"{kind}{width}"
+        raise BadInput(f"`{name}` holds {what}; export it from Doodler again")
+    if kind != "O" and info.file_size != 8 + length_bytes + length + header.n_bytes:
+        raise BadInput(f"`{name}` is not as long as its size says; copy the file again from its source")
+    return header
+
+
+def _make_size_error(name: str, found: tuple[int, ...], shape: tuple[int, int]) -> BadInput:
+    sizes = " x ".join(str(side) for side in found[:4])
+    return BadInput(
+        f"`{name}` is of {sizes} (rows, columns), the image of {shape[0]} x {shape[1]}; give the image that was doodled"
+    )
+
+
+def _read_exactly(stream: IO[bytes], n: int) -> bytes:
+    pieces, left = [], n
+    while left:
+        piece = stream.read(min(left, _BLOCK_BYTES))
+        if not piece:
+            raise ValueError("it ends too early")
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)

@@ -1,0 +1,1 @@
+"""Ground truth from what a person draws, without HTTP."""

@@ -1,0 +1,223 @@
+"""Manual and automatic results of the images of a folder, side by side: where they disagree, and what to label next."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.classes import ClassTable, remap
+from hybridseg.confusion import count_confusion
+from hybridseg.errors import HybridSegError, MissingInput, Problem
+from hybridseg.io.images import describe_image, read_image
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.pairing import image_stem, list_files, list_images, result_kind
+from hybridseg.io.windows import ImageWindows, open_windows
+from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
+from hybridseg.labelling.work import name_opaquely
+from hybridseg.progress import Progress, no_progress
+
+_AUTOMATIC_KINDS = ("ares", "predseg")
+_N_CONFUSIONS = 10
+_MAX_OPEN = 2
+_DIFFERS = ClassTable(("differs",), ((230, 30, 90),))
+_NO_CONFIDENCE = 255
+
+
+@dataclass
+class ReviewItem:
+    """An image with what is known of it.
+
+    Parameters
+    ----------
+    id : str
+    image_path : pathlib.Path
+    manual_path, automatic_path, confidence_path : pathlib.Path or None
+    shape : tuple of int
+    disagreement : float or None
+        Share of the pixels that have a class in both maps, and not the same one.
+    uncertainty : float or None
+        One minus the mean confidence of the automatic result.
+    """
+
+    id: str
+    image_path: Path
+    manual_path: Path | None
+    automatic_path: Path | None
+    confidence_path: Path | None
+    shape: tuple[int, int]
+    disagreement: float | None = None
+    uncertainty: float | None = None
+    maps: OpenPair | None = None
+
+    @property
+    def layers(self) -> list[str]:
+        """What can be shown of it."""
+        found = {"manual": self.manual_path, "automatic": self.automatic_path}
+        there = [name for name, path in found.items() if path is not None]
+        return [*there, "disagreement"] if len(there) == 2 else there
+
+
+@dataclass(frozen=True, eq=False)
+class OpenPair:
+    """The maps of an image in the classes of the session: 0 = nothing, class k is k + 1."""
+
+    windows: ImageWindows
+    layers: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class ReviewSession:
+    """The images of a folder that have a result.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    progress : Progress
+        Over the images, of which all results are read once.
+
+    Raises
+    ------
+    MissingInput
+        When no image has a result.
+    """
+
+    def __init__(self, folder: Path, *, progress: Progress = no_progress) -> None:
+        """Compare all that there is to compare."""
+        self.problems: list[Problem] = []
+        self.table: ClassTable | None = None
+        self._items: dict[str, ReviewItem] = {}
+        self._recent: list[str] = []
+        self._lock = threading.RLock()
+        for item in progress(_find_items(folder), label="comparing"):
+            try:
+                item.shape = (info := describe_image(item.image_path)).rows, info.cols
+                self._measure(item)
+                self._items[item.id] = item
+            except HybridSegError as error:
+                self.problems.append(Problem.of(item.image_path.name, error))
+        if not self._items:
+            told = f" ({self.problems[0]})" if self.problems else ""
+            raise MissingInput(
+                f"{folder} has no image with a result beside it (NAME_mres.mat, NAME_ares_TILE.mat, NAME_predseg.png)"
+                f"{told}; label some, or run semseg on them"
+            )
+
+    def list_items(self) -> list[dict[str, Any]]:
+        """Tell of every image how much there is to look at; the most first, as far as it is known."""
+
+        def urgency(item: ReviewItem) -> tuple[float, float, str]:
+            return -(item.disagreement or 0.0), -(item.uncertainty or 0.0), item.image_path.name
+
+        return [
+            {
+                "id": item.id,
+                "name": item.image_path.name,
+                "rows": item.shape[0],
+                "cols": item.shape[1],
+                "levels": count_levels(item.shape),
+                "tile_size": TILE_SIZE,
+                "disagreement": item.disagreement,
+                "uncertainty": item.uncertainty,
+                "has": item.layers,
+            }
+            for item in sorted(self._items.values(), key=urgency)
+        ]
+
+    def list_confusions(self, image_id: str) -> list[dict[str, Any]]:
+        """Tell which classes are taken for which, the most pixels first."""
+        maps = self._open(image_id).layers
+        if "disagreement" not in maps:
+            return []
+        assert self.table is not None
+        # The form of the maps is undone: 0 wraps to VOID.
+        manual, automatic = maps["manual"] - np.uint8(1), maps["automatic"] - np.uint8(1)
+        matrix = count_confusion(manual, automatic, self.table).counts
+        shares = matrix / max(matrix.sum(), 1)
+        pairs = sorted(((shares[i, j], i, j) for i, j in np.argwhere(matrix) if i != j), reverse=True)
+        names = self.table.names
+        return [{"manual": names[i], "automatic": names[j], "share": float(s)} for s, i, j in pairs[:_N_CONFUSIONS]]
+
+    def draw_tile(self, image_id: str, layer: str, tile: tuple[int, int, int]) -> bytes:
+        """Draw a tile of the ``picture`` (JPEG) or of a map (PNG).
+
+        Raises
+        ------
+        MissingInput
+            When there is no such image, map or tile.
+        """
+        pair = self._open(image_id)
+        if layer == "picture":
+            return draw_picture_tile(pair.windows, *tile)
+        if layer not in pair.layers or self.table is None:
+            raise MissingInput(f"this image has no {layer} result")
+        values = pair.layers[layer]
+        table = _DIFFERS if layer == "disagreement" else self.table
+        return draw_map_tile(
+            lambda rows, cols: values[rows, cols], pair.windows.shape, table, tile, keep_thin=layer == "disagreement"
+        )
+
+    def _measure(self, item: ReviewItem) -> None:
+        maps = self._read_maps(item)
+        if "disagreement" in maps:
+            n_both = int(np.count_nonzero((maps["manual"] > 0) & (maps["automatic"] > 0)))
+            item.disagreement = int(np.count_nonzero(maps["disagreement"])) / max(n_both, 1)
+        if item.confidence_path is not None:
+            percent = read_image(item.confidence_path)
+            known = percent[percent != _NO_CONFIDENCE]
+            item.uncertainty = 1 - float(known.mean()) / 100 if known.size else None
+
+    def _read_maps(self, item: ReviewItem) -> dict[str, np.ndarray]:
+        maps = {}
+        for name, path in (("manual", item.manual_path), ("automatic", item.automatic_path)):
+            if path is None:
+                continue
+            found = read_labelmap(path, with_seeds=False)
+            own = found.require_table(path)
+            if found.labels.shape != item.shape:
+                raise MissingInput(f"{path.name} has another size than its image; make it again")
+            self.table = own if self.table is None else self.table.union(own)
+            maps[name] = remap(own, self.table)[found.labels] + np.uint8(1)
+        if len(maps) == 2:
+            manual, automatic = maps["manual"], maps["automatic"]
+            maps["disagreement"] = ((manual != automatic) & (manual > 0) & (automatic > 0)).astype(np.uint8)
+        return maps
+
+    def _open(self, image_id: str) -> OpenPair:
+        item = self._items.get(image_id)
+        if item is None:
+            raise MissingInput("there is no such image in this session; choose one from the list")
+        with self._lock:
+            if item.maps is None:
+                item.maps = OpenPair(open_windows(item.image_path), self._read_maps(item))
+            self._recent = [*(i for i in self._recent if i != image_id), image_id]
+            for old in self._recent[:-_MAX_OPEN]:
+                self._items[old].maps = None
+            self._recent = self._recent[-_MAX_OPEN:]
+            return item.maps
+
+
+def _find_items(folder: Path) -> list[ReviewItem]:
+    """Find the images that have a result: the first by hand, and the newest automatic one."""
+    results: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path in list_files(folder, (".mat", ".png", ".tif")):
+        kind = result_kind(path)
+        if kind == "mres" and path.suffix == ".mat":
+            results[image_stem(path)]["manual"].append(path)
+        elif kind in _AUTOMATIC_KINDS and path.stem.endswith("_confidence"):
+            results[image_stem(path)]["confidence"].append(path)
+        elif (kind == "ares" and path.suffix == ".mat") or path.name.endswith("_predseg.png"):
+            results[image_stem(path)]["automatic"].append(path)
+    items = []
+    for image_path in list_images(folder):
+        found = results.get(image_path.stem)
+        if found is None or not (found["manual"] or found["automatic"]):
+            continue
+        automatic = max(found["automatic"], key=lambda p: p.stat().st_mtime_ns, default=None)
+        confidence = [p for p in found["confidence"] if automatic and p.stem == f"{automatic.stem}_confidence"]
+        manual, confident = next(iter(found["manual"]), None), next(iter(confidence), None)
+        items.append(ReviewItem(name_opaquely(image_path), image_path, manual, automatic, confident, (0, 0)))
+    return items

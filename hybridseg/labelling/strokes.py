@@ -1,0 +1,233 @@
+"""Strokes become maps: which pixels a pen, a polygon, a region or an eraser covers, and where that can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from hybridseg.errors import BadInput
+from hybridseg.io.annotations.doodles import MAX_POINTS, Point, Stroke
+
+# Pixels side by side: (n,) row, first and last column of each run.
+Runs = tuple[np.ndarray, np.ndarray, np.ndarray]
+# So many take a second or two. A hand comes to some thousands; a pen of 10,000 pixels could take hours.
+MAX_RUNS = 10_000_000
+# These bound the memory.
+_RUNS_AT_ONCE = 1 << 17
+_ROWS_AT_ONCE = 256
+
+
+def draw_strokes(shape: tuple[int, int], strokes: Iterable[Stroke]) -> np.ndarray:
+    """Draw strokes in their order.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the image.
+    strokes : iterable of Stroke
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols) uint8 seeds: 0 = unlabelled, class k is k + 1.
+
+    Examples
+    --------
+    >>> draw_strokes((3, 5), [Stroke("pen", 1, 1.0, ((1.0, 1.0), (1.0, 3.0)))]).tolist()
+    [[0, 0, 0, 0, 0], [0, 2, 2, 2, 0], [0, 0, 0, 0, 0]]
+    """
+    seeds = np.zeros(shape, np.uint8)
+    for stroke in strokes:
+        draw_stroke(seeds, stroke)
+    return seeds
+
+
+def draw_stroke(seeds: np.ndarray, stroke: Stroke, *, origin: tuple[int, int] = (0, 0)) -> None:
+    """Draw one more stroke on seeds, in place.
+
+    Parameters
+    ----------
+    seeds : numpy.ndarray
+        (rows, cols) uint8.
+    stroke : Stroke
+    origin : tuple of int
+        Where in the image its first pixel lies, when the array is a part of it.
+    """
+    value = 0 if stroke.tool == "erase" else stroke.class_id + 1
+    points = np.array(stroke.points)
+    if stroke.tool == "region":
+        rows, firsts, _, lasts = points.round().astype(int).reshape(-1, 4).T
+        _paint_runs(seeds, origin, (rows, firsts, lasts), value)
+        return
+    cover: Callable[..., Runs]
+    if stroke.tool == "polygon":
+        starts, ends, cover = points, np.roll(points, -1, axis=0), _cover_polygon
+        # A corner belongs to the side that goes down from it, so that no row crosses it twice.
+        tops = np.ceil(np.minimum(starts[:, 0], ends[:, 0]))
+        bottoms = np.ceil(np.maximum(starts[:, 0], ends[:, 0])) - 1
+    else:
+        # The thinnest pen still leaves a line without gaps.
+        radius = max(stroke.width / 2, 0.5)
+        # A dot is a line to itself.
+        starts, ends = points[: max(len(points) - 1, 1)], points[1 - len(points) :]
+        cover = partial(_cover_lines, radius)
+        tops = np.ceil(np.minimum(starts[:, 0], ends[:, 0]) - radius)
+        bottoms = np.floor(np.maximum(starts[:, 0], ends[:, 0]) + radius)
+    tops = np.maximum(tops, origin[0]).astype(int)
+    bottoms = np.minimum(bottoms, origin[0] + seeds.shape[0] - 1).astype(int)
+    for lines, rows in _walk_rows(tops, bottoms):
+        _paint_runs(seeds, origin, cover(rows, starts[lines], ends[lines]), value)
+
+
+def find_bounds(stroke: Stroke, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Give rows and columns of the image outside of which a stroke changes nothing."""
+    top, left, bottom, right = stroke.extent
+    reach = 1.0 if stroke.tool in ("polygon", "region") else max(stroke.width / 2, 0.5) + 1
+    ends = (top - reach, bottom + reach + 1, shape[0]), (left - reach, right + reach + 1, shape[1])
+    rows, cols = (slice(int(min(max(low, 0), size)), int(min(max(high, 0), size))) for low, high, size in ends)
+    return rows, cols
+
+
+def mask_to_points(mask: np.ndarray) -> tuple[Point, ...]:
+    """Give the points of the region that covers exactly the true pixels of a mask.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        (rows, cols) bool.
+
+    Returns
+    -------
+    tuple of (float, float)
+
+    Raises
+    ------
+    BadInput
+        When its edge is too ragged to be kept.
+
+    Examples
+    --------
+    >>> mask_to_points(np.array([[False, True, True], [True, False, True]]))
+    ((0.0, 1.0), (0.0, 2.0), (1.0, 0.0), (1.0, 0.0), (1.0, 2.0), (1.0, 2.0))
+    """
+    padded = np.zeros((mask.shape[0], mask.shape[1] + 2), bool)
+    padded[:, 1:-1] = mask
+    rows, cols = np.nonzero(padded[:, 1:] != padded[:, :-1])
+    if len(rows) > MAX_POINTS:
+        raise BadInput(
+            f"an area has an edge so ragged that it takes {len(rows):,} points, and {MAX_POINTS:,} are kept; smooth "
+            "the label map first"
+        )
+    # Where it begins to be true is the first pixel of a run; where it ends, one behind the last.
+    cols = cols - (np.arange(len(cols)) % 2)
+    return tuple(zip(rows.astype(float).tolist(), cols.astype(float).tolist(), strict=True))
+
+
+def find_area(values: np.ndarray, place: tuple[int, int]) -> np.ndarray:
+    """Find the connected area of one value around a pixel, as the fill of a paint program does.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        (rows, cols).
+    place : tuple of int
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols) bool.
+
+    Examples
+    --------
+    >>> find_area(np.array([[0, 1, 0], [0, 1, 0]]), (0, 2)).astype(int).tolist()
+    [[0, 0, 1], [0, 0, 1]]
+    """
+    from scipy.ndimage import label
+
+    areas, _ = label(values == values[place])
+    return areas == areas[place]
+
+
+def _walk_rows(tops: np.ndarray, bottoms: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Give every line with every row that it goes through, some rows of all lines after the other."""
+    lines = np.flatnonzero(tops <= bottoms)
+    tops, bottoms = tops[lines], bottoms[lines]
+    if int((bottoms - tops + 1).sum()) > MAX_RUNS:
+        raise BadInput(
+            "one stroke covers the image too many times over to be drawn soon; draw it in several, or with a thinner "
+            "pen"
+        )
+    if not len(lines):
+        return
+    height = min(max(_RUNS_AT_ONCE // len(lines), 1), _ROWS_AT_ONCE)
+    for top in range(int(tops.min()), int(bottoms.max()) + 1, height):
+        low, high = np.maximum(tops, top), np.minimum(bottoms, top + height - 1)
+        counts = np.maximum(high - low + 1, 0)
+        places = np.repeat(np.arange(len(lines)), counts)
+        rows = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts) + low[places]
+        yield lines[places], rows
+
+
+def _cover_lines(radius: float, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Runs:
+    """Find the pixels of a row whose centres are not farther than the radius from a line: they lie side by side."""
+    row, col = rows - starts[:, 0], starts[:, 1]
+    way_row, way_col = (ends - starts).T
+    length = np.hypot(way_row, way_col)
+    with np.errstate(invalid="ignore", over="ignore"):
+        # Around its two ends; no number where the row is too far from them.
+        near_start = np.sqrt(radius**2 - row**2)
+        near_end = np.sqrt(radius**2 - (rows - ends[:, 0]) ** 2)
+        # And beside the line: between its ends, and on no side of it too far.
+        between = _solve(-row * way_row, length**2 - row * way_row, way_col)
+        beside = _solve(row * way_col - radius * length, row * way_col + radius * length, way_row)
+        low, high = col + np.maximum(between[0], beside[0]), col + np.minimum(between[1], beside[1])
+        is_strip = (low <= high) & (length > 0)
+        low, high = np.where(is_strip, low, np.nan), np.where(is_strip, high, np.nan)
+        low = np.fmin(np.fmin(col - near_start, ends[:, 1] - near_end), low)
+        high = np.fmax(np.fmax(col + near_start, ends[:, 1] + near_end), high)
+    found = np.isfinite(low)
+    return rows[found], np.ceil(low[found]), np.floor(high[found])
+
+
+def _solve(low: np.ndarray, high: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the least and the greatest x for which low <= factor * x <= high."""
+    divisor = np.where(factor == 0, 1, factor)
+    first, last = low / divisor, high / divisor
+    first, last = np.minimum(first, last), np.maximum(first, last)
+    # Any x, or none.
+    edge = np.where((low <= 0) & (high >= 0), np.inf, -np.inf)
+    return np.where(factor == 0, -edge, first), np.where(factor == 0, edge, last)
+
+
+def _cover_polygon(rows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Runs:
+    """Find the pixels of a row whose centres are inside, by the even-odd rule: between the crossings of its sides."""
+    cols = starts[:, 1] + (rows - starts[:, 0]) / (ends[:, 0] - starts[:, 0]) * (ends[:, 1] - starts[:, 1])
+    order = np.lexsort((cols, rows))
+    rows, cols = rows[order], cols[order]
+    return rows[::2], np.ceil(cols[::2]), np.floor(cols[1::2])
+
+
+def _paint_runs(seeds: np.ndarray, origin: tuple[int, int], runs: Runs, value: int) -> None:
+    """Set the runs of pixels that a part of the image has; each pixel once, however many lie over it."""
+    rows, firsts, lasts = runs
+    rows = rows - origin[0]
+    firsts = np.maximum(firsts - origin[1], 0).astype(int)
+    lasts = np.minimum(lasts - origin[1], seeds.shape[1] - 1).astype(int)
+    kept = np.flatnonzero((firsts <= lasts) & (rows >= 0) & (rows < seeds.shape[0]))
+    kept = kept[np.argsort(rows[kept], kind="stable")]
+    rows, firsts, lasts = rows[kept], firsts[kept], lasts[kept]
+    cuts = np.searchsorted(rows, np.arange(0, seeds.shape[0] + _ROWS_AT_ONCE, _ROWS_AT_ONCE))
+    for i, j in pairwise(cuts):
+        if i == j:
+            continue
+        top, left = rows[i], firsts[i:j].min()
+        shape = rows[j - 1] - top + 1, lasts[i:j].max() - left + 2
+        places = (rows[i:j] - top) * shape[1] - left
+        n = shape[0] * shape[1]
+        # One more where a run begins, one less behind its end: what is above zero is covered.
+        steps = np.bincount(places + firsts[i:j], minlength=n) - np.bincount(places + lasts[i:j] + 1, minlength=n)
+        covered = np.cumsum(steps).reshape(shape) > 0
+        seeds[top : top + shape[0], left : left + shape[1]][covered[:, : seeds.shape[1] - left]] = value

@@ -1,0 +1,85 @@
+"""The state of a training run on disk: written whole after every epoch, put back when the run goes on."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.errors import HybridSegError
+from hybridseg.io.atomic import atomic_path
+
+logger = logging.getLogger(__name__)
+
+
+def save_state(path: Path, variables: Sequence[Any], record: dict[str, Any]) -> None:
+    """Write the values of variables, and a record of plain numbers and texts beside them.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        ``.npz``.
+    variables : sequence of tf.Variable
+        In an order that is the same in every run.
+    record : dict
+        JSON-ready.
+    """
+    arrays = {f"v{i}": variable.numpy() for i, variable in enumerate(variables)}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, record=np.array(json.dumps(record)), **arrays)
+
+
+def restore_state(
+    path: Path, variables: Sequence[Any], *, accept: Callable[[dict[str, Any]], bool] = lambda record: True
+) -> dict[str, Any] | None:
+    """Put the values back, all or none.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    variables : sequence of tf.Variable
+        In the order in which they were saved.
+    accept : callable
+        Tells from the record whether this state is wanted.
+
+    Returns
+    -------
+    dict or None
+        The record; None when there is no file, it is not wanted, damaged or of another network: then nothing is
+        changed.
+    """
+    if not path.exists():
+        return None
+    try:
+        record, values = _read_state(path)
+        if not accept(record):
+            return None
+        if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+            raise ValueError("it belongs to another network")
+    except HybridSegError:
+        raise
+    # Damage is met in many ways: by the archive, by an array in it, by the record.
+    except Exception as error:
+        logger.warning("%s is damaged (%s): training starts again", path, error)
+        return None
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return record
+
+
+def _read_state(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
+    with path.open("rb") as file:
+        stored = np.load(file, allow_pickle=False)
+        values = [stored[f"v{i}"] for i in range(len(stored.files) - 1)]
+        return json.loads(str(stored["record"])), values
+
+
+def combine_fingerprint(*parts: Any) -> str:
+    """Give one SHA-256 for everything that features depend on."""
+    import hashlib
+
+    return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()

@@ -1,0 +1,58 @@
+"""What TensorBoard shows of a training run: scalars and images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+
+class SummaryWriter:
+    """Writes scalars and images under ``train/`` and ``validation/``; without a folder it writes nothing.
+
+    Parameters
+    ----------
+    folder : pathlib.Path or None
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        """Open the two runs."""
+        self._writers: dict[str, Any] = {}
+        if folder is not None:
+            import tensorflow as tf
+
+            self._writers = {
+                name: tf.summary.create_file_writer(str(folder / name)) for name in ("train", "validation")
+            }
+
+    def __enter__(self) -> Self:
+        """Use as a context, so that everything is on disk at the end."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def write_scalars(self, run: str, step: int, values: Mapping[str, float | None]) -> None:
+        """Write the values of one step of ``train`` or ``validation``; those that are None are left out."""
+        if run in self._writers:
+            import tensorflow as tf
+
+            with self._writers[run].as_default():
+                for name, value in values.items():
+                    if value is not None:
+                        tf.summary.scalar(name, value, step=step)
+
+    def write_images(self, name: str, step: int, images: np.ndarray) -> None:
+        """Write images of the validation set, (n, rows, cols, 3) uint8."""
+        if self._writers and len(images):
+            import tensorflow as tf
+
+            with self._writers["validation"].as_default():
+                tf.summary.image(name, images, step=step, max_outputs=len(images))

@@ -1,0 +1,159 @@
+"""The options of an algorithm: a frozen dataclass whose fields carry a range and a sentence of help.
+
+Default, range and help stand in one place: `check_options` refuses values out of range, and the command line derives
+its options from the same fields.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+
+from hybridseg.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Span:
+    """The numbers from `low` to `high`.
+
+    `above` and `below` exclude the ends, `odd` excludes even numbers, `step` keeps its multiples only.
+
+    Examples
+    --------
+    >>> Span(0, 1, below=True).text, Span(1).text, Span(32, 8192, step=32).text
+    ('from 0 to below 1', 'of 1 or more', 'from 32 to 8,192, a multiple of 32')
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+    odd: bool = False
+    step: int = 0
+
+    def __contains__(self, value: Any) -> bool:
+        """Return whether a number lies within; NaN lies nowhere."""
+        fits_low = value > self.low if self.above else value >= self.low
+        fits_high = value < self.high if self.below else value <= self.high
+        if not (fits_low and fits_high and math.isfinite(value)):
+            return False
+        return not (self.odd and value % 2 != 1) and not (self.step and value % self.step)
+
+    @property
+    def text(self) -> str:
+        """The span in words."""
+        if self.high == math.inf:
+            words = f"above {self.low:,.10g}" if self.above else f"of {self.low:,.10g} or more"
+        else:
+            low = f"{'above' if self.above else 'from'} {self.low:,.10g}"
+            words = f"{low} {'to below' if self.below else 'to'} {self.high:,.10g}"
+        return words + (", odd" if self.odd else "") + (f", a multiple of {self.step}" if self.step else "")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an option means and what it may be.
+
+    Parameters
+    ----------
+    help : str
+        A full sentence: it is shown by ``--help`` as it stands.
+    span : Span or None
+        Where its numbers lie. None also stands for anything.
+    choices : tuple of str
+        The texts that it may be; empty: any.
+    extra : tuple of float
+        Numbers outside of the span that are valid too, such as -1 for "all".
+    """
+
+    help: str
+    span: Span | None = None
+    choices: tuple[str, ...] = ()
+    extra: tuple[float, ...] = ()
+
+
+def option(
+    default: Any = MISSING,
+    help: str = "",
+    *,
+    span: Span | None = None,
+    choices: tuple[str, ...] = (),
+    extra: tuple[float, ...] = (),
+    default_factory: Any = MISSING,
+) -> Any:
+    """Define a field of an options class.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True)
+    ... class BlurOptions:
+    ...     radius: int = option(3, "Radius of the disk, in pixels.", span=Span(0, 100))
+    ...
+    ...     def __post_init__(self) -> None:
+    ...         check_options(self)
+    >>> BlurOptions(radius=101)
+    Traceback (most recent call last):
+    hybridseg.errors.BadInput: radius=101: give a whole number from 0 to 100
+    """
+    metadata = {"setting": Setting(help, span, choices, extra)}
+    if default_factory is not MISSING:
+        return field(default_factory=default_factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def setting_of(owner: Any, name: str) -> Setting:
+    """Return the setting of a field of an options class, or of one of its instances."""
+    found: Field[Any] = owner.__dataclass_fields__[name]
+    return found.metadata["setting"]
+
+
+def type_of(owner: Any, name: str) -> tuple[type, bool]:
+    """Return the type of a field, and whether it may be None as well."""
+    cls = owner if isinstance(owner, type) else type(owner)
+    hint = typing.get_type_hints(cls)[name]
+    members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    kinds = [member for member in members if member is not types.NoneType]
+    return kinds[0], len(kinds) < len(members)
+
+
+def describe_range(owner: Any, name: str) -> str:
+    """Say in words what an option may be.
+
+    Examples
+    --------
+    >>> @dataclass
+    ... class Sizes:
+    ...     side: int = option(96, "Side of a tile, in pixels.", span=Span(8, 512))
+    >>> describe_range(Sizes, "side")
+    'a whole number from 8 to 512'
+    """
+    setting, (kind, _) = setting_of(owner, name), type_of(owner, name)
+    if setting.choices:
+        return f"one of {', '.join(setting.choices)}"
+    words = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "a text")
+    span = f" {setting.span.text}" if setting.span else ""
+    extra = "".join(f", or {value:g}" for value in setting.extra)
+    return f"{words}{span}{extra}"
+
+
+def check_options(options: Any) -> None:
+    """Check every field that was defined with `option`; call it from ``__post_init__``.
+
+    Raises
+    ------
+    BadInput
+        Naming the first field that is out of range, and its range.
+    """
+    for item in fields(options):
+        if "setting" not in item.metadata:
+            continue
+        value, setting = getattr(options, item.name), setting_of(options, item.name)
+        if value is None or value in setting.extra:
+            continue
+        parts = value if isinstance(value, tuple) else (value,)
+        is_fine = not setting.choices or value in setting.choices
+        if not is_fine or (setting.span is not None and not all(part in setting.span for part in parts)):
+            raise BadInput(f"{item.name}={value!r}: give {describe_range(options, item.name)}")

@@ -1,0 +1,133 @@
+"""Other sizes of images and maps, and what is not known from what is near."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def shrink_image(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    """Make a picture smaller; each new pixel is the mean of those that it covers.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (any, any, 3) uint8, at least as large.
+    rows, cols : int
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols, 3) uint8.
+
+    Examples
+    --------
+    >>> shrink_image(np.array([[[0, 0, 0], [100, 0, 0]]], np.uint8), 1, 1).tolist()
+    [[[50, 0, 0]]]
+    """
+    from PIL import Image
+
+    if image.shape[:2] == (rows, cols):
+        return image
+    return np.asarray(Image.fromarray(image).resize((cols, rows), Image.Resampling.BOX))
+
+
+def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Bring an image of any type and number of bands to another size.
+
+    Where it gets smaller a pixel is a weighted mean of those around it, where it gets larger it lies between them.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (any, any, bands).
+    shape : tuple of int
+
+    Returns
+    -------
+    numpy.ndarray
+        (*shape, bands), of the same type.
+
+    Examples
+    --------
+    >>> resize_image(np.array([[[0], [40]]], np.uint16), (1, 1)).tolist()
+    [[[20]]]
+    """
+    from PIL import Image
+
+    if image.shape[:2] == shape:
+        return image
+    size = (shape[1], shape[0])
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    resized = np.empty((*shape, image.shape[2]), np.float32)
+    for band in range(image.shape[2]):
+        plane = Image.fromarray(np.ascontiguousarray(image[..., band], np.float32))
+        resized[..., band] = np.asarray(plane.resize(size, Image.Resampling.BILINEAR))
+    return resized.astype(image.dtype) if image.dtype.kind == "f" else resized.round().astype(image.dtype)
+
+
+def resize_nearest(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Bring a map to another size: each new pixel has the value of the old one in which its centre lies.
+
+    Examples
+    --------
+    >>> resize_nearest(np.array([[3, 7]]), (1, 5)).tolist()
+    [[3, 3, 7, 7, 7]]
+    """
+    rows, cols = (
+        ((np.arange(new) + 0.5) * (old / new)).astype(int) for new, old in zip(shape, values.shape[:2], strict=True)
+    )
+    return np.take(np.take(values, rows, axis=0), cols, axis=1)
+
+
+def take_nearest(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Give what is not known the label of the nearest that is.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (rows, cols).
+    known : numpy.ndarray
+        (rows, cols) bool; somewhere true.
+
+    Examples
+    --------
+    >>> take_nearest(np.array([[7, 0, 0, 9]]), np.array([[True, False, False, True]])).tolist()
+    [[7, 7, 9, 9]]
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    if known.all():
+        return labels
+    rows, cols = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return labels[rows, cols]
+
+
+def reduce_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Give the rows and columns of an image at another scale."""
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def resize_bilinear(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    """Resize a picture, (any, any, bands) uint8, pixel centres kept in place as TensorFlow does.
+
+    Examples
+    --------
+    >>> resize_bilinear(np.array([[[0], [100]]], np.uint8), 1, 4)[0, :, 0].tolist()
+    [0, 25, 75, 100]
+    """
+    (top, bottom, down), (left, right, across) = (
+        find_neighbours(image.shape[0], rows),
+        find_neighbours(image.shape[1], cols),
+    )
+    values = image.astype(np.float32)
+    lines = values[top] + (values[bottom] - values[top]) * down[:, None, None]
+    resized = lines[:, left] + (lines[:, right] - lines[:, left]) * across[None, :, None]
+    return resized.round().astype(np.uint8)
+
+
+def find_neighbours(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the two old pixels around each new one, and how far it lies between them."""
+    centres = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    first = np.floor(centres).astype(int)
+    return first, np.minimum(first + 1, old - 1), (centres - first).astype(np.float32)

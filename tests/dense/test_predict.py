@@ -1,0 +1,214 @@
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from hybridseg.classes import VOID, ClassTable
+from hybridseg.crf.options import CrfOptions
+from hybridseg.dense import predict
+from hybridseg.dense.predict import PredictOutputs, predict_file, predict_files, predict_labels
+from hybridseg.dense.smoothing import SmoothingOptions
+from hybridseg.dense.windows import DenseOptions
+from hybridseg.errors import BadInput, MissingInput, MissingPackage, WriteFailed
+from hybridseg.io.images import read_image, write_image
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.rasters import quiet_rasterio
+from hybridseg.resample import resize_nearest
+
+NATIVE = DenseOptions(native=True, window=64, overlap=16)
+
+
+def expected_labels(rows, cols, border):
+    labels = np.zeros((rows, cols), np.uint8)
+    labels[:, border:] = 2
+    return labels
+
+
+@pytest.fixture
+def photo(tmp_path, paint_coast):
+    path = tmp_path / "photo.png"
+    write_image(path, paint_coast(80, 120, border=50))
+    return path
+
+
+@pytest.fixture
+def scene_tif(tmp_path, paint_coast):
+    """A GeoTIFF with a corner that holds no picture."""
+    image = np.maximum(paint_coast(80, 120, border=50), 1)
+    image[:20, :30] = 0
+    path = tmp_path / "ortho.tif"
+    profile = {"driver": "GTiff", "height": 80, "width": 120, "count": 3, "dtype": "uint8", "nodata": 0}
+    profile |= {"crs": "EPSG:32611", "transform": from_origin(500_000, 4_000_000, 0.5, 0.5)}
+    with quiet_rasterio(), rasterio.open(path, "w", **profile) as file:
+        file.write(image.transpose(2, 0, 1))
+    return path
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_written(photo, fake_dense):
+    result = predict_file(photo, [fake_dense()], options=NATIVE)
+    assert names_in(photo.parent) == ["photo.png", "photo_predseg.png", "photo_predseg_composite.jpg"]
+    assert [path.name for path in result.written] == ["photo_predseg.png", "photo_predseg_composite.jpg"]
+    found = read_labelmap(photo.with_name("photo_predseg.png"))
+    assert np.array_equal(found.labels, expected_labels(80, 120, 50))
+    assert found.table == ClassTable.from_names(["cliff", "veg", "water"])
+    assert result.shares == {"water": pytest.approx(70 / 120), "cliff": pytest.approx(50 / 120)}
+    assert set(result.seconds) >= {"read", "predict", "write"} and result.image_path == photo
+
+
+def test_the_composite_is_the_image_with_the_colours_of_its_classes(photo, fake_dense):
+    table = ClassTable(("Cliff", "veg", "water"), ((0, 255, 0), (9, 9, 9), (255, 255, 255)))
+    predict_file(photo, [fake_dense()], options=NATIVE, table=table)
+    composite = read_image(photo.with_name("photo_predseg_composite.jpg")).astype(float)
+    image = read_image(photo)
+    for cols, color in ((slice(4, 44), (0, 255, 0)), (slice(56, 116), (255, 255, 255))):
+        mixed = 0.4 * image[:, cols].mean(axis=(0, 1)) + 0.6 * np.array(color)
+        assert composite[:, cols].mean(axis=(0, 1)) == pytest.approx(mixed, abs=4)
+    assert read_labelmap(photo.with_name("photo_predseg.png")).table == table
+
+
+def test_a_geotiff_keeps_its_place_and_what_holds_no_picture_is_void(scene_tif, fake_dense):
+    outputs = PredictOutputs(composite=False, probabilities=True)
+    result = predict_file(scene_tif, [fake_dense()], options=NATIVE, outputs=outputs)
+    written = ["ortho_predseg.png", "ortho_predseg.tif", "ortho_predseg_confidence.tif"]
+    assert sorted(path.name for path in result.written) == written and result.written[0].suffix == ".png"
+    labels = expected_labels(80, 120, 50)
+    labels[:20, :30] = VOID
+    for name in written[:2]:
+        found = read_labelmap(scene_tif.with_name(name))
+        assert np.array_equal(found.labels, labels) and found.table.names == ("cliff", "veg", "water")
+    for name in written[1:]:
+        with quiet_rasterio(), rasterio.open(scene_tif.with_name(name)) as file:
+            assert file.crs.to_epsg() == 32611 and file.transform == from_origin(500_000, 4_000_000, 0.5, 0.5)
+            assert file.nodata == 255 and file.shape == (80, 120)
+            values = file.read(1)
+    assert (values[:20, :30] == 255).all() and (values[20:] <= 100).all() and values[20:].min() > 33
+    assert result.shares["water"] == pytest.approx((labels == 2).sum() / (labels != VOID).sum())
+
+
+def test_confidence_is_what_the_network_says_before_smoothing(photo, fake_dense):
+    image = read_image(photo)
+    smoothing = SmoothingOptions(radius=3)
+    labels, confidence = predict_labels(
+        image, [fake_dense()], options=NATIVE, smoothing=smoothing, want_confidence=True
+    )
+    scores = np.exp(10 * (image / np.float32(255)))
+    np.testing.assert_allclose(confidence, (scores / scores.sum(axis=-1, keepdims=True)).max(axis=-1), atol=1e-5)
+    assert labels.shape == (80, 120)
+    assert predict_labels(image, [fake_dense()], options=NATIVE)[1] is None
+
+
+@pytest.mark.parametrize("options", [NATIVE, DenseOptions()], ids=["native", "whole"])
+def test_smoothing_works_where_the_network_sees(photo, fake_dense, options):
+    image = read_image(photo)
+    image[40, 20] = (90, 0, 140)
+    model = fake_dense(size=(40, 60))
+    plain = predict_labels(image, [model], options=options)[0]
+    for smoothing in (
+        SmoothingOptions(radius=3),
+        SmoothingOptions(crf_from="probabilities", crf=CrfOptions(theta=6, color_compat=0)),
+    ):
+        smooth = predict_labels(image, [model], options=options, smoothing=smoothing)[0]
+        assert smooth.shape == (80, 120) and smooth.dtype == np.uint8 and smooth[40, 20] == 0
+        assert (smooth != expected_labels(80, 120, 50)).mean() < 0.02
+        if not options.native:
+            assert np.array_equal(smooth, resize_nearest(resize_nearest(smooth, (40, 60)), (80, 120)))
+    assert (plain[40, 20] == 2) or not options.native
+
+
+def test_labels_are_the_same_whole_and_in_strips(tmp_path, paint_coast, fake_dense):
+    image = paint_coast(700, 90, border=30)
+    for options in (NATIVE, DenseOptions()):
+        labels, _ = predict_labels(image, [fake_dense()], options=options)
+        assert (labels != expected_labels(700, 90, 30)).mean() < (0.001 if options.native else 0.03)
+
+
+def test_many_files_and_a_damaged_one(tmp_path, photo, scene_tif, paint_coast, fake_dense):
+    (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:900])
+    with quiet_rasterio():
+        rasterio.open(tmp_path / "grey.tif", "w", driver="GTiff", height=8, width=8, count=1, dtype="uint8").close()
+    paths = [tmp_path / name for name in ("cut.png", "photo.png", "grey.tif", "none.png", "ortho.tif")]
+    told = []
+    outputs = PredictOutputs(out_dir=tmp_path / "out")
+    result = predict_files(paths, [fake_dense()], options=NATIVE, outputs=outputs, on_done=told.append)
+    assert [r.image_path.name for r in result.images] == [r.image_path.name for r in told] == ["photo.png", "ortho.tif"]
+    assert [problem.where for problem in result.problems] == [str(paths[i]) for i in (0, 2, 3)]
+    messages = [problem.message for problem in result.problems]
+    assert "damaged or cut short" in messages[0] and "has 1 bands" in messages[1] and "there is no file" in messages[2]
+    assert names_in(tmp_path / "out") == [
+        "ortho_predseg.png", "ortho_predseg.tif", "ortho_predseg_composite.jpg",
+        "photo_predseg.png", "photo_predseg_composite.jpg",
+    ]  # fmt: skip
+
+
+def test_resume_leaves_out_what_is_done(photo, scene_tif, fake_dense):
+    model, outputs = fake_dense(), PredictOutputs(resume=True)
+    predict_files([photo], [model], options=NATIVE, outputs=outputs)
+    before = photo.with_name("photo_predseg.png").stat().st_mtime_ns
+    result = predict_files([photo, scene_tif], [model], options=NATIVE, outputs=outputs)
+    assert result.skipped == (photo,) and [r.image_path for r in result.images] == [scene_tif]
+    assert photo.with_name("photo_predseg.png").stat().st_mtime_ns == before
+    again = predict_files([photo, scene_tif], [model], options=NATIVE)
+    assert again.skipped == () and len(again.images) == 2
+
+
+def test_the_label_map_is_written_last(photo, fake_dense, monkeypatch):
+    """Interrupted before, the image counts as not done, and is done again."""
+
+    def stop(*args, **settings):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(predict, "write_labelmap", stop)
+        predict_files([photo], [fake_dense()], options=NATIVE)
+    assert names_in(photo.parent) == ["photo.png", "photo_predseg_composite.jpg"]
+    result = predict_files([photo], [fake_dense()], options=NATIVE, outputs=PredictOutputs(resume=True))
+    assert len(result.images) == 1
+
+
+def test_two_images_of_one_name(tmp_path, photo, fake_dense):
+    write_image(tmp_path / "photo.jpg", read_image(photo))
+    result = predict_files([photo, tmp_path / "photo.jpg"], [fake_dense()], options=NATIVE)
+    assert len(result.images) == 1 and "has the same name as" in result.problems[0].message
+
+
+def test_an_image_that_is_too_large_for_the_memory(photo, scene_tif, fake_dense, monkeypatch):
+    model = fake_dense()
+    answers = iter([MemoryError(), None])
+
+    def predict_labels_once(image, models, **settings):
+        if (error := next(answers)) is not None:
+            raise error
+        return np.zeros(image.shape[:2], np.uint8), None
+
+    monkeypatch.setattr(predict, "predict_labels", predict_labels_once)
+    result = predict_files([photo, scene_tif], [model])
+    assert len(result.images) == 1
+    assert "is too large for the memory of this machine; give it in parts" in result.problems[0].message
+
+
+def test_an_image_without_a_picture(tmp_path, fake_dense):
+    profile = {"driver": "GTiff", "height": 8, "width": 8, "count": 3, "dtype": "uint8", "nodata": 0}
+    with quiet_rasterio(), rasterio.open(tmp_path / "empty.tif", "w", **profile) as file:
+        file.write(np.zeros((3, 8, 8), np.uint8))
+    with pytest.raises(BadInput, match="holds no picture: all of its pixels are nodata"):
+        predict_file(tmp_path / "empty.tif", [fake_dense()])
+    assert names_in(tmp_path) == ["empty.tif"]
+
+
+def test_what_stops_everything(tmp_path, photo, fake_dense, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteFailed, match="cannot write in"):
+        predict_files([photo], [fake_dense()], outputs=PredictOutputs(out_dir=tmp_path / "file" / "out"))
+
+    def lack(*args, **settings):
+        raise MissingPackage("no engine")
+
+    monkeypatch.setattr(predict, "smooth_probs", lack)
+    with pytest.raises(MissingPackage):
+        predict_files([photo], [fake_dense()], smoothing=SmoothingOptions(radius=2))
+    with pytest.raises(MissingInput):
+        predict_file(tmp_path / "none.png", [fake_dense()])

@@ -1,0 +1,227 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybridseg.classes import ClassTable
+from hybridseg.dense.windows import DenseOptions, enlarge_strips, plan_windows, predict_probs, predict_strips
+from hybridseg.errors import BadInput
+from hybridseg.models.fcn import Fcn8s
+from hybridseg.models.normalization import Normalization
+from hybridseg.models.resunet import ResUnet
+
+NATIVE = DenseOptions(native=True)
+
+
+def draw_image(rows, cols, bands=3, seed=0):
+    """Blobs of some pixels, so that neighbours have to do with one another."""
+    blobs = np.random.default_rng(seed).integers(0, 256, (rows // 8 + 1, cols // 8 + 1, bands)).astype(np.uint8)
+    return blobs.repeat(8, axis=0).repeat(8, axis=1)[:rows, :cols]
+
+
+def load_random(architecture, path):
+    """A network of random weights that says something, ready to use."""
+    import tf_keras
+
+    from hybridseg.models.bundles import DenseCard, DenseModel
+    from hybridseg.models.startup import import_tensorflow
+
+    import_tensorflow()
+    tf_keras.utils.set_random_seed(0)
+    network = architecture.build()
+    if architecture.name == "fcn8s" and architecture.backbone == "mobilenet_v2":
+        architecture.start(network)
+    rng = np.random.default_rng(0)
+    for name in ("score8", "score16", "score32"):
+        if architecture.name == "fcn8s":
+            kernel = network.get_layer(name).kernel
+            kernel.assign(rng.normal(size=kernel.shape) * 2 / np.sqrt(kernel.shape[2]))
+    card = DenseCard(architecture, ClassTable.from_names(["a", "b", "c"]), (64, 64), Normalization("unit"))
+    return DenseModel(path / "net.h5", card, network)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("architecture", "overlap", "too_small"), [
+    # A quarter of the overlap is more than the 158, 220 and 283 px from which something reaches a pixel.
+    (ResUnet(n_bands=3, n_outputs=3, filters=4), 672, 32),
+    (Fcn8s(n_bands=3, n_outputs=3, backbone="vgg16", wide_channels=8), 896, 64),
+    (Fcn8s(n_bands=3, n_outputs=3), 1152, 64),
+], ids=["resunet", "vgg16", "mobilenet"])  # fmt: skip
+def test_windows_say_what_the_whole_says(tmp_path, architecture, overlap, too_small):
+    model = load_random(architecture, tmp_path)
+    image = draw_image(64, 2 * overlap + 300)
+    whole = predict_probs(image, [model], options=DenseOptions(native=True, window=4096))
+    assert whole.std() > 0.05
+    options = DenseOptions(native=True, window=overlap + 256, overlap=overlap)
+    windows = predict_probs(image, [model], options=options)
+    assert len(plan_windows(image.shape[1], window=overlap + 256, overlap=overlap, stride=32)[1]) >= 4
+    assert np.abs(windows - whole).max() < 1e-3
+    few = DenseOptions(native=True, window=overlap + 256, overlap=too_small)
+    assert np.abs(predict_probs(image, [model], options=few) - whole).max() > 0.01, "or the test could not fail"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (31, 33), (32, 32), (100, 1), (65, 127)])
+@pytest.mark.parametrize("flips", [False, True])
+def test_images_of_any_size(fake_dense, shape, flips):
+    image, model = draw_image(*shape), fake_dense()
+    options = DenseOptions(native=True, window=64, overlap=16, flips=flips)
+    probs = predict_probs(image, [model], options=options)
+    assert probs.shape == (*shape, 3) and probs.dtype == np.float32
+    # It looks at one pixel at a time, so windows and mirrored borders must not show.
+    scores = np.exp(10 * (image / np.float32(255)))
+    np.testing.assert_allclose(probs, scores / scores.sum(axis=-1, keepdims=True), atol=1e-5)
+    assert max(max(sides) for sides in model.seen) <= 64
+
+
+def test_a_real_network_sees_small_images(tmp_path):
+    model = load_random(ResUnet(n_bands=1, n_outputs=3, filters=1), tmp_path)
+    for shape in ((1, 1), (5, 70)):
+        probs = predict_probs(draw_image(*shape, 1), [model], options=NATIVE)
+        assert probs.shape == (*shape, 3) and np.allclose(probs.sum(axis=-1), 1, atol=1e-5)
+
+
+def test_what_is_beyond_the_border_is_the_mirror_image(fake_dense, monkeypatch):
+    model, seen = fake_dense(), []
+    predict = model.predict
+    monkeypatch.setattr(model, "predict", lambda pixels: seen.append(pixels) or predict(pixels))
+    image = draw_image(40, 20)
+    predict_probs(image, [model], options=NATIVE)
+    expected = np.pad(image, [(0, 24), (0, 12), (0, 0)], mode="symmetric") / np.float32(255)
+    np.testing.assert_allclose(seen[0][0], expected, atol=1e-6)
+
+
+@given(
+    n=st.integers(1, 5000), window=st.integers(32, 2000), share=st.floats(0, 0.99), stride=st.sampled_from([8, 16, 32])
+)
+def test_windows_cover_a_side(n, window, share, stride):
+    overlap = int(window * share)
+    size, starts = plan_windows(n, window=window, overlap=overlap, stride=stride)
+    assert size % stride == 0 and size < window + stride
+    assert starts[0] == 0 and all(start % stride == 0 for start in starts)
+    steps = np.diff(starts)
+    # Neighbours share what was asked for, as far as the stride allows.
+    assert (steps > 0).all() and (steps <= max(size - overlap, stride)).all()
+    assert n <= starts[-1] + size < n + stride
+
+
+def test_windows_are_blended_where_they_overlap(fake_dense):
+    """A network that says another thing at every place of a window: no seam is left between two."""
+    image = np.full((32, 300, 3), 100, np.uint8)
+    options = DenseOptions(native=True, window=96, overlap=64)
+    probs = predict_probs(image, [fake_dense(by_place=True)], options=options)
+    assert np.abs(np.diff(probs, axis=1)).max() < 0.05
+    assert np.allclose(probs.sum(axis=-1), 1, atol=1e-5)
+    hard = predict_probs(image, [fake_dense(by_place=True)], options=DenseOptions(native=True, window=96, overlap=0))
+    assert np.abs(np.diff(hard, axis=1)).max() > 0.2
+
+
+@settings(deadline=None)
+@given(
+    old=st.tuples(st.integers(1, 20), st.integers(1, 20)), new=st.tuples(st.integers(1, 600), st.integers(1, 40)),
+    seed=st.integers(0, 9),
+)  # fmt: skip
+def test_enlarging_in_strips_is_enlarging_at_once(old, new, seed):
+    probs = np.random.default_rng(seed).random((*old, 3)).astype(np.float32)
+    strips = list(enlarge_strips(probs, new))
+    assert [start for start, _ in strips] == list(range(0, new[0], 256))
+    places = [np.clip((np.arange(b) + 0.5) * a / b - 0.5, 0, a - 1) for a, b in zip(old, new, strict=True)]
+    expected = np.apply_along_axis(lambda line: np.interp(places[0], np.arange(old[0]), line), 0, probs)
+    expected = np.apply_along_axis(lambda line: np.interp(places[1], np.arange(old[1]), line), 1, expected)
+    np.testing.assert_allclose(np.concatenate([strip for _, strip in strips]), expected, atol=1e-5)
+
+
+def test_without_native_the_image_is_brought_to_the_training_size(fake_dense):
+    image, model = draw_image(300, 200), fake_dense(size=(40, 48))
+    probs = predict_probs(image, [model])
+    assert probs.shape == (40, 48, 3) and model.seen == [(64, 64)]
+    strips = list(predict_strips(image, [model], shape=(300, 200)))
+    assert [start for start, _ in strips] == [0, 256]
+    enlarged = np.concatenate([strip for _, strip in enlarge_strips(probs, (300, 200))])
+    assert np.array_equal(np.concatenate([strip for _, strip in strips]), enlarged)
+
+
+def test_flips_are_averaged(fake_dense):
+    image, model = draw_image(64, 96), fake_dense(by_place=True)
+    found = predict_probs(image, [model], options=DenseOptions(native=True, flips=True))
+    views = []
+    for axes in ((), (0,), (1,), (0, 1)):
+        turned = np.ascontiguousarray(np.flip(image, axes))
+        views.append(np.flip(predict_probs(turned, [model], options=NATIVE), axes))
+    assert np.abs(views[0] - views[2]).max() > 0.1
+    np.testing.assert_allclose(found, np.mean(views, axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("sizes", [((32, 48), (64, 64)), ((400, 48), (32, 48)), ((64, 64), (300, 20))])
+def test_several_vote_and_classes_are_matched_by_name(fake_dense, native, sizes):
+    first = fake_dense(size=sizes[0])
+    second = fake_dense(("water", "Cliff", "veg"), size=sizes[1], order=(2, 0, 1), by_place=True)
+    image = draw_image(300, 20)
+    options = DenseOptions(native=native)
+    both, one = (
+        np.concatenate([strip for _, strip in predict_strips(image, models, shape=(300, 20), options=options)])
+        for models in ([first, second], [first])
+    )
+    other = np.concatenate([strip for _, strip in predict_strips(image, [second], shape=(300, 20), options=options)])
+    assert both.shape == (300, 20, 3) and np.abs(one - other[..., [1, 2, 0]]).max() > 0.05
+    np.testing.assert_allclose(both, (one + other[..., [1, 2, 0]]) / 2, atol=1e-5)
+    assert predict_probs(image, [first, second], options=options).shape == ((300, 20, 3) if native else (*sizes[0], 3))
+
+
+def test_networks_of_other_classes_do_not_vote_together(fake_dense):
+    message = r"rock.h5 tells rock, veg, water apart, cliff.h5 cliff, veg, water; .* know the same classes"
+    with pytest.raises(BadInput, match=message):
+        predict_probs(draw_image(32, 32), [fake_dense(), fake_dense(("rock", "veg", "water"))])
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4])
+def test_images_of_other_bands(fake_dense, bands):
+    with pytest.raises(BadInput, match=f"has {bands} bands, but cliff.h5 was trained on images of 3"):
+        predict_probs(draw_image(32, 32, bands), [fake_dense()])
+
+
+def test_an_image_is_normalized_as_a_whole(fake_dense):
+    """Not window by window, or a dark window would be made as bright as the others."""
+    image = draw_image(32, 256)
+    image[:, :128] //= 4
+    model = fake_dense()
+    object.__setattr__(model.card, "normalization", Normalization("photo"))
+    parts = predict_probs(image, [model], options=DenseOptions(native=True, window=64, overlap=0))
+    scores = np.exp(10 * Normalization("photo").apply(image))
+    np.testing.assert_allclose(parts, scores / scores.sum(axis=-1, keepdims=True), atol=1e-5)
+
+
+def test_progress_counts_windows_of_every_network(fake_dense):
+    told = []
+
+    def progress(items, *, label):
+        told.append((label, len(items), "begun"))
+        yield from items
+        told.append((label, len(items), "ended"))
+
+    options = DenseOptions(native=True, window=64, overlap=0)
+    predict_probs(draw_image(128, 192), [fake_dense()], options=options, progress=progress)
+    assert told == [("windows", 6, "begun"), ("windows", 6, "ended")]
+
+
+@pytest.mark.parametrize("options", [DenseOptions(native=True, window=256, overlap=64), DenseOptions()], ids=str)
+def test_strips_of_a_tall_image_are_never_held_at_once(fake_dense, options):
+    image, model = np.zeros((20_000, 64, 3), np.uint8), fake_dense(size=(64, 64))
+    tracemalloc.start()
+    n_rows = sum(len(strip) for _, strip in predict_strips(image, [model], shape=(20_000, 64), options=options))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_rows == 20_000
+    assert peak < 5_000_000, "all probabilities are 15 MB"
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"window": 31}, "window=31: give at least 32 pixels"),
+    ({"window": 64, "overlap": 64}, "overlap=64 must be smaller than the window of 64 pixels"),
+    ({"overlap": -1}, "overlap=-1 must be smaller"),
+])  # fmt: skip
+def test_options_without_meaning(values, message):
+    with pytest.raises(BadInput, match=message):
+        DenseOptions(**values)

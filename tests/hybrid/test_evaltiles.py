@@ -1,0 +1,86 @@
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, MissingInput
+from hybridseg.hybrid.evaltiles import evaluate_tiles, measure_calibration
+from hybridseg.io.images import read_image, write_image
+from hybridseg.models.store import TileClassifier
+
+
+class ByGrey:
+    """An engine that tells three classes by the grey of a tile, and is 80 % sure."""
+
+    name = "test"
+
+    def classify(self, tiles):
+        winner = np.clip((tiles.mean(axis=(1, 2, 3)) * 3).astype(int), 0, 2)
+        return np.where(np.arange(3) == winner[:, None], 0.8, 0.1).astype(np.float32)
+
+
+@pytest.fixture
+def classifier():
+    return TileClassifier(Path("model.pb"), ClassTable.from_names(["dark", "middle", "bright one"]), 4, ByGrey())
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    for folder, grey, n in (("Bright_One", 250, 9), ("dark", 10, 5), ("middle", 120, 3)):
+        for i in range(n):
+            # One bright tile is really of middle grey: it will be taken wrongly.
+            value = 120 if folder == "Bright_One" and i == 0 else grey
+            (tmp_path / folder).mkdir(exist_ok=True)
+            write_image(tmp_path / folder / f"{i}.png", np.full((4, 4, 3), value, np.uint8))
+    return tmp_path
+
+
+def test_folders_are_matched_by_name_and_scored(tiles, classifier):
+    result = evaluate_tiles(tiles, classifier, n_per_class=100)
+    assert result.confusion.counts.tolist() == [[5, 0, 0], [0, 3, 0], [0, 1, 8]]
+    assert result.mean_probability == pytest.approx({"dark": 0.8, "middle": 0.8, "bright one": 0.8})
+    assert result.calibration.error == pytest.approx(abs(16 / 17 - 0.8), abs=1e-6)
+    with (tiles / "eval_tiles.csv").open() as file:
+        rows = {row["class"]: row for row in csv.DictReader(file)}
+    assert float(rows["bright one"]["accuracy"]) == pytest.approx(8 / 9) and rows["dark"]["support"] == "5"
+    assert float(rows["(all classes)"]["accuracy"]) == pytest.approx(16 / 17)
+    record = json.loads((tiles / "eval_tiles.json").read_text())
+    assert record["names"] == ["dark", "middle", "bright one"] and record["expected_calibration_error"] > 0
+    for path in result.written[2:]:
+        assert read_image(path).std() > 10
+
+
+def test_n_random_tiles_of_each_class(tiles, classifier):
+    result = evaluate_tiles(tiles, classifier, n_per_class=4, seed=1, out_dir=tiles / "out")
+    assert result.confusion.support.tolist() == [4, 3, 4]
+    assert all(path.parent.name == "out" for path in result.written)
+    with pytest.raises(BadInput, match="n_per_class=0"):
+        evaluate_tiles(tiles, classifier, n_per_class=0)
+
+
+def test_strange_folders_and_damaged_tiles_are_named(tiles, classifier):
+    (tiles / "lava").mkdir()
+    write_image(tiles / "lava" / "a.png", np.zeros((4, 4, 3), np.uint8))
+    (tiles / "dark" / "0.png").write_bytes(b"no")
+    result = evaluate_tiles(tiles, classifier)
+    told = "\n".join(map(str, result.problems))
+    assert "lava: is no class of this model (dark, middle, bright one); its 1 tiles are left out" in told
+    assert "0.png: is not a JPEG" in told and result.confusion.support.tolist() == [4, 3, 9]
+
+
+def test_nothing_to_classify(tmp_path, classifier):
+    with pytest.raises(MissingInput, match="there is no folder"):
+        evaluate_tiles(tmp_path / "none", classifier)
+    with pytest.raises(BadInput, match="has no tile of a class that the model knows"):
+        evaluate_tiles(tmp_path, classifier)
+
+
+def test_calibration_by_hand():
+    probs = np.array([[0.95, 0.05], [0.95, 0.05], [0.6, 0.4], [1.0, 0.0]])
+    calibration = measure_calibration(np.array([0, 1, 0, 0]), probs)
+    assert calibration.counts.tolist() == [0, 0, 0, 0, 0, 0, 1, 0, 0, 3]
+    assert calibration.accuracy[9] == pytest.approx(2 / 3)
+    assert calibration.error == pytest.approx((0.4 + 3 * abs(2.9 / 3 - 2 / 3)) / 4)

@@ -1,0 +1,284 @@
+import os
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, OutputExists
+from hybridseg.hybrid.retile import retile
+from hybridseg.hybrid.tileplan import RetileOptions
+from hybridseg.io.images import read_image, write_image
+from hybridseg.io.tables import read_csv
+
+COLUMNS = ("tile", "class", "source", "row", "col", "purity", "kept")
+OPTIONS = RetileOptions(tile_size=8, keep=1.0, format="png")
+
+
+def cut(folder, options=OPTIONS, **more):
+    labels = sorted(folder.glob("*_mres*.mat"))
+    images = sorted(path for path in folder.glob("*.png"))
+    more.setdefault("tiles_dir", folder / "tiles")
+    return retile(labels, images, options=options, **more)
+
+
+@pytest.fixture
+def checkered(tmp_path, make_pair):
+    """One 16 x 24 image: water left, sand in the middle, cliff right, each 8 pixels wide; every pixel different."""
+    labels = np.repeat(np.arange(3, dtype=np.uint8), 8)[None].repeat(16, axis=0)
+    image = np.arange(16 * 24 * 3, dtype=np.int64).reshape(16, 24, 3).astype(np.uint8)
+    make_pair(tmp_path, "a", labels, image)
+    return tmp_path
+
+
+def test_tiles_by_hand(checkered):
+    result = cut(checkered)
+    assert result.problems == ()
+    # Windows every 4 pixels: 3 rows x 5 columns, of which the columns 0, 8 and 16 are of one class.
+    assert result.n_found == result.n_kept == {"cliff": 3, "sand": 3, "water": 3}
+    image = read_image(checkered / "a.png")
+    rows = read_csv(result.tiles_dir / "tiles.csv", COLUMNS)
+    assert [(r["class"], r["row"], r["col"], r["purity"], r["kept"], r["source"]) for r in rows][:2] == [
+        ("cliff", "0", "16", "1.0", "1", "a.png"),
+        ("cliff", "4", "16", "1.0", "1", "a.png"),
+    ]
+    for row in rows:
+        r, c = int(row["row"]), int(row["col"])
+        assert row["tile"] == f"{row['class']}/a_r{r}_c{c}.png"
+        assert np.array_equal(read_image(result.tiles_dir / row["tile"]), image[r : r + 8, c : c + 8])
+
+
+def test_purity_is_strictly_greater(tmp_path, make_pair):
+    labels = np.zeros((10, 10), np.uint8)
+    labels[0] = 1
+    make_pair(tmp_path, "a", labels)
+    with pytest.raises(BadInput, match="no window of 10 pixels in 1 images has one class on more than 90%"):
+        cut(tmp_path, RetileOptions(tile_size=10, purity=0.9))
+    assert cut(tmp_path, RetileOptions(tile_size=10, purity=0.89)).n_kept == {"water": 1}
+
+
+def test_classes_are_matched_by_name_not_by_place(tmp_path, make_pair):
+    """The same coast labelled by two people whose class lists are in another order, and spelled otherwise."""
+    labels = np.zeros((8, 8), np.uint8)
+    make_pair(tmp_path, "a", labels, classes=ClassTable.from_names(["dry_sand", "dune"]))
+    make_pair(tmp_path, "b", labels + 1, classes=ClassTable.from_names(["Dune", "Dry sand"]))
+    result = cut(tmp_path)
+    assert result.n_kept == {"dry_sand": 2}
+    assert sorted(path.name for path in (result.tiles_dir / "dry_sand").iterdir()) == ["a_r0_c0.png", "b_r0_c0.png"]
+
+
+def test_thinning_spares_small_classes(tmp_path, make_pair):
+    labels = np.zeros((40, 120), np.uint8)
+    labels[:, 104:] = 1
+    make_pair(tmp_path, "a", labels)
+    options = RetileOptions(tile_size=8, keep=0.25, min_keep=60, seed=3)
+    result = cut(tmp_path, options)
+    assert result.n_found == {"sand": 27, "water": 225}
+    assert result.n_kept == {"sand": 27, "water": 56}
+    kept = {row["tile"] for row in read_csv(result.tiles_dir / "tiles.csv", COLUMNS) if row["kept"] == "1"}
+    written = {path.relative_to(result.tiles_dir).as_posix() for path in result.tiles_dir.rglob("*.jpg")}
+    assert kept == written
+    again = cut(tmp_path, options, tiles_dir=tmp_path / "again", n_jobs=2)
+    assert (again.tiles_dir / "tiles.csv").read_bytes() == (result.tiles_dir / "tiles.csv").read_bytes()
+    for tile in kept:
+        assert (again.tiles_dir / tile).read_bytes() == (result.tiles_dir / tile).read_bytes()
+    other = cut(tmp_path, RetileOptions(tile_size=8, keep=0.25, min_keep=60, seed=4), tiles_dir=tmp_path / "other")
+    assert (other.tiles_dir / "tiles.csv").read_bytes() != (result.tiles_dir / "tiles.csv").read_bytes()
+
+
+def test_every_bad_input_is_named_and_the_good_ones_are_done(checkered, make_pair):
+    labels = np.zeros((8, 8), np.uint8)
+    make_pair(checkered, "turned", np.zeros((8, 12), np.uint8), np.zeros((12, 8, 3), np.uint8))
+    make_pair(checkered, "orphan", labels)
+    (checkered / "orphan.png").unlink()
+    make_pair(checkered, "small", np.zeros((6, 20), np.uint8))
+    make_pair(checkered, "cut", labels)
+    content = (checkered / "cut_mres.mat").read_bytes()
+    (checkered / "cut_mres.mat").write_bytes(content[:-40])
+    make_pair(checkered, "blind", labels)
+    (checkered / "blind.png").write_bytes((checkered / "blind.png").read_bytes()[:-30])
+    make_pair(checkered, "nameless", labels)
+    savemat(checkered / "nameless_mres.mat", {"class": labels})
+    result = cut(checkered)
+    assert result.n_kept == {"cliff": 3, "sand": 3, "water": 3}
+    told = {os.path.basename(p.where): p.message for p in result.problems}  # noqa: PTH119
+    assert told.keys() == {
+        "turned_mres.mat", "orphan_mres.mat", "small_mres.mat", "cut_mres.mat", "blind.png", "nameless_mres.mat"
+    }  # fmt: skip
+    assert "is 8 x 12 pixels but turned.png is 12 x 8; give the label map" in told["turned_mres.mat"]
+    assert told["orphan_mres.mat"].startswith("has no image beside it")
+    assert "smaller than one tile of 8" in told["small_mres.mat"]
+    assert "cannot be read as a .mat file" in told["cut_mres.mat"]
+    assert "is damaged or cut short" in told["blind.png"]
+    assert "does not name its classes; give the class file" in told["nameless_mres.mat"]
+    given = cut(checkered, table=ClassTable.from_names(["water", "mud"]), overwrite=True)
+    assert given.n_kept["water"] == 4 and len(given.problems) == 5
+
+
+def test_hostile_class_names_stay_in_the_folder(tmp_path, make_pair):
+    names = ["../../etc", "/abs/olute", "..", "a\\b", "sand/gravel"]
+    labels = np.arange(5, dtype=np.uint8).repeat(8)[None].repeat(8, axis=0)
+    with pytest.raises(BadInput, match="has no letter or digit"):
+        ClassTable.from_names(names)
+    names[2] = ".hidden."
+    make_pair(tmp_path, "a", labels, classes=ClassTable.from_names(names))
+    result = cut(tmp_path)
+    folders = sorted(path.name for path in result.tiles_dir.iterdir() if path.is_dir())
+    assert folders == ["_.._etc", "_abs_olute", "a_b", "hidden", "sand_gravel"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a_mres.mat", "tiles"]
+
+
+def test_existing_tiles_are_kept_unless_asked(checkered):
+    cut(checkered)
+    (checkered / "tiles" / "sand" / "a_r0_c8.png").unlink()
+    with pytest.raises(OutputExists, match="is there already; give --overwrite"):
+        cut(checkered)
+    assert not (checkered / "tiles" / "sand" / "a_r0_c8.png").exists()
+    cut(checkered, overwrite=True)
+    assert (checkered / "tiles" / "sand" / "a_r0_c8.png").exists()
+
+
+def test_an_interrupted_run_shows_nothing_and_goes_on(checkered, monkeypatch):
+    import hybridseg.hybrid.retile as module
+
+    original, written = module.write_image, []
+
+    def stop_after_four(path, image, **more):
+        if len(written) == 4:
+            raise KeyboardInterrupt
+        written.append(path)
+        original(path, image, **more)
+
+    monkeypatch.setattr(module, "write_image", stop_after_four)
+    with pytest.raises(KeyboardInterrupt):
+        cut(checkered)
+    assert not (checkered / "tiles").exists()
+    first = {path: path.stat().st_mtime_ns for path in written}
+    monkeypatch.setattr(
+        module, "write_image", lambda path, image, **more: written.append(path) or original(path, image, **more)
+    )
+    cut(checkered)
+    assert len(written) == 9, "the four tiles of the first run were not written again"
+    assert all((checkered / "tiles" / p.parent.name / p.name).stat().st_mtime_ns == t for p, t in first.items())
+    assert sorted(path.name for path in checkered.iterdir()) == ["a.png", "a_mres.mat", "tiles"]
+
+
+def test_leftovers_of_another_plan_do_not_mix_in(checkered):
+    leftover = checkered / ".tiles.0123456789ab.partial"
+    (leftover / "sand").mkdir(parents=True)
+    (leftover / "sand" / "old.png").touch()
+    cut(checkered)
+    assert not leftover.exists() and not (checkered / "tiles" / "sand" / "old.png").exists()
+
+
+def test_wide_images_become_bytes(tmp_path, make_pair):
+    import rasterio
+
+    from hybridseg.io.rasters import quiet_rasterio
+
+    make_pair(tmp_path, "a", np.zeros((8, 8), np.uint8))
+    (tmp_path / "a.png").unlink()
+    profile = {"driver": "GTiff", "height": 8, "width": 8, "count": 5, "dtype": "uint16"}
+    with quiet_rasterio(), rasterio.open(tmp_path / "a.tif", "w", **profile) as f:
+        f.write(np.arange(8 * 8 * 5, dtype=np.uint16).reshape(5, 8, 8) * 100)
+    result = retile([tmp_path / "a_mres.mat"], [tmp_path / "a.tif"], tiles_dir=tmp_path / "t", options=OPTIONS)
+    tile = read_image(tmp_path / "t" / "water" / "a_r0_c0.png")
+    assert result.n_kept == {"water": 1} and tile.shape == (8, 8, 3) and tile[-1, -1, 2] > tile[0, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"tile_size": 7}, "at least 8 pixels"),
+        ({"purity": 1.0}, "from 0 to less than 1"),
+        ({"keep": 0}, "above 0 and up to 1"),
+        ({"min_keep": -1}, "0 or more"),
+        ({"format": "gif"}, "one of jpg, png"),
+    ],
+)
+def test_options_that_cannot_work(values, message):
+    with pytest.raises(BadInput, match=message):
+        RetileOptions(**values)
+
+
+def test_jpeg_tiles_are_nearly_the_picture(tmp_path, make_pair):
+    smooth = np.linspace(0, 255, 64).reshape(8, 8)[..., None].repeat(3, axis=2).astype(np.uint8)
+    make_pair(tmp_path, "a", np.zeros((8, 8), np.uint8), smooth)
+    cut(tmp_path, RetileOptions(tile_size=8))
+    tile = read_image(tmp_path / "tiles" / "water" / "a_r0_c0.jpg")
+    assert np.abs(tile.astype(int) - smooth).max() < 12
+
+
+def test_labels_turned_by_exif_are_explained(tmp_path, make_pair):
+    from PIL import Image
+
+    make_pair(tmp_path, "a", np.zeros((8, 12), np.uint8))
+    (tmp_path / "a.png").unlink()
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    with pytest.raises(BadInput, match="turned by its EXIF orientation 6; the labels were made before turning"):
+        retile([tmp_path / "a_mres.mat"], [tmp_path / "a.jpg"], tiles_dir=tmp_path / "t", options=OPTIONS)
+
+
+def test_nothing_at_all(tmp_path):
+    with pytest.raises(BadInput, match="no label map was given"):
+        retile([], [], tiles_dir=tmp_path / "t")
+
+
+def test_two_images_of_one_name_are_told_apart_or_refused(tmp_path, make_pair):
+    make_pair(tmp_path, "a", np.zeros((8, 8), np.uint8))
+    write_image(tmp_path / "a.jpg", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(BadInput, match=r"could belong to a.jpg, a.png; keep one"):
+        retile([tmp_path / "a_mres.mat"], [tmp_path / "a.jpg", tmp_path / "a.png"], tiles_dir=tmp_path / "t")
+
+
+def test_overwriting_never_takes_what_it_did_not_write(checkered):
+    labels, images = [checkered / "a_mres.mat"], [checkered / "a.png"]
+    for target in (checkered, checkered.parent):
+        with pytest.raises(OutputExists, match="was not written by this command"):
+            retile(labels, images, tiles_dir=target, options=OPTIONS, overwrite=True)
+    cut(checkered)
+    (checkered / "tiles" / "notes.txt").write_text("which tiles are doubtful")
+    with pytest.raises(OutputExists, match=r"notes.txt was not written by this command and would be lost"):
+        cut(checkered, overwrite=True)
+    (checkered / "tiles" / "notes.txt").unlink()
+    (checkered / "tiles" / "eval_tiles.csv").touch()
+    cut(checkered, overwrite=True)
+
+
+def test_good_tiles_are_not_replaced_by_none(checkered):
+    cut(checkered)
+    whole = (checkered / "a.png").read_bytes()
+    (checkered / "a.png").write_bytes(whole[:-40])
+    with pytest.raises(BadInput, match=r"nothing to cut:\n.*a.png: is damaged"):
+        cut(checkered, overwrite=True)
+    assert (checkered / "tiles" / "sand" / "a_r0_c8.png").exists()
+    (checkered / "a.png").write_bytes(whole)
+    with pytest.raises(BadInput, match="keeps no tile at all; raise it"):
+        cut(checkered, RetileOptions(tile_size=8, keep=0.001, min_keep=0), tiles_dir=checkered / "none")
+
+
+def test_two_runs_at_once_do_not_meet(checkered):
+    from hybridseg.io.atomic import lock_output
+
+    with lock_output(checkered / "tiles"), pytest.raises(OutputExists, match="another run is writing"):
+        cut(checkered)
+    cut(checkered)
+    assert sorted(path.name for path in checkered.iterdir()) == ["a.png", "a_mres.mat", "tiles"]
+
+
+def test_leftovers_of_a_killed_run_are_not_published(checkered, monkeypatch):
+    import hybridseg.hybrid.retile as module
+
+    original = module._open_partial
+
+    def open_with_leftover(*args):
+        partial = original(*args)
+        (partial / "sand").mkdir(parents=True)
+        (partial / "sand" / ".0123456789abcdef.partial.png").touch()
+        return partial
+
+    monkeypatch.setattr(module, "_open_partial", open_with_leftover)
+    cut(checkered)
+    assert not [path for path in (checkered / "tiles").rglob("*") if path.name.startswith(".")]

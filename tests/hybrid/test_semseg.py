@@ -1,0 +1,305 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from rasterio.transform import from_origin
+from scipy.io import loadmat
+
+import hybridseg.hybrid.semseg as semseg
+from hybridseg.classes import VOID
+from hybridseg.crf.options import CrfOptions
+from hybridseg.errors import BadInput, MissingPackage, WriteFailed
+from hybridseg.hybrid.segmentation import HybridOptions
+from hybridseg.hybrid.semseg import SemsegOutputs, measure_shares, segment_file, segment_files
+from hybridseg.io.images import read_image, write_image
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.rasters import quiet_rasterio
+
+FAST = HybridOptions(decimation=1, scale=0.5, crf=CrfOptions(theta=6, color_scale=20, space_compat=3, color_compat=10))
+
+
+@pytest.fixture
+def photo(tmp_path, paint_coast):
+    path = tmp_path / "photo.png"
+    write_image(path, paint_coast(40, 64, border=32))
+    return path
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def save_tiff(path, image, **profile):
+    rows, cols, bands = image.shape
+    profile.update(driver="GTiff", height=rows, width=cols, count=bands, dtype=image.dtype)
+    with quiet_rasterio(), rasterio.open(path, "w", **profile) as file:
+        file.write(image.transpose(2, 0, 1))
+
+
+def test_what_is_written(photo, by_color):
+    result = segment_file(photo, by_color, options=FAST)
+    folder = photo.parent
+    assert names_in(folder) == ["photo.png", "photo_ares_16.mat", "photo_ares_16.png", "photo_ares_16_label.png"]
+    assert [path.name for path in result.written] == [
+        "photo_ares_16.mat",
+        "photo_ares_16_label.png",
+        "photo_ares_16.png",
+    ]
+    mat = loadmat(folder / "photo_ares_16.mat")
+    assert {"class", "sparse", "labels"} <= set(mat)
+    assert mat["class"].dtype == mat["sparse"].dtype == np.uint8
+    assert [name.strip() for name in mat["labels"]] == ["cliff", "veg", "water"]
+    labels = np.zeros((40, 64), np.uint8)
+    labels[:, 32:] = 2
+    assert np.array_equal(mat["class"], labels) and np.array_equal(mat["sparse"], labels + 1)
+    with Image.open(folder / "photo_ares_16_label.png") as picture:
+        assert picture.mode == "P" and np.array_equal(np.asarray(picture), labels)
+        assert picture.getpalette()[:9] == [200, 10, 20, 30, 210, 40, 50, 60, 220]
+        assert picture.convert("RGB").getpixel((63, 0)) == (50, 60, 220)
+    back = read_labelmap(folder / "photo_ares_16_label.png")
+    assert np.array_equal(back.labels, labels) and back.table == by_color.table
+    assert read_image(folder / "photo_ares_16.png").std() > 10
+    assert result.shares == {"cliff": 0.5, "water": 0.5} and result.warnings == ()
+
+
+def test_seeds_are_those_of_sure_tiles_alone(photo, by_color):
+    segment_file(photo, by_color, options=replace(FAST, decimation=3))
+    seeds = loadmat(photo.with_name("photo_ares_16.mat"))["sparse"]
+    expected = np.zeros((48, 64), np.uint8)
+    for number in range(0, 12, 3):
+        row, col = divmod(number, 4)
+        expected[row * 16 : row * 16 + 16, col * 16 : col * 16 + 16] = 1 if col < 2 else 3
+    assert np.array_equal(seeds, expected[:40])
+
+
+def test_more_outputs(photo, by_color, tmp_path):
+    outputs = SemsegOutputs(out_dir=tmp_path / "a" / "b", probabilities=True, report=True, keep_seeds=True)
+    result = segment_file(photo, by_color, options=replace(FAST, decimation=2), outputs=outputs)
+    assert all(path.parent == tmp_path / "a" / "b" and path.exists() for path in result.written)
+    assert len(result.written) == 6 and names_in(tmp_path) == ["a", "photo.png"]
+    with quiet_rasterio(), rasterio.open(tmp_path / "a" / "b" / "photo_ares_16_confidence.tif") as dataset:
+        percent = dataset.read(1)
+        assert dataset.nodata == 255 and dataset.tags(1)["UNIT"] == "percent" and percent.shape == (40, 64)
+    assert percent.min() >= 33 and 50 < percent.max() <= 100
+    report = json.loads((tmp_path / "a" / "b" / "photo_ares_16_report.json").read_text(encoding="utf-8"))
+    assert sum(report["class_shares"].values()) == pytest.approx(1) and report["image"] == "photo.png"
+    assert report["settings"]["scale"] == 0.5 and report["settings"]["crf"]["theta"] == 6
+    assert report["n_tiles"] == 6 and report["seeded_share"] == pytest.approx(6 / 12, abs=0.06)
+    assert report["crf"]["size"] == [20, 32] and report["crf"]["n_blocks"] == 1
+    assert {"read", "classify tiles", "spread by CRF", "write maps"} <= set(report["seconds"])
+    tiles = read_labelmap(tmp_path / "a" / "b" / "photo_atiles_16.mat")
+    ares = read_labelmap(tmp_path / "a" / "b" / "photo_ares_16.mat")
+    assert np.array_equal(tiles.seeds, ares.seeds) and tiles.labels[0, 0] == 0 and tiles.labels[0, 63] == 2
+
+
+def test_a_geotiff_gives_label_maps_in_the_same_place(tmp_path, by_color, paint_coast):
+    image = paint_coast(40, 64, border=32)
+    transform = from_origin(500_000, 4_000_000, 0.25, 0.25)
+    save_tiff(tmp_path / "ortho.tif", image, crs="EPSG:32611", transform=transform)
+    segment_file(tmp_path / "ortho.tif", by_color, options=FAST, outputs=SemsegOutputs(probabilities=True))
+    for name in ("ortho_ares_16_label.tif", "ortho_ares_16_confidence.tif"):
+        with rasterio.open(tmp_path / name) as dataset:
+            assert dataset.crs.to_epsg() == 32611 and dataset.transform == transform and dataset.shape == (40, 64)
+            assert dataset.nodata == 255
+    labels = read_labelmap(tmp_path / "ortho_ares_16_label.tif")
+    assert np.array_equal(labels.labels, read_labelmap(tmp_path / "ortho_ares_16.mat").labels)
+    assert labels.table == by_color.table and labels.labels[0, [0, 63]].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("kind", ["uint16", "float32", "rgba", "many"])
+def test_images_of_other_kinds(tmp_path, by_color, paint_coast, kind):
+    image = paint_coast(40, 64, border=32)
+    if kind == "uint16":
+        image = image.astype(np.uint16) * 257
+    elif kind == "float32":
+        image = image.astype(np.float32) / 255
+    else:
+        extra = np.full((40, 64, 1 if kind == "rgba" else 9), 255, np.uint8)
+        image = np.concatenate([image, extra], axis=2)
+    save_tiff(tmp_path / "a.tif", image)
+    segment_file(tmp_path / "a.tif", by_color, options=FAST)
+    labels = read_labelmap(tmp_path / "a_ares_16.mat").labels
+    assert (labels[:, :31] == 0).all() and (labels[:, 33:] == 2).all()
+
+
+def test_a_grey_image(tmp_path, by_color):
+    Image.fromarray(np.full((20, 24), 90, np.uint8)).save(tmp_path / "grey.png")
+    segment_file(tmp_path / "grey.png", by_color, options=FAST)
+    assert (read_labelmap(tmp_path / "grey_ares_16.mat").labels == 0).all(), "no colour is strongest: the first wins"
+
+
+def test_a_photo_taken_upright(tmp_path, by_color, paint_coast):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(paint_coast(48, 64, border=32)).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    segment_file(tmp_path / "a.jpg", by_color, options=FAST)
+    labels = read_labelmap(tmp_path / "a_ares_16.mat").labels
+    assert labels.shape == (64, 48) and (labels[:30] == 0).all() and (labels[34:] == 2).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (3, 700)])
+def test_strips_and_dots_are_drawn_too(tmp_path, by_color, paint_coast, shape):
+    write_image(tmp_path / "a.png", paint_coast(*shape, border=0))
+    segment_file(tmp_path / "a.png", by_color, options=FAST)
+    assert (read_labelmap(tmp_path / "a_ares_16.mat").labels == 2).all()
+    assert max(read_image(tmp_path / "a_ares_16.png").shape) < 4000
+
+
+def test_a_class_that_vanishes_is_told_and_what_the_tiles_said_is_kept(tmp_path, by_color, paint_coast):
+    image = paint_coast(96, 96, border=96)
+    image[32:48, 32:64] = image[32:48, 32:64, ::-1]
+    write_image(tmp_path / "a.png", image)
+    hard = HybridOptions(decimation=1, scale=0.25, crf=CrfOptions(color_scale=200, space_compat=50))
+    result = segment_file(tmp_path / "a.png", by_color, options=hard)
+    assert result.shares == {"cliff": 1.0}
+    assert result.warnings == ("water had 6% of the seeds and keeps 0% of them after the CRF; 100% became cliff",)
+    assert np.unique(read_labelmap(tmp_path / "a_atiles_16.mat").labels).tolist() == [0, 2]
+
+
+def test_pixels_far_from_every_seed_are_filled_and_told(tmp_path, by_color, paint_coast):
+    write_image(tmp_path / "a.png", paint_coast(16, 800, border=400))
+    far = HybridOptions(decimation=40, scale=1, crf=CrfOptions(theta=1, color_scale=20))
+    result = segment_file(tmp_path / "a.png", by_color, options=far)
+    assert (
+        len(result.warnings) == 1 and "so far from every seed that the CRF knew nothing of them" in result.warnings[0]
+    )
+    assert set(np.unique(read_labelmap(tmp_path / "a_ares_16.mat").labels)) <= {0, 2}
+
+
+def test_one_bad_image_does_not_stop_the_others(photo, by_color):
+    folder = photo.parent
+    (folder / "bad.png").write_bytes(photo.read_bytes()[:300])
+    (folder / "other.png").write_bytes(photo.read_bytes())
+    done = []
+    paths = [folder / "bad.png", photo, folder / "none.png", folder / "other.png"]
+    result = segment_files(paths, by_color, options=FAST, on_done=done.append)
+    assert done == list(result.images)
+    assert [image.image_path.name for image in done] == ["photo.png", "other.png"]
+    assert [Path(problem.where).name for problem in result.problems] == ["bad.png", "none.png"]
+    assert "cut short" in result.problems[0].message
+    assert not list(folder.glob("bad_*"))
+
+
+def test_two_images_of_one_name_are_not_mixed(photo, by_color, tmp_path, paint_coast):
+    other = tmp_path / "more" / "photo.jpg"
+    other.parent.mkdir()
+    write_image(other, paint_coast(40, 64, border=0))
+    outputs = SemsegOutputs(out_dir=tmp_path / "out")
+    result = segment_files([photo, other], by_color, options=FAST, outputs=outputs)
+    assert len(result.images) == 1 and str(result.problems[0]).startswith(f"{other}: has the same name as {photo}")
+    assert read_labelmap(tmp_path / "out" / "photo_ares_16.mat").labels[0, 0] == 0
+    assert len(segment_files([photo, other], by_color, options=FAST).images) == 2, "each in its own folder"
+
+
+def test_resume(photo, by_color, tmp_path):
+    (tmp_path / "other.png").write_bytes(photo.read_bytes())
+    segment_files([photo], by_color, options=FAST)
+    before = (tmp_path / "photo_ares_16.mat").stat().st_mtime_ns
+    outputs = SemsegOutputs(resume=True)
+    result = segment_files([photo, tmp_path / "other.png"], by_color, options=FAST, outputs=outputs)
+    assert result.skipped == (photo,) and [one.image_path.name for one in result.images] == ["other.png"]
+    assert (tmp_path / "photo_ares_16.mat").stat().st_mtime_ns == before
+    segment_files([photo], by_color, options=FAST)
+    assert (tmp_path / "photo_ares_16.mat").stat().st_mtime_ns > before
+
+
+@pytest.mark.parametrize("step", ["draw_panels", "write_labelmap", "write_confidence"])
+def test_an_interrupted_run_leaves_whole_files_and_is_gone_on_with(photo, by_color, monkeypatch, step):
+    folder, real = photo.parent, getattr(semseg, step)
+
+    def stop(*words, **_):
+        if step == "write_labelmap" and not str(words[0]).endswith(".mat"):
+            return real(*words)
+        raise KeyboardInterrupt
+
+    outputs = SemsegOutputs(probabilities=True, resume=True)
+    monkeypatch.setattr(semseg, step, stop)
+    with pytest.raises(KeyboardInterrupt):
+        segment_files([photo], by_color, options=FAST, outputs=outputs)
+    monkeypatch.undo()
+    left = names_in(folder)
+    assert "photo_ares_16.mat" not in left and not any("partial" in name for name in left)
+    for name in left:
+        assert read_image(folder / name).size
+    assert len(segment_files([photo], by_color, options=FAST, outputs=outputs).images) == 1
+    assert len(names_in(folder)) == 5
+
+
+def test_an_interrupted_write_leaves_nothing(photo, by_color, monkeypatch):
+    def stop(*words, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        segment_file(photo, by_color, options=FAST)
+    assert names_in(photo.parent) == ["photo.png"]
+
+
+def test_a_folder_that_cannot_be_written_stops_before_the_work(photo, by_color, monkeypatch):
+    def never(*words, **settings):
+        raise AssertionError
+
+    monkeypatch.setattr(semseg, "segment_image", never)
+    for out_dir in (photo, photo / "below"):
+        with pytest.raises(WriteFailed, match=r"cannot write in .*photo\.png.*; choose another folder"):
+            segment_files([photo], by_color, outputs=SemsegOutputs(out_dir=out_dir))
+
+
+def test_no_engine_stops_at_once(photo, by_color, monkeypatch):
+    def refuse(*words, **settings):
+        raise MissingPackage("no CRF engine is installed")
+
+    monkeypatch.setattr(semseg, "segment_image", refuse)
+    with pytest.raises(MissingPackage):
+        segment_files([photo], by_color)
+
+
+def test_too_large_for_the_memory(photo, by_color, monkeypatch):
+    def refuse(*words, **settings):
+        raise MemoryError
+
+    monkeypatch.setattr(semseg, "segment_image", refuse)
+    assert "smaller --scale" in str(segment_files([photo], by_color).problems[0])
+
+
+def test_other_colors(photo, by_color):
+    table = replace(by_color.table, colors=((1, 2, 3), (4, 5, 6), (7, 8, 9)))
+    segment_file(photo, by_color, options=FAST, table=table)
+    with Image.open(photo.with_name("photo_ares_16_label.png")) as picture:
+        assert picture.convert("RGB").getpixel((0, 0)) == (1, 2, 3)
+
+
+def test_shares_by_hand(by_color):
+    labels = np.array([[2, 2, 0, 2]], np.uint8)
+    assert list(measure_shares(labels, by_color.table).items()) == [("water", 0.75), ("cliff", 0.25)]
+
+
+def test_unsure_images_are_named(photo, by_color):
+    with pytest.raises(BadInput, match=r"0\.80, and the threshold is 0\.9"):
+        segment_file(photo, by_color, options=replace(FAST, threshold=0.9))
+    assert names_in(photo.parent) == ["photo.png"]
+
+
+def test_nodata_and_transparent_pixels_get_no_class(tmp_path, by_color, paint_coast):
+    image = np.maximum(paint_coast(48, 80, border=60), 1)
+    image[:, :20] = 0
+    save_tiff(tmp_path / "a.tif", image, nodata=0, crs="EPSG:32611", transform=from_origin(1000, 2000, 0.5, 0.5))
+    alpha = np.full((48, 80, 1), 255, np.uint8)
+    alpha[:, :20] = 0
+    Image.fromarray(np.dstack([image, alpha])).save(tmp_path / "b.png")
+    paths = [tmp_path / "a.tif", tmp_path / "b.png"]
+    result = segment_files(paths, by_color, options=FAST, outputs=SemsegOutputs(probabilities=True))
+    assert not result.problems
+    for name in ("a", "b"):
+        labels = read_labelmap(tmp_path / f"{name}_ares_16.mat").labels
+        assert (labels[:, :20] == VOID).all() and (labels[:, 20:] != VOID).all()
+        with quiet_rasterio(), rasterio.open(tmp_path / f"{name}_ares_16_confidence.tif") as file:
+            percent = file.read(1)
+        assert (percent[:, :20] == 255).all() and (percent[:, 20:] <= 100).all()
+    # The 16 columns that are wholly empty are not even classified.
+    report_shares = result.images[0].shares
+    assert sum(report_shares.values()) == pytest.approx(1) and report_shares["cliff"] == pytest.approx(40 / 60)

@@ -1,0 +1,104 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybridseg.classes import ClassTable
+from hybridseg.crf.options import CrfOptions
+from hybridseg.errors import BadInput, MissingInput
+from hybridseg.hybrid.segmentation import HybridOptions, segment_image
+from hybridseg.hybrid.tuning import BALANCES, SEARCH_RANGES, TuneOptions, read_tuning, tune_crf, tuning_path
+from hybridseg.io.images import write_image
+from hybridseg.io.labels.formats import write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.pairing import Pair
+from hybridseg.models.ensemble import Ensemble
+from hybridseg.models.store import TileClassifier
+
+# The CRF to begin with wipes out one of the classes: nearly any other does better.
+BAD = CrfOptions(theta=100, color_scale=30, space_compat=20, color_compat=1, n_iterations=5)
+START = HybridOptions(decimation=1, scale=1, stride=8, seed_from="probabilities", crf=BAD)
+
+
+@pytest.fixture
+def classifier(by_color, tmp_path):
+    path = tmp_path / "model.pb"
+    path.write_bytes(b"a model")
+    return TileClassifier(path, by_color.table, by_color.tile_size, by_color._engine)
+
+
+@pytest.fixture
+def pairs(tmp_path, by_color, paint_coast):
+    found = []
+    for i, border in enumerate((21, 43)):
+        image_path = tmp_path / f"{i}.png"
+        write_image(image_path, paint_coast(48, 64, border=border))
+        truth = np.where(np.arange(64) < border, 0, 2).astype(np.uint8) * np.ones((48, 1), np.uint8)
+        # Another order of the classes: they are matched by name.
+        table = ClassTable.from_names(["water", "cliff"])
+        write_labelmap(tmp_path / f"{i}_mres.mat", LabelMap(np.where(truth == 2, 0, 1).astype(np.uint8), table))
+        found.append(Pair(tmp_path / f"{i}_mres.mat", image_path))
+    return found
+
+
+def test_the_best_trial_is_kept_and_used(pairs, classifier):
+    result = tune_crf(pairs, classifier, start=START, options=TuneOptions(n_trials=6))
+    assert [trial.crf for trial in result.trials[:4]] == [None, BAD, BAD, BAD] and len(result.trials) == 10
+    assert [trial.balance for trial in result.trials[1:4]] == list(BALANCES)
+    assert result.best.score("iou") == max(trial.score("iou") for trial in result.trials[1:])
+    assert result.best.score("iou") > result.trials[1].score("iou")
+    for trial in result.trials[4:8]:
+        assert all(low * 0.99 <= getattr(trial.crf, n) <= high * 1.01 for n, (low, high) in SEARCH_RANGES.items())
+    tuned = read_tuning(classifier)
+    assert replace(tuned, crf=START.crf, class_weights=()) == START
+    # Cliff has 21 + 43 of 128 columns, water the other half; veg is nowhere and counts as one pixel in a thousand.
+    weights = [] if not result.best.balance else [2**result.best.balance, 1000**result.best.balance]
+    assert list(tuned.class_weights[:2]) == pytest.approx(weights, rel=1e-3)
+    assert [getattr(tuned.crf, n) for n in SEARCH_RANGES] == [getattr(result.best.crf, n) for n in SEARCH_RANGES]
+    record = json.loads(result.path.read_text())
+    assert record["n_images"] == 2 and len(record["trials"]) == 10
+
+
+def test_the_same_seed_tries_the_same(pairs, classifier):
+    runs = [tune_crf(pairs, classifier, start=START, options=TuneOptions(n_trials=3, seed=s)) for s in (1, 1, 2)]
+    tried = [[trial.crf for trial in run.trials] for run in runs]
+    assert tried[0] == tried[1] != tried[2]
+
+
+def test_a_bad_example_is_named_and_the_others_are_used(pairs, classifier, tmp_path):
+    bad = Pair(tmp_path / "gone_mres.mat", tmp_path / "0.png")
+    result = tune_crf([bad, *pairs], classifier, start=START, options=TuneOptions(n_trials=1))
+    assert [problem.where for problem in result.problems] == [str(bad.labels_path)]
+    with pytest.raises(MissingInput, match="no labelled image to tune on"):
+        tune_crf([bad], classifier, start=START)
+
+
+def test_a_tuning_of_another_model_is_refused(pairs, classifier):
+    tune_crf(pairs, classifier, start=START, options=TuneOptions(n_trials=1))
+    classifier.path.write_bytes(b"another model")
+    with pytest.raises(BadInput, match=r"was made for model\.pb as they were then"):
+        read_tuning(classifier)
+    tuning_path(classifier.path).write_text("{")
+    with pytest.raises(BadInput, match="damaged"):
+        read_tuning(classifier)
+    tuning_path(classifier.path).unlink()
+    assert read_tuning(classifier) is None
+
+
+@pytest.mark.parametrize("words", [{"n_trials": 0}, {"score": "beauty"}])
+def test_options_without_meaning_are_refused(words):
+    with pytest.raises(BadInput):
+        TuneOptions(**words)
+
+
+def test_classifiers_of_two_tile_sizes_vote_together(by_color, paint_coast):
+    """Tiles of 16 and 8 pixels agree on the sides of the border, and the small ones place it better."""
+    small = TileClassifier(Path("small.pb"), by_color.table, 8, by_color._engine)
+    image = paint_coast(32, 64, border=24)
+    both = segment_image(image, Ensemble((by_color, small)), options=HybridOptions(decimation=1, scale=1))
+    assert both.n_tiles == 2 * 4 + 4 * 8
+    overlapping = HybridOptions(decimation=1, scale=1, stride=8)
+    assert segment_image(image, Ensemble((by_color, small)), options=overlapping).n_tiles == 3 * 7 + 7 * 15
+    assert (both.labels[:, :16] == 0).all() and (both.labels[:, 32:] == 2).all()

@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hybridseg.errors import BadInput
+from hybridseg.hybrid.votes import PATTERNS, average_votes, classify_tiles, plan_tiles
+from hybridseg.resample import resize_nearest, take_nearest
+
+SIDES = st.sampled_from([1, 2, 3, 7, 8, 9, 13, 16, 31, 47])
+SIZES = st.tuples(SIDES, SIDES)
+
+
+class Keeper:
+    """Keeps the tiles it was given."""
+
+    def __init__(self, tile_size):
+        self.tile_size = tile_size
+        self.batches = []
+
+    def classify(self, tiles):
+        assert tiles.shape[1:] == (self.tile_size, self.tile_size, 3)
+        self.batches.append(tiles)
+        return np.full((len(tiles), 2), 0.5, np.float32)
+
+
+def measure_gaps(chosen):
+    """Give the distance from each tile to the nearest other one."""
+    squares = ((chosen[:, None] - chosen) ** 2).sum(axis=2).astype(float)
+    np.fill_diagonal(squares, np.inf)
+    return np.sqrt(squares.min(axis=1))
+
+
+@settings(max_examples=150, deadline=None)
+@given(shape=SIZES, tile_size=st.integers(1, 12), data=st.data())
+def test_votes_are_the_mean_of_all_tiles_at_a_pixel(shape, tile_size, data):
+    stride = data.draw(st.integers(1, tile_size))
+    decimation = data.draw(st.integers(1, 9))
+    pattern = data.draw(st.sampled_from(PATTERNS))
+    grid = plan_tiles(shape, tile_size=tile_size, stride=stride, decimation=decimation, pattern=pattern)
+    probs = np.random.default_rng(0).dirichlet(np.ones(3), len(grid.chosen)).astype(np.float32)
+    votes = average_votes(grid, probs)
+    sums, counts = np.zeros((*shape, 3)), np.zeros(shape, int)
+    for (i, j), row in zip(grid.chosen, probs, strict=True):
+        top, left = i * stride, j * stride
+        assert top < shape[0] and left < shape[1]
+        sums[top : top + tile_size, left : left + tile_size] += row
+        counts[top : top + tile_size, left : left + tile_size] += 1
+    if decimation == 1:
+        assert counts.min() >= 1, "every pixel is in a tile"
+    assert np.array_equal(votes.spread(votes.n_votes, shape), counts)
+    expected = sums / np.maximum(counts, 1)[..., None]
+    assert np.abs(votes.spread(votes.probs, shape) - expected).max() < 1e-6
+    seeds = votes.spread(votes.find_seeds(0.6), shape)
+    best = expected.max(axis=2)
+    clear = np.abs(best - 0.6) > 1e-5
+    assert np.array_equal((seeds > 0)[clear], ((counts > 0) & (best >= 0.6))[clear])
+    assert np.array_equal(seeds[seeds > 0] - 1, votes.spread(votes.probs, shape).argmax(axis=2)[seeds > 0])
+
+
+@settings(max_examples=150, deadline=None)
+@given(shape=SIZES, tile_size=st.integers(1, 9), scale=st.sampled_from([0.1, 0.25, 0.3, 0.5, 0.77, 1.0]))
+def test_cells_at_any_scale_agree_by_pixel_centres(shape, tile_size, scale):
+    grid = plan_tiles(shape, tile_size=tile_size, stride=max(1, tile_size // 2))
+    cells = average_votes(grid, np.ones((len(grid.chosen), 1), np.float32))
+    ids = np.arange(cells.n_votes.size).reshape(cells.n_votes.shape)
+    small = tuple(max(1, round(side * scale)) for side in shape)
+    assert np.array_equal(cells.spread(ids, small), resize_nearest(cells.spread(ids, shape), small))
+
+
+def test_cells_are_spread_by_hand():
+    votes = average_votes(plan_tiles((2, 10), tile_size=4), np.ones((3, 1), np.float32))
+    cells = np.array([[5, 6, 7]])
+    assert votes.spread(cells, (2, 10)).tolist() == [[5] * 4 + [6] * 4 + [7] * 2] * 2
+    assert votes.spread(cells, (1, 5)).tolist() == [[5, 5, 6, 6, 7]]
+    assert votes.spread(cells, (1, 3)).tolist() == [[5, 6, 7]], "centres at 1.7, 5, 8.3"
+    assert votes.spread(cells, (1, 1)).tolist() == [[6]]
+
+
+def test_raster_takes_every_nth_from_the_first():
+    grid = plan_tiles((40, 50), tile_size=10, decimation=3)
+    assert grid.rows.tolist() == [0, 10, 20, 30] and grid.cols.tolist() == [0, 10, 20, 30, 40]
+    assert (grid.chosen[:, 0] * 5 + grid.chosen[:, 1]).tolist() == [0, 3, 6, 9, 12, 15, 18]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_one_in_one_is_all_and_one_in_very_many_is_one(pattern):
+    grid = plan_tiles((35, 50), tile_size=10, decimation=1, pattern=pattern)
+    assert grid.chosen.tolist() == [[i, j] for i in range(4) for j in range(5)]
+    for decimation in (20, 21, 10**9, 10**30):
+        assert len(plan_tiles((35, 50), tile_size=10, decimation=decimation, pattern=pattern).chosen) == 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=st.integers(1, 30), cols=st.integers(1, 40), decimation=st.integers(1, 20))
+def test_checker_is_as_many_and_no_closer(rows, cols, decimation):
+    raster, checker = (
+        plan_tiles((rows, cols), tile_size=1, decimation=decimation, pattern=pattern).chosen for pattern in PATTERNS
+    )
+    assert len(checker) == len(raster) == len(np.unique(checker, axis=0))
+    assert checker.min() >= 0 and (checker < (rows, cols)).all()
+    numbers = checker[:, 0] * cols + checker[:, 1]
+    assert (np.diff(numbers) > 0).all()
+    if len(checker) > 3:
+        assert measure_gaps(checker).min() >= measure_gaps(raster).min()
+
+
+@pytest.mark.parametrize("n_cols", [8, 16, 40])
+def test_checker_leaves_no_column_empty(n_cols):
+    raster, checker = (
+        plan_tiles((160, n_cols * 10), tile_size=10, decimation=8, pattern=pattern).chosen for pattern in PATTERNS
+    )
+    assert len(np.unique(raster[:, 1])) == n_cols / 8, "raster sees one column in eight"
+    assert np.unique(checker[:, 1]).tolist() == list(range(n_cols))
+    assert measure_gaps(raster).min() == 1 and measure_gaps(checker).min() == pytest.approx(8**0.5)
+
+
+def test_checker_sees_a_strip_from_end_to_end():
+    chosen = plan_tiles((100, 10), tile_size=10, decimation=4, pattern="checker").chosen
+    assert chosen[:, 0].tolist() == [0, 4, 8]
+    for n_rows, decimation in ((35, 16), (35, 20), (31, 20)):
+        chosen = plan_tiles((n_rows, 5), tile_size=1, decimation=decimation, pattern="checker").chosen
+        assert np.diff([-1, *chosen[:, 0], n_rows]).max() <= 8, "no gap of lines, neither within nor at the end"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stride": 0}, "stride=0 must be from 1 to the size of the tiles, 10"),
+        ({"stride": 11}, "stride=11 must be"),
+        ({"stride": -1}, "stride=-1 must be"),
+        ({"decimation": 0}, "decimation=0 must be"),
+        ({"pattern": "spiral"}, "no pattern 'spiral'; choose raster or checker"),
+    ],
+)
+def test_numbers_out_of_range(values, message):
+    with pytest.raises(BadInput, match=message):
+        plan_tiles((20, 20), tile_size=10, **values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=SIZES, tile_size=st.integers(1, 20), stride=st.integers(1, 20))
+def test_tiles_are_cut_as_from_a_mirrored_image(shape, tile_size, stride):
+    stride = min(stride, tile_size)
+    image = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    grid = plan_tiles(shape, tile_size=tile_size, stride=stride)
+    keeper = Keeper(tile_size)
+    assert len(classify_tiles(image, keeper, grid)) == len(grid.rows) * len(grid.cols)
+    tiles = np.concatenate(keeper.batches)
+    beyond = [int(starts[-1]) + tile_size - side for starts, side in zip((grid.rows, grid.cols), shape, strict=True)]
+    padded = np.pad(image, [(0, max(extra, 0)) for extra in beyond] + [(0, 0)], mode="reflect")
+    for (i, j), tile in zip(grid.chosen, tiles, strict=True):
+        top, left = grid.rows[i], grid.cols[j]
+        assert np.array_equal(tile, padded[top : top + tile_size, left : left + tile_size])
+
+
+def test_tiles_go_in_batches():
+    keeper = Keeper(1)
+    classify_tiles(np.zeros((10, 15, 3), np.uint8), keeper, plan_tiles((10, 15), tile_size=1))
+    assert [len(batch) for batch in keeper.batches] == [64, 64, 22]
+
+
+def test_labels_and_probabilities_between_classified_tiles():
+    grid = plan_tiles((1, 5), tile_size=1, decimation=4)
+    votes = average_votes(grid, np.array([[0.9, 0.1], [0.2, 0.8]], np.float32))
+    assert votes.find_labels().tolist() == [[0, 0, 0, 1, 1]]
+    assert votes.fill_probs()[0, 1].tolist() == [0.5, 0.5]
+    assert votes.fill_probs()[0, 4].tolist() == pytest.approx([0.2, 0.8])
+    assert votes.find_seeds(0.85).tolist() == [[1, 0, 0, 0, 0]]
+    assert votes.find_seeds(0.8).tolist() == [[1, 0, 0, 0, 2]]
+    assert votes.find_seeds(0).tolist() == [[1, 0, 0, 0, 2]], "a cell in no tile seeds nothing"
+
+
+def test_nearest():
+    known = np.zeros((3, 4), bool)
+    known[0, 0] = known[2, 3] = True
+    labels = np.zeros((3, 4), np.uint8)
+    labels[0, 0], labels[2, 3] = 4, 6
+    filled = take_nearest(labels, known)
+    assert set(np.unique(filled)) == {4, 6} and filled[0, 1] == filled[1, 0] == 4 and filled[2, 2] == filled[1, 3] == 6

@@ -1,0 +1,99 @@
+import io
+
+import numpy as np
+import pytest
+
+from hybridseg.batch.results import write_confidence
+from hybridseg.classes import ClassTable
+from hybridseg.errors import MissingInput
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.labelpng import write_labelpng
+from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.labelling.review import ReviewSession
+from hybridseg.web.app import create_review_app
+from hybridseg.web.gate import Gate
+
+
+@pytest.fixture
+def reviewed(photos, table, make_pair):
+    """`a` has both maps, which differ in a quarter; `b` only an automatic one, 70 % sure; `c` both, the same."""
+    from hybridseg.io.images import write_image
+
+    manual = np.zeros((60, 90), np.uint8)
+    manual[:, 45:] = 1
+    write_matfile(photos / "a_mres.mat", LabelMap(manual, table))
+    other = ClassTable.from_names(["sand", "kelp", "water"])
+    automatic = np.full((60, 90), 2, np.uint8)
+    automatic[:30, 45:], automatic[30:, 45:] = 0, 1
+    write_matfile(photos / "a_ares_96.mat", LabelMap(automatic, other))
+    write_labelpng(photos / "b_predseg.png", LabelMap(manual, table))
+    confidence = np.full((60, 90), 0.7, np.float32)
+    confidence[:5] = np.nan
+    write_confidence(photos / "b_predseg_confidence.tif", confidence, None)
+    make_pair(photos, "c", manual)
+    write_matfile(photos / "c_ares_96.mat", LabelMap(manual, table))
+    write_image(photos / "unlabelled.png", np.zeros((60, 90, 3), np.uint8))
+    return photos
+
+
+def test_what_disagrees_most_comes_first(reviewed):
+    session = ReviewSession(reviewed)
+    items = session.list_items()
+    assert [item["name"] for item in items] == ["a.png", "b.png", "c.png"]
+    assert [item["disagreement"] for item in items] == [0.25, None, 0.0]
+    assert items[0]["uncertainty"] is None and items[1]["uncertainty"] == pytest.approx(0.3)
+    assert [item["has"] for item in items] == [
+        ["manual", "automatic", "disagreement"], ["automatic"], ["manual", "automatic", "disagreement"]
+    ]  # fmt: skip
+    assert session.table.names == ("water", "sand", "cliff", "kelp")
+    assert session.list_confusions(items[0]["id"]) == [{"manual": "sand", "automatic": "kelp", "share": 0.25}]
+    assert session.list_confusions(items[1]["id"]) == [] == session.list_confusions(items[2]["id"])
+
+
+def test_the_newest_automatic_result_is_shown(reviewed, table):
+    write_labelpng(reviewed / "a_predseg.png", LabelMap(np.full((60, 90), 2, np.uint8), table))
+    assert ReviewSession(reviewed).list_items()[0]["disagreement"] == 1.0
+
+
+def test_pictures_and_maps(reviewed):
+    from PIL import Image
+
+    gate = Gate()
+    app = create_review_app(ReviewSession(reviewed), gate)
+    client = app.test_client()
+    assert client.get("/api/review").status_code == 403
+    client.get(f"/?token={gate.token}")
+    assert client.get("/").mimetype == "text/html"
+    assert client.get("/api/session").json["mode"] == "review"
+    told = client.get("/api/review").json
+    first, second = told["items"][0]["id"], told["items"][1]["id"]
+
+    def pixels(layer):
+        data = client.get(f"/api/review/{first}/{layer}/0/0/0").data
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+
+    assert pixels("manual")[50, 80].tolist() == [255, 255, 0, 255]
+    # Kelp has the colour of its own file.
+    assert pixels("automatic")[10, 10, 3] == 255 and pixels("picture").shape == (60, 90, 4)
+    differs = pixels("disagreement")
+    assert differs[50, 80, 3] == 255 and differs[10, 80, 3] == 0 and differs[50, 10, 3] == 0
+    assert client.get(f"/api/review/{first}").json["confusion"][0]["manual"] == "sand"
+    assert client.get(f"/api/review/{second}/manual/0/0/0").status_code == 404
+    assert client.get(f"/api/review/{'0' * 16}/picture/0/0/0").status_code == 404
+    assert client.get(f"/api/review/{first}/picture/7/0/0").status_code == 404
+
+
+def test_files_that_cannot_be_used_are_told(reviewed, table):
+    write_matfile(reviewed / "b_mres.mat", LabelMap(np.zeros((5, 5), np.uint8), table))
+    (reviewed / "c_ares_96.mat").write_bytes(b"broken")
+    session = ReviewSession(reviewed)
+    assert [item["name"] for item in session.list_items()] == ["a.png"]
+    assert [problem.where for problem in session.problems] == ["b.png", "c.png"]
+    assert "another size" in session.problems[0].message
+
+
+def test_a_folder_without_results(photos, tmp_path):
+    with pytest.raises(MissingInput, match="no image with a result beside it"):
+        ReviewSession(photos)
+    with pytest.raises(MissingInput, match="there is no folder"):
+        ReviewSession(tmp_path / "none")

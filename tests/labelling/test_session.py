@@ -1,0 +1,506 @@
+import io
+import json
+
+import numpy as np
+import pytest
+
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, MissingInput, WriteFailed
+from hybridseg.io.annotations.doodles import read_doodles
+from hybridseg.io.labels.formats import read_labelmap, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.rasters import open_raster
+from hybridseg.labelling.jobs import JobRunner
+from hybridseg.labelling.preview import Previewer
+from hybridseg.labelling.session import LabelSession
+from hybridseg.labelling.shelf import Conflict
+
+
+@pytest.fixture
+def label_first(session, jobs, first, draw, wait_for_job):
+    """Scribble on both sides of the first photo, and accept what comes of it."""
+
+    def label() -> dict:
+        session.add_stroke(first, 1, draw(0, (10, 5), (50, 30)))
+        session.add_stroke(first, 2, draw(2, (10, 60), (50, 80)))
+        jobs.start(first, 3, "accept")
+        return wait_for_job(session, first)
+
+    return label
+
+
+def test_a_stroke_is_on_disk_when_it_is_drawn(session, first, draw, photos):
+    bounds = session.add_stroke(first, 1, draw(1, (10, 5), (10, 20)))
+    (stroke,) = read_doodles(photos / "a_doodles.json").strokes
+    assert (stroke.tool, stroke.class_id, stroke.points) == ("pen", 1, ((10.0, 5.0), (10.0, 20.0)))
+    assert stroke.time > 1.7e9
+    assert bounds[0].start <= 9 and bounds[0].stop >= 12 and bounds[1].stop >= 22
+    state = session.describe(first)
+    assert (state["version"], state["state"], state["can_undo"], state["n_strokes"]) == (2, "working", True, 1)
+
+
+def test_a_stroke_of_an_older_version_is_refused(session, first, draw, photos):
+    session.add_stroke(first, 1, draw())
+    before = (photos / "a_doodles.json").read_bytes()
+    for act in (
+        lambda: session.add_stroke(first, 1, draw(1)),
+        lambda: session.undo(first, 1),
+        lambda: session.redo(first, 3),
+    ):
+        with pytest.raises(Conflict, match="changed in another tab"):
+            act()
+    assert (photos / "a_doodles.json").read_bytes() == before
+
+
+def test_another_program_wrote_the_strokes(session, make_session, first, draw, photos):
+    """Two servers on one folder: the second to save is told, and sees what the first one drew."""
+    other = make_session()
+    other.describe(first)
+    session.add_stroke(first, 1, draw(0))
+    with pytest.raises(Conflict, match="changed by another program"):
+        other.add_stroke(first, 1, draw(1))
+    state = other.describe(first)
+    assert state["n_strokes"] == 1
+    other.add_stroke(first, state["version"], draw(2))
+    assert [s.class_id for s in read_doodles(photos / "a_doodles.json").strokes] == [0, 2]
+
+
+def test_a_change_that_comes_again_is_not_made_again(session, first, draw, photos):
+    """Its answer was lost: the page sends it once more, with the version of which it was made."""
+    session.add_stroke(first, 1, draw(0, key="one"))
+    session.add_stroke(first, 2, draw(1, key="two"))
+    before = (photos / "a_doodles.json").read_bytes()
+    assert session.add_stroke(first, 1, draw(0, key="one")) == (slice(0, 60), slice(0, 90))
+    assert session.describe(first)["version"] == 3 and (photos / "a_doodles.json").read_bytes() == before
+    session.undo(first, 3, key="three")
+    session.undo(first, 3, key="three")
+    session.redo(first, 4, key="four")
+    session.redo(first, 4, key="four")
+    assert session.describe(first)["n_strokes"] == 2 and session.describe(first)["version"] == 5
+    # One that was refused was not made: it may come again, of the present version.
+    with pytest.raises(Conflict):
+        session.add_stroke(first, 1, draw(0, key="five"))
+    session.add_stroke(first, 5, draw(0, key="five"))
+    assert session.describe(first)["n_strokes"] == 3
+    # The same key on another image is another change.
+    second = session.list_images()[1]["id"]
+    session.add_stroke(second, 1, draw(0, key="one"))
+    assert session.describe(second)["n_strokes"] == 1
+
+
+def test_keys_are_short_texts_and_the_last_ones_are_remembered(session, first, draw):
+    for key in ("x" * 41, 5, ["a"], {}):
+        with pytest.raises(BadInput, match="key of a change"):
+            session.add_stroke(first, 1, draw(0, key=key))
+    for i in range(201):
+        session.add_stroke(first, i + 1, draw(0, key=str(i)))
+    session.add_stroke(first, 7, draw(0, key="1"))
+    with pytest.raises(Conflict):
+        session.add_stroke(first, 7, draw(0, key="0"))
+
+
+def test_undo_and_redo_last_over_a_new_session(session, make_session, first, draw):
+    session.add_stroke(first, 1, draw(0, (10, 5), (10, 20)))
+    session.add_stroke(first, 2, draw(1, (30, 5), (30, 20)))
+    session.undo(first, 3)
+    again = make_session()
+    state = again.describe(first)
+    assert (state["n_strokes"], state["can_undo"], state["can_redo"], state["state"]) == (1, True, True, "working")
+    again.redo(first, state["version"])
+    assert again.open(first)[1].drawing.maps["scribbles"][30, 10] == 2
+    assert again.redo(first, 2) is None
+    assert again.undo(first, 2) and again.undo(first, 3) and again.undo(first, 4) is None
+
+
+def test_a_change_that_cannot_be_saved_is_taken_back(session, first, draw, monkeypatch):
+    session.add_stroke(first, 1, draw(0, (10, 5), (10, 20)))
+
+    def fail(*_):
+        raise WriteFailed("could not write: No space left on device")
+
+    monkeypatch.setattr("hybridseg.labelling.shelf.write_doodles", fail)
+    with pytest.raises(WriteFailed, match="No space"):
+        session.add_stroke(first, 2, draw(1, (30, 5), (30, 20)))
+    monkeypatch.undo()
+    state = session.describe(first)
+    assert (state["version"], state["n_strokes"]) == (2, 1)
+    assert not session.open(first)[1].drawing.maps["scribbles"][30].any()
+
+
+def test_accepted_files_are_what_the_command_makes(label_first, session, first, photos, run, tmp_path):
+    state = label_first()
+    names = [f"a_{ending}" for ending in ("mres.mat", "mres_label.png", "mres.png", "report.txt")]
+    assert (state["state"], state["written"], state["message_kind"]) == ("done", names, "good")
+    found = read_labelmap(photos / "a_mres.mat")
+    assert found.labels[0, 0] == 0 and found.labels[59, 89] == 2 and (found.labels[:, 50:] == 2).all()
+    assert found.seeds[10, 5] == 1 and found.seeds[30, 45] == 0
+    done = run("crf", photos / "a.png", photos / "a_doodles.json", "--out", tmp_path / "out", "-s", "0.5",
+               "--theta", "8", "--color-scale", "10")  # fmt: skip
+    assert done.exit_code == 0
+    same = read_labelmap(tmp_path / "out" / "a_mres.mat")
+    assert (same.labels == found.labels).all() and (same.seeds == found.seeds).all()
+    assert "minutes: 0.0" in (photos / "a_report.txt").read_text()
+
+
+def test_accepted_work_opens_again(label_first, make_session, first, draw, photos):
+    label_first()
+    again = make_session()
+    assert [image["state"] for image in again.list_images()] == ["done", "untouched"]
+    state = again.describe(first)
+    assert (state["has_result"], state["stale"], state["n_strokes"]) == (True, False, 2)
+    again.add_stroke(first, state["version"], draw(1, (30, 40), (30, 44)))
+    state = again.describe(first)
+    assert (state["state"], state["stale"], state["has_result"]) == ("working", True, True)
+    assert make_session().list_images()[0]["state"] == "working"
+
+
+def test_painting_on_the_result(label_first, session, jobs, first, draw, photos, wait_for_job):
+    version = label_first()["version"]
+    session.add_stroke(first, version, draw(1, (30, 70), layer="result", width=9.0))
+    assert session.describe(first)["stale"] is False
+    view = session.open(first)[1].view("result", slice(0, 60), slice(0, 90))
+    assert view[30, 70] == 2 and view[30, 80] == 3
+    session.add_stroke(first, version + 1, draw(0, (30, 70), layer="result", tool="erase", width=3.0))
+    assert session.open(first)[1].view("result", slice(30, 31), slice(68, 73)).tolist() == [[2, 3, 3, 3, 2]]
+    jobs.start(first, version + 2, "accept")
+    wait_for_job(session, first)
+    found = read_labelmap(photos / "a_mres.mat")
+    assert found.labels[30, 67] == 1 and found.labels[30, 70] == 2 and found.seeds[30, 67] == 0
+    assert "painted:" in (photos / "a_report.txt").read_text()
+
+
+def test_filling_the_result_takes_one_area(label_first, session, first, draw):
+    version = label_first()["version"]
+    session.add_stroke(first, version, draw(1, (3, 80), layer="result", tool="fill"))
+    view = session.open(first)[1].view("result", slice(0, 60), slice(0, 90))
+    assert (view[:, 60:] == 2).all() and view[30, 10] == 1
+    with pytest.raises(BadInput, match="outside of the image"):
+        session.add_stroke(first, version + 1, draw(1, (99, 5), layer="result", tool="fill"))
+
+
+def test_filling_scribbles_takes_what_they_enclose(session, first, draw):
+    session.add_stroke(first, 1, draw(0, (10, 10), (10, 30), (30, 30), (30, 10), (10, 10)))
+    session.add_stroke(first, 2, draw(1, (20, 20), tool="fill"))
+    seeds = session.open(first)[1].drawing.maps["scribbles"]
+    assert seeds[20, 20] == seeds[12, 12] == 2 and seeds[10, 20] == 1 and not seeds[40:].any() and not seeds[:8].any()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"tool": "spray"}, "no tool 'spray'"),
+        ({"class": 3}, "has the class 3"),
+        ({"class": "x"}, "not as it must be"),
+        ({"points": []}, "has 0 points"),
+        ({"points": [[1]]}, "not as it must be"),
+        ({"points": [[float("nan"), 1]]}, "no place in an image"),
+        ({"width": -1}, "pixels wide"),
+        ({"layer": "picture"}, "no layer"),
+        ({"points": [[1, 1]] * 20_001}, "more than 20000 points"),
+        ({"points": 5}, "not as it must be"),
+    ],
+)
+def test_strokes_that_are_none(session, first, draw, photos, change, message):
+    with pytest.raises(BadInput, match=message):
+        session.add_stroke(first, 1, {**draw(), **change})
+    assert session.describe(first)["version"] == 1 and not (photos / "a_doodles.json").exists()
+
+
+def test_nothing_to_spread(session, jobs, first):
+    for kind in ("run", "accept"):
+        with pytest.raises(BadInput, match="nothing was drawn"):
+            jobs.start(first, 1, kind)
+    with pytest.raises(MissingInput, match="no such image"):
+        jobs.start("0" * 16, 1, "run")
+
+
+def test_work_on_an_image_is_done_once(session, jobs, first, draw, wait_for_job):
+    session.add_stroke(first, 1, draw(0, (10, 5), (50, 30)))
+    with jobs._working:
+        jobs.start(first, 2, "run")
+        with pytest.raises(Conflict, match="being worked on"):
+            jobs.start(first, 2, "run")
+        jobs.cancel(first)
+    state = wait_for_job(session, first)
+    assert state["message"] == "Stopped, as you asked." and not state["has_result"]
+    with pytest.raises(Conflict, match="changed in another tab"):
+        jobs.start(first, 1, "run")
+
+
+def test_a_stroke_while_the_result_is_made(session, jobs, first, draw, wait_for_job, photos):
+    """What is accepted is what was there; the image is not done, because there is more now."""
+    session.add_stroke(first, 1, draw(0, (10, 5), (50, 30)))
+    session.add_stroke(first, 2, draw(2, (10, 60), (50, 80)))
+    windows, drawn = session.open(first)[1].windows, []
+    read = windows.read
+
+    def read_while_drawing(*part):
+        if not drawn:
+            drawn.append(session.add_stroke(first, 3, draw(1, (30, 40))))
+        return read(*part)
+
+    object.__setattr__(windows, "read", read_while_drawing)
+    jobs.start(first, 3, "accept")
+    state = wait_for_job(session, first)
+    assert drawn and state["n_strokes"] == 3
+    assert state["state"] == "working" and "accept it once more" in state["message"] and state["stale"]
+    assert read_labelmap(photos / "a_mres.mat").seeds[30, 40] == 0
+
+
+def test_a_geotiff_keeps_its_place(photos, table, draw, near, wait_for_job):
+    import rasterio
+
+    from hybridseg.io.rasters import quiet_rasterio
+
+    image = np.full((3, 60, 90), 30, np.uint8)
+    image[:, :, 45:] = 200
+    place = rasterio.transform.from_origin(500000, 4000000, 2, 2)
+    settings = {"driver": "GTiff", "height": 60, "width": 90, "count": 3, "dtype": "uint8"}
+    with quiet_rasterio(), rasterio.open(photos / "g.tif", "w", crs="EPSG:32611", transform=place, **settings) as out:
+        out.write(image)
+    session = LabelSession([photos / "g.tif"], table=table, options=near)
+    jobs, image_id = JobRunner(session), session.list_images()[0]["id"]
+    session.add_stroke(image_id, 1, draw(0, (10, 5), (50, 30)))
+    session.add_stroke(image_id, 2, draw(2, (10, 60), (50, 80)))
+    jobs.start(image_id, 3, "accept")
+    assert wait_for_job(session, image_id)["written"][-1] == "g_mres_label.tif"
+    with open_raster(photos / "g_mres_label.tif") as dataset:
+        assert dataset.crs.to_epsg() == 32611 and dataset.transform == place
+        assert dataset.read(1)[30, [5, 80]].tolist() == [0, 2]
+
+
+# What was there before.
+
+
+def test_scribbles_and_result_of_a_matfile_are_taken_over(photos, make_session, first, table, draw):
+    labels = np.zeros((60, 90), np.uint8)
+    labels[:, 45:] = 1
+    seeds = np.zeros((60, 90), np.uint8)
+    seeds[5, 5:9], seeds[5, 60] = 1, 2
+    write_labelmap(photos / "a_mres.mat", LabelMap(labels, ClassTable.from_names(["Cliff", "sand"]), seeds))
+    session = make_session()
+    assert session.list_images()[0]["state"] == "done"
+    state = session.describe(first)
+    assert (state["n_strokes"], state["has_result"], state["stale"], state["state"]) == (2, True, False, "done")
+    opened = session.open(first)[1]
+    # Cliff is the third class here.
+    assert (opened.drawing.maps["scribbles"] == np.array([0, 3, 2])[seeds]).all()
+    assert opened.view("result", slice(0, 1), slice(44, 46)).tolist() == [[3, 2]]
+    assert not (photos / "a_doodles.json").exists()
+    session.add_stroke(first, 1, draw(0))
+    assert len(read_doodles(photos / "a_doodles.json").strokes) == 3
+
+
+def test_a_matfile_without_scribbles_is_painted(photos, make_session, first, make_pair):
+    labels = np.zeros((60, 90), np.uint8)
+    labels[:, 45:] = 1
+    make_pair(photos, "a", labels)
+    state = make_session().describe(first)
+    assert state["has_result"] and state["n_strokes"] == 2
+    session = make_session()
+    assert (session.open(first)[1].drawing.maps["result"] == labels + 1).all()
+
+
+def test_classes_of_earlier_work_join_the_list(photos, make_session, first, draw, table):
+    session = make_session(table=ClassTable.from_names(["Kelp", "water", "rock"]))
+    session.add_stroke(first, 1, draw(0))
+    again = make_session()
+    state = again.describe(first)
+    assert again.table.names == ("water", "sand", "cliff", "Kelp") and state["classes_version"] == 2
+    assert again.open(first)[1].drawing.maps["scribbles"][10, 10] == 4
+    assert make_session(table=None).describe(first)["n_strokes"] == 1
+
+
+@pytest.mark.parametrize("name", ["a_doodles.json", "a_mres.mat"])
+def test_what_is_kept_of_an_image_of_another_size(photos, make_session, first, draw, name, make_pair):
+    if name == "a_mres.mat":
+        make_pair(photos, "big", np.zeros((9, 9), np.uint8))
+        (photos / "big_mres.mat").rename(photos / name)
+    else:
+        session = make_session()
+        session.add_stroke(first, 1, draw())
+        record = json.loads((photos / name).read_text())
+        (photos / name).write_text(json.dumps({**record, "size": [61, 90]}))
+    with pytest.raises(BadInput, match=f"{name} is of an image of .* take it away"):
+        make_session().describe(first)
+
+
+def test_two_images_that_would_be_saved_as_one(photos, make_session):
+    (photos / "a.jpg").write_bytes((photos / "a.png").read_bytes())
+    with pytest.raises(BadInput, match=r"a\.png and .*a\.jpg would both be saved as a_doodles\.json"):
+        make_session(("a.png", "a.jpg"))
+
+
+def test_ids_say_nothing_of_paths_and_stay_the_same(make_session, photos):
+    ids = [image["id"] for image in make_session().list_images()]
+    assert ids == [image["id"] for image in make_session().list_images()]
+    assert len(set(ids)) == 2 and all(len(i) == 16 and int(i, 16) >= 0 for i in ids)
+
+
+def test_images_that_were_closed_keep_their_result(photos, make_session, draw, wait_for_job, monkeypatch):
+    monkeypatch.setattr("hybridseg.labelling.album._MAX_OPEN", 1)
+    session = make_session()
+    jobs, (a, b) = JobRunner(session), (image["id"] for image in session.list_images())
+    session.add_stroke(a, 1, draw(0, (10, 5), (50, 30)))
+    session.add_stroke(a, 2, draw(2, (10, 60), (50, 80)))
+    jobs.start(a, 3, "run")
+    before = wait_for_job(session, a)
+    seen = session.open(a)[1].view("result", slice(0, 60), slice(0, 90)).copy()
+    session.describe(b)
+    assert session._entries[a].opened is None
+    after = session.describe(a)
+    assert after == before and after["has_result"] and not after["stale"]
+    assert (session.open(a)[1].view("result", slice(0, 60), slice(0, 90)) == seen).all()
+
+
+# Classes.
+
+
+def test_classes_can_be_named_on_the_page(photos, make_session, first, draw):
+    session = make_session(table=None)
+    with pytest.raises(BadInput, match="no classes yet"):
+        session.add_stroke(first, 1, draw())
+    session.set_classes(1, ClassTable(("sea", "land"), ((0, 0, 255), (1, 2, 3))))
+    session.add_stroke(first, session.describe(first)["version"], draw(1))
+    assert (photos / "labels.txt").read_text() == "sea\nland\n"
+    assert make_session(table=None).table == ClassTable(("sea", "land"), ((0, 0, 255), (1, 2, 3)))
+
+
+def test_classes_that_were_drawn_with_keep_their_name(session, make_session, first, draw, photos, table):
+    session.add_stroke(first, 1, draw(1))
+    moved = ClassTable(("new", "cliff", "sand"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
+    without = ClassTable(("water", "cliff"), ((1, 1, 1), (2, 2, 2)))
+    for some in (session, make_session()):
+        with pytest.raises(Conflict, match=r"a\.png is labelled with sand"):
+            some.set_classes(1, without)
+    session.set_classes(1, moved)
+    assert session.open(first)[1].drawing.maps["scribbles"][10, 10] == 3
+    with pytest.raises(Conflict, match="changed in another tab"):
+        session.set_classes(1, moved)
+    # A change that was drawn on with the old list comes too late.
+    with pytest.raises(Conflict):
+        session.add_stroke(first, 2, draw(0))
+
+
+def test_classes_in_another_order_while_an_image_is_closed(session, jobs, draw, table, wait_for_job, monkeypatch):
+    """What was computed for it counts on the old places, and so does what a tab sends."""
+    monkeypatch.setattr("hybridseg.labelling.album._MAX_OPEN", 1)
+    a, b = (image["id"] for image in session.list_images())
+    session.add_stroke(a, 1, draw(0, (10, 5), (50, 30)))
+    session.add_stroke(a, 2, draw(2, (10, 60), (50, 80)))
+    jobs.start(a, 3, "run")
+    wait_for_job(session, a)
+    session.describe(b)
+    session.set_classes(1, ClassTable(table.names[::-1], table.colors[::-1]))
+    with pytest.raises(Conflict):
+        session.add_stroke(a, 3, draw(0))
+    state = session.describe(a)
+    assert not state["has_result"] and session.open(a)[1].drawing.maps["scribbles"][10, 5] == 3
+
+
+def test_class_names_meet_no_rule_of_html_or_paths(make_session, first, draw, photos):
+    name = '<script>alert("x")</script> ../../etc'
+    session = make_session(table=ClassTable((name,), ((1, 2, 3),)))
+    session.add_stroke(first, 1, draw())
+    assert read_doodles(photos / "a_doodles.json").table.names == (name,)
+    assert sorted(path.name for path in photos.iterdir()) == ["a.png", "a_doodles.json", "b.png"]
+
+
+# Time, and work of other tools.
+
+
+def test_pauses_are_no_work(session, first, draw, monkeypatch):
+    now = iter([100.0, 110.0, 1000.0, 1001.0])
+    monkeypatch.setattr("hybridseg.labelling.work.time.monotonic", lambda: next(now))
+    for version in range(1, 5):
+        session.add_stroke(first, version, draw())
+    assert session.describe(first)["seconds"] == 10 + 60 + 1
+
+
+def test_labels_of_other_tools(session, first, photos, tmp_path):
+    path = tmp_path / "a.json"
+    shapes = [{"label": "Sand", "shape_type": "polygon", "points": [[0, 0], [10, 0], [10, 5], [0, 5]]},
+              {"label": "kelp", "shape_type": "line", "points": [[20, 20], [40, 20]]}]  # fmt: skip
+    path.write_text(json.dumps({"shapes": shapes, "imageHeight": 60, "imageWidth": 90}))
+    warnings = session.import_labels(first, 1, path)
+    maps = session.open(first)[1].drawing.maps
+    assert (maps["result"][:5, :10] == 2).all() and np.count_nonzero(maps["result"]) == 50
+    assert maps["scribbles"][20, 30] == 4 and session.table.names[3] == "kelp"
+    assert any("kelp" in text for text in warnings)
+    assert len(read_doodles(photos / "a_doodles.json").strokes) == 2
+
+
+def test_a_folder_of_labels(session, draw, tmp_path, make_pair):
+    labels = np.zeros((60, 90), np.uint8)
+    make_pair(tmp_path, "b", labels)
+    (tmp_path / "b.png").unlink()
+    a, b = (image["id"] for image in session.list_images())
+    lines = session.import_all(tmp_path)
+    assert session.describe(b)["n_strokes"] == 1 and session.describe(a)["n_strokes"] == 0
+    assert len(lines) == 1 and lines[0].startswith("a.png: not imported")
+    assert "1 images have work" in session.import_all(tmp_path)[-1]
+
+
+def test_a_file_of_one_image_is_not_taken_for_others(session, tmp_path):
+    """The frames of a survey have one size: only the name tells whose labels a file holds."""
+    a, b = (image["id"] for image in session.list_images())
+    shapes = [{"label": "sand", "shape_type": "polygon", "points": [[0, 0], [10, 0], [10, 5], [0, 5]]}]
+    record = {"shapes": shapes, "imageHeight": 60, "imageWidth": 90}
+    for more, told in (({"imagePath": "C:\\photos\\a.png"}, "it was drawn on"), ({}, "does not say of which image")):
+        (tmp_path / "labels.json").write_text(json.dumps({**record, **more}))
+        lines = session.import_all(tmp_path)
+        assert session.describe(b)["n_strokes"] == 0 and any("b.png: not imported" in x and told in x for x in lines)
+    assert session.describe(a)["n_strokes"] == 1
+
+
+def test_classes_of_an_import_are_found_by_the_next_start(session, make_session, first, tmp_path):
+    shapes = [{"label": "kelp", "shape_type": "polygon", "points": [[0, 0], [10, 0], [10, 5]]}]
+    (tmp_path / "x.json").write_text(json.dumps({"shapes": shapes}))
+    session.import_labels(first, 1, tmp_path / "x.json")
+    assert make_session(table=None).table.names == ("water", "sand", "cliff", "kelp")
+
+
+@pytest.fixture
+def island(photos):
+    """A photo with nodata right of column 70, and a hole in it."""
+    import rasterio
+
+    from hybridseg.io.rasters import quiet_rasterio
+
+    image = np.full((60, 90), 30, np.uint8)
+    image[:, 45:] = 200
+    image[:, 70:], image[5:9, 5:9] = 0, 0
+    settings = {"driver": "GTiff", "height": 60, "width": 90, "count": 1, "dtype": "uint8", "nodata": 0}
+    with quiet_rasterio(), rasterio.open(photos / "island.tif", "w", **settings) as out:
+        out.write(image, 1)
+    return photos / "island.tif"
+
+
+def test_where_there_is_no_picture_nothing_is_drawn(island, make_session, draw, wait_for_job, photos, run):
+    from PIL import Image
+
+    session = make_session(("island.tif",))
+    jobs, image_id = JobRunner(session), session.list_images()[0]["id"]
+    session.add_stroke(image_id, 1, draw(0, (20, 5), (50, 30)))
+    session.add_stroke(image_id, 2, draw(2, (10, 50), (10, 88)))
+    session.add_stroke(image_id, 3, draw(1, (30, 75), (50, 88)))
+    seeds = session.open(image_id)[1].drawing.maps["scribbles"]
+    assert seeds[10, 60] == 3 and not seeds[:, 70:].any() and 2 not in seeds
+    session.undo(image_id, 4)
+    session.redo(image_id, 5)
+    assert not seeds[:, 70:].any()
+    picture = Previewer(session.options).preview(session.open(image_id)[1], (0, 0, 60, 90))
+    pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGBA"))
+    assert not pixels[:, 36:, 3].any() and pixels[:, 10:34, 3].all()
+    jobs.start(image_id, 6, "accept")
+    wait_for_job(session, image_id)
+    view = session.open(image_id)[1].view("result", slice(0, 60), slice(0, 90))
+    assert not view[:, 70:].any() and not view[6, 6] and (view[20:, 50:70] == 3).all()
+    found = read_labelmap(photos / "island_mres.mat")
+    assert (found.labels[:, 70:] == 255).all() and not (found.labels == 1).any() and not found.seeds[:, 70:].any()
+    tile = np.asarray(Image.open(io.BytesIO(session.draw_tile(image_id, "picture", (0, 0, 0)))))
+    assert tile[30, 60].mean() > 190 and 40 < tile[:, 75:].mean() < 65 and tile[:, 75:].std() > 4
+    done = run("crf", island, photos / "island_doodles.json", "--out", photos / "out", "-s", "0.5", "--theta", "8",
+               "--color-scale", "10")  # fmt: skip
+    assert done.exit_code == 0
+    assert (read_labelmap(photos / "out" / "island_mres.mat").labels == found.labels).all()

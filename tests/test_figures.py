@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from hybridseg.classes import ClassTable
+from hybridseg.confusion import Confusion, count_confusion
+from hybridseg.demo.overview import draw_scene_overview, draw_tile_overview
+from hybridseg.errors import MissingInput
+from hybridseg.figures import PictureRow, draw_confusion, draw_picture_rows
+from hybridseg.io.images import read_image
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 20])
+def test_confusion_figure_grows_with_the_classes(tmp_path, n_classes):
+    table = ClassTable.from_names([f"agricultural land {i}" for i in range(n_classes)])
+    counts = np.random.default_rng(0).integers(1, 500, (n_classes, n_classes)) + np.eye(n_classes, dtype=int) * 3000
+    draw_confusion(tmp_path / "a.png", Confusion(table, counts, np.zeros(n_classes, int)), title="a title")
+    rows, cols = read_image(tmp_path / "a.png").shape[:2]
+    assert rows >= 500 and (n_classes < 20 or rows > 1400) and 0.9 < cols / rows < 1.4
+
+
+def test_names_are_never_formulas_and_many_classes_stay_drawable(tmp_path):
+    table = ClassTable.from_names(["$x_$", *(f"c{i}" for i in range(119))])
+    counts = np.eye(120, dtype=int)
+    draw_confusion(tmp_path / "a.png", Confusion(table, counts, np.zeros(120, int)), title="$_$ caf\udce9")
+    assert max(read_image(tmp_path / "a.png").shape) < 5000
+
+
+def test_diagonal_is_dark_and_the_rest_is_light(tmp_path):
+    table = ClassTable.from_names(["a", "b"])
+    for name, prediction in (("right", [[0, 1]]), ("wrong", [[1, 0]])):
+        draw_confusion(
+            tmp_path / f"{name}.png", count_confusion(np.array([[0, 1]]), np.array(prediction), table), title=""
+        )
+    right, wrong = (read_image(tmp_path / f"{name}.png").astype(int) for name in ("right", "wrong"))
+    assert right.shape == wrong.shape and np.abs(right - wrong).max() > 150
+
+
+def test_picture_rows_show_the_pictures(tmp_path, table):
+    red = np.zeros((50, 80, 3), np.uint8)
+    red[..., 0] = 255
+    draw_picture_rows(
+        tmp_path / "a.png", [PictureRow("one", [red, red]), PictureRow("two", [red])], width=6, legend=table
+    )
+    picture = read_image(tmp_path / "a.png")[..., :3]
+    assert 0.3 < (picture == (255, 0, 0)).all(axis=2).mean() < 0.8
+
+
+def test_overviews(tmp_path, coast, run):
+    draw_scene_overview(tmp_path / "s.png", coast)
+    assert run("retile", "-t", 16, coast).exit_code == 0
+    draw_tile_overview(tmp_path / "t.png", coast / "tile_16" / "tiles.csv")
+    for name in ("s.png", "t.png"):
+        assert read_image(tmp_path / name).std() > 20
+    (tmp_path / "none").mkdir()
+    with pytest.raises(MissingInput, match="no image with a label map"):
+        draw_scene_overview(tmp_path / "x.png", tmp_path / "none")
