@@ -19,6 +19,7 @@ from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spread import SpreadOptions
@@ -165,8 +166,9 @@ def photos(tmp_path):
 
 @pytest.fixture
 def make_session(photos, table):
-    def make(names=("a.png", "b.png"), **more) -> LabelSession:
-        return LabelSession([photos / name for name in names], **{"table": table, "options": NEAR, **more})
+    def make(names=("a.png", "b.png"), *, table=table, out_dir=None) -> LabelSession:
+        album = Album([photos / name for name in names], table=table, out_dir=out_dir)
+        return LabelSession(album, options=NEAR)
 
     return make
 
@@ -186,7 +188,7 @@ def jobs(session):
 @pytest.fixture
 def first(session):
     """The id of the first image."""
-    return session.list_images()[0]["id"]
+    return session.album.list_images()[0]["id"]
 
 
 @pytest.fixture

@@ -14,7 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, NATURAL_COLORS, VOID, ClassTable, Color, class_key, spread_colors
+from hybridseg.classes import (
+    MAX_CLASSES,
+    NATURAL_COLORS,
+    VOID,
+    ClassTable,
+    Color,
+    class_key,
+    seeds_to_labels,
+    spread_colors,
+)
 from hybridseg.errors import BadInput, located
 from hybridseg.io.annotations.coco import (
     CocoAnnotation,
@@ -232,8 +241,7 @@ def _take_labelmap(drafts: _Drafts, path: Path, _image_name: str, table: ClassTa
         drafts.check_shape(found.labels.shape)
         drafts.add_classes(own.names, own.colors)
         if found.seeds is not None:
-            # Unlabelled, 0, wraps to VOID.
-            drafts.add_map(found.seeds - np.uint8(1), own.names, outside=VOID, layer="scribbles")
+            drafts.add_map(seeds_to_labels(found.seeds), own.names, outside=VOID, layer="scribbles")
         drafts.add_map(found.labels, own.names, outside=VOID, layer="result")
 
 
@@ -247,7 +255,7 @@ def _take_doodler(drafts: _Drafts, path: Path, _image_name: str, table: ClassTab
             names = table.names
             drafts.warn("it does not name its classes: they were taken from the class list, in its order")
         drafts.add_classes(names)
-        seeds = None if found.doodles is None else found.doodles - np.uint8(1)
+        seeds = None if found.doodles is None else seeds_to_labels(found.doodles)
         for values, layer in ((seeds, "scribbles"), (found.labels, "result")):
             if values is None:
                 continue
@@ -421,6 +429,6 @@ def _apply_unlabelled(strokes: list[Stroke], table: ClassTable, shape: tuple[int
         if stroke.layer == "result":
             draw_stroke(canvas, stroke)
     drawn = _Drafts(shape)
-    drawn.add_map(canvas - np.uint8(1), table.names, outside=VOID, layer="result")
+    drawn.add_map(seeds_to_labels(canvas), table.names, outside=VOID, layer="result")
     scribbles = [stroke for stroke in strokes if stroke.layer == "scribbles"]
     return scribbles + [replace(s, class_id=table.names.index(str(name))) for name, s in drawn.items]

@@ -19,6 +19,7 @@ from waitress.server import create_server
 from hybridseg.demo.scenes.scene import make_scene
 from hybridseg.io.annotations.doodles import read_doodles
 from hybridseg.io.images import write_image
+from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
 from hybridseg.web.app import create_label_app
@@ -255,13 +256,13 @@ def label(serve, browse, table):
     """Open the labelling page: `label(paths)`."""
     runners = []
 
-    def open_page(paths, *, screen=(1280, 800), wait=True, settings=None, **more) -> Desk:
-        session = LabelSession(list(paths), **{"table": table, **more})
+    def open_page(paths, *, table=table, window=500, screen=(1280, 800), settings=None) -> Desk:
+        session = LabelSession(Album(list(paths), table=table), window=window)
         runners.append(jobs := JobRunner(session))
         served = serve(lambda gate: create_label_app(session, jobs, gate))
         size = {"width": screen[0], "height": screen[1]}
         tab = browse(served.address, viewport=size, **(settings or {}))
-        return Desk(session, served, tab.ready() if wait else tab)
+        return Desk(session, served, tab.ready())
 
     yield open_page
     for jobs in runners:

@@ -192,7 +192,7 @@ def test_classes_in_another_order_in_another_tab(desk, browse, strokes):
     older.draw(*ON_WATER)
     older.page.get_by_role("button", name="Draw it again").click()
     older.saved()
-    assert desk.session.table.names == ("sand", "water", "cliff")
+    assert desk.session.album.table.names == ("sand", "water", "cliff")
     assert [stroke.class_id for stroke in strokes()] == [1]
     older.scribble((100, 300), (100, 400))
     assert [stroke.class_id for stroke in strokes()] == [1, 1]
@@ -767,7 +767,7 @@ def test_naming_classes_from_nothing(label, beach, strokes, browse, picture):
     page.click("#class-save")
     tab.says("coast.png is labelled with water", where="#class-error")
     page.click("#class-cancel")
-    assert desk.session.table.names == ("land", "water")
+    assert desk.session.album.table.names == ("land", "water")
     # One that was not may have another name.
     tab.press("1")
     page.click("#edit-classes")
@@ -775,7 +775,7 @@ def test_naming_classes_from_nothing(label, beach, strokes, browse, picture):
     rows.nth(0).get_by_label("Move down").click()
     page.click("#class-save")
     tab.wait("!document.querySelector('dialog[open]')")
-    assert desk.session.table.names == ("water", "ground") and chosen(tab) == "ground"
+    assert desk.session.album.table.names == ("water", "ground") and chosen(tab) == "ground"
 
 
 def test_ten_thousand_images(label, tmp_path):
