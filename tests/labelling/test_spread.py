@@ -101,7 +101,7 @@ def test_files_without_a_scribble(table, tmp_path):
     write_matfile(tmp_path / "blank_mres.mat", LabelMap(labels, table, labels))
     with pytest.raises(BadInput, match="no `sparse`"):
         read_seeds(tmp_path / "dense_mres.mat")
-    with pytest.raises(BadInput, match="blank_mres.mat has no scribbles"):
+    with pytest.raises(BadInput, match=r"blank_mres\.mat has no scribbles"):
         read_seeds(tmp_path / "blank_mres.mat")
 
 
