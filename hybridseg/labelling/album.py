@@ -13,7 +13,7 @@ from typing import Any
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict, MissingInput
-from hybridseg.io.annotations.doodles import read_doodles
+from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.labels.classfiles import parse_color, read_class_files, write_class_files
 from hybridseg.io.rasters import check_regular
 from hybridseg.labelling.shelf import Shelf
@@ -168,7 +168,7 @@ class Album:
             path = self.shelf.strokes_path(entry.path)
             if not path.exists():
                 return set()
-            log = read_doodles(path)
+            log = read_strokes(path)
             table, ids = log.table, set(log.used_ids)
         return {table.keys[i] for i in ids}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from hybridseg.classes import ClassTable, remap
-from hybridseg.io.annotations.doodles import LAYERS, Doodles, Stroke
+from hybridseg.io.annotations.doodles import LAYERS, Stroke, StrokeLog
 from hybridseg.labelling.strokes import draw_stroke, find_bounds
 
 Bounds = tuple[slice, slice]
@@ -21,7 +21,7 @@ class Drawing:
 
     Parameters
     ----------
-    log : Doodles
+    log : StrokeLog
         The strokes so far.
     valid : numpy.ndarray or None
         (rows, cols) bool: where the image holds a picture. Elsewhere strokes leave nothing.
@@ -32,7 +32,7 @@ class Drawing:
         (rows, cols) uint8 by layer: 0 = unlabelled, class k is k + 1.
     """
 
-    def __init__(self, log: Doodles, valid: np.ndarray | None = None) -> None:
+    def __init__(self, log: StrokeLog, valid: np.ndarray | None = None) -> None:
         self._log, self._valid = log, valid
         self.seeds = {layer: np.zeros(log.shape, np.uint8) for layer in LAYERS}
         for stroke in log.strokes:
@@ -41,7 +41,7 @@ class Drawing:
             self._clear_void(layer, (slice(None), slice(None)))
 
     @property
-    def log(self) -> Doodles:
+    def log(self) -> StrokeLog:
         """The strokes, as they are kept on disk."""
         return self._log
 
@@ -80,7 +80,7 @@ class Drawing:
         seconds = self._log.seconds if seconds is None else seconds
         self._log = replace(self._log, done=done, seconds=seconds)
 
-    def restore(self, log: Doodles) -> None:
+    def restore(self, log: StrokeLog) -> None:
         """Return to the strokes before the last change, which could not be saved."""
         before, now = log.strokes, self._log.strokes
         # A change adds to the end of the strokes, or removes from it.

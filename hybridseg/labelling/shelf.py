@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, remap, seeds_to_labels
-from hybridseg.errors import BadInput, Conflict, WriteFailed
-from hybridseg.io.annotations.doodles import Doodles, Stroke, is_done, read_doodles, write_doodles
+from hybridseg.errors import Conflict, WriteFailed
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, is_done, read_strokes, write_strokes
+from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.windows import open_windows
@@ -21,6 +22,8 @@ from hybridseg.labelling.work import OpenImage
 
 # Stands in for the class list of an image without strokes until there is one.
 _NO_CLASSES = ClassTable(("unnamed",), ((128, 128, 128),))
+# What to do with work on an image of another size.
+_ADVICE = "take it away, or give --out another folder"
 
 
 @dataclass(frozen=True)
@@ -73,24 +76,24 @@ class Shelf:
         windows = open_windows(image_path)
         strokes_path = self.strokes_path(image_path)
         seen = read_stamp(strokes_path)
-        log = Doodles(image_path.name, windows.shape, table or _NO_CLASSES)
+        log = StrokeLog(image_path.name, windows.shape, table or _NO_CLASSES)
         if seen:
-            found = read_doodles(strokes_path)
-            _check_shape(strokes_path, found.shape, windows.shape)
+            found = read_strokes(strokes_path)
+            check_size(strokes_path, found.shape, windows.info, advice=_ADVICE)
             table = _add_classes(table, found.table, found.used_ids)
             log = found.with_table(table or _NO_CLASSES)
         labels = None
         truth_path = ground_truth_path(image_path, self.out_dir)
         if truth_path.exists():
             truth = read_labelmap(truth_path, table=table)
-            _check_shape(truth_path, truth.labels.shape, windows.shape)
+            check_size(truth_path, truth.labels.shape, windows.info, advice=_ADVICE)
             own = truth.require_table(truth_path)
             table = own if table is None else table.union(own)
             log = log.with_table(table)
             if not seen:
                 log = replace(log, strokes=_strokes_of(truth, truth_path, log), done=True)
             if seen or truth.seeds is not None:
-                labels = remap(own, table)[truth.labels]
+                labels = truth.labels_as(table)
         # Only accepted labels are known to come from these scribbles.
         opened = OpenImage(
             windows, Drawing(log, windows.valid()), labels, labels_after=0 if log.done else -1, on_disk=seen
@@ -110,7 +113,7 @@ class Shelf:
         # A file that is gone (a disk was unplugged, say) is written anew: everything that was in it is in memory.
         if read_stamp(path) not in (None, opened.on_disk):
             raise Conflict(f"{path.name} was changed by another program; check the image again")
-        write_doodles(path, opened.drawing.log)
+        write_strokes(path, opened.drawing.log)
         opened.on_disk = read_stamp(path)
 
 
@@ -128,14 +131,6 @@ def read_stamp(path: Path) -> tuple[int, ...] | None:
     return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
 
-def _check_shape(path: Path, found: tuple[int, ...], shape: tuple[int, int]) -> None:
-    if found != shape:
-        raise BadInput(
-            f"{path} is of an image of {found[0]} x {found[1]} pixels, and this one has {shape[0]} x {shape[1]}; take "
-            "it away, or give --out another folder"
-        )
-
-
 def _add_classes(table: ClassTable | None, other: ClassTable, ids: list[int]) -> ClassTable | None:
     """Add to a table those classes of another one, of the given ids, that it lacks."""
     if table is None or not ids:
@@ -143,7 +138,7 @@ def _add_classes(table: ClassTable | None, other: ClassTable, ids: list[int]) ->
     return table.union(ClassTable(tuple(other.names[i] for i in ids), tuple(other.colors[i] for i in ids)))
 
 
-def _strokes_of(truth: LabelMap, path: Path, log: Doodles) -> tuple[Stroke, ...]:
+def _strokes_of(truth: LabelMap, path: Path, log: StrokeLog) -> tuple[Stroke, ...]:
     """Turn a label map into strokes: its scribbles where it has some, otherwise all of it, as painted."""
     if truth.seeds is None:
         return import_strokes(path, shape=log.shape, image_name=log.image_name, table=log.table).strokes

@@ -15,8 +15,9 @@ from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import PANEL_PIXELS, draw_panels
-from hybridseg.io.annotations.doodles import LAYERS, read_doodles
+from hybridseg.io.annotations.doodles import LAYERS, read_strokes
 from hybridseg.io.atomic import write_text
+from hybridseg.io.labelled import check_size, void_invalid
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.pairing import image_stem
@@ -114,7 +115,7 @@ def read_seeds(path: str | os.PathLike[str], *, table: ClassTable | None = None)
     seconds = painted = None
     stems: tuple[str, ...] = ()
     if path.suffix.lower() == ".json":
-        log = read_doodles(path)
+        log = read_strokes(path)
         own, seconds = log.table, log.seconds
         stems = (Path(log.image_name).stem, image_stem(path))
         seeds, painted = (draw_strokes(log.shape, (s for s in log.strokes if s.layer == layer)) for layer in LAYERS)
@@ -220,9 +221,7 @@ def spread_file(
             f"anyway, rename the file to {image_path.stem}_doodles.json"
         )
     windows = open_windows(image_path)
-    if windows.shape != drawn.seeds.shape:
-        sizes = [f"{shape[0]} x {shape[1]}" for shape in (windows.shape, drawn.seeds.shape)]
-        raise BadInput(f"{image_path} has {sizes[0]} pixels, its scribbles {sizes[1]}; they belong to another image")
+    check_size("the map of scribbles", drawn.seeds.shape, windows.info, advice="it belongs to another image")
     drawn = drawn.within(windows.valid())
     labels = spread_over(windows, drawn, options=options, progress=progress)
     return write_ground_truth(windows, labels, drawn, out_dir=out_dir)
@@ -277,10 +276,7 @@ def write_ground_truth(
         ``NAME_mres_label.tif``.
     """
     target = ground_truth_path(windows.path, out_dir)
-    labels = paint_over(labels, drawn.painted)
-    valid = windows.valid()
-    if valid is not None:
-        labels = np.where(valid, labels, np.uint8(VOID))
+    labels = void_invalid(paint_over(labels, drawn.painted), windows.valid())
     result = LabelMap(labels, drawn.table, drawn.seeds, windows.info.georeference)
     endings = ("mres_label.png", "mres.png", "report.txt")
     written = [target.with_name(f"{windows.path.stem}_{ending}") for ending in endings]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput
-from hybridseg.io.annotations.doodles import Doodles, Stroke
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog
 from hybridseg.labelling.drawing import Drawing
 from hybridseg.labelling.strokes import draw_strokes
 
@@ -24,7 +24,7 @@ STROKE = st.builds(
 
 
 def blank():
-    return Drawing(Doodles("a.jpg", (40, 50), TABLE))
+    return Drawing(StrokeLog("a.jpg", (40, 50), TABLE))
 
 
 def check_maps(drawing):

@@ -6,7 +6,7 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict, MissingInput, WriteFailed
-from hybridseg.io.annotations.doodles import read_doodles
+from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.rasters import open_raster
@@ -31,7 +31,7 @@ def label_first(session, jobs, first, draw, wait_for_job):
 
 def test_a_stroke_is_on_disk_when_it_is_drawn(session, first, draw, photos):
     bounds = session.add_stroke(first, 1, draw(1, (10, 5), (10, 20)))
-    (stroke,) = read_doodles(photos / "a_doodles.json").strokes
+    (stroke,) = read_strokes(photos / "a_doodles.json").strokes
     assert (stroke.tool, stroke.class_id, stroke.points) == ("pen", 1, ((10.0, 5.0), (10.0, 20.0)))
     assert stroke.time > 1.7e9
     assert bounds[0].start <= 9 and bounds[0].stop >= 12 and bounds[1].stop >= 22
@@ -62,7 +62,7 @@ def test_another_program_wrote_the_strokes(session, make_session, first, draw, p
     state = other.describe(first)
     assert state["n_strokes"] == 1
     other.add_stroke(first, state["version"], draw(2))
-    assert [s.class_id for s in read_doodles(photos / "a_doodles.json").strokes] == [0, 2]
+    assert [s.class_id for s in read_strokes(photos / "a_doodles.json").strokes] == [0, 2]
 
 
 def test_a_change_that_comes_again_is_not_made_again(session, first, draw, photos):
@@ -118,7 +118,7 @@ def test_a_change_that_cannot_be_saved_is_taken_back(session, first, draw, monke
     def fail(*_):
         raise WriteFailed("could not write: No space left on device")
 
-    monkeypatch.setattr("hybridseg.labelling.shelf.write_doodles", fail)
+    monkeypatch.setattr("hybridseg.labelling.shelf.write_strokes", fail)
     with pytest.raises(WriteFailed, match="No space"):
         session.add_stroke(first, 2, draw(1, (30, 5), (30, 20)))
     monkeypatch.undo()
@@ -190,14 +190,14 @@ def test_filling_scribbles_takes_what_they_enclose(session, first, draw):
     [
         ({"tool": "spray"}, "no tool 'spray'"),
         ({"class": 3}, "has the class 3"),
-        ({"class": "x"}, "not as it must be"),
+        ({"class": "x"}, "a stroke is invalid"),
         ({"points": []}, "has 0 points"),
-        ({"points": [[1]]}, "not as it must be"),
-        ({"points": [[float("nan"), 1]]}, "no place in an image"),
+        ({"points": [[1]]}, "a stroke is invalid"),
+        ({"points": [[float("nan"), 1]]}, "not a place in an image"),
         ({"width": -1}, "pixels wide"),
         ({"layer": "picture"}, "no layer"),
         ({"points": [[1, 1]] * 20_001}, "more than 20000 points"),
-        ({"points": 5}, "not as it must be"),
+        ({"points": 5}, "a stroke is invalid"),
     ],
 )
 def test_strokes_that_are_none(session, first, draw, photos, change, message):
@@ -288,7 +288,7 @@ def test_scribbles_and_result_of_a_matfile_are_taken_over(photos, make_session, 
     assert opened.view("result", slice(0, 1), slice(44, 46)).tolist() == [[3, 2]]
     assert not (photos / "a_doodles.json").exists()
     session.add_stroke(first, 1, draw(0))
-    assert len(read_doodles(photos / "a_doodles.json").strokes) == 3
+    assert len(read_strokes(photos / "a_doodles.json").strokes) == 3
 
 
 def test_a_matfile_without_scribbles_is_painted(photos, make_session, first, make_pair):
@@ -321,7 +321,7 @@ def test_what_is_kept_of_an_image_of_another_size(photos, make_session, first, d
         session.add_stroke(first, 1, draw())
         record = json.loads((photos / name).read_text())
         (photos / name).write_text(json.dumps({**record, "size": [61, 90]}))
-    with pytest.raises(BadInput, match=f"{name} is of an image of .* take it away"):
+    with pytest.raises(BadInput, match=f"{name} has .* pixels, but .* take it away"):
         make_session().describe(first)
 
 
@@ -402,7 +402,7 @@ def test_class_names_meet_no_rule_of_html_or_paths(make_session, first, draw, ph
     name = '<script>alert("x")</script> ../../etc'
     session = make_session(table=ClassTable((name,), ((1, 2, 3),)))
     session.add_stroke(first, 1, draw())
-    assert read_doodles(photos / "a_doodles.json").table.names == (name,)
+    assert read_strokes(photos / "a_doodles.json").table.names == (name,)
     assert sorted(path.name for path in photos.iterdir()) == ["a.png", "a_doodles.json", "b.png"]
 
 
@@ -427,7 +427,7 @@ def test_labels_of_other_tools(session, first, photos, tmp_path):
     assert (maps["result"][:5, :10] == 2).all() and np.count_nonzero(maps["result"]) == 50
     assert maps["scribbles"][20, 30] == 4 and session.album.table.names[3] == "kelp"
     assert any("kelp" in text for text in warnings)
-    assert len(read_doodles(photos / "a_doodles.json").strokes) == 2
+    assert len(read_strokes(photos / "a_doodles.json").strokes) == 2
 
 
 def test_a_folder_of_labels(session, draw, tmp_path, make_pair):
@@ -446,7 +446,7 @@ def test_a_file_of_one_image_is_not_taken_for_others(session, tmp_path):
     a, b = (image["id"] for image in session.album.list_images())
     shapes = [{"label": "sand", "shape_type": "polygon", "points": [[0, 0], [10, 0], [10, 5], [0, 5]]}]
     record = {"shapes": shapes, "imageHeight": 60, "imageWidth": 90}
-    for more, told in (({"imagePath": "C:\\photos\\a.png"}, "it was drawn on"), ({}, "does not say of which image")):
+    for more, told in (({"imagePath": "C:\\photos\\a.png"}, "it was drawn on"), ({}, "does not say which image")):
         (tmp_path / "labels.json").write_text(json.dumps({**record, **more}))
         lines = session.import_all(tmp_path)
         assert session.describe(b)["n_strokes"] == 0 and any("b.png: not imported" in x and told in x for x in lines)

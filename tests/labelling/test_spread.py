@@ -5,7 +5,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.hybrid.segmentation import reduce_image
-from hybridseg.io.annotations.doodles import Doodles, Stroke, write_doodles
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, write_strokes
 from hybridseg.io.images import describe_image, read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -74,13 +74,13 @@ def test_ground_truth_is_not_replaced_unasked(photo, seeds, table):
 
 
 def test_scribbles_of_another_image(photo, seeds, table):
-    with pytest.raises(BadInput, match="has 60 x 90 pixels, its scribbles 50 x 90"):
+    with pytest.raises(BadInput, match=r"50 x 90 pixels, but my photo\.png has 60 x 90"):
         spread_file(photo, DrawnSeeds(seeds[:50], table))
 
 
 def test_every_kind_of_scribbles_gives_the_same(table, tmp_path):
     stroke = Stroke("pen", 1, 3.0, ((4.0, 2.0), (4.0, 12.0)))
-    write_doodles(tmp_path / "a_doodles.json", Doodles("a.jpg", (9, 16), table, (stroke,), 30.0))
+    write_strokes(tmp_path / "a_doodles.json", StrokeLog("a.jpg", (9, 16), table, (stroke,), 30.0))
     first = read_seeds(tmp_path / "a_doodles.json")
     assert first.seconds == 30.0 and first.seeds[4, 7] == 2 and np.count_nonzero(first.seeds) > 30
     write_matfile(tmp_path / "a_mres.mat", LabelMap(np.zeros((9, 16), np.uint8), table, first.seeds))
@@ -133,8 +133,8 @@ def test_the_command(run, photo, seeds, table):
     assert run("crf", photo, photo.with_name("drawn.mat"), "-s", "7", "--overwrite").exit_code == 1
 
 
-def write_strokes(path, table, *strokes, undone=()):
-    write_doodles(path, Doodles("a.png", (6, 8), table, strokes, undone=undone))
+def save_strokes(path, table, *strokes, undone=()):
+    write_strokes(path, StrokeLog("a.png", (6, 8), table, strokes, undone=undone))
     return path
 
 
@@ -142,7 +142,7 @@ def test_doodles_of_paint_alone(table, tmp_path):
     """There is nothing to spread: what is painted is the result, all else is void."""
     paint = Stroke("region", 2, 1.0, ((1.0, 2.0), (1.0, 5.0)), layer="result")
     undone = Stroke("pen", 0, 3.0, ((4.0, 4.0),))
-    found = read_seeds(write_strokes(tmp_path / "a_doodles.json", table, paint, undone=(undone,)))
+    found = read_seeds(save_strokes(tmp_path / "a_doodles.json", table, paint, undone=(undone,)))
     assert not found.seeds.any() and found.painted is not None and found.painted[1].tolist() == [0, 0, 3, 3, 3, 3, 0, 0]
     write_image(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
     spread_file(tmp_path / "a.png", found)
@@ -154,14 +154,14 @@ def test_doodles_in_which_nothing_is_left(table, tmp_path):
     pen, erase = Stroke("pen", 1, 2.0, ((3.0, 3.0),)), Stroke("erase", 0, 9.0, ((3.0, 3.0),))
     for strokes, undone in (((erase,), ()), ((pen, erase), ()), ((), (pen,))):
         with pytest.raises(BadInput, match="has no scribbles"):
-            read_seeds(write_strokes(tmp_path / "a_doodles.json", table, *strokes, undone=undone))
+            read_seeds(save_strokes(tmp_path / "a_doodles.json", table, *strokes, undone=undone))
 
 
 def test_strokes_of_another_image(photo, run, table):
     stroke = Stroke("pen", 0, 3.0, ((5.0, 5.0), (20.0, 9.0)))
     rows, cols = read_image(photo).shape[:2]
     path = photo.with_name("other_doodles.json")
-    write_doodles(path, Doodles("other.jpg", (rows, cols), table, (stroke,)))
+    write_strokes(path, StrokeLog("other.jpg", (rows, cols), table, (stroke,)))
     refused = run("crf", photo, path)
     assert refused.exit_code == 1 and "drawn on other, not on my photo" in refused.output
     path.rename(photo.with_name("my photo_doodles.json"))

@@ -17,7 +17,7 @@ import pytest
 from waitress.server import create_server
 
 from hybridseg.demo.scenes.scene import make_scene
-from hybridseg.io.annotations.doodles import read_doodles
+from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.images import write_image
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
@@ -283,7 +283,7 @@ def tab(desk):
 @pytest.fixture
 def strokes(beach):
     """Read the strokes that are on disk."""
-    return lambda stem="coast": read_doodles(beach / f"{stem}_doodles.json").strokes
+    return lambda stem="coast": read_strokes(beach / f"{stem}_doodles.json").strokes
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from waitress.server import create_server
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict, WriteFailed
-from hybridseg.io.annotations.doodles import read_doodles
+from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.images import write_image
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
@@ -123,9 +123,9 @@ def test_many_tabs_at_once(tmp_path, table, near, gate):
     for entry in session.album.entries.values():
         taken = [(version, act) for tab in tabs for image, version, act in tab.taken if image == entry.id]
         assert len({version for version, _ in taken}) == len(taken), "two changes were made of one version"
-        doodles = read_doodles(session.album.shelf.strokes_path(entry.path))
-        names = doodles.table.names
-        found = [[(names[s.class_id], s.points[0]) for s in some] for some in (doodles.strokes, doodles.undone)]
+        log = read_strokes(session.album.shelf.strokes_path(entry.path))
+        names = log.table.names
+        found = [[(names[s.class_id], s.points[0]) for s in some] for some in (log.strokes, log.undone)]
         assert found == list(replay(taken))
         _, opened = session.album.open(entry.id)
         for layer, values in opened.drawing.seeds.items():
@@ -149,7 +149,7 @@ def test_an_image_that_is_closed_while_a_stroke_waits(session, make_session, pho
     assert (state["version"], state["n_strokes"], state["state"]) == (2, 1, "working")
     assert session.album.open(first)[1].drawing.seeds["scribbles"].any()
     session.add_stroke(first, 2, draw(1))
-    assert len(read_doodles(photos / "a_doodles.json").strokes) == 2
+    assert len(read_strokes(photos / "a_doodles.json").strokes) == 2
 
 
 def test_a_stroke_while_its_class_is_taken_away(session, first, draw, monkeypatch):
@@ -191,7 +191,7 @@ def test_an_import_that_does_not_fit_leaves_nothing_behind(session, first, draw,
     with pytest.raises(BadInput, match="more than 3 strokes"):
         session.import_labels(first, 5, photos / "two.json")
     assert session.describe(first)["n_strokes"] == 2
-    assert len(read_doodles(photos / "a_doodles.json").strokes) == 2
+    assert len(read_strokes(photos / "a_doodles.json").strokes) == 2
 
 
 def test_an_accept_that_cannot_be_noted_is_not_done(session, jobs, first, draw, wait_for_job, monkeypatch):
@@ -200,7 +200,7 @@ def test_an_accept_that_cannot_be_noted_is_not_done(session, jobs, first, draw, 
     def fail(*_):
         raise WriteFailed("could not write: No space left on device")
 
-    monkeypatch.setattr("hybridseg.labelling.shelf.write_doodles", fail)
+    monkeypatch.setattr("hybridseg.labelling.shelf.write_strokes", fail)
     jobs.start(first, 2, "accept")
     state = wait_for_job(session, first)
     assert (state["state"], state["message_kind"]) == ("working", "bad") and "No space" in state["message"]
@@ -237,7 +237,7 @@ def test_strokes_that_were_taken_away_are_written_again(session, make_session, f
     session.add_stroke(first, 1, draw(0))
     shutil.rmtree(tmp_path / "out")
     session.add_stroke(first, 2, draw(1))
-    assert [s.class_id for s in read_doodles(tmp_path / "out" / "a_doodles.json").strokes] == [0, 1]
+    assert [s.class_id for s in read_strokes(tmp_path / "out" / "a_doodles.json").strokes] == [0, 1]
 
 
 def test_a_name_that_is_too_long_for_its_strokes(photos, make_session, draw):

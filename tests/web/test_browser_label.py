@@ -9,7 +9,7 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.demo.scenes.scene import make_scene
-from hybridseg.io.annotations.doodles import Doodles, Stroke, read_doodles, write_doodles
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, read_strokes, write_strokes
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -381,8 +381,8 @@ def test_a_whole_coast(label, tmp_path, picture):
     write_image(tmp_path / "coast_04.jpg", scene.image)
     for k in (1, 2, 3, 5, 6):
         write_image(tmp_path / f"coast_{k:02d}.jpg", scene.image[:100, :150])
-    write_doodles(tmp_path / "coast_02_doodles.json", Doodles("coast_02.jpg", (100, 150), COAST, (DOT,), done=True))
-    write_doodles(tmp_path / "coast_03_doodles.json", Doodles("coast_03.jpg", (100, 150), COAST, (DOT,)))
+    write_strokes(tmp_path / "coast_02_doodles.json", StrokeLog("coast_02.jpg", (100, 150), COAST, (DOT,), done=True))
+    write_strokes(tmp_path / "coast_03_doodles.json", StrokeLog("coast_03.jpg", (100, 150), COAST, (DOT,)))
     tab = label(sorted(tmp_path.glob("*.jpg")), table=COAST).tab
     tab.page.locator("#images .row", has_text="coast_04").click()
     tab.wait("document.title.startsWith('coast_04')")
@@ -818,7 +818,7 @@ def test_accept_and_next(label, browse, photos):
     tab.page.get_by_role("button", name="Close").click()
     tab.press("PageUp")
     tab.wait("document.title.startsWith('a.png')")
-    assert read_doodles(photos / "a_doodles.json").done
+    assert read_strokes(photos / "a_doodles.json").done
 
 
 @pytest.mark.real

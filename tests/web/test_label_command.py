@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from hybridseg.io.annotations.doodles import read_doodles
+from hybridseg.io.annotations.doodles import read_strokes
 
 
 class Client:
@@ -41,7 +41,7 @@ def test_a_killed_server_lost_nothing_and_ctrl_c_ends_it_well(start, photos, dra
         client.post(f"/api/images/{image}/strokes", {"version": version, **draw(1, (version * 9, 5))})
     process.send_signal(signal.SIGKILL)
     process.wait(10)
-    assert len(read_doodles(photos / "a_doodles.json").strokes) == 3
+    assert len(read_strokes(photos / "a_doodles.json").strokes) == 3
     process, address = start(photos)
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(address[:-5] + "wrong", timeout=10)
