@@ -412,7 +412,7 @@ def test_painting_on_the_result(tab, beach, strokes):
     tab.page.click("#show-scribbles")
     tab.page.focus("#opacity")
     tab.press("Enter")
-    tab.says("The whole image is labelled; accept it with S, or mend it.")
+    tab.says("The whole image is labelled; accept it with S")
     tab.press("l", "3")
     tab.scribble((300, 60), (300, 80))
     tab.shows(300, 70, CLIFF)

@@ -59,7 +59,7 @@ def test_the_most_telling_image_comes_first(tab):
     assert names(tab) == ["coast.jpg", "same.jpg", "sure.jpg", "unsure.jpg"]
     tab.press("PageDown")
     assert tab.page.inner_text("#title") == "same.jpg"
-    tab.says("None to tell", where="#no-confusions")
+    tab.says("None.", where="#no-confusions")
     tab.page.fill("#filter", "uns")
     assert names(tab) == ["unsure.jpg"]
 
