@@ -132,7 +132,18 @@ def real_data():
 
 # A labelling session.
 
-NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9))
+# One thread: for so few pixels more of them cost more than they save.
+NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9, n_threads=1))
+
+
+@pytest.fixture
+def quick_panels(monkeypatch):
+    """Leave out the figure of an accepted image, which takes longer than all the rest."""
+
+    def draw_nothing(path: Path, *_: object, **__: object) -> None:
+        write_image(path, np.zeros((1, 1, 3), np.uint8))
+
+    monkeypatch.setattr("hybridseg.labelling.spread.draw_panels", draw_nothing)
 
 
 @pytest.fixture

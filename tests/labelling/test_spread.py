@@ -12,7 +12,7 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.labelling.spread import DrawnSeeds, SpreadOptions, read_seeds, reduce_seeds, spread_file, spread_seeds
 
-NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9))
+NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9, n_threads=1))
 
 
 @pytest.fixture
@@ -57,13 +57,14 @@ def test_all_files_are_written_and_hold_the_same(photo, seeds, table, tmp_path):
     ]  # fmt: skip
     mat, png = (read_labelmap(path) for path in written[:2])
     assert (mat.labels == png.labels).all() and (mat.seeds == seeds).all() and mat.table.names == table.names
+    assert min(read_image(written[2]).shape[:2]) > 200
     report = written[3].read_text()
     assert "pixels: 5400\n" in report and "minutes: 1.5\n" in report and f"scribbled: {35 / 5400:.2%}\n" in report
     share = np.mean(mat.labels == 2)
     assert f"cliff: {share:.2%}\n" in report
 
 
-def test_ground_truth_is_not_replaced_unasked(photo, seeds, table):
+def test_ground_truth_is_not_replaced_unasked(photo, seeds, table, quick_panels):
     spread_file(photo, DrawnSeeds(seeds, table), options=NEAR)
     before = (photo.parent / "my photo_mres.mat").read_bytes()
     with pytest.raises(OutputExists, match="--overwrite replaces it"):
@@ -105,7 +106,7 @@ def test_files_without_a_scribble(table, tmp_path):
         read_seeds(tmp_path / "blank_mres.mat")
 
 
-def test_a_geotiff_keeps_its_place(seeds, table, tmp_path, paint_coast):
+def test_a_geotiff_keeps_its_place(seeds, table, tmp_path, paint_coast, quick_panels):
     import rasterio
 
     path = tmp_path / "ortho.tif"
@@ -122,7 +123,7 @@ def test_a_geotiff_keeps_its_place(seeds, table, tmp_path, paint_coast):
     assert (labels[:, 85:] == 255).all() and (labels[:, :80] != 255).mean() > 0.99
 
 
-def test_the_command(run, photo, seeds, table):
+def test_the_command(run, photo, seeds, table, quick_panels):
     write_matfile(photo.with_name("drawn.mat"), LabelMap(np.zeros((60, 90), np.uint8), table, seeds))
     result = run("crf", photo, photo.with_name("drawn.mat"), "-s", "0.5", "--theta", "8", "--color-scale", "10")
     assert result.exit_code == 0 and "wrote" in result.output
@@ -138,7 +139,7 @@ def save_strokes(path, table, *strokes, undone=()):
     return path
 
 
-def test_doodles_of_paint_alone(table, tmp_path):
+def test_doodles_of_paint_alone(table, tmp_path, quick_panels):
     """There is nothing to spread: what is painted is the result, all else is void."""
     paint = Stroke("region", 2, 1.0, ((1.0, 2.0), (1.0, 5.0)), layer="result")
     undone = Stroke("pen", 0, 3.0, ((4.0, 4.0),))
@@ -157,7 +158,7 @@ def test_doodles_in_which_nothing_is_left(table, tmp_path):
             read_seeds(save_strokes(tmp_path / "a_doodles.json", table, *strokes, undone=undone))
 
 
-def test_strokes_of_another_image(photo, run, table):
+def test_strokes_of_another_image(photo, run, table, quick_panels):
     stroke = Stroke("pen", 0, 3.0, ((5.0, 5.0), (20.0, 9.0)))
     rows, cols = read_image(photo).shape[:2]
     path = photo.with_name("other_doodles.json")

@@ -284,7 +284,7 @@ def test_a_label_map_is_the_same_again(tmp_path, table, name):
     hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 1, VOID]))
 )
 def test_any_label_map_is_the_same_again(tmp_path_factory, labels):
-    path = tmp_path_factory.mktemp("maps") / "a.png"
+    path = tmp_path_factory.getbasetemp() / "any.png"
     write_labelpng(path, LabelMap(labels, ClassTable.from_names(["a", "b"])))
     found = import_strokes(path, shape=labels.shape, image_name="a.jpg")
     assert np.array_equal(draw(found, "result", labels.shape), labels + np.uint8(1))
@@ -440,22 +440,24 @@ JSON = st.recursive(
     st.lists(st.sampled_from(["label", "shape_type", "points", "mask", "segmentation", "category_id", "image_id"])),
     st.sampled_from(["polygon", "rectangle", "circle", "mask", "line", "points"]),
     JSON,
+    st.sampled_from(["shapes", "annotations", "categories"]),
 )
-def test_any_json_is_read_or_refused(tmp_path_factory, keys, kind, value):
-    path = tmp_path_factory.mktemp("json") / "a.json"
+def test_any_json_is_read_or_refused(tmp_path_factory, keys, kind, value, place):
+    path = tmp_path_factory.getbasetemp() / "any.json"
     shape = {**square("sand", 1, 1, 4, 3, shape_type=kind), **dict.fromkeys(keys, value)}
     annotation = {"segmentation": [[1, 1, 4, 1, 4, 3]], **dict.fromkeys(keys, value)}
-    for record in ({"shapes": [shape]}, make_coco(annotation), make_coco(categories=[value], images=[value])):
-        path.write_text(json.dumps(record))
-        try:
-            found = import_strokes(path, shape=SHAPE, image_name="a.jpg")
-        except BadInput as error:
-            assert str(error).startswith(str(path)) and "\n" not in str(error)
-            continue
+    records = {
+        "shapes": {"shapes": [shape]},
+        "annotations": make_coco(annotation),
+        "categories": make_coco(categories=[value], images=[value]),
+    }
+    path.write_text(json.dumps(records[place]))
+    try:
+        found = import_strokes(path, shape=SHAPE, image_name="a.jpg")
+    except BadInput as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error)
+    else:
         draw(found, "result")
-
-
-# Folders
 
 
 # Real files

@@ -88,7 +88,7 @@ def test_a_preview_of_a_window(visitor, first, draw):
     assert np.asarray(part.convert("RGBA"))[:, [0, 9]].tolist() == [[[0, 0, 255, 255], [139, 0, 139, 255]]] * 20
 
 
-def test_the_whole_image_and_accepting_it(visitor, session, first, draw, wait_for_job, photos):
+def test_the_whole_image_and_accepting_it(visitor, session, first, draw, wait_for_job, photos, quick_panels):
     base = f"/api/images/{first}"
     visitor.change(f"{base}/strokes", {"version": 1, **draw(0, (10, 5), (50, 30))})
     visitor.change(f"{base}/strokes", {"version": 2, **draw(2, (10, 60), (50, 80))})

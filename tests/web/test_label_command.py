@@ -32,6 +32,7 @@ class Client:
         return json.load(self.opener.open(request, timeout=30))
 
 
+@pytest.mark.slow
 def test_a_killed_server_lost_nothing_and_ctrl_c_ends_it_well(start, photos, draw):
     (photos / "labels.txt").write_text("water\nsand\n")
     process, address = start(photos)
@@ -58,12 +59,15 @@ def test_a_killed_server_lost_nothing_and_ctrl_c_ends_it_well(start, photos, dra
     assert "Stopped; 1 of 2 images done." in out and (photos / "a_mres.mat").exists()
 
 
-def test_the_example(start, tmp_path, photos):
-    """`hybridseg label photos --labels labels.txt`."""
+def test_the_example_and_a_port_that_is_taken(start, run, tmp_path, photos):
+    """`hybridseg label photos --labels labels.txt`, and then another program on the same port."""
     (tmp_path / "labels.txt").write_text("water\nsand\n")
     _, address = start("photos", "--labels", "labels.txt", "--port", "0")
     assert address.startswith("http://127.0.0.1:")
     assert [row["name"] for row in Client(address).get("/api/session")["classes"]] == ["water", "sand"]
+    port = re.search(r":(\d+)/", address)[1]
+    result = run("label", photos, "--no-browser", "--port", port)
+    assert result.exit_code == 1 and "give another --port" in result.output
 
 
 @pytest.mark.parametrize(
@@ -87,13 +91,6 @@ def test_words_that_make_no_sense(run, photos, tmp_path, monkeypatch, words, mes
     monkeypatch.chdir(tmp_path)
     result = run("label", *words, "--no-browser")
     assert result.exit_code in (1, 2) and message in " ".join(result.output.split())
-
-
-def test_a_port_that_is_taken(start, run, photos):
-    _, address = start(photos)
-    port = re.search(r":(\d+)/", address)[1]
-    result = run("label", photos, "--no-browser", "--port", port)
-    assert result.exit_code == 1 and "give another --port" in result.output
 
 
 def test_nobody_reads_what_it_prints(start, photos):
