@@ -97,10 +97,10 @@ class ReviewSession:
             except HybridSegError as error:
                 self.problems.append(Problem.of(item.image_path.name, error))
         if not self._items:
-            told = f" ({self.problems[0]})" if self.problems else ""
+            reason = f" ({self.problems[0]})" if self.problems else ""
             raise MissingInput(
                 f"{folder} has no image with a result beside it (NAME_mres.mat, NAME_ares_TILE.mat, NAME_predseg.png)"
-                f"{told}; label some, or run semseg on them"
+                f"{reason}; label some, or run semseg on them"
             )
 
     def list_items(self) -> list[dict[str, Any]]:

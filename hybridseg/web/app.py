@@ -91,7 +91,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
     album, previewer = session.album, Previewer(session.options)
 
     @app.get("/api/session")
-    def tell_session() -> dict[str, Any]:
+    def get_session() -> dict[str, Any]:
         return {
             "csrf": gate.csrf,
             "mode": "label",
@@ -105,7 +105,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         }
 
     @app.get("/api/images/<image_id>")
-    def tell_image(image_id: str) -> dict[str, Any]:
+    def get_image(image_id: str) -> dict[str, Any]:
         return session.describe(image_id)
 
     @app.get("/api/images/<image_id>/<any(picture, scribbles, result):layer>/<int:level>/<int:row>/<int:col>")
@@ -193,11 +193,11 @@ def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
     app = create_app(gate, page="review.html")
 
     @app.get("/api/session")
-    def tell_session() -> dict[str, Any]:
+    def get_session() -> dict[str, Any]:
         return {"csrf": gate.csrf, "mode": "review"}
 
     @app.get("/api/review")
-    def tell_review() -> dict[str, Any]:
+    def get_review() -> dict[str, Any]:
         return {
             "items": session.list_items(),
             "classes": list_classes(session.table),
@@ -205,7 +205,7 @@ def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
         }
 
     @app.get("/api/review/<image_id>")
-    def tell_image(image_id: str) -> dict[str, Any]:
+    def get_image(image_id: str) -> dict[str, Any]:
         return {"confusion": session.list_confusions(image_id)}
 
     @app.get(

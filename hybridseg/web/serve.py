@@ -87,7 +87,7 @@ def _listen(host: str, port: int, usual_port: int) -> socket.socket:
         with suppress(WriteFailed):
             return _listen(host, usual_port, 0)
     if not 0 <= port <= 65535:
-        raise BadInput(f"there is no port {port}; give 0 (any that is free) to 65535")
+        raise BadInput(f"there is no port {port}; give 0 (any free port) to 65535")
     listener = None
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
