@@ -6,15 +6,14 @@ Lock order: that of the album before that of an image.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict, MissingInput
 from hybridseg.io.annotations.doodles import read_strokes
-from hybridseg.io.labels.classfiles import parse_color, read_class_files, write_class_files
+from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.rasters import check_regular
 from hybridseg.labelling.shelf import Shelf
 from hybridseg.labelling.work import ImageEntry, OpenImage, name_opaquely
@@ -200,12 +199,3 @@ def _read_saved_classes(folder: Path) -> ClassTable | None:
     if not labels_path.exists():
         return None
     return read_class_files(labels_path, colors_path if colors_path.exists() else None)
-
-
-def parse_classes(rows: Iterable[Any]) -> ClassTable:
-    """Parse the class list that the page sends: ``name``, and ``color`` as ``#rrggbb``."""
-    try:
-        pairs = [(str(row["name"]).strip(), parse_color(str(row["color"]))) for row in rows]
-    except (TypeError, KeyError) as error:
-        raise BadInput("a class needs a name and a colour; reload the page") from error
-    return ClassTable(tuple(name for name, _ in pairs), tuple(color for _, color in pairs))

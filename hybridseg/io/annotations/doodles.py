@@ -1,4 +1,4 @@
-"""``NAME_doodles.json``: every stroke that a person drew on an image, in order. Replayed, they make the same seeds."""
+"""``NAME_doodles.json``: every stroke that a person drew on an image, in order. It replays to the same seeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAYERS = ("scribbles", "result")
 MAX_STROKES, MAX_POINTS = 100_000, 2_000_000
 _MAX_FILE_BYTES = 200_000_000
 _MAX_WIDTH = 10_000.0
-# Strokes may start a little outside of the image.
+# Strokes may start slightly outside of the image.
 _MAX_COORDINATE = 1e7
 
 Point = tuple[float, float]
@@ -30,22 +30,22 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Stroke:
-    """One movement of a tool.
+    """One movement of the pen.
 
     Parameters
     ----------
     tool : {"pen", "polygon", "erase", "region"}
     class_id : int
-        Ignored for ``erase``.
+        The class that was drawn; ignored for ``erase``.
     width : float
-        Width of the pen in pixels of the image; ignored for ``polygon`` and ``region``.
+        Width of the pen, in pixels of the image; ignored for ``polygon`` and ``region``.
     points : tuple of (float, float)
-        Rows and columns in the image; (0, 0) is the centre of its first pixel. Those of a region come in pairs: the
-        first and the last pixel of a run in a row.
+        Rows and columns in the image; (0, 0) is the centre of its first pixel. Those of a region come in
+        pairs: the first and the last pixel of a run in a row.
     time : float
-        When it ended, in seconds since 1970.
+        Seconds since 1970 when it ended.
     layer : {"scribbles", "result"}
-        Whether it is a hint for the CRF, or painted over the result.
+        What was drawn on: seeds for the CRF, or its result.
 
     Raises
     ------
@@ -62,9 +62,9 @@ class Stroke:
 
     def __post_init__(self) -> None:
         if self.tool not in TOOLS:
-            raise BadInput(f"there is no tool {self.tool!r}; known are {', '.join(TOOLS)}")
+            raise BadInput(f"unknown tool {self.tool!r}; known are {', '.join(TOOLS)}")
         if self.layer not in LAYERS:
-            raise BadInput(f"there is no layer {self.layer!r}; known are {', '.join(LAYERS)}")
+            raise BadInput(f"unknown layer {self.layer!r}; known are {', '.join(LAYERS)}")
         if not 0 < self.width <= _MAX_WIDTH:
             raise BadInput(f"a pen is {self.width} pixels wide; give more than 0 and at most {_MAX_WIDTH:.0f}")
         least = {"polygon": 3, "region": 2}.get(self.tool, 1)
@@ -73,7 +73,7 @@ class Stroke:
         if self.tool == "region" and len(self.points) % 2:
             raise BadInput("a region is pairs of points: the first and the last pixel of each run")
         if not all(abs(value) <= _MAX_COORDINATE for point in self.points for value in point):
-            raise BadInput("a point of a stroke is not a place in an image")
+            raise BadInput("a point of a stroke is not a position in an image")
         if not math.isfinite(self.time):
             raise BadInput("the time of a stroke is not a number")
 
@@ -85,29 +85,27 @@ class Stroke:
 
     @cached_property
     def json(self) -> bytes:
-        """Its record in a file. Cached: the whole file is written again after every stroke."""
+        """Its record in a file. Cached: the file is written after every stroke, with all the earlier ones in it."""
         row = {"tool": self.tool, "layer": self.layer, "class": self.class_id, "width": self.width, "time": self.time}
         return json.dumps({**row, "points": self.points}).encode()
 
 
 @dataclass(frozen=True)
 class StrokeLog:
-    """All strokes on an image.
+    """All that was drawn on an image.
 
     Parameters
     ----------
-    image_name : str
     shape : tuple of int
         Rows and columns of the image.
-    table : ClassTable
     strokes : tuple of Stroke
         In the order in which they were drawn: later ones cover earlier ones.
     seconds : float
-        Time that a person has worked on it.
+        Working time of a person.
     undone : tuple of Stroke
-        Strokes that were undone and can be redone, the next one last.
+        Undone strokes that can be redone, the next one last.
     done : bool
-        The result was accepted, and nothing was drawn since.
+        The result was accepted, and nothing has been drawn since.
     """
 
     image_name: str
@@ -123,23 +121,23 @@ class StrokeLog:
         if len(strokes) > MAX_STROKES or sum(len(s.points) for s in strokes) > MAX_POINTS:
             raise BadInput(f"more than {MAX_STROKES:,} strokes, or {MAX_POINTS:,} points, are not kept for an image")
         if not math.isfinite(self.seconds):
-            raise BadInput("the time of work is not a number")
+            raise BadInput("the working time is not a number")
         wrong = [s.class_id for s in strokes if s.tool != "erase" and not 0 <= s.class_id < len(self.table)]
         if wrong:
             raise BadInput(f"a stroke has the class {wrong[0]}; the classes are 0 to {len(self.table) - 1}")
 
     @property
     def used_ids(self) -> list[int]:
-        """The classes of the strokes, including those that were undone."""
+        """The classes that were drawn with, also in what was undone."""
         return sorted({s.class_id for s in self.strokes + self.undone if s.tool != "erase"})
 
     def with_table(self, table: ClassTable) -> StrokeLog:
-        """Return the same strokes with the ids of another table, matched by name.
+        """Return the same strokes with the class ids of another table, matched by name.
 
         Raises
         ------
         BadInput
-            When the table lacks a class of a stroke.
+            When it lacks a class that was drawn with.
         """
         new_ids = {i: table.index(self.table.names[i]) for i in self.used_ids}
         # The id of an eraser is ignored, but must be valid.
@@ -150,20 +148,19 @@ class StrokeLog:
 
 
 def write_strokes(path: str | os.PathLike[str], log: StrokeLog) -> None:
-    """Write the strokes of an image, whole or not at all."""
-    table = log.table
+    """Write all strokes, whole or not at all."""
     record = {
         "format": FORMAT_VERSION,
         "kind": KIND,
-        # Early in the file: `is_done` reads no further.
+        # Early in the file: `is_done` reads only its beginning.
         "done": log.done,
         "image": log.image_name,
         "size": list(log.shape),
-        "classes": [{"name": n, "color": list(c)} for n, c in zip(table.names, table.colors, strict=True)],
+        "classes": log.table.to_records(),
         "seconds": log.seconds,
     }
     head = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
-    # File names that are not UTF-8 keep their bytes. Nothing is joined: after a long day this writes 20 MB per stroke.
+    # File names that are not UTF-8 keep their bytes. Nothing is joined: a day's work is 20 MB, at every stroke.
     parts = [head.encode("utf-8", "surrogateescape")]
     for name, strokes in ((b"strokes", log.strokes), (b"undone", log.undone)):
         parts.append(b',\n  "%s": [' % name)
@@ -200,17 +197,17 @@ def read_strokes(path: str | os.PathLike[str]) -> StrokeLog:
             if record["format"] != FORMAT_VERSION or record["kind"] != KIND:
                 raise BadInput("it does not hold strokes of this version of hybridseg")
             log = _parse(record)
-            # Seeds of this size will be allocated.
+            # Maps of this size are allocated later.
             check_pixel_count("its image", *log.shape)
             return log
         except BadInput:
             raise
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-            raise BadInput(f"it is damaged ({error}); remove it, or copy it again") from error
+            raise BadInput(f"it is damaged ({error}); take it away, or copy it again") from error
 
 
 def is_done(path: str | os.PathLike[str]) -> bool:
-    """Return whether the result of an image was accepted; only the start of the file is read, as there may be many."""
+    """Return whether the result of an image was accepted, from the first bytes: thousands are checked at once."""
     try:
         with check_regular(path).open("rb") as file:
             return b'"done": true' in file.read(200)
@@ -220,11 +217,9 @@ def is_done(path: str | os.PathLike[str]) -> bool:
 
 def _parse(record: dict[str, Any]) -> StrokeLog:
     rows, cols = record["size"]
-    classes = record["classes"]
-    colors = tuple((int(r), int(g), int(b)) for r, g, b in (row["color"] for row in classes))
     strokes = tuple(parse_stroke(row) for row in record["strokes"])
     undone = tuple(parse_stroke(row) for row in record.get("undone", ()))
-    table = ClassTable(tuple(str(row["name"]) for row in classes), colors)
+    table = ClassTable.from_records(record["classes"])
     shape = (int(rows), int(cols))
     return StrokeLog(
         str(record["image"]), shape, table, strokes, float(record["seconds"]), undone, record.get("done") is True
@@ -232,12 +227,11 @@ def _parse(record: dict[str, Any]) -> StrokeLog:
 
 
 def parse_stroke(row: dict[str, Any]) -> Stroke:
-    """Parse the record of a stroke.
+    """Make a stroke from its record, strictly.
 
     Raises
     ------
     BadInput
-        When it is not exactly one.
     """
     try:
         points = tuple((float(r), float(c)) for r, c in row["points"])
@@ -246,4 +240,4 @@ def parse_stroke(row: dict[str, Any]) -> Stroke:
     except BadInput:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise BadInput(f"a stroke is invalid ({error})") from error
+        raise BadInput(f"a stroke is malformed ({error})") from error

@@ -18,8 +18,6 @@ from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.rasters import check_regular
 
-ANNOTATION_SUFFIXES = (".json", ".npz", *LABELMAP_SUFFIXES)
-
 
 def read_annotations(
     path: str | os.PathLike[str], *, shape: tuple[int, int], image_name: str, table: ClassTable | None = None
@@ -28,7 +26,6 @@ def read_annotations(
 
     Parameters
     ----------
-    path : path-like
     shape : tuple of int
         Rows and columns of the image: arrays and run lengths of another size are refused before they are unpacked.
     image_name : str

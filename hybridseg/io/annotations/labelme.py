@@ -19,7 +19,7 @@ from hybridseg.errors import BadInput, located
 from hybridseg.io.annotations.doodles import Point, Stroke
 from hybridseg.io.annotations.items import Annotations, Item, Mask, find_class
 from hybridseg.io.images import pillow_cap_lifted
-from hybridseg.io.jsonfiles import parse_number
+from hybridseg.io.jsonfiles import parse_number, parse_whole
 from hybridseg.io.labels.pngcheck import check_png
 from hybridseg.io.rasters import check_pixel_count
 
@@ -167,10 +167,10 @@ def _parse_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
     rows, cols = record.get("imageHeight"), record.get("imageWidth")
     if rows is None or cols is None:
         return None
-    if type(rows) is not int or type(cols) is not int:
-        raise BadInput("imageHeight and imageWidth are not numbers of pixels; save it in labelme again")
-    check_pixel_count("its image", rows, cols)
-    return rows, cols
+    with located("imageHeight and imageWidth"):
+        size = parse_whole(rows), parse_whole(cols)
+    check_pixel_count("its image", *size)
+    return size
 
 
 def _outline_circle(points: tuple[Point, ...]) -> tuple[Point, ...]:
