@@ -42,7 +42,7 @@ class Architecture(Protocol):
         ...
 
     def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
-        """Put pretrained weights into a new network; return in words which ones, for the user to read.
+        """Load pretrained weights into a new network; return in words which ones, for the user to read.
 
         Raises
         ------

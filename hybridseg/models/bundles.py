@@ -62,7 +62,7 @@ class DenseCard:
     def __post_init__(self) -> None:
         n_classes = max(self.architecture.n_outputs, 2)
         if len(self.table) != n_classes:
-            raise BadInput(f"{len(self.table)} classes for a network that tells {n_classes} apart")
+            raise BadInput(f"{len(self.table)} classes for a network of {n_classes}")
         if not all(1 <= side <= _MAX_SIDE for side in self.size):
             raise BadInput(f"size={self.size} is not the size of an image")
 

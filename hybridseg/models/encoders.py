@@ -49,7 +49,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def load_pretrained(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
-        """Put pretrained weights into the layers of the encoder; return in words which ones.
+        """Load pretrained weights into the layers of the encoder; return in words which ones.
 
         Raises
         ------

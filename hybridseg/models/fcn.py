@@ -67,7 +67,7 @@ class Fcn8s:
         return tf_keras.Model(pixels, self._enlarge(scores, "scores", factor=8), name=self.name)
 
     def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
-        """Put pretrained weights into the encoder of a new network; return in words which ones."""
+        """Load pretrained weights into the encoder of a new network; return in words which ones."""
         return self.encoder.load_pretrained(network, weights_path)
 
     def _score(self, features: Any, name: str) -> Any:

@@ -130,12 +130,12 @@ def list_weights(model: tf_keras.Model) -> dict[str, Any]:
 
 
 def assign_weights(model: tf_keras.Model, weights: Mapping[str, np.ndarray]) -> None:
-    """Put weights into a network, by the names of `list_weights`.
+    """Assign weights, by the names of `list_weights`.
 
     Raises
     ------
     BadInput
-        When a weight is missing, is one too many or has the wrong shape.
+        When a weight is missing, unknown or of the wrong shape.
     """
     variables = list_weights(model)
     if variables.keys() != weights.keys():

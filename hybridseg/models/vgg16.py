@@ -44,7 +44,7 @@ def add_convolutions(pixels: Any, *, wide_channels: int, dropout: Callable[[str]
 
 
 def assign_weights(model: Any, weights: Mapping[str, np.ndarray]) -> int:
-    """Put the weights of a VGG-16 of Keras, with or without its top, into the layers of the same names.
+    """Assign the weights of a VGG-16 of Keras, with or without its top, to the layers of the same names.
 
     Parameters
     ----------
@@ -80,7 +80,10 @@ def assign_weights(model: Any, weights: Mapping[str, np.ndarray]) -> int:
             bias.assign(stored[1])
             n_assigned += 1
         elif layer.name.startswith("block"):
-            raise BadInput(f"they have no layer {layer.name} of {tuple(kernel.shape)}; give those of VGG-16 from Keras")
+            shape = tuple(kernel.shape)
+            raise BadInput(
+                f"there is no layer {layer.name} of shape {shape} in it; give the weights of VGG-16 from Keras"
+            )
     return n_assigned
 
 

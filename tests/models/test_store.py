@@ -158,7 +158,7 @@ def test_labels_and_tile_size_must_fit(saved, content):
 
 def test_damaged_and_mismatched_files(saved, tmp_path):
     (saved / "x.pb").write_bytes(b"\x08not a graph" * 20)
-    with pytest.raises(BadInput, match=r"x.pb is damaged or no frozen graph"):
+    with pytest.raises(BadInput, match=r"x.pb is damaged or not a frozen graph"):
         load_classifier(saved / "x.pb")
     (saved / "e.pb").touch()
     with pytest.raises(BadInput, match="is an empty graph"):
