@@ -172,7 +172,7 @@ def _card_record(card: DenseCard) -> dict[str, Any]:
         "format": FORMAT_VERSION,
         "kind": "dense",
         "architecture": architecture_record(card.architecture),
-        "classes": [{"name": n, "color": list(c)} for n, c in zip(card.table.names, card.table.colors, strict=True)],
+        "classes": card.table.to_records(),
         "size": list(card.size),
         "normalization": asdict(card.normalization),
         "training": card.training,
@@ -186,7 +186,7 @@ def _parse_card(record: dict[str, Any]) -> tuple[DenseCard, str]:
         raise BadInput("it is not the card of a dense network; give a network that `fcn` or `resunet` trained")
     card = DenseCard(
         architecture=parse_architecture(record["architecture"]),
-        table=_parse_table(record["classes"]),
+        table=ClassTable.from_records(record["classes"]),
         size=parse_value(record["size"], tuple[int, int]),
         normalization=parse_fields(Normalization, record["normalization"], what="the normalization"),
         training=parse_value(record["training"], dict[str, Any]),
@@ -194,8 +194,3 @@ def _parse_card(record: dict[str, Any]) -> tuple[DenseCard, str]:
         versions=parse_value(record["versions"], dict[str, str]),
     )
     return card, parse_value(record["sha256"], str)
-
-
-def _parse_table(rows: Any) -> ClassTable:
-    names = parse_value([row["name"] for row in rows], tuple[str, ...])
-    return ClassTable(names, parse_value([row["color"] for row in rows], tuple[tuple[int, int, int], ...]))
