@@ -1,0 +1,196 @@
+"""The images of the list: open or closed, with their strokes, the labels spread from them, and the job that runs."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hybridseg.classes import VOID, ClassTable, labels_to_seeds, remap
+from hybridseg.errors import Conflict
+from hybridseg.io.windows import ImageWindows
+from hybridseg.labelling.drawing import Drawing
+from hybridseg.progress import Item
+
+# A longer pause does not count as work on an image.
+_MAX_PAUSE_SECONDS = 60.0
+
+
+@dataclass
+class Job:
+    """Long work on an image: which step it is at, and whether it should stop."""
+
+    kind: str
+    label: str = ""
+    done: int = 0
+    total: int = 1
+    cancelled: bool = False
+
+    def begin(self, label: str, done: int, total: int) -> None:
+        """Report the step that begins; raise `JobCancelled` when the job was cancelled."""
+        self.label, self.done, self.total = label, done, total
+        if self.cancelled:
+            raise JobCancelled
+
+    def watch(self, items: Sequence[Item], *, label: str) -> Iterator[Item]:
+        """Yield the parts of a step (a `Progress` hook); raise `JobCancelled` between them when cancelled."""
+        for item in items:
+            self.begin(self.label, self.done, self.total)
+            yield item
+
+
+class JobCancelled(Exception):
+    """The person no longer wants the result."""
+
+
+@dataclass(eq=False)
+class OpenImage:
+    """An image that is open.
+
+    Parameters
+    ----------
+    windows : ImageWindows
+    drawing : Drawing
+    labels : numpy.ndarray or None
+        (rows, cols) uint8 class ids, VOID outside the picture: the scribbles spread over the image, before anything is
+        painted over them.
+    n_changes : int
+        Counts the changes of the scribbles.
+    labels_after : int
+        The count from which `labels` were made; -1: not known.
+    on_disk : tuple or None
+        State of the strokes file when it was last read or written.
+    lock : threading.RLock
+        Held for every change.
+    """
+
+    windows: ImageWindows
+    drawing: Drawing
+    labels: np.ndarray | None = None
+    n_changes: int = 0
+    labels_after: int = 0
+    on_disk: tuple[int, ...] | None = None
+    last_active: float = 0.0
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def table(self) -> ClassTable:
+        """The classes of its strokes and labels."""
+        return self.drawing.log.table
+
+    @property
+    def used_ids(self) -> set[int]:
+        """The classes that its strokes or labels have."""
+        found = set(self.drawing.log.used_ids)
+        return found if self.labels is None else found | set(np.unique(self.labels[self.labels != VOID]).tolist())
+
+    @property
+    def stale(self) -> bool:
+        """Whether the scribbles changed since they were spread."""
+        return self.labels is None or self.labels_after != self.n_changes
+
+    def note_activity(self) -> None:
+        """Add the time since the last change to the time of work, unless it was a pause."""
+        now = time.monotonic()
+        if self.last_active:
+            spent = min(now - self.last_active, _MAX_PAUSE_SECONDS)
+            self.drawing.mark(seconds=self.drawing.log.seconds + spent)
+        self.last_active = now
+
+    def view(self, layer: str, rows: slice, cols: slice) -> np.ndarray:
+        """Return part of a layer as the page shows it, as seeds: in the result, painted pixels cover the labels."""
+        drawn = self.drawing.seeds[layer][rows, cols]
+        if layer == "scribbles" or self.labels is None:
+            return drawn
+        seeds = labels_to_seeds(self.labels[rows, cols])
+        np.copyto(seeds, drawn, where=drawn > 0)
+        return seeds
+
+    def use_classes(self, table: ClassTable) -> None:
+        """Switch to another class list, which has all classes of the strokes."""
+        if self.labels is not None:
+            self.labels = remap(self.table, table, drop=True)[self.labels]
+        self.drawing.use_classes(table)
+
+
+@dataclass(frozen=True)
+class Parked:
+    """The labels of an image that is closed, compressed; and what they were made from."""
+
+    data: bytes
+    shape: tuple[int, int]
+    stale: bool
+    on_disk: tuple[int, ...] | None
+
+
+@dataclass
+class ImageEntry:
+    """An image of the list, open or not.
+
+    Parameters
+    ----------
+    id : str
+        Opaque: the page never learns the path.
+    path : pathlib.Path
+    state : {"untouched", "working", "done"}
+    version : int
+        Counts the changes: one that was made of an older version is refused.
+    result_version : int
+        Counts the changes of the result as the page shows it.
+    parked : Parked or None
+        Its labels while it is closed.
+    keys : collections.deque
+        Keys of the latest changes, by which a repeated one is recognised.
+    """
+
+    id: str
+    path: Path
+    state: str = "untouched"
+    version: int = 1
+    result_version: int = 1
+    opened: OpenImage | None = None
+    job: Job | None = None
+    message: str | None = None
+    message_kind: str | None = None
+    written: tuple[str, ...] = ()
+    parked: Parked | None = None
+    keys: deque[str] = field(default_factory=lambda: deque(maxlen=200))
+
+    def check_version(self, version: int) -> None:
+        """Raise `Conflict` unless this is the present version."""
+        if version != self.version:
+            raise Conflict("this image was changed in another tab or program meanwhile; check it, then try again")
+
+    def update_state(self) -> None:
+        """Set the state from the strokes of the open image."""
+        assert self.opened is not None
+        log = self.opened.drawing.log
+        self.state = "done" if log.done else "working" if log.strokes or log.undone else "untouched"
+
+    def park(self) -> None:
+        """Close the image. Its strokes are on disk; its labels are kept compressed."""
+        opened, self.opened = self.opened, None
+        if opened is not None and opened.labels is not None:
+            data = zlib.compress(opened.labels, 1)
+            self.parked = Parked(data, opened.windows.shape, opened.stale, opened.on_disk)
+
+    def unpark(self, opened: OpenImage) -> None:
+        """Install the opened image, with the labels that were parked if they still belong to it."""
+        parked, self.parked = self.parked, None
+        # The image or its strokes may have been replaced meanwhile.
+        if parked is not None and (parked.shape, parked.on_disk) == (opened.windows.shape, opened.on_disk):
+            opened.labels = np.frombuffer(zlib.decompress(parked.data), np.uint8).reshape(parked.shape).copy()
+            opened.labels_after = opened.n_changes - parked.stale
+        self.opened = opened
+
+
+def name_opaquely(path: Path) -> str:
+    """Return a name for a path that is always the same and does not reveal it."""
+    return hashlib.blake2b(str(path.resolve()).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
