@@ -68,6 +68,11 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     return sorted((p for p in found if p.is_file()), key=lambda p: p.name)
 
 
+def list_results(folder: Path, kind: str) -> list[Path]:
+    """List the ``.mat`` results of a kind (see `result_kind`) in a folder."""
+    return [path for path in list_files(folder, (".mat",)) if result_kind(path) == kind]
+
+
 def list_images(folder: Path) -> list[Path]:
     """List the photographs of a folder: image files other than results (``NAME_mres.png``) and figures of ours."""
     return [path for path in list_files(folder, IMAGE_SUFFIXES) if _is_photo(path)]
@@ -125,9 +130,7 @@ def find_label_maps(inputs: Iterable[Path]) -> list[Path]:
     for path in inputs:
         if not path.exists():
             raise MissingInput(f"there is no file or folder {path}")
-        label_paths = [path]
-        if path.is_dir():
-            label_paths = [p for p in list_files(path, (".mat",)) if result_kind(p) == "mres"]
+        label_paths = list_results(path, "mres") if path.is_dir() else [path]
         if not label_paths:
             raise MissingInput(
                 f"{path.resolve()} has no label map (NAME_mres.mat); give another folder, or the label maps "
