@@ -12,6 +12,8 @@ from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 
+MANIFEST_NAME = "tiles.csv"
+
 # `photo_mres.mat`, `photo_ares_96.mat`, `photo_mres_SOMEONE.mat`, `photo_label.png`, `photo_gtFine_color.png`
 _RESULT_NAME = re.compile(
     r"^(?P<stem>.+?)_(?P<kind>mres|ares|atiles|label|gtFine|report|doodles|predseg)(?=[_.]|$)", re.IGNORECASE
@@ -263,6 +265,3 @@ def _group_by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
     for path in paths:
         groups[image_stem(path)].append(path)
     return groups
-
-
-MANIFEST_NAME = "tiles.csv"
