@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.cli.console import Console
+from hybridseg.cli.options import read_options
 from hybridseg.cli.segment import tell_image, tell_skipped
 from hybridseg.confusion import Confusion
 from hybridseg.dense.fit import Epoch
-from hybridseg.dense.predict import PredictOutputs, predict_files
+from hybridseg.dense.predict import PredictJob
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
@@ -73,12 +76,15 @@ def segment_images(
     composite: bool = True,
 ) -> None:
     """Segment images as the options of `view_options` say, and tell of each."""
-    options = DenseOptions(settings["native"], settings["window"], settings["overlap"], settings["flips"])
-    outputs = PredictOutputs(out_dir, composite, settings["probabilities"], settings["resume"])
-    result = predict_files(
-        paths, models, options=options, smoothing=smoothing, outputs=outputs, progress=console.progress,
-        on_done=lambda image: tell_image(console, image),
-    )  # fmt: skip
+    job = PredictJob(
+        tuple(model.path for model in models),
+        outputs=read_options(Outputs, settings, out_dir=out_dir, composite=composite),
+        options=read_options(DenseOptions, settings),
+        smoothing=smoothing,
+    )
+    result = run_jobs(
+        paths, job, resume=settings["resume"], progress=console.progress, on_done=partial(tell_image, console)
+    )
     tell_skipped(console, result)
     console.finish(result.problems)
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import class_files_options, read_table, seed_option
+from hybridseg.cli.options import class_files_options, read_options, read_table, seed_option
 from hybridseg.crf.options import ENGINES, CrfOptions
 from hybridseg.hybrid.segmentation import SEED_SOURCES, HybridOptions, make_best_options
-from hybridseg.hybrid.semseg import SemsegOutputs, segment_files
+from hybridseg.hybrid.semseg import SemsegJob, load_classifiers
 from hybridseg.hybrid.tuning import SCORES, SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
 from hybridseg.hybrid.tuning import tune_crf as tune
 from hybridseg.hybrid.votes import PATTERNS
 from hybridseg.io.pairing import find_images, find_images_of, find_label_maps, pair_labels_with_images
-from hybridseg.models.ensemble import AnyClassifier, Ensemble
-from hybridseg.models.store import load_classifier
+from hybridseg.models.ensemble import AnyClassifier
 
 path_type = click.Path(path_type=Path)
 
@@ -123,34 +124,28 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
       hybridseg semseg photos --model model.pb --out results
       hybridseg semseg photo.jpg model.pb labels.txt colors.txt 96 0.5 0.5 8 0.25
     """
-    from hybridseg.models.startup import import_tensorflow
-
     images = _read_words(words, settings)
-    names = SemsegOutputs.__dataclass_fields__
-    outputs = SemsegOutputs(**{name: settings[name] for name in names})
     given = read_table(settings["labels_path"], settings["colors_path"])
     paths = find_images([Path(word) for word in images])
-    import_tensorflow()
-    classifier = _load_models(settings["model_paths"], settings["labels_path"], settings["tile_size"])
-    options = _make_options(settings, _find_best(console, classifier) if settings["best"] else None)
-    table = classifier.table.with_colors_of(given) if given and settings["colors_path"] else classifier.table
-    result = segment_files(
-        paths, classifier, options=options, outputs=outputs, table=table, progress=console.progress,
-        on_done=lambda image: tell_image(console, image),
-    )  # fmt: skip
+    files = {
+        "model_paths": settings["model_paths"] or (Path("model.pb"),),
+        "labels_path": settings["labels_path"],
+        "tile_size": settings["tile_size"],
+    }
+    classifier = SemsegJob(**files).load()
+    job = SemsegJob(
+        **files,
+        outputs=read_options(Outputs, settings),
+        table=classifier.table.with_colors_of(given) if given and settings["colors_path"] else None,
+        options=_make_options(settings, _find_best(console, classifier) if settings["best"] else None),
+    )
+    result = run_jobs(
+        paths, job, resume=settings["resume"], progress=console.progress, on_done=partial(tell_image, console)
+    )
     tell_skipped(console, result)
     if len(result.images) > 1:
         console.say(f"{len(result.images)} images done")
     console.finish(result.problems)
-
-
-def _load_models(
-    paths: tuple[Path, ...], labels_path: Path | None = None, tile_size: int | None = None
-) -> AnyClassifier:
-    models = [
-        load_classifier(path, labels_path=labels_path, tile_size=tile_size) for path in paths or (Path("model.pb"),)
-    ]
-    return models[0] if len(models) == 1 else Ensemble(tuple(models))
 
 
 def _find_best(console: Console, classifier: AnyClassifier) -> HybridOptions:
@@ -263,12 +258,9 @@ def tune_crf(
     Example:
       hybridseg tune-crf labelled --model model.pb
     """
-    from hybridseg.models.startup import import_tensorflow
-
     label_paths = find_label_maps(paths)
     pairs, problems = pair_labels_with_images(label_paths, find_images_of(label_paths, images_dir))
-    import_tensorflow()
-    classifier = _load_models(model_paths)
+    classifier = load_classifiers(model_paths or (Path("model.pb"),))
     asked: dict[str, Any] = {"stride": stride, "scale": scale, "seed_from": seed_from}
     base = make_best_options(classifier)
     result = tune(

@@ -62,8 +62,8 @@ def fake_model(by_color, tmp_path, monkeypatch):
         asked.append({"path": path, **settings})
         return by_color
 
-    monkeypatch.setattr("hybridseg.cli.segment.load_classifier", load)
-    monkeypatch.setattr("hybridseg.models.startup.import_tensorflow", lambda: None)
+    monkeypatch.setattr("hybridseg.hybrid.semseg.load_classifier", load)
+    monkeypatch.setattr("hybridseg.hybrid.semseg.import_tensorflow", lambda: None)
     monkeypatch.chdir(tmp_path)
     return asked
 

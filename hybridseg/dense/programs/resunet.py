@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hybridseg.batch.jobs import load_once
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
@@ -251,7 +252,7 @@ def load_resunet(path: Path, config: ResunetConfig) -> DenseModel:
     ------
     MissingInput, BadInput
     """
-    model = load_dense(path)
+    model = load_once(load_dense, path)
     card = model.card
     if not isinstance(card.architecture, ResUnet):
         raise BadInput(

@@ -1,0 +1,169 @@
+"""What every batch shares, with a job that is no more than a threshold."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybridseg.batch import jobs
+from hybridseg.batch.jobs import Job, Outputs, load_once, run_jobs
+from hybridseg.batch.results import ImageResult, measure_shares
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, MissingInput, MissingPackage, WriteFailed
+from hybridseg.io.images import read_image, write_image
+from hybridseg.io.labels.formats import read_labelmap, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.progress import no_progress
+
+TABLE = ClassTable.from_names(["dark", "bright"])
+
+
+@dataclass(frozen=True)
+class ThresholdJob(Job):
+    threshold: int = 100
+
+    too_large = "buy memory"
+
+    def load(self):
+        return [load_once(Path.read_bytes, path) for path in self.model_paths]
+
+    def list_targets(self, image_path):
+        return [self.outputs.place(image_path, "_threshold.png")]
+
+    def segment(self, image_path, *, progress=no_progress):
+        labels = (read_image(image_path)[..., 0] > self.threshold).astype(np.uint8)
+        for _ in progress(range(2), label="halves"):
+            pass
+        targets = self.list_targets(image_path)
+        write_labelmap(targets[0], LabelMap(labels, TABLE))
+        return ImageResult(image_path, tuple(targets), measure_shares(labels, TABLE), (), {})
+
+
+@pytest.fixture
+def job(tmp_path):
+    model = tmp_path / "model.bin"
+    model.write_bytes(b"model")
+    return ThresholdJob((model,))
+
+
+@pytest.fixture
+def photo(tmp_path):
+    image = np.zeros((6, 8, 3), np.uint8)
+    image[:, 2:] = 200
+    write_image(tmp_path / "photo.png", image)
+    return tmp_path / "photo.png"
+
+
+def test_one_bad_image_does_not_stop_the_others(photo, job):
+    folder = photo.parent
+    (folder / "bad.png").write_bytes(photo.read_bytes()[:60])
+    (folder / "other.png").write_bytes(photo.read_bytes())
+    done = []
+    paths = [folder / "bad.png", photo, folder / "none.png", folder / "other.png"]
+    result = run_jobs(paths, job, on_done=done.append)
+    assert done == list(result.images)
+    assert [image.image_path.name for image in done] == ["photo.png", "other.png"]
+    assert done[0].shares == {"bright": 0.75, "dark": 0.25}
+    assert [problem.where for problem in result.problems] == [str(paths[0]), str(paths[2])]
+    assert "cut short" in result.problems[0].message and "no file" in result.problems[1].message
+    assert not list(folder.glob("bad_*"))
+
+
+def test_two_images_of_one_name_are_not_mixed(photo, job, tmp_path):
+    other = tmp_path / "more" / "photo.jpg"
+    other.parent.mkdir()
+    write_image(other, np.zeros((6, 8, 3), np.uint8))
+    together = replace(job, outputs=Outputs(out_dir=tmp_path / "out"))
+    result = run_jobs([photo, other], together)
+    assert len(result.images) == 1 and str(result.problems[0]).startswith(f"{other}: has the same name as {photo}")
+    assert read_labelmap(tmp_path / "out" / "photo_threshold.png").labels[0, 7] == 1
+    assert len(run_jobs([photo, other], job).images) == 2, "each in its own folder"
+    assert len(run_jobs([photo, photo], job).problems) == 1
+
+
+def test_resume_leaves_out_what_is_done(photo, job, tmp_path):
+    (tmp_path / "other.png").write_bytes(photo.read_bytes())
+    run_jobs([photo], job)
+    target = tmp_path / "photo_threshold.png"
+    before = target.stat().st_mtime_ns
+    result = run_jobs([photo, tmp_path / "other.png"], job, resume=True)
+    assert result.skipped == (photo,) and [one.image_path.name for one in result.images] == ["other.png"]
+    assert target.stat().st_mtime_ns == before
+    run_jobs([photo], job)
+    assert target.stat().st_mtime_ns > before
+
+
+def test_progress_of_the_images_and_of_each(photo, job, tmp_path):
+    (tmp_path / "other.png").write_bytes(photo.read_bytes())
+    seen = []
+
+    def progress(items, *, label):
+        for item in items:
+            yield item
+            seen.append(label)
+
+    run_jobs([photo, tmp_path / "other.png"], job, progress=progress)
+    assert seen == ["halves", "halves", "images"] * 2
+    seen.clear()
+    run_jobs([photo], job, progress=progress)
+    assert seen == ["halves", "halves"], "a single image needs no bar of images"
+
+
+def test_what_stops_everything(photo, job, tmp_path, monkeypatch):
+    monkeypatch.setattr(ThresholdJob, "segment", None)
+    for out_dir in (photo, photo / "below"):
+        with pytest.raises(WriteFailed, match=r"cannot write in .*photo\.png"):
+            run_jobs([photo], replace(job, outputs=Outputs(out_dir=out_dir)))
+    with pytest.raises(FileNotFoundError):
+        run_jobs([photo], replace(job, model_paths=(tmp_path / "none.bin",)))
+    with pytest.raises(BadInput, match="number of jobs"):
+        run_jobs([photo], job, n_jobs=0)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_problem"),
+    [
+        (BadInput("is bad"), "is bad"),
+        (MissingInput("is gone"), "is gone"),
+        (MemoryError(), "too large for the memory of this machine; buy memory"),
+        (MissingPackage("no engine"), None),
+        (KeyboardInterrupt(), None),
+        (ZeroDivisionError(), None),
+    ],
+)
+def test_errors(photo, job, monkeypatch, error, is_problem):
+    def fail(self, path, *, progress):
+        raise error
+
+    monkeypatch.setattr(ThresholdJob, "segment", fail)
+    if is_problem is None:
+        with pytest.raises(type(error)):
+            run_jobs([photo], job)
+    else:
+        assert is_problem in str(run_jobs([photo], job).problems[0])
+
+
+def test_a_model_is_loaded_once_until_its_files_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "_loaded", {})
+    path, labels = tmp_path / "model.pb", tmp_path / "labels.txt"
+    path.write_bytes(b"one")
+    loads = []
+
+    def load(path, **settings):
+        loads.append(settings)
+        return path.read_bytes()
+
+    assert load_once(load, path) is load_once(load, path) and len(loads) == 1
+    assert load_once(load, path, size=3) == b"one" and loads[1:] == [{"size": 3}]
+    path.write_bytes(b"other")
+    assert load_once(load, path) == b"other"
+    n_loads = len(loads)
+    labels.write_text("sand\n")
+    load_once(load, path)
+    path.with_suffix(".json").write_text("{}")
+    load_once(load, path)
+    assert len(loads) == n_loads + 2, "the card and the class file belong to the model"
+    for size in range(20):
+        load_once(load, path, size=size)
+    assert len(jobs._loaded) == jobs._MAX_LOADED, "memory is bounded"
