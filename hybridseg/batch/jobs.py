@@ -8,11 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from hybridseg.batch.madeby import explain_difference
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.batch.workers import map_calls
 from hybridseg.classes import ClassTable
@@ -83,6 +84,10 @@ class Job(ABC):
         """List the files that are there once an image is done, the label map first."""
 
     @abstractmethod
+    def record(self) -> str:
+        """Return the record of how a label map of this job is made, see `hybridseg.batch.madeby`."""
+
+    @abstractmethod
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
 
@@ -105,7 +110,7 @@ def run_jobs(
     n_jobs : int
         Processes; 1 does the work in this one.
     resume : bool
-        Leave out images that are done.
+        Leave out images whose result is there and was made by the same models with the same settings.
     on_done : callable
         Called with each result as soon as it is there.
 
@@ -150,10 +155,13 @@ def _segment_one(
 ) -> tuple[int, ImageResult | Problem | None]:
     """Segment one image wherever this runs; None: it was done already."""
     i, path = task
-    if resume and all(target.exists() for target in job.list_targets(path)):
-        return i, None
+    targets, replaced = job.list_targets(path), ""
+    if resume and all(target.exists() for target in targets):
+        replaced = explain_difference(targets[0], job.record())
+        if not replaced:
+            return i, None
     try:
-        return i, job.segment(path, progress=progress)
+        return i, replace(job.segment(path, progress=progress), replaced=replaced)
     except MissingPackage:
         raise
     except HybridSegError as error:

@@ -28,6 +28,8 @@ class ImageResult:
     warnings : tuple of str
     seconds : dict
         Time that each step took.
+    replaced : str
+        Why a result that was there already was made again, when resuming.
     """
 
     image_path: Path
@@ -35,6 +37,7 @@ class ImageResult:
     shares: dict[str, float]
     warnings: tuple[str, ...]
     seconds: dict[str, float]
+    replaced: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -207,9 +208,13 @@ def tell_image(console: Console, image: ImageResult) -> None:
 
 
 def tell_skipped(console: Console, result: BatchResult) -> None:
-    """Say how many images were left out."""
+    """Report how many images were left out, and how many results were made again and why."""
     if result.skipped:
         console.say(f"{len(result.skipped)} images had a result already and were left out (--resume)")
+    reasons = Counter(image.replaced for image in result.images if image.replaced)
+    if reasons:
+        counts = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        console.say(f"{reasons.total()} older results were replaced (--resume): {counts}")
 
 
 @click.command("tune-crf")

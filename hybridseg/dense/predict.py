@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.batch.jobs import Job, Outputs, load_once
+from hybridseg.batch.madeby import make_record
 from hybridseg.batch.results import ImageResult, measure_shares, write_confidence
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
@@ -44,6 +45,11 @@ class PredictJob(Job):
         if self.outputs.probabilities:
             targets.append(self.outputs.place(image_path, "_predseg_confidence.tif"))
         return targets
+
+    def record(self) -> str:
+        """Return the record of how a label map of this job is made."""
+        networks = self.load()
+        return _make_record(networks, self.options, self.smoothing, self.table or networks[0].table)
 
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
@@ -87,7 +93,8 @@ def predict_file(
     if outputs.composite:
         written.append(outputs.place(image_path, "_predseg_composite.jpg"))
         write_image(written[-1], tint_image(as_rgb8(image), labels, table))
-    result = LabelMap(labels, table, georeference=georeference)
+    made_by = _make_record(models, options, smoothing, table)
+    result = LabelMap(labels, table, georeference=georeference, made_by=made_by)
     if georeference is not None:
         written.append(outputs.place(image_path, "_predseg.tif"))
         write_labelmap(written[-1], result)
@@ -142,3 +149,9 @@ def predict_labels(
         picture = resize_image(as_rgb8(image), (probs.shape[0], probs.shape[1]))
         labels = resize_nearest(smooth_probs(picture, probs, options=smoothing, progress=progress), shape)
     return labels, confidence
+
+
+def _make_record(
+    models: Sequence[DenseModel], options: DenseOptions, smoothing: SmoothingOptions, table: ClassTable
+) -> str:
+    return make_record("dense", [model.path for model in models], table, options=options, smoothing=smoothing)

@@ -13,6 +13,7 @@ import numpy as np
 
 from hybridseg import __version__
 from hybridseg.batch.jobs import Job, Outputs, load_once
+from hybridseg.batch.madeby import make_record
 from hybridseg.batch.results import ImageResult, measure_shares, write_confidence
 from hybridseg.classes import ClassTable
 from hybridseg.figures import draw_panels
@@ -60,6 +61,11 @@ class SemsegJob(Job):
         if self.outputs.report:
             targets.append(place("_report.json"))
         return targets
+
+    def record(self) -> str:
+        """Return the record of how a label map of this job is made."""
+        classifier = self.load()
+        return _make_record(classifier, self.options, self.table or classifier.table)
 
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
@@ -114,7 +120,8 @@ def segment_file(
 
     place = partial(_place, outputs, image_path, classifier.tile_size)
     warnings = list_warnings(found, table)
-    result = LabelMap(found.labels, table, found.seeds, georeference)
+    made_by = _make_record(classifier, options, table)
+    result = LabelMap(found.labels, table, found.seeds, georeference, made_by)
     written = [place("_label.png"), place(".png")]
     write_labelmap(written[0], result)
     watch.lap("write label picture")
@@ -129,7 +136,7 @@ def segment_file(
         write_confidence(written[-1], found.confidence, georeference)
     if outputs.keep_seeds or found.lost:
         written.append(place(".mat", "atiles"))
-        write_labelmap(written[-1], LabelMap(found.tile_labels, table, found.seeds))
+        write_labelmap(written[-1], LabelMap(found.tile_labels, table, found.seeds, made_by=made_by))
     # Last of the maps: where it is, the others are too, and the image is done.
     written.insert(0, place(".mat"))
     write_labelmap(written[0], result)
@@ -154,6 +161,10 @@ def list_warnings(found: Segmentation, table: ClassTable) -> list[str]:
 
 def _place(outputs: Outputs, image_path: Path, tile_size: int, ending: str, kind: str = "ares") -> Path:
     return outputs.place(image_path, f"_{kind}_{tile_size}{ending}")
+
+
+def _make_record(classifier: AnyClassifier, options: HybridOptions, table: ClassTable) -> str:
+    return make_record("semseg", [member.path for member in list_members(classifier)], table, options=options)
 
 
 def _make_report(

@@ -8,6 +8,7 @@ import pytest
 
 from hybridseg.batch import jobs
 from hybridseg.batch.jobs import Job, Outputs, load_once, run_jobs
+from hybridseg.batch.madeby import make_record
 from hybridseg.batch.results import ImageResult, measure_shares
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput, MissingPackage, WriteFailed
@@ -20,8 +21,13 @@ TABLE = ClassTable.from_names(["dark", "bright"])
 
 
 @dataclass(frozen=True)
+class Threshold:
+    value: int = 100
+
+
+@dataclass(frozen=True)
 class ThresholdJob(Job):
-    threshold: int = 100
+    options: Threshold = Threshold()
 
     too_large = "buy memory"
 
@@ -31,12 +37,15 @@ class ThresholdJob(Job):
     def list_targets(self, image_path):
         return [self.outputs.place(image_path, "_threshold.png")]
 
+    def record(self):
+        return make_record("threshold", self.model_paths, self.table or TABLE, options=self.options)
+
     def segment(self, image_path, *, progress=no_progress):
-        labels = (read_image(image_path)[..., 0] > self.threshold).astype(np.uint8)
+        labels = (read_image(image_path)[..., 0] > self.options.value).astype(np.uint8)
         for _ in progress(range(2), label="halves"):
             pass
         targets = self.list_targets(image_path)
-        write_labelmap(targets[0], LabelMap(labels, TABLE))
+        write_labelmap(targets[0], LabelMap(labels, TABLE, made_by=self.record()))
         return ImageResult(image_path, tuple(targets), measure_shares(labels, TABLE), (), {})
 
 
@@ -92,6 +101,44 @@ def test_resume_leaves_out_what_is_done(photo, job, tmp_path):
     assert target.stat().st_mtime_ns == before
     run_jobs([photo], job)
     assert target.stat().st_mtime_ns > before
+
+
+def change_model(job):
+    job.model_paths[0].write_bytes(b"another")
+    return job
+
+
+def drop_record(job):
+    path = job.list_targets(job.model_paths[0].with_name("photo.png"))[0]
+    write_labelmap(path, replace(read_labelmap(path), made_by=None))
+    return job
+
+
+def cut_short(job):
+    path = job.list_targets(job.model_paths[0].with_name("photo.png"))[0]
+    path.write_bytes(path.read_bytes()[:-20])
+    return job
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda job: replace(job, options=Threshold(90)), "made with other settings (value)"),
+        (change_model, "made by another model"),
+        (lambda job: replace(job, model_paths=job.model_paths * 2), "made by another model"),
+        (lambda job: replace(job, table=ClassTable(TABLE.names, ((1, 2, 3), (4, 5, 6)))), "other classes or colours"),
+        (drop_record, "without a record"),
+        (cut_short, "damaged"),
+    ],
+    ids=["setting", "model", "models", "colours", "record", "damage"],
+)
+def test_resume_makes_again_what_was_made_otherwise(photo, job, change, reason):
+    run_jobs([photo], job)
+    changed = change(job)
+    result = run_jobs([photo], changed, resume=True)
+    assert not result.skipped and reason in result.images[0].replaced
+    assert run_jobs([photo], changed, resume=True).skipped == (photo,), "made again once"
+    assert run_jobs([photo], changed).images[0].replaced == "", "nothing is compared without --resume"
 
 
 def test_progress_of_the_images_and_of_each(photo, job, tmp_path):

@@ -15,7 +15,7 @@ from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput, MissingInput, MissingPackage
 from hybridseg.io.images import read_image, write_image
-from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.rasters import quiet_rasterio
 from hybridseg.resample import resize_nearest
 
@@ -167,6 +167,17 @@ def test_the_label_map_is_written_last(photo, job, monkeypatch):
     assert len(run_jobs([photo], job, resume=True).images) == 1
     assert run_jobs([photo], job, resume=True).skipped == (photo,)
     assert len(run_jobs([photo], replace(job, outputs=Outputs(probabilities=True)), resume=True).images) == 1
+
+
+def test_the_record_in_every_label_map(scene_tif, job):
+    run_jobs([scene_tif], job)
+    for name in ("ortho_predseg.png", "ortho_predseg.tif"):
+        assert read_made_by(scene_tif.with_name(name)) == job.record()
+    for other, reason in (
+        (replace(job, options=replace(NATIVE, flips=True)), "made with other settings (flips)"),
+        (replace(job, smoothing=SmoothingOptions(radius=2)), "made with other settings (flips, radius)"),
+    ):
+        assert run_jobs([scene_tif], other, resume=True).images[0].replaced == reason
 
 
 def test_an_image_that_is_too_large_for_the_memory(photo, scene_tif, job, monkeypatch):

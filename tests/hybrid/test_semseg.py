@@ -17,7 +17,7 @@ from hybridseg.errors import BadInput
 from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.hybrid.semseg import SemsegJob, segment_file
 from hybridseg.io.images import read_image, write_image
-from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.rasters import quiet_rasterio
 
 FAST = HybridOptions(decimation=1, scale=0.5, crf=CrfOptions(theta=6, color_scale=20, space_compat=3, color_compat=10))
@@ -207,6 +207,19 @@ def test_what_is_asked_for_in_addition_is_made_on_resume(photo, job, wanted):
     more = replace(job, outputs=Outputs(**{wanted: True}))
     assert len(run_jobs([photo], more, resume=True).images) == 1
     assert run_jobs([photo], more, resume=True).skipped == run_jobs([photo], job, resume=True).skipped == (photo,)
+
+
+def test_the_record_in_every_label_map(tmp_path, job, by_color, paint_coast):
+    image = paint_coast(40, 64, border=32)
+    save_tiff(tmp_path / "a.tif", image, crs="EPSG:32611", transform=from_origin(0, 0, 0.5, 0.5))
+    run_jobs([tmp_path / "a.tif"], replace(job, outputs=Outputs(keep_seeds=True)))
+    for name in ("a_ares_16.mat", "a_ares_16_label.png", "a_ares_16_label.tif", "a_atiles_16.mat"):
+        assert read_made_by(tmp_path / name) == job.record()
+    record = json.loads(job.record())
+    assert record["command"] == "semseg" and record["settings"]["options"]["crf"]["theta"] == 6
+    segment_file(tmp_path / "a.tif", by_color, options=replace(FAST, scale=1))
+    changed = run_jobs([tmp_path / "a.tif"], job, resume=True)
+    assert changed.images[0].replaced == "made with other settings (scale)"
 
 
 def test_too_large_for_the_memory(photo, job, monkeypatch):

@@ -29,12 +29,15 @@ class LabelMap:
     seeds : numpy.ndarray or None
         (rows, cols) uint8 scribbles: 0 unlabelled, class k is k+1.
     georeference : GeoReference or None
+    made_by : str or None
+        How a program made it: JSON, see `hybridseg.batch.madeby`.
     """
 
     labels: np.ndarray
     table: ClassTable | None = None
     seeds: np.ndarray | None = None
     georeference: GeoReference | None = None
+    made_by: str | None = None
 
     def require_table(self, where: object) -> ClassTable:
         """Give the class names.
