@@ -19,6 +19,7 @@ from hybridseg.batch.workers import map_calls
 from hybridseg.classes import ClassTable
 from hybridseg.errors import HybridSegError, MissingPackage, Problem
 from hybridseg.io.atomic import claim_folder
+from hybridseg.options import option
 from hybridseg.progress import Progress, no_progress
 
 Model = TypeVar("Model")
@@ -28,27 +29,15 @@ _MAX_LOADED = 8
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is written beside the label map. A method ignores what it does not have.
-
-    Parameters
-    ----------
-    out_dir : pathlib.Path or None
-        None: beside each image.
-    composite : bool
-        The image with the colours of its classes laid over it (dense networks).
-    probabilities : bool
-        The probability of the class of each pixel.
-    report : bool
-        Class shares, timings and settings (tile classifiers).
-    keep_seeds : bool
-        The label map of the tiles alone (tile classifiers); always written when the CRF may have wiped out a class.
-    """
+    """The results that are written beside the label map; a method ignores those that it does not have."""
 
     out_dir: Path | None = None
+    """None: beside each image."""
     composite: bool = True
-    probabilities: bool = False
-    report: bool = False
-    keep_seeds: bool = False
+    """Write the image with the colours of its classes laid over it (dense networks)."""
+    probabilities: bool = option(False, "Also write the probability of the class of each pixel.")
+    report: bool = option(False, "Also write class shares, settings and timings as JSON.")
+    keep_seeds: bool = option(False, "Also write the label map of the tiles alone.")
 
     def place(self, image_path: Path, ending: str) -> Path:
         """Return the path of a result: the name of the image without its suffix, and an ending."""
