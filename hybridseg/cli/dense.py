@@ -15,12 +15,12 @@ from hybridseg.cli.options import read_options
 from hybridseg.cli.segment import tell_image, tell_skipped
 from hybridseg.confusion import Confusion
 from hybridseg.dense.fit import Epoch
-from hybridseg.dense.predict import PredictJob
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
+from hybridseg.segment import make_job
 
 path_type = click.Path(path_type=Path)
 
@@ -76,8 +76,8 @@ def segment_images(
     composite: bool = True,
 ) -> None:
     """Segment images as the options of `view_options` say, and tell of each."""
-    job = PredictJob(
-        tuple(model.path for model in models),
+    job = make_job(
+        [model.path for model in models],
         outputs=read_options(Outputs, settings, out_dir=out_dir, composite=composite),
         options=read_options(DenseOptions, settings),
         smoothing=smoothing,

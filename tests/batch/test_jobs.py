@@ -11,7 +11,10 @@ from hybridseg.batch.jobs import Job, Outputs, load_once, run_jobs
 from hybridseg.batch.madeby import make_record
 from hybridseg.batch.results import ImageResult, measure_shares
 from hybridseg.classes import ClassTable
+from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, MissingInput, MissingPackage, WriteFailed
+from hybridseg.hybrid.segmentation import HybridOptions
+from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -214,3 +217,23 @@ def test_a_model_is_loaded_once_until_its_files_change(tmp_path, monkeypatch):
     for size in range(20):
         load_once(load, path, size=size)
     assert len(jobs._loaded) == jobs._MAX_LOADED, "memory is bounded"
+
+
+@pytest.mark.slow
+def test_in_several_processes(tmp_path, tiny_model, paint_classes):
+    for name in ("a", "b", "c"):
+        write_image(tmp_path / f"{name}.png", paint_classes("sand", "water"))
+    (tmp_path / "bad.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    paths = [tmp_path / f"{name}.png" for name in ("bad", "c", "b", "a")]
+    options = HybridOptions(decimation=1, scale=0.5, crf=CrfOptions(theta=6, color_scale=20))
+    job = SemsegJob((tiny_model,), Outputs(out_dir=tmp_path / "many"), options=options)
+    done = []
+    many = run_jobs(paths, job, n_jobs=2, on_done=done.append)
+    assert [image.image_path for image in many.images] == paths[1:] and len(done) == 3
+    assert [problem.where for problem in many.problems] == [str(paths[0])]
+    one = run_jobs(paths, replace(job, outputs=Outputs(out_dir=tmp_path / "one")))
+    for result, same in zip(many.images, one.images, strict=True):
+        found, expected = read_labelmap(result.written[0]), read_labelmap(same.written[0])
+        assert np.array_equal(found.labels, expected.labels) and found.made_by == expected.made_by
+        assert np.unique(found.labels).tolist() == [0, 2]
+    assert run_jobs(paths, job, resume=True).skipped == tuple(paths[1:])

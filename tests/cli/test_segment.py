@@ -9,47 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
-from hybridseg.hybrid.head import HeadOptions
-from hybridseg.hybrid.retrain import retrain
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 
-TILE = 16
-COLORS = {"sand": (230, 200, 120), "veg": (40, 120, 40), "water": (30, 70, 160)}
 CRF = ("--theta", 6, "--color-scale", 20, "--space-compat", 3, "--color-compat", 10)
 FAST = ("--decimation", 1, "--scale", 0.5, *CRF)
 
 
-def paint(*parts, rows=48):
-    """Classes side by side, 32 columns each."""
-    noise = np.random.default_rng(0).integers(-15, 16, (rows, 32 * len(parts), 3))
-    return np.clip(noise + np.repeat([COLORS[name] for name in parts], 32, axis=0), 0, 255).astype(np.uint8)
-
-
-@pytest.fixture(scope="session")
-def _trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    rng = np.random.default_rng(0)
-    for photo in range(3):
-        for name, color in COLORS.items():
-            for j in range(4):
-                path = folder / "tiles" / name / f"p{photo}_r{j}_c0.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                tile = np.array(color) + rng.integers(-20, 21, (TILE, TILE, 3))
-                write_image(path, np.clip(tile, 0, 255).astype(np.uint8))
-    paths = RetrainPaths(folder / "tiles", folder / "model.pb", folder / "labels.txt", folder / "bottlenecks")
-    head = HeadOptions(how_many_training_steps=100)
-    retrain(paths, options=RetrainOptions(input_size=64, testing_percentage=0, validation_percentage=0, head=head))
-    return folder
-
-
 @pytest.fixture
-def real_model(_trained, tmp_path, monkeypatch):
+def real_model(tiny_model, tmp_path, monkeypatch):
     """A small trained model in the folder where the test is."""
     for name in ("model.pb", "model.json", "labels.txt"):
-        shutil.copy(_trained / name, tmp_path)
+        shutil.copy(tiny_model.with_name(name), tmp_path)
     monkeypatch.chdir(tmp_path)
 
 
@@ -81,8 +53,8 @@ def names_in(folder, pattern="*"):
     return sorted(path.name for path in folder.glob(pattern))
 
 
-def test_from_a_real_model_to_pixels(run, real_model, tmp_path):
-    write_image(tmp_path / "photo.png", paint("sand", "water", "veg"))
+def test_from_a_real_model_to_pixels(run, real_model, tmp_path, paint_classes):
+    write_image(tmp_path / "photo.png", paint_classes("sand", "water", "veg"))
     result = run("semseg", "photo.png", *FAST, "--out", "out")
     assert result.exit_code == 0 and "wrote out/photo_ares_16.mat" in result.stdout
     assert "photo.png: sand 33" in result.stdout
@@ -90,8 +62,8 @@ def test_from_a_real_model_to_pixels(run, real_model, tmp_path):
     assert [np.unique(labels[:, start : start + 28]).tolist() for start in (2, 34, 66)] == [[0], [2], [1]]
 
 
-def test_the_nine_words(run, real_model, tmp_path):
-    write_image(tmp_path / "photo.jpg", paint("sand", "water"))
+def test_the_nine_words(run, real_model, tmp_path, paint_classes):
+    write_image(tmp_path / "photo.jpg", paint_classes("sand", "water"))
     # In another order than the outputs of the model, as Windows writes it, with one colour for each line.
     (tmp_path / "l.txt").write_bytes(b"\xef\xbb\xbfWater\r\nveg\r\nsand\r\n")
     (tmp_path / "c.txt").write_bytes(b"\xef\xbb\xbf#010203\r\n#040506\r\n#070809\r\n")
@@ -122,8 +94,8 @@ def test_the_nine_words(run, real_model, tmp_path):
     assert refused.exit_code == 1 and "takes tiles of 16 pixels, not 96" in refused.stderr
 
 
-def test_models_that_cannot_be_used(run, real_model, tmp_path):
-    write_image(tmp_path / "photo.png", paint("sand"))
+def test_models_that_cannot_be_used(run, real_model, tmp_path, paint_classes):
+    write_image(tmp_path / "photo.png", paint_classes("sand"))
     (tmp_path / "empty.pb").touch()
     assert "there is no model none.pb" in run("semseg", "photo.png", "--model", "none.pb").stderr
     refused = run("semseg", "photo.png", "--model", "empty.pb", "--labels", "labels.txt")
