@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ from hybridseg.cli.dense import (
 )
 from hybridseg.cli.options import overwrite_option, seed_option
 from hybridseg.dense.programs import resunet as verbs
+from hybridseg.dense.programs.config import KEYS, config_record, explain_keys, find_near_key, read_config
 from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.dense.programs.resunet import ResunetExtras
-from hybridseg.dense.programs.resunetconfig import config_record, read_config
-from hybridseg.dense.programs.resunetkeys import explain_keys
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import OutputExists
 from hybridseg.io.labels.classfiles import read_class_files
@@ -112,11 +110,10 @@ def explain_config(console: Console, *, name: str | None) -> None:
 
 
 def _match_key(name: str) -> str:
-    names = [key for key, *_ in explain_keys()]
-    if name.upper() in names:
+    if name.upper() in KEYS:
         return name.upper()
-    near = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.4)
-    advice = f"did you mean {near[0]}?" if near else "explain-config alone tells of all."
+    near = find_near_key(name)
+    advice = f"did you mean {near}?" if near else "explain-config without a key lists all."
     raise click.BadParameter(f"there is no key {name!r}; {advice}", param_hint="KEY")
 
 

@@ -173,16 +173,16 @@ def _find_image_stem(path: Path, word: str, image_stems: Set[str]) -> str:
     stem = image_stem(path)
     if not word or stem in image_stems:
         return stem
-    alone = _match_word(word)
+    alone = word_pattern(word)
     return re.sub(rf"^{alone}{_GAP}|{_GAP}{alone}", "", stem, flags=re.IGNORECASE) or stem
 
 
 def _has_word(path: Path, word: str) -> bool:
-    return re.search(_match_word(word), path.stem, flags=re.IGNORECASE) is not None
+    return re.search(word_pattern(word), path.stem, flags=re.IGNORECASE) is not None
 
 
-def _match_word(word: str) -> str:
-    """Give the pattern of a word that stands for itself: no letter touches it, so a watermask is no mask."""
+def word_pattern(word: str) -> str:
+    """Return the pattern of a word by itself: no letter touches it, so a watermask is not a mask."""
     return rf"(?<![^\W\d_]){word}s?(?![^\W\d_])"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,11 +14,16 @@ from hybridseg.classes import VOID
 from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.io.images import describe_image, read_filled
 from hybridseg.io.pairing import Pair
+from hybridseg.options import Span
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_image, resize_nearest
 
 # What is read once stays in memory up to this many bytes, so that later epochs need no disk.
 MEMORY_LIMIT = 2 << 30
+
+# What the encoders of the networks can halve five times.
+SIDES = Span(32, 8192, step=32)
+MAX_AREA = 512 * 768
 
 ReadLabels = Callable[[Path], np.ndarray]
 
@@ -131,6 +137,25 @@ class RememberedPairs:
             self._room -= image.nbytes + labels.nbytes
             self._kept[index] = image, labels
         return image, labels
+
+
+def fit_size(rows: float, cols: float) -> tuple[int, int]:
+    """Choose the size to train at: near the aspect ratio of an image, not larger, and of at most `MAX_AREA` pixels.
+
+    Examples
+    --------
+    >>> fit_size(3000, 4000), fit_size(64, 100)
+    ((480, 640), (64, 96))
+    """
+    least, step, area = int(SIDES.low), SIDES.step, min(MAX_AREA, rows * cols)
+    heights, widths = (range(least, int(min(side, SIDES.high)) + 1, step) for side in (rows, cols))
+
+    def cost(size: tuple[int, int]) -> float:
+        # A ratio that is off by 1 % weighs as much as a tenth of the pixels.
+        return abs(math.log(size[1] * rows / (size[0] * cols))) + 0.1 * (1 - size[0] * size[1] / area)
+
+    sizes = ((high, wide) for high in heights for wide in widths if high * wide <= area)
+    return min(sizes, key=cost, default=(least, least))
 
 
 def check_pairs(

@@ -33,6 +33,10 @@ from hybridseg.progress import Progress, no_progress
 
 PLAN_NAME = "plan.json"
 
+PREFIX_WORDS = (
+    """the beginning of a file name, without a leading dot, spaces at its ends, or any of / \\ : * ? " < > |"""
+)
+_BAD_IN_NAMES = '/\\:*?"<>|'
 _SHARD_NAME = r"-[0-9]{4,}-of-[0-9]{4,}\.tfrec"
 
 
@@ -76,10 +80,16 @@ class RecordOptions:
         for name in ("copies", "loops", "per_shard"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name}={getattr(self, name)}: give 1 or more")
-        if not re.fullmatch(r"[^./\\:*?\"<>|][^/\\:*?\"<>|]*", self.prefix) or not self.prefix.isprintable():
-            raise BadInput(f"prefix={self.prefix!r}: give the beginning of a file name, without folder or leading dot")
+        if not is_prefix(self.prefix):
+            raise BadInput(f"prefix={self.prefix!r}: give {PREFIX_WORDS}")
         if not 0 <= self.seed < 1 << 63:
             raise BadInput(f"seed={self.seed}: give a whole number from 0 to below 2^63")
+
+
+def is_prefix(text: str) -> bool:
+    """Return whether file names on any system may begin with a text."""
+    is_bad = text != text.strip() or text.startswith(".") or any(sign in text for sign in _BAD_IN_NAMES)
+    return bool(text) and text.isprintable() and not is_bad
 
 
 @dataclass(frozen=True)

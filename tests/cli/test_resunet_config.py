@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hybridseg.dense.programs.config import read_config
 from hybridseg.dense.programs.resunet import choose_table
-from hybridseg.dense.programs.resunetconfig import read_config
 from hybridseg.io.images import write_image
 from hybridseg.models.bundles import DenseCard, load_dense, save_dense
 from hybridseg.models.normalization import Normalization
@@ -118,13 +118,16 @@ def test_every_key_is_explained(run):
     assert all(f"\n{key}: " in f"\n{result.stdout}" for key in keys)
     assert max(map(len, result.stdout.splitlines())) < 200
     one = run("resunet", "explain-config", "KERNEL_SIZE")
-    assert one.stdout.startswith("KERNEL_SIZE: an odd whole number from 3 to 15") and "default: [3, 3]" in one.stdout
+    assert (
+        one.stdout.startswith("KERNEL_SIZE: [rows, cols], each a whole number from 3 to 15, odd")
+        and "default: [3, 3]" in one.stdout
+    )
     assert len(one.stdout.splitlines()) == 2
 
 
 def test_a_key_that_is_not_quite_one(run):
     assert run("resunet", "explain-config", "kernel_size").stdout.startswith("KERNEL_SIZE: ")
-    for name, advice in (("KERNEL", "did you mean KERNEL_SIZE?"), ("qq", "explain-config alone tells of all")):
+    for name, advice in (("KERNEL", "did you mean KERNEL_SIZE?"), ("qq", "explain-config without a key lists all")):
         result = run("resunet", "explain-config", name)
         assert result.exit_code == 2 and f"there is no key '{name}'; {advice}" in result.stderr
 

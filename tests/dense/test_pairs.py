@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.dense.pairs import FolderPairs, RememberedPairs, check_pairs
+from hybridseg.dense.pairs import SIDES, FolderPairs, RememberedPairs, check_pairs, fit_size
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
@@ -174,3 +176,27 @@ def test_nothing_is_remembered_without_room(make_pairs):
     for index in (0, 0, 1, 1):
         remembered.read(index)
     assert source.was_read == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("image", "target"),
+    [
+        ((64, 96), (64, 96)),
+        ((95, 127), (64, 96)),
+        ((1000, 1500), (512, 768)),
+        ((4000, 3000), (640, 480)),
+        ((32, 20000), (32, 8192)),
+        ((20000, 32), (8192, 32)),
+    ],
+)
+def test_the_size_to_train_at(image, target):
+    assert fit_size(*image) == target
+
+
+@given(st.integers(32, 30_000), st.integers(32, 30_000))
+def test_any_size_is_valid_and_fits(rows, cols):
+    high, wide = fit_size(rows, cols)
+    assert high in SIDES and wide in SIDES
+    assert high <= rows and wide <= cols and high * wide <= 512 * 768
+    if min(rows, cols) >= 256 and max(rows, cols) <= 4 * min(rows, cols):
+        assert abs(np.log(high * cols / (wide * rows))) < 0.1

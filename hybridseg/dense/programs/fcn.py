@@ -9,8 +9,7 @@ from pathlib import Path
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.datasets import find_classic_pairs, find_labeldefs, make_color_reader, refuse_problems
 from hybridseg.dense.fit import Epoch, FitOptions, RunFolder
-from hybridseg.dense.pairs import FolderPairs, check_pairs
-from hybridseg.dense.programs.configproposal import fit_target_size
+from hybridseg.dense.pairs import FolderPairs, check_pairs, fit_size
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
 from hybridseg.errors import BadInput, MissingInput
@@ -124,7 +123,7 @@ def train_fcn(
     every_pair = [pair for part in parts.values() for pair in part]
     refuse_problems(check_pairs(every_pair, read_labels, n_classes=len(table), progress=progress))
     first = describe_image(every_pair[0].image_path)
-    size = options.size or fit_target_size(first.rows, first.cols)
+    size = options.size or fit_size(first.rows, first.cols)
     found = {name: FolderPairs(part, read_labels, size=size) for name, part in parts.items()}
     pairs = found["train"]
     architecture = Fcn8s(pairs.n_bands, len(table), options.backbone, options.wide_channels)

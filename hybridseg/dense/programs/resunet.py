@@ -16,7 +16,7 @@ from hybridseg.dense.fit import Epoch, FitOptions
 from hybridseg.dense.pairs import FolderPairs, ReadLabels, check_pairs
 from hybridseg.dense.pictures import draw_examples, pick_examples
 from hybridseg.dense.predict import predict_labels
-from hybridseg.dense.programs.resunetconfig import ResunetConfig
+from hybridseg.dense.programs.config import ResunetConfig
 from hybridseg.dense.recordpairs import RecordPairs, open_records
 from hybridseg.dense.records import RecordOptions, RecordsResult, make_records
 from hybridseg.dense.schedules import Schedule

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from hybridseg.classes import ClassTable
+from hybridseg.dense.programs.config import ResunetConfig
 from hybridseg.dense.programs.resunet import ResunetExtras, choose_smoothing, choose_table, make_plan, make_tfrecords
-from hybridseg.dense.programs.resunetconfig import ResunetConfig
 from hybridseg.dense.recordpairs import open_records
 from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
 from hybridseg.errors import BadInput, HybridSegError, OutputExists
