@@ -1,8 +1,12 @@
-"""Every dense network by its name. A new one is a file with such a dataclass, and a line here."""
+"""Every dense network by its name. A new one is a file with such a dataclass, and an entry here."""
 
 from __future__ import annotations
 
+import math
+import types
+import typing
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hybridseg.errors import BadInput
@@ -14,10 +18,12 @@ if TYPE_CHECKING:
 
 
 class Architecture(Protocol):
-    """What makes a network: frozen settings that are checked, and a way to build it.
+    """A frozen dataclass of checked settings that can build its network.
 
-    The network takes normalized pixels, (n, rows, cols, n_bands) float32 with sides that `stride` divides, and gives
+    The network takes normalized pixels, (n, rows, cols, n_bands) float32 with sides that `stride` divides, and returns
     scores, (n, rows, cols, n_outputs); one output means one class against the rest.
+
+    A setting may be of any type that JSON holds: bool, int, float, str, a tuple or a dict of these, or None.
     """
 
     name: ClassVar[str]
@@ -34,7 +40,17 @@ class Architecture(Protocol):
         ...
 
     def build(self) -> tf_keras.Model:
-        """Make it with random weights."""
+        """Return the network with random weights."""
+        ...
+
+    def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
+        """Put pretrained weights into a new network; return in words which ones, for the user to read.
+
+        Raises
+        ------
+        MissingInput, BadInput
+            When `weights_path` cannot be read, or has weights of another network.
+        """
         ...
 
 
@@ -42,38 +58,60 @@ ARCHITECTURES: dict[str, Any] = {kind.name: kind for kind in (Fcn8s, ResUnet)}
 
 
 def architecture_record(architecture: Architecture) -> dict[str, Any]:
-    """Give the name and all settings, JSON-ready."""
+    """Return the name and all settings, JSON-ready."""
     return {"name": architecture.name, **asdict(architecture)}  # type: ignore[call-overload]
 
 
 def parse_architecture(record: Any) -> Architecture:
-    """Rebuild the settings from a record; whatever is not exactly as it should be is refused.
+    """Return the settings that a record holds.
 
     Raises
     ------
     BadInput
+        For an unknown name, a missing or unknown setting, and one of another type than its annotation says.
 
     Examples
     --------
     >>> parse_architecture(architecture_record(ResUnet(n_bands=4, n_outputs=3))).n_bands
     4
     """
-    if not isinstance(record, dict) or str(record.get("name")) not in ARCHITECTURES:
+    name = record.get("name") if isinstance(record, dict) else None
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise BadInput(f"there is no such network; known are {', '.join(ARCHITECTURES)}")
-    kind = ARCHITECTURES[record["name"]]
-    given = {name: value for name, value in record.items() if name != "name"}
-    expected = {field.name: _example_of(field.type) for field in fields(kind)}
-    if given.keys() != expected.keys():
-        raise BadInput(f"the network {kind.name} needs {', '.join(expected)}")
-    for name, value in given.items():
-        if isinstance(value, list):
-            given[name] = value = tuple(value)
-        wanted = expected[name]
-        members = value if isinstance(value, tuple) else ()
-        if type(value) is not type(wanted) or any(type(member) is not int for member in members):
-            raise BadInput(f"{name}={value!r} of the network {kind.name} is of the wrong type")
-    return kind(**given)
+    kind = ARCHITECTURES[name]
+    hints = typing.get_type_hints(kind)
+    expected = [field.name for field in fields(kind)]
+    if record.keys() != {"name", *expected}:
+        raise BadInput(f"the network {name} needs {', '.join(expected)}")
+    settings = {}
+    for key in expected:
+        try:
+            settings[key] = _parse_setting(record[key], hints[key])
+        except (TypeError, OverflowError):
+            raise BadInput(f"{key}={record[key]!r} of the network {name} is of the wrong type") from None
+    return kind(**settings)
 
 
-def _example_of(annotation: object) -> Any:
-    return {"int": 0, "str": "", "tuple[int, int]": (0, 0)}[str(annotation)]
+def _parse_setting(value: Any, hint: Any) -> Any:
+    """Return a value of JSON as the type of an annotation; TypeError when it is of another type."""
+    origin, members = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(hint, types.UnionType):
+        for member in members:
+            try:
+                return _parse_setting(value, member)
+            except TypeError:
+                continue
+    elif origin is tuple and isinstance(value, (list, tuple)):
+        kinds = members[:1] * len(value) if members[-1] is ... else members
+        if len(kinds) == len(value):
+            return tuple(_parse_setting(part, kind) for part, kind in zip(value, kinds, strict=True))
+    elif origin is dict and isinstance(value, dict):
+        return {_parse_setting(key, members[0]): _parse_setting(part, members[1]) for key, part in value.items()}
+    elif hint is float:
+        # JSON may write it as a whole number; it has no NaN.
+        if type(value) in (int, float) and math.isfinite(value):
+            return float(value)
+    # Not isinstance: a bool is an int to Python.
+    elif type(value) is hint:
+        return value
+    raise TypeError(f"{value!r} is not {hint}")

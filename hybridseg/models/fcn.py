@@ -85,12 +85,11 @@ class Fcn8s:
             scores = tf_keras.layers.Add(name=f"{name}_fuse")([scores, self._score(features, name)])
         return tf_keras.Model(pixels, self._enlarge(scores, "scores", factor=8), name=self.name)
 
-    def start(self, model: tf_keras.Model, weights_path: Path | None = None) -> str:
+    def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
         """Put what the backbone knows already into a new network; say in words what that is.
 
         Parameters
         ----------
-        model : tf_keras.Model
         weights_path : pathlib.Path or None
             A file of VGG-16 weights of Keras; the MobileNetV2 has its own.
 
@@ -102,7 +101,7 @@ class Fcn8s:
         if self.backbone == "mobilenet_v2":
             if weights_path is not None:
                 raise BadInput("the MobileNetV2 comes with its weights; --weights is for --backbone vgg16")
-            mobilenet.assign_weights(model, mobilenet.read_weights())
+            mobilenet.assign_weights(network, mobilenet.read_weights())
             return "MobileNetV2 with the ImageNet weights that come with the package"
         if weights_path is None:
             return "VGG-16 with random weights; --weights FILE gives it those of ImageNet"
@@ -110,7 +109,7 @@ class Fcn8s:
 
         weights = read_weights(weights_path)
         with located(weights_path):
-            n_layers = vgg16.assign_weights(model, weights)
+            n_layers = vgg16.assign_weights(network, weights)
         return f"VGG-16 with {n_layers} layers from {weights_path.name}"
 
     def _add_backbone(self, pixels: Any) -> tuple[Any, Any, Any]:

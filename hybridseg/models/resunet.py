@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridseg.errors import BadInput
@@ -93,6 +94,21 @@ class ResUnet:
             x = self._add_block(x, f"up{level + 1}", level=level)
         scores = layers.Conv2D(self.n_outputs, 1, name="scores")(x)
         return tf_keras.Model(pixels, scores, name=self.name)
+
+    def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
+        """Load the weights of an earlier training, if any; return in words what the network starts from.
+
+        Raises
+        ------
+        MissingInput, BadInput
+            When the file cannot be read, or has weights of another network.
+        """
+        if weights_path is None:
+            return "residual U-Net with random weights"
+        from hybridseg.models.weightfile import load_weights
+
+        load_weights(network, weights_path)
+        return f"residual U-Net with the weights of {weights_path.name}"
 
     def _add_block(self, x: Any, name: str, *, level: int, stride: int = 1, first: bool = False) -> Any:
         """Add two convolutions, and their input, brought to the same shape by a convolution of its own.

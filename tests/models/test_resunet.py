@@ -4,6 +4,7 @@ import pytest
 from hybridseg.errors import BadInput
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import UPSAMPLINGS, ResUnet
+from hybridseg.models.weightfile import write_weights
 
 
 @pytest.mark.parametrize("upsample", UPSAMPLINGS)
@@ -40,6 +41,20 @@ def test_the_upsamplings_differ():
         for way in UPSAMPLINGS
     ]
     assert "Conv2DTranspose" in names[0] - names[1] and "UpSampling2D" in names[1] - names[0]
+
+
+def test_it_starts_from_random_weights_or_from_a_file(tmp_path):
+    architecture = ResUnet(n_bands=1, n_outputs=2, filters=1)
+    trained, network = architecture.build(), architecture.build()
+    before = [weight.numpy() for weight in network.weights]
+    assert "random weights" in architecture.start(network)
+    assert all(np.array_equal(a, b) for a, b in zip(before, network.weights, strict=True))
+    write_weights(tmp_path / "earlier.h5", trained)
+    assert "earlier.h5" in architecture.start(network, tmp_path / "earlier.h5")
+    assert all(np.array_equal(a, b) for a, b in zip(trained.weights, network.weights, strict=True))
+    other = ResUnet(n_bands=1, n_outputs=2, filters=2).build()
+    with pytest.raises(BadInput, match=r"earlier\.h5 has weights of another network"):
+        ResUnet(n_bands=1, n_outputs=2, filters=2).start(other, tmp_path / "earlier.h5")
 
 
 def test_skips_carry_what_is_fine(scene):
