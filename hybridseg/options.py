@@ -105,6 +105,12 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+def option_like(owner: type, name: str, default: Any = MISSING) -> Any:
+    """Define a field as another options class defines it, with its default unless one is given."""
+    found: Field[Any] = owner.__dataclass_fields__[name]  # type: ignore[attr-defined]
+    return field(default=found.default if default is MISSING else default, metadata=found.metadata)
+
+
 def setting_of(owner: Any, name: str) -> Setting:
     """Return the setting of a field of an options class, or of one of its instances."""
     found: Field[Any] = owner.__dataclass_fields__[name]

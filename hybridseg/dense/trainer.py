@@ -21,11 +21,12 @@ from hybridseg.figures import draw_rates
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.bundles import DenseCard, DenseModel, save_dense
+from hybridseg.models.cards import list_versions
 from hybridseg.models.checkpoints import combine_fingerprint
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import make_deterministic
-from hybridseg.models.store import list_versions
 from hybridseg.models.summaries import SummaryWriter
+from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
 _RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}\.(h5|json)")
@@ -33,20 +34,19 @@ _RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}\.(h5|js
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Everything that a trained network depends on, besides the pairs.
-
-    Parameters
-    ----------
-    validation_share : float
-        Share of the photographs that is held out, where there is no validation set.
-    """
+    """Everything that a trained network depends on, besides the pairs."""
 
     architecture: Architecture
     normalization: Normalization
-    batch_size: int = 4
-    validation_share: float = 0.15
+    batch_size: int = option(4, "Images in a training step.", span=Span(1))
+    validation_share: float = option(
+        0.15, "Share of the photographs that is held out, where there is no validation set.", span=Span(0, 1)
+    )
     augment: AugmentOptions = AugmentOptions()
     fit: FitOptions = FitOptions()
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import types
-import typing
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hybridseg.errors import BadInput
+from hybridseg.models.cards import parse_fields
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.resunet import ResUnet
 
@@ -44,7 +42,7 @@ class Architecture(Protocol):
         ...
 
     def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
-        """Put pretrained weights into a new network; return in words which ones, for the user to read.
+        """Load pretrained weights into a new network; return in words which ones, for the user to read.
 
         Raises
         ------
@@ -78,40 +76,8 @@ def parse_architecture(record: Any) -> Architecture:
     name = record.get("name") if isinstance(record, dict) else None
     if not isinstance(name, str) or name not in ARCHITECTURES:
         raise BadInput(f"there is no such network; known are {', '.join(ARCHITECTURES)}")
-    kind = ARCHITECTURES[name]
-    hints = typing.get_type_hints(kind)
-    expected = [field.name for field in fields(kind)]
-    if record.keys() != {"name", *expected}:
-        raise BadInput(f"the network {name} needs {', '.join(expected)}")
-    settings = {}
-    for key in expected:
-        try:
-            settings[key] = _parse_setting(record[key], hints[key])
-        except (TypeError, OverflowError):
-            raise BadInput(f"{key}={record[key]!r} of the network {name} is of the wrong type") from None
-    return kind(**settings)
-
-
-def _parse_setting(value: Any, hint: Any) -> Any:
-    """Return a value of JSON as the type of an annotation; TypeError when it is of another type."""
-    origin, members = typing.get_origin(hint), typing.get_args(hint)
-    if isinstance(hint, types.UnionType):
-        for member in members:
-            try:
-                return _parse_setting(value, member)
-            except TypeError:
-                continue
-    elif origin is tuple and isinstance(value, (list, tuple)):
-        kinds = members[:1] * len(value) if members[-1] is ... else members
-        if len(kinds) == len(value):
-            return tuple(_parse_setting(part, kind) for part, kind in zip(value, kinds, strict=True))
-    elif origin is dict and isinstance(value, dict):
-        return {_parse_setting(key, members[0]): _parse_setting(part, members[1]) for key, part in value.items()}
-    elif hint is float:
-        # JSON may write it as a whole number; it has no NaN.
-        if type(value) in (int, float) and math.isfinite(value):
-            return float(value)
-    # Not isinstance: a bool is an int to Python.
-    elif type(value) is hint:
-        return value
-    raise TypeError(f"{value!r} is not {hint}")
+    settings = {key: value for key, value in record.items() if key != "name"}
+    try:
+        return parse_fields(ARCHITECTURES[name], settings, what=f"the network {name}")
+    except TypeError as error:
+        raise BadInput(str(error)) from None

@@ -86,7 +86,7 @@ def test_an_address_is_taken_from_the_cache_and_named_when_it_is_not_there(tf, t
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
     handle = "https://tfhub.dev/somebody/something/classification/1"
     place = tmp_path / hashlib.sha1(handle.encode()).hexdigest()
-    with pytest.raises(MissingInput, match=rf"could not be fetched .*unpack it to {place}"):
+    with pytest.raises(MissingInput, match=rf"could not be downloaded .*unpack it to {place}"):
         load_backbone(handle)
     save_tf2_module(tf, place)
     assert load_backbone(handle).n_features == 4
@@ -162,7 +162,7 @@ def test_damaged_modules_are_named(tf, tmp_path):
         folder = save(tf, tmp_path / save.__name__)
         for path in (folder / "variables").iterdir():
             path.write_bytes(path.read_bytes()[:10])
-        with pytest.raises(BadInput, match=r"cannot be loaded as a TF. module of pictures"):
+        with pytest.raises(BadInput, match=r"cannot be loaded as a TF. module for images"):
             load_backbone(str(folder))
 
 

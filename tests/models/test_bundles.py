@@ -9,10 +9,10 @@ import pytest
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.models.bundles import DenseCard, DenseModel, class_scores, load_dense, save_dense
+from hybridseg.models.cards import hash_bytes
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
-from hybridseg.models.store import hash_bytes
 from hybridseg.models.weightfile import encode_weights
 
 TABLE = ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139, 0, 139)))
@@ -140,14 +140,14 @@ def test_weights_that_the_card_does_not_tell_of(bundle):
     content = bytearray(bundle.read_bytes())
     content[len(content) // 2] ^= 1
     bundle.write_bytes(content)
-    with pytest.raises(BadInput, match=r"coast\.h5 is not what coast\.json tells of \(the SHA-256 differs\)"):
+    with pytest.raises(BadInput, match=r"coast\.h5 is not the file that coast\.json describes \(the SHA-256 differs\)"):
         load_dense(bundle)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\x89HDF\r\n\x1a\n", "cut"])
 def test_damaged_weights(bundle, content):
     replace_weights(bundle, bundle.read_bytes()[:3000] if content == "cut" else content)
-    with pytest.raises(BadInput, match=r"coast\.h5 is damaged or no file of weights"):
+    with pytest.raises(BadInput, match=r"coast\.h5 is damaged or not a weight file"):
         load_dense(bundle)
 
 
@@ -211,9 +211,9 @@ def test_cards_that_say_what_cannot_be(bundle, name, value):
 
 
 def test_parts_that_do_not_fit_are_refused_before_they_are_saved():
-    with pytest.raises(BadInput, match="3 classes for a network that tells 2 apart"):
+    with pytest.raises(BadInput, match="3 classes for a network of 2"):
         make_card(ResUnet(n_bands=3, n_outputs=1))
-    with pytest.raises(BadInput, match=r"size=\(0, 4\) is no size of an image"):
+    with pytest.raises(BadInput, match=r"size=\(0, 4\) is not the size of an image"):
         DenseCard(ResUnet(n_bands=3, n_outputs=3), TABLE, size=(0, 4), normalization=Normalization("unit"))
 
 

@@ -169,25 +169,27 @@ def test_other_weights_are_refused(vgg, tmp_path):
         del turned["block2_conv1/block2_conv1/kernel:0"]
         turned.create_dataset("block2_conv1/block2_conv1/kernel:0", (128, 64, 3, 3), "f4")
     for path, layer in (
-        (five_bands, r"block1_conv1 of \(3, 3, 3, 64\)"),
+        (five_bands, r"block1_conv1 of shape \(3, 3, 3, 64\)"),
         (lacking, "block4_conv2 of"),
         (tmp_path / "turned.h5", "block2_conv1 of"),
     ):
-        message = rf"{path.name}: they have no layer {layer}.*give those of VGG-16 from Keras"
+        message = rf"{path.name}: there is no layer {layer}.*VGG-16 from Keras"
         with pytest.raises(BadInput, match=message):
             architecture.start(vgg, path)
     with pytest.raises(MissingInput, match=r"there are no weights .*none\.h5"):
         architecture.start(vgg, tmp_path / "none.h5")
-    with pytest.raises(BadInput, match="they have no layer block1_conv1"):
+    with pytest.raises(BadInput, match="there is no layer block1_conv1"):
         assign_weights(vgg, {})
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"n_bands": 0}, "takes 1 to 255 bands"),
-    ({"n_outputs": 256}, "1 to 255 outputs"),
-    ({"backbone": "resnet"}, "there is no backbone 'resnet'; choose mobilenet_v2 or vgg16"),
+    ({"n_bands": 0}, "n_bands=0: .* from 1 to 255"),
+    ({"n_bands": 256, "backbone": "vgg16"}, "n_bands=256"),
+    ({"n_outputs": 0}, "n_outputs=0: .* from 1 to 255"),
+    ({"n_outputs": 256}, "n_outputs=256"),
+    ({"backbone": "resnet"}, "backbone='resnet': .* mobilenet_v2, vgg16"),
     ({"n_bands": 4}, "MobileNetV2 takes images of 1 or 3 bands, not 4; give --backbone vgg16"),
-    ({"wide_channels": 0}, "wide_channels=0: give a number from 1 to 4096"),
+    ({"wide_channels": 0}, "wide_channels=0: .* from 1 to 4,096"),
     ({"wide_channels": 4097}, "wide_channels=4097"),
 ])  # fmt: skip
 def test_what_cannot_be_built(values, message):

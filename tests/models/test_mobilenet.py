@@ -176,7 +176,7 @@ def test_pickle_that_names_anything_else_is_refused(tool, name):
     with pytest.raises(pickle.UnpicklingError, match=f"the file names {name}"):
         tool.WeightsUnpickler(io.BytesIO(attack)).load()
     # Also where a file of weights has its dictionary.
-    with pytest.raises(pickle.UnpicklingError, match="which no file of weights needs"):
+    with pytest.raises(pickle.UnpicklingError, match="which no weight file needs"):
         tool.read_torch_file(io.BytesIO(pickle.dumps(0) + pickle.dumps(1001) + pickle.dumps({}) + attack))
 
 

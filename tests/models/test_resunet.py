@@ -70,17 +70,18 @@ def test_skips_carry_what_is_fine(scene):
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"n_bands": 0}, "takes 1 to 255 bands"),
-    ({"n_bands": 256}, "takes 1 to 255 bands"),
-    ({"n_outputs": 0}, "1 to 255 outputs"),
-    ({"kernel_size": (4, 3)}, r"kernel_size=\(4, 3\): give two odd numbers from 3 to 31"),
-    ({"kernel_size": (1, 3)}, "two odd numbers"),
-    ({"kernel_size": (33, 3)}, "two odd numbers"),
-    ({"kernel_size": (3,)}, "two odd numbers"),
-    ({"filters": 0}, "filters=0: give a number from 1 to 512"),
+    ({"n_bands": 0}, "n_bands=0: .* from 1 to 255"),
+    ({"n_bands": 256}, "n_bands=256: .* from 1 to 255"),
+    ({"n_outputs": 0}, "n_outputs=0: .* from 1 to 255"),
+    ({"n_outputs": 256}, "n_outputs=256"),
+    ({"kernel_size": (4, 3)}, r"kernel_size=\(4, 3\): .* from 3 to 31, odd"),
+    ({"kernel_size": (1, 3)}, "kernel_size"),
+    ({"kernel_size": (3, 33)}, "kernel_size"),
+    ({"kernel_size": (3,)}, r"kernel_size=\(3,\): give its rows and columns"),
+    ({"filters": 0}, "filters=0: .* from 1 to 512"),
     ({"filters": 513}, "filters=513"),
     ({"filters": 512, "kernel_size": (31, 31)}, r"filters=512 of kernel_size=\(31, 31\) are too large; give fewer or"),
-    ({"upsample": "nearest"}, "upsample='nearest': choose transposed or bilinear"),
+    ({"upsample": "nearest"}, "upsample='nearest': .* transposed, bilinear"),
 ])  # fmt: skip
 def test_what_cannot_be_built(values, message):
     with pytest.raises(BadInput, match=message):

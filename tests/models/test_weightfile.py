@@ -136,7 +136,7 @@ def test_no_other_file_is_read(tmp_path, path, monkeypatch, spoil, message):
     with h5py.File(path, "w") as file:
         file["scores/kernel"] = np.zeros(3)
         spoil(file)
-    with pytest.raises(BadInput, match=rf"weights\.h5: {message}.*; it is no file of weights"):
+    with pytest.raises(BadInput, match=rf"weights\.h5: {message}.*; it is not a weight file"):
         read_weights(path)
 
 
@@ -159,7 +159,7 @@ def test_groups_with_many_names_are_not_walked_through(path):
             for number in range(1, 100):
                 here[str(number)] = there
             here = there
-    with pytest.raises(BadInput, match="0 has several names; it is no file of weights"):
+    with pytest.raises(BadInput, match="0 has several names; it is not a weight file"):
         read_weights(path)
     with h5py.File(path, "w") as file:
         file["a/b"] = file.create_group("a")
@@ -183,9 +183,7 @@ def test_a_bomb_is_refused_before_memory_is_taken(path):
 def test_cut_files(network, path, share):
     whole = encode_weights(network)
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(
-        BadInput, match=r"weights\.h5 is damaged or no file of weights .*; copy it again or train again"
-    ):
+    with pytest.raises(BadInput, match=r"weights\.h5 is damaged or not a weight file .*; copy it again or train again"):
         read_weights(path)
 
 
@@ -193,7 +191,7 @@ def test_what_is_no_file_of_weights(tmp_path, path):
     with pytest.raises(MissingInput, match=r"there are no weights .*weights\.h5"):
         read_weights(path)
     path.write_text("<html>")
-    with pytest.raises(BadInput, match=r"weights\.h5 is damaged or no file of weights"):
+    with pytest.raises(BadInput, match=r"weights\.h5 is damaged or not a weight file"):
         read_weights(path)
     with pytest.raises(BadInput, match="is a folder, not a file"):
         read_weights(tmp_path)

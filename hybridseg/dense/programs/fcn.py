@@ -16,10 +16,8 @@ from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult,
 from hybridseg.errors import MissingInput
 from hybridseg.io.images import describe_image
 from hybridseg.models.bundles import DenseModel, load_dense
-from hybridseg.models.fcn import BACKBONES, Fcn8s
-from hybridseg.models.losses import LOSSES
-from hybridseg.models.normalization import Normalization
-from hybridseg.options import Span, check_options, option
+from hybridseg.models.fcn import Fcn8s
+from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
 
 MODEL_NAME = "model.h5"
@@ -31,27 +29,21 @@ _RAMP_EPOCHS, _SUSTAIN_EPOCHS, _DECAY = 2, 10, 0.93
 class FcnOptions:
     """How an FCN-8s is trained."""
 
-    epochs: int = option(40, "Number of passes through all training images.", span=Span(1))
-    batch_size: int = option(4, "Images in a training step.", span=Span(1))
+    epochs: int = option_like(FitOptions, "epochs", 40)
+    batch_size: int = option_like(TrainingPlan, "batch_size")
     learning_rate: float = option(
         5e-4,
         "Peak learning rate (Adam). Training starts at a tenth of it and ends near a hundredth.",
         span=Span(0, 1, above=True, below=True),
     )
-    loss: str = option("combo", "Loss to minimize; combo is the sum of the others.", choices=LOSSES)
+    loss: str = option_like(FitOptions, "loss")
     size: tuple[int, int] | None = option(
         None, "Rows and columns to which images are resized, multiples of 32.", span=Span(32, step=Fcn8s.stride)
     )
-    backbone: str = option(
-        BACKBONES[0], "Encoder: the built-in MobileNetV2, or VGG-16 as in the paper.", choices=BACKBONES
-    )
-    wide_channels: int = option(4096, "Channels of the two widest layers of VGG-16.", span=Span(1, 4096))
-    checkpoint_interval: int = option(
-        0, "Keep the network of every Nth epoch; 0 keeps the best epoch only.", span=Span(0)
-    )
-    patience: int = option(
-        0, "Stop after this number of epochs without a lower validation loss; 0 never stops early.", span=Span(0)
-    )
+    backbone: str = option_like(Fcn8s, "backbone")
+    wide_channels: int = option_like(Fcn8s, "wide_channels")
+    patience: int = option_like(FitOptions, "patience")
+    checkpoint_interval: int = option_like(FitOptions, "checkpoint_interval")
     seed: int = 0
     augment: AugmentOptions = AugmentOptions(
         rotation=5.0, zoom=0.1, row_shift=0.05, col_shift=0.05, flip_cols=True, brightness=0.1
@@ -107,18 +99,12 @@ def train_fcn(
     size = options.size or fit_size(first.rows, first.cols)
     found = {name: FolderPairs(part, read_labels, table=table, size=size) for name, part in parts.items()}
     pairs = found["train"]
-    plan = TrainingPlan(
-        Fcn8s(pairs.n_bands, len(table), options.backbone, options.wide_channels), choose_normalization(pairs),
-        options.batch_size, augment=options.augment, fit=options.fit,
-    )  # fmt: skip
+    architecture = Fcn8s(pairs.n_bands, len(table), options.backbone, options.wide_channels)
+    normalization = architecture.encoder.choose_normalization(pairs.dtype)
+    plan = TrainingPlan(architecture, normalization, options.batch_size, augment=options.augment, fit=options.fit)
     return train_dense(
         pairs, plan, paths, validation_pairs=found.get("val"), on_start=on_start, on_epoch=on_epoch, progress=progress
     )
-
-
-def choose_normalization(pairs: FolderPairs) -> Normalization:
-    """Return how images become what a backbone for photographs expects: bytes as they are, other types stretched."""
-    return Normalization.unit_of(pairs.dtype) if pairs.dtype.name == "uint8" else Normalization("photo")
 
 
 def load_fcn(run_dir: Path, *, checkpoint: int | None = None) -> DenseModel:

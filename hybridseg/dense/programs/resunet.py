@@ -25,10 +25,9 @@ from hybridseg.io.labelled import ReadLabels, load_labelled
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
 from hybridseg.models.bundles import DenseModel, load_dense
-from hybridseg.models.losses import LOSSES
 from hybridseg.models.normalization import Normalization
-from hybridseg.models.resunet import UPSAMPLINGS, ResUnet
-from hybridseg.options import Span, check_options, option
+from hybridseg.models.resunet import ResUnet
+from hybridseg.options import check_options, option_like
 from hybridseg.progress import Progress, no_progress
 
 
@@ -36,9 +35,9 @@ from hybridseg.progress import Progress, no_progress
 class ResunetExtras:
     """What the published config has no key for."""
 
-    filters: int = option(8, "Filters of the first level; each level down has twice as many.", span=Span(1))
-    upsample: str = option(UPSAMPLINGS[0], "How the decoder doubles the size.", choices=UPSAMPLINGS)
-    loss: str = option("dice", "Loss to minimize; combo is the sum of the others.", choices=LOSSES)
+    filters: int = option_like(ResUnet, "filters")
+    upsample: str = option_like(ResUnet, "upsample")
+    loss: str = option_like(FitOptions, "loss", "dice")
     seed: int = 0
 
     def __post_init__(self) -> None:
