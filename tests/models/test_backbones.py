@@ -37,6 +37,7 @@ def save_tf2_module(tf, folder, *, side=None, dtype="float32", n=4, write_file=F
     return folder
 
 
+@pytest.mark.usefixtures("small_encoders")
 def test_builtin():
     backbone = load_backbone(BUILTIN, input_size=64)
     features = backbone.extract(np.zeros((2, 96, 96, 3), np.float32)).numpy()
@@ -166,6 +167,8 @@ def test_damaged_modules_are_named(tf, tmp_path):
             load_backbone(str(folder))
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_encoders")
 def test_the_exported_module_is_reusable(tf, tmp_path):
     from hybridseg.models.backbones import _import_hub
 
@@ -174,7 +177,7 @@ def test_the_exported_module_is_reusable(tf, tmp_path):
     layer = hub.KerasLayer(str(tmp_path / "m"), trainable=True)
     pixels = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
     own = load_backbone(BUILTIN, input_size=64).extract(pixels).numpy()
-    assert np.abs(layer(pixels).numpy() - own).max() < 1e-4 and len(layer.trainable_variables) > 100
+    assert np.abs(layer(pixels).numpy() - own).max() < 1e-4 and len(layer.trainable_variables) > 50
     loaded = load_backbone(str(tmp_path / "m"), trainable=True)
     assert loaded.input_size == 64 and loaded.variables and np.abs(loaded.extract(pixels).numpy() - own).max() < 1e-4
     with pytest.raises(OutputExists, match="holds files already"):

@@ -39,10 +39,10 @@ def build(architecture):
 
 
 @pytest.fixture(scope="module")
-def bundle_dir(tmp_path_factory):
+def bundle_dir(tmp_path_factory, tiny):
     """A folder with one bundle, not to be changed."""
     folder = tmp_path_factory.mktemp("bundle")
-    architecture = ResUnet(n_bands=3, n_outputs=3, filters=1)
+    architecture = tiny(n_bands=3, n_outputs=3)
     save_dense(folder / "coast.h5", build(architecture), make_card(architecture))
     return folder
 
@@ -67,9 +67,9 @@ def replace_weights(path, content):
     change_card(path, lambda record: record.update(sha256=hash_bytes(content)))
 
 
+@pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize("architecture", [
-    ResUnet(n_bands=4, n_outputs=3, filters=2, kernel_size=(3, 5), upsample="bilinear"),
-    ResUnet(n_bands=1, n_outputs=1, filters=1),
+    ResUnet(n_bands=4, n_outputs=1, filters=1, kernel_size=(3, 5), upsample="bilinear"),
     Fcn8s(n_bands=3, n_outputs=3),
     Fcn8s(n_bands=2, n_outputs=3, backbone="vgg16", wide_channels=4),
 ], ids=str)  # fmt: skip
@@ -116,7 +116,7 @@ def test_a_bundle_cannot_run_code(bundle, monkeypatch):
     replace_weights(bundle, bundle.read_bytes())
     assert load_dense(bundle).predict(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 32, 32, 3)
     change_card(bundle, lambda record: record["architecture"].update(layers=[layer]))
-    with pytest.raises(BadInput, match="the network resunet needs n_bands"):
+    with pytest.raises(BadInput, match="the network tiny needs n_bands"):
         load_dense(bundle)
 
 
@@ -151,8 +151,8 @@ def test_damaged_weights(bundle, content):
         load_dense(bundle)
 
 
-def test_weights_of_another_network(bundle):
-    replace_weights(bundle, encode_weights(ResUnet(n_bands=3, n_outputs=3, filters=2).build()))
+def test_weights_of_another_network(bundle, tiny):
+    replace_weights(bundle, encode_weights(tiny(n_bands=3, n_outputs=3, width=5).build()))
     with pytest.raises(BadInput, match=r"coast\.h5 has weights of another network"):
         load_dense(bundle)
 
@@ -217,13 +217,13 @@ def test_parts_that_do_not_fit_are_refused_before_they_are_saved():
         DenseCard(ResUnet(n_bands=3, n_outputs=3), TABLE, size=(0, 4), normalization=Normalization("unit"))
 
 
-def test_an_interrupted_save_leaves_no_card_of_other_weights(bundle, monkeypatch):
+def test_an_interrupted_save_leaves_no_card_of_other_weights(bundle, tiny, monkeypatch):
     import hybridseg.models.bundles as bundles
 
     def stop(*args):
         raise KeyboardInterrupt
 
-    architecture = ResUnet(n_bands=3, n_outputs=3, filters=1)
+    architecture = tiny(n_bands=3, n_outputs=3)
     for stopped in ("write_bytes", "write_json"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(bundles, stopped, stop)

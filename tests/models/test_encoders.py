@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hybridseg.errors import BadInput
+from hybridseg.models import mobilenet, vgg16
 from hybridseg.models.architectures import architecture_record
 from hybridseg.models.encoders import ENCODERS
 from hybridseg.models.fcn import BACKBONES, Fcn8s
@@ -20,6 +22,7 @@ def test_they_are_chosen_by_name():
     assert Fcn8s(3, 2, "vgg16").encoder is ENCODERS["vgg16"]
 
 
+@pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize("name", ENCODERS)
 def test_features_of_every_stride(name):
     import tf_keras
@@ -49,6 +52,17 @@ def test_they_want_photographs(name):
         assert encoder.choose_normalization(np.dtype(dtype)) == Normalization("photo")
 
 
+def test_mobilenet_has_the_weights_of_the_package():
+    architecture = Fcn8s(n_bands=3, n_outputs=5)
+    network = architecture.build()
+    assert "ImageNet weights that come with the package" in architecture.start(network)
+    stored, found = mobilenet.read_weights(), mobilenet.list_weights(network)
+    assert stored.keys() == found.keys() and len(stored) > 250
+    assert all(np.array_equal(found[name].numpy(), values.astype(np.float32)) for name, values in stored.items())
+    with pytest.raises(BadInput, match="comes with its weights; --weights is for --backbone vgg16"):
+        architecture.start(network, Path("vgg.h5"))
+
+
 # Names and shapes of the weights, as the bundles on disk have them: other ones make these unreadable.
 SAVED = {
     Fcn8s(3, 5): (269, "907afe44611d74352b196805cd6acaf4dc11e6b27f17026110b3782ff79508b3"),
@@ -69,3 +83,29 @@ def test_cards_name_the_backbone():
     assert architecture_record(Fcn8s(4, 3, "vgg16", 16)) == {
         "name": "fcn8s", "n_bands": 4, "n_outputs": 3, "backbone": "vgg16", "wide_channels": 16,
     }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_mobilenet_learns_a_scene_by_heart(overfit, scene):
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(0)
+    image, labels = scene
+    architecture = Fcn8s(n_bands=3, n_outputs=11)
+    network = architecture.build()
+    architecture.start(network)
+    assert overfit(network, Normalization("unit").apply(image), labels, rate=2e-3, n_steps=120) > 0.95
+
+
+@pytest.mark.slow
+def test_vgg_learns_a_scene_by_heart(overfit, scene, monkeypatch):
+    import tf_keras
+
+    # A narrow one, which needs no pretrained weights for this.
+    monkeypatch.setattr(vgg16, "_BLOCKS", ((8, 2), (16, 2), (32, 3), (32, 3), (32, 3)))
+    tf_keras.utils.set_random_seed(0)
+    image, labels = scene
+    # Sky, water and land: shapes that scores at an 8th of the size can tell without knowing the place.
+    coarse = np.array([0, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2], np.uint8)[labels]
+    network = Fcn8s(n_bands=3, n_outputs=3, backbone="vgg16", wide_channels=32).build()
+    assert overfit(network, Normalization("unit").apply(image), coarse, rate=1e-3, n_steps=200) > 0.95
