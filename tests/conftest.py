@@ -22,9 +22,35 @@ from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spread import SpreadOptions
+from hybridseg.machine import count_cores
 from hybridseg.models.store import TileClassifier
 
 REPOSITORY = Path(__file__).parent.parent
+
+# Tests on all cores (pytest-xdist).
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config, specs):
+    """Divide the cores among the workers: they inherit these variables before they import numpy or TensorFlow."""
+    share = max(1, count_cores() // len(specs))
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(share))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep a file in one worker, where its fixtures are built once, and all tests with a browser in one worker."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "browser" if "test_browser_" in nodeid else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
+# What every test may use.
 
 
 @pytest.fixture
