@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import colorsys
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -133,6 +135,33 @@ class ClassTable:
         taken = {color for color in chosen if color}
         free = (color for color in spread_colors(len(names) + len(taken)) if color not in taken)
         return cls(names, tuple(color or next(free) for color in chosen))
+
+    @classmethod
+    def from_records(cls, records: Any) -> ClassTable:
+        """Make a table of JSON records: a ``name`` and a ``color``, [red, green, blue] or ``#rrggbb``.
+
+        Raises
+        ------
+        BadInput
+            For anything else, and as for any table.
+
+        Examples
+        --------
+        >>> table = ClassTable(("water", "sand"), ((0, 0, 255), (255, 255, 0)))
+        >>> ClassTable.from_records(table.to_records()) == table
+        True
+        """
+        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+            raise BadInput("the classes are not a list of names with colours")
+        for record in records:
+            if not isinstance(record.get("name"), str):
+                raise BadInput(f"{str(record.get('name'))[:60]!r} stands where the name of a class should be")
+        return cls(tuple(record["name"] for record in records), tuple(_parse_color(r.get("color")) for r in records))
+
+    def to_records(self, *, as_hex: bool = False) -> list[dict[str, Any]]:
+        """Return the classes as JSON holds them; `as_hex`: with colours as ``#rrggbb``, as HTML has them."""
+        colors = ("#{:02x}{:02x}{:02x}".format(*color) if as_hex else list(color) for color in self.colors)
+        return [{"name": name, "color": color} for name, color in zip(self.names, colors, strict=True)]
 
     def __len__(self) -> int:
         """Count the classes."""
@@ -269,6 +298,14 @@ def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
             )
         ids[i] = by_color[color]
     return ids[inverse].reshape(packed.shape)
+
+
+def _parse_color(value: Any) -> Color:
+    if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        value = list(bytes.fromhex(value[1:]))
+    if not isinstance(value, list) or len(value) != 3 or not all(type(channel) is int for channel in value):
+        raise BadInput(f"{str(value)[:60]!r} stands where the colour of a class should be")
+    return value[0], value[1], value[2]
 
 
 def _ids_by_color(names: Sequence[str], colors: Sequence[Color]) -> dict[Color, int]:

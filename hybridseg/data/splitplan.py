@@ -15,6 +15,7 @@ from hybridseg.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput, HybridSegError
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.pairing import find_companions, list_images, result_kind
+from hybridseg.options import Span, check_options, option
 
 ACTIONS = ("copy", "move", "link")
 SETS = ("train", "test")
@@ -22,40 +23,24 @@ SETS = ("train", "test")
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How a folder is divided.
+    """How a folder is divided; the same seed gives the same split on any machine."""
 
-    Parameters
-    ----------
-    proportion : float
-        Share of the images that goes to ``train/``.
-    seed : int
-        The same seed gives the same split on any machine.
-    group_by : str or None
-        Regular expression on the file name without suffix; images with the same match (its first group, if it
-        has one) stay together.
-    stratify : bool
-        Give both sets the same mix of classes, as far as label maps tell it.
-    action : str
-        ``copy``, ``move`` or ``link`` (symbolic links).
-    """
-
-    proportion: float = 0.5
+    proportion: float = option(0.5, "Share of the images that goes to train/.", span=Span(0, 1))
     seed: int = 0
-    group_by: str | None = None
-    stratify: bool = False
-    action: str = "copy"
+    group_by: str | None = option(
+        None,
+        "Keep images together whose names match this regular expression alike, such as the frames of one flight: "
+        "'^(flight\\d+)_'.",
+    )
+    stratify: bool = option(False, "Give both sets the same mix of classes, as far as label maps tell it.")
+    action: str = option("copy", "What is done with the files; links are symbolic.", choices=ACTIONS)
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        if not 0 <= self.proportion <= 1:
-            raise BadInput(f"proportion={self.proportion}: give a share from 0 to 1, such as -p 0.5")
-        if self.action not in ACTIONS:
-            raise BadInput(f"action={self.action!r}: give one of {', '.join(ACTIONS)}")
-        if self.group_by is not None:
-            try:
-                re.compile(self.group_by)
-            except re.error as error:
-                raise BadInput(f"group_by={self.group_by!r} (--group-by) is no regular expression: {error}") from error
+        check_options(self)
+        try:
+            re.compile(self.group_by or "")
+        except re.error as error:
+            raise BadInput(f"group_by={self.group_by!r} is not a regular expression ({error})") from error
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.io.tables import write_json
+from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
 RECORD_NAME = "scenes.json"
@@ -25,31 +26,15 @@ _JPEG_QUALITY = 90
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """What the scenes are made from; the same options give the same scenes.
+    """What the scenes are made from; the same options give the same scenes."""
 
-    Parameters
-    ----------
-    n : int
-        Number of scenes.
-    rows, cols : int
-        Size of a scene in pixels.
-    seed : int
-        Seed of the first scene; the next ones count up from it.
-    """
-
-    n: int = 12
-    rows: int = 768
-    cols: int = 1152
-    seed: int = 0
+    n: int = option(12, "Number of scenes.", span=Span(1, 10_000))
+    rows: int = option(768, "Rows of a scene.", span=Span(48, 8000))
+    cols: int = option(1152, "Columns of a scene.", span=Span(64, 12_000))
+    seed: int = option(0, "Seed of the first scene; the next ones count up from it.", span=Span(0))
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        if not 1 <= self.n <= 10_000:
-            raise BadInput(f"n={self.n}: give a number of scenes from 1 to 10000")
-        if not (48 <= self.rows <= 8000 and 64 <= self.cols <= 12000):
-            raise BadInput(f"size {self.rows}x{self.cols}: give rows from 48 to 8000 and columns from 64 to 12000")
-        if self.seed < 0:
-            raise BadInput(f"seed={self.seed}: give 0 or a positive number")
+        check_options(self)
 
 
 def demo_table() -> ClassTable:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import ClassTable, remap
+from hybridseg.classes import ClassTable
 from hybridseg.dense.pairs import ReadLabels
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES
@@ -112,9 +112,7 @@ def make_label_reader(table: ClassTable | None = None, *, lookup: np.ndarray | N
         found = _read_ids(path, table)
         if lookup is not None:
             return lookup[found.labels]
-        if table is not None and found.table is not None and found.table.keys != table.keys:
-            return remap(found.table, table)[found.labels]
-        return found.labels
+        return found.labels if table is None else found.labels_as(table)
 
     return read
 

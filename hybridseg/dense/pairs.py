@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,15 +11,14 @@ import numpy as np
 
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput, HybridSegError, Problem
-from hybridseg.io.images import describe_image, read_filled
+from hybridseg.io.images import describe_image
+from hybridseg.io.labelled import ReadLabels, check_size, load_labelled
 from hybridseg.io.pairing import Pair
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_image, resize_nearest
 
 # What is read once stays in memory up to this many bytes, so that later epochs need no disk.
 MEMORY_LIMIT = 2 << 30
-
-ReadLabels = Callable[[Path], np.ndarray]
 
 
 class PairSource(Protocol):
@@ -95,14 +94,8 @@ class FolderPairs:
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Give an image and its labels."""
-        pair = self.pairs[index]
-        image, valid = read_filled(pair.image_path)
-        labels = self._read_labels(pair.labels_path)
-        if labels.shape != image.shape[:2]:
-            raise BadInput(_describe_mismatch(pair, image.shape, labels.shape))
-        if valid is not None:
-            labels = np.where(valid, labels, np.uint8(VOID))
-        return resize_image(image, self.size), resize_nearest(labels, self.size)
+        image, labels = load_labelled(self.pairs[index], self._read_labels)
+        return resize_image(image.filled().pixels, self.size), resize_nearest(labels, self.size)
 
 
 class RememberedPairs:
@@ -135,8 +128,8 @@ class RememberedPairs:
 
 def check_pairs(
     pairs: Sequence[Pair], read_labels: ReadLabels, *, n_classes: int, progress: Progress = no_progress
-) -> list[Problem]:
-    """Read every label map before long work, and tell what is wrong with which.
+) -> tuple[list[Problem], dict[Path, list[int]]]:
+    """Read every label map before long work, and report what is wrong with which.
 
     Parameters
     ----------
@@ -148,22 +141,22 @@ def check_pairs(
 
     Returns
     -------
-    list of Problem
+    problems : list of Problem
         Sizes that differ from the image, labels that are no class, files that cannot be read.
+    values : dict
+        The labels that occur in each label map that could be read.
     """
-    problems = []
+    problems: list[Problem] = []
+    values: dict[Path, list[int]] = {}
     for pair in progress(pairs, label="checking labels"):
         try:
-            info, labels = describe_image(pair.image_path), read_labels(pair.labels_path)
+            labels = read_labels(pair.labels_path)
+            check_size(pair.labels_path, labels.shape, describe_image(pair.image_path))
         except HybridSegError as error:
             problems.append(Problem.of(pair.labels_path, error))
             continue
-        if labels.shape != (info.rows, info.cols):
-            problem = Problem(str(pair.labels_path), _describe_mismatch(pair, (info.rows, info.cols), labels.shape))
-            problems.append(problem)
-            continue
-        present = np.flatnonzero(np.bincount(labels.ravel(), minlength=VOID + 1))
-        strange = [str(value) for value in present.tolist() if value >= n_classes and value != VOID]
+        present = values[pair.labels_path] = np.flatnonzero(np.bincount(labels.ravel())).tolist()
+        strange = [str(value) for value in present if value >= n_classes and value != VOID]
         if strange:
             problems.append(
                 Problem(
@@ -171,11 +164,4 @@ def check_pairs(
                     f"has the values {', '.join(strange)}; classes go from 0 to {n_classes - 1}, and {VOID} is none",
                 )
             )
-    return problems
-
-
-def _describe_mismatch(pair: Pair, image_shape: tuple[int, ...], labels_shape: tuple[int, ...]) -> str:
-    return (
-        f"has {labels_shape[0]} x {labels_shape[1]} pixels, but {pair.image_path.name} has {image_shape[0]} x "
-        f"{image_shape[1]}; a label map has the size of its image"
-    )
+    return problems, values

@@ -15,7 +15,7 @@ from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
 from hybridseg.dense.windows import DenseOptions, predict_probs, predict_strips
 from hybridseg.figures import tint_image
 from hybridseg.io.atomic import claim_folder
-from hybridseg.io.images import as_rgb8, describe_image, read_filled, write_image
+from hybridseg.io.images import as_rgb8, load_image, write_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.models.bundles import DenseModel
@@ -121,8 +121,8 @@ def predict_file(
     """
     image_path, table = Path(image_path), table or models[0].table
     watch = StopWatch()
-    georeference = describe_image(image_path).georeference
-    image, valid = read_filled(image_path)
+    loaded = load_image(image_path).filled()
+    image, valid, georeference = loaded.pixels, loaded.valid, loaded.info.georeference
     watch.lap("read")
     labels, confidence = predict_labels(
         image, models, options=options, smoothing=smoothing, want_confidence=outputs.probabilities, progress=progress

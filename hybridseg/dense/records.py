@@ -201,7 +201,7 @@ def _plan_records(pairs: PairSource, options: RecordOptions, table: ClassTable, 
         "recipe": recipe,
         "bands": pairs.n_bands,
         "dtype": pairs.dtype.name,
-        "classes": _describe_classes(table),
+        "classes": table.to_records(),
     }
     return _Plan(record, names, groups, order, options.prefix, options.per_shard)
 
@@ -344,10 +344,6 @@ def _find_whole(path: Path, wanted: list[tuple[int, int]], sources: Sequence[str
     return [place for place, _, _ in found] if is_whole else None
 
 
-def _describe_classes(table: ClassTable) -> list[dict[str, Any]]:
-    return [{"name": name, "color": list(color)} for name, color in zip(table.names, table.colors, strict=True)]
-
-
 def _describe_records(pairs: PairSource, plan: _Plan, options: RecordOptions, table: ClassTable) -> dict[str, Any]:
     return {
         "format": FORMAT_VERSION,
@@ -357,7 +353,7 @@ def _describe_records(pairs: PairSource, plan: _Plan, options: RecordOptions, ta
         "bands": pairs.n_bands,
         "dtype": pairs.dtype.name,
         "encoding": choose_encoding((*options.size, pairs.n_bands), pairs.dtype),
-        "classes": _describe_classes(table),
+        "classes": table.to_records(),
         "sources": list(pairs.sources),
     }
 

@@ -31,7 +31,8 @@ from hybridseg.hybrid.tileplan import (
     place_tiles,
 )
 from hybridseg.io.atomic import lock_output, remove_leftovers
-from hybridseg.io.images import as_rgb8, describe_image, read_image, write_image
+from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid, write_image
+from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import MANIFEST_NAME, Pair, pair_labels_with_images
 from hybridseg.io.tables import read_csv, write_csv
@@ -145,10 +146,9 @@ def plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) -> 
     """
     labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
     own_table = labelmap.require_table(pair.labels_path)
-    _check_same_size(labelmap.labels, pair)
-    purity = measure_purity(
-        labelmap.labels, n_classes=len(own_table), tile_size=options.tile_size, stride=options.stride
-    )
+    info, valid = describe_image(pair.image_path), read_valid(pair.image_path)
+    labels = fit_labels(labelmap.labels, pair.labels_path, info, valid)
+    purity = measure_purity(labels, n_classes=len(own_table), tile_size=options.tile_size, stride=options.stride)
     i, j = np.nonzero(purity.shares > options.purity)
     return PlannedImage(pair, own_table, purity.rows[i], purity.cols[j], purity.classes[i, j], purity.shares[i, j])
 
@@ -182,21 +182,6 @@ def _plan_images(
         except HybridSegError as error:
             problems.append(Problem.of(pair.labels_path, error))
     return plans, problems
-
-
-def _check_same_size(labels: np.ndarray, pair: Pair) -> None:
-    info = describe_image(pair.image_path)
-    if labels.shape == (info.rows, info.cols):
-        return
-    turned = ""
-    if info.orientation >= 5 and labels.shape == (info.cols, info.rows):
-        turned = (
-            f" (the photo is turned by its EXIF orientation {info.orientation}; the labels were made before turning)"
-        )
-    raise BadInput(
-        f"is {labels.shape[0]} x {labels.shape[1]} pixels but {pair.image_path.name} is "
-        f"{info.rows} x {info.cols}{turned}; give the label map that was made from this very image"
-    )
 
 
 def _explain_no_tiles(plans: list[PlannedImage], problems: list[Problem], options: RetileOptions) -> str:

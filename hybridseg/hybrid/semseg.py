@@ -17,7 +17,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.figures import draw_panels
 from hybridseg.hybrid.segmentation import HybridOptions, Segmentation, segment_image
 from hybridseg.io.atomic import claim_folder
-from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid
+from hybridseg.io.images import as_rgb8, load_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.tables import write_json
@@ -128,8 +128,8 @@ def segment_file(
     """
     image_path, table = Path(image_path), table or classifier.table
     watch = StopWatch()
-    georeference = describe_image(image_path).georeference
-    image, valid = as_rgb8(read_image(image_path)), read_valid(image_path)
+    loaded = load_image(image_path)
+    image, valid, georeference = as_rgb8(loaded.pixels), loaded.valid, loaded.info.georeference
     watch.lap("read")
     found = segment_image(
         image, classifier, options=options, valid=valid, want_confidence=outputs.probabilities, progress=progress

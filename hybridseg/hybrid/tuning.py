@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable, remap
+from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
 from hybridseg.hybrid.segmentation import HybridOptions, reduce_image, refine_votes, vote_on_tiles
 from hybridseg.hybrid.votes import TileVotes
-from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.images import as_rgb8, load_image
+from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
 from hybridseg.io.tables import write_json
@@ -220,12 +221,12 @@ def _hash_models(classifier: AnyClassifier) -> list[str]:
 
 def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions, table: ClassTable | None) -> _Example:
     labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
-    truth = remap(labelmap.require_table(pair.labels_path), classifier.table)[labelmap.labels]
-    image = as_rgb8(read_image(pair.image_path))
-    if image.shape[:2] != truth.shape:
-        raise BadInput(f"has {truth.shape} pixels but {pair.image_path} has {image.shape[:2]}; label the image again")
-    votes, _ = vote_on_tiles(image, classifier, options=start)
-    small = reduce_image(image, start.scale)
+    labelmap.require_table(pair.labels_path)
+    image = load_image(pair.image_path)
+    truth = fit_labels(labelmap.labels_as(classifier.table), pair.labels_path, image.info, image.valid)
+    pixels = as_rgb8(image.pixels)
+    votes, _ = vote_on_tiles(pixels, classifier, options=start, valid=image.valid)
+    small = reduce_image(pixels, start.scale)
     return _Example(small, votes, resize_nearest(truth, small.shape[:2]))
 
 

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ _pillow_cap_lock = threading.RLock()
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What the header of an image file says; `rows` and `cols` are those of the upright image."""
+    """The header of an image file; `rows` and `cols` are those of the upright image."""
 
     path: Path
     format: str
@@ -44,6 +44,46 @@ class ImageInfo:
     orientation: int
     georeference: GeoReference | None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows, self.cols
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedImage:
+    """A decoded image, upright as its EXIF orientation says.
+
+    Parameters
+    ----------
+    info : ImageInfo
+    pixels : numpy.ndarray
+        (rows, cols, bands), in the file's own sample type. A palette becomes red, green, blue.
+    valid : numpy.ndarray or None
+        (rows, cols) bool: where there is a picture (not nodata, transparent, masked out or NaN); None: everywhere.
+    """
+
+    info: ImageInfo
+    pixels: np.ndarray
+    valid: np.ndarray | None
+
+    def filled(self) -> LoadedImage:
+        """Return the image with the mean of its valid pixels in place of the others.
+
+        Raises
+        ------
+        BadInput
+            When no pixel is valid.
+        """
+        if self.valid is None:
+            return self
+        if not self.valid.any():
+            raise BadInput(f"{self.info.path} holds no picture: all of its pixels are nodata")
+        pixels = self.pixels.copy()
+        mean = pixels[self.valid].mean(axis=0, dtype=np.float64)
+        pixels[~self.valid] = mean if pixels.dtype.kind == "f" else mean.round().astype(pixels.dtype)
+        return replace(self, pixels=pixels)
+
 
 def describe_image(path: str | os.PathLike[str]) -> ImageInfo:
     """Read the header of an image, without decoding it.
@@ -51,37 +91,14 @@ def describe_image(path: str | os.PathLike[str]) -> ImageInfo:
     Raises
     ------
     MissingInput, BadInput
-        When there is no such file, or it is no JPEG, PNG or TIFF.
+        When there is no such file, or it is not a JPEG, PNG or TIFF.
     """
-    path = Path(path)
     with open_raster(path) as dataset:
-        georeference = read_georeference(dataset)
-        # Scientific rasters (many bands, or a place on the Earth) are upright.
-        is_photo = georeference is None and dataset.count <= 4
-        orientation = _read_orientation(path, dataset.tags()) if is_photo else 1
-        rows, cols = dataset.shape
-        block_rows, block_cols = dataset.block_shapes[0]
-        if block_rows * block_cols > max(4 * rows * cols, _MAX_BLOCK_PIXELS):
-            raise BadInput(f"{path} is stored in blocks of {block_rows} x {block_cols} pixels, far larger than itself")
-        if orientation >= 5:
-            rows, cols = cols, rows
-        kinds = set(dataset.dtypes)
-        if len(kinds) != 1 or kinds & {"complex64", "complex128", "complex_int16"}:
-            raise BadInput(f"{path} has samples of type {', '.join(sorted(kinds))}; give real numbers of one type")
-        return ImageInfo(path, dataset.driver, rows, cols, dataset.count, kinds.pop(), orientation, georeference)
+        return _read_header(Path(path), dataset)
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Decode an image upright, as its EXIF orientation says.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, cols, bands), in the file's own sample type. A palette becomes red, green, blue.
+def load_image(path: str | os.PathLike[str]) -> LoadedImage:
+    """Read the header, the pixels and the valid mask of an image in one go.
 
     Raises
     ------
@@ -94,70 +111,64 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "grey.png"
     >>> write_image(path, np.zeros((4, 6, 3), np.uint8))
-    >>> read_image(path).shape
+    >>> load_image(path).pixels.shape
     (4, 6, 3)
     """
-    info = describe_image(path)
-    check_pixel_count(path, info.rows, info.cols, pixel_bytes=info.bands * np.dtype(info.dtype).itemsize)
-    logger.debug("reading %s: %d x %d x %d %s", path, info.rows, info.cols, info.bands, info.dtype)
-    if info.format == "PNG" and info.dtype == "uint8":
-        return _decode_png8(info)
-    if info.format == "PNG":
-        check_png(info.path)
-    return _turn_upright(_decode_raster(info), info.orientation)
+    with open_raster(path) as dataset:
+        info = _read_header(Path(path), dataset)
+        pixels = _decode(info, dataset)
+        valid = _decode_valid(info, dataset)
+    if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels).all(axis=2)).all():
+        valid = finite if valid is None else valid & finite
+    return LoadedImage(info, pixels, valid)
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return the pixels of an image alone, as `load_image` does."""
+    with open_raster(path) as dataset:
+        return _decode(_read_header(Path(path), dataset), dataset)
 
 
 def read_valid(path: str | os.PathLike[str]) -> np.ndarray | None:
-    """Tell which pixels of an image hold a picture: not its nodata value, not transparent, not masked out.
+    """Return the valid mask of an image alone, as `load_image` does, without a search for NaN."""
+    with open_raster(path) as dataset:
+        info = _read_header(Path(path), dataset)
+        check_pixel_count(path, info.rows, info.cols)
+        return _decode_valid(info, dataset)
 
-    Parameters
-    ----------
-    path : path-like
 
-    Returns
-    -------
-    numpy.ndarray or None
-        (rows, cols) bool, upright as `read_image` gives the image; None when all pixels do.
+def _read_header(path: Path, dataset: Any) -> ImageInfo:
+    georeference = read_georeference(dataset)
+    # Scientific rasters (many bands, or a place on the Earth) are upright.
+    is_photo = georeference is None and dataset.count <= 4
+    orientation = _read_orientation(path, dataset.tags()) if is_photo else 1
+    rows, cols = dataset.shape
+    block_rows, block_cols = dataset.block_shapes[0]
+    if block_rows * block_cols > max(4 * rows * cols, _MAX_BLOCK_PIXELS):
+        raise BadInput(f"{path} is stored in blocks of {block_rows} x {block_cols} pixels, far larger than itself")
+    if orientation >= 5:
+        rows, cols = cols, rows
+    kinds = set(dataset.dtypes)
+    if len(kinds) != 1 or kinds & {"complex64", "complex128", "complex_int16"}:
+        raise BadInput(f"{path} has samples of type {', '.join(sorted(kinds))}; give real numbers of one type")
+    return ImageInfo(path, dataset.driver, rows, cols, dataset.count, kinds.pop(), orientation, georeference)
 
-    Raises
-    ------
-    MissingInput, BadInput
-        As `read_image`.
-    """
-    info = describe_image(path)
-    check_pixel_count(path, info.rows, info.cols)
-    with open_raster(info.path) as dataset:
-        if all("all_valid" in {flag.name for flag in flags} for flags in dataset.mask_flag_enums):
-            return None
-        valid = dataset.dataset_mask() > 0
+
+def _decode(info: ImageInfo, dataset: Any) -> np.ndarray:
+    check_pixel_count(info.path, info.rows, info.cols, pixel_bytes=info.bands * np.dtype(info.dtype).itemsize)
+    logger.debug("reading %s: %d x %d x %d %s", info.path, info.rows, info.cols, info.bands, info.dtype)
+    if info.format == "PNG":
+        check_png(info.path)
+    if info.format == "PNG" and info.dtype == "uint8":
+        return _decode_png8(info.path)
+    return _turn_upright(_decode_raster(dataset), info.orientation)
+
+
+def _decode_valid(info: ImageInfo, dataset: Any) -> np.ndarray | None:
+    if all("all_valid" in {flag.name for flag in flags} for flags in dataset.mask_flag_enums):
+        return None
+    valid = dataset.dataset_mask() > 0
     return None if valid.all() else _turn_upright(valid[..., None], info.orientation)[..., 0]
-
-
-def read_filled(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read an image; where it holds no picture (nodata, NaN) it gets the mean of the others.
-
-    Returns
-    -------
-    image : numpy.ndarray
-        (rows, cols, bands).
-    valid : numpy.ndarray or None
-        (rows, cols) bool; None when all pixels hold a picture.
-
-    Raises
-    ------
-    MissingInput, BadInput
-        When it cannot be read, or holds no picture at all.
-    """
-    image, valid = read_image(path), read_valid(path)
-    if image.dtype.kind == "f" and not (finite := np.isfinite(image).all(axis=2)).all():
-        valid = finite if valid is None else valid & finite
-    if valid is None:
-        return image, None
-    if not valid.any():
-        raise BadInput(f"{path} holds no picture: all of its pixels are nodata")
-    mean = image[valid].mean(axis=0, dtype=np.float64)
-    image[~valid] = mean if image.dtype.kind == "f" else mean.round().astype(image.dtype)
-    return image, valid
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray, *, durable: bool = True) -> None:
@@ -260,28 +271,26 @@ def _read_pillow_orientation(path: Path) -> int:
         return 1  # A TIFF that only rasterio can read: scientific rasters are upright.
 
 
-def _decode_png8(info: ImageInfo) -> np.ndarray:
+def _decode_png8(path: Path) -> np.ndarray:
     import imageio.v3 as iio
 
-    check_png(info.path)
     try:
         with pillow_cap_lifted():
-            image = iio.imread(info.path, plugin="pillow", index=0, rotate=True)
+            image = iio.imread(path, plugin="pillow", index=0, rotate=True)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise BadInput(f"{info.path} is damaged or cut short ({error}); copy it again from its source") from error
+        raise BadInput(f"{path} is damaged or cut short ({error}); copy it again from its source") from error
     if image.dtype == bool:
         image = image.astype(np.uint8) * 255
     return image[..., None] if image.ndim == 2 else image
 
 
-def _decode_raster(info: ImageInfo) -> np.ndarray:
-    with open_raster(info.path) as dataset:
-        image = np.empty((*dataset.shape, dataset.count), dataset.dtypes[0])
-        # The bands are decoded straight into their place between the others: no second copy.
-        dataset.read(out=image.transpose(2, 0, 1))
-        if dataset.count == 1 and dataset.colorinterp[0].name == "palette":
-            return _apply_palette(image[..., 0], dataset.colormap(1))
-        return image
+def _decode_raster(dataset: Any) -> np.ndarray:
+    image = np.empty((*dataset.shape, dataset.count), dataset.dtypes[0])
+    # The bands are decoded straight into their place between the others: no second copy.
+    dataset.read(out=image.transpose(2, 0, 1))
+    if dataset.count == 1 and dataset.colorinterp[0].name == "palette":
+        return _apply_palette(image[..., 0], dataset.colormap(1))
+    return image
 
 
 def _apply_palette(indices: np.ndarray, colormap: dict[int, tuple[int, int, int, int]]) -> np.ndarray:

@@ -64,6 +64,19 @@ def parse_number(value: Any) -> float:
     return number
 
 
+def parse_whole(value: Any, *, low: int = -(2**31) + 1, high: int = 2**31 - 1) -> int:
+    """Return a whole number of JSON; true, 1.0 and "1" are not one.
+
+    Raises
+    ------
+    BadInput
+        Also for a number that is out of range.
+    """
+    if type(value) is not int or not low <= value <= high:
+        raise BadInput(f"{str(value)[:40]!r} stands where a whole number from {low:,} to {high:,} should be")
+    return value
+
+
 def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES
+from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 
 # `photo_mres.mat`, `photo_ares_96.mat`, `photo_mres_SOMEONE.mat`, `photo_label.png`, `photo_gtFine_color.png`
 _RESULT_NAME = re.compile(
     r"^(?P<stem>.+?)_(?P<kind>mres|ares|atiles|label|gtFine|report|doodles|predseg)(?=[_.]|$)", re.IGNORECASE
 )
-# Files of labels, ours and other tools'.
-_LABEL_SUFFIXES = (".json", ".npz", ".mat", ".png", ".tif", ".tiff")
 # Figures that `eval-pixels` and `eval-tiles` put beside what they judge.
 _FIGURE_PREFIXES = ("eval_pixels_", "eval_tiles_")
 # Files that place or describe an image: they travel with it, or its georeference is lost.
@@ -204,7 +203,7 @@ def find_strokes_file(folder: Path, image_path: Path) -> Path:
     'a.json'
     """
     stem = image_path.stem
-    paths = [p for p in list_files(folder, _LABEL_SUFFIXES) if p.resolve() != image_path.resolve()]
+    paths = [p for p in list_files(folder, ANNOTATION_SUFFIXES) if p.resolve() != image_path.resolve()]
     own = [p for p in paths if image_stem(p) == stem]
     maps = [p for p in own if p.suffix.lower() == ".mat"]
     jsons = [p for p in paths if p.suffix.lower() == ".json"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.io.images import ImageInfo, as_rgb8, describe_image, measure_levels, read_filled, read_valid
+from hybridseg.io.images import ImageInfo, as_rgb8, describe_image, load_image, measure_levels, read_valid
 from hybridseg.io.rasters import check_pixel_count, open_raster
 from hybridseg.resample import shrink_image
 
@@ -44,7 +44,7 @@ class ImageWindows:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the image."""
-        return self.info.rows, self.info.cols
+        return self.info.shape
 
 
 def open_windows(path: str | os.PathLike[str]) -> ImageWindows:
@@ -69,8 +69,8 @@ def open_windows(path: str | os.PathLike[str]) -> ImageWindows:
     if info.rows * info.cols > MAX_DECODED_PIXELS and _can_read_parts(info):
         source = _LargeRaster(info)
         return ImageWindows(info.path, info, cache(source.find_valid), source.read)
-    pixels, valid = read_filled(path)
-    pyramid = _Pyramid([as_rgb8(pixels)])
+    image = load_image(path).filled()
+    valid, pyramid = image.valid, _Pyramid([as_rgb8(image.pixels)])
     return ImageWindows(info.path, info, lambda: valid, pyramid.read)
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import ClassTable, remap
+from hybridseg.classes import ClassTable
 from hybridseg.confusion import count_confusion
 from hybridseg.errors import HybridSegError, MissingInput, Problem
-from hybridseg.io.images import describe_image, read_image
-from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.images import ImageInfo, describe_image, read_image
+from hybridseg.io.labelled import check_size
+from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.pairing import image_stem, list_files, list_images, result_kind
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
@@ -94,8 +95,9 @@ class ReviewSession:
         self._lock = threading.RLock()
         for item in progress(_find_items(folder), label="comparing"):
             try:
-                item.shape = (info := describe_image(item.image_path)).rows, info.cols
-                self._measure(item)
+                info = describe_image(item.image_path)
+                item.shape = info.shape
+                self._measure(item, info)
                 self._items[item.id] = item
             except HybridSegError as error:
                 self.problems.append(Problem.of(item.image_path.name, error))
@@ -160,8 +162,8 @@ class ReviewSession:
             lambda rows, cols: values[rows, cols], pair.windows.shape, table, tile, keep_thin=layer == "disagreement"
         )
 
-    def _measure(self, item: ReviewItem) -> None:
-        maps = self._read_maps(item)
+    def _measure(self, item: ReviewItem, info: ImageInfo) -> None:
+        maps = self._read_maps(item, info)
         if "disagreement" in maps:
             n_both = int(np.count_nonzero((maps["manual"] > 0) & (maps["automatic"] > 0)))
             item.disagreement = int(np.count_nonzero(maps["disagreement"])) / max(n_both, 1)
@@ -170,17 +172,16 @@ class ReviewSession:
             known = percent[percent != _NO_CONFIDENCE]
             item.uncertainty = 1 - float(known.mean()) / 100 if known.size else None
 
-    def _read_maps(self, item: ReviewItem) -> dict[str, np.ndarray]:
+    def _read_maps(self, item: ReviewItem, info: ImageInfo) -> dict[str, np.ndarray]:
         maps = {}
         for name, path in (("manual", item.manual_path), ("automatic", item.automatic_path)):
             if path is None:
                 continue
             found = read_labelmap(path, with_seeds=False)
             own = found.require_table(path)
-            if found.labels.shape != item.shape:
-                raise MissingInput(f"{path.name} has another size than its image; make it again")
+            check_size(path, found.labels.shape, info)
             self.table = own if self.table is None else self.table.union(own)
-            maps[name] = remap(own, self.table)[found.labels] + np.uint8(1)
+            maps[name] = found.labels_as(self.table) + np.uint8(1)
         if len(maps) == 2:
             manual, automatic = maps["manual"], maps["automatic"]
             maps["disagreement"] = ((manual != automatic) & (manual > 0) & (automatic > 0)).astype(np.uint8)
@@ -192,7 +193,8 @@ class ReviewSession:
             raise MissingInput("there is no such image in this session; choose one from the list")
         with self._lock:
             if item.maps is None:
-                item.maps = OpenPair(open_windows(item.image_path), self._read_maps(item))
+                windows = open_windows(item.image_path)
+                item.maps = OpenPair(windows, self._read_maps(item, windows.info))
             self._recent = [*(i for i in self._recent if i != image_id), image_id]
             for old in self._recent[:-_MAX_OPEN]:
                 self._items[old].maps = None
@@ -203,7 +205,7 @@ class ReviewSession:
 def _find_items(folder: Path) -> list[ReviewItem]:
     """Find the images that have a result: the first by hand, and the newest automatic one."""
     results: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for path in list_files(folder, (".mat", ".png", ".tif")):
+    for path in list_files(folder, LABELMAP_SUFFIXES):
         kind = result_kind(path)
         if kind == "mres" and path.suffix == ".mat":
             results[image_stem(path)]["manual"].append(path)

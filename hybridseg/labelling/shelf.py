@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import ClassTable, remap
-from hybridseg.errors import BadInput, HybridSegError, WriteFailed
+from hybridseg.errors import HybridSegError, WriteFailed
 from hybridseg.io.annotations.doodles import Doodles, Stroke, is_done, read_doodles, write_doodles
+from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.windows import open_windows
@@ -21,6 +22,8 @@ from hybridseg.labelling.work import OpenImage
 
 # Of a drawing without strokes, as long as nobody has named a class.
 _NO_CLASSES = ClassTable(("unnamed",), ((128, 128, 128),))
+# What to do with work on an image of another size.
+_ADVICE = "take it away, or give --out another folder"
 
 
 class Conflict(HybridSegError):
@@ -74,21 +77,21 @@ class Shelf:
         doodles = Doodles(image_path.name, windows.shape, table or _NO_CLASSES)
         if seen:
             found = read_doodles(doodles_path)
-            _check_shape(doodles_path, found.shape, windows.shape)
+            check_size(doodles_path, found.shape, windows.info, advice=_ADVICE)
             table = _add_classes(table, found.table, found.used_ids)
             doodles = found.with_table(table or _NO_CLASSES)
         dense = None
         truth_path = ground_truth_path(image_path, self.out_dir)
         if truth_path.exists():
             truth = read_labelmap(truth_path, table=table)
-            _check_shape(truth_path, truth.labels.shape, windows.shape)
+            check_size(truth_path, truth.labels.shape, windows.info, advice=_ADVICE)
             own = truth.require_table(truth_path)
             table = own if table is None else table.union(own)
             doodles = doodles.with_table(table)
             if not seen:
                 doodles = replace(doodles, strokes=_strokes_of(truth, truth_path, doodles), done=True)
             if seen or truth.seeds is not None:
-                dense = remap(own, table)[truth.labels] + np.uint8(1)
+                dense = truth.labels_as(table) + np.uint8(1)
         opened = OpenImage(windows, Drawing(doodles, windows.valid()), dense=dense, on_disk=seen)
         # Only what was accepted is known to come of these scribbles.
         opened.dense_after = 0 if doodles.done else -1
@@ -123,14 +126,6 @@ def look_at(path: Path) -> tuple[int, ...] | None:
             "another folder"
         ) from error
     return facts.st_mtime_ns, facts.st_size, facts.st_ino
-
-
-def _check_shape(path: Path, found: tuple[int, ...], shape: tuple[int, int]) -> None:
-    if found != shape:
-        raise BadInput(
-            f"{path} is of an image of {found[0]} x {found[1]} pixels, and this one has {shape[0]} x {shape[1]}; take "
-            "it away, or give --out another folder"
-        )
 
 
 def _add_classes(table: ClassTable | None, other: ClassTable, ids: list[int]) -> ClassTable | None:

@@ -17,6 +17,7 @@ from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import PANEL_PIXELS, draw_panels
 from hybridseg.io.annotations.doodles import LAYERS, read_doodles
 from hybridseg.io.atomic import write_text
+from hybridseg.io.labelled import check_size, void_invalid
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.pairing import image_stem
@@ -267,9 +268,7 @@ def spread_file(
             f"all the same, call the file {image_path.stem}_doodles.json"
         )
     windows = open_windows(image_path)
-    if windows.shape != scribbles.seeds.shape:
-        sizes = [f"{shape[0]} x {shape[1]}" for shape in (windows.shape, scribbles.seeds.shape)]
-        raise BadInput(f"{image_path} has {sizes[0]} pixels, its scribbles {sizes[1]}; they belong to another image")
+    check_size("the drawing", scribbles.seeds.shape, windows.info, advice="it belongs to another image")
     scribbles = scribbles.within(windows.valid())
     labels = spread_over(windows, scribbles, options=options, progress=progress)
     return write_ground_truth(windows, labels, scribbles, out_dir=out_dir)
@@ -324,9 +323,7 @@ def write_ground_truth(
     """
     target = ground_truth_path(windows.path, out_dir)
     labels = cover(labels, scribbles.paint)
-    valid = windows.valid()
-    if valid is not None:
-        labels = np.where(valid, labels, np.uint8(VOID))
+    labels = void_invalid(labels, windows.valid())
     result = LabelMap(labels, scribbles.table, scribbles.seeds, windows.info.georeference)
     endings = ("mres_label.png", "mres.png", "report.txt")
     written = [target.with_name(f"{windows.path.stem}_{ending}") for ending in endings]

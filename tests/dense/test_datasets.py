@@ -232,7 +232,7 @@ def test_ids_of_no_class_stay_what_they_are(tmp_path, table):
     for value in (3, 9):
         grey_png(labels / "a.png", np.full((4, 6), value))
         assert read(labels / "a.png").max() == value
-        problems = check_pairs(find_folder_pairs(images, labels, word="mask"), read, n_classes=3)
+        problems, _ = check_pairs(find_folder_pairs(images, labels, word="mask"), read, n_classes=3)
         assert [problem.message for problem in problems] == [
             f"has the values {value}; classes go from 0 to 2, and 255 is none"
         ]

@@ -88,10 +88,10 @@ def test_nan_is_no_picture(tmp_path, make_pair):
 def test_a_label_map_of_another_size(tmp_path, write_pair):
     write_pair("a")
     write_image(tmp_path / "a.png", np.zeros((20, 31, 3), np.uint8))
-    message = r"has 20 x 30 pixels, but a.png has 20 x 31; a label map has the size of its image"
+    message = r"has 20 x 30 pixels, but a.png has 20 x 31"
     with pytest.raises(BadInput, match=message):
         FolderPairs([pair_of(tmp_path)], read_labels, size=(20, 30)).read(0)
-    [problem] = check_pairs([pair_of(tmp_path)], read_labels, n_classes=12)
+    [problem], _ = check_pairs([pair_of(tmp_path)], read_labels, n_classes=12)
     assert problem.where == str(tmp_path / "a_mres.mat") and problem.message.startswith("has 20 x 30 pixels, but a.png")
 
 
@@ -113,8 +113,10 @@ def test_every_kind_of_wrong_labels_is_told(tmp_path, write_pair):
             yield item
             seen.append((item.image_path.stem, label))
 
-    problems = check_pairs([pair_of(tmp_path, s) for s in stems], read_labels, n_classes=12, progress=watch)
+    problems, values = check_pairs([pair_of(tmp_path, s) for s in stems], read_labels, n_classes=12, progress=watch)
     assert [problem.where for problem in problems] == [str(tmp_path / f"{stem}_mres.mat") for stem in stems[1:]]
+    assert set(values) == {tmp_path / "good_mres.mat", tmp_path / "strange_mres.mat"}
+    assert values[tmp_path / "strange_mres.mat"] == [0, 12, 200, 255]
     assert problems[0].message == "has the values 12, 200; classes go from 0 to 11, and 255 is none"
     assert "damaged" in problems[1].message or "cut short" in problems[1].message
     assert "there is no file" in problems[2].message and "is not a JPEG, PNG or TIFF" in problems[3].message
@@ -123,9 +125,9 @@ def test_every_kind_of_wrong_labels_is_told(tmp_path, write_pair):
 
 def test_good_labels_have_no_problem(coast):
     pairs = [Pair(path.with_name(f"{path.stem}_mres.mat"), path) for path in sorted(coast.glob("*.jpg"))]
-    assert len(pairs) == 4 and check_pairs(pairs, read_labels, n_classes=11) == []
+    assert len(pairs) == 4 and check_pairs(pairs, read_labels, n_classes=11)[0] == []
     # Three of them have a road or a building.
-    assert len(check_pairs(pairs, read_labels, n_classes=9)) == 3
+    assert len(check_pairs(pairs, read_labels, n_classes=9)[0]) == 3
 
 
 def test_images_of_different_kinds(tmp_path, write_pair):

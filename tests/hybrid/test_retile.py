@@ -2,6 +2,7 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import savemat
 
 from hybridseg.classes import ClassTable
@@ -46,6 +47,13 @@ def test_tiles_by_hand(checkered):
         r, c = int(row["row"]), int(row["col"])
         assert row["tile"] == f"{row['class']}/a_r{r}_c{c}.png"
         assert np.array_equal(read_image(result.tiles_dir / row["tile"]), image[r : r + 8, c : c + 8])
+
+
+def test_tiles_without_a_picture_are_left_out(checkered):
+    rgba = np.dstack([read_image(checkered / "a.png"), np.full((16, 24, 1), 255, np.uint8)])
+    rgba[:, :4, 3] = 0
+    Image.fromarray(rgba).save(checkered / "a.png")
+    assert cut(checkered).n_found == {"cliff": 3, "sand": 3}
 
 
 def test_purity_is_strictly_greater(tmp_path, make_pair):
@@ -105,7 +113,7 @@ def test_every_bad_input_is_named_and_the_good_ones_are_done(checkered, make_pai
     assert told.keys() == {
         "turned_mres.mat", "orphan_mres.mat", "small_mres.mat", "cut_mres.mat", "blind.png", "nameless_mres.mat"
     }  # fmt: skip
-    assert "is 8 x 12 pixels but turned.png is 12 x 8; give the label map" in told["turned_mres.mat"]
+    assert "has 8 x 12 pixels, but turned.png has 12 x 8" in told["turned_mres.mat"]
     assert told["orphan_mres.mat"].startswith("has no image beside it")
     assert "smaller than one tile of 8" in told["small_mres.mat"]
     assert "cannot be read as a .mat file" in told["cut_mres.mat"]
@@ -189,9 +197,9 @@ def test_wide_images_become_bytes(tmp_path, make_pair):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"tile_size": 7}, "at least 8 pixels"),
-        ({"purity": 1.0}, "from 0 to less than 1"),
-        ({"keep": 0}, "above 0 and up to 1"),
+        ({"tile_size": 7}, "8 or more"),
+        ({"purity": 1.0}, "from 0 to below 1"),
+        ({"keep": 0}, "above 0 to 1"),
         ({"min_keep": -1}, "0 or more"),
         ({"format": "gif"}, "one of jpg, png"),
     ],
@@ -210,8 +218,6 @@ def test_jpeg_tiles_are_nearly_the_picture(tmp_path, make_pair):
 
 
 def test_labels_turned_by_exif_are_explained(tmp_path, make_pair):
-    from PIL import Image
-
     make_pair(tmp_path, "a", np.zeros((8, 12), np.uint8))
     (tmp_path / "a.png").unlink()
     exif = Image.Exif()

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hybridseg.classes import ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.hybrid.segmentation import HybridOptions, segment_image
 from hybridseg.hybrid.tuning import BALANCES, SEARCH_RANGES, TuneOptions, read_tuning, tune_crf, tuning_path
-from hybridseg.io.images import write_image
+from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.pairing import Pair
@@ -73,6 +74,16 @@ def test_a_bad_example_is_named_and_the_others_are_used(pairs, classifier, tmp_p
     assert [problem.where for problem in result.problems] == [str(bad.labels_path)]
     with pytest.raises(MissingInput, match="no labelled image to tune on"):
         tune_crf([bad], classifier, start=START)
+
+
+def test_pixels_without_a_picture_do_not_count(pairs, classifier):
+    rgb = read_image(pairs[0].image_path)
+    alpha = np.full((48, 64, 1), 255, np.uint8)
+    alpha[:, :10] = 0
+    Image.fromarray(np.dstack([rgb, alpha])).save(pairs[0].image_path)
+    result = tune_crf(pairs, classifier, start=START, options=TuneOptions(n_trials=1))
+    assert not result.problems
+    assert {trial.confusion.n_pixels for trial in result.trials} == {48 * (64 + 54)}
 
 
 def test_a_tuning_of_another_model_is_refused(pairs, classifier):

@@ -12,7 +12,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.io.images import as_rgb8, describe_image, encode_image, read_filled, read_image, write_image
+from hybridseg.io.images import as_rgb8, describe_image, encode_image, load_image, read_image, write_image
 from hybridseg.io.rasters import quiet_rasterio
 from hybridseg.resample import resize_image, resize_nearest, shrink_image
 
@@ -256,8 +256,8 @@ def test_large_values_survive_being_resized(picture):
 
 def test_an_image_without_gaps_comes_as_it_is(tmp_path, picture):
     write_image(tmp_path / "a.png", picture)
-    image, valid = read_filled(tmp_path / "a.png")
-    assert valid is None and np.array_equal(image, picture)
+    image = load_image(tmp_path / "a.png")
+    assert image.valid is None and image.filled() is image and np.array_equal(image.pixels, picture)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
@@ -267,7 +267,9 @@ def test_gaps_get_the_mean_of_the_rest(tmp_path, dtype):
     image[2:, :, 0] = 21
     image[:, 0] = 7
     save_tiff(tmp_path / "a.tif", image, nodata=7)
-    filled, valid = read_filled(tmp_path / "a.tif")
+    loaded = load_image(tmp_path / "a.tif")
+    filled, valid = loaded.filled().pixels, loaded.valid
+    assert np.array_equal(loaded.pixels, image)
     assert filled.dtype == image.dtype and valid.sum() == 20 and not valid[:, 0].any()
     assert np.array_equal(filled[valid], image[valid])
     # The mean of 10 and 21, rounded where there are no fractions.
@@ -279,16 +281,16 @@ def test_nan_and_infinity_are_gaps(tmp_path):
     image[0, 0, 2], image[1, 1, 0], image[2, 2] = np.nan, np.inf, -np.inf
     image[3, 3] = 9
     save_tiff(tmp_path / "a.tif", image, nodata=9)
-    filled, valid = read_filled(tmp_path / "a.tif")
-    assert (filled == 1).all()
-    assert np.argwhere(~valid).tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
+    loaded = load_image(tmp_path / "a.tif")
+    assert (loaded.filled().pixels == 1).all()
+    assert np.argwhere(~loaded.valid).tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
 
 
 def test_nothing_but_gaps_is_refused(tmp_path):
     for name, image in (("a", np.full((3, 3, 1), 5, np.uint8)), ("b", np.full((3, 3, 1), np.nan, np.float32))):
         save_tiff(tmp_path / f"{name}.tif", image, nodata=5)
         with pytest.raises(BadInput, match=f"{name}.tif holds no picture: all of its pixels are nodata"):
-            read_filled(tmp_path / f"{name}.tif")
+            load_image(tmp_path / f"{name}.tif").filled()
 
 
 def test_threads_that_read_at_once_stay_quiet(tmp_path):

@@ -89,7 +89,7 @@ def test_files_that_cannot_be_used_are_told(reviewed, table):
     session = ReviewSession(reviewed)
     assert [item["name"] for item in session.list_items()] == ["a.png"]
     assert [problem.where for problem in session.problems] == ["b.png", "c.png"]
-    assert "another size" in session.problems[0].message
+    assert "has 5 x 5 pixels, but b.png has" in session.problems[0].message
 
 
 def test_a_folder_without_results(photos, tmp_path):

@@ -321,7 +321,7 @@ def test_what_is_kept_of_an_image_of_another_size(photos, make_session, first, d
         session.add_stroke(first, 1, draw())
         record = json.loads((photos / name).read_text())
         (photos / name).write_text(json.dumps({**record, "size": [61, 90]}))
-    with pytest.raises(BadInput, match=f"{name} is of an image of .* take it away"):
+    with pytest.raises(BadInput, match=f"{name} has .* pixels, but .* take it away"):
         make_session().describe(first)
 
 

@@ -74,7 +74,7 @@ def test_ground_truth_is_not_replaced_unasked(photo, seeds, table):
 
 
 def test_scribbles_of_another_image(photo, seeds, table):
-    with pytest.raises(BadInput, match="has 60 x 90 pixels, its scribbles 50 x 90"):
+    with pytest.raises(BadInput, match=r"the drawing has 50 x 90 pixels, but my photo.png has 60 x 90"):
         spread_file(photo, Scribbles(seeds[:50], table))
 
 

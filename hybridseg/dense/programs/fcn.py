@@ -122,7 +122,8 @@ def train_fcn(
         parts["val"] = find_classic_pairs(data_dir, "val", source)
     read_labels = make_color_reader(table)
     every_pair = [pair for part in parts.values() for pair in part]
-    refuse_problems(check_pairs(every_pair, read_labels, n_classes=len(table), progress=progress))
+    problems, _ = check_pairs(every_pair, read_labels, n_classes=len(table), progress=progress)
+    refuse_problems(problems)
     first = describe_image(every_pair[0].image_path)
     size = options.size or fit_target_size(first.rows, first.cols)
     found = {name: FolderPairs(part, read_labels, size=size) for name, part in parts.items()}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, refuse_problems
 from hybridseg.dense.fit import Epoch, FitOptions
-from hybridseg.dense.pairs import FolderPairs, ReadLabels, check_pairs
+from hybridseg.dense.pairs import FolderPairs, check_pairs
 from hybridseg.dense.pictures import draw_examples, pick_examples
 from hybridseg.dense.predict import predict_labels
 from hybridseg.dense.programs.resunetconfig import ResunetConfig
@@ -23,15 +21,13 @@ from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, judge, make_feeds, train_dense
 from hybridseg.errors import BadInput, MissingInput, Problem
-from hybridseg.io.images import read_filled
+from hybridseg.io.labelled import ReadLabels, load_labelled
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
 from hybridseg.progress import Progress, no_progress
-
-_ONLY_FOREGROUND = (0, 255)
 
 
 @dataclass(frozen=True)
@@ -237,10 +233,9 @@ def evaluate_images(
     smoothing = choose_smoothing(config)
     found = []
     for pair in progress(pairs, label="images"):
-        image, valid = read_filled(pair.image_path)
-        labels, _ = predict_labels(image, models, smoothing=smoothing)
-        truth = read_labels(pair.labels_path)
-        found.append(count_confusion(truth if valid is None else np.where(valid, truth, VOID), labels, table))
+        image, truth = load_labelled(pair, read_labels)
+        labels, _ = predict_labels(image.filled().pixels, models, smoothing=smoothing)
+        found.append(count_confusion(truth, labels, table))
     return pool_confusions(found)
 
 
@@ -305,8 +300,9 @@ def _open_pairs(
     pairs = _find_pairs(config, images_dir, labels_dir)
     lookup = config.remap_table() if config.remap_classes else None
     read_labels = make_label_reader(table, lookup=lookup)
-    refuse_problems(check_pairs(pairs, read_labels, n_classes=config.n_label_ids, progress=progress))
-    refuse_problems(_find_lost_foreground(pairs, read_labels) if config.nclasses == 1 and lookup is None else [])
+    problems, values = check_pairs(pairs, read_labels, n_classes=config.n_label_ids, progress=progress)
+    refuse_problems(problems)
+    refuse_problems(_find_lost_foreground(values) if config.nclasses == 1 and lookup is None else [])
     return pairs, read_labels
 
 
@@ -314,13 +310,9 @@ def _find_pairs(config: ResunetConfig, images_dir: Path, labels_dir: Path) -> li
     return find_folder_pairs(images_dir, labels_dir, word="mask" if config.usemask else "label")
 
 
-def _find_lost_foreground(pairs: Sequence[Pair], read_labels: ReadLabels) -> list[Problem]:
+def _find_lost_foreground(values: Mapping[Path, Sequence[int]]) -> list[Problem]:
     """Find masks whose foreground is 255, which is no class here: nothing could be learned from them."""
-    found = []
-    for pair in pairs:
-        values = np.unique(read_labels(pair.labels_path))
-        if set(values.tolist()) - set(_ONLY_FOREGROUND):
-            return []
-        if VOID in values:
-            found.append(Problem(str(pair.labels_path), 'holds 0 and 255 only; add "REMAP_CLASSES": {"255": 1}'))
-    return found
+    if any(set(found) - {0, VOID} for found in values.values()):
+        return []
+    message = 'holds 0 and 255 only; add "REMAP_CLASSES": {"255": 1}'
+    return [Problem(str(path), message) for path, found in values.items() if VOID in found]

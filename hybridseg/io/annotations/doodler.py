@@ -15,12 +15,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, VOID
+from hybridseg.classes import MAX_CLASSES, VOID, ClassTable
 from hybridseg.errors import BadInput, located
+from hybridseg.io.annotations.items import Annotations, split_map
 from hybridseg.io.labels.labelmaps import narrow_labels, narrow_seeds
 from hybridseg.io.rasters import check_regular
 
@@ -113,6 +115,43 @@ def read_doodlernpz(path: str | os.PathLike[str], *, shape: tuple[int, int]) -> 
             raise BadInput(f"it is no .npz of Doodler, or damaged ({error}); copy it again") from error
         except zipfile.BadZipFile as error:
             raise BadInput(f"it is a damaged .npz ({error}); copy it again from its source") from error
+
+
+def read_doodler(
+    path: str | os.PathLike[str], *, shape: tuple[int, int], image_name: str, table: ClassTable | None = None
+) -> Annotations:
+    """Read a Doodler file; `table` names the classes of one that does not.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        As `read_doodlernpz`, and when there are fewer names than classes.
+    """
+    found = read_doodlernpz(path, shape=shape)
+    with located(path):
+        names = found.names
+        warnings: tuple[str, ...] = ()
+        if names is None and table is not None:
+            names = table.names
+            warnings = ("it does not name its classes: they were taken from the class list, in its order",)
+        if names is None:
+            raise BadInput("it does not name its classes, or only pickled; give the class list it was made with")
+        n_classes = max(_count_classes(found.doodles, none=0), _count_classes(found.labels, none=VOID))
+        if n_classes > len(names):
+            raise BadInput(
+                f"it uses {n_classes} classes, but the names are {', '.join(names[:20]) or 'none'}; give the class "
+                "list it was made with"
+            )
+    maps = ((found.doodles, 0, "scribbles"), (found.labels, VOID, "result"))
+    items = (split_map(values, names, none=none, layer=layer) for values, none, layer in maps if values is not None)
+    return Annotations(shape, image_name, dict.fromkeys(names), chain.from_iterable(items), warnings)
+
+
+def _count_classes(values: np.ndarray | None, *, none: int) -> int:
+    """Return one more than the highest class id of a map; where `none` is 0, class k is k + 1."""
+    if values is None:
+        return 0
+    return int(np.max(values, where=values != none, initial=0)) + (none != 0)
 
 
 def _check_directory(file: IO[bytes]) -> None:

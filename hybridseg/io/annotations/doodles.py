@@ -153,7 +153,6 @@ class Doodles:
 
 def write_doodles(path: str | os.PathLike[str], doodles: Doodles) -> None:
     """Write all strokes, whole or not at all."""
-    table = doodles.table
     record = {
         "format": FORMAT_VERSION,
         "kind": KIND,
@@ -161,7 +160,7 @@ def write_doodles(path: str | os.PathLike[str], doodles: Doodles) -> None:
         "done": doodles.done,
         "image": doodles.image_name,
         "size": list(doodles.shape),
-        "classes": [{"name": n, "color": list(c)} for n, c in zip(table.names, table.colors, strict=True)],
+        "classes": doodles.table.to_records(),
         "seconds": doodles.seconds,
     }
     head = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
@@ -222,11 +221,9 @@ def is_done(path: str | os.PathLike[str]) -> bool:
 
 def _parse(record: dict[str, Any]) -> Doodles:
     rows, cols = record["size"]
-    classes = record["classes"]
-    colors = tuple((int(r), int(g), int(b)) for r, g, b in (row["color"] for row in classes))
     strokes = tuple(parse_stroke(row) for row in record["strokes"])
     undone = tuple(parse_stroke(row) for row in record.get("undone", ()))
-    table = ClassTable(tuple(str(row["name"]) for row in classes), colors)
+    table = ClassTable.from_records(record["classes"])
     shape = (int(rows), int(cols))
     return Doodles(
         str(record["image"]), shape, table, strokes, float(record["seconds"]), undone, record.get("done") is True

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, VOID, ClassTable
+from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, remap
 from hybridseg.errors import BadInput
 from hybridseg.io.rasters import GeoReference
 
@@ -49,6 +49,18 @@ class LabelMap:
                 f"{where} does not name its classes; give the class file it was made with: --labels labels.txt"
             )
         return self.table
+
+    def labels_as(self, wanted: ClassTable) -> np.ndarray:
+        """Return the labels as ids of another table, matched by name; ids without names are taken as they are.
+
+        Raises
+        ------
+        BadInput
+            When a class is not in `wanted`.
+        """
+        if self.table is None or self.table.keys == wanted.keys:
+            return self.labels
+        return remap(self.table, wanted)[self.labels]
 
 
 def narrow_labels(values: np.ndarray, table: ClassTable | None, *, where: object) -> np.ndarray:

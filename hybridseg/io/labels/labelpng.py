@@ -66,7 +66,7 @@ def read_labelpng(path: str | os.PathLike[str], *, table: ClassTable | None = No
         return LabelMap(narrow_labels(values, table, where=path), table)
     image = read_image(path)
     if image.dtype != np.uint8 or image.shape[2] < 3:
-        raise BadInput(f"{path} is no label map: {image.shape[2]} bands of {image.dtype}; save it with a palette")
+        raise BadInput(f"{path} is not a label map: {image.shape[2]} bands of {image.dtype}; save it with a palette")
     if table is None:
         raise BadInput(f"{path} is a colour picture; give the colours of its classes: --labels labeldefs.txt")
     with located(path):

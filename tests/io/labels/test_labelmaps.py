@@ -189,7 +189,7 @@ def test_what_is_named_png_or_tif_must_be_that(tmp_path, table):
         with pytest.raises(BadInput, match="give the original label map"):
             read_labelmap(tmp_path / name, table=table)
     Image.new("LA", (8, 8)).save(tmp_path / "b.png")
-    with pytest.raises(BadInput, match="is no label map: 2 bands"):
+    with pytest.raises(BadInput, match="2 bands"):
         read_labelmap(tmp_path / "b.png", table=table)
 
 
@@ -210,7 +210,7 @@ def test_mat_of_matlab_73_and_other_files(tmp_path):
             read_labelmap(tmp_path / name)
     with pytest.raises(MissingInput, match="there is no file"):
         read_labelmap(tmp_path / "none.mat")
-    with pytest.raises(BadInput, match="is no label map"):
+    with pytest.raises(BadInput, match="is not a label map"):
         (tmp_path / "a.txt").touch()
         read_labelmap(tmp_path / "a.txt")
 

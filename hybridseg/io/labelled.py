@@ -1,0 +1,73 @@
+"""An image with its label map: of one size, and void where the image holds no picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hybridseg.classes import VOID
+from hybridseg.errors import BadInput
+from hybridseg.io.images import ImageInfo, LoadedImage, load_image
+from hybridseg.io.pairing import Pair
+
+ReadLabels = Callable[[Path], np.ndarray]
+"""Reads a label map as (rows, cols) uint8 ids of the classes that are wanted."""
+
+
+def load_labelled(pair: Pair, read_labels: ReadLabels) -> tuple[LoadedImage, np.ndarray]:
+    """Read an image and its labels.
+
+    Returns
+    -------
+    image : LoadedImage
+    labels : numpy.ndarray
+        (rows, cols) uint8; VOID where the image holds no picture.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When one of them cannot be read, or their sizes differ.
+    """
+    image = load_image(pair.image_path)
+    return image, fit_labels(read_labels(pair.labels_path), pair.labels_path, image.info, image.valid)
+
+
+def fit_labels(labels: np.ndarray, path: Path, info: ImageInfo, valid: np.ndarray | None) -> np.ndarray:
+    """Return labels that were read from `path` as those of an image: size checked, VOID where it is not valid."""
+    check_size(path, labels.shape, info)
+    return void_invalid(labels, valid)
+
+
+def void_invalid(labels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """Return labels with VOID where an image is not valid; None: it is valid everywhere."""
+    return labels if valid is None else np.where(valid, labels, np.uint8(VOID))
+
+
+def check_size(
+    where: object,
+    shape: tuple[int, ...],
+    info: ImageInfo,
+    *,
+    advice: str = "give the one that was made from this very image",
+) -> None:
+    """Raise BadInput when labels have another size than their image: a scale is never guessed.
+
+    Examples
+    --------
+    >>> info = ImageInfo(Path("a.jpg"), "JPEG", 30, 40, 3, "uint8", 1, None)
+    >>> check_size(Path("a_mres.mat"), (30, 41), info)
+    Traceback (most recent call last):
+    hybridseg.errors.BadInput: a_mres.mat has 30 x 41 pixels, but a.jpg has 30 x 40; give the one that was made from \
+this very image
+    """
+    if shape == info.shape:
+        return
+    turned = ""
+    if info.orientation >= 5 and shape == info.shape[::-1]:
+        turned = f" (turned by its EXIF orientation {info.orientation}; the labels were made before turning)"
+    raise BadInput(
+        f"{where} has {shape[0]} x {shape[1]} pixels, but {info.path.name} has {info.rows} x {info.cols}{turned}; "
+        f"{advice}"
+    )
