@@ -6,6 +6,8 @@ import importlib.util
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -156,6 +158,13 @@ def prepare(name, scenes):
             path.unlink()
     elif name == "resunet make-tfrecords":
         write_json("config.json", SMALL_CONFIG)
+
+
+def test_every_deliberate_break_can_be_made():
+    """Or `make mutate` would end before it begins: a place that was rewritten needs its row in mutations.py anew."""
+    command = [sys.executable, REPOSITORY / "tools/mutate.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_command_page_is_fresh():
