@@ -20,7 +20,7 @@ from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
 RECORD_NAME = "scenes.json"
-# As a good camera does: some noise of the compression belongs to a photo.
+# As of a good camera: photos have some compression noise.
 _JPEG_QUALITY = 90
 
 
@@ -38,7 +38,7 @@ class SceneOptions:
 
 
 def demo_table() -> ClassTable:
-    """Give the classes of the demo scenes."""
+    """Return the classes of the demo scenes."""
     from hybridseg.demo.scenes.scene import CLASS_COLORS, CLASS_NAMES
 
     return ClassTable(CLASS_NAMES, CLASS_COLORS)
@@ -55,11 +55,8 @@ def write_demo_scenes(
 
     Parameters
     ----------
-    out_dir : path-like
-    options : SceneOptions
     overwrite : bool
         Replace scenes that were made with other options.
-    progress : callable
 
     Returns
     -------
@@ -72,7 +69,7 @@ def write_demo_scenes(
         When the folder holds scenes that were made with other options and `overwrite` is not set.
     WriteFailed
     """
-    # Imported on use: drawing needs SciPy, asking for help does not.
+    # Imported on use: drawing needs SciPy, --help does not.
     from hybridseg.demo.scenes.scene import make_scene
 
     out_dir = Path(out_dir)
@@ -99,7 +96,7 @@ def write_demo_scenes(
 
 
 def _remove_scenes(out_dir: Path) -> None:
-    """Take away scenes of other options, so that an interrupted run never mixes two sets."""
+    """Remove scenes of other options, so that an interrupted run never mixes two sets."""
     for path in out_dir.glob("scene_*"):
         if re.fullmatch(r"scene_\d+(\.jpg|_mres\.mat)", path.name):
             path.unlink()
@@ -112,7 +109,7 @@ def _spell(record: object) -> str:
 
 
 def _refuse_strangers(out_dir: Path) -> None:
-    """Stop before a file that somebody else made would be replaced."""
+    """Raise before a file that is not ours would be replaced."""
     names = ("labels.txt", "colors.txt", RECORD_NAME)
     taken = [path.name for path in out_dir.glob("*") if path.name in names or path.name.startswith("scene_")]
     if taken:
@@ -123,7 +120,7 @@ def _refuse_strangers(out_dir: Path) -> None:
 
 
 def _check_record(path: Path, record: dict[str, int], *, overwrite: bool) -> bool:
-    """Tell whether the folder's scenes were made with the same options, so that they need not be drawn again."""
+    """Return whether the folder's scenes were made with the same options, so that they need not be drawn again."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -80,7 +80,7 @@ def choose_tiles(plans: Sequence[PlannedImage], options: RetileOptions) -> list[
 
 
 def name_folders(plans: Sequence[PlannedImage]) -> dict[str, str]:
-    """Give the folder of each class, by key: its first spelling, without anything that a path could mean."""
+    """Return the folder of each class, by key: its first spelling, without anything that a path could mean."""
     folders: dict[str, str] = {}
     for plan in plans:
         for name in plan.table.names:
@@ -90,7 +90,7 @@ def name_folders(plans: Sequence[PlannedImage]) -> dict[str, str]:
 
 
 def place_tiles(plan: PlannedImage, folders: dict[str, str], tiles_dir: Path, options: RetileOptions) -> list[Path]:
-    """Give the file of each tile of one image."""
+    """Return the file of each tile of one image."""
     keys = plan.table.keys
     names = plan.tile_names(options.format)
     return [tiles_dir / folders[keys[k]] / name for name, k in zip(names, plan.class_ids, strict=True)]

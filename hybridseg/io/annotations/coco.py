@@ -58,7 +58,6 @@ def parse_coco(record: Mapping[str, Any], *, shape: tuple[int, int], image_name:
 
     Parameters
     ----------
-    record : mapping
     shape : tuple of int
         Rows and columns of the image, which run lengths must have too.
     image_name : str
@@ -182,7 +181,6 @@ def decode_rle(rle: Rle, cols: slice | None = None) -> np.ndarray:
 
     Parameters
     ----------
-    rle : Rle
     cols : slice or None
         Only these columns; None: all.
 

@@ -26,7 +26,6 @@ def read_annotations(
 
     Parameters
     ----------
-    path : path-like
     shape : tuple of int
         Rows and columns of the image: arrays and run lengths of another size are refused before they are unpacked.
     image_name : str

@@ -34,7 +34,6 @@ def read_labelmap(
 
     Parameters
     ----------
-    path : path-like
     table : ClassTable or None
         The classes of a file that does not name them. A file's own names always win.
     with_seeds : bool
