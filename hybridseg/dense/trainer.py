@@ -21,10 +21,10 @@ from hybridseg.errors import BadInput, OutputExists
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.bundles import DenseCard, DenseModel, save_dense
+from hybridseg.models.cards import list_versions
 from hybridseg.models.checkpoints import combine_fingerprint
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import make_deterministic
-from hybridseg.models.store import list_versions
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.progress import Progress, no_progress
 

@@ -23,9 +23,10 @@ from hybridseg.hybrid.tilefolder import TileFolder, open_tile_folder
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.images import describe_image
 from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE, Backbone, load_backbone
+from hybridseg.models.cards import hash_bytes, list_versions
 from hybridseg.models.checkpoints import combine_fingerprint
 from hybridseg.models.graphs import OUTPUT_NAME, freeze_model
-from hybridseg.models.store import ModelCard, hash_bytes, list_versions, save_classifier
+from hybridseg.models.store import ModelCard, save_classifier
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.progress import Progress
 

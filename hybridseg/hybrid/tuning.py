@@ -25,8 +25,8 @@ from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
 from hybridseg.io.tables import write_json
+from hybridseg.models.cards import hash_bytes
 from hybridseg.models.ensemble import AnyClassifier, list_members
-from hybridseg.models.store import hash_bytes
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_nearest, take_nearest
 

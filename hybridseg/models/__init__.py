@@ -1,6 +1,6 @@
-"""Networks, the backbones they stand on, and the files they are kept in."""
+"""Networks, their encoders and losses, and what a model is on disk."""
 
 import os
 
-# TensorFlow tells of every processor feature and plug-in it looks for; errors still come as exceptions.
+# TensorFlow logs every processor feature and plug-in that it looks for; errors are still raised.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,11 +1,13 @@
-"""Every dense network by its name. A new one is a file with such a dataclass, and a line here."""
+"""Every dense network by its name. A new one is a file with such a dataclass, and an entry here."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hybridseg.errors import BadInput
+from hybridseg.models.cards import parse_fields
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.resunet import ResUnet
 
@@ -14,10 +16,12 @@ if TYPE_CHECKING:
 
 
 class Architecture(Protocol):
-    """What makes a network: frozen settings that are checked, and a way to build it.
+    """A frozen dataclass of checked settings that can build its network.
 
-    The network takes normalized pixels, (n, rows, cols, n_bands) float32 with sides that `stride` divides, and gives
+    The network takes normalized pixels, (n, rows, cols, n_bands) float32 with sides that `stride` divides, and returns
     scores, (n, rows, cols, n_outputs); one output means one class against the rest.
+
+    A setting may be of any type that JSON holds: bool, int, float, str, a tuple or a dict of these, or None.
     """
 
     name: ClassVar[str]
@@ -34,7 +38,17 @@ class Architecture(Protocol):
         ...
 
     def build(self) -> tf_keras.Model:
-        """Make it with random weights."""
+        """Return the network with random weights."""
+        ...
+
+    def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
+        """Load pretrained weights into a new network; return in words which ones, for the user to read.
+
+        Raises
+        ------
+        MissingInput, BadInput
+            When `weights_path` cannot be read, or has weights of another network.
+        """
         ...
 
 
@@ -42,38 +56,28 @@ ARCHITECTURES: dict[str, Any] = {kind.name: kind for kind in (Fcn8s, ResUnet)}
 
 
 def architecture_record(architecture: Architecture) -> dict[str, Any]:
-    """Give the name and all settings, JSON-ready."""
+    """Return the name and all settings, JSON-ready."""
     return {"name": architecture.name, **asdict(architecture)}  # type: ignore[call-overload]
 
 
 def parse_architecture(record: Any) -> Architecture:
-    """Rebuild the settings from a record; whatever is not exactly as it should be is refused.
+    """Return the settings that a record holds.
 
     Raises
     ------
     BadInput
+        For an unknown name, a missing or unknown setting, and one of another type than its annotation says.
 
     Examples
     --------
     >>> parse_architecture(architecture_record(ResUnet(n_bands=4, n_outputs=3))).n_bands
     4
     """
-    if not isinstance(record, dict) or str(record.get("name")) not in ARCHITECTURES:
+    name = record.get("name") if isinstance(record, dict) else None
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise BadInput(f"there is no such network; known are {', '.join(ARCHITECTURES)}")
-    kind = ARCHITECTURES[record["name"]]
-    given = {name: value for name, value in record.items() if name != "name"}
-    expected = {field.name: _example_of(field.type) for field in fields(kind)}
-    if given.keys() != expected.keys():
-        raise BadInput(f"the network {kind.name} needs {', '.join(expected)}")
-    for name, value in given.items():
-        if isinstance(value, list):
-            given[name] = value = tuple(value)
-        wanted = expected[name]
-        members = value if isinstance(value, tuple) else ()
-        if type(value) is not type(wanted) or any(type(member) is not int for member in members):
-            raise BadInput(f"{name}={value!r} of the network {kind.name} is of the wrong type")
-    return kind(**given)
-
-
-def _example_of(annotation: object) -> Any:
-    return {"int": 0, "str": "", "tuple[int, int]": (0, 0)}[str(annotation)]
+    settings = {key: value for key, value in record.items() if key != "name"}
+    try:
+        return parse_fields(ARCHITECTURES[name], settings, what=f"the network {name}")
+    except TypeError as error:
+        raise BadInput(str(error)) from None

@@ -30,22 +30,21 @@ class Backbone:
     Parameters
     ----------
     handle : str
-        What the user called it.
+        The name that the user gave.
     fingerprint : str
-        Changes when its weights do.
+        A hash that changes with the weights.
     input_size : int
-        Tiles are resized to this inside the graph.
-    n_features : int
+        Side to which tiles are resized inside the graph, in pixels.
     apply : callable
-        (n, input_size, input_size, 3) float32 tensor in 0..1 to (n, n_features).
+        From a (n, input_size, input_size, 3) float32 tensor in 0..1 to (n, n_features).
     variables : list
         The weights that fine-tuning may change; empty when the module is frozen.
     why_frozen : str
         The reason, when `variables` is empty.
     note : str
-        A line that the user should read; empty most of the time.
+        A warning for the user, if any.
     keep : object
-        Holds what `apply` needs.
+        What `apply` needs to stay alive.
     """
 
     handle: str
@@ -59,7 +58,7 @@ class Backbone:
     keep: Any = None
 
     def extract(self, tiles: Any) -> Any:
-        """Give the features of (n, any, any, 3) float32 tiles in 0..1, as a tensor."""
+        """Return the features of (n, rows, cols, 3) float32 tiles in 0..1, (n, n_features), as a tensor."""
         import tensorflow as tf
 
         if tuple(tiles.shape[1:3]) != (self.input_size, self.input_size):
@@ -75,23 +74,19 @@ def load_backbone(
     Parameters
     ----------
     handle : str
-        ``builtin:mobilenet_v2``; the address of a TensorFlow Hub module (kept in TFHUB_CACHE_DIR); or a local
+        ``builtin:mobilenet_v2``; the address of a TensorFlow Hub module (cached in TFHUB_CACHE_DIR); or a local
         folder or ``.tar.gz`` of one, in the TF2 or the TF1 format.
     input_size : int
-        Side to which tiles are resized; a module that wants another one gets that.
+        Side to which tiles are resized, in pixels; a module of a fixed size overrides it.
     trainable : bool
         Whether its weights will be fine-tuned.
     trust : bool
-        Load a module even if it holds operations that could reach files or the network.
-
-    Returns
-    -------
-    Backbone
+        Load a module even if it holds operations that could access files or the network.
 
     Raises
     ------
     MissingInput, BadInput
-        When there is no such module, it cannot be fetched, or it cannot be used.
+        When there is no such module, it cannot be downloaded, or it cannot be used.
     """
     if not 32 <= input_size <= 1024:
         raise BadInput(f"input_size={input_size}: give a side from 32 to 1024 pixels")
@@ -144,7 +139,7 @@ def export_builtin(out_dir: str | os.PathLike[str], *, input_size: int = DEFAULT
 
 
 def _find_module(handle: str) -> Path:
-    """Give the folder of a module, fetching or unpacking it first."""
+    """Return the folder of a module, downloading or unpacking it first."""
     if handle.startswith(("http://", "https://")):
         return _fetch_module(handle)
     path = Path(handle)
@@ -155,30 +150,30 @@ def _find_module(handle: str) -> Path:
             f"there is no module {handle}; give {BUILTIN}, the address of a TensorFlow Hub module, or a local folder"
         )
     if not any((path / name).exists() for name in ("saved_model.pb", "tfhub_module.pb")):
-        raise BadInput(f"{handle} is no TensorFlow Hub module: it has neither saved_model.pb nor tfhub_module.pb")
+        raise BadInput(f"{handle} is not a TensorFlow Hub module: it has neither saved_model.pb nor tfhub_module.pb")
     return path
 
 
-def cache_home() -> Path:
-    """Give the folder where modules are kept: TFHUB_CACHE_DIR, or tensorflow-hub's own choice."""
+def _cache_home() -> Path:
+    """Return the folder of cached modules: TFHUB_CACHE_DIR, or the default of tensorflow-hub."""
     return Path(os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir()) / "tfhub_modules")
 
 
 def _fetch_module(handle: str) -> Path:
     hub = _import_hub()
-    place = cache_home() / hashlib.sha1(handle.encode()).hexdigest()
+    place = _cache_home() / hashlib.sha1(handle.encode()).hexdigest()
     try:
         return Path(hub.resolve(handle))
-    # Whatever the network does, the way out is the same.
+    # A download fails in many ways, and the advice is the same for all.
     except Exception as error:
         raise MissingInput(
-            f"{handle} could not be fetched ({type(error).__name__}). Without a network, use {BUILTIN}, or fetch the "
-            f"module elsewhere and unpack it to {place} (so that {place / 'saved_model.pb'} exists)"
+            f"{handle} could not be downloaded ({type(error).__name__}). Without a network, use {BUILTIN}, or download "
+            f"the module elsewhere and unpack it to {place} (so that {place / 'saved_model.pb'} exists)"
         ) from error
 
 
 def _import_hub() -> Any:
-    """Import tensorflow-hub without its warning of the package that it should no longer use."""
+    """Import tensorflow-hub without its warning about the deprecated pkg_resources."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
         import tensorflow_hub
@@ -186,10 +181,10 @@ def _import_hub() -> Any:
 
 
 def _unpack_module(path: Path) -> Path:
-    """Unpack an archive into the cache; one that was unpacked before is taken from there."""
+    """Unpack an archive into the cache, unless it is there already."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target = cache_home() / digest[:40]
+    target = _cache_home() / digest[:40]
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -236,13 +231,13 @@ def _fingerprint_folder(folder: Path) -> str:
 def _load_tf1_module(handle: str, folder: Path, input_size: int) -> Backbone:
     import tensorflow as tf
 
-    with _clear_errors(handle, "TF1"):
+    with _explained_errors(handle, "TF1"):
         function, offers_features = _freeze_tf1_module(handle, folder)
         spec = function.inputs[0]
         size = _fixed_side(spec.shape) or input_size
 
         def apply(tiles: Any) -> Any:
-            output = function(_as_wanted(tiles, spec.dtype))
+            output = function(_convert_pixels(tiles, spec.dtype))
             return tf.reshape(output, [tf.shape(output)[0], -1])
 
         n_features = int(apply(tf.zeros([1, size, size, 3])).shape[-1])
@@ -252,7 +247,10 @@ def _load_tf1_module(handle: str, folder: Path, input_size: int) -> Backbone:
 
 
 def _freeze_tf1_module(handle: str, folder: Path) -> tuple[Any, bool]:
-    """Turn a module's variables, of a kind that today's functions cannot hold, into constants."""
+    """Return a module as a function of constants, and whether it has a signature for features.
+
+    Functions of TF2 cannot hold the variables of a TF1 module.
+    """
     import tensorflow as tf
 
     v1 = tf.compat.v1
@@ -273,32 +271,32 @@ def _freeze_tf1_module(handle: str, folder: Path) -> tuple[Any, bool]:
 
 
 @contextmanager
-def _clear_errors(handle: str, kind: str) -> Iterator[None]:
-    """Put whatever TensorFlow makes of a damaged or strange module into one sentence."""
+def _explained_errors(handle: str, kind: str) -> Iterator[None]:
+    """Turn the errors of TensorFlow about a damaged or unsuitable module into one sentence."""
     try:
         yield
     except HybridSegError:
         raise
-    # It has an error of its own for each way in which a module can be wrong.
+    # TensorFlow raises many kinds of errors.
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"{handle} cannot be loaded as a {kind} module of pictures: {reason}") from error
+        raise BadInput(f"{handle} cannot be loaded as a {kind} module for images: {reason}") from error
 
 
 def _load_tf2_module(handle: str, folder: Path, input_size: int, *, trainable: bool) -> Backbone:
     import tensorflow as tf
 
     hub = _import_hub()
-    with _clear_errors(handle, "TF2"):
+    with _explained_errors(handle, "TF2"):
         module = hub.load(str(folder))
-        # Named, or its name would count the layers made before it, and the frozen graph with it.
+        # Without a name, the layer is called by a count, and the same module would freeze to other bytes.
         layer = hub.KerasLayer(module, trainable=trainable, name="module")
         spec = _find_call_input(module)
         size = (_fixed_side(spec.shape) if spec is not None else None) or input_size
         dtype = spec.dtype if spec is not None else tf.float32
 
         def apply(tiles: Any) -> Any:
-            output = layer(_as_wanted(tiles, dtype), training=False)
+            output = layer(_convert_pixels(tiles, dtype), training=False)
             if isinstance(output, dict):
                 output = output.get("default", next(iter(output.values())))
             return tf.reshape(tf.cast(output, tf.float32), [tf.shape(output)[0], -1])
@@ -314,7 +312,7 @@ def _load_tf2_module(handle: str, folder: Path, input_size: int, *, trainable: b
 
 
 def _find_call_input(module: Any) -> Any:
-    """Give the tensor specification of the pictures that a TF2 module takes, where it tells."""
+    """Return the tensor specification of the images that a TF2 module takes, if it has one."""
     import tensorflow as tf
 
     functions = getattr(module.__call__, "concrete_functions", []) if callable(module) else []
@@ -330,8 +328,8 @@ def _fixed_side(shape: Any) -> int | None:
     return int(side) if side else None
 
 
-def _as_wanted(tiles: Any, dtype: Any) -> Any:
-    """Give pixels in the range that goes with a type: bytes 0..255, or floats 0..1 as all Hub modules take."""
+def _convert_pixels(tiles: Any, dtype: Any) -> Any:
+    """Return pixels of 0..1 in the range of a type: 0..255 for integers, 0..1 for floats, as Hub modules take them."""
     import tensorflow as tf
 
     if dtype.is_integer:

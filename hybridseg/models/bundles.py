@@ -1,11 +1,10 @@
 """A trained dense network on disk: ``NAME.h5``, its weights, and ``NAME.json``, its card, in one folder.
 
-The card says all that is needed to use the network, and that is only numbers and names: a bundle cannot run code.
+The card holds all that is needed to build and use the network, as numbers and names: a bundle cannot run code.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,41 +13,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, MissingInput, located
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
 from hybridseg.models.architectures import Architecture, architecture_record, parse_architecture
+from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, parse_value, read_card_file
 from hybridseg.models.normalization import Normalization
-from hybridseg.models.store import hash_bytes
 from hybridseg.models.weightfile import encode_weights, load_weights
 
 if TYPE_CHECKING:
     import tf_keras
 
-FORMAT_VERSION = 1
-
-_MAX_CARD_BYTES = 1_000_000
 _MAX_SIDE = 100_000
 
 
 @dataclass(frozen=True)
 class DenseCard:
-    """What is known of a network.
+    """What ``NAME.json`` holds.
 
     Parameters
     ----------
-    architecture : Architecture
     table : ClassTable
-        Its classes, in the order of the outputs; two for a network of one output, the rest first.
+        The classes, in the order of the outputs; two for a network of one output, the rest first.
     size : tuple of int
-        Rows and columns to which images were brought for training.
-    normalization : Normalization
+        Rows and columns to which images were resized for training.
     training : dict
-        Where it comes from: hash of the data, options, number of images and epochs.
+        How it was trained: hash of the data, options, number of images and epochs.
     scores : dict
-        On images that it has not learned from.
+        On validation images.
     versions : dict
+        Of the packages that trained it.
+
+    Raises
+    ------
+    BadInput
+        When the classes do not fit the outputs, or the size is not that of an image.
     """
 
     architecture: Architecture
@@ -60,27 +60,17 @@ class DenseCard:
     versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not fit one another."""
         n_classes = max(self.architecture.n_outputs, 2)
         if len(self.table) != n_classes:
-            raise BadInput(f"{len(self.table)} classes for a network that tells {n_classes} apart")
+            raise BadInput(f"{len(self.table)} classes for a network of {n_classes}")
         if not all(1 <= side <= _MAX_SIDE for side in self.size):
-            raise BadInput(f"size={self.size} is no size of an image")
+            raise BadInput(f"size={self.size} is not the size of an image")
 
 
 class DenseModel:
-    """A network that is ready to use, with its card.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Of its weights.
-    card : DenseCard
-    network : tf_keras.Model
-    """
+    """A network that is ready to use, with its card and the path of its weights."""
 
     def __init__(self, path: Path, card: DenseCard, network: tf_keras.Model) -> None:
-        """Keep what was loaded, and make it quick to call."""
         import tensorflow as tf
 
         self.path, self.card, self.network = path, card, network
@@ -96,7 +86,7 @@ class DenseModel:
         return self.card.table
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
-        """Give class probabilities.
+        """Return class probabilities.
 
         Parameters
         ----------
@@ -112,19 +102,14 @@ class DenseModel:
 
 
 def class_scores(outputs: Any) -> Any:
-    """Give the scores of all classes: a single output is the score of the second class against the first, at 0."""
+    """Return the scores of all classes: one output is the score of the second class; the first then has 0."""
     import tensorflow as tf
 
     return tf.concat([tf.zeros_like(outputs), outputs], -1) if outputs.shape[-1] == 1 else outputs
 
 
 def save_dense(path: str | os.PathLike[str], network: tf_keras.Model, card: DenseCard) -> list[Path]:
-    """Write the weights and the card; the card comes last, so that it never tells of other weights.
-
-    Returns
-    -------
-    list of pathlib.Path
-    """
+    """Write the weights and the card, and return their paths; the card comes last: it never describes other weights."""
     path = Path(path)
     card_path = path.with_suffix(".json")
     content = encode_weights(network)
@@ -135,16 +120,12 @@ def save_dense(path: str | os.PathLike[str], network: tf_keras.Model, card: Dens
 
 
 def load_dense(path: str | os.PathLike[str]) -> DenseModel:
-    """Load a network: its card is checked, the network is built from it, and the weights are numbers.
+    """Build the network that the card describes, and load its weights.
 
     Parameters
     ----------
     path : path-like
-        ``NAME.h5``, or the folder of one bundle.
-
-    Returns
-    -------
-    DenseModel
+        ``NAME.h5``, or a folder that holds one bundle.
 
     Raises
     ------
@@ -155,8 +136,8 @@ def load_dense(path: str | os.PathLike[str]) -> DenseModel:
     card, expected_hash = read_dense_card(path)
     if hash_bytes(check_regular(path).read_bytes()) != expected_hash:
         raise BadInput(
-            f"{path} is not what {path.with_suffix('.json').name} tells of (the SHA-256 differs): it is damaged or of "
-            "another training; copy both again or train again"
+            f"{path} is not the file that {path.with_suffix('.json').name} describes (the SHA-256 differs): it is "
+            "damaged or of another training; copy both again or train again"
         )
     from hybridseg.models.startup import import_tensorflow
 
@@ -167,27 +148,11 @@ def load_dense(path: str | os.PathLike[str]) -> DenseModel:
 
 
 def read_dense_card(path: Path) -> tuple[DenseCard, str]:
-    """Read the card that belongs to a file of weights, and the hash of these.
-
-    Raises
-    ------
-    MissingInput, BadInput
-    """
+    """Return the card of a file of weights, and the SHA-256 that these must have."""
     card_path = path.with_suffix(".json")
     if not card_path.exists():
         raise MissingInput(f"{path} has no {card_path.name} beside it, which says what network it belongs to")
-    with located(card_path):
-        try:
-            if check_regular(card_path).stat().st_size > _MAX_CARD_BYTES:
-                raise BadInput("it is far too large for the card of a network")
-            record = json.loads(card_path.read_text(encoding="utf-8"))
-            if record["format"] != FORMAT_VERSION or record["kind"] != "dense":
-                raise BadInput("it was written by another version of hybridseg; train the network again")
-            return _parse_card(record), str(record["sha256"])
-        except BadInput:
-            raise
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-            raise BadInput(f"it is damaged ({error}); copy it again or train again") from error
+    return read_card_file(card_path, _parse_card, remedy="copy it again or train again")
 
 
 def _find_weights(path: Path) -> Path:
@@ -207,7 +172,7 @@ def _card_record(card: DenseCard) -> dict[str, Any]:
         "format": FORMAT_VERSION,
         "kind": "dense",
         "architecture": architecture_record(card.architecture),
-        "classes": [{"name": n, "color": list(c)} for n, c in zip(card.table.names, card.table.colors, strict=True)],
+        "classes": card.table.to_records(),
         "size": list(card.size),
         "normalization": asdict(card.normalization),
         "training": card.training,
@@ -216,22 +181,16 @@ def _card_record(card: DenseCard) -> dict[str, Any]:
     }
 
 
-def _parse_card(record: dict[str, Any]) -> DenseCard:
-    classes = record["classes"]
-    colors = tuple((_whole(r), _whole(g), _whole(b)) for r, g, b in (row["color"] for row in classes))
-    rows, cols = record["size"]
-    return DenseCard(
+def _parse_card(record: dict[str, Any]) -> tuple[DenseCard, str]:
+    if record["kind"] != "dense":
+        raise BadInput("it is not the card of a dense network; give a network that `fcn` or `resunet` trained")
+    card = DenseCard(
         architecture=parse_architecture(record["architecture"]),
-        table=ClassTable(tuple(str(row["name"]) for row in classes), colors),
-        size=(_whole(rows), _whole(cols)),
-        normalization=Normalization(str(record["normalization"]["kind"]), float(record["normalization"]["scale"])),
-        training=dict(record["training"]),
-        scores=dict(record["scores"]),
-        versions={str(name): str(version) for name, version in record["versions"].items()},
+        table=ClassTable.from_records(record["classes"]),
+        size=parse_value(record["size"], tuple[int, int]),
+        normalization=parse_fields(Normalization, record["normalization"], what="the normalization"),
+        training=parse_value(record["training"], dict[str, Any]),
+        scores=parse_value(record["scores"], dict[str, Any]),
+        versions=parse_value(record["versions"], dict[str, str]),
     )
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is no whole number")
-    return value
+    return card, parse_value(record["sha256"], str)

@@ -1,7 +1,8 @@
-"""The state of a training run on disk: written whole after every epoch, put back when the run goes on."""
+"""The state of a training run on disk: written whole after every epoch, restored when the run is resumed."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -17,17 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def save_state(path: Path, variables: Sequence[Any], record: dict[str, Any]) -> None:
-    """Write the values of variables, and a record of plain numbers and texts beside them.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        ``.npz``.
-    variables : sequence of tf.Variable
-        In an order that is the same in every run.
-    record : dict
-        JSON-ready.
-    """
+    """Write the values of variables, in an order that is the same in every run, and a JSON-ready record as ``.npz``."""
     arrays = {f"v{i}": variable.numpy() for i, variable in enumerate(variables)}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, record=np.array(json.dumps(record)), **arrays)
@@ -36,21 +27,18 @@ def save_state(path: Path, variables: Sequence[Any], record: dict[str, Any]) -> 
 def restore_state(
     path: Path, variables: Sequence[Any], *, accept: Callable[[dict[str, Any]], bool] = lambda record: True
 ) -> dict[str, Any] | None:
-    """Put the values back, all or none.
+    """Restore the values of variables, in the order in which they were saved, all or none.
 
     Parameters
     ----------
-    path : pathlib.Path
-    variables : sequence of tf.Variable
-        In the order in which they were saved.
     accept : callable
-        Tells from the record whether this state is wanted.
+        From the record to whether this state is wanted.
 
     Returns
     -------
     dict or None
-        The record; None when there is no file, it is not wanted, damaged or of another network: then nothing is
-        changed.
+        The record; None when the file is missing, not accepted, damaged or of another network: then no variable
+        was changed.
     """
     if not path.exists():
         return None
@@ -62,7 +50,7 @@ def restore_state(
             raise ValueError("it belongs to another network")
     except HybridSegError:
         raise
-    # Damage is met in many ways: by the archive, by an array in it, by the record.
+    # Damage raises many kinds of errors: of the archive, an array in it, the record.
     except Exception as error:
         logger.warning("%s is damaged (%s): training starts again", path, error)
         return None
@@ -79,7 +67,5 @@ def _read_state(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
 
 
 def combine_fingerprint(*parts: Any) -> str:
-    """Give one SHA-256 for everything that features depend on."""
-    import hashlib
-
+    """Return one SHA-256 for everything that a result depends on."""
     return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""What runs a frozen graph: LiteRT where it can (fast, and exact to rounding), TensorFlow otherwise.
+"""Engines that run a frozen graph: LiteRT where it can (fast, and exact to rounding), TensorFlow otherwise.
 
-docs/decisions/008-classifier-engine.md has the measurements.
+The measurements are in docs/decisions/008-classifier-engine.md.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ _AGREEMENT = 1e-3
 
 
 class Engine(Protocol):
-    """Classifies tiles."""
+    """Anything that classifies tiles."""
 
     name: str
 
     def classify(self, tiles: np.ndarray) -> np.ndarray:
-        """Turn (n, size, size, 3) float32 tiles in 0..1, at least one, into (n, n_classes) float32 probabilities."""
+        """Return (n, n_classes) float32 probabilities of (n, size, size, 3) float32 tiles in 0..1, at least one."""
         ...
 
 
 class TensorFlowEngine:
-    """Runs a graph as it is, in batches; in batches of one where the graph wants that."""
+    """Runs a graph as it is, in batches of the size that the graph requires, if any."""
 
     name = "tensorflow"
 
     def __init__(self, graph: FrozenGraph) -> None:
-        """Load the graph once."""
         import tensorflow as tf
 
         loaded = tf.Graph()
@@ -47,7 +46,7 @@ class TensorFlowEngine:
         self._batch = graph.batch_size or TENSORFLOW_BATCH
 
     def classify(self, tiles: np.ndarray) -> np.ndarray:
-        """Turn tiles into probabilities."""
+        """Return the probabilities of tiles."""
         parts = []
         for start in range(0, len(tiles), self._batch):
             batch = tiles[start : start + self._batch]
@@ -64,7 +63,6 @@ class LiteEngine:
     name = "litert"
 
     def __init__(self, content: bytes) -> None:
-        """Load the converted graph."""
         from ai_edge_litert.interpreter import Interpreter
 
         with hold_messages():
@@ -75,7 +73,7 @@ class LiteEngine:
         self._n = 0
 
     def classify(self, tiles: np.ndarray) -> np.ndarray:
-        """Turn tiles into probabilities."""
+        """Return the probabilities of tiles."""
         parts = []
         for start in range(0, len(tiles), LITE_BATCH):
             batch = tiles[start : start + LITE_BATCH]
@@ -90,7 +88,7 @@ class LiteEngine:
 
 
 def convert_graph(graph: FrozenGraph) -> bytes | None:
-    """Convert a graph for LiteRT; None when it has an operation that LiteRT does not know."""
+    """Return a graph converted for LiteRT; None when LiteRT does not support it."""
     import tensorflow as tf
 
     if graph.tile_size is None or graph.batch_size is not None:
@@ -98,14 +96,14 @@ def convert_graph(graph: FrozenGraph) -> bytes | None:
     names = [graph.input_name.split(":")[0]], [graph.output_name.split(":")[0]]
     try:
         return _make_converter(tf, graph, *names).convert()
-    # The converter raises its own and TensorFlow's errors for whatever it does not know.
+    # The converter raises its own and TensorFlow's errors for whatever it does not support.
     except Exception as error:
-        logger.debug("LiteRT does not take this graph: %s", error)
+        logger.debug("LiteRT does not support this graph: %s", error)
         return None
 
 
 def choose_engine(graph: FrozenGraph, lite_content: bytes | None = None) -> Engine:
-    """Give the fastest engine that gives TensorFlow's own answer on a random batch."""
+    """Return the fastest engine that agrees with TensorFlow on a random batch."""
     reference = TensorFlowEngine(graph)
     content = lite_content or convert_graph(graph)
     if content is None:
@@ -116,7 +114,7 @@ def choose_engine(graph: FrozenGraph, lite_content: bytes | None = None) -> Engi
         probe = np.random.default_rng(0).random((3, size, size, 3), dtype=np.float32)
         if np.abs(lite.classify(probe) - reference.classify(probe)).max() <= _AGREEMENT:
             return lite
-        logger.debug("LiteRT answers otherwise than TensorFlow: not used")
+        logger.debug("LiteRT and TensorFlow disagree: LiteRT is not used")
     except (ImportError, RuntimeError, ValueError) as error:
         logger.debug("LiteRT cannot be used: %s", error)
     return reference

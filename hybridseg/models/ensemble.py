@@ -1,4 +1,4 @@
-"""Several tile classifiers that vote together: other tile sizes see other things."""
+"""Several tile classifiers that vote together, such as one for each tile size."""
 
 from __future__ import annotations
 
@@ -14,11 +14,7 @@ from hybridseg.models.store import TileClassifier
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Classifiers of the same classes; the first one gives its name, its colours and the order of the classes.
-
-    Parameters
-    ----------
-    members : tuple of TileClassifier
+    """Classifiers of the same classes; path, class table and tile size are those of the first.
 
     Raises
     ------
@@ -29,7 +25,6 @@ class Ensemble:
     members: tuple[TileClassifier, ...]
 
     def __post_init__(self) -> None:
-        """Refuse classifiers of other classes."""
         if not self.members:
             raise BadInput("an ensemble needs at least one classifier")
         for other in self.members[1:]:
@@ -41,17 +36,17 @@ class Ensemble:
 
     @property
     def path(self) -> Path:
-        """Of the first."""
+        """Path of the weights."""
         return self.members[0].path
 
     @property
     def table(self) -> ClassTable:
-        """Of the first."""
+        """Classes, in the order of the probabilities."""
         return self.members[0].table
 
     @property
     def tile_size(self) -> int:
-        """Of the first."""
+        """Side of the tiles, in pixels."""
         return self.members[0].tile_size
 
 
@@ -59,10 +54,10 @@ AnyClassifier = TileClassifier | Ensemble
 
 
 def list_members(classifier: AnyClassifier) -> tuple[TileClassifier, ...]:
-    """Give the classifiers of an ensemble, or the one that there is."""
+    """Return the members of an ensemble, or a single classifier as the only member."""
     return classifier.members if isinstance(classifier, Ensemble) else (classifier,)
 
 
 def order_columns(probs: np.ndarray, own: ClassTable, wanted: ClassTable) -> np.ndarray:
-    """Bring the probabilities of one classifier, (n, n_classes), into the order of another's classes, by name."""
+    """Return the probabilities of one classifier, (..., n_classes), in the order of another's classes, by name."""
     return probs if own.keys == wanted.keys else probs[..., [own.keys.index(key) for key in wanted.keys]]

@@ -1,4 +1,4 @@
-"""FCN-8s of Long, Shelhamer and Darrell (2015): class scores at three depths of a backbone, added up on the way up."""
+"""FCN-8s of Long, Shelhamer and Darrell (2015): class scores at three depths of an encoder, summed on the way up."""
 
 from __future__ import annotations
 
@@ -8,37 +8,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from hybridseg.errors import BadInput, located
-from hybridseg.models import mobilenet, vgg16
+from hybridseg.models.encoders import ENCODERS, Encoder
+from hybridseg.options import Span, check_options, option
 
 if TYPE_CHECKING:
     import tf_keras
 
-BACKBONES = ("mobilenet_v2", "vgg16")
-
-_MAX_BANDS, _MAX_OUTPUTS = 255, 255
-# Where MobileNetV2 has an 8th and a 16th of the size for the last time.
-_MOBILENET_SKIPS = ("mobilenet_block06_add", "mobilenet_block13_add")
+BACKBONES = tuple(ENCODERS)
 
 
 @dataclass(frozen=True)
 class Fcn8s:
-    """What the network is made of.
-
-    Parameters
-    ----------
-    n_bands : int
-        The MobileNetV2 takes 3 (red, green, blue), or 1 in place of all three.
-    n_outputs : int
-        1: one class against the rest.
-    backbone : {"mobilenet_v2", "vgg16"}
-    wide_channels : int
-        Of the two widest layers of VGG-16; 4096 in the paper.
+    """The settings of an FCN-8s, and the network that they make.
 
     Raises
     ------
     BadInput
-        For a value out of range.
+        When a value is out of range, or the backbone does not take so many bands.
 
     Examples
     --------
@@ -49,86 +35,43 @@ class Fcn8s:
     name: ClassVar[str] = "fcn8s"
     stride: ClassVar[int] = 32
 
-    n_bands: int
-    n_outputs: int
-    backbone: str = "mobilenet_v2"
-    wide_channels: int = 4096
+    n_bands: int = option(help="Bands of the images.", span=Span(1, 255))
+    n_outputs: int = option(help="Scores of each pixel; 1 is one class against the rest.", span=Span(1, 255))
+    backbone: str = option(BACKBONES[0], "Encoder that the network stands on.", choices=BACKBONES)
+    wide_channels: int = option(4096, "Channels of the two widest layers of VGG-16.", span=Span(1, 4096))
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
-        if self.backbone not in BACKBONES:
-            raise BadInput(f"there is no backbone {self.backbone!r}; choose {' or '.join(BACKBONES)}")
-        if not 1 <= self.n_bands <= _MAX_BANDS or not 1 <= self.n_outputs <= _MAX_OUTPUTS:
-            raise BadInput(f"FCN-8s takes 1 to {_MAX_BANDS} bands and 1 to {_MAX_OUTPUTS} outputs")
-        if self.backbone == "mobilenet_v2" and self.n_bands not in (1, 3):
-            raise BadInput(
-                f"the built-in MobileNetV2 takes images of 1 or 3 bands, not {self.n_bands}; give --backbone vgg16"
-            )
-        if not 1 <= self.wide_channels <= 4096:
-            raise BadInput(f"wide_channels={self.wide_channels}: give a number from 1 to 4096")
+        check_options(self)
+        self.encoder.check_bands(self.n_bands)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that `backbone` names."""
+        return ENCODERS[self.backbone]
 
     def build(self) -> tf_keras.Model:
-        """Make the network with random weights, for any size that `stride` divides.
+        """Return the network with random weights.
 
-        Returns
-        -------
-        tf_keras.Model
-            From pixels of 0 to 1, (n, rows, cols, n_bands) float32, to scores, (n, rows, cols, n_outputs).
+        It takes normalized pixels, (n, rows, cols, n_bands) float32 with sides that `stride` divides, and returns
+        scores, (n, rows, cols, n_outputs).
         """
         import tf_keras
 
         pixels = tf_keras.Input((None, None, self.n_bands), name="pixels")
-        eighth, sixteenth, deepest = self._add_backbone(pixels)
-        scores = self._score(deepest, "score32")
-        for features, name in ((sixteenth, "score16"), (eighth, "score8")):
-            scores = self._enlarge(scores, f"{name}_enlarge", factor=2)
-            scores = tf_keras.layers.Add(name=f"{name}_fuse")([scores, self._score(features, name)])
+        features = self.encoder.add_features(pixels, wide_channels=self.wide_channels)
+        scores = self._score(features[32], "score32")
+        for stride in (16, 8):
+            scores = self._enlarge(scores, f"score{stride}_enlarge", factor=2)
+            skip = self._score(features[stride], f"score{stride}")
+            scores = tf_keras.layers.Add(name=f"score{stride}_fuse")([scores, skip])
         return tf_keras.Model(pixels, self._enlarge(scores, "scores", factor=8), name=self.name)
 
-    def start(self, model: tf_keras.Model, weights_path: Path | None = None) -> str:
-        """Put what the backbone knows already into a new network; say in words what that is.
-
-        Parameters
-        ----------
-        model : tf_keras.Model
-        weights_path : pathlib.Path or None
-            A file of VGG-16 weights of Keras; the MobileNetV2 has its own.
-
-        Raises
-        ------
-        BadInput
-            When the weights are of another network.
-        """
-        if self.backbone == "mobilenet_v2":
-            if weights_path is not None:
-                raise BadInput("the MobileNetV2 comes with its weights; --weights is for --backbone vgg16")
-            mobilenet.assign_weights(model, mobilenet.read_weights())
-            return "MobileNetV2 with the ImageNet weights that come with the package"
-        if weights_path is None:
-            return "VGG-16 with random weights; --weights FILE gives it those of ImageNet"
-        from hybridseg.models.weightfile import read_weights
-
-        weights = read_weights(weights_path)
-        with located(weights_path):
-            n_layers = vgg16.assign_weights(model, weights)
-        return f"VGG-16 with {n_layers} layers from {weights_path.name}"
-
-    def _add_backbone(self, pixels: Any) -> tuple[Any, Any, Any]:
-        """Give the features at an 8th, a 16th and a 32nd of the size."""
-        import tf_keras
-
-        if self.backbone == "vgg16":
-            found = vgg16.add_convolutions(pixels, wide_channels=self.wide_channels, dropout=_make_dropout)
-            return found["pool3"], found["pool4"], found["wide"]
-        if self.n_bands == 1:
-            pixels = tf_keras.layers.Concatenate(name="grey_to_colors")([pixels, pixels, pixels])
-        deepest = mobilenet.add_convolutions(pixels)
-        trunk = tf_keras.Model(pixels, deepest)
-        eighth, sixteenth = (trunk.get_layer(name).output for name in _MOBILENET_SKIPS)
-        return eighth, sixteenth, deepest
+    def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
+        """Load pretrained weights into the encoder of a new network; return in words which ones."""
+        return self.encoder.load_pretrained(network, weights_path)
 
     def _score(self, features: Any, name: str) -> Any:
-        """Give class scores that begin at 0, as in the paper: a new branch must not drown what the others say."""
+        """Add class scores that begin at 0, as in the paper: a new branch must not drown the others."""
         from tf_keras import layers
 
         return layers.Conv2D(self.n_outputs, 1, kernel_initializer="zeros", name=name)(features)
@@ -143,7 +86,7 @@ class Fcn8s:
 
 
 def bilinear_kernel(factor: int, n_channels: int) -> np.ndarray:
-    """Give the weights with which a transposed convolution enlarges every channel bilinearly.
+    """Return the weights with which a transposed convolution enlarges every channel bilinearly.
 
     Returns
     -------
@@ -160,9 +103,3 @@ def bilinear_kernel(factor: int, n_channels: int) -> np.ndarray:
     channels = np.arange(n_channels)
     kernel[:, :, channels, channels] = np.outer(ramp, ramp)[:, :, None]
     return kernel
-
-
-def _make_dropout(name: str) -> Any:
-    from hybridseg.models.layers import make_dropout
-
-    return make_dropout(0.5, name)

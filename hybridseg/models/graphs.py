@@ -1,4 +1,4 @@
-"""Frozen graphs (``.pb``): made from a model, and read from elsewhere without trusting them.
+"""Frozen graphs (``.pb``): written from a model, and read without trusting where they come from.
 
 A graph is a program. Only operations that compute numbers from numbers are allowed: nothing that reads or writes
 files, talks to a network, prints, or calls back into Python.
@@ -44,18 +44,9 @@ CHECKPOINT_OPS = frozenset(_CHECKPOINT.split())
 
 @dataclass(frozen=True, eq=False)
 class FrozenGraph:
-    """A graph that was checked, and where it takes tiles and gives probabilities.
+    """A checked GraphDef of TensorFlow, and its tensors for tiles and probabilities.
 
-    Parameters
-    ----------
-    definition : object
-        TensorFlow's GraphDef.
-    input_name, output_name : str
-        Names of the tensors.
-    tile_size : int or None
-        None when the graph takes tiles of any size.
-    batch_size : int or None
-        None when the graph takes any number of tiles at once.
+    A `tile_size` or `batch_size` of None means that the graph takes any.
     """
 
     definition: Any
@@ -66,18 +57,12 @@ class FrozenGraph:
 
 
 def freeze_model(apply: Callable[[Any], Any], *, tile_size: int, output_name: str = OUTPUT_NAME) -> bytes:
-    """Write a function of tiles as the bytes of a frozen graph; the same variables give the same bytes.
+    """Return a function of tiles as the bytes of a frozen graph; the same variables give the same bytes.
 
     Parameters
     ----------
     apply : callable
-        (n, tile_size, tile_size, 3) float32 tensor in 0..1 to (n, n_classes) probabilities.
-    tile_size : int
-    output_name : str
-
-    Returns
-    -------
-    bytes
+        From a (n, tile_size, tile_size, 3) float32 tensor in 0..1 to (n, n_classes) probabilities.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -96,8 +81,8 @@ def read_graph(path: str | os.PathLike[str]) -> FrozenGraph:
     Raises
     ------
     MissingInput, BadInput
-        When there is no such file, it is no frozen graph, it holds an operation that is not allowed (named), or
-        it has no single picture input and class output.
+        When the file is missing or not a frozen graph, has an operation that is not allowed (the message names
+        it), or has not exactly one image input and one class output.
     """
     import tensorflow as tf
 
@@ -113,8 +98,8 @@ def read_graph(path: str | os.PathLike[str]) -> FrozenGraph:
     definition = tf.compat.v1.GraphDef()
     try:
         definition.ParseFromString(content)
-    except Exception as error:  # The parser's own kind of error depends on its version.
-        raise BadInput(f"{path} is damaged or no frozen graph ({type(error).__name__})") from error
+    except Exception as error:  # Which error the parser raises depends on its version.
+        raise BadInput(f"{path} is damaged or not a frozen graph ({type(error).__name__})") from error
     if not definition.node:
         raise BadInput(f"{path} is an empty graph; give a .pb file that `hybridseg retrain` wrote")
     refuse_unsafe_ops(path, definition, allowed=SAFE_OPS)
@@ -122,7 +107,7 @@ def read_graph(path: str | os.PathLike[str]) -> FrozenGraph:
 
 
 def list_ops(definition: Any) -> set[str]:
-    """Name every operation of a graph and of the functions inside it."""
+    """Return the names of all operations of a graph and of the functions inside it."""
     ops = {node.op for node in definition.node}
     own_functions = {function.signature.name for function in definition.library.function}
     for function in definition.library.function:
@@ -131,17 +116,11 @@ def list_ops(definition: Any) -> set[str]:
 
 
 def refuse_unsafe_ops(path: object, definition: Any, *, allowed: Iterable[str]) -> None:
-    """Stop at a graph that could do more than compute.
-
-    Raises
-    ------
-    BadInput
-        Naming the operations.
-    """
+    """Raise BadInput for a graph that could do more than compute, naming the operations that are not allowed."""
     wrong = sorted(list_ops(definition) - set(allowed))
     if wrong:
         raise BadInput(
-            f"{path} holds operations that a classifier does not need and that could reach files, the network or "
+            f"{path} holds operations that a classifier does not need and that could access files, the network or "
             f"Python: {', '.join(wrong[:8])}; it is not loaded"
         )
 
@@ -155,21 +134,21 @@ def _describe_graph(path: Path, definition: Any) -> FrozenGraph:
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{path} is damaged: {error}") from error
     inputs = [node for node in needed.node if node.op in ("Placeholder", "PlaceholderWithDefault")]
-    pictures = [node for node in inputs if len(_shape_of(node) or (1, 2, 3, 4)) == 4]
-    others = [node.name for node in inputs if node.op == "Placeholder" and node not in pictures]
-    if len(pictures) != 1 or others:
+    images = [node for node in inputs if len(_shape_of(node) or (1, 2, 3, 4)) == 4]
+    others = [node.name for node in inputs if node.op == "Placeholder" and node not in images]
+    if len(images) != 1 or others:
         names = ", ".join(node.name for node in inputs) or "none"
-        raise BadInput(f"{path} needs one input, which takes pictures; its inputs are: {names}")
-    if pictures[0].attr["dtype"].type != tf.float32.as_datatype_enum:
-        raise BadInput(f"{path} does not take pixels as 32-bit floats in 0..1; export it again so that it does")
-    shape = _shape_of(pictures[0]) or (None, None, None, 3)
+        raise BadInput(f"{path} must have one input, for images; its inputs are: {names}")
+    if images[0].attr["dtype"].type != tf.float32.as_datatype_enum:
+        raise BadInput(f"{path} must take pixels as 32-bit floats in 0..1; export it again that way")
+    shape = _shape_of(images[0]) or (None, None, None, 3)
     if shape[3] not in (3, None) or shape[1] != shape[2]:
-        raise BadInput(f"{path} takes pictures of shape {shape[1:]}, not square tiles with red, green and blue")
-    return FrozenGraph(needed, f"{pictures[0].name}:0", f"{output.name}:0", shape[1], shape[0])
+        raise BadInput(f"{path} takes images of shape {shape[1:]}, not square tiles with red, green and blue")
+    return FrozenGraph(needed, f"{images[0].name}:0", f"{output.name}:0", shape[1], shape[0])
 
 
 def _find_output(path: Path, definition: Any) -> Any:
-    """Find ``final_result`` (under any prefix), or else the one softmax whose result nothing else uses."""
+    """Return the node ``final_result`` (under any prefix), or else the one softmax that no other node uses."""
     named = [node for node in definition.node if node.name.split("/")[-1] == OUTPUT_NAME]
     if len(named) == 1:
         return named[0]
@@ -188,12 +167,12 @@ def _shape_of(node: Any) -> tuple[int | None, ...] | None:
 
 
 def _cut_after(definition: Any, output_name: str) -> Any:
-    """Take away what the conversion adds after the output, and see that the output is what it should be.
+    """Return the graph without the nodes that the conversion adds after the output.
 
     Raises
     ------
     BadInput
-        When another node has that name already, or the graph calls functions that cannot be written into it.
+        When another node has the name of the output, or the graph calls functions that cannot be inlined.
     """
     import tensorflow as tf
 
@@ -205,13 +184,13 @@ def _cut_after(definition: Any, output_name: str) -> Any:
     graph = tf.compat.v1.graph_util.extract_sub_graph(definition, [output_name])
     calls = sorted({node.op for node in graph.node if node.op.endswith("PartitionedCall")})
     if calls:
-        raise BadInput(f"this module cannot be frozen: it keeps {', '.join(calls)}")
+        raise BadInput(f"this module cannot be frozen: it holds {', '.join(calls)}")
     graph.ClearField("library")
     return graph
 
 
 def _rename_constants(definition: Any) -> None:
-    """Give the constants numbers for names: their own count what was made in this process before them."""
+    """Rename the constants by number: their own names count what was built earlier in this process."""
     names = {node.name: f"const_{i}" for i, node in enumerate(definition.node) if node.op == "Const"}
     for node in definition.node:
         node.name = names.get(node.name, node.name)

@@ -1,4 +1,4 @@
-"""A layer that Keras does not have in the form that is needed here."""
+"""Dropout that can be resumed exactly, which that of Keras cannot."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 
 
 def make_dropout(rate: float, name: str) -> Any:
-    """Make a dropout layer whose random numbers follow from a counter among its weights.
+    """Return a dropout layer whose random numbers follow from a counter among its weights.
 
-    A checkpoint holds the counter, so a run that goes on draws what an uninterrupted one would have drawn.
+    A checkpoint holds the counter, so a resumed run draws what an uninterrupted one would have drawn.
     """
     import tensorflow as tf
     import tf_keras
 
     class CountedDropout(tf_keras.layers.Layer):
-        """Sets a share of the values to 0 while training."""
+        """Sets a share of the values to 0 in training."""
 
         def build(self, input_shape: Any) -> None:
-            """Make the counter."""
+            """Add the counter."""
             self.count = self.add_weight(name="count", shape=(), dtype=tf.int64, trainable=False, initializer="zeros")
 
         def call(self, inputs: Any, training: Any = None) -> Any:
-            """Apply it."""
+            """Return the inputs with some values set to 0 and the others scaled up."""
             if not training:
                 return inputs
             salt = tf.constant(zlib.crc32(self.name.encode()), tf.int64)

@@ -1,4 +1,4 @@
-"""What dense models minimize. Void pixels have no part in any of it."""
+"""The losses of dense networks. Void pixels count in none of them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Loss = Callable[[Any, Any], Any]
 
 
 def make_loss(name: str, *, foreground_only: bool = False) -> Loss:
-    """Give a loss by its name.
+    """Return a loss by its name.
 
     Parameters
     ----------
     name : {"cross-entropy", "dice", "combo"}
         ``combo`` is the sum of the others.
     foreground_only : bool
-        Measure Dice on all classes but the first, as is usual for one class against the rest.
+        Compute Dice over all classes but the first, as is usual for one class against the rest.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def make_loss(name: str, *, foreground_only: bool = False) -> Loss:
     Raises
     ------
     BadInput
-        For another name.
+        For an unknown name.
     """
 
     def dice(scores: Any, labels: Any) -> Any:
@@ -53,7 +53,7 @@ def make_loss(name: str, *, foreground_only: bool = False) -> Loss:
 
 
 def cross_entropy(scores: Any, labels: Any) -> Any:
-    """Give the mean cross entropy of the pixels that have a class; 0 when none has.
+    """Return the mean cross entropy of the pixels that have a class; 0 when none has.
 
     Examples
     --------
@@ -70,14 +70,12 @@ def cross_entropy(scores: Any, labels: Any) -> Any:
 
 
 def dice_loss(scores: Any, labels: Any, *, first_class: int = 0) -> Any:
-    """Give 1 minus the mean soft Dice of the classes, counted over the whole batch.
+    """Return 1 minus the mean soft Dice of the classes, each over the whole batch.
 
     Parameters
     ----------
-    scores, labels
-        As for every loss.
     first_class : int
-        Classes before it are left out. Of several classes, one that is nowhere in the batch is left out too: it
+        Classes before it are left out. So is, of several classes, one that no pixel of the batch has: its Dice
         could only be 0.
 
     Examples
@@ -101,7 +99,7 @@ def dice_loss(scores: Any, labels: Any, *, first_class: int = 0) -> Any:
 
 
 def count_pairs(scores: Any, labels: Any) -> Any:
-    """Count how often each true class, (rows), gets the best score of each class, (columns): int64 (n, n)."""
+    """Return the confusion matrix, (n_classes, n_classes) int64: true classes in rows, predicted ones in columns."""
     import tensorflow as tf
 
     n_classes = scores.shape[-1]
@@ -114,7 +112,7 @@ def count_pairs(scores: Any, labels: Any) -> Any:
 
 
 def _split_void(labels: Any) -> tuple[Any, Any]:
-    """Give which pixels have a class, as float32, and the labels with a class that exists everywhere."""
+    """Return which pixels have a class, as float32, and the labels with class 0 in place of void."""
     import tensorflow as tf
 
     labels = tf.cast(labels, tf.int32)

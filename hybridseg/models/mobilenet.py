@@ -1,8 +1,8 @@
-"""The default backbone: MobileNetV2 with ImageNet weights that come with the package, so nothing is downloaded.
+"""MobileNetV2 with ImageNet weights that come with the package, so that nothing is downloaded.
 
 The network computes what torchvision's MobileNetV2 computes: the padding before a convolution of stride 2 is the
 same on all sides, and photographs are standardized with the mean and deviation of ImageNet. The largest weights are
-kept as float16, which changes a feature by less than 0.01. `tools/convert_backbone.py` made the file.
+stored as float16, which changes a feature by less than 0.01. `tools/convert_backbone.py` made the file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NORM_VARIABLES = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
 def build_mobilenet(*, input_size: int, trainable: bool = False) -> tf_keras.Model:
-    """Make the backbone, with its weights.
+    """Return the network with its pretrained weights, as it turns a tile into features.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def build_mobilenet(*, input_size: int, trainable: bool = False) -> tf_keras.Mod
     -------
     tf_keras.Model
         From `pixels`, (n, input_size, input_size, 3) float32 from 0 to 1, to (n, FEATURE_SIZE) features.
-        All layers have the same names in every model.
+        The layers have the same names in every model.
 
     Raises
     ------
@@ -73,21 +73,18 @@ def build_mobilenet(*, input_size: int, trainable: bool = False) -> tf_keras.Mod
 
 
 def build_network(*, input_size: int) -> tf_keras.Model:
-    """Make the backbone with random weights, all of them trainable.
-
-    Parameters, result and errors are those of `build_mobilenet`.
-    """
+    """Return the same network with random weights, all of them trainable."""
     import tf_keras
 
     if input_size < _MIN_INPUT_SIZE:
         raise BadInput(f"input_size={input_size} is too small; give at least {_MIN_INPUT_SIZE} pixels")
     pixels = tf_keras.Input((input_size, input_size, 3), name="pixels")
-    features = tf_keras.layers.GlobalAveragePooling2D(name="mobilenet_pool")(add_convolutions(pixels))
+    features = tf_keras.layers.GlobalAveragePooling2D(name="mobilenet_pool")(add_convolutions(pixels)[32])
     return tf_keras.Model(pixels, features, name="mobilenet_v2")
 
 
-def add_convolutions(pixels: Any) -> Any:
-    """Add all that comes before the pooling, with random weights; the layers are called as everywhere.
+def add_convolutions(pixels: Any) -> dict[int, Any]:
+    """Add all layers before the pooling, with random weights.
 
     Parameters
     ----------
@@ -96,8 +93,8 @@ def add_convolutions(pixels: Any) -> Any:
 
     Returns
     -------
-    tensor
-        (n, rows / 32, cols / 32, FEATURE_SIZE).
+    dict of int to tensor
+        The deepest features of each stride from 2 to 32; those of 32 have FEATURE_SIZE channels.
     """
     import tf_keras
 
@@ -105,19 +102,22 @@ def add_convolutions(pixels: Any) -> Any:
     offset = [-mean / deviation for mean, deviation in zip(_IMAGENET_MEAN, _IMAGENET_DEVIATION, strict=True)]
     x = tf_keras.layers.Rescaling(scale, offset, name="mobilenet_standardize")(pixels)
     x = _add_convolution(x, "mobilenet_stem", channels=32, kernel_size=3, stride=2)
-    number = 0
+    features, total_stride, number = {}, 2, 0
     for factor, channels, n_blocks, first_stride in _STAGES:
         for i in range(n_blocks):
             number += 1
             stride = first_stride if i == 0 else 1
+            total_stride *= stride
             x = _add_block(x, f"mobilenet_block{number:02}", factor=factor, channels=channels, stride=stride)
-    return _add_convolution(x, "mobilenet_head", channels=FEATURE_SIZE)
+            features[total_stride] = x
+    features[total_stride] = _add_convolution(x, "mobilenet_head", channels=FEATURE_SIZE)
+    return features
 
 
 def list_weights(model: tf_keras.Model) -> dict[str, Any]:
-    """Give the variables of the backbone in a network by the names that the file of weights has for them.
+    """Return the variables of MobileNetV2 in a network, by their names in the file of weights.
 
-    They are called ``LAYER.VARIABLE``: `kernel` of a convolution, `gamma`, `beta`, `moving_mean` and
+    The names are ``LAYER.VARIABLE``: `kernel` of a convolution, `gamma`, `beta`, `moving_mean` and
     `moving_variance` of a normalization.
     """
     variables: dict[str, Any] = {}
@@ -130,12 +130,12 @@ def list_weights(model: tf_keras.Model) -> dict[str, Any]:
 
 
 def assign_weights(model: tf_keras.Model, weights: Mapping[str, np.ndarray]) -> None:
-    """Put weights, named as in `list_weights`, into a network.
+    """Assign weights, by the names of `list_weights`.
 
     Raises
     ------
     BadInput
-        When a weight is missing, is one too many or has the wrong shape.
+        When a weight is missing, unknown or of the wrong shape.
     """
     variables = list_weights(model)
     if variables.keys() != weights.keys():
@@ -160,13 +160,13 @@ def read_weights() -> dict[str, np.ndarray]:
             return dict(archive)
     except FileNotFoundError:
         raise _describe_missing() from None
-    # A damaged file meets the reader in many ways (the zip, the compression, the array in it): all mean the same.
+    # Damage raises many kinds of errors (of the zip, the compression, an array): all mean the same.
     except Exception as error:
         raise BadInput(f"{WEIGHTS_PATH} is damaged ({error}); install hybridseg again") from error
 
 
 def weights_fingerprint() -> str:
-    """Give the sha256 of the file of weights, as a model's record keeps it.
+    """Return the SHA-256 of the file of weights.
 
     Examples
     --------
@@ -184,7 +184,7 @@ def _describe_missing() -> MissingInput:
 
 
 def _add_block(x: Any, name: str, *, factor: int, channels: int, stride: int) -> Any:
-    """Widen the channels, filter each by itself, narrow them again; add the input where the shape is the same."""
+    """Add an inverted residual block: expand the channels, filter each by itself, project; add the input if it fits."""
     import tf_keras
 
     block_input, n_inputs = x, x.shape[-1]
@@ -200,7 +200,7 @@ def _add_block(x: Any, name: str, *, factor: int, channels: int, stride: int) ->
 def _add_convolution(
     x: Any, name: str, *, channels: int | None = None, kernel_size: int = 1, stride: int = 1, activation: bool = True
 ) -> Any:
-    """Add a convolution (of each channel by itself where `channels` is None), its normalization and ReLU6."""
+    """Add a convolution (depthwise where `channels` is None), its batch normalization and a ReLU6."""
     from tf_keras import layers
 
     padding = "same"
@@ -213,7 +213,7 @@ def _add_convolution(
     else:
         convolution = layers.Conv2D(channels, kernel_size, stride, padding, use_bias=False, name=f"{name}_conv")
     norm = layers.BatchNormalization(epsilon=_NORM_EPSILON, name=f"{name}_norm")
-    # A `training` that is given here wins over the one that the model is called with: `fit` cannot change the
-    # moving statistics, while gamma and beta can train.
+    # A `training` given here overrides that of the model: training never changes the moving statistics, while
+    # gamma and beta can train.
     x = norm(convolution(x), training=False)
     return layers.ReLU(6.0, name=f"{name}_relu")(x) if activation else x

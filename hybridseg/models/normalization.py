@@ -1,4 +1,4 @@
-"""How the values of a file become numbers that a network likes."""
+"""The normalization of pixels: from stored values to those that a network is trained on."""
 
 from __future__ import annotations
 
@@ -7,47 +7,33 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.errors import BadInput
+from hybridseg.options import Span, check_options, option
 
 KINDS = ("unit", "image", "photo")
 
-# A band that varies less than this, or than this share of its mean, is plain: what is left is rounding.
+# A band whose deviation is below this, or below this share of its mean, is constant: the rest is rounding.
 _LEAST_DEVIATION, _LEAST_SHARE = 1e-6, 1e-5
-# Of the pictures of ImageNet, about.
+# About those of the photographs of ImageNet.
 _PHOTO_MEAN, _PHOTO_DEVIATION = 0.45, 0.225
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """A rule from stored values to network values, band by band.
+    """A rule from stored to normalized values, band by band.
 
-    Parameters
-    ----------
-    kind : {"unit", "image", "photo"}
-        ``unit`` divides by `scale`; ``image`` gives every band of every image a mean of 0 and a deviation of 1;
-        ``photo`` gives it the mean and the deviation that photographs have on a scale of 0 to 1.
-    scale : float
-        The value that becomes 1, of ``unit``.
-
-    Raises
-    ------
-    BadInput
-        For another kind or no scale.
+    ``unit`` divides by `scale`; ``image`` brings every band of every image to mean 0 and standard deviation 1;
+    ``photo`` brings it to the mean and standard deviation of photographs in 0..1.
     """
 
-    kind: str
-    scale: float = 255.0
+    kind: str = option(help="Rule of the normalization.", choices=KINDS)
+    scale: float = option(255.0, "Value that becomes 1 under unit.", span=Span(0, 1e12, above=True, below=True))
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.kind not in KINDS:
-            raise BadInput(f"there is no normalization {self.kind!r}; choose {' or '.join(KINDS)}")
-        if not 0 < self.scale < 1e12:
-            raise BadInput(f"scale={self.scale} of the normalization must be above 0")
+        check_options(self)
 
     @classmethod
     def unit_of(cls, dtype: np.dtype) -> Normalization:
-        """Give the rule that brings every value of an unsigned type to 0..1; floats are there already.
+        """Return the rule that brings the values of an unsigned type to 0..1; floats are there already.
 
         Examples
         --------
@@ -57,7 +43,7 @@ class Normalization:
         return cls("unit", float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0)
 
     def measure(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give the offset and the factor of each band of an image, (bands,) float32 each.
+        """Return offset and factor of each band of an image, (bands,) float32 each.
 
         Examples
         --------
@@ -83,17 +69,17 @@ class Normalization:
         return mean.astype(np.float32), factor.astype(np.float32)
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """Normalize an image, (rows, cols, bands) of any real type; float32 comes out."""
+        """Return an image, (rows, cols, bands) of any real type, normalized as float32."""
         offset, factor = self.measure(image)
         return (image.astype(np.float32) - offset) * factor
 
     def apply_batch(self, images: Any) -> Any:
-        """Normalize a batch, (n, rows, cols, bands) float32, inside a TensorFlow graph."""
+        """Return a batch, (n, rows, cols, bands) float32, normalized inside a TensorFlow graph."""
         import tensorflow as tf
 
         if self.kind == "unit":
             return images / self.scale
-        # Measured from some pixel: sums of large values lose their last digits in float32.
+        # Relative to one pixel: sums of large values lose their last digits in float32.
         origin = images[:, :1, :1]
         shifted = images - origin
         mean, variance = tf.nn.moments(shifted, (1, 2), keepdims=True)

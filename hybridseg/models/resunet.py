@@ -1,11 +1,13 @@
-"""The residual U-Net: six levels down and up, residual blocks of convolutions, skips that are concatenated."""
+"""The residual U-Net: six levels down and up, residual blocks of convolutions, and concatenated skips."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridseg.errors import BadInput
+from hybridseg.options import Span, check_options, option
 
 if TYPE_CHECKING:
     import tf_keras
@@ -13,33 +15,20 @@ if TYPE_CHECKING:
 UPSAMPLINGS = ("transposed", "bilinear")
 
 _N_LEVELS = 6
-_MIN_KERNEL, _MAX_KERNEL, _MAX_FILTERS, _MAX_BANDS, _MAX_OUTPUTS = 3, 31, 512, 255, 255
-# Numbers in the largest kernel: with more, the network would fill the memory before anything could be checked.
+# Weights of the largest kernel: with more, the network would fill the memory before anything could be checked.
 _MAX_KERNEL_NUMBERS = 250_000_000
-# The moving statistics follow within some tens of steps: training sets are small, and so are batches.
+# The moving statistics settle within some tens of steps: training sets are small, and so are batches.
 _MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
 class ResUnet:
-    """What the network is made of.
-
-    Parameters
-    ----------
-    n_bands : int
-    n_outputs : int
-        1: one class against the rest.
-    kernel_size : tuple of int
-        Rows and columns of the convolutions.
-    filters : int
-        Of the first level; each level down has twice as many.
-    upsample : {"transposed", "bilinear"}
-        How the way up doubles the size.
+    """The settings of a residual U-Net, and the network that they make.
 
     Raises
     ------
     BadInput
-        For a value out of range.
+        When a value is out of range, or the network would be too large.
 
     Examples
     --------
@@ -50,33 +39,25 @@ class ResUnet:
     name: ClassVar[str] = "resunet"
     stride: ClassVar[int] = 2 ** (_N_LEVELS - 1)
 
-    n_bands: int
-    n_outputs: int
-    kernel_size: tuple[int, int] = (3, 3)
-    filters: int = 8
-    upsample: str = "transposed"
+    n_bands: int = option(help="Bands of the images.", span=Span(1, 255))
+    n_outputs: int = option(help="Scores of each pixel; 1 is one class against the rest.", span=Span(1, 255))
+    kernel_size: tuple[int, int] = option((3, 3), "Rows and columns of the convolutions.", span=Span(3, 31, odd=True))
+    filters: int = option(8, "Filters of the first level; each level down has twice as many.", span=Span(1, 512))
+    upsample: str = option("transposed", "How the way up doubles the size.", choices=UPSAMPLINGS)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
-        if not 1 <= self.n_bands <= _MAX_BANDS or not 1 <= self.n_outputs <= _MAX_OUTPUTS:
-            raise BadInput(f"a residual U-Net takes 1 to {_MAX_BANDS} bands and 1 to {_MAX_OUTPUTS} outputs")
+        check_options(self)
         sides = self.kernel_size
-        if len(sides) != 2 or not all(_MIN_KERNEL <= side <= _MAX_KERNEL and side % 2 for side in sides):
-            raise BadInput(f"kernel_size={sides}: give two odd numbers from {_MIN_KERNEL} to {_MAX_KERNEL}")
-        if not 1 <= self.filters <= _MAX_FILTERS:
-            raise BadInput(f"filters={self.filters}: give a number from 1 to {_MAX_FILTERS}")
+        if len(sides) != 2:
+            raise BadInput(f"kernel_size={sides}: give its rows and columns")
         if (self.filters * self.stride) ** 2 * sides[0] * sides[1] > _MAX_KERNEL_NUMBERS:
             raise BadInput(f"filters={self.filters} of kernel_size={sides} are too large; give fewer or smaller ones")
-        if self.upsample not in UPSAMPLINGS:
-            raise BadInput(f"upsample={self.upsample!r}: choose {' or '.join(UPSAMPLINGS)}")
 
     def build(self) -> tf_keras.Model:
-        """Make the network with random weights, for any size that `stride` divides.
+        """Return the network with random weights.
 
-        Returns
-        -------
-        tf_keras.Model
-            From normalized pixels, (n, rows, cols, n_bands) float32, to scores, (n, rows, cols, n_outputs).
+        It takes normalized pixels, (n, rows, cols, n_bands) float32 with sides that `stride` divides, and returns
+        scores, (n, rows, cols, n_outputs).
         """
         import tf_keras
         from tf_keras import layers
@@ -94,10 +75,25 @@ class ResUnet:
         scores = layers.Conv2D(self.n_outputs, 1, name="scores")(x)
         return tf_keras.Model(pixels, scores, name=self.name)
 
-    def _add_block(self, x: Any, name: str, *, level: int, stride: int = 1, first: bool = False) -> Any:
-        """Add two convolutions, and their input, brought to the same shape by a convolution of its own.
+    def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
+        """Load the weights of an earlier training, if any; return in words what the network starts from.
 
-        The first block begins with the convolution itself: pixels are not to be cut off at 0.
+        Raises
+        ------
+        MissingInput, BadInput
+            When the file cannot be read, or has weights of another network.
+        """
+        if weights_path is None:
+            return "residual U-Net with random weights"
+        from hybridseg.models.weightfile import load_weights
+
+        load_weights(network, weights_path)
+        return f"residual U-Net with the weights of {weights_path.name}"
+
+    def _add_block(self, x: Any, name: str, *, level: int, stride: int = 1, first: bool = False) -> Any:
+        """Add two convolutions, and to them the input, projected to the same shape.
+
+        The first block begins with a convolution, not with a ReLU, which would cut normalized pixels off at 0.
         """
         from tf_keras import layers
 

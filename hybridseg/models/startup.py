@@ -1,4 +1,4 @@
-"""Keeping the terminal clean of what compiled libraries print when they start, whatever they are told."""
+"""Starting TensorFlow: without the messages of compiled libraries, and so that every run gives the same numbers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def import_tensorflow() -> None:
         import tensorflow as tf
 
         tf.constant(0)
-    # What it calls deprecated is no concern of a user.
+    # Its deprecation warnings do not concern a user.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextmanager
 def hold_messages() -> Iterator[None]:
-    """Hold back everything that is written to standard error meanwhile; it is shown only if there is an error."""
+    """Hold back what is written to standard error, also by compiled code; it is shown only if an error is raised."""
     try:
         terminal = os.dup(2)
-    except OSError:  # Standard error is closed: there is nothing to keep clean.
+    except OSError:  # Standard error is closed.
         yield
         return
     with tempfile.TemporaryFile() as messages:
@@ -44,7 +44,7 @@ def hold_messages() -> Iterator[None]:
 
 
 def make_deterministic(seed: int) -> None:
-    """Give the same numbers on every run: some fast kernels add in any order, and new weights are random."""
+    """Seed all random numbers, and choose kernels that add in a fixed order: every run then gives the same numbers."""
     import tf_keras
 
     tf_keras.utils.set_random_seed(seed)

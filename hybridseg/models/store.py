@@ -1,53 +1,52 @@
-"""A tile classifier on disk: ``model.pb`` (what is run), ``labels.txt`` (its classes), ``model.json`` (all else).
+"""A tile classifier on disk: ``model.pb`` (its graph), ``labels.txt`` (its classes), ``model.json`` (its card).
 
-`model.json` is what later commands check: classes, tile size, where the model comes from, its held-out scores, and
-the SHA-256 of the ``.pb``. A ``.pb`` of the classic script has only a ``labels.txt``; it is loaded just the same.
+A ``.pb`` of the classic script has only a ``labels.txt``; it is loaded just the same.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
 import os
-import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridseg import __version__
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, MissingInput, located
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
+from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, read_card_file
 
-FORMAT_VERSION = 1
+if TYPE_CHECKING:
+    from hybridseg.models.engines import Engine
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What `model.json` holds.
+    """What ``model.json`` holds.
 
     Parameters
     ----------
-    names : tuple of str
-    colors : tuple of (int, int, int)
+    names, colors : tuple
+        The classes, in the order of the outputs.
     tile_size, input_size : int
-        Side of the tiles that the graph takes, and the side to which it resizes them.
+        Side of the tiles that the graph takes, and the side to which it resizes them, in pixels.
     module : str
         Handle of the backbone.
-    preprocessing : str
-    fine_tuned : bool
     versions : dict
-        Of the packages that made it.
+        Of the packages that trained it.
     scores : dict
-        Held-out scores; empty when there was nothing to measure them on.
+        On held-out tiles; empty when there were none.
     sha256 : str
         Of the ``.pb``.
+
+    Raises
+    ------
+    BadInput
+        When the names or colours are not those of a class table.
     """
 
     names: tuple[str, ...]
@@ -61,6 +60,9 @@ class ModelCard:
     scores: dict[str, Any]
     sha256: str
 
+    def __post_init__(self) -> None:
+        ClassTable(self.names, self.colors)
+
     @property
     def table(self) -> ClassTable:
         """The classes, in the order of the outputs."""
@@ -68,18 +70,9 @@ class ModelCard:
 
 
 class TileClassifier:
-    """A model that was loaded: tiles in, class probabilities out.
+    """A model that was loaded: tiles in, class probabilities out."""
 
-    Parameters
-    ----------
-    path : pathlib.Path
-    table : ClassTable
-    tile_size : int
-    engine : Engine
-    """
-
-    def __init__(self, path: Path, table: ClassTable, tile_size: int, engine: Any) -> None:
-        """Keep what was loaded."""
+    def __init__(self, path: Path, table: ClassTable, tile_size: int, engine: Engine) -> None:
         self.path = path
         self.table = table
         self.tile_size = tile_size
@@ -87,7 +80,7 @@ class TileClassifier:
         self._engine = engine
 
     def classify(self, tiles: np.ndarray) -> np.ndarray:
-        """Classify tiles.
+        """Return class probabilities.
 
         Parameters
         ----------
@@ -117,11 +110,9 @@ class TileClassifier:
 
 
 def save_classifier(path: str | os.PathLike[str], content: bytes, card: ModelCard, labels_path: Path) -> list[Path]:
-    """Write the graph, the labels and the card; the card comes last, so that it never tells of another graph.
+    """Write the graph, the labels and the card, and return their paths.
 
-    Returns
-    -------
-    list of pathlib.Path
+    The card comes last, so that it never describes another graph.
     """
     path = Path(path)
     card_path = path.with_suffix(".json")
@@ -130,18 +121,6 @@ def save_classifier(path: str | os.PathLike[str], content: bytes, card: ModelCar
     write_class_files(card.table, labels_path=labels_path)
     write_json(card_path, {"format": FORMAT_VERSION, **asdict(card)})
     return [path, labels_path, card_path]
-
-
-def hash_bytes(content: bytes) -> str:
-    """Give the SHA-256 of a graph."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def list_versions() -> dict[str, str]:
-    """Name the versions of what a model was made with."""
-    packages = ("tensorflow", "tf-keras", "tensorflow-hub", "numpy")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    return {"hybridseg": __version__, "python": platform.python_version(), **versions}
 
 
 def load_classifier(
@@ -159,11 +138,7 @@ def load_classifier(
     labels_path : path-like or None
         ``labels.txt``; default: the card, or the ``labels.txt`` beside the ``.pb``.
     tile_size : int or None
-        What the caller means to give; needed when the graph does not say.
-
-    Returns
-    -------
-    TileClassifier
+        Side of the tiles, in pixels; needed only where neither graph nor card says it.
 
     Raises
     ------
@@ -187,7 +162,7 @@ def load_classifier(
     try:
         engine = choose_engine(graph)
         n_outputs = engine.classify(np.zeros((1, size, size, 3), np.float32)).shape[-1]
-    # A graph that was read well can still be wrong in itself: TensorFlow has an error of its own for each way.
+    # TensorFlow raises many kinds of errors for a graph that can be read and yet not be run.
     except Exception as error:
         raise BadInput(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
     if len(table) != n_outputs:
@@ -199,7 +174,7 @@ def load_classifier(
 
 
 def read_card(path: str | os.PathLike[str]) -> ModelCard | None:
-    """Read the card of a ``.pb``; None when it has none.
+    """Return the card of a ``.pb``; None when it has none.
 
     Raises
     ------
@@ -210,27 +185,22 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard | None:
     card_path = path.with_suffix(".json")
     if not card_path.exists():
         return None
-    with located(card_path):
-        try:
-            record = json.loads(card_path.read_text(encoding="utf-8"))
-            if record.pop("format") != FORMAT_VERSION:
-                raise BadInput("it was written by another version of hybridseg; train the model again")
-            record["names"] = tuple(record["names"])
-            record["colors"] = tuple((int(r), int(g), int(b)) for r, g, b in record["colors"])
-            card = ModelCard(**record)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            if isinstance(error, BadInput):
-                raise
-            raise BadInput(f"it is damaged ({error}); remove it to use the .pb with a labels.txt alone") from error
-        if path.exists() and hash_bytes(path.read_bytes()) != card.sha256:
-            raise BadInput(f"it belongs to another {path.name} (the SHA-256 differs); remove it or train again")
+    card = read_card_file(
+        card_path,
+        lambda record: parse_fields(ModelCard, record, what="the card"),
+        remedy="remove it to use the .pb with a labels.txt alone",
+    )
+    if path.exists() and hash_bytes(path.read_bytes()) != card.sha256:
+        raise BadInput(
+            f"{card_path}: it belongs to another {path.name} (the SHA-256 differs); remove it or train again"
+        )
     return card
 
 
 def _find_table(path: Path, labels_path: str | os.PathLike[str] | None, card: ModelCard | None) -> ClassTable:
     if labels_path is not None:
         table = read_class_files(labels_path)
-        # The order of the outputs is the model's own; a class file in another order names the same classes.
+        # The outputs have the model's own order, whatever the order of the class file.
         if card is not None and sorted(card.table.keys) == sorted(table.keys):
             return card.table
         if card is not None and len(card.names) == len(table):

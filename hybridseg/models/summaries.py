@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training run: scalars and images."""
+"""Summaries of a training run for TensorBoard: scalars and images."""
 
 from __future__ import annotations
 
@@ -11,15 +11,9 @@ import numpy as np
 
 
 class SummaryWriter:
-    """Writes scalars and images under ``train/`` and ``validation/``; without a folder it writes nothing.
-
-    Parameters
-    ----------
-    folder : pathlib.Path or None
-    """
+    """Writes scalars and images under ``train/`` and ``validation/`` of a folder; without one it writes nothing."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Open the two runs."""
         self._writers: dict[str, Any] = {}
         if folder is not None:
             import tensorflow as tf
@@ -29,7 +23,7 @@ class SummaryWriter:
             }
 
     def __enter__(self) -> Self:
-        """Use as a context, so that everything is on disk at the end."""
+        """Enter a context at whose end everything is on disk."""
         return self
 
     def __exit__(
@@ -40,7 +34,7 @@ class SummaryWriter:
             writer.close()
 
     def write_scalars(self, run: str, step: int, values: Mapping[str, float | None]) -> None:
-        """Write the values of one step of ``train`` or ``validation``; those that are None are left out."""
+        """Write the scalars of one step of ``train`` or ``validation``, except those that are None."""
         if run in self._writers:
             import tensorflow as tf
 

@@ -1,8 +1,8 @@
-"""The convolutions of VGG-16, as Simonyan and Zisserman (2014) stack them, and its two wide layers as convolutions."""
+"""The layers of VGG-16 as Simonyan and Zisserman (2014) stack them, the fully connected ones as convolutions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,44 +14,44 @@ _BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 _WIDE_KERNEL = 7
 
 
-def add_convolutions(pixels: Any, *, wide_channels: int, dropout: Any) -> dict[str, Any]:
-    """Add the network, with random weights.
+def add_convolutions(pixels: Any, *, wide_channels: int, dropout: Callable[[str], Any]) -> dict[int, Any]:
+    """Add the layers, with random weights.
 
     Parameters
     ----------
     pixels : tensor
         (n, rows, cols, bands).
     wide_channels : int
-        Of the two layers that were fully connected; 4096 in the paper.
+        Channels of the two layers that were fully connected; 4096 in the paper.
     dropout : callable
-        Gives a new dropout layer of some name.
+        From the name of a dropout layer to a new one.
 
     Returns
     -------
-    dict of str to tensor
-        ``pool3``, ``pool4`` and ``wide``: an 8th, a 16th and a 32nd of the size.
+    dict of int to tensor
+        The deepest features of each stride from 2 to 32.
     """
     from tf_keras import layers
 
-    outputs, x = {}, pixels
+    features, x = {}, pixels
     for block, (channels, n_convolutions) in enumerate(_BLOCKS, 1):
         for number in range(1, n_convolutions + 1):
             x = _convolve(x, f"block{block}_conv{number}", channels, 3)
-        x = outputs[f"pool{block}"] = layers.MaxPooling2D(name=f"block{block}_pool")(x)
+        x = features[2**block] = layers.MaxPooling2D(name=f"block{block}_pool")(x)
     x = dropout("fc1_dropout")(_convolve(x, "fc1", wide_channels, _WIDE_KERNEL))
-    outputs["wide"] = dropout("fc2_dropout")(_convolve(x, "fc2", wide_channels, 1))
-    return {name: outputs[name] for name in ("pool3", "pool4", "wide")}
+    features[2 ** len(_BLOCKS)] = dropout("fc2_dropout")(_convolve(x, "fc2", wide_channels, 1))
+    return features
 
 
 def assign_weights(model: Any, weights: Mapping[str, np.ndarray]) -> int:
-    """Put the weights of a VGG-16 of Keras, with or without its top, into the layers of the same names.
+    """Assign the weights of a VGG-16 of Keras, with or without its top, to the layers of the same names.
 
     Parameters
     ----------
     model : tf_keras.Model
         With the layers of `add_convolutions`.
     weights : mapping
-        ``LAYER/...`` to array, as `hybridseg.models.weightfile.read_weights` gives them.
+        ``LAYER/...`` to array, as `hybridseg.models.weightfile.read_weights` returns them.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def assign_weights(model: Any, weights: Mapping[str, np.ndarray]) -> int:
     """
     by_layer: dict[str, dict[int, np.ndarray]] = {}
     for name, values in weights.items():
-        # The kernel and the bias of a layer have had other names in each version; their dimensions tell them apart.
+        # Keras has renamed kernels and biases from version to version; their dimensions tell them apart.
         by_layer.setdefault(name.split("/")[0], {})[min(values.ndim, 2)] = values
     n_assigned = 0
     for layer in model.layers:
@@ -80,12 +80,15 @@ def assign_weights(model: Any, weights: Mapping[str, np.ndarray]) -> int:
             bias.assign(stored[1])
             n_assigned += 1
         elif layer.name.startswith("block"):
-            raise BadInput(f"they have no layer {layer.name} of {tuple(kernel.shape)}; give those of VGG-16 from Keras")
+            shape = tuple(kernel.shape)
+            raise BadInput(
+                f"there is no layer {layer.name} of shape {shape} in it; give the weights of VGG-16 from Keras"
+            )
     return n_assigned
 
 
 def _fits(stored: np.ndarray, kernel: Any) -> bool:
-    """Tell whether a kernel is that of a convolution, or of a full connection of as many numbers."""
+    """Return whether stored numbers are this kernel, or that of the fully connected layer of the same size."""
     return stored.shape == kernel.shape or (stored.ndim == 2 and stored.size == np.prod(kernel.shape))
 
 

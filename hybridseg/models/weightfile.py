@@ -1,4 +1,4 @@
-"""Weights in HDF5, laid out as Keras does: numbers by the name of their layer. Nothing in such a file can run."""
+"""Weights in HDF5, laid out as Keras does: arrays by the name of their layer. Nothing in such a file can run."""
 
 from __future__ import annotations
 
@@ -17,27 +17,18 @@ if TYPE_CHECKING:
     import h5py
     import tf_keras
 
-# Weights hardly compress: what claims to be much larger than its file is filled with one number.
+# Weights hardly compress: arrays that claim to be much larger than their file are a decompression bomb.
 _MAX_INFLATION = 8
 _MAX_DEPTH = 8
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Read every array of numbers in a file.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        By the path inside the file, such as ``block1_conv1/block1_conv1/kernel:0``.
+    """Return every numeric array of a file by its path inside, such as ``block1_conv1/block1_conv1/kernel:0``.
 
     Raises
     ------
     MissingInput, BadInput
-        When there is no such file, or it is damaged, far too large, or points to other files.
+        When there is no such file, or it is damaged, claims to be far too large, or links to other files.
     """
     import h5py
 
@@ -50,9 +41,9 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             _collect(file, "", arrays, max_bytes=_MAX_INFLATION * path.stat().st_size, depth=0)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
-    # h5py meets damage in many ways, RuntimeError and KeyError among them.
+    # h5py raises many kinds of errors for damage, RuntimeError and KeyError among them.
     except Exception as error:
-        raise BadInput(f"{path} is damaged or no file of weights ({error}); copy it again or train again") from error
+        raise BadInput(f"{path} is damaged or not a weight file ({error}); copy it again or train again") from error
     return arrays
 
 
@@ -60,27 +51,27 @@ def _collect(group: h5py.Group, prefix: str, arrays: dict[str, np.ndarray], *, m
     import h5py
 
     if depth > _MAX_DEPTH:
-        raise BadInput("its groups are nested too deep; it is no file of weights")
+        raise BadInput("its groups are nested too deep; it is not a weight file")
     for name in group:
-        # Links of the other kinds lead to other files.
+        # Links of any other kind can lead to other files.
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise BadInput(f"{prefix}{name} is a link; it is no file of weights")
+            raise BadInput(f"{prefix}{name} is a link; it is not a weight file")
         item = group[name]
-        # Groups that hold one another could be walked through for ever.
+        # Groups that hold one another would never end.
         if h5py.h5o.get_info(item.id).rc > 1:
-            raise BadInput(f"{prefix}{name} has several names; it is no file of weights")
+            raise BadInput(f"{prefix}{name} has several names; it is not a weight file")
         if isinstance(item, h5py.Group):
             _collect(item, f"{prefix}{name}/", arrays, max_bytes=max_bytes, depth=depth + 1)
         elif isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu":
             if item.external or item.is_virtual:
-                raise BadInput(f"{prefix}{name} lies in another file; it is no file of weights")
+                raise BadInput(f"{prefix}{name} lies in another file; it is not a weight file")
             if item.nbytes + sum(array.nbytes for array in arrays.values()) > max_bytes:
-                raise BadInput("it claims to hold far more numbers than it can; it is no file of weights")
+                raise BadInput("it claims to hold far more numbers than it can; it is not a weight file")
             arrays[f"{prefix}{name}"] = item[()]
 
 
 def encode_weights(model: tf_keras.Model) -> bytes:
-    """Give the bytes of a file that `read_weights` and Keras's own ``load_weights`` read."""
+    """Return the bytes of a file that `read_weights` and the ``load_weights`` of Keras read."""
     import h5py
 
     buffer = io.BytesIO()
@@ -102,12 +93,12 @@ def write_weights(path: str | os.PathLike[str], model: tf_keras.Model) -> None:
 
 
 def load_weights(model: tf_keras.Model, path: str | os.PathLike[str]) -> None:
-    """Put the weights of a file into a network with the same layers, all or none.
+    """Load the weights of a file into a network with the same layers, all or none.
 
     Raises
     ------
     MissingInput, BadInput
-        When the file cannot be read, or a weight is missing, is one too many or has another shape.
+        When the file cannot be read, or a weight is missing, unknown or of another shape.
     """
     arrays = read_weights(path)
     wanted = {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}

@@ -108,7 +108,9 @@ def test_vgg16_with_four_bands_begins_from_the_weights_that_are_given(run, data)
     vgg = ("--backbone", "vgg16", "--wide-channels", 4, "--learning-rate", 1e-9)
     write_vgg(data / "part.h5", n_blocks=3)
     result = train(run, data, *vgg, "--weights", data / "part.h5")
-    assert result.exit_code == 1 and "part.h5: they have no layer block4_conv1 of (3, 3, 256, 512)" in result.stderr
+    assert (
+        result.exit_code == 1 and "part.h5: there is no layer block4_conv1 of shape (3, 3, 256, 512)" in result.stderr
+    )
     result = train(run, data, *vgg, "--weights", data / "none.h5")
     assert result.exit_code == 1 and "there are no weights" in result.stderr
     write_vgg(data / "vgg.h5")

@@ -1,11 +1,90 @@
-"""What the tests of dense networks share: one small scene, and learning it by heart."""
+"""Small networks for the tests of models: what is shaped like the real ones, and built in no time."""
 
 from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from hybridseg.demo.scenes.scene import make_scene
+from hybridseg.models import mobilenet, vgg16
+from hybridseg.models.architectures import ARCHITECTURES
+
+# Every stride and every number of convolutions of VGG-16, every kind of block of MobileNetV2; but few channels.
+SMALL_BLOCKS = ((4, 2), (5, 2), (6, 3), (7, 3), (8, 3))
+SMALL_STAGES = ((1, 6, 1, 1), (6, 6, 1, 2), (6, 8, 1, 2), (6, 8, 1, 2), (6, 8, 1, 1), (6, 8, 1, 2), (6, 10, 1, 1))
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A network with weights of every kind that a bundle must hold."""
+
+    name: ClassVar[str] = "tiny"
+    stride: ClassVar[int] = 1
+    n_bands: int
+    n_outputs: int
+    width: int = 4
+    norm: bool = True
+
+    def build(self):
+        import tf_keras
+        from tf_keras import layers
+
+        pixels = tf_keras.Input((None, None, self.n_bands), name="pixels")
+        x = layers.Conv2D(self.width, 3, padding="same", activation="relu", name="near")(pixels)
+        x = layers.BatchNormalization(name="norm")(x) if self.norm else x
+        return tf_keras.Model(pixels, layers.Conv2D(self.n_outputs, 1, name="scores")(x), name="tiny")
+
+    def start(self, network, weights_path=None):
+        return "random weights"
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """The architecture `Tiny`, known by its name while a module is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "tiny", Tiny)
+        yield Tiny
+
+
+@contextmanager
+def narrow_encoders():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vgg16, "_BLOCKS", SMALL_BLOCKS)
+        patch.setattr(mobilenet, "_STAGES", SMALL_STAGES)
+        yield patch
+
+
+@pytest.fixture(scope="session")
+def shrink_encoders():
+    """A context in which encoders have few channels, and MobileNetV2 random weights in place of the package's."""
+    rng, weights = np.random.default_rng(0), {}
+    with narrow_encoders():
+        variables = mobilenet.list_weights(mobilenet.build_network(input_size=32))
+    for name, variable in variables.items():
+        weights[name] = rng.normal(size=variable.shape).astype(np.float32)
+        if name.endswith(("gamma", "moving_variance")):
+            weights[name] = np.abs(weights[name]) + 1
+        elif name.endswith("kernel"):
+            weights[name] /= np.sqrt(np.prod(variable.shape[:-1]) / 2)
+
+    @contextmanager
+    def shrink():
+        with narrow_encoders() as patch:
+            patch.setattr(mobilenet, "read_weights", lambda: weights)
+            yield
+
+    return shrink
+
+
+@pytest.fixture
+def small_encoders(shrink_encoders):
+    """Small encoders, for a whole test."""
+    with shrink_encoders():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +122,7 @@ def make_step():
 
 @pytest.fixture
 def overfit(make_step):
-    """Train a network on one picture until it knows it by heart; give the mean IoU that it came to."""
+    """Train a network on one image until it knows it by heart; return its mean IoU."""
 
     def train(network, pixels, labels, *, rate, n_steps, loss="combo"):
         import tensorflow as tf
@@ -51,13 +130,14 @@ def overfit(make_step):
         from hybridseg.models.bundles import class_scores
         from hybridseg.models.losses import count_pairs
 
-        # As a graph, which takes seconds to make, and then many steps a second.
+        # As graphs, which take seconds to trace, and then many steps a second.
         step = tf.function(make_step(network, rate=rate, loss=loss))
-        pixels, labels = pixels[None].astype(np.float32), labels[None]
+        predict = tf.function(lambda pixels: class_scores(network(pixels, training=False)))
+        pixels, labels = tf.constant(pixels[None].astype(np.float32)), tf.constant(labels[None])
         for number in range(1, n_steps + 1):
             step(pixels, labels)
-            if number % 20 == 0:
-                counts = count_pairs(class_scores(network(pixels, training=False)), labels).numpy()
+            if number % 10 == 0:
+                counts = count_pairs(predict(pixels), labels).numpy()
                 hits = np.diag(counts)
                 mean_iou = float((hits / (counts.sum(0) + counts.sum(1) - hits)).mean())
                 if mean_iou > 0.96:

@@ -1,4 +1,9 @@
+from __future__ import annotations
+
 import json
+import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
@@ -56,6 +61,56 @@ def test_values_of_the_wrong_type(name, value):
     record = architecture_record(EXAMPLES[0]) | {name: value}
     with pytest.raises(BadInput, match=f"{name}=.* of the network resunet is of the wrong type"):
         parse_architecture(record)
+
+
+@dataclass(frozen=True)
+class Everything:
+    """Settings of every type that JSON holds."""
+
+    name: ClassVar[str] = "everything"
+
+    n_bands: int = 3
+    rate: float = 0.5
+    deep: bool = True
+    head: str = "plain"
+    sides: tuple[int, int] = (3, 5)
+    rates: tuple[float, ...] = (0.5, 2.0, 4.0)
+    size: tuple[int, int] | None = None
+    widths: dict[str, int] | None = None
+
+
+@pytest.fixture
+def _everything(monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "everything", Everything)
+
+
+@pytest.mark.usefixtures("_everything")
+@pytest.mark.parametrize("settings", [
+    {}, {"rate": 1e-9, "deep": False, "rates": (), "size": (1, 2), "widths": {"a": 1, "b": 2}}, {"widths": {}},
+], ids=str)  # fmt: skip
+def test_settings_of_every_type_of_json(settings):
+    expected = Everything(**settings)
+    found = parse_architecture(json.loads(json.dumps(architecture_record(expected))))
+    assert found == expected and repr(found) == repr(expected)
+
+
+@pytest.mark.usefixtures("_everything")
+def test_a_float_may_be_written_as_a_whole_number():
+    found = parse_architecture(architecture_record(Everything()) | {"rate": 1, "rates": [1, 2]})
+    assert found == Everything(rate=1.0, rates=(1.0, 2.0)) and type(found.rate) is type(found.rates[0]) is float
+
+
+@pytest.mark.usefixtures("_everything")
+@pytest.mark.parametrize(("name", "value"), [
+    ("n_bands", True), ("n_bands", 3.0), ("n_bands", None), ("rate", True), ("rate", "0.5"), ("rate", None),
+    ("rate", math.nan), ("rate", math.inf), ("rate", 10**400), ("deep", 1), ("deep", "true"), ("deep", None),
+    ("head", None), ("head", 1), ("sides", [3]), ("sides", [3, 5, 7]), ("sides", [3, True]), ("sides", {"3": 5}),
+    ("rates", ["a"]), ("rates", 0.5), ("rates", "12"), ("size", [1]), ("size", False), ("size", [1, 2.0]),
+    ("widths", [1]), ("widths", {"a": "1"}), ("widths", {"a": None}),
+], ids=str)  # fmt: skip
+def test_settings_of_another_type_than_the_annotation(name, value):
+    with pytest.raises(BadInput, match=f"{name}=.* of the network everything is of the wrong type"):
+        parse_architecture(architecture_record(Everything()) | {name: value})
 
 
 @pytest.mark.parametrize("values", [

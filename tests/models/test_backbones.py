@@ -37,6 +37,7 @@ def save_tf2_module(tf, folder, *, side=None, dtype="float32", n=4, write_file=F
     return folder
 
 
+@pytest.mark.usefixtures("small_encoders")
 def test_builtin():
     backbone = load_backbone(BUILTIN, input_size=64)
     features = backbone.extract(np.zeros((2, 96, 96, 3), np.float32)).numpy()
@@ -86,7 +87,7 @@ def test_an_address_is_taken_from_the_cache_and_named_when_it_is_not_there(tf, t
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
     handle = "https://tfhub.dev/somebody/something/classification/1"
     place = tmp_path / hashlib.sha1(handle.encode()).hexdigest()
-    with pytest.raises(MissingInput, match=rf"could not be fetched .*unpack it to {place}"):
+    with pytest.raises(MissingInput, match=rf"could not be downloaded .*unpack it to {place}"):
         load_backbone(handle)
     save_tf2_module(tf, place)
     assert load_backbone(handle).n_features == 4
@@ -162,10 +163,12 @@ def test_damaged_modules_are_named(tf, tmp_path):
         folder = save(tf, tmp_path / save.__name__)
         for path in (folder / "variables").iterdir():
             path.write_bytes(path.read_bytes()[:10])
-        with pytest.raises(BadInput, match=r"cannot be loaded as a TF. module of pictures"):
+        with pytest.raises(BadInput, match=r"cannot be loaded as a TF. module for images"):
             load_backbone(str(folder))
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_encoders")
 def test_the_exported_module_is_reusable(tf, tmp_path):
     from hybridseg.models.backbones import _import_hub
 
@@ -174,7 +177,7 @@ def test_the_exported_module_is_reusable(tf, tmp_path):
     layer = hub.KerasLayer(str(tmp_path / "m"), trainable=True)
     pixels = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
     own = load_backbone(BUILTIN, input_size=64).extract(pixels).numpy()
-    assert np.abs(layer(pixels).numpy() - own).max() < 1e-4 and len(layer.trainable_variables) > 100
+    assert np.abs(layer(pixels).numpy() - own).max() < 1e-4 and len(layer.trainable_variables) > 50
     loaded = load_backbone(str(tmp_path / "m"), trainable=True)
     assert loaded.input_size == 64 and loaded.variables and np.abs(loaded.extract(pixels).numpy() - own).max() < 1e-4
     with pytest.raises(OutputExists, match="holds files already"):

@@ -9,10 +9,10 @@ import pytest
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.models.bundles import DenseCard, DenseModel, class_scores, load_dense, save_dense
+from hybridseg.models.cards import hash_bytes
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
-from hybridseg.models.store import hash_bytes
 from hybridseg.models.weightfile import encode_weights
 
 TABLE = ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139, 0, 139)))
@@ -39,10 +39,10 @@ def build(architecture):
 
 
 @pytest.fixture(scope="module")
-def bundle_dir(tmp_path_factory):
+def bundle_dir(tmp_path_factory, tiny):
     """A folder with one bundle, not to be changed."""
     folder = tmp_path_factory.mktemp("bundle")
-    architecture = ResUnet(n_bands=3, n_outputs=3, filters=1)
+    architecture = tiny(n_bands=3, n_outputs=3)
     save_dense(folder / "coast.h5", build(architecture), make_card(architecture))
     return folder
 
@@ -67,13 +67,14 @@ def replace_weights(path, content):
     change_card(path, lambda record: record.update(sha256=hash_bytes(content)))
 
 
+@pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize("architecture", [
-    ResUnet(n_bands=4, n_outputs=3, filters=2, kernel_size=(3, 5), upsample="bilinear"),
-    ResUnet(n_bands=1, n_outputs=1, filters=1),
+    ResUnet(n_bands=4, n_outputs=1, filters=1, kernel_size=(3, 5), upsample="bilinear"),
     Fcn8s(n_bands=3, n_outputs=3),
     Fcn8s(n_bands=2, n_outputs=3, backbone="vgg16", wide_channels=4),
 ], ids=str)  # fmt: skip
-def test_what_is_loaded_predicts_what_was_saved(tmp_path, architecture):
+def test_what_is_loaded_predicts_what_was_saved(tmp_path, monkeypatch, architecture):
+    monkeypatch.setattr("hybridseg.models.resunet._N_LEVELS", 3)
     network = build(architecture)
     table = TABLE if architecture.n_outputs == 3 else ClassTable.from_names(["rest", "water"])
     card = make_card(architecture, table)
@@ -116,7 +117,7 @@ def test_a_bundle_cannot_run_code(bundle, monkeypatch):
     replace_weights(bundle, bundle.read_bytes())
     assert load_dense(bundle).predict(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 32, 32, 3)
     change_card(bundle, lambda record: record["architecture"].update(layers=[layer]))
-    with pytest.raises(BadInput, match="the network resunet needs n_bands"):
+    with pytest.raises(BadInput, match="the network tiny needs n_bands"):
         load_dense(bundle)
 
 
@@ -140,19 +141,19 @@ def test_weights_that_the_card_does_not_tell_of(bundle):
     content = bytearray(bundle.read_bytes())
     content[len(content) // 2] ^= 1
     bundle.write_bytes(content)
-    with pytest.raises(BadInput, match=r"coast\.h5 is not what coast\.json tells of \(the SHA-256 differs\)"):
+    with pytest.raises(BadInput, match=r"coast\.h5 is not the file that coast\.json describes \(the SHA-256 differs\)"):
         load_dense(bundle)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\x89HDF\r\n\x1a\n", "cut"])
 def test_damaged_weights(bundle, content):
     replace_weights(bundle, bundle.read_bytes()[:3000] if content == "cut" else content)
-    with pytest.raises(BadInput, match=r"coast\.h5 is damaged or no file of weights"):
+    with pytest.raises(BadInput, match=r"coast\.h5 is damaged or not a weight file"):
         load_dense(bundle)
 
 
-def test_weights_of_another_network(bundle):
-    replace_weights(bundle, encode_weights(ResUnet(n_bands=3, n_outputs=3, filters=2).build()))
+def test_weights_of_another_network(bundle, tiny):
+    replace_weights(bundle, encode_weights(tiny(n_bands=3, n_outputs=3, width=5).build()))
     with pytest.raises(BadInput, match=r"coast\.h5 has weights of another network"):
         load_dense(bundle)
 
@@ -211,19 +212,19 @@ def test_cards_that_say_what_cannot_be(bundle, name, value):
 
 
 def test_parts_that_do_not_fit_are_refused_before_they_are_saved():
-    with pytest.raises(BadInput, match="3 classes for a network that tells 2 apart"):
+    with pytest.raises(BadInput, match="3 classes for a network of 2"):
         make_card(ResUnet(n_bands=3, n_outputs=1))
-    with pytest.raises(BadInput, match=r"size=\(0, 4\) is no size of an image"):
+    with pytest.raises(BadInput, match=r"size=\(0, 4\) is not the size of an image"):
         DenseCard(ResUnet(n_bands=3, n_outputs=3), TABLE, size=(0, 4), normalization=Normalization("unit"))
 
 
-def test_an_interrupted_save_leaves_no_card_of_other_weights(bundle, monkeypatch):
+def test_an_interrupted_save_leaves_no_card_of_other_weights(bundle, tiny, monkeypatch):
     import hybridseg.models.bundles as bundles
 
     def stop(*args):
         raise KeyboardInterrupt
 
-    architecture = ResUnet(n_bands=3, n_outputs=3, filters=1)
+    architecture = tiny(n_bands=3, n_outputs=3)
     for stopped in ("write_bytes", "write_json"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(bundles, stopped, stop)

@@ -47,7 +47,14 @@ def draw_pixels(size, n=1):
     return squares.repeat(size // 8, axis=1).repeat(size // 8, axis=2)
 
 
-@pytest.mark.parametrize("size", [64, 96, 160])
+@pytest.fixture(scope="module")
+def backbone():
+    """The network of the package: frozen, for tiles of 96 pixels."""
+    return build_mobilenet(input_size=96)
+
+
+@pytest.mark.usefixtures("small_encoders")
+@pytest.mark.parametrize("size", [32, 64, 160])
 def test_features_of_every_input_size(size):
     model = build_mobilenet(input_size=size)
     assert model.input_shape == (None, size, size, 3)
@@ -55,17 +62,22 @@ def test_features_of_every_input_size(size):
     features = model(draw_pixels(size, n=2)).numpy()
     assert features.shape == (2, FEATURE_SIZE)
     assert features.dtype == np.float32
-    # A mean of ReLU6 lies between 0 and 6; two different pictures have different features.
+
+
+def test_features_tell_images_apart(backbone):
+    features = backbone(draw_pixels(96, n=2)).numpy()
+    # A mean of ReLU6 lies between 0 and 6; two different images have different features.
     assert features.min() >= 0 and 1 < features.max() <= 6
     assert np.abs(features[0] - features[1]).max() > 0.5
 
 
-def test_features_are_those_of_torchvision():
-    features = build_mobilenet(input_size=96)(draw_pixels(96)).numpy()[0]
+def test_features_are_those_of_torchvision(backbone):
+    features = backbone(draw_pixels(96)).numpy()[0]
     assert {i: features[i] for i in REFERENCE} == pytest.approx(REFERENCE, abs=1e-2)
     assert features.mean() == pytest.approx(REFERENCE_MEAN, abs=2e-3)
 
 
+@pytest.mark.usefixtures("small_encoders")
 def test_two_models_have_the_same_names_and_features():
     first, second = (build_mobilenet(input_size=64) for _ in range(2))
     assert first.name == second.name == "mobilenet_v2"
@@ -77,10 +89,11 @@ def test_two_models_have_the_same_names_and_features():
     np.testing.assert_allclose(first(pixels), second(pixels), atol=1e-5)
 
 
-def test_frozen_backbone_has_nothing_to_train():
-    assert build_mobilenet(input_size=64).trainable_weights == []
+def test_frozen_backbone_has_nothing_to_train(backbone):
+    assert len(backbone.weights) > 250 and backbone.trainable_weights == []
 
 
+@pytest.mark.usefixtures("small_encoders")
 def test_fine_tuning_reaches_the_first_convolution_but_no_moving_statistics():
     import tf_keras
 
@@ -90,7 +103,7 @@ def test_fine_tuning_reaches_the_first_convolution_but_no_moving_statistics():
     pixels = draw_pixels(64, n=4)
     # Training mode or not: the normalization is the same.
     np.testing.assert_allclose(backbone(pixels, training=True), backbone(pixels, training=False), atol=1e-5)
-    model.compile(tf_keras.optimizers.SGD(0.01), "mse")
+    model.compile(tf_keras.optimizers.SGD(0.01), "mse", run_eagerly=True)
     model.fit(pixels, np.eye(2, dtype=np.float32)[[0, 1, 0, 1]], epochs=1, verbose=0)
     changed = {name for name, variable in list_weights(backbone).items() if (variable.numpy() != before[name]).any()}
     assert {"mobilenet_stem_conv.kernel", "mobilenet_stem_norm.gamma", "mobilenet_head_norm.beta"} <= changed
@@ -102,8 +115,9 @@ def test_too_small_an_input_is_refused():
         build_mobilenet(input_size=31)
 
 
+@pytest.mark.usefixtures("small_encoders")
 def test_weights_of_another_network_are_refused():
-    model, weights = build_mobilenet(input_size=64), read_weights()
+    model, weights = build_mobilenet(input_size=64), mobilenet.read_weights()
     with pytest.raises(BadInput, match=r"1 names differ, mobilenet_head_norm\.beta for one"):
         assign_weights(model, {name: array for name, array in weights.items() if name != "mobilenet_head_norm.beta"})
     with pytest.raises(BadInput, match=r"mobilenet_head_norm\.beta is \(3,\), not \(1280,\)"):
@@ -176,7 +190,7 @@ def test_pickle_that_names_anything_else_is_refused(tool, name):
     with pytest.raises(pickle.UnpicklingError, match=f"the file names {name}"):
         tool.WeightsUnpickler(io.BytesIO(attack)).load()
     # Also where a file of weights has its dictionary.
-    with pytest.raises(pickle.UnpicklingError, match="which no file of weights needs"):
+    with pytest.raises(pickle.UnpicklingError, match="which no weight file needs"):
         tool.read_torch_file(io.BytesIO(pickle.dumps(0) + pickle.dumps(1001) + pickle.dumps({}) + attack))
 
 

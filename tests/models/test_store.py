@@ -8,8 +8,9 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.models.cards import hash_bytes
 from hybridseg.models.graphs import freeze_model
-from hybridseg.models.store import ModelCard, hash_bytes, load_classifier, read_card, save_classifier
+from hybridseg.models.store import ModelCard, load_classifier, read_card, save_classifier
 
 SIZE = 8
 TABLE = ClassTable.from_names(["sand", "water", "wood"])
@@ -157,7 +158,7 @@ def test_labels_and_tile_size_must_fit(saved, content):
 
 def test_damaged_and_mismatched_files(saved, tmp_path):
     (saved / "x.pb").write_bytes(b"\x08not a graph" * 20)
-    with pytest.raises(BadInput, match=r"x.pb is damaged or no frozen graph"):
+    with pytest.raises(BadInput, match=r"x.pb is damaged or not a frozen graph"):
         load_classifier(saved / "x.pb")
     (saved / "e.pb").touch()
     with pytest.raises(BadInput, match="is an empty graph"):
@@ -171,6 +172,8 @@ def test_damaged_and_mismatched_files(saved, tmp_path):
     for change, message in [
         ({"format": 99}, "another version"),
         ({"colors": 3}, "is damaged"),
+        ({"colors": [[0, 0, 300]] * 3}, "300"),
+        ({"tile_size": "8"}, "is damaged"),
         ({"extra": 1}, "is damaged"),
     ]:
         (saved / "model.json").write_text(json.dumps({**record, **change}))

@@ -3,13 +3,12 @@ import numpy as np
 import pytest
 
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.models.resunet import ResUnet
 from hybridseg.models.weightfile import encode_weights, load_weights, read_weights, write_weights
 
 
 @pytest.fixture(scope="module")
-def network():
-    return ResUnet(n_bands=1, n_outputs=2, filters=1).build()
+def network(tiny):
+    return tiny(n_bands=1, n_outputs=2).build()
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def test_there_and_back(network, path):
     load_weights(network, path)
     assert all(np.array_equal(a, b) for a, b in zip(expected, network.weights, strict=True))
     arrays = read_weights(path)
-    assert len(arrays) == len(network.weights) and arrays["scores/scores/kernel:0"].shape == (1, 1, 1, 2)
+    assert len(arrays) == len(network.weights) and arrays["scores/scores/kernel:0"].shape == (1, 1, 4, 2)
 
 
 def test_keras_reads_it_too(network, path):
@@ -71,10 +70,10 @@ def test_counters_are_weights(path):
 
 
 @pytest.mark.parametrize("other", [
-    {"filters": 2}, {"n_outputs": 1}, {"n_bands": 3}, {"kernel_size": (3, 5)}, {"upsample": "bilinear"},
+    {"width": 5}, {"n_outputs": 1}, {"n_bands": 3}, {"norm": False},
 ], ids=str)  # fmt: skip
-def test_weights_of_another_network_change_nothing(network, path, other):
-    write_weights(path, ResUnet(**{"n_bands": 1, "n_outputs": 2, "filters": 1, **other}).build())
+def test_weights_of_another_network_change_nothing(network, tiny, path, other):
+    write_weights(path, tiny(**{"n_bands": 1, "n_outputs": 2, **other}).build())
     randomize(network)
     before = [weight.numpy() for weight in network.weights]
     with pytest.raises(BadInput, match=r"has weights of another network \(\d+ differ, .*; give the settings with"):
@@ -136,7 +135,7 @@ def test_no_other_file_is_read(tmp_path, path, monkeypatch, spoil, message):
     with h5py.File(path, "w") as file:
         file["scores/kernel"] = np.zeros(3)
         spoil(file)
-    with pytest.raises(BadInput, match=rf"weights\.h5: {message}.*; it is no file of weights"):
+    with pytest.raises(BadInput, match=rf"weights\.h5: {message}.*; it is not a weight file"):
         read_weights(path)
 
 
@@ -159,7 +158,7 @@ def test_groups_with_many_names_are_not_walked_through(path):
             for number in range(1, 100):
                 here[str(number)] = there
             here = there
-    with pytest.raises(BadInput, match="0 has several names; it is no file of weights"):
+    with pytest.raises(BadInput, match="0 has several names; it is not a weight file"):
         read_weights(path)
     with h5py.File(path, "w") as file:
         file["a/b"] = file.create_group("a")
@@ -183,9 +182,7 @@ def test_a_bomb_is_refused_before_memory_is_taken(path):
 def test_cut_files(network, path, share):
     whole = encode_weights(network)
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(
-        BadInput, match=r"weights\.h5 is damaged or no file of weights .*; copy it again or train again"
-    ):
+    with pytest.raises(BadInput, match=r"weights\.h5 is damaged or not a weight file .*; copy it again or train again"):
         read_weights(path)
 
 
@@ -193,7 +190,7 @@ def test_what_is_no_file_of_weights(tmp_path, path):
     with pytest.raises(MissingInput, match=r"there are no weights .*weights\.h5"):
         read_weights(path)
     path.write_text("<html>")
-    with pytest.raises(BadInput, match=r"weights\.h5 is damaged or no file of weights"):
+    with pytest.raises(BadInput, match=r"weights\.h5 is damaged or not a weight file"):
         read_weights(path)
     with pytest.raises(BadInput, match="is a folder, not a file"):
         read_weights(tmp_path)

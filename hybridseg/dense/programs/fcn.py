@@ -17,7 +17,6 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import describe_image
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.fcn import BACKBONES, Fcn8s
-from hybridseg.models.normalization import Normalization
 from hybridseg.progress import Progress, no_progress
 
 MODEL_NAME = "model.h5"
@@ -129,20 +128,15 @@ def train_fcn(
     found = {name: FolderPairs(part, read_labels, size=size) for name, part in parts.items()}
     pairs = found["train"]
     architecture = Fcn8s(pairs.n_bands, len(table), options.backbone, options.wide_channels)
+    normalization = architecture.encoder.choose_normalization(pairs.dtype)
     plan = TrainingPlan(
-        architecture, table, size, choose_normalization(pairs), options.batch_size, augment=options.augment,
-        fit=options.fit,
-    )  # fmt: skip
+        architecture, table, size, normalization, options.batch_size, augment=options.augment, fit=options.fit
+    )
     return train_dense(
         pairs, plan, paths, validation_pairs=found.get("val"),
         start=lambda network: on_start(architecture.start(network, weights_path)),
         on_epoch=on_epoch, progress=progress,
     )  # fmt: skip
-
-
-def choose_normalization(pairs: FolderPairs) -> Normalization:
-    """Give bytes as they are to a backbone that knows photographs, and make a photograph of anything else."""
-    return Normalization.unit_of(pairs.dtype) if pairs.dtype.name == "uint8" else Normalization("photo")
 
 
 def load_fcn(run_dir: Path, *, checkpoint: int | None = None) -> DenseModel:

@@ -1,0 +1,139 @@
+"""The card of a model: the JSON beside its weights, read strictly by the annotations of its fields.
+
+A card says what the weights are and vouches for them by their SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import platform
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hybridseg import __version__
+from hybridseg.errors import BadInput, located
+from hybridseg.io.rasters import check_regular
+
+T = TypeVar("T")
+
+FORMAT_VERSION = 1
+
+_MAX_CARD_BYTES = 1_000_000
+_MAX_SHOWN = 60
+
+
+def read_card_file(path: Path, parse: Callable[[dict[str, Any]], T], *, remedy: str) -> T:
+    """Read a card of this version of the format.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        ``NAME.json``.
+    parse : callable
+        From its record, without ``format``, to the result; it may raise TypeError, ValueError and KeyError.
+    remedy : str
+        What to do about a damaged card.
+
+    Raises
+    ------
+    BadInput
+        When the card is damaged or of another version; the message begins with its path.
+    """
+    with located(path):
+        try:
+            if check_regular(path).stat().st_size > _MAX_CARD_BYTES:
+                raise BadInput("it is far too large for the card of a model")
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record.pop("format") != FORMAT_VERSION:
+                raise BadInput("it was written by another version of hybridseg; train the model again")
+            return parse(record)
+        except BadInput:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+            raise BadInput(f"it is damaged ({error}); {remedy}") from error
+
+
+def parse_fields(kind: type[T], record: Any, *, what: str) -> T:
+    """Return the dataclass that a record holds: all of its fields, no other, each as its annotation says.
+
+    Raises
+    ------
+    TypeError
+        Calling the record `what`, and naming the first field that is wrong.
+
+    Examples
+    --------
+    >>> from hybridseg.models.normalization import Normalization
+    >>> parse_fields(Normalization, {"kind": "unit", "scale": 255}, what="the normalization")
+    Normalization(kind='unit', scale=255.0)
+    """
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    if not isinstance(record, dict) or record.keys() != set(names):
+        raise TypeError(f"{what} needs {', '.join(names)}")
+    values = {}
+    for name in names:
+        try:
+            values[name] = parse_value(record[name], hints[name])
+        except TypeError:
+            raise TypeError(f"{name}={repr(record[name])[:_MAX_SHOWN]} of {what} is of the wrong type") from None
+    return kind(**values)
+
+
+def parse_value(value: Any, hint: Any) -> Any:
+    """Return a value of JSON as the type of an annotation: a scalar, a tuple, a dict, or a union of these.
+
+    Raises
+    ------
+    TypeError
+        When it is of another type; nothing is converted but a whole number to a float.
+
+    Examples
+    --------
+    >>> parse_value([64, 96], tuple[int, int] | None), parse_value({"a": 1}, dict[str, float])
+    ((64, 96), {'a': 1.0})
+    """
+    origin, members = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if isinstance(hint, types.UnionType):
+        for member in members:
+            try:
+                return parse_value(value, member)
+            except TypeError:
+                continue
+    elif origin is tuple and isinstance(value, (list, tuple)):
+        kinds = members[:1] * len(value) if members[-1] is ... else members
+        if len(kinds) == len(value):
+            return tuple(parse_value(part, kind) for part, kind in zip(value, kinds, strict=True))
+    elif origin is dict and isinstance(value, dict):
+        return {parse_value(key, members[0]): parse_value(part, members[1]) for key, part in value.items()}
+    elif hint is float:
+        # JSON may write it as a whole number; it has no NaN, and no number that a float could not hold.
+        if type(value) is float and math.isfinite(value):
+            return value
+        if type(value) is int and abs(value) < 2**53:
+            return float(value)
+    # Not isinstance: a bool is an int to Python.
+    elif type(value) is hint:
+        return value
+    raise TypeError(f"{repr(value)[:_MAX_SHOWN]} is not {getattr(hint, '__name__', hint)}")
+
+
+def hash_bytes(content: bytes) -> str:
+    """Return the SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def list_versions() -> dict[str, str]:
+    """Return the versions of everything that a training depends on, by name."""
+    packages = ("tensorflow", "tf-keras", "tensorflow-hub", "numpy")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {"hybridseg": __version__, "python": platform.python_version(), **versions}
