@@ -19,6 +19,7 @@ from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spread import SpreadOptions
@@ -157,7 +158,18 @@ def real_data():
 
 # A labelling session.
 
-NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9))
+# One thread: for so few pixels more of them cost more than they save.
+NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9, n_threads=1))
+
+
+@pytest.fixture
+def quick_panels(monkeypatch):
+    """Leave out the figure of an accepted image, which takes longer than all the rest."""
+
+    def draw_nothing(path: Path, *_: object, **__: object) -> None:
+        write_image(path, np.zeros((1, 1, 3), np.uint8))
+
+    monkeypatch.setattr("hybridseg.labelling.spread.draw_panels", draw_nothing)
 
 
 @pytest.fixture
@@ -191,8 +203,9 @@ def photos(tmp_path):
 
 @pytest.fixture
 def make_session(photos, table):
-    def make(names=("a.png", "b.png"), **more) -> LabelSession:
-        return LabelSession([photos / name for name in names], **{"table": table, "options": NEAR, **more})
+    def make(names=("a.png", "b.png"), *, table=table, out_dir=None) -> LabelSession:
+        album = Album([photos / name for name in names], table=table, out_dir=out_dir)
+        return LabelSession(album, options=NEAR)
 
     return make
 
@@ -212,7 +225,7 @@ def jobs(session):
 @pytest.fixture
 def first(session):
     """The id of the first image."""
-    return session.list_images()[0]["id"]
+    return session.album.list_images()[0]["id"]
 
 
 @pytest.fixture

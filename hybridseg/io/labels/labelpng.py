@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from hybridseg.classes import ClassTable, match_colors
+from hybridseg.classes import ClassTable, match_colors, seeds_to_labels
 from hybridseg.errors import BadInput, located
 from hybridseg.io.atomic import atomic_path
 from hybridseg.io.images import describe_image, pillow_cap_lifted, read_image
@@ -92,18 +92,12 @@ def _make_table(names: list[str], palette: list[int] | None) -> ClassTable:
     return ClassTable(tuple(names), colors)
 
 
-def encode_overlay(values: np.ndarray, table: ClassTable) -> bytes:
-    """Encode a map as a PNG that is overlaid on a picture.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        (rows, cols) uint8: 0 = nothing, which becomes transparent; class k is k + 1.
-    """
+def encode_overlay(seeds: np.ndarray, table: ClassTable) -> bytes:
+    """Encode seeds, (rows, cols) uint8, as a PNG to be laid over a picture; unlabelled pixels are transparent."""
     from PIL import Image
 
-    picture = Image.fromarray(values).convert("L")
-    picture.putpalette(b"\0\0\0" + table.palette()[:255].tobytes())
+    picture = Image.fromarray(seeds).convert("L")
+    picture.putpalette(table.palette()[seeds_to_labels(np.arange(256, dtype=np.uint8))].tobytes())
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", transparency=0, compress_level=1)
     return buffer.getvalue()
