@@ -1,4 +1,4 @@
-"""The classes of a label map: their names, their colours, and how two lists of classes meet BY NAME."""
+"""The classes of a label map: names and colours, and how two lists of classes are matched BY NAME."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_CLASSES = 255
 
 Color = tuple[int, int, int]
 
-# Colours that a coastal scientist expects, for the names that label files really use.
+# Colours that a coastal scientist expects, for names that are common in label files.
 NATURAL_COLORS: dict[str, Color] = {
     "agricultural": (85, 107, 47),
     "anthro": (220, 30, 40),
@@ -52,7 +52,7 @@ NATURAL_COLORS: dict[str, Color] = {
 
 
 def class_key(name: str) -> str:
-    """Give the form of a class name that is compared: lower case, punctuation as single spaces.
+    """Return the form of a class name that is compared: lower case, punctuation as single spaces.
 
     Examples
     --------
@@ -60,13 +60,13 @@ def class_key(name: str) -> str:
     True
     """
     composed = unicodedata.normalize("NFC", name)
-    # Letters, digits and the marks on them (accents, vowel signs) make a name; all else parts its words.
+    # Letters, digits and their marks (accents, vowel signs) make a name; everything else separates words.
     kept = (char if unicodedata.category(char)[0] in "LNM" else " " for char in composed)
     return " ".join("".join(kept).casefold().split())
 
 
 def spread_colors(n_colors: int) -> list[Color]:
-    """Give distinct colours: hues a golden ratio apart, in two brightnesses.
+    """Return distinct colours: hues a golden ratio apart, in two brightnesses.
 
     Examples
     --------
@@ -108,7 +108,6 @@ class ClassTable:
     colors: tuple[Color, ...]
 
     def __post_init__(self) -> None:
-        """Refuse a table that could mislabel."""
         if not 0 < len(self.names) <= MAX_CLASSES:
             raise BadInput(f"a class list needs 1 to {MAX_CLASSES} names, this one has {len(self.names)}")
         if len(self.colors) != len(self.names):
@@ -173,7 +172,7 @@ class ClassTable:
         return tuple(class_key(name) for name in self.names)
 
     def index(self, name: str) -> int:
-        """Give the id of a class.
+        """Return the id of a class.
 
         Raises
         ------
@@ -186,7 +185,7 @@ class ClassTable:
             raise BadInput(f"no class is called {name!r}; the classes are {', '.join(self.names)}") from None
 
     def union(self, other: ClassTable) -> ClassTable:
-        """Give this table followed by the classes that only the other one has.
+        """Return this table followed by the classes that only the other one has.
 
         Examples
         --------
@@ -201,7 +200,7 @@ class ClassTable:
         )
 
     def with_colors_of(self, other: ClassTable) -> ClassTable:
-        """Give the same classes, with the colours that another table has for them.
+        """Return the same classes, with the colours that another table has for them.
 
         Examples
         --------
@@ -212,18 +211,44 @@ class ClassTable:
         return ClassTable(self.names, tuple(colors.get(k, c) for k, c in zip(self.keys, self.colors, strict=True)))
 
     def palette(self) -> np.ndarray:
-        """Give the colour of every byte value, (256, 3) uint8; a value without a class is black."""
+        """Return the colour of every byte value, (256, 3) uint8; a value without a class is black."""
         palette = np.zeros((256, 3), np.uint8)
         palette[: len(self)] = self.colors
         return palette
 
 
-def remap(from_table: ClassTable, to_table: ClassTable) -> np.ndarray:
-    """Give the id in one table of every id in another, matched by name.
+def labels_to_seeds(labels: np.ndarray) -> np.ndarray:
+    """Return the seeds that say the same as labels, uint8: class k becomes k + 1, VOID becomes 0 (unlabelled).
+
+    Examples
+    --------
+    >>> labels_to_seeds(np.array([[0, 1, VOID]], np.uint8)).tolist()
+    [[1, 2, 0]]
+    """
+    return np.add(labels, 1, dtype=np.uint8)  # VOID is the largest byte: it wraps around to 0.
+
+
+def seeds_to_labels(seeds: np.ndarray) -> np.ndarray:
+    """Return the labels that say the same as seeds, uint8: class k + 1 becomes k, 0 (unlabelled) becomes VOID.
+
+    Examples
+    --------
+    >>> seeds_to_labels(np.array([[1, 2, 0]], np.uint8)).tolist()
+    [[0, 1, 255]]
+    """
+    return np.subtract(seeds, 1, dtype=np.uint8)  # 0 wraps around to the largest byte, VOID.
+
+
+def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, seeds: bool = False) -> np.ndarray:
+    """Return the id in one table of every id in another, matched by name.
 
     Parameters
     ----------
     from_table, to_table : ClassTable
+    drop : bool
+        Turn classes that `to_table` lacks into VOID, instead of raising.
+    seeds : bool
+        Return the table for seeds rather than for labels.
 
     Returns
     -------
@@ -233,25 +258,26 @@ def remap(from_table: ClassTable, to_table: ClassTable) -> np.ndarray:
     Raises
     ------
     BadInput
-        When a class of `from_table` is not in `to_table`: nothing is dropped in silence.
+        When a class of `from_table` is not in `to_table`, without `drop`.
 
     Examples
     --------
     >>> a, b = ClassTable.from_names(["water", "sand"]), ClassTable.from_names(["sand", "water"])
     >>> remap(a, b)[np.array([[0, 1, 255]])].tolist()
     [[1, 0, 255]]
+    >>> remap(a, b, seeds=True)[np.array([[1, 2, 0]])].tolist()
+    [[2, 1, 0]]
     """
     position = {key: i for i, key in enumerate(to_table.keys)}
     missing = [name for name in from_table.names if class_key(name) not in position]
-    if missing:
+    if missing and not drop:
         raise BadInput(
             f"the classes {', '.join(missing)} are not among {', '.join(to_table.names)}; "
             "add them to the class list or rename them"
         )
     lut = np.full(256, VOID, np.uint8)
-    for i, key in enumerate(from_table.keys):
-        lut[i] = position[key]
-    return lut
+    lut[: len(from_table)] = [position.get(key, VOID) for key in from_table.keys]
+    return labels_to_seeds(lut[seeds_to_labels(np.arange(256, dtype=np.uint8))]) if seeds else lut
 
 
 def color_labels(labels: np.ndarray, table: ClassTable) -> np.ndarray:
@@ -260,7 +286,7 @@ def color_labels(labels: np.ndarray, table: ClassTable) -> np.ndarray:
 
 
 def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
-    """Turn a painted label map back into class ids.
+    """Convert a painted label map to class ids.
 
     Parameters
     ----------
@@ -277,7 +303,7 @@ def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
     Raises
     ------
     BadInput
-        When a pixel has a colour of no class, or two classes share a colour.
+        When the colour of a pixel belongs to no class, or to two.
 
     Examples
     --------

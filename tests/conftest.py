@@ -19,12 +19,39 @@ from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spread import SpreadOptions
+from hybridseg.machine import count_cores
 from hybridseg.models.store import TileClassifier
 
 REPOSITORY = Path(__file__).parent.parent
+
+# Tests on all cores (pytest-xdist).
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config, specs):
+    """Divide the cores among the workers: they inherit these variables before they import numpy or TensorFlow."""
+    share = max(1, count_cores() // len(specs))
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(share))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep a file in one worker, where its fixtures are built once, and all tests with a browser in one worker."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "browser" if "test_browser_" in nodeid else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
+# What every test may use.
 
 
 @pytest.fixture
@@ -196,7 +223,18 @@ def real_data():
 
 # A labelling session.
 
-NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9))
+# One thread: for so few pixels more of them cost more than they save.
+NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9, n_threads=1))
+
+
+@pytest.fixture
+def quick_panels(monkeypatch):
+    """Leave out the figure of an accepted image, which takes longer than all the rest."""
+
+    def draw_nothing(path: Path, *_: object, **__: object) -> None:
+        write_image(path, np.zeros((1, 1, 3), np.uint8))
+
+    monkeypatch.setattr("hybridseg.labelling.spread.draw_panels", draw_nothing)
 
 
 @pytest.fixture
@@ -230,8 +268,9 @@ def photos(tmp_path):
 
 @pytest.fixture
 def make_session(photos, table):
-    def make(names=("a.png", "b.png"), **more) -> LabelSession:
-        return LabelSession([photos / name for name in names], **{"table": table, "options": NEAR, **more})
+    def make(names=("a.png", "b.png"), *, table=table, out_dir=None) -> LabelSession:
+        album = Album([photos / name for name in names], table=table, out_dir=out_dir)
+        return LabelSession(album, options=NEAR)
 
     return make
 
@@ -251,7 +290,7 @@ def jobs(session):
 @pytest.fixture
 def first(session):
     """The id of the first image."""
-    return session.list_images()[0]["id"]
+    return session.album.list_images()[0]["id"]
 
 
 @pytest.fixture

@@ -27,18 +27,6 @@ DEFAULT_MODEL = Path("model.pb")
 _CLASSIC = ("IMAGE", "MODEL", "LABELS", "COLORS", "TILE", "THRESH", "PROB", "DECIM", "SCALE")
 
 
-CRF_HELP = {
-    "theta": "How far pixels speak to one another, in pixels of the reduced image.",
-    "color_scale": "How far colours are alike, in levels of 0..255.",
-    "space_compat": "What it costs near pixels to differ.",
-    "color_compat": "What it costs near pixels of like colour to differ.",
-    "n_iterations": "Rounds of the CRF, at most.",
-    "tolerance": "Stop when fewer than this share of the pixels changed; 0 never.",
-    "max_memory": "GiB that the CRF may take; beyond, it works in blocks.",
-    "n_threads": "Threads of the CRF; 0 is one for each core.",
-}
-
-
 model_option = click.option(
     "--model", "model_paths", type=path_type, multiple=True,
     help="The classifier; give it again for others of the same classes that vote too.  [default: model.pb]",
@@ -47,20 +35,6 @@ model_option = click.option(
 resume_option = click.option(
     "--resume", is_flag=True, help="Skip images whose result was made by the same model with the same settings."
 )
-
-
-def number_options(defaults: object, help_of: dict[str, str]) -> Any:
-    """Add an option for each named number of an options object, with its default and type."""
-
-    def add(function: Any) -> Any:
-        for name, text in reversed(help_of.items()):
-            default = getattr(defaults, name)
-            flag = f"--{name.removeprefix('n_').replace('_', '-')}"
-            add_one = click.option(flag, name, type=type(default), default=default, show_default=True, help=text)
-            function = add_one(function)
-        return function
-
-    return add
 
 
 _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterations", "tolerance", "max_memory",

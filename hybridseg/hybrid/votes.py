@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hybridseg.classes import VOID, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.hybrid.purity import cover_windows, mirror_index
 from hybridseg.models.store import TileClassifier
@@ -66,7 +67,7 @@ class TileVotes:
     def find_seeds(self, threshold: float) -> np.ndarray:
         """Return the seeds, (n_cell_rows, n_cell_cols) uint8: 0 = below the threshold, class k is k + 1."""
         is_sure = (self.n_votes > 0) & (self.probs.max(axis=2) >= threshold)
-        return np.where(is_sure, self.probs.argmax(axis=2) + 1, 0).astype(np.uint8)
+        return labels_to_seeds(np.where(is_sure, self.probs.argmax(axis=2), VOID).astype(np.uint8))
 
     def find_labels(self) -> np.ndarray:
         """Return the class of every cell, (n_cell_rows, n_cell_cols) uint8; without votes, that of the nearest."""
