@@ -1,5 +1,6 @@
 import math
 import os
+import signal
 import subprocess
 from contextlib import closing
 
@@ -38,6 +39,11 @@ def test_calls_that_have_not_begun_are_dropped(tmp_path):
     with closing(map_calls(subprocess.call, commands, n_jobs=2)) as results:
         assert next(results) == 0
     assert 1 <= len(list(tmp_path.iterdir())) < 60
+
+
+def test_only_the_parent_hears_ctrl_c():
+    with open_pool(2) as pool:
+        assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN
 
 
 def test_a_killed_process_is_reported():
