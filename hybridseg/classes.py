@@ -1,4 +1,4 @@
-"""The classes of a label map: their names, their colours, and how two lists of classes meet BY NAME."""
+"""The classes of a label map: names and colours, and how two lists of classes are matched BY NAME."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_CLASSES = 255
 
 Color = tuple[int, int, int]
 
-# Colours that a coastal scientist expects, for the names that label files really use.
+# Colours that a coastal scientist expects, for names that are common in label files.
 NATURAL_COLORS: dict[str, Color] = {
     "agricultural": (85, 107, 47),
     "anthro": (220, 30, 40),
@@ -52,7 +52,7 @@ NATURAL_COLORS: dict[str, Color] = {
 
 
 def class_key(name: str) -> str:
-    """Give the form of a class name that is compared: lower case, punctuation as single spaces.
+    """Return the form of a class name that is compared: lower case, punctuation as single spaces.
 
     Examples
     --------
@@ -60,13 +60,13 @@ def class_key(name: str) -> str:
     True
     """
     composed = unicodedata.normalize("NFC", name)
-    # Letters, digits and the marks on them (accents, vowel signs) make a name; all else parts its words.
+    # Letters, digits and their marks (accents, vowel signs) make a name; everything else separates words.
     kept = (char if unicodedata.category(char)[0] in "LNM" else " " for char in composed)
     return " ".join("".join(kept).casefold().split())
 
 
 def spread_colors(n_colors: int) -> list[Color]:
-    """Give distinct colours: hues a golden ratio apart, in two brightnesses.
+    """Return distinct colours: hues a golden ratio apart, in two brightnesses.
 
     Examples
     --------
@@ -108,7 +108,6 @@ class ClassTable:
     colors: tuple[Color, ...]
 
     def __post_init__(self) -> None:
-        """Refuse a table that could mislabel."""
         if not 0 < len(self.names) <= MAX_CLASSES:
             raise BadInput(f"a class list needs 1 to {MAX_CLASSES} names, this one has {len(self.names)}")
         if len(self.colors) != len(self.names):
@@ -173,7 +172,7 @@ class ClassTable:
         return tuple(class_key(name) for name in self.names)
 
     def index(self, name: str) -> int:
-        """Give the id of a class.
+        """Return the id of a class.
 
         Raises
         ------
@@ -186,7 +185,7 @@ class ClassTable:
             raise BadInput(f"no class is called {name!r}; the classes are {', '.join(self.names)}") from None
 
     def union(self, other: ClassTable) -> ClassTable:
-        """Give this table followed by the classes that only the other one has.
+        """Return this table followed by the classes that only the other one has.
 
         Examples
         --------
@@ -201,7 +200,7 @@ class ClassTable:
         )
 
     def with_colors_of(self, other: ClassTable) -> ClassTable:
-        """Give the same classes, with the colours that another table has for them.
+        """Return the same classes, with the colours that another table has for them.
 
         Examples
         --------
@@ -212,18 +211,14 @@ class ClassTable:
         return ClassTable(self.names, tuple(colors.get(k, c) for k, c in zip(self.keys, self.colors, strict=True)))
 
     def palette(self) -> np.ndarray:
-        """Give the colour of every byte value, (256, 3) uint8; a value without a class is black."""
+        """Return the colour of every byte value, (256, 3) uint8; a value without a class is black."""
         palette = np.zeros((256, 3), np.uint8)
         palette[: len(self)] = self.colors
         return palette
 
 
 def remap(from_table: ClassTable, to_table: ClassTable) -> np.ndarray:
-    """Give the id in one table of every id in another, matched by name.
-
-    Parameters
-    ----------
-    from_table, to_table : ClassTable
+    """Return the id in one table of every id in another, matched by name.
 
     Returns
     -------
@@ -233,7 +228,7 @@ def remap(from_table: ClassTable, to_table: ClassTable) -> np.ndarray:
     Raises
     ------
     BadInput
-        When a class of `from_table` is not in `to_table`: nothing is dropped in silence.
+        When a class of `from_table` is not in `to_table`.
 
     Examples
     --------
@@ -260,7 +255,7 @@ def color_labels(labels: np.ndarray, table: ClassTable) -> np.ndarray:
 
 
 def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
-    """Turn a painted label map back into class ids.
+    """Convert a painted label map to class ids.
 
     Parameters
     ----------
@@ -277,7 +272,7 @@ def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
     Raises
     ------
     BadInput
-        When a pixel has a colour of no class, or two classes share a colour.
+        When the colour of a pixel belongs to no class, or to two.
 
     Examples
     --------

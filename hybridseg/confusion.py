@@ -1,7 +1,7 @@
 """One confusion matrix, counted once; every score is derived from it.
 
-A class that is nowhere in the truth has no scores: they are None, never 0, and take no part in a mean. Predicting it
-costs the recall of the true classes, and accuracy. The precision of a class that is never predicted is None too.
+A class that is nowhere in the truth has no scores: they are None, never 0, and are left out of means. Predicting it
+lowers the recall of the true classes, and the accuracy. The precision of a class that is never predicted is None too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ class Confusion:
 
     Parameters
     ----------
-    table : ClassTable
     counts : numpy.ndarray
         (n_classes, n_classes) int64; rows are the truth, columns the prediction.
     n_unpredicted : numpy.ndarray
@@ -58,7 +57,7 @@ class Confusion:
         return float(np.trace(self.counts)) / self.n_pixels if self.n_pixels else None
 
     def scores(self, name: str) -> list[float | None]:
-        """Give one of `SCORES` for every class; None where it does not exist."""
+        """Return one of `SCORES` for every class; None where it is undefined."""
         hits = np.diag(self.counts)
         truth, predicted = self.support, self.counts.sum(axis=0)
         of = {
@@ -71,18 +70,18 @@ class Confusion:
         return [int(a) / int(b) if b and n else None for a, b, n in zip(above, below, truth, strict=True)]
 
     def macro(self, name: str) -> float | None:
-        """Average a score over the classes that have it."""
+        """Return the mean of a score over the classes that have it."""
         values = [value for value in self.scores(name) if value is not None]
         return sum(values) / len(values) if values else None
 
     def weighted(self, name: str) -> float | None:
-        """Average a score over the classes that have it, weighted by their pixels in the truth."""
+        """Return the mean of a score over the classes that have it, weighted by their pixels in the truth."""
         rows = [(v, int(n)) for v, n in zip(self.scores(name), self.support, strict=True) if v is not None]
         weight = sum(n for _, n in rows)
         return sum(v * n for v, n in rows) / weight if weight else None
 
     def without(self, names: tuple[str, ...]) -> Confusion:
-        """Leave out the pixels whose TRUE class is one of these; predicting one elsewhere is still an error."""
+        """Return the matrix without pixels of these TRUE classes; predicting one of them elsewhere stays an error."""
         counts, n_unpredicted = self.counts.copy(), self.n_unpredicted.copy()
         for name in names:
             counts[self.table.index(name)] = 0
@@ -90,7 +89,7 @@ class Confusion:
         return Confusion(self.table, counts, n_unpredicted)
 
     def to_record(self) -> dict[str, Any]:
-        """Give every score as plain numbers and None, for a table or JSON."""
+        """Return every score as plain numbers and None, for a table or JSON."""
         per_class = [
             {"class": name, "support": int(self.support[i]), **{s: self.scores(s)[i] for s in SCORES}}
             for i, name in enumerate(self.table.names)
@@ -112,13 +111,8 @@ def count_confusion(truth: np.ndarray, prediction: np.ndarray, table: ClassTable
     Parameters
     ----------
     truth, prediction : numpy.ndarray
-        Class ids of the same table, of the same shape. Where `truth` is VOID nothing is compared; where only
+        Class ids of the same table, of the same shape. Pixels whose `truth` is VOID are ignored; where only
         `prediction` is VOID the pixel counts as missed.
-    table : ClassTable
-
-    Returns
-    -------
-    Confusion
 
     Raises
     ------
@@ -127,13 +121,13 @@ def count_confusion(truth: np.ndarray, prediction: np.ndarray, table: ClassTable
     """
     if truth.shape != prediction.shape:
         raise BadInput(f"the truth is {_by(truth.shape)} pixels but the prediction is {_by(prediction.shape)}")
-    # One extra row and column take the void pixels of either side.
+    # An extra row and column hold the void pixels of either side.
     n = len(table) + 1
     lut = np.full(VOID + 1, len(table), np.int64)
     lut[: len(table)] = np.arange(len(table))
     flat_truth, flat_prediction = truth.ravel(), prediction.ravel()
     counts = np.zeros(n * n, np.int64)
-    step = 1 << 22  # In pieces, or the wide indices of a large image would fill the memory.
+    step = 1 << 22  # In pieces: the int64 indices of a large image would fill the memory.
     for start in range(0, flat_truth.size, step):
         piece = slice(start, start + step)
         counts += np.bincount(lut[flat_truth[piece]] * n + lut[flat_prediction[piece]], minlength=n * n)
@@ -142,12 +136,12 @@ def count_confusion(truth: np.ndarray, prediction: np.ndarray, table: ClassTable
 
 
 def pool_confusions(confusions: list[Confusion]) -> Confusion:
-    """Add confusion matrices up, classes matched by name.
+    """Return the sum of confusion matrices, classes matched by name.
 
     Raises
     ------
     BadInput
-        When there is none to add.
+        When the list is empty.
     """
     if not confusions:
         raise BadInput("there is no confusion matrix to pool")

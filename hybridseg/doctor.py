@@ -1,7 +1,7 @@
-"""What is installed and works on this machine, and the one command that mends what does not.
+"""What is installed and works on this machine, and the command that fixes what does not.
 
 Every package is tried in a process of its own: one that is built for another processor kills the process that
-imports it, and that must not be this one.
+imports it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PROBE_SECONDS = 180
 _LOW_MEMORY_GIB = 4.0
 _PYTHON_RANGE = ((3, 11), (3, 14))
 
-# Each prints one JSON object. What it raises is the reason that is shown.
+# Each prints one JSON object; the exception it raises is shown as the reason.
 _PROBES = {
     "numpy": "import numpy as m; out = {'version': m.__version__}",
     "scipy": "import scipy.io, scipy as m; out = {'version': m.__version__}",
@@ -56,22 +56,20 @@ _PROBES = {
     ),
 }
 _COMPILER = "a C++ compiler: apt install g++ python3-dev"
-# Each of the two can do the work of the other.
+# Either of the two is enough.
 _CRF_ENGINES = ("crf kernel", "pydensecrf")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the examination.
+    """One line of the report.
 
     Parameters
     ----------
-    name : str
     status : str
         ``ok``, ``warning`` (something is weaker than it could be) or ``missing`` (the main job cannot run).
-    detail : str
     mend : str
-        The command that mends it; empty when nothing is to be done.
+        The command that fixes it; empty when there is nothing to do.
     """
 
     name: str
@@ -81,12 +79,7 @@ class Check:
 
 
 def examine_system() -> list[Check]:
-    """Try every part of the program.
-
-    Returns
-    -------
-    list of Check
-    """
+    """Try every part of the program."""
     checks = [Check("hybridseg", "ok", f"{__version__} in {Path(__file__).parent}"), _check_python()]
     with ThreadPoolExecutor(count_cores()) as pool:
         checks += _require_one_crf_engine(list(pool.map(check_package, _PROBES)))
@@ -95,14 +88,14 @@ def examine_system() -> list[Check]:
 
 
 def _require_one_crf_engine(checks: list[Check]) -> list[Check]:
-    """Without either engine the main job cannot run."""
+    """Mark the kernel as missing when neither engine works: the main job needs one."""
     if any(check.status == "ok" for check in checks if check.name in _CRF_ENGINES):
         return checks
     return [replace(check, status="missing") if check.name == _CRF_ENGINES[0] else check for check in checks]
 
 
 def is_fit(checks: list[Check]) -> bool:
-    """Tell whether the main job can run."""
+    """Return whether the main job can run."""
     return not any(check.status == "missing" for check in checks)
 
 
@@ -126,7 +119,7 @@ def check_package(name: str) -> Check:
 
 
 def _run_probe(code: str) -> tuple[dict[str, Any] | None, str]:
-    """Run a probe; give what it found, or None and the reason."""
+    """Run a probe; return what it found, or None and the reason."""
     script = f"import json\n{code}\nprint('\\n' + json.dumps(out))"
     settings = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
     try:
@@ -140,7 +133,7 @@ def _run_probe(code: str) -> tuple[dict[str, Any] | None, str]:
         return json.loads(done.stdout.strip().splitlines()[-1]), ""
     if done.returncode < 0:
         return None, f"kills its process (signal {-done.returncode}): it is not built for this processor"
-    lines = done.stderr.strip().splitlines() or ["it fails without a word"]
+    lines = done.stderr.strip().splitlines() or ["it fails without a message"]
     return None, re.sub(r"^ModuleNotFoundError: No module named (.*)$", r"not installed (no module \1)", lines[-1])
 
 
@@ -155,7 +148,7 @@ def _mend_package(name: str) -> str:
 
 
 def _find_requirement(package: str) -> str:
-    """Give the versions of a package that this program was tried with."""
+    """Return the versions of a package that this program supports."""
     try:
         requirements = importlib.metadata.requires("hybridseg") or []
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Drawing at random in a way that is the same on every machine and in every year.
+"""Random draws that are the same on every machine and with every version of every library.
 
 An item's place in the draw is a hash of the seed and its name. Random number generators may change from one
 version of a library to the next; a hash does not, and adding an item does not reshuffle the others.
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 
 def shuffle_names(names: Iterable[str], *, seed: int) -> list[str]:
-    """Put names into a random order that depends on nothing but the names and the seed.
+    """Return names in a random order that depends only on the names and the seed.
 
     Examples
     --------
@@ -23,7 +23,7 @@ def shuffle_names(names: Iterable[str], *, seed: int) -> list[str]:
 
 
 def count_share(n: int, share: float) -> int:
-    """Give the whole number nearest to a share of n, halves upwards.
+    """Return the whole number nearest to a share of n, halves upwards.
 
     Examples
     --------
@@ -34,6 +34,6 @@ def count_share(n: int, share: float) -> int:
 
 
 def _draw_key(name: str, seed: int) -> bytes:
-    # Some file systems give the same name in another Unicode form.
+    # File systems differ in the Unicode form of the same name.
     name = unicodedata.normalize("NFC", name)
     return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 
 
 class HybridSegError(Exception):
-    """Anything that went wrong for a reason the user can mend."""
+    """Anything that went wrong for a reason the user can fix."""
 
 
 class MissingInput(HybridSegError, FileNotFoundError):
-    """A file or folder that was asked for is not there."""
+    """A file or folder that was requested does not exist."""
 
 
 class BadInput(HybridSegError, ValueError):
-    """A file, an array or an option holds something that cannot be used."""
+    """A file, an array or an option holds something unusable."""
 
 
 class OutputExists(HybridSegError, FileExistsError):
-    """The result is already there, and replacing it was not asked for."""
+    """The result exists already, and replacing it was not requested."""
 
 
 class WriteFailed(HybridSegError, OSError):
@@ -32,12 +32,12 @@ class WriteFailed(HybridSegError, OSError):
 
 
 class MissingPackage(HybridSegError, ImportError):
-    """A part of the program needs a package that is not installed."""
+    """A feature needs a package that is not installed."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One input of many that could not be used: the others are done all the same.
+    """One input of many that could not be used; the others are still processed.
 
     Examples
     --------
@@ -50,18 +50,18 @@ class Problem:
 
     @classmethod
     def of(cls, path: object, error: Exception) -> Problem:
-        """Make a problem of an error, whose message often begins with the path already."""
+        """Make a problem from an error, whose message often begins with the path already."""
         message = str(error)
         return cls(str(path), message.removeprefix(f"{path}: ").removeprefix(f"{path} "))
 
     def __str__(self) -> str:
-        """Give the line that a summary prints."""
+        """Return the line for a summary."""
         return f"{self.where}: {self.message}"
 
 
 @contextmanager
 def located(where: object) -> Iterator[None]:
-    """Put the file, and the line where there is one, in front of a message about its content.
+    """Prefix the message of a BadInput with the file, and the line if known.
 
     Examples
     --------

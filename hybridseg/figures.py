@@ -1,4 +1,4 @@
-"""Every figure that the program draws. The only home of matplotlib; needs no screen."""
+"""Every figure that the program draws: the only module that uses matplotlib. It needs no screen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MIN_FONT, _MAX_FONT = 5.5, 11.0
-# Inches. A matrix of more classes than fit gets smaller cells, and from some point on no numbers.
+# Inches. A matrix of many classes gets smaller cells, and at some point no numbers.
 _MAX_SIDE, _MAX_NUMBERED = 26.0, 60
 _TINT, _TINT_ROWS = 0.6, 256
 PANEL_PIXELS = 900
@@ -42,11 +42,8 @@ def draw_picture_rows(
 
     Parameters
     ----------
-    path : path-like
-    rows : sequence of PictureRow
     width : float
-        Of the figure, in inches; the height follows from the pictures.
-    legend : ClassTable or None
+        Width of the figure, in inches; the height follows from the pictures.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -84,7 +81,7 @@ def draw_picture_rows(
 
 
 def plain_text(text: str) -> str:
-    """Keep a name from being read as a formula, or from not being drawn at all (a file name that is not UTF-8).
+    """Escape a name that would be read as a formula, or could not be drawn (a file name that is not UTF-8).
 
     Examples
     --------
@@ -99,11 +96,9 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
 
     Parameters
     ----------
-    path : path-like
     confusion : Confusion
         Classes that are neither true nor predicted are left out; a last column shows pixels without a prediction,
         if there are any.
-    title : str
     """
     from matplotlib.figure import Figure
 
@@ -163,13 +158,12 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
 def draw_calibration(
     path: str | os.PathLike[str], confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray, *, error: float
 ) -> None:
-    """Draw how often a classifier is right when it is so sure, as a PNG.
+    """Draw the accuracy of a classifier against its confidence, as a PNG.
 
     Parameters
     ----------
-    path : path-like
     confidence, accuracy, counts : numpy.ndarray
-        (n_bins,) mean certainty, share of right answers and tiles of each bin; NaN where a bin is empty.
+        (n_bins,) mean confidence, accuracy and number of tiles of each bin; NaN where a bin is empty.
     error : float
         Expected calibration error.
     """
@@ -178,16 +172,16 @@ def draw_calibration(
     figure = Figure(figsize=(6.2, 5.6), dpi=110, layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
     edges = np.linspace(0, 1, len(counts) + 1)
-    axes.plot((0, 1), (0, 1), color="#999999", linestyle="--", linewidth=1, label="as sure as right")
+    axes.plot((0, 1), (0, 1), color="#999999", linestyle="--", linewidth=1, label="perfectly calibrated")
     axes.plot(confidence, accuracy, color="#1f5fa8", marker="o", linewidth=1.6, label="this model")
-    axes.set_ylabel("share of right answers")
+    axes.set_ylabel("accuracy")
     axes.set_ylim(0, 1.02)
     axes.set_title(f"expected calibration error {error:.3f}", fontsize=11, loc="left")
     axes.legend(frameon=False, loc="upper left")
     axes.grid(color="#eeeeee")
     below.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color="#9fc3e8", edgecolor="white")
     below.set_ylabel("tiles")
-    below.set_xlabel("certainty (probability of the winning class)")
+    below.set_xlabel("confidence (probability of the winning class)")
     below.set_xlim(0, 1)
     _save(figure, path)
 
@@ -199,16 +193,14 @@ def draw_learning_curve(
     *,
     unit: str = "training step",
 ) -> None:
-    """Draw how a training run went, as a PNG: one panel for each measure, training and validation in it.
+    """Draw the curves of a training run as a PNG: a panel for each measure, with training and validation.
 
     Parameters
     ----------
-    path : path-like
-    steps : sequence of int
     curves : dict of str to (sequence, sequence)
         For each measure its values in training and in validation; None where there is no validation set.
     unit : str
-        What a step is.
+        Name of a step.
     """
     from matplotlib.figure import Figure
 
@@ -243,7 +235,7 @@ def draw_rates(path: str | os.PathLike[str], rates: Sequence[float]) -> None:
 
 
 def _smooth(values: Sequence[float]) -> np.ndarray:
-    """Average over a twentieth of the curve, so that the trend shows through the noise of single batches."""
+    """Return the moving average over a twentieth of the curve, to show the trend in the noise of single batches."""
     width = max(1, len(values) // 20)
     padded = np.pad(np.asarray(values, float), (width // 2, width - 1 - width // 2), mode="edge")
     return np.convolve(padded, np.ones(width) / width, mode="valid")
@@ -251,12 +243,12 @@ def _smooth(values: Sequence[float]) -> np.ndarray:
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
     with atomic_path(path) as temporary:
-        # Tight: long class names push the axis label over the edge of the layout.
+        # Tight: long class names push the axis label off the figure.
         figure.savefig(temporary, format="png", bbox_inches="tight", pad_inches=0.12)
 
 
 def _percent(share: float, count: int) -> str:
-    """Write a share in as few characters as tell something: nothing for 0, `<1` for a trace."""
+    """Format a share as a short percentage: empty for 0, `<1` for a trace."""
     if not count:
         return ""
     percent = 100 * share
@@ -272,14 +264,12 @@ def draw_panels(
 
     Parameters
     ----------
-    path : pathlib.Path
     image : numpy.ndarray
         (rows, cols, 3) uint8.
     seeds, labels : numpy.ndarray
         (rows, cols) uint8.
-    table : ClassTable
     heads : tuple of str
-        What stands above each of the three.
+        The headings of the three panels.
     """
     step = max(1.0, max(image.shape[:2]) / PANEL_PIXELS)
     rows, cols = (max(1, round(side / step)) for side in image.shape[:2])
@@ -293,7 +283,7 @@ def draw_panels(
 
 
 def tint_image(image: np.ndarray, labels: np.ndarray, table: ClassTable) -> np.ndarray:
-    """Lay the colours of labels, (rows, cols) whole numbers, over an image, (rows, cols, 3) uint8."""
+    """Blend the colours of labels, (rows, cols) whole numbers, with an image, (rows, cols, 3) uint8."""
     tinted = np.empty_like(image)
     for start in range(0, len(image), _TINT_ROWS):  # In strips: the products are eight times as large as the image.
         rows = slice(start, start + _TINT_ROWS)
@@ -303,7 +293,7 @@ def tint_image(image: np.ndarray, labels: np.ndarray, table: ClassTable) -> np.n
 
 
 def _pad_panel(picture: np.ndarray) -> np.ndarray:
-    """Set a long strip on white: a figure of its shape could not be drawn."""
+    """Pad a long strip with white: a figure of its shape could not be drawn."""
     rows, cols = picture.shape[:2]
     missing = max(-(-cols // _MAX_ASPECT) - rows, 0), max(-(-rows // _MAX_ASPECT) - cols, 0)
     return np.pad(picture, [*((n // 2, n - n // 2) for n in missing), (0, 0)], constant_values=255)

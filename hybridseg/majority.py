@@ -1,4 +1,4 @@
-"""The majority filter: what the median filter is to numbers, for label maps, whose ids have no order."""
+"""The majority filter: a median filter for label maps, whose ids have no order."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from hybridseg.classes import VOID
 from hybridseg.errors import BadInput
 
 MAX_RADIUS = 500
-# Worked on as a piece: small enough to lie in the cache and to be of few classes, and large against its margin.
+# Small enough for the cache and to have few classes, and large compared with its margin.
 _BLOCK_SHAPE = (128, 512)
 
 
 def filter_majority(labels: np.ndarray, *, radius: int) -> np.ndarray:
-    """Give every pixel the class that is most frequent in the disk around it.
+    """Replace every pixel by the most frequent class in the disk around it.
 
     With two classes this is the median filter. Where several classes are the most frequent, a pixel keeps its own if
     that is among them, and else takes the lowest id. VOID pixels stay VOID and have no vote. At the border of the map
-    the pixels vote that exist.
+    only the pixels inside vote.
 
     Parameters
     ----------
     labels : numpy.ndarray
         (rows, cols) uint8 class ids, or VOID.
     radius : int
-        Of the disk, in pixels, up to MAX_RADIUS: a pixel is in it when its centre is no farther away. 0 changes
+        Radius of the disk, in pixels, up to MAX_RADIUS; a pixel counts when its centre is within it. 0 changes
         nothing.
 
     Returns
@@ -38,7 +38,7 @@ def filter_majority(labels: np.ndarray, *, radius: int) -> np.ndarray:
     Raises
     ------
     BadInput
-        When `labels` is no label map, or `radius` is out of range.
+        When `labels` is not a label map, or `radius` is out of range.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def filter_majority(labels: np.ndarray, *, radius: int) -> np.ndarray:
 
 
 def check_radius(radius: int) -> None:
-    """Refuse a radius that means nothing or is far too large.
+    """Check a radius.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def _list_blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
 
 
 def _cut_with_margin(labels: np.ndarray, rows: slice, cols: slice, margin: int) -> np.ndarray:
-    """Cut a block and what is around it; VOID, which has no vote, is where the map ends."""
+    """Cut a block with its surroundings; beyond the map they are VOID, which has no vote."""
     top, left = rows.start - margin, cols.start - margin
     block = np.full((rows.stop + margin - top, cols.stop + margin - left), VOID, np.uint8)
     there = labels[max(top, 0) : rows.stop + margin, max(left, 0) : cols.stop + margin]
@@ -89,12 +89,12 @@ def _cut_with_margin(labels: np.ndarray, rows: slice, cols: slice, margin: int) 
 
 
 def _choose_winners(block: np.ndarray, ids: np.ndarray, radius: int) -> np.ndarray:
-    """Find the most frequent class around every pixel of a block but those of its margin."""
+    """Return the most frequent class around every pixel of a block except its margin."""
     own = block[radius:-radius, radius:-radius]
     best, best_count = own.copy(), np.zeros(own.shape, np.int32)
     for class_id in ids:
         count = _count_in_disk(block == class_id, radius)
-        # Ids rise: of equal ones the first stays, unless the pixel's own comes.
+        # Ids ascend: the first of equals wins, unless the pixel's own is among them.
         better = (count > best_count) | ((count == best_count) & (own == class_id))
         np.copyto(best, np.uint8(class_id), where=better)
         np.copyto(best_count, count, where=better)
@@ -103,9 +103,9 @@ def _choose_winners(block: np.ndarray, ids: np.ndarray, radius: int) -> np.ndarr
 
 
 def _count_in_disk(is_class: np.ndarray, radius: int) -> np.ndarray:
-    """Count the pixels of a class around every pixel but those of the margin, row by row of the disk.
+    """Count the pixels of a class around every pixel except the margin, row by row of the disk.
 
-    How many there are in a piece of a row is the difference of two sums along that row.
+    The count within a part of a row is the difference of two cumulative sums.
     """
     n_rows, n_cols = is_class.shape[0] - 2 * radius, is_class.shape[1] - 2 * radius
     sums = np.zeros((is_class.shape[0], is_class.shape[1] + 1), np.int32)

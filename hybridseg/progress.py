@@ -1,4 +1,4 @@
-"""The hook through which long work tells how far it is: a wrapper around an iterable.
+"""The hook by which long work reports its progress: a wrapper around a sequence.
 
 The library calls it and knows nothing of terminals; the bars live in `hybridseg.cli`.
 """
@@ -13,32 +13,31 @@ Item = TypeVar("Item")
 
 
 class Progress(Protocol):
-    """Wraps a sequence of work items; `label` says what is being done to them."""
+    """Wraps a sequence of work items; `label` describes the work."""
 
     def __call__(self, items: Sequence[Item], *, label: str) -> Iterable[Item]:
-        """Give the items back one by one."""
+        """Yield the items one by one."""
         ...
 
 
 def no_progress(items: Sequence[Item], *, label: str) -> Iterable[Item]:
-    """Tell nobody: the default of every library function."""
+    """Report nothing: the default of every library function."""
     return items
 
 
 class StopWatch:
-    """Seconds of every step."""
+    """Measures the seconds that each step takes."""
 
     def __init__(self) -> None:
-        """Start."""
         self.seconds: dict[str, float] = {}
         self._since = time.perf_counter()
 
     def restart(self) -> None:
-        """Leave out the time since the last step."""
+        """Exclude the time since the last step."""
         self._since = time.perf_counter()
 
     def lap(self, step: str) -> None:
-        """End a step."""
+        """Add the time since the last lap to a step."""
         now = time.perf_counter()
         self.seconds[step] = self.seconds.get(step, 0.0) + now - self._since
         self._since = now

@@ -1,4 +1,4 @@
-"""Other sizes of images and maps, and what is not known from what is near."""
+"""Resizing of images and maps, and filling of unknown pixels from their neighbours."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import numpy as np
 
 
 def shrink_image(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
-    """Make a picture smaller; each new pixel is the mean of those that it covers.
+    """Return a picture reduced in size; each new pixel is the mean of those that it covers.
 
     Parameters
     ----------
     image : numpy.ndarray
         (any, any, 3) uint8, at least as large.
-    rows, cols : int
 
     Returns
     -------
@@ -32,15 +31,14 @@ def shrink_image(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
 
 
 def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bring an image of any type and number of bands to another size.
+    """Return an image of any type and number of bands at another size.
 
-    Where it gets smaller a pixel is a weighted mean of those around it, where it gets larger it lies between them.
+    Bilinear with antialiasing: when it is reduced, a pixel is a weighted mean of all that it covers.
 
     Parameters
     ----------
     image : numpy.ndarray
         (any, any, bands).
-    shape : tuple of int
 
     Returns
     -------
@@ -67,7 +65,7 @@ def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def resize_nearest(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bring a map to another size: each new pixel has the value of the old one in which its centre lies.
+    """Return a map at another size: each new pixel has the value of the old one in which its centre lies.
 
     Examples
     --------
@@ -81,14 +79,14 @@ def resize_nearest(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def take_nearest(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Give what is not known the label of the nearest that is.
+    """Return labels where each unknown pixel has the label of the nearest known one.
 
     Parameters
     ----------
     labels : numpy.ndarray
         (rows, cols).
     known : numpy.ndarray
-        (rows, cols) bool; somewhere true.
+        (rows, cols) bool, true somewhere.
 
     Examples
     --------
@@ -104,12 +102,12 @@ def take_nearest(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def reduce_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:
-    """Give the rows and columns of an image at another scale."""
+    """Return the rows and columns of an image at another scale."""
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def resize_bilinear(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
-    """Resize a picture, (any, any, bands) uint8, pixel centres kept in place as TensorFlow does.
+    """Return a picture, (any, any, bands) uint8, at another size, with pixel centres aligned as in TensorFlow.
 
     Examples
     --------
@@ -127,7 +125,7 @@ def resize_bilinear(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
 
 
 def find_neighbours(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give the two old pixels around each new one, and how far it lies between them."""
+    """Return the two old pixels around each new one, and how far it lies between them."""
     centres = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     first = np.floor(centres).astype(int)
     return first, np.minimum(first + 1, old - 1), (centres - first).astype(np.float32)

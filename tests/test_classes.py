@@ -79,3 +79,26 @@ def test_matching_names_the_stray_colour_and_how_many_pixels(table):
     twins = ClassTable(("a", "b"), ((9, 9, 9), (9, 9, 9)))
     with pytest.raises(BadInput, match="'a' and 'b' share the colour"):
         match_colors(rgb, twins)
+
+
+def test_records_hold_names_and_colours():
+    table = ClassTable(("water", "dry sand"), ((0, 10, 255), (255, 255, 0)))
+    assert table.to_records() == [
+        {"name": "water", "color": [0, 10, 255]},
+        {"name": "dry sand", "color": [255, 255, 0]},
+    ]
+    assert [record["color"] for record in table.to_records(as_hex=True)] == ["#000aff", "#ffff00"]
+    for as_hex in (False, True):
+        assert ClassTable.from_records(table.to_records(as_hex=as_hex)) == table
+
+
+@pytest.mark.parametrize("records", [
+    None, {}, "water", [], ["water"], [{}], [{"name": "water"}], [{"name": 5, "color": [1, 2, 3]}],
+    [{"name": "water", "color": "red"}], [{"name": "water", "color": "#12345"}],
+    [{"name": "water", "color": [1, 2]}], [{"name": "water", "color": [1, 2, 3.0]}],
+    [{"name": "water", "color": [1, 2, True]}], [{"name": "water", "color": [1, 2, 256]}],
+    [{"name": "water", "color": [1, 2, 3]}] * 2,
+], ids=str)  # fmt: skip
+def test_records_that_cannot_be(records):
+    with pytest.raises(BadInput):
+        ClassTable.from_records(records)

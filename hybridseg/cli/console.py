@@ -17,7 +17,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass(frozen=True)
 class Console:
-    """The voice of a command; with `quiet` it only speaks of problems."""
+    """Prints for a command; with `quiet` only problems."""
 
     quiet: bool = False
 
@@ -27,7 +27,7 @@ class Console:
             click.echo(_printable(text))
 
     def insist(self, text: str) -> None:
-        """Print what is needed to go on, also when quiet: an address, say. At once, whoever reads it."""
+        """Print what is needed to go on, even when quiet, such as an address; flushed, also into a pipe."""
         click.echo(_printable(text))
         sys.stdout.flush()
 
@@ -43,7 +43,7 @@ class Console:
             self.say("  ".join([first, *rest]).rstrip())
 
     def finish(self, problems: Sequence[Problem]) -> None:
-        """End a command that worked on many files: name those that failed, and exit with 1 if there are any."""
+        """End a command on many files: list those that failed, and exit with 1 if there are any."""
         if not problems:
             return
         noun = "file" if len(problems) == 1 else "files"
@@ -53,7 +53,7 @@ class Console:
         sys.exit(1)
 
     def progress(self, items: Sequence[Item], *, label: str) -> Iterable[Item]:
-        """Show how far long work is: a bar on a terminal, a line now and then elsewhere."""
+        """Show the progress of long work: a bar on a terminal, a line every few seconds elsewhere."""
         if self.quiet or not len(items):
             return items
         if sys.stderr is not None and sys.stderr.isatty():
@@ -64,7 +64,7 @@ class Console:
 
 
 def _printable(text: str) -> str:
-    """Show a file name that is not UTF-8 with a mark in place of the bytes that cannot be shown."""
+    """Replace the bytes of a file name that are not UTF-8."""
     return text.encode("utf-8", "replace").decode()
 
 

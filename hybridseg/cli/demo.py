@@ -9,17 +9,18 @@ from typing import Any
 import click
 
 from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.options import path_type
 
 
 def _scenes_option(function: Any) -> Any:
     return click.option(
-        "--scenes", "scenes_dir", metavar="DIR", type=click.Path(path_type=Path),
+        "--scenes", "scenes_dir", metavar="DIR", type=path_type,
         help="Demo scenes to use; drawn there if there are none.  [default: DIR/scenes]",
     )(function)  # fmt: skip
 
 
 @click.command()
-@click.argument("out_dir", metavar="[DIR]", type=click.Path(path_type=Path), default="demo_out")
+@click.argument("out_dir", metavar="[DIR]", type=path_type, default="demo_out")
 @_scenes_option
 @pass_console
 def demo(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> None:
@@ -38,7 +39,7 @@ def demo(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> None:
 
 
 @click.command("demo-dense")
-@click.argument("out_dir", metavar="[DIR]", type=click.Path(path_type=Path), default="demo_dense_out")
+@click.argument("out_dir", metavar="[DIR]", type=path_type, default="demo_dense_out")
 @_scenes_option
 @pass_console
 def demo_dense(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> None:

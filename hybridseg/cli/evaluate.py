@@ -1,4 +1,4 @@
-"""Commands that score results: ``eval-pixels``."""
+"""The command that scores label maps: ``eval-pixels``."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from pathlib import Path
 import click
 
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import class_files_options, read_table
+from hybridseg.cli.options import class_files_options, path_type, read_table
 from hybridseg.confusion import SCORES, Confusion
 from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs, list_score_rows
 
 
 @click.command("eval-pixels")
-@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=".")
+@click.argument("folder", metavar="[DIR]", type=path_type, default=".")
 @click.option(
     "--truth", metavar="GLOB", help="Label maps made by hand, below DIR: 'masks/*.png'.  [default: *_mres*.mat]"
 )
 @click.option("--prediction", metavar="GLOB", help="Label maps made by machine.  [default: *_ares*.mat]")
 @click.option("--ignore", metavar="CLASS", multiple=True, help="Leave out pixels of this true class; may be repeated.")
-@click.option(
-    "--out", "out_dir", metavar="DIR", type=click.Path(path_type=Path), help="Write the scores here.  [default: DIR]"
-)
+@click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write the scores here.  [default: DIR]")
 @class_files_options
 @pass_console
 def eval_pixels(

@@ -1,4 +1,4 @@
-"""The ``hybridseg`` command: finds the command that was asked for, and turns every error into one clear sentence."""
+"""The ``hybridseg`` command: finds the requested command, and turns every error into one clear sentence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hybridseg import __version__
 from hybridseg.cli.console import Console
 from hybridseg.errors import HybridSegError
 
-# In the order in which a user meets them. A command is imported only when it is asked for.
+# In the order of use. A command is imported only when it is needed.
 COMMANDS = {
     "demo-scenes": "hybridseg.cli.prepare:demo_scenes",
     "split": "hybridseg.cli.prepare:split",
@@ -38,7 +38,7 @@ INTERRUPTED = 130
 
 
 def find_commands() -> dict[str, click.Command]:
-    """Give every command by its full name, in the order of use: groups, then theirs."""
+    """Return every command by its full name, in the order of use, each group before its commands."""
     root = click.Context(main)
     found: dict[str, click.Command] = {}
     for name in COMMANDS:
@@ -65,15 +65,15 @@ class HybridSegGroup(click.Group):
         return getattr(importlib.import_module(module), name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what went wrong for a reason the user can mend ends in a sentence and exit code 1."""
+        """Run a command; an error that the user can fix ends in a sentence and exit code 1."""
         try:
             return super().invoke(ctx)
         except HybridSegError as error:
             raise click.ClickException(str(error).encode("utf-8", "replace").decode()) from error
         except KeyboardInterrupt:
             click.echo(
-                "\nStopped. Every file that was written is whole; the same command again (with --resume where it has "
-                "that) goes on from here.",
+                "\nStopped. Every file that was written is complete; the same command (with --resume where it has "
+                "that) continues from here.",
                 err=True,
             )
             sys.exit(INTERRUPTED)
@@ -86,7 +86,7 @@ class HybridSegGroup(click.Group):
                 raise
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(
-                f"{where}{error.strerror or error}; check that the file is there and that you may use it"
+                f"{where}{error.strerror or error}; check that the file exists and that you have permission"
             ) from error
 
 
@@ -101,14 +101,14 @@ def main(ctx: click.Context, *, quiet: bool, verbose: bool) -> None:
     \b
     The hybrid method, in the order of use:
       split        divide your photos into train/ and test/
-      label        scribble on them in the browser: a class for every pixel
+      label        scribble on them in the browser to label every pixel
       retile       cut labelled photos into tiles of one class each
       retrain      train a classifier on the tiles of train/
-      eval-tiles   tell how good it is on the tiles of test/
-      semseg       give every pixel of new photos a class
+      eval-tiles   evaluate it on the tiles of test/
+      semseg       assign a class to every pixel of new photos
       eval-pixels  compare automatic label maps with manual ones
-    Networks that look at whole images (fcn, resunet) have commands of their own.
-    Without photos of your own, begin with demo-scenes.
+    Networks that work on whole images (fcn, resunet) have commands of their own.
+    Without photos of your own, start with demo-scenes.
     """
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("hybridseg").setLevel(logging.DEBUG if verbose else logging.WARNING)

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import SizeType, class_files_options, jobs_option, overwrite_option, read_table, seed_option
+from hybridseg.cli.options import (
+    SizeType,
+    class_files_options,
+    jobs_option,
+    options_of,
+    overwrite_option,
+    path_type,
+    read_options,
+    read_table,
+    seed_option,
+)
 from hybridseg.data.split import LIST_NAME, split_folder
 from hybridseg.data.splitplan import SplitOptions
 from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.hybrid.retile import retile as cut_tiles
-from hybridseg.hybrid.tileplan import FORMATS, RetileOptions
+from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.io.pairing import MANIFEST_NAME, find_images_of, find_label_maps
-
-folder_type = click.Path(path_type=Path)
 
 
 @click.command("demo-scenes")
-@click.argument("out_dir", metavar="DIR", type=folder_type)
-@click.option("--n", type=int, default=SceneOptions.n, show_default=True, help="Number of scenes.")
+@click.argument("out_dir", metavar="DIR", type=path_type)
+@options_of(SceneOptions, "n")
 @click.option(
     "--size", type=SizeType(), default=f"{SceneOptions.rows}x{SceneOptions.cols}", show_default=True,
     help="Size of a scene in pixels.",
@@ -46,36 +55,18 @@ def demo_scenes(console: Console, *, out_dir: Path, n: int, size: tuple[int, int
 
 
 @click.command()
-@click.argument("image_dir", metavar="[DIR]", type=folder_type, default=".")
-@click.option(
-    "-p", "--proportion", type=float, default=SplitOptions.proportion, show_default=True,
-    help="Share of the images that goes to train/.",
-)  # fmt: skip
+@click.argument("image_dir", metavar="[DIR]", type=path_type, default=".")
+@options_of(SplitOptions, "proportion", flags={"proportion": ("-p", "--proportion")})
 @seed_option
-@click.option(
-    "--group-by", metavar="REGEX",
-    help="Keep images together whose names match alike, such as the frames of one flight: '^(flight\\d+)_'.",
-)  # fmt: skip
-@click.option("--stratify", is_flag=True, help="Give both sets the same mix of classes, by their label maps.")
+@options_of(SplitOptions, "group_by", "stratify")
 @click.option("--move", "action", flag_value="move", help="Move the files instead of copying them.")
 @click.option("--link", "action", flag_value="link", help="Make symbolic links instead of copies.")
 @click.option(
-    "--out", "out_dir", metavar="DIR", type=folder_type, help="Put train/ and test/ here.  [default: beside DIR]"
+    "--out", "out_dir", metavar="DIR", type=path_type, help="Put train/ and test/ here.  [default: beside DIR]"
 )
 @overwrite_option
 @pass_console
-def split(
-    console: Console,
-    *,
-    image_dir: Path,
-    proportion: float,
-    seed: int,
-    group_by: str | None,
-    stratify: bool,
-    action: str | None,
-    out_dir: Path | None,
-    overwrite: bool,
-) -> None:
+def split(console: Console, *, image_dir: Path, out_dir: Path | None, overwrite: bool, **settings: Any) -> None:
     """Divide a folder of images into train/ and test/.
 
     Result: the folders train/ and test/ beside DIR (default: the current folder) with every image and all the
@@ -86,9 +77,8 @@ def split(
     Example:
       hybridseg split photos -p 0.5
     """
-    options = SplitOptions(
-        proportion=proportion, seed=seed, group_by=group_by, stratify=stratify, action=action or SplitOptions.action
-    )
+    settings["action"] = settings["action"] or SplitOptions.action
+    options = read_options(SplitOptions, settings)
     result = split_folder(image_dir, out_dir=out_dir, options=options, overwrite=overwrite, progress=console.progress)
     console.say(f"train: {result.count('train')} images in {result.out_dir / 'train'}")
     console.say(f"test:  {result.count('test')} images in {result.out_dir / 'test'}")
@@ -99,37 +89,20 @@ def split(
 
 
 @click.command()
-@click.argument("paths", metavar="[DIR|FILES]...", nargs=-1, type=folder_type)
-@click.option("-t", "--tile-size", type=int, default=RetileOptions.tile_size, show_default=True, help="Side of a tile.")
-@click.option(
-    "-a", "--purity", type=float, default=RetileOptions.purity, show_default=True,
-    help="A window is a tile when one class covers more than this share of it.",
+@click.argument("paths", metavar="[DIR|FILES]...", nargs=-1, type=path_type)
+@options_of(
+    RetileOptions, "tile_size", "purity", "keep", "min_keep", "format",
+    flags={
+        "tile_size": ("-t", "--tile-size"), "purity": ("-a", "--purity"), "keep": ("-b", "--keep"),
+    },
 )  # fmt: skip
 @click.option(
-    "-b", "--keep", type=float, default=RetileOptions.keep, show_default=True,
-    help="Random share of the tiles of each class that is kept.",
-)  # fmt: skip
-@click.option(
-    "--min-keep", type=int, default=RetileOptions.min_keep, show_default=True,
-    help="A class of no more tiles than this keeps them all.",
-)  # fmt: skip
-@click.option(
-    "--format", type=click.Choice(FORMATS), default=RetileOptions.format, show_default=True, help="Of the tiles."
+    "--images", "images_dir", metavar="DIR", type=path_type, help="Where the images are, if not beside the label maps."
 )
 @click.option(
-    "--images",
-    "images_dir",
-    metavar="DIR",
-    type=folder_type,
-    help="Where the images are, if not beside the label maps.",
-)
-@click.option(
-    "--out",
-    "out_dir",
-    metavar="DIR",
-    type=folder_type,
+    "--out", "out_dir", metavar="DIR", type=path_type,
     help="Write the tiles here.  [default: tile_SIZE beside the label maps]",
-)
+)  # fmt: skip
 @class_files_options
 @seed_option
 @jobs_option
@@ -139,18 +112,13 @@ def retile(
     console: Console,
     *,
     paths: tuple[Path, ...],
-    tile_size: int,
-    purity: float,
-    keep: float,
-    min_keep: int,
-    format: str,
     images_dir: Path | None,
     out_dir: Path | None,
     labels_path: Path | None,
     colors_path: Path | None,
-    seed: int,
     n_jobs: int,
     overwrite: bool,
+    **settings: Any,
 ) -> None:
     """Cut labelled images into tiles of one class each.
 
@@ -164,7 +132,7 @@ def retile(
     Example:
       hybridseg retile -t 96 -a 0.9 -b 0.5 train
     """
-    options = RetileOptions(tile_size=tile_size, purity=purity, keep=keep, min_keep=min_keep, format=format, seed=seed)
+    options = read_options(RetileOptions, settings)
     table = read_table(labels_path, colors_path)
     label_paths = find_label_maps(paths or (Path(),))
     home = _find_home(label_paths, out_dir)
@@ -172,7 +140,7 @@ def retile(
     result = cut_tiles(
         label_paths,
         image_paths,
-        tiles_dir=out_dir or home / f"tile_{tile_size}",
+        tiles_dir=out_dir or home / f"tile_{options.tile_size}",
         options=options,
         table=table,
         n_jobs=n_jobs,
@@ -187,7 +155,7 @@ def retile(
 
 
 def _find_home(label_paths: list[Path], out_dir: Path | None) -> Path:
-    """Give the one folder of all label maps; from several folders it takes --out to say where tiles go."""
+    """Return the one folder of all label maps; when there are several, --out must say where the tiles go."""
     homes = sorted({path.parent for path in label_paths})
     if len(homes) > 1 and out_dir is None:
         raise click.UsageError(

@@ -17,7 +17,7 @@ _MARKS = {"ok": "ok  ", "warning": "!   ", "missing": "MISS"}
 @click.option("--json", "as_json", is_flag=True, help="Print the same as JSON, for scripts.")
 @pass_console
 def doctor(console: Console, *, as_json: bool) -> None:
-    """Tell what works here, and how to mend what does not.
+    """Check what works on this machine, and how to fix what does not.
 
     Result: one line for each part. The exit code is 1 when the main job (from photos to label maps) could not
     run.
@@ -38,5 +38,5 @@ def doctor(console: Console, *, as_json: bool) -> None:
             console.say(f"{_MARKS[check.status]}  {check.name.ljust(width)}  {check.detail}")
             if check.mend:
                 console.say(f"      {' ' * width}  -> {check.mend}")
-        console.say("\nThe main job can run." if fit else "\nThe main job cannot run: mend what is marked MISS.")
+        console.say("\nThe main job can run." if fit else "\nThe main job cannot run: fix what is marked MISS.")
     sys.exit(0 if fit else 1)

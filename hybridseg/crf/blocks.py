@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 
 _SMALLEST_SIDE = 64
-# Beyond three standard deviations a pixel has less than 0.3 % of its say.
+# Beyond three standard deviations lies less than 0.3 % of the weight of a kernel.
 _HALO_DEVIATIONS = 3
 
 
 @dataclass(frozen=True)
 class Block:
-    """A part of an image: the pixels whose result is kept, and the halo around them that is looked at too.
+    """A part of an image: the pixels whose result is kept, and a halo of pixels that is processed with them.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Block:
 
     @classmethod
     def whole(cls, shape: tuple[int, int], *, theta: float) -> Block:
-        """Give the whole image as one block, with the halo that its parts need for kernels of this reach."""
+        """Return the whole image as one block, with the halo that its parts need for kernels of this width."""
         return cls(0, shape[0], 0, shape[1], math.ceil(_HALO_DEVIATIONS * theta), shape)
 
     @property
@@ -43,7 +43,7 @@ class Block:
 
     @property
     def outer(self) -> tuple[slice, slice]:
-        """Rows and columns that are looked at."""
+        """Rows and columns that are processed."""
         return (
             slice(max(self.top - self.halo, 0), min(self.bottom + self.halo, self.shape[0])),
             slice(max(self.left - self.halo, 0), min(self.right + self.halo, self.shape[1])),
@@ -51,7 +51,7 @@ class Block:
 
     @property
     def inner_of_outer(self) -> tuple[slice, slice]:
-        """Where in the result of the outer pixels those are that are kept."""
+        """Position of the kept pixels within the processed ones."""
         rows, cols = self.outer
         return (
             slice(self.top - rows.start, self.bottom - rows.start),
@@ -60,18 +60,18 @@ class Block:
 
     @property
     def n_outer_pixels(self) -> int:
-        """Count the pixels that are looked at."""
+        """Number of pixels that are processed."""
         rows, cols = self.outer
         return (rows.stop - rows.start) * (cols.stop - cols.start)
 
     @property
     def n_inland_pixels(self) -> int:
-        """Count the pixels that a block of this size looks at where no edge of the image cuts its halo off."""
+        """Number of pixels that a block of this size processes where the image border does not cut off its halo."""
         rows, cols = self.bottom - self.top + 2 * self.halo, self.right - self.left + 2 * self.halo
         return min(rows, self.shape[0]) * min(cols, self.shape[1])
 
     def split(self) -> list[Block]:
-        """Cut it in two across its longer side; none where it is small already, or its halves look at as much.
+        """Return two halves, cut across the longer side; none when it is small already, or halving saves no pixels.
 
         Examples
         --------
@@ -92,6 +92,6 @@ class Block:
 
 
 def plan_blocks(whole: Block, *, max_pixels: float) -> list[Block]:
-    """Cut a block until no part looks at more than `max_pixels`, as far as it can be cut."""
+    """Cut a block until no part processes more than `max_pixels`, as far as it can be cut."""
     parts = whole.split() if whole.n_outer_pixels > max_pixels else []
     return [block for part in parts for block in plan_blocks(part, max_pixels=max_pixels)] or [whole]

@@ -23,25 +23,23 @@ _BUILD_ADVICE = (
 
 
 class NeedsMoreMemory(Exception):
-    """The work does not fit into the memory that it may take."""
+    """The work does not fit into `CrfOptions.max_memory`."""
 
     def __init__(self, n_bytes: int) -> None:
-        """Keep how much it would take."""
         super().__init__(n_bytes)
         self.n_bytes = n_bytes
 
 
 @dataclass(frozen=True, eq=False)
 class MeanField:
-    """What an engine gives for an image or a block of it.
+    """The result of an engine for an image or a block of it.
 
     Parameters
     ----------
     lanes : numpy.ndarray
-        (rows, cols) uint8: the lane of the highest probability; the first one of several.
+        (rows, cols) uint8: the lane of the highest probability; the first of equals.
     probs : numpy.ndarray or None
-        (rows, cols, lanes) float32, of one class of each lane.
-    n_iterations : int
+        (rows, cols, lanes) float32: the probability of one class of each lane.
     """
 
     lanes: np.ndarray
@@ -61,23 +59,16 @@ def run_native(
     want_probs: bool = False,
     instruction_set: str = "",
 ) -> MeanField:
-    """Run the kernel of this package.
+    """Run the compiled kernel of this package.
 
     Parameters
     ----------
     image : numpy.ndarray
         (rows, cols, bands) uint8 or float32.
-    priors : Priors
-    options : CrfOptions
     origin : (int, int)
         First row and column, when this is a block of a larger image.
-    want_probs : bool
     instruction_set : str
-        ``plain``, ``avx2`` or ``avx512``; the best that the processor has when empty.
-
-    Returns
-    -------
-    MeanField
+        ``plain``, ``avx2`` or ``avx512``; empty: the best that the processor has.
 
     Raises
     ------
@@ -131,9 +122,9 @@ def run_pydensecrf(
     origin: tuple[int, int] = (0, 0),
     want_probs: bool = False,
 ) -> MeanField:
-    """Run pydensecrf, as `run_native`. Every class has a lane of its own there.
+    """Run pydensecrf, which gives every class a lane of its own; as `run_native`.
 
-    `origin` only moves the lattice of the whole image; a block has one of its own here.
+    `origin` has no effect: each block has a lattice of its own.
     """
     dcrf, pairwise = _import_pydensecrf()
     rows, cols = priors.shape
@@ -163,10 +154,10 @@ def run_pydensecrf(
 
 
 def estimate_bytes(engine: str, priors: Priors) -> float:
-    """Give about how much an engine takes for each pixel of a photo: measured, see docs/benchmarks.md.
+    """Estimate the bytes that an engine takes for each pixel of a photo; measured, see docs/benchmarks.md.
 
-    The native kernel counts exactly once it knows its vertices. This tells it where to begin, with 4 vertices a pixel:
-    photos have 1 to 3, and what it takes to count those of pure noise must fit as well.
+    The native kernel counts exactly once it knows its lattice vertices; this decides the first plan, with 4 vertices
+    a pixel. Photos have 1 to 3, but counting those of pure noise must fit as well.
     """
     if engine == "native":
         return 160 + 4 * max(100, 8 * priors.n_lanes) + 4 * priors.n_lanes * (priors.row_of_pixel is None)
@@ -174,12 +165,12 @@ def estimate_bytes(engine: str, priors: Priors) -> float:
 
 
 def choose_engine(name: str) -> tuple[str, Engine]:
-    """Give the engine of that name, and its name.
+    """Return the name of the engine that is used, and the engine.
 
     Raises
     ------
     MissingPackage
-        When it is not installed; the message says how to get it.
+        When it is not installed; the message says how to install it.
     """
     if name == "native" or (name == "auto" and has_kernel()):
         if not has_kernel():
@@ -196,7 +187,7 @@ def choose_engine(name: str) -> tuple[str, Engine]:
 
 
 def has_kernel() -> bool:
-    """Tell whether the kernel was built and can be loaded."""
+    """Return whether the kernel was built and can be loaded."""
     try:
         from hybridseg.crf import _kernel  # noqa: F401
     except ImportError:

@@ -1,4 +1,4 @@
-"""A guard after the CRF, against classes that lose what they were seeded with."""
+"""A check after the CRF for classes that lost most of their seeds."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ _KEPT_SHARE = 0.5
 
 @dataclass(frozen=True)
 class LostClass:
-    """A class that held a good share of the seeds, and lost most of them.
+    """A class that held a notable share of the seeds, and lost most of them.
 
     Parameters
     ----------
-    class_id : int
     seed_share : float
         Its share of all seeds.
     kept_share : float
-        The share of its own seeds that still are of its class.
+        The share of its seeds that still have its class.
     taken_by : int
-        The class that has most of the others; VOID when that is none.
+        The class that most of the others have now; VOID when that is none.
     taken_share : float
-        The share of its seeds that this class has now.
+        The share of its seeds that have this class now.
     """
 
     class_id: int
@@ -36,7 +35,7 @@ class LostClass:
     taken_share: float
 
     def describe(self, table: ClassTable) -> str:
-        """Say it in words."""
+        """Return the finding as a sentence."""
         winner = "no class" if self.taken_by == VOID else table.names[self.taken_by]
         return (
             f"{table.names[self.class_id]} had {self.seed_share:.0%} of the seeds and keeps {self.kept_share:.0%} "
@@ -45,14 +44,14 @@ class LostClass:
 
 
 def find_lost_classes(seeds: np.ndarray, labels: np.ndarray) -> list[LostClass]:
-    """Find the classes that vanished or were swapped for another where they had been seeded.
+    """Find the classes that vanished or were replaced by another where they had been seeded.
 
     Parameters
     ----------
     seeds : numpy.ndarray
         (rows, cols) uint8: 0 = unlabelled, class k is k + 1.
     labels : numpy.ndarray
-        (rows, cols) uint8: what the CRF made of them.
+        (rows, cols) uint8 class ids after the CRF.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""What is known of each pixel before it looks at the others, in the compact form that the engines take.
+"""The unary terms of the CRF, in the compact form that the engines take.
 
-A `lane` is a class, or a group of classes that nothing tells apart: under Potts compatibility they keep the same
-probability in every round, so that one lane stands for all of them, exactly.
+A `lane` is a class, or a group of classes with equal priors everywhere: under Potts compatibility these keep the same
+probability in every iteration, so one lane represents all of them exactly.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ _SOFTMAX_FLOOR = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class Priors:
-    """Probabilities of every lane, for each pixel.
+    """Prior probabilities of every lane, for each pixel.
 
     Parameters
     ----------
     table : numpy.ndarray
         (n, lanes) float32.
     row_of_pixel : numpy.ndarray or None
-        (rows, cols) int32: where the table has the lanes of each pixel. None: it has the pixels in raster order.
+        (rows, cols) int32: the row of the table for each pixel. None: one row for each pixel, in raster order.
     shape : (int, int)
         Rows and columns of the image.
     multiplicity : numpy.ndarray
-        (lanes,) float32: how many classes a lane stands for.
+        (lanes,) float32: the number of classes in each lane.
     class_of_lane : numpy.ndarray
-        (lanes,) uint8; VOID for the lane of the classes that nothing speaks for.
+        (lanes,) uint8; VOID for the lane of the classes without seeds.
     floor : float
-        Smaller probabilities are taken for this one.
+        Smaller probabilities are raised to this.
     """
 
     table: np.ndarray
@@ -45,11 +45,11 @@ class Priors:
 
     @property
     def n_lanes(self) -> int:
-        """Count the lanes."""
+        """Number of lanes."""
         return len(self.multiplicity)
 
     def crop(self, rows: slice, cols: slice) -> Priors:
-        """Give the priors of a part of the image."""
+        """Return the priors of a part of the image."""
         n_rows, n_cols = rows.stop - rows.start, cols.stop - cols.start
         table, row_of_pixel = self.table, self.row_of_pixel
         if row_of_pixel is None:
@@ -61,26 +61,20 @@ class Priors:
 
 
 def priors_from_seeds(seeds: np.ndarray, *, n_classes: int, gt_prob: float) -> Priors:
-    """Trust each seed with `gt_prob`; the other classes share the rest, and a pixel without a seed has no favourite.
+    """Return priors that trust each seed with `gt_prob`; the other classes share the rest, unseeded pixels are uniform.
 
-    As in the classic program there is one more class, which nobody seeds. It shares lane 0 with the classes that have
-    no seed here: a pixel where that lane is not beaten has heard of no seed.
+    As in the classic program there is one more class, which is never seeded. It shares lane 0 with the classes that
+    have no seed here: a pixel where that lane wins was reached by no seed.
 
     Parameters
     ----------
     seeds : numpy.ndarray
         (rows, cols) integers: 0 = unlabelled, class k is k + 1.
-    n_classes : int
-    gt_prob : float
-
-    Returns
-    -------
-    Priors
 
     Raises
     ------
     BadInput
-        For seeds of other classes, or none at all.
+        For seeds of other classes, or no seed at all.
 
     Examples
     --------
@@ -117,21 +111,17 @@ def priors_from_seeds(seeds: np.ndarray, *, n_classes: int, gt_prob: float) -> P
 
 
 def priors_from_probs(probs: np.ndarray) -> Priors:
-    """Take what a classifier says of each pixel.
+    """Return priors from the class probabilities of a classifier.
 
     Parameters
     ----------
     probs : numpy.ndarray
         (rows, cols, classes) floats that sum to 1.
 
-    Returns
-    -------
-    Priors
-
     Raises
     ------
     BadInput
-        When these are no probabilities.
+        When these are not probabilities.
     """
     if probs.ndim != 3 or probs.dtype.kind != "f" or not probs.size:
         raise BadInput(f"probs are floats in (rows, cols, classes), not {probs.dtype} in {probs.shape}")

@@ -1,4 +1,4 @@
-"""Give every pixel a class, from seeds or from probabilities: one call, two engines, any size of image."""
+"""Assign a class to every pixel, from seeds or from probabilities: one call, two engines, any size of image."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ _MAX_BANDS = 4
 
 @dataclass(frozen=True, eq=False)
 class Refinement:
-    """What the CRF makes of an image.
+    """The result of the CRF for an image.
 
     Parameters
     ----------
     labels : numpy.ndarray
-        (rows, cols) uint8 class ids; VOID where no seed has been heard of.
+        (rows, cols) uint8 class ids; VOID where no seed reached.
     probs : numpy.ndarray or None
-        (rows, cols, classes) float32 that sum to 1, when they were asked for.
-    engine : str
+        (rows, cols, classes) float32 that sum to 1; None unless requested.
     n_iterations : int
-        Rounds that were gone: the most of any block.
+        Iterations run: the most of any block.
     n_blocks : int
-        1 when the image was worked on as a whole.
+        1 when the image was refined as a whole.
     """
 
     labels: np.ndarray
@@ -61,20 +60,12 @@ def refine_labels(
         which are taken as levels of 0..255.
     seeds : numpy.ndarray
         (rows, cols) integers: 0 = unlabelled, class k is k + 1.
-    n_classes : int
-    options : CrfOptions
-    want_probs : bool
-    progress : Progress
-
-    Returns
-    -------
-    Refinement
 
     Raises
     ------
     BadInput
-        For arrays that do not fit one another, seeds of other classes or none at all, NaN, an image without pixels, or
-        an option that does not fit the image.
+        For arrays of different sizes, seeds of other classes or no seed at all, NaN, an empty image, or an option that
+        does not fit the image.
     MissingPackage
         When no engine is installed.
 
@@ -107,15 +98,9 @@ def refine_probs(
     image : numpy.ndarray
         As for `refine_labels`.
     probs : numpy.ndarray
-        (rows, cols, classes) floats that sum to 1; less than 1e-5 is taken for 1e-5.
+        (rows, cols, classes) floats that sum to 1; smaller ones are raised to 1e-5.
     options : CrfOptions
-        `gt_prob` has no part in this.
-    want_probs : bool
-    progress : Progress
-
-    Returns
-    -------
-    Refinement
+        `gt_prob` has no effect here.
 
     Raises
     ------
@@ -153,7 +138,7 @@ def _prepare_image(image: np.ndarray) -> np.ndarray:
     image = np.ascontiguousarray(image, np.float32)
     n_bad = image.size - int(np.isfinite(image).sum())
     if n_bad:
-        raise BadInput(f"{n_bad} values of the image are NaN or infinite; fill them before the CRF, with 0 say")
+        raise BadInput(f"{n_bad} values of the image are NaN or infinite; fill them first, for example with 0")
     if image.min() < 0 or image.max() > 255:
         raise BadInput(
             f"values of the image go from {image.min():g} to {image.max():g}; scale them to 0..255, in which "
@@ -172,7 +157,7 @@ def _refine(
 ) -> Refinement:
     if image.shape[:2] != priors.shape:
         raise BadInput(
-            f"the image has {image.shape[0]} x {image.shape[1]} pixels, what is known of it "
+            f"the image has {image.shape[0]} x {image.shape[1]} pixels, its seeds or probabilities "
             f"{priors.shape[0]} x {priors.shape[1]}; give both at the same size"
         )
     name, engine = choose_engine(options.engine)
@@ -183,7 +168,7 @@ def _refine(
     bytes_per_pixel = estimate_bytes(name, priors)
     planned = plan_blocks(whole, max_pixels=options.max_memory * GIB / bytes_per_pixel)
     if options.reference_geometry and len(planned) > 1:
-        raise _memory_refusal(options, whole.n_outer_pixels * bytes_per_pixel, "reference_geometry knows no blocks: ")
+        raise _memory_refusal(options, whole.n_outer_pixels * bytes_per_pixel, "no blocks with reference_geometry: ")
     for part in progress(planned, label="spreading classes"):
         for block, field in _run_block(part, image, priors, options, want_probs, engine):
             inner = block.inner_of_outer
@@ -197,7 +182,7 @@ def _refine(
 def _run_block(
     block: Block, image: np.ndarray, priors: Priors, options: CrfOptions, want_probs: bool, engine: Engine
 ) -> Iterator[tuple[Block, MeanField]]:
-    """Run the engine on a block; when the engine finds that it takes too much memory, on halves of it."""
+    """Run the engine on a block; when that takes too much memory, on halves of it."""
     rows, cols = block.outer
     origin = (rows.start, cols.start)
     is_whole = block.n_outer_pixels == priors.shape[0] * priors.shape[1]
@@ -207,7 +192,7 @@ def _run_block(
     except NeedsMoreMemory as error:
         halves = [] if options.reference_geometry else block.split()
         if not halves:
-            # This may be a block in a corner: others of its size look at more.
+            # A block at a corner has less halo than others of its size.
             n_bytes = error.n_bytes * block.n_inland_pixels / block.n_outer_pixels
             raise _memory_refusal(options, n_bytes, "") from error
         for half in halves:
@@ -215,7 +200,7 @@ def _run_block(
 
 
 def _memory_refusal(options: CrfOptions, n_bytes: float, reason: str) -> BadInput:
-    # Rounded up: who gives the number that the message names must not be refused again.
+    # Rounded up: the number in the message must be enough when it is given.
     needed = math.ceil(n_bytes / GIB * 1000 + 1) / 1000
     return BadInput(
         f"{reason}the CRF needs {needed:.3f} GiB here, and max_memory={options.max_memory:g} allows less; "
@@ -224,7 +209,7 @@ def _memory_refusal(options: CrfOptions, n_bytes: float, reason: str) -> BadInpu
 
 
 def _spread_lanes(probs: np.ndarray, priors: Priors, n_classes: int) -> np.ndarray:
-    """Give every class its probability, from that of its lane; what the unseeded extra class has is shared out."""
+    """Return the probability of every class from that of its lane; the share of the unseeded extra class is divided."""
     spread = np.empty((*probs.shape[:2], n_classes), np.float32)
     named: Sequence[int] = priors.class_of_lane.tolist()
     if VOID in named:

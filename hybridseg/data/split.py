@@ -42,24 +42,17 @@ def split_folder(
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> SplitResult:
-    """Put every image of a folder, with all that carries its name, into ``train/`` or ``test/``.
+    """Copy, move or link every image of a folder, with all that carries its name, to ``train/`` or ``test/``.
 
-    The list is written before the first file goes, so an interrupted run goes on when it is called again.
+    The list is written before the first file is moved, so the same call resumes an interrupted run.
 
     Parameters
     ----------
-    image_dir : path-like
     out_dir : path-like or None
         Gets ``train/``, ``test/`` and ``split.csv``; default: the folder that `image_dir` is in.
-    options : SplitOptions
     overwrite : bool
         Replace an earlier split. Only copies that its ``split.csv`` lists are removed, and only while their
         originals are there.
-    progress : callable
-
-    Returns
-    -------
-    SplitResult
 
     Raises
     ------
@@ -91,7 +84,7 @@ def split_folder(
 
 
 def _refuse_mixing(target_dir: Path, earlier: list[SplitEntry], *, overwrite: bool) -> None:
-    """Stop before files that no earlier split lists are mixed in, or lost."""
+    """Raise before unlisted files would be mixed in or lost."""
     for name in SETS:
         if (target_dir / name).exists() and not (target_dir / name).is_dir():
             raise BadInput(f"{target_dir / name} is a file; move it away, or give --out for another place")
@@ -113,7 +106,7 @@ def _refuse_mixing(target_dir: Path, earlier: list[SplitEntry], *, overwrite: bo
 
 
 def _refuse_loss(target_dir: Path, earlier: list[SplitEntry]) -> None:
-    """Let an earlier split go only if it lists every image that is there, and all originals are in their place."""
+    """Raise unless the earlier split lists every image that is there, and all originals are in place."""
     listed = {target_dir / entry.set / name: entry for entry in earlier for name in (entry.image, *entry.companions)}
     for name in SETS:
         for path in list_images(target_dir / name) if (target_dir / name).is_dir() else ():
@@ -125,14 +118,14 @@ def _refuse_loss(target_dir: Path, earlier: list[SplitEntry]) -> None:
 
 
 def _remove_earlier(target_dir: Path, earlier: list[SplitEntry]) -> None:
-    """Take away the copies and links of an earlier split; `_refuse_loss` has seen that their originals are there."""
+    """Remove the copies and links of an earlier split; `_refuse_loss` has checked their originals."""
     for entry in earlier:
         for name in (entry.image, *entry.companions):
             (target_dir / entry.set / name).unlink(missing_ok=True)
 
 
 def _place_file(source: Path, target: Path, *, action: str) -> None:
-    """Copy, link or move one file; what is there already, from before an interruption, is left as it is."""
+    """Copy, link or move one file, unless that was done before an interruption."""
     if action == "move":
         _move_file(source, target)
     elif not (target.exists() or target.is_symlink()):
@@ -149,7 +142,7 @@ def _move_file(source: Path, target: Path) -> None:
     if target.exists() or target.is_symlink():
         raise OutputExists(f"{target} is there already, and {source} would replace it; move one of them away")
     if source.is_symlink():
-        # A relative link would point nowhere from its new place.
+        # A relative link would break at its new place.
         with atomic_path(target, durable=False) as temporary:
             temporary.symlink_to(source.resolve())
         source.unlink()
@@ -159,7 +152,7 @@ def _move_file(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise WriteFailed(f"could not move {source} to {target}: {error.strerror or error}") from error
-        # Another disk: the original goes only when the copy is safe.
+        # Another disk: the original is removed only when the copy is safe.
         with atomic_path(target) as temporary:
             shutil.copy2(source, temporary)
         source.unlink()
@@ -169,7 +162,7 @@ def _resolve(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).resolve()
     except (OSError, RuntimeError, ValueError) as error:
-        raise BadInput(f"{path} is no usable folder: {error}") from error
+        raise BadInput(f"{path} is not a usable folder: {error}") from error
 
 
 def _to_row(entry: SplitEntry) -> dict[str, Any]:

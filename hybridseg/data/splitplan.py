@@ -15,6 +15,7 @@ from hybridseg.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput, HybridSegError
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.pairing import find_companions, list_images, result_kind
+from hybridseg.options import Span, check_options, option
 
 ACTIONS = ("copy", "move", "link")
 SETS = ("train", "test")
@@ -22,40 +23,24 @@ SETS = ("train", "test")
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How a folder is divided.
+    """How a folder is divided; the same seed gives the same split on any machine."""
 
-    Parameters
-    ----------
-    proportion : float
-        Share of the images that goes to ``train/``.
-    seed : int
-        The same seed gives the same split on any machine.
-    group_by : str or None
-        Regular expression on the file name without suffix; images with the same match (its first group, if it
-        has one) stay together.
-    stratify : bool
-        Give both sets the same mix of classes, as far as label maps tell it.
-    action : str
-        ``copy``, ``move`` or ``link`` (symbolic links).
-    """
-
-    proportion: float = 0.5
+    proportion: float = option(0.5, "Share of the images that goes to train/.", span=Span(0, 1))
     seed: int = 0
-    group_by: str | None = None
-    stratify: bool = False
-    action: str = "copy"
+    group_by: str | None = option(
+        None,
+        "Keep images together whose names match this regular expression alike, such as the frames of one flight: "
+        "'^(flight\\d+)_'.",
+    )
+    stratify: bool = option(False, "Give both sets the same mix of classes, as far as there are label maps.")
+    action: str = option("copy", "What is done with the files; links are symbolic.", choices=ACTIONS)
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        if not 0 <= self.proportion <= 1:
-            raise BadInput(f"proportion={self.proportion}: give a share from 0 to 1, such as -p 0.5")
-        if self.action not in ACTIONS:
-            raise BadInput(f"action={self.action!r}: give one of {', '.join(ACTIONS)}")
-        if self.group_by is not None:
-            try:
-                re.compile(self.group_by)
-            except re.error as error:
-                raise BadInput(f"group_by={self.group_by!r} (--group-by) is no regular expression: {error}") from error
+        check_options(self)
+        try:
+            re.compile(self.group_by or "")
+        except re.error as error:
+            raise BadInput(f"group_by={self.group_by!r} is not a regular expression ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -75,7 +60,7 @@ def plan_split(
 ) -> list[SplitEntry]:
     """Decide the set of every image, without touching a file.
 
-    Images that an earlier, interrupted ``move`` has already taken away count as if they were still there.
+    Images that an interrupted ``move`` has already moved count as if they were still there.
     """
     images = {path.name: path for path in list_images(source_dir)}
     companions = {name: tuple(path.name for path in find_companions(path)) for name, path in images.items()}
@@ -103,7 +88,7 @@ def plan_split(
 
 
 def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[str]]:
-    """Put images that belong together into one group; without an expression each is its own.
+    """Group images that belong together; without an expression each is a group of its own.
 
     Raises
     ------
@@ -133,13 +118,12 @@ def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[s
 def choose_train_groups(
     sizes: dict[str, int], options: SplitOptions, *, shares: dict[str, np.ndarray] | None = None
 ) -> set[str]:
-    """Choose the groups for training, so that their images come nearest to the wanted proportion.
+    """Choose the groups for training, so that their images come closest to the wanted proportion.
 
     Parameters
     ----------
     sizes : dict of str to int
         Number of images of each group.
-    options : SplitOptions
     shares : dict of str to numpy.ndarray
         (n_classes,) pixels of each class in each group; with them, the set that is chosen for a group is the one
         that keeps the classes balanced.
@@ -156,7 +140,7 @@ def choose_train_groups(
     chosen: set[str] = set()
     n_images = 0
     for name in order:
-        # A group is taken when that brings the count nearer to what is wanted.
+        # A group is taken when that brings the count closer to the wanted one.
         if abs(n_images + sizes[name] - wanted) < abs(n_images - wanted):
             chosen.add(name)
             n_images += sizes[name]
@@ -166,7 +150,7 @@ def choose_train_groups(
 def _balance_groups(
     order: list[str], sizes: dict[str, int], shares: dict[str, np.ndarray], wanted: int, proportion: float
 ) -> set[str]:
-    """Give each group, the richest in rare classes first, to the set that lacks its classes most."""
+    """Assign each group, the richest in rare classes first, to the set that lacks its classes most."""
     total = np.maximum(sum(shares.values()), 1)
     relative = {name: shares[name] / total for name in order}
     room = {"train": wanted, "test": sum(sizes.values()) - wanted}

@@ -16,44 +16,29 @@ from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.io.tables import write_json
+from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
 RECORD_NAME = "scenes.json"
-# As a good camera does: some noise of the compression belongs to a photo.
+# As of a good camera: photos have some compression noise.
 _JPEG_QUALITY = 90
 
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """What the scenes are made from; the same options give the same scenes.
+    """What the scenes are made from; the same options give the same scenes."""
 
-    Parameters
-    ----------
-    n : int
-        Number of scenes.
-    rows, cols : int
-        Size of a scene in pixels.
-    seed : int
-        Seed of the first scene; the next ones count up from it.
-    """
-
-    n: int = 12
-    rows: int = 768
-    cols: int = 1152
-    seed: int = 0
+    n: int = option(12, "Number of scenes.", span=Span(1, 10_000))
+    rows: int = option(768, "Rows of a scene.", span=Span(48, 8000))
+    cols: int = option(1152, "Columns of a scene.", span=Span(64, 12_000))
+    seed: int = option(0, "Seed of the first scene; the next ones count up from it.", span=Span(0))
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        if not 1 <= self.n <= 10_000:
-            raise BadInput(f"n={self.n}: give a number of scenes from 1 to 10000")
-        if not (48 <= self.rows <= 8000 and 64 <= self.cols <= 12000):
-            raise BadInput(f"size {self.rows}x{self.cols}: give rows from 48 to 8000 and columns from 64 to 12000")
-        if self.seed < 0:
-            raise BadInput(f"seed={self.seed}: give 0 or a positive number")
+        check_options(self)
 
 
 def demo_table() -> ClassTable:
-    """Give the classes of the demo scenes."""
+    """Return the classes of the demo scenes."""
     from hybridseg.demo.scenes.scene import CLASS_COLORS, CLASS_NAMES
 
     return ClassTable(CLASS_NAMES, CLASS_COLORS)
@@ -70,11 +55,8 @@ def write_demo_scenes(
 
     Parameters
     ----------
-    out_dir : path-like
-    options : SceneOptions
     overwrite : bool
         Replace scenes that were made with other options.
-    progress : callable
 
     Returns
     -------
@@ -87,7 +69,7 @@ def write_demo_scenes(
         When the folder holds scenes that were made with other options and `overwrite` is not set.
     WriteFailed
     """
-    # Imported on use: drawing needs SciPy, asking for help does not.
+    # Imported on use: drawing needs SciPy, --help does not.
     from hybridseg.demo.scenes.scene import make_scene
 
     out_dir = Path(out_dir)
@@ -114,7 +96,7 @@ def write_demo_scenes(
 
 
 def _remove_scenes(out_dir: Path) -> None:
-    """Take away scenes of other options, so that an interrupted run never mixes two sets."""
+    """Remove scenes of other options, so that an interrupted run never mixes two sets."""
     for path in out_dir.glob("scene_*"):
         if re.fullmatch(r"scene_\d+(\.jpg|_mres\.mat)", path.name):
             path.unlink()
@@ -127,7 +109,7 @@ def _spell(record: object) -> str:
 
 
 def _refuse_strangers(out_dir: Path) -> None:
-    """Stop before a file that somebody else made would be replaced."""
+    """Raise before a file that is not ours would be replaced."""
     names = ("labels.txt", "colors.txt", RECORD_NAME)
     taken = [path.name for path in out_dir.glob("*") if path.name in names or path.name.startswith("scene_")]
     if taken:
@@ -138,7 +120,7 @@ def _refuse_strangers(out_dir: Path) -> None:
 
 
 def _check_record(path: Path, record: dict[str, int], *, overwrite: bool) -> bool:
-    """Tell whether the folder's scenes were made with the same options, so that they need not be drawn again."""
+    """Return whether the folder's scenes were made with the same options, so that they need not be drawn again."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

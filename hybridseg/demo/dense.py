@@ -18,7 +18,7 @@ from hybridseg.io.tables import write_json
 _FOLDERS = ("train", "test", "data", "images", "labels", "records", "runs", "unet", "fcn", "fcn_crf", "resunet")
 _SIZE = (192, 288)
 _FCN_EPOCHS, _UNET_EPOCHS = 60, 40
-# What the proposed config is changed to, so that two cores need a few minutes.
+# Changes to the proposed config, so that two cores need a few minutes.
 _CHANGES = {
     **{"TARGET_SIZE": list(_SIZE), "MAX_EPOCHS": _UNET_EPOCHS, "AUG_COPIES": 4, "VALIDATION_SPLIT": 0.15},
     **{"RAMPUP_EPOCHS": 3, "SUSTAIN_EPOCHS": 25.0, "EXP_DECAY": 0.8, "START_LR": 1e-4, "MAX_LR": 2e-3, "MIN_LR": 1e-5},
@@ -37,7 +37,6 @@ def demonstrate_dense(
 
     Parameters
     ----------
-    out_dir : pathlib.Path
     scenes_dir : pathlib.Path or None
         Demo scenes to use; None draws them into `out_dir`.
     run_command, say : callable
@@ -51,8 +50,9 @@ def demonstrate_dense(
     _compare(story)
     lead = (
         "Everything below was made just now by the commands that are shown, from synthetic coast scenes whose class is "
-        "exactly known for each pixel. The networks have not seen the scenes on which they are judged. They learn from "
-        "few and small pictures here, so that it takes minutes; with your own photos the commands are the same."
+        "exactly known for each pixel. The networks have not seen the scenes on which they are evaluated. They are "
+        "trained on few and small pictures here, so that it takes minutes; with your own photos the commands are "
+        "the same."
     )
     return story.write_page("Every pixel at once: FCN-8s and a residual U-Net", lead)
 
@@ -62,7 +62,7 @@ def _prepare(story: Story, scenes_dir: Path) -> None:
     story.run("demo-scenes", scenes_dir)
     story.run("split", scenes_dir, "-p", "0.67", "--out", out_dir)
     draw_scene_overview(out_dir / "scenes.png", scenes_dir)
-    # The two layouts in which the networks find what they learn from.
+    # The two layouts in which the networks expect their training data.
     samples, labels = out_dir / "data/samples/RGB/train/demo", out_dir / "data/labels/gtFine/train/demo"
     for folder in (samples, labels, out_dir / "images", out_dir / "labels"):
         folder.mkdir(parents=True)
@@ -76,8 +76,8 @@ def _prepare(story: Story, scenes_dir: Path) -> None:
     table = read_labelmap(first, with_seeds=False).require_table(first)
     write_class_files(table, labeldefs_path=out_dir / "data/labeldefs.txt")
     story.tell(
-        "1. Scenes, for training and for judging",
-        "Two thirds of the scenes are learned from. They are laid out as the two methods want them: in data/ for the "
+        "1. Scenes for training and evaluation",
+        "Two thirds of the scenes are for training. They are laid out as the two methods expect them: in data/ for the "
         "FCN-8s, with its labeldefs.txt; in images/ and labels/ for the residual U-Net.",
         scenes="Six of the scenes, and the exact class of each pixel.",
     )
@@ -101,10 +101,10 @@ def _train_fcn(story: Story) -> None:
         shutil.copy(out_dir / "runs/demo" / f"model_{name}.png", out_dir / f"fcn_{name}.png")
     story.tell(
         "2. FCN-8s",
-        "A MobileNetV2 that knows everyday pictures looks at the whole scene; its views at three depths are added up "
-        "to a class for every pixel.",
-        fcn_training="How the training went.",
-        fcn_examples="Scenes that were watched while it was trained.",
+        "A MobileNetV2 pretrained on everyday pictures sees the whole scene; its features at three depths are "
+        "combined to a class for every pixel.",
+        fcn_training="The course of the training.",
+        fcn_examples="Validation scenes, seen at the end of each epoch.",
     )
 
 
@@ -127,12 +127,12 @@ def _train_unet(story: Story) -> None:
     changes = ", ".join(f"{name} {value}" for name, value in _CHANGES.items())
     story.tell(
         "3. The residual U-Net",
-        f"It begins from nothing and learns from turned, enlarged and mirrored copies of the scenes. Of the proposed "
-        f"config these values were changed: {changes}.",
-        unet_train_sample_batch="What it learns from.",
-        unet_learning_rate="How fast it learns.",
-        unet_training="How the training went.",
-        unet_examples="Scenes that were watched while it was trained.",
+        f"It starts from random weights and is trained on rotated, zoomed and mirrored copies of the scenes. Of the "
+        f"proposed config these values were changed: {changes}.",
+        unet_train_sample_batch="A batch of training samples.",
+        unet_learning_rate="The learning rate of each epoch.",
+        unet_training="The course of the training.",
+        unet_examples="Validation scenes, seen at the end of each epoch.",
     )
 
 
@@ -155,11 +155,11 @@ def _compare(story: Story) -> None:
         for found in zip(*(record["classes"] for record in pooled.values()), strict=True)
     ]
     story.tell(
-        f"What it comes to: a class for every pixel of {len(images)} new scenes",
-        "The FCN-8s stands on what it knows of everyday pictures; the residual U-Net has only the few scenes.",
+        f"The result: a class for every pixel of {len(images)} new scenes",
+        "The FCN-8s builds on pretraining with everyday pictures; the residual U-Net has only the few scenes.",
         tables=[
             Table(("against the exact truth", "pixel accuracy", "mean IoU", "mean F1"), rows),
             Table(("IoU of each class", *pooled), by_class),
         ],
-        results="Each scene, what the networks say, and the truth.",
+        results="Each scene, the results of the networks, and the truth.",
     )

@@ -1,4 +1,4 @@
-"""``hybridseg demo``: the hybrid method from end to end, as the very commands that a user would type."""
+"""``hybridseg demo``: the hybrid method from end to end, as the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ def demonstrate_hybrid(
 
     Parameters
     ----------
-    out_dir : pathlib.Path
     scenes_dir : pathlib.Path or None
         Demo scenes to use; None draws them into `out_dir`.
     run_command, say : callable
@@ -37,7 +36,7 @@ def demonstrate_hybrid(
     _segment(story)
     lead = (
         "Everything below was made just now by the commands that are shown, from synthetic coast scenes whose class is "
-        "exactly known for each pixel. The classifier has not seen the scenes on which it is judged. "
+        "exactly known for each pixel. The classifier has not seen the scenes on which it is evaluated. "
         "With photos of your own, the commands are the same."
     )
     return story.write_page("From photos to land cover: the hybrid method", lead)
@@ -49,8 +48,8 @@ def _prepare(story: Story, scenes_dir: Path) -> None:
     story.run("split", scenes_dir, "-p", "0.67", "--out", out_dir)
     draw_scene_overview(out_dir / "scenes.png", scenes_dir)
     story.tell(
-        "1. Scenes, for training and for judging",
-        "Twelve scenes of a coast with their label maps are divided: two thirds to learn from, the rest to judge by.",
+        "1. Scenes for training and evaluation",
+        "Twelve scenes of a coast with their label maps are divided: two thirds for training, the rest for evaluation.",
         scenes="Scenes above their label maps.",
     )
     for name in ("train", "test"):
@@ -59,8 +58,8 @@ def _prepare(story: Story, scenes_dir: Path) -> None:
     draw_tile_overview(out_dir / "tiles.png", out_dir / "train" / "tile_96" / MANIFEST_NAME)
     story.tell(
         "2. Tiles of one class each",
-        "Windows of 96 pixels of which one class covers more than 90 % become tiles; the classifier learns from them.",
-        tiles="Tiles to learn from, drawn at random from each class.",
+        "Windows of 96 pixels of which one class covers more than 90 % become tiles to train the classifier.",
+        tiles="Training tiles, drawn at random from each class.",
     )
 
 
@@ -70,18 +69,18 @@ def _train(story: Story) -> None:
     story.run("retrain", *words, "--bottleneck_dir", out_dir / "bottlenecks", "--testing_percentage", "0")
     story.tell(
         "3. A classifier",
-        "A MobileNetV2 that knows everyday pictures becomes a classifier of tiles: only its last layer is trained.",
-        model_training="How the training went.",
+        "A MobileNetV2 pretrained on everyday pictures becomes a classifier of tiles: only its last layer is trained.",
+        model_training="The course of the training.",
     )
     story.run("eval-tiles", "-n", "100", out_dir / "test" / "tile_96", "--model", model, "--out", out_dir)
     classes = story.read("eval_tiles.json")["classes"]
     rows = [(row["class"], *(show_share(row[name]) for name in ("precision", "recall", "f1"))) for row in classes]
     story.tell(
-        "4. How good it is on tiles",
-        "Judged on tiles of the scenes that it has not seen.",
+        "4. Its accuracy on tiles",
+        "Evaluated on tiles of the scenes that it has not seen.",
         tables=[Table(("class", "precision", "recall", "F1"), rows)],
-        eval_tiles_confusion="What it takes for what.",
-        eval_tiles_calibration="How often it is right when it is so sure.",
+        eval_tiles_confusion="Which classes it confuses.",
+        eval_tiles_calibration="How often it is right at each level of confidence.",
     )
 
 
@@ -115,12 +114,12 @@ def _segment(story: Story) -> None:
         for rows in zip(*(record["classes"] for record in pooled.values()), strict=True)
     ]
     story.tell(
-        f"What it comes to: a class for every pixel of {len(images)} new scenes",
-        "The tiles alone give blocks. A dense CRF carries the sure ones along colour and nearness to every pixel: that "
-        "is the classic method. With --best the tiles overlap and seed it with their probabilities.",
+        f"The result: a class for every pixel of {len(images)} new scenes",
+        "The tiles alone give blocks. A dense CRF spreads the confident ones to every pixel by colour and distance: "
+        "that is the classic method. With --best the tiles overlap and seed it with their probabilities.",
         tables=[
             Table(("against the exact truth", "pixel accuracy", "mean IoU", "mean F1"), summary, (len(summary) - 1,)),
             Table(("IoU of each class", *pooled), by_class),
         ],
-        results="Each scene, what the tiles alone say, what the CRF makes of it, and the truth.",
+        results="Each scene, the result of the tiles alone, that after the CRF, and the truth.",
     )

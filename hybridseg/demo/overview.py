@@ -40,7 +40,7 @@ def draw_scene_overview(path: str | os.PathLike[str], folder: str | os.PathLike[
     table = maps[0].require_table(pairs[0].labels_path)
     painted = [color_labels(m.labels, m.require_table(pair.labels_path)) for m, pair in zip(maps, pairs, strict=True)]
     rows = []
-    # Two lines of three scenes are read more easily than one line of six.
+    # Two rows of three scenes are easier to read than one row of six.
     for start in range(0, len(pairs), 3):
         part = slice(start, start + 3)
         rows.append(PictureRow("", [as_rgb8(read_image(pair.image_path)) for pair in pairs[part]]))
@@ -51,16 +51,14 @@ def draw_scene_overview(path: str | os.PathLike[str], folder: str | os.PathLike[
 def draw_result_overview(
     path: str | os.PathLike[str], image_paths: Sequence[Path], columns: Mapping[str, Sequence[Path]]
 ) -> None:
-    """Draw images, a row each, and beside each the label maps that different ways gave for it.
+    """Draw images, a row each, and beside each its label maps from different methods.
 
     All are painted in the colours of the last column.
 
     Parameters
     ----------
-    path : path-like
-    image_paths : sequence of pathlib.Path
     columns : mapping of str to sequence of pathlib.Path
-        What stands above a column, and its label map for every image.
+        The heading of a column, and its label map for every image.
     """
     rows = []
     last = list(columns.values())[-1]

@@ -1,4 +1,4 @@
-"""A demo that runs the very commands that a user would type, and the page that tells of them."""
+"""A demo that runs the commands that a user would type, and the page that shows them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ _MARK = "DEMO.txt"
 
 @dataclass
 class Story:
-    """What has been run so far, and the sections of the page that show it.
+    """The commands run so far, and the sections of the page that show them.
 
     Parameters
     ----------
-    out_dir : pathlib.Path
     run_command : callable
         Runs a command line, without the name of the program.
     say : callable
@@ -38,14 +37,14 @@ class Story:
 
     def run(self, *words: object) -> None:
         """Show a command, then run it in this process."""
-        # A folder whose name begins with a dash is no option.
+        # A folder whose name starts with a dash is not an option.
         arguments = [f"./{w}" if isinstance(w, Path) and str(w).startswith("-") else str(w) for w in words]
         self.commands.append(f"hybridseg {shlex.join(arguments)}")
         self.say(f"\n$ {self.commands[-1]}")
         self.run_command(arguments)
 
     def tell(self, heading: str, text: str, *, tables: list[Table] | None = None, **pictures: str) -> None:
-        """End a section: it has the commands since the last one. Pictures are NAME=caption, of NAME.png."""
+        """Add a section with the commands since the last one. Pictures are NAME=caption, for NAME.png."""
         shown = [Picture(f"{name}.png", caption) for name, caption in pictures.items()]
         self.sections.append(Section(heading, text, tuple(self.commands), tables or (), shown))
         self.commands = []
@@ -62,7 +61,7 @@ class Story:
 
 
 def claim_demo(out_dir: Path, folders: Iterable[str]) -> None:
-    """Make the folder, or clear what an earlier demo left; a folder of somebody else's is refused."""
+    """Make the folder, or clear it of an earlier demo; raise OutputExists when it holds other files."""
     mark = out_dir / _MARK
     if out_dir.exists() and any(out_dir.iterdir()) and not mark.exists():
         raise OutputExists(f"{out_dir} holds files that are not from a demo; give an empty folder")
@@ -72,5 +71,5 @@ def claim_demo(out_dir: Path, folders: Iterable[str]) -> None:
 
 
 def show_share(value: float | None) -> str:
-    """Write a share for a table; nothing where there is none."""
+    """Format a share for a table; empty for None."""
     return "" if value is None else f"{value:.3f}"

@@ -109,9 +109,8 @@ def check_ids(labels: np.ndarray, table: ClassTable, *, where: object) -> None:
 
 
 def _parse_table(classes: Any) -> ClassTable:
-    colors = tuple((_read_whole(r), _read_whole(g), _read_whole(b)) for r, g, b in (row["color"] for row in classes))
     try:
-        return ClassTable(tuple(_read_text(row["name"]) for row in classes), colors)
+        return ClassTable.from_records(classes)
     except BadInput as error:
         raise ValueError(str(error)) from error
 

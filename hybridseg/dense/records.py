@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import ClassTable
 from hybridseg.dense.augment import AugmentOptions, augment_batch
 from hybridseg.dense.pairs import PairSource
 from hybridseg.dense.recordpairs import DAMAGE, FORMAT_VERSION, INDEX_NAME, KIND, check_ids, read_object
@@ -171,7 +170,7 @@ def _plan_records(pairs: PairSource, options: RecordOptions, recipe: str) -> _Pl
         "recipe": recipe,
         "bands": pairs.n_bands,
         "dtype": pairs.dtype.name,
-        "classes": _describe_classes(pairs.table),
+        "classes": pairs.table.to_records(),
     }
     return _Plan(record, names, groups, order, options.prefix, options.per_shard)
 
@@ -314,10 +313,6 @@ def _find_whole(path: Path, wanted: list[tuple[int, int]], sources: Sequence[str
     return [place for place, _, _ in found] if is_whole else None
 
 
-def _describe_classes(table: ClassTable) -> list[dict[str, Any]]:
-    return [{"name": name, "color": list(color)} for name, color in zip(table.names, table.colors, strict=True)]
-
-
 def _describe_records(pairs: PairSource, plan: _Plan) -> dict[str, Any]:
     return {
         "format": FORMAT_VERSION,
@@ -327,7 +322,7 @@ def _describe_records(pairs: PairSource, plan: _Plan) -> dict[str, Any]:
         "bands": pairs.n_bands,
         "dtype": pairs.dtype.name,
         "encoding": choose_encoding((*pairs.size, pairs.n_bands), pairs.dtype),
-        "classes": _describe_classes(pairs.table),
+        "classes": pairs.table.to_records(),
         "sources": list(pairs.sources),
     }
 

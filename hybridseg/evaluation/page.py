@@ -1,4 +1,4 @@
-"""A page of HTML that tells a story of commands, tables and pictures. It stands alone but for its pictures."""
+"""A self-contained HTML page of commands, tables and pictures; only the pictures are files beside it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file beside the page, and what it shows."""
+    """A picture file beside the page, and its caption."""
 
     path: str
     caption: str

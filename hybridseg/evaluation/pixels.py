@@ -33,7 +33,7 @@ class TruthPair:
 
 @dataclass(frozen=True, eq=False)
 class PixelsResult:
-    """The confusion matrix of each pair and of all together, the files that were written, what went wrong."""
+    """The confusion matrix of each pair and of all together, the files written, and problems."""
 
     confusions: dict[str, Confusion]
     pooled: Confusion
@@ -47,7 +47,7 @@ def find_result_pairs(folder: str | os.PathLike[str]) -> tuple[list[TruthPair], 
     Returns
     -------
     pairs : list of TruthPair
-        Several automatic results of one image (of other tile sizes, say) make a pair each.
+        Several automatic results of one image (such as of several tile sizes) make a pair each.
     problems : list of Problem
         Each automatic result that has no manual one, or several.
 
@@ -71,7 +71,7 @@ def find_result_pairs(folder: str | os.PathLike[str]) -> tuple[list[TruthPair], 
 def find_glob_pairs(
     folder: str | os.PathLike[str], *, truth: str, prediction: str
 ) -> tuple[list[TruthPair], list[Problem]]:
-    """Pair the label maps of any kind that two patterns find, by the name of their image.
+    """Pair the label maps that two patterns find, by the name of their image.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def find_glob_pairs(
 
 
 def _is_label_file(path: Path) -> bool:
-    """Leave out what a wide pattern catches besides: hidden files, folders, our own figures."""
+    """Return whether a match is a label map, not a hidden file, folder or figure of ours."""
     is_figure = path.name.endswith(("_confusion.png", "_calibration.png"))
     return (
         path.suffix.lower() in LABELMAP_SUFFIXES and not path.name.startswith(".") and not is_figure and path.is_file()
@@ -106,7 +106,7 @@ def _is_label_file(path: Path) -> bool:
 def pair_by_stem(
     truth_paths: Iterable[Path], prediction_paths: Sequence[Path]
 ) -> tuple[list[TruthPair], list[Problem]]:
-    """Match predictions with the truth of the same image, naming those that have none or several."""
+    """Match predictions with the truth of the same image; report those with none or several."""
     by_stem = defaultdict(list)
     for path in truth_paths:
         by_stem[image_stem(path)].append(path)
@@ -128,7 +128,6 @@ def compare_pair(pair: TruthPair, *, table: ClassTable | None = None) -> Confusi
 
     Parameters
     ----------
-    pair : TruthPair
     table : ClassTable or None
         The classes of files that do not name theirs.
 
@@ -161,19 +160,12 @@ def evaluate_pixels(
 
     Parameters
     ----------
-    pairs : sequence of TruthPair
-    out_dir : path-like
     table : ClassTable or None
         The classes of files that do not name theirs.
     ignore : tuple of str
         Pixels of these true classes are left out.
     problems : sequence of Problem
-        Those met while pairing: they are reported with the others.
-    progress : callable
-
-    Returns
-    -------
-    PixelsResult
+        Those found while pairing; they are reported with the others.
 
     Raises
     ------
@@ -204,7 +196,7 @@ def evaluate_pixels(
 
 
 def _name_pair(pair: TruthPair, taken: dict[str, Confusion]) -> str:
-    """Name a pair after its prediction; two of the same name in other folders get a number."""
+    """Name a pair after its prediction, with a number when the name is taken."""
     name, number = pair.prediction_path.stem, 2
     while name in taken:
         name, number = f"{pair.prediction_path.stem}_{number}", number + 1
@@ -222,7 +214,7 @@ def _leave_out(confusions: dict[str, Confusion], ignore: tuple[str, ...]) -> dic
 
 
 def _remove_old_figures(out_dir: Path, *, keep: set[str]) -> None:
-    """Take away the figures of an earlier run whose pairs are no longer there, as its scores are replaced too."""
+    """Remove the figures of an earlier run whose pairs no longer exist: its scores are replaced too."""
     try:
         earlier = json.loads((out_dir / "eval_pixels.json").read_text(encoding="utf-8"))["pairs"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -253,13 +245,13 @@ def _write_scores(
 
 
 def list_score_rows(confusion: Confusion) -> list[dict[str, Any]]:
-    """Give the rows of a score table: one a class, then accuracy, macro and weighted means."""
+    """Return the rows of a score table: one a class, then accuracy, macro and weighted means."""
     record = confusion.to_record()
     total = {"support": record["n_pixels"]}
     return [
         *record["classes"],
         {"class": "(macro mean)", **total, **record["macro"]},
         {"class": "(weighted mean)", **total, **record["weighted"]},
-        # Accuracy is one number: it stands where precision, recall and F1 of all pixels coincide.
+        # Accuracy equals precision, recall and F1 of all pixels together.
         {"class": "(accuracy)", **total, "f1": record["accuracy"]},
     ]

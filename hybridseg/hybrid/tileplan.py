@@ -12,52 +12,27 @@ import numpy as np
 
 from hybridseg.classes import ClassTable, class_key
 from hybridseg.draw import count_share, shuffle_names
-from hybridseg.errors import BadInput
 from hybridseg.io.pairing import Pair, image_stem
+from hybridseg.options import Span, check_options, option
 
 MANIFEST_COLUMNS = ("tile", "class", "source", "row", "col", "purity", "kept")
-FORMATS = ("jpg", "png")
 
 
 @dataclass(frozen=True)
 class RetileOptions:
-    """What makes a tile.
+    """How tiles are cut; `seed` chooses those that are kept."""
 
-    Parameters
-    ----------
-    tile_size : int
-        Side of a tile in pixels; windows are half a tile apart.
-    purity : float
-        A window is a tile when one class covers MORE than this share of it.
-    keep : float
-        Random share of the tiles of each class that is kept.
-    min_keep : int
-        A class of no more tiles than this keeps them all.
-    format : str
-        ``jpg`` (quality 95) or ``png``.
-    seed : int
-        Chooses which tiles are kept.
-    """
-
-    tile_size: int = 96
-    purity: float = 0.9
-    keep: float = 0.5
-    min_keep: int = 60
-    format: str = "jpg"
+    tile_size: int = option(96, "Side of a tile, in pixels; windows lie half a tile apart.", span=Span(8))
+    purity: float = option(
+        0.9, "A window is a tile when one class covers more than this share of it.", span=Span(0, 1, below=True)
+    )
+    keep: float = option(0.5, "Random share of the tiles of each class that is kept.", span=Span(0, 1, above=True))
+    min_keep: int = option(60, "A class with no more tiles than this keeps them all.", span=Span(0))
+    format: str = option("jpg", "Format of the tiles; jpg has quality 95.", choices=("jpg", "png"))
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        if self.tile_size < 8:
-            raise BadInput(f"tile_size={self.tile_size}: a tile is at least 8 pixels wide (-t)")
-        if not 0 <= self.purity < 1:
-            raise BadInput(f"purity={self.purity}: give a share from 0 to less than 1, such as -a 0.9")
-        if not 0 < self.keep <= 1:
-            raise BadInput(f"keep={self.keep}: give a share above 0 and up to 1, such as -b 0.5")
-        if self.min_keep < 0:
-            raise BadInput(f"min_keep={self.min_keep}: give 0 or more tiles")
-        if self.format not in FORMATS:
-            raise BadInput(f"format={self.format!r}: give one of {', '.join(FORMATS)}")
+        check_options(self)
 
     @property
     def stride(self) -> int:
@@ -105,7 +80,7 @@ def choose_tiles(plans: Sequence[PlannedImage], options: RetileOptions) -> list[
 
 
 def name_folders(plans: Sequence[PlannedImage]) -> dict[str, str]:
-    """Give the folder of each class, by key: its first spelling, without anything that a path could mean."""
+    """Return the folder of each class, by key: its first spelling, without anything that a path could mean."""
     folders: dict[str, str] = {}
     for plan in plans:
         for name in plan.table.names:
@@ -115,7 +90,7 @@ def name_folders(plans: Sequence[PlannedImage]) -> dict[str, str]:
 
 
 def place_tiles(plan: PlannedImage, folders: dict[str, str], tiles_dir: Path, options: RetileOptions) -> list[Path]:
-    """Give the file of each tile of one image."""
+    """Return the file of each tile of one image."""
     keys = plan.table.keys
     names = plan.tile_names(options.format)
     return [tiles_dir / folders[keys[k]] / name for name, k in zip(names, plan.class_ids, strict=True)]

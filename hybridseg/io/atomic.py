@@ -20,14 +20,14 @@ _LEFTOVER = re.compile(r"^\.[0-9a-f]{16}\.partial")
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
-    """Give a temporary path to write to; on success it becomes `path`, on any failure it is removed.
+    """Yield a temporary path to write to; on success it becomes `path`, on any failure it is removed.
 
     Parameters
     ----------
     path : path-like
         The file to write. Its folder is created.
     durable : bool
-        Wait until the disk has it. Bulk writers of things that are easily made again (tiles) do not.
+        Wait until it is on the disk. Writers of many files that are easily made again (tiles) do not.
 
     Yields
     ------
@@ -73,7 +73,7 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
 
 
 def claim_folder(folder: Path) -> None:
-    """Make a folder and see that files can be written there, before long work.
+    """Make a folder and check that files can be written there, before long work.
 
     Raises
     ------
@@ -89,12 +89,12 @@ def claim_folder(folder: Path) -> None:
                 probe.unlink(missing_ok=True)
     except OSError as error:
         raise WriteFailed(
-            f"cannot write in {folder}: {error.strerror or error}; choose another folder, or mend its permissions"
+            f"cannot write in {folder}: {error.strerror or error}; choose another folder, or fix its permissions"
         ) from error
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Take away the temporary files of runs that were killed, in a folder and all below it."""
+    """Remove the temporary files of killed runs, in a folder and all below it."""
     for path in folder.rglob(".*.partial*"):
         if _LEFTOVER.match(path.name) and path.is_file():
             path.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def lock_output(path: Path) -> Iterator[None]:
     Raises
     ------
     OutputExists
-        When another run is at it.
+        When another run is writing it.
     """
     lock_path = path.with_name(f".{path.name}.lock")
     try:
@@ -119,7 +119,7 @@ def lock_output(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise OutputExists(f"another run is writing {path} at this moment; wait for it to end") from None
+            raise OutputExists(f"another run is writing {path} now; wait until it has finished") from None
         try:
             yield
         finally:

@@ -1,7 +1,7 @@
 """Photographs and scientific rasters as arrays: JPEG, PNG, TIFF and GeoTIFF, 8 to 32 bits, any number of bands.
 
-rasterio decodes them, in the least memory and with every bit, except 8-bit PNG: there imageio notices damage
-that rasterio passes over. imageio also writes the pictures.
+rasterio decodes them, with little memory and at full depth, except 8-bit PNG: there imageio detects damage
+that rasterio ignores. imageio also writes the pictures.
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ class LoadedImage:
 
     Parameters
     ----------
-    info : ImageInfo
     pixels : numpy.ndarray
         (rows, cols, bands), in the file's own sample type. A palette becomes red, green, blue.
     valid : numpy.ndarray or None
@@ -98,7 +97,7 @@ def describe_image(path: str | os.PathLike[str]) -> ImageInfo:
 
 
 def load_image(path: str | os.PathLike[str]) -> LoadedImage:
-    """Read the header, the pixels and the valid mask of an image in one go.
+    """Read the header, the pixels and the valid mask of an image, which is opened once.
 
     Raises
     ------
@@ -130,7 +129,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def read_valid(path: str | os.PathLike[str]) -> np.ndarray | None:
-    """Return the valid mask of an image alone, as `load_image` does, without a search for NaN."""
+    """Return the valid mask of an image alone, as `load_image` does, but without NaN."""
     with open_raster(path) as dataset:
         info = _read_header(Path(path), dataset)
         check_pixel_count(path, info.rows, info.cols)
@@ -195,7 +194,7 @@ def encode_image(image: np.ndarray, *, suffix: str, quality: int = 95) -> bytes:
 
 
 def as_rgb8(image: np.ndarray, *, levels: tuple[float, float] | None = None) -> np.ndarray:
-    """Give the red, green and blue of any image as bytes, the form that pictures and tiles have.
+    """Return any image as 8-bit RGB, the form of pictures and tiles.
 
     Parameters
     ----------
@@ -204,7 +203,7 @@ def as_rgb8(image: np.ndarray, *, levels: tuple[float, float] | None = None) -> 
         first three are taken. Wider types than bytes are stretched between their 1st and 99th percentile,
         the same for all bands, so that colours keep their balance.
     levels : (float, float) or None
-        What becomes black and white instead, as `measure_levels` gives it: for a part of an image.
+        The values that become black and white instead, from `measure_levels`: for a part of an image.
 
     Returns
     -------
@@ -226,7 +225,7 @@ def as_rgb8(image: np.ndarray, *, levels: tuple[float, float] | None = None) -> 
 
 
 def measure_levels(image: np.ndarray) -> tuple[float, float]:
-    """Give the 1st and 99th percentile of what is shown of an image, (rows, cols, bands)."""
+    """Return the 1st and 99th percentile of the bands of an image, (rows, cols, bands), that are shown."""
     bands = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
     # A sample of the pixels is enough.
     step = max(1, int(np.sqrt(bands.shape[0] * bands.shape[1] / 1e6)))
@@ -238,7 +237,7 @@ def measure_levels(image: np.ndarray) -> tuple[float, float]:
 
 @contextmanager
 def pillow_cap_lifted() -> Iterator[None]:
-    """Set aside Pillow's own pixel cap: ours was checked, and can be raised by the user."""
+    """Lift Pillow's own pixel cap: ours was checked, and the user can raise it."""
     from PIL import Image
 
     with _pillow_cap_lock:
@@ -250,7 +249,7 @@ def pillow_cap_lifted() -> Iterator[None]:
 
 
 def _read_orientation(path: Path, tags: dict[str, str]) -> int:
-    """Find the EXIF orientation, 1 (upright) to 8."""
+    """Return the EXIF orientation, 1 (upright) to 8."""
     if "EXIF_Orientation" in tags:
         orientation = int(tags["EXIF_Orientation"]) if tags["EXIF_Orientation"].isdigit() else 1
     elif sniff_format(path) == "JPEG":
@@ -286,7 +285,7 @@ def _decode_png8(path: Path) -> np.ndarray:
 
 def _decode_raster(dataset: Any) -> np.ndarray:
     image = np.empty((*dataset.shape, dataset.count), dataset.dtypes[0])
-    # The bands are decoded straight into their place between the others: no second copy.
+    # Decoded straight into the interleaved array: no second copy.
     dataset.read(out=image.transpose(2, 0, 1))
     if dataset.count == 1 and dataset.colorinterp[0].name == "palette":
         return _apply_palette(image[..., 0], dataset.colormap(1))
@@ -301,7 +300,7 @@ def _apply_palette(indices: np.ndarray, colormap: dict[int, tuple[int, int, int,
 
 
 def _turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo one of the eight EXIF orientations."""
+    """Undo an EXIF orientation."""
     if orientation in (2, 3):
         image = image[:, ::-1]
     if orientation in (3, 4):

@@ -1,4 +1,4 @@
-"""JSON of other programs: weighed before it is read, and nothing in it believed before it was looked at."""
+"""JSON of other programs: its size is checked before it is parsed, and every value before it is used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     MissingInput, BadInput
-        When there is no such file, it is too large, or no such JSON.
+        When there is no such file, it is too large, or it is not such JSON.
     """
     path = check_regular(path)
     with located(path):
@@ -40,19 +40,19 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
         except BadInput:
             raise
         except (OSError, ValueError, RecursionError) as error:
-            raise BadInput(f"it is no JSON in UTF-8, or damaged ({error}); save it again") from error
+            raise BadInput(f"it is not JSON in UTF-8, or damaged ({error}); save it again") from error
         if not isinstance(record, dict):
             raise BadInput("it holds a list or a value where an object should be; give the whole annotation file")
     return record
 
 
 def parse_number(value: Any) -> float:
-    """Give a number of another program's JSON.
+    """Return a number of JSON; true and "1" are not one.
 
     Raises
     ------
     BadInput
-        For what is none, or too large for any place in an image.
+        For anything else, or a number too large for any position in an image.
     """
     try:
         number = float(value) if type(value) in (int, float) else math.nan
@@ -64,13 +64,26 @@ def parse_number(value: Any) -> float:
     return number
 
 
+def parse_whole(value: Any, *, low: int = -(2**31) + 1, high: int = 2**31 - 1) -> int:
+    """Return a whole number of JSON; true, 1.0 and "1" are not one.
+
+    Raises
+    ------
+    BadInput
+        Also for a number that is out of range.
+    """
+    if type(value) is not int or not low <= value <= high:
+        raise BadInput(f"{str(value)[:40]!r} stands where a whole number from {low:,} to {high:,} should be")
+    return value
+
+
 def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
         key = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise BadInput(f"{key[:60]!r} stands twice in one object of it; it was not written by a labelling program")
+        raise BadInput(f"{key[:60]!r} stands twice in one object of it; a labelling program does not write that")
     return record
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise BadInput(f"it holds {name}, which is no number of JSON; save it again")
+    raise BadInput(f"it holds {name}, which is not a number in JSON; save it again")

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES
+from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 
 # `photo_mres.mat`, `photo_ares_96.mat`, `photo_mres_SOMEONE.mat`, `photo_label.png`, `photo_gtFine_color.png`
 _RESULT_NAME = re.compile(
     r"^(?P<stem>.+?)_(?P<kind>mres|ares|atiles|label|gtFine|report|doodles|predseg)(?=[_.]|$)", re.IGNORECASE
 )
-# Files of labels, ours and other tools'.
-_LABEL_SUFFIXES = (".json", ".npz", ".mat", ".png", ".tif", ".tiff")
-# Figures that `eval-pixels` and `eval-tiles` put beside what they judge.
+# Figures that `eval-pixels` and `eval-tiles` write beside the images.
 _FIGURE_PREFIXES = ("eval_pixels_", "eval_tiles_")
 # Files that place or describe an image: they travel with it, or its georeference is lost.
 _SIDECAR_SUFFIXES = (".aux.xml", ".ovr", ".prj", ".wld", ".tfw", ".tifw", ".jgw", ".jpgw", ".pgw", ".pngw", ".xmp")
@@ -32,7 +31,7 @@ class Pair:
 
 
 def image_stem(path: Path) -> str:
-    """Give the name of the image that a file belongs to: the part before ``_mres``, ``_ares``, ``_label``...
+    """Return the name of the image that a file belongs to: the part before ``_mres``, ``_ares``, ``_label``...
 
     Examples
     --------
@@ -44,9 +43,9 @@ def image_stem(path: Path) -> str:
 
 
 def result_kind(path: Path) -> str | None:
-    """Tell what a result file is: ``mres`` (by hand), ``ares`` (by machine), ``label``...; None for another file.
+    """Return the kind of a result file: ``mres`` (by hand), ``ares`` (by machine), ``label``...; None for another file.
 
-    ``atiles`` is what the tiles alone say, before the CRF.
+    ``atiles`` is the result of the tiles alone, before the CRF.
     """
     match = _RESULT_NAME.match(path.stem)
     return match["kind"].lower() if match else None
@@ -70,7 +69,7 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List the photographs of a folder: image files that are no results (``NAME_mres.png``) and no figures of ours."""
+    """List the photographs of a folder: image files other than results (``NAME_mres.png``) and figures of ours."""
     return [path for path in list_files(folder, IMAGE_SUFFIXES) if _is_photo(path)]
 
 
@@ -79,21 +78,17 @@ def _is_photo(path: Path) -> bool:
 
 
 def find_images(inputs: Iterable[Path]) -> list[Path]:
-    """Find the photographs that were asked for by name, by folder or by a pattern such as ``photos/2016*.jpg``.
-
-    Parameters
-    ----------
-    inputs : iterable of pathlib.Path
+    """Find the photographs that are given by name, by folder or by a pattern such as ``photos/2016*.jpg``.
 
     Returns
     -------
     list of pathlib.Path
-        Each once, in the order in which they were asked for. A file that is named is taken, whatever it is called.
+        Each once, in the order in which they are given. A file that is named is always taken.
 
     Raises
     ------
     MissingInput, BadInput
-        When a name, folder or pattern gives nothing, or is no pattern.
+        When a name, folder or pattern matches nothing, or is not a valid pattern.
     """
     found: dict[Path, None] = {}
     for path in inputs:
@@ -105,7 +100,7 @@ def find_images(inputs: Iterable[Path]) -> list[Path]:
             matches = _match_pattern(path)
             images = [p for p in matches if p.name.lower().endswith(IMAGE_SUFFIXES) and _is_photo(p) and p.is_file()]
         if not images:
-            raise MissingInput(f"{path} gives no image; images end in {', '.join(IMAGE_SUFFIXES)}")
+            raise MissingInput(f"{path} matches no image; images end in {', '.join(IMAGE_SUFFIXES)}")
         found.update(dict.fromkeys(images))
     return list(found)
 
@@ -115,11 +110,11 @@ def _match_pattern(pattern: Path) -> list[Path]:
     try:
         return sorted(start.glob(str(pattern.relative_to(start))))
     except (ValueError, NotImplementedError) as error:
-        raise BadInput(f"{pattern} is no file and no pattern: {error}") from error
+        raise BadInput(f"{pattern} is neither a file nor a pattern: {error}") from error
 
 
 def find_label_maps(inputs: Iterable[Path]) -> list[Path]:
-    """Find the label maps that were asked for: files as they are, and of a folder those made by hand.
+    """Find the label maps that are given: files as they are, and of a folder those made by hand.
 
     Raises
     ------
@@ -143,7 +138,7 @@ def find_label_maps(inputs: Iterable[Path]) -> list[Path]:
 
 
 def find_images_of(label_paths: Iterable[Path], images_dir: Path | None = None) -> list[Path]:
-    """List the images among which those of some label maps are: in a folder, or beside the label maps."""
+    """List the candidate images of some label maps: those in a folder, or beside the label maps."""
     label_paths = set(label_paths)
     folders = {images_dir} if images_dir else {path.parent for path in label_paths}
     return [path for folder in sorted(folders) for path in list_images(folder) if path not in label_paths]
@@ -176,18 +171,9 @@ def find_companions(image_path: Path) -> list[Path]:
 def find_strokes_file(folder: Path, image_path: Path) -> Path:
     """Find the file for an image in a folder of labels.
 
-    The first of these that is there: its name with another suffix (the image itself is not meant), its
+    The first of these that exists: its name with another suffix (not the image itself), its
     ``_doodles.json``, ``_mres.mat``, ``_ares_TILE.mat``, a picture (``_label``, ``_gtFine_color``, ``_predseg``), the
-    ``.npz`` of Doodler (``NAME_PERSON.npz``), and at last the only ``.json`` there is, as COCO has it.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-    image_path : pathlib.Path
-
-    Returns
-    -------
-    pathlib.Path
+    ``.npz`` of Doodler (``NAME_PERSON.npz``), and last the only ``.json`` of the folder, as for COCO.
 
     Raises
     ------
@@ -204,7 +190,7 @@ def find_strokes_file(folder: Path, image_path: Path) -> Path:
     'a.json'
     """
     stem = image_path.stem
-    paths = [p for p in list_files(folder, _LABEL_SUFFIXES) if p.resolve() != image_path.resolve()]
+    paths = [p for p in list_files(folder, ANNOTATION_SUFFIXES) if p.resolve() != image_path.resolve()]
     own = [p for p in paths if image_stem(p) == stem]
     maps = [p for p in own if p.suffix.lower() == ".mat"]
     jsons = [p for p in paths if p.suffix.lower() == ".json"]
@@ -220,7 +206,7 @@ def find_strokes_file(folder: Path, image_path: Path) -> Path:
     found = next((tier for tier in tiers if tier), [])
     if len(found) > 1:
         names = ", ".join(p.name for p in found[:5])
-        raise BadInput(f"{folder} has several files for {image_path.name} ({names}); give the one that is meant")
+        raise BadInput(f"{folder} has several files for {image_path.name} ({names}); give one of them by name")
     if not found:
         raise MissingInput(
             f"{folder} has no labels for {image_path.name}; it would be called {stem}.json, {stem}.npz, "
@@ -233,10 +219,6 @@ def pair_labels_with_images(
     label_paths: Iterable[Path], image_paths: Iterable[Path]
 ) -> tuple[list[Pair], list[Problem]]:
     """Find the image of each label map by its stem.
-
-    Parameters
-    ----------
-    label_paths, image_paths : iterable of pathlib.Path
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""What a raster carries besides its pixels, and the one way a raster file is opened.
+"""The one way to open a raster file, and what it carries besides its pixels.
 
-The format is told by the first bytes of a file, never by its name, and only JPEG, PNG and TIFF are
-opened: the library underneath knows formats that read other files or fetch from the network.
+The first bytes of a file decide its format, never its name, and only JPEG, PNG and TIFF are opened:
+GDAL has formats that read other files or fetch from the network.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class GeoReference:
     Parameters
     ----------
     crs : str or None
-        Coordinate reference system as WKT (or a code such as ``EPSG:32611``, when you make one).
+        Coordinate reference system as WKT; a code such as ``EPSG:32611`` is accepted for writing.
     transform : tuple of 6 floats or None
         Affine coefficients a, b, c, d, e, f: x = a*col + b*row + c, y = d*col + e*row + f.
     gcps : tuple
@@ -56,7 +56,7 @@ class GeoReference:
 
 
 def max_pixels() -> int:
-    """Give the largest number of pixels that is decoded at once (HYBRIDSEG_MAX_PIXELS changes it)."""
+    """Return the largest number of pixels that is decoded at once; HYBRIDSEG_MAX_PIXELS changes it."""
     text = os.environ.get("HYBRIDSEG_MAX_PIXELS", str(DEFAULT_MAX_PIXELS))
     try:
         cap = int(float(text))
@@ -68,9 +68,9 @@ def max_pixels() -> int:
 
 
 def check_pixel_count(path: str | os.PathLike[str], rows: int, cols: int, *, pixel_bytes: int = 3) -> None:
-    """Refuse a raster that is empty or too large to decode, before any memory is taken for it.
+    """Raise BadInput for a raster that is empty or too large to decode, before memory is taken for it.
 
-    The cap is for pixels of red, green and blue bytes; one of more bands or wider samples counts for more.
+    The cap is for pixels of three bytes; one with more bands or wider samples counts for more.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def check_pixel_count(path: str | os.PathLike[str], rows: int, cols: int, *, pix
 
 
 def check_regular(path: str | os.PathLike[str]) -> Path:
-    """Refuse what is no plain file: a pipe or a device would be read for ever.
+    """Raise unless a path is a regular file: a pipe or a device would be read for ever.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def check_regular(path: str | os.PathLike[str]) -> Path:
 
 
 def sniff_format(path: str | os.PathLike[str]) -> str:
-    """Tell a raster's format from its first bytes: ``JPEG``, ``PNG`` or ``GTiff`` (any TIFF).
+    """Return the format of a raster, by its first bytes: ``JPEG``, ``PNG`` or ``GTiff`` (any TIFF).
 
     Raises
     ------
@@ -139,7 +139,7 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
     MissingInput, BadInput
         As `sniff_format`, and when the file is damaged (also while the caller reads from it).
     """
-    # Imported on use: this takes longer than all the rest of a light command.
+    # Imported on use: this takes longer than the rest of a light command.
     import rasterio
     from rasterio.errors import RasterioError
 
@@ -155,7 +155,7 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 @contextmanager
 def quiet_rasterio() -> Iterator[None]:
-    """Have rasterio leave no side files, take damage as an error, and accept photos, which lie nowhere on Earth."""
+    """Let rasterio write no side files, treat damage as an error, and accept photos without a georeference."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
@@ -164,14 +164,14 @@ def quiet_rasterio() -> Iterator[None]:
         try:
             yield
         except UnicodeEncodeError as error:
-            # The library underneath knows no other names.
+            # GDAL accepts no other names.
             raise BadInput(f"{error.object} has a name that is not UTF-8; give it another") from error
 
 
 class _QuietThreads:
-    """Keeps a warning quiet while any thread wants it so.
+    """Ignores a warning while any thread is inside.
 
-    What is ignored belongs to the process: a thread that put it back for itself would make the others loud.
+    Warning filters belong to the process: a thread that restored its own would let the others warn.
     """
 
     def __init__(self) -> None:
@@ -200,7 +200,7 @@ _ignore_warning = _QuietThreads()
 
 
 def read_georeference(dataset: Any) -> GeoReference | None:
-    """Take the georeference of an open dataset; None when it has none."""
+    """Return the georeference of an open dataset, if any."""
     gcps, gcp_crs = dataset.gcps
     crs = dataset.crs or (gcp_crs if gcps else None)
     transform = None if dataset.transform.is_identity else tuple(dataset.transform)[:6]
@@ -222,12 +222,10 @@ def write_band(
 
     Parameters
     ----------
-    path : path-like
     values : numpy.ndarray
         (rows, cols) uint8.
-    georeference : GeoReference or None
     nodata : int
-        The value of a pixel that has none.
+        The value of pixels without a value.
     palette : sequence of (int, int, int)
         Colours of the values from 0 on.
     tags : mapping of str to str

@@ -39,7 +39,7 @@ def read_csv(path: str | os.PathLike[str], columns: Sequence[str]) -> list[dict[
             rows = [] if missing else list(reader)
             missing += [name for row in rows for name in columns if row[name] is None][:1]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{path} cannot be read as a table ({error}); remove it or mend it") from error
+        raise BadInput(f"{path} cannot be read as a table ({error}); remove it or fix it") from error
     if missing:
         raise BadInput(f"{path} lacks {', '.join(missing)} in its table; it was not written by this program")
     return rows

@@ -1,7 +1,7 @@
-"""Shards of TFRecords: many images with their labels in one file, each of them found by its place.
+"""Shards of TFRecords: many images with their labels in one file, each found by its byte offset.
 
 A record is a ``tf.train.Example``, so other programs can read it too. 8-bit images that a JPEG can hold are JPEG;
-all others, and the labels always, are stored without loss.
+all others, and all labels, are stored without loss.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ JPEG, ZLIB = "jpeg", "zlib"
 
 _QUALITY = 95
 _JPEG_MAX_SIDE = 65_500
-# Higher levels take up to ten times as long and save a hundredth on photographs.
+# Higher levels take up to ten times as long and save one percent on photographs.
 _ZLIB_LEVEL = 1
-# Protocol buffers end at 2 GiB.
+# The limit of protocol buffers is 2 GiB.
 _MAX_RECORD_BYTES = (1 << 31) - (1 << 16)
 # In the file each record lies between its length with a checksum (8 + 4 bytes) and a checksum of its own (4 bytes).
 _HEAD_BYTES, _TAIL_BYTES = 12, 4
-# What Pillow may raise at a picture that someone has made up.
+# What Pillow may raise for a forged picture.
 _PICTURE_DAMAGE = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, OverflowError, MemoryError),
     *(struct.error, zlib.error),
@@ -54,9 +54,9 @@ class Record:
     labels : numpy.ndarray
         (rows, cols) uint8.
     source : str
-        The photograph that they come from.
+        The photograph that it comes from.
     copy : int
-        Which of its copies this is.
+        Which augmented copy this is.
     """
 
     image: np.ndarray
@@ -67,7 +67,7 @@ class Record:
 
 @dataclass(frozen=True)
 class RecordPlace:
-    """Where a record lies in its shard: first byte, number of bytes, and zlib's CRC-32 of these."""
+    """Position of a record in its shard: first byte, number of bytes, and their CRC-32."""
 
     offset: int
     length: int
@@ -75,7 +75,7 @@ class RecordPlace:
 
 
 def choose_encoding(shape: tuple[int, int, int], dtype: Any) -> str:
-    """Tell how an image is stored: ``jpeg`` or, without loss, ``zlib``.
+    """Return how an image is stored: ``jpeg`` or, without loss, ``zlib``.
 
     Examples
     --------
@@ -91,9 +91,8 @@ def write_shard(path: str | os.PathLike[str], records: Iterable[Record], *, dura
 
     Parameters
     ----------
-    path : path-like
     records : iterable of Record
-        Taken one by one: they need not be in memory together.
+        Consumed one by one: they need not be in memory together.
     durable : bool
         See `hybridseg.io.atomic.atomic_path`.
 
@@ -120,7 +119,7 @@ def write_shard(path: str | os.PathLike[str], records: Iterable[Record], *, dura
     except tf.errors.OpError as error:
         raise WriteFailed(f"could not write {path}: {error.message}; check the free space there") from error
     except WriteFailed as error:
-        # An image that was not there, while a record was made, is no failure to write.
+        # An error while the records were made is not a failure to write.
         if isinstance(error.__cause__, HybridSegError):
             raise error.__cause__ from None
         raise
@@ -131,23 +130,18 @@ def read_record(path: str | os.PathLike[str], place: RecordPlace) -> Record:
 
     Parameters
     ----------
-    path : path-like
     place : RecordPlace
-        As `write_shard` or `scan_shard` gave it.
-
-    Returns
-    -------
-    Record
+        From `write_shard` or `scan_shard`.
 
     Raises
     ------
     MissingInput, BadInput
-        When there is no such file, it is damaged or cut short, or the record is none of ours.
+        When there is no such file, it is damaged or cut short, or the record is not ours.
     """
     path = check_regular(path)
     try:
         with path.open("rb") as file:
-            # Before any memory is taken: the place may be wrong.
+            # Before memory is taken: the position may be wrong.
             n_bytes = os.fstat(file.fileno()).st_size
             if place.length < _HEAD_BYTES + _TAIL_BYTES or not 0 <= place.offset <= n_bytes - place.length:
                 raise BadInput(f"{path} is cut short, or it is not the file that was written")
@@ -167,7 +161,7 @@ def scan_shard(path: str | os.PathLike[str]) -> list[tuple[RecordPlace, str, int
     Returns
     -------
     list of (RecordPlace, str, int)
-        Place, source and copy of each. Where the file was cut between two records the list is short.
+        Place, source and copy of each. Of a file that was cut between two records the rest is missing.
 
     Raises
     ------
@@ -187,7 +181,7 @@ def scan_shard(path: str | os.PathLike[str]) -> list[tuple[RecordPlace, str, int
 
 
 def encode_record(record: Record) -> bytes:
-    """Give a record as the bytes of a ``tf.train.Example``.
+    """Return a record as the bytes of a ``tf.train.Example``.
 
     Raises
     ------
@@ -212,7 +206,7 @@ def encode_record(record: Record) -> bytes:
     if image.ndim != 3 or not image.size or labels.shape != image.shape[:2] or labels.dtype != np.uint8:
         raise BadInput(
             f"{record.source}: an image of shape {image.shape} and labels of shape {labels.shape} and type "
-            f"{labels.dtype} are no pair; give (rows, cols, bands) and (rows, cols) uint8"
+            f"{labels.dtype} do not fit; give (rows, cols, bands) and (rows, cols) uint8"
         )
     encoding = choose_encoding(image.shape, image.dtype)
     parts = _encode_jpegs(image) if encoding == JPEG else [_deflate(image)]
@@ -231,17 +225,17 @@ def encode_record(record: Record) -> bytes:
     if sum(map(len, [*parts, label])) > _MAX_RECORD_BYTES:
         raise BadInput(f"{record.source} takes more than 2 GiB as a record; choose a smaller size of the images")
     example = tf.train.Example(features=tf.train.Features(feature={k: _to_feature(v) for k, v in values.items()}))
-    # Else the order of the fields would change from run to run.
+    # Otherwise the order of the fields would change from run to run.
     return example.SerializeToString(deterministic=True)
 
 
 def decode_record(data: bytes) -> Record:
-    """Give the record that `encode_record` made bytes of.
+    """Decode a record that `encode_record` encoded.
 
     Raises
     ------
     BadInput
-        When it is no such record; nothing is decoded before its size was checked.
+        When it is not such a record; sizes are checked before anything is decoded.
     """
     feature = _parse_features(data)
     rows, cols, bands, copy = (_take_number(feature, name) for name in ("rows", "cols", "bands", "copy"))
@@ -266,7 +260,7 @@ def decode_record(data: bytes) -> Record:
 
 
 def _list_places(path: Path) -> Iterator[RecordPlace]:
-    """Walk from record to record of a file that was checked or just written."""
+    """Walk through the records of a file that was checked or just written."""
     offset, n_bytes = 0, path.stat().st_size
     with path.open("rb") as file:
         while head := file.read(_HEAD_BYTES):
@@ -297,7 +291,7 @@ def _parse_features(data: bytes) -> Any:
     try:
         return tf.train.Example.FromString(data).features.feature
     except DecodeError as error:
-        raise BadInput("it is no record (no tf.train.Example)") from error
+        raise BadInput("it is not a record (a tf.train.Example)") from error
 
 
 def _take_bytes(feature: Any, name: str) -> list[bytes]:
@@ -324,11 +318,11 @@ def _read_origin(data: bytes) -> tuple[str, int]:
 
 
 def _encode_jpegs(image: np.ndarray) -> list[bytes]:
-    """Store 8-bit bands as JPEG: three as one in colour, a fourth, or a single one, as one in grey."""
+    """Encode 8-bit bands as JPEG: three in colour, a single or a fourth one in grey."""
     n_bands = image.shape[2]
     planes = [image[..., :3]] if n_bands >= 3 else [image[..., 0]]
     planes += [image[..., 3]] if n_bands == 4 else []
-    # Colour keeps the full resolution (no subsampling): narrow things such as a wet edge are told by it.
+    # No subsampling: colour distinguishes narrow things such as a wet edge.
     return [_save_picture(plane, format="JPEG", quality=_QUALITY, subsampling=0) for plane in planes]
 
 
@@ -349,7 +343,7 @@ def _inflate(parts: list[bytes], shape: tuple[int, int, int], dtype: np.dtype) -
     n_bytes = math.prod(shape) * dtype.itemsize
     inflate = zlib.decompressobj()
     try:
-        # One byte more than there should be, so that data that are too long are noticed, and not unpacked.
+        # One byte more than expected, so that data that are too long are noticed but not unpacked.
         values = inflate.decompress(parts[0], n_bytes + 1)
     except zlib.error as error:
         raise BadInput(f"its image is damaged ({error})") from error
@@ -367,7 +361,7 @@ def _save_picture(plane: np.ndarray, **settings: Any) -> bytes:
 
 
 def _load_picture(data: bytes, shape: tuple[int, int], *, format: str, mode: str) -> np.ndarray:
-    """Decode a picture that must be of this format, size and kind: its header is checked first."""
+    """Decode a picture, after a check that its header has this format, size and mode."""
     from PIL import Image
 
     try:

@@ -1,4 +1,4 @@
-"""Parts of an image at any size: what a page shows of a large photo, and what the CRF looks at, without all of it."""
+"""Parts of an image at any size: for the label page and the CRF, without decoding all of a large photo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hybridseg.io.images import ImageInfo, as_rgb8, describe_image, load_image, 
 from hybridseg.io.rasters import check_pixel_count, open_raster
 from hybridseg.resample import shrink_image
 
-# A TIFF larger than this is read in parts; what is smaller is decoded at once, as every other format must be.
+# A larger TIFF is read in parts; a smaller one is decoded at once, as every other format must be.
 MAX_DECODED_PIXELS = 50_000_000
 _OVERVIEW_SIDE = 4096
 
@@ -27,13 +27,11 @@ class ImageWindows:
 
     Parameters
     ----------
-    path : pathlib.Path
-    info : ImageInfo
     valid : callable
-        Gives (rows, cols) bool of the whole image, or None when all pixels hold a picture.
+        Returns (rows, cols) bool of the whole image, or None when all pixels are valid.
     read : callable
-        ``read(rows, cols, shape)`` gives a part, two slices, reduced to a shape: (*shape, 3) uint8. A pixel of it is
-        the mean of those that it covers, or near that.
+        ``read(rows, cols, shape)`` returns the part within two slices, reduced to a shape: (*shape, 3) uint8. Each of
+        its pixels is about the mean of those that it covers.
     """
 
     path: Path
@@ -78,25 +76,25 @@ def _can_read_parts(info: ImageInfo) -> bool:
     if info.format != "GTiff" or info.orientation != 1:
         return False
     with open_raster(info.path) as dataset:
-        # The numbers of a palette have no mean.
+        # Palette indices cannot be averaged.
         return dataset.colorinterp[0].name != "palette"
 
 
 @dataclass
 class _Pyramid:
-    """A decoded image and, as they are asked for, its halves: a wide look at 36 megapixels takes milliseconds."""
+    """A decoded image and its halves, made on demand: a wide view of 36 megapixels takes milliseconds."""
 
     levels: list[np.ndarray]
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, rows: slice, cols: slice, shape: tuple[int, int]) -> np.ndarray:
-        """Take the part from the smallest level that is still as large as the shape wants it."""
+        """Read a part from the smallest level that has enough pixels for the shape."""
         factor = min((rows.stop - rows.start) / shape[0], (cols.stop - cols.start) / shape[1])
         level = max(int(math.log2(max(factor, 1.0) + 1e-9)), 0)
         whole_shape = self.levels[0].shape[:2]
         whole = (rows.start, cols.start, rows.stop, cols.stop) == (0, 0, *whole_shape)
-        # Halves of an odd side are a hair off: all of the image is reduced in one step, so that the CRF's image is
-        # the same whoever asks for it.
+        # Halves of an odd side are slightly off: the whole image is reduced in one step, so that the CRF always
+        # gets the same image.
         if whole or not all(_fits(part, level, size) for part, size in zip((rows, cols), whole_shape, strict=True)):
             level = 0
         image = self._level(level)
@@ -104,7 +102,7 @@ class _Pyramid:
         return shrink_image(np.ascontiguousarray(part), *shape)
 
     def _level(self, wanted: int) -> np.ndarray:
-        # A browser asks for several tiles at once: two must not halve the same level.
+        # A browser requests several tiles at once: two threads must not halve the same level.
         with self.lock:
             while len(self.levels) <= wanted:
                 last = self.levels[-1]
@@ -113,7 +111,7 @@ class _Pyramid:
 
 
 def _fits(part: slice, level: int, size: int) -> bool:
-    """Tell whether a part begins and ends between pixels of a level."""
+    """Return whether a part begins and ends between pixels of a level."""
     return not part.start % 2**level and (not part.stop % 2**level or part.stop == size)
 
 
@@ -122,13 +120,12 @@ def _reduce(part: slice, level: int, size: int) -> slice:
 
 
 class _LargeRaster:
-    """A TIFF of which only the part that is wanted is decoded.
+    """A TIFF of which only the requested part is decoded.
 
-    Wide looks come from one reduced copy of it: without overviews in the file each would read all of it.
+    Wide views come from one reduced copy: without overviews in the file each would read all of it.
     """
 
     def __init__(self, info: ImageInfo) -> None:
-        """Note what is to be read, and read nothing."""
         self._info = info
         self._bands = [1, 2, 3] if info.bands >= 3 else [1]
         self._level = max(math.ceil(math.log2(max(info.rows, info.cols) / _OVERVIEW_SIDE)), 0)
@@ -137,7 +134,7 @@ class _LargeRaster:
         self._black_and_white: tuple[float, float] | None = None
 
     def read(self, rows: slice, cols: slice, shape: tuple[int, int]) -> np.ndarray:
-        """Decode a part, or take it from the reduced copy where that is fine enough."""
+        """Decode a part, or read it from the reduced copy when that is fine enough."""
         with self._lock:
             if self._overview is None:
                 self._overview = self._read_overview()
@@ -149,14 +146,14 @@ class _LargeRaster:
         return as_rgb8(self._decode(rows, cols, shape), levels=self._black_and_white)
 
     def find_valid(self) -> np.ndarray | None:
-        """Read where the image holds a picture."""
+        """Read the valid mask."""
         return read_valid(self._info.path)
 
     def _read_overview(self) -> _Pyramid:
         shape = -(-self._info.rows >> self._level), -(-self._info.cols >> self._level)
         image = self._decode(slice(0, self._info.rows), slice(0, self._info.cols), shape)
         if image.dtype != np.uint8:
-            # Measured once, so that all parts are shown alike.
+            # Measured once, so that all parts have the same brightness.
             self._black_and_white = measure_levels(image)
         return _Pyramid([as_rgb8(image, levels=self._black_and_white)])
 

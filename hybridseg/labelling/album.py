@@ -6,17 +6,16 @@ Who needs the lock of the album and that of an image takes that of the album fir
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.annotations.doodles import read_doodles
-from hybridseg.io.labels.classfiles import parse_color, read_class_files, write_class_files
+from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.rasters import check_regular
 from hybridseg.labelling.shelf import Conflict, Shelf
 from hybridseg.labelling.spread import SpreadOptions
@@ -212,17 +211,3 @@ def _read_saved_classes(folder: Path) -> ClassTable | None:
     if not labels_path.exists():
         return None
     return read_class_files(labels_path, colors_path if colors_path.exists() else None)
-
-
-def parse_classes(rows: Iterable[Any]) -> ClassTable:
-    """Read a list of classes as the page sends it: ``name`` and ``color`` as ``#rrggbb``.
-
-    Raises
-    ------
-    BadInput
-    """
-    try:
-        pairs = [(str(row["name"]).strip(), parse_color(str(row["color"]))) for row in rows]
-    except (TypeError, KeyError) as error:
-        raise BadInput("a class is a name and a colour; load the page again") from error
-    return ClassTable(tuple(name for name, _ in pairs), tuple(color for _, color in pairs))

@@ -15,7 +15,7 @@ from hybridseg.confusion import count_confusion
 from hybridseg.errors import HybridSegError, MissingInput, Problem
 from hybridseg.io.images import ImageInfo, describe_image, read_image
 from hybridseg.io.labelled import check_size
-from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.pairing import image_stem, list_files, list_images, result_kind
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
@@ -205,7 +205,7 @@ class ReviewSession:
 def _find_items(folder: Path) -> list[ReviewItem]:
     """Find the images that have a result: the first by hand, and the newest automatic one."""
     results: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for path in list_files(folder, (".mat", ".png", ".tif")):
+    for path in list_files(folder, LABELMAP_SUFFIXES):
         kind = result_kind(path)
         if kind == "mres" and path.suffix == ".mat":
             results[image_stem(path)]["manual"].append(path)

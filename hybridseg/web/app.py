@@ -12,8 +12,8 @@ from flask import Flask, Response, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, HybridSegError, MissingInput
-from hybridseg.labelling.album import parse_classes
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, located
+from hybridseg.io.jsonfiles import parse_whole
 from hybridseg.labelling.jobs import KINDS, JobRunner
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.review import ReviewSession
@@ -122,11 +122,11 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
     @app.post("/api/images/<image_id>/preview")
     def preview(image_id: str) -> Response:
         body = _read_body("window")
-        window = body["window"]
-        if not (isinstance(window, list) and len(window) == 4 and all(_is_int(value) for value in window)):
+        if not isinstance(body["window"], list) or len(body["window"]) != 4:
             raise BadInput("a window is four whole numbers: first row and column, rows, columns")
+        row, col, rows, cols = map(parse_whole, body["window"])
         _, opened = session.open(image_id)
-        picture = previewer.preview(opened, (window[0], window[1], window[2], window[3]))
+        picture = previewer.preview(opened, (row, col, rows, cols))
         return _send_picture(picture) if picture else Response(status=204)
 
     @app.post(f"/api/images/<image_id>/<any({', '.join(KINDS)}):kind>")
@@ -187,9 +187,7 @@ def _add_changes(app: Flask, session: LabelSession) -> None:
     @app.put("/api/classes")
     def set_classes() -> dict[str, Any]:
         body = _read_body("version", "classes")
-        if not isinstance(body["classes"], list):
-            raise BadInput("the classes are a list")
-        session.set_classes(_read_int(body, "version"), parse_classes(body["classes"]))
+        session.set_classes(_read_int(body, "version"), ClassTable.from_records(body["classes"]))
         return {"classes_version": session.classes_version, "classes": list_classes(session.table)}
 
 
@@ -222,14 +220,9 @@ def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
     return app
 
 
-def list_classes(table: ClassTable | None) -> list[dict[str, str]]:
+def list_classes(table: ClassTable | None) -> list[dict[str, Any]]:
     """Tell the name and the colour of every class."""
-    if table is None:
-        return []
-    return [
-        {"name": name, "color": "#{:02x}{:02x}{:02x}".format(*color)}
-        for name, color in zip(table.names, table.colors, strict=True)
-    ]
+    return [] if table is None else table.to_records(as_hex=True)
 
 
 def _guard(gate: Gate) -> Response | None:
@@ -320,11 +313,6 @@ def _read_body(*names: str) -> dict[str, Any]:
     return body
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
-
-
 def _read_int(body: dict[str, Any], name: str) -> int:
-    if not _is_int(body[name]):
-        raise BadInput(f"{name} must be a whole number")
-    return int(body[name])
+    with located(name):
+        return parse_whole(body[name])

@@ -242,7 +242,7 @@ def test_what_is_not_there(project, tmp_path):
     assert result.exit_code == 1 and "none/model.h5; train it with `hybridseg fcn train --name none`" in result.stderr
     (tmp_path / "empty").mkdir()
     result = infer(folder, tmp_path / "out", samples=tmp_path / "empty")
-    assert result.exit_code == 1 and f"{tmp_path}/empty gives no image" in result.stderr
+    assert result.exit_code == 1 and f"{tmp_path}/empty matches no image" in result.stderr
     assert not (tmp_path / "out").exists()
     # A run that was stopped has checkpoints and no result yet; other files do not matter.
     shutil.copytree(folder / "runs/coast", tmp_path / "runs/half")

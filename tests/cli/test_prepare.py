@@ -72,11 +72,11 @@ def test_retile_sums_up_what_it_could_not_use(run, coast):
     [
         (["retile", "nowhere"], 1, "there is no file or folder nowhere"),
         (["retile", "."], 1, "has no label map (NAME_mres.mat)"),
-        (["retile", "-a", "1.5"], 1, "give a share from 0 to less than 1"),
+        (["retile", "-a", "1.5"], 1, "give a number from 0 to below 1"),
         (["retile", "-t", "big"], 2, "'big' is not a valid integer"),
         (["retile", "--format", "gif"], 2, "'gif' is not one of 'jpg', 'png'"),
         (["split", "nowhere"], 1, "there is no folder"),
-        (["split", "--group-by", "["], 1, "is no regular expression"),
+        (["split", "--group-by", "["], 1, "is not a regular expression"),
         (["demo-scenes", "x", "--size", "12"], 2, "write rows and columns like 768x1152"),
         (["eval-pixels", "."], 1, "has no automatic result"),
         (["eval-pixels", ".", "--truth", "*.png"], 2, "give both --truth and --prediction"),

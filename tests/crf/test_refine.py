@@ -114,7 +114,7 @@ NAN[2, 2] = np.nan
         (IMAGE - 0.5, "from -0.5 to -0.5; scale them"),
         (IMAGE.astype(np.int32), "uint8, uint16 or floats in 0..255, not int32"),
         (IMAGE.astype(bool), "not bool"),
-        (IMAGE[:-1], r"the image has 5 x 5 pixels, what is known of it 6 x 5; give both at the same size"),
+        (IMAGE[:-1], r"the image has 5 x 5 pixels, its seeds or probabilities 6 x 5; give both at the same size"),
     ],
 )
 def test_images_that_are_refused(image, message):
@@ -251,7 +251,7 @@ def test_a_budget_that_is_too_small_names_one_that_is_enough(request, wide, chan
     with pytest.raises(BadInput, match=r"max_memory=1e-05 allows less; give it more \(--max-memory\)") as caught:
         refine_labels(image, seeds, n_classes=n_classes, options=replace(options, max_memory=1e-5))
     if options.reference_geometry:
-        assert "reference_geometry knows no blocks" in str(caught.value)
+        assert "no blocks with reference_geometry" in str(caught.value)
     needed = find_number(caught.value)
     try:
         result = refine_labels(image, seeds, n_classes=n_classes, options=replace(options, max_memory=needed))

@@ -162,9 +162,9 @@ def test_bad_input(tmp_path, photos):
     with pytest.raises(BadInput, match="has no JPEG, PNG or TIFF images"):
         split_folder(tmp_path / "empty")
     for options, message in [
-        ({"proportion": 1.5}, "give a share from 0 to 1"),
-        ({"group_by": "("}, "is no regular expression"),
-        ({"action": "steal"}, "give one of copy, move, link"),
+        ({"proportion": 1.5}, "from 0 to 1"),
+        ({"group_by": "("}, "is not a regular expression"),
+        ({"action": "steal"}, "one of copy, move, link"),
     ]:
         with pytest.raises(BadInput, match=message):
             SplitOptions(**options)

@@ -197,9 +197,9 @@ def test_wide_images_become_bytes(tmp_path, make_pair):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"tile_size": 7}, "at least 8 pixels"),
-        ({"purity": 1.0}, "from 0 to less than 1"),
-        ({"keep": 0}, "above 0 and up to 1"),
+        ({"tile_size": 7}, "8 or more"),
+        ({"purity": 1.0}, "from 0 to below 1"),
+        ({"keep": 0}, "above 0 to 1"),
         ({"min_keep": -1}, "0 or more"),
         ({"format": "gif"}, "one of jpg, png"),
     ],

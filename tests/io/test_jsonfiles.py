@@ -2,7 +2,7 @@ import pytest
 
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io import jsonfiles
-from hybridseg.io.jsonfiles import MAX_FILE_BYTES, parse_number, read_json_object
+from hybridseg.io.jsonfiles import MAX_FILE_BYTES, parse_number, parse_whole, read_json_object
 
 
 @pytest.mark.parametrize("content", [
@@ -49,3 +49,10 @@ def test_a_file_is_weighed_before_it_is_read(tmp_path, monkeypatch):
 def test_what_is_no_number_of_pixels(value):
     with pytest.raises(BadInput, match="where a number of pixels should be"):
         parse_number(value)
+
+
+@pytest.mark.parametrize("value", ["5", None, True, 5.0, [5], float("nan"), 2**31, -3, 12])
+def test_what_is_no_whole_number(value):
+    assert parse_whole(-2) == -2 and parse_whole(11, low=0, high=11) == 11
+    with pytest.raises(BadInput, match="where a whole number from"):
+        parse_whole(value, low=-2, high=11)

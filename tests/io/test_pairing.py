@@ -87,13 +87,13 @@ def test_images_by_name_folder_and_pattern(photos, words, found):
 
 @pytest.mark.parametrize("word", ["*.bmp", "nix*", "*.mat", "[", "no/such/*.png"])
 def test_patterns_that_give_nothing(photos, word):
-    with pytest.raises(MissingInput, match="gives no image; images end in"):
+    with pytest.raises(MissingInput, match="matches no image; images end in"):
         find_images([Path("a.tif"), Path(word)])
 
 
 def test_a_folder_without_photos_and_what_is_no_pattern(photos):
     (photos / "empty" / "inner").mkdir(parents=True)
-    with pytest.raises(MissingInput, match="empty gives no image"):
+    with pytest.raises(MissingInput, match="empty matches no image"):
         find_images([photos / "empty"])
 
 
@@ -140,7 +140,7 @@ def test_a_folder_of_masks_with_the_names_of_the_images(tmp_path):
     (tmp_path / "a.png").touch()
     assert find_strokes_file(tmp_path, Path("photos/a.png")) == tmp_path / "a.png"
     (tmp_path / "a.json").touch()
-    with pytest.raises(BadInput, match=r"several files for a\.png \(a\.json, a\.png\); give the one"):
+    with pytest.raises(BadInput, match=r"several files for a\.png \(a\.json, a\.png\); give one"):
         find_strokes_file(tmp_path, Path("photos/a.png"))
     with pytest.raises(MissingInput):
         find_strokes_file(tmp_path / "none", Path("a.png"))

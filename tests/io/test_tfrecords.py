@@ -180,7 +180,7 @@ def test_a_shard_of_something_else(tmp_path):
     import tensorflow as tf
 
     path = tmp_path / "other.tfrec"
-    for content, message in ((b"no record", "no tf.train.Example"), (tf.train.Example().SerializeToString(), "source")):
+    for content, message in ((b"no record", "tf.train.Example"), (tf.train.Example().SerializeToString(), "source")):
         with tf.io.TFRecordWriter(str(path)) as writer:
             writer.write(content)
         with pytest.raises(BadInput, match=rf"other\.tfrec.*{message}"):

@@ -188,16 +188,16 @@ def test_filling_scribbles_takes_what_they_enclose(session, first, draw):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"tool": "spray"}, "no tool 'spray'"),
+        ({"tool": "spray"}, "tool 'spray'"),
         ({"class": 3}, "has the class 3"),
-        ({"class": "x"}, "not as it must be"),
+        ({"class": "x"}, "malformed"),
         ({"points": []}, "has 0 points"),
-        ({"points": [[1]]}, "not as it must be"),
-        ({"points": [[float("nan"), 1]]}, "no place in an image"),
+        ({"points": [[1]]}, "malformed"),
+        ({"points": [[float("nan"), 1]]}, "not a position in an image"),
         ({"width": -1}, "pixels wide"),
-        ({"layer": "picture"}, "no layer"),
+        ({"layer": "picture"}, "layer 'picture'"),
         ({"points": [[1, 1]] * 20_001}, "more than 20000 points"),
-        ({"points": 5}, "not as it must be"),
+        ({"points": 5}, "malformed"),
     ],
 )
 def test_strokes_that_are_none(session, first, draw, photos, change, message):

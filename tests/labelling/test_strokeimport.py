@@ -153,7 +153,7 @@ def test_shapes_of_too_few_points_are_left_out(read_shapes):
 
 
 def test_an_error_names_the_shape(read_shapes):
-    with pytest.raises(BadInput, match=r"a\.json: shape 2: a point of a stroke is no place in an image"):
+    with pytest.raises(BadInput, match=r"a\.json: shape 2: a point of a stroke is not a position"):
         read_shapes(square("a", 0, 0, 3, 3), square("a", 0, 0, 10**8, 3))
 
 

@@ -76,10 +76,6 @@ def build_ray_grid(camera: Camera, *, rows: int, cols: int, highest: float) -> R
         Metres above the sea of the highest thing near the camera: it must still be met below the picture's
         edge.
 
-    Returns
-    -------
-    RayGrid
-
     Examples
     --------
     >>> grid = build_ray_grid(Camera(height=40, horizon=0.2), rows=48, cols=64, highest=10)
@@ -116,10 +112,6 @@ def find_visible(camera: Camera, grid: RayGrid, height: np.ndarray, *, rows: int
         (steps, cols) float32, metres above the sea.
     rows : int
         Rows of the image.
-
-    Returns
-    -------
-    View
 
     Examples
     --------

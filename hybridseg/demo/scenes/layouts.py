@@ -238,10 +238,6 @@ def draw_site(rng: np.random.Generator, layout: Site) -> Site:
     layout : Site
         The kind of coast.
 
-    Returns
-    -------
-    Site
-
     Examples
     --------
     >>> draw_site(np.random.default_rng(0), VILLAGE).house > 1
@@ -274,10 +270,6 @@ def draw_weather(rng: np.random.Generator, site: Site) -> Weather:
         The source of randomness.
     site : Site
         Where: the sun is put so that what the camera looks at is lit from a side.
-
-    Returns
-    -------
-    Weather
 
     Examples
     --------

@@ -95,10 +95,6 @@ def build_tile(picture: np.ndarray) -> NoiseTile:
     picture : numpy.ndarray
         (edge, edge) values; `edge` is a power of two.
 
-    Returns
-    -------
-    NoiseTile
-
     Examples
     --------
     >>> tile = build_tile(np.eye(4, dtype=np.float32))
@@ -240,10 +236,6 @@ DOMES_PER_EDGE = 20
 @lru_cache(maxsize=1)
 def build_noise_library() -> NoiseLibrary:
     """Build the tiles once; scenes differ in where and at which scale they look them up.
-
-    Returns
-    -------
-    NoiseLibrary
 
     Examples
     --------

@@ -66,10 +66,6 @@ def make_scene(seed: int, *, rows: int = 768, cols: int = 1152) -> Scene:
     rows, cols : int
         Size in pixels. The same seed gives the same scene at every size.
 
-    Returns
-    -------
-    Scene
-
     Examples
     --------
     >>> scene = make_scene(0, rows=48, cols=64)

@@ -46,10 +46,6 @@ def survey_houses(site: Site, along: np.ndarray, inland: np.ndarray, *, margin: 
     margin : float
         Metres by which `inside` reaches beyond the walls.
 
-    Returns
-    -------
-    Houses
-
     Examples
     --------
     >>> from hybridseg.demo.scenes.layouts import PROMENADE
@@ -92,7 +88,7 @@ def _draw_lots(site: Site) -> np.ndarray:
 
 
 def find_pavement(site: Site, along: np.ndarray, inland: np.ndarray, *, margin: float = 0.0) -> np.ndarray:
-    """Tell which points lie on the coast road, a side road or the car park.
+    """Report which points lie on the coast road, a side road or the car park.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ class _Plot:
 
 
 def survey(site: Site, noise: NoiseLibrary, along: np.ndarray, inland: np.ndarray, footprint: np.ndarray) -> Ground:
-    """Tell the class and the height of each point.
+    """Report the class and the height of each point.
 
     Parameters
     ----------
@@ -60,10 +60,6 @@ def survey(site: Site, noise: NoiseLibrary, along: np.ndarray, inland: np.ndarra
         Shore coordinates (without fractal bends), float32, one shape.
     footprint : numpy.ndarray
         Metres that a pixel sees at each point; broadcasts with the others.
-
-    Returns
-    -------
-    Ground
 
     Examples
     --------

@@ -2,80 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from hybridseg.errors import BadInput, located
-from hybridseg.io.annotations.doodles import MAX_POINTS, Point
-from hybridseg.io.jsonfiles import parse_number, read_json_object
+from hybridseg.errors import BadInput
+from hybridseg.io.annotations.doodles import MAX_POINTS, Point, Stroke
+from hybridseg.io.annotations.items import Annotations, Item, Mask, check_drawn_size, find_class
+from hybridseg.io.jsonfiles import parse_number
 from hybridseg.io.rasters import check_pixel_count
 
 # Far more than the pixels of any image need, 5 bits in each letter.
 _MAX_SHIFT = 40
 
 Id = int | str
-
-
-@dataclass(frozen=True)
-class CocoImage:
-    """An image of the set; `shape` is rows and columns, None when the file does not tell."""
-
-    image_id: Id
-    file_name: str
-    shape: tuple[int, int] | None
-
-    @property
-    def base_name(self) -> str:
-        """Its name without folders, whichever way they are parted."""
-        return self.file_name.replace("\\", "/").rsplit("/", 1)[-1]
-
-
-@dataclass(frozen=True)
-class CocoAnnotation:
-    """One object on an image; `segmentation` is as the file has it: see `annotation_polygons`, `annotation_rle`."""
-
-    image_id: Id
-    category_id: Id
-    segmentation: Any
-    is_crowd: bool = False
-
-
-@dataclass(frozen=True)
-class CocoSet:
-    """Images, the name of each category, and what was drawn."""
-
-    images: tuple[CocoImage, ...]
-    categories: Mapping[Id, str]
-    annotations: tuple[CocoAnnotation, ...]
-
-    def find_image(self, name: str) -> CocoImage:
-        """Find an image by its name without folders, then by that without its suffix.
-
-        Raises
-        ------
-        BadInput
-            When there is none, or more than one.
-        """
-        stem = _cut_suffix(name)
-        found = [image for image in self.images if image.base_name == name]
-        found = found or [image for image in self.images if _cut_suffix(image.base_name) == stem]
-        if len(found) > 1:
-            names = ", ".join(image.file_name for image in found[:5])
-            raise BadInput(f"{name} could be any of {names}; take all but one out of the file")
-        if not found:
-            names = ", ".join(image.file_name for image in self.images[:5]) or "none at all"
-            more = f" and {len(self.images) - 5} others" if len(self.images) > 5 else ""
-            raise BadInput(f"it has no image {name}; its images are {names}{more}")
-        return found[0]
-
-    def list_annotations(self, image: CocoImage) -> list[CocoAnnotation]:
-        """List what was drawn on an image, in the order of the file."""
-        return [annotation for annotation in self.annotations if annotation.image_id == image.image_id]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,58 +53,83 @@ class Rle:
         return slice(int(first) // self.shape[0], int(last) // self.shape[0] + 1)
 
 
-def read_coco(path: str | os.PathLike[str]) -> CocoSet:
-    """Read a COCO file.
+def parse_coco(record: Mapping[str, Any], *, shape: tuple[int, int], image_name: str) -> Annotations:
+    """Read what the JSON of a COCO file has of one image.
 
-    Raises
-    ------
-    MissingInput, BadInput
-        When there is no such file, or it is not what it should be.
-
-    Examples
-    --------
-    >>> import tempfile, pathlib
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "a.json")
-    >>> _ = path.write_text('{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [], "categories": []}')
-    >>> read_coco(path).find_image("a.jpg").image_id
-    1
-    """
-    record = read_json_object(path)
-    with located(path):
-        return parse_coco(record)
-
-
-def parse_coco(record: Mapping[str, Any]) -> CocoSet:
-    """Make a set of the JSON of a COCO file.
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the image, which run lengths must have too.
+    image_name : str
+        Found by its name without folders, then by that without its suffix.
 
     Raises
     ------
     BadInput
+        When it is damaged, or has no such image or more than one.
+
+    Examples
+    --------
+    >>> record = {"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 7, "name": "sand"}],
+    ...           "annotations": [{"image_id": 1, "category_id": 7, "segmentation": [[1, 1, 4, 1, 4, 3, 1, 3]]}]}
+    >>> [item.name for item in parse_coco(record, shape=(5, 7), image_name="a.png").items]
+    ['sand']
     """
-    images = tuple(_parse_image(row) for row in _list_rows(record, "images"))
-    _refuse_twice("image", [image.image_id for image in images])
+    images = [(_parse_id(row, "id"), *_parse_image(row)) for row in _list_rows(record, "images")]
+    _refuse_twice("image", [image_id for image_id, *_ in images])
     categories = [(_parse_id(row, "id"), _parse_name(row)) for row in _list_rows(record, "categories")]
     _refuse_twice("category", [category_id for category_id, _ in categories])
-    annotations = tuple(
-        CocoAnnotation(
-            _parse_id(row, "image_id"),
-            _parse_id(row, "category_id"),
-            row.get("segmentation"),
-            row.get("iscrowd") in (1, True),
-        )
-        for row in _list_rows(record, "annotations")
+    rows = [
+        (_parse_id(row, "image_id"), _parse_id(row, "category_id"), row) for row in _list_rows(record, "annotations")
+    ]
+    image_id, _, image_shape = images[_find_image([name for _, name, _ in images], image_name)]
+    names = dict(categories)
+    areas = []
+    for owner, category_id, row in rows:
+        if owner != image_id:
+            continue
+        if category_id not in names:
+            raise BadInput(f"an annotation has the category {category_id!r}, which is not in `categories`")
+        segmentation = row.get("segmentation")
+        areas.append((_measure(segmentation, shape), find_class(names[category_id]), segmentation))
+    # The largest lies lowest, so that small things on it are seen; equals keep their order.
+    drawn = sorted((area for area in areas if area[0]), key=lambda area: -area[0])
+    n_empty = len(areas) - len(drawn)
+    return Annotations(
+        image_shape,
+        image_name,
+        dict.fromkeys(name for name in map(find_class, names.values()) if name is not None),
+        chain.from_iterable(_list_items(name, segmentation) for _, name, segmentation in drawn),
+        (f"{n_empty} of its annotations have no area (only a box, or nothing) and were left out",) if n_empty else (),
     )
-    return CocoSet(images, dict(categories), annotations)
 
 
-def annotation_polygons(annotation: CocoAnnotation) -> tuple[tuple[Point, ...], ...]:
-    """Give the polygons of an annotation.
+def _measure(segmentation: Any, shape: tuple[int, int]) -> float:
+    """Return the area of an annotation; what the file says of it is not believed."""
+    rle = parse_rle(segmentation)
+    if rle is None:
+        return sum(measure_polygon(points) for points in parse_polygons(segmentation))
+    check_drawn_size(rle.shape, shape)
+    return rle.n_inside
+
+
+def _list_items(name: str | None, segmentation: Any) -> Iterator[Item]:
+    """Unpack an annotation. Kept as it is until then: a small file can hold far more than fits in memory."""
+    rle = parse_rle(segmentation)
+    if rle is not None:
+        yield Item(name, Mask(decode_rle(rle, rle.cols), (0, rle.cols.start)))
+    for points in parse_polygons(segmentation):
+        yield Item(name, Stroke("polygon", 0, 1.0, points, layer="result"))
+
+
+def parse_polygons(parts: Any) -> tuple[tuple[Point, ...], ...]:
+    """Read the polygons of a ``segmentation``.
 
     Returns
     -------
     tuple of tuple of (float, float)
-        Rows and columns; (0, 0) is the centre of the first pixel, where the file counts from its corner. None when
-        it is drawn as run lengths, or only boxed. What has less than three corners is left out.
+        Rows and columns; (0, 0) is the centre of the first pixel, where the file counts from its corner. None are
+        there of run lengths, or of a box only. What has less than three corners is left out.
 
     Raises
     ------
@@ -168,10 +137,9 @@ def annotation_polygons(annotation: CocoAnnotation) -> tuple[tuple[Point, ...], 
 
     Examples
     --------
-    >>> annotation_polygons(CocoAnnotation(1, 1, [[1, 2, 4, 2, 4, 6]]))
+    >>> parse_polygons([[1, 2, 4, 2, 4, 6]])
     (((1.5, 0.5), (1.5, 3.5), (5.5, 3.5)),)
     """
-    parts = annotation.segmentation
     if parts is None or isinstance(parts, dict):
         return ()
     if not isinstance(parts, list):
@@ -182,14 +150,13 @@ def annotation_polygons(annotation: CocoAnnotation) -> tuple[tuple[Point, ...], 
     return tuple(polygon for polygon in polygons if len(polygon) >= 3)
 
 
-def annotation_rle(annotation: CocoAnnotation) -> Rle | None:
-    """Give the run lengths of an annotation, packed in a text or not; None when it has none.
+def parse_rle(record: Any) -> Rle | None:
+    """Read the run lengths of a ``segmentation``, packed in a text or not; None when it has none.
 
     Raises
     ------
     BadInput
     """
-    record = annotation.segmentation
     if not isinstance(record, dict):
         return None
     rows, cols = _parse_size(record.get("size"))
@@ -203,18 +170,17 @@ def annotation_rle(annotation: CocoAnnotation) -> Rle | None:
     if len(lengths) > MAX_POINTS:
         raise BadInput(f"an area of more than {MAX_POINTS:,} run lengths is too ragged; smooth it and export it again")
     if not all(type(length) is int and 0 <= length <= rows * cols for length in lengths):
-        raise BadInput("a run length is no number of pixels; export it again")
+        raise BadInput("a run length is not a number of pixels; export it again")
     if sum(lengths) != rows * cols:
         raise BadInput(f"run lengths make {sum(lengths)} pixels, but {rows} x {cols} were said; export it again")
     return Rle(np.array(lengths, np.int64), (rows, cols))
 
 
 def decode_rle(rle: Rle, cols: slice | None = None) -> np.ndarray:
-    """Give the pixels of run lengths.
+    """Return the pixels of run lengths.
 
     Parameters
     ----------
-    rle : Rle
     cols : slice or None
         Only these columns; None: all.
 
@@ -225,7 +191,7 @@ def decode_rle(rle: Rle, cols: slice | None = None) -> np.ndarray:
 
     Examples
     --------
-    >>> rle = annotation_rle(CocoAnnotation(1, 1, {"size": [2, 3], "counts": [1, 3, 2]}))
+    >>> rle = parse_rle({"size": [2, 3], "counts": [1, 3, 2]})
     >>> decode_rle(rle).astype(int).tolist()
     [[0, 1, 0], [1, 1, 0]]
     """
@@ -238,7 +204,7 @@ def decode_rle(rle: Rle, cols: slice | None = None) -> np.ndarray:
 
 
 def measure_polygon(points: tuple[Point, ...]) -> float:
-    """Give the area of a polygon in pixels.
+    """Return the area of a polygon in pixels.
 
     Examples
     --------
@@ -248,6 +214,20 @@ def measure_polygon(points: tuple[Point, ...]) -> float:
     corners = np.array(points, float)
     ends = np.roll(corners, -1, axis=0)
     return float(abs((corners[:, 0] * ends[:, 1] - corners[:, 1] * ends[:, 0]).sum()) / 2)
+
+
+def _find_image(file_names: Sequence[str], wanted: str) -> int:
+    """Return the number of an image; folders are left out, whichever way they are parted."""
+    base_names = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in file_names]
+    found = [i for i, name in enumerate(base_names) if name == wanted]
+    found = found or [i for i, name in enumerate(base_names) if _cut_suffix(name) == _cut_suffix(wanted)]
+    if len(found) > 1:
+        raise BadInput(f"{wanted} could be any of {', '.join(file_names[i] for i in found[:5])}; take all but one out")
+    if not found:
+        names = ", ".join(file_names[:5]) or "none at all"
+        more = f" and {len(file_names) - 5} others" if len(file_names) > 5 else ""
+        raise BadInput(f"it has no image {wanted}; its images are {names}{more}")
+    return found[0]
 
 
 def _cut_suffix(name: str) -> str:
@@ -276,12 +256,11 @@ def _refuse_twice(what: str, ids: list[Id]) -> None:
         raise BadInput(f"more than one {what} has the id {twice[0]}; export it as COCO again")
 
 
-def _parse_image(row: Mapping[str, Any]) -> CocoImage:
+def _parse_image(row: Mapping[str, Any]) -> tuple[str, tuple[int, int] | None]:
     name, rows, cols = row.get("file_name"), row.get("height"), row.get("width")
     if not isinstance(name, str) or not name:
         raise BadInput("an image has no `file_name`; export it as COCO again")
-    shape = None if rows is None or cols is None else _parse_size([rows, cols])
-    return CocoImage(_parse_id(row, "id"), name, shape)
+    return name, None if rows is None or cols is None else _parse_size([rows, cols])
 
 
 def _parse_name(row: Mapping[str, Any]) -> str:
@@ -297,14 +276,14 @@ def _parse_size(size: Any) -> tuple[int, int]:
     sides = size if isinstance(size, list) and len(size) == 2 else (None, None)
     rows, cols = (int(s) if type(s) is int or (isinstance(s, float) and s.is_integer()) else 0 for s in sides)
     if rows < 1 or cols < 1:
-        raise BadInput(f"{str(size)[:60]} is no size of an image; export it as COCO again")
+        raise BadInput(f"{str(size)[:60]} is not the size of an image; export it as COCO again")
     check_pixel_count("an image of it", rows, cols)
     return rows, cols
 
 
 def _parse_polygon(values: Any) -> tuple[Point, ...]:
     if not isinstance(values, list) or len(values) % 2:
-        raise BadInput("a polygon is no list of x, y, x, y, ...; export it as COCO again")
+        raise BadInput("a polygon is not a list of x, y, x, y, ...; export it as COCO again")
     numbers = [parse_number(value) for value in values]
     return tuple((y - 0.5, x - 0.5) for x, y in zip(numbers[::2], numbers[1::2], strict=True))
 

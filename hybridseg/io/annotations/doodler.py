@@ -1,8 +1,8 @@
 """Files of Doodler (``.npz``, by D. Buscombe): doodles and their dense labels.
 
-A ``.npz`` is a zip of numpy arrays. numpy's own reader believes the size that stands in an array, and unpickles some
-arrays, which runs what is in them. Here only the arrays that are needed are opened; their size must fit the image
-before anything is unpacked, and no more than that is ever read.
+A ``.npz`` is a zip of numpy arrays. numpy's own reader trusts the size in the header of an array, and unpickles some
+arrays, which can run code. Here only the arrays that are needed are opened; their size must fit the image before
+anything is unpacked, and no more than that is ever read.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, VOID
+from hybridseg.classes import MAX_CLASSES, VOID, ClassTable
 from hybridseg.errors import BadInput, located
+from hybridseg.io.annotations.items import Annotations, split_map
 from hybridseg.io.labels.labelmaps import narrow_labels, narrow_seeds
 from hybridseg.io.rasters import check_regular
 
 _MAGIC = b"\x93NUMPY"
-# As numpy writes it, in Python 2 too: nothing in it is evaluated.
+# As numpy writes it, also under Python 2; nothing in it is evaluated.
 _HEADER = re.compile(
     rb"\{'descr': '([<>|=]?)([biufUSO])(\d{0,6})', 'fortran_order': (True|False), 'shape': \(([\d, L]{0,60})\),? ?\}\s*"
 )
@@ -36,7 +38,7 @@ _BLOCK_BYTES = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class DoodlerFile:
-    """What a person doodled, and what Doodler made of it; None is what the file does not have.
+    """The doodles of a person and the labels that Doodler derived; None for what the file lacks.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ class DoodlerFile:
     labels : numpy.ndarray or None
         (rows, cols) uint8 class ids, VOID where there is none.
     names : tuple of str or None
-        Of the classes, in the order of their ids. None also when they are pickled.
+        Class names, in the order of their ids; None also when they are pickled.
     """
 
     doodles: np.ndarray | None
@@ -63,7 +65,7 @@ class _Header:
 
     @property
     def dtype(self) -> np.dtype:
-        # Bytes of a bool may hold anything: they are looked at as numbers.
+        # The bytes of a bool may hold anything: they are read as numbers.
         return np.dtype(f"{self.order}{'u' if self.kind == 'b' else self.kind}{self.width}")
 
     @property
@@ -76,19 +78,14 @@ def read_doodlernpz(path: str | os.PathLike[str], *, shape: tuple[int, int]) -> 
 
     Parameters
     ----------
-    path : path-like
     shape : tuple of int
         Rows and columns of the image: nothing of another size is read.
-
-    Returns
-    -------
-    DoodlerFile
 
     Raises
     ------
     MissingInput, BadInput
         When there is no such file, it belongs to an image of another size, has neither doodles nor labels, or is
-        damaged or made to do harm.
+        damaged or malicious.
 
     Examples
     --------
@@ -108,15 +105,52 @@ def read_doodlernpz(path: str | os.PathLike[str], *, shape: tuple[int, int]) -> 
                     return _read_archive(archive, shape)
         except BadInput:
             raise
-        # RuntimeError: it is encrypted; NotImplementedError: packed in another way than numpy does.
+        # RuntimeError: it is encrypted; NotImplementedError: compressed in another way than numpy does.
         except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, struct.error, zlib.error) as error:
-            raise BadInput(f"it is no .npz of Doodler, or damaged ({error}); copy it again") from error
+            raise BadInput(f"it is not a .npz of Doodler, or damaged ({error}); copy it again") from error
         except zipfile.BadZipFile as error:
             raise BadInput(f"it is a damaged .npz ({error}); copy it again from its source") from error
 
 
+def read_doodler(
+    path: str | os.PathLike[str], *, shape: tuple[int, int], image_name: str, table: ClassTable | None = None
+) -> Annotations:
+    """Read a Doodler file; `table` names the classes of one that does not.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        As `read_doodlernpz`, and when there are fewer names than classes.
+    """
+    found = read_doodlernpz(path, shape=shape)
+    with located(path):
+        names = found.names
+        warnings: tuple[str, ...] = ()
+        if names is None and table is not None:
+            names = table.names
+            warnings = ("it does not name its classes: they were taken from the class list, in its order",)
+        if names is None:
+            raise BadInput("it does not name its classes, or only pickled; give the class list it was made with")
+        n_classes = max(_count_classes(found.doodles, none=0), _count_classes(found.labels, none=VOID))
+        if n_classes > len(names):
+            raise BadInput(
+                f"it uses {n_classes} classes, but the names are {', '.join(names[:20]) or 'none'}; give the class "
+                "list it was made with"
+            )
+    maps = ((found.doodles, 0, "scribbles"), (found.labels, VOID, "result"))
+    items = (split_map(values, names, none=none, layer=layer) for values, none, layer in maps if values is not None)
+    return Annotations(shape, image_name, dict.fromkeys(names), chain.from_iterable(items), warnings)
+
+
+def _count_classes(values: np.ndarray | None, *, none: int) -> int:
+    """Return one more than the highest class id of a map, in which class k is k + 1 when `none` is 0."""
+    if values is None:
+        return 0
+    return int(np.max(values, where=values != none, initial=0)) + (none != 0)
+
+
 def _check_directory(file: IO[bytes]) -> None:
-    """Look at the length of the list of contents: zipfile takes all of it into memory."""
+    """Check the size of the central directory: zipfile reads all of it into memory."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - 65_557, 0))
     tail = file.read()
@@ -148,7 +182,7 @@ def _read_archive(archive: zipfile.ZipFile, shape: tuple[int, int]) -> DoodlerFi
 
 
 def _find_newest(members: dict[str, zipfile.ZipInfo], name: str) -> zipfile.ZipInfo | None:
-    """Find an array: each time that a file was saved again, the older ones got one more zero before their names."""
+    """Find an array: each time a file is saved again, the older ones get one more zero before their names."""
     found = [key for key in members if key.lstrip("0") == name]
     return members[min(found, key=len)] if found else None
 
@@ -178,7 +212,7 @@ def _read_label(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[in
 
 
 def _take_block(labels: np.ndarray, block: np.ndarray, *, first: int) -> None:
-    """Put some classes, (rows, cols, n), from the class `first` on, into labels."""
+    """Write one-hot classes, (rows, cols, n), the first of them `first`, into labels."""
     if block.dtype.kind == "f" and not np.isfinite(block).all():
         raise BadInput("`label` holds NaN; export it from Doodler again")
     is_class = block != 0
@@ -190,7 +224,7 @@ def _take_block(labels: np.ndarray, block: np.ndarray, *, first: int) -> None:
 
 
 def _read_blocks(stream: IO[bytes], header: _Header) -> Iterator[tuple[tuple[slice, int], np.ndarray]]:
-    """Read a one-hot array in pieces: some rows of all classes, or all rows of one class, as they lie in the file."""
+    """Read a one-hot array in pieces: some rows of all classes, or all rows of one class, in the order of the file."""
     n_rows, n_cols, n_classes = header.shape
     if header.by_cols:
         for class_id in range(n_classes):
@@ -217,9 +251,9 @@ def _read_names(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, .
         if header.kind == "O":
             return None
         if len(header.shape) > 1 or math.prod(header.shape) > MAX_CLASSES or header.n_bytes > _MAX_NAME_BYTES:
-            raise BadInput(f"`classes` is no list of at most {MAX_CLASSES} names; export it from Doodler again")
+            raise BadInput(f"`classes` is not a list of at most {MAX_CLASSES} names; export it from Doodler again")
         data = _read_exactly(stream, header.n_bytes)
-    # Not by numpy: a letter that there is not ends in an error of the interpreter.
+    # Not with numpy: an invalid code point would crash the interpreter.
     coding = "utf-8" if header.kind == "S" else f"utf-32-{'be' if header.order == '>' else 'le'}"
     width = max(header.dtype.itemsize, 1)
     texts = (data[i : i + width].decode(coding) for i in range(0, len(data), width))
@@ -227,13 +261,13 @@ def _read_names(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, .
 
 
 def _read_header(stream: IO[bytes], info: zipfile.ZipInfo, name: str, *, kinds: str = "biuf") -> _Header:
-    """Read what an array says of itself, and compare that with the length it has.
+    """Read the header of an array, and compare it with the actual length.
 
-    Then its last byte is the last of the member, and reading it makes zipfile compare the checksum.
+    So the last byte of the array is the last of the member, and reading it makes zipfile compare the checksum.
     """
     head = _read_exactly(stream, 8)
     if head[:6] != _MAGIC or head[6] not in (1, 2, 3):
-        raise BadInput(f"`{name}` is no numpy array; export it from Doodler again")
+        raise BadInput(f"`{name}` is not a numpy array; export it from Doodler again")
     length_bytes = 2 if head[6] == 1 else 4
     length = int.from_bytes(_read_exactly(stream, length_bytes), "little")
     match = _HEADER.fullmatch(_read_exactly(stream, length)) if length <= _MAX_HEADER_BYTES else None

@@ -22,7 +22,7 @@ LAYERS = ("scribbles", "result")
 MAX_STROKES, MAX_POINTS = 100_000, 2_000_000
 _MAX_FILE_BYTES = 200_000_000
 _MAX_WIDTH = 10_000.0
-# Strokes may begin a little outside of the image.
+# Strokes may start slightly outside of the image.
 _MAX_COORDINATE = 1e7
 
 Point = tuple[float, float]
@@ -36,16 +36,16 @@ class Stroke:
     ----------
     tool : {"pen", "polygon", "erase", "region"}
     class_id : int
-        Of what was drawn; of no meaning for ``erase``.
+        The class that was drawn; ignored for ``erase``.
     width : float
-        Of the pen, in pixels of the image; of no meaning for ``polygon`` and ``region``.
+        Width of the pen, in pixels of the image; ignored for ``polygon`` and ``region``.
     points : tuple of (float, float)
-        Rows and columns in the image; (0, 0) is the centre of its first pixel. Of a region they come in pairs: the
-        first and the last pixel of a run in a row.
+        Rows and columns in the image; (0, 0) is the centre of its first pixel. Those of a region come in
+        pairs: the first and the last pixel of a run in a row.
     time : float
         Seconds since 1970 when it ended.
     layer : {"scribbles", "result"}
-        What was drawn on: hints for the CRF, or what it made of them.
+        What was drawn on: seeds for the CRF, or its result.
 
     Raises
     ------
@@ -61,11 +61,10 @@ class Stroke:
     layer: str = "scribbles"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
         if self.tool not in TOOLS:
-            raise BadInput(f"there is no tool {self.tool!r}; known are {', '.join(TOOLS)}")
+            raise BadInput(f"unknown tool {self.tool!r}; known are {', '.join(TOOLS)}")
         if self.layer not in LAYERS:
-            raise BadInput(f"there is no layer {self.layer!r}; known are {', '.join(LAYERS)}")
+            raise BadInput(f"unknown layer {self.layer!r}; known are {', '.join(LAYERS)}")
         if not 0 < self.width <= _MAX_WIDTH:
             raise BadInput(f"a pen is {self.width} pixels wide; give more than 0 and at most {_MAX_WIDTH:.0f}")
         least = {"polygon": 3, "region": 2}.get(self.tool, 1)
@@ -74,9 +73,9 @@ class Stroke:
         if self.tool == "region" and len(self.points) % 2:
             raise BadInput("a region is pairs of points: the first and the last pixel of each run")
         if not all(abs(value) <= _MAX_COORDINATE for point in self.points for value in point):
-            raise BadInput("a point of a stroke is no place in an image")
+            raise BadInput("a point of a stroke is not a position in an image")
         if not math.isfinite(self.time):
-            raise BadInput("the time of a stroke is no number")
+            raise BadInput("the time of a stroke is not a number")
 
     @cached_property
     def extent(self) -> tuple[float, float, float, float]:
@@ -86,7 +85,7 @@ class Stroke:
 
     @cached_property
     def json(self) -> bytes:
-        """Its record in a file. It is kept: a file is written after every stroke, with all the earlier ones in it."""
+        """Its record in a file. Cached: the file is written after every stroke, with all the earlier ones in it."""
         row = {"tool": self.tool, "layer": self.layer, "class": self.class_id, "width": self.width, "time": self.time}
         return json.dumps({**row, "points": self.points}).encode()
 
@@ -97,18 +96,16 @@ class Doodles:
 
     Parameters
     ----------
-    image_name : str
     shape : tuple of int
         Rows and columns of the image.
-    table : ClassTable
     strokes : tuple of Stroke
         In the order in which they were drawn: later ones cover earlier ones.
     seconds : float
-        That a person has worked on it.
+        Working time of a person.
     undone : tuple of Stroke
-        What was taken back and can be drawn again, the next one last.
+        Undone strokes that can be redone, the next one last.
     done : bool
-        The result was accepted, and nothing was drawn since.
+        The result was accepted, and nothing has been drawn since.
     """
 
     image_name: str
@@ -120,12 +117,11 @@ class Doodles:
     done: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse strokes of classes that there are not."""
         strokes = self.strokes + self.undone
         if len(strokes) > MAX_STROKES or sum(len(s.points) for s in strokes) > MAX_POINTS:
             raise BadInput(f"more than {MAX_STROKES:,} strokes, or {MAX_POINTS:,} points, are not kept for an image")
         if not math.isfinite(self.seconds):
-            raise BadInput("the time of work is no number")
+            raise BadInput("the working time is not a number")
         wrong = [s.class_id for s in strokes if s.tool != "erase" and not 0 <= s.class_id < len(self.table)]
         if wrong:
             raise BadInput(f"a stroke has the class {wrong[0]}; the classes are 0 to {len(self.table) - 1}")
@@ -136,7 +132,7 @@ class Doodles:
         return sorted({s.class_id for s in self.strokes + self.undone if s.tool != "erase"})
 
     def with_table(self, table: ClassTable) -> Doodles:
-        """Give the same strokes with the ids that another table has for their classes, found by name.
+        """Return the same strokes with the class ids of another table, matched by name.
 
         Raises
         ------
@@ -144,7 +140,7 @@ class Doodles:
             When it lacks a class that was drawn with.
         """
         new_ids = {i: table.index(self.table.names[i]) for i in self.used_ids}
-        # The id of an eraser means nothing, but it too must be one.
+        # The id of an eraser is ignored, but must be valid.
         strokes, undone = (
             tuple(replace(s, class_id=new_ids.get(s.class_id, 0)) for s in some) for some in (self.strokes, self.undone)
         )
@@ -153,19 +149,18 @@ class Doodles:
 
 def write_doodles(path: str | os.PathLike[str], doodles: Doodles) -> None:
     """Write all strokes, whole or not at all."""
-    table = doodles.table
     record = {
         "format": FORMAT_VERSION,
         "kind": KIND,
-        # Early in the file: `is_done` reads no further.
+        # Early in the file: `is_done` reads only its beginning.
         "done": doodles.done,
         "image": doodles.image_name,
         "size": list(doodles.shape),
-        "classes": [{"name": n, "color": list(c)} for n, c in zip(table.names, table.colors, strict=True)],
+        "classes": doodles.table.to_records(),
         "seconds": doodles.seconds,
     }
     head = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
-    # File names that are not UTF-8 keep their bytes. Nothing is joined: a long day's work is 20 MB, at every stroke.
+    # File names that are not UTF-8 keep their bytes. Nothing is joined: a day's work is 20 MB, at every stroke.
     parts = [head.encode("utf-8", "surrogateescape")]
     for name, strokes in ((b"strokes", doodles.strokes), (b"undone", doodles.undone)):
         parts.append(b',\n  "%s": [' % name)
@@ -202,7 +197,7 @@ def read_doodles(path: str | os.PathLike[str]) -> Doodles:
             if record["format"] != FORMAT_VERSION or record["kind"] != KIND:
                 raise BadInput("it does not hold doodles of this version of hybridseg")
             doodles = _parse(record)
-            # Maps of this size are made of it.
+            # Maps of this size are allocated later.
             check_pixel_count("its image", *doodles.shape)
             return doodles
         except BadInput:
@@ -212,7 +207,7 @@ def read_doodles(path: str | os.PathLike[str]) -> Doodles:
 
 
 def is_done(path: str | os.PathLike[str]) -> bool:
-    """Tell from the beginning of a file whether the result of its image was accepted: thousands are asked at once."""
+    """Return whether the result of an image was accepted, from the first bytes: thousands are checked at once."""
     try:
         with check_regular(path).open("rb") as file:
             return b'"done": true' in file.read(200)
@@ -222,11 +217,9 @@ def is_done(path: str | os.PathLike[str]) -> bool:
 
 def _parse(record: dict[str, Any]) -> Doodles:
     rows, cols = record["size"]
-    classes = record["classes"]
-    colors = tuple((int(r), int(g), int(b)) for r, g, b in (row["color"] for row in classes))
     strokes = tuple(parse_stroke(row) for row in record["strokes"])
     undone = tuple(parse_stroke(row) for row in record.get("undone", ()))
-    table = ClassTable(tuple(str(row["name"]) for row in classes), colors)
+    table = ClassTable.from_records(record["classes"])
     shape = (int(rows), int(cols))
     return Doodles(
         str(record["image"]), shape, table, strokes, float(record["seconds"]), undone, record.get("done") is True
@@ -234,7 +227,7 @@ def _parse(record: dict[str, Any]) -> Doodles:
 
 
 def parse_stroke(row: dict[str, Any]) -> Stroke:
-    """Make a stroke of its record; what is not exactly one is refused.
+    """Make a stroke from its record, strictly.
 
     Raises
     ------
@@ -247,4 +240,4 @@ def parse_stroke(row: dict[str, Any]) -> Stroke:
     except BadInput:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise BadInput(f"a stroke is not as it must be ({error})") from error
+        raise BadInput(f"a stroke is malformed ({error})") from error

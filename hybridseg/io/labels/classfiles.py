@@ -10,7 +10,7 @@ from hybridseg.errors import BadInput, located
 from hybridseg.io.atomic import write_text
 from hybridseg.io.rasters import check_regular
 
-# matplotlib's one-letter colours, whose green, cyan, magenta and yellow are not the web's.
+# matplotlib's one-letter colours; its green, cyan, magenta and yellow differ from those of CSS.
 _LETTERS: dict[str, Color] = {
     "b": (0, 0, 255),
     "g": (0, 128, 0),
@@ -45,18 +45,14 @@ def read_class_files(
     Parameters
     ----------
     labels_path : path-like
-        One name a line, or ``name, r, g, b`` lines: told apart by the commas of the first line.
+        One name a line, or ``name, r, g, b`` lines; commas in the first line decide which.
     colors_path : path-like or None
         One matplotlib colour a line, in the same order.
-
-    Returns
-    -------
-    ClassTable
 
     Raises
     ------
     MissingInput, BadInput
-        When a file is missing or empty, a line is not what it should be (named by its number), or the two
+        When a file is missing or empty, a line is malformed (the message has its number), or the two
         files differ in length.
     """
     lines = _read_lines(labels_path)
@@ -131,7 +127,7 @@ def parse_color(text: str) -> Color:
 
 
 def _read_lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
-    """Give the lines that are not blank, with their numbers."""
+    """Return the lines that are not blank, with their numbers."""
     path = check_regular(path)
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:

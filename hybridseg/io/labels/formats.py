@@ -1,18 +1,30 @@
-"""One call to read or write a label map of any kind: the suffix chooses the format."""
+"""One call to read or write a label map of any kind: the suffix chooses the format, and the formats are listed here."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.labelpng import read_labelpng, write_labelpng
+from hybridseg.io.labels.labeltiff import read_labeltiff, write_labeltiff
+from hybridseg.io.labels.matfiles import read_matfile, write_matfile
 
 logger = logging.getLogger(__name__)
 
-LABELMAP_SUFFIXES = (".mat", ".png", ".tif", ".tiff")
+_FORMATS: dict[str, tuple[Callable[..., LabelMap], Callable[..., None]]] = {
+    ".mat": (read_matfile, write_matfile),
+    ".png": (read_labelpng, write_labelpng),
+    ".tif": (read_labeltiff, write_labeltiff),
+    ".tiff": (read_labeltiff, write_labeltiff),
+}
+LABELMAP_SUFFIXES = tuple(_FORMATS)
+# With the files of strokes and areas: `hybridseg.io.annotations.formats` reads all of them.
+ANNOTATION_SUFFIXES = (".json", ".npz", *LABELMAP_SUFFIXES)
 
 
 def read_labelmap(
@@ -22,37 +34,25 @@ def read_labelmap(
 
     Parameters
     ----------
-    path : path-like
     table : ClassTable or None
         The classes of a file that does not name them. A file's own names always win.
     with_seeds : bool
         Also read the scribbles of a ``.mat`` file.
-
-    Returns
-    -------
-    LabelMap
 
     Raises
     ------
     MissingInput, BadInput
         As the reader of the format says.
     """
-    from hybridseg.io.labels.labelpng import read_labelpng
-    from hybridseg.io.labels.labeltiff import read_labeltiff
-    from hybridseg.io.labels.matfiles import read_matfile
-
     path = Path(path)
     if not path.exists():
         raise MissingInput(f"there is no file {path}")
     logger.debug("reading %s", path)
     suffix = path.suffix.lower()
-    if suffix == ".mat":
-        return read_matfile(path, table=table, with_seeds=with_seeds)
-    if suffix == ".png":
-        return read_labelpng(path, table=table)
-    if suffix in (".tif", ".tiff"):
-        return read_labeltiff(path, table=table)
-    raise BadInput(f"{path} is no label map; give one of {', '.join(LABELMAP_SUFFIXES)}")
+    if suffix not in _FORMATS:
+        raise BadInput(f"{path} is not a label map; give one of {', '.join(LABELMAP_SUFFIXES)}")
+    read, _ = _FORMATS[suffix]
+    return read(path, table=table, **({"with_seeds": with_seeds} if read is read_matfile else {}))
 
 
 def write_labelmap(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
@@ -64,12 +64,8 @@ def write_labelmap(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
         When the suffix is none of these, or the label map does not name its classes.
     WriteFailed
     """
-    from hybridseg.io.labels.labelpng import write_labelpng
-    from hybridseg.io.labels.labeltiff import write_labeltiff
-    from hybridseg.io.labels.matfiles import write_matfile
-
-    writers = {".mat": write_matfile, ".png": write_labelpng, ".tif": write_labeltiff, ".tiff": write_labeltiff}
-    writer = writers.get(Path(path).suffix.lower())
-    if writer is None:
+    suffix = Path(path).suffix.lower()
+    if suffix not in _FORMATS:
         raise BadInput(f"{path} has no suffix of a label map; name it with one of {', '.join(LABELMAP_SUFFIXES)}")
-    writer(path, labelmap)
+    _, write = _FORMATS[suffix]
+    write(path, labelmap)

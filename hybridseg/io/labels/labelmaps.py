@@ -1,7 +1,7 @@
 """Label maps as arrays, whatever file they come from: ``.mat``, paletted PNG, GeoTIFF.
 
-`LabelMap` is what every reader gives and every writer takes. The formats themselves are in `matfiles`,
-`labelpng` and `labeltiff`; `files` chooses among them by suffix.
+Every reader returns a `LabelMap` and every writer takes one. The formats themselves are in `matfiles`, `labelpng`
+and `labeltiff`; `formats` chooses among them by suffix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hybridseg.io.rasters import GeoReference
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """A class for each pixel, and what the file told about it.
+    """A class for each pixel, with the metadata of its file.
 
     Parameters
     ----------
@@ -28,7 +28,6 @@ class LabelMap:
         None when the file does not name its classes.
     seeds : numpy.ndarray or None
         (rows, cols) uint8 scribbles: 0 unlabelled, class k is k+1.
-    georeference : GeoReference or None
     """
 
     labels: np.ndarray
@@ -37,7 +36,7 @@ class LabelMap:
     georeference: GeoReference | None = None
 
     def require_table(self, where: object) -> ClassTable:
-        """Give the class names.
+        """Return the class names.
 
         Raises
         ------
@@ -64,7 +63,7 @@ class LabelMap:
 
 
 def narrow_labels(values: np.ndarray, table: ClassTable | None, *, where: object) -> np.ndarray:
-    """Turn class ids of any numeric type into bytes, refusing what is no class.
+    """Convert class ids of any numeric type to bytes.
 
     Parameters
     ----------
@@ -84,7 +83,7 @@ def narrow_labels(values: np.ndarray, table: ClassTable | None, *, where: object
     Raises
     ------
     BadInput
-        For another shape, fractions, or an id that names no class.
+        For another shape, fractions, or an id without a class.
 
     Examples
     --------
@@ -102,13 +101,13 @@ def narrow_labels(values: np.ndarray, table: ClassTable | None, *, where: object
         )
     labels = np.ascontiguousarray(values, dtype=np.uint8)
     if table and high >= n_classes:
-        # Not in place: `ascontiguousarray` may have given back the caller's own array.
+        # Not in place: `ascontiguousarray` may have returned the caller's own array.
         labels = np.where(labels == n_classes, np.uint8(VOID), labels)
     return labels
 
 
 def narrow_seeds(values: np.ndarray, table: ClassTable | None, *, where: object) -> np.ndarray:
-    """Turn scribbles (0 = unlabelled, class k is k+1) of any numeric type into bytes.
+    """Convert scribbles (0 = unlabelled, class k is k+1) of any numeric type to bytes.
 
     Raises
     ------
@@ -126,17 +125,17 @@ def narrow_seeds(values: np.ndarray, table: ClassTable | None, *, where: object)
 
 
 def encode_names(table: ClassTable) -> str:
-    """Write class names as the one line of text that PNG and TIFF label maps carry."""
+    """Encode class names as one line of text, for PNG and TIFF label maps."""
     return json.dumps(table.names, ensure_ascii=False)
 
 
 def decode_names(text: str) -> list[str]:
-    """Read what `encode_names` wrote.
+    """Decode what `encode_names` encoded.
 
     Raises
     ------
     BadInput
-        When the text is no list of names.
+        When the text is not a list of names.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from hybridseg.io.labels.pngcheck import check_png
 from hybridseg.io.rasters import check_pixel_count
 
 _NAMES_KEY = "hybridseg:classes"
-# Grey pictures of 2 and 4 bits are decoded spread over a byte; these factors undo it.
+# Grey pictures of 2 and 4 bits are decoded scaled to a byte; these factors undo it.
 _SPREAD = {"L;2": 85, "L;4": 17}
 
 
@@ -26,7 +26,7 @@ def write_labelpng(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
 
     table = labelmap.require_table(path)
     picture = Image.fromarray(labelmap.labels)
-    # Told to be a palette picture before it gets one: the bytes stay the class ids.
+    # The palette is attached, not converted to: the bytes stay the class ids.
     picture = picture.convert("L")
     picture.putpalette(table.palette().tobytes())
     text = PngImagePlugin.PngInfo()
@@ -40,24 +40,19 @@ def read_labelpng(path: str | os.PathLike[str], *, table: ClassTable | None = No
 
     Parameters
     ----------
-    path : path-like
     table : ClassTable or None
         The classes of a file that does not name them; needed for a colour picture.
-
-    Returns
-    -------
-    LabelMap
 
     Raises
     ------
     MissingInput, BadInput
-        When the file is no PNG or damaged, or holds ids or colours of no class.
+        When the file is not a PNG, damaged, or holds ids or colours without a class.
     """
     info = describe_image(path)
     if info.format != "PNG":
         raise BadInput(f"{path} is a {info.format} file named .png; give the original label map")
     if info.orientation != 1:
-        raise BadInput(f"{path} carries an EXIF orientation, which label maps have not; save it again without")
+        raise BadInput(f"{path} carries an EXIF orientation, which a label map must not have; save it again without")
     check_pixel_count(path, info.rows, info.cols)
     check_png(info.path)
     values, own_table = _read_indices(path)
@@ -66,7 +61,7 @@ def read_labelpng(path: str | os.PathLike[str], *, table: ClassTable | None = No
         return LabelMap(narrow_labels(values, table, where=path), table)
     image = read_image(path)
     if image.dtype != np.uint8 or image.shape[2] < 3:
-        raise BadInput(f"{path} is no label map: {image.shape[2]} bands of {image.dtype}; save it with a palette")
+        raise BadInput(f"{path} is not a label map: {image.shape[2]} bands of {image.dtype}; save it with a palette")
     if table is None:
         raise BadInput(f"{path} is a colour picture; give the colours of its classes: --labels labeldefs.txt")
     with located(path):
@@ -74,7 +69,7 @@ def read_labelpng(path: str | os.PathLike[str], *, table: ClassTable | None = No
 
 
 def _read_indices(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, ClassTable | None]:
-    """Give the raw pixel values (None for a colour picture) and the classes that the file names."""
+    """Return the raw pixel values (None for a colour picture) and the classes that the file names."""
     from PIL import Image
 
     try:
@@ -98,13 +93,12 @@ def _make_table(names: list[str], palette: list[int] | None) -> ClassTable:
 
 
 def encode_overlay(values: np.ndarray, table: ClassTable) -> bytes:
-    """Encode a map as a PNG to be laid over a picture.
+    """Encode a map as a PNG that is overlaid on a picture.
 
     Parameters
     ----------
     values : numpy.ndarray
         (rows, cols) uint8: 0 = nothing, which becomes transparent; class k is k + 1.
-    table : ClassTable
     """
     from PIL import Image
 

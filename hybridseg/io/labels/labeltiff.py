@@ -35,18 +35,13 @@ def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = N
 
     Parameters
     ----------
-    path : path-like
     table : ClassTable or None
         The classes of a file that does not name them. A file's own names always win.
-
-    Returns
-    -------
-    LabelMap
 
     Raises
     ------
     MissingInput, BadInput
-        When the file is no TIFF or damaged, has several bands, or holds ids of no class.
+        When the file is not a TIFF, damaged, has several bands, or holds ids without a class.
     """
     with open_raster(path) as dataset:
         if dataset.driver != "GTiff":
@@ -63,7 +58,7 @@ def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = N
         georeference = read_georeference(dataset)
     table = own_table or table
     if nodata is not None:
-        # Moved out of the way first: a nodata value such as -9999 or 0 is no class.
+        # Masked first: a nodata value such as -9999 or 0 is not a class.
         empty = np.isnan(values) if np.isnan(nodata) else values == nodata
         kept = narrow_labels(np.where(empty, 0, values), table, where=path)
         labels = np.where(empty, np.uint8(VOID), kept)
@@ -88,5 +83,5 @@ def _read_classes(path: str | os.PathLike[str], dataset: Any) -> ClassTable | No
 
 
 def _sum_labels(values: np.ndarray) -> str:
-    """Give the checksum that notices a damaged block which still unpacks, to other labels."""
+    """Return a checksum: a damaged block may still unpack, to other labels."""
     return f"{zlib.crc32(np.ascontiguousarray(values)):08x}"

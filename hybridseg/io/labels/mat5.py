@@ -1,7 +1,7 @@
 """Reading MATLAB 5 to 7 files: arrays of numbers, and a list of names. Everything else in a file is passed over.
 
-SciPy's reader trusts what stands inside a file: one changed byte can end the process, and a small variable can claim
-gigabytes. Here every length must be what its type and size say before anything is read.
+SciPy's reader trusts the content of a file: one changed byte can crash the process, and a small variable can claim
+gigabytes. Here every length must agree with type and size before anything is read.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _Stream:
         while self._inflate is not None and not self._inflate.eof:
             packed = self._ahead or self._take(_PIECE)
             if len(self._inflate.decompress(packed, _MAX_NAME_BYTES)) == _MAX_NAME_BYTES:
-                raise ValueError("a variable is longer than it says")
+                raise ValueError("a variable is longer than declared")
             self._ahead = self._inflate.unconsumed_tail
 
     def _take(self, n: int) -> bytes:
@@ -73,7 +73,7 @@ class _Stream:
 
 @dataclass(frozen=True)
 class NameList:
-    """Class names as they stand in a file, and the text that a struct gives to each: its colour."""
+    """Class names as stored in a file, and the text that a struct holds for each: its colour."""
 
     names: tuple[str, ...]
     values: tuple[str, ...] | None = None
@@ -93,20 +93,15 @@ def read_mat5(path: Path, wanted: Collection[str], *, list_name: str) -> MatCont
 
     Parameters
     ----------
-    path : pathlib.Path
     wanted : collection of str
         Names of arrays (rows, cols) of numbers; others are never unpacked.
     list_name : str
         A char array, a cell of texts, or a struct with a field for each name.
 
-    Returns
-    -------
-    MatContent
-
     Raises
     ------
     MissingInput, BadInput
-        When there is no such file, it is of another format, damaged or made to do harm, or an array has more
+        When there is no such file, it is of another format, damaged or malicious, or an array has more
         pixels than the cap.
     """
     content = MatContent((), {}, None)
@@ -163,7 +158,7 @@ def _read_variable(
 def _read_array(stream: _Stream, order: str, shape: tuple[int, ...]) -> np.ndarray:
     kind, data = _read_data(stream, order, shape)
     if kind not in _DTYPES:
-        raise ValueError("its data are no numbers")
+        raise ValueError("its data are not numbers")
     return np.frombuffer(data, f"{order}{_DTYPES[kind]}").reshape(shape, order="F")
 
 
@@ -188,10 +183,10 @@ def _read_list(stream: _Stream, order: str, kind: int, shape: tuple[int, ...]) -
         return NameList(_read_text(stream, order, shape))
     if kind == _CELL:
         if max(shape) != math.prod(shape):
-            raise ValueError(f"its names stand in a table of {shape}, so their order cannot be told")
+            raise ValueError(f"its names are a table of {shape}, so their order is unknown")
         texts = [_read_value(stream, order) for _ in range(math.prod(shape))]
         if None in texts:
-            raise ValueError("its list of class names holds something that is no text")
+            raise ValueError("its list of class names holds something that is not text")
         return NameList(tuple(text for text in texts if text is not None))
     if kind == _STRUCT:
         if math.prod(shape) != 1:
@@ -201,7 +196,7 @@ def _read_list(stream: _Stream, order: str, kind: int, shape: tuple[int, ...]) -
         names = [fields[i : i + width].split(b"\0")[0].decode("latin1") for i in range(0, len(fields), max(width, 1))]
         values = [_read_value(stream, order) for _ in names]
         return NameList(tuple(names), None if None in values else tuple(value or "" for value in values))
-    raise ValueError("its list of class names is no text")
+    raise ValueError("its list of class names is not text")
 
 
 def _read_value(stream: _Stream, order: str) -> str | None:
@@ -226,7 +221,7 @@ def _read_text(stream: _Stream, order: str, shape: tuple[int, ...]) -> tuple[str
     kind, data = _read_data(stream, order, shape)
     coding = {1: "latin1", 2: "latin1", 16: "utf-8"}.get(kind, {3: "utf-16", 4: "utf-16", 17: "utf-16"}.get(kind))
     if coding is None:
-        raise ValueError("its list of class names is no text")
+        raise ValueError("its list of class names is not text")
     if coding == "utf-16":
         coding = "utf-16-le" if order == "<" else "utf-16-be"
     text = data.decode(coding)
@@ -248,7 +243,7 @@ def _read_head(stream: _Stream, order: str) -> tuple[int, tuple[int, ...], str]:
 
 
 def _read_item(stream: _Stream, order: str, *, limit: int) -> bytes | bytearray:
-    """Read one small item: its data stand in the tag itself when they have at most four bytes."""
+    """Read one small item; data of at most four bytes are in the tag itself."""
     tag = stream.read(8)
     first = struct.unpack(f"{order}I", tag[:4])[0]
     if first >> 16:

@@ -1,6 +1,6 @@
 """MATLAB results (``*_mres.mat`` by hand, ``*_ares_TILE.mat`` by machine): `class`, `sparse`, `labels`.
 
-Only these variables are ever loaded: a file may carry probabilities of more than a gigabyte that nobody needs.
+Only these variables are ever loaded: a file may hold more than a gigabyte of probabilities.
 """
 
 from __future__ import annotations
@@ -23,21 +23,16 @@ def read_matfile(path: str | os.PathLike[str], *, table: ClassTable | None = Non
 
     Parameters
     ----------
-    path : path-like
     table : ClassTable or None
         The classes of a file that does not name them. A file's own names always win.
     with_seeds : bool
         Also read the scribbles, where there are some.
 
-    Returns
-    -------
-    LabelMap
-
     Raises
     ------
     MissingInput, BadInput
-        When there is no such file, it is damaged or of a newer MATLAB format, has no `class`, holds ids that
-        are no class, or is larger than the pixel cap.
+        When there is no such file, it is damaged or of a newer MATLAB format, has no `class`, holds ids
+        without a class, or is larger than the pixel cap.
     """
     wanted = ("class", "colors", "sparse") if with_seeds else ("class", "colors")
     content = read_mat5(Path(path), wanted, list_name="labels")
@@ -63,7 +58,6 @@ def write_matfile(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
 
     Parameters
     ----------
-    path : path-like
     labelmap : LabelMap
         Needs its `table`. Without `seeds` the variable `sparse` is left out.
     """

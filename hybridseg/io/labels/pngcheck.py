@@ -1,4 +1,4 @@
-"""Damage in PNG files that readers pass over: a flipped bit becomes another class, missing rows become class 0."""
+"""Detect damage in PNG files that readers ignore: a flipped bit becomes another class, missing rows become class 0."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _check_chunks(file: BinaryIO) -> None:
 
 
 def _count_bytes(cols: int, rows: int, depth: int, color: int, _packing: int, _filter: int, interlace: int) -> int:
-    """Give the length of the pixel data: each row is packed to whole bytes and has a filter byte before it."""
+    """Return the length of the pixel data: each row is packed to whole bytes after a filter byte."""
     if color not in _CHANNELS:
         raise ValueError(f"it has an unknown colour type {color}")
 

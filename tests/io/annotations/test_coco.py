@@ -8,15 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 from hybridseg.errors import BadInput
 from hybridseg.io.annotations import coco
-from hybridseg.io.annotations.coco import (
-    CocoAnnotation,
-    annotation_polygons,
-    annotation_rle,
-    decode_rle,
-    measure_polygon,
-    parse_coco,
-    read_coco,
-)
+from hybridseg.io.annotations.coco import decode_rle, measure_polygon, parse_coco, parse_polygons, parse_rle
+from hybridseg.io.annotations.formats import read_annotations
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -35,10 +28,6 @@ def record():
             {"image_id": 1, "category_id": 8},
         ],
     }
-
-
-def segment(value) -> CocoAnnotation:
-    return CocoAnnotation(1, 1, value)
 
 
 def count_runs(mask: np.ndarray) -> list[int]:
@@ -66,45 +55,48 @@ def pack_counts(counts: list[int]) -> str:
     return text
 
 
-def test_what_a_file_holds(record, tmp_path):
-    path = tmp_path / "set.json"
-    path.write_text(json.dumps(record))
-    found = read_coco(path)
-    assert [(image.image_id, image.base_name, image.shape) for image in found.images] == [
-        (1, "one.jpg", (4, 6)),
-        ("x", "two.png", None),
-    ]
-    assert found.categories == {7: "sand", 8: "2"}
-    assert [a.category_id for a in found.list_annotations(found.images[0])] == [7, 8]
-    assert [a.is_crowd for a in found.annotations] == [False, True, False]
+def test_what_a_file_holds(record):
+    found = parse_coco(record, shape=(4, 6), image_name="one.jpg")
+    assert (found.shape, found.image_name, found.classes) == ((4, 6), "one.jpg", {"sand": None, "2": None})
+    (item,) = found.items
+    assert (item.name, item.drawn.tool, item.drawn.layer) == ("sand", "polygon", "result")
+    assert "1 of its annotations have no area" in found.warnings[0]
+    other = parse_coco(record, shape=(2, 2), image_name="two.png")
+    (item,) = other.items
+    assert other.shape is None and item.name == "2" and item.drawn.origin == (0, 0)
+    assert item.drawn.pixels.tolist() == [[False, True], [True, True]]
 
 
-@pytest.mark.parametrize(("name", "image_id"), [("one.jpg", 1), ("one.tif", 1), ("two.png", "x"), ("two.x.png", None)])
-def test_an_image_is_found_by_its_name(record, name, image_id):
-    found = parse_coco(record)
-    if image_id is None:
-        with pytest.raises(BadInput, match=r"no image two\.x\.png; its images are a/one\.jpg, b\\two\.png$"):
-            found.find_image(name)
-    else:
-        assert found.find_image(name).image_id == image_id
+def find_image(record, name: str):
+    """The shape tells which one was found."""
+    return parse_coco({**record, "annotations": []}, shape=(4, 6), image_name=name).shape
+
+
+@pytest.mark.parametrize(("name", "shape"), [("one.jpg", (4, 6)), ("one.tif", (4, 6)), ("two.png", None)])
+def test_an_image_is_found_by_its_name(record, name, shape):
+    assert find_image(record, name) == shape
+
+
+def test_an_image_that_is_not_there(record):
+    with pytest.raises(BadInput, match=r"no image two\.x\.png; its images are a/one\.jpg, b\\two\.png$"):
+        find_image(record, "two.x.png")
 
 
 def test_a_full_name_wins_and_two_are_refused(record):
     record["images"] += [{"id": 3, "file_name": "one.tif"}, {"id": 4, "file_name": "c/one.tif"}]
-    found = parse_coco(record)
-    assert found.find_image("one.jpg").image_id == 1
+    assert find_image(record, "one.jpg") == (4, 6)
     with pytest.raises(BadInput, match=r"could be any of one\.tif, c/one\.tif"):
-        found.find_image("one.tif")
+        find_image(record, "one.tif")
 
 
 @pytest.mark.parametrize("value", [[[1, 1, 4, 1, 4, 3, 1, 3]], [1, 1, 4, 1, 4, 3, 1, 3]])
 def test_polygons_count_from_the_centre_of_a_pixel(value):
-    assert annotation_polygons(segment(value)) == (((0.5, 0.5), (0.5, 3.5), (2.5, 3.5), (2.5, 0.5)),)
+    assert parse_polygons(value) == (((0.5, 0.5), (0.5, 3.5), (2.5, 3.5), (2.5, 0.5)),)
 
 
 @pytest.mark.parametrize("value", [None, [], [[]], [[1, 1, 2, 2]], {"size": [1, 1], "counts": [1]}])
 def test_what_has_no_polygon(value):
-    assert annotation_polygons(segment(value)) == ()
+    assert parse_polygons(value) == ()
 
 
 @pytest.mark.parametrize("value", [
@@ -113,7 +105,7 @@ def test_what_has_no_polygon(value):
 ], ids=lambda value: str(value)[:20])  # fmt: skip
 def test_polygons_that_are_none(value):
     with pytest.raises(BadInput, match=r"export it (as COCO )?again"):
-        annotation_polygons(segment(value))
+        parse_polygons(value)
 
 
 def test_an_area_is_measured():
@@ -126,7 +118,7 @@ KNOWN_COUNTS, KNOWN_TEXT = [6, 1, 40, 4, 5, 4, 5, 4, 21], "61X13mN000`0"
 
 @pytest.mark.parametrize("counts", [KNOWN_COUNTS, KNOWN_TEXT])
 def test_the_known_run_lengths(counts):
-    rle = annotation_rle(segment({"size": [9, 10], "counts": counts}))
+    rle = parse_rle({"size": [9, 10], "counts": counts})
     assert rle.counts.tolist() == KNOWN_COUNTS and rle.n_inside == 13
     expected = np.zeros((9, 10), bool)
     # 6 down the first column; 47 is 5 columns and 2 pixels; then one column (9 pixels) on, twice.
@@ -140,7 +132,7 @@ def test_the_known_run_lengths(counts):
 def test_run_lengths_come_back(mask):
     counts = count_runs(mask)
     for form in (counts, pack_counts(counts)):
-        rle = annotation_rle(segment({"size": list(mask.shape), "counts": form}))
+        rle = parse_rle({"size": list(mask.shape), "counts": form})
         assert rle.counts.tolist() == counts
         assert rle.n_inside == mask.sum()
         assert np.array_equal(decode_rle(rle), mask)
@@ -148,7 +140,7 @@ def test_run_lengths_come_back(mask):
 
 @given(MASKS, st.data())
 def test_some_columns_of_run_lengths(mask, data):
-    rle = annotation_rle(segment({"size": list(mask.shape), "counts": count_runs(mask)}))
+    rle = parse_rle({"size": list(mask.shape), "counts": count_runs(mask)})
     first = data.draw(st.integers(0, mask.shape[1]))
     cols = slice(first, data.draw(st.integers(first, mask.shape[1])))
     assert np.array_equal(decode_rle(rle, cols), mask[:, cols])
@@ -157,7 +149,7 @@ def test_some_columns_of_run_lengths(mask, data):
 
 
 def test_runs_of_no_length():
-    rle = annotation_rle(segment({"size": [1, 4], "counts": [0, 1, 0, 1, 1, 1, 0, 0]}))
+    rle = parse_rle({"size": [1, 4], "counts": [0, 1, 0, 1, 1, 1, 0, 0]})
     assert decode_rle(rle).astype(int).tolist() == [[1, 1, 0, 1]]
 
 
@@ -174,13 +166,13 @@ def test_runs_of_no_length():
 ], ids=lambda value: str(value)[:40])  # fmt: skip
 def test_run_lengths_that_are_none(value):
     with pytest.raises(BadInput):
-        annotation_rle(segment(value))
+        parse_rle(value)
 
 
 @given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=30))
 def test_any_text_is_run_lengths_or_refused(text):
     try:
-        rle = annotation_rle(segment({"size": [5, 7], "counts": text}))
+        rle = parse_rle({"size": [5, 7], "counts": text})
     except BadInput:
         return
     assert decode_rle(rle).sum() == rle.n_inside
@@ -190,7 +182,7 @@ def test_too_many_run_lengths(monkeypatch):
     monkeypatch.setattr(coco, "MAX_POINTS", 3)
     for counts, message in (([0, 0, 0, 4], "too ragged"), ("0004", "far too many"), ("o" * 1000, "are damaged;")):
         with pytest.raises(BadInput, match=message):
-            annotation_rle(segment({"size": [2, 2], "counts": counts}))
+            parse_rle({"size": [2, 2], "counts": counts})
 
 
 @pytest.mark.parametrize("change", [
@@ -206,22 +198,17 @@ def test_too_many_run_lengths(monkeypatch):
     lambda r: r["categories"][0].update(name=["sand"]), lambda r: r["annotations"][0].update(image_id=None),
     lambda r: r["annotations"][0].update(category_id={}),
 ])  # fmt: skip
-def test_damaged_sets(record, tmp_path, change):
+def test_damaged_sets(record, change):
     change(record)
-    path = tmp_path / "set.json"
-    path.write_text(json.dumps(record))
-    with pytest.raises(BadInput, match=r"set\.json: "):
-        read_coco(path)
+    with pytest.raises(BadInput):
+        parse_coco(record, shape=(4, 6), image_name="one.jpg")
 
 
 @pytest.mark.real
 def test_a_real_set_whose_polygons_are_flat_lists(real_data):
-    found = read_coco(real_data / "geotiff" / "coco_sample_2.json")
-    image = found.find_image("sample_geotiff.tif")
-    assert image.shape == (900, 900) and dict(found.categories) == {1: "1", 2: "0"}
-    raw = json.loads((real_data / "geotiff" / "coco_sample_2.json").read_text())["annotations"]
-    annotations = found.list_annotations(image)
-    assert len(annotations) == len(raw) == 43
-    for annotation, row in zip(annotations, raw, strict=True):
-        (polygon,) = annotation_polygons(annotation)
-        assert measure_polygon(polygon) == pytest.approx(row["area"])
+    path = real_data / "geotiff" / "coco_sample_2.json"
+    found = read_annotations(path, shape=(900, 900), image_name="sample_geotiff.tif")
+    assert found.shape == (900, 900) and list(found.classes) == ["1", "0"]
+    stated = sorted((row["area"] for row in json.loads(path.read_text())["annotations"]), reverse=True)
+    measured = [measure_polygon(item.drawn.points) for item in found.items]
+    assert len(measured) == 43 and measured == pytest.approx(stated)

@@ -44,7 +44,7 @@ def test_nested_cells_by_the_thousand_are_refused(tmp_path):
     for _ in range(50):
         deep = matrix(1, (1, 1), b"labels", deep)
     write(tmp_path / "a.mat", CLASS, deep)
-    with pytest.raises(BadInput, match="something that is no text"):
+    with pytest.raises(BadInput, match="something that is not text"):
         read_labelmap(tmp_path / "a.mat")
 
 
@@ -56,7 +56,7 @@ def test_nested_cells_by_the_thousand_are_refused(tmp_path):
         (matrix(9, (1, 2), b"class", item(99, b"ab")), "does not fit its size"),
         (matrix(9, (-1, 2), b"class", item(2, b"ab")), "negative"),
         (matrix(4, (1, 2), b"class", item(16, b"ab")), "array of numbers"),
-        (matrix(1, (1, 1), b"labels", matrix(6, (1, 9), b"", item(9, bytes(72)))), "something that is no text"),
+        (matrix(1, (1, 1), b"labels", matrix(6, (1, 9), b"", item(9, bytes(72)))), "something that is not text"),
         (matrix(1, (1, 1), b"labels", matrix(6, (1, 9), b"", item(9, bytes(2_000_000)))), "far too large"),
         (matrix(1, (1, 3000), b"labels", *[matrix(4, (1, 400), b"", item(16, bytes(400)))] * 3000), "far too large"),
         (matrix(4, (2, 2), b"labels", item(4, b"ab")), "does not fit its size"),
