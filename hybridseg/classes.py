@@ -217,8 +217,38 @@ class ClassTable:
         return palette
 
 
-def remap(from_table: ClassTable, to_table: ClassTable) -> np.ndarray:
+def labels_to_seeds(labels: np.ndarray) -> np.ndarray:
+    """Return the seeds that say the same as labels, uint8: class k becomes k + 1, VOID becomes 0 (unlabelled).
+
+    Examples
+    --------
+    >>> labels_to_seeds(np.array([[0, 1, VOID]], np.uint8)).tolist()
+    [[1, 2, 0]]
+    """
+    return np.add(labels, 1, dtype=np.uint8)  # VOID is the largest byte: it wraps around to 0.
+
+
+def seeds_to_labels(seeds: np.ndarray) -> np.ndarray:
+    """Return the labels that say the same as seeds, uint8: class k + 1 becomes k, 0 (unlabelled) becomes VOID.
+
+    Examples
+    --------
+    >>> seeds_to_labels(np.array([[1, 2, 0]], np.uint8)).tolist()
+    [[0, 1, 255]]
+    """
+    return np.subtract(seeds, 1, dtype=np.uint8)  # 0 wraps around to the largest byte, VOID.
+
+
+def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, seeds: bool = False) -> np.ndarray:
     """Return the id in one table of every id in another, matched by name.
+
+    Parameters
+    ----------
+    from_table, to_table : ClassTable
+    drop : bool
+        Turn classes that `to_table` lacks into VOID, instead of raising.
+    seeds : bool
+        Return the table for seeds rather than for labels.
 
     Returns
     -------
@@ -228,25 +258,26 @@ def remap(from_table: ClassTable, to_table: ClassTable) -> np.ndarray:
     Raises
     ------
     BadInput
-        When a class of `from_table` is not in `to_table`.
+        When a class of `from_table` is not in `to_table`, without `drop`.
 
     Examples
     --------
     >>> a, b = ClassTable.from_names(["water", "sand"]), ClassTable.from_names(["sand", "water"])
     >>> remap(a, b)[np.array([[0, 1, 255]])].tolist()
     [[1, 0, 255]]
+    >>> remap(a, b, seeds=True)[np.array([[1, 2, 0]])].tolist()
+    [[2, 1, 0]]
     """
     position = {key: i for i, key in enumerate(to_table.keys)}
     missing = [name for name in from_table.names if class_key(name) not in position]
-    if missing:
+    if missing and not drop:
         raise BadInput(
             f"the classes {', '.join(missing)} are not among {', '.join(to_table.names)}; "
             "add them to the class list or rename them"
         )
     lut = np.full(256, VOID, np.uint8)
-    for i, key in enumerate(from_table.keys):
-        lut[i] = position[key]
-    return lut
+    lut[: len(from_table)] = [position.get(key, VOID) for key in from_table.keys]
+    return labels_to_seeds(lut[seeds_to_labels(np.arange(256, dtype=np.uint8))]) if seeds else lut
 
 
 def color_labels(labels: np.ndarray, table: ClassTable) -> np.ndarray:

@@ -31,6 +31,10 @@ class WriteFailed(HybridSegError, OSError):
     """The result could not be written (a full disk, a folder without permission)."""
 
 
+class Conflict(HybridSegError):
+    """Someone else changed what was to be changed."""
+
+
 class MissingPackage(HybridSegError, ImportError):
     """A feature needs a package that is not installed."""
 

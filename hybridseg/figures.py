@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable, color_labels
+from hybridseg.classes import VOID, ClassTable, color_labels, seeds_to_labels
 from hybridseg.confusion import Confusion
 from hybridseg.io.atomic import atomic_path
 from hybridseg.resample import resize_nearest, shrink_image
@@ -275,8 +275,8 @@ def draw_panels(
     rows, cols = (max(1, round(side / step)) for side in image.shape[:2])
     small = shrink_image(image, rows, cols)
     seeds, labels = (resize_nearest(values, (rows, cols)) for values in (seeds, labels))
-    seeded = np.where((seeds > 0)[..., None], tint_image(small, seeds.astype(int) - 1, table), small // 2)
-    here = np.union1d(np.unique(labels[labels != VOID]), np.unique(seeds[seeds > 0]) - 1)
+    seeded = np.where((seeds > 0)[..., None], tint_image(small, seeds_to_labels(seeds), table), small // 2)
+    here = np.union1d(np.unique(labels[labels != VOID]), seeds_to_labels(np.unique(seeds[seeds > 0])))
     legend = ClassTable(tuple(table.names[i] for i in here), tuple(table.colors[i] for i in here))
     pictures = [_pad_panel(picture) for picture in (small, seeded, tint_image(small, labels, table))]
     draw_picture_rows(path, [PictureRow("", pictures, heads)], width=15.0, legend=legend)

@@ -1,6 +1,8 @@
 import json
 import sys
 
+import pytest
+
 import hybridseg.doctor as doctor
 from hybridseg.doctor import Check, check_package, is_fit
 
@@ -45,6 +47,7 @@ def test_command(run, monkeypatch):
     assert {"name", "status", "detail", "mend"} == set(record["checks"][0])
 
 
+@pytest.mark.slow
 def test_everything_works_here():
     """The suite needs what a user needs: if this fails, the environment is broken."""
     broken = [check for check in doctor.examine_system() if check.status == "missing"]

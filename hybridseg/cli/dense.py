@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.cli.console import Console
 from hybridseg.cli.options import options_of, path_type, read_options
-from hybridseg.cli.segment import tell_image, tell_skipped
+from hybridseg.cli.segment import resume_option, tell_image, tell_skipped
 from hybridseg.confusion import Confusion
 from hybridseg.dense.fit import Epoch
-from hybridseg.dense.predict import PredictOutputs, predict_files
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
+from hybridseg.segment import make_job
 
 labeldefs_option = click.option(
     "--labeldefs", "labeldefs_path", metavar="FILE", type=path_type,
@@ -44,8 +46,8 @@ def view_options(function: Any) -> Any:
     for add in reversed(
         (
             options_of(DenseOptions, "native", "window", "overlap", "flips"),
-            click.option("--probabilities", is_flag=True, help="Also write a map of the confidence of the network."),
-            click.option("--resume", is_flag=True, help="Skip images that have a result."),
+            options_of(Outputs, "probabilities"),
+            resume_option,
         )
     ):
         function = add(function)
@@ -60,15 +62,17 @@ def segment_images(
     *,
     smoothing: SmoothingOptions,
     out_dir: Path | None,
-    composite: bool = True,
 ) -> None:
-    """Segment images as the options of `view_options` say, and tell of each."""
-    options = read_options(DenseOptions, settings)
-    outputs = PredictOutputs(out_dir, composite, settings["probabilities"], settings["resume"])
-    result = predict_files(
-        paths, models, options=options, smoothing=smoothing, outputs=outputs, progress=console.progress,
-        on_done=lambda image: tell_image(console, image),
-    )  # fmt: skip
+    """Segment images as the options of `view_options` say, and print the result of each."""
+    job = make_job(
+        [model.path for model in models],
+        outputs=read_options(Outputs, settings, out_dir=out_dir),
+        options=read_options(DenseOptions, settings),
+        smoothing=smoothing,
+    )
+    result = run_jobs(
+        paths, job, resume=settings["resume"], progress=console.progress, on_done=partial(tell_image, console)
+    )
     tell_skipped(console, result)
     console.finish(result.problems)
 

@@ -1,4 +1,4 @@
-"""Commands that make ground truth: ``label`` is the page in the browser, ``crf`` does the same without one."""
+"""Commands that make ground truth: ``label`` opens the page in the browser, ``crf`` spreads scribbles without it."""
 
 from __future__ import annotations
 
@@ -8,107 +8,108 @@ from typing import Any
 import click
 
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import class_files_options, overwrite_option, read_table
-from hybridseg.cli.segment import CRF_HELP, number_options
-from hybridseg.crf.options import ENGINES, CrfOptions
+from hybridseg.cli.options import (
+    class_files_options,
+    options_of,
+    overwrite_option,
+    path_type,
+    read_options,
+    read_table,
+)
+from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import MissingInput
-from hybridseg.labelling.spread import SpreadOptions, read_scribbles, spread_file
+from hybridseg.labelling.spread import SpreadOptions, read_seeds, spread_file
 
-_DEFAULTS = SpreadOptions()
-_path_type = click.Path(path_type=Path)
+_CRF_NAMES = (
+    *("gt_prob", "theta", "color_scale", "space_compat", "color_compat", "n_iterations", "tolerance"),
+    *("max_memory", "n_threads", "engine"),
+)
 
 
 def _spread_options(function: Any) -> Any:
-    """Add the options of how scribbles are spread."""
-    for option in reversed((
-        click.option(
-            "-s", "--scale", type=float, default=_DEFAULTS.scale,
-            help="Size at which the CRF works, as a share of the image's own.  [default: 0.2, more for small images]",
-        ),
-        click.option("--gt-prob", type=float, default=_DEFAULTS.crf.gt_prob, show_default=True,
-                     help="How far a scribble is trusted."),
-        number_options(_DEFAULTS.crf, CRF_HELP),
-        click.option("--engine", type=click.Choice(ENGINES), default=CrfOptions.engine, show_default=True,
-                     help="What computes the CRF."),
-    )):  # fmt: skip
-        function = option(function)
-    return function
+    """Add the options that say how scribbles are spread."""
+    function = options_of(SpreadOptions().crf, *_CRF_NAMES)(function)
+    unset = {"scale": "0.2, more for small images"}
+    return options_of(SpreadOptions, "scale", flags={"scale": ("-s", "--scale")}, unset=unset)(function)
 
 
 def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
-    names = CrfOptions.__dataclass_fields__.keys() & settings.keys()
-    return SpreadOptions(settings["scale"], CrfOptions(**{name: settings[name] for name in names}))
+    return read_options(SpreadOptions, settings, crf=read_options(CrfOptions, settings))
 
 
 @click.command()
-@click.argument("inputs", metavar="PATH...", nargs=-1, type=_path_type)
+@click.argument("inputs", metavar="PATH...", nargs=-1, type=path_type)
 @click.option(
     "--labels",
     "labels_path",
-    type=_path_type,
-    help="The classes: labels.txt or labeldefs.txt.  [default: those of earlier work; else the page asks]",
+    type=path_type,
+    help="Class list: labels.txt or labeldefs.txt.  [default: that of earlier work; otherwise the page asks]",
 )
-@click.option("--colors", "colors_path", type=_path_type, help="Their colours; needs --labels.")
+@click.option("--colors", "colors_path", type=path_type, help="Colours of these classes (colors.txt); needs --labels.")
 @click.option(
     "-w",
     "--window",
     type=int,
     default=500,
     show_default=True,
-    help="Side of the window that walks over an image, in pixels.",
+    help="Side of the window in which the page walks over an image, in pixels.",
 )
 @_spread_options
-@click.option("--out", "out_dir", metavar="DIR", type=_path_type, help="Save here.  [default: beside each image]")
+@click.option(
+    "--out", "out_dir", metavar="DIR", type=path_type, help="Folder for the results.  [default: beside each image]"
+)
 @click.option(
     "--import",
     "import_path",
     metavar="PATH",
-    type=_path_type,
-    help="Begin with the labels of another tool: a file, or a folder with one for each image.",
+    type=path_type,
+    help="Start from the labels of another tool: a file, or a folder with one for each image.",
 )
 @click.option(
     "--review",
     "review_dir",
     metavar="DIR",
-    type=_path_type,
-    help="Look at manual and automatic results side by side instead.",
+    type=path_type,
+    help="Show manual and automatic results side by side instead.",
 )
 @click.option(
     "--port",
     type=int,
     default=0,
-    show_default="the same as before, or any that is free",
-    help="Where the page is served.",
+    show_default="the same as before, or any free one",
+    help="Port on which the page is served.",
 )
-@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--no-browser", is_flag=True, help="Only print the address; do not open a browser.")
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
     help="Serve the page on another address of this machine; needs --i-know.",
 )
-@click.option("--i-know", is_flag=True, help="Accept that others on the network can listen in: it is not encrypted.")
+@click.option(
+    "--i-know", is_flag=True, help="Accept that others on the network can listen in: the connection is not encrypted."
+)
 @pass_console
 def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> None:
-    """Label images by scribbles, in the browser.
+    """Label images with scribbles, in the browser.
 
-    PATH are images, folders or patterns. The page is served on this machine alone. Every stroke is on disk as soon as
-    it is drawn, so it can be stopped at any time; the same command goes on.
+    PATH are images, folders or patterns. The page is served on this machine only. Every stroke is on disk as soon as
+    it is drawn, so the program can be stopped at any time; the same command continues.
 
     Result: for each image NAME_doodles.json (every stroke) while you draw; on Accept NAME_mres.mat (class, sparse,
     labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and NAME_report.txt; of a GeoTIFF also
-    NAME_mres_label.tif in the same place on Earth.
+    NAME_mres_label.tif with the same georeference.
 
     \b
     Example:
       hybridseg label photos --labels labels.txt
     On a server without a screen:
       hybridseg label photos --port 8765 --no-browser
-    and on your own machine, then open the address that it printed:
+    and on your own machine, before you open the address that it printed:
       ssh -L 8765:localhost:8765 SERVER
     """
     if bool(inputs) == bool(settings["review_dir"]):
-        raise click.UsageError("Give images or folders to label, or --review DIR; one of them.")
+        raise click.UsageError("Give images or folders to label, or --review DIR, but not both.")
     if settings["host"] not in ("127.0.0.1", "localhost", "::1"):
         if not settings["i_know"]:
             raise click.UsageError("--host lets others reach the page, without encryption; add --i-know if that is so.")
@@ -135,6 +136,7 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
 def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[str, Any], where: Any) -> None:
     from hybridseg.io.atomic import claim_folder
     from hybridseg.io.pairing import find_images
+    from hybridseg.labelling.album import Album
     from hybridseg.labelling.jobs import JobRunner
     from hybridseg.labelling.session import LabelSession
     from hybridseg.web.app import create_label_app
@@ -143,13 +145,9 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     image_paths, out_dir = find_images(inputs), settings["out_dir"]
     for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
         claim_folder(folder)
-    session = LabelSession(
-        image_paths,
-        table=read_table(settings["labels_path"], settings["colors_path"]),
-        out_dir=out_dir,
-        options=_read_spread_options(settings),
-        window=settings["window"],
-    )
+    table = read_table(settings["labels_path"], settings["colors_path"])
+    album = Album(image_paths, table=table, out_dir=out_dir)
+    session = LabelSession(album, options=_read_spread_options(settings), window=settings["window"])
     if settings["import_path"]:
         if not settings["import_path"].exists():
             raise MissingInput(f"there is no file or folder {settings['import_path']} to import")
@@ -162,36 +160,37 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
         serve(lambda gate: create_label_app(session, jobs, gate), **where)
     finally:
         jobs.close()
-    done = sum(image["state"] == "done" for image in session.list_images())
-    console.say(f"\nStopped; {done} of {len(image_paths)} {noun} done. The same command goes on.")
+    done = sum(image["state"] == "done" for image in album.list_images())
+    console.say(f"\nStopped; {done} of {len(image_paths)} {noun} done. The same command continues.")
 
 
 @click.command()
-@click.argument("image_path", metavar="IMAGE", type=_path_type)
-@click.argument("seeds_path", metavar="SEEDS", type=_path_type)
+@click.argument("image_path", metavar="IMAGE", type=path_type)
+@click.argument("seeds_path", metavar="SEEDS", type=path_type)
 @class_files_options
 @_spread_options
-@click.option("--out", "out_dir", metavar="DIR", type=_path_type, help="Write here.  [default: beside the image]")
+@click.option(
+    "--out", "out_dir", metavar="DIR", type=path_type, help="Folder for the results.  [default: beside the image]"
+)
 @overwrite_option
 @pass_console
 def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any) -> None:
-    """Spread scribbles to every pixel of an image by a dense CRF.
+    """Spread scribbles to every pixel of an image with a dense CRF.
 
     SEEDS are the scribbles: a .mat that has them (`sparse`), a picture of class ids or colours in which 255 or black is
-    unlabelled, or NAME_doodles.json. Scribbled pixels stay as they are.
+    unlabelled, or NAME_doodles.json. Scribbled pixels keep their class.
 
     Result: NAME_mres.mat (class, sparse, labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and
-    NAME_report.txt (the share of each class); of a GeoTIFF also NAME_mres_label.tif in the same place on Earth.
+    NAME_report.txt (the share of each class); of a GeoTIFF also NAME_mres_label.tif with the same georeference.
 
     \b
     Example:
       hybridseg crf photo.jpg photo_mres.mat --out dense
     """
     table = read_table(settings["labels_path"], settings["colors_path"])
-    scribbles = read_scribbles(seeds_path, table=table)
     written = spread_file(
         image_path,
-        scribbles,
+        read_seeds(seeds_path, table=table),
         options=_read_spread_options(settings),
         out_dir=settings["out_dir"],
         overwrite=settings["overwrite"],

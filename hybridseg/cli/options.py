@@ -74,7 +74,8 @@ def _name_flags(name: str, classic: bool) -> tuple[str, ...]:
 
 def _make_option(owner: Any, name: str, flags: tuple[str, ...], parameter: str, unset: str | None) -> Any:
     setting, (kind, _) = setting_of(owner, name), type_of(owner, name)
-    default = getattr(owner, name)
+    is_required = not hasattr(owner, name)
+    default = getattr(owner, name, None)
     text = f"{setting.help}  [default: {unset}]" if unset else setting.help
     shared: dict[str, Any] = {"default": default, "help": text, "show_default": not unset and default is not None}
     if kind is bool and not default:
@@ -82,8 +83,9 @@ def _make_option(owner: Any, name: str, flags: tuple[str, ...], parameter: str, 
     if kind is bool:
         # The last flag carries the negation: `--flip-cols/--no-flip-cols`.
         return click.option(*flags[:-1], f"{flags[-1]}/--no-{flags[-1].removeprefix('--')}", parameter, **shared)
-    value_type = click.Choice(setting.choices) if setting.choices else SizeType() if kind == tuple[int, int] else kind
-    return click.option(*flags, parameter, type=value_type, **shared)
+    kinds: dict[Any, Any] = {Path: path_type, tuple[int, int]: SizeType()}
+    value_type = click.Choice(setting.choices) if setting.choices else kinds.get(kind, kind)
+    return click.option(*flags, parameter, type=value_type, required=is_required, **shared)
 
 
 def read_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "", **more: Any) -> Any:

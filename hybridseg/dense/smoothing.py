@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridseg.classes import VOID
+from hybridseg.classes import VOID, labels_to_seeds
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels, refine_probs
 from hybridseg.majority import filter_majority
@@ -81,7 +81,7 @@ def smooth_probs(
     """
     labels = probs.argmax(axis=2).astype(np.uint8)
     if options.crf_from == "labels":
-        seeds = thin_seeds(labels + 1, share=options.thinning, seed=options.seed)
+        seeds = thin_seeds(labels_to_seeds(labels), share=options.thinning, seed=options.seed)
         found = refine_labels(image, seeds, n_classes=probs.shape[2], options=options.crf, progress=progress).labels
         labels = take_nearest(found, found != VOID)
     elif options.crf_from == "probabilities":

@@ -1,4 +1,4 @@
-"""The squares of which the page puts an image together: level L is the image reduced by 2**L."""
+"""The tiles from which the page assembles an image: level L is the image reduced by 2**L."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _JPEG_QUALITY = 90
 
 
 def count_levels(shape: tuple[int, int]) -> int:
-    """Count the levels of an image; the last fits into one tile.
+    """Return the number of levels of an image; the last fits into one tile.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def count_levels(shape: tuple[int, int]) -> int:
 
 
 def locate_tile(shape: tuple[int, int], level: int, row: int, col: int) -> tuple[slice, slice]:
-    """Give the rows and columns of the image that a tile shows.
+    """Return the rows and columns of the image that a tile shows.
 
     Raises
     ------
@@ -39,12 +39,12 @@ def locate_tile(shape: tuple[int, int], level: int, row: int, col: int) -> tuple
     """
     step = TILE_SIZE << level if 0 <= level < count_levels(shape) else 0
     if not (step and 0 <= row * step < shape[0] and 0 <= col * step < shape[1]):
-        raise MissingInput("the image has no such tile; load the page again")
+        raise MissingInput("the image has no such tile; reload the page")
     return slice(row * step, min((row + 1) * step, shape[0])), slice(col * step, min((col + 1) * step, shape[1]))
 
 
 def draw_picture_tile(windows: ImageWindows, level: int, row: int, col: int) -> bytes:
-    """Draw a tile of an image as JPEG."""
+    """Return a tile of an image as JPEG."""
     rows, cols = locate_tile(windows.shape, level, row, col)
     shape = _reduce(rows, level), _reduce(cols, level)
     picture = windows.read(rows, cols, shape)
@@ -54,7 +54,7 @@ def draw_picture_tile(windows: ImageWindows, level: int, row: int, col: int) -> 
 
 
 def _hatch(shape: tuple[int, int]) -> np.ndarray:
-    """Draw what nobody takes for land or water, in the place of nodata."""
+    """Return a pattern for nodata that nobody takes for land or water."""
     row, col = np.ogrid[: shape[0], : shape[1]]
     return np.where((row + col) % 16 < 8, 44, 60).astype(np.uint8)[..., None]
 
@@ -67,29 +67,30 @@ def draw_map_tile(
     *,
     keep_thin: bool,
 ) -> bytes:
-    """Draw a tile of a map as PNG, transparent where there is nothing.
+    """Return a tile of a map as PNG, transparent where it is unlabelled.
 
     Parameters
     ----------
     view : callable
-        Gives a part of the map, uint8: 0 = nothing, class k is k + 1.
+        Returns part of the map as seeds.
     shape : tuple of int
         Rows and columns of the image.
     table : ClassTable
     tile : tuple of int
         Level, row, column.
     keep_thin : bool
-        Show whatever is in a pixel of the tile, so that no thin line is lost, and not what is in its middle.
+        Let a pixel of the tile show any class that lies in it, so that no thin line is lost, instead of the class at
+        its centre.
     """
     level = tile[0]
-    values = view(*locate_tile(shape, *tile))
+    seeds = view(*locate_tile(shape, *tile))
     if keep_thin and level:
         for axis in (0, 1):
-            values = np.maximum.reduceat(values, np.arange(0, values.shape[axis], 1 << level), axis=axis)
+            seeds = np.maximum.reduceat(seeds, np.arange(0, seeds.shape[axis], 1 << level), axis=axis)
     elif level:
-        rows, cols = (np.minimum(np.arange(0, n, 1 << level) + (1 << level) // 2, n - 1) for n in values.shape)
-        values = values[np.ix_(rows, cols)]
-    return encode_overlay(np.ascontiguousarray(values), table)
+        rows, cols = (np.minimum(np.arange(0, n, 1 << level) + (1 << level) // 2, n - 1) for n in seeds.shape)
+        seeds = seeds[np.ix_(rows, cols)]
+    return encode_overlay(np.ascontiguousarray(seeds), table)
 
 
 def _reduce(part: slice, level: int) -> int:

@@ -1,4 +1,4 @@
-"""The dense result in a window of an image, while a person draws: the newest request wins."""
+"""Preview of the result in a window of an image, while a person draws: the newest request wins."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from dataclasses import replace
 
 import numpy as np
 
+from hybridseg.classes import VOID, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.labelpng import encode_overlay
-from hybridseg.labelling.spread import SpreadOptions, reduce_seeds, spread_seeds
+from hybridseg.labelling.spread import SpreadOptions, paint_over, reduce_seeds, spread_seeds
 from hybridseg.labelling.work import OpenImage
 from hybridseg.resample import reduce_shape, resize_nearest
 
-# So many pixels take the CRF about a second on two cores (docs/benchmarks.md). Of a wider window a smaller image is
-# taken.
+# About a second of the CRF on two cores (docs/benchmarks.md). A wider window is reduced to this.
 _MAX_CRF_PIXELS = 400_000
 
 
 class Previewer:
-    """Computes one preview at a time, and drops those that were overtaken."""
+    """Computes one preview at a time, and drops outdated requests."""
 
     def __init__(self, options: SpreadOptions) -> None:
-        """Keep how scribbles are spread."""
         self._options = options
         self._newest = 0
         self._counting, self._computing = threading.Lock(), threading.Lock()
@@ -40,8 +39,7 @@ class Previewer:
         Returns
         -------
         bytes or None
-            A PNG of the window in a reduced size. None when a newer request came in between, or nothing is scribbled
-            there.
+            A PNG of the window in reduced size. None when a newer request came in between, or there is no scribble.
 
         Raises
         ------
@@ -62,24 +60,24 @@ def _clip(opened: OpenImage, window: tuple[int, int, int, int]) -> tuple[slice, 
     ends = zip(window[:2], window[2:], opened.windows.shape, strict=True)
     rows, cols = (slice(max(first, 0), min(first + size, whole)) for first, size, whole in ends)
     if rows.start >= rows.stop or cols.start >= cols.stop:
-        raise BadInput("that window lies outside of the image; move back to it")
+        raise BadInput("that window lies outside of the image; move back to the image")
     return rows, cols
 
 
 def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: SpreadOptions) -> bytes | None:
-    # Scribbles near the window speak in it too, as far as the CRF reaches.
+    # Scribbles beside the window influence it too, as far as the CRF reaches.
     usual_scale = options.scale_for(opened.windows.shape)
     margin = round(options.crf.reach / usual_scale)
     outer = _widen(inner[0], margin, opened.windows.shape[0]), _widen(inner[1], margin, opened.windows.shape[1])
     with opened.lock:
-        seeds = opened.drawing.maps["scribbles"][outer].copy()
-        painted = opened.drawing.maps["result"][inner].copy()
-        table = opened.drawing.doodles.table
+        seeds = opened.drawing.seeds["scribbles"][outer].copy()
+        painted = opened.drawing.seeds["result"][inner].copy()
+        table = opened.table
     if not seeds.any():
         return None
     scale = min(usual_scale, math.sqrt(_MAX_CRF_PIXELS / seeds.size))
     image = opened.windows.read(*outer, reduce_shape((seeds.shape[0], seeds.shape[1]), scale))
-    # Distances stay what they are on the image itself.
+    # The kernel keeps its width in pixels of the image itself.
     theta = options.crf.theta * scale / usual_scale
     small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
     labels = spread_seeds(image, small_seeds, n_classes=len(table), options=replace(options.crf, theta=max(theta, 1.0)))
@@ -88,12 +86,10 @@ def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: Spread
         _find_samples(part, whole, n_new, n_old)
         for part, whole, n_new, n_old in zip(inner, outer, shape, labels.shape, strict=True)
     )
-    values = labels[np.ix_(rows, cols)] + np.uint8(1)
-    painted = resize_nearest(painted, shape)
-    values = np.where(painted > 0, painted, values)
+    labels = paint_over(labels[np.ix_(rows, cols)], resize_nearest(painted, shape))
     if (valid := opened.windows.valid()) is not None:
-        values[~resize_nearest(valid[inner], shape)] = 0
-    return encode_overlay(values, table)
+        labels[~resize_nearest(valid[inner], shape)] = VOID
+    return encode_overlay(labels_to_seeds(labels), table)
 
 
 def _widen(part: slice, margin: int, size: int) -> slice:
@@ -101,6 +97,6 @@ def _widen(part: slice, margin: int, size: int) -> slice:
 
 
 def _find_samples(inner: slice, outer: slice, n_new: int, n_old: int) -> np.ndarray:
-    """Say in which of the outer window's pixels each pixel of the inner one's picture has its centre."""
+    """Return the pixel of the outer window that holds the centre of each pixel of the inner window's picture."""
     centres = inner.start - outer.start + (np.arange(n_new) + 0.5) * ((inner.stop - inner.start) / n_new)
     return np.minimum((centres * (n_old / (outer.stop - outer.start))).astype(int), n_old - 1)

@@ -1,4 +1,4 @@
-"""Manual and automatic results of the images of a folder, side by side: where they disagree, and what to label next."""
+"""Manual and automatic results of a folder side by side: where they disagree, and which image to label next."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import ClassTable
+from hybridseg.classes import VOID, ClassTable, labels_to_seeds
 from hybridseg.confusion import count_confusion
 from hybridseg.errors import HybridSegError, MissingInput, Problem
 from hybridseg.io.images import ImageInfo, describe_image, read_image
@@ -31,16 +31,12 @@ _NO_CONFIDENCE = 255
 
 @dataclass
 class ReviewItem:
-    """An image with what is known of it.
+    """An image, its results and how much they disagree.
 
     Parameters
     ----------
-    id : str
-    image_path : pathlib.Path
-    manual_path, automatic_path, confidence_path : pathlib.Path or None
-    shape : tuple of int
     disagreement : float or None
-        Share of the pixels that have a class in both maps, and not the same one.
+        Share of differing classes, among the pixels that have a class in both results.
     uncertainty : float or None
         One minus the mean confidence of the automatic result.
     """
@@ -57,7 +53,7 @@ class ReviewItem:
 
     @property
     def layers(self) -> list[str]:
-        """What can be shown of it."""
+        """The layers that can be shown."""
         found = {"manual": self.manual_path, "automatic": self.automatic_path}
         there = [name for name, path in found.items() if path is not None]
         return [*there, "disagreement"] if len(there) == 2 else there
@@ -65,7 +61,7 @@ class ReviewItem:
 
 @dataclass(frozen=True, eq=False)
 class OpenPair:
-    """The maps of an image in the classes of the session: 0 = nothing, class k is k + 1."""
+    """The label maps of an image, in the classes of the session."""
 
     windows: ImageWindows
     layers: dict[str, np.ndarray] = field(default_factory=dict)
@@ -78,7 +74,7 @@ class ReviewSession:
     ----------
     folder : pathlib.Path
     progress : Progress
-        Over the images, of which all results are read once.
+        Over the images: all results are read once.
 
     Raises
     ------
@@ -87,7 +83,6 @@ class ReviewSession:
     """
 
     def __init__(self, folder: Path, *, progress: Progress = no_progress) -> None:
-        """Compare all that there is to compare."""
         self.problems: list[Problem] = []
         self.table: ClassTable | None = None
         self._items: dict[str, ReviewItem] = {}
@@ -102,14 +97,14 @@ class ReviewSession:
             except HybridSegError as error:
                 self.problems.append(Problem.of(item.image_path.name, error))
         if not self._items:
-            told = f" ({self.problems[0]})" if self.problems else ""
+            reason = f" ({self.problems[0]})" if self.problems else ""
             raise MissingInput(
                 f"{folder} has no image with a result beside it (NAME_mres.mat, NAME_ares_TILE.mat, NAME_predseg.png)"
-                f"{told}; label some, or run semseg on them"
+                f"{reason}; label some, or run semseg on them"
             )
 
     def list_items(self) -> list[dict[str, Any]]:
-        """Tell of every image how much there is to look at; the most first, as far as it is known."""
+        """Return the images and how much needs attention in each, the most first."""
 
         def urgency(item: ReviewItem) -> tuple[float, float, str]:
             return -(item.disagreement or 0.0), -(item.uncertainty or 0.0), item.image_path.name
@@ -130,43 +125,42 @@ class ReviewSession:
         ]
 
     def list_confusions(self, image_id: str) -> list[dict[str, Any]]:
-        """Tell which classes are taken for which, the most pixels first."""
+        """Return which classes are confused with which, the most pixels first."""
         maps = self._open(image_id).layers
         if "disagreement" not in maps:
             return []
         assert self.table is not None
-        # The form of the maps is undone: 0 wraps to VOID.
-        manual, automatic = maps["manual"] - np.uint8(1), maps["automatic"] - np.uint8(1)
-        matrix = count_confusion(manual, automatic, self.table).counts
+        matrix = count_confusion(maps["manual"], maps["automatic"], self.table).counts
         shares = matrix / max(matrix.sum(), 1)
         pairs = sorted(((shares[i, j], i, j) for i, j in np.argwhere(matrix) if i != j), reverse=True)
         names = self.table.names
         return [{"manual": names[i], "automatic": names[j], "share": float(s)} for s, i, j in pairs[:_N_CONFUSIONS]]
 
     def draw_tile(self, image_id: str, layer: str, tile: tuple[int, int, int]) -> bytes:
-        """Draw a tile of the ``picture`` (JPEG) or of a map (PNG).
+        """Return a tile of the ``picture`` (JPEG) or of another layer (PNG).
 
         Raises
         ------
         MissingInput
-            When there is no such image, map or tile.
+            When there is no such image, layer or tile.
         """
         pair = self._open(image_id)
         if layer == "picture":
             return draw_picture_tile(pair.windows, *tile)
         if layer not in pair.layers or self.table is None:
             raise MissingInput(f"this image has no {layer} result")
-        values = pair.layers[layer]
-        table = _DIFFERS if layer == "disagreement" else self.table
-        return draw_map_tile(
-            lambda rows, cols: values[rows, cols], pair.windows.shape, table, tile, keep_thin=layer == "disagreement"
-        )
+        is_mark, labels = layer == "disagreement", pair.layers[layer]
+
+        def view(rows: slice, cols: slice) -> np.ndarray:
+            return labels_to_seeds(labels[rows, cols])
+
+        return draw_map_tile(view, pair.windows.shape, _DIFFERS if is_mark else self.table, tile, keep_thin=is_mark)
 
     def _measure(self, item: ReviewItem, info: ImageInfo) -> None:
         maps = self._read_maps(item, info)
         if "disagreement" in maps:
-            n_both = int(np.count_nonzero((maps["manual"] > 0) & (maps["automatic"] > 0)))
-            item.disagreement = int(np.count_nonzero(maps["disagreement"])) / max(n_both, 1)
+            n_both = int(np.count_nonzero((maps["manual"] != VOID) & (maps["automatic"] != VOID)))
+            item.disagreement = int(np.count_nonzero(maps["disagreement"] != VOID)) / max(n_both, 1)
         if item.confidence_path is not None:
             percent = read_image(item.confidence_path)
             known = percent[percent != _NO_CONFIDENCE]
@@ -181,10 +175,11 @@ class ReviewSession:
             own = found.require_table(path)
             check_size(path, found.labels.shape, info)
             self.table = own if self.table is None else self.table.union(own)
-            maps[name] = found.labels_as(self.table) + np.uint8(1)
+            maps[name] = found.labels_as(self.table)
         if len(maps) == 2:
             manual, automatic = maps["manual"], maps["automatic"]
-            maps["disagreement"] = ((manual != automatic) & (manual > 0) & (automatic > 0)).astype(np.uint8)
+            differs = (manual != automatic) & (manual != VOID) & (automatic != VOID)
+            maps["disagreement"] = np.where(differs, np.uint8(0), np.uint8(VOID))
         return maps
 
     def _open(self, image_id: str) -> OpenPair:
@@ -203,7 +198,7 @@ class ReviewSession:
 
 
 def _find_items(folder: Path) -> list[ReviewItem]:
-    """Find the images that have a result: the first by hand, and the newest automatic one."""
+    """Find the images that have a result: the first manual one, and the newest automatic one."""
     results: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for path in list_files(folder, LABELMAP_SUFFIXES):
         kind = result_kind(path)

@@ -1,4 +1,4 @@
-"""What is kept on disk of an image that is being labelled, and how it is opened again."""
+"""What is on disk of an image that is being labelled: loaded when it is opened, saved after every change."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import ClassTable, remap
-from hybridseg.errors import HybridSegError, WriteFailed
-from hybridseg.io.annotations.doodles import Doodles, Stroke, is_done, read_doodles, write_doodles
+from hybridseg.classes import VOID, ClassTable, remap, seeds_to_labels
+from hybridseg.errors import Conflict, WriteFailed
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, is_done, read_strokes, write_strokes
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -20,81 +20,84 @@ from hybridseg.labelling.strokeimport import import_strokes
 from hybridseg.labelling.strokes import mask_to_points
 from hybridseg.labelling.work import OpenImage
 
-# Of a drawing without strokes, as long as nobody has named a class.
+# Stands in for the class list of an image without strokes until there is one.
 _NO_CLASSES = ClassTable(("unnamed",), ((128, 128, 128),))
 # What to do with work on an image of another size.
 _ADVICE = "take it away, or give --out another folder"
 
 
-class Conflict(HybridSegError):
-    """Somebody else changed what was to be changed."""
-
-
 @dataclass(frozen=True)
 class Shelf:
-    """Where results lie: in a folder of their own, or beside each image."""
+    """Where the work is kept.
+
+    Parameters
+    ----------
+    out_dir : pathlib.Path or None
+        None: beside each image.
+    """
 
     out_dir: Path | None
 
-    def doodles_path(self, image_path: Path) -> Path:
-        """Name the file of an image's strokes."""
+    def strokes_path(self, image_path: Path) -> Path:
+        """Return the path of an image's strokes file."""
         return (self.out_dir or image_path.parent) / f"{image_path.stem}_doodles.json"
 
-    def tell_state(self, image_path: Path) -> str:
-        """Tell how far an image is, without opening it: untouched, working, or done."""
-        path = self.doodles_path(image_path)
+    def read_state(self, image_path: Path) -> str:
+        """Return the state of an image without opening it: untouched, working, or done."""
+        path = self.strokes_path(image_path)
         try:
-            if look_at(path):
+            if read_stamp(path):
                 return "done" if is_done(path) else "working"
-            return "done" if look_at(ground_truth_path(image_path, self.out_dir)) else "untouched"
+            return "done" if read_stamp(ground_truth_path(image_path, self.out_dir)) else "untouched"
         except WriteFailed:
-            # It says so when it is opened; the others can be worked on.
+            # Raised again when this image is opened; the others are fine.
             return "untouched"
 
     def load(self, image_path: Path, table: ClassTable | None) -> tuple[OpenImage, ClassTable | None]:
-        """Open an image with all that was done on it before.
+        """Open an image with all earlier work on it.
 
         Parameters
         ----------
         image_path : pathlib.Path
         table : ClassTable or None
-            The classes so far.
+            The class list so far.
 
         Returns
         -------
         opened : OpenImage
         table : ClassTable or None
-            The classes, with those added that earlier work on this image has beside them.
+            The class list, followed by the classes that only the earlier work on this image has.
 
         Raises
         ------
         MissingInput, BadInput
-            When the image, or what was kept of it, cannot be read or is of another size.
+            When the image, or the earlier work, cannot be read, or their sizes differ.
         """
         windows = open_windows(image_path)
-        doodles_path = self.doodles_path(image_path)
-        seen = look_at(doodles_path)
-        doodles = Doodles(image_path.name, windows.shape, table or _NO_CLASSES)
+        strokes_path = self.strokes_path(image_path)
+        seen = read_stamp(strokes_path)
+        log = StrokeLog(image_path.name, windows.shape, table or _NO_CLASSES)
         if seen:
-            found = read_doodles(doodles_path)
-            check_size(doodles_path, found.shape, windows.info, advice=_ADVICE)
+            found = read_strokes(strokes_path)
+            check_size(strokes_path, found.shape, windows.info, advice=_ADVICE)
             table = _add_classes(table, found.table, found.used_ids)
-            doodles = found.with_table(table or _NO_CLASSES)
-        dense = None
+            log = found.with_table(table or _NO_CLASSES)
+        labels = None
         truth_path = ground_truth_path(image_path, self.out_dir)
         if truth_path.exists():
             truth = read_labelmap(truth_path, table=table)
             check_size(truth_path, truth.labels.shape, windows.info, advice=_ADVICE)
             own = truth.require_table(truth_path)
             table = own if table is None else table.union(own)
-            doodles = doodles.with_table(table)
+            log = log.with_table(table)
             if not seen:
-                doodles = replace(doodles, strokes=_strokes_of(truth, truth_path, doodles), done=True)
+                log = replace(log, strokes=_strokes_of(truth, truth_path, log), done=True)
             if seen or truth.seeds is not None:
-                dense = truth.labels_as(table) + np.uint8(1)
-        opened = OpenImage(windows, Drawing(doodles, windows.valid()), dense=dense, on_disk=seen)
-        # Only what was accepted is known to come of these scribbles.
-        opened.dense_after = 0 if doodles.done else -1
+                labels = truth.labels_as(table)
+        # Only accepted labels are known to come from these scribbles.
+        opened = OpenImage(
+            windows, Drawing(log, windows.valid()), labels, labels_after=0 if log.done else -1, on_disk=seen
+        )
         return opened, table
 
     def save(self, image_path: Path, opened: OpenImage) -> None:
@@ -106,39 +109,40 @@ class Shelf:
             When another program has written them since.
         WriteFailed
         """
-        path = self.doodles_path(image_path)
-        # One that is gone (a disk was taken off, say) is written anew: all that was in it is here.
-        if look_at(path) not in (None, opened.on_disk):
-            raise Conflict(f"{path.name} was changed by another program; look at the image again")
-        write_doodles(path, opened.drawing.doodles)
-        opened.on_disk = look_at(path)
+        path = self.strokes_path(image_path)
+        # A file that is gone (a disk was unplugged, say) is written anew: everything that was in it is in memory.
+        if read_stamp(path) not in (None, opened.on_disk):
+            raise Conflict(f"{path.name} was changed by another program; check the image again")
+        write_strokes(path, opened.drawing.log)
+        opened.on_disk = read_stamp(path)
 
 
-def look_at(path: Path) -> tuple[int, ...] | None:
-    """Give what changes when a file is written anew; None when there is none."""
+def read_stamp(path: Path) -> tuple[int, ...] | None:
+    """Return what differs once a file is written again (time, size, inode); None when there is no file."""
     try:
         facts = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise WriteFailed(
-            f"cannot look at {path}: {error.strerror or error}; mend its name or its permissions, or give --out "
-            "another folder"
+            f"cannot read {path}: {error.strerror or error}; fix its name or its permissions, or choose another "
+            "folder with --out"
         ) from error
     return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
 
 def _add_classes(table: ClassTable | None, other: ClassTable, ids: list[int]) -> ClassTable | None:
-    """Add those classes of another table to one that it lacks."""
+    """Add to a table those classes of another one, of the given ids, that it lacks."""
     if table is None or not ids:
         return table or (other if ids else None)
     return table.union(ClassTable(tuple(other.names[i] for i in ids), tuple(other.colors[i] for i in ids)))
 
 
-def _strokes_of(truth: LabelMap, path: Path, doodles: Doodles) -> tuple[Stroke, ...]:
+def _strokes_of(truth: LabelMap, path: Path, log: StrokeLog) -> tuple[Stroke, ...]:
     """Turn a label map into strokes: its scribbles where it has some, otherwise all of it, as painted."""
     if truth.seeds is None:
-        return import_strokes(path, shape=doodles.shape, image_name=doodles.image_name, table=doodles.table).strokes
-    lut = remap(truth.require_table(path), doodles.table)
-    ids = (np.unique(truth.seeds[truth.seeds > 0]) - 1).tolist()
-    return tuple(Stroke("region", int(lut[k]), 1.0, mask_to_points(truth.seeds == k + 1)) for k in ids)
+        return import_strokes(path, shape=log.shape, image_name=log.image_name, table=log.table).strokes
+    lut = remap(truth.require_table(path), log.table)
+    scribbled = seeds_to_labels(truth.seeds)
+    ids = np.unique(scribbled[scribbled != VOID]).tolist()
+    return tuple(Stroke("region", int(lut[k]), 1.0, mask_to_points(scribbled == k)) for k in ids)

@@ -1,4 +1,4 @@
-"""Scribbles become a label map: what a person drew is spread to every pixel and written as ground truth."""
+"""Spread seeds that a person drew to every pixel of an image, and write the result as ground truth."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.batch.results import measure_shares
-from hybridseg.classes import VOID, ClassTable, remap
+from hybridseg.classes import VOID, ClassTable, labels_to_seeds, remap, seeds_to_labels
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import PANEL_PIXELS, draw_panels
-from hybridseg.io.annotations.doodles import LAYERS, read_doodles
+from hybridseg.io.annotations.doodles import LAYERS, read_strokes
 from hybridseg.io.atomic import write_text
 from hybridseg.io.labelled import check_size, void_invalid
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap, write_labelmap
@@ -23,42 +23,32 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.pairing import image_stem
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.strokes import draw_strokes
+from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import reduce_shape, resize_nearest, take_nearest
 
-# The classic scale was made for photos of 36 megapixels; small ones turn into blocks by it (docs/benchmarks.md).
+# The classic scale was made for photos of 36 megapixels; small ones would turn into blocks (docs/benchmarks.md).
 _USUAL_SCALE, _LEAST_CRF_PIXELS = 0.2, 250_000
 SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
 
 
 @dataclass(frozen=True)
 class SpreadOptions:
-    """How scribbles are spread.
+    """How scribbles are spread over an image.
 
-    Parameters
-    ----------
-    scale : float or None
-        Size of the image on which the CRF works, as a share of its own. None: 0.2, and more where that would leave
-        fewer than 250,000 pixels.
-    crf : CrfOptions
-        Its `gt_prob` is how far a scribble is trusted.
-
-    Raises
-    ------
-    BadInput
-        For a scale out of range.
+    Without a `scale` it is 0.2, and more where that would leave fewer than 250,000 pixels.
     """
 
-    scale: float | None = None
+    scale: float | None = option(
+        None, "Size at which the CRF works, as a share of the image's own.", span=Span(0, 1, above=True)
+    )
     crf: CrfOptions = SPREAD_CRF
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.scale is not None and not 0 < self.scale <= 1:
-            raise BadInput(f"scale={self.scale} must be above 0 and at most 1 (the image's own size)")
+        check_options(self)
 
     def scale_for(self, shape: tuple[int, int]) -> float:
-        """Give the scale for an image of so many rows and columns.
+        """Return the scale for an image of these rows and columns.
 
         Examples
         --------
@@ -73,18 +63,18 @@ class SpreadOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Scribbles:
-    """What a person knows of an image.
+class DrawnSeeds:
+    """The seeds that a person drew on an image.
 
     Parameters
     ----------
     seeds : numpy.ndarray
-        (rows, cols) uint8: 0 = unlabelled, class k is k + 1.
+        (rows, cols) uint8: the scribbles, which are to be spread.
     table : ClassTable
     seconds : float or None
-        That the person worked; None when the file does not say.
-    paint : numpy.ndarray or None
-        (rows, cols) uint8, as the seeds: what was painted onto the dense result.
+        Time of work; None when the file does not say.
+    painted : numpy.ndarray or None
+        (rows, cols) uint8: seeds that were painted onto the result, and cover it.
     image_stems : tuple of str
         Names, without suffix, of the image that they belong to; empty when the file does not say.
     """
@@ -92,21 +82,21 @@ class Scribbles:
     seeds: np.ndarray
     table: ClassTable
     seconds: float | None = None
-    paint: np.ndarray | None = None
+    painted: np.ndarray | None = None
     image_stems: tuple[str, ...] = ()
 
-    def within(self, valid: np.ndarray | None) -> Scribbles:
-        """Give those that lie where the image holds a picture, (rows, cols) bool; None: all of it."""
+    def within(self, valid: np.ndarray | None) -> DrawnSeeds:
+        """Return those inside the picture, (rows, cols) bool; None: the picture is everywhere."""
         if valid is None:
             return self
-        seeds, paint = self.seeds * valid, None if self.paint is None else self.paint * valid
-        if not (seeds.any() or (paint is not None and paint.any())):
-            raise BadInput("all that is drawn lies where the image holds no picture (nodata); scribble beside that")
-        return replace(self, seeds=seeds, paint=paint)
+        seeds, painted = self.seeds * valid, None if self.painted is None else self.painted * valid
+        if not (seeds.any() or (painted is not None and painted.any())):
+            raise BadInput("everything drawn lies where the image has no picture (nodata); scribble beside that")
+        return replace(self, seeds=seeds, painted=painted)
 
 
-def read_scribbles(path: str | os.PathLike[str], *, table: ClassTable | None = None) -> Scribbles:
-    """Read scribbles: the `sparse` of a ``.mat``, a picture of class ids (or colours), or ``_doodles.json``.
+def read_seeds(path: str | os.PathLike[str], *, table: ClassTable | None = None) -> DrawnSeeds:
+    """Read scribbles: the `sparse` of a ``.mat``, a picture of class ids (or colours), or ``NAME_doodles.json``.
 
     Parameters
     ----------
@@ -114,45 +104,37 @@ def read_scribbles(path: str | os.PathLike[str], *, table: ClassTable | None = N
     table : ClassTable or None
         The classes of a file that does not name them. One that does is matched by name.
 
-    Returns
-    -------
-    Scribbles
-
     Raises
     ------
     MissingInput, BadInput
-        When it cannot be read, names no classes, or holds no scribble.
+        When it cannot be read, names no classes, or has no scribbles.
     """
     path = Path(path)
     if path.suffix.lower() not in (".json", *LABELMAP_SUFFIXES):
-        raise BadInput(f"{path} holds no scribbles; give NAME_doodles.json, or one of {', '.join(LABELMAP_SUFFIXES)}")
-    seconds = paint = None
+        raise BadInput(f"{path} has no scribbles; give NAME_doodles.json, or one of {', '.join(LABELMAP_SUFFIXES)}")
+    seconds = painted = None
     stems: tuple[str, ...] = ()
     if path.suffix.lower() == ".json":
-        doodles = read_doodles(path)
-        own, seconds = doodles.table, doodles.seconds
-        stems = (Path(doodles.image_name).stem, image_stem(path))
-        seeds, drawn = (
-            draw_strokes(doodles.shape, (s for s in doodles.strokes if s.layer == layer)) for layer in LAYERS
-        )
-        paint = drawn if drawn.any() else None
+        log = read_strokes(path)
+        own, seconds = log.table, log.seconds
+        stems = (Path(log.image_name).stem, image_stem(path))
+        seeds, painted = (draw_strokes(log.shape, (s for s in log.strokes if s.layer == layer)) for layer in LAYERS)
+        painted = painted if painted.any() else None
     else:
         found = read_labelmap(path, table=table)
         own = found.require_table(path)
         if path.suffix.lower() != ".mat":
-            # VOID, 255, wraps to 0: unlabelled.
-            seeds = found.labels + np.uint8(1)
+            seeds = labels_to_seeds(found.labels)
         elif found.seeds is None:
             raise BadInput(f"{path} has no scribbles (no `sparse` in it); give a file that has them")
         else:
             seeds = found.seeds
-    if not seeds.any() and paint is None:
-        raise BadInput(f"{path} holds no scribble; draw some of each class first")
+    if not seeds.any() and painted is None:
+        raise BadInput(f"{path} has no scribbles; draw some of each class first")
     if table is not None and own.keys != table.keys:
-        lut = remap(own, table)
-        seeds, own = lut[seeds - np.uint8(1)] + np.uint8(1), table
-        paint = None if paint is None else lut[paint - np.uint8(1)] + np.uint8(1)
-    return Scribbles(seeds, own, seconds, paint, stems)
+        lut = remap(own, table, seeds=True)
+        seeds, painted, own = lut[seeds], None if painted is None else lut[painted], table
+    return DrawnSeeds(seeds, own, seconds, painted, stems)
 
 
 def spread_seeds(
@@ -163,22 +145,19 @@ def spread_seeds(
     options: CrfOptions = SPREAD_CRF,
     progress: Progress = no_progress,
 ) -> np.ndarray:
-    """Give every pixel a class from scribbles on some.
+    """Compute the class of every pixel from seeds on some.
 
     Parameters
     ----------
     image : numpy.ndarray
-        (any, any, 3) uint8: of the size at which the CRF works, not larger than the seeds.
+        (any, any, 3) uint8: the image at the size at which the CRF works, not larger than the seeds.
     seeds : numpy.ndarray
         (rows, cols) uint8.
-    n_classes : int
-    options : CrfOptions
-    progress : Progress
 
     Returns
     -------
     numpy.ndarray
-        (rows, cols) uint8 class ids. What was scribbled is as it was scribbled.
+        (rows, cols) uint8 class ids. Seeded pixels keep their class.
 
     Examples
     --------
@@ -194,22 +173,11 @@ def spread_seeds(
     known = found != VOID
     if not known.any():
         raise BadInput("the CRF gave no pixel a class; trust the scribbles more (--gt-prob)")
-    return cover(resize_nearest(take_nearest(found, known), (seeds.shape[0], seeds.shape[1])), seeds)
+    return paint_over(resize_nearest(take_nearest(found, known), (seeds.shape[0], seeds.shape[1])), seeds)
 
 
 def reduce_seeds(seeds: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Make a map of seeds smaller; a pixel gets the class that has most seeds in it, so that no thin line is lost.
-
-    Parameters
-    ----------
-    seeds : numpy.ndarray
-        (rows, cols) uint8.
-    shape : tuple of int
-
-    Returns
-    -------
-    numpy.ndarray
-        (*shape,) uint8.
+    """Reduce seeds, (rows, cols) uint8, to a shape: each pixel gets its most frequent class, so no thin line is lost.
 
     Examples
     --------
@@ -219,7 +187,7 @@ def reduce_seeds(seeds: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     rows, cols = np.nonzero(seeds)
     cells = (rows * shape[0] // seeds.shape[0]) * shape[1] + cols * shape[1] // seeds.shape[1]
     pairs, counts = np.unique(cells * 256 + seeds[rows, cols], return_counts=True)
-    # The last of a cell stays: of equal counts that with the lowest id.
+    # The last one written to a cell stays: among equal counts the lowest id.
     order = np.lexsort((-(pairs % 256), counts))
     small = np.zeros(shape, np.uint8)
     small.flat[pairs[order] // 256] = pairs[order] % 256
@@ -228,90 +196,76 @@ def reduce_seeds(seeds: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 def spread_file(
     image_path: Path,
-    scribbles: Scribbles,
+    drawn: DrawnSeeds,
     *,
     options: SpreadOptions = SpreadOptions(),
     out_dir: Path | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> list[Path]:
-    """Spread scribbles over an image, and write the result as ground truth.
-
-    Parameters
-    ----------
-    image_path : pathlib.Path
-    scribbles : Scribbles
-    options : SpreadOptions
-    out_dir : pathlib.Path or None
-        None: beside the image.
-    overwrite : bool
-    progress : Progress
-
-    Returns
-    -------
-    list of pathlib.Path
-        As `write_ground_truth`.
+    """Spread seeds over an image and write the result as ground truth, as `write_ground_truth` does.
 
     Raises
     ------
     MissingInput, BadInput
-        When the image cannot be read, or has another size than the scribbles.
+        When the image cannot be read, or its size is not that of the seeds.
     OutputExists
-        When there is a label map already.
+        When there is a label map already, without `overwrite`.
     """
     target = ground_truth_path(image_path, out_dir)
     if target.exists() and not overwrite:
-        raise OutputExists(f"{target} is there already; --overwrite replaces it, --out writes to another folder")
-    if scribbles.image_stems and image_path.stem not in scribbles.image_stems:
+        raise OutputExists(f"{target} already exists; --overwrite replaces it, --out writes to another folder")
+    if drawn.image_stems and image_path.stem not in drawn.image_stems:
         raise BadInput(
-            f"these strokes were drawn on {scribbles.image_stems[0]}, not on {image_path.name}; if they belong to it "
-            f"all the same, call the file {image_path.stem}_doodles.json"
+            f"these strokes were drawn on {drawn.image_stems[0]}, not on {image_path.name}; if they belong to it "
+            f"anyway, rename the file to {image_path.stem}_doodles.json"
         )
     windows = open_windows(image_path)
-    check_size("the drawing", scribbles.seeds.shape, windows.info, advice="it belongs to another image")
-    scribbles = scribbles.within(windows.valid())
-    labels = spread_over(windows, scribbles, options=options, progress=progress)
-    return write_ground_truth(windows, labels, scribbles, out_dir=out_dir)
+    check_size("the map of scribbles", drawn.seeds.shape, windows.info, advice="it belongs to another image")
+    drawn = drawn.within(windows.valid())
+    labels = spread_over(windows, drawn, options=options, progress=progress)
+    return write_ground_truth(windows, labels, drawn, out_dir=out_dir)
 
 
 def spread_over(
-    windows: ImageWindows, scribbles: Scribbles, *, options: SpreadOptions, progress: Progress = no_progress
+    windows: ImageWindows, drawn: DrawnSeeds, *, options: SpreadOptions, progress: Progress = no_progress
 ) -> np.ndarray:
-    """Spread scribbles over an open image, of which only a reduced copy is read.
+    """Spread seeds over an open image, of which only a reduced copy is read.
 
     Returns
     -------
     numpy.ndarray
-        (rows, cols) uint8 class ids, before anything is painted over; VOID everywhere without a scribble.
+        (rows, cols) uint8 class ids, before anything is painted over them; all VOID when there are no scribbles.
 
     Raises
     ------
     BadInput
         When the image cannot be read.
     """
-    if not scribbles.seeds.any():
+    if not drawn.seeds.any():
         return np.full(windows.shape, VOID, np.uint8)
     whole = slice(0, windows.shape[0]), slice(0, windows.shape[1])
     small = windows.read(*whole, reduce_shape(windows.shape, options.scale_for(windows.shape)))
-    return spread_seeds(small, scribbles.seeds, n_classes=len(scribbles.table), options=options.crf, progress=progress)
+    return spread_seeds(small, drawn.seeds, n_classes=len(drawn.table), options=options.crf, progress=progress)
 
 
 def ground_truth_path(image_path: Path, out_dir: Path | None) -> Path:
-    """Name the label map that a person makes of an image."""
+    """Return the path of the label map that a person makes of an image."""
     return (out_dir or image_path.parent) / f"{image_path.stem}_mres.mat"
 
 
 def write_ground_truth(
-    windows: ImageWindows, labels: np.ndarray, scribbles: Scribbles, *, out_dir: Path | None = None
+    windows: ImageWindows, labels: np.ndarray, drawn: DrawnSeeds, *, out_dir: Path | None = None
 ) -> list[Path]:
-    """Write what came of scribbles in every form in which it is used.
+    """Write labels in every form in which ground truth is used.
 
     Parameters
     ----------
     windows : ImageWindows
     labels : numpy.ndarray
-        (rows, cols) uint8, as `spread_over` gives it. Void where the image holds no picture, whatever it says there.
-    scribbles : Scribbles
+        (rows, cols) uint8, as from `spread_over`. They are written as VOID where the image has no picture.
+    drawn : DrawnSeeds
+        The seeds that they were spread from, and those that cover them.
     out_dir : pathlib.Path or None
         None: beside the image.
 
@@ -322,36 +276,35 @@ def write_ground_truth(
         ``NAME_mres_label.tif``.
     """
     target = ground_truth_path(windows.path, out_dir)
-    labels = cover(labels, scribbles.paint)
-    labels = void_invalid(labels, windows.valid())
-    result = LabelMap(labels, scribbles.table, scribbles.seeds, windows.info.georeference)
+    labels = void_invalid(paint_over(labels, drawn.painted), windows.valid())
+    result = LabelMap(labels, drawn.table, drawn.seeds, windows.info.georeference)
     endings = ("mres_label.png", "mres.png", "report.txt")
     written = [target.with_name(f"{windows.path.stem}_{ending}") for ending in endings]
     write_labelmap(written[0], result)
     shape = reduce_shape(windows.shape, min(1.0, PANEL_PIXELS / max(windows.shape)))
     small = windows.read(slice(0, windows.shape[0]), slice(0, windows.shape[1]), shape)
     heads = ("image", "scribbles", "every pixel")
-    draw_panels(written[1], small, scribbles.seeds, labels, scribbles.table, heads=heads)
-    write_text(written[2], _tell(windows.path, labels, scribbles))
+    draw_panels(written[1], small, drawn.seeds, labels, drawn.table, heads=heads)
+    write_text(written[2], _describe(windows.path, labels, drawn))
     if result.georeference is not None:
         written.append(target.with_name(f"{windows.path.stem}_mres_label.tif"))
         write_labelmap(written[-1], result)
-    # Last: where it is, the others are too.
+    # Last: where this file is, the others are too.
     write_labelmap(target, result)
     return [target, *written]
 
 
-def cover(labels: np.ndarray, painted: np.ndarray | None) -> np.ndarray:
-    """Put what a person painted, class k as k + 1, on labels: a person knows better than the CRF."""
-    return labels if painted is None else np.where(painted > 0, painted - np.uint8(1), labels)
+def paint_over(labels: np.ndarray, seeds: np.ndarray | None) -> np.ndarray:
+    """Return labels covered by seeds: a person knows better than the CRF."""
+    return labels if seeds is None else np.where(seeds > 0, seeds_to_labels(seeds), labels)
 
 
-def _tell(image_path: Path, labels: np.ndarray, scribbles: Scribbles) -> str:
+def _describe(image_path: Path, labels: np.ndarray, drawn: DrawnSeeds) -> str:
     lines = [f"image: {image_path.name}", f"pixels: {labels.size}"]
-    lines.append(f"scribbled: {np.count_nonzero(scribbles.seeds) / labels.size:.2%}")
-    if scribbles.paint is not None:
-        lines.append(f"painted: {np.count_nonzero(scribbles.paint) / labels.size:.2%}")
-    if scribbles.seconds is not None:
-        lines.append(f"minutes: {scribbles.seconds / 60:.1f}")
-    lines += [f"{name}: {share:.2%}" for name, share in measure_shares(labels, scribbles.table).items()]
+    lines.append(f"scribbled: {np.count_nonzero(drawn.seeds) / labels.size:.2%}")
+    if drawn.painted is not None:
+        lines.append(f"painted: {np.count_nonzero(drawn.painted) / labels.size:.2%}")
+    if drawn.seconds is not None:
+        lines.append(f"minutes: {drawn.seconds / 60:.1f}")
+    lines += [f"{name}: {share:.2%}" for name, share in measure_shares(labels, drawn.table).items()]
     return "\n".join(lines) + "\n"

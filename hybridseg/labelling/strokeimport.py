@@ -1,7 +1,6 @@
-"""Labels that were made with other tools become strokes: they can be looked at, mended and spread like one's own.
+"""Import labels of other tools as strokes, which can be viewed, corrected and spread like one's own.
 
-What a file is, is told by its content. Lines and points become scribbles; areas become the dense result, on which one
-goes on painting. Classes are matched by name.
+Lines and points become scribbles, areas become the result, which can be painted over. Classes are matched by name.
 """
 
 from __future__ import annotations
@@ -13,29 +12,29 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, NATURAL_COLORS, ClassTable, Color, class_key, spread_colors
+from hybridseg.classes import MAX_CLASSES, NATURAL_COLORS, ClassTable, Color, class_key, seeds_to_labels, spread_colors
 from hybridseg.errors import BadInput, located
 from hybridseg.io.annotations.doodles import MAX_POINTS, MAX_STROKES, Stroke
 from hybridseg.io.annotations.formats import read_annotations
-from hybridseg.io.annotations.items import Annotations, Item, Mask, check_drawn_size, clean_name, split_map
+from hybridseg.io.annotations.items import Annotations, Item, Mask, check_drawn_size, clean_name, split_labels
 from hybridseg.labelling.strokes import draw_stroke, mask_to_points
 
-# Masks of all objects together, in pixels of the image: real ones hardly overlap.
+# Limit on the masks of all objects together, in areas of the image: real ones hardly overlap.
 _MAX_COVERS = 1000
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What a file of another tool holds for one image.
+    """What a file of another tool has for one image.
 
     Parameters
     ----------
     strokes : tuple of Stroke
-        In the order in which they cover each other.
+        Later ones cover earlier ones.
     table : ClassTable
-        The given classes, then those that only the file has; their ids are those of the strokes.
+        The given classes, then those that only the file has. It names the ids of the strokes.
     warnings : tuple of str
-        What a person should know: sentences.
+        Sentences for the person.
     """
 
     strokes: tuple[Stroke, ...]
@@ -51,29 +50,26 @@ def import_strokes(
     table: ClassTable | None = None,
     must_name_image: bool = False,
 ) -> Imported:
-    """Read what was labelled on an image with another tool, or in another session.
+    """Return what was labelled on an image with another tool, or in another session, as strokes.
 
     Parameters
     ----------
     path : path-like
-        A label map (``.mat``, ``.png``, ``.tif``), a labelme or COCO JSON, a ``.npz`` of Doodler, or doodles of ours.
+        A label map (``.mat``, ``.png``, ``.tif``), a labelme or COCO JSON, a ``.npz`` of Doodler, or our
+        ``NAME_doodles.json``.
     shape : tuple of int
-        Rows and columns of the image. What was drawn at another size is refused: a scale is never guessed.
+        Rows and columns of the image. A file for another size is refused: a scale is never guessed.
     image_name : str
         Name of the image, without folders; it is looked up in a COCO file.
     table : ClassTable or None
         The classes so far. None: those of the file.
     must_name_image : bool
-        Refuse a file that says it is of another image, or does not say of which. Otherwise that is a warning.
-
-    Returns
-    -------
-    Imported
+        Refuse a file that names another image, or none. Otherwise that is a warning.
 
     Raises
     ------
     MissingInput, BadInput
-        When there is no such file, it is of no known kind, damaged, for another image, or too ragged.
+        When the file is missing, of no known format, damaged, for another image, or too ragged.
 
     Examples
     --------
@@ -91,39 +87,36 @@ def import_strokes(
     """
     found = read_annotations(path, shape=shape, image_name=image_name, table=table)
     with located(path):
-        warnings = [
-            *_check_image(found, shape, image_name, must_name_image=must_name_image),
-            *found.warnings,
-        ]
+        warnings = [*_check_image(found, shape, image_name, must_name_image=must_name_image), *found.warnings]
         drafts = _Drafts(shape)
         for item in found.items:
             drafts.add(item)
         if not drafts.strokes:
-            warnings.append("it holds nothing that was drawn on this image")
+            warnings.append("it has no labels for this image")
         return _resolve(drafts, found.classes, table, warnings)
 
 
 def _check_image(
     found: Annotations, shape: tuple[int, int], image_name: str, *, must_name_image: bool
 ) -> Iterable[str]:
-    """Refuse what was drawn on an image of another size; yield what a person should know of its name and size."""
+    """Raise BadInput when a file is for an image of another size, or name; yield warnings where it does not say."""
     if found.shape is None:
-        yield "it does not tell the size of its image, so it was not checked whether it belongs to this one"
+        yield "it does not say the size of its image, so whether it belongs to this one was not checked"
     else:
         check_drawn_size(found.shape, shape)
     if found.image_name is None and must_name_image:
-        raise BadInput(f"it does not say of which image it is; give it the name of {image_name}")
-    # The file may come from Windows.
+        raise BadInput(f"it does not say which image it is for; name it after {image_name}")
+    # The path may be one of Windows.
     if found.image_name is None or Path(found.image_name.replace("\\", "/")).stem == Path(image_name).stem:
         return
-    text = f"it was drawn on {found.image_name}, and this is {image_name}"
+    text = f"it was drawn on {found.image_name}, but this is {image_name}"
     if must_name_image:
         raise BadInput(text)
     yield text
 
 
 class _Drafts:
-    """Strokes whose classes are names yet, or None where labels are taken away; they are counted as they come."""
+    """Strokes with the name of their class (None removes labels) in place of its id, within limits on their number."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.strokes: list[tuple[str | None, Stroke]] = []
@@ -131,7 +124,7 @@ class _Drafts:
         self._n_points = self._n_masked = 0
 
     def add(self, item: Item) -> None:
-        """Put a stroke or an area on top of the others; its class id is set later."""
+        """Put a stroke or an area on top of the others."""
         drawn = self._trace(item.drawn) if isinstance(item.drawn, Mask) else item.drawn
         if drawn is not None:
             self._count(len(drawn.points))
@@ -142,7 +135,7 @@ class _Drafts:
         """Turn a mask into a region; None when it is empty."""
         self._n_masked += mask.pixels.size
         if self._n_masked > _MAX_COVERS * self.shape[0] * self.shape[1]:
-            raise BadInput("its masks cover the image far too often; leave some of its objects out")
+            raise BadInput("its masks cover the image far too many times over; leave some of its objects out")
         self._count(2 * _count_runs(mask.pixels))
         points = mask_to_points(mask.pixels)
         if any(mask.origin):
@@ -152,15 +145,15 @@ class _Drafts:
     def _count(self, n_points: int) -> None:
         if self._n_points + n_points > MAX_POINTS:
             raise BadInput(
-                f"it is too ragged: it takes more than {MAX_POINTS:,} points; smooth it before, by the majority filter "
-                "(hybridseg fcn make-labels --radius 3) or in the program that made it"
+                f"it is too ragged: it takes more than {MAX_POINTS:,} points; smooth it first, with the majority "
+                "filter (hybridseg fcn make-labels --radius 3) or in the program that made it"
             )
         if len(self.strokes) >= MAX_STROKES:
             raise BadInput(f"it has more than {MAX_STROKES:,} areas and lines; leave some of them out")
 
 
 def _count_runs(mask: np.ndarray) -> int:
-    """Count the horizontal runs of true pixels."""
+    """Return the number of horizontal runs of true pixels."""
     starts = mask[:, 1:] & ~mask[:, :-1]
     return int(np.count_nonzero(mask[:, :1]) + np.count_nonzero(starts))
 
@@ -168,7 +161,7 @@ def _count_runs(mask: np.ndarray) -> int:
 def _resolve(
     drafts: _Drafts, classes: Mapping[str, Color | None], table: ClassTable | None, warnings: list[str]
 ) -> Imported:
-    """Turn names into ids: of the table, and for new ones at its end."""
+    """Turn class names into ids of the table, extended by the new ones."""
     used = {class_key(name) for name, _ in drafts.strokes if name is not None}
     names = dict.fromkeys(map(clean_name, classes))
     if table is not None or len(names) > MAX_CLASSES:
@@ -182,14 +175,14 @@ def _resolve(
     ids = {key: i for i, key in enumerate(full.keys)}
     strokes = []
     for name, stroke in drafts.strokes:
-        # The id of an eraser is of no meaning.
+        # The id of an eraser is ignored.
         unnamed = 0 if stroke.tool == "erase" else -1
         strokes.append(replace(stroke, class_id=unnamed if name is None else ids[class_key(name)]))
     return Imported(tuple(_apply_unlabelled(strokes, full, drafts.shape)), full, tuple(warnings))
 
 
 def _extend_table(table: ClassTable | None, names: Iterable[str], colors: Mapping[str, Color]) -> ClassTable:
-    """Put the names that a table lacks at its end, each in a colour that no other class has."""
+    """Append the names that a table lacks, each in a colour that no other class has."""
     found = dict(zip(table.names, table.colors, strict=True)) if table else {}
     keys = set(table.keys) if table else set()
     new: dict[str, str] = {}
@@ -198,7 +191,7 @@ def _extend_table(table: ClassTable | None, names: Iterable[str], colors: Mappin
             new.setdefault(class_key(name), name)
     if len(found) + len(new) > MAX_CLASSES:
         raise BadInput(
-            f"with its classes there are {len(found) + len(new)}, and {MAX_CLASSES} can be; merge some of them"
+            f"with its classes there are {len(found) + len(new)}, but the limit is {MAX_CLASSES}; merge some of them"
         )
     if not found and not new:
         raise BadInput("it names no class; give a class list")
@@ -214,7 +207,7 @@ def _extend_table(table: ClassTable | None, names: Iterable[str], colors: Mappin
 
 
 def _apply_unlabelled(strokes: list[Stroke], table: ClassTable, shape: tuple[int, int]) -> list[Stroke]:
-    """Cut out the areas that mean "no class" (their id is -1): there is no stroke that does it."""
+    """Apply the areas that mean "no class" (their id is -1), as no stroke can: return regions with them cut out."""
     cut = [i for i, stroke in enumerate(strokes) if stroke.class_id < 0]
     if not cut:
         return strokes
@@ -226,7 +219,7 @@ def _apply_unlabelled(strokes: list[Stroke], table: ClassTable, shape: tuple[int
         if stroke.layer == "result":
             draw_stroke(canvas, stroke)
     drawn = _Drafts(shape)
-    for item in split_map(canvas, table.names, none=0, layer="result"):
+    for item in split_labels(seeds_to_labels(canvas), table.names, layer="result"):
         drawn.add(item)
     scribbles = [stroke for stroke in strokes if stroke.layer == "scribbles"]
     return scribbles + [replace(s, class_id=table.names.index(str(name))) for name, s in drawn.strokes]

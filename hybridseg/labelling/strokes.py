@@ -1,4 +1,4 @@
-"""Strokes become maps: which pixels a pen, a polygon, a region or an eraser covers, and where that can be."""
+"""Draw strokes as seeds: which pixels a pen, a polygon, a region or an eraser covers."""
 
 from __future__ import annotations
 
@@ -11,28 +11,17 @@ import numpy as np
 from hybridseg.errors import BadInput
 from hybridseg.io.annotations.doodles import MAX_POINTS, Point, Stroke
 
-# Pixels side by side: (n,) row, first and last column of each run.
+# Runs of pixels: (n,) row, first and last column of each.
 Runs = tuple[np.ndarray, np.ndarray, np.ndarray]
-# So many take a second or two. A hand comes to some thousands; a pen of 10,000 pixels could take hours.
+# Takes a second or two. A stroke by hand has some thousands; a pen of 10,000 pixels could otherwise take hours.
 MAX_RUNS = 10_000_000
-# These bound the memory.
+# Bounds on memory.
 _RUNS_AT_ONCE = 1 << 17
 _ROWS_AT_ONCE = 256
 
 
 def draw_strokes(shape: tuple[int, int], strokes: Iterable[Stroke]) -> np.ndarray:
-    """Draw strokes in their order.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Rows and columns of the image.
-    strokes : iterable of Stroke
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, cols) uint8 seeds: 0 = unlabelled, class k is k + 1.
+    """Return the seeds, uint8 of a shape (rows, cols), that strokes make in their order.
 
     Examples
     --------
@@ -46,16 +35,7 @@ def draw_strokes(shape: tuple[int, int], strokes: Iterable[Stroke]) -> np.ndarra
 
 
 def draw_stroke(seeds: np.ndarray, stroke: Stroke, *, origin: tuple[int, int] = (0, 0)) -> None:
-    """Draw one more stroke on seeds, in place.
-
-    Parameters
-    ----------
-    seeds : numpy.ndarray
-        (rows, cols) uint8.
-    stroke : Stroke
-    origin : tuple of int
-        Where in the image its first pixel lies, when the array is a part of it.
-    """
+    """Draw one more stroke on seeds, in place; `origin` is the place of their first pixel in the image."""
     value = 0 if stroke.tool == "erase" else stroke.class_id + 1
     points = np.array(stroke.points)
     if stroke.tool == "region":
@@ -65,13 +45,13 @@ def draw_stroke(seeds: np.ndarray, stroke: Stroke, *, origin: tuple[int, int] = 
     cover: Callable[..., Runs]
     if stroke.tool == "polygon":
         starts, ends, cover = points, np.roll(points, -1, axis=0), _cover_polygon
-        # A corner belongs to the side that goes down from it, so that no row crosses it twice.
+        # A corner belongs to the side below it, so that no row crosses it twice.
         tops = np.ceil(np.minimum(starts[:, 0], ends[:, 0]))
         bottoms = np.ceil(np.maximum(starts[:, 0], ends[:, 0])) - 1
     else:
-        # The thinnest pen still leaves a line without gaps.
+        # The thinnest pen still draws a line without gaps.
         radius = max(stroke.width / 2, 0.5)
-        # A dot is a line to itself.
+        # A dot is a line from a point to itself.
         starts, ends = points[: max(len(points) - 1, 1)], points[1 - len(points) :]
         cover = partial(_cover_lines, radius)
         tops = np.ceil(np.minimum(starts[:, 0], ends[:, 0]) - radius)
@@ -83,7 +63,7 @@ def draw_stroke(seeds: np.ndarray, stroke: Stroke, *, origin: tuple[int, int] = 
 
 
 def find_bounds(stroke: Stroke, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Give rows and columns of the image outside of which a stroke changes nothing."""
+    """Return the rows and columns of the image outside of which a stroke changes nothing."""
     top, left, bottom, right = stroke.extent
     reach = 1.0 if stroke.tool in ("polygon", "region") else max(stroke.width / 2, 0.5) + 1
     ends = (top - reach, bottom + reach + 1, shape[0]), (left - reach, right + reach + 1, shape[1])
@@ -92,21 +72,12 @@ def find_bounds(stroke: Stroke, shape: tuple[int, int]) -> tuple[slice, slice]:
 
 
 def mask_to_points(mask: np.ndarray) -> tuple[Point, ...]:
-    """Give the points of the region that covers exactly the true pixels of a mask.
-
-    Parameters
-    ----------
-    mask : numpy.ndarray
-        (rows, cols) bool.
-
-    Returns
-    -------
-    tuple of (float, float)
+    """Return the points of the region that covers exactly the true pixels of a mask, (rows, cols) bool.
 
     Raises
     ------
     BadInput
-        When its edge is too ragged to be kept.
+        When its outline takes too many points.
 
     Examples
     --------
@@ -118,27 +89,16 @@ def mask_to_points(mask: np.ndarray) -> tuple[Point, ...]:
     rows, cols = np.nonzero(padded[:, 1:] != padded[:, :-1])
     if len(rows) > MAX_POINTS:
         raise BadInput(
-            f"an area has an edge so ragged that it takes {len(rows):,} points, and {MAX_POINTS:,} are kept; smooth "
-            "the label map first"
+            f"the outline of an area is too ragged: it takes {len(rows):,} points, and the limit is {MAX_POINTS:,}; "
+            "smooth the label map first"
         )
-    # Where it begins to be true is the first pixel of a run; where it ends, one behind the last.
+    # The mask changes at the first pixel of a run, and one behind its last.
     cols = cols - (np.arange(len(cols)) % 2)
     return tuple(zip(rows.astype(float).tolist(), cols.astype(float).tolist(), strict=True))
 
 
 def find_area(values: np.ndarray, place: tuple[int, int]) -> np.ndarray:
-    """Find the connected area of one value around a pixel, as the fill of a paint program does.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        (rows, cols).
-    place : tuple of int
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, cols) bool.
+    """Return the connected area of equal value around a pixel, (rows, cols) bool, as the fill of a paint program does.
 
     Examples
     --------
@@ -152,13 +112,12 @@ def find_area(values: np.ndarray, place: tuple[int, int]) -> np.ndarray:
 
 
 def _walk_rows(tops: np.ndarray, bottoms: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give every line with every row that it goes through, some rows of all lines after the other."""
+    """Yield pairs of a line and a row that it crosses, as two arrays, some rows of all lines at a time."""
     lines = np.flatnonzero(tops <= bottoms)
     tops, bottoms = tops[lines], bottoms[lines]
     if int((bottoms - tops + 1).sum()) > MAX_RUNS:
         raise BadInput(
-            "one stroke covers the image too many times over to be drawn soon; draw it in several, or with a thinner "
-            "pen"
+            "one stroke covers the image too many times over; draw it as several strokes, or with a thinner pen"
         )
     if not len(lines):
         return
@@ -172,15 +131,15 @@ def _walk_rows(tops: np.ndarray, bottoms: np.ndarray) -> Iterator[tuple[np.ndarr
 
 
 def _cover_lines(radius: float, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Runs:
-    """Find the pixels of a row whose centres are not farther than the radius from a line: they lie side by side."""
+    """Return the run of pixels of a row whose centres are no farther than the radius from a line."""
     row, col = rows - starts[:, 0], starts[:, 1]
     way_row, way_col = (ends - starts).T
     length = np.hypot(way_row, way_col)
     with np.errstate(invalid="ignore", over="ignore"):
-        # Around its two ends; no number where the row is too far from them.
+        # Around its two ends; NaN where the row is too far from them.
         near_start = np.sqrt(radius**2 - row**2)
         near_end = np.sqrt(radius**2 - (rows - ends[:, 0]) ** 2)
-        # And beside the line: between its ends, and on no side of it too far.
+        # Beside the line: between its ends, and within the radius on either side.
         between = _solve(-row * way_row, length**2 - row * way_row, way_col)
         beside = _solve(row * way_col - radius * length, row * way_col + radius * length, way_row)
         low, high = col + np.maximum(between[0], beside[0]), col + np.minimum(between[1], beside[1])
@@ -193,7 +152,7 @@ def _cover_lines(radius: float, rows: np.ndarray, starts: np.ndarray, ends: np.n
 
 
 def _solve(low: np.ndarray, high: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the least and the greatest x for which low <= factor * x <= high."""
+    """Return the least and the greatest x for which low <= factor * x <= high."""
     divisor = np.where(factor == 0, 1, factor)
     first, last = low / divisor, high / divisor
     first, last = np.minimum(first, last), np.maximum(first, last)
@@ -203,7 +162,7 @@ def _solve(low: np.ndarray, high: np.ndarray, factor: np.ndarray) -> tuple[np.nd
 
 
 def _cover_polygon(rows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Runs:
-    """Find the pixels of a row whose centres are inside, by the even-odd rule: between the crossings of its sides."""
+    """Return the runs of pixels of a row whose centres are inside a polygon, by the even-odd rule."""
     cols = starts[:, 1] + (rows - starts[:, 0]) / (ends[:, 0] - starts[:, 0]) * (ends[:, 1] - starts[:, 1])
     order = np.lexsort((cols, rows))
     rows, cols = rows[order], cols[order]
@@ -211,7 +170,7 @@ def _cover_polygon(rows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Ru
 
 
 def _paint_runs(seeds: np.ndarray, origin: tuple[int, int], runs: Runs, value: int) -> None:
-    """Set the runs of pixels that a part of the image has; each pixel once, however many lie over it."""
+    """Set those pixels of runs that lie in this part of the image, each once however many runs cover it."""
     rows, firsts, lasts = runs
     rows = rows - origin[0]
     firsts = np.maximum(firsts - origin[1], 0).astype(int)
@@ -227,7 +186,7 @@ def _paint_runs(seeds: np.ndarray, origin: tuple[int, int], runs: Runs, value: i
         shape = rows[j - 1] - top + 1, lasts[i:j].max() - left + 2
         places = (rows[i:j] - top) * shape[1] - left
         n = shape[0] * shape[1]
-        # One more where a run begins, one less behind its end: what is above zero is covered.
+        # Add one where a run begins, take one behind its end: the sum is above zero where it is covered.
         steps = np.bincount(places + firsts[i:j], minlength=n) - np.bincount(places + lasts[i:j] + 1, minlength=n)
         covered = np.cumsum(steps).reshape(shape) > 0
         seeds[top : top + shape[0], left : left + shape[1]][covered[:, : seeds.shape[1] - left]] = value

@@ -1,4 +1,4 @@
-"""One open image: its pixels, what was drawn on it, what the CRF made of that, and the work that goes on."""
+"""An image that is being labelled: its pixels, its strokes, the labels spread from them, and the job on it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import ClassTable
-from hybridseg.io.annotations.doodles import LAYERS
+from hybridseg.classes import VOID, ClassTable, labels_to_seeds, remap
+from hybridseg.errors import Conflict
 from hybridseg.io.windows import ImageWindows
-from hybridseg.labelling.drawing import Drawing, find_new_values
+from hybridseg.labelling.drawing import Drawing
 from hybridseg.progress import Item
 
-# A pause longer than this is not counted as work on an image.
+# A longer pause does not count as work on an image.
 _MAX_PAUSE_SECONDS = 60.0
 
 
 @dataclass
 class Job:
-    """Long work on an image; `tell` is called between its steps."""
+    """Long work on an image: which step it is at, and whether it should stop."""
 
     kind: str
     label: str = ""
@@ -33,82 +33,94 @@ class Job:
     total: int = 1
     cancelled: bool = False
 
-    def tell(self, label: str, done: int, total: int) -> None:
-        """Say what is being done now, and stop when that was asked for."""
+    def begin(self, label: str, done: int, total: int) -> None:
+        """Report the step that begins; raise `JobCancelled` when the job was cancelled."""
         self.label, self.done, self.total = label, done, total
         if self.cancelled:
             raise JobCancelled
 
     def watch(self, items: Sequence[Item], *, label: str) -> Iterator[Item]:
-        """Give the parts of a step one by one, and stop between them when that was asked for."""
+        """Yield the parts of a step (a `Progress` hook); raise `JobCancelled` between them when cancelled."""
         for item in items:
-            self.tell(self.label, self.done, self.total)
+            self.begin(self.label, self.done, self.total)
             yield item
 
 
 class JobCancelled(Exception):
-    """A person does not want the result any more."""
+    """The person no longer wants the result."""
 
 
 @dataclass(eq=False)
 class OpenImage:
-    """An image that is being worked on.
+    """An image that is open.
 
     Parameters
     ----------
     windows : ImageWindows
     drawing : Drawing
-    dense : numpy.ndarray or None
-        (rows, cols) uint8, what the CRF made of the scribbles: 0 = void, class k is k + 1.
-    n_scribblings : int
-        How often the scribbles changed.
-    dense_after : int
-        After how many of these changes `dense` was made.
+    labels : numpy.ndarray or None
+        (rows, cols) uint8 class ids, VOID outside the picture: the scribbles spread over the image, before anything is
+        painted over them.
+    n_changes : int
+        Counts the changes of the scribbles.
+    labels_after : int
+        The count from which `labels` were made; -1: not known.
     on_disk : tuple or None
-        What the file of strokes looked like when it was last read or written.
+        State of the strokes file when it was last read or written.
     lock : threading.RLock
         Held for every change.
     """
 
     windows: ImageWindows
     drawing: Drawing
-    dense: np.ndarray | None = None
-    n_scribblings: int = 0
-    dense_after: int = 0
+    labels: np.ndarray | None = None
+    n_changes: int = 0
+    labels_after: int = 0
     on_disk: tuple[int, ...] | None = None
     last_active: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
+    def table(self) -> ClassTable:
+        """The classes of its strokes and labels."""
+        return self.drawing.log.table
+
+    @property
+    def used_ids(self) -> set[int]:
+        """The classes that its strokes or labels have."""
+        found = set(self.drawing.log.used_ids)
+        return found if self.labels is None else found | set(np.unique(self.labels[self.labels != VOID]).tolist())
+
+    @property
     def stale(self) -> bool:
-        """Scribbles changed since the CRF looked at them."""
-        return self.dense is None or self.dense_after != self.n_scribblings
+        """Whether the scribbles changed since they were spread."""
+        return self.labels is None or self.labels_after != self.n_changes
 
     def note_activity(self) -> None:
-        """Count the time since the last change as work, unless it was a pause."""
+        """Add the time since the last change to the time of work, unless it was a pause."""
         now = time.monotonic()
         if self.last_active:
             spent = min(now - self.last_active, _MAX_PAUSE_SECONDS)
-            self.drawing.mark(seconds=self.drawing.doodles.seconds + spent)
+            self.drawing.mark(seconds=self.drawing.log.seconds + spent)
         self.last_active = now
 
     def view(self, layer: str, rows: slice, cols: slice) -> np.ndarray:
-        """Give a part of a layer as it is seen: painted parts lie over what the CRF made."""
-        drawn = self.drawing.maps[layer][rows, cols]
-        if layer == LAYERS[0] or self.dense is None:
+        """Return part of a layer as the page shows it, as seeds: in the result, painted pixels cover the labels."""
+        drawn = self.drawing.seeds[layer][rows, cols]
+        if layer == "scribbles" or self.labels is None:
             return drawn
-        return np.where(drawn > 0, drawn, self.dense[rows, cols])
+        return np.where(drawn > 0, drawn, labels_to_seeds(self.labels[rows, cols]))
 
-    def rename(self, table: ClassTable) -> None:
-        """Go over to another class table."""
-        if self.dense is not None:
-            self.dense = find_new_values(self.drawing.doodles.table, table)[self.dense]
-        self.drawing.rename(table)
+    def use_classes(self, table: ClassTable) -> None:
+        """Switch to another class list, which has all classes of the strokes."""
+        if self.labels is not None:
+            self.labels = remap(self.table, table, drop=True)[self.labels]
+        self.drawing.use_classes(table)
 
 
 @dataclass(frozen=True)
 class Parked:
-    """What the CRF made of an image that is closed, in little memory; and what it was made of."""
+    """The labels of an image that is closed, compressed; and what they were made from."""
 
     data: bytes
     shape: tuple[int, int]
@@ -123,17 +135,17 @@ class ImageEntry:
     Parameters
     ----------
     id : str
-        By which the page knows it; says nothing of where it lies.
+        Opaque: the page never learns the path.
     path : pathlib.Path
     state : {"untouched", "working", "done"}
     version : int
-        Counts the changes: a change that was made of an older one is refused.
+        Counts the changes: one that was made of an older version is refused.
     result_version : int
-        Counts the changes of the result that is seen.
+        Counts the changes of the result as the page shows it.
     parked : Parked or None
-        What the CRF made, while the image is not open.
+        Its labels while it is closed.
     keys : collections.deque
-        Of the last changes, by which a change that comes again is known.
+        Keys of the latest changes, by which a repeated one is recognised.
     """
 
     id: str
@@ -149,34 +161,34 @@ class ImageEntry:
     parked: Parked | None = None
     keys: deque[str] = field(default_factory=lambda: deque(maxlen=200))
 
+    def check_version(self, version: int) -> None:
+        """Raise `Conflict` unless this is the present version."""
+        if version != self.version:
+            raise Conflict("this image was changed in another tab or program meanwhile; check it, then try again")
+
     def update_state(self) -> None:
-        """Tell how far the work on the open image is."""
+        """Set the state from the strokes of the open image."""
         assert self.opened is not None
-        doodles = self.opened.drawing.doodles
-        self.state = "done" if doodles.done else "working" if doodles.strokes or doodles.undone else "untouched"
+        log = self.opened.drawing.log
+        self.state = "done" if log.done else "working" if log.strokes or log.undone else "untouched"
 
     def park(self) -> None:
-        """Close the image. Its strokes are on disk; what the CRF made is kept in little memory."""
+        """Close the image. Its strokes are on disk; its labels are kept compressed."""
         opened, self.opened = self.opened, None
-        if opened is not None and opened.dense is not None:
-            self.parked = Parked(
-                zlib.compress(opened.dense, 1),
-                opened.windows.shape,
-                opened.stale,
-                opened.on_disk,
-            )
+        if opened is not None and opened.labels is not None:
+            data = zlib.compress(opened.labels, 1)
+            self.parked = Parked(data, opened.windows.shape, opened.stale, opened.on_disk)
 
     def unpark(self, opened: OpenImage) -> None:
-        """Open the image again."""
+        """Install the opened image, with the labels that were parked if they still belong to it."""
         parked, self.parked = self.parked, None
-        # The image, or its strokes, can be others by now.
+        # The image or its strokes may have been replaced meanwhile.
         if parked is not None and (parked.shape, parked.on_disk) == (opened.windows.shape, opened.on_disk):
-            values = np.frombuffer(zlib.decompress(parked.data), np.uint8).reshape(parked.shape)
-            opened.dense = values.copy()
-            opened.dense_after = opened.n_scribblings - parked.stale
+            opened.labels = np.frombuffer(zlib.decompress(parked.data), np.uint8).reshape(parked.shape).copy()
+            opened.labels_after = opened.n_changes - parked.stale
         self.opened = opened
 
 
 def name_opaquely(path: Path) -> str:
-    """Give an image a name that is always the same, and says nothing of where it lies."""
+    """Return a name for a path that is always the same and does not reveal it."""
     return hashlib.blake2b(str(path.resolve()).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()

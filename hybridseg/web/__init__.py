@@ -1,1 +1,1 @@
-"""Pages for a person: labelling images in the browser, and looking at results beside the truth."""
+"""HTTP of the two pages, labelling and review: the gate, the routes, the server and the static files."""

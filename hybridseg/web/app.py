@@ -1,4 +1,4 @@
-"""The page over HTTP: each route parses a request, asks the session, and answers. Nothing is decided here."""
+"""The routes of the pages: each parses a request, calls the session, and answers. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from flask import Flask, Response, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, located
+from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput, located
 from hybridseg.io.jsonfiles import parse_whole
 from hybridseg.labelling.jobs import KINDS, JobRunner
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.session import LabelSession
-from hybridseg.labelling.shelf import Conflict
 from hybridseg.web.gate import Gate
 
 STATIC_DIR = Path(__file__).parent / "static"
@@ -36,31 +35,25 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# The cookie is SameSite=Strict, and a redirect would still count as coming from where the address was clicked.
+# A page, not a redirect: a redirect counts as coming from where the address was clicked, so that the SameSite=Strict
+# cookie would not be sent.
 _WELCOME = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
     '<title>hybridseg</title><link rel="icon" href="data:,"><p><a href="/">Go on to the page</a></p></html>'
 )
 _LOCKED = (
-    "This page is only for whoever started the program. Open the address that it printed last in the terminal: an "
-    "address works once, and each start has its own."
+    "This page is only for the person who started the program. Open the address that it printed last in the terminal: "
+    "an address works once, and each start has its own."
 )
 
 
 def create_app(gate: Gate, *, page: str) -> Flask:
-    """Make an application that lets nobody in but the person who started it, and serves a page.
-
-    Parameters
-    ----------
-    gate : Gate
-    page : str
-        The file of the page in the folder of static files.
-    """
+    """Return an application that serves a page (a static file) to the person who started it, and to no one else."""
     app = Flask("hybridseg", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=_MAX_BODY_BYTES, MAX_FORM_MEMORY_SIZE=1000)
     app.json.sort_keys = False  # type: ignore[attr-defined]
 
-    # Read once: what a request asks for is looked up among these names, and never on disk.
+    # Read once: a request can only name one of these, and never reaches the disk.
     files = {path.name: partial(_send_file, path.name, path.read_bytes()) for path in STATIC_DIR.iterdir()}
 
     @app.before_request
@@ -86,32 +79,33 @@ def create_app(gate: Gate, *, page: str) -> Flask:
     @app.get("/static/<name>")
     def send_static(name: str) -> Response:
         if name not in files:
-            raise MissingInput("there is no such file of the page")
+            raise MissingInput("the page has no such file")
         return files[name]()
 
     return app
 
 
 def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flask:
-    """Make the application of the labelling page."""
+    """Return the application of the labelling page."""
     app = create_app(gate, page="index.html")
-    previewer = Previewer(session.options)
+    album, previewer = session.album, Previewer(session.options)
 
     @app.get("/api/session")
-    def tell_session() -> dict[str, Any]:
+    def get_session() -> dict[str, Any]:
         return {
             "csrf": gate.csrf,
             "mode": "label",
-            # First: a page that has newer classes than it says looks again, one that has older ones would not.
-            "classes_version": session.classes_version,
-            "classes": list_classes(session.table),
+            # Read before the classes: a page whose classes are newer than this number asks again, with older ones it
+            # would not.
+            "classes_version": album.classes_version,
+            "classes": list_classes(album.table),
             "window": session.window,
-            "out": session.shelf.out_dir and session.shelf.out_dir.name,
-            "images": session.list_images(),
+            "out": album.shelf.out_dir and album.shelf.out_dir.name,
+            "images": album.list_images(),
         }
 
     @app.get("/api/images/<image_id>")
-    def tell_image(image_id: str) -> dict[str, Any]:
+    def get_image(image_id: str) -> dict[str, Any]:
         return session.describe(image_id)
 
     @app.get("/api/images/<image_id>/<any(picture, scribbles, result):layer>/<int:level>/<int:row>/<int:col>")
@@ -125,7 +119,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         if not isinstance(body["window"], list) or len(body["window"]) != 4:
             raise BadInput("a window is four whole numbers: first row and column, rows, columns")
         row, col, rows, cols = map(parse_whole, body["window"])
-        _, opened = session.open(image_id)
+        _, opened = album.open(image_id)
         picture = previewer.preview(opened, (row, col, rows, cols))
         return _send_picture(picture) if picture else Response(status=204)
 
@@ -144,7 +138,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
 
 
 def _add_changes(app: Flask, session: LabelSession) -> None:
-    """Add the routes by which something is drawn, taken back, brought in or named."""
+    """Add the routes that draw, undo, import, and change the classes."""
 
     def answer_change(image_id: str, bounds: tuple[slice, slice] | None, **more: Any) -> dict[str, Any]:
         found = None
@@ -167,8 +161,8 @@ def _add_changes(app: Flask, session: LabelSession) -> None:
     @app.post("/api/images/<image_id>/import")
     def import_labels(image_id: str) -> dict[str, Any]:
         request.max_content_length = MAX_IMPORT_BYTES
-        version = session.open(image_id)[0].version
-        # Of the name only the ending is used, which tells the kind of a few files; the rest is for messages.
+        version = session.album.open(image_id)[0].version
+        # Only the suffix of the name is used, which decides how some files are read; the rest is for messages.
         name = Path(request.args.get("name", "")).name[-60:] or "the file"
         suffix = Path(name).suffix.lower()
         with tempfile.TemporaryDirectory() as folder:
@@ -178,29 +172,30 @@ def _add_changes(app: Flask, session: LabelSession) -> None:
             try:
                 warnings = session.import_labels(image_id, version, path)
             except HybridSegError as error:
-                # The person knows the file by another name, and where ours lies is nobody's business.
+                # The person knows the file by its own name; the path of our copy stays private.
                 text = str(error).replace(str(path), name).replace(f"{name}: {name}: ", f"{name}: ")
                 raise type(error)(text) from error
-        rows, cols = session.open(image_id)[1].windows.shape
+        rows, cols = session.album.open(image_id)[1].windows.shape
         return answer_change(image_id, (slice(0, rows), slice(0, cols)), warnings=list(warnings))
 
     @app.put("/api/classes")
     def set_classes() -> dict[str, Any]:
         body = _read_body("version", "classes")
-        session.set_classes(_read_int(body, "version"), ClassTable.from_records(body["classes"]))
-        return {"classes_version": session.classes_version, "classes": list_classes(session.table)}
+        album = session.album
+        album.set_classes(_read_int(body, "version"), ClassTable.from_records(body["classes"]))
+        return {"classes_version": album.classes_version, "classes": list_classes(album.table)}
 
 
 def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
-    """Make the application of the page that shows manual and automatic results."""
+    """Return the application of the review page."""
     app = create_app(gate, page="review.html")
 
     @app.get("/api/session")
-    def tell_session() -> dict[str, Any]:
+    def get_session() -> dict[str, Any]:
         return {"csrf": gate.csrf, "mode": "review"}
 
     @app.get("/api/review")
-    def tell_review() -> dict[str, Any]:
+    def get_review() -> dict[str, Any]:
         return {
             "items": session.list_items(),
             "classes": list_classes(session.table),
@@ -208,7 +203,7 @@ def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
         }
 
     @app.get("/api/review/<image_id>")
-    def tell_image(image_id: str) -> dict[str, Any]:
+    def get_image(image_id: str) -> dict[str, Any]:
         return {"confusion": session.list_confusions(image_id)}
 
     @app.get(
@@ -221,18 +216,18 @@ def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
 
 
 def list_classes(table: ClassTable | None) -> list[dict[str, Any]]:
-    """Tell the name and the colour of every class."""
+    """Return the name and the colour of every class."""
     return [] if table is None else table.to_records(as_hex=True)
 
 
 def _guard(gate: Gate) -> Response | None:
-    """Answer who may not come in; None for all others."""
+    """Return the refusal of a request that is not admitted, otherwise None."""
     is_change = request.method not in ("GET", "HEAD", "OPTIONS")
     if not gate.admits_host(request.host) or not gate.admits_origin(
         request.headers.get("Origin"), request.host, is_change=is_change
     ):
         return _refuse(403, "forbidden", "This server answers only its own page, opened by the address it printed.")
-    # Of the same site are all servers of this machine, whoever runs them; they even get the cookie.
+    # All servers of this machine count as the same site, whoever runs them; they even get the cookie.
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and request.path != "/":
         return _refuse(403, "forbidden", "Another site may not use this page.")
     if request.path == "/" and "token" in request.args and request.method == "GET":
@@ -240,7 +235,7 @@ def _guard(gate: Gate) -> Response | None:
     if not gate.knows(request.cookies.get(gate.cookie_name, "")):
         return _refuse(403, "forbidden", _LOCKED)
     if is_change and not gate.checks_csrf(request.headers.get("X-CSRF-Token", "")):
-        return _refuse(403, "forbidden", "The change did not come from the page; load the page again.")
+        return _refuse(403, "forbidden", "The change did not come from the page; reload the page.")
     return None
 
 
@@ -254,7 +249,7 @@ def _welcome(gate: Gate, token: str) -> Response:
 
 
 def _explain(app: Flask, error: Exception) -> Response:
-    """Turn an error into a status and one sentence."""
+    """Return an error as a status and one sentence."""
     kinds: tuple[tuple[type[Exception], int, str], ...] = (
         (Conflict, 409, "conflict"),
         (MissingInput, 404, "missing"),
@@ -267,17 +262,17 @@ def _explain(app: Flask, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         status = error.code or 500
         names = {403: "forbidden", 404: "missing", 413: "too_large"}
-        text = {404: "There is no such thing here.", 413: "That is too large to be taken."}.get(
-            status, error.description or "The request was not understood."
+        text = {404: "There is nothing at this address.", 413: "That is too large."}.get(
+            status, error.description or "The request is invalid."
         )
         return _refuse(status, names.get(status, "bad"), text)
     if isinstance(error, MemoryError):
-        return _refuse(500, "failed", "There is not enough memory for this image; close other programs.")
+        return _refuse(500, "failed", "There is not enough memory for this image; close other programs and try again.")
     if isinstance(error, OSError):
         app.logger.error("a request failed: %s", error)
-        return _refuse(500, "failed", f"This machine refused ({error.strerror or 'no more is known'}); try again.")
+        return _refuse(500, "failed", f"The operating system reports an error ({error.strerror or error}); try again.")
     app.logger.exception("a request failed")
-    return _refuse(500, "failed", "Something went wrong in the program; the terminal says what.")
+    return _refuse(500, "failed", "The program failed; the terminal says why.")
 
 
 def _refuse(status: int, kind: str, text: str) -> Response:
@@ -302,7 +297,7 @@ def _send_picture(data: bytes, *, lasting: bool = False) -> Response:
 
 def _read_body(*names: str) -> dict[str, Any]:
     if not request.is_json:
-        raise BadInput("a change is sent as JSON")
+        raise BadInput("a change must be sent as JSON")
     try:
         body = request.get_json()
     except (RecursionError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""Who may talk to the server: a token in the address, a cookie made of it, and where a request says it comes from.
+"""Who may talk to the server: a one-time token in the address, a cookie in exchange, and checks of a request's origin.
 
-The server listens on this machine, where every page in every browser can reach it. So it answers only the browser to
-which the person gave the address, and takes changes only from its own page.
+Every page in every browser of this machine can reach the server. So it answers only the browser in which the person
+opened the address, and accepts changes only from its own page.
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ _TOKEN_BYTES = 32
 
 
 class Gate:
-    """Tells the requests of the person who started the program from all others.
+    """Distinguishes requests of the person who started the program from all others.
 
     Parameters
     ----------
     host : str
         The address on which the server listens.
     announce : callable
-        Told of a new token each time one was used: it works once.
+        Called with a new token each time one was used: it works once.
     """
 
     def __init__(self, *, host: str = "127.0.0.1", announce: Callable[[str], None] = lambda _: None) -> None:
-        """Make the secrets of this run."""
         self.token = secrets.token_urlsafe(_TOKEN_BYTES)
         self.csrf = secrets.token_urlsafe(_TOKEN_BYTES)
-        # Browsers keep one set of cookies for all servers of a machine: two sessions must not share a name.
+        # Browsers share cookies among all servers of a host: two sessions must not use the same name.
         self.cookie_name = f"hybridseg_{secrets.token_hex(4)}"
         self._cookies: tuple[str, ...] = ()
         self._announce = announce
@@ -41,30 +40,30 @@ class Gate:
         self._names = _LOOPBACK_NAMES | ({host, socket.gethostname().lower()} if self._is_open else set())
 
     def exchange(self, token: str) -> str | None:
-        """Give the value of a cookie for the token of the address; None when it is not that, or was used before."""
+        """Return the cookie for the token of the address; None when the token is wrong or was used before."""
         with self._lock:
             if not secrets.compare_digest(token.encode("utf-8", "replace"), self.token.encode()):
                 return None
             cookie = secrets.token_urlsafe(_TOKEN_BYTES)
-            # Never changed in place: others look at it meanwhile.
+            # Replaced, not changed: other threads read it without the lock.
             self._cookies = (*self._cookies, cookie)
             self.token = secrets.token_urlsafe(_TOKEN_BYTES)
         self._announce(self.token)
         return cookie
 
     def knows(self, cookie: str) -> bool:
-        """Tell whether a cookie was given out."""
+        """Return whether a cookie was issued here."""
         given = cookie.encode("utf-8", "replace")
         return any(secrets.compare_digest(given, known.encode()) for known in self._cookies)
 
     def checks_csrf(self, value: str) -> bool:
-        """Tell whether a change carries what only the page knows."""
+        """Return whether a change carries the secret that only the page knows."""
         return secrets.compare_digest(value.encode("utf-8", "replace"), self.csrf.encode())
 
     def admits_host(self, host: str) -> bool:
-        """Tell whether a request was sent to this server by one of its own names.
+        """Return whether a request addresses this server by one of its own names.
 
-        A page of another site can have its name point at this machine. The port is free: a tunnel has its own.
+        Another site can make its own name resolve to this machine. The port is not checked: a tunnel has its own.
         """
         try:
             name = (urlsplit(f"//{host}").hostname or "").lower()
@@ -72,11 +71,11 @@ class Gate:
             return False
         if name in self._names:
             return True
-        # No foreign name can hide behind an address in numbers.
+        # A numeric address cannot be the name of another site.
         return self._is_open and _is_address(name)
 
     def admits_origin(self, origin: str | None, host: str, *, is_change: bool) -> bool:
-        """Tell whether a request comes from a page of this server; what changes nothing may leave it out."""
+        """Return whether a request comes from a page of this server; a read may leave the origin out."""
         if origin is None:
             return not is_change
         try:

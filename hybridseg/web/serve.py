@@ -1,4 +1,4 @@
-"""Serving a page from this machine, until it is stopped."""
+"""Serve a page from this machine until it is stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hybridseg.labelling.work import name_opaquely
 from hybridseg.web.app import MAX_IMPORT_BYTES
 from hybridseg.web.gate import Gate
 
-# A browser asks for six tiles at once; previews and saves must not wait for them.
+# A browser requests six tiles at once; previews and saves must not wait for them.
 _N_THREADS = 12
 
 
@@ -35,20 +35,20 @@ def serve(
     Parameters
     ----------
     make_app : callable
-        Makes it for a gate.
+        Returns the application for a gate.
     say : callable
         Prints a line.
     host : str
     port : int
-        0: any that is free.
+        0: any free port.
     usual_port : int
-        Which of them, if it is free: a page that is still open finds the program again when it was stopped.
+        The one to try first for port 0, so that a page that is still open finds the restarted program.
     open_browser : bool
 
     Raises
     ------
     WriteFailed
-        When the port is taken.
+        When the port is in use.
     """
     from waitress.server import create_server
 
@@ -57,7 +57,7 @@ def serve(
     base = f"http://{shown}:{listener.getsockname()[1]}"
 
     def announce(token: str) -> None:
-        # The page is served also when nobody reads what is printed any more.
+        # Keep serving when the output is closed.
         with suppress(OSError):
             say(f"Opened. For another browser, or to open it again: {base}/?token={token}")
 
@@ -71,14 +71,14 @@ def serve(
     say(f"Open this address in your browser (it works once): {address}")
     say("Stop with Ctrl-C: everything drawn is on disk.")
     if open_browser:
-        # Some browsers hold the caller up until they are closed.
+        # Some browsers block the caller until they are closed.
         Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     with listener:
         server.run()
 
 
 def find_usual_port(folder: Path) -> int:
-    """Give the port that is tried first for a folder: always the same one, below those that programs get by chance."""
+    """Return the port to try first for a folder: always the same, below the range of ephemeral ports."""
     return 20_000 + int(name_opaquely(folder), 16) % 10_000
 
 
@@ -87,7 +87,7 @@ def _listen(host: str, port: int, usual_port: int) -> socket.socket:
         with suppress(WriteFailed):
             return _listen(host, usual_port, 0)
     if not 0 <= port <= 65535:
-        raise BadInput(f"there is no port {port}; give 0 (any that is free) to 65535")
+        raise BadInput(f"there is no port {port}; give 0 (any free port) to 65535")
     listener = None
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]

@@ -284,6 +284,7 @@ def test_a_halo_over_all_of_the_image_is_no_reason_for_blocks():
 
 
 @needs_kernel
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads what Linux tells of memory")
 @pytest.mark.parametrize("kind", ["coast", "noise"])
 def test_memory_stays_near_the_budget(tmp_path, kind):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput
-from hybridseg.io.annotations.doodles import Doodles, Stroke
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog
 from hybridseg.labelling.drawing import Drawing
 from hybridseg.labelling.strokes import draw_strokes
 
@@ -24,12 +24,12 @@ STROKE = st.builds(
 
 
 def blank():
-    return Drawing(Doodles("a.jpg", (40, 50), TABLE))
+    return Drawing(StrokeLog("a.jpg", (40, 50), TABLE))
 
 
 def check_maps(drawing):
-    for layer, values in drawing.maps.items():
-        expected = draw_strokes((40, 50), (s for s in drawing.doodles.strokes if s.layer == layer))
+    for layer, values in drawing.seeds.items():
+        expected = draw_strokes((40, 50), (s for s in drawing.log.strokes if s.layer == layer))
         assert (values == expected).all()
 
 
@@ -37,13 +37,13 @@ def check_maps(drawing):
 def test_maps_are_always_those_of_the_strokes(steps):
     drawing = blank()
     for step in steps:
-        before = {layer: values.copy() for layer, values in drawing.maps.items()}
+        before = {layer: values.copy() for layer, values in drawing.seeds.items()}
         if isinstance(step, Stroke):
             layers, bounds = {step.layer}, drawing.add(step)
         else:
             layers, bounds = getattr(drawing, step)() or (set(), (slice(0, 0), slice(0, 0)))
         # Nothing changed outside of what it says.
-        for layer, values in drawing.maps.items():
+        for layer, values in drawing.seeds.items():
             if layer in layers:
                 before[layer][bounds] = values[bounds]
             assert (before[layer] == values).all()
@@ -57,10 +57,10 @@ def test_all_that_was_undone_can_be_redone(strokes):
         drawing.add(stroke)
     for _ in strokes:
         assert drawing.undo()
-    assert drawing.undo() is None and not any(values.any() for values in drawing.maps.values())
+    assert drawing.undo() is None and not any(values.any() for values in drawing.seeds.values())
     for _ in strokes:
         assert drawing.redo()
-    assert drawing.redo() is None and drawing.doodles.strokes == tuple(strokes)
+    assert drawing.redo() is None and drawing.log.strokes == tuple(strokes)
     check_maps(drawing)
 
 
@@ -69,11 +69,11 @@ def test_a_change_can_be_taken_back(kept, dropped):
     drawing = blank()
     for stroke in kept:
         drawing.add(stroke)
-    before = drawing.doodles
+    before = drawing.log
     for stroke in dropped:
         drawing.add(stroke)
     drawing.restore(before)
-    assert drawing.doodles == before
+    assert drawing.log == before
     check_maps(drawing)
 
 
@@ -83,19 +83,19 @@ def test_a_stroke_after_undo_forgets_what_was_undone():
     drawing.add(pen)
     drawing.undo()
     drawing.add(replace(pen, class_id=1))
-    assert drawing.redo() is None and drawing.maps["scribbles"][5, 5] == 2
+    assert drawing.redo() is None and drawing.seeds["scribbles"][5, 5] == 2
 
 
 def test_a_stroke_of_no_class_changes_nothing():
     drawing = blank()
     with pytest.raises(BadInput, match="has the class 7"):
         drawing.add(Stroke("pen", 7, 2.0, ((5.0, 5.0),)))
-    assert not drawing.maps["scribbles"].any() and not drawing.doodles.strokes
+    assert not drawing.seeds["scribbles"].any() and not drawing.log.strokes
 
 
 def test_another_list_of_classes():
     drawing = blank()
     drawing.add(Stroke("pen", 2, 2.0, ((5.0, 5.0),)))
-    drawing.rename(ClassTable.from_names(["cliff", "new"]))
-    assert np.unique(drawing.maps["scribbles"]).tolist() == [0, 1]
+    drawing.use_classes(ClassTable.from_names(["cliff", "new"]))
+    assert np.unique(drawing.seeds["scribbles"]).tolist() == [0, 1]
     check_maps(drawing)

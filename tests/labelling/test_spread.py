@@ -5,14 +5,14 @@ from hybridseg.classes import ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.hybrid.segmentation import reduce_image
-from hybridseg.io.annotations.doodles import Doodles, Stroke, write_doodles
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, write_strokes
 from hybridseg.io.images import describe_image, read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
-from hybridseg.labelling.spread import Scribbles, SpreadOptions, read_scribbles, reduce_seeds, spread_file, spread_seeds
+from hybridseg.labelling.spread import DrawnSeeds, SpreadOptions, read_seeds, reduce_seeds, spread_file, spread_seeds
 
-NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9))
+NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9, n_threads=1))
 
 
 @pytest.fixture
@@ -51,61 +51,62 @@ def test_a_pixel_takes_the_class_with_most_seeds():
 
 
 def test_all_files_are_written_and_hold_the_same(photo, seeds, table, tmp_path):
-    written = spread_file(photo, Scribbles(seeds, table, 90.0), options=NEAR, out_dir=tmp_path / "out")
+    written = spread_file(photo, DrawnSeeds(seeds, table, 90.0), options=NEAR, out_dir=tmp_path / "out")
     assert [p.name for p in written] == [
         "my photo_mres.mat", "my photo_mres_label.png", "my photo_mres.png", "my photo_report.txt",
     ]  # fmt: skip
     mat, png = (read_labelmap(path) for path in written[:2])
     assert (mat.labels == png.labels).all() and (mat.seeds == seeds).all() and mat.table.names == table.names
+    assert min(read_image(written[2]).shape[:2]) > 200
     report = written[3].read_text()
     assert "pixels: 5400\n" in report and "minutes: 1.5\n" in report and f"scribbled: {35 / 5400:.2%}\n" in report
     share = np.mean(mat.labels == 2)
     assert f"cliff: {share:.2%}\n" in report
 
 
-def test_ground_truth_is_not_replaced_unasked(photo, seeds, table):
-    spread_file(photo, Scribbles(seeds, table), options=NEAR)
+def test_ground_truth_is_not_replaced_unasked(photo, seeds, table, quick_panels):
+    spread_file(photo, DrawnSeeds(seeds, table), options=NEAR)
     before = (photo.parent / "my photo_mres.mat").read_bytes()
     with pytest.raises(OutputExists, match="--overwrite replaces it"):
-        spread_file(photo, Scribbles(seeds[::-1], table), options=NEAR)
+        spread_file(photo, DrawnSeeds(seeds[::-1], table), options=NEAR)
     assert (photo.parent / "my photo_mres.mat").read_bytes() == before
-    spread_file(photo, Scribbles(seeds[::-1].copy(), table), options=NEAR, overwrite=True)
+    spread_file(photo, DrawnSeeds(seeds[::-1].copy(), table), options=NEAR, overwrite=True)
     assert (photo.parent / "my photo_mres.mat").read_bytes() != before
 
 
 def test_scribbles_of_another_image(photo, seeds, table):
-    with pytest.raises(BadInput, match=r"the drawing has 50 x 90 pixels, but my photo.png has 60 x 90"):
-        spread_file(photo, Scribbles(seeds[:50], table))
+    with pytest.raises(BadInput, match=r"50 x 90 pixels, but my photo\.png has 60 x 90"):
+        spread_file(photo, DrawnSeeds(seeds[:50], table))
 
 
 def test_every_kind_of_scribbles_gives_the_same(table, tmp_path):
     stroke = Stroke("pen", 1, 3.0, ((4.0, 2.0), (4.0, 12.0)))
-    write_doodles(tmp_path / "a_doodles.json", Doodles("a.jpg", (9, 16), table, (stroke,), 30.0))
-    first = read_scribbles(tmp_path / "a_doodles.json")
+    write_strokes(tmp_path / "a_doodles.json", StrokeLog("a.jpg", (9, 16), table, (stroke,), 30.0))
+    first = read_seeds(tmp_path / "a_doodles.json")
     assert first.seconds == 30.0 and first.seeds[4, 7] == 2 and np.count_nonzero(first.seeds) > 30
     write_matfile(tmp_path / "a_mres.mat", LabelMap(np.zeros((9, 16), np.uint8), table, first.seeds))
     write_labelmap(tmp_path / "a.png", LabelMap(first.seeds - np.uint8(1), table))
     for name in ("a_mres.mat", "a.png"):
-        found = read_scribbles(tmp_path / name)
+        found = read_seeds(tmp_path / name)
         assert (found.seeds == first.seeds).all() and found.table == table and found.seconds is None
     # The same classes in another order: by name.
     turned = ClassTable(table.names[::-1], table.colors[::-1])
-    assert set(np.unique(read_scribbles(tmp_path / "a.png", table=turned).seeds)) == {0, 2}
+    assert set(np.unique(read_seeds(tmp_path / "a.png", table=turned).seeds)) == {0, 2}
     wider = ClassTable.from_names(["foam", *table.names])
-    assert set(np.unique(read_scribbles(tmp_path / "a_doodles.json", table=wider).seeds)) == {0, 3}
+    assert set(np.unique(read_seeds(tmp_path / "a_doodles.json", table=wider).seeds)) == {0, 3}
 
 
 def test_files_without_a_scribble(table, tmp_path):
     labels = np.zeros((4, 4), np.uint8)
     write_matfile(tmp_path / "dense_mres.mat", LabelMap(labels, table))
     write_matfile(tmp_path / "blank_mres.mat", LabelMap(labels, table, labels))
-    with pytest.raises(BadInput, match="has no scribbles"):
-        read_scribbles(tmp_path / "dense_mres.mat")
-    with pytest.raises(BadInput, match="holds no scribble; draw some"):
-        read_scribbles(tmp_path / "blank_mres.mat")
+    with pytest.raises(BadInput, match="no `sparse`"):
+        read_seeds(tmp_path / "dense_mres.mat")
+    with pytest.raises(BadInput, match=r"blank_mres\.mat has no scribbles"):
+        read_seeds(tmp_path / "blank_mres.mat")
 
 
-def test_a_geotiff_keeps_its_place(seeds, table, tmp_path, paint_coast):
+def test_a_geotiff_keeps_its_place(seeds, table, tmp_path, paint_coast, quick_panels):
     import rasterio
 
     path = tmp_path / "ortho.tif"
@@ -115,14 +116,14 @@ def test_a_geotiff_keeps_its_place(seeds, table, tmp_path, paint_coast):
     with rasterio.open(path, "w", driver="GTiff", height=60, width=90, count=3, dtype="uint8", crs="EPSG:32618",
                        transform=transform, nodata=0) as dataset:  # fmt: skip
         dataset.write(image.transpose(2, 0, 1))
-    written = spread_file(path, Scribbles(seeds, table), options=NEAR)
+    written = spread_file(path, DrawnSeeds(seeds, table), options=NEAR)
     place = describe_image(written[-1]).georeference
     assert written[-1].name == "ortho_mres_label.tif" and place.transform == tuple(transform)[:6]
     labels = read_labelmap(written[-1]).labels
     assert (labels[:, 85:] == 255).all() and (labels[:, :80] != 255).mean() > 0.99
 
 
-def test_the_command(run, photo, seeds, table):
+def test_the_command(run, photo, seeds, table, quick_panels):
     write_matfile(photo.with_name("drawn.mat"), LabelMap(np.zeros((60, 90), np.uint8), table, seeds))
     result = run("crf", photo, photo.with_name("drawn.mat"), "-s", "0.5", "--theta", "8", "--color-scale", "10")
     assert result.exit_code == 0 and "wrote" in result.output
@@ -133,17 +134,17 @@ def test_the_command(run, photo, seeds, table):
     assert run("crf", photo, photo.with_name("drawn.mat"), "-s", "7", "--overwrite").exit_code == 1
 
 
-def write_strokes(path, table, *strokes, undone=()):
-    write_doodles(path, Doodles("a.png", (6, 8), table, strokes, undone=undone))
+def save_strokes(path, table, *strokes, undone=()):
+    write_strokes(path, StrokeLog("a.png", (6, 8), table, strokes, undone=undone))
     return path
 
 
-def test_doodles_of_paint_alone(table, tmp_path):
+def test_doodles_of_paint_alone(table, tmp_path, quick_panels):
     """There is nothing to spread: what is painted is the result, all else is void."""
     paint = Stroke("region", 2, 1.0, ((1.0, 2.0), (1.0, 5.0)), layer="result")
     undone = Stroke("pen", 0, 3.0, ((4.0, 4.0),))
-    found = read_scribbles(write_strokes(tmp_path / "a_doodles.json", table, paint, undone=(undone,)))
-    assert not found.seeds.any() and found.paint is not None and found.paint[1].tolist() == [0, 0, 3, 3, 3, 3, 0, 0]
+    found = read_seeds(save_strokes(tmp_path / "a_doodles.json", table, paint, undone=(undone,)))
+    assert not found.seeds.any() and found.painted is not None and found.painted[1].tolist() == [0, 0, 3, 3, 3, 3, 0, 0]
     write_image(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
     spread_file(tmp_path / "a.png", found)
     labels = read_labelmap(tmp_path / "a_mres.mat").labels
@@ -153,15 +154,15 @@ def test_doodles_of_paint_alone(table, tmp_path):
 def test_doodles_in_which_nothing_is_left(table, tmp_path):
     pen, erase = Stroke("pen", 1, 2.0, ((3.0, 3.0),)), Stroke("erase", 0, 9.0, ((3.0, 3.0),))
     for strokes, undone in (((erase,), ()), ((pen, erase), ()), ((), (pen,))):
-        with pytest.raises(BadInput, match="holds no scribble"):
-            read_scribbles(write_strokes(tmp_path / "a_doodles.json", table, *strokes, undone=undone))
+        with pytest.raises(BadInput, match="has no scribbles"):
+            read_seeds(save_strokes(tmp_path / "a_doodles.json", table, *strokes, undone=undone))
 
 
-def test_strokes_of_another_image(photo, run, table):
+def test_strokes_of_another_image(photo, run, table, quick_panels):
     stroke = Stroke("pen", 0, 3.0, ((5.0, 5.0), (20.0, 9.0)))
     rows, cols = read_image(photo).shape[:2]
     path = photo.with_name("other_doodles.json")
-    write_doodles(path, Doodles("other.jpg", (rows, cols), table, (stroke,)))
+    write_strokes(path, StrokeLog("other.jpg", (rows, cols), table, (stroke,)))
     refused = run("crf", photo, path)
     assert refused.exit_code == 1 and "drawn on other, not on my photo" in refused.output
     path.rename(photo.with_name("my photo_doodles.json"))
@@ -171,12 +172,12 @@ def test_strokes_of_another_image(photo, run, table):
 def test_only_what_lies_in_the_picture_counts(table):
     seeds = np.array([[1, 2], [0, 3]], np.uint8)
     valid = np.array([[True, False], [True, True]])
-    assert Scribbles(seeds, table).within(valid).seeds.tolist() == [[1, 0], [0, 3]]
+    assert DrawnSeeds(seeds, table).within(valid).seeds.tolist() == [[1, 0], [0, 3]]
     with pytest.raises(BadInput, match="no picture"):
-        Scribbles(seeds, table).within(np.zeros((2, 2), bool))
+        DrawnSeeds(seeds, table).within(np.zeros((2, 2), bool))
 
 
 def test_what_holds_no_scribbles(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(BadInput, match=r"give NAME_doodles\.json, or one of \.mat"):
-        read_scribbles(tmp_path / "notes.txt")
+        read_seeds(tmp_path / "notes.txt")

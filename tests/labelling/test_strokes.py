@@ -117,7 +117,7 @@ def test_a_region_that_does_not_fit_is_cut():
 
 def test_an_area_that_is_too_ragged(monkeypatch):
     monkeypatch.setattr("hybridseg.labelling.strokes.MAX_POINTS", 7)
-    with pytest.raises(BadInput, match="so ragged that it takes 8 points"):
+    with pytest.raises(BadInput, match=r"too ragged.* 8 points"):
         mask_to_points(np.eye(4, dtype=bool))
 
 
@@ -131,7 +131,7 @@ def test_what_would_take_hours_is_refused_and_draws_nothing():
     seeds = np.zeros(shape, np.uint8)
     zigzag = tuple((float(i % 2 * 3999), i / 4) for i in range(20_000))
     for stroke in (Stroke("pen", 0, 10_000.0, zigzag), Stroke("polygon", 0, 1.0, zigzag)):
-        with pytest.raises(BadInput, match="draw it in several"):
+        with pytest.raises(BadInput, match="several strokes"):
             draw_stroke(seeds, stroke)
     assert not seeds.any()
     # Where it is drawn outside of the image it costs nothing.

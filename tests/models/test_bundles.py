@@ -73,7 +73,8 @@ def replace_weights(path, content):
     Fcn8s(n_bands=3, n_outputs=3),
     Fcn8s(n_bands=2, n_outputs=3, backbone="vgg16", wide_channels=4),
 ], ids=str)  # fmt: skip
-def test_what_is_loaded_predicts_what_was_saved(tmp_path, architecture):
+def test_what_is_loaded_predicts_what_was_saved(tmp_path, monkeypatch, architecture):
+    monkeypatch.setattr("hybridseg.models.resunet._N_LEVELS", 3)
     network = build(architecture)
     table = TABLE if architecture.n_outputs == 3 else ClassTable.from_names(["rest", "water"])
     card = make_card(architecture, table)

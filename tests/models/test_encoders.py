@@ -53,7 +53,7 @@ def test_they_want_photographs(name):
 
 
 def test_mobilenet_has_the_weights_of_the_package():
-    architecture = Fcn8s(n_bands=3, n_outputs=5)
+    architecture = Fcn8s(3, 5)
     network = architecture.build()
     assert "ImageNet weights that come with the package" in architecture.start(network)
     stored, found = mobilenet.read_weights(), mobilenet.list_weights(network)
@@ -66,7 +66,6 @@ def test_mobilenet_has_the_weights_of_the_package():
 # Names and shapes of the weights, as the bundles on disk have them: other ones make these unreadable.
 SAVED = {
     Fcn8s(3, 5): (269, "907afe44611d74352b196805cd6acaf4dc11e6b27f17026110b3782ff79508b3"),
-    Fcn8s(1, 1): (269, "87d6f110aebff74d58a6d006b7583a5a9caaca5b3f7d7c6e7896db976eb926b7"),
     Fcn8s(4, 3, "vgg16", 16): (41, "aeb56c91d58dd967e6baaee8d196365a59dfb0227710b443dae010d776fccf27"),
     ResUnet(2, 3, filters=1): (195, "ec3250c42197623c4ef1645b47fdf4850b526118ac163ba46cdfc5b87d9d3db8"),
 }
@@ -74,7 +73,10 @@ SAVED = {
 
 @pytest.mark.parametrize("architecture", SAVED, ids=str)
 def test_saved_networks_can_still_be_loaded(architecture):
-    weights = [(layer, weight) for layer in architecture.build().layers for weight in layer.weights]
+    import tensorflow as tf
+
+    with tf.Graph().as_default():  # Without values for the weights.
+        weights = [(layer, weight) for layer in architecture.build().layers for weight in layer.weights]
     text = "\n".join(f"{layer.name}/{weight.name} {tuple(weight.shape)}" for layer, weight in weights)
     assert (len(weights), hashlib.sha256(text.encode()).hexdigest()) == SAVED[architecture]
 
@@ -94,7 +96,10 @@ def test_mobilenet_learns_a_scene_by_heart(overfit, scene):
     architecture = Fcn8s(n_bands=3, n_outputs=11)
     network = architecture.build()
     architecture.start(network)
-    assert overfit(network, Normalization("unit").apply(image), labels, rate=2e-3, n_steps=120) > 0.95
+    # What the first half knows of photographs is enough; its gradients would take seconds to trace.
+    for layer in network.layers:
+        layer.trainable = not layer.name.startswith(("mobilenet_stem", "mobilenet_block0"))
+    assert overfit(network, Normalization("unit").apply(image), labels, rate=3e-3, n_steps=120) > 0.95
 
 
 @pytest.mark.slow

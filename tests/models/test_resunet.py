@@ -13,7 +13,7 @@ def network():
 
 
 @pytest.mark.parametrize(("n_bands", "n_outputs", "kernel_size", "upsample"), [
-    (1, 5, (3, 3), "bilinear"), (3, 1, (7, 7), "transposed"), (4, 5, (3, 5), "transposed"),
+    (1, 1, (7, 7), "bilinear"), (4, 5, (3, 5), "transposed"),
 ])  # fmt: skip
 def test_every_shape_and_a_step_of_training(make_step, n_bands, n_outputs, kernel_size, upsample):
     architecture = ResUnet(n_bands=n_bands, n_outputs=n_outputs, kernel_size=kernel_size, filters=2, upsample=upsample)
@@ -88,7 +88,14 @@ def test_what_cannot_be_built(values, message):
         ResUnet(**{"n_bands": 3, "n_outputs": 2, **values})
 
 
+@pytest.fixture
+def _shallow(monkeypatch):
+    """Fewer levels, whose gradients take less time to trace."""
+    monkeypatch.setattr("hybridseg.models.resunet._N_LEVELS", 4)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_shallow")
 def test_it_learns_a_scene_by_heart(overfit, scene):
     import tf_keras
 
@@ -99,11 +106,12 @@ def test_it_learns_a_scene_by_heart(overfit, scene):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_shallow")
 def test_one_output_learns_one_class_against_the_rest(overfit, scene):
     import tf_keras
 
     tf_keras.utils.set_random_seed(0)
     image, labels = scene
     is_land = (labels >= 4).astype(np.uint8)
-    network = ResUnet(n_bands=3, n_outputs=1, filters=2, upsample="bilinear").build()
+    network = ResUnet(n_bands=3, n_outputs=1, filters=4, upsample="bilinear").build()
     assert overfit(network, Normalization("image").apply(image), is_land, rate=1e-2, n_steps=120) > 0.95

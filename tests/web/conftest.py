@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,12 @@ import pytest
 from waitress.server import create_server
 
 from hybridseg.demo.scenes.scene import make_scene
-from hybridseg.io.annotations.doodles import read_doodles
+from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.images import write_image
+from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
+from hybridseg.labelling.spread import SPREAD_CRF, SpreadOptions
 from hybridseg.web.app import create_label_app
 from hybridseg.web.gate import Gate
 
@@ -97,10 +99,15 @@ class Tab:
 
     def wait(self, expression: str, *args) -> None:
         """Wait until it holds; the page's policy forbids Playwright's own way, which evaluates in the page."""
-        deadline = time.monotonic() + 30
-        while not self.page.evaluate(expression, list(args)):
-            assert time.monotonic() < deadline, f"{expression} {args}: {self.page.inner_text('footer')}"
-            self.page.wait_for_timeout(20)
+        self.poll(lambda: self.page.evaluate(expression, list(args)), f"{expression} {args}")
+
+    def poll(self, is_so, words: str) -> None:
+        """Wait until a function returns something true; ask less often with time."""
+        deadline, pause = time.monotonic() + 30, 10
+        while not is_so():
+            assert time.monotonic() < deadline, f"{words}: {self.page.inner_text('footer')}"
+            self.page.wait_for_timeout(pause)
+            pause = min(1.5 * pause, 100)
 
     def ready(self) -> Tab:
         """Wait until the image is there as far as it is in view."""
@@ -109,6 +116,10 @@ class Tab:
 
     def at(self, row: float, col: float) -> tuple[float, float]:
         return tuple(self.page.evaluate("([row, col]) => view.hybridseg.toScreen(row, col)", [row, col]))
+
+    def scale(self) -> float:
+        """Pixels of the screen for one of the image."""
+        return self.at(0, 1)[0] - self.at(0, 0)[0]
 
     def point(self, x: float, y: float) -> list[float]:
         return self.page.evaluate("([x, y]) => view.hybridseg.toImage(x, y)", [x, y])
@@ -156,10 +167,11 @@ class Tab:
 
     def shows(self, row: int, col: int, color: tuple[int, int, int], *, within: int = 2) -> None:
         """Wait until a pixel of the image is seen in a colour."""
-        deadline = time.monotonic() + 30
-        while np.abs(np.subtract(seen := self.see(row, col), color)).max() > within:
-            assert time.monotonic() < deadline, f"row {row}, column {col} is {seen}, not {color}"
-            self.page.wait_for_timeout(30)
+
+        def is_so() -> bool:
+            return np.abs(np.subtract(self.see(row, col), color)).max() <= within
+
+        self.poll(is_so, f"row {row}, column {col} is not {color}")
 
     def accept(self) -> None:
         self.press("s")
@@ -212,8 +224,7 @@ def browse(chromium):
     assert [text for text in troubles if not any(part in text for part in expected)] == []
 
 
-@pytest.fixture
-def serve():
+def _serve():
     """Serve an application: `serve(make_app)`, which is called with a gate."""
     running = []
 
@@ -226,18 +237,30 @@ def serve():
         served.stop()
 
 
+serve = pytest.fixture(_serve)
+serve_module = pytest.fixture(_serve, scope="module")
+
+
 @pytest.fixture(scope="session")
 def scene():
     """A coast of 400 x 600 pixels: sand lies to the left of the surf, and water to its right."""
     return make_scene(0, rows=400, cols=600)
 
 
+@pytest.fixture(scope="session")
+def coast_photo(scene, tmp_path_factory):
+    """A file with that photo."""
+    path = tmp_path_factory.mktemp("beach") / "coast.png"
+    write_image(path, scene.image)
+    return path
+
+
 @pytest.fixture
-def beach(scene, tmp_path):
+def beach(coast_photo, tmp_path):
     """A folder with that photo, `coast.png`."""
     folder = tmp_path / "beach"
     folder.mkdir()
-    write_image(folder / "coast.png", scene.image)
+    shutil.copy(coast_photo, folder)
     return folder
 
 
@@ -250,18 +273,20 @@ class Desk:
     tab: Tab
 
 
+# A quarter of the size, and the kernel a quarter as wide; for so few pixels one thread is the fastest.
+QUICK = SpreadOptions(0.25, replace(SPREAD_CRF, theta=15.0, n_threads=1))
+
+
 @pytest.fixture
 def label(serve, browse, table):
     """Open the labelling page: `label(paths)`."""
     runners = []
 
-    def open_page(paths, *, screen=(1280, 800), wait=True, settings=None, **more) -> Desk:
-        session = LabelSession(list(paths), **{"table": table, **more})
+    def open_page(paths, *, table=table, window=500, **settings) -> Desk:
+        session = LabelSession(Album(list(paths), table=table), options=QUICK, window=window)
         runners.append(jobs := JobRunner(session))
         served = serve(lambda gate: create_label_app(session, jobs, gate))
-        size = {"width": screen[0], "height": screen[1]}
-        tab = browse(served.address, viewport=size, **(settings or {}))
-        return Desk(session, served, tab.ready() if wait else tab)
+        return Desk(session, served, browse(served.address, **settings).ready())
 
     yield open_page
     for jobs in runners:
@@ -282,7 +307,7 @@ def tab(desk):
 @pytest.fixture
 def strokes(beach):
     """Read the strokes that are on disk."""
-    return lambda stem="coast": read_doodles(beach / f"{stem}_doodles.json").strokes
+    return lambda stem="coast": read_strokes(beach / f"{stem}_doodles.json").strokes
 
 
 @pytest.fixture
@@ -294,7 +319,9 @@ def picture():
         if folder is None:
             return
         tab.page.evaluate("document.activeElement.blur()")
+        # The preview is asked for a moment after the last stroke.
         tab.page.wait_for_timeout(400)
+        tab.wait("document.body.dataset.preview !== 'running'")
         path = Path(folder) / f"{name}.png"
         tab.page.screenshot(path=path)
         if path.stat().st_size > 400_000:

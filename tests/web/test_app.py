@@ -9,6 +9,7 @@ import pytest
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
+from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
 from hybridseg.web.app import create_label_app
@@ -87,7 +88,7 @@ def test_a_preview_of_a_window(visitor, first, draw):
     assert np.asarray(part.convert("RGBA"))[:, [0, 9]].tolist() == [[[0, 0, 255, 255], [139, 0, 139, 255]]] * 20
 
 
-def test_the_whole_image_and_accepting_it(visitor, session, first, draw, wait_for_job, photos):
+def test_the_whole_image_and_accepting_it(visitor, session, first, draw, wait_for_job, photos, quick_panels):
     base = f"/api/images/{first}"
     visitor.change(f"{base}/strokes", {"version": 1, **draw(0, (10, 5), (50, 30))})
     visitor.change(f"{base}/strokes", {"version": 2, **draw(2, (10, 60), (50, 80))})
@@ -300,7 +301,7 @@ def test_uploads_that_are_no_labels(visitor, first, data, name, alive):
                          ids=lambda c: str(c)[:40])  # fmt: skip
 def test_classes_that_are_none(visitor, session, classes, alive):
     refused = visitor.change("/api/classes", {"version": 1, "classes": classes}, method="put")
-    assert refused.status_code == 400 and session.classes_version == 1
+    assert refused.status_code == 400 and session.album.classes_version == 1
     alive(visitor)
 
 
@@ -310,7 +311,7 @@ def test_scripts_in_names_stay_text(tmp_path, table, near, gate, draw):
 
     name = "<img src=x onerror=alert(1)>"
     write_image(tmp_path / f"{name}.png", np.zeros((20, 30, 3), np.uint8))
-    session = LabelSession([tmp_path / f"{name}.png"], table=ClassTable((name,), ((1, 2, 3),)), options=near)
+    session = LabelSession(Album([tmp_path / f"{name}.png"], table=ClassTable((name,), ((1, 2, 3),))), options=near)
     client = create_label_app(session, JobRunner(session), gate).test_client()
     client.get(f"/?token={gate.token}")
     told = client.get("/api/session")
@@ -329,7 +330,7 @@ def test_a_bug_of_ours_ends_in_one_sentence(visitor, session, first, monkeypatch
 
 def test_an_image_that_cannot_be_read(visitor, session, photos):
     (photos / "b.png").write_bytes(b"broken")
-    second = session.list_images()[1]["id"]
+    second = session.album.list_images()[1]["id"]
     assert visitor.get(f"/api/images/{second}").status_code == 400
     (photos / "b.png").unlink()
     assert visitor.get(f"/api/images/{second}").status_code == 404

@@ -16,17 +16,19 @@ import pytest
 from waitress.server import create_server
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, WriteFailed
-from hybridseg.io.annotations.doodles import read_doodles
+from hybridseg.errors import BadInput, Conflict, WriteFailed
+from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.images import write_image
+from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
-from hybridseg.labelling.shelf import Conflict
 from hybridseg.labelling.strokes import draw_strokes
 from hybridseg.labelling.work import Job, JobCancelled
 from hybridseg.web.app import MAX_IMPORT_BYTES, create_label_app
 
-N_TABS, N_IMAGES, SECONDS = 12, 4, 4.0
+N_TABS, N_IMAGES, N_STEPS = 12, 4, 20
+
+pytestmark = pytest.mark.usefixtures("quick_panels")
 
 
 class Tab:
@@ -100,14 +102,13 @@ def test_many_tabs_at_once(tmp_path, table, near, gate):
     """More images than may be open: they are closed and opened while others draw on them."""
     for i in range(N_IMAGES):
         write_image(tmp_path / f"{i}.png", np.random.default_rng(i).integers(0, 255, (60, 90, 3)).astype(np.uint8))
-    session = LabelSession(sorted(tmp_path.glob("*.png")), table=table, options=near)
+    session = LabelSession(Album(sorted(tmp_path.glob("*.png")), table=table), options=near)
     jobs = JobRunner(session)
     app = create_label_app(session, jobs, gate)
     tabs = [Tab(app, gate, i) for i in range(N_TABS)]
-    end = time.monotonic() + SECONDS
 
     def work(tab):
-        while time.monotonic() < end:
+        for _ in range(N_STEPS):
             tab.step()
 
     threads = [threading.Thread(target=work, args=(tab,), daemon=True) for tab in tabs]
@@ -120,42 +121,42 @@ def test_many_tabs_at_once(tmp_path, table, near, gate):
     statuses = sum((tab.statuses for tab in tabs), Counter())
     assert not statuses["failed"], statuses
     assert statuses["strokes", 200] > 20 and statuses["undo", 200] and statuses["classes", 200]
-    for entry in session._entries.values():
+    for entry in session.album.entries.values():
         taken = [(version, act) for tab in tabs for image, version, act in tab.taken if image == entry.id]
         assert len({version for version, _ in taken}) == len(taken), "two changes were made of one version"
-        doodles = read_doodles(session.shelf.doodles_path(entry.path))
-        names = doodles.table.names
-        found = [[(names[s.class_id], s.points[0]) for s in some] for some in (doodles.strokes, doodles.undone)]
+        log = read_strokes(session.album.shelf.strokes_path(entry.path))
+        names = log.table.names
+        found = [[(names[s.class_id], s.points[0]) for s in some] for some in (log.strokes, log.undone)]
         assert found == list(replay(taken))
-        _, opened = session.open(entry.id)
-        for layer, values in opened.drawing.maps.items():
-            kept = (s for s in opened.drawing.doodles.strokes if s.layer == layer)
+        _, opened = session.album.open(entry.id)
+        for layer, values in opened.drawing.seeds.items():
+            kept = (s for s in opened.drawing.log.strokes if s.layer == layer)
             assert (values == draw_strokes((60, 90), kept)).all()
 
 
 def test_an_image_that_is_closed_while_a_stroke_waits(session, make_session, photos, first, draw, table, near):
     write_image(photos / "c.png", np.zeros((60, 90, 3), np.uint8))
     session = make_session(("a.png", "b.png", "c.png"))
-    _, opened = session.open(first)
+    _, opened = session.album.open(first)
     drawing = threading.Thread(target=session.add_stroke, args=(first, 1, draw()))
     with opened.lock:
         drawing.start()
         time.sleep(0.1)
-        for image in session.list_images()[1:]:
-            session.open(image["id"])
-        assert session._entries[first].opened is None
+        for image in session.album.list_images()[1:]:
+            session.album.open(image["id"])
+        assert session.album.entries[first].opened is None
     drawing.join(10)
     state = session.describe(first)
     assert (state["version"], state["n_strokes"], state["state"]) == (2, 1, "working")
-    assert session.open(first)[1].drawing.maps["scribbles"].any()
+    assert session.album.open(first)[1].drawing.seeds["scribbles"].any()
     session.add_stroke(first, 2, draw(1))
-    assert len(read_doodles(photos / "a_doodles.json").strokes) == 2
+    assert len(read_strokes(photos / "a_doodles.json").strokes) == 2
 
 
 def test_a_stroke_while_its_class_is_taken_away(session, first, draw, monkeypatch):
     """The stroke comes first, and the class stays; or the class goes first, and the stroke is refused."""
-    session.open(first)
-    refused, real = [], session._find_used_keys
+    session.album.open(first)
+    refused, real = [], session.album._find_used_keys
 
     def add_stroke():
         try:
@@ -172,12 +173,12 @@ def test_a_stroke_while_its_class_is_taken_away(session, first, draw, monkeypatc
             drawing.join(0.2)
         return found
 
-    monkeypatch.setattr(session, "_find_used_keys", look)
-    monkeypatch.setattr(session, "_entries", {first: session._entries[first]})
-    session.set_classes(1, ClassTable.from_names(["water", "sand"]))
+    monkeypatch.setattr(session.album, "_find_used_keys", look)
+    monkeypatch.setattr(session.album, "entries", {first: session.album.entries[first]})
+    session.album.set_classes(1, ClassTable.from_names(["water", "sand"]))
     drawing.join(10)
     assert len(refused) == 1 and session.describe(first)["n_strokes"] == 0
-    assert session.open(first)[1].drawing.doodles.table == session.table
+    assert session.album.open(first)[1].drawing.log.table == session.album.table
 
 
 def test_an_import_that_does_not_fit_leaves_nothing_behind(session, first, draw, photos, monkeypatch):
@@ -191,7 +192,7 @@ def test_an_import_that_does_not_fit_leaves_nothing_behind(session, first, draw,
     with pytest.raises(BadInput, match="more than 3 strokes"):
         session.import_labels(first, 5, photos / "two.json")
     assert session.describe(first)["n_strokes"] == 2
-    assert len(read_doodles(photos / "a_doodles.json").strokes) == 2
+    assert len(read_strokes(photos / "a_doodles.json").strokes) == 2
 
 
 def test_an_accept_that_cannot_be_noted_is_not_done(session, jobs, first, draw, wait_for_job, monkeypatch):
@@ -200,11 +201,11 @@ def test_an_accept_that_cannot_be_noted_is_not_done(session, jobs, first, draw, 
     def fail(*_):
         raise WriteFailed("could not write: No space left on device")
 
-    monkeypatch.setattr("hybridseg.labelling.shelf.write_doodles", fail)
+    monkeypatch.setattr("hybridseg.labelling.shelf.write_strokes", fail)
     jobs.start(first, 2, "accept")
     state = wait_for_job(session, first)
     assert (state["state"], state["message_kind"]) == ("working", "bad") and "No space" in state["message"]
-    assert not session.open(first)[1].drawing.doodles.done
+    assert not session.album.open(first)[1].drawing.log.done
 
 
 def test_what_the_crf_made_is_of_the_strokes_on_disk(session, make_session, jobs, first, draw, photos, wait_for_job):
@@ -212,7 +213,7 @@ def test_what_the_crf_made_is_of_the_strokes_on_disk(session, make_session, jobs
     session.add_stroke(first, 1, draw(0, (10, 5), (50, 30)))
     jobs.start(first, 2, "run")
     wait_for_job(session, first)
-    entry, opened = session.open(first)
+    entry, opened = session.album.open(first)
     with opened.lock:
         entry.park()
     assert session.describe(first)["stale"] is False
@@ -224,7 +225,7 @@ def test_what_the_crf_made_is_of_the_strokes_on_disk(session, make_session, jobs
     assert state["has_result"] is False and state["n_strokes"] == 2
     (photos / "a_doodles.json").unlink()
     write_image(photos / "a.png", np.zeros((20, 30, 3), np.uint8))
-    session.open(first)[0].park()
+    session.album.open(first)[0].park()
     assert session.describe(first)["rows"] == 20
 
 
@@ -237,7 +238,7 @@ def test_strokes_that_were_taken_away_are_written_again(session, make_session, f
     session.add_stroke(first, 1, draw(0))
     shutil.rmtree(tmp_path / "out")
     session.add_stroke(first, 2, draw(1))
-    assert [s.class_id for s in read_doodles(tmp_path / "out" / "a_doodles.json").strokes] == [0, 1]
+    assert [s.class_id for s in read_strokes(tmp_path / "out" / "a_doodles.json").strokes] == [0, 1]
 
 
 def test_a_name_that_is_too_long_for_its_strokes(photos, make_session, draw):
@@ -245,9 +246,9 @@ def test_a_name_that_is_too_long_for_its_strokes(photos, make_session, draw):
     name = "x" * 246 + ".png"
     (photos / name).write_bytes((photos / "a.png").read_bytes())
     session = make_session(("a.png", name))
-    with pytest.raises(WriteFailed, match=r"cannot look at .* too long"):
-        session.describe(session.list_images()[1]["id"])
-    session.add_stroke(session.list_images()[0]["id"], 1, draw())
+    with pytest.raises(WriteFailed, match=r"cannot read .* too long"):
+        session.describe(session.album.list_images()[1]["id"])
+    session.add_stroke(session.album.list_images()[0]["id"], 1, draw())
 
 
 def test_an_image_that_was_replaced_while_open(session, jobs, first, draw, photos, wait_for_job):
@@ -255,7 +256,7 @@ def test_an_image_that_was_replaced_while_open(session, jobs, first, draw, photo
     write_image(photos / "a.png", np.zeros((20, 30, 3), np.uint8))
     jobs.start(first, 2, "accept")
     state = wait_for_job(session, first)
-    assert "has another size than when it was opened" in state["message"] and state["state"] == "working"
+    assert "different size than when it was opened" in state["message"] and state["state"] == "working"
     assert not (photos / "a_mres.mat").exists()
 
 

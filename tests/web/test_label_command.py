@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from hybridseg.io.annotations.doodles import read_doodles
+from hybridseg.io.annotations.doodles import read_strokes
 
 
 class Client:
@@ -32,6 +32,7 @@ class Client:
         return json.load(self.opener.open(request, timeout=30))
 
 
+@pytest.mark.slow
 def test_a_killed_server_lost_nothing_and_ctrl_c_ends_it_well(start, photos, draw):
     (photos / "labels.txt").write_text("water\nsand\n")
     process, address = start(photos)
@@ -41,7 +42,7 @@ def test_a_killed_server_lost_nothing_and_ctrl_c_ends_it_well(start, photos, dra
         client.post(f"/api/images/{image}/strokes", {"version": version, **draw(1, (version * 9, 5))})
     process.send_signal(signal.SIGKILL)
     process.wait(10)
-    assert len(read_doodles(photos / "a_doodles.json").strokes) == 3
+    assert len(read_strokes(photos / "a_doodles.json").strokes) == 3
     process, address = start(photos)
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(address[:-5] + "wrong", timeout=10)
@@ -58,24 +59,27 @@ def test_a_killed_server_lost_nothing_and_ctrl_c_ends_it_well(start, photos, dra
     assert "Stopped; 1 of 2 images done." in out and (photos / "a_mres.mat").exists()
 
 
-def test_the_example(start, tmp_path, photos):
-    """`hybridseg label photos --labels labels.txt`."""
+def test_the_example_and_a_port_that_is_taken(start, run, tmp_path, photos):
+    """`hybridseg label photos --labels labels.txt`, and then another program on the same port."""
     (tmp_path / "labels.txt").write_text("water\nsand\n")
     _, address = start("photos", "--labels", "labels.txt", "--port", "0")
     assert address.startswith("http://127.0.0.1:")
     assert [row["name"] for row in Client(address).get("/api/session")["classes"]] == ["water", "sand"]
+    port = re.search(r":(\d+)/", address)[1]
+    result = run("label", photos, "--no-browser", "--port", port)
+    assert result.exit_code == 1 and "give another --port" in result.output
 
 
 @pytest.mark.parametrize(
     "words, message",
     [
         ([], "Give images or folders to label"),
-        (["photos", "--review", "photos"], "one of them"),
+        (["photos", "--review", "photos"], "--review DIR"),
         (["nothing"], "there is no file nothing"),
         (["photos", "--host", "0.0.0.0"], "add --i-know"),
         (["photos", "--port", "99999"], "there is no port 99999"),
         (["photos", "-w", "5"], "a window of 5 pixels"),
-        (["photos", "-s", "0"], "scale=0.0 must be above 0"),
+        (["photos", "-s", "0"], "scale=0.0"),
         (["photos", "--colors", "colors.txt"], "--colors needs --labels"),
         (["photos", "--labels", "none.txt"], "there is no file none.txt"),
         (["photos", "--host", "no-such-host.invalid", "--i-know"], "cannot listen on no-such-host.invalid"),
@@ -87,13 +91,6 @@ def test_words_that_make_no_sense(run, photos, tmp_path, monkeypatch, words, mes
     monkeypatch.chdir(tmp_path)
     result = run("label", *words, "--no-browser")
     assert result.exit_code in (1, 2) and message in " ".join(result.output.split())
-
-
-def test_a_port_that_is_taken(start, run, photos):
-    _, address = start(photos)
-    port = re.search(r":(\d+)/", address)[1]
-    result = run("label", photos, "--no-browser", "--port", port)
-    assert result.exit_code == 1 and "give another --port" in result.output
 
 
 def test_nobody_reads_what_it_prints(start, photos):

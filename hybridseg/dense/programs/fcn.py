@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hybridseg.batch.jobs import load_once
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.datasets import refuse_problems
 from hybridseg.dense.fit import Epoch, FitOptions, RunFolder
@@ -122,4 +123,4 @@ def load_fcn(run_dir: Path, *, checkpoint: int | None = None) -> DenseModel:
         numbers = sorted(int(p.stem[6:]) for p in run_dir.glob("epoch_*.h5") if p.stem[6:].isdecimal())
         kept = f"; there are the checkpoints {', '.join(map(str, numbers))}" if numbers else ""
         raise MissingInput(f"there is no {path}{kept}; train it with `hybridseg fcn train --name {run_dir.name}`")
-    return load_dense(path)
+    return load_once(load_dense, path)

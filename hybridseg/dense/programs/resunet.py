@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hybridseg.batch.jobs import load_once
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
@@ -200,7 +201,7 @@ def load_resunet(path: Path, config: ResunetConfig) -> DenseModel:
     ------
     MissingInput, BadInput
     """
-    model = load_dense(path)
+    model = load_once(load_dense, path)
     card = model.card
     if not isinstance(card.architecture, ResUnet):
         raise BadInput(f"{path} is a network of type {card.architecture.name}; give the weights of a residual U-Net")

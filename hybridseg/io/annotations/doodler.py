@@ -20,9 +20,9 @@ from typing import IO
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, VOID, ClassTable
+from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, seeds_to_labels
 from hybridseg.errors import BadInput, located
-from hybridseg.io.annotations.items import Annotations, split_map
+from hybridseg.io.annotations.items import Annotations, split_labels
 from hybridseg.io.labels.labelmaps import narrow_labels, narrow_seeds
 from hybridseg.io.rasters import check_regular
 
@@ -42,7 +42,7 @@ class DoodlerFile:
 
     Parameters
     ----------
-    doodles : numpy.ndarray or None
+    seeds : numpy.ndarray or None
         (rows, cols) uint8 seeds: 0 = unlabelled, class k is k + 1.
     labels : numpy.ndarray or None
         (rows, cols) uint8 class ids, VOID where there is none.
@@ -50,7 +50,7 @@ class DoodlerFile:
         Class names, in the order of their ids; None also when they are pickled.
     """
 
-    doodles: np.ndarray | None
+    seeds: np.ndarray | None
     labels: np.ndarray | None
     names: tuple[str, ...] | None
 
@@ -74,7 +74,7 @@ class _Header:
 
 
 def read_doodlernpz(path: str | os.PathLike[str], *, shape: tuple[int, int]) -> DoodlerFile:
-    """Read the newest doodles and labels of a Doodler file.
+    """Read the newest seeds (doodles) and labels of a Doodler file.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def read_doodlernpz(path: str | os.PathLike[str], *, shape: tuple[int, int]) -> 
     >>> path = os.path.join(tempfile.mkdtemp(), "a.npz")
     >>> np.savez(path, doodles=np.array([[0, 2, 0]], np.uint8), classes=["water", "sand"])
     >>> found = read_doodlernpz(path, shape=(1, 3))
-    >>> found.doodles.tolist(), found.names
+    >>> found.seeds.tolist(), found.names
     ([[0, 2, 0]], ('water', 'sand'))
     """
     path = check_regular(path)
@@ -131,22 +131,17 @@ def read_doodler(
             warnings = ("it does not name its classes: they were taken from the class list, in its order",)
         if names is None:
             raise BadInput("it does not name its classes, or only pickled; give the class list it was made with")
-        n_classes = max(_count_classes(found.doodles, none=0), _count_classes(found.labels, none=VOID))
+        maps = [(found.labels, "result")] if found.labels is not None else []
+        if found.seeds is not None:
+            maps.insert(0, (seeds_to_labels(found.seeds), "scribbles"))
+        n_classes = max(int(np.max(labels, where=labels != VOID, initial=0)) + 1 for labels, _ in maps)
         if n_classes > len(names):
             raise BadInput(
                 f"it uses {n_classes} classes, but the names are {', '.join(names[:20]) or 'none'}; give the class "
                 "list it was made with"
             )
-    maps = ((found.doodles, 0, "scribbles"), (found.labels, VOID, "result"))
-    items = (split_map(values, names, none=none, layer=layer) for values, none, layer in maps if values is not None)
-    return Annotations(shape, image_name, dict.fromkeys(names), chain.from_iterable(items), warnings)
-
-
-def _count_classes(values: np.ndarray | None, *, none: int) -> int:
-    """Return one more than the highest class id of a map, in which class k is k + 1 when `none` is 0."""
-    if values is None:
-        return 0
-    return int(np.max(values, where=values != none, initial=0)) + (none != 0)
+    items = chain.from_iterable(split_labels(labels, names, layer=layer) for labels, layer in maps)
+    return Annotations(shape, image_name, dict.fromkeys(names), items, warnings)
 
 
 def _check_directory(file: IO[bytes]) -> None:
@@ -174,11 +169,11 @@ def _read_archive(archive: zipfile.ZipFile, shape: tuple[int, int]) -> DoodlerFi
     if doodles_info is None and label_info is None:
         names = ", ".join(sorted(members)[:8]) or "nothing"
         raise BadInput(f"it has no `doodles` and no `label` (it has {names[:200]}); give a result of Doodler")
-    doodles = _read_doodles(archive, doodles_info, shape) if doodles_info else None
+    seeds = _read_seeds(archive, doodles_info, shape) if doodles_info else None
     labels = _read_label(archive, label_info, shape) if label_info else None
     classes_info = _find_newest(members, "classes")
     names_found = _read_names(archive, classes_info) if classes_info else None
-    return DoodlerFile(doodles, labels, names_found)
+    return DoodlerFile(seeds, labels, names_found)
 
 
 def _find_newest(members: dict[str, zipfile.ZipInfo], name: str) -> zipfile.ZipInfo | None:
@@ -187,7 +182,7 @@ def _find_newest(members: dict[str, zipfile.ZipInfo], name: str) -> zipfile.ZipI
     return members[min(found, key=len)] if found else None
 
 
-def _read_doodles(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[int, int]) -> np.ndarray:
+def _read_seeds(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[int, int]) -> np.ndarray:
     with archive.open(info) as stream:
         header = _read_header(stream, info, "doodles")
         if header.shape != shape:

@@ -91,7 +91,7 @@ class Stroke:
 
 
 @dataclass(frozen=True)
-class Doodles:
+class StrokeLog:
     """All that was drawn on an image.
 
     Parameters
@@ -131,7 +131,7 @@ class Doodles:
         """The classes that were drawn with, also in what was undone."""
         return sorted({s.class_id for s in self.strokes + self.undone if s.tool != "erase"})
 
-    def with_table(self, table: ClassTable) -> Doodles:
+    def with_table(self, table: ClassTable) -> StrokeLog:
         """Return the same strokes with the class ids of another table, matched by name.
 
         Raises
@@ -147,22 +147,22 @@ class Doodles:
         return replace(self, table=table, strokes=strokes, undone=undone)
 
 
-def write_doodles(path: str | os.PathLike[str], doodles: Doodles) -> None:
+def write_strokes(path: str | os.PathLike[str], log: StrokeLog) -> None:
     """Write all strokes, whole or not at all."""
     record = {
         "format": FORMAT_VERSION,
         "kind": KIND,
         # Early in the file: `is_done` reads only its beginning.
-        "done": doodles.done,
-        "image": doodles.image_name,
-        "size": list(doodles.shape),
-        "classes": doodles.table.to_records(),
-        "seconds": doodles.seconds,
+        "done": log.done,
+        "image": log.image_name,
+        "size": list(log.shape),
+        "classes": log.table.to_records(),
+        "seconds": log.seconds,
     }
     head = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
     # File names that are not UTF-8 keep their bytes. Nothing is joined: a day's work is 20 MB, at every stroke.
     parts = [head.encode("utf-8", "surrogateescape")]
-    for name, strokes in ((b"strokes", doodles.strokes), (b"undone", doodles.undone)):
+    for name, strokes in ((b"strokes", log.strokes), (b"undone", log.undone)):
         parts.append(b',\n  "%s": [' % name)
         for i, stroke in enumerate(strokes):
             parts += (b",\n    " if i else b"\n    ", stroke.json)
@@ -171,21 +171,21 @@ def write_doodles(path: str | os.PathLike[str], doodles: Doodles) -> None:
         file.writelines([*parts, b"\n}\n"])
 
 
-def read_doodles(path: str | os.PathLike[str]) -> Doodles:
+def read_strokes(path: str | os.PathLike[str]) -> StrokeLog:
     """Read the strokes of an image.
 
     Raises
     ------
     MissingInput, BadInput
-        When there is no such file, or it is not what `write_doodles` writes.
+        When there is no such file, or it is not what `write_strokes` writes.
 
     Examples
     --------
     >>> import tempfile
     >>> path = os.path.join(tempfile.mkdtemp(), "a_doodles.json")
-    >>> doodles = Doodles("a.jpg", (4, 6), ClassTable.from_names(["water"]), (Stroke("pen", 0, 3.0, ((1.0, 2.5),)),))
-    >>> write_doodles(path, doodles)
-    >>> read_doodles(path) == doodles
+    >>> log = StrokeLog("a.jpg", (4, 6), ClassTable.from_names(["water"]), (Stroke("pen", 0, 3.0, ((1.0, 2.5),)),))
+    >>> write_strokes(path, log)
+    >>> read_strokes(path) == log
     True
     """
     path = check_regular(path)
@@ -195,11 +195,11 @@ def read_doodles(path: str | os.PathLike[str]) -> Doodles:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             if record["format"] != FORMAT_VERSION or record["kind"] != KIND:
-                raise BadInput("it does not hold doodles of this version of hybridseg")
-            doodles = _parse(record)
+                raise BadInput("it does not hold strokes of this version of hybridseg")
+            log = _parse(record)
             # Maps of this size are allocated later.
-            check_pixel_count("its image", *doodles.shape)
-            return doodles
+            check_pixel_count("its image", *log.shape)
+            return log
         except BadInput:
             raise
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
@@ -215,13 +215,13 @@ def is_done(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def _parse(record: dict[str, Any]) -> Doodles:
+def _parse(record: dict[str, Any]) -> StrokeLog:
     rows, cols = record["size"]
     strokes = tuple(parse_stroke(row) for row in record["strokes"])
     undone = tuple(parse_stroke(row) for row in record.get("undone", ()))
     table = ClassTable.from_records(record["classes"])
     shape = (int(rows), int(cols))
-    return Doodles(
+    return StrokeLog(
         str(record["image"]), shape, table, strokes, float(record["seconds"]), undone, record.get("done") is True
     )
 

@@ -6,12 +6,12 @@ import os
 from itertools import chain
 from pathlib import Path
 
-from hybridseg.classes import VOID, ClassTable
+from hybridseg.classes import ClassTable, seeds_to_labels
 from hybridseg.errors import BadInput, located
 from hybridseg.io.annotations.coco import parse_coco
 from hybridseg.io.annotations.doodler import read_doodler
-from hybridseg.io.annotations.doodles import KIND, Doodles, read_doodles
-from hybridseg.io.annotations.items import Annotations, Item, split_map
+from hybridseg.io.annotations.doodles import KIND, StrokeLog, read_strokes
+from hybridseg.io.annotations.items import Annotations, Item, split_labels
 from hybridseg.io.annotations.labelme import parse_labelme
 from hybridseg.io.jsonfiles import MAX_FILE_BYTES, read_json_object
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
@@ -22,7 +22,7 @@ from hybridseg.io.rasters import check_regular
 def read_annotations(
     path: str | os.PathLike[str], *, shape: tuple[int, int], image_name: str, table: ClassTable | None = None
 ) -> Annotations:
-    """Read a label map, a JSON of labelme or COCO, a ``.npz`` of Doodler, or doodles of ours.
+    """Read a label map, a JSON of labelme or COCO, a ``.npz`` of Doodler, or our ``NAME_doodles.json``.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def read_annotations(
 def _read_json(path: Path, shape: tuple[int, int], image_name: str) -> Annotations:
     record = read_json_object(path)
     if record.get("kind") == KIND:
-        return _list_strokes(read_doodles(path), image_name)
+        return _list_strokes(read_strokes(path), image_name)
     with located(path):
         if "shapes" in record:
             return parse_labelme(record, shape=shape)
@@ -72,16 +72,16 @@ def _read_json(path: Path, shape: tuple[int, int], image_name: str) -> Annotatio
         raise BadInput(f"it is neither of labelme (`shapes`) nor COCO (`images`, `annotations`): it has {keys}")
 
 
-def _list_strokes(doodles: Doodles, image_name: str) -> Annotations:
-    names = doodles.table.names
-    items = (Item(None if stroke.tool == "erase" else names[stroke.class_id], stroke) for stroke in doodles.strokes)
-    return Annotations(doodles.shape, image_name, dict(zip(names, doodles.table.colors, strict=True)), items)
+def _list_strokes(log: StrokeLog, image_name: str) -> Annotations:
+    names = log.table.names
+    items = (Item(None if stroke.tool == "erase" else names[stroke.class_id], stroke) for stroke in log.strokes)
+    return Annotations(log.shape, image_name, dict(zip(names, log.table.colors, strict=True)), items)
 
 
 def _split_labelmap(path: Path, found: LabelMap, image_name: str) -> Annotations:
     table = found.require_table(path)
-    items = split_map(found.labels, table.names, none=VOID, layer="result")
+    items = split_labels(found.labels, table.names, layer="result")
     if found.seeds is not None:
-        items = chain(split_map(found.seeds, table.names, none=0, layer="scribbles"), items)
+        items = chain(split_labels(seeds_to_labels(found.seeds), table.names, layer="scribbles"), items)
     shape = found.labels.shape[0], found.labels.shape[1]
     return Annotations(shape, image_name, dict(zip(table.names, table.colors, strict=True)), items)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridseg.classes import Color, class_key
+from hybridseg.classes import VOID, Color, class_key
 from hybridseg.errors import BadInput
 from hybridseg.io.annotations.doodles import Stroke
 
@@ -88,22 +88,11 @@ def check_drawn_size(found: tuple[int, ...], shape: tuple[int, int]) -> None:
         )
 
 
-def split_map(values: np.ndarray, names: Sequence[str], *, none: int, layer: str) -> Iterator[Item]:
-    """Yield a mask for each class of a map.
-
-    Parameters
-    ----------
-    values : numpy.ndarray
-        (rows, cols) uint8.
-    names : sequence of str
-        Of the classes, in the order of their ids.
-    none : {0, VOID}
-        The value without a class; where it is 0, class k is k + 1.
-    layer : {"scribbles", "result"}
-    """
+def split_labels(labels: np.ndarray, names: Sequence[str], *, layer: str) -> Iterator[Item]:
+    """Yield a mask on a layer for each class of labels, (rows, cols) uint8."""
     present = np.zeros(256, bool)
-    for row in values:
+    for row in labels:
         present[row] = True
-    for value in np.flatnonzero(present).tolist():
-        if value != none:
-            yield Item(names[value - (none == 0)], Mask(values == value, layer=layer))
+    for class_id in np.flatnonzero(present).tolist():
+        if class_id != VOID:
+            yield Item(names[class_id], Mask(labels == class_id, layer=layer))

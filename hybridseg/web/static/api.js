@@ -1,6 +1,6 @@
-// Requests to the server: one place for the CSRF token, and errors that tell their kind.
+// Requests to the server: one place for the CSRF token, and errors with a kind.
 
-/** What went wrong with a request; `kind` is the server's, or "network" where no answer came. */
+/** A failed request; `kind` comes from the server, or is "network" where no answer came. */
 export class ApiError extends Error {
   constructor(message, kind) {
     super(message);
@@ -8,7 +8,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The address of an image, or of something of it. */
+/** The path of an image, or of a part of it. */
 export function imagePath(id, ...parts) {
   return ["/api/images", encodeURIComponent(id), ...parts].join("/");
 }
@@ -18,19 +18,19 @@ export class Api {
   #csrf = "";
   #onAnswer;
 
-  /** `onAnswer()` hears of every request that went well. */
+  /** `onAnswer()` is called after every request that succeeded. */
   constructor(onAnswer = () => {}) {
     this.#onAnswer = onAnswer;
   }
 
-  /** Ask who we are; it also renews the token. */
+  /** Fetch the session; this also renews the token. */
   async openSession() {
     const session = await this.get("/api/session");
     this.#csrf = session.csrf;
     return session;
   }
 
-  /** By which one run of the program is told from another. */
+  /** Identifies one run of the program. */
   get run() {
     return this.#csrf;
   }
@@ -53,7 +53,7 @@ export class Api {
     return answer.json();
   }
 
-  /** Post JSON, get a picture, or null where the server has none to give. */
+  /** Post JSON, get a picture, or null where the server has none. */
   async postForBlob(path, body, signal) {
     const answer = await this.#change("POST", path, body, signal);
     return answer.status === 204 ? null : answer.blob();
@@ -81,7 +81,7 @@ export class Api {
       return await this.#send(path, sign());
     } catch (error) {
       if (error.kind !== "forbidden") throw error;
-      // The program was started again, and another tab has opened its new address: only the token is old.
+      // The program was restarted, and another tab has opened its new address: only the token is old.
       await this.openSession();
       return this.#send(path, sign());
     }

@@ -6,7 +6,7 @@ const TOOLS = ["hand", "pen", "erase", "polygon", "fill"];
 const LAYERS = ["scribbles", "result"];
 const MAX_WIDTH = 1000;
 
-/** The tool, layer and pen that are chosen; `onChange()` hears of every change. */
+/** The tool, layer and pen that are chosen; `onChange()` is called after every change. */
 export class Choice {
   tool = "pen";
   layer = "scribbles";
@@ -24,7 +24,7 @@ export class Choice {
     this.#show();
   }
 
-  /** Take a tool. */
+  /** Choose a tool. */
   pickTool(tool) {
     this.tool = tool;
     this.#show();

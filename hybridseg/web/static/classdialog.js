@@ -4,7 +4,7 @@ import { byId, make } from "./dom.js";
 import { asSentence } from "./messages.js";
 import { READY_SETS, spareColor } from "./readysets.js";
 
-/** Edits the class list; `onSave(classes)` sends [{was, name, color}] and throws what the server has against it. */
+/** Edits the class list; `onSave(classes)` sends [{was, name, color}], and throws when the server refuses it. */
 export class ClassDialog {
   #dialog = byId("class-dialog");
   #rows = byId("class-rows");
@@ -45,7 +45,7 @@ export class ClassDialog {
     if (!classes.length) focusName(this.#rows.firstElementChild);
   }
 
-  /** The classes were changed elsewhere: those at the end are added to the rows; after any other change it begins anew. */
+  /** The classes were changed elsewhere: new ones at the end are added to the rows; after any other change it starts over. */
   renew(classes) {
     if (!this.#dialog.open) return;
     const { length } = this.#classes;
@@ -55,7 +55,7 @@ export class ClassDialog {
     this.#classes = classes;
   }
 
-  // Enter goes on to the next name; with Ctrl it saves.
+  // Enter moves on to the next name; with Ctrl it saves.
   #key(event) {
     const { key, target } = event;
     if (key !== "Enter" || event.isComposing) return;
@@ -73,7 +73,7 @@ export class ClassDialog {
       name: row.querySelector("[type=text]").value.trim(),
       color: row.querySelector("[type=color]").value,
     }));
-    // An empty new row is one that nobody wanted.
+    // An empty new row is dropped.
     const meant = classes.filter(({ was, name }) => was !== null || name);
     try {
       await this.#onSave(meant);
@@ -97,7 +97,7 @@ export class ClassDialog {
       "li",
       { dataset: was === undefined ? {} : { was } },
       make("input", { type: "color", value: color, aria: { label: "Colour" } }),
-      make("input", { type: "text", value: name, placeholder: "Name of the class", maxLength: 100, aria: { label: "Name" } }),
+      make("input", { type: "text", value: name, placeholder: "Class name", maxLength: 100, aria: { label: "Name" } }),
       this.#button("↑", "Move up", () => row.previousElementSibling?.before(row)),
       this.#button("↓", "Move down", () => row.nextElementSibling?.after(row)),
       this.#button("✕", "Remove", () => this.#remove(row)),

@@ -2,7 +2,7 @@
 
 import { make, press } from "./dom.js";
 
-/** The class list at the side; `onPick(index)` hears of a choice. */
+/** The class list at the side; `onPick(index)` is called after a choice. */
 export class ClassList {
   classes = [];
   index = 0;
@@ -14,7 +14,7 @@ export class ClassList {
     this.#onPick = onPick;
   }
 
-  /** Show these classes, {name, color}; the one that was chosen stays so, wherever it has gone. */
+  /** Show these classes, {name, color}; the chosen one stays chosen, wherever it is now. */
   setClasses(classes) {
     const place = classes.findIndex(({ name }) => name === this.current?.name);
     this.index = place >= 0 ? place : Math.min(this.index, Math.max(classes.length - 1, 0));
@@ -23,7 +23,7 @@ export class ClassList {
     this.#show();
   }
 
-  /** Choose a class by its place; a place that does not exist is ignored. */
+  /** Choose a class by its index; one that does not exist is ignored. */
   pick(index) {
     if (!this.classes[index]) return;
     this.index = index;
@@ -31,7 +31,7 @@ export class ClassList {
     this.#onPick(index);
   }
 
-  /** Choose the next class, the first one after the last. */
+  /** Choose the next class; after the last, the first. */
   pickNext() {
     this.pick((this.index + 1) % Math.max(this.classes.length, 1));
   }
@@ -57,7 +57,7 @@ export class ClassList {
   #show() {
     [...this.#box.children].forEach((button, k) => press(button, k === this.index));
     const [button, box] = [this.#box.children[this.index], this.#box].map((one) => one?.getBoundingClientRect());
-    // Not with scrollIntoView: Tab would go on from here.
+    // Not with scrollIntoView: Tab would continue from here.
     if (button) this.#box.scrollTop += Math.min(button.top - box.top, 0) + Math.max(button.bottom - box.bottom, 0);
   }
 }

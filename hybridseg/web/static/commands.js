@@ -4,7 +4,7 @@ import { make } from "./dom.js";
 
 const LABELS = { " ": "Space", Escape: "Esc", PageDown: "PageDown", PageUp: "PageUp", ctrl: "Ctrl", shift: "Shift" };
 
-/** The commands of a page: {group, keys, words, act}; without `act` it is only told of in the help, without `words` only done. */
+/** The commands of a page: {group, keys, words, act}; without `act` it only appears in the help, without `words` it does not. */
 export class Commands {
   #commands = [];
 
@@ -13,7 +13,7 @@ export class Commands {
     this.#commands.push({ group, keys, words, act });
   }
 
-  /** Do what the key asks for; false when it means nothing. */
+  /** Run the command of a key; false when there is none. */
   handle(event) {
     const name = keyName(event);
     const command = this.#commands.find(({ keys, act }) => act && keys.includes(name));
@@ -51,7 +51,7 @@ function label(key) {
   return key.split("+").map(words).join("+");
 }
 
-// Letters go without their case; Shift counts for letters only, as "?" and "+" need it on many keyboards.
+// Letters are compared without case; Shift counts for letters only, as "?" and "+" need it on many keyboards.
 function keyName({ key, ctrlKey, metaKey, altKey, shiftKey }) {
   if (altKey) return null;
   const isLetter = /^[a-z]$/i.test(key);

@@ -3,7 +3,7 @@
 const STEP = 16; // CSS pixels
 const MARGIN = 24;
 
-/** A crosshair on the canvas, in view while the canvas has the focus and no pointer is used. */
+/** A crosshair on the canvas, visible while the canvas has the focus and no pointer is used. */
 export class Crosshair {
   point = null;
   visible = false;
@@ -29,7 +29,7 @@ export class Crosshair {
     this.#setVisible(true);
   }
 
-  /** Take it away. */
+  /** Hide it. */
   hide() {
     if (this.visible) this.#setVisible(false);
   }
@@ -43,7 +43,7 @@ export class Crosshair {
     this.#drawing.move([this.point]);
   }
 
-  /** Put the pen down or lift it, add a corner, or fill; gives words for what happened. */
+  /** Put the pen down or lift it, add a corner, or fill; returns words for what happened. */
   press() {
     if (!this.visible) return this.show();
     const { tool } = this.#choice();

@@ -1,4 +1,4 @@
-// Small words for making elements; data goes in as text, never as markup.
+// Short functions that make elements; data goes in as text, never as markup.
 
 /** The element with an id. */
 export function byId(id) {
@@ -16,7 +16,7 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Say whether a button is the chosen one. */
+/** Set whether a button is pressed. */
 export function press(button, pressed) {
   button.setAttribute("aria-pressed", String(pressed));
 }

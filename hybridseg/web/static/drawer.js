@@ -1,6 +1,6 @@
 // On narrow screens the list of images is a drawer, opened with a button.
 
-/** Let a button open and close the drawer; gives the function that closes it. */
+/** Let a button open and close the drawer; returns the function that closes it. */
 export function makeDrawer(button, firstField) {
   const set = (open) => {
     document.body.classList.toggle("drawer-open", open);

@@ -1,4 +1,4 @@
-// What the parts of the labelling page tell one another.
+// The callbacks between the parts of the labelling page.
 
 import { byId } from "./dom.js";
 import { showSaved, showWhere } from "./panel.js";
@@ -6,10 +6,10 @@ import { refreshClasses } from "./work.js";
 
 const CONFLICT = "This image was changed in another tab or program. Your last stroke was not saved.";
 
-/** What mouse, pen and fingers do on the canvas. */
+/** Callbacks of mouse, pen and fingers on the canvas. */
 export function pointerHooks(page) {
   const { drawing } = page;
-  // A hand on the mouse takes over from the crosshair, unless its pen is down.
+  // The mouse takes over from the crosshair, unless its pen is down.
   const takeOver = () => (drawing.stroke && !drawing.polygonOpen) || page.crosshair.hide();
   return {
     active: () => drawing.active(),
@@ -32,12 +32,12 @@ export function pointerHooks(page) {
   };
 }
 
-/** What becomes of the changes that were sent. */
+/** Callbacks of the queue of changes. */
 export function queueHooks(page) {
   return {
     onChange: () => {
       showSaved(page.queue);
-      // Only when the changes themselves came through: others may be answered meanwhile.
+      // Only when the changes themselves succeeded: other requests may be answered meanwhile.
       if (!page.queue.trouble) page.messages.clear("unsent");
     },
     onWaiting: (error) => page.tellWaiting(error, "unsent"),
@@ -64,7 +64,7 @@ export function queueHooks(page) {
   };
 }
 
-/** What the live result tells. */
+/** Callbacks of the live result. */
 export function previewHooks(page) {
   return {
     onDraw: () => page.viewer.refresh(),

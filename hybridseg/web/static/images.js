@@ -1,11 +1,11 @@
-// The list of images. Only the rows in view exist, so that ten thousand images are as quick as ten.
+// The list of images. Only the rows in view exist, so that ten thousand images are as fast as ten.
 
 import { make } from "./dom.js";
 
 const SPARE_ROWS = 6;
-const TAIL = 9; // letters: what tells photos of one camera from another is at the end of their names
+const TAIL = 9; // characters: photos of one camera differ at the end of their names
 
-/** A list in a scrolling element (a listbox). `describe(item)` gives {mark, note} for a row. */
+/** A list in a scrolling element (a listbox). `describe(item)` returns {mark, note} for a row. */
 export class ImageList {
   #box;
   #describe;
@@ -39,7 +39,7 @@ export class ImageList {
     this.#apply();
   }
 
-  /** Show only the items whose name has these letters. */
+  /** Show only the items whose name contains a text. */
   setFilter(text) {
     this.#filter = text.trim().toLowerCase();
     this.#box.scrollTop = 0;
@@ -60,7 +60,7 @@ export class ImageList {
     this.#scrollToActive();
   }
 
-  /** The item `step` places further in the list as it is shown, or undefined; `test` may skip some. */
+  /** The item `step` places further in the list as shown, or undefined; `test` may skip some. */
   neighbour(step, test = () => true) {
     const start = this.#shown.findIndex((item) => item.id === this.#current);
     for (let k = start + step; k >= 0 && k < this.#shown.length; k += step) {

@@ -1,4 +1,4 @@
-// What the labelling page draws: the photo, the result, the scribbles, and the tool over them.
+// The layers of the labelling page: photo, result and scribbles, with the tool on top.
 
 import { imagePath } from "./api.js";
 import { paintOpenPolygon, paintRing, paintStrokes } from "./overlay.js";

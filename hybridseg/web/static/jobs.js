@@ -1,10 +1,10 @@
-// Long work of the server on one image: start it, follow it, call it off.
+// Jobs of the server on one image: start, follow, cancel.
 
 import { imagePath } from "./api.js";
 
 const POLL_MS = 300;
 
-/** Starts and follows jobs; `onState(state)` hears how far they are. */
+/** Starts and follows jobs; `onState(state)` is called as they progress. */
 export class Jobs {
   #api;
   #onState;
@@ -15,13 +15,13 @@ export class Jobs {
     this.#onState = onState;
   }
 
-  /** Start "run" or "accept" on an image; gives its state when the job has ended. */
+  /** Start "run" or "accept" on an image; returns its state when the job has ended. */
   async start(id, kind, version) {
     const state = await this.#api.post(imagePath(id, kind), { version });
     return this.follow(state);
   }
 
-  /** Follow the job of an image to its end; gives null when somebody follows it already. */
+  /** Follow the job of an image to its end; returns null when it is followed already. */
   async follow(state) {
     if (this.#watched.has(state.id)) return null;
     this.#watched.add(state.id);
@@ -35,7 +35,7 @@ export class Jobs {
     return state;
   }
 
-  /** Call the job of an image off. */
+  /** Cancel the job of an image. */
   cancel(id) {
     return this.#api.post(imagePath(id, "cancel"), {});
   }

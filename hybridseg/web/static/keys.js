@@ -51,13 +51,13 @@ export function labelCommands(page) {
   add("On the canvas", [" "], "Pen down or up; a corner; fill");
   add("Polygon and fill", ["Click"], "A corner; a double click, or one on the first corner, closes the polygon");
   add("Polygon and fill", ["Enter"], "Close the polygon");
-  add("Polygon and fill", ["Backspace"], "Take the last corner back");
+  add("Polygon and fill", ["Backspace"], "Remove the last corner");
   add("Polygon and fill", ["Escape"], "Drop the polygon");
   add("Polygon and fill", ["Click"], "Fill: on Scribbles the area that scribbles enclose; on Result the connected area of one class");
   return commands;
 }
 
-/** Let the keyboard work: commands, the crosshair, and Space that moves the image while it is held. */
+/** Listen to the keyboard: commands, the crosshair, and Space, which moves the image while held. */
 export function listenToKeys(page, commands) {
   const { canvas, input, drawing, crosshair } = page;
   document.addEventListener("keydown", (event) => {
@@ -121,7 +121,7 @@ function isTyping(event) {
   return event.target.matches("input[type=text], input[type=search], input[type=number], select, textarea");
 }
 
-// Who clicks goes on in the image: Space and Enter must not press the same button once more.
+// After a click the focus returns to the image: Space and Enter must not press the same button again.
 function letGo({ detail }) {
   const { activeElement } = document;
   if (detail && activeElement.matches("button, input[type=checkbox]") && !activeElement.closest("dialog")) activeElement.blur();

@@ -1,4 +1,4 @@
-// The labelling page: puts the parts together, and keeps them in step with what the server says.
+// The labelling page: connects the parts, and keeps them in step with the server.
 
 import { Api, imagePath } from "./api.js";
 import { Choice } from "./choice.js";
@@ -24,13 +24,13 @@ import { Walk } from "./walk.js";
 import { acceptImage, cancelWork, importLabels, refreshClasses, runImage, saveClasses } from "./work.js";
 
 const MARKS = { untouched: ["○", "to do"], working: ["◐", "in work"], done: ["✓", "done"] };
-const SILENT = "The server does not answer; it is asked again every two seconds. Your strokes are kept.";
-const POLYGON = "Enter or a click on the first corner closes it, Backspace takes a corner back, Esc drops it.";
+const SILENT = "The server does not answer; trying again every two seconds. Your strokes are kept.";
+const POLYGON = "Enter or a click on the first corner closes it, Backspace removes a corner, Esc drops it.";
 const GONE =
-  "The program was started again, or this address is old. Open the address that the program printed; what is not saved yet stays in this tab.";
+  "The program was restarted, or this address is old. Open the address that the program printed; what is not saved yet stays in this tab.";
 
 class LabelPage {
-  state = null; // of the open image, as the server said last
+  state = null; // of the open image, as last received from the server
   session = null;
   canvas = byId("view");
   closeDrawer = makeDrawer(byId("images-toggle"), byId("filter"));
@@ -38,7 +38,7 @@ class LabelPage {
   api = new Api(() => this.messages.clear("server"));
   settling = new Settling();
   #wanted = null; // id of the image that is to be open
-  #beforeWalk = null; // what was in view
+  #beforeWalk = null; // the view before the walk
   #renewing = false;
   #tellsPolygon = false;
 
@@ -81,7 +81,7 @@ class LabelPage {
     else this.messages.say("There are no images in this folder.");
   }
 
-  /** Take other classes, {classes, classes_version}; what was drawn and is not sent yet keeps its class. */
+  /** Use a new class list, {classes, classes_version}; strokes that are not sent yet keep their class. */
   setClasses({ classes, classes_version }) {
     Object.assign(this.session, { classes, classes_version });
     this.classList.setClasses(classes);
@@ -90,7 +90,7 @@ class LabelPage {
     this.viewer.refresh();
   }
 
-  /** Open an image, and say so, or other words. */
+  /** Open an image, and say so, or say `words`. */
   async open(id, words = null) {
     this.closeDrawer();
     history.replaceState(null, "", `#${encodeURIComponent(id)}`);
@@ -113,7 +113,7 @@ class LabelPage {
   openNeighbour(step, test, words) {
     const item = this.images.neighbour(step, test);
     if (item) this.open(item.id, words);
-    else this.messages.say(words ?? "There is no image further on.");
+    else this.messages.say(words ?? "There is no further image.");
   }
 
   /** Queue a stroke, an undo or a redo. */
@@ -127,7 +127,7 @@ class LabelPage {
     this.viewer.refresh();
   }
 
-  /** Cancel what is being drawn; where nothing is, go on to the next class. */
+  /** Cancel the stroke in progress; without one, choose the next class. */
   escape() {
     if (!this.drawing.cancel()) this.classList.pickNext();
   }
@@ -137,12 +137,12 @@ class LabelPage {
     return runImage(this);
   }
 
-  /** Write the files of the image; then open the next one if so wished. */
+  /** Write the files of the image; then open the next one, if asked to. */
   accept(goOn) {
     return acceptImage(this, goOn);
   }
 
-  /** Show the photo without its layers, or with them again. */
+  /** Hide all layers over the photo, or show them again. */
   setBare(bare) {
     this.viewer.bare = bare;
     this.viewer.refresh();
@@ -154,7 +154,7 @@ class LabelPage {
     this.#layersChanged();
   }
 
-  /** Walk over the image window by window, or stop that. */
+  /** Start or stop walking over the image window by window. */
   toggleWalk() {
     const { transform } = this.viewer;
     this.walk.on = !this.walk.on;
@@ -172,7 +172,7 @@ class LabelPage {
     this.#walkChanged();
   }
 
-  /** Heed the server's word on an image; one that a newer word has overtaken is not heeded. */
+  /** Apply the state of an image from the server, unless a newer one was applied already. */
   heed(state, bounds = null) {
     const { heads, items } = this.queue;
     state.id = String(state.id);
@@ -192,7 +192,7 @@ class LabelPage {
   /** Fetch the state of an image and its tiles again, if it is open. */
   async reload(id) {
     if (this.state?.id !== id) return;
-    // Who changed the image may have changed the classes, too.
+    // Whoever changed the image may have changed the classes too.
     const state = await this.ask(() => refreshClasses(this).then(() => this.api.get(imagePath(id))));
     if (!state || this.state?.id !== id) return;
     this.queue.heads.delete(id);
@@ -201,7 +201,7 @@ class LabelPage {
     this.preview.schedule();
   }
 
-  /** Do what asks the server; what goes wrong is told in a banner, and gives null. */
+  /** Run a request; an error is shown in a banner, and null returned. */
   async ask(act) {
     try {
       return await act();
@@ -245,7 +245,7 @@ class LabelPage {
   }
 
   #whatToDraw() {
-    // Without classes there is nothing to draw with.
+    // Nothing can be drawn without classes.
     const able = this.classList.current && this.state;
     const { tool, layer, width } = this.choice;
     return { tool: able ? tool : "hand", layer, width, class: this.classList.index };
@@ -260,7 +260,7 @@ class LabelPage {
     this.viewer.refresh();
   }
 
-  // An open polygon tells how it is closed, until it is.
+  // While a polygon is open the status line says how to close it.
   #drawingChanged() {
     const { polygonOpen } = this.drawing;
     if (polygonOpen !== this.#tellsPolygon) this.messages.rest(polygonOpen ? POLYGON : (this.state?.name ?? ""));
@@ -270,7 +270,7 @@ class LabelPage {
 
   #layersChanged() {
     const opacity = byId("opacity").valueAsNumber / 100;
-    // Scribbles stay the stronger ones, so that they are seen on a result of their own colour.
+    // Scribbles stay more opaque, so that they are seen on a result of the same colour.
     Object.assign(this.layers.scribbles, { opacity: 1 - (1 - opacity) ** 2.5, visible: byId("show-scribbles").checked });
     Object.assign(this.layers.result, { opacity, visible: byId("show-result").checked });
     this.preview.schedule();
@@ -347,10 +347,10 @@ class LabelPage {
     this.#layersChanged();
   }
 
-  /** Tell that the server is silent, or has forgotten us; false for any other error. */
+  /** Say that the server is silent, or no longer knows this page; false for any other error. */
   tellWaiting(error, key = "server") {
     if (error.kind !== "forbidden" && error.kind !== "network") return false;
-    // One banner says it once.
+    // One banner is enough.
     if (key === "unsent") this.messages.clear("server");
     else if (this.queue.trouble) return true;
     this.messages.raise(key, error.kind === "forbidden" ? GONE : SILENT);

@@ -5,7 +5,7 @@ import { make } from "./dom.js";
 const REST_MS = 6000;
 const PASSING = new Set(["asked", "import", "job", "refused"]); // banners about one thing that went wrong
 
-/** Begin with a capital letter, unless the first word is the name of a file. */
+/** Capitalise the first letter, unless the first word is a file name. */
 export function asSentence(text) {
   const [word] = text.split(/\s/, 1);
   return word.includes(".") ? text : text.charAt(0).toUpperCase() + text.slice(1);
@@ -23,26 +23,26 @@ export class Messages {
     this.#status = status;
   }
 
-  /** Say what happened, in the status line: for a few seconds, or until there are other words. */
+  /** Say what happened in the status line: for a few seconds, or until the next message. */
   say(text, stays = false) {
     clearTimeout(this.#timer);
     this.#status.textContent = text;
     if (!stays) this.#timer = setTimeout(() => this.rest(), REST_MS);
   }
 
-  /** Go back to what the status line says when nothing has just happened; or say other words there from now on. */
+  /** Return to the resting text of the status line; or replace that text. */
   rest(text = this.#resting) {
     this.#resting = text;
     this.say(text, true);
   }
 
-  /** Say what went well; what went wrong before is past. */
+  /** Report a success, and take down the banners about earlier failures. */
   succeed(text) {
     this.pass();
     this.say(text);
   }
 
-  /** Take down the banners about what went wrong before. */
+  /** Take down the banners about earlier failures. */
   pass() {
     for (const key of PASSING) this.clear(key);
   }

@@ -1,4 +1,4 @@
-// What is drawn at once and not yet in the tiles: strokes under way, unsent, or sent a moment ago.
+// Strokes that no tile shows yet: in progress, unsent, or just sent.
 
 /** Draw strokes on a layer as the server will; the context takes image coordinates. */
 export function paintStrokes(ctx, strokes, classes) {
@@ -43,7 +43,7 @@ export function paintOpenPolygon(ctx, transform, stroke, end, color) {
   corners.forEach(([x, y], k) => paintRing(ctx, [x, y], k === 0 ? 6 : 4, "#fff"));
 }
 
-/** Draw a ring that is seen on any ground. */
+/** Draw a ring that is visible on any background. */
 export function paintRing(ctx, [x, y], radius, color) {
   for (const [style, width] of [["rgba(0, 0, 0, 0.8)", 3], [color, 1.5]]) {
     ctx.strokeStyle = style;
@@ -68,7 +68,7 @@ export class Settling {
     return this.#sent.map(({ stroke }) => stroke);
   }
 
-  /** Drop those whose tiles are in. */
+  /** Drop those whose tiles have arrived. */
   settle(viewer) {
     this.#sent = this.#sent.filter(({ stroke, bounds }) => !viewer.isFresh(stroke.layer, bounds));
   }

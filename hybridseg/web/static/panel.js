@@ -1,9 +1,9 @@
-// The controls around the canvas say what is so: buttons, progress, and the line at the bottom.
+// The controls around the canvas show the state: buttons, progress, and the status bar.
 
 import { byId, press } from "./dom.js";
 import { asSentence } from "./messages.js";
 
-/** Show what can be done with an image, and the job that runs. */
+/** Show what can be done with an image, and its job. */
 export function showState(state) {
   const { job } = state;
   byId("undo").disabled = !state.can_undo || Boolean(job);
@@ -14,7 +14,7 @@ export function showState(state) {
   showJob(job);
 }
 
-/** Show how far a job is, or that none runs. */
+/** Show the progress of a job, or that there is none. */
 export function showJob(job) {
   document.body.dataset.job = job?.kind ?? "none";
   byId("job").hidden = !job;
@@ -29,7 +29,7 @@ export function showJob(job) {
 /** Show whether all changes are saved. */
 export function showSaved({ items, trouble }) {
   const sentences = {
-    network: "Not saved: the server does not answer; it tries again",
+    network: "Not saved: the server does not answer; trying again",
     forbidden: "Not saved: open the address that the program printed",
     conflict: "Not saved: the image was changed elsewhere",
     failed: "Not saved: see the message above",
@@ -47,7 +47,7 @@ export function showProgress(items) {
   byId("image-count").textContent = `${done} of ${items.length} done`;
 }
 
-/** Show how large the image is drawn. */
+/** Show the zoom. */
 export function showZoom(scale) {
   const percent = scale * 100;
   byId("zoom").textContent = `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`;

@@ -5,8 +5,8 @@ const MAX_WHEEL = 50;
 const LONG_STROKE_MS = 300;
 
 /**
- * Listens to a canvas. `draw` gets the drawing in image points: `active()`, `down(point, isEraser)`, `move(points)`,
- * `up(point)`, `cancel()`, `hover(point or null)`, `wheel(steps)` (true when it used the wheel).
+ * Listens to a canvas. `draw` receives the drawing in image points: `active()`, `down(point, isEraser)`, `move(points)`,
+ * `up(point)`, `cancel()`, `hover(point or null)`, `wheel(steps)` (true when it handled the wheel).
  */
 export class PointerInput {
   spaceHeld = false;
@@ -17,7 +17,7 @@ export class PointerInput {
   #points = new Map(); // pointer id -> {at: [x, y], type}
   #drawing = null; // {id, since} of the pointer that draws
   #penSeen = false;
-  #rolled = 0; // by the wheel, since the last step
+  #rolled = 0; // distance of the wheel since the last step
   #over = null; // where the pointer is on the canvas
 
   constructor(canvas, viewer, draw = null) {
@@ -66,12 +66,12 @@ export class PointerInput {
 
   #draws(event) {
     if (!this.#draw?.active() || this.spaceHeld || this.#points.size > 1) return false;
-    // Once a pen was seen, a touch is a palm or a hand that moves the paper.
+    // Once a pen was used, a touch is a resting palm or moves the image.
     if (event.pointerType === "touch") return !this.#penSeen;
     return event.button === 0 || event.button === 5;
   }
 
-  // A second finger means to move the view. What the first one drew is a slip, unless it drew for a while.
+  // A second finger moves the view. What the first one drew is discarded, unless it drew for a while.
   #secondPointer() {
     const { id, since } = this.#drawing;
     const pointer = this.#points.get(id);
@@ -92,7 +92,7 @@ export class PointerInput {
     pointer.at = this.#at(event);
   }
 
-  // One pointer moves the image; two move it and zoom by how far they part.
+  // One pointer moves the image; two move it and zoom by the distance between them.
   #pan(id, at) {
     const before = this.#points.get(id).at;
     const other = [...this.#points].find(([key]) => key !== id)?.[1].at;
@@ -127,7 +127,7 @@ export class PointerInput {
     this.#viewer.zoom(Math.exp(-delta * WHEEL_ZOOM), this.#at(event));
   }
 
-  // A touch pad rolls in many small events, a mouse in few large ones.
+  // A touch pad scrolls in many small events, a mouse in few large ones.
   #wheelSteps(delta) {
     this.#rolled += delta;
     const steps = Math.trunc(this.#rolled / MAX_WHEEL);

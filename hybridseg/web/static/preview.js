@@ -1,10 +1,10 @@
-// The live result: what the CRF makes of the scribbles in view, drawn over the result layer.
+// The live result: the scribbles in view spread by the CRF, drawn over the result layer.
 
 import { imagePath } from "./api.js";
 
 const DELAY_MS = 300;
 
-/** Asks for a preview a moment after the last change; a newer wish ends an older one. */
+/** Requests a preview a moment after the last change; a newer request cancels an older one. */
 export class Preview {
   #api;
   #wish;
@@ -14,7 +14,7 @@ export class Preview {
   #shown = null; // {bitmap, window}
 
   /**
-   * `wish()` gives {id, version, window} or null when there is nothing to preview; hooks: `onState("none" | "running" |
+   * `wish()` returns {id, version, window}, or null when there is nothing to preview; hooks: `onState("none" | "running" |
    * "shown")`, `onError(error)`, `onDraw()`.
    */
   constructor(api, wish, hooks) {
@@ -23,13 +23,13 @@ export class Preview {
     this.#hooks = hooks;
   }
 
-  /** Something changed: ask again soon. */
+  /** Something changed: request one soon. */
   schedule() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#ask(), DELAY_MS);
   }
 
-  /** Show none, and ask for none until the next `schedule`. */
+  /** Show none, and request none until the next `schedule`. */
   hide() {
     clearTimeout(this.#timer);
     this.#request?.abort();
@@ -40,7 +40,7 @@ export class Preview {
     this.#hooks.onDraw();
   }
 
-  /** Draw it in place of what is there; the context takes image coordinates. */
+  /** Draw it in place of the result layer; the context uses image coordinates. */
   paint(ctx) {
     if (!this.#shown) return;
     const [row, col, rows, cols] = this.#shown.window;

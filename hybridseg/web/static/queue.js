@@ -1,4 +1,4 @@
-// Changes on their way to the server, in order. None is lost: they stay here, and in sessionStorage, until answered.
+// Changes to send to the server, in order. None is lost: they stay here, and in sessionStorage, until acknowledged.
 
 import { imagePath } from "./api.js";
 
@@ -9,15 +9,15 @@ const REFUSED = new Set(["bad", "too_large", "missing"]);
 
 /**
  * Sends changes {image, action, stroke, className, key}: "strokes", "undo" or "redo", each with the version of the last
- * answer. By its key the server knows a change that it has made already, when its answer was lost on the way.
+ * answer. By its key the server recognises a change that it has made already, when its answer was lost.
  * `heads` holds the last state of each image. Hooks: `onChange()`, `onSent(item, change)`, `onRefused(item, error)`,
- * `onWaiting(error)` (it tries again by itself), `onRestart()` (the program was started again), and
- * `onStuck(item, error)` (a person must decide: see `resume`).
+ * `onWaiting(error)` (it retries by itself), `onRestart()` (the program was restarted), and
+ * `onStuck(item, error)` (the person must decide: see `resume`).
  */
 export class ChangeQueue {
   items = [];
   heads = new Map();
-  trouble = null; // kind of the error that holds it up
+  trouble = null; // kind of the error that blocks it
   #api;
   #hooks;
   #sending = false;
@@ -41,14 +41,14 @@ export class ChangeQueue {
     return this.items.filter((item) => item.image === image && item.stroke).map((item) => item.stroke);
   }
 
-  /** The classes have other places now: what waits keeps its class. One that is gone the server will refuse. */
+  /** The class list changed: queued strokes keep their class. The server refuses one whose class is gone. */
   setClasses(classes) {
     for (const { stroke, className } of this.items) {
       if (stroke && stroke.tool !== "erase") stroke.class = classes.findIndex(({ name }) => name === className);
     }
   }
 
-  /** A person has decided about the change that is stuck: send it once more, or drop it. */
+  /** The person decided about the change that is stuck: send it again, or drop it. */
   resume(again) {
     if (!this.#stuck) return;
     this.#stuck = false;
@@ -58,12 +58,12 @@ export class ChangeQueue {
     this.send();
   }
 
-  /** Wait until all changes of an image are answered. */
+  /** Wait until all changes of an image are acknowledged. */
   async drained(image) {
     while (this.items.some((item) => item.image === image)) await sleep(50);
   }
 
-  /** Send what is there; harmless while it is being done. */
+  /** Send what is queued; does nothing while sending. */
   async send() {
     if (this.#sending) return;
     this.#sending = true;
@@ -82,7 +82,7 @@ export class ChangeQueue {
       this.#hooks.onSent(item, change);
       this.#changed();
     } catch (error) {
-      // A program that was started again counts its versions anew: that is no conflict.
+      // A restarted program counts versions from 1 again: that is not a conflict.
       if (error.kind === "conflict" && this.#api.run !== run) await this.#restart();
       else await this.#fail(item, error);
     }
@@ -101,7 +101,7 @@ export class ChangeQueue {
 
   async #fail(item, error) {
     this.trouble = error.kind ?? "failed";
-    // After a silence the change is sent as it was: what others did meanwhile must not go unseen.
+    // After a silence the change is sent unchanged: what others did meanwhile must cause a conflict.
     if (error.kind !== "network") this.heads.delete(item.image);
     if (WAITING.has(error.kind)) {
       this.#hooks.onWaiting(error);
@@ -140,7 +140,7 @@ function readKept() {
   }
 }
 
-// crypto.randomUUID is not there on a page that came over plain HTTP from another machine.
+// crypto.randomUUID does not exist on a page served over plain HTTP from another machine.
 function makeKey() {
   return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");
 }

@@ -1,4 +1,4 @@
-// Sets of classes to start from.
+// Preset class lists to start from.
 
 /** Names and colours, by the name of the set. */
 export const READY_SETS = {

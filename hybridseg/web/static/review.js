@@ -1,4 +1,4 @@
-// The review page: what people labelled beside what the program made of it, the most telling images first.
+// The review page: manual and automatic results side by side, the images that need most attention first.
 
 import { Api } from "./api.js";
 import { Commands } from "./commands.js";
@@ -16,7 +16,7 @@ const NO_UNCERTAINTY = "No image has an uncertainty: run semseg with --probabili
 const PAN = { ArrowLeft: [64, 0], ArrowRight: [-64, 0], ArrowUp: [0, 64], ArrowDown: [0, -64] };
 
 class ReviewPage {
-  item = null; // on view
+  item = null; // the one shown
   canvas = byId("view");
   closeDrawer = makeDrawer(byId("images-toggle"), byId("filter"));
   messages = new Messages(byId("banner"), byId("status"));
@@ -101,7 +101,7 @@ class ReviewPage {
     const { manual, automatic, disagreement } = this.layers;
     const opacity = byId("opacity").valueAsNumber / 100;
     const shown = byId("show-labels").checked;
-    // With one map only there is nothing to divide.
+    // With only one map there is nothing to divide.
     const both = ["manual", "automatic"].every((name) => this.item.has.includes(name));
     this.swipe.setUsed(both);
     Object.assign(manual, { opacity, visible: shown, clip: both ? [0, this.swipe.share] : [0, 1] });
@@ -114,7 +114,7 @@ class ReviewPage {
   #step(by) {
     const item = this.images.neighbour(by);
     if (item) this.open(item.id);
-    else this.messages.say("There is no image further on.");
+    else this.messages.say("There is no further image.");
   }
 
   #stepOpacity(percentage) {

@@ -1,8 +1,8 @@
 // The divider between two label maps: dragged on the canvas, or moved with a slider.
 
-/** A divider over the canvas and the slider that goes with it; `onChange()` hears of every move. */
+/** A divider over the canvas and the slider that goes with it; `onChange()` is called after every move. */
 export class Swipe {
-  share = 0.5; // of the width that lies left of it
+  share = 0.5; // of the width, left of the divider
   #divider;
   #slider;
   #onChange;
@@ -22,13 +22,13 @@ export class Swipe {
     this.#place();
   }
 
-  /** Show it, or take it away where there is nothing to divide. */
+  /** Show it, or hide it where there is nothing to divide. */
   setUsed(used) {
     this.#divider.hidden = !used;
     this.#slider.disabled = !used;
   }
 
-  /** Move it by a part of the width. */
+  /** Move it by a share of the width. */
   move(by) {
     this.#set(this.share + by);
   }

@@ -1,4 +1,4 @@
-// The tiles at hand and on their way. A spoilt tile is shown until the fresh one is there.
+// The tiles in memory and those requested. An outdated tile is shown until the fresh one arrives.
 
 const MAX_REQUESTS = 6;
 const MAX_TILES = 256;
@@ -9,36 +9,36 @@ export class TileStore {
   #fetchBlob;
   #onChange;
   #onError;
-  #tiles = new Map(); // key -> {bitmap, spoilt}, the least used first
+  #tiles = new Map(); // key -> {bitmap, spoilt}, least recently used first
   #pending = new Map(); // key -> AbortController
   #waiting = new Set(); // keys whose fetch failed a moment ago
-  #queue = []; // {key, path}, the most wanted first
+  #queue = []; // {key, path}, most urgent first
   #wanted = [];
 
-  /** `fetchBlob(path, signal)` gets a tile; `onChange()` hears of every arrival, `onError(error)` of failures. */
+  /** `fetchBlob(path, signal)` fetches a tile; `onChange()` is called when one arrives, `onError(error)` when one fails. */
   constructor(fetchBlob, onChange, onError) {
     this.#fetchBlob = fetchBlob;
     this.#onChange = onChange;
     this.#onError = onError;
   }
 
-  /** The bitmap of a tile, fresh or spoilt, or undefined. */
+  /** The bitmap of a tile, fresh or outdated, or undefined. */
   bitmap(key) {
     return this.#tiles.get(key)?.bitmap;
   }
 
-  /** Whether a tile is here as the server has it now. */
+  /** Whether a tile is in memory and up to date. */
   isFresh(key) {
     const tile = this.#tiles.get(key);
     return tile !== undefined && !tile.spoilt;
   }
 
-  /** How many wanted tiles are not here yet. */
+  /** How many requested tiles have not arrived yet. */
   get missing() {
     return this.#queue.length + this.#pending.size + this.#waiting.size;
   }
 
-  /** Say which tiles are in view, [{key, path}], the most wanted first; requests for others are dropped. */
+  /** Request the tiles in view, [{key, path}], most urgent first; requests for others are dropped. */
   want(wanted) {
     this.#wanted = wanted;
     const keys = new Set(wanted.map((tile) => tile.key));

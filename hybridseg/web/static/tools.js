@@ -1,13 +1,13 @@
-// What the tools make of a movement: strokes {layer, tool, class, width, points} in pixels of the image.
+// Turns movements into strokes {layer, tool, class, width, points} in pixels of the image.
 
 const MAX_POINTS = 5000;
 const MIN_STEP = 0.5; // of a CSS pixel
 const CLOSE_BY = 8; // CSS pixels: near enough to the first corner to close a polygon
 const DOUBLE_CLICK_MS = 400;
 
-/** The stroke that is being drawn now. `choice()` gives {tool, layer, class, width}; `onStroke` gets what is done. */
+/** The stroke in progress. `choice()` returns {tool, layer, class, width}; `onStroke` receives finished strokes. */
 export class Drawing {
-  stroke = null; // under way
+  stroke = null; // in progress
   hoverPoint = null; // where the pointer is, in the image
   #choice;
   #transform;
@@ -51,7 +51,7 @@ export class Drawing {
     else if (this.#choice().tool === "fill") this.fill(point);
   }
 
-  /** Forget what is under way; false where there is nothing. */
+  /** Discard the stroke in progress; false when there is none. */
   cancel() {
     const had = this.stroke !== null;
     this.stroke = null;
@@ -59,7 +59,7 @@ export class Drawing {
     return had;
   }
 
-  /** Hand over what is under way, if it is something whole. */
+  /** Finish the stroke in progress, if it is complete. */
   finish() {
     const stroke = this.stroke;
     this.stroke = null;
@@ -80,7 +80,7 @@ export class Drawing {
     this.#onChange();
   }
 
-  /** Take the last corner back. */
+  /** Remove the last corner. */
   removeCorner() {
     this.stroke.points.pop();
     if (!this.stroke.points.length) this.stroke = null;
@@ -98,7 +98,7 @@ export class Drawing {
     this.finish();
   }
 
-  /** The pointer is there, or gone. */
+  /** The pointer is at a point, or has left. */
   hover(point) {
     this.hoverPoint = point;
     this.#onChange();

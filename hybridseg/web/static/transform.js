@@ -1,9 +1,9 @@
 // Where the image lies on the canvas. Image points are [row, col], (0, 0) is the CENTRE of the first pixel;
-// canvas points are [x, y] in CSS pixels from the left upper corner.
+// canvas points are [x, y] in CSS pixels from the top left corner.
 
 const MAX_SCALE = 64;
 
-/** A view of an image: the point in the middle of the canvas, and how large a pixel of the image is there. */
+/** A view of an image: the point in the middle of the canvas, and the size of a pixel of the image. */
 export class Transform {
   width = 1;
   height = 1;
@@ -13,14 +13,14 @@ export class Transform {
   #row = 0;
   #col = 0;
 
-  /** Look at another image, the whole of it. */
+  /** Show another image, the whole of it. */
   setImage(rows, cols) {
     this.#rows = rows;
     this.#cols = cols;
     this.fit();
   }
 
-  /** The canvas has another size; what is in its middle stays there. */
+  /** The canvas was resized; the point in its middle stays there. */
   resize(width, height) {
     this.width = Math.max(width, 1);
     this.height = Math.max(height, 1);
@@ -37,7 +37,7 @@ export class Transform {
     this.#clamp();
   }
 
-  /** What is in view: the point in the middle, and the scale; it can be set again. */
+  /** The view: the point in the middle, and the scale; it can be restored. */
   get place() {
     return { row: this.#row, col: this.#col, scale: this.scale };
   }
@@ -57,7 +57,7 @@ export class Transform {
     return [(y - this.height / 2) / this.scale + this.#row, (x - this.width / 2) / this.scale + this.#col];
   }
 
-  /** Zoom so that what is at the point stays at the point. */
+  /** Zoom about a point, which stays where it is. */
   zoomAbout([x, y], factor) {
     const [row, col] = this.toImage([x, y]);
     this.scale *= factor;
@@ -68,7 +68,7 @@ export class Transform {
     this.#clamp();
   }
 
-  /** Move the image by so many CSS pixels. */
+  /** Move the image by CSS pixels. */
   panBy(dx, dy) {
     this.#row -= dy / this.scale;
     this.#col -= dx / this.scale;
@@ -88,7 +88,7 @@ export class Transform {
     ];
   }
 
-  // The middle of the canvas stays on the image, so that nobody gets lost in the void.
+  // The middle of the canvas stays on the image, so that it cannot be lost from view.
   #clamp() {
     const whole = Math.min(this.width / this.#cols, this.height / this.#rows);
     this.scale = Math.min(Math.max(this.scale, Math.min(whole / 2, 1)), Math.max(MAX_SCALE, whole));

@@ -5,9 +5,9 @@ import { TileStore } from "./tiles.js";
 import { Transform } from "./transform.js";
 
 /**
- * Shows one image. A layer is {name, path(level, i, j), visible, opacity, smooth, clip, paint}: `path` gives nothing where
- * there are no tiles; `clip` is the part of
- * the width that shows it, [0, 1] for all; `paint(ctx)` draws over its tiles, before its opacity.
+ * Shows one image. A layer is {name, path(level, i, j), visible, opacity, smooth, clip, paint}: `path` returns nothing
+ * where there are no tiles; `clip` is the part of the width that shows it, [0, 1] for all; `paint(ctx)` draws over its
+ * tiles, before its opacity is applied.
  */
 export class Viewer {
   transform = new Transform();
@@ -33,7 +33,7 @@ export class Viewer {
     };
   }
 
-  /** Hear of something: "view" (another part is in view), "tiles" (how many are missing), "complete" (all are there). */
+  /** Listen to an event: "view" (the view changed), "tiles" (how many are missing), "complete" (none is missing). */
   on(event, listener) {
     this.#listeners[event].push(listener);
   }
@@ -83,7 +83,7 @@ export class Viewer {
     this.refresh();
   }
 
-  /** Whether what is in view of a layer within the bounds is as the server has it. */
+  /** Whether the visible tiles of a layer within the bounds are up to date. */
   isFresh(name, bounds) {
     return this.#targets
       .filter(({ layer, tile }) => layer.name === name && meet(tileBounds(tile, this.image), bounds))
@@ -97,7 +97,7 @@ export class Viewer {
     if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#draw());
   }
 
-  /** Let a context take image coordinates: x is the column, y the row, a pixel spans -0.5..0.5 about its centre. */
+  /** Let a context use image coordinates: x is the column, y the row, a pixel spans -0.5..0.5 about its centre. */
   useImageCoordinates(ctx) {
     const [x, y] = this.transform.toScreen([0, 0]);
     const scale = this.transform.scale;
@@ -116,7 +116,7 @@ export class Viewer {
     const shown = this.layers.filter((layer) => layer.visible && layer.path(0, 0, 0));
     const asTarget = (layer) => (tile) => ({ layer, tile, key: tileKey(layer, tile) });
     this.#targets = shown.flatMap((layer) => inView.map(asTarget(layer)));
-    // The coarsest tile stands in for every other one, so it comes first.
+    // The coarsest tile can stand in for every other one, so it comes first.
     const coarsest = { level: levels - 1, i: 0, j: 0 };
     const wanted = [...shown.slice(0, 1).map((layer) => asTarget(layer)(coarsest)), ...this.#targets];
     const unique = new Map(wanted.map((target) => [target.key, target]));
@@ -140,7 +140,7 @@ export class Viewer {
     this.#wasComplete = complete;
   }
 
-  // Layers are put together beside the canvas: what is transparent in a fine tile must not show a coarse one below.
+  // Each layer is composed off screen: a transparent pixel of a fine tile must not show a coarse one below.
   #drawLayer(ctx, layer) {
     const { width, height } = this.#canvas;
     const beside = this.#scratch.getContext("2d");

@@ -29,7 +29,7 @@ export class Walk {
     return this.on ? this.#frames[this.place] : null;
   }
 
-  /** Go on by so many windows; false at the ends. */
+  /** Move by a number of windows; false at the ends. */
   step(by) {
     const place = this.place + by;
     if (place < 0 || place >= this.count) return false;
@@ -54,7 +54,7 @@ export class Walk {
   }
 }
 
-// The last window is moved in, so that it is as large as the others.
+// The last window is shifted inwards, so that it is as large as the others.
 function starts(length, size) {
   const count = Math.max(Math.ceil(length / size), 1);
   return Array.from({ length: count }, (_, k) => Math.max(Math.min(k * size, length - size), 0));

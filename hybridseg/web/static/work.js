@@ -1,18 +1,18 @@
-// Long work and files: label the whole image, accept it, bring labels in, change the classes.
+// Jobs and files: label the whole image, accept it, import labels, change the classes.
 
 import { imagePath } from "./api.js";
 import { byId } from "./dom.js";
 import { showJob, showState } from "./panel.js";
 
-const LABELLED = "The whole image is labelled; accept it with S, or mend it.";
-const LOST = "The work ended without a result, perhaps because the program was started again. Ask for it once more.";
+const LABELLED = "The whole image is labelled; accept it with S, or correct it.";
+const LOST = "The job ended without a result, perhaps because the program was restarted. Start it again.";
 
 /** Label the whole open image. */
 export function runImage(page) {
   return work(page, "run", "Labelling the whole image…");
 }
 
-/** Write the files of the open image; then go on to the next one that is not done, if so wished. */
+/** Write the files of the open image; then open the next one that is not done, if asked to. */
 export async function acceptImage(page, goOn) {
   const ended = await work(page, "accept", "Writing the files…");
   if (!ended || ended.message_kind === "bad" || ended.state !== "done") return;
@@ -27,7 +27,7 @@ export async function cancelWork(page) {
   if (state) page.heed(state);
 }
 
-/** Bring labels in from a file. */
+/** Import labels from a file. */
 export async function importLabels(page, file) {
   if (!page.state || !file) return;
   const { id } = page.state;
@@ -42,18 +42,18 @@ export async function importLabels(page, file) {
   if (change.warnings?.length) page.messages.raise("import", change.warnings.join(" "));
 }
 
-/** Send a new class list; what the server has against it is thrown. */
+/** Send a new class list; throws when the server refuses it. */
 export async function saveClasses(page, classes) {
   const { session, queue, classList } = page;
   while (queue.items.length) await queue.drained(queue.items[0].image);
   const put = () => page.api.put("/api/classes", { version: session.classes_version, classes });
   const saved = await put().catch(async (error) => {
-    // A program that was started again counts its versions anew; the same list is no conflict.
+    // A restarted program counts versions from 1 again; the same list is not a conflict.
     const isOther = error.kind !== "conflict" || (await refreshClasses(page));
     if (isOther) throw error;
     return put();
   });
-  // The class at hand stays the one at hand, wherever it has gone and whatever it is called now.
+  // The chosen class stays chosen, wherever it is now and whatever its name.
   const index = Math.max(classes.findIndex(({ was }) => was === classList.index), 0);
   page.setClasses(saved);
   classList.pick(index);
@@ -62,7 +62,7 @@ export async function saveClasses(page, classes) {
   if (page.state) page.reload(page.state.id);
 }
 
-/** Take the class list from the server; true when its names or their order are others than before. */
+/** Fetch the class list; true when its names or their order changed. */
 export async function refreshClasses(page) {
   const fresh = await page.api.openSession();
   const names = ({ classes }) => JSON.stringify(classes.map(({ name }) => name));

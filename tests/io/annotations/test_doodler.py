@@ -54,7 +54,7 @@ def describe(kind: str = "|u1", shape: str = "(3, 4)", by_cols: bool = False) ->
 def test_what_doodler_saves_is_read(path, arrays, save):
     save(path, **arrays)
     found = read_doodlernpz(path, shape=(3, 4))
-    assert np.array_equal(found.doodles, DOODLES) and found.doodles.dtype == np.uint8
+    assert np.array_equal(found.seeds, DOODLES) and found.seeds.dtype == np.uint8
     assert np.array_equal(found.labels, LABELS) and found.labels.dtype == np.uint8
     assert found.names == NAMES
 
@@ -63,7 +63,7 @@ def test_the_newest_of_several_is_read(path, arrays):
     old = {f"0{name}": np.zeros_like(values) for name, values in arrays.items()}
     older = {f"00{name}": np.ones_like(values) for name, values in arrays.items()}
     np.savez(path, **older, **old, **arrays)
-    assert np.array_equal(read_doodlernpz(path, shape=(3, 4)).doodles, DOODLES)
+    assert np.array_equal(read_doodlernpz(path, shape=(3, 4)).seeds, DOODLES)
     np.savez(path, **{f"0{name}": values for name, values in arrays.items()}, **older)
     found = read_doodlernpz(path, shape=(3, 4))
     assert np.array_equal(found.labels, LABELS) and found.names == NAMES
@@ -79,7 +79,7 @@ def test_any_numbers_in_any_order(path, kind, order, monkeypatch):
     np.savez(path, label=label, doodles=doodles)
     found = read_doodlernpz(path, shape=(3, 4))
     assert np.array_equal(found.labels, LABELS)
-    assert np.array_equal(found.doodles, DOODLES > 0)
+    assert np.array_equal(found.seeds, DOODLES > 0)
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 5)), st.booleans())
@@ -89,7 +89,7 @@ def test_labels_come_back(tmp_path_factory, labels, by_cols):
     np.savez(path, label=np.asfortranarray(label) if by_cols else label, doodles=labels)
     found = read_doodlernpz(path, shape=labels.shape)
     assert np.array_equal(found.labels, np.where(labels == 5, VOID, labels))
-    assert np.array_equal(found.doodles, labels)
+    assert np.array_equal(found.seeds, labels)
 
 
 def test_either_of_the_two_is_enough(path, arrays):
@@ -98,7 +98,7 @@ def test_either_of_the_two_is_enough(path, arrays):
     assert found.labels is None and found.names is None
     np.savez(path, label=LABELS)
     found = read_doodlernpz(path, shape=(3, 4))
-    assert found.doodles is None and np.array_equal(found.labels, LABELS)
+    assert found.seeds is None and np.array_equal(found.labels, LABELS)
     np.savez(path, image=arrays["image"])
     with pytest.raises(BadInput, match=r"no `doodles` and no `label` \(it has image\)"):
         read_doodlernpz(path, shape=(3, 4))
@@ -200,7 +200,7 @@ def test_labels_of_another_shape(path, shape):
 
 def test_a_bool_is_true_whatever_its_byte(path):
     write_member(path, "doodles", describe("|b1"), bytes([0, 1, 7, 255] * 3))
-    assert read_doodlernpz(path, shape=(3, 4)).doodles.tolist() == [[0, 1, 1, 1]] * 3
+    assert read_doodlernpz(path, shape=(3, 4)).seeds.tolist() == [[0, 1, 1, 1]] * 3
 
 
 def test_damaged_archives(path, arrays):
@@ -266,5 +266,5 @@ def test_any_damage_is_read_or_refused(tmp_path_factory, data, place, length):
         found = read_doodlernpz(path, shape=(3, 4))
     except BadInput:
         return
-    assert found.doodles is None or found.doodles.shape == (3, 4)
+    assert found.seeds is None or found.seeds.shape == (3, 4)
     assert found.labels is None or found.labels.shape == (3, 4)

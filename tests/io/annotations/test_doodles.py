@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.io.annotations.doodles import Doodles, Stroke, is_done, parse_stroke, read_doodles, write_doodles
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, is_done, parse_stroke, read_strokes, write_strokes
 
 PEN = Stroke("pen", 0, 3.5, ((1.0, 2.25), (-4.0, 7.0)), 1e9)
 NUMBER = st.floats(-1e6, 1e6)
@@ -17,12 +17,12 @@ NUMBER = st.floats(-1e6, 1e6)
 @pytest.fixture
 def doodles(table):
     polygon = Stroke("polygon", 2, 1.0, ((0.0, 0.0), (5.0, 0.0), (5.0, 5.0)), 12.5)
-    return Doodles("my photo.jpg", (40, 60), table, (PEN, polygon, Stroke("erase", 0, 9.0, ((2.0, 2.0),))), 61.5)
+    return StrokeLog("my photo.jpg", (40, 60), table, (PEN, polygon, Stroke("erase", 0, 9.0, ((2.0, 2.0),))), 61.5)
 
 
 def test_what_is_written_is_read_again(doodles, tmp_path):
-    write_doodles(tmp_path / "a_doodles.json", doodles)
-    assert read_doodles(tmp_path / "a_doodles.json") == doodles
+    write_strokes(tmp_path / "a_doodles.json", doodles)
+    assert read_strokes(tmp_path / "a_doodles.json") == doodles
 
 
 @given(st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=9), st.floats(0.01, 1e4))
@@ -45,7 +45,7 @@ def test_strokes_that_cannot_be_drawn(change):
 @pytest.mark.parametrize("class_id", [3, -1])
 def test_a_stroke_of_no_class(table, class_id):
     with pytest.raises(BadInput, match=f"has the class {class_id}; the classes are 0 to 2"):
-        Doodles("a.jpg", (4, 4), table, (replace(PEN, class_id=class_id),))
+        StrokeLog("a.jpg", (4, 4), table, (replace(PEN, class_id=class_id),))
 
 
 @pytest.mark.parametrize("change", [
@@ -57,12 +57,12 @@ def test_a_stroke_of_no_class(table, class_id):
 ])  # fmt: skip
 def test_damaged_files(doodles, tmp_path, change):
     path = tmp_path / "a_doodles.json"
-    write_doodles(path, doodles)
+    write_strokes(path, doodles)
     record = json.loads(path.read_text())
     change(record)
     path.write_text(json.dumps(record))
     with pytest.raises(BadInput, match=r"a_doodles\.json"):
-        read_doodles(path)
+        read_strokes(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"5", b"{", b"\xff\xfe", b"[" * 100_000])
@@ -70,25 +70,25 @@ def test_files_that_are_no_doodles(tmp_path, content):
     path = tmp_path / "a_doodles.json"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=r"a_doodles\.json"):
-        read_doodles(path)
+        read_strokes(path)
     with pytest.raises(MissingInput):
-        read_doodles(tmp_path / "none.json")
+        read_strokes(tmp_path / "none.json")
 
 
 def test_undone_strokes_and_the_mark_of_being_done_are_kept(doodles, tmp_path):
     path = tmp_path / "a_doodles.json"
     drawn = replace(doodles, undone=(replace(PEN, layer="result"),), done=True)
-    write_doodles(path, drawn)
-    assert read_doodles(path) == drawn
+    write_strokes(path, drawn)
+    assert read_strokes(path) == drawn
     assert is_done(path)
-    write_doodles(path, doodles)
+    write_strokes(path, doodles)
     assert not is_done(path)
     assert not is_done(tmp_path / "none.json")
 
 
 def test_a_name_cannot_pretend_to_be_done(doodles, tmp_path):
     path = tmp_path / "a_doodles.json"
-    write_doodles(path, replace(doodles, image_name='"done": true'))
+    write_strokes(path, replace(doodles, image_name='"done": true'))
     assert not is_done(path)
 
 
@@ -115,7 +115,7 @@ def test_too_many_points_for_an_image(doodles, monkeypatch):
 def test_an_image_of_no_size(tmp_path, size):
     """Maps of this size are made of it."""
     path = tmp_path / "a_doodles.json"
-    write_doodles(path, Doodles("a.jpg", (4, 6), ClassTable.from_names(["water"])))
+    write_strokes(path, StrokeLog("a.jpg", (4, 6), ClassTable.from_names(["water"])))
     path.write_text(re.sub(r"(?s)\[\s*4,\s*6\s*\]", size, path.read_text()))
     with pytest.raises(BadInput):
-        read_doodles(path)
+        read_strokes(path)
