@@ -82,15 +82,9 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
 @click.option("--data-dir", metavar="DIR", type=path_type, required=True, help="Folder with samples/ and labels/.")
 @labeldefs_option
 @options_of(
-    FcnOptions,
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "loss",
-    "size",
-    "backbone",
+    FcnOptions, "epochs", "batch_size", "learning_rate", "loss", "size", "backbone",
     unset={"size": "from the first image"},
-)
+)  # fmt: skip
 @click.option("--weights", "weights_path", metavar="FILE", type=path_type, help="VGG-16 weights of Keras (.h5).")
 @options_of(FcnOptions, "wide_channels", "checkpoint_interval", "patience")
 @options_of(
@@ -118,8 +112,8 @@ def train(console: Console, **settings: Any) -> None:
 
     options = read_options(FcnOptions, settings, augment=read_options(_DEFAULTS.augment, settings))
     run_dir = settings["runs_dir"] / settings["name"]
-    pretrained = settings["weights_path"]
-    paths = read_options(TrainingPaths, settings, weights=run_dir / MODEL_NAME, run_dir=run_dir, pretrained=pretrained)
+    files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights_path"]}
+    paths = read_options(TrainingPaths, settings, **files)
     import_tensorflow()
     report_training(
         console,

@@ -1,5 +1,4 @@
 import csv
-import functools
 import shutil
 import warnings
 
@@ -10,9 +9,9 @@ from click.testing import CliRunner
 from PIL import Image
 from rasterio.transform import from_origin
 
+from hybridseg.batch.jobs import load_once
 from hybridseg.classes import color_labels
 from hybridseg.cli.main import main
-from hybridseg.dense.programs import fcn as programs
 from hybridseg.dense.smoothing import FCN_SMOOTHING, smooth_probs
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.classfiles import write_class_files
@@ -78,11 +77,10 @@ def score_at_random(self, features, name):
 
 @pytest.fixture(scope="module", autouse=True)
 def _small():
-    """Networks that are built in no time, and each loaded once."""
+    """Networks that are built in no time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ENCODERS, "mobilenet_v2", SmallEncoder())
         patch.setattr(Fcn8s, "_score", score_at_random)
-        patch.setattr(programs, "load_dense", functools.cache(load_dense))
         yield
 
 
@@ -116,7 +114,7 @@ def scene_of(folder, stem):
 
 def predict(path, image):
     """The prediction for an image of the size that the network was trained at."""
-    return programs.load_dense(path).predict(image[None].astype(np.float32) / 255)[0]
+    return load_once(load_dense, path).predict(image[None].astype(np.float32) / 255)[0]
 
 
 def write_tiff(path, image, **more):

@@ -1,6 +1,5 @@
 """FCN-8s on other backbones, other images and a validation set of its own: each is a training."""
 
-import functools
 import json
 import shutil
 import warnings
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import rasterio
 
-from hybridseg.dense.programs import fcn as programs
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.models import mobilenet, vgg16
@@ -68,7 +66,6 @@ def _small(monkeypatch):
     monkeypatch.setattr(vgg16, "_BLOCKS", BLOCKS)
     monkeypatch.setattr(mobilenet, "_STAGES", STAGES)
     monkeypatch.setattr(mobilenet, "assign_weights", lambda network, weights: None)
-    monkeypatch.setattr(programs, "load_dense", functools.cache(load_dense))
 
 
 @pytest.mark.slow

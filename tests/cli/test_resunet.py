@@ -1,5 +1,4 @@
 import csv
-import functools
 import json
 
 import h5py
@@ -10,10 +9,10 @@ from click.testing import CliRunner
 from PIL import Image
 from rasterio.transform import from_origin
 
+from hybridseg.batch.jobs import load_once
 from hybridseg.classes import ClassTable
 from hybridseg.cli.main import main
 from hybridseg.crf.refine import refine_probs
-from hybridseg.dense.programs import resunet as programs
 from hybridseg.dense.smoothing import PROBS_SMOOTHING
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
@@ -74,10 +73,9 @@ def work(folder, record, *train):
 
 @pytest.fixture(scope="module", autouse=True)
 def _small():
-    """A network of few levels, so that it is built in no time, and each is loaded once."""
+    """A network of few levels, which is built in no time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resunet, "_N_LEVELS", 3)
-        patch.setattr(programs, "load_dense", functools.cache(load_dense))
         yield
 
 
@@ -162,7 +160,7 @@ def predict(path, image):
     """The prediction, by hand: every band with a mean of 0 and a standard deviation of 1."""
     pixels = image.astype(np.float64)
     pixels = (pixels - pixels.mean((0, 1))) / pixels.std((0, 1))
-    return programs.load_dense(path).predict(pixels[None].astype(np.float32))[0]
+    return load_once(load_dense, path).predict(pixels[None].astype(np.float32))[0]
 
 
 def test_segmented_images_pixel_by_pixel(binary, tmp_path):

@@ -125,7 +125,7 @@ def test_every_key_is_explained(run):
     assert max(map(len, result.stdout.splitlines())) < 200
     one = run("resunet", "explain-config", "KERNEL_SIZE")
     assert (
-        one.stdout.startswith("KERNEL_SIZE: [rows, cols], each a whole number from 3 to 15, odd")
+        one.stdout.startswith("KERNEL_SIZE: one number or [rows, cols], each a whole number from 3 to 15, odd")
         and "default: [3, 3]" in one.stdout
     )
     assert len(one.stdout.splitlines()) == 2

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridseg.classes import VOID, ClassTable
@@ -197,6 +197,7 @@ def test_the_size_to_train_at(image, target):
     assert fit_size(*image) == target
 
 
+@settings(deadline=None)
 @given(st.integers(32, 30_000), st.integers(32, 30_000))
 def test_any_size_is_valid_and_fits(rows, cols):
     high, wide = fit_size(rows, cols)

@@ -241,7 +241,8 @@ def find_near_key(name: str) -> str | None:
 def _describe(key: str) -> str:
     if key == "ROOT_STRING":
         return f"{NAME_LENGTH.text} characters: {PREFIX_WORDS}"
-    return describe_range(ResunetConfig, key.lower())
+    is_pair = get_origin(type_of(ResunetConfig, key.lower())[0]) is tuple
+    return f"{'one number or ' if is_pair else ''}{describe_range(ResunetConfig, key.lower())}"
 
 
 def _check_keys(record: Mapping[str, Any]) -> list[str]:
@@ -273,18 +274,17 @@ def _read_values(record: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _read_value(kind: Any, span: Span, raw: Any) -> Any:
     """Return the value of a field from that of a JSON file; ValueError where it is of another type or out of range."""
-    if kind in (int, float) and not isinstance(raw, bool) and isinstance(raw, int | float):
-        if raw in span and kind(raw) == raw:
-            return kind(raw)
-    elif (kind is bool and isinstance(raw, bool)) or (
-        kind is str and isinstance(raw, str) and len(raw) in span and is_prefix(raw)
-    ):
+    is_number = isinstance(raw, int | float) and not isinstance(raw, bool)
+    if kind in (int, float) and is_number and raw in span and kind(raw) == raw:
+        return kind(raw)
+    if kind is bool and isinstance(raw, bool):
         return raw
-    elif get_origin(kind) is tuple:
-        # One number stands for both sides.
+    if kind is str and isinstance(raw, str) and len(raw) in span and is_prefix(raw):
+        return raw
+    if get_origin(kind) is tuple:
         rows, cols = raw if isinstance(raw, list | tuple) else (raw, raw)
         return _read_value(int, span, rows), _read_value(int, span, cols)
-    elif get_origin(kind) is dict and isinstance(raw, dict):
+    if get_origin(kind) is dict and isinstance(raw, dict):
         pairs = ((_read_value(int, span, _read_id(old)), _read_value(int, span, new)) for old, new in raw.items())
         return dict(sorted(pairs))
     raise ValueError

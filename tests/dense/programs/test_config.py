@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridseg.dense.programs.config import KEYS, ResunetConfig, config_record, explain_keys, read_config
@@ -255,8 +255,10 @@ def test_remap_table():
 def test_every_key_is_explained():
     rows = {name: rest for name, *rest in explain_keys()}
     assert list(rows) == list(KEYS) and [key for key in KEYS if rows[key][1] == "required"] == list(LEAST)
-    assert rows["TARGET_SIZE"][0] == "[rows, cols], each a whole number from 32 to 8,192, a multiple of 32"
-    assert rows["KERNEL_SIZE"][:2] == ["[rows, cols], each a whole number from 3 to 15, odd", "[3, 3]"]
+    assert (
+        rows["TARGET_SIZE"][0] == "one number or [rows, cols], each a whole number from 32 to 8,192, a multiple of 32"
+    )
+    assert rows["KERNEL_SIZE"][:2] == ["one number or [rows, cols], each a whole number from 3 to 15, odd", "[3, 3]"]
     assert rows["REMAP_CLASSES"][:2] == ['pairs such as {"3": 1} of whole numbers from 0 to 255', "{}"]
     assert rows["AUG_ZOOM"][:2] == ["a number from 0 to below 1", "0.05"]
     assert rows["DOPLOT"][:2] == ["true or false", "true"] and rows["ROOT_STRING"][1] == '"images"'
@@ -287,6 +289,7 @@ def configs(draw):
     return ResunetConfig(**values, target_size=(draw(sides), draw(sides)))
 
 
+@settings(deadline=None)
 @given(configs())
 def test_write_and_read_is_identity(config):
     with tempfile.TemporaryDirectory() as folder:
@@ -304,6 +307,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*KEYS, "OTHER"]), JSON_VALUES, max_size=4))
 def test_any_json_is_read_whole_or_refused_in_words(values):
     """What is taken is taken as it stands: writing it gives the same values back."""
