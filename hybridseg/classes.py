@@ -65,6 +65,11 @@ def class_key(name: str) -> str:
     return " ".join("".join(kept).casefold().split())
 
 
+def hex_color(color: Color) -> str:
+    """Return a colour as ``#rrggbb``."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
 def spread_colors(n_colors: int) -> list[Color]:
     """Return distinct colours: hues a golden ratio apart, in two brightnesses.
 
@@ -159,7 +164,7 @@ class ClassTable:
 
     def to_records(self, *, as_hex: bool = False) -> list[dict[str, Any]]:
         """Return the classes as JSON holds them; `as_hex`: with colours as ``#rrggbb``, as HTML has them."""
-        colors = ("#{:02x}{:02x}{:02x}".format(*color) if as_hex else list(color) for color in self.colors)
+        colors = (hex_color(color) if as_hex else list(color) for color in self.colors)
         return [{"name": name, "color": color} for name, color in zip(self.names, colors, strict=True)]
 
     def __len__(self) -> int:

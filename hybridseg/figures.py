@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable, color_labels, seeds_to_labels
+from hybridseg.classes import VOID, ClassTable, color_labels, hex_color, seeds_to_labels
 from hybridseg.confusion import Confusion
 from hybridseg.io.atomic import atomic_path
 from hybridseg.resample import resize_nearest, shrink_image
@@ -73,7 +73,7 @@ def draw_picture_rows(
                 )
     if legend:
         patches = [
-            Patch(facecolor="#{:02x}{:02x}{:02x}".format(*color), edgecolor="#666666", label=plain_text(name))
+            Patch(facecolor=hex_color(color), edgecolor="#666666", label=plain_text(name))
             for name, color in zip(legend.names, legend.colors, strict=True)
         ]
         figure.legend(handles=patches, loc="lower center", ncols=min(len(patches), 12), frameon=False, fontsize=9)

@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridseg.classes import VOID, ClassTable, class_key, color_labels, match_colors, remap
+from hybridseg.classes import (
+    VOID,
+    ClassTable,
+    class_key,
+    color_labels,
+    labels_to_seeds,
+    match_colors,
+    remap,
+    seeds_to_labels,
+)
 from hybridseg.errors import BadInput
 
 names_lists = st.lists(st.text("abcdefghij", min_size=1, max_size=6), min_size=1, max_size=20, unique_by=class_key)
@@ -102,3 +111,20 @@ def test_records_hold_names_and_colours():
 def test_records_that_cannot_be(records):
     with pytest.raises(BadInput):
         ClassTable.from_records(records)
+
+
+def test_seeds_and_labels_say_the_same():
+    labels = np.arange(256, dtype=np.uint8)
+    seeds = labels_to_seeds(labels)
+    assert seeds[[0, 254, VOID]].tolist() == [1, 255, 0] and seeds.dtype == np.uint8
+    assert (seeds_to_labels(seeds) == labels).all()
+    with pytest.raises(TypeError):
+        labels_to_seeds(np.array([0, 1]))
+
+
+def test_seeds_change_their_classes_as_labels_do():
+    old, new = ClassTable.from_names(["water", "sand", "cliff"]), ClassTable.from_names(["cliff", "Water"])
+    with pytest.raises(BadInput, match="sand"):
+        remap(old, new, seeds=True)
+    assert remap(old, new, drop=True)[[0, 1, 2, 3, VOID]].tolist() == [1, VOID, 0, VOID, VOID]
+    assert remap(old, new, drop=True, seeds=True)[[0, 1, 2, 3, 4]].tolist() == [0, 2, 0, 1, 0]

@@ -60,7 +60,7 @@ class Console:
             from tqdm import tqdm
 
             return tqdm(items, desc=label, unit="", leave=False, dynamic_ncols=True)
-        return _tell_in_lines(items, label)
+        return _print_progress(items, label)
 
 
 def _printable(text: str) -> str:
@@ -68,12 +68,12 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _tell_in_lines(items: Sequence[Item], label: str) -> Iterable[Item]:
-    told = time.monotonic()
+def _print_progress(items: Sequence[Item], label: str) -> Iterable[Item]:
+    printed = time.monotonic()
     for i, item in enumerate(items, 1):
         yield item
-        if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
-            told = time.monotonic()
+        if time.monotonic() - printed > _SECONDS_BETWEEN_LINES:
+            printed = time.monotonic()
             click.echo(f"{label}: {i} of {len(items)}", err=True)
 
 

@@ -207,7 +207,7 @@ def _import_pydensecrf() -> tuple[Any, Any]:
     if not hasattr(dcrf, "DIAG_KERNEL"):
         raise MissingPackage(
             "pydensecrf lacks its constants (DIAG_KERNEL and others): it was built against a newer Cython; "
-            f"{sys.executable} -m pip install --force-reinstall --no-deps --no-cache-dir pydensecrf2 builds it anew "
+            f"{sys.executable} -m pip install --force-reinstall --no-deps --no-cache-dir pydensecrf2 rebuilds it "
             "(without --no-build-isolation)"
         )
     return dcrf, create_pairwise_bilateral

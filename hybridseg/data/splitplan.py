@@ -1,4 +1,4 @@
-"""Which image of a folder goes to which set: drawn by hash, in groups, balanced if asked for."""
+"""Which image of a folder goes to which set: drawn by hash, in groups, optionally balanced."""
 
 from __future__ import annotations
 

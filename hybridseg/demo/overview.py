@@ -13,7 +13,7 @@ from hybridseg.errors import MissingInput
 from hybridseg.figures import PictureRow, draw_picture_rows
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.pairing import list_files, list_images, pair_labels_with_images, result_kind
+from hybridseg.io.pairing import list_images, list_results, pair_labels_with_images
 from hybridseg.io.tables import read_csv
 from hybridseg.resample import resize_nearest, shrink_image
 
@@ -31,8 +31,7 @@ def draw_scene_overview(path: str | os.PathLike[str], folder: str | os.PathLike[
         When no image of the folder has a label map.
     """
     folder = Path(folder)
-    label_paths = [p for p in list_files(folder, (".mat",)) if result_kind(p) == "mres"]
-    pairs, _ = pair_labels_with_images(label_paths, list_images(folder))
+    pairs, _ = pair_labels_with_images(list_results(folder, "mres"), list_images(folder))
     if not pairs:
         raise MissingInput(f"{folder} has no image with a label map")
     pairs = pairs[:_MAX_SCENES]

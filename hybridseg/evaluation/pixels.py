@@ -15,7 +15,7 @@ from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusi
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
 from hybridseg.figures import draw_confusion
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.pairing import image_stem, list_files, result_kind
+from hybridseg.io.pairing import image_stem, list_results
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.progress import Progress, no_progress
 
@@ -57,15 +57,13 @@ def find_result_pairs(folder: str | os.PathLike[str]) -> tuple[list[TruthPair], 
         When there is no such folder, or it has no automatic result.
     """
     folder = Path(folder)
-    files = list_files(folder, (".mat",))
-    truths = [path for path in files if result_kind(path) == "mres"]
-    predictions = [path for path in files if result_kind(path) == "ares"]
+    predictions = list_results(folder, "ares")
     if not predictions:
         raise MissingInput(
             f"{folder} has no automatic result (NAME_ares_TILE.mat); give the folder that has them beside the manual "
             "ones, or the two sides with --truth and --prediction"
         )
-    return pair_by_stem(truths, predictions)
+    return pair_by_stem(list_results(folder, "mres"), predictions)
 
 
 def find_glob_pairs(

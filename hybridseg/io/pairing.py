@@ -12,6 +12,8 @@ from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 
+MANIFEST_NAME = "tiles.csv"
+
 # `photo_mres.mat`, `photo_ares_96.mat`, `photo_mres_SOMEONE.mat`, `photo_label.png`, `photo_gtFine_color.png`
 _RESULT_NAME = re.compile(
     r"^(?P<stem>.+?)_(?P<kind>mres|ares|atiles|label|gtFine|report|doodles|predseg)(?=[_.]|$)", re.IGNORECASE
@@ -66,6 +68,11 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     wanted = tuple(suffixes)
     found = (p for p in folder.iterdir() if p.name.lower().endswith(wanted) and not p.name.startswith("."))
     return sorted((p for p in found if p.is_file()), key=lambda p: p.name)
+
+
+def list_results(folder: Path, kind: str) -> list[Path]:
+    """List the ``.mat`` results of a kind (see `result_kind`) in a folder."""
+    return [path for path in list_files(folder, (".mat",)) if result_kind(path) == kind]
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -125,9 +132,7 @@ def find_label_maps(inputs: Iterable[Path]) -> list[Path]:
     for path in inputs:
         if not path.exists():
             raise MissingInput(f"there is no file or folder {path}")
-        label_paths = [path]
-        if path.is_dir():
-            label_paths = [p for p in list_files(path, (".mat",)) if result_kind(p) == "mres"]
+        label_paths = list_results(path, "mres") if path.is_dir() else [path]
         if not label_paths:
             raise MissingInput(
                 f"{path.resolve()} has no label map (NAME_mres.mat); give another folder, or the label maps "
@@ -260,6 +265,3 @@ def _group_by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
     for path in paths:
         groups[image_stem(path)].append(path)
     return groups
-
-
-MANIFEST_NAME = "tiles.csv"

@@ -15,8 +15,8 @@ from hybridseg.errors import BadInput, Conflict, MissingInput
 from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.rasters import check_regular
+from hybridseg.labelling.entries import ImageEntry, OpenImage, name_opaquely
 from hybridseg.labelling.shelf import Shelf
-from hybridseg.labelling.work import ImageEntry, OpenImage, name_opaquely
 
 # Photos of 36 megapixels take 0.3 GB each while they are open.
 _MAX_OPEN = 2

@@ -10,9 +10,9 @@ from hybridseg.classes import VOID
 from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput
 from hybridseg.io.images import describe_image
 from hybridseg.io.windows import ImageWindows
+from hybridseg.labelling.entries import ImageEntry, Job, JobCancelled, OpenImage
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spread import DrawnSeeds, spread_over, write_ground_truth
-from hybridseg.labelling.work import ImageEntry, Job, JobCancelled, OpenImage
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import numpy as np
 from hybridseg.classes import VOID, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.labelpng import encode_overlay
+from hybridseg.labelling.entries import OpenImage
 from hybridseg.labelling.spread import SpreadOptions, paint_over, reduce_seeds, spread_seeds
-from hybridseg.labelling.work import OpenImage
 from hybridseg.resample import reduce_shape, resize_nearest
 
 # About a second of the CRF on two cores (docs/benchmarks.md). A wider window is reduced to this.

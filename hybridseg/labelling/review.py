@@ -18,8 +18,8 @@ from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.pairing import image_stem, list_files, list_images, result_kind
 from hybridseg.io.windows import ImageWindows, open_windows
+from hybridseg.labelling.entries import name_opaquely
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
-from hybridseg.labelling.work import name_opaquely
 from hybridseg.progress import Progress, no_progress
 
 _AUTOMATIC_KINDS = ("ares", "predseg")

@@ -18,11 +18,11 @@ from hybridseg.io.annotations.doodles import Stroke, parse_stroke
 from hybridseg.io.pairing import find_strokes_file, image_stem
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.drawing import Bounds
+from hybridseg.labelling.entries import ImageEntry, OpenImage
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
 from hybridseg.labelling.spread import SpreadOptions
 from hybridseg.labelling.strokeimport import import_strokes
 from hybridseg.labelling.strokes import find_area, mask_to_points
-from hybridseg.labelling.work import ImageEntry, OpenImage
 from hybridseg.progress import Progress, no_progress
 
 _MAX_STROKE_POINTS = 20_000

@@ -15,10 +15,10 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.windows import open_windows
 from hybridseg.labelling.drawing import Drawing
+from hybridseg.labelling.entries import OpenImage
 from hybridseg.labelling.spread import ground_truth_path
 from hybridseg.labelling.strokeimport import import_strokes
 from hybridseg.labelling.strokes import mask_to_points
-from hybridseg.labelling.work import OpenImage
 
 # Stands in for the class list of an image without strokes until there is one.
 _NO_CLASSES = ClassTable(("unnamed",), ((128, 128, 128),))

@@ -13,7 +13,7 @@ from threading import Thread
 from flask import Flask
 
 from hybridseg.errors import BadInput, WriteFailed
-from hybridseg.labelling.work import name_opaquely
+from hybridseg.labelling.entries import name_opaquely
 from hybridseg.web.app import MAX_IMPORT_BYTES
 from hybridseg.web.gate import Gate
 

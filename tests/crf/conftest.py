@@ -37,8 +37,8 @@ def sow():
 
 @pytest.fixture(scope="session")
 def coasts(sow):
-    """Two coast scenes of 240 x 320: (image, seeds, n_classes)."""
-    scenes = [make_scene(seed, rows=240, cols=320) for seed in (0, 4)]
+    """Two coast scenes of 168 x 224: (image, seeds, n_classes)."""
+    scenes = [make_scene(seed, rows=168, cols=224) for seed in (0, 4)]
     return [(scene.image, sow(scene.labels), 11) for scene in scenes]
 
 

@@ -81,11 +81,11 @@ def test_sizes(reference, make_case, shape, kind):
 
 @needs_kernel
 def test_altogether(reference, make_case):
-    """Half a million pixels of every kind: not one in ten thousand differs."""
-    cases = [make_case(kind, (120, 128), seed=seed) for kind in KINDS for seed in range(8)]
+    """A quarter of a million pixels of every kind: not one in ten thousand differs."""
+    cases = [make_case(kind, (120, 128), seed=seed) for kind in KINDS for seed in range(4)]
     assert sum(assert_same(*case, QUICK) for case in cases) <= 120 * 128 * len(cases) / 10_000
     n_varied = sum(len(np.unique(run_native(*case, options=QUICK).lanes)) > 2 for case in cases)
-    assert n_varied > 16
+    assert n_varied > 8
 
 
 @needs_kernel

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridseg.classes import ClassTable
@@ -33,6 +33,7 @@ def check_maps(drawing):
         assert (values == expected).all()
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(STROKE, st.sampled_from(["undo", "redo"])), max_size=12))
 def test_maps_are_always_those_of_the_strokes(steps):
     drawing = blank()
@@ -50,6 +51,7 @@ def test_maps_are_always_those_of_the_strokes(steps):
     check_maps(drawing)
 
 
+@settings(deadline=None)
 @given(st.lists(STROKE, min_size=1, max_size=6))
 def test_all_that_was_undone_can_be_redone(strokes):
     drawing = blank()
@@ -64,6 +66,7 @@ def test_all_that_was_undone_can_be_redone(strokes):
     check_maps(drawing)
 
 
+@settings(deadline=None)
 @given(st.lists(STROKE, max_size=4), st.lists(STROKE, max_size=3))
 def test_a_change_can_be_taken_back(kept, dropped):
     drawing = blank()

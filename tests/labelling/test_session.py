@@ -416,7 +416,7 @@ def test_class_names_meet_no_rule_of_html_or_paths(make_session, first, draw, ph
 
 def test_pauses_are_no_work(session, first, draw, monkeypatch):
     now = iter([100.0, 110.0, 1000.0, 1001.0])
-    monkeypatch.setattr("hybridseg.labelling.work.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("hybridseg.labelling.entries.time.monotonic", lambda: next(now))
     for version in range(1, 5):
         session.add_stroke(first, version, draw())
     assert session.describe(first)["seconds"] == 10 + 60 + 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -280,6 +280,7 @@ def test_a_label_map_is_the_same_again(tmp_path, table, name):
     assert {stroke.tool for stroke in found.strokes} == {"region"}
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 1, VOID]))
 )
@@ -436,6 +437,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["label", "shape_type", "points", "mask", "segmentation", "category_id", "image_id"])),
     st.sampled_from(["polygon", "rectangle", "circle", "mask", "line", "points"]),

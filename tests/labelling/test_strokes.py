@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -60,6 +60,7 @@ def test_a_polygon_is_filled_and_a_hole_of_it_is_not():
 COORDINATE = st.floats(-20, 60)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(COORDINATE, COORDINATE), min_size=1, max_size=4), st.floats(0.1, 30))
 def test_pixels_are_those_within_the_radius(points, width):
     found = draw_strokes((40, 50), [pen(*points, width=width)]) > 0
@@ -88,6 +89,7 @@ def test_one_stroke_after_the_other_is_the_same_as_all_at_once(tool):
 TOOL = st.sampled_from(["pen", "erase", "polygon"])
 
 
+@settings(deadline=None)
 @given(
     TOOL, st.lists(st.tuples(COORDINATE, COORDINATE), min_size=3, max_size=6), st.floats(0.5, 20),
     st.tuples(st.integers(0, 20), st.integers(0, 20)),
@@ -103,6 +105,7 @@ def test_a_part_is_drawn_as_in_the_whole(tool, points, width, origin):
     assert (whole == 1).all()
 
 
+@settings(deadline=None)
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
 def test_a_mask_becomes_a_region_that_covers_it(mask):
     if mask.any():

@@ -4,6 +4,7 @@ import http.cookiejar
 import json
 import re
 import signal
+import time
 import urllib.error
 import urllib.request
 
@@ -52,7 +53,7 @@ def test_a_killed_server_lost_nothing_and_ctrl_c_ends_it_well(start, photos, dra
     assert "Stop with Ctrl-C" in told and "For another browser" in told
     client.post(f"/api/images/{image}/accept", {"version": 1})
     while client.get(f"/api/images/{image}")["job"]:
-        pass
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 0 and err == ""

@@ -1,4 +1,4 @@
-// hybridseg.crf._kernel: one function that takes arrays and gives arrays.
+// hybridseg.crf._kernel: one function from arrays to arrays.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
@@ -71,7 +71,7 @@ Features space_features(Extent extent, float theta, bool exchanged_sides) {
   return features;
 }
 
-// What the loops rely on; the values in row_of_pixel are not looked at.
+// What the loops rely on; the values in row_of_pixel are not checked.
 void check_shapes(const py::array& image, const Input<float>& priors, const Input<float>& multiplicity,
                   py::ssize_t n_known) {
   if (image.ndim() != 3 || image.shape(2) < 1 || image.shape(2) > kMaxDims - 2 || image.size() == 0) {

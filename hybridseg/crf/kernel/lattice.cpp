@@ -129,7 +129,7 @@ class VertexTable {
   const std::vector<uint64_t>& keys() const { return keys_; }
 
  private:
-  // Keys beyond the levels that were told go round, into some other page.
+  // Keys beyond the given levels wrap around, into some other page.
   size_t page_of(uint64_t key) const {
     const unsigned row = unsigned(layout_->level(key) >> shift_) % n_rows_;
     const unsigned col = unsigned(layout_->second_level(key) >> shift_) % n_cols_;

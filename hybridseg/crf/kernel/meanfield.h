@@ -9,7 +9,7 @@
 
 namespace hybridseg {
 
-// What is known of each pixel before it looks at the others.
+// The unary term of each pixel.
 struct Priors {
   const float* table;             // (n_rows, n_lanes) probabilities.
   size_t n_rows;

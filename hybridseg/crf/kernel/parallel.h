@@ -9,8 +9,8 @@
 
 namespace hybridseg {
 
-// Sends the threads home at the end of a scope. GNU's OpenMP keeps them for the next time, and a process that is forked
-// in between (multiprocessing) would wait for ever for threads that it does not have. Clang's minds forks itself.
+// Ends the threads at the end of a scope. GNU's OpenMP keeps them for the next time, and a process that is forked
+// in between (multiprocessing) would wait for ever for threads that it does not have. Clang's handles forks itself.
 struct ThreadRelease {
   ThreadRelease() = default;
   ThreadRelease(const ThreadRelease&) = delete;

@@ -1,6 +1,6 @@
 // The passes themselves. Included into the namespace of an instruction set, after lanes.inc.h.
 
-// Very small probabilities are taken for 0 here: arithmetic on denormal numbers is a hundred times slower.
+// Very small probabilities become 0 here: arithmetic on denormal numbers is a hundred times slower.
 class FlushDenormals {
  public:
 #ifdef __SSE__

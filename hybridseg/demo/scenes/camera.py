@@ -2,7 +2,7 @@
 
 The landscape is sampled on a ray grid: one column per image column and, along it, one row per step away from
 the camera, spaced so that neighbouring steps land less than a pixel apart on flat ground. Each image column
-then is an independent little problem: the first step that reaches up to a pixel is what that pixel shows.
+is then an independent problem: a pixel shows the first step that reaches up to it.
 
 Image positions are in units of the image height, counted from the top; lengths on the ground are in metres.
 """
@@ -64,17 +64,12 @@ class View:
 
 
 def build_ray_grid(camera: Camera, *, rows: int, cols: int, highest: float) -> RayGrid:
-    """Choose where to sample the landscape.
+    """Return where to sample the landscape.
 
     Parameters
     ----------
-    camera : Camera
-        The camera.
-    rows, cols : int
-        Size of the image.
     highest : float
-        Metres above the sea of the highest thing near the camera: it must still be met below the picture's
-        edge.
+        Metres above the sea of the highest object near the camera: rays below the lower edge must still meet it.
 
     Examples
     --------
@@ -104,14 +99,8 @@ def find_visible(camera: Camera, grid: RayGrid, height: np.ndarray, *, rows: int
 
     Parameters
     ----------
-    camera : Camera
-        The camera.
-    grid : RayGrid
-        Where the landscape was sampled.
     height : numpy.ndarray
         (steps, cols) float32, metres above the sea.
-    rows : int
-        Rows of the image.
 
     Examples
     --------
@@ -141,7 +130,7 @@ def find_visible(camera: Camera, grid: RayGrid, height: np.ndarray, *, rows: int
 
 
 def _interpolate_depth(grid: RayGrid, seen_at: np.ndarray, step: np.ndarray, rows: int) -> np.ndarray:
-    """Place what a pixel shows between the step that hides it and the step before."""
+    """Interpolate the depth of a pixel between the first step that reaches it and the step before."""
     n_steps, cols = seen_at.shape
     after = np.clip(step, 1, n_steps - 1)
     col = np.arange(cols, dtype=np.int32)[None, :]
@@ -161,8 +150,6 @@ def cast_shadows(
 
     Parameters
     ----------
-    grid : RayGrid
-        Where the landscape was sampled.
     height : numpy.ndarray
         (steps, cols) float32, metres above the sea.
     sun : numpy.ndarray
@@ -170,7 +157,7 @@ def cast_shadows(
     reach : float
         Metres, the longest shadow.
     n_marches : int
-        Looks taken from each sample towards the sun.
+        Steps taken from each sample towards the sun.
 
     Returns
     -------
@@ -207,12 +194,8 @@ def measure_sunlight(grid: RayGrid, height: np.ndarray, view: View, sun: np.ndar
 
     Parameters
     ----------
-    grid : RayGrid
-        Where the landscape was sampled.
     height : numpy.ndarray
         (steps, cols) float32, metres above the sea.
-    view : View
-        What each pixel shows.
     sun : numpy.ndarray
         (3,) unit vector towards the sun: east, ahead, up.
 
@@ -237,7 +220,7 @@ def measure_sunlight(grid: RayGrid, height: np.ndarray, view: View, sun: np.ndar
     depth = grid.ahead[:, 0]
     width = np.maximum(grid.footprint[:, 0][step] * (right - left), 1e-6)
     slope_east = (height[step, right] - height[step, left]) / width
-    # A column of the ray grid spreads sideways as it goes: take that part of its rise away again.
+    # A column of the ray grid widens with distance: remove that part of its slope.
     rise = height[step + 1, col] - height[step - 1, col]
     slope_ahead = rise / (depth[step + 1] - depth[step - 1]) - slope_east * (view.east / view.ahead)
     facing = sun[2] - sun[0] * slope_east - sun[1] * slope_ahead

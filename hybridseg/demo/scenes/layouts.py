@@ -1,4 +1,4 @@
-"""The kinds of coast that scenes show, and the chance that makes each scene its own."""
+"""The kinds of coast that scenes show, and the random variation of each scene."""
 
 from __future__ import annotations
 
@@ -231,13 +231,6 @@ _SHALLOWS = np.array([[0.09, 0.27, 0.27], [0.17, 0.21, 0.16], [0.08, 0.30, 0.31]
 def draw_site(rng: np.random.Generator, layout: Site) -> Site:
     """Draw one site of a layout: mirrored or not, every length a little different.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        The source of randomness.
-    layout : Site
-        The kind of coast.
-
     Examples
     --------
     >>> draw_site(np.random.default_rng(0), VILLAGE).house > 1
@@ -266,10 +259,8 @@ def draw_weather(rng: np.random.Generator, site: Site) -> Weather:
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The source of randomness.
     site : Site
-        Where: the sun is put so that what the camera looks at is lit from a side.
+        The sun is placed so that the view of the camera is lit from a side.
 
     Examples
     --------
@@ -279,7 +270,7 @@ def draw_weather(rng: np.random.Generator, site: Site) -> Weather:
     """
     side = 1.0 if rng.random() < 0.5 else -1.0
     offset = side * rng.uniform(25.0, 65.0)
-    # a cliff faces the sea: the sun stands there, or its face would always be in shadow
+    # a cliff faces the sea: with the sun elsewhere its face would always be in shadow
     azimuth = np.deg2rad(site.heading + 180.0 + offset if site.cliff else 90.0 * side + offset * 0.7)
     elevation = np.deg2rad(rng.uniform(26.0, 52.0))
     warmth = 1.0 - (elevation - 0.45) / 0.46  # a low sun is warmer
@@ -304,5 +295,5 @@ def draw_weather(rng: np.random.Generator, site: Site) -> Weather:
 
 
 def _blend(rng: np.random.Generator, colors: np.ndarray) -> np.ndarray:
-    """Mix the given colours in chance proportions."""
+    """Mix the given colours in random proportions."""
     return (rng.dirichlet(np.full(len(colors), 0.7)) @ colors).astype(np.float32)

@@ -194,7 +194,7 @@ def _paint_road(patch: Patch, studio: Studio) -> np.ndarray:
 
 
 def _find_road_marks(patch: Patch, site: Site) -> np.ndarray:
-    """Report where the asphalt carries white paint, 0..1."""
+    """Return how much white paint the asphalt carries, 0..1."""
     from_middle = np.abs(patch.inland - np.float32(site.road_at))
     lane = np.abs(measure_lane_offset(site, patch.along))
     on_main = from_middle < ROAD_WIDTH / 2

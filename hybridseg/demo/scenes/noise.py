@@ -43,7 +43,7 @@ class NoiseTile:
         footprint: np.ndarray | float = 0.0,
         shift: tuple[float, float] = (0.0, 0.0),
     ) -> np.ndarray:
-        """Look the tile up at points of the plane, interpolating between texels.
+        """Return the values of the tile at points of the plane, interpolated between texels.
 
         Parameters
         ----------
@@ -54,7 +54,7 @@ class NoiseTile:
         footprint : numpy.ndarray or float
             Metres that one image pixel sees at each point; details smaller than that are averaged away.
         shift : tuple of float
-            Where in the tile to start, in tile edges, so that two look-ups need not be alike.
+            Offset in the tile, in tile edges, so that two look-ups can differ.
 
         Returns
         -------
@@ -124,10 +124,6 @@ def make_spectral_noise(
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The source of randomness.
-    edge : int
-        Side of the result.
     falloff : float
         0 is white noise; 1 is rough like gravel; 2 is soft like clouds.
     slowest : float
@@ -165,10 +161,6 @@ def make_cells(
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        The source of randomness.
-    edge : int
-        Side of the result.
     n_cells : int
         Points along one side.
     warp : numpy.ndarray, optional
@@ -280,7 +272,7 @@ def _make_domes(rng: np.random.Generator, edge: int) -> tuple[np.ndarray, np.nda
 
 
 def smooth_step(values: np.ndarray, start: float, stop: float) -> np.ndarray:
-    """Rise softly from 0 at `start` to 1 at `stop`.
+    """Return a smooth rise from 0 at `start` to 1 at `stop`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Light, weather and pixels: what every painter of a land cover works with.
+"""Light, weather and pixels: the inputs of every painter of a land cover.
 
 Colours are linear light, not display values.
 """
@@ -81,7 +81,7 @@ def mix(first: np.ndarray, second: np.ndarray, part: np.ndarray) -> np.ndarray:
 
 
 def light_up(albedo: np.ndarray, patch: Patch, weather: Weather) -> np.ndarray:
-    """Shine the sun and the sky on a dull surface."""
+    """Return the light that a matt surface reflects from sun and sky."""
     return albedo * (weather.skylight + weather.sunshine * patch.sunlight[:, None])
 
 

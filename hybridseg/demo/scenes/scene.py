@@ -1,8 +1,8 @@
 """Synthetic aerial photographs of coasts, with the exact class of every pixel.
 
 The pictures are computed, not taken: a landscape of belts along a shore (`terrain`) is seen through an
-oblique camera (`camera`), painted class by class (`materials`) and then spoilt a little, as lenses and
-sensors do.
+oblique camera (`camera`), painted class by class (`materials`) and then degraded slightly, as by lenses
+and sensors.
 """
 
 from __future__ import annotations
@@ -85,10 +85,6 @@ def render(site: Site, weather: Weather, *, rows: int, cols: int) -> tuple[np.nd
 
     Parameters
     ----------
-    site : Site
-        The coast and the camera.
-    weather : Weather
-        The light and the local colours.
     rows, cols : int
         Size of the picture.
 

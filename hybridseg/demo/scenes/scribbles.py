@@ -19,8 +19,6 @@ def draw_scribbles(labels: np.ndarray, *, rng: np.random.Generator) -> np.ndarra
     ----------
     labels : numpy.ndarray
         (rows, cols) class ids from 0.
-    rng : numpy.random.Generator
-        The source of randomness.
 
     Returns
     -------

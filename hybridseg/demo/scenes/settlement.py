@@ -39,8 +39,6 @@ def survey_houses(site: Site, along: np.ndarray, inland: np.ndarray, *, margin: 
 
     Parameters
     ----------
-    site : Site
-        The coast.
     along, inland : numpy.ndarray
         Shore coordinates, float32, one shape.
     margin : float
@@ -88,12 +86,10 @@ def _draw_lots(site: Site) -> np.ndarray:
 
 
 def find_pavement(site: Site, along: np.ndarray, inland: np.ndarray, *, margin: float = 0.0) -> np.ndarray:
-    """Report which points lie on the coast road, a side road or the car park.
+    """Return which points lie on the coast road, a side road or the car park.
 
     Parameters
     ----------
-    site : Site
-        The coast.
     along, inland : numpy.ndarray
         Shore coordinates, float32.
     margin : float

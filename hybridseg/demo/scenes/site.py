@@ -65,8 +65,6 @@ def locate_on_shore(site: Site, east: np.ndarray, ahead: np.ndarray) -> tuple[np
 
     Parameters
     ----------
-    site : Site
-        The coast.
     east, ahead : numpy.ndarray
         Metres to the right of and ahead of the camera, float32.
 

@@ -1,6 +1,6 @@
 """The land: which class covers each point of a coast, and how high it stands.
 
-Everything is told in two coordinates: `inland`, metres from the mean waterline (negative at sea), and
+Everything is given in two coordinates: `inland`, metres from the mean waterline (negative at sea), and
 `along`, metres along the shore. Belts of classes follow the shore; noise bends every boundary between them.
 """
 
@@ -48,12 +48,10 @@ class _Plot:
 
 
 def survey(site: Site, noise: NoiseLibrary, along: np.ndarray, inland: np.ndarray, footprint: np.ndarray) -> Ground:
-    """Report the class and the height of each point.
+    """Return the class and the height of each point.
 
     Parameters
     ----------
-    site : Site
-        The coast.
     noise : NoiseLibrary
         The noise tiles.
     along, inland : numpy.ndarray

@@ -193,7 +193,7 @@ def read_strokes(path: str | os.PathLike[str]) -> StrokeLog:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise BadInput("it is far too large for the strokes of a person")
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
             if record["format"] != FORMAT_VERSION or record["kind"] != KIND:
                 raise BadInput("it does not hold strokes of this version of hybridseg")
             log = _parse(record)

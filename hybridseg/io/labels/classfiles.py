@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from hybridseg.classes import ClassTable, Color
+from hybridseg.classes import ClassTable, Color, hex_color
 from hybridseg.errors import BadInput, located
 from hybridseg.io.atomic import write_text
 from hybridseg.io.rasters import check_regular
@@ -87,7 +87,7 @@ def write_class_files(
     if labels_path:
         write_text(labels_path, "".join(f"{name}\n" for name in table.names))
     if colors_path:
-        write_text(colors_path, "".join("#{:02X}{:02X}{:02X}\n".format(*color) for color in table.colors))
+        write_text(colors_path, "".join(f"{hex_color(color).upper()}\n" for color in table.colors))
     if labeldefs_path:
         rows = zip(table.names, table.colors, strict=True)
         write_text(labeldefs_path, "".join(f"{name}, {r}, {g}, {b}\n" for name, (r, g, b) in rows))

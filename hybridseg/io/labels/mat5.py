@@ -1,4 +1,4 @@
-"""Reading MATLAB 5 to 7 files: arrays of numbers, and a list of names. Everything else in a file is passed over.
+"""Reading MATLAB 5 to 7 files: arrays of numbers, and a list of names. Everything else in a file is skipped.
 
 SciPy's reader trusts the content of a file: one changed byte can crash the process, and a small variable can claim
 gigabytes. Here every length must agree with type and size before anything is read.
@@ -32,7 +32,7 @@ _PIECE = 1 << 18
 
 
 class _Stream:
-    """Reads bytes of one element, unpacking them if need be, and never more than is asked for."""
+    """Reads the bytes of one element, unpacked if necessary, and never more than requested."""
 
     def __init__(self, file: BinaryIO, n_bytes: int, *, packed: bool) -> None:
         self._file, self._left = file, n_bytes
@@ -56,7 +56,7 @@ class _Stream:
         return bytes(data) if n <= _PIECE else data
 
     def finish(self) -> None:
-        """Unpack the few bytes of padding that are left: at the very end stands the checksum of all of it."""
+        """Unpack the padding that is left: the checksum of all the data follows it."""
         while self._inflate is not None and not self._inflate.eof:
             packed = self._ahead or self._take(_PIECE)
             if len(self._inflate.decompress(packed, _MAX_NAME_BYTES)) == _MAX_NAME_BYTES:
@@ -81,7 +81,7 @@ class NameList:
 
 @dataclass(frozen=True, eq=False)
 class MatContent:
-    """What was read: the names of all variables, the arrays that were asked for, and the list of names."""
+    """The names of all variables, the requested arrays, and the list of names."""
 
     variables: tuple[str, ...]
     arrays: dict[str, np.ndarray]
@@ -124,7 +124,7 @@ def read_mat5(path: Path, wanted: Collection[str], *, list_name: str, text_name:
     except (OSError, struct.error, zlib.error, ValueError, OverflowError) as error:
         if isinstance(error, HybridSegError):
             raise
-        raise BadInput(f"{path} cannot be read as a .mat file ({error}); it is damaged or no MATLAB file") from error
+        raise BadInput(f"{path} cannot be read as a .mat file ({error}); it is damaged or not a MATLAB file") from error
     return content
 
 
@@ -179,7 +179,7 @@ class _Counted(_Stream):
         """Read exactly n bytes, if that is not too many."""
         self.n_read += n
         if n < 0 or self.n_read > _MAX_LIST_BYTES:
-            raise ValueError("its list of class names is far too large, or torn")
+            raise ValueError("its list of class names is far too large, or cut short")
         return self._stream.read(n)
 
 
@@ -210,7 +210,7 @@ def _read_value(stream: _Stream, order: str) -> str | None:
     """Read the text in a cell or a field; None when it holds something else."""
     tag, n_bytes = struct.unpack(f"{order}II", stream.read(8))
     if tag != _MATRIX or not n_bytes:
-        raise ValueError("its list of class names has an empty place")
+        raise ValueError("its list of class names has an empty entry")
     inner = _Counted(stream)
     kind, shape, _ = _read_head(inner, order)
     if kind != _CHAR or math.prod(shape) != max((0, *shape)):

@@ -20,9 +20,11 @@ def doodles(table):
     return StrokeLog("my photo.jpg", (40, 60), table, (PEN, polygon, Stroke("erase", 0, 9.0, ((2.0, 2.0),))), 61.5)
 
 
-def test_what_is_written_is_read_again(doodles, tmp_path):
-    write_strokes(tmp_path / "a_doodles.json", doodles)
-    assert read_strokes(tmp_path / "a_doodles.json") == doodles
+@pytest.mark.parametrize("name", ["my photo.jpg", "caf\u00e9.jpg", "not utf-8 \udce9.jpg"])
+def test_what_is_written_is_read_again(doodles, tmp_path, name):
+    named = replace(doodles, image_name=name)
+    write_strokes(tmp_path / "a_doodles.json", named)
+    assert read_strokes(tmp_path / "a_doodles.json") == named
 
 
 @given(st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=9), st.floats(0.01, 1e4))

@@ -1,4 +1,4 @@
-"""An image that is being labelled: its pixels, its strokes, the labels spread from them, and the job on it."""
+"""The images of the list: open or closed, with their strokes, the labels spread from them, and the job that runs."""
 
 from __future__ import annotations
 
