@@ -21,9 +21,9 @@ from hybridseg.errors import MissingInput
 from hybridseg.labelling.spread import SpreadOptions, read_seeds, spread_file
 
 _CRF_NAMES = (
-    *("gt_prob", "theta", "color_scale", "space_compat", "color_compat", "n_iterations", "tolerance"),
-    *("max_memory", "n_threads", "engine"),
-)
+    "gt_prob", "theta", "color_scale", "space_compat", "color_compat", "n_iterations", "tolerance", "max_memory",
+    "n_threads", "engine",
+)  # fmt: skip
 
 
 def _spread_options(function: Any) -> Any:

@@ -109,7 +109,9 @@ class OpenImage:
         drawn = self.drawing.seeds[layer][rows, cols]
         if layer == "scribbles" or self.labels is None:
             return drawn
-        return np.where(drawn > 0, drawn, labels_to_seeds(self.labels[rows, cols]))
+        seeds = labels_to_seeds(self.labels[rows, cols])
+        np.copyto(seeds, drawn, where=drawn > 0)
+        return seeds
 
     def use_classes(self, table: ClassTable) -> None:
         """Switch to another class list, which has all classes of the strokes."""
