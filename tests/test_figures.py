@@ -18,6 +18,15 @@ def test_confusion_figure_grows_with_the_classes(tmp_path, n_classes):
     assert rows >= 500 and (n_classes < 20 or rows > 1400) and 0.9 < cols / rows < 1.4
 
 
+def test_a_class_that_is_only_predicted_is_shown(tmp_path):
+    table = ClassTable.from_names([f"c{i}" for i in range(12)])
+    sizes = []
+    for prediction in (np.zeros(12, int), np.arange(12)):
+        draw_confusion(tmp_path / "a.png", count_confusion(np.zeros(12, int), prediction, table), title="")
+        sizes.append(read_image(tmp_path / "a.png").shape[0])
+    assert sizes[1] > 1.5 * sizes[0]
+
+
 def test_names_are_never_formulas_and_many_classes_stay_drawable(tmp_path):
     table = ClassTable.from_names(["$x_$", *(f"c{i}" for i in range(119))])
     counts = np.eye(120, dtype=int)
