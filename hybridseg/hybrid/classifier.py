@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +20,7 @@ from hybridseg.hybrid.imagesets import TRAINING, VALIDATION, assign_sets
 from hybridseg.hybrid.tilefolder import TileFolder, open_tile_folder
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.images import describe_image
-from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE, Backbone, load_backbone
+from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE, Backbone, load_backbone, saved_model_folder
 from hybridseg.models.cards import hash_bytes, list_versions
 from hybridseg.models.checkpoints import combine_fingerprint
 from hybridseg.models.graphs import OUTPUT_NAME, freeze_model
@@ -259,10 +257,5 @@ def export_classifier(target: Path, backbone: Backbone, head: Head, *, tile_size
         return {OUTPUT_NAME: tf.nn.softmax(tf.matmul(backbone.extract(tiles), module.weights) + module.bias)}
 
     module.classify = classify
-    target = target.resolve()
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    tf.saved_model.save(module, str(partial), signatures={"serving_default": classify})
-    if target.exists():
-        target.rmdir()
-    os.replace(partial, target)
+    with saved_model_folder(target) as partial:
+        tf.saved_model.save(module, str(partial), signatures={"serving_default": classify})

@@ -127,12 +127,23 @@ def export_builtin(out_dir: str | os.PathLike[str], *, input_size: int = DEFAULT
     """
     from hybridseg.models.mobilenet import build_mobilenet
 
-    target = Path(out_dir).resolve()
+    target = Path(out_dir)
     if target.exists() and any(target.iterdir()):
         raise OutputExists(f"{target} holds files already; give another folder")
+    with saved_model_folder(target) as partial:
+        build_mobilenet(input_size=input_size, trainable=True).save(partial, save_format="tf", include_optimizer=False)
+
+
+@contextmanager
+def saved_model_folder(target: Path) -> Iterator[Path]:
+    """Yield a hidden folder to write a SavedModel to, which becomes `target` once it is complete.
+
+    `target` must be empty or missing.
+    """
+    target = target.resolve()
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    build_mobilenet(input_size=input_size, trainable=True).save(partial, save_format="tf", include_optimizer=False)
+    yield partial
     if target.exists():
         target.rmdir()
     partial.replace(target)

@@ -28,8 +28,8 @@ class Fcn8s:
 
     Examples
     --------
-    >>> Fcn8s(n_bands=3, n_outputs=5).build().output_shape
-    (None, None, None, 5)
+    >>> Fcn8s(n_bands=4, n_outputs=5, backbone="vgg16").encoder.title
+    'VGG-16'
     """
 
     name: ClassVar[str] = "fcn8s"

@@ -17,7 +17,7 @@ from hybridseg.models.architectures import ARCHITECTURES
 
 # Every stride and every number of convolutions of VGG-16, every kind of block of MobileNetV2; but few channels.
 SMALL_BLOCKS = ((4, 2), (5, 2), (6, 3), (7, 3), (8, 3))
-SMALL_STAGES = ((1, 6, 1, 1), (6, 6, 1, 2), (6, 8, 1, 2), (6, 8, 1, 2), (6, 8, 1, 1), (6, 8, 1, 2), (6, 10, 1, 1))
+SMALL_STAGES = ((1, 6, 1, 2), (6, 8, 1, 2), (6, 8, 1, 1), (6, 8, 1, 2), (6, 10, 1, 2))
 
 
 @dataclass(frozen=True)

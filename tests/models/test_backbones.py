@@ -177,7 +177,7 @@ def test_the_exported_module_is_reusable(tf, tmp_path):
     layer = hub.KerasLayer(str(tmp_path / "m"), trainable=True)
     pixels = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
     own = load_backbone(BUILTIN, input_size=64).extract(pixels).numpy()
-    assert np.abs(layer(pixels).numpy() - own).max() < 1e-4 and len(layer.trainable_variables) > 50
+    assert np.abs(layer(pixels).numpy() - own).max() < 1e-4 and len(layer.trainable_variables) > 40
     loaded = load_backbone(str(tmp_path / "m"), trainable=True)
     assert loaded.input_size == 64 and loaded.variables and np.abs(loaded.extract(pixels).numpy() - own).max() < 1e-4
     with pytest.raises(OutputExists, match="holds files already"):
