@@ -9,13 +9,18 @@ SCENES := demo_data
 OUT := demo_out
 DENSE_OUT := demo_dense_out
 
-.PHONY: help demo demo-dense browser test test-lowest lint format bench docs clean
+# One worker for each core, but no more than memory holds: each keeps a TensorFlow of its own.
+TEST_WORKERS ?= auto --maxprocesses 8
+
+.PHONY: help demo demo-dense browser test test-fast test-lowest mutate lint format bench docs clean
 
 help:
 	@echo "make demo   run the hybrid method on $(SCENES) and write a page, $(OUT)/index.html"
 	@echo "make demo-dense  run FCN-8s and the residual U-Net on $(SCENES) and write a page, $(DENSE_OUT)/index.html"
 	@echo "make browser  install Chromium for the tests of the labelling page (Debian, Ubuntu; as root)"
-	@echo "make test   run every test that this machine can run"
+	@echo "make test   run every test that this machine can run, on all cores"
+	@echo "make test-fast  run the tests that need neither a browser nor more than a few seconds each"
+	@echo "make mutate  break the program on purpose in many places and see whether the tests notice (an hour)"
 	@echo "make lint   check style, documentation and types"
 	@echo "make bench  measure speed and memory beside the rivals"
 	@echo "make docs   write docs/cli.md from the commands' own help"
@@ -32,7 +37,10 @@ browser:
 	{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; }
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS)
+
+test-fast: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not slow and not browser"
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -48,7 +56,10 @@ test-lowest: $(BIN)/python
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --constraint tests/lowest.txt --editable ".[pydensecrf,test]"
 	# Old packages warn of newer ones below them: here a warning is no failure.
-	.venv-lowest/bin/python -m pytest -W default
+	.venv-lowest/bin/python -m pytest -n $(TEST_WORKERS) -W default
+
+mutate: $(VENV)/installed-test
+	$(BIN)/python tools/mutate.py
 
 bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench_retile.py

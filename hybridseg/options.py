@@ -6,6 +6,7 @@ its options from the same fields.
 
 from __future__ import annotations
 
+import functools
 import math
 import types
 import typing
@@ -104,19 +105,37 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+def option_like(owner: type, name: str, default: Any = MISSING) -> Any:
+    """Define a field as another options class defines it, with its default unless one is given."""
+    found: Field[Any] = owner.__dataclass_fields__[name]  # type: ignore[attr-defined]
+    return field(default=found.default if default is MISSING else default, metadata=found.metadata)
+
+
 def setting_of(owner: Any, name: str) -> Setting:
     """Return the setting of a field of an options class, or of one of its instances."""
     found: Field[Any] = owner.__dataclass_fields__[name]
     return found.metadata["setting"]
 
 
+_read_hints = functools.cache(typing.get_type_hints)
+
+
 def type_of(owner: Any, name: str) -> tuple[type, bool]:
     """Return the type of a field, and whether it may be None as well."""
     cls = owner if isinstance(owner, type) else type(owner)
-    hint = typing.get_type_hints(cls)[name]
+    hint = _read_hints(cls)[name]
     members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     kinds = [member for member in members if member is not types.NoneType]
     return kinds[0], len(kinds) < len(members)
+
+
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    tuple[int, int]: "[rows, cols], each a whole number",
+    dict[int, int]: 'pairs such as {"3": 1} of whole numbers',
+}
 
 
 def describe_range(owner: Any, name: str) -> str:
@@ -133,10 +152,9 @@ def describe_range(owner: Any, name: str) -> str:
     setting, (kind, _) = setting_of(owner, name), type_of(owner, name)
     if setting.choices:
         return f"one of {', '.join(setting.choices)}"
-    words = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "a text")
     span = f" {setting.span.text}" if setting.span else ""
     extra = "".join(f", or {value:g}" for value in setting.extra)
-    return f"{words}{span}{extra}"
+    return f"{_WORDS.get(kind, 'a text')}{span}{extra}"
 
 
 def check_options(options: Any) -> None:

@@ -23,9 +23,35 @@ from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spread import SpreadOptions
+from hybridseg.machine import count_cores
 from hybridseg.models.store import TileClassifier
 
 REPOSITORY = Path(__file__).parent.parent
+
+# Tests on all cores (pytest-xdist).
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config, specs):
+    """Divide the cores among the workers: they inherit these variables before they import numpy or TensorFlow."""
+    share = max(1, count_cores() // len(specs))
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(share))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep a file in one worker, where its fixtures are built once, and all tests with a browser in one worker."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "browser" if "test_browser_" in nodeid else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
+# What every test may use.
 
 
 @pytest.fixture
@@ -117,6 +143,71 @@ def paint_coast():
         image[:, :border, bands[0]] += 180
         image[:, border:, bands[1]] += 180
         return image
+
+    return paint
+
+
+TILE_COLORS = {"sand": (230, 200, 120), "veg": (40, 120, 40), "water": (30, 70, 160)}
+
+
+@pytest.fixture(scope="session")
+def tile_dir(tmp_path_factory):
+    """Tiles of 16 pixels of three classes told apart by colour, from five photos: 1, 4 and 4 of each photo."""
+    rng = np.random.default_rng(0)
+    root = tmp_path_factory.mktemp("tiles") / "tile_16"
+    for name, color in TILE_COLORS.items():
+        for photo in range(5):
+            for j in range(1 if name == "sand" else 4):
+                tile = np.clip(np.array(color) + rng.integers(-40, 41, (16, 16, 3)), 0, 255)
+                write_image(root / name / f"p{photo}_r{j}_c0.png", tile.astype(np.uint8))
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_module(tmp_path_factory):
+    """A TF Hub module of one convolution that can be fine-tuned: a backbone that is loaded in no time."""
+    import tensorflow as tf
+
+    class Module(tf.train.Checkpoint):
+        def __init__(self):
+            super().__init__()
+            kernel = np.random.default_rng(0).normal(0, 0.5, (3, 3, 3, 8)).astype(np.float32)
+            self.kernel, self.scale = tf.Variable(kernel), tf.Variable(np.ones(8, np.float32))
+            self.variables = self.trainable_variables = [self.kernel, self.scale]
+            self.regularization_losses = []
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
+        def __call__(self, pixels):
+            features = tf.nn.relu(tf.nn.conv2d(pixels, self.kernel, 2, "SAME") * self.scale)
+            return tf.reduce_mean(features, [1, 2])
+
+    folder = tmp_path_factory.mktemp("module") / "tiny"
+    tf.saved_model.save(Module(), str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tile_dir, tiny_module, tmp_path_factory):
+    """The ``model.pb`` of a classifier that was trained on `tile_dir`, with its card and labels."""
+    from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
+    from hybridseg.hybrid.head import HeadOptions
+    from hybridseg.hybrid.retrain import retrain
+
+    folder = tmp_path_factory.mktemp("model")
+    head = HeadOptions(how_many_training_steps=200, learning_rate=0.3)
+    paths = RetrainPaths(tile_dir, folder / "model.pb", bottleneck_dir=folder / "bottlenecks")
+    retrain(paths, options=RetrainOptions(tfhub_module=str(tiny_module), input_size=32, head=head))
+    return folder / "model.pb"
+
+
+@pytest.fixture
+def paint_classes():
+    """Paint the classes of `tile_dir` side by side, each `width` columns wide."""
+
+    def paint(*names, rows=48, width=32):
+        noise = np.random.default_rng(0).integers(-15, 16, (rows, width * len(names), 3))
+        colors = np.repeat([TILE_COLORS[name] for name in names], width, axis=0)
+        return np.clip(noise + colors, 0, 255).astype(np.uint8)
 
     return paint
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hybridseg.cli.main import COMMANDS
+
 PACKAGE = Path(__file__).parent.parent / "hybridseg"
 # A room may import any room on a line above its own, and itself; never one on its own line.
 LEVELS = (
@@ -47,6 +49,9 @@ HOMES = {
     "waitress": {"web"},
 }
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc"}
+MAX_LINES = 400
+# What is started from outside rather than imported.
+ENTRIES = {"hybridseg.__main__", *(place.partition(":")[0] for place in COMMANDS.values())}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -55,14 +60,20 @@ def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+def name_module(path: Path) -> str:
+    """Name a module as an import does."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
 def list_imports(path: Path) -> list[str]:
+    """List the modules that a module imports; of ``from a import b`` both ``a`` and ``a.b``, which may be a module."""
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            names += [node.module or ""]
+            names += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
     return names
 
 
@@ -70,12 +81,19 @@ def find_wrong_directions(path: Path, imports: list[str]) -> list[str]:
     room = room_of(path)
     if room in ("__init__", "__main__"):
         return []
-    others = [name.split(".")[1] for name in imports if name.startswith("hybridseg.")]
+    others = {name.split(".")[1] for name in imports if name.startswith("hybridseg.")} - {"__version__"}
     return [
         f"{path.name}: {room} imports {other}"
-        for other in others
+        for other in sorted(others)
         if other != room and LEVEL_OF[other] >= LEVEL_OF[room]
     ]
+
+
+def find_unused(imports: dict[str, list[str]]) -> list[str]:
+    """Name the modules that no other module imports."""
+    used = {name for module, names in imports.items() for name in names if name != module}
+    packages = {name.rpartition(".")[0] for name in imports}
+    return sorted(imports.keys() - used - packages - ENTRIES)
 
 
 def find_wrong_homes(path: Path, imports: list[str]) -> list[str]:
@@ -94,9 +112,14 @@ def test_module_keeps_the_house_rules(path):
     assert find_wrong_directions(path, imports) == []
     assert find_wrong_homes(path, imports) == []
     assert path.stem not in FORBIDDEN_NAMES
+    assert path.read_text(encoding="utf-8").count("\n") <= MAX_LINES
 
 
-def test_rules_notice_a_wrong_direction_and_a_wrong_home():
+def test_every_module_is_imported_by_another():
+    assert find_unused({name_module(path): list_imports(path) for path in MODULES}) == []
+
+
+def test_rules_notice_what_is_wrong():
     path = PACKAGE / "io" / "images.py"
     assert find_wrong_directions(path, ["hybridseg.cli.main"]) == ["images.py: io imports cli"]
     assert find_wrong_directions(path, ["hybridseg.errors", "hybridseg.io.atomic"]) == []
@@ -104,6 +127,10 @@ def test_rules_notice_a_wrong_direction_and_a_wrong_home():
     assert find_wrong_directions(sibling, ["hybridseg.hybrid.head"]) == ["feed.py: dense imports hybrid"]
     assert len(find_wrong_homes(path, ["matplotlib.figure", "click"])) == 2
     assert find_wrong_homes(PACKAGE / "cli" / "main.py", ["click"]) == []
+    assert find_unused({"hybridseg.a": [], "hybridseg.b": ["hybridseg.b"], "hybridseg.c": ["hybridseg.a"]}) == [
+        "hybridseg.b",
+        "hybridseg.c",
+    ]
 
 
 def test_help_is_light():

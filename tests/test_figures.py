@@ -5,7 +5,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.confusion import Confusion, count_confusion
 from hybridseg.demo.overview import draw_scene_overview, draw_tile_overview
 from hybridseg.errors import MissingInput
-from hybridseg.figures import PictureRow, draw_confusion, draw_picture_rows
+from hybridseg.figures import PictureRow, draw_calibration, draw_confusion, draw_picture_rows
 from hybridseg.io.images import read_image
 
 
@@ -16,6 +16,15 @@ def test_confusion_figure_grows_with_the_classes(tmp_path, n_classes):
     draw_confusion(tmp_path / "a.png", Confusion(table, counts, np.zeros(n_classes, int)), title="a title")
     rows, cols = read_image(tmp_path / "a.png").shape[:2]
     assert rows >= 500 and (n_classes < 20 or rows > 1400) and 0.9 < cols / rows < 1.4
+
+
+def test_a_class_that_is_only_predicted_is_shown(tmp_path):
+    table = ClassTable.from_names([f"c{i}" for i in range(12)])
+    sizes = []
+    for prediction in (np.zeros(12, int), np.arange(12)):
+        draw_confusion(tmp_path / "a.png", count_confusion(np.zeros(12, int), prediction, table), title="")
+        sizes.append(read_image(tmp_path / "a.png").shape[0])
+    assert sizes[1] > 1.5 * sizes[0]
 
 
 def test_names_are_never_formulas_and_many_classes_stay_drawable(tmp_path):
@@ -33,6 +42,22 @@ def test_diagonal_is_dark_and_the_rest_is_light(tmp_path):
         )
     right, wrong = (read_image(tmp_path / f"{name}.png").astype(int) for name in ("right", "wrong"))
     assert right.shape == wrong.shape and np.abs(right - wrong).max() > 150
+
+
+def test_the_calibration_curve_lies_where_the_accuracy_is(tmp_path):
+    confidence, counts = np.array([0.1, np.nan, 0.9]), np.array([10, 0, 10])
+    lines = []
+    for level in (0.25, 0.75):
+        accuracy = np.array([level, np.nan, level])
+        draw_calibration(tmp_path / "a.png", confidence, accuracy, counts, error=0.1)
+        picture = read_image(tmp_path / "a.png")[..., :3].astype(int)
+        is_curve = (np.abs(picture - (31, 95, 168)) < 40).all(axis=2)
+        # The legend shows the colour of the curve too: its two dots are far wider apart than that.
+        per_row = [np.ptp(np.flatnonzero(row)) if row.any() else 0 for row in is_curve]
+        lines.append(int(np.argmax(per_row)))
+        assert max(per_row) > picture.shape[1] / 3
+    low, high = lines
+    assert low - high > picture.shape[0] / 5
 
 
 def test_picture_rows_show_the_pictures(tmp_path, table):

@@ -1,4 +1,4 @@
-"""A pool of processes for work on many files, or none at all: the caller writes one loop for both."""
+"""Calls of a function on many files, in this process or in others: the caller writes one loop for both."""
 
 from __future__ import annotations
 
@@ -6,20 +6,39 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from hybridseg.errors import BadInput
+from hybridseg.progress import Item
+
+Result = TypeVar("Result")
+
+
+def map_calls(
+    function: Callable[[Item], Result], items: Sequence[Item], *, n_jobs: int
+) -> Generator[Result, None, None]:
+    """Yield what a function returns for each item, as soon as it is known, in any order.
+
+    With several processes, function, items and results are pickled. Close the generator to drop calls that have not
+    begun.
+    """
+    if n_jobs == 1:
+        yield from map(function, items)
+        return
+    with open_pool(n_jobs) as pool:
+        for future in as_completed([pool.submit(function, item) for item in items]):
+            yield future.result()
 
 
 class SerialPool:
-    """Does the work at once, in this process."""
+    """An executor that calls each function at once, in this process."""
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Call the function; its result or its error is in the future."""
+        """Call the function and return a future that holds its result or its error."""
         future: Future[Any] = Future()
         try:
             future.set_result(function(*args))
@@ -32,36 +51,41 @@ class SerialPool:
 def open_pool(n_jobs: int) -> Iterator[SerialPool | ProcessPoolExecutor]:
     """Open a pool of `n_jobs` processes; with 1 the work is done in this one.
 
-    When the caller is interrupted, work that has not begun is dropped, and work that has is finished: nothing
-    is torn.
+    When the caller is interrupted, calls that have not begun are dropped and the others are finished, so that no
+    result is left half done.
+
+    Raises
+    ------
+    BadInput
+        When `n_jobs` is below 1, or a process was killed.
     """
     if n_jobs < 1:
         raise BadInput(f"the number of jobs is {n_jobs}; give 1 or more")
     if n_jobs == 1:
         yield SerialPool()
         return
-    # A fresh process for each worker: forking one that has threads or TensorFlow can hang.
+    # Not fork: a forked process that had threads or TensorFlow running can hang.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(n_jobs, mp_context=context, initializer=_start_worker)
     try:
         yield pool
     except BrokenProcessPool as error:
         raise BadInput(
-            "a process was ended from outside while it worked (too little memory, or a file that no reader survives); "
-            "run again with --jobs 1 to see at which file"
+            "a worker process was killed (out of memory, or a file that crashes its reader); "
+            "run again with --jobs 1 to see which file it was"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:
-    # Ctrl-C reaches every process of a terminal; only the first one decides what to do.
+    # Ctrl-C reaches every process of a terminal; the parent alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Leave when the first process is gone, however it went: it may have been killed."""
+    """Exit when the parent is gone, even if it was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,38 +1,40 @@
-"""What the commands of all dense networks share: options, and how a training and its results are told."""
+"""What the commands of all dense networks share: options, and how a training and its scores are printed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.cli.console import Console
-from hybridseg.cli.segment import tell_image, tell_skipped
+from hybridseg.cli.options import options_of, path_type, read_options
+from hybridseg.cli.segment import resume_option, tell_image, tell_skipped
 from hybridseg.confusion import Confusion
 from hybridseg.dense.fit import Epoch
-from hybridseg.dense.predict import PredictOutputs, predict_files
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
-
-path_type = click.Path(path_type=Path)
+from hybridseg.segment import make_job
 
 labeldefs_option = click.option(
-    "--labeldefs", "labeldefs_path", metavar="FILE", type=path_type, help="Classes and colours: `name, r, g, b` a line."
-)
+    "--labeldefs", "labeldefs_path", metavar="FILE", type=path_type,
+    help="Classes and colours: a line `name, r, g, b` for each class.",
+)  # fmt: skip
 
 
 def run_options(function: Any) -> Any:
-    """Add what every training has: going on, beginning again, TensorBoard."""
+    """Add what every training has: resuming, starting over, TensorBoard."""
     for add in reversed(
         (
-            click.option("--resume", is_flag=True, help="Go on after the last epoch that was finished."),
-            click.option("--overwrite", is_flag=True, help="Begin again where there is a training already."),
-            click.option("--tensorboard-dir", metavar="DIR", type=path_type, help="Write what TensorBoard shows here."),
+            click.option("--resume", is_flag=True, help="Continue after the last finished epoch."),
+            click.option("--overwrite", is_flag=True, help="Start over where there is a training already."),
+            click.option("--tensorboard-dir", metavar="DIR", type=path_type, help="Write logs for TensorBoard here."),
         )
     ):
         function = add(function)
@@ -40,24 +42,14 @@ def run_options(function: Any) -> Any:
 
 
 def view_options(function: Any) -> Any:
-    """Add how an image is looked at, and what is written of it."""
+    """Add how an image is presented to the networks, and what is written."""
     for add in reversed(
         (
-            click.option(
-                "--native", is_flag=True, help="Look at images at their own size, in windows, instead of fitted."
-            ),
-            click.option(
-                "--window", type=int, default=DenseOptions.window, show_default=True, help="Side of a window."
-            ),
-            click.option(
-                "--overlap", type=int, default=DenseOptions.overlap, show_default=True,
-                help="Pixels that neighbouring windows share.",
-            ),
-            click.option("--flips", is_flag=True, help="Mean over mirrored images: slower, a little better."),
-            click.option("--probabilities", is_flag=True, help="Also write how sure the network is."),
-            click.option("--resume", is_flag=True, help="Leave out images that have a result."),
+            options_of(DenseOptions, "native", "window", "overlap", "flips"),
+            options_of(Outputs, "probabilities"),
+            resume_option,
         )
-    ):  # fmt: skip
+    ):
         function = add(function)
     return function
 
@@ -70,40 +62,40 @@ def segment_images(
     *,
     smoothing: SmoothingOptions,
     out_dir: Path | None,
-    composite: bool = True,
 ) -> None:
-    """Segment images as the options of `view_options` say, and tell of each."""
-    options = DenseOptions(settings["native"], settings["window"], settings["overlap"], settings["flips"])
-    outputs = PredictOutputs(out_dir, composite, settings["probabilities"], settings["resume"])
-    result = predict_files(
-        paths, models, options=options, smoothing=smoothing, outputs=outputs, progress=console.progress,
-        on_done=lambda image: tell_image(console, image),
-    )  # fmt: skip
+    """Segment images as the options of `view_options` say, and print the result of each."""
+    job = make_job(
+        [model.path for model in models],
+        outputs=read_options(Outputs, settings, out_dir=out_dir),
+        options=read_options(DenseOptions, settings),
+        smoothing=smoothing,
+    )
+    result = run_jobs(
+        paths, job, resume=settings["resume"], progress=console.progress, on_done=partial(tell_image, console)
+    )
     tell_skipped(console, result)
     console.finish(result.problems)
 
 
-def watch_training(console: Console, train: Callable[[Callable[[Epoch], None], Progress], TrainingResult]) -> None:
-    """Run a training, tell of every epoch, and of what it comes to."""
-    result = train(lambda epoch: _tell_epoch(console, epoch), console.progress)
+def report_training(console: Console, train: Callable[[Callable[[Epoch], None], Progress], TrainingResult]) -> None:
+    """Run a training; print every epoch, and the result."""
+    result = train(lambda epoch: _print_epoch(console, epoch), console.progress)
     if result.history:
         console.say(
-            f"\nlearned from {result.n_training} images, watched on {result.n_validation}; the scores of the best "
-            "epoch on those that were watched:"
+            f"\ntrained on {result.n_training} images, validated on {result.n_validation}; the scores of the best "
+            "epoch on the validation images:"
         )
     else:
         console.say(f"nothing was trained (DO_TRAIN is false); the scores on {result.n_validation} images:")
-    tell_scores(console, result.confusion)
+    print_scores(console, result.confusion)
     starved = max((epoch.starved for epoch in result.history), default=0.0)
     if starved > 0.05:
-        console.say(
-            f"in one epoch {starved:.0%} of the steps waited for their images: reading is what limits the speed"
-        )
+        console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
     for path in result.written:
         console.say(f"wrote {path}")
 
 
-def tell_scores(console: Console, confusion: Confusion) -> None:
+def print_scores(console: Console, confusion: Confusion) -> None:
     """Print the IoU and Dice of every class, their means, and the accuracy."""
     rows = zip(confusion.table.names, confusion.scores("iou"), confusion.scores("f1"), strict=True)
     means = ("mean", confusion.macro("iou"), confusion.macro("f1"))
@@ -111,13 +103,13 @@ def tell_scores(console: Console, confusion: Confusion) -> None:
     console.say(f"pixel accuracy {_show(confusion.accuracy)}")
 
 
-def _tell_epoch(console: Console, epoch: Epoch) -> None:
-    watched = ""
+def _print_epoch(console: Console, epoch: Epoch) -> None:
+    validation = ""
     if epoch.val_loss is not None:
-        watched = f"  validation: {epoch.val_loss:.3f}, {_show(epoch.val_mean_iou)}, {_show(epoch.val_dice)}"
+        validation = f"  validation: {epoch.val_loss:.3f}, {_show(epoch.val_mean_iou)}, {_show(epoch.val_dice)}"
     console.say(
-        f"epoch {epoch.epoch:3}  rate {epoch.rate:.1e}  loss, mean IoU, Dice: {epoch.loss:.3f}, "
-        f"{_show(epoch.mean_iou)}, {_show(epoch.dice)}{watched}  ({epoch.images_per_second:.1f} images/s)"
+        f"epoch {epoch.epoch:3}  learning rate {epoch.rate:.1e}  loss, mean IoU, Dice: {epoch.loss:.3f}, "
+        f"{_show(epoch.mean_iou)}, {_show(epoch.dice)}{validation}  ({epoch.images_per_second:.1f} images/s)"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class SizeType(click.ParamType):
             return value
         match = re.fullmatch(r"(\d{1,6})[xX](\d{1,6})", value)
         if not match:
-            self.fail(f"{value!r} is no size; write rows and columns like 768x1152", param, ctx)
+            self.fail(f"{value!r} is not a size; write rows and columns like 768x1152", param, ctx)
         return int(match[1]), int(match[2])
 
 
@@ -73,19 +74,24 @@ def _name_flags(name: str, classic: bool) -> tuple[str, ...]:
 
 def _make_option(owner: Any, name: str, flags: tuple[str, ...], parameter: str, unset: str | None) -> Any:
     setting, (kind, _) = setting_of(owner, name), type_of(owner, name)
-    default = getattr(owner, name)
+    is_required = not hasattr(owner, name)
+    default = getattr(owner, name, None)
     text = f"{setting.help}  [default: {unset}]" if unset else setting.help
     shared: dict[str, Any] = {"default": default, "help": text, "show_default": not unset and default is not None}
     if kind is bool and not default:
-        return click.option(*flags, parameter, is_flag=True, help=text)
+        return click.option(*flags, parameter, is_flag=True, help=text, show_default="/" in flags[0])
     if kind is bool:
         # The last flag carries the negation: `--flip-cols/--no-flip-cols`.
         return click.option(*flags[:-1], f"{flags[-1]}/--no-{flags[-1].removeprefix('--')}", parameter, **shared)
-    return click.option(*flags, parameter, type=click.Choice(setting.choices) if setting.choices else kind, **shared)
+    kinds: dict[Any, Any] = {Path: path_type, tuple[int, int]: SizeType()}
+    value_type = click.Choice(setting.choices) if setting.choices else kinds.get(kind, kind)
+    return click.option(*flags, parameter, type=value_type, required=is_required, **shared)
 
 
 def read_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "", **more: Any) -> Any:
     """Make an options object of what a command was given; `more` are fields that no option of the command sets.
+
+    `cls` may also be an instance, whose values are the defaults.
 
     Examples
     --------
@@ -94,7 +100,8 @@ def read_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "", **m
     30.0
     """
     names = [name for name in cls.__dataclass_fields__ if prefix + name in settings and name not in more]
-    return cls(**{name: settings[prefix + name] for name in names}, **more)
+    given = {name: settings[prefix + name] for name in names} | more
+    return cls(**given) if isinstance(cls, type) else replace(cls, **given)
 
 
 seed_option = click.option(

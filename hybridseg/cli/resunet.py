@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +10,22 @@ import click
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.dense import (
     labeldefs_option,
-    path_type,
+    print_scores,
+    report_training,
     run_options,
     segment_images,
-    tell_scores,
     view_options,
-    watch_training,
 )
-from hybridseg.cli.options import overwrite_option, seed_option
+from hybridseg.cli.options import options_of, overwrite_option, path_type, read_options, seed_option
 from hybridseg.dense.programs import resunet as verbs
+from hybridseg.dense.programs.config import KEYS, config_record, explain_keys, find_near_key, read_config
 from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.dense.programs.resunet import ResunetExtras
-from hybridseg.dense.programs.resunetconfig import config_record, read_config
-from hybridseg.dense.programs.resunetkeys import explain_keys
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import OutputExists
 from hybridseg.io.labels.classfiles import read_class_files
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_json
-from hybridseg.models.losses import LOSSES
-from hybridseg.models.resunet import UPSAMPLINGS
 
 config_option = click.option(
     "--config", "config_path", metavar="FILE", type=path_type, required=True, help="The JSON config."
@@ -43,7 +38,7 @@ labels_option = click.option(
 )
 weights_option = click.option(
     "--weights", "weights_paths", metavar="FILE", type=path_type, multiple=True, required=True,
-    help="The network; given again, others vote with it.",
+    help="Weights of the network; repeat it, and several networks vote.",
 )  # fmt: skip
 
 
@@ -54,25 +49,25 @@ def resunet() -> None:
     \b
     In the order of use:
       init-config     propose a config for a folder of images
-      explain-config  tell what every key of a config means
+      explain-config  explain every key of a config
       make-tfrecords  write augmented copies of labelled images as records
       train           train the network on the records
-      evaluate        tell how good it is, on records or on the images themselves
-      segment         give every pixel of new images a class
+      evaluate        score it, on records or on the images themselves
+      segment         classify every pixel of new images
     """
 
 
 @resunet.command("init-config")
 @click.argument("images_dir", metavar="DIR", type=path_type)
 @click.option("--labels", "labels_dir", metavar="DIR", type=path_type, help="Folder of label maps, to count classes.")
-@click.option("--out", "out_path", metavar="FILE", type=path_type, default=Path("config.json"), show_default=True,
-              help="Write the config here.")  # fmt: skip
+@click.option(
+    "--out", "out_path", metavar="FILE", type=path_type, default=Path("config.json"), show_default=True,
+    help="Write the config here.",
+)  # fmt: skip
 @overwrite_option
 @pass_console
-def init_config(
-    console: Console, *, images_dir: Path, labels_dir: Path | None, out_path: Path, overwrite: bool
-) -> None:
-    """Propose a config for a folder of images, and say why.
+def init_config(console: Console, images_dir: Path, **settings: Any) -> None:
+    """Propose a config for a folder of images, with reasons.
 
     Result: a JSON file with every key, and a line about each value that was chosen from the images.
 
@@ -80,9 +75,10 @@ def init_config(
     Example:
       hybridseg resunet init-config images --labels masks --out config.json
     """
-    if out_path.exists() and not overwrite:
+    out_path: Path = settings["out_path"]
+    if out_path.exists() and not settings["overwrite"]:
         raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
-    proposal = propose_config(images_dir, labels_dir, progress=console.progress)
+    proposal = propose_config(images_dir, settings["labels_dir"], progress=console.progress)
     record = config_record(proposal.config)
     write_json(out_path, record)
     for name, reason in proposal.reasons.items():
@@ -94,8 +90,8 @@ def init_config(
 @resunet.command("explain-config")
 @click.argument("name", metavar="[KEY]", required=False)
 @pass_console
-def explain_config(console: Console, *, name: str | None) -> None:
-    """Tell what every key of a config means, or one of them.
+def explain_config(console: Console, name: str | None) -> None:
+    """Explain every key of a config, or one of them.
 
     Result: for each key its type and range, its default, and what it does.
 
@@ -112,11 +108,10 @@ def explain_config(console: Console, *, name: str | None) -> None:
 
 
 def _match_key(name: str) -> str:
-    names = [key for key, *_ in explain_keys()]
-    if name.upper() in names:
+    if name.upper() in KEYS:
         return name.upper()
-    near = difflib.get_close_matches(name.upper(), names, n=1, cutoff=0.4)
-    advice = f"did you mean {near[0]}?" if near else "explain-config alone tells of all."
+    near = find_near_key(name)
+    advice = f"did you mean {near}?" if near else "explain-config without a key lists all."
     raise click.BadParameter(f"there is no key {name!r}; {advice}", param_hint="KEY")
 
 
@@ -132,8 +127,8 @@ def _match_key(name: str) -> str:
 def make_tfrecords(console: Console, **settings: Any) -> None:
     """Write augmented copies of labelled images as records.
 
-    The originals are not among them: they stay to judge the network by. Everything is checked before any work; after
-    an interruption the same command goes on.
+    The originals are not among them: they are kept for evaluation. Everything is checked before any work; after an
+    interruption the same command resumes.
 
     Result: DIR/ROOT_STRING-0000-of-NNNN.tfrec and so on, of IMS_PER_SHARD images each, and DIR/index.json.
 
@@ -160,19 +155,12 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
 @config_option
 @click.option("--data", "data_dir", metavar="DIR", type=path_type, required=True, help="Folder of records.")
 @click.option("--weights-out", metavar="FILE", type=path_type, required=True, help="Write the network here (.h5).")
+@options_of(ResunetExtras, "filters", "upsample", "loss")
 @click.option(
-    "--filters", type=int, default=ResunetExtras.filters, show_default=True,
-    help="Filters of the first level; each level down has twice as many.",
-)  # fmt: skip
-@click.option(
-    "--upsample", type=click.Choice(UPSAMPLINGS), default=ResunetExtras.upsample, show_default=True,
-    help="How the way up doubles the size.",
-)  # fmt: skip
-@click.option(
-    "--loss", type=click.Choice(LOSSES), default=ResunetExtras.loss, show_default=True, help="What is minimized."
-)
-@click.option(
-    "--run-dir", metavar="DIR", type=path_type, help="Checkpoints and log.  [default: NAME_run beside the weights]"
+    "--run-dir",
+    metavar="DIR",
+    type=path_type,
+    help="For checkpoints and log.  [default: NAME_run beside the weights]",
 )
 @run_options
 @seed_option
@@ -180,11 +168,11 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
 def train(console: Console, **settings: Any) -> None:
     """Train the residual U-Net on records.
 
-    A share of the photographs, VALIDATION_SPLIT, is not learned from and chooses the best epoch; the copies of a
-    photograph stay together.
+    The best epoch is chosen on a share of the photographs, VALIDATION_SPLIT, that the network is not trained on; the
+    copies of a photograph stay together.
 
-    Result: the weights (.h5) and their card (.json), log.csv in the run's folder and, with DOPLOT, pictures of the
-    training. With DO_TRAIN false the weights that are there are judged and nothing is trained.
+    Result: the weights (.h5) and their card (.json), log.csv in the run's folder and, with DOPLOT, figures of the
+    training. With DO_TRAIN false existing weights are evaluated and nothing is trained.
 
     \b
     Example:
@@ -197,10 +185,10 @@ def train(console: Console, **settings: Any) -> None:
     if weights.suffix != ".h5":
         raise click.BadParameter(f"{weights} must end in .h5.", param_hint="--weights-out")
     run_dir = settings["run_dir"] or weights.with_name(f"{weights.stem}_run")
-    paths = TrainingPaths(weights, run_dir, settings["tensorboard_dir"], settings["resume"], settings["overwrite"])
-    extras = ResunetExtras(settings["filters"], settings["upsample"], settings["loss"], settings["seed"])
+    paths = read_options(TrainingPaths, settings, weights=weights, run_dir=run_dir)
+    extras = read_options(ResunetExtras, settings)
     import_tensorflow()
-    watch_training(
+    report_training(
         console,
         lambda on_epoch, progress: verbs.train_resunet(
             config, settings["data_dir"], paths, extras=extras, on_epoch=on_epoch, progress=progress
@@ -211,17 +199,19 @@ def train(console: Console, **settings: Any) -> None:
 @resunet.command()
 @config_option
 @weights_option
-@click.option("--data", "data_dir", metavar="DIR", type=path_type, help="Judge on the held-out part of these records.")
-@click.option("--images", "images_dir", metavar="DIR", type=path_type, help="Judge on whole images ...")
+@click.option(
+    "--data", "data_dir", metavar="DIR", type=path_type, help="Evaluate on the held-out part of these records."
+)
+@click.option("--images", "images_dir", metavar="DIR", type=path_type, help="Evaluate on whole images ...")
 @click.option("--labels", "labels_dir", metavar="DIR", type=path_type, help="... with these label maps.")
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside the weights]")
 @seed_option
 @pass_console
 def evaluate(console: Console, **settings: Any) -> None:
-    """Tell how good a network is, on records or on the images themselves.
+    """Score a network, on records or on the images themselves.
 
-    On records it is judged as it comes from the network, on the part that the training held out (give the training's
-    --seed); on images after the CRF and the filter that the config asks for, at their own size.
+    On records the bare prediction is evaluated, on the part that the training held out (give the training's --seed);
+    on images the prediction after the CRF and the filter that the config asks for, at their own size.
 
     Result: IoU and Dice of every class, NAME_scores.json and NAME_confusion.png.
 
@@ -245,7 +235,7 @@ def evaluate(console: Console, **settings: Any) -> None:
         confusion = verbs.evaluate_records(config, models[0], data_dir, seed=settings["seed"])
     else:
         confusion = verbs.evaluate_images(config, models, images_dir, labels_dir, progress=console.progress)
-    tell_scores(console, confusion)
+    print_scores(console, confusion)
     weights = models[0].path
     folder = settings["out_dir"] or weights.parent
     targets = [folder / f"{weights.stem}_scores.json", folder / f"{weights.stem}_confusion.png"]
@@ -263,9 +253,9 @@ def evaluate(console: Console, **settings: Any) -> None:
 @view_options
 @pass_console
 def segment(console: Console, **settings: Any) -> None:
-    """Give every pixel of images a class by a residual U-Net.
+    """Classify every pixel of images with a residual U-Net.
 
-    The answer is smoothed as the config says: by a CRF (DO_CRF_REFINE) and a median filter (MEDIAN_FILTER_VALUE).
+    The prediction is smoothed as the config says: by a CRF (DO_CRF_REFINE) and a median filter (MEDIAN_FILTER_VALUE).
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
     (the image below the colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth.

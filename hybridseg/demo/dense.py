@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hybridseg.demo.overview import draw_result_overview, draw_scene_overview
 from hybridseg.demo.story import Story, claim_demo, show_share
-from hybridseg.dense.programs.resunetconfig import config_record, read_config
+from hybridseg.dense.programs.config import config_record, read_config
 from hybridseg.evaluation.page import Table
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import read_labelmap

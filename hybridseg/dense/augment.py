@@ -5,53 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hybridseg.errors import BadInput
+from hybridseg.options import Span, check_options, option
 
 _N_DRAWS = 7
 
 
+_SHARE = Span(0, 1, below=True)
+
+
 @dataclass(frozen=True)
 class AugmentOptions:
-    """How far images are changed, at most.
+    """How much images are changed at most."""
 
-    Parameters
-    ----------
-    rotation : float
-        Degrees to either side.
-    zoom : float
-        Share by which an image gets larger or smaller.
-    row_shift, col_shift : float
-        Share of the height and the width.
-    flip_rows, flip_cols : bool
-        Turn half of the images upside down, or left to right.
-    brightness : float
-        Share by which an image gets brighter or darker.
-
-    Raises
-    ------
-    BadInput
-        For a value out of range.
-    """
-
-    rotation: float = 0.0
-    zoom: float = 0.0
-    row_shift: float = 0.0
-    col_shift: float = 0.0
-    flip_rows: bool = False
-    flip_cols: bool = False
-    brightness: float = 0.0
+    rotation: float = option(0.0, "Largest rotation of an image, in degrees to either side.", span=Span(0, 180))
+    zoom: float = option(0.0, "Largest share by which an image is enlarged or shrunk.", span=_SHARE)
+    row_shift: float = option(0.0, "Largest vertical shift, as a share of the height.", span=_SHARE)
+    col_shift: float = option(0.0, "Largest horizontal shift, as a share of the width.", span=_SHARE)
+    flip_rows: bool = option(False, "Turn half of the images upside down: for photos that look straight down.")
+    flip_cols: bool = option(False, "Mirror half of the images left to right.")
+    brightness: float = option(0.0, "Largest share by which an image is brightened or darkened.", span=_SHARE)
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if not 0 <= self.rotation <= 180:
-            raise BadInput(f"rotation={self.rotation}: give degrees from 0 to 180")
-        for name in ("zoom", "row_shift", "col_shift", "brightness"):
-            if not 0 <= getattr(self, name) < 1:
-                raise BadInput(f"{name}={getattr(self, name)}: give a share from 0 to below 1")
+        check_options(self)
 
     @property
     def any(self) -> bool:
-        """Tell whether anything is changed at all."""
+        """Whether anything is changed at all."""
         return self != AugmentOptions()
 
 
@@ -66,14 +45,8 @@ def augment_batch(images: Any, labels: Any, options: AugmentOptions, *, seed: tu
         (n, rows, cols, bands) float32.
     labels : tensor
         (n, rows, cols) uint8.
-    options : AugmentOptions
     seed : (integer, integer)
         The same two numbers, the same changes.
-
-    Returns
-    -------
-    images, labels : tensor
-        Of the same shapes and types.
 
     Examples
     --------
@@ -106,7 +79,7 @@ def augment_batch(images: Any, labels: Any, options: AugmentOptions, *, seed: tu
 
 
 def _draw_transforms(draws: Any, options: AugmentOptions, *, rows: Any, cols: Any) -> Any:
-    """Give, for each image, how a place in the new image leads to one in the old: (n, 8), about the centre."""
+    """Return for each image the transform from a place in the new image to one in the old: (n, 8), about the centre."""
     import tensorflow as tf
 
     height, width = tf.cast(rows, tf.float32), tf.cast(cols, tf.float32)

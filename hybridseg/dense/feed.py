@@ -1,6 +1,6 @@
-"""Batches for training: pairs in a random order, changed at random and normalized, made while the network works.
+"""Batches for training: pairs in random order, augmented and normalized, made while the network works.
 
-What a step gets depends on the seed and its number alone, so a run can go on from any step.
+A batch depends only on the seed and the number of its step, so a run can resume at any step.
 """
 
 from __future__ import annotations
@@ -26,18 +26,11 @@ class Feed:
     ----------
     pairs : PairSource
     indices : sequence of int
-        Which of them.
+        Which of the pairs.
     batch_size : int
         The last batch of an epoch may be smaller.
-    normalization : Normalization
-    augment : AugmentOptions
     shuffle : bool
         A new order in every epoch.
-    seed : int
-
-    Examples
-    --------
-    A source of pairs is anything with their `read`: a folder (`FolderPairs`) or records (`RecordPairs`).
     """
 
     def __init__(
@@ -51,9 +44,8 @@ class Feed:
         shuffle: bool = False,
         seed: int = 0,
     ) -> None:
-        """Keep what batches are made of."""
         if batch_size < 1:
-            raise BadInput(f"batch_size={batch_size}: give 1 or more")
+            raise BadInput(f"batch_size={batch_size}: give a whole number of 1 or more")
         self.pairs, self.indices, self.batch_size = pairs, np.asarray(indices, np.int64), batch_size
         self.normalization, self.augment, self.shuffle, self.seed = normalization, augment, shuffle, seed
         self._error: HybridSegError | None = None
@@ -64,19 +56,16 @@ class Feed:
         return -(-len(self.indices) // self.batch_size)
 
     def dataset(self, *, first_epoch: int = 0, n_epochs: int = 1) -> Any:
-        """Give the batches of some epochs as a ``tf.data.Dataset``.
+        """Return the batches of some epochs as a ``tf.data.Dataset``.
 
-        Returns
-        -------
-        tf.data.Dataset
-            Of images, (n, rows, cols, bands) float32, and labels, (n, rows, cols) uint8.
+        It yields images, (n, rows, cols, bands) float32, and labels, (n, rows, cols) uint8.
         """
         import tensorflow as tf
 
         n_bands, dtype = self.pairs.n_bands, tf.as_dtype(self.pairs.dtype)
 
         def make_batch(step: Any) -> tuple[Any, Any]:
-            # Stateless, which it is: a stateful function would not run ahead of a deterministic network.
+            # A stateful function would not run ahead of a deterministic network, and this one has no state.
             images, labels = tf.numpy_function(self._read_batch, [step], (dtype, tf.uint8), stateful=False)
             images.set_shape((None, None, None, n_bands))
             labels.set_shape((None, None, None))
@@ -89,7 +78,7 @@ class Feed:
         return steps.map(make_batch, num_parallel_calls=2, deterministic=True).prefetch(_BATCHES_AHEAD)
 
     def batches(self, *, first_epoch: int = 0, n_epochs: int = 1) -> Iterator[tuple[Any, Any]]:
-        """Give the batches of some epochs, one by one.
+        """Yield the batches of some epochs.
 
         Raises
         ------
@@ -102,7 +91,7 @@ class Feed:
         try:
             yield from self.dataset(first_epoch=first_epoch, n_epochs=n_epochs)
         except tf.errors.OpError as error:
-            # What went wrong while reading comes back through TensorFlow as a text.
+            # TensorFlow passes an error of reading on as a text only.
             if self._error is not None:
                 raise self._error from error
             raise
@@ -122,15 +111,14 @@ class Feed:
 
 
 def hold_out(sources: Sequence[str], *, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divide pairs into those to learn from and those to watch; pairs of one photograph stay together.
+    """Split pairs into a training and a validation set; pairs of one photograph stay together.
 
     Parameters
     ----------
     sources : sequence of str
         The photograph of each pair.
     share : float
-        Of the photographs that are watched: at least one, and at least one is left.
-    seed : int
+        Of the photographs, for validation: at least one, and at least one is left.
 
     Returns
     -------
@@ -150,8 +138,8 @@ def hold_out(sources: Sequence[str], *, share: float, seed: int) -> tuple[np.nda
     """
     names = sorted(set(sources))
     if len(names) < 2:
-        raise BadInput("there is only one photograph: none could be held out for validation; add more")
-    n_watched = min(max(count_share(len(names), share), 1), len(names) - 1)
-    watched = set(shuffle_names(names, seed=seed)[:n_watched])
-    is_watched = np.array([name in watched for name in sources])
-    return np.flatnonzero(~is_watched), np.flatnonzero(is_watched)
+        raise BadInput("there is only one photograph, so none can be held out for validation; add more")
+    n_held_out = min(max(count_share(len(names), share), 1), len(names) - 1)
+    held_out = set(shuffle_names(names, seed=seed)[:n_held_out])
+    is_held_out = np.array([name in held_out for name in sources])
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)

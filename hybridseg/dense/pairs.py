@@ -1,32 +1,42 @@
-"""Images with their labels, one by one: what every dense network learns from, wherever it is stored."""
+"""Images with their labels, one by one: what every dense network is trained on, wherever it is stored."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from hybridseg.classes import VOID
+from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.io.images import describe_image
 from hybridseg.io.labelled import ReadLabels, check_size, load_labelled
 from hybridseg.io.pairing import Pair
+from hybridseg.options import Span
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_image, resize_nearest
 
-# What is read once stays in memory up to this many bytes, so that later epochs need no disk.
+# What was read once stays in memory up to this many bytes, so that later epochs need no disk.
 MEMORY_LIMIT = 2 << 30
+# The networks halve the sides five times.
+SIDES = Span(32, 8192, step=32)
+MAX_AREA = 512 * 768
 
 
 class PairSource(Protocol):
     """Pairs by number; all of one size, one type and one number of bands."""
 
     @property
-    def sources(self) -> Sequence[str]:
-        """The photograph that each pair comes from: pairs of one photograph are never parted."""
+    def table(self) -> ClassTable:
+        """The classes of the labels."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the images."""
         ...
 
     @property
@@ -40,24 +50,27 @@ class PairSource(Protocol):
         ...
 
     @property
+    def sources(self) -> Sequence[str]:
+        """The photograph that each pair comes from: pairs of one photograph are never parted."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """A hash of everything that the pairs are made of."""
         ...
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give an image, (rows, cols, bands), and its labels, (rows, cols) uint8 with VOID."""
+        """Return an image, (rows, cols, bands), and its labels, (rows, cols) uint8 with VOID."""
         ...
 
 
 class FolderPairs:
-    """Pairs of files, brought to one size.
+    """Pairs of files, resized to one size.
 
     Parameters
     ----------
-    pairs : sequence of Pair
     read_labels : callable
-        From the path of a label map to labels, (rows, cols) uint8.
-    size : tuple of int
+        From the path of a label map to ids of the classes in `table`, (rows, cols) uint8.
 
     Raises
     ------
@@ -65,11 +78,12 @@ class FolderPairs:
         When there are none, or they differ in bands or type: the message names two that do.
     """
 
-    def __init__(self, pairs: Sequence[Pair], read_labels: ReadLabels, *, size: tuple[int, int]) -> None:
-        """Read the headers."""
+    def __init__(
+        self, pairs: Sequence[Pair], read_labels: ReadLabels, *, table: ClassTable, size: tuple[int, int]
+    ) -> None:
         if not pairs:
-            raise BadInput("there is no image with labels to learn from")
-        self.pairs, self.size, self._read_labels = tuple(pairs), size, read_labels
+            raise BadInput("there is no image with labels to train on")
+        self.pairs, self.table, self.size, self._read_labels = tuple(pairs), table, size, read_labels
         first = describe_image(pairs[0].image_path)
         self.n_bands, self.dtype = first.bands, np.dtype(first.dtype)
         for pair in pairs[1:]:
@@ -77,13 +91,13 @@ class FolderPairs:
             if (info.bands, info.dtype) != (first.bands, first.dtype):
                 raise BadInput(
                     f"{first.path.name} has {first.bands} bands of {first.dtype}, {info.path.name} {info.bands} of "
-                    f"{info.dtype}; a network learns from images of one kind"
+                    f"{info.dtype}; a network is trained on images of one kind"
                 )
         self.sources = tuple(pair.image_path.stem for pair in pairs)
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the names, sizes and times of the files, and of the size they are brought to."""
+        """A hash of the names, sizes and times of the files, and of the size to which they are brought."""
         digest = hashlib.sha256(repr(self.size).encode())
         for pair in self.pairs:
             for path in (pair.image_path, pair.labels_path):
@@ -93,30 +107,22 @@ class FolderPairs:
         return digest.hexdigest()
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give an image and its labels."""
+        """Return an image and its labels."""
         image, labels = load_labelled(self.pairs[index], self._read_labels)
         return resize_image(image.filled().pixels, self.size), resize_nearest(labels, self.size)
 
 
 class RememberedPairs:
-    """The same pairs, kept in memory once they were read.
-
-    Parameters
-    ----------
-    pairs : PairSource
-    limit : int
-        Bytes; what comes after them is read anew each time.
-    """
+    """The same pairs, kept in memory once they were read: those that fit into `limit` bytes."""
 
     def __init__(self, pairs: PairSource, *, limit: int = MEMORY_LIMIT) -> None:
-        """Remember nothing yet."""
         self._pairs, self._room = pairs, limit
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self.sources, self.n_bands, self.dtype = pairs.sources, pairs.n_bands, pairs.dtype
-        self.fingerprint = pairs.fingerprint
+        self.table, self.size, self.n_bands, self.dtype = pairs.table, pairs.size, pairs.n_bands, pairs.dtype
+        self.sources, self.fingerprint = pairs.sources, pairs.fingerprint
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give an image and its labels."""
+        """Return an image and its labels."""
         if index in self._kept:
             return self._kept[index]
         image, labels = self._pairs.read(index)
@@ -126,23 +132,35 @@ class RememberedPairs:
         return image, labels
 
 
+def fit_size(rows: float, cols: float) -> tuple[int, int]:
+    """Choose the size to train at: near the aspect ratio of an image, not larger, and of at most `MAX_AREA` pixels.
+
+    Examples
+    --------
+    >>> fit_size(3000, 4000), fit_size(64, 100)
+    ((480, 640), (64, 96))
+    """
+    least, step, area = int(SIDES.low), SIDES.step, min(MAX_AREA, rows * cols)
+    heights, widths = (range(least, int(min(side, SIDES.high)) + 1, step) for side in (rows, cols))
+
+    def cost(size: tuple[int, int]) -> float:
+        # A ratio that is off by 1 % weighs as much as a tenth of the pixels.
+        return abs(math.log(size[1] * rows / (size[0] * cols))) + 0.1 * (1 - size[0] * size[1] / area)
+
+    sizes = ((high, wide) for high in heights for wide in widths if high * wide <= area)
+    return min(sizes, key=cost, default=(least, least))
+
+
 def check_pairs(
     pairs: Sequence[Pair], read_labels: ReadLabels, *, n_classes: int, progress: Progress = no_progress
 ) -> tuple[list[Problem], dict[Path, list[int]]]:
-    """Read every label map before long work, and report what is wrong with which.
-
-    Parameters
-    ----------
-    pairs : sequence of Pair
-    read_labels : callable
-    n_classes : int
-        Labels go from 0 to one less, or are VOID.
-    progress : Progress
+    """Read every label map before long work.
 
     Returns
     -------
     problems : list of Problem
-        Sizes that differ from the image, labels that are no class, files that cannot be read.
+        Sizes that differ from the image, labels that are neither a class id below `n_classes` nor VOID, files that
+        cannot be read.
     values : dict
         The labels that occur in each label map that could be read.
     """
@@ -161,7 +179,7 @@ def check_pairs(
             problems.append(
                 Problem(
                     str(pair.labels_path),
-                    f"has the values {', '.join(strange)}; classes go from 0 to {n_classes - 1}, and {VOID} is none",
+                    f"has the values {', '.join(strange)}; classes go from 0 to {n_classes - 1}, and {VOID} is void",
                 )
             )
     return problems, values

@@ -1,4 +1,4 @@
-"""Pictures of a training: what the network sees, what it makes of it, and how it went."""
+"""Figures of a training run: sample batches, predictions, and the curves of loss, scores and learning rate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from hybridseg.classes import ClassTable, color_labels
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch
-from hybridseg.figures import PictureRow, draw_learning_curve, draw_picture_rows, draw_rates
+from hybridseg.figures import PictureRow, draw_learning_curve, draw_picture_rows
 from hybridseg.io.images import as_rgb8
 from hybridseg.models.bundles import DenseModel
 
@@ -24,19 +24,19 @@ class Example:
     labels: np.ndarray
 
     def pictures(self, table: ClassTable, model: DenseModel | None = None) -> list[np.ndarray]:
-        """Give the image, its labels and, with a network, what that says: (rows, cols, 3) uint8 each."""
+        """Return the image, its labels and, with a network, the prediction: (rows, cols, 3) uint8 each."""
         found = [as_rgb8(self.pixels), color_labels(self.labels, table)]
         if model is not None:
             found.append(color_labels(model.predict(self.pixels[None])[0].argmax(axis=-1).astype(np.uint8), table))
         return found
 
     def panel(self, model: DenseModel) -> np.ndarray:
-        """Give image, labels and prediction side by side."""
+        """Return image, labels and prediction side by side."""
         return np.concatenate(self.pictures(model.table, model), axis=1)
 
 
 def pick_examples(feed: Feed, n: int) -> list[Example]:
-    """Take the first images of a feed, as they come to the network."""
+    """Return the first images of a feed, as the network sees them."""
     examples: list[Example] = []
     for images, labels in feed.batches():
         examples += [Example(i, t) for i, t in zip(images.numpy(), labels.numpy(), strict=True)]
@@ -46,7 +46,7 @@ def pick_examples(feed: Feed, n: int) -> list[Example]:
 
 
 def draw_examples(path: Path, examples: Sequence[Example], table: ClassTable, model: DenseModel | None = None) -> None:
-    """Draw examples, two in a row, as a PNG: image, truth and, with a network, what that says."""
+    """Draw examples, two in a row, as a PNG: image, truth and, with a network, the prediction."""
     rows = []
     heads = ("image", "truth", "prediction")[: 2 if model is None else 3]
     # Two examples in a row are as wide as a page.
@@ -60,15 +60,10 @@ def draw_examples(path: Path, examples: Sequence[Example], table: ClassTable, mo
 
 
 def draw_history(path: Path, history: Sequence[Epoch]) -> None:
-    """Draw loss, mean IoU and Dice of every epoch as a PNG."""
+    """Draw loss, mean IoU and Dice of every epoch, in training and validation, as a PNG."""
     curves = {
         "loss": ([e.loss for e in history], [e.val_loss for e in history]),
         "mean IoU": ([e.mean_iou or 0.0 for e in history], [e.val_mean_iou for e in history]),
         "Dice": ([e.dice or 0.0 for e in history], [e.val_dice for e in history]),
     }
     draw_learning_curve(path, [e.epoch for e in history], curves, unit="epoch")
-
-
-def draw_schedule(path: Path, rates: Sequence[float]) -> None:
-    """Draw the learning rate of every epoch as a PNG."""
-    draw_rates(path, rates)

@@ -1,105 +1,62 @@
-"""Give every pixel of photographs a class by dense networks, and write it in every form in which it is used."""
+"""Segment image files by dense networks, and write the label maps."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hybridseg.batch.results import BatchResult, ImageResult, measure_shares, work_through, write_confidence
+from hybridseg.batch.jobs import Job, Outputs, load_once
+from hybridseg.batch.madeby import make_record
+from hybridseg.batch.results import ImageResult, measure_shares, write_confidence
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
 from hybridseg.dense.windows import DenseOptions, predict_probs, predict_strips
 from hybridseg.figures import tint_image
-from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import as_rgb8, load_image, write_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
-from hybridseg.models.bundles import DenseModel
+from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.progress import Progress, StopWatch, no_progress
 from hybridseg.resample import resize_image, resize_nearest
 
 
 @dataclass(frozen=True)
-class PredictOutputs:
-    """What is written beside the label map.
+class PredictJob(Job):
+    """Segment an image by dense networks."""
 
-    Parameters
-    ----------
-    out_dir : pathlib.Path or None
-        None: beside each image.
-    composite : bool
-        The image with the colours of its classes laid over it.
-    probabilities : bool
-        A map of how sure the network is.
-    resume : bool
-        Leave out images that have a result.
-    """
+    options: DenseOptions = DenseOptions()
+    smoothing: SmoothingOptions = SmoothingOptions()
 
-    out_dir: Path | None = None
-    composite: bool = True
-    probabilities: bool = False
-    resume: bool = False
+    too_large = "cut it into parts, or leave the CRF out"
 
+    def load(self) -> list[DenseModel]:
+        """Load the networks."""
+        return [load_once(load_dense, path) for path in self.model_paths]
 
-def predict_files(
-    image_paths: Sequence[Path],
-    models: Sequence[DenseModel],
-    *,
-    options: DenseOptions = DenseOptions(),
-    smoothing: SmoothingOptions = SmoothingOptions(),
-    outputs: PredictOutputs = PredictOutputs(),
-    table: ClassTable | None = None,
-    progress: Progress = no_progress,
-    on_done: Callable[[ImageResult], None] = lambda _: None,
-) -> BatchResult:
-    """Segment images one by one; one that cannot be used does not stop the others.
+    def list_targets(self, image_path: Path) -> list[Path]:
+        """List the label map, and what was asked for beside it."""
+        targets = [self.outputs.place(image_path, "_predseg.png")]
+        if self.outputs.composite:
+            targets.append(self.outputs.place(image_path, "_predseg_composite.jpg"))
+        if self.outputs.probabilities:
+            targets.append(self.outputs.place(image_path, "_predseg_confidence.tif"))
+        return targets
 
-    Parameters
-    ----------
-    image_paths : sequence of pathlib.Path
-    models : sequence of DenseModel
-        Several vote.
-    options : DenseOptions
-    smoothing : SmoothingOptions
-    outputs : PredictOutputs
-    table : ClassTable or None
-        The classes of the first network with other colours; default: its own.
-    progress : Progress
-    on_done : callable
-        Told of every image as soon as it is done.
+    def record(self) -> str:
+        """Return the record of how a label map of this job is made."""
+        networks = self.load()
+        return _make_record(networks, self.options, self.smoothing, self.table or networks[0].table)
 
-    Returns
-    -------
-    BatchResult
-
-    Raises
-    ------
-    WriteFailed
-        When nothing can be written in the folder of the results.
-    MissingPackage
-        When a CRF is wanted and there is no engine for it.
-    """
-    if outputs.out_dir is not None:
-        claim_folder(outputs.out_dir)
-
-    def work(path: Path) -> ImageResult:
+    def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
+        """Segment one image and write the result."""
         return predict_file(
-            path, models, options=options, smoothing=smoothing, outputs=outputs, table=table, progress=progress
-        )
-
-    return work_through(
-        image_paths,
-        work,
-        targets_of=lambda path: [_result_path(path, outputs, ".png")],
-        resume=outputs.resume,
-        too_large="give it in parts, or leave the CRF out",
-        progress=progress,
-        on_done=on_done,
-    )
+            image_path, self.load(), options=self.options, smoothing=self.smoothing, outputs=self.outputs,
+            table=self.table, progress=progress,
+        )  # fmt: skip
 
 
 def predict_file(
@@ -108,16 +65,16 @@ def predict_file(
     *,
     options: DenseOptions = DenseOptions(),
     smoothing: SmoothingOptions = SmoothingOptions(),
-    outputs: PredictOutputs = PredictOutputs(),
+    outputs: Outputs = Outputs(),
     table: ClassTable | None = None,
     progress: Progress = no_progress,
 ) -> ImageResult:
-    """Segment one image and write the result.
+    """Segment one image by loaded networks and write the result.
 
     Raises
     ------
     MissingInput, BadInput
-        When the image cannot be read, or has other bands than the network takes.
+        When the image cannot be read, or does not have the bands that the network takes.
     """
     image_path, table = Path(image_path), table or models[0].table
     watch = StopWatch()
@@ -134,17 +91,18 @@ def predict_file(
             confidence[~valid] = np.nan
     written = []
     if outputs.composite:
-        written.append(_result_path(image_path, outputs, "_composite.jpg"))
+        written.append(outputs.place(image_path, "_predseg_composite.jpg"))
         write_image(written[-1], tint_image(as_rgb8(image), labels, table))
-    result = LabelMap(labels, table, georeference=georeference)
+    made_by = _make_record(models, options, smoothing, table)
+    result = LabelMap(labels, table, georeference=georeference, made_by=made_by)
     if georeference is not None:
-        written.append(_result_path(image_path, outputs, ".tif"))
+        written.append(outputs.place(image_path, "_predseg.tif"))
         write_labelmap(written[-1], result)
     if confidence is not None:
-        written.append(_result_path(image_path, outputs, "_confidence.tif"))
+        written.append(outputs.place(image_path, "_predseg_confidence.tif"))
         write_confidence(written[-1], confidence, georeference)
     # Last: where it is, the others are too, and the image is done.
-    written.insert(0, _result_path(image_path, outputs, ".png"))
+    written.insert(0, outputs.place(image_path, "_predseg.png"))
     write_labelmap(written[0], result)
     watch.lap("write")
     return ImageResult(image_path, tuple(written), measure_shares(labels, table), (), watch.seconds)
@@ -159,22 +117,23 @@ def predict_labels(
     want_confidence: bool = False,
     progress: Progress = no_progress,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Give every pixel of an image a class.
+    """Compute the class of every pixel of an image.
 
     Parameters
     ----------
     image : numpy.ndarray
         (rows, cols, bands).
-    models, options, smoothing, progress
-        As for `predict_files`. The smoothing works at the size at which the first network sees the image.
-    want_confidence : bool
+    models : sequence of DenseModel
+        Several vote.
+    smoothing : SmoothingOptions
+        Works at the size at which the first network sees the image.
 
     Returns
     -------
     labels : numpy.ndarray
         (rows, cols) uint8.
     confidence : numpy.ndarray or None
-        (rows, cols) float32: what the networks say of the likeliest class, before any smoothing.
+        (rows, cols) float32: the probability of the most probable class, before any smoothing.
     """
     shape = (image.shape[0], image.shape[1])
     labels = np.empty(shape, np.uint8)
@@ -192,6 +151,7 @@ def predict_labels(
     return labels, confidence
 
 
-def _result_path(image_path: Path, outputs: PredictOutputs, ending: str) -> Path:
-    folder = image_path.parent if outputs.out_dir is None else outputs.out_dir
-    return folder / f"{image_path.stem}_predseg{ending}"
+def _make_record(
+    models: Sequence[DenseModel], options: DenseOptions, smoothing: SmoothingOptions, table: ClassTable
+) -> str:
+    return make_record("dense", [model.path for model in models], table, options=options, smoothing=smoothing)

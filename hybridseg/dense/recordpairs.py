@@ -1,4 +1,4 @@
-"""Records as pairs to learn from: the index is checked when they are opened, each record when it is read."""
+"""Records as pairs to train on: the index is checked when they are opened, each record when it is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hybridseg.models.startup import import_tensorflow
 FORMAT_VERSION = 1
 KIND = "hybridseg records"
 INDEX_NAME = "index.json"
-# What reading a damaged file of JSON may raise.
+# What reading a damaged JSON file may raise.
 DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 _MAX_INDEX_BYTES = 1 << 28
@@ -27,22 +27,17 @@ _AGAIN = "run make-tfrecords again"
 
 
 class RecordPairs:
-    """Pairs in records; a `PairSource`. `open_records` makes one.
+    """The pairs of records whose ``index.json`` holds `index`; `open_records` reads it.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-    index : dict
-        What ``index.json`` holds.
+    No record is read before it is asked for.
 
     Raises
     ------
-    MissingInput, BadInput
-        When the index says what cannot be, or a shard is missing or cut short.
+    MissingInput, BadInput, ValueError, TypeError, LookupError
+        When the index is impossible, or a shard is missing or cut short.
     """
 
     def __init__(self, folder: Path, index: dict[str, Any]) -> None:
-        """Look where everything is; no record is read yet."""
         rows, cols = (_read_whole(side, low=1) for side in index["size"])
         self.folder, self.size = folder, (rows, cols)
         self.n_bands, self.table = _read_whole(index["bands"], low=1), _parse_table(index["classes"])
@@ -58,7 +53,7 @@ class RecordPairs:
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give an image and its labels."""
+        """Return an image and its labels."""
         path, place, source, copy = self._entries[index]
         try:
             record = read_record(path, place)
@@ -73,14 +68,6 @@ class RecordPairs:
 
 def open_records(folder: str | os.PathLike[str]) -> RecordPairs:
     """Open the records that `make_records` wrote.
-
-    Parameters
-    ----------
-    folder : path-like
-
-    Returns
-    -------
-    RecordPairs
 
     Raises
     ------
@@ -105,17 +92,17 @@ def open_records(folder: str | os.PathLike[str]) -> RecordPairs:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; what is none raises one of `DAMAGE`, what is no file a HybridSegError."""
+    """Read a JSON object; anything else in the file raises one of `DAMAGE`, a missing file a HybridSegError."""
     if check_regular(path).stat().st_size > _MAX_INDEX_BYTES:
         raise ValueError("it is far too large")
     record = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     if not isinstance(record, dict):
-        raise ValueError("it holds no JSON object")
+        raise ValueError("it does not hold a JSON object")
     return record
 
 
 def check_ids(labels: np.ndarray, table: ClassTable, *, where: object) -> None:
-    """Refuse labels with an id that is neither of a class nor VOID."""
+    """Raise BadInput for labels that are neither a class id nor VOID."""
     strange = (labels >= len(table)) & (labels != VOID)
     if strange.any():
         raise BadInput(f"{where} has the label {labels[strange][0]}; the classes go from 0 to {len(table) - 1}")
@@ -129,11 +116,11 @@ def _parse_table(classes: Any) -> ClassTable:
 
 
 def _parse_shard(folder: Path, shard: Any, photographs: list[str]) -> list[tuple[Path, RecordPlace, str, int]]:
-    """List the records of a shard, after a look at its file."""
+    """List the records of a shard, after checking its file."""
     name = _read_text(shard["name"])
     # A name from a file never leads out of the folder.
     if "/" in name or "\\" in name or name.startswith(".") or not name.endswith(".tfrec"):
-        raise ValueError(f"{name!r} is no name of a shard")
+        raise ValueError(f"{name!r} is not the name of a shard")
     path = folder / name
     if not path.exists():
         raise MissingInput(f"{path} is missing, which {INDEX_NAME} lists; {_AGAIN}")

@@ -1,7 +1,7 @@
-"""Augmented copies of labelled images in shards of TFRecords, made once and learned from many times.
+"""Write augmented copies of labelled images into shards of TFRecords: made once, trained on many times.
 
-The originals are not among them: they stay as a hold-out. ``plan.json`` says what is being made, so that an
-interrupted run goes on; ``index.json``, written last, says where each record lies.
+The originals are not among them: they are held out for evaluation. ``plan.json`` says what is being made, so that an
+interrupted run can resume; ``index.json``, written last, says where each record lies.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import ClassTable
 from hybridseg.dense.augment import AugmentOptions, augment_batch
 from hybridseg.dense.pairs import PairSource
 from hybridseg.dense.recordpairs import DAMAGE, FORMAT_VERSION, INDEX_NAME, KIND, check_ids, read_object
@@ -29,57 +28,39 @@ from hybridseg.io.atomic import claim_folder, lock_output, remove_leftovers
 from hybridseg.io.tables import write_json
 from hybridseg.io.tfrecords import SAMPLE_TYPES, Record, RecordPlace, choose_encoding, scan_shard, write_shard
 from hybridseg.models.startup import import_tensorflow
+from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
 PLAN_NAME = "plan.json"
 
+PREFIX_WORDS = (
+    """the beginning of a file name, without a leading dot, spaces at its ends, or any of / \\ : * ? " < > |"""
+)
+_BAD_IN_NAMES = '/\\:*?"<>|'
 _SHARD_NAME = r"-[0-9]{4,}-of-[0-9]{4,}\.tfrec"
 
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """Everything that the records depend on, besides the pairs and their classes.
+    """Everything that the records depend on, besides the pairs."""
 
-    Parameters
-    ----------
-    size : tuple of int
-        Rows and columns of the images.
-    copies : int
-        Of each pair.
-    loops : int
-        Portions in which they are made: the images of one portion are in memory together.
-    per_shard : int
-        Records in a file.
-    prefix : str
-        How the names of the files begin.
-    augment : AugmentOptions
-    seed : int
-
-    Raises
-    ------
-    BadInput
-        For a value out of range.
-    """
-
-    size: tuple[int, int]
-    copies: int = 1
-    loops: int = 1
-    per_shard: int = 50
-    prefix: str = "records"
-    augment: AugmentOptions = field(default_factory=AugmentOptions)
-    seed: int = 0
+    copies: int = option(1, "Copies of each pair.", span=Span(1))
+    loops: int = option(1, "Portions in which they are made: only the images of one are in memory.", span=Span(1))
+    per_shard: int = option(50, "Records in a file.", span=Span(1))
+    prefix: str = option("records", "Prefix of the names of the files.")
+    augment: AugmentOptions = AugmentOptions()
+    seed: int = option(0, "Seed of every random choice.", span=Span(0, 1 << 63, below=True))
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise BadInput(f"size={self.size}: give rows and columns, 1 or more each")
-        for name in ("copies", "loops", "per_shard"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name}={getattr(self, name)}: give 1 or more")
-        if not re.fullmatch(r"[^./\\:*?\"<>|][^/\\:*?\"<>|]*", self.prefix) or not self.prefix.isprintable():
-            raise BadInput(f"prefix={self.prefix!r}: give the beginning of a file name, without folder or leading dot")
-        if not 0 <= self.seed < 1 << 63:
-            raise BadInput(f"seed={self.seed}: give a whole number from 0 to below 2^63")
+        check_options(self)
+        if not is_prefix(self.prefix):
+            raise BadInput(f"prefix={self.prefix!r}: give {PREFIX_WORDS}")
+
+
+def is_prefix(text: str) -> bool:
+    """Return whether file names on any system may begin with a text."""
+    is_bad = text != text.strip() or text.startswith(".") or any(sign in text for sign in _BAD_IN_NAMES)
+    return bool(text) and text.isprintable() and not is_bad
 
 
 @dataclass(frozen=True)
@@ -97,66 +78,54 @@ def make_records(
     out_dir: str | os.PathLike[str],
     *,
     options: RecordOptions,
-    table: ClassTable,
     recipe: str = "",
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> RecordsResult:
-    """Write changed copies of all pairs into shards ``PREFIX-0001-of-0010.tfrec``, and ``index.json``.
+    """Write augmented copies of all pairs into shards ``PREFIX-0001-of-0010.tfrec``, and ``index.json``.
 
-    After an interruption the same call goes on where it stopped. A copy depends on the seed, the name of its
+    After an interruption the same call resumes where it stopped. A copy depends on the seed, the name of its
     photograph and its number alone, so the same call gives the same bytes.
 
     Parameters
     ----------
-    pairs : PairSource
-        Of the size that the options say.
-    out_dir : path-like
-    options : RecordOptions
-    table : ClassTable
-        The classes of the labels.
     recipe : str
-        What else the pairs are made by, such as a change of their class ids: another recipe, other records.
+        What else the pairs are made by, such as a change of their class ids: records of another recipe are others.
     overwrite : bool
-        Replace records in `out_dir` that were made of other pairs or with other options, or are complete.
-    progress : callable
-
-    Returns
-    -------
-    RecordsResult
+        Replace records in `out_dir` that are complete, or were made from other pairs or with other options.
 
     Raises
     ------
     OutputExists
         When other records are in `out_dir` and `overwrite` is not set.
     MissingInput, BadInput
-        When a pair cannot be read, is not of the size that was said, or has labels of no class.
+        When a pair cannot be read, has another size than its source says, or labels that are not class ids.
     WriteFailed
     """
     out_dir = Path(out_dir).resolve()
-    plan = _plan_records(pairs, options, table, recipe)
+    plan = _plan_records(pairs, options, recipe)
     with lock_output(out_dir):
         _prepare_folder(out_dir, plan, overwrite=overwrite)
         import_tensorflow()
-        maker = _CopyMaker(pairs, plan, options, table)
+        maker = _CopyMaker(pairs, plan, options)
         shards, n_skipped = [], 0
         for number in progress(range(plan.n_shards), label="writing records"):
             path, wanted = out_dir / plan.name_shard(number), plan.list_shard(number)
             places = _find_whole(path, wanted, pairs.sources)
             n_skipped += places is not None
             if places is None:
-                # No index is better than one that tells of another file.
+                # No index is better than one that describes another file.
                 _remove([out_dir / INDEX_NAME])
                 places = write_shard(path, maker.make(wanted))
             shards.append(_describe_shard(path, places, wanted))
-        write_json(out_dir / INDEX_NAME, _describe_records(pairs, plan, options, table) | {"shards": shards})
+        write_json(out_dir / INDEX_NAME, _describe_records(pairs, plan) | {"shards": shards})
     paths = tuple(out_dir / plan.name_shard(number) for number in range(plan.n_shards))
     return RecordsResult(out_dir / INDEX_NAME, paths, len(plan.order), n_skipped)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is made: the copies in their order, (pair, number of the copy), and a hash of all they depend on."""
+    """The copies to make, (pair, number of the copy), in their order, and a record of all they depend on."""
 
     record: dict[str, Any]
     names: list[str]
@@ -180,7 +149,7 @@ class _Plan:
         return self.order[number * self.per_shard : (number + 1) * self.per_shard]
 
 
-def _plan_records(pairs: PairSource, options: RecordOptions, table: ClassTable, recipe: str) -> _Plan:
+def _plan_records(pairs: PairSource, options: RecordOptions, recipe: str) -> _Plan:
     if pairs.dtype.name not in SAMPLE_TYPES:
         raise BadInput(f"records cannot hold samples of type {pairs.dtype}; convert the images to float32")
     names = _name_pairs(pairs.sources)
@@ -196,18 +165,18 @@ def _plan_records(pairs: PairSource, options: RecordOptions, table: ClassTable, 
     record = {
         "format": FORMAT_VERSION,
         "kind": KIND,
-        "options": asdict(options) | {"size": list(options.size)},
+        "options": {"size": list(pairs.size), **asdict(options)},
         "pairs": pairs.fingerprint,
         "recipe": recipe,
         "bands": pairs.n_bands,
         "dtype": pairs.dtype.name,
-        "classes": table.to_records(),
+        "classes": pairs.table.to_records(),
     }
     return _Plan(record, names, groups, order, options.prefix, options.per_shard)
 
 
 def _name_pairs(sources: Sequence[str]) -> list[str]:
-    """Give every pair a name of its own: that of its photograph, with a number from the second one on."""
+    """Return a unique name for every pair: that of its photograph, with a number from the second one on."""
     seen: Counter[str] = Counter()
     names = []
     for source in sources:
@@ -224,8 +193,8 @@ def _name_copy(name: str, copy: int) -> str:
 class _CopyMaker:
     """Makes copies one by one, and keeps the images of one portion in memory meanwhile."""
 
-    def __init__(self, pairs: PairSource, plan: _Plan, options: RecordOptions, table: ClassTable) -> None:
-        self._pairs, self._plan, self._options, self._table = pairs, plan, options, table
+    def __init__(self, pairs: PairSource, plan: _Plan, options: RecordOptions) -> None:
+        self._pairs, self._plan, self._options = pairs, plan, options
         self._group = -1
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -242,10 +211,10 @@ class _CopyMaker:
         if number not in self._kept:
             image, labels = self._pairs.read(number)
             where = self._pairs.sources[number]
-            expected = (*self._options.size, self._pairs.n_bands)
-            if image.shape != expected or labels.shape != self._options.size:
+            expected = (*self._pairs.size, self._pairs.n_bands)
+            if image.shape != expected or labels.shape != self._pairs.size:
                 raise BadInput(f"{where} has the shape {image.shape}, not {expected}")
-            check_ids(labels, self._table, where=where)
+            check_ids(labels, self._pairs.table, where=where)
             self._kept[number] = image, labels
         return self._kept[number]
 
@@ -260,12 +229,12 @@ def _draw_seed(name: str, copy: int) -> np.int64:
 def _change_pair(
     image: np.ndarray, labels: np.ndarray, options: AugmentOptions, *, seed: tuple[np.int64, np.int64]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give a changed image, of the type that it had, and its labels."""
+    """Return an augmented image, of the type that it had, and its labels."""
     if not options.any:
         return image, labels
     import tensorflow as tf
 
-    # Small work, and a graphics processor would round in another way.
+    # Small work, and a graphics card would round differently.
     with tf.device("CPU:0"):
         pixels = tf.constant(image[None].astype(np.float32))
         images, maps = augment_batch(pixels, tf.constant(labels[None]), options, seed=seed)
@@ -275,13 +244,13 @@ def _change_pair(
 def _round_to(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if dtype.kind == "f":
         return values.astype(dtype)
-    # The largest 32-bit numbers are no float32.
+    # The largest 32-bit integers do not fit a float32.
     limits = np.iinfo(dtype)
     return np.clip(np.rint(values.astype(np.float64)), limits.min, limits.max).astype(dtype)
 
 
 def _prepare_folder(out_dir: Path, plan: _Plan, *, overwrite: bool) -> None:
-    """Leave the shards of this very plan, of an interrupted run or a finished one; remove others if that was asked."""
+    """Keep the shards of this very plan, of an interrupted run or a finished one; remove others if asked to."""
     known, index_path = _read_plan(out_dir), out_dir / INDEX_NAME
     is_same = known is not None and known[0] == plan.hash
     finished = index_path.exists()
@@ -301,7 +270,7 @@ def _prepare_folder(out_dir: Path, plan: _Plan, *, overwrite: bool) -> None:
 
 
 def _read_plan(out_dir: Path) -> tuple[str, str] | None:
-    """Give the hash and prefix of the records in a folder; files of these names which are not ours are not touched."""
+    """Return the hash and prefix of the records in a folder; foreign files of these names are never touched."""
     for name in (PLAN_NAME, INDEX_NAME):
         path = out_dir / name
         if not path.exists():
@@ -333,7 +302,7 @@ def _remove(paths: Iterable[Path]) -> None:
 
 
 def _find_whole(path: Path, wanted: list[tuple[int, int]], sources: Sequence[str]) -> list[RecordPlace] | None:
-    """Give the places of the records of a shard that an earlier run has made; None if it must be made."""
+    """Return the places of the records of a shard that an earlier run has made; None if it must be made."""
     if not path.exists():
         return None
     try:
@@ -344,16 +313,16 @@ def _find_whole(path: Path, wanted: list[tuple[int, int]], sources: Sequence[str
     return [place for place, _, _ in found] if is_whole else None
 
 
-def _describe_records(pairs: PairSource, plan: _Plan, options: RecordOptions, table: ClassTable) -> dict[str, Any]:
+def _describe_records(pairs: PairSource, plan: _Plan) -> dict[str, Any]:
     return {
         "format": FORMAT_VERSION,
         "kind": KIND,
         "plan": plan.hash,
-        "size": list(options.size),
+        "size": list(pairs.size),
         "bands": pairs.n_bands,
         "dtype": pairs.dtype.name,
-        "encoding": choose_encoding((*options.size, pairs.n_bands), pairs.dtype),
-        "classes": table.to_records(),
+        "encoding": choose_encoding((*pairs.size, pairs.n_bands), pairs.dtype),
+        "classes": pairs.table.to_records(),
         "sources": list(pairs.sources),
     }
 

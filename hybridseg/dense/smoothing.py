@@ -1,4 +1,4 @@
-"""What is done to the answer of a dense network: a CRF that follows the edges of the image, then a majority filter."""
+"""Smooth the prediction of a dense network: a CRF that follows the edges of the image, then a majority filter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from hybridseg.classes import VOID, labels_to_seeds
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels, refine_probs
-from hybridseg.errors import BadInput
 from hybridseg.majority import filter_majority
+from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import take_nearest
 
@@ -19,52 +19,36 @@ CRF_SOURCES = ("none", "labels", "probabilities")
 
 @dataclass(frozen=True)
 class SmoothingOptions:
-    """How an answer is smoothed.
+    """How a prediction is smoothed.
 
-    Parameters
-    ----------
-    crf_from : {"none", "labels", "probabilities"}
-        No CRF; one that begins from the best class of some pixels, as the classic FCN program does; or one that
-        begins from the probabilities of all.
-    thinning : float
-        Share of the rows, and of the columns, that seed nothing, of ``labels``; which ones is drawn.
-    radius : int
-        Of the disk of the majority filter, in pixels; 0 or 1 leaves it out.
-    seed : int
-    crf : CrfOptions
-
-    Raises
-    ------
-    BadInput
-        For a value out of range.
+    The CRF starts from the best class of some pixels, as the classic FCN program does (``labels``), or from the
+    probabilities of all.
     """
 
-    crf_from: str = "none"
-    thinning: float = 0.5
-    radius: int = 0
+    crf_from: str = option("none", "What the dense CRF starts from; none leaves it out.", choices=CRF_SOURCES)
+    thinning: float = option(
+        0.5,
+        "Share of the rows, and of the columns, drawn at random, that seed nothing when the CRF starts from labels.",
+        span=Span(0, 1, below=True),
+    )
+    radius: int = option(0, "Radius of the median filter, in pixels; 0 and 1 leave it out.", span=Span(0, 100))
     seed: int = 0
     crf: CrfOptions = CrfOptions()
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.crf_from not in CRF_SOURCES:
-            raise BadInput(f"crf_from={self.crf_from!r}: choose one of {', '.join(CRF_SOURCES)}")
-        if not 0 <= self.thinning < 1:
-            raise BadInput(f"thinning={self.thinning} is a share of the rows and columns, from 0 to below 1")
-        if not 0 <= self.radius <= 100:
-            raise BadInput(f"radius={self.radius} of the majority filter: give 0 to 100 pixels")
+        check_options(self)
 
     @property
     def any(self) -> bool:
-        """Tell whether anything is done at all."""
+        """Whether anything is done at all."""
         return self.crf_from != "none" or self.radius > 1
 
 
-# What the classic FCN program does after its network.
+# As the classic FCN program does after its network.
 FCN_SMOOTHING = SmoothingOptions(
     crf_from="labels", radius=3, crf=CrfOptions(theta=60.0, space_theta=5.0, n_iterations=40, tolerance=0.0)
 )
-# Softer, since probabilities know where they are unsure; docs/benchmarks.md says what it adds.
+# Softer, since probabilities say where the network is unsure; docs/benchmarks.md has what it adds.
 PROBS_SMOOTHING = SmoothingOptions(
     crf_from="probabilities", crf=CrfOptions(theta=30.0, color_scale=4.0, space_compat=5.0, color_compat=20.0)
 )
@@ -81,8 +65,6 @@ def smooth_probs(
         (rows, cols, 3) uint8, of the same size.
     probs : numpy.ndarray
         (rows, cols, n_classes) float32.
-    options : SmoothingOptions
-    progress : Progress
 
     Returns
     -------
@@ -108,19 +90,12 @@ def smooth_probs(
 
 
 def thin_seeds(seeds: np.ndarray, *, share: float, seed: int) -> np.ndarray:
-    """Take the seeds of a random share of the rows, and of the columns, away.
+    """Remove the seeds of a random share of the rows, and of the columns.
 
     Parameters
     ----------
     seeds : numpy.ndarray
         (rows, cols) uint8: 0 = unlabelled, class k is k + 1.
-    share : float
-    seed : int
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, cols) uint8.
 
     Examples
     --------

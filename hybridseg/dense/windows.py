@@ -1,4 +1,4 @@
-"""What dense networks say of an image of any size: as a whole or in windows that overlap, in bounded memory.
+"""Class probabilities of an image of any size: as a whole or in overlapping windows, in bounded memory.
 
 Arrays in, arrays out; `hybridseg.dense.predict` is the same with files.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from hybridseg.errors import BadInput
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.ensemble import order_columns
+from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import find_neighbours, resize_image
 
@@ -22,35 +23,20 @@ _LEAST_WEIGHT = 1e-6
 
 @dataclass(frozen=True)
 class DenseOptions:
-    """How an image is looked at.
+    """How an image is presented to the networks."""
 
-    Parameters
-    ----------
-    native : bool
-        At its own size, in windows; otherwise as a whole, brought to the size of the training images.
-    window : int
-        Side of a window. An image that is not larger is looked at as a whole.
-    overlap : int
-        Pixels that neighbouring windows share; there the farther from the border of a window, the more it says.
-    flips : bool
-        Mean of the image and its three mirror images: four times the work, a little better.
-
-    Raises
-    ------
-    BadInput
-        For a value out of range.
-    """
-
-    native: bool = False
-    window: int = 1024
-    overlap: int = 256
-    flips: bool = False
+    native: bool = option(
+        False, "Predict at the size of the image itself, in windows, instead of resizing it to the training size."
+    )
+    window: int = option(1024, "Side of a window, in pixels; a smaller image is predicted as a whole.", span=Span(32))
+    overlap: int = option(
+        256, "Pixels that neighbouring windows share; the weight of a window falls towards its border.", span=Span(0)
+    )
+    flips: bool = option(False, "Average over the image and its mirror images: four times slower, a little better.")
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.window < 32:
-            raise BadInput(f"window={self.window}: give at least 32 pixels")
-        if not 0 <= self.overlap < self.window:
+        check_options(self)
+        if self.overlap >= self.window:
             raise BadInput(f"overlap={self.overlap} must be smaller than the window of {self.window} pixels")
 
 
@@ -61,16 +47,14 @@ def predict_probs(
     options: DenseOptions = DenseOptions(),
     progress: Progress = no_progress,
 ) -> np.ndarray:
-    """Give the class probabilities of every pixel, at the size at which the first network sees the image.
+    """Return the class probabilities of every pixel, at the size at which the first network sees the image.
 
     Parameters
     ----------
     image : numpy.ndarray
         (rows, cols, bands), in the type of the training images.
     models : sequence of DenseModel
-        Several vote, each as much as the others; classes are matched by name.
-    options : DenseOptions
-    progress : Progress
+        The probabilities of several are averaged; classes are matched by name.
 
     Returns
     -------
@@ -80,7 +64,7 @@ def predict_probs(
     Raises
     ------
     BadInput
-        When the image has other bands than the network takes, or the networks tell other classes apart.
+        When the image has another number of bands than the network takes, or the networks differ in their classes.
     """
     shape = (image.shape[0], image.shape[1]) if options.native else models[0].card.size
     probs = np.empty((*shape, len(models[0].table)), np.float32)
@@ -97,7 +81,7 @@ def predict_strips(
     options: DenseOptions = DenseOptions(),
     progress: Progress = no_progress,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Give the class probabilities from top to bottom, so that those of a large image need not be held at once.
+    """Yield the class probabilities from top to bottom, so that those of a large image need not be held at once.
 
     Parameters
     ----------
@@ -130,8 +114,8 @@ def _check_fit(image: np.ndarray, model: DenseModel, first: DenseModel) -> None:
         raise BadInput(f"has {found} bands, but {model.path.name} was trained on images of {n_bands}")
     if sorted(model.table.keys) != sorted(first.table.keys):
         raise BadInput(
-            f"{model.path.name} tells {', '.join(model.table.names)} apart, {first.path.name} "
-            f"{', '.join(first.table.names)}; networks that vote together know the same classes"
+            f"{model.path.name} has the classes {', '.join(model.table.names)}, {first.path.name} has "
+            f"{', '.join(first.table.names)}; networks that vote together need the same classes"
         )
 
 
@@ -144,7 +128,7 @@ def _predict_one(
     progress: Progress,
 ) -> Iterator[tuple[int, np.ndarray]]:
     if options.native:
-        # The same windows for all networks: their strips are added up.
+        # The same windows for all networks: their strips are averaged one by one.
         stride = max(model.card.architecture.stride for model in models)
         yield from predict_windows(image, model, stride=stride, options=options, progress=progress)
         return
@@ -161,18 +145,14 @@ def predict_windows(
     options: DenseOptions = DenseOptions(),
     progress: Progress = no_progress,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Give the class probabilities of an image at its own size, strip by strip, from windows that overlap.
+    """Yield the class probabilities of an image at its own size, strip by strip, from overlapping windows.
 
     Parameters
     ----------
     image : numpy.ndarray
         (rows, cols, bands).
-    model : DenseModel
     stride : int or None
-        Windows begin at its multiples, so that each sees the grid that the whole image would give; None: that of the
-        network.
-    options : DenseOptions
-    progress : Progress
+        Windows start at its multiples, so that each sees the same grid as the whole image; None: that of the network.
 
     Yields
     ------
@@ -208,21 +188,9 @@ def predict_windows(
 
 
 def plan_windows(n: int, *, window: int, overlap: int, stride: int) -> tuple[int, list[int]]:
-    """Cover one side of an image.
+    """Return the size of the windows that cover the `n` pixels of one side of an image, and where each starts.
 
-    Parameters
-    ----------
-    n : int
-        Pixels of the side.
-    window, overlap : int
-    stride : int
-        Windows begin and end at its multiples; the last one ends less than a stride beyond the image.
-
-    Returns
-    -------
-    size : int
-        Of every window.
-    starts : list of int
+    Windows start and end at multiples of `stride`; the last one ends less than a stride beyond the image.
 
     Examples
     --------
@@ -239,13 +207,14 @@ def plan_windows(n: int, *, window: int, overlap: int, stride: int) -> tuple[int
 
 
 def enlarge_strips(probs: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Bring probabilities to another size, strip by strip; between the centres of pixels they change linearly.
+    """Resize probabilities bilinearly, strip by strip.
 
     Parameters
     ----------
     probs : numpy.ndarray
         (rows, cols, n_classes) float32.
     shape : tuple of int
+        Rows and columns of the result.
 
     Yields
     ------
@@ -260,7 +229,7 @@ def enlarge_strips(probs: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[
     [[0.0, 0.25, 0.75, 1.0]]
     """
     if probs.shape[:2] == shape:
-        # The same strips as of any other size: those of several networks are added up.
+        # The same strips as of any other size: those of several networks are averaged one by one.
         for start in range(0, shape[0], _STRIP_ROWS):
             yield start, probs[start : start + _STRIP_ROWS]
         return
@@ -274,10 +243,10 @@ def enlarge_strips(probs: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[
 
 
 def _weigh(size: int, overlap: int, *, is_first: bool, is_last: bool) -> np.ndarray:
-    """Give how much every pixel of a window counts along one side.
+    """Return the weight of every pixel of a window along one side.
 
-    In a quarter of the overlap from an end that is cut: nothing to speak of; then more with each pixel. An end of the
-    image itself is no cut.
+    It is next to nothing in a quarter of the overlap from a cut end, and then grows with each pixel. An end of the
+    image itself is not cut.
     """
     far = np.full(size, max(overlap, 1), np.float32)
     before = far if is_first else np.arange(1, size + 1, dtype=np.float32)
@@ -287,7 +256,7 @@ def _weigh(size: int, overlap: int, *, is_first: bool, is_last: bool) -> np.ndar
 
 
 def _cut(image: np.ndarray, row: int, col: int, height: int, width: int) -> np.ndarray:
-    """Cut a window as float32; beyond the border the image is mirrored."""
+    """Return a window as float32; beyond the border the image is mirrored."""
     window = image[row : row + height, col : col + width].astype(np.float32)
     missing = [(0, height - window.shape[0]), (0, width - window.shape[1]), (0, 0)]
     return np.pad(window, missing, mode="symmetric") if any(n for _, n in missing) else window
@@ -296,7 +265,7 @@ def _cut(image: np.ndarray, row: int, col: int, height: int, width: int) -> np.n
 def _classify(pixels: np.ndarray, model: DenseModel, *, flips: bool) -> np.ndarray:
     if not flips:
         return model.predict(pixels[None])[0]
-    # Mirroring twice gives back the first.
+    # Mirroring a second time undoes the first.
     axes: list[tuple[int, ...]] = [(), (0,), (1,), (0, 1)]
     views = [np.flip(model.predict(np.flip(pixels, way)[None])[0], way) for way in axes]
     return _average(views)

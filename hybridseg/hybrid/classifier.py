@@ -1,10 +1,10 @@
-"""What all steps of one training run share, and the steps: features, last layer, fine-tuning, the written model."""
+"""One training run of a tile classifier: features, head, fine-tuning, and the model in every form that is written."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from hybridseg.models.checkpoints import combine_fingerprint
 from hybridseg.models.graphs import OUTPUT_NAME, freeze_model
 from hybridseg.models.store import ModelCard, save_classifier
 from hybridseg.models.summaries import SummaryWriter
+from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress
 
 PREPROCESSING = "pixels / 255, bilinear to the input size"
@@ -34,41 +35,22 @@ _COMPUTE_BATCH = 32
 
 @dataclass(frozen=True)
 class RetrainOptions:
-    """Everything that the result depends on, besides the tiles.
+    """Everything that the result depends on, besides the tiles."""
 
-    Parameters
-    ----------
-    tfhub_module : str
-        Handle of the backbone.
-    input_size : int
-        Side to which tiles are resized inside the graph.
-    testing_percentage, validation_percentage : float
-    test_batch_size : int
-        Tiles that the final score is measured on; -1 for all that are held out.
-    final_tensor_name : str
-    fine_tune : bool
-    trust_model : bool
-    head : HeadOptions
-    distort : DistortOptions
-    tuning : FineTuneOptions
-    """
-
-    tfhub_module: str = BUILTIN
-    input_size: int = DEFAULT_INPUT_SIZE
-    testing_percentage: float = 10
-    validation_percentage: float = 10
-    test_batch_size: int = -1
-    final_tensor_name: str = OUTPUT_NAME
-    fine_tune: bool = False
-    trust_model: bool = False
-    head: HeadOptions = field(default_factory=HeadOptions)
-    distort: DistortOptions = field(default_factory=DistortOptions)
-    tuning: FineTuneOptions = field(default_factory=FineTuneOptions)
+    tfhub_module: str = option(BUILTIN, "Backbone: the built-in one, a Hub address, a folder or a .tar.gz.")
+    testing_percentage: float = option(10, "Percentage of the tiles that is held out for the final score.")
+    validation_percentage: float = option(10, "Percentage of the tiles that is held out to select the best head.")
+    test_batch_size: int = option(-1, "Tiles that the final score is based on; -1 is all.", span=Span(1), extra=(-1,))
+    final_tensor_name: str = option(OUTPUT_NAME, "Name of the output in the graph.")
+    input_size: int = option(DEFAULT_INPUT_SIZE, "Side to which tiles are resized inside the model, in pixels.")
+    fine_tune: bool = option(False, "Train the backbone too, after the head: slow.")
+    trust_model: bool = option(False, "Load a module even if it could reach files or the network.")
+    head: HeadOptions = HeadOptions()
+    distort: DistortOptions = DistortOptions()
+    tuning: FineTuneOptions = FineTuneOptions()
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        if self.test_batch_size < 1 and self.test_batch_size != -1:
-            raise BadInput(f"test_batch_size={self.test_batch_size}: give 1 or more, or -1 for all")
+        check_options(self)
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", self.final_tensor_name):
             raise BadInput(f"final_tensor_name={self.final_tensor_name!r}: give a plain name such as {OUTPUT_NAME}")
         if self.head.patience and not self.validation_percentage:
@@ -77,30 +59,30 @@ class RetrainOptions:
 
 @dataclass(frozen=True)
 class RetrainPaths:
-    """Where things are read and written; None leaves an output out."""
+    """Where training reads and writes; None leaves an output out."""
 
-    image_dir: Path
-    output_graph: Path
-    output_labels: Path
-    bottleneck_dir: Path
-    summaries_dir: Path | None = None
-    saved_model_dir: Path | None = None
-    intermediate_output_graphs_dir: Path | None = None
-    intermediate_store_frequency: int = 0
+    image_dir: Path = option(help="Folder of tiles with a folder for each class, as retile writes it.")
+    output_graph: Path = option(Path("model.pb"), "The model.")
+    output_labels: Path | None = option(None, "The class names of the model.")
+    bottleneck_dir: Path = option(Path("bottlenecks"), "Folder of cached features and checkpoints.")
+    summaries_dir: Path | None = option(None, "Write logs for TensorBoard here.")
+    saved_model_dir: Path | None = option(None, "Write the model as a SavedModel here too.")
+    intermediate_output_graphs_dir: Path | None = option(None, "Write intermediate models here.")
+    intermediate_store_frequency: int = option(0, "Steps between two intermediate models; 0 writes none.", span=Span(0))
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def labels_path(self) -> Path:
+        """Where the class names go: `output_labels`, or ``labels.txt`` beside the model."""
+        return self.output_labels or self.output_graph.with_name("labels.txt")
 
 
 class TrainingRun:
-    """One training run: its tiles, their sets, its backbone, and the steps in the order of their definition.
-
-    Parameters
-    ----------
-    paths : RetrainPaths
-    options : RetrainOptions
-    progress : callable
-    """
+    """The tiles, their sets and the backbone of a training run, and its steps in the order of their definition."""
 
     def __init__(self, paths: RetrainPaths, options: RetrainOptions, progress: Progress) -> None:
-        """Open the tiles and load the backbone."""
         self.paths, self.options, self.progress = paths, options, progress
         self.folder = open_tile_folder(paths.image_dir)
         self.tile_size = _find_tile_size(self.folder)
@@ -117,14 +99,14 @@ class TrainingRun:
             validation_percentage=options.validation_percentage,
             seed=options.head.seed,
         )
-        # Of the backbone as it was loaded, whatever fine-tuning does to it later.
+        # Taken now: fine-tuning changes the backbone in place.
         self.fingerprint = combine_fingerprint(
             self.backbone.fingerprint, self.backbone.input_size, self.tile_size, PREPROCESSING
         )
         self._graph: Any = None
 
     def extract(self, tiles: np.ndarray) -> np.ndarray:
-        """Give the features of tiles, uint8 or float32 in 0..1, as the backbone is now."""
+        """Compute the features of tiles, uint8 or float32 in 0..1, with the present backbone."""
         import tensorflow as tf
 
         if self._graph is None:
@@ -137,7 +119,7 @@ class TrainingRun:
         return np.concatenate(parts)
 
     def cache_features(self) -> np.ndarray:
-        """Give the features of all tiles, (n_tiles, n_features), computing those that are not on disk."""
+        """Return the features of all tiles, (n_tiles, n_features), computing those that are not on disk."""
         return cache_features(
             self.folder,
             tile_size=self.tile_size,
@@ -149,7 +131,7 @@ class TrainingRun:
         )
 
     def train_head(self, features: np.ndarray, summaries: SummaryWriter) -> tuple[Head, list[Measurement]]:
-        """Train the last layer; give it and its learning curve."""
+        """Train the head and return it with its learning curve."""
         options, class_ids = self.options, self.folder.class_ids
         train, validation = np.flatnonzero(self.sets == TRAINING), np.flatnonzero(self.sets == VALIDATION)
         rng = np.random.default_rng((options.head.seed, 3))
@@ -159,7 +141,7 @@ class TrainingRun:
             tiles = self.folder.read_tiles(train[chosen], tile_size=self.tile_size)
             return self.extract(distort_tiles(tiles, options.distort, rng))
 
-        def tell(measurement: Measurement) -> None:
+        def record(measurement: Measurement) -> None:
             curve.append(measurement)
             for run, values in measurement.by_set().items():
                 summaries.write_scalars(run, measurement.step, values)
@@ -175,22 +157,22 @@ class TrainingRun:
             trainer,
             validation_features=features[validation],
             validation_ids=class_ids[validation],
-            on_measurement=tell,
+            on_measurement=record,
             on_step=self._store_intermediate,
             progress=self.progress,
         )
         return head, curve
 
-    def _store_intermediate(self, step: int, give_head: Callable[[], Head]) -> None:
+    def _store_intermediate(self, step: int, get_head: Callable[[], Head]) -> None:
         every, target = self.paths.intermediate_store_frequency, self.paths.intermediate_output_graphs_dir
         if every and target and step % every == 0:
-            write_bytes(target / f"intermediate_{step}.pb", self.freeze(give_head()))
+            write_bytes(target / f"intermediate_{step}.pb", self.freeze(get_head()))
 
     def fine_tune(self, head: Head, summaries: SummaryWriter) -> Head:
-        """Train the backbone, in place, and the last layer with it."""
+        """Train the backbone, in place, together with the head."""
         options, train = self.options, np.flatnonzero(self.sets == TRAINING)
         settings = replace(options.tuning, seed=options.head.seed, class_weights=options.head.class_weights)
-        # Everything that the result depends on but the number of epochs: more of them go on from fewer.
+        # Without the number of epochs: a longer run resumes a shorter one.
         key = combine_fingerprint(
             self.fingerprint,
             replace(settings, epochs=1),
@@ -212,7 +194,7 @@ class TrainingRun:
         )
 
     def predict(self, head: Head, indices: np.ndarray) -> np.ndarray:
-        """Give the class probabilities of some tiles, with the backbone as it is now."""
+        """Compute the class probabilities of some tiles, with the present backbone."""
         parts = [np.zeros((0, len(self.folder.table)), np.float32)]
         for start in range(0, len(indices), _COMPUTE_BATCH):
             tiles = self.folder.read_tiles(indices[start : start + _COMPUTE_BATCH], tile_size=self.tile_size)
@@ -220,7 +202,7 @@ class TrainingRun:
         return np.concatenate(parts)
 
     def freeze(self, head: Head) -> bytes:
-        """Give the bytes of the frozen graph."""
+        """Return the frozen graph."""
         import tensorflow as tf
 
         weights, bias = tf.constant(head.weights), tf.constant(head.bias)
@@ -231,7 +213,7 @@ class TrainingRun:
         return freeze_model(apply, tile_size=self.tile_size, output_name=self.options.final_tensor_name)
 
     def write_model(self, head: Head, scores: dict[str, Any], colors: ClassTable | None) -> list[Path]:
-        """Write the model in every form that was asked for."""
+        """Write the model in every form that was asked for, and return the paths."""
         content = self.freeze(head)
         table = self.folder.table
         if colors is not None:
@@ -248,7 +230,7 @@ class TrainingRun:
             scores=scores,
             sha256=hash_bytes(content),
         )
-        written = save_classifier(self.paths.output_graph, content, card, self.paths.output_labels)
+        written = save_classifier(self.paths.output_graph, content, card, self.paths.labels_path)
         if self.paths.saved_model_dir is not None:
             export_classifier(self.paths.saved_model_dir, self.backbone, head, tile_size=self.tile_size)
             written.append(self.paths.saved_model_dir)
@@ -256,13 +238,13 @@ class TrainingRun:
 
 
 def _find_tile_size(folder: TileFolder) -> int:
-    """Give the side of the first tile; whole pictures, which need not be square, are fitted to their longer side."""
+    """Return the side of the first tile; for whole pictures, which need not be square, the longer side."""
     info = describe_image(folder.root / folder.names[0])
     return max(info.rows, info.cols)
 
 
 def export_classifier(target: Path, backbone: Backbone, head: Head, *, tile_size: int) -> None:
-    """Write a classifier as a TF2 SavedModel too, whole or not at all."""
+    """Write a classifier as a TF2 SavedModel, whole or not at all."""
     import tensorflow as tf
 
     module = tf.Module()

@@ -1,4 +1,4 @@
-"""Random changes to tiles, so that a classifier learns what stays: the four of the classic script."""
+"""Data augmentation of tiles: the four random changes of the classic script."""
 
 from __future__ import annotations
 
@@ -6,39 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridseg.errors import BadInput
+from hybridseg.options import Span, check_options, option
 
 
 @dataclass(frozen=True)
 class DistortOptions:
-    """Which changes are made; the names are those of the classic script.
+    """Random changes of the training tiles; the names are those of the classic script."""
 
-    Parameters
-    ----------
-    flip_left_right : bool
-        Mirror half of the tiles.
-    random_crop : float
-        Percent by which the margin around a crop may be cut away.
-    random_scale : float
-        Percent by which a tile may be enlarged.
-    random_brightness : float
-        Percent by which a tile may become darker or brighter.
-    """
-
-    flip_left_right: bool = False
-    random_crop: float = 0
-    random_scale: float = 0
-    random_brightness: float = 0
+    flip_left_right: bool = option(False, "Mirror half of the training tiles at random.")
+    random_crop: float = option(0, "Crop training tiles by up to this margin, in percent.", span=Span(0, 100))
+    random_scale: float = option(0, "Enlarge training tiles by up to this much, in percent.", span=Span(0, 100))
+    random_brightness: float = option(0, "Darken or brighten by up to this much, in percent.", span=Span(0, 100))
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        for name in ("random_crop", "random_scale", "random_brightness"):
-            if not 0 <= getattr(self, name) <= 100:
-                raise BadInput(f"{name}={getattr(self, name)}: give a percentage from 0 to 100")
+        check_options(self)
 
     @property
     def any(self) -> bool:
-        """Tell whether anything is changed at all."""
+        """Whether anything is changed at all."""
         return self.flip_left_right or bool(self.random_crop or self.random_scale or self.random_brightness)
 
 
@@ -49,8 +34,6 @@ def distort_tiles(tiles: np.ndarray, options: DistortOptions, rng: np.random.Gen
     ----------
     tiles : numpy.ndarray
         (n, size, size, 3) uint8.
-    options : DistortOptions
-    rng : numpy.random.Generator
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How good a tile classifier is, on tiles that it has not learned from."""
+"""Evaluate a tile classifier on tiles that it was not trained on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COLUMNS = ("class", "support", "accuracy", *SCORES, "mean_probability")
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """How often the classifier is right when it is so sure: a point for each tenth of certainty.
+    """The accuracy of a classifier against its confidence, in ten bins.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False)
 class TilesResult:
-    """Scores of a classifier on tiles, the files that were written, what went wrong."""
+    """Scores of a classifier on tiles, the files that were written, and the tiles that could not be used."""
 
     confusion: Confusion
     mean_probability: dict[str, float | None]
@@ -59,7 +59,7 @@ class TilesResult:
 
 
 def find_tile_size(folder: str | os.PathLike[str]) -> int | None:
-    """Give the side of the tiles in a folder that `retile` wrote; None for a folder of whole pictures."""
+    """Return the side of the tiles in a folder that `retile` wrote; None for a folder of whole pictures."""
     folder = Path(folder)
     if not (folder / MANIFEST_NAME).is_file():
         return None
@@ -77,23 +77,16 @@ def evaluate_tiles(
     out_dir: str | os.PathLike[str] | None = None,
     progress: Progress = no_progress,
 ) -> TilesResult:
-    """Classify random tiles of every class folder, and score the answers.
+    """Classify random tiles of every class folder, and write the scores.
 
     Parameters
     ----------
     folder : path-like
         Holds a folder of tiles for each class, matched to the classifier's classes by name.
-    classifier : TileClassifier
     n_per_class : int
         Tiles of each class; all of them where there are fewer.
-    seed : int
     out_dir : path-like or None
         Default: `folder`.
-    progress : callable
-
-    Returns
-    -------
-    TilesResult
 
     Raises
     ------
@@ -123,7 +116,7 @@ def evaluate_tiles(
 
 
 def measure_calibration(truth: np.ndarray, probs: np.ndarray) -> Calibration:
-    """Compare certainty with correctness, in ten bins.
+    """Compare confidence with accuracy, in ten bins.
 
     Parameters
     ----------
@@ -149,7 +142,7 @@ def measure_calibration(truth: np.ndarray, probs: np.ndarray) -> Calibration:
 
 
 def list_tile_rows(result_confusion: Confusion, mean_probability: dict[str, float | None]) -> list[dict[str, Any]]:
-    """Give the rows of the score table: one for each class that has tiles, then the summary."""
+    """Return the rows of the score table: one for each class that has tiles, then the summary."""
     rows = []
     for row in result_confusion.to_record()["classes"]:
         if row["support"] or row["precision"] is not None:
@@ -174,7 +167,7 @@ def _draw_tiles(
         if class_id is None:
             known = ", ".join(table.names)
             problems.append(
-                Problem(str(home), f"is no class of this model ({known}); its {len(tiles)} tiles are left out")
+                Problem(str(home), f"is not a class of this model ({known}); its {len(tiles)} tiles are left out")
             )
             continue
         chosen[class_id] += [tiles[name] for name in shuffle_names(tiles, seed=seed)[:n_per_class]]
@@ -204,7 +197,7 @@ def _read_batch(
 
 
 def _average_probability(truth: np.ndarray, probs: np.ndarray, table: ClassTable) -> dict[str, float | None]:
-    """Give the mean probability of the winning class over the tiles of each true class, as the classic script does."""
+    """Return the mean probability of the predicted class over the tiles of each true class, as the classic script."""
     winning = probs.max(axis=1)
     return {
         name: float(winning[truth == i].mean()) if (truth == i).any() else None for i, name in enumerate(table.names)

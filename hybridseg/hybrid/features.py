@@ -1,6 +1,6 @@
-"""Features of tiles, kept on disk so that an interrupted run goes on where it was.
+"""Features of tiles, kept on disk so that an interrupted run resumes where it stopped.
 
-One folder for each backbone and preprocessing: ``features.npy`` (a row a tile), ``done.npy`` (which rows are
+One folder for each backbone and preprocessing: ``features.npy`` (one row per tile), ``done.npy`` (which rows are
 written) and ``tiles.csv`` (name, size and time of each tile). A row is marked done only after it is on disk.
 """
 
@@ -32,18 +32,14 @@ def cache_features(
     cache_dir: str | os.PathLike[str],
     progress: Progress = no_progress,
 ) -> np.ndarray:
-    """Give the features of every tile, computing those that are not on disk yet.
+    """Return the features of every tile, computing those that are not on disk yet.
 
     Parameters
     ----------
-    folder : TileFolder
-    tile_size, n_features : int
     fingerprint : str
-        Of the backbone and all that is done to a tile before it; another one has a cache of its own.
+        Of the backbone and the preprocessing; each has a cache of its own.
     compute : callable
         (n, tile_size, tile_size, 3) uint8 to (n, n_features) float32.
-    cache_dir : path-like
-    progress : callable
 
     Returns
     -------
@@ -74,7 +70,7 @@ def cache_features(
 
 
 def _prepare(home: Path, stamps: list[dict[str, str]], n_features: int) -> None:
-    """Make room for every tile; rows of tiles that have not changed are taken over."""
+    """Create the arrays for all tiles; rows of tiles that have not changed are kept."""
     index_path = home / "tiles.csv"
     known = _read_index(home, n_features)
     if known is not None and [row for row, _ in known] == stamps:
@@ -88,7 +84,7 @@ def _prepare(home: Path, stamps: list[dict[str, str]], n_features: int) -> None:
             j = place.get(tuple(stamp.values()))
             if j is not None:
                 features[i], done[i] = old_features[j], 1
-    # The index goes first and comes last: between the two there is no cache rather than a wrong one.
+    # The index is removed first and written last: a run that stops in between leaves no cache rather than a wrong one.
     index_path.unlink(missing_ok=True)
     _save(home / "features.npy", features)
     _save(home / "done.npy", done)
@@ -100,7 +96,7 @@ def _read_index(home: Path, n_features: int) -> list[tuple[dict[str, str], int]]
         rows = read_csv(home / "tiles.csv", _COLUMNS)
         features, done = np.load(home / "features.npy", mmap_mode="r"), np.load(home / "done.npy", mmap_mode="r")
     except (BadInput, OSError, ValueError, EOFError):
-        return None  # No cache, or one that was damaged: it is made anew.
+        return None  # No cache, or a damaged one: it is computed again.
     if features.shape != (len(rows), n_features) or features.dtype != np.float32 or done.shape != (len(rows),):
         return None
     return [({name: row[name] for name in _COLUMNS}, i) for i, row in enumerate(rows)]

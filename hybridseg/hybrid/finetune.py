@@ -1,7 +1,7 @@
-"""Train the backbone too, from a head that is trained already: slow, and often the last percent of accuracy.
+"""Fine-tune the backbone together with a head that is trained already: slow, and often the last percent of accuracy.
 
-After each epoch everything that the next one depends on is written down, so a run that is stopped in any way goes
-on with the next epoch and ends with the same weights.
+After each epoch everything that the next one depends on is saved, so a run that is stopped in any way resumes with
+the next epoch and ends with the same weights.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.hybrid.distort import DistortOptions, distort_tiles
-from hybridseg.hybrid.head import Head, weigh_classes
+from hybridseg.hybrid.head import CLASS_WEIGHTS, Head, weigh_classes
 from hybridseg.hybrid.tilefolder import TileFolder
 from hybridseg.models.backbones import Backbone
 from hybridseg.models.checkpoints import restore_state, save_state
 from hybridseg.models.startup import make_deterministic
+from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
@@ -30,29 +31,19 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class FineTuneOptions:
-    """How the backbone is trained.
+    """How the backbone is trained; `class_weights` as in `HeadOptions`."""
 
-    Parameters
-    ----------
-    epochs : int
-    rate : float
-        Learning rate: low, or what the backbone knows is lost.
-    class_weights : str
-        As in `HeadOptions`.
-    seed : int
-    """
-
-    epochs: int = 5
-    rate: float = 1e-4
-    class_weights: str = "none"
+    epochs: int = option(5, "Epochs of fine-tuning.", span=Span(1))
+    learning_rate: float = option(
+        1e-4,
+        "Learning rate of fine-tuning; a high one destroys the pretrained weights.",
+        span=Span(0, 1, above=True, below=True),
+    )
+    class_weights: str = option("none", choices=CLASS_WEIGHTS)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        if self.epochs < 1:
-            raise BadInput(f"fine_tune_epochs={self.epochs}: give 1 or more")
-        if not 0 < self.rate < 1:
-            raise BadInput(f"fine_tune_rate={self.rate}: give a small positive number such as 0.0001")
+        check_options(self)
 
 
 def fine_tune(
@@ -74,22 +65,17 @@ def fine_tune(
     ----------
     backbone : Backbone
         Loaded with `trainable`.
-    head : Head
-    folder : TileFolder
     indices : numpy.ndarray
-        The tiles to learn from.
-    tile_size : int
-    options : FineTuneOptions
-    distort : DistortOptions
+        The training tiles.
     checkpoint_path : pathlib.Path
-        Named by the caller after everything that the result depends on.
+        Its name has to change with everything that the result depends on.
     on_epoch : callable
-        Told the number of the epoch and its mean cross entropy.
-    progress : callable
+        Called with the number of the epoch and its mean cross entropy.
 
-    Returns
-    -------
-    Head
+    Raises
+    ------
+    BadInput
+        When the backbone cannot be trained.
     """
     import tensorflow as tf
     import tf_keras
@@ -99,7 +85,7 @@ def fine_tune(
     make_deterministic(options.seed)
     weights, bias = tf.Variable(head.weights), tf.Variable(head.bias)
     variables = [*backbone.variables, weights, bias]
-    optimizer = tf_keras.optimizers.Adam(options.rate)
+    optimizer = tf_keras.optimizers.Adam(options.learning_rate)
     optimizer.build(variables)
     state = [*variables, *optimizer.variables]
     n_done = _restore(checkpoint_path, state, n_epochs=options.epochs)
@@ -136,9 +122,9 @@ def _make_step(backbone: Backbone, weights: Any, bias: Any, variables: list[Any]
 
 
 def _restore(path: Path, state: list[Any], *, n_epochs: int) -> int:
-    """Put the state of the last finished epoch back, unless it went further; give the number of finished epochs."""
+    """Restore the last finished epoch if it is not beyond the wanted ones; return the number of finished epochs."""
     record = restore_state(path, state, accept=lambda record: record["n_done"] <= n_epochs)
     if record is None:
         return 0
-    logger.info("going on after epoch %d", record["n_done"])
+    logger.info("resuming after epoch %d", record["n_done"])
     return record["n_done"]

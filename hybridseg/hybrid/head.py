@@ -1,7 +1,7 @@
 """The last layer of a tile classifier: a softmax regression on features, trained by stochastic gradient descent.
 
-Features are brought to zero mean and unit spread while training; the result is folded back into the weights, so
-that they apply to the features as they are.
+Features are standardized while training; mean and standard deviation are folded into the final weights, so that
+these apply to raw features.
 """
 
 from __future__ import annotations
@@ -12,65 +12,43 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hybridseg.errors import BadInput
+from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
-_MAX_JUDGES = 1000
+CLASS_WEIGHTS = ("none", "balanced")
+_MAX_SELECTION = 1000
 
 
 @dataclass(frozen=True)
 class HeadOptions:
-    """How the head is trained; the names are those of the classic script.
+    """How the head is trained; the names are those of the classic script."""
 
-    Parameters
-    ----------
-    how_many_training_steps : int
-    learning_rate : float
-    train_batch_size : int
-    eval_step_interval : int
-        Steps between two measurements of accuracy and cross entropy.
-    validation_batch_size : int
-        Tiles in a measurement; -1 for all of the validation set.
-    patience : int
-        Measurements without a better validation cross entropy after which training stops; 0 never stops.
-    class_weights : str
-        ``none``, or ``balanced``: rare classes count as much as common ones.
-    seed : int
-    """
-
-    how_many_training_steps: int = 4000
-    learning_rate: float = 0.01
-    train_batch_size: int = 100
-    eval_step_interval: int = 10
-    validation_batch_size: int = 100
-    patience: int = 0
-    class_weights: str = "none"
+    how_many_training_steps: int = option(4000, "Number of training steps.", span=Span(1))
+    learning_rate: float = option(0.01, "Learning rate of the head.", span=Span(0, 1000, above=True, below=True))
+    train_batch_size: int = option(100, "Tiles in a training step.", span=Span(1))
+    eval_step_interval: int = option(10, "Steps between two evaluations.", span=Span(1))
+    validation_batch_size: int = option(100, "Validation tiles in an evaluation; -1 is all.", span=Span(1), extra=(-1,))
+    patience: int = option(
+        0, "Stop after this many evaluations without a lower validation loss; 0 never stops.", span=Span(0)
+    )
+    class_weights: str = option(
+        "none", "Weight of the classes; with balanced, rare ones count as much as common ones.", choices=CLASS_WEIGHTS
+    )
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        for name in ("how_many_training_steps", "train_batch_size", "eval_step_interval"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name}={getattr(self, name)}: give 1 or more")
-        if not 0 < self.learning_rate < 1000:
-            raise BadInput(f"learning_rate={self.learning_rate}: give a small positive number such as 0.01")
-        if self.validation_batch_size < 1 and self.validation_batch_size != -1:
-            raise BadInput(f"validation_batch_size={self.validation_batch_size}: give 1 or more, or -1 for all")
-        if self.patience < 0:
-            raise BadInput(f"patience={self.patience}: give 0 (never stop early) or more")
-        if self.class_weights not in ("none", "balanced"):
-            raise BadInput(f"class_weights={self.class_weights!r}: give none or balanced")
+        check_options(self)
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Weights of a linear layer: (n_features, n_classes) and (n_classes,) float32."""
+    """A linear layer: weights (n_features, n_classes) and bias (n_classes,), float32."""
 
     weights: np.ndarray
     bias: np.ndarray
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Give class probabilities, (n, n_classes) float32."""
+        """Return class probabilities, (n, n_classes) float32."""
         return softmax(features @ self.weights + self.bias)
 
 
@@ -92,21 +70,19 @@ class Measurement:
         }
 
 
-# Gives the features of the training tiles with these numbers; new ones each time when tiles are distorted.
 FeatureSource = Callable[[np.ndarray], np.ndarray]
+"""Returns the features of the training tiles with these indices; new ones at each call when tiles are distorted."""
 
 
 class HeadTrainer:
-    """Trains a head step by step; owns its weights and its random numbers.
+    """Trains a head step by step, starting from zeros; owns its weights and its random numbers.
 
     Parameters
     ----------
     features : numpy.ndarray
-        (n, n_features) float32 of the training tiles: they set the scale of the features.
+        (n, n_features) float32 of the training tiles; their mean and standard deviation scale the features.
     class_ids : numpy.ndarray
         (n,) class of each training tile.
-    n_classes : int
-    options : HeadOptions
     source : callable or None
         Where a step takes its features from; default: `features`.
     """
@@ -120,13 +96,12 @@ class HeadTrainer:
         options: HeadOptions,
         source: FeatureSource | None = None,
     ) -> None:
-        """Start from a head that knows nothing."""
         self.options = options
         self._source = source or (lambda indices: features[indices])
         self._class_ids = class_ids
         self._mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = features.std(axis=0, dtype=np.float64).astype(np.float32)
-        # A feature that hardly varies tells nothing, and dividing by its spread would blow up noise.
+        # A feature that hardly varies carries no information, and dividing by its spread would amplify noise.
         self._scale = 1 / np.maximum(spread, max(float(spread.mean()) * 0.1, 1e-6))
         self._weights = np.zeros((features.shape[1], n_classes), np.float32)
         self._bias = np.zeros(n_classes, np.float32)
@@ -135,12 +110,12 @@ class HeadTrainer:
 
     @property
     def head(self) -> Head:
-        """The head as it is now, for features as they are."""
+        """The present head, for raw features."""
         weights = self._weights * self._scale[:, None]
         return Head(weights, self._bias - self._mean @ weights)
 
     def step(self) -> tuple[float, float]:
-        """Learn from one random batch; give its accuracy and cross entropy."""
+        """Train on one random batch and return its accuracy and cross entropy."""
         chosen = self._rng.integers(0, len(self._class_ids), self.options.train_batch_size)
         batch = (self._source(chosen) - self._mean) * self._scale
         truth = self._class_ids[chosen]
@@ -160,27 +135,21 @@ def train_head(
     validation_features: np.ndarray,
     validation_ids: np.ndarray,
     on_measurement: Callable[[Measurement], None] = lambda measurement: None,
-    on_step: Callable[[int, Callable[[], Head]], None] = lambda step, give_head: None,
+    on_step: Callable[[int, Callable[[], Head]], None] = lambda step, get_head: None,
     progress: Progress = no_progress,
 ) -> Head:
-    """Run all steps; with a validation set, give the head that did best on it.
+    """Run all steps; return the head with the lowest validation loss, or the last one without a validation set.
 
     Parameters
     ----------
-    trainer : HeadTrainer
     validation_features, validation_ids : numpy.ndarray
         May be empty.
     on_measurement : callable
-        Told every `eval_step_interval` steps.
+        Called every `eval_step_interval` steps.
     on_step : callable
-        Told every step, and given a way to get the head as it is then.
-    progress : callable
-
-    Returns
-    -------
-    Head
+        Called after every step with its number and a function that returns the head.
     """
-    # The products are small: on a busy machine, threads that wait for one another make them a hundred times slower.
+    # The products are small: on a busy machine, threads waiting for one another make them a hundred times slower.
     with threadpool_limits(1, user_api="blas"):
         return _run_steps(trainer, validation_features, validation_ids, on_measurement, on_step, progress)
 
@@ -197,8 +166,8 @@ def _run_steps(
     rng = np.random.default_rng((options.seed, 1))
     n_validation = len(validation_ids)
     batch_size = n_validation if options.validation_batch_size == -1 else options.validation_batch_size
-    # The head is chosen on the same tiles every time: on a small random batch the luckiest would win.
-    judges = rng.permutation(n_validation)[:_MAX_JUDGES]
+    # The head is selected on the same tiles every time: on small random batches the luckiest would win.
+    selection = rng.permutation(n_validation)[:_MAX_SELECTION]
     best, best_loss, n_worse = trainer.head, np.inf, 0
     for step in progress(range(1, options.how_many_training_steps + 1), label="training the head"):
         accuracy, cross_entropy = trainer.step()
@@ -212,7 +181,7 @@ def _run_steps(
         chosen = rng.permutation(n_validation)[:batch_size]
         scores = measure(head.predict(validation_features[chosen]), validation_ids[chosen])
         on_measurement(Measurement(step, accuracy, cross_entropy, *scores))
-        _, loss = measure(head.predict(validation_features[judges]), validation_ids[judges])
+        _, loss = measure(head.predict(validation_features[selection]), validation_ids[selection])
         n_worse += 1
         if loss < best_loss:
             best, best_loss, n_worse = head, loss, 0
@@ -222,7 +191,7 @@ def _run_steps(
 
 
 def weigh_classes(class_ids: np.ndarray, n_classes: int, how: str) -> np.ndarray:
-    """Give the weight of each class, (n_classes,) float32 with a mean of 1 over the tiles."""
+    """Return the weight of each class, (n_classes,) float32 with a mean of 1 over the tiles."""
     if how == "none":
         return np.ones(n_classes, np.float32)
     counts = np.bincount(class_ids, minlength=n_classes)
@@ -242,7 +211,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def measure(probs: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Give accuracy and mean cross entropy."""
+    """Return accuracy and mean cross entropy."""
     right = probs[np.arange(len(truth)), truth]
     accuracy = float((probs.argmax(axis=1) == truth).mean())
     return accuracy, float(-np.log(np.maximum(right, 1e-12)).mean())

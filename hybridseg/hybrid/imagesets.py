@@ -1,7 +1,6 @@
-"""Which tiles are learned from, which choose the model, and which judge it: whole photos at a time.
+"""Split tiles into a training, a validation and a testing set, whole photos at a time.
 
-Tiles of one photo overlap and share its light; if some were learned from and others judged, the score would be
-flattering. So a photo, with all its tiles, is in one set.
+Tiles of one photo overlap and share its light: in different sets they would make the score too good.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def assign_sets(
     """Put every source, with all its tiles, into one of three sets.
 
     Sources are drawn by a hash of their name, first for testing, then for validation, until each set has its
-    percentage of the tiles. A source is passed over when a class would have no other source left to learn from.
+    percentage of the tiles. A source is passed over when a class would have no other source left for training.
 
     Parameters
     ----------
@@ -38,7 +37,6 @@ def assign_sets(
         (n,) class of each tile.
     testing_percentage, validation_percentage : float
         Of the tiles, 0 to 100.
-    seed : int
 
     Returns
     -------
@@ -48,7 +46,7 @@ def assign_sets(
     Raises
     ------
     BadInput
-        When the percentages leave nothing to learn from.
+        When the percentages leave nothing for training.
 
     Examples
     --------
@@ -73,7 +71,7 @@ def assign_sets(
         for source in list(order):
             tiles = tiles_of[source]
             classes = set(class_ids[tiles].tolist())
-            # The first one is taken whatever its size, the next ones while they bring the set nearer to its share.
+            # The first source is taken whatever its size, the next ones while they bring the set nearer to its share.
             comes_nearer = abs(n_taken + len(tiles) - wanted) < abs(n_taken - wanted)
             leaves_all_classes = all(n_sources_of_class[c] > 1 for c in classes)
             if not percentage or not leaves_all_classes or (n_taken and not comes_nearer):

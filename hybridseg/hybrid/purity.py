@@ -1,4 +1,4 @@
-"""Square windows over an image: where they lie, and which class fills each of them."""
+"""Square windows over a label map: their places, and the most frequent class in each of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hybridseg.errors import BadInput
 
 @dataclass(frozen=True, eq=False)
 class WindowPurity:
-    """The commonest class of every window of a grid, and the share of the window that it covers.
+    """The most frequent class of every window of a grid, and the share of the window that it covers.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class WindowPurity:
 
 
 def place_windows(length: int, *, tile_size: int, stride: int) -> np.ndarray:
-    """Give the first pixel of every window that lies wholly inside a side of an image.
+    """Return the first pixel of every window that lies wholly inside one side of an image.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def place_windows(length: int, *, tile_size: int, stride: int) -> np.ndarray:
 
 
 def cover_windows(length: int, *, tile_size: int, stride: int) -> np.ndarray:
-    """Give the first pixel of windows that cover a side of an image; the last one may reach beyond its end.
+    """Return the first pixel of windows that cover one side of an image; the last one may reach beyond its end.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def cover_windows(length: int, *, tile_size: int, stride: int) -> np.ndarray:
 
 
 def mirror_index(start: int, stop: int, length: int) -> np.ndarray:
-    """Give the pixels of a window along one side; beyond the end the image is mirrored, as often as it takes.
+    """Return the pixels of a window along one side; beyond the end the image is mirrored, repeatedly if need be.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def mirror_index(start: int, stop: int, length: int) -> np.ndarray:
 
 
 def measure_purity(labels: np.ndarray, *, n_classes: int, tile_size: int, stride: int) -> WindowPurity:
-    """Find the commonest class of every window, from a histogram of each block between window edges.
+    """Find the most frequent class of every window, from a histogram of each block between window edges.
 
     The edges of all windows cut the image into blocks. Each pixel is counted once, into its block; a window is
     a sum of blocks. That is exact for any tile size and stride, and many times faster than a mode per window.
@@ -75,14 +75,7 @@ def measure_purity(labels: np.ndarray, *, n_classes: int, tile_size: int, stride
     Parameters
     ----------
     labels : numpy.ndarray
-        (rows, cols) uint8 class ids. Ids from `n_classes` on (VOID) are in no class, but fill the window.
-    n_classes : int
-    tile_size, stride : int
-        In pixels.
-
-    Returns
-    -------
-    WindowPurity
+        (rows, cols) uint8 class ids. Ids from `n_classes` on (VOID) count as part of the window, but of no class.
 
     Raises
     ------

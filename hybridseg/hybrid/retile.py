@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetileResult:
-    """Where the tiles are, how many pure windows of each class there were and how many are kept, what went wrong."""
+    """The folder of the tiles, the numbers of pure windows found and kept for each class, and the problems."""
 
     tiles_dir: Path
     n_found: dict[str, int]
@@ -64,21 +64,18 @@ def retile(
 ) -> RetileResult:
     """Write the pure tiles of all images into ``tiles_dir/CLASS/IMAGE_rROW_cCOL.jpg``, and ``tiles.csv``.
 
-    The folder appears when all of it is written. After an interruption the same call goes on where it stopped.
+    The folder appears when all of it is written. After an interruption the same call resumes where it stopped.
 
     Parameters
     ----------
     label_paths, image_paths : iterable of pathlib.Path
         Matched by name.
-    tiles_dir : path-like
-    options : RetileOptions
     table : ClassTable or None
         The classes of label maps that do not name theirs.
     n_jobs : int
         Processes that read label maps and write tiles.
     overwrite : bool
-        Replace `tiles_dir` if it is there.
-    progress : callable
+        Replace `tiles_dir` if it exists.
 
     Returns
     -------
@@ -88,9 +85,9 @@ def retile(
     Raises
     ------
     OutputExists
-        When `tiles_dir` is there and `overwrite` is not set.
+        When `tiles_dir` exists and `overwrite` is not set.
     BadInput
-        When no image gives a single tile.
+        When no image contains a single pure window.
     WriteFailed
     """
     tiles_dir = Path(tiles_dir).resolve()
@@ -120,7 +117,7 @@ def retile(
 
 
 def _check_target(tiles_dir: Path, inputs: list[Path], *, overwrite: bool) -> None:
-    """Let a folder be replaced only if it was asked for and holds nothing but tiles that `retile` wrote."""
+    """Refuse to replace a folder unless that was asked for and it holds nothing but tiles that `retile` wrote."""
     if not tiles_dir.exists():
         return
     ours = (tiles_dir / MANIFEST_NAME).is_file()
@@ -154,7 +151,7 @@ def plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) -> 
 
 
 def write_strip(strip: np.ndarray, cols: list[int], paths: list[Path]) -> None:
-    """Write the tiles of one row of windows; those that an interrupted run has written are left as they are.
+    """Write the tiles of one row of windows; those that an interrupted run has written are kept.
 
     Parameters
     ----------
@@ -162,7 +159,6 @@ def write_strip(strip: np.ndarray, cols: list[int], paths: list[Path]) -> None:
         (tile_size, image cols, bands).
     cols : list of int
         First column of each tile.
-    paths : list of pathlib.Path
     """
     tile_size = strip.shape[0]
     for col, path in zip(cols, paths, strict=True):
@@ -195,7 +191,7 @@ def _explain_no_tiles(plans: list[PlannedImage], problems: list[Problem], option
 
 
 def _open_partial(tiles_dir: Path, plans: Sequence[PlannedImage], options: RetileOptions) -> Path:
-    """Give the hidden folder where this very set of tiles is being written; another set's leftovers are removed."""
+    """Return the hidden folder for this very set of tiles; the leftovers of another set are removed."""
     sources = [
         (str(path), path.stat().st_size, path.stat().st_mtime_ns)
         for plan in plans
@@ -221,7 +217,7 @@ def _write_tiles(
     options: RetileOptions,
     progress: Progress,
 ) -> list[Problem]:
-    """Decode one image after the other here, and let the pool encode the tiles of the one before."""
+    """Decode the images one by one here, while the pool encodes the tiles of the one before."""
     problems = []
     pending: deque[list[Future[None]]] = deque()
     for plan, keep in progress(list(zip(plans, kept, strict=True)), label="writing tiles"):
@@ -254,7 +250,7 @@ def _wait_for(futures: Iterable[Future[None]]) -> None:
 
 
 def _publish(partial_dir: Path, tiles_dir: Path) -> None:
-    """Put the finished folder in its place; an older one goes only when the new one stands."""
+    """Move the finished folder to its place; an older one is removed only after that."""
     old_dir = tiles_dir.with_name(f".{tiles_dir.name}.old")
     if old_dir.exists():
         shutil.rmtree(old_dir)

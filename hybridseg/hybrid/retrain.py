@@ -20,20 +20,18 @@ from hybridseg.progress import Progress, no_progress
 
 @dataclass(frozen=True, eq=False)
 class RetrainResult:
-    """What came out.
+    """The result of a training run.
 
     Parameters
     ----------
-    written : tuple of pathlib.Path
     counts : dict of str to int
         Tiles in each set.
     scores : dict
-        Held-out scores; empty when there was nothing to measure them on.
-    curve : tuple of Measurement
+        On the testing set; empty when there is none.
     misclassified : tuple of (str, str)
-        Tiles of the testing set that got another class, and that class.
+        Wrongly classified tiles of the testing set, each with its predicted class.
     note : str
-        A line about the backbone that the user should read.
+        What the user should know about the backbone.
     """
 
     written: tuple[Path, ...]
@@ -51,23 +49,20 @@ def retrain(
     colors: ClassTable | None = None,
     progress: Progress = no_progress,
 ) -> RetrainResult:
-    """Train a classifier on tiles; after an interruption the same call goes on where it stopped.
+    """Train a classifier on tiles; after an interruption the same call resumes where it stopped.
 
     Parameters
     ----------
-    paths : RetrainPaths
-    options : RetrainOptions
     colors : ClassTable or None
-        Colours of the classes, kept in the card for later figures.
-    progress : callable
-
-    Returns
-    -------
-    RetrainResult
+        Colours of the classes, kept in the model card.
 
     Raises
     ------
-    MissingInput, BadInput, OutputExists, WriteFailed
+    MissingInput, BadInput
+        When tiles or backbone cannot be used.
+    OutputExists
+        When there is a SavedModel already.
+    WriteFailed
     """
     _check_outputs(paths)
     run = TrainingRun(paths, options, progress)
@@ -77,7 +72,7 @@ def retrain(
         if options.fine_tune:
             head = run.fine_tune(head, summaries)
         tested = _choose_tested(run.sets, options)
-        # Fine-tuning has changed the backbone: what is on disk are the features of the one before.
+        # The cached features are those of the backbone before fine-tuning.
         probs = run.predict(head, tested) if options.fine_tune else head.predict(features[tested])
         predicted = probs.argmax(axis=1)
         wrong = np.flatnonzero(predicted != run.folder.class_ids[tested])
@@ -114,7 +109,7 @@ def _choose_tested(sets: np.ndarray, options: RetrainOptions) -> np.ndarray:
 
 
 def _score(predicted: np.ndarray, folder: TileFolder, tested: np.ndarray) -> dict[str, Any]:
-    """Measure on the held-out photos; nothing is claimed where there are none."""
+    """Return the scores on the testing set; empty when there is none."""
     if not len(tested):
         return {}
     from sklearn.metrics import f1_score

@@ -1,11 +1,11 @@
-"""The hybrid of Buscombe and Ritchie (2018) on one image: a few tiles are classified, a dense CRF does the rest.
+"""The hybrid of Buscombe and Ritchie (2018) on one image: some tiles are classified and seed a dense CRF.
 
 Arrays in, arrays out; `hybridseg.hybrid.semseg` is the same with files.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from hybridseg.hybrid.votes import (
     plan_tiles,
 )
 from hybridseg.models.ensemble import AnyClassifier, list_members, order_columns
+from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, StopWatch, no_progress
 from hybridseg.resample import reduce_shape, resize_nearest, shrink_image, take_nearest
 
@@ -34,70 +35,50 @@ SEED_SOURCES = ("labels", "probabilities")
 class HybridOptions:
     """How an image is segmented.
 
-    Parameters
-    ----------
-    threshold : float
-        Only a tile that is at least so sure of its class seeds the CRF.
-    decimation : int
-        Classify one tile in so many.
-    scale : float
-        Size of the image on which the CRF works, as a share of its own.
-    stride : int or None
-        Pixels from one tile to the next; None: the size of a tile. Classifiers of other tile sizes that vote along
-        keep the same share of their tiles.
-    pattern : {"raster", "checker"}
-        See `hybridseg.hybrid.votes.plan_tiles`.
-    seed_from : {"labels", "probabilities"}
-        Seed the CRF with the class of each tile, as the classic program does, or with the mean probabilities of all
-        classes; `threshold` has no part in that.
-    class_weights : tuple of float
-        What the tiles say of each class is multiplied by its weight; empty: by none. `tune-crf` finds them.
-    crf : CrfOptions
-
-    Raises
-    ------
-    BadInput
-        For a value out of range.
+    Classifiers of other tile sizes that vote along keep the same overlap as the first one. `class_weights` multiply
+    the probabilities of the tiles, a weight for each class; `tune-crf` finds them.
     """
 
-    threshold: float = 0.5
-    decimation: int = 8
-    scale: float = 0.25
-    stride: int | None = None
-    pattern: str = "raster"
-    seed_from: str = "labels"
+    threshold: float = option(0.5, "Probability from which on a tile seeds the CRF with its class.", span=Span(0, 1))
+    decimation: int = option(8, "Classify every Nth tile.", span=Span(1))
+    scale: float = option(
+        0.25, "Size of the image on which the CRF works, as a share of its own.", span=Span(0, 1, above=True)
+    )
+    stride: int | None = option(None, "Pixels from one tile to the next.", span=Span(1))
+    pattern: str = option(
+        "raster", "How the tiles are picked: row by row, or spread evenly over the image.", choices=PATTERNS
+    )
+    seed_from: str = option(
+        "labels",
+        "Seed the CRF with the class of each tile, or with the probabilities of all classes (without a threshold).",
+        choices=SEED_SOURCES,
+    )
     class_weights: tuple[float, ...] = ()
     crf: CrfOptions = CrfOptions()
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if not 0 <= self.threshold <= 1:
-            raise BadInput(f"threshold={self.threshold} is a probability from 0 to 1")
-        if self.decimation < 1:
-            raise BadInput(f"decimation={self.decimation} must be 1 (every tile) or more")
-        if not 0 < self.scale <= 1:
-            raise BadInput(f"scale={self.scale} must be above 0 and at most 1 (the image's own size)")
-        if self.pattern not in PATTERNS:
-            raise BadInput(f"there is no pattern {self.pattern!r}; choose {' or '.join(PATTERNS)}")
-        if self.seed_from not in SEED_SOURCES:
-            raise BadInput(f"seed_from={self.seed_from!r} is not one of {', '.join(SEED_SOURCES)}")
+        check_options(self)
         if not all(0 < weight < float("inf") for weight in self.class_weights):
-            raise BadInput(f"class_weights={self.class_weights} must all be above 0")
+            raise BadInput(f"class_weights={self.class_weights}: give numbers above 0")
+
+
+BEST_OPTIONS = HybridOptions(
+    decimation=1,
+    scale=0.5,
+    seed_from="probabilities",
+    crf=CrfOptions(theta=30.0, color_scale=4.0, space_compat=5.0, color_compat=50.0),
+)
+"""The best settings for a model that was not tuned; docs/benchmarks.md shows what each of them adds."""
 
 
 def make_best_options(classifier: AnyClassifier) -> HybridOptions:
-    """Give what does best where nobody has tuned: overlapping tiles, and their probabilities as soft seeds.
-
-    docs/benchmarks.md says what each part adds.
-    """
-    crf = CrfOptions(theta=30.0, color_scale=4.0, space_compat=5.0, color_compat=50.0)
-    stride = max(1, classifier.tile_size // 2)
-    return HybridOptions(decimation=1, scale=0.5, stride=stride, seed_from="probabilities", crf=crf)
+    """Return `BEST_OPTIONS` with tiles that overlap by half."""
+    return replace(BEST_OPTIONS, stride=max(1, classifier.tile_size // 2))
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """A class for every pixel, and how it came about. All maps have the size of the image.
+    """The class of every pixel, and the steps towards it. All maps have the size of the image.
 
     Parameters
     ----------
@@ -106,19 +87,19 @@ class Segmentation:
     tile_labels : numpy.ndarray
         (rows, cols) uint8: the class of the tiles alone; between classified tiles that of the nearest.
     seeds : numpy.ndarray
-        (rows, cols) uint8: 0 = unlabelled, class k is k + 1; what sure tiles say.
+        (rows, cols) uint8: 0 = unlabelled, class k is k + 1; from the tiles above the threshold.
     confidence : numpy.ndarray or None
         (rows, cols) float32 probability of the class, when it was asked for; NaN where there is no picture.
     n_tiles : int
-        Tiles that were classified.
+        Number of classified tiles.
     filled_share : float
-        Share of the pixels of which the CRF knew nothing; they have the class of the nearest that it did.
+        Share of the pixels that the CRF left unlabelled; they take the class of the nearest labelled one.
     lost : list of LostClass
         Classes that the CRF may have wiped out.
     refinement : Refinement
-        What the CRF gave, at its own scale.
+        The result of the CRF, at its own scale.
     seconds : dict
-        Of every step.
+        Time that each step took.
     """
 
     labels: np.ndarray
@@ -141,28 +122,20 @@ def segment_image(
     want_confidence: bool = False,
     progress: Progress = no_progress,
 ) -> Segmentation:
-    """Give every pixel of an image a class.
+    """Compute the class of every pixel of an image.
 
     Parameters
     ----------
     image : numpy.ndarray
         (rows, cols, 3) uint8.
-    classifier : TileClassifier or Ensemble
-    options : HybridOptions
     valid : numpy.ndarray or None
         (rows, cols) bool: the pixels that hold a picture. The others stay VOID, and tiles that are mostly others are
         not classified.
-    want_confidence : bool
-    progress : Progress
-
-    Returns
-    -------
-    Segmentation
 
     Raises
     ------
     BadInput
-        When no tile is sure enough to seed anything, or an option does not fit the image.
+        When no tile reaches the threshold, or an option does not fit the image.
     MissingPackage
         When there is no CRF engine.
     """
@@ -181,7 +154,7 @@ def segment_image(
     watch.lap("spread by CRF")
     known = refinement.labels != VOID
     if not known.any():
-        raise BadInput("the CRF gave no pixel a class; trust the seeds more (gt_prob)")
+        raise BadInput("the CRF labelled no pixel; trust the seeds more (gt_prob)")
     small_labels = take_nearest(refinement.labels, known)
     small_seeds = votes.spread(cell_seeds, small_labels.shape)
     confidence = None if refinement.probs is None else refinement.probs.max(axis=2)
@@ -201,7 +174,7 @@ def segment_image(
 
 
 def _blank(values: np.ndarray, valid: np.ndarray | None, value: float) -> np.ndarray:
-    """Put a value where there is no picture."""
+    """Set the pixels without a picture to a value, in place."""
     if valid is not None:
         values[~valid] = value
     return values
@@ -222,7 +195,7 @@ def vote_on_tiles(
     votes : TileVotes
         Of all classifiers together.
     n_tiles : int
-        How many tiles were classified.
+        Number of classified tiles.
     """
     votes, n_tiles = [], 0
     for member in list_members(classifier):
@@ -242,7 +215,7 @@ def vote_on_tiles(
 
 
 def reduce_image(image: np.ndarray, scale: float) -> np.ndarray:
-    """Give the image at the size at which the CRF works."""
+    """Return the image at the size at which the CRF works."""
     return shrink_image(image, *reduce_shape((image.shape[0], image.shape[1]), scale))
 
 
@@ -254,24 +227,21 @@ def refine_votes(
     want_probs: bool = False,
     progress: Progress = no_progress,
 ) -> tuple[Refinement, np.ndarray]:
-    """Let the CRF carry what the tiles say to every pixel.
+    """Run the CRF from the votes of the tiles.
 
     Parameters
     ----------
     small_image : numpy.ndarray
-        (rows, cols, 3) uint8, as `reduce_image` gives it.
+        (rows, cols, 3) uint8, from `reduce_image`.
     votes : TileVotes
-        Of the image itself.
-    options : HybridOptions
-    want_probs : bool
-    progress : Progress
+        Of the image at its full size.
 
     Returns
     -------
     refinement : Refinement
         Of the size of `small_image`.
     cell_seeds : numpy.ndarray
-        (n_cell_rows, n_cell_cols) uint8: the sure cells, as `TileVotes.find_seeds` gives them.
+        (n_cell_rows, n_cell_cols) uint8, from `TileVotes.find_seeds`.
     """
     shape = (small_image.shape[0], small_image.shape[1])
     if options.class_weights:
@@ -287,15 +257,15 @@ def refine_votes(
         return refinement, cell_seeds
     if not cell_seeds.any():
         raise BadInput(
-            f"no tile is sure enough of its class: the surest has a probability of {votes.probs.max():.2f}, and the "
-            f"threshold is {options.threshold:g}; lower it"
+            f"no tile reaches the threshold: the highest probability is {votes.probs.max():.2f}, and the threshold is "
+            f"{options.threshold:g}; lower it"
         )
     seeds = votes.spread(cell_seeds, shape)
     n_classes = votes.probs.shape[2]
     if options.crf.gt_prob <= 1 / (n_classes + 1):
         raise BadInput(
-            f"gt_prob={options.crf.gt_prob:g} trusts a seed no more than any of the {n_classes} classes and none at "
-            f"all; give more than {1 / (n_classes + 1):.3f}"
+            f"gt_prob={options.crf.gt_prob:g} gives a seed of {n_classes} classes no weight; give more than "
+            f"{1 / (n_classes + 1):.3f}"
         )
     refinement = refine_labels(
         small_image, seeds, n_classes=n_classes, options=options.crf, want_probs=want_probs, progress=progress

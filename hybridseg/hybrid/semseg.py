@@ -1,111 +1,92 @@
-"""Segment photographs: a class for every pixel of each, written in every form in which it is used."""
+"""Segment image files by tile classifiers and the CRF, and write the label maps."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybridseg import __version__
-from hybridseg.batch.results import BatchResult, ImageResult, measure_shares, work_through, write_confidence
+from hybridseg.batch.jobs import Job, Outputs, load_once
+from hybridseg.batch.madeby import make_record
+from hybridseg.batch.results import ImageResult, measure_shares, write_confidence
 from hybridseg.classes import ClassTable
 from hybridseg.figures import draw_panels
 from hybridseg.hybrid.segmentation import HybridOptions, Segmentation, segment_image
-from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import as_rgb8, load_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.tables import write_json
-from hybridseg.models.ensemble import AnyClassifier, list_members
+from hybridseg.models.ensemble import AnyClassifier, Ensemble, list_members
+from hybridseg.models.startup import import_tensorflow
+from hybridseg.models.store import load_classifier
 from hybridseg.progress import Progress, StopWatch, no_progress
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class SemsegOutputs:
-    """What is written beside the label map and its pictures.
+class SemsegJob(Job):
+    """Segment an image by tile classifiers and the CRF.
 
     Parameters
     ----------
-    out_dir : pathlib.Path or None
-        None: beside each image.
-    probabilities : bool
-        A map of how sure the result is.
-    report : bool
-        Class shares, timings and settings.
-    keep_seeds : bool
-        What the tiles alone say. It is kept in any case when the CRF may have wiped out a class.
-    resume : bool
-        Leave out images that have a result.
+    labels_path : pathlib.Path or None
+        The classes of a ``.pb`` of the classic script.
+    tile_size : int or None
+        Needed when a graph does not say.
     """
 
-    out_dir: Path | None = None
-    probabilities: bool = False
-    report: bool = False
-    keep_seeds: bool = False
-    resume: bool = False
+    labels_path: Path | None = None
+    tile_size: int | None = None
+    options: HybridOptions = HybridOptions()
+
+    too_large = "give a smaller --scale"
+
+    def load(self) -> AnyClassifier:
+        """Load the classifiers."""
+        return load_classifiers(self.model_paths, labels_path=self.labels_path, tile_size=self.tile_size)
+
+    def list_targets(self, image_path: Path) -> list[Path]:
+        """List the label map, and what was asked for beside it."""
+        place = partial(_place, self.outputs, image_path, self.load().tile_size)
+        targets = [place(".mat")]
+        if self.outputs.probabilities:
+            targets.append(place("_confidence.tif"))
+        if self.outputs.keep_seeds:
+            targets.append(place(".mat", "atiles"))
+        if self.outputs.report:
+            targets.append(place("_report.json"))
+        return targets
+
+    def record(self) -> str:
+        """Return the record of how a label map of this job is made."""
+        classifier = self.load()
+        return _make_record(classifier, self.options, self.table or classifier.table)
+
+    def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
+        """Segment one image and write the result."""
+        return segment_file(
+            image_path, self.load(), options=self.options, outputs=self.outputs, table=self.table, progress=progress
+        )
 
 
-def segment_files(
-    image_paths: Sequence[Path],
-    classifier: AnyClassifier,
-    *,
-    options: HybridOptions = HybridOptions(),
-    outputs: SemsegOutputs = SemsegOutputs(),
-    table: ClassTable | None = None,
-    progress: Progress = no_progress,
-    on_done: Callable[[ImageResult], None] = lambda _: None,
-) -> BatchResult:
-    """Segment images one by one; one that cannot be used does not stop the others.
-
-    Parameters
-    ----------
-    image_paths : sequence of pathlib.Path
-    classifier : TileClassifier or Ensemble
-    options : HybridOptions
-    outputs : SemsegOutputs
-    table : ClassTable or None
-        The classes of the classifier with other colours; default: its own.
-    progress : Progress
-    on_done : callable
-        Told of every image as soon as it is done.
-
-    Returns
-    -------
-    BatchResult
+def load_classifiers(
+    paths: Sequence[Path], *, labels_path: Path | None = None, tile_size: int | None = None
+) -> AnyClassifier:
+    """Load a classifier, or several that vote; the second call in a process is free.
 
     Raises
     ------
-    WriteFailed
-        When nothing can be written in the folder of the results.
-    MissingPackage
-        When there is no CRF engine.
+    MissingInput, BadInput
+        As `load_classifier`, and when their classes differ.
     """
-    if outputs.out_dir is not None:
-        claim_folder(outputs.out_dir)
-
-    def targets_of(path: Path) -> list[Path]:
-        endings = [".mat", "_report.json"] if outputs.report else [".mat"]
-        return [_result_path(path, classifier.tile_size, outputs, ending) for ending in endings]
-
-    def work(path: Path) -> ImageResult:
-        return segment_file(path, classifier, options=options, outputs=outputs, table=table, progress=progress)
-
-    return work_through(
-        image_paths,
-        work,
-        targets_of=targets_of,
-        resume=outputs.resume,
-        too_large="give a smaller --scale",
-        progress=progress,
-        on_done=on_done,
-    )
+    import_tensorflow()
+    models = [load_once(load_classifier, path, labels_path=labels_path, tile_size=tile_size) for path in paths]
+    return models[0] if len(models) == 1 else Ensemble(tuple(models))
 
 
 def segment_file(
@@ -113,11 +94,11 @@ def segment_file(
     classifier: AnyClassifier,
     *,
     options: HybridOptions = HybridOptions(),
-    outputs: SemsegOutputs = SemsegOutputs(),
+    outputs: Outputs = Outputs(),
     table: ClassTable | None = None,
     progress: Progress = no_progress,
 ) -> ImageResult:
-    """Segment one image and write the result.
+    """Segment one image by a loaded classifier and write the result.
 
     Raises
     ------
@@ -137,51 +118,53 @@ def segment_file(
     watch.restart()
     watch.seconds.update(found.seconds)
 
-    def path_of(ending: str, kind: str = "ares") -> Path:
-        return _result_path(image_path, classifier.tile_size, outputs, ending, kind)
-
+    place = partial(_place, outputs, image_path, classifier.tile_size)
     warnings = list_warnings(found, table)
-    result = LabelMap(found.labels, table, found.seeds, georeference)
-    written = [path_of("_label.png"), path_of(".png")]
+    made_by = _make_record(classifier, options, table)
+    result = LabelMap(found.labels, table, found.seeds, georeference, made_by)
+    written = [place("_label.png"), place(".png")]
     write_labelmap(written[0], result)
     watch.lap("write label picture")
     heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
     draw_panels(written[1], image, found.seeds, found.labels, table, heads=heads)
     watch.lap("draw figure")
     if georeference is not None:
-        written.append(path_of("_label.tif"))
+        written.append(place("_label.tif"))
         write_labelmap(written[-1], result)
     if found.confidence is not None:
-        written.append(path_of("_confidence.tif"))
+        written.append(place("_confidence.tif"))
         write_confidence(written[-1], found.confidence, georeference)
     if outputs.keep_seeds or found.lost:
-        written.append(path_of(".mat", "atiles"))
-        write_labelmap(written[-1], LabelMap(found.tile_labels, table, found.seeds))
+        written.append(place(".mat", "atiles"))
+        write_labelmap(written[-1], LabelMap(found.tile_labels, table, found.seeds, made_by=made_by))
     # Last of the maps: where it is, the others are too, and the image is done.
-    written.insert(0, path_of(".mat"))
+    written.insert(0, place(".mat"))
     write_labelmap(written[0], result)
     watch.lap("write maps")
     shares = measure_shares(found.labels, table)
     if outputs.report:
-        written.append(path_of("_report.json"))
+        written.append(place("_report.json"))
         write_json(written[-1], _make_report(image_path, classifier, options, found, shares, warnings, watch.seconds))
     return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds)
 
 
 def list_warnings(found: Segmentation, table: ClassTable) -> list[str]:
-    """Say what a person should look at."""
+    """Describe what a person should check in the result."""
     warnings = [lost.describe(table) for lost in found.lost]
     if found.filled_share > 0:
         warnings.append(
             f"{max(found.filled_share, 0.001):.1%} of the pixels are so far from every seed that the CRF knew nothing "
-            "of them; they have the class of the nearest that it did (a smaller DECIM seeds more)"
+            "of them; they take the class of the nearest pixel that it labelled (a smaller DECIM seeds more)"
         )
     return warnings
 
 
-def _result_path(image_path: Path, tile_size: int, outputs: SemsegOutputs, ending: str, kind: str = "ares") -> Path:
-    folder = image_path.parent if outputs.out_dir is None else outputs.out_dir
-    return folder / f"{image_path.stem}_{kind}_{tile_size}{ending}"
+def _place(outputs: Outputs, image_path: Path, tile_size: int, ending: str, kind: str = "ares") -> Path:
+    return outputs.place(image_path, f"_{kind}_{tile_size}{ending}")
+
+
+def _make_record(classifier: AnyClassifier, options: HybridOptions, table: ClassTable) -> str:
+    return make_record("semseg", [member.path for member in list_members(classifier)], table, options=options)
 
 
 def _make_report(

@@ -1,4 +1,4 @@
-"""A folder of tile folders: which tiles there are, of which class, and from which photo each was cut."""
+"""A folder of tiles: their names and classes, and the photo that each was cut from."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class TileFolder:
 
 
 def label_of_folder(name: str) -> str:
-    """Give the label of a class folder as the classic program writes it: lower case, all else as single spaces.
+    """Return the label of a class folder as the classic program writes it: lower case, words separated by one space.
 
     Examples
     --------
@@ -86,10 +86,6 @@ def open_tile_folder(image_dir: str | os.PathLike[str]) -> TileFolder:
     ----------
     image_dir : path-like
         A folder that `retile` wrote, or any folder of class folders.
-
-    Returns
-    -------
-    TileFolder
 
     Raises
     ------
@@ -113,7 +109,7 @@ def open_tile_folder(image_dir: str | os.PathLike[str]) -> TileFolder:
 
 
 def find_source(path: Path) -> str:
-    """Give the photo of a tile from its name; a tile of another naming is its own source.
+    """Return the photo of a tile from its name; a tile that is named otherwise is its own source.
 
     Examples
     --------
@@ -150,4 +146,4 @@ def _check_counts(root: Path, by_folder: dict[str, list[str]]) -> None:
         )
     for name, tiles in by_folder.items():
         if len(tiles) < FEW_TILES:
-            logger.warning("the class %r has only %d tiles: expect it to be learned badly", name, len(tiles))
+            logger.warning("the class %r has only %d tiles: expect poor accuracy for it", name, len(tiles))

@@ -14,12 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_tile(path: str | os.PathLike[str], *, tile_size: int) -> np.ndarray:
-    """Read a picture as a tile; one of another size is resized, and said so.
-
-    Parameters
-    ----------
-    path : path-like
-    tile_size : int
+    """Read a picture as a tile; one of another size is resized, and the log says so.
 
     Returns
     -------

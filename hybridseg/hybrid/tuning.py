@@ -1,6 +1,6 @@
-"""Choose the constants of the CRF on labelled images, for a classifier and a kind of scene.
+"""Tune the constants of the CRF on labelled images, for a classifier and a kind of scene.
 
-The tiles of every image are classified once; then many CRFs are tried on what they say.
+The tiles of every image are classified once; then many CRFs are tried on their votes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from hybridseg.io.pairing import Pair
 from hybridseg.io.tables import write_json
 from hybridseg.models.cards import hash_bytes
 from hybridseg.models.ensemble import AnyClassifier, list_members
+from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_nearest, take_nearest
 
@@ -35,65 +36,45 @@ logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 SCORES = ("iou", "accuracy")
 
-# Between which values each constant is drawn, evenly in its logarithm.
+# Each constant is drawn from its range, uniformly in the logarithm.
 SEARCH_RANGES = {
     "theta": (10.0, 100.0),
     "color_scale": (2.0, 12.0),
     "space_compat": (0.5, 10.0),
     "color_compat": (5.0, 100.0),
 }
-# How far rare classes are favoured: their weight is 1 / share ** balance.
+# The weight of a class is 1 / share ** balance: a higher balance favours rare classes.
 BALANCES = (0.0, 0.25, 0.5)
-# The last trials stay within this factor of the best one so far.
+# The last third of the trials stays within this factor of the best one so far.
 _NEAR = 1.6
 _SHARE_NEAR = 1 / 3
 
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """How the search goes.
+    """How the constants are searched.
 
-    Parameters
-    ----------
-    n_trials : int
-        CRFs that are drawn, beside the one to begin with, which is tried with every balance.
-    score : {"iou", "accuracy"}
-        What is to be highest: the mean IoU of all classes, or the share of right pixels.
-    seed : int
-        Of the draws.
+    The trials come on top of the CRF at the start, which is tried with every balance.
     """
 
-    n_trials: int = 24
-    score: str = "iou"
+    n_trials: int = option(24, "Number of random CRFs to try.", span=Span(1))
+    score: str = option("iou", "Score to maximize: the mean IoU of all classes, or the pixel accuracy.", choices=SCORES)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.n_trials < 1:
-            raise BadInput(f"n_trials={self.n_trials} must be 1 or more")
-        if self.score not in SCORES:
-            raise BadInput(f"there is no score {self.score!r}; choose {' or '.join(SCORES)}")
+        check_options(self)
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What was tried and how well it did.
-
-    Parameters
-    ----------
-    crf : CrfOptions or None
-        None for the tiles alone.
-    balance : float
-        How far rare classes are favoured.
-    confusion : Confusion
-    """
+    """A CRF (None: the tiles alone) with a balance of the classes, and its score on all images."""
 
     crf: CrfOptions | None
     balance: float
     confusion: Confusion
 
     def score(self, name: str) -> float:
-        """Give one of `SCORES`."""
+        """Return one of `SCORES`."""
         value = self.confusion.macro("iou") if name == "iou" else self.confusion.accuracy
         return 0.0 if value is None else value
 
@@ -126,23 +107,16 @@ def tune_crf(
     table: ClassTable | None = None,
     progress: Progress = no_progress,
 ) -> TuneResult:
-    """Try CRFs on labelled images and write down the best one beside the model.
+    """Try CRFs on labelled images and write the best one beside the model.
 
     Parameters
     ----------
     pairs : sequence of Pair
-        Label maps and their images, better not those that the classifier learned from.
-    classifier : TileClassifier or Ensemble
+        Label maps and their images, preferably not those that the classifier was trained on.
     start : HybridOptions
-        The tiles, the scale and the CRF to begin with.
-    options : TuneOptions
+        The tiles, the scale and the first CRF.
     table : ClassTable or None
         The classes of label maps that do not name theirs.
-    progress : Progress
-
-    Returns
-    -------
-    TuneResult
 
     Raises
     ------
@@ -181,12 +155,12 @@ def tune_crf(
 
 
 def tuning_path(model_path: Path) -> Path:
-    """Give the file in which the tuned constants of a model are kept."""
+    """Return the file in which the tuned constants of a model are kept."""
     return model_path.with_name(f"{model_path.stem}_crf.json")
 
 
 def read_tuning(classifier: AnyClassifier) -> HybridOptions | None:
-    """Read the constants that `tune_crf` chose for a classifier; None when it was never tuned.
+    """Read the result of `tune_crf` for a classifier; None when it was never tuned.
 
     Raises
     ------
@@ -231,7 +205,7 @@ def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions
 
 
 def _measure_shares(confusion: Confusion) -> np.ndarray:
-    """Give the share of every class in the truth; one that is not there counts as one pixel in a thousand."""
+    """Return the share of every class in the truth, at least 1 in 1,000."""
     return np.maximum(confusion.support / max(confusion.n_pixels, 1), 1e-3)
 
 
@@ -242,7 +216,7 @@ def _weigh_classes(shares: np.ndarray, balance: float) -> tuple[float, ...]:
 def _draw_trial(
     number: int, trials: Sequence[Trial], options: TuneOptions, rng: np.random.Generator
 ) -> tuple[CrfOptions, float]:
-    """Draw from the whole ranges first, then near the best."""
+    """Draw the first trials from the whole ranges, the last ones near the best."""
     first = trials[1].crf or CrfOptions()
     if number < options.n_trials * (1 - _SHARE_NEAR):
         drawn = {name: float(np.exp(rng.uniform(*np.log(bounds)))) for name, bounds in SEARCH_RANGES.items()}
@@ -251,7 +225,7 @@ def _draw_trial(
         best = max(trials[1:], key=lambda trial: trial.score(options.score))
         drawn = {name: getattr(best.crf or first, name) * _NEAR ** rng.uniform(-1, 1) for name in SEARCH_RANGES}
         balance = best.balance
-    # Three digits are all that the search can tell.
+    # The search cannot resolve more than three digits.
     rounded: dict[str, Any] = {name: float(f"{value:.3g}") for name, value in drawn.items()}
     return replace(first, **rounded), balance
 
@@ -272,7 +246,7 @@ def _make_record(
         "format": FORMAT_VERSION,
         "models": [member.path.name for member in list_members(classifier)],
         "sha256": _hash_models(classifier),
-        # The constants are in `best`; what concerns this machine alone (threads, memory) is not kept.
+        # The constants are in `best`; threads and memory concern this machine alone.
         "settings": {name: value for name, value in asdict(settings).items() if name != "crf"},
         "n_images": n_images,
         "best": describe(best),

@@ -1,7 +1,7 @@
-"""Tiles of an image that is to be classified: which ones, what the classifier says of them, what that makes of a pixel.
+"""The tiles of an image: which are classified, and the mean of their probabilities at every pixel.
 
-Tiles may overlap. Their edges cut the image into cells; all pixels of a cell lie in the same tiles, so that the mean
-of the tiles' probabilities is one row of numbers a cell, whatever the size of the image.
+Tiles may overlap. Their edges cut the image into cells; all pixels of a cell lie in the same tiles, so their mean
+probabilities are computed once per cell.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class TileGrid:
 
 @dataclass(frozen=True, eq=False)
 class TileVotes:
-    """What the classified tiles say of every pixel: the mean of their probabilities, cell by cell.
+    """The mean probabilities of the classified tiles, cell by cell.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class TileVotes:
     probs : numpy.ndarray
         (n_cell_rows, n_cell_cols, n_classes) float32; 0 in a cell that lies in no classified tile.
     n_votes : numpy.ndarray
-        (n_cell_rows, n_cell_cols): tiles that were classified there.
+        (n_cell_rows, n_cell_cols): number of classified tiles that cover the cell.
     """
 
     row_edges: np.ndarray
@@ -65,20 +65,20 @@ class TileVotes:
     n_votes: np.ndarray
 
     def find_seeds(self, threshold: float) -> np.ndarray:
-        """Give the class of sure cells, (n_cell_rows, n_cell_cols) uint8: 0 = unsure, class k is k + 1."""
+        """Return the seeds, (n_cell_rows, n_cell_cols) uint8: 0 = below the threshold, class k is k + 1."""
         is_sure = (self.n_votes > 0) & (self.probs.max(axis=2) >= threshold)
         return labels_to_seeds(np.where(is_sure, self.probs.argmax(axis=2), VOID).astype(np.uint8))
 
     def find_labels(self) -> np.ndarray:
-        """Give every cell a class, (n_cell_rows, n_cell_cols) uint8: its own, or that of the nearest with votes."""
+        """Return the class of every cell, (n_cell_rows, n_cell_cols) uint8; without votes, that of the nearest."""
         return take_nearest(self.probs.argmax(axis=2).astype(np.uint8), self.n_votes > 0)
 
     def fill_probs(self) -> np.ndarray:
-        """Give the probabilities of every cell; one without votes has no favourite."""
+        """Return the probabilities of every cell; they are equal in a cell without votes."""
         return np.where(self.n_votes[..., None] > 0, self.probs, np.float32(1 / self.probs.shape[2]))
 
     def reweigh(self, class_weights: Sequence[float]) -> TileVotes:
-        """Multiply the probability of every class by its weight, for classes that the classifier favours too much.
+        """Multiply the probability of every class by its weight, against a bias of the classifier.
 
         Examples
         --------
@@ -90,7 +90,7 @@ class TileVotes:
         return replace(self, probs=weighted / np.maximum(weighted.sum(axis=2, keepdims=True), 1e-30))
 
     def spread(self, cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Give a value of each cell to its pixels, in an image of any size that shows the same scene.
+        """Return the values of the cells at the pixels of an image of any size that shows the same scene.
 
         Parameters
         ----------
@@ -112,23 +112,17 @@ def plan_tiles(
     decimation: int = 1,
     pattern: str = "raster",
 ) -> TileGrid:
-    """Cover an image with tiles and choose every n-th.
+    """Cover an image with tiles and choose every Nth.
 
     Parameters
     ----------
-    shape : (int, int)
-    tile_size : int
     stride : int or None
-        From one tile to the next; default: `tile_size`, so that they do not overlap.
+        Pixels from one tile to the next; default: `tile_size`, so that they do not overlap.
     decimation : int
-        Classify one tile in so many.
+        N.
     pattern : {"raster", "checker"}
-        Count them line after line, as the classic program does, which can leave columns without any; or spread the
+        Count the tiles row by row, as the classic program does, which can leave columns without any; or spread the
         same number evenly.
-
-    Returns
-    -------
-    TileGrid
 
     Raises
     ------
@@ -142,11 +136,13 @@ def plan_tiles(
     """
     stride = tile_size if stride is None else stride
     if not 1 <= stride <= tile_size:
-        raise BadInput(f"stride={stride} must be from 1 to the size of the tiles, {tile_size}, or pixels are left out")
+        raise BadInput(
+            f"stride={stride} must be from 1 to the size of the tiles, {tile_size}, or pixels are left uncovered"
+        )
     if decimation < 1:
         raise BadInput(f"decimation={decimation} must be 1 (every tile) or more")
     if pattern not in PATTERNS:
-        raise BadInput(f"there is no pattern {pattern!r}; choose {' or '.join(PATTERNS)}")
+        raise BadInput(f"pattern={pattern!r}: give one of {', '.join(PATTERNS)}")
     rows = cover_windows(shape[0], tile_size=tile_size, stride=stride)
     cols = cover_windows(shape[1], tile_size=tile_size, stride=stride)
     n_tiles = len(rows) * len(cols)
@@ -159,11 +155,10 @@ def plan_tiles(
 
 
 def leave_out_empty(grid: TileGrid, valid: np.ndarray) -> TileGrid:
-    """Choose only tiles of which at least half holds a picture.
+    """Keep only tiles of which at least half is valid.
 
     Parameters
     ----------
-    grid : TileGrid
     valid : numpy.ndarray
         (rows, cols) bool, of the size of the image.
 
@@ -194,9 +189,6 @@ def classify_tiles(
     ----------
     image : numpy.ndarray
         (rows, cols, 3) uint8.
-    classifier : TileClassifier
-    grid : TileGrid
-    progress : Progress
 
     Returns
     -------
@@ -212,17 +204,12 @@ def classify_tiles(
 
 
 def average_votes(grid: TileGrid, probs: np.ndarray) -> TileVotes:
-    """Average what the tiles say, for each cell of the image.
+    """Average the probabilities of the tiles that cover each cell.
 
     Parameters
     ----------
-    grid : TileGrid
     probs : numpy.ndarray
         (n, n_classes): a row for each chosen tile.
-
-    Returns
-    -------
-    TileVotes
 
     Examples
     --------
@@ -292,18 +279,18 @@ def _cut_tile(image: np.ndarray, grid: TileGrid, i: int, j: int) -> np.ndarray:
 
 
 def _spread_evenly(n_rows: int, n_cols: int, decimation: int) -> np.ndarray:
-    """Choose one tile in so many on a slanted lattice, as far from one another as they can be."""
+    """Choose every Nth tile on a slanted lattice, as far from one another as possible."""
     n_tiles = n_rows * n_cols
     row, col = np.indices((n_rows, n_cols))
     turn = (col + _find_slant(n_rows, n_cols, decimation) * row).ravel() % decimation
-    # By the edges, lattices hit a few tiles more or fewer: one that hits enough can do without some.
+    # At the edges a lattice hits a few tiles more or fewer: take one that hits enough, and drop the surplus.
     n_wanted, n_hits = -(-n_tiles // decimation), np.bincount(turn, minlength=decimation)
     best = np.where(n_hits >= n_wanted, n_hits, n_tiles + 1).argmin()
     return np.flatnonzero(turn == best)[np.arange(n_wanted) * n_hits[best] // n_wanted]
 
 
 def _find_slant(n_rows: int, n_cols: int, decimation: int) -> int:
-    """Give how far each line is shifted against the one above, for the widest spacing in a grid of this size."""
+    """Return the shift of each row against the one above that gives the widest spacing."""
     steps = np.arange(1, min(decimation, n_rows - 1) + 1)
 
     def measure_spacing(slant: int) -> float:
@@ -311,5 +298,5 @@ def _find_slant(n_rows: int, n_cols: int, decimation: int) -> int:
         shifts = np.minimum(shifts, decimation - shifts)
         return float(np.where(shifts < n_cols, steps**2 + shifts**2, np.inf).min(initial=np.inf))
 
-    # The first one is that of the raster; small ones are enough for a wide spacing.
+    # The first candidate is the slant of the raster; small ones are enough for a wide spacing.
     return max([n_cols % decimation, *range(1, min(decimation, _MAX_SLANT) + 1)], key=measure_spacing)

@@ -98,19 +98,6 @@ def dice_loss(scores: Any, labels: Any, *, first_class: int = 0) -> Any:
     return tf.math.divide_no_nan(tf.reduce_sum((1 - dice) * counted), tf.reduce_sum(counted))
 
 
-def count_pairs(scores: Any, labels: Any) -> Any:
-    """Return the confusion matrix, (n_classes, n_classes) int64: true classes in rows, predicted ones in columns."""
-    import tensorflow as tf
-
-    n_classes = scores.shape[-1]
-    flat = tf.reshape(tf.cast(labels, tf.int32), [-1])
-    best = tf.reshape(tf.argmax(scores, -1, output_type=tf.int32), [-1])
-    known = flat < n_classes
-    pairs = tf.boolean_mask(flat, known) * n_classes + tf.boolean_mask(best, known)
-    counts = tf.math.bincount(pairs, minlength=n_classes**2, maxlength=n_classes**2, dtype=tf.int64)
-    return tf.reshape(counts, (n_classes, n_classes))
-
-
 def _split_void(labels: Any) -> tuple[Any, Any]:
     """Return which pixels have a class, as float32, and the labels with class 0 in place of void."""
     import tensorflow as tf

@@ -43,7 +43,7 @@ class ResUnet:
     n_outputs: int = option(help="Scores of each pixel; 1 is one class against the rest.", span=Span(1, 255))
     kernel_size: tuple[int, int] = option((3, 3), "Rows and columns of the convolutions.", span=Span(3, 31, odd=True))
     filters: int = option(8, "Filters of the first level; each level down has twice as many.", span=Span(1, 512))
-    upsample: str = option("transposed", "How the way up doubles the size.", choices=UPSAMPLINGS)
+    upsample: str = option("transposed", "How the decoder doubles the size.", choices=UPSAMPLINGS)
 
     def __post_init__(self) -> None:
         check_options(self)

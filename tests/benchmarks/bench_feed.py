@@ -39,16 +39,16 @@ def bench_feed(name: str, pairs: PairSource) -> None:
     """Print how many images a second come out when nothing is done with them."""
     feed = make_feed(pairs, Normalization("unit"))
     list(feed.batches())
-    began = time.perf_counter()
+    started = time.perf_counter()
     n = sum(len(images) for images, _ in feed.batches(first_epoch=1, n_epochs=EPOCHS))
-    print(f"  feed alone, {name:14} {n / (time.perf_counter() - began):7.1f} images/s", flush=True)
+    print(f"  feed alone, {name:14} {n / (time.perf_counter() - started):7.1f} images/s", flush=True)
 
 
-def bench_step(name: str, network: object, pairs: PairSource, normalization: Normalization, table: object) -> None:
+def bench_step(name: str, network: object, pairs: PairSource, normalization: Normalization) -> None:
     """Train for some epochs; print the images a second, and how many steps were starved."""
     with tempfile.TemporaryDirectory() as folder:
         history = fit(
-            network, make_feed(pairs, normalization), None, table=table, options=FitOptions(epochs=EPOCHS),
+            network, make_feed(pairs, normalization), None, options=FitOptions(epochs=EPOCHS),
             folder=RunFolder(Path(folder), "bench"),
         )  # fmt: skip
     # The first epoch builds the graph.
@@ -66,10 +66,10 @@ def main() -> None:
     label_paths = sorted(SCENES.glob("*_mres.mat"))
     pairs, _ = pair_labels_with_images(label_paths, list_images(SCENES))
     table = read_labelmap(label_paths[0], with_seeds=False).table
-    folder = FolderPairs(pairs, lambda path: read_labelmap(path, with_seeds=False).labels, size=SIZE)
+    folder = FolderPairs(pairs, lambda path: read_labelmap(path, with_seeds=False).labels, table=table, size=SIZE)
     print(f"{len(pairs)} demo scenes at {SIZE[0]} x {SIZE[1]}, batches of {BATCH}, all changes on")
     with tempfile.TemporaryDirectory() as out:
-        make_records(folder, Path(out) / "records", options=RecordOptions(SIZE, copies=COPIES), table=table)
+        make_records(folder, Path(out) / "records", options=RecordOptions(copies=COPIES))
         records = open_records(Path(out) / "records")
         bench_feed("from files", folder)
         bench_feed("from records", records)
@@ -79,7 +79,7 @@ def main() -> None:
             ("FCN-8s", Fcn8s(3, len(table)), "unit"),
             ("residual U-Net", ResUnet(3, len(table)), "image"),
         ):
-            bench_step(name, architecture.build(), remembered, Normalization(kind), table)
+            bench_step(name, architecture.build(), remembered, Normalization(kind))
 
 
 if __name__ == "__main__":

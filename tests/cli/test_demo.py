@@ -1,32 +1,46 @@
-import json
-import re
-from pathlib import Path
-
 import pytest
 
-SCENES = Path(__file__).parents[2] / "demo_data"
+import hybridseg.demo.dense
+import hybridseg.demo.hybrid
 
 
-@pytest.mark.slow
-def test_the_demo_tells_of_a_crf_that_helps(run, tmp_path):
-    out = tmp_path / "demo"
-    result = run("demo", out, "--scenes", SCENES)
-    assert result.exit_code == 0 and not result.stderr.count("could not be used"), result.output
-    page = (out / "index.html").read_text()
-    pictures = re.findall(r"<img src='([^']+)'", page)
-    assert len(pictures) == 6 and all((out / name).stat().st_size > 10_000 for name in pictures)
-    for command in ("demo-scenes", "split", "retile", "retrain", "eval-tiles", "semseg", "eval-pixels"):
-        assert f"$ hybridseg {command} " in page
-    scores = [
-        json.loads((out / folder / "eval_pixels.json").read_text())["pooled"]["accuracy"]
-        for folder in ("tiles_alone", "test", "best")
-    ]
-    assert scores[0] + 0.03 < scores[1] and scores[1] + 0.02 < scores[2]
-    assert all(f"<td>{score:.3f}</td>" in page for score in scores)
+@pytest.fixture(params=["demo", "demo-dense"])
+def command(request, monkeypatch):
+    """Each of the two commands, with a demonstration that only draws a scene; what it was given is in `given`."""
+    given = {}
+
+    def demonstrate(out_dir, scenes_dir, *, run_command, say):
+        given.update(out_dir=out_dir, scenes_dir=scenes_dir)
+        say("A line of the story.")
+        run_command(["demo-scenes", str(out_dir / "scenes"), "--n", "1", "--size", "48x64"])
+        return out_dir / "index.html"
+
+    monkeypatch.setattr(hybridseg.demo.hybrid, "demonstrate_hybrid", demonstrate)
+    monkeypatch.setattr(hybridseg.demo.dense, "demonstrate_dense", demonstrate)
+    return request.param, given
 
 
-def test_a_folder_of_somebody_else_is_refused(run, tmp_path):
-    (tmp_path / "mine.txt").write_text("precious")
-    result = run("demo", tmp_path)
-    assert result.exit_code == 1 and "not from a demo" in result.stderr
-    assert (tmp_path / "mine.txt").read_text() == "precious"
+def test_commands_are_run_and_the_page_is_named(command, run, tmp_path):
+    name, given = command
+    out = tmp_path / "out"
+    result = run(name, out, "--scenes", tmp_path / "mine")
+    assert result.exit_code == 0 and given == {"out_dir": out, "scenes_dir": tmp_path / "mine"}
+    assert "A line of the story." in result.stdout and list((out / "scenes").glob("*.jpg"))
+    assert f"The page with all pictures and tables: {out}/index.html" in result.stdout
+
+
+def test_quiet_is_handed_on(command, run, tmp_path):
+    name, given = command
+    result = run("--quiet", name, tmp_path / "out")
+    assert result.exit_code == 0 and result.output == "" and given["scenes_dir"] is None
+    assert list((tmp_path / "out/scenes").glob("*.jpg"))
+
+
+@pytest.mark.parametrize("name", ["demo", "demo-dense"])
+def test_a_folder_of_somebody_else_is_refused(run, tmp_path, name):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/mine.txt").write_text("precious")
+    result = run(name, tmp_path)
+    assert result.exit_code == 1 and "holds files that are not from a demo; give an empty folder" in result.stderr
+    assert (tmp_path / "images/mine.txt").read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 from rasterio.transform import from_origin
 
+from hybridseg.batch.jobs import load_once
 from hybridseg.classes import ClassTable
 from hybridseg.cli.main import main
 from hybridseg.crf.refine import refine_probs
@@ -17,6 +18,7 @@ from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.majority import filter_majority
+from hybridseg.models import resunet
 from hybridseg.models.bundles import load_dense
 from hybridseg.models.resunet import ResUnet
 
@@ -69,6 +71,14 @@ def work(folder, record, *train):
     return made, invoke("resunet", "train", "--config", config, *words)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _small():
+    """A network of few levels, which is built in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resunet, "_N_LEVELS", 3)
+        yield
+
+
 @pytest.fixture(scope="module")
 def binary(tmp_path_factory):
     """Water or not in photographs of three bands: a folder with everything, and what was printed."""
@@ -83,7 +93,7 @@ def binary(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def coast4(tmp_path_factory):
-    """Two classes on images of four bands in their place on Earth; the training was stopped once and went on."""
+    """Two classes on images of four bands in their place on Earth; the training was stopped once and resumed."""
     folder = tmp_path_factory.mktemp("coast4")
     for number in range(4):
         image, labels = paint(number, n_bands=4, rows=40)
@@ -125,7 +135,7 @@ def test_what_a_training_prints_and_leaves(binary):
     folder, made, trained = binary
     assert trained.exit_code == 0, trained.output
     assert f"wrote 8 images in 1 shards, and {folder}/records/index.json" in made.stdout
-    assert "learned from 6 images, watched on 2; the scores of the best epoch" in trained.stdout
+    assert "trained on 6 images, validated on 2; the scores of the best epoch" in trained.stdout
     assert trained.stdout.count("epoch   ") == 2 and "foreground" in trained.stdout
     plots = [f"net_{name}.png" for name in ("train_sample_batch", "val_sample_batch", "learning_rate", "training")]
     for name in ("net.h5", "net.json", *plots, "net_examples.png"):
@@ -147,10 +157,10 @@ def test_the_same_scores_on_the_records(binary, tmp_path):
 
 
 def predict(path, image):
-    """What the network says, by hand: every band with a mean of 0 and a deviation of 1."""
+    """The prediction, by hand: every band with a mean of 0 and a standard deviation of 1."""
     pixels = image.astype(np.float64)
     pixels = (pixels - pixels.mean((0, 1))) / pixels.std((0, 1))
-    return load_dense(path).predict(pixels[None].astype(np.float32))[0]
+    return load_once(load_dense, path).predict(pixels[None].astype(np.float32))[0]
 
 
 def test_segmented_images_pixel_by_pixel(binary, tmp_path):
@@ -172,7 +182,7 @@ def test_segmented_images_pixel_by_pixel(binary, tmp_path):
         truths.append(truth)
         maps.append(found.labels)
     assert not list(tmp_path.glob("*.partial*")) and not (tmp_path / "p0_predseg.tif").exists()
-    # Judged on the very same: whole images as the config has them smoothed.
+    # Evaluated on the very same: whole images, smoothed as the config says.
     result = invoke("resunet", "evaluate", *given, "--labels", folder / "masks", "--out", tmp_path)
     assert result.exit_code == 0, result.output
     scores = json.loads((tmp_path / "net_scores.json").read_text())
@@ -196,7 +206,7 @@ def test_keys_of_the_result(binary, tmp_path):
     assert (found["crf"] == refined).mean() > 0.999 and (found["crf"] != found["plain"]).mean() > 0.01
 
 
-def test_stopped_by_ctrl_c_it_goes_on(coast4):
+def test_stopped_by_ctrl_c_it_can_resume(coast4):
     folder, stopped, left, resumed = coast4
     assert stopped.exit_code == 130 and "Stopped. Every file that was written is" in stopped.stderr
     assert "--resume" in stopped.stderr and left == {"best.npz", "checkpoint.npz", "log.csv"}
@@ -214,7 +224,7 @@ def test_keys_of_the_training(coast4):
         file.visititems(lambda name, item: shapes.append(item.shape[:2]) if getattr(item, "ndim", 0) == 4 else None)
     assert (3, 5) in shapes and (3, 3) not in shapes
     assert card["training"]["batch_size"] == 2 and card["training"]["options"]["loss"] == "combo"
-    assert "learned from 4 images, watched on 4" in resumed.stdout, "half of them, and copies stay together"
+    assert "trained on 4 images, validated on 4" in resumed.stdout, "half of them, and copies stay together"
     rates = [float(row["rate"]) for row in read_log(folder)]
     assert rates == pytest.approx([1e-4, 4e-3, 4e-3])
     assert not list(folder.glob("*.png")) and "_training.png" not in resumed.stdout
@@ -258,7 +268,7 @@ def test_the_config_of_another_network(binary, coast4, tmp_path):
 
 
 @pytest.mark.parametrize("words", [[], ["--data", "r", "--images", "i"], ["--images", "i"], ["--labels", "l"]])
-def test_what_is_judged_must_be_clear(binary, words):
+def test_what_to_evaluate_on_must_be_clear(binary, words):
     given = ("--config", binary[0] / "config.json", "--weights", binary[0] / "net.h5")
     result = invoke("resunet", "evaluate", *given, *words)
     assert result.exit_code == 2 and "give either --data, or --images with --labels" in result.stderr

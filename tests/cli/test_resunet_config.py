@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hybridseg.dense.programs.config import read_config
 from hybridseg.dense.programs.resunet import choose_table
-from hybridseg.dense.programs.resunetconfig import read_config
 from hybridseg.io.images import write_image
-from hybridseg.models.bundles import DenseCard, load_dense, save_dense
+from hybridseg.models import resunet
+from hybridseg.models.bundles import DenseCard, save_dense
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
 
@@ -43,6 +43,12 @@ def sources(folder):
     return "--images", folder / "images", "--labels", folder / "masks"
 
 
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """A network of few levels, which is built in no time."""
+    monkeypatch.setattr(resunet, "_N_LEVELS", 3)
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """Records as the published example makes them of two photographs whose five classes become two."""
@@ -69,7 +75,7 @@ def test_the_published_config_without_weights(run, published):
 
 
 @pytest.mark.slow
-def test_the_published_config_judges_and_trains_nothing(run, published, tmp_path):
+def test_the_published_config_evaluates_and_trains_nothing(run, published, tmp_path):
     """Of 768 x 1024 pixels and with kernels of 7 x 7, as it says."""
     network = ResUnet(3, 1, (7, 7), 1)
     card = DenseCard(network, choose_table(read_config(PUBLISHED)), (768, 1024), Normalization("image"))
@@ -118,13 +124,16 @@ def test_every_key_is_explained(run):
     assert all(f"\n{key}: " in f"\n{result.stdout}" for key in keys)
     assert max(map(len, result.stdout.splitlines())) < 200
     one = run("resunet", "explain-config", "KERNEL_SIZE")
-    assert one.stdout.startswith("KERNEL_SIZE: an odd whole number from 3 to 15") and "default: [3, 3]" in one.stdout
+    assert (
+        one.stdout.startswith("KERNEL_SIZE: one number or [rows, cols], each a whole number from 3 to 15, odd")
+        and "default: [3, 3]" in one.stdout
+    )
     assert len(one.stdout.splitlines()) == 2
 
 
 def test_a_key_that_is_not_quite_one(run):
     assert run("resunet", "explain-config", "kernel_size").stdout.startswith("KERNEL_SIZE: ")
-    for name, advice in (("KERNEL", "did you mean KERNEL_SIZE?"), ("qq", "explain-config alone tells of all")):
+    for name, advice in (("KERNEL", "did you mean KERNEL_SIZE?"), ("qq", "explain-config without a key lists all")):
         result = run("resunet", "explain-config", name)
         assert result.exit_code == 2 and f"there is no key '{name}'; {advice}" in result.stderr
 
@@ -170,17 +179,17 @@ def test_records_that_are_not_there(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_real_ctrl_c(tmp_path, launch):
+def test_a_real_ctrl_c(run, tmp_path, launch):
     """Sent to a process in the middle of its training, once."""
     write_pairs(tmp_path, 3)
     config = write_config(tmp_path / "config.json", SMALL)
-    start = [sys.executable, "-c", "from hybridseg.cli.main import main; main()"]
-    words = [str(w) for w in ("--config", config, *sources(tmp_path), "--out", tmp_path / "records")]
-    subprocess.run([*start, "resunet", "make-tfrecords", *words], check=True, capture_output=True)
-    words = ["--config", config, "--data", tmp_path / "records", "--weights-out", tmp_path / "net.h5", "--filters", "1"]
-    train = [*start, "resunet", "train", *(str(word) for word in words)]
+    records = ("--out", tmp_path / "records")
+    assert run("resunet", "make-tfrecords", "--config", config, *sources(tmp_path), *records).exit_code == 0
+    words = ("--config", config, "--data", records[1], "--weights-out", tmp_path / "net.h5", "--filters", 1)
+    train = ["resunet", "train", *(str(word) for word in words)]
     log = tmp_path / "net_run/log.csv"
-    with launch(train) as process:
+    start = "from hybridseg.models import resunet; resunet._N_LEVELS = 3; from hybridseg.cli.main import main; main()"
+    with launch([sys.executable, "-c", start, *train]) as process:
         since = time.monotonic()
         while not log.exists() and process.poll() is None and time.monotonic() - since < 300:
             time.sleep(0.05)
@@ -191,6 +200,6 @@ def test_a_real_ctrl_c(tmp_path, launch):
     n_done = len(log.read_text().splitlines()) - 1
     assert 1 <= n_done < 60 and not (tmp_path / "net.h5").exists()
     write_config(config, SMALL | {"MAX_EPOCHS": n_done + 1})
-    done = subprocess.run([*train, "--resume"], capture_output=True, text=True, check=True, timeout=300)
-    assert done.stdout.count("epoch  ") == 1 and f"epoch {n_done + 1:3}" in done.stdout
-    assert load_dense(tmp_path / "net.h5").card.training["epochs"] == n_done + 1
+    done = run(*train, "--resume")
+    assert done.exit_code == 0 and done.stdout.count("epoch  ") == 1 and f"epoch {n_done + 1:3}" in done.stdout
+    assert json.loads((tmp_path / "net.json").read_text())["training"]["epochs"] == n_done + 1

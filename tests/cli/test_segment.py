@@ -9,47 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
-from hybridseg.hybrid.head import HeadOptions
-from hybridseg.hybrid.retrain import retrain
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 
-TILE = 16
-COLORS = {"sand": (230, 200, 120), "veg": (40, 120, 40), "water": (30, 70, 160)}
 CRF = ("--theta", 6, "--color-scale", 20, "--space-compat", 3, "--color-compat", 10)
 FAST = ("--decimation", 1, "--scale", 0.5, *CRF)
 
 
-def paint(*parts, rows=48):
-    """Classes side by side, 32 columns each."""
-    noise = np.random.default_rng(0).integers(-15, 16, (rows, 32 * len(parts), 3))
-    return np.clip(noise + np.repeat([COLORS[name] for name in parts], 32, axis=0), 0, 255).astype(np.uint8)
-
-
-@pytest.fixture(scope="session")
-def _trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    rng = np.random.default_rng(0)
-    for photo in range(3):
-        for name, color in COLORS.items():
-            for j in range(4):
-                path = folder / "tiles" / name / f"p{photo}_r{j}_c0.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                tile = np.array(color) + rng.integers(-20, 21, (TILE, TILE, 3))
-                write_image(path, np.clip(tile, 0, 255).astype(np.uint8))
-    paths = RetrainPaths(folder / "tiles", folder / "model.pb", folder / "labels.txt", folder / "bottlenecks")
-    head = HeadOptions(how_many_training_steps=100)
-    retrain(paths, options=RetrainOptions(input_size=64, testing_percentage=0, validation_percentage=0, head=head))
-    return folder
-
-
 @pytest.fixture
-def real_model(_trained, tmp_path, monkeypatch):
+def real_model(tiny_model, tmp_path, monkeypatch):
     """A small trained model in the folder where the test is."""
     for name in ("model.pb", "model.json", "labels.txt"):
-        shutil.copy(_trained / name, tmp_path)
+        shutil.copy(tiny_model.with_name(name), tmp_path)
     monkeypatch.chdir(tmp_path)
 
 
@@ -62,8 +34,8 @@ def fake_model(by_color, tmp_path, monkeypatch):
         asked.append({"path": path, **settings})
         return by_color
 
-    monkeypatch.setattr("hybridseg.cli.segment.load_classifier", load)
-    monkeypatch.setattr("hybridseg.models.startup.import_tensorflow", lambda: None)
+    monkeypatch.setattr("hybridseg.hybrid.semseg.load_classifier", load)
+    monkeypatch.setattr("hybridseg.hybrid.semseg.import_tensorflow", lambda: None)
     monkeypatch.chdir(tmp_path)
     return asked
 
@@ -81,8 +53,8 @@ def names_in(folder, pattern="*"):
     return sorted(path.name for path in folder.glob(pattern))
 
 
-def test_from_a_real_model_to_pixels(run, real_model, tmp_path):
-    write_image(tmp_path / "photo.png", paint("sand", "water", "veg"))
+def test_from_a_real_model_to_pixels(run, real_model, tmp_path, paint_classes):
+    write_image(tmp_path / "photo.png", paint_classes("sand", "water", "veg"))
     result = run("semseg", "photo.png", *FAST, "--out", "out")
     assert result.exit_code == 0 and "wrote out/photo_ares_16.mat" in result.stdout
     assert "photo.png: sand 33" in result.stdout
@@ -90,8 +62,8 @@ def test_from_a_real_model_to_pixels(run, real_model, tmp_path):
     assert [np.unique(labels[:, start : start + 28]).tolist() for start in (2, 34, 66)] == [[0], [2], [1]]
 
 
-def test_the_nine_words(run, real_model, tmp_path):
-    write_image(tmp_path / "photo.jpg", paint("sand", "water"))
+def test_the_nine_words(run, real_model, tmp_path, paint_classes):
+    write_image(tmp_path / "photo.jpg", paint_classes("sand", "water"))
     # In another order than the outputs of the model, as Windows writes it, with one colour for each line.
     (tmp_path / "l.txt").write_bytes(b"\xef\xbb\xbfWater\r\nveg\r\nsand\r\n")
     (tmp_path / "c.txt").write_bytes(b"\xef\xbb\xbf#010203\r\n#040506\r\n#070809\r\n")
@@ -122,8 +94,8 @@ def test_the_nine_words(run, real_model, tmp_path):
     assert refused.exit_code == 1 and "takes tiles of 16 pixels, not 96" in refused.stderr
 
 
-def test_models_that_cannot_be_used(run, real_model, tmp_path):
-    write_image(tmp_path / "photo.png", paint("sand"))
+def test_models_that_cannot_be_used(run, real_model, tmp_path, paint_classes):
+    write_image(tmp_path / "photo.png", paint_classes("sand"))
     (tmp_path / "empty.pb").touch()
     assert "there is no model none.pb" in run("semseg", "photo.png", "--model", "none.pb").stderr
     refused = run("semseg", "photo.png", "--model", "empty.pb", "--labels", "labels.txt")
@@ -154,10 +126,10 @@ def test_the_nine_words_in_their_order(run, fake_model, photos, tmp_path):
         (["a.png", "m.pb"], "has nine words, IMAGE MODEL LABELS COLORS TILE THRESH PROB DECIM SCALE; these are 2"),
         (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8"], "these are 8"),
         (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "0.25", "more"], "these are 10"),
-        (["a.png", "m.pb", "l", "c", "x", "0.5", "0.5", "8", "0.25"], "TILE is 'x', which is no whole number"),
-        (["a.png", "m.pb", "l", "c", "16", "half", "0.5", "8", "0.25"], "THRESH is 'half', which is no number"),
+        (["a.png", "m.pb", "l", "c", "x", "0.5", "0.5", "8", "0.25"], "TILE is 'x', which is not a whole number"),
+        (["a.png", "m.pb", "l", "c", "16", "half", "0.5", "8", "0.25"], "THRESH is 'half', which is not a number"),
         (["a.png", "m.pb", "l", "c", "16", "0.5", "?", "8", "0.25"], "PROB is '?'"),
-        (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8.5", "0.25"], "DECIM is '8.5', which is no whole number"),
+        (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8.5", "0.25"], "DECIM is '8.5', which is not a whole number"),
         (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "1/4"], "SCALE is '1/4'"),
         (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "0.25", "--scale", "0.5"], "SCALE is given twice"),
         (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "0.25", "--prob", "0.5"], "PROB is given twice"),
@@ -184,8 +156,8 @@ def test_wrong_usage(run, fake_model, words, message):
         (["--theta", "inf"], "theta=inf"),
         (["--theta", "nan"], "theta=nan"),
         (["--max-memory", "1e-6"], "give it more (--max-memory)"),
-        (["--prob", "0.1"], "gt_prob=0.1 trusts a seed no more than"),
-        (["--threshold", "0.9"], "a probability of 0.80, and the threshold is 0.9"),
+        (["--prob", "0.1"], "gt_prob=0.1"),
+        (["--threshold", "0.9"], "0.80, and the threshold is 0.9"),
         (["--out", "photos/a.png"], "cannot write in photos/a.png"),
         (["--labels", "none.txt"], "there is no file none.txt"),
     ],
@@ -296,6 +268,9 @@ def test_resume_and_quiet(run, fake_model, photos):
     assert result.exit_code == 0 and result.stdout == "" and result.stderr == ""
     result = run("semseg", photos, *FAST, "--resume")
     assert "1 images had a result already" in result.stdout and "2 images done" in result.stdout
+    result = run("semseg", photos, *FAST, "--scale", 1, "--threads", 1, "--resume")
+    assert "3 older results were replaced (--resume): 3 made with other settings (scale)" in result.stdout
+    assert "3 images had" in run("semseg", photos, *FAST, "--scale", 1, "--threads", 2, "--resume").stdout
 
 
 def test_a_lost_class_is_told_even_in_quiet_with_the_name_of_the_image(run, fake_model, tmp_path, paint_coast):

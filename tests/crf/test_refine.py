@@ -204,6 +204,18 @@ def test_blocks_give_what_the_whole_gives(wide):
 
 
 @needs_kernel
+def test_sixteen_bits_are_brought_to_the_levels_of_eight(coasts):
+    image, seeds, n_classes = coasts[0]
+    options = CrfOptions(theta=12, color_scale=4, n_iterations=2)
+    part = np.s_[:80, :80]
+    eight, sixteen = (
+        refine_labels(pixels[part], seeds[part], n_classes=n_classes, options=options, want_probs=True).probs
+        for pixels in (image, image.astype(np.uint16) * 257)
+    )
+    assert (eight == sixteen).all()
+
+
+@needs_kernel
 def test_blocks_lie_in_one_lattice():
     """With the halo, what a block gives near its middle is what the whole gives, wherever the block begins."""
     rng = np.random.default_rng(0)

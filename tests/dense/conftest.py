@@ -1,4 +1,4 @@
-"""What the tests of dense networks share: a network that takes no TensorFlow, and pairs that live in memory."""
+"""What the tests of dense networks share: a network that needs no TensorFlow, and pairs in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hybridseg.models.resunet import ResUnet
 
 
 class FakeDense:
-    """Tells pixels by their strongest band; `by_place` makes what it says depend on the place in the window too."""
+    """Classifies pixels by their strongest band; with `by_place` the scores depend on the place in the window too."""
 
     def __init__(self, names=("cliff", "veg", "water"), *, size=(32, 48), order=(0, 1, 2), n_bands=3, by_place=False):
         card = DenseCard(
@@ -45,11 +45,13 @@ def fake_dense():
 
 
 class ArrayPairs:
-    """A source of pairs; it notes what was read."""
+    """A source of pairs; it records what was read."""
 
-    def __init__(self, images, labels, sources=None):
-        self.images, self.labels, self.was_read = images, labels, []
-        self.sources = sources or [f"photo_{i}" for i in range(len(images))]
+    table = ClassTable.from_names(["dark", "bright"])
+
+    def __init__(self, images, labels):
+        self.images, self.labels, self.size, self.was_read = images, labels, images.shape[1:3], []
+        self.sources = [f"photo_{i}" for i in range(len(images))]
         self.n_bands, self.dtype, self.fingerprint = images.shape[-1], images.dtype, "abc"
 
     def read(self, index):
@@ -57,7 +59,7 @@ class ArrayPairs:
         return self.images[index], self.labels[index]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_pairs():
     """Make some pairs of 32 x 32 pixels in which the brighter side is class 1, with a few void pixels."""
 

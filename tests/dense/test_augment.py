@@ -158,8 +158,8 @@ def test_brightness_leaves_labels_alone(tf, batch):
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"rotation": -1}, "rotation=-1: give degrees from 0 to 180"), ({"rotation": 181}, "rotation=181"),
-    ({"zoom": 1.0}, "zoom=1.0: give a share from 0 to below 1"), ({"row_shift": -0.1}, "row_shift=-0.1"),
+    ({"rotation": -1}, "rotation=-1: give a number from 0 to 180"), ({"rotation": 181}, "rotation=181"),
+    ({"zoom": 1.0}, "zoom=1.0: give a number from 0 to below 1"), ({"row_shift": -0.1}, "row_shift=-0.1"),
     ({"col_shift": 2}, "col_shift=2"), ({"brightness": float("nan")}, "brightness=nan"),
 ])  # fmt: skip
 def test_changes_without_meaning(values, message):

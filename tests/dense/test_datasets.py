@@ -5,18 +5,10 @@ import pytest
 from PIL import Image
 
 from hybridseg.classes import ClassTable
-from hybridseg.dense.datasets import (
-    find_classic_pairs,
-    find_folder_pairs,
-    find_labeldefs,
-    make_color_reader,
-    make_label_reader,
-    refuse_problems,
-)
+from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, refuse_problems
 from hybridseg.dense.pairs import check_pairs
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.images import write_image
-from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 
@@ -32,60 +24,6 @@ def touch(folder, *names):
 
 def names_of(pairs):
     return [(pair.image_path.name, pair.labels_path.name) for pair in pairs]
-
-
-def classic(data_dir, part="train", names=("a", "b")):
-    touch(data_dir / "samples/RGB" / part / "data", *(f"{name}.jpg" for name in names))
-    labels = (f"{name}_gtFine_color.png" for name in names)
-    return touch(data_dir / "labels/gtFine" / part / "data", *labels)
-
-
-def test_the_classic_layout_is_found_as_it_is(tmp_path):
-    classic(tmp_path)
-    # Label maps lie there too, and what they were painted from; neither is a picture in colours.
-    touch(tmp_path / "labels/gtFine/train/data", "a_mres.mat", "a_gtFine_labelIds.png", ".hidden_gtFine_color.png")
-    touch(tmp_path / "samples/RGB/train/data", "a_mres.mat", "a_gtFine_color.png", "notes.txt")
-    expected = [("a.jpg", "a_gtFine_color.png"), ("b.jpg", "b_gtFine_color.png")]
-    assert names_of(find_classic_pairs(tmp_path, "train", "data")) == expected
-    with pytest.raises(MissingInput, match=r"there is no folder .*samples/RGB/val/data"):
-        find_classic_pairs(tmp_path, "val", "data")
-    classic(tmp_path, "val", ("c.1 d",))
-    assert names_of(find_classic_pairs(tmp_path, "val", "data")) == [("c.1 d.jpg", "c.1 d_gtFine_color.png")]
-    assert names_of(find_classic_pairs(tmp_path, "train", "data")) == expected
-    with pytest.raises(MissingInput, match=r"there is no folder .*train/other"):
-        find_classic_pairs(tmp_path, "train", "other")
-
-
-def test_pictures_in_colours_must_be_made_first(tmp_path):
-    labels = classic(tmp_path)
-    for path in labels.iterdir():
-        path.rename(path.with_name(path.name.replace("_gtFine_color.png", "_mres.mat")))
-    with pytest.raises(MissingInput, match=r"`hybridseg fcn make-labels .*gtFine/train/data --labeldefs FILE`"):
-        find_classic_pairs(tmp_path, "train", "data")
-
-
-def test_who_is_alone_in_the_classic_layout_is_named(tmp_path):
-    labels = classic(tmp_path)
-    (tmp_path / "samples/RGB/train/data/b.jpg").unlink()
-    with pytest.raises(BadInput, match=r"1 file is .*\n  .*b_gtFine_color\.png: has no image"):
-        find_classic_pairs(tmp_path, "train", "data")
-    (labels / "b_gtFine_color.png").unlink()
-    touch(tmp_path / "samples/RGB/train/data", "lonely.png")
-    with pytest.raises(BadInput, match=r"lonely\.png: has no label map; add it or take the image away"):
-        find_classic_pairs(tmp_path, "train", "data")
-
-
-def test_labeldefs_at_both_places_and_by_option(tmp_path, table):
-    with pytest.raises(MissingInput, match=r"there is no .*labeldefs\.txt with a `name, r, g, b` .*--labeldefs"):
-        find_labeldefs(tmp_path, None)
-    tables = {"labels/labeldefs.txt": table, "labeldefs.txt": ClassTable.from_names(["x", "y"])}
-    tables["given.txt"] = ClassTable.from_names(["one", "two"])
-    for name, classes in tables.items():
-        write_class_files(classes, labeldefs_path=tmp_path / name)
-        given = tmp_path / name if name == "given.txt" else None
-        assert find_labeldefs(tmp_path, given) == classes, "the nearer one wins, the one that was given over all"
-    with pytest.raises(MissingInput, match=r"there is no .*none\.txt"):
-        find_labeldefs(tmp_path, tmp_path / "none.txt")
 
 
 @pytest.mark.parametrize(("word", "name"), [
@@ -217,11 +155,7 @@ def test_values_by_a_table_of_their_own(tmp_path, table):
 def test_pictures_in_colours(tmp_path, table):
     picture = np.array([[table.colors[2], table.colors[0]]], np.uint8)
     write_image(tmp_path / "a_gtFine_color.png", picture)
-    assert make_color_reader(table)(tmp_path / "a_gtFine_color.png").tolist() == [[2, 0]]
     assert make_label_reader(table)(tmp_path / "a_gtFine_color.png").tolist() == [[2, 0]]
-    write_image(tmp_path / "b.png", picture + np.uint8(3))
-    with pytest.raises(BadInput, match=r"b\.png"):
-        make_color_reader(table)(tmp_path / "b.png")
 
 
 def test_ids_of_no_class_stay_what_they_are(tmp_path, table):
@@ -234,7 +168,7 @@ def test_ids_of_no_class_stay_what_they_are(tmp_path, table):
         assert read(labels / "a.png").max() == value
         problems, _ = check_pairs(find_folder_pairs(images, labels, word="mask"), read, n_classes=3)
         assert [problem.message for problem in problems] == [
-            f"has the values {value}; classes go from 0 to 2, and 255 is none"
+            f"has the values {value}; classes go from 0 to 2, and 255 is void"
         ]
 
 
@@ -243,5 +177,5 @@ def test_many_problems_are_told_in_a_few_lines():
     with pytest.raises(BadInput) as caught:
         refuse_problems([Problem(f"f{i}", "is odd") for i in range(50)])
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("50 files are not") and len(lines) == 22
+    assert lines[0].startswith("50 files are unusable") and len(lines) == 22
     assert lines[1] == "  f0: is odd" and lines[-1] == "  and 30 more"

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from hybridseg.classes import ClassTable
 from hybridseg.dense.augment import AugmentOptions, augment_batch
 from hybridseg.dense.feed import Feed, hold_out
 from hybridseg.dense.pairs import FolderPairs, RememberedPairs
@@ -100,7 +101,7 @@ def test_a_broken_image_in_the_middle_of_an_epoch_is_named(coast, remember):
     images = sorted(coast.glob("*.jpg"))
     pairs = FolderPairs(
         [Pair(path.with_name(f"{path.stem}_mres.mat"), path) for path in images],
-        lambda path: read_labelmap(path).labels, size=(32, 48),
+        lambda path: read_labelmap(path).labels, table=ClassTable.from_names("ab"), size=(32, 48),
     )  # fmt: skip
     content = images[2].read_bytes()
     images[2].write_bytes(content[: len(content) // 2])
@@ -125,7 +126,7 @@ def test_a_mistake_of_ours_is_not_taken_for_one_of_the_user(make_pairs, feed_of)
 
 
 def test_no_batch_is_refused(make_pairs, feed_of):
-    with pytest.raises(BadInput, match="batch_size=0: give 1 or more"):
+    with pytest.raises(BadInput, match="batch_size=0: give a whole number of 1 or more"):
         feed_of(make_pairs(2), batch_size=0)
 
 
@@ -153,5 +154,5 @@ def test_at_least_one_is_watched_and_one_is_left(share, n_watched):
 
 
 def test_one_photograph_cannot_be_divided():
-    with pytest.raises(BadInput, match="there is only one photograph: none could be held out for validation; add more"):
+    with pytest.raises(BadInput, match="there is only one photograph, so none can be held out"):
         hold_out(["a", "a", "a"], share=0.5, seed=0)

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.dense.pairs import FolderPairs, RememberedPairs, check_pairs
+from hybridseg.dense.pairs import SIDES, FolderPairs, RememberedPairs, check_pairs, fit_size
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
@@ -45,7 +47,7 @@ def write_pair(tmp_path, make_pair):
 
 def test_pairs_of_their_own_size_come_as_they_are(tmp_path, write_pair):
     image, labels = write_pair("a")
-    pairs = FolderPairs([pair_of(tmp_path)], read_labels, size=(20, 30))
+    pairs = FolderPairs([pair_of(tmp_path)], read_labels, table=TWELVE, size=(20, 30))
     assert (pairs.n_bands, pairs.dtype, pairs.sources) == (3, np.uint8, ("a",))
     read_back, labels_back = pairs.read(0)
     assert np.array_equal(read_back, image) and np.array_equal(labels_back, labels)
@@ -55,7 +57,7 @@ def test_pairs_of_their_own_size_come_as_they_are(tmp_path, write_pair):
 @pytest.mark.parametrize("size", [(8, 12), (40, 60), (32, 16)])
 def test_labels_are_resized_to_the_nearest(tmp_path, write_pair, size):
     _, labels = write_pair("a")
-    image_back, labels_back = FolderPairs([pair_of(tmp_path)], read_labels, size=size).read(0)
+    image_back, labels_back = FolderPairs([pair_of(tmp_path)], read_labels, table=TWELVE, size=size).read(0)
     assert image_back.shape == (*size, 3) and labels_back.shape == size
     assert set(np.unique(labels_back)) <= {0, 7, 11, VOID}
     rows, cols = ([(2 * i + 1) * old // (2 * new) for i in range(new)] for new, old in zip(size, (20, 30), strict=True))
@@ -69,7 +71,7 @@ def test_what_holds_no_picture_is_void_and_filled(tmp_path, make_pair):
     save_tiff(tmp_path / "a.tif", image, nodata=9)
     make_pair(tmp_path, "a", np.ones((6, 8)))
     (tmp_path / "a.png").unlink()
-    read_back, labels = FolderPairs([pair_of(tmp_path, suffix=".tif")], read_labels, size=(6, 8)).read(0)
+    read_back, labels = FolderPairs([pair_of(tmp_path, suffix=".tif")], read_labels, table=TWELVE, size=(6, 8)).read(0)
     assert read_back.dtype == np.uint16 and (read_back[:2] == 50).all() and np.array_equal(read_back[2:], image[2:])
     assert (labels[:2] == VOID).all() and (labels[2:] == 1).all()
 
@@ -80,7 +82,7 @@ def test_nan_is_no_picture(tmp_path, make_pair):
     save_tiff(tmp_path / "a.tif", image)
     make_pair(tmp_path, "a", np.zeros((6, 8)))
     (tmp_path / "a.png").unlink()
-    read_back, labels = FolderPairs([pair_of(tmp_path, suffix=".tif")], read_labels, size=(6, 8)).read(0)
+    read_back, labels = FolderPairs([pair_of(tmp_path, suffix=".tif")], read_labels, table=TWELVE, size=(6, 8)).read(0)
     assert (read_back == 1).all()
     assert labels[0, 0] == labels[5, 7] == VOID and (labels == VOID).sum() == 2
 
@@ -90,7 +92,7 @@ def test_a_label_map_of_another_size(tmp_path, write_pair):
     write_image(tmp_path / "a.png", np.zeros((20, 31, 3), np.uint8))
     message = r"has 20 x 30 pixels, but a.png has 20 x 31"
     with pytest.raises(BadInput, match=message):
-        FolderPairs([pair_of(tmp_path)], read_labels, size=(20, 30)).read(0)
+        FolderPairs([pair_of(tmp_path)], read_labels, table=TWELVE, size=(20, 30)).read(0)
     [problem], _ = check_pairs([pair_of(tmp_path)], read_labels, n_classes=12)
     assert problem.where == str(tmp_path / "a_mres.mat") and problem.message.startswith("has 20 x 30 pixels, but a.png")
 
@@ -117,7 +119,7 @@ def test_every_kind_of_wrong_labels_is_told(tmp_path, write_pair):
     assert [problem.where for problem in problems] == [str(tmp_path / f"{stem}_mres.mat") for stem in stems[1:]]
     assert set(values) == {tmp_path / "good_mres.mat", tmp_path / "strange_mres.mat"}
     assert values[tmp_path / "strange_mres.mat"] == [0, 12, 200, 255]
-    assert problems[0].message == "has the values 12, 200; classes go from 0 to 11, and 255 is none"
+    assert problems[0].message == "has the values 12, 200; classes go from 0 to 11, and 255 is void"
     assert "damaged" in problems[1].message or "cut short" in problems[1].message
     assert "there is no file" in problems[2].message and "is not a JPEG, PNG or TIFF" in problems[3].message
     assert seen == [(stem, "checking labels") for stem in stems]
@@ -131,16 +133,16 @@ def test_good_labels_have_no_problem(coast):
 
 
 def test_images_of_different_kinds(tmp_path, write_pair):
-    with pytest.raises(BadInput, match="there is no image with labels to learn from"):
-        FolderPairs([], read_labels, size=(20, 30))
+    with pytest.raises(BadInput, match="there is no image with labels"):
+        FolderPairs([], read_labels, table=TWELVE, size=(20, 30))
     write_pair("a")
     for stem, image in (("b", np.zeros((20, 30, 1), np.uint8)), ("c", np.zeros((20, 30, 3), np.uint16))):
         save_tiff(tmp_path / f"{stem}.tif", image)
         kind = f"{image.shape[2]} of {image.dtype}"
         with pytest.raises(BadInput, match=f"a.png has 3 bands of uint8, {stem}.tif {kind}; .* images of one kind"):
-            FolderPairs([pair_of(tmp_path), pair_of(tmp_path, stem, ".tif")], read_labels, size=(20, 30))
+            FolderPairs([pair_of(tmp_path), pair_of(tmp_path, stem, ".tif")], read_labels, table=TWELVE, size=(20, 30))
     with pytest.raises(MissingInput):
-        FolderPairs([pair_of(tmp_path, "none")], read_labels, size=(20, 30))
+        FolderPairs([pair_of(tmp_path, "none")], read_labels, table=TWELVE, size=(20, 30))
 
 
 def test_fingerprint_follows_the_files_and_the_size(tmp_path, write_pair):
@@ -148,7 +150,9 @@ def test_fingerprint_follows_the_files_and_the_size(tmp_path, write_pair):
         write_pair(stem)
 
     def fingerprint(stems="ab", size=(20, 30)):
-        return FolderPairs([pair_of(tmp_path, stem) for stem in stems], read_labels, size=size).fingerprint
+        return FolderPairs(
+            [pair_of(tmp_path, stem) for stem in stems], read_labels, table=TWELVE, size=size
+        ).fingerprint
 
     first = fingerprint()
     assert fingerprint() == first
@@ -176,3 +180,28 @@ def test_nothing_is_remembered_without_room(make_pairs):
     for index in (0, 0, 1, 1):
         remembered.read(index)
     assert source.was_read == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("image", "target"),
+    [
+        ((64, 96), (64, 96)),
+        ((95, 127), (64, 96)),
+        ((1000, 1500), (512, 768)),
+        ((4000, 3000), (640, 480)),
+        ((32, 20000), (32, 8192)),
+        ((20000, 32), (8192, 32)),
+    ],
+)
+def test_the_size_to_train_at(image, target):
+    assert fit_size(*image) == target
+
+
+@settings(deadline=None)
+@given(st.integers(32, 30_000), st.integers(32, 30_000))
+def test_any_size_is_valid_and_fits(rows, cols):
+    high, wide = fit_size(rows, cols)
+    assert high in SIDES and wide in SIDES
+    assert high <= rows and wide <= cols and high * wide <= 512 * 768
+    if min(rows, cols) >= 256 and max(rows, cols) <= 4 * min(rows, cols):
+        assert abs(np.log(high * cols / (wide * rows))) < 0.1

@@ -1,17 +1,21 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import from_origin
 
+from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.dense import predict
-from hybridseg.dense.predict import PredictOutputs, predict_file, predict_files, predict_labels
+from hybridseg.dense.predict import PredictJob, predict_file, predict_labels
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
-from hybridseg.errors import BadInput, MissingInput, MissingPackage, WriteFailed
+from hybridseg.errors import BadInput, MissingInput, MissingPackage
 from hybridseg.io.images import read_image, write_image
-from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.rasters import quiet_rasterio
 from hybridseg.resample import resize_nearest
 
@@ -44,6 +48,14 @@ def scene_tif(tmp_path, paint_coast):
     return path
 
 
+@pytest.fixture
+def job(fake_dense, monkeypatch):
+    """A job whose network takes no TensorFlow."""
+    network = fake_dense()
+    monkeypatch.setattr(predict, "load_dense", lambda path: network)
+    return PredictJob((Path("net.h5"),), options=NATIVE)
+
+
 def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -71,7 +83,7 @@ def test_the_composite_is_the_image_with_the_colours_of_its_classes(photo, fake_
 
 
 def test_a_geotiff_keeps_its_place_and_what_holds_no_picture_is_void(scene_tif, fake_dense):
-    outputs = PredictOutputs(composite=False, probabilities=True)
+    outputs = Outputs(composite=False, probabilities=True)
     result = predict_file(scene_tif, [fake_dense()], options=NATIVE, outputs=outputs)
     written = ["ortho_predseg.png", "ortho_predseg.tif", "ortho_predseg_confidence.tif"]
     assert sorted(path.name for path in result.written) == written and result.written[0].suffix == ".png"
@@ -126,15 +138,13 @@ def test_labels_are_the_same_whole_and_in_strips(tmp_path, paint_coast, fake_den
         assert (labels != expected_labels(700, 90, 30)).mean() < (0.001 if options.native else 0.03)
 
 
-def test_many_files_and_a_damaged_one(tmp_path, photo, scene_tif, paint_coast, fake_dense):
+def test_many_files_and_a_damaged_one(tmp_path, photo, scene_tif, job):
     (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:900])
     with quiet_rasterio():
         rasterio.open(tmp_path / "grey.tif", "w", driver="GTiff", height=8, width=8, count=1, dtype="uint8").close()
     paths = [tmp_path / name for name in ("cut.png", "photo.png", "grey.tif", "none.png", "ortho.tif")]
-    told = []
-    outputs = PredictOutputs(out_dir=tmp_path / "out")
-    result = predict_files(paths, [fake_dense()], options=NATIVE, outputs=outputs, on_done=told.append)
-    assert [r.image_path.name for r in result.images] == [r.image_path.name for r in told] == ["photo.png", "ortho.tif"]
+    result = run_jobs(paths, replace(job, outputs=Outputs(out_dir=tmp_path / "out")))
+    assert [r.image_path.name for r in result.images] == ["photo.png", "ortho.tif"]
     assert [problem.where for problem in result.problems] == [str(paths[i]) for i in (0, 2, 3)]
     messages = [problem.message for problem in result.problems]
     assert "damaged or cut short" in messages[0] and "has 1 bands" in messages[1] and "there is no file" in messages[2]
@@ -144,18 +154,7 @@ def test_many_files_and_a_damaged_one(tmp_path, photo, scene_tif, paint_coast, f
     ]  # fmt: skip
 
 
-def test_resume_leaves_out_what_is_done(photo, scene_tif, fake_dense):
-    model, outputs = fake_dense(), PredictOutputs(resume=True)
-    predict_files([photo], [model], options=NATIVE, outputs=outputs)
-    before = photo.with_name("photo_predseg.png").stat().st_mtime_ns
-    result = predict_files([photo, scene_tif], [model], options=NATIVE, outputs=outputs)
-    assert result.skipped == (photo,) and [r.image_path for r in result.images] == [scene_tif]
-    assert photo.with_name("photo_predseg.png").stat().st_mtime_ns == before
-    again = predict_files([photo, scene_tif], [model], options=NATIVE)
-    assert again.skipped == () and len(again.images) == 2
-
-
-def test_the_label_map_is_written_last(photo, fake_dense, monkeypatch):
+def test_the_label_map_is_written_last(photo, job, monkeypatch):
     """Interrupted before, the image counts as not done, and is done again."""
 
     def stop(*args, **settings):
@@ -163,20 +162,25 @@ def test_the_label_map_is_written_last(photo, fake_dense, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(predict, "write_labelmap", stop)
-        predict_files([photo], [fake_dense()], options=NATIVE)
+        run_jobs([photo], job)
     assert names_in(photo.parent) == ["photo.png", "photo_predseg_composite.jpg"]
-    result = predict_files([photo], [fake_dense()], options=NATIVE, outputs=PredictOutputs(resume=True))
-    assert len(result.images) == 1
+    assert len(run_jobs([photo], job, resume=True).images) == 1
+    assert run_jobs([photo], job, resume=True).skipped == (photo,)
+    assert len(run_jobs([photo], replace(job, outputs=Outputs(probabilities=True)), resume=True).images) == 1
 
 
-def test_two_images_of_one_name(tmp_path, photo, fake_dense):
-    write_image(tmp_path / "photo.jpg", read_image(photo))
-    result = predict_files([photo, tmp_path / "photo.jpg"], [fake_dense()], options=NATIVE)
-    assert len(result.images) == 1 and "has the same name as" in result.problems[0].message
+def test_the_record_in_every_label_map(scene_tif, job):
+    run_jobs([scene_tif], job)
+    for name in ("ortho_predseg.png", "ortho_predseg.tif"):
+        assert read_made_by(scene_tif.with_name(name)) == job.record()
+    for other, reason in (
+        (replace(job, options=replace(NATIVE, flips=True)), "made with other settings (flips)"),
+        (replace(job, smoothing=SmoothingOptions(radius=2)), "made with other settings (flips, radius)"),
+    ):
+        assert run_jobs([scene_tif], other, resume=True).images[0].replaced == reason
 
 
-def test_an_image_that_is_too_large_for_the_memory(photo, scene_tif, fake_dense, monkeypatch):
-    model = fake_dense()
+def test_an_image_that_is_too_large_for_the_memory(photo, scene_tif, job, monkeypatch):
     answers = iter([MemoryError(), None])
 
     def predict_labels_once(image, models, **settings):
@@ -185,9 +189,9 @@ def test_an_image_that_is_too_large_for_the_memory(photo, scene_tif, fake_dense,
         return np.zeros(image.shape[:2], np.uint8), None
 
     monkeypatch.setattr(predict, "predict_labels", predict_labels_once)
-    result = predict_files([photo, scene_tif], [model])
+    result = run_jobs([photo, scene_tif], job)
     assert len(result.images) == 1
-    assert "is too large for the memory of this machine; give it in parts" in result.problems[0].message
+    assert "is too large for the memory of this machine; cut it into parts" in result.problems[0].message
 
 
 def test_an_image_without_a_picture(tmp_path, fake_dense):
@@ -199,16 +203,12 @@ def test_an_image_without_a_picture(tmp_path, fake_dense):
     assert names_in(tmp_path) == ["empty.tif"]
 
 
-def test_what_stops_everything(tmp_path, photo, fake_dense, monkeypatch):
-    (tmp_path / "file").touch()
-    with pytest.raises(WriteFailed, match="cannot write in"):
-        predict_files([photo], [fake_dense()], outputs=PredictOutputs(out_dir=tmp_path / "file" / "out"))
-
+def test_no_crf_engine_and_no_image(tmp_path, photo, fake_dense, job, monkeypatch):
     def lack(*args, **settings):
         raise MissingPackage("no engine")
 
     monkeypatch.setattr(predict, "smooth_probs", lack)
     with pytest.raises(MissingPackage):
-        predict_files([photo], [fake_dense()], smoothing=SmoothingOptions(radius=2))
+        run_jobs([photo], replace(job, smoothing=SmoothingOptions(radius=2)))
     with pytest.raises(MissingInput):
         predict_file(tmp_path / "none.png", [fake_dense()])

@@ -21,14 +21,14 @@ from hybridseg.models.normalization import Normalization
 TABLE = ClassTable.from_names(["water", "sand", "cliff"])
 FLIPS = AugmentOptions(flip_rows=True, flip_cols=True)
 EVERYTHING = AugmentOptions(20, 0.2, 0.1, 0.1, flip_rows=True, flip_cols=True, brightness=0.1)
-OPTIONS = RecordOptions((16, 24), copies=3, per_shard=4, augment=EVERYTHING)
+OPTIONS = RecordOptions(copies=3, per_shard=4, augment=EVERYTHING)
 
 
 class Pairs:
     """Seven smooth pictures in memory; each label tells in which third of the columns a pixel lies, or is VOID."""
 
-    def __init__(self, *, bands=3, dtype="uint8", n=7, size=(16, 24)):
-        self.n_bands, self.dtype, self.size = bands, np.dtype(dtype), size
+    def __init__(self, *, bands=3, dtype="uint8", n=7, size=(16, 24), table=TABLE):
+        self.n_bands, self.dtype, self.size, self.table = bands, np.dtype(dtype), size, table
         self.sources = tuple(f"photo{i}" for i in range(n))
         self.fingerprint = f"{n} of {bands} {dtype}"
         self.n_reads = []
@@ -57,7 +57,7 @@ class Stop:
 
 
 def make(out_dir, pairs=None, options=OPTIONS, **settings):
-    return make_records(pairs or Pairs(), out_dir, options=options, table=settings.pop("table", TABLE), **settings)
+    return make_records(pairs or Pairs(), out_dir, options=options, **settings)
 
 
 def read_all(folder):
@@ -249,7 +249,7 @@ def test_a_finished_folder_is_left_as_it_is_unless_told(tmp_path):
         {"options": replace(OPTIONS, augment=FLIPS)},
         {"options": replace(OPTIONS, seed=3)},
         {"pairs": Pairs(n=6)},
-        {"table": ClassTable.from_names(["water", "sand", "rock"])},
+        {"pairs": Pairs(table=ClassTable.from_names(["water", "sand", "rock"]))},
         {"recipe": "2 becomes 1"},
     ],
 )
@@ -284,9 +284,15 @@ def test_files_of_another_program_are_never_replaced(tmp_path):
 
 def test_labels_of_no_class_and_images_of_another_size_are_refused(tmp_path):
     with pytest.raises(BadInput, match=r"photo\d has the label 2; the classes go from 0 to 1"):
-        make(tmp_path / "a", table=ClassTable.from_names(["water", "sand"]))
+        make(tmp_path / "a", Pairs(table=ClassTable.from_names(["water", "sand"])))
+
+    class Smaller(Pairs):
+        def read(self, index):
+            image, labels = super().read(index)
+            return image[:8, :8], labels[:8, :8]
+
     with pytest.raises(BadInput, match=r"photo\d has the shape \(8, 8, 3\), not \(16, 24, 3\)"):
-        make(tmp_path / "b", Pairs(size=(8, 8)))
+        make(tmp_path / "b", Smaller())
     with pytest.raises(BadInput, match="convert the images to float32"):
         make(tmp_path / "c", Pairs(dtype="int64"))
     assert not list(tmp_path.rglob("*.tfrec"))
@@ -295,8 +301,6 @@ def test_labels_of_no_class_and_images_of_another_size_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"size": (0, 4)},
-        {"size": (4,)},
         {"copies": 0},
         {"loops": 0},
         {"per_shard": 0},
@@ -339,14 +343,16 @@ def test_records_feed_a_network(coast, tmp_path):
     found, problems = pair_labels_with_images(find_label_maps([coast]), list_images(coast))
     assert not problems
     classes = read_labelmap(found[0].labels_path).require_table(coast)
-    folder_pairs = FolderPairs(found, lambda path: read_labelmap(path, with_seeds=False).labels, size=(32, 48))
-    make_records(folder_pairs, tmp_path / "out", options=replace(OPTIONS, size=(32, 48)), table=classes)
+    folder_pairs = FolderPairs(
+        found, lambda path: read_labelmap(path, with_seeds=False).labels, table=classes, size=(32, 48)
+    )
+    make_records(folder_pairs, tmp_path / "out", options=OPTIONS)
     pairs = open_records(tmp_path / "out")
     feed = Feed(pairs, range(len(pairs.sources)), batch_size=5, normalization=Normalization("image"))
     batches = list(feed.batches())
     assert [images.shape for images, _ in batches] == [(5, 32, 48, 3), (5, 32, 48, 3), (2, 32, 48, 3)]
     assert {int(i) for _, labels in batches for i in np.unique(labels)} <= {*range(len(classes)), VOID}
-    make_records(folder_pairs, tmp_path / "again", options=replace(OPTIONS, size=(32, 48), seed=1), table=classes)
+    make_records(folder_pairs, tmp_path / "again", options=replace(OPTIONS, seed=1))
     assert pairs.fingerprint == open_records(tmp_path / "out").fingerprint
     assert pairs.fingerprint != open_records(tmp_path / "again").fingerprint
 

@@ -133,10 +133,10 @@ def test_the_presets_mend_a_picture(halves, options):
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"crf_from": "seeds"}, "crf_from='seeds': choose one of none, labels, probabilities"),
-    ({"thinning": 1.0}, "thinning=1.0 is a share of the rows and columns, from 0 to below 1"),
+    ({"crf_from": "seeds"}, "crf_from='seeds': give one of none, labels, probabilities"),
+    ({"thinning": 1.0}, "thinning=1.0: give a number from 0 to below 1"),
     ({"thinning": -0.1}, "thinning=-0.1"),
-    ({"radius": -1}, "radius=-1 of the majority filter: give 0 to 100 pixels"),
+    ({"radius": -1}, "radius=-1: give a whole number from 0 to 100"),
     ({"radius": 101}, "radius=101"),
 ])  # fmt: skip
 def test_options_without_meaning(values, message):

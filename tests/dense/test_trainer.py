@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -48,11 +49,17 @@ class Tiny:
         x = layers.BatchNormalization(momentum=0.9, name="norm")(x)
         return tf_keras.Model(pixels, layers.Conv2D(self.n_outputs, 1, name="scores")(x))
 
+    def start(self, network, weights_path=None):
+        if weights_path is None:
+            return "random weights"
+        network.get_layer("scores").bias.assign(np.loadtxt(weights_path))
+        return f"weights of {weights_path.name}"
+
 
 class ArrayPairs:
     """Pairs in memory, two of each photograph: the brighter side is class 1; a corner has no class."""
 
-    n_bands, dtype, sources = 3, np.dtype(np.uint8), SOURCES
+    n_bands, dtype, sources, table, size = 3, np.dtype(np.uint8), SOURCES, TABLE, SIZE
 
     def __init__(self, sources=SOURCES, fingerprint="abc"):
         self.sources, self.fingerprint = sources, fingerprint
@@ -70,7 +77,7 @@ class ArrayPairs:
 
 
 PLAN = TrainingPlan(
-    Tiny(3, 2), TABLE, SIZE, Normalization("image"), batch_size=3, validation_share=0.4,
+    Tiny(3, 2), Normalization("image"), batch_size=3, validation_share=0.4,
     augment=AugmentOptions(rotation=5, flip_cols=True),
     fit=FitOptions(3, schedule=Schedule(0.01, 0.01, 0.001, decay=0.5), checkpoint_interval=1),
 )  # fmt: skip
@@ -84,7 +91,7 @@ def _known():
 
 
 def train(folder, *, epochs=3, plan=PLAN, pairs=None, plots=False, **settings):
-    hooks = {name: settings.pop(name) for name in ("on_epoch", "validation_pairs", "start") if name in settings}
+    hooks = {name: settings.pop(name) for name in ("on_epoch", "validation_pairs", "on_start") if name in settings}
     paths = TrainingPaths(folder / "net.h5", folder / "run", plots=plots, **settings)
     plan = replace(plan, fit=replace(plan.fit, epochs=epochs))
     return train_dense(pairs or ArrayPairs(), plan, paths, **hooks)
@@ -92,11 +99,11 @@ def train(folder, *, epochs=3, plan=PLAN, pairs=None, plots=False, **settings):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run of three epochs with all that is written of it: its folder, and what was given back."""
+    """A run of three epochs with everything that is written of it: its folder, and its result."""
     folder = tmp_path_factory.mktemp("trained")
-    told = []
-    result = train(folder, plots=True, tensorboard_dir=folder / "tb", on_epoch=told.append)
-    assert told == list(result.history)
+    reported = []
+    result = train(folder, plots=True, tensorboard_dir=folder / "tb", on_epoch=reported.append)
+    assert reported == list(result.history)
     return folder, result
 
 
@@ -131,7 +138,7 @@ def test_what_a_run_leaves(trained):
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
     for row, epoch in zip(rows, result.history, strict=True):
         assert (float(row["loss"]), float(row["val_loss"])) == (epoch.loss, epoch.val_loss)
-    assert [float(row["rate"]) for row in rows] == [PLAN.fit.schedule.rate(epoch) for epoch in range(3)]
+    assert [float(row["rate"]) for row in rows] == [PLAN.fit.schedule.learning_rate(epoch) for epoch in range(3)]
     assert (result.n_training, result.n_validation) == (6, 4)
 
 
@@ -170,10 +177,10 @@ def test_what_tensorboard_shows(trained):
 def test_the_scores_of_the_card_are_those_of_a_recount(trained):
     folder, result = trained
     pairs, model = ArrayPairs(), load_dense(folder / "net.h5")
-    watched = make_feeds(pairs, None, PLAN)[1].indices
-    images = pairs.images[watched].astype(np.float64)
+    held_out = make_feeds(pairs, None, PLAN)[1].indices
+    images = pairs.images[held_out].astype(np.float64)
     pixels = (images - images.mean((1, 2), keepdims=True)) / images.std((1, 2), keepdims=True)
-    found, truth = model.predict(pixels.astype(np.float32)).argmax(axis=-1), pairs.labels[watched]
+    found, truth = model.predict(pixels.astype(np.float32)).argmax(axis=-1), pairs.labels[held_out]
     known = truth != 255
     scores = json.loads((folder / "net.json").read_text())["scores"]
     assert scores["n_pixels"] == known.sum() == 4 * (32 * 48 - 6)
@@ -203,10 +210,10 @@ def test_checkpoints_are_bundles_and_the_best_of_them_is_the_result(trained):
 
 @pytest.mark.parametrize("share", [0.05, 0.4, 0.95])
 @pytest.mark.parametrize("seed", range(4))
-def test_no_photograph_is_learned_from_and_watched(share, seed):
+def test_no_photograph_is_in_both_sets(share, seed):
     plan = replace(PLAN, validation_share=share, fit=replace(PLAN.fit, seed=seed))
-    learned, watched = ({SOURCES[i] for i in feed.indices} for feed in make_feeds(ArrayPairs(), None, plan))
-    assert learned and watched and not learned & watched and learned | watched == set(SOURCES)
+    training, validation = ({SOURCES[i] for i in feed.indices} for feed in make_feeds(ArrayPairs(), None, plan))
+    assert training and validation and not training & validation and training | validation == set(SOURCES)
 
 
 def test_a_validation_set_of_its_own(tmp_path):
@@ -224,57 +231,79 @@ def test_images_of_other_bands(tmp_path):
     assert not contents(tmp_path)
 
 
-def test_a_run_that_goes_on_ends_as_one_that_was_never_stopped(trained, tmp_path):
+def test_a_run_starts_from_the_weights_that_are_given(tmp_path):
+    np.savetxt(tmp_path / "bias.txt", [40.0, -40.0])
+    told = []
+    result = train(
+        tmp_path, epochs=1, plan=replace(PLAN, fit=replace(PLAN.fit, schedule=Schedule(1e-9, 1e-9, 1e-9))),
+        pretrained=tmp_path / "bias.txt", on_start=told.append,
+    )  # fmt: skip
+    assert told == ["weights of bias.txt"] and result.confusion.counts[:, 1].sum() == 0
+
+
+def test_a_run_that_resumes_ends_as_one_that_was_never_stopped(trained, tmp_path):
     def stop(epoch):
         if epoch.epoch == 2:
             raise KeyboardInterrupt
 
     whole, result = trained
-    train(tmp_path / "halves", epochs=1)
-    halves = train(tmp_path / "halves", resume=True, plots=True)
+    train(tmp_path, epochs=1)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed", on_epoch=stop)
-    assert not (tmp_path / "killed/net.h5").exists()
-    killed = train(tmp_path / "killed", resume=True)
-    for folder, other in (("halves", halves), ("killed", killed)):
-        assert same_weights(tmp_path / folder / "net.h5", whole / "net.h5")
-        assert same_weights(tmp_path / folder / "run/epoch_0003.h5", whole / "run/epoch_0003.h5")
-        assert [e.val_loss for e in other.history] == [e.val_loss for e in result.history]
-        assert other.confusion.to_record() == result.confusion.to_record()
-    again = train(tmp_path / "halves", resume=True)
-    assert len(again.history) == 3 and same_weights(tmp_path / "halves/net.h5", whole / "net.h5")
+        train(tmp_path, resume=True, on_epoch=stop)
+    resumed = train(tmp_path, resume=True, plots=True)
+    assert same_weights(tmp_path / "net.h5", whole / "net.h5")
+    assert same_weights(tmp_path / "run/epoch_0003.h5", whole / "run/epoch_0003.h5")
+    assert [e.val_loss for e in resumed.history] == [e.val_loss for e in result.history]
+    assert resumed.confusion.to_record() == result.confusion.to_record()
+    again = train(tmp_path, resume=True)
+    assert len(again.history) == 3 and same_weights(tmp_path / "net.h5", whole / "net.h5")
 
 
-def test_overwrite_begins_again_and_takes_only_files_of_a_run(trained, tmp_path):
-    train(tmp_path, plan=replace(PLAN, batch_size=2))
-    foreign = [tmp_path / "run" / name for name in ("notes.txt", "epoch_final.h5", "epoch_1.json", "my_checkpoint.npz")]
+def test_a_run_that_is_stopped_has_no_result_yet(tmp_path):
+    def stop(epoch):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, on_epoch=stop)
+    assert not (tmp_path / "net.h5").exists() and len(read_log(tmp_path)) == 1
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    """A copy of that run."""
+    return shutil.copytree(trained[0], tmp_path / "copy")
+
+
+def test_overwrite_starts_over_and_removes_only_files_of_a_run(trained, folder):
+    foreign = [folder / "run" / name for name in ("notes.txt", "epoch_final.h5", "epoch_1.json", "my_checkpoint.npz")]
     for path in foreign:
         path.write_text("precious")
-    before = contents(tmp_path)
-    with pytest.raises(OutputExists, match=r"net\.h5 is there already; --resume goes .*, --overwrite begins again"):
-        train(tmp_path)
-    with pytest.raises(BadInput, match="--resume goes on with a run and --overwrite begins it again; give one"):
-        train(tmp_path, resume=True, overwrite=True)
-    with pytest.raises(BadInput, match="holds a run with other data or settings; give those again, or --overwrite"):
-        train(tmp_path, resume=True)
-    assert contents(tmp_path) == before
-    result = train(tmp_path, epochs=2, overwrite=True)
+    before = contents(folder)
+    with pytest.raises(OutputExists, match=r"net\.h5 is there already; --resume .*, --overwrite"):
+        train(folder)
+    with pytest.raises(BadInput, match=r"--resume .* --overwrite .*; give one of them"):
+        train(folder, resume=True, overwrite=True)
+    with pytest.raises(BadInput, match=r"holds a run with other data or settings; .* --overwrite"):
+        train(folder, resume=True, plan=replace(PLAN, batch_size=2))
+    with pytest.raises(BadInput, match="holds a run with other data or settings"):
+        train(folder, resume=True, pairs=ArrayPairs(fingerprint="abd"))
+    assert contents(folder) == before
+    result = train(folder, epochs=1, overwrite=True)
     assert all(path.read_text() == "precious" for path in foreign)
-    assert len(result.history) == 2 and not (tmp_path / "run/epoch_0003.h5").exists()
-    assert same_weights(tmp_path / "run/epoch_0002.h5", trained[0] / "run/epoch_0002.h5")
+    assert len(result.history) == 1 and not (folder / "run/epoch_0002.h5").exists()
+    assert same_weights(folder / "run/epoch_0001.h5", trained[0] / "run/epoch_0001.h5")
 
 
-def test_a_run_without_its_weights_is_not_lost_either(trained, tmp_path):
-    """As an interrupted one leaves it: nothing is drawn over before it is refused."""
-    train(tmp_path, epochs=1)
-    (tmp_path / "net.h5").unlink()
-    before = contents(tmp_path)
-    with pytest.raises(OutputExists, match=r"checkpoint\.npz is there already; --resume goes on"):
-        train(tmp_path, plots=True)
-    assert contents(tmp_path) == before
-    (tmp_path / "run" / CHECKPOINT_NAME).rename(tmp_path / "net.h5")
-    with pytest.raises(BadInput, match=r"there is no .*checkpoint\.npz to go on from; --overwrite trains"):
-        train(tmp_path, resume=True)
+def test_a_run_without_its_weights_is_not_lost_either(folder):
+    """As an interrupted one leaves it: no figure is drawn before it is refused."""
+    (folder / "net.h5").unlink()
+    before = contents(folder)
+    with pytest.raises(OutputExists, match=r"checkpoint\.npz is there already; --resume"):
+        train(folder, plots=True)
+    assert contents(folder) == before
+    (folder / "run" / CHECKPOINT_NAME).rename(folder / "net.h5")
+    with pytest.raises(BadInput, match=r"there is no .*checkpoint\.npz to resume from; --overwrite trains"):
+        train(folder, resume=True)
 
 
 def test_two_runs_at_the_same_time(tmp_path):
@@ -284,17 +313,17 @@ def test_two_runs_at_the_same_time(tmp_path):
     assert train(tmp_path, epochs=1).history, "and once the other has ended it can"
 
 
-def test_the_hash_of_the_data_tells_of_every_change(tmp_path):
+def test_the_fingerprint_of_the_data_changes_with_every_file(tmp_path):
     for name in ("a.png", "b.png", "a_mask.png", "b_mask.png"):
         write_image(tmp_path / name, np.full((8, 8, 3), 50, np.uint8))
     pairs = [Pair(tmp_path / f"{stem}_mask.png", tmp_path / f"{stem}.png") for stem in "ab"]
-    first = FolderPairs(pairs, lambda path: None, size=(8, 8)).fingerprint
-    assert first == FolderPairs(pairs, lambda path: None, size=(8, 8)).fingerprint
-    others = {FolderPairs(pairs[:1], lambda path: None, size=(8, 8)).fingerprint}
-    others.add(FolderPairs(pairs, lambda path: None, size=(8, 16)).fingerprint)
+
+    def fingerprint(pairs, size=(8, 8)):
+        return FolderPairs(pairs, lambda path: None, table=TABLE, size=size).fingerprint
+
+    first = fingerprint(pairs)
+    assert first == fingerprint(pairs)
+    others = {fingerprint(pairs[:1]), fingerprint(pairs, (8, 16))}
     write_image(tmp_path / "b_mask.png", np.full((8, 8, 3), 51, np.uint8))
-    others.add(FolderPairs(pairs, lambda path: None, size=(8, 8)).fingerprint)
+    others.add(fingerprint(pairs))
     assert len(others | {first}) == 4
-    train(tmp_path, epochs=1)
-    with pytest.raises(BadInput, match="holds a run with other data or settings"):
-        train(tmp_path, resume=True, pairs=ArrayPairs(fingerprint="abd"))

@@ -171,7 +171,7 @@ def test_several_vote_and_classes_are_matched_by_name(fake_dense, native, sizes)
 
 
 def test_networks_of_other_classes_do_not_vote_together(fake_dense):
-    message = r"rock.h5 tells rock, veg, water apart, cliff.h5 cliff, veg, water; .* know the same classes"
+    message = r"rock.h5 has the classes rock, veg, water, cliff.h5 has cliff, veg, water; .* need the same classes"
     with pytest.raises(BadInput, match=message):
         predict_probs(draw_image(32, 32), [fake_dense(), fake_dense(("rock", "veg", "water"))])
 
@@ -218,9 +218,9 @@ def test_strips_of_a_tall_image_are_never_held_at_once(fake_dense, options):
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"window": 31}, "window=31: give at least 32 pixels"),
+    ({"window": 31}, "window=31: give a whole number of 32 or more"),
     ({"window": 64, "overlap": 64}, "overlap=64 must be smaller than the window of 64 pixels"),
-    ({"overlap": -1}, "overlap=-1 must be smaller"),
+    ({"overlap": -1}, "overlap=-1: give a whole number of 0 or more"),
 ])  # fmt: skip
 def test_options_without_meaning(values, message):
     with pytest.raises(BadInput, match=message):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
@@ -53,6 +54,25 @@ def test_folders_are_matched_by_name_and_scored(tiles, classifier):
         assert read_image(path).std() > 10
 
 
+def test_the_calibration_is_drawn(tiles, classifier, monkeypatch):
+    drawn, save = [], Figure.savefig
+
+    def keep(figure, *words, **settings):
+        drawn.append(figure)
+        save(figure, *words, **settings)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    calibration = evaluate_tiles(tiles, classifier).calibration
+    [axes] = [axes for figure in drawn for axes in figure.axes if "calibration" in axes.get_title("left")]
+    curves = [line.get_xydata() for line in axes.lines]
+    filled = calibration.counts > 0
+    expected = np.stack([calibration.confidence, calibration.accuracy], axis=1)[filled]
+    assert any(len(xy) == 10 and np.allclose(xy[filled], expected) for xy in curves), "the curve of the model"
+    assert any(np.array_equal(xy, [[0, 0], [1, 1]]) for xy in curves), "and the line of a perfect one"
+    bars = [bar.get_height() for other in axes.figure.axes for bar in other.patches]
+    assert bars == calibration.counts.tolist()
+
+
 def test_n_random_tiles_of_each_class(tiles, classifier):
     result = evaluate_tiles(tiles, classifier, n_per_class=4, seed=1, out_dir=tiles / "out")
     assert result.confusion.support.tolist() == [4, 3, 4]
@@ -67,7 +87,7 @@ def test_strange_folders_and_damaged_tiles_are_named(tiles, classifier):
     (tiles / "dark" / "0.png").write_bytes(b"no")
     result = evaluate_tiles(tiles, classifier)
     told = "\n".join(map(str, result.problems))
-    assert "lava: is no class of this model (dark, middle, bright one); its 1 tiles are left out" in told
+    assert "lava: is not a class of this model (dark, middle, bright one); its 1 tiles are left out" in told
     assert "0.png: is not a JPEG" in told and result.confusion.support.tolist() == [4, 3, 9]
 
 

@@ -10,13 +10,14 @@ from rasterio.transform import from_origin
 from scipy.io import loadmat
 
 import hybridseg.hybrid.semseg as semseg
+from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.classes import VOID
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import BadInput, MissingPackage, WriteFailed
+from hybridseg.errors import BadInput
 from hybridseg.hybrid.segmentation import HybridOptions
-from hybridseg.hybrid.semseg import SemsegOutputs, measure_shares, segment_file, segment_files
+from hybridseg.hybrid.semseg import SemsegJob, segment_file
 from hybridseg.io.images import read_image, write_image
-from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.rasters import quiet_rasterio
 
 FAST = HybridOptions(decimation=1, scale=0.5, crf=CrfOptions(theta=6, color_scale=20, space_compat=3, color_compat=10))
@@ -27,6 +28,14 @@ def photo(tmp_path, paint_coast):
     path = tmp_path / "photo.png"
     write_image(path, paint_coast(40, 64, border=32))
     return path
+
+
+@pytest.fixture
+def job(by_color, monkeypatch):
+    """A job whose classifier takes no TensorFlow."""
+    monkeypatch.setattr(semseg, "load_classifier", lambda path, **_: by_color)
+    monkeypatch.setattr(semseg, "import_tensorflow", lambda: None)
+    return SemsegJob((Path("model.pb"),), options=FAST)
 
 
 def names_in(folder):
@@ -77,7 +86,7 @@ def test_seeds_are_those_of_sure_tiles_alone(photo, by_color):
 
 
 def test_more_outputs(photo, by_color, tmp_path):
-    outputs = SemsegOutputs(out_dir=tmp_path / "a" / "b", probabilities=True, report=True, keep_seeds=True)
+    outputs = Outputs(out_dir=tmp_path / "a" / "b", probabilities=True, report=True, keep_seeds=True)
     result = segment_file(photo, by_color, options=replace(FAST, decimation=2), outputs=outputs)
     assert all(path.parent == tmp_path / "a" / "b" and path.exists() for path in result.written)
     assert len(result.written) == 6 and names_in(tmp_path) == ["a", "photo.png"]
@@ -100,7 +109,7 @@ def test_a_geotiff_gives_label_maps_in_the_same_place(tmp_path, by_color, paint_
     image = paint_coast(40, 64, border=32)
     transform = from_origin(500_000, 4_000_000, 0.25, 0.25)
     save_tiff(tmp_path / "ortho.tif", image, crs="EPSG:32611", transform=transform)
-    segment_file(tmp_path / "ortho.tif", by_color, options=FAST, outputs=SemsegOutputs(probabilities=True))
+    segment_file(tmp_path / "ortho.tif", by_color, options=FAST, outputs=Outputs(probabilities=True))
     for name in ("ortho_ares_16_label.tif", "ortho_ares_16_confidence.tif"):
         with rasterio.open(tmp_path / name) as dataset:
             assert dataset.crs.to_epsg() == 32611 and dataset.transform == transform and dataset.shape == (40, 64)
@@ -170,45 +179,8 @@ def test_pixels_far_from_every_seed_are_filled_and_told(tmp_path, by_color, pain
     assert set(np.unique(read_labelmap(tmp_path / "a_ares_16.mat").labels)) <= {0, 2}
 
 
-def test_one_bad_image_does_not_stop_the_others(photo, by_color):
-    folder = photo.parent
-    (folder / "bad.png").write_bytes(photo.read_bytes()[:300])
-    (folder / "other.png").write_bytes(photo.read_bytes())
-    done = []
-    paths = [folder / "bad.png", photo, folder / "none.png", folder / "other.png"]
-    result = segment_files(paths, by_color, options=FAST, on_done=done.append)
-    assert done == list(result.images)
-    assert [image.image_path.name for image in done] == ["photo.png", "other.png"]
-    assert [Path(problem.where).name for problem in result.problems] == ["bad.png", "none.png"]
-    assert "cut short" in result.problems[0].message
-    assert not list(folder.glob("bad_*"))
-
-
-def test_two_images_of_one_name_are_not_mixed(photo, by_color, tmp_path, paint_coast):
-    other = tmp_path / "more" / "photo.jpg"
-    other.parent.mkdir()
-    write_image(other, paint_coast(40, 64, border=0))
-    outputs = SemsegOutputs(out_dir=tmp_path / "out")
-    result = segment_files([photo, other], by_color, options=FAST, outputs=outputs)
-    assert len(result.images) == 1 and str(result.problems[0]).startswith(f"{other}: has the same name as {photo}")
-    assert read_labelmap(tmp_path / "out" / "photo_ares_16.mat").labels[0, 0] == 0
-    assert len(segment_files([photo, other], by_color, options=FAST).images) == 2, "each in its own folder"
-
-
-def test_resume(photo, by_color, tmp_path):
-    (tmp_path / "other.png").write_bytes(photo.read_bytes())
-    segment_files([photo], by_color, options=FAST)
-    before = (tmp_path / "photo_ares_16.mat").stat().st_mtime_ns
-    outputs = SemsegOutputs(resume=True)
-    result = segment_files([photo, tmp_path / "other.png"], by_color, options=FAST, outputs=outputs)
-    assert result.skipped == (photo,) and [one.image_path.name for one in result.images] == ["other.png"]
-    assert (tmp_path / "photo_ares_16.mat").stat().st_mtime_ns == before
-    segment_files([photo], by_color, options=FAST)
-    assert (tmp_path / "photo_ares_16.mat").stat().st_mtime_ns > before
-
-
 @pytest.mark.parametrize("step", ["draw_panels", "write_labelmap", "write_confidence"])
-def test_an_interrupted_run_leaves_whole_files_and_is_gone_on_with(photo, by_color, monkeypatch, step):
+def test_an_interrupted_run_leaves_whole_files_and_is_continued(photo, job, monkeypatch, step):
     folder, real = photo.parent, getattr(semseg, step)
 
     def stop(*words, **_):
@@ -216,17 +188,46 @@ def test_an_interrupted_run_leaves_whole_files_and_is_gone_on_with(photo, by_col
             return real(*words)
         raise KeyboardInterrupt
 
-    outputs = SemsegOutputs(probabilities=True, resume=True)
-    monkeypatch.setattr(semseg, step, stop)
-    with pytest.raises(KeyboardInterrupt):
-        segment_files([photo], by_color, options=FAST, outputs=outputs)
-    monkeypatch.undo()
+    job = replace(job, outputs=Outputs(probabilities=True))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(semseg, step, stop)
+        run_jobs([photo], job, resume=True)
     left = names_in(folder)
     assert "photo_ares_16.mat" not in left and not any("partial" in name for name in left)
     for name in left:
         assert read_image(folder / name).size
-    assert len(segment_files([photo], by_color, options=FAST, outputs=outputs).images) == 1
+    assert len(run_jobs([photo], job, resume=True).images) == 1
     assert len(names_in(folder)) == 5
+    assert run_jobs([photo], job, resume=True).skipped == (photo,)
+
+
+@pytest.mark.parametrize("wanted", ["probabilities", "report", "keep_seeds"])
+def test_what_is_asked_for_in_addition_is_made_on_resume(photo, job, wanted):
+    run_jobs([photo], job)
+    more = replace(job, outputs=Outputs(**{wanted: True}))
+    assert len(run_jobs([photo], more, resume=True).images) == 1
+    assert run_jobs([photo], more, resume=True).skipped == run_jobs([photo], job, resume=True).skipped == (photo,)
+
+
+def test_the_record_in_every_label_map(tmp_path, job, by_color, paint_coast):
+    image = paint_coast(40, 64, border=32)
+    save_tiff(tmp_path / "a.tif", image, crs="EPSG:32611", transform=from_origin(0, 0, 0.5, 0.5))
+    run_jobs([tmp_path / "a.tif"], replace(job, outputs=Outputs(keep_seeds=True)))
+    for name in ("a_ares_16.mat", "a_ares_16_label.png", "a_ares_16_label.tif", "a_atiles_16.mat"):
+        assert read_made_by(tmp_path / name) == job.record()
+    record = json.loads(job.record())
+    assert record["command"] == "semseg" and record["settings"]["options"]["crf"]["theta"] == 6
+    segment_file(tmp_path / "a.tif", by_color, options=replace(FAST, scale=1))
+    changed = run_jobs([tmp_path / "a.tif"], job, resume=True)
+    assert changed.images[0].replaced == "made with other settings (scale)"
+
+
+def test_too_large_for_the_memory(photo, job, monkeypatch):
+    def refuse(*words, **settings):
+        raise MemoryError
+
+    monkeypatch.setattr(semseg, "segment_image", refuse)
+    assert "smaller --scale" in str(run_jobs([photo], job).problems[0])
 
 
 def test_an_interrupted_write_leaves_nothing(photo, by_color, monkeypatch):
@@ -239,43 +240,11 @@ def test_an_interrupted_write_leaves_nothing(photo, by_color, monkeypatch):
     assert names_in(photo.parent) == ["photo.png"]
 
 
-def test_a_folder_that_cannot_be_written_stops_before_the_work(photo, by_color, monkeypatch):
-    def never(*words, **settings):
-        raise AssertionError
-
-    monkeypatch.setattr(semseg, "segment_image", never)
-    for out_dir in (photo, photo / "below"):
-        with pytest.raises(WriteFailed, match=r"cannot write in .*photo\.png.*; choose another folder"):
-            segment_files([photo], by_color, outputs=SemsegOutputs(out_dir=out_dir))
-
-
-def test_no_engine_stops_at_once(photo, by_color, monkeypatch):
-    def refuse(*words, **settings):
-        raise MissingPackage("no CRF engine is installed")
-
-    monkeypatch.setattr(semseg, "segment_image", refuse)
-    with pytest.raises(MissingPackage):
-        segment_files([photo], by_color)
-
-
-def test_too_large_for_the_memory(photo, by_color, monkeypatch):
-    def refuse(*words, **settings):
-        raise MemoryError
-
-    monkeypatch.setattr(semseg, "segment_image", refuse)
-    assert "smaller --scale" in str(segment_files([photo], by_color).problems[0])
-
-
 def test_other_colors(photo, by_color):
     table = replace(by_color.table, colors=((1, 2, 3), (4, 5, 6), (7, 8, 9)))
     segment_file(photo, by_color, options=FAST, table=table)
     with Image.open(photo.with_name("photo_ares_16_label.png")) as picture:
         assert picture.convert("RGB").getpixel((0, 0)) == (1, 2, 3)
-
-
-def test_shares_by_hand(by_color):
-    labels = np.array([[2, 2, 0, 2]], np.uint8)
-    assert list(measure_shares(labels, by_color.table).items()) == [("water", 0.75), ("cliff", 0.25)]
 
 
 def test_unsure_images_are_named(photo, by_color):
@@ -291,9 +260,8 @@ def test_nodata_and_transparent_pixels_get_no_class(tmp_path, by_color, paint_co
     alpha = np.full((48, 80, 1), 255, np.uint8)
     alpha[:, :20] = 0
     Image.fromarray(np.dstack([image, alpha])).save(tmp_path / "b.png")
-    paths = [tmp_path / "a.tif", tmp_path / "b.png"]
-    result = segment_files(paths, by_color, options=FAST, outputs=SemsegOutputs(probabilities=True))
-    assert not result.problems
+    outputs = Outputs(probabilities=True)
+    results = [segment_file(tmp_path / name, by_color, options=FAST, outputs=outputs) for name in ("a.tif", "b.png")]
     for name in ("a", "b"):
         labels = read_labelmap(tmp_path / f"{name}_ares_16.mat").labels
         assert (labels[:, :20] == VOID).all() and (labels[:, 20:] != VOID).all()
@@ -301,5 +269,5 @@ def test_nodata_and_transparent_pixels_get_no_class(tmp_path, by_color, paint_co
             percent = file.read(1)
         assert (percent[:, :20] == 255).all() and (percent[:, 20:] <= 100).all()
     # The 16 columns that are wholly empty are not even classified.
-    report_shares = result.images[0].shares
+    report_shares = results[0].shares
     assert sum(report_shares.values()) == pytest.approx(1) and report_shares["cliff"] == pytest.approx(40 / 60)

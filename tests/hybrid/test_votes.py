@@ -130,7 +130,7 @@ def test_checker_sees_a_strip_from_end_to_end():
         ({"stride": 11}, "stride=11 must be"),
         ({"stride": -1}, "stride=-1 must be"),
         ({"decimation": 0}, "decimation=0 must be"),
-        ({"pattern": "spiral"}, "no pattern 'spiral'; choose raster or checker"),
+        ({"pattern": "spiral"}, "pattern='spiral': give one of raster, checker"),
     ],
 )
 def test_numbers_out_of_range(values, message):

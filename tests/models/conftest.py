@@ -9,6 +9,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from hybridseg.classes import ClassTable
+from hybridseg.confusion import count_confusion
 from hybridseg.demo.scenes.scene import make_scene
 from hybridseg.models import mobilenet, vgg16
 from hybridseg.models.architectures import ARCHITECTURES
@@ -128,7 +130,6 @@ def overfit(make_step):
         import tensorflow as tf
 
         from hybridseg.models.bundles import class_scores
-        from hybridseg.models.losses import count_pairs
 
         # As graphs, which take seconds to trace, and then many steps a second.
         step = tf.function(make_step(network, rate=rate, loss=loss))
@@ -137,9 +138,10 @@ def overfit(make_step):
         for number in range(1, n_steps + 1):
             step(pixels, labels)
             if number % 10 == 0:
-                counts = count_pairs(predict(pixels), labels).numpy()
-                hits = np.diag(counts)
-                mean_iou = float((hits / (counts.sum(0) + counts.sum(1) - hits)).mean())
+                found = predict(pixels).numpy()
+                table = ClassTable.from_names(map(str, range(found.shape[-1])))
+                best = found.argmax(axis=-1).astype(np.uint8)
+                mean_iou = count_confusion(labels.numpy(), best, table).macro("iou")
                 if mean_iou > 0.96:
                     break
         return mean_iou

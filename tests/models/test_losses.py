@@ -5,7 +5,7 @@ import pytest
 
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput
-from hybridseg.models.losses import LOSSES, count_pairs, cross_entropy, dice_loss, make_loss
+from hybridseg.models.losses import LOSSES, cross_entropy, dice_loss, make_loss
 
 
 @pytest.fixture(scope="module")
@@ -107,19 +107,6 @@ def test_nothing_but_void_is_no_loss_and_no_nan(tf, name):
         value = make_loss(name)(variable, np.full((1, 2, 2), VOID, np.uint8))
     assert float(value) == 0
     assert (tape.gradient(value, variable).numpy() == 0).all()
-
-
-@pytest.mark.parametrize("n_classes", [2, 3, 16, 255])
-def test_pairs_are_counted_as_numpy_does(n_classes):
-    rng = np.random.default_rng(2)
-    labels = labels_of(rng.integers(0, n_classes, (2, 9, 7)))
-    labels[rng.random(labels.shape) < 0.2] = VOID
-    scores = rng.normal(size=(*labels.shape, n_classes)).astype(np.float32)
-    expected = np.zeros((n_classes, n_classes), np.int64)
-    known = labels != VOID
-    np.add.at(expected, (labels[known], scores.argmax(axis=-1)[known]), 1)
-    counts = count_pairs(scores, labels).numpy()
-    assert counts.dtype == np.int64 and np.array_equal(counts, expected) and counts.sum() == known.sum()
 
 
 def test_an_unknown_loss_is_named():

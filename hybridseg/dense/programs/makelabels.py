@@ -1,4 +1,4 @@
-"""Paint label maps as colour pictures, smoothed: what the dense segmentation (``hybridseg fcn``) learns from."""
+"""Paint label maps, smoothed, as the colour pictures that ``hybridseg fcn`` is trained on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BLACK = (0, 0, 0)
 
 @dataclass(frozen=True)
 class MakeLabelsResult:
-    """Where the pictures are, which were written, which were there already, and what went wrong."""
+    """Where the pictures are, which were written, which were there already, and which label maps failed."""
 
     out_dir: Path
     written: tuple[Path, ...]
@@ -43,23 +43,22 @@ def make_labels(
 ) -> MakeLabelsResult:
     """Write every hand-made label map of a folder as ``NAME_gtFine_color.png``, in the colours of its classes.
 
-    A picture that is there is left as it is, so the same call goes on where an interrupted one stopped.
+    A picture that is there is left as it is, so the same call resumes an interrupted one.
 
     Parameters
     ----------
     label_dir : path-like
-        Its ``NAME_mres.mat`` and ``NAME.mat`` are painted; results of the machine (``NAME_ares_96.mat``) are not.
+        Its ``NAME_mres.mat`` and ``NAME.mat`` are painted; automatic results (``NAME_ares_96.mat``) are not.
     table : ClassTable
         The classes and their colours, of ``labeldefs.txt``. Those of a label map are found in it by name.
     radius : int
-        Of the majority filter, in pixels; 0 leaves the labels as they are.
+        Radius of the majority filter, in pixels; 0 leaves the labels as they are.
     out_dir : path-like or None
         Default: `label_dir`.
     labels_table : ClassTable or None
         The classes of label maps that do not name theirs.
     overwrite : bool
-        Also paint what is there already.
-    progress : callable
+        Also paint the pictures that are there already.
 
     Returns
     -------
@@ -96,12 +95,12 @@ def make_labels(
 
 
 def _check_colors(table: ClassTable) -> None:
-    """Refuse colours that could not be told apart when the pictures are read: by reading one pixel."""
+    """Raise BadInput for colours that could not be told apart when the pictures are read: by reading one pixel."""
     match_colors(color_labels(np.zeros((1, 1), np.uint8), table), table)
 
 
 def _plan_pictures(label_dir: Path, out_dir: Path) -> tuple[list[tuple[Path, Path]], list[Problem]]:
-    """List each label map with the picture that it becomes; those that would become the same one are problems."""
+    """List each label map with its picture; label maps that would become the same picture are problems."""
     paths_by_stem: dict[str, list[Path]] = {}
     for path in list_files(label_dir, (".mat",)):
         if result_kind(path) in ("mres", None):
@@ -122,7 +121,7 @@ def _plan_pictures(label_dir: Path, out_dir: Path) -> tuple[list[tuple[Path, Pat
 
 def _paint_labelmap(path: Path, table: ClassTable, labels_table: ClassTable | None, radius: int) -> np.ndarray:
     labelmap = read_labelmap(path, table=labels_table, with_seeds=False)
-    # First the ids of `table`: the filter decides ties by id, and they must fall alike whatever the file's own order.
+    # First the ids of `table`: the filter decides ties by id, and the order of the classes in the file must not matter.
     labels = remap(labelmap.require_table(path), table)[labelmap.labels]
     if _BLACK in table.colors and (labels == VOID).any():
         name = table.names[table.colors.index(_BLACK)]

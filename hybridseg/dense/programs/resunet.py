@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hybridseg.batch.jobs import load_once
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
@@ -14,12 +15,12 @@ from hybridseg.dense.fit import Epoch, FitOptions
 from hybridseg.dense.pairs import FolderPairs, check_pairs
 from hybridseg.dense.pictures import draw_examples, pick_examples
 from hybridseg.dense.predict import predict_labels
-from hybridseg.dense.programs.resunetconfig import ResunetConfig
+from hybridseg.dense.programs.config import ResunetConfig
 from hybridseg.dense.recordpairs import RecordPairs, open_records
 from hybridseg.dense.records import RecordOptions, RecordsResult, make_records
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
-from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, judge, make_feeds, train_dense
+from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, evaluate_feed, make_feeds, train_dense
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.labelled import ReadLabels, load_labelled
 from hybridseg.io.labels.formats import read_labelmap
@@ -27,26 +28,21 @@ from hybridseg.io.pairing import Pair
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
+from hybridseg.options import check_options, option_like
 from hybridseg.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
 class ResunetExtras:
-    """What the published config has no key for.
+    """What the published config has no key for."""
 
-    Parameters
-    ----------
-    filters : int
-        Of the first level.
-    upsample : str
-    loss : str
-    seed : int
-    """
-
-    filters: int = 8
-    upsample: str = "transposed"
-    loss: str = "dice"
+    filters: int = option_like(ResUnet, "filters")
+    upsample: str = option_like(ResUnet, "upsample")
+    loss: str = option_like(FitOptions, "loss", "dice")
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 def make_tfrecords(
@@ -60,31 +56,21 @@ def make_tfrecords(
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> RecordsResult:
-    """Write augmented copies of images and their label maps as records; the originals stay for judging.
+    """Write augmented copies of images and their label maps as records; the originals stay for evaluation.
 
     Parameters
     ----------
-    config : ResunetConfig
-    images_dir, labels_dir : pathlib.Path
-    out_dir : pathlib.Path
     table : ClassTable or None
         Names and colours of the label ids; None: those that the label maps name, or ``null`` and numbers.
-    seed : int
-    overwrite : bool
-    progress : callable
-
-    Returns
-    -------
-    RecordsResult
 
     Raises
     ------
     MissingInput, BadInput, OutputExists, WriteFailed
-        Before any work: when an image or a label map is alone, they differ in size, or a label is no class.
+        Before any work: when an image or a label map is alone, they differ in size, or a label is not a class id.
     """
     table = choose_table(config, table or _read_own_table(config, images_dir, labels_dir))
     pairs, read_labels = _open_pairs(config, images_dir, labels_dir, table, progress)
-    source = FolderPairs(pairs, read_labels, size=config.target_size)
+    source = FolderPairs(pairs, read_labels, table=table, size=config.target_size)
     _check_bands(source.n_bands, config)
     augment = AugmentOptions(
         rotation=config.aug_rot,
@@ -95,28 +81,14 @@ def make_tfrecords(
         flip_cols=config.aug_hflip,
     )
     options = RecordOptions(
-        size=config.target_size,
-        copies=config.aug_copies,
-        loops=config.aug_loops,
-        per_shard=config.ims_per_shard,
-        prefix=config.root_string,
-        augment=augment,
-        seed=seed,
+        config.aug_copies, config.aug_loops, config.ims_per_shard, config.root_string, augment, seed
     )
-    return make_records(
-        source, out_dir, options=options, table=table, recipe=repr(sorted(config.remap_classes.items())),
-        progress=progress, overwrite=overwrite,
-    )  # fmt: skip
+    recipe = repr(sorted(config.remap_classes.items()))
+    return make_records(source, out_dir, options=options, recipe=recipe, progress=progress, overwrite=overwrite)
 
 
 def choose_table(config: ResunetConfig, given: ClassTable | None = None) -> ClassTable:
-    """Give the classes of the label ids of a config.
-
-    Raises
-    ------
-    BadInput
-        When the classes that were given are not as many as the config has label ids.
-    """
+    """Return the classes of the label ids of a config; BadInput when another number of them was given."""
     n = config.n_label_ids
     if given is None:
         names = ("null", "foreground") if n == 2 else ("null", *(f"class {i}" for i in range(1, n)))
@@ -132,7 +104,7 @@ def choose_table(config: ResunetConfig, given: ClassTable | None = None) -> Clas
 
 
 def _read_own_table(config: ResunetConfig, images_dir: Path, labels_dir: Path) -> ClassTable | None:
-    """Give the classes that the first label map names; none when values are recoded, which parts them from names."""
+    """Return the classes that the first label map names; None when ids are remapped, since names do not apply then."""
     if config.remap_classes:
         return None
     pairs = _find_pairs(config, images_dir, labels_dir)
@@ -148,28 +120,14 @@ def train_resunet(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     progress: Progress = no_progress,
 ) -> TrainingResult:
-    """Train on records, or, where the config has DO_TRAIN false, only judge the weights that are there.
-
-    Parameters
-    ----------
-    config : ResunetConfig
-    data_dir : pathlib.Path
-        Of the records.
-    paths : TrainingPaths
-    extras : ResunetExtras
-    on_epoch : callable
-    progress : callable
-
-    Returns
-    -------
-    TrainingResult
+    """Train on the records in `data_dir`, or, where DO_TRAIN is false, only evaluate the weights that are there.
 
     Raises
     ------
     MissingInput, BadInput, OutputExists, WriteFailed
     """
     records = _open_records(config, data_dir)
-    plan = make_plan(config, records, extras)
+    plan = make_plan(config, extras)
     paths = replace(paths, plots=config.doplot)
     if config.do_train:
         return train_dense(records, plan, paths, on_epoch=on_epoch, progress=progress)
@@ -181,18 +139,16 @@ def train_resunet(
     if config.doplot:
         written.append(paths.plot("examples"))
         draw_examples(written[0], pick_examples(validation, 6), model.table, model)
-    return TrainingResult(model, tuple(written), (), judge(model, validation), 0, len(validation.indices))
+    return TrainingResult(model, tuple(written), (), evaluate_feed(model, validation), 0, len(validation.indices))
 
 
-def make_plan(config: ResunetConfig, records: RecordPairs, extras: ResunetExtras) -> TrainingPlan:
+def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
     """Turn a config into a plan."""
     schedule = Schedule(
         config.start_lr, config.max_lr, config.min_lr, config.rampup_epochs, config.sustain_epochs, config.exp_decay
     )
     return TrainingPlan(
         ResUnet(config.n_data_bands, config.n_outputs, config.kernel_size, extras.filters, extras.upsample),
-        records.table,
-        config.target_size,
         Normalization("image"),
         config.batch_size,
         config.validation_split,
@@ -201,16 +157,15 @@ def make_plan(config: ResunetConfig, records: RecordPairs, extras: ResunetExtras
 
 
 def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *, seed: int = 0) -> Confusion:
-    """Compare a network with the records that are held out for validation.
+    """Evaluate a network on the records that are held out for validation.
 
     Raises
     ------
     MissingInput, BadInput
     """
     records = _open_records(config, data_dir)
-    plan = make_plan(config, records, ResunetExtras(seed=seed))
-    _, validation = make_feeds(records, None, plan)
-    return judge(model, validation)
+    _, validation = make_feeds(records, None, make_plan(config, ResunetExtras(seed=seed)))
+    return evaluate_feed(model, validation)
 
 
 def evaluate_images(
@@ -221,7 +176,7 @@ def evaluate_images(
     *,
     progress: Progress = no_progress,
 ) -> Confusion:
-    """Compare what networks say of whole images, smoothed as the config says, with their label maps.
+    """Evaluate networks on whole images: predictions, smoothed as the config says, against their label maps.
 
     Raises
     ------
@@ -240,18 +195,16 @@ def evaluate_images(
 
 
 def load_resunet(path: Path, config: ResunetConfig) -> DenseModel:
-    """Load a network, and see that it is the one of a config.
+    """Load a network and check that it was trained with a config.
 
     Raises
     ------
     MissingInput, BadInput
     """
-    model = load_dense(path)
+    model = load_once(load_dense, path)
     card = model.card
     if not isinstance(card.architecture, ResUnet):
-        raise BadInput(
-            f"{path} is a network of the kind {card.architecture.name}; give the weights of a residual U-Net"
-        )
+        raise BadInput(f"{path} is a network of type {card.architecture.name}; give the weights of a residual U-Net")
     own = {
         "TARGET_SIZE": (card.size, config.target_size),
         "KERNEL_SIZE": (card.architecture.kernel_size, config.kernel_size),
@@ -265,7 +218,7 @@ def load_resunet(path: Path, config: ResunetConfig) -> DenseModel:
 
 
 def choose_smoothing(config: ResunetConfig) -> SmoothingOptions:
-    """Give what a config does to the answer of the network."""
+    """Return how a config smooths the prediction of the network."""
     base = PROBS_SMOOTHING if config.do_crf_refine else SmoothingOptions()
     return replace(base, radius=config.median_filter_value)
 
@@ -296,7 +249,7 @@ def _check_bands(n_bands: int, config: ResunetConfig) -> None:
 def _open_pairs(
     config: ResunetConfig, images_dir: Path, labels_dir: Path, table: ClassTable, progress: Progress
 ) -> tuple[list[Pair], ReadLabels]:
-    """Find the pairs of two folders and see that each can be used, before any work."""
+    """Find the pairs of two folders and check that each can be used, before any work."""
     pairs = _find_pairs(config, images_dir, labels_dir)
     lookup = config.remap_table() if config.remap_classes else None
     read_labels = make_label_reader(table, lookup=lookup)
@@ -311,7 +264,7 @@ def _find_pairs(config: ResunetConfig, images_dir: Path, labels_dir: Path) -> li
 
 
 def _find_lost_foreground(values: Mapping[Path, Sequence[int]]) -> list[Problem]:
-    """Find masks whose foreground is 255, which is no class here: nothing could be learned from them."""
+    """Find masks whose foreground is 255, which is void here: they would train nothing."""
     if any(set(found) - {0, VOID} for found in values.values()):
         return []
     message = 'holds 0 and 255 only; add "REMAP_CLASSES": {"255": 1}'

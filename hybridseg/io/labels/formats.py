@@ -69,3 +69,16 @@ def write_labelmap(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
         raise BadInput(f"{path} has no suffix of a label map; name it with one of {', '.join(LABELMAP_SUFFIXES)}")
     _, write = _FORMATS[suffix]
     write(path, labelmap)
+
+
+def read_made_by(path: str | os.PathLike[str]) -> str | None:
+    """Return the record of how a label map was made; None when it has none.
+
+    The whole file is read, so that a damaged one is noticed.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        As `read_labelmap`.
+    """
+    return read_labelmap(path).made_by

@@ -28,12 +28,15 @@ class LabelMap:
         None when the file does not name its classes.
     seeds : numpy.ndarray or None
         (rows, cols) uint8 scribbles: 0 unlabelled, class k is k+1.
+    made_by : str or None
+        How a program made it: JSON, see `hybridseg.batch.madeby`.
     """
 
     labels: np.ndarray
     table: ClassTable | None = None
     seeds: np.ndarray | None = None
     georeference: GeoReference | None = None
+    made_by: str | None = None
 
     def require_table(self, where: object) -> ClassTable:
         """Return the class names.

@@ -15,7 +15,7 @@ from hybridseg.io.labels.labelmaps import LabelMap, decode_names, encode_names, 
 from hybridseg.io.labels.pngcheck import check_png
 from hybridseg.io.rasters import check_pixel_count
 
-_NAMES_KEY = "hybridseg:classes"
+_NAMES_KEY, _MADE_BY_KEY = "hybridseg:classes", "hybridseg:made_by"
 # Grey pictures of 2 and 4 bits are decoded scaled to a byte; these factors undo it.
 _SPREAD = {"L;2": 85, "L;4": 17}
 
@@ -31,6 +31,8 @@ def write_labelpng(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
     picture.putpalette(table.palette().tobytes())
     text = PngImagePlugin.PngInfo()
     text.add_itxt(_NAMES_KEY, encode_names(table))
+    if labelmap.made_by is not None:
+        text.add_itxt(_MADE_BY_KEY, labelmap.made_by)
     with atomic_path(path) as temporary:
         picture.save(temporary, format="PNG", pnginfo=text, compress_level=6)
 
@@ -55,10 +57,10 @@ def read_labelpng(path: str | os.PathLike[str], *, table: ClassTable | None = No
         raise BadInput(f"{path} carries an EXIF orientation, which a label map must not have; save it again without")
     check_pixel_count(path, info.rows, info.cols)
     check_png(info.path)
-    values, own_table = _read_indices(path)
+    values, own_table, made_by = _read_indices(path)
     table = own_table or table
     if values is not None:
-        return LabelMap(narrow_labels(values, table, where=path), table)
+        return LabelMap(narrow_labels(values, table, where=path), table, made_by=made_by)
     image = read_image(path)
     if image.dtype != np.uint8 or image.shape[2] < 3:
         raise BadInput(f"{path} is not a label map: {image.shape[2]} bands of {image.dtype}; save it with a palette")
@@ -68,21 +70,23 @@ def read_labelpng(path: str | os.PathLike[str], *, table: ClassTable | None = No
         return LabelMap(match_colors(image[..., :3], table), table)
 
 
-def _read_indices(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, ClassTable | None]:
-    """Return the raw pixel values (None for a colour picture) and the classes that the file names."""
+def _read_indices(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, ClassTable | None, str | None]:
+    """Return the raw pixel values (None for a colour picture), the classes that the file names, and its record."""
     from PIL import Image
 
     try:
         with pillow_cap_lifted(), Image.open(path) as picture:
             if picture.mode not in ("P", "L", "1", "I;16", "I"):
-                return None, None
+                return None, None, None
             spread = _SPREAD.get(str(picture.tile[0][3]), 1)
             values = np.asarray(picture) // spread if spread > 1 else np.asarray(picture)
             names, palette = picture.info.get(_NAMES_KEY), picture.getpalette()
+            made_by = picture.info.get(_MADE_BY_KEY)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise BadInput(f"{path} is damaged or cut short ({error}); copy it again from its source") from error
     with located(path):
-        return values, _make_table(decode_names(str(names)), palette) if names else None
+        table = _make_table(decode_names(str(names)), palette) if names else None
+    return values, table, None if made_by is None else str(made_by)
 
 
 def _make_table(names: list[str], palette: list[int] | None) -> ClassTable:

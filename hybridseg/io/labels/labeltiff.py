@@ -15,18 +15,22 @@ from hybridseg.io.rasters import check_pixel_count, open_raster, read_georeferen
 
 _NAMES_TAG = "CLASS_NAMES"
 _CHECKSUM_TAG = "LABELS_CRC32"
+_MADE_BY_TAG = "MADE_BY"
 
 
 def write_labeltiff(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
     """Write a label map as a tiled, compressed GeoTIFF, whole or not at all. VOID is its nodata value."""
     table = labelmap.require_table(path)
+    tags = {_NAMES_TAG: encode_names(table), _CHECKSUM_TAG: _sum_labels(labelmap.labels)}
+    if labelmap.made_by is not None:
+        tags[_MADE_BY_TAG] = labelmap.made_by
     write_band(
         path,
         labelmap.labels,
         labelmap.georeference,
         nodata=VOID,
         palette=table.colors,
-        tags={_NAMES_TAG: encode_names(table), _CHECKSUM_TAG: _sum_labels(labelmap.labels)},
+        tags=tags,
     )
 
 
@@ -50,7 +54,7 @@ def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = N
         if dataset.count != 1:
             raise BadInput(f"{path} has {dataset.count} bands; a label map has one band of class ids")
         values = dataset.read(1)
-        checksum = dataset.tags(1).get(_CHECKSUM_TAG)
+        checksum, made_by = (dataset.tags(1).get(tag) for tag in (_CHECKSUM_TAG, _MADE_BY_TAG))
         if checksum is not None and checksum != _sum_labels(values):
             raise BadInput(f"{path} is damaged (its checksum is wrong); copy it again from its source")
         own_table = _read_classes(path, dataset)
@@ -64,7 +68,7 @@ def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = N
         labels = np.where(empty, np.uint8(VOID), kept)
     else:
         labels = narrow_labels(values, table, where=path)
-    return LabelMap(labels, table, georeference=georeference)
+    return LabelMap(labels, table, georeference=georeference, made_by=made_by)
 
 
 def _read_classes(path: str | os.PathLike[str], dataset: Any) -> ClassTable | None:

@@ -86,10 +86,11 @@ class MatContent:
     variables: tuple[str, ...]
     arrays: dict[str, np.ndarray]
     names: NameList | None
+    text: str | None = None
 
 
-def read_mat5(path: Path, wanted: Collection[str], *, list_name: str) -> MatContent:
-    """Read some arrays and a list of names.
+def read_mat5(path: Path, wanted: Collection[str], *, list_name: str, text_name: str = "") -> MatContent:
+    """Read some arrays, a list of names and a text.
 
     Parameters
     ----------
@@ -97,6 +98,8 @@ def read_mat5(path: Path, wanted: Collection[str], *, list_name: str) -> MatCont
         Names of arrays (rows, cols) of numbers; others are never unpacked.
     list_name : str
         A char array, a cell of texts, or a struct with a field for each name.
+    text_name : str
+        A single row of characters; a variable of this name that is anything else is passed over.
 
     Raises
     ------
@@ -116,7 +119,7 @@ def read_mat5(path: Path, wanted: Collection[str], *, list_name: str) -> MatCont
                     if kind == _COMPRESSED:
                         kind, _ = struct.unpack(f"{order}II", stream.read(8))
                     if kind == _MATRIX:
-                        content = _read_variable(path, stream, order, wanted, list_name, content)
+                        content = _read_variable(path, stream, order, wanted, (list_name, text_name), content)
                 file.seek(start + n_bytes)
     except (OSError, struct.error, zlib.error, ValueError, OverflowError) as error:
         if isinstance(error, HybridSegError):
@@ -135,16 +138,20 @@ def _read_order(path: Path, header: bytes) -> str:
 
 
 def _read_variable(
-    path: Path, stream: _Stream, order: str, wanted: Collection[str], list_name: str, content: MatContent
+    path: Path, stream: _Stream, order: str, wanted: Collection[str], texts: tuple[str, str], content: MatContent
 ) -> MatContent:
     kind, shape, name = _read_head(stream, order)
     if name in content.variables:
         raise BadInput(f"{path} has two variables called `{name}`; it was not written by a labelling program")
-    arrays, names = content.arrays, content.names
+    arrays, names, text = content.arrays, content.names, content.text
+    list_name, text_name = texts
     if name == list_name:
         with located(f"{path}: `{name}`"):
             names = _read_list(_Counted(stream), order, kind, shape)
             stream.finish()
+    elif name == text_name and kind == _CHAR and shape[0] == 1 and len(shape) == 2:
+        text = _read_text(_Counted(stream), order, shape)[0]
+        stream.finish()
     elif name in wanted:
         if kind not in _NUMERIC or len(shape) != 2:
             what = _KINDS.get(kind, "array")
@@ -152,7 +159,7 @@ def _read_variable(
         check_pixel_count(path, *shape)
         arrays = {**arrays, name: _read_array(stream, order, shape)}
         stream.finish()
-    return MatContent((*content.variables, name), arrays, names)
+    return MatContent((*content.variables, name), arrays, names, text)
 
 
 def _read_array(stream: _Stream, order: str, shape: tuple[int, ...]) -> np.ndarray:

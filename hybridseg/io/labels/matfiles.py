@@ -35,7 +35,7 @@ def read_matfile(path: str | os.PathLike[str], *, table: ClassTable | None = Non
         without a class, or is larger than the pixel cap.
     """
     wanted = ("class", "colors", "sparse") if with_seeds else ("class", "colors")
-    content = read_mat5(Path(path), wanted, list_name="labels")
+    content = read_mat5(Path(path), wanted, list_name="labels", text_name="made_by")
     if "class" not in content.arrays:
         raise BadInput(
             f"{path} has no variable `class` (it has {', '.join(content.variables) or 'none'}); "
@@ -50,7 +50,7 @@ def read_matfile(path: str | os.PathLike[str], *, table: ClassTable | None = Non
         seeds = narrow_seeds(content.arrays.pop("sparse"), table, where=f"`sparse` of {path}")
         if seeds.shape != labels.shape:
             raise BadInput(f"{path}: `sparse` is {seeds.shape} but `class` is {labels.shape}; label the image again")
-    return LabelMap(labels, table, seeds)
+    return LabelMap(labels, table, seeds, made_by=content.text)
 
 
 def write_matfile(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
@@ -65,13 +65,15 @@ def write_matfile(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
 
     table = labelmap.require_table(path)
     width = max(len(name) for name in table.names)
-    variables: dict[str, np.ndarray] = {
+    variables: dict[str, np.ndarray | str] = {
         "class": labelmap.labels,
         "labels": np.array([name.ljust(width) for name in table.names]),
         "colors": np.array(table.colors, np.uint8),
     }
     if labelmap.seeds is not None:
         variables["sparse"] = labelmap.seeds
+    if labelmap.made_by is not None:
+        variables["made_by"] = labelmap.made_by
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         savemat(file, variables, do_compression=True)
 

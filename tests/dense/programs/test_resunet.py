@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from hybridseg.classes import ClassTable
+from hybridseg.dense.programs.config import ResunetConfig
 from hybridseg.dense.programs.resunet import ResunetExtras, choose_smoothing, choose_table, make_plan, make_tfrecords
-from hybridseg.dense.programs.resunetconfig import ResunetConfig
 from hybridseg.dense.recordpairs import open_records
 from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
 from hybridseg.errors import BadInput, HybridSegError, OutputExists
@@ -211,18 +211,17 @@ def test_names_of_the_classes(photos, table):
     assert pairs.table == table and all((labels == 2).all() for _, _, labels in read_all(pairs))
 
 
-def test_the_plan_has_every_key_of_the_training(photos):
-    records = make(photos, make_config())
+def test_the_plan_has_every_key_of_the_training():
     config = make_config(
         kernel_size=(3, 5), batch_size=7, patience=4, max_epochs=9, validation_split=0.6, rampup_epochs=2,
         sustain_epochs=3, exp_decay=0.7, start_lr=1e-6, min_lr=1e-7, max_lr=1e-2,
     )  # fmt: skip
-    plan = make_plan(config, records, ResunetExtras(2, "bilinear", "combo", 5))
+    plan = make_plan(config, ResunetExtras(2, "bilinear", "combo", 5))
     network = plan.architecture
     assert (network.kernel_size, network.filters, network.upsample, network.n_outputs) == ((3, 5), 2, "bilinear", 1)
-    assert (plan.batch_size, plan.validation_share, plan.size) == (7, 0.6, SIZE)
+    assert (plan.batch_size, plan.validation_share) == (7, 0.6)
     assert (plan.fit.epochs, plan.fit.patience, plan.fit.loss, plan.fit.seed) == (9, 4, "combo", 5)
-    rates = [plan.fit.schedule.rate(epoch) for epoch in range(7)]
+    rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(7)]
     falling = 1e-7 + (1e-2 - 1e-7) * 0.7
     assert rates == pytest.approx([1e-6, 5.0005e-3, 1e-2, 1e-2, 1e-2, 1e-2, falling])
     assert not plan.augment.any, "the copies are altered once, when they are made"

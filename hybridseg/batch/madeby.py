@@ -1,0 +1,96 @@
+"""The record of how a label map was made: it is kept in the file, and `--resume` compares it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hybridseg import __version__
+from hybridseg.classes import ClassTable
+from hybridseg.errors import HybridSegError
+from hybridseg.io.labels.formats import read_made_by
+
+# They concern the machine, not the result.
+_NOT_RECORDED = {"n_threads", "max_memory"}
+
+
+def make_record(command: str, model_paths: Sequence[Path], table: ClassTable, **options: Any) -> str:
+    """Return the record as JSON on one line: command, version, models, classes and settings.
+
+    Parameters
+    ----------
+    options : object
+        Options dataclasses by name.
+    """
+    colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in table.colors]
+    record = {
+        "command": command,
+        "version": __version__,
+        "models": [hash_file(path) for path in model_paths],
+        "classes": dict(zip(table.names, colors, strict=True)),
+        "settings": {name: _leave_out_machine(asdict(value)) for name, value in options.items()},
+    }
+    return json.dumps(record)
+
+
+def explain_difference(path: Path, wanted: str) -> str:
+    """Explain why a label map is not what would be made now; the answer is empty when it is.
+
+    Examples
+    --------
+    >>> explain_difference(Path("no_such_file.png"), "{}")
+    'damaged'
+    """
+    try:
+        found = read_made_by(path)
+    except HybridSegError:
+        return "damaged"
+    if found == wanted:
+        return ""
+    try:
+        old, new = dict(_flatten(json.loads(found or ""))), dict(_flatten(json.loads(wanted)))
+    except (ValueError, RecursionError):
+        return "without a record of how it was made"
+    changed = [key for key in {**new, **old} if old.get(key) != new.get(key)]
+    for part, words in (("models", "made by another model"), ("classes", "made with other classes or colours")):
+        if any(key[:1] == (part,) for key in changed):
+            return words
+    names = sorted({key[-1] for key in changed if key[:1] == ("settings",)})
+    return f"made with other settings ({', '.join(names)})" if names else "made by another version"
+
+
+def hash_file(path: Path) -> str | None:
+    """Return the SHA-256 of a file, computed once until it changes; None when it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return _hash(path.absolute(), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _hash(path: Path, _size: int, _mtime: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _leave_out_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _leave_out_machine(value) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if name not in _NOT_RECORDED
+    }
+
+
+def _flatten(value: Any, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the leaves of nested objects, each with its path."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _flatten(inner, (*key, name))
+    else:
+        yield key, value

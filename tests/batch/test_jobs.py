@@ -1,0 +1,239 @@
+"""What every batch shares, with a job that is no more than a threshold."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybridseg.batch import jobs
+from hybridseg.batch.jobs import Job, Outputs, load_once, run_jobs
+from hybridseg.batch.madeby import make_record
+from hybridseg.batch.results import ImageResult, measure_shares
+from hybridseg.classes import ClassTable
+from hybridseg.crf.options import CrfOptions
+from hybridseg.errors import BadInput, MissingInput, MissingPackage, WriteFailed
+from hybridseg.hybrid.segmentation import HybridOptions
+from hybridseg.hybrid.semseg import SemsegJob
+from hybridseg.io.images import read_image, write_image
+from hybridseg.io.labels.formats import read_labelmap, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.progress import no_progress
+
+TABLE = ClassTable.from_names(["dark", "bright"])
+
+
+@dataclass(frozen=True)
+class Threshold:
+    value: int = 100
+
+
+@dataclass(frozen=True)
+class ThresholdJob(Job):
+    options: Threshold = Threshold()
+
+    too_large = "buy memory"
+
+    def load(self):
+        return [load_once(Path.read_bytes, path) for path in self.model_paths]
+
+    def list_targets(self, image_path):
+        return [self.outputs.place(image_path, "_threshold.png")]
+
+    def record(self):
+        return make_record("threshold", self.model_paths, self.table or TABLE, options=self.options)
+
+    def segment(self, image_path, *, progress=no_progress):
+        labels = (read_image(image_path)[..., 0] > self.options.value).astype(np.uint8)
+        for _ in progress(range(2), label="halves"):
+            pass
+        targets = self.list_targets(image_path)
+        write_labelmap(targets[0], LabelMap(labels, TABLE, made_by=self.record()))
+        return ImageResult(image_path, tuple(targets), measure_shares(labels, TABLE), (), {})
+
+
+@pytest.fixture
+def job(tmp_path):
+    model = tmp_path / "model.bin"
+    model.write_bytes(b"model")
+    return ThresholdJob((model,))
+
+
+@pytest.fixture
+def photo(tmp_path):
+    image = np.zeros((6, 8, 3), np.uint8)
+    image[:, 2:] = 200
+    write_image(tmp_path / "photo.png", image)
+    return tmp_path / "photo.png"
+
+
+def test_one_bad_image_does_not_stop_the_others(photo, job):
+    folder = photo.parent
+    (folder / "bad.png").write_bytes(photo.read_bytes()[:60])
+    (folder / "other.png").write_bytes(photo.read_bytes())
+    done = []
+    paths = [folder / "bad.png", photo, folder / "none.png", folder / "other.png"]
+    result = run_jobs(paths, job, on_done=done.append)
+    assert done == list(result.images)
+    assert [image.image_path.name for image in done] == ["photo.png", "other.png"]
+    assert done[0].shares == {"bright": 0.75, "dark": 0.25}
+    assert [problem.where for problem in result.problems] == [str(paths[0]), str(paths[2])]
+    assert "cut short" in result.problems[0].message and "no file" in result.problems[1].message
+    assert not list(folder.glob("bad_*"))
+
+
+def test_two_images_of_one_name_are_not_mixed(photo, job, tmp_path):
+    other = tmp_path / "more" / "photo.jpg"
+    other.parent.mkdir()
+    write_image(other, np.zeros((6, 8, 3), np.uint8))
+    together = replace(job, outputs=Outputs(out_dir=tmp_path / "out"))
+    result = run_jobs([photo, other], together)
+    assert len(result.images) == 1 and str(result.problems[0]).startswith(f"{other}: has the same name as {photo}")
+    assert read_labelmap(tmp_path / "out" / "photo_threshold.png").labels[0, 7] == 1
+    assert len(run_jobs([photo, other], job).images) == 2, "each in its own folder"
+    assert len(run_jobs([photo, photo], job).problems) == 1
+
+
+def test_resume_leaves_out_what_is_done(photo, job, tmp_path):
+    (tmp_path / "other.png").write_bytes(photo.read_bytes())
+    run_jobs([photo], job)
+    target = tmp_path / "photo_threshold.png"
+    before = target.stat().st_mtime_ns
+    result = run_jobs([photo, tmp_path / "other.png"], job, resume=True)
+    assert result.skipped == (photo,) and [one.image_path.name for one in result.images] == ["other.png"]
+    assert target.stat().st_mtime_ns == before
+    run_jobs([photo], job)
+    assert target.stat().st_mtime_ns > before
+
+
+def change_model(job):
+    job.model_paths[0].write_bytes(b"another")
+    return job
+
+
+def drop_record(job):
+    path = job.list_targets(job.model_paths[0].with_name("photo.png"))[0]
+    write_labelmap(path, replace(read_labelmap(path), made_by=None))
+    return job
+
+
+def cut_short(job):
+    path = job.list_targets(job.model_paths[0].with_name("photo.png"))[0]
+    path.write_bytes(path.read_bytes()[:-20])
+    return job
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda job: replace(job, options=Threshold(90)), "made with other settings (value)"),
+        (change_model, "made by another model"),
+        (lambda job: replace(job, model_paths=job.model_paths * 2), "made by another model"),
+        (lambda job: replace(job, table=ClassTable(TABLE.names, ((1, 2, 3), (4, 5, 6)))), "other classes or colours"),
+        (drop_record, "without a record"),
+        (cut_short, "damaged"),
+    ],
+    ids=["setting", "model", "models", "colours", "record", "damage"],
+)
+def test_resume_makes_again_what_was_made_otherwise(photo, job, change, reason):
+    run_jobs([photo], job)
+    changed = change(job)
+    result = run_jobs([photo], changed, resume=True)
+    assert not result.skipped and reason in result.images[0].replaced
+    assert run_jobs([photo], changed, resume=True).skipped == (photo,), "made again once"
+    assert run_jobs([photo], changed).images[0].replaced == "", "nothing is compared without --resume"
+
+
+def test_progress_of_the_images_and_of_each(photo, job, tmp_path):
+    (tmp_path / "other.png").write_bytes(photo.read_bytes())
+    seen = []
+
+    def progress(items, *, label):
+        for item in items:
+            yield item
+            seen.append(label)
+
+    run_jobs([photo, tmp_path / "other.png"], job, progress=progress)
+    assert seen == ["halves", "halves", "images"] * 2
+    seen.clear()
+    run_jobs([photo], job, progress=progress)
+    assert seen == ["halves", "halves"], "a single image needs no bar of images"
+
+
+def test_what_stops_everything(photo, job, tmp_path, monkeypatch):
+    monkeypatch.setattr(ThresholdJob, "segment", None)
+    for out_dir in (photo, photo / "below"):
+        with pytest.raises(WriteFailed, match=r"cannot write in .*photo\.png"):
+            run_jobs([photo], replace(job, outputs=Outputs(out_dir=out_dir)))
+    with pytest.raises(FileNotFoundError):
+        run_jobs([photo], replace(job, model_paths=(tmp_path / "none.bin",)))
+    with pytest.raises(BadInput, match="number of jobs"):
+        run_jobs([photo], job, n_jobs=0)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_problem"),
+    [
+        (BadInput("is bad"), "is bad"),
+        (MissingInput("is gone"), "is gone"),
+        (MemoryError(), "too large for the memory of this machine; buy memory"),
+        (MissingPackage("no engine"), None),
+        (KeyboardInterrupt(), None),
+        (ZeroDivisionError(), None),
+    ],
+)
+def test_errors(photo, job, monkeypatch, error, is_problem):
+    def fail(self, path, *, progress):
+        raise error
+
+    monkeypatch.setattr(ThresholdJob, "segment", fail)
+    if is_problem is None:
+        with pytest.raises(type(error)):
+            run_jobs([photo], job)
+    else:
+        assert is_problem in str(run_jobs([photo], job).problems[0])
+
+
+def test_a_model_is_loaded_once_until_its_files_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "_loaded", {})
+    path, labels = tmp_path / "model.pb", tmp_path / "labels.txt"
+    path.write_bytes(b"one")
+    loads = []
+
+    def load(path, **settings):
+        loads.append(settings)
+        return path.read_bytes()
+
+    assert load_once(load, path) is load_once(load, path) and len(loads) == 1
+    assert load_once(load, path, size=3) == b"one" and loads[1:] == [{"size": 3}]
+    path.write_bytes(b"other")
+    assert load_once(load, path) == b"other"
+    n_loads = len(loads)
+    labels.write_text("sand\n")
+    load_once(load, path)
+    path.with_suffix(".json").write_text("{}")
+    load_once(load, path)
+    assert len(loads) == n_loads + 2, "the card and the class file belong to the model"
+    for size in range(20):
+        load_once(load, path, size=size)
+    assert len(jobs._loaded) == jobs._MAX_LOADED, "memory is bounded"
+
+
+@pytest.mark.slow
+def test_in_several_processes(tmp_path, tiny_model, paint_classes):
+    for name in ("a", "b", "c"):
+        write_image(tmp_path / f"{name}.png", paint_classes("sand", "water"))
+    (tmp_path / "bad.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    paths = [tmp_path / f"{name}.png" for name in ("bad", "c", "b", "a")]
+    options = HybridOptions(decimation=1, scale=0.5, crf=CrfOptions(theta=6, color_scale=20))
+    job = SemsegJob((tiny_model,), Outputs(out_dir=tmp_path / "many"), options=options)
+    done = []
+    many = run_jobs(paths, job, n_jobs=2, on_done=done.append)
+    assert [image.image_path for image in many.images] == paths[1:] and len(done) == 3
+    assert [problem.where for problem in many.problems] == [str(paths[0])]
+    one = run_jobs(paths, replace(job, outputs=Outputs(out_dir=tmp_path / "one")))
+    for result, same in zip(many.images, one.images, strict=True):
+        found, expected = read_labelmap(result.written[0]), read_labelmap(same.written[0])
+        assert np.array_equal(found.labels, expected.labels) and found.made_by == expected.made_by
+        assert np.unique(found.labels).tolist() == [0, 2]
+    assert run_jobs(paths, job, resume=True).skipped == tuple(paths[1:])

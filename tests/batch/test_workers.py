@@ -1,0 +1,57 @@
+import math
+import os
+import signal
+import subprocess
+from contextlib import closing
+
+import pytest
+
+from hybridseg.batch.workers import SerialPool, map_calls, open_pool
+from hybridseg.errors import BadInput
+
+
+def test_calls_in_this_process_come_one_by_one_in_order():
+    called = []
+    with closing(map_calls(called.append, [1, 2, 3], n_jobs=1)) as results:
+        next(results)
+        assert called == [1], "no call before its result is asked for"
+    assert called == [1]
+    assert list(map_calls(math.sqrt, [9, 4], n_jobs=1)) == [3, 2]
+
+
+def test_the_serial_pool_keeps_an_error_until_it_is_asked_for():
+    future = SerialPool().submit(math.sqrt, -1)
+    with pytest.raises(ValueError, match="math domain"):
+        future.result()
+    assert SerialPool().submit(pow, 2, 5).result() == 32
+
+
+def test_calls_in_other_processes():
+    assert sorted(map_calls(math.sqrt, [9.0, 4.0, 1.0], n_jobs=2)) == [1, 2, 3]
+    with pytest.raises(ValueError, match="math domain"):
+        list(map_calls(math.sqrt, [-1.0], n_jobs=2))
+    with open_pool(2) as pool:
+        assert pool.submit(os.getpid).result() != os.getpid()
+
+
+def test_calls_that_have_not_begun_are_dropped(tmp_path):
+    commands = [["sh", "-c", f"sleep 0.1; touch {tmp_path}/{i}"] for i in range(60)]
+    with closing(map_calls(subprocess.call, commands, n_jobs=2)) as results:
+        assert next(results) == 0
+    assert 1 <= len(list(tmp_path.iterdir())) < 60
+
+
+def test_only_the_parent_hears_ctrl_c():
+    with open_pool(2) as pool:
+        assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN
+
+
+def test_a_killed_process_is_reported():
+    with pytest.raises(BadInput, match="worker process was killed"):
+        list(map_calls(os._exit, [9], n_jobs=2))
+
+
+@pytest.mark.parametrize("n_jobs", [0, -3])
+def test_a_number_of_jobs_that_means_nothing(n_jobs):
+    with pytest.raises(BadInput, match="number of jobs"):
+        list(map_calls(abs, [1], n_jobs=n_jobs))

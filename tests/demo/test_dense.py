@@ -1,0 +1,113 @@
+"""The demonstration of the dense networks, with networks that were never trained: `make demo-dense` trains them."""
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hybridseg.cli.main import find_commands, main
+from hybridseg.demo.dense import demonstrate_dense
+from hybridseg.io.images import write_image
+from hybridseg.io.labels.formats import read_labelmap, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+
+COMMANDS = (
+    "demo-scenes", "split", "fcn make-labels", "fcn train", "fcn infer", "resunet init-config",
+    "resunet make-tfrecords", "resunet train", "resunet segment", "eval-pixels",
+)  # fmt: skip
+
+
+def run_command(words):
+    """Parse a command as the program does; run it, or leave what it leaves without a network."""
+    n_names = 2 if words[0] in ("fcn", "resunet") else 1
+    name, values = " ".join(words[:n_names]), dict(pairwise(words))
+    find_commands()[name].make_context(name, list(words[n_names:]))
+    if name == "demo-scenes":
+        return
+    if name == "fcn train":
+        draw_run(Path(values["--runs-dir"]) / values["--name"] / "model")
+    elif name == "fcn infer":
+        segment_nearly(
+            Path(values["--samples-dir"]), Path(values["--output-dir"]), n_wrong=40 + 20 * ("--crf" in words)
+        )
+    elif name == "resunet train":
+        draw_run(Path(values["--weights-out"]).with_suffix(""))
+    elif name == "resunet segment":
+        segment_nearly(Path(values["--images"]), Path(values["--out"]), n_wrong=90)
+    else:
+        main.main(words, prog_name="hybridseg", standalone_mode=False)
+
+
+def draw_run(base):
+    """Leave the pictures of a training run."""
+    base.parent.mkdir(parents=True)
+    picture = np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8)
+    for name in ("training", "examples", "train_sample_batch", "learning_rate"):
+        write_image(base.with_name(f"{base.name}_{name}.png"), picture)
+
+
+def segment_nearly(images_dir, out_dir, *, n_wrong):
+    """Leave the truth as label maps, but for some rows."""
+    out_dir.mkdir()
+    for path in images_dir.glob("*_mres.mat"):
+        truth = read_labelmap(path)
+        labels = truth.labels.copy()
+        labels[:n_wrong] = 1
+        stem = path.name.removesuffix("_mres.mat")
+        write_labelmap(out_dir / f"{stem}_predseg.png", LabelMap(labels, truth.table))
+
+
+@pytest.fixture
+def demo(scenes, tmp_path):
+    """The folder of a demo, and the lines that it printed."""
+    out, lines = tmp_path / "demo", []
+    assert demonstrate_dense(out, scenes, run_command=run_command, say=lines.append) == out / "index.html"
+    return out, "".join(lines)
+
+
+def test_the_page(demo):
+    out, lines = demo
+    page = (out / "index.html").read_text()
+    # Every picture of the page is there and shows something, and every picture that is there is on the page.
+    pictures = re.findall(r"<img src='([^']+)'", page)
+    assert sorted(pictures) == sorted(path.name for path in out.glob("*.png")) and len(pictures) == 8
+    for name in pictures:
+        with Image.open(out / name) as picture:
+            assert min(picture.size) > 100 and np.asarray(picture.convert("L")).std() > 5, name
+    for command in COMMANDS:
+        assert f"$ hybridseg {command} " in page and f"$ hybridseg {command} " in lines
+    check_tables(out, page)
+
+
+def test_nothing_that_is_evaluated_was_trained_on(demo):
+    out, _ = demo
+    trained = {path.stem for path in (out / "images").iterdir()}
+    tested = {path.name.removesuffix("_predseg.png") for path in (out / "fcn").glob("*_predseg.png")}
+    assert tested and trained and not tested & trained and len(tested | trained) == 6
+    for folder in ("data/samples/RGB/train/demo", "images"):
+        assert {path.stem for path in (out / folder).iterdir()} == trained
+    assert json.loads((out / "records/index.json").read_text())
+
+
+def check_tables(out, page):
+    """The tables say what the files of eval-pixels say."""
+    totals, classes = (re.findall(r"<tr>(<td>.*?)</tr>", body) for body in re.findall(r"<tbody>(.*?)</tbody>", page))
+    cells = [[re.findall(r"<td>(.*?)</td>", row) for row in rows] for rows in (totals, classes)]
+    folders = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net, CRF": "resunet"}
+    found = {way: json.loads((out / d / "eval_pixels.json").read_text())["pooled"] for way, d in folders.items()}
+    assert len({scores["accuracy"] for scores in found.values()}) == 3
+    assert [row[0] for row in cells[0]] == list(folders)
+    for way, *shares in cells[0]:
+        scores = found[way]
+        expected = [scores["accuracy"], scores["macro"]["iou"], scores["macro"]["f1"]]
+        assert shares == [f"{value:.3f}" for value in expected]
+    assert f"<th>IoU of each class</th>{''.join(f'<th>{way}</th>' for way in folders)}" in page
+    for i, (name, *shares) in enumerate(cells[1]):
+        rows = [record["classes"][i] for record in found.values()]
+        assert {row["class"] for row in rows} == {name}
+        assert shares == ["" if row["iou"] is None else f"{row['iou']:.3f}" for row in rows]
+    assert [row[0] for row in cells[1]] == ["water", "sand", "cliff"]

@@ -1,0 +1,82 @@
+import re
+
+import pytest
+
+from hybridseg.demo.story import Story, claim_demo, show_share
+from hybridseg.errors import OutputExists
+from hybridseg.evaluation.page import Table
+
+
+@pytest.fixture
+def story(tmp_path):
+    """A story whose commands are only noted, in `ran`, and whose lines are kept in `lines`."""
+    story = Story(tmp_path, lambda words: story.ran.append(words), lambda line: story.lines.append(line))
+    story.ran, story.lines = [], []
+    return story
+
+
+def test_a_command_is_shown_as_a_shell_takes_it_and_run(story, tmp_path):
+    story.run("split", tmp_path / "my photos", "-p", 0.5)
+    assert story.ran == [["split", f"{tmp_path}/my photos", "-p", "0.5"]]
+    assert story.lines == [f"\n$ hybridseg split '{tmp_path}/my photos' -p 0.5"]
+
+
+def test_a_folder_that_begins_with_a_dash_is_no_option(story, tmp_path):
+    folder = type(tmp_path)("-out")
+    story.run("split", folder, "-p", 1)
+    assert story.ran == [["split", "./-out", "-p", "1"]]
+
+
+def test_a_command_that_fails_ends_the_story(story):
+    def fail(words):
+        raise ValueError(words[0])
+
+    story.run_command = fail
+    with pytest.raises(ValueError, match="retrain"):
+        story.run("retrain")
+
+
+def test_each_section_has_the_commands_since_the_last_and_the_results_come_first(story, tmp_path):
+    story.run("one")
+    story.run("two")
+    story.tell("First", "About it.", scenes="What is seen.")
+    story.run("three")
+    story.tell("Results", "All of it.", tables=[Table(("class", "IoU"), [("sand", "0.500")])])
+    page = story.write_page("Title", "Lead.")
+    assert page == tmp_path / "index.html"
+    text = page.read_text()
+    found = re.findall(r"<h2>(.*?)</h2>|\$ hybridseg (\w+)|src='(.*?)'|<td>(.*?)</td>", text)
+    assert ["".join(parts) for parts in found] == [
+        *("Results", "three", "sand", "0.500"),
+        *("First", "one", "two", "scenes.png"),
+    ]
+    assert "What is seen." in text and "Lead." in text
+
+
+def test_what_a_command_wrote_is_read(story, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/scores.json").write_text('{"pooled": {"accuracy": 0.5}}')
+    assert story.read("sub/scores.json")["pooled"]["accuracy"] == 0.5
+
+
+def test_the_folder_of_an_earlier_demo_is_cleared_of_what_the_demo_makes(tmp_path):
+    out = tmp_path / "new" / "demo"
+    claim_demo(out, ["train"])
+    (out / "train").mkdir()
+    (out / "train/old.png").touch()
+    (out / "scenes").mkdir()
+    claim_demo(out, ["train"])
+    assert sorted(path.name for path in out.iterdir()) == ["DEMO.txt", "scenes"]
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/mine.txt").write_text("precious")
+    with pytest.raises(OutputExists, match="not from a demo"):
+        claim_demo(tmp_path, ["train"])
+    assert (tmp_path / "train/mine.txt").read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["train"]
+
+
+def test_shares():
+    assert show_share(0.12345) == "0.123" and show_share(None) == ""

@@ -1,0 +1,51 @@
+import pytest
+
+from hybridseg.batch.jobs import Outputs
+from hybridseg.dense.predict import PredictJob
+from hybridseg.dense.smoothing import SmoothingOptions
+from hybridseg.dense.windows import DenseOptions
+from hybridseg.errors import BadInput
+from hybridseg.hybrid.segmentation import HybridOptions
+from hybridseg.hybrid.semseg import SemsegJob
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.segment import make_job, segment_files
+
+
+def test_the_kind_of_the_model_decides(tmp_path, table):
+    hybrid, native = HybridOptions(scale=1.0), DenseOptions(native=True)
+    outputs = Outputs(out_dir=tmp_path)
+    job = make_job(["a.pb", "b.PB"], options=hybrid, outputs=outputs, table=table)
+    assert isinstance(job, SemsegJob) and (job.options, job.outputs, job.table) == (hybrid, outputs, table)
+    for path in ("net.h5", tmp_path):
+        job = make_job([path], options=native, smoothing=SmoothingOptions(radius=3), outputs=outputs)
+        assert isinstance(job, PredictJob) and (job.options, job.outputs, job.table) == (native, outputs, None)
+        assert job.smoothing.radius == 3
+    assert make_job(["a.pb"]).options == HybridOptions() and make_job(["a.h5"]).options == DenseOptions()
+
+
+@pytest.mark.parametrize(
+    ("models", "settings", "message"),
+    [
+        ([], {}, "models of one kind"),
+        (["a.pb", "b.h5"], {}, "models of one kind"),
+        (["a.txt"], {}, "a.txt is not a model"),
+        (["a.pb"], {"options": DenseOptions()}, "give HybridOptions"),
+        (["a.pb"], {"smoothing": SmoothingOptions()}, "no smoothing"),
+        (["a.h5"], {"options": HybridOptions()}, "give DenseOptions"),
+    ],
+)
+def test_what_does_not_fit(models, settings, message):
+    with pytest.raises(BadInput, match=message):
+        make_job(models, **settings)
+
+
+def test_folders_of_images(by_color, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("hybridseg.hybrid.semseg.load_classifier", lambda path, **_: by_color)
+    monkeypatch.setattr("hybridseg.hybrid.semseg.import_tensorflow", lambda: None)
+    settings = {"options": HybridOptions(decimation=1), "outputs": Outputs(out_dir=tmp_path / "out")}
+    done = []
+    result = segment_files([photos], ["model.pb"], **settings, on_done=done.append)
+    assert [image.image_path.name for image in result.images] == ["a.png", "b.png"] and len(done) == 2
+    assert read_labelmap(result.images[0].written[0]).labels.shape == (60, 90)
+    again = segment_files([str(photos / "*.png")], ["model.pb"], **settings, resume=True)
+    assert len(again.skipped) == 2
