@@ -123,6 +123,15 @@ def test_links_point_to_the_originals(photos):
     split_folder(photos, options=SplitOptions(action="link"))
 
 
+def test_a_relative_link_that_is_moved_leads_to_the_same_file(photos):
+    original = photos.parent / "elsewhere.jpg"
+    original.write_bytes(b"\xff\xd8\xff")
+    (photos / "linked.jpg").symlink_to("../elsewhere.jpg")
+    split_folder(photos, options=SplitOptions(action="move"), out_dir=photos.parent / "far/away")
+    [moved] = (photos.parent / "far/away").glob("*/linked.jpg")
+    assert moved.is_symlink() and moved.resolve() == original and not (photos / "linked.jpg").is_symlink()
+
+
 def test_groups_stay_together():
     names = [f"flight{i // 5}_{i}.jpg" for i in range(20)] + ["other.jpg"]
     groups = group_images(names, r"^(flight\d)_")

@@ -15,6 +15,7 @@ def test_scenes_come_with_exact_label_maps_scribbles_and_class_files(tmp_path):
     assert [path.name for path in paths] == ["scene_00.jpg", "scene_01.jpg"]
     labelmap = read_labelmap(tmp_path / "scene_01_mres.mat")
     assert read_image(paths[1]).shape == (48, 64, 3) and labelmap.labels.shape == (48, 64)
+    assert (labelmap.labels != read_labelmap(tmp_path / "scene_00_mres.mat").labels).any(), "each scene is its own"
     drawn = labelmap.seeds > 0
     assert drawn.any() and np.array_equal(labelmap.seeds[drawn] - 1, labelmap.labels[drawn])
     assert read_class_files(tmp_path / "labels.txt", tmp_path / "colors.txt") == demo_table() == labelmap.table

@@ -6,7 +6,7 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs
+from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs, pair_by_stem
 from hybridseg.io.images import read_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -118,3 +118,10 @@ def test_nothing_to_compare(tmp_path):
     with pytest.raises(BadInput, match=r"nothing to compare:\n.*p_ares_96.mat: has no manual label map"):
         evaluate_pixels(pairs, out_dir=tmp_path, problems=problems)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p_ares_96.mat"]
+
+
+def test_a_label_map_is_never_its_own_truth(tmp_path):
+    """As when two patterns find the same files."""
+    path = tmp_path / "p_mres.mat"
+    pairs, [problem] = pair_by_stem([path], [path])
+    assert pairs == [] and problem.where == str(path) and "manual" in problem.message
