@@ -12,6 +12,7 @@ from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import FitOptions, RunFolder, _Run, fit
 from hybridseg.dense.schedules import Schedule
 from hybridseg.errors import BadInput, OutputExists
+from hybridseg.models import resunet, vgg16
 from hybridseg.models.bundles import class_scores
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.layers import make_dropout
@@ -130,12 +131,14 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(train, whole, validate)
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [
     ResUnet(n_bands=1, n_outputs=1, filters=1), Fcn8s(n_bands=1, n_outputs=2, backbone="vgg16", wide_channels=4),
 ], ids=lambda architecture: architecture.name)  # fmt: skip
-def test_a_checkpoint_restores_all_that_the_next_epoch_depends_on(architecture, make_pairs, tmp_path):
+def test_a_checkpoint_restores_all_that_the_next_epoch_depends_on(architecture, make_pairs, tmp_path, monkeypatch):
     """Bit for bit: the epoch after it comes out the same, though the network has gone on in the meantime."""
+    # Every kind of layer, in few levels and channels.
+    monkeypatch.setattr(resunet, "_N_LEVELS", 3)
+    monkeypatch.setattr(vgg16, "_BLOCKS", ((4, 1), (5, 1), (6, 1), (7, 1), (8, 1)))
     make_deterministic(0)
     network, pairs = architecture.build(), make_pairs(5)
     run = _Run(network, pairs.table, FitOptions(epochs=2, schedule=RATE), RunFolder(tmp_path, "k", resume=True))
