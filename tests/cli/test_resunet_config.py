@@ -46,7 +46,7 @@ def sources(folder):
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """A network of few levels, which is built in no time."""
-    monkeypatch.setattr(resunet, "_N_LEVELS", 3)
+    monkeypatch.setattr(resunet, "_N_LEVELS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_a_real_ctrl_c(run, tmp_path, launch):
     words = ("--config", config, "--data", records[1], "--weights-out", tmp_path / "net.h5", "--filters", 1)
     train = ["resunet", "train", *(str(word) for word in words)]
     log = tmp_path / "net_run/log.csv"
-    start = "from hybridseg.models import resunet; resunet._N_LEVELS = 3; from hybridseg.cli.main import main; main()"
+    start = "from hybridseg.models import resunet; resunet._N_LEVELS = 2; from hybridseg.cli.main import main; main()"
     with launch([sys.executable, "-c", start, *train]) as process:
         since = time.monotonic()
         while not log.exists() and process.poll() is None and time.monotonic() - since < 300:

@@ -137,7 +137,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(train, whole, validate)
 def test_a_checkpoint_restores_all_that_the_next_epoch_depends_on(architecture, make_pairs, tmp_path, monkeypatch):
     """Bit for bit: the epoch after it comes out the same, though the network has gone on in the meantime."""
     # Every kind of layer, in few levels and channels.
-    monkeypatch.setattr(resunet, "_N_LEVELS", 3)
+    monkeypatch.setattr(resunet, "_N_LEVELS", 2)
     monkeypatch.setattr(vgg16, "_BLOCKS", ((4, 1), (5, 1), (6, 1), (7, 1), (8, 1)))
     make_deterministic(0)
     network, pairs = architecture.build(), make_pairs(5)
@@ -178,7 +178,7 @@ def test_dropout_draws_anew_at_every_step():
 
 @pytest.mark.parametrize("n_outputs", [1, 2])
 def test_it_learns(train, n_outputs):
-    _, history = train(network=build_small(n_outputs), epochs=12, schedule=Schedule(0.03, 0.03, 0.03))
+    _, history = train(network=build_small(n_outputs), epochs=9, schedule=Schedule(0.04, 0.04, 0.04))
     best = min(history, key=lambda row: row.val_loss)
     assert best.val_mean_iou > 0.85 and best.val_dice > 0.9 and history[-1].loss < history[0].loss / 2
 
