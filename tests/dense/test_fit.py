@@ -198,6 +198,12 @@ def test_what_is_reported_and_written(whole):
     ]
 
 
+def test_dropout_is_on_in_training_alone(whole):
+    n_steps = 2 * (best_of(whole.history) + 1)
+    assert whole.network.get_layer("drop").count.numpy() == n_steps
+    assert not np.allclose(whole.network.get_layer("norm").moving_mean, 0)
+
+
 def test_scores_and_loss_are_those_of_the_validation_set(whole, make_pairs):
     pairs, row = make_pairs(5), whole.history[best_of(whole.history)]
     images = Normalization("image").apply_batch(pairs.images[3:].astype(np.float32))
