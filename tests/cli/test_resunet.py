@@ -75,7 +75,7 @@ def work(folder, record, *train):
 def _small():
     """A network of few levels, which is built in no time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resunet, "_N_LEVELS", 3)
+        patch.setattr(resunet, "_N_LEVELS", 2)
         yield
 
 

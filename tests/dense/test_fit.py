@@ -12,6 +12,7 @@ from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import FitOptions, RunFolder, _Run, fit
 from hybridseg.dense.schedules import Schedule
 from hybridseg.errors import BadInput, OutputExists
+from hybridseg.models import resunet, vgg16
 from hybridseg.models.bundles import class_scores
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.layers import make_dropout
@@ -130,12 +131,14 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(train, whole, validate)
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [
     ResUnet(n_bands=1, n_outputs=1, filters=1), Fcn8s(n_bands=1, n_outputs=2, backbone="vgg16", wide_channels=4),
 ], ids=lambda architecture: architecture.name)  # fmt: skip
-def test_a_checkpoint_restores_all_that_the_next_epoch_depends_on(architecture, make_pairs, tmp_path):
+def test_a_checkpoint_restores_all_that_the_next_epoch_depends_on(architecture, make_pairs, tmp_path, monkeypatch):
     """Bit for bit: the epoch after it comes out the same, though the network has gone on in the meantime."""
+    # Every kind of layer, in few levels and channels.
+    monkeypatch.setattr(resunet, "_N_LEVELS", 2)
+    monkeypatch.setattr(vgg16, "_BLOCKS", ((4, 1), (5, 1), (6, 1), (7, 1), (8, 1)))
     make_deterministic(0)
     network, pairs = architecture.build(), make_pairs(5)
     run = _Run(network, pairs.table, FitOptions(epochs=2, schedule=RATE), RunFolder(tmp_path, "k", resume=True))
@@ -175,7 +178,7 @@ def test_dropout_draws_anew_at_every_step():
 
 @pytest.mark.parametrize("n_outputs", [1, 2])
 def test_it_learns(train, n_outputs):
-    _, history = train(network=build_small(n_outputs), epochs=12, schedule=Schedule(0.03, 0.03, 0.03))
+    _, history = train(network=build_small(n_outputs), epochs=9, schedule=Schedule(0.04, 0.04, 0.04))
     best = min(history, key=lambda row: row.val_loss)
     assert best.val_mean_iou > 0.85 and best.val_dice > 0.9 and history[-1].loss < history[0].loss / 2
 
@@ -193,6 +196,12 @@ def test_what_is_reported_and_written(whole):
     assert [(int(row["epoch"]), float(row["loss"]), float(row["val_mean_iou"])) for row in rows] == [
         (row.epoch, row.loss, row.val_mean_iou) for row in history
     ]
+
+
+def test_dropout_is_on_in_training_alone(whole):
+    n_steps = 2 * (best_of(whole.history) + 1)
+    assert whole.network.get_layer("drop").count.numpy() == n_steps
+    assert not np.allclose(whole.network.get_layer("norm").moving_mean, 0)
 
 
 def test_scores_and_loss_are_those_of_the_validation_set(whole, make_pairs):

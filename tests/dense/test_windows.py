@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hybridseg.classes import ClassTable
 from hybridseg.dense.windows import DenseOptions, enlarge_strips, plan_windows, predict_probs, predict_strips
 from hybridseg.errors import BadInput
+from hybridseg.models import vgg16
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
@@ -16,13 +17,13 @@ NATIVE = DenseOptions(native=True)
 
 
 def draw_image(rows, cols, bands=3, seed=0):
-    """Blobs of some pixels, so that neighbours have to do with one another."""
+    """Blobs of some pixels, so that neighbouring pixels are related."""
     blobs = np.random.default_rng(seed).integers(0, 256, (rows // 8 + 1, cols // 8 + 1, bands)).astype(np.uint8)
     return blobs.repeat(8, axis=0).repeat(8, axis=1)[:rows, :cols]
 
 
 def load_random(architecture, path):
-    """A network of random weights that says something, ready to use."""
+    """A network of random weights whose predictions vary, ready to use."""
     import tf_keras
 
     from hybridseg.models.bundles import DenseCard, DenseModel
@@ -44,12 +45,14 @@ def load_random(architecture, path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "overlap", "too_small"), [
-    # A quarter of the overlap is more than the 158, 220 and 283 px from which something reaches a pixel.
+    # A quarter of the overlap is more than the 158, 220 and 283 px that can influence a pixel.
     (ResUnet(n_bands=3, n_outputs=3, filters=4), 672, 32),
     (Fcn8s(n_bands=3, n_outputs=3, backbone="vgg16", wide_channels=8), 896, 64),
     (Fcn8s(n_bands=3, n_outputs=3), 1152, 64),
 ], ids=["resunet", "vgg16", "mobilenet"])  # fmt: skip
-def test_windows_say_what_the_whole_says(tmp_path, architecture, overlap, too_small):
+def test_windows_give_what_the_whole_gives(tmp_path, monkeypatch, architecture, overlap, too_small):
+    # All layers, of few channels.
+    monkeypatch.setattr(vgg16, "_BLOCKS", ((8, 2), (8, 2), (12, 3), (16, 3), (16, 3)))
     model = load_random(architecture, tmp_path)
     image = draw_image(64, 2 * overlap + 300)
     whole = predict_probs(image, [model], options=DenseOptions(native=True, window=4096))
@@ -107,7 +110,7 @@ def test_windows_cover_a_side(n, window, share, stride):
 
 
 def test_windows_are_blended_where_they_overlap(fake_dense):
-    """A network that says another thing at every place of a window: no seam is left between two."""
+    """A network whose prediction depends on the place in the window: no seam is left between two."""
     image = np.full((32, 300, 3), 100, np.uint8)
     options = DenseOptions(native=True, window=96, overlap=64)
     probs = predict_probs(image, [fake_dense(by_place=True)], options=options)
