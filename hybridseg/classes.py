@@ -249,7 +249,6 @@ def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, s
 
     Parameters
     ----------
-    from_table, to_table : ClassTable
     drop : bool
         Turn classes that `to_table` lacks into VOID, instead of raising.
     seeds : bool

@@ -52,7 +52,6 @@ class Job(ABC):
     ----------
     model_paths : tuple of pathlib.Path
         Several models vote.
-    outputs : Outputs
     table : ClassTable or None
         The classes of the first model with other colours; None: its own.
     """
@@ -94,8 +93,6 @@ def run_jobs(
 
     Parameters
     ----------
-    image_paths : sequence of pathlib.Path
-    job : Job
     n_jobs : int
         Processes; 1 does the work in this one.
     resume : bool

@@ -20,12 +20,10 @@ class ImageResult:
 
     Parameters
     ----------
-    image_path : pathlib.Path
     written : tuple of pathlib.Path
         The label map first.
     shares : dict
         Share of the labelled pixels of each class that occurs.
-    warnings : tuple of str
     seconds : dict
         Time that each step took.
     replaced : str

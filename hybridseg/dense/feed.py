@@ -24,7 +24,6 @@ class Feed:
 
     Parameters
     ----------
-    pairs : PairSource
     indices : sequence of int
         Which of the pairs.
     batch_size : int

@@ -32,7 +32,6 @@ class TileFolder:
 
     Parameters
     ----------
-    root : pathlib.Path
     names : tuple of str
         Path of each tile below `root`.
     class_ids : numpy.ndarray

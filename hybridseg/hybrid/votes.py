@@ -31,7 +31,6 @@ class TileGrid:
     ----------
     shape : (int, int)
         Rows and columns of the image.
-    tile_size : int
     rows, cols : numpy.ndarray
         (n_rows,) and (n_cols,): first row and first column of the tiles.
     chosen : numpy.ndarray

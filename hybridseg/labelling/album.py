@@ -140,7 +140,6 @@ class Album:
 
         Parameters
         ----------
-        table : ClassTable or None
         save : bool
             Write it down, so that the next start finds it.
         """

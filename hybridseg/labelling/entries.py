@@ -56,8 +56,6 @@ class OpenImage:
 
     Parameters
     ----------
-    windows : ImageWindows
-    drawing : Drawing
     labels : numpy.ndarray or None
         (rows, cols) uint8 class ids, VOID outside the picture: the scribbles spread over the image, before anything is
         painted over them.
@@ -138,7 +136,6 @@ class ImageEntry:
     ----------
     id : str
         Opaque: the page never learns the path.
-    path : pathlib.Path
     state : {"untouched", "working", "done"}
     version : int
         Counts the changes: one that was made of an older version is refused.

@@ -75,7 +75,6 @@ def draw_map_tile(
         Returns part of the map as seeds.
     shape : tuple of int
         Rows and columns of the image.
-    table : ClassTable
     tile : tuple of int
         Level, row, column.
     keep_thin : bool

@@ -32,7 +32,6 @@ class Previewer:
 
         Parameters
         ----------
-        opened : OpenImage
         window : tuple of int
             First row and column, rows, columns.
 

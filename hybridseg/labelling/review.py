@@ -72,7 +72,6 @@ class ReviewSession:
 
     Parameters
     ----------
-    folder : pathlib.Path
     progress : Progress
         Over the images: all results are read once.
 

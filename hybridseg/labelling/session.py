@@ -34,8 +34,6 @@ class LabelSession:
 
     Parameters
     ----------
-    album : Album
-    options : SpreadOptions
     window : int
         Side of the window in which the page walks over an image, in pixels.
     """
@@ -97,7 +95,6 @@ class LabelSession:
 
         Parameters
         ----------
-        image_id : str
         version : int
             Version of the image on which it was drawn.
         record : dict
@@ -162,7 +159,6 @@ class LabelSession:
         ----------
         path : pathlib.Path
             A file, or a folder in which each image's file is found by its name.
-        progress : Progress
 
         Returns
         -------

@@ -58,7 +58,6 @@ class Shelf:
 
         Parameters
         ----------
-        image_path : pathlib.Path
         table : ClassTable or None
             The class list so far.
 

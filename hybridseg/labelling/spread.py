@@ -70,7 +70,6 @@ class DrawnSeeds:
     ----------
     seeds : numpy.ndarray
         (rows, cols) uint8: the scribbles, which are to be spread.
-    table : ClassTable
     seconds : float or None
         Time of work; None when the file does not say.
     painted : numpy.ndarray or None
@@ -100,7 +99,6 @@ def read_seeds(path: str | os.PathLike[str], *, table: ClassTable | None = None)
 
     Parameters
     ----------
-    path : path-like
     table : ClassTable or None
         The classes of a file that does not name them. One that does is matched by name.
 
@@ -261,7 +259,6 @@ def write_ground_truth(
 
     Parameters
     ----------
-    windows : ImageWindows
     labels : numpy.ndarray
         (rows, cols) uint8, as from `spread_over`. They are written as VOID where the image has no picture.
     drawn : DrawnSeeds

@@ -38,12 +38,10 @@ def serve(
         Returns the application for a gate.
     say : callable
         Prints a line.
-    host : str
     port : int
         0: any free port.
     usual_port : int
         The one to try first for port 0, so that a page that is still open finds the restarted program.
-    open_browser : bool
 
     Raises
     ------
