@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,215 +11,35 @@ from hybridseg.demo.scenes.camera import Camera
 from hybridseg.demo.scenes.painting import Weather
 from hybridseg.demo.scenes.site import Site
 
-LONG_BEACH = Site(
-    camera=Camera(height=40.0, horizon=0.23),
-    heading=72.0,
-    inland=-6.0,
-    surf=26.0,
-    swash=19.0,
-    wet=14.0,
-    dry=30.0,
-    dune=26.0,
-    cliff=10.0,
-    cliff_at=86.0,
-    road_at=106.0,
-    park=0.0,
-    village=60.0,
-    house=1.1,
-    forest_at=134.0,
+# A row for each kind of coast: the camera (height, horizon), then the lengths of a `Site`.
+_COLUMNS = (
+    *("height", "horizon", "heading", "inland", "surf", "swash", "wet", "dry", "dune", "cliff"),
+    *("cliff_at", "road_at", "park", "village", "house", "forest_at", "park_ahead", "river"),
 )
-CLIFF_FROM_SEA = Site(
-    camera=Camera(height=54.0, horizon=0.24),
-    heading=18.0,
-    inland=-82.0,
-    surf=34.0,
-    swash=14.0,
-    wet=13.0,
-    dry=12.0,
-    dune=8.0,
-    cliff=27.0,
-    cliff_at=44.0,
-    road_at=72.0,
-    park=0.0,
-    village=40.0,
-    house=1.3,
-    forest_at=78.0,
-)
-VILLAGE = Site(
-    camera=Camera(height=34.0, horizon=0.22),
-    heading=166.0,
-    inland=178.0,
-    surf=34.0,
-    swash=10.0,
-    wet=13.0,
-    dry=18.0,
-    dune=30.0,
-    cliff=0.0,
-    cliff_at=0.0,
-    road_at=84.0,
-    park=17.0,
-    village=70.0,
-    house=1.4,
-    forest_at=150.0,
-    park_ahead=76.0,
-)
-SURF_CLOSE = Site(
-    camera=Camera(height=50.0, horizon=-0.45),
-    heading=38.0,
-    inland=-30.0,
-    surf=22.0,
-    swash=15.0,
-    wet=16.0,
-    dry=20.0,
-    dune=14.0,
-    cliff=17.0,
-    cliff_at=66.0,
-    road_at=96.0,
-    park=0.0,
-    village=0.0,
-    house=1.0,
-    forest_at=80.0,
-)
-HEADLAND = Site(
-    camera=Camera(height=58.0, horizon=0.22),
-    heading=68.0,
-    inland=20.0,
-    surf=22.0,
-    swash=10.0,
-    wet=10.0,
-    dry=12.0,
-    dune=6.0,
-    cliff=26.0,
-    cliff_at=36.0,
-    road_at=70.0,
-    park=0.0,
-    village=52.0,
-    house=1.9,
-    forest_at=70.0,
-)
-CAR_PARK = Site(
-    camera=Camera(height=48.0, horizon=-0.12),
-    heading=152.0,
-    inland=178.0,
-    surf=30.0,
-    swash=9.0,
-    wet=11.0,
-    dry=14.0,
-    dune=26.0,
-    cliff=0.0,
-    cliff_at=0.0,
-    road_at=82.0,
-    park=24.0,
-    village=40.0,
-    house=1.4,
-    forest_at=84.0,
-    park_ahead=84.0,
-)
-ESTUARY = replace(
-    LONG_BEACH,
-    camera=Camera(height=42.0, horizon=0.2),
-    heading=64.0,
-    inland=-4.0,
-    swash=15.0,
-    dry=30.0,
-    dune=44.0,
-    cliff=0.0,
-    road_at=124.0,
-    village=56.0,
-    house=1.2,
-    forest_at=150.0,
-    river=8.0,
-    wet=22.0,
-)
-PROMENADE = replace(
-    VILLAGE,
-    camera=Camera(height=33.0, horizon=0.24),
-    heading=84.0,
-    inland=92.0,
-    dune=14.0,
-    road_at=74.0,
-    park=15.0,
-    village=86.0,
-    house=1.6,
-    forest_at=150.0,
-    park_ahead=64.0,
-    dry=32.0,
-    wet=15.0,
-)
-CLIFF_CLOSE = replace(
-    CLIFF_FROM_SEA,
-    camera=Camera(height=46.0, horizon=0.06),
-    heading=-24.0,
-    inland=-58.0,
-    surf=24.0,
-    swash=16.0,
-    wet=14.0,
-    dune=16.0,
-    cliff=24.0,
-    cliff_at=60.0,
-    road_at=92.0,
-    village=0.0,
-    forest_at=94.0,
-    dry=19.0,
-)
-ROOFS = replace(
-    VILLAGE,
-    camera=Camera(height=42.0, horizon=-0.14),
-    heading=142.0,
-    inland=146.0,
-    dune=22.0,
-    road_at=66.0,
-    park=18.0,
-    village=70.0,
-    house=1.45,
-    forest_at=130.0,
-    park_ahead=84.0,
-)
-HIGH_ROAD = replace(
-    HEADLAND,
-    camera=Camera(height=50.0, horizon=0.2),
-    heading=74.0,
-    inland=52.0,
-    swash=15.0,
-    cliff=20.0,
-    road_at=70.0,
-    park=11.0,
-    village=70.0,
-    house=1.85,
-    forest_at=100.0,
-    park_ahead=62.0,
-)
-BEACH_FROM_SEA = replace(
-    LONG_BEACH,
-    camera=Camera(height=40.0, horizon=0.17),
-    heading=-16.0,
-    inland=-54.0,
-    surf=20.0,
-    swash=22.0,
-    wet=22.0,
-    dune=34.0,
-    cliff=17.0,
-    cliff_at=92.0,
-    road_at=114.0,
-    village=52.0,
-    house=1.3,
-    forest_at=124.0,
-    dry=22.0,
-)
-LAYOUTS: tuple[Site, ...] = (
-    LONG_BEACH,
-    CLIFF_FROM_SEA,
-    VILLAGE,
-    SURF_CLOSE,
-    HEADLAND,
-    CAR_PARK,
-    ESTUARY,
-    PROMENADE,
-    CLIFF_CLOSE,
-    ROOFS,
-    HIGH_ROAD,
-    BEACH_FROM_SEA,
-)
+_TABLE = """
+long_beach     40  0.23  72  -6 26 19 14 30 26 10 86 106  0 60  1.1 134 60 0
+cliff_from_sea 54  0.24  18 -82 34 14 13 12  8 27 44  72  0 40  1.3  78 60 0
+village        34  0.22 166 178 34 10 13 18 30  0  0  84 17 70  1.4 150 76 0
+surf_close     50 -0.45  38 -30 22 15 16 20 14 17 66  96  0  0    1  80 60 0
+headland       58  0.22  68  20 22 10 10 12  6 26 36  70  0 52  1.9  70 60 0
+car_park       48 -0.12 152 178 30  9 11 14 26  0  0  82 24 40  1.4  84 84 0
+estuary        42   0.2  64  -4 26 15 22 30 44  0 86 124  0 56  1.2 150 60 8
+promenade      33  0.24  84  92 34 10 15 32 14  0  0  74 15 86  1.6 150 64 0
+cliff_close    46  0.06 -24 -58 24 16 14 19 16 24 60  92  0  0  1.3  94 60 0
+roofs          42 -0.14 142 146 34 10 13 18 22  0  0  66 18 70 1.45 130 84 0
+high_road      50   0.2  74  52 22 15 10 12  6 20 36  70 11 70 1.85 100 62 0
+beach_from_sea 40  0.17 -16 -54 20 22 22 22 34 17 92 114  0 52  1.3 124 60 0
+"""
+
+
+def _read_layout(row: str) -> tuple[str, Site]:
+    name, *numbers = row.split()
+    values: dict[str, Any] = dict(zip(_COLUMNS, map(float, numbers), strict=True))
+    camera = Camera(height=values.pop("height"), horizon=values.pop("horizon"))
+    return name, Site(camera=camera, **values)
+
+
+LAYOUTS = dict(map(_read_layout, _TABLE.strip().splitlines()))
 
 _LEAVES = np.array([[0.045, 0.085, 0.028], [0.060, 0.085, 0.022], [0.030, 0.065, 0.034]], np.float32)
 _SCRUBS = np.array([[0.13, 0.16, 0.075], [0.17, 0.17, 0.09], [0.11, 0.16, 0.085]], np.float32)
@@ -233,7 +54,7 @@ def draw_site(rng: np.random.Generator, layout: Site) -> Site:
 
     Examples
     --------
-    >>> draw_site(np.random.default_rng(0), VILLAGE).house > 1
+    >>> draw_site(np.random.default_rng(0), LAYOUTS["village"]).house > 1
     True
     """
     lengths = ("surf", "swash", "wet", "dry")
@@ -264,7 +85,7 @@ def draw_weather(rng: np.random.Generator, site: Site) -> Weather:
 
     Examples
     --------
-    >>> weather = draw_weather(np.random.default_rng(0), VILLAGE)
+    >>> weather = draw_weather(np.random.default_rng(0), LAYOUTS["village"])
     >>> bool(np.isclose(np.linalg.norm(weather.sun), 1.0))
     True
     """

@@ -72,7 +72,7 @@ def make_scene(seed: int, *, rows: int = 768, cols: int = 1152) -> Scene:
     >>> scene.image.shape, bool((scene.labels < len(CLASS_NAMES)).all())
     ((48, 64, 3), True)
     """
-    site = draw_site(np.random.default_rng((seed, 1)), LAYOUTS[seed % len(LAYOUTS)])
+    site = draw_site(np.random.default_rng((seed, 1)), list(LAYOUTS.values())[seed % len(LAYOUTS)])
     weather = draw_weather(np.random.default_rng((seed, 2)), site)
     radiance, labels = render(site, weather, rows=rows, cols=cols)
     image = expose(radiance, rng=np.random.default_rng((seed, 3)))
@@ -95,8 +95,8 @@ def render(site: Site, weather: Weather, *, rows: int, cols: int) -> tuple[np.nd
 
     Examples
     --------
-    >>> weather = draw_weather(np.random.default_rng(0), LAYOUTS[0])
-    >>> radiance, labels = render(LAYOUTS[0], weather, rows=48, cols=64)
+    >>> weather = draw_weather(np.random.default_rng(0), LAYOUTS["long_beach"])
+    >>> radiance, labels = render(LAYOUTS["long_beach"], weather, rows=48, cols=64)
     >>> radiance.shape, labels.shape
     ((48, 64, 3), (48, 64))
     """

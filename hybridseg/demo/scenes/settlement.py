@@ -46,9 +46,9 @@ def survey_houses(site: Site, along: np.ndarray, inland: np.ndarray, *, margin: 
 
     Examples
     --------
-    >>> from hybridseg.demo.scenes.layouts import PROMENADE
+    >>> from hybridseg.demo.scenes.layouts import LAYOUTS
     >>> along = np.linspace(0, 300, 400, dtype=np.float32)
-    >>> houses = survey_houses(PROMENADE, along, np.full_like(along, 120.0))
+    >>> houses = survey_houses(LAYOUTS["promenade"], along, np.full_like(along, 120.0))
     >>> bool(houses.inside.any()), bool(houses.inside.all())
     (True, False)
     """
@@ -102,9 +102,9 @@ def find_pavement(site: Site, along: np.ndarray, inland: np.ndarray, *, margin: 
 
     Examples
     --------
-    >>> from hybridseg.demo.scenes.layouts import PROMENADE
-    >>> inland = np.array([PROMENADE.road_at, 0.0], np.float32)
-    >>> find_pavement(PROMENADE, np.zeros(2, np.float32), inland).tolist()
+    >>> from hybridseg.demo.scenes.layouts import LAYOUTS
+    >>> inland = np.array([LAYOUTS["promenade"].road_at, 0.0], np.float32)
+    >>> find_pavement(LAYOUTS["promenade"], np.zeros(2, np.float32), inland).tolist()
     [True, False]
     """
     half = ROAD_WIDTH / 2 + margin

@@ -75,10 +75,10 @@ def locate_on_shore(site: Site, east: np.ndarray, ahead: np.ndarray) -> tuple[np
 
     Examples
     --------
-    >>> from hybridseg.demo.scenes.layouts import PROMENADE
+    >>> from hybridseg.demo.scenes.layouts import LAYOUTS
     >>> here = np.zeros(1, np.float32)
-    >>> along, inland = locate_on_shore(PROMENADE, here, here)
-    >>> float(inland[0]) == PROMENADE.inland
+    >>> along, inland = locate_on_shore(LAYOUTS["promenade"], here, here)
+    >>> float(inland[0]) == LAYOUTS["promenade"].inland
     True
     """
     turn = np.deg2rad(site.heading)

@@ -61,10 +61,10 @@ def survey(site: Site, noise: NoiseLibrary, along: np.ndarray, inland: np.ndarra
 
     Examples
     --------
-    >>> from hybridseg.demo.scenes.layouts import PROMENADE
+    >>> from hybridseg.demo.scenes.layouts import LAYOUTS
     >>> from hybridseg.demo.scenes.noise import build_noise_library
-    >>> inland = np.array([[-300.0, PROMENADE.road_at]], np.float32)
-    >>> ground = survey(PROMENADE, build_noise_library(), 0 * inland, inland, np.ones((1, 1), np.float32))
+    >>> inland = np.array([[-300.0, LAYOUTS["promenade"].road_at]], np.float32)
+    >>> ground = survey(LAYOUTS["promenade"], build_noise_library(), 0 * inland, inland, np.ones((1, 1), np.float32))
     >>> [Cover(cover).name for cover in ground.cover[0]]
     ['WATER', 'ROAD']
     """
