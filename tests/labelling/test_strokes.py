@@ -57,6 +57,11 @@ def test_a_polygon_is_filled_and_a_hole_of_it_is_not():
     assert drawn[1, 4] == drawn[7, 4] == 1 and drawn[4, 1] == drawn[4, 7] == 0
 
 
+def test_a_polygon_covers_the_pixels_whose_centres_are_inside():
+    box = Stroke("polygon", 0, 1.0, ((-0.5, 0.6), (-0.5, 3.4), (2.5, 3.4), (2.5, 0.6)))
+    assert draw_strokes((3, 5), [box]).tolist() == [[0, 1, 1, 1, 0]] * 3
+
+
 COORDINATE = st.floats(-20, 60)
 
 
