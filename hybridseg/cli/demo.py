@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hybridseg.cli.console import Console, pass_console
+
+if TYPE_CHECKING:
+    from hybridseg.demo.story import Demonstration
 from hybridseg.cli.options import path_type
 
 
@@ -33,9 +35,9 @@ def demo(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> None:
     Example:
       hybridseg demo demo_out
     """
-    from hybridseg.demo.hybrid import demonstrate_hybrid
+    from hybridseg.demo.hybrid import HYBRID
 
-    _show(console, demonstrate_hybrid, out_dir, scenes_dir)
+    _show(console, HYBRID, out_dir, scenes_dir)
 
 
 @click.command("demo-dense")
@@ -52,17 +54,17 @@ def demo_dense(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> N
     Example:
       hybridseg demo-dense demo_dense_out
     """
-    from hybridseg.demo.dense import demonstrate_dense
+    from hybridseg.demo.dense import DENSE
 
-    _show(console, demonstrate_dense, out_dir, scenes_dir)
+    _show(console, DENSE, out_dir, scenes_dir)
 
 
-def _show(console: Console, demonstrate: Callable[..., Path], out_dir: Path, scenes_dir: Path | None) -> None:
+def _show(console: Console, demonstration: Demonstration, out_dir: Path, scenes_dir: Path | None) -> None:
     from hybridseg.cli.main import main
 
     def run_command(words: list[str]) -> None:
         quiet = ["--quiet"] if console.quiet else []
         main.main([*quiet, *words], prog_name="hybridseg", standalone_mode=False)
 
-    page = demonstrate(out_dir, scenes_dir, run_command=run_command, say=console.say)
+    page = demonstration.run(out_dir, scenes_dir, run_command=run_command, say=console.say)
     console.say(f"\nThe page with all pictures and tables: {page.resolve()}")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 
-from hybridseg.demo.overview import draw_result_overview, draw_scene_overview
-from hybridseg.demo.story import Story, claim_demo, show_share
+from hybridseg.demo.overview import draw_result_overview
+from hybridseg.demo.story import Demonstration, Story
 from hybridseg.dense.programs.config import config_record, read_config
-from hybridseg.evaluation.page import Table
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import list_images
 from hybridseg.io.tables import write_json
 
-_FOLDERS = ("train", "test", "data", "images", "labels", "records", "runs", "unet", "fcn", "fcn_crf", "resunet")
 _SIZE = (192, 288)
 _FCN_EPOCHS, _UNET_EPOCHS = 60, 40
 # Changes to the proposed config, so that two cores need a few minutes.
@@ -26,42 +22,8 @@ _CHANGES = {
 }
 
 
-def demonstrate_dense(
-    out_dir: Path,
-    scenes_dir: Path | None,
-    *,
-    run_command: Callable[[list[str]], object],
-    say: Callable[[str], None],
-) -> Path:
-    """Run the fully convolutional methods on demo scenes; return the page that shows them.
-
-    Parameters
-    ----------
-    scenes_dir : pathlib.Path or None
-        Demo scenes to use; None draws them into `out_dir`.
-    run_command, say : callable
-        See `Story`.
-    """
-    claim_demo(out_dir, _FOLDERS)
-    story = Story(out_dir, run_command, say)
-    _prepare(story, scenes_dir or out_dir / "scenes")
-    _train_fcn(story)
-    _train_unet(story)
-    _compare(story)
-    lead = (
-        "Everything below was made just now by the commands that are shown, from synthetic coast scenes whose class is "
-        "exactly known for each pixel. The networks have not seen the scenes on which they are evaluated. They are "
-        "trained on few and small pictures here, so that it takes minutes; with your own photos the commands are "
-        "the same."
-    )
-    return story.write_page("Every pixel at once: FCN-8s and a residual U-Net", lead)
-
-
-def _prepare(story: Story, scenes_dir: Path) -> None:
+def _prepare(story: Story) -> None:
     out_dir = story.out_dir
-    story.run("demo-scenes", scenes_dir)
-    story.run("split", scenes_dir, "-p", "0.67", "--out", out_dir)
-    draw_scene_overview(out_dir / "scenes.png", scenes_dir)
     # The two layouts in which the networks expect their training data.
     samples, labels = out_dir / "data/samples/RGB/train/demo", out_dir / "data/labels/gtFine/train/demo"
     for folder in (samples, labels, out_dir / "images", out_dir / "labels"):
@@ -148,18 +110,22 @@ def _compare(story: Story) -> None:
     maps = {way: [out_dir / folder / f"{p.stem}_predseg.png" for p in images] for way, folder in ways.items()}
     maps["truth"] = [p.with_name(f"{p.stem}_mres.mat") for p in images]
     draw_result_overview(out_dir / "results.png", images, maps)
-    pooled = {way: story.read(f"{folder}/eval_pixels.json")["pooled"] for way, folder in ways.items()}
-    rows = [(way, *map(show_share, (r["accuracy"], r["macro"]["iou"], r["macro"]["f1"]))) for way, r in pooled.items()]
-    by_class = [
-        (found[0]["class"], *(show_share(row["iou"]) for row in found))
-        for found in zip(*(record["classes"] for record in pooled.values()), strict=True)
-    ]
     story.tell(
         f"The result: a class for every pixel of {len(images)} new scenes",
         "The FCN-8s builds on pretraining with everyday pictures; the residual U-Net has only the few scenes.",
-        tables=[
-            Table(("against the exact truth", "pixel accuracy", "mean IoU", "mean F1"), rows),
-            Table(("IoU of each class", *pooled), by_class),
-        ],
+        tables=story.compare(ways),
         results="Each scene, the results of the networks, and the truth.",
     )
+
+
+DENSE = Demonstration(
+    title="Every pixel at once: FCN-8s and a residual U-Net",
+    lead=(
+        "Everything below was made just now by the commands that are shown, from synthetic coast scenes whose class "
+        "is exactly known for each pixel. The networks have not seen the scenes on which they are evaluated. They are"
+        " trained on few and small pictures here, so that it takes minutes; with your own photos the commands are the"
+        " same."
+    ),
+    folders=("train", "test", "data", "images", "labels", "records", "runs", "unet", "fcn", "fcn_crf", "resunet"),
+    chapters=(_prepare, _train_fcn, _train_unet, _compare),
+)

@@ -2,51 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
-from hybridseg.demo.overview import draw_result_overview, draw_scene_overview, draw_tile_overview
-from hybridseg.demo.story import Story, claim_demo, show_share
+from hybridseg.demo.overview import draw_result_overview, draw_tile_overview
+from hybridseg.demo.story import Demonstration, Story, show_share
 from hybridseg.evaluation.page import Table
 from hybridseg.io.pairing import MANIFEST_NAME, list_images
 
-_FOLDERS = ("train", "test", "tiles_alone", "best")
 
-
-def demonstrate_hybrid(
-    out_dir: Path,
-    scenes_dir: Path | None,
-    *,
-    run_command: Callable[[list[str]], object],
-    say: Callable[[str], None],
-) -> Path:
-    """Run the hybrid method on demo scenes; return the page that shows it.
-
-    Parameters
-    ----------
-    scenes_dir : pathlib.Path or None
-        Demo scenes to use; None draws them into `out_dir`.
-    run_command, say : callable
-        See `Story`.
-    """
-    claim_demo(out_dir, _FOLDERS)
-    story = Story(out_dir, run_command, say)
-    _prepare(story, scenes_dir or out_dir / "scenes")
-    _train(story)
-    _segment(story)
-    lead = (
-        "Everything below was made just now by the commands that are shown, from synthetic coast scenes whose class is "
-        "exactly known for each pixel. The classifier has not seen the scenes on which it is evaluated. "
-        "With photos of your own, the commands are the same."
-    )
-    return story.write_page("From photos to land cover: the hybrid method", lead)
-
-
-def _prepare(story: Story, scenes_dir: Path) -> None:
+def _prepare(story: Story) -> None:
     out_dir = story.out_dir
-    story.run("demo-scenes", scenes_dir)
-    story.run("split", scenes_dir, "-p", "0.67", "--out", out_dir)
-    draw_scene_overview(out_dir / "scenes.png", scenes_dir)
     story.tell(
         "1. Scenes for training and evaluation",
         "Twelve scenes of a coast with their label maps are divided: two thirds for training, the rest for evaluation.",
@@ -101,25 +64,22 @@ def _segment(story: Story) -> None:
         "truth": [test / f"{path.stem}_mres.mat" for path in images],
     }
     draw_result_overview(out_dir / "results.png", images, maps)
-    pooled = {
-        name: story.read(f"{folder}/eval_pixels.json")["pooled"]
-        for name, folder in zip(maps, ("tiles_alone", "test", "best"), strict=False)
-    }
-    summary = [
-        (n, show_share(r["accuracy"]), show_share(r["macro"]["iou"]), show_share(r["macro"]["f1"]))
-        for n, r in pooled.items()
-    ]
-    by_class = [
-        (rows[0]["class"], *(show_share(row["iou"]) for row in rows))
-        for rows in zip(*(record["classes"] for record in pooled.values()), strict=True)
-    ]
     story.tell(
         f"The result: a class for every pixel of {len(images)} new scenes",
         "The tiles alone give blocks. A dense CRF spreads the confident ones to every pixel by colour and distance: "
         "that is the classic method. With --best the tiles overlap and seed it with their probabilities.",
-        tables=[
-            Table(("against the exact truth", "pixel accuracy", "mean IoU", "mean F1"), summary, (len(summary) - 1,)),
-            Table(("IoU of each class", *pooled), by_class),
-        ],
+        tables=story.compare(dict(zip(maps, ("tiles_alone", "test", "best"), strict=False)), strong=(2,)),
         results="Each scene, the result of the tiles alone, that after the CRF, and the truth.",
     )
+
+
+HYBRID = Demonstration(
+    title="From photos to land cover: the hybrid method",
+    lead=(
+        "Everything below was made just now by the commands that are shown, from synthetic coast scenes whose class "
+        "is exactly known for each pixel. The classifier has not seen the scenes on which it is evaluated. With "
+        "photos of your own, the commands are the same."
+    ),
+    folders=("train", "test", "tiles_alone", "best"),
+    chapters=(_prepare, _train, _segment),
+)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hybridseg.demo.overview import draw_scene_overview
 from hybridseg.errors import OutputExists
 from hybridseg.evaluation.page import Picture, Section, Table, write_page
 from hybridseg.io.atomic import write_text
@@ -49,15 +50,64 @@ class Story:
         self.sections.append(Section(heading, text, tuple(self.commands), tables or (), shown))
         self.commands = []
 
+    def read(self, name: str) -> Any:
+        """Read a JSON file that a command wrote."""
+        return json.loads((self.out_dir / name).read_text(encoding="utf-8"))
+
     def write_page(self, title: str, lead: str) -> Path:
         """Write all sections as ``index.html``: the last one, which holds the results, comes first."""
         page = self.out_dir / "index.html"
         write_page(page, title, lead, [self.sections[-1], *self.sections[:-1]])
         return page
 
-    def read(self, name: str) -> Any:
-        """Read a JSON file that a command wrote."""
-        return json.loads((self.out_dir / name).read_text(encoding="utf-8"))
+    def compare(self, folders: Mapping[str, str], *, strong: Sequence[int] = ()) -> list[Table]:
+        """Make the tables of the scores that `eval-pixels` wrote into some folders, by the name of the method."""
+        pooled = {name: self.read(f"{folder}/eval_pixels.json")["pooled"] for name, folder in folders.items()}
+        means = [(n, *map(show_share, (r["accuracy"], r["macro"]["iou"], r["macro"]["f1"]))) for n, r in pooled.items()]
+        by_class = [
+            (rows[0]["class"], *(show_share(row["iou"]) for row in rows))
+            for rows in zip(*(record["classes"] for record in pooled.values()), strict=True)
+        ]
+        return [
+            Table(("against the exact truth", "pixel accuracy", "mean IoU", "mean F1"), means, strong),
+            Table(("IoU of each class", *pooled), by_class),
+        ]
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What a demonstration shows: its page, the folders that it clears, and its chapters after the scenes are drawn."""
+
+    title: str
+    lead: str
+    folders: tuple[str, ...]
+    chapters: tuple[Callable[[Story], None], ...]
+
+    def run(
+        self,
+        out_dir: Path,
+        scenes_dir: Path | None,
+        *,
+        run_command: Callable[[list[str]], object],
+        say: Callable[[str], None],
+    ) -> Path:
+        """Run it on demo scenes; return the page that shows it.
+
+        Parameters
+        ----------
+        scenes_dir : pathlib.Path or None
+            Demo scenes to use; None draws them into `out_dir`.
+        run_command, say : callable
+            See `Story`.
+        """
+        claim_demo(out_dir, self.folders)
+        story, scenes_dir = Story(out_dir, run_command, say), scenes_dir or out_dir / "scenes"
+        story.run("demo-scenes", scenes_dir)
+        story.run("split", scenes_dir, "-p", "0.67", "--out", out_dir)
+        draw_scene_overview(out_dir / "scenes.png", scenes_dir)
+        for chapter in self.chapters:
+            chapter(story)
+        return story.write_page(self.title, self.lead)
 
 
 def claim_demo(out_dir: Path, folders: Iterable[str]) -> None:

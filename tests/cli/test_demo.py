@@ -1,7 +1,6 @@
 import pytest
 
-import hybridseg.demo.dense
-import hybridseg.demo.hybrid
+from hybridseg.demo.story import Demonstration
 
 
 @pytest.fixture(params=["demo", "demo-dense"])
@@ -9,14 +8,13 @@ def command(request, monkeypatch):
     """Each of the two commands, with a demonstration that only draws a scene; what it was given is in `given`."""
     given = {}
 
-    def demonstrate(out_dir, scenes_dir, *, run_command, say):
-        given.update(out_dir=out_dir, scenes_dir=scenes_dir)
+    def run_demonstration(self, out_dir, scenes_dir, *, run_command, say):
+        given.update(title=self.title, out_dir=out_dir, scenes_dir=scenes_dir)
         say("A line of the story.")
         run_command(["demo-scenes", str(out_dir / "scenes"), "--n", "1", "--size", "48x64"])
         return out_dir / "index.html"
 
-    monkeypatch.setattr(hybridseg.demo.hybrid, "demonstrate_hybrid", demonstrate)
-    monkeypatch.setattr(hybridseg.demo.dense, "demonstrate_dense", demonstrate)
+    monkeypatch.setattr(Demonstration, "run", run_demonstration)
     return request.param, given
 
 
@@ -24,7 +22,8 @@ def test_commands_are_run_and_the_page_is_named(command, run, tmp_path):
     name, given = command
     out = tmp_path / "out"
     result = run(name, out, "--scenes", tmp_path / "mine")
-    assert result.exit_code == 0 and given == {"out_dir": out, "scenes_dir": tmp_path / "mine"}
+    assert result.exit_code == 0 and (given["out_dir"], given["scenes_dir"]) == (out, tmp_path / "mine")
+    assert ("U-Net" in given["title"]) == (name == "demo-dense")
     assert "A line of the story." in result.stdout and list((out / "scenes").glob("*.jpg"))
     assert f"The page with all pictures and tables: {out}/index.html" in result.stdout
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hybridseg.cli.main import find_commands, main
-from hybridseg.demo.dense import demonstrate_dense
+from hybridseg.demo.dense import DENSE
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -65,7 +65,7 @@ def segment_nearly(images_dir, out_dir, *, n_wrong):
 def demo(scenes, tmp_path):
     """The folder of a demo, and the lines that it printed."""
     out, lines = tmp_path / "demo", []
-    assert demonstrate_dense(out, scenes, run_command=run_command, say=lines.append) == out / "index.html"
+    assert DENSE.run(out, scenes, run_command=run_command, say=lines.append) == out / "index.html"
     return out, "".join(lines)
 
 

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from hybridseg.cli.main import main
-from hybridseg.demo.hybrid import demonstrate_hybrid
+from hybridseg.demo.hybrid import HYBRID
 
 # What makes a command quick.
 EXTRA = {"retrain": ["--input-size", "64"]}
@@ -19,7 +19,7 @@ def test_the_page_tells_of_a_crf_that_helps(scenes, tmp_path):
         if words[0] != "demo-scenes":
             main.main([*words, *EXTRA.get(words[0], [])], prog_name="hybridseg", standalone_mode=False)
 
-    assert demonstrate_hybrid(out, scenes, run_command=run_command, say=lines.append) == out / "index.html"
+    assert HYBRID.run(out, scenes, run_command=run_command, say=lines.append) == out / "index.html"
     page = (out / "index.html").read_text()
     pictures = re.findall(r"<img src='([^']+)'", page)
     assert len(pictures) == 6 and all((out / name).stat().st_size > 10_000 for name in pictures)
