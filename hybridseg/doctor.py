@@ -193,9 +193,7 @@ def _check_memory() -> Check:
         return Check("machine", "ok", f"{count_cores()} cores")
     detail = f"{count_cores()} cores, {gib:.0f} GiB of memory"
     if gib < _LOW_MEMORY_GIB:
-        return Check(
-            "machine", "warning", f"{detail}: little for TensorFlow and large photos", "give commands --jobs 1"
-        )
+        return Check("machine", "warning", f"{detail}: little for TensorFlow and large photos", "give retile --jobs 1")
     return Check("machine", "ok", detail)
 
 

@@ -118,7 +118,10 @@ def run_jobs(
     for i, path in enumerate(image_paths):
         target = job.list_targets(path)[0]
         if target in taken:
-            outcomes[i] = Problem(str(path), f"has the same name as {taken[target]}; rename it, or give another --out")
+            outcomes[i] = Problem(
+                str(path),
+                f"has the same name as {taken[target]}; rename one of them, or run them apart with another --out",
+            )
         else:
             taken[target] = path
             tasks.append((i, path))

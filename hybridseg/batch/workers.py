@@ -72,7 +72,7 @@ def open_pool(n_jobs: int) -> Iterator[SerialPool | ProcessPoolExecutor]:
     except BrokenProcessPool as error:
         raise BadInput(
             "a worker process was killed (out of memory, or a file that crashes its reader); "
-            "run again with --jobs 1 to see which file it was"
+            "run again with one process (--jobs 1) to see which file it was"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

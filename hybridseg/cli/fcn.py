@@ -45,7 +45,7 @@ def fcn() -> None:
 @click.argument("label_dir", metavar="DIR", type=path_type)
 @labeldefs_option
 @click.option("--labels", "labels_path", type=path_type, help="Classes of label maps that do not name theirs.")
-@click.option("--radius", type=int, default=7, show_default=True, help="Radius of the median filter, in pixels.")
+@click.option("--radius", type=int, default=7, show_default=True, help="Radius of the majority filter, in pixels.")
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: DIR]")
 @overwrite_option
 @pass_console
@@ -139,7 +139,7 @@ def train(console: Console, **settings: Any) -> None:
 )
 @click.option("--output-dir", metavar="DIR", type=path_type, required=True, help="Write here.")
 @click.option("--checkpoint", type=int, help="Number of the epoch to use.  [default: the best of the run]")
-@click.option("--crf", is_flag=True, help="Smooth the prediction with a dense CRF and a median filter.")
+@click.option("--crf", is_flag=True, help="Smooth the prediction with a dense CRF and a majority filter.")
 @options_of(
     FCN_SMOOTHING.crf, "space_theta", "theta", "n_iterations",
     flags={"space_theta": ("--theta-space",), "theta": ("--theta-color",)},
@@ -155,7 +155,7 @@ def infer(console: Console, **settings: Any) -> None:
     The whole image is resized to the size of the training, and the prediction back to its own.
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image below the colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth.
+    (the image overlaid with the class colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth.
 
     \b
     Examples:

@@ -37,6 +37,7 @@ def options_of(
     *names: str,
     flags: Mapping[str, tuple[str, ...]] = {},
     unset: Mapping[str, str] = {},
+    metavars: Mapping[str, str] = {},
     prefix: str = "",
     classic: bool = False,
 ) -> Callable[[Any], Any]:
@@ -52,6 +53,8 @@ def options_of(
         Flags of fields that have others than ``--name`` (without ``n_``).
     unset : mapping
         For a field whose default is None, what that stands for in words.
+    metavars : mapping
+        For a text that has a form, what ``--help`` calls it.
     prefix : str
         Put before the name of each field, on the command line and in the settings.
     classic : bool
@@ -61,7 +64,7 @@ def options_of(
     def add(function: Any) -> Any:
         for name in reversed(names):
             own = flags.get(name) or _name_flags(prefix + (name if classic else name.removeprefix("n_")), classic)
-            function = _make_option(owner, name, own, prefix + name, unset.get(name))(function)
+            function = _make_option(owner, name, own, prefix + name, unset.get(name), metavars.get(name))(function)
         return function
 
     return add
@@ -72,12 +75,15 @@ def _name_flags(name: str, classic: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys((f"--{name}", dashed))) if classic else (dashed,)
 
 
-def _make_option(owner: Any, name: str, flags: tuple[str, ...], parameter: str, unset: str | None) -> Any:
+def _make_option(
+    owner: Any, name: str, flags: tuple[str, ...], parameter: str, unset: str | None, metavar: str | None
+) -> Any:
     setting, (kind, _) = setting_of(owner, name), type_of(owner, name)
     is_required = not hasattr(owner, name)
     default = getattr(owner, name, None)
     text = f"{setting.help}  [default: {unset}]" if unset else setting.help
     shared: dict[str, Any] = {"default": default, "help": text, "show_default": not unset and default is not None}
+    shared["metavar"] = metavar
     if kind is bool and not default:
         return click.option(*flags, parameter, is_flag=True, help=text, show_default="/" in flags[0])
     if kind is bool:

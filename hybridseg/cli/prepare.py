@@ -58,7 +58,7 @@ def demo_scenes(console: Console, *, out_dir: Path, n: int, size: tuple[int, int
 @click.argument("image_dir", metavar="[DIR]", type=path_type, default=".")
 @options_of(SplitOptions, "proportion", flags={"proportion": ("-p", "--proportion")})
 @seed_option
-@options_of(SplitOptions, "group_by", "stratify")
+@options_of(SplitOptions, "group_by", "stratify", metavars={"group_by": "REGEX"})
 @click.option("--move", "action", flag_value="move", help="Move the files instead of copying them.")
 @click.option("--link", "action", flag_value="link", help="Make symbolic links instead of copies.")
 @click.option(

@@ -130,7 +130,7 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
     The originals are not among them: they are kept for evaluation. Everything is checked before any work; after an
     interruption the same command resumes.
 
-    Result: DIR/ROOT_STRING-0000-of-NNNN.tfrec and so on, of IMS_PER_SHARD images each, and DIR/index.json.
+    Result: DIR/ROOT_STRING-0001-of-NNNN.tfrec and so on, of IMS_PER_SHARD images each, and DIR/index.json.
 
     \b
     Example:
@@ -255,10 +255,10 @@ def evaluate(console: Console, **settings: Any) -> None:
 def segment(console: Console, **settings: Any) -> None:
     """Classify every pixel of images with a residual U-Net.
 
-    The prediction is smoothed as the config says: by a CRF (DO_CRF_REFINE) and a median filter (MEDIAN_FILTER_VALUE).
+    The prediction is smoothed as the config says: by a CRF (DO_CRF_REFINE) and a majority filter (MEDIAN_FILTER_VALUE).
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image below the colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth.
+    (the image overlaid with the class colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth.
 
     \b
     Example:

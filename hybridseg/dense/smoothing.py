@@ -31,7 +31,7 @@ class SmoothingOptions:
         "Share of the rows, and of the columns, drawn at random, that seed nothing when the CRF starts from labels.",
         span=Span(0, 1, below=True),
     )
-    radius: int = option(0, "Radius of the median filter, in pixels; 0 and 1 leave it out.", span=Span(0, 100))
+    radius: int = option(0, "Radius of the majority filter, in pixels; 0 and 1 leave it out.", span=Span(0, 100))
     seed: int = 0
     crf: CrfOptions = CrfOptions()
 

@@ -154,7 +154,7 @@ def segment_image(
     watch.lap("spread by CRF")
     known = refinement.labels != VOID
     if not known.any():
-        raise BadInput("the CRF labelled no pixel; trust the seeds more (gt_prob)")
+        raise BadInput("the CRF labelled no pixel; trust the seeds more: a larger gt_prob (semseg --prob)")
     small_labels = take_nearest(refinement.labels, known)
     small_seeds = votes.spread(cell_seeds, small_labels.shape)
     confidence = None if refinement.probs is None else refinement.probs.max(axis=2)
@@ -264,8 +264,8 @@ def refine_votes(
     n_classes = votes.probs.shape[2]
     if options.crf.gt_prob <= 1 / (n_classes + 1):
         raise BadInput(
-            f"gt_prob={options.crf.gt_prob:g} gives a seed of {n_classes} classes no weight; give more than "
-            f"{1 / (n_classes + 1):.3f}"
+            f"gt_prob={options.crf.gt_prob:g} (semseg --prob) gives a seed of {n_classes} classes no weight; give more "
+            f"than {1 / (n_classes + 1):.3f}"
         )
     refinement = refine_labels(
         small_image, seeds, n_classes=n_classes, options=options.crf, want_probs=want_probs, progress=progress

@@ -98,7 +98,7 @@ class ResunetConfig:
         span=Span(0, 1, above=True),
     )
     median_filter_value: int = option(
-        3, "Radius in pixels of the median filter that smooths a prediction; 0 and 1 leave it out.", span=Span(0, 50)
+        3, "Radius in pixels of the majority filter that smooths a prediction; 0 and 1 leave it out.", span=Span(0, 50)
     )
     doplot: bool = option(True, "Draw figures of examples and of the course of training.")
     root_string: str = option("images", "Prefix of the names of the packed training files.", span=NAME_LENGTH)
