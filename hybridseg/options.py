@@ -49,8 +49,9 @@ class Span:
         if self.high == math.inf:
             words = f"above {self.low:,.10g}" if self.above else f"of {self.low:,.10g} or more"
         else:
-            low = f"{'above' if self.above else 'from'} {self.low:,.10g}"
-            words = f"{low} {'to below' if self.below else 'to'} {self.high:,.10g}"
+            start, joint = ("above", "and") if self.above else ("from", "to")
+            end = "below" if self.below else "up to" if self.above else ""
+            words = " ".join(f"{start} {self.low:,.10g} {joint} {end} {self.high:,.10g}".split())
         return words + (", odd" if self.odd else "") + (f", a multiple of {self.step}" if self.step else "")
 
 

@@ -44,7 +44,7 @@ def test_what_an_option_may_be(name, good, bad):
 
 
 def test_a_range_in_words():
-    assert describe_range(Options, "share") == "a number above 0 to below 1"
+    assert describe_range(Options, "share") == "a number above 0 and below 1"
     assert describe_range(Options, "side") == "a whole number from 1 to 9, odd"
     assert describe_range(Options(), "width") == "a whole number from 32 to 128, a multiple of 32"
     assert describe_range(Options, "batch") == "a whole number of 1 or more, or -1"

@@ -199,7 +199,7 @@ def test_wide_images_become_bytes(tmp_path, make_pair):
     [
         ({"tile_size": 7}, "8 or more"),
         ({"purity": 1.0}, "from 0 to below 1"),
-        ({"keep": 0}, "above 0 to 1"),
+        ({"keep": 0}, "above 0 and up to 1"),
         ({"min_keep": -1}, "0 or more"),
         ({"format": "gif"}, "one of jpg, png"),
     ],
