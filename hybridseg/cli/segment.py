@@ -157,11 +157,11 @@ def tell_image(console: Console, image: ImageResult) -> None:
 def tell_skipped(console: Console, result: BatchResult) -> None:
     """Print how many images were skipped, and how many results were replaced and why."""
     if result.skipped:
-        console.say(f"{len(result.skipped)} images had a result already and were skipped (--resume)")
+        console.say(f"images that had a result already and were skipped (--resume): {len(result.skipped)}")
     reasons = Counter(image.replaced for image in result.images if image.replaced)
     if reasons:
         counts = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        console.say(f"{reasons.total()} older results were replaced (--resume): {counts}")
+        console.say(f"older results that were replaced (--resume): {counts}")
 
 
 @click.command("tune-crf")

@@ -168,7 +168,7 @@ def test_segmented_images_pixel_by_pixel(project, tmp_path):
         assert np.array_equal(colors, color_labels(found.labels, table))
         composite = read_picture(tmp_path / f"{stem}_predseg_composite.jpg").astype(float)
         assert np.abs((composite - (0.4 * scene_of(folder, stem) + 0.6 * colors)).mean(axis=2)).mean() < 6
-    assert "4 images had a result already" in infer(folder, tmp_path, "--resume").stdout
+    assert "skipped (--resume): 4" in infer(folder, tmp_path, "--resume").stdout
 
 
 def test_numbered_checkpoints(project, tmp_path):

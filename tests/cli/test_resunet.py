@@ -188,7 +188,7 @@ def test_segmented_images_pixel_by_pixel(binary, tmp_path):
     scores = json.loads((tmp_path / "net_scores.json").read_text())
     assert scores["accuracy"] == pytest.approx(np.mean(np.array(truths) == maps)) and scores["n_pixels"] == 4 * 2048
     again = invoke("resunet", "segment", *given, "--out", tmp_path, "--resume")
-    assert "4 images had a result already" in again.stdout
+    assert "skipped (--resume): 4" in again.stdout
 
 
 def test_keys_of_the_result(binary, tmp_path):

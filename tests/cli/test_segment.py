@@ -267,9 +267,9 @@ def test_resume_and_quiet(run, fake_model, photos):
     result = run("--quiet", "semseg", photos / "a.png", *FAST)
     assert result.exit_code == 0 and result.stdout == "" and result.stderr == ""
     result = run("semseg", photos, *FAST, "--resume")
-    assert "1 images had a result already" in result.stdout and "2 images done" in result.stdout
+    assert "skipped (--resume): 1" in result.stdout and "2 images done" in result.stdout
     result = run("semseg", photos, *FAST, "--scale", 1, "--threads", 1, "--resume")
-    assert "3 older results were replaced (--resume): 3 made with other settings (scale)" in result.stdout
+    assert "replaced (--resume): 3 made with other settings (scale)" in result.stdout
     assert "3 images had" in run("semseg", photos, *FAST, "--scale", 1, "--threads", 2, "--resume").stdout
 
 

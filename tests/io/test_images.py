@@ -12,7 +12,15 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.io.images import as_rgb8, describe_image, encode_image, load_image, read_image, write_image
+from hybridseg.io.images import (
+    as_rgb8,
+    describe_image,
+    encode_image,
+    load_image,
+    measure_levels,
+    read_image,
+    write_image,
+)
 from hybridseg.io.rasters import quiet_rasterio
 from hybridseg.resample import resize_image, resize_nearest, shrink_image
 
@@ -304,3 +312,12 @@ def test_threads_that_read_at_once_stay_quiet(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         assert all(image.shape == (40, 40, 3) for image in pool.map(read_image, paths))
     assert warnings.filters == before
+
+
+def test_one_bright_pixel_in_a_hundred_does_not_darken_the_picture():
+    """16-bit rasters are stretched between the first and the last percent of their values."""
+    image = np.full((40, 50, 1), 1000, np.uint16)
+    image[:20] = 2000
+    image[0, :10] = 60_000
+    low, high = measure_levels(image)
+    assert (low, high) == (1000, 2000)
