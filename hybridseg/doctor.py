@@ -104,7 +104,7 @@ def check_package(name: str) -> Check:
     found, reason = _run_probe(_PROBES[name])
     if found is None:
         status = "warning" if name in _CRF_ENGINES else "missing"
-        return Check(name, status, reason, _mend_package(name))
+        return Check(name, status, reason, _advise_install(name))
     if name == "pydensecrf" and not found["whole"]:
         detail = f"{found['version']} is installed without its constants (built against a newer Cython)"
         return Check(
@@ -137,7 +137,7 @@ def _run_probe(code: str) -> tuple[dict[str, Any] | None, str]:
     return None, re.sub(r"^ModuleNotFoundError: No module named (.*)$", r"not installed (no module \1)", lines[-1])
 
 
-def _mend_package(name: str) -> str:
+def _advise_install(name: str) -> str:
     if name == "crf kernel":
         return f"{_pip()} install --force-reinstall --no-deps .   (in the folder of hybridseg; needs {_COMPILER})"
     if name == "pydensecrf" and sys.version_info >= (3, 13):

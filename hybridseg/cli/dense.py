@@ -12,7 +12,7 @@ import click
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.cli.console import Console
 from hybridseg.cli.options import options_of, path_type, read_options
-from hybridseg.cli.segment import resume_option, tell_image, tell_skipped
+from hybridseg.cli.segment import print_image, print_skipped, resume_option
 from hybridseg.confusion import Confusion
 from hybridseg.dense.fit import Epoch
 from hybridseg.dense.smoothing import SmoothingOptions
@@ -71,9 +71,9 @@ def segment_images(
         smoothing=smoothing,
     )
     result = run_jobs(
-        paths, job, resume=settings["resume"], progress=console.progress, on_done=partial(tell_image, console)
+        paths, job, resume=settings["resume"], progress=console.progress, on_done=partial(print_image, console)
     )
-    tell_skipped(console, result)
+    print_skipped(console, result)
     console.finish(result.problems)
 
 

@@ -88,9 +88,9 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
         options=_make_options(settings, _find_best(console, classifier) if settings["best"] else HybridOptions()),
     )
     result = run_jobs(
-        paths, job, resume=settings["resume"], progress=console.progress, on_done=partial(tell_image, console)
+        paths, job, resume=settings["resume"], progress=console.progress, on_done=partial(print_image, console)
     )
-    tell_skipped(console, result)
+    print_skipped(console, result)
     if len(result.images) > 1:
         console.say(f"{len(result.images)} images done")
     console.finish(result.problems)
@@ -143,7 +143,7 @@ def _make_options(settings: dict[str, Any], base: HybridOptions) -> HybridOption
     return replace(base, **pick(HybridOptions), crf=replace(base.crf, **pick(CrfOptions)))
 
 
-def tell_image(console: Console, image: ImageResult) -> None:
+def print_image(console: Console, image: ImageResult) -> None:
     """Print the result of an image, and its warnings."""
     shares = ", ".join(f"{name} {share:.1%}" for name, share in image.shares.items())
     console.say(f"{image.image_path.name}: {shares} ({sum(image.seconds.values()):.1f} s)")
@@ -154,7 +154,7 @@ def tell_image(console: Console, image: ImageResult) -> None:
         click.echo(text.encode("utf-8", "replace").decode(), err=True)
 
 
-def tell_skipped(console: Console, result: BatchResult) -> None:
+def print_skipped(console: Console, result: BatchResult) -> None:
     """Print how many images were skipped, and how many results were replaced and why."""
     if result.skipped:
         console.say(f"images that had a result already and were skipped (--resume): {len(result.skipped)}")

@@ -64,7 +64,7 @@ def test_features_of_every_input_size(size):
     assert features.dtype == np.float32
 
 
-def test_features_tell_images_apart(backbone):
+def test_features_print_images_apart(backbone):
     features = backbone(draw_pixels(96, n=2)).numpy()
     # A mean of ReLU6 lies between 0 and 6; two different images have different features.
     assert features.min() >= 0 and 1 < features.max() <= 6
