@@ -104,3 +104,9 @@ def test_calibration_by_hand():
     assert calibration.counts.tolist() == [0, 0, 0, 0, 0, 0, 1, 0, 0, 3]
     assert calibration.accuracy[9] == pytest.approx(2 / 3)
     assert calibration.error == pytest.approx((0.4 + 3 * abs(2.9 / 3 - 2 / 3)) / 4)
+
+
+def test_an_answer_is_wrong_whether_its_id_is_above_or_below_the_true_one():
+    probs = np.array([[0.25, 0.75], [0.25, 0.75]])
+    assert measure_calibration(np.array([0, 1]), probs).error == 0.25
+    assert measure_calibration(np.array([1, 0]), probs[:, ::-1]).error == 0.25

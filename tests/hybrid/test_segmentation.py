@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +154,20 @@ def test_the_watch_adds_up():
     watch.lap("b")
     watch.lap("a")
     assert set(watch.seconds) == {"a", "b"} and min(watch.seconds.values()) >= 0
+
+
+def test_class_weights_favour_a_class(classifier):
+    image = paint((32, 32), border=16)
+    for seed_from in ("labels", "probabilities"):
+        options = HybridOptions(decimation=1, scale=1, seed_from=seed_from, crf=SMOOTH)
+        assert np.unique(segment_image(image, classifier, options=options).labels).tolist() == [0, 2]
+        options = replace(options, class_weights=(1.0, 1.0, 1000.0))
+        assert np.unique(segment_image(image, classifier, options=options).labels).tolist() == [2]
+
+
+def test_tiles_without_a_picture_are_not_classified(classifier):
+    valid = np.ones((32, 64), bool)
+    valid[:, 40:] = False
+    options = HybridOptions(decimation=1, scale=1, crf=SMOOTH)
+    found = segment_image(paint((32, 64), border=20), classifier, options=options, valid=valid)
+    assert found.n_tiles == 4 * 5 and (found.labels[:, 40:] == VOID).all() and (found.labels[:, :40] != VOID).all()

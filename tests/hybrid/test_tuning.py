@@ -113,3 +113,10 @@ def test_classifiers_of_two_tile_sizes_vote_together(by_color, paint_coast):
     overlapping = HybridOptions(decimation=1, scale=1, stride=8)
     assert segment_image(image, Ensemble((by_color, small)), options=overlapping).n_tiles == 3 * 7 + 7 * 15
     assert (both.labels[:, :16] == 0).all() and (both.labels[:, 32:] == 2).all()
+
+
+def test_the_balance_of_the_best_trial_is_kept(pairs, classifier, monkeypatch):
+    monkeypatch.setattr("hybridseg.hybrid.tuning.BALANCES", (0.5,))
+    result = tune_crf(pairs, classifier, start=START, options=TuneOptions(n_trials=1))
+    assert result.best.balance == 0.5
+    assert read_tuning(classifier).class_weights == pytest.approx((2**0.5, 1000**0.5, 2**0.5), rel=1e-3)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridseg.errors import BadInput
-from hybridseg.hybrid.votes import PATTERNS, average_votes, classify_tiles, plan_tiles
+from hybridseg.hybrid.votes import PATTERNS, TileVotes, average_votes, classify_tiles, merge_votes, plan_tiles
 from hybridseg.resample import resize_nearest, take_nearest
 
 SIDES = st.sampled_from([1, 2, 3, 7, 8, 9, 13, 16, 31, 47])
@@ -178,3 +178,12 @@ def test_nearest():
     labels[0, 0], labels[2, 3] = 4, 6
     filled = take_nearest(labels, known)
     assert set(np.unique(filled)) == {4, 6} and filled[0, 1] == filled[1, 0] == 4 and filled[2, 2] == filled[1, 3] == 6
+
+
+def test_a_classifier_without_votes_in_a_cell_does_not_count_there():
+    one = TileVotes(np.array([0, 2]), np.array([0, 4]), np.array([[[0.8, 0.2]]]), np.array([[1]]))
+    probs, n_votes = np.array([[[0.2, 0.8], [0.0, 0.0]]]), np.array([[3, 0]])
+    two = TileVotes(np.array([0, 2]), np.array([0, 2, 4]), probs, n_votes)
+    merged = merge_votes([one, two])
+    np.testing.assert_allclose(merged.probs, [[[0.5, 0.5], [0.8, 0.2]]], rtol=1e-6)
+    assert merged.n_votes.tolist() == [[4, 1]]
