@@ -107,6 +107,6 @@ def test_calibration_by_hand():
 
 
 def test_an_answer_is_wrong_whether_its_id_is_above_or_below_the_true_one():
-    probs = np.array([[0.25, 0.75], [0.25, 0.75]])
-    assert measure_calibration(np.array([0, 1]), probs).error == 0.25
-    assert measure_calibration(np.array([1, 0]), probs[:, ::-1]).error == 0.25
+    probs = np.array([[0.125, 0.875], [0.125, 0.875]])
+    assert measure_calibration(np.array([0, 1]), probs).error == 0.375
+    assert measure_calibration(np.array([1, 0]), probs[:, ::-1]).error == 0.375
