@@ -23,7 +23,7 @@ import { Viewer } from "./viewer.js";
 import { Walk } from "./walk.js";
 import { acceptImage, cancelWork, importLabels, refreshClasses, runImage, saveClasses } from "./work.js";
 
-const MARKS = { untouched: ["○", "to do"], working: ["◐", "in work"], done: ["✓", "done"] };
+const MARKS = { untouched: ["○", "to do"], working: ["◐", "in progress"], done: ["✓", "done"] };
 const SILENT = "The server does not answer; trying again every two seconds. Your strokes are kept.";
 const POLYGON = "Enter or a click on the first corner closes it, Backspace removes a corner, Esc drops it.";
 const GONE =
