@@ -27,6 +27,7 @@ from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed
 from hybridseg.io.atomic import claim_folder, lock_output, remove_leftovers
 from hybridseg.io.tables import write_json
 from hybridseg.io.tfrecords import SAMPLE_TYPES, Record, RecordPlace, choose_encoding, scan_shard, write_shard
+from hybridseg.models.cards import hash_bytes
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
@@ -136,7 +137,7 @@ class _Plan:
 
     @property
     def hash(self) -> str:
-        return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()
+        return hash_bytes(json.dumps(self.record, sort_keys=True).encode())
 
     @property
     def n_shards(self) -> int:

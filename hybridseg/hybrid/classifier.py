@@ -21,8 +21,7 @@ from hybridseg.hybrid.tilefolder import TileFolder, open_tile_folder
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.images import describe_image
 from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE, Backbone, load_backbone, saved_model_folder
-from hybridseg.models.cards import hash_bytes, list_versions
-from hybridseg.models.checkpoints import combine_fingerprint
+from hybridseg.models.cards import combine_fingerprint, hash_bytes, list_versions
 from hybridseg.models.graphs import OUTPUT_NAME, freeze_model
 from hybridseg.models.store import ModelCard, save_classifier
 from hybridseg.models.summaries import SummaryWriter

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -36,6 +35,7 @@ from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import MANIFEST_NAME, Pair, pair_labels_with_images
 from hybridseg.io.tables import read_csv, write_csv
+from hybridseg.models.cards import hash_bytes
 from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
@@ -198,8 +198,7 @@ def _open_partial(tiles_dir: Path, plans: Sequence[PlannedImage], options: Retil
         for path in (plan.pair.labels_path, plan.pair.image_path)
     ]
     tables = [plan.table.names for plan in plans]
-    text = json.dumps([asdict(options), sources, tables])
-    fingerprint = hashlib.sha256(text.encode()).hexdigest()[:12]
+    fingerprint = hash_bytes(json.dumps([asdict(options), sources, tables]).encode())[:12]
     partial_dir = tiles_dir.with_name(f".{tiles_dir.name}.{fingerprint}.partial")
     for leftover in tiles_dir.parent.iterdir():
         is_ours = re.fullmatch(rf"\.{re.escape(tiles_dir.name)}\.[0-9a-f]{{12}}\.partial", leftover.name)
