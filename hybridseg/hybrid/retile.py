@@ -133,7 +133,7 @@ def _check_target(tiles_dir: Path, inputs: list[Path], *, overwrite: bool) -> No
             raise OutputExists(f"{path} was not written by this command and would be lost; move it away first")
 
 
-def plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) -> PlannedImage:
+def _plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) -> PlannedImage:
     """Find the pure windows of one image.
 
     Raises
@@ -150,7 +150,7 @@ def plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) -> 
     return PlannedImage(pair, own_table, purity.rows[i], purity.cols[j], purity.classes[i, j], purity.shares[i, j])
 
 
-def write_strip(strip: np.ndarray, cols: list[int], paths: list[Path]) -> None:
+def _write_strip(strip: np.ndarray, cols: list[int], paths: list[Path]) -> None:
     """Write the tiles of one row of windows; those that an interrupted run has written are kept.
 
     Parameters
@@ -170,7 +170,7 @@ def _plan_images(
     pool: Any, pairs: list[Pair], options: RetileOptions, table: ClassTable | None, progress: Progress
 ) -> tuple[list[PlannedImage], list[Problem]]:
     plans, problems = [], []
-    futures = [(pair, pool.submit(plan_image, pair, options, table)) for pair in pairs]
+    futures = [(pair, pool.submit(_plan_image, pair, options, table)) for pair in pairs]
     for pair, future in progress(futures, label="measuring label maps"):
         try:
             plans.append(future.result())
@@ -234,7 +234,7 @@ def _write_tiles(
             chosen = np.flatnonzero(keep & (plan.rows == row))
             strip = image[row : row + options.tile_size]
             cols = plan.cols[chosen].tolist()
-            futures.append(pool.submit(write_strip, strip, cols, [paths[j] for j in chosen]))
+            futures.append(pool.submit(_write_strip, strip, cols, [paths[j] for j in chosen]))
         pending.append(futures)
         if len(pending) > 1:
             _wait_for(pending.popleft())

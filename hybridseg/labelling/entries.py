@@ -161,7 +161,7 @@ class ImageEntry:
     keys: deque[str] = field(default_factory=lambda: deque(maxlen=200))
 
     def check_version(self, version: int) -> None:
-        """Raise `Conflict` unless this is the present version."""
+        """Raise `Conflict` unless this is the current version."""
         if version != self.version:
             raise Conflict("this image was changed in another tab or program meanwhile; check it, then try again")
 
