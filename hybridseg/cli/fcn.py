@@ -100,7 +100,7 @@ def train(console: Console, **settings: Any) -> None:
 
     Images are in DIR/samples/RGB/train/SOURCE, their NAME_gtFine_color.png in DIR/labels/gtFine/train/SOURCE, and the
     classes in DIR/labeldefs.txt. The best epoch is chosen on photographs that the network is not trained on: those of
-    val/ beside train/, or every seventh.
+    val/ beside train/, or 15 % of those in train/.
 
     Result: RUNS/NAME/ with model.h5 and model.json (the network), log.csv, and figures of the training.
 
