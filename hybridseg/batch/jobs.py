@@ -142,7 +142,7 @@ def run_jobs(
 def _segment_one(
     job: Job, resume: bool, progress: Progress, task: tuple[int, Path]
 ) -> tuple[int, ImageResult | Problem | None]:
-    """Segment one image wherever this runs; None: it was done already."""
+    """Segment one image, in whatever process this runs; None when it was done already."""
     i, path = task
     targets, replaced = job.list_targets(path), ""
     if resume and all(target.exists() for target in targets):

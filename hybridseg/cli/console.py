@@ -32,7 +32,7 @@ class Console:
         sys.stdout.flush()
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print a table: the first column to the left, numbers to the right."""
+        """Print a table, its first column aligned to the left and the others to the right."""
         cells = [[str(cell) for cell in row] for row in (header, *rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
         for row in cells:

@@ -51,7 +51,7 @@ class PairSource(Protocol):
 
     @property
     def sources(self) -> Sequence[str]:
-        """The photograph that each pair comes from: pairs of one photograph are never parted."""
+        """The photograph that each pair comes from: pairs of one photograph are never separated."""
         ...
 
     @property

@@ -34,7 +34,7 @@ class RecordPairs:
     Raises
     ------
     MissingInput, BadInput, ValueError, TypeError, LookupError
-        When the index is impossible, or a shard is missing or cut short.
+        When the index contradicts itself, or a shard is missing or cut short.
     """
 
     def __init__(self, folder: Path, index: dict[str, Any]) -> None:

@@ -91,7 +91,7 @@ def make_records(
     Parameters
     ----------
     recipe : str
-        What else the pairs are made by, such as a change of their class ids: records of another recipe are others.
+        What else the pairs depend on, such as a change of their class ids: records of another recipe are not kept.
     overwrite : bool
         Replace records in `out_dir` that are complete, or were made from other pairs or with other options.
 

@@ -54,7 +54,7 @@ _SHARE_NEAR = 1 / 3
 class TuneOptions:
     """How the constants are searched.
 
-    The trials come on top of the CRF at the start, which is tried with every balance.
+    The trials come on top of the first CRF, which is tried with every balance.
     """
 
     n_trials: int = option(24, "Number of random CRFs to try.", span=Span(1))

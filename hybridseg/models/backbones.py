@@ -93,7 +93,7 @@ def load_backbone(
     if handle == BUILTIN:
         return _load_builtin(input_size, trainable=trainable)
     if handle.startswith("builtin:"):
-        raise BadInput(f"there is no built-in backbone {handle!r}; the one there is: {BUILTIN}")
+        raise BadInput(f"there is no built-in backbone {handle!r}; the only one is {BUILTIN}")
     folder = _find_module(handle)
     if not trust:
         _check_module(folder)
