@@ -76,6 +76,11 @@ def find_glob_pairs(
         Where the patterns start.
     truth, prediction : str
         Such as ``masks/*.png`` and ``out/*_label.png``.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such folder, or a pattern is invalid or finds nothing.
     """
     folder = Path(folder)
     if not folder.is_dir():
