@@ -65,15 +65,21 @@ def explain_difference(path: Path, wanted: str) -> str:
 
 def hash_file(path: Path) -> str | None:
     """Return the SHA-256 of a file, computed once until it changes; None when it is not there."""
+    stamp = stamp_file(path)
+    return None if stamp is None else _hash(path.absolute(), stamp)
+
+
+def stamp_file(path: Path) -> tuple[int, int] | None:
+    """Return the size and the time of a file, by which a change is noticed; None when it is not there."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return _hash(path.absolute(), status.st_size, status.st_mtime_ns)
+    return status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=64)
-def _hash(path: Path, _size: int, _mtime: int) -> str:
+def _hash(path: Path, _stamp: tuple[int, int]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
