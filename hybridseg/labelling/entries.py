@@ -138,7 +138,7 @@ class ImageEntry:
         Opaque: the page never learns the path.
     state : {"untouched", "working", "done"}
     version : int
-        Counts the changes: one that was made of an older version is refused.
+        Counts the changes: one that was made on an older version is refused.
     result_version : int
         Counts the changes of the result as the page shows it.
     parked : Parked or None
