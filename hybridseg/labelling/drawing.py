@@ -66,7 +66,7 @@ class Drawing:
         return {last.layer}, bounds
 
     def redo(self) -> tuple[set[str], Bounds] | None:
-        """Redo the stroke that was undone last, as `undo` undoes it."""
+        """Redo the stroke that was undone last. Return what `undo` returns; None when nothing was undone."""
         if not self._log.undone:
             return None
         *undone, stroke = self._log.undone
