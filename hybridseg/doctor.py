@@ -14,7 +14,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 from hybridseg import __version__
 from hybridseg.machine import count_cores
+from hybridseg.models.backbones import hub_cache_dir
 
 _PROBE_SECONDS = 180
 _LOW_MEMORY_GIB = 4.0
@@ -175,7 +175,7 @@ def _check_python() -> Check:
 
 
 def _check_hub_cache() -> Check:
-    folder = Path(os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir()) / "tfhub_modules")
+    folder = hub_cache_dir()
     try:
         n_modules = sum(path.is_dir() for path in folder.iterdir()) if folder.is_dir() else 0
     except OSError:

@@ -18,9 +18,9 @@ _BLOCK_SHAPE = (128, 512)
 def filter_majority(labels: np.ndarray, *, radius: int) -> np.ndarray:
     """Replace every pixel by the most frequent class in the disk around it.
 
-    With two classes this is the median filter. Where several classes are the most frequent, a pixel keeps its own if
-    that is among them, and else takes the lowest id. VOID pixels stay VOID and have no vote. At the border of the map
-    only the pixels inside vote.
+    With two classes this is the median filter. Where several classes tie, a pixel keeps its own if that is among
+    them, and else takes the lowest id. VOID pixels stay VOID and have no vote. At the border of the map only the
+    pixels inside vote.
 
     Parameters
     ----------
@@ -61,12 +61,7 @@ def filter_majority(labels: np.ndarray, *, radius: int) -> np.ndarray:
 
 
 def check_radius(radius: int) -> None:
-    """Check a radius.
-
-    Raises
-    ------
-    BadInput
-    """
+    """Raise BadInput for a radius out of range."""
     if not 0 <= radius <= MAX_RADIUS:
         raise BadInput(f"radius={radius} of the majority filter must be from 0 (no change) to {MAX_RADIUS} pixels")
 

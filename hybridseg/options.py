@@ -140,7 +140,7 @@ _WORDS: dict[Any, str] = {
 
 
 def describe_range(owner: Any, name: str) -> str:
-    """Say in words what an option may be.
+    """Return in words what an option may be.
 
     Examples
     --------

@@ -87,7 +87,7 @@ BREAKS = {
         ("batch/workers.py", "cancel_futures=True", "cancel_futures=False", "batch/test_workers.py"),
         ("batch/jobs.py", "taken[target] = path", "pass", "batch/test_jobs.py"),
         ("batch/jobs.py", "if not replaced:", "if replaced:", "batch/test_jobs.py"),
-        ("batch/jobs.py", "_stamp(file)) for file in files", "0) for file in files", "batch/test_jobs.py"),
+        ("batch/jobs.py", "stamp_file(file)) for file in files", "0) for file in files", "batch/test_jobs.py"),
         ("batch/madeby.py", "if name not in _NOT_RECORDED", "", "batch/test_madeby.py"),
         ("batch/madeby.py", "if found == wanted:", "if found:", "batch/test_madeby.py batch/test_jobs.py"),
     ],

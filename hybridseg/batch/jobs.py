@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from hybridseg.batch.madeby import explain_difference
+from hybridseg.batch.madeby import explain_difference, stamp_file
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.batch.workers import map_calls
 from hybridseg.classes import ClassTable
@@ -142,7 +142,7 @@ def run_jobs(
 def _segment_one(
     job: Job, resume: bool, progress: Progress, task: tuple[int, Path]
 ) -> tuple[int, ImageResult | Problem | None]:
-    """Segment one image wherever this runs; None: it was done already."""
+    """Segment one image, in whatever process this runs; None when it was done already."""
     i, path = task
     targets, replaced = job.list_targets(path), ""
     if resume and all(target.exists() for target in targets):
@@ -169,18 +169,10 @@ def load_once(load: Callable[..., Model], path: Path, **settings: Any) -> Model:
     """
     files = [path, path.parent / f"{path.stem}.json", path.parent / "labels.txt"]
     files += [value for value in settings.values() if isinstance(value, Path)]
-    key = (load, tuple(sorted(settings.items())), tuple((file.absolute(), _stamp(file)) for file in files))
+    key = (load, tuple(sorted(settings.items())), tuple((file.absolute(), stamp_file(file)) for file in files))
     if key not in _loaded:
         while len(_loaded) >= _MAX_LOADED:
             del _loaded[next(iter(_loaded))]
         _loaded[key] = load(path, **settings)
     model: Model = _loaded[key]
     return model
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg import __version__
-from hybridseg.classes import ClassTable
+from hybridseg.classes import ClassTable, hex_color
 from hybridseg.errors import HybridSegError
 from hybridseg.io.labels.formats import read_made_by
 
@@ -27,19 +27,18 @@ def make_record(command: str, model_paths: Sequence[Path], table: ClassTable, **
     options : object
         Options dataclasses by name.
     """
-    colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in table.colors]
     record = {
         "command": command,
         "version": __version__,
         "models": [hash_file(path) for path in model_paths],
-        "classes": dict(zip(table.names, colors, strict=True)),
+        "classes": dict(zip(table.names, map(hex_color, table.colors), strict=True)),
         "settings": {name: _leave_out_machine(asdict(value)) for name, value in options.items()},
     }
     return json.dumps(record)
 
 
 def explain_difference(path: Path, wanted: str) -> str:
-    """Explain why a label map is not what would be made now; the answer is empty when it is.
+    """Return why a label map is not what would be made now; empty when it is.
 
     Examples
     --------
@@ -66,15 +65,21 @@ def explain_difference(path: Path, wanted: str) -> str:
 
 def hash_file(path: Path) -> str | None:
     """Return the SHA-256 of a file, computed once until it changes; None when it is not there."""
+    stamp = stamp_file(path)
+    return None if stamp is None else _hash(path.absolute(), stamp)
+
+
+def stamp_file(path: Path) -> tuple[int, int] | None:
+    """Return the size and the time of a file, by which a change is noticed; None when it is not there."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return _hash(path.absolute(), status.st_size, status.st_mtime_ns)
+    return status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=64)
-def _hash(path: Path, _size: int, _mtime: int) -> str:
+def _hash(path: Path, _stamp: tuple[int, int]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

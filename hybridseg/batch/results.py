@@ -11,7 +11,8 @@ from hybridseg.classes import ClassTable
 from hybridseg.errors import Problem
 from hybridseg.io.rasters import GeoReference, write_band
 
-_NO_CONFIDENCE = 255
+NO_CONFIDENCE = 255
+"""The nodata value of confidence maps, which hold whole percent."""
 
 
 @dataclass(frozen=True)
@@ -56,5 +57,5 @@ def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
 
 def write_confidence(path: Path, confidence: np.ndarray, georeference: GeoReference | None) -> None:
     """Write the probability of the class of each pixel, in whole percent; NaN becomes nodata."""
-    percent = np.where(np.isnan(confidence), _NO_CONFIDENCE, np.nan_to_num(confidence) * 100).round().astype(np.uint8)
-    write_band(path, percent, georeference, nodata=_NO_CONFIDENCE, tags={"UNIT": "percent"})
+    percent = np.where(np.isnan(confidence), NO_CONFIDENCE, np.nan_to_num(confidence) * 100).round().astype(np.uint8)
+    write_band(path, percent, georeference, nodata=NO_CONFIDENCE, tags={"UNIT": "percent"})

@@ -24,15 +24,15 @@ class Console:
     def say(self, text: str = "") -> None:
         """Print a line of the result."""
         if not self.quiet:
-            click.echo(_printable(text))
+            click.echo(printable(text))
 
     def insist(self, text: str) -> None:
         """Print what is needed to go on, even when quiet, such as an address; flushed, also into a pipe."""
-        click.echo(_printable(text))
+        click.echo(printable(text))
         sys.stdout.flush()
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print a table: the first column to the left, numbers to the right."""
+        """Print a table, its first column aligned to the left and the others to the right."""
         cells = [[str(cell) for cell in row] for row in (header, *rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
         for row in cells:
@@ -49,7 +49,7 @@ class Console:
         noun = "file" if len(problems) == 1 else "files"
         click.echo(f"\n{len(problems)} {noun} could not be used, the others are done:", err=True)
         for problem in problems:
-            click.echo(_printable(f"  {problem}"), err=True)
+            click.echo(printable(f"  {problem}"), err=True)
         sys.exit(1)
 
     def progress(self, items: Sequence[Item], *, label: str) -> Iterable[Item]:
@@ -63,8 +63,8 @@ class Console:
         return _print_progress(items, label)
 
 
-def _printable(text: str) -> str:
-    """Replace the bytes of a file name that are not UTF-8."""
+def printable(text: str) -> str:
+    """Return a text in which the bytes of a file name that are not UTF-8 are replaced."""
     return text.encode("utf-8", "replace").decode()
 
 

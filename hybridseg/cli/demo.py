@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.options import path_type
 
 if TYPE_CHECKING:
     from hybridseg.demo.story import Demonstration
-from hybridseg.cli.options import path_type
 
-
-def _scenes_option(function: Any) -> Any:
-    return click.option(
-        "--scenes", "scenes_dir", metavar="DIR", type=path_type,
-        help="Demo scenes to use; drawn there if there are none.  [default: DIR/scenes]",
-    )(function)  # fmt: skip
+_scenes_option = click.option(
+    "--scenes", "scenes_dir", metavar="DIR", type=path_type,
+    help="Demo scenes to use; drawn there if there are none.  [default: DIR/scenes]",
+)  # fmt: skip
 
 
 @click.command()

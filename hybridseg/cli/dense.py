@@ -11,7 +11,7 @@ import click
 
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.cli.console import Console
-from hybridseg.cli.options import options_of, path_type, read_options
+from hybridseg.cli.options import join_options, options_of, path_type, read_options
 from hybridseg.cli.segment import print_image, print_skipped, resume_option
 from hybridseg.confusion import Confusion
 from hybridseg.dense.fit import Epoch
@@ -24,34 +24,23 @@ from hybridseg.segment import make_job
 
 labeldefs_option = click.option(
     "--labeldefs", "labeldefs_path", metavar="FILE", type=path_type,
-    help="Classes and colours: a line `name, r, g, b` for each class.",
+    help="Classes and colours: one line `name, r, g, b` for each class.",
 )  # fmt: skip
 
 
-def run_options(function: Any) -> Any:
-    """Add what every training has: resuming, starting over, TensorBoard."""
-    for add in reversed(
-        (
-            click.option("--resume", is_flag=True, help="Continue after the last finished epoch."),
-            click.option("--overwrite", is_flag=True, help="Start over where there is a training already."),
-            click.option("--tensorboard-dir", metavar="DIR", type=path_type, help="Write logs for TensorBoard here."),
-        )
-    ):
-        function = add(function)
-    return function
+# What every training has.
+run_options = join_options(
+    click.option("--resume", is_flag=True, help="Continue after the last finished epoch."),
+    click.option("--overwrite", is_flag=True, help="Start over where there is a training already."),
+    click.option("--tensorboard-dir", metavar="DIR", type=path_type, help="Write logs for TensorBoard here."),
+)
 
-
-def view_options(function: Any) -> Any:
-    """Add how an image is presented to the networks, and what is written."""
-    for add in reversed(
-        (
-            options_of(DenseOptions, "native", "window", "overlap", "flips"),
-            options_of(Outputs, "probabilities"),
-            resume_option,
-        )
-    ):
-        function = add(function)
-    return function
+# How an image is presented to the networks, and what is written.
+view_options = join_options(
+    options_of(DenseOptions, "native", "window", "overlap", "flips"),
+    options_of(Outputs, "probabilities"),
+    resume_option,
+)
 
 
 def segment_images(

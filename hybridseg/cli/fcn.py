@@ -100,7 +100,7 @@ def train(console: Console, **settings: Any) -> None:
 
     Images are in DIR/samples/RGB/train/SOURCE, their NAME_gtFine_color.png in DIR/labels/gtFine/train/SOURCE, and the
     classes in DIR/labeldefs.txt. The best epoch is chosen on photographs that the network is not trained on: those of
-    val/ beside train/, or every seventh.
+    val/ beside train/, or 15 % of those in train/.
 
     Result: RUNS/NAME/ with model.h5 and model.json (the network), log.csv, and figures of the training.
 
@@ -162,12 +162,9 @@ def infer(console: Console, **settings: Any) -> None:
       hybridseg fcn infer --name data_test10 --samples-dir data/samples/RGB/train/data --output-dir test_output
       hybridseg fcn infer --name data_test10 --samples-dir data/samples/RGB/train/data --output-dir test_crf --crf
     """
-    from hybridseg.models.startup import import_tensorflow
-
     paths = find_images([settings["samples_dir"]])
     smoothing = SmoothingOptions()
     if settings["crf"]:
         smoothing = read_options(FCN_SMOOTHING, settings, crf=read_options(FCN_SMOOTHING.crf, settings))
-    import_tensorflow()
     models = [load_fcn(settings["runs_dir"] / name, checkpoint=settings["checkpoint"]) for name in settings["names"]]
     segment_images(console, paths, models, settings, smoothing=smoothing, out_dir=settings["output_dir"])

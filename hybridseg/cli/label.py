@@ -10,6 +10,7 @@ import click
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
     class_files_options,
+    join_options,
     options_of,
     overwrite_option,
     path_type,
@@ -26,11 +27,12 @@ _CRF_NAMES = (
 )  # fmt: skip
 
 
-def _spread_options(function: Any) -> Any:
-    """Add the options that say how scribbles are spread."""
-    function = options_of(SpreadOptions().crf, *_CRF_NAMES)(function)
-    unset = {"scale": "0.2, more for small images"}
-    return options_of(SpreadOptions, "scale", flags={"scale": ("-s", "--scale")}, unset=unset)(function)
+_spread_options = join_options(
+    options_of(
+        SpreadOptions, "scale", flags={"scale": ("-s", "--scale")}, unset={"scale": "0.2, more for small images"}
+    ),
+    options_of(SpreadOptions().crf, *_CRF_NAMES),
+)
 
 
 def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:

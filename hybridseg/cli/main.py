@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hybridseg import __version__
-from hybridseg.cli.console import Console
+from hybridseg.cli.console import Console, printable
 from hybridseg.errors import HybridSegError
 
 # In the order of use. A command is imported only when it is needed.
@@ -69,7 +69,7 @@ class HybridSegGroup(click.Group):
         try:
             return super().invoke(ctx)
         except HybridSegError as error:
-            raise click.ClickException(str(error).encode("utf-8", "replace").decode()) from error
+            raise click.ClickException(printable(str(error))) from error
         except KeyboardInterrupt:
             click.echo(
                 "\nStopped. Every file that was written is complete; the same command (with --resume where it has "

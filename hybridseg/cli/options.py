@@ -12,6 +12,7 @@ import click
 
 from hybridseg.classes import ClassTable
 from hybridseg.io.labels.classfiles import read_class_files
+from hybridseg.machine import count_cores
 from hybridseg.options import setting_of, type_of
 
 path_type = click.Path(path_type=Path)
@@ -30,6 +31,17 @@ class SizeType(click.ParamType):
         if not match:
             self.fail(f"{value!r} is not a size; write rows and columns like 768x1152", param, ctx)
         return int(match[1]), int(match[2])
+
+
+def join_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return one decorator that adds several options, in the order in which ``--help`` lists them."""
+
+    def add(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
 
 
 def options_of(
@@ -60,14 +72,11 @@ def options_of(
     classic : bool
         Accept the name with underscores too, as the classic programs have it.
     """
-
-    def add(function: Any) -> Any:
-        for name in reversed(names):
-            own = flags.get(name) or _name_flags(prefix + (name if classic else name.removeprefix("n_")), classic)
-            function = _make_option(owner, name, own, prefix + name, unset.get(name), metavars.get(name))(function)
-        return function
-
-    return add
+    options = []
+    for name in names:
+        own = flags.get(name) or _name_flags(prefix + (name if classic else name.removeprefix("n_")), classic)
+        options.append(_make_option(owner, name, own, prefix + name, unset.get(name), metavars.get(name)))
+    return join_options(*options)
 
 
 def _name_flags(name: str, classic: bool) -> tuple[str, ...]:
@@ -121,27 +130,22 @@ seed_option = click.option(
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that are already there.")
 
 
-def jobs_option(function: Any) -> Any:
-    """Add ``--jobs``."""
-    from hybridseg.machine import count_cores
+jobs_option = click.option(
+    "--jobs", "n_jobs", type=click.IntRange(min=1), default=count_cores, show_default="all cores",
+    help="Processes that work at once.",
+)  # fmt: skip
 
-    return click.option(
-        "--jobs", "n_jobs", type=click.IntRange(min=1), default=count_cores, show_default="all cores",
-        help="Processes that work at once.",
-    )(function)  # fmt: skip
-
-
-def class_files_options(function: Any) -> Any:
-    """Add ``--labels`` and ``--colors``."""
-    function = click.option(
-        "--colors", "colors_path", type=path_type,
-        help="Colours of these classes, one a line in the same order (colors.txt).",
-    )(function)  # fmt: skip
-    return click.option(
+class_files_options = join_options(
+    click.option(
         "--labels", "labels_path", type=path_type,
-        help="Classes of label maps that do not name theirs: labels.txt (a name a line) or labeldefs.txt "
+        help="Classes of label maps that do not name theirs: labels.txt (one name per line) or labeldefs.txt "
         "(name, r, g, b). Names inside a file always win.",
-    )(function)  # fmt: skip
+    ),
+    click.option(
+        "--colors", "colors_path", type=path_type,
+        help="Colours of these classes, one per line in the same order (colors.txt).",
+    ),
+)  # fmt: skip
 
 
 def read_table(labels_path: Path | None, colors_path: Path | None) -> ClassTable | None:

@@ -136,12 +136,9 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
     Example:
       hybridseg resunet make-tfrecords --config config.json --images images --labels masks --out records
     """
-    from hybridseg.models.startup import import_tensorflow
-
     config = read_config(settings["config_path"])
     given = settings["labeldefs_path"]
     table = read_class_files(given) if given else None
-    import_tensorflow()
     result = verbs.make_tfrecords(
         config, settings["images_dir"], settings["labels_dir"], settings["out_dir"], table=table,
         seed=settings["seed"], overwrite=settings["overwrite"], progress=console.progress,
@@ -178,8 +175,6 @@ def train(console: Console, **settings: Any) -> None:
     Example:
       hybridseg resunet train --config config.json --data records --weights-out water.h5
     """
-    from hybridseg.models.startup import import_tensorflow
-
     config = read_config(settings["config_path"])
     weights: Path = settings["weights_out"]
     if weights.suffix != ".h5":
@@ -187,7 +182,6 @@ def train(console: Console, **settings: Any) -> None:
     run_dir = settings["run_dir"] or weights.with_name(f"{weights.stem}_run")
     paths = read_options(TrainingPaths, settings, weights=weights, run_dir=run_dir)
     extras = read_options(ResunetExtras, settings)
-    import_tensorflow()
     report_training(
         console,
         lambda on_epoch, progress: verbs.train_resunet(
@@ -221,13 +215,11 @@ def evaluate(console: Console, **settings: Any) -> None:
       hybridseg resunet evaluate --config config.json --weights water.h5 --images images --labels masks
     """
     from hybridseg.figures import draw_confusion
-    from hybridseg.models.startup import import_tensorflow
 
     data_dir, images_dir, labels_dir = (settings[name] for name in ("data_dir", "images_dir", "labels_dir"))
     if (data_dir is None) == (images_dir is None) or (images_dir is None) != (labels_dir is None):
         raise click.UsageError("give either --data, or --images with --labels.")
     config = read_config(settings["config_path"])
-    import_tensorflow()
     models = [verbs.load_resunet(path, config) for path in settings["weights_paths"]]
     if data_dir is not None:
         if len(models) > 1:
@@ -264,11 +256,8 @@ def segment(console: Console, **settings: Any) -> None:
     Example:
       hybridseg resunet segment --config config.json --weights water.h5 --images images --out results
     """
-    from hybridseg.models.startup import import_tensorflow
-
     config = read_config(settings["config_path"])
     paths = find_images([settings["images_dir"]])
-    import_tensorflow()
     models = [verbs.load_resunet(path, config) for path in settings["weights_paths"]]
     segment_images(
         console, paths, models, settings, smoothing=verbs.choose_smoothing(config), out_dir=settings["out_dir"]

@@ -13,7 +13,7 @@ import click
 
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.results import BatchResult, ImageResult
-from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.console import Console, pass_console, printable
 from hybridseg.cli.options import class_files_options, options_of, path_type, read_options, read_table, seed_option
 from hybridseg.crf.options import CrfOptions
 from hybridseg.hybrid.segmentation import BEST_OPTIONS, HybridOptions, make_best_options
@@ -150,8 +150,7 @@ def print_image(console: Console, image: ImageResult) -> None:
     for path in image.written:
         console.say(f"  wrote {path}")
     for warning in image.warnings:
-        text = f"warning: {image.image_path.name}: {warning}"
-        click.echo(text.encode("utf-8", "replace").decode(), err=True)
+        click.echo(printable(f"warning: {image.image_path.name}: {warning}"), err=True)
 
 
 def print_skipped(console: Console, result: BatchResult) -> None:

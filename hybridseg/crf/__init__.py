@@ -1,1 +1,1 @@
-"""A dense conditional random field: what is known of some pixels is carried to all, along colour and nearness."""
+"""A dense conditional random field: it spreads what is known of some pixels to all, by colour and distance."""

@@ -51,10 +51,10 @@ class CrfOptions:
 
     @property
     def near_theta(self) -> float:
-        """Return the standard deviation of the nearness kernel, in pixels."""
+        """Standard deviation of the nearness kernel, in pixels."""
         return self.theta if self.space_theta is None else self.space_theta
 
     @property
     def reach(self) -> float:
-        """Return the larger standard deviation of the two kernels, in pixels."""
+        """The larger standard deviation of the two kernels, in pixels."""
         return max(self.theta, self.near_theta)

@@ -204,7 +204,7 @@ def _memory_refusal(options: CrfOptions, n_bytes: float, reason: str) -> BadInpu
     needed = math.ceil(n_bytes / GIB * 1000 + 1) / 1000
     return BadInput(
         f"{reason}the CRF needs {needed:.3f} GiB here, and max_memory={options.max_memory:g} allows less; "
-        "give it more (max_memory, or --max-memory), or a smaller scale or theta"
+        "give it more (--max-memory), or a smaller scale or theta"
     )
 
 

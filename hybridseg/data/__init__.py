@@ -1,1 +1,1 @@
-"""Cutting, splitting and packing labelled images."""
+"""Preparing a labelled data set: its division into ``train/`` and ``test/``."""

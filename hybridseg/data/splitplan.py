@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable
+from hybridseg.classes import VOID
 from hybridseg.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput, HybridSegError
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
@@ -61,6 +61,11 @@ def plan_split(
     """Decide the set of every image, without touching a file.
 
     Images that an interrupted ``move`` has already moved count as if they were still there.
+
+    Raises
+    ------
+    BadInput
+        When there is no image, `group_by` matches none, or there is no label map to stratify by.
     """
     images = {path.name: path for path in list_images(source_dir)}
     companions = {name: tuple(path.name for path in find_companions(path)) for name, path in images.items()}
@@ -193,9 +198,5 @@ def _count_classes(image_path: Path, companions: Sequence[str]) -> Counter[str]:
             raise BadInput(f"cannot stratify: {error}") from error
         if labelmap.table is not None:
             pixels = np.bincount(labelmap.labels.ravel(), minlength=VOID + 1)
-            return Counter(_by_key(labelmap.table, pixels))
+            return Counter({key: int(pixels[i]) for i, key in enumerate(labelmap.table.keys)})
     return Counter()
-
-
-def _by_key(table: ClassTable, pixels: np.ndarray) -> dict[str, int]:
-    return {key: int(pixels[i]) for i, key in enumerate(table.keys)}

@@ -52,7 +52,7 @@ def _train_fcn(story: Story) -> None:
         "fcn", "make-labels", data_dir / "labels/gtFine/train/demo", "--labeldefs", data_dir / "labeldefs.txt"
     )  # fmt: skip
     story.run(
-        "fcn", "train", "--name", "demo", "--data-source", "demo", "--data-dir", data_dir, 
+        "fcn", "train", "--name", "demo", "--data-source", "demo", "--data-dir", data_dir,
         *("--epochs", _FCN_EPOCHS, "--learning-rate", "0.001", "--batch-size", "2"),
         "--size", f"{_SIZE[0]}x{_SIZE[1]}", *runs,
     )  # fmt: skip

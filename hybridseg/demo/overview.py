@@ -78,7 +78,7 @@ def draw_result_overview(
 
 
 def draw_tile_overview(path: str | os.PathLike[str], manifest_path: str | os.PathLike[str]) -> None:
-    """Draw kept tiles of every class, a row a class, drawn at random from a ``tiles.csv``."""
+    """Draw some of the kept tiles that a ``tiles.csv`` lists, chosen at random, in a row for each class."""
     manifest_path = Path(manifest_path)
     by_class: dict[str, list[str]] = defaultdict(list)
     for row in read_csv(manifest_path, ("tile", "class", "kept")):

@@ -1,1 +1,1 @@
-"""The fully convolutional methods, files in, files out: what their commands do."""
+"""Method 2: fully convolutional networks, which give every pixel of an image its class at once."""

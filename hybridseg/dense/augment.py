@@ -8,8 +8,6 @@ from typing import Any
 from hybridseg.options import Span, check_options, option
 
 _N_DRAWS = 7
-
-
 _SHARE = Span(0, 1, below=True)
 
 

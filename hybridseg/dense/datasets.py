@@ -33,7 +33,7 @@ def find_folder_pairs(images_dir: Path, labels_dir: Path, *, word: str) -> list[
     Raises
     ------
     MissingInput, BadInput
-        When a folder is missing or empty, or an image or a label map is alone.
+        When a folder is missing or empty, or an image or a label map has no counterpart.
     """
     images_dir, labels_dir = _enter(images_dir), _enter(labels_dir)
     images = [p for p in list_images(images_dir) if images_dir != labels_dir or not _has_word(p, word)]
@@ -91,7 +91,7 @@ def refuse_problems(problems: Sequence[Problem]) -> None:
 
 
 def require_pairs(labels: Sequence[Path], images: Sequence[Path], *, word: str = "") -> list[Pair]:
-    """Pair every label map with its image; BadInput names all that are alone."""
+    """Pair every label map with its image; BadInput names all that have no counterpart."""
     # Under the name of the image the usual pairing does the rest.
     image_stems = {image_stem(path) for path in images}
     by_stem: dict[str, list[Path]] = {}
@@ -103,8 +103,8 @@ def require_pairs(labels: Sequence[Path], images: Sequence[Path], *, word: str =
     renamed = {paths[0].with_name(f"{stem}{paths[0].suffix}"): paths[0] for stem, paths in by_stem.items()}
     pairs, problems = pair_labels_with_images(renamed, images)
     problems = [Problem(str(renamed.get(Path(p.where), p.where)), p.message) for p in problems]
-    alone = [path for path in images if image_stem(path) not in by_stem]
-    problems += [Problem(str(path), "has no label map; add it or remove the image") for path in alone]
+    unlabelled = [path for path in images if image_stem(path) not in by_stem]
+    problems += [Problem(str(path), "has no label map; add it or remove the image") for path in unlabelled]
     refuse_problems(problems)
     return [Pair(renamed[pair.labels_path], pair.image_path) for pair in pairs]
 
@@ -114,8 +114,8 @@ def _find_image_stem(path: Path, word: str, image_stems: Set[str]) -> str:
     stem = image_stem(path)
     if not word or stem in image_stems:
         return stem
-    alone = word_pattern(word)
-    return re.sub(rf"^{alone}{_GAP}|{_GAP}{alone}", "", stem, flags=re.IGNORECASE) or stem
+    pattern = word_pattern(word)
+    return re.sub(rf"^{pattern}{_GAP}|{_GAP}{pattern}", "", stem, flags=re.IGNORECASE) or stem
 
 
 def _has_word(path: Path, word: str) -> bool:

@@ -1,4 +1,4 @@
-"""The training loop of every dense network: train, validate, write everything down, resume where it was stopped."""
+"""The training loop of every dense network: train, validate, save everything, resume where it was stopped."""
 
 from __future__ import annotations
 

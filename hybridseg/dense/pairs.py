@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.io.images import describe_image
 from hybridseg.io.labelled import ReadLabels, check_size, load_labelled
 from hybridseg.io.pairing import Pair
+from hybridseg.models.cards import hash_bytes
 from hybridseg.options import Span
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_image, resize_nearest
@@ -51,7 +51,7 @@ class PairSource(Protocol):
 
     @property
     def sources(self) -> Sequence[str]:
-        """The photograph that each pair comes from: pairs of one photograph are never parted."""
+        """The photograph that each pair comes from: pairs of one photograph are never separated."""
         ...
 
     @property
@@ -98,13 +98,12 @@ class FolderPairs:
     @property
     def fingerprint(self) -> str:
         """A hash of the names, sizes and times of the files, and of the size to which they are brought."""
-        digest = hashlib.sha256(repr(self.size).encode())
+        text = repr(self.size)
         for pair in self.pairs:
             for path in (pair.image_path, pair.labels_path):
                 status = path.stat()
-                record = f"{path.name} {status.st_size} {status.st_mtime_ns}"
-                digest.update(record.encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+                text += f"{path.name} {status.st_size} {status.st_mtime_ns}"
+        return hash_bytes(text.encode("utf-8", "surrogateescape"))
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return an image and its labels."""

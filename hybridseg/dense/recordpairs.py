@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -14,6 +13,7 @@ from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.tfrecords import SAMPLE_TYPES, RecordPlace, read_record
+from hybridseg.models.cards import hash_bytes
 from hybridseg.models.startup import import_tensorflow
 
 FORMAT_VERSION = 1
@@ -34,7 +34,7 @@ class RecordPairs:
     Raises
     ------
     MissingInput, BadInput, ValueError, TypeError, LookupError
-        When the index is impossible, or a shard is missing or cut short.
+        When the index contradicts itself, or a shard is missing or cut short.
     """
 
     def __init__(self, folder: Path, index: dict[str, Any]) -> None:
@@ -49,8 +49,7 @@ class RecordPairs:
         if not self._entries:
             raise ValueError("it lists no record")
         self.sources = tuple(source for _, _, source, _ in self._entries)
-        text = json.dumps(index, sort_keys=True)
-        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        self.fingerprint = hash_bytes(json.dumps(index, sort_keys=True).encode())
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return an image and its labels."""

@@ -27,6 +27,7 @@ from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed
 from hybridseg.io.atomic import claim_folder, lock_output, remove_leftovers
 from hybridseg.io.tables import write_json
 from hybridseg.io.tfrecords import SAMPLE_TYPES, Record, RecordPlace, choose_encoding, scan_shard, write_shard
+from hybridseg.models.cards import hash_bytes
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
@@ -90,7 +91,7 @@ def make_records(
     Parameters
     ----------
     recipe : str
-        What else the pairs are made by, such as a change of their class ids: records of another recipe are others.
+        What else the pairs depend on, such as a change of their class ids: records of another recipe are not kept.
     overwrite : bool
         Replace records in `out_dir` that are complete, or were made from other pairs or with other options.
 
@@ -136,7 +137,7 @@ class _Plan:
 
     @property
     def hash(self) -> str:
-        return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()
+        return hash_bytes(json.dumps(self.record, sort_keys=True).encode())
 
     @property
     def n_shards(self) -> int:

@@ -21,8 +21,7 @@ from hybridseg.figures import draw_rates
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.bundles import DenseCard, DenseModel, save_dense
-from hybridseg.models.cards import list_versions
-from hybridseg.models.checkpoints import combine_fingerprint
+from hybridseg.models.cards import combine_fingerprint, list_versions
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import make_deterministic
 from hybridseg.models.summaries import SummaryWriter

@@ -100,8 +100,8 @@ def predict_strips(
     table = models[0].table
     for model in models:
         _check_fit(image, model, models[0])
-    ways = [_predict_one(image, model, shape, options, models, progress) for model in models]
-    for strips in zip(*ways, strict=True):
+    predictions = [_predict_one(image, model, shape, options, models, progress) for model in models]
+    for strips in zip(*predictions, strict=True):
         start = strips[0][0]
         votes = [order_columns(s, m.table, table) for (_, s), m in zip(strips, models, strict=True)]
         yield start, _average(votes)

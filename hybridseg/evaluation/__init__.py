@@ -1,1 +1,1 @@
-"""Scores from one confusion matrix, and the figures that show them."""
+"""Scores of label maps against the truth, and the page that shows results."""

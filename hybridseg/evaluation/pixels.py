@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusi
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
 from hybridseg.figures import draw_confusion
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.pairing import image_stem, list_results
+from hybridseg.io.pairing import group_by_stem, image_stem, list_results
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.progress import Progress, no_progress
 
@@ -77,6 +76,11 @@ def find_glob_pairs(
         Where the patterns start.
     truth, prediction : str
         Such as ``masks/*.png`` and ``out/*_label.png``.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such folder, or a pattern is invalid or finds nothing.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -105,9 +109,7 @@ def pair_by_stem(
     truth_paths: Iterable[Path], prediction_paths: Sequence[Path]
 ) -> tuple[list[TruthPair], list[Problem]]:
     """Match predictions with the truth of the same image; report those with none or several."""
-    by_stem = defaultdict(list)
-    for path in truth_paths:
-        by_stem[image_stem(path)].append(path)
+    by_stem = group_by_stem(truth_paths)
     pairs, problems = [], []
     for path in prediction_paths:
         found = [truth for truth in by_stem.get(image_stem(path), []) if truth != path]
@@ -243,7 +245,7 @@ def _write_scores(
 
 
 def list_score_rows(confusion: Confusion) -> list[dict[str, Any]]:
-    """Return the rows of a score table: one a class, then accuracy, macro and weighted means."""
+    """Return the rows of a score table: one for each class, then accuracy, macro and weighted means."""
     record = confusion.to_record()
     total = {"support": record["n_pixels"]}
     return [

@@ -21,8 +21,7 @@ from hybridseg.hybrid.tilefolder import TileFolder, open_tile_folder
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.images import describe_image
 from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE, Backbone, load_backbone, saved_model_folder
-from hybridseg.models.cards import hash_bytes, list_versions
-from hybridseg.models.checkpoints import combine_fingerprint
+from hybridseg.models.cards import combine_fingerprint, hash_bytes, list_versions
 from hybridseg.models.graphs import OUTPUT_NAME, freeze_model
 from hybridseg.models.store import ModelCard, save_classifier
 from hybridseg.models.summaries import SummaryWriter
@@ -106,7 +105,7 @@ class TrainingRun:
         self._graph: Any = None
 
     def extract(self, tiles: np.ndarray) -> np.ndarray:
-        """Compute the features of tiles, uint8 or float32 in 0..1, with the present backbone."""
+        """Compute the features of tiles, uint8 or float32 in 0..1, with the backbone as it is now."""
         import tensorflow as tf
 
         if self._graph is None:
@@ -194,7 +193,7 @@ class TrainingRun:
         )
 
     def predict(self, head: Head, indices: np.ndarray) -> np.ndarray:
-        """Compute the class probabilities of some tiles, with the present backbone."""
+        """Compute the class probabilities of some tiles, with the backbone as it is now."""
         parts = [np.zeros((0, len(self.folder.table)), np.float32)]
         for start in range(0, len(indices), _COMPUTE_BATCH):
             tiles = self.folder.read_tiles(indices[start : start + _COMPUTE_BATCH], tile_size=self.tile_size)
@@ -232,7 +231,7 @@ class TrainingRun:
         )
         written = save_classifier(self.paths.output_graph, content, card, self.paths.labels_path)
         if self.paths.saved_model_dir is not None:
-            export_classifier(self.paths.saved_model_dir, self.backbone, head, tile_size=self.tile_size)
+            _export_classifier(self.paths.saved_model_dir, self.backbone, head, tile_size=self.tile_size)
             written.append(self.paths.saved_model_dir)
         return written
 
@@ -243,7 +242,7 @@ def _find_tile_size(folder: TileFolder) -> int:
     return max(info.rows, info.cols)
 
 
-def export_classifier(target: Path, backbone: Backbone, head: Head, *, tile_size: int) -> None:
+def _export_classifier(target: Path, backbone: Backbone, head: Head, *, tile_size: int) -> None:
     """Write a classifier as a TF2 SavedModel, whole or not at all."""
     import tensorflow as tf
 

@@ -13,8 +13,9 @@ import numpy as np
 from hybridseg.classes import ClassTable, class_key
 from hybridseg.confusion import SCORES, Confusion, count_confusion
 from hybridseg.draw import shuffle_names
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
+from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.figures import draw_calibration, draw_confusion
+from hybridseg.hybrid.tilefolder import list_class_folders
 from hybridseg.hybrid.tiles import read_tile
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.pairing import MANIFEST_NAME, list_files
@@ -141,27 +142,25 @@ def measure_calibration(truth: np.ndarray, probs: np.ndarray) -> Calibration:
     return Calibration(mean_confidence, accuracy, counts, error)
 
 
-def list_tile_rows(result_confusion: Confusion, mean_probability: dict[str, float | None]) -> list[dict[str, Any]]:
+def list_tile_rows(confusion: Confusion, mean_probability: dict[str, float | None]) -> list[dict[str, Any]]:
     """Return the rows of the score table: one for each class that has tiles, then the summary."""
     rows = []
-    for row in result_confusion.to_record()["classes"]:
+    for row in confusion.to_record()["classes"]:
         if row["support"] or row["precision"] is not None:
             rows.append({**row, "accuracy": row["recall"], "mean_probability": mean_probability[row["class"]]})
     values = [value for value in mean_probability.values() if value is not None]
-    means = {name: result_confusion.macro(name) for name in SCORES}
-    overall = {"support": result_confusion.n_pixels, "accuracy": result_confusion.accuracy}
+    means = {name: confusion.macro(name) for name in SCORES}
+    overall = {"support": confusion.n_pixels, "accuracy": confusion.accuracy}
     return [*rows, {"class": "(all classes)", **overall, **means, "mean_probability": sum(values) / len(values)}]
 
 
 def _draw_tiles(
     folder: Path, table: ClassTable, n_per_class: int, seed: int
 ) -> tuple[list[Path], np.ndarray, list[Problem]]:
-    if not folder.is_dir():
-        raise MissingInput(f"there is no folder {folder}; give the folder that `hybridseg retile` wrote (tile_96)")
     position = {key: i for i, key in enumerate(table.keys)}
     chosen: dict[int, list[Path]] = defaultdict(list)
     problems = []
-    for home in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+    for home in list_class_folders(folder):
         tiles = {path.name: path for path in list_files(home, IMAGE_SUFFIXES)}
         class_id = position.get(class_key(home.name))
         if class_id is None:

@@ -1,4 +1,4 @@
-"""Fine-tune the backbone together with a head that is trained already: slow, and often the last percent of accuracy.
+"""Fine-tune the backbone together with a trained head: slow, but often worth a last percent of accuracy.
 
 After each epoch everything that the next one depends on is saved, so a run that is stopped in any way resumes with
 the next epoch and ends with the same weights.

@@ -110,7 +110,7 @@ class HeadTrainer:
 
     @property
     def head(self) -> Head:
-        """The present head, for raw features."""
+        """The head so far, for raw features."""
         weights = self._weights * self._scale[:, None]
         return Head(weights, self._bias - self._mean @ weights)
 

@@ -1,6 +1,6 @@
 """Split tiles into a training, a validation and a testing set, whole photos at a time.
 
-Tiles of one photo overlap and share its light: in different sets they would make the score too good.
+Tiles of one photo overlap and share its light: spread over different sets they would flatter the score.
 """
 
 from __future__ import annotations

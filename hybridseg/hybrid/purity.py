@@ -96,7 +96,9 @@ def measure_purity(labels: np.ndarray, *, n_classes: int, tile_size: int, stride
             f"is {labels.shape[0]} x {labels.shape[1]} pixels, smaller than one tile of {tile_size}; "
             "choose a smaller tile size (-t)"
         )
-    row_edges, col_edges = _find_edges(rows, tile_size), _find_edges(cols, tile_size)
+    row_edges, col_edges = (
+        find_edges(starts, tile_size, side) for starts, side in zip((rows, cols), labels.shape, strict=True)
+    )
     blocks = _count_blocks(labels, row_edges, col_edges, n_classes)
     classes = np.empty((len(rows), len(cols)), np.uint8)
     counts = np.empty((len(rows), len(cols)), np.int64)
@@ -112,8 +114,9 @@ def measure_purity(labels: np.ndarray, *, n_classes: int, tile_size: int, stride
     return WindowPurity(rows, cols, classes, counts / (tile_size * tile_size))
 
 
-def _find_edges(starts: np.ndarray, tile_size: int) -> np.ndarray:
-    return np.unique(np.concatenate([starts, starts + tile_size]))
+def find_edges(starts: np.ndarray, tile_size: int, length: int) -> np.ndarray:
+    """Return every pixel at which a window starts or ends along one side of an image, in order."""
+    return np.unique(np.concatenate([starts, np.minimum(starts + tile_size, length)]))
 
 
 def _count_blocks(labels: np.ndarray, row_edges: np.ndarray, col_edges: np.ndarray, n_classes: int) -> np.ndarray:

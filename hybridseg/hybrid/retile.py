@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -36,6 +35,7 @@ from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import MANIFEST_NAME, Pair, pair_labels_with_images
 from hybridseg.io.tables import read_csv, write_csv
+from hybridseg.models.cards import hash_bytes
 from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def _check_target(tiles_dir: Path, inputs: list[Path], *, overwrite: bool) -> No
             raise OutputExists(f"{path} was not written by this command and would be lost; move it away first")
 
 
-def plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) -> PlannedImage:
+def _plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) -> PlannedImage:
     """Find the pure windows of one image.
 
     Raises
@@ -150,7 +150,7 @@ def plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) -> 
     return PlannedImage(pair, own_table, purity.rows[i], purity.cols[j], purity.classes[i, j], purity.shares[i, j])
 
 
-def write_strip(strip: np.ndarray, cols: list[int], paths: list[Path]) -> None:
+def _write_strip(strip: np.ndarray, cols: list[int], paths: list[Path]) -> None:
     """Write the tiles of one row of windows; those that an interrupted run has written are kept.
 
     Parameters
@@ -170,7 +170,7 @@ def _plan_images(
     pool: Any, pairs: list[Pair], options: RetileOptions, table: ClassTable | None, progress: Progress
 ) -> tuple[list[PlannedImage], list[Problem]]:
     plans, problems = [], []
-    futures = [(pair, pool.submit(plan_image, pair, options, table)) for pair in pairs]
+    futures = [(pair, pool.submit(_plan_image, pair, options, table)) for pair in pairs]
     for pair, future in progress(futures, label="measuring label maps"):
         try:
             plans.append(future.result())
@@ -198,8 +198,7 @@ def _open_partial(tiles_dir: Path, plans: Sequence[PlannedImage], options: Retil
         for path in (plan.pair.labels_path, plan.pair.image_path)
     ]
     tables = [plan.table.names for plan in plans]
-    text = json.dumps([asdict(options), sources, tables])
-    fingerprint = hashlib.sha256(text.encode()).hexdigest()[:12]
+    fingerprint = hash_bytes(json.dumps([asdict(options), sources, tables]).encode())[:12]
     partial_dir = tiles_dir.with_name(f".{tiles_dir.name}.{fingerprint}.partial")
     for leftover in tiles_dir.parent.iterdir():
         is_ours = re.fullmatch(rf"\.{re.escape(tiles_dir.name)}\.[0-9a-f]{{12}}\.partial", leftover.name)
@@ -235,7 +234,7 @@ def _write_tiles(
             chosen = np.flatnonzero(keep & (plan.rows == row))
             strip = image[row : row + options.tile_size]
             cols = plan.cols[chosen].tolist()
-            futures.append(pool.submit(write_strip, strip, cols, [paths[j] for j in chosen]))
+            futures.append(pool.submit(_write_strip, strip, cols, [paths[j] for j in chosen]))
         pending.append(futures)
         if len(pending) > 1:
             _wait_for(pending.popleft())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.classes import ClassTable
+from hybridseg.confusion import count_confusion
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
 from hybridseg.hybrid.head import Measurement
@@ -112,12 +113,10 @@ def _score(predicted: np.ndarray, folder: TileFolder, tested: np.ndarray) -> dic
     """Return the scores on the testing set; empty when there is none."""
     if not len(tested):
         return {}
-    from sklearn.metrics import f1_score
-
-    truth = folder.class_ids[tested]
+    confusion = count_confusion(folder.class_ids[tested], predicted, folder.table)
     return {
-        "n_tiles": len(truth),
+        "n_tiles": len(tested),
         "n_photos": len({folder.sources[i] for i in tested}),
-        "accuracy": float((predicted == truth).mean()),
-        "macro_f1": float(f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)),
+        "accuracy": confusion.accuracy,
+        "macro_f1": confusion.macro("f1"),
     }

@@ -39,7 +39,7 @@ class HybridOptions:
     the probabilities of the tiles, a weight for each class; `tune-crf` finds them.
     """
 
-    threshold: float = option(0.5, "Probability from which on a tile seeds the CRF with its class.", span=Span(0, 1))
+    threshold: float = option(0.5, "Lowest probability at which a tile seeds the CRF with its class.", span=Span(0, 1))
     decimation: int = option(8, "Classify every Nth tile.", span=Span(1))
     scale: float = option(
         0.25, "Size of the image on which the CRF works, as a share of its own.", span=Span(0, 1, above=True)

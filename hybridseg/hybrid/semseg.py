@@ -119,7 +119,7 @@ def segment_file(
     watch.seconds.update(found.seconds)
 
     place = partial(_place, outputs, image_path, classifier.tile_size)
-    warnings = list_warnings(found, table)
+    warnings = _list_warnings(found, table)
     made_by = _make_record(classifier, options, table)
     result = LabelMap(found.labels, table, found.seeds, georeference, made_by)
     written = [place("_label.png"), place(".png")]
@@ -148,7 +148,7 @@ def segment_file(
     return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds)
 
 
-def list_warnings(found: Segmentation, table: ClassTable) -> list[str]:
+def _list_warnings(found: Segmentation, table: ClassTable) -> list[str]:
     """Describe what a person should check in the result."""
     warnings = [lost.describe(table) for lost in found.lost]
     if found.filled_share > 0:

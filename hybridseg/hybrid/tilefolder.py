@@ -67,15 +67,11 @@ class TileFolder:
         return tiles
 
 
-def label_of_folder(name: str) -> str:
-    """Return the label of a class folder as the classic program writes it: lower case, words separated by one space.
-
-    Examples
-    --------
-    >>> label_of_folder("Wet_Sand")
-    'wet sand'
-    """
-    return class_key(name)
+def list_class_folders(root: Path) -> list[Path]:
+    """List the folders of tiles in a folder; MissingInput when there is no such folder."""
+    if not root.is_dir():
+        raise MissingInput(f"there is no folder {root}; give the folder that `hybridseg retile` wrote (tile_96)")
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def open_tile_folder(image_dir: str | os.PathLike[str]) -> TileFolder:
@@ -92,10 +88,8 @@ def open_tile_folder(image_dir: str | os.PathLike[str]) -> TileFolder:
         When there is no such folder, it has fewer than two classes, or a class has fewer than 2 tiles.
     """
     root = Path(image_dir)
-    if not root.is_dir():
-        raise MissingInput(f"there is no folder {root}; give the folder that `hybridseg retile` wrote (tile_96)")
     by_folder: dict[str, list[str]] = {}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+    for folder in list_class_folders(root):
         tiles = [path.name for path in list_files(folder, IMAGE_SUFFIXES)]
         if tiles:
             by_folder[folder.name] = tiles
@@ -121,7 +115,8 @@ def find_source(path: Path) -> str:
 
 def _make_table(root: Path, folders: list[str]) -> ClassTable:
     try:
-        return ClassTable.from_names(label_of_folder(folder) for folder in folders)
+        # As the classic program names them: in lower case, words separated by one space.
+        return ClassTable.from_names(class_key(folder) for folder in folders)
     except BadInput as error:
         raise BadInput(f"the class folders of {root}: {error}") from error
 

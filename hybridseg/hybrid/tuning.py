@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from hybridseg.batch.madeby import hash_file
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.crf.options import CrfOptions
@@ -25,7 +26,6 @@ from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
 from hybridseg.io.tables import write_json
-from hybridseg.models.cards import hash_bytes
 from hybridseg.models.ensemble import AnyClassifier, list_members
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
@@ -54,7 +54,7 @@ _SHARE_NEAR = 1 / 3
 class TuneOptions:
     """How the constants are searched.
 
-    The trials come on top of the CRF at the start, which is tried with every balance.
+    The trials come on top of the first CRF, which is tried with every balance.
     """
 
     n_trials: int = option(24, "Number of random CRFs to try.", span=Span(1))
@@ -189,8 +189,8 @@ def read_tuning(classifier: AnyClassifier) -> HybridOptions | None:
             raise BadInput(f"it is damaged ({error}); remove it, or tune again (hybridseg tune-crf)") from error
 
 
-def _hash_models(classifier: AnyClassifier) -> list[str]:
-    return [hash_bytes(member.path.read_bytes()) for member in list_members(classifier)]
+def _hash_models(classifier: AnyClassifier) -> list[str | None]:
+    return [hash_file(member.path) for member in list_members(classifier)]
 
 
 def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions, table: ClassTable | None) -> _Example:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, labels_to_seeds
 from hybridseg.errors import BadInput
-from hybridseg.hybrid.purity import cover_windows, mirror_index
+from hybridseg.hybrid.purity import cover_windows, find_edges, mirror_index
 from hybridseg.models.store import TileClassifier
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import take_nearest
@@ -118,7 +118,7 @@ def plan_tiles(
     stride : int or None
         Pixels from one tile to the next; default: `tile_size`, so that they do not overlap.
     decimation : int
-        N.
+        The N: 1 chooses every tile.
     pattern : {"raster", "checker"}
         Count the tiles row by row, as the classic program does, which can leave columns without any; or spread the
         same number evenly.
@@ -217,8 +217,8 @@ def average_votes(grid: TileGrid, probs: np.ndarray) -> TileVotes:
     >>> votes.col_edges.tolist(), votes.probs[0, :, 0].tolist()
     ([0, 2, 4, 6], [1.0, 0.5, 0.0])
     """
-    row_edges = _find_edges(grid.rows, grid.tile_size, grid.shape[0])
-    col_edges = _find_edges(grid.cols, grid.tile_size, grid.shape[1])
+    row_edges = find_edges(grid.rows, grid.tile_size, grid.shape[0])
+    col_edges = find_edges(grid.cols, grid.tile_size, grid.shape[1])
     tops = np.searchsorted(row_edges, grid.rows)
     bottoms = np.searchsorted(row_edges, np.minimum(grid.rows + grid.tile_size, grid.shape[0]))
     lefts = np.searchsorted(col_edges, grid.cols)
@@ -257,10 +257,6 @@ def merge_votes(votes: Sequence[TileVotes]) -> TileVotes:
         n_votes += own.n_votes[cells]
         n_voters += own.n_votes[cells] > 0
     return TileVotes(row_edges, col_edges, sums / np.maximum(n_voters, 1)[..., None], n_votes)
-
-
-def _find_edges(starts: np.ndarray, tile_size: int, length: int) -> np.ndarray:
-    return np.unique(np.concatenate([starts, np.minimum(starts + tile_size, length)]))
 
 
 def _find_cells(edges: np.ndarray, n_pixels: int) -> np.ndarray:

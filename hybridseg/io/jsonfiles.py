@@ -1,4 +1,4 @@
-"""JSON of other programs: its size is checked before it is parsed, and every value before it is used."""
+"""JSON that comes from elsewhere: its size is checked before it is parsed, and every value before it is used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_NUMBER = 1e9
 
 
 def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the JSON of another program: UTF-8, one object, no key twice in any object, no NaN.
+    """Read a JSON file from elsewhere: UTF-8, one object, no key twice in any object, no NaN.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
         except (OSError, ValueError, RecursionError) as error:
             raise BadInput(f"it is not JSON in UTF-8, or damaged ({error}); save it again") from error
         if not isinstance(record, dict):
-            raise BadInput("it holds a list or a value where an object should be; give the whole annotation file")
+            raise BadInput("it holds a list or a single value, not one object in braces; give the whole file")
     return record
 
 
@@ -81,7 +81,7 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
         key = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise BadInput(f"{key[:60]!r} stands twice in one object of it; a labelling program does not write that")
+        raise BadInput(f"{key[:60]!r} stands twice in one object; keep one of the two, or export the file again")
     return record
 
 

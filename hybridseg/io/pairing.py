@@ -239,8 +239,8 @@ def pair_labels_with_images(
     >>> [pair.image_path.name for pair in pairs], [problem.where for problem in problems]
     (['a.jpg'], ['b_mres.mat'])
     """
-    images_by_stem = _group_by_stem(image_paths)
-    labels_by_stem = _group_by_stem(label_paths)
+    images_by_stem = group_by_stem(image_paths)
+    labels_by_stem = group_by_stem(label_paths)
     pairs, problems = [], []
     for stem, labels in labels_by_stem.items():
         images = images_by_stem.get(stem, [])
@@ -260,7 +260,8 @@ def pair_labels_with_images(
     return pairs, problems
 
 
-def _group_by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
+def group_by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Group files by the name of their image, see `image_stem`."""
     groups: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
         groups[image_stem(path)].append(path)

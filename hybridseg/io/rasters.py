@@ -88,7 +88,7 @@ def check_pixel_count(path: str | os.PathLike[str], rows: int, cols: int, *, pix
 
 
 def check_regular(path: str | os.PathLike[str]) -> Path:
-    """Raise unless a path is a regular file: a pipe or a device would be read for ever.
+    """Raise unless a path is a regular file: a pipe or a device would be read forever.
 
     Raises
     ------

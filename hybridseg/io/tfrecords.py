@@ -151,7 +151,7 @@ def read_record(path: str | os.PathLike[str], place: RecordPlace) -> Record:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
     if zlib.crc32(frame) != place.crc32:
         raise BadInput(f"{path} is damaged, or it is not the file that was written (a checksum differs)")
-    with located(_describe_place(path, place)):
+    with located(f"{path} (record at byte {place.offset})"):
         return decode_record(frame[_HEAD_BYTES:-_TAIL_BYTES])
 
 
@@ -270,10 +270,6 @@ def _list_places(path: Path) -> Iterator[RecordPlace]:
             frame = head + file.read(rest)
             yield RecordPlace(offset, len(frame), zlib.crc32(frame))
             offset += len(frame)
-
-
-def _describe_place(path: Path, place: RecordPlace) -> str:
-    return f"{path} (record at byte {place.offset})"
 
 
 def _to_feature(values: list[bytes] | list[int]) -> Any:

@@ -141,7 +141,7 @@ class Album:
         Parameters
         ----------
         save : bool
-            Write it down, so that the next start finds it.
+            Save it, so that the next start finds it.
         """
         with self.lock:
             if table is None or table == self.table:

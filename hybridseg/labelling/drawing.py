@@ -56,7 +56,7 @@ class Drawing:
         return bounds
 
     def undo(self) -> tuple[set[str], Bounds] | None:
-        """Take the last stroke back. Return its layer and the part that changed; None when there is no stroke."""
+        """Undo the last stroke. Return its layer and the part that changed; None when there is no stroke."""
         if not self._log.strokes:
             return None
         *kept, last = self._log.strokes
@@ -66,7 +66,7 @@ class Drawing:
         return {last.layer}, bounds
 
     def redo(self) -> tuple[set[str], Bounds] | None:
-        """Draw the stroke again that was undone last."""
+        """Redo the stroke that was undone last. Return what `undo` returns; None when nothing was undone."""
         if not self._log.undone:
             return None
         *undone, stroke = self._log.undone

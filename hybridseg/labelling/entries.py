@@ -138,7 +138,7 @@ class ImageEntry:
         Opaque: the page never learns the path.
     state : {"untouched", "working", "done"}
     version : int
-        Counts the changes: one that was made of an older version is refused.
+        Counts the changes: one that was made on an older version is refused.
     result_version : int
         Counts the changes of the result as the page shows it.
     parked : Parked or None
@@ -161,7 +161,7 @@ class ImageEntry:
     keys: deque[str] = field(default_factory=lambda: deque(maxlen=200))
 
     def check_version(self, version: int) -> None:
-        """Raise `Conflict` unless this is the present version."""
+        """Raise `Conflict` unless this is the current version."""
         if version != self.version:
             raise Conflict("this image was changed in another tab or program meanwhile; check it, then try again")
 

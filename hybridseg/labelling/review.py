@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hybridseg.batch.results import NO_CONFIDENCE
 from hybridseg.classes import VOID, ClassTable, labels_to_seeds
 from hybridseg.confusion import count_confusion
 from hybridseg.errors import HybridSegError, MissingInput, Problem
@@ -26,7 +27,6 @@ _AUTOMATIC_KINDS = ("ares", "predseg")
 _N_CONFUSIONS = 10
 _MAX_OPEN = 2
 _DIFFERS = ClassTable(("differs",), ((230, 30, 90),))
-_NO_CONFIDENCE = 255
 
 
 @dataclass
@@ -162,7 +162,7 @@ class ReviewSession:
             item.disagreement = int(np.count_nonzero(maps["disagreement"] != VOID)) / max(n_both, 1)
         if item.confidence_path is not None:
             percent = read_image(item.confidence_path)
-            known = percent[percent != _NO_CONFIDENCE]
+            known = percent[percent != NO_CONFIDENCE]
             item.uncertainty = 1 - float(known.mean()) / 100 if known.size else None
 
     def _read_maps(self, item: ReviewItem, info: ImageInfo) -> dict[str, np.ndarray]:

@@ -123,11 +123,11 @@ class LabelSession:
         return self._change(image_id, version, draw, record.get("key"))
 
     def undo(self, image_id: str, version: int, *, key: Any = None) -> Bounds | None:
-        """Take the last stroke back; None when there is none."""
+        """Undo the last stroke; None when there is none."""
         return self._change(image_id, version, lambda opened: opened.drawing.undo(), key)
 
     def redo(self, image_id: str, version: int, *, key: Any = None) -> Bounds | None:
-        """Draw the stroke again that was undone last; None when there is none."""
+        """Redo the stroke that was undone last; None when there is none."""
         return self._change(image_id, version, lambda opened: opened.drawing.redo(), key)
 
     def import_labels(
@@ -203,7 +203,7 @@ class LabelSession:
         act: Callable[[OpenImage], tuple[set[str], Bounds] | None],
         key: Any = None,
     ) -> Bounds | None:
-        """Make a change and save it; when it cannot be saved it is taken back.
+        """Make a change and save it; undo it when it cannot be saved.
 
         The page gives each change a key. When an answer is lost it sends the change again; a change with a known key
         is not made twice, and all of the image counts as changed.

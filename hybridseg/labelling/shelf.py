@@ -46,9 +46,9 @@ class Shelf:
         """Return the state of an image without opening it: untouched, working, or done."""
         path = self.strokes_path(image_path)
         try:
-            if read_stamp(path):
+            if _read_stamp(path):
                 return "done" if is_done(path) else "working"
-            return "done" if read_stamp(ground_truth_path(image_path, self.out_dir)) else "untouched"
+            return "done" if _read_stamp(ground_truth_path(image_path, self.out_dir)) else "untouched"
         except WriteFailed:
             # Raised again when this image is opened; the others are fine.
             return "untouched"
@@ -74,7 +74,7 @@ class Shelf:
         """
         windows = open_windows(image_path)
         strokes_path = self.strokes_path(image_path)
-        seen = read_stamp(strokes_path)
+        seen = _read_stamp(strokes_path)
         log = StrokeLog(image_path.name, windows.shape, table or _NO_CLASSES)
         if seen:
             found = read_strokes(strokes_path)
@@ -110,13 +110,13 @@ class Shelf:
         """
         path = self.strokes_path(image_path)
         # A file that is gone (a disk was unplugged, say) is written anew: everything that was in it is in memory.
-        if read_stamp(path) not in (None, opened.on_disk):
+        if _read_stamp(path) not in (None, opened.on_disk):
             raise Conflict(f"{path.name} was changed by another program; check the image again")
         write_strokes(path, opened.drawing.log)
-        opened.on_disk = read_stamp(path)
+        opened.on_disk = _read_stamp(path)
 
 
-def read_stamp(path: Path) -> tuple[int, ...] | None:
+def _read_stamp(path: Path) -> tuple[int, ...] | None:
     """Return what differs once a file is written again (time, size, inode); None when there is no file."""
     try:
         facts = path.stat()

@@ -85,7 +85,7 @@ class DrawnSeeds:
     image_stems: tuple[str, ...] = ()
 
     def within(self, valid: np.ndarray | None) -> DrawnSeeds:
-        """Return those inside the picture, (rows, cols) bool; None: the picture is everywhere."""
+        """Return the seeds on valid pixels, (rows, cols) bool; None: all are valid. BadInput when none is left."""
         if valid is None:
             return self
         seeds, painted = self.seeds * valid, None if self.painted is None else self.painted * valid

@@ -92,7 +92,7 @@ def mask_to_points(mask: np.ndarray) -> tuple[Point, ...]:
             f"the outline of an area is too ragged: it takes {len(rows):,} points, and the limit is {MAX_POINTS:,}; "
             "smooth the label map first"
         )
-    # The mask changes at the first pixel of a run, and one behind its last.
+    # The mask changes at the first pixel of a run, and one past its last.
     cols = cols - (np.arange(len(cols)) % 2)
     return tuple(zip(rows.astype(float).tolist(), cols.astype(float).tolist(), strict=True))
 
@@ -186,7 +186,7 @@ def _paint_runs(seeds: np.ndarray, origin: tuple[int, int], runs: Runs, value: i
         shape = rows[j - 1] - top + 1, lasts[i:j].max() - left + 2
         places = (rows[i:j] - top) * shape[1] - left
         n = shape[0] * shape[1]
-        # Add one where a run begins, take one behind its end: the sum is above zero where it is covered.
+        # Add one where a run begins, subtract one past its end: the sum is above zero where a run covers.
         steps = np.bincount(places + firsts[i:j], minlength=n) - np.bincount(places + lasts[i:j] + 1, minlength=n)
         covered = np.cumsum(steps).reshape(shape) > 0
         seeds[top : top + shape[0], left : left + shape[1]][covered[:, : seeds.shape[1] - left]] = value

@@ -93,7 +93,7 @@ def load_backbone(
     if handle == BUILTIN:
         return _load_builtin(input_size, trainable=trainable)
     if handle.startswith("builtin:"):
-        raise BadInput(f"there is no built-in backbone {handle!r}; the one there is: {BUILTIN}")
+        raise BadInput(f"there is no built-in backbone {handle!r}; the only one is {BUILTIN}")
     folder = _find_module(handle)
     if not trust:
         _check_module(folder)
@@ -165,14 +165,14 @@ def _find_module(handle: str) -> Path:
     return path
 
 
-def _cache_home() -> Path:
+def hub_cache_dir() -> Path:
     """Return the folder of cached modules: TFHUB_CACHE_DIR, or the default of tensorflow-hub."""
     return Path(os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir()) / "tfhub_modules")
 
 
 def _fetch_module(handle: str) -> Path:
     hub = _import_hub()
-    place = _cache_home() / hashlib.sha1(handle.encode()).hexdigest()
+    place = hub_cache_dir() / hashlib.sha1(handle.encode()).hexdigest()
     try:
         return Path(hub.resolve(handle))
     # A download fails in many ways, and the advice is the same for all.
@@ -195,7 +195,7 @@ def _unpack_module(path: Path) -> Path:
     """Unpack an archive into the cache, unless it is there already."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target = _cache_home() / digest[:40]
+    target = hub_cache_dir() / digest[:40]
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)

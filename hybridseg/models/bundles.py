@@ -133,7 +133,7 @@ def load_dense(path: str | os.PathLike[str]) -> DenseModel:
         When a part is missing or damaged, or the parts do not belong together.
     """
     path = _find_weights(Path(path))
-    card, expected_hash = read_dense_card(path)
+    card, expected_hash = _read_card(path)
     if hash_bytes(check_regular(path).read_bytes()) != expected_hash:
         raise BadInput(
             f"{path} is not the file that {path.with_suffix('.json').name} describes (the SHA-256 differs): it is "
@@ -147,7 +147,7 @@ def load_dense(path: str | os.PathLike[str]) -> DenseModel:
     return DenseModel(path, card, network)
 
 
-def read_dense_card(path: Path) -> tuple[DenseCard, str]:
+def _read_card(path: Path) -> tuple[DenseCard, str]:
     """Return the card of a file of weights, and the SHA-256 that these must have."""
     card_path = path.with_suffix(".json")
     if not card_path.exists():

@@ -132,6 +132,11 @@ def hash_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def combine_fingerprint(*parts: Any) -> str:
+    """Return one SHA-256 for everything that a result depends on."""
+    return hash_bytes("\n".join(map(str, parts)).encode())
+
+
 def list_versions() -> dict[str, str]:
     """Return the versions of everything that a training depends on, by name."""
     packages = ("tensorflow", "tf-keras", "tensorflow-hub", "numpy")

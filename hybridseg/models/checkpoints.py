@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -64,8 +63,3 @@ def _read_state(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
         stored = np.load(file, allow_pickle=False)
         values = [stored[f"v{i}"] for i in range(len(stored.files) - 1)]
         return json.loads(str(stored["record"])), values
-
-
-def combine_fingerprint(*parts: Any) -> str:
-    """Return one SHA-256 for everything that a result depends on."""
-    return hashlib.sha256("\n".join(str(part) for part in parts).encode()).hexdigest()

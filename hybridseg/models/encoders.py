@@ -39,7 +39,7 @@ class Encoder(ABC):
         pixels : tensor
             (n, rows, cols, bands), as `choose_normalization` leaves them.
         wide_channels : int
-            Channels of the layers that were fully connected, in an encoder that has such.
+            Channels of the layers that were fully connected, in an encoder that has some.
 
         Returns
         -------
@@ -67,7 +67,7 @@ class Encoder(ABC):
             )
 
     def choose_normalization(self, dtype: np.dtype) -> Normalization:
-        """Return what makes a photograph of values from 0 to 1, as in pretraining, of stored pixels."""
+        """Return the rule that brings stored pixels to those of a photograph in 0..1, as in pretraining."""
         return Normalization.unit_of(dtype) if dtype == np.uint8 else Normalization("photo")
 
 
@@ -89,7 +89,7 @@ class MobileNetV2(Encoder):
     def load_pretrained(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
         """Load the weights of the package, its only ones."""
         if weights_path is not None:
-            raise BadInput("the MobileNetV2 comes with its weights; --weights is for --backbone vgg16")
+            raise BadInput("MobileNetV2 comes with its weights; --weights is for --backbone vgg16")
         mobilenet.assign_weights(network, mobilenet.read_weights())
         return "MobileNetV2 with the ImageNet weights that come with the package"
 

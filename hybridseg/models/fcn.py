@@ -50,11 +50,7 @@ class Fcn8s:
         return ENCODERS[self.backbone]
 
     def build(self) -> tf_keras.Model:
-        """Return the network with random weights.
-
-        It takes normalized pixels, (n, rows, cols, n_bands) float32 with sides that `stride` divides, and returns
-        scores, (n, rows, cols, n_outputs).
-        """
+        """Return the network with random weights, as `hybridseg.models.architectures.Architecture` describes it."""
         import tf_keras
 
         pixels = tf_keras.Input((None, None, self.n_bands), name="pixels")

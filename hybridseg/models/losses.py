@@ -75,8 +75,8 @@ def dice_loss(scores: Any, labels: Any, *, first_class: int = 0) -> Any:
     Parameters
     ----------
     first_class : int
-        Classes before it are left out. So is, of several classes, one that no pixel of the batch has: its Dice
-        could only be 0.
+        Classes before it are left out. A class that no pixel of the batch has is left out too, unless it is the
+        only one: its Dice could only be 0.
 
     Examples
     --------

@@ -7,7 +7,6 @@ stored as float16, which changes a feature by less than 0.01. `tools/convert_bac
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.models.cards import hash_bytes
 
 if TYPE_CHECKING:
     import tf_keras
@@ -174,7 +174,7 @@ def weights_fingerprint() -> str:
     64
     """
     try:
-        return hashlib.sha256(WEIGHTS_PATH.read_bytes()).hexdigest()
+        return hash_bytes(WEIGHTS_PATH.read_bytes())
     except FileNotFoundError:
         raise _describe_missing() from None
 

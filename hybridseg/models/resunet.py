@@ -54,11 +54,7 @@ class ResUnet:
             raise BadInput(f"filters={self.filters} of kernel_size={sides} are too large; give fewer or smaller ones")
 
     def build(self) -> tf_keras.Model:
-        """Return the network with random weights.
-
-        It takes normalized pixels, (n, rows, cols, n_bands) float32 with sides that `stride` divides, and returns
-        scores, (n, rows, cols, n_outputs).
-        """
+        """Return the network with random weights, as `hybridseg.models.architectures.Architecture` describes it."""
         import tf_keras
         from tf_keras import layers
 

@@ -70,7 +70,7 @@ class ModelCard:
 
 
 class TileClassifier:
-    """A model that was loaded: tiles in, class probabilities out."""
+    """A loaded model: tiles in, class probabilities out."""
 
     def __init__(self, path: Path, table: ClassTable, tile_size: int, engine: Engine) -> None:
         self.path = path
@@ -156,7 +156,7 @@ def load_classifier(
     table = _find_table(path, labels_path, card)
     size = graph.tile_size or (card.tile_size if card else None) or tile_size
     if size is None:
-        raise BadInput(f"{path} does not say the size of its tiles; give it: --tile-size 96, say")
+        raise BadInput(f"{path} does not say the size of its tiles; give it, as in --tile-size 96")
     if tile_size is not None and tile_size != size:
         raise BadInput(f"{path} takes tiles of {size} pixels, not {tile_size}; give the size it was trained with")
     try:

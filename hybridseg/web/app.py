@@ -98,7 +98,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             # Read before the classes: a page whose classes are newer than this number asks again, with older ones it
             # would not.
             "classes_version": album.classes_version,
-            "classes": list_classes(album.table),
+            "classes": _list_classes(album.table),
             "window": session.window,
             "out": album.shelf.out_dir and album.shelf.out_dir.name,
             "images": album.list_images(),
@@ -183,7 +183,7 @@ def _add_changes(app: Flask, session: LabelSession) -> None:
         body = _read_body("version", "classes")
         album = session.album
         album.set_classes(_read_int(body, "version"), ClassTable.from_records(body["classes"]))
-        return {"classes_version": album.classes_version, "classes": list_classes(album.table)}
+        return {"classes_version": album.classes_version, "classes": _list_classes(album.table)}
 
 
 def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
@@ -198,7 +198,7 @@ def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
     def get_review() -> dict[str, Any]:
         return {
             "items": session.list_items(),
-            "classes": list_classes(session.table),
+            "classes": _list_classes(session.table),
             "skipped": [str(problem) for problem in session.problems],
         }
 
@@ -215,7 +215,7 @@ def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
     return app
 
 
-def list_classes(table: ClassTable | None) -> list[dict[str, Any]]:
+def _list_classes(table: ClassTable | None) -> list[dict[str, Any]]:
     """Return the name and the colour of every class."""
     return [] if table is None else table.to_records(as_hex=True)
 

@@ -43,7 +43,7 @@ def test_builtin():
     features = backbone.extract(np.zeros((2, 96, 96, 3), np.float32)).numpy()
     assert features.shape == (2, 1280) and backbone.input_size == 64 and not backbone.variables
     assert load_backbone(BUILTIN, input_size=64, trainable=True).variables
-    with pytest.raises(BadInput, match="there is no built-in backbone 'builtin:vgg'; the one there is"):
+    with pytest.raises(BadInput, match="there is no built-in backbone 'builtin:vgg'; the only one is"):
         load_backbone("builtin:vgg")
     with pytest.raises(BadInput, match="give a side from 32 to 1024"):
         load_backbone(BUILTIN, input_size=5)

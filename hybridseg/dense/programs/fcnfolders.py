@@ -26,7 +26,7 @@ def find_classic_pairs(data_dir: Path, part: str, source: str) -> list[Pair]:
     Raises
     ------
     MissingInput, BadInput
-        When a folder is missing, or an image or a label picture is alone.
+        When a folder is missing, or an image or a label picture has no counterpart.
     """
     images = list_images(samples_dir(data_dir, part, source))
     labels_dir = data_dir / "labels" / "gtFine" / part / source
@@ -45,7 +45,7 @@ def find_labeldefs(data_dir: Path, given: Path | None) -> ClassTable:
     for place in places:
         if place.exists():
             return read_class_files(place)
-    raise MissingInput(f"there is no {places[0]} with a `name, r, g, b` a line for each class; give it: --labeldefs")
+    raise MissingInput(f"there is no {places[0]} with a line `name, r, g, b` for each class; give it: --labeldefs")
 
 
 def make_color_reader(table: ClassTable) -> ReadLabels:

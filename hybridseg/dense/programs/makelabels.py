@@ -13,7 +13,7 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.pairing import image_stem, list_files, result_kind
+from hybridseg.io.pairing import group_by_stem, list_files, result_kind
 from hybridseg.majority import check_radius, filter_majority
 from hybridseg.progress import Progress, no_progress
 
@@ -101,10 +101,7 @@ def _check_colors(table: ClassTable) -> None:
 
 def _plan_pictures(label_dir: Path, out_dir: Path) -> tuple[list[tuple[Path, Path]], list[Problem]]:
     """List each label map with its picture; label maps that would become the same picture are problems."""
-    paths_by_stem: dict[str, list[Path]] = {}
-    for path in list_files(label_dir, (".mat",)):
-        if result_kind(path) in ("mres", None):
-            paths_by_stem.setdefault(image_stem(path), []).append(path)
+    paths_by_stem = group_by_stem(p for p in list_files(label_dir, (".mat",)) if result_kind(p) in ("mres", None))
     if not paths_by_stem:
         raise MissingInput(
             f"{label_dir.resolve()} has no label map made by hand (NAME_mres.mat or NAME.mat); give another folder"

@@ -66,7 +66,7 @@ def make_tfrecords(
     Raises
     ------
     MissingInput, BadInput, OutputExists, WriteFailed
-        Before any work: when an image or a label map is alone, they differ in size, or a label is not a class id.
+        Before any work: when an image or a label map has no counterpart, sizes differ, or a label is not a class id.
     """
     table = choose_table(config, table or _read_own_table(config, images_dir, labels_dir))
     pairs, read_labels = _open_pairs(config, images_dir, labels_dir, table, progress)

@@ -39,7 +39,7 @@ class Rle:
 
     @property
     def n_inside(self) -> int:
-        """How many pixels are inside."""
+        """Number of pixels inside."""
         return int(self.counts[1::2].sum())
 
     @property
@@ -128,8 +128,8 @@ def parse_polygons(parts: Any) -> tuple[tuple[Point, ...], ...]:
     Returns
     -------
     tuple of tuple of (float, float)
-        Rows and columns; (0, 0) is the centre of the first pixel, where the file counts from its corner. None are
-        there of run lengths, or of a box only. What has less than three corners is left out.
+        Rows and columns; (0, 0) is the centre of the first pixel, where the file counts from its corner. Polygons
+        of fewer than three corners are left out; run lengths, or a box alone, have none.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def parse_rle(record: Any) -> Rle | None:
     if not all(type(length) is int and 0 <= length <= rows * cols for length in lengths):
         raise BadInput("a run length is not a number of pixels; export it again")
     if sum(lengths) != rows * cols:
-        raise BadInput(f"run lengths make {sum(lengths)} pixels, but {rows} x {cols} were said; export it again")
+        raise BadInput(f"run lengths add up to {sum(lengths)} pixels, but the size is {rows} x {cols}; export it again")
     return Rle(np.array(lengths, np.int64), (rows, cols))
 
 
@@ -217,7 +217,7 @@ def measure_polygon(points: tuple[Point, ...]) -> float:
 
 
 def _find_image(file_names: Sequence[str], wanted: str) -> int:
-    """Return the number of an image; folders are left out, whichever way they are parted."""
+    """Return the number of an image; folders are left out, whichever slash separates them."""
     base_names = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in file_names]
     found = [i for i, name in enumerate(base_names) if name == wanted]
     found = found or [i for i, name in enumerate(base_names) if _cut_suffix(name) == _cut_suffix(wanted)]

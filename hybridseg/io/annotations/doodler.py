@@ -199,7 +199,7 @@ def _read_label(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[in
         if len(header.shape) == 2:
             return narrow_labels(_read_map(stream, header), None, where="`label`")
         if not 1 <= header.shape[2] <= MAX_CLASSES:
-            raise BadInput(f"`label` has {header.shape[2]} classes; 1 to {MAX_CLASSES} can be")
+            raise BadInput(f"`label` has {header.shape[2]} classes; it can have 1 to {MAX_CLASSES}")
         labels = np.full(shape, VOID, np.uint8)
         for place, block in _read_blocks(stream, header):
             _take_block(labels[place[0]], block, first=place[1])

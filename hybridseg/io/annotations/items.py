@@ -41,8 +41,8 @@ class Annotations:
     shape : tuple of int or None
         Rows and columns of the image that was drawn on; None: the file does not say.
     image_name : str or None
-        The image that was drawn on; None: the file does not say. A kind of file that never does counts as one of the
-        image it is read for.
+        The image that was drawn on; None: the file does not say. Of a format that never says, the image that it is
+        read for.
     classes : mapping of str to (int, int, int) or None
         Names in the order of the file, with their colours where it has some.
     items : iterable of Item

@@ -110,7 +110,7 @@ def _decode_png(data: bytes) -> np.ndarray:
     from PIL import Image
 
     try:
-        # As a file, because that is what is checked: Pillow passes over damage.
+        # As a file, because that is what `check_png` reads: Pillow overlooks damage.
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "mask.png")
             path.write_bytes(data)

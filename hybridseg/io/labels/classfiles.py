@@ -1,4 +1,4 @@
-"""Class files: ``labels.txt`` (a name a line), ``colors.txt`` (a colour a line), ``labeldefs.txt`` (name, r, g, b)."""
+"""Class files: ``labels.txt`` (names), ``colors.txt`` (colours) and ``labeldefs.txt`` (name, r, g, b), one per line."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def read_class_files(
     Parameters
     ----------
     labels_path : path-like
-        One name a line, or ``name, r, g, b`` lines; commas in the first line decide which.
+        One name per line, or ``name, r, g, b``; a comma in the first line decides which.
     colors_path : path-like or None
-        One matplotlib colour a line, in the same order.
+        One matplotlib colour per line, in the same order.
 
     Raises
     ------

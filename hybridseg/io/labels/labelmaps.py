@@ -39,7 +39,7 @@ class LabelMap:
     made_by: str | None = None
 
     def require_table(self, where: object) -> ClassTable:
-        """Return the class names.
+        """Return the class table.
 
         Raises
         ------

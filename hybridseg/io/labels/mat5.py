@@ -142,7 +142,7 @@ def _read_variable(
 ) -> MatContent:
     kind, shape, name = _read_head(stream, order)
     if name in content.variables:
-        raise BadInput(f"{path} has two variables called `{name}`; it was not written by a labelling program")
+        raise BadInput(f"{path} has two variables called `{name}`; write the file again")
     arrays, names, text = content.arrays, content.names, content.text
     list_name, text_name = texts
     if name == list_name:

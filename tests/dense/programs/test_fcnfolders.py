@@ -61,7 +61,7 @@ def test_who_is_alone_in_the_classic_layout_is_named(tmp_path):
 
 
 def test_labeldefs_at_both_places_and_by_option(tmp_path, table):
-    with pytest.raises(MissingInput, match=r"there is no .*labeldefs\.txt with a `name, r, g, b` .*--labeldefs"):
+    with pytest.raises(MissingInput, match=r"there is no .*labeldefs\.txt with a line `name, r, g, b` .*--labeldefs"):
         find_labeldefs(tmp_path, None)
     tables = {"labels/labeldefs.txt": table, "labeldefs.txt": ClassTable.from_names(["x", "y"])}
     tables["given.txt"] = ClassTable.from_names(["one", "two"])
