@@ -239,13 +239,13 @@ def paint_classes():
 
 @pytest.fixture
 def quick_panels(monkeypatch):
-    """Leave out the figure of each image, which takes longer than all the rest."""
+    """Leave out the figure of each image, which takes longer than all the rest: its panels, its confusion matrix."""
 
     def draw_nothing(path: Path, *_: object, **__: object) -> None:
         write_image(path, np.zeros((1, 1, 3), np.uint8))
 
-    for module in ("labelling.spread", "hybrid.semseg"):
-        monkeypatch.setattr(f"hybridseg.{module}.draw_panels", draw_nothing)
+    for name in ("labelling.spread.draw_panels", "hybrid.semseg.draw_panels", "evaluation.pixels.draw_confusion"):
+        monkeypatch.setattr(f"hybridseg.{name}", draw_nothing)
 
 
 @pytest.fixture(scope="session")
