@@ -102,6 +102,7 @@ def test_every_example_is_run():
     assert sorted(sum(JOURNEYS, APART)) == sorted(COMMANDS)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_panels", "small_encoder")
 @pytest.mark.parametrize("names", JOURNEYS, ids=lambda names: names[0].split()[0])
 def test_the_examples_of_the_help_run(names, scenes, run, tiny_module, tmp_path, monkeypatch):

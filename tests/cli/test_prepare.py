@@ -101,6 +101,7 @@ def test_verbose_tells_each_step(coast):
     assert "scene_03_r" in done.stderr and "rasterio" not in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_torn_and_the_next_run_goes_on(tmp_path, run, launch, make_pair):
     (tmp_path / "s").mkdir()
     for name in ("a", "b", "c"):

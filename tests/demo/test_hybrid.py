@@ -1,10 +1,13 @@
 import json
 import re
 
+import pytest
+
 from hybridseg.cli.main import main
 from hybridseg.demo.hybrid import HYBRID
 
 
+@pytest.mark.slow
 def test_the_page_tells_of_a_crf_that_helps(scenes, tiny_module, quick_panels, tmp_path):
     """On scenes of the test: those of the program are drawn by `make demo`, which runs the same commands in full."""
     out, lines = tmp_path / "demo", []

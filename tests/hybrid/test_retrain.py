@@ -25,7 +25,7 @@ def paths_in(folder, tile_dir, **more):
     return RetrainPaths(tile_dir, folder / "model.pb", bottleneck_dir=folder / "bottlenecks", **more)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tiny(tiny_module):
     """Options of a training that takes no time."""
     head = HeadOptions(how_many_training_steps=30, learning_rate=0.3, train_batch_size=10)
@@ -41,6 +41,13 @@ def train(tile_dir, tmp_path):
         return retrain(own, options=options, colors=colors), own.output_graph.read_bytes()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def plain(tile_dir, tiny, tmp_path_factory):
+    """The result of that training and the bytes of its model."""
+    paths = paths_in(tmp_path_factory.mktemp("plain"), tile_dir)
+    return retrain(paths, options=tiny), paths.output_graph.read_bytes()
 
 
 @pytest.mark.slow
@@ -131,17 +138,16 @@ def test_labels_and_colours(train, tiny, tmp_path):
     ],
     ids=lambda change: str(next(iter(change.values()))),
 )
-def test_every_option_changes_the_model(train, tiny, change):
+def test_every_option_changes_the_model(train, tiny, plain, change):
     parts = {name: replace(getattr(tiny, name), **change[name]) for name in ("head", "distort") if name in change}
-    _, plain = train(tiny)
-    _, changed = train(replace(tiny, **{**change, **parts}), folder="b")
-    assert changed != plain
+    _, changed = train(replace(tiny, **{**change, **parts}))
+    assert changed != plain[1]
     if "final_tensor_name" in change:
-        assert b"my_answer" in changed and b"my_answer" not in plain
+        assert b"my_answer" in changed and b"my_answer" not in plain[1]
 
 
-def test_options_of_the_measurements(train, tiny):
-    result, _ = train(tiny)
+def test_options_of_the_measurements(train, tiny, plain):
+    result, _ = plain
     assert [m.step for m in result.curve] == [10, 20, 30]
     n_validation = result.counts["validation"]
     assert n_validation == result.counts["testing"] == result.scores["n_tiles"] == 9
