@@ -37,6 +37,8 @@ def pytest_xdist_setupnodes(config, specs):
     share = max(1, count_cores() // len(specs))
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, str(share))
+    # A thread that waits for another leaves its core to the other workers.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -201,6 +203,29 @@ def tiny_model(tile_dir, tiny_module, tmp_path_factory):
 
 
 @pytest.fixture
+def small_encoder(monkeypatch):
+    """Put a few convolutions in the place of the MobileNetV2 of a dense network."""
+    from hybridseg.models.encoders import ENCODERS, Encoder
+
+    class SmallEncoder(Encoder):
+        name, title, bands = "mobilenet_v2", "MobileNetV2", (1, 3)
+
+        def add_features(self, pixels, *, wide_channels):
+            from tf_keras import layers
+
+            found = {4: layers.AveragePooling2D(4)(pixels)}
+            for stride in (8, 16, 32):
+                convolution = layers.Conv2D(6, 3, 2, "same", activation="relu", name=f"stride{stride}")
+                found[stride] = convolution(found[stride // 2])
+            return found
+
+        def load_pretrained(self, network, weights_path=None):
+            return "random weights of a small encoder"
+
+    monkeypatch.setitem(ENCODERS, "mobilenet_v2", SmallEncoder())
+
+
+@pytest.fixture
 def paint_classes():
     """Paint the classes of `tile_dir` side by side, each `width` columns wide."""
 
@@ -210,6 +235,17 @@ def paint_classes():
         return np.clip(noise + colors, 0, 255).astype(np.uint8)
 
     return paint
+
+
+@pytest.fixture
+def quick_panels(monkeypatch):
+    """Leave out the figure of each image, which takes longer than all the rest: its panels, its confusion matrix."""
+
+    def draw_nothing(path: Path, *_: object, **__: object) -> None:
+        write_image(path, np.zeros((1, 1, 3), np.uint8))
+
+    for name in ("labelling.spread.draw_panels", "hybrid.semseg.draw_panels", "evaluation.pixels.draw_confusion"):
+        monkeypatch.setattr(f"hybridseg.{name}", draw_nothing)
 
 
 @pytest.fixture(scope="session")
@@ -225,16 +261,6 @@ def real_data():
 
 # One thread: for so few pixels more of them cost more than they save.
 NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9, n_threads=1))
-
-
-@pytest.fixture
-def quick_panels(monkeypatch):
-    """Leave out the figure of an accepted image, which takes longer than all the rest."""
-
-    def draw_nothing(path: Path, *_: object, **__: object) -> None:
-        write_image(path, np.zeros((1, 1, 3), np.uint8))
-
-    monkeypatch.setattr("hybridseg.labelling.spread.draw_panels", draw_nothing)
 
 
 @pytest.fixture

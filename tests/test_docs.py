@@ -72,7 +72,8 @@ JOURNEYS = (
 APART = ["demo", "demo-dense", "doctor", "label"]
 # What makes an example quick.
 EXTRA = {
-    "retrain": "--input-size 64",
+    "retile": "--jobs 1",
+    "retrain": "--input-size 32 --tfhub_module {tiny_module} --how_many_training_steps 100 --learning_rate 0.3",
     "tune-crf": "--trials 2",
     "fcn train": "--epochs 1 --size 32x64",
     "resunet train": "--filters 2",
@@ -102,8 +103,9 @@ def test_every_example_is_run():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_panels", "small_encoder")
 @pytest.mark.parametrize("names", JOURNEYS, ids=lambda names: names[0].split()[0])
-def test_the_examples_of_the_help_run(names, scenes, run, tmp_path, monkeypatch):
+def test_the_examples_of_the_help_run(names, scenes, run, tiny_module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if names == ["export-module"]:
         # The whole network is exported by the tests of the backbones.
@@ -113,7 +115,7 @@ def test_the_examples_of_the_help_run(names, scenes, run, tmp_path, monkeypatch)
         examples = re.findall(r"^ +hybridseg (.*)", COMMANDS[name].help.partition("\n\n")[2], re.MULTILINE)
         assert examples
         for words in examples:
-            result = run(*shlex.split(f"{words} {EXTRA.get(name, '')}"))
+            result = run(*shlex.split(f"{words} {EXTRA.get(name, '').format(tiny_module=tiny_module)}"))
             assert result.exit_code == 0, result.output
 
 

@@ -7,8 +7,8 @@ from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 
 
-def test_eval_pixels_prints_and_writes(run, coast):
-    for i in range(3):
+def test_eval_pixels_prints_and_writes(run, coast, monkeypatch):
+    for i in range(2):
         labelmap = read_labelmap(coast / f"scene_0{i}_mres.mat")
         labels = labelmap.labels.copy()
         labels[: 8 * i] = labelmap.table.index("water")
@@ -16,14 +16,15 @@ def test_eval_pixels_prints_and_writes(run, coast):
     result = run("eval-pixels", coast)
     assert result.exit_code == 0
     assert "scene_00_ares_96: accuracy 1.000, 6,144 pixels" in result.stdout
-    assert "all 3 pairs: accuracy 0." in result.stdout and "weighted mean" in result.stdout
-    for name in ("scene_02_ares_96_confusion.png", "eval_pixels_confusion.png"):
+    assert "all 2 pairs: accuracy 0." in result.stdout and "weighted mean" in result.stdout
+    for name in ("scene_01_ares_96_confusion.png", "eval_pixels_confusion.png"):
         assert read_image(coast / name).std() > 10
+    monkeypatch.setattr("hybridseg.evaluation.pixels.draw_confusion", lambda *_, **__: None)
     assert run("eval-pixels", coast, "--ignore", "sky", "--ignore", "water").exit_code == 0
     assert "no class is called 'skye'" in run("eval-pixels", coast, "--ignore", "skye").stderr
 
 
-def test_eval_pixels_goes_on_after_a_bad_pair(run, coast):
+def test_eval_pixels_goes_on_after_a_bad_pair(run, coast, quick_panels):
     shutil.copy(coast / "scene_00_mres.mat", coast / "scene_00_ares_96.mat")
     write_labelmap(
         coast / "scene_01_ares_96.mat",

@@ -34,7 +34,7 @@ def test_from_scenes_to_tiles(run, tmp_path):
 
 def test_retile_works_in_the_current_folder(run, coast, monkeypatch):
     monkeypatch.chdir(coast)
-    assert run("retile", "-t", 16).exit_code == 0
+    assert run("retile", "-t", 16, "--jobs", 1).exit_code == 0
     assert (coast / "tile_16" / "tiles.csv").exists()
 
 
@@ -47,7 +47,7 @@ def test_retile_takes_masks_from_elsewhere(run, tmp_path, make_pair):
     (tmp_path / "images" / "a_mres.mat").unlink()
     Image.fromarray(np.ones((8, 8), np.uint8)).save(tmp_path / "masks" / "a.png")
     (tmp_path / "c.txt").write_text("land\nwater\n")
-    words = ("retile", "-t", 8, tmp_path / "masks" / "a.png", "--images", tmp_path / "images")
+    words = ("retile", "-t", 8, "--jobs", 1, tmp_path / "masks" / "a.png", "--images", tmp_path / "images")
     result = run(*words)
     assert result.exit_code == 1 and "does not name its classes; give the class file" in result.stderr
     assert run(*words, "--labels", tmp_path / "c.txt").exit_code == 0
@@ -91,7 +91,7 @@ def test_mistakes_end_in_one_clear_sentence(run, tmp_path, monkeypatch, words, c
 
 
 def test_quiet_says_nothing(run, coast):
-    assert run("--quiet", "retile", "-t", 16, coast).output == ""
+    assert run("--quiet", "retile", "-t", 16, "--jobs", 1, coast).output == ""
 
 
 def test_verbose_tells_each_step(coast):
@@ -102,8 +102,10 @@ def test_verbose_tells_each_step(coast):
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing_torn_and_the_next_run_goes_on(tmp_path, run, launch):
-    run("demo-scenes", tmp_path / "s", "--n", 3, "--size", "640x960")
+def test_ctrl_c_leaves_nothing_torn_and_the_next_run_goes_on(tmp_path, run, launch, make_pair):
+    (tmp_path / "s").mkdir()
+    for name in ("a", "b", "c"):
+        make_pair(tmp_path / "s", name, np.zeros((400, 400), np.uint8))
     command = [sys.executable, "-m", "hybridseg", "retile", "-t", "16", "-b", "1", "--jobs", "2", str(tmp_path / "s")]
     process = launch(command, start_new_session=True)
     deadline = time.monotonic() + 60

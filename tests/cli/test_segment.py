@@ -26,7 +26,7 @@ def real_model(tiny_model, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def fake_model(by_color, tmp_path, monkeypatch):
+def fake_model(by_color, quick_panels, tmp_path, monkeypatch):
     """A classifier that takes no TensorFlow in the place of every model; gives what it was asked for."""
     asked = []
 

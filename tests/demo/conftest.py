@@ -13,11 +13,10 @@ from hybridseg.io.labels.matfiles import write_matfile
 AREAS = ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139, 0, 139)))
 
 
-@pytest.fixture
-def scenes(tmp_path):
-    """A folder of six scenes of 288 x 384 pixels with their label maps."""
-    folder = tmp_path / "scenes"
-    folder.mkdir()
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """A folder of six scenes of 288 x 384 pixels with their label maps, for every test: none changes it."""
+    folder = tmp_path_factory.mktemp("scenes")
     rows, cols = np.mgrid[:288, :384]
     for i in range(6):
         right = cols > 192 + 30 * np.sin(rows / 20 + i)

@@ -61,11 +61,14 @@ def segment_nearly(images_dir, out_dir, *, n_wrong):
         write_labelmap(out_dir / f"{stem}_predseg.png", LabelMap(labels, truth.table))
 
 
-@pytest.fixture
-def demo(scenes, tmp_path):
+@pytest.fixture(scope="module")
+def demo(scenes, tmp_path_factory):
     """The folder of a demo, and the lines that it printed."""
-    out, lines = tmp_path / "demo", []
-    assert DENSE.run(out, scenes, run_command=run_command, say=lines.append) == out / "index.html"
+    out, lines = tmp_path_factory.mktemp("dense") / "demo", []
+    with pytest.MonkeyPatch.context() as patch:
+        # The page shows none of these, and to draw them takes longer than all the rest.
+        patch.setattr("hybridseg.evaluation.pixels.draw_confusion", lambda *_, **__: None)
+        assert DENSE.run(out, scenes, run_command=run_command, say=lines.append) == out / "index.html"
     return out, "".join(lines)
 
 

@@ -6,18 +6,20 @@ import pytest
 from hybridseg.cli.main import main
 from hybridseg.demo.hybrid import HYBRID
 
-# What makes a command quick.
-EXTRA = {"retrain": ["--input-size", "64"]}
-
 
 @pytest.mark.slow
-def test_the_page_tells_of_a_crf_that_helps(scenes, tmp_path):
+def test_the_page_tells_of_a_crf_that_helps(scenes, tiny_module, quick_panels, tmp_path):
     """On scenes of the test: those of the program are drawn by `make demo`, which runs the same commands in full."""
     out, lines = tmp_path / "demo", []
+    # What makes a command quick.
+    extra = {
+        "retrain": ["--input-size", 32, "--tfhub_module", tiny_module, "--learning_rate", 0.3],
+        "retile": ["--jobs", 1],
+    }
 
     def run_command(words):
         if words[0] != "demo-scenes":
-            main.main([*words, *EXTRA.get(words[0], [])], prog_name="hybridseg", standalone_mode=False)
+            main.main([*words, *map(str, extra.get(words[0], []))], prog_name="hybridseg", standalone_mode=False)
 
     assert HYBRID.run(out, scenes, run_command=run_command, say=lines.append) == out / "index.html"
     page = (out / "index.html").read_text()

@@ -1,11 +1,8 @@
 """Training from end to end on small tiles, and a run that is killed at any moment."""
 
-import json
-import os
-import signal
+import pickle
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +17,7 @@ from hybridseg.hybrid.imagesets import TESTING, assign_sets
 from hybridseg.hybrid.retrain import retrain
 from hybridseg.hybrid.tilefolder import open_tile_folder
 from hybridseg.io.images import read_image
+from hybridseg.models.backbones import BUILTIN
 from hybridseg.models.store import load_classifier, read_card
 
 
@@ -27,7 +25,7 @@ def paths_in(folder, tile_dir, **more):
     return RetrainPaths(tile_dir, folder / "model.pb", bottleneck_dir=folder / "bottlenecks", **more)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tiny(tiny_module):
     """Options of a training that takes no time."""
     head = HeadOptions(how_many_training_steps=30, learning_rate=0.3, train_batch_size=10)
@@ -45,17 +43,36 @@ def train(tile_dir, tmp_path):
     return run
 
 
+@pytest.fixture(scope="module")
+def plain(tile_dir, tiny, tmp_path_factory):
+    """The result of that training and the bytes of its model."""
+    paths = paths_in(tmp_path_factory.mktemp("plain"), tile_dir)
+    return retrain(paths, options=tiny), paths.output_graph.read_bytes()
+
+
 @pytest.mark.slow
 def test_from_tiles_to_a_model_on_the_built_in_backbone(tile_dir, tmp_path):
-    paths = paths_in(tmp_path, tile_dir, saved_model_dir=tmp_path / "saved")
     options = RetrainOptions(input_size=32, head=HeadOptions(how_many_training_steps=150))
-    result = retrain(paths, options=options)
+    result = retrain(paths_in(tmp_path, tile_dir), options=options)
     assert result.scores["n_photos"] == 1 and result.scores["accuracy"] > 0.8
     card = read_card(tmp_path / "model.pb")
     assert card.tile_size == 16 and card.input_size == 32 and card.scores == result.scores and not card.fine_tuned
     classifier = load_classifier(tmp_path / "model.pb")
+    assert classifier.classify(read_one_of_each(tile_dir, classifier)).argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_the_built_in_backbone_as_a_saved_model(train, tile_dir, tiny, tmp_path, monkeypatch):
+    """It is a Keras network, here one of a single layer: to save all of it takes long."""
+    from tf_keras import Sequential, layers
+
+    def build_small_network(*, input_size, trainable):
+        convolution = layers.Conv2D(1280, 3, 4, input_shape=(input_size, input_size, 3), trainable=trainable)
+        return Sequential([convolution, layers.GlobalAveragePooling2D()])
+
+    monkeypatch.setattr("hybridseg.models.mobilenet.build_mobilenet", build_small_network)
+    train(replace(tiny, tfhub_module=BUILTIN), saved_model_dir=tmp_path / "saved")
+    classifier = load_classifier(tmp_path / "a" / "model.pb")
     stack = read_one_of_each(tile_dir, classifier)
-    assert classifier.classify(stack).argmax(axis=1).tolist() == [0, 1, 2]
     assert np.abs(run_saved(tmp_path / "saved", stack) - classifier.classify(stack)).max() < 1e-4
 
 
@@ -121,17 +138,16 @@ def test_labels_and_colours(train, tiny, tmp_path):
     ],
     ids=lambda change: str(next(iter(change.values()))),
 )
-def test_every_option_changes_the_model(train, tiny, change):
+def test_every_option_changes_the_model(train, tiny, plain, change):
     parts = {name: replace(getattr(tiny, name), **change[name]) for name in ("head", "distort") if name in change}
-    _, plain = train(tiny)
-    _, changed = train(replace(tiny, **{**change, **parts}), folder="b")
-    assert changed != plain
+    _, changed = train(replace(tiny, **{**change, **parts}))
+    assert changed != plain[1]
     if "final_tensor_name" in change:
-        assert b"my_answer" in changed and b"my_answer" not in plain
+        assert b"my_answer" in changed and b"my_answer" not in plain[1]
 
 
-def test_options_of_the_measurements(train, tiny):
-    result, _ = train(tiny)
+def test_options_of_the_measurements(train, tiny, plain):
+    result, _ = plain
     assert [m.step for m in result.curve] == [10, 20, 30]
     n_validation = result.counts["validation"]
     assert n_validation == result.counts["testing"] == result.scores["n_tiles"] == 9
@@ -217,34 +233,50 @@ def test_the_score_of_a_fine_tuned_model_is_its_own(train, tile_dir, tiny, tmp_p
     assert list(result.misclassified) == wrong
 
 
-def run_and_kill(command, wait_for):
-    """Start a command and kill it, without a chance to clean up, as soon as a condition holds."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while process.poll() is None and not wait_for() and time.monotonic() < deadline:
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+# Runs that are killed, without a chance to clean up, each in a process of its own. They share the import of TensorFlow.
+KILLED_RUNS = """
+import os, pickle, signal, sys
+import tensorflow, tf_keras
+from hybridseg.hybrid import features
+from hybridseg.hybrid.retrain import retrain
+
+features._CHUNK = 16
+paths, options, moments = pickle.load(sys.stdin.buffer)
+for moment in moments:
+    def progress(items, *, label):
+        for i, item in enumerate(items):
+            if (label, i) == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield item
+
+    child = os.fork()
+    if child == 0:
+        retrain(paths, options=options, progress=progress)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, moment
+"""
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_with_the_same_result(tile_dir, tiny_module, tmp_path):
-    def command(folder):
-        words = ["--image_dir", tile_dir, "--output_graph", folder / "model.pb", "--bottleneck_dir", folder / "b"]
-        more = ["--tfhub_module", tiny_module, "--how_many_training_steps", "50", "--fine-tune"]
-        tuning = ["--fine-tune-epochs", "30", "--fine-tune-rate", "0.01"]
-        return [sys.executable, "-m", "hybridseg", "--quiet", "retrain", *map(str, words + more + tuning)]
+def test_a_killed_run_ends_with_the_same_result(train, tile_dir, tiny, tmp_path):
+    tuning = FineTuneOptions(epochs=3, learning_rate=0.01)
+    options = replace(tiny, fine_tune=True, tuning=tuning, validation_percentage=0)
+    _, whole = train(options)
+    paths = paths_in(tmp_path / "b", tile_dir)
+    moments = [("computing features", 1), ("training the head", 20), ("fine-tuning, epoch 2 of 3", 1)]
+    program = [sys.executable, "-c", KILLED_RUNS]
+    subprocess.run(program, input=pickle.dumps((paths, options, moments)), check=True, timeout=120)
+    assert not paths.output_graph.exists()
+    stages = []
 
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(whole), check=True, stderr=subprocess.DEVNULL)
-    done_path = lambda: next((killed / "b").glob("*/done.npy"), None)  # noqa: E731
-    run_and_kill(command(killed), lambda: done_path() and np.load(done_path()).sum() > 0)
-    run_and_kill(command(killed), lambda: list((killed / "b").glob("fine_tune_*.npz")))
-    assert not (killed / "model.pb").exists()
-    subprocess.run(command(killed), check=True, stderr=subprocess.DEVNULL)
-    assert (killed / "model.pb").read_bytes() == (whole / "model.pb").read_bytes()
-    records = [json.loads((folder / "model.json").read_text()) for folder in (whole, killed)]
-    assert records[0] == records[1]
+    def progress(items, *, label):
+        stages.append(label)
+        return items
+
+    retrain(paths, options=options, progress=progress)
+    assert stages[-2:] == ["fine-tuning, epoch 2 of 3", "fine-tuning, epoch 3 of 3"], "epoch 1 is not trained again"
+    assert paths.output_graph.read_bytes() == whole
+    assert (tmp_path / "b" / "model.json").read_text() == (tmp_path / "a" / "model.json").read_text()
 
 
 @pytest.mark.parametrize(
