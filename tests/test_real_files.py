@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput
+from hybridseg.evaluation import pixels
 from hybridseg.evaluation.pixels import TruthPair, compare_pair, evaluate_pixels, find_result_pairs
 from hybridseg.io.images import as_rgb8, describe_image, read_image, write_image
 from hybridseg.io.labels.classfiles import read_class_files
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.io.tables import read_csv
 
 pytestmark = pytest.mark.real
@@ -30,30 +35,70 @@ MATS = {
 }
 
 
-@pytest.fixture
+# Two of them, one that names its classes and one that does not, are also evaluated and cut up at their full size.
+WHOLE = ("D800_20160308_221741-0_mres.mat", "RGBraster_geotiff_mres.mat")
+
+
+@pytest.fixture(scope="module")
 def mats(real_data):
     return real_data / "dl_tools" / "mat"
 
 
-@pytest.fixture
-def monterey(real_data):
-    folder = real_data / "dl_tools" / "labels"
-    return read_class_files(folder / "monterey_labels.txt", folder / "monterey_label_colors.txt")
+@pytest.fixture(scope="module")
+def labels_file(real_data):
+    return real_data / "dl_tools" / "labels" / "monterey_labels.txt"
+
+
+@pytest.fixture(scope="module")
+def monterey(labels_file):
+    return read_class_files(labels_file, labels_file.with_name("monterey_label_colors.txt"))
+
+
+@pytest.fixture(scope="module")
+def read(mats):
+    """Read a file, all of it; once, for that takes a second. Every eighth pixel of it is kept."""
+
+    @cache
+    def read_thinned(name):
+        given = read_labelmap(mats / name)
+        assert given.labels.dtype == np.uint8 and not (given.labels == VOID).any()
+        seeds = None if given.seeds is None else given.seeds[::8, ::8].copy()
+        return given.labels.shape, LabelMap(given.labels[::8, ::8].copy(), given.table, seeds, made_by=given.made_by)
+
+    return read_thinned
+
+
+@pytest.fixture(scope="module")
+def small(read, mats, tmp_path_factory):
+    """A folder of all files, those at their full size that are small, every eighth pixel of the others."""
+    folder = tmp_path_factory.mktemp("mats")
+    for name in MATS:
+        labelmap = read(name)[1]
+        if name in WHOLE:
+            (folder / name).symlink_to(mats / name)
+        elif labelmap.table:
+            write_matfile(folder / name, labelmap)
+        else:
+            savemat(folder / name, {"class": labelmap.labels})
+    return folder
+
+
+def link(names, folder, source, suffix="mres"):
+    for name in names:
+        (folder / name.replace("_mres", f"_{suffix}")).symlink_to(source / name)
 
 
 def test_the_list_is_complete(mats):
     assert {path.name for path in mats.glob("*.mat")} == set(MATS)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MATS)
-def test_every_mat_is_read(mats, monterey, name):
+def test_every_mat_is_read(read, mats, monterey, name):
     rows, cols, n_classes, has_seeds = MATS[name]
-    given = read_labelmap(mats / name)
-    assert given.labels.shape == (rows, cols) and given.labels.dtype == np.uint8
+    shape, given = read(name)
+    assert shape == (rows, cols)
     assert (len(given.table) if given.table else 0) == n_classes
     assert (given.seeds is not None) == has_seeds
-    assert not (given.labels == VOID).any()
     if n_classes == 0:
         assert read_labelmap(mats / name, table=monterey, with_seeds=False).table == monterey
         with pytest.raises(BadInput, match=r"does not name its classes.*--labels"):
@@ -66,10 +111,9 @@ def test_the_class_files(real_data, monterey):
     assert defs.colors[defs.index("dune")] == monterey.colors[monterey.index("dune")] == (233, 150, 122)
 
 
-@pytest.mark.slow
-def test_lists_in_another_order_are_compared_by_name(mats):
+def test_lists_in_another_order_are_compared_by_name(small):
     """Both files list the same classes, drysand and dune in other places: by place they would be mixed up."""
-    a, b = mats / "D800_20160308_221735-0_mres.mat", mats / "D800_20160308_221737-0_mres.mat"
+    a, b = small / "D800_20160308_221735-0_mres.mat", small / "D800_20160308_221737-0_mres.mat"
     first, second = read_labelmap(a, with_seeds=False), read_labelmap(b, with_seeds=False)
     assert first.table.names != second.table.names and set(first.table.names) == set(second.table.names)
     confusion = compare_pair(TruthPair(a, b))
@@ -80,13 +124,10 @@ def test_lists_in_another_order_are_compared_by_name(mats):
         assert confusion.support[i] == true.sum() and confusion.counts[:, i].sum() == predicted.sum()
 
 
-@pytest.mark.slow
-def test_eval_pixels_on_every_mat(mats, monterey, tmp_path):
+def test_eval_pixels_on_every_mat(small, monterey, tmp_path, monkeypatch):
     """Each file against itself under the name of an automatic result: all right, whatever its quirks."""
-    for name in MATS:
-        stem = name.split("_mres")[0]
-        (tmp_path / name).symlink_to(mats / name)
-        (tmp_path / f"{stem}_ares_96.mat").symlink_to(mats / name)
+    link(MATS, tmp_path, small)
+    link(MATS, tmp_path, small, "ares_96")
     pairs, problems = find_result_pairs(tmp_path)
     assert len(pairs) == len(MATS) and problems == []
     unnamed = {name.split("_mres")[0] + "_ares_96.mat" for name, row in MATS.items() if row[2] == 0}
@@ -95,23 +136,25 @@ def test_eval_pixels_on_every_mat(mats, monterey, tmp_path):
     result = evaluate_pixels(few, out_dir=tmp_path / "out")
     assert {p.where.rsplit("/", 1)[1] for p in result.problems} == unnamed
     assert result.pooled.accuracy == 1.0 and len(result.confusions) == 1
+    # The figure of all together is enough.
+    draw = pixels.draw_confusion
+    monkeypatch.setattr(
+        pixels, "draw_confusion", lambda path, *args, **more: path.stem.startswith("eval") and draw(path, *args, **more)
+    )
     result = evaluate_pixels(pairs, out_dir=tmp_path / "out", table=monterey)
-    assert result.problems == () and result.pooled.accuracy == 1.0
+    assert result.problems == () and result.pooled.accuracy == 1.0 and len(result.confusions) == len(MATS)
 
 
-@pytest.mark.slow
-def test_retile_on_every_mat(mats, real_data, tmp_path, run):
+def test_retile_on_every_mat(small, monterey, labels_file, tmp_path, run):
     """Stand-in photos that show the class of each pixel as grey: every tile must be of its folder's grey."""
-    labels_file = real_data / "dl_tools" / "labels" / "monterey_labels.txt"
-    monterey = read_class_files(labels_file)
+    link(MATS, tmp_path, small)
     for name in MATS:
-        (tmp_path / name).symlink_to(mats / name)
-        labelmap = read_labelmap(mats / name, table=monterey, with_seeds=False)
+        labelmap = read_labelmap(small / name, table=monterey, with_seeds=False)
         grey = np.array([sum(key.encode()) % 256 for key in labelmap.table.keys], np.uint8)[labelmap.labels]
         write_image(tmp_path / f"{name.split('_mres')[0]}.jpg", grey[..., None].repeat(3, axis=2))
-    result = run("retile", "-t", 96, "-a", "0.9", "-b", "0.05", tmp_path, "--labels", labels_file)
+    result = run("retile", "-t", 64, "-a", "0.9", "-b", "0.05", tmp_path, "--labels", labels_file)
     assert result.exit_code == 0, result.output
-    tiles_dir = tmp_path / "tile_96"
+    tiles_dir = tmp_path / "tile_64"
     rows = [r for r in read_csv(tiles_dir / "tiles.csv", ("tile", "class", "kept", "purity")) if r["kept"] == "1"]
     assert len(rows) > 1500 and len({row["class"] for row in rows}) >= 20
     for row in rows[::7]:
@@ -119,14 +162,14 @@ def test_retile_on_every_mat(mats, real_data, tmp_path, run):
         assert abs(int(np.median(read_image(tiles_dir / row["tile"]))) - expected) <= 2, row
 
 
-def test_retile_names_the_files_it_cannot_use(mats, tmp_path, run):
-    for name in ("D800_20160308_221741-0_mres.mat", "RGBraster_geotiff_mres.mat"):
-        (tmp_path / name).symlink_to(mats / name)
-    write_image(tmp_path / "D800_20160308_221741-0.jpg", np.zeros((4912, 7360, 3), np.uint8))
+def test_retile_names_the_files_it_cannot_use(small, tmp_path, run):
+    unnamed, alone = "D800_20160308_221742-0_mres.mat", "RGBraster_geotiff_mres.mat"
+    link((unnamed, alone), tmp_path, small)
+    write_image(tmp_path / "D800_20160308_221742-0.jpg", np.zeros((614, 920, 3), np.uint8))
     result = run("retile", tmp_path)
     assert result.exit_code == 1
-    assert "D800_20160308_221741-0_mres.mat: does not name its classes" in result.stderr
-    assert "RGBraster_geotiff_mres.mat: has no image beside it" in result.stderr
+    assert f"{unnamed}: does not name its classes" in result.stderr
+    assert f"{alone}: has no image beside it" in result.stderr
 
 
 def test_georeference_in_georeference_out(real_data, tmp_path, table):

@@ -32,8 +32,8 @@ from hybridseg.io.images import as_rgb8, read_image
 needs_kernel = pytest.mark.skipif(not has_kernel(), reason="the kernel was not built")
 
 TIE = 1e-5
-ALL_ROUNDS = CrfOptions(tolerance=0)
-QUICK = CrfOptions(theta=10, color_scale=5, n_iterations=5, tolerance=0)
+ALL_ROUNDS = CrfOptions(tolerance=0, n_threads=1)
+QUICK = CrfOptions(theta=10, color_scale=5, n_iterations=5, tolerance=0, n_threads=1)
 KINDS = ["flat", "noisy", "smooth", "steps"]
 
 
@@ -220,21 +220,19 @@ def test_coast_scenes_with_the_defaults(reference, coasts):
 
 
 @needs_kernel
-@pytest.mark.slow
-def test_a_large_photo(reference, make_case):
-    image, priors = make_case("smooth", (600, 800), density=0.01)
-    assert assert_same(image, priors, replace(ALL_ROUNDS, n_iterations=8)) <= 48
+def test_a_photo_of_many_blocks(reference, make_case):
+    image, priors = make_case("smooth", (300, 400), density=0.01)
+    assert assert_same(image, priors, replace(ALL_ROUNDS, n_iterations=8)) <= 12
 
 
 @needs_kernel
-@pytest.mark.slow
 @pytest.mark.real
 def test_real_photos(reference, real_data, sow):
     """Real colours, and classes by brightness; sizes as they come."""
-    paths = sorted((real_data / "obx" / "images").glob("*.jpg"))[::55]
+    paths = sorted((real_data / "obx" / "images").glob("*.jpg"))[::70]
     assert len(paths) > 2
     for path in paths:
-        image = as_rgb8(read_image(path))[100:350, 100:450]
+        image = as_rgb8(read_image(path))[150:310, 150:370]
         seeds = sow(image.mean(axis=2).astype(np.uint8) // 52)
         native, theirs = (
             refine_labels(image, seeds, n_classes=5, options=replace(ALL_ROUNDS, engine=engine), want_probs=True)

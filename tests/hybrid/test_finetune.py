@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -9,12 +11,14 @@ from hybridseg.hybrid.tilefolder import open_tile_folder
 from hybridseg.models.backbones import load_backbone
 
 
-@pytest.fixture
-def tune(tile_dir, tiny_module, tmp_path):
+@pytest.fixture(scope="module")
+def tune_in(tile_dir, tiny_module):
     """Fine-tune a fresh backbone: the head, and the variables of the backbone before and after."""
     folder = open_tile_folder(tile_dir)
 
-    def run(*, checkpoint="a.npz", distort=DistortOptions(), on_epoch=lambda epoch, loss: None, **options):
+    def run(
+        checkpoint_dir, *, checkpoint="a.npz", distort=DistortOptions(), on_epoch=lambda epoch, loss: None, **options
+    ):
         backbone = load_backbone(str(tiny_module), input_size=32, trainable=True)
         before = [variable.numpy() for variable in backbone.variables]
         rng = np.random.default_rng(1)
@@ -26,12 +30,24 @@ def tune(tile_dir, tiny_module, tmp_path):
             tile_size=16,
             options=FineTuneOptions(**{"epochs": 2, "learning_rate": 0.01, **options}),
             distort=distort,
-            checkpoint_path=tmp_path / checkpoint,
+            checkpoint_path=checkpoint_dir / checkpoint,
             on_epoch=on_epoch,
         )
         return head, before, [variable.numpy() for variable in backbone.variables]
 
     return run
+
+
+@pytest.fixture
+def tune(tune_in, tmp_path):
+    """The same with a checkpoint in a folder of this test."""
+    return partial(tune_in, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def plain(tune_in, tmp_path_factory):
+    """What the options that are given by default make."""
+    return tune_in(tmp_path_factory.mktemp("plain"))
 
 
 def is_same(one, other):
@@ -66,12 +82,12 @@ def test_the_first_step_follows_the_gradient(tune):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_every_option_has_an_effect(tune, change):
-    assert not is_same(tune(), tune(checkpoint="b.npz", **change))
+def test_every_option_has_an_effect(plain, tune, change):
+    assert not is_same(plain, tune(**change))
 
 
-def test_the_same_options_give_the_same_result(tune):
-    assert is_same(tune(), tune(checkpoint="b.npz"))
+def test_the_same_options_give_the_same_result(plain, tune):
+    assert is_same(plain, tune())
 
 
 def test_more_epochs_resume_fewer_and_end_the_same(tune, tmp_path):

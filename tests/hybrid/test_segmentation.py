@@ -12,7 +12,7 @@ from hybridseg.models.store import TileClassifier
 from hybridseg.progress import StopWatch
 
 TILE = 8
-SMOOTH = CrfOptions(theta=6, color_scale=10, space_compat=3, color_compat=10)
+SMOOTH = CrfOptions(n_threads=1, theta=6, color_scale=10, space_compat=3, color_compat=10)
 
 
 class ByBand:
@@ -86,7 +86,7 @@ def test_any_size(classifier, shape, pattern):
 def test_pixels_that_no_seed_reaches_are_filled(classifier):
     """Two tiles far apart, and a CRF that reaches a few pixels."""
     image = paint((8, 400), border=200)
-    options = HybridOptions(decimation=40, scale=1, crf=CrfOptions(theta=1, color_scale=10))
+    options = HybridOptions(decimation=40, scale=1, crf=CrfOptions(n_threads=1, theta=1, color_scale=10))
     found = segment_image(image, classifier, options=options)
     assert (found.refinement.labels == VOID).any() and found.filled_share > 0.5
     assert found.filled_share == pytest.approx((found.refinement.labels == VOID).mean())
@@ -123,7 +123,9 @@ def test_a_scale_at_which_tiles_vanish(classifier):
 @pytest.mark.parametrize("gt_prob", [0.01, 0.25])
 def test_a_seed_that_is_trusted_less_than_nothing(classifier, gt_prob):
     with pytest.raises(BadInput, match=r"gt_prob=.* give more than 0\.250"):
-        segment_image(paint((16, 16), border=8), classifier, options=HybridOptions(crf=CrfOptions(gt_prob=gt_prob)))
+        segment_image(
+            paint((16, 16), border=8), classifier, options=HybridOptions(crf=CrfOptions(n_threads=1, gt_prob=gt_prob))
+        )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.rasters import quiet_rasterio
 
-FAST = HybridOptions(decimation=1, scale=0.5, crf=CrfOptions(theta=6, color_scale=20, space_compat=3, color_compat=10))
+FAST = HybridOptions(
+    decimation=1, scale=0.5, crf=CrfOptions(n_threads=1, theta=6, color_scale=20, space_compat=3, color_compat=10)
+)
 
 
 @pytest.fixture
@@ -162,7 +164,7 @@ def test_a_class_that_vanishes_is_told_and_what_the_tiles_said_is_kept(tmp_path,
     image = paint_coast(96, 96, border=96)
     image[32:48, 32:64] = image[32:48, 32:64, ::-1]
     write_image(tmp_path / "a.png", image)
-    hard = HybridOptions(decimation=1, scale=0.25, crf=CrfOptions(color_scale=200, space_compat=50))
+    hard = HybridOptions(decimation=1, scale=0.25, crf=CrfOptions(n_threads=1, color_scale=200, space_compat=50))
     result = segment_file(tmp_path / "a.png", by_color, options=hard)
     assert result.shares == {"cliff": 1.0}
     assert result.warnings == ("water had 6% of the seeds and keeps 0% of them after the CRF; 100% became cliff",)
@@ -171,7 +173,7 @@ def test_a_class_that_vanishes_is_told_and_what_the_tiles_said_is_kept(tmp_path,
 
 def test_pixels_far_from_every_seed_are_filled_and_told(tmp_path, by_color, paint_coast):
     write_image(tmp_path / "a.png", paint_coast(16, 800, border=400))
-    far = HybridOptions(decimation=40, scale=1, crf=CrfOptions(theta=1, color_scale=20))
+    far = HybridOptions(decimation=40, scale=1, crf=CrfOptions(n_threads=1, theta=1, color_scale=20))
     result = segment_file(tmp_path / "a.png", by_color, options=far)
     assert (
         len(result.warnings) == 1 and "so far from every seed that the CRF knew nothing of them" in result.warnings[0]
