@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hybridseg.batch.jobs import Outputs, run_jobs
+from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console
-from hybridseg.cli.options import join_options, options_of, path_type, read_options
-from hybridseg.cli.segment import print_image, print_skipped, resume_option
+from hybridseg.cli.options import join_options, options_of, path_type, read_options, resume_option
+from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.fit import Epoch
 from hybridseg.dense.smoothing import SmoothingOptions
@@ -59,11 +58,7 @@ def segment_images(
         options=read_options(DenseOptions, settings),
         smoothing=smoothing,
     )
-    result = run_jobs(
-        paths, job, resume=settings["resume"], progress=console.progress, on_done=partial(print_image, console)
-    )
-    print_skipped(console, result)
-    console.finish(result.problems)
+    run_job(console, paths, job, resume=settings["resume"])
 
 
 def report_training(console: Console, train: Callable[[Callable[[Epoch], None], Progress], TrainingResult]) -> None:

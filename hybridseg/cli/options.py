@@ -127,6 +127,10 @@ seed_option = click.option(
     help="Seed of every random choice; the same seed, the same result.",
 )
 
+resume_option = click.option(
+    "--resume", is_flag=True, help="Skip images whose result was made by the same model with the same settings."
+)
+
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that are already there.")
 
 

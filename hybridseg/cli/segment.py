@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hybridseg.batch.jobs import Outputs, run_jobs
-from hybridseg.batch.results import BatchResult, ImageResult
+from hybridseg.batch.jobs import Job, Outputs, run_jobs
+from hybridseg.batch.results import ImageResult
 from hybridseg.cli.console import Console, pass_console, printable
-from hybridseg.cli.options import class_files_options, options_of, path_type, read_options, read_table, seed_option
+from hybridseg.cli.options import (
+    class_files_options,
+    options_of,
+    path_type,
+    read_options,
+    read_table,
+    resume_option,
+    seed_option,
+)
 from hybridseg.crf.options import CrfOptions
 from hybridseg.hybrid.segmentation import BEST_OPTIONS, HybridOptions, make_best_options
 from hybridseg.hybrid.semseg import SemsegJob, load_classifiers
@@ -31,10 +38,6 @@ model_option = click.option(
     "--model", "model_paths", type=path_type, multiple=True,
     help="The classifier; give it again for others of the same classes that vote too.  [default: model.pb]",
 )  # fmt: skip
-
-resume_option = click.option(
-    "--resume", is_flag=True, help="Skip images whose result was made by the same model with the same settings."
-)
 
 
 _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterations", "tolerance", "max_memory",
@@ -87,13 +90,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
         table=classifier.table.with_colors_of(given) if given and settings["colors_path"] else None,
         options=_make_options(settings, _find_best(console, classifier) if settings["best"] else HybridOptions()),
     )
-    result = run_jobs(
-        paths, job, resume=settings["resume"], progress=console.progress, on_done=partial(print_image, console)
-    )
-    print_skipped(console, result)
-    if len(result.images) > 1:
-        console.say(f"{len(result.images)} images done")
-    console.finish(result.problems)
+    run_job(console, paths, job, resume=settings["resume"])
 
 
 def _find_best(console: Console, classifier: AnyClassifier) -> HybridOptions:
@@ -143,24 +140,29 @@ def _make_options(settings: dict[str, Any], base: HybridOptions) -> HybridOption
     return replace(base, **pick(HybridOptions), crf=replace(base.crf, **pick(CrfOptions)))
 
 
-def print_image(console: Console, image: ImageResult) -> None:
-    """Print the result of an image, and its warnings."""
-    shares = ", ".join(f"{name} {share:.1%}" for name, share in image.shares.items())
-    console.say(f"{image.image_path.name}: {shares} ({sum(image.seconds.values()):.1f} s)")
-    for path in image.written:
-        console.say(f"  wrote {path}")
-    for warning in image.warnings:
-        click.echo(printable(f"warning: {image.image_path.name}: {warning}"), err=True)
-
-
-def print_skipped(console: Console, result: BatchResult) -> None:
-    """Print how many images were skipped, and how many results were replaced and why."""
+def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool) -> None:
+    """Segment images and end the command; print the result of each, what was skipped, and what was replaced and why."""
+    result = run_jobs(
+        paths, job, resume=resume, progress=console.progress, on_done=lambda image: _print_image(console, image)
+    )
     if result.skipped:
         console.say(f"images that had a result already and were skipped (--resume): {len(result.skipped)}")
     reasons = Counter(image.replaced for image in result.images if image.replaced)
     if reasons:
         counts = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         console.say(f"older results that were replaced (--resume): {counts}")
+    if len(result.images) > 1:
+        console.say(f"{len(result.images)} images done")
+    console.finish(result.problems)
+
+
+def _print_image(console: Console, image: ImageResult) -> None:
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in image.shares.items())
+    console.say(f"{image.image_path.name}: {shares} ({sum(image.seconds.values()):.1f} s)")
+    for path in image.written:
+        console.say(f"  wrote {path}")
+    for warning in image.warnings:
+        click.echo(printable(f"warning: {image.image_path.name}: {warning}"), err=True)
 
 
 @click.command("tune-crf")

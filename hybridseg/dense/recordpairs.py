@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
+from hybridseg.io.jsonfiles import parse_whole
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.tfrecords import SAMPLE_TYPES, RecordPlace, read_record
 from hybridseg.models.cards import hash_bytes
@@ -24,6 +26,7 @@ DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError, Recursion
 
 _MAX_INDEX_BYTES = 1 << 28
 _AGAIN = "run make-tfrecords again"
+_parse_size = partial(parse_whole, low=0, high=2**63 - 1)
 
 
 class RecordPairs:
@@ -38,9 +41,9 @@ class RecordPairs:
     """
 
     def __init__(self, folder: Path, index: dict[str, Any]) -> None:
-        rows, cols = (_read_whole(side, low=1) for side in index["size"])
+        rows, cols = (parse_whole(side, low=1) for side in index["size"])
         self.folder, self.size = folder, (rows, cols)
-        self.n_bands, self.table = _read_whole(index["bands"], low=1), _parse_table(index["classes"])
+        self.n_bands, self.table = parse_whole(index["bands"], low=1), ClassTable.from_records(index["classes"])
         if index["dtype"] not in SAMPLE_TYPES:
             raise ValueError(f"samples of type {index['dtype']!r}")
         self.dtype = np.dtype(index["dtype"])
@@ -82,9 +85,9 @@ def open_records(folder: str | os.PathLike[str]) -> RecordPairs:
         if record.get("format") != FORMAT_VERSION or record.get("kind") != KIND:
             raise BadInput(f"{path} was not written by this version of hybridseg; {_AGAIN}")
         pairs = RecordPairs(folder, record)
-    except HybridSegError:
-        raise
-    except DAMAGE as error:
+    except (*DAMAGE, HybridSegError) as error:
+        if _AGAIN in str(error):
+            raise
         raise BadInput(f"{path} is damaged ({error}); {_AGAIN}") from error
     import_tensorflow()
     return pairs
@@ -107,13 +110,6 @@ def check_ids(labels: np.ndarray, table: ClassTable, *, where: object) -> None:
         raise BadInput(f"{where} has the label {labels[strange][0]}; the classes go from 0 to {len(table) - 1}")
 
 
-def _parse_table(classes: Any) -> ClassTable:
-    try:
-        return ClassTable.from_records(classes)
-    except BadInput as error:
-        raise ValueError(str(error)) from error
-
-
 def _parse_shard(folder: Path, shard: Any, photographs: list[str]) -> list[tuple[Path, RecordPlace, str, int]]:
     """List the records of a shard, after checking its file."""
     name = _read_text(shard["name"])
@@ -123,21 +119,15 @@ def _parse_shard(folder: Path, shard: Any, photographs: list[str]) -> list[tuple
     path = folder / name
     if not path.exists():
         raise MissingInput(f"{path} is missing, which {INDEX_NAME} lists; {_AGAIN}")
-    if check_regular(path).stat().st_size != _read_whole(shard["bytes"]):
+    if check_regular(path).stat().st_size != _parse_size(shard["bytes"]):
         raise BadInput(f"{path} is not as long as {INDEX_NAME} says: it is cut short or another file; {_AGAIN}")
     entries = []
     for row in shard["records"]:
-        place = RecordPlace(_read_whole(row["offset"]), _read_whole(row["length"]), _read_whole(row["crc32"]))
-        entries.append((path, place, photographs[_read_whole(row["source"])], _read_whole(row["copy"])))
+        place = RecordPlace(_parse_size(row["offset"]), _parse_size(row["length"]), _parse_size(row["crc32"]))
+        entries.append((path, place, photographs[_parse_size(row["source"])], _parse_size(row["copy"])))
     if sum(place.length for _, place, _, _ in entries) != shard["bytes"]:
         raise ValueError(f"it does not list all records of {name}")
     return entries
-
-
-def _read_whole(value: Any, *, low: int = 0) -> int:
-    if type(value) is not int or value < low:
-        raise ValueError(f"{value!r} where a whole number should be")
-    return value
 
 
 def _read_text(value: Any) -> str:
