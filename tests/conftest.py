@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import settings
 
 from hybridseg.classes import ClassTable
 from hybridseg.cli.main import main
@@ -27,6 +28,10 @@ from hybridseg.machine import count_cores
 from hybridseg.models.store import TileClassifier
 
 REPOSITORY = Path(__file__).parent.parent
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("hybridseg", deadline=None)
+settings.load_profile("hybridseg")
 
 # Tests on all cores (pytest-xdist).
 

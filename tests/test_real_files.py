@@ -124,6 +124,7 @@ def test_lists_in_another_order_are_compared_by_name(small):
         assert confusion.support[i] == true.sum() and confusion.counts[:, i].sum() == predicted.sum()
 
 
+@pytest.mark.slow
 def test_eval_pixels_on_every_mat(small, monterey, tmp_path, monkeypatch):
     """Each file against itself under the name of an automatic result: all right, whatever its quirks."""
     link(MATS, tmp_path, small)
@@ -145,6 +146,7 @@ def test_eval_pixels_on_every_mat(small, monterey, tmp_path, monkeypatch):
     assert result.problems == () and result.pooled.accuracy == 1.0 and len(result.confusions) == len(MATS)
 
 
+@pytest.mark.slow
 def test_retile_on_every_mat(small, monterey, labels_file, tmp_path, run):
     """Stand-in photos that show the class of each pixel as grey: every tile must be of its folder's grey."""
     link(MATS, tmp_path, small)

@@ -21,6 +21,9 @@ from hybridseg.models.bundles import load_dense, save_dense
 from hybridseg.models.encoders import ENCODERS, Encoder
 from hybridseg.models.fcn import Fcn8s
 
+# They share a training.
+pytestmark = pytest.mark.slow
+
 STEMS = [f"scene_{i:02}" for i in range(4)]
 
 

@@ -22,6 +22,9 @@ from hybridseg.models import resunet
 from hybridseg.models.bundles import load_dense
 from hybridseg.models.resunet import ResUnet
 
+# They share a training.
+pytestmark = pytest.mark.slow
+
 SIZE = (32, 64)
 # JPEG keeps brightness well, and the colours of noise badly.
 LUMA = (0.299, 0.587, 0.114)

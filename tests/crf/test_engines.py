@@ -79,6 +79,7 @@ def test_sizes(reference, make_case, shape, kind):
     assert_same(*make_case(kind, shape), QUICK)
 
 
+@pytest.mark.slow
 @needs_kernel
 def test_altogether(reference, make_case):
     """A quarter of a million pixels of every kind: not one in ten thousand differs."""
@@ -208,6 +209,7 @@ def test_bands_and_types(reference, paint, scatter, n_bands, dtype):
     assert (again[0] == again[1]).all()
 
 
+@pytest.mark.slow
 @needs_kernel
 def test_coast_scenes_with_the_defaults(reference, coasts):
     for image, seeds, n_classes in coasts:
@@ -219,12 +221,14 @@ def test_coast_scenes_with_the_defaults(reference, coasts):
         assert len(np.unique(native)) > 3
 
 
+@pytest.mark.slow
 @needs_kernel
 def test_a_photo_of_many_blocks(reference, make_case):
     image, priors = make_case("smooth", (300, 400), density=0.01)
     assert assert_same(image, priors, replace(ALL_ROUNDS, n_iterations=8)) <= 12
 
 
+@pytest.mark.slow
 @needs_kernel
 @pytest.mark.real
 def test_real_photos(reference, real_data, sow):

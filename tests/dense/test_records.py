@@ -71,6 +71,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_copies_of_all_pairs_are_written(tmp_path):
     result = make(tmp_path / "records")
     names = [f"records-{number:04d}-of-0006.tfrec" for number in range(1, 7)]

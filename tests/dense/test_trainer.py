@@ -25,6 +25,9 @@ from hybridseg.models.architectures import ARCHITECTURES
 from hybridseg.models.bundles import load_dense
 from hybridseg.models.normalization import Normalization
 
+# They share a training.
+pytestmark = pytest.mark.slow
+
 SIZE = (32, 48)
 TABLE = ClassTable(("dark", "bright"), ((0, 0, 200), (250, 220, 0)))
 SOURCES = tuple("aabbccddee")
