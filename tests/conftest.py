@@ -207,10 +207,10 @@ def tiny_model(tile_dir, tiny_module, tmp_path_factory):
     return folder / "model.pb"
 
 
-@pytest.fixture
-def small_encoder(monkeypatch):
-    """Put a few convolutions in the place of the MobileNetV2 of a dense network."""
-    from hybridseg.models.encoders import ENCODERS, Encoder
+@pytest.fixture(scope="session")
+def make_small_encoder():
+    """Make a few convolutions that stand in for the MobileNetV2 of a dense network."""
+    from hybridseg.models.encoders import Encoder
 
     class SmallEncoder(Encoder):
         name, title, bands = "mobilenet_v2", "MobileNetV2", (1, 3)
@@ -227,7 +227,15 @@ def small_encoder(monkeypatch):
         def load_pretrained(self, network, weights_path=None):
             return "random weights of a small encoder"
 
-    monkeypatch.setitem(ENCODERS, "mobilenet_v2", SmallEncoder())
+    return SmallEncoder
+
+
+@pytest.fixture
+def small_encoder(make_small_encoder, monkeypatch):
+    """Put it in the place of the MobileNetV2."""
+    from hybridseg.models.encoders import ENCODERS
+
+    monkeypatch.setitem(ENCODERS, "mobilenet_v2", make_small_encoder())
 
 
 @pytest.fixture

@@ -18,31 +18,13 @@ from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.majority import filter_majority
 from hybridseg.models.bundles import load_dense, save_dense
-from hybridseg.models.encoders import ENCODERS, Encoder
+from hybridseg.models.encoders import ENCODERS
 from hybridseg.models.fcn import Fcn8s
 
 # They share a training.
 pytestmark = pytest.mark.slow
 
 STEMS = [f"scene_{i:02}" for i in range(4)]
-
-
-class SmallEncoder(Encoder):
-    """Stands in for the MobileNetV2: the network is not the point here."""
-
-    name, title, bands = "mobilenet_v2", "MobileNetV2", (1, 3)
-
-    def add_features(self, pixels, *, wide_channels):
-        from tf_keras import layers
-
-        found = {4: layers.AveragePooling2D(4)(pixels)}
-        for stride in (8, 16, 32):
-            convolution = layers.Conv2D(6, 3, 2, "same", activation="relu", name=f"stride{stride}")
-            found[stride] = convolution(found[stride // 2])
-        return found
-
-    def load_pretrained(self, network, weights_path=None):
-        return "random weights of a small encoder"
 
 
 def invoke(*words):
@@ -79,10 +61,10 @@ def score_at_random(self, features, name):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _small():
+def _small(make_small_encoder):
     """Networks that are built in no time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ENCODERS, "mobilenet_v2", SmallEncoder())
+        patch.setitem(ENCODERS, "mobilenet_v2", make_small_encoder())
         patch.setattr(Fcn8s, "_score", score_at_random)
         yield
 
