@@ -155,6 +155,35 @@ def test_options_out_of_range(values, message):
         HybridOptions(**values)
 
 
+@pytest.mark.parametrize(
+    ("shape", "n_pixels"),
+    [((1, 1), 1), ((100, 200), 20_000), ((4912, 7360), 2e6), ((40_000, 60_000), 2e6)],
+)
+def test_the_scale_follows_from_the_size(shape, n_pixels):
+    fitted = HybridOptions().fit(shape, 96)
+    assert shape[0] * shape[1] * fitted.scale**2 == pytest.approx(n_pixels, rel=0.01)
+    assert HybridOptions(scale=0.3).fit(shape, 96).scale == 0.3
+    assert classic_options(96).fit(shape, 96).scale == 0.25
+
+
+def test_no_tile_vanishes_in_the_largest_images():
+    assert HybridOptions().fit((100_000, 100_000), 8).scale == 1 / 8
+
+
+def test_large_images_have_tiles_that_overlap_less():
+    strides = [HybridOptions().fit((side, side), 96).stride for side in (1, 1000, 5000, 6000, 20_000)]
+    assert strides[:2] == [48, 48] and 48 < strides[2] < strides[3] < 96 and strides[4] == 96
+    assert HybridOptions(stride=7).fit((20_000, 20_000), 96).stride == 7
+    assert HybridOptions().fit((10, 10), 1).stride == 1
+
+
+def test_what_was_used_is_told(classifier):
+    found = segment_image(paint((32, 64), border=32), classifier)
+    assert (found.options.scale, found.options.stride, found.options.pattern) == (1.0, 4, "raster")
+    assert found.n_tiles == 7 * 15 and found.refinement.labels.shape == (32, 64)
+    assert (found.labels[:, :31] == 0).all() and (found.labels[:, 33:] == 2).all()
+
+
 def test_the_watch_adds_up():
     watch = StopWatch()
     watch.lap("a")

@@ -14,7 +14,7 @@ from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.classes import VOID
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput
-from hybridseg.hybrid.segmentation import classic_options
+from hybridseg.hybrid.segmentation import HybridOptions, classic_options
 from hybridseg.hybrid.semseg import SemsegJob, segment_file
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, read_made_by
@@ -226,6 +226,24 @@ def test_the_record_in_every_label_map(tmp_path, job, by_color, paint_coast):
     segment_file(tmp_path / "a.tif", by_color, options=replace(FAST, scale=1))
     changed = run_jobs([tmp_path / "a.tif"], job, resume=True)
     assert changed.images[0].replaced == "made with other settings (scale)"
+
+
+def test_settings_that_follow_from_the_size_are_recorded_as_if_they_were_given(photo, job):
+    job = replace(job, options=HybridOptions(crf=FAST.crf))
+    run_jobs([photo], job)
+    settings = json.loads(read_made_by(photo.with_name("photo_ares_16.mat")))["settings"]["options"]
+    assert (settings["scale"], settings["stride"], settings["pattern"]) == (1, 8, "raster")
+    assert run_jobs([photo], job, resume=True).skipped == (photo,)
+    given = replace(job, options=replace(job.options, scale=1.0, stride=8))
+    assert run_jobs([photo], given, resume=True).skipped == (photo,)
+    other = replace(job, options=replace(job.options, stride=16))
+    assert run_jobs([photo], other, resume=True).images[0].replaced == "made with other settings (stride)"
+
+
+def test_an_image_that_was_damaged_since_is_named_on_resume(photo, job):
+    run_jobs([photo], job)
+    photo.write_bytes(b"")
+    assert "is empty" in str(run_jobs([photo], job, resume=True).problems[0])
 
 
 def test_too_large_for_the_memory(photo, job, monkeypatch):

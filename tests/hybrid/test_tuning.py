@@ -62,6 +62,14 @@ def test_the_best_trial_is_kept_and_used(pairs, classifier):
     assert record["n_images"] == 2 and len(record["trials"]) == 10
 
 
+def test_it_searches_at_the_size_at_which_semseg_works(pairs, classifier):
+    result = tune_crf(pairs, classifier, start=HybridOptions(), options=TuneOptions(n_trials=1))
+    tuned = read_tuning([classifier.path])
+    assert (tuned.scale, tuned.stride, tuned.pattern) == (None, None, None), "each image has its own"
+    assert {trial.confusion.n_pixels for trial in result.trials} == {2 * 48 * 64}, "small images are not reduced"
+    assert segment_image(read_image(pairs[0].image_path), classifier, options=tuned).refinement.labels.size == 48 * 64
+
+
 def test_the_same_seed_tries_the_same(pairs, classifier):
     runs = [tune_crf(pairs, classifier, start=START, options=TuneOptions(n_trials=3, seed=s)) for s in (1, 1, 2)]
     tried = [[trial.crf for trial in run.trials] for run in runs]
