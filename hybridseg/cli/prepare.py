@@ -57,10 +57,12 @@ def demo_scenes(console: Console, *, out_dir: Path, n: int, size: tuple[int, int
 
 
 @click.command()
-@click.argument("image_dir", metavar="[DIR]", type=path_type, default=".")
+@click.argument("image_dir", metavar="[DIR]", type=path_type, required=False)
+@places_options
 @options_of(SplitOptions, "proportion", flags={"proportion": ("-p", "--proportion")})
 @seed_option
 @options_of(SplitOptions, "group_by", "stratify", metavars={"group_by": "REGEX"})
+@class_files_options
 @click.option("--move", "action", flag_value="move", help="Move the files instead of copying them.")
 @click.option("--link", "action", flag_value="link", help="Make symbolic links instead of copies.")
 @click.option(
@@ -68,12 +70,23 @@ def demo_scenes(console: Console, *, out_dir: Path, n: int, size: tuple[int, int
 )
 @overwrite_option
 @pass_console
-def split(console: Console, *, image_dir: Path, out_dir: Path | None, overwrite: bool, **settings: Any) -> None:
+def split(
+    console: Console,
+    *,
+    image_dir: Path | None,
+    images_dir: Path | None,
+    masks_dir: Path | None,
+    out_dir: Path | None,
+    labels_path: Path | None,
+    colors_path: Path | None,
+    overwrite: bool,
+    **settings: Any,
+) -> None:
     """Divide a folder of images into train/ and test/.
 
     Result: the folders train/ and test/ beside DIR (default: the current folder) with every image and all the
-    files that carry its name, and the exact lists in split.csv. With the same seed the split is the same on any
-    machine.
+    files that carry its name, and the exact lists in split.csv. Masks in a folder of their own (--masks gt) go to
+    train/gt/ and test/gt/. With the same seed the split is the same on any machine.
 
     \b
     Example:
@@ -81,12 +94,28 @@ def split(console: Console, *, image_dir: Path, out_dir: Path | None, overwrite:
     """
     settings["action"] = settings["action"] or SplitOptions.action
     options = read_options(SplitOptions, settings)
-    result = split_folder(image_dir, out_dir=out_dir, options=options, overwrite=overwrite, progress=console.progress)
+    if image_dir is not None and images_dir is not None:
+        raise click.UsageError("Give the images once: as DIR or as --images.")
+    table = read_table(labels_path, colors_path)
+    if table is not None and not options.stratify:
+        raise click.UsageError("--labels is for --stratify; a split without it does not read the label maps.")
+    result = split_folder(
+        image_dir or images_dir or Path(),
+        masks_dir=masks_dir,
+        out_dir=out_dir,
+        options=options,
+        table=table,
+        overwrite=overwrite,
+        progress=console.progress,
+    )
     console.say(f"train: {result.count('train')} images in {result.out_dir / 'train'}")
     console.say(f"test:  {result.count('test')} images in {result.out_dir / 'test'}")
     if not (result.count("train") and result.count("test")):
         console.say("one of the two is empty: choose another -p if that is not what you want")
     console.say(f"{result.n_labelled} of {len(result.entries)} have a label map")
+    if masks_dir is not None and result.entries[0].masks_dir:
+        folders = [result.out_dir / name / Path(result.entries[0].masks_dir).name for name in ("train", "test")]
+        console.say(f"masks: {folders[0]} and {folders[1]}; name them to the next commands: --masks {folders[0]}")
     console.say(f"the lists are in {result.out_dir / LIST_NAME}")
 
 

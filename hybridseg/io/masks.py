@@ -22,8 +22,8 @@ from hybridseg.io.pairing import (
 )
 
 _MASK_SUFFIXES = (*LABELMAP_SUFFIXES, *JPEG_SUFFIXES)
-# Ranks of masks: the last that a person makes, those by machine, and what is none.
-_BY_HAND, _BY_MACHINE, _NO_MASK = 6, 7, 8
+# Ranks of labels: the last of those made by hand, results by machine, and what is none of an image.
+_BY_HAND, _BY_MACHINE, _NOTHING = 6, 7, 8
 _JPEG_FAULT = (
     "is a JPEG, which changes class ids; turn it into a PNG first: hybridseg convert --to png, with --nearest-color or "
     "--threshold N"
@@ -173,7 +173,8 @@ def match_masks(
     named : container of pathlib.Path
         Masks that are taken whatever they are called.
     by_machine : bool
-        Also take results of a program, where there is nothing made by hand.
+        Also take annotations that are no masks (``.json``, ``.npz``), and results by machine where there is nothing
+        made by hand.
 
     Examples
     --------
@@ -188,8 +189,9 @@ def match_masks(
     found = Matches([], [], [], [])
     for path in mask_paths:
         stem = find_owner(path, images)
-        rank = -1 if path in named else _rank_mask(path, stem)
-        if rank > (_BY_MACHINE if by_machine else _BY_HAND):
+        rank = -1 if path in named else _rank_labels(path, stem)
+        is_usable = rank <= _BY_HAND and path.suffix.lower() in _MASK_SUFFIXES
+        if not (is_usable or path in named or (by_machine and rank <= _BY_MACHINE)):
             continue
         if stem in images:
             ranked[stem][rank].append(path)
@@ -212,22 +214,24 @@ def match_masks(
     return found
 
 
-def _rank_mask(path: Path, stem: str) -> int:
-    """Return how good a file is as the mask of an image: 0 is best, and nothing above `_BY_MACHINE` is a mask."""
+def _rank_labels(path: Path, stem: str) -> int:
+    """Return how good a file is as the labels of an image, 0 the best."""
     suffix, kind = path.suffix.lower(), result_kind(path)
+    if suffix not in (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES):
+        return _NOTHING
     if suffix in JPEG_SUFFIXES:
-        return 6
+        return _BY_HAND
     if suffix in (".json", ".npz"):
-        return 0 if path.stem == stem or kind == "doodles" else 5 if suffix == ".npz" else _NO_MASK
+        return 0 if path.stem == stem or kind == "doodles" else 5 if suffix == ".npz" else _NOTHING
     if path.stem == stem:
         return 2 if suffix == ".mat" else 4
     if kind in ("ares", "predseg"):
         return _BY_MACHINE
     # A .png of this name is the figure that goes with it.
     if kind == "mres" and not MASK_WORD.search(path.stem):
-        return {".mat": 1, ".png": _NO_MASK}.get(suffix, 3)
+        return {".mat": 1, ".png": _NOTHING}.get(suffix, 3)
     is_named = kind in ("mres", "label", "gtfine") or (kind is None and MASK_WORD.search(path.stem))
-    return 3 if is_named else _NO_MASK
+    return 3 if is_named else _NOTHING
 
 
 def find_annotations(folder: Path, image_path: Path) -> Path:

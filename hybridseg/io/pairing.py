@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
+from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 
 MANIFEST_NAME = "tiles.csv"
 
@@ -22,6 +23,7 @@ _RESULT_NAME = re.compile(
 _WORD = r"(?<![^\W\d_])(?:masks?|labels?|gt|annotations?)(?![^\W\d_])"
 MASK_WORD = re.compile(rf"^{_WORD}[_\-. ]*|[_\-. ]*{_WORD}", re.IGNORECASE)
 JPEG_SUFFIXES = (".jpg", ".jpeg")
+_LABEL_SUFFIXES = (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES)
 # Figures that `eval-pixels` and `eval-tiles` write beside the images.
 _FIGURE_PREFIXES = ("eval_pixels_", "eval_tiles_")
 # Files that place or describe an image: they travel with it, or its georeference is lost.
@@ -171,28 +173,38 @@ def strip_mask_word(stem: str) -> str:
     return MASK_WORD.sub("", stem) or stem
 
 
-def find_companions(image_path: Path) -> list[Path]:
-    """Find the files that belong to an image: its label maps, reports, drawings and georeference.
+def find_companions(image_paths: Sequence[Path], folder: Path) -> dict[Path, list[Path]]:
+    """Find the files of a folder that belong to each image: label maps, reports, drawings, masks and georeference.
 
     Examples
     --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
-    >>> for name in ("a.jpg", "a_mres.mat", "a.jgw", "ab_mres.mat"):
+    >>> for name in ("a.jpg", "a_mres.mat", "a.png", "a.jgw", "ab_mres.mat"):
     ...     (folder / name).touch()
-    >>> [path.name for path in find_companions(folder / "a.jpg")]
-    ['a.jgw', 'a_mres.mat']
+    >>> [path.name for path in find_companions([folder / "a.jpg"], folder)[folder / "a.jpg"]]
+    ['a.jgw', 'a.png', 'a_mres.mat']
     """
-    stem, sidecar_stems = image_path.stem, (image_path.stem, image_path.name)
-    found = []
-    for path in image_path.parent.iterdir():
-        if path == image_path or path.name.startswith(".") or not path.is_file():
+    found: dict[Path, list[Path]] = {path: [] for path in image_paths}
+    stems: dict[str, list[Path]] = defaultdict(list)
+    names: dict[str, list[Path]] = defaultdict(list)
+    for path in image_paths:
+        stems[path.stem].append(path)
+        for name in {path.stem.lower(), path.name.lower()}:
+            names[name].append(path)
+    photos = set(list_images(folder)) if any(path.parent == folder for path in image_paths) else set()
+    for path in list_files(folder, ("",)):
+        lower = path.name.lower()
+        sidecar = next((suffix for suffix in _SIDECAR_SUFFIXES if lower.endswith(suffix)), "")
+        if path in photos:
             continue
-        is_result = result_kind(path) is not None and image_stem(path) == stem
-        is_sidecar = any(path.name.lower() == s.lower() + suffix for s in sidecar_stems for suffix in _SIDECAR_SUFFIXES)
-        if is_result or is_sidecar:
-            found.append(path)
-    return sorted(found, key=lambda p: p.name)
+        if result_kind(path) is not None or lower.endswith(_LABEL_SUFFIXES):
+            owners = stems.get(find_owner(path, stems), [])
+        else:
+            owners = names.get(lower.removesuffix(sidecar), []) if sidecar else []
+        for owner in owners:
+            found[owner].append(path)
+    return found
 
 
 def group_by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:

@@ -126,6 +126,7 @@ def test_masks_by_name_are_taken_as_they_are(tmp_path):
     folder = touch(tmp_path, "a.jpg", "b.jpg", "a_ares_96.mat", "a_mres.mat", "c_mres.mat")
     found = find_labelled([folder / "a_ares_96.mat"])
     assert names_of(found) == [("a.jpg", "a_ares_96.mat")] and not found.problems + found.unlabelled
+    assert names_of(find_labelled([touch(folder, "b.txt") / "b.txt"])) == [("b.jpg", "b.txt")]
     found = find_labelled([folder / "a_ares_96.mat", folder / "a_mres.mat", folder / "c_mres.mat"])
     assert [problem.message.split(";")[0] for problem in found.problems] == [
         "has 2 label maps that are equally good (a_ares_96.mat, a_mres.mat)", "has no image beside it",
@@ -191,5 +192,5 @@ def test_a_folder_of_annotations_with_the_names_of_the_images(tmp_path):
 
 def test_doodler_names_with_underscores():
     images = [Path("a.jpg"), Path("a_b.jpg")]
-    found = match_masks(images, [Path("a_b_ANN.npz"), Path("a_BOB.npz")])
+    found = match_masks(images, [Path("a_b_ANN.npz"), Path("a_BOB.npz")], by_machine=True)
     assert names_of(found) == [("a.jpg", "a_BOB.npz"), ("a_b.jpg", "a_b_ANN.npz")]

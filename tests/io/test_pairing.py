@@ -103,8 +103,10 @@ def test_a_folder_without_photos_and_what_is_no_pattern(photos):
 def test_companions_are_those_of_this_image_alone(tmp_path):
     for name in ("a.jpg", "a_mres.mat", "a_report.txt", "a.jgw", "a.jpg.aux.xml", "a1.jpg", "a1_mres.mat", "a.txt"):
         (tmp_path / name).touch()
-    names = [path.name for path in find_companions(tmp_path / "a.jpg")]
-    assert names == ["a.jgw", "a.jpg.aux.xml", "a_mres.mat", "a_report.txt"]
+    images = [tmp_path / "a.jpg", tmp_path / "a1.jpg"]
+    found = find_companions(images, tmp_path)
+    assert [path.name for path in found[images[0]]] == ["a.jgw", "a.jpg.aux.xml", "a_mres.mat", "a_report.txt"]
+    assert [path.name for path in found[images[1]]] == ["a1_mres.mat"]
 
 
 def test_no_folder(tmp_path):
