@@ -47,7 +47,9 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
 
 
 @click.command()
-@click.argument("words", metavar="IMAGE... | IMAGE MODEL LABELS COLORS TILE THRESH PROB DECIM SCALE", nargs=-1)
+@click.argument(
+    "words", metavar="IMAGE... | IMAGE MODEL LABELS COLORS TILE THRESH PROB DECIM SCALE", nargs=-1, type=click.Path()
+)
 @model_option
 @click.option("--labels", "labels_path", type=path_type, help="The classes of a .pb of the classic script.")
 @click.option("--colors", "colors_path", type=path_type, help="The colours of the classes; needs --labels.")
