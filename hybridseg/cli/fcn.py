@@ -102,7 +102,7 @@ def train(console: Console, **settings: Any) -> None:
     classes in DIR/labeldefs.txt. The best epoch is chosen on photographs that the network is not trained on: those of
     val/ beside train/, or 15 % of those in train/.
 
-    Result: RUNS/NAME/ with model.h5 and model.json (the network), log.csv, and figures of the training.
+    Result: RUNS/NAME/ with model.h5 and model.card.json (the network), log.csv, and figures of the training.
 
     \b
     Example:

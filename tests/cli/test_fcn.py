@@ -127,7 +127,7 @@ def test_what_a_training_prints_and_leaves(project):
     assert "trained on 3 images, validated on 1" in trained.stdout and trained.stdout.count("epoch   ") == 2
     run_dir = folder / "runs/coast"
     plots = ("train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples")
-    for name in ("model.h5", "model.json", *(f"model_{plot}.png" for plot in plots)):
+    for name in ("model.h5", "model.card.json", *(f"model_{plot}.png" for plot in plots)):
         assert (run_dir / name).stat().st_size > 1000 and f"wrote {run_dir / name}" in trained.stdout
     with (run_dir / "log.csv").open(newline="") as file:
         assert [float(row["rate"]) for row in csv.DictReader(file)] == pytest.approx([1e-4, 5.5e-4])

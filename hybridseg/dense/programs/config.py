@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from typing import Any, get_origin
 
 import numpy as np
@@ -20,6 +21,7 @@ from hybridseg.dense.pairs import SIDES
 from hybridseg.dense.records import PREFIX_WORDS, is_prefix
 from hybridseg.errors import BadInput, located
 from hybridseg.io.jsonfiles import read_json_object
+from hybridseg.models.bundles import describe_json
 from hybridseg.options import Span, describe_range, option, setting_of, type_of
 
 _SHARE, _EPOCHS, _FEW = Span(0, 1, below=True), Span(0, 100_000), Span(1, 1000)
@@ -180,7 +182,8 @@ def read_config(path: str | os.PathLike[str]) -> ResunetConfig:
     MissingInput
         When there is no such file.
     BadInput
-        When it is not a JSON object, or a key in it is unknown, missing or out of range. One message names all.
+        When it is not a JSON object, is the card of a network or another file without any key of a config, or a key
+        in it is unknown, missing or out of range. One message names all.
 
     Examples
     --------
@@ -192,6 +195,11 @@ def read_config(path: str | os.PathLike[str]) -> ResunetConfig:
     """
     record = read_json_object(path)
     with located(path):
+        if record and not any(name.upper() in KEYS for name in record):
+            raise BadInput(
+                f"it is {describe_json(Path(path))}; give the config, which says TARGET_SIZE and so on, or make one "
+                "with `hybridseg resunet init-config`"
+            )
         problems = _check_keys(record)
         values, more_problems = _read_values({key: raw for key, raw in record.items() if key in KEYS})
         _refuse(problems + more_problems)

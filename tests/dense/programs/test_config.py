@@ -231,6 +231,15 @@ def test_files_that_cannot_be_configs(read, tmp_path):
         read_config(tmp_path / "none.json")
 
 
+@pytest.mark.parametrize(("record", "message"), [
+    ({"format": 1, "kind": "dense", "classes": [], "size": [64, 96]}, "it is the card of a network; give the config"),
+    ({"version": "5.0", "shapes": []}, "it is neither a config nor the card of a network; give the config"),
+])  # fmt: skip
+def test_a_card_and_a_foreign_file_are_told_apart(read, record, message):
+    with pytest.raises(BadInput, match=rf"config\.json: {message}, which says TARGET_SIZE .*init-config`$"):
+        read(json.dumps(record))
+
+
 def test_the_constructor_is_as_strict_as_the_file():
     with pytest.raises(BadInput, match=r"2 things are wrong\n  TARGET_SIZE=\[60, 64\].*\n  NCLASSES=\"1\""):
         ResunetConfig(target_size=(60, 64), nclasses="1", n_data_bands=3)
