@@ -35,6 +35,8 @@ class Outputs:
     """None: beside each image."""
     composite: bool = True
     """Write the image with the colours of its classes laid over it (dense networks)."""
+    title: str = "predseg"
+    """What the result of dense networks is called: NAME_predseg.png."""
     probabilities: bool = option(False, "Also write the probability of the class of each pixel.")
     report: bool = option(False, "Also write class shares, settings and timings as JSON.")
     keep_seeds: bool = option(False, "Also write the label map of the tiles alone.")

@@ -177,8 +177,8 @@ def find_strokes_file(folder: Path, image_path: Path) -> Path:
     """Find the file for an image in a folder of labels.
 
     The first of these that exists: its name with another suffix (not the image itself), its
-    ``_doodles.json``, ``_mres.mat``, ``_ares_TILE.mat``, a picture (``_label``, ``_gtFine_color``, ``_predseg``), the
-    ``.npz`` of Doodler (``NAME_PERSON.npz``), and last the only ``.json`` of the folder, as for COCO.
+    ``_doodles.json``, ``_mres.mat``, ``_ares_TILE.mat``, a picture (``_label``, ``_gtFine_color``, ``_predseg``,
+    ``_predseg_crf``), the ``.npz`` of Doodler (``NAME_PERSON.npz``), and last the only ``.json`` of the folder, as for COCO.
 
     Raises
     ------
@@ -204,7 +204,7 @@ def find_strokes_file(folder: Path, image_path: Path) -> Path:
         [p for p in own if result_kind(p) == "doodles"],
         [p for p in maps if result_kind(p) == "mres"],
         [p for p in maps if result_kind(p) == "ares"],
-        [p for p in own if p not in maps and p.stem.endswith(("_label", "_gtFine_color", "_predseg"))],
+        [p for p in own if p not in maps and p.stem.endswith(("_label", "_gtFine_color", "_predseg", "_predseg_crf"))],
         [p for p in paths if p.suffix.lower() == ".npz" and p.stem.startswith(f"{stem}_")],
         jsons if len(jsons) == 1 and result_kind(jsons[0]) is None else [],
     )

@@ -205,7 +205,7 @@ def _find_items(folder: Path) -> list[ReviewItem]:
             results[image_stem(path)]["manual"].append(path)
         elif kind in _AUTOMATIC_KINDS and path.stem.endswith("_confidence"):
             results[image_stem(path)]["confidence"].append(path)
-        elif (kind == "ares" and path.suffix == ".mat") or path.name.endswith("_predseg.png"):
+        elif (kind == "ares" and path.suffix == ".mat") or path.name.endswith(("_predseg.png", "_predseg_crf.png")):
             results[image_stem(path)]["automatic"].append(path)
     items = []
     for image_path in list_images(folder):

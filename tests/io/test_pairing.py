@@ -123,6 +123,7 @@ def test_no_folder(tmp_path):
     (["all.json", "b_doodles.png"], "all.json"),
     (["a.NPZ"], "a.NPZ"),
     ([], None), (["b.png", "a_mres.png"], None), (["a_predseg.png"], "a_predseg.png"),
+    (["a_predseg_crf.png", "a_predseg_crf_composite.jpg"], "a_predseg_crf.png"),
     (["x.json", "y.json"], None),
     (["b_doodles.json"], None), ([".a.json"], None),
 ])  # fmt: skip
