@@ -100,7 +100,7 @@ def _train_unet(story: Story) -> None:
 
 def _compare(story: Story) -> None:
     out_dir = story.out_dir
-    ways = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net, CRF": "resunet"}
+    ways = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net": "resunet"}
     names = {folder: "predseg_crf" if folder == "fcn_crf" else "predseg" for folder in ways.values()}
     for folder, name in names.items():
         story.run(

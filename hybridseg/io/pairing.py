@@ -178,7 +178,8 @@ def find_strokes_file(folder: Path, image_path: Path) -> Path:
 
     The first of these that exists: its name with another suffix (not the image itself), its
     ``_doodles.json``, ``_mres.mat``, ``_ares_TILE.mat``, a picture (``_label``, ``_gtFine_color``, ``_predseg``,
-    ``_predseg_crf``), the ``.npz`` of Doodler (``NAME_PERSON.npz``), and last the only ``.json`` of the folder, as for COCO.
+    ``_predseg_crf``), the ``.npz`` of Doodler (``NAME_PERSON.npz``), and last the only ``.json`` of the folder, as for
+    COCO.
 
     Raises
     ------
