@@ -156,19 +156,19 @@ class ResunetConfig:
         """Number of scores that the network gives for a pixel: 1 for one class against the rest."""
         return 1 if self.nclasses == 1 else self.n_label_ids
 
-    def remap_table(self) -> np.ndarray:
-        """Return the id that each value of a label file becomes, (256,) uint8: ``table[labels]`` applies it.
 
-        Examples
-        --------
-        >>> config = ResunetConfig(target_size=(64, 64), nclasses=1, n_data_bands=3, remap_classes={255: 1})
-        >>> config.remap_table()[[0, 1, 255]].tolist()
-        [0, 1, 1]
-        """
-        table = np.arange(VOID + 1, dtype=np.uint8)
-        for old, new in self.remap_classes.items():
-            table[old] = new
-        return table
+def make_lookup(remap: Mapping[int, int]) -> np.ndarray:
+    """Return the id that each value of a label file becomes, (256,) uint8: ``lookup[labels]`` applies it.
+
+    Examples
+    --------
+    >>> make_lookup({255: 1})[[0, 1, 255]].tolist()
+    [0, 1, 1]
+    """
+    lookup = np.arange(VOID + 1, dtype=np.uint8)
+    for old, new in remap.items():
+        lookup[old] = new
+    return lookup
 
 
 KEYS = tuple(item.name.upper() for item in fields(ResunetConfig))

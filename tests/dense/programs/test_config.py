@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridseg.dense.programs.config import KEYS, ResunetConfig, config_record, explain_keys, read_config
+from hybridseg.dense.programs.config import KEYS, ResunetConfig, config_record, explain_keys, make_lookup, read_config
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.options import setting_of, type_of
 
@@ -256,7 +256,7 @@ def test_outputs_and_labels(nclasses, n_outputs, n_label_ids):
 
 
 def test_remap_table():
-    table = read_config(PUBLISHED).remap_table()
+    table = make_lookup(read_config(PUBLISHED).remap_classes)
     assert table.shape == (256,) and table.dtype == np.uint8
     assert table[:6].tolist() == [0, 0, 0, 1, 1, 5] and (table[5:] == np.arange(5, 256)).all()
 
