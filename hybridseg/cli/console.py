@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import click
@@ -23,7 +24,9 @@ class Console:
 
     def say(self, text: str = "") -> None:
         """Print a line of the result."""
-        if not self.quiet:
+        if self.quiet:
+            return
+        with _pause_bars():
             click.echo(printable(text))
 
     def insist(self, text: str) -> None:
@@ -64,7 +67,8 @@ class Console:
         if sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
-            return tqdm(items, desc=label, unit="", leave=False, dynamic_ncols=True)
+            # The mean of all steps tells the time that is left best: every epoch ends with a slow one.
+            return tqdm(items, desc=label, unit="", leave=False, dynamic_ncols=True, smoothing=0)
         return _print_progress(items, label)
 
 
@@ -73,13 +77,37 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def _pause_bars() -> AbstractContextManager[None]:
+    """Return a context in which no progress bar is on the terminal, so that a line can be printed."""
+    if "tqdm" not in sys.modules:
+        return nullcontext()
+    from tqdm import tqdm
+
+    return tqdm.external_write_mode(file=sys.stdout)
+
+
 def _print_progress(items: Sequence[Item], label: str) -> Iterable[Item]:
-    printed = time.monotonic()
+    started = printed = time.monotonic()
     for i, item in enumerate(items, 1):
         yield item
-        if time.monotonic() - printed > _SECONDS_BETWEEN_LINES:
-            printed = time.monotonic()
-            click.echo(f"{label}: {i} of {len(items)}", err=True)
+        now = time.monotonic()
+        if now - printed > _SECONDS_BETWEEN_LINES:
+            printed = now
+            left = (now - started) / i * (len(items) - i)
+            click.echo(f"{label}: {i} of {len(items)}, {describe_seconds(left)} left", err=True)
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return a time in words, as exactly as an estimate deserves.
+
+    Examples
+    --------
+    >>> describe_seconds(9.6), describe_seconds(600), describe_seconds(9000)
+    ('10 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 pass_console = click.make_pass_decorator(Console, ensure=True)

@@ -50,11 +50,12 @@ def segment_images(
     *,
     smoothing: SmoothingOptions,
     out_dir: Path | None,
+    title: str = Outputs.title,
 ) -> None:
     """Segment images as the options of `view_options` say, and print the result of each."""
     job = make_job(
         [model.path for model in models],
-        outputs=read_options(Outputs, settings, out_dir=out_dir),
+        outputs=read_options(Outputs, settings, out_dir=out_dir, title=title),
         options=read_options(DenseOptions, settings),
         smoothing=smoothing,
     )

@@ -168,7 +168,7 @@ def train(console: Console, **settings: Any) -> None:
     The best epoch is chosen on a share of the photographs, VALIDATION_SPLIT, that the network is not trained on; the
     copies of a photograph stay together.
 
-    Result: the weights (.h5) and their card (.json), log.csv in the run's folder and, with DOPLOT, figures of the
+    Result: the weights (.h5) and their card (.card.json), log.csv in the run's folder and, with DOPLOT, figures of the
     training. With DO_TRAIN false existing weights are evaluated and nothing is trained.
 
     \b

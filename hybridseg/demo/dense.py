@@ -100,14 +100,15 @@ def _train_unet(story: Story) -> None:
 
 def _compare(story: Story) -> None:
     out_dir = story.out_dir
-    ways = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net, CRF": "resunet"}
-    for folder in ways.values():
+    ways = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net": "resunet"}
+    names = {folder: "predseg_crf" if folder == "fcn_crf" else "predseg" for folder in ways.values()}
+    for folder, name in names.items():
         story.run(
-            "eval-pixels", out_dir, "--truth", "test/*_mres.mat", "--prediction", f"{folder}/*_predseg.png", "--out",
+            "eval-pixels", out_dir, "--truth", "test/*_mres.mat", "--prediction", f"{folder}/*_{name}.png", "--out",
             out_dir / folder,
         )  # fmt: skip
     images = list_images(out_dir / "test")
-    maps = {way: [out_dir / folder / f"{p.stem}_predseg.png" for p in images] for way, folder in ways.items()}
+    maps = {way: [out_dir / f / f"{p.stem}_{names[f]}.png" for p in images] for way, f in ways.items()}
     maps["truth"] = [p.with_name(f"{p.stem}_mres.mat") for p in images]
     draw_result_overview(out_dir / "results.png", images, maps)
     story.tell(

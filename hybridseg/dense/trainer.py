@@ -20,7 +20,7 @@ from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import draw_rates
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.models.architectures import Architecture
-from hybridseg.models.bundles import DenseCard, DenseModel, save_dense
+from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import combine_fingerprint, list_versions
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import make_deterministic
@@ -28,7 +28,7 @@ from hybridseg.models.summaries import SummaryWriter
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
-_RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}\.(h5|json)")
+_RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}(\.card)?\.(h5|json)")
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,7 @@ def _claim(paths: TrainingPaths) -> None:
     checkpoint = paths.run_dir / CHECKPOINT_NAME
     if paths.resume and paths.weights.exists() and not checkpoint.exists():
         raise BadInput(f"there is no {checkpoint} to resume from; --overwrite trains {paths.weights} anew")
+    check_card_place(paths.weights)
     claim_folder(paths.run_dir)
     claim_folder(paths.weights.parent)
     for path in (paths.weights, checkpoint):
