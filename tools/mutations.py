@@ -23,7 +23,7 @@ BREAKS = {
     "confusion": [
         ("confusion.py", "square[:-1, -1].copy()", "square[-1, :-1].copy()", "test_confusion.py"),
         ("confusion.py", "truth + predicted - hits", "truth + predicted", "test_confusion.py"),
-        ("confusion.py", "if b and n else None", "if b else None", "test_confusion.py"),
+        ("confusion.py", "if n else None", "if b else None", "test_confusion.py"),
         ("confusion.py", "counts[np.ix_(ids, ids)] += confusion.counts",
          "counts[: len(ids), : len(ids)] += confusion.counts", "test_confusion.py"),
     ],
