@@ -276,7 +276,9 @@ def match_names(
             f"no class has the same name in both: {first_is} has {', '.join(mine.values()) or 'none'}; "
             f"{second_is} has {', '.join(theirs.values()) or 'none'}. Classes are matched by name: rename those of one"
         )
-    return tuple(mine[key] for key in mine if key not in theirs), tuple(theirs[key] for key in theirs if key not in mine)
+    return tuple(mine[key] for key in mine if key not in theirs), tuple(
+        theirs[key] for key in theirs if key not in mine
+    )
 
 
 def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, seeds: bool = False) -> np.ndarray:
