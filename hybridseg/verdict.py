@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,22 @@ _N_DRAWS = 2000
 
 @dataclass(frozen=True)
 class NextSteps:
-    """What to do after a result that is good, one that is not, and one that rests on too few photos.
+    """What to do after a result.
 
-    ``{weakest}`` in `weak` stands for the weakest class.
+    Parameters
+    ----------
+    good, weak : str
+        After one that is good, and one that is not; ``{weakest}`` stands for the weakest class.
+    few : str
+        After a fair or good one that rests on too few photos.
+    beaten : str
+        After one that another way equals, see `Verdict.beaten_by`; default: as after any other.
     """
 
     good: str
-    weak: str
     few: str
+    weak: str = "label more photos with {weakest} and train again, or try hybridseg fcn, which learns from whole photos"
+    beaten: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Verdict:
     Parameters
     ----------
     grade : str or None
-        One of `GRADES`; None where the truth holds fewer than two classes.
+        One of `GRADES`; None where the truth holds one class only.
     skill : float or None
         (accuracy - majority) / (1 - majority).
     majority : float
@@ -53,7 +62,9 @@ class Verdict:
     interval : (float, float) or None
         Of the accuracy: its 95 % interval over photos drawn again and again, or, for fewer than `MANY_PHOTOS`, the
         lowest and the highest of a photo. None for one photo.
-    text, next_step : str
+    beaten_by : tuple of str
+        The floors that the result does not exceed.
+    text : str
         What is said.
     """
 
@@ -63,24 +74,29 @@ class Verdict:
     weakest: str | None
     n_photos: int
     interval: tuple[float, float] | None
+    beaten_by: tuple[str, ...]
     text: str
-    next_step: str
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
         return asdict(self)
 
-    def __str__(self) -> str:
-        """Return what is said, on two lines."""
-        return f"{self.text}\nNext: {self.next_step}."
+    def choose_step(self, steps: NextSteps) -> str:
+        """Return what to do next."""
+        if self.grade is None:
+            return "measure it on photos that show other classes too"
+        if self.beaten_by and steps.beaten:
+            return steps.beaten
+        if self.grade in GRADES[:2]:
+            return steps.weak.replace("{weakest}", f"'{self.weakest}'")
+        return steps.few if self.n_photos < FEW_PHOTOS else steps.good
 
 
 def judge(
     photos: Sequence[Confusion],
     *,
     unit: str = "pixels",
-    steps: NextSteps,
-    floors: Mapping[str, float | None] | None = None,
+    floors: Mapping[str, float | None] = MappingProxyType({}),
 ) -> Verdict | None:
     """Judge the scores of some photos.
 
@@ -104,7 +120,7 @@ def judge(
     >>> from hybridseg.confusion import count_confusion
     >>> table = ClassTable.from_names(["water", "sand"])
     >>> photo = count_confusion(np.repeat([0, 1], 50), np.repeat([0, 1, 0], [50, 40, 10]), table)
-    >>> verdict = judge([photo] * 3, steps=NextSteps("use it", "label more of {weakest}", "label more"))
+    >>> verdict = judge([photo] * 3)
     >>> print(verdict.text.replace(". ", ".\\n"))
     Good: 90 % of the pixels are right; the same answer everywhere would get 50 %.
     Weakest class: 'sand' (F1 0.89), most often taken for 'water'.
@@ -122,22 +138,27 @@ def judge(
             f"No verdict: only '{only}' is in the truth ({_percent(accuracy)} of the {unit} are right), which does not "
             "show how well classes are told apart."
         )
-        step = "measure it on photos that show other classes too"
-        return Verdict(None, None, majority, None, n_photos, interval, text, step)
+        return Verdict(None, None, majority, None, n_photos, interval, (), text)
     n_commonest = int(confusion.support.max())
     skill = (int(np.trace(confusion.counts)) - n_commonest) / (confusion.n_pixels - n_commonest)
     mark = min(bisect_right(SKILL_BANDS, skill), bisect_right(F1_BANDS, confusion.macro("f1") or 0.0))
     weakest = _find_weakest(confusion)
     sentences = (
-        f"{GRADES[mark].capitalize()}: {_compare(confusion, accuracy, majority, floors or {}, unit)}.",
+        f"{GRADES[mark].capitalize()}: {_compare(confusion, accuracy, majority, floors, unit)}.",
         _describe_class(confusion, weakest),
         _describe_photos(n_photos, interval),
     )
-    name = confusion.table.names[weakest]
-    step = (
-        steps.weak.replace("{weakest}", f"'{name}'") if mark < 2 else steps.few if n_photos < FEW_PHOTOS else steps.good
+    beaten_by = tuple(name for name, value in floors.items() if value is not None and value >= accuracy)
+    return Verdict(
+        GRADES[mark],
+        skill,
+        majority,
+        confusion.table.names[weakest],
+        n_photos,
+        interval,
+        beaten_by,
+        " ".join(filter(None, sentences)),
     )
-    return Verdict(GRADES[mark], skill, majority, name, n_photos, interval, " ".join(filter(None, sentences)), step)
 
 
 def measure_interval(photos: Sequence[Confusion]) -> tuple[float, float] | None:

@@ -13,7 +13,7 @@ from hybridseg.classes import class_key
 from hybridseg.confusion import Confusion
 from hybridseg.errors import Problem
 from hybridseg.progress import Item
-from hybridseg.verdict import Verdict
+from hybridseg.verdict import NextSteps, Verdict
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -52,10 +52,10 @@ class Console:
         if names:
             self.say(f"not in the truth, so left out of the means: {', '.join(names)}")
 
-    def conclude(self, verdict: Verdict | None) -> None:
+    def conclude(self, verdict: Verdict | None, steps: NextSteps) -> None:
         """Print what the scores mean and what to do next: the last lines of a result."""
         if verdict is not None:
-            self.say(f"\n{verdict}")
+            self.say(f"\n{verdict.text}\nNext: {verdict.choose_step(steps)}.")
 
     def finish(self, problems: Sequence[Problem], *, n_done: int = 1) -> None:
         """End a command on many files: list those that failed, and exit with 1 if there are any.

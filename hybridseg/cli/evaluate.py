@@ -10,6 +10,13 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import class_files_options, path_type, read_table
 from hybridseg.confusion import SCORES, Confusion
 from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs, list_score_rows
+from hybridseg.verdict import FEW_PHOTOS, NextSteps
+
+_STEPS = NextSteps(
+    good="use it on new photos of the same kind",
+    few=f"compare {FEW_PHOTOS} photos or more",
+    beaten="hybridseg tune-crf, for the CRF gains nothing over the tiles alone",
+)
 
 
 @click.command("eval-pixels")
@@ -71,7 +78,7 @@ def eval_pixels(
     for path in result.written[:2]:
         console.say(f"wrote {path}")
     console.say(f"wrote {len(result.written) - 2} figures, {result.written[-1]} last")
-    console.conclude(result.verdict)
+    console.conclude(result.verdict, _STEPS)
     console.finish(result.problems)
 
 

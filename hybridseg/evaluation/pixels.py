@@ -17,16 +17,10 @@ from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.pairing import group_by_stem, image_stem, list_results, result_kind
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.progress import Progress, no_progress
-from hybridseg.verdict import FEW_PHOTOS, NextSteps, Verdict, judge
+from hybridseg.verdict import Verdict, judge
 
 POOLED = "all pairs"
 _CSV_COLUMNS = ("pair", "class", "support", *SCORES)
-_STEPS = NextSteps(
-    good="use it on new photos of the same kind",
-    weak="label more photos with {weakest} and train again, or try hybridseg fcn, which learns from whole photos",
-    few=f"compare {FEW_PHOTOS} photos or more",
-)
-_TUNE = "hybridseg tune-crf, for the CRF gains nothing over the tiles alone"
 
 
 @dataclass(frozen=True)
@@ -239,11 +233,7 @@ def _judge(pairs: dict[str, TruthPair], confusions: dict[str, Confusion], tiles:
     for name, pair in pairs.items():
         by_photo.setdefault(pair.truth_path, []).append(confusions[name])
     photos = [pool_confusions(found) for found in by_photo.values()]
-    alone = tiles.accuracy if tiles else None
-    accuracy = pool_confusions(photos).accuracy
-    is_gain = alone is None or accuracy is None or accuracy > alone
-    steps = _STEPS if is_gain else NextSteps(_TUNE, _TUNE, _STEPS.few)
-    return judge(photos, steps=steps, floors={"the tiles alone": alone})
+    return judge(photos, floors={"the tiles alone": tiles.accuracy if tiles else None})
 
 
 def _compare_tiles(

@@ -103,12 +103,12 @@ def test_the_verdict_counts_photos_and_compares_with_the_tiles_alone(tmp_path):
     pairs = find_result_pairs(tmp_path)[0]
     verdict = evaluate_pixels(pairs, out_dir=tmp_path).verdict
     assert verdict.grade == "very good" and "more than the tiles alone (50 %)" in verdict.text
-    assert "3 photos" in verdict.text and "5 photos or more" in verdict.next_step
+    assert "3 photos" in verdict.text
     for i in range(3):
         save(tmp_path, f"p{i}_ares_96.mat", np.zeros((2, 4)))
     verdict = evaluate_pixels(pairs, out_dir=tmp_path).verdict
     assert verdict.grade == "poor" and "about as many as the tiles alone" in verdict.text
-    assert "tune-crf" in verdict.next_step and verdict.skill == 0 and verdict.majority == 0.5
+    assert verdict.beaten_by == ("the tiles alone",) and verdict.skill == 0 and verdict.majority == 0.5
     assert json.loads((tmp_path / "eval_pixels.json").read_text())["verdict"]["text"] == verdict.text
 
 
