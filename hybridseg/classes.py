@@ -310,7 +310,11 @@ def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, s
     [[2, 1, 0]]
     """
     position = {key: i for i, key in enumerate(to_table.keys)}
-    missing = () if drop else match_names(from_table.names, to_table.names)[0]
+    missing = (
+        ()
+        if drop
+        else match_names(from_table.names, to_table.names, first_is="the label map", second_is="the class list")[0]
+    )
     if missing:
         raise BadInput(
             f"the classes {', '.join(missing)} are not among {', '.join(to_table.names)}; "

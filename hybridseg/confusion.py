@@ -7,6 +7,7 @@ are left out of means. Predicting it lowers the recall of the true classes, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,6 +140,29 @@ def count_confusion(truth: np.ndarray, prediction: np.ndarray, table: ClassTable
         counts += np.bincount(lut[flat_truth[piece]] * n + lut[flat_prediction[piece]], minlength=n * n)
     square = counts.reshape(n, n)
     return Confusion(table, square[:-1, :-1].copy(), square[:-1, -1].copy())
+
+
+def count_by_photo(
+    truth: np.ndarray, prediction: np.ndarray, photos: Sequence[str], table: ClassTable
+) -> list[Confusion]:
+    """Count a confusion matrix for each photo, in the order of their names.
+
+    Parameters
+    ----------
+    truth, prediction : numpy.ndarray
+        (n, ...) class ids, as for `count_confusion`.
+    photos : sequence of str
+        The photo that each of the n comes from.
+
+    Examples
+    --------
+    >>> table = ClassTable.from_names(["water", "sand"])
+    >>> found = count_by_photo(np.array([0, 1, 1]), np.array([0, 1, 0]), ["a", "b", "a"], table)
+    >>> [confusion.accuracy for confusion in found]
+    [0.5, 1.0]
+    """
+    names, owner = np.unique(np.asarray(photos, dtype=object), return_inverse=True)
+    return [count_confusion(truth[owner == i], prediction[owner == i], table) for i in range(len(names))]
 
 
 def pool_confusions(confusions: list[Confusion]) -> Confusion:

@@ -73,7 +73,7 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
         console.say(f"wrote {path}")
     if result.skipped:
         console.say(f"{len(result.skipped)} pictures were there already and were left alone (--overwrite)")
-    console.finish(result.problems)
+    console.finish(result.problems, n_done=len(result.written) + len(result.skipped))
 
 
 @fcn.command()

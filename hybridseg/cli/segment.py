@@ -29,6 +29,7 @@ from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuni
 from hybridseg.hybrid.tuning import tune_crf as tune
 from hybridseg.io.pairing import find_images, find_images_of, find_label_maps, pair_labels_with_images
 from hybridseg.models.ensemble import AnyClassifier
+from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 DEFAULT_MODEL = Path("model.pb")
 _CLASSIC = ("IMAGE", "MODEL", "LABELS", "COLORS", "TILE", "THRESH", "PROB", "DECIM", "SCALE")
@@ -153,7 +154,7 @@ def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool) 
         console.say(f"older results that were replaced (--resume): {counts}")
     if len(result.images) > 1:
         console.say(f"{len(result.images)} images done")
-    console.finish(result.problems)
+    console.finish(result.problems, n_done=len(result.images) + len(result.skipped))
 
 
 def _print_image(console: Console, image: ImageResult) -> None:
@@ -204,6 +205,13 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
         (*SEARCH_RANGES, "balance", "mean IoU", "accuracy", ""), [_trial_row(trial, result.best) for trial in ranked]
     )
     console.say(f"wrote {result.path}")
+    console.say("The constants were chosen on these images, so expect somewhat less on others.")
+    steps = NextSteps(
+        good=f"hybridseg semseg PHOTOS --model {classifier.path}, then eval-pixels on photos that were not used here",
+        few=f"tune on {FEW_PHOTOS} labelled photos or more",
+        beaten="train the classifier on more labelled photos, for no CRF gains anything over its tiles alone",
+    )
+    console.conclude(result.verdict, steps)
     console.finish([*problems, *result.problems])
 
 
