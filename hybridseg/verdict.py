@@ -79,7 +79,8 @@ class Verdict:
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
-        return asdict(self)
+        interval = list(self.interval) if self.interval else None
+        return {**asdict(self), "interval": interval, "beaten_by": list(self.beaten_by)}
 
     def choose_step(self, steps: NextSteps) -> str:
         """Return what to do next."""

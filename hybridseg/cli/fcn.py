@@ -127,6 +127,7 @@ def train(console: Console, **settings: Any) -> None:
             on_epoch=on_epoch,
             progress=progress,
         ),
+        use=f"hybridseg fcn infer --name {settings['name']} --samples-dir PHOTOS --output-dir RESULTS",
     )
 
 

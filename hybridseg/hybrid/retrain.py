@@ -128,5 +128,5 @@ def _list_scores(confusion: Confusion | None, verdict: Verdict | None, n_photos:
         "accuracy": confusion.accuracy,
         "macro_f1": confusion.macro("f1"),
         "left_out": list(confusion.left_out),
-        "verdict": verdict.text if verdict else "",
+        "verdict": verdict.to_record() if verdict else None,
     }

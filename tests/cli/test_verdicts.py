@@ -49,7 +49,7 @@ def test_a_classifier_that_learned_nothing_is_called_poor(retrain, own_tiles):
     assert verdict.startswith("Poor: 0 % of the tiles are right; the same answer everywhere would get 44 %")
     assert verdict.endswith("Measured on one photo: too few to rely on.")
     assert next_step.startswith("Next: label more photos with 'sand' and train again")
-    assert card["scores"]["verdict"] == verdict
+    assert card["scores"]["verdict"]["text"] == verdict
 
 
 def test_one_photo_is_too_few_and_absent_classes_are_named(retrain, own_tiles):
