@@ -55,7 +55,7 @@ class Console:
     def conclude(self, verdict: Verdict | None, steps: NextSteps) -> None:
         """Print what the scores mean and what to do next: the last lines of a result."""
         if verdict is not None:
-            self.say(f"\n{verdict.text}\nNext: {verdict.choose_step(steps)}.")
+            self.say(f"\n{verdict.text}\nNext: {verdict.choose_step(steps)}")
 
     def finish(self, problems: Sequence[Problem], *, n_done: int = 1) -> None:
         """End a command on many files: list those that failed, and exit with 1 if there are any.

@@ -73,4 +73,4 @@ def test_a_classifier_is_judged_on_other_tiles(retrain, run, tile_dir, tmp_path)
     result = run("eval-tiles", tile_dir, "--model", tmp_path / "model.pb", "--out", tmp_path)
     verdict, next_step = result.stdout.splitlines()[-2:]
     assert verdict.startswith("Very good: ") and "Measured on 5 photos" in verdict
-    assert next_step == f"Next: hybridseg semseg PHOTOS --model {tmp_path / 'model.pb'}."
+    assert next_step == f"Next: hybridseg semseg PHOTOS --model {tmp_path / 'model.pb'}"
