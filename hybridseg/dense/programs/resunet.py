@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hybridseg.batch.jobs import load_once
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.confusion import Confusion, count_confusion, pool_confusions
+from hybridseg.confusion import Confusion, count_confusion
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, refuse_problems
 from hybridseg.dense.fit import Epoch, FitOptions
@@ -149,7 +149,8 @@ def train_resunet(
     if config.doplot:
         written.append(paths.plot("examples"))
         draw_examples(written[0], pick_examples(validation, 6), model.table, model)
-    return TrainingResult(model, tuple(written), (), evaluate_feed(model, validation), 0, len(validation.indices))
+    photos = tuple(evaluate_feed(model, validation))
+    return TrainingResult(model, tuple(written), (), photos, 0, len(validation.indices))
 
 
 def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
@@ -166,8 +167,8 @@ def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
     )
 
 
-def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *, seed: int = 0) -> Confusion:
-    """Evaluate a network on the records that are held out for validation.
+def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *, seed: int = 0) -> list[Confusion]:
+    """Evaluate a network on each photograph whose records are held out for validation.
 
     Raises
     ------
@@ -185,8 +186,8 @@ def evaluate_images(
     labels_dir: Path,
     *,
     progress: Progress = no_progress,
-) -> Confusion:
-    """Evaluate networks on whole images: predictions, smoothed as the config says, against their label maps.
+) -> list[Confusion]:
+    """Evaluate networks on whole images, one by one: predictions, smoothed as the config says, against label maps.
 
     Raises
     ------
@@ -202,7 +203,7 @@ def evaluate_images(
         image, truth = load_labelled(pair, read_labels)
         labels, _ = predict_labels(image.filled().pixels, models, smoothing=smoothing)
         found.append(count_confusion(truth, labels, table))
-    return pool_confusions(found)
+    return found
 
 
 def load_resunet(path: Path, config: ResunetConfig) -> DenseModel:
