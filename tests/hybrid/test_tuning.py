@@ -60,6 +60,9 @@ def test_the_best_trial_is_kept_and_used(pairs, classifier):
     assert [getattr(tuned.crf, n) for n in SEARCH_RANGES] == [getattr(result.best.crf, n) for n in SEARCH_RANGES]
     record = json.loads(result.path.read_text())
     assert record["n_images"] == 2 and len(record["trials"]) == 10
+    assert record["verdict"]["text"] == result.verdict.text
+    alone = f"the tiles alone ({result.trials[0].score('accuracy'):.0%}".replace("%", " %)")
+    assert alone in result.verdict.text and result.verdict.n_photos == 2
 
 
 def test_it_searches_at_the_size_at_which_semseg_works(pairs, classifier):
@@ -82,6 +85,15 @@ def test_a_bad_example_is_named_and_the_others_are_used(pairs, classifier, tmp_p
     assert [problem.where for problem in result.problems] == [str(bad.labels_path)]
     with pytest.raises(MissingInput, match="no labelled image to tune on"):
         tune_crf([bad], classifier, start=START)
+
+
+def test_label_maps_without_a_class_of_the_model_show_both_lists(pairs, classifier):
+    for pair in pairs:
+        write_labelmap(
+            pair.labels_path, LabelMap(np.zeros((4, 4), np.uint8), ClassTable.from_names(["eau", "falaise"]))
+        )
+    with pytest.raises(MissingInput, match="the label map has eau, falaise; the list in use has cliff, veg, water"):
+        tune_crf(pairs, classifier, start=START)
 
 
 def test_pixels_without_a_picture_do_not_count(pairs, classifier):
