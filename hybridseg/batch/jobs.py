@@ -165,9 +165,9 @@ _loaded: dict[Any, Any] = {}
 def load_once(load: Callable[..., Model], path: Path, **settings: Any) -> Model:
     """Return ``load(path, **settings)``; a process loads a model again only when its files have changed.
 
-    The files are `path`, its card (``.json``) and the ``labels.txt`` beside it, and every path in `settings`.
+    The files are `path`, its card (``.json``) and its labels beside it, and every path in `settings`.
     """
-    files = [path, path.parent / f"{path.stem}.json", path.parent / "labels.txt"]
+    files = [path, *(path.parent / name for name in (f"{path.stem}.json", "labels.txt", f"{path.stem}_labels.txt"))]
     files += [value for value in settings.values() if isinstance(value, Path)]
     key = (load, tuple(sorted(settings.items())), tuple((file.absolute(), stamp_file(file)) for file in files))
     if key not in _loaded:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.console import Console, pass_console, printable
 from hybridseg.cli.options import (
     SizeType,
     class_files_options,
@@ -23,7 +24,8 @@ from hybridseg.data.split import LIST_NAME, split_folder
 from hybridseg.data.splitplan import SplitOptions
 from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.hybrid.retile import retile as cut_tiles
-from hybridseg.hybrid.tileplan import RetileOptions
+from hybridseg.hybrid.tilefolder import CLASSES_NAME
+from hybridseg.hybrid.tileplan import ClassCount, RetileOptions
 from hybridseg.io.pairing import MANIFEST_NAME, find_images_of, find_label_maps
 
 
@@ -125,8 +127,9 @@ def retile(
     The tiles are what a classifier is trained on. Windows lie half a tile apart. DIR (default: the current folder)
     holds images with their label maps (NAME_mres.mat); or give the label maps themselves, .mat, .png or .tif.
 
-    Result: tile_SIZE/CLASS/IMAGE_rROW_cCOL.jpg beside the label maps, and tile_SIZE/tiles.csv, which lists every
-    pure window and whether it was kept.
+    Result: tile_SIZE/CLASS/IMAGE_rROW_cCOL.jpg beside the label maps; tile_SIZE/tiles.csv, which lists every pure
+    window and whether it was kept; and tile_SIZE/classes.json, the class list. A warning names each class that covers
+    much of the photos and has hardly any pure window.
 
     \b
     Example:
@@ -147,11 +150,20 @@ def retile(
         overwrite=overwrite,
         progress=console.progress,
     )
-    rows = [(name, n, result.n_kept[name]) for name, n in result.n_found.items()]
-    rows.append(("all classes", sum(result.n_found.values()), sum(result.n_kept.values())))
-    console.table(("class", "pure windows", "tiles kept"), rows)
-    console.say(f"tiles and {MANIFEST_NAME} in {result.tiles_dir}")
+    _print_counts(console, result.counts)
+    console.say(f"tiles, {MANIFEST_NAME} and {CLASSES_NAME} in {result.tiles_dir}")
+    for warning in result.warnings:
+        click.echo(printable(f"warning: {warning}"), err=True)
     console.finish(result.problems)
+
+
+def _print_counts(console: Console, counts: Sequence[ClassCount]) -> None:
+    n_pixels, n_found = sum(c.n_pixels for c in counts), sum(c.n_found for c in counts)
+    rows: list[tuple[object, ...]] = [
+        (c.name, f"{c.n_pixels / n_pixels:.1%}", c.n_found, f"{c.n_found / n_found:.1%}", c.n_kept) for c in counts
+    ]
+    rows.append(("all classes", "", n_found, "", sum(c.n_kept for c in counts)))
+    console.table(("class", "of the pixels", "pure windows", "of the windows", "tiles kept"), rows)
 
 
 def _find_home(label_paths: list[Path], out_dir: Path | None) -> Path:

@@ -15,9 +15,11 @@ from hybridseg.batch.results import ImageResult
 from hybridseg.cli.console import Console, pass_console, printable
 from hybridseg.cli.options import (
     class_files_options,
+    colors_option,
     options_of,
     path_type,
     read_options,
+    read_repainted,
     read_table,
     resume_option,
     seed_option,
@@ -48,7 +50,7 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
 @click.argument("words", metavar="IMAGE... | IMAGE MODEL LABELS COLORS TILE THRESH PROB DECIM SCALE", nargs=-1)
 @model_option
 @click.option("--labels", "labels_path", type=path_type, help="The classes of a .pb of the classic script.")
-@click.option("--colors", "colors_path", type=path_type, help="The colours of the classes; needs --labels.")
+@colors_option("--labels, or else the model's own")
 @click.option("--tile-size", type=int, help="Side of the tiles, in pixels.  [default: from the model]")
 @options_of(HybridOptions, "threshold", "decimation", "scale")
 @options_of(CrfOptions, "gt_prob", flags={"gt_prob": ("--prob",)})
@@ -76,7 +78,6 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
       hybridseg semseg photo.jpg model.pb labels.txt colors.txt 96 0.5 0.5 8 0.25
     """
     images = _read_words(words, settings)
-    given = read_table(settings["labels_path"], settings["colors_path"])
     paths = find_images([Path(word) for word in images])
     files = {
         "model_paths": settings["model_paths"] or (DEFAULT_MODEL,),
@@ -87,7 +88,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     job = SemsegJob(
         **files,
         outputs=read_options(Outputs, settings),
-        table=classifier.table.with_colors_of(given) if given and settings["colors_path"] else None,
+        table=read_repainted(classifier.table, settings["labels_path"], settings["colors_path"], owner=classifier.path),
         options=_make_options(settings, _find_best(console, classifier) if settings["best"] else HybridOptions()),
     )
     run_job(console, paths, job, resume=settings["resume"])

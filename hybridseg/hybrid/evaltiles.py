@@ -15,7 +15,7 @@ from hybridseg.confusion import SCORES, Confusion, count_confusion
 from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.figures import draw_calibration, draw_confusion
-from hybridseg.hybrid.tilefolder import list_class_folders
+from hybridseg.hybrid.tilefolder import name_class_folders, read_class_list
 from hybridseg.hybrid.tiles import read_tile
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.pairing import MANIFEST_NAME, list_files
@@ -160,9 +160,9 @@ def _draw_tiles(
     position = {key: i for i, key in enumerate(table.keys)}
     chosen: dict[int, list[Path]] = defaultdict(list)
     problems = []
-    for home in list_class_folders(folder):
+    for home, class_name in name_class_folders(folder, read_class_list(folder)).items():
         tiles = {path.name: path for path in list_files(home, IMAGE_SUFFIXES)}
-        class_id = position.get(class_key(home.name))
+        class_id = position.get(class_key(class_name))
         if class_id is None:
             known = ", ".join(table.names)
             problems.append(

@@ -36,9 +36,9 @@ def tiny(tiny_module):
 def train(tile_dir, tmp_path):
     """Train in a folder and return the result and the bytes of the model."""
 
-    def run(options, *, folder="a", colors=None, **paths):
-        own = paths_in(tmp_path / folder, tile_dir, **paths)
-        return retrain(own, options=options, colors=colors), own.output_graph.read_bytes()
+    def run(options, *, folder="a", tiles=tile_dir, **paths):
+        own = paths_in(tmp_path / folder, tiles, **paths)
+        return retrain(own, options=options), own.output_graph.read_bytes()
 
     return run
 
@@ -111,9 +111,11 @@ def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
     assert same == model and again.scores == result.scores and again.curve == result.curve
 
 
-def test_labels_and_colours(train, tiny, tmp_path):
-    colors = ClassTable(("Water", "sand", "lava", "veg"), ((1, 2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12)))
-    train(tiny, output_labels=tmp_path / "names.txt", colors=colors)
+@pytest.mark.parametrize("content", ["Water, 1, 2, 3\nsand, 4, 5, 6\nlava, 7, 8, 9\nveg, 10, 11, 12\n",
+                                     "#040506\n#0A0B0C\n#010203\n"], ids=["by name", "in order"])  # fmt: skip
+def test_labels_and_colours(train, tiny, tmp_path, content):
+    (tmp_path / "colors.txt").write_text(content)
+    train(tiny, output_labels=tmp_path / "names.txt", colors_path=tmp_path / "colors.txt")
     assert (tmp_path / "names.txt").read_text() == "sand\nveg\nwater\n"
     assert read_card(tmp_path / "a" / "model.pb").colors == ((4, 5, 6), (10, 11, 12), (1, 2, 3))
 

@@ -296,7 +296,7 @@ def test_tiff_with_several_bands_is_refused(tmp_path):
 
 def test_narrowing_does_not_change_the_callers_array(table):
     values = np.array([[0, 3]], np.uint8)
-    assert narrow_labels(values, table, where="x").tolist() == [[0, VOID]]
+    assert narrow_labels(values, table, where="x", none_after_last=True).tolist() == [[0, VOID]]
     assert values.tolist() == [[0, 3]]
 
 
