@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.finetune import FineTuneOptions
