@@ -61,6 +61,8 @@ BREAKS = {
         ("io/tfrecords.py", "if zlib.crc32(frame) != place.crc32:", "if False:", "io/test_tfrecords.py"),
         ("io/labels/mat5.py", ".reshape(shape, order=\"F\")", ".reshape(shape)", "io/labels io/test_images.py"),
         ("io/labels/mat5.py", "check_pixel_count(path, *shape)", "pass", "io/labels io/test_images.py"),
+        ("io/labels/labelmaps.py", "(table is not None and none_after_last)", "(table is not None)", "io/labels"),
+        ("io/labels/classfiles.py", "not set(table.keys) <= set(named.keys)", "False", "io/labels"),
         ("io/labels/mat5.py", "if n < 0 or self.n_read > _MAX_LIST_BYTES:", "if n < 0:", "io/labels io/test_images.py"),
     ],
     "crf": [
@@ -106,6 +108,8 @@ BREAKS = {
          "models/test_store.py models/test_backbones.py"),
         ("models/mobilenet.py", "x = norm(convolution(x), training=False)", "x = norm(convolution(x))",
          "models/test_mobilenet.py"),
+        ("models/store.py", "if not os.path.lexists(target):", "if True:", "models/test_store.py"),
+        ("models/store.py", ".keys == table.keys", ".keys != ()", "models/test_store.py"),
     ],
     "hybrid": [
         # Only the weights and the bias of the head are trained: the backbone stays as it was.
@@ -123,6 +127,8 @@ BREAKS = {
          "hybrid/test_head.py"),
         ("hybrid/purity.py", "running[rights] - running[lefts]", "running[rights]", "hybrid/test_purity.py"),
         ("hybrid/purity.py", "counts / (tile_size * tile_size)", "counts / counts.max()", "hybrid/test_purity.py"),
+        ("hybrid/tilefolder.py", "listed.only(found.keys)", "found", "hybrid/test_tilefolder.py"),
+        ("hybrid/tileplan.py", "of_windows < of_pixels / _TIMES_FEWER", "False", "hybrid/test_retile.py"),
         ("hybrid/tileplan.py", "if len(tiles) > options.min_keep else", "if True else", "hybrid/test_retile.py"),
         ("hybrid/votes.py", "n_voters += own.n_votes[cells] > 0", "n_voters += 1", "hybrid/test_votes.py"),
         ("hybrid/votes.py", "(np.arange(n_pixels) + 0.5) * (edges", "np.arange(n_pixels) * (edges",
