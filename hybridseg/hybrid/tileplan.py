@@ -106,8 +106,8 @@ def warn_of_shares(counts: Sequence[ClassCount], options: RetileOptions) -> list
     for count in counts:
         of_pixels, of_windows = count.n_pixels / n_pixels, count.n_found / n_found
         if of_pixels >= _MUCH and of_windows < of_pixels / _TIMES_FEWER:
-            found = f"{of_windows:.2%} of the pure windows" if count.n_found else "no window is pure"
-            lines.append(f"{count.name} is {of_pixels:.1%} of the labelled pixels but {found}".replace("%", " %"))
+            found = f"{100 * of_windows:.2f} % of the pure windows" if count.n_found else "no window is pure"
+            lines.append(f"{count.name} is {100 * of_pixels:.1f} % of the labelled pixels but {found}")
     if lines:
         lines.append(
             f"few windows of {options.tile_size} pixels hold so little else, and a classifier learns from tiles alone: "

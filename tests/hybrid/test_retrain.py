@@ -10,6 +10,7 @@ import pytest
 
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
+from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.imagesets import TESTING, assign_sets
@@ -79,16 +80,17 @@ def read_one_of_each(tile_dir, classifier):
     return np.stack([read_image(tile_dir / name / "p0_r0_c0.png") for name in classifier.table.names])
 
 
-def run_saved(folder, tiles):
+def run_saved(folder, tiles, *, output="final_result"):
     import tensorflow as tf
 
     restored = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    return next(iter(restored(tf.constant(tiles.astype(np.float32) / 255)).values())).numpy()
+    assert list(restored.structured_outputs) == [output]
+    return restored(tf.constant(tiles.astype(np.float32) / 255))[output].numpy()
 
 
 def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
     folders = {"saved_model_dir": tmp_path / "saved", "intermediate_output_graphs_dir": tmp_path / "mid"}
-    options = replace(tiny, validation_percentage=0)
+    options = replace(tiny, validation_percentage=0, final_tensor_name="my_answer")
     result, model = train(options, **folders, intermediate_store_frequency=10)
     folder = tmp_path / "a"
     assert list(result.written) == [
@@ -103,7 +105,7 @@ def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
     assert len(set(middle)) == 3 == len(list((tmp_path / "mid").iterdir())) and middle[-1] == model
     classifier = load_classifier(folder / "model.pb")
     stack = read_one_of_each(tile_dir, classifier)
-    assert np.abs(run_saved(tmp_path / "saved", stack) - classifier.classify(stack)).max() < 1e-5
+    assert np.abs(run_saved(tmp_path / "saved", stack, output="my_answer") - classifier.classify(stack)).max() < 1e-5
     with pytest.raises(OutputExists, match="saved holds files already"):
         train(options, **folders, intermediate_store_frequency=10)
     again, same = train(options, folder="b")
@@ -203,6 +205,41 @@ def test_what_tensorboard_shows(train, tiny, tmp_path):
         assert curve == entries[: len(curve)]
         rest = [(tag, step) for tag, step, _ in entries[len(curve) :]]
         assert rest == ([("fine_tune_cross_entropy", 1), ("fine_tune_cross_entropy", 2)] if run == "train" else [])
+
+
+def test_a_run_on_distorted_tiles_goes_on_where_it_was_interrupted(train, tile_dir, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("hybridseg.hybrid.head._SECONDS_BETWEEN_CHECKPOINTS", 0)
+    distort = DistortOptions(flip_left_right=True, random_crop=20, random_scale=20, random_brightness=20)
+    options = replace(tiny, distort=distort)
+    whole, model = train(options)
+    made = []
+
+    def progress(items, *, label):
+        for item in items:
+            if label == "training the head":
+                if made == list(range(1, 18)):
+                    raise KeyboardInterrupt
+                made.append(item)
+            yield item
+
+    paths = paths_in(tmp_path / "b", tile_dir)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(paths, options=options, progress=progress)
+    assert not paths.output_graph.exists() and made == list(range(1, 18))
+    made.append("interrupted")
+    result = retrain(paths, options=options, progress=progress)
+    assert made == [*range(1, 18), "interrupted", *range(18, 31)]
+    assert paths.output_graph.read_bytes() == model
+    assert result.curve == whole.curve and result.scores == whole.scores
+
+
+def test_a_finished_head_is_not_taken_for_another(train, tile_dir, tiny, tmp_path):
+    """Everything that the head depends on is in the name of its checkpoint."""
+    changes = ({}, {"distort": DistortOptions(flip_left_right=True)}, {"head": replace(tiny.head, seed=1)})
+    fresh = [train(replace(tiny, **change), folder=f"fresh{i}")[1] for i, change in enumerate(changes)]
+    assert [train(replace(tiny, **change), folder="b")[1] for change in changes] == fresh
+    train(tiny, folder="b", intermediate_output_graphs_dir=tmp_path / "mid", intermediate_store_frequency=10)
+    assert len(list((tmp_path / "mid").iterdir())) == 3, "also when the head was trained before without them"
 
 
 def test_fine_tuning_goes_on_from_fewer_epochs(train, tiny, tmp_path):
