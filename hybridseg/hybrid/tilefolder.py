@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,13 +126,18 @@ def read_class_list(root: Path) -> ClassList | None:
     return ClassList(table, {place: i for i, place in enumerate(places) if place is not None})
 
 
-def name_class_folders(root: Path, classes: ClassList | None) -> dict[Path, str]:
-    """List the folders of tiles in a folder, each with its class; MissingInput when there is no such folder."""
+def list_class_folders(root: Path, classes: ClassList | None) -> dict[Path, str | None]:
+    """List the folders of tiles in a folder, each with its class in the list, if it has one there.
+
+    Raises
+    ------
+    MissingInput
+        When there is no such folder.
+    """
     if not root.is_dir():
         raise MissingInput(f"there is no folder {root}; give the folder that `hybridseg retile` wrote (tile_96)")
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    # Without a list, as the classic program names them: in lower case, words separated by one space.
-    return {path: (classes and classes.name_of(path.name)) or class_key(path.name) for path in folders}
+    return {path: classes.name_of(path.name) if classes else None for path in folders}
 
 
 def open_tile_folder(image_dir: str | os.PathLike[str]) -> TileFolder:
@@ -152,22 +157,27 @@ def open_tile_folder(image_dir: str | os.PathLike[str]) -> TileFolder:
     classes = read_class_list(root)
     by_folder: dict[str, list[str]] = {}
     class_names: list[str] = []
-    for folder, class_name in name_class_folders(root, classes).items():
+    for folder, class_name in list_class_folders(root, classes).items():
         tiles = [path.name for path in list_files(folder, IMAGE_SUFFIXES)]
         if tiles:
             by_folder[folder.name] = tiles
-            class_names.append(class_name)
+            # Outside the list as the classic program names them: in lower case, words separated by one space.
+            class_names.append(class_name or class_key(folder.name))
     _check_counts(root, by_folder)
     with located(f"the class folders of {root}"):
         found = ClassTable.from_names(class_names)
     listed = classes.table.union(found) if classes else found
     table = listed.only(found.keys)
     _report_empty(listed, table)
-    sources_by_name = _read_sources(root)
     names = [f"{folder}/{tile}" for folder, tiles in by_folder.items() for tile in tiles]
     class_ids = np.repeat([table.index(name) for name in class_names], [len(tiles) for tiles in by_folder.values()])
-    sources = tuple(sources_by_name.get(name) or find_source(Path(name)) for name in names)
-    return TileFolder(root, tuple(names), class_ids, sources, table, listed)
+    return TileFolder(root, tuple(names), class_ids, find_sources(root, names), table, listed)
+
+
+def find_sources(root: Path, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the photo of each tile, from the ``tiles.csv`` of its folder or from its name."""
+    listed = _read_sources(root)
+    return tuple(listed.get(name) or find_source(Path(name)) for name in names)
 
 
 def find_source(path: Path) -> str:
