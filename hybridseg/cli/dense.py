@@ -62,8 +62,10 @@ def segment_images(
     run_job(console, paths, job, resume=settings["resume"])
 
 
-def report_training(console: Console, train: Callable[[Callable[[Epoch], None], Progress], TrainingResult]) -> None:
-    """Run a training; print every epoch, and the result."""
+def report_training(
+    console: Console, train: Callable[[Callable[[Epoch], None], Progress], TrainingResult]
+) -> TrainingResult:
+    """Run a training; print every epoch and the result, and return it."""
     result = train(lambda epoch: _print_epoch(console, epoch), console.progress)
     if result.history:
         console.say(
@@ -78,6 +80,7 @@ def report_training(console: Console, train: Callable[[Callable[[Epoch], None], 
         console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
     for path in result.written:
         console.say(f"wrote {path}")
+    return result
 
 
 def print_scores(console: Console, confusion: Confusion) -> None:

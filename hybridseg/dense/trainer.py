@@ -30,6 +30,9 @@ from hybridseg.progress import Progress, no_progress
 
 _RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}(\.card)?\.(h5|json)")
 
+# Photographs that a card names: it may not grow without bound.
+_MAX_NAMED = 1000
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -89,6 +92,8 @@ class TrainingResult:
         Of the validation set, at the size of the training.
     n_training, n_validation : int
         Number of pairs.
+    held_out : tuple of str
+        The photographs of the validation pairs.
     """
 
     model: DenseModel
@@ -97,6 +102,7 @@ class TrainingResult:
     confusion: Confusion
     n_training: int
     n_validation: int
+    held_out: tuple[str, ...]
 
 
 def train_dense(
@@ -141,14 +147,15 @@ def train_dense(
         written = _draw_before(paths, plan, training, validation) if paths.plots else []
         history = _fit(model, training, validation, plan, paths, on_epoch, progress)
         confusion = evaluate_feed(model, validation)
-        trained = replace(card, training=_describe_training(plan, pairs, history), scores=confusion.to_record())
+        held_out = list_photographs(validation)
+        training_record = _describe_training(plan, pairs, history, held_out)
+        trained = replace(card, training=training_record, scores=confusion.to_record())
         written = [*save_dense(paths.weights, network, trained), *written]
         model.card = trained
         if paths.plots:
             written += _draw_after(paths, model, validation, history)
-    return TrainingResult(
-        model, tuple(written), tuple(history), confusion, len(training.indices), len(validation.indices)
-    )
+    n_training, n_validation = len(training.indices), len(validation.indices)
+    return TrainingResult(model, tuple(written), tuple(history), confusion, n_training, n_validation, held_out)
 
 
 def make_feeds(pairs: PairSource, validation_pairs: PairSource | None, plan: TrainingPlan) -> tuple[Feed, Feed]:
@@ -189,6 +196,11 @@ def evaluate_feed(model: DenseModel, feed: Feed) -> Confusion:
             for images, labels in feed.batches()
         ]
     )
+
+
+def list_photographs(feed: Feed) -> tuple[str, ...]:
+    """Return the names of the photographs of a feed."""
+    return tuple(sorted({feed.pairs.sources[i] for i in feed.indices}))
 
 
 def _claim(paths: TrainingPaths) -> None:
@@ -242,11 +254,14 @@ def _fit(
         )  # fmt: skip
 
 
-def _describe_training(plan: TrainingPlan, pairs: PairSource, history: list[Epoch]) -> dict[str, Any]:
+def _describe_training(
+    plan: TrainingPlan, pairs: PairSource, history: list[Epoch], held_out: tuple[str, ...]
+) -> dict[str, Any]:
     return {
         "data_sha256": pairs.fingerprint,
         "n_photographs": len(set(pairs.sources)),
         "n_pairs": len(pairs.sources),
+        "held_out": held_out[:_MAX_NAMED],
         "epochs": len(history),
         "batch_size": plan.batch_size,
         "augmentation": asdict(plan.augment),
