@@ -57,8 +57,8 @@ def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = N
             return LabelMap(labels, table, georeference=read_georeference(dataset))
         if dataset.count != 1:
             raise BadInput(
-                f"{path} has {dataset.count} bands of {dataset.dtypes[0]}; a label map has one band of class ids, or is "
-                "painted in 8-bit colours"
+                f"{path} has {dataset.count} bands of {dataset.dtypes[0]}; a label map has one band of class ids, or "
+                "is painted in 8-bit colours"
             )
         values = dataset.read(1)
         checksum, made_by = (dataset.tags(1).get(tag) for tag in (_CHECKSUM_TAG, _MADE_BY_TAG))
