@@ -47,7 +47,7 @@ def eval_pixels(
 
     \b
     Example:
-      hybridseg eval-pixels results --masks masks --labels labels.txt
+      hybridseg eval-pixels results
     """
     if (truth is None) != (prediction is None):
         raise click.UsageError("give both --truth and --prediction, or neither.")
