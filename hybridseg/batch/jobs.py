@@ -35,6 +35,8 @@ class Outputs:
     """None: beside each image."""
     composite: bool = True
     """Write the image with the colours of its classes laid over it (dense networks)."""
+    title: str = "predseg"
+    """What the result of dense networks is called: NAME_predseg.png."""
     probabilities: bool = option(False, "Also write the probability of the class of each pixel.")
     report: bool = option(False, "Also write class shares, settings and timings as JSON.")
     keep_seeds: bool = option(False, "Also write the label map of the tiles alone.")
@@ -165,9 +167,10 @@ _loaded: dict[Any, Any] = {}
 def load_once(load: Callable[..., Model], path: Path, **settings: Any) -> Model:
     """Return ``load(path, **settings)``; a process loads a model again only when its files have changed.
 
-    The files are `path`, its card (``.json``) and the ``labels.txt`` beside it, and every path in `settings`.
+    The files are `path`, its card and the ``labels.txt`` beside it, and every path in `settings`.
     """
-    files = [path, path.parent / f"{path.stem}.json", path.parent / "labels.txt"]
+    cards = [path.parent / f"{path.stem}{suffix}" for suffix in (".json", ".card.json")]
+    files = [path, *cards, path.parent / "labels.txt"]
     files += [value for value in settings.values() if isinstance(value, Path)]
     key = (load, tuple(sorted(settings.items())), tuple((file.absolute(), stamp_file(file)) for file in files))
     if key not in _loaded:

@@ -31,6 +31,7 @@ from hybridseg.hybrid.tuning import tune_crf as tune
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import find_images
 from hybridseg.models.ensemble import AnyClassifier
+from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 DEFAULT_MODEL = Path("model.pb")
 _CLASSIC = ("IMAGE", "MODEL", "LABELS", "COLORS", "TILE", "THRESH", "PROB", "DECIM", "SCALE")
@@ -47,7 +48,9 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
 
 
 @click.command()
-@click.argument("words", metavar="IMAGE... | IMAGE MODEL LABELS COLORS TILE THRESH PROB DECIM SCALE", nargs=-1)
+@click.argument(
+    "words", metavar="IMAGE... | IMAGE MODEL LABELS COLORS TILE THRESH PROB DECIM SCALE", nargs=-1, type=click.Path()
+)
 @model_option
 @click.option("--labels", "labels_path", type=path_type, help="The classes of a .pb of the classic script.")
 @click.option("--colors", "colors_path", type=path_type, help="The colours of the classes; needs --labels.")
@@ -155,7 +158,7 @@ def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool) 
         console.say(f"older results that were replaced (--resume): {counts}")
     if len(result.images) > 1:
         console.say(f"{len(result.images)} images done")
-    console.finish(result.problems)
+    console.finish(result.problems, n_done=len(result.images) + len(result.skipped))
 
 
 def _print_image(console: Console, image: ImageResult) -> None:
@@ -205,6 +208,13 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     )
     console.say(f"wrote {result.path}")
     console.say_all(found.describe_rest())
+    console.say("The constants were chosen on these images, so expect somewhat less on others.")
+    steps = NextSteps(
+        good=f"hybridseg semseg PHOTOS --model {classifier.path}, then eval-pixels on photos that were not used here",
+        few=f"tune on {FEW_PHOTOS} labelled photos or more",
+        beaten="train the classifier on more labelled photos, for no CRF gains anything over its tiles alone",
+    )
+    console.conclude(result.verdict, steps)
     console.finish([*found.problems, *result.problems])
 
 

@@ -56,14 +56,13 @@ def make_label_reader(table: ClassTable | None = None, *, lookup: np.ndarray | N
     table : ClassTable or None
         The classes. A file that names its own is matched by name; None takes the ids as they are.
     lookup : numpy.ndarray or None
-        (256,) uint8: the class id of every value in the files, whatever names they have.
+        (256,) uint8: what each of these ids becomes.
     """
 
     def read(path: Path) -> np.ndarray:
         found = _read_ids(path, table)
-        if lookup is not None:
-            return lookup[found.labels]
-        return found.labels if table is None else found.labels_as(table)
+        labels = found.labels if table is None else found.labels_as(table)
+        return labels if lookup is None else lookup[labels]
 
     return read
 

@@ -12,6 +12,7 @@ from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES, LABELMAP_SUFFIXES
 from hybridseg.io.pairing import (
     JPEG_SUFFIXES,
+    MACHINE_KINDS,
     MASK_WORD,
     Pair,
     find_images,
@@ -238,12 +239,12 @@ def _rank_labels(path: Path, stem: str) -> int:
     if suffix not in (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES):
         return _NOTHING
     if suffix in JPEG_SUFFIXES:
-        return _BY_HAND
+        return _NOTHING if kind in MACHINE_KINDS else _BY_HAND
     if suffix in (".json", ".npz"):
         return 0 if path.stem == stem or kind == "doodles" else 5 if suffix == ".npz" else _NOTHING
     if path.stem == stem:
         return 2 if suffix == ".mat" else 4
-    if kind in ("ares", "predseg"):
+    if kind in MACHINE_KINDS:
         return _BY_MACHINE
     # A .png of this name is the figure that goes with it.
     if kind == "mres" and not MASK_WORD.search(path.stem):

@@ -18,6 +18,8 @@ MANIFEST_NAME = "tiles.csv"
 _RESULT_NAME = re.compile(
     r"^(?P<stem>.+?)_(?P<kind>mres|ares|atiles|label|gtFine|report|doodles|predseg)(?=[_.]|$)", re.IGNORECASE
 )
+# Kinds of label maps that a program made.
+MACHINE_KINDS = ("ares", "predseg")
 # What a mask is called after its image: `a_mask.png`, `a-labels.tif`, `mask a.png`. No letter touches the word, so a
 # watermask is not a mask.
 _WORD = r"(?<![^\W\d_])(?:masks?|labels?|gt|annotations?)(?![^\W\d_])"

@@ -252,7 +252,7 @@ def test_a_finished_folder_is_left_as_it_is_unless_told(tmp_path):
         {"options": replace(OPTIONS, seed=3)},
         {"pairs": Pairs(n=6)},
         {"pairs": Pairs(table=ClassTable.from_names(["water", "sand", "rock"]))},
-        {"recipe": "2 becomes 1"},
+        {"remap": {2: 1}},
     ],
 )
 @pytest.mark.parametrize("finished", [True, False])

@@ -60,6 +60,7 @@ def test_two_that_are_equally_good_are_refused(tmp_path, row):
 @pytest.mark.parametrize("name", [
     "a_ares_96.mat", "a_ares_96_label.png", "a_atiles_96.mat", "a_predseg.png", "a_mres.png", "a_report.txt", "b.png",
     "a_doodles.json", "a_confusion.png", "a_watermask.png", "ab_mask.png", "a_confidence.png",
+    "a_predseg_composite.jpg", "a_predseg_crf.png", "a_predseg_crf_composite.jpg",
 ])  # fmt: skip
 def test_what_is_no_mask(tmp_path, name):
     images, masks = touch(tmp_path / "jpg", "a.jpg"), touch(tmp_path / "gt", name)
@@ -164,6 +165,7 @@ def test_several_folders_of_images(tmp_path):
     (["all.json", "b_doodles.png"], "all.json"),
     (["a.NPZ"], "a.NPZ"), (["a_mask.tif", "a_predseg.png"], "a_mask.tif"), (["a_ares_96.mat"], "a_ares_96.mat"),
     ([], None), (["b.png", "a_mres.png"], None), (["a_predseg.png"], "a_predseg.png"),
+    (["a_predseg_crf.png", "a_predseg_crf_composite.jpg"], "a_predseg_crf.png"),
     (["x.json", "y.json"], None),
     (["b_doodles.json"], None), ([".a.json"], None),
 ])  # fmt: skip
