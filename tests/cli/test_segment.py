@@ -266,8 +266,12 @@ def test_a_name_that_is_not_utf8(run, fake_model, photos):
 def test_one_bad_image_among_several(run, fake_model, photos):
     (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:200])
     result = run("semseg", photos, *FAST)
-    assert result.exit_code == 1 and "1 file could not be used" in result.stderr and "b.png" in result.stderr
-    assert names_in(photos, "*.mat") == ["a_ares_16.mat", "c_ares_16.mat"]
+    assert result.exit_code == 1 and "1 file could not be used, the others are done:" in result.stderr
+    assert "b.png" in result.stderr and names_in(photos, "*.mat") == ["a_ares_16.mat", "c_ares_16.mat"]
+    alone = run("semseg", photos / "b.png", *FAST)
+    assert alone.exit_code == 1 and "1 file could not be used:" in alone.stderr
+    resumed = run("semseg", photos / "a.png", photos / "b.png", *FAST, "--resume")
+    assert "the others are done" in resumed.stderr
 
 
 def test_resume_and_quiet(run, fake_model, photos):
