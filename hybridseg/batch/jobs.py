@@ -35,6 +35,8 @@ class Outputs:
     """None: beside each image."""
     composite: bool = True
     """Write the image with the colours of its classes laid over it (dense networks)."""
+    title: str = "predseg"
+    """What the result of dense networks is called: NAME_predseg.png."""
     probabilities: bool = option(False, "Also write the probability of the class of each pixel.")
     report: bool = option(False, "Also write class shares, settings and timings as JSON.")
     keep_seeds: bool = option(False, "Also write the label map of the tiles alone.")
@@ -72,8 +74,14 @@ class Job(ABC):
         """List the files that are there once an image is done, the label map first."""
 
     @abstractmethod
-    def record(self) -> str:
-        """Return the record of how a label map of this job is made, see `hybridseg.batch.madeby`."""
+    def record(self, image_path: Path) -> str:
+        """Return the record of how the label map of an image is made, see `hybridseg.batch.madeby`.
+
+        Raises
+        ------
+        MissingInput, BadInput
+            When the header of the image cannot be read, where the settings follow from it.
+        """
 
     @abstractmethod
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
@@ -145,11 +153,11 @@ def _segment_one(
     """Segment one image, in whatever process this runs; None when it was done already."""
     i, path = task
     targets, replaced = job.list_targets(path), ""
-    if resume and all(target.exists() for target in targets):
-        replaced = explain_difference(targets[0], job.record())
-        if not replaced:
-            return i, None
     try:
+        if resume and all(target.exists() for target in targets):
+            replaced = explain_difference(targets[0], job.record(path))
+            if not replaced:
+                return i, None
         return i, replace(job.segment(path, progress=progress), replaced=replaced)
     except MissingPackage:
         raise
@@ -165,9 +173,10 @@ _loaded: dict[Any, Any] = {}
 def load_once(load: Callable[..., Model], path: Path, **settings: Any) -> Model:
     """Return ``load(path, **settings)``; a process loads a model again only when its files have changed.
 
-    The files are `path`, its card (``.json``) and the ``labels.txt`` beside it, and every path in `settings`.
+    The files are `path`, its card and the ``labels.txt`` beside it, and every path in `settings`.
     """
-    files = [path, path.parent / f"{path.stem}.json", path.parent / "labels.txt"]
+    cards = [path.parent / f"{path.stem}{suffix}" for suffix in (".json", ".card.json")]
+    files = [path, *cards, path.parent / "labels.txt"]
     files += [value for value in settings.values() if isinstance(value, Path)]
     key = (load, tuple(sorted(settings.items())), tuple((file.absolute(), stamp_file(file)) for file in files))
     if key not in _loaded:

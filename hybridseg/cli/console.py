@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import click
 
+from hybridseg.classes import class_key
+from hybridseg.confusion import Confusion
 from hybridseg.errors import Problem
 from hybridseg.progress import Item
+from hybridseg.verdict import NextSteps, Verdict
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -23,13 +27,20 @@ class Console:
 
     def say(self, text: str = "") -> None:
         """Print a line of the result."""
-        if not self.quiet:
+        if self.quiet:
+            return
+        with _pause_bars():
             click.echo(printable(text))
 
     def insist(self, text: str) -> None:
         """Print what is needed to go on, even when quiet, such as an address; flushed, also into a pipe."""
         click.echo(printable(text))
         sys.stdout.flush()
+
+    def say_all(self, lines: Iterable[str]) -> None:
+        """Say several lines."""
+        for line in lines:
+            self.say(line)
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table, its first column aligned to the left and the others to the right."""
@@ -42,12 +53,31 @@ class Console:
             )
             self.say("  ".join([first, *rest]).rstrip())
 
-    def finish(self, problems: Sequence[Problem]) -> None:
-        """End a command on many files: list those that failed, and exit with 1 if there are any."""
+    def say_left_out(self, confusion: Confusion, ignored: Sequence[str] = ()) -> None:
+        """Name the classes that the means leave out, but for those that the user told to ignore."""
+        known = {class_key(name) for name in ignored}
+        names = [name for name in confusion.left_out if class_key(name) not in known]
+        if names:
+            self.say(f"not in the truth, so left out of the means: {', '.join(names)}")
+
+    def conclude(self, verdict: Verdict | None, steps: NextSteps) -> None:
+        """Print what the scores mean and what to do next: the last lines of a result."""
+        if verdict is not None:
+            self.say(f"\n{verdict.text}\nNext: {verdict.choose_step(steps)}")
+
+    def finish(self, problems: Sequence[Problem], *, n_done: int = 1) -> None:
+        """End a command on many files: list those that failed, and exit with 1 if there are any.
+
+        Parameters
+        ----------
+        n_done : int
+            Files that could be used.
+        """
         if not problems:
             return
         noun = "file" if len(problems) == 1 else "files"
-        click.echo(f"\n{len(problems)} {noun} could not be used, the others are done:", err=True)
+        others = ", the others are done" if n_done else ""
+        click.echo(f"\n{len(problems)} {noun} could not be used{others}:", err=True)
         for problem in problems:
             click.echo(printable(f"  {problem}"), err=True)
         sys.exit(1)
@@ -59,7 +89,8 @@ class Console:
         if sys.stderr is not None and sys.stderr.isatty():
             from tqdm import tqdm
 
-            return tqdm(items, desc=label, unit="", leave=False, dynamic_ncols=True)
+            # The mean of all steps tells the time that is left best: every epoch ends with a slow one.
+            return tqdm(items, desc=label, unit="", leave=False, dynamic_ncols=True, smoothing=0)
         return _print_progress(items, label)
 
 
@@ -68,13 +99,37 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def _pause_bars() -> AbstractContextManager[None]:
+    """Return a context in which no progress bar is on the terminal, so that a line can be printed."""
+    if "tqdm" not in sys.modules:
+        return nullcontext()
+    from tqdm import tqdm
+
+    return tqdm.external_write_mode(file=sys.stdout)
+
+
 def _print_progress(items: Sequence[Item], label: str) -> Iterable[Item]:
-    printed = time.monotonic()
+    started = printed = time.monotonic()
     for i, item in enumerate(items, 1):
         yield item
-        if time.monotonic() - printed > _SECONDS_BETWEEN_LINES:
-            printed = time.monotonic()
-            click.echo(f"{label}: {i} of {len(items)}", err=True)
+        now = time.monotonic()
+        if now - printed > _SECONDS_BETWEEN_LINES:
+            printed = now
+            left = (now - started) / i * (len(items) - i)
+            click.echo(f"{label}: {i} of {len(items)}, {describe_seconds(left)} left", err=True)
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return a time in words, as exactly as an estimate deserves.
+
+    Examples
+    --------
+    >>> describe_seconds(9.6), describe_seconds(600), describe_seconds(9000)
+    ('10 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 pass_console = click.make_pass_decorator(Console, ensure=True)

@@ -20,6 +20,7 @@ from hybridseg.dense.windows import DenseOptions
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
 from hybridseg.segment import make_job
+from hybridseg.verdict import FEW_PHOTOS, NextSteps, judge
 
 labeldefs_option = click.option(
     "--labeldefs", "labeldefs_path", metavar="FILE", type=path_type,
@@ -50,19 +51,22 @@ def segment_images(
     *,
     smoothing: SmoothingOptions,
     out_dir: Path | None,
+    title: str = Outputs.title,
 ) -> None:
     """Segment images as the options of `view_options` say, and print the result of each."""
     job = make_job(
         [model.path for model in models],
-        outputs=read_options(Outputs, settings, out_dir=out_dir),
+        outputs=read_options(Outputs, settings, out_dir=out_dir, title=title),
         options=read_options(DenseOptions, settings),
         smoothing=smoothing,
     )
     run_job(console, paths, job, resume=settings["resume"])
 
 
-def report_training(console: Console, train: Callable[[Callable[[Epoch], None], Progress], TrainingResult]) -> None:
-    """Run a training; print every epoch, and the result."""
+def report_training(
+    console: Console, train: Callable[[Callable[[Epoch], None], Progress], TrainingResult], *, use: str
+) -> None:
+    """Run a training; print every epoch, and the result. `use` is the command for new images."""
     result = train(lambda epoch: _print_epoch(console, epoch), console.progress)
     if result.history:
         console.say(
@@ -77,6 +81,16 @@ def report_training(console: Console, train: Callable[[Callable[[Epoch], None], 
         console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
     for path in result.written:
         console.say(f"wrote {path}")
+    console.conclude(judge(result.photos), make_steps(use))
+
+
+def make_steps(use: str) -> NextSteps:
+    """Return what to do after the scores of a dense network; `use` is the command for new images."""
+    return NextSteps(
+        good=use,
+        few=f"label more photos: {FEW_PHOTOS} that are held out give a figure to rely on",
+        weak="label more photos with {weakest}, or train for more epochs if the loss is still falling",
+    )
 
 
 def print_scores(console: Console, confusion: Confusion) -> None:
@@ -84,6 +98,7 @@ def print_scores(console: Console, confusion: Confusion) -> None:
     rows = zip(confusion.table.names, confusion.scores("iou"), confusion.scores("f1"), strict=True)
     means = ("mean", confusion.macro("iou"), confusion.macro("f1"))
     console.table(("class", "IoU", "Dice"), [(name, _show(iou), _show(dice)) for name, iou, dice in [*rows, means]])
+    console.say_left_out(confusion)
     console.say(f"pixel accuracy {_show(confusion.accuracy)}")
 
 

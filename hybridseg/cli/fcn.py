@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.dense import labeldefs_option, report_training, run_options, segment_images, view_options
 from hybridseg.cli.options import options_of, overwrite_option, path_type, read_options, read_table, seed_option
@@ -73,7 +74,7 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
         console.say(f"wrote {path}")
     if result.skipped:
         console.say(f"{len(result.skipped)} pictures were there already and were left alone (--overwrite)")
-    console.finish(result.problems)
+    console.finish(result.problems, n_done=len(result.written) + len(result.skipped))
 
 
 @fcn.command()
@@ -102,7 +103,7 @@ def train(console: Console, **settings: Any) -> None:
     classes in DIR/labeldefs.txt. The best epoch is chosen on photographs that the network is not trained on: those of
     val/ beside train/, or 15 % of those in train/.
 
-    Result: RUNS/NAME/ with model.h5 and model.json (the network), log.csv, and figures of the training.
+    Result: RUNS/NAME/ with model.h5 and model.card.json (the network), log.csv, and figures of the training.
 
     \b
     Example:
@@ -127,6 +128,7 @@ def train(console: Console, **settings: Any) -> None:
             on_epoch=on_epoch,
             progress=progress,
         ),
+        use=f"hybridseg fcn infer --name {settings['name']} --samples-dir PHOTOS --output-dir RESULTS",
     )
 
 
@@ -155,16 +157,19 @@ def infer(console: Console, **settings: Any) -> None:
     The whole image is resized to the size of the training, and the prediction back to its own.
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image overlaid with the class colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth.
+    (the image overlaid with the class colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth. With
+    --crf these are called NAME_predseg_crf.png and so on, so that both can lie in one folder.
 
     \b
     Examples:
       hybridseg fcn infer --name data_test10 --samples-dir data/samples/RGB/train/data --output-dir test_output
-      hybridseg fcn infer --name data_test10 --samples-dir data/samples/RGB/train/data --output-dir test_crf --crf
+      hybridseg fcn infer --name data_test10 --samples-dir data/samples/RGB/train/data --output-dir test_output --crf
     """
     paths = find_images([settings["samples_dir"]])
-    smoothing = SmoothingOptions()
+    smoothing, title = SmoothingOptions(), Outputs.title
     if settings["crf"]:
+        # Beside the plain results, which are worth comparing with.
+        title = "predseg_crf"
         smoothing = read_options(FCN_SMOOTHING, settings, crf=read_options(FCN_SMOOTHING.crf, settings))
     models = [load_fcn(settings["runs_dir"] / name, checkpoint=settings["checkpoint"]) for name in settings["names"]]
-    segment_images(console, paths, models, settings, smoothing=smoothing, out_dir=settings["output_dir"])
+    segment_images(console, paths, models, settings, smoothing=smoothing, out_dir=settings["output_dir"], title=title)

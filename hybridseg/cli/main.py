@@ -120,4 +120,5 @@ def main(ctx: click.Context, *, quiet: bool, verbose: bool) -> None:
     """
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("hybridseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
+    logging.getLogger("hybridseg.progress").setLevel(logging.WARNING if quiet else logging.INFO)
     ctx.obj = Console(quiet=quiet)

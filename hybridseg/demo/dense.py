@@ -100,19 +100,21 @@ def _train_unet(story: Story) -> None:
 
 def _compare(story: Story) -> None:
     out_dir = story.out_dir
-    ways = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net, CRF": "resunet"}
-    for folder in ways.values():
+    ways = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net": "resunet"}
+    names = {folder: "predseg_crf" if folder == "fcn_crf" else "predseg" for folder in ways.values()}
+    for folder, name in names.items():
         story.run(
-            "eval-pixels", out_dir, "--truth", "test/*_mres.mat", "--prediction", f"{folder}/*_predseg.png", "--out",
+            "eval-pixels", out_dir, "--truth", "test/*_mres.mat", "--prediction", f"{folder}/*_{name}.png", "--out",
             out_dir / folder,
         )  # fmt: skip
     images = list_images(out_dir / "test")
-    maps = {way: [out_dir / folder / f"{p.stem}_predseg.png" for p in images] for way, folder in ways.items()}
+    maps = {way: [out_dir / f / f"{p.stem}_{names[f]}.png" for p in images] for way, f in ways.items()}
     maps["truth"] = [p.with_name(f"{p.stem}_mres.mat") for p in images]
     draw_result_overview(out_dir / "results.png", images, maps)
     story.tell(
         f"The result: a class for every pixel of {len(images)} new scenes",
-        "The FCN-8s builds on pretraining with everyday pictures; the residual U-Net has only the few scenes.",
+        "The FCN-8s builds on pretraining with everyday pictures; the residual U-Net has only the few scenes. "
+        + " ".join(f"{way}: {story.read_verdict(f'{folder}/eval_pixels.json')}" for way, folder in ways.items()),
         tables=story.compare(ways),
         results="Each scene, the results of the networks, and the truth.",
     )

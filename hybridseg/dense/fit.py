@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,11 +139,13 @@ def fit(
     run = _Run(network, training.pairs.table, options, folder)
     history = run.restore()
     monitored = "val_loss" if validation is not None else "loss"
+    # One sequence for all epochs, so that the time that is left is that of the whole training.
+    n_steps = (options.epochs - len(history)) * training.n_steps
+    steps = iter(progress(range(n_steps), label=f"training for {options.epochs} epochs"))
     for epoch in range(len(history), options.epochs):
         if _has_stalled(history, monitored, options.patience):
             break
-        steps = progress(range(training.n_steps), label=f"epoch {epoch + 1} of {options.epochs}")
-        row = run.train_epoch(training, epoch, steps)
+        row = run.train_epoch(training, epoch, islice(steps, training.n_steps))
         if validation is not None:
             row = Epoch(**{**asdict(row), **run.validate(validation)})
         history.append(row)
@@ -206,7 +209,7 @@ class _Run:
             )
         return True
 
-    def train_epoch(self, feed: Feed, epoch: int, steps: Any) -> Epoch:
+    def train_epoch(self, feed: Feed, epoch: int, steps: Iterable[Any]) -> Epoch:
         """Train on every batch once."""
         learning_rate = self.options.schedule.learning_rate(epoch)
         self.optimizer.learning_rate.assign(learning_rate)

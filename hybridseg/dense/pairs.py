@@ -131,6 +131,26 @@ class RememberedPairs:
         return image, labels
 
 
+class RemappedPairs:
+    """The same pairs with other class ids.
+
+    Parameters
+    ----------
+    lookup : numpy.ndarray
+        (256,) uint8: the id in `table` of every label.
+    """
+
+    def __init__(self, pairs: PairSource, lookup: np.ndarray, *, table: ClassTable) -> None:
+        self._pairs, self._lookup, self.table = pairs, lookup, table
+        self.size, self.n_bands, self.dtype, self.sources = pairs.size, pairs.n_bands, pairs.dtype, pairs.sources
+        self.fingerprint = hash_bytes(pairs.fingerprint.encode() + lookup.tobytes())
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return an image and its labels."""
+        image, labels = self._pairs.read(index)
+        return image, self._lookup[labels]
+
+
 def fit_size(rows: float, cols: float) -> tuple[int, int]:
     """Choose the size to train at: near the aspect ratio of an image, not larger, and of at most `MAX_AREA` pixels.
 

@@ -23,6 +23,8 @@ from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.progress import Progress, StopWatch, no_progress
 from hybridseg.resample import resize_image, resize_nearest
 
+_COMPOSITE, _CONFIDENCE = "_composite.jpg", "_confidence.tif"
+
 
 @dataclass(frozen=True)
 class PredictJob(Job):
@@ -39,15 +41,15 @@ class PredictJob(Job):
 
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
-        targets = [self.outputs.place(image_path, "_predseg.png")]
+        endings = [".png"]
         if self.outputs.composite:
-            targets.append(self.outputs.place(image_path, "_predseg_composite.jpg"))
+            endings.append(_COMPOSITE)
         if self.outputs.probabilities:
-            targets.append(self.outputs.place(image_path, "_predseg_confidence.tif"))
-        return targets
+            endings.append(_CONFIDENCE)
+        return [_place(self.outputs, image_path, ending) for ending in endings]
 
-    def record(self) -> str:
-        """Return the record of how a label map of this job is made."""
+    def record(self, image_path: Path) -> str:
+        """Return the record of how the label map of an image is made: of all alike."""
         networks = self.load()
         return _make_record(networks, self.options, self.smoothing, self.table or networks[0].table)
 
@@ -91,18 +93,18 @@ def predict_file(
             confidence[~valid] = np.nan
     written = []
     if outputs.composite:
-        written.append(outputs.place(image_path, "_predseg_composite.jpg"))
+        written.append(_place(outputs, image_path, _COMPOSITE))
         write_image(written[-1], tint_image(as_rgb8(image), labels, table))
     made_by = _make_record(models, options, smoothing, table)
     result = LabelMap(labels, table, georeference=georeference, made_by=made_by)
     if georeference is not None:
-        written.append(outputs.place(image_path, "_predseg.tif"))
+        written.append(_place(outputs, image_path, ".tif"))
         write_labelmap(written[-1], result)
     if confidence is not None:
-        written.append(outputs.place(image_path, "_predseg_confidence.tif"))
+        written.append(_place(outputs, image_path, _CONFIDENCE))
         write_confidence(written[-1], confidence, georeference)
     # Last: where it is, the others are too, and the image is done.
-    written.insert(0, outputs.place(image_path, "_predseg.png"))
+    written.insert(0, _place(outputs, image_path, ".png"))
     write_labelmap(written[0], result)
     watch.lap("write")
     return ImageResult(image_path, tuple(written), measure_shares(labels, table), (), watch.seconds)
@@ -149,6 +151,10 @@ def predict_labels(
         picture = resize_image(as_rgb8(image), (probs.shape[0], probs.shape[1]))
         labels = resize_nearest(smooth_probs(picture, probs, options=smoothing, progress=progress), shape)
     return labels, confidence
+
+
+def _place(outputs: Outputs, image_path: Path, ending: str) -> Path:
+    return outputs.place(image_path, f"_{outputs.title}{ending}")
 
 
 def _make_record(

@@ -47,6 +47,8 @@ class RecordPairs:
         if index["dtype"] not in SAMPLE_TYPES:
             raise ValueError(f"samples of type {index['dtype']!r}")
         self.dtype = np.dtype(index["dtype"])
+        # The ids that values of the label maps were given; None where an earlier version did not write it down.
+        self.remap = _parse_remap(index["remap"]) if "remap" in index else None
         photographs = [_read_text(name) for name in index["sources"]]
         self._entries = [entry for shard in index["shards"] for entry in _parse_shard(folder, shard, photographs)]
         if not self._entries:
@@ -128,6 +130,10 @@ def _parse_shard(folder: Path, shard: Any, photographs: list[str]) -> list[tuple
     if sum(place.length for _, place, _, _ in entries) != shard["bytes"]:
         raise ValueError(f"it does not list all records of {name}")
     return entries
+
+
+def _parse_remap(record: dict[str, Any]) -> dict[int, int]:
+    return {parse_whole(int(old), low=0, high=VOID): parse_whole(new, low=0, high=VOID) for old, new in record.items()}
 
 
 def _read_text(value: Any) -> str:

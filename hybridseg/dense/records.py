@@ -12,7 +12,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def make_records(
     out_dir: str | os.PathLike[str],
     *,
     options: RecordOptions,
-    recipe: str = "",
+    remap: Mapping[int, int] = {},
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> RecordsResult:
@@ -90,8 +90,8 @@ def make_records(
 
     Parameters
     ----------
-    recipe : str
-        What else the pairs depend on, such as a change of their class ids: records of another recipe are not kept.
+    remap : mapping
+        The new ids that the pairs give values of their label maps; the records remember them.
     overwrite : bool
         Replace records in `out_dir` that are complete, or were made from other pairs or with other options.
 
@@ -104,7 +104,7 @@ def make_records(
     WriteFailed
     """
     out_dir = Path(out_dir).resolve()
-    plan = _plan_records(pairs, options, recipe)
+    plan = _plan_records(pairs, options, remap)
     with lock_output(out_dir):
         _prepare_folder(out_dir, plan, overwrite=overwrite)
         import_tensorflow()
@@ -150,7 +150,7 @@ class _Plan:
         return self.order[number * self.per_shard : (number + 1) * self.per_shard]
 
 
-def _plan_records(pairs: PairSource, options: RecordOptions, recipe: str) -> _Plan:
+def _plan_records(pairs: PairSource, options: RecordOptions, remap: Mapping[int, int]) -> _Plan:
     if pairs.dtype.name not in SAMPLE_TYPES:
         raise BadInput(f"records cannot hold samples of type {pairs.dtype}; convert the images to float32")
     names = _name_pairs(pairs.sources)
@@ -168,7 +168,7 @@ def _plan_records(pairs: PairSource, options: RecordOptions, recipe: str) -> _Pl
         "kind": KIND,
         "options": {"size": list(pairs.size), **asdict(options)},
         "pairs": pairs.fingerprint,
-        "recipe": recipe,
+        "remap": {str(old): new for old, new in sorted(remap.items())},
         "bands": pairs.n_bands,
         "dtype": pairs.dtype.name,
         "classes": pairs.table.to_records(),
@@ -319,6 +319,7 @@ def _describe_records(pairs: PairSource, plan: _Plan) -> dict[str, Any]:
         "format": FORMAT_VERSION,
         "kind": KIND,
         "plan": plan.hash,
+        "remap": plan.record["remap"],
         "size": list(pairs.size),
         "bands": pairs.n_bands,
         "dtype": pairs.dtype.name,

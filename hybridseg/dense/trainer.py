@@ -20,15 +20,16 @@ from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import draw_rates
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.models.architectures import Architecture
-from hybridseg.models.bundles import DenseCard, DenseModel, save_dense
+from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import combine_fingerprint, list_versions
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import make_deterministic
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
+from hybridseg.verdict import judge
 
-_RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}\.(h5|json)")
+_RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}(\.card)?\.(h5|json)")
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ class TrainingResult:
 
     Parameters
     ----------
-    confusion : Confusion
-        Of the validation set, at the size of the training.
+    photos : tuple of Confusion
+        Of each photograph of the validation set, at the size of the training.
     n_training, n_validation : int
         Number of pairs.
     """
@@ -94,9 +95,14 @@ class TrainingResult:
     model: DenseModel
     written: tuple[Path, ...]
     history: tuple[Epoch, ...]
-    confusion: Confusion
+    photos: tuple[Confusion, ...]
     n_training: int
     n_validation: int
+
+    @property
+    def confusion(self) -> Confusion:
+        """The confusion matrix of the whole validation set."""
+        return pool_confusions(list(self.photos))
 
 
 def train_dense(
@@ -140,14 +146,16 @@ def train_dense(
         model = DenseModel(paths.weights, card, network)
         written = _draw_before(paths, plan, training, validation) if paths.plots else []
         history = _fit(model, training, validation, plan, paths, on_epoch, progress)
-        confusion = evaluate_feed(model, validation)
-        trained = replace(card, training=_describe_training(plan, pairs, history), scores=confusion.to_record())
+        photos = evaluate_feed(model, validation)
+        verdict = judge(photos)
+        scores = {**pool_confusions(photos).to_record(), "verdict": verdict.to_record() if verdict else None}
+        trained = replace(card, training=_describe_training(plan, pairs, history), scores=scores)
         written = [*save_dense(paths.weights, network, trained), *written]
         model.card = trained
         if paths.plots:
             written += _draw_after(paths, model, validation, history)
     return TrainingResult(
-        model, tuple(written), tuple(history), confusion, len(training.indices), len(validation.indices)
+        model, tuple(written), tuple(history), tuple(photos), len(training.indices), len(validation.indices)
     )
 
 
@@ -181,14 +189,15 @@ def make_feeds(pairs: PairSource, validation_pairs: PairSource | None, plan: Tra
     return training, validation
 
 
-def evaluate_feed(model: DenseModel, feed: Feed) -> Confusion:
-    """Compare the predictions for the images of a feed with their labels."""
-    return pool_confusions(
-        [
-            count_confusion(labels.numpy(), model.predict(images).argmax(axis=-1).astype(np.uint8), model.table)
-            for images, labels in feed.batches()
-        ]
-    )
+def evaluate_feed(model: DenseModel, feed: Feed) -> list[Confusion]:
+    """Compare the predictions for the images of a feed with their labels, photograph by photograph."""
+    found: dict[str, list[Confusion]] = {}
+    sources = iter(feed.indices.tolist())
+    for images, labels in feed.batches():
+        predicted = model.predict(images).argmax(axis=-1).astype(np.uint8)
+        for truth, own, index in zip(labels.numpy(), predicted, sources, strict=False):
+            found.setdefault(feed.pairs.sources[index], []).append(count_confusion(truth, own, model.table))
+    return [pool_confusions(confusions) for confusions in found.values()]
 
 
 def _claim(paths: TrainingPaths) -> None:
@@ -197,6 +206,7 @@ def _claim(paths: TrainingPaths) -> None:
     checkpoint = paths.run_dir / CHECKPOINT_NAME
     if paths.resume and paths.weights.exists() and not checkpoint.exists():
         raise BadInput(f"there is no {checkpoint} to resume from; --overwrite trains {paths.weights} anew")
+    check_card_place(paths.weights)
     claim_folder(paths.run_dir)
     claim_folder(paths.weights.parent)
     for path in (paths.weights, checkpoint):

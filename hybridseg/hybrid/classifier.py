@@ -26,7 +26,7 @@ from hybridseg.models.graphs import INPUT_NAME, OUTPUT_NAME, freeze_model
 from hybridseg.models.store import ModelCard, save_classifier
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.options import Span, check_options, option
-from hybridseg.progress import Progress
+from hybridseg.progress import Progress, say_if_slow
 
 PREPROCESSING = "pixels / 255, bilinear to the input size"
 _COMPUTE_BATCH = 32
@@ -85,12 +85,13 @@ class TrainingRun:
         self.paths, self.options, self.progress = paths, options, progress
         self.folder = open_tile_folder(paths.image_dir)
         self.tile_size = _find_tile_size(self.folder)
-        self.backbone = load_backbone(
-            options.tfhub_module,
-            input_size=options.input_size,
-            trainable=options.fine_tune,
-            trust=options.trust_model,
-        )
+        with say_if_slow(f"loading {options.tfhub_module}"):
+            self.backbone = load_backbone(
+                options.tfhub_module,
+                input_size=options.input_size,
+                trainable=options.fine_tune,
+                trust=options.trust_model,
+            )
         self.sets = assign_sets(
             self.folder.sources,
             self.folder.class_ids,

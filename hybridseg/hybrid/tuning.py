@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from hybridseg.models.ensemble import AnyClassifier, list_members
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_nearest, take_nearest
+from hybridseg.verdict import Verdict, judge
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +69,16 @@ class TuneOptions:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A CRF (None: the tiles alone) with a balance of the classes, and its score on all images."""
+    """A CRF (None: the tiles alone) with a balance of the classes, and its confusion matrix of each image."""
 
     crf: CrfOptions | None
     balance: float
-    confusion: Confusion
+    images: tuple[Confusion, ...]
+
+    @cached_property
+    def confusion(self) -> Confusion:
+        """The confusion matrix of all images together."""
+        return pool_confusions(list(self.images))
 
     def score(self, name: str) -> float:
         """Return one of `SCORES`."""
@@ -81,10 +88,11 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class TuneResult:
-    """Every trial, the best one, and the file that `semseg --best` reads."""
+    """Every trial, the best one, and the file that `semseg` reads."""
 
     trials: tuple[Trial, ...]
     best: Trial
+    verdict: Verdict | None
     path: Path
     problems: tuple[Problem, ...]
 
@@ -136,7 +144,7 @@ def tune_crf(
         )
     names = classifier.table
     alone = [count_confusion(e.truth, e.votes.spread(e.votes.find_labels(), e.truth.shape), names) for e in examples]
-    trials = [Trial(None, 0.0, pool_confusions(alone))]
+    trials = [Trial(None, 0.0, tuple(alone))]
     shares = _measure_shares(trials[0].confusion)
     rng = np.random.default_rng(options.seed)
     for number in progress(range(len(BALANCES) + options.n_trials), label="trying CRFs"):
@@ -145,13 +153,15 @@ def tune_crf(
         else:
             crf, balance = _draw_trial(number - len(BALANCES), trials, options, rng)
         tried = replace(start, crf=crf, class_weights=_weigh_classes(shares, balance))
-        trials.append(Trial(crf, balance, pool_confusions([_try_crf(example, tried, names) for example in examples])))
+        trials.append(Trial(crf, balance, tuple(_try_crf(example, tried, names) for example in examples)))
         logger.info("%s: %.4f", crf, trials[-1].score(options.score))
     best = max(trials[1:], key=lambda trial: trial.score(options.score))
     path = tuning_path(classifier.path)
     settings = replace(start, class_weights=_weigh_classes(shares, best.balance))
-    write_json(path, _make_record(classifier, settings, best, trials, len(examples)))
-    return TuneResult(tuple(trials), best, path, tuple(problems))
+    verdict = judge(best.images, floors={"the tiles alone": trials[0].confusion.accuracy})
+    record = _make_record(classifier, settings, best, trials, len(examples))
+    write_json(path, {**record, "verdict": verdict.to_record() if verdict else None})
+    return TuneResult(tuple(trials), best, verdict, path, tuple(problems))
 
 
 def tuning_path(model_path: Path) -> Path:
@@ -159,15 +169,15 @@ def tuning_path(model_path: Path) -> Path:
     return model_path.with_name(f"{model_path.stem}_crf.json")
 
 
-def read_tuning(classifier: AnyClassifier) -> HybridOptions | None:
-    """Read the result of `tune_crf` for a classifier; None when it was never tuned.
+def read_tuning(model_paths: Sequence[Path]) -> HybridOptions | None:
+    """Read the result of `tune_crf` for a classifier, or for several that vote; None when it was never tuned.
 
     Raises
     ------
     BadInput
         When the file is damaged, or was made for other models.
     """
-    path = tuning_path(classifier.path)
+    path = tuning_path(model_paths[0])
     if not path.exists():
         return None
     with located(path):
@@ -175,7 +185,7 @@ def read_tuning(classifier: AnyClassifier) -> HybridOptions | None:
             record = json.loads(path.read_text(encoding="utf-8"))
             if record["format"] != FORMAT_VERSION:
                 raise BadInput("it was written by another version of hybridseg; tune again (hybridseg tune-crf)")
-            if record["sha256"] != _hash_models(classifier):
+            if record["sha256"] != [hash_file(path) for path in model_paths]:
                 raise BadInput(
                     f"it was made for {', '.join(record['models'])} as they were then, not for these models; "
                     "tune again (hybridseg tune-crf)"
@@ -189,10 +199,6 @@ def read_tuning(classifier: AnyClassifier) -> HybridOptions | None:
             raise BadInput(f"it is damaged ({error}); remove it, or tune again (hybridseg tune-crf)") from error
 
 
-def _hash_models(classifier: AnyClassifier) -> list[str | None]:
-    return [hash_file(member.path) for member in list_members(classifier)]
-
-
 def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions, table: ClassTable | None) -> _Example:
     labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
     labelmap.require_table(pair.labels_path)
@@ -200,7 +206,7 @@ def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions
     truth = fit_labels(labelmap.labels_as(classifier.table), pair.labels_path, image.info, image.valid)
     pixels = as_rgb8(image.pixels)
     votes, _ = vote_on_tiles(pixels, classifier, options=start, valid=image.valid)
-    small = reduce_image(pixels, start.scale)
+    small = reduce_image(pixels, start.scale_for(image.info.shape, classifier.tile_size))
     return _Example(small, votes, resize_nearest(truth, small.shape[:2]))
 
 
@@ -242,10 +248,11 @@ def _make_record(
         constants = {name: getattr(trial.crf, name) for name in SEARCH_RANGES} if trial.crf else None
         return {"crf": constants, "balance": trial.balance, **{name: trial.score(name) for name in SCORES}}
 
+    paths = [member.path for member in list_members(classifier)]
     return {
         "format": FORMAT_VERSION,
-        "models": [member.path.name for member in list_members(classifier)],
-        "sha256": _hash_models(classifier),
+        "models": [path.name for path in paths],
+        "sha256": [hash_file(path) for path in paths],
         # The constants are in `best`; threads and memory concern this machine alone.
         "settings": {name: value for name, value in asdict(settings).items() if name != "crf"},
         "n_images": n_images,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.strokes import draw_strokes
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
-from hybridseg.resample import reduce_shape, resize_nearest, take_nearest
+from hybridseg.resample import fit_scale, reduce_shape, resize_nearest, take_nearest
 
 # The classic scale was made for photos of 36 megapixels; small ones would turn into blocks (docs/benchmarks.md).
 _USUAL_SCALE, _LEAST_CRF_PIXELS = 0.2, 250_000
@@ -57,9 +56,7 @@ class SpreadOptions:
         >>> SpreadOptions(scale=0.3).scale_for((500, 500))
         0.3
         """
-        if self.scale is not None:
-            return self.scale
-        return min(max(_USUAL_SCALE, math.sqrt(_LEAST_CRF_PIXELS / (shape[0] * shape[1]))), 1.0)
+        return self.scale or fit_scale(shape, _USUAL_SCALE, n_least=_LEAST_CRF_PIXELS)
 
 
 @dataclass(frozen=True, eq=False)

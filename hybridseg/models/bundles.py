@@ -1,6 +1,7 @@
-"""A trained dense network on disk: ``NAME.h5``, its weights, and ``NAME.json``, its card, in one folder.
+"""A trained dense network on disk: ``NAME.h5``, its weights, and ``NAME.card.json``, its card, in one folder.
 
-The card holds all that is needed to build and use the network, as numbers and names: a bundle cannot run code.
+The card holds all that is needed to build and use the network, as numbers and names: a bundle cannot run code. It is
+not called ``NAME.json``, which is what the published program calls the config of ``NAME.h5``.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
 from hybridseg.io.atomic import write_bytes
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
 from hybridseg.models.architectures import Architecture, architecture_record, parse_architecture
@@ -25,12 +27,18 @@ from hybridseg.models.weightfile import encode_weights, load_weights
 if TYPE_CHECKING:
     import tf_keras
 
+CARD_SUFFIX = ".card.json"
+
+_KIND, _CARD_WORDS = "dense", "the card of a network"
+# What earlier versions called a card, and the published program calls a config.
+_OLD_SUFFIX = ".json"
+
 _MAX_SIDE = 100_000
 
 
 @dataclass(frozen=True)
 class DenseCard:
-    """What ``NAME.json`` holds.
+    """What ``NAME.card.json`` holds.
 
     Parameters
     ----------
@@ -108,15 +116,49 @@ def class_scores(outputs: Any) -> Any:
     return tf.concat([tf.zeros_like(outputs), outputs], -1) if outputs.shape[-1] == 1 else outputs
 
 
+def card_path(path: Path) -> Path:
+    """Return the path of the card of a file of weights.
+
+    Examples
+    --------
+    >>> card_path(Path("water.h5")).name
+    'water.card.json'
+    """
+    return path.with_suffix(CARD_SUFFIX)
+
+
+def describe_json(path: Path) -> str:
+    """Return in words what a JSON file beside a network is: its card, a config, or another file."""
+    try:
+        record = read_json_object(path)
+    except HybridSegError:
+        return "not JSON, or damaged"
+    if record.get("kind") == _KIND:
+        return _CARD_WORDS
+    # A key that every config has.
+    return "a config" if "TARGET_SIZE" in record else "neither a config nor the card of a network"
+
+
+def check_card_place(path: Path) -> None:
+    """Raise OutputExists where the card of `path` would replace a file that is not a card."""
+    place = card_path(path)
+    if place.exists() and not _is_card(place):
+        kind = describe_json(place)
+        raise OutputExists(f"{place} is {kind}, and the card of {path.name} would replace it; rename it")
+
+
 def save_dense(path: str | os.PathLike[str], network: tf_keras.Model, card: DenseCard) -> list[Path]:
     """Write the weights and the card, and return their paths; the card comes last: it never describes other weights."""
     path = Path(path)
-    card_path = path.with_suffix(".json")
+    check_card_place(path)
     content = encode_weights(network)
-    card_path.unlink(missing_ok=True)
+    old = path.with_suffix(_OLD_SUFFIX)
+    if _is_card(old):
+        old.unlink()
+    card_path(path).unlink(missing_ok=True)
     write_bytes(path, content)
-    write_json(card_path, {**_card_record(card), "sha256": hash_bytes(content)})
-    return [path, card_path]
+    write_json(card_path(path), {**_card_record(card), "sha256": hash_bytes(content)})
+    return [path, card_path(path)]
 
 
 def load_dense(path: str | os.PathLike[str]) -> DenseModel:
@@ -133,11 +175,12 @@ def load_dense(path: str | os.PathLike[str]) -> DenseModel:
         When a part is missing or damaged, or the parts do not belong together.
     """
     path = _find_weights(Path(path))
-    card, expected_hash = _read_card(path)
+    place = _find_card(path)
+    card, expected_hash = read_card_file(place, _parse_card, remedy="copy it again or train again")
     if hash_bytes(check_regular(path).read_bytes()) != expected_hash:
         raise BadInput(
-            f"{path} is not the file that {path.with_suffix('.json').name} describes (the SHA-256 differs): it is "
-            "damaged or of another training; copy both again or train again"
+            f"{path} is not the file that {place.name} describes (the SHA-256 differs): it is damaged or of another "
+            "training; copy both again or train again"
         )
     from hybridseg.models.startup import import_tensorflow
 
@@ -147,30 +190,48 @@ def load_dense(path: str | os.PathLike[str]) -> DenseModel:
     return DenseModel(path, card, network)
 
 
-def _read_card(path: Path) -> tuple[DenseCard, str]:
-    """Return the card of a file of weights, and the SHA-256 that these must have."""
-    card_path = path.with_suffix(".json")
-    if not card_path.exists():
-        raise MissingInput(f"{path} has no {card_path.name} beside it, which says what network it belongs to")
-    return read_card_file(card_path, _parse_card, remedy="copy it again or train again")
-
-
 def _find_weights(path: Path) -> Path:
     if not path.exists():
         raise MissingInput(f"there is no network {path}; train one, or give another path")
+    if path.is_file() and path.suffix.lower() != ".h5":
+        what = describe_json(path) if path.suffix.lower() == ".json" else "not a file of weights"
+        raise BadInput(f"{path} is {what}; give the weights of a network, NAME.h5")
     if not path.is_dir():
         return path
-    found = sorted(p for p in path.glob("*.h5") if p.with_suffix(".json").exists() and not p.name.startswith("."))
+    found = sorted(p for p in path.glob("*.h5") if _list_cards(p) and not p.name.startswith("."))
     if len(found) != 1:
         names = ", ".join(p.name for p in found) or "none"
-        raise MissingInput(f"{path} should hold one network (NAME.h5 with NAME.json) and holds {names}; give its path")
+        raise MissingInput(
+            f"{path} should hold one network (NAME.h5 with NAME{CARD_SUFFIX}) and holds {names}; give its path"
+        )
     return found[0]
+
+
+def _find_card(path: Path) -> Path:
+    cards = _list_cards(path)
+    if cards:
+        return cards[0]
+    old = path.with_suffix(_OLD_SUFFIX)
+    found = f" ({old.name} is {describe_json(old)})" if old.exists() else ""
+    raise MissingInput(
+        f"{path} has no {card_path(path).name} beside it, which says what network it belongs to{found}; give weights "
+        "that hybridseg trained, with their card"
+    )
+
+
+def _list_cards(path: Path) -> list[Path]:
+    old = path.with_suffix(_OLD_SUFFIX)
+    return [*([card_path(path)] if card_path(path).exists() else []), *([old] if _is_card(old) else [])]
+
+
+def _is_card(path: Path) -> bool:
+    return path.exists() and describe_json(path) == _CARD_WORDS
 
 
 def _card_record(card: DenseCard) -> dict[str, Any]:
     return {
         "format": FORMAT_VERSION,
-        "kind": "dense",
+        "kind": _KIND,
         "architecture": architecture_record(card.architecture),
         "classes": card.table.to_records(),
         "size": list(card.size),
@@ -182,7 +243,7 @@ def _card_record(card: DenseCard) -> dict[str, Any]:
 
 
 def _parse_card(record: dict[str, Any]) -> tuple[DenseCard, str]:
-    if record["kind"] != "dense":
+    if record["kind"] != _KIND:
         raise BadInput("it is not the card of a dense network; give a network that `fcn` or `resunet` trained")
     card = DenseCard(
         architecture=parse_architecture(record["architecture"]),

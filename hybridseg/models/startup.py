@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hybridseg.progress import say_if_slow
+
 
 def import_tensorflow() -> None:
     """Import TensorFlow and start it quietly."""
@@ -16,7 +18,7 @@ def import_tensorflow() -> None:
         return
     # Ours is tf_keras. Without this, TensorFlow also imports Keras 3, scikit-learn and pyplot: a third of its time.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    with hold_messages():
+    with say_if_slow("loading TensorFlow"), hold_messages():
         import tensorflow as tf
 
         tf.constant(0)

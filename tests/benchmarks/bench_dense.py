@@ -126,7 +126,9 @@ def judge(data: DataSet, folder: Path) -> Confusion:
     found = []
     for path in data.test:
         truth = read_labelmap(data.masks[path.stem]).labels
-        found.append(count_confusion(truth, read_labelmap(folder / f"{path.stem}_predseg.png").labels, data.table))
+        # `fcn infer --crf` has a name of its own for its results.
+        result = next(iter(folder.glob(f"{path.stem}_predseg*.png")))
+        found.append(count_confusion(truth, read_labelmap(result).labels, data.table))
     return pool_confusions(found)
 
 

@@ -1,4 +1,5 @@
 import csv
+import json
 import shutil
 import warnings
 
@@ -124,10 +125,11 @@ def test_what_a_training_prints_and_leaves(project):
     folder, table, _, trained = project
     assert trained.exit_code == 0, trained.output
     assert "random weights of a small encoder" in trained.stdout
+    assert "Measured on one photo: too few to rely on.\nNext: " in trained.stdout
     assert "trained on 3 images, validated on 1" in trained.stdout and trained.stdout.count("epoch   ") == 2
     run_dir = folder / "runs/coast"
     plots = ("train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples")
-    for name in ("model.h5", "model.json", *(f"model_{plot}.png" for plot in plots)):
+    for name in ("model.h5", "model.card.json", *(f"model_{plot}.png" for plot in plots)):
         assert (run_dir / name).stat().st_size > 1000 and f"wrote {run_dir / name}" in trained.stdout
     with (run_dir / "log.csv").open(newline="") as file:
         assert [float(row["rate"]) for row in csv.DictReader(file)] == pytest.approx([1e-4, 5.5e-4])
@@ -176,10 +178,26 @@ def test_numbered_checkpoints(project, tmp_path):
 def test_smoothed_by_the_crf(project, tmp_path):
     folder, _, _, _ = project
     one = folder / f"data/samples/RGB/train/data/{STEMS[1]}.jpg"
-    for name, more in {"plain": (), "crf": ("--crf",), "other": ("--crf", "--theta-color", 60, "--seed", 1)}.items():
-        assert infer(folder, tmp_path / name, *more, samples=one).exit_code == 0
+    out, other_dir, crf_name = tmp_path / "out", tmp_path / "other", f"{STEMS[1]}_predseg_crf"
+    assert infer(folder, out, samples=one).exit_code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert infer(folder, out, "--crf", samples=one).exit_code == 0
+    assert infer(folder, other_dir, "--crf", "--theta-color", 60, "--seed", 1, samples=one).exit_code == 0
+    added = {path.name: path for path in out.iterdir() if path.name not in before}
+    assert sorted(added) == [f"{crf_name}.png", f"{crf_name}_composite.jpg"]
+    assert all((out / name).read_bytes() == content for name, content in before.items()), "plain results stay"
+    for more in ((), ("--crf",)):
+        assert "skipped (--resume): 1" in infer(folder, out, "--resume", *more, samples=one).stdout
+    # Each is evaluated by itself, and both together.
+    truth = one.with_name(f"{STEMS[1]}.jpg").parents[4] / f"labels/gtFine/train/data/{STEMS[1]}_mres.mat"
+    shutil.copy(truth, out)
+    for pattern, n in (("*_predseg.png", 1), (f"{crf_name}.png", 1), ("*_predseg*.png", 2)):
+        words = ("--truth", "*_mres.mat", "--prediction", pattern, "--out", tmp_path / "scores")
+        assert invoke("eval-pixels", out, *words).exit_code == 0
+        assert len(json.loads((tmp_path / "scores/eval_pixels.json").read_text())["pairs"]) == n
     plain, crf, other = (
-        read_labelmap(tmp_path / name / f"{STEMS[1]}_predseg.png").labels for name in ("plain", "crf", "other")
+        read_labelmap(path).labels
+        for path in (out / f"{STEMS[1]}_predseg.png", out / f"{crf_name}.png", other_dir / f"{crf_name}.png")
     )
     image = scene_of(folder, STEMS[1])
     expected = smooth_probs(image, predict(folder / "runs/coast/model.h5", image), options=FCN_SMOOTHING)

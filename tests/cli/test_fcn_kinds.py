@@ -74,7 +74,7 @@ def test_grey_images_of_16_bits_and_a_validation_set(run, data):
     result = train(run, data)
     assert "MobileNetV2 with the ImageNet weights that come with the package" in result.stdout
     assert result.exit_code == 0 and "trained on 2 images, validated on 1" in result.stdout, result.output
-    card = json.loads((data / "runs/n/model.json").read_text())
+    card = json.loads((data / "runs/n/model.card.json").read_text())
     assert card["architecture"]["n_bands"] == 1 and card["normalization"]["kind"] == "photo"
     assert card["scores"]["n_pixels"] == 32 * 64 and card["training"]["n_pairs"] == 2
     result = infer(run, data)

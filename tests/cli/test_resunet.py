@@ -66,7 +66,8 @@ def paint(number, *, n_bands=3, rows=SIZE[0]):
 
 def work(folder, record, *train):
     """Make records and train a network of the fewest filters."""
-    config = write_config(folder / "config.json", record)
+    # As the published program names it: after the weights.
+    config = write_config(folder / "net.json", record)
     records = ("--images", folder / "images", "--labels", folder / "masks", "--out", folder / "records")
     made = invoke("resunet", "make-tfrecords", "--config", config, *records)
     assert made.exit_code == 0, made.output
@@ -137,11 +138,15 @@ def read_log(folder):
 def test_what_a_training_prints_and_leaves(binary):
     folder, made, trained = binary
     assert trained.exit_code == 0, trained.output
+    assert json.loads((folder / "net.json").read_text()) == BINARY, "the config has the stem of the weights, and stays"
     assert f"wrote 8 images in 1 shards, and {folder}/records/index.json" in made.stdout
     assert "trained on 6 images, validated on 2; the scores of the best epoch" in trained.stdout
+    verdict, next_step = trained.stdout.splitlines()[-2:]
+    assert "of the pixels are right; " in verdict and "Measured on one photo: too few to rely on." in verdict
+    assert next_step.startswith("Next: ")
     assert trained.stdout.count("epoch   ") == 2 and "foreground" in trained.stdout
     plots = [f"net_{name}.png" for name in ("train_sample_batch", "val_sample_batch", "learning_rate", "training")]
-    for name in ("net.h5", "net.json", *plots, "net_examples.png"):
+    for name in ("net.h5", "net.card.json", *plots, "net_examples.png"):
         assert f"wrote {folder}/{name}" in trained.stdout and (folder / name).stat().st_size > 500
     assert [row["epoch"] for row in read_log(folder)] == ["1", "2"] and list((folder / "tb/train").iterdir())
     model = load_dense(folder / "net.h5")
@@ -150,11 +155,12 @@ def test_what_a_training_prints_and_leaves(binary):
 
 def test_the_same_scores_on_the_records(binary, tmp_path):
     folder, _, trained = binary
-    words = ("--config", folder / "config.json", "--weights", folder / "net.h5", "--data", folder / "records")
+    words = ("--config", folder / "net.json", "--weights", folder / "net.h5", "--data", folder / "records")
     result = invoke("resunet", "evaluate", *words, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     scores = json.loads((tmp_path / "net_scores.json").read_text())
-    assert scores == json.loads((folder / "net.json").read_text())["scores"]
+    assert scores == json.loads((folder / "net.card.json").read_text())["scores"]
+    assert result.stdout.splitlines()[-2] == scores["verdict"]["text"] == trained.stdout.splitlines()[-2]
     assert scores["n_pixels"] == 2 * 32 * 64 and f"pixel accuracy {scores['accuracy']:.3f}" in trained.stdout
     assert read_picture(tmp_path / "net_confusion.png").std() > 10
 
@@ -168,7 +174,7 @@ def predict(path, image):
 
 def test_segmented_images_pixel_by_pixel(binary, tmp_path):
     folder = binary[0]
-    given = ("--config", folder / "config.json", "--weights", folder / "net.h5", "--images", folder / "images")
+    given = ("--config", folder / "net.json", "--weights", folder / "net.h5", "--images", folder / "images")
     result = invoke("resunet", "segment", *given, "--out", tmp_path, "--probabilities")
     assert result.exit_code == 0, result.output
     truths, maps = [], []
@@ -190,6 +196,8 @@ def test_segmented_images_pixel_by_pixel(binary, tmp_path):
     assert result.exit_code == 0, result.output
     scores = json.loads((tmp_path / "net_scores.json").read_text())
     assert scores["accuracy"] == pytest.approx(np.mean(np.array(truths) == maps)) and scores["n_pixels"] == 4 * 2048
+    rates = [np.mean(truth == labels) for truth, labels in zip(truths, maps, strict=True)]
+    assert scores["verdict"]["interval"] == pytest.approx([min(rates), max(rates)])
     again = invoke("resunet", "segment", *given, "--out", tmp_path, "--resume")
     assert "skipped (--resume): 4" in again.stdout
 
@@ -220,7 +228,7 @@ def test_stopped_by_ctrl_c_it_can_resume(coast4):
 
 def test_keys_of_the_training(coast4):
     folder, _, _, resumed = coast4
-    card = json.loads((folder / "net.json").read_text())
+    card = json.loads((folder / "net.card.json").read_text())
     assert card["architecture"]["kernel_size"] == [3, 5] and card["architecture"]["upsample"] == "bilinear"
     with h5py.File(folder / "net.h5") as file:
         shapes = []
@@ -237,7 +245,7 @@ def test_keys_of_the_training(coast4):
 
 def test_four_bands_in_their_place_on_earth(coast4, tmp_path):
     folder = coast4[0]
-    given = ("--config", folder / "config.json", "--weights", folder / "net.h5", "--images", folder / "images")
+    given = ("--config", folder / "net.json", "--weights", folder / "net.h5", "--images", folder / "images")
     result = invoke("resunet", "segment", *given, "--out", tmp_path, "--native", "--flips")
     assert result.exit_code == 0, result.output
     with rasterio.open(tmp_path / "p1_predseg.tif") as file:
@@ -259,7 +267,7 @@ def test_the_config_of_another_network(binary, coast4, tmp_path):
     for text in ("TARGET_SIZE (32, 64) and not (64, 64)", "KERNEL_SIZE (3, 3) and not (3, 5)",
                  "N_DATA_BANDS 3 and not 4", "NCLASSES 1 and not 2", "give the config of its training"):  # fmt: skip
         assert text in result.stderr
-    words = ("--config", coast4[0] / "config.json", "--data", binary[0] / "records", "--weights-out", tmp_path / "x.h5")
+    words = ("--config", coast4[0] / "net.json", "--data", binary[0] / "records", "--weights-out", tmp_path / "x.h5")
     result = invoke("resunet", "train", *words)
     assert result.exit_code == 1 and "have 2 label ids, but NCLASSES=2 means 3" in result.stderr
     assert not (tmp_path / "x.h5").exists() and not (tmp_path / "x_run").exists()
@@ -272,6 +280,6 @@ def test_the_config_of_another_network(binary, coast4, tmp_path):
 
 @pytest.mark.parametrize("words", [[], ["--data", "r", "--images", "i"], ["--images", "i"], ["--labels", "l"]])
 def test_what_to_evaluate_on_must_be_clear(binary, words):
-    given = ("--config", binary[0] / "config.json", "--weights", binary[0] / "net.h5")
+    given = ("--config", binary[0] / "net.json", "--weights", binary[0] / "net.h5")
     result = invoke("resunet", "evaluate", *given, *words)
     assert result.exit_code == 2 and "give either --data, or --images with --labels" in result.stderr

@@ -204,4 +204,4 @@ def test_a_real_ctrl_c(run, tmp_path, launch):
     write_config(config, endless | {"MAX_EPOCHS": n_done})
     done = run(*train, "--resume")
     assert done.exit_code == 0 and "validated on" in done.stdout, done.output
-    assert json.loads((tmp_path / "net.json").read_text())["training"]["epochs"] == n_done
+    assert json.loads((tmp_path / "net.card.json").read_text())["training"]["epochs"] == n_done

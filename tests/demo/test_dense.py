@@ -31,9 +31,11 @@ def run_command(words):
     if name == "fcn train":
         draw_run(Path(values["--runs-dir"]) / values["--name"] / "model")
     elif name == "fcn infer":
+        refined = "--crf" in words
         segment_nearly(
-            Path(values["--samples-dir"]), Path(values["--output-dir"]), n_wrong=40 + 20 * ("--crf" in words)
-        )
+            Path(values["--samples-dir"]), Path(values["--output-dir"]), n_wrong=40 + 20 * refined,
+            title="predseg_crf" if refined else "predseg",
+        )  # fmt: skip
     elif name == "resunet train":
         draw_run(Path(values["--weights-out"]).with_suffix(""))
     elif name == "resunet segment":
@@ -50,7 +52,7 @@ def draw_run(base):
         write_image(base.with_name(f"{base.name}_{name}.png"), picture)
 
 
-def segment_nearly(images_dir, out_dir, *, n_wrong):
+def segment_nearly(images_dir, out_dir, *, n_wrong, title="predseg"):
     """Leave the truth as label maps, but for some rows."""
     out_dir.mkdir()
     for path in images_dir.glob("*_mres.mat"):
@@ -58,7 +60,7 @@ def segment_nearly(images_dir, out_dir, *, n_wrong):
         labels = truth.labels.copy()
         labels[:n_wrong] = 1
         stem = path.name.removesuffix("_mres.mat")
-        write_labelmap(out_dir / f"{stem}_predseg.png", LabelMap(labels, truth.table))
+        write_labelmap(out_dir / f"{stem}_{title}.png", LabelMap(labels, truth.table))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def check_tables(out, page):
     """The tables say what the files of eval-pixels say."""
     totals, classes = (re.findall(r"<tr>(<td>.*?)</tr>", body) for body in re.findall(r"<tbody>(.*?)</tbody>", page))
     cells = [[re.findall(r"<td>(.*?)</td>", row) for row in rows] for rows in (totals, classes)]
-    folders = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net, CRF": "resunet"}
+    folders = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net": "resunet"}
     found = {way: json.loads((out / d / "eval_pixels.json").read_text())["pooled"] for way, d in folders.items()}
     assert len({scores["accuracy"] for scores in found.values()}) == 3
     assert [row[0] for row in cells[0]] == list(folders)

@@ -103,14 +103,15 @@ def test_jpeg_labels_are_refused(tmp_path):
 
 def test_two_label_maps_of_one_image(tmp_path):
     images, labels = touch(tmp_path / "i", "a.png"), touch(tmp_path / "l", "a_mask.png", "a_mask.tif")
-    with pytest.raises(BadInput, match=r"belong to one image \(a: a_mask\.png, a_mask\.tif\); keep one of each"):
+    with pytest.raises(BadInput, match=r"equally good \(a_mask\.png, a_mask\.tif\); keep one"):
         find_folder_pairs(images, labels, word="mask")
     (labels / "a_mask.tif").rename(labels / "a.png")
-    with pytest.raises(BadInput, match=r"several label maps belong to one image \(a: a\.png, a_mask\.png\)"):
+    with pytest.raises(BadInput, match=r"equally good \(a\.png, a_mask\.png\)"):
         find_folder_pairs(images, labels, word="mask")
     (labels / "a.png").unlink()
-    touch(images, "a.jpg")
-    with pytest.raises(BadInput, match=r"a_mask\.png: could belong to a\.jpg, a\.png"):
+    (images / "a.png").unlink()
+    touch(images, "a.jpg", "a.tif")
+    with pytest.raises(BadInput, match=r"a_mask\.png: could belong to a\.jpg, a\.tif"):
         find_folder_pairs(images, labels, word="mask")
 
 
@@ -146,10 +147,11 @@ def test_values_by_a_table_of_their_own(tmp_path, table):
     lookup[[3, 4]] = 1, 255
     read = make_label_reader(table, lookup=lookup)
     assert read(grey_png(tmp_path / "a.png", [[0, 3], [4, 255]])).tolist() == [[0, 1], [255, 255]]
-    # Names are of no account then: the config speaks of the values.
-    named = tmp_path / "b.png"
-    write_labelmap(named, LabelMap(np.array([[0, 3]], np.uint8), ClassTable.from_names("abcd")))
-    assert read(named).tolist() == [[0, 1]]
+    # Files that name their classes in another order mean the same classes.
+    named, read = tmp_path / "b.png", make_label_reader(ClassTable.from_names("abcde"), lookup=lookup)
+    for names, values in (("abcde", [0, 3, 4]), ("edcba", [4, 1, 0])):
+        write_labelmap(named, LabelMap(np.array([values], np.uint8), ClassTable.from_names(names)))
+        assert read(named).tolist() == [[0, 1, 255]]
 
 
 def test_pictures_in_colours(tmp_path, table):

@@ -103,12 +103,12 @@ def best_of(history):
     return int(np.argmin([row.val_loss for row in history]))
 
 
-def stop_in(epoch, step):
-    """A progress that is interrupted in the middle of an epoch."""
+def stop_at(step):
+    """A progress that is interrupted at a step, of those that are left."""
 
     def progress(items, *, label):
         for number, item in enumerate(items):
-            if label.startswith(f"epoch {epoch} of") and number == step:
+            if number == step:
                 raise KeyboardInterrupt
             yield item
 
@@ -120,7 +120,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(train, whole, validate)
     """Weights bit for bit: an epoch, another and half of the third, and the third are three."""
     _, first = train("parts", epochs=1, validate=validate)
     with pytest.raises(KeyboardInterrupt):
-        train("parts", epochs=3, validate=validate, resume=True, progress=stop_in(3, 1))
+        train("parts", epochs=3, validate=validate, resume=True, progress=stop_at(3))
     network, history = train("parts", epochs=3, validate=validate, resume=True)
     assert len(history) == 3 and history[:1] == first
     best = best_of(whole.history) if validate else 2
@@ -158,7 +158,7 @@ def test_a_checkpoint_restores_all_that_the_next_epoch_depends_on(architecture, 
 
 def test_killed_in_the_first_epoch_it_starts_over(train, whole, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        train("killed", epochs=1, progress=stop_in(1, 1))
+        train("killed", epochs=1, progress=stop_at(1))
     assert not (tmp_path / "killed").exists()
     network, _ = train("killed", epochs=1, resume=True)
     assert same_weights(weights_of(network), whole.weights[0])
@@ -187,7 +187,8 @@ def test_what_is_reported_and_written(whole):
     history = whole.history
     assert whole.reported == history and [row.epoch for row in history] == [1, 2, 3]
     assert [row.rate for row in history] == [RATE.learning_rate(epoch) for epoch in range(3)]
-    assert whole.steps == [(f"epoch {epoch} of 3", 2) for epoch in (1, 2, 3)]
+    # One progress for all epochs, so that it tells the time that is left for all of them.
+    assert whole.steps == [("training for 3 epochs", 6)]
     assert all(row.images_per_second > 0 and 0 <= row.starved <= 0.5 for row in history)
     names = ["best.npz", "checkpoint.npz", "epoch_0002.h5", "log.csv"]
     assert sorted(path.name for path in whole.folder.iterdir()) == names

@@ -129,13 +129,13 @@ def read_log(folder):
 
 def test_what_a_run_leaves(trained):
     folder, result = trained
-    names = ["net.h5", "net.json", *(f"net_{name}.png" for name in PLOTS)]
+    names = ["net.h5", "net.card.json", *(f"net_{name}.png" for name in PLOTS)]
     assert [path.name for path in result.written] == names and all(p.parent == folder for p in result.written)
     for path in result.written[2:]:
         picture = np.asarray(Image.open(path).convert("RGB"))
         assert min(picture.shape[:2]) > 100 and picture.std() > 10, path
         assert len(np.unique(picture.astype(int) @ (1 << 16, 1 << 8, 1))) > 20, path
-    epochs = [f"epoch_{i:04}.{suffix}" for i in (1, 2, 3) for suffix in ("h5", "json")]
+    epochs = [f"epoch_{i:04}.{suffix}" for i in (1, 2, 3) for suffix in ("card.json", "h5")]
     assert sorted(p.name for p in (folder / "run").iterdir()) == ["best.npz", "checkpoint.npz", *epochs, "log.csv"]
     rows = read_log(folder)
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
@@ -185,7 +185,7 @@ def test_the_scores_of_the_card_are_those_of_a_recount(trained):
     pixels = (images - images.mean((1, 2), keepdims=True)) / images.std((1, 2), keepdims=True)
     found, truth = model.predict(pixels.astype(np.float32)).argmax(axis=-1), pairs.labels[held_out]
     known = truth != 255
-    scores = json.loads((folder / "net.json").read_text())["scores"]
+    scores = json.loads((folder / "net.card.json").read_text())["scores"]
     assert scores["n_pixels"] == known.sum() == 4 * (32 * 48 - 6)
     counts = [[int(((truth == i) & (found == j)).sum()) for j in (0, 1)] for i in (0, 1)]
     assert np.abs(np.array(scores["confusion"]) - counts).sum() <= 4, "but for rounding"
@@ -195,7 +195,7 @@ def test_the_scores_of_the_card_are_those_of_a_recount(trained):
 
 
 def test_the_card_says_where_the_network_comes_from(trained):
-    training = json.loads((trained[0] / "net.json").read_text())["training"]
+    training = json.loads((trained[0] / "net.card.json").read_text())["training"]
     expected = {"data_sha256": "abc", "n_photographs": 5, "n_pairs": 10, "epochs": 3, "batch_size": 3}
     assert {name: training[name] for name in expected} == expected
     assert training["augmentation"]["rotation"] == 5 and training["options"]["checkpoint_interval"] == 1

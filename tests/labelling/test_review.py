@@ -50,8 +50,9 @@ def test_what_disagrees_most_comes_first(reviewed):
     assert session.list_confusions(items[1]["id"]) == [] == session.list_confusions(items[2]["id"])
 
 
-def test_the_newest_automatic_result_is_shown(reviewed, table):
-    write_labelpng(reviewed / "a_predseg.png", LabelMap(np.full((60, 90), 2, np.uint8), table))
+@pytest.mark.parametrize("ending", ["predseg", "predseg_crf"])
+def test_the_newest_automatic_result_is_shown(reviewed, table, ending):
+    write_labelpng(reviewed / f"a_{ending}.png", LabelMap(np.full((60, 90), 2, np.uint8), table))
     assert ReviewSession(reviewed).list_items()[0]["disagreement"] == 1.0
 
 

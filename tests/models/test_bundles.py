@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, HybridSegError, MissingInput
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
 from hybridseg.models.bundles import DenseCard, DenseModel, class_scores, load_dense, save_dense
 from hybridseg.models.cards import hash_bytes
 from hybridseg.models.fcn import Fcn8s
@@ -55,7 +55,7 @@ def bundle(bundle_dir, tmp_path):
 
 
 def change_card(path, change):
-    card_path = path.with_suffix(".json")
+    card_path = path.with_suffix(".card.json")
     record = json.loads(card_path.read_text())
     change(record)
     card_path.write_text(json.dumps(record))
@@ -79,7 +79,7 @@ def test_what_is_loaded_predicts_what_was_saved(tmp_path, monkeypatch, architect
     table = TABLE if architecture.n_outputs == 3 else ClassTable.from_names(["rest", "water"])
     card = make_card(architecture, table)
     written = save_dense(tmp_path / "net.h5", network, card)
-    assert written == [tmp_path / "net.h5", tmp_path / "net.json"] and all(path.exists() for path in written)
+    assert written == [tmp_path / "net.h5", tmp_path / "net.card.json"] and all(path.exists() for path in written)
     pixels = np.random.default_rng(1).random((2, 64, 32, architecture.n_bands)).astype(np.float32)
     expected = DenseModel(tmp_path / "x.h5", card, network).predict(pixels)
     assert expected.shape == (2, 64, 32, len(table)) and expected.dtype == np.float32
@@ -127,21 +127,57 @@ def test_missing_parts(bundle, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingInput, match=r"should hold one network .* and holds none; give its path"):
         load_dense(tmp_path / "empty")
-    for suffix in (".h5", ".json"):
+    for suffix in (".h5", ".card.json"):
         shutil.copy(bundle.with_suffix(suffix), bundle.with_name("other" + suffix))
     with pytest.raises(MissingInput, match=r"should hold one network .* holds coast\.h5, other\.h5; give its path"):
         load_dense(bundle.parent)
-    bundle.with_suffix(".json").unlink()
-    with pytest.raises(MissingInput, match=r"coast\.h5 has no coast\.json beside it"):
+    bundle.with_suffix(".card.json").unlink()
+    with pytest.raises(MissingInput, match=r"coast\.h5 has no coast\.card\.json beside it"):
         load_dense(bundle)
     assert load_dense(bundle.parent).path.name == "other.h5"
+
+
+def test_a_config_of_the_same_name_stays(bundle):
+    """`water.json` beside `water.h5` is the config of the published program."""
+    config = bundle.with_suffix(".json")
+    config.write_text('{"TARGET_SIZE": [64, 96]}')
+    model = load_dense(bundle)
+    save_dense(bundle, model.network, model.card)
+    assert config.read_text() == '{"TARGET_SIZE": [64, 96]}' and load_dense(bundle).card == model.card
+    bundle.with_suffix(".card.json").unlink()
+    with pytest.raises(MissingInput, match=r"has no coast\.card\.json beside it.* \(coast\.json is a config\); give w"):
+        load_dense(bundle)
+    with pytest.raises(BadInput, match=r"coast\.json is a config; give the weights of a network, NAME\.h5"):
+        load_dense(config)
+
+
+def test_a_card_of_an_earlier_name_is_read_and_replaced(bundle):
+    old = bundle.with_suffix(".card.json").rename(bundle.with_suffix(".json"))
+    assert load_dense(bundle.parent).path == bundle
+    model = load_dense(bundle)
+    with pytest.raises(BadInput, match=r"coast\.json is the card of a network; give the weights"):
+        load_dense(old)
+    save_dense(bundle, model.network, model.card)
+    assert not old.exists() and load_dense(bundle).card == model.card
+
+
+@pytest.mark.parametrize(("content", "kind"), [
+    ('{"shapes": []}', "neither a config nor the card of a network"), ('{"TARGET_SIZE": 64}', "a config"),
+    ("mine", "not JSON, or damaged"),
+])  # fmt: skip
+def test_a_foreign_file_in_the_place_of_the_card_stays(bundle, content, kind):
+    model, place, weights = load_dense(bundle), bundle.with_suffix(".card.json"), bundle.read_bytes()
+    place.write_text(content)
+    with pytest.raises(OutputExists, match=rf"coast\.card\.json is {kind}, and the card of coast\.h5 would replace it"):
+        save_dense(bundle, model.network, model.card)
+    assert place.read_text() == content and bundle.read_bytes() == weights
 
 
 def test_weights_that_the_card_does_not_tell_of(bundle):
     content = bytearray(bundle.read_bytes())
     content[len(content) // 2] ^= 1
     bundle.write_bytes(content)
-    with pytest.raises(BadInput, match=r"coast\.h5 is not the file that coast\.json describes \(the SHA-256 differs\)"):
+    with pytest.raises(BadInput, match=r"coast\.h5 is not the file that coast\.card\.json describes \(the SHA"):
         load_dense(bundle)
 
 
@@ -170,17 +206,17 @@ def test_a_pipe_is_not_read_for_ever(bundle):
     b'{"a":' * 100_000, b"9" * 5000, b" " * 1_000_001,
 ])  # fmt: skip
 def test_damaged_cards(bundle, content):
-    bundle.with_suffix(".json").write_bytes(content)
-    with pytest.raises(BadInput, match=r"coast\.json: it is (damaged|far too large)"):
+    bundle.with_suffix(".card.json").write_bytes(content)
+    with pytest.raises(BadInput, match=r"coast\.card\.json: it is (damaged|far too large)"):
         load_dense(bundle)
 
 
 def test_a_cut_card(bundle):
-    card_path = bundle.with_suffix(".json")
+    card_path = bundle.with_suffix(".card.json")
     whole = card_path.read_bytes()
     for end in range(0, len(whole) - 3, 40):
         card_path.write_bytes(whole[:end])
-        with pytest.raises(BadInput, match=r"coast\.json: it is damaged"):
+        with pytest.raises(BadInput, match=r"coast\.card\.json: it is damaged"):
             load_dense(bundle)
 
 
@@ -229,5 +265,5 @@ def test_an_interrupted_save_leaves_no_card_of_other_weights(bundle, tiny, monke
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(bundles, stopped, stop)
             save_dense(bundle, architecture.build(), make_card(architecture))
-        with pytest.raises(MissingInput, match=r"has no coast\.json beside it"):
+        with pytest.raises(MissingInput, match=r"has no coast\.card\.json beside it"):
             load_dense(bundle)

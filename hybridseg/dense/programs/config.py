@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from typing import Any, get_origin
 
 import numpy as np
@@ -20,6 +21,7 @@ from hybridseg.dense.pairs import SIDES
 from hybridseg.dense.records import PREFIX_WORDS, is_prefix
 from hybridseg.errors import BadInput, located
 from hybridseg.io.jsonfiles import read_json_object
+from hybridseg.models.bundles import describe_json
 from hybridseg.options import Span, describe_range, option, setting_of, type_of
 
 _SHARE, _EPOCHS, _FEW = Span(0, 1, below=True), Span(0, 100_000), Span(1, 1000)
@@ -154,19 +156,19 @@ class ResunetConfig:
         """Number of scores that the network gives for a pixel: 1 for one class against the rest."""
         return 1 if self.nclasses == 1 else self.n_label_ids
 
-    def remap_table(self) -> np.ndarray:
-        """Return the id that each value of a label file becomes, (256,) uint8: ``table[labels]`` applies it.
 
-        Examples
-        --------
-        >>> config = ResunetConfig(target_size=(64, 64), nclasses=1, n_data_bands=3, remap_classes={255: 1})
-        >>> config.remap_table()[[0, 1, 255]].tolist()
-        [0, 1, 1]
-        """
-        table = np.arange(VOID + 1, dtype=np.uint8)
-        for old, new in self.remap_classes.items():
-            table[old] = new
-        return table
+def make_lookup(remap: Mapping[int, int]) -> np.ndarray:
+    """Return the id that each value of a label file becomes, (256,) uint8: ``lookup[labels]`` applies it.
+
+    Examples
+    --------
+    >>> make_lookup({255: 1})[[0, 1, 255]].tolist()
+    [0, 1, 1]
+    """
+    lookup = np.arange(VOID + 1, dtype=np.uint8)
+    for old, new in remap.items():
+        lookup[old] = new
+    return lookup
 
 
 KEYS = tuple(item.name.upper() for item in fields(ResunetConfig))
@@ -180,7 +182,8 @@ def read_config(path: str | os.PathLike[str]) -> ResunetConfig:
     MissingInput
         When there is no such file.
     BadInput
-        When it is not a JSON object, or a key in it is unknown, missing or out of range. One message names all.
+        When it is not a JSON object, is the card of a network or another file without any key of a config, or a key
+        in it is unknown, missing or out of range. One message names all.
 
     Examples
     --------
@@ -192,6 +195,11 @@ def read_config(path: str | os.PathLike[str]) -> ResunetConfig:
     """
     record = read_json_object(path)
     with located(path):
+        if record and not any(name.upper() in KEYS for name in record):
+            raise BadInput(
+                f"it is {describe_json(Path(path))}; give the config, which says TARGET_SIZE and so on, or make one "
+                "with `hybridseg resunet init-config`"
+            )
         problems = _check_keys(record)
         values, more_problems = _read_values({key: raw for key, raw in record.items() if key in KEYS})
         _refuse(problems + more_problems)

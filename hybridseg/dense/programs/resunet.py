@@ -8,15 +8,15 @@ from pathlib import Path
 
 from hybridseg.batch.jobs import load_once
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.confusion import Confusion, count_confusion, pool_confusions
+from hybridseg.confusion import Confusion, count_confusion
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, refuse_problems
 from hybridseg.dense.fit import Epoch, FitOptions
-from hybridseg.dense.pairs import FolderPairs, check_pairs
+from hybridseg.dense.pairs import FolderPairs, PairSource, RemappedPairs, check_pairs
 from hybridseg.dense.pictures import draw_examples, pick_examples
 from hybridseg.dense.predict import predict_labels
-from hybridseg.dense.programs.config import ResunetConfig
-from hybridseg.dense.recordpairs import RecordPairs, open_records
+from hybridseg.dense.programs.config import ResunetConfig, make_lookup
+from hybridseg.dense.recordpairs import open_records
 from hybridseg.dense.records import RecordOptions, RecordsResult, make_records
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
@@ -68,8 +68,10 @@ def make_tfrecords(
     MissingInput, BadInput, OutputExists, WriteFailed
         Before any work: when an image or a label map has no counterpart, sizes differ, or a label is not a class id.
     """
-    table = choose_table(config, table or _read_own_table(config, images_dir, labels_dir))
-    pairs, read_labels = _open_pairs(config, images_dir, labels_dir, table, progress)
+    pairs = _find_pairs(config, images_dir, labels_dir)
+    own = _read_own_table(pairs) if config.remap_classes or table is None else None
+    table = choose_table(config, table or (_merge_classes(config, own) if own and config.remap_classes else own))
+    read_labels = _check_labels(config, pairs, own if config.remap_classes else table, progress)
     source = FolderPairs(pairs, read_labels, table=table, size=config.target_size)
     _check_bands(source.n_bands, config)
     augment = AugmentOptions(
@@ -83,8 +85,8 @@ def make_tfrecords(
     options = RecordOptions(
         config.aug_copies, config.aug_loops, config.ims_per_shard, config.root_string, augment, seed
     )
-    recipe = repr(sorted(config.remap_classes.items()))
-    return make_records(source, out_dir, options=options, recipe=recipe, progress=progress, overwrite=overwrite)
+    remap = config.remap_classes
+    return make_records(source, out_dir, options=options, remap=remap, progress=progress, overwrite=overwrite)
 
 
 def choose_table(config: ResunetConfig, given: ClassTable | None = None) -> ClassTable:
@@ -103,12 +105,20 @@ def choose_table(config: ResunetConfig, given: ClassTable | None = None) -> Clas
     )
 
 
-def _read_own_table(config: ResunetConfig, images_dir: Path, labels_dir: Path) -> ClassTable | None:
-    """Return the classes that the first label map names; None when ids are remapped, since names do not apply then."""
-    if config.remap_classes:
-        return None
-    pairs = _find_pairs(config, images_dir, labels_dir)
-    return read_labelmap(pairs[0].labels_path, with_seeds=False).table
+def _merge_classes(config: ResunetConfig, own: ClassTable) -> ClassTable:
+    """Return the classes of a config when REMAP_CLASSES is applied to ids of other classes.
+
+    Classes that become one have both names, unless they were numbered and not named.
+    """
+    plain = choose_table(config)
+    if own.names[0] == "null" and own.names[1:] in (("foreground",), tuple(f"class {i}" for i in range(1, len(own)))):
+        return plain
+    lookup, names, colors = make_lookup(config.remap_classes), list(plain.names), list(plain.colors)
+    for new in range(config.n_label_ids):
+        merged = [old for old in range(len(own)) if lookup[old] == new]
+        if merged:
+            names[new], colors[new] = " + ".join(own.names[old] for old in merged), own.colors[merged[0]]
+    return ClassTable(tuple(names), tuple(colors))
 
 
 def train_resunet(
@@ -139,7 +149,8 @@ def train_resunet(
     if config.doplot:
         written.append(paths.plot("examples"))
         draw_examples(written[0], pick_examples(validation, 6), model.table, model)
-    return TrainingResult(model, tuple(written), (), evaluate_feed(model, validation), 0, len(validation.indices))
+    photos = tuple(evaluate_feed(model, validation))
+    return TrainingResult(model, tuple(written), (), photos, 0, len(validation.indices))
 
 
 def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
@@ -156,8 +167,8 @@ def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
     )
 
 
-def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *, seed: int = 0) -> Confusion:
-    """Evaluate a network on the records that are held out for validation.
+def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *, seed: int = 0) -> list[Confusion]:
+    """Evaluate a network on each photograph whose records are held out for validation.
 
     Raises
     ------
@@ -175,8 +186,8 @@ def evaluate_images(
     labels_dir: Path,
     *,
     progress: Progress = no_progress,
-) -> Confusion:
-    """Evaluate networks on whole images: predictions, smoothed as the config says, against their label maps.
+) -> list[Confusion]:
+    """Evaluate networks on whole images, one by one: predictions, smoothed as the config says, against label maps.
 
     Raises
     ------
@@ -184,14 +195,15 @@ def evaluate_images(
         Before any work: as `make_tfrecords`.
     """
     table = models[0].table
-    pairs, read_labels = _open_pairs(config, images_dir, labels_dir, table, progress)
+    pairs = _find_pairs(config, images_dir, labels_dir)
+    read_labels = _check_labels(config, pairs, _read_own_table(pairs) if config.remap_classes else table, progress)
     smoothing = choose_smoothing(config)
     found = []
     for pair in progress(pairs, label="images"):
         image, truth = load_labelled(pair, read_labels)
         labels, _ = predict_labels(image.filled().pixels, models, smoothing=smoothing)
         found.append(count_confusion(truth, labels, table))
-    return pool_confusions(found)
+    return found
 
 
 def load_resunet(path: Path, config: ResunetConfig) -> DenseModel:
@@ -223,20 +235,40 @@ def choose_smoothing(config: ResunetConfig) -> SmoothingOptions:
     return replace(base, radius=config.median_filter_value)
 
 
-def _open_records(config: ResunetConfig, data_dir: Path) -> RecordPairs:
+def _open_records(config: ResunetConfig, data_dir: Path) -> PairSource:
+    """Open records and check that they fit a config, whose REMAP_CLASSES is applied unless it was when they were made.
+
+    No value is remapped twice.
+    """
     records = open_records(data_dir)
+    advice = "give the config they were made with, or make them again"
     if records.size != config.target_size:
         raise BadInput(
             f"the records in {data_dir} are of {records.size[0]} x {records.size[1]} pixels, but TARGET_SIZE is "
-            f"{list(config.target_size)}; give the config they were made with, or make them again"
-        )
-    if len(records.table) != config.n_label_ids:
-        raise BadInput(
-            f"the records in {data_dir} have {len(records.table)} label ids, but NCLASSES={config.nclasses} means "
-            f"{config.n_label_ids}; give the config they were made with, or make them again"
+            f"{list(config.target_size)}; {advice}"
         )
     _check_bands(records.n_bands, config)
-    return records
+    lookup, is_remapped = make_lookup(config.remap_classes), config.remap_classes and records.remap != {}
+    if is_remapped and (records.remap is None or (make_lookup(records.remap) != lookup).any()):
+        how = "by an earlier version, which did not write REMAP_CLASSES down"
+        if records.remap is not None:
+            how = f"with REMAP_CLASSES={records.remap}, and the config says {config.remap_classes}"
+        raise BadInput(f"the records in {data_dir} were made {how}; {advice}")
+    pairs: PairSource = records
+    if config.remap_classes and not is_remapped:
+        left = [i for i in range(len(records.table)) if config.n_label_ids <= lookup[i] != VOID]
+        if left:
+            raise BadInput(
+                f"REMAP_CLASSES leaves the ids {', '.join(map(str, left))} of the records in {data_dir}, but "
+                f"NCLASSES={config.nclasses} means 0 to {config.nclasses}; say what becomes of them"
+            )
+        pairs = RemappedPairs(records, lookup, table=_merge_classes(config, records.table))
+    if len(pairs.table) != config.n_label_ids:
+        raise BadInput(
+            f"the records in {data_dir} have {len(pairs.table)} label ids, but NCLASSES={config.nclasses} means "
+            f"{config.n_label_ids}; {advice}"
+        )
+    return pairs
 
 
 def _check_bands(n_bands: int, config: ResunetConfig) -> None:
@@ -246,21 +278,28 @@ def _check_bands(n_bands: int, config: ResunetConfig) -> None:
         )
 
 
-def _open_pairs(
-    config: ResunetConfig, images_dir: Path, labels_dir: Path, table: ClassTable, progress: Progress
-) -> tuple[list[Pair], ReadLabels]:
-    """Find the pairs of two folders and check that each can be used, before any work."""
-    pairs = _find_pairs(config, images_dir, labels_dir)
-    lookup = config.remap_table() if config.remap_classes else None
+def _check_labels(
+    config: ResunetConfig, pairs: Sequence[Pair], table: ClassTable | None, progress: Progress
+) -> ReadLabels:
+    """Check that all pairs can be used, before any work; return the reader of their label maps.
+
+    `table` has the classes of the label maps before REMAP_CLASSES is applied.
+    """
+    lookup = make_lookup(config.remap_classes) if config.remap_classes else None
     read_labels = make_label_reader(table, lookup=lookup)
     problems, values = check_pairs(pairs, read_labels, n_classes=config.n_label_ids, progress=progress)
     refuse_problems(problems)
     refuse_problems(_find_lost_foreground(values) if config.nclasses == 1 and lookup is None else [])
-    return pairs, read_labels
+    return read_labels
 
 
 def _find_pairs(config: ResunetConfig, images_dir: Path, labels_dir: Path) -> list[Pair]:
     return find_folder_pairs(images_dir, labels_dir, word="mask" if config.usemask else "label")
+
+
+def _read_own_table(pairs: Sequence[Pair]) -> ClassTable | None:
+    """Return the classes that the first label map names."""
+    return read_labelmap(pairs[0].labels_path, with_seeds=False).table
 
 
 def _find_lost_foreground(values: Mapping[Path, Sequence[int]]) -> list[Problem]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridseg.dense.programs.config import KEYS, ResunetConfig, config_record, explain_keys, read_config
+from hybridseg.dense.programs.config import KEYS, ResunetConfig, config_record, explain_keys, make_lookup, read_config
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.options import setting_of, type_of
 
@@ -231,6 +231,15 @@ def test_files_that_cannot_be_configs(read, tmp_path):
         read_config(tmp_path / "none.json")
 
 
+@pytest.mark.parametrize(("record", "message"), [
+    ({"format": 1, "kind": "dense", "classes": [], "size": [64, 96]}, "it is the card of a network; give the config"),
+    ({"version": "5.0", "shapes": []}, "it is neither a config nor the card of a network; give the config"),
+])  # fmt: skip
+def test_a_card_and_a_foreign_file_are_told_apart(read, record, message):
+    with pytest.raises(BadInput, match=rf"config\.json: {message}, which says TARGET_SIZE .*init-config`$"):
+        read(json.dumps(record))
+
+
 def test_the_constructor_is_as_strict_as_the_file():
     with pytest.raises(BadInput, match=r"2 things are wrong\n  TARGET_SIZE=\[60, 64\].*\n  NCLASSES=\"1\""):
         ResunetConfig(target_size=(60, 64), nclasses="1", n_data_bands=3)
@@ -247,7 +256,7 @@ def test_outputs_and_labels(nclasses, n_outputs, n_label_ids):
 
 
 def test_remap_table():
-    table = read_config(PUBLISHED).remap_table()
+    table = make_lookup(read_config(PUBLISHED).remap_classes)
     assert table.shape == (256,) and table.dtype == np.uint8
     assert table[:6].tolist() == [0, 0, 0, 1, 1, 5] and (table[5:] == np.arange(5, 256)).all()
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,14 @@ from PIL import Image
 
 from hybridseg.classes import ClassTable
 from hybridseg.dense.programs.config import ResunetConfig
-from hybridseg.dense.programs.resunet import ResunetExtras, choose_smoothing, choose_table, make_plan, make_tfrecords
+from hybridseg.dense.programs.resunet import (
+    ResunetExtras,
+    _open_records,
+    choose_smoothing,
+    choose_table,
+    make_plan,
+    make_tfrecords,
+)
 from hybridseg.dense.recordpairs import open_records
 from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
 from hybridseg.errors import BadInput, HybridSegError, OutputExists
@@ -125,6 +133,79 @@ def test_values_are_recoded(photos):
         make(photos, make_config(remap_classes={3: 0, 7: 1}))
     _, labels = make(photos, make_config(remap_classes={3: 0, 7: 1}), overwrite=True).read(0)
     assert labels[0, [0, 16, 32, 48]].tolist() == [0, 0, 1, 255]
+
+
+FOUR = {"nclasses": 4, "remap_classes": {}}
+TWO = {"nclasses": 1, "remap_classes": {0: 0, 1: 0, 2: 0, 3: 1, 4: 255}}
+
+
+@pytest.fixture
+def raw(photos):
+    """Records of five classes, whose ids are as the masks have them."""
+    for stem in STEMS:
+        write_mask(photos / f"masks/{stem}_mask.png", np.repeat([[0, 1, 3, 4]], 16, axis=1).repeat(32, axis=0))
+    make(photos, make_config(**FOUR))
+    return photos
+
+
+def open_as(photos, **changes):
+    """Open the records as the training does."""
+    return _open_records(make_config(**changes), photos / "records")
+
+
+def test_records_made_otherwise_are_remapped_when_they_are_read(raw):
+    pairs = open_as(raw, **TWO)
+    assert pairs.read(0)[1][0, [0, 16, 32, 48]].tolist() == [0, 0, 1, 255]
+    assert pairs.table.names == ("null", "foreground") and set(pairs.sources) == set(STEMS)
+    plain = open_as(raw, **FOUR)
+    assert plain.read(0)[1][0, [0, 16, 32, 48]].tolist() == [0, 1, 3, 4]
+    assert np.array_equal(plain.read(0)[0], pairs.read(0)[0]) and plain.fingerprint != pairs.fingerprint
+
+
+def test_nothing_is_remapped_twice(photos):
+    """An id that is both an old and a new one would come to another class each time."""
+    for stem in STEMS:
+        write_mask(photos / f"masks/{stem}_mask.png", np.repeat([[0, 1]], 32, axis=1).repeat(32, axis=0))
+    swapped = {"remap_classes": {0: 1, 1: 0}}
+    make(photos, make_config(**swapped))
+    for changes in (swapped, {"remap_classes": {}}):
+        assert open_as(photos, **changes).read(0)[1][0, [0, 63]].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("made", "asked", "message"), [
+    (FOUR, TWO | {"remap_classes": {0: 0, 1: 1, 3: 1}}, "leaves the ids 2, 4 of the records in .* but NCLASSES=1 mea"),
+    (TWO, FOUR | {"remap_classes": {3: 2}}, r"made with REMAP_CLASSES=\{0: 0, .* the config says \{3: 2\}; give the"),
+    (FOUR, FOUR | {"nclasses": 3}, "have 5 label ids, but NCLASSES=3 means 4"),
+])  # fmt: skip
+def test_a_remapping_that_cannot_be_right(raw, made, asked, message):
+    if made is not FOUR:
+        make(raw, make_config(**made), overwrite=True)
+    with pytest.raises(BadInput, match=message) as caught:
+        open_as(raw, **asked)
+    assert "\n" not in str(caught.value)
+
+
+def test_records_that_do_not_say_how_they_were_remapped(raw):
+    path = raw / "records/index.json"
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "remap"}))
+    assert open_as(raw, **FOUR).read(0)[1].max() == 4
+    with pytest.raises(BadInput, match="earlier version, which did not write REMAP_CLASSES down; give the config"):
+        open_as(raw, **TWO)
+
+
+def test_classes_that_become_one_have_both_names(photos):
+    names = ClassTable.from_names(["sea", "surf", "sand", "road"])
+    for number, stem in enumerate(STEMS):
+        (photos / f"masks/{stem}_mask.png").unlink()
+        own = ClassTable.from_names(np.roll(names.names, number).tolist())
+        labels = np.repeat([[own.index(name) for name in names.names]], 16, axis=1).repeat(32, axis=0)
+        write_labelmap(photos / f"masks/{stem}_mask.png", LabelMap(labels.astype(np.uint8), own))
+    config = {"nclasses": 2, "remap_classes": {1: 0, 2: 1, 3: 2}}
+    both = make(photos, make_config(**config), "remapped")
+    make(photos, make_config(nclasses=3))
+    for pairs in (both, open_as(photos, **config)):
+        assert pairs.table.names == ("sea + surf", "sand", "road") and pairs.table.colors[1] == names.colors[2]
+        assert all(labels[0, ::16].tolist() == [0, 0, 1, 2] for _, _, labels in read_all(pairs))
 
 
 def test_masks_or_labels_in_one_folder_with_the_photographs(photos):
