@@ -244,6 +244,43 @@ def seeds_to_labels(seeds: np.ndarray) -> np.ndarray:
     return np.subtract(seeds, 1, dtype=np.uint8)  # 0 wraps around to the largest byte, VOID.
 
 
+def match_names(
+    first: Iterable[str], second: Iterable[str], *, first_is: str = "one list", second_is: str = "the other"
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Match two lists of classes by name.
+
+    Parameters
+    ----------
+    first_is, second_is : str
+        What each list is, for the message.
+
+    Returns
+    -------
+    only_first, only_second : tuple of str
+        The classes that only one of the lists has.
+
+    Raises
+    ------
+    BadInput
+        When they have no name in common; the message shows both.
+
+    Examples
+    --------
+    >>> match_names(["water", "Wet_Sand"], ["wet sand", "dune"])
+    (('water',), ('dune',))
+    """
+    by_key = [{class_key(name): name for name in names} for names in (first, second)]
+    mine, theirs = by_key
+    if not mine.keys() & theirs.keys():
+        raise BadInput(
+            f"no class has the same name in both: {first_is} has {', '.join(mine.values()) or 'none'}; "
+            f"{second_is} has {', '.join(theirs.values()) or 'none'}. Classes are matched by name: rename those of one"
+        )
+    return tuple(mine[key] for key in mine if key not in theirs), tuple(
+        theirs[key] for key in theirs if key not in mine
+    )
+
+
 def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, seeds: bool = False) -> np.ndarray:
     """Return the id in one table of every id in another, matched by name.
 
@@ -262,7 +299,7 @@ def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, s
     Raises
     ------
     BadInput
-        When a class of `from_table` is not in `to_table`, without `drop`.
+        Without `drop`, when a class of `from_table` is not in `to_table`.
 
     Examples
     --------
@@ -273,8 +310,12 @@ def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, s
     [[2, 1, 0]]
     """
     position = {key: i for i, key in enumerate(to_table.keys)}
-    missing = [name for name in from_table.names if class_key(name) not in position]
-    if missing and not drop:
+    missing = (
+        ()
+        if drop
+        else match_names(from_table.names, to_table.names, first_is="the label map", second_is="the class list")[0]
+    )
+    if missing:
         raise BadInput(
             f"the classes {', '.join(missing)} are not among {', '.join(to_table.names)}; "
             "add them to the class list or rename them"

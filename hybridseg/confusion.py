@@ -1,11 +1,13 @@
 """One confusion matrix, counted once; every score is derived from it.
 
-A class that is nowhere in the truth has no scores: they are None, never 0, and are left out of means. Predicting it
-lowers the recall of the true classes, and the accuracy. The precision of a class that is never predicted is None too.
+The scores are those of scikit-learn for the classes that are in the truth, with ``zero_division=0``: a class that is in
+the truth and never predicted has precision 0. A class that is nowhere in the truth has no scores: they are None, and
+are left out of means. Predicting it lowers the recall of the true classes, and the accuracy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +59,7 @@ class Confusion:
         return float(np.trace(self.counts)) / self.n_pixels if self.n_pixels else None
 
     def scores(self, name: str) -> list[float | None]:
-        """Return one of `SCORES` for every class; None where it is undefined."""
+        """Return one of `SCORES` for every class; None for one that is not in the truth."""
         hits = np.diag(self.counts)
         truth, predicted = self.support, self.counts.sum(axis=0)
         of = {
@@ -67,18 +69,22 @@ class Confusion:
             "iou": (hits, truth + predicted - hits),
         }
         above, below = of[name]
-        return [int(a) / int(b) if b and n else None for a, b, n in zip(above, below, truth, strict=True)]
+        return [int(a) / max(int(b), 1) if n else None for a, b, n in zip(above, below, truth, strict=True)]
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The classes that are nowhere in the truth: they have no scores, and the means leave them out."""
+        return tuple(name for name, n in zip(self.table.names, self.support, strict=True) if not n)
 
     def macro(self, name: str) -> float | None:
-        """Return the mean of a score over the classes that have it."""
+        """Return the mean of a score over the classes that are in the truth."""
         values = [value for value in self.scores(name) if value is not None]
         return sum(values) / len(values) if values else None
 
     def weighted(self, name: str) -> float | None:
-        """Return the mean of a score over the classes that have it, weighted by their pixels in the truth."""
+        """Return the mean of a score over the classes that are in the truth, weighted by their pixels there."""
         rows = [(v, int(n)) for v, n in zip(self.scores(name), self.support, strict=True) if v is not None]
-        weight = sum(n for _, n in rows)
-        return sum(v * n for v, n in rows) / weight if weight else None
+        return sum(v * n for v, n in rows) / self.n_pixels if rows else None
 
     def without(self, names: tuple[str, ...]) -> Confusion:
         """Return the matrix without pixels of these TRUE classes; predicting one of them elsewhere stays an error."""
@@ -99,6 +105,7 @@ class Confusion:
             "accuracy": self.accuracy,
             "macro": {name: self.macro(name) for name in SCORES},
             "weighted": {name: self.weighted(name) for name in SCORES},
+            "left_out": list(self.left_out),
             "classes": per_class,
             "confusion": self.counts.tolist(),
             "unpredicted": self.n_unpredicted.tolist(),
@@ -133,6 +140,29 @@ def count_confusion(truth: np.ndarray, prediction: np.ndarray, table: ClassTable
         counts += np.bincount(lut[flat_truth[piece]] * n + lut[flat_prediction[piece]], minlength=n * n)
     square = counts.reshape(n, n)
     return Confusion(table, square[:-1, :-1].copy(), square[:-1, -1].copy())
+
+
+def count_by_photo(
+    truth: np.ndarray, prediction: np.ndarray, photos: Sequence[str], table: ClassTable
+) -> list[Confusion]:
+    """Count a confusion matrix for each photo, in the order of their names.
+
+    Parameters
+    ----------
+    truth, prediction : numpy.ndarray
+        (n, ...) class ids, as for `count_confusion`.
+    photos : sequence of str
+        The photo that each of the n comes from.
+
+    Examples
+    --------
+    >>> table = ClassTable.from_names(["water", "sand"])
+    >>> found = count_by_photo(np.array([0, 1, 1]), np.array([0, 1, 0]), ["a", "b", "a"], table)
+    >>> [confusion.accuracy for confusion in found]
+    [0.5, 1.0]
+    """
+    names, owner = np.unique(np.asarray(photos, dtype=object), return_inverse=True)
+    return [count_confusion(truth[owner == i], prediction[owner == i], table) for i in range(len(names))]
 
 
 def pool_confusions(confusions: list[Confusion]) -> Confusion:

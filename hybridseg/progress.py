@@ -1,13 +1,21 @@
-"""The hook by which long work reports its progress: a wrapper around a sequence.
+"""The hook by which long work reports its progress, a wrapper around a sequence; and a line for slow single steps.
 
 The library calls it and knows nothing of terminals; the bars live in `hybridseg.cli`.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
+
+logger = logging.getLogger(__name__)
+
+SECONDS_OF_SILENCE = 1.0
 
 Item = TypeVar("Item")
 
@@ -23,6 +31,31 @@ class Progress(Protocol):
 def no_progress(items: Sequence[Item], *, label: str) -> Iterable[Item]:
     """Report nothing: the default of every library function."""
     return items
+
+
+@contextmanager
+def say_if_slow(text: str) -> Iterator[None]:
+    """Write a line to standard error if what follows takes longer than a second.
+
+    Only where the logger of this module is set to INFO, as the command line does unless it is to be quiet. The line
+    appears even while standard error is held back, as when TensorFlow starts.
+    """
+    try:
+        terminal = os.dup(2) if logger.isEnabledFor(logging.INFO) else None
+    except OSError:  # Standard error is closed.
+        terminal = None
+    if terminal is None:
+        yield
+        return
+    timer = threading.Timer(SECONDS_OF_SILENCE, os.write, (terminal, f"{text} ...\n".encode()))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        os.close(terminal)
 
 
 class StopWatch:

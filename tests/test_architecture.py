@@ -21,6 +21,7 @@ LEVELS = (
         ("machine",),
         ("classes",),
         ("confusion",),
+        ("verdict",),
         ("draw",),
         ("resample",),
         ("majority",),

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn import metrics
 
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.confusion import SCORES, count_confusion, pool_confusions
+from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusions
 from hybridseg.errors import BadInput
 
 TABLE = ClassTable.from_names(["water", "sand", "dune", "cliff", "road"])
@@ -17,45 +17,62 @@ maps = npst.arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 1, 2, 3]))
 
 def sklearn_scores(truth, prediction, average):
     """Of the classes that are in the truth, as ours."""
-    truth, prediction, labels = truth.ravel(), prediction.ravel(), np.unique(truth)
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        truth, prediction, labels=labels, average=average, zero_division=np.nan
-    )
-    return precision, recall, f1, metrics.jaccard_score(truth, prediction, labels=labels, average=average)
+    settings = {"labels": np.unique(truth), "average": average, "zero_division": 0}
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(truth, prediction, **settings)
+    return precision, recall, f1, metrics.jaccard_score(truth, prediction, **settings)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(truth=maps, prediction=maps)
-def test_scores_are_those_of_scikit_learn(truth, prediction):
-    confusion = count_confusion(truth, prediction, TABLE)
-    assert np.array_equal(
-        confusion.counts, metrics.confusion_matrix(truth.ravel(), prediction.ravel(), labels=range(len(TABLE)))
-    )
-    assert confusion.accuracy == pytest.approx(metrics.accuracy_score(truth.ravel(), prediction.ravel()))
+def test_counts_are_those_of_scikit_learn(truth, prediction):
+    counts = metrics.confusion_matrix(truth.ravel(), prediction.ravel(), labels=range(len(TABLE)))
+    assert np.array_equal(count_confusion(truth, prediction, TABLE).counts, counts)
+
+
+@settings(max_examples=100)
+@given(
+    counts=npst.arrays(np.int64, (5, 5), elements=st.sampled_from([0, 0, 0, 1, 2, 7, 40])),
+    missed=npst.arrays(np.int64, 5, elements=st.sampled_from([0, 0, 3])),
+)
+@example(counts=np.zeros((5, 5), np.int64), missed=np.array([3, 0, 0, 0, 0]))
+def test_scores_are_those_of_scikit_learn(counts, missed):
+    """For any matrix: classes never predicted, only predicted, and pixels without a prediction (here a sixth class)."""
+    assume((counts.sum() + missed.sum()) > 0)
+    confusion = Confusion(TABLE, counts, missed)
+    cells = np.concatenate([counts, missed[:, None]], axis=1).ravel()
+    truth, prediction = np.repeat(np.arange(5), 6).repeat(cells), np.tile(np.arange(6), 5).repeat(cells)
+    assert confusion.accuracy == pytest.approx(metrics.accuracy_score(truth, prediction))
     present = np.unique(truth)
+    assert confusion.left_out == tuple(name for i, name in enumerate(TABLE.names) if i not in present)
     for name, expected in zip(SCORES, sklearn_scores(truth, prediction, None), strict=True):
         values = confusion.scores(name)
         assert all(values[i] is None for i in range(len(TABLE)) if i not in present)
-        assert [np.nan if values[i] is None else values[i] for i in present] == pytest.approx(expected, nan_ok=True)
-    for name, expected in zip(SCORES, sklearn_scores(truth, prediction, "macro"), strict=True):
-        value = confusion.macro(name)
-        assert (np.nan if value is None else value) == pytest.approx(expected, nan_ok=True)
-    for name, expected in zip(SCORES, sklearn_scores(truth, prediction, "weighted"), strict=True):
-        value = confusion.weighted(name)
-        # Where no true class has the score, scikit-learn gives 0 or NaN, we give nothing.
-        assert value == pytest.approx(expected) if value is not None else not np.nan_to_num(expected)
+        assert [values[i] for i in present] == pytest.approx(expected)
+    for average in ("macro", "weighted"):
+        for name, expected in zip(SCORES, sklearn_scores(truth, prediction, average), strict=True):
+            assert getattr(confusion, average)(name) == pytest.approx(expected)
+
+
+def test_a_class_that_is_never_found_is_not_left_out_of_the_means():
+    """One of three classes is found and the others are taken for it: mean precision is a third of its own."""
+    truth = np.repeat([0, 1, 2], [94, 3, 3])
+    confusion = count_confusion(truth, np.zeros_like(truth), TABLE)
+    assert confusion.scores("precision")[:3] == [0.94, 0.0, 0.0]
+    assert confusion.macro("precision") == pytest.approx(0.94 / 3)
+    assert confusion.weighted("precision") == pytest.approx(0.94**2)
+    assert confusion.to_record()["left_out"] == ["cliff", "road"]
 
 
 def test_absent_classes_have_no_score_and_spoil_no_mean():
     truth, prediction = np.array([[0, 0, 1, 1]]), np.array([[0, 2, 2, 2]])
     confusion = count_confusion(truth, prediction, TABLE)
-    assert confusion.scores("precision") == [1.0, None, None, None, None]
+    assert confusion.scores("precision") == [1.0, 0.0, None, None, None]
     assert confusion.scores("recall") == [0.5, 0.0, None, None, None]
     assert confusion.scores("f1") == [pytest.approx(2 / 3), 0.0, None, None, None]
     assert confusion.scores("iou") == [0.5, 0.0, None, None, None]
     assert confusion.macro("recall") == 0.25 and confusion.macro("iou") == 0.25
     assert confusion.weighted("recall") == 0.25 == confusion.accuracy
-    assert confusion.weighted("precision") == 1.0
+    assert confusion.weighted("precision") == 0.5
 
 
 def test_void_truth_is_not_compared_and_void_prediction_is_missed():

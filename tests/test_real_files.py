@@ -116,7 +116,7 @@ def test_lists_in_another_order_are_compared_by_name(small):
     a, b = small / "D800_20160308_221735-0_mres.mat", small / "D800_20160308_221737-0_mres.mat"
     first, second = read_labelmap(a, with_seeds=False), read_labelmap(b, with_seeds=False)
     assert first.table.names != second.table.names and set(first.table.names) == set(second.table.names)
-    confusion = compare_pair(TruthPair(a, b))
+    confusion = compare_pair(TruthPair(a, b)).confusion
     for name in ("drysand", "dune", "duneveg", "water"):
         i = confusion.table.index(name)
         true, predicted = first.labels == first.table.index(name), second.labels == second.table.index(name)

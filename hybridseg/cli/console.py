@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 import click
 
+from hybridseg.classes import class_key
+from hybridseg.confusion import Confusion
 from hybridseg.errors import Problem
 from hybridseg.progress import Item
+from hybridseg.verdict import NextSteps, Verdict
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -34,6 +37,11 @@ class Console:
         click.echo(printable(text))
         sys.stdout.flush()
 
+    def say_all(self, lines: Iterable[str]) -> None:
+        """Say several lines."""
+        for line in lines:
+            self.say(line)
+
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table, its first column aligned to the left and the others to the right."""
         cells = [[str(cell) for cell in row] for row in (header, *rows)]
@@ -45,12 +53,31 @@ class Console:
             )
             self.say("  ".join([first, *rest]).rstrip())
 
-    def finish(self, problems: Sequence[Problem]) -> None:
-        """End a command on many files: list those that failed, and exit with 1 if there are any."""
+    def say_left_out(self, confusion: Confusion, ignored: Sequence[str] = ()) -> None:
+        """Name the classes that the means leave out, but for those that the user told to ignore."""
+        known = {class_key(name) for name in ignored}
+        names = [name for name in confusion.left_out if class_key(name) not in known]
+        if names:
+            self.say(f"not in the truth, so left out of the means: {', '.join(names)}")
+
+    def conclude(self, verdict: Verdict | None, steps: NextSteps) -> None:
+        """Print what the scores mean and what to do next: the last lines of a result."""
+        if verdict is not None:
+            self.say(f"\n{verdict.text}\nNext: {verdict.choose_step(steps)}")
+
+    def finish(self, problems: Sequence[Problem], *, n_done: int = 1) -> None:
+        """End a command on many files: list those that failed, and exit with 1 if there are any.
+
+        Parameters
+        ----------
+        n_done : int
+            Files that could be used.
+        """
         if not problems:
             return
         noun = "file" if len(problems) == 1 else "files"
-        click.echo(f"\n{len(problems)} {noun} could not be used, the others are done:", err=True)
+        others = ", the others are done" if n_done else ""
+        click.echo(f"\n{len(problems)} {noun} could not be used{others}:", err=True)
         for problem in problems:
             click.echo(printable(f"  {problem}"), err=True)
         sys.exit(1)

@@ -20,6 +20,7 @@ from hybridseg.dense.windows import DenseOptions
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
 from hybridseg.segment import make_job
+from hybridseg.verdict import FEW_PHOTOS, NextSteps, judge
 
 labeldefs_option = click.option(
     "--labeldefs", "labeldefs_path", metavar="FILE", type=path_type,
@@ -63,9 +64,16 @@ def segment_images(
 
 
 def report_training(
-    console: Console, train: Callable[[Callable[[Epoch], None], Progress], TrainingResult]
-) -> TrainingResult:
-    """Run a training; print every epoch and the result, and return it."""
+    console: Console,
+    train: Callable[[Callable[[Epoch], None], Progress], TrainingResult],
+    *,
+    use: str,
+    advice: str = "",
+) -> None:
+    """Run a training; print every epoch, the result, and advice if it was a training.
+
+    `use` is the command for new images.
+    """
     result = train(lambda epoch: _print_epoch(console, epoch), console.progress)
     if result.history:
         console.say(
@@ -80,7 +88,18 @@ def report_training(
         console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
     for path in result.written:
         console.say(f"wrote {path}")
-    return result
+    if result.history and advice:
+        console.say(advice)
+    console.conclude(judge(result.photos), make_steps(use))
+
+
+def make_steps(use: str) -> NextSteps:
+    """Return what to do after the scores of a dense network; `use` is the command for new images."""
+    return NextSteps(
+        good=use,
+        few=f"label more photos: {FEW_PHOTOS} that are held out give a figure to rely on",
+        weak="label more photos with {weakest}, or train for more epochs if the loss is still falling",
+    )
 
 
 def print_scores(console: Console, confusion: Confusion) -> None:
@@ -88,6 +107,7 @@ def print_scores(console: Console, confusion: Confusion) -> None:
     rows = zip(confusion.table.names, confusion.scores("iou"), confusion.scores("f1"), strict=True)
     means = ("mean", confusion.macro("iou"), confusion.macro("f1"))
     console.table(("class", "IoU", "Dice"), [(name, _show(iou), _show(dice)) for name, iou, dice in [*rows, means]])
+    console.say_left_out(confusion)
     console.say(f"pixel accuracy {_show(confusion.accuracy)}")
 
 

@@ -10,6 +10,13 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import class_files_options, path_type, read_table
 from hybridseg.confusion import SCORES, Confusion
 from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs, list_score_rows
+from hybridseg.verdict import FEW_PHOTOS, NextSteps
+
+_STEPS = NextSteps(
+    good="use it on new photos of the same kind",
+    few=f"compare {FEW_PHOTOS} photos or more",
+    beaten="hybridseg tune-crf, for the CRF gains nothing over the tiles alone",
+)
 
 
 @click.command("eval-pixels")
@@ -40,7 +47,8 @@ def eval_pixels(
 
     Result: precision, recall, F1 and IoU of each class for each pair and for all together, printed and written as
     eval_pixels.csv and eval_pixels.json; a confusion matrix NAME_confusion.png for each pair, and
-    eval_pixels_confusion.png for all. A class that is nowhere in the truth has no scores: they are empty.
+    eval_pixels_confusion.png for all. A class that is nowhere in the truth has no scores: they are empty. The last
+    lines say whether the result is good.
 
     \b
     Example:
@@ -61,22 +69,27 @@ def eval_pixels(
         progress=console.progress,
     )
     for name, confusion in result.confusions.items():
-        _print_scores(console, name, confusion)
+        _print_scores(console, name, confusion, ignore)
     if len(result.confusions) > 1:
-        _print_scores(console, f"all {len(result.confusions)} pairs", result.pooled)
+        _print_scores(console, f"all {len(result.confusions)} pairs", result.pooled, ignore)
+    for side, names in (("truth", result.only_in_truth), ("prediction", result.only_in_prediction)):
+        if names:
+            console.say(f"classes that only the {side} has: {', '.join(names)}; their pixels count as wrong")
     for path in result.written[:2]:
         console.say(f"wrote {path}")
     console.say(f"wrote {len(result.written) - 2} figures, {result.written[-1]} last")
+    console.conclude(result.verdict, _STEPS)
     console.finish(result.problems)
 
 
-def _print_scores(console: Console, title: str, confusion: Confusion) -> None:
+def _print_scores(console: Console, title: str, confusion: Confusion, ignore: tuple[str, ...]) -> None:
     accuracy = "" if confusion.accuracy is None else f"accuracy {confusion.accuracy:.3f}, "
     console.say(f"{title}: {accuracy}{confusion.n_pixels:,} pixels")
     rows = []
     for row in list_score_rows(confusion):
-        if row["class"] == "(accuracy)" or not (row["support"] or row.get("precision") is not None):
+        if row["class"] == "(accuracy)" or not row["support"]:
             continue
         rows.append((row["class"], *("" if row[s] is None else f"{row[s]:.3f}" for s in SCORES), f"{row['support']:,}"))
     console.table(("class", "precision", "recall", "F1", "IoU", "pixels"), rows)
+    console.say_left_out(confusion, ignore)
     console.say()

@@ -74,7 +74,7 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
         console.say(f"wrote {path}")
     if result.skipped:
         console.say(f"{len(result.skipped)} pictures were there already and were left alone (--overwrite)")
-    console.finish(result.problems)
+    console.finish(result.problems, n_done=len(result.written) + len(result.skipped))
 
 
 @fcn.command()
@@ -128,6 +128,7 @@ def train(console: Console, **settings: Any) -> None:
             on_epoch=on_epoch,
             progress=progress,
         ),
+        use=f"hybridseg fcn infer --name {settings['name']} --samples-dir PHOTOS --output-dir RESULTS",
     )
 
 

@@ -64,6 +64,14 @@ class HybridSegGroup(click.Group):
         module, name = COMMANDS[cmd_name].split(":")
         return getattr(importlib.import_module(module), name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed; one that does not exist is answered with those that are called alike."""
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
+            raise click.NoSuchCommand(args[0], possibilities=find_commands(), ctx=ctx)
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error that the user can fix ends in a sentence and exit code 1."""
         try:
@@ -112,4 +120,5 @@ def main(ctx: click.Context, *, quiet: bool, verbose: bool) -> None:
     """
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("hybridseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
+    logging.getLogger("hybridseg.progress").setLevel(logging.WARNING if quiet else logging.INFO)
     ctx.obj = Console(quiet=quiet)

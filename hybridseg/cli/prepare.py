@@ -15,6 +15,7 @@ from hybridseg.cli.options import (
     options_of,
     overwrite_option,
     path_type,
+    places_options,
     read_options,
     read_table,
     seed_option,
@@ -24,7 +25,8 @@ from hybridseg.data.splitplan import SplitOptions
 from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.hybrid.retile import retile as cut_tiles
 from hybridseg.hybrid.tileplan import RetileOptions
-from hybridseg.io.pairing import MANIFEST_NAME, find_images_of, find_label_maps
+from hybridseg.io.masks import find_labelled
+from hybridseg.io.pairing import MANIFEST_NAME
 
 
 @click.command("demo-scenes")
@@ -55,10 +57,12 @@ def demo_scenes(console: Console, *, out_dir: Path, n: int, size: tuple[int, int
 
 
 @click.command()
-@click.argument("image_dir", metavar="[DIR]", type=path_type, default=".")
+@click.argument("image_dir", metavar="[DIR]", type=path_type, required=False)
+@places_options
 @options_of(SplitOptions, "proportion", flags={"proportion": ("-p", "--proportion")})
 @seed_option
 @options_of(SplitOptions, "group_by", "stratify", metavars={"group_by": "REGEX"})
+@class_files_options
 @click.option("--move", "action", flag_value="move", help="Move the files instead of copying them.")
 @click.option("--link", "action", flag_value="link", help="Make symbolic links instead of copies.")
 @click.option(
@@ -66,12 +70,23 @@ def demo_scenes(console: Console, *, out_dir: Path, n: int, size: tuple[int, int
 )
 @overwrite_option
 @pass_console
-def split(console: Console, *, image_dir: Path, out_dir: Path | None, overwrite: bool, **settings: Any) -> None:
+def split(
+    console: Console,
+    *,
+    image_dir: Path | None,
+    images_dir: Path | None,
+    masks_dir: Path | None,
+    out_dir: Path | None,
+    labels_path: Path | None,
+    colors_path: Path | None,
+    overwrite: bool,
+    **settings: Any,
+) -> None:
     """Divide a folder of images into train/ and test/.
 
     Result: the folders train/ and test/ beside DIR (default: the current folder) with every image and all the
-    files that carry its name, and the exact lists in split.csv. With the same seed the split is the same on any
-    machine.
+    files that carry its name, and the exact lists in split.csv. Masks in a folder of their own (--masks gt) go to
+    train/gt/ and test/gt/. With the same seed the split is the same on any machine.
 
     \b
     Example:
@@ -79,12 +94,28 @@ def split(console: Console, *, image_dir: Path, out_dir: Path | None, overwrite:
     """
     settings["action"] = settings["action"] or SplitOptions.action
     options = read_options(SplitOptions, settings)
-    result = split_folder(image_dir, out_dir=out_dir, options=options, overwrite=overwrite, progress=console.progress)
+    if image_dir is not None and images_dir is not None:
+        raise click.UsageError("Give the images once: as DIR or as --images.")
+    table = read_table(labels_path, colors_path)
+    if table is not None and not options.stratify:
+        raise click.UsageError("--labels is for --stratify; a split without it does not read the label maps.")
+    result = split_folder(
+        image_dir or images_dir or Path(),
+        masks_dir=masks_dir,
+        out_dir=out_dir,
+        options=options,
+        table=table,
+        overwrite=overwrite,
+        progress=console.progress,
+    )
     console.say(f"train: {result.count('train')} images in {result.out_dir / 'train'}")
     console.say(f"test:  {result.count('test')} images in {result.out_dir / 'test'}")
     if not (result.count("train") and result.count("test")):
         console.say("one of the two is empty: choose another -p if that is not what you want")
     console.say(f"{result.n_labelled} of {len(result.entries)} have a label map")
+    if masks_dir is not None and result.entries[0].masks_dir:
+        folders = [result.out_dir / name / Path(result.entries[0].masks_dir).name for name in ("train", "test")]
+        console.say(f"masks: {folders[0]} and {folders[1]}; name them to the next commands: --masks {folders[0]}")
     console.say(f"the lists are in {result.out_dir / LIST_NAME}")
 
 
@@ -96,12 +127,10 @@ def split(console: Console, *, image_dir: Path, out_dir: Path | None, overwrite:
         "tile_size": ("-t", "--tile-size"), "purity": ("-a", "--purity"), "keep": ("-b", "--keep"),
     },
 )  # fmt: skip
-@click.option(
-    "--images", "images_dir", metavar="DIR", type=path_type, help="Where the images are, if not beside the label maps."
-)
+@places_options
 @click.option(
     "--out", "out_dir", metavar="DIR", type=path_type,
-    help="Write the tiles here.  [default: tile_SIZE beside the label maps]",
+    help="Write the tiles here.  [default: tile_SIZE beside the label maps; with --masks, beside the images]",
 )  # fmt: skip
 @class_files_options
 @seed_option
@@ -113,6 +142,7 @@ def retile(
     *,
     paths: tuple[Path, ...],
     images_dir: Path | None,
+    masks_dir: Path | None,
     out_dir: Path | None,
     labels_path: Path | None,
     colors_path: Path | None,
@@ -123,7 +153,8 @@ def retile(
     """Cut labelled images into tiles of one class each.
 
     The tiles are what a classifier is trained on. Windows lie half a tile apart. DIR (default: the current folder)
-    holds images with their label maps (NAME_mres.mat); or give the label maps themselves, .mat, .png or .tif.
+    holds images with their label maps (NAME_mres.mat, NAME.png, NAME_mask.tif ...); or give the label maps themselves,
+    or the images and --masks.
 
     Result: tile_SIZE/CLASS/IMAGE_rROW_cCOL.jpg beside the label maps, and tile_SIZE/tiles.csv, which lists every
     pure window and whether it was kept.
@@ -134,19 +165,19 @@ def retile(
     """
     options = read_options(RetileOptions, settings)
     table = read_table(labels_path, colors_path)
-    label_paths = find_label_maps(paths or (Path(),))
-    home = _find_home(label_paths, out_dir)
-    image_paths = find_images_of(label_paths, images_dir)
+    found = find_labelled(paths, images_dir=images_dir, masks_dir=masks_dir)
+    homes = {(pair.image_path if masks_dir else pair.labels_path).parent for pair in found.pairs}
     result = cut_tiles(
-        label_paths,
-        image_paths,
-        tiles_dir=out_dir or home / f"tile_{options.tile_size}",
+        found.pairs,
+        tiles_dir=out_dir or _find_home(homes) / f"tile_{options.tile_size}",
         options=options,
         table=table,
         n_jobs=n_jobs,
         overwrite=overwrite,
+        problems=found.problems,
         progress=console.progress,
     )
+    console.say_all(found.describe_rest())
     rows = [(name, n, result.n_kept[name]) for name, n in result.n_found.items()]
     rows.append(("all classes", sum(result.n_found.values()), sum(result.n_kept.values())))
     console.table(("class", "pure windows", "tiles kept"), rows)
@@ -154,12 +185,11 @@ def retile(
     console.finish(result.problems)
 
 
-def _find_home(label_paths: list[Path], out_dir: Path | None) -> Path:
-    """Return the one folder of all label maps; when there are several, --out must say where the tiles go."""
-    homes = sorted({path.parent for path in label_paths})
-    if len(homes) > 1 and out_dir is None:
+def _find_home(homes: set[Path]) -> Path:
+    """Return the one folder that all is in; when there are several, --out must say where the tiles go."""
+    if len(homes) > 1:
         raise click.UsageError(
-            f"the label maps lie in {len(homes)} folders ({', '.join(map(str, homes[:3]))} ...); "
+            f"the files lie in {len(homes)} folders ({', '.join(map(str, sorted(homes)[:3]))} ...); "
             "say where the tiles go: --out DIR"
         )
-    return homes[0]
+    return next(iter(homes), Path())

@@ -10,6 +10,7 @@ import click
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.dense import (
     labeldefs_option,
+    make_steps,
     print_scores,
     report_training,
     run_options,
@@ -17,6 +18,7 @@ from hybridseg.cli.dense import (
     view_options,
 )
 from hybridseg.cli.options import options_of, overwrite_option, path_type, read_options, seed_option
+from hybridseg.confusion import pool_confusions
 from hybridseg.dense.programs import resunet as verbs
 from hybridseg.dense.programs.config import KEYS, config_record, explain_keys, find_near_key, read_config
 from hybridseg.dense.programs.configproposal import propose_config
@@ -26,6 +28,7 @@ from hybridseg.errors import OutputExists
 from hybridseg.io.labels.classfiles import read_class_files
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_json
+from hybridseg.verdict import judge
 
 config_option = click.option(
     "--config", "config_path", metavar="FILE", type=path_type, required=True, help="The JSON config."
@@ -40,6 +43,8 @@ weights_option = click.option(
     "--weights", "weights_paths", metavar="FILE", type=path_type, multiple=True, required=True,
     help="Weights of the network; repeat it, and several networks vote.",
 )  # fmt: skip
+
+_USE = "hybridseg resunet segment --config {config} --weights {weights} --images PHOTOS --out RESULTS"
 
 
 @click.group()
@@ -191,17 +196,15 @@ def train(console: Console, **settings: Any) -> None:
     run_dir = settings["run_dir"] or weights.with_name(f"{weights.stem}_run")
     paths = read_options(TrainingPaths, settings, weights=weights, run_dir=run_dir)
     extras = read_options(ResunetExtras, settings)
-    result = report_training(
+    report_training(
         console,
         lambda on_epoch, progress: verbs.train_resunet(
             config, settings["data_dir"], paths, extras=extras, on_epoch=on_epoch, progress=progress
         ),
+        use=_USE.format(config=settings["config_path"], weights=weights),
+        advice="to try on the images held out whether the CRF helps (DO_CRF_REFINE): hybridseg resunet init-config "
+        f"IMAGES --labels LABELS --weights {weights} --out {weights.stem}_crf.json",
     )
-    if result.history:
-        console.say(
-            "whether the CRF helps (DO_CRF_REFINE) is tried on the images held out by: hybridseg resunet init-config "
-            f"IMAGES --labels LABELS --weights {weights} --out {weights.stem}_crf.json"
-        )
 
 
 @resunet.command()
@@ -238,17 +241,19 @@ def evaluate(console: Console, **settings: Any) -> None:
     if data_dir is not None:
         if len(models) > 1:
             raise click.UsageError("several networks vote on whole images only: give --images and --labels.")
-        confusion = verbs.evaluate_records(config, models[0], data_dir, seed=settings["seed"])
+        photos = verbs.evaluate_records(config, models[0], data_dir, seed=settings["seed"])
     else:
-        confusion = verbs.evaluate_images(config, models, images_dir, labels_dir, progress=console.progress)
+        photos = verbs.evaluate_images(config, models, images_dir, labels_dir, progress=console.progress)
+    confusion, verdict = pool_confusions(photos), judge(photos)
     print_scores(console, confusion)
     weights = models[0].path
     folder = settings["out_dir"] or weights.parent
     targets = [folder / f"{weights.stem}_scores.json", folder / f"{weights.stem}_confusion.png"]
-    write_json(targets[0], confusion.to_record())
+    write_json(targets[0], {**confusion.to_record(), "verdict": verdict.to_record() if verdict else None})
     draw_confusion(targets[1], confusion, title=weights.name)
     for target in targets:
         console.say(f"wrote {target}")
+    console.conclude(verdict, make_steps(_USE.format(config=settings["config_path"], weights=weights)))
 
 
 @resunet.command()

@@ -17,6 +17,7 @@ from hybridseg.cli.options import (
     class_files_options,
     options_of,
     path_type,
+    places_options,
     read_options,
     read_table,
     resume_option,
@@ -27,8 +28,10 @@ from hybridseg.hybrid.segmentation import BEST_OPTIONS, HybridOptions, make_best
 from hybridseg.hybrid.semseg import SemsegJob, load_classifiers
 from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
 from hybridseg.hybrid.tuning import tune_crf as tune
-from hybridseg.io.pairing import find_images, find_images_of, find_label_maps, pair_labels_with_images
+from hybridseg.io.masks import find_labelled
+from hybridseg.io.pairing import find_images
 from hybridseg.models.ensemble import AnyClassifier
+from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 DEFAULT_MODEL = Path("model.pb")
 _CLASSIC = ("IMAGE", "MODEL", "LABELS", "COLORS", "TILE", "THRESH", "PROB", "DECIM", "SCALE")
@@ -45,7 +48,9 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
 
 
 @click.command()
-@click.argument("words", metavar="IMAGE... | IMAGE MODEL LABELS COLORS TILE THRESH PROB DECIM SCALE", nargs=-1)
+@click.argument(
+    "words", metavar="IMAGE... | IMAGE MODEL LABELS COLORS TILE THRESH PROB DECIM SCALE", nargs=-1, type=click.Path()
+)
 @model_option
 @click.option("--labels", "labels_path", type=path_type, help="The classes of a .pb of the classic script.")
 @click.option("--colors", "colors_path", type=path_type, help="The colours of the classes; needs --labels.")
@@ -153,7 +158,7 @@ def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool) 
         console.say(f"older results that were replaced (--resume): {counts}")
     if len(result.images) > 1:
         console.say(f"{len(result.images)} images done")
-    console.finish(result.problems)
+    console.finish(result.problems, n_done=len(result.images) + len(result.skipped))
 
 
 def _print_image(console: Console, image: ImageResult) -> None:
@@ -166,11 +171,9 @@ def _print_image(console: Console, image: ImageResult) -> None:
 
 
 @click.command("tune-crf")
-@click.argument("paths", metavar="DIR|FILES...", nargs=-1, type=path_type, required=True)
+@click.argument("paths", metavar="[DIR|FILES]...", nargs=-1, type=path_type)
 @model_option
-@click.option(
-    "--images", "images_dir", metavar="DIR", type=path_type, help="Where the images are, if not beside the label maps."
-)
+@places_options
 @class_files_options
 @options_of(TuneOptions, "n_trials", "score")
 @options_of(BEST_OPTIONS, "stride", "scale", "seed_from", unset={"stride": "half a tile"})
@@ -179,8 +182,9 @@ def _print_image(console: Console, image: ImageResult) -> None:
 def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> None:
     """Tune the constants of the CRF on labelled images.
 
-    DIR holds images with their label maps (NAME_mres.mat); or give the label maps themselves. Use images that the
-    model was not trained on, and evaluate the result on others still.
+    DIR (default: the current folder) holds images with their label maps (NAME_mres.mat, NAME.png, NAME_mask.tif ...);
+    or give the label maps themselves, or the images and --masks. Use images that the model was not trained on, and
+    evaluate the result on others still.
 
     Result: a table of what was tried, and MODEL_crf.json beside the model, which semseg --best uses.
 
@@ -188,11 +192,10 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     Example:
       hybridseg tune-crf labelled --model model.pb
     """
-    label_paths = find_label_maps(paths)
-    pairs, problems = pair_labels_with_images(label_paths, find_images_of(label_paths, settings["images_dir"]))
+    found = find_labelled(paths, images_dir=settings["images_dir"], masks_dir=settings["masks_dir"])
     classifier = load_classifiers(settings["model_paths"] or (DEFAULT_MODEL,))
     result = tune(
-        pairs,
+        found.pairs,
         classifier,
         start=_make_options(settings, make_best_options(classifier)),
         options=read_options(TuneOptions, settings),
@@ -204,7 +207,15 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
         (*SEARCH_RANGES, "balance", "mean IoU", "accuracy", ""), [_trial_row(trial, result.best) for trial in ranked]
     )
     console.say(f"wrote {result.path}")
-    console.finish([*problems, *result.problems])
+    console.say_all(found.describe_rest())
+    console.say("The constants were chosen on these images, so expect somewhat less on others.")
+    steps = NextSteps(
+        good=f"hybridseg semseg PHOTOS --model {classifier.path}, then eval-pixels on photos that were not used here",
+        few=f"tune on {FEW_PHOTOS} labelled photos or more",
+        beaten="train the classifier on more labelled photos, for no CRF gains anything over its tiles alone",
+    )
+    console.conclude(result.verdict, steps)
+    console.finish([*found.problems, *result.problems])
 
 
 def _trial_row(trial: Trial, best: Trial) -> tuple[str, ...]:

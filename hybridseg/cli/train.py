@@ -16,6 +16,7 @@ from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.retrain import RetrainResult
 from hybridseg.hybrid.retrain import retrain as train_classifier
 from hybridseg.models.backbones import DEFAULT_INPUT_SIZE
+from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 
 @click.command()
@@ -90,17 +91,23 @@ def retrain(console: Console, **settings: Any) -> None:
     _print_result(console, result, show_wrong=settings["print_misclassified_test_images"])
     for path in (*result.written, figure_path):
         console.say(f"wrote {path}")
+    model = f"--model {paths.output_graph}"
+    steps = NextSteps(
+        good=f"hybridseg semseg PHOTOS {model}", few=f"hybridseg eval-tiles TILES {model}, on tiles of other photos"
+    )
+    console.conclude(result.verdict, steps)
 
 
 def _print_result(console: Console, result: RetrainResult, *, show_wrong: bool) -> None:
     if result.note:
         console.say(result.note)
     console.say("tiles: " + ", ".join(f"{n} {name}" for name, n in result.counts.items()))
-    if result.scores:
+    if result.confusion is not None:
         console.say(
             f"held-out accuracy {result.scores['accuracy']:.3f}, macro F1 {result.scores['macro_f1']:.3f} "
             f"on {result.scores['n_tiles']} tiles of {result.scores['n_photos']} photos not used for training"
         )
+        console.say_left_out(result.confusion)
     else:
         console.say("held-out accuracy: not measured, no photo was held out; use eval-tiles on tiles of other photos")
     if show_wrong:
@@ -147,9 +154,15 @@ def eval_tiles(console: Console, *, folder: Path, **settings: Any) -> None:
         for row in list_tile_rows(result.confusion, result.mean_probability)
     ]
     console.table(("class", "accuracy", "precision", "recall", "F1", "probability", "tiles"), rows)
+    console.say_left_out(result.confusion)
     console.say(f"expected calibration error {result.calibration.error:.3f}")
     for path in result.written:
         console.say(f"wrote {path}")
+    steps = NextSteps(
+        good=f"hybridseg semseg PHOTOS --model {settings['model_path']}",
+        few=f"give tiles of {FEW_PHOTOS} photos or more",
+    )
+    console.conclude(result.verdict, steps)
     console.finish(result.problems)
 
 

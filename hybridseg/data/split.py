@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybridseg.data.splitplan import ACTIONS, SETS, SplitEntry, SplitOptions, plan_split
+from hybridseg.classes import ClassTable
+from hybridseg.data.splitplan import ACTIONS, SETS, SplitEntry, SplitOptions, find_mask, plan_split
 from hybridseg.errors import BadInput, OutputExists, WriteFailed
 from hybridseg.io.atomic import atomic_path, lock_output, remove_leftovers
-from hybridseg.io.pairing import MANIFEST_NAME, list_images, result_kind
+from hybridseg.io.pairing import MANIFEST_NAME, list_images
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.progress import Progress, no_progress
 
 LIST_NAME = "split.csv"
-LIST_COLUMNS = ("image", "set", "group", "action", "source", "companions")
+LIST_COLUMNS = ("image", "set", "group", "action", "source", "companions", "masks_dir", "masks")
+# Lists of before masks could have a folder of their own lack the last two.
+_LEAST_COLUMNS = LIST_COLUMNS[:6]
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ class SplitResult:
 def split_folder(
     image_dir: str | os.PathLike[str],
     *,
+    masks_dir: str | os.PathLike[str] | None = None,
     out_dir: str | os.PathLike[str] | None = None,
     options: SplitOptions = SplitOptions(),
+    table: ClassTable | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> SplitResult:
@@ -48,6 +53,10 @@ def split_folder(
 
     Parameters
     ----------
+    masks_dir : path-like or None
+        A folder of masks that go with their images, to a folder of the same name in ``train/`` and ``test/``.
+    table : ClassTable or None
+        The classes of label maps that do not name theirs, to stratify by.
     out_dir : path-like or None
         Gets ``train/``, ``test/`` and ``split.csv``; default: the folder that `image_dir` is in.
     overwrite : bool
@@ -66,20 +75,29 @@ def split_folder(
     target_dir = _resolve(out_dir) if out_dir is not None else source_dir.parent
     if source_dir in (target_dir / name for name in SETS):
         raise BadInput(f"{source_dir} would be split into itself; give --out for another place")
+    own_dir = _resolve(masks_dir) if masks_dir is not None else source_dir
     earlier = _read_list(target_dir / LIST_NAME)
-    entries = plan_split(source_dir, target_dir=target_dir, options=options, earlier=earlier)
+    entries = plan_split(
+        source_dir,
+        masks_dir=own_dir if own_dir != source_dir else None,
+        target_dir=target_dir,
+        options=options,
+        table=table,
+        earlier=earlier,
+    )
     with lock_output(target_dir / LIST_NAME):
         if entries != earlier:
             _refuse_mixing(target_dir, earlier, overwrite=overwrite)
             _remove_earlier(target_dir, earlier)
             write_csv(target_dir / LIST_NAME, LIST_COLUMNS, [_to_row(entry) for entry in entries])
-        for name in SETS:
-            (target_dir / name).mkdir(parents=True, exist_ok=True)
-            remove_leftovers(target_dir / name)
+        targets = {(target_dir / entry.set / name).parent for entry in entries for _, name in entry.list_files()}
+        for folder in targets.union(target_dir / name for name in SETS):
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(folder)
         for entry in progress(entries, label="splitting"):
-            for name in (*entry.companions, entry.image):
-                _place_file(source_dir / name, target_dir / entry.set / name, action=entry.action)
-    n_labelled = sum(any(result_kind(Path(name)) == "mres" for name in entry.companions) for entry in entries)
+            for source, name in entry.list_files():
+                _place_file(source, target_dir / entry.set / name, action=entry.action)
+    n_labelled = sum(find_mask(entry) is not None for entry in entries)
     return SplitResult(target_dir, tuple(entries), n_labelled)
 
 
@@ -107,20 +125,24 @@ def _refuse_mixing(target_dir: Path, earlier: list[SplitEntry], *, overwrite: bo
 
 def _refuse_loss(target_dir: Path, earlier: list[SplitEntry]) -> None:
     """Raise unless the earlier split lists every image that is there, and all originals are in place."""
-    listed = {target_dir / entry.set / name: entry for entry in earlier for name in (entry.image, *entry.companions)}
+    listed = {
+        target_dir / entry.set / name: (source, entry.action)
+        for entry in earlier
+        for source, name in entry.list_files()
+    }
     for name in SETS:
         for path in list_images(target_dir / name) if (target_dir / name).is_dir() else ():
             if path not in listed:
                 raise OutputExists(f"{path} was not put there by an earlier split; move it away first")
-    for path, entry in listed.items():
-        if path.exists() and (entry.action == "move" or not (Path(entry.source) / path.name).exists()):
+    for path, (source, action) in listed.items():
+        if path.exists() and (action == "move" or not source.exists()):
             raise OutputExists(f"{path} may be the only copy (its original is gone); move it away first")
 
 
 def _remove_earlier(target_dir: Path, earlier: list[SplitEntry]) -> None:
     """Remove the copies and links of an earlier split; `_refuse_loss` has checked their originals."""
     for entry in earlier:
-        for name in (entry.image, *entry.companions):
+        for _, name in entry.list_files():
             (target_dir / entry.set / name).unlink(missing_ok=True)
 
 
@@ -173,6 +195,8 @@ def _to_row(entry: SplitEntry) -> dict[str, Any]:
         "action": entry.action,
         "source": entry.source,
         "companions": json.dumps(entry.companions, ensure_ascii=False),
+        "masks_dir": entry.masks_dir,
+        "masks": json.dumps(entry.masks, ensure_ascii=False),
     }
 
 
@@ -180,16 +204,21 @@ def _read_list(path: Path) -> list[SplitEntry]:
     if not path.exists():
         return []
     entries = []
-    for row in read_csv(path, LIST_COLUMNS):
-        companions = _parse_companions(row["companions"])
+    for row in read_csv(path, _LEAST_COLUMNS):
+        companions, masks = _parse_names(row["companions"]), _parse_names(row.get("masks") or "[]")
         is_ours = row["set"] in SETS and row["action"] in ACTIONS
-        if companions is None or not is_ours or any(Path(n).name != n for n in (row["image"], *companions)):
+        if companions is None or masks is None or not is_ours:
             raise BadInput(f"{path} was not written by this program; move it away and split again")
-        entries.append(SplitEntry(row["image"], row["set"], row["group"], row["action"], row["source"], companions))
+        names = (row["image"], *companions, *masks)
+        image, set_name, group, action, source = (row[name] for name in _LEAST_COLUMNS[:5])
+        entry = SplitEntry(image, set_name, group, action, source, companions, row.get("masks_dir") or "", masks)
+        if any(Path(name).name != name for name in names) or Path(entry.masks_dir).name == "..":
+            raise BadInput(f"{path} was not written by this program; move it away and split again")
+        entries.append(entry)
     return entries
 
 
-def _parse_companions(text: str) -> tuple[str, ...] | None:
+def _parse_names(text: str) -> tuple[str, ...] | None:
     try:
         names = json.loads(text)
     except (ValueError, RecursionError):

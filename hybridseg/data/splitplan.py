@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import VOID
+from hybridseg.classes import VOID, ClassTable
 from hybridseg.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput, HybridSegError
-from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.pairing import find_companions, list_images, result_kind
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.masks import match_masks
+from hybridseg.io.pairing import find_companions, list_images
 from hybridseg.options import Span, check_options, option
 
 ACTIONS = ("copy", "move", "link")
@@ -45,7 +46,10 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class SplitEntry:
-    """One image, the set and the group it is in, the folder it comes from, and the files that go with it."""
+    """One image, the set and the group it is in, the folder it comes from, and the files that go with it.
+
+    `masks` are those that come from a folder of their own.
+    """
 
     image: str
     set: str
@@ -53,43 +57,78 @@ class SplitEntry:
     action: str
     source: str
     companions: tuple[str, ...]
+    masks_dir: str = ""
+    masks: tuple[str, ...] = ()
+
+    def list_files(self) -> list[tuple[Path, str]]:
+        """List the files of the image, itself last, each with the name that it gets in the folder of its set."""
+        masks = [(Path(self.masks_dir, name), f"{Path(self.masks_dir).name}/{name}") for name in self.masks]
+        return masks + [(Path(self.source, name), name) for name in (*self.companions, self.image)]
 
 
 def plan_split(
-    source_dir: Path, *, target_dir: Path, options: SplitOptions, earlier: Sequence[SplitEntry] = ()
+    source_dir: Path,
+    *,
+    masks_dir: Path | None = None,
+    target_dir: Path,
+    options: SplitOptions,
+    table: ClassTable | None = None,
+    earlier: Sequence[SplitEntry] = (),
 ) -> list[SplitEntry]:
     """Decide the set of every image, without touching a file.
 
-    Images that an interrupted ``move`` has already moved count as if they were still there.
+    Files that an interrupted ``move`` has already moved count as if they were still there.
+
+    Parameters
+    ----------
+    table : ClassTable or None
+        The classes of label maps that do not name theirs, to stratify by.
 
     Raises
     ------
     BadInput
         When there is no image, `group_by` matches none, or there is no label map to stratify by.
     """
-    images = {path.name: path for path in list_images(source_dir)}
-    companions = {name: tuple(path.name for path in find_companions(path)) for name, path in images.items()}
+    entries = {
+        path.name: SplitEntry(
+            path.name,
+            "",
+            "",
+            options.action,
+            str(source_dir),
+            tuple(companion.name for companion in companions),
+            str(masks_dir or ""),
+        )
+        for path, companions in find_companions(list_images(source_dir), source_dir).items()
+    }
+    if masks_dir is not None:
+        for path, masks in find_companions([source_dir / name for name in entries], masks_dir).items():
+            entries[path.name] = replace(entries[path.name], masks=tuple(mask.name for mask in masks))
     for entry in earlier:
-        if entry.action != "move" or entry.source != str(source_dir):
-            continue
-        home = target_dir / entry.set
-        if entry.image not in images and (home / entry.image).exists():
-            images[entry.image], companions[entry.image] = home / entry.image, entry.companions
-        elif entry.image in images:
-            moved = {name for name in entry.companions if (home / name).exists()}
-            companions[entry.image] = tuple(sorted(moved.union(companions[entry.image])))
-    if not images:
+        if entry.action == "move" and (entry.source, entry.masks_dir) == (str(source_dir), str(masks_dir or "")):
+            _add_moved(entries, entry, target_dir / entry.set)
+    if not entries:
         raise BadInput(f"{source_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
-    groups = group_images(images, options.group_by)
-    shares = _measure_groups(groups, images, companions) if options.stratify else {}
+    groups = group_images(entries, options.group_by)
+    homes = {entry.image: target_dir / entry.set for entry in earlier}
+    shares = _measure_groups(groups, entries, homes, table) if options.stratify else {}
     chosen = choose_train_groups({name: len(members) for name, members in groups.items()}, options, shares=shares)
     return [
-        SplitEntry(
-            image, "train" if group in chosen else "test", group, options.action, str(source_dir), companions[image]
-        )
+        replace(entries[image], set="train" if group in chosen else "test", group=group)
         for group, members in groups.items()
         for image in sorted(members)
     ]
+
+
+def _add_moved(entries: dict[str, SplitEntry], earlier: SplitEntry, home: Path) -> None:
+    """Add the files of an image that an earlier run has moved to its set."""
+    moved = {name for _, name in earlier.list_files() if (home / name).exists()}
+    if earlier.image not in entries and earlier.image not in moved:
+        return
+    now = entries.get(earlier.image, replace(earlier, companions=(), masks=()))
+    companions = moved.intersection(earlier.companions).union(now.companions)
+    masks = {name for name in earlier.masks if f"{Path(earlier.masks_dir).name}/{name}" in moved}.union(now.masks)
+    entries[earlier.image] = replace(now, companions=tuple(sorted(companions)), masks=tuple(sorted(masks)))
 
 
 def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[str]]:
@@ -174,29 +213,39 @@ def _balance_groups(
 
 
 def _measure_groups(
-    groups: dict[str, list[str]], images: dict[str, Path], companions: dict[str, tuple[str, ...]]
+    groups: dict[str, list[str]],
+    entries: Mapping[str, SplitEntry],
+    homes: Mapping[str, Path],
+    table: ClassTable | None,
 ) -> dict[str, np.ndarray]:
     """Count the pixels of each class, over all files by name, in the label maps of each group."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in groups}
     for group, members in groups.items():
         for image in members:
-            counts[group].update(_count_classes(images[image], companions[image]))
+            counts[group].update(_count_classes(entries[image], homes.get(image), table))
     keys = sorted(set().union(*counts.values()))
     if not keys:
-        raise BadInput("no image has a label map that names its classes, so there is nothing to stratify by")
+        raise BadInput("no image has a label map, so there is nothing to stratify by")
     return {group: np.array([float(count[key]) for key in keys]) for group, count in counts.items()}
 
 
-def _count_classes(image_path: Path, companions: Sequence[str]) -> Counter[str]:
-    paths = [image_path.with_name(name) for name in companions]
-    for path in paths:
-        if result_kind(path) != "mres" or path.suffix.lower() not in LABELMAP_SUFFIXES:
-            continue
-        try:
-            labelmap = read_labelmap(path, with_seeds=False)
-        except HybridSegError as error:
-            raise BadInput(f"cannot stratify: {error}") from error
-        if labelmap.table is not None:
-            pixels = np.bincount(labelmap.labels.ravel(), minlength=VOID + 1)
-            return Counter({key: int(pixels[i]) for i, key in enumerate(labelmap.table.keys)})
-    return Counter()
+def find_mask(entry: SplitEntry, home: Path | None = None) -> Path | None:
+    """Return the mask of an image; where an earlier run has moved it, from the folder of its set, `home`."""
+    *mask_paths, image_path = (
+        home / name if home is not None and not source.exists() else source for source, name in entry.list_files()
+    )
+    pairs = match_masks([image_path], mask_paths).pairs
+    return pairs[0].labels_path if pairs else None
+
+
+def _count_classes(entry: SplitEntry, home: Path | None, table: ClassTable | None) -> Counter[str]:
+    path = find_mask(entry, home)
+    if path is None:
+        return Counter()
+    try:
+        labelmap = read_labelmap(path, table=table, with_seeds=False)
+        keys = labelmap.require_table(path).keys
+    except HybridSegError as error:
+        raise BadInput(f"cannot stratify: {error}") from error
+    pixels = np.bincount(labelmap.labels.ravel(), minlength=VOID + 1)
+    return Counter({key: int(pixels[i]) for i, key in enumerate(keys)})

@@ -113,7 +113,8 @@ def _compare(story: Story) -> None:
     draw_result_overview(out_dir / "results.png", images, maps)
     story.tell(
         f"The result: a class for every pixel of {len(images)} new scenes",
-        "The FCN-8s builds on pretraining with everyday pictures; the residual U-Net has only the few scenes.",
+        "The FCN-8s builds on pretraining with everyday pictures; the residual U-Net has only the few scenes. "
+        + " ".join(f"{way}: {story.read_verdict(f'{folder}/eval_pixels.json')}" for way, folder in ways.items()),
         tables=story.compare(ways),
         results="Each scene, the results of the networks, and the truth.",
     )

@@ -40,7 +40,7 @@ def _train(story: Story) -> None:
     rows = [(row["class"], *(show_share(row[name]) for name in ("precision", "recall", "f1"))) for row in classes]
     story.tell(
         "4. Its accuracy on tiles",
-        "Evaluated on tiles of the scenes that it has not seen.",
+        f"Evaluated on tiles of the scenes that it has not seen. {story.read_verdict('eval_tiles.json')}",
         tables=[Table(("class", "precision", "recall", "F1"), rows)],
         eval_tiles_confusion="Which classes it confuses.",
         eval_tiles_calibration="How often it is right at each level of confidence.",
@@ -67,7 +67,8 @@ def _segment(story: Story) -> None:
     story.tell(
         f"The result: a class for every pixel of {len(images)} new scenes",
         "The tiles alone give blocks. A dense CRF spreads the confident ones to every pixel by colour and distance: "
-        "that is the classic method. With --best the tiles overlap and seed it with their probabilities.",
+        "that is the classic method. With --best the tiles overlap and seed it with their probabilities. "
+        f"{story.read_verdict('best/eval_pixels.json')}",
         tables=story.compare(dict(zip(maps, ("tiles_alone", "test", "best"), strict=False)), strong=(2,)),
         results="Each scene, the result of the tiles alone, that after the CRF, and the truth.",
     )

@@ -13,7 +13,8 @@ from hybridseg.errors import MissingInput
 from hybridseg.figures import PictureRow, draw_picture_rows
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.pairing import list_images, list_results, pair_labels_with_images
+from hybridseg.io.masks import find_masks
+from hybridseg.io.pairing import list_images
 from hybridseg.io.tables import read_csv
 from hybridseg.resample import resize_nearest, shrink_image
 
@@ -31,7 +32,7 @@ def draw_scene_overview(path: str | os.PathLike[str], folder: str | os.PathLike[
         When no image of the folder has a label map.
     """
     folder = Path(folder)
-    pairs, _ = pair_labels_with_images(list_results(folder, "mres"), list_images(folder))
+    pairs = find_masks(list_images(folder)).pairs
     if not pairs:
         raise MissingInput(f"{folder} has no image with a label map")
     pairs = pairs[:_MAX_SCENES]

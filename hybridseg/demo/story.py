@@ -54,6 +54,10 @@ class Story:
         """Read a JSON file that a command wrote."""
         return json.loads((self.out_dir / name).read_text(encoding="utf-8"))
 
+    def read_verdict(self, name: str) -> str:
+        """Read the verdict from a JSON file of scores."""
+        return self.read(name)["verdict"]["text"]
+
     def write_page(self, title: str, lead: str) -> Path:
         """Write all sections as ``index.html``: the last one, which holds the results, comes first."""
         page = self.out_dir / "index.html"

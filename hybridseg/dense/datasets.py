@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,10 @@ from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labelled import ReadLabels
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
-from hybridseg.io.pairing import Pair, image_stem, list_files, list_images, pair_labels_with_images
+from hybridseg.io.masks import match_masks
+from hybridseg.io.pairing import Pair, list_files, list_images
 
 _SHOWN_PROBLEMS = 20
-# What stands between the words of a name.
-_GAP = r"[_\-. ]*"
 
 
 def find_folder_pairs(images_dir: Path, labels_dir: Path, *, word: str) -> list[Pair]:
@@ -46,7 +45,7 @@ def find_folder_pairs(images_dir: Path, labels_dir: Path, *, word: str) -> list[
     refuse_problems(lossy)
     if not labels:
         raise MissingInput(f"{labels_dir} has no label map ({', '.join(LABELMAP_SUFFIXES)})")
-    return require_pairs(labels, images, word=word)
+    return require_pairs(labels, images)
 
 
 def make_label_reader(table: ClassTable | None = None, *, lookup: np.ndarray | None = None) -> ReadLabels:
@@ -89,32 +88,12 @@ def refuse_problems(problems: Sequence[Problem]) -> None:
         raise BadInput(f"{len(problems)} {noun} unusable, so nothing was done:\n" + "\n".join(shown))
 
 
-def require_pairs(labels: Sequence[Path], images: Sequence[Path], *, word: str = "") -> list[Pair]:
+def require_pairs(labels: Sequence[Path], images: Sequence[Path]) -> list[Pair]:
     """Pair every label map with its image; BadInput names all that have no counterpart."""
-    # Under the name of the image the usual pairing does the rest.
-    image_stems = {image_stem(path) for path in images}
-    by_stem: dict[str, list[Path]] = {}
-    for path in labels:
-        by_stem.setdefault(_find_image_stem(path, word, image_stems), []).append(path)
-    twice = [f"{stem}: {', '.join(p.name for p in paths)}" for stem, paths in by_stem.items() if len(paths) > 1]
-    if twice:
-        raise BadInput(f"several label maps belong to one image ({'; '.join(twice[:5])}); keep one of each")
-    renamed = {paths[0].with_name(f"{stem}{paths[0].suffix}"): paths[0] for stem, paths in by_stem.items()}
-    pairs, problems = pair_labels_with_images(renamed, images)
-    problems = [Problem(str(renamed.get(Path(p.where), p.where)), p.message) for p in problems]
-    unlabelled = [path for path in images if image_stem(path) not in by_stem]
-    problems += [Problem(str(path), "has no label map; add it or remove the image") for path in unlabelled]
-    refuse_problems(problems)
-    return [Pair(renamed[pair.labels_path], pair.image_path) for pair in pairs]
-
-
-def _find_image_stem(path: Path, word: str, image_stems: Set[str]) -> str:
-    """Return the stem of the image of a label map: its own if there is such an image, otherwise without the word."""
-    stem = image_stem(path)
-    if not word or stem in image_stems:
-        return stem
-    pattern = word_pattern(word)
-    return re.sub(rf"^{pattern}{_GAP}|{_GAP}{pattern}", "", stem, flags=re.IGNORECASE) or stem
+    found = match_masks(images, labels, named=set(labels))
+    alone = [Problem(str(path), "has no label map; add it or remove the image") for path in found.unlabelled]
+    refuse_problems([*found.problems, *found.describe_orphans(), *alone])
+    return found.pairs
 
 
 def _has_word(path: Path, word: str) -> bool:

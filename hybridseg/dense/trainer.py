@@ -27,6 +27,7 @@ from hybridseg.models.startup import make_deterministic
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
+from hybridseg.verdict import judge
 
 _RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}(\.card)?\.(h5|json)")
 
@@ -88,21 +89,23 @@ class TrainingResult:
 
     Parameters
     ----------
-    confusion : Confusion
-        Of the validation set, at the size of the training.
+    photos : tuple of Confusion
+        Of each photograph of the validation set, at the size of the training.
     n_training, n_validation : int
         Number of pairs.
-    held_out : tuple of str
-        The photographs of the validation pairs.
     """
 
     model: DenseModel
     written: tuple[Path, ...]
     history: tuple[Epoch, ...]
-    confusion: Confusion
+    photos: tuple[Confusion, ...]
     n_training: int
     n_validation: int
-    held_out: tuple[str, ...]
+
+    @property
+    def confusion(self) -> Confusion:
+        """The confusion matrix of the whole validation set."""
+        return pool_confusions(list(self.photos))
 
 
 def train_dense(
@@ -146,16 +149,17 @@ def train_dense(
         model = DenseModel(paths.weights, card, network)
         written = _draw_before(paths, plan, training, validation) if paths.plots else []
         history = _fit(model, training, validation, plan, paths, on_epoch, progress)
-        confusion = evaluate_feed(model, validation)
-        held_out = list_photographs(validation)
-        training_record = _describe_training(plan, pairs, history, held_out)
-        trained = replace(card, training=training_record, scores=confusion.to_record())
+        photos = evaluate_feed(model, validation)
+        verdict = judge(photos)
+        scores = {**pool_confusions(photos).to_record(), "verdict": verdict.to_record() if verdict else None}
+        trained = replace(card, training=_describe_training(plan, pairs, validation, history), scores=scores)
         written = [*save_dense(paths.weights, network, trained), *written]
         model.card = trained
         if paths.plots:
             written += _draw_after(paths, model, validation, history)
-    n_training, n_validation = len(training.indices), len(validation.indices)
-    return TrainingResult(model, tuple(written), tuple(history), confusion, n_training, n_validation, held_out)
+    return TrainingResult(
+        model, tuple(written), tuple(history), tuple(photos), len(training.indices), len(validation.indices)
+    )
 
 
 def make_feeds(pairs: PairSource, validation_pairs: PairSource | None, plan: TrainingPlan) -> tuple[Feed, Feed]:
@@ -188,19 +192,15 @@ def make_feeds(pairs: PairSource, validation_pairs: PairSource | None, plan: Tra
     return training, validation
 
 
-def evaluate_feed(model: DenseModel, feed: Feed) -> Confusion:
-    """Compare the predictions for the images of a feed with their labels."""
-    return pool_confusions(
-        [
-            count_confusion(labels.numpy(), model.predict(images).argmax(axis=-1).astype(np.uint8), model.table)
-            for images, labels in feed.batches()
-        ]
-    )
-
-
-def list_photographs(feed: Feed) -> tuple[str, ...]:
-    """Return the names of the photographs of a feed."""
-    return tuple(sorted({feed.pairs.sources[i] for i in feed.indices}))
+def evaluate_feed(model: DenseModel, feed: Feed) -> list[Confusion]:
+    """Compare the predictions for the images of a feed with their labels, photograph by photograph."""
+    found: dict[str, list[Confusion]] = {}
+    sources = iter(feed.indices.tolist())
+    for images, labels in feed.batches():
+        predicted = model.predict(images).argmax(axis=-1).astype(np.uint8)
+        for truth, own, index in zip(labels.numpy(), predicted, sources, strict=False):
+            found.setdefault(feed.pairs.sources[index], []).append(count_confusion(truth, own, model.table))
+    return [pool_confusions(confusions) for confusions in found.values()]
 
 
 def _claim(paths: TrainingPaths) -> None:
@@ -254,9 +254,8 @@ def _fit(
         )  # fmt: skip
 
 
-def _describe_training(
-    plan: TrainingPlan, pairs: PairSource, history: list[Epoch], held_out: tuple[str, ...]
-) -> dict[str, Any]:
+def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, history: list[Epoch]) -> dict[str, Any]:
+    held_out = sorted({validation.pairs.sources[i] for i in validation.indices})
     return {
         "data_sha256": pairs.fingerprint,
         "n_photographs": len(set(pairs.sources)),

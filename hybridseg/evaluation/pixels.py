@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybridseg.classes import ClassTable, class_key, remap
+from hybridseg.classes import ClassTable, class_key, match_names, remap
 from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusions
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
 from hybridseg.figures import draw_confusion
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.pairing import group_by_stem, image_stem, list_results
+from hybridseg.io.pairing import group_by_stem, image_stem, list_results, result_kind
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.progress import Progress, no_progress
+from hybridseg.verdict import Verdict, judge
 
 POOLED = "all pairs"
 _CSV_COLUMNS = ("pair", "class", "support", *SCORES)
@@ -32,10 +33,21 @@ class TruthPair:
 
 @dataclass(frozen=True, eq=False)
 class PixelsResult:
-    """The confusion matrix of each pair and of all together, the files written, and problems."""
+    """The confusion matrix of each pair and of all together, the files written, and problems.
+
+    Parameters
+    ----------
+    only_in_truth, only_in_prediction : tuple of str
+        Classes that only the lists of one side have.
+    verdict : Verdict or None
+        None when no pixel was compared.
+    """
 
     confusions: dict[str, Confusion]
     pooled: Confusion
+    only_in_truth: tuple[str, ...]
+    only_in_prediction: tuple[str, ...]
+    verdict: Verdict | None
     written: tuple[Path, ...]
     problems: tuple[Problem, ...]
 
@@ -123,8 +135,17 @@ def pair_by_stem(
     return pairs, problems
 
 
-def compare_pair(pair: TruthPair, *, table: ClassTable | None = None) -> Confusion:
-    """Count the confusion matrix of one pair. Its classes are those of the truth, then those only predicted.
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The confusion matrix of a pair, and the class list of either side."""
+
+    confusion: Confusion
+    truth_table: ClassTable
+    prediction_table: ClassTable
+
+
+def compare_pair(pair: TruthPair, *, table: ClassTable | None = None) -> Comparison:
+    """Compare two label maps. The classes are those of the truth, then those that only the prediction has.
 
     Parameters
     ----------
@@ -134,7 +155,7 @@ def compare_pair(pair: TruthPair, *, table: ClassTable | None = None) -> Confusi
     Raises
     ------
     HybridSegError
-        When a file cannot be used, or the sizes differ.
+        When a file cannot be used, the sizes differ, or no class has the same name in both.
     """
     truth = read_labelmap(pair.truth_path, table=table, with_seeds=False)
     prediction = read_labelmap(pair.prediction_path, table=table, with_seeds=False)
@@ -142,9 +163,11 @@ def compare_pair(pair: TruthPair, *, table: ClassTable | None = None) -> Confusi
     prediction_table = prediction.require_table(pair.prediction_path)
     both = truth_table.union(prediction_table)
     with located(pair.prediction_path):
-        return count_confusion(
+        match_names(truth_table.names, prediction_table.names, first_is="the truth", second_is="the prediction")
+        confusion = count_confusion(
             remap(truth_table, both)[truth.labels], remap(prediction_table, both)[prediction.labels], both
         )
+    return Comparison(confusion, truth_table, prediction_table)
 
 
 def evaluate_pixels(
@@ -173,29 +196,64 @@ def evaluate_pixels(
         When no pair can be compared, or a class to ignore is in none of them.
     """
     out_dir = Path(out_dir)
-    confusions: dict[str, Confusion] = {}
+    compared: dict[str, tuple[TruthPair, Comparison]] = {}
     problems = list(problems)
     for pair in progress(pairs, label="comparing"):
         try:
-            confusions[_name_pair(pair, confusions)] = compare_pair(pair, table=table)
+            compared[_name_pair(pair, compared)] = pair, compare_pair(pair, table=table)
         except HybridSegError as error:
             problems.append(Problem.of(pair.prediction_path, error))
-    if not confusions:
+    if not compared:
         lines = [str(problem) for problem in problems] or ["no pair of label maps was given"]
         raise BadInput("nothing to compare:\n" + "\n".join(f"  {line}" for line in lines))
-    confusions = _leave_out(confusions, ignore)
+    confusions = _leave_out({name: found.confusion for name, (_, found) in compared.items()}, ignore)
     pooled = pool_confusions(list(confusions.values()))
+    only_in_truth, only_in_prediction = match_names(
+        [name for _, found in compared.values() for name in found.truth_table.names],
+        [name for _, found in compared.values() for name in found.prediction_table.names],
+    )
+    verdict = _judge(
+        {name: pair for name, (pair, _) in compared.items()}, confusions, _compare_tiles(compared, ignore, table)
+    )
     _remove_old_figures(out_dir, keep=set(confusions))
-    written = _write_scores(out_dir, confusions, pooled, ignore)
+    about_lists = {"only_in_truth": list(only_in_truth), "only_in_prediction": list(only_in_prediction)}
+    about = {"ignored": list(ignore), **about_lists, "verdict": verdict.to_record() if verdict else None}
+    written = _write_scores(out_dir, confusions, pooled, about)
     for name, confusion in progress(list(confusions.items()), label="drawing"):
         written.append(out_dir / f"{name}_confusion.png")
         draw_confusion(written[-1], confusion, title=name)
     written.append(out_dir / "eval_pixels_confusion.png")
     draw_confusion(written[-1], pooled, title=f"{POOLED} ({len(confusions)})")
-    return PixelsResult(confusions, pooled, tuple(written), tuple(problems))
+    return PixelsResult(confusions, pooled, only_in_truth, only_in_prediction, verdict, tuple(written), tuple(problems))
 
 
-def _name_pair(pair: TruthPair, taken: dict[str, Confusion]) -> str:
+def _judge(pairs: dict[str, TruthPair], confusions: dict[str, Confusion], tiles: Confusion | None) -> Verdict | None:
+    """Judge all pairs, of which several may be of one photo."""
+    by_photo: dict[Path, list[Confusion]] = {}
+    for name, pair in pairs.items():
+        by_photo.setdefault(pair.truth_path, []).append(confusions[name])
+    photos = [pool_confusions(found) for found in by_photo.values()]
+    return judge(photos, floors={"the tiles alone": tiles.accuracy if tiles else None})
+
+
+def _compare_tiles(
+    compared: dict[str, tuple[TruthPair, Comparison]], ignore: tuple[str, ...], table: ClassTable | None
+) -> Confusion | None:
+    """Compare the results of the tiles alone with the same truths; None where one of them is not there."""
+    found = {}
+    for name, (pair, _) in compared.items():
+        stem = image_stem(pair.prediction_path)
+        tiles_path = pair.prediction_path.with_name(f"{stem}_atiles{pair.prediction_path.name[len(stem) + 5 :]}")
+        if result_kind(pair.prediction_path) != "ares" or not tiles_path.is_file():
+            return None
+        try:
+            found[name] = compare_pair(TruthPair(pair.truth_path, tiles_path), table=table).confusion
+        except HybridSegError:
+            return None
+    return pool_confusions(list(_leave_out(found, ignore).values()))
+
+
+def _name_pair(pair: TruthPair, taken: Container[str]) -> str:
     """Name a pair after its prediction, with a number when the name is taken."""
     name, number = pair.prediction_path.stem, 2
     while name in taken:
@@ -225,7 +283,7 @@ def _remove_old_figures(out_dir: Path, *, keep: set[str]) -> None:
 
 
 def _write_scores(
-    out_dir: Path, confusions: dict[str, Confusion], pooled: Confusion, ignore: tuple[str, ...]
+    out_dir: Path, confusions: dict[str, Confusion], pooled: Confusion, about: dict[str, Any]
 ) -> list[Path]:
     csv_path, json_path = out_dir / "eval_pixels.csv", out_dir / "eval_pixels.json"
     rows: list[dict[str, Any]] = []
@@ -233,7 +291,7 @@ def _write_scores(
         rows += [{"pair": pair, **row} for row in list_score_rows(confusion)]
     write_csv(csv_path, _CSV_COLUMNS, rows)
     record = {
-        "ignored": list(ignore),
+        **about,
         "pooled": {"names": list(pooled.table.names), **pooled.to_record()},
         "pairs": {
             pair: {"names": list(confusion.table.names), **confusion.to_record()}

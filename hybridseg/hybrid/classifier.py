@@ -22,11 +22,11 @@ from hybridseg.io.atomic import write_bytes
 from hybridseg.io.images import describe_image
 from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE, Backbone, load_backbone, saved_model_folder
 from hybridseg.models.cards import combine_fingerprint, hash_bytes, list_versions
-from hybridseg.models.graphs import OUTPUT_NAME, freeze_model
+from hybridseg.models.graphs import INPUT_NAME, OUTPUT_NAME, freeze_model
 from hybridseg.models.store import ModelCard, save_classifier
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.options import Span, check_options, option
-from hybridseg.progress import Progress
+from hybridseg.progress import Progress, say_if_slow
 
 PREPROCESSING = "pixels / 255, bilinear to the input size"
 _COMPUTE_BATCH = 32
@@ -85,12 +85,13 @@ class TrainingRun:
         self.paths, self.options, self.progress = paths, options, progress
         self.folder = open_tile_folder(paths.image_dir)
         self.tile_size = _find_tile_size(self.folder)
-        self.backbone = load_backbone(
-            options.tfhub_module,
-            input_size=options.input_size,
-            trainable=options.fine_tune,
-            trust=options.trust_model,
-        )
+        with say_if_slow(f"loading {options.tfhub_module}"):
+            self.backbone = load_backbone(
+                options.tfhub_module,
+                input_size=options.input_size,
+                trainable=options.fine_tune,
+                trust=options.trust_model,
+            )
         self.sets = assign_sets(
             self.folder.sources,
             self.folder.class_ids,
@@ -133,15 +134,12 @@ class TrainingRun:
         """Train the head and return it with its learning curve."""
         options, class_ids = self.options, self.folder.class_ids
         train, validation = np.flatnonzero(self.sets == TRAINING), np.flatnonzero(self.sets == VALIDATION)
-        rng = np.random.default_rng((options.head.seed, 3))
-        curve: list[Measurement] = []
 
-        def read_distorted(chosen: np.ndarray) -> np.ndarray:
+        def read_distorted(chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             tiles = self.folder.read_tiles(train[chosen], tile_size=self.tile_size)
             return self.extract(distort_tiles(tiles, options.distort, rng))
 
         def record(measurement: Measurement) -> None:
-            curve.append(measurement)
             for run, values in measurement.by_set().items():
                 summaries.write_scalars(run, measurement.step, values)
 
@@ -152,15 +150,26 @@ class TrainingRun:
             options=options.head,
             source=read_distorted if options.distort.any else None,
         )
+        key = combine_fingerprint(
+            self.fingerprint,
+            list_versions(),
+            options.head,
+            options.distort,
+            *(hash_bytes(np.ascontiguousarray(part).data) for part in (features, class_ids, train, validation)),
+            # A run that is to write intermediate models goes through all steps once.
+            self.paths.intermediate_output_graphs_dir,
+            self.paths.intermediate_store_frequency,
+        )
         head = train_head(
             trainer,
             validation_features=features[validation],
             validation_ids=class_ids[validation],
             on_measurement=record,
             on_step=self._store_intermediate,
+            checkpoint_path=self.paths.bottleneck_dir / f"head_{key[:16]}.npz",
             progress=self.progress,
         )
-        return head, curve
+        return head, trainer.curve
 
     def _store_intermediate(self, step: int, get_head: Callable[[], Head]) -> None:
         every, target = self.paths.intermediate_store_frequency, self.paths.intermediate_output_graphs_dir
@@ -231,7 +240,10 @@ class TrainingRun:
         )
         written = save_classifier(self.paths.output_graph, content, card, self.paths.labels_path)
         if self.paths.saved_model_dir is not None:
-            _export_classifier(self.paths.saved_model_dir, self.backbone, head, tile_size=self.tile_size)
+            name = self.options.final_tensor_name
+            _export_classifier(
+                self.paths.saved_model_dir, self.backbone, head, tile_size=self.tile_size, output_name=name
+            )
             written.append(self.paths.saved_model_dir)
         return written
 
@@ -242,18 +254,18 @@ def _find_tile_size(folder: TileFolder) -> int:
     return max(info.rows, info.cols)
 
 
-def _export_classifier(target: Path, backbone: Backbone, head: Head, *, tile_size: int) -> None:
+def _export_classifier(target: Path, backbone: Backbone, head: Head, *, tile_size: int, output_name: str) -> None:
     """Write a classifier as a TF2 SavedModel, whole or not at all."""
     import tensorflow as tf
 
     module = tf.Module()
     module.weights, module.bias = tf.Variable(head.weights), tf.Variable(head.bias)
     module.backbone = backbone.keep
-    signature = [tf.TensorSpec([None, tile_size, tile_size, 3], tf.float32, name="Placeholder")]
+    signature = [tf.TensorSpec([None, tile_size, tile_size, 3], tf.float32, name=INPUT_NAME)]
 
     @tf.function(input_signature=signature)
     def classify(tiles: Any) -> Any:
-        return {OUTPUT_NAME: tf.nn.softmax(tf.matmul(backbone.extract(tiles), module.weights) + module.bias)}
+        return {output_name: tf.nn.softmax(tf.matmul(backbone.extract(tiles), module.weights) + module.bias)}
 
     module.classify = classify
     with saved_model_folder(target) as partial:

@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import ClassTable, class_key
-from hybridseg.confusion import SCORES, Confusion, count_confusion
+from hybridseg.classes import ClassTable, class_key, match_names
+from hybridseg.confusion import SCORES, Confusion, count_by_photo, pool_confusions
 from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.figures import draw_calibration, draw_confusion
-from hybridseg.hybrid.tilefolder import list_class_folders
+from hybridseg.hybrid.tilefolder import find_sources, list_class_folders
 from hybridseg.hybrid.tiles import read_tile
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.pairing import MANIFEST_NAME, list_files
 from hybridseg.io.tables import read_csv, write_csv, write_json
 from hybridseg.models.store import TileClassifier
 from hybridseg.progress import Progress, no_progress
+from hybridseg.verdict import Verdict, judge
 
 _N_BINS = 10
 _BATCH = 64
@@ -55,6 +56,7 @@ class TilesResult:
     confusion: Confusion
     mean_probability: dict[str, float | None]
     calibration: Calibration
+    verdict: Verdict | None
     written: tuple[Path, ...]
     problems: tuple[Problem, ...]
 
@@ -108,12 +110,14 @@ def evaluate_tiles(
     if not usable.any():
         raise BadInput("no tile could be used:\n" + "\n".join(f"  {problem}" for problem in problems[:10]))
     truth, probs = truth[usable], probs[usable]
-    confusion = count_confusion(truth, probs.argmax(axis=1).astype(np.uint8), classifier.table)
+    used = [path.relative_to(folder).as_posix() for path, use in zip(paths, usable, strict=True) if use]
+    photos = count_by_photo(truth, probs.argmax(axis=1).astype(np.uint8), find_sources(folder, used), classifier.table)
+    confusion, verdict = pool_confusions(photos), judge(photos, unit="tiles")
     mean_probability = _average_probability(truth, probs, classifier.table)
     calibration = measure_calibration(truth, probs)
     target = Path(out_dir) if out_dir is not None else folder
-    written = _write_result(target, classifier, confusion, mean_probability, calibration)
-    return TilesResult(confusion, mean_probability, calibration, tuple(written), tuple(problems))
+    written = _write_result(target, classifier, confusion, mean_probability, calibration, verdict)
+    return TilesResult(confusion, mean_probability, calibration, verdict, tuple(written), tuple(problems))
 
 
 def measure_calibration(truth: np.ndarray, probs: np.ndarray) -> Calibration:
@@ -146,7 +150,7 @@ def list_tile_rows(confusion: Confusion, mean_probability: dict[str, float | Non
     """Return the rows of the score table: one for each class that has tiles, then the summary."""
     rows = []
     for row in confusion.to_record()["classes"]:
-        if row["support"] or row["precision"] is not None:
+        if row["support"]:
             rows.append({**row, "accuracy": row["recall"], "mean_probability": mean_probability[row["class"]]})
     values = [value for value in mean_probability.values() if value is not None]
     means = {name: confusion.macro(name) for name in SCORES}
@@ -160,7 +164,12 @@ def _draw_tiles(
     position = {key: i for i, key in enumerate(table.keys)}
     chosen: dict[int, list[Path]] = defaultdict(list)
     problems = []
-    for home in list_class_folders(folder):
+    homes = list_class_folders(folder)
+    if homes:
+        match_names(
+            [home.name for home in homes], table.names, first_is=f"{folder} (its folders)", second_is="the model"
+        )
+    for home in homes:
         tiles = {path.name: path for path in list_files(home, IMAGE_SUFFIXES)}
         class_id = position.get(class_key(home.name))
         if class_id is None:
@@ -209,6 +218,7 @@ def _write_result(
     confusion: Confusion,
     mean_probability: dict[str, float | None],
     calibration: Calibration,
+    verdict: Verdict | None,
 ) -> list[Path]:
     names = ("eval_tiles.csv", "eval_tiles.json", "eval_tiles_confusion.png", "eval_tiles_calibration.png")
     csv_path, json_path, confusion_path, calibration_path = written = [out_dir / name for name in names]
@@ -221,6 +231,7 @@ def _write_result(
             **confusion.to_record(),
             "mean_probability": mean_probability,
             "expected_calibration_error": calibration.error,
+            "verdict": verdict.to_record() if verdict else None,
         },
     )
     draw_confusion(confusion_path, confusion, title=f"{classifier.path.name}, {confusion.n_pixels} tiles")

@@ -91,18 +91,21 @@ def fine_tune(
     n_done = _restore(checkpoint_path, state, n_epochs=options.epochs)
     class_weights = weigh_classes(folder.class_ids[indices], len(folder.table), options.class_weights)
     learn = _make_step(backbone, weights, bias, variables, optimizer)
-    for epoch in range(n_done, options.epochs):
-        rng = np.random.default_rng((options.seed, 2, epoch))
-        order = rng.permutation(indices)
-        batches = [order[i : i + _BATCH] for i in range(0, len(order), _BATCH)]
-        losses = []
-        for batch in progress(batches, label=f"fine-tuning, epoch {epoch + 1} of {options.epochs}"):
-            pixels = distort_tiles(folder.read_tiles(batch, tile_size=tile_size), distort, rng)
-            truth = folder.class_ids[batch]
-            losses.append(float(learn(pixels, truth, class_weights[truth])))
-        save_state(checkpoint_path, state, {"n_done": epoch + 1})
-        logger.debug("epoch %d: cross entropy %.4f", epoch + 1, np.mean(losses))
-        on_epoch(epoch + 1, float(np.mean(losses)))
+    n_batches = -(-len(indices) // _BATCH)
+    # One sequence of all epochs: what is left of it is left of the whole.
+    for step in progress(range(n_done * n_batches, options.epochs * n_batches), label="fine-tuning"):
+        epoch, place = divmod(step, n_batches)
+        if place == 0:
+            rng, losses = np.random.default_rng((options.seed, 2, epoch)), []
+            order = rng.permutation(indices)
+        batch = order[place * _BATCH : (place + 1) * _BATCH]
+        pixels = distort_tiles(folder.read_tiles(batch, tile_size=tile_size), distort, rng)
+        truth = folder.class_ids[batch]
+        losses.append(float(learn(pixels, truth, class_weights[truth])))
+        if place == n_batches - 1:
+            save_state(checkpoint_path, state, {"n_done": epoch + 1})
+            logger.debug("epoch %d: cross entropy %.4f", epoch + 1, np.mean(losses))
+            on_epoch(epoch + 1, float(np.mean(losses)))
     return Head(weights.numpy(), bias.numpy())
 
 

@@ -6,17 +6,24 @@ these apply to raw features.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from hybridseg.models.checkpoints import read_state, save_state
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
+logger = logging.getLogger(__name__)
+
 CLASS_WEIGHTS = ("none", "balanced")
 _MAX_SELECTION = 1000
+_SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,12 +77,12 @@ class Measurement:
         }
 
 
-FeatureSource = Callable[[np.ndarray], np.ndarray]
-"""Returns the features of the training tiles with these indices; new ones at each call when tiles are distorted."""
+FeatureSource = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""Returns the features of the training tiles with these indices; the generator is for tiles that are distorted."""
 
 
 class HeadTrainer:
-    """Trains a head step by step, starting from zeros; owns its weights and its random numbers.
+    """Trains a head step by step, starting from zeros, and keeps the best; owns everything that the next step uses.
 
     Parameters
     ----------
@@ -97,7 +104,7 @@ class HeadTrainer:
         source: FeatureSource | None = None,
     ) -> None:
         self.options = options
-        self._source = source or (lambda indices: features[indices])
+        self._source = source or (lambda indices, rng: features[indices])
         self._class_ids = class_ids
         self._mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = features.std(axis=0, dtype=np.float64).astype(np.float32)
@@ -107,6 +114,9 @@ class HeadTrainer:
         self._bias = np.zeros(n_classes, np.float32)
         self._class_weights = weigh_classes(class_ids, n_classes, options.class_weights)
         self._rng = np.random.default_rng(options.seed)
+        self.n_steps = 0
+        self.best, self.best_loss, self.n_worse = self.head, np.inf, 0
+        self.curve: list[Measurement] = []
 
     @property
     def head(self) -> Head:
@@ -117,7 +127,7 @@ class HeadTrainer:
     def step(self) -> tuple[float, float]:
         """Train on one random batch and return its accuracy and cross entropy."""
         chosen = self._rng.integers(0, len(self._class_ids), self.options.train_batch_size)
-        batch = (self._source(chosen) - self._mean) * self._scale
+        batch = (self._source(chosen, self._rng) - self._mean) * self._scale
         truth = self._class_ids[chosen]
         probs = softmax(batch @ self._weights + self._bias)
         accuracy, cross_entropy = measure(probs, truth)
@@ -126,7 +136,40 @@ class HeadTrainer:
         error *= (self._class_weights[truth] / len(truth))[:, None]
         self._weights -= np.float32(self.options.learning_rate) * (batch.T @ error)
         self._bias -= np.float32(self.options.learning_rate) * error.sum(axis=0)
+        self.n_steps += 1
         return accuracy, cross_entropy
+
+    def compare(self, head: Head, loss: float) -> None:
+        """Keep a head if its validation loss is the lowest so far."""
+        self.n_worse += 1
+        if loss < self.best_loss:
+            self.best, self.best_loss, self.n_worse = head, loss, 0
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next step depends on."""
+        record = {
+            "n_steps": self.n_steps,
+            "best_loss": self.best_loss,
+            "n_worse": self.n_worse,
+            "curve": [asdict(measurement) for measurement in self.curve],
+            "random": self._rng.bit_generator.state,
+        }
+        save_state(path, self._arrays, record)
+
+    def restore(self, path: Path) -> None:
+        """Go back to where an earlier run was, if it left a checkpoint."""
+        found = read_state(path, self._arrays)
+        if found is None:
+            return
+        record, (self._weights, self._bias, *best) = found
+        self.best, self.best_loss, self.n_worse = Head(*best), record["best_loss"], record["n_worse"]
+        self.n_steps, self.curve = record["n_steps"], [Measurement(**values) for values in record["curve"]]
+        self._rng.bit_generator.state = record["random"]
+        logger.info("resuming after step %d", self.n_steps)
+
+    @property
+    def _arrays(self) -> list[np.ndarray]:
+        return [self._weights, self._bias, self.best.weights, self.best.bias]
 
 
 def train_head(
@@ -136,6 +179,7 @@ def train_head(
     validation_ids: np.ndarray,
     on_measurement: Callable[[Measurement], None] = lambda measurement: None,
     on_step: Callable[[int, Callable[[], Head]], None] = lambda step, get_head: None,
+    checkpoint_path: Path | None = None,
     progress: Progress = no_progress,
 ) -> Head:
     """Run all steps; return the head with the lowest validation loss, or the last one without a validation set.
@@ -145,13 +189,21 @@ def train_head(
     validation_features, validation_ids : numpy.ndarray
         May be empty.
     on_measurement : callable
-        Called every `eval_step_interval` steps.
+        Called every `eval_step_interval` steps; in a run that is resumed, first for what was measured before.
     on_step : callable
         Called after every step with its number and a function that returns the head.
+    checkpoint_path : pathlib.Path or None
+        Where the state is saved every few seconds and at the end, and from where it is restored. Its name has to
+        change with everything that the result depends on.
     """
+    if checkpoint_path is not None:
+        trainer.restore(checkpoint_path)
+    for measurement in trainer.curve:
+        on_measurement(measurement)
     # The products are small: on a busy machine, threads waiting for one another make them a hundred times slower.
     with threadpool_limits(1, user_api="blas"):
-        return _run_steps(trainer, validation_features, validation_ids, on_measurement, on_step, progress)
+        _run_steps(trainer, validation_features, validation_ids, on_measurement, on_step, checkpoint_path, progress)
+    return trainer.best if len(validation_ids) else trainer.head
 
 
 def _run_steps(
@@ -160,34 +212,34 @@ def _run_steps(
     validation_ids: np.ndarray,
     on_measurement: Callable[[Measurement], None],
     on_step: Callable[[int, Callable[[], Head]], None],
+    checkpoint_path: Path | None,
     progress: Progress,
-) -> Head:
-    options = trainer.options
-    rng = np.random.default_rng((options.seed, 1))
+) -> None:
+    options, n_done, saved = trainer.options, trainer.n_steps, time.monotonic()
     n_validation = len(validation_ids)
     batch_size = n_validation if options.validation_batch_size == -1 else options.validation_batch_size
     # The head is selected on the same tiles every time: on small random batches the luckiest would win.
-    selection = rng.permutation(n_validation)[:_MAX_SELECTION]
-    best, best_loss, n_worse = trainer.head, np.inf, 0
-    for step in progress(range(1, options.how_many_training_steps + 1), label="training the head"):
+    selection = np.random.default_rng((options.seed, 1)).permutation(n_validation)[:_MAX_SELECTION]
+    for step in progress(range(n_done + 1, options.how_many_training_steps + 1), label="training the head"):
+        if options.patience and trainer.n_worse >= options.patience:
+            break
         accuracy, cross_entropy = trainer.step()
         on_step(step, lambda: trainer.head)
-        if step % options.eval_step_interval and step != options.how_many_training_steps:
-            continue
-        if not n_validation:
-            on_measurement(Measurement(step, accuracy, cross_entropy))
-            continue
-        head = trainer.head
-        chosen = rng.permutation(n_validation)[:batch_size]
-        scores = measure(head.predict(validation_features[chosen]), validation_ids[chosen])
-        on_measurement(Measurement(step, accuracy, cross_entropy, *scores))
-        _, loss = measure(head.predict(validation_features[selection]), validation_ids[selection])
-        n_worse += 1
-        if loss < best_loss:
-            best, best_loss, n_worse = head, loss, 0
-        if options.patience and n_worse >= options.patience:
-            break
-    return best if n_validation else trainer.head
+        if step % options.eval_step_interval == 0 or step == options.how_many_training_steps:
+            scores: tuple[float, ...] = ()
+            if n_validation:
+                head = trainer.head
+                chosen = np.random.default_rng((options.seed, 1, step)).permutation(n_validation)[:batch_size]
+                scores = measure(head.predict(validation_features[chosen]), validation_ids[chosen])
+                _, loss = measure(head.predict(validation_features[selection]), validation_ids[selection])
+                trainer.compare(head, loss)
+            trainer.curve.append(Measurement(step, accuracy, cross_entropy, *scores))
+            on_measurement(trainer.curve[-1])
+        if checkpoint_path is not None and time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+            trainer.save(checkpoint_path)
+            saved = time.monotonic()
+    if checkpoint_path is not None and trainer.n_steps > n_done:
+        trainer.save(checkpoint_path)
 
 
 def weigh_classes(class_ids: np.ndarray, n_classes: int, how: str) -> np.ndarray:

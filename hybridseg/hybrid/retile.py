@@ -33,7 +33,7 @@ from hybridseg.io.atomic import lock_output, remove_leftovers
 from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid, write_image
 from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.pairing import MANIFEST_NAME, Pair, pair_labels_with_images
+from hybridseg.io.pairing import MANIFEST_NAME, Pair
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.models.cards import hash_bytes
 from hybridseg.progress import Progress, no_progress
@@ -52,14 +52,14 @@ class RetileResult:
 
 
 def retile(
-    label_paths: Iterable[Path],
-    image_paths: Iterable[Path],
+    pairs: Sequence[Pair],
     *,
     tiles_dir: str | os.PathLike[str],
     options: RetileOptions = RetileOptions(),
     table: ClassTable | None = None,
     n_jobs: int = 1,
     overwrite: bool = False,
+    problems: Sequence[Problem] = (),
     progress: Progress = no_progress,
 ) -> RetileResult:
     """Write the pure tiles of all images into ``tiles_dir/CLASS/IMAGE_rROW_cCOL.jpg``, and ``tiles.csv``.
@@ -68,14 +68,16 @@ def retile(
 
     Parameters
     ----------
-    label_paths, image_paths : iterable of pathlib.Path
-        Matched by name.
+    pairs : sequence of Pair
+        Images with their label maps, see `hybridseg.io.masks.find_labelled`.
     table : ClassTable or None
         The classes of label maps that do not name theirs.
     n_jobs : int
         Processes that read label maps and write tiles.
     overwrite : bool
         Replace `tiles_dir` if it exists.
+    problems : sequence of Problem
+        Those found while pairing; they are reported with the others.
 
     Returns
     -------
@@ -91,9 +93,9 @@ def retile(
     WriteFailed
     """
     tiles_dir = Path(tiles_dir).resolve()
-    label_paths, image_paths = list(label_paths), list(image_paths)
-    _check_target(tiles_dir, [*label_paths, *image_paths], overwrite=overwrite)
-    pairs, problems = pair_labels_with_images(label_paths, image_paths)
+    inputs = [path for pair in pairs for path in (pair.labels_path, pair.image_path)]
+    _check_target(tiles_dir, inputs, overwrite=overwrite)
+    problems = list(problems)
     with lock_output(tiles_dir), open_pool(n_jobs) as pool:
         plans, plan_problems = _plan_images(pool, pairs, options, table, progress)
         problems += plan_problems
@@ -167,7 +169,7 @@ def _write_strip(strip: np.ndarray, cols: list[int], paths: list[Path]) -> None:
 
 
 def _plan_images(
-    pool: Any, pairs: list[Pair], options: RetileOptions, table: ClassTable | None, progress: Progress
+    pool: Any, pairs: Sequence[Pair], options: RetileOptions, table: ClassTable | None, progress: Progress
 ) -> tuple[list[PlannedImage], list[Problem]]:
     plans, problems = [], []
     futures = [(pair, pool.submit(_plan_image, pair, options, table)) for pair in pairs]

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from hybridseg.classes import ClassTable
-from hybridseg.confusion import count_confusion
+from hybridseg.confusion import Confusion, count_by_photo, pool_confusions
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
 from hybridseg.hybrid.head import Measurement
 from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION
-from hybridseg.hybrid.tilefolder import TileFolder
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.progress import Progress, no_progress
+from hybridseg.verdict import Verdict, judge
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,8 @@ class RetrainResult:
         Tiles in each set.
     scores : dict
         On the testing set; empty when there is none.
+    confusion, verdict : Confusion, Verdict
+        On the testing set; None when there is none.
     misclassified : tuple of (str, str)
         Wrongly classified tiles of the testing set, each with its predicted class.
     note : str
@@ -38,6 +40,8 @@ class RetrainResult:
     written: tuple[Path, ...]
     counts: dict[str, int]
     scores: dict[str, Any]
+    confusion: Confusion | None
+    verdict: Verdict | None
     curve: tuple[Measurement, ...]
     misclassified: tuple[tuple[str, str], ...]
     note: str
@@ -79,12 +83,17 @@ def retrain(
         wrong = np.flatnonzero(predicted != run.folder.class_ids[tested])
         shown = run.folder.read_tiles(tested[wrong[:16]], tile_size=run.tile_size)
         summaries.write_images("misclassified_test_tiles", 0, shown)
-    scores = _score(predicted, run.folder, tested)
+    sources = [run.folder.sources[i] for i in tested]
+    photos = count_by_photo(run.folder.class_ids[tested], predicted, sources, run.folder.table)
+    confusion, verdict = pool_confusions(photos) if photos else None, judge(photos, unit="tiles")
+    scores = _list_scores(confusion, verdict, len(photos))
     names = run.folder.table.names
     return RetrainResult(
         written=tuple(run.write_model(head, scores, colors)),
         counts={name: int((run.sets == name).sum()) for name in (TRAINING, VALIDATION, TESTING)},
         scores=scores,
+        confusion=confusion,
+        verdict=verdict,
         curve=tuple(curve),
         misclassified=tuple((run.folder.names[tested[i]], names[predicted[i]]) for i in wrong),
         note=run.backbone.note,
@@ -109,14 +118,15 @@ def _choose_tested(sets: np.ndarray, options: RetrainOptions) -> np.ndarray:
     return np.sort(rng.choice(tested, options.test_batch_size, replace=False))
 
 
-def _score(predicted: np.ndarray, folder: TileFolder, tested: np.ndarray) -> dict[str, Any]:
-    """Return the scores on the testing set; empty when there is none."""
-    if not len(tested):
+def _list_scores(confusion: Confusion | None, verdict: Verdict | None, n_photos: int) -> dict[str, Any]:
+    """Return what the model card says of the testing set; empty when there is none."""
+    if confusion is None:
         return {}
-    confusion = count_confusion(folder.class_ids[tested], predicted, folder.table)
     return {
-        "n_tiles": len(tested),
-        "n_photos": len({folder.sources[i] for i in tested}),
+        "n_tiles": confusion.n_pixels,
+        "n_photos": n_photos,
         "accuracy": confusion.accuracy,
         "macro_f1": confusion.macro("f1"),
+        "left_out": list(confusion.left_out),
+        "verdict": verdict.to_record() if verdict else None,
     }

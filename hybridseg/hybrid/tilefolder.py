@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,11 +95,15 @@ def open_tile_folder(image_dir: str | os.PathLike[str]) -> TileFolder:
         if tiles:
             by_folder[folder.name] = tiles
     _check_counts(root, by_folder)
-    sources_by_name = _read_sources(root)
     names = [f"{folder}/{tile}" for folder, tiles in by_folder.items() for tile in tiles]
     class_ids = np.repeat(np.arange(len(by_folder)), [len(tiles) for tiles in by_folder.values()])
-    sources = tuple(sources_by_name.get(name) or find_source(Path(name)) for name in names)
-    return TileFolder(root, tuple(names), class_ids, sources, _make_table(root, list(by_folder)))
+    return TileFolder(root, tuple(names), class_ids, find_sources(root, names), _make_table(root, list(by_folder)))
+
+
+def find_sources(root: Path, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the photo of each tile, from the ``tiles.csv`` of its folder or from its name."""
+    listed = _read_sources(root)
+    return tuple(listed.get(name) or find_source(Path(name)) for name in names)
 
 
 def find_source(path: Path) -> str:

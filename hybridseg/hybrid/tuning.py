@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from hybridseg.models.ensemble import AnyClassifier, list_members
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_nearest, take_nearest
+from hybridseg.verdict import Verdict, judge
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +69,16 @@ class TuneOptions:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A CRF (None: the tiles alone) with a balance of the classes, and its score on all images."""
+    """A CRF (None: the tiles alone) with a balance of the classes, and its confusion matrix of each image."""
 
     crf: CrfOptions | None
     balance: float
-    confusion: Confusion
+    images: tuple[Confusion, ...]
+
+    @cached_property
+    def confusion(self) -> Confusion:
+        """The confusion matrix of all images together."""
+        return pool_confusions(list(self.images))
 
     def score(self, name: str) -> float:
         """Return one of `SCORES`."""
@@ -85,6 +92,7 @@ class TuneResult:
 
     trials: tuple[Trial, ...]
     best: Trial
+    verdict: Verdict | None
     path: Path
     problems: tuple[Problem, ...]
 
@@ -136,7 +144,7 @@ def tune_crf(
         )
     names = classifier.table
     alone = [count_confusion(e.truth, e.votes.spread(e.votes.find_labels(), e.truth.shape), names) for e in examples]
-    trials = [Trial(None, 0.0, pool_confusions(alone))]
+    trials = [Trial(None, 0.0, tuple(alone))]
     shares = _measure_shares(trials[0].confusion)
     rng = np.random.default_rng(options.seed)
     for number in progress(range(len(BALANCES) + options.n_trials), label="trying CRFs"):
@@ -145,13 +153,15 @@ def tune_crf(
         else:
             crf, balance = _draw_trial(number - len(BALANCES), trials, options, rng)
         tried = replace(start, crf=crf, class_weights=_weigh_classes(shares, balance))
-        trials.append(Trial(crf, balance, pool_confusions([_try_crf(example, tried, names) for example in examples])))
+        trials.append(Trial(crf, balance, tuple(_try_crf(example, tried, names) for example in examples)))
         logger.info("%s: %.4f", crf, trials[-1].score(options.score))
     best = max(trials[1:], key=lambda trial: trial.score(options.score))
     path = tuning_path(classifier.path)
     settings = replace(start, class_weights=_weigh_classes(shares, best.balance))
-    write_json(path, _make_record(classifier, settings, best, trials, len(examples)))
-    return TuneResult(tuple(trials), best, path, tuple(problems))
+    verdict = judge(best.images, floors={"the tiles alone": trials[0].confusion.accuracy})
+    record = _make_record(classifier, settings, best, trials, len(examples))
+    write_json(path, {**record, "verdict": verdict.to_record() if verdict else None})
+    return TuneResult(tuple(trials), best, verdict, path, tuple(problems))
 
 
 def tuning_path(model_path: Path) -> Path:

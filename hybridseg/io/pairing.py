@@ -1,15 +1,15 @@
-"""Which files belong together: an image, its label maps, and everything else that carries its name."""
+"""Which files belong together, by name: an image, its label maps, and everything else that carries its name."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridseg.errors import BadInput, MissingInput, Problem
-from hybridseg.io.images import IMAGE_SUFFIXES
+from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 
 MANIFEST_NAME = "tiles.csv"
@@ -18,6 +18,14 @@ MANIFEST_NAME = "tiles.csv"
 _RESULT_NAME = re.compile(
     r"^(?P<stem>.+?)_(?P<kind>mres|ares|atiles|label|gtFine|report|doodles|predseg)(?=[_.]|$)", re.IGNORECASE
 )
+# Kinds of label maps that a program made.
+MACHINE_KINDS = ("ares", "predseg")
+# What a mask is called after its image: `a_mask.png`, `a-labels.tif`, `mask a.png`. No letter touches the word, so a
+# watermask is not a mask.
+_WORD = r"(?<![^\W\d_])(?:masks?|labels?|gt|annotations?)(?![^\W\d_])"
+MASK_WORD = re.compile(rf"^{_WORD}[_\-. ]*|[_\-. ]*{_WORD}", re.IGNORECASE)
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+_LABEL_SUFFIXES = (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES)
 # Figures that `eval-pixels` and `eval-tiles` write beside the images.
 _FIGURE_PREFIXES = ("eval_pixels_", "eval_tiles_")
 # Files that place or describe an image: they travel with it, or its georeference is lost.
@@ -76,12 +84,42 @@ def list_results(folder: Path, kind: str) -> list[Path]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List the photographs of a folder: image files other than results (``NAME_mres.png``) and figures of ours."""
-    return [path for path in list_files(folder, IMAGE_SUFFIXES) if _is_photo(path)]
+    """List the photographs of a folder: image files other than results, figures of ours, and masks of other images."""
+    return _leave_masks_out(path for path in list_files(folder, IMAGE_SUFFIXES) if _is_photo(path))
 
 
 def _is_photo(path: Path) -> bool:
     return result_kind(path) is None and not path.name.startswith((".", *_FIGURE_PREFIXES))
+
+
+def _leave_masks_out(paths: Iterable[Path]) -> list[Path]:
+    """Leave out what is a mask of another of these: ``a_mask.png``, or ``a.png`` where ``a.jpg`` is the photo."""
+    paths = list(paths)
+    names: dict[tuple[Path, str], list[Path]] = {(path.parent, path.stem): [] for path in paths}
+    for path in paths:
+        stem = strip_mask_word(path.stem)
+        if stem == path.stem or (path.parent, stem) not in names:
+            names[path.parent, path.stem].append(path)
+    photos: set[Path] = set()
+    for group in names.values():
+        ranks = [_rank_photo(path) if len(group) > 1 else 0 for path in group]
+        photos.update(path for path, rank in zip(group, ranks, strict=True) if rank == min(ranks))
+    return [path for path in paths if path in photos]
+
+
+def _rank_photo(path: Path) -> int:
+    """Return 0 for what can only be a photo, 1 for a picture in colours, 2 for one band of whole numbers or a palette.
+
+    Of files with one name, the lowest are the photos, and the others are masks: a mask is never JPEG.
+    """
+    if path.suffix.lower() in JPEG_SUFFIXES:
+        return 0
+    is_png = path.suffix.lower() == ".png"
+    try:
+        info = describe_image(path)
+    except BadInput:
+        return int(is_png)
+    return 2 if info.bands == 1 and "int" in info.dtype else int(is_png)
 
 
 def find_images(inputs: Iterable[Path]) -> list[Path]:
@@ -104,8 +142,8 @@ def find_images(inputs: Iterable[Path]) -> list[Path]:
         elif path.exists() or not any(sign in str(path) for sign in "*?["):
             images = [path]
         else:
-            matches = _match_pattern(path)
-            images = [p for p in matches if p.name.lower().endswith(IMAGE_SUFFIXES) and _is_photo(p) and p.is_file()]
+            matches = (p for p in _match_pattern(path) if p.name.lower().endswith(IMAGE_SUFFIXES) and p.is_file())
+            images = _leave_masks_out(p for p in matches if _is_photo(p))
         if not images:
             raise MissingInput(f"{path} matches no image; images end in {', '.join(IMAGE_SUFFIXES)}")
         found.update(dict.fromkeys(images))
@@ -120,145 +158,55 @@ def _match_pattern(pattern: Path) -> list[Path]:
         raise BadInput(f"{pattern} is neither a file nor a pattern: {error}") from error
 
 
-def find_label_maps(inputs: Iterable[Path]) -> list[Path]:
-    """Find the label maps that are given: files as they are, and of a folder those made by hand.
-
-    Raises
-    ------
-    MissingInput
-        When there is no such file, or a folder has no ``NAME_mres.mat``.
-    """
-    found: dict[Path, None] = {}
-    for path in inputs:
-        if not path.exists():
-            raise MissingInput(f"there is no file or folder {path}")
-        label_paths = list_results(path, "mres") if path.is_dir() else [path]
-        if not label_paths:
-            raise MissingInput(
-                f"{path.resolve()} has no label map (NAME_mres.mat); give another folder, or the label maps "
-                "themselves (.mat, .png, .tif)"
-            )
-        found.update(dict.fromkeys(label_paths))
-    return list(found)
+def find_owner(path: Path, stems: Container[str]) -> str:
+    """Return the stem of the image that a mask belongs to: its whole name if there is one, otherwise a part of it."""
+    if path.suffix.lower() == ".npz" and path.stem not in stems:
+        # Doodler adds the name of the person.
+        parts = path.stem.split("_")
+        joined = ("_".join(parts[:n]) for n in range(len(parts) - 1, 0, -1))
+        return next((stem for stem in joined if stem in stems), path.stem)
+    stripped = strip_mask_word(path.stem)
+    candidates = (path.stem, stripped, image_stem(path))
+    return next((stem for stem in candidates if stem in stems), candidates[1 if result_kind(path) is None else 2])
 
 
-def find_images_of(label_paths: Iterable[Path], images_dir: Path | None = None) -> list[Path]:
-    """List the candidate images of some label maps: those in a folder, or beside the label maps."""
-    label_paths = set(label_paths)
-    folders = {images_dir} if images_dir else {path.parent for path in label_paths}
-    return [path for folder in sorted(folders) for path in list_images(folder) if path not in label_paths]
+def strip_mask_word(stem: str) -> str:
+    """Return the name of a mask without the word that says that it is one."""
+    return MASK_WORD.sub("", stem) or stem
 
 
-def find_companions(image_path: Path) -> list[Path]:
-    """Find the files that belong to an image: its label maps, reports, drawings and georeference.
+def find_companions(image_paths: Sequence[Path], folder: Path) -> dict[Path, list[Path]]:
+    """Find the files of a folder that belong to each image: label maps, reports, drawings, masks and georeference.
 
     Examples
     --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
-    >>> for name in ("a.jpg", "a_mres.mat", "a.jgw", "ab_mres.mat"):
+    >>> for name in ("a.jpg", "a_mres.mat", "a.png", "a.jgw", "ab_mres.mat"):
     ...     (folder / name).touch()
-    >>> [path.name for path in find_companions(folder / "a.jpg")]
-    ['a.jgw', 'a_mres.mat']
+    >>> [path.name for path in find_companions([folder / "a.jpg"], folder)[folder / "a.jpg"]]
+    ['a.jgw', 'a.png', 'a_mres.mat']
     """
-    stem, sidecar_stems = image_path.stem, (image_path.stem, image_path.name)
-    found = []
-    for path in image_path.parent.iterdir():
-        if path == image_path or path.name.startswith(".") or not path.is_file():
+    found: dict[Path, list[Path]] = {path: [] for path in image_paths}
+    stems: dict[str, list[Path]] = defaultdict(list)
+    names: dict[str, list[Path]] = defaultdict(list)
+    for path in image_paths:
+        stems[path.stem].append(path)
+        for name in {path.stem.lower(), path.name.lower()}:
+            names[name].append(path)
+    photos = set(list_images(folder)) if any(path.parent == folder for path in image_paths) else set()
+    for path in list_files(folder, ("",)):
+        lower = path.name.lower()
+        sidecar = next((suffix for suffix in _SIDECAR_SUFFIXES if lower.endswith(suffix)), "")
+        if path in photos:
             continue
-        is_result = result_kind(path) is not None and image_stem(path) == stem
-        is_sidecar = any(path.name.lower() == s.lower() + suffix for s in sidecar_stems for suffix in _SIDECAR_SUFFIXES)
-        if is_result or is_sidecar:
-            found.append(path)
-    return sorted(found, key=lambda p: p.name)
-
-
-def find_strokes_file(folder: Path, image_path: Path) -> Path:
-    """Find the file for an image in a folder of labels.
-
-    The first of these that exists: its name with another suffix (not the image itself), its
-    ``_doodles.json``, ``_mres.mat``, ``_ares_TILE.mat``, a picture (``_label``, ``_gtFine_color``, ``_predseg``,
-    ``_predseg_crf``), the ``.npz`` of Doodler (``NAME_PERSON.npz``), and last the only ``.json`` of the folder, as for
-    COCO.
-
-    Raises
-    ------
-    MissingInput, BadInput
-        When there is none, or several of the same kind.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> for name in ("a.jpg", "a.json", "a_mres.mat", "b.json"):
-    ...     (folder / name).touch()
-    >>> find_strokes_file(folder, folder / "a.jpg").name
-    'a.json'
-    """
-    stem = image_path.stem
-    paths = [p for p in list_files(folder, ANNOTATION_SUFFIXES) if p.resolve() != image_path.resolve()]
-    own = [p for p in paths if image_stem(p) == stem]
-    maps = [p for p in own if p.suffix.lower() == ".mat"]
-    jsons = [p for p in paths if p.suffix.lower() == ".json"]
-    tiers = (
-        [p for p in own if p.stem == stem],
-        [p for p in own if result_kind(p) == "doodles"],
-        [p for p in maps if result_kind(p) == "mres"],
-        [p for p in maps if result_kind(p) == "ares"],
-        [p for p in own if p not in maps and p.stem.endswith(("_label", "_gtFine_color", "_predseg", "_predseg_crf"))],
-        [p for p in paths if p.suffix.lower() == ".npz" and p.stem.startswith(f"{stem}_")],
-        jsons if len(jsons) == 1 and result_kind(jsons[0]) is None else [],
-    )
-    found = next((tier for tier in tiers if tier), [])
-    if len(found) > 1:
-        names = ", ".join(p.name for p in found[:5])
-        raise BadInput(f"{folder} has several files for {image_path.name} ({names}); give one of them by name")
-    if not found:
-        raise MissingInput(
-            f"{folder} has no labels for {image_path.name}; it would be called {stem}.json, {stem}.npz, "
-            f"{stem}_mres.mat or {stem}.png"
-        )
-    return found[0]
-
-
-def pair_labels_with_images(
-    label_paths: Iterable[Path], image_paths: Iterable[Path]
-) -> tuple[list[Pair], list[Problem]]:
-    """Find the image of each label map by its stem.
-
-    Returns
-    -------
-    pairs : list of Pair
-        In the order of the label maps.
-    problems : list of Problem
-        Each label map without an image, or with several, and each image with several label maps.
-
-    Examples
-    --------
-    >>> pairs, problems = pair_labels_with_images(
-    ...     [Path("a_mres.mat"), Path("b_mres.mat")], [Path("a.jpg")])
-    >>> [pair.image_path.name for pair in pairs], [problem.where for problem in problems]
-    (['a.jpg'], ['b_mres.mat'])
-    """
-    images_by_stem = group_by_stem(image_paths)
-    labels_by_stem = group_by_stem(label_paths)
-    pairs, problems = [], []
-    for stem, labels in labels_by_stem.items():
-        images = images_by_stem.get(stem, [])
-        if len(labels) > 1:
-            names = ", ".join(path.name for path in labels)
-            problems.append(Problem(stem, f"has {len(labels)} label maps ({names}); keep one of them in the folder"))
-        elif not images:
-            wanted = ", ".join(stem + suffix for suffix in IMAGE_SUFFIXES[:3])
-            problems.append(
-                Problem(str(labels[0]), f"has no image beside it; put it there ({wanted} ...) or give --images DIR")
-            )
-        elif len(images) > 1:
-            names = ", ".join(path.name for path in images)
-            problems.append(Problem(str(labels[0]), f"could belong to {names}; keep one of these images"))
+        if result_kind(path) is not None or lower.endswith(_LABEL_SUFFIXES):
+            owners = stems.get(find_owner(path, stems), [])
         else:
-            pairs.append(Pair(labels[0], images[0]))
-    return pairs, problems
+            owners = names.get(lower.removesuffix(sidecar), []) if sidecar else []
+        for owner in owners:
+            found[owner].append(path)
+    return found
 
 
 def group_by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:

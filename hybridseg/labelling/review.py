@@ -17,13 +17,12 @@ from hybridseg.errors import HybridSegError, MissingInput, Problem
 from hybridseg.io.images import ImageInfo, describe_image, read_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.pairing import image_stem, list_files, list_images, result_kind
+from hybridseg.io.pairing import MACHINE_KINDS, image_stem, list_files, list_images, result_kind
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.entries import name_opaquely
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
 from hybridseg.progress import Progress, no_progress
 
-_AUTOMATIC_KINDS = ("ares", "predseg")
 _N_CONFUSIONS = 10
 _MAX_OPEN = 2
 _DIFFERS = ClassTable(("differs",), ((230, 30, 90),))
@@ -203,7 +202,7 @@ def _find_items(folder: Path) -> list[ReviewItem]:
         kind = result_kind(path)
         if kind == "mres" and path.suffix == ".mat":
             results[image_stem(path)]["manual"].append(path)
-        elif kind in _AUTOMATIC_KINDS and path.stem.endswith("_confidence"):
+        elif kind in MACHINE_KINDS and path.stem.endswith("_confidence"):
             results[image_stem(path)]["confidence"].append(path)
         elif (kind == "ares" and path.suffix == ".mat") or path.name.endswith(("_predseg.png", "_predseg_crf.png")):
             results[image_stem(path)]["automatic"].append(path)

@@ -15,7 +15,8 @@ from typing import Any
 
 from hybridseg.errors import BadInput, Conflict, MissingInput
 from hybridseg.io.annotations.doodles import Stroke, parse_stroke
-from hybridseg.io.pairing import find_strokes_file, image_stem
+from hybridseg.io.masks import find_annotations
+from hybridseg.io.pairing import image_stem
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.drawing import Bounds
 from hybridseg.labelling.entries import ImageEntry, OpenImage
@@ -169,7 +170,7 @@ class LabelSession:
         fresh = [entry for entry in self.album.entries.values() if entry.state == "untouched"]
         for entry in progress(fresh, label="importing labels"):
             try:
-                found = find_strokes_file(path, entry.path) if path.is_dir() else path
+                found = find_annotations(path, entry.path) if path.is_dir() else path
                 # One file for many images must say which image it is for.
                 is_shared = image_stem(found) != entry.path.stem and not found.stem.startswith(f"{entry.path.stem}_")
                 warnings = self.import_labels(entry.id, entry.version, found, must_name_image=is_shared)

@@ -127,7 +127,7 @@ def parse_value(value: Any, hint: Any) -> Any:
     raise TypeError(f"{repr(value)[:_MAX_SHOWN]} is not {getattr(hint, '__name__', hint)}")
 
 
-def hash_bytes(content: bytes) -> str:
+def hash_bytes(content: bytes | memoryview) -> str:
     """Return the SHA-256 in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 

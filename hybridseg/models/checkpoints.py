@@ -1,4 +1,4 @@
-"""The state of a training run on disk: written whole after every epoch, restored when the run is resumed."""
+"""The state of a training run on disk: written whole now and then, restored when the run is resumed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 
 def save_state(path: Path, variables: Sequence[Any], record: dict[str, Any]) -> None:
-    """Write the values of variables, in an order that is the same in every run, and a JSON-ready record as ``.npz``."""
-    arrays = {f"v{i}": variable.numpy() for i, variable in enumerate(variables)}
+    """Write variables or arrays, in an order that is the same in every run, and a JSON-ready record as ``.npz``."""
+    arrays: dict[str, Any] = {f"v{i}": np.asarray(variable) for i, variable in enumerate(variables)}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, record=np.array(json.dumps(record)), **arrays)
 
@@ -26,26 +26,40 @@ def save_state(path: Path, variables: Sequence[Any], record: dict[str, Any]) -> 
 def restore_state(
     path: Path, variables: Sequence[Any], *, accept: Callable[[dict[str, Any]], bool] = lambda record: True
 ) -> dict[str, Any] | None:
-    """Restore the values of variables, in the order in which they were saved, all or none.
+    """Restore the values of variables, all or none, and return the record; None as `read_state` does."""
+    found = read_state(path, variables, accept=accept)
+    if found is None:
+        return None
+    record, values = found
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return record
+
+
+def read_state(
+    path: Path, like: Sequence[Any], *, accept: Callable[[dict[str, Any]], bool] = lambda record: True
+) -> tuple[dict[str, Any], list[np.ndarray]] | None:
+    """Return what was saved: the record, and the values in the order in which they were saved.
 
     Parameters
     ----------
+    like : sequence
+        Variables or arrays of the shapes that are expected.
     accept : callable
         From the record to whether this state is wanted.
 
     Returns
     -------
-    dict or None
-        The record; None when the file is missing, not accepted, damaged or of another network: then no variable
-        was changed.
+    (dict, list of numpy.ndarray) or None
+        None when the file is missing, not accepted, damaged or of another network.
     """
     if not path.exists():
         return None
     try:
-        record, values = _read_state(path)
+        record, values = _read_file(path)
         if not accept(record):
             return None
-        if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+        if [value.shape for value in values] != [tuple(variable.shape) for variable in like]:
             raise ValueError("it belongs to another network")
     except HybridSegError:
         raise
@@ -53,12 +67,10 @@ def restore_state(
     except Exception as error:
         logger.warning("%s is damaged (%s): training starts again", path, error)
         return None
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-    return record
+    return record, values
 
 
-def _read_state(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
+def _read_file(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
     with path.open("rb") as file:
         stored = np.load(file, allow_pickle=False)
         values = [stored[f"v{i}"] for i in range(len(stored.files) - 1)]

@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hybridseg.progress import say_if_slow
+
 
 def import_tensorflow() -> None:
     """Import TensorFlow and start it quietly."""
     if "tensorflow" in sys.modules:
         return
-    with hold_messages():
+    with say_if_slow("loading TensorFlow"), hold_messages():
         import tensorflow as tf
 
         tf.constant(0)

@@ -18,7 +18,8 @@ from hybridseg.dense.pairs import FolderPairs, PairSource, RememberedPairs
 from hybridseg.dense.recordpairs import open_records
 from hybridseg.dense.records import RecordOptions, make_records
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.pairing import list_images, pair_labels_with_images
+from hybridseg.io.masks import find_masks
+from hybridseg.io.pairing import list_images
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
@@ -63,9 +64,8 @@ def bench_step(name: str, network: object, pairs: PairSource, normalization: Nor
 def main() -> None:
     import_tensorflow()
     make_deterministic(0)
-    label_paths = sorted(SCENES.glob("*_mres.mat"))
-    pairs, _ = pair_labels_with_images(label_paths, list_images(SCENES))
-    table = read_labelmap(label_paths[0], with_seeds=False).table
+    pairs = find_masks(list_images(SCENES)).pairs
+    table = read_labelmap(pairs[0].labels_path, with_seeds=False).table
     folder = FolderPairs(pairs, lambda path: read_labelmap(path, with_seeds=False).labels, table=table, size=SIZE)
     print(f"{len(pairs)} demo scenes at {SIZE[0]} x {SIZE[1]}, batches of {BATCH}, all changes on")
     with tempfile.TemporaryDirectory() as out:

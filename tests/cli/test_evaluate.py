@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 
+from hybridseg.classes import ClassTable
 from hybridseg.io.images import read_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -17,6 +18,9 @@ def test_eval_pixels_prints_and_writes(run, coast, monkeypatch):
     assert result.exit_code == 0
     assert "scene_00_ares_96: accuracy 1.000, 6,144 pixels" in result.stdout
     assert "all 2 pairs: accuracy 0." in result.stdout and "weighted mean" in result.stdout
+    verdict, next_step = result.stdout.splitlines()[-2:]
+    assert verdict.startswith("Very good: 9") and "always answering 'sky'" in verdict and "on 2 photos" in verdict
+    assert next_step.startswith("Next: ")
     for name in ("scene_01_ares_96_confusion.png", "eval_pixels_confusion.png"):
         assert read_image(coast / name).std() > 10
     monkeypatch.setattr("hybridseg.evaluation.pixels.draw_confusion", lambda *_, **__: None)
@@ -32,4 +36,24 @@ def test_eval_pixels_goes_on_after_a_bad_pair(run, coast, quick_panels):
     )
     result = run("eval-pixels", coast)
     assert result.exit_code == 1 and "accuracy 1.000" in result.stdout
-    assert "1 file could not be used" in result.stderr and "the prediction is 3 x 3" in result.stderr
+    assert (
+        "1 file could not be used, the others are done:" in result.stderr and "the prediction is 3 x 3" in result.stderr
+    )
+
+
+def test_eval_pixels_without_a_common_class_shows_both_lists(run, tmp_path, make_pair):
+    make_pair(tmp_path, "a", np.arange(6).reshape(2, 3) % 3)
+    other = ClassTable.from_names(["eau", "sable", "falaise"])
+    write_labelmap(tmp_path / "a_ares_96.mat", LabelMap(np.zeros((2, 3), np.uint8), other))
+    result = run("eval-pixels", tmp_path)
+    assert result.exit_code == 1 and "0.000" not in result.output
+    assert "the truth has water, sand, cliff; the prediction has eau, sable, falaise" in result.stderr
+
+
+def test_eval_pixels_names_what_the_means_leave_out(run, tmp_path, make_pair, table, quick_panels):
+    make_pair(tmp_path, "a", [[0, 0, 0, 1]])
+    write_labelmap(tmp_path / "a_ares_96.mat", LabelMap(np.array([[0, 0, 2, 1]], np.uint8), table))
+    assert "not in the truth, so left out of the means: cliff" in run("eval-pixels", tmp_path).stdout
+    assert "not in the truth" in run("eval-pixels", tmp_path, "--ignore", "sand").stdout
+    ignored = run("eval-pixels", tmp_path, "--ignore", "sand", "--ignore", "cliff").stdout
+    assert "not in the truth" not in ignored and "No verdict: only 'water'" in ignored

@@ -125,6 +125,7 @@ def test_what_a_training_prints_and_leaves(project):
     folder, table, _, trained = project
     assert trained.exit_code == 0, trained.output
     assert "random weights of a small encoder" in trained.stdout
+    assert "Measured on one photo: too few to rely on.\nNext: " in trained.stdout
     assert "trained on 3 images, validated on 1" in trained.stdout and trained.stdout.count("epoch   ") == 2
     run_dir = folder / "runs/coast"
     plots = ("train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples")

@@ -8,8 +8,9 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from hybridseg.io.images import read_image
+from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.tables import read_csv
 
@@ -39,8 +40,6 @@ def test_retile_works_in_the_current_folder(run, coast, monkeypatch):
 
 
 def test_retile_takes_masks_from_elsewhere(run, tmp_path, make_pair):
-    from PIL import Image
-
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     make_pair(tmp_path / "images", "a", np.zeros((8, 8), np.uint8))
@@ -52,6 +51,46 @@ def test_retile_takes_masks_from_elsewhere(run, tmp_path, make_pair):
     assert result.exit_code == 1 and "does not name its classes; give the class file" in result.stderr
     assert run(*words, "--labels", tmp_path / "c.txt").exit_code == 0
     assert (tmp_path / "masks" / "tile_8" / "water" / "a_r0_c0.jpg").exists()
+
+
+@pytest.fixture
+def colleague(tmp_path, table):
+    """Photos ``jpg/NAME.jpg`` and the masks of a colleague, ids in ``gt/NAME.png``; the classes are in labels.txt."""
+    for folder in ("jpg", "gt"):
+        (tmp_path / folder).mkdir()
+    for name in "abc":
+        write_image(tmp_path / "jpg" / f"{name}.jpg", np.full((8, 16, 3), 90, np.uint8))
+        Image.fromarray(np.full((8, 16), 1, np.uint8)).save(tmp_path / "gt" / f"{name}.png")
+    (tmp_path / "labels.txt").write_text("".join(f"{name}\n" for name in table.names))
+    return tmp_path
+
+
+def test_from_photos_and_masks_of_a_colleague_to_tiles(run, colleague):
+    more = ("--labels", colleague / "labels.txt")
+    result = run("split", "--images", colleague / "jpg", "--masks", colleague / "gt", "-p", 0.67)
+    assert result.exit_code == 0 and "3 of 3 have a label map" in result.stdout
+    assert f"--masks {colleague / 'train' / 'gt'}" in result.stdout
+    assert run("retile", colleague / "train", "--masks", colleague / "train" / "gt", *more, "-t", 8).exit_code == 0
+    assert len(list((colleague / "train" / "tile_8" / "sand").iterdir())) == 6
+    result = run("split", colleague / "jpg", *more)
+    assert result.exit_code == 2 and "--labels is for --stratify" in result.stderr
+    assert run("split", colleague / "jpg", "--images", colleague / "jpg").exit_code == 2
+
+
+def test_retile_finds_masks_in_a_folder_of_their_own(run, colleague):
+    (colleague / "gt" / "c.png").unlink()
+    more = ("--labels", colleague / "labels.txt", "-t", 8, "--jobs", 1)
+    result = run("retile", "--images", colleague / "jpg", "--masks", colleague / "gt", *more)
+    assert result.exit_code == 0 and "1 of 3 images have no mask: c.jpg" in result.stdout
+    tiles = colleague / "jpg" / "tile_8" / "sand"
+    assert sorted(path.name for path in tiles.iterdir()) == [f"{n}_r0_c{c}.jpg" for n in "ab" for c in (0, 4, 8)]
+
+
+def test_retile_finds_masks_beside_their_photos(run, colleague):
+    for path in (colleague / "gt").iterdir():
+        path.rename(colleague / "jpg" / path.name)
+    result = run("retile", colleague / "jpg", "--labels", colleague / "labels.txt", "-t", 8, "--jobs", 1)
+    assert result.exit_code == 0 and len(list((colleague / "jpg" / "tile_8" / "sand").iterdir())) == 9
 
 
 def test_retile_sums_up_what_it_could_not_use(run, coast):
@@ -71,7 +110,7 @@ def test_retile_sums_up_what_it_could_not_use(run, coast):
     ("words", "code", "message"),
     [
         (["retile", "nowhere"], 1, "there is no file or folder nowhere"),
-        (["retile", "."], 1, "has no label map (NAME_mres.mat)"),
+        (["retile", "."], 1, "has no label map; it would be called NAME_mres.mat, NAME.png"),
         (["retile", "-a", "1.5"], 1, "give a number from 0 to below 1"),
         (["retile", "-t", "big"], 2, "'big' is not a valid integer"),
         (["retile", "--format", "gif"], 2, "'gif' is not one of 'jpg', 'png'"),

@@ -143,6 +143,9 @@ def test_what_a_training_prints_and_leaves(binary):
     assert json.loads((folder / "net.json").read_text()) == BINARY, "the config has the stem of the weights, and stays"
     assert f"wrote 8 images in 1 shards, and {folder}/records/index.json" in made.stdout
     assert "trained on 6 images, validated on 2; the scores of the best epoch" in trained.stdout
+    verdict, next_step = trained.stdout.splitlines()[-2:]
+    assert "of the pixels are right; " in verdict and "Measured on one photo: too few to rely on." in verdict
+    assert next_step.startswith("Next: ")
     assert trained.stdout.count("epoch   ") == 2 and "foreground" in trained.stdout
     plots = [f"net_{name}.png" for name in ("train_sample_batch", "val_sample_batch", "learning_rate", "training")]
     for name in ("net.h5", "net.card.json", *plots, "net_examples.png"):
@@ -159,6 +162,7 @@ def test_the_same_scores_on_the_records(binary, tmp_path):
     assert result.exit_code == 0, result.output
     scores = json.loads((tmp_path / "net_scores.json").read_text())
     assert scores == json.loads((folder / "net.card.json").read_text())["scores"]
+    assert result.stdout.splitlines()[-2] == scores["verdict"]["text"] == trained.stdout.splitlines()[-2]
     assert scores["n_pixels"] == 2 * 32 * 64 and f"pixel accuracy {scores['accuracy']:.3f}" in trained.stdout
     assert read_picture(tmp_path / "net_confusion.png").std() > 10
 
@@ -194,6 +198,8 @@ def test_segmented_images_pixel_by_pixel(binary, tmp_path):
     assert result.exit_code == 0, result.output
     scores = json.loads((tmp_path / "net_scores.json").read_text())
     assert scores["accuracy"] == pytest.approx(np.mean(np.array(truths) == maps)) and scores["n_pixels"] == 4 * 2048
+    rates = [np.mean(truth == labels) for truth, labels in zip(truths, maps, strict=True)]
+    assert scores["verdict"]["interval"] == pytest.approx([min(rates), max(rates)])
     again = invoke("resunet", "segment", *given, "--out", tmp_path, "--resume")
     assert "skipped (--resume): 4" in again.stdout
 

@@ -1,8 +1,10 @@
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hybridseg.classes import ClassTable
 from hybridseg.data.split import split_folder
@@ -41,6 +43,80 @@ def test_every_image_is_in_one_set_with_all_its_files(photos):
     assert {row["image"]: row["set"] for row in rows} == {
         path.name: folder.name for folder in (train, test) for path in folder.glob("*.jpg")
     }
+
+
+@pytest.mark.parametrize("action", ["copy", "move", "link"])
+@pytest.mark.parametrize("names", [("{}.jpg", "{}.png"), ("{}.tif", "{}.tif"), ("{}.jpg", "{}_mask.tif"),
+                                   ("{}.jpg", "{}.jpg")])  # fmt: skip
+def test_masks_in_a_folder_of_their_own_go_with_their_photos(tmp_path, names, action):
+    """Also where both have one name; nothing is renamed."""
+    for folder, name in zip(("jpg", "gt"), names, strict=True):
+        for i in range(4):
+            path = tmp_path / folder / name.format(f"p{i}")
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(f"{folder}{i}".encode())
+    (tmp_path / "gt" / "other.png").touch()
+    options = SplitOptions(action=action)
+    for _ in range(2):
+        result = split_folder(tmp_path / "jpg", masks_dir=tmp_path / "gt", options=options)
+        assert result.count("train") == 2 and result.n_labelled == (4 if names[1] != "{}.jpg" else 0)
+        for entry in result.entries:
+            home, i = tmp_path / entry.set, entry.image[1]
+            assert (home / names[0].format(f"p{i}")).read_text() == f"jpg{i}"
+            assert (home / "gt" / names[1].format(f"p{i}")).read_text() == f"gt{i}"
+    assert len(list((tmp_path / "train" / "gt").iterdir())) == len(list((tmp_path / "test" / "gt").iterdir())) == 2
+    assert len(list((tmp_path / "gt").iterdir())) == (1 if action == "move" else 5)
+    if action == "copy":
+        (tmp_path / "train" / "gt" / "p9.png").touch()
+        split_folder(tmp_path / "jpg", options=SplitOptions(seed=3), overwrite=True)
+        left = {path.name for name in ("train", "test") for path in (tmp_path / name / "gt").iterdir()}
+        assert left == {"p9.png"}
+
+
+@pytest.mark.parametrize("n_calls", range(1, 9, 2))
+def test_masks_are_not_lost_when_a_move_is_interrupted(tmp_path, monkeypatch, n_calls):
+    import hybridseg.data.split as module
+
+    for name in ("jpg/a.jpg", "jpg/b.jpg", "jpg/b.json", "gt/a.png", "gt/b.png", "gt/b_mask.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+    original, calls = module._place_file, []
+
+    def stop(*args, **kwargs):
+        calls.append(args)
+        if len(calls) > n_calls:
+            raise KeyboardInterrupt
+        original(*args, **kwargs)
+
+    monkeypatch.setattr(module, "_place_file", stop)
+    again = {"masks_dir": tmp_path / "gt", "options": SplitOptions(action="move")}
+    if n_calls < 6:
+        with pytest.raises(KeyboardInterrupt):
+            split_folder(tmp_path / "jpg", **again)
+    monkeypatch.undo()
+    result = split_folder(tmp_path / "jpg", **again)
+    assert {entry.image: (*entry.companions, *entry.masks) for entry in result.entries} == {
+        "a.jpg": ("a.png",), "b.jpg": ("b.json", "b.png", "b_mask.png"),
+    }  # fmt: skip
+    assert sum(path.is_file() for name in ("train", "test") for path in (tmp_path / name).rglob("*")) == 6
+
+
+def test_masks_beside_their_photos_go_with_them(tmp_path):
+    (tmp_path / "p").mkdir()
+    for name in ("a.jpg", "a.png", "b.jpg", "b_mask.tif", "b.json", "c.jpg", "c_ANN.npz", "d.jpg"):
+        (tmp_path / "p" / name).touch()
+    result = split_folder(tmp_path / "p")
+    assert result.n_labelled == 2 and {entry.image: entry.companions for entry in result.entries} == {
+        "a.jpg": ("a.png",), "b.jpg": ("b.json", "b_mask.tif"), "c.jpg": ("c_ANN.npz",), "d.jpg": (),
+    }  # fmt: skip
+
+
+def test_lists_of_an_older_version_are_read(photos):
+    split_folder(photos)
+    path = photos.parent / "split.csv"
+    path.write_text("".join(",".join(line.split(",")[:-2]) + "\n" for line in path.read_text().splitlines()))
+    split_folder(photos)
 
 
 def test_same_seed_same_split_and_another_seed_another(photos, tmp_path):
@@ -157,6 +233,28 @@ def test_stratify_balances_a_rare_class(tmp_path, make_pair):
         assert sets["p3.png"] != sets["p8.png"] and result.count("train") == 6
 
 
+def test_stratify_by_masks_of_other_tools(tmp_path):
+    for folder in ("jpg", "gt"):
+        (tmp_path / folder).mkdir()
+    for i in range(4):
+        (tmp_path / "jpg" / f"p{i}.jpg").touch()
+        Image.fromarray(np.full((4, 4), i % 2, np.uint8)).save(tmp_path / "gt" / f"p{i}.png")
+    table, more = ClassTable.from_names(["water", "sand"]), {"masks_dir": tmp_path / "gt"}
+    with pytest.raises(BadInput, match=r"cannot stratify: .*p0.png does not name its classes; give .* --labels"):
+        split_folder(tmp_path / "jpg", options=SplitOptions(stratify=True), **more)
+    for seed in range(6):
+        for action in ("copy", "move"):
+            out_dir = tmp_path / f"{seed}{action}"
+            for source in ("jpg", "gt"):
+                shutil.copytree(tmp_path / source, out_dir / source)
+            options = SplitOptions(stratify=True, seed=seed, action=action)
+            again = {"masks_dir": out_dir / "gt", "table": table, "options": options}
+            result = split_folder(out_dir / "jpg", **again)
+            sets = {entry.image: entry.set for entry in result.entries}
+            assert sets["p0.jpg"] != sets["p2.jpg"] and sets["p1.jpg"] != sets["p3.jpg"]
+            assert split_folder(out_dir / "jpg", **again).entries == result.entries
+
+
 def test_stratify_needs_named_classes(photos):
     for path in photos.glob("*_mres.mat"):
         path.unlink()
@@ -177,8 +275,10 @@ def test_bad_input(tmp_path, photos):
     ]:
         with pytest.raises(BadInput, match=message):
             SplitOptions(**options)
-    header = "image,set,group,action,source,companions\n"
+    header = "image,set,group,action,source,companions,masks_dir,masks\n"
     for row in (
+        'a.jpg,train,a,copy,/,[],/x,"[""../y.png""]"',
+        "a.jpg,train,a,copy,/,[],/x/..,[]",
         "../../etc/passwd,train,a,copy,/,[]",
         "a.jpg,train",
         "a.jpg,train,a,copy,/,[[[[",

@@ -14,7 +14,8 @@ from hybridseg.dense.recordpairs import INDEX_NAME, open_records
 from hybridseg.dense.records import PLAN_NAME, RecordOptions, make_records
 from hybridseg.errors import BadInput, MissingInput, OutputExists
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.pairing import find_label_maps, list_images, pair_labels_with_images
+from hybridseg.io.masks import find_masks
+from hybridseg.io.pairing import list_images
 from hybridseg.io.tfrecords import scan_shard
 from hybridseg.models.normalization import Normalization
 
@@ -341,8 +342,7 @@ def test_names_that_are_not_utf8(tmp_path):
 
 def test_records_feed_a_network(coast, tmp_path):
     """From files over records to batches, as training does it."""
-    found, problems = pair_labels_with_images(find_label_maps([coast]), list_images(coast))
-    assert not problems
+    found = find_masks(list_images(coast)).pairs
     classes = read_labelmap(found[0].labels_path).require_table(coast)
     folder_pairs = FolderPairs(
         found, lambda path: read_labelmap(path, with_seeds=False).labels, table=classes, size=(32, 48)

@@ -41,12 +41,12 @@ def test_files_hold_what_was_counted(tmp_path):
     with (tmp_path / "scores" / "eval_pixels.csv").open() as file:
         rows = {(row["pair"], row["class"]): row for row in csv.DictReader(file)}
     dune = rows["p_ares_96", "dune"]
-    assert [dune[name] for name in ("support", "precision", "recall", "f1", "iou")] == ["1", "", "0.0", "0.0", "0.0"]
+    assert [dune[name] for name in ("support", "precision", "recall", "f1", "iou")] == ["1", "0.0", "0.0", "0.0", "0.0"]
     assert float(rows["p_ares_96", "(accuracy)"]["f1"]) == 0.75
     assert float(rows["all pairs", "(accuracy)"]["f1"]) == 14 / 16
     record = json.loads((tmp_path / "scores" / "eval_pixels.json").read_text())
     assert record["pairs"]["p_ares_96"]["confusion"] == [[4, 0, 0], [1, 2, 0], [0, 1, 0]]
-    assert record["pooled"]["accuracy"] == 14 / 16 and record["pairs"]["p_ares_96"]["classes"][2]["precision"] is None
+    assert record["pooled"]["accuracy"] == 14 / 16 and record["pairs"]["p_ares_96"]["classes"][2]["precision"] == 0
     for path in result.written[2:]:
         picture = read_image(path)
         assert min(picture.shape[:2]) > 300 and picture.std() > 10, path
@@ -58,6 +58,58 @@ def test_a_class_that_only_the_machine_knows_counts_as_wrong(tmp_path):
     save(tmp_path, "p_ares_96.mat", [[0, 0, 1, 1], [0, 0, 1, 3]], ClassTable.from_names([*A.names, "road"]))
     result = evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
     assert result.pooled.accuracy == 7 / 8 and result.pooled.table.names[-1] == "road"
+
+
+def test_lists_without_a_common_name_are_refused(tmp_path):
+    """Such as those of another language: every pixel would count as wrong."""
+    other = ClassTable.from_names(["eau", "sable", "dune blanche"])
+    save(tmp_path, "p_mres.mat", TRUTH)
+    save(tmp_path, "p_ares_96.mat", TRUTH, other)
+    pairs = find_result_pairs(tmp_path)[0]
+    message = (
+        r"nothing to compare:\n.*p_ares_96.mat: no class has the same name in both: "
+        r"the truth has water, drysand, dune; the prediction has eau, sable, dune blanche"
+    )
+    with pytest.raises(BadInput, match=message):
+        evaluate_pixels(pairs, out_dir=tmp_path)
+    assert not (tmp_path / "eval_pixels.json").exists()
+    save(tmp_path, "q_mres.mat", TRUTH)
+    save(tmp_path, "q_ares_96.mat", TRUTH)
+    result = evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
+    assert list(result.confusions) == ["q_ares_96"] and "p_ares_96.mat" in result.problems[0].where
+
+
+def test_classes_of_one_side_are_named(tmp_path):
+    save(tmp_path, "p_mres.mat", TRUTH)
+    save(tmp_path, "p_ares_96.mat", np.zeros((2, 4)), ClassTable.from_names(["water", "Dune", "road"]))
+    result = evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
+    assert (result.only_in_truth, result.only_in_prediction) == (("drysand",), ("road",))
+    record = json.loads((tmp_path / "eval_pixels.json").read_text())
+    assert (record["only_in_truth"], record["only_in_prediction"]) == (["drysand"], ["road"])
+    assert record["pooled"]["left_out"] == ["road"]
+
+
+def test_the_verdict_counts_photos_and_compares_with_the_tiles_alone(tmp_path):
+    for i in range(3):
+        save(tmp_path, f"p{i}_mres.mat", TRUTH)
+        save(tmp_path, f"p{i}_ares_96.mat", TRUTH)
+        save(tmp_path, f"p{i}_ares_48.mat", TRUTH)
+        save(tmp_path, f"p{i}_atiles_96.mat", np.zeros((2, 4)))
+    pairs = find_result_pairs(tmp_path)[0]
+    verdict = evaluate_pixels(pairs, out_dir=tmp_path).verdict
+    assert verdict.n_photos == 3 and "tiles alone" not in verdict.text
+    for i in range(3):
+        (tmp_path / f"p{i}_ares_48.mat").unlink()
+    pairs = find_result_pairs(tmp_path)[0]
+    verdict = evaluate_pixels(pairs, out_dir=tmp_path).verdict
+    assert verdict.grade == "very good" and "more than the tiles alone (50 %)" in verdict.text
+    assert "3 photos" in verdict.text
+    for i in range(3):
+        save(tmp_path, f"p{i}_ares_96.mat", np.zeros((2, 4)))
+    verdict = evaluate_pixels(pairs, out_dir=tmp_path).verdict
+    assert verdict.grade == "poor" and "about as many as the tiles alone" in verdict.text
+    assert verdict.beaten_by == ("the tiles alone",) and verdict.skill == 0 and verdict.majority == 0.5
+    assert json.loads((tmp_path / "eval_pixels.json").read_text())["verdict"]["text"] == verdict.text
 
 
 def test_figures_of_pairs_that_are_gone_go_too(tmp_path):

@@ -98,6 +98,28 @@ def test_nothing_to_classify(tmp_path, classifier):
         evaluate_tiles(tmp_path, classifier)
 
 
+def test_folders_without_a_class_of_the_model_show_both_lists(tmp_path, classifier):
+    for name in ("sand", "sea_water"):
+        write_image(tmp_path / name / "a.png", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(
+        BadInput, match=r"\(its folders\) has sand, sea_water; the model has dark, middle, bright one\."
+    ):
+        evaluate_tiles(tmp_path, classifier)
+
+
+def test_the_verdict_counts_the_photos_of_the_tiles(tmp_path, classifier):
+    for name, level in (("dark", 0), ("middle", 128)):
+        for photo in range(3):
+            for row in range(4):
+                write_image(tmp_path / name / f"p{photo}_r{row}_c0.png", np.full((4, 4, 3), level, np.uint8))
+    result = evaluate_tiles(tmp_path, classifier)
+    assert result.verdict.n_photos == 3 and result.verdict.grade == "very good"
+    assert "100 % of the tiles are right; the same answer everywhere would get 50 %" in result.verdict.text
+    record = json.loads((tmp_path / "eval_tiles.json").read_text())
+    assert record["verdict"] == result.verdict.to_record()
+    assert record["left_out"] == ["bright one"]
+
+
 def test_calibration_by_hand():
     probs = np.array([[0.95, 0.05], [0.95, 0.05], [0.6, 0.4], [1.0, 0.0]])
     calibration = measure_calibration(np.array([0, 1, 0, 0]), probs)

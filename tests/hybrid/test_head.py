@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+import hybridseg.hybrid.head as head_module
 from hybridseg.errors import BadInput
 from hybridseg.hybrid.head import HeadOptions, HeadTrainer, measure, train_head, weigh_classes
+from hybridseg.progress import no_progress
 
 
 def make_blobs(n=300, n_classes=3, n_features=20, seed=0):
@@ -55,6 +57,79 @@ def test_patience_stops_and_the_best_head_is_kept():
     best = min(curve, key=lambda m: m.validation_cross_entropy)
     _, loss = measure(head.predict(v_features), v_ids)
     assert loss == pytest.approx(best.validation_cross_entropy, abs=1e-4)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_before(step):
+    """Make a progress hook that stops a training before one of its steps, and notes those that were made."""
+    made = []
+
+    def progress(items, *, label):
+        for item in items:
+            if item == step:
+                raise Stopped
+            made.append(item)
+            yield item
+
+    return progress, made
+
+
+@pytest.mark.parametrize("patience", [0, 4])
+def test_a_run_that_was_stopped_goes_on_and_ends_the_same(tmp_path, monkeypatch, patience):
+    monkeypatch.setattr(head_module, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+    features, class_ids = make_blobs(n=60)
+    v_features, v_ids = make_blobs(n=300, seed=1)
+    noise = np.random.default_rng(1).integers(0, 3, 60) if patience else class_ids
+    options = HeadOptions(how_many_training_steps=100, learning_rate=0.5, eval_step_interval=3, patience=patience)
+
+    def distort(chosen, rng):
+        return features[chosen] + rng.normal(size=(len(chosen), features.shape[1])).astype(np.float32)
+
+    def train(checkpoint, progress=no_progress):
+        trainer, curve, steps = HeadTrainer(features, noise, n_classes=3, options=options, source=distort), [], []
+        head = train_head(
+            trainer, validation_features=v_features, validation_ids=v_ids, on_measurement=curve.append,
+            on_step=lambda step, get_head: steps.append(step), checkpoint_path=checkpoint, progress=progress,
+        )  # fmt: skip
+        return head, curve, steps
+
+    whole, curve, steps = train(None)
+    path, n_done = tmp_path / "head.npz", []
+    assert bool(patience) == (len(steps) < 100)
+    for stop in (1, 5, 9, steps[-1]):
+        progress, made = stop_before(stop)
+        with pytest.raises(Stopped):
+            train(path, progress)
+        n_done += made
+    for _ in range(2):
+        head, resumed, again = train(path)
+        n_done += again
+        assert np.array_equal(head.weights, whole.weights) and np.array_equal(head.bias, whole.bias)
+        assert resumed == curve
+    assert n_done == steps, "no step is made twice, and none when all are done"
+
+
+def test_a_checkpoint_is_written_every_few_seconds(tmp_path, monkeypatch):
+    features, class_ids = make_blobs()
+    clock = [0.0]
+    saved = []
+    monkeypatch.setattr(head_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(HeadTrainer, "save", lambda trainer, path: saved.append(trainer.n_steps))
+
+    def progress(items, *, label):
+        for item in items:
+            clock[0] += 2.0
+            yield item
+
+    trainer = HeadTrainer(features, class_ids, n_classes=3, options=HeadOptions(how_many_training_steps=14))
+    train_head(
+        trainer, validation_features=features[:0], validation_ids=class_ids[:0], checkpoint_path=tmp_path / "a.npz",
+        progress=progress,
+    )  # fmt: skip
+    assert saved == [6, 12, 14]
 
 
 def test_balanced_weights():

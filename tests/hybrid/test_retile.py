@@ -9,7 +9,8 @@ from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.hybrid.retile import retile
 from hybridseg.hybrid.tileplan import RetileOptions
-from hybridseg.io.images import read_image, write_image
+from hybridseg.io.images import read_image
+from hybridseg.io.masks import find_labelled
 from hybridseg.io.tables import read_csv
 
 COLUMNS = ("tile", "class", "source", "row", "col", "purity", "kept")
@@ -17,10 +18,9 @@ OPTIONS = RetileOptions(tile_size=8, keep=1.0, format="png")
 
 
 def cut(folder, options=OPTIONS, **more):
-    labels = sorted(folder.glob("*_mres*.mat"))
-    images = sorted(path for path in folder.glob("*.png"))
+    found = find_labelled([folder])
     more.setdefault("tiles_dir", folder / "tiles")
-    return retile(labels, images, options=options, **more)
+    return retile(found.pairs, options=options, problems=found.problems, **more)
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_wide_images_become_bytes(tmp_path, make_pair):
     profile = {"driver": "GTiff", "height": 8, "width": 8, "count": 5, "dtype": "uint16"}
     with quiet_rasterio(), rasterio.open(tmp_path / "a.tif", "w", **profile) as f:
         f.write(np.arange(8 * 8 * 5, dtype=np.uint16).reshape(5, 8, 8) * 100)
-    result = retile([tmp_path / "a_mres.mat"], [tmp_path / "a.tif"], tiles_dir=tmp_path / "t", options=OPTIONS)
+    result = cut(tmp_path, tiles_dir=tmp_path / "t")
     tile = read_image(tmp_path / "t" / "water" / "a_r0_c0.png")
     assert result.n_kept == {"water": 1} and tile.shape == (8, 8, 3) and tile[-1, -1, 2] > tile[0, 0, 2]
 
@@ -224,26 +224,26 @@ def test_labels_turned_by_exif_are_explained(tmp_path, make_pair):
     exif[274] = 6
     Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
     with pytest.raises(BadInput, match="turned by its EXIF orientation 6; the labels were made before turning"):
-        retile([tmp_path / "a_mres.mat"], [tmp_path / "a.jpg"], tiles_dir=tmp_path / "t", options=OPTIONS)
+        cut(tmp_path)
 
 
 def test_nothing_at_all(tmp_path):
     with pytest.raises(BadInput, match="no label map was given"):
-        retile([], [], tiles_dir=tmp_path / "t")
+        retile([], tiles_dir=tmp_path / "t")
 
 
 def test_two_images_of_one_name_are_told_apart_or_refused(tmp_path, make_pair):
     make_pair(tmp_path, "a", np.zeros((8, 8), np.uint8))
-    write_image(tmp_path / "a.jpg", np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(BadInput, match=r"could belong to a.jpg, a.png; keep one"):
-        retile([tmp_path / "a_mres.mat"], [tmp_path / "a.jpg", tmp_path / "a.png"], tiles_dir=tmp_path / "t")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.tif")
+    (tmp_path / "a.png").rename(tmp_path / "a.jpg")
+    with pytest.raises(BadInput, match=r"could belong to a.jpg, a.tif; keep one"):
+        cut(tmp_path)
 
 
 def test_overwriting_never_takes_what_it_did_not_write(checkered):
-    labels, images = [checkered / "a_mres.mat"], [checkered / "a.png"]
     for target in (checkered, checkered.parent):
         with pytest.raises(OutputExists, match="was not written by this command"):
-            retile(labels, images, tiles_dir=target, options=OPTIONS, overwrite=True)
+            cut(checkered, tiles_dir=target, overwrite=True)
     cut(checkered)
     (checkered / "tiles" / "notes.txt").write_text("which tiles are doubtful")
     with pytest.raises(OutputExists, match=r"notes.txt was not written by this command and would be lost"):

@@ -11,6 +11,7 @@ import pytest
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
+from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.imagesets import TESTING, assign_sets
@@ -80,16 +81,17 @@ def read_one_of_each(tile_dir, classifier):
     return np.stack([read_image(tile_dir / name / "p0_r0_c0.png") for name in classifier.table.names])
 
 
-def run_saved(folder, tiles):
+def run_saved(folder, tiles, *, output="final_result"):
     import tensorflow as tf
 
     restored = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    return next(iter(restored(tf.constant(tiles.astype(np.float32) / 255)).values())).numpy()
+    assert list(restored.structured_outputs) == [output]
+    return restored(tf.constant(tiles.astype(np.float32) / 255))[output].numpy()
 
 
 def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
     folders = {"saved_model_dir": tmp_path / "saved", "intermediate_output_graphs_dir": tmp_path / "mid"}
-    options = replace(tiny, validation_percentage=0)
+    options = replace(tiny, validation_percentage=0, final_tensor_name="my_answer")
     result, model = train(options, **folders, intermediate_store_frequency=10)
     folder = tmp_path / "a"
     assert list(result.written) == [
@@ -104,7 +106,7 @@ def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
     assert len(set(middle)) == 3 == len(list((tmp_path / "mid").iterdir())) and middle[-1] == model
     classifier = load_classifier(folder / "model.pb")
     stack = read_one_of_each(tile_dir, classifier)
-    assert np.abs(run_saved(tmp_path / "saved", stack) - classifier.classify(stack)).max() < 1e-5
+    assert np.abs(run_saved(tmp_path / "saved", stack, output="my_answer") - classifier.classify(stack)).max() < 1e-5
     with pytest.raises(OutputExists, match="saved holds files already"):
         train(options, **folders, intermediate_store_frequency=10)
     again, same = train(options, folder="b")
@@ -204,6 +206,41 @@ def test_what_tensorboard_shows(train, tiny, tmp_path):
         assert rest == ([("fine_tune_cross_entropy", 1), ("fine_tune_cross_entropy", 2)] if run == "train" else [])
 
 
+def test_a_run_on_distorted_tiles_goes_on_where_it_was_interrupted(train, tile_dir, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("hybridseg.hybrid.head._SECONDS_BETWEEN_CHECKPOINTS", 0)
+    distort = DistortOptions(flip_left_right=True, random_crop=20, random_scale=20, random_brightness=20)
+    options = replace(tiny, distort=distort)
+    whole, model = train(options)
+    made = []
+
+    def progress(items, *, label):
+        for item in items:
+            if label == "training the head":
+                if made == list(range(1, 18)):
+                    raise KeyboardInterrupt
+                made.append(item)
+            yield item
+
+    paths = paths_in(tmp_path / "b", tile_dir)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(paths, options=options, progress=progress)
+    assert not paths.output_graph.exists() and made == list(range(1, 18))
+    made.append("interrupted")
+    result = retrain(paths, options=options, progress=progress)
+    assert made == [*range(1, 18), "interrupted", *range(18, 31)]
+    assert paths.output_graph.read_bytes() == model
+    assert result.curve == whole.curve and result.scores == whole.scores
+
+
+def test_a_finished_head_is_not_taken_for_another(train, tile_dir, tiny, tmp_path):
+    """Everything that the head depends on is in the name of its checkpoint."""
+    changes = ({}, {"distort": DistortOptions(flip_left_right=True)}, {"head": replace(tiny.head, seed=1)})
+    fresh = [train(replace(tiny, **change), folder=f"fresh{i}")[1] for i, change in enumerate(changes)]
+    assert [train(replace(tiny, **change), folder="b")[1] for change in changes] == fresh
+    train(tiny, folder="b", intermediate_output_graphs_dir=tmp_path / "mid", intermediate_store_frequency=10)
+    assert len(list((tmp_path / "mid").iterdir())) == 3, "also when the head was trained before without them"
+
+
 def test_fine_tuning_goes_on_from_fewer_epochs(train, tiny, tmp_path):
     def options(epochs):
         return replace(tiny, fine_tune=True, tuning=FineTuneOptions(epochs=epochs, learning_rate=0.01))
@@ -263,18 +300,18 @@ def test_a_killed_run_ends_with_the_same_result(train, tile_dir, tiny, tmp_path)
     options = replace(tiny, fine_tune=True, tuning=tuning, validation_percentage=0)
     _, whole = train(options)
     paths = paths_in(tmp_path / "b", tile_dir)
-    moments = [("computing features", 1), ("training the head", 20), ("fine-tuning, epoch 2 of 3", 1)]
+    moments = [("computing features", 1), ("training the head", 20), ("fine-tuning", 3)]
     program = [sys.executable, "-c", KILLED_RUNS]
     subprocess.run(program, input=pickle.dumps((paths, options, moments)), check=True, timeout=120)
     assert not paths.output_graph.exists()
     stages = []
 
     def progress(items, *, label):
-        stages.append(label)
+        stages.append((label, list(items)))
         return items
 
     retrain(paths, options=options, progress=progress)
-    assert stages[-2:] == ["fine-tuning, epoch 2 of 3", "fine-tuning, epoch 3 of 3"], "epoch 1 is not trained again"
+    assert stages[-1] == ("fine-tuning", [2, 3, 4, 5]), "two steps an epoch, and epoch 1 is not trained again"
     assert paths.output_graph.read_bytes() == whole
     assert (tmp_path / "b" / "model.json").read_text() == (tmp_path / "a" / "model.json").read_text()
 

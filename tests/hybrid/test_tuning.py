@@ -60,6 +60,9 @@ def test_the_best_trial_is_kept_and_used(pairs, classifier):
     assert [getattr(tuned.crf, n) for n in SEARCH_RANGES] == [getattr(result.best.crf, n) for n in SEARCH_RANGES]
     record = json.loads(result.path.read_text())
     assert record["n_images"] == 2 and len(record["trials"]) == 10
+    assert record["verdict"]["text"] == result.verdict.text
+    alone = f"the tiles alone ({result.trials[0].score('accuracy'):.0%}".replace("%", " %)")
+    assert alone in result.verdict.text and result.verdict.n_photos == 2
 
 
 def test_the_same_seed_tries_the_same(pairs, classifier):

@@ -1,15 +1,14 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.pairing import (
     find_companions,
     find_images,
-    find_strokes_file,
     image_stem,
     list_images,
-    pair_labels_with_images,
     result_kind,
 )
 
@@ -31,25 +30,29 @@ def test_names(name, stem, kind):
     assert image_stem(Path(name)) == stem and result_kind(Path(name)) == kind
 
 
-def test_pairs_and_every_kind_of_orphan():
-    labels = [Path(n) for n in ("a_mres.mat", "b_mres_X.mat", "c_mres.mat", "d_mres.mat", "d_mres_Y.mat", "e_mres.mat")]
-    images = [Path(n) for n in ("a.jpg", "b.png", "d.jpg", "e.jpg", "e.png", "z.jpg")]
-    pairs, problems = pair_labels_with_images(labels, images)
-    assert [(p.labels_path.name, p.image_path.name) for p in pairs] == [
-        ("a_mres.mat", "a.jpg"),
-        ("b_mres_X.mat", "b.png"),
-    ]
-    messages = {problem.where: problem.message for problem in problems}
-    assert "has no image beside it; put it there (c.jpg" in messages["c_mres.mat"]
-    assert "has 2 label maps (d_mres.mat, d_mres_Y.mat)" in messages["d"]
-    assert "could belong to e.jpg, e.png" in messages["e_mres.mat"]
-
-
 def test_images_leave_results_and_hidden_files_out(tmp_path):
     for name in ("b.JPG", "a.tif", "a_mres.png", "a_ares_96_label.png", ".c.jpg", "notes.txt", "a_predseg.png"):
         (tmp_path / name).touch()
     (tmp_path / "folder.jpg").mkdir()
     assert [path.name for path in list_images(tmp_path)] == ["a.tif", "b.JPG"]
+
+
+@pytest.mark.parametrize(("files", "photos"), [
+    ({"a.jpg": "RGB", "a.png": "L"}, ["a.jpg"]), ({"a.jpg": "L", "a.png": "RGB"}, ["a.jpg"]),
+    ({"a.jpg": "RGB", "a.tif": "L"}, ["a.jpg"]), ({"a.jpg": "RGB", "a.tif": "RGB"}, ["a.jpg", "a.tif"]),
+    ({"a.png": "RGB", "a.tif": "L"}, ["a.png"]), ({"a.png": "P", "a.tif": "RGB"}, ["a.tif"]),
+    ({"a.png": "L", "a.tif": "L"}, ["a.png", "a.tif"]), ({"a.tif": "F", "a.png": "L"}, ["a.tif"]),
+    ({"a.jpg": "RGB", "b.png": "L"}, ["a.jpg", "b.png"]),
+    ({"a.jpg": "RGB", "a_mask.png": "L", "a-label.tif": "L", "gt_a.png": "RGB", "a_mask.jpg": "RGB"}, ["a.jpg"]),
+    ({"a_mask.png": "L", "water.jpg": "RGB", "watermask.jpg": "RGB"}, ["a_mask.png", "water.jpg", "watermask.jpg"]),
+])  # fmt: skip
+def test_masks_are_no_photos(tmp_path, files, photos):
+    """Neither are the masks of other tools that lie beside their photos."""
+    for name, mode in files.items():
+        Image.new(mode, (4, 3)).save(tmp_path / name)
+    assert [path.name for path in list_images(tmp_path)] == photos
+    assert [path.name for path in find_images([tmp_path / "*"])] == photos
+    assert find_images([tmp_path / next(reversed(files))]) == [tmp_path / next(reversed(files))]
 
 
 @pytest.fixture
@@ -100,8 +103,10 @@ def test_a_folder_without_photos_and_what_is_no_pattern(photos):
 def test_companions_are_those_of_this_image_alone(tmp_path):
     for name in ("a.jpg", "a_mres.mat", "a_report.txt", "a.jgw", "a.jpg.aux.xml", "a1.jpg", "a1_mres.mat", "a.txt"):
         (tmp_path / name).touch()
-    names = [path.name for path in find_companions(tmp_path / "a.jpg")]
-    assert names == ["a.jgw", "a.jpg.aux.xml", "a_mres.mat", "a_report.txt"]
+    images = [tmp_path / "a.jpg", tmp_path / "a1.jpg"]
+    found = find_companions(images, tmp_path)
+    assert [path.name for path in found[images[0]]] == ["a.jgw", "a.jpg.aux.xml", "a_mres.mat", "a_report.txt"]
+    assert [path.name for path in found[images[1]]] == ["a1_mres.mat"]
 
 
 def test_no_folder(tmp_path):
@@ -110,38 +115,3 @@ def test_no_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="is a file; give the folder"):
         list_images(tmp_path / "file")
-
-
-@pytest.mark.parametrize(("names", "expected"), [
-    (["a.json", "a_mres.mat", "ab.json"], "a.json"),
-    (["a_doodles.json", "a_mres.mat"], "a_doodles.json"),
-    (["a_mres.mat", "a_ares_96.mat", "a_mres.png", "a_mres_label.png", "coco.json"], "a_mres.mat"),
-    (["a_ares_96.mat", "a_label.png", "a_report.json"], "a_ares_96.mat"),
-    (["a_mres_label.png", "a_mres.png"], "a_mres_label.png"),
-    (["a_gtFine_color.png", "a_DJW.npz"], "a_gtFine_color.png"),
-    (["a_DJW.npz", "ab_DJW.npz", "all.json"], "a_DJW.npz"),
-    (["all.json", "b_doodles.png"], "all.json"),
-    (["a.NPZ"], "a.NPZ"),
-    ([], None), (["b.png", "a_mres.png"], None), (["a_predseg.png"], "a_predseg.png"),
-    (["a_predseg_crf.png", "a_predseg_crf_composite.jpg"], "a_predseg_crf.png"),
-    (["x.json", "y.json"], None),
-    (["b_doodles.json"], None), ([".a.json"], None),
-])  # fmt: skip
-def test_the_file_of_an_image_in_a_folder(tmp_path, names, expected):
-    for name in ("a.png", *names):
-        (tmp_path / name).touch()
-    if expected is None:
-        with pytest.raises(MissingInput, match=r"has no labels for a\.png; it would be called a\.json"):
-            find_strokes_file(tmp_path, tmp_path / "a.png")
-    else:
-        assert find_strokes_file(tmp_path, tmp_path / "a.png").name == expected
-
-
-def test_a_folder_of_masks_with_the_names_of_the_images(tmp_path):
-    (tmp_path / "a.png").touch()
-    assert find_strokes_file(tmp_path, Path("photos/a.png")) == tmp_path / "a.png"
-    (tmp_path / "a.json").touch()
-    with pytest.raises(BadInput, match=r"several files for a\.png \(a\.json, a\.png\); give one"):
-        find_strokes_file(tmp_path, Path("photos/a.png"))
-    with pytest.raises(MissingInput):
-        find_strokes_file(tmp_path / "none", Path("a.png"))

@@ -26,7 +26,6 @@ from hybridseg.dense.trainer import (
     TrainingPlan,
     TrainingResult,
     evaluate_feed,
-    list_photographs,
     make_feeds,
     train_dense,
 )
@@ -161,8 +160,8 @@ def train_resunet(
     if config.doplot:
         written.append(paths.plot("examples"))
         draw_examples(written[0], pick_examples(validation, 6), model.table, model)
-    confusion, held_out = evaluate_feed(model, validation), list_photographs(validation)
-    return TrainingResult(model, tuple(written), (), confusion, 0, len(validation.indices), held_out)
+    photos = tuple(evaluate_feed(model, validation))
+    return TrainingResult(model, tuple(written), (), photos, 0, len(validation.indices))
 
 
 def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
@@ -179,8 +178,8 @@ def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
     )
 
 
-def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *, seed: int = 0) -> Confusion:
-    """Evaluate a network on the records that are held out for validation.
+def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *, seed: int = 0) -> list[Confusion]:
+    """Evaluate a network on each photograph whose records are held out for validation.
 
     Raises
     ------
@@ -198,8 +197,8 @@ def evaluate_images(
     labels_dir: Path,
     *,
     progress: Progress = no_progress,
-) -> Confusion:
-    """Evaluate networks on whole images: predictions, smoothed as the config says, against their label maps.
+) -> list[Confusion]:
+    """Evaluate networks on whole images, one by one: predictions, smoothed as the config says, against label maps.
 
     Raises
     ------
@@ -212,7 +211,7 @@ def evaluate_images(
 
 def _evaluate_pairs(
     config: ResunetConfig, models: Sequence[DenseModel], pairs: Sequence[Pair], progress: Progress
-) -> Confusion:
+) -> list[Confusion]:
     table = models[0].table
     read_labels = _check_labels(config, pairs, _read_own_table(pairs) if config.remap_classes else table, progress)
     smoothing = choose_smoothing(config)
@@ -221,7 +220,7 @@ def _evaluate_pairs(
         image, truth = load_labelled(pair, read_labels)
         labels, _ = predict_labels(image.filled().pixels, models, smoothing=smoothing)
         found.append(count_confusion(truth, labels, table))
-    return pool_confusions(found)
+    return found
 
 
 def try_refinement(
@@ -249,7 +248,8 @@ def try_refinement(
         )
     drawn = [pairs[stem] for stem in shuffle_names(pairs, seed=0)[:_MAX_TRIED]]
     plain, refined = (
-        _evaluate_pairs(replace(config, do_crf_refine=refine), [model], drawn, progress) for refine in (False, True)
+        pool_confusions(_evaluate_pairs(replace(config, do_crf_refine=refine), [model], drawn, progress))
+        for refine in (False, True)
     )
     return len(drawn), plain, refined
 

@@ -1,0 +1,198 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.masks import find_annotations, find_labelled, find_masks, match_masks
+from hybridseg.io.pairing import list_images
+
+
+def touch(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def names_of(found):
+    return [(pair.image_path.name, pair.labels_path.name) for pair in found.pairs]
+
+
+def write_mask(path):
+    if path.suffix == ".mat":
+        path.touch()
+    else:
+        Image.new("L", (4, 3)).save(path)
+
+
+# Best first; those of one row are equally good.
+ORDER = [
+    ["a_mres.mat", "a_mres_ANN.mat"],
+    ["a.mat"],
+    ["a_label.png", "a_mask.tif", "a-labels.tiff", "mask a.png", "a_gtFine_color.png", "a_mres_label.png", "GT_a.png"],
+    ["a.png", "a.tif", "a.TIFF"],
+]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_order_of_preference(tmp_path, apart):
+    images = touch(tmp_path / "jpg", "a.jpg")
+    masks = touch(tmp_path / "gt") if apart else images
+    for row in reversed(ORDER):
+        for name in reversed(row):
+            write_mask(masks / name)
+            found = find_masks(list_images(images), masks if apart else None)
+            assert names_of(found) == [("a.jpg", name)] and not found.problems + found.unlabelled + found.orphans
+            (masks / name).unlink()
+        write_mask(masks / row[0])
+
+
+@pytest.mark.parametrize("row", [row[:2] for row in ORDER if len(row) > 1])
+def test_two_that_are_equally_good_are_refused(tmp_path, row):
+    images, masks = touch(tmp_path / "jpg", "a.jpg"), touch(tmp_path / "gt", *row)
+    found = find_masks(list_images(images), masks)
+    assert not found.pairs and found.problems[0].where == str(images / "a.jpg")
+    assert f"has 2 label maps that are equally good ({row[0]}, {row[1]}); keep one" in found.problems[0].message
+
+
+@pytest.mark.parametrize("name", [
+    "a_ares_96.mat", "a_ares_96_label.png", "a_atiles_96.mat", "a_predseg.png", "a_mres.png", "a_report.txt", "b.png",
+    "a_doodles.json", "a_confusion.png", "a_watermask.png", "ab_mask.png", "a_confidence.png",
+    "a_predseg_composite.jpg", "a_predseg_crf.png", "a_predseg_crf_composite.jpg",
+])  # fmt: skip
+def test_what_is_no_mask(tmp_path, name):
+    images, masks = touch(tmp_path / "jpg", "a.jpg"), touch(tmp_path / "gt", name)
+    found = find_masks(list_images(images), masks)
+    assert not found.pairs and found.unlabelled == [images / "a.jpg"]
+
+
+def test_the_photo_itself_is_never_its_mask(tmp_path):
+    folder = touch(tmp_path, "a.png", "b.tif")
+    for given in (None, folder):
+        assert find_masks(list_images(folder), given).unlabelled == [folder / "a.png", folder / "b.tif"]
+    # One of them by name: the other is a photo all the same.
+    assert find_masks([folder / "a.png"]).unlabelled == [folder / "a.png"]
+    masks = touch(tmp_path / "masks", "a.png", "b.tif")
+    assert names_of(find_masks(list_images(folder), masks)) == [("a.png", "a.png"), ("b.tif", "b.tif")]
+
+
+def test_jpeg_masks_are_told_what_to_do(tmp_path):
+    images, masks = touch(tmp_path / "jpg", "a.jpg", "b.jpg"), touch(tmp_path / "gt", "a.jpg", "b_mask.jpeg", "b.png")
+    found = find_masks(list_images(images), masks)
+    assert names_of(found) == [("b.jpg", "b.png")]
+    [problem] = found.problems
+    assert problem.where == str(masks / "a.jpg") and "hybridseg convert --to png, with --nearest-color or" in str(
+        problem
+    )
+
+
+def test_images_without_masks_and_masks_without_images(tmp_path):
+    images = touch(tmp_path / "jpg", "a.jpg", "b.jpg", "e.jpg", "e.tif")
+    masks = touch(tmp_path / "gt", "a_mask.png", "c_mask.png", "d.tif", "e.mat")
+    found = find_masks(list_images(images), masks)
+    assert names_of(found) == [("a.jpg", "a_mask.png")] and found.unlabelled == [images / "b.jpg"]
+    assert found.orphans == [masks / "c_mask.png", masks / "d.tif"]
+    assert str(found.problems[0]) == f"{masks / 'e.mat'}: could belong to e.jpg, e.tif; keep one of these images"
+    assert found.describe_rest() == [
+        "1 of 2 images have no mask: b.jpg", "2 masks have no image: c_mask.png, d.tif",
+    ]  # fmt: skip
+    assert "c_mask.png: has no image beside it; put it there (c.jpg, c.jpeg, c.png ...)" in str(
+        found.describe_orphans()[0]
+    )
+
+
+def test_every_way_to_say_where_they_are(tmp_path, monkeypatch):
+    both = touch(tmp_path / "both", "a.jpg", "a.mat")
+    images, masks = touch(tmp_path / "jpg", "a.jpg"), touch(tmp_path / "gt", "a.mat")
+    ways = {
+        both: [([both], None, None), ([both / "a.mat"], None, None), ([], None, both), ([], both, both)],
+        masks: [
+            ([], images, masks), ([images], None, masks), ([masks], images, None), ([masks / "a.mat"], images, None),
+            ([images / "*.jpg"], None, masks), ([images / "a.jpg"], None, masks),
+        ],
+    }  # fmt: skip
+    for home, calls in ways.items():
+        monkeypatch.chdir(both)
+        for inputs, images_dir, masks_dir in calls:
+            [pair] = find_labelled(inputs, images_dir=images_dir, masks_dir=masks_dir).pairs
+            assert pair.labels_path == home / "a.mat", inputs
+    monkeypatch.chdir(masks)
+    assert names_of(find_labelled([], images_dir=images)) == [("a.jpg", "a.mat")]
+    monkeypatch.chdir(both)
+    assert names_of(find_labelled([])) == [("a.jpg", "a.mat")]
+
+
+def test_masks_by_name_are_taken_as_they_are(tmp_path):
+    folder = touch(tmp_path, "a.jpg", "b.jpg", "a_ares_96.mat", "a_mres.mat", "c_mres.mat")
+    found = find_labelled([folder / "a_ares_96.mat"])
+    assert names_of(found) == [("a.jpg", "a_ares_96.mat")] and not found.problems + found.unlabelled
+    assert names_of(find_labelled([touch(folder, "b.txt") / "b.txt"])) == [("b.jpg", "b.txt")]
+    found = find_labelled([folder / "a_ares_96.mat", folder / "a_mres.mat", folder / "c_mres.mat"])
+    assert [problem.message.split(";")[0] for problem in found.problems] == [
+        "has 2 label maps that are equally good (a_ares_96.mat, a_mres.mat)", "has no image beside it",
+    ]  # fmt: skip
+
+
+def test_nothing_to_work_on(tmp_path):
+    images, masks = touch(tmp_path / "jpg", "a.jpg", "b.jpg"), touch(tmp_path / "gt", "a_ares_96.mat")
+    with pytest.raises(
+        MissingInput, match=r"gt has no mask of the 2 images \(a.jpg, b.jpg\); it would be called a_mres"
+    ):
+        find_labelled([], images_dir=images, masks_dir=masks)
+    with pytest.raises(MissingInput, match=r"jpg has no label map of the 2 images .*--images DIR --masks DIR"):
+        find_labelled([images])
+    with pytest.raises(BadInput, match="images were given twice, as x and as --images y; leave one out"):
+        find_labelled([Path("x")], images_dir=Path("y"), masks_dir=masks)
+    with pytest.raises(MissingInput, match=r"there is no file or folder .*none"):
+        find_labelled([tmp_path / "none"])
+    with pytest.raises(MissingInput, match=r"there is no folder .*none"):
+        find_labelled([images], masks_dir=tmp_path / "none")
+
+
+def test_several_folders_of_images(tmp_path):
+    one, two = touch(tmp_path / "1", "a.jpg", "a.png"), touch(tmp_path / "2", "b.jpg", "b_mask.png")
+    assert names_of(find_masks([*list_images(one), *list_images(two)])) == [("a.jpg", "a.png"), ("b.jpg", "b_mask.png")]
+
+
+@pytest.mark.parametrize(("names", "expected"), [
+    (["a.json", "a_mres.mat", "ab.json"], "a.json"),
+    (["a_doodles.json", "a_mres.mat"], "a_doodles.json"),
+    (["a_mres.mat", "a_ares_96.mat", "a_mres.png", "a_mres_label.png", "coco.json"], "a_mres.mat"),
+    (["a_ares_96.mat", "a_label.png", "a_report.json"], "a_label.png"),
+    (["a_mres_label.png", "a_mres.png"], "a_mres_label.png"),
+    (["a_gtFine_color.png", "a_DJW.npz"], "a_gtFine_color.png"),
+    (["a_DJW.npz", "ab_DJW.npz", "all.json"], "a_DJW.npz"),
+    (["all.json", "b_doodles.png"], "all.json"),
+    (["a.NPZ"], "a.NPZ"), (["a_mask.tif", "a_predseg.png"], "a_mask.tif"), (["a_ares_96.mat"], "a_ares_96.mat"),
+    ([], None), (["b.png", "a_mres.png"], None), (["a_predseg.png"], "a_predseg.png"),
+    (["a_predseg_crf.png", "a_predseg_crf_composite.jpg"], "a_predseg_crf.png"),
+    (["x.json", "y.json"], None),
+    (["b_doodles.json"], None), ([".a.json"], None),
+])  # fmt: skip
+def test_the_annotations_of_an_image_in_a_folder(tmp_path, names, expected):
+    touch(tmp_path, "a.png", *names)
+    if expected is None:
+        with pytest.raises(MissingInput, match=r"has no labels for a\.png; it would be called a\.json"):
+            find_annotations(tmp_path, tmp_path / "a.png")
+    else:
+        assert find_annotations(tmp_path, tmp_path / "a.png").name == expected
+
+
+def test_a_folder_of_annotations_with_the_names_of_the_images(tmp_path):
+    touch(tmp_path, "a.png")
+    assert find_annotations(tmp_path, Path("photos/a.png")) == tmp_path / "a.png"
+    # The picture may be the photo that the annotation was drawn on.
+    touch(tmp_path, "a.json")
+    assert find_annotations(tmp_path, Path("photos/a.png")) == tmp_path / "a.json"
+    touch(tmp_path, "a_doodles.json")
+    with pytest.raises(BadInput, match=r"equally good \(a\.json, a_doodles\.json\); keep one"):
+        find_annotations(tmp_path, Path("photos/a.png"))
+    with pytest.raises(MissingInput):
+        find_annotations(tmp_path / "none", Path("a.png"))
+
+
+def test_doodler_names_with_underscores():
+    images = [Path("a.jpg"), Path("a_b.jpg")]
+    found = match_masks(images, [Path("a_b_ANN.npz"), Path("a_BOB.npz")], by_machine=True)
+    assert names_of(found) == [("a.jpg", "a_BOB.npz"), ("a_b.jpg", "a_b_ANN.npz")]
