@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -99,6 +101,23 @@ def take_nearest(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
         return labels
     rows, cols = distance_transform_edt(~known, return_distances=False, return_indices=True)
     return labels[rows, cols]
+
+
+def fit_scale(shape: tuple[int, int], usual: float, *, n_least: int, n_most: float = math.inf) -> float:
+    """Return the usual scale for an image of these rows and columns, or another where its pixels would be too few.
+
+    Parameters
+    ----------
+    n_least, n_most : int
+        Pixels that the reduced image has at least, as far as the image itself has them, and at most.
+
+    Examples
+    --------
+    >>> [fit_scale((side, side), 0.2, n_least=10_000, n_most=40_000) for side in (50, 200, 900, 2000)]
+    [1.0, 0.5, 0.2, 0.1]
+    """
+    n_pixels = shape[0] * shape[1]
+    return min(max(usual, math.sqrt(n_least / n_pixels)), math.sqrt(n_most / n_pixels), 1.0)
 
 
 def reduce_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput
 from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.hybrid.semseg import SemsegJob
+from hybridseg.hybrid.tuning import read_tuning
 from hybridseg.io.pairing import find_images
 from hybridseg.progress import Progress, no_progress
 
@@ -74,14 +75,15 @@ def make_job(
     Parameters
     ----------
     options : HybridOptions or DenseOptions or None
-        Those of the method; None: its defaults.
+        Those of the method; None: its defaults, or what `tune-crf` found for tile classifiers.
     smoothing : SmoothingOptions or None
         For dense networks alone.
 
     Raises
     ------
     BadInput
-        When the models are of no kind or of two, or the options belong to the other method.
+        When the models are of no kind or of two, the options belong to the other method, or the result of `tune-crf`
+        is damaged or of other models.
 
     Examples
     --------
@@ -95,7 +97,7 @@ def make_job(
     if are_classifiers == {True}:
         if smoothing is not None or not isinstance(options, HybridOptions | None):
             raise BadInput(f"{paths[0]} is a tile classifier: give HybridOptions and no smoothing")
-        return SemsegJob(paths, outputs, table, options=options or HybridOptions())
+        return SemsegJob(paths, outputs, table, options=options or read_tuning(paths) or HybridOptions())
     if not isinstance(options, DenseOptions | None):
         raise BadInput(f"{paths[0]} is a dense network: give DenseOptions")
     return PredictJob(paths, outputs, table, options or DenseOptions(), smoothing or SmoothingOptions())

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from hybridseg.batch.jobs import Outputs
@@ -7,7 +8,9 @@ from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput
 from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.hybrid.semseg import SemsegJob
+from hybridseg.hybrid.tuning import TuneOptions, tune_crf
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.pairing import Pair
 from hybridseg.segment import make_job, segment_files
 
 
@@ -21,6 +24,20 @@ def test_the_kind_of_the_model_decides(tmp_path, table):
         assert isinstance(job, PredictJob) and (job.options, job.outputs, job.table) == (native, outputs, None)
         assert job.smoothing.radius == 3
     assert make_job(["a.pb"]).options == HybridOptions() and make_job(["a.h5"]).options == DenseOptions()
+
+
+def test_constants_that_were_tuned_are_used(by_color, make_pair, tmp_path):
+    model = tmp_path / "model.pb"
+    model.write_bytes(b"a model")
+    make_pair(tmp_path, "a", np.arange(40 * 40).reshape(40, 40) // 800, classes=by_color.table)
+    pair = Pair(tmp_path / "a_mres.mat", tmp_path / "a.png")
+    by_color.path = model
+    tuned = tune_crf([pair], by_color, start=HybridOptions(), options=TuneOptions(n_trials=1))
+    assert make_job([model]).options.crf.theta == tuned.best.crf.theta
+    assert make_job([model], options=HybridOptions()).options == HybridOptions()
+    model.write_bytes(b"another")
+    with pytest.raises(BadInput, match=r"made for model\.pb as they were then"):
+        make_job([model])
 
 
 @pytest.mark.parametrize(

@@ -164,10 +164,10 @@ BREAKS = {
         ("dense/windows.py", "_average(views)", "views[0]", "dense/test_windows.py"),
     ],
     "labelling": [
-        ("labelling/strokes.py", "np.ceil(cols[::2]), np.floor(cols[1::2])", "np.floor(cols[::2]), np.ceil(cols[1::2])",
-         "labelling/test_strokes.py"),
-        ("labelling/strokes.py", "max(stroke.width / 2, 0.5) + 1", "0",
-         "labelling/test_strokes.py labelling/test_drawing.py"),
+        ("io/annotations/strokes.py", "np.ceil(cols[::2]), np.floor(cols[1::2])",
+         "np.floor(cols[::2]), np.ceil(cols[1::2])", "io/annotations/test_strokes.py"),
+        ("io/annotations/strokes.py", "max(stroke.width / 2, 0.5) + 1", "0",
+         "io/annotations/test_strokes.py labelling/test_drawing.py"),
         ("labelling/drawing.py", "stroke.layer == layer and ", "", "labelling/test_drawing.py"),
         ("labelling/drawing.py", "undone=(), done=False)", "done=False)",
          "labelling/test_drawing.py labelling/test_session.py"),
@@ -199,7 +199,7 @@ BREAKS = {
     ],
     "cli": [
         ("cli/main.py", "INTERRUPTED = 130", "INTERRUPTED = 1", "cli/test_prepare.py"),
-        ("cli/console.py", "if not self.quiet:", "if True:", "cli/test_demo.py"),
+        ("cli/console.py", "if self.quiet:", "if False:", "cli/test_demo.py"),
         ("cli/demo.py", "[\"--quiet\"] if console.quiet else []", "[]", "cli/test_demo.py"),
     ],
 }

@@ -74,8 +74,14 @@ class Job(ABC):
         """List the files that are there once an image is done, the label map first."""
 
     @abstractmethod
-    def record(self) -> str:
-        """Return the record of how a label map of this job is made, see `hybridseg.batch.madeby`."""
+    def record(self, image_path: Path) -> str:
+        """Return the record of how the label map of an image is made, see `hybridseg.batch.madeby`.
+
+        Raises
+        ------
+        MissingInput, BadInput
+            When the header of the image cannot be read, where the settings follow from it.
+        """
 
     @abstractmethod
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
@@ -147,11 +153,11 @@ def _segment_one(
     """Segment one image, in whatever process this runs; None when it was done already."""
     i, path = task
     targets, replaced = job.list_targets(path), ""
-    if resume and all(target.exists() for target in targets):
-        replaced = explain_difference(targets[0], job.record())
-        if not replaced:
-            return i, None
     try:
+        if resume and all(target.exists() for target in targets):
+            replaced = explain_difference(targets[0], job.record(path))
+            if not replaced:
+                return i, None
         return i, replace(job.segment(path, progress=progress), replaced=replaced)
     except MissingPackage:
         raise

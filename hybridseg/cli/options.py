@@ -140,16 +140,17 @@ jobs_option = click.option(
 )  # fmt: skip
 
 # Images with their masks: `hybridseg.io.masks.find_labelled` finds them.
+masks_option = click.option(
+    "--masks", "masks_dir", metavar="DIR", type=path_type,
+    help="Where the masks (label maps) are, if not beside their images; they are found by name: NAME_mres.mat, "
+    "NAME.png, NAME_mask.tif ...",
+)  # fmt: skip
 places_options = join_options(
     click.option(
         "--images", "images_dir", metavar="DIR", type=path_type, help="Where the images are, if not beside their masks."
     ),
-    click.option(
-        "--masks", "masks_dir", metavar="DIR", type=path_type,
-        help="Where the masks (label maps) are, if not beside their images; they are found by name: NAME_mres.mat, "
-        "NAME.png, NAME_mask.tif ...",
-    ),
-)  # fmt: skip
+    masks_option,
+)
 
 class_files_options = join_options(
     click.option(

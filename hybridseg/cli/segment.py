@@ -24,17 +24,27 @@ from hybridseg.cli.options import (
     seed_option,
 )
 from hybridseg.crf.options import CrfOptions
-from hybridseg.hybrid.segmentation import BEST_OPTIONS, HybridOptions, make_best_options
+from hybridseg.hybrid.segmentation import HybridOptions, classic_options
 from hybridseg.hybrid.semseg import SemsegJob, load_classifiers
 from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
 from hybridseg.hybrid.tuning import tune_crf as tune
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import find_images
-from hybridseg.models.ensemble import AnyClassifier
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 DEFAULT_MODEL = Path("model.pb")
-_CLASSIC = ("IMAGE", "MODEL", "LABELS", "COLORS", "TILE", "THRESH", "PROB", "DECIM", "SCALE")
+_DEFAULTS = HybridOptions()
+# What the words after the model mean. The first three say what the model is, the others how it is used.
+_WORDS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "labels_path": ("LABELS", Path),
+    "colors_path": ("COLORS", Path),
+    "tile_size": ("TILE", int),
+    "threshold": ("THRESH", float),
+    "gt_prob": ("PROB", float),
+    "decimation": ("DECIM", int),
+    "scale": ("SCALE", float),
+}
+_N_MODEL_WORDS = 3
 
 
 model_option = click.option(
@@ -43,23 +53,32 @@ model_option = click.option(
 )  # fmt: skip
 
 
+_BY_SIZE = {
+    "scale": "0.5, more for small images, less for large ones",
+    "stride": "half a tile, more for large images",
+    "pattern": "raster, but checker where that would leave most columns without a tile",
+}
 _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterations", "tolerance", "max_memory",
               "n_threads", "engine", "reference_geometry")  # fmt: skip
 
 
 @click.command()
 @click.argument(
-    "words", metavar="IMAGE... | IMAGE MODEL LABELS COLORS TILE THRESH PROB DECIM SCALE", nargs=-1, type=click.Path()
+    "words", metavar="IMAGE... [MODEL [LABELS [COLORS [TILE [THRESH PROB DECIM SCALE]]]]]", nargs=-1, type=click.Path()
 )
 @model_option
 @click.option("--labels", "labels_path", type=path_type, help="The classes of a .pb of the classic script.")
 @click.option("--colors", "colors_path", type=path_type, help="The colours of the classes; needs --labels.")
 @click.option("--tile-size", type=int, help="Side of the tiles, in pixels.  [default: from the model]")
-@options_of(HybridOptions, "threshold", "decimation", "scale")
+@click.option(
+    "--best/--classic",
+    default=None,
+    help="The best result: overlapping tiles, soft seeds, constants of tune-crf; or the settings and constants of the "
+    "classic script.  [default: --best; --classic with THRESH PROB DECIM SCALE]",
+)
+@options_of(HybridOptions, "threshold", "decimation", "scale", "stride", "pattern", "seed_from", unset=_BY_SIZE)
 @options_of(CrfOptions, "gt_prob", flags={"gt_prob": ("--prob",)})
-@options_of(HybridOptions, "stride", "pattern", "seed_from", unset={"stride": "the size of a tile"})
-@options_of(CrfOptions, *_CRF_NAMES)
-@click.option("--best", is_flag=True, help="Slower and better: overlapping tiles, soft seeds, constants of tune-crf.")
+@options_of(_DEFAULTS.crf, *_CRF_NAMES)
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside each image]")
 @options_of(Outputs, "probabilities", "report", "keep_seeds")
 @resume_option
@@ -67,9 +86,12 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
 def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None:
     """Segment images by a tile classifier and a dense CRF.
 
-    Tiles of each image are classified; those above a threshold seed a dense CRF on the reduced image, which finds
-    the borders. Images are files, folders or patterns. The nine words of the classic script work as they did: TILE is
-    --tile-size, THRESH --threshold, PROB --prob, DECIM --decimation and SCALE --scale.
+    Tiles of each image are classified; they seed a dense CRF on the reduced image, which finds the borders. Images are
+    files, folders or patterns. The constants are those that tune-crf found for the model, where it was run.
+
+    The nine words of the classic script work as they did, with its constants: TILE is --tile-size, THRESH
+    --threshold, PROB --prob, DECIM --decimation and SCALE --scale; --classic is the same without them. An option that
+    is given always counts.
 
     Result: for each image NAME_ares_TILE.mat (class, sparse, labels), NAME_ares_TILE_label.png (painted in the
     colours of the classes) and NAME_ares_TILE.png (image, tiles and result side by side); of a GeoTIFF also
@@ -78,8 +100,10 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     \b
     Examples:
       hybridseg semseg photos --model model.pb --out results
+      hybridseg semseg photo.jpg model.pb
       hybridseg semseg photo.jpg model.pb labels.txt colors.txt 96 0.5 0.5 8 0.25
     """
+    prob_is_option = _is_given("gt_prob")
     images = _read_words(words, settings)
     given = read_table(settings["labels_path"], settings["colors_path"])
     paths = find_images([Path(word) for word in images])
@@ -89,60 +113,69 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
         "tile_size": settings["tile_size"],
     }
     classifier = SemsegJob(**files).load()
+    is_classic = settings["best"] is False
+    base = classic_options(classifier.tile_size) if is_classic else _find_best(console, files["model_paths"])
+    options = _make_options(settings, base)
+    if prob_is_option and options.seed_from == "probabilities":
+        raise click.UsageError("--prob counts for hard seeds alone; add --classic or --seed-from labels.")
     job = SemsegJob(
         **files,
         outputs=read_options(Outputs, settings),
         table=classifier.table.with_colors_of(given) if given and settings["colors_path"] else None,
-        options=_make_options(settings, _find_best(console, classifier) if settings["best"] else HybridOptions()),
+        options=options,
     )
     run_job(console, paths, job, resume=settings["resume"])
 
 
-def _find_best(console: Console, classifier: AnyClassifier) -> HybridOptions:
-    tuned = read_tuning(classifier)
+def _find_best(console: Console, model_paths: Sequence[Path]) -> HybridOptions:
+    tuned = read_tuning(model_paths)
     if tuned is None:
-        console.say(f"{tuning_path(classifier.path)} does not exist: general constants are used (see tune-crf)")
-    return tuned or make_best_options(classifier)
+        console.say(f"{tuning_path(model_paths[0])} does not exist: general constants are used (see tune-crf)")
+    return tuned or _DEFAULTS
 
 
 def _read_words(words: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, ...]:
-    """Move the nine words of the classic script into the settings, and return the images."""
-    if not words:
-        raise click.UsageError("name the images: files, folders or patterns.")
-    if settings["model_paths"] or len(words) == 1 or not words[1].lower().endswith(".pb"):
-        return words
-    if len(words) != len(_CLASSIC):
-        raise click.UsageError(f"the classic form has nine words, {' '.join(_CLASSIC)}; these are {len(words)}.")
-    kinds: dict[str, Callable[[str], Any]] = {
-        "model_paths": lambda word: (Path(word),), "labels_path": Path, "colors_path": Path,
-        "tile_size": int, "threshold": float, "gt_prob": float, "decimation": int, "scale": float,
-    }  # fmt: skip
-    context = click.get_current_context()
-    for (name, kind), title, word in zip(kinds.items(), _CLASSIC[1:], words[1:], strict=True):
-        if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+    """Move the words that follow the images into the settings, and return the images."""
+    models = [] if settings["model_paths"] else [i for i, word in enumerate(words) if word.lower().endswith(".pb")]
+    images, more = (words[: models[0]], words[models[0] + 1 :]) if models else (words, ())
+    if not images:
+        before = f" before the model {words[0]}" if words else ""
+        raise click.UsageError(f"name the images{before}: files, folders or patterns.")
+    if _N_MODEL_WORDS < len(more) != len(_WORDS):
+        titles = [title for title, _ in _WORDS.values()]
+        raise click.UsageError(
+            f"after the model come {' '.join(titles[:_N_MODEL_WORDS])}, or all words of the classic script, "
+            f"{' '.join(titles)}; these are {len(more)}."
+        )
+    if models:
+        settings["model_paths"] = (Path(words[models[0]]),)
+    if len(more) == len(_WORDS) and settings["best"] is None:
+        settings["best"] = False
+    for (name, (title, kind)), word in zip(_WORDS.items(), more, strict=False):
+        if _is_given(name):
             raise click.UsageError(f"{title} is given twice: as the word {word} and as an option.")
         try:
             settings[name] = kind(word)
         except ValueError:
             what = "whole number" if kind is int else "number"
             raise click.UsageError(f"{title} is {word!r}, which is not a {what}.") from None
-        context.set_parameter_source(name, click.core.ParameterSource.COMMANDLINE)
-    return words[:1]
+        click.get_current_context().set_parameter_source(name, click.core.ParameterSource.COMMANDLINE)
+    return images
 
 
 def _make_options(settings: dict[str, Any], base: HybridOptions) -> HybridOptions:
     """Replace in `base` what was given on this command line."""
-    context = click.get_current_context()
-    given = {
-        name: value
-        for name, value in settings.items()
-        if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-    }
+    given = {name: value for name, value in settings.items() if _is_given(name)}
 
     def pick(cls: Any) -> dict[str, Any]:
         return {name: given[name] for name in cls.__dataclass_fields__ if name in given}
 
     return replace(base, **pick(HybridOptions), crf=replace(base.crf, **pick(CrfOptions)))
+
+
+def _is_given(name: str) -> bool:
+    """Return whether a setting was given on this command line."""
+    return click.get_current_context().get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
 
 
 def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool) -> None:
@@ -176,7 +209,7 @@ def _print_image(console: Console, image: ImageResult) -> None:
 @places_options
 @class_files_options
 @options_of(TuneOptions, "n_trials", "score")
-@options_of(BEST_OPTIONS, "stride", "scale", "seed_from", unset={"stride": "half a tile"})
+@options_of(HybridOptions, "stride", "scale", "seed_from", unset=_BY_SIZE)
 @seed_option
 @pass_console
 def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> None:
@@ -186,7 +219,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     or give the label maps themselves, or the images and --masks. Use images that the model was not trained on, and
     evaluate the result on others still.
 
-    Result: a table of what was tried, and MODEL_crf.json beside the model, which semseg --best uses.
+    Result: a table of what was tried, and MODEL_crf.json beside the model, which semseg uses.
 
     \b
     Example:
@@ -197,7 +230,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     result = tune(
         found.pairs,
         classifier,
-        start=_make_options(settings, make_best_options(classifier)),
+        start=_make_options(settings, _DEFAULTS),
         options=read_options(TuneOptions, settings),
         table=read_table(settings["labels_path"], settings["colors_path"]),
         progress=console.progress,

@@ -48,8 +48,8 @@ class PredictJob(Job):
             endings.append(_CONFIDENCE)
         return [_place(self.outputs, image_path, ending) for ending in endings]
 
-    def record(self) -> str:
-        """Return the record of how a label map of this job is made."""
+    def record(self, image_path: Path) -> str:
+        """Return the record of how the label map of an image is made: of all alike."""
         networks = self.load()
         return _make_record(networks, self.options, self.smoothing, self.table or networks[0].table)
 

@@ -5,6 +5,7 @@ Arrays in, arrays out; `hybridseg.hybrid.semseg` is the same with files.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from hybridseg.hybrid.votes import (
     PATTERNS,
     TileVotes,
     average_votes,
+    choose_pattern,
     classify_tiles,
     leave_out_empty,
     merge_votes,
@@ -26,54 +28,81 @@ from hybridseg.hybrid.votes import (
 from hybridseg.models.ensemble import AnyClassifier, list_members, order_columns
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, StopWatch, no_progress
-from hybridseg.resample import reduce_shape, resize_nearest, shrink_image, take_nearest
+from hybridseg.resample import fit_scale, reduce_shape, resize_nearest, shrink_image, take_nearest
 
 SEED_SOURCES = ("labels", "probabilities")
+
+# Chosen on held-out photos of the Outer Banks and mosaics of them (docs/benchmarks.md).
+_USUAL_SCALE, _LEAST_CRF_PIXELS, _MOST_CRF_PIXELS = 0.5, 250_000, 2_000_000
+_MOST_TILES = 6000
 
 
 @dataclass(frozen=True)
 class HybridOptions:
-    """How an image is segmented.
+    """How an image is segmented; the defaults are the best settings for a model that was not tuned.
+
+    What is None follows from the size of the image. The scale is 0.5, but more where that would leave fewer than
+    250,000 pixels, and less where it would leave more than 2 million. Tiles overlap by half, but less where that would
+    make more than 6,000. They are picked row by row, unless that would leave more than half of the columns without any.
 
     Classifiers of other tile sizes that vote along keep the same overlap as the first one. `class_weights` multiply
     the probabilities of the tiles, a weight for each class; `tune-crf` finds them.
     """
 
     threshold: float = option(0.5, "Lowest probability at which a tile seeds the CRF with its class.", span=Span(0, 1))
-    decimation: int = option(8, "Classify every Nth tile.", span=Span(1))
-    scale: float = option(
-        0.25, "Size of the image on which the CRF works, as a share of its own.", span=Span(0, 1, above=True)
+    decimation: int = option(1, "Classify every Nth tile.", span=Span(1))
+    scale: float | None = option(
+        None, "Size of the image on which the CRF works, as a share of its own.", span=Span(0, 1, above=True)
     )
     stride: int | None = option(None, "Pixels from one tile to the next.", span=Span(1))
-    pattern: str = option(
-        "raster", "How the tiles are picked: row by row, or spread evenly over the image.", choices=PATTERNS
+    pattern: str | None = option(
+        None, "How the tiles are picked: row by row, or spread evenly over the image.", choices=PATTERNS
     )
     seed_from: str = option(
-        "labels",
+        "probabilities",
         "Seed the CRF with the class of each tile, or with the probabilities of all classes (without a threshold).",
         choices=SEED_SOURCES,
     )
     class_weights: tuple[float, ...] = ()
-    crf: CrfOptions = CrfOptions()
+    crf: CrfOptions = CrfOptions(theta=30.0, color_scale=4.0, space_compat=5.0, color_compat=50.0)
 
     def __post_init__(self) -> None:
         check_options(self)
         if not all(0 < weight < float("inf") for weight in self.class_weights):
             raise BadInput(f"class_weights={self.class_weights}: give numbers above 0")
 
+    def fit(self, shape: tuple[int, int], tile_size: int) -> HybridOptions:
+        """Return the options for an image of these rows and columns, nothing of which is left to its size.
 
-BEST_OPTIONS = HybridOptions(
-    decimation=1,
-    scale=0.5,
-    seed_from="probabilities",
-    crf=CrfOptions(theta=30.0, color_scale=4.0, space_compat=5.0, color_compat=50.0),
-)
-"""The best settings for a model that was not tuned; docs/benchmarks.md shows what each of them adds."""
+        Examples
+        --------
+        >>> fitted = HybridOptions(decimation=8).fit((614, 768), 96)
+        >>> round(fitted.scale, 2), fitted.stride, fitted.pattern
+        (0.73, 48, 'raster')
+        """
+        scale, stride = self.scale_for(shape, tile_size), self.stride_for(shape, tile_size)
+        return replace(self, scale=scale, stride=stride, pattern=self.pattern_for(shape, tile_size))
+
+    def scale_for(self, shape: tuple[int, int], tile_size: int) -> float:
+        """Return the scale for an image of these rows and columns."""
+        usual = fit_scale(shape, _USUAL_SCALE, n_least=_LEAST_CRF_PIXELS, n_most=_MOST_CRF_PIXELS)
+        # No tile becomes smaller than a pixel.
+        return self.scale or max(usual, 1 / tile_size)
+
+    def stride_for(self, shape: tuple[int, int], tile_size: int) -> int:
+        """Return the pixels from one tile to the next for an image of these rows and columns."""
+        least = math.ceil(math.sqrt(shape[0] * shape[1] / _MOST_TILES))
+        return self.stride or min(max(tile_size // 2, least, 1), tile_size)
+
+    def pattern_for(self, shape: tuple[int, int], tile_size: int) -> str:
+        """Return the way in which tiles are picked of an image of these rows and columns."""
+        stride = self.stride_for(shape, tile_size)
+        return self.pattern or choose_pattern(shape, tile_size=tile_size, stride=stride, decimation=self.decimation)
 
 
-def make_best_options(classifier: AnyClassifier) -> HybridOptions:
-    """Return `BEST_OPTIONS` with tiles that overlap by half."""
-    return replace(BEST_OPTIONS, stride=max(1, classifier.tile_size // 2))
+def classic_options(tile_size: int) -> HybridOptions:
+    """Return the settings and constants of Buscombe and Ritchie (2018): tiles side by side, every eighth of them."""
+    return HybridOptions(decimation=8, scale=0.25, stride=tile_size, seed_from="labels", crf=CrfOptions())
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +111,8 @@ class Segmentation:
 
     Parameters
     ----------
+    options : HybridOptions
+        Those that were used, with everything that follows from the size of the image.
     labels : numpy.ndarray
         (rows, cols) uint8 class ids after the CRF; VOID where there is no picture.
     tile_labels : numpy.ndarray
@@ -102,6 +133,7 @@ class Segmentation:
         Time that each step took.
     """
 
+    options: HybridOptions
     labels: np.ndarray
     tile_labels: np.ndarray
     seeds: np.ndarray
@@ -139,16 +171,18 @@ def segment_image(
     MissingPackage
         When there is no CRF engine.
     """
-    if options.scale * classifier.tile_size < 1:
+    shape = (image.shape[0], image.shape[1])
+    options = options.fit(shape, classifier.tile_size)
+    scale = options.scale_for(shape, classifier.tile_size)
+    if scale * classifier.tile_size < 1:
         raise BadInput(
-            f"scale={options.scale:g} makes a tile of {classifier.tile_size} pixels smaller than one pixel; give at "
+            f"scale={scale:g} makes a tile of {classifier.tile_size} pixels smaller than one pixel; give at "
             f"least {1 / classifier.tile_size:.3f}"
         )
     watch = StopWatch()
-    shape = (image.shape[0], image.shape[1])
     votes, n_tiles = vote_on_tiles(image, classifier, options=options, valid=valid, progress=progress)
     watch.lap("classify tiles")
-    small = reduce_image(image, options.scale)
+    small = reduce_image(image, scale)
     watch.lap("reduce image")
     refinement, cell_seeds = refine_votes(small, votes, options=options, want_probs=want_confidence, progress=progress)
     watch.lap("spread by CRF")
@@ -159,6 +193,7 @@ def segment_image(
     small_seeds = votes.spread(cell_seeds, small_labels.shape)
     confidence = None if refinement.probs is None else refinement.probs.max(axis=2)
     result = Segmentation(
+        options=options,
         labels=_blank(resize_nearest(small_labels, shape), valid, VOID),
         tile_labels=_blank(votes.spread(votes.find_labels(), shape), valid, VOID),
         seeds=_blank(votes.spread(cell_seeds, shape), valid, 0),
@@ -197,14 +232,15 @@ def vote_on_tiles(
     n_tiles : int
         Number of classified tiles.
     """
-    votes, n_tiles = [], 0
+    shape, votes, n_tiles = (image.shape[0], image.shape[1]), [], 0
+    stride, pattern = options.stride_for(shape, classifier.tile_size), options.pattern_for(shape, classifier.tile_size)
     for member in list_members(classifier):
         grid = plan_tiles(
-            (image.shape[0], image.shape[1]),
+            shape,
             tile_size=member.tile_size,
-            stride=options.stride and max(1, round(options.stride * member.tile_size / classifier.tile_size)),
+            stride=max(1, round(stride * member.tile_size / classifier.tile_size)),
             decimation=options.decimation,
-            pattern=options.pattern,
+            pattern=pattern,
         )
         if valid is not None:
             grid = leave_out_empty(grid, valid)

@@ -18,7 +18,7 @@ from hybridseg.batch.results import ImageResult, measure_shares, write_confidenc
 from hybridseg.classes import ClassTable
 from hybridseg.figures import draw_panels
 from hybridseg.hybrid.segmentation import HybridOptions, Segmentation, segment_image
-from hybridseg.io.images import as_rgb8, load_image
+from hybridseg.io.images import as_rgb8, describe_image, load_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.tables import write_json
@@ -62,10 +62,11 @@ class SemsegJob(Job):
             targets.append(place("_report.json"))
         return targets
 
-    def record(self) -> str:
-        """Return the record of how a label map of this job is made."""
+    def record(self, image_path: Path) -> str:
+        """Return the record of how the label map of an image is made."""
         classifier = self.load()
-        return _make_record(classifier, self.options, self.table or classifier.table)
+        options = self.options.fit(describe_image(image_path).shape, classifier.tile_size)
+        return _make_record(classifier, options, self.table or classifier.table)
 
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
@@ -119,8 +120,8 @@ def segment_file(
     watch.seconds.update(found.seconds)
 
     place = partial(_place, outputs, image_path, classifier.tile_size)
-    warnings = _list_warnings(found, table)
-    made_by = _make_record(classifier, options, table)
+    warnings = _list_warnings(found, options, table)
+    made_by = _make_record(classifier, found.options, table)
     result = LabelMap(found.labels, table, found.seeds, georeference, made_by)
     written = [place("_label.png"), place(".png")]
     write_labelmap(written[0], result)
@@ -144,13 +145,19 @@ def segment_file(
     shares = measure_shares(found.labels, table)
     if outputs.report:
         written.append(place("_report.json"))
-        write_json(written[-1], _make_report(image_path, classifier, options, found, shares, warnings, watch.seconds))
+        write_json(written[-1], _make_report(image_path, classifier, found, shares, warnings, watch.seconds))
     return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds)
 
 
-def _list_warnings(found: Segmentation, table: ClassTable) -> list[str]:
+def _list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable) -> list[str]:
     """Describe what a person should check in the result."""
     warnings = [lost.describe(table) for lost in found.lost]
+    if options.pattern is None and found.options.pattern == "checker":
+        warnings.append(
+            f"of every {options.decimation} tiles one is classified; picked row by row, they would leave most columns "
+            "of the image without any, so they are spread evenly (--pattern checker; --pattern raster picks them row "
+            "by row all the same)"
+        )
     if found.filled_share > 0:
         warnings.append(
             f"{max(found.filled_share, 0.001):.1%} of the pixels are so far from every seed that the CRF knew nothing "
@@ -170,7 +177,6 @@ def _make_record(classifier: AnyClassifier, options: HybridOptions, table: Class
 def _make_report(
     image_path: Path,
     classifier: AnyClassifier,
-    options: HybridOptions,
     found: Segmentation,
     shares: dict[str, float],
     warnings: list[str],
@@ -181,7 +187,7 @@ def _make_report(
         "models": [member.path.name for member in list_members(classifier)],
         "version": __version__,
         "tile_size": classifier.tile_size,
-        "settings": asdict(options),
+        "settings": asdict(found.options),
         "class_shares": shares,
         "n_tiles": found.n_tiles,
         "seeded_share": float(np.count_nonzero(found.seeds) / found.seeds.size),

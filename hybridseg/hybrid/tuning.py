@@ -88,7 +88,7 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class TuneResult:
-    """Every trial, the best one, and the file that `semseg --best` reads."""
+    """Every trial, the best one, and the file that `semseg` reads."""
 
     trials: tuple[Trial, ...]
     best: Trial
@@ -169,15 +169,15 @@ def tuning_path(model_path: Path) -> Path:
     return model_path.with_name(f"{model_path.stem}_crf.json")
 
 
-def read_tuning(classifier: AnyClassifier) -> HybridOptions | None:
-    """Read the result of `tune_crf` for a classifier; None when it was never tuned.
+def read_tuning(model_paths: Sequence[Path]) -> HybridOptions | None:
+    """Read the result of `tune_crf` for a classifier, or for several that vote; None when it was never tuned.
 
     Raises
     ------
     BadInput
         When the file is damaged, or was made for other models.
     """
-    path = tuning_path(classifier.path)
+    path = tuning_path(model_paths[0])
     if not path.exists():
         return None
     with located(path):
@@ -185,7 +185,7 @@ def read_tuning(classifier: AnyClassifier) -> HybridOptions | None:
             record = json.loads(path.read_text(encoding="utf-8"))
             if record["format"] != FORMAT_VERSION:
                 raise BadInput("it was written by another version of hybridseg; tune again (hybridseg tune-crf)")
-            if record["sha256"] != _hash_models(classifier):
+            if record["sha256"] != [hash_file(path) for path in model_paths]:
                 raise BadInput(
                     f"it was made for {', '.join(record['models'])} as they were then, not for these models; "
                     "tune again (hybridseg tune-crf)"
@@ -199,10 +199,6 @@ def read_tuning(classifier: AnyClassifier) -> HybridOptions | None:
             raise BadInput(f"it is damaged ({error}); remove it, or tune again (hybridseg tune-crf)") from error
 
 
-def _hash_models(classifier: AnyClassifier) -> list[str | None]:
-    return [hash_file(member.path) for member in list_members(classifier)]
-
-
 def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions, table: ClassTable | None) -> _Example:
     labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
     labelmap.require_table(pair.labels_path)
@@ -210,7 +206,7 @@ def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions
     truth = fit_labels(labelmap.labels_as(classifier.table), pair.labels_path, image.info, image.valid)
     pixels = as_rgb8(image.pixels)
     votes, _ = vote_on_tiles(pixels, classifier, options=start, valid=image.valid)
-    small = reduce_image(pixels, start.scale)
+    small = reduce_image(pixels, start.scale_for(image.info.shape, classifier.tile_size))
     return _Example(small, votes, resize_nearest(truth, small.shape[:2]))
 
 
@@ -252,10 +248,11 @@ def _make_record(
         constants = {name: getattr(trial.crf, name) for name in SEARCH_RANGES} if trial.crf else None
         return {"crf": constants, "balance": trial.balance, **{name: trial.score(name) for name in SCORES}}
 
+    paths = [member.path for member in list_members(classifier)]
     return {
         "format": FORMAT_VERSION,
-        "models": [member.path.name for member in list_members(classifier)],
-        "sha256": _hash_models(classifier),
+        "models": [path.name for path in paths],
+        "sha256": [hash_file(path) for path in paths],
         # The constants are in `best`; threads and memory concern this machine alone.
         "settings": {name: value for name, value in asdict(settings).items() if name != "crf"},
         "n_images": n_images,

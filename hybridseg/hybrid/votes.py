@@ -153,6 +153,22 @@ def plan_tiles(
     return TileGrid(shape, tile_size, rows, cols, np.stack(np.divmod(numbers, len(cols)), axis=1))
 
 
+def choose_pattern(shape: tuple[int, int], *, tile_size: int, stride: int, decimation: int) -> str:
+    """Return ``raster``, or ``checker`` where that would leave more than half of the columns without a tile.
+
+    Examples
+    --------
+    >>> [choose_pattern((900, cols), tile_size=10, stride=10, decimation=8) for cols in (80, 90)]
+    ['checker', 'raster']
+    """
+    raster, checker = (
+        plan_tiles(shape, tile_size=tile_size, stride=stride, decimation=decimation, pattern=pattern)
+        for pattern in PATTERNS
+    )
+    n_raster, n_checker = (len(np.unique(grid.chosen[:, 1])) for grid in (raster, checker))
+    return "checker" if 2 * n_raster < len(raster.cols) and n_checker > n_raster else "raster"
+
+
 def leave_out_empty(grid: TileGrid, valid: np.ndarray) -> TileGrid:
     """Keep only tiles of which at least half is valid.
 

@@ -42,7 +42,7 @@ class ThresholdJob(Job):
     def list_targets(self, image_path):
         return [self.outputs.place(image_path, "_threshold.png")]
 
-    def record(self):
+    def record(self, image_path):
         return make_record("threshold", self.model_paths, self.table or TABLE, options=self.options)
 
     def segment(self, image_path, *, progress=no_progress):
@@ -50,7 +50,7 @@ class ThresholdJob(Job):
         for _ in progress(range(2), label="halves"):
             pass
         targets = self.list_targets(image_path)
-        write_labelmap(targets[0], LabelMap(labels, TABLE, made_by=self.record()))
+        write_labelmap(targets[0], LabelMap(labels, TABLE, made_by=self.record(image_path)))
         return ImageResult(image_path, tuple(targets), measure_shares(labels, TABLE), (), {})
 
 

@@ -2,6 +2,10 @@
 
 The rival is ``reference_flow.py``. Both run in processes of their own and write what they always write. It takes
 minutes, nearly all of them the rival's; ``--pairs 3`` runs both three times.
+
+How right and how costly the result is by size of image, overlap of tiles and scale of the CRF, on photos with masks:
+
+    python tests/benchmarks/bench_semseg.py --photos ../shared/data/obx --names tune.txt --model obx.pb
 """
 
 from __future__ import annotations
@@ -10,12 +14,13 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +28,19 @@ from bench_retile import COLS, ROWS, enlarge
 from scipy.cluster.vq import kmeans2
 from scipy.io import loadmat
 
+from hybridseg.classes import ClassTable
+from hybridseg.confusion import count_confusion, pool_confusions
 from hybridseg.demo.scenes.scene import make_scene
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.retrain import retrain
-from hybridseg.io.images import write_image
+from hybridseg.hybrid.segmentation import HybridOptions, reduce_image, refine_votes, vote_on_tiles
+from hybridseg.hybrid.semseg import load_classifiers
+from hybridseg.io.images import as_rgb8, read_image, write_image
+from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.machine import count_cores
 from hybridseg.models.startup import import_tensorflow
+from hybridseg.resample import resize_nearest
 
 TILE, N_CLASSES, N_TILES, N_STEPS = 96, 15, 1200, 1000
 THRESH, PROB, DECIM, SCALE = 0.5, 0.5, 8, 0.25
@@ -176,15 +187,82 @@ def print_pair(rival: Measured, ours: Measured) -> None:
     print(f"  {rival.seconds['classify']:.1f} s of the rival are its sessions")
 
 
+Labelled = tuple[np.ndarray, np.ndarray]
+# Photos in a mosaic, photos in a row of it, and the megapixels that the CRF is tried on.
+MOSAICS = ((1, 1, (0.07, 0.14, 0.25, 0.56)), (4, 2, (0.25, 0.56, 1, 2.3)), (50, 5, (1, 2, 3, 7)))
+
+
+def read_photos(folder: Path, names: list[str], table: ClassTable) -> list[Labelled]:
+    """Read photos and their masks, whose classes are listed in ``classes.json``; then each again, mirrored."""
+    classes = ClassTable.from_names(json.loads((folder / "classes.json").read_text())["classes"])
+    photos = []
+    for name in names:
+        labels = read_labelmap(folder / "masks" / f"{name}.png", table=classes).labels_as(table)
+        photos.append((as_rgb8(read_image(folder / "images" / f"{name}.jpg")), labels))
+    return photos + [(image[:, ::-1], labels[:, ::-1]) for image, labels in photos]
+
+
+def join_photos(photos: list[Labelled], n_cols: int) -> Labelled:
+    """Join photos to a mosaic."""
+    rows = [photos[i : i + n_cols] for i in range(0, len(photos), n_cols)]
+    image, labels = (np.vstack([np.hstack([photo[part] for photo in row]) for row in rows]) for part in (0, 1))
+    return image, labels
+
+
+def bench_sizes(photos_dir: Path, names: list[str], model_path: Path) -> None:
+    """Print how right and how costly the result is by size, stride and scale; then all of `semseg` on the largest."""
+    model = load_classifiers([model_path])
+    photos = read_photos(photos_dir, names, model.table)
+    for n_photos, n_cols, sizes in MOSAICS:
+        starts = range(0, max(len(names), n_photos) - n_photos + 1, n_photos)
+        images = [join_photos(photos[i : i + n_photos], n_cols) for i in starts]
+        rows, cols = images[0][1].shape
+        chosen = HybridOptions().fit((rows, cols), model.tile_size)
+        print(f"\n{len(images)} images of {rows} x {cols}; chosen: stride {chosen.stride}, scale {chosen.scale:.3f}")
+        for stride in sorted({model.tile_size // 2, model.tile_size * 2 // 3, model.tile_size, chosen.stride}):
+            options = HybridOptions(stride=stride)
+            began = time.process_time()
+            votes = [vote_on_tiles(image, model, options=options) for image, _ in images]
+            print(f"  stride {stride}: {votes[0][1]:,} tiles, {(time.process_time() - began) / len(images):.1f} s")
+            for scale in sorted({min(1.0, (size * 1e6 / rows / cols) ** 0.5) for size in sizes} | {chosen.scale}):
+                began, counted = time.process_time(), []
+                for (image, labels), (voted, _) in zip(images, votes, strict=True):
+                    found, _ = refine_votes(reduce_image(image, scale), voted, options=replace(options, scale=scale))
+                    counted.append(count_confusion(labels, resize_nearest(found.labels, labels.shape), model.table))
+                seconds, scores = (time.process_time() - began) / len(images), pool_confusions(counted)
+                print(
+                    f"    scale {scale:.3f} ({rows * cols * scale**2 / 1e6:.2f} MP): accuracy {scores.accuracy:.3f}, "
+                    f"mean IoU {scores.macro('iou'):.3f}, {seconds:.1f} s",
+                    flush=True,
+                )
+    with tempfile.TemporaryDirectory() as name:
+        photo, out_dir = Path(name, "photo.jpg"), Path(name, "out")
+        write_image(photo, images[0][0])
+        for words in ([], ["--classic"], ["--stride", model.tile_size // 2, "--scale", 0.5]):
+            command = [sys.executable, "-m", "hybridseg", "semseg", str(photo), str(model_path), *map(str, words)]
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            wall, peak = run_process([*command, "--out", str(out_dir)], Path(name, "log"))
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            print(f"semseg {' '.join(map(str, words))}: {wall:.1f} s, {cpu:.1f} s of processors, {peak:.0f} MiB")
+
+
 def main() -> None:
     """Print every figure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=1, help="how often both are run")
-    n_pairs = parser.parse_args().pairs
+    parser.add_argument("--photos", type=Path, help="folder of images/ and masks/, in place of the comparison")
+    parser.add_argument("--names", type=Path, help="list of the names of the photos")
+    parser.add_argument("--model", type=Path, help="a classifier that was not trained on them")
+    given = parser.parse_args()
+    n_pairs = given.pairs
     import_tensorflow()
     import tensorflow as tf
 
     print(f"{count_cores()} cores, Python {sys.version.split()[0]}, TensorFlow {tf.__version__}")
+    if given.photos:
+        bench_sizes(given.photos, given.names.read_text().split(), given.model)
+        return
     with tempfile.TemporaryDirectory() as name:
         inputs = make_inputs(Path(name))
         print(f"photo of {ROWS} x {COLS}, tiles of {TILE}, every {DECIM}th, CRF at {SCALE:g}")

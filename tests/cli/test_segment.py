@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hybridseg.io.images import write_image
-from hybridseg.io.labels.formats import read_labelmap, write_labelmap
+from hybridseg.io.labels.formats import read_labelmap, read_made_by, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 
 CRF = ("--theta", 6, "--color-scale", 20, "--space-compat", 3, "--color-compat", 10)
@@ -47,6 +47,14 @@ def photos(tmp_path, paint_coast):
     for name in ("a", "b", "c"):
         write_image(folder / f"{name}.png", paint_coast(32, 64, border=32))
     return folder
+
+
+@pytest.fixture
+def class_files(tmp_path):
+    """The words LABELS and COLORS for the fake model."""
+    (tmp_path / "l.txt").write_text("cliff\nveg\nwater\n")
+    (tmp_path / "c.txt").write_text("red\ngreen\nblue\n")
+    return "l.txt", "c.txt"
 
 
 def names_in(folder, pattern="*"):
@@ -108,9 +116,7 @@ def test_models_that_cannot_be_used(run, real_model, tmp_path, paint_classes):
     assert "give its labels: --labels" in run("semseg", "photo.png").stderr
 
 
-def test_the_nine_words_in_their_order(run, fake_model, photos, tmp_path):
-    (tmp_path / "l.txt").write_text("cliff\nveg\nwater\n")
-    (tmp_path / "c.txt").write_text("red\ngreen\nblue\n")
+def test_the_nine_words_in_their_order(run, fake_model, photos, class_files):
     result = run("semseg", photos / "a.png", "m.pb", "l.txt", "c.txt", 16, 0.7, 0.6, 2, 0.5, "--report")
     assert result.exit_code == 0, result.output
     assert fake_model == [{"path": Path("m.pb"), "labels_path": Path("l.txt"), "tile_size": 16}]
@@ -123,9 +129,11 @@ def test_the_nine_words_in_their_order(run, fake_model, photos, tmp_path):
     ("words", "message"),
     [
         ([], "name the images"),
-        (["a.png", "m.pb"], "has nine words, IMAGE MODEL LABELS COLORS TILE THRESH PROB DECIM SCALE; these are 2"),
-        (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8"], "these are 8"),
-        (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "0.25", "more"], "these are 10"),
+        (["m.pb"], "name the images before the model m.pb"),
+        (["a.png", "m.pb", "l", "c", "16", "0.5"], "LABELS COLORS TILE THRESH PROB DECIM SCALE; these are 4"),
+        (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8"], "these are 6"),
+        (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "0.25", "more"], "these are 8"),
+        (["a.png", "--prob", "0.6"], "--prob counts for hard seeds alone; add --classic or --seed-from labels"),
         (["a.png", "m.pb", "l", "c", "x", "0.5", "0.5", "8", "0.25"], "TILE is 'x', which is not a whole number"),
         (["a.png", "m.pb", "l", "c", "16", "half", "0.5", "8", "0.25"], "THRESH is 'half', which is not a number"),
         (["a.png", "m.pb", "l", "c", "16", "0.5", "?", "8", "0.25"], "PROB is '?'"),
@@ -156,8 +164,8 @@ def test_wrong_usage(run, fake_model, words, message):
         (["--theta", "inf"], "theta=inf"),
         (["--theta", "nan"], "theta=nan"),
         (["--max-memory", "1e-6"], "give it more (--max-memory)"),
-        (["--prob", "0.1"], "gt_prob=0.1"),
-        (["--threshold", "0.9"], "0.80, and the threshold is 0.9"),
+        (["--classic", "--prob", "0.1"], "gt_prob=0.1"),
+        (["--classic", "--threshold", "0.9"], "0.80, and the threshold is 0.9"),
         (["--out", "photos/a.png"], "cannot write in photos/a.png"),
         (["--labels", "none.txt"], "there is no file none.txt"),
     ],
@@ -277,7 +285,7 @@ def test_a_lost_class_is_told_even_in_quiet_with_the_name_of_the_image(run, fake
     image = paint_coast(96, 96, border=96)
     image[32:48, 32:64] = image[32:48, 32:64, ::-1]
     write_image(tmp_path / "a.png", image)
-    hard = ("--decimation", 1, "--color-scale", 200, "--space-compat", 50)
+    hard = ("--classic", "--decimation", 1, "--color-scale", 200, "--space-compat", 50)
     result = run("--quiet", "semseg", "a.png", *hard)
     assert result.exit_code == 0 and result.stdout == ""
     assert "warning: a.png: water had 6% of the seeds and keeps 0% of them" in result.stderr
@@ -299,20 +307,69 @@ def test_what_the_tiles_say_is_not_judged(run, fake_model, photos, by_color):
 
 
 def test_seeds_from_probabilities(run, fake_model, photos):
-    assert run("semseg", photos / "a.png", *FAST, "--threshold", 0.9).exit_code == 1
-    result = run("semseg", photos / "a.png", *FAST, "--threshold", 0.9, "--seed-from", "probabilities")
+    hard = ("--classic", *FAST, "--threshold", 0.9)
+    assert run("semseg", photos / "a.png", *hard).exit_code == 1
+    result = run("semseg", photos / "a.png", *hard, "--seed-from", "probabilities")
     assert result.exit_code == 0 and "cliff 50.0%, water 50.0%" in result.stdout
 
 
-def test_best_keeps_what_the_nine_words_say(run, fake_model, photos, tmp_path):
-    (tmp_path / "l.txt").write_text("cliff\nveg\nwater\n")
-    (tmp_path / "c.txt").write_text("red\ngreen\nblue\n")
+def test_best_keeps_what_the_nine_words_say(run, fake_model, photos, class_files):
     words = [photos / "a.png", "m.pb", "l.txt", "c.txt", 16, 0.7, 0.6, 2, 0.25]
     assert run("semseg", *words, "--best", "--theta", 7, "--report").exit_code == 0
     settings = json.loads((photos / "a_ares_16_report.json").read_text())["settings"]
     assert (settings["threshold"], settings["decimation"], settings["scale"]) == (0.7, 2, 0.25)
     assert (settings["crf"]["gt_prob"], settings["crf"]["theta"]) == (0.6, 7)
     assert settings["seed_from"] == "probabilities", "the rest is as --best says"
+
+
+def settings_of(run, *words):
+    """What a command used for `photos/a.png`, its CRF beside the rest."""
+    assert run("semseg", "photos/a.png", *words, "--report").exit_code == 0
+    settings = json.loads(Path("photos/a_ares_16_report.json").read_text())["settings"]
+    return {**settings.pop("crf"), **settings}
+
+
+BEST = {"decimation": 1, "stride": 8, "scale": 1.0, "seed_from": "probabilities", "theta": 30, "color_compat": 50}
+CLASSIC = {"decimation": 8, "stride": 16, "scale": 0.25, "seed_from": "labels", "theta": 60, "color_compat": 100}
+
+
+@pytest.mark.parametrize("words", [[], ["--best"], ["m.pb"], ["m.pb", "l.txt"], ["m.pb", "l.txt", "c.txt", "16"]])
+def test_the_best_is_the_default(run, fake_model, photos, class_files, words):
+    settings = settings_of(run, *words)
+    assert BEST.items() <= settings.items(), "a small image is not reduced"
+    assert fake_model[0]["path"] == Path("m.pb" if "m.pb" in words else "model.pb")
+
+
+def test_classic_constants(run, fake_model, photos, class_files):
+    assert CLASSIC.items() <= settings_of(run, "--classic").items()
+    nine = ["m.pb", *class_files, 16, 0.5, 0.5, 8, 0.25]
+    assert CLASSIC.items() <= settings_of(run, *nine).items()
+    assert settings_of(run, *nine, "--best")["theta"] == BEST["theta"]
+    mixed = settings_of(run, "--classic", "--stride", 4, "--theta", 9)
+    assert (mixed["stride"], mixed["theta"], mixed["scale"], mixed["seed_from"]) == (4, 9, 0.25, "labels")
+    assert settings_of(run, "--scale", 0.3, "--seed-from", "labels", "--prob", 0.6)["gt_prob"] == 0.6
+
+
+def test_images_that_the_shell_has_listed_before_the_model(run, fake_model, photos):
+    result = run("semseg", *sorted(photos.iterdir()), "m.pb", "--out", "out")
+    assert result.exit_code == 0 and "3 images done" in result.stdout
+
+
+@pytest.mark.parametrize("more", [[], ["--pattern", "raster"], ["--pattern", "checker"]])
+def test_a_narrow_photo_is_not_judged_by_its_left_edge(run, fake_model, tmp_path, paint_coast, class_files, more):
+    """Every 8th tile of a photo that is 8 tiles wide lies in its first column, which is cliff; all else is water."""
+    write_image(tmp_path / "narrow.png", paint_coast(160, 128, border=16))
+    result = run("semseg", "narrow.png", "m.pb", *class_files, 16, 0.5, 0.5, 8, 0.25, *more, "--report")
+    report = json.loads((tmp_path / "narrow_ares_16_report.json").read_text())
+    assert report["n_tiles"] == 10, "as many as ever"
+    if "raster" in more:
+        assert report["class_shares"] == {"cliff": 1.0} and result.stderr == ""
+    else:
+        assert report["class_shares"]["water"] > 0.8
+    assert ("most columns" in result.stderr and "--pattern raster" in result.stderr) == (not more)
+    assert report["settings"]["pattern"] == (more[1] if more else "checker")
+    record = json.loads(read_made_by(tmp_path / "narrow_ares_16.mat"))["settings"]["options"]
+    assert record["pattern"] == report["settings"]["pattern"]
 
 
 def test_help_is_light():

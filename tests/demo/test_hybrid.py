@@ -32,7 +32,7 @@ def test_the_page_tells_of_a_crf_that_helps(scenes, tiny_module, quick_panels, t
     assert trained and tested and not trained & tested and len(trained | tested) == 6
     scores = [
         json.loads((out / folder / "eval_pixels.json").read_text())["pooled"]["accuracy"]
-        for folder in ("tiles_alone", "test", "best")
+        for folder in ("tiles_alone", "classic", "test")
     ]
     assert scores[0] + 0.005 < scores[1] and scores[1] + 0.02 < scores[2]
     assert all(f"<td>{score:.3f}</td>" in page for score in scores)

@@ -172,7 +172,7 @@ def test_the_label_map_is_written_last(photo, job, monkeypatch):
 def test_the_record_in_every_label_map(scene_tif, job):
     run_jobs([scene_tif], job)
     for name in ("ortho_predseg.png", "ortho_predseg.tif"):
-        assert read_made_by(scene_tif.with_name(name)) == job.record()
+        assert read_made_by(scene_tif.with_name(name)) == job.record(scene_tif)
     for other, reason in (
         (replace(job, options=replace(NATIVE, flips=True)), "made with other settings (flips)"),
         (replace(job, smoothing=SmoothingOptions(radius=2)), "made with other settings (flips, radius)"),

@@ -14,14 +14,18 @@ from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.classes import VOID
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput
-from hybridseg.hybrid.segmentation import HybridOptions
+from hybridseg.hybrid.segmentation import HybridOptions, classic_options
 from hybridseg.hybrid.semseg import SemsegJob, segment_file
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.rasters import quiet_rasterio
 
-FAST = HybridOptions(
-    decimation=1, scale=0.5, crf=CrfOptions(n_threads=1, theta=6, color_scale=20, space_compat=3, color_compat=10)
+CLASSIC = classic_options(16)
+FAST = replace(
+    CLASSIC,
+    decimation=1,
+    scale=0.5,
+    crf=CrfOptions(n_threads=1, theta=6, color_scale=20, space_compat=3, color_compat=10),
 )
 
 
@@ -164,7 +168,7 @@ def test_a_class_that_vanishes_is_told_and_what_the_tiles_said_is_kept(tmp_path,
     image = paint_coast(96, 96, border=96)
     image[32:48, 32:64] = image[32:48, 32:64, ::-1]
     write_image(tmp_path / "a.png", image)
-    hard = HybridOptions(decimation=1, scale=0.25, crf=CrfOptions(n_threads=1, color_scale=200, space_compat=50))
+    hard = replace(CLASSIC, decimation=1, scale=0.25, crf=CrfOptions(n_threads=1, color_scale=200, space_compat=50))
     result = segment_file(tmp_path / "a.png", by_color, options=hard)
     assert result.shares == {"cliff": 1.0}
     assert result.warnings == ("water had 6% of the seeds and keeps 0% of them after the CRF; 100% became cliff",)
@@ -173,7 +177,7 @@ def test_a_class_that_vanishes_is_told_and_what_the_tiles_said_is_kept(tmp_path,
 
 def test_pixels_far_from_every_seed_are_filled_and_told(tmp_path, by_color, paint_coast):
     write_image(tmp_path / "a.png", paint_coast(16, 800, border=400))
-    far = HybridOptions(decimation=40, scale=1, crf=CrfOptions(n_threads=1, theta=1, color_scale=20))
+    far = replace(CLASSIC, decimation=40, scale=1, crf=CrfOptions(n_threads=1, theta=1, color_scale=20))
     result = segment_file(tmp_path / "a.png", by_color, options=far)
     assert (
         len(result.warnings) == 1 and "so far from every seed that the CRF knew nothing of them" in result.warnings[0]
@@ -216,12 +220,30 @@ def test_the_record_in_every_label_map(tmp_path, job, by_color, paint_coast):
     save_tiff(tmp_path / "a.tif", image, crs="EPSG:32611", transform=from_origin(0, 0, 0.5, 0.5))
     run_jobs([tmp_path / "a.tif"], replace(job, outputs=Outputs(keep_seeds=True)))
     for name in ("a_ares_16.mat", "a_ares_16_label.png", "a_ares_16_label.tif", "a_atiles_16.mat"):
-        assert read_made_by(tmp_path / name) == job.record()
-    record = json.loads(job.record())
+        assert read_made_by(tmp_path / name) == job.record(tmp_path / "a.tif")
+    record = json.loads(job.record(tmp_path / "a.tif"))
     assert record["command"] == "semseg" and record["settings"]["options"]["crf"]["theta"] == 6
     segment_file(tmp_path / "a.tif", by_color, options=replace(FAST, scale=1))
     changed = run_jobs([tmp_path / "a.tif"], job, resume=True)
     assert changed.images[0].replaced == "made with other settings (scale)"
+
+
+def test_settings_that_follow_from_the_size_are_recorded_as_if_they_were_given(photo, job):
+    job = replace(job, options=HybridOptions(crf=FAST.crf))
+    run_jobs([photo], job)
+    settings = json.loads(read_made_by(photo.with_name("photo_ares_16.mat")))["settings"]["options"]
+    assert (settings["scale"], settings["stride"], settings["pattern"]) == (1, 8, "raster")
+    assert run_jobs([photo], job, resume=True).skipped == (photo,)
+    given = replace(job, options=replace(job.options, scale=1.0, stride=8))
+    assert run_jobs([photo], given, resume=True).skipped == (photo,)
+    other = replace(job, options=replace(job.options, stride=16))
+    assert run_jobs([photo], other, resume=True).images[0].replaced == "made with other settings (stride)"
+
+
+def test_an_image_that_was_damaged_since_is_named_on_resume(photo, job):
+    run_jobs([photo], job)
+    photo.write_bytes(b"")
+    assert "is empty" in str(run_jobs([photo], job, resume=True).problems[0])
 
 
 def test_too_large_for_the_memory(photo, job, monkeypatch):

@@ -52,7 +52,7 @@ def test_the_best_trial_is_kept_and_used(pairs, classifier):
     assert result.best.score("iou") > result.trials[1].score("iou")
     for trial in result.trials[4:8]:
         assert all(low * 0.99 <= getattr(trial.crf, n) <= high * 1.01 for n, (low, high) in SEARCH_RANGES.items())
-    tuned = read_tuning(classifier)
+    tuned = read_tuning([classifier.path])
     assert replace(tuned, crf=START.crf, class_weights=()) == START
     # Cliff has 21 + 43 of 128 columns, water the other half; veg is nowhere and counts as one pixel in a thousand.
     weights = [] if not result.best.balance else [2**result.best.balance, 1000**result.best.balance]
@@ -63,6 +63,14 @@ def test_the_best_trial_is_kept_and_used(pairs, classifier):
     assert record["verdict"]["text"] == result.verdict.text
     alone = f"the tiles alone ({result.trials[0].score('accuracy'):.0%}".replace("%", " %)")
     assert alone in result.verdict.text and result.verdict.n_photos == 2
+
+
+def test_it_searches_at_the_size_at_which_semseg_works(pairs, classifier):
+    result = tune_crf(pairs, classifier, start=HybridOptions(), options=TuneOptions(n_trials=1))
+    tuned = read_tuning([classifier.path])
+    assert (tuned.scale, tuned.stride, tuned.pattern) == (None, None, None), "each image has its own"
+    assert {trial.confusion.n_pixels for trial in result.trials} == {2 * 48 * 64}, "small images are not reduced"
+    assert segment_image(read_image(pairs[0].image_path), classifier, options=tuned).refinement.labels.size == 48 * 64
 
 
 def test_the_same_seed_tries_the_same(pairs, classifier):
@@ -79,6 +87,15 @@ def test_a_bad_example_is_named_and_the_others_are_used(pairs, classifier, tmp_p
         tune_crf([bad], classifier, start=START)
 
 
+def test_label_maps_without_a_class_of_the_model_show_both_lists(pairs, classifier):
+    for pair in pairs:
+        write_labelmap(
+            pair.labels_path, LabelMap(np.zeros((4, 4), np.uint8), ClassTable.from_names(["eau", "falaise"]))
+        )
+    with pytest.raises(MissingInput, match="the label map has eau, falaise; the list in use has cliff, veg, water"):
+        tune_crf(pairs, classifier, start=START)
+
+
 def test_pixels_without_a_picture_do_not_count(pairs, classifier):
     rgb = read_image(pairs[0].image_path)
     alpha = np.full((48, 64, 1), 255, np.uint8)
@@ -93,12 +110,12 @@ def test_a_tuning_of_another_model_is_refused(pairs, classifier):
     tune_crf(pairs, classifier, start=START, options=TuneOptions(n_trials=1))
     classifier.path.write_bytes(b"another model")
     with pytest.raises(BadInput, match=r"was made for model\.pb as they were then"):
-        read_tuning(classifier)
+        read_tuning([classifier.path])
     tuning_path(classifier.path).write_text("{")
     with pytest.raises(BadInput, match="damaged"):
-        read_tuning(classifier)
+        read_tuning([classifier.path])
     tuning_path(classifier.path).unlink()
-    assert read_tuning(classifier) is None
+    assert read_tuning([classifier.path]) is None
 
 
 @pytest.mark.parametrize("words", [{"n_trials": 0}, {"score": "beauty"}])
@@ -111,9 +128,9 @@ def test_classifiers_of_two_tile_sizes_vote_together(by_color, paint_coast):
     """Tiles of 16 and 8 pixels agree on the sides of the border, and the small ones place it better."""
     small = TileClassifier(Path("small.pb"), by_color.table, 8, by_color._engine)
     image = paint_coast(32, 64, border=24)
-    both = segment_image(image, Ensemble((by_color, small)), options=HybridOptions(decimation=1, scale=1))
+    both = segment_image(image, Ensemble((by_color, small)), options=HybridOptions(scale=1, stride=16))
     assert both.n_tiles == 2 * 4 + 4 * 8
-    overlapping = HybridOptions(decimation=1, scale=1, stride=8)
+    overlapping = HybridOptions(scale=1)
     assert segment_image(image, Ensemble((by_color, small)), options=overlapping).n_tiles == 3 * 7 + 7 * 15
     assert (both.labels[:, :16] == 0).all() and (both.labels[:, 32:] == 2).all()
 
@@ -122,4 +139,4 @@ def test_the_balance_of_the_best_trial_is_kept(pairs, classifier, monkeypatch):
     monkeypatch.setattr("hybridseg.hybrid.tuning.BALANCES", (0.5,))
     result = tune_crf(pairs, classifier, start=START, options=TuneOptions(n_trials=1))
     assert result.best.balance == 0.5
-    assert read_tuning(classifier).class_weights == pytest.approx((2**0.5, 1000**0.5, 2**0.5), rel=1e-3)
+    assert read_tuning([classifier.path]).class_weights == pytest.approx((2**0.5, 1000**0.5, 2**0.5), rel=1e-3)

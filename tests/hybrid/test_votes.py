@@ -4,7 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridseg.errors import BadInput
-from hybridseg.hybrid.votes import PATTERNS, TileVotes, average_votes, classify_tiles, merge_votes, plan_tiles
+from hybridseg.hybrid.votes import (
+    PATTERNS,
+    TileVotes,
+    average_votes,
+    choose_pattern,
+    classify_tiles,
+    merge_votes,
+    plan_tiles,
+)
 from hybridseg.resample import resize_nearest, take_nearest
 
 SIDES = st.sampled_from([1, 2, 3, 7, 8, 9, 13, 16, 31, 47])
@@ -113,6 +121,17 @@ def test_checker_leaves_no_column_empty(n_cols):
     assert len(np.unique(raster[:, 1])) == n_cols / 8, "raster sees one column in eight"
     assert np.unique(checker[:, 1]).tolist() == list(range(n_cols))
     assert measure_gaps(raster).min() == 1 and measure_gaps(checker).min() == pytest.approx(8**0.5)
+
+
+def test_checker_is_chosen_where_raster_would_miss_most_columns():
+    chosen = {
+        (rows, cols): choose_pattern((rows, cols), tile_size=10, stride=10, decimation=8)
+        for rows, cols in ((100, 80), (100, 160), (100, 70), (100, 20), (100, 90), (100, 240), (10, 30), (10, 10))
+    }
+    assert [shape for shape, pattern in chosen.items() if pattern == "checker"] == [(100, 80), (100, 160), (100, 240)]
+    assert choose_pattern((100, 80), tile_size=10, stride=10, decimation=1) == "raster"
+    assert choose_pattern((100, 85), tile_size=10, stride=5, decimation=4) == "checker"
+    assert choose_pattern((100, 80), tile_size=10, stride=10, decimation=10**30) == "raster"
 
 
 def test_checker_sees_a_strip_from_end_to_end():

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, remap
-from hybridseg.errors import BadInput
+from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, match_colors, remap
+from hybridseg.errors import BadInput, located
 from hybridseg.io.rasters import GeoReference
 
 
@@ -125,6 +125,29 @@ def narrow_seeds(values: np.ndarray, table: ClassTable | None, *, where: object)
             f"but with {highest} classes they go from 0 (none) to {highest}"
         )
     return np.ascontiguousarray(values, dtype=np.uint8)
+
+
+def match_painted(rgb: np.ndarray, table: ClassTable | None, *, where: object) -> np.ndarray:
+    """Convert a picture in the colours of classes, (rows, cols, 3) uint8, to class ids.
+
+    Raises
+    ------
+    BadInput
+        When there is no table, a colour belongs to no class, or the picture is a photograph.
+    """
+    try:
+        if table is None:
+            raise BadInput(f"{where} is a colour picture; give the colours of its classes: --labels labeldefs.txt")
+        with located(where):
+            return match_colors(rgb, table)
+    except BadInput as error:
+        n_colors = len(np.unique(rgb.reshape(-1, 3), axis=0))
+        if n_colors <= MAX_CLASSES:
+            raise
+        raise BadInput(
+            f"{where} has {n_colors:,} colours: it is a photograph and no mask, or a mask with blurred edges; give the "
+            "mask, or turn what is blurred into classes: hybridseg convert --nearest-color"
+        ) from error
 
 
 def encode_names(table: ClassTable) -> str:

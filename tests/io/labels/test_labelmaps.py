@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
-from hybridseg.io.images import describe_image
+from hybridseg.io.images import describe_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap, narrow_labels
 from hybridseg.io.rasters import GeoReference
@@ -286,11 +286,11 @@ def test_painted_png_is_matched_by_colour(tmp_path, table):
 
 def test_tiff_with_several_bands_is_refused(tmp_path):
     with rasterio.open(
-        tmp_path / "a.tif", "w", driver="GTiff", height=2, width=2, count=3, dtype="uint8", crs="EPSG:4326",
+        tmp_path / "a.tif", "w", driver="GTiff", height=2, width=2, count=5, dtype="uint8", crs="EPSG:4326",
         transform=rasterio.Affine(1, 0, 5, 0, -1, 5),
     ) as dataset:  # fmt: skip
-        dataset.write(np.zeros((3, 2, 2), np.uint8))
-    with pytest.raises(BadInput, match="has 3 bands"):
+        dataset.write(np.zeros((5, 2, 2), np.uint8))
+    with pytest.raises(BadInput, match="has 5 bands of uint8"):
         read_labelmap(tmp_path / "a.tif")
 
 
@@ -307,3 +307,27 @@ def test_a_label_map_without_names_cannot_be_written(tmp_path, labels):
     with pytest.raises(BadInput, match="no suffix of a label map"):
         write_labelmap(tmp_path / "a.jpg", LabelMap(labels))
     assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_tiff_in_the_colours_of_the_classes(tmp_path, table, labels, bands):
+    rgb = np.moveaxis(table.palette()[labels], 2, 0)
+    profile = {"driver": "GTiff", "height": 3, "width": 4, "count": bands, "dtype": "uint8"}
+    profile |= {"crs": PLACE.crs, "transform": rasterio.Affine(*PLACE.transform)}
+    with rasterio.open(tmp_path / "a.tif", "w", **profile) as file:
+        file.write(np.concatenate([rgb, np.full((1, 3, 4), 255, np.uint8)])[:bands])
+    found = read_labelmap(tmp_path / "a.tif", table=table)
+    assert np.array_equal(found.labels, labels) and found.table == table
+    assert found.georeference.transform == PLACE.transform and "32611" in found.georeference.crs
+    with pytest.raises(BadInput, match=r"a.tif is a colour picture; give the colours"):
+        read_labelmap(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("table", [None, ClassTable.from_names(["a", "b"])])
+def test_a_photograph_is_told_from_a_mask(tmp_path, table):
+    """A photograph that lies where a mask should be is called one."""
+    write_image(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (30, 40, 3)).astype(np.uint8))
+    with pytest.raises(
+        BadInput, match=r"a.png has 1,200 colours: it is a photograph and no mask, or .*--nearest-color"
+    ):
+        read_labelmap(tmp_path / "a.png", table=table)
