@@ -62,6 +62,7 @@ JOURNEYS = (
     ["demo-scenes"],
     ["split"],
     ["crf"],
+    ["convert"],
     ["eval-pixels"],
     ["export-module"],
     ["retile", "retrain", "eval-tiles", "tune-crf", "semseg"],
@@ -133,6 +134,11 @@ def prepare(name, scenes):
     elif name == "crf":
         shutil.copy(photo, "photo.jpg")
         shutil.copy(labels, "photo_mres.mat")
+    elif name == "convert":
+        shutil.copytree(scenes, "photos", ignore=shutil.ignore_patterns("*.mat"))
+        table = read_labelmap(labels).table
+        write_labelmap(Path("masks/scene_0.png"), read_labelmap(labels))
+        write_class_files(table, labels_path=Path("labels.txt"))
     elif name == "eval-pixels":
         Path("results").mkdir()
         for kind in ("mres", "ares_96"):

@@ -20,6 +20,7 @@ COMMANDS = {
     "split": "hybridseg.cli.prepare:split",
     "label": "hybridseg.cli.label:label",
     "crf": "hybridseg.cli.label:crf",
+    "convert": "hybridseg.cli.prepare:convert",
     "retile": "hybridseg.cli.prepare:retile",
     "retrain": "hybridseg.cli.train:retrain",
     "eval-tiles": "hybridseg.cli.train:eval_tiles",
