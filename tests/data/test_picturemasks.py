@@ -14,7 +14,7 @@ def test_the_nearest_colour_by_hand(table, monkeypatch):
     assert labels.tolist() == [[0, 0, 1, 2, VOID, VOID]] and counts == [3, 0]
     black = ClassTable(("water", "rock"), ((0, 0, 255), (0, 0, 0)))
     labels, *counts = nearest_classes(rgb, black)
-    assert labels.tolist() == [[0, 0, 1, 0, 1, 1]] and counts == [4, 1]
+    assert labels.tolist() == [[0, 0, 1, 0, 1, 1]] and counts == [4, 2]
 
 
 def test_colours_that_cannot_be_told_apart():
