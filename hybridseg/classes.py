@@ -313,7 +313,7 @@ def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, s
     missing = (
         ()
         if drop
-        else match_names(from_table.names, to_table.names, first_is="the label map", second_is="the class list")[0]
+        else match_names(from_table.names, to_table.names, first_is="the label map", second_is="the list in use")[0]
     )
     if missing:
         raise BadInput(

@@ -29,7 +29,7 @@ def test_counts_are_those_of_scikit_learn(truth, prediction):
     assert np.array_equal(count_confusion(truth, prediction, TABLE).counts, counts)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(
     counts=npst.arrays(np.int64, (5, 5), elements=st.sampled_from([0, 0, 0, 1, 2, 7, 40])),
     missed=npst.arrays(np.int64, 5, elements=st.sampled_from([0, 0, 3])),

@@ -199,7 +199,7 @@ BREAKS = {
     ],
     "cli": [
         ("cli/main.py", "INTERRUPTED = 130", "INTERRUPTED = 1", "cli/test_prepare.py"),
-        ("cli/console.py", "if not self.quiet:", "if True:", "cli/test_demo.py"),
+        ("cli/console.py", "if self.quiet:", "if False:", "cli/test_demo.py"),
         ("cli/demo.py", "[\"--quiet\"] if console.quiet else []", "[]", "cli/test_demo.py"),
     ],
 }

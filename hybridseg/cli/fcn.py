@@ -9,7 +9,7 @@ import click
 
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.dense import labeldefs_option, report_training, run_options, segment_images, view_options
+from hybridseg.cli.dense import labeldefs_option, make_steps, report_training, run_options, segment_images, view_options
 from hybridseg.cli.options import options_of, overwrite_option, path_type, read_options, read_table, seed_option
 from hybridseg.dense.programs.fcn import MODEL_NAME, FcnOptions, load_fcn, train_fcn
 from hybridseg.dense.programs.fcnfolders import find_labeldefs
@@ -17,6 +17,7 @@ from hybridseg.dense.programs.makelabels import make_labels as paint_labels
 from hybridseg.dense.smoothing import FCN_SMOOTHING, SmoothingOptions
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.io.pairing import find_images
+from hybridseg.verdict import judge
 
 _DEFAULTS = FcnOptions()
 
@@ -116,7 +117,7 @@ def train(console: Console, **settings: Any) -> None:
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights_path"]}
     paths = read_options(TrainingPaths, settings, **files)
     import_tensorflow()
-    report_training(
+    result = report_training(
         console,
         lambda on_epoch, progress: train_fcn(
             settings["data_dir"],
@@ -128,8 +129,9 @@ def train(console: Console, **settings: Any) -> None:
             on_epoch=on_epoch,
             progress=progress,
         ),
-        use=f"hybridseg fcn infer --name {settings['name']} --samples-dir PHOTOS --output-dir RESULTS",
     )
+    use = f"hybridseg fcn infer --name {settings['name']} --samples-dir PHOTOS --output-dir RESULTS"
+    console.conclude(judge(result.photos), make_steps(use))
 
 
 @fcn.command()

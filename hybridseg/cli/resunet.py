@@ -69,10 +69,17 @@ def resunet() -> None:
     "--out", "out_path", metavar="FILE", type=path_type, default=Path("config.json"), show_default=True,
     help="Write the config here.",
 )  # fmt: skip
+@click.option(
+    "--weights", "weights_path", metavar="FILE", type=path_type,
+    help="A network that was trained on them: try on its held-out images whether the CRF helps.",
+)  # fmt: skip
 @overwrite_option
 @pass_console
 def init_config(console: Console, images_dir: Path, **settings: Any) -> None:
     """Propose a config for a folder of images, with reasons.
+
+    With the weights of a network the config is one for that network, and DO_CRF_REFINE is what did better on the
+    images that it was not trained on.
 
     Result: a JSON file with every key, and a line about each value that was chosen from the images.
 
@@ -80,10 +87,12 @@ def init_config(console: Console, images_dir: Path, **settings: Any) -> None:
     Example:
       hybridseg resunet init-config images --labels masks --out config.json
     """
+    if settings["weights_path"] and not settings["labels_dir"]:
+        raise click.UsageError("--weights needs --labels: the CRF is tried on labelled images.")
     out_path: Path = settings["out_path"]
     if out_path.exists() and not settings["overwrite"]:
         raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
-    proposal = propose_config(images_dir, settings["labels_dir"], progress=console.progress)
+    proposal = propose_config(images_dir, settings["labels_dir"], settings["weights_path"], progress=console.progress)
     record = config_record(proposal.config)
     write_json(out_path, record)
     for name, reason in proposal.reasons.items():
@@ -187,13 +196,18 @@ def train(console: Console, **settings: Any) -> None:
     run_dir = settings["run_dir"] or weights.with_name(f"{weights.stem}_run")
     paths = read_options(TrainingPaths, settings, weights=weights, run_dir=run_dir)
     extras = read_options(ResunetExtras, settings)
-    report_training(
+    result = report_training(
         console,
         lambda on_epoch, progress: verbs.train_resunet(
             config, settings["data_dir"], paths, extras=extras, on_epoch=on_epoch, progress=progress
         ),
-        use=_USE.format(config=settings["config_path"], weights=weights),
     )
+    if result.history:
+        console.say(
+            "whether the CRF helps (DO_CRF_REFINE) is tried on the images held out by: hybridseg resunet init-config "
+            f"IMAGES --labels LABELS --weights {weights} --out {weights.stem}_crf.json"
+        )
+    console.conclude(judge(result.photos), make_steps(_USE.format(config=settings["config_path"], weights=weights)))
 
 
 @resunet.command()

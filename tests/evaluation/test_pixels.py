@@ -60,7 +60,7 @@ def test_a_class_that_only_the_machine_knows_counts_as_wrong(tmp_path):
     assert result.pooled.accuracy == 7 / 8 and result.pooled.table.names[-1] == "road"
 
 
-def test_lists_without_a_common_name_are_refused(tmp_path):
+def test_lists_without_a_common_name_are_refused(tmp_path, quick_panels):
     """Such as those of another language: every pixel would count as wrong."""
     other = ClassTable.from_names(["eau", "sable", "dune blanche"])
     save(tmp_path, "p_mres.mat", TRUTH)
@@ -79,7 +79,7 @@ def test_lists_without_a_common_name_are_refused(tmp_path):
     assert list(result.confusions) == ["q_ares_96"] and "p_ares_96.mat" in result.problems[0].where
 
 
-def test_classes_of_one_side_are_named(tmp_path):
+def test_classes_of_one_side_are_named(tmp_path, quick_panels):
     save(tmp_path, "p_mres.mat", TRUTH)
     save(tmp_path, "p_ares_96.mat", np.zeros((2, 4)), ClassTable.from_names(["water", "Dune", "road"]))
     result = evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
@@ -89,7 +89,7 @@ def test_classes_of_one_side_are_named(tmp_path):
     assert record["pooled"]["left_out"] == ["road"]
 
 
-def test_the_verdict_counts_photos_and_compares_with_the_tiles_alone(tmp_path):
+def test_the_verdict_counts_photos_and_compares_with_the_tiles_alone(tmp_path, quick_panels):
     for i in range(3):
         save(tmp_path, f"p{i}_mres.mat", TRUTH)
         save(tmp_path, f"p{i}_ares_96.mat", TRUTH)

@@ -87,6 +87,15 @@ def test_a_bad_example_is_named_and_the_others_are_used(pairs, classifier, tmp_p
         tune_crf([bad], classifier, start=START)
 
 
+def test_label_maps_without_a_class_of_the_model_show_both_lists(pairs, classifier):
+    for pair in pairs:
+        write_labelmap(
+            pair.labels_path, LabelMap(np.zeros((4, 4), np.uint8), ClassTable.from_names(["eau", "falaise"]))
+        )
+    with pytest.raises(MissingInput, match="the label map has eau, falaise; the list in use has cliff, veg, water"):
+        tune_crf(pairs, classifier, start=START)
+
+
 def test_pixels_without_a_picture_do_not_count(pairs, classifier):
     rgb = read_image(pairs[0].image_path)
     alpha = np.full((48, 64, 1), 255, np.uint8)

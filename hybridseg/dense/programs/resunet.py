@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hybridseg.batch.jobs import load_once
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.confusion import Confusion, count_confusion
+from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, refuse_problems
 from hybridseg.dense.fit import Epoch, FitOptions
@@ -20,7 +21,16 @@ from hybridseg.dense.recordpairs import open_records
 from hybridseg.dense.records import RecordOptions, RecordsResult, make_records
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
-from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, evaluate_feed, make_feeds, train_dense
+from hybridseg.dense.trainer import (
+    TrainingPaths,
+    TrainingPlan,
+    TrainingResult,
+    evaluate_feed,
+    list_photographs,
+    make_feeds,
+    train_dense,
+)
+from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.labelled import ReadLabels, load_labelled
 from hybridseg.io.labels.formats import read_labelmap
@@ -31,6 +41,8 @@ from hybridseg.models.resunet import ResUnet
 from hybridseg.options import check_options, option_like
 from hybridseg.progress import Progress, no_progress
 
+_MAX_TRIED = 20
+
 
 @dataclass(frozen=True)
 class ResunetExtras:
@@ -38,7 +50,7 @@ class ResunetExtras:
 
     filters: int = option_like(ResUnet, "filters")
     upsample: str = option_like(ResUnet, "upsample")
-    loss: str = option_like(FitOptions, "loss", "dice")
+    loss: str = option_like(FitOptions, "loss")
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -149,8 +161,8 @@ def train_resunet(
     if config.doplot:
         written.append(paths.plot("examples"))
         draw_examples(written[0], pick_examples(validation, 6), model.table, model)
-    photos = tuple(evaluate_feed(model, validation))
-    return TrainingResult(model, tuple(written), (), photos, 0, len(validation.indices))
+    photos, held_out = tuple(evaluate_feed(model, validation)), list_photographs(validation)
+    return TrainingResult(model, tuple(written), (), photos, 0, len(validation.indices), held_out)
 
 
 def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
@@ -194,8 +206,14 @@ def evaluate_images(
     MissingInput, BadInput
         Before any work: as `make_tfrecords`.
     """
-    table = models[0].table
     pairs = _find_pairs(config, images_dir, labels_dir)
+    return _evaluate_pairs(config, models, pairs, progress)
+
+
+def _evaluate_pairs(
+    config: ResunetConfig, models: Sequence[DenseModel], pairs: Sequence[Pair], progress: Progress
+) -> list[Confusion]:
+    table = models[0].table
     read_labels = _check_labels(config, pairs, _read_own_table(pairs) if config.remap_classes else table, progress)
     smoothing = choose_smoothing(config)
     found = []
@@ -206,8 +224,39 @@ def evaluate_images(
     return found
 
 
-def load_resunet(path: Path, config: ResunetConfig) -> DenseModel:
-    """Load a network and check that it was trained with a config.
+def try_refinement(
+    config: ResunetConfig, model: DenseModel, images_dir: Path, labels_dir: Path, *, progress: Progress = no_progress
+) -> tuple[int, Confusion, Confusion]:
+    """Evaluate a network without and with the CRF, on up to 20 photographs that it was not trained on.
+
+    Returns
+    -------
+    n : int
+        Number of photographs.
+    plain, refined : Confusion
+
+    Raises
+    ------
+    MissingInput, BadInput
+        As `evaluate_images`; also when none of the images is known to be held out.
+    """
+    held_out = set(model.card.training.get("held_out", ()))
+    pairs = {p.image_path.stem: p for p in _find_pairs(config, images_dir, labels_dir) if p.image_path.stem in held_out}
+    if not pairs:
+        raise BadInput(
+            f"none of the images in {images_dir} is known to be one that {model.path} was not trained on; give the "
+            "images that its records were made of, or train it again"
+        )
+    drawn = [pairs[stem] for stem in shuffle_names(pairs, seed=0)[:_MAX_TRIED]]
+    plain, refined = (
+        pool_confusions(_evaluate_pairs(replace(config, do_crf_refine=refine), [model], drawn, progress))
+        for refine in (False, True)
+    )
+    return len(drawn), plain, refined
+
+
+def load_resunet(path: Path, config: ResunetConfig | None = None) -> DenseModel:
+    """Load a network and check that it is a residual U-Net, and was trained with a config if one is given.
 
     Raises
     ------
@@ -217,16 +266,26 @@ def load_resunet(path: Path, config: ResunetConfig) -> DenseModel:
     card = model.card
     if not isinstance(card.architecture, ResUnet):
         raise BadInput(f"{path} is a network of type {card.architecture.name}; give the weights of a residual U-Net")
-    own = {
-        "TARGET_SIZE": (card.size, config.target_size),
-        "KERNEL_SIZE": (card.architecture.kernel_size, config.kernel_size),
-        "N_DATA_BANDS": (card.architecture.n_bands, config.n_data_bands),
-        "NCLASSES": (card.architecture.n_outputs - (card.architecture.n_outputs > 1), config.nclasses),
-    }
-    wrong = [f"{name} {has} and not {wanted}" for name, (has, wanted) in own.items() if has != wanted]
+    wrong = [
+        f"{key.upper()} {has} and not {getattr(config, key)}"
+        for key, has in describe_network(model).items()
+        if config is not None and getattr(config, key) != has
+    ]
     if wrong:
         raise BadInput(f"{path} was trained with {', '.join(wrong)}; give the config of its training")
     return model
+
+
+def describe_network(model: DenseModel) -> dict[str, Any]:
+    """Return the fields of a config that the network of a card decides."""
+    card, network = model.card, model.card.architecture
+    assert isinstance(network, ResUnet)
+    return {
+        "target_size": card.size,
+        "kernel_size": network.kernel_size,
+        "n_data_bands": network.n_bands,
+        "nclasses": network.n_outputs - (network.n_outputs > 1),
+    }
 
 
 def choose_smoothing(config: ResunetConfig) -> SmoothingOptions:
@@ -247,7 +306,6 @@ def _open_records(config: ResunetConfig, data_dir: Path) -> PairSource:
             f"the records in {data_dir} are of {records.size[0]} x {records.size[1]} pixels, but TARGET_SIZE is "
             f"{list(config.target_size)}; {advice}"
         )
-    _check_bands(records.n_bands, config)
     lookup, is_remapped = make_lookup(config.remap_classes), config.remap_classes and records.remap != {}
     if is_remapped and (records.remap is None or (make_lookup(records.remap) != lookup).any()):
         how = "by an earlier version, which did not write REMAP_CLASSES down"
@@ -268,6 +326,7 @@ def _open_records(config: ResunetConfig, data_dir: Path) -> PairSource:
             f"the records in {data_dir} have {len(pairs.table)} label ids, but NCLASSES={config.nclasses} means "
             f"{config.n_label_ids}; {advice}"
         )
+    _check_bands(records.n_bands, config)
     return pairs
 
 
