@@ -149,6 +149,8 @@ def prepare(name, scenes):
         shutil.copytree("train/tile_96", "test/tile_96")
     elif name == "tune-crf":
         shutil.copytree(scenes, "labelled", ignore=shutil.ignore_patterns("scene_[2-9]*"))
+        shutil.copytree("labelled", "images", ignore=shutil.ignore_patterns("*.mat"))
+        write_labelmap(Path("masks/scene_0.png"), read_labelmap(labels))
     elif name == "semseg":
         shutil.copytree(scenes, "photos", ignore=shutil.ignore_patterns("*_mres.mat", "scene_[2-9]*"))
         shutil.copy(photo, "photo.jpg")
