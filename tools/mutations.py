@@ -96,7 +96,8 @@ BREAKS = {
     "data": [
         ("data/convert.py", "check_size(path, labelmap.labels.shape, info)", "pass", "data/test_convert.py"),
         ("data/convert.py", "if target.exists() and not overwrite and", "if False and", "data/test_convert.py"),
-        ("data/convert.py", "            if target.resolve() in sources:", "            if False:", "data/test_convert.py"),
+        ("data/convert.py", "            if target.resolve() in sources:", "            if False:",
+         "data/test_convert.py"),
         ("data/convert.py", "info.georeference or labelmap.georeference", "labelmap.georeference",
          "data/test_convert.py"),
         ("data/picturemasks.py", "distances.min(axis=1) > 0].sum()", "distances.min(axis=1) > 9].sum()",
