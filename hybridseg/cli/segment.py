@@ -226,6 +226,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     \b
     Example:
       hybridseg tune-crf labelled --model model.pb
+      hybridseg tune-crf --images images --masks masks --model model.pb
     """
     found = find_labelled(paths, images_dir=settings["images_dir"], masks_dir=settings["masks_dir"])
     classifier = load_classifiers(settings["model_paths"] or (DEFAULT_MODEL,))
