@@ -20,7 +20,7 @@ from hybridseg.dense.windows import DenseOptions
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
 from hybridseg.segment import make_job
-from hybridseg.verdict import FEW_PHOTOS, NextSteps, judge
+from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 labeldefs_option = click.option(
     "--labeldefs", "labeldefs_path", metavar="FILE", type=path_type,
@@ -64,9 +64,9 @@ def segment_images(
 
 
 def report_training(
-    console: Console, train: Callable[[Callable[[Epoch], None], Progress], TrainingResult], *, use: str
-) -> None:
-    """Run a training; print every epoch, and the result. `use` is the command for new images."""
+    console: Console, train: Callable[[Callable[[Epoch], None], Progress], TrainingResult]
+) -> TrainingResult:
+    """Run a training; print every epoch and the result, and return it."""
     result = train(lambda epoch: _print_epoch(console, epoch), console.progress)
     if result.history:
         console.say(
@@ -81,14 +81,14 @@ def report_training(
         console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
     for path in result.written:
         console.say(f"wrote {path}")
-    console.conclude(judge(result.photos), make_steps(use))
+    return result
 
 
 def make_steps(use: str) -> NextSteps:
     """Return what to do after the scores of a dense network; `use` is the command for new images."""
     return NextSteps(
         good=use,
-        few=f"label more photos: {FEW_PHOTOS} that are held out give a figure to rely on",
+        few=f"label more photos, so that {FEW_PHOTOS} or more are held out",
         weak="label more photos with {weakest}, or train for more epochs if the loss is still falling",
     )
 

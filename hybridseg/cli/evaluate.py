@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import class_files_options, path_type, read_table
+from hybridseg.cli.options import class_files_options, masks_option, path_type, read_table
 from hybridseg.confusion import SCORES, Confusion
 from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs, list_score_rows
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
@@ -21,8 +21,9 @@ _STEPS = NextSteps(
 
 @click.command("eval-pixels")
 @click.argument("folder", metavar="[DIR]", type=path_type, default=".")
+@masks_option
 @click.option(
-    "--truth", metavar="GLOB", help="Label maps made by hand, below DIR: 'masks/*.png'.  [default: *_mres*.mat]"
+    "--truth", metavar="GLOB", help="Label maps made by hand, below DIR: 'masks/*.png'.  [default: found by name]"
 )
 @click.option("--prediction", metavar="GLOB", help="Label maps made by machine.  [default: *_ares*.mat]")
 @click.option("--ignore", metavar="CLASS", multiple=True, help="Leave out pixels of this true class; may be repeated.")
@@ -33,6 +34,7 @@ def eval_pixels(
     console: Console,
     *,
     folder: Path,
+    masks_dir: Path | None,
     truth: str | None,
     prediction: str | None,
     ignore: tuple[str, ...],
@@ -42,8 +44,9 @@ def eval_pixels(
 ) -> None:
     """Compare automatic label maps with manual ones.
 
-    Compares every pixel of NAME_ares*.mat and NAME_mres*.mat in DIR (default: the current folder), or of any
-    label maps that --truth and --prediction find. Classes are matched by name.
+    Compares every pixel of the results in DIR (default: the current folder), NAME_ares*.mat or else NAME_predseg.png,
+    with the mask of the same image, beside it or in --masks; or of any label maps that --truth and --prediction find.
+    Classes are matched by name.
 
     Result: precision, recall, F1 and IoU of each class for each pair and for all together, printed and written as
     eval_pixels.csv and eval_pixels.json; a confusion matrix NAME_confusion.png for each pair, and
@@ -57,9 +60,11 @@ def eval_pixels(
     if (truth is None) != (prediction is None):
         raise click.UsageError("give both --truth and --prediction, or neither.")
     if truth is not None and prediction is not None:
+        if masks_dir is not None:
+            raise click.UsageError("Give the masks once: with --masks or with --truth.")
         pairs, problems = find_glob_pairs(folder, truth=truth, prediction=prediction)
     else:
-        pairs, problems = find_result_pairs(folder)
+        pairs, problems = find_result_pairs(folder, masks_dir)
     result = evaluate_pixels(
         pairs,
         out_dir=out_dir or folder,

@@ -7,13 +7,15 @@ from typing import Any
 
 import click
 
-from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.console import Console, pass_console, printable
 from hybridseg.cli.options import (
     class_files_options,
+    colors_option,
     join_options,
     options_of,
     overwrite_option,
     path_type,
+    places_options,
     read_options,
     read_table,
 )
@@ -41,13 +43,14 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
 
 @click.command()
 @click.argument("inputs", metavar="PATH...", nargs=-1, type=path_type)
+@places_options
 @click.option(
     "--labels",
     "labels_path",
     type=path_type,
     help="Class list: labels.txt or labeldefs.txt.  [default: that of earlier work; otherwise the page asks]",
 )
-@click.option("--colors", "colors_path", type=path_type, help="Colours of these classes (colors.txt); needs --labels.")
+@colors_option("--labels, which it needs")
 @click.option(
     "-w",
     "--window",
@@ -65,7 +68,7 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     "import_path",
     metavar="PATH",
     type=path_type,
-    help="Start from the labels of another tool: a file, or a folder with one for each image.",
+    help="Start from the labels of another tool: a file, or a folder with one for each image, as with --masks.",
 )
 @click.option(
     "--review",
@@ -95,8 +98,9 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
 def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> None:
     """Label images with scribbles, in the browser.
 
-    PATH are images, folders or patterns. The page is served on this machine only. Every stroke is on disk as soon as
-    it is drawn, so the program can be stopped at any time; the same command continues.
+    PATH are images, folders or patterns; or give --images. With --masks the work starts from masks. The page is
+    served on this machine only. Every stroke is on disk as soon as it is drawn, so the program can be stopped at any
+    time; the same command continues.
 
     Result: for each image NAME_doodles.json (every stroke) while you draw; on Accept NAME_mres.mat (class, sparse,
     labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and NAME_report.txt; of a GeoTIFF also
@@ -110,8 +114,11 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
     and on your own machine, before you open the address that it printed:
       ssh -L 8765:localhost:8765 SERVER
     """
+    inputs = (*inputs, *filter(None, [settings["images_dir"]]))
     if bool(inputs) == bool(settings["review_dir"]):
         raise click.UsageError("Give images or folders to label, or --review DIR, but not both.")
+    if settings["masks_dir"] and (settings["import_path"] or settings["review_dir"]):
+        raise click.UsageError("Give --masks alone, without --import or --review.")
     if settings["host"] not in ("127.0.0.1", "localhost", "::1"):
         if not settings["i_know"]:
             raise click.UsageError("--host lets others reach the page, without encryption; add --i-know if that is so.")
@@ -150,10 +157,11 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     table = read_table(settings["labels_path"], settings["colors_path"])
     album = Album(image_paths, table=table, out_dir=out_dir)
     session = LabelSession(album, options=_read_spread_options(settings), window=settings["window"])
-    if settings["import_path"]:
-        if not settings["import_path"].exists():
-            raise MissingInput(f"there is no file or folder {settings['import_path']} to import")
-        for line in session.import_all(settings["import_path"], progress=console.progress):
+    import_path = settings["import_path"] or settings["masks_dir"]
+    if import_path:
+        if not import_path.exists():
+            raise MissingInput(f"there is no file or folder {import_path} to import")
+        for line in session.import_all(import_path, progress=console.progress):
             console.say(line)
     noun = "image" if len(image_paths) == 1 else "images"
     console.say(f"{len(image_paths)} {noun}; results go {f'to {out_dir}' if out_dir else 'beside them'}.")
@@ -180,7 +188,8 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
     """Spread scribbles to every pixel of an image with a dense CRF.
 
     SEEDS are the scribbles: a .mat that has them (`sparse`), a picture of class ids or colours in which 255 or black is
-    unlabelled, or NAME_doodles.json. Scribbled pixels keep their class.
+    unlabelled, NAME_doodles.json, or what was drawn with another tool: a .npz of Doodler, a JSON of labelme or COCO,
+    whose areas are seeds too. Scribbled pixels keep their class.
 
     Result: NAME_mres.mat (class, sparse, labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and
     NAME_report.txt (the share of each class); of a GeoTIFF also NAME_mres_label.tif with the same georeference.
@@ -190,9 +199,12 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
       hybridseg crf photo.jpg photo_mres.mat --out dense
     """
     table = read_table(settings["labels_path"], settings["colors_path"])
+    drawn = read_seeds(seeds_path, image_path, table=table)
+    for warning in drawn.warnings:
+        click.echo(printable(f"warning: {seeds_path}: {warning}"), err=True)
     written = spread_file(
         image_path,
-        read_seeds(seeds_path, table=table),
+        drawn,
         options=_read_spread_options(settings),
         out_dir=settings["out_dir"],
         overwrite=settings["overwrite"],

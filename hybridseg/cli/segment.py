@@ -12,13 +12,15 @@ import click
 
 from hybridseg.batch.jobs import Job, Outputs, run_jobs
 from hybridseg.batch.results import ImageResult
-from hybridseg.cli.console import Console, pass_console, printable
+from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
     class_files_options,
+    colors_option,
     options_of,
     path_type,
     places_options,
     read_options,
+    read_repainted,
     read_table,
     resume_option,
     seed_option,
@@ -68,7 +70,7 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
 )
 @model_option
 @click.option("--labels", "labels_path", type=path_type, help="The classes of a .pb of the classic script.")
-@click.option("--colors", "colors_path", type=path_type, help="The colours of the classes; needs --labels.")
+@colors_option("--labels, or else the model's own")
 @click.option("--tile-size", type=int, help="Side of the tiles, in pixels.  [default: from the model]")
 @click.option(
     "--best/--classic",
@@ -106,7 +108,6 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     """
     prob_is_option = _is_given("gt_prob")
     images = _read_words(words, settings)
-    given = read_table(settings["labels_path"], settings["colors_path"])
     paths = find_images([Path(word) for word in images])
     files = {
         "model_paths": settings["model_paths"] or (DEFAULT_MODEL,),
@@ -122,7 +123,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     job = SemsegJob(
         **files,
         outputs=read_options(Outputs, settings),
-        table=classifier.table.with_colors_of(given) if given and settings["colors_path"] else None,
+        table=read_repainted(classifier.table, settings["labels_path"], settings["colors_path"], owner=classifier.path),
         options=options,
     )
     run_job(console, paths, job, resume=settings["resume"])
@@ -201,7 +202,7 @@ def _print_image(console: Console, image: ImageResult) -> None:
     for path in image.written:
         console.say(f"  wrote {path}")
     for warning in image.warnings:
-        click.echo(printable(f"warning: {image.image_path.name}: {warning}"), err=True)
+        console.warn(f"{image.image_path.name}: {warning}")
 
 
 @click.command("tune-crf")
@@ -225,6 +226,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     \b
     Example:
       hybridseg tune-crf labelled --model model.pb
+      hybridseg tune-crf --images images --masks masks --model model.pb
     """
     found = find_labelled(paths, images_dir=settings["images_dir"], masks_dir=settings["masks_dir"])
     classifier = load_classifiers(settings["model_paths"] or (DEFAULT_MODEL,))

@@ -23,7 +23,6 @@ from hybridseg.resample import resize_image, resize_nearest
 MEMORY_LIMIT = 2 << 30
 # The networks halve the sides five times.
 SIDES = Span(32, 8192, step=32)
-MAX_AREA = 512 * 768
 
 
 class PairSource(Protocol):
@@ -151,15 +150,15 @@ class RemappedPairs:
         return image, self._lookup[labels]
 
 
-def fit_size(rows: float, cols: float) -> tuple[int, int]:
-    """Choose the size to train at: near the aspect ratio of an image, not larger, and of at most `MAX_AREA` pixels.
+def fit_size(rows: float, cols: float, *, max_area: int) -> tuple[int, int]:
+    """Choose the size to train at: near the aspect ratio of an image, not larger, and of at most `max_area` pixels.
 
     Examples
     --------
-    >>> fit_size(3000, 4000), fit_size(64, 100)
+    >>> fit_size(3000, 4000, max_area=512 * 768), fit_size(64, 100, max_area=512 * 768)
     ((480, 640), (64, 96))
     """
-    least, step, area = int(SIDES.low), SIDES.step, min(MAX_AREA, rows * cols)
+    least, step, area = int(SIDES.low), SIDES.step, min(max_area, rows * cols)
     heights, widths = (range(least, int(min(side, SIDES.high)) + 1, step) for side in (rows, cols))
 
     def cost(size: tuple[int, int]) -> float:

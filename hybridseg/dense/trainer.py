@@ -31,6 +31,9 @@ from hybridseg.verdict import judge
 
 _RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}(\.card)?\.(h5|json)")
 
+# Photographs that a card names: it may not grow without bound.
+_MAX_NAMED = 1000
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -149,7 +152,7 @@ def train_dense(
         photos = evaluate_feed(model, validation)
         verdict = judge(photos)
         scores = {**pool_confusions(photos).to_record(), "verdict": verdict.to_record() if verdict else None}
-        trained = replace(card, training=_describe_training(plan, pairs, history), scores=scores)
+        trained = replace(card, training=_describe_training(plan, pairs, validation, history), scores=scores)
         written = [*save_dense(paths.weights, network, trained), *written]
         model.card = trained
         if paths.plots:
@@ -251,11 +254,13 @@ def _fit(
         )  # fmt: skip
 
 
-def _describe_training(plan: TrainingPlan, pairs: PairSource, history: list[Epoch]) -> dict[str, Any]:
+def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, history: list[Epoch]) -> dict[str, Any]:
+    held_out = sorted({validation.pairs.sources[i] for i in validation.indices})
     return {
         "data_sha256": pairs.fingerprint,
         "n_photographs": len(set(pairs.sources)),
         "n_pairs": len(pairs.sources),
+        "held_out": held_out[:_MAX_NAMED],
         "epochs": len(history),
         "batch_size": plan.batch_size,
         "augmentation": asdict(plan.augment),

@@ -14,7 +14,8 @@ from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusi
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
 from hybridseg.figures import draw_confusion
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.pairing import group_by_stem, image_stem, list_results, result_kind
+from hybridseg.io.masks import find_best, list_masks
+from hybridseg.io.pairing import image_stem, list_files, list_results, result_kind
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.progress import Progress, no_progress
 from hybridseg.verdict import Verdict, judge
@@ -52,8 +53,17 @@ class PixelsResult:
     problems: tuple[Problem, ...]
 
 
-def find_result_pairs(folder: str | os.PathLike[str]) -> tuple[list[TruthPair], list[Problem]]:
-    """Pair every ``*_ares*.mat`` of a folder with the ``*_mres*.mat`` of the same image.
+def find_result_pairs(
+    folder: str | os.PathLike[str], masks_dir: str | os.PathLike[str] | None = None
+) -> tuple[list[TruthPair], list[Problem]]:
+    """Pair every result of a folder with the mask of the same image.
+
+    Results are ``*_ares*.mat``, and where there are none, ``*_predseg.png`` and ``*_predseg_crf.png``.
+
+    Parameters
+    ----------
+    masks_dir : path-like or None
+        Where the masks are; default: in the same folder. They are found as by `hybridseg.io.masks.find_masks`.
 
     Returns
     -------
@@ -68,13 +78,16 @@ def find_result_pairs(folder: str | os.PathLike[str]) -> tuple[list[TruthPair], 
         When there is no such folder, or it has no automatic result.
     """
     folder = Path(folder)
-    predictions = list_results(folder, "ares")
+    dense = [path for path in list_files(folder, (".png",)) if path.stem.endswith(("_predseg", "_predseg_crf"))]
+    predictions = list_results(folder, "ares") or dense
     if not predictions:
         raise MissingInput(
-            f"{folder} has no automatic result (NAME_ares_TILE.mat); give the folder that has them beside the manual "
-            "ones, or the two sides with --truth and --prediction"
+            f"{folder} has no automatic result (NAME_ares_TILE.mat or NAME_predseg.png); give the folder that has them "
+            "(the masks beside them, or in a folder of their own: --masks DIR), or the two sides with --truth and "
+            "--prediction"
         )
-    return pair_by_stem(list_results(folder, "mres"), predictions)
+    home = Path(masks_dir or folder)
+    return pair_by_stem(list_masks(home, predictions), predictions)
 
 
 def find_glob_pairs(
@@ -106,7 +119,7 @@ def find_glob_pairs(
         if not found:
             raise MissingInput(f"{option} {pattern!r} finds no .mat, .png or .tif file in {folder}")
         sides[option] = found
-    return pair_by_stem(sides["--truth"], sides["--prediction"])
+    return pair_by_stem(sides["--truth"], sides["--prediction"], named=set(sides["--truth"]))
 
 
 def _is_label_file(path: Path) -> bool:
@@ -118,20 +131,25 @@ def _is_label_file(path: Path) -> bool:
 
 
 def pair_by_stem(
-    truth_paths: Iterable[Path], prediction_paths: Sequence[Path]
+    truth_paths: Iterable[Path], prediction_paths: Sequence[Path], *, named: Container[Path] = ()
 ) -> tuple[list[TruthPair], list[Problem]]:
-    """Match predictions with the truth of the same image; report those with none or several."""
-    by_stem = group_by_stem(truth_paths)
+    """Match predictions with the truth of the same image; report those with none or several.
+
+    Truths in `named` are taken whatever they are called.
+    """
+    best, _ = find_best({image_stem(path) for path in prediction_paths}, truth_paths, named=named)
     pairs, problems = [], []
     for path in prediction_paths:
-        found = [truth for truth in by_stem.get(image_stem(path), []) if truth != path]
+        found = [truth for truth in best.get(image_stem(path), []) if truth != path]
         if len(found) == 1:
             pairs.append(TruthPair(found[0], path))
         elif found:
             names = ", ".join(p.name for p in found)
             problems.append(Problem(str(path), f"has {len(found)} manual label maps ({names}); keep one of them"))
         else:
-            problems.append(Problem(str(path), f"has no manual label map ({image_stem(path)}_mres.mat)"))
+            problems.append(
+                Problem(str(path), f"has no manual label map ({image_stem(path)}_mres.mat, .png, _mask.png ...)")
+            )
     return pairs, problems
 
 

@@ -25,10 +25,6 @@ from hybridseg.io.pairing import (
 _MASK_SUFFIXES = (*LABELMAP_SUFFIXES, *JPEG_SUFFIXES)
 # Ranks of labels: the last of those made by hand, results by machine, and what is none of an image.
 _BY_HAND, _BY_MACHINE, _NOTHING = 6, 7, 8
-_JPEG_FAULT = (
-    "is a JPEG, which changes class ids; turn it into a PNG first: hybridseg convert --to png, with --nearest-color or "
-    "--threshold N"
-)
 
 
 @dataclass(frozen=True)
@@ -63,13 +59,14 @@ class Matches:
         lines = []
         if self.unlabelled:
             n_images = len(self.pairs) + len(self.unlabelled)
-            lines.append(f"{len(self.unlabelled)} of {n_images} images have no mask: {_list_names(self.unlabelled)}")
+            lines.append(f"{len(self.unlabelled)} of {n_images} images have no mask: {list_names(self.unlabelled)}")
         if self.orphans:
-            lines.append(f"{len(self.orphans)} masks have no image: {_list_names(self.orphans)}")
+            lines.append(f"{len(self.orphans)} masks have no image: {list_names(self.orphans)}")
         return lines
 
 
-def _list_names(paths: Sequence[Path]) -> str:
+def list_names(paths: Sequence[Path]) -> str:
+    """Name the first of some files."""
     return ", ".join(path.name for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
 
 
@@ -117,7 +114,7 @@ def _require_some(found: Matches, fault: str) -> Matches:
     if found.pairs or found.problems or found.orphans:
         return found
     n_images = len(found.unlabelled)
-    some = f" of the {n_images} images ({_list_names(found.unlabelled)})" if n_images else ""
+    some = f" of the {n_images} images ({list_names(found.unlabelled)})" if n_images else ""
     example = found.unlabelled[0].stem if n_images else "NAME"
     raise MissingInput(
         f"{fault}{some}; it would be called {example}_mres.mat, {example}.png, {example}_mask.png ... and lie beside "
@@ -186,20 +183,10 @@ def match_masks(
     images: dict[str, list[Path]] = defaultdict(list)
     for path in image_paths:
         images[path.stem].append(path)
-    ranked: dict[str, dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    found = Matches([], [], [], [])
-    for path in mask_paths:
-        stem = find_owner(path, images)
-        rank = -1 if path in named else _rank_labels(path, stem)
-        is_usable = rank <= _BY_HAND and path.suffix.lower() in _MASK_SUFFIXES
-        if not (is_usable or path in named or (by_machine and rank <= _BY_MACHINE)):
-            continue
-        if stem in images:
-            ranked[stem][rank].append(path)
-        else:
-            found.orphans.append(path)
+    best, orphans = find_best(images, mask_paths, named=named, by_machine=by_machine)
+    found = Matches([], [], orphans, [])
     for stem, owners in images.items():
-        masks = ranked[stem][min(ranked[stem], default=0)]
+        masks = best.get(stem, [])
         names = ", ".join(path.name for path in (masks if len(masks) > 1 else owners))
         if not masks:
             found.unlabelled.extend(owners)
@@ -208,11 +195,43 @@ def match_masks(
             found.problems.append(Problem(str(owners[0]), fault))
         elif len(owners) > 1:
             found.problems.append(Problem(str(masks[0]), f"could belong to {names}; keep one of these images"))
-        elif masks[0].suffix.lower() in JPEG_SUFFIXES:
-            found.problems.append(Problem(str(masks[0]), _JPEG_FAULT))
         else:
             found.pairs.append(Pair(masks[0], owners[0]))
     return found
+
+
+def find_best(
+    stems: Container[str], paths: Iterable[Path], *, named: Container[Path] = (), by_machine: bool = False
+) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Find the best labels of each image among files.
+
+    Parameters
+    ----------
+    stems : container of str
+        Names of the images, without suffix.
+    named, by_machine
+        As `match_masks`.
+
+    Returns
+    -------
+    best : dict of str to list of pathlib.Path
+        For each image that has some, those that are equally good.
+    orphans : list of pathlib.Path
+        Those of other images.
+    """
+    ranked: dict[str, dict[int, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    orphans = []
+    for path in paths:
+        stem = find_owner(path, stems)
+        rank = -1 if path in named else _rank_labels(path, stem)
+        is_usable = rank <= _BY_HAND and path.suffix.lower() in _MASK_SUFFIXES
+        if not (is_usable or path in named or (by_machine and rank <= _BY_MACHINE)):
+            continue
+        if stem in stems:
+            ranked[stem][rank].append(path)
+        else:
+            orphans.append(path)
+    return {stem: ranks[min(ranks)] for stem, ranks in ranked.items()}, orphans
 
 
 def _rank_labels(path: Path, stem: str) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hybridseg.classes import ClassTable, remap
 from hybridseg.io.annotations.doodles import LAYERS, Stroke, StrokeLog
-from hybridseg.labelling.strokes import draw_stroke, find_bounds
+from hybridseg.io.annotations.strokes import draw_stroke, find_bounds
 
 Bounds = tuple[slice, slice]
 

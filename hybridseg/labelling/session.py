@@ -15,6 +15,7 @@ from typing import Any
 
 from hybridseg.errors import BadInput, Conflict, MissingInput
 from hybridseg.io.annotations.doodles import Stroke, parse_stroke
+from hybridseg.io.annotations.strokes import find_area, mask_to_points
 from hybridseg.io.masks import find_annotations
 from hybridseg.io.pairing import image_stem
 from hybridseg.labelling.album import Album
@@ -23,7 +24,6 @@ from hybridseg.labelling.entries import ImageEntry, OpenImage
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
 from hybridseg.labelling.spread import SpreadOptions
 from hybridseg.labelling.strokeimport import import_strokes
-from hybridseg.labelling.strokes import find_area, mask_to_points
 from hybridseg.progress import Progress, no_progress
 
 _MAX_STROKE_POINTS = 20_000

@@ -10,6 +10,7 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable, remap, seeds_to_labels
 from hybridseg.errors import Conflict, WriteFailed
 from hybridseg.io.annotations.doodles import Stroke, StrokeLog, is_done, read_strokes, write_strokes
+from hybridseg.io.annotations.strokes import mask_to_points
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -18,7 +19,6 @@ from hybridseg.labelling.drawing import Drawing
 from hybridseg.labelling.entries import OpenImage
 from hybridseg.labelling.spread import ground_truth_path
 from hybridseg.labelling.strokeimport import import_strokes
-from hybridseg.labelling.strokes import mask_to_points
 
 # Stands in for the class list of an image without strokes until there is one.
 _NO_CLASSES = ClassTable(("unnamed",), ((128, 128, 128),))

@@ -15,13 +15,16 @@ from hybridseg.crf.refine import refine_labels
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import PANEL_PIXELS, draw_panels
 from hybridseg.io.annotations.doodles import LAYERS, read_strokes
+from hybridseg.io.annotations.formats import is_stroke_log
+from hybridseg.io.annotations.painted import paint_annotations
+from hybridseg.io.annotations.strokes import draw_strokes
 from hybridseg.io.atomic import write_text
+from hybridseg.io.images import describe_image
 from hybridseg.io.labelled import check_size, void_invalid
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.pairing import image_stem
 from hybridseg.io.windows import ImageWindows, open_windows
-from hybridseg.labelling.strokes import draw_strokes
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import fit_scale, reduce_shape, resize_nearest, take_nearest
@@ -73,6 +76,8 @@ class DrawnSeeds:
         (rows, cols) uint8: seeds that were painted onto the result, and cover it.
     image_stems : tuple of str
         Names, without suffix, of the image that they belong to; empty when the file does not say.
+    warnings : tuple of str
+        What a person should know of the file: sentences.
     """
 
     seeds: np.ndarray
@@ -80,6 +85,7 @@ class DrawnSeeds:
     seconds: float | None = None
     painted: np.ndarray | None = None
     image_stems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def within(self, valid: np.ndarray | None) -> DrawnSeeds:
         """Return the seeds on valid pixels, (rows, cols) bool; None: all are valid. BadInput when none is left."""
@@ -91,11 +97,18 @@ class DrawnSeeds:
         return replace(self, seeds=seeds, painted=painted)
 
 
-def read_seeds(path: str | os.PathLike[str], *, table: ClassTable | None = None) -> DrawnSeeds:
-    """Read scribbles: the `sparse` of a ``.mat``, a picture of class ids (or colours), or ``NAME_doodles.json``.
+def read_seeds(
+    path: str | os.PathLike[str], image_path: str | os.PathLike[str], *, table: ClassTable | None = None
+) -> DrawnSeeds:
+    """Read scribbles: the `sparse` of a ``.mat``, a picture of class ids (or colours), or those of any tool.
 
     Parameters
     ----------
+    path : path-like
+        Or our ``NAME_doodles.json``, a ``.npz`` of Doodler, or a JSON of labelme or COCO. What a person painted as an
+        area is a seed too, but not what a tool derived from scribbles.
+    image_path : path-like
+        The image that it was drawn on.
     table : ClassTable or None
         The classes of a file that does not name them. One that does is matched by name.
 
@@ -105,17 +118,10 @@ def read_seeds(path: str | os.PathLike[str], *, table: ClassTable | None = None)
         When it cannot be read, names no classes, or has no scribbles.
     """
     path = Path(path)
-    if path.suffix.lower() not in (".json", *LABELMAP_SUFFIXES):
-        raise BadInput(f"{path} has no scribbles; give NAME_doodles.json, or one of {', '.join(LABELMAP_SUFFIXES)}")
     seconds = painted = None
     stems: tuple[str, ...] = ()
-    if path.suffix.lower() == ".json":
-        log = read_strokes(path)
-        own, seconds = log.table, log.seconds
-        stems = (Path(log.image_name).stem, image_stem(path))
-        seeds, painted = (draw_strokes(log.shape, (s for s in log.strokes if s.layer == layer)) for layer in LAYERS)
-        painted = painted if painted.any() else None
-    else:
+    warnings: tuple[str, ...] = ()
+    if path.suffix.lower() in LABELMAP_SUFFIXES:
         found = read_labelmap(path, table=table)
         own = found.require_table(path)
         if path.suffix.lower() != ".mat":
@@ -124,12 +130,25 @@ def read_seeds(path: str | os.PathLike[str], *, table: ClassTable | None = None)
             raise BadInput(f"{path} has no scribbles (no `sparse` in it); give a file that has them")
         else:
             seeds = found.seeds
+    elif path.exists() and is_stroke_log(path):
+        log = read_strokes(path)
+        own, seconds = log.table, log.seconds
+        stems = (Path(log.image_name).stem, image_stem(path))
+        seeds, painted = (draw_strokes(log.shape, (s for s in log.strokes if s.layer == layer)) for layer in LAYERS)
+        painted = painted if painted.any() else None
+    else:
+        info = describe_image(image_path)
+        drawn = paint_annotations(path, shape=info.shape, image_name=info.path.name, table=table)
+        own, warnings = drawn.table, drawn.warnings
+        seeds = np.zeros(info.shape, np.uint8) if drawn.areas is None else drawn.areas
+        if drawn.scribbles is not None:
+            seeds = drawn.scribbles if drawn.is_derived else np.where(drawn.scribbles > 0, drawn.scribbles, seeds)
     if not seeds.any() and painted is None:
         raise BadInput(f"{path} has no scribbles; draw some of each class first")
     if table is not None and own.keys != table.keys:
         lut = remap(own, table, seeds=True)
         seeds, painted, own = lut[seeds], None if painted is None else lut[painted], table
-    return DrawnSeeds(seeds, own, seconds, painted, stems)
+    return DrawnSeeds(seeds, own, seconds, painted, stems, warnings)
 
 
 def spread_seeds(

@@ -6,18 +6,17 @@ Lines and points become scribbles, areas become the result, which can be painted
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, NATURAL_COLORS, ClassTable, Color, class_key, seeds_to_labels, spread_colors
+from hybridseg.classes import MAX_CLASSES, ClassTable, Color, class_key, seeds_to_labels
 from hybridseg.errors import BadInput, located
 from hybridseg.io.annotations.doodles import MAX_POINTS, MAX_STROKES, Stroke
 from hybridseg.io.annotations.formats import read_annotations
-from hybridseg.io.annotations.items import Annotations, Item, Mask, check_drawn_size, clean_name, split_labels
-from hybridseg.labelling.strokes import draw_stroke, mask_to_points
+from hybridseg.io.annotations.items import Item, Mask, check_image, clean_name, extend_table, split_labels
+from hybridseg.io.annotations.strokes import draw_stroke, mask_to_points
 
 # Limit on the masks of all objects together, in areas of the image: real ones hardly overlap.
 _MAX_COVERS = 1000
@@ -79,7 +78,7 @@ def import_strokes(
     >>> found = import_strokes(path, shape=(3, 5), image_name="a.jpg")
     >>> found.table.names, found.strokes[0].layer
     (('sand',), 'result')
-    >>> from hybridseg.labelling.strokes import draw_strokes
+    >>> from hybridseg.io.annotations.strokes import draw_strokes
     >>> canvas = np.zeros((3, 5), np.uint8)
     >>> draw_stroke(canvas, found.strokes[0])
     >>> canvas.tolist()
@@ -87,32 +86,13 @@ def import_strokes(
     """
     found = read_annotations(path, shape=shape, image_name=image_name, table=table)
     with located(path):
-        warnings = [*_check_image(found, shape, image_name, must_name_image=must_name_image), *found.warnings]
+        warnings = [*check_image(found, shape, image_name, must_name_image=must_name_image), *found.warnings]
         drafts = _Drafts(shape)
         for item in found.items:
             drafts.add(item)
         if not drafts.strokes:
             warnings.append("it has no labels for this image")
         return _resolve(drafts, found.classes, table, warnings)
-
-
-def _check_image(
-    found: Annotations, shape: tuple[int, int], image_name: str, *, must_name_image: bool
-) -> Iterable[str]:
-    """Raise BadInput when a file is for an image of another size, or name; yield warnings where it does not say."""
-    if found.shape is None:
-        yield "it does not say the size of its image, so whether it belongs to this one was not checked"
-    else:
-        check_drawn_size(found.shape, shape)
-    if found.image_name is None and must_name_image:
-        raise BadInput(f"it does not say which image it is for; name it after {image_name}")
-    # The path may be one of Windows.
-    if found.image_name is None or Path(found.image_name.replace("\\", "/")).stem == Path(image_name).stem:
-        return
-    text = f"it was drawn on {found.image_name}, but this is {image_name}"
-    if must_name_image:
-        raise BadInput(text)
-    yield text
 
 
 class _Drafts:
@@ -166,7 +146,7 @@ def _resolve(
     names = dict.fromkeys(map(clean_name, classes))
     if table is not None or len(names) > MAX_CLASSES:
         names = {name: None for name in names if class_key(name) in used}
-    full = _extend_table(table, names, {class_key(name): color for name, color in classes.items() if color})
+    full = extend_table(table, names, {class_key(name): color for name, color in classes.items() if color})
     if table is not None and len(full) > len(table):
         new = full.names[len(table) :]
         warnings.append(
@@ -179,31 +159,6 @@ def _resolve(
         unnamed = 0 if stroke.tool == "erase" else -1
         strokes.append(replace(stroke, class_id=unnamed if name is None else ids[class_key(name)]))
     return Imported(tuple(_apply_unlabelled(strokes, full, drafts.shape)), full, tuple(warnings))
-
-
-def _extend_table(table: ClassTable | None, names: Iterable[str], colors: Mapping[str, Color]) -> ClassTable:
-    """Append the names that a table lacks, each in a colour that no other class has."""
-    found = dict(zip(table.names, table.colors, strict=True)) if table else {}
-    keys = set(table.keys) if table else set()
-    new: dict[str, str] = {}
-    for name in names:
-        if class_key(name) not in keys:
-            new.setdefault(class_key(name), name)
-    if len(found) + len(new) > MAX_CLASSES:
-        raise BadInput(
-            f"with its classes there are {len(found) + len(new)}, but the limit is {MAX_CLASSES}; merge some of them"
-        )
-    if not found and not new:
-        raise BadInput("it names no class; give a class list")
-    taken = set(found.values())
-    free = iter(spread_colors(4 * MAX_CLASSES))
-    for key, name in new.items():
-        color = colors.get(key) or NATURAL_COLORS.get(key)
-        while color is None or color in taken:
-            color = next(free)
-        taken.add(color)
-        found[name] = color
-    return ClassTable(tuple(found), tuple(found.values()))
 
 
 def _apply_unlabelled(strokes: list[Stroke], table: ClassTable, shape: tuple[int, int]) -> list[Stroke]:

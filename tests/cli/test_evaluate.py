@@ -28,6 +28,18 @@ def test_eval_pixels_prints_and_writes(run, coast, monkeypatch):
     assert "no class is called 'skye'" in run("eval-pixels", coast, "--ignore", "skye").stderr
 
 
+def test_eval_pixels_takes_masks_from_a_folder(run, coast, tmp_path, quick_panels):
+    (tmp_path / "gt").mkdir()
+    labelmap = read_labelmap(coast / "scene_00_mres.mat")
+    write_labelmap(tmp_path / "gt" / "scene_00.png", labelmap)
+    write_labelmap(coast / "scene_00_predseg.png", labelmap)
+    (coast / "scene_00_mres.mat").unlink()
+    result = run("eval-pixels", coast, "--masks", tmp_path / "gt")
+    assert result.exit_code == 0 and "scene_00_predseg: accuracy 1.000" in result.stdout
+    words = ("eval-pixels", coast, "--masks", tmp_path / "gt", "--truth", "*", "--prediction", "*")
+    assert run(*words).exit_code == 2
+
+
 def test_eval_pixels_goes_on_after_a_bad_pair(run, coast, quick_panels):
     shutil.copy(coast / "scene_00_mres.mat", coast / "scene_00_ares_96.mat")
     write_labelmap(

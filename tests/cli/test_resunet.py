@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -12,6 +13,7 @@ from rasterio.transform import from_origin
 from hybridseg.batch.jobs import load_once
 from hybridseg.classes import ClassTable
 from hybridseg.cli.main import main
+from hybridseg.confusion import count_confusion
 from hybridseg.crf.refine import refine_probs
 from hybridseg.dense.smoothing import PROBS_SMOOTHING
 from hybridseg.io.images import write_image
@@ -215,6 +217,41 @@ def test_keys_of_the_result(binary, tmp_path):
     image = paint(2)[0]
     refined = refine_probs(image, predict(folder / "net.h5", image), options=PROBS_SMOOTHING.crf).labels
     assert (found["crf"] == refined).mean() > 0.999 and (found["crf"] != found["plain"]).mean() > 0.01
+
+
+def test_the_crf_is_tried_on_the_images_that_were_held_out(binary, tmp_path):
+    folder, _, trained = binary
+    words = ("--labels", folder / "masks", "--weights", folder / "net.h5", "--out", tmp_path / "tried.json")
+    assert f"hybridseg resunet init-config IMAGES --labels LABELS --weights {folder}/net.h5" in trained.stdout
+    result = invoke("resunet", "init-config", folder / "images", *words)
+    assert result.exit_code == 0, result.output
+    [stem] = json.loads((folder / "net.card.json").read_text())["training"]["held_out"]
+    image, truth = paint(int(stem[1:]))
+    probs = predict(folder / "net.h5", image)
+    maps = probs.argmax(axis=2), refine_probs(image, probs, options=PROBS_SMOOTHING.crf).labels
+    scores = [count_confusion(truth, labels.astype(np.uint8), ClassTable.from_names("ab")) for labels in maps]
+    figures = [f"accuracy {c.accuracy:.3f} and mean IoU {c.macro('iou'):.3f}" for c in scores]
+    helps = scores[1].macro("iou") > scores[0].macro("iou")
+    reason = f"On 1 image that the network was not trained on: {figures[0]} without, {figures[1]} with it."
+    assert f"DO_CRF_REFINE = {helps}: {reason}" in result.stdout
+    # The config is one for this network.
+    record = json.loads((tmp_path / "tried.json").read_text())
+    assert record["DO_CRF_REFINE"] is helps and record["TARGET_SIZE"] == list(SIZE)
+    given = ("--config", tmp_path / "tried.json", "--weights", folder / "net.h5", "--images", folder / "images/p0.png")
+    assert invoke("resunet", "segment", *given, "--out", tmp_path).exit_code == 0
+
+
+def test_nothing_but_images_that_were_held_out_decides_on_the_crf(binary, tmp_path):
+    folder = binary[0]
+    for part, ending in (("images", ""), ("masks", "_mask")):
+        (tmp_path / part).mkdir()
+        shutil.copy(folder / f"{part}/p0{ending}.png", tmp_path / part / f"another{ending}.png")
+    words = ("--labels", tmp_path / "masks", "--weights", folder / "net.h5", "--out", tmp_path / "tried.json")
+    result = invoke("resunet", "init-config", tmp_path / "images", *words)
+    assert result.exit_code == 1 and "none of the images in" in result.stderr and "not trained on" in result.stderr
+    assert not (tmp_path / "tried.json").exists()
+    result = invoke("resunet", "init-config", tmp_path / "images", *words[2:])
+    assert result.exit_code == 2 and "--weights needs --labels" in result.stderr
 
 
 def test_stopped_by_ctrl_c_it_can_resume(coast4):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense.pairs import SIDES, FolderPairs, RememberedPairs, check_pairs, fit_size
+from hybridseg.dense.programs import configproposal, fcn
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
@@ -194,13 +195,20 @@ def test_nothing_is_remembered_without_room(make_pairs):
     ],
 )
 def test_the_size_to_train_at(image, target):
-    assert fit_size(*image) == target
+    assert fit_size(*image, max_area=512 * 768) == target
+
+
+def test_the_sizes_of_the_best_results_are_chosen_for_their_photographs():
+    """See docs/benchmarks.md."""
+    assert fit_size(614, 920, max_area=fcn.MAX_AREA) == (256, 384)
+    assert fit_size(614, 920, max_area=configproposal.MAX_AREA) == (192, 288)
+    assert {fit_size(256, 256, max_area=p.MAX_AREA) for p in (fcn, configproposal)} == {(256, 256)}
 
 
 @settings(deadline=None)
 @given(st.integers(32, 30_000), st.integers(32, 30_000))
 def test_any_size_is_valid_and_fits(rows, cols):
-    high, wide = fit_size(rows, cols)
+    high, wide = fit_size(rows, cols, max_area=512 * 768)
     assert high in SIDES and wide in SIDES
     assert high <= rows and wide <= cols and high * wide <= 512 * 768
     if min(rows, cols) >= 256 and max(rows, cols) <= 4 * min(rows, cols):

@@ -7,7 +7,7 @@ import pytest
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs, pair_by_stem
-from hybridseg.io.images import read_image
+from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 
@@ -146,7 +146,7 @@ def test_orphans_doubles_and_other_sizes_are_named(tmp_path):
     result = evaluate_pixels(pairs, out_dir=tmp_path, problems=problems)
     assert sorted(result.confusions) == ["p_ares_224", "p_ares_96"]
     text = "\n".join(map(str, result.problems))
-    assert "has no manual label map (orphan_mres.mat)" in text
+    assert "has no manual label map (orphan_mres.mat, .png, _mask.png ...)" in text
     assert "has 2 manual label maps (two_mres.mat, two_mres_ANN.mat)" in text
     assert "the truth is 2 x 4 pixels but the prediction is 2 x 3" in text
 
@@ -160,6 +160,28 @@ def test_png_and_tiff_pairs_by_pattern(tmp_path):
         find_glob_pairs(tmp_path, truth="masks/*.png", prediction="none/*")
     with pytest.raises(BadInput, match="give a pattern below"):
         find_glob_pairs(tmp_path, truth="/masks/*.png", prediction="out/*")
+
+
+@pytest.mark.parametrize(("name", "prediction"), [
+    ("p.png", "p_ares_96.mat"), ("p_mask.tif", "p_predseg.png"), ("p_label.png", "p_predseg_crf.png"),
+    ("p_mres.mat", "p_predseg.png"),
+])  # fmt: skip
+@pytest.mark.parametrize("masks", ["masks", "out"])
+def test_masks_of_other_tools(tmp_path, name, prediction, masks):
+    save(tmp_path / "out", prediction, SAME_IN_B, B)
+    write_image(tmp_path / "out" / "p.jpg", np.zeros((2, 4, 3), np.uint8))
+    save(tmp_path / masks, name, TRUTH)
+    pairs, problems = find_result_pairs(tmp_path / "out", tmp_path / masks)
+    assert problems == [] and evaluate_pixels(pairs, out_dir=tmp_path).pooled.accuracy == 1.0
+    if masks == "out":
+        assert find_result_pairs(tmp_path / "out") == (pairs, [])
+
+
+def test_a_photo_is_no_truth(tmp_path):
+    save(tmp_path, "p_ares_96.mat", TRUTH)
+    write_image(tmp_path / "p.png", np.zeros((2, 4, 3), np.uint8))
+    pairs, [problem] = find_result_pairs(tmp_path)
+    assert pairs == [] and "has no manual label map (p_mres.mat, .png, _mask.png ...)" in problem.message
 
 
 def test_nothing_to_compare(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_annotations, find_labelled, find_masks, match_masks
 from hybridseg.io.pairing import list_images
 
@@ -80,11 +81,9 @@ def test_the_photo_itself_is_never_its_mask(tmp_path):
 def test_jpeg_masks_are_told_what_to_do(tmp_path):
     images, masks = touch(tmp_path / "jpg", "a.jpg", "b.jpg"), touch(tmp_path / "gt", "a.jpg", "b_mask.jpeg", "b.png")
     found = find_masks(list_images(images), masks)
-    assert names_of(found) == [("b.jpg", "b.png")]
-    [problem] = found.problems
-    assert problem.where == str(masks / "a.jpg") and "hybridseg convert --to png, with --nearest-color or" in str(
-        problem
-    )
+    assert names_of(found) == [("a.jpg", "a.jpg"), ("b.jpg", "b.png")]
+    with pytest.raises(BadInput, match=r"gt/a.jpg is a JPEG, .*hybridseg convert --to png, with --nearest-color for"):
+        read_labelmap(found.pairs[0].labels_path)
 
 
 def test_images_without_masks_and_masks_without_images(tmp_path):

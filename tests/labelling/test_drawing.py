@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput
 from hybridseg.io.annotations.doodles import Stroke, StrokeLog
+from hybridseg.io.annotations.strokes import draw_strokes
 from hybridseg.labelling.drawing import Drawing
-from hybridseg.labelling.strokes import draw_strokes
 
 TABLE = ClassTable.from_names(["water", "sand", "cliff"])
 COORDINATE = st.floats(-10, 60).map(lambda value: round(value * 64) / 64)

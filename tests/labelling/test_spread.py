@@ -1,9 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import BadInput, OutputExists
+from hybridseg.errors import BadInput, MissingInput, OutputExists
 from hybridseg.hybrid.segmentation import reduce_image
 from hybridseg.io.annotations.doodles import Stroke, StrokeLog, write_strokes
 from hybridseg.io.images import describe_image, read_image, write_image
@@ -82,18 +84,19 @@ def test_scribbles_of_another_image(photo, seeds, table):
 def test_every_kind_of_scribbles_gives_the_same(table, tmp_path):
     stroke = Stroke("pen", 1, 3.0, ((4.0, 2.0), (4.0, 12.0)))
     write_strokes(tmp_path / "a_doodles.json", StrokeLog("a.jpg", (9, 16), table, (stroke,), 30.0))
-    first = read_seeds(tmp_path / "a_doodles.json")
+    image = tmp_path / "a.jpg"
+    first = read_seeds(tmp_path / "a_doodles.json", image)
     assert first.seconds == 30.0 and first.seeds[4, 7] == 2 and np.count_nonzero(first.seeds) > 30
     write_matfile(tmp_path / "a_mres.mat", LabelMap(np.zeros((9, 16), np.uint8), table, first.seeds))
     write_labelmap(tmp_path / "a.png", LabelMap(first.seeds - np.uint8(1), table))
     for name in ("a_mres.mat", "a.png"):
-        found = read_seeds(tmp_path / name)
+        found = read_seeds(tmp_path / name, image)
         assert (found.seeds == first.seeds).all() and found.table == table and found.seconds is None
     # The same classes in another order: by name.
     turned = ClassTable(table.names[::-1], table.colors[::-1])
-    assert set(np.unique(read_seeds(tmp_path / "a.png", table=turned).seeds)) == {0, 2}
+    assert set(np.unique(read_seeds(tmp_path / "a.png", image, table=turned).seeds)) == {0, 2}
     wider = ClassTable.from_names(["foam", *table.names])
-    assert set(np.unique(read_seeds(tmp_path / "a_doodles.json", table=wider).seeds)) == {0, 3}
+    assert set(np.unique(read_seeds(tmp_path / "a_doodles.json", image, table=wider).seeds)) == {0, 3}
 
 
 def test_files_without_a_scribble(table, tmp_path):
@@ -101,9 +104,9 @@ def test_files_without_a_scribble(table, tmp_path):
     write_matfile(tmp_path / "dense_mres.mat", LabelMap(labels, table))
     write_matfile(tmp_path / "blank_mres.mat", LabelMap(labels, table, labels))
     with pytest.raises(BadInput, match="no `sparse`"):
-        read_seeds(tmp_path / "dense_mres.mat")
+        read_seeds(tmp_path / "dense_mres.mat", tmp_path / "a.jpg")
     with pytest.raises(BadInput, match=r"blank_mres\.mat has no scribbles"):
-        read_seeds(tmp_path / "blank_mres.mat")
+        read_seeds(tmp_path / "blank_mres.mat", tmp_path / "a.jpg")
 
 
 def test_a_geotiff_keeps_its_place(seeds, table, tmp_path, paint_coast, quick_panels):
@@ -143,7 +146,7 @@ def test_doodles_of_paint_alone(table, tmp_path, quick_panels):
     """There is nothing to spread: what is painted is the result, all else is void."""
     paint = Stroke("region", 2, 1.0, ((1.0, 2.0), (1.0, 5.0)), layer="result")
     undone = Stroke("pen", 0, 3.0, ((4.0, 4.0),))
-    found = read_seeds(save_strokes(tmp_path / "a_doodles.json", table, paint, undone=(undone,)))
+    found = read_seeds(save_strokes(tmp_path / "a_doodles.json", table, paint, undone=(undone,)), tmp_path / "a.png")
     assert not found.seeds.any() and found.painted is not None and found.painted[1].tolist() == [0, 0, 3, 3, 3, 3, 0, 0]
     write_image(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
     spread_file(tmp_path / "a.png", found)
@@ -155,7 +158,7 @@ def test_doodles_in_which_nothing_is_left(table, tmp_path):
     pen, erase = Stroke("pen", 1, 2.0, ((3.0, 3.0),)), Stroke("erase", 0, 9.0, ((3.0, 3.0),))
     for strokes, undone in (((erase,), ()), ((pen, erase), ()), ((), (pen,))):
         with pytest.raises(BadInput, match="has no scribbles"):
-            read_seeds(save_strokes(tmp_path / "a_doodles.json", table, *strokes, undone=undone))
+            read_seeds(save_strokes(tmp_path / "a_doodles.json", table, *strokes, undone=undone), tmp_path / "a.png")
 
 
 def test_strokes_of_another_image(photo, run, table, quick_panels):
@@ -179,5 +182,44 @@ def test_only_what_lies_in_the_picture_counts(table):
 
 def test_what_holds_no_scribbles(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(BadInput, match=r"give NAME_doodles\.json, or one of \.mat"):
-        read_seeds(tmp_path / "notes.txt")
+    write_image(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
+    with pytest.raises(BadInput, match=r"notes.txt is of no format that can be read; give a label map \(\.mat"):
+        read_seeds(tmp_path / "notes.txt", tmp_path / "a.png")
+    with pytest.raises(MissingInput, match=r"none\.json"):
+        read_seeds(tmp_path / "none.json", tmp_path / "a.png")
+
+
+def test_scribbles_of_doodler(photo, seeds, table, run, quick_panels):
+    """The labels that Doodler made of them are not seeds."""
+    dense = np.zeros((60, 90, 3), np.uint8)
+    dense[..., 1] = 1
+    path = photo.with_name("my photo_ann.npz")
+    np.savez(path, doodles=seeds, label=dense, classes=list(table.names))
+    found = read_seeds(path, photo)
+    assert (found.seeds == seeds).all() and found.painted is None and found.table.names == table.names
+    turned = ClassTable(table.names[::-1], table.colors[::-1])
+    assert set(np.unique(read_seeds(path, photo, table=turned).seeds)) == {0, 1, 3}
+    with pytest.raises(BadInput, match="no class is called 'water'"):
+        read_seeds(path, photo, table=ClassTable.from_names(["sky", "sand"]))
+    assert run("crf", photo, path, "-s", 0.5, "--theta", 8, "--color-scale", 10).exit_code == 0
+    result = read_labelmap(photo.with_name("my photo_mres.mat"))
+    assert (result.labels == np.where(np.arange(90) < 40, 2, 0)).mean() > 0.97 and (result.seeds == seeds).all()
+    np.savez(path, label=dense, classes=list(table.names))
+    assert set(np.unique(read_seeds(path, photo).seeds)) == {2}
+
+
+def test_areas_of_labelme_are_seeds_too(photo, run, quick_panels):
+    shapes = [
+        {"label": "cliff", "points": [[2, 2], [20, 2], [20, 30], [2, 30]]},
+        {"label": "water", "shape_type": "linestrip", "points": [[60, 31], [80, 31]]},
+    ]
+    path = photo.with_name("my photo.json")
+    path.write_text(json.dumps({"shapes": shapes, "imageHeight": 60, "imageWidth": 90, "imagePath": "b.png"}))
+    result = run("crf", photo, path, "-s", 0.5, "--theta", 8, "--color-scale", 10)
+    assert result.exit_code == 0 and "warning" in result.stderr and "it was drawn on b.png" in result.stderr
+    found = read_labelmap(photo.with_name("my photo_mres.mat"))
+    expected = np.where(np.arange(90) < 40, found.table.index("cliff"), found.table.index("water"))
+    assert (found.labels == expected).mean() > 0.97
+    path.write_text(json.dumps({"shapes": shapes, "imageHeight": 60, "imageWidth": 91}))
+    refused = run("crf", photo, path, "--overwrite")
+    assert refused.exit_code == 1 and "drawn on 60 x 91 pixels" in refused.stderr

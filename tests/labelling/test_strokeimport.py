@@ -13,13 +13,13 @@ from PIL import Image
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.annotations.doodles import Stroke, StrokeLog, write_strokes
+from hybridseg.io.annotations.strokes import draw_stroke
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.labelling import strokeimport
 from hybridseg.labelling.strokeimport import import_strokes
-from hybridseg.labelling.strokes import draw_stroke
 
 SHAPE = (5, 7)
 

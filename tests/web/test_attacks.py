@@ -18,12 +18,12 @@ from waitress.server import create_server
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict, WriteFailed
 from hybridseg.io.annotations.doodles import read_strokes
+from hybridseg.io.annotations.strokes import draw_strokes
 from hybridseg.io.images import write_image
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.entries import Job, JobCancelled
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
-from hybridseg.labelling.strokes import draw_strokes
 from hybridseg.web.app import MAX_IMPORT_BYTES, create_label_app
 
 N_TABS, N_IMAGES, N_STEPS = 12, 4, 20

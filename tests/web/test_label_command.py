@@ -8,9 +8,12 @@ import time
 import urllib.error
 import urllib.request
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from hybridseg.io.annotations.doodles import read_strokes
+from hybridseg.io.images import read_image
 
 
 class Client:
@@ -71,11 +74,26 @@ def test_the_example_and_a_port_that_is_taken(start, run, tmp_path, photos):
     assert result.exit_code == 1 and "give another --port" in result.output
 
 
+def test_work_starts_from_the_masks_of_a_colleague(start, photos, tmp_path):
+    (tmp_path / "gt").mkdir()
+    (tmp_path / "labels.txt").write_text("water\nsand\n")
+    labels = np.ones(read_image(photos / "a.png").shape[:2], np.uint8)
+    Image.fromarray(labels).save(tmp_path / "gt" / "a_mask.png")
+    _, address = start("--images", "photos", "--masks", "gt", "--labels", "labels.txt")
+    client = Client(address)
+    found = {image["name"]: client.get(f"/api/images/{image['id']}") for image in client.get("/api/session")["images"]}
+    assert found["a.png"]["has_result"] and not found["b.png"]["has_result"]
+    [stroke] = read_strokes(photos / "a_doodles.json").strokes
+    assert (stroke.class_id, stroke.layer) == (1, "result")
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
         ([], "Give images or folders to label"),
         (["photos", "--review", "photos"], "--review DIR"),
+        (["photos", "--masks", "photos", "--import", "photos"], "Give --masks alone"),
+        (["photos", "--masks", "nowhere"], "there is no file or folder nowhere to import"),
         (["nothing"], "there is no file nothing"),
         (["photos", "--host", "0.0.0.0"], "add --i-know"),
         (["photos", "--port", "99999"], "there is no port 99999"),

@@ -34,7 +34,8 @@ NAME_LENGTH = Span(1, 50)
 class ResunetConfig:
     """What a residual U-Net is trained with.
 
-    Values are read as those of a file are: a whole 4.0 becomes 4, a list a tuple.
+    The defaults are those of the best result in docs/benchmarks.md on coastal photos that takes less than 20 minutes on
+    two cores. Values are read as those of a file are: a whole 4.0 becomes 4, a list a tuple.
 
     Raises
     ------
@@ -71,28 +72,32 @@ class ResunetConfig:
         help="Bands of an image: 3 for a colour photograph, more with near infrared, elevation and the like.",
         span=Span(1, 255),
     )
-    do_crf_refine: bool = option(True, "Refine the prediction of the network with the dense CRF.")
+    do_crf_refine: bool = option(
+        False,
+        "Refine the prediction of the network with the dense CRF. Whether that helps depends on the photographs: "
+        "`init-config --weights` tries it.",
+    )
     do_train: bool = option(
         True, "Train the network. If false, existing weights are evaluated on the validation images and nothing else."
     )
-    patience: int = option(20, "Epochs without a lower validation loss after which training stops.", span=_COUNT)
+    patience: int = option(25, "Epochs without a lower validation loss after which training stops.", span=_COUNT)
     ims_per_shard: int = option(50, "Images in one file of the packed training set.", span=_COUNT)
-    max_epochs: int = option(100, "Largest number of epochs; PATIENCE should end training earlier.", span=_COUNT)
+    max_epochs: int = option(25, "Largest number of epochs; PATIENCE may end training earlier.", span=_COUNT)
     validation_split: float = option(
-        0.25,
+        0.15,
         "Share of the source images that is held out from training, to choose the best epoch and to evaluate the "
         "network. All augmented copies of an image are in the same set as the image.",
         span=_INNER_SHARE,
     )
-    rampup_epochs: int = option(10, "Epochs in which the learning rate rises from START_LR to MAX_LR.", span=_EPOCHS)
-    sustain_epochs: float = option(0.0, "Epochs for which the learning rate then stays at MAX_LR.", span=_EPOCHS)
+    rampup_epochs: int = option(2, "Epochs in which the learning rate rises from START_LR to MAX_LR.", span=_EPOCHS)
+    sustain_epochs: float = option(12.0, "Epochs for which the learning rate then stays at MAX_LR.", span=_EPOCHS)
     exp_decay: float = option(
-        0.9,
+        0.85,
         "Factor by which the distance of the learning rate from MIN_LR then shrinks in each epoch; 1 keeps it at "
         "MAX_LR.",
         span=Span(0, 1, above=True),
     )
-    start_lr: float = option(1e-5, "Learning rate of the first epoch, MAX_LR at most.", span=Span(0, 1))
+    start_lr: float = option(1e-4, "Learning rate of the first epoch, MAX_LR at most.", span=Span(0, 1))
     min_lr: float = option(1e-5, "Learning rate to which it decays, below MAX_LR.", span=Span(0, 1))
     max_lr: float = option(
         1e-3,
@@ -100,16 +105,16 @@ class ResunetConfig:
         span=Span(0, 1, above=True),
     )
     median_filter_value: int = option(
-        3, "Radius in pixels of the majority filter that smooths a prediction; 0 and 1 leave it out.", span=Span(0, 50)
+        0, "Radius in pixels of the majority filter that smooths a prediction; 0 and 1 leave it out.", span=Span(0, 50)
     )
     doplot: bool = option(True, "Draw figures of examples and of the course of training.")
     root_string: str = option("images", "Prefix of the names of the packed training files.", span=NAME_LENGTH)
     usemask: bool = option(False, "The names of label files or of their folder say 'mask'. If false, they say 'label'.")
     aug_rot: float = option(
-        5.0, "Largest rotation of a copy, in degrees to either side; usually below 10.", span=Span(0, 180)
+        10.0, "Largest rotation of a copy, in degrees to either side; usually below 10.", span=Span(0, 180)
     )
     aug_zoom: float = option(
-        0.05, "Largest share by which a copy is enlarged or shrunk; usually below 0.2.", span=_SHARE
+        0.1, "Largest share by which a copy is enlarged or shrunk; usually below 0.2.", span=_SHARE
     )
     aug_widthshift: float = option(0.05, "Largest horizontal shift of a copy, as a share of its width.", span=_SHARE)
     aug_heightshift: float = option(0.05, "Largest vertical shift of a copy, as a share of its height.", span=_SHARE)

@@ -6,29 +6,33 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import VOID
-from hybridseg.dense.datasets import word_pattern
-from hybridseg.dense.pairs import MAX_AREA, SIDES, fit_size
+from hybridseg.classes import VOID, ClassTable
+from hybridseg.dense.datasets import read_mask, word_pattern
+from hybridseg.dense.pairs import SIDES, fit_size
 from hybridseg.dense.programs.config import KEYS, NAME_LENGTH, ResunetConfig
+from hybridseg.dense.programs.resunet import describe_network, load_resunet, try_refinement
 from hybridseg.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image
-from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.pairing import image_stem, list_files, list_images, result_kind
+from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
+from hybridseg.io.masks import find_masks
+from hybridseg.io.pairing import JPEG_SUFFIXES, list_images
 from hybridseg.io.rasters import open_raster
 from hybridseg.progress import Progress, no_progress
 
 _MAX_IMAGES, _MAX_LABEL_MAPS = 200, 50
-# As many pixels in a step as four images of the largest area have.
-_BATCH_AREA, _MAX_BATCH = 4 * MAX_AREA, 16
-_WANTED_SAMPLES, _MAX_COPIES = 300, 5
+# As in the run of docs/benchmarks.md, which takes 16 minutes on two cores: 25 epochs of 318 samples. Fewer photographs
+# have more copies and epochs, up to these.
+MAX_AREA = 256 * 256
+_SAMPLES_OF_EPOCH, _MAX_COPIES = 300, 5
+_SAMPLES, _MAX_EPOCHS = 8000, 100
 _NAME_WORD = re.compile(word_pattern("(mask|label)"), re.IGNORECASE)
 
 # The value of each field that is proposed, and the reason.
@@ -46,25 +50,32 @@ class Proposal:
 
 def propose_config(
     images_dir: str | os.PathLike[str],
-    labels_dir: str | os.PathLike[str] | None = None,
+    masks_dir: str | os.PathLike[str] | None = None,
+    weights_path: Path | None = None,
     *,
+    table: ClassTable | None = None,
     progress: Progress = no_progress,
 ) -> Proposal:
-    """Inspect a folder of images, and one of label maps, and propose how to train on them.
+    """Inspect a folder of images, and one of masks, and propose how to train on them.
 
     Parameters
     ----------
     images_dir : path-like
         Only the headers of its images are read, of at most 200 that are drawn by hash.
-    labels_dir : path-like or None
-        Up to 50 of its label maps are read. May be the same folder.
+    masks_dir : path-like or None
+        Up to 50 of its masks are read. May be the same folder.
+    weights_path : pathlib.Path or None
+        A residual U-Net that was trained on these images: the config fits it, and whether the CRF helps is tried on
+        images that it was not trained on.
+    table : ClassTable or None
+        The classes of masks that do not name theirs.
 
     Raises
     ------
     MissingInput
         When there is no such folder, or no image or label map in it.
     BadInput
-        When no file can be read, or the images differ in their number of bands.
+        When no file can be read, the images differ in their number of bands, or the network does not fit them.
 
     Examples
     --------
@@ -78,18 +89,17 @@ def propose_config(
     ((64, 96), 3, 'beach')
     """
     folder = Path(images_dir)
-    labels_folder = None if labels_dir is None else Path(labels_dir)
+    masks_folder = None if masks_dir is None else Path(masks_dir)
     image_paths = list_images(folder)
-    label_paths = [] if labels_folder is None else _list_label_maps(labels_folder, image_paths)
-    taken = {path.resolve() for path in label_paths}
-    image_paths = [path for path in image_paths if path.resolve() not in taken]
     if not image_paths:
         raise MissingInput(f"{folder} has no image; images end in {', '.join(IMAGE_SUFFIXES)}")
     problems: list[Problem] = []
     infos = _describe_images(image_paths, problems, progress)
-    found = _propose_classes(labels_folder, label_paths, problems, progress)
-    n_images = len({image_stem(path) for path in label_paths}) or len(image_paths)
+    masks = [] if masks_folder is None else _list_masks(image_paths, masks_folder, problems)
+    found = _propose_classes(masks_folder, masks, table, problems, progress)
+    n_images = len(masks) or len(image_paths)
     found |= _propose_bands(infos) | _propose_name(folder) | _propose_training(infos, n_images)
+    found |= _propose_refinement(found, folder, masks_folder, weights_path, table, progress)
     config = ResunetConfig(**{name: value for name, (value, _) in found.items()})
     reasons = {key: found[key.lower()][1] for key in KEYS if key.lower() in found}
     return Proposal(config, reasons, tuple(problems))
@@ -105,17 +115,15 @@ def _draw(paths: Sequence[Path], n: int) -> list[Path]:
     return [by_name[name] for name in sorted(shuffle_names(by_name, seed=0)[:n])]
 
 
-def _list_label_maps(folder: Path, image_paths: Iterable[Path]) -> list[Path]:
-    """List the label maps of a folder; where it also holds the images, the names tell them apart."""
-    found = [p for p in list_files(folder, LABELMAP_SUFFIXES) if result_kind(p) in (None, "mres", "label")]
-    images = {path.resolve() for path in image_paths}
-    found = [path for path in found if path.resolve() not in images or _NAME_WORD.search(path.stem)]
-    if found:
-        return found
-    hint = ""
-    if any(path.resolve() not in images for path in list_files(folder, (".jpg", ".jpeg"))):
-        hint = "; JPEG does not keep class ids, so save label maps as PNG"
-    raise MissingInput(f"{folder} has no label map; label maps end in {', '.join(LABELMAP_SUFFIXES)}{hint}")
+def _list_masks(image_paths: Sequence[Path], folder: Path, problems: list[Problem]) -> list[Path]:
+    """List the masks of the images, and those of images that are not there: they tell of the classes too."""
+    found = find_masks(image_paths, folder)
+    problems += found.problems
+    masks = [pair.labels_path for pair in found.pairs] + [p for p in found.orphans if p.suffix not in JPEG_SUFFIXES]
+    if not masks:
+        reason = f"; the first that cannot be used: {problems[0]}" if found.problems else ""
+        raise MissingInput(f"{folder} has no label map; label maps end in {', '.join(LABELMAP_SUFFIXES)}{reason}")
+    return sorted(masks)
 
 
 def _describe_images(paths: Sequence[Path], problems: list[Problem], progress: Progress) -> list[tuple[ImageInfo, int]]:
@@ -157,29 +165,33 @@ def _propose_training(infos: Sequence[tuple[ImageInfo, int]], n_images: int) -> 
     least = int(SIDES.low)
     if min(rows, cols) < least:
         raise BadInput(f"the images have {rows:g} x {cols:g} pixels, but the smallest TARGET_SIZE is {least} x {least}")
-    high, wide = fit_size(rows, cols)
-    share = 0.5 if n_images < 4 else 0.25 if n_images < 500 else 0.4
+    high, wide = fit_size(rows, cols, max_area=MAX_AREA)
+    share = 0.5 if n_images < 4 else 0.25 if n_images < 40 else ResunetConfig.validation_split
     # At least one image is left to train on, whatever the share.
     n_train = max(1, n_images - max(1, count_share(n_images, share)))
-    batch = max(1, min(_BATCH_AREA // (high * wide), _MAX_BATCH, n_train))
-    copies = min(_MAX_COPIES, math.ceil(_WANTED_SAMPLES / n_train))
-    peak, slow = (1e-3, 1e-5) if batch >= 4 else (5e-4, 5e-6)
+    batch = min(ResunetConfig.batch_size, n_train)
+    copies = min(_MAX_COPIES, math.ceil(_SAMPLES_OF_EPOCH / n_train))
+    epochs = min(max(round(_SAMPLES / (copies * n_train)), ResunetConfig.max_epochs), _MAX_EPOCHS)
+    peak = ResunetConfig.max_lr if batch == ResunetConfig.batch_size else ResunetConfig.max_lr / 2
     images = _count(n_images, "image")
-    how = "steady enough for" if batch >= 4 else "too unsteady for more than"
+    how = "steady enough for" if batch == ResunetConfig.batch_size else "too unsteady for more than"
     return {
         "target_size": (
             (high, wide),
             f"The median image has {rows:g} x {cols:g} pixels (of {len(infos)} inspected); {high} x {wide} is near its "
-            f"shape, in multiples of {SIDES.step}, and has at most {MAX_AREA:,} pixels.",
+            f"shape, in multiples of {SIDES.step}, and has at most {MAX_AREA:,} pixels, so that training takes minutes "
+            "without a graphics card.",
         ),
-        "batch_size": (batch, f"{batch} x {high} x {wide} pixels fit the memory of a laptop; there are {images}."),
+        "batch_size": (batch, f"{batch} at a time; there are {images}."),
         "validation_split": (share, f"Of {images}, {share:g} for validation leaves about {n_train} to train on."),
         "aug_copies": (
             copies,
             f"{copies} of each of about {_count(n_train, 'image')} make {copies * n_train} samples an epoch.",
         ),
-        "start_lr": (slow, f"A hundredth of MAX_LR={peak:g}, so that training starts gently."),
-        "min_lr": (slow, f"The same as START_LR={slow:g}."),
+        "max_epochs": (epochs, f"{epochs} epochs of {copies * n_train} samples show {epochs * copies * n_train:,}."),
+        "sustain_epochs": (float(epochs // 2), f"Half of the {epochs} epochs at MAX_LR; then it decays."),
+        "start_lr": (peak / 10, f"A tenth of MAX_LR={peak:g}, so that training starts gently."),
+        "min_lr": (peak / 100, f"A hundredth of MAX_LR={peak:g}."),
         "max_lr": (
             peak,
             f"Training in steps of {_count(batch, 'image')} is {how} {peak:g}; try a tenth if the loss jumps.",
@@ -187,16 +199,43 @@ def _propose_training(infos: Sequence[tuple[ImageInfo, int]], n_images: int) -> 
     }
 
 
-def _propose_classes(
-    folder: Path | None, paths: Sequence[Path], problems: list[Problem], progress: Progress
+def _propose_refinement(
+    found: Findings,
+    folder: Path,
+    masks_folder: Path | None,
+    weights_path: Path | None,
+    table: ClassTable | None,
+    progress: Progress,
 ) -> Findings:
-    """Propose NCLASSES, REMAP_CLASSES and USEMASK from the label maps."""
+    """Propose DO_CRF_REFINE, and with a network what it was trained with."""
+    if weights_path is None or masks_folder is None:
+        advice = "train first, then try it on your images with init-config --weights"
+        return {"do_crf_refine": (False, f"The CRF made the data sets of docs/benchmarks.md worse; {advice}.")}
+    model = load_resunet(weights_path)
+    fixed = {name: (value, f"As {weights_path} was trained.") for name, value in describe_network(model).items()}
+    config = ResunetConfig(**{name: value for name, (value, _) in (found | fixed).items()})
+    n, plain, refined = try_refinement(config, model, folder, masks_folder, table=table, progress=progress)
+    helps = (refined.macro("iou") or 0) > (plain.macro("iou") or 0)
+    figures = [f"accuracy {c.accuracy or 0:.3f} and mean IoU {c.macro('iou') or 0:.3f}" for c in (plain, refined)]
+    reason = f"On {_count(n, 'image')} that the network was not trained on: {figures[0]} without, {figures[1]} with it."
+    return fixed | {"do_crf_refine": (helps, reason)}
+
+
+def _propose_classes(
+    folder: Path | None,
+    paths: Sequence[Path],
+    table: ClassTable | None,
+    problems: list[Problem],
+    progress: Progress,
+) -> Findings:
+    """Propose NCLASSES, REMAP_CLASSES and USEMASK from the masks."""
     if folder is None:
         return {"nclasses": (1, "No label maps were given, so one class against the rest is assumed.")}
-    n_named, found, n_read, first_problem = 0, np.zeros(VOID + 1, bool), 0, len(problems)
+    n_named, found, n_read = 0, np.zeros(VOID + 1, bool), 0
+    first_problem = len(problems)
     for path in progress(_draw(paths, _MAX_LABEL_MAPS), label="reading label maps"):
         try:
-            labelmap = read_labelmap(path, with_seeds=False)
+            labelmap = read_mask(path, table)
         except HybridSegError as error:
             problems.append(Problem.of(path, error))
             continue
@@ -205,7 +244,10 @@ def _propose_classes(
         found |= np.bincount(labelmap.labels.ravel(), minlength=VOID + 1) > 0
     if not n_read:
         raise BadInput(f"no label map can be read; the first: {problems[first_problem]}")
-    return _interpret_ids(np.flatnonzero(found).tolist(), n_named, n_read) | _interpret_names(folder, paths)
+    ids = np.flatnonzero(found).tolist()
+    # 0 and 255 without names in the files are nothing and something, whatever the two are called.
+    n_given = len(table or ()) if ids != [0, VOID] else 0
+    return _interpret_ids(ids, max(n_named, n_given), n_read) | _interpret_names(folder, paths)
 
 
 def _interpret_ids(ids: list[int], n_named: int, n_read: int) -> Findings:

@@ -141,7 +141,7 @@ def read_doodler(
                 "list it was made with"
             )
     items = chain.from_iterable(split_labels(labels, names, layer=layer) for labels, layer in maps)
-    return Annotations(shape, image_name, dict.fromkeys(names), items, warnings)
+    return Annotations(shape, image_name, dict.fromkeys(names), items, warnings, is_derived=found.seeds is not None)
 
 
 def _check_directory(file: IO[bytes]) -> None:

@@ -59,6 +59,11 @@ def read_annotations(
     )
 
 
+def is_stroke_log(path: Path) -> bool:
+    """Return whether a file is our ``NAME_doodles.json``."""
+    return path.suffix.lower() == ".json" and read_json_object(path).get("kind") == KIND
+
+
 def _read_json(path: Path, shape: tuple[int, int], image_name: str) -> Annotations:
     record = read_json_object(path)
     if record.get("kind") == KIND:
@@ -84,4 +89,5 @@ def _split_labelmap(path: Path, found: LabelMap, image_name: str) -> Annotations
     if found.seeds is not None:
         items = chain(split_labels(seeds_to_labels(found.seeds), table.names, layer="scribbles"), items)
     shape = found.labels.shape[0], found.labels.shape[1]
-    return Annotations(shape, image_name, dict(zip(table.names, table.colors, strict=True)), items)
+    classes = dict(zip(table.names, table.colors, strict=True))
+    return Annotations(shape, image_name, classes, items, is_derived=found.seeds is not None)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import VOID, Color, class_key
+from hybridseg.classes import MAX_CLASSES, NATURAL_COLORS, VOID, ClassTable, Color, class_key, spread_colors
 from hybridseg.errors import BadInput
 from hybridseg.io.annotations.doodles import Stroke
 
@@ -50,6 +51,8 @@ class Annotations:
         BadInput then.
     warnings : tuple of str
         What a person should know: sentences.
+    is_derived : bool
+        A program computed the areas from the scribbles.
     """
 
     shape: tuple[int, int] | None
@@ -57,6 +60,7 @@ class Annotations:
     classes: Mapping[str, Color | None]
     items: Iterable[Item]
     warnings: tuple[str, ...] = ()
+    is_derived: bool = False
 
 
 def clean_name(name: str) -> str:
@@ -86,6 +90,50 @@ def check_drawn_size(found: tuple[int, ...], shape: tuple[int, int]) -> None:
             f"it was drawn on {found[0]} x {found[1]} pixels (rows, columns), but the image has {shape[0]} x "
             f"{shape[1]}; give the image at the size at which it was labelled"
         )
+
+
+def check_image(
+    found: Annotations, shape: tuple[int, int], image_name: str, *, must_name_image: bool = False
+) -> Iterable[str]:
+    """Raise BadInput when a file is for an image of another size, or name; yield warnings where it does not say."""
+    if found.shape is None:
+        yield "it does not say the size of its image, so whether it belongs to this one was not checked"
+    else:
+        check_drawn_size(found.shape, shape)
+    if found.image_name is None and must_name_image:
+        raise BadInput(f"it does not say which image it is for; name it after {image_name}")
+    # The path may be one of Windows.
+    if found.image_name is None or Path(found.image_name.replace("\\", "/")).stem == Path(image_name).stem:
+        return
+    text = f"it was drawn on {found.image_name}, but this is {image_name}"
+    if must_name_image:
+        raise BadInput(text)
+    yield text
+
+
+def extend_table(table: ClassTable | None, names: Iterable[str], colors: Mapping[str, Color]) -> ClassTable:
+    """Append the names that a table lacks, each in a colour that no other class has."""
+    found = dict(zip(table.names, table.colors, strict=True)) if table else {}
+    keys = set(table.keys) if table else set()
+    new: dict[str, str] = {}
+    for name in names:
+        if class_key(name) not in keys:
+            new.setdefault(class_key(name), name)
+    if len(found) + len(new) > MAX_CLASSES:
+        raise BadInput(
+            f"with its classes there are {len(found) + len(new)}, but the limit is {MAX_CLASSES}; merge some of them"
+        )
+    if not found and not new:
+        raise BadInput("it names no class; give a class list")
+    taken = set(found.values())
+    free = iter(spread_colors(4 * MAX_CLASSES))
+    for key, name in new.items():
+        color = colors.get(key) or NATURAL_COLORS.get(key)
+        while color is None or color in taken:
+            color = next(free)
+        taken.add(color)
+        found[name] = color
+    return ClassTable(tuple(found), tuple(found.values()))
 
 
 def split_labels(labels: np.ndarray, names: Sequence[str], *, layer: str) -> Iterator[Item]:

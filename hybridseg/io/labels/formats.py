@@ -49,6 +49,11 @@ def read_labelmap(
         raise MissingInput(f"there is no file {path}")
     logger.debug("reading %s", path)
     suffix = path.suffix.lower()
+    if suffix in (".jpg", ".jpeg"):
+        raise BadInput(
+            f"{path} is a JPEG, which changes class ids; turn it into a PNG first: hybridseg convert --to png, with "
+            "--nearest-color for a mask in colours or --threshold N for a grey one"
+        )
     if suffix not in _FORMATS:
         raise BadInput(f"{path} is not a label map; give one of {', '.join(LABELMAP_SUFFIXES)}")
     read, _ = _FORMATS[suffix]

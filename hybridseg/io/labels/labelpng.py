@@ -7,11 +7,11 @@ import os
 
 import numpy as np
 
-from hybridseg.classes import ClassTable, match_colors, seeds_to_labels
+from hybridseg.classes import ClassTable, seeds_to_labels
 from hybridseg.errors import BadInput, located
 from hybridseg.io.atomic import atomic_path
 from hybridseg.io.images import describe_image, pillow_cap_lifted, read_image
-from hybridseg.io.labels.labelmaps import LabelMap, decode_names, encode_names, narrow_labels
+from hybridseg.io.labels.labelmaps import LabelMap, decode_names, encode_names, match_painted, narrow_labels
 from hybridseg.io.labels.pngcheck import check_png
 from hybridseg.io.rasters import check_pixel_count
 
@@ -64,10 +64,7 @@ def read_labelpng(path: str | os.PathLike[str], *, table: ClassTable | None = No
     image = read_image(path)
     if image.dtype != np.uint8 or image.shape[2] < 3:
         raise BadInput(f"{path} is not a label map: {image.shape[2]} bands of {image.dtype}; save it with a palette")
-    if table is None:
-        raise BadInput(f"{path} is a colour picture; give the colours of its classes: --labels labeldefs.txt")
-    with located(path):
-        return LabelMap(match_colors(image[..., :3], table), table)
+    return LabelMap(match_painted(image[..., :3], table, where=path), table)
 
 
 def _read_indices(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, ClassTable | None, str | None]:

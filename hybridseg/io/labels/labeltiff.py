@@ -10,7 +10,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, located
-from hybridseg.io.labels.labelmaps import LabelMap, decode_names, encode_names, narrow_labels
+from hybridseg.io.labels.labelmaps import LabelMap, decode_names, encode_names, match_painted, narrow_labels
 from hybridseg.io.rasters import check_pixel_count, open_raster, read_georeference, write_band
 
 _NAMES_TAG = "CLASS_NAMES"
@@ -35,24 +35,31 @@ def write_labeltiff(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
 
 
 def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = None) -> LabelMap:
-    """Read a single-band TIFF label map with its georeference.
+    """Read a TIFF label map with its georeference: one band of class ids, or a picture in the colours of the classes.
 
     Parameters
     ----------
     table : ClassTable or None
-        The classes of a file that does not name them. A file's own names always win.
+        The classes of a file that does not name them; needed for a colour picture. A file's own names always win.
 
     Raises
     ------
     MissingInput, BadInput
-        When the file is not a TIFF, damaged, has several bands, or holds ids without a class.
+        When the file is not a TIFF, damaged, or holds ids or colours without a class.
     """
     with open_raster(path) as dataset:
         if dataset.driver != "GTiff":
             raise BadInput(f"{path} is a {dataset.driver} file named .tif; give the original label map")
         check_pixel_count(path, *dataset.shape)
+        if dataset.count in (3, 4) and set(dataset.dtypes) == {"uint8"}:
+            rgb = np.moveaxis(dataset.read((1, 2, 3)), 0, 2)
+            labels = match_painted(rgb, table, where=path)
+            return LabelMap(labels, table, georeference=read_georeference(dataset))
         if dataset.count != 1:
-            raise BadInput(f"{path} has {dataset.count} bands; a label map has one band of class ids")
+            raise BadInput(
+                f"{path} has {dataset.count} bands of {dataset.dtypes[0]}; a label map has one band of class ids, or "
+                "is painted in 8-bit colours"
+            )
         values = dataset.read(1)
         checksum, made_by = (dataset.tags(1).get(tag) for tag in (_CHECKSUM_TAG, _MADE_BY_TAG))
         if checksum is not None and checksum != _sum_labels(values):

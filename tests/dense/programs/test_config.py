@@ -75,7 +75,7 @@ def test_defaults(read):
     config = read()
     assert config == ResunetConfig(target_size=(64, 96), nclasses=3, n_data_bands=3)
     assert [config.kernel_size, config.batch_size, config.do_crf_refine, config.validation_split] == [
-        (3, 3), 4, True, 0.25,
+        (3, 3), 4, False, 0.15,
     ]  # fmt: skip
     config.remap_classes[3] = 0
     assert read().remap_classes == {}, "a default is not shared"
@@ -269,7 +269,7 @@ def test_every_key_is_explained():
     )
     assert rows["KERNEL_SIZE"][:2] == ["one number or [rows, cols], each a whole number from 3 to 15, odd", "[3, 3]"]
     assert rows["REMAP_CLASSES"][:2] == ['pairs such as {"3": 1} of whole numbers from 0 to 255', "{}"]
-    assert rows["AUG_ZOOM"][:2] == ["a number from 0 to below 1", "0.05"]
+    assert rows["AUG_ZOOM"][:2] == ["a number from 0 to below 1", "0.1"]
     assert rows["DOPLOT"][:2] == ["true or false", "true"] and rows["ROOT_STRING"][1] == '"images"'
     assert all(meaning.endswith(".") and len(meaning) > 20 for _, _, meaning in rows.values())
 

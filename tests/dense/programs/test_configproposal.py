@@ -1,9 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
+from hybridseg.confusion import count_confusion
+from hybridseg.dense.programs import configproposal as module
 from hybridseg.dense.programs.config import KEYS, ResunetConfig, config_record, explain_keys, read_config
 from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.errors import BadInput, MissingInput
@@ -53,7 +56,9 @@ def test_photos_alone(photos, tmp_path):
         batch_size=3,
         validation_split=0.25,
         aug_copies=5,
-        start_lr=5e-6,
+        max_epochs=100,
+        sustain_epochs=50,
+        start_lr=5e-5,
         min_lr=5e-6,
         max_lr=5e-4,
         root_string="north_beach",
@@ -91,6 +96,25 @@ def test_reasons_name_the_numbers_that_were_found(photos, labels):
 def test_classes_follow_the_values_of_the_label_maps(photos, labels, maps, nclasses, remap):
     config = propose_config(photos, labels(*maps)).config
     assert (config.nclasses, config.remap_classes) == (nclasses, remap)
+
+
+def test_without_a_network_the_crf_is_left_out_with_a_reason(photos, labels):
+    proposal = propose_config(photos, labels([[0, 1]]))
+    assert proposal.config.do_crf_refine is False and "init-config --weights" in proposal.reasons["DO_CRF_REFINE"]
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_the_better_of_both_is_proposed(photos, labels, monkeypatch, helps):
+    table = ClassTable.from_names(["a", "b"])
+    scores = [count_confusion(np.array([[0, 1]]), np.array([found], np.uint8), table) for found in ([1, 1], [0, 1])]
+    monkeypatch.setattr(module, "load_resunet", lambda path: None)
+    monkeypatch.setattr(module, "describe_network", lambda model: {"target_size": (32, 32)})
+    monkeypatch.setattr(module, "try_refinement", lambda *_, **__: (7, *(scores if helps else scores[::-1])))
+    proposal = propose_config(photos, labels([[0, 1]]), Path("water.h5"))
+    assert proposal.config.do_crf_refine is helps and proposal.config.target_size == (32, 32)
+    shown = ["accuracy 0.500 and mean IoU 0.250 without", "accuracy 1.000 and mean IoU 1.000 without"]
+    reason = proposal.reasons["DO_CRF_REFINE"]
+    assert reason.startswith("On 7 images that") and shown[not helps] in reason
 
 
 def test_ids_that_do_not_occur_are_counted(photos, labels):
@@ -144,19 +168,23 @@ def test_the_median_size_counts(tmp_path):
     for name, shape in {"a": (64, 96, 3), "b": (1100, 1600, 3), "c": (1000, 1500, 3)}.items():
         write_image(tmp_path / f"{name}.png", np.zeros(shape, np.uint8))
     config = propose_config(tmp_path).config
-    assert config.target_size == (512, 768) and config.batch_size == 1
+    assert config.target_size == (192, 288) and config.batch_size == 1
 
 
 @pytest.mark.parametrize(
-    ("n", "share", "copies", "batch"), [(1, 0.5, 5, 1), (3, 0.5, 5, 1), (40, 0.25, 5, 16), (200, 0.25, 2, 16)]
+    ("n", "share", "copies", "batch", "epochs"),
+    [(1, 0.5, 5, 1, 100), (3, 0.5, 5, 1, 100), (20, 0.25, 5, 4, 100), (125, 0.15, 3, 4, 25), (600, 0.15, 1, 4, 25)],
 )
-def test_the_number_of_images_counts(tmp_path, n, share, copies, batch):
+def test_the_number_of_images_counts(tmp_path, n, share, copies, batch, epochs):
     write_image(tmp_path / "000.png", np.zeros((64, 64, 3), np.uint8))
     for i in range(1, n):
         (tmp_path / f"{i:03}.png").hardlink_to(tmp_path / "000.png")
     config = propose_config(tmp_path).config
     assert (config.validation_split, config.aug_copies, config.batch_size) == (share, copies, batch)
-    assert config.max_lr == (1e-3 if batch >= 4 else 5e-4)
+    assert config.max_lr == (1e-3 if batch >= 4 else 5e-4) and config.max_epochs == epochs
+    if n == 125:
+        # As many as in docs/benchmarks.md: every value is that of its run, and the defaults are too.
+        assert config == ResunetConfig(target_size=(64, 64), nclasses=1, n_data_bands=3, root_string=config.root_string)
 
 
 def test_at_most_200_images_are_inspected(tmp_path):
@@ -209,7 +237,7 @@ def test_nothing_to_go_by_is_refused(photos, tmp_path):
     (empty / "a.jpg").write_bytes(b"")
     with pytest.raises(BadInput, match=r"no image can be read; the first: .*a\.jpg: is empty"):
         propose_config(empty)
-    with pytest.raises(MissingInput, match="JPEG does not keep class ids"):
+    with pytest.raises(BadInput, match=r"a\.jpg: is a JPEG, which changes class ids; turn it into a PNG first"):
         propose_config(photos, empty)
     write_image(empty / "a_mask.png", np.full((4, 4, 3), 9, np.uint8))
     with pytest.raises(BadInput, match=r"no label map can be read; the first: .*a_mask\.png"):

@@ -12,7 +12,7 @@ from PIL import Image
 from hybridseg.errors import BadInput
 from hybridseg.io.annotations.doodles import Stroke
 from hybridseg.io.annotations.labelme import parse_labelme
-from hybridseg.labelling.strokes import draw_stroke
+from hybridseg.io.annotations.strokes import draw_stroke
 
 
 def pack_mask(mask: np.ndarray) -> str:

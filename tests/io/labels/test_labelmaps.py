@@ -13,10 +13,10 @@ from scipy.io import savemat
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
-from hybridseg.io.images import describe_image
+from hybridseg.io.images import describe_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap, narrow_labels
-from hybridseg.io.rasters import GeoReference
+from hybridseg.io.rasters import GeoReference, write_band
 
 PLACE = GeoReference("EPSG:32611", (0.5, 0.0, 1000.0, 0.0, -0.5, 2000.0))
 
@@ -132,9 +132,32 @@ def test_mat_names_inside_win_over_names_given(tmp_path, table):
         read_labelmap(tmp_path / "b.mat").require_table(tmp_path / "b.mat")
 
 
-def test_mat_class_just_after_the_last_is_unlabelled(tmp_path):
-    savemat(tmp_path / "a.mat", {"class": np.array([[0, 2]]), "labels": np.array(["x", "y"])})
-    assert read_labelmap(tmp_path / "a.mat").labels.tolist() == [[0, VOID]]
+def test_mat_class_just_after_the_last_is_unlabelled_and_told_where_it_is_much(tmp_path, caplog):
+    few = np.zeros((10, 20), int)
+    few[0, 0] = 2
+    savemat(tmp_path / "a.mat", {"class": few, "labels": np.array(["x", "y"])})
+    assert np.array_equal(read_labelmap(tmp_path / "a.mat").labels, np.where(few == 2, VOID, 0))
+    assert caplog.text == ""
+    few[:5] = 2
+    savemat(tmp_path / "b.mat", {"class": few})
+    table = ClassTable.from_names(["x", "y"])
+    assert np.array_equal(read_labelmap(tmp_path / "b.mat", table=table).labels, np.where(few == 2, VOID, 0))
+    assert "b.mat: 50.0 % of the pixels have the id 2" in caplog.text and "they become void" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_list_one_name_too_short_is_refused_elsewhere(tmp_path, suffix):
+    """Only in a .mat the id just after the last class means "none of them"."""
+    ids = np.array([[0, 1, 2, 2], [2, 2, VOID, VOID]], np.uint8)
+    if suffix == ".png":
+        Image.fromarray(ids).save(tmp_path / "a.png")
+    else:
+        write_band(tmp_path / "a.tif", ids, None, nodata=VOID)
+    short, whole = ClassTable.from_names(["x", "y"]), ClassTable.from_names(["x", "y", "z"])
+    told = r"a\..* ids from 0 to 2, but the classes are 0 to 1 \(x, y\): 50.0% of the pixels .*give the class file"
+    with pytest.raises(BadInput, match=told):
+        read_labelmap(tmp_path / f"a{suffix}", table=short)
+    assert np.array_equal(read_labelmap(tmp_path / f"a{suffix}", table=whole).labels, ids)
 
 
 def test_mat_probabilities_are_never_unpacked(tmp_path):
@@ -286,17 +309,17 @@ def test_painted_png_is_matched_by_colour(tmp_path, table):
 
 def test_tiff_with_several_bands_is_refused(tmp_path):
     with rasterio.open(
-        tmp_path / "a.tif", "w", driver="GTiff", height=2, width=2, count=3, dtype="uint8", crs="EPSG:4326",
+        tmp_path / "a.tif", "w", driver="GTiff", height=2, width=2, count=5, dtype="uint8", crs="EPSG:4326",
         transform=rasterio.Affine(1, 0, 5, 0, -1, 5),
     ) as dataset:  # fmt: skip
-        dataset.write(np.zeros((3, 2, 2), np.uint8))
-    with pytest.raises(BadInput, match="has 3 bands"):
+        dataset.write(np.zeros((5, 2, 2), np.uint8))
+    with pytest.raises(BadInput, match="has 5 bands of uint8"):
         read_labelmap(tmp_path / "a.tif")
 
 
 def test_narrowing_does_not_change_the_callers_array(table):
     values = np.array([[0, 3]], np.uint8)
-    assert narrow_labels(values, table, where="x").tolist() == [[0, VOID]]
+    assert narrow_labels(values, table, where="x", none_after_last=True).tolist() == [[0, VOID]]
     assert values.tolist() == [[0, 3]]
 
 
@@ -307,3 +330,27 @@ def test_a_label_map_without_names_cannot_be_written(tmp_path, labels):
     with pytest.raises(BadInput, match="no suffix of a label map"):
         write_labelmap(tmp_path / "a.jpg", LabelMap(labels))
     assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_tiff_in_the_colours_of_the_classes(tmp_path, table, labels, bands):
+    rgb = np.moveaxis(table.palette()[labels], 2, 0)
+    profile = {"driver": "GTiff", "height": 3, "width": 4, "count": bands, "dtype": "uint8"}
+    profile |= {"crs": PLACE.crs, "transform": rasterio.Affine(*PLACE.transform)}
+    with rasterio.open(tmp_path / "a.tif", "w", **profile) as file:
+        file.write(np.concatenate([rgb, np.full((1, 3, 4), 255, np.uint8)])[:bands])
+    found = read_labelmap(tmp_path / "a.tif", table=table)
+    assert np.array_equal(found.labels, labels) and found.table == table
+    assert found.georeference.transform == PLACE.transform and "32611" in found.georeference.crs
+    with pytest.raises(BadInput, match=r"a.tif is a colour picture; give the colours"):
+        read_labelmap(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("table", [None, ClassTable.from_names(["a", "b"])])
+def test_a_photograph_is_told_from_a_mask(tmp_path, table):
+    """A photograph that lies where a mask should be is called one."""
+    write_image(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (30, 40, 3)).astype(np.uint8))
+    with pytest.raises(
+        BadInput, match=r"a.png has 1,200 colours: it is a photograph and no mask, or .*--nearest-color"
+    ):
+        read_labelmap(tmp_path / "a.png", table=table)

@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from hybridseg.errors import BadInput
 from hybridseg.io.annotations.doodles import Stroke
-from hybridseg.labelling.strokes import draw_stroke, draw_strokes, find_area, find_bounds, mask_to_points
+from hybridseg.io.annotations.strokes import draw_stroke, draw_strokes, find_area, find_bounds, mask_to_points
 
 
 def pen(*points, width=1.0, class_id=0):
@@ -124,7 +124,7 @@ def test_a_region_that_does_not_fit_is_cut():
 
 
 def test_an_area_that_is_too_ragged(monkeypatch):
-    monkeypatch.setattr("hybridseg.labelling.strokes.MAX_POINTS", 7)
+    monkeypatch.setattr("hybridseg.io.annotations.strokes.MAX_POINTS", 7)
     with pytest.raises(BadInput, match=r"too ragged.* 8 points"):
         mask_to_points(np.eye(4, dtype=bool))
 
