@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from hybridseg.data.split import LIST_NAME, split_folder
 from hybridseg.data.splitplan import SplitOptions
 from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.hybrid.retile import retile as cut_tiles
-from hybridseg.hybrid.tileplan import RetileOptions
+from hybridseg.hybrid.tilefolder import CLASSES_NAME
+from hybridseg.hybrid.tileplan import ClassCount, RetileOptions
 from hybridseg.io.masks import find_labelled, list_names
 from hybridseg.io.pairing import MANIFEST_NAME
 
@@ -157,8 +159,9 @@ def retile(
     holds images with their label maps (NAME_mres.mat, NAME.png, NAME_mask.tif ...); or give the label maps themselves,
     or the images and --masks.
 
-    Result: tile_SIZE/CLASS/IMAGE_rROW_cCOL.jpg beside the label maps, and tile_SIZE/tiles.csv, which lists every
-    pure window and whether it was kept.
+    Result: tile_SIZE/CLASS/IMAGE_rROW_cCOL.jpg beside the label maps; tile_SIZE/tiles.csv, which lists every pure
+    window and whether it was kept; and tile_SIZE/classes.json, the class list. A warning names each class that covers
+    much of the photos and has hardly any pure window.
 
     \b
     Example:
@@ -179,11 +182,20 @@ def retile(
         progress=console.progress,
     )
     console.say_all(found.describe_rest())
-    rows = [(name, n, result.n_kept[name]) for name, n in result.n_found.items()]
-    rows.append(("all classes", sum(result.n_found.values()), sum(result.n_kept.values())))
-    console.table(("class", "pure windows", "tiles kept"), rows)
-    console.say(f"tiles and {MANIFEST_NAME} in {result.tiles_dir}")
+    _print_counts(console, result.counts)
+    console.say(f"tiles, {MANIFEST_NAME} and {CLASSES_NAME} in {result.tiles_dir}")
+    for warning in result.warnings:
+        console.warn(warning)
     console.finish(result.problems)
+
+
+def _print_counts(console: Console, counts: Sequence[ClassCount]) -> None:
+    n_pixels, n_found = sum(c.n_pixels for c in counts), sum(c.n_found for c in counts)
+    rows: list[tuple[object, ...]] = [
+        (c.name, f"{c.n_pixels / n_pixels:.1%}", c.n_found, f"{c.n_found / n_found:.1%}", c.n_kept) for c in counts
+    ]
+    rows.append(("all classes", "", n_found, "", sum(c.n_kept for c in counts)))
+    console.table(("class", "of the pixels", "pure windows", "of the windows", "tiles kept"), rows)
 
 
 @click.command()

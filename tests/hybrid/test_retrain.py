@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.distort import DistortOptions
@@ -37,9 +36,9 @@ def tiny(tiny_module):
 def train(tile_dir, tmp_path):
     """Train in a folder and return the result and the bytes of the model."""
 
-    def run(options, *, folder="a", colors=None, **paths):
-        own = paths_in(tmp_path / folder, tile_dir, **paths)
-        return retrain(own, options=options, colors=colors), own.output_graph.read_bytes()
+    def run(options, *, folder="a", tiles=tile_dir, **paths):
+        own = paths_in(tmp_path / folder, tiles, **paths)
+        return retrain(own, options=options), own.output_graph.read_bytes()
 
     return run
 
@@ -113,9 +112,11 @@ def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
     assert same == model and again.scores == result.scores and again.curve == result.curve
 
 
-def test_labels_and_colours(train, tiny, tmp_path):
-    colors = ClassTable(("Water", "sand", "lava", "veg"), ((1, 2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12)))
-    train(tiny, output_labels=tmp_path / "names.txt", colors=colors)
+@pytest.mark.parametrize("content", ["Water, 1, 2, 3\nsand, 4, 5, 6\nlava, 7, 8, 9\nveg, 10, 11, 12\n",
+                                     "#040506\n#0A0B0C\n#010203\n"], ids=["by name", "in order"])  # fmt: skip
+def test_labels_and_colours(train, tiny, tmp_path, content):
+    (tmp_path / "colors.txt").write_text(content)
+    train(tiny, output_labels=tmp_path / "names.txt", colors_path=tmp_path / "colors.txt")
     assert (tmp_path / "names.txt").read_text() == "sand\nveg\nwater\n"
     assert read_card(tmp_path / "a" / "model.pb").colors == ((4, 5, 6), (10, 11, 12), (1, 2, 3))
 
@@ -215,7 +216,7 @@ def test_a_run_on_distorted_tiles_goes_on_where_it_was_interrupted(train, tile_d
 
     def progress(items, *, label):
         for item in items:
-            if label == "training the head":
+            if label == "part 2 of 2, training the head":
                 if made == list(range(1, 18)):
                     raise KeyboardInterrupt
                 made.append(item)
@@ -300,7 +301,8 @@ def test_a_killed_run_ends_with_the_same_result(train, tile_dir, tiny, tmp_path)
     options = replace(tiny, fine_tune=True, tuning=tuning, validation_percentage=0)
     _, whole = train(options)
     paths = paths_in(tmp_path / "b", tile_dir)
-    moments = [("computing features", 1), ("training the head", 20), ("fine-tuning", 3)]
+    labels = [f"part {i}" for i in ("1 of 3, computing features", "2 of 3, training the head", "3 of 3, fine-tuning")]
+    moments = list(zip(labels, (1, 20, 3), strict=True))
     program = [sys.executable, "-c", KILLED_RUNS]
     subprocess.run(program, input=pickle.dumps((paths, options, moments)), check=True, timeout=120)
     assert not paths.output_graph.exists()
@@ -311,7 +313,7 @@ def test_a_killed_run_ends_with_the_same_result(train, tile_dir, tiny, tmp_path)
         return items
 
     retrain(paths, options=options, progress=progress)
-    assert stages[-1] == ("fine-tuning", [2, 3, 4, 5]), "two steps an epoch, and epoch 1 is not trained again"
+    assert stages[-1] == (labels[2], [2, 3, 4, 5]), "two steps an epoch, and epoch 1 is not trained again"
     assert paths.output_graph.read_bytes() == whole
     assert (tmp_path / "b" / "model.json").read_text() == (tmp_path / "a" / "model.json").read_text()
 
