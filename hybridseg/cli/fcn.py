@@ -10,9 +10,18 @@ import click
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.dense import labeldefs_option, make_steps, report_training, run_options, segment_images, view_options
-from hybridseg.cli.options import options_of, overwrite_option, path_type, read_options, read_table, seed_option
+from hybridseg.cli.options import (
+    class_files_options,
+    options_of,
+    overwrite_option,
+    path_type,
+    places_options,
+    read_options,
+    read_table,
+    seed_option,
+)
 from hybridseg.dense.programs.fcn import MODEL_NAME, FcnOptions, load_fcn, train_fcn
-from hybridseg.dense.programs.fcnfolders import find_labeldefs
+from hybridseg.dense.programs.fcnfolders import FcnData, find_labeldefs, open_classic, open_folders
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
 from hybridseg.dense.smoothing import FCN_SMOOTHING, SmoothingOptions
 from hybridseg.dense.trainer import TrainingPaths
@@ -80,8 +89,10 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
 
 @fcn.command()
 @click.option("--name", required=True, help="Name of this training: the name of its folder.")
-@click.option("--data-source", required=True, help="Name of the folders in samples/RGB/train and labels/gtFine/train.")
-@click.option("--data-dir", metavar="DIR", type=path_type, required=True, help="Folder with samples/ and labels/.")
+@click.option("--data-source", help="Name of the folders in samples/RGB/train and labels/gtFine/train.")
+@click.option("--data-dir", metavar="DIR", type=path_type, help="Folder with samples/ and labels/.")
+@places_options
+@class_files_options
 @labeldefs_option
 @options_of(
     FcnOptions, "epochs", "batch_size", "learning_rate", "loss", "size", "backbone",
@@ -98,16 +109,18 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
 @seed_option
 @pass_console
 def train(console: Console, **settings: Any) -> None:
-    """Train FCN-8s on the folders of the classic program.
+    """Train FCN-8s on labelled images.
 
-    Images are in DIR/samples/RGB/train/SOURCE, their NAME_gtFine_color.png in DIR/labels/gtFine/train/SOURCE, and the
-    classes in DIR/labeldefs.txt. The best epoch is chosen on photographs that the network is not trained on: those of
-    val/ beside train/, or 15 % of those in train/.
+    The masks are beside the images or in a folder of their own, in any form: ids, colours, .mat, .tif. Or the folders
+    are those of the classic program: images in DIR/samples/RGB/train/SOURCE, their NAME_gtFine_color.png in
+    DIR/labels/gtFine/train/SOURCE, and the classes in DIR/labeldefs.txt. The best epoch is chosen on photographs that
+    the network is not trained on: those of val/ beside train/, or 15 % of all.
 
     Result: RUNS/NAME/ with model.h5 and model.card.json (the network), log.csv, and figures of the training.
 
     \b
-    Example:
+    Examples:
+      hybridseg fcn train --name coast --images photos --masks masks --labels labels.txt
       hybridseg fcn train --name data_test10 --data-source data --data-dir data --epochs 10
     """
     from hybridseg.models.startup import import_tensorflow
@@ -116,15 +129,14 @@ def train(console: Console, **settings: Any) -> None:
     run_dir = settings["runs_dir"] / settings["name"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights_path"]}
     paths = read_options(TrainingPaths, settings, **files)
+    data = _open_data(settings)
     import_tensorflow()
     result = report_training(
         console,
         lambda on_epoch, progress: train_fcn(
-            settings["data_dir"],
-            source=settings["data_source"],
+            data,
             paths=paths,
             options=options,
-            labeldefs_path=settings["labeldefs_path"],
             on_start=console.say,
             on_epoch=on_epoch,
             progress=progress,
@@ -132,6 +144,18 @@ def train(console: Console, **settings: Any) -> None:
     )
     use = f"hybridseg fcn infer --name {settings['name']} --samples-dir PHOTOS --output-dir RESULTS"
     console.conclude(judge(result.photos), make_steps(use))
+
+
+def _open_data(settings: dict[str, Any]) -> FcnData:
+    """Find the images and masks that were given, in one of the two ways."""
+    labeldefs = settings["labeldefs_path"]
+    ours, classic = (settings["images_dir"], settings["masks_dir"]), (settings["data_dir"], settings["data_source"])
+    if (any(ours) and any(classic)) or (ours[0] is None and None in classic):
+        raise click.UsageError("give either --images with --masks, or --data-dir with --data-source.")
+    if settings["labels_path"] and labeldefs:
+        raise click.UsageError("--labels and --labeldefs both name the classes; give one of them.")
+    table = read_table(settings["labels_path"] or labeldefs, settings["colors_path"])
+    return open_folders(*ours, table=table) if ours[0] else open_classic(*classic, table=table)
 
 
 @fcn.command()
@@ -142,6 +166,7 @@ def train(console: Console, **settings: Any) -> None:
     "--samples-dir", metavar="DIR", type=path_type, required=True, help="Folder of images, a file or a pattern."
 )
 @click.option("--output-dir", metavar="DIR", type=path_type, required=True, help="Write here.")
+@click.option("--data-source", expose_value=False, help="As the classic program has it; the network knows its classes.")
 @click.option("--checkpoint", type=int, help="Number of the epoch to use.  [default: the best of the run]")
 @click.option("--crf", is_flag=True, help="Smooth the prediction with a dense CRF and a majority filter.")
 @options_of(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from hybridseg.classes import ClassTable
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.dense import (
     labeldefs_option,
@@ -17,7 +18,15 @@ from hybridseg.cli.dense import (
     segment_images,
     view_options,
 )
-from hybridseg.cli.options import options_of, overwrite_option, path_type, read_options, seed_option
+from hybridseg.cli.options import (
+    options_of,
+    overwrite_option,
+    path_type,
+    places_options,
+    read_options,
+    read_table,
+    seed_option,
+)
 from hybridseg.confusion import pool_confusions
 from hybridseg.dense.programs import resunet as verbs
 from hybridseg.dense.programs.config import KEYS, config_record, explain_keys, find_near_key, read_config
@@ -25,7 +34,6 @@ from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.dense.programs.resunet import ResunetExtras
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import OutputExists
-from hybridseg.io.labels.classfiles import read_class_files
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_json
 from hybridseg.verdict import judge
@@ -33,12 +41,10 @@ from hybridseg.verdict import judge
 config_option = click.option(
     "--config", "config_path", metavar="FILE", type=path_type, required=True, help="The JSON config."
 )
-images_option = click.option(
-    "--images", "images_dir", metavar="DIR", type=path_type, required=True, help="Folder of images."
-)
-labels_option = click.option(
-    "--labels", "labels_dir", metavar="DIR", type=path_type, required=True, help="Folder of their label maps."
-)
+class_list_option = click.option(
+    "--labels", "labels_path", metavar="FILE|DIR", type=path_type,
+    help="Classes of masks that do not name theirs (labels.txt or labeldefs.txt); a folder is taken as --masks.",
+)  # fmt: skip
 weights_option = click.option(
     "--weights", "weights_paths", metavar="FILE", type=path_type, multiple=True, required=True,
     help="Weights of the network; repeat it, and several networks vote.",
@@ -63,8 +69,9 @@ def resunet() -> None:
 
 
 @resunet.command("init-config")
-@click.argument("images_dir", metavar="DIR", type=path_type)
-@click.option("--labels", "labels_dir", metavar="DIR", type=path_type, help="Folder of label maps, to count classes.")
+@click.argument("folder", metavar="[DIR]", type=path_type, required=False)
+@places_options
+@class_list_option
 @click.option(
     "--out", "out_path", metavar="FILE", type=path_type, default=Path("config.json"), show_default=True,
     help="Write the config here.",
@@ -75,30 +82,46 @@ def resunet() -> None:
 )  # fmt: skip
 @overwrite_option
 @pass_console
-def init_config(console: Console, images_dir: Path, **settings: Any) -> None:
+def init_config(console: Console, folder: Path | None, **settings: Any) -> None:
     """Propose a config for a folder of images, with reasons.
 
-    With the weights of a network the config is one for that network, and DO_CRF_REFINE is what did better on the
-    images that it was not trained on.
+    DIR, or --images, has the images; the classes are counted in the masks, if they are given. With the weights of a
+    network the config is one for that network, and DO_CRF_REFINE is what did better on the images that it was not
+    trained on.
 
     Result: a JSON file with every key, and a line about each value that was chosen from the images.
 
     \b
     Example:
-      hybridseg resunet init-config images --labels masks --out config.json
+      hybridseg resunet init-config --images images --masks masks --out config.json
     """
-    if settings["weights_path"] and not settings["labels_dir"]:
-        raise click.UsageError("--weights needs --labels: the CRF is tried on labelled images.")
+    if (folder is None) == (settings["images_dir"] is None):
+        raise click.UsageError("give the folder of the images, as DIR or as --images.")
+    images_dir, masks_dir, table = _read_places(settings | {"images_dir": folder or settings["images_dir"]})
+    if settings["weights_path"] and not masks_dir:
+        raise click.UsageError("--weights needs --masks: the CRF is tried on labelled images.")
     out_path: Path = settings["out_path"]
     if out_path.exists() and not settings["overwrite"]:
         raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
-    proposal = propose_config(images_dir, settings["labels_dir"], settings["weights_path"], progress=console.progress)
+    proposal = propose_config(images_dir, masks_dir, settings["weights_path"], table=table, progress=console.progress)
     record = config_record(proposal.config)
     write_json(out_path, record)
     for name, reason in proposal.reasons.items():
         console.say(f"{name} = {record[name]}: {reason}")
     console.say(f"wrote {out_path}")
     console.finish(proposal.problems)
+
+
+def _read_places(settings: dict[str, Any]) -> tuple[Path, Path | None, ClassTable | None]:
+    """Return the folder of the images, that of the masks (None: the same), and the classes that were given."""
+    labels, masks, labeldefs = settings["labels_path"], settings["masks_dir"], settings.get("labeldefs_path")
+    if labels is not None and labels.is_dir():
+        if masks is not None:
+            raise click.UsageError(f"the masks were given twice, as --masks {masks} and as --labels {labels}.")
+        labels, masks = None, labels
+    if labels is not None and labeldefs is not None:
+        raise click.UsageError("--labels and --labeldefs both name the classes; give one of them.")
+    return settings["images_dir"], masks, read_table(labels or labeldefs, None)
 
 
 @resunet.command("explain-config")
@@ -131,8 +154,8 @@ def _match_key(name: str) -> str:
 
 @resunet.command("make-tfrecords")
 @config_option
-@images_option
-@labels_option
+@places_options
+@class_list_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, required=True, help="Write the records here.")
 @labeldefs_option
 @seed_option
@@ -141,21 +164,23 @@ def _match_key(name: str) -> str:
 def make_tfrecords(console: Console, **settings: Any) -> None:
     """Write augmented copies of labelled images as records.
 
-    The originals are not among them: they are kept for evaluation. Everything is checked before any work; after an
+    The masks are in a folder of their own or beside the images, in any form: ids, colours, .mat, .tif. The originals
+    are not among the copies: they are kept for evaluation. Everything is checked before any work; after an
     interruption the same command resumes.
 
     Result: DIR/ROOT_STRING-0001-of-NNNN.tfrec and so on, of IMS_PER_SHARD images each, and DIR/index.json.
 
     \b
     Example:
-      hybridseg resunet make-tfrecords --config config.json --images images --labels masks --out records
+      hybridseg resunet make-tfrecords --config config.json --images images --masks masks --out records
     """
     config = read_config(settings["config_path"])
-    given = settings["labeldefs_path"]
-    table = read_class_files(given) if given else None
+    if settings["images_dir"] is None:
+        raise click.UsageError("--images is missing: give the folder of the images.")
+    images_dir, masks_dir, table = _read_places(settings)
     result = verbs.make_tfrecords(
-        config, settings["images_dir"], settings["labels_dir"], settings["out_dir"], table=table,
-        seed=settings["seed"], overwrite=settings["overwrite"], progress=console.progress,
+        config, images_dir, masks_dir, settings["out_dir"], table=table, seed=settings["seed"],
+        overwrite=settings["overwrite"], progress=console.progress,
     )  # fmt: skip
     if result.n_skipped:
         console.say(f"{result.n_skipped} shards were there already and were left alone")
@@ -205,7 +230,7 @@ def train(console: Console, **settings: Any) -> None:
     if result.history:
         console.say(
             "whether the CRF helps (DO_CRF_REFINE) is tried on the images held out by: hybridseg resunet init-config "
-            f"IMAGES --labels LABELS --weights {weights} --out {weights.stem}_crf.json"
+            f"--images IMAGES --masks MASKS --weights {weights} --out {weights.stem}_crf.json"
         )
     console.conclude(judge(result.photos), make_steps(_USE.format(config=settings["config_path"], weights=weights)))
 
@@ -216,8 +241,8 @@ def train(console: Console, **settings: Any) -> None:
 @click.option(
     "--data", "data_dir", metavar="DIR", type=path_type, help="Evaluate on the held-out part of these records."
 )
-@click.option("--images", "images_dir", metavar="DIR", type=path_type, help="Evaluate on whole images ...")
-@click.option("--labels", "labels_dir", metavar="DIR", type=path_type, help="... with these label maps.")
+@places_options
+@class_list_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside the weights]")
 @seed_option
 @pass_console
@@ -232,21 +257,22 @@ def evaluate(console: Console, **settings: Any) -> None:
     \b
     Examples:
       hybridseg resunet evaluate --config config.json --weights water.h5 --data records
-      hybridseg resunet evaluate --config config.json --weights water.h5 --images images --labels masks
+      hybridseg resunet evaluate --config config.json --weights water.h5 --images images --masks masks
     """
     from hybridseg.figures import draw_confusion
 
-    data_dir, images_dir, labels_dir = (settings[name] for name in ("data_dir", "images_dir", "labels_dir"))
-    if (data_dir is None) == (images_dir is None) or (images_dir is None) != (labels_dir is None):
-        raise click.UsageError("give either --data, or --images with --labels.")
+    data_dir = settings["data_dir"]
+    images_dir, masks_dir, table = _read_places(settings)
+    if (data_dir is None) == (images_dir is None) or (data_dir is not None and (masks_dir or table)):
+        raise click.UsageError("give either --data, or --images with --masks.")
     config = read_config(settings["config_path"])
     models = [verbs.load_resunet(path, config) for path in settings["weights_paths"]]
     if data_dir is not None:
         if len(models) > 1:
-            raise click.UsageError("several networks vote on whole images only: give --images and --labels.")
+            raise click.UsageError("several networks vote on whole images only: give --images and --masks.")
         photos = verbs.evaluate_records(config, models[0], data_dir, seed=settings["seed"])
     else:
-        photos = verbs.evaluate_images(config, models, images_dir, labels_dir, progress=console.progress)
+        photos = verbs.evaluate_images(config, models, images_dir, masks_dir, table=table, progress=console.progress)
     confusion, verdict = pool_confusions(photos), judge(photos)
     print_scores(console, confusion)
     weights = models[0].path
@@ -262,7 +288,7 @@ def evaluate(console: Console, **settings: Any) -> None:
 @resunet.command()
 @config_option
 @weights_option
-@images_option
+@click.option("--images", "images_dir", metavar="DIR", type=path_type, required=True, help="Folder of images.")
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside each image]")
 @view_options
 @pass_console

@@ -75,8 +75,8 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
 @click.option(
     "--best/--classic",
     default=None,
-    help="The best result: overlapping tiles, soft seeds, constants of tune-crf; or the settings and constants of the "
-    "classic script.  [default: --best; --classic with THRESH PROB DECIM SCALE]",
+    help="The best result: overlapping tiles, soft seeds, constants of tune-crf; or that of the classic script: every "
+    "8th tile, hard seeds, scale 0.25, constants of 2018.  [default: --best; --classic with THRESH PROB DECIM SCALE]",
 )
 @options_of(HybridOptions, "threshold", "decimation", "scale", "stride", "pattern", "seed_from", unset=_BY_SIZE)
 @options_of(CrfOptions, "gt_prob", flags={"gt_prob": ("--prob",)})
@@ -89,7 +89,8 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     """Segment images by a tile classifier and a dense CRF.
 
     Tiles of each image are classified; they seed a dense CRF on the reduced image, which finds the borders. Images are
-    files, folders or patterns. The constants are those that tune-crf found for the model, where it was run.
+    files, folders or patterns. The constants are those that tune-crf found for the model, where it was run. Without
+    --scale, --theta counts at half of the size of the image.
 
     The nine words of the classic script work as they did, with its constants: TILE is --tile-size, THRESH
     --threshold, PROB --prob, DECIM --decimation and SCALE --scale; --classic is the same without them. An option that
@@ -225,6 +226,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     \b
     Example:
       hybridseg tune-crf labelled --model model.pb
+      hybridseg tune-crf --images images --masks masks --model model.pb
     """
     found = find_labelled(paths, images_dir=settings["images_dir"], masks_dir=settings["masks_dir"])
     classifier = load_classifiers(settings["model_paths"] or (DEFAULT_MODEL,))

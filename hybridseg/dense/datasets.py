@@ -3,49 +3,70 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import ClassTable
+from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labelled import ReadLabels
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
-from hybridseg.io.masks import match_masks
-from hybridseg.io.pairing import Pair, list_files, list_images
+from hybridseg.io.masks import Matches, list_masks, match_masks
+from hybridseg.io.pairing import Pair, find_owner, list_images
 
 _SHOWN_PROBLEMS = 20
 
 
-def find_folder_pairs(images_dir: Path, labels_dir: Path, *, word: str) -> list[Pair]:
-    """Find the pairs of two folders, whose label maps are named as the images are, with an additional word or without.
+def find_folder_pairs(images_dir: Path, masks_dir: Path | None = None, *, word: str = "") -> list[Pair]:
+    """Find the images of a folder with their masks, beside them or in a folder of their own, see `hybridseg.io.masks`.
 
     Parameters
     ----------
-    images_dir, labels_dir : pathlib.Path
+    images_dir, masks_dir : pathlib.Path
         Or a folder whose only subfolder has them, as the published program wants it.
-    word : {"mask", "label"}
+    word : {"mask", "label", ""}
+        Where the names of some masks say one and those of others the other, those that say this are taken.
 
     Raises
     ------
     MissingInput, BadInput
-        When a folder is missing or empty, or an image or a label map has no counterpart.
+        When a folder is missing or empty, or an image or a mask has no counterpart.
     """
-    images_dir, labels_dir = _enter(images_dir), _enter(labels_dir)
-    images = [p for p in list_images(images_dir) if images_dir != labels_dir or not _has_word(p, word)]
+    images_dir = _enter(images_dir)
+    masks_dir = images_dir if masks_dir is None else _enter(masks_dir)
+    images = list_images(images_dir)
     if not images:
         raise MissingInput(f"{images_dir} has no image ({', '.join(IMAGE_SUFFIXES)})")
-    files = list_files(labels_dir, (*LABELMAP_SUFFIXES, ".jpg", ".jpeg"))
-    labels = [p for p in files if images_dir != labels_dir or _has_word(p, word)]
-    lossy = [Problem(str(p), "is a JPEG, which changes class ids; save label maps as PNG or TIFF") for p in labels
-             if p.suffix.lower() in (".jpg", ".jpeg")]  # fmt: skip
-    refuse_problems(lossy)
-    if not labels:
-        raise MissingInput(f"{labels_dir} has no label map ({', '.join(LABELMAP_SUFFIXES)})")
-    return require_pairs(labels, images)
+    masks = list_masks(masks_dir, images)
+    if word and any(_has_word(path, word) for path in masks):
+        masks = [path for path in masks if _has_word(path, word) or not _has_word(path, "(mask|label)")]
+    return require_pairs(match_masks(images, masks), images_dir, masks_dir)
+
+
+def require_pairs(found: Matches, images_dir: Path, masks_dir: Path) -> list[Pair]:
+    """Return the pairs of two folders; BadInput names all files that have no counterpart."""
+    if not (found.pairs or found.problems or found.orphans):
+        raise MissingInput(f"{masks_dir} has no label map ({', '.join(LABELMAP_SUFFIXES)}) of an image in {images_dir}")
+    orphans = [
+        Problem(str(path), f"has no image in {images_dir}; add {find_owner(path, ())}.jpg or remove the label map")
+        for path in found.orphans
+    ]
+    alone = [
+        Problem(str(path), f"has no label map in {masks_dir}; add {path.stem}.png or remove the image")
+        for path in found.unlabelled
+    ]
+    refuse_problems([*found.problems, *orphans, *alone])
+    return found.pairs
+
+
+def find_lost_foreground(values: Mapping[Path, Sequence[int]], *, advice: str) -> list[Problem]:
+    """Find masks whose foreground is 255, which is void here: they would train nothing."""
+    if any(set(found) - {0, VOID} for found in values.values()):
+        return []
+    return [Problem(str(path), f"holds 0 and 255 only; {advice}") for path, found in values.items() if VOID in found]
 
 
 def make_label_reader(table: ClassTable | None = None, *, lookup: np.ndarray | None = None) -> ReadLabels:
@@ -60,15 +81,18 @@ def make_label_reader(table: ClassTable | None = None, *, lookup: np.ndarray | N
     """
 
     def read(path: Path) -> np.ndarray:
-        found = _read_ids(path, table)
+        found = read_mask(path, table)
         labels = found.labels if table is None else found.labels_as(table)
         return labels if lookup is None else lookup[labels]
 
     return read
 
 
-def _read_ids(path: Path, table: ClassTable | None) -> LabelMap:
-    """Read a label map without giving the number of classes, so that an id beyond them is not taken for VOID."""
+def read_mask(path: Path, table: ClassTable | None) -> LabelMap:
+    """Read a label map with the classes that it names; those of `table` are for pictures in colours only.
+
+    So an id beyond the classes is not taken for VOID.
+    """
     try:
         return read_labelmap(path, with_seeds=False)
     except BadInput:
@@ -86,14 +110,6 @@ def refuse_problems(problems: Sequence[Problem]) -> None:
             shown.append(f"  and {len(problems) - len(shown)} more")
         noun = "file is" if len(problems) == 1 else "files are"
         raise BadInput(f"{len(problems)} {noun} unusable, so nothing was done:\n" + "\n".join(shown))
-
-
-def require_pairs(labels: Sequence[Path], images: Sequence[Path]) -> list[Pair]:
-    """Pair every label map with its image; BadInput names all that have no counterpart."""
-    found = match_masks(images, labels, named=set(labels))
-    alone = [Problem(str(path), "has no label map; add it or remove the image") for path in found.unlabelled]
-    refuse_problems([*found.problems, *found.describe_orphans(), *alone])
-    return found.pairs
 
 
 def _has_word(path: Path, word: str) -> bool:

@@ -93,8 +93,6 @@ class TrainingResult:
         Of each photograph of the validation set, at the size of the training.
     n_training, n_validation : int
         Number of pairs.
-    held_out : tuple of str
-        The photographs of the validation pairs.
     """
 
     model: DenseModel
@@ -103,7 +101,6 @@ class TrainingResult:
     photos: tuple[Confusion, ...]
     n_training: int
     n_validation: int
-    held_out: tuple[str, ...]
 
     @property
     def confusion(self) -> Confusion:
@@ -152,16 +149,17 @@ def train_dense(
         model = DenseModel(paths.weights, card, network)
         written = _draw_before(paths, plan, training, validation) if paths.plots else []
         history = _fit(model, training, validation, plan, paths, on_epoch, progress)
-        photos, held_out = tuple(evaluate_feed(model, validation)), list_photographs(validation)
+        photos = evaluate_feed(model, validation)
         verdict = judge(photos)
-        scores = {**pool_confusions(list(photos)).to_record(), "verdict": verdict.to_record() if verdict else None}
-        trained = replace(card, training=_describe_training(plan, pairs, history, held_out), scores=scores)
+        scores = {**pool_confusions(photos).to_record(), "verdict": verdict.to_record() if verdict else None}
+        trained = replace(card, training=_describe_training(plan, pairs, validation, history), scores=scores)
         written = [*save_dense(paths.weights, network, trained), *written]
         model.card = trained
         if paths.plots:
             written += _draw_after(paths, model, validation, history)
-    n_training, n_validation = len(training.indices), len(validation.indices)
-    return TrainingResult(model, tuple(written), tuple(history), photos, n_training, n_validation, held_out)
+    return TrainingResult(
+        model, tuple(written), tuple(history), tuple(photos), len(training.indices), len(validation.indices)
+    )
 
 
 def make_feeds(pairs: PairSource, validation_pairs: PairSource | None, plan: TrainingPlan) -> tuple[Feed, Feed]:
@@ -203,11 +201,6 @@ def evaluate_feed(model: DenseModel, feed: Feed) -> list[Confusion]:
         for truth, own, index in zip(labels.numpy(), predicted, sources, strict=False):
             found.setdefault(feed.pairs.sources[index], []).append(count_confusion(truth, own, model.table))
     return [pool_confusions(confusions) for confusions in found.values()]
-
-
-def list_photographs(feed: Feed) -> tuple[str, ...]:
-    """Return the names of the photographs of a feed."""
-    return tuple(sorted({feed.pairs.sources[i] for i in feed.indices}))
 
 
 def _claim(paths: TrainingPaths) -> None:
@@ -261,9 +254,8 @@ def _fit(
         )  # fmt: skip
 
 
-def _describe_training(
-    plan: TrainingPlan, pairs: PairSource, history: list[Epoch], held_out: tuple[str, ...]
-) -> dict[str, Any]:
+def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, history: list[Epoch]) -> dict[str, Any]:
+    held_out = sorted({validation.pairs.sources[i] for i in validation.indices})
     return {
         "data_sha256": pairs.fingerprint,
         "n_photographs": len(set(pairs.sources)),

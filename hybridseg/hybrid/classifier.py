@@ -27,7 +27,7 @@ from hybridseg.models.graphs import INPUT_NAME, OUTPUT_NAME, freeze_model
 from hybridseg.models.store import ModelCard, save_classifier
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.options import Span, check_options, option
-from hybridseg.progress import Progress, say_if_slow
+from hybridseg.progress import Progress, number_parts, say_if_slow
 
 PREPROCESSING = "pixels / 255, bilinear to the input size"
 _COMPUTE_BATCH = 32
@@ -85,7 +85,8 @@ class TrainingRun:
     """The tiles, their sets and the backbone of a training run, and its steps in the order of their definition."""
 
     def __init__(self, paths: RetrainPaths, options: RetrainOptions, progress: Progress) -> None:
-        self.paths, self.options, self.progress = paths, options, progress
+        self.paths, self.options = paths, options
+        self.progress = number_parts(progress, 3 if options.fine_tune else 2)
         self.folder = open_tile_folder(paths.image_dir)
         self.table = _read_table(self.folder, paths.colors_path)
         self.tile_size = _find_tile_size(self.folder)

@@ -266,8 +266,12 @@ def test_a_name_that_is_not_utf8(run, fake_model, photos):
 def test_one_bad_image_among_several(run, fake_model, photos):
     (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:200])
     result = run("semseg", photos, *FAST)
-    assert result.exit_code == 1 and "1 file could not be used" in result.stderr and "b.png" in result.stderr
-    assert names_in(photos, "*.mat") == ["a_ares_16.mat", "c_ares_16.mat"]
+    assert result.exit_code == 1 and "1 file could not be used, the others are done:" in result.stderr
+    assert "b.png" in result.stderr and names_in(photos, "*.mat") == ["a_ares_16.mat", "c_ares_16.mat"]
+    alone = run("semseg", photos / "b.png", *FAST)
+    assert alone.exit_code == 1 and "1 file could not be used:" in alone.stderr
+    resumed = run("semseg", photos / "a.png", photos / "b.png", *FAST, "--resume")
+    assert "the others are done" in resumed.stderr
 
 
 def test_resume_and_quiet(run, fake_model, photos):
@@ -328,14 +332,14 @@ def settings_of(run, *words):
     return {**settings.pop("crf"), **settings}
 
 
-BEST = {"decimation": 1, "stride": 8, "scale": 1.0, "seed_from": "probabilities", "theta": 30, "color_compat": 50}
+BEST = {"decimation": 1, "stride": 8, "scale": 1.0, "seed_from": "probabilities", "theta": 60, "color_compat": 50}
 CLASSIC = {"decimation": 8, "stride": 16, "scale": 0.25, "seed_from": "labels", "theta": 60, "color_compat": 100}
 
 
 @pytest.mark.parametrize("words", [[], ["--best"], ["m.pb"], ["m.pb", "l.txt"], ["m.pb", "l.txt", "c.txt", "16"]])
 def test_the_best_is_the_default(run, fake_model, photos, class_files, words):
     settings = settings_of(run, *words)
-    assert BEST.items() <= settings.items(), "a small image is not reduced"
+    assert {name: settings[name] for name in BEST} == BEST, "a small image is not reduced"
     assert fake_model[0]["path"] == Path("m.pb" if "m.pb" in words else "model.pb")
 
 
@@ -343,7 +347,7 @@ def test_classic_constants(run, fake_model, photos, class_files):
     assert CLASSIC.items() <= settings_of(run, "--classic").items()
     nine = ["m.pb", *class_files, 16, 0.5, 0.5, 8, 0.25]
     assert CLASSIC.items() <= settings_of(run, *nine).items()
-    assert settings_of(run, *nine, "--best")["theta"] == BEST["theta"]
+    assert settings_of(run, *nine, "--best")["theta"] == 30, "the scale was given"
     mixed = settings_of(run, "--classic", "--stride", 4, "--theta", 9)
     assert (mixed["stride"], mixed["theta"], mixed["scale"], mixed["seed_from"]) == (4, 9, 0.25, "labels")
     assert settings_of(run, "--scale", 0.3, "--seed-from", "labels", "--prob", 0.6)["gt_prob"] == 0.6

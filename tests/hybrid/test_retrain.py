@@ -239,7 +239,7 @@ def test_a_run_on_distorted_tiles_goes_on_where_it_was_interrupted(train, tile_d
 
     def progress(items, *, label):
         for item in items:
-            if label == "training the head":
+            if label == "part 2 of 2, training the head":
                 if made == list(range(1, 18)):
                     raise KeyboardInterrupt
                 made.append(item)
@@ -324,7 +324,8 @@ def test_a_killed_run_ends_with_the_same_result(train, tile_dir, tiny, tmp_path)
     options = replace(tiny, fine_tune=True, tuning=tuning, validation_percentage=0)
     _, whole = train(options)
     paths = paths_in(tmp_path / "b", tile_dir)
-    moments = [("computing features", 1), ("training the head", 20), ("fine-tuning", 3)]
+    labels = [f"part {i}" for i in ("1 of 3, computing features", "2 of 3, training the head", "3 of 3, fine-tuning")]
+    moments = list(zip(labels, (1, 20, 3), strict=True))
     program = [sys.executable, "-c", KILLED_RUNS]
     subprocess.run(program, input=pickle.dumps((paths, options, moments)), check=True, timeout=120)
     assert not paths.output_graph.exists()
@@ -335,7 +336,7 @@ def test_a_killed_run_ends_with_the_same_result(train, tile_dir, tiny, tmp_path)
         return items
 
     retrain(paths, options=options, progress=progress)
-    assert stages[-1] == ("fine-tuning", [2, 3, 4, 5]), "two steps an epoch, and epoch 1 is not trained again"
+    assert stages[-1] == (labels[2], [2, 3, 4, 5]), "two steps an epoch, and epoch 1 is not trained again"
     assert paths.output_graph.read_bytes() == whole
     assert (tmp_path / "b" / "model.json").read_text() == (tmp_path / "a" / "model.json").read_text()
 

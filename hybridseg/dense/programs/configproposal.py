@@ -6,23 +6,24 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import VOID
-from hybridseg.dense.datasets import word_pattern
+from hybridseg.classes import VOID, ClassTable
+from hybridseg.dense.datasets import read_mask, word_pattern
 from hybridseg.dense.pairs import SIDES, fit_size
 from hybridseg.dense.programs.config import KEYS, NAME_LENGTH, ResunetConfig
 from hybridseg.dense.programs.resunet import describe_network, load_resunet, try_refinement
 from hybridseg.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image
-from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.pairing import image_stem, list_files, list_images, result_kind
+from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
+from hybridseg.io.masks import find_masks
+from hybridseg.io.pairing import JPEG_SUFFIXES, list_images
 from hybridseg.io.rasters import open_raster
 from hybridseg.progress import Progress, no_progress
 
@@ -49,22 +50,25 @@ class Proposal:
 
 def propose_config(
     images_dir: str | os.PathLike[str],
-    labels_dir: str | os.PathLike[str] | None = None,
+    masks_dir: str | os.PathLike[str] | None = None,
     weights_path: Path | None = None,
     *,
+    table: ClassTable | None = None,
     progress: Progress = no_progress,
 ) -> Proposal:
-    """Inspect a folder of images, and one of label maps, and propose how to train on them.
+    """Inspect a folder of images, and one of masks, and propose how to train on them.
 
     Parameters
     ----------
     images_dir : path-like
         Only the headers of its images are read, of at most 200 that are drawn by hash.
-    labels_dir : path-like or None
-        Up to 50 of its label maps are read. May be the same folder.
+    masks_dir : path-like or None
+        Up to 50 of its masks are read. May be the same folder.
     weights_path : pathlib.Path or None
         A residual U-Net that was trained on these images: the config fits it, and whether the CRF helps is tried on
         images that it was not trained on.
+    table : ClassTable or None
+        The classes of masks that do not name theirs.
 
     Raises
     ------
@@ -85,19 +89,17 @@ def propose_config(
     ((64, 96), 3, 'beach')
     """
     folder = Path(images_dir)
-    labels_folder = None if labels_dir is None else Path(labels_dir)
+    masks_folder = None if masks_dir is None else Path(masks_dir)
     image_paths = list_images(folder)
-    label_paths = [] if labels_folder is None else _list_label_maps(labels_folder, image_paths)
-    taken = {path.resolve() for path in label_paths}
-    image_paths = [path for path in image_paths if path.resolve() not in taken]
     if not image_paths:
         raise MissingInput(f"{folder} has no image; images end in {', '.join(IMAGE_SUFFIXES)}")
     problems: list[Problem] = []
     infos = _describe_images(image_paths, problems, progress)
-    found = _propose_classes(labels_folder, label_paths, problems, progress)
-    n_images = len({image_stem(path) for path in label_paths}) or len(image_paths)
+    masks = [] if masks_folder is None else _list_masks(image_paths, masks_folder, problems)
+    found = _propose_classes(masks_folder, masks, table, problems, progress)
+    n_images = len(masks) or len(image_paths)
     found |= _propose_bands(infos) | _propose_name(folder) | _propose_training(infos, n_images)
-    found |= _propose_refinement(found, folder, labels_folder, weights_path, progress)
+    found |= _propose_refinement(found, folder, masks_folder, weights_path, table, progress)
     config = ResunetConfig(**{name: value for name, (value, _) in found.items()})
     reasons = {key: found[key.lower()][1] for key in KEYS if key.lower() in found}
     return Proposal(config, reasons, tuple(problems))
@@ -113,17 +115,15 @@ def _draw(paths: Sequence[Path], n: int) -> list[Path]:
     return [by_name[name] for name in sorted(shuffle_names(by_name, seed=0)[:n])]
 
 
-def _list_label_maps(folder: Path, image_paths: Iterable[Path]) -> list[Path]:
-    """List the label maps of a folder; where it also holds the images, the names tell them apart."""
-    found = [p for p in list_files(folder, LABELMAP_SUFFIXES) if result_kind(p) in (None, "mres", "label")]
-    images = {path.resolve() for path in image_paths}
-    found = [path for path in found if path.resolve() not in images or _NAME_WORD.search(path.stem)]
-    if found:
-        return found
-    hint = ""
-    if any(path.resolve() not in images for path in list_files(folder, (".jpg", ".jpeg"))):
-        hint = "; JPEG does not keep class ids, so save label maps as PNG"
-    raise MissingInput(f"{folder} has no label map; label maps end in {', '.join(LABELMAP_SUFFIXES)}{hint}")
+def _list_masks(image_paths: Sequence[Path], folder: Path, problems: list[Problem]) -> list[Path]:
+    """List the masks of the images, and those of images that are not there: they tell of the classes too."""
+    found = find_masks(image_paths, folder)
+    problems += found.problems
+    masks = [pair.labels_path for pair in found.pairs] + [p for p in found.orphans if p.suffix not in JPEG_SUFFIXES]
+    if not masks:
+        reason = f"; the first that cannot be used: {problems[0]}" if found.problems else ""
+        raise MissingInput(f"{folder} has no label map; label maps end in {', '.join(LABELMAP_SUFFIXES)}{reason}")
+    return sorted(masks)
 
 
 def _describe_images(paths: Sequence[Path], problems: list[Problem], progress: Progress) -> list[tuple[ImageInfo, int]]:
@@ -200,16 +200,21 @@ def _propose_training(infos: Sequence[tuple[ImageInfo, int]], n_images: int) -> 
 
 
 def _propose_refinement(
-    found: Findings, folder: Path, labels_folder: Path | None, weights_path: Path | None, progress: Progress
+    found: Findings,
+    folder: Path,
+    masks_folder: Path | None,
+    weights_path: Path | None,
+    table: ClassTable | None,
+    progress: Progress,
 ) -> Findings:
     """Propose DO_CRF_REFINE, and with a network what it was trained with."""
-    if weights_path is None or labels_folder is None:
+    if weights_path is None or masks_folder is None:
         advice = "train first, then try it on your images with init-config --weights"
         return {"do_crf_refine": (False, f"The CRF made the data sets of docs/benchmarks.md worse; {advice}.")}
     model = load_resunet(weights_path)
     fixed = {name: (value, f"As {weights_path} was trained.") for name, value in describe_network(model).items()}
     config = ResunetConfig(**{name: value for name, (value, _) in (found | fixed).items()})
-    n, plain, refined = try_refinement(config, model, folder, labels_folder, progress=progress)
+    n, plain, refined = try_refinement(config, model, folder, masks_folder, table=table, progress=progress)
     helps = (refined.macro("iou") or 0) > (plain.macro("iou") or 0)
     figures = [f"accuracy {c.accuracy or 0:.3f} and mean IoU {c.macro('iou') or 0:.3f}" for c in (plain, refined)]
     reason = f"On {_count(n, 'image')} that the network was not trained on: {figures[0]} without, {figures[1]} with it."
@@ -217,15 +222,20 @@ def _propose_refinement(
 
 
 def _propose_classes(
-    folder: Path | None, paths: Sequence[Path], problems: list[Problem], progress: Progress
+    folder: Path | None,
+    paths: Sequence[Path],
+    table: ClassTable | None,
+    problems: list[Problem],
+    progress: Progress,
 ) -> Findings:
-    """Propose NCLASSES, REMAP_CLASSES and USEMASK from the label maps."""
+    """Propose NCLASSES, REMAP_CLASSES and USEMASK from the masks."""
     if folder is None:
         return {"nclasses": (1, "No label maps were given, so one class against the rest is assumed.")}
-    n_named, found, n_read, first_problem = 0, np.zeros(VOID + 1, bool), 0, len(problems)
+    n_named, found, n_read = 0, np.zeros(VOID + 1, bool), 0
+    first_problem = len(problems)
     for path in progress(_draw(paths, _MAX_LABEL_MAPS), label="reading label maps"):
         try:
-            labelmap = read_labelmap(path, with_seeds=False)
+            labelmap = read_mask(path, table)
         except HybridSegError as error:
             problems.append(Problem.of(path, error))
             continue
@@ -234,7 +244,10 @@ def _propose_classes(
         found |= np.bincount(labelmap.labels.ravel(), minlength=VOID + 1) > 0
     if not n_read:
         raise BadInput(f"no label map can be read; the first: {problems[first_problem]}")
-    return _interpret_ids(np.flatnonzero(found).tolist(), n_named, n_read) | _interpret_names(folder, paths)
+    ids = np.flatnonzero(found).tolist()
+    # 0 and 255 without names in the files are nothing and something, whatever the two are called.
+    n_given = len(table or ()) if ids != [0, VOID] else 0
+    return _interpret_ids(ids, max(n_named, n_given), n_read) | _interpret_names(folder, paths)
 
 
 def _interpret_ids(ids: list[int], n_named: int, n_read: int) -> Findings:

@@ -1,4 +1,4 @@
-"""FCN-8s with the folders of the classic program: train it on one, load it for another."""
+"""FCN-8s: train it on labelled images, load it for others."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 
 from hybridseg.batch.jobs import load_once
 from hybridseg.dense.augment import AugmentOptions
-from hybridseg.dense.datasets import refuse_problems
 from hybridseg.dense.fit import Epoch, FitOptions, RunFolder
-from hybridseg.dense.pairs import FolderPairs, check_pairs, fit_size
-from hybridseg.dense.programs.fcnfolders import find_classic_pairs, find_labeldefs, make_color_reader, samples_dir
+from hybridseg.dense.pairs import FolderPairs, fit_size
+from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
 from hybridseg.errors import MissingInput
@@ -65,23 +64,20 @@ class FcnOptions:
 
 
 def train_fcn(
-    data_dir: Path,
+    data: FcnData,
     *,
-    source: str,
     paths: TrainingPaths,
     options: FcnOptions = FcnOptions(),
-    labeldefs_path: Path | None = None,
     on_start: Callable[[str], None] = lambda text: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     progress: Progress = no_progress,
 ) -> TrainingResult:
-    """Train an FCN-8s on a folder of the classic program.
+    """Train an FCN-8s.
 
     Parameters
     ----------
-    data_dir : pathlib.Path
-        With ``samples/RGB/train/SOURCE``, ``labels/gtFine/train/SOURCE`` and ``labeldefs.txt``. A ``val`` beside
-        ``train`` is the validation set; without one, a share of the photographs is held out.
+    data : FcnData
+        Without validation images of its own, a share of the photographs is held out.
     paths : TrainingPaths
         Its `pretrained` is a file of weights for a VGG-16.
     on_start, on_epoch : callable
@@ -91,19 +87,14 @@ def train_fcn(
     ------
     MissingInput, BadInput, OutputExists, WriteFailed
     """
-    table = find_labeldefs(data_dir, labeldefs_path)
-    parts = {"train": find_classic_pairs(data_dir, "train", source)}
-    if samples_dir(data_dir, "val", source).is_dir():
-        parts["val"] = find_classic_pairs(data_dir, "val", source)
-    read_labels = make_color_reader(table)
-    every_pair = [pair for part in parts.values() for pair in part]
-    problems, _ = check_pairs(every_pair, read_labels, n_classes=len(table), progress=progress)
-    refuse_problems(problems)
-    first = describe_image(every_pair[0].image_path)
+    data.check(progress=progress)
+    first = describe_image(data.parts["train"][0].image_path)
     size = options.size or fit_size(first.rows, first.cols, max_area=MAX_AREA)
-    found = {name: FolderPairs(part, read_labels, table=table, size=size) for name, part in parts.items()}
+    found = {
+        name: FolderPairs(part, data.read_labels, table=data.table, size=size) for name, part in data.parts.items()
+    }
     pairs = found["train"]
-    architecture = Fcn8s(pairs.n_bands, len(table), options.backbone, options.wide_channels)
+    architecture = Fcn8s(pairs.n_bands, len(data.table), options.backbone, options.wide_channels)
     normalization = architecture.encoder.choose_normalization(pairs.dtype)
     plan = TrainingPlan(architecture, normalization, options.batch_size, augment=options.augment, fit=options.fit)
     return train_dense(

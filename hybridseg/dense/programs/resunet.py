@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hybridseg.batch.jobs import load_once
-from hybridseg.classes import VOID, ClassTable
+from hybridseg.classes import ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
-from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, refuse_problems
 from hybridseg.dense.fit import Epoch, FitOptions
-from hybridseg.dense.pairs import FolderPairs, PairSource, RemappedPairs, check_pairs
+from hybridseg.dense.pairs import FolderPairs
 from hybridseg.dense.pictures import draw_examples, pick_examples
 from hybridseg.dense.predict import predict_labels
-from hybridseg.dense.programs.config import ResunetConfig, make_lookup
-from hybridseg.dense.recordpairs import open_records
+from hybridseg.dense.programs.config import ResunetConfig
+from hybridseg.dense.programs.resunetdata import (
+    check_bands,
+    check_labels,
+    choose_classes,
+    find_pairs,
+    open_training_records,
+)
 from hybridseg.dense.records import RecordOptions, RecordsResult, make_records
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
@@ -26,14 +31,12 @@ from hybridseg.dense.trainer import (
     TrainingPlan,
     TrainingResult,
     evaluate_feed,
-    list_photographs,
     make_feeds,
     train_dense,
 )
 from hybridseg.draw import shuffle_names
-from hybridseg.errors import BadInput, MissingInput, Problem
-from hybridseg.io.labelled import ReadLabels, load_labelled
-from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.labelled import load_labelled
 from hybridseg.io.pairing import Pair
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.normalization import Normalization
@@ -60,7 +63,7 @@ class ResunetExtras:
 def make_tfrecords(
     config: ResunetConfig,
     images_dir: Path,
-    labels_dir: Path,
+    masks_dir: Path | None,
     out_dir: Path,
     *,
     table: ClassTable | None = None,
@@ -68,24 +71,25 @@ def make_tfrecords(
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> RecordsResult:
-    """Write augmented copies of images and their label maps as records; the originals stay for evaluation.
+    """Write augmented copies of images and their masks as records; the originals stay for evaluation.
 
     Parameters
     ----------
+    masks_dir : pathlib.Path or None
+        None: the masks lie beside the images.
     table : ClassTable or None
-        Names and colours of the label ids; None: those that the label maps name, or ``null`` and numbers.
+        Names and colours of the label ids; None: those that the masks name, or ``null`` and numbers.
 
     Raises
     ------
     MissingInput, BadInput, OutputExists, WriteFailed
-        Before any work: when an image or a label map has no counterpart, sizes differ, or a label is not a class id.
+        Before any work: when an image or a mask has no counterpart, sizes differ, or a label is not a class id.
     """
-    pairs = _find_pairs(config, images_dir, labels_dir)
-    own = _read_own_table(pairs) if config.remap_classes or table is None else None
-    table = choose_table(config, table or (_merge_classes(config, own) if own and config.remap_classes else own))
-    read_labels = _check_labels(config, pairs, own if config.remap_classes else table, progress)
+    pairs = find_pairs(config, images_dir, masks_dir)
+    table = choose_classes(config, pairs, table)
+    read_labels = check_labels(config, pairs, table, progress=progress)
     source = FolderPairs(pairs, read_labels, table=table, size=config.target_size)
-    _check_bands(source.n_bands, config)
+    check_bands(source.n_bands, config)
     augment = AugmentOptions(
         rotation=config.aug_rot,
         zoom=config.aug_zoom,
@@ -99,38 +103,6 @@ def make_tfrecords(
     )
     remap = config.remap_classes
     return make_records(source, out_dir, options=options, remap=remap, progress=progress, overwrite=overwrite)
-
-
-def choose_table(config: ResunetConfig, given: ClassTable | None = None) -> ClassTable:
-    """Return the classes of the label ids of a config; BadInput when another number of them was given."""
-    n = config.n_label_ids
-    if given is None:
-        names = ("null", "foreground") if n == 2 else ("null", *(f"class {i}" for i in range(1, n)))
-        table = ClassTable.from_names(names)
-        return ClassTable(table.names, ((0, 0, 0), *table.colors[1:]))
-    if len(given) == n:
-        return given
-    if len(given) == n - 1:
-        return ClassTable(("null", *given.names), ((0, 0, 0), *given.colors))
-    raise BadInput(
-        f"{len(given)} classes are named, but NCLASSES={config.nclasses} means {n} with the null class first"
-    )
-
-
-def _merge_classes(config: ResunetConfig, own: ClassTable) -> ClassTable:
-    """Return the classes of a config when REMAP_CLASSES is applied to ids of other classes.
-
-    Classes that become one have both names, unless they were numbered and not named.
-    """
-    plain = choose_table(config)
-    if own.names[0] == "null" and own.names[1:] in (("foreground",), tuple(f"class {i}" for i in range(1, len(own)))):
-        return plain
-    lookup, names, colors = make_lookup(config.remap_classes), list(plain.names), list(plain.colors)
-    for new in range(config.n_label_ids):
-        merged = [old for old in range(len(own)) if lookup[old] == new]
-        if merged:
-            names[new], colors[new] = " + ".join(own.names[old] for old in merged), own.colors[merged[0]]
-    return ClassTable(tuple(names), tuple(colors))
 
 
 def train_resunet(
@@ -148,7 +120,7 @@ def train_resunet(
     ------
     MissingInput, BadInput, OutputExists, WriteFailed
     """
-    records = _open_records(config, data_dir)
+    records = open_training_records(config, data_dir)
     plan = make_plan(config, extras)
     paths = replace(paths, plots=config.doplot)
     if config.do_train:
@@ -161,8 +133,8 @@ def train_resunet(
     if config.doplot:
         written.append(paths.plot("examples"))
         draw_examples(written[0], pick_examples(validation, 6), model.table, model)
-    photos, held_out = tuple(evaluate_feed(model, validation)), list_photographs(validation)
-    return TrainingResult(model, tuple(written), (), photos, 0, len(validation.indices), held_out)
+    photos = tuple(evaluate_feed(model, validation))
+    return TrainingResult(model, tuple(written), (), photos, 0, len(validation.indices))
 
 
 def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
@@ -186,7 +158,7 @@ def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *
     ------
     MissingInput, BadInput
     """
-    records = _open_records(config, data_dir)
+    records = open_training_records(config, data_dir)
     _, validation = make_feeds(records, None, make_plan(config, ResunetExtras(seed=seed)))
     return evaluate_feed(model, validation)
 
@@ -195,8 +167,9 @@ def evaluate_images(
     config: ResunetConfig,
     models: Sequence[DenseModel],
     images_dir: Path,
-    labels_dir: Path,
+    masks_dir: Path | None,
     *,
+    table: ClassTable | None = None,
     progress: Progress = no_progress,
 ) -> list[Confusion]:
     """Evaluate networks on whole images, one by one: predictions, smoothed as the config says, against label maps.
@@ -206,15 +179,19 @@ def evaluate_images(
     MissingInput, BadInput
         Before any work: as `make_tfrecords`.
     """
-    pairs = _find_pairs(config, images_dir, labels_dir)
-    return _evaluate_pairs(config, models, pairs, progress)
+    pairs = find_pairs(config, images_dir, masks_dir)
+    return _evaluate_pairs(config, models, pairs, table, progress)
 
 
 def _evaluate_pairs(
-    config: ResunetConfig, models: Sequence[DenseModel], pairs: Sequence[Pair], progress: Progress
+    config: ResunetConfig,
+    models: Sequence[DenseModel],
+    pairs: Sequence[Pair],
+    given: ClassTable | None,
+    progress: Progress,
 ) -> list[Confusion]:
     table = models[0].table
-    read_labels = _check_labels(config, pairs, _read_own_table(pairs) if config.remap_classes else table, progress)
+    read_labels = check_labels(config, pairs, table, given=given, progress=progress)
     smoothing = choose_smoothing(config)
     found = []
     for pair in progress(pairs, label="images"):
@@ -225,7 +202,13 @@ def _evaluate_pairs(
 
 
 def try_refinement(
-    config: ResunetConfig, model: DenseModel, images_dir: Path, labels_dir: Path, *, progress: Progress = no_progress
+    config: ResunetConfig,
+    model: DenseModel,
+    images_dir: Path,
+    masks_dir: Path | None,
+    *,
+    table: ClassTable | None = None,
+    progress: Progress = no_progress,
 ) -> tuple[int, Confusion, Confusion]:
     """Evaluate a network without and with the CRF, on up to 20 photographs that it was not trained on.
 
@@ -241,7 +224,7 @@ def try_refinement(
         As `evaluate_images`; also when none of the images is known to be held out.
     """
     held_out = set(model.card.training.get("held_out", ()))
-    pairs = {p.image_path.stem: p for p in _find_pairs(config, images_dir, labels_dir) if p.image_path.stem in held_out}
+    pairs = {p.image_path.stem: p for p in find_pairs(config, images_dir, masks_dir) if p.image_path.stem in held_out}
     if not pairs:
         raise BadInput(
             f"none of the images in {images_dir} is known to be one that {model.path} was not trained on; give the "
@@ -249,7 +232,7 @@ def try_refinement(
         )
     drawn = [pairs[stem] for stem in shuffle_names(pairs, seed=0)[:_MAX_TRIED]]
     plain, refined = (
-        pool_confusions(_evaluate_pairs(replace(config, do_crf_refine=refine), [model], drawn, progress))
+        pool_confusions(_evaluate_pairs(replace(config, do_crf_refine=refine), [model], drawn, table, progress))
         for refine in (False, True)
     )
     return len(drawn), plain, refined
@@ -292,78 +275,3 @@ def choose_smoothing(config: ResunetConfig) -> SmoothingOptions:
     """Return how a config smooths the prediction of the network."""
     base = PROBS_SMOOTHING if config.do_crf_refine else SmoothingOptions()
     return replace(base, radius=config.median_filter_value)
-
-
-def _open_records(config: ResunetConfig, data_dir: Path) -> PairSource:
-    """Open records and check that they fit a config, whose REMAP_CLASSES is applied unless it was when they were made.
-
-    No value is remapped twice.
-    """
-    records = open_records(data_dir)
-    advice = "give the config they were made with, or make them again"
-    if records.size != config.target_size:
-        raise BadInput(
-            f"the records in {data_dir} are of {records.size[0]} x {records.size[1]} pixels, but TARGET_SIZE is "
-            f"{list(config.target_size)}; {advice}"
-        )
-    lookup, is_remapped = make_lookup(config.remap_classes), config.remap_classes and records.remap != {}
-    if is_remapped and (records.remap is None or (make_lookup(records.remap) != lookup).any()):
-        how = "by an earlier version, which did not write REMAP_CLASSES down"
-        if records.remap is not None:
-            how = f"with REMAP_CLASSES={records.remap}, and the config says {config.remap_classes}"
-        raise BadInput(f"the records in {data_dir} were made {how}; {advice}")
-    pairs: PairSource = records
-    if config.remap_classes and not is_remapped:
-        left = [i for i in range(len(records.table)) if config.n_label_ids <= lookup[i] != VOID]
-        if left:
-            raise BadInput(
-                f"REMAP_CLASSES leaves the ids {', '.join(map(str, left))} of the records in {data_dir}, but "
-                f"NCLASSES={config.nclasses} means 0 to {config.nclasses}; say what becomes of them"
-            )
-        pairs = RemappedPairs(records, lookup, table=_merge_classes(config, records.table))
-    if len(pairs.table) != config.n_label_ids:
-        raise BadInput(
-            f"the records in {data_dir} have {len(pairs.table)} label ids, but NCLASSES={config.nclasses} means "
-            f"{config.n_label_ids}; {advice}"
-        )
-    _check_bands(records.n_bands, config)
-    return pairs
-
-
-def _check_bands(n_bands: int, config: ResunetConfig) -> None:
-    if n_bands != config.n_data_bands:
-        raise BadInput(
-            f"the images have {n_bands} bands, but N_DATA_BANDS is {config.n_data_bands}; correct the config"
-        )
-
-
-def _check_labels(
-    config: ResunetConfig, pairs: Sequence[Pair], table: ClassTable | None, progress: Progress
-) -> ReadLabels:
-    """Check that all pairs can be used, before any work; return the reader of their label maps.
-
-    `table` has the classes of the label maps before REMAP_CLASSES is applied.
-    """
-    lookup = make_lookup(config.remap_classes) if config.remap_classes else None
-    read_labels = make_label_reader(table, lookup=lookup)
-    problems, values = check_pairs(pairs, read_labels, n_classes=config.n_label_ids, progress=progress)
-    refuse_problems(problems)
-    refuse_problems(_find_lost_foreground(values) if config.nclasses == 1 and lookup is None else [])
-    return read_labels
-
-
-def _find_pairs(config: ResunetConfig, images_dir: Path, labels_dir: Path) -> list[Pair]:
-    return find_folder_pairs(images_dir, labels_dir, word="mask" if config.usemask else "label")
-
-
-def _read_own_table(pairs: Sequence[Pair]) -> ClassTable | None:
-    """Return the classes that the first label map names."""
-    return read_labelmap(pairs[0].labels_path, with_seeds=False).table
-
-
-def _find_lost_foreground(values: Mapping[Path, Sequence[int]]) -> list[Problem]:
-    """Find masks whose foreground is 255, which is void here: they would train nothing."""
-    if any(set(found) - {0, VOID} for found in values.values()):
-        return []
-    message = 'holds 0 and 255 only; add "REMAP_CLASSES": {"255": 1}'
-    return [Problem(str(path), message) for path, found in values.items() if VOID in found]

@@ -237,7 +237,7 @@ def test_nothing_to_go_by_is_refused(photos, tmp_path):
     (empty / "a.jpg").write_bytes(b"")
     with pytest.raises(BadInput, match=r"no image can be read; the first: .*a\.jpg: is empty"):
         propose_config(empty)
-    with pytest.raises(MissingInput, match="JPEG does not keep class ids"):
+    with pytest.raises(BadInput, match=r"a\.jpg: is a JPEG, which changes class ids; turn it into a PNG first"):
         propose_config(photos, empty)
     write_image(empty / "a_mask.png", np.full((4, 4, 3), 9, np.uint8))
     with pytest.raises(BadInput, match=r"no label map can be read; the first: .*a_mask\.png"):

@@ -7,17 +7,11 @@ from PIL import Image
 
 from hybridseg.classes import ClassTable
 from hybridseg.dense.programs.config import ResunetConfig
-from hybridseg.dense.programs.resunet import (
-    ResunetExtras,
-    _open_records,
-    choose_smoothing,
-    choose_table,
-    make_plan,
-    make_tfrecords,
-)
+from hybridseg.dense.programs.resunet import ResunetExtras, choose_smoothing, make_plan, make_tfrecords
+from hybridseg.dense.programs.resunetdata import choose_table, open_training_records
 from hybridseg.dense.recordpairs import open_records
 from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
-from hybridseg.errors import BadInput, HybridSegError, OutputExists
+from hybridseg.errors import BadInput, OutputExists
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -150,7 +144,7 @@ def raw(photos):
 
 def open_as(photos, **changes):
     """Open the records as the training does."""
-    return _open_records(make_config(**changes), photos / "records")
+    return open_training_records(make_config(**changes), photos / "records")
 
 
 def test_records_made_otherwise_are_remapped_when_they_are_read(raw):
@@ -215,8 +209,8 @@ def test_masks_or_labels_in_one_folder_with_the_photographs(photos):
     (photos / "masks").symlink_to("images")
     make_tfrecords(make_config(), photos / "images", photos / "images", photos / "records")
     assert set(open_records(photos / "records").sources) == set(STEMS)
-    with pytest.raises(HybridSegError, match="has no label map"):
-        make_tfrecords(make_config(usemask=False), photos / "images", photos / "images", photos / "other")
+    make_tfrecords(make_config(usemask=False), photos / "images", None, photos / "wrong_word")
+    assert set(open_records(photos / "wrong_word").sources) == set(STEMS), "USEMASK is wrong, and no mask is missing"
     for stem in STEMS:
         (photos / f"images/{stem}_mask.png").rename(photos / f"images/{stem}_label.png")
     make_tfrecords(make_config(usemask=False), photos / "images", photos / "images", photos / "other")
@@ -246,6 +240,7 @@ def spoil(photos, how):
         write_mask(masks / "c_mask.png", np.full(SIZE, 2))
     elif how == "jpeg":
         Image.new("L", SIZE[::-1]).save(masks / "c_mask.jpg")
+        (masks / "c_mask.png").unlink()
     elif how == "cut":
         (masks / "a_mask.png").write_bytes((masks / "a_mask.png").read_bytes()[:60])
     elif how == "one of other bands":
