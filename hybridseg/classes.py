@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,6 +203,11 @@ class ClassTable:
             self.names + tuple(other.names[i] for i in extra),
             self.colors + tuple(other.colors[i] for i in extra),
         )
+
+    def only(self, keys: Collection[str]) -> ClassTable:
+        """Return the classes of these keys, in the order of this table."""
+        kept = [i for i, key in enumerate(self.keys) if key in keys]
+        return ClassTable(tuple(self.names[i] for i in kept), tuple(self.colors[i] for i in kept))
 
     def with_colors_of(self, other: ClassTable) -> ClassTable:
         """Return the same classes, with the colours that another table has for them.

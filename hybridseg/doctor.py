@@ -1,7 +1,6 @@
 """What is installed and works on this machine, and the command that fixes what does not.
 
-Every package is tried in a process of its own: one that is built for another processor kills the process that
-imports it.
+Packages are tried in other processes: one that is built for another processor kills the process that imports it.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,10 +24,11 @@ from hybridseg.machine import count_cores
 from hybridseg.models.backbones import hub_cache_dir
 
 _PROBE_SECONDS = 180
+_GPU_SECONDS = 20
 _LOW_MEMORY_GIB = 4.0
 _PYTHON_RANGE = ((3, 11), (3, 14))
 
-# Each prints one JSON object; the exception it raises is shown as the reason.
+# What one process tries, one after the other; each makes an `out`, and the exception it raises is shown as the reason.
 _PROBES = {
     "numpy": "import numpy as m; out = {'version': m.__version__}",
     "scipy": "import scipy.io, scipy as m; out = {'version': m.__version__}",
@@ -41,7 +42,8 @@ _PROBES = {
     "tensorflow": (
         "import tensorflow as m\n"
         "out = {'version': m.__version__, 'sum': float(m.reduce_sum(m.ones((2, 2)))),\n"
-        "       'devices': [d.name.split(':', 1)[1] for d in m.config.list_physical_devices()]}"
+        "       'gpus': [m.config.experimental.get_device_details(d).get('device_name', d.name)\n"
+        "                for d in m.config.list_physical_devices('GPU')]}"
     ),
     "tf-keras": "import tf_keras as m; out = {'version': m.__version__}",
     "h5py": "import h5py as m; out = {'version': m.__version__}",
@@ -55,9 +57,24 @@ _PROBES = {
         "out = {'version': __version__, 'instructions': _kernel.list_instruction_sets()}"
     ),
 }
+# These take most of the time, and all of them import the first: they share a process beside that of the others.
+_WITH_TENSORFLOW = ("tensorflow", "tf-keras", "tensorflow-hub")
+_TRY_ALL = """
+import json, sys, traceback
+for name, code in json.load(sys.stdin).items():
+    try:
+        exec(code, scope := {})
+        found, reason = scope["out"], ""
+    except BaseException as error:
+        found, reason = None, traceback.format_exception_only(error)[-1].strip()
+    print("\\n\\x1e" + json.dumps([name, found, reason]), flush=True)
+"""
 _COMPILER = "a C++ compiler: apt install g++ python3-dev"
 # Either of the two is enough.
 _CRF_ENGINES = ("crf kernel", "pydensecrf")
+
+
+Found = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -81,9 +98,13 @@ class Check:
 def examine_system() -> list[Check]:
     """Try every part of the program."""
     checks = [Check("hybridseg", "ok", f"{__version__} in {Path(__file__).parent}"), _check_python()]
-    with ThreadPoolExecutor(count_cores()) as pool:
-        checks += _require_one_crf_engine(list(pool.map(check_package, _PROBES)))
-    checks += [_check_hub_cache(), _check_memory(), _check_disk()]
+    others = [name for name in _PROBES if name not in _WITH_TENSORFLOW]
+    with ThreadPoolExecutor(3) as pool:
+        trials = [pool.submit(try_packages, names) for names in (_WITH_TENSORFLOW, others)]
+        gpus = pool.submit(_list_nvidia_gpus)
+        found = {name: outcome for trial in trials for name, outcome in trial.result().items()}
+    checks += _require_one_crf_engine([_describe_package(name, *found[name]) for name in _PROBES])
+    checks += [_check_gpu(found["tensorflow"][0], gpus.result()), _check_hub_cache(), _check_memory(), _check_disk()]
     return checks
 
 
@@ -99,9 +120,7 @@ def is_fit(checks: list[Check]) -> bool:
     return not any(check.status == "missing" for check in checks)
 
 
-def check_package(name: str) -> Check:
-    """Try one package in a process of its own."""
-    found, reason = _run_probe(_PROBES[name])
+def _describe_package(name: str, found: Found | None, reason: str) -> Check:
     if found is None:
         status = "warning" if name in _CRF_ENGINES else "missing"
         return Check(name, status, reason, _advise_install(name))
@@ -110,31 +129,44 @@ def check_package(name: str) -> Check:
         return Check(
             name, "warning", detail, f"{_pip()} install --force-reinstall --no-deps --no-cache-dir pydensecrf2"
         )
-    version = found.pop("version")
     extras = {"gdal": "GDAL {}", "pillow": "Pillow {}"}
     notes = [form.format(found[key]) for key, form in extras.items() if key in found]
-    notes += [f"on {', '.join(found['devices'])}"] if "devices" in found else []
     notes += [f"using {found['instructions'][-1]} instructions"] if "instructions" in found else []
-    return Check(name, "ok", ", ".join([version, *notes]))
+    return Check(name, "ok", ", ".join([found["version"], *notes]))
 
 
-def _run_probe(code: str) -> tuple[dict[str, Any] | None, str]:
-    """Run a probe; return what it found, or None and the reason."""
-    script = f"import json\n{code}\nprint('\\n' + json.dumps(out))"
-    settings = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+def try_packages(names: Sequence[str]) -> dict[str, tuple[Found | None, str]]:
+    """Try packages in one process, or in as many as they kill; return for each what was found, or None and why not."""
+    outcomes: dict[str, tuple[Found | None, str]] = {}
+    while waiting := [name for name in names if name not in outcomes]:
+        found, reason = _try_in_one_process({name: _PROBES[name] for name in waiting})
+        outcomes |= found
+        # The process ended before its work: the first of those that are left ended it.
+        outcomes |= dict.fromkeys(waiting[len(found) : len(found) + 1], (None, reason))
+    return outcomes
+
+
+def _try_in_one_process(probes: dict[str, str]) -> tuple[dict[str, tuple[Found | None, str]], str]:
+    """Run probes until one ends the process; return what those before it found, and how the process ended."""
+    settings = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1", "PYTHONWARNINGS": "ignore"}
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", script],
-            capture_output=True, text=True, env=settings, timeout=_PROBE_SECONDS, check=False,
+            [sys.executable, "-P", "-c", _TRY_ALL], input=json.dumps(probes),
+            capture_output=True, text=True, errors="replace", env=settings, timeout=_PROBE_SECONDS, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        return None, f"could not be tried: {error}"
-    if done.returncode == 0:
-        return json.loads(done.stdout.strip().splitlines()[-1]), ""
+        return {}, f"could not be tried: {error}"
+    found = {}
+    for line in done.stdout.split("\n"):
+        if line.startswith("\x1e"):
+            name, value, reason = json.loads(line[1:])
+            found[name] = (
+                value,
+                re.sub(r"^ModuleNotFoundError: No module named (.*)$", r"not installed (no module \1)", reason),
+            )
     if done.returncode < 0:
-        return None, f"kills its process (signal {-done.returncode}): it is not built for this processor"
-    lines = done.stderr.strip().splitlines() or ["it fails without a message"]
-    return None, re.sub(r"^ModuleNotFoundError: No module named (.*)$", r"not installed (no module \1)", lines[-1])
+        return found, f"kills its process (signal {-done.returncode}): it is not built for this processor"
+    return found, (done.stderr.strip().splitlines() or ["it ends its process without a message"])[-1]
 
 
 def _advise_install(name: str) -> str:
@@ -172,6 +204,28 @@ def _check_python() -> Check:
         "Python", "missing", f"{platform.python_version()} is outside 3.11 to 3.13",
         "python3.12 -m venv .venv   (then install hybridseg there)",
     )  # fmt: skip
+
+
+def _list_nvidia_gpus() -> list[str]:
+    """Return the names of the NVIDIA GPUs that the driver knows."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_GPU_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return done.stdout.split("\n")[:-1]
+
+
+def _check_gpu(tensorflow: Found | None, nvidia_gpus: list[str]) -> Check:
+    """Say whether TensorFlow uses a GPU, and what it lacks for one that is there."""
+    if tensorflow is not None and tensorflow["gpus"]:
+        return Check("GPU", "ok", f"TensorFlow uses {', '.join(tensorflow['gpus'])}")
+    if not nvidia_gpus:
+        return Check("GPU", "ok", "none that TensorFlow can use: networks run on the CPU")
+    detail = f"{', '.join(nvidia_gpus)} is not used: TensorFlow does not find its CUDA libraries"
+    if tensorflow is None:
+        return Check("GPU", "warning", f"{', '.join(nvidia_gpus)} is not used: TensorFlow does not work")
+    return Check("GPU", "warning", detail, f'{_pip()} install "tensorflow[and-cuda]=={tensorflow["version"]}"')
 
 
 def _check_hub_cache() -> Check:

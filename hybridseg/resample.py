@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+_LEAST_CRF_PIXELS = 250_000
+
 
 def shrink_image(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
     """Return a picture reduced in size; each new pixel is the mean of those that it covers.
@@ -103,21 +105,19 @@ def take_nearest(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
     return labels[rows, cols]
 
 
-def fit_scale(shape: tuple[int, int], usual: float, *, n_least: int, n_most: float = math.inf) -> float:
-    """Return the usual scale for an image of these rows and columns, or another where its pixels would be too few.
+def fit_scale(shape: tuple[int, int], usual: float, *, n_most: float = math.inf) -> float:
+    """Return the scale at which a CRF works on an image of these rows and columns.
 
-    Parameters
-    ----------
-    n_least, n_most : int
-        Pixels that the reduced image has at least, as far as the image itself has them, and at most.
+    It is the usual one, but more where that would leave fewer than 250,000 pixels: a small image would turn into
+    blocks. It is less where that would leave more than `n_most`.
 
     Examples
     --------
-    >>> [fit_scale((side, side), 0.2, n_least=10_000, n_most=40_000) for side in (50, 200, 900, 2000)]
+    >>> [fit_scale((side, side), 0.2, n_most=1_000_000) for side in (400, 1000, 4000, 10_000)]
     [1.0, 0.5, 0.2, 0.1]
     """
     n_pixels = shape[0] * shape[1]
-    return min(max(usual, math.sqrt(n_least / n_pixels)), math.sqrt(n_most / n_pixels), 1.0)
+    return min(max(usual, math.sqrt(_LEAST_CRF_PIXELS / n_pixels)), math.sqrt(n_most / n_pixels), 1.0)
 
 
 def reduce_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:

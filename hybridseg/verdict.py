@@ -124,7 +124,7 @@ def judge(
     >>> verdict = judge([photo] * 3)
     >>> print(verdict.text.replace(". ", ".\\n"))
     Good: 90 % of the pixels are right; the same answer everywhere would get 50 %.
-    Weakest class: 'sand' (F1 0.89), most often taken for 'water'.
+    Mean F1 0.90; the weakest class is 'sand' (F1 0.89), most often taken for 'water'.
     Measured on 3 photos (90 % right in each): too few to rely on.
     """
     photos = [photo for photo in photos if photo.n_pixels]
@@ -210,15 +210,16 @@ def _describe_class(confusion: Confusion, weakest: int) -> str:
     if not n_missed and not wrong.any():
         return ""
     never = [f"'{name}'" for name, n, hits in zip(names, confusion.support, found, strict=True) if n and not hits]
+    mean = f"Mean F1 {confusion.macro('f1'):.2f}"
     if len(never) > 1:
-        return f"{', '.join(never[:-1])} and {never[-1]} are never found."
-    lead = f"Weakest class: '{names[weakest]}' (F1 {confusion.scores('f1')[weakest]:.2f})"
+        return f"{mean}: {', '.join(never[:-1])} and {never[-1]} are never found."
+    lead = f"{mean}; the weakest class is '{names[weakest]}' (F1 {confusion.scores('f1')[weakest]:.2f})"
     if n_missed < wrong.sum() and not never:
         share = _percent(wrong.max() / confusion.counts[:, weakest].sum())
-        return f"{lead}; {share} of what is taken for it is '{names[int(wrong.argmax())]}'."
+        return f"{lead}: {share} of what is taken for it is '{names[int(wrong.argmax())]}'."
     nothing = confusion.n_unpredicted[weakest] > missed.max()
     fate = "most often left without a class" if nothing else f"most often taken for '{names[int(missed.argmax())]}'"
-    return f"{never[0]} is never found; it is {fate}." if never else f"{lead}, {fate}."
+    return f"{mean}: {never[0]} is never found, and {fate}." if never else f"{lead}, {fate}."
 
 
 def _describe_photos(n_photos: int, interval: tuple[float, float] | None) -> str:

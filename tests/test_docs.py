@@ -62,6 +62,7 @@ JOURNEYS = (
     ["demo-scenes"],
     ["split"],
     ["crf"],
+    ["convert"],
     ["eval-pixels"],
     ["export-module"],
     ["retile", "retrain", "eval-tiles", "tune-crf", "semseg"],
@@ -133,6 +134,11 @@ def prepare(name, scenes):
     elif name == "crf":
         shutil.copy(photo, "photo.jpg")
         shutil.copy(labels, "photo_mres.mat")
+    elif name == "convert":
+        shutil.copytree(scenes, "photos", ignore=shutil.ignore_patterns("*.mat"))
+        table = read_labelmap(labels).table
+        write_labelmap(Path("masks/scene_0.png"), read_labelmap(labels))
+        write_class_files(table, labels_path=Path("labels.txt"))
     elif name == "eval-pixels":
         Path("results").mkdir()
         for kind in ("mres", "ares_96"):
@@ -143,6 +149,8 @@ def prepare(name, scenes):
         shutil.copytree("train/tile_96", "test/tile_96")
     elif name == "tune-crf":
         shutil.copytree(scenes, "labelled", ignore=shutil.ignore_patterns("scene_[2-9]*"))
+        shutil.copytree("labelled", "images", ignore=shutil.ignore_patterns("*.mat"))
+        write_labelmap(Path("masks/scene_0.png"), read_labelmap(labels))
     elif name == "semseg":
         shutil.copytree(scenes, "photos", ignore=shutil.ignore_patterns("*_mres.mat", "scene_[2-9]*"))
         shutil.copy(photo, "photo.jpg")

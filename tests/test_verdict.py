@@ -29,8 +29,8 @@ def test_hardly_any_right_is_poor():
     verdict = judge(tiles, unit="tiles")
     assert verdict.grade == "poor" and verdict.skill < 0 and verdict.weakest == "dune"
     assert verdict.text == (
-        "Poor: 9 % of the tiles are right; always answering 'water' would get 56 %. 'dune' is never found; it is most "
-        "often taken for 'water'. Measured on 2 photos (0 to 10 % right in each): too few to rely on."
+        "Poor: 9 % of the tiles are right; always answering 'water' would get 56 %. Mean F1 0.08: 'dune' is never "
+        "found, and most often taken for 'water'. Measured on 2 photos (0 to 10 % right in each): too few to rely on."
     )
     assert verdict.choose_step(STEPS) == "label more 'dune'"
 
@@ -39,14 +39,14 @@ def test_a_high_accuracy_is_no_merit_where_one_class_covers_nearly_all():
     verdict = judge([photo([95, 0, 0], [3, 0, 0], [2, 0, 0])] * 6)
     assert verdict.grade == "poor" and verdict.skill == 0
     assert "95 % of the pixels are right; always answering 'water' would get 95 %" in verdict.text
-    assert "'wet sand' and 'dune' are never found." in verdict.text
+    assert "Mean F1 0.32: 'wet sand' and 'dune' are never found." in verdict.text
 
 
 def test_a_rare_class_that_is_lost_spoils_a_good_accuracy():
     """Skill is 0.9, and one class of three is not found: the mean F1 decides."""
     lost = judge([photo([60, 0, 0], [0, 36, 0], [4, 0, 0])] * 6)
     assert lost.skill == pytest.approx(0.9) and lost.grade == "fair"
-    assert "'dune' is never found; it is most often taken for 'water'" in lost.text and lost.choose_step(
+    assert "Mean F1 0.66: 'dune' is never found, and most often taken for 'water'" in lost.text and lost.choose_step(
         STEPS
     ).endswith("'dune'")
 
@@ -62,7 +62,9 @@ def test_the_bands_of_two_equal_classes(n_right, grade):
 
 def test_the_weakest_class_is_what_others_are_taken_for_where_that_is_more():
     verdict = judge([photo([60, 0, 20], [0, 30, 0], [1, 0, 9])] * 6)
-    assert "Weakest class: 'dune' (F1 0.46); 69 % of what is taken for it is 'water'." in verdict.text
+    assert (
+        "Mean F1 0.77; the weakest class is 'dune' (F1 0.46): 69 % of what is taken for it is 'water'." in verdict.text
+    )
     missed = judge([photo([60, 0, 0], [0, 30, 0], [1, 0, 9], missed=[0, 0, 8])] * 6)
     assert "'dune' (F1 0.67), most often left without a class" in missed.text
     assert "eakest" not in judge([PERFECT] * 6).text

@@ -173,10 +173,10 @@ _loaded: dict[Any, Any] = {}
 def load_once(load: Callable[..., Model], path: Path, **settings: Any) -> Model:
     """Return ``load(path, **settings)``; a process loads a model again only when its files have changed.
 
-    The files are `path`, its card and the ``labels.txt`` beside it, and every path in `settings`.
+    The files are `path`, its card and its labels beside it, and every path in `settings`.
     """
-    cards = [path.parent / f"{path.stem}{suffix}" for suffix in (".json", ".card.json")]
-    files = [path, *cards, path.parent / "labels.txt"]
+    beside = (f"{path.stem}.json", f"{path.stem}.card.json", "labels.txt", f"{path.stem}_labels.txt")
+    files = [path, *(path.parent / name for name in beside)]
     files += [value for value in settings.values() if isinstance(value, Path)]
     key = (load, tuple(sorted(settings.items())), tuple((file.absolute(), stamp_file(file)) for file in files))
     if key not in _loaded:

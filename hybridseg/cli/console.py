@@ -42,6 +42,11 @@ class Console:
         for line in lines:
             self.say(line)
 
+    def warn(self, text: str) -> None:
+        """Print what a person should look at, even when quiet."""
+        with _pause_bars():
+            click.echo(printable(f"warning: {text}"), err=True)
+
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table, its first column aligned to the left and the others to the right."""
         cells = [[str(cell) for cell in row] for row in (header, *rows)]

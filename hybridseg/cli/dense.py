@@ -88,7 +88,7 @@ def make_steps(use: str) -> NextSteps:
     """Return what to do after the scores of a dense network; `use` is the command for new images."""
     return NextSteps(
         good=use,
-        few=f"label more photos: {FEW_PHOTOS} that are held out give a figure to rely on",
+        few=f"label more photos, so that {FEW_PHOTOS} or more are held out",
         weak="label more photos with {weakest}, or train for more epochs if the loss is still falling",
     )
 

@@ -10,6 +10,7 @@ import click
 from hybridseg.cli.console import Console, pass_console, printable
 from hybridseg.cli.options import (
     class_files_options,
+    colors_option,
     join_options,
     options_of,
     overwrite_option,
@@ -49,7 +50,7 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     type=path_type,
     help="Class list: labels.txt or labeldefs.txt.  [default: that of earlier work; otherwise the page asks]",
 )
-@click.option("--colors", "colors_path", type=path_type, help="Colours of these classes (colors.txt); needs --labels.")
+@colors_option("--labels, which it needs")
 @click.option(
     "-w",
     "--window",

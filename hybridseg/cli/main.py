@@ -20,6 +20,7 @@ COMMANDS = {
     "split": "hybridseg.cli.prepare:split",
     "label": "hybridseg.cli.label:label",
     "crf": "hybridseg.cli.label:crf",
+    "convert": "hybridseg.cli.prepare:convert",
     "retile": "hybridseg.cli.prepare:retile",
     "retrain": "hybridseg.cli.train:retrain",
     "eval-tiles": "hybridseg.cli.train:eval_tiles",
@@ -110,6 +111,7 @@ def main(ctx: click.Context, *, quiet: bool, verbose: bool) -> None:
     The hybrid method, in the order of use:
       split        divide your photos into train/ and test/
       label        scribble on them in the browser to label every pixel
+      convert      or turn masks that you have into label maps
       retile       cut labelled photos into tiles of one class each
       retrain      train a classifier on the tiles of train/
       eval-tiles   evaluate it on the tiles of test/

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hybridseg.classes import ClassTable
-from hybridseg.io.labels.classfiles import read_class_files
+from hybridseg.io.labels.classfiles import read_class_files, read_colors
 from hybridseg.machine import count_cores
 from hybridseg.options import setting_of, type_of
 
@@ -152,16 +152,23 @@ places_options = join_options(
     masks_option,
 )
 
+
+def colors_option(class_list: str) -> Callable[[Any], Any]:
+    """Return the option --colors for a command whose classes are those of `class_list`, as --help calls it."""
+    return click.option(
+        "--colors", "colors_path", type=path_type,
+        help=f"Colours of the classes: one per line in the order of the class list ({class_list}), as in colors.txt; "
+        "or lines of name, r, g, b, matched by name, as in labeldefs.txt.",
+    )  # fmt: skip
+
+
 class_files_options = join_options(
     click.option(
         "--labels", "labels_path", type=path_type,
         help="Classes of label maps that do not name theirs: labels.txt (one name per line) or labeldefs.txt "
         "(name, r, g, b). Names inside a file always win.",
     ),
-    click.option(
-        "--colors", "colors_path", type=path_type,
-        help="Colours of these classes, one per line in the same order (colors.txt).",
-    ),
+    colors_option("--labels, which it needs"),
 )  # fmt: skip
 
 
@@ -172,3 +179,17 @@ def read_table(labels_path: Path | None, colors_path: Path | None) -> ClassTable
             raise click.UsageError("--colors needs --labels: colours are given in the order of the class names.")
         return None
     return read_class_files(labels_path, colors_path)
+
+
+def read_repainted(
+    table: ClassTable, labels_path: Path | None, colors_path: Path | None, *, owner: object
+) -> ClassTable | None:
+    """Return the classes of a model in the colours that --colors gives them; None without it.
+
+    The order of the colours is that of --labels, or of the model where that is left out; `owner` names it.
+    """
+    if colors_path is None:
+        return None
+    if labels_path is None:
+        return read_colors(colors_path, table, owner=owner)
+    return table.with_colors_of(read_class_files(labels_path, colors_path))

@@ -1,7 +1,8 @@
-"""Commands that prepare data: ``demo-scenes``, ``split``, ``retile``."""
+"""Commands that prepare data: ``demo-scenes``, ``split``, ``retile``, ``convert``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from hybridseg.cli.options import (
     read_table,
     seed_option,
 )
+from hybridseg.data.convert import ConvertOptions, convert_masks
 from hybridseg.data.split import LIST_NAME, split_folder
 from hybridseg.data.splitplan import SplitOptions
 from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.hybrid.retile import retile as cut_tiles
-from hybridseg.hybrid.tileplan import RetileOptions
-from hybridseg.io.masks import find_labelled
+from hybridseg.hybrid.tilefolder import CLASSES_NAME
+from hybridseg.hybrid.tileplan import ClassCount, RetileOptions
+from hybridseg.io.masks import find_labelled, list_names
 from hybridseg.io.pairing import MANIFEST_NAME
 
 
@@ -156,8 +159,9 @@ def retile(
     holds images with their label maps (NAME_mres.mat, NAME.png, NAME_mask.tif ...); or give the label maps themselves,
     or the images and --masks.
 
-    Result: tile_SIZE/CLASS/IMAGE_rROW_cCOL.jpg beside the label maps, and tile_SIZE/tiles.csv, which lists every
-    pure window and whether it was kept.
+    Result: tile_SIZE/CLASS/IMAGE_rROW_cCOL.jpg beside the label maps; tile_SIZE/tiles.csv, which lists every pure
+    window and whether it was kept; and tile_SIZE/classes.json, the class list. A warning names each class that covers
+    much of the photos and has hardly any pure window.
 
     \b
     Example:
@@ -178,10 +182,75 @@ def retile(
         progress=console.progress,
     )
     console.say_all(found.describe_rest())
-    rows = [(name, n, result.n_kept[name]) for name, n in result.n_found.items()]
-    rows.append(("all classes", sum(result.n_found.values()), sum(result.n_kept.values())))
-    console.table(("class", "pure windows", "tiles kept"), rows)
-    console.say(f"tiles and {MANIFEST_NAME} in {result.tiles_dir}")
+    _print_counts(console, result.counts)
+    console.say(f"tiles, {MANIFEST_NAME} and {CLASSES_NAME} in {result.tiles_dir}")
+    for warning in result.warnings:
+        console.warn(warning)
+    console.finish(result.problems)
+
+
+def _print_counts(console: Console, counts: Sequence[ClassCount]) -> None:
+    n_pixels, n_found = sum(c.n_pixels for c in counts), sum(c.n_found for c in counts)
+    rows: list[tuple[object, ...]] = [
+        (c.name, f"{c.n_pixels / n_pixels:.1%}", c.n_found, f"{c.n_found / n_found:.1%}", c.n_kept) for c in counts
+    ]
+    rows.append(("all classes", "", n_found, "", sum(c.n_kept for c in counts)))
+    console.table(("class", "of the pixels", "pure windows", "of the windows", "tiles kept"), rows)
+
+
+@click.command()
+@click.argument("masks", metavar="MASKS...", nargs=-1, type=path_type, required=True)
+@click.option(
+    "--images", "images_dir", metavar="DIR", type=path_type, help="Where the images are, if not beside their masks."
+)
+@class_files_options
+@options_of(ConvertOptions, "to", "threshold", "nearest_color")
+@click.option(
+    "--out", "out_dir", metavar="DIR", type=path_type,
+    help="Write the label maps here.  [default: a folder beside that of the masks, such as gt_png]",
+)  # fmt: skip
+@overwrite_option
+@pass_console
+def convert(
+    console: Console,
+    *,
+    masks: tuple[Path, ...],
+    images_dir: Path | None,
+    out_dir: Path | None,
+    labels_path: Path | None,
+    colors_path: Path | None,
+    overwrite: bool,
+    **settings: Any,
+) -> None:
+    """Turn masks of any tool into label maps of one format.
+
+    MASKS are a folder or files: label maps (.mat, .png, .tif; class ids, or pictures in class colours), JPEG masks
+    (with --nearest-color or --threshold), areas of labelme or COCO (.json) or Doodler (.npz), NAME_doodles.json. Each
+    is found by the name of its image and must have its size. A mask that names its classes is matched by name.
+
+    Result: for each image NAME_mres.mat, NAME_label.png or NAME_label.tif, as --to says, in --out; a .tif has the
+    georeference of the image. Label maps that are there already are kept.
+
+    \b
+    Example:
+      hybridseg convert masks --images photos --labels labels.txt --to mat
+    """
+    result = convert_masks(
+        masks,
+        images_dir=images_dir,
+        out_dir=out_dir,
+        options=read_options(ConvertOptions, settings),
+        table=read_table(labels_path, colors_path),
+        overwrite=overwrite,
+        progress=console.progress,
+    )
+    for converted in result.written:
+        console.say_all(f"{converted.path.name}: {note}" for note in converted.notes)
+    console.say(f"{len(result.written)} label maps written to {result.out_dir}")
+    if result.skipped:
+        console.say(f"{len(result.skipped)} were there already; --overwrite replaces them")
+    if result.unlabelled:
+        console.say(f"{len(result.unlabelled)} images have no mask: {list_names(result.unlabelled)}")
     console.finish(result.problems)
 
 

@@ -12,13 +12,15 @@ import click
 
 from hybridseg.batch.jobs import Job, Outputs, run_jobs
 from hybridseg.batch.results import ImageResult
-from hybridseg.cli.console import Console, pass_console, printable
+from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
     class_files_options,
+    colors_option,
     options_of,
     path_type,
     places_options,
     read_options,
+    read_repainted,
     read_table,
     resume_option,
     seed_option,
@@ -68,13 +70,13 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
 )
 @model_option
 @click.option("--labels", "labels_path", type=path_type, help="The classes of a .pb of the classic script.")
-@click.option("--colors", "colors_path", type=path_type, help="The colours of the classes; needs --labels.")
+@colors_option("--labels, or else the model's own")
 @click.option("--tile-size", type=int, help="Side of the tiles, in pixels.  [default: from the model]")
 @click.option(
     "--best/--classic",
     default=None,
-    help="The best result: overlapping tiles, soft seeds, constants of tune-crf; or the settings and constants of the "
-    "classic script.  [default: --best; --classic with THRESH PROB DECIM SCALE]",
+    help="The best result: overlapping tiles, soft seeds, constants of tune-crf; or that of the classic script: every "
+    "8th tile, hard seeds, scale 0.25, constants of 2018.  [default: --best; --classic with THRESH PROB DECIM SCALE]",
 )
 @options_of(HybridOptions, "threshold", "decimation", "scale", "stride", "pattern", "seed_from", unset=_BY_SIZE)
 @options_of(CrfOptions, "gt_prob", flags={"gt_prob": ("--prob",)})
@@ -87,7 +89,8 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     """Segment images by a tile classifier and a dense CRF.
 
     Tiles of each image are classified; they seed a dense CRF on the reduced image, which finds the borders. Images are
-    files, folders or patterns. The constants are those that tune-crf found for the model, where it was run.
+    files, folders or patterns. The constants are those that tune-crf found for the model, where it was run. Without
+    --scale, --theta counts at half of the size of the image.
 
     The nine words of the classic script work as they did, with its constants: TILE is --tile-size, THRESH
     --threshold, PROB --prob, DECIM --decimation and SCALE --scale; --classic is the same without them. An option that
@@ -105,7 +108,6 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     """
     prob_is_option = _is_given("gt_prob")
     images = _read_words(words, settings)
-    given = read_table(settings["labels_path"], settings["colors_path"])
     paths = find_images([Path(word) for word in images])
     files = {
         "model_paths": settings["model_paths"] or (DEFAULT_MODEL,),
@@ -121,7 +123,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     job = SemsegJob(
         **files,
         outputs=read_options(Outputs, settings),
-        table=classifier.table.with_colors_of(given) if given and settings["colors_path"] else None,
+        table=read_repainted(classifier.table, settings["labels_path"], settings["colors_path"], owner=classifier.path),
         options=options,
     )
     run_job(console, paths, job, resume=settings["resume"])
@@ -200,7 +202,7 @@ def _print_image(console: Console, image: ImageResult) -> None:
     for path in image.written:
         console.say(f"  wrote {path}")
     for warning in image.warnings:
-        click.echo(printable(f"warning: {image.image_path.name}: {warning}"), err=True)
+        console.warn(f"{image.image_path.name}: {warning}")
 
 
 @click.command("tune-crf")
@@ -224,6 +226,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     \b
     Example:
       hybridseg tune-crf labelled --model model.pb
+      hybridseg tune-crf --images images --masks masks --model model.pb
     """
     found = find_labelled(paths, images_dir=settings["images_dir"], masks_dir=settings["masks_dir"])
     classifier = load_classifiers(settings["model_paths"] or (DEFAULT_MODEL,))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import options_of, path_type, read_options, read_table, seed_option
+from hybridseg.cli.options import colors_option, options_of, path_type, read_options, seed_option
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
@@ -43,9 +43,7 @@ from hybridseg.verdict import FEW_PHOTOS, NextSteps
     FineTuneOptions, "epochs", "learning_rate", prefix="fine_tune_", flags={"learning_rate": ("--fine-tune-rate",)}
 )
 @options_of(HeadOptions, "class_weights", "patience")
-@click.option(
-    "--colors", "colors_path", type=path_type, help="labeldefs.txt with the colours of the classes, kept in the model."
-)
+@colors_option("that of the tiles")
 @options_of(RetrainOptions, "trust_model")
 @seed_option
 @pass_console
@@ -55,8 +53,9 @@ def retrain(console: Console, **settings: Any) -> None:
     Tiles of one photo overlap, so whole photos are held out: the accuracy that is printed is measured on photos
     that were not used for training. The options of the classic script keep their names, with _ or -.
 
-    Result: model.pb (a frozen graph from Placeholder, pixels in 0..1, to final_result), labels.txt, model.json
-    (classes, sizes, held-out scores) and model_training.png. After an interruption the same command resumes.
+    Result: model.pb (a frozen graph from Placeholder, pixels in 0..1, to final_result), labels.txt (beside a list of
+    other classes: model_labels.txt), model.json (classes, sizes, held-out scores) and model_training.png. After an
+    interruption the same command resumes.
 
     \b
     Example:
@@ -74,8 +73,7 @@ def retrain(console: Console, **settings: Any) -> None:
     )
     paths = read_options(RetrainPaths, settings)
     import_tensorflow()
-    colors = read_table(settings["colors_path"], None)
-    result = train_classifier(paths, options=options, colors=colors, progress=console.progress)
+    result = train_classifier(paths, options=options, progress=console.progress)
     figure_path = paths.output_graph.with_name(f"{paths.output_graph.stem}_training.png")
     draw_learning_curve(
         figure_path,
@@ -99,8 +97,8 @@ def retrain(console: Console, **settings: Any) -> None:
 
 
 def _print_result(console: Console, result: RetrainResult, *, show_wrong: bool) -> None:
-    if result.note:
-        console.say(result.note)
+    for note in result.notes:
+        console.say(note)
     console.say("tiles: " + ", ".join(f"{n} {name}" for name, n in result.counts.items()))
     if result.confusion is not None:
         console.say(

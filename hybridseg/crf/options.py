@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hybridseg.options import Span, check_options, option
 
@@ -48,6 +48,11 @@ class CrfOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    def widen(self, factor: float) -> CrfOptions:
+        """Return the options for the same picture at another size: the pairwise kernels are `factor` times as wide."""
+        space_theta = None if self.space_theta is None else self.space_theta * factor
+        return replace(self, theta=self.theta * factor, space_theta=space_theta)
 
     @property
     def near_theta(self) -> float:

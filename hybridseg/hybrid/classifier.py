@@ -20,13 +20,14 @@ from hybridseg.hybrid.imagesets import TRAINING, VALIDATION, assign_sets
 from hybridseg.hybrid.tilefolder import TileFolder, open_tile_folder
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.images import describe_image
+from hybridseg.io.labels.classfiles import read_colors
 from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE, Backbone, load_backbone, saved_model_folder
 from hybridseg.models.cards import combine_fingerprint, hash_bytes, list_versions
 from hybridseg.models.graphs import INPUT_NAME, OUTPUT_NAME, freeze_model
 from hybridseg.models.store import ModelCard, save_classifier
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.options import Span, check_options, option
-from hybridseg.progress import Progress, say_if_slow
+from hybridseg.progress import Progress, number_parts, say_if_slow
 
 PREPROCESSING = "pixels / 255, bilinear to the input size"
 _COMPUTE_BATCH = 32
@@ -63,6 +64,8 @@ class RetrainPaths:
     image_dir: Path = option(help="Folder of tiles with a folder for each class, as retile writes it.")
     output_graph: Path = option(Path("model.pb"), "The model.")
     output_labels: Path | None = option(None, "The class names of the model.")
+    colors_path: Path | None = None
+    """Colours for the class list of the tiles."""
     bottleneck_dir: Path = option(Path("bottlenecks"), "Folder of cached features and checkpoints.")
     summaries_dir: Path | None = option(None, "Write logs for TensorBoard here.")
     saved_model_dir: Path | None = option(None, "Write the model as a SavedModel here too.")
@@ -82,8 +85,10 @@ class TrainingRun:
     """The tiles, their sets and the backbone of a training run, and its steps in the order of their definition."""
 
     def __init__(self, paths: RetrainPaths, options: RetrainOptions, progress: Progress) -> None:
-        self.paths, self.options, self.progress = paths, options, progress
+        self.paths, self.options = paths, options
+        self.progress = number_parts(progress, 3 if options.fine_tune else 2)
         self.folder = open_tile_folder(paths.image_dir)
+        self.table = _read_table(self.folder, paths.colors_path)
         self.tile_size = _find_tile_size(self.folder)
         with say_if_slow(f"loading {options.tfhub_module}"):
             self.backbone = load_backbone(
@@ -185,7 +190,7 @@ class TrainingRun:
             self.fingerprint,
             replace(settings, epochs=1),
             options.distort,
-            [self.folder.names[i] for i in train],
+            [(self.folder.names[i], self.folder.class_ids[i]) for i in train],
             hash_bytes(head.weights.tobytes() + head.bias.tobytes()),
         )
         return fine_tune(
@@ -220,15 +225,12 @@ class TrainingRun:
 
         return freeze_model(apply, tile_size=self.tile_size, output_name=self.options.final_tensor_name)
 
-    def write_model(self, head: Head, scores: dict[str, Any], colors: ClassTable | None) -> list[Path]:
-        """Write the model in every form that was asked for, and return the paths."""
+    def write_model(self, head: Head, scores: dict[str, Any]) -> tuple[list[Path], str]:
+        """Write the model in every form that was asked for; return the paths, and a note on the labels."""
         content = self.freeze(head)
-        table = self.folder.table
-        if colors is not None:
-            table = ClassTable(table.names, tuple(colors.colors[colors.index(name)] for name in table.names))
         card = ModelCard(
-            names=table.names,
-            colors=table.colors,
+            names=self.table.names,
+            colors=self.table.colors,
             tile_size=self.tile_size,
             input_size=self.backbone.input_size,
             module=self.backbone.handle,
@@ -238,14 +240,21 @@ class TrainingRun:
             scores=scores,
             sha256=hash_bytes(content),
         )
-        written = save_classifier(self.paths.output_graph, content, card, self.paths.labels_path)
+        written, note = save_classifier(self.paths.output_graph, content, card, self.paths.labels_path)
         if self.paths.saved_model_dir is not None:
             name = self.options.final_tensor_name
             _export_classifier(
                 self.paths.saved_model_dir, self.backbone, head, tile_size=self.tile_size, output_name=name
             )
             written.append(self.paths.saved_model_dir)
-        return written
+        return written, note
+
+
+def _read_table(folder: TileFolder, colors_path: Path | None) -> ClassTable:
+    """Return the classes of the outputs; colours are those of the whole class list, that of the user's class file."""
+    if colors_path is None:
+        return folder.table
+    return folder.table.with_colors_of(read_colors(colors_path, folder.listed, owner=folder.root))
 
 
 def _find_tile_size(folder: TileFolder) -> int:

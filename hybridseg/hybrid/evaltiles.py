@@ -15,7 +15,7 @@ from hybridseg.confusion import SCORES, Confusion, count_by_photo, pool_confusio
 from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.figures import draw_calibration, draw_confusion
-from hybridseg.hybrid.tilefolder import find_sources, list_class_folders
+from hybridseg.hybrid.tilefolder import find_sources, list_class_folders, read_class_list
 from hybridseg.hybrid.tiles import read_tile
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.pairing import MANIFEST_NAME, list_files
@@ -164,14 +164,12 @@ def _draw_tiles(
     position = {key: i for i, key in enumerate(table.keys)}
     chosen: dict[int, list[Path]] = defaultdict(list)
     problems = []
-    homes = list_class_folders(folder)
+    homes = {home: name or home.name for home, name in list_class_folders(folder, read_class_list(folder)).items()}
     if homes:
-        match_names(
-            [home.name for home in homes], table.names, first_is=f"{folder} (its folders)", second_is="the model"
-        )
-    for home in homes:
+        match_names(homes.values(), table.names, first_is=f"{folder} (its folders)", second_is="the model")
+    for home, class_name in homes.items():
         tiles = {path.name: path for path in list_files(home, IMAGE_SUFFIXES)}
-        class_id = position.get(class_key(home.name))
+        class_id = position.get(class_key(class_name))
         if class_id is None:
             known = ", ".join(table.names)
             problems.append(

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import shutil
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
@@ -20,14 +20,19 @@ from hybridseg.batch.workers import open_pool
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, HybridSegError, OutputExists, Problem
 from hybridseg.hybrid.purity import measure_purity
+from hybridseg.hybrid.tilefolder import CLASSES_NAME, ClassList, read_class_list, write_class_list
 from hybridseg.hybrid.tileplan import (
     MANIFEST_COLUMNS,
+    ClassCount,
     PlannedImage,
     RetileOptions,
     choose_tiles,
+    count_classes,
+    list_classes,
     list_rows,
     name_folders,
     place_tiles,
+    warn_of_shares,
 )
 from hybridseg.io.atomic import lock_output, remove_leftovers
 from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid, write_image
@@ -43,12 +48,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetileResult:
-    """The folder of the tiles, the numbers of pure windows found and kept for each class, and the problems."""
+    """The folder of the tiles, what it holds of each class, what a person should know of it, and the problems."""
 
     tiles_dir: Path
-    n_found: dict[str, int]
-    n_kept: dict[str, int]
+    counts: tuple[ClassCount, ...]
+    warnings: tuple[str, ...]
     problems: tuple[Problem, ...]
+
+    @property
+    def n_found(self) -> dict[str, int]:
+        """Number of pure windows of each class that has some."""
+        return {count.name: count.n_found for count in self.counts if count.n_found}
+
+    @property
+    def n_kept(self) -> dict[str, int]:
+        """Number of tiles of each class that has pure windows."""
+        return {count.name: count.n_kept for count in self.counts if count.n_found}
 
 
 def retile(
@@ -62,7 +77,9 @@ def retile(
     problems: Sequence[Problem] = (),
     progress: Progress = no_progress,
 ) -> RetileResult:
-    """Write the pure tiles of all images into ``tiles_dir/CLASS/IMAGE_rROW_cCOL.jpg``, and ``tiles.csv``.
+    """Write the pure tiles of all images into ``tiles_dir/CLASS/IMAGE_rROW_cCOL.jpg``, and two lists of them.
+
+    ``tiles.csv`` lists the tiles, ``classes.json`` the classes.
 
     The folder appears when all of it is written. After an interruption the same call resumes where it stopped.
 
@@ -112,10 +129,12 @@ def retile(
         rows = list_rows(plans, kept, folders, partial_dir, options)
         remove_leftovers(partial_dir)
         write_csv(partial_dir / MANIFEST_NAME, MANIFEST_COLUMNS, rows)
+        classes, with_tiles = list_classes(plans), {row["class"] for row in rows if row["kept"]}
+        places = {folders[key]: i for i, key in enumerate(classes.keys) if folders[key] in with_tiles}
+        write_class_list(partial_dir, ClassList(classes, places))
         _publish(partial_dir, tiles_dir)
-    n_found = Counter(row["class"] for row in rows)
-    n_kept = Counter(row["class"] for row in rows if row["kept"])
-    return RetileResult(tiles_dir, dict(n_found), {name: n_kept[name] for name in n_found}, tuple(problems))
+    counts = count_classes(plans, kept)
+    return RetileResult(tiles_dir, tuple(counts), tuple(warn_of_shares(counts, options)), tuple(problems))
 
 
 def _check_target(tiles_dir: Path, inputs: list[Path], *, overwrite: bool) -> None:
@@ -127,11 +146,12 @@ def _check_target(tiles_dir: Path, inputs: list[Path], *, overwrite: bool) -> No
         raise OutputExists(f"{tiles_dir} is there already; give --overwrite to replace it, or --out for another place")
     if not ours or any(tiles_dir in path.resolve().parents for path in inputs):
         raise OutputExists(f"{tiles_dir} is there and was not written by this command; give --out for another place")
-    listed = {row["tile"] for row in read_csv(tiles_dir / MANIFEST_NAME, ("tile",))}
+    listed = {row["tile"] for row in read_csv(tiles_dir / MANIFEST_NAME, ("tile",))} | {MANIFEST_NAME}
+    if read_class_list(tiles_dir) is not None:
+        listed.add(CLASSES_NAME)
     for path in sorted(tiles_dir.rglob("*")):
         name = path.relative_to(tiles_dir).as_posix()
-        is_result = name == MANIFEST_NAME or name.startswith("eval_tiles")
-        if path.is_file() and name not in listed and not is_result:
+        if path.is_file() and name not in listed and not name.startswith("eval_tiles"):
             raise OutputExists(f"{path} was not written by this command and would be lost; move it away first")
 
 
@@ -149,7 +169,10 @@ def _plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) ->
     labels = fit_labels(labelmap.labels, pair.labels_path, info, valid)
     purity = measure_purity(labels, n_classes=len(own_table), tile_size=options.tile_size, stride=options.stride)
     i, j = np.nonzero(purity.shares > options.purity)
-    return PlannedImage(pair, own_table, purity.rows[i], purity.cols[j], purity.classes[i, j], purity.shares[i, j])
+    found = purity.rows[i], purity.cols[j], purity.classes[i, j], purity.shares[i, j]
+    # Row by row, as bincount makes eight bytes of each pixel.
+    n_pixels = np.sum([np.bincount(row, minlength=256) for row in labels], axis=0)[: len(own_table)]
+    return PlannedImage(pair, own_table, *found, n_pixels)
 
 
 def _write_strip(strip: np.ndarray, cols: list[int], paths: list[Path]) -> None:

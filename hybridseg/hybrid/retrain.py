@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import ClassTable
 from hybridseg.confusion import Confusion, count_by_photo, pool_confusions
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
@@ -33,8 +32,8 @@ class RetrainResult:
         On the testing set; None when there is none.
     misclassified : tuple of (str, str)
         Wrongly classified tiles of the testing set, each with its predicted class.
-    note : str
-        What the user should know about the backbone.
+    notes : tuple of str
+        What the user should know about the backbone and the files.
     """
 
     written: tuple[Path, ...]
@@ -44,22 +43,16 @@ class RetrainResult:
     verdict: Verdict | None
     curve: tuple[Measurement, ...]
     misclassified: tuple[tuple[str, str], ...]
-    note: str
+    notes: tuple[str, ...]
 
 
 def retrain(
     paths: RetrainPaths,
     *,
     options: RetrainOptions = RetrainOptions(),
-    colors: ClassTable | None = None,
     progress: Progress = no_progress,
 ) -> RetrainResult:
     """Train a classifier on tiles; after an interruption the same call resumes where it stopped.
-
-    Parameters
-    ----------
-    colors : ClassTable or None
-        Colours of the classes, kept in the model card.
 
     Raises
     ------
@@ -88,15 +81,16 @@ def retrain(
     confusion, verdict = pool_confusions(photos) if photos else None, judge(photos, unit="tiles")
     scores = _list_scores(confusion, verdict, len(photos))
     names = run.folder.table.names
+    written, labels_note = run.write_model(head, scores)
     return RetrainResult(
-        written=tuple(run.write_model(head, scores, colors)),
+        written=tuple(written),
         counts={name: int((run.sets == name).sum()) for name in (TRAINING, VALIDATION, TESTING)},
         scores=scores,
         confusion=confusion,
         verdict=verdict,
         curve=tuple(curve),
         misclassified=tuple((run.folder.names[tested[i]], names[predicted[i]]) for i in wrong),
-        note=run.backbone.note,
+        notes=tuple(note for note in (run.backbone.note, labels_note) if note),
     )
 
 

@@ -33,8 +33,7 @@ from hybridseg.resample import fit_scale, reduce_shape, resize_nearest, shrink_i
 SEED_SOURCES = ("labels", "probabilities")
 
 # Chosen on held-out photos of the Outer Banks and mosaics of them (docs/benchmarks.md).
-_USUAL_SCALE, _LEAST_CRF_PIXELS, _MOST_CRF_PIXELS = 0.5, 250_000, 2_000_000
-_MOST_TILES = 6000
+_USUAL_SCALE, _MOST_CRF_PIXELS, _MOST_TILES = 0.5, 2_000_000, 5000
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,9 @@ class HybridOptions:
     """How an image is segmented; the defaults are the best settings for a model that was not tuned.
 
     What is None follows from the size of the image. The scale is 0.5, but more where that would leave fewer than
-    250,000 pixels, and less where it would leave more than 2 million. Tiles overlap by half, but less where that would
-    make more than 6,000. They are picked row by row, unless that would leave more than half of the columns without any.
+    250,000 pixels, and less where it would leave more than 2 million; the widths of the kernels in `crf` are then those
+    at a scale of 0.5, and change with it. Tiles overlap by half, but less where that would make more than 5,000. They
+    are picked row by row, unless that would leave more than half of the columns without any.
 
     Classifiers of other tile sizes that vote along keep the same overlap as the first one. `class_weights` multiply
     the probabilities of the tiles, a weight for each class; `tune-crf` finds them.
@@ -77,15 +77,16 @@ class HybridOptions:
         Examples
         --------
         >>> fitted = HybridOptions(decimation=8).fit((614, 768), 96)
-        >>> round(fitted.scale, 2), fitted.stride, fitted.pattern
-        (0.73, 48, 'raster')
+        >>> round(fitted.scale, 3), round(fitted.crf.theta, 1), fitted.stride, fitted.pattern
+        (0.728, 43.7, 48, 'raster')
         """
         scale, stride = self.scale_for(shape, tile_size), self.stride_for(shape, tile_size)
-        return replace(self, scale=scale, stride=stride, pattern=self.pattern_for(shape, tile_size))
+        crf = self.crf if self.scale else self.crf.widen(scale / _USUAL_SCALE)
+        return replace(self, scale=scale, stride=stride, pattern=self.pattern_for(shape, tile_size), crf=crf)
 
     def scale_for(self, shape: tuple[int, int], tile_size: int) -> float:
         """Return the scale for an image of these rows and columns."""
-        usual = fit_scale(shape, _USUAL_SCALE, n_least=_LEAST_CRF_PIXELS, n_most=_MOST_CRF_PIXELS)
+        usual = fit_scale(shape, _USUAL_SCALE, n_most=_MOST_CRF_PIXELS)
         # No tile becomes smaller than a pixel.
         return self.scale or max(usual, 1 / tile_size)
 

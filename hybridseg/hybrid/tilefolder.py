@@ -1,24 +1,32 @@
-"""A folder of tiles: their names and classes, and the photo that each was cut from."""
+"""A folder of tiles: their names and classes, and the photo that each was cut from.
+
+``classes.json`` in it holds the class list of the label maps: names as their author wrote them, in their order. A
+folder without it is a folder of class folders, whose names are the classes.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hybridseg.classes import ClassTable, class_key
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, MissingInput, located
 from hybridseg.hybrid.tiles import read_tile
 from hybridseg.io.images import IMAGE_SUFFIXES
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.pairing import MANIFEST_NAME, list_files
-from hybridseg.io.tables import read_csv
+from hybridseg.io.tables import read_csv, write_json
 
 logger = logging.getLogger(__name__)
+
+CLASSES_NAME = "classes.json"
+_KIND, _FORMAT = "hybridseg tiles", 1
 
 MIN_TILES = 2
 FEW_TILES = 20
@@ -40,7 +48,9 @@ class TileFolder:
     sources : tuple of str
         The photo of each tile; its own name where that is not known.
     table : ClassTable
-        One class for each folder, in the order of the folder names.
+        The classes that have tiles, in the order of the class list; without one, in that of the folder names.
+    listed : ClassTable
+        The same with the classes that have no tiles.
     """
 
     root: Path
@@ -48,6 +58,7 @@ class TileFolder:
     class_ids: np.ndarray
     sources: tuple[str, ...]
     table: ClassTable
+    listed: ClassTable
 
     def count_tiles(self) -> dict[str, int]:
         """Count the tiles of each class."""
@@ -68,11 +79,65 @@ class TileFolder:
         return tiles
 
 
-def list_class_folders(root: Path) -> list[Path]:
-    """List the folders of tiles in a folder; MissingInput when there is no such folder."""
+@dataclass(frozen=True)
+class ClassList:
+    """The class list of a folder of tiles, and the class of each of its folders by id."""
+
+    table: ClassTable
+    folders: Mapping[str, int]
+
+    def name_of(self, folder: str) -> str | None:
+        """Return the class of a folder; of one that was made by hand, the class of that name, if any."""
+        class_id = self.folders.get(folder)
+        if class_id is None and class_key(folder) in self.table.keys:
+            class_id = self.table.index(folder)
+        return None if class_id is None else self.table.names[class_id]
+
+
+def write_class_list(root: Path, classes: ClassList) -> None:
+    """Write the class list of a folder of tiles: name, colour and folder of each class (null where it has none)."""
+    folders = {class_id: folder for folder, class_id in classes.folders.items()}
+    records = [{**record, "folder": folders.get(i)} for i, record in enumerate(classes.table.to_records())]
+    write_json(root / CLASSES_NAME, {"format": _FORMAT, "kind": _KIND, "classes": records})
+
+
+def read_class_list(root: Path) -> ClassList | None:
+    """Read the class list of a folder of tiles; None where it has none, or a ``classes.json`` of another program.
+
+    Raises
+    ------
+    BadInput
+        When the file is damaged or of another version.
+    """
+    path = root / CLASSES_NAME
+    if not path.exists():
+        return None
+    record = read_json_object(path)
+    if record.get("kind") != _KIND:
+        logger.warning("%s is not of hybridseg and is left aside: the classes are named after their folders", path)
+        return None
+    with located(path):
+        if record.get("format") != _FORMAT:
+            raise BadInput("it was written by another version of hybridseg; run `hybridseg retile` again")
+        table = ClassTable.from_records(record.get("classes"))
+        places = [part.get("folder") for part in record["classes"]]
+        if not all(isinstance(place, str | None) for place in places):
+            raise BadInput("the folder of a class is not a name; run `hybridseg retile` again")
+    return ClassList(table, {place: i for i, place in enumerate(places) if place is not None})
+
+
+def list_class_folders(root: Path, classes: ClassList | None) -> dict[Path, str | None]:
+    """List the folders of tiles in a folder, each with its class in the list, if it has one there.
+
+    Raises
+    ------
+    MissingInput
+        When there is no such folder.
+    """
     if not root.is_dir():
         raise MissingInput(f"there is no folder {root}; give the folder that `hybridseg retile` wrote (tile_96)")
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return {path: classes.name_of(path.name) if classes else None for path in folders}
 
 
 def open_tile_folder(image_dir: str | os.PathLike[str]) -> TileFolder:
@@ -89,15 +154,24 @@ def open_tile_folder(image_dir: str | os.PathLike[str]) -> TileFolder:
         When there is no such folder, it has fewer than two classes, or a class has fewer than 2 tiles.
     """
     root = Path(image_dir)
+    classes = read_class_list(root)
     by_folder: dict[str, list[str]] = {}
-    for folder in list_class_folders(root):
+    class_names: list[str] = []
+    for folder, class_name in list_class_folders(root, classes).items():
         tiles = [path.name for path in list_files(folder, IMAGE_SUFFIXES)]
         if tiles:
             by_folder[folder.name] = tiles
+            # Outside the list as the classic program names them: in lower case, words separated by one space.
+            class_names.append(class_name or class_key(folder.name))
     _check_counts(root, by_folder)
+    with located(f"the class folders of {root}"):
+        found = ClassTable.from_names(class_names)
+    listed = classes.table.union(found) if classes else found
+    table = listed.only(found.keys)
+    _report_empty(listed, table)
     names = [f"{folder}/{tile}" for folder, tiles in by_folder.items() for tile in tiles]
-    class_ids = np.repeat(np.arange(len(by_folder)), [len(tiles) for tiles in by_folder.values()])
-    return TileFolder(root, tuple(names), class_ids, find_sources(root, names), _make_table(root, list(by_folder)))
+    class_ids = np.repeat([table.index(name) for name in class_names], [len(tiles) for tiles in by_folder.values()])
+    return TileFolder(root, tuple(names), class_ids, find_sources(root, names), table, listed)
 
 
 def find_sources(root: Path, names: Iterable[str]) -> tuple[str, ...]:
@@ -118,12 +192,10 @@ def find_source(path: Path) -> str:
     return match["source"] if match else path.stem
 
 
-def _make_table(root: Path, folders: list[str]) -> ClassTable:
-    try:
-        # As the classic program names them: in lower case, words separated by one space.
-        return ClassTable.from_names(class_key(folder) for folder in folders)
-    except BadInput as error:
-        raise BadInput(f"the class folders of {root}: {error}") from error
+def _report_empty(listed: ClassTable, table: ClassTable) -> None:
+    empty = [name for name in listed.names if name not in table.names]
+    if empty:
+        logger.warning("classes that have no tiles are left out of the classifier: %s", ", ".join(empty))
 
 
 def _read_sources(root: Path) -> dict[str, str]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import ClassTable, class_key
+from hybridseg.classes import ClassTable, remap
 from hybridseg.draw import count_share, shuffle_names
 from hybridseg.io.pairing import Pair, image_stem
 from hybridseg.options import Span, check_options, option
 
 MANIFEST_COLUMNS = ("tile", "class", "source", "row", "col", "purity", "kept")
+
+# A class of at least this share of the pixels, and of so many times fewer of the windows, is worth a warning.
+_MUCH, _TIMES_FEWER = 0.01, 4
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,10 @@ class RetileOptions:
 
 @dataclass(frozen=True, eq=False)
 class PlannedImage:
-    """The pure windows of one image: (n,) arrays of first row, first column, class id and purity."""
+    """The pure windows of one image: (n,) arrays of first row, first column, class id and purity.
+
+    `n_pixels`, (n_classes,) int64, counts the labelled pixels of each class.
+    """
 
     pair: Pair
     table: ClassTable
@@ -50,11 +57,64 @@ class PlannedImage:
     cols: np.ndarray
     class_ids: np.ndarray
     purities: np.ndarray
+    n_pixels: np.ndarray
 
     def tile_names(self, suffix: str) -> list[str]:
         """Name the tile of each window after its image and its place."""
         stem = image_stem(self.pair.image_path)
         return [f"{stem}_r{row}_c{col}.{suffix}" for row, col in zip(self.rows, self.cols, strict=True)]
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """One class in all label maps: its labelled pixels, its pure windows, and those that are kept as tiles."""
+
+    name: str
+    n_pixels: int
+    n_found: int
+    n_kept: int
+
+
+def count_classes(plans: Sequence[PlannedImage], kept: Sequence[np.ndarray]) -> list[ClassCount]:
+    """Count pixels, windows and tiles of every class, in the order of `list_classes`."""
+    table = list_classes(plans)
+    counts = np.zeros((3, len(table)), np.int64)
+    for plan, keep in zip(plans, kept, strict=True):
+        ids = remap(plan.table, table)
+        counts[0, ids[: len(plan.table)]] += plan.n_pixels
+        for row, chosen in ((1, plan.class_ids), (2, plan.class_ids[keep])):
+            counts[row] += np.bincount(ids[chosen], minlength=len(table))
+    return [ClassCount(name, *numbers) for name, numbers in zip(table.names, counts.T.tolist(), strict=True)]
+
+
+def list_classes(plans: Sequence[PlannedImage]) -> ClassTable:
+    """Return the classes of all label maps: those of the first in its order, then those that only later ones have."""
+    return reduce(ClassTable.union, (plan.table for plan in plans))
+
+
+def warn_of_shares(counts: Sequence[ClassCount], options: RetileOptions) -> list[str]:
+    """Describe the classes that purity shuts out: they cover much of the photos, and hardly any window is theirs alone.
+
+    Examples
+    --------
+    >>> counts = [ClassCount("water", 84, 9935, 50), ClassCount("building", 16, 65, 50)]
+    >>> warn_of_shares(counts, RetileOptions())[0]
+    'building is 16.0 % of the labelled pixels but 0.65 % of the pure windows'
+    """
+    n_pixels, n_found = (sum(getattr(count, name) for count in counts) for name in ("n_pixels", "n_found"))
+    lines = []
+    for count in counts:
+        of_pixels, of_windows = count.n_pixels / n_pixels, count.n_found / n_found
+        if of_pixels >= _MUCH and of_windows < of_pixels / _TIMES_FEWER:
+            found = f"{100 * of_windows:.2f} % of the pure windows" if count.n_found else "no window is pure"
+            lines.append(f"{count.name} is {100 * of_pixels:.1f} % of the labelled pixels but {found}")
+    if lines:
+        lines.append(
+            f"few windows of {options.tile_size} pixels hold so little else, and a classifier learns from tiles alone: "
+            "cut smaller tiles (-t), lower the purity (-a), or train a dense network, which needs no tiles "
+            "(hybridseg fcn)"
+        )
+    return lines
 
 
 def choose_tiles(plans: Sequence[PlannedImage], options: RetileOptions) -> list[np.ndarray]:
@@ -83,9 +143,13 @@ def name_folders(plans: Sequence[PlannedImage]) -> dict[str, str]:
     """Return the folder of each class, by key: its first spelling, without anything that a path could mean."""
     folders: dict[str, str] = {}
     for plan in plans:
-        for name in plan.table.names:
-            safe = re.sub(r"[^\w. -]+", "_", name).strip(". ")
-            folders.setdefault(class_key(name), safe or class_key(name))
+        for key, name in zip(plan.table.keys, plan.table.names, strict=True):
+            if key not in folders:
+                safe = re.sub(r"[^\w. -]+", "_", name).strip(". ") or key
+                # Names may differ only in what is replaced, such as the vowel signs of some scripts.
+                while safe in folders.values():
+                    safe += "_"
+                folders[key] = safe
     return folders
 
 

@@ -104,6 +104,8 @@ class _Example:
     image: np.ndarray
     votes: TileVotes
     truth: np.ndarray
+    shape: tuple[int, int]
+    """Rows and columns at its full size."""
 
 
 def tune_crf(
@@ -153,7 +155,7 @@ def tune_crf(
         else:
             crf, balance = _draw_trial(number - len(BALANCES), trials, options, rng)
         tried = replace(start, crf=crf, class_weights=_weigh_classes(shares, balance))
-        trials.append(Trial(crf, balance, tuple(_try_crf(example, tried, names) for example in examples)))
+        trials.append(Trial(crf, balance, tuple(_try_crf(e, tried, classifier) for e in examples)))
         logger.info("%s: %.4f", crf, trials[-1].score(options.score))
     best = max(trials[1:], key=lambda trial: trial.score(options.score))
     path = tuning_path(classifier.path)
@@ -207,7 +209,7 @@ def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions
     pixels = as_rgb8(image.pixels)
     votes, _ = vote_on_tiles(pixels, classifier, options=start, valid=image.valid)
     small = reduce_image(pixels, start.scale_for(image.info.shape, classifier.tile_size))
-    return _Example(small, votes, resize_nearest(truth, small.shape[:2]))
+    return _Example(small, votes, resize_nearest(truth, small.shape[:2]), image.info.shape)
 
 
 def _measure_shares(confusion: Confusion) -> np.ndarray:
@@ -236,9 +238,11 @@ def _draw_trial(
     return replace(first, **rounded), balance
 
 
-def _try_crf(example: _Example, options: HybridOptions, table: ClassTable) -> Confusion:
-    refinement, _ = refine_votes(example.image, example.votes, options=options)
-    return count_confusion(example.truth, take_nearest(refinement.labels, refinement.labels != VOID), table)
+def _try_crf(example: _Example, options: HybridOptions, classifier: AnyClassifier) -> Confusion:
+    fitted = options.fit(example.shape, classifier.tile_size)
+    refinement, _ = refine_votes(example.image, example.votes, options=fitted)
+    labels = take_nearest(refinement.labels, refinement.labels != VOID)
+    return count_confusion(example.truth, labels, classifier.table)
 
 
 def _make_record(

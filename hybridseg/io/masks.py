@@ -59,13 +59,14 @@ class Matches:
         lines = []
         if self.unlabelled:
             n_images = len(self.pairs) + len(self.unlabelled)
-            lines.append(f"{len(self.unlabelled)} of {n_images} images have no mask: {_list_names(self.unlabelled)}")
+            lines.append(f"{len(self.unlabelled)} of {n_images} images have no mask: {list_names(self.unlabelled)}")
         if self.orphans:
-            lines.append(f"{len(self.orphans)} masks have no image: {_list_names(self.orphans)}")
+            lines.append(f"{len(self.orphans)} masks have no image: {list_names(self.orphans)}")
         return lines
 
 
-def _list_names(paths: Sequence[Path]) -> str:
+def list_names(paths: Sequence[Path]) -> str:
+    """Name the first of some files."""
     return ", ".join(path.name for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
 
 
@@ -113,7 +114,7 @@ def _require_some(found: Matches, fault: str) -> Matches:
     if found.pairs or found.problems or found.orphans:
         return found
     n_images = len(found.unlabelled)
-    some = f" of the {n_images} images ({_list_names(found.unlabelled)})" if n_images else ""
+    some = f" of the {n_images} images ({list_names(found.unlabelled)})" if n_images else ""
     example = found.unlabelled[0].stem if n_images else "NAME"
     raise MissingInput(
         f"{fault}{some}; it would be called {example}_mres.mat, {example}.png, {example}_mask.png ... and lie beside "

@@ -29,8 +29,8 @@ from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import fit_scale, reduce_shape, resize_nearest, take_nearest
 
-# The classic scale was made for photos of 36 megapixels; small ones would turn into blocks (docs/benchmarks.md).
-_USUAL_SCALE, _LEAST_CRF_PIXELS = 0.2, 250_000
+# The classic scale, made for photos of 36 megapixels (docs/benchmarks.md).
+_USUAL_SCALE = 0.2
 SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
 
 
@@ -59,7 +59,7 @@ class SpreadOptions:
         >>> SpreadOptions(scale=0.3).scale_for((500, 500))
         0.3
         """
-        return self.scale or fit_scale(shape, _USUAL_SCALE, n_least=_LEAST_CRF_PIXELS)
+        return self.scale or fit_scale(shape, _USUAL_SCALE)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,8 @@ def import_tensorflow() -> None:
     """Import TensorFlow and start it quietly."""
     if "tensorflow" in sys.modules:
         return
+    # Ours is tf_keras. Without this, TensorFlow also imports Keras 3, scikit-learn and pyplot: a third of its time.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     with say_if_slow("loading TensorFlow"), hold_messages():
         import tensorflow as tf
 

@@ -1,11 +1,15 @@
 """A tile classifier on disk: ``model.pb`` (its graph), ``labels.txt`` (its classes), ``model.json`` (its card).
 
-A ``.pb`` of the classic script has only a ``labels.txt``; it is loaded just the same.
+A ``.pb`` of the classic script has only a ``labels.txt``; it is loaded just the same. A ``labels.txt`` that is there
+already with another class list is the user's: ours is then called ``model_labels.txt``.
 """
 
 from __future__ import annotations
 
+import glob
+import itertools
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.rasters import check_regular
@@ -109,18 +113,50 @@ class TileClassifier:
         return self._engine.classify(scaled)
 
 
-def save_classifier(path: str | os.PathLike[str], content: bytes, card: ModelCard, labels_path: Path) -> list[Path]:
-    """Write the graph, the labels and the card, and return their paths.
+def save_classifier(
+    path: str | os.PathLike[str], content: bytes, card: ModelCard, labels_path: Path
+) -> tuple[list[Path], str]:
+    """Write the graph, the labels and the card.
 
-    The card comes last, so that it never describes another graph.
+    No list of classes is overwritten: one that says the same is left as it is, and beside another one ours gets another
+    name. The card comes last, so that it never describes another graph.
+
+    Returns
+    -------
+    list of pathlib.Path
+        What was written.
+    str
+        What the user should know about the labels, if anything.
     """
     path = Path(path)
     card_path = path.with_suffix(".json")
     card_path.unlink(missing_ok=True)
     write_bytes(path, content)
-    write_class_files(card.table, labels_path=labels_path)
+    target = next(place for place in _name_labels(path, labels_path) if _is_free_or_lists(place, card.table))
+    written = [path, card_path]
+    if not os.path.lexists(target):
+        write_class_files(card.table, labels_path=target)
+        written.insert(1, target)
     write_json(card_path, {"format": FORMAT_VERSION, **asdict(card)})
-    return [path, labels_path, card_path]
+    note = f"{labels_path} has another class list and stays as it is; that of the model is in {target}"
+    return written, "" if target == labels_path else note
+
+
+def _name_labels(path: Path, labels_path: Path) -> Iterator[Path]:
+    """Name the places for the labels of a model: the one that is wanted, then ``MODEL_labels.txt``, and so on."""
+    yield labels_path
+    yield labels_path.with_name(f"{path.stem}_labels.txt")
+    for number in itertools.count(2):
+        yield labels_path.with_name(f"{path.stem}_labels_{number}.txt")
+
+
+def _is_free_or_lists(path: Path, table: ClassTable) -> bool:
+    if not os.path.lexists(path):
+        return True
+    try:
+        return read_class_files(path).keys == table.keys
+    except HybridSegError:
+        return False
 
 
 def load_classifier(
@@ -136,7 +172,7 @@ def load_classifier(
     path : path-like
         The ``.pb``.
     labels_path : path-like or None
-        ``labels.txt``; default: the card, or the ``labels.txt`` beside the ``.pb``.
+        ``labels.txt``; default: the card, or the labels beside the ``.pb``.
     tile_size : int or None
         Side of the tiles, in pixels; needed only where neither graph nor card says it.
 
@@ -153,7 +189,6 @@ def load_classifier(
         check_regular(path)
     card = read_card(path)
     graph = read_graph(path)
-    table = _find_table(path, labels_path, card)
     size = graph.tile_size or (card.tile_size if card else None) or tile_size
     if size is None:
         raise BadInput(f"{path} does not say the size of its tiles; give it, as in --tile-size 96")
@@ -165,11 +200,12 @@ def load_classifier(
     # TensorFlow raises many kinds of errors for a graph that can be read and yet not be run.
     except Exception as error:
         raise BadInput(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
+    if labels_path is not None:
+        table = _match_table(path, labels_path, card)
+    else:
+        table = card.table if card else _find_table(path, n_outputs)
     if len(table) != n_outputs:
-        raise BadInput(
-            f"{labels_path or 'labels.txt'} has {len(table)} classes but {path} has {n_outputs} outputs; "
-            "give the labels.txt that was written with this model"
-        )
+        raise _explain_outputs(labels_path or path.with_suffix(".json"), table, path, n_outputs)
     return TileClassifier(path, table, size, engine)
 
 
@@ -197,21 +233,38 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard | None:
     return card
 
 
-def _find_table(path: Path, labels_path: str | os.PathLike[str] | None, card: ModelCard | None) -> ClassTable:
-    if labels_path is not None:
-        table = read_class_files(labels_path)
-        # The outputs have the model's own order, whatever the order of the class file.
-        if card is not None and sorted(card.table.keys) == sorted(table.keys):
-            return card.table
-        if card is not None and len(card.names) == len(table):
-            raise BadInput(
-                f"{labels_path} lists {', '.join(table.names)} but {path} was trained on {', '.join(card.names)}; "
-                "leave --labels out to use the model's own"
-            )
+def _match_table(path: Path, labels_path: str | os.PathLike[str], card: ModelCard | None) -> ClassTable:
+    """Return the classes of a model whose labels are given: the outputs have the order of its card, if there is one."""
+    table = read_class_files(labels_path)
+    if card is None:
         return table
-    if card is not None:
-        return card.table
-    beside = path.with_name("labels.txt")
-    if not beside.exists():
+    # A class without tiles is in the class file, but not in the model.
+    if not set(card.table.keys) <= set(table.keys):
+        raise BadInput(
+            f"{labels_path} lists {', '.join(table.names)} but {path} was trained on {', '.join(card.names)}; "
+            "leave --labels out to use the model's own"
+        )
+    return card.table
+
+
+def _find_table(path: Path, n_outputs: int) -> ClassTable:
+    """Return the classes of a model without a card, from the labels beside it; two that differ are never guessed."""
+    beside = [path.with_name("labels.txt"), *sorted(path.parent.glob(f"{glob.escape(path.stem)}_labels*.txt"))]
+    tables = {place: read_class_files(place) for place in beside if place.exists()}
+    if not tables:
         raise MissingInput(f"{path} has neither {path.stem}.json nor labels.txt beside it; give its labels: --labels")
-    return read_class_files(beside)
+    fitting = {place: table for place, table in tables.items() if len(table) == n_outputs}
+    if not fitting:
+        place, table = next(iter(tables.items()))
+        raise _explain_outputs(place, table, path, n_outputs)
+    if len({table.keys for table in fitting.values()}) > 1:
+        names = ", ".join(place.name for place in fitting)
+        raise BadInput(f"{path} has no {path.stem}.json, and {names} beside it differ; say which is its own: --labels")
+    return next(iter(fitting.values()))
+
+
+def _explain_outputs(labels_path: object, table: ClassTable, path: Path, n_outputs: int) -> BadInput:
+    return BadInput(
+        f"{labels_path} has {len(table)} classes but {path} has {n_outputs} outputs; "
+        "give the labels.txt that was written with this model"
+    )

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from hybridseg.io.images import read_image, write_image
+from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.tables import read_csv
 
@@ -93,6 +94,27 @@ def test_retile_finds_masks_beside_their_photos(run, colleague):
     assert result.exit_code == 0 and len(list((colleague / "jpg" / "tile_8" / "sand").iterdir())) == 9
 
 
+def test_convert(run, colleague, table):
+    """JPEG masks in colours become label maps, which every command finds beside the photos."""
+    for path in (colleague / "gt").iterdir():
+        painted = table.palette()[np.asarray(Image.open(path))]
+        Image.fromarray(painted).save(path.with_suffix(".jpg"), quality=50)
+        path.unlink()
+    write_class_files(table, labeldefs_path=colleague / "defs.txt")
+    words = ("convert", colleague / "gt", "--images", colleague / "jpg", "--labels", colleague / "defs.txt")
+    assert "--nearest-color for a mask in colours" in run(*words).stderr
+    result = run(*words, "--nearest-color", "--to", "mat", "--out", colleague / "jpg")
+    assert result.exit_code == 0 and "a_mres.mat: " in result.stdout and "were no exact colour" in result.stdout
+    assert f"3 label maps written to {colleague / 'jpg'}" in result.stdout
+    result = run("retile", colleague / "jpg", "-t", 8, "--jobs", 1)
+    assert result.exit_code == 0 and len(list((colleague / "jpg" / "tile_8" / "sand").iterdir())) == 9
+    (colleague / "gt" / "c.jpg").write_bytes(b"no")
+    (colleague / "jpg" / "c_mres.mat").unlink()
+    result = run(*words, "--nearest-color", "--to", "mat", "--out", colleague / "jpg")
+    assert result.exit_code == 1 and "2 were there already; --overwrite replaces them" in result.stdout
+    assert "c.jpg: " in result.stderr
+
+
 def test_retile_sums_up_what_it_could_not_use(run, coast):
     (coast / "scene_00.jpg").unlink()
     (coast / "scene_01_mres.mat").write_bytes(b"no")
@@ -129,8 +151,9 @@ def test_mistakes_end_in_one_clear_sentence(run, tmp_path, monkeypatch, words, c
     assert result.exit_code == code and message in result.stderr and "Traceback" not in result.output
 
 
-def test_quiet_says_nothing(run, coast):
-    assert run("--quiet", "retile", "-t", 16, "--jobs", 1, coast).output == ""
+def test_quiet_says_nothing_but_warnings(run, coast):
+    result = run("--quiet", "retile", "-t", 16, "--jobs", 1, coast)
+    assert result.stdout == "" and all(line.startswith("warning: ") for line in result.stderr.splitlines())
 
 
 def test_verbose_tells_each_step(coast):

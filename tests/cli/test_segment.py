@@ -141,7 +141,6 @@ def test_the_nine_words_in_their_order(run, fake_model, photos, class_files):
         (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "1/4"], "SCALE is '1/4'"),
         (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "0.25", "--scale", "0.5"], "SCALE is given twice"),
         (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "0.25", "--prob", "0.5"], "PROB is given twice"),
-        (["a.png", "--colors", "c.txt"], "--colors needs --labels"),
         (["a.png", "--pattern", "spiral"], "'spiral' is not one of"),
         (["a.png", "--engine", "luck"], "'luck' is not one of"),
         (["a.png", "--decimation", "2.5"], "'2.5' is not a valid integer"),
@@ -167,7 +166,7 @@ def test_wrong_usage(run, fake_model, words, message):
         (["--classic", "--prob", "0.1"], "gt_prob=0.1"),
         (["--classic", "--threshold", "0.9"], "0.80, and the threshold is 0.9"),
         (["--out", "photos/a.png"], "cannot write in photos/a.png"),
-        (["--labels", "none.txt"], "there is no file none.txt"),
+        (["--colors", "none.txt"], "there is no file none.txt"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(run, fake_model, photos, words, message):
@@ -267,8 +266,12 @@ def test_a_name_that_is_not_utf8(run, fake_model, photos):
 def test_one_bad_image_among_several(run, fake_model, photos):
     (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:200])
     result = run("semseg", photos, *FAST)
-    assert result.exit_code == 1 and "1 file could not be used" in result.stderr and "b.png" in result.stderr
-    assert names_in(photos, "*.mat") == ["a_ares_16.mat", "c_ares_16.mat"]
+    assert result.exit_code == 1 and "1 file could not be used, the others are done:" in result.stderr
+    assert "b.png" in result.stderr and names_in(photos, "*.mat") == ["a_ares_16.mat", "c_ares_16.mat"]
+    alone = run("semseg", photos / "b.png", *FAST)
+    assert alone.exit_code == 1 and "1 file could not be used:" in alone.stderr
+    resumed = run("semseg", photos / "a.png", photos / "b.png", *FAST, "--resume")
+    assert "the others are done" in resumed.stderr
 
 
 def test_resume_and_quiet(run, fake_model, photos):
@@ -329,14 +332,14 @@ def settings_of(run, *words):
     return {**settings.pop("crf"), **settings}
 
 
-BEST = {"decimation": 1, "stride": 8, "scale": 1.0, "seed_from": "probabilities", "theta": 30, "color_compat": 50}
+BEST = {"decimation": 1, "stride": 8, "scale": 1.0, "seed_from": "probabilities", "theta": 60, "color_compat": 50}
 CLASSIC = {"decimation": 8, "stride": 16, "scale": 0.25, "seed_from": "labels", "theta": 60, "color_compat": 100}
 
 
 @pytest.mark.parametrize("words", [[], ["--best"], ["m.pb"], ["m.pb", "l.txt"], ["m.pb", "l.txt", "c.txt", "16"]])
 def test_the_best_is_the_default(run, fake_model, photos, class_files, words):
     settings = settings_of(run, *words)
-    assert BEST.items() <= settings.items(), "a small image is not reduced"
+    assert {name: settings[name] for name in BEST} == BEST, "a small image is not reduced"
     assert fake_model[0]["path"] == Path("m.pb" if "m.pb" in words else "model.pb")
 
 
@@ -344,7 +347,7 @@ def test_classic_constants(run, fake_model, photos, class_files):
     assert CLASSIC.items() <= settings_of(run, "--classic").items()
     nine = ["m.pb", *class_files, 16, 0.5, 0.5, 8, 0.25]
     assert CLASSIC.items() <= settings_of(run, *nine).items()
-    assert settings_of(run, *nine, "--best")["theta"] == BEST["theta"]
+    assert settings_of(run, *nine, "--best")["theta"] == 30, "the scale was given"
     mixed = settings_of(run, "--classic", "--stride", 4, "--theta", 9)
     assert (mixed["stride"], mixed["theta"], mixed["scale"], mixed["seed_from"]) == (4, 9, 0.25, "labels")
     assert settings_of(run, "--scale", 0.3, "--seed-from", "labels", "--prob", 0.6)["gt_prob"] == 0.6
@@ -381,3 +384,32 @@ def test_help_is_light():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr.strip() == "[]" and "NAME_ares_TILE.mat" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "expected"),
+    [
+        ("#010203\n#040506\n#070809\n", (), ((1, 2, 3), (4, 5, 6), (7, 8, 9))),
+        ("Water, 7, 8, 9\n", (), ((200, 10, 20), (30, 210, 40), (7, 8, 9))),
+        ("#070809\n#000001\n#010203\n#040506\n", ("--labels", "l.txt"), ((1, 2, 3), (4, 5, 6), (7, 8, 9))),
+    ],
+    ids=["in the order of the model", "by name", "in the order of --labels"],
+)
+def test_colours_of_the_label_maps(run, fake_model, photos, tmp_path, content, words, expected):
+    (tmp_path / "c.txt").write_text(content)
+    (tmp_path / "l.txt").write_text("water\nsky\ncliff\nveg\n")
+    result = run("semseg", photos / "a.png", *FAST, "--colors", "c.txt", *words)
+    assert result.exit_code == 0, result.output
+    found = read_labelmap(photos / "a_ares_16_label.png").table
+    assert found.names == ("cliff", "veg", "water") and found.colors == expected
+
+
+def test_colours_that_do_not_fit(run, fake_model, photos, tmp_path):
+    (tmp_path / "c.txt").write_text("r\ng\n")
+    (tmp_path / "d.txt").write_text("cliff, 1, 2, 3\nwaterr, 4, 5, 6\n")
+    few = run("semseg", photos / "a.png", "--colors", "c.txt")
+    assert few.exit_code == 1
+    assert "model.pb has 3 classes but c.txt has 2 colours; give one colour for each class in this order" in few.stderr
+    assert "(cliff, veg, water)" in few.stderr
+    wrong = run("semseg", photos / "a.png", "--colors", "d.txt")
+    assert wrong.exit_code == 1 and "d.txt: no class is called 'waterr'; the classes are cliff, veg" in wrong.stderr

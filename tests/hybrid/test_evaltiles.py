@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.hybrid.evaltiles import evaluate_tiles, measure_calibration
+from hybridseg.hybrid.tilefolder import ClassList, write_class_list
 from hybridseg.io.images import read_image, write_image
 from hybridseg.models.store import TileClassifier
 
@@ -132,3 +133,11 @@ def test_an_answer_is_wrong_whether_its_id_is_above_or_below_the_true_one():
     probs = np.array([[0.125, 0.875], [0.125, 0.875]])
     assert measure_calibration(np.array([0, 1]), probs).error == 0.375
     assert measure_calibration(np.array([1, 0]), probs[:, ::-1]).error == 0.375
+
+
+def test_folders_have_the_names_of_the_class_list(tiles, classifier):
+    (tiles / "Bright_One").rename(tiles / "b")
+    table = ClassTable.from_names(["Bright one", "lava", "MIDDLE"])
+    write_class_list(tiles, ClassList(table, {"b": 0, "middle": 2}))
+    result = evaluate_tiles(tiles, classifier)
+    assert result.confusion.counts.tolist() == [[5, 0, 0], [0, 3, 0], [0, 1, 8]] and result.problems == ()

@@ -8,9 +8,13 @@ from scipy.io import savemat
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.hybrid.retile import retile
+from hybridseg.hybrid.tilefolder import open_tile_folder, read_class_list
 from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.io.images import read_image
+from hybridseg.io.labels.formats import write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.masks import find_labelled
+from hybridseg.io.pairing import Pair
 from hybridseg.io.tables import read_csv
 
 COLUMNS = ("tile", "class", "source", "row", "col", "purity", "kept")
@@ -288,3 +292,51 @@ def test_leftovers_of_a_killed_run_are_not_published(checkered, monkeypatch):
     monkeypatch.setattr(module, "_open_partial", open_with_leftover)
     cut(checkered)
     assert not [path for path in (checkered / "tiles").rglob("*") if path.name.startswith(".")]
+
+
+def test_the_class_list_is_written_beside_the_tiles(checkered, table, make_pair):
+    first = ClassTable(("Lava/rock", "Dry Sand", "sky"), ((9, 9, 9), (8, 8, 8), (7, 7, 7)))
+    make_pair(checkered, "0", np.zeros((8, 16), np.uint8), classes=first)
+    result = cut(checkered)
+    found = read_class_list(result.tiles_dir)
+    assert found.table == first.union(table)
+    assert found.folders == {"Lava_rock": 0, "water": 3, "sand": 4, "cliff": 5}
+    opened = open_tile_folder(result.tiles_dir)
+    assert opened.table.names == ("Lava/rock", "water", "sand", "cliff")
+    assert [count.name for count in result.counts] == list(found.table.names)
+    cut(checkered, overwrite=True)
+    (result.tiles_dir / "classes.json").write_text('{"mine": 1}')
+    with pytest.raises(OutputExists, match=r"classes.json was not written by this command and would be lost"):
+        cut(checkered, overwrite=True)
+
+
+def test_names_that_no_folder_can_tell_apart_have_two(tmp_path, make_pair):
+    names = ("\u0915\u093f", "\u0915\u0940")  # A letter with one vowel sign and with another.
+    labels = np.arange(2, dtype=np.uint8).repeat(8)[None].repeat(12, axis=0)
+    make_pair(tmp_path, "a", labels)
+    write_labelmap(tmp_path / "a_mres.tif", LabelMap(labels, ClassTable.from_names(names)))
+    pair = Pair(tmp_path / "a_mres.tif", tmp_path / "a.png")
+    result = retile([pair], tiles_dir=tmp_path / "t", options=OPTIONS)
+    assert result.n_kept == dict.fromkeys(names, 2)
+    assert open_tile_folder(tmp_path / "t").count_tiles() == dict.fromkeys(names, 2)
+
+
+def test_a_class_that_purity_shuts_out_is_told(tmp_path, make_pair):
+    """Sand covers a quarter of the photo in stripes narrower than a tile, cliff half a percent."""
+    labels = np.zeros((48, 96), np.uint8)
+    labels[:, 48:] = np.arange(48) % 12 < 6
+    labels[0, :24] = 2
+    make_pair(tmp_path, "a", labels)
+    result = cut(tmp_path)
+    sand = result.counts[1]
+    assert (sand.name, sand.n_pixels, sand.n_found, sand.n_kept) == ("sand", 48 * 24, 0, 0)
+    assert result.warnings[0] == "sand is 25.0 % of the labelled pixels but no window is pure"
+    assert len(result.warnings) == 2 and "(-t)" in result.warnings[1] and "hybridseg fcn" in result.warnings[1]
+    assert cut(tmp_path, RetileOptions(tile_size=8, purity=0.7), tiles_dir=tmp_path / "b").warnings == ()
+
+
+def test_void_is_no_labelled_pixel(tmp_path, make_pair):
+    labels = np.full((8, 16), 255, np.uint8)
+    labels[:, :8] = 1
+    make_pair(tmp_path, "a", labels)
+    assert [(c.name, c.n_pixels) for c in cut(tmp_path).counts] == [("water", 0), ("sand", 64), ("cliff", 0)]

@@ -1,6 +1,7 @@
 """Training from end to end on small tiles, and a run that is killed at any moment."""
 
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.imagesets import TESTING, assign_sets
 from hybridseg.hybrid.retrain import retrain
-from hybridseg.hybrid.tilefolder import open_tile_folder
+from hybridseg.hybrid.tilefolder import ClassList, open_tile_folder, write_class_list
 from hybridseg.io.images import read_image
 from hybridseg.models.backbones import BUILTIN
 from hybridseg.models.store import load_classifier, read_card
@@ -37,9 +38,9 @@ def tiny(tiny_module):
 def train(tile_dir, tmp_path):
     """Train in a folder and return the result and the bytes of the model."""
 
-    def run(options, *, folder="a", colors=None, **paths):
+    def run(options, *, folder="a", **paths):
         own = paths_in(tmp_path / folder, tile_dir, **paths)
-        return retrain(own, options=options, colors=colors), own.output_graph.read_bytes()
+        return retrain(own, options=options), own.output_graph.read_bytes()
 
     return run
 
@@ -113,9 +114,11 @@ def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
     assert same == model and again.scores == result.scores and again.curve == result.curve
 
 
-def test_labels_and_colours(train, tiny, tmp_path):
-    colors = ClassTable(("Water", "sand", "lava", "veg"), ((1, 2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12)))
-    train(tiny, output_labels=tmp_path / "names.txt", colors=colors)
+@pytest.mark.parametrize("content", ["Water, 1, 2, 3\nsand, 4, 5, 6\nlava, 7, 8, 9\nveg, 10, 11, 12\n",
+                                     "#040506\n#0A0B0C\n#010203\n"], ids=["by name", "in order"])  # fmt: skip
+def test_labels_and_colours(train, tiny, tmp_path, content):
+    (tmp_path / "colors.txt").write_text(content)
+    train(tiny, output_labels=tmp_path / "names.txt", colors_path=tmp_path / "colors.txt")
     assert (tmp_path / "names.txt").read_text() == "sand\nveg\nwater\n"
     assert read_card(tmp_path / "a" / "model.pb").colors == ((4, 5, 6), (10, 11, 12), (1, 2, 3))
 
@@ -163,6 +166,27 @@ def test_options_of_the_measurements(train, tiny, plain):
     assert train(whole)[0].curve == result.curve, "100 are more than there are"
     few, _ = train(replace(tiny, test_batch_size=4))
     assert few.scores["n_tiles"] == 4
+
+
+def test_another_order_of_the_classes_reaches_the_model(tiny, tile_dir, tmp_path):
+    """Over the cached features and the checkpoints of the order before."""
+    tiles = shutil.copytree(tile_dir, tmp_path / "tiles")
+    stages = []
+
+    def progress(items, *, label):
+        stages.append((label, len(items)))
+        return items
+
+    for names in (("Water", "SAND", "veg"), ("veg", "Water", "SAND")):
+        table = ClassTable.from_names(names)
+        write_class_list(tiles, ClassList(table, {name.lower(): i for i, name in enumerate(names)}))
+        stages.clear()
+        retrain(paths_in(tmp_path / "a", tiles), options=tiny, progress=progress)
+        classifier = load_classifier(tmp_path / "a" / "model.pb")
+        assert classifier.table == table
+        found = [read_image(tile_dir / name.lower() / "p0_r0_c0.png") for name in names]
+        assert classifier.classify(np.stack(found)).argmax(axis=1).tolist() == [0, 1, 2]
+    assert ("computing features", 0) in stages and ("training the head", 30) in stages
 
 
 def test_patience_ends_a_training_that_gets_no_better(train, tiny):
@@ -215,7 +239,7 @@ def test_a_run_on_distorted_tiles_goes_on_where_it_was_interrupted(train, tile_d
 
     def progress(items, *, label):
         for item in items:
-            if label == "training the head":
+            if label == "part 2 of 2, training the head":
                 if made == list(range(1, 18)):
                     raise KeyboardInterrupt
                 made.append(item)
@@ -300,7 +324,8 @@ def test_a_killed_run_ends_with_the_same_result(train, tile_dir, tiny, tmp_path)
     options = replace(tiny, fine_tune=True, tuning=tuning, validation_percentage=0)
     _, whole = train(options)
     paths = paths_in(tmp_path / "b", tile_dir)
-    moments = [("computing features", 1), ("training the head", 20), ("fine-tuning", 3)]
+    labels = [f"part {i}" for i in ("1 of 3, computing features", "2 of 3, training the head", "3 of 3, fine-tuning")]
+    moments = list(zip(labels, (1, 20, 3), strict=True))
     program = [sys.executable, "-c", KILLED_RUNS]
     subprocess.run(program, input=pickle.dumps((paths, options, moments)), check=True, timeout=120)
     assert not paths.output_graph.exists()
@@ -311,7 +336,7 @@ def test_a_killed_run_ends_with_the_same_result(train, tile_dir, tiny, tmp_path)
         return items
 
     retrain(paths, options=options, progress=progress)
-    assert stages[-1] == ("fine-tuning", [2, 3, 4, 5]), "two steps an epoch, and epoch 1 is not trained again"
+    assert stages[-1] == (labels[2], [2, 3, 4, 5]), "two steps an epoch, and epoch 1 is not trained again"
     assert paths.output_graph.read_bytes() == whole
     assert (tmp_path / "b" / "model.json").read_text() == (tmp_path / "a" / "model.json").read_text()
 

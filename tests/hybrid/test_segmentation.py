@@ -162,7 +162,10 @@ def test_options_out_of_range(values, message):
 def test_the_scale_follows_from_the_size(shape, n_pixels):
     fitted = HybridOptions().fit(shape, 96)
     assert shape[0] * shape[1] * fitted.scale**2 == pytest.approx(n_pixels, rel=0.01)
-    assert HybridOptions(scale=0.3).fit(shape, 96).scale == 0.3
+    wide = HybridOptions(crf=CrfOptions(theta=30, space_theta=10)).fit(shape, 96)
+    assert (wide.crf.theta, wide.crf.space_theta) == pytest.approx((60 * wide.scale, 20 * wide.scale)), "as the picture"
+    given = HybridOptions(scale=0.3).fit(shape, 96)
+    assert (given.scale, given.crf.theta) == (0.3, 30)
     assert classic_options(96).fit(shape, 96).scale == 0.25
 
 

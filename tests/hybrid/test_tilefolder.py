@@ -1,11 +1,13 @@
+import json
 import logging
 
 import numpy as np
 import pytest
 
+from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION, assign_sets
-from hybridseg.hybrid.tilefolder import open_tile_folder
+from hybridseg.hybrid.tilefolder import ClassList, open_tile_folder, write_class_list
 from hybridseg.io.images import write_image
 
 
@@ -89,3 +91,47 @@ def test_sets_are_empty_rather_than_dishonest():
     assert (sets == TESTING).sum() == 0 and (sets == VALIDATION).sum() == 2
     with pytest.raises(BadInput, match="leave something to train on"):
         assign_sets(["a"], np.array([0]), testing_percentage=60, validation_percentage=40)
+
+
+TABLE = ClassTable(("Wet sand", "surf", "cliff!"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)))
+
+
+def test_the_class_list_names_orders_and_colours_the_classes(tmp_path, caplog):
+    fill(tmp_path, ["cliff/a.png", "cliff/b.png", "w/c.png", "w/d.png"])
+    plain = open_tile_folder(tmp_path)
+    write_class_list(tmp_path, ClassList(TABLE, {"w": 0, "cliff": 2}))
+    folder = open_tile_folder(tmp_path)
+    assert folder.table == ClassTable(("Wet sand", "cliff!"), ((1, 2, 3), (7, 8, 9))) and folder.listed == TABLE
+    assert folder.names == plain.names, "so that cached features stay where they are"
+    assert folder.class_ids.tolist() == [1, 1, 0, 0] and plain.class_ids.tolist() == [0, 0, 1, 1]
+    assert "no tiles are left out of the classifier: surf" in caplog.text
+
+
+def test_folders_that_were_made_by_hand(tmp_path):
+    """One for a class of the list that had no tiles, and one for another class."""
+    write_class_list(tmp_path, ClassList(TABLE, {"w": 0}))
+    fill(tmp_path, ["w/c.png", "w/d.png", "Surf/a.png", "Surf/b.png", "Ash/a.png", "Ash/b.png"])
+    folder = open_tile_folder(tmp_path)
+    assert folder.table.names == ("Wet sand", "surf", "ash") and folder.table.colors[:2] == TABLE.colors[:2]
+    fill(tmp_path, ["wet_sand/c.png", "wet_sand/d.png"])
+    with pytest.raises(BadInput, match=r"the class folders of .*'Wet sand' and 'Wet sand' are the same"):
+        open_tile_folder(tmp_path)
+
+
+def test_a_class_list_that_cannot_be_used(tmp_path, caplog):
+    fill(tmp_path, ["cliff/a.png", "cliff/b.png", "w/c.png", "w/d.png"])
+    path = tmp_path / "classes.json"
+    path.write_text('{"classes": ["cliff", "w"]}')
+    assert open_tile_folder(tmp_path).table.names == ("cliff", "w")
+    assert "classes.json is not of hybridseg and is left aside" in caplog.text
+    write_class_list(tmp_path, ClassList(TABLE, {"w": 0}))
+    record = json.loads(path.read_text())
+    assert record["classes"][1] == {"name": "surf", "color": [4, 5, 6], "folder": None}
+    for change, message in (
+        ({"format": 2}, "written by another version"),
+        ({"classes": "cliff"}, "not a list of names"),
+        ({"classes": [{"name": "cliff", "color": [1, 2, 3], "folder": 1}]}, "folder of a class is not a name"),
+    ):
+        path.write_text(json.dumps(record | change))
+        with pytest.raises(BadInput, match=rf"classes.json: .*{message}"):
+            open_tile_folder(tmp_path)

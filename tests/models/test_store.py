@@ -238,3 +238,53 @@ def test_a_name_that_is_taken_is_refused(tf, weights):
 
     with pytest.raises(BadInput, match="'MatMul' is taken"):
         freeze_model(apply, tile_size=SIZE, output_name="MatMul")
+
+
+@pytest.fixture
+def save(content):
+    """Save the model in a folder with its labels under a name, and return what was written and the note."""
+
+    def write(folder, name="labels.txt", table=TABLE):
+        card = ModelCard(
+            table.names, table.colors, SIZE, SIZE, "builtin:test", "none", False, {}, {}, hash_bytes(content)
+        )
+        written, note = save_classifier(folder / "model.pb", content, card, folder / name)
+        return [path.name for path in written], note
+
+    return write
+
+
+def test_labels_of_the_user_are_never_overwritten(save, tmp_path):
+    assert save(tmp_path) == (["model.pb", "labels.txt", "model.json"], "")
+    assert save(tmp_path) == (["model.pb", "model.json"], ""), "the same list is left alone"
+    mine = tmp_path / "labels.txt"
+    for same in ("Sand\n\nWATER\nwood", "sand, 1, 2, 3\nwater, 4, 5, 6\nwood, 7, 8, 9\n"):
+        mine.write_text(same)
+        assert save(tmp_path) == (["model.pb", "model.json"], "") and mine.read_text() == same
+    mine.write_text("water\nsand\nwood\n")
+    written, note = save(tmp_path)
+    assert written == ["model.pb", "model_labels.txt", "model.json"]
+    assert "labels.txt has another class list and stays as it is; that of the model is in" in note
+    assert mine.read_text() == "water\nsand\nwood\n"
+    assert (tmp_path / "model_labels.txt").read_text() == "sand\nwater\nwood\n"
+    assert save(tmp_path)[0] == ["model.pb", "model.json"]
+    assert save(tmp_path, table=ClassTable.from_names("abc"))[0] == ["model.pb", "model_labels_2.txt", "model.json"]
+    (tmp_path / "names.txt").write_bytes(b"\xff not a class file")
+    assert save(tmp_path, "names.txt")[0] == ["model.pb", "model.json"]
+    assert (tmp_path / "names.txt").read_bytes() == b"\xff not a class file"
+
+
+def test_a_model_without_its_card_finds_its_own_labels(save, tmp_path):
+    (tmp_path / "labels.txt").write_text("sky\nsand\nwater\nwood\n")
+    save(tmp_path)
+    assert load_classifier(tmp_path / "model.pb", labels_path=tmp_path / "labels.txt").table == TABLE
+    assert load_classifier(tmp_path / "model.pb").table == TABLE
+    (tmp_path / "model.json").unlink()
+    assert load_classifier(tmp_path / "model.pb").table.names == TABLE.names, "the other list has a class too many"
+    (tmp_path / "labels.txt").write_text("water\nsand\nwood\n")
+    with pytest.raises(BadInput, match=r"has no model.json, and labels.txt, model_labels.txt beside it differ; say"):
+        load_classifier(tmp_path / "model.pb")
+    found = load_classifier(tmp_path / "model.pb", labels_path=tmp_path / "model_labels.txt")
+    assert found.table.names == TABLE.names
+    with pytest.raises(MissingInput, match=r"there is no file .*none.txt"):
+        load_classifier(tmp_path / "model.pb", labels_path=tmp_path / "none.txt")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from hybridseg.classes import ClassTable, Color, hex_color
+from hybridseg.classes import ClassTable, Color, class_key, hex_color
 from hybridseg.errors import BadInput, located
 from hybridseg.io.atomic import write_text
 from hybridseg.io.rasters import check_regular
@@ -47,13 +47,13 @@ def read_class_files(
     labels_path : path-like
         One name per line, or ``name, r, g, b``; a comma in the first line decides which.
     colors_path : path-like or None
-        One matplotlib colour per line, in the same order.
+        As `read_colors`.
 
     Raises
     ------
     MissingInput, BadInput
-        When a file is missing or empty, a line is malformed (the message has its number), or the two
-        files differ in length.
+        When a file is missing or empty, a line is malformed (the message has its number), or the colours
+        do not fit the names.
     """
     lines = _read_lines(labels_path)
     with located(labels_path):
@@ -61,17 +61,42 @@ def read_class_files(
             table = _parse_labeldefs(lines)
         else:
             table = ClassTable.from_names(text for _, text in lines)
-    if colors_path is None:
-        return table
-    color_lines = _read_lines(colors_path)
-    if len(color_lines) != len(table):
+    return table if colors_path is None else read_colors(colors_path, table, owner=labels_path)
+
+
+def read_colors(path: str | os.PathLike[str], table: ClassTable, *, owner: object) -> ClassTable:
+    """Return a class list in the colours of a file.
+
+    Parameters
+    ----------
+    path : path-like
+        One matplotlib colour per line, in the order of the classes; or ``name, r, g, b``, matched by name: a class
+        that has no line keeps its colour.
+    owner : object
+        Whose classes these are, for the message.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When the file is missing or empty, a line is malformed, the number of colours is not that of the classes, or a
+        name is of no class while a class has no line (lines of classes beyond the list are passed over).
+    """
+    lines = _read_lines(path)
+    if "," in lines[0][1]:
+        with located(path):
+            named = _parse_labeldefs(lines)
+            strangers = [name for name in named.names if class_key(name) not in table.keys]
+            if strangers and not set(table.keys) <= set(named.keys):
+                table.index(strangers[0])
+        return table.with_colors_of(named)
+    if len(lines) != len(table):
         raise BadInput(
-            f"{labels_path} has {len(table)} classes but {colors_path} has {len(color_lines)} colours; "
-            "give one colour for each class, in the same order"
+            f"{owner} has {len(table)} classes but {path} has {len(lines)} colours; give one colour for each class in "
+            f"this order ({', '.join(table.names)}), or lines of name, r, g, b"
         )
     colors = []
-    for number, text in color_lines:
-        with located(f"{colors_path}, line {number}"):
+    for number, text in lines:
+        with located(f"{path}, line {number}"):
             colors.append(parse_color(text))
     return ClassTable(table.names, tuple(colors))
 

@@ -7,6 +7,7 @@ and `labeltiff`; `formats` chooses among them by suffix.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,11 @@ import numpy as np
 from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, match_colors, remap
 from hybridseg.errors import BadInput, located
 from hybridseg.io.rasters import GeoReference
+
+logger = logging.getLogger(__name__)
+
+# The share of pixels with a class that no program should have found, from which a person is told.
+_MUCH = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +71,9 @@ class LabelMap:
         return remap(self.table, wanted)[self.labels]
 
 
-def narrow_labels(values: np.ndarray, table: ClassTable | None, *, where: object) -> np.ndarray:
+def narrow_labels(
+    values: np.ndarray, table: ClassTable | None, *, where: object, none_after_last: bool = False
+) -> np.ndarray:
     """Convert class ids of any numeric type to bytes.
 
     Parameters
@@ -73,10 +81,12 @@ def narrow_labels(values: np.ndarray, table: ClassTable | None, *, where: object
     values : numpy.ndarray
         (rows, cols), whole numbers in any real type or bool.
     table : ClassTable or None
-        When given, an id must be one of its classes; the id just after the last one, which the classic
-        programs use for "none of them", and 255 become VOID.
+        When given, an id must be one of its classes, or 255: VOID.
     where : object
         Named in the message.
+    none_after_last : bool
+        The id just after the last class means "none of them" and becomes VOID, as in the ``.mat`` of the classic
+        programs. In any other file it is a class that the list lacks.
 
     Returns
     -------
@@ -90,23 +100,38 @@ def narrow_labels(values: np.ndarray, table: ClassTable | None, *, where: object
 
     Examples
     --------
-    >>> narrow_labels(np.array([[0, 2]]), ClassTable.from_names(["a", "b"]), where="x").tolist()
+    >>> narrow_labels(np.array([[0, 255]]), ClassTable.from_names(["a", "b"]), where="x").tolist()
     [[0, 255]]
     """
     _check_whole_numbers(values, where=where)
     n_classes = len(table) if table else MAX_CLASSES
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > VOID or (high > n_classes and _has_unknown_id(values, n_classes)):
-        names = f"0 to {n_classes - 1} ({', '.join(table.names)})" if table else f"0 to {n_classes - 1}"
-        raise BadInput(
-            f"{where} holds class ids from {low} to {high}, but the classes are {names}; "
-            "give the class file that it was made with: --labels labels.txt"
-        )
+    n_allowed = n_classes + (table is not None and none_after_last)
+    if int(values.min()) < 0 or int(values.max()) >= n_allowed:
+        is_id = values != VOID
+        unknown = is_id & ((values < 0) | (values >= n_allowed))
+        if unknown.any():
+            names = f"0 to {n_classes - 1}" + (f" ({', '.join(table.names)})" if table else "")
+            raise BadInput(
+                f"{where} holds class ids from {int(values.min())} to {int(values[is_id].max())}, but the classes are "
+                f"{names}: {unknown.mean():.1%} of the pixels have an id without a name; give the class file that it "
+                "was made with, with the name of every class: --labels labels.txt"
+            )
     labels = np.ascontiguousarray(values, dtype=np.uint8)
-    if table and high >= n_classes:
-        # Not in place: `ascontiguousarray` may have returned the caller's own array.
-        labels = np.where(labels == n_classes, np.uint8(VOID), labels)
-    return labels
+    return labels if n_allowed == n_classes else _void_none(labels, n_classes, where)
+
+
+def _void_none(labels: np.ndarray, n_classes: int, where: object) -> np.ndarray:
+    """Return labels with the id just after the last class as VOID, and say so where that is much."""
+    none = labels == n_classes
+    share = np.count_nonzero(none) / none.size
+    if share >= _MUCH:
+        logger.warning(
+            '%s: %.1f %% of the pixels have the id %d, one more than its %d classes; in a .mat that is "none of them", '
+            "so they become void; if they are of a class, its name is missing from the list (--labels)",
+            *(where, 100 * share, n_classes, n_classes),
+        )
+    # Not in place: `ascontiguousarray` may have returned the caller's own array.
+    return np.where(none, np.uint8(VOID), labels) if share else labels
 
 
 def narrow_seeds(values: np.ndarray, table: ClassTable | None, *, where: object) -> np.ndarray:
@@ -175,10 +200,6 @@ def decode_names(text: str) -> list[str]:
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise BadInput(f"its list of class names is damaged: {text[:60]!r}")
     return names
-
-
-def _has_unknown_id(values: np.ndarray, n_classes: int) -> bool:
-    return bool(((values > n_classes) & (values != VOID)).any())
 
 
 def _check_whole_numbers(values: np.ndarray, *, where: object) -> None:

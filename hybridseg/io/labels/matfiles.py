@@ -44,7 +44,7 @@ def read_matfile(path: str | os.PathLike[str], *, table: ClassTable | None = Non
     with located(path):
         own_table = _make_table(content.names, content.arrays.get("colors"))
     table = own_table or table
-    labels = narrow_labels(content.arrays.pop("class"), table, where=f"`class` of {path}")
+    labels = narrow_labels(content.arrays.pop("class"), table, where=f"`class` of {path}", none_after_last=True)
     seeds = None
     if "sparse" in content.arrays:
         seeds = narrow_seeds(content.arrays.pop("sparse"), table, where=f"`sparse` of {path}")

@@ -82,3 +82,24 @@ def test_the_sets_in_labels_can_be_read():
     for path in sets:
         table = read_class_files(path, path.with_name(path.name.replace("_labels", "_colors")))
         assert len(set(table.colors)) == len(table), path
+
+
+def test_colours_by_name(tmp_path):
+    from hybridseg.classes import ClassTable
+    from hybridseg.io.labels.classfiles import read_colors
+
+    table = ClassTable(("water", "Dry sand"), ((0, 0, 1), (0, 0, 2)))
+    path = tmp_path / "defs.txt"
+    for content, colors in (
+        ("dry_sand, 4, 5, 6\nWATER, 1, 2, 3\n", ((1, 2, 3), (4, 5, 6))),
+        ("dry sand, 4, 5, 6\n", ((0, 0, 1), (4, 5, 6))),
+        ("lava, 7, 8, 9\ndry sand, 4, 5, 6\nwater, 1, 2, 3\n", ((1, 2, 3), (4, 5, 6))),
+    ):
+        path.write_text(content)
+        assert read_colors(path, table, owner="m.pb") == ClassTable(table.names, colors)
+    path.write_text("water, 1, 2, 3\ndrysand, 4, 5, 6\n")
+    with pytest.raises(BadInput, match=r"defs.txt: no class is called 'drysand'; the classes are water, Dry sand"):
+        read_colors(path, table, owner="m.pb")
+    path.write_text("water, 1, 2, 3\nr\n")
+    with pytest.raises(BadInput, match=r"defs.txt: line 2: 'r' is not `name, r, g, b`"):
+        read_colors(path, table, owner="m.pb")

@@ -16,7 +16,7 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.io.images import describe_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap, narrow_labels
-from hybridseg.io.rasters import GeoReference
+from hybridseg.io.rasters import GeoReference, write_band
 
 PLACE = GeoReference("EPSG:32611", (0.5, 0.0, 1000.0, 0.0, -0.5, 2000.0))
 
@@ -132,9 +132,32 @@ def test_mat_names_inside_win_over_names_given(tmp_path, table):
         read_labelmap(tmp_path / "b.mat").require_table(tmp_path / "b.mat")
 
 
-def test_mat_class_just_after_the_last_is_unlabelled(tmp_path):
-    savemat(tmp_path / "a.mat", {"class": np.array([[0, 2]]), "labels": np.array(["x", "y"])})
-    assert read_labelmap(tmp_path / "a.mat").labels.tolist() == [[0, VOID]]
+def test_mat_class_just_after_the_last_is_unlabelled_and_told_where_it_is_much(tmp_path, caplog):
+    few = np.zeros((10, 20), int)
+    few[0, 0] = 2
+    savemat(tmp_path / "a.mat", {"class": few, "labels": np.array(["x", "y"])})
+    assert np.array_equal(read_labelmap(tmp_path / "a.mat").labels, np.where(few == 2, VOID, 0))
+    assert caplog.text == ""
+    few[:5] = 2
+    savemat(tmp_path / "b.mat", {"class": few})
+    table = ClassTable.from_names(["x", "y"])
+    assert np.array_equal(read_labelmap(tmp_path / "b.mat", table=table).labels, np.where(few == 2, VOID, 0))
+    assert "b.mat: 50.0 % of the pixels have the id 2" in caplog.text and "they become void" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_list_one_name_too_short_is_refused_elsewhere(tmp_path, suffix):
+    """Only in a .mat the id just after the last class means "none of them"."""
+    ids = np.array([[0, 1, 2, 2], [2, 2, VOID, VOID]], np.uint8)
+    if suffix == ".png":
+        Image.fromarray(ids).save(tmp_path / "a.png")
+    else:
+        write_band(tmp_path / "a.tif", ids, None, nodata=VOID)
+    short, whole = ClassTable.from_names(["x", "y"]), ClassTable.from_names(["x", "y", "z"])
+    told = r"a\..* ids from 0 to 2, but the classes are 0 to 1 \(x, y\): 50.0% of the pixels .*give the class file"
+    with pytest.raises(BadInput, match=told):
+        read_labelmap(tmp_path / f"a{suffix}", table=short)
+    assert np.array_equal(read_labelmap(tmp_path / f"a{suffix}", table=whole).labels, ids)
 
 
 def test_mat_probabilities_are_never_unpacked(tmp_path):
@@ -296,7 +319,7 @@ def test_tiff_with_several_bands_is_refused(tmp_path):
 
 def test_narrowing_does_not_change_the_callers_array(table):
     values = np.array([[0, 3]], np.uint8)
-    assert narrow_labels(values, table, where="x").tolist() == [[0, VOID]]
+    assert narrow_labels(values, table, where="x", none_after_last=True).tolist() == [[0, VOID]]
     assert values.tolist() == [[0, 3]]
 
 

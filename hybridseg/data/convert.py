@@ -1,0 +1,210 @@
+"""Turn label maps and areas of any tool into label maps of another format, and blurred pictures into classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hybridseg.classes import ClassTable, remap, seeds_to_labels
+from hybridseg.data.picturemasks import nearest_classes, threshold_grey
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
+from hybridseg.io.annotations.painted import paint_annotations
+from hybridseg.io.atomic import claim_folder
+from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image, load_image
+from hybridseg.io.labelled import check_size
+from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES, LABELMAP_SUFFIXES, read_labelmap, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.masks import Matches, list_masks, match_masks
+from hybridseg.io.pairing import JPEG_SUFFIXES, Pair, list_images
+from hybridseg.options import Span, check_options, option
+from hybridseg.progress import Progress, no_progress
+
+# The share of pixels far from any colour above which the colours may be those of another mask.
+_MUCH = 0.5
+# Names that every command finds as a mask made by hand, and that no photo has.
+ENDINGS = {"mat": "_mres.mat", "png": "_label.png", "tif": "_label.tif"}
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What masks become, and how blurred ones are read."""
+
+    to: str = option("png", "Format of the label maps.", choices=tuple(ENDINGS))
+    threshold: int | None = option(
+        None,
+        "Read grey pictures, JPEG too: a grey value above this is the second of two classes, any other the first.",
+        span=Span(0, 65535),
+    )
+    nearest_color: bool = option(
+        False,
+        "Read pictures in colours, JPEG too: each pixel takes the class of the nearest colour (black is none, unless a "
+        "class is black).",
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.threshold is not None and self.nearest_color:
+            raise BadInput("a mask is read by its grey values or by its colours: give --threshold or --nearest-color")
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A label map that was written, and sentences on what a person should know of it."""
+
+    path: Path
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    """What was written, what was there already, what is alone, and what could not be used."""
+
+    out_dir: Path
+    written: tuple[Converted, ...]
+    skipped: tuple[Path, ...]
+    unlabelled: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+
+
+def convert_masks(
+    inputs: Iterable[Path],
+    *,
+    images_dir: Path | None = None,
+    out_dir: Path | None = None,
+    options: ConvertOptions = ConvertOptions(),
+    table: ClassTable | None = None,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> ConvertResult:
+    """Write the mask of every image as a label map ``NAME_mres.mat``, ``NAME_label.png`` or ``NAME_label.tif``.
+
+    Parameters
+    ----------
+    inputs : iterable of pathlib.Path
+        Masks, annotations, or a folder of them: label maps of any kind, JPEG, a JSON of labelme or COCO, a ``.npz`` of
+        Doodler, our ``NAME_doodles.json``.
+    images_dir : pathlib.Path or None
+        Where the images are; default: beside the masks. Sizes and places on Earth are theirs.
+    out_dir : pathlib.Path or None
+        Default: a folder beside that of the masks, called after it: ``gt_png``.
+    table : ClassTable or None
+        The classes, in the order that is wanted. A file that names its own is matched by name.
+    overwrite : bool
+        Also replace label maps that are there already.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is nothing to convert, or nothing could be.
+    WriteFailed
+    """
+    inputs = list(inputs)
+    home = inputs[0] if inputs[0].is_dir() else inputs[0].parent
+    out_dir = out_dir or home.resolve().with_name(f"{home.resolve().name}_{options.to}")
+    found = _find_pairs(inputs, images_dir or home)
+    problems, written, skipped = list(found.problems), [], []
+    sources = {path.resolve() for pair in found.pairs for path in (pair.image_path, pair.labels_path)}
+    is_blurred = options.threshold is not None or options.nearest_color
+    if is_blurred and found.pairs and not any(_is_picture(pair.labels_path, options) for pair in found.pairs):
+        raise BadInput("no mask is a picture that --threshold or --nearest-color could be for; leave it out")
+    claim_folder(out_dir)
+    for pair in progress(found.pairs, label="converting"):
+        target = out_dir / f"{pair.image_path.stem}{ENDINGS[options.to]}"
+        if target.exists() and not overwrite and target.resolve() not in sources:
+            skipped.append(target)
+            continue
+        try:
+            if target.resolve() in sources:
+                raise BadInput(f"would be replaced by its own copy {target.name}; give --out for another folder")
+            labelmap, notes = _read_mask(pair, options, table)
+        except HybridSegError as error:
+            problems.append(Problem.of(pair.labels_path, error))
+            continue
+        write_labelmap(target, labelmap)
+        written.append(Converted(target, notes))
+    if not (written or skipped):
+        raise BadInput("nothing was converted:\n" + "\n".join(f"  {problem}" for problem in problems))
+    return ConvertResult(out_dir, tuple(written), tuple(skipped), tuple(found.unlabelled), tuple(problems))
+
+
+def _find_pairs(inputs: list[Path], images_dir: Path) -> Matches:
+    """Find the mask of each image; a JSON that belongs to no single one is for all of them, as that of COCO is."""
+    for path in inputs:
+        if not path.exists():
+            raise MissingInput(f"there is no file or folder {path}")
+    images = [path for path in list_images(images_dir) if path not in inputs]
+    if not images:
+        raise MissingInput(f"{images_dir} has no image ({', '.join(IMAGE_SUFFIXES)}); say where they are: --images DIR")
+    named = {path for path in inputs if not path.is_dir()}
+    masks = list(named)
+    for folder in (path for path in inputs if path.is_dir()):
+        masks += list_masks(folder, images, (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES))
+    found = match_masks(images, masks, named=named, by_machine=True)
+    jsons = [path for path in found.orphans if path.suffix.lower() == ".json"]
+    jsons = jsons or [path for path in masks if path.suffix.lower() == ".json" and not found.pairs]
+    if len(jsons) == 1:
+        found.pairs.extend(Pair(jsons[0], path) for path in found.unlabelled)
+        found.unlabelled.clear()
+        found.orphans[:] = [path for path in found.orphans if path not in jsons]
+    found.problems.extend(found.describe_orphans())
+    if not found.pairs and not found.problems:
+        raise MissingInput(f"{inputs[0]} has no mask of the images in {images_dir} ({images[0].name} ...)")
+    return found
+
+
+def _read_mask(pair: Pair, options: ConvertOptions, table: ClassTable | None) -> tuple[LabelMap, tuple[str, ...]]:
+    """Read a mask, or areas, as a label map of the image: in the classes that are wanted, at its size and place."""
+    path, info = pair.labels_path, describe_image(pair.image_path)
+    notes: tuple[str, ...] = ()
+    if (options.threshold is not None or options.nearest_color) and _is_picture(path, options):
+        labelmap, notes = _read_picture(path, options, table)
+    elif path.suffix.lower() in (*LABELMAP_SUFFIXES, *JPEG_SUFFIXES):
+        labelmap = read_labelmap(path, table=table)
+    else:
+        labelmap, notes = _read_areas(path, info, table)
+    check_size(path, labelmap.labels.shape, info)
+    own = labelmap.require_table(path)
+    if table is not None and own.keys != table.keys:
+        with located(path):
+            labels, seeds = remap(own, table)[labelmap.labels], labelmap.seeds
+        seeds = None if seeds is None else remap(own, table, seeds=True)[seeds]
+        labelmap = replace(labelmap, labels=labels, seeds=seeds)
+    place = info.georeference or labelmap.georeference
+    return replace(labelmap, table=table or own, georeference=place), notes
+
+
+def _is_picture(path: Path, options: ConvertOptions) -> bool:
+    """Return whether a file is a picture that the options are for, and not a map of class ids."""
+    if path.suffix.lower() in JPEG_SUFFIXES:
+        return True
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return False
+    return options.threshold is not None or describe_image(path).bands in (3, 4)
+
+
+def _read_picture(path: Path, options: ConvertOptions, table: ClassTable | None) -> tuple[LabelMap, tuple[str, ...]]:
+    if table is None:
+        raise BadInput(f"{path} does not name its classes; give the class file it was made with: --labels labels.txt")
+    pixels = load_image(path).pixels
+    with located(path):
+        if options.threshold is not None:
+            if len(table) != 2:
+                raise BadInput(f"a threshold divides into two classes, but --labels has {len(table)}")
+            return LabelMap(threshold_grey(pixels, options.threshold), table), ()
+        if pixels.dtype != np.uint8 or pixels.shape[2] not in (3, 4):
+            raise BadInput("it is not in colours; give --threshold N for a grey picture")
+        labels, n_inexact, n_far = nearest_classes(pixels[..., :3], table)
+    note = f"{n_inexact:,} pixels ({n_inexact / labels.size:.2%}) were no exact colour of a class"
+    if n_far > _MUCH * labels.size:
+        note += "; are these the colours of the mask? They are given in --labels labeldefs.txt or --colors"
+    return LabelMap(labels, table), (note,)
+
+
+def _read_areas(path: Path, info: ImageInfo, table: ClassTable | None) -> tuple[LabelMap, tuple[str, ...]]:
+    drawn = paint_annotations(path, shape=info.shape, image_name=info.path.name, table=table)
+    if drawn.areas is None:
+        raise BadInput(f"{path} has no areas; spread its scribbles over the image: hybridseg crf {info.path} {path}")
+    return LabelMap(seeds_to_labels(drawn.areas), drawn.table, drawn.scribbles), drawn.warnings
