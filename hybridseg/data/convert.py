@@ -149,7 +149,7 @@ def _find_pairs(inputs: list[Path], images_dir: Path) -> Matches:
         found.pairs.extend(Pair(jsons[0], path) for path in found.unlabelled)
         found.unlabelled.clear()
         found.orphans[:] = [path for path in found.orphans if path not in jsons]
-    found.problems.extend(found.describe_orphans())
+    found.problems.extend(found.describe_orphans(images_dir))
     if not found.pairs and not found.problems:
         raise MissingInput(f"{inputs[0]} has no mask of the images in {images_dir} ({images[0].name} ...)")
     return found

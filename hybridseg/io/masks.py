@@ -46,11 +46,16 @@ class Matches:
     orphans: list[Path]
     problems: list[Problem]
 
-    def describe_orphans(self) -> list[Problem]:
-        """Return a problem for each mask without an image."""
+    def describe_orphans(self, images_dir: Path | None = None) -> list[Problem]:
+        """Return a problem for each mask without an image, beside it or in the folder that was searched."""
         wanted = [", ".join(find_owner(path, ()) + suffix for suffix in IMAGE_SUFFIXES[:3]) for path in self.orphans]
         return [
-            Problem(str(path), f"has no image beside it; put it there ({names} ...) or give --images DIR")
+            Problem(
+                str(path),
+                f"has no image in {images_dir} (--images); it would be called {names} ..."
+                if images_dir
+                else f"has no image beside it; put it there ({names} ...) or give --images DIR",
+            )
             for path, names in zip(self.orphans, wanted, strict=True)
         ]
 
@@ -98,11 +103,13 @@ def find_labelled(inputs: Iterable[Path], *, images_dir: Path | None = None, mas
             raise MissingInput(f"there is no file or folder {path}")
     named = [path for path in inputs if not path.is_dir()]
     folders = [path for path in inputs if path.is_dir()]
+    if images_dir is not None and not list_images(images_dir):
+        raise MissingInput(f"{images_dir} (--images) has no JPEG, PNG or TIFF images; give the folder of the images")
     homes = [images_dir] if images_dir else dict.fromkeys([*folders, *(path.parent for path in named)])
     images = [path for home in homes for path in list_images(home) if path not in named]
     masks = named + [path for folder in folders for path in list_masks(folder, images)]
     found = _require_some(match_masks(images, masks, named=named), f"{inputs[0].resolve()} has no label map")
-    found.problems.extend(found.describe_orphans())
+    found.problems.extend(found.describe_orphans(images_dir))
     found.orphans.clear()
     if not folders:
         found.unlabelled.clear()
