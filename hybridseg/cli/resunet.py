@@ -262,9 +262,10 @@ def evaluate(console: Console, **settings: Any) -> None:
     from hybridseg.figures import draw_confusion
 
     data_dir = settings["data_dir"]
-    images_dir, masks_dir, table = _read_places(settings)
-    if (data_dir is None) == (images_dir is None) or (data_dir is not None and (masks_dir or table)):
+    given = [settings[name] is not None for name in ("images_dir", "masks_dir", "labels_path")]
+    if (data_dir is not None and any(given)) or (data_dir is None and not given[0]):
         raise click.UsageError("give either --data, or --images with --masks.")
+    images_dir, masks_dir, table = _read_places(settings)
     config = read_config(settings["config_path"])
     models = [verbs.load_resunet(path, config) for path in settings["weights_paths"]]
     if data_dir is not None:

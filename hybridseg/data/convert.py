@@ -161,7 +161,10 @@ def _read_mask(pair: Pair, options: ConvertOptions, table: ClassTable | None) ->
     notes: tuple[str, ...] = ()
     if (options.threshold is not None or options.nearest_color) and _is_picture(path, options):
         labelmap, notes = _read_picture(path, options, table)
-    elif path.suffix.lower() in (*LABELMAP_SUFFIXES, *JPEG_SUFFIXES):
+    elif path.suffix.lower() in JPEG_SUFFIXES:
+        advice = "give --nearest-color for a mask in colours, or --threshold N for a grey one"
+        raise BadInput(f"{path} is a JPEG, which changes class ids; {advice}")
+    elif path.suffix.lower() in LABELMAP_SUFFIXES:
         labelmap = read_labelmap(path, table=table)
     else:
         labelmap, notes = _read_areas(path, info, table)
@@ -197,7 +200,10 @@ def _read_picture(path: Path, options: ConvertOptions, table: ClassTable | None)
         if pixels.dtype != np.uint8 or pixels.shape[2] not in (3, 4):
             raise BadInput("it is not in colours; give --threshold N for a grey picture")
         labels, n_inexact, n_far = nearest_classes(pixels[..., :3], table)
-    note = f"{n_inexact:,} pixels ({n_inexact / labels.size:.2%}) were no exact colour of a class"
+    note = (
+        f"{n_inexact:,} pixels ({n_inexact / labels.size:.2%}) were no exact colour of a class, {n_far:,} "
+        f"({n_far / labels.size:.2%}) far from all of them"
+    )
     if n_far > _MUCH * labels.size:
         note += "; are these the colours of the mask? They are given in --labels labeldefs.txt or --colors"
     return LabelMap(labels, table), (note,)

@@ -157,11 +157,12 @@ def find_masks(image_paths: Sequence[Path], masks_dir: Path | None = None) -> Ma
 
 def list_masks(folder: Path, image_paths: Iterable[Path] = (), suffixes: Sequence[str] = _MASK_SUFFIXES) -> list[Path]:
     """List the files of a folder that may be masks. Where some of the images are in it, its photos are left out."""
-    image_paths = {path.resolve() for path in image_paths}
-    files = list_files(folder, suffixes)
-    if any(path.resolve() in image_paths for path in files) or folder.resolve() in {p.parent for p in image_paths}:
-        image_paths.update(path.resolve() for path in list_images(folder))
-    return [path for path in files if path.resolve() not in image_paths]
+    files, home = list_files(folder, suffixes), folder.resolve()
+    # Not the links themselves: a photo and its mask may be links to one file.
+    images = {path.parent.resolve() / path.name for path in image_paths}
+    if any(path.parent == home for path in images):
+        images.update(home / path.name for path in list_images(folder))
+    return [path for path in files if home / path.name not in images]
 
 
 def match_masks(
