@@ -89,7 +89,8 @@ def split(
 
     Result: the folders train/ and test/ beside DIR (default: the current folder) with every image and all the
     files that carry its name, and the exact lists in split.csv. Masks in a folder of their own (--masks gt) go to
-    train/gt/ and test/gt/. With the same seed the split is the same on any machine.
+    train/gt/ and test/gt/. An image that cannot be opened stays behind and is listed. With the same seed the split is
+    the same on any machine.
 
     \b
     Example:
@@ -120,6 +121,7 @@ def split(
         folders = [result.out_dir / name / Path(result.entries[0].masks_dir).name for name in ("train", "test")]
         console.say(f"masks: {folders[0]} and {folders[1]}; name them to the next commands: --masks {folders[0]}")
     console.say(f"the lists are in {result.out_dir / LIST_NAME}")
+    console.finish(result.problems)
 
 
 @click.command()

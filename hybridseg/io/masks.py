@@ -50,7 +50,7 @@ class Matches:
         """Return a problem for each mask without an image, beside it or in the folder that was given."""
         wanted = [", ".join(find_owner(path, ()) + suffix for suffix in IMAGE_SUFFIXES[:3]) for path in self.orphans]
         beside = "has no image beside it; put it there ({} ...) or give --images DIR"
-        text = f"has no image in {images_dir}, where it would be called {{}} ..." if images_dir else beside
+        text = f"has no image in {images_dir} (--images); it would be called {{}} ..." if images_dir else beside
         return [Problem(str(path), text.format(names)) for path, names in zip(self.orphans, wanted, strict=True)]
 
     def describe_rest(self) -> list[str]:
@@ -98,6 +98,8 @@ def find_labelled(inputs: Iterable[Path], *, images_dir: Path | None = None, mas
             raise MissingInput(f"there is no file or folder {path}")
     named = [path for path in inputs if not path.is_dir()]
     folders = [path for path in inputs if path.is_dir()]
+    if images_dir is not None and not list_images(images_dir):
+        raise MissingInput(f"{images_dir} (--images) has no JPEG, PNG or TIFF images; give the folder of the images")
     homes = [images_dir] if images_dir else dict.fromkeys([*folders, *(path.parent for path in named)])
     images = [path for home in homes for path in list_images(home) if path not in named]
     masks = named + [path for folder in folders for path in list_masks(folder, images)]

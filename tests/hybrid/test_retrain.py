@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, OutputExists
+from hybridseg.errors import BadInput, OutputExists, WriteFailed
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
@@ -362,3 +362,17 @@ def test_paths_that_cannot_work(tile_dir, tmp_path):
         retrain(paths_in(tmp_path, tile_dir, intermediate_store_frequency=5))
     with pytest.raises(BadInput, match="intermediate_store_frequency=-1"):
         paths_in(tmp_path, tile_dir, intermediate_store_frequency=-1)
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_the_training(tile_dir, tiny, tmp_path):
+    text = tmp_path / "text.txt"
+    text.touch()
+
+    def progress(items, *, label):
+        raise AssertionError(label)
+
+    for more in ({"saved_model_dir": text}, {"output_labels": text / "labels.txt"}, {"summaries_dir": text}):
+        with pytest.raises((OutputExists, WriteFailed), match=r"text.txt is a file; (give|choose) another folder"):
+            retrain(paths_in(tmp_path, tile_dir, **more), options=tiny, progress=progress)
+    with pytest.raises(WriteFailed, match=r"text.txt is a file; choose another folder"):
+        retrain(paths_in(text, tile_dir), options=tiny, progress=progress)

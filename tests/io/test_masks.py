@@ -204,3 +204,18 @@ def test_doodler_names_with_underscores():
     images = [Path("a.jpg"), Path("a_b.jpg")]
     found = match_masks(images, [Path("a_b_ANN.npz"), Path("a_BOB.npz")], by_machine=True)
     assert names_of(found) == [("a.jpg", "a_BOB.npz"), ("a_b.jpg", "a_b_ANN.npz")]
+
+
+def test_images_that_are_not_where_they_were_said_to_be(tmp_path):
+    for name in ("masks/a.png", "masks/b.png", "jpg/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    masks = [tmp_path / "masks" / name for name in ("a.png", "b.png")]
+    with pytest.raises(MissingInput, match=r"empty \(--images\) has no JPEG, PNG or TIFF images"):
+        find_labelled(masks, images_dir=tmp_path / "empty")
+    [problem] = find_labelled(masks, images_dir=tmp_path / "jpg").problems
+    assert problem.where == str(masks[0])
+    assert (
+        problem.message == f"has no image in {tmp_path / 'jpg'} (--images); it would be called a.jpg, a.jpeg, a.png ..."
+    )
