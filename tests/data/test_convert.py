@@ -186,7 +186,7 @@ def test_bad_files_are_named_and_the_others_are_done(photos, save, table):
     result = convert_masks([masks], images_dir=photos)
     assert [converted.path.name for converted in result.written] == ["a_label.png"]
     assert result.rest == ("images without a mask (1 of 4): d.jpg", "masks without an image (1): e.png")
-    with pytest.raises(BadInput, match=r"e.png: has no image in .*jpg, where it would be called e.jpg, e.jpeg"):
+    with pytest.raises(BadInput, match=r"e.png: has no image in .*jpg \(--images\); it would be called e.jpg, e.jpeg"):
         convert_masks([masks / "e.png"], images_dir=photos)
     problems = {problem.where: problem.message for problem in result.problems}
     assert "has 31 x 64 pixels, but b.jpg has 32 x 64" in problems[str(masks / "b.png")]

@@ -138,7 +138,7 @@ def test_a_mask_without_an_image_where_the_images_are(tmp_path):
     images, masks = touch(tmp_path / "jpg", "a.jpg"), touch(tmp_path / "gt", "a.mat", "b_mask.png")
     [problem] = find_labelled([masks], images_dir=images).problems
     assert str(problem) == (
-        f"{masks / 'b_mask.png'}: has no image in {images}, where it would be called b.jpg, b.jpeg, b.png ..."
+        f"{masks / 'b_mask.png'}: has no image in {images} (--images); it would be called b.jpg, b.jpeg, b.png ..."
     )
 
 
