@@ -98,7 +98,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
 
     Result: for each image NAME_ares_TILE.mat (class, sparse, labels), NAME_ares_TILE_label.png (painted in the
     colours of the classes) and NAME_ares_TILE.png (image, tiles and result side by side); of a GeoTIFF also
-    NAME_ares_TILE_label.tif with the same georeference.
+    NAME_ares_TILE_label.tif with the same georeference and a style for QGIS.
 
     \b
     Examples:

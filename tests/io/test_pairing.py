@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.masks import list_masks
 from hybridseg.io.pairing import (
     find_companions,
     find_images,
@@ -98,6 +99,21 @@ def test_a_folder_without_photos_and_what_is_no_pattern(photos):
     (photos / "empty" / "inner").mkdir(parents=True)
     with pytest.raises(MissingInput, match="empty matches no image"):
         find_images([photos / "empty"])
+
+
+def test_sidecars_of_masks_go_with_the_image_and_are_neither_images_nor_masks(tmp_path):
+    sidecars = [
+        f"{name}{end}" for name in ("a", "a_label", "a_mask", "a_ares_96_label") for end in (".qml", ".tif.aux.xml")
+    ]
+    others = [f"{name}{end}" for name in ("b_mask", "ab", "c") for end in (".qml", ".tif.aux.xml")]
+    for name in ("a.jpg", "ab.jpg", *sidecars, *others):
+        (tmp_path / name).touch()
+    images = list_images(tmp_path)
+    assert [path.name for path in images] == ["a.jpg", "ab.jpg"]
+    assert list_masks(tmp_path) == images and list_masks(tmp_path, images) == []
+    found = find_companions(images, tmp_path)
+    assert {path.name for path in found[images[0]]} == set(sidecars)
+    assert [path.name for path in found[images[1]]] == ["ab.qml", "ab.tif.aux.xml"]
 
 
 def test_companions_are_those_of_this_image_alone(tmp_path):
