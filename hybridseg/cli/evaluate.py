@@ -21,6 +21,9 @@ _STEPS = NextSteps(
 
 @click.command("eval-pixels")
 @click.argument("folder", metavar="[DIR]", type=path_type, default=".")
+@click.option(
+    "--images", "images_dir", metavar="DIR", type=path_type, help="Compare the results of these images alone."
+)
 @masks_option
 @click.option(
     "--truth", metavar="GLOB", help="Label maps made by hand, below DIR: 'masks/*.png'.  [default: found by name]"
@@ -34,6 +37,7 @@ def eval_pixels(
     console: Console,
     *,
     folder: Path,
+    images_dir: Path | None,
     masks_dir: Path | None,
     truth: str | None,
     prediction: str | None,
@@ -60,11 +64,11 @@ def eval_pixels(
     if (truth is None) != (prediction is None):
         raise click.UsageError("give both --truth and --prediction, or neither.")
     if truth is not None and prediction is not None:
-        if masks_dir is not None:
-            raise click.UsageError("Give the masks once: with --masks or with --truth.")
+        if masks_dir is not None or images_dir is not None:
+            raise click.UsageError("--images and --masks find both sides by name; leave out --truth and --prediction.")
         pairs, problems = find_glob_pairs(folder, truth=truth, prediction=prediction)
     else:
-        pairs, problems = find_result_pairs(folder, masks_dir)
+        pairs, problems = find_result_pairs(folder, masks_dir, images_dir)
     result = evaluate_pixels(
         pairs,
         out_dir=out_dir or folder,

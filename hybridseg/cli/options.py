@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,23 @@ from typing import Any
 import click
 
 from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
 from hybridseg.machine import count_cores
 from hybridseg.options import setting_of, type_of
 
-path_type = click.Path(path_type=Path)
+
+class PathType(click.Path):
+    """A path; an empty one, which would mean the current folder, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the text of the option."""
+        if value == "":
+            self.fail("it is empty; write . for the current folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+path_type = PathType(path_type=Path)
 
 
 class SizeType(click.ParamType):
@@ -91,7 +104,9 @@ def _make_option(
     is_required = not hasattr(owner, name)
     default = getattr(owner, name, None)
     text = f"{setting.help}  [default: {unset}]" if unset else setting.help
-    shared: dict[str, Any] = {"default": default, "help": text, "show_default": not unset and default is not None}
+    shared: dict[str, Any] = {"help": text, "show_default": not unset and default is not None}
+    # A default of None would count as one: the option would not be required.
+    shared |= {} if is_required else {"default": default}
     shared["metavar"] = metavar
     if kind is bool and not default:
         return click.option(*flags, parameter, is_flag=True, help=text, show_default="/" in flags[0])
@@ -116,7 +131,22 @@ def read_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "", **m
     """
     names = [name for name in cls.__dataclass_fields__ if prefix + name in settings and name not in more]
     given = {name: settings[prefix + name] for name in names} | more
-    return cls(**given) if isinstance(cls, type) else replace(cls, **given)
+    with named_as_typed(prefix):
+        return cls(**given) if isinstance(cls, type) else replace(cls, **given)
+
+
+@contextmanager
+def named_as_typed(prefix: str = "") -> Iterator[None]:
+    """Let an error in an option call it as the command line does: ``--group-by=(`` in place of ``group_by=(``."""
+    try:
+        yield
+    except BadInput as error:
+        context = click.get_current_context(silent=True)
+        parameters = context.command.params if context else []
+        flags = {p.name: next((flag for flag in p.opts if flag.startswith("--")), None) for p in parameters}
+        name, sign, rest = str(error).partition("=")
+        flag = flags.get(prefix + name)
+        raise BadInput(f"{flag}{sign}{rest}" if flag else str(error)) from error
 
 
 seed_option = click.option(

@@ -28,7 +28,7 @@ from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.hybrid.retile import retile as cut_tiles
 from hybridseg.hybrid.tilefolder import CLASSES_NAME
 from hybridseg.hybrid.tileplan import ClassCount, RetileOptions
-from hybridseg.io.masks import find_labelled, list_names
+from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import MANIFEST_NAME
 
 
@@ -89,7 +89,8 @@ def split(
 
     Result: the folders train/ and test/ beside DIR (default: the current folder) with every image and all the
     files that carry its name, and the exact lists in split.csv. Masks in a folder of their own (--masks gt) go to
-    train/gt/ and test/gt/. With the same seed the split is the same on any machine.
+    train/gt/ and test/gt/. An image that cannot be opened stays behind and is listed. With the same seed the split is
+    the same on any machine.
 
     \b
     Example:
@@ -120,6 +121,7 @@ def split(
         folders = [result.out_dir / name / Path(result.entries[0].masks_dir).name for name in ("train", "test")]
         console.say(f"masks: {folders[0]} and {folders[1]}; name them to the next commands: --masks {folders[0]}")
     console.say(f"the lists are in {result.out_dir / LIST_NAME}")
+    console.finish(result.problems)
 
 
 @click.command()
@@ -249,8 +251,7 @@ def convert(
     console.say(f"{len(result.written)} label maps written to {result.out_dir}")
     if result.skipped:
         console.say(f"{len(result.skipped)} were there already; --overwrite replaces them")
-    if result.unlabelled:
-        console.say(f"{len(result.unlabelled)} images have no mask: {list_names(result.unlabelled)}")
+    console.say_all(result.rest)
     console.finish(result.problems)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def init_config(console: Console, folder: Path | None, **settings: Any) -> None:
     record = config_record(proposal.config)
     write_json(out_path, record)
     for name, reason in proposal.reasons.items():
-        console.say(f"{name} = {record[name]}: {reason}")
+        console.say(f"{name} = {json.dumps(record[name], ensure_ascii=False)}: {reason}")
     console.say(f"wrote {out_path}")
     console.finish(proposal.problems)
 
@@ -262,9 +263,10 @@ def evaluate(console: Console, **settings: Any) -> None:
     from hybridseg.figures import draw_confusion
 
     data_dir = settings["data_dir"]
-    images_dir, masks_dir, table = _read_places(settings)
-    if (data_dir is None) == (images_dir is None) or (data_dir is not None and (masks_dir or table)):
+    given = [settings[name] is not None for name in ("images_dir", "masks_dir", "labels_path")]
+    if (data_dir is not None and any(given)) or (data_dir is None and not given[0]):
         raise click.UsageError("give either --data, or --images with --masks.")
+    images_dir, masks_dir, table = _read_places(settings)
     config = read_config(settings["config_path"])
     models = [verbs.load_resunet(path, config) for path in settings["weights_paths"]]
     if data_dir is not None:

@@ -14,8 +14,10 @@ from hybridseg.batch.jobs import Job, Outputs, run_jobs
 from hybridseg.batch.results import ImageResult
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
+    PathType,
     class_files_options,
     colors_option,
+    named_as_typed,
     options_of,
     path_type,
     places_options,
@@ -66,7 +68,7 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
 
 @click.command()
 @click.argument(
-    "words", metavar="IMAGE... [MODEL [LABELS [COLORS [TILE [THRESH PROB DECIM SCALE]]]]]", nargs=-1, type=click.Path()
+    "words", metavar="IMAGE... [MODEL [LABELS [COLORS [TILE [THRESH PROB DECIM SCALE]]]]]", nargs=-1, type=PathType()
 )
 @model_option
 @click.option("--labels", "labels_path", type=path_type, help="The classes of a .pb of the classic script.")
@@ -172,7 +174,8 @@ def _make_options(settings: dict[str, Any], base: HybridOptions) -> HybridOption
     def pick(cls: Any) -> dict[str, Any]:
         return {name: given[name] for name in cls.__dataclass_fields__ if name in given}
 
-    return replace(base, **pick(HybridOptions), crf=replace(base.crf, **pick(CrfOptions)))
+    with named_as_typed():
+        return replace(base, **pick(HybridOptions), crf=replace(base.crf, **pick(CrfOptions)))
 
 
 def _is_given(name: str) -> bool:

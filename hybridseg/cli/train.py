@@ -53,8 +53,9 @@ def retrain(console: Console, **settings: Any) -> None:
     Tiles of one photo overlap, so whole photos are held out: the accuracy that is printed is measured on photos
     that were not used for training. The options of the classic script keep their names, with _ or -.
 
-    Result: model.pb (a frozen graph from Placeholder, pixels in 0..1, to final_result), labels.txt, model.json
-    (classes, sizes, held-out scores) and model_training.png. After an interruption the same command resumes.
+    Result: model.pb (a frozen graph from Placeholder, pixels in 0..1, to final_result), labels.txt (beside a list of
+    other classes: model_labels.txt), model.json (classes, sizes, held-out scores) and model_training.png. After an
+    interruption the same command resumes.
 
     \b
     Example:
@@ -100,9 +101,10 @@ def _print_result(console: Console, result: RetrainResult, *, show_wrong: bool) 
         console.say(note)
     console.say("tiles: " + ", ".join(f"{n} {name}" for name, n in result.counts.items()))
     if result.confusion is not None:
+        n_photos = result.scores["n_photos"]
         console.say(
             f"held-out accuracy {result.scores['accuracy']:.3f}, macro F1 {result.scores['macro_f1']:.3f} "
-            f"on {result.scores['n_tiles']} tiles of {result.scores['n_photos']} photos not used for training"
+            f"on {result.scores['n_tiles']} tiles of {n_photos} photo{'s' * (n_photos != 1)} not used for training"
         )
         console.say_left_out(result.confusion)
     else:

@@ -60,12 +60,12 @@ class Converted:
 
 @dataclass(frozen=True)
 class ConvertResult:
-    """What was written, what was there already, what is alone, and what could not be used."""
+    """What was written, what was there already, sentences on what is alone, and what could not be used."""
 
     out_dir: Path
     written: tuple[Converted, ...]
     skipped: tuple[Path, ...]
-    unlabelled: tuple[Path, ...]
+    rest: tuple[str, ...]
     problems: tuple[Problem, ...]
 
 
@@ -127,7 +127,7 @@ def convert_masks(
         written.append(Converted(target, notes))
     if not (written or skipped):
         raise BadInput("nothing was converted:\n" + "\n".join(f"  {problem}" for problem in problems))
-    return ConvertResult(out_dir, tuple(written), tuple(skipped), tuple(found.unlabelled), tuple(problems))
+    return ConvertResult(out_dir, tuple(written), tuple(skipped), tuple(found.describe_rest()), tuple(problems))
 
 
 def _find_pairs(inputs: list[Path], images_dir: Path) -> Matches:
@@ -149,7 +149,9 @@ def _find_pairs(inputs: list[Path], images_dir: Path) -> Matches:
         found.pairs.extend(Pair(jsons[0], path) for path in found.unlabelled)
         found.unlabelled.clear()
         found.orphans[:] = [path for path in found.orphans if path not in jsons]
-    found.problems.extend(found.describe_orphans())
+    alone = replace(found, orphans=[path for path in found.orphans if path in named])
+    found.problems.extend(alone.describe_orphans(images_dir))
+    found.orphans[:] = [path for path in found.orphans if path not in named]
     if not found.pairs and not found.problems:
         raise MissingInput(f"{inputs[0]} has no mask of the images in {images_dir} ({images[0].name} ...)")
     return found
@@ -161,7 +163,10 @@ def _read_mask(pair: Pair, options: ConvertOptions, table: ClassTable | None) ->
     notes: tuple[str, ...] = ()
     if (options.threshold is not None or options.nearest_color) and _is_picture(path, options):
         labelmap, notes = _read_picture(path, options, table)
-    elif path.suffix.lower() in (*LABELMAP_SUFFIXES, *JPEG_SUFFIXES):
+    elif path.suffix.lower() in JPEG_SUFFIXES:
+        advice = "give --nearest-color for a mask in colours, or --threshold N for a grey one"
+        raise BadInput(f"{path} is a JPEG, which changes class ids; {advice}")
+    elif path.suffix.lower() in LABELMAP_SUFFIXES:
         labelmap = read_labelmap(path, table=table)
     else:
         labelmap, notes = _read_areas(path, info, table)
@@ -197,7 +202,10 @@ def _read_picture(path: Path, options: ConvertOptions, table: ClassTable | None)
         if pixels.dtype != np.uint8 or pixels.shape[2] not in (3, 4):
             raise BadInput("it is not in colours; give --threshold N for a grey picture")
         labels, n_inexact, n_far = nearest_classes(pixels[..., :3], table)
-    note = f"{n_inexact:,} pixels ({n_inexact / labels.size:.2%}) were no exact colour of a class"
+    note = (
+        f"{n_inexact:,} pixels ({n_inexact / labels.size:.2%}) were no exact colour of a class, {n_far:,} "
+        f"({n_far / labels.size:.2%}) far from all of them"
+    )
     if n_far > _MUCH * labels.size:
         note += "; are these the colours of the mask? They are given in --labels labeldefs.txt or --colors"
     return LabelMap(labels, table), (note,)

@@ -12,7 +12,7 @@ from typing import Any
 
 from hybridseg.classes import ClassTable
 from hybridseg.data.splitplan import ACTIONS, SETS, SplitEntry, SplitOptions, find_mask, plan_split
-from hybridseg.errors import BadInput, OutputExists, WriteFailed
+from hybridseg.errors import BadInput, OutputExists, Problem, WriteFailed
 from hybridseg.io.atomic import atomic_path, lock_output, remove_leftovers
 from hybridseg.io.pairing import MANIFEST_NAME, list_images
 from hybridseg.io.tables import read_csv, write_csv
@@ -26,11 +26,12 @@ _LEAST_COLUMNS = LIST_COLUMNS[:6]
 
 @dataclass(frozen=True)
 class SplitResult:
-    """Where the images went; `n_labelled` counts those that have a label map."""
+    """Where the images went; `n_labelled` counts those that have a label map, `problems` those that stay behind."""
 
     out_dir: Path
     entries: tuple[SplitEntry, ...]
     n_labelled: int
+    problems: tuple[Problem, ...]
 
     def count(self, set_name: str) -> int:
         """Count the images of one set."""
@@ -49,7 +50,8 @@ def split_folder(
 ) -> SplitResult:
     """Copy, move or link every image of a folder, with all that carries its name, to ``train/`` or ``test/``.
 
-    The list is written before the first file is moved, so the same call resumes an interrupted run.
+    An image that cannot be opened stays where it is, with its files. The list of the others is written before the
+    first file is moved, so the same call resumes an interrupted run.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ def split_folder(
         raise BadInput(f"{source_dir} would be split into itself; give --out for another place")
     own_dir = _resolve(masks_dir) if masks_dir is not None else source_dir
     earlier = _read_list(target_dir / LIST_NAME)
-    entries = plan_split(
+    entries, problems = plan_split(
         source_dir,
         masks_dir=own_dir if own_dir != source_dir else None,
         target_dir=target_dir,
@@ -98,7 +100,7 @@ def split_folder(
             for source, name in entry.list_files():
                 _place_file(source, target_dir / entry.set / name, action=entry.action)
     n_labelled = sum(find_mask(entry) is not None for entry in entries)
-    return SplitResult(target_dir, tuple(entries), n_labelled)
+    return SplitResult(target_dir, tuple(entries), n_labelled, tuple(problems))
 
 
 def _refuse_mixing(target_dir: Path, earlier: list[SplitEntry], *, overwrite: bool) -> None:

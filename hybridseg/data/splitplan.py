@@ -12,7 +12,8 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.draw import count_share, shuffle_names
-from hybridseg.errors import BadInput, HybridSegError
+from hybridseg.errors import BadInput, HybridSegError, Problem
+from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import match_masks
 from hybridseg.io.pairing import find_companions, list_images
@@ -74,8 +75,8 @@ def plan_split(
     options: SplitOptions,
     table: ClassTable | None = None,
     earlier: Sequence[SplitEntry] = (),
-) -> list[SplitEntry]:
-    """Decide the set of every image, without touching a file.
+) -> tuple[list[SplitEntry], list[Problem]]:
+    """Decide the set of every image, without touching a file, and list the images that cannot be opened.
 
     Files that an interrupted ``move`` has already moved count as if they were still there.
 
@@ -87,7 +88,7 @@ def plan_split(
     Raises
     ------
     BadInput
-        When there is no image, `group_by` matches none, or there is no label map to stratify by.
+        When no image can be opened, `group_by` matches none, or there is no label map to stratify by.
     """
     entries = {
         path.name: SplitEntry(
@@ -104,20 +105,37 @@ def plan_split(
     if masks_dir is not None:
         for path, masks in find_companions([source_dir / name for name in entries], masks_dir).items():
             entries[path.name] = replace(entries[path.name], masks=tuple(mask.name for mask in masks))
+    problems = _drop_unusable(entries, source_dir)
     for entry in earlier:
         if entry.action == "move" and (entry.source, entry.masks_dir) == (str(source_dir), str(masks_dir or "")):
             _add_moved(entries, entry, target_dir / entry.set)
+    if problems and not entries:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise BadInput(f"{source_dir} has no image that can be opened:{lines}")
     if not entries:
         raise BadInput(f"{source_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
     groups = group_images(entries, options.group_by)
     homes = {entry.image: target_dir / entry.set for entry in earlier}
     shares = _measure_groups(groups, entries, homes, table) if options.stratify else {}
     chosen = choose_train_groups({name: len(members) for name, members in groups.items()}, options, shares=shares)
-    return [
+    planned = [
         replace(entries[image], set="train" if group in chosen else "test", group=group)
         for group, members in groups.items()
         for image in sorted(members)
     ]
+    return planned, problems
+
+
+def _drop_unusable(entries: dict[str, SplitEntry], source_dir: Path) -> list[Problem]:
+    """Leave out the images that no later command could open, by their headers."""
+    problems = []
+    for name in sorted(entries):
+        try:
+            describe_image(source_dir / name)
+        except HybridSegError as error:
+            problems.append(Problem.of(source_dir / name, error))
+            del entries[name]
+    return problems
 
 
 def _add_moved(entries: dict[str, SplitEntry], earlier: SplitEntry, home: Path) -> None:

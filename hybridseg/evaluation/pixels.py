@@ -15,7 +15,7 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, lo
 from hybridseg.figures import draw_confusion
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.masks import find_best, list_masks
-from hybridseg.io.pairing import image_stem, list_files, list_results, result_kind
+from hybridseg.io.pairing import image_stem, list_files, list_images, list_results, result_kind
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.progress import Progress, no_progress
 from hybridseg.verdict import Verdict, judge
@@ -54,7 +54,9 @@ class PixelsResult:
 
 
 def find_result_pairs(
-    folder: str | os.PathLike[str], masks_dir: str | os.PathLike[str] | None = None
+    folder: str | os.PathLike[str],
+    masks_dir: str | os.PathLike[str] | None = None,
+    images_dir: str | os.PathLike[str] | None = None,
 ) -> tuple[list[TruthPair], list[Problem]]:
     """Pair every result of a folder with the mask of the same image.
 
@@ -64,6 +66,8 @@ def find_result_pairs(
     ----------
     masks_dir : path-like or None
         Where the masks are; default: in the same folder. They are found as by `hybridseg.io.masks.find_masks`.
+    images_dir : path-like or None
+        Leave out the results of images that are not in this folder.
 
     Returns
     -------
@@ -86,6 +90,11 @@ def find_result_pairs(
             "(the masks beside them, or in a folder of their own: --masks DIR), or the two sides with --truth and "
             "--prediction"
         )
+    if images_dir is not None:
+        stems = {path.stem for path in list_images(Path(images_dir))}
+        predictions = [path for path in predictions if image_stem(path) in stems]
+        if not predictions:
+            raise MissingInput(f"{folder} has no result of an image in {images_dir}; give the folder of its images")
     home = Path(masks_dir or folder)
     return pair_by_stem(list_masks(home, predictions), predictions)
 

@@ -190,7 +190,7 @@ class TrainingRun:
             self.fingerprint,
             replace(settings, epochs=1),
             options.distort,
-            [self.folder.names[i] for i in train],
+            [(self.folder.names[i], self.folder.class_ids[i]) for i in train],
             hash_bytes(head.weights.tobytes() + head.bias.tobytes()),
         )
         return fine_tune(

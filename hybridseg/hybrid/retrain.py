@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from hybridseg.confusion import Confusion, count_by_photo, pool_confusions
-from hybridseg.errors import BadInput, OutputExists
+from hybridseg.errors import BadInput
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
 from hybridseg.hybrid.head import Measurement
 from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION
+from hybridseg.io.atomic import claim_folder
+from hybridseg.models.backbones import claim_saved_model
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.progress import Progress, no_progress
 from hybridseg.verdict import Verdict, judge
@@ -99,9 +101,18 @@ def _check_outputs(paths: RetrainPaths) -> None:
         raise BadInput(f"output_graph={paths.output_graph}: name it with the suffix .pb")
     if bool(paths.intermediate_store_frequency) != (paths.intermediate_output_graphs_dir is not None):
         raise BadInput("intermediate_store_frequency and intermediate_output_graphs_dir need each other; give both")
-    target = paths.saved_model_dir
-    if target is not None and target.exists() and any(target.iterdir()):
-        raise OutputExists(f"{target} holds files already; give another --saved_model_dir or remove it")
+    if paths.saved_model_dir is not None:
+        claim_saved_model(paths.saved_model_dir)
+    folders = (
+        paths.output_graph.parent,
+        paths.labels_path.parent,
+        paths.bottleneck_dir,
+        paths.summaries_dir,
+        paths.intermediate_output_graphs_dir,
+    )
+    for folder in folders:
+        if folder is not None:
+            claim_folder(folder)
 
 
 def _choose_tested(sets: np.ndarray, options: RetrainOptions) -> np.ndarray:

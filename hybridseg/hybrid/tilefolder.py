@@ -134,6 +134,8 @@ def list_class_folders(root: Path, classes: ClassList | None) -> dict[Path, str 
     MissingInput
         When there is no such folder.
     """
+    if root.is_file():
+        raise BadInput(f"{root} is a file; give the folder that `hybridseg retile` wrote (tile_96)")
     if not root.is_dir():
         raise MissingInput(f"there is no folder {root}; give the folder that `hybridseg retile` wrote (tile_96)")
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -208,7 +210,10 @@ def _read_sources(root: Path) -> dict[str, str]:
 def _check_counts(root: Path, by_folder: dict[str, list[str]]) -> None:
     if len(by_folder) < 2:
         found = f"only {next(iter(by_folder))!r}" if by_folder else "none"
-        raise BadInput(f"{root} needs a folder of tiles for each of at least two classes; it has {found}")
+        raise BadInput(
+            f"{root} needs a folder of tiles for each of at least two classes; it has {found}. Give the folder that "
+            "`hybridseg retile` wrote (tile_96)"
+        )
     too_few = [f"{name} ({len(tiles)})" for name, tiles in by_folder.items() if len(tiles) < MIN_TILES]
     if too_few:
         raise BadInput(

@@ -88,9 +88,16 @@ def claim_folder(folder: Path) -> None:
             with suppress(OSError):
                 probe.unlink(missing_ok=True)
     except OSError as error:
-        raise WriteFailed(
-            f"cannot write in {folder}: {error.strerror or error}; choose another folder, or fix its permissions"
-        ) from error
+        raise _explain_folder(folder, error) from error
+
+
+def _explain_folder(folder: Path, error: OSError) -> WriteFailed:
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        file = next((path for path in (folder, *folder.parents) if path.is_file()), folder)
+        return WriteFailed(f"cannot write in {folder}: {file} is a file; choose another folder")
+    return WriteFailed(
+        f"cannot write in {folder}: {error.strerror or error}; choose another folder, or fix its permissions"
+    )
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -114,7 +121,7 @@ def lock_output(path: Path) -> Iterator[None]:
         lock_path.parent.mkdir(parents=True, exist_ok=True)
         file = lock_path.open("w")
     except OSError as error:
-        raise WriteFailed(f"could not write in {path.parent}: {error.strerror or error}") from error
+        raise _explain_folder(path.parent, error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -46,27 +46,27 @@ class Matches:
     orphans: list[Path]
     problems: list[Problem]
 
-    def describe_orphans(self) -> list[Problem]:
-        """Return a problem for each mask without an image."""
+    def describe_orphans(self, images_dir: Path | None = None) -> list[Problem]:
+        """Return a problem for each mask without an image, beside it or in the folder that was given."""
         wanted = [", ".join(find_owner(path, ()) + suffix for suffix in IMAGE_SUFFIXES[:3]) for path in self.orphans]
-        return [
-            Problem(str(path), f"has no image beside it; put it there ({names} ...) or give --images DIR")
-            for path, names in zip(self.orphans, wanted, strict=True)
-        ]
+        beside = "has no image beside it; put it there ({} ...) or give --images DIR"
+        text = f"has no image in {images_dir} (--images); it would be called {{}} ..." if images_dir else beside
+        return [Problem(str(path), text.format(names)) for path, names in zip(self.orphans, wanted, strict=True)]
 
     def describe_rest(self) -> list[str]:
         """Return sentences about the images and masks that are alone."""
         lines = []
         if self.unlabelled:
             n_images = len(self.pairs) + len(self.unlabelled)
-            lines.append(f"{len(self.unlabelled)} of {n_images} images have no mask: {list_names(self.unlabelled)}")
+            lines.append(
+                f"images without a mask ({len(self.unlabelled)} of {n_images}): {_list_names(self.unlabelled)}"
+            )
         if self.orphans:
-            lines.append(f"{len(self.orphans)} masks have no image: {list_names(self.orphans)}")
+            lines.append(f"masks without an image ({len(self.orphans)}): {_list_names(self.orphans)}")
         return lines
 
 
-def list_names(paths: Sequence[Path]) -> str:
-    """Name the first of some files."""
+def _list_names(paths: Sequence[Path]) -> str:
     return ", ".join(path.name for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
 
 
@@ -98,11 +98,13 @@ def find_labelled(inputs: Iterable[Path], *, images_dir: Path | None = None, mas
             raise MissingInput(f"there is no file or folder {path}")
     named = [path for path in inputs if not path.is_dir()]
     folders = [path for path in inputs if path.is_dir()]
+    if images_dir is not None and not list_images(images_dir):
+        raise MissingInput(f"{images_dir} (--images) has no JPEG, PNG or TIFF images; give the folder of the images")
     homes = [images_dir] if images_dir else dict.fromkeys([*folders, *(path.parent for path in named)])
     images = [path for home in homes for path in list_images(home) if path not in named]
     masks = named + [path for folder in folders for path in list_masks(folder, images)]
     found = _require_some(match_masks(images, masks, named=named), f"{inputs[0].resolve()} has no label map")
-    found.problems.extend(found.describe_orphans())
+    found.problems.extend(found.describe_orphans(images_dir))
     found.orphans.clear()
     if not folders:
         found.unlabelled.clear()
@@ -114,7 +116,7 @@ def _require_some(found: Matches, fault: str) -> Matches:
     if found.pairs or found.problems or found.orphans:
         return found
     n_images = len(found.unlabelled)
-    some = f" of the {n_images} images ({list_names(found.unlabelled)})" if n_images else ""
+    some = f" of the {n_images} images ({_list_names(found.unlabelled)})" if n_images else ""
     example = found.unlabelled[0].stem if n_images else "NAME"
     raise MissingInput(
         f"{fault}{some}; it would be called {example}_mres.mat, {example}.png, {example}_mask.png ... and lie beside "
@@ -150,11 +152,12 @@ def find_masks(image_paths: Sequence[Path], masks_dir: Path | None = None) -> Ma
 
 def list_masks(folder: Path, image_paths: Iterable[Path] = (), suffixes: Sequence[str] = _MASK_SUFFIXES) -> list[Path]:
     """List the files of a folder that may be masks. Where some of the images are in it, its photos are left out."""
-    image_paths = {path.resolve() for path in image_paths}
-    files = list_files(folder, suffixes)
-    if any(path.resolve() in image_paths for path in files) or folder.resolve() in {p.parent for p in image_paths}:
-        image_paths.update(path.resolve() for path in list_images(folder))
-    return [path for path in files if path.resolve() not in image_paths]
+    files, home = list_files(folder, suffixes), folder.resolve()
+    # Not the links themselves: a photo and its mask may be links to one file.
+    images = {path.parent.resolve() / path.name for path in image_paths}
+    if any(path.parent == home for path in images):
+        images.update(home / path.name for path in list_images(folder))
+    return [path for path in files if home / path.name not in images]
 
 
 def match_masks(

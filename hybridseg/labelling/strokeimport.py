@@ -73,6 +73,7 @@ def import_strokes(
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> path = Path(tempfile.mkdtemp(), "a.json")
     >>> _ = path.write_text('{"shapes": [{"label": "sand", "points": [[0, 0], [4, 0], [4, 2], [0, 2]]}]}')
     >>> found = import_strokes(path, shape=(3, 5), image_name="a.jpg")

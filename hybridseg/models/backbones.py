@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
+from hybridseg.io.atomic import claim_folder
 from hybridseg.models.graphs import CHECKPOINT_OPS, SAFE_OPS, refuse_unsafe_ops
 
 BUILTIN = "builtin:mobilenet_v2"
@@ -88,8 +89,7 @@ def load_backbone(
     MissingInput, BadInput
         When there is no such module, it cannot be downloaded, or it cannot be used.
     """
-    if not 32 <= input_size <= 1024:
-        raise BadInput(f"input_size={input_size}: give a side from 32 to 1024 pixels")
+    _check_input_size(input_size)
     if handle == BUILTIN:
         return _load_builtin(input_size, trainable=trainable)
     if handle.startswith("builtin:"):
@@ -127,11 +127,31 @@ def export_builtin(out_dir: str | os.PathLike[str], *, input_size: int = DEFAULT
     """
     from hybridseg.models.mobilenet import build_mobilenet
 
+    _check_input_size(input_size)
     target = Path(out_dir)
-    if target.exists() and any(target.iterdir()):
-        raise OutputExists(f"{target} holds files already; give another folder")
+    claim_saved_model(target)
     with saved_model_folder(target) as partial:
         build_mobilenet(input_size=input_size, trainable=True).save(partial, save_format="tf", include_optimizer=False)
+
+
+def _check_input_size(input_size: int) -> None:
+    if not 32 <= input_size <= 1024:
+        raise BadInput(f"input_size={input_size}: give a side from 32 to 1024 pixels")
+
+
+def claim_saved_model(target: Path) -> None:
+    """Check that a SavedModel can be written, before long work.
+
+    Raises
+    ------
+    OutputExists, WriteFailed
+        When `target` holds something, or is a file, or cannot be made.
+    """
+    if target.is_file():
+        raise OutputExists(f"{target} is a file; give another folder")
+    if target.exists() and any(target.iterdir()):
+        raise OutputExists(f"{target} holds files already; give another folder or remove it")
+    claim_folder(target.parent)
 
 
 @contextmanager
@@ -161,7 +181,10 @@ def _find_module(handle: str) -> Path:
             f"there is no module {handle}; give {BUILTIN}, the address of a TensorFlow Hub module, or a local folder"
         )
     if not any((path / name).exists() for name in ("saved_model.pb", "tfhub_module.pb")):
-        raise BadInput(f"{handle} is not a TensorFlow Hub module: it has neither saved_model.pb nor tfhub_module.pb")
+        raise BadInput(
+            f"{handle} is not a TensorFlow Hub module: it has neither saved_model.pb nor tfhub_module.pb; give "
+            f"{BUILTIN}, or the address or folder of one"
+        )
     return path
 
 

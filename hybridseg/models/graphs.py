@@ -99,7 +99,10 @@ def read_graph(path: str | os.PathLike[str]) -> FrozenGraph:
     try:
         definition.ParseFromString(content)
     except Exception as error:  # Which error the parser raises depends on its version.
-        raise BadInput(f"{path} is damaged or not a frozen graph ({type(error).__name__})") from error
+        raise BadInput(
+            f"{path} is damaged or not a frozen graph ({type(error).__name__}); give a .pb file that `hybridseg "
+            "retrain` wrote"
+        ) from error
     if not definition.node:
         raise BadInput(f"{path} is an empty graph; give a .pb file that `hybridseg retrain` wrote")
     refuse_unsafe_ops(path, definition, allowed=SAFE_OPS)

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from hybridseg.io.atomic import claim_folder
+
 
 class SummaryWriter:
     """Writes scalars and images under ``train/`` and ``validation/`` of a folder; without one it writes nothing."""
@@ -16,6 +18,7 @@ class SummaryWriter:
     def __init__(self, folder: Path | None) -> None:
         self._writers: dict[str, Any] = {}
         if folder is not None:
+            claim_folder(folder)
             import tensorflow as tf
 
             self._writers = {

@@ -11,7 +11,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from hybridseg.batch.jobs import load_once
-from hybridseg.classes import color_labels
+from hybridseg.classes import color_labels, hex_color
 from hybridseg.cli.main import main
 from hybridseg.dense.smoothing import FCN_SMOOTHING, smooth_probs
 from hybridseg.io.images import read_image, write_image
@@ -271,12 +271,45 @@ def test_a_run_that_is_there_is_kept(project):
     (["--size", "60x96"], "size=(60, 96): give [rows, cols], each a whole number of 32 or more, a multiple of 32"),
     (["--learning-rate", 0], "learning_rate=0.0: give a number above 0 and below 1"),
     (["--epochs", 0], "epochs=0: give a whole number of 1 or more"), (["--batch-size", 0], "batch_size=0: give"),
-    (["--labeldefs", "none.txt"], "there is no none.txt"),
+    (["--labeldefs", "none.txt"], "there is no file none.txt"),
 ])  # fmt: skip
 def test_what_cannot_be_trained(project, words, message):
     result = train(project[0], "--epochs", 1, *words, name="refused")
     assert result.exit_code == 1 and message in result.stderr, result.output
     assert not list((project[0] / "runs/refused").glob("*.*")), "and nothing is left"
+
+
+def test_masks_in_any_form_beside_the_classic_folders(project, tmp_path):
+    folder, table, _, _ = project
+    samples, labels_dir = folder / "data/samples/RGB/train/data", folder / "data/labels/gtFine/train/data"
+    truth = [read_labelmap(labels_dir / f"{stem}_mres.mat") for stem in STEMS]
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(truth[0].labels).save(tmp_path / f"masks/{STEMS[0]}.png")
+    write_image(tmp_path / f"masks/{STEMS[1]}_gt.png", color_labels(truth[1].labels, table))
+    write_tiff(tmp_path / f"masks/{STEMS[2]}_mask.tif", truth[2].labels[..., None])
+    shutil.copy(labels_dir / f"{STEMS[3]}_mres.mat", tmp_path / "masks")
+    (tmp_path / "labels.txt").write_text("\n".join(table.names))
+    (tmp_path / "colors.txt").write_text("\n".join(map(hex_color, table.colors)))
+    given = ("--name", "any", "--images", samples, "--masks", tmp_path / "masks", "--runs-dir", tmp_path / "runs")
+    classes = ("--labels", tmp_path / "labels.txt", "--colors", tmp_path / "colors.txt")
+    result = invoke("fcn", "train", *given, *classes, "--epochs", 1)
+    assert result.exit_code == 0 and "trained on 3 images, validated on 1" in result.stdout, result.output
+    assert load_dense(tmp_path / "runs/any/model.h5").card.table == table
+    words = ("--samples-dir", samples, "--output-dir", tmp_path / "out", "--data-source", "data")
+    result = invoke("fcn", "infer", "--name", "any", "--runs-dir", tmp_path / "runs", *words)
+    assert result.exit_code == 0, result.output
+    assert read_labelmap(tmp_path / f"out/{STEMS[0]}_predseg.png").table.names == table.names
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ([], "give either --images with --masks, or --data-dir with --data-source"),
+    (["--images", "i", "--data-dir", "d", "--data-source", "s"], "give either --images with --masks"),
+    (["--data-dir", "d"], "give either"), (["--masks", "m", "--data-dir", "d", "--data-source", "s"], "give either"),
+    (["--images", "i", "--labels", "l", "--labeldefs", "l"], "--labels and --labeldefs both name the classes"),
+])  # fmt: skip
+def test_what_to_train_on_must_be_clear(words, message):
+    result = invoke("fcn", "train", "--name", "x", *words)
+    assert result.exit_code == 2 and message in result.stderr
 
 
 def test_images_of_other_bands(project, tmp_path):

@@ -1,4 +1,4 @@
-"""What a user meets before any command runs: a misspelt name, and Tab."""
+"""What a user meets before any command runs: a misspelt name, Tab, and options that cannot be."""
 
 import pytest
 from click.shell_completion import ShellComplete
@@ -47,3 +47,35 @@ def test_tab_completes_the_names_of_files(typed):
 def complete(typed):
     *words, incomplete = typed.split()
     return ShellComplete(main, {}, "hybridseg", "_HYBRIDSEG_COMPLETE").get_completions(words, incomplete)
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("split coast -p 1.5", "--proportion=1.5: give a number from 0 to 1"),
+        ("split coast --group-by (", "--group-by='(' is not a regular expression"),
+        ("retile coast -a 90", "--purity=90.0: give a number from 0 to below 1"),
+        ("retrain --image_dir coast --how_many_training_steps 0", "--how_many_training_steps=0: give a whole number"),
+        ("retrain --image_dir coast --fine-tune-rate 5", "--fine-tune-rate=5.0: give a number above 0 and below 1"),
+        ("crf coast/scene_00.jpg coast/scene_00_mres.mat -s 3", "--scale=3.0: give a number above 0 and up to 1"),
+    ],
+)
+def test_a_wrong_value_is_named_as_it_was_typed(run, coast, monkeypatch, typed, message):
+    monkeypatch.chdir(coast.parent)
+    coast.rename("coast")
+    result = run(*typed.split())
+    assert result.exit_code == 1 and message in result.stderr
+
+
+def test_a_missing_option_is_named(run):
+    result = run("retrain")
+    assert result.exit_code == 2 and "Missing option '--image_dir'" in result.stderr
+
+
+def test_an_empty_path_is_not_the_current_folder(run, coast, monkeypatch):
+    """As an unset variable of the shell leaves it."""
+    monkeypatch.chdir(coast)
+    for words in (["split", ""], ["semseg", ""], ["retile", "--out", ""]):
+        result = run(*words)
+        assert result.exit_code == 2 and "it is empty" in result.stderr
+    assert not (coast.parent / "train").exists()

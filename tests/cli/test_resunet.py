@@ -222,7 +222,7 @@ def test_keys_of_the_result(binary, tmp_path):
 def test_the_crf_is_tried_on_the_images_that_were_held_out(binary, tmp_path):
     folder, _, trained = binary
     words = ("--labels", folder / "masks", "--weights", folder / "net.h5", "--out", tmp_path / "tried.json")
-    assert f"hybridseg resunet init-config IMAGES --labels LABELS --weights {folder}/net.h5" in trained.stdout
+    assert f"hybridseg resunet init-config --images IMAGES --masks MASKS --weights {folder}/net.h5" in trained.stdout
     result = invoke("resunet", "init-config", folder / "images", *words)
     assert result.exit_code == 0, result.output
     [stem] = json.loads((folder / "net.card.json").read_text())["training"]["held_out"]
@@ -233,7 +233,7 @@ def test_the_crf_is_tried_on_the_images_that_were_held_out(binary, tmp_path):
     figures = [f"accuracy {c.accuracy:.3f} and mean IoU {c.macro('iou'):.3f}" for c in scores]
     helps = scores[1].macro("iou") > scores[0].macro("iou")
     reason = f"On 1 image that the network was not trained on: {figures[0]} without, {figures[1]} with it."
-    assert f"DO_CRF_REFINE = {helps}: {reason}" in result.stdout
+    assert f"DO_CRF_REFINE = {json.dumps(helps)}: {reason}" in result.stdout
     # The config is one for this network.
     record = json.loads((tmp_path / "tried.json").read_text())
     assert record["DO_CRF_REFINE"] is helps and record["TARGET_SIZE"] == list(SIZE)
@@ -251,7 +251,40 @@ def test_nothing_but_images_that_were_held_out_decides_on_the_crf(binary, tmp_pa
     assert result.exit_code == 1 and "none of the images in" in result.stderr and "not trained on" in result.stderr
     assert not (tmp_path / "tried.json").exists()
     result = invoke("resunet", "init-config", tmp_path / "images", *words[2:])
-    assert result.exit_code == 2 and "--weights needs --labels" in result.stderr
+    assert result.exit_code == 2 and "--weights needs --masks" in result.stderr
+
+
+def test_class_names_are_kept_from_a_list_to_the_results(binary, tmp_path):
+    """`--labels` is the class list when it is a file; the masks of this folder name nothing."""
+    folder = binary[0]
+    (tmp_path / "labels.txt").write_text("dry land\nwater\n")
+    config = write_config(tmp_path / "water.json", BINARY | {"MAX_EPOCHS": 1, "DOPLOT": False})
+    given = ("--images", folder / "images", "--masks", folder / "masks", "--labels", tmp_path / "labels.txt")
+    made = invoke("resunet", "make-tfrecords", "--config", config, *given, "--out", tmp_path / "records")
+    assert made.exit_code == 0, made.output
+    weights = tmp_path / "water.h5"
+    words = ("--data", tmp_path / "records", "--weights-out", weights, "--filters", 1)
+    trained = invoke("resunet", "train", "--config", config, *words)
+    assert trained.exit_code == 0 and "dry land  " in trained.stdout, trained.output
+    network = ("--config", config, "--weights", weights, "--images", folder / "images")
+    assert invoke("resunet", "segment", *network, "--out", tmp_path).exit_code == 0
+    found = [read_labelmap(tmp_path / f"p{number}_predseg.png") for number in range(4)]
+    assert {labelmap.table.names for labelmap in found} == {("dry land", "water")}
+    # A list in another order: the same ids then have the other names.
+    scores = []
+    for names in ("dry land\nwater\n", "water\ndry land\n"):
+        (tmp_path / "labels.txt").write_text(names)
+        result = invoke("resunet", "evaluate", *network, *given[2:], "--out", tmp_path)
+        assert result.exit_code == 0, result.output
+        scores.append(json.loads((tmp_path / "water_scores.json").read_text())["accuracy"])
+    right = np.mean([(labelmap.labels == paint(number)[1]).mean() for number, labelmap in enumerate(found)])
+    assert scores == pytest.approx([right, 1 - right])
+
+
+def test_the_first_shard_is_called_as_the_help_says(binary):
+    text = invoke("resunet", "make-tfrecords", "--help").stdout
+    [first] = [path.name for path in (binary[0] / "records").glob("*.tfrec")]
+    assert first == "images-0001-of-0001.tfrec" and "DIR/ROOT_STRING-0001-of-NNNN.tfrec" in text
 
 
 def test_stopped_by_ctrl_c_it_can_resume(coast4):
@@ -315,8 +348,10 @@ def test_the_config_of_another_network(binary, coast4, tmp_path):
     assert result.exit_code == 2 and "must end in .h5" in result.stderr
 
 
-@pytest.mark.parametrize("words", [[], ["--data", "r", "--images", "i"], ["--images", "i"], ["--labels", "l"]])
+@pytest.mark.parametrize("words", [
+    [], ["--data", "r", "--images", "i"], ["--masks", "m"], ["--labels", "l"], ["--data", "r", "--labels", "l"],
+])  # fmt: skip
 def test_what_to_evaluate_on_must_be_clear(binary, words):
     given = ("--config", binary[0] / "net.json", "--weights", binary[0] / "net.h5")
     result = invoke("resunet", "evaluate", *given, *words)
-    assert result.exit_code == 2 and "give either --data, or --images with --labels" in result.stderr
+    assert result.exit_code == 2 and "give either --data, or --images with --masks" in result.stderr

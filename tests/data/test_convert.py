@@ -66,7 +66,7 @@ def _labelme(table):
 
 def read_result(result):
     [converted] = result.written
-    assert result.problems == () and result.unlabelled == ()
+    assert result.problems == () and result.rest == ()
     return read_labelmap(converted.path)
 
 
@@ -110,7 +110,7 @@ def test_scribbles_are_no_areas(photos, table):
 
 def test_jpeg_masks(photos, save, table):
     masks = save("a_mask.jpg")
-    with pytest.raises(BadInput, match=r"a_mask.jpg: is a JPEG, .*--nearest-color for .* or --threshold N"):
+    with pytest.raises(BadInput, match=r"a_mask.jpg: is a JPEG, .*give --nearest-color for .*, or --threshold N"):
         convert_masks([masks], images_dir=photos, table=table)
     options = ConvertOptions(nearest_color=True)
     result = convert_masks([masks], images_dir=photos, table=table, options=options)
@@ -118,7 +118,7 @@ def test_jpeg_masks(photos, save, table):
     assert (found.labels == LABELS).mean() > 0.97
     blurred = read_image(masks / "a_mask.jpg")
     n = np.count_nonzero((blurred != table.palette()[LABELS]).any(axis=2))
-    assert n > 100 and note == f"{n:,} pixels ({n / LABELS.size:.2%}) were no exact colour of a class"
+    assert n > 100 and note.startswith(f"{n:,} pixels ({n / LABELS.size:.2%}) were no exact colour of a class, ")
     other = ClassTable(table.names, ((9, 9, 9), (200, 9, 100), (0, 90, 0)))
     result = convert_masks([masks], images_dir=photos, table=other, options=options, overwrite=True)
     assert "are these the colours of the mask?" in result.written[0].notes[0]
@@ -182,9 +182,12 @@ def test_bad_files_are_named_and_the_others_are_done(photos, save, table):
         write_image(photos / f"{name}.jpg", np.zeros((*SHAPE, 3), np.uint8))
     write_labelmap(masks / "b.png", LabelMap(LABELS[:-1], table))
     (masks / "c.png").write_bytes(b"no")
+    save("e.png")
     result = convert_masks([masks], images_dir=photos)
     assert [converted.path.name for converted in result.written] == ["a_label.png"]
-    assert result.unlabelled == (photos / "d.jpg",)
+    assert result.rest == ("images without a mask (1 of 4): d.jpg", "masks without an image (1): e.png")
+    with pytest.raises(BadInput, match=r"e.png: has no image in .*jpg \(--images\); it would be called e.jpg, e.jpeg"):
+        convert_masks([masks / "e.png"], images_dir=photos)
     problems = {problem.where: problem.message for problem in result.problems}
     assert "has 31 x 64 pixels, but b.jpg has 32 x 64" in problems[str(masks / "b.png")]
     assert str(masks / "c.png") in problems

@@ -10,7 +10,11 @@ from hybridseg.classes import ClassTable
 from hybridseg.data.split import split_folder
 from hybridseg.data.splitplan import SplitOptions, choose_train_groups, group_images
 from hybridseg.errors import BadInput, MissingInput, OutputExists
+from hybridseg.io.images import encode_image
 from hybridseg.io.tables import read_csv
+
+# Bytes may follow the picture, which tell one file from another.
+PHOTO = encode_image(np.zeros((2, 2, 3), np.uint8), suffix=".jpg")
 
 
 @pytest.fixture
@@ -18,7 +22,7 @@ def photos(tmp_path):
     folder = tmp_path / "data" / "jpg"
     folder.mkdir(parents=True)
     for i in range(10):
-        (folder / f"p{i}.jpg").write_bytes(b"\xff\xd8\xff" + bytes([i]))
+        (folder / f"p{i}.jpg").write_bytes(PHOTO + bytes([i]))
         if i < 6:
             (folder / f"p{i}_mres.mat").write_bytes(bytes([i]))
     (folder / "p0.jgw").write_text("1\n0\n0\n-1\n5\n5\n")
@@ -54,7 +58,7 @@ def test_masks_in_a_folder_of_their_own_go_with_their_photos(tmp_path, names, ac
         for i in range(4):
             path = tmp_path / folder / name.format(f"p{i}")
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(f"{folder}{i}".encode())
+            path.write_bytes(PHOTO + f"{folder}{i}".encode())
     (tmp_path / "gt" / "other.png").touch()
     options = SplitOptions(action=action)
     for _ in range(2):
@@ -62,8 +66,8 @@ def test_masks_in_a_folder_of_their_own_go_with_their_photos(tmp_path, names, ac
         assert result.count("train") == 2 and result.n_labelled == 4
         for entry in result.entries:
             home, i = tmp_path / entry.set, entry.image[1]
-            assert (home / names[0].format(f"p{i}")).read_text() == f"jpg{i}"
-            assert (home / "gt" / names[1].format(f"p{i}")).read_text() == f"gt{i}"
+            assert (home / names[0].format(f"p{i}")).read_bytes() == PHOTO + f"jpg{i}".encode()
+            assert (home / "gt" / names[1].format(f"p{i}")).read_bytes() == PHOTO + f"gt{i}".encode()
     assert len(list((tmp_path / "train" / "gt").iterdir())) == len(list((tmp_path / "test" / "gt").iterdir())) == 2
     assert len(list((tmp_path / "gt").iterdir())) == (1 if action == "move" else 5)
     if action == "copy":
@@ -80,7 +84,7 @@ def test_masks_are_not_lost_when_a_move_is_interrupted(tmp_path, monkeypatch, n_
     for name in ("jpg/a.jpg", "jpg/b.jpg", "jpg/b.json", "gt/a.png", "gt/b.png", "gt/b_mask.png"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(name)
+        path.write_bytes(PHOTO + name.encode())
     original, calls = module._place_file, []
 
     def stop(*args, **kwargs):
@@ -105,7 +109,7 @@ def test_masks_are_not_lost_when_a_move_is_interrupted(tmp_path, monkeypatch, n_
 def test_masks_beside_their_photos_go_with_them(tmp_path):
     (tmp_path / "p").mkdir()
     for name in ("a.jpg", "a.png", "b.jpg", "b_mask.tif", "b.json", "c.jpg", "c_ANN.npz", "d.jpg"):
-        (tmp_path / "p" / name).touch()
+        (tmp_path / "p" / name).write_bytes(PHOTO)
     result = split_folder(tmp_path / "p")
     assert result.n_labelled == 2 and {entry.image: entry.companions for entry in result.entries} == {
         "a.jpg": ("a.png",), "b.jpg": ("b.json", "b_mask.tif"), "c.jpg": ("c_ANN.npz",), "d.jpg": (),
@@ -201,7 +205,7 @@ def test_links_point_to_the_originals(photos):
 
 def test_a_relative_link_that_is_moved_leads_to_the_same_file(photos):
     original = photos.parent / "elsewhere.jpg"
-    original.write_bytes(b"\xff\xd8\xff")
+    original.write_bytes(PHOTO)
     (photos / "linked.jpg").symlink_to("../elsewhere.jpg")
     split_folder(photos, options=SplitOptions(action="move"), out_dir=photos.parent / "far/away")
     [moved] = (photos.parent / "far/away").glob("*/linked.jpg")
@@ -237,7 +241,7 @@ def test_stratify_by_masks_of_other_tools(tmp_path):
     for folder in ("jpg", "gt"):
         (tmp_path / folder).mkdir()
     for i in range(4):
-        (tmp_path / "jpg" / f"p{i}.jpg").touch()
+        (tmp_path / "jpg" / f"p{i}.jpg").write_bytes(PHOTO)
         Image.fromarray(np.full((4, 4), i % 2, np.uint8)).save(tmp_path / "gt" / f"p{i}.png")
     table, more = ClassTable.from_names(["water", "sand"]), {"masks_dir": tmp_path / "gt"}
     with pytest.raises(BadInput, match=r"cannot stratify: .*p0.png does not name its classes; give .* --labels"):
@@ -320,7 +324,7 @@ def test_a_second_card_with_the_same_names_replaces_nothing(photos, tmp_path, ac
     other = tmp_path / "card2"
     other.mkdir()
     for path in photos.glob("*.jpg"):
-        (other / path.name).write_bytes(b"\xff\xd8\xff another")
+        (other / path.name).write_bytes(PHOTO + b" another")
     split_folder(photos, options=SplitOptions(action=action))
     with pytest.raises(OutputExists, match="already hold files"):
         split_folder(other, out_dir=photos.parent, options=SplitOptions(action=action))
@@ -362,6 +366,31 @@ def test_names_with_any_character(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in (b"a|b.jpg", b"a|b_mres.mat", b"new\nline.jpg", b"caf\xe9.jpg", b'quo"te,.jpg'):
-        Path(os.fsdecode(bytes(folder) + b"/" + name)).write_bytes(b"\xff\xd8\xff")
-    entries = split_folder(folder).entries
-    assert split_folder(folder).entries == entries and len(entries) == 4
+        Path(os.fsdecode(bytes(folder) + b"/" + name)).write_bytes(PHOTO)
+    result = split_folder(folder)
+    assert split_folder(folder).entries == result.entries and len(result.entries) == 3
+    assert [problem.message for problem in result.problems] == ["has a name that is not UTF-8; give it another"]
+
+
+@pytest.mark.parametrize("action", ["copy", "move", "link"])
+def test_an_image_that_cannot_be_opened_stays_behind_and_is_listed(photos, run, action):
+    (photos / "p1.jpg").write_text("not an image")
+    (photos / "p8.jpg").write_bytes(b"")
+    words = ["split", photos] if action == "copy" else ["split", photos, f"--{action}"]
+    for _ in range(2):
+        result = run(*words)
+        assert result.exit_code == 1 and "2 files could not be used, the others are done" in result.stderr
+        assert "p1.jpg: is not a JPEG, PNG or TIFF image" in result.stderr and "p8.jpg: is empty" in result.stderr
+    train, test = photos.parent / "train", photos.parent / "test"
+    assert {path.stem[:2] for path in (*train.iterdir(), *test.iterdir())} == {
+        f"p{i}" for i in (0, 2, 3, 4, 5, 6, 7, 9)
+    }
+    assert (photos / "p1.jpg").read_text() == "not an image" and (photos / "p1_mres.mat").exists()
+
+
+def test_a_folder_without_any_image_that_can_be_opened(tmp_path):
+    (tmp_path / "jpg").mkdir()
+    (tmp_path / "jpg" / "a.jpg").write_text("not an image")
+    with pytest.raises(BadInput, match=r"jpg has no image that can be opened:\n  .*a.jpg: is not a JPEG"):
+        split_folder(tmp_path / "jpg")
+    assert not (tmp_path / "split.csv").exists()

@@ -61,8 +61,7 @@ def test_the_word_is_only_a_word(tmp_path):
 def test_all_that_are_alone_are_named_at_once(tmp_path):
     images, labels = touch(tmp_path / "i", "a.jpg", "lonely.jpg"), touch(tmp_path / "l", "a_label.png", "b_label.png")
     with pytest.raises(
-        BadInput,
-        match=r"2 files are .*\n.*b_label\.png: has no image in .*add b\.jpg .*\n.*lonely\.jpg: has no label m",
+        BadInput, match=r"2 files are .*\n.*b_label\.png: has no image in .*add b\.jpg.*\n.*lonely\.jpg: has no label m"
     ):
         find_folder_pairs(images, labels, word="label")
 

@@ -177,6 +177,17 @@ def test_masks_of_other_tools(tmp_path, name, prediction, masks):
         assert find_result_pairs(tmp_path / "out") == (pairs, [])
 
 
+def test_results_of_some_images_alone(tmp_path):
+    for name in "pq":
+        save(tmp_path / "out", f"{name}_ares_96.mat", TRUTH)
+        save(tmp_path / "masks", f"{name}.png", TRUTH)
+        write_image(tmp_path / name / f"{name}.jpg", np.zeros((2, 4, 3), np.uint8))
+    [pair], problems = find_result_pairs(tmp_path / "out", tmp_path / "masks", tmp_path / "q")
+    assert pair.prediction_path.name == "q_ares_96.mat" and problems == []
+    with pytest.raises(MissingInput, match="has no result of an image in"):
+        find_result_pairs(tmp_path / "out", tmp_path / "masks", tmp_path / "out")
+
+
 def test_a_photo_is_no_truth(tmp_path):
     save(tmp_path, "p_ares_96.mat", TRUTH)
     write_image(tmp_path / "p.png", np.zeros((2, 4, 3), np.uint8))

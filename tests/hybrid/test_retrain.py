@@ -1,6 +1,7 @@
 """Training from end to end on small tiles, and a run that is killed at any moment."""
 
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,14 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hybridseg.errors import BadInput, OutputExists
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, OutputExists, WriteFailed
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.imagesets import TESTING, assign_sets
 from hybridseg.hybrid.retrain import retrain
-from hybridseg.hybrid.tilefolder import open_tile_folder
+from hybridseg.hybrid.tilefolder import ClassList, open_tile_folder, write_class_list
 from hybridseg.io.images import read_image
 from hybridseg.models.backbones import BUILTIN
 from hybridseg.models.store import load_classifier, read_card
@@ -36,8 +38,8 @@ def tiny(tiny_module):
 def train(tile_dir, tmp_path):
     """Train in a folder and return the result and the bytes of the model."""
 
-    def run(options, *, folder="a", tiles=tile_dir, **paths):
-        own = paths_in(tmp_path / folder, tiles, **paths)
+    def run(options, *, folder="a", **paths):
+        own = paths_in(tmp_path / folder, tile_dir, **paths)
         return retrain(own, options=options), own.output_graph.read_bytes()
 
     return run
@@ -164,6 +166,27 @@ def test_options_of_the_measurements(train, tiny, plain):
     assert train(whole)[0].curve == result.curve, "100 are more than there are"
     few, _ = train(replace(tiny, test_batch_size=4))
     assert few.scores["n_tiles"] == 4
+
+
+def test_another_order_of_the_classes_reaches_the_model(tiny, tile_dir, tmp_path):
+    """Over the cached features and the checkpoints of the order before."""
+    tiles = shutil.copytree(tile_dir, tmp_path / "tiles")
+    stages = []
+
+    def progress(items, *, label):
+        stages.append((label, len(items)))
+        return items
+
+    for names in (("Water", "SAND", "veg"), ("veg", "Water", "SAND")):
+        table = ClassTable.from_names(names)
+        write_class_list(tiles, ClassList(table, {name.lower(): i for i, name in enumerate(names)}))
+        stages.clear()
+        retrain(paths_in(tmp_path / "a", tiles), options=tiny, progress=progress)
+        classifier = load_classifier(tmp_path / "a" / "model.pb")
+        assert classifier.table == table
+        found = [read_image(tile_dir / name.lower() / "p0_r0_c0.png") for name in names]
+        assert classifier.classify(np.stack(found)).argmax(axis=1).tolist() == [0, 1, 2]
+    assert ("computing features", 0) in stages and ("training the head", 30) in stages
 
 
 def test_patience_ends_a_training_that_gets_no_better(train, tiny):
@@ -339,3 +362,17 @@ def test_paths_that_cannot_work(tile_dir, tmp_path):
         retrain(paths_in(tmp_path, tile_dir, intermediate_store_frequency=5))
     with pytest.raises(BadInput, match="intermediate_store_frequency=-1"):
         paths_in(tmp_path, tile_dir, intermediate_store_frequency=-1)
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_the_training(tile_dir, tiny, tmp_path):
+    text = tmp_path / "text.txt"
+    text.touch()
+
+    def progress(items, *, label):
+        raise AssertionError(label)
+
+    for more in ({"saved_model_dir": text}, {"output_labels": text / "labels.txt"}, {"summaries_dir": text}):
+        with pytest.raises((OutputExists, WriteFailed), match=r"text.txt is a file; (give|choose) another folder"):
+            retrain(paths_in(tmp_path, tile_dir, **more), options=tiny, progress=progress)
+    with pytest.raises(WriteFailed, match=r"text.txt is a file; choose another folder"):
+        retrain(paths_in(text, tile_dir), options=tiny, progress=progress)

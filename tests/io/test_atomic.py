@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from hybridseg.errors import WriteFailed
-from hybridseg.io.atomic import atomic_path, write_bytes, write_text
+from hybridseg.io.atomic import atomic_path, claim_folder, lock_output, write_bytes, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -39,3 +39,12 @@ def test_a_full_disk_is_a_clear_error(tmp_path):
     with pytest.raises(WriteFailed, match="No space left"), atomic_path(tmp_path / "a.txt"):
         Path("/dev/full").write_bytes(b"x")
     assert not (tmp_path / "a.txt").exists()
+
+
+def test_a_file_where_a_folder_is_wanted_is_named(tmp_path):
+    (tmp_path / "text.txt").touch()
+    for folder in (tmp_path / "text.txt", tmp_path / "text.txt" / "below"):
+        with pytest.raises(WriteFailed, match=r"text\.txt is a file; choose another folder"):
+            claim_folder(folder)
+        with pytest.raises(WriteFailed, match=r"text\.txt is a file; choose another folder"), lock_output(folder / "x"):
+            pass

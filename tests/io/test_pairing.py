@@ -125,6 +125,19 @@ def test_companions_are_those_of_this_image_alone(tmp_path):
     assert [path.name for path in found[images[1]]] == ["a1_mres.mat"]
 
 
+def test_a_sidecar_with_the_whole_name_of_an_image_is_its_own(tmp_path):
+    for name in ("a.tif.aux.xml", "a.jpg.aux.xml", "A.TFW"):
+        (tmp_path / name).touch()
+    images = [tmp_path / "a.jpg", tmp_path / "a.tif"]
+    for path in images:
+        Image.new("RGB", (4, 3)).save(path)
+    found = find_companions(images, tmp_path)
+    assert [[path.name for path in found[image]] for image in images] == [
+        ["A.TFW", "a.jpg.aux.xml"],
+        ["A.TFW", "a.tif.aux.xml"],
+    ]
+
+
 def test_no_folder(tmp_path):
     with pytest.raises(MissingInput, match="there is no folder"):
         list_images(tmp_path / "none")

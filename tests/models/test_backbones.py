@@ -180,5 +180,7 @@ def test_the_exported_module_is_reusable(tf, tmp_path):
     assert np.abs(layer(pixels).numpy() - own).max() < 1e-4 and len(layer.trainable_variables) > 40
     loaded = load_backbone(str(tmp_path / "m"), trainable=True)
     assert loaded.input_size == 64 and loaded.variables and np.abs(loaded.extract(pixels).numpy() - own).max() < 1e-4
+    with pytest.raises(BadInput, match="input_size=99999: give a side from 32 to 1024 pixels"):
+        export_builtin(tmp_path / "new", input_size=99999)
     with pytest.raises(OutputExists, match="holds files already"):
         export_builtin(tmp_path / "m")

@@ -7,6 +7,7 @@ anything is unpacked, and no more than that is ever read.
 
 from __future__ import annotations
 
+import lzma
 import math
 import os
 import re
@@ -34,6 +35,10 @@ _HEADER = re.compile(
 _MAX_HEADER_BYTES, _MAX_NAME_BYTES = 10_000, 1_000_000
 _MAX_DIRECTORY_BYTES, _MAX_MEMBERS = 1_000_000, 1000
 _BLOCK_BYTES = 1 << 24
+_READ_ERRORS = (
+    *(OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError),
+    *(struct.error, zlib.error, lzma.LZMAError),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +111,7 @@ def read_doodlernpz(path: str | os.PathLike[str], *, shape: tuple[int, int]) -> 
         except BadInput:
             raise
         # RuntimeError: it is encrypted; NotImplementedError: compressed in another way than numpy does.
-        except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, struct.error, zlib.error) as error:
+        except _READ_ERRORS as error:
             raise BadInput(f"it is not a .npz of Doodler, or damaged ({error}); copy it again") from error
         except zipfile.BadZipFile as error:
             raise BadInput(f"it is a damaged .npz ({error}); copy it again from its source") from error

@@ -158,7 +158,9 @@ def _read_lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise BadInput(f"{path} is far too large for a class file; give a text file with one class a line")
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise BadInput(f"{path} is not a text file in UTF-8; save it as UTF-8, with one class a line") from None
+    except OSError as error:
         raise BadInput(f"{path} cannot be read as text ({error}); give a text file with one class a line") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:

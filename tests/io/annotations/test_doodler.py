@@ -217,6 +217,11 @@ def test_damaged_archives(path, arrays):
         "encrypted": bytes(b | 1 if i in flags(whole) else b for i, b in enumerate(whole)),
         "packed otherwise": bytes(99 if i in methods(whole) else b for i, b in enumerate(whole)),
     }
+    for name, method in (("lzma", zipfile.ZIP_LZMA), ("bzip2", zipfile.ZIP_BZIP2)):
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr("doodles.npy", bytes(range(256)) * 20)
+        packed = path.read_bytes()
+        ways[name] = packed[:50] + b"\xff" * 20 + packed[70:]
     for way, content in ways.items():
         path.write_bytes(content)
         with pytest.raises(BadInput, match=r"a_someone\.npz: "):

@@ -64,7 +64,7 @@ def test_files_that_are_no_class_files(tmp_path):
     with pytest.raises(MissingInput, match="there is no file"):
         read_class_files(tmp_path / "none.txt")
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(BadInput, match="cannot be read as text"):
+    with pytest.raises(BadInput, match="is not a text file in UTF-8; save it as UTF-8"):
         read_class_files(tmp_path / "b.txt")
     (tmp_path / "big.txt").write_bytes(b"a\n" * 600_000)
     with pytest.raises(BadInput, match="far too large"):
