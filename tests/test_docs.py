@@ -160,6 +160,10 @@ def prepare(name, scenes):
         for folder in ("data/samples/RGB/train/data", "data/labels/gtFine/train/data"):
             shutil.copytree(scenes, folder)
         write_class_files(read_labelmap(labels).table, labeldefs_path=Path("data/labeldefs.txt"))
+    elif name == "fcn train":
+        shutil.copytree(scenes, "photos", ignore=shutil.ignore_patterns("*.mat"))
+        shutil.copytree(scenes, "masks", ignore=shutil.ignore_patterns("*.jpg"))
+        write_class_files(read_labelmap(labels).table, labels_path=Path("labels.txt"))
     elif name == "resunet init-config":
         shutil.copytree(scenes, "images")
         Path("masks").mkdir()

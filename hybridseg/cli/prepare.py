@@ -28,7 +28,7 @@ from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.hybrid.retile import retile as cut_tiles
 from hybridseg.hybrid.tilefolder import CLASSES_NAME
 from hybridseg.hybrid.tileplan import ClassCount, RetileOptions
-from hybridseg.io.masks import find_labelled, list_names
+from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import MANIFEST_NAME
 
 
@@ -251,8 +251,7 @@ def convert(
     console.say(f"{len(result.written)} label maps written to {result.out_dir}")
     if result.skipped:
         console.say(f"{len(result.skipped)} were there already; --overwrite replaces them")
-    if result.unlabelled:
-        console.say(f"{len(result.unlabelled)} images have no mask: {list_names(result.unlabelled)}")
+    console.say_all(result.rest)
     console.finish(result.problems)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def init_config(console: Console, folder: Path | None, **settings: Any) -> None:
     record = config_record(proposal.config)
     write_json(out_path, record)
     for name, reason in proposal.reasons.items():
-        console.say(f"{name} = {record[name]}: {reason}")
+        console.say(f"{name} = {json.dumps(record[name], ensure_ascii=False)}: {reason}")
     console.say(f"wrote {out_path}")
     console.finish(proposal.problems)
 

@@ -60,12 +60,12 @@ class Converted:
 
 @dataclass(frozen=True)
 class ConvertResult:
-    """What was written, what was there already, what is alone, and what could not be used."""
+    """What was written, what was there already, sentences on what is alone, and what could not be used."""
 
     out_dir: Path
     written: tuple[Converted, ...]
     skipped: tuple[Path, ...]
-    unlabelled: tuple[Path, ...]
+    rest: tuple[str, ...]
     problems: tuple[Problem, ...]
 
 
@@ -127,7 +127,7 @@ def convert_masks(
         written.append(Converted(target, notes))
     if not (written or skipped):
         raise BadInput("nothing was converted:\n" + "\n".join(f"  {problem}" for problem in problems))
-    return ConvertResult(out_dir, tuple(written), tuple(skipped), tuple(found.unlabelled), tuple(problems))
+    return ConvertResult(out_dir, tuple(written), tuple(skipped), tuple(found.describe_rest()), tuple(problems))
 
 
 def _find_pairs(inputs: list[Path], images_dir: Path) -> Matches:
@@ -149,7 +149,9 @@ def _find_pairs(inputs: list[Path], images_dir: Path) -> Matches:
         found.pairs.extend(Pair(jsons[0], path) for path in found.unlabelled)
         found.unlabelled.clear()
         found.orphans[:] = [path for path in found.orphans if path not in jsons]
-    found.problems.extend(found.describe_orphans(images_dir))
+    alone = replace(found, orphans=[path for path in found.orphans if path in named])
+    found.problems.extend(alone.describe_orphans(images_dir))
+    found.orphans[:] = [path for path in found.orphans if path not in named]
     if not found.pairs and not found.problems:
         raise MissingInput(f"{inputs[0]} has no mask of the images in {images_dir} ({images[0].name} ...)")
     return found

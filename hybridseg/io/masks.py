@@ -47,31 +47,26 @@ class Matches:
     problems: list[Problem]
 
     def describe_orphans(self, images_dir: Path | None = None) -> list[Problem]:
-        """Return a problem for each mask without an image, beside it or in the folder that was searched."""
+        """Return a problem for each mask without an image, beside it or in the folder that was given."""
         wanted = [", ".join(find_owner(path, ()) + suffix for suffix in IMAGE_SUFFIXES[:3]) for path in self.orphans]
-        return [
-            Problem(
-                str(path),
-                f"has no image in {images_dir} (--images); it would be called {names} ..."
-                if images_dir
-                else f"has no image beside it; put it there ({names} ...) or give --images DIR",
-            )
-            for path, names in zip(self.orphans, wanted, strict=True)
-        ]
+        beside = "has no image beside it; put it there ({} ...) or give --images DIR"
+        text = f"has no image in {images_dir} (--images); it would be called {{}} ..." if images_dir else beside
+        return [Problem(str(path), text.format(names)) for path, names in zip(self.orphans, wanted, strict=True)]
 
     def describe_rest(self) -> list[str]:
         """Return sentences about the images and masks that are alone."""
         lines = []
         if self.unlabelled:
             n_images = len(self.pairs) + len(self.unlabelled)
-            lines.append(f"{len(self.unlabelled)} of {n_images} images have no mask: {list_names(self.unlabelled)}")
+            lines.append(
+                f"images without a mask ({len(self.unlabelled)} of {n_images}): {_list_names(self.unlabelled)}"
+            )
         if self.orphans:
-            lines.append(f"{len(self.orphans)} masks have no image: {list_names(self.orphans)}")
+            lines.append(f"masks without an image ({len(self.orphans)}): {_list_names(self.orphans)}")
         return lines
 
 
-def list_names(paths: Sequence[Path]) -> str:
-    """Name the first of some files."""
+def _list_names(paths: Sequence[Path]) -> str:
     return ", ".join(path.name for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
 
 
@@ -121,7 +116,7 @@ def _require_some(found: Matches, fault: str) -> Matches:
     if found.pairs or found.problems or found.orphans:
         return found
     n_images = len(found.unlabelled)
-    some = f" of the {n_images} images ({list_names(found.unlabelled)})" if n_images else ""
+    some = f" of the {n_images} images ({_list_names(found.unlabelled)})" if n_images else ""
     example = found.unlabelled[0].stem if n_images else "NAME"
     raise MissingInput(
         f"{fault}{some}; it would be called {example}_mres.mat, {example}.png, {example}_mask.png ... and lie beside "

@@ -189,7 +189,7 @@ def print_pair(rival: Measured, ours: Measured) -> None:
 
 Labelled = tuple[np.ndarray, np.ndarray]
 # Photos in a mosaic, photos in a row of it, and the megapixels that the CRF is tried on.
-MOSAICS = ((1, 1, (0.07, 0.14, 0.56)), (50, 5, (1.0, 7.0)))
+MOSAICS = ((1, 1, (0.14, 0.56)), (50, 5, (1.0, 7.0)))
 
 
 def read_photos(folder: Path, names: list[str], table: ClassTable) -> list[Labelled]:

@@ -82,7 +82,7 @@ def test_retile_finds_masks_in_a_folder_of_their_own(run, colleague):
     (colleague / "gt" / "c.png").unlink()
     more = ("--labels", colleague / "labels.txt", "-t", 8, "--jobs", 1)
     result = run("retile", "--images", colleague / "jpg", "--masks", colleague / "gt", *more)
-    assert result.exit_code == 0 and "1 of 3 images have no mask: c.jpg" in result.stdout
+    assert result.exit_code == 0 and "images without a mask (1 of 3): c.jpg" in result.stdout
     tiles = colleague / "jpg" / "tile_8" / "sand"
     assert sorted(path.name for path in tiles.iterdir()) == [f"{n}_r0_c{c}.jpg" for n in "ab" for c in (0, 4, 8)]
 

@@ -233,7 +233,7 @@ def test_the_crf_is_tried_on_the_images_that_were_held_out(binary, tmp_path):
     figures = [f"accuracy {c.accuracy:.3f} and mean IoU {c.macro('iou'):.3f}" for c in scores]
     helps = scores[1].macro("iou") > scores[0].macro("iou")
     reason = f"On 1 image that the network was not trained on: {figures[0]} without, {figures[1]} with it."
-    assert f"DO_CRF_REFINE = {helps}: {reason}" in result.stdout
+    assert f"DO_CRF_REFINE = {json.dumps(helps)}: {reason}" in result.stdout
     # The config is one for this network.
     record = json.loads((tmp_path / "tried.json").read_text())
     assert record["DO_CRF_REFINE"] is helps and record["TARGET_SIZE"] == list(SIZE)

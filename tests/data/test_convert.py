@@ -66,7 +66,7 @@ def _labelme(table):
 
 def read_result(result):
     [converted] = result.written
-    assert result.problems == () and result.unlabelled == ()
+    assert result.problems == () and result.rest == ()
     return read_labelmap(converted.path)
 
 
@@ -182,9 +182,12 @@ def test_bad_files_are_named_and_the_others_are_done(photos, save, table):
         write_image(photos / f"{name}.jpg", np.zeros((*SHAPE, 3), np.uint8))
     write_labelmap(masks / "b.png", LabelMap(LABELS[:-1], table))
     (masks / "c.png").write_bytes(b"no")
+    save("e.png")
     result = convert_masks([masks], images_dir=photos)
     assert [converted.path.name for converted in result.written] == ["a_label.png"]
-    assert result.unlabelled == (photos / "d.jpg",)
+    assert result.rest == ("images without a mask (1 of 4): d.jpg", "masks without an image (1): e.png")
+    with pytest.raises(BadInput, match=r"e.png: has no image in .*jpg \(--images\); it would be called e.jpg, e.jpeg"):
+        convert_masks([masks / "e.png"], images_dir=photos)
     problems = {problem.where: problem.message for problem in result.problems}
     assert "has 31 x 64 pixels, but b.jpg has 32 x 64" in problems[str(masks / "b.png")]
     assert str(masks / "c.png") in problems

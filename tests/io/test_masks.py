@@ -94,7 +94,7 @@ def test_images_without_masks_and_masks_without_images(tmp_path):
     assert found.orphans == [masks / "c_mask.png", masks / "d.tif"]
     assert str(found.problems[0]) == f"{masks / 'e.mat'}: could belong to e.jpg, e.tif; keep one of these images"
     assert found.describe_rest() == [
-        "1 of 2 images have no mask: b.jpg", "2 masks have no image: c_mask.png, d.tif",
+        "images without a mask (1 of 2): b.jpg", "masks without an image (2): c_mask.png, d.tif",
     ]  # fmt: skip
     assert "c_mask.png: has no image beside it; put it there (c.jpg, c.jpeg, c.png ...)" in str(
         found.describe_orphans()[0]
@@ -131,6 +131,15 @@ def test_masks_by_name_are_taken_as_they_are(tmp_path):
     assert [problem.message.split(";")[0] for problem in found.problems] == [
         "has 2 label maps that are equally good (a_ares_96.mat, a_mres.mat)", "has no image beside it",
     ]  # fmt: skip
+
+
+def test_a_mask_without_an_image_where_the_images_are(tmp_path):
+    """The message must not ask for what was given."""
+    images, masks = touch(tmp_path / "jpg", "a.jpg"), touch(tmp_path / "gt", "a.mat", "b_mask.png")
+    [problem] = find_labelled([masks], images_dir=images).problems
+    assert str(problem) == (
+        f"{masks / 'b_mask.png'}: has no image in {images} (--images); it would be called b.jpg, b.jpeg, b.png ..."
+    )
 
 
 def test_nothing_to_work_on(tmp_path):

@@ -109,7 +109,11 @@ class ResunetConfig:
     )
     doplot: bool = option(True, "Draw figures of examples and of the course of training.")
     root_string: str = option("images", "Prefix of the names of the packed training files.", span=NAME_LENGTH)
-    usemask: bool = option(False, "The names of label files or of their folder say 'mask'. If false, they say 'label'.")
+    usemask: bool = option(
+        False,
+        "Which masks to take where some names say 'mask' and others 'label': those of the first kind. If false, those "
+        "of the second. Where there is one kind, it is taken.",
+    )
     aug_rot: float = option(
         10.0, "Largest rotation of a copy, in degrees to either side; usually below 10.", span=Span(0, 180)
     )
@@ -124,7 +128,8 @@ class ResunetConfig:
     aug_copies: int = option(3, "Copies that are made of each image, each augmented anew.", span=_FEW)
     remap_classes: dict[int, int] = option(
         help='New ids for values of the label files, as in {"3": 1, "4": 1}; the others stay. The new ids are from 0 '
-        f"to NCLASSES, or {VOID} for pixels that have no class.",
+        f"to NCLASSES, or {VOID} for pixels that have no class. Records are changed once: when they are made, or else "
+        "when they are read.",
         span=Span(0, VOID),
         default_factory=dict,
     )
