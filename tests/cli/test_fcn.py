@@ -212,12 +212,14 @@ def test_a_geotiff_stays_in_its_place(project, tmp_path):
     write_tiff(tmp_path / "map.tif", image, crs="EPSG:25832", transform=place)
     result = infer(folder, tmp_path / "out", "--probabilities", samples=tmp_path)
     assert result.exit_code == 0, result.output
-    names = ["map_predseg.png", "map_predseg.tif", "map_predseg_composite.jpg", "map_predseg_confidence.tif"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "map_predseg.png", "map_predseg.qml", "map_predseg.tif", "map_predseg.tif.aux.xml",
+        "map_predseg_composite.jpg", "map_predseg_confidence.tif",
+    ]  # fmt: skip
     for name in ("map_predseg.tif", "map_predseg_confidence.tif"):
         with rasterio.open(tmp_path / "out" / name) as file:
             assert file.crs.to_epsg() == 25832 and file.transform == place and file.shape == (100, 96)
-    found = [read_labelmap(tmp_path / "out" / name) for name in names[:2]]
+    found = [read_labelmap(tmp_path / "out" / name) for name in ("map_predseg.png", "map_predseg.tif")]
     assert np.array_equal(found[0].labels, found[1].labels) and found[0].labels.max() < len(table)
 
 
