@@ -15,9 +15,9 @@ from hybridseg.io.annotations.painted import paint_annotations
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image, load_image
 from hybridseg.io.labelled import check_size
-from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES, LABELMAP_SUFFIXES, read_labelmap, write_labelmap
+from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
-from hybridseg.io.masks import Matches, list_masks, match_masks
+from hybridseg.io.masks import ANNOTATIONS, Matches, list_masks, match_masks
 from hybridseg.io.pairing import JPEG_SUFFIXES, Pair, list_images
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
@@ -141,8 +141,8 @@ def _find_pairs(inputs: list[Path], images_dir: Path) -> Matches:
     named = {path for path in inputs if not path.is_dir()}
     masks = list(named)
     for folder in (path for path in inputs if path.is_dir()):
-        masks += list_masks(folder, images, (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES))
-    found = match_masks(images, masks, named=named, by_machine=True)
+        masks += list_masks(folder, images)
+    found = match_masks(images, masks, named=named, order=(*ANNOTATIONS, "jpeg"))
     jsons = [path for path in found.orphans if path.suffix.lower() == ".json"]
     jsons = jsons or [path for path in masks if path.suffix.lower() == ".json" and not found.pairs]
     if len(jsons) == 1:

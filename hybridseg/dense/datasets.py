@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from hybridseg.io.labelled import ReadLabels
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.masks import Matches, list_masks, match_masks
-from hybridseg.io.pairing import Pair, find_owner, list_images
+from hybridseg.io.pairing import Pair, find_mask_words, find_owner, list_images
 
 _SHOWN_PROBLEMS = 20
 
@@ -41,8 +40,9 @@ def find_folder_pairs(images_dir: Path, masks_dir: Path | None = None, *, word: 
     if not images:
         raise MissingInput(f"{images_dir} has no image ({', '.join(IMAGE_SUFFIXES)})")
     masks = list_masks(masks_dir, images)
-    if word and any(_has_word(path, word) for path in masks):
-        masks = [path for path in masks if _has_word(path, word) or not _has_word(path, "(mask|label)")]
+    words = {path: find_mask_words(path.stem) for path in masks}
+    if any(word in found for found in words.values()):
+        masks = [path for path in masks if word in words[path] or not words[path] & {"mask", "label"}]
     return require_pairs(match_masks(images, masks), images_dir, masks_dir)
 
 
@@ -110,15 +110,6 @@ def refuse_problems(problems: Sequence[Problem]) -> None:
             shown.append(f"  and {len(problems) - len(shown)} more")
         noun = "file is" if len(problems) == 1 else "files are"
         raise BadInput(f"{len(problems)} {noun} unusable, so nothing was done:\n" + "\n".join(shown))
-
-
-def _has_word(path: Path, word: str) -> bool:
-    return re.search(word_pattern(word), path.stem, flags=re.IGNORECASE) is not None
-
-
-def word_pattern(word: str) -> str:
-    """Return the pattern of a word by itself: no letter touches it, so a watermask is not a mask."""
-    return rf"(?<![^\W\d_]){word}s?(?![^\W\d_])"
 
 
 def _enter(folder: Path) -> Path:

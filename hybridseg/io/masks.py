@@ -9,22 +9,29 @@ from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES
-from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES, LABELMAP_SUFFIXES
 from hybridseg.io.pairing import (
     JPEG_SUFFIXES,
+    LABEL_SUFFIXES,
     MACHINE_KINDS,
-    MASK_WORD,
+    PREDSEG,
+    PREDSEG_CRF,
     Pair,
     find_images,
+    find_mask_words,
     find_owner,
+    is_figure,
     list_files,
     list_images,
+    machine_ending,
     result_kind,
 )
 
-_MASK_SUFFIXES = (*LABELMAP_SUFFIXES, *JPEG_SUFFIXES)
-# Ranks of labels: the last of those made by hand, results by machine, and what is none of an image.
-_BY_HAND, _BY_MACHINE, _NOTHING = 6, 7, 8
+# Orders of preference among the kinds of labels that an image may have, see `_find_kind`; two of one kind are equally
+# good. What is looked for decides: masks alone; what a person goes on with; what covers the most of an image.
+MASKS = ("mres", "mat", "named", "plain", "jpeg")
+_BY_MACHINE = ("result", "refined", "copy")
+ANNOTATIONS = ("areas", "strokes", *MASKS[:-1], "person", *_BY_MACHINE)
+CONVERTIBLE = ("areas", *MASKS, "person", "strokes", *_BY_MACHINE)
 
 
 @dataclass(frozen=True)
@@ -150,9 +157,9 @@ def find_masks(image_paths: Sequence[Path], masks_dir: Path | None = None) -> Ma
     return match_masks(image_paths, [path for home in homes for path in list_masks(home, image_paths)])
 
 
-def list_masks(folder: Path, image_paths: Iterable[Path] = (), suffixes: Sequence[str] = _MASK_SUFFIXES) -> list[Path]:
-    """List the files of a folder that may be masks. Where some of the images are in it, its photos are left out."""
-    files, home = list_files(folder, suffixes), folder.resolve()
+def list_masks(folder: Path, image_paths: Iterable[Path] = ()) -> list[Path]:
+    """List the files of a folder that may be labels. Where some of the images are in it, its photos are left out."""
+    files, home = list_files(folder, LABEL_SUFFIXES), folder.resolve()
     # Not the links themselves: a photo and its mask may be links to one file.
     images = {path.parent.resolve() / path.name for path in image_paths}
     if any(path.parent == home for path in images):
@@ -165,7 +172,7 @@ def match_masks(
     mask_paths: Iterable[Path],
     *,
     named: Container[Path] = (),
-    by_machine: bool = False,
+    order: Sequence[str] = MASKS,
 ) -> Matches:
     """Match masks with images by name alone, see `find_masks`.
 
@@ -173,9 +180,8 @@ def match_masks(
     ----------
     named : container of pathlib.Path
         Masks that are taken whatever they are called.
-    by_machine : bool
-        Also take annotations that are no masks (``.json``, ``.npz``), and results by machine where there is nothing
-        made by hand.
+    order : sequence of str
+        The kinds of labels that are taken, the best first: `MASKS`, `ANNOTATIONS` or `CONVERTIBLE`.
 
     Examples
     --------
@@ -186,7 +192,7 @@ def match_masks(
     images: dict[str, list[Path]] = defaultdict(list)
     for path in image_paths:
         images[path.stem].append(path)
-    best, orphans = find_best(images, mask_paths, named=named, by_machine=by_machine)
+    best, orphans = find_best(images, mask_paths, named=named, order=order)
     found = Matches([], [], orphans, [])
     for stem, owners in images.items():
         masks = best.get(stem, [])
@@ -204,7 +210,7 @@ def match_masks(
 
 
 def find_best(
-    stems: Container[str], paths: Iterable[Path], *, named: Container[Path] = (), by_machine: bool = False
+    stems: Container[str], paths: Iterable[Path], *, named: Container[Path] = (), order: Sequence[str] = MASKS
 ) -> tuple[dict[str, list[Path]], list[Path]]:
     """Find the best labels of each image among files.
 
@@ -212,7 +218,7 @@ def find_best(
     ----------
     stems : container of str
         Names of the images, without suffix.
-    named, by_machine
+    named, order
         As `match_masks`.
 
     Returns
@@ -226,43 +232,50 @@ def find_best(
     orphans = []
     for path in paths:
         stem = find_owner(path, stems)
-        rank = -1 if path in named else _rank_labels(path, stem)
-        is_usable = rank <= _BY_HAND and path.suffix.lower() in _MASK_SUFFIXES
-        if not (is_usable or path in named or (by_machine and rank <= _BY_MACHINE)):
+        kind = _find_kind(path, stem)
+        if kind not in order and path not in named:
             continue
         if stem in stems:
-            ranked[stem][rank].append(path)
+            ranked[stem][-1 if path in named else order.index(kind)].append(path)
         else:
             orphans.append(path)
     return {stem: ranks[min(ranks)] for stem, ranks in ranked.items()}, orphans
 
 
-def _rank_labels(path: Path, stem: str) -> int:
-    """Return how good a file is as the labels of an image, 0 the best."""
-    suffix, kind = path.suffix.lower(), result_kind(path)
-    if suffix not in (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES):
-        return _NOTHING
-    if suffix in JPEG_SUFFIXES:
-        return _NOTHING if kind in MACHINE_KINDS else _BY_HAND
+def _find_kind(path: Path, stem: str) -> str:
+    """Return which kind of labels of an image a file is by its name; "" for what is none."""
+    suffix, kind, words = path.suffix.lower(), result_kind(path), find_mask_words(path.stem)
+    if suffix not in LABEL_SUFFIXES or is_figure(path):
+        return ""
     if suffix in (".json", ".npz"):
-        return 0 if path.stem == stem or kind == "doodles" else 5 if suffix == ".npz" else _NOTHING
+        if path.stem == stem or (suffix == ".json" and words and kind in (None, "label")):
+            return "areas"
+        return "strokes" if kind == "doodles" else "person" if suffix == ".npz" else ""
+    if suffix in JPEG_SUFFIXES:
+        return "" if kind in MACHINE_KINDS else "jpeg"
     if path.stem == stem:
-        return 2 if suffix == ".mat" else 4
+        return "mat" if suffix == ".mat" else "plain"
     if kind in MACHINE_KINDS:
-        return _BY_MACHINE
+        is_copy = path.stem.endswith(("_label", f"_{PREDSEG}", f"_{PREDSEG_CRF}"))
+        refined = "refined" if path.stem.endswith(PREDSEG_CRF) else "result"
+        return refined if machine_ending(path) else "copy" if is_copy else ""
     # A .png of this name is the figure that goes with it.
-    if kind == "mres" and not MASK_WORD.search(path.stem):
-        return {".mat": 1, ".png": _NOTHING}.get(suffix, 3)
-    is_named = kind in ("mres", "label", "gtfine") or (kind is None and MASK_WORD.search(path.stem))
-    return 3 if is_named else _NOTHING
+    if kind == "mres" and not words:
+        return {".mat": "mres", ".png": ""}.get(suffix, "named")
+    return "named" if kind in ("mres", "label", "gtfine") or (kind is None and words) else ""
 
 
-def find_annotations(folder: Path, image_path: Path) -> Path:
+def find_annotations(folder: Path, image_path: Path, *, order: Sequence[str] = ANNOTATIONS) -> Path:
     """Find the file with the labels of an image, made with any tool, in a folder.
 
-    Strokes and areas (``NAME.json``, ``NAME_doodles.json``, ``NAME.npz``) come before masks, in the order of
+    Strokes and areas (``NAME.json`` or ``NAME.npz``, then ``NAME_doodles.json``) come before masks, in the order of
     `find_masks`; then come ``NAME_PERSON.npz`` of Doodler, results by machine, and last the only ``.json`` of the
     folder, as for COCO.
+
+    Parameters
+    ----------
+    order : sequence of str
+        `MASKS` for masks alone.
 
     Raises
     ------
@@ -278,17 +291,17 @@ def find_annotations(folder: Path, image_path: Path) -> Path:
     >>> find_annotations(folder, folder / "a.jpg").name
     'a.json'
     """
-    paths = list_masks(folder, [image_path], ANNOTATION_SUFFIXES)
-    found = match_masks([image_path], paths, by_machine=True)
+    paths = list_masks(folder, [image_path])
+    found = match_masks([image_path], paths, order=order)
     if found.problems:
         raise BadInput(f"{folder}: {found.problems[0]}")
     if found.pairs:
         return found.pairs[0].labels_path
-    jsons = [p for p in paths if p.suffix.lower() == ".json"]
+    jsons = [p for p in paths if p.suffix.lower() == ".json"] if order is ANNOTATIONS else []
     if len(jsons) == 1 and result_kind(jsons[0]) is None:
         return jsons[0]
     stem = image_path.stem
+    wanted = f"{stem}.json, {stem}.npz, " if order is ANNOTATIONS else ""
     raise MissingInput(
-        f"{folder} has no labels for {image_path.name}; it would be called {stem}.json, {stem}.npz, "
-        f"{stem}_mres.mat or {stem}.png"
+        f"{folder} has no labels for {image_path.name}; it would be called {wanted}{stem}_mres.mat or {stem}.png"
     )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.dense.datasets import read_mask, word_pattern
+from hybridseg.dense.datasets import read_mask
 from hybridseg.dense.pairs import SIDES, fit_size
 from hybridseg.dense.programs.config import KEYS, NAME_LENGTH, ResunetConfig
 from hybridseg.dense.programs.resunet import describe_network, load_resunet, try_refinement
@@ -23,7 +23,7 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
 from hybridseg.io.masks import find_masks
-from hybridseg.io.pairing import JPEG_SUFFIXES, list_images
+from hybridseg.io.pairing import JPEG_SUFFIXES, find_mask_words, list_images
 from hybridseg.io.rasters import open_raster
 from hybridseg.progress import Progress, no_progress
 
@@ -33,7 +33,6 @@ _MAX_IMAGES, _MAX_LABEL_MAPS = 200, 50
 MAX_AREA = 256 * 256
 _SAMPLES_OF_EPOCH, _MAX_COPIES = 300, 5
 _SAMPLES, _MAX_EPOCHS = 8000, 100
-_NAME_WORD = re.compile(word_pattern("(mask|label)"), re.IGNORECASE)
 
 # The value of each field that is proposed, and the reason.
 Findings = dict[str, tuple[Any, str]]
@@ -269,11 +268,12 @@ def _interpret_ids(ids: list[int], n_named: int, n_read: int) -> Findings:
 
 def _interpret_names(folder: Path, paths: Sequence[Path]) -> Findings:
     """Propose USEMASK: whether the names of label files, or of their folder, say 'mask'."""
-    words = [match[1].lower() for path in paths if (match := _NAME_WORD.search(path.stem))]
-    n_mask, n_label = words.count("mask"), words.count("label")
+    words = [find_mask_words(path.stem) for path in paths]
+    n_mask, n_label = (sum(word in found for found in words) for word in ("mask", "label"))
     where = f"{n_mask} of {_count(len(paths), 'label file')} say 'mask' in the name, {n_label} say 'label'"
-    if not words and (match := _NAME_WORD.search(folder.resolve().name)):
-        return {"usemask": (match[1].lower() == "mask", f"{where}; the folder says {match[1].lower()!r}.")}
+    own = sorted(find_mask_words(folder.resolve().name) & {"mask", "label"})
+    if not n_mask + n_label and own:
+        return {"usemask": (own[-1] == "mask", f"{where}; the folder says {own[-1]!r}.")}
     return {"usemask": (n_mask > n_label, f"{where}.")}
 
 
