@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, Problem
+from hybridseg.io.annotations.formats import is_coco
 from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.pairing import (
     JPEG_SUFFIXES,
@@ -32,6 +33,8 @@ MASKS = ("mres", "mat", "named", "plain", "jpeg")
 _BY_MACHINE = ("result", "refined", "copy")
 ANNOTATIONS = ("areas", "strokes", *MASKS[:-1], "person", *_BY_MACHINE)
 CONVERTIBLE = ("areas", *MASKS, "person", "strokes", *_BY_MACHINE)
+# How a command is told where the masks are.
+_APART = "--images DIR --masks DIR"
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,11 @@ class Matches:
     orphans: list[Path]
     problems: list[Problem]
 
-    def describe_orphans(self, images_dir: Path | None = None) -> list[Problem]:
-        """Return a problem for each mask without an image, beside it or in the folder that was given."""
+    def describe_orphans(self, where: str = "") -> list[Problem]:
+        """Return a problem for each mask without an image, beside it or `where` the images were said to be."""
         wanted = [", ".join(find_owner(path, ()) + suffix for suffix in IMAGE_SUFFIXES[:3]) for path in self.orphans]
         beside = "has no image beside it; put it there ({} ...) or give --images DIR"
-        text = f"has no image in {images_dir} (--images); it would be called {{}} ..." if images_dir else beside
+        text = f"has no image in {where}; it would be called {{}} ..." if where else beside
         return [Problem(str(path), text.format(names)) for path, names in zip(self.orphans, wanted, strict=True)]
 
     def describe_rest(self) -> list[str]:
@@ -77,16 +80,27 @@ def _list_names(paths: Sequence[Path]) -> str:
     return ", ".join(path.name for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
 
 
-def find_labelled(inputs: Iterable[Path], *, images_dir: Path | None = None, masks_dir: Path | None = None) -> Matches:
+def find_labelled(
+    inputs: Iterable[Path],
+    *,
+    images_dir: Path | None = None,
+    masks_dir: Path | None = None,
+    order: Sequence[str] = MASKS,
+) -> Matches:
     """Find images with their masks, whichever way a command was told where they are.
+
+    A mask without an image is a problem when it was given by name, or when there is nothing else to work on; otherwise
+    it is an orphan, as in a folder with the masks of more images than these.
 
     Parameters
     ----------
     inputs : iterable of pathlib.Path
         With `masks_dir` the images: folders, files or patterns. Otherwise folders of masks, or masks by name. None:
-        `images_dir`, and what is not given is in the current folder.
+        `images_dir`, or the current folder.
     images_dir, masks_dir : pathlib.Path or None
         Default: images and masks lie side by side.
+    order : sequence of str
+        As `match_masks`. With `CONVERTIBLE`, the only COCO file is for every image that has nothing else.
 
     Raises
     ------
@@ -94,12 +108,13 @@ def find_labelled(inputs: Iterable[Path], *, images_dir: Path | None = None, mas
         When something is not there, no image has a mask, or the images were given twice.
     """
     inputs = list(inputs)
-    if masks_dir is not None:
+    if masks_dir is not None or not inputs:
         if inputs and images_dir is not None:
             raise BadInput(f"the images were given twice, as {inputs[0]} and as --images {images_dir}; leave one out")
-        images = find_images(inputs or [images_dir or Path()])
-        return _require_some(find_masks(images, masks_dir), f"{masks_dir} has no mask")
-    inputs = inputs or [Path()]
+        given = inputs or [images_dir or Path()]
+        where = str(given[0]) if images_dir is None else f"{images_dir} (--images)"
+        found = find_masks(find_images(given), masks_dir)
+        return _require_some(found, f"{masks_dir or given[0].resolve()} has no mask", where)
     for path in inputs:
         if not path.exists():
             raise MissingInput(f"there is no file or folder {path}")
@@ -110,24 +125,44 @@ def find_labelled(inputs: Iterable[Path], *, images_dir: Path | None = None, mas
     homes = [images_dir] if images_dir else dict.fromkeys([*folders, *(path.parent for path in named)])
     images = [path for home in homes for path in list_images(home) if path not in named]
     masks = named + [path for folder in folders for path in list_masks(folder, images)]
-    found = _require_some(match_masks(images, masks, named=named), f"{inputs[0].resolve()} has no label map")
-    found.problems.extend(found.describe_orphans(images_dir))
-    found.orphans.clear()
-    if not folders:
-        found.unlabelled.clear()
-    return found
+    found = match_masks(images, masks, named=named, order=order)
+    if order is CONVERTIBLE:
+        found = _share_coco(found)
+    where = f"{images_dir} (--images)" if images_dir else ""
+    by_name = replace(found, orphans=[path for path in found.orphans if path in named])
+    found = replace(
+        found,
+        problems=found.problems + by_name.describe_orphans(where),
+        orphans=[path for path in found.orphans if path not in named],
+        unlabelled=found.unlabelled if folders else [],
+    )
+    apart = "--images DIR" if order is CONVERTIBLE else _APART
+    return _require_some(found, f"{inputs[0].resolve()} has no label map", where, apart)
 
 
-def _require_some(found: Matches, fault: str) -> Matches:
-    """Raise MissingInput when there is nothing to work on; a mask without its image is told as a problem."""
-    if found.pairs or found.problems or found.orphans:
+def _share_coco(found: Matches) -> Matches:
+    """Pair the only COCO file, which belongs to no single image, with every image that has nothing else."""
+    shared = [path for path in found.orphans if path.suffix.lower() == ".json" and is_coco(path)]
+    if len(shared) != 1:
         return found
+    pairs = found.pairs + [Pair(shared[0], path) for path in found.unlabelled]
+    return replace(found, pairs=pairs, unlabelled=[], orphans=[path for path in found.orphans if path not in shared])
+
+
+def _require_some(found: Matches, fault: str, where: str, apart: str = _APART) -> Matches:
+    """Return what was found, without pairs its orphans as problems; raise MissingInput when there is nothing."""
+    if found.pairs:
+        return found
+    if found.problems or found.orphans:
+        return replace(found, problems=found.problems + found.describe_orphans(where), orphans=[])
     n_images = len(found.unlabelled)
     some = f" of the {n_images} images ({_list_names(found.unlabelled)})" if n_images else ""
+    jpegs = [p for p in found.unlabelled if p.suffix.lower() in JPEG_SUFFIXES and find_mask_words(p.stem)]
+    advice = f"; {jpegs[0].name} counts as a photo: give JPEG masks by name to hybridseg convert" if jpegs else ""
     example = found.unlabelled[0].stem if n_images else "NAME"
     raise MissingInput(
         f"{fault}{some}; it would be called {example}_mres.mat, {example}.png, {example}_mask.png ... and lie beside "
-        "the image, or in a folder of its own: --images DIR --masks DIR"
+        f"the image, or in a folder of its own: {apart}{advice}"
     )
 
 

@@ -116,7 +116,9 @@ def test_every_way_to_say_where_they_are(tmp_path, monkeypatch):
     both = touch(tmp_path / "both", "a.jpg", "a.mat")
     images, masks = touch(tmp_path / "jpg", "a.jpg"), touch(tmp_path / "gt", "a.mat")
     ways = {
-        both: [([both], None, None), ([both / "a.mat"], None, None), ([], None, both), ([], both, both)],
+        both: [
+            ([both], None, None), ([both / "a.mat"], None, None), ([], None, both), ([], both, both), ([], both, None),
+        ],
         masks: [
             ([], images, masks), ([images], None, masks), ([masks], images, None), ([masks / "a.mat"], images, None),
             ([images / "*.jpg"], None, masks), ([images / "a.jpg"], None, masks),
@@ -127,9 +129,6 @@ def test_every_way_to_say_where_they_are(tmp_path, monkeypatch):
         for inputs, images_dir, masks_dir in calls:
             [pair] = find_labelled(inputs, images_dir=images_dir, masks_dir=masks_dir).pairs
             assert pair.labels_path == home / "a.mat", inputs
-    monkeypatch.chdir(masks)
-    assert names_of(find_labelled([], images_dir=images)) == [("a.jpg", "a.mat")]
-    monkeypatch.chdir(both)
     assert names_of(find_labelled([])) == [("a.jpg", "a.mat")]
 
 
@@ -145,8 +144,16 @@ def test_masks_by_name_are_taken_as_they_are(tmp_path):
 
 
 def test_a_mask_without_an_image_where_the_images_are(tmp_path):
-    """The message must not ask for what was given."""
+    """It may be that of another image; when there is no other, the message must not ask for what was given."""
     images, masks = touch(tmp_path / "jpg", "a.jpg"), touch(tmp_path / "gt", "a.mat", "b_mask.png")
+    for found in (find_labelled([masks], images_dir=images), find_labelled([images], masks_dir=masks)):
+        assert names_of(found) == [("a.jpg", "a.mat")] and not found.problems
+        assert found.describe_rest() == ["masks without an image (1): b_mask.png"]
+    (masks / "a.mat").unlink()
+    [problem] = find_labelled([images], masks_dir=masks).problems
+    assert (
+        str(problem) == f"{masks / 'b_mask.png'}: has no image in {images}; it would be called b.jpg, b.jpeg, b.png ..."
+    )
     [problem] = find_labelled([masks], images_dir=images).problems
     assert str(problem) == (
         f"{masks / 'b_mask.png'}: has no image in {images} (--images); it would be called b.jpg, b.jpeg, b.png ..."
@@ -161,6 +168,8 @@ def test_nothing_to_work_on(tmp_path):
         find_labelled([], images_dir=images, masks_dir=masks)
     with pytest.raises(MissingInput, match=r"jpg has no label map of the 2 images .*--images DIR --masks DIR"):
         find_labelled([images])
+    with pytest.raises(MissingInput, match=r"jpg has no mask of the 2 images"):
+        find_labelled([], images_dir=images)
     with pytest.raises(BadInput, match="images were given twice, as x and as --images y; leave one out"):
         find_labelled([Path("x")], images_dir=Path("y"), masks_dir=masks)
     with pytest.raises(MissingInput, match=r"there is no file or folder .*none"):
