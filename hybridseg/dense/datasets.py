@@ -13,8 +13,8 @@ from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labelled import ReadLabels
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
-from hybridseg.io.masks import Matches, list_masks, match_masks
-from hybridseg.io.pairing import Pair, find_mask_words, find_owner, list_images
+from hybridseg.io.masks import Matches, find_masks
+from hybridseg.io.pairing import Pair, find_owner, list_images
 
 _SHOWN_PROBLEMS = 20
 
@@ -27,23 +27,18 @@ def find_folder_pairs(images_dir: Path, masks_dir: Path | None = None, *, word: 
     images_dir, masks_dir : pathlib.Path
         Or a folder whose only subfolder has them, as the published program wants it.
     word : {"mask", "label", ""}
-        Where the names of some masks say one and those of others the other, those that say this are taken.
+        As `find_masks`.
 
     Raises
     ------
     MissingInput, BadInput
         When a folder is missing or empty, or an image or a mask has no counterpart.
     """
-    images_dir = _enter(images_dir)
-    masks_dir = images_dir if masks_dir is None else _enter(masks_dir)
+    images_dir, masks_dir = enter_places(images_dir, masks_dir)
     images = list_images(images_dir)
     if not images:
         raise MissingInput(f"{images_dir} has no image ({', '.join(IMAGE_SUFFIXES)})")
-    masks = list_masks(masks_dir, images)
-    words = {path: find_mask_words(path.stem) for path in masks}
-    if any(word in found for found in words.values()):
-        masks = [path for path in masks if word in words[path] or not words[path] & {"mask", "label"}]
-    return require_pairs(match_masks(images, masks), images_dir, masks_dir)
+    return require_pairs(find_masks(images, masks_dir, word=word), images_dir, masks_dir)
 
 
 def require_pairs(found: Matches, images_dir: Path, masks_dir: Path) -> list[Pair]:
@@ -110,6 +105,12 @@ def refuse_problems(problems: Sequence[Problem]) -> None:
             shown.append(f"  and {len(problems) - len(shown)} more")
         noun = "file is" if len(problems) == 1 else "files are"
         raise BadInput(f"{len(problems)} {noun} unusable, so nothing was done:\n" + "\n".join(shown))
+
+
+def enter_places(images_dir: Path, masks_dir: Path | None) -> tuple[Path, Path]:
+    """Return the folder of the images and that of the masks, which is the same one when it was not given."""
+    images_dir = _enter(images_dir)
+    return images_dir, images_dir if masks_dir is None else _enter(masks_dir)
 
 
 def _enter(folder: Path) -> Path:

@@ -166,12 +166,17 @@ def _require_some(found: Matches, fault: str, where: str, apart: str = _APART) -
     )
 
 
-def find_masks(image_paths: Sequence[Path], masks_dir: Path | None = None) -> Matches:
+def find_masks(image_paths: Sequence[Path], masks_dir: Path | None = None, *, word: str = "") -> Matches:
     """Find the mask of each image, beside it or in a folder of masks.
 
     The order of preference: ``NAME_mres.mat`` (ours), ``NAME.mat``, a name that says what it is (``NAME_label.png``,
     ``NAME_mask.tif``, ``mask-NAME.png``, ``NAME_gtFine_color.png``), and ``NAME.png`` or ``NAME.tif``. An image
     is never taken for a mask, nor a result by machine.
+
+    Parameters
+    ----------
+    word : {"mask", "label", ""}
+        Where the names of some masks say one and those of others the other, those that say this are taken.
 
     Raises
     ------
@@ -189,7 +194,11 @@ def find_masks(image_paths: Sequence[Path], masks_dir: Path | None = None) -> Ma
     ('a_mask.png', ['b.jpg'])
     """
     homes = [masks_dir] if masks_dir else list(dict.fromkeys(path.parent for path in image_paths))
-    return match_masks(image_paths, [path for home in homes for path in list_masks(home, image_paths)])
+    masks = [path for home in homes for path in list_masks(home, image_paths)]
+    words = {path: find_mask_words(path.stem) for path in masks if word}
+    if any(word in found for found in words.values()):
+        masks = [path for path in masks if word in words[path] or not words[path] & {"mask", "label"}]
+    return match_masks(image_paths, masks)
 
 
 def list_masks(folder: Path, image_paths: Iterable[Path] = ()) -> list[Path]:
