@@ -103,11 +103,6 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     return sorted((p for p in found if p.is_file()), key=lambda p: p.name)
 
 
-def list_results(folder: Path, kind: str) -> list[Path]:
-    """List the ``.mat`` results of a kind (see `result_kind`) in a folder."""
-    return [path for path in list_files(folder, (".mat",)) if result_kind(path) == kind]
-
-
 def list_images(folder: Path) -> list[Path]:
     """List the photographs of a folder: image files other than results, figures of ours, and masks of other images."""
     return _leave_masks_out(path for path in list_files(folder, IMAGE_SUFFIXES) if _is_photo(path))

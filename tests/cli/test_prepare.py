@@ -137,7 +137,7 @@ def test_retile_sums_up_what_it_could_not_use(run, coast):
         (["split", "--group-by", "["], 1, "is not a regular expression"),
         (["demo-scenes", "x", "--size", "12"], 2, "write rows and columns like 768x1152"),
         (["eval-pixels", "."], 1, "has no automatic result"),
-        (["eval-pixels", ".", "--truth", "*.png"], 2, "give both --truth and --prediction"),
+        (["eval-pixels", ".", "--truth", "*.png"], 2, "--truth needs --prediction"),
         (["eval-pixels", ".", "--colors", "c.txt"], 1, "has no automatic result"),
         (["no-such-command"], 2, "No such command"),
     ],
