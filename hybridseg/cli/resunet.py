@@ -26,6 +26,7 @@ from hybridseg.cli.options import (
     places_options,
     read_options,
     read_table,
+    refuse_twice,
     seed_option,
 )
 from hybridseg.confusion import pool_confusions
@@ -96,7 +97,8 @@ def init_config(console: Console, folder: Path | None, **settings: Any) -> None:
     Example:
       hybridseg resunet init-config --images images --masks masks --out config.json
     """
-    if (folder is None) == (settings["images_dir"] is None):
+    refuse_twice(folder, settings["images_dir"])
+    if folder is None and settings["images_dir"] is None:
         raise click.UsageError("give the folder of the images, as DIR or as --images.")
     images_dir, masks_dir, table = _read_places(settings | {"images_dir": folder or settings["images_dir"]})
     out_path: Path = settings["out_path"]

@@ -78,6 +78,25 @@ def test_from_photos_and_masks_of_a_colleague_to_tiles(run, colleague):
     assert run("split", colleague / "jpg", "--images", colleague / "jpg").exit_code == 2
 
 
+@pytest.mark.parametrize("command", [
+    ["split"], ["retile", "--masks", "gt"], ["tune-crf", "--masks", "gt"], ["label"], ["resunet", "init-config"],
+])  # fmt: skip
+def test_images_are_given_once(run, colleague, monkeypatch, command):
+    monkeypatch.chdir(colleague)
+    result = run(*command, "jpg", "--images", "jpg")
+    assert result.exit_code == 2
+    assert "the images were given twice, as jpg and as --images jpg; leave one out" in result.stderr
+
+
+def test_retile_names_masks_of_other_images_whichever_way_they_are_given(run, colleague):
+    (colleague / "jpg" / "c.jpg").unlink()
+    images, masks = colleague / "jpg", colleague / "gt"
+    more = ("--labels", colleague / "labels.txt", "-t", 8, "--jobs", 1, "--overwrite")
+    for words in ((images, "--masks", masks), (masks, "--images", images), ("--images", images, "--masks", masks)):
+        result = run("retile", *words, *more)
+        assert result.exit_code == 0 and "masks without an image (1): c.png" in result.stdout
+
+
 def test_retile_finds_masks_in_a_folder_of_their_own(run, colleague):
     (colleague / "gt" / "c.png").unlink()
     more = ("--labels", colleague / "labels.txt", "-t", 8, "--jobs", 1)
