@@ -19,6 +19,7 @@ from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.masks import find_best
 from hybridseg.io.pairing import (
     JPEG_SUFFIXES,
+    MACHINE_KINDS,
     image_stem,
     is_figure,
     list_files,
@@ -117,7 +118,8 @@ def find_result_pairs(
 
 def _require_one_kind(folder: Path, predictions: Sequence[Path]) -> None:
     """Raise BadInput when the results are of several models or ways: one score of them all would mean nothing."""
-    kinds = Counter(ending for path in predictions if (ending := machine_ending(path)))
+    made = [path for path in predictions if result_kind(path) in MACHINE_KINDS]
+    kinds = Counter(path.name[len(image_stem(path)) :] for path in made)
     if len(kinds) > 1:
         listed = ", ".join(f"{n} *{ending}" for ending, n in sorted(kinds.items()))
         raise BadInput(

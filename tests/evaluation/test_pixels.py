@@ -238,6 +238,10 @@ def test_results_of_several_kinds_make_no_one_score(tmp_path, names, listed):
         find_result_pairs(tmp_path, tmp_path / "masks")
     with pytest.raises(BadInput, match=re.escape(listed)):
         find_glob_pairs(tmp_path, truth="masks/*.png", prediction="*")
+    save(tmp_path, "p_ares_32_label.png", TRUTH)
+    save(tmp_path, "p_ares_16_label.png", TRUTH)
+    with pytest.raises(BadInput, match=re.escape("1 *_ares_16_label.png, 1 *_ares_32_label.png")):
+        find_glob_pairs(tmp_path, truth="masks/*.png", prediction="*_label.png")
     [pair], _ = find_result_pairs(tmp_path, tmp_path / "masks", prediction=names[0])
     assert pair.prediction_path.name == names[0]
 
