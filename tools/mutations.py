@@ -117,7 +117,8 @@ BREAKS = {
         ("data/split.py", "if entries != earlier:", "if True:", "data/test_split.py"),
     ],
     "batch": [
-        ("batch/workers.py", "signal.signal(signal.SIGINT, signal.SIG_IGN)", "pass", "batch/test_workers.py"),
+        ("batch/workers.py", "(signal.SIGINT, signal.SIG_IGN)\n    thr", "\n    thr", "batch/test_workers.py"),
+        ("batch/workers.py", "with _ignore_interrupts():", "if True:", "batch/test_workers.py"),
         ("batch/workers.py", "cancel_futures=True", "cancel_futures=False", "batch/test_workers.py"),
         ("batch/jobs.py", "taken[target] = path", "pass", "batch/test_jobs.py"),
         ("batch/jobs.py", "if not replaced:", "if replaced:", "batch/test_jobs.py"),

@@ -123,14 +123,11 @@ def train(console: Console, **settings: Any) -> None:
       hybridseg fcn train --name coast --images photos --masks masks --labels labels.txt
       hybridseg fcn train --name data_test10 --data-source data --data-dir data --epochs 10
     """
-    from hybridseg.models.startup import import_tensorflow
-
     options = read_options(FcnOptions, settings, augment=read_options(_DEFAULTS.augment, settings))
     run_dir = settings["runs_dir"] / settings["name"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights_path"]}
     paths = read_options(TrainingPaths, settings, **files)
     data = _open_data(settings)
-    import_tensorflow()
     result = report_training(
         console,
         lambda on_epoch, progress: train_fcn(
@@ -184,7 +181,7 @@ def infer(console: Console, **settings: Any) -> None:
     The whole image is resized to the size of the training, and the prediction back to its own.
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image overlaid with the class colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth,
+    (the image overlaid with the class colours); for a GeoTIFF also NAME_predseg.tif in the same place on Earth,
     with a style for QGIS. With --crf these are called NAME_predseg_crf.png and so on, so that both can lie in one
     folder.
 

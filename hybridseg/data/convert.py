@@ -171,6 +171,8 @@ def _read_picture(path: Path, options: ConvertOptions, table: ClassTable | None)
         if options.threshold is not None:
             if len(table) != 2:
                 raise BadInput(f"a threshold divides into two classes, but --labels has {len(table)}")
+            if pixels.dtype.kind == "u" and options.threshold >= np.iinfo(pixels.dtype).max:
+                raise BadInput(f"no pixel of {pixels.dtype} is above --threshold {options.threshold}; give a lower one")
             return LabelMap(threshold_grey(pixels, options.threshold), table), ()
         if pixels.dtype != np.uint8 or pixels.shape[2] not in (3, 4):
             raise BadInput("it is not in colours; give --threshold N for a grey picture")
@@ -180,7 +182,7 @@ def _read_picture(path: Path, options: ConvertOptions, table: ClassTable | None)
         f"({n_far / labels.size:.2%}) far from all of them"
     )
     if n_far > _MUCH * labels.size:
-        note += "; are these the colours of the mask? They are given in --labels labeldefs.txt or --colors"
+        raise BadInput(f"{note}; give the colours of the mask, in --labels labeldefs.txt or --colors")
     return LabelMap(labels, table), (note,)
 
 

@@ -120,8 +120,9 @@ def test_jpeg_masks(photos, save, table):
     n = np.count_nonzero((blurred != table.palette()[LABELS]).any(axis=2))
     assert n > 100 and note.startswith(f"{n:,} pixels ({n / LABELS.size:.2%}) were no exact colour of a class, ")
     other = ClassTable(table.names, ((9, 9, 9), (200, 9, 100), (0, 90, 0)))
-    result = convert_masks([masks], images_dir=photos, table=other, options=options, overwrite=True)
-    assert "are these the colours of the mask?" in result.written[0].notes[0]
+    with pytest.raises(BadInput, match=r"%\) far from all of them; give the colours of the mask"):
+        convert_masks([masks], images_dir=photos, table=other, options=options, overwrite=True)
+    assert (read_result(result).labels == found.labels).all(), "and nothing is replaced"
 
 
 def test_a_threshold_makes_two_classes(photos, table):

@@ -230,6 +230,7 @@ def test_what_tensorboard_shows(train, tiny, tmp_path):
         assert rest == ([("fine_tune_cross_entropy", 1), ("fine_tune_cross_entropy", 2)] if run == "train" else [])
 
 
+@pytest.mark.slow
 def test_a_run_on_distorted_tiles_goes_on_where_it_was_interrupted(train, tile_dir, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("hybridseg.hybrid.head._SECONDS_BETWEEN_CHECKPOINTS", 0)
     distort = DistortOptions(flip_left_right=True, random_crop=20, random_scale=20, random_brightness=20)
@@ -256,6 +257,7 @@ def test_a_run_on_distorted_tiles_goes_on_where_it_was_interrupted(train, tile_d
     assert result.curve == whole.curve and result.scores == whole.scores
 
 
+@pytest.mark.slow
 def test_a_finished_head_is_not_taken_for_another(train, tile_dir, tiny, tmp_path):
     """Everything that the head depends on is in the name of its checkpoint."""
     changes = ({}, {"distort": DistortOptions(flip_left_right=True)}, {"head": replace(tiny.head, seed=1)})
@@ -376,3 +378,13 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_training(tile_dir
             retrain(paths_in(tmp_path, tile_dir, **more), options=tiny, progress=progress)
     with pytest.raises(WriteFailed, match=r"text.txt is a file; choose another folder"):
         retrain(paths_in(text, tile_dir), options=tiny, progress=progress)
+
+
+def test_a_file_in_the_place_of_the_card_stays(tile_dir, tmp_path):
+    """Such as the config of a residual U-Net that has the name of the model; told before any work."""
+    (tmp_path / "water.json").write_text('{"TARGET_SIZE": [64, 64]}')
+    paths = RetrainPaths(tile_dir, tmp_path / "water.pb", bottleneck_dir=tmp_path / "b")
+    with pytest.raises(OutputExists, match=r"water\.json is another file.*--output_graph"):
+        retrain(paths)
+    assert (tmp_path / "water.json").read_text() == '{"TARGET_SIZE": [64, 64]}'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["water.json"]
