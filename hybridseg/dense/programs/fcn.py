@@ -118,7 +118,8 @@ def load_fcn(run_dir: Path, *, checkpoint: int | None = None) -> DenseModel:
         kept = f"; there are the checkpoints {', '.join(map(str, numbers))}" if numbers else ""
         if (run_dir / CHECKPOINT_NAME).exists() and checkpoint is None:
             raise MissingInput(
-                f"the training in {run_dir} is not finished{kept}; give its `hybridseg fcn train` command again with --resume"
+                f"the training in {run_dir} is not finished{kept}; give its `hybridseg fcn train` command again, with "
+                "--resume"
             )
         advice = " --checkpoint-interval 1" if checkpoint is not None else ""
         raise MissingInput(
