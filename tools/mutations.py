@@ -73,7 +73,7 @@ BREAKS = {
         ("io/pairing.py", "path.stem if path.suffix.lower() in JPEG_SUFFIXES else strip", "strip",
          "io/test_pairing.py"),
         ("io/pairing.py", "\\d*(?![^\\W_])", "", "io/test_masks.py"),
-        ("io/masks.py", " and is_coco(path)]", "]", "data/test_convert.py"),
+        ("io/masks.py", "if tool == \"coco\"]", "]", "data/test_convert.py"),
         ("io/masks.py", "return {stem: ranks[min(ranks)]", "return {stem: ranks[max(ranks)]", "io/test_masks.py"),
         ("io/masks.py", " if home / path.name not in images]", "]", "io/test_masks.py"),
         ("io/masks.py", "if kind not in order and path", "if not kind and path", "io/test_masks.py"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, Problem
-from hybridseg.io.annotations.formats import is_coco
+from hybridseg.io.annotations.formats import find_json_tool
 from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.pairing import (
     JPEG_SUFFIXES,
@@ -127,7 +127,7 @@ def find_labelled(
     masks = named + [path for folder in folders for path in list_masks(folder, images)]
     found = match_masks(images, masks, named=named, order=order)
     if order is CONVERTIBLE:
-        found = _share_coco(found)
+        found = _share_coco(found, named)
     where = f"{images_dir} (--images)" if images_dir else ""
     by_name = replace(found, orphans=[path for path in found.orphans if path in named])
     found = replace(
@@ -140,9 +140,14 @@ def find_labelled(
     return _require_some(found, f"{inputs[0].resolve()} has no label map", where, apart)
 
 
-def _share_coco(found: Matches) -> Matches:
-    """Pair the only COCO file, which belongs to no single image, with every image that has nothing else."""
-    shared = [path for path in found.orphans if path.suffix.lower() == ".json" and is_coco(path)]
+def _share_coco(found: Matches, named: Container[Path]) -> Matches:
+    """Pair the only COCO file, which belongs to no single image, with every image that has nothing else.
+
+    A JSON of no labelling tool is left out, unless it was given by name.
+    """
+    tools = {path: find_json_tool(path) for path in found.orphans if path.suffix.lower() == ".json"}
+    orphans = [path for path in found.orphans if path in named or tools.get(path, "mask")]
+    found, shared = replace(found, orphans=orphans), [path for path, tool in tools.items() if tool == "coco"]
     if len(shared) != 1:
         return found
     pairs = found.pairs + [Pair(shared[0], path) for path in found.unlabelled]

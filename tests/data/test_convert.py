@@ -203,6 +203,7 @@ def test_the_areas_of_another_image_are_not_used(photos, save, table):
     masks = save("a.png")
     for name in "bc":
         write_image(photos / f"{name}.jpg", np.zeros((*SHAPE, 3), np.uint8))
+    (masks / "split.json").write_text('{"n": 3}')
     (masks / "z.json").write_text(json.dumps(_labelme(table) | {"imagePath": "z.jpg"}))
     result = convert_masks([masks], images_dir=photos)
     assert [converted.path.name for converted in result.written] == ["a_label.png"]

@@ -61,16 +61,18 @@ def read_annotations(
 
 def is_stroke_log(path: Path) -> bool:
     """Return whether a file is our ``NAME_doodles.json``."""
-    return path.suffix.lower() == ".json" and read_json_object(path).get("kind") == KIND
+    return path.suffix.lower() == ".json" and find_json_tool(path) == "hybridseg"
 
 
-def is_coco(path: Path) -> bool:
-    """Return whether a JSON file is of COCO, which is for many images; False for one that cannot be read."""
+def find_json_tool(path: Path) -> str | None:
+    """Return which tool a JSON file is of, ours, labelme or COCO, which is for many images; None for any other."""
     try:
         record = read_json_object(path)
     except BadInput:
-        return False
-    return "annotations" in record and "images" in record
+        return None
+    if record.get("kind") == KIND:
+        return "hybridseg"
+    return "labelme" if "shapes" in record else "coco" if "annotations" in record and "images" in record else None
 
 
 def _read_json(path: Path, shape: tuple[int, int], image_name: str) -> Annotations:
