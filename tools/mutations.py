@@ -54,7 +54,7 @@ BREAKS = {
     ],
     "figures": [
         # The calibration figure without its curve.
-        ("figures.py", "axes.plot(confidence, accuracy,", "axes.plot([], [],", "test_figures.py"),
+        ("figures.py", "calibration.confidence, calibration.accuracy, color", "[], [], color", "test_figures.py"),
         ("figures.py", "confusion.support + confusion.counts.sum(axis=0)", "confusion.support", "test_figures.py"),
     ],
     "io": [
@@ -176,7 +176,7 @@ BREAKS = {
         ("hybrid/segmentation.py", "min(max(tile_size // 2, least, 1), tile_size)", "max(tile_size // 2, 1)",
          "hybrid/test_segmentation.py"),
         ("hybrid/votes.py", "2 * n_raster < len(raster.cols)", "n_raster < len(raster.cols)", "hybrid/test_votes.py"),
-        ("hybrid/evaltiles.py", "right = probs.argmax(axis=1) == truth", "right = probs.argmax(axis=1) >= truth",
+        ("hybrid/evaltiles.py", "probs.argmax(axis=1) == truth)", "probs.argmax(axis=1) >= truth)",
          "hybrid/test_evaltiles.py"),
         ("hybrid/tuning.py", "_weigh_classes(shares, best.balance)", "_weigh_classes(shares, 0.0)",
          "hybrid/test_tuning.py"),
@@ -226,8 +226,8 @@ BREAKS = {
          "web/test_app.py web/test_attacks.py"),
     ],
     "demo": [
-        ("demo/story.py", "[self.sections[-1], *self.sections[:-1]]", "self.sections", "demo/test_story.py"),
-        ("demo/story.py", "and not mark.exists():", "and False:", "demo/test_story.py"),
+        ("study/story.py", "[self.sections[-1], *self.sections[:-1]]", "self.sections", "study/test_story.py"),
+        ("demo/demonstration.py", "and not mark.exists():", "and False:", "demo/test_demonstration.py"),
         ("demo/demoscenes.py", "make_scene(options.seed + i,", "make_scene(options.seed,", "demo/test_demoscenes.py"),
     ],
     "cli": [

@@ -13,7 +13,7 @@ import click
 from hybridseg.classes import class_key
 from hybridseg.confusion import Confusion
 from hybridseg.errors import Problem
-from hybridseg.progress import Item
+from hybridseg.progress import Item, describe_seconds
 from hybridseg.verdict import NextSteps, Verdict
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -122,19 +122,6 @@ def _print_progress(items: Sequence[Item], label: str) -> Iterable[Item]:
             printed = now
             left = (now - started) / i * (len(items) - i)
             click.echo(f"{label}: {i} of {len(items)}, {describe_seconds(left)} left", err=True)
-
-
-def describe_seconds(seconds: float) -> str:
-    """Return a time in words, as exactly as an estimate deserves.
-
-    Examples
-    --------
-    >>> describe_seconds(9.6), describe_seconds(600), describe_seconds(9000)
-    ('10 s', '10 min', '2.5 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 pass_console = click.make_pass_decorator(Console, ensure=True)

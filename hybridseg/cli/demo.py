@@ -11,7 +11,7 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import path_type
 
 if TYPE_CHECKING:
-    from hybridseg.demo.story import Demonstration
+    from hybridseg.demo.demonstration import Demonstration
 
 _scenes_option = click.option(
     "--scenes", "scenes_dir", metavar="DIR", type=path_type,

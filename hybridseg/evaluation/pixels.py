@@ -90,13 +90,14 @@ def find_result_pairs(
             "(the masks beside them, or in a folder of their own: --masks DIR), or the two sides with --truth and "
             "--prediction"
         )
+    images = list_images(Path(images_dir)) if images_dir is not None else []
     if images_dir is not None:
-        stems = {path.stem for path in list_images(Path(images_dir))}
+        stems = {path.stem for path in images}
         predictions = [path for path in predictions if image_stem(path) in stems]
         if not predictions:
             raise MissingInput(f"{folder} has no result of an image in {images_dir}; give the folder of its images")
     home = Path(masks_dir or folder)
-    return pair_by_stem(list_masks(home, predictions), predictions)
+    return pair_by_stem(list_masks(home, [*predictions, *images]), predictions)
 
 
 def find_glob_pairs(

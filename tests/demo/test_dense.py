@@ -84,7 +84,7 @@ def test_the_page(demo):
         with Image.open(out / name) as picture:
             assert min(picture.size) > 100 and np.asarray(picture.convert("L")).std() > 5, name
     for command in COMMANDS:
-        assert f"$ hybridseg {command} " in page and f"$ hybridseg {command} " in lines
+        assert f"<code>hybridseg {command} " in page and f"$ hybridseg {command} " in lines
     check_tables(out, page)
 
 

@@ -10,7 +10,7 @@ def test_everything_that_was_told_is_there_and_nothing_is_markup(tmp_path):
     for wanted in (
         "<h1>Title</h1>",
         "<h2>1. A &amp; B</h2>",
-        "$ hybridseg x &#x27;a&lt;b&#x27;",
+        "<code>hybridseg x &#x27;a&lt;b&#x27;</code>",
         "<tr><td>&lt;sand&gt;</td><td>0.5</td></tr>",
         "<tr class='strong'><td>water</td>",
         "src='a&quot;b.png'",
