@@ -33,15 +33,16 @@ pre code::before { content: "$ "; color: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .8rem 0 1.2rem; font-variant-numeric: tabular-nums; font-size: .94rem; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
+th:first-child, td:first-child { text-align: left; overflow-wrap: break-word; max-width: 22rem; }
 th { color: var(--soft); font-weight: 600; }
 tr.strong td { font-weight: 650; }
 figure { margin: 1rem 0 1.4rem; }
-figure img { max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 4px; background: #fff; }
+figure img { max-width: min(100%, 46rem); height: auto; border: 1px solid var(--line); border-radius: 4px;
+  background: #fff; }
 figcaption { color: var(--soft); font-size: .92rem; margin-top: .3rem; max-width: 46rem; }
 .strip { display: grid; grid-template-columns: repeat(4, 1fr); gap: .6rem; }
 .strip figure { margin: 0; }
-.strip img { display: block; width: 100%; }
+.strip img { display: block; width: 100%; max-width: 100%; }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: .4rem 0 .8rem; padding: 0; list-style: none;
   font-size: .92rem; }
 .legend span { display: inline-block; width: .85em; height: .85em; margin-right: .4em; border: 1px solid var(--soft);
@@ -125,7 +126,7 @@ def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Se
         f"<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
         f"<meta name='viewport' content='width=device-width, initial-scale=1'>\n<title>{_escape(title)}</title>\n"
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{_escape(title)}</h1>\n"
-        f"<p class='lead'>{_escape(lead)}</p>\n{body}\n</main>\n</body>\n</html>\n",
+        f"{_render_text(lead, 'lead')}\n{body}\n</main>\n</body>\n</html>\n",
     )
 
 
@@ -136,19 +137,24 @@ def _escape(text: str) -> str:
 
 def _render_section(section: Section) -> str:
     parts = [f"<h2>{_escape(section.heading)}</h2>"]
-    parts += [f"<p>{_escape(paragraph)}</p>" for paragraph in section.text.split("\n\n") if paragraph]
+    parts.append(_render_text(section.text))
     if section.commands:
         # The prompt is not part of the text, so that what is copied can be run.
         parts.append("<pre>" + "\n".join(f"<code>{_escape(command)}</code>" for command in section.commands) + "</pre>")
-    parts += [_render_table(table) for table in section.tables]
-    parts += [_render_picture(picture) for picture in section.pictures]
     if section.legend:
         items = (f"<li><span style='background:{color}'></span>{_escape(name)}</li>" for name, color in section.legend)
         parts.append(f"<ul class='legend'>{''.join(items)}</ul>")
     for strip in section.strips:
         parts.append(f"<h3>{_escape(strip.title)} <small>{_escape(strip.remark)}</small></h3>")
         parts.append(f"<div class='strip'>{''.join(map(_render_picture, strip.pictures))}</div>")
+    parts += [_render_table(table) for table in section.tables]
+    parts += [_render_picture(picture) for picture in section.pictures]
     return "\n".join(parts)
+
+
+def _render_text(text: str, kind: str = "text") -> str:
+    """Render paragraphs, which blank lines part."""
+    return "\n".join(f"<p class='{kind}'>{_escape(part)}</p>" for part in text.split("\n\n") if part)
 
 
 def _render_picture(picture: Picture) -> str:

@@ -12,14 +12,14 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.data.splitplan import SplitEntry, SplitOptions, plan_split
-from hybridseg.errors import BadInput, HybridSegError, OutputExists, Problem
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem
 from hybridseg.hybrid.purity import measure_purity
 from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.io.images import ImageInfo, describe_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_labelled
-from hybridseg.io.pairing import Pair
+from hybridseg.io.pairing import Pair, list_images
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
 
@@ -147,6 +147,8 @@ def check_inputs(
     MissingInput, BadInput, OutputExists
         When something would stop the work later. All files that cannot be used are named at once.
     """
+    if not list_images(paths.images_dir):
+        raise MissingInput(f"{paths.images_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
     _check_out(paths)
     found = find_labelled([paths.images_dir], masks_dir=paths.masks_dir)
     problems = list(found.problems)

@@ -53,7 +53,7 @@ def write_report(paths: StudyPaths, inputs: Inputs, steps: Sequence[Step], findi
     ]
     path = paths.out / REPORT_NAME
     name = paths.images_dir.resolve().name
-    next_step = f" Next: {verdict.choose_step(findings.next_steps)}." if verdict else ""
+    next_step = f"\n\nNext: {verdict.choose_step(findings.next_steps)}." if verdict else ""
     write_page(path, f"Land cover of {name}", text + next_step, sections)
     return path
 
@@ -104,7 +104,7 @@ def _show_extremes(method: MethodFindings, table: ClassTable) -> Section:
     more = f" (the worst {_N_LISTED} of {n})" if n > _N_LISTED else ""
     return Section(
         "The best and the worst photos",
-        f"{METHOD_TITLES[method.name].capitalize()}. Pixels that differ from the mask are marked in the last picture.",
+        f"Of {METHOD_TITLES[method.name]}. Pixels that differ from the mask are marked in the last picture.",
         tables=[Table((f"photo{more}", "accuracy"), rows)],
         strips=strips,
         legend=_list_colors(table),
