@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hybridseg.cli.options import (
     read_table,
 )
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import MissingInput
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.labelling.spread import SpreadOptions, read_seeds, spread_file
 
 _CRF_NAMES = (
@@ -104,7 +105,7 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
 
     Result: for each image NAME_doodles.json (every stroke) while you draw; on Accept NAME_mres.mat (class, sparse,
     labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and NAME_report.txt; of a GeoTIFF also
-    NAME_mres_label.tif with the same georeference.
+    NAME_mres_label.tif with the same georeference and a style for QGIS.
 
     \b
     Example:
@@ -142,6 +143,20 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
     _serve_labelling(console, inputs, settings, where)
 
 
+def _require_an_image(paths: Sequence[Path]) -> None:
+    """Raise BadInput when none of these can be opened; the page itself tells of single ones."""
+    from hybridseg.io.images import describe_image
+
+    problems = []
+    for path in paths:
+        try:
+            describe_image(path)
+            return
+        except HybridSegError as error:
+            problems.append(Problem.of(path, error))
+    raise BadInput("there is no image to label:" + "".join(f"\n  {problem}" for problem in problems))
+
+
 def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[str, Any], where: Any) -> None:
     from hybridseg.io.atomic import claim_folder
     from hybridseg.io.pairing import find_images
@@ -152,6 +167,7 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     from hybridseg.web.serve import serve
 
     image_paths, out_dir = find_images(inputs), settings["out_dir"]
+    _require_an_image(image_paths)
     for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
         claim_folder(folder)
     table = read_table(settings["labels_path"], settings["colors_path"])
@@ -192,7 +208,8 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
     whose areas are seeds too. Scribbled pixels keep their class.
 
     Result: NAME_mres.mat (class, sparse, labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and
-    NAME_report.txt (the share of each class); of a GeoTIFF also NAME_mres_label.tif with the same georeference.
+    NAME_report.txt (the share of each class); of a GeoTIFF also NAME_mres_label.tif with the same georeference
+    and a style for QGIS.
 
     \b
     Example:

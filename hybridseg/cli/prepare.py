@@ -234,7 +234,7 @@ def convert(
     is found by the name of its image and must have its size. A mask that names its classes is matched by name.
 
     Result: for each image NAME_mres.mat, NAME_label.png or NAME_label.tif, as --to says, in --out; a .tif has the
-    georeference of the image. Label maps that are there already are kept.
+    georeference of the image, and a style for QGIS beside it. Label maps that are there already are kept.
 
     \b
     Example:

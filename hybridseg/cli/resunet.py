@@ -300,7 +300,8 @@ def segment(console: Console, **settings: Any) -> None:
     The prediction is smoothed as the config says: by a CRF (DO_CRF_REFINE) and a majority filter (MEDIAN_FILTER_VALUE).
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image overlaid with the class colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth.
+    (the image overlaid with the class colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth,
+    with a style for QGIS.
 
     \b
     Example:

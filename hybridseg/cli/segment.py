@@ -28,6 +28,7 @@ from hybridseg.cli.options import (
     seed_option,
 )
 from hybridseg.crf.options import CrfOptions
+from hybridseg.errors import MissingInput
 from hybridseg.hybrid.segmentation import HybridOptions, classic_options
 from hybridseg.hybrid.semseg import SemsegJob, load_classifiers
 from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
@@ -100,7 +101,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
 
     Result: for each image NAME_ares_TILE.mat (class, sparse, labels), NAME_ares_TILE_label.png (painted in the
     colours of the classes) and NAME_ares_TILE.png (image, tiles and result side by side); of a GeoTIFF also
-    NAME_ares_TILE_label.tif with the same georeference.
+    NAME_ares_TILE_label.tif with the same georeference and a style for QGIS.
 
     \b
     Examples:
@@ -231,13 +232,17 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
       hybridseg tune-crf labelled --model model.pb
       hybridseg tune-crf --images images --masks masks --model model.pb
     """
+    start, options = _make_options(settings, _DEFAULTS), read_options(TuneOptions, settings)
     found = find_labelled(paths, images_dir=settings["images_dir"], masks_dir=settings["masks_dir"])
+    if not found.pairs:
+        lines = "".join(f"\n  {problem}" for problem in found.problems)
+        raise MissingInput(f"there is no labelled image to tune on:{lines}")
     classifier = load_classifiers(settings["model_paths"] or (DEFAULT_MODEL,))
     result = tune(
         found.pairs,
         classifier,
-        start=_make_options(settings, _DEFAULTS),
-        options=read_options(TuneOptions, settings),
+        start=start,
+        options=options,
         table=read_table(settings["labels_path"], settings["colors_path"]),
         progress=console.progress,
     )

@@ -161,12 +161,14 @@ def choose_pattern(shape: tuple[int, int], *, tile_size: int, stride: int, decim
     >>> [choose_pattern((900, cols), tile_size=10, stride=10, decimation=8) for cols in (80, 90)]
     ['checker', 'raster']
     """
-    raster, checker = (
-        plan_tiles(shape, tile_size=tile_size, stride=stride, decimation=decimation, pattern=pattern)
-        for pattern in PATTERNS
-    )
-    n_raster, n_checker = (len(np.unique(grid.chosen[:, 1])) for grid in (raster, checker))
-    return "checker" if 2 * n_raster < len(raster.cols) and n_checker > n_raster else "raster"
+
+    def count_columns(pattern: str) -> int:
+        grid = plan_tiles(shape, tile_size=tile_size, stride=stride, decimation=decimation, pattern=pattern)
+        return len(np.unique(grid.chosen[:, 1]))
+
+    n_cols = len(cover_windows(shape[1], tile_size=tile_size, stride=stride))
+    is_sparse = decimation > 1 and 2 * count_columns("raster") < n_cols
+    return "checker" if is_sparse and count_columns("checker") > count_columns("raster") else "raster"
 
 
 def leave_out_empty(grid: TileGrid, valid: np.ndarray) -> TileGrid:

@@ -28,8 +28,10 @@ JPEG_SUFFIXES = (".jpg", ".jpeg")
 _LABEL_SUFFIXES = (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES)
 # Figures that `eval-pixels` and `eval-tiles` write beside the images.
 _FIGURE_PREFIXES = ("eval_pixels_", "eval_tiles_")
-# Files that place or describe an image: they travel with it, or its georeference is lost.
-_SIDECAR_SUFFIXES = (".aux.xml", ".ovr", ".prj", ".wld", ".tfw", ".tifw", ".jgw", ".jpgw", ".pgw", ".pngw", ".xmp")
+# Files that place or describe an image or a mask: they travel with it, or its georeference and its legend are lost.
+_SIDECAR_SUFFIXES = (
+    ".aux.xml", ".ovr", ".prj", ".wld", ".tfw", ".tifw", ".jgw", ".jpgw", ".pgw", ".pngw", ".xmp", ".qml",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -200,10 +202,13 @@ def find_companions(image_paths: Sequence[Path], folder: Path) -> dict[Path, lis
         sidecar = next((suffix for suffix in _SIDECAR_SUFFIXES if lower.endswith(suffix)), "")
         if path in photos:
             continue
+        owners: list[Path] = []
         if result_kind(path) is not None or lower.endswith(_LABEL_SUFFIXES):
             owners = stems.get(find_owner(path, stems), [])
-        else:
-            owners = names.get(lower.removesuffix(sidecar), []) if sidecar else []
+        elif sidecar:
+            described = path.name[: -len(sidecar)]
+            mask = described if described.lower().endswith(_LABEL_SUFFIXES) else f"{described}.tif"
+            owners = names.get(described.lower()) or stems.get(find_owner(Path(mask), stems), [])
         for owner in owners:
             found[owner].append(path)
     return found

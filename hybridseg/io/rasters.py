@@ -11,7 +11,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -217,8 +217,11 @@ def write_band(
     nodata: int,
     palette: Sequence[tuple[int, int, int]] = (),
     tags: Mapping[str, str] | None = None,
+    sidecars: Mapping[Path, str] | None = None,
 ) -> None:
     """Write one band as a tiled, compressed GeoTIFF, whole or not at all.
+
+    What GDAL derived from an earlier raster of this name (statistics, overviews) is removed.
 
     Parameters
     ----------
@@ -230,8 +233,13 @@ def write_band(
         Colours of the values from 0 on.
     tags : mapping of str to str
         Of the band.
+    sidecars : mapping of pathlib.Path to str
+        Texts of small files that belong to it: where the raster is, they are too, and never those of another one.
     """
     import rasterio
+
+    path = Path(path)
+    sidecars = sidecars or {}
 
     rows, cols = values.shape
     profile: dict[str, Any] = {
@@ -250,13 +258,26 @@ def write_band(
         profile["transform"] = rasterio.Affine(*georeference.transform)
     if georeference and georeference.crs and not georeference.gcps:
         profile["crs"] = rasterio.crs.CRS.from_user_input(georeference.crs)
-    with atomic_path(path) as temporary, quiet_rasterio(), rasterio.open(temporary, "w", **profile) as dataset:
-        dataset.write(values, 1)
-        if palette:
-            dataset.write_colormap(1, {i: (*color, 255) for i, color in enumerate(palette)})
-        dataset.update_tags(1, **(tags or {}))
-        if georeference and georeference.gcps:
-            crs = rasterio.crs.CRS.from_user_input(georeference.crs) if georeference.crs else None
-            dataset.gcps = (list(georeference.gcps), crs)
-        if georeference and georeference.rpcs:
-            dataset.rpcs = georeference.rpcs
+    with ExitStack() as stack:
+        # The raster is renamed last.
+        temporary = stack.enter_context(atomic_path(path))
+        changed = [sidecar for sidecar, text in sidecars.items() if not _holds(sidecar, text.encode())]
+        for sidecar in changed:
+            stack.enter_context(atomic_path(sidecar)).write_text(sidecars[sidecar], encoding="utf-8")
+        with quiet_rasterio(), rasterio.open(temporary, "w", **profile) as dataset:
+            dataset.write(values, 1)
+            if palette:
+                dataset.write_colormap(1, {i: (*color, 255) for i, color in enumerate(palette)})
+            dataset.update_tags(1, **(tags or {}))
+            if georeference and georeference.gcps:
+                crs = rasterio.crs.CRS.from_user_input(georeference.crs) if georeference.crs else None
+                dataset.gcps = (list(georeference.gcps), crs)
+            if georeference and georeference.rpcs:
+                dataset.rpcs = georeference.rpcs
+        outdated = {path.with_name(path.name + ending) for ending in (".aux.xml", ".ovr")}.difference(sidecars)
+        for old in (*outdated, *((path,) if changed else ())):
+            old.unlink(missing_ok=True)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data

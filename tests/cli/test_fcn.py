@@ -212,12 +212,14 @@ def test_a_geotiff_stays_in_its_place(project, tmp_path):
     write_tiff(tmp_path / "map.tif", image, crs="EPSG:25832", transform=place)
     result = infer(folder, tmp_path / "out", "--probabilities", samples=tmp_path)
     assert result.exit_code == 0, result.output
-    names = ["map_predseg.png", "map_predseg.tif", "map_predseg_composite.jpg", "map_predseg_confidence.tif"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "map_predseg.png", "map_predseg.qml", "map_predseg.tif", "map_predseg.tif.aux.xml",
+        "map_predseg_composite.jpg", "map_predseg_confidence.tif",
+    ]  # fmt: skip
     for name in ("map_predseg.tif", "map_predseg_confidence.tif"):
         with rasterio.open(tmp_path / "out" / name) as file:
             assert file.crs.to_epsg() == 25832 and file.transform == place and file.shape == (100, 96)
-    found = [read_labelmap(tmp_path / "out" / name) for name in names[:2]]
+    found = [read_labelmap(tmp_path / "out" / name) for name in ("map_predseg.png", "map_predseg.tif")]
     assert np.array_equal(found[0].labels, found[1].labels) and found[0].labels.max() < len(table)
 
 
@@ -267,8 +269,8 @@ def test_a_run_that_is_there_is_kept(project):
 
 @pytest.mark.parametrize(("words", "message"), [
     (["--size", "60x96"], "size=(60, 96): give [rows, cols], each a whole number of 32 or more, a multiple of 32"),
-    (["--learning-rate", 0], "learning_rate=0.0: give a number above 0 and below 1"),
-    (["--epochs", 0], "epochs=0: give a whole number of 1 or more"), (["--batch-size", 0], "batch_size=0: give"),
+    (["--learning-rate", 0], "--learning-rate=0.0: give a number above 0 and below 1"),
+    (["--epochs", 0], "epochs=0: give a whole number of 1 or more"), (["--batch-size", 0], "--batch-size=0: give"),
     (["--labeldefs", "none.txt"], "there is no file none.txt"),
 ])  # fmt: skip
 def test_what_cannot_be_trained(project, words, message):

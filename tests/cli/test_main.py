@@ -57,6 +57,7 @@ def complete(typed):
         ("retile coast -a 90", "--purity=90.0: give a number from 0 to below 1"),
         ("retrain --image_dir coast --how_many_training_steps 0", "--how_many_training_steps=0: give a whole number"),
         ("retrain --image_dir coast --fine-tune-rate 5", "--fine-tune-rate=5.0: give a number above 0 and below 1"),
+        ("tune-crf coast --trials 0", "--trials=0: give a whole number of 1 or more"),
         ("crf coast/scene_00.jpg coast/scene_00_mres.mat -s 3", "--scale=3.0: give a number above 0 and up to 1"),
     ],
 )
@@ -79,3 +80,12 @@ def test_an_empty_path_is_not_the_current_folder(run, coast, monkeypatch):
         result = run(*words)
         assert result.exit_code == 2 and "it is empty" in result.stderr
     assert not (coast.parent / "train").exists()
+
+
+def test_tuning_on_nothing_says_why(run, coast):
+    result = run("tune-crf", coast / "scene_00_mres.mat", "--images", coast.parent)
+    assert result.exit_code == 1 and "(--images) has no JPEG" in result.stderr
+    (coast / "scene_00.jpg").unlink()
+    result = run("tune-crf", coast / "scene_00_mres.mat")
+    assert result.exit_code == 1 and "there is no labelled image to tune on:" in result.stderr
+    assert "scene_00_mres.mat: has no image beside it" in result.stderr

@@ -149,7 +149,8 @@ def test_many_files_and_a_damaged_one(tmp_path, photo, scene_tif, job):
     messages = [problem.message for problem in result.problems]
     assert "damaged or cut short" in messages[0] and "has 1 bands" in messages[1] and "there is no file" in messages[2]
     assert names_in(tmp_path / "out") == [
-        "ortho_predseg.png", "ortho_predseg.tif", "ortho_predseg_composite.jpg",
+        "ortho_predseg.png", "ortho_predseg.qml", "ortho_predseg.tif", "ortho_predseg.tif.aux.xml",
+        "ortho_predseg_composite.jpg",
         "photo_predseg.png", "photo_predseg_composite.jpg",
     ]  # fmt: skip
 

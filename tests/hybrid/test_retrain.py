@@ -186,7 +186,7 @@ def test_another_order_of_the_classes_reaches_the_model(tiny, tile_dir, tmp_path
         assert classifier.table == table
         found = [read_image(tile_dir / name.lower() / "p0_r0_c0.png") for name in names]
         assert classifier.classify(np.stack(found)).argmax(axis=1).tolist() == [0, 1, 2]
-    assert ("computing features", 0) in stages and ("training the head", 30) in stages
+    assert stages == [("part 1 of 2, computing features", 0), ("part 2 of 2, training the head", 30)]
 
 
 def test_patience_ends_a_training_that_gets_no_better(train, tiny):

@@ -12,7 +12,7 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.hybrid.segmentation import HybridOptions, segment_image
 from hybridseg.hybrid.tuning import BALANCES, SEARCH_RANGES, TuneOptions, read_tuning, tune_crf, tuning_path
 from hybridseg.io.images import read_image, write_image
-from hybridseg.io.labels.formats import write_labelmap
+from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.pairing import Pair
 from hybridseg.models.ensemble import Ensemble
@@ -66,7 +66,13 @@ def test_the_best_trial_is_kept_and_used(pairs, classifier):
 
 
 def test_it_searches_at_the_size_at_which_semseg_works(pairs, classifier):
-    result = tune_crf(pairs, classifier, start=HybridOptions(), options=TuneOptions(n_trials=1))
+    # A CRF whose width decides where the border lies.
+    start = HybridOptions(crf=CrfOptions(theta=8, color_scale=300, space_compat=5, color_compat=5))
+    result = tune_crf(pairs, classifier, start=start, options=TuneOptions(n_trials=1))
+    found = [segment_image(read_image(pair.image_path), classifier, options=start).labels for pair in pairs]
+    truth = [read_labelmap(pair.labels_path).labels_as(classifier.table) for pair in pairs]
+    matches = np.sum([a == b for a, b in zip(found, truth, strict=True)])
+    assert result.trials[1].confusion.accuracy == matches / (2 * 48 * 64)
     tuned = read_tuning([classifier.path])
     assert (tuned.scale, tuned.stride, tuned.pattern) == (None, None, None), "each image has its own"
     assert {trial.confusion.n_pixels for trial in result.trials} == {2 * 48 * 64}, "small images are not reduced"

@@ -132,6 +132,7 @@ def test_checker_is_chosen_where_raster_would_miss_most_columns():
     assert choose_pattern((100, 80), tile_size=10, stride=10, decimation=1) == "raster"
     assert choose_pattern((100, 85), tile_size=10, stride=5, decimation=4) == "checker"
     assert choose_pattern((100, 80), tile_size=10, stride=10, decimation=10**30) == "raster"
+    assert choose_pattern((100, 60), tile_size=10, stride=10, decimation=8) == "raster", "half of them is enough"
 
 
 def test_checker_sees_a_strip_from_end_to_end():

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.masks import list_masks
 from hybridseg.io.pairing import (
     find_companions,
     find_images,
@@ -100,6 +101,21 @@ def test_a_folder_without_photos_and_what_is_no_pattern(photos):
         find_images([photos / "empty"])
 
 
+def test_sidecars_of_masks_go_with_the_image_and_are_neither_images_nor_masks(tmp_path):
+    sidecars = [
+        f"{name}{end}" for name in ("a", "a_label", "a_mask", "a_ares_96_label") for end in (".qml", ".tif.aux.xml")
+    ]
+    others = [f"{name}{end}" for name in ("b_mask", "ab", "c") for end in (".qml", ".tif.aux.xml")]
+    for name in ("a.jpg", "ab.jpg", *sidecars, *others):
+        (tmp_path / name).touch()
+    images = list_images(tmp_path)
+    assert [path.name for path in images] == ["a.jpg", "ab.jpg"]
+    assert list_masks(tmp_path) == images and list_masks(tmp_path, images) == []
+    found = find_companions(images, tmp_path)
+    assert {path.name for path in found[images[0]]} == set(sidecars)
+    assert [path.name for path in found[images[1]]] == ["ab.qml", "ab.tif.aux.xml"]
+
+
 def test_companions_are_those_of_this_image_alone(tmp_path):
     for name in ("a.jpg", "a_mres.mat", "a_report.txt", "a.jgw", "a.jpg.aux.xml", "a1.jpg", "a1_mres.mat", "a.txt"):
         (tmp_path / name).touch()
@@ -107,6 +123,19 @@ def test_companions_are_those_of_this_image_alone(tmp_path):
     found = find_companions(images, tmp_path)
     assert [path.name for path in found[images[0]]] == ["a.jgw", "a.jpg.aux.xml", "a_mres.mat", "a_report.txt"]
     assert [path.name for path in found[images[1]]] == ["a1_mres.mat"]
+
+
+def test_a_sidecar_with_the_whole_name_of_an_image_is_its_own(tmp_path):
+    for name in ("a.tif.aux.xml", "a.jpg.aux.xml", "A.TFW"):
+        (tmp_path / name).touch()
+    images = [tmp_path / "a.jpg", tmp_path / "a.tif"]
+    for path in images:
+        Image.new("RGB", (4, 3)).save(path)
+    found = find_companions(images, tmp_path)
+    assert [[path.name for path in found[image]] for image in images] == [
+        ["A.TFW", "a.jpg.aux.xml"],
+        ["A.TFW", "a.tif.aux.xml"],
+    ]
 
 
 def test_no_folder(tmp_path):

@@ -95,6 +95,7 @@ def test_work_starts_from_the_masks_of_a_colleague(start, photos, tmp_path):
         (["photos", "--masks", "photos", "--import", "photos"], "Give --masks alone"),
         (["photos", "--masks", "nowhere"], "there is no file or folder nowhere to import"),
         (["nothing"], "there is no file nothing"),
+        (["text.jpg"], "there is no image to label: text.jpg: is not a JPEG, PNG or TIFF image"),
         (["photos", "--host", "0.0.0.0"], "add --i-know"),
         (["photos", "--port", "99999"], "there is no port 99999"),
         (["photos", "-w", "5"], "a window of 5 pixels"),
@@ -108,6 +109,7 @@ def test_work_starts_from_the_masks_of_a_colleague(start, photos, tmp_path):
 )
 def test_words_that_make_no_sense(run, photos, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.jpg").write_text("not an image")
     result = run("label", *words, "--no-browser")
     assert result.exit_code in (1, 2) and message in " ".join(result.output.split())
 

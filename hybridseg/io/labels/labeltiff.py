@@ -1,29 +1,55 @@
-"""Label maps as single-band GeoTIFF: class ids, a colour table, and the georeference of the image."""
+"""Label maps as single-band GeoTIFF: class ids, a colour table, and the georeference of the image.
+
+Two small files beside it tell GIS programs what the classes are called.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import zlib
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable
+from hybridseg.classes import VOID, ClassTable, hex_color
 from hybridseg.errors import BadInput, located
 from hybridseg.io.labels.labelmaps import LabelMap, decode_names, encode_names, match_painted, narrow_labels
 from hybridseg.io.rasters import check_pixel_count, open_raster, read_georeference, write_band
+
+logger = logging.getLogger(__name__)
 
 _NAMES_TAG = "CLASS_NAMES"
 _CHECKSUM_TAG = "LABELS_CRC32"
 _MADE_BY_TAG = "MADE_BY"
 
+# A style that QGIS saved has no such first line, and is the user's.
+_STYLE_HEAD = "<!-- Replaced whenever hybridseg writes the label map; a style saved by QGIS is kept. -->\n"
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Name, type (0 whole number, 2 text) and usage (5 value, 2 name, 6 to 8 colours) as GDAL numbers them.
+_COLUMNS = (("Value", 0, 5), ("Class_Name", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
+
 
 def write_labeltiff(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
-    """Write a label map as a tiled, compressed GeoTIFF, whole or not at all. VOID is its nodata value."""
+    """Write a label map as a tiled, compressed GeoTIFF, whole or not at all. VOID is its nodata value.
+
+    Beside it stand ``NAME.tif.aux.xml`` with the names of the classes, for programs on GDAL, and the style
+    ``NAME.qml``, which QGIS applies by itself. A style of the user's is kept.
+    """
+    path = Path(path)
     table = labelmap.require_table(path)
     tags = {_NAMES_TAG: encode_names(table), _CHECKSUM_TAG: _sum_labels(labelmap.labels)}
     if labelmap.made_by is not None:
         tags[_MADE_BY_TAG] = labelmap.made_by
+    sidecars = {path.with_name(f"{path.name}.aux.xml"): _describe_classes(table)}
+    style_path = path.with_suffix(".qml")
+    if _is_of_user(style_path):
+        logger.warning("%s is a style of your own and is kept; remove it if %s has other classes", style_path, path)
+    else:
+        sidecars[style_path] = _STYLE_HEAD + _style_classes(table)
     write_band(
         path,
         labelmap.labels,
@@ -31,7 +57,55 @@ def write_labeltiff(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
         nodata=VOID,
         palette=table.colors,
         tags=tags,
+        sidecars=sidecars,
     )
+
+
+def _describe_classes(table: ClassTable) -> str:
+    """Return the category names and the raster attribute table of GDAL, as its XML."""
+    root = ElementTree.Element("PAMDataset")
+    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
+    names = ElementTree.SubElement(band, "CategoryNames")
+    attributes = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for i, column in enumerate(_COLUMNS):
+        definition = ElementTree.SubElement(attributes, "FieldDefn", index=str(i))
+        for key, value in zip(("Name", "Type", "Usage"), column, strict=True):
+            ElementTree.SubElement(definition, key).text = str(value)
+    for i, (name, color) in enumerate(zip(table.names, table.colors, strict=True)):
+        ElementTree.SubElement(names, "Category").text = _on_one_line(name)
+        row = ElementTree.SubElement(attributes, "Row", index=str(i))
+        for value in (i, _on_one_line(name), *color):
+            ElementTree.SubElement(row, "F").text = str(value)
+    return _format_xml(root)
+
+
+def _style_classes(table: ClassTable) -> str:
+    """Return a style of QGIS: each class in its colour under its name, and nothing else."""
+    root = ElementTree.Element("qgis", version="3.0.0", styleCategories="Symbology")
+    pipe = ElementTree.SubElement(root, "pipe")
+    renderer = ElementTree.SubElement(pipe, "rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1")
+    palette = ElementTree.SubElement(renderer, "colorPalette")
+    for i, (name, color) in enumerate(zip(table.names, table.colors, strict=True)):
+        entry = {"value": str(i), "color": hex_color(color), "alpha": "255", "label": _on_one_line(name)}
+        ElementTree.SubElement(palette, "paletteEntry", entry)
+    return _format_xml(root)
+
+
+def _is_of_user(style_path: Path) -> bool:
+    try:
+        return style_path.is_file() and not style_path.read_bytes().startswith(_STYLE_HEAD.encode())
+    except OSError:
+        return True
+
+
+def _on_one_line(name: str) -> str:
+    """Return a name as a legend can show it; what XML cannot hold becomes a question mark in a diamond."""
+    return " ".join(_NOT_XML.sub("\ufffd", name).split())
+
+
+def _format_xml(root: ElementTree.Element) -> str:
+    ElementTree.indent(root, " ")
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
 def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = None) -> LabelMap:
