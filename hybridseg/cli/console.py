@@ -87,6 +87,13 @@ class Console:
             click.echo(printable(f"  {problem}"), err=True)
         sys.exit(1)
 
+    def run_command(self, words: list[str]) -> None:
+        """Run another command in this process, as quietly as this one."""
+        # Imported on use: the commands import this module.
+        from hybridseg.cli.main import main
+
+        main.main([*(["--quiet"] if self.quiet else []), *words], prog_name="hybridseg", standalone_mode=False)
+
     def progress(self, items: Sequence[Item], *, label: str) -> Iterable[Item]:
         """Show the progress of long work: a bar on a terminal, a line every few seconds elsewhere."""
         if self.quiet or not len(items):

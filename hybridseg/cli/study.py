@@ -57,16 +57,11 @@ def run(console: Console, *, dry_run: bool, **settings: Any) -> None:
     Example:
       hybridseg run photos --masks masks --labels labels.txt
     """
-    from hybridseg.cli.main import main
     from hybridseg.study.study import run_study
-
-    def run_command(words: list[str]) -> None:
-        quiet = ["--quiet"] if console.quiet else []
-        main.main([*quiet, *words], prog_name="hybridseg", standalone_mode=False)
 
     result = run_study(
         read_options(StudyPaths, settings),
-        run_command=run_command,
+        run_command=console.run_command,
         say=console.say,
         warn=console.warn,
         options=read_options(StudyOptions, settings),

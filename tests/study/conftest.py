@@ -20,10 +20,10 @@ AREAS = ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """The current folder, with photos/, six of whose seven photos have a mask in masks/, and labels.txt."""
+    """The current folder, with photos/, six of whose eight photos have a mask in masks/, and labels.txt."""
     monkeypatch.chdir(tmp_path)
     rows, cols = np.mgrid[:128, :160]
-    for i in range(7):
+    for i in range(8):
         labels = np.where(rows > 64 + 6 * np.sin(cols / 15 + i), 2, cols > 80 + 8 * np.sin(rows / 20 + i))
         noise = np.random.default_rng(i).normal(0, 25, (*labels.shape, 3))
         image = np.clip(np.array(AREAS.colors)[labels] * 0.5 + 60 + noise, 0, 255)

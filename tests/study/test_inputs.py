@@ -28,15 +28,22 @@ def untouched(data):
 
 def test_what_is_found(untouched):
     found = check(tile_size=32)
-    assert found.sets == {"train": 4, "test": 2, "unlabelled": 1} and found.proportion == 0.67
+    assert found.sets == {"train": 4, "test": 2, "unlabelled": 2} and found.proportion == 0.67
     assert sum(found.shares.values()) == pytest.approx(1) and list(found.shares) == ["water", "sand", "cliff"]
-    assert found.alone == ("images without a mask (1 of 7): flight2_6.jpg",) and found.warnings == ()
-    assert found.megapixels == pytest.approx(7 * 128 * 160 / 1e6) and found.n_tiles > 50
-    assert len(found.files) == 13
+    assert found.alone == ("images without a mask (2 of 8): flight2_6.jpg, flight3_7.jpg",) and found.warnings == ()
+    assert found.megapixels == pytest.approx(8 * 128 * 160 / 1e6) and found.n_tiles > 50
+    assert len(found.files) == 14
 
 
-def test_the_largest_tile_that_every_class_fills_is_chosen(untouched):
+def test_the_largest_tile_that_every_class_fills_is_chosen(data):
     assert check().tile_size == 32, "three of 32 pixels fit into 128 rows, three of 48 do not"
+    for path in Path("masks").glob("*.png"):
+        labels = np.asarray(Image.open(path)).copy()
+        labels[labels == 1] = 0
+        labels[:, 20:44] = 1
+        Image.fromarray(labels).save(path)
+    assert check().tile_size == 16, "no tile of 32 pixels fits into a strip of 24"
+    assert check(tile_size=32).warnings[0].endswith("give a smaller --tile-size, or --method fcn: sand")
 
 
 def test_frames_that_belong_together_stay_together(untouched):
@@ -53,7 +60,7 @@ def test_all_faults_are_named_at_once(data):
     with pytest.raises(BadInput) as caught:
         check()
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("2 files of 6 photos and their masks cannot be used; mend or move them away")
+    assert lines[0].startswith("2 files of 7 photos and their masks cannot be used; mend or move them away")
     assert any("masks/flight0_0.png: has 10 x 12 pixels, but flight0_0.jpg has 128 x 160" in line for line in lines)
     assert any(line.startswith("  photos/flight1_1.jpg") for line in lines) and len(lines) == 3
     assert not Path("photos_run").exists()
@@ -72,7 +79,7 @@ def test_masks_that_name_no_classes_need_a_list(untouched):
 def test_folders_without_photos_or_masks(untouched):
     with pytest.raises(MissingInput, match="there is no folder masks2"):
         check(StudyPaths(Path("photos"), Path("masks2")))
-    with pytest.raises(MissingInput, match="has no label map of the 7 images"):
+    with pytest.raises(MissingInput, match="has no label map of the 8 images"):
         check(StudyPaths(Path("photos")))
     with pytest.raises(MissingInput, match="nowhere"):
         check(StudyPaths(Path("nowhere"), Path("masks")))

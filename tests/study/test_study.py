@@ -50,7 +50,7 @@ def test_a_study(study, data, words):
 def check_sets(out):
     """No photo for testing was trained on, and those without a mask are apart."""
     sets = {name: {p.stem for p in (out / name).glob("*.jpg")} for name in ("train", "test", "unlabelled")}
-    assert [len(sets[name]) for name in sets] == [4, 2, 1] and len(set.union(*sets.values())) == 7
+    assert [len(sets[name]) for name in sets] == [4, 2, 2] and len(set.union(*sets.values())) == 8
     tiles = {path.name.rpartition("_r")[0] for path in (out / "hybrid/tiles").rglob("*.jpg")}
     assert tiles == sets["train"]
     assert {p.name.partition("_ares")[0] for p in (out / "hybrid/test").glob("*_ares_32.mat")} == sets["test"]
@@ -64,9 +64,25 @@ def check_report(study, out, scores):
     assert study.result.verdict.text.replace("'", "&#x27;") in page
     for row in scores["pooled"]["classes"]:
         assert f"<tr><td>{row['class']}</td><td>{row['precision']:.3f}</td><td>{row['recall']:.3f}</td>" in page
-    assert page.count("<div class='strip'>") == 3 and ">errors</figcaption>" in page
-    assert "<td>flight2_6.jpg</td>" in page, "what to label next"
+    assert page.count("<div class='strip'>") == 4 and ">errors</figcaption>" in page
+    shares = re.findall(r"<h3>(best|worst): .*? <small>([\d.]+) % right</small>", page)
+    assert [kind for kind, _ in shares] == ["best", "worst"] and float(shares[0][1]) >= float(shares[1][1])
+    assert {f"{float(share) / 100:.3f}" for _, share in shares} == {
+        f"{p['accuracy']:.3f}" for p in scores["pairs"].values()
+    }
+    check_what_to_label(out, page)
     assert len(page) < 2e6
+
+
+def check_what_to_label(out, page):
+    """The photos without a mask, the least certain first."""
+    means = {
+        f"{path.name.partition('_ares')[0]}.jpg": read_image(path)[read_image(path) != 255].mean() / 100
+        for path in (out / "hybrid/unlabelled").glob("*_confidence.tif")
+    }
+    rows = re.findall(r"<td>(flight\d_[67]\.jpg)</td><td>([\d.]+)</td>", page)
+    assert [name for name, _ in rows] == sorted(means, key=means.get) and len(rows) == 2
+    assert all(float(share) == pytest.approx(means[name], abs=0.001) for name, share in rows)
 
 
 def check_that_nothing_is_repeated(study, ran, data):
