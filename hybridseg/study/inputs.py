@@ -15,7 +15,7 @@ from hybridseg.data.splitplan import SplitEntry, SplitOptions, plan_split
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem
 from hybridseg.hybrid.purity import measure_purity
 from hybridseg.hybrid.tileplan import RetileOptions
-from hybridseg.io.images import ImageInfo, describe_image
+from hybridseg.io.images import ImageInfo, load_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_labelled
@@ -135,7 +135,7 @@ def check_inputs(
     table: ClassTable | None = None,
     progress: Progress = no_progress,
 ) -> Inputs:
-    """Read every mask and the header of every photo; write nothing.
+    """Read every photo and every mask; write nothing.
 
     Parameters
     ----------
@@ -153,9 +153,10 @@ def check_inputs(
     found = find_labelled([paths.images_dir], masks_dir=paths.masks_dir)
     problems = list(found.problems)
     infos: dict[Path, ImageInfo] = {}
-    for path in sorted([pair.image_path for pair in found.pairs] + found.unlabelled):
+    images = sorted([pair.image_path for pair in found.pairs] + found.unlabelled)
+    for path in progress(images, label="checking photos"):
         try:
-            infos[path] = describe_image(path)
+            infos[path] = load_image(path).info
         except HybridSegError as error:
             problems.append(Problem.of(path, error))
     tile_sizes = [options.tile_size] if options.tile_size else list_tile_sizes(list(infos.values()))

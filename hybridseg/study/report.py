@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from hybridseg import __version__
 from hybridseg.batch.madeby import hash_file
 from hybridseg.classes import VOID, ClassTable, color_labels, hex_color
 from hybridseg.evaluation.page import Picture, Section, Strip, Table, embed_picture, write_page
 from hybridseg.figures import draw_calibration
 from hybridseg.io.images import as_rgb8, encode_image, read_image
-from hybridseg.models.cards import combine_fingerprint
+from hybridseg.models.cards import combine_fingerprint, list_versions
 from hybridseg.resample import resize_nearest, shrink_image
 from hybridseg.study.findings import METHOD_TITLES, Findings, MethodFindings, PhotoResult, read_both, read_result
 from hybridseg.study.inputs import Inputs, StudyPaths
@@ -27,7 +24,6 @@ REPORT_NAME = "report.html"
 _N_EXTREMES, _N_LISTED, _N_UNCERTAIN = 3, 40, 4
 _PICTURE_PIXELS = 440
 _WRONG = (230, 30, 90)
-_PACKAGES = ("tensorflow", "tf-keras", "numpy")
 
 
 def write_report(paths: StudyPaths, inputs: Inputs, steps: Sequence[Step], findings: Findings) -> Path:
@@ -191,12 +187,6 @@ def _tell_what_to_label(findings: Findings, inputs: Inputs) -> Section:
 
 
 def _tell_versions(paths: StudyPaths, inputs: Inputs) -> Section:
-    rows = [("hybridseg", __version__), ("Python", platform.python_version())]
-    for package in _PACKAGES:
-        try:
-            rows.append((package, version(package)))
-        except PackageNotFoundError:
-            continue
     files = {"class list": paths.labels_path, "split.csv": paths.out / "split.csv"}
     files |= {name: paths.out / name for name in ("hybrid/model.pb", "fcn/model.h5")}
     hashes = [(name, found) for name, path in files.items() if path is not None and (found := hash_file(path))]
@@ -204,5 +194,5 @@ def _tell_versions(paths: StudyPaths, inputs: Inputs) -> Section:
     return Section(
         "Versions and hashes",
         "The same photos, masks, versions and commands give the same result.",
-        tables=[Table(("program", "version"), rows), Table(("file", "SHA-256"), hashes)],
+        tables=[Table(("program", "version"), list(list_versions().items())), Table(("file", "SHA-256"), hashes)],
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hybridseg import __version__
 from hybridseg.batch.madeby import stamp_file
@@ -34,6 +33,8 @@ class Step:
 
     Parameters
     ----------
+    method : str
+        Empty: a step of all methods.
     outputs : tuple of pathlib.Path
         The first is there when the step is done. All are removed before it is run anew.
     goes_on : bool
@@ -43,6 +44,7 @@ class Step:
     """
 
     title: str
+    method: str
     words: tuple[object, ...]
     outputs: tuple[Path, ...]
     seconds: float
@@ -61,7 +63,7 @@ def plan_steps(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> list
         "--stratify", *aside, *_name_classes(paths), "--link", "--out", out,
     )  # fmt: skip
     folders = tuple(out / name for name in ("train", "test", "unlabelled", "split.csv"))
-    steps = [Step("divide the photos", words, folders, 1)]
+    steps = [Step("divide the photos", "", words, folders, 1)]
     plans = {"hybrid": _plan_hybrid, "fcn": _plan_fcn}
     for method in options.methods:
         steps += plans[method](paths, options, inputs)
@@ -92,16 +94,17 @@ def _plan_hybrid(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> li
         "--testing_percentage", 0, *seed,
     )  # fmt: skip
     made = (model, *(home / name for name in ("model.json", "labels.txt", "model_training.png", "bottlenecks")))
+    seconds = _START + 5 + n_tiles / _TILES_PER_SECOND
+
+    def segment(photos: Path, results: Path) -> tuple[object, ...]:
+        words = ("--keep-seeds", "--probabilities", "--resume", "--out", results)
+        return ("semseg", photos, "--model", model, *words)
+
     return [
-        Step("cut tiles", retile, (tiles,), 2 + inputs.megapixels * 0.2),
-        Step("train the classifier of tiles", retrain, made, _START + 5 + n_tiles / _TILES_PER_SECOND, goes_on=True),
-        *_plan_results(
-            paths, inputs, "hybrid", (_HYBRID_PHOTO, _HYBRID_MEGAPIXEL),
-            lambda photos, results: (
-                "semseg", photos, "--model", model, "--keep-seeds", "--probabilities", "--resume", "--out", results
-            ),
-        ),
-    ]  # fmt: skip
+        Step("cut tiles", "hybrid", retile, (tiles,), 2 + inputs.megapixels * 0.2),
+        Step("train the classifier of tiles", "hybrid", retrain, made, seconds, goes_on=True),
+        *_plan_results(paths, inputs, "hybrid", segment, pace=(_HYBRID_PHOTO, _HYBRID_MEGAPIXEL)),
+    ]
 
 
 def _plan_fcn(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> list[Step]:
@@ -114,101 +117,107 @@ def _plan_fcn(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> list[
     )  # fmt: skip
     made = (paths.out / "fcn/model.h5", paths.out / "fcn")
     seconds = _START + epochs * n_train / _FCN_IMAGES_PER_SECOND
+
+    def segment(photos: Path, results: Path) -> tuple[object, ...]:
+        words = ("--probabilities", "--resume", "--output-dir", results)
+        return ("fcn", "infer", *run, "--samples-dir", photos, *words)
+
     return [
-        Step("train the network on whole photos", train, made, seconds, goes_on=True, resuming=("--resume",)),
-        *_plan_results(
-            paths, inputs, "fcn", (_FCN_PHOTO, _FCN_MEGAPIXEL),
-            lambda photos, results: (
-                "fcn", "infer", *run, "--samples-dir", photos, "--output-dir", results, "--probabilities", "--resume"
-            ),
-        ),
-    ]  # fmt: skip
+        Step("train the network on whole photos", "fcn", train, made, seconds, goes_on=True, resuming=("--resume",)),
+        *_plan_results(paths, inputs, "fcn", segment, pace=(_FCN_PHOTO, _FCN_MEGAPIXEL)),
+    ]
 
 
 def _plan_results(
-    paths: StudyPaths, inputs: Inputs, method: str, pace: tuple[float, float], segment: Any
+    paths: StudyPaths,
+    inputs: Inputs,
+    method: str,
+    segment: Callable[[Path, Path], tuple[object, ...]],
+    *,
+    pace: tuple[float, float],
 ) -> list[Step]:
-    """List the steps after a training: segment the photos for testing, score them, segment those without a mask."""
-    out, n_all = paths.out, sum(inputs.sets.values())
-    seconds = {
-        name: _START + n * (pace[0] + pace[1] * inputs.megapixels / n_all) for name, n in inputs.sets.items() if n
-    }
-    results = {name: out / method / name for name in seconds}
-    scores = out / method / "scores"
+    """List the steps after a training: segment the photos for testing, score them, segment those without a mask.
+
+    `pace` is the seconds of a photo and of a megapixel.
+    """
+    out, home = paths.out, paths.out / method
+    each = pace[0] + pace[1] * inputs.megapixels / sum(inputs.sets.values())
+
+    def plan_photos(name: str, title: str) -> Step:
+        words = segment(out / name, home / name)
+        return Step(title, method, words, (home / name,), _START + inputs.sets[name] * each, goes_on=True)
+
+    scores = home / "scores"
     compare = (
-        "eval-pixels", results["test"], "--images", out / "test", "--masks", out / "test" / paths.masks_name,
+        "eval-pixels", home / "test", "--images", out / "test", "--masks", out / "test" / paths.masks_name,
         *_name_classes(paths), "--out", scores,
     )  # fmt: skip
     steps = [
-        Step(
-            "segment the photos for testing",
-            segment(out / "test", results["test"]),
-            (results["test"],),
-            seconds["test"],
-            goes_on=True,
-        ),
-        Step("compare them with their masks", compare, (scores,), 2 + 0.7 * inputs.sets["test"]),
+        plan_photos("test", "segment the photos for testing"),
+        Step("compare them with their masks", method, compare, (scores,), 2 + 0.7 * inputs.sets["test"]),
     ]
     if inputs.sets["unlabelled"]:
-        words = segment(out / "unlabelled", results["unlabelled"])
-        steps.append(
-            Step(
-                "segment the photos without a mask",
-                words,
-                (results["unlabelled"],),
-                seconds["unlabelled"],
-                goes_on=True,
-            )
-        )
+        steps.append(plan_photos("unlabelled", "segment the photos without a mask"))
     return steps
 
 
 class StepLog:
     """Which steps were begun and done, with what: ``steps.json`` in the folder of the study.
 
-    A step counts as done only with the same words, on the same files, after the same steps.
+    A step counts as done only with the same words, on the same files, after the same steps of its method. What another
+    method did is kept.
     """
 
     def __init__(self, out_dir: Path, steps: Sequence[Step], files: Iterable[Path]) -> None:
         self._path = out_dir / LOG_NAME
-        self._states = self._read()
-        self.keys: list[str] = []
-        key = combine_fingerprint(__version__, *((path.resolve(), stamp_file(path)) for path in files))
+        self._records = self._read()
+        given = combine_fingerprint(__version__, *((path.resolve(), stamp_file(path)) for path in files))
+        latest: dict[str, str] = {}
+        self._keys: dict[Step, str] = {}
         for step in steps:
-            key = combine_fingerprint(key, *step.words)
-            self.keys.append(key)
+            # A method starts with the photos divided, whatever other methods come before it.
+            before = latest.get(step.method, latest.get("", given))
+            self._keys[step] = latest[step.method] = combine_fingerprint(before, *step.words)
 
-    def _read(self) -> dict[str, str]:
+    def _read(self) -> dict[str, dict[str, str]]:
         try:
             record = json.loads(self._path.read_text(encoding="utf-8"))
+            return {str(name): dict(found) for name, found in record["steps"].items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            raise BadInput(f"{self._path} is damaged ({error}); remove {self._path.parent}, or give --out") from error
-        states = record.get("steps") if isinstance(record, dict) else None
-        return states if isinstance(states, dict) else {}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise BadInput(
+                f"{self._path} is damaged ({error}); remove {self._path.parent}, or give another --out"
+            ) from error
 
-    def is_done(self, i: int, step: Step) -> bool:
+    def is_done(self, step: Step) -> bool:
         """Return whether a step need not be run again."""
-        return self._states.get(self.keys[i]) == "done" and all(path.exists() for path in step.outputs[:1])
+        return self._find_state(step) == "done" and step.outputs[0].exists()
 
-    def begin(self, i: int, step: Step) -> bool:
+    def begin(self, step: Step) -> bool:
         """Note that a step begins, and clear what another run left in its place; return whether this one goes on."""
-        goes_on = step.goes_on and self._states.get(self.keys[i]) == "begun"
+        goes_on = step.goes_on and self._find_state(step) == "begun"
         if not goes_on:
             for path in step.outputs:
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
-        self._note(i, "begun")
+        self._note(step, "begun")
         return goes_on
 
-    def finish(self, i: int) -> None:
+    def finish(self, step: Step) -> None:
         """Note that a step is done."""
-        self._note(i, "done")
+        self._note(step, "done")
 
-    def _note(self, i: int, state: str) -> None:
-        """Keep the states of the steps up to this one: those of later ones are of another run."""
-        self._states = {key: self._states[key] for key in self.keys[:i] if key in self._states} | {self.keys[i]: state}
-        write_json(self._path, {"version": __version__, "steps": self._states})
+    def _place(self, step: Step) -> str:
+        return step.outputs[0].relative_to(self._path.parent).as_posix()
+
+    def _find_state(self, step: Step) -> str | None:
+        found = self._records.get(self._place(step), {})
+        return found.get("state") if found.get("fingerprint") == self._keys[step] else None
+
+    def _note(self, step: Step, state: str) -> None:
+        """Record a step in place of what another run put there."""
+        self._records[self._place(step)] = {"fingerprint": self._keys[step], "state": state}
+        write_json(self._path, {"version": __version__, "steps": self._records})

@@ -14,7 +14,7 @@ from hybridseg.study.findings import read_findings
 from hybridseg.study.inputs import LOG_NAME, Inputs, StudyOptions, StudyPaths, check_inputs
 from hybridseg.study.report import write_report
 from hybridseg.study.steps import Step, StepLog, plan_steps
-from hybridseg.study.story import Story
+from hybridseg.study.story import Story, spell_command
 from hybridseg.verdict import NextSteps, Verdict
 
 # From so many seconds on, what was estimated can be compared with what was measured.
@@ -59,6 +59,8 @@ def run_study(
     steps = plan_steps(paths, options, inputs)
     _tell_plan(inputs, steps, say, warn)
     if check_only:
+        for step in steps:
+            say(spell_command(step.words))
         return None
     claim_folder(paths.out)
     with lock_output(paths.out / LOG_NAME):
@@ -87,17 +89,16 @@ def _tell_plan(inputs: Inputs, steps: list[Step], say: Callable[[str], None], wa
 
 def _run_steps(story: Story, steps: list[Step], log: StepLog) -> None:
     """Run what is not done; the time that is left is estimated by how long the steps before have taken."""
-    n_done = 0
-    while n_done < len(steps) and log.is_done(n_done, steps[n_done]):
-        n_done += 1
-    if n_done:
+    todo = [step for step in steps if not log.is_done(step)]
+    if len(todo) < len(steps):
+        n_done = len(steps) - len(todo)
         story.say(f"{n_done} of {len(steps)} steps were done before, with the same photos and settings")
     expected = taken = 0.0
-    for i, step in enumerate(steps[n_done:], n_done):
-        left = sum(later.seconds for later in steps[i:]) * (taken / expected if expected > _ENOUGH_SECONDS else 1.0)
-        story.say(f"\n== step {i + 1} of {len(steps)}: {step.title}; about {describe_seconds(left)} left of all ==")
-        goes_on = log.begin(i, step)
+    for i, step in enumerate(todo, 1):
+        left = sum(later.seconds for later in todo[i - 1 :]) * (taken / expected if expected > _ENOUGH_SECONDS else 1)
+        story.say(f"\n== step {i} of {len(todo)}: {step.title}; about {describe_seconds(left)} left of all ==")
+        goes_on = log.begin(step)
         started = time.monotonic()
         story.run(*step.words, *(step.resuming if goes_on else ()))
         taken, expected = taken + time.monotonic() - started, expected + step.seconds
-        log.finish(i)
+        log.finish(step)

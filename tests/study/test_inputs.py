@@ -56,7 +56,8 @@ def test_frames_that_belong_together_stay_together(untouched):
 
 def test_all_faults_are_named_at_once(data):
     Image.fromarray(np.zeros((10, 12), np.uint8)).save("masks/flight0_0.png")
-    Path("photos/flight1_1.jpg").write_bytes(b"no picture")
+    photo = Path("photos/flight1_1.jpg")
+    photo.write_bytes(photo.read_bytes()[:-2000])
     with pytest.raises(BadInput) as caught:
         check()
     lines = str(caught.value).splitlines()

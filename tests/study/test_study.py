@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from hybridseg.cli.main import main
+from hybridseg.errors import BadInput
 from hybridseg.io.images import read_image
 
 pytestmark = pytest.mark.usefixtures("quick_panels")
@@ -90,6 +91,7 @@ def check_that_nothing_is_repeated(study, ran, data):
     # A new mask changes all that follows; another training only what follows it.
     assert [given[0] for given in study(tile_size=16)] == [given[0] for given in ran[1:]]
     assert not list((data / "photos_run/hybrid/test").glob("*_ares_32*")), "results of before are gone"
+    assert [given[0] for given in study()] == [given[0] for given in ran[1:]], "nor is the first training there now"
     path = data / "masks/flight0_0.png"
     path.write_bytes(path.read_bytes())
     assert [given[0] for given in study()] == [given[0] for given in ran]
@@ -108,6 +110,7 @@ def test_the_same_command_goes_on(study, data, command):
 def test_only_checked(study, data):
     assert study(check_only=True) == [] and not (data / "photos_run").exists() and study.result is None
     assert any(re.match(r"6 steps, about \d+ s", line) for line in study.lines)
+    assert study.lines[-1].startswith("hybridseg semseg photos_run/unlabelled --model ")
 
 
 @pytest.mark.slow
@@ -120,8 +123,8 @@ def test_both_methods(study, data):
         pooled = read_scores(data / "photos_run" / name)["pooled"]
         assert re.search(rf"<td>{name} \(.*?\)</td><td>{pooled['accuracy']:.3f}</td>", page)
     assert "The better of the two methods on these photos is hybrid" in page
+    assert study(method="fcn", epochs=1) == study(method="hybrid") == [], "each was done with the other"
     # Interrupted within the training, it goes on after the last epoch.
-    study(method="fcn", epochs=1)
     with pytest.raises(KeyboardInterrupt):
         study(method="fcn", epochs=2, stop_at="fcn")
     assert "--resume" in study(method="fcn", epochs=2)[0]
@@ -147,3 +150,12 @@ def test_the_errors_are_where_result_and_mask_differ(study, data):
     differs = (mask != result).any(axis=2)
     assert np.mean(is_marked == differs) > 0.97
     assert np.abs(photo - read_image(data / f"photos/{strip[1]}.jpg")).mean() < 12
+
+
+def test_a_damaged_record_is_told(study, data):
+    (data / "photos_run").mkdir()
+    (data / "photos_run/steps.json").write_text('{"steps": 3}')
+    with pytest.raises(
+        BadInput, match=r"photos_run/steps\.json is damaged .*; remove photos_run, or give another --out"
+    ):
+        study()
