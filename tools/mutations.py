@@ -241,7 +241,7 @@ BREAKS = {
         ("study/steps.py", "combine_fingerprint(key, *step.words)", "combine_fingerprint(*step.words)",
          "study/test_study.py"),
         ("study/findings.py", "(photo.accuracy or 0.0,", "(-(photo.accuracy or 0.0),", "study/test_study.py"),
-        ("study/findings.py", "(photo.confidence or 0.0,", "(-(photo.confidence or 0.0),", "study/test_study.py"),
+        ("study/findings.py", "(photo.certainty or 0.0,", "(-(photo.certainty or 0.0),", "study/test_study.py"),
         ("study/report.py", "(truth != result) & (truth != VOID)", "(truth == result)", "study/test_study.py"),
     ],
     "demo": [

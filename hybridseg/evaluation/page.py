@@ -28,7 +28,7 @@ p.lead { font-size: 1.12rem; }
 pre { background: var(--shade); border-left: 3px solid var(--accent); padding: .7rem 1rem;
   white-space: pre-wrap; overflow-wrap: anywhere;
   font: 14px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
-pre code { font: inherit; display: block; }
+pre code { font: inherit; display: block; padding-left: 1.2em; text-indent: -1.2em; margin: .2rem 0; }
 pre code::before { content: "$ "; color: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .8rem 0 1.2rem; font-variant-numeric: tabular-nums; font-size: .94rem; }
@@ -140,7 +140,7 @@ def _render_section(section: Section) -> str:
     parts.append(_render_text(section.text))
     if section.commands:
         # The prompt is not part of the text, so that what is copied can be run.
-        parts.append("<pre>" + "\n".join(f"<code>{_escape(command)}</code>" for command in section.commands) + "</pre>")
+        parts.append("<pre>" + "".join(f"<code>{_escape(command)}</code>" for command in section.commands) + "</pre>")
     if section.legend:
         items = (f"<li><span style='background:{color}'></span>{_escape(name)}</li>" for name, color in section.legend)
         parts.append(f"<ul class='legend'>{''.join(items)}</ul>")
@@ -154,7 +154,9 @@ def _render_section(section: Section) -> str:
 
 def _render_text(text: str, kind: str = "text") -> str:
     """Render paragraphs, which blank lines part."""
-    return "\n".join(f"<p class='{kind}'>{_escape(part)}</p>" for part in text.split("\n\n") if part)
+    return "\n".join(
+        f"<p class='{kind}'>{_escape(part).replace(' %', '&nbsp;%')}</p>" for part in text.split("\n\n") if part
+    )
 
 
 def _render_picture(picture: Picture) -> str:

@@ -18,6 +18,9 @@ from hybridseg.io.pairing import image_stem, list_images
 from hybridseg.study.inputs import Inputs, StudyOptions, StudyPaths
 from hybridseg.verdict import FEW_PHOTOS, NextSteps, Verdict
 
+# What tells how certain a result is, from 0 to 1. The probabilities of the CRF are close to 1 everywhere: where it had
+# to change much of what the tiles say, photos are worst (see docs/benchmarks.md).
+CERTAINTIES = {"hybrid": "share of pixels on which tiles and CRF agree", "fcn": "mean probability of the classes found"}
 METHOD_TITLES = {"hybrid": "hybrid (tiles and CRF)", "fcn": "fcn (whole photos)"}
 
 
@@ -29,15 +32,15 @@ class PhotoResult:
     ----------
     accuracy : float or None
         Share of the pixels that are right; None without a mask.
-    confidence : float or None
-        Mean probability of the class that was found.
+    certainty : float or None
+        See `CERTAINTIES`.
     """
 
     image_path: Path
     result_path: Path
     truth_path: Path | None
     accuracy: float | None
-    confidence: float | None
+    certainty: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +118,7 @@ def _read_method(paths: StudyPaths, name: str, inputs: Inputs) -> MethodFindings
         verdict,
         _calibrate(tested, inputs.table),
         tuple(sorted(tested, key=lambda photo: (photo.accuracy or 0.0, photo.image_path.name))),
-        tuple(sorted(unlabelled, key=lambda photo: (photo.confidence or 0.0, photo.image_path.name))),
+        tuple(sorted(unlabelled, key=lambda photo: (photo.certainty or 0.0, photo.image_path.name))),
     )
 
 
@@ -133,11 +136,23 @@ def _list_results(
         results = [p for p in (home / set_name).glob(f"*{ending}") if image_stem(p) == path.stem]
         if not results:
             continue
-        confidence = read_confidence(_place_confidence(results[0]))
-        known = confidence[~np.isnan(confidence)]
-        mean = float(known.mean(dtype=np.float64)) if known.size else None
-        photos.append(PhotoResult(path, results[0], truths.get(path), accuracies.get(path.stem), mean))
+        certainty = _measure_agreement(results[0]) if home.name == "hybrid" else _average_confidence(results[0])
+        photos.append(PhotoResult(path, results[0], truths.get(path), accuracies.get(path.stem), certainty))
     return photos
+
+
+def _measure_agreement(result_path: Path) -> float | None:
+    """Return the share of the pixels to which the tiles alone and the CRF give the same class."""
+    tiles_path = result_path.with_name("_atiles_".join(result_path.name.rsplit("_ares_", 1)))
+    result, tiles = (read_labelmap(path, with_seeds=False) for path in (result_path, tiles_path))
+    known = (tiles.labels != VOID) & (result.labels != VOID)
+    return float(np.mean((tiles.labels == result.labels)[known])) if known.any() else None
+
+
+def _average_confidence(result_path: Path) -> float | None:
+    confidence = read_confidence(_place_confidence(result_path))
+    known = confidence[~np.isnan(confidence)]
+    return float(known.mean(dtype=np.float64)) if known.size else None
 
 
 def _place_confidence(result_path: Path) -> Path:

@@ -15,7 +15,15 @@ from hybridseg.figures import draw_calibration
 from hybridseg.io.images import as_rgb8, encode_image, read_image
 from hybridseg.models.cards import combine_fingerprint, list_versions
 from hybridseg.resample import resize_nearest, shrink_image
-from hybridseg.study.findings import METHOD_TITLES, Findings, MethodFindings, PhotoResult, read_both, read_result
+from hybridseg.study.findings import (
+    CERTAINTIES,
+    METHOD_TITLES,
+    Findings,
+    MethodFindings,
+    PhotoResult,
+    read_both,
+    read_result,
+)
 from hybridseg.study.inputs import Inputs, StudyPaths
 from hybridseg.study.steps import Step
 from hybridseg.study.story import show_share, spell_command
@@ -117,8 +125,7 @@ def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> Strip:
     pictures = [Picture(_embed(image, ".jpg"), "photo")]
     if photo.truth_path is None:
         result = resize_nearest(read_result(photo, table), image.shape[:2])
-        sure = "" if photo.confidence is None else f"mean probability {photo.confidence:.2f}"
-        return Strip(title, sure, [*pictures, Picture(_embed(color_labels(result, table), ".png"), "result")])
+        return Strip(title, "", [*pictures, Picture(_embed(color_labels(result, table), ".png"), "result")])
     truth, result = (resize_nearest(labels, image.shape[:2]) for labels in read_both(photo, table))
     grey = np.repeat(image.mean(axis=2, keepdims=True) * 0.6 + 80, 3, axis=2).astype(np.uint8)
     wrong = (truth != result) & (truth != VOID)
@@ -171,18 +178,17 @@ def _tell_what_to_label(findings: Findings, inputs: Inputs) -> Section:
         )
         return Section("What to label next", text)
     text += (
-        f"Of the {len(method.unlabelled)} photos without a mask, these are the ones whose result is the least certain "
-        "(lowest mean probability). Their results are in the folder of the study, to correct them with "
-        "hybridseg label."
+        f"Of the {len(method.unlabelled)} photos without a mask, these are the ones whose result is the least "
+        f"certain (the lowest {CERTAINTIES[method.name]})."
     )
     rows = [
-        (photo.image_path.name, show_share(photo.confidence))
+        (photo.image_path.name, show_share(photo.certainty))
         for photo in method.unlabelled[:_N_LISTED]
     ]  # fmt: skip
     strips = [
         _draw_strip(photo.image_path.name, photo, inputs.table) for photo in method.unlabelled[:_N_UNCERTAIN]
     ]  # fmt: skip
-    table = Table(("photo, the least certain first", "mean probability"), rows)
+    table = Table(("photo, the least certain first", CERTAINTIES[method.name]), rows)
     return Section("What to label next", text, tables=[table], strips=strips, legend=_list_colors(inputs.table))
 
 
