@@ -238,7 +238,7 @@ BREAKS = {
         ("study/inputs.py", "sum(windows[size][name] >= _FEW_WINDOWS for name in large)", "0", "study/test_inputs.py"),
         ("study/inputs.py", "stratify=True, set_aside=True", "stratify=True", "study/test_inputs.py"),
         # A step would be taken for done after another training.
-        ("study/steps.py", "combine_fingerprint(key, *step.words)", "combine_fingerprint(*step.words)",
+        ("study/steps.py", "combine_fingerprint(before, *step.words)", "combine_fingerprint(*step.words)",
          "study/test_study.py"),
         ("study/findings.py", "(photo.accuracy or 0.0,", "(-(photo.accuracy or 0.0),", "study/test_study.py"),
         ("study/findings.py", "(photo.certainty or 0.0,", "(-(photo.certainty or 0.0),", "study/test_study.py"),
