@@ -5,6 +5,7 @@ A job holds paths and options, never a loaded model, so that it can be sent to a
 
 from __future__ import annotations
 
+import glob
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -175,8 +176,9 @@ def load_once(load: Callable[..., Model], path: Path, **settings: Any) -> Model:
 
     The files are `path`, its card and its labels beside it, and every path in `settings`.
     """
-    beside = (f"{path.stem}.json", f"{path.stem}.card.json", "labels.txt", f"{path.stem}_labels.txt")
+    beside = (f"{path.stem}.json", f"{path.stem}.card.json", "labels.txt")
     files = [path, *(path.parent / name for name in beside)]
+    files += sorted(path.parent.glob(f"{glob.escape(path.stem)}_labels*.txt"))
     files += [value for value in settings.values() if isinstance(value, Path)]
     key = (load, tuple(sorted(settings.items())), tuple((file.absolute(), stamp_file(file)) for file in files))
     if key not in _loaded:

@@ -15,7 +15,7 @@ from hybridseg.verdict import FEW_PHOTOS, NextSteps
 _STEPS = NextSteps(
     good="use it on new photos of the same kind",
     few=f"compare {FEW_PHOTOS} photos or more",
-    beaten="hybridseg tune-crf, for the CRF gains nothing over the tiles alone",
+    beaten="hybridseg tune-crf, because the CRF gains nothing over the tiles alone",
 )
 
 

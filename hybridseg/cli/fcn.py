@@ -184,7 +184,7 @@ def infer(console: Console, **settings: Any) -> None:
     The whole image is resized to the size of the training, and the prediction back to its own.
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image overlaid with the class colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth,
+    (the image overlaid with the class colours); for a GeoTIFF also NAME_predseg.tif in the same place on Earth,
     with a style for QGIS. With --crf these are called NAME_predseg_crf.png and so on, so that both can lie in one
     folder.
 

@@ -104,7 +104,7 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
     time; the same command continues.
 
     Result: for each image NAME_doodles.json (every stroke) while you draw; on Accept NAME_mres.mat (class, sparse,
-    labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and NAME_report.txt; of a GeoTIFF also
+    labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and NAME_report.txt; for a GeoTIFF also
     NAME_mres_label.tif with the same georeference and a style for QGIS.
 
     \b
@@ -208,7 +208,7 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
     whose areas are seeds too. Scribbled pixels keep their class.
 
     Result: NAME_mres.mat (class, sparse, labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and
-    NAME_report.txt (the share of each class); of a GeoTIFF also NAME_mres_label.tif with the same georeference
+    NAME_report.txt (the share of each class); for a GeoTIFF also NAME_mres_label.tif with the same georeference
     and a style for QGIS.
 
     \b

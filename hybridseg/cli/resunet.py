@@ -230,8 +230,8 @@ def train(console: Console, **settings: Any) -> None:
     )
     if result.history:
         console.say(
-            "whether the CRF helps (DO_CRF_REFINE) is tried on the images held out by: hybridseg resunet init-config "
-            f"--images IMAGES --masks MASKS --weights {weights} --out {weights.stem}_crf.json"
+            "to see whether the CRF helps (DO_CRF_REFINE), run: hybridseg resunet init-config "
+            f"--images IMAGES --masks MASKS --weights {weights} --out {weights.stem}_refined.json"
         )
     console.conclude(judge(result.photos), make_steps(_USE.format(config=settings["config_path"], weights=weights)))
 
@@ -300,7 +300,7 @@ def segment(console: Console, **settings: Any) -> None:
     The prediction is smoothed as the config says: by a CRF (DO_CRF_REFINE) and a majority filter (MEDIAN_FILTER_VALUE).
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image overlaid with the class colours); of a GeoTIFF also NAME_predseg.tif in the same place on Earth,
+    (the image overlaid with the class colours); for a GeoTIFF also NAME_predseg.tif in the same place on Earth,
     with a style for QGIS.
 
     \b

@@ -93,14 +93,14 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
 
     Tiles of each image are classified; they seed a dense CRF on the reduced image, which finds the borders. Images are
     files, folders or patterns. The constants are those that tune-crf found for the model, where it was run. Without
-    --scale, --theta counts at half of the size of the image.
+    --scale, --theta is in pixels of the image at half its size.
 
     The nine words of the classic script work as they did, with its constants: TILE is --tile-size, THRESH
     --threshold, PROB --prob, DECIM --decimation and SCALE --scale; --classic is the same without them. An option that
     is given always counts.
 
     Result: for each image NAME_ares_TILE.mat (class, sparse, labels), NAME_ares_TILE_label.png (painted in the
-    colours of the classes) and NAME_ares_TILE.png (image, tiles and result side by side); of a GeoTIFF also
+    colours of the classes) and NAME_ares_TILE.png (image, tiles and result side by side); for a GeoTIFF also
     NAME_ares_TILE_label.tif with the same georeference and a style for QGIS.
 
     \b
@@ -122,7 +122,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     base = classic_options(classifier.tile_size) if is_classic else _find_best(console, files["model_paths"])
     options = _make_options(settings, base)
     if prob_is_option and options.seed_from == "probabilities":
-        raise click.UsageError("--prob counts for hard seeds alone; add --classic or --seed-from labels.")
+        raise click.UsageError("--prob only applies to hard seeds; add --classic or --seed-from labels.")
     job = SemsegJob(
         **files,
         outputs=read_options(Outputs, settings),
@@ -223,7 +223,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
 
     DIR (default: the current folder) holds images with their label maps (NAME_mres.mat, NAME.png, NAME_mask.tif ...);
     or give the label maps themselves, or the images and --masks. Use images that the model was not trained on, and
-    evaluate the result on others still.
+    evaluate the result on a third set.
 
     Result: a table of what was tried, and MODEL_crf.json beside the model, which semseg uses.
 
@@ -256,7 +256,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     steps = NextSteps(
         good=f"hybridseg semseg PHOTOS --model {classifier.path}, then eval-pixels on photos that were not used here",
         few=f"tune on {FEW_PHOTOS} labelled photos or more",
-        beaten="train the classifier on more labelled photos, for no CRF gains anything over its tiles alone",
+        beaten="train the classifier on more labelled photos, because no CRF gains anything over its tiles alone",
     )
     console.conclude(result.verdict, steps)
     console.finish([*found.problems, *result.problems])

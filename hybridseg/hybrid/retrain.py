@@ -15,6 +15,7 @@ from hybridseg.hybrid.head import Measurement
 from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION
 from hybridseg.io.atomic import claim_folder
 from hybridseg.models.backbones import claim_saved_model
+from hybridseg.models.store import check_card_place
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.progress import Progress, no_progress
 from hybridseg.verdict import Verdict, judge
@@ -99,6 +100,7 @@ def retrain(
 def _check_outputs(paths: RetrainPaths) -> None:
     if paths.output_graph.suffix != ".pb":
         raise BadInput(f"output_graph={paths.output_graph}: name it with the suffix .pb")
+    check_card_place(paths.output_graph)
     if bool(paths.intermediate_store_frequency) != (paths.intermediate_output_graphs_dir is not None):
         raise BadInput("intermediate_store_frequency and intermediate_output_graphs_dir need each other; give both")
     if paths.saved_model_dir is not None:

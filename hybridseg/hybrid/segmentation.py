@@ -49,7 +49,11 @@ class HybridOptions:
     the probabilities of the tiles, a weight for each class; `tune-crf` finds them.
     """
 
-    threshold: float = option(0.5, "Lowest probability at which a tile seeds the CRF with its class.", span=Span(0, 1))
+    threshold: float = option(
+        0.5,
+        "Lowest probability at which a tile is a seed of its class; with soft seeds it only decides which are drawn.",
+        span=Span(0, 1),
+    )
     decimation: int = option(1, "Classify every Nth tile.", span=Span(1))
     scale: float | None = option(
         None, "Size of the image on which the CRF works, as a share of its own.", span=Span(0, 1, above=True)

@@ -110,7 +110,7 @@ def warn_of_shares(counts: Sequence[ClassCount], options: RetileOptions) -> list
             lines.append(f"{count.name} is {100 * of_pixels:.1f} % of the labelled pixels but {found}")
     if lines:
         lines.append(
-            f"few windows of {options.tile_size} pixels hold so little else, and a classifier learns from tiles alone: "
+            f"few {options.tile_size}-pixel windows contain only this class, and a classifier learns from tiles alone: "
             "cut smaller tiles (-t), lower the purity (-a), or train a dense network, which needs no tiles "
             "(hybridseg fcn)"
         )

@@ -19,10 +19,11 @@ from hybridseg.batch.madeby import hash_file
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem, located
 from hybridseg.hybrid.segmentation import HybridOptions, reduce_image, refine_votes, vote_on_tiles
 from hybridseg.hybrid.votes import TileVotes
 from hybridseg.io.images import as_rgb8, load_image
+from hybridseg.io.jsonfiles import holds_keys
 from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
@@ -132,7 +133,12 @@ def tune_crf(
     ------
     MissingInput
         When no image can be used.
+    OutputExists
+        When a file that is not a result of tuning has its name.
     """
+    path = tuning_path(classifier.path)
+    if path.exists() and not holds_keys(path, "best", "trials"):
+        raise OutputExists(f"{path} is another file, and the result would replace it; rename that file")
     examples, problems = [], []
     for pair in progress(pairs, label="classifying tiles"):
         try:
@@ -158,7 +164,6 @@ def tune_crf(
         trials.append(Trial(crf, balance, tuple(_try_crf(e, tried, classifier) for e in examples)))
         logger.info("%s: %.4f", crf, trials[-1].score(options.score))
     best = max(trials[1:], key=lambda trial: trial.score(options.score))
-    path = tuning_path(classifier.path)
     settings = replace(start, class_weights=_weigh_classes(shares, best.balance))
     verdict = judge(best.images, floors={"the tiles alone": trials[0].confusion.accuracy})
     record = _make_record(classifier, settings, best, trials, len(examples))

@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from typing import Any, NoReturn
 
-from hybridseg.errors import BadInput, located
+from hybridseg.errors import BadInput, HybridSegError, located
 from hybridseg.io.rasters import check_regular
 
 MAX_FILE_BYTES = 200_000_000
@@ -44,6 +44,14 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
         if not isinstance(record, dict):
             raise BadInput("it holds a list or a single value, not one object in braces; give the whole file")
     return record
+
+
+def holds_keys(path: str | os.PathLike[str], *keys: str) -> bool:
+    """Return whether a file is a JSON object with these keys, as a file that was written here has them."""
+    try:
+        return read_json_object(path).keys() >= set(keys)
+    except HybridSegError:
+        return False
 
 
 def parse_number(value: Any) -> float:

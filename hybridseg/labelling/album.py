@@ -21,6 +21,9 @@ from hybridseg.labelling.shelf import Shelf
 # Photos of 36 megapixels take 0.3 GB each while they are open.
 _MAX_OPEN = 2
 
+# The class list as the page saves it, and as a user writes it: that one is only read.
+_SAVED_NAMES, _USUAL_NAMES = ("page_labels.txt", "page_colors.txt"), ("labels.txt", "colors.txt")
+
 
 class Album:
     """The images that a person labels in one run of the program.
@@ -147,7 +150,7 @@ class Album:
             if table is None or table == self.table:
                 return
             if save:
-                labels_path, colors_path = self._class_dir / "labels.txt", self._class_dir / "colors.txt"
+                labels_path, colors_path = (self._class_dir / name for name in _SAVED_NAMES)
                 write_class_files(table, labels_path=labels_path, colors_path=colors_path)
             self.table = table
             self.classes_version += 1
@@ -194,7 +197,7 @@ def _refuse_same_targets(image_paths: Sequence[Path], shelf: Shelf) -> None:
 
 
 def _read_saved_classes(folder: Path) -> ClassTable | None:
-    labels_path, colors_path = folder / "labels.txt", folder / "colors.txt"
-    if not labels_path.exists():
-        return None
-    return read_class_files(labels_path, colors_path if colors_path.exists() else None)
+    for labels_path, colors_path in ([folder / name for name in names] for names in (_SAVED_NAMES, _USUAL_NAMES)):
+        if labels_path.exists():
+            return read_class_files(labels_path, colors_path if colors_path.exists() else None)
+    return None

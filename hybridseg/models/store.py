@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, HybridSegError, MissingInput
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
 from hybridseg.io.atomic import write_bytes
+from hybridseg.io.jsonfiles import holds_keys
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
@@ -129,6 +130,7 @@ def save_classifier(
         What the user should know about the labels, if anything.
     """
     path = Path(path)
+    check_card_place(path)
     card_path = path.with_suffix(".json")
     card_path.unlink(missing_ok=True)
     write_bytes(path, content)
@@ -140,6 +142,16 @@ def save_classifier(
     write_json(card_path, {"format": FORMAT_VERSION, **asdict(card)})
     note = f"{labels_path} has another class list and stays as it is; that of the model is in {target}"
     return written, "" if target == labels_path else note
+
+
+def check_card_place(path: Path) -> None:
+    """Raise OutputExists where the card of a ``.pb`` would replace a file that is not the card of a classifier."""
+    place = path.with_suffix(".json")
+    if place.exists() and not holds_keys(place, "tile_size", "sha256"):
+        raise OutputExists(
+            f"{place} is another file, and the card of {path.name} would replace it; give the model another name "
+            "(--output_graph), or rename that file"
+        )
 
 
 def _name_labels(path: Path, labels_path: Path) -> Iterator[Path]:

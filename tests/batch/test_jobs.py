@@ -215,7 +215,9 @@ def test_a_model_is_loaded_once_until_its_files_change(tmp_path, monkeypatch):
     load_once(load, path)
     path.with_suffix(".json").write_text("{}")
     load_once(load, path)
-    assert len(loads) == n_loads + 2, "the card and the class file belong to the model"
+    path.with_name("model_labels_2.txt").write_text("sand\n")
+    load_once(load, path)
+    assert len(loads) == n_loads + 3, "the card and the class files belong to the model"
     for size in range(20):
         load_once(load, path, size=size)
     assert len(jobs._loaded) == jobs._MAX_LOADED, "memory is bounded"

@@ -133,7 +133,7 @@ def test_the_nine_words_in_their_order(run, fake_model, photos, class_files):
         (["a.png", "m.pb", "l", "c", "16", "0.5"], "LABELS COLORS TILE THRESH PROB DECIM SCALE; these are 4"),
         (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8"], "these are 6"),
         (["a.png", "m.pb", "l", "c", "16", "0.5", "0.5", "8", "0.25", "more"], "these are 8"),
-        (["a.png", "--prob", "0.6"], "--prob counts for hard seeds alone; add --classic or --seed-from labels"),
+        (["a.png", "--prob", "0.6"], "--prob only applies to hard seeds; add --classic or --seed-from labels"),
         (["a.png", "m.pb", "l", "c", "x", "0.5", "0.5", "8", "0.25"], "TILE is 'x', which is not a whole number"),
         (["a.png", "m.pb", "l", "c", "16", "half", "0.5", "8", "0.25"], "THRESH is 'half', which is not a number"),
         (["a.png", "m.pb", "l", "c", "16", "0.5", "?", "8", "0.25"], "PROB is '?'"),

@@ -376,3 +376,13 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_training(tile_dir
             retrain(paths_in(tmp_path, tile_dir, **more), options=tiny, progress=progress)
     with pytest.raises(WriteFailed, match=r"text.txt is a file; choose another folder"):
         retrain(paths_in(text, tile_dir), options=tiny, progress=progress)
+
+
+def test_a_file_in_the_place_of_the_card_stays(tile_dir, tmp_path):
+    """Such as the config of a residual U-Net that has the name of the model; told before any work."""
+    (tmp_path / "water.json").write_text('{"TARGET_SIZE": [64, 64]}')
+    paths = RetrainPaths(tile_dir, tmp_path / "water.pb", bottleneck_dir=tmp_path / "b")
+    with pytest.raises(OutputExists, match=r"water\.json is another file.*--output_graph"):
+        retrain(paths)
+    assert (tmp_path / "water.json").read_text() == '{"TARGET_SIZE": [64, 64]}'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["water.json"]

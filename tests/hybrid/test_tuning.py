@@ -8,7 +8,7 @@ from PIL import Image
 
 from hybridseg.classes import ClassTable
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, MissingInput, OutputExists
 from hybridseg.hybrid.segmentation import HybridOptions, segment_image
 from hybridseg.hybrid.tuning import BALANCES, SEARCH_RANGES, TuneOptions, read_tuning, tune_crf, tuning_path
 from hybridseg.io.images import read_image, write_image
@@ -146,3 +146,11 @@ def test_the_balance_of_the_best_trial_is_kept(pairs, classifier, monkeypatch):
     result = tune_crf(pairs, classifier, start=START, options=TuneOptions(n_trials=1))
     assert result.best.balance == 0.5
     assert read_tuning([classifier.path]).class_weights == pytest.approx((2**0.5, 1000**0.5, 2**0.5), rel=1e-3)
+
+
+def test_a_file_in_the_place_of_the_result_stays(by_color, tmp_path):
+    model = TileClassifier(tmp_path / "model.pb", by_color.table, by_color.tile_size, by_color._engine)
+    tuning_path(model.path).write_text('{"TARGET_SIZE": [64, 64]}')
+    with pytest.raises(OutputExists, match=r"model_crf\.json is another file"):
+        tune_crf([], model, start=HybridOptions())
+    assert tuning_path(model.path).read_text() == '{"TARGET_SIZE": [64, 64]}'

@@ -367,8 +367,16 @@ def test_classes_can_be_named_on_the_page(photos, make_session, first, draw):
         session.add_stroke(first, 1, draw())
     session.album.set_classes(1, ClassTable(("sea", "land"), ((0, 0, 255), (1, 2, 3))))
     session.add_stroke(first, session.describe(first)["version"], draw(1))
-    assert (photos / "labels.txt").read_text() == "sea\nland\n"
+    assert (photos / "page_labels.txt").read_text() == "sea\nland\n"
     assert make_session(table=None).album.table == ClassTable(("sea", "land"), ((0, 0, 255), (1, 2, 3)))
+
+
+def test_a_class_list_of_the_user_is_only_read(photos, make_session):
+    (photos / "labels.txt").write_text("sea\nland\n")
+    album = make_session(table=None).album
+    album.set_classes(album.classes_version, ClassTable.from_names(["sea", "land", "dune"]))
+    assert (photos / "labels.txt").read_text() == "sea\nland\n" and not (photos / "colors.txt").exists()
+    assert make_session(table=None).album.table.names == ("sea", "land", "dune")
 
 
 def test_classes_that_were_drawn_with_keep_their_name(session, make_session, first, draw, photos, table):

@@ -661,7 +661,7 @@ def test_new_classes_from_a_file(tab, beach, tmp_path):
     assert names.count() == 6 and tab.page.locator("#class-dialog").is_visible()
     tab.press("Control+Enter")
     tab.wait("!document.querySelector('dialog[open]')")
-    assert (beach / "labels.txt").read_text() == "water\nsand\ncliff\nkelp\nrock\n"
+    assert (beach / "page_labels.txt").read_text() == "water\nsand\ncliff\nkelp\nrock\n"
     tab.says("rock", where="#classes")
 
 
@@ -744,7 +744,7 @@ def test_naming_classes_from_nothing(label, beach, strokes, browse, picture):
     picture(tab, "class_dialog")
     page.click("#class-save")
     tab.wait("!document.querySelector('dialog[open]')")
-    assert (beach / "labels.txt").read_text() == "kelp\nwater\nland\n"
+    assert (beach / "page_labels.txt").read_text() == "kelp\nwater\nland\n"
     tab.press("2")
     tab.slide("opacity", 100)
     tab.scribble(*ON_WATER)
@@ -755,7 +755,7 @@ def test_naming_classes_from_nothing(label, beach, strokes, browse, picture):
     rows.nth(0).get_by_label("Remove").click()
     page.click("#class-save")
     tab.wait("!document.querySelector('dialog[open]')")
-    assert chosen(tab) == "water" and (beach / "labels.txt").read_text() == "land\nwater\n"
+    assert chosen(tab) == "water" and (beach / "page_labels.txt").read_text() == "land\nwater\n"
     tab.shows(275, 550, (0, 255, 0))
     tab.scribble((200, 560), (220, 580))
     assert [stroke.class_id for stroke in strokes()] == [1, 1]

@@ -86,9 +86,9 @@ def make_tfrecords(
         Before any work: when an image or a mask has no counterpart, sizes differ, or a label is not a class id.
     """
     pairs = find_pairs(config, images_dir, masks_dir)
-    table = choose_classes(config, pairs, table)
-    read_labels = check_labels(config, pairs, table, progress=progress)
-    source = FolderPairs(pairs, read_labels, table=table, size=config.target_size)
+    classes = choose_classes(config, pairs, table)
+    read_labels = check_labels(config, pairs, classes, given=table, progress=progress)
+    source = FolderPairs(pairs, read_labels, table=classes, size=config.target_size)
     check_bands(source.n_bands, config)
     augment = AugmentOptions(
         rotation=config.aug_rot,

@@ -8,13 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, remap
-from hybridseg.dense.datasets import find_folder_pairs, find_lost_foreground, make_label_reader, refuse_problems
+from hybridseg.dense.datasets import (
+    find_folder_pairs,
+    find_lost_foreground,
+    make_label_reader,
+    read_mask,
+    refuse_problems,
+)
 from hybridseg.dense.pairs import PairSource, RemappedPairs, check_pairs
 from hybridseg.dense.programs.config import ResunetConfig, make_lookup
 from hybridseg.dense.recordpairs import open_records
 from hybridseg.errors import BadInput
 from hybridseg.io.labelled import ReadLabels
-from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
 from hybridseg.progress import Progress
 
@@ -26,8 +31,11 @@ def find_pairs(config: ResunetConfig, images_dir: Path, masks_dir: Path | None) 
 
 def choose_classes(config: ResunetConfig, pairs: Sequence[Pair], given: ClassTable | None) -> ClassTable:
     """Return the classes of the label ids: those that were given, those that the first mask names, or numbers."""
-    own = None if given else _read_own_table(pairs)
-    return choose_table(config, given or (_merge_classes(config, own) if own and config.remap_classes else own))
+    own = _read_own_table(pairs, given)
+    # A list of the classes that masks are painted in says what the ids were, not what REMAP_CLASSES makes of them.
+    if own and config.remap_classes and (given is None or own is given):
+        return _merge_classes(config, own)
+    return choose_table(config, given or own)
 
 
 def check_labels(
@@ -53,13 +61,13 @@ def check_labels(
         When sizes differ, or a mask holds an id that is no class.
     """
     source, lookup = table, None
-    if given is not None:
+    own = _read_own_table(pairs, given) if config.remap_classes else None
+    if given is not None and own is not given:
         source = choose_table(config, given)
         lookup = np.arange(VOID + 1, dtype=np.uint8)
         lookup[: len(source)] = remap(source, table)[: len(source)]
     if config.remap_classes:
         # What is remapped are the ids that the masks have.
-        own = _read_own_table(pairs)
         changed = make_lookup(config.remap_classes)
         lookup = changed if lookup is None else lookup[changed]
         read_labels = make_label_reader(own, lookup=lookup)
@@ -72,9 +80,9 @@ def check_labels(
     return read_labels
 
 
-def _read_own_table(pairs: Sequence[Pair]) -> ClassTable | None:
-    """Return the classes that the first mask names."""
-    return read_labelmap(pairs[0].labels_path, with_seeds=False).table
+def _read_own_table(pairs: Sequence[Pair], given: ClassTable | None) -> ClassTable | None:
+    """Return the classes that the first mask names, or `given` itself if it is painted in their colours."""
+    return read_mask(pairs[0].labels_path, given).table
 
 
 def choose_table(config: ResunetConfig, given: ClassTable | None = None) -> ClassTable:

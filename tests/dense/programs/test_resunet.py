@@ -309,3 +309,17 @@ def test_keys_of_the_smoothing():
     assert choose_smoothing(make_config(do_crf_refine=False, median_filter_value=5)) == SmoothingOptions(radius=5)
     refined = choose_smoothing(make_config(do_crf_refine=True, median_filter_value=0))
     assert refined.crf_from == "probabilities" and refined.crf == PROBS_SMOOTHING.crf and refined.radius == 0
+
+
+def test_painted_masks_are_remapped(tmp_path):
+    """The class list says what the colours are; REMAP_CLASSES what becomes of them."""
+    table = ClassTable(("null", "water", "sand"), ((0, 0, 0), (0, 0, 255), (255, 255, 0)))
+    painted = np.repeat([(0, 0, 255), (255, 255, 0)], 32, axis=0).astype(np.uint8)[:, None].repeat(64, 1)
+    for name in "ab":
+        write_image(tmp_path / f"im/{name}.jpg", painted)
+        write_image(tmp_path / f"ma/{name}.png", painted)
+    config = ResunetConfig(target_size=(64, 64), nclasses=1, n_data_bands=3, remap_classes={2: 1}, aug_copies=1)
+    result = make_tfrecords(config, tmp_path / "im", tmp_path / "ma", tmp_path / "records", table=table)
+    assert result.n_records == 2
+    records = open_training_records(config, tmp_path / "records")
+    assert records.table.names == ("null", "water + sand") and set(np.unique(records.read(0)[1])) <= {1, 255}
