@@ -21,6 +21,8 @@ from hybridseg.verdict import FEW_PHOTOS, NextSteps, Verdict
 # What tells how certain a result is, from 0 to 1. The probabilities of the CRF are close to 1 everywhere: where it had
 # to change much of what the tiles say, photos are worst (see docs/benchmarks.md).
 CERTAINTIES = {"hybrid": "share of pixels on which tiles and CRF agree", "fcn": "mean probability of the classes found"}
+# What the calibration is measured on: more would only take memory.
+_MAX_PIXELS = 20_000_000
 METHOD_TITLES = {"hybrid": "hybrid (tiles and CRF)", "fcn": "fcn (whole photos)"}
 
 
@@ -160,14 +162,15 @@ def _place_confidence(result_path: Path) -> Path:
 
 
 def _calibrate(photos: list[PhotoResult], table: ClassTable) -> Calibration | None:
-    """Compare the probability of each pixel with whether it is right."""
+    """Compare the probability of each pixel with whether it is right; of very many pixels every nth."""
     confidences, hits = [], []
     for photo in photos:
         truth, result = read_both(photo, table)
         confidence = read_confidence(_place_confidence(photo.result_path))
         known = (truth != VOID) & (result != VOID) & ~np.isnan(confidence)
-        confidences.append(confidence[known])
-        hits.append((truth == result)[known])
+        step = max(1, np.count_nonzero(known) * len(photos) // _MAX_PIXELS)
+        confidences.append(confidence[known][::step])
+        hits.append((truth == result)[known][::step])
     if not sum(map(len, hits)):
         return None
     return measure_calibration(np.concatenate(confidences), np.concatenate(hits))

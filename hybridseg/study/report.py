@@ -57,7 +57,7 @@ def write_report(paths: StudyPaths, inputs: Inputs, steps: Sequence[Step], findi
     ]
     path = paths.out / REPORT_NAME
     name = paths.images_dir.resolve().name
-    next_step = f"\n\nNext: {verdict.choose_step(findings.next_steps)}." if verdict else ""
+    next_step = f"\n\nNext: {verdict.choose_step(findings.next_steps)}" if verdict else ""
     write_page(path, f"Land cover of {name}", text + next_step, sections)
     return path
 
