@@ -21,7 +21,7 @@ from hybridseg.study.inputs import StudyOptions, StudyPaths
 
 _UNSET = {
     "proportion": "0.67; 0.75 from 60 labelled photos on",
-    "tile_size": "96, less for small photos",
+    "tile_size": "96, or less where photos are small or a class fills no tile",
     "epochs": "80; 50 from 60 photos for training on",
 }
 

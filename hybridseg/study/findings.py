@@ -100,6 +100,7 @@ def read_findings(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> F
         good=use,
         few=f"label more photos, so that {FEW_PHOTOS} or more are for testing, and run the same command again",
         weak="label more photos with {weakest} and run the same command again" + other,
+        beaten="" if len(methods) > 1 else "try --method both, for the CRF gains nothing over the tiles alone here",
     )
     return Findings(methods, steps)
 

@@ -266,8 +266,14 @@ def _refuse(problems: Sequence[Problem], n_photos: int) -> None:
     """Raise BadInput naming the files that cannot be used."""
     if not problems:
         return
-    lines = [f"\n  {problem}" for problem in problems[:_MAX_PROBLEMS]]
-    more = f"\n  ... and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
+    files: dict[str, list[str]] = {}
+    for problem in problems:
+        files.setdefault(problem.message, []).append(problem.where)
+    lines = [
+        f"\n  {where[0]}{f' and {len(where) - 1} more' if len(where) > 1 else ''}: {message}"
+        for message, where in list(files.items())[:_MAX_PROBLEMS]
+    ]
+    more = f"\n  ... and {len(files) - _MAX_PROBLEMS} other faults" if len(files) > _MAX_PROBLEMS else ""
     noun = "file" if len(problems) == 1 else "files"
     raise BadInput(
         f"{len(problems)} {noun} of {n_photos} photos and their masks cannot be used; mend or move them away, then run "

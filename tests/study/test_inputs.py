@@ -73,7 +73,7 @@ def test_a_class_list_that_is_too_short_is_refused(untouched):
 
 
 def test_masks_that_name_no_classes_need_a_list(untouched):
-    with pytest.raises(BadInput, match=r"does not name its classes; give .*--labels labels\.txt"):
+    with pytest.raises(BadInput, match=r"flight0_0\.png and 5 more: does not name its classes; give .*--labels"):
         check(table=None)
 
 

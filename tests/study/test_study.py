@@ -32,6 +32,7 @@ def list_commands(page):
 def test_a_study(study, data, words):
     own = {path: path.read_bytes() for path in (*data.glob("photos/*"), *data.glob("masks/*"), data / "labels.txt")}
     ran = study()
+    assert "--method both" in study.result.next_steps.weak and "--method both" in study.result.next_steps.beaten
     out = data / "photos_run"
     assert [given[0] for given in ran] == ["split", "retile", "retrain", "semseg", "eval-pixels", "semseg"]
     assert {path: path.read_bytes() for path in own} == own and len(list(data.iterdir())) == 4
@@ -118,6 +119,7 @@ def test_only_checked(study, data):
 @pytest.mark.usefixtures("small_encoder")
 def test_both_methods(study, data):
     ran = [given[:2] if given[0] == "fcn" else given[:1] for given in study(method="both", epochs=1)]
+    assert "--method" not in study.result.next_steps.weak and not study.result.next_steps.beaten
     assert ran[6:] == [["fcn", "train"], ["fcn", "infer"], ["eval-pixels"], ["fcn", "infer"]]
     page = (data / "photos_run/report.html").read_text()
     for name in ("hybrid", "fcn"):
