@@ -58,7 +58,6 @@ def test_what_does_not_fit(models, settings, message):
 
 def test_folders_of_images(by_color, photos, tmp_path, monkeypatch):
     monkeypatch.setattr("hybridseg.hybrid.semseg.load_classifier", lambda path, **_: by_color)
-    monkeypatch.setattr("hybridseg.hybrid.semseg.import_tensorflow", lambda: None)
     settings = {"options": HybridOptions(decimation=1), "outputs": Outputs(out_dir=tmp_path / "out")}
     done = []
     result = segment_files([photos], ["model.pb"], **settings, on_done=done.append)

@@ -123,14 +123,11 @@ def train(console: Console, **settings: Any) -> None:
       hybridseg fcn train --name coast --images photos --masks masks --labels labels.txt
       hybridseg fcn train --name data_test10 --data-source data --data-dir data --epochs 10
     """
-    from hybridseg.models.startup import import_tensorflow
-
     options = read_options(FcnOptions, settings, augment=read_options(_DEFAULTS.augment, settings))
     run_dir = settings["runs_dir"] / settings["name"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights_path"]}
     paths = read_options(TrainingPaths, settings, **files)
     data = _open_data(settings)
-    import_tensorflow()
     result = report_training(
         console,
         lambda on_epoch, progress: train_fcn(

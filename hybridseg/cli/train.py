@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import colors_option, options_of, path_type, read_options, seed_option
+from hybridseg.cli.options import colors_option, named_as_typed, options_of, path_type, read_options, seed_option
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
@@ -62,7 +62,6 @@ def retrain(console: Console, **settings: Any) -> None:
       hybridseg retrain --image_dir train/tile_96 --output_graph model.pb
     """
     from hybridseg.figures import draw_learning_curve
-    from hybridseg.models.startup import import_tensorflow
 
     options = read_options(
         RetrainOptions,
@@ -72,7 +71,6 @@ def retrain(console: Console, **settings: Any) -> None:
         tuning=read_options(FineTuneOptions, settings, prefix="fine_tune_"),
     )
     paths = read_options(RetrainPaths, settings)
-    import_tensorflow()
     result = train_classifier(paths, options=options, progress=console.progress)
     figure_path = paths.output_graph.with_name(f"{paths.output_graph.stem}_training.png")
     draw_learning_curve(
@@ -137,10 +135,8 @@ def eval_tiles(console: Console, *, folder: Path, **settings: Any) -> None:
       hybridseg eval-tiles -n 100 test/tile_96 --model model.pb
     """
     from hybridseg.hybrid.evaltiles import evaluate_tiles, find_tile_size, list_tile_rows
-    from hybridseg.models.startup import import_tensorflow
     from hybridseg.models.store import load_classifier
 
-    import_tensorflow()
     size = settings["tile_size"] or find_tile_size(folder)
     classifier = load_classifier(settings["model_path"], labels_path=settings["labels_path"], tile_size=size)
     result = evaluate_tiles(
@@ -183,8 +179,7 @@ def export_module(console: Console, *, out_dir: Path, input_size: int) -> None:
       hybridseg export-module mobilenet_v2
     """
     from hybridseg.models.backbones import export_builtin
-    from hybridseg.models.startup import import_tensorflow
 
-    import_tensorflow()
-    export_builtin(out_dir, input_size=input_size)
+    with named_as_typed():
+        export_builtin(out_dir, input_size=input_size)
     console.say(f"wrote {out_dir}")

@@ -23,6 +23,9 @@ LIST_COLUMNS = ("image", "set", "group", "action", "source", "companions", "mask
 # Lists of before masks could have a folder of their own lack the last two.
 _LEAST_COLUMNS = LIST_COLUMNS[:6]
 
+# File systems differ in how exactly they keep the time of a copy.
+_ONE_SECOND = 1_000_000_000
+
 
 @dataclass(frozen=True)
 class SplitResult:
@@ -126,7 +129,7 @@ def _refuse_mixing(target_dir: Path, earlier: list[SplitEntry], *, overwrite: bo
 
 
 def _refuse_loss(target_dir: Path, earlier: list[SplitEntry]) -> None:
-    """Raise unless the earlier split lists every image that is there, and all originals are in place."""
+    """Raise unless the earlier split lists every image that is there, as it was copied, and all originals are there."""
     listed = {
         target_dir / entry.set / name: (source, entry.action)
         for entry in earlier
@@ -139,6 +142,8 @@ def _refuse_loss(target_dir: Path, earlier: list[SplitEntry]) -> None:
     for path, (source, action) in listed.items():
         if path.exists() and (action == "move" or not source.exists()):
             raise OutputExists(f"{path} may be the only copy (its original is gone); move it away first")
+        if path.exists() and action == "copy" and path.stat().st_mtime_ns > source.stat().st_mtime_ns + _ONE_SECOND:
+            raise OutputExists(f"{path} was changed after it was copied from {source}; move it away first")
 
 
 def _remove_earlier(target_dir: Path, earlier: list[SplitEntry]) -> None:

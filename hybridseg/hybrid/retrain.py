@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from hybridseg.confusion import Confusion, count_by_photo, pool_confusions
-from hybridseg.errors import BadInput
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
 from hybridseg.hybrid.head import Measurement
 from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION
@@ -98,11 +97,7 @@ def retrain(
 
 
 def _check_outputs(paths: RetrainPaths) -> None:
-    if paths.output_graph.suffix != ".pb":
-        raise BadInput(f"output_graph={paths.output_graph}: name it with the suffix .pb")
     check_card_place(paths.output_graph)
-    if bool(paths.intermediate_store_frequency) != (paths.intermediate_output_graphs_dir is not None):
-        raise BadInput("intermediate_store_frequency and intermediate_output_graphs_dir need each other; give both")
     if paths.saved_model_dir is not None:
         claim_saved_model(paths.saved_model_dir)
     folders = (

@@ -23,7 +23,6 @@ from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.tables import write_json
 from hybridseg.models.ensemble import AnyClassifier, Ensemble, list_members
-from hybridseg.models.startup import import_tensorflow
 from hybridseg.models.store import load_classifier
 from hybridseg.progress import Progress, StopWatch, no_progress
 
@@ -85,7 +84,6 @@ def load_classifiers(
     MissingInput, BadInput
         As `load_classifier`, and when their classes differ.
     """
-    import_tensorflow()
     models = [load_once(load_classifier, path, labels_path=labels_path, tile_size=tile_size) for path in paths]
     return models[0] if len(models) == 1 else Ensemble(tuple(models))
 

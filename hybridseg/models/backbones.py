@@ -18,6 +18,7 @@ from typing import Any
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
 from hybridseg.io.atomic import claim_folder
 from hybridseg.models.graphs import CHECKPOINT_OPS, SAFE_OPS, refuse_unsafe_ops
+from hybridseg.models.startup import import_tensorflow
 
 BUILTIN = "builtin:mobilenet_v2"
 DEFAULT_INPUT_SIZE = 160
@@ -90,6 +91,7 @@ def load_backbone(
         When there is no such module, it cannot be downloaded, or it cannot be used.
     """
     _check_input_size(input_size)
+    import_tensorflow()
     if handle == BUILTIN:
         return _load_builtin(input_size, trainable=trainable)
     if handle.startswith("builtin:"):
@@ -130,6 +132,7 @@ def export_builtin(out_dir: str | os.PathLike[str], *, input_size: int = DEFAULT
     _check_input_size(input_size)
     target = Path(out_dir)
     claim_saved_model(target)
+    import_tensorflow()
     with saved_model_folder(target) as partial:
         build_mobilenet(input_size=input_size, trainable=True).save(partial, save_format="tf", include_optimizer=False)
 

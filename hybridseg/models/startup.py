@@ -49,6 +49,7 @@ def hold_messages() -> Iterator[None]:
 
 def make_deterministic(seed: int) -> None:
     """Seed all random numbers, and choose kernels that add in a fixed order: every run then gives the same numbers."""
+    import_tensorflow()
     import tf_keras
 
     tf_keras.utils.set_random_seed(seed)

@@ -24,6 +24,7 @@ from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, read_card_file
+from hybridseg.models.startup import import_tensorflow
 
 if TYPE_CHECKING:
     from hybridseg.models.engines import Engine
@@ -199,6 +200,7 @@ def load_classifier(
     path = Path(path)
     if path.exists():
         check_regular(path)
+        import_tensorflow()
     card = read_card(path)
     graph = read_graph(path)
     size = graph.tile_size or (card.tile_size if card else None) or tile_size

@@ -35,7 +35,6 @@ def fake_model(by_color, quick_panels, tmp_path, monkeypatch):
         return by_color
 
     monkeypatch.setattr("hybridseg.hybrid.semseg.load_classifier", load)
-    monkeypatch.setattr("hybridseg.hybrid.semseg.import_tensorflow", lambda: None)
     monkeypatch.chdir(tmp_path)
     return asked
 

@@ -414,3 +414,13 @@ def test_a_folder_without_any_image_that_can_be_opened(tmp_path):
     with pytest.raises(BadInput, match=r"jpg has no image that can be opened:\n  .*a.jpg: is not a JPEG"):
         split_folder(tmp_path / "jpg")
     assert not (tmp_path / "split.csv").exists()
+
+
+def test_a_copy_that_was_edited_stays(photos):
+    split_folder(photos, options=SplitOptions(seed=1))
+    copy = next(photos.parent.glob("t*/*_mres.mat"))
+    later = copy.stat().st_mtime + 60
+    os.utime(copy, (later, later))
+    with pytest.raises(OutputExists, match="was changed after it was copied from"):
+        split_folder(photos, options=SplitOptions(seed=2), overwrite=True)
+    assert copy.exists()

@@ -40,7 +40,6 @@ def photo(tmp_path, paint_coast):
 def job(by_color, monkeypatch):
     """A job whose classifier takes no TensorFlow."""
     monkeypatch.setattr(semseg, "load_classifier", lambda path, **_: by_color)
-    monkeypatch.setattr(semseg, "import_tensorflow", lambda: None)
     return SemsegJob((Path("model.pb"),), options=FAST)
 
 
