@@ -365,14 +365,16 @@ def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
     packed = (rgb[..., 0].astype(np.uint32) << 16) | (rgb[..., 1].astype(np.uint32) << 8) | rgb[..., 2]
     values, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
     ids = np.empty(len(values), np.uint8)
-    for i, value in enumerate(values.tolist()):
-        color = (value >> 16, value >> 8 & 255, value & 255)
-        if color not in by_color:
-            raise BadInput(
-                f"{counts[i]} pixels have the colour {color}, which no class has; "
-                "save the label map without anti-aliasing, or add the colour to the class file"
-            )
-        ids[i] = by_color[color]
+    colors = [(value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]
+    unknown = [i for i, color in enumerate(colors) if color not in by_color]
+    if unknown:
+        n_pixels = int(counts[unknown].sum())
+        raise BadInput(
+            f"{n_pixels:,} pixels ({n_pixels / packed.size:.2%}) have colours that no class has, such as "
+            f"{colors[unknown[0]]}; give the colours of the mask (--labels with `name, r, g, b`, or --colors), or, if "
+            "they are only blurred, turn it into a label map first: hybridseg convert --nearest-color"
+        )
+    ids[:] = [by_color[color] for color in colors]
     return ids[inverse].reshape(packed.shape)
 
 

@@ -83,7 +83,7 @@ def test_painting_and_matching_are_inverse(table):
 def test_matching_names_the_stray_colour_and_how_many_pixels(table):
     rgb = color_labels(np.zeros((2, 3), np.uint8), table)
     rgb[0, :2] = (1, 2, 3)
-    with pytest.raises(BadInput, match=r"2 pixels have the colour \(1, 2, 3\)"):
+    with pytest.raises(BadInput, match=r"2 pixels \(33.33%\) have colours that no class has, such as \(1, 2, 3\)"):
         match_colors(rgb, table)
     twins = ClassTable(("a", "b"), ((9, 9, 9), (9, 9, 9)))
     with pytest.raises(BadInput, match="'a' and 'b' share the colour"):

@@ -72,7 +72,7 @@ BREAKS = {
         ("io/pairing.py", "        if path in photos:\n            continue\n", "", "data/test_split.py"),
         ("io/masks.py", "return {stem: ranks[min(ranks)]", "return {stem: ranks[max(ranks)]", "io/test_masks.py"),
         ("io/masks.py", " if home / path.name not in images]", "]", "io/test_masks.py"),
-        ("io/masks.py", "rank <= _BY_HAND and path", "rank <= _BY_MACHINE and path", "io/test_masks.py"),
+        ("io/masks.py", "if kind not in order and path", "if not kind and path", "io/test_masks.py"),
         ("io/annotations/painted.py", "table or extend_table(", "extend_table(", "io/annotations/test_painted.py"),
         ("io/annotations/painted.py", "if item.name is None else own", "if False else own",
          "io/annotations/test_painted.py"),
@@ -117,7 +117,8 @@ BREAKS = {
         ("data/split.py", "if entries != earlier:", "if True:", "data/test_split.py"),
     ],
     "batch": [
-        ("batch/workers.py", "signal.signal(signal.SIGINT, signal.SIG_IGN)", "pass", "batch/test_workers.py"),
+        ("batch/workers.py", "(signal.SIGINT, signal.SIG_IGN)\n    thr", "\n    thr", "batch/test_workers.py"),
+        ("batch/workers.py", "with _ignore_interrupts():", "if True:", "batch/test_workers.py"),
         ("batch/workers.py", "cancel_futures=True", "cancel_futures=False", "batch/test_workers.py"),
         ("batch/jobs.py", "taken[target] = path", "pass", "batch/test_jobs.py"),
         ("batch/jobs.py", "if not replaced:", "if replaced:", "batch/test_jobs.py"),

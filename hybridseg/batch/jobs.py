@@ -20,6 +20,7 @@ from hybridseg.batch.workers import map_calls
 from hybridseg.classes import ClassTable
 from hybridseg.errors import HybridSegError, MissingPackage, Problem
 from hybridseg.io.atomic import claim_folder
+from hybridseg.io.pairing import PREDSEG
 from hybridseg.options import option
 from hybridseg.progress import Progress, no_progress
 
@@ -36,7 +37,7 @@ class Outputs:
     """None: beside each image."""
     composite: bool = True
     """Write the image with the colours of its classes laid over it (dense networks)."""
-    title: str = "predseg"
+    title: str = PREDSEG
     """What the result of dense networks is called: NAME_predseg.png."""
     probabilities: bool = option(False, "Also write the probability of the class of each pixel.")
     report: bool = option(False, "Also write class shares, settings and timings as JSON.")

@@ -28,7 +28,10 @@ _STEPS = NextSteps(
 @click.option(
     "--truth", metavar="GLOB", help="Label maps made by hand, below DIR: 'masks/*.png'.  [default: found by name]"
 )
-@click.option("--prediction", metavar="GLOB", help="Label maps made by machine.  [default: *_ares*.mat]")
+@click.option(
+    "--prediction", metavar="GLOB",
+    help="Label maps made by machine, below DIR: '*_predseg_crf.png'.  [default: the results in DIR]",
+)  # fmt: skip
 @click.option("--ignore", metavar="CLASS", multiple=True, help="Leave out pixels of this true class; may be repeated.")
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write the scores here.  [default: DIR]")
 @class_files_options
@@ -48,9 +51,10 @@ def eval_pixels(
 ) -> None:
     """Compare automatic label maps with manual ones.
 
-    Compares every pixel of the results in DIR (default: the current folder), NAME_ares*.mat or else NAME_predseg.png,
+    Compares every pixel of the results in DIR (default: the current folder), NAME_ares_TILE.mat or NAME_predseg.png,
     with the mask of the same image, beside it or in --masks; or of any label maps that --truth and --prediction find.
-    Classes are matched by name.
+    Results of several kinds, as of two tile sizes, are not scored together: say which with --prediction. Classes are
+    matched by name.
 
     Result: precision, recall, F1 and IoU of each class for each pair and for all together, printed and written as
     eval_pixels.csv and eval_pixels.json; a confusion matrix NAME_confusion.png for each pair, and
@@ -61,14 +65,14 @@ def eval_pixels(
     Example:
       hybridseg eval-pixels results
     """
-    if (truth is None) != (prediction is None):
-        raise click.UsageError("give both --truth and --prediction, or neither.")
+    if truth is not None and prediction is None:
+        raise click.UsageError("--truth needs --prediction.")
     if truth is not None and prediction is not None:
         if masks_dir is not None or images_dir is not None:
-            raise click.UsageError("--images and --masks find both sides by name; leave out --truth and --prediction.")
+            raise click.UsageError("--images and --masks find masks by name; leave out --truth.")
         pairs, problems = find_glob_pairs(folder, truth=truth, prediction=prediction)
     else:
-        pairs, problems = find_result_pairs(folder, masks_dir, images_dir)
+        pairs, problems = find_result_pairs(folder, masks_dir, images_dir, prediction=prediction)
     result = evaluate_pixels(
         pairs,
         out_dir=out_dir or folder,

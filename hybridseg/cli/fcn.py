@@ -25,7 +25,7 @@ from hybridseg.dense.programs.fcnfolders import FcnData, find_labeldefs, open_cl
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
 from hybridseg.dense.smoothing import FCN_SMOOTHING, SmoothingOptions
 from hybridseg.dense.trainer import TrainingPaths
-from hybridseg.io.pairing import find_images
+from hybridseg.io.pairing import PREDSEG_CRF, find_images
 from hybridseg.verdict import judge
 
 _DEFAULTS = FcnOptions()
@@ -194,7 +194,7 @@ def infer(console: Console, **settings: Any) -> None:
     smoothing, title = SmoothingOptions(), Outputs.title
     if settings["crf"]:
         # Beside the plain results, which are worth comparing with.
-        title = "predseg_crf"
+        title = PREDSEG_CRF
         smoothing = read_options(FCN_SMOOTHING, settings, crf=read_options(FCN_SMOOTHING.crf, settings))
     models = [load_fcn(settings["runs_dir"] / name, checkpoint=settings["checkpoint"]) for name in settings["names"]]
     segment_images(console, paths, models, settings, smoothing=smoothing, out_dir=settings["output_dir"], title=title)

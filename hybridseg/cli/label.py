@@ -19,9 +19,10 @@ from hybridseg.cli.options import (
     places_options,
     read_options,
     read_table,
+    refuse_twice,
 )
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
+from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.labelling.spread import SpreadOptions, read_seeds, spread_file
 
 _CRF_NAMES = (
@@ -69,7 +70,7 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     "import_path",
     metavar="PATH",
     type=path_type,
-    help="Start from the labels of another tool: a file, or a folder with one for each image, as with --masks.",
+    help="Start from the labels of any tool, a model's too: a file, or a folder with one for each image.",
 )
 @click.option(
     "--review",
@@ -99,9 +100,9 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
 def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> None:
     """Label images with scribbles, in the browser.
 
-    PATH are images, folders or patterns; or give --images. With --masks the work starts from masks. The page is
-    served on this machine only. Every stroke is on disk as soon as it is drawn, so the program can be stopped at any
-    time; the same command continues.
+    PATH are images, folders or patterns; or give --images. With --masks the work starts from masks made by hand. The
+    page is served on this machine only. Every stroke is on disk as soon as it is drawn, so the program can be stopped
+    at any time; the same command continues.
 
     Result: for each image NAME_doodles.json (every stroke) while you draw; on Accept NAME_mres.mat (class, sparse,
     labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and NAME_report.txt; for a GeoTIFF also
@@ -115,6 +116,7 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
     and on your own machine, before you open the address that it printed:
       ssh -L 8765:localhost:8765 SERVER
     """
+    refuse_twice(next(iter(inputs), None), settings["images_dir"])
     inputs = (*inputs, *filter(None, [settings["images_dir"]]))
     if bool(inputs) == bool(settings["review_dir"]):
         raise click.UsageError("Give images or folders to label, or --review DIR, but not both.")
@@ -173,12 +175,10 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     table = read_table(settings["labels_path"], settings["colors_path"])
     album = Album(image_paths, table=table, out_dir=out_dir)
     session = LabelSession(album, options=_read_spread_options(settings), window=settings["window"])
-    import_path = settings["import_path"] or settings["masks_dir"]
-    if import_path:
-        if not import_path.exists():
-            raise MissingInput(f"there is no file or folder {import_path} to import")
-        for line in session.import_all(import_path, progress=console.progress):
-            console.say(line)
+    if settings["masks_dir"]:
+        console.say_all(session.import_all(settings["masks_dir"], masks_only=True, progress=console.progress))
+    elif settings["import_path"]:
+        console.say_all(session.import_all(settings["import_path"], progress=console.progress))
     noun = "image" if len(image_paths) == 1 else "images"
     console.say(f"{len(image_paths)} {noun}; results go {f'to {out_dir}' if out_dir else 'beside them'}.")
     jobs = JobRunner(session)

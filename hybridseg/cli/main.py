@@ -82,8 +82,8 @@ class HybridSegGroup(click.Group):
             raise click.ClickException(printable(str(error))) from error
         except KeyboardInterrupt:
             click.echo(
-                "\nStopped. Every file that was written is complete; the same command (with --resume where it has "
-                "that) continues from here.",
+                "\nStopped. Every file that was written is complete; give the same command again (with --resume where "
+                "it has that), and what was finished is kept.",
                 err=True,
             )
             sys.exit(INTERRUPTED)

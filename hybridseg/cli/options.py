@@ -175,12 +175,16 @@ masks_option = click.option(
     help="Where the masks (label maps) are, if not beside their images; they are found by name: NAME_mres.mat, "
     "NAME.png, NAME_mask.tif ...",
 )  # fmt: skip
-places_options = join_options(
-    click.option(
-        "--images", "images_dir", metavar="DIR", type=path_type, help="Where the images are, if not beside their masks."
-    ),
-    masks_option,
+images_option = click.option(
+    "--images", "images_dir", metavar="DIR", type=path_type, help="Where the images are, if not beside their masks."
 )
+places_options = join_options(images_option, masks_option)
+
+
+def refuse_twice(given: Path | None, images_dir: Path | None) -> None:
+    """Raise a usage error when the images were given as an argument and as --images."""
+    if given is not None and images_dir is not None:
+        raise click.UsageError(f"the images were given twice, as {given} and as --images {images_dir}; leave one out.")
 
 
 def colors_option(class_list: str) -> Callable[[Any], Any]:

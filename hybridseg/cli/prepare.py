@@ -12,6 +12,7 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
     SizeType,
     class_files_options,
+    images_option,
     jobs_option,
     options_of,
     overwrite_option,
@@ -19,6 +20,7 @@ from hybridseg.cli.options import (
     places_options,
     read_options,
     read_table,
+    refuse_twice,
     seed_option,
 )
 from hybridseg.data.convert import ConvertOptions, convert_masks
@@ -99,8 +101,7 @@ def split(
     """
     settings["action"] = settings["action"] or SplitOptions.action
     options = read_options(SplitOptions, settings)
-    if image_dir is not None and images_dir is not None:
-        raise click.UsageError("Give the images once: as DIR or as --images.")
+    refuse_twice(image_dir, images_dir)
     table = read_table(labels_path, colors_path)
     if table is not None and not options.stratify:
         raise click.UsageError("--labels is for --stratify; a split without it does not read the label maps.")
@@ -174,6 +175,7 @@ def retile(
     """
     options = read_options(RetileOptions, settings)
     table = read_table(labels_path, colors_path)
+    refuse_twice(next(iter(paths), None) if masks_dir else None, images_dir)
     found = find_labelled(paths, images_dir=images_dir, masks_dir=masks_dir)
     homes = {(pair.image_path if masks_dir else pair.labels_path).parent for pair in found.pairs}
     result = cut_tiles(
@@ -205,9 +207,7 @@ def _print_counts(console: Console, counts: Sequence[ClassCount]) -> None:
 
 @click.command()
 @click.argument("masks", metavar="MASKS...", nargs=-1, type=path_type, required=True)
-@click.option(
-    "--images", "images_dir", metavar="DIR", type=path_type, help="Where the images are, if not beside their masks."
-)
+@images_option
 @class_files_options
 @options_of(ConvertOptions, "to", "threshold", "nearest_color")
 @click.option(

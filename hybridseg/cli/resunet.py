@@ -26,6 +26,7 @@ from hybridseg.cli.options import (
     places_options,
     read_options,
     read_table,
+    refuse_twice,
     seed_option,
 )
 from hybridseg.confusion import pool_confusions
@@ -86,7 +87,7 @@ def resunet() -> None:
 def init_config(console: Console, folder: Path | None, **settings: Any) -> None:
     """Propose a config for a folder of images, with reasons.
 
-    DIR, or --images, has the images; the classes are counted in the masks, if they are given. With the weights of a
+    DIR, or --images, has the images; the classes are counted in their masks, if there are any. With the weights of a
     network the config is one for that network, and DO_CRF_REFINE is what did better on the images that it was not
     trained on.
 
@@ -96,11 +97,10 @@ def init_config(console: Console, folder: Path | None, **settings: Any) -> None:
     Example:
       hybridseg resunet init-config --images images --masks masks --out config.json
     """
-    if (folder is None) == (settings["images_dir"] is None):
+    refuse_twice(folder, settings["images_dir"])
+    if folder is None and settings["images_dir"] is None:
         raise click.UsageError("give the folder of the images, as DIR or as --images.")
     images_dir, masks_dir, table = _read_places(settings | {"images_dir": folder or settings["images_dir"]})
-    if settings["weights_path"] and not masks_dir:
-        raise click.UsageError("--weights needs --masks: the CRF is tried on labelled images.")
     out_path: Path = settings["out_path"]
     if out_path.exists() and not settings["overwrite"]:
         raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")

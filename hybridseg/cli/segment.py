@@ -24,6 +24,7 @@ from hybridseg.cli.options import (
     read_options,
     read_repainted,
     read_table,
+    refuse_twice,
     resume_option,
     seed_option,
 )
@@ -233,7 +234,9 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
       hybridseg tune-crf --images images --masks masks --model model.pb
     """
     start, options = _make_options(settings, _DEFAULTS), read_options(TuneOptions, settings)
-    found = find_labelled(paths, images_dir=settings["images_dir"], masks_dir=settings["masks_dir"])
+    images_dir, masks_dir = settings["images_dir"], settings["masks_dir"]
+    refuse_twice(next(iter(paths), None) if masks_dir else None, images_dir)
+    found = find_labelled(paths, images_dir=images_dir, masks_dir=masks_dir)
     if not found.pairs:
         lines = "".join(f"\n  {problem}" for problem in found.problems)
         raise MissingInput(f"there is no labelled image to tune on:{lines}")

@@ -10,15 +10,15 @@ import numpy as np
 
 from hybridseg.classes import ClassTable, remap, seeds_to_labels
 from hybridseg.data.picturemasks import nearest_classes, threshold_grey
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
+from hybridseg.errors import BadInput, HybridSegError, Problem, located
 from hybridseg.io.annotations.painted import paint_annotations
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image, load_image
 from hybridseg.io.labelled import check_size
-from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES, LABELMAP_SUFFIXES, read_labelmap, write_labelmap
+from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
-from hybridseg.io.masks import Matches, list_masks, match_masks
-from hybridseg.io.pairing import JPEG_SUFFIXES, Pair, list_images
+from hybridseg.io.masks import CONVERTIBLE, find_labelled
+from hybridseg.io.pairing import JPEG_SUFFIXES, Pair
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
@@ -104,7 +104,7 @@ def convert_masks(
     inputs = list(inputs)
     home = inputs[0] if inputs[0].is_dir() else inputs[0].parent
     out_dir = out_dir or home.resolve().with_name(f"{home.resolve().name}_{options.to}")
-    found = _find_pairs(inputs, images_dir or home)
+    found = find_labelled(inputs, images_dir=images_dir, order=CONVERTIBLE)
     problems, written, skipped = list(found.problems), [], []
     sources = {path.resolve() for pair in found.pairs for path in (pair.image_path, pair.labels_path)}
     is_blurred = options.threshold is not None or options.nearest_color
@@ -128,33 +128,6 @@ def convert_masks(
     if not (written or skipped):
         raise BadInput("nothing was converted:\n" + "\n".join(f"  {problem}" for problem in problems))
     return ConvertResult(out_dir, tuple(written), tuple(skipped), tuple(found.describe_rest()), tuple(problems))
-
-
-def _find_pairs(inputs: list[Path], images_dir: Path) -> Matches:
-    """Find the mask of each image; a JSON that belongs to no single one is for all of them, as that of COCO is."""
-    for path in inputs:
-        if not path.exists():
-            raise MissingInput(f"there is no file or folder {path}")
-    images = [path for path in list_images(images_dir) if path not in inputs]
-    if not images:
-        raise MissingInput(f"{images_dir} has no image ({', '.join(IMAGE_SUFFIXES)}); say where they are: --images DIR")
-    named = {path for path in inputs if not path.is_dir()}
-    masks = list(named)
-    for folder in (path for path in inputs if path.is_dir()):
-        masks += list_masks(folder, images, (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES))
-    found = match_masks(images, masks, named=named, by_machine=True)
-    jsons = [path for path in found.orphans if path.suffix.lower() == ".json"]
-    jsons = jsons or [path for path in masks if path.suffix.lower() == ".json" and not found.pairs]
-    if len(jsons) == 1:
-        found.pairs.extend(Pair(jsons[0], path) for path in found.unlabelled)
-        found.unlabelled.clear()
-        found.orphans[:] = [path for path in found.orphans if path not in jsons]
-    alone = replace(found, orphans=[path for path in found.orphans if path in named])
-    found.problems.extend(alone.describe_orphans(images_dir))
-    found.orphans[:] = [path for path in found.orphans if path not in named]
-    if not found.pairs and not found.problems:
-        raise MissingInput(f"{inputs[0]} has no mask of the images in {images_dir} ({images[0].name} ...)")
-    return found
 
 
 def _read_mask(pair: Pair, options: ConvertOptions, table: ClassTable | None) -> tuple[LabelMap, tuple[str, ...]]:
@@ -198,6 +171,8 @@ def _read_picture(path: Path, options: ConvertOptions, table: ClassTable | None)
         if options.threshold is not None:
             if len(table) != 2:
                 raise BadInput(f"a threshold divides into two classes, but --labels has {len(table)}")
+            if pixels.dtype.kind == "u" and options.threshold >= np.iinfo(pixels.dtype).max:
+                raise BadInput(f"no pixel of {pixels.dtype} is above --threshold {options.threshold}; give a lower one")
             return LabelMap(threshold_grey(pixels, options.threshold), table), ()
         if pixels.dtype != np.uint8 or pixels.shape[2] not in (3, 4):
             raise BadInput("it is not in colours; give --threshold N for a grey picture")
@@ -207,7 +182,7 @@ def _read_picture(path: Path, options: ConvertOptions, table: ClassTable | None)
         f"({n_far / labels.size:.2%}) far from all of them"
     )
     if n_far > _MUCH * labels.size:
-        note += "; are these the colours of the mask? They are given in --labels labeldefs.txt or --colors"
+        raise BadInput(f"{note}; give the colours of the mask, in --labels labeldefs.txt or --colors")
     return LabelMap(labels, table), (note,)
 
 
@@ -215,4 +190,6 @@ def _read_areas(path: Path, info: ImageInfo, table: ClassTable | None) -> tuple[
     drawn = paint_annotations(path, shape=info.shape, image_name=info.path.name, table=table)
     if drawn.areas is None:
         raise BadInput(f"{path} has no areas; spread its scribbles over the image: hybridseg crf {info.path} {path}")
-    return LabelMap(seeds_to_labels(drawn.areas), drawn.table, drawn.scribbles), drawn.warnings
+    n_void = np.count_nonzero(drawn.areas == 0)
+    void = (f"{n_void / drawn.areas.size:.1%} of the pixels have no area and became void",) if n_void else ()
+    return LabelMap(seeds_to_labels(drawn.areas), drawn.table, drawn.scribbles), drawn.warnings + void

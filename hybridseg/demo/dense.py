@@ -9,7 +9,7 @@ from hybridseg.demo.overview import draw_result_overview
 from hybridseg.dense.programs.config import config_record, read_config
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.pairing import list_images
+from hybridseg.io.pairing import PREDSEG, PREDSEG_CRF, list_images
 from hybridseg.io.tables import write_json
 from hybridseg.study.story import Story
 
@@ -102,7 +102,7 @@ def _train_unet(story: Story) -> None:
 def _compare(story: Story) -> None:
     out_dir = story.out_dir
     ways = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net": "resunet"}
-    names = {folder: "predseg_crf" if folder == "fcn_crf" else "predseg" for folder in ways.values()}
+    names = {folder: PREDSEG_CRF if folder == "fcn_crf" else PREDSEG for folder in ways.values()}
     for folder, name in names.items():
         story.run(
             "eval-pixels", out_dir, "--truth", "test/*_mres.mat", "--prediction", f"{folder}/*_{name}.png", "--out",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labelled import ReadLabels
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
-from hybridseg.io.masks import Matches, list_masks, match_masks
+from hybridseg.io.masks import Matches, find_masks
 from hybridseg.io.pairing import Pair, find_owner, list_images
 
 _SHOWN_PROBLEMS = 20
@@ -28,22 +27,18 @@ def find_folder_pairs(images_dir: Path, masks_dir: Path | None = None, *, word: 
     images_dir, masks_dir : pathlib.Path
         Or a folder whose only subfolder has them, as the published program wants it.
     word : {"mask", "label", ""}
-        Where the names of some masks say one and those of others the other, those that say this are taken.
+        As `find_masks`.
 
     Raises
     ------
     MissingInput, BadInput
         When a folder is missing or empty, or an image or a mask has no counterpart.
     """
-    images_dir = _enter(images_dir)
-    masks_dir = images_dir if masks_dir is None else _enter(masks_dir)
+    images_dir, masks_dir = enter_places(images_dir, masks_dir)
     images = list_images(images_dir)
     if not images:
         raise MissingInput(f"{images_dir} has no image ({', '.join(IMAGE_SUFFIXES)})")
-    masks = list_masks(masks_dir, images)
-    if word and any(_has_word(path, word) for path in masks):
-        masks = [path for path in masks if _has_word(path, word) or not _has_word(path, "(mask|label)")]
-    return require_pairs(match_masks(images, masks), images_dir, masks_dir)
+    return require_pairs(find_masks(images, masks_dir, word=word), images_dir, masks_dir)
 
 
 def require_pairs(found: Matches, images_dir: Path, masks_dir: Path) -> list[Pair]:
@@ -112,13 +107,10 @@ def refuse_problems(problems: Sequence[Problem]) -> None:
         raise BadInput(f"{len(problems)} {noun} unusable, so nothing was done:\n" + "\n".join(shown))
 
 
-def _has_word(path: Path, word: str) -> bool:
-    return re.search(word_pattern(word), path.stem, flags=re.IGNORECASE) is not None
-
-
-def word_pattern(word: str) -> str:
-    """Return the pattern of a word by itself: no letter touches it, so a watermask is not a mask."""
-    return rf"(?<![^\W\d_]){word}s?(?![^\W\d_])"
+def enter_places(images_dir: Path, masks_dir: Path | None) -> tuple[Path, Path]:
+    """Return the folder of the images and that of the masks, which is the same one when it was not given."""
+    images_dir = _enter(images_dir)
+    return images_dir, images_dir if masks_dir is None else _enter(masks_dir)
 
 
 def _enter(folder: Path) -> Path:

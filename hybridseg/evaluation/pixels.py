@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,20 @@ from hybridseg.classes import ClassTable, class_key, match_names, remap
 from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusions
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
 from hybridseg.figures import draw_confusion
+from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.masks import find_best, list_masks
-from hybridseg.io.pairing import image_stem, list_files, list_images, list_results, result_kind
+from hybridseg.io.masks import find_best
+from hybridseg.io.pairing import (
+    JPEG_SUFFIXES,
+    MACHINE_KINDS,
+    image_stem,
+    is_figure,
+    list_files,
+    list_images,
+    machine_ending,
+    rank_photo,
+    result_kind,
+)
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.progress import Progress, no_progress
 from hybridseg.verdict import Verdict, judge
@@ -57,10 +69,12 @@ def find_result_pairs(
     folder: str | os.PathLike[str],
     masks_dir: str | os.PathLike[str] | None = None,
     images_dir: str | os.PathLike[str] | None = None,
+    *,
+    prediction: str | None = None,
 ) -> tuple[list[TruthPair], list[Problem]]:
     """Pair every result of a folder with the mask of the same image.
 
-    Results are ``*_ares*.mat``, and where there are none, ``*_predseg.png`` and ``*_predseg_crf.png``.
+    Results are ``*_ares_TILE.mat``, ``*_predseg.png`` and ``*_predseg_crf.png``, of which the folder may have one kind.
 
     Parameters
     ----------
@@ -68,36 +82,61 @@ def find_result_pairs(
         Where the masks are; default: in the same folder. They are found as by `hybridseg.io.masks.find_masks`.
     images_dir : path-like or None
         Leave out the results of images that are not in this folder.
+    prediction : str or None
+        A pattern of the results below the folder, such as ``*_ares_96.mat``.
 
     Returns
     -------
     pairs : list of TruthPair
-        Several automatic results of one image (such as of several tile sizes) make a pair each.
     problems : list of Problem
         Each automatic result that has no manual one, or several.
 
     Raises
     ------
     MissingInput, BadInput
-        When there is no such folder, or it has no automatic result.
+        When there is no such folder, it has no automatic result, or results of several kinds.
     """
     folder = Path(folder)
-    dense = [path for path in list_files(folder, (".png",)) if path.stem.endswith(("_predseg", "_predseg_crf"))]
-    predictions = list_results(folder, "ares") or dense
+    if prediction is not None:
+        predictions = _find_matches(folder, "--prediction", prediction)
+    else:
+        predictions = [path for path in list_files(folder, LABELMAP_SUFFIXES) if machine_ending(path)]
     if not predictions:
         raise MissingInput(
             f"{folder} has no automatic result (NAME_ares_TILE.mat or NAME_predseg.png); give the folder that has them "
             "(the masks beside them, or in a folder of their own: --masks DIR), or the two sides with --truth and "
             "--prediction"
         )
-    images = list_images(Path(images_dir)) if images_dir is not None else []
     if images_dir is not None:
-        stems = {path.stem for path in images}
+        stems = {path.stem for path in list_images(Path(images_dir))}
         predictions = [path for path in predictions if image_stem(path) in stems]
         if not predictions:
             raise MissingInput(f"{folder} has no result of an image in {images_dir}; give the folder of its images")
-    home = Path(masks_dir or folder)
-    return pair_by_stem(list_masks(home, [*predictions, *images]), predictions)
+    _require_one_kind(folder, predictions)
+    return pair_by_stem(_list_truths(Path(masks_dir or folder), is_own=masks_dir is not None), predictions)
+
+
+def _require_one_kind(folder: Path, predictions: Sequence[Path]) -> None:
+    """Raise BadInput when the results are of several models or ways: one score of them all would mean nothing."""
+    made = [path for path in predictions if result_kind(path) in MACHINE_KINDS]
+    kinds = Counter(path.name[len(image_stem(path)) :] for path in made)
+    if len(kinds) > 1:
+        listed = ", ".join(f"{n} *{ending}" for ending, n in sorted(kinds.items()))
+        raise BadInput(
+            f"{folder} has results of {len(kinds)} kinds ({listed}), which make no one score; say which: "
+            f"--prediction '*{min(kinds)}'"
+        )
+
+
+def _list_truths(folder: Path, *, is_own: bool) -> list[Path]:
+    """List what may be a mask: all but the photos. A map of ids without a photo beside it is none.
+
+    Neither is a picture in colours, in a folder that `is_own` to masks: they may be those of classes.
+    """
+    n_files = Counter(path.stem for path in list_files(folder, IMAGE_SUFFIXES))
+    photos = {path for path in list_images(folder) if n_files[path.stem] > 1 or rank_photo(path) < (1 if is_own else 2)}
+    found = [path for path in list_files(folder, LABELMAP_SUFFIXES) if path not in photos]
+    return found or (list_files(folder, JPEG_SUFFIXES) if is_own else [])
 
 
 def find_glob_pairs(
@@ -115,29 +154,26 @@ def find_glob_pairs(
     Raises
     ------
     MissingInput, BadInput
-        When there is no such folder, or a pattern is invalid or finds nothing.
+        When there is no such folder, a pattern is invalid or finds nothing, or it finds results of several kinds.
     """
     folder = Path(folder)
+    truths, predictions = _find_matches(folder, "--truth", truth), _find_matches(folder, "--prediction", prediction)
+    _require_one_kind(folder, predictions)
+    return pair_by_stem(truths, predictions, named=set(truths))
+
+
+def _find_matches(folder: Path, option: str, pattern: str) -> list[Path]:
+    """Find the label maps that a pattern matches, without hidden files, folders and figures of ours."""
     if not folder.is_dir():
         raise MissingInput(f"there is no folder {folder}")
-    sides = {}
-    for option, pattern in (("--truth", truth), ("--prediction", prediction)):
-        try:
-            found = sorted(path for path in folder.glob(pattern) if _is_label_file(path))
-        except (ValueError, NotImplementedError) as error:
-            raise BadInput(f"{option} {pattern!r}: {error}; give a pattern below {folder}, as 'masks/*.png'") from error
-        if not found:
-            raise MissingInput(f"{option} {pattern!r} finds no .mat, .png or .tif file in {folder}")
-        sides[option] = found
-    return pair_by_stem(sides["--truth"], sides["--prediction"], named=set(sides["--truth"]))
-
-
-def _is_label_file(path: Path) -> bool:
-    """Return whether a match is a label map, not a hidden file, folder or figure of ours."""
-    is_figure = path.name.endswith(("_confusion.png", "_calibration.png"))
-    return (
-        path.suffix.lower() in LABELMAP_SUFFIXES and not path.name.startswith(".") and not is_figure and path.is_file()
-    )
+    try:
+        matches = [path for path in folder.glob(pattern) if path.suffix.lower() in LABELMAP_SUFFIXES and path.is_file()]
+    except (ValueError, NotImplementedError) as error:
+        raise BadInput(f"{option} {pattern!r}: {error}; give a pattern below {folder}, as 'masks/*.png'") from error
+    found = sorted(path for path in matches if not path.name.startswith(".") and not is_figure(path))
+    if not found:
+        raise MissingInput(f"{option} {pattern!r} finds no .mat, .png or .tif file in {folder}")
+    return found
 
 
 def pair_by_stem(

@@ -77,7 +77,7 @@ def evaluate_tiles(
         When there is no such folder, or no tile of a class that the classifier knows.
     """
     if n_per_class < 1:
-        raise BadInput(f"n_per_class={n_per_class}: give 1 or more tiles (-n)")
+        raise BadInput(f"-n {n_per_class} draws no tile; give 1 or more")
     folder = Path(folder)
     paths, truth, problems = _draw_tiles(folder, classifier.table, n_per_class, seed)
     probs = np.zeros((len(paths), len(classifier.table)), np.float32)

@@ -146,10 +146,8 @@ def tune_crf(
         except HybridSegError as error:
             problems.append(Problem.of(pair.labels_path, error))
     if not examples:
-        reasons = "".join(f"\n  {problem}" for problem in problems)
-        raise MissingInput(
-            f"there is no labelled image to tune on; give a folder of images with NAME_mres.mat{reasons}"
-        )
+        reasons = "".join(f"\n  {problem}" for problem in problems) or " was given"
+        raise MissingInput(f"no labelled image to tune on{':' * bool(problems)}{reasons}")
     names = classifier.table
     alone = [count_confusion(e.truth, e.votes.spread(e.votes.find_labels(), e.truth.shape), names) for e in examples]
     trials = [Trial(None, 0.0, tuple(alone))]

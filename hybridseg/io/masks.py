@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, Problem
+from hybridseg.io.annotations.formats import is_coco
 from hybridseg.io.images import IMAGE_SUFFIXES
-from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES, LABELMAP_SUFFIXES
 from hybridseg.io.pairing import (
     JPEG_SUFFIXES,
+    LABEL_SUFFIXES,
     MACHINE_KINDS,
-    MASK_WORD,
+    PREDSEG,
+    PREDSEG_CRF,
     Pair,
     find_images,
+    find_mask_words,
     find_owner,
+    is_figure,
     list_files,
     list_images,
+    machine_ending,
     result_kind,
 )
 
-_MASK_SUFFIXES = (*LABELMAP_SUFFIXES, *JPEG_SUFFIXES)
-# Ranks of labels: the last of those made by hand, results by machine, and what is none of an image.
-_BY_HAND, _BY_MACHINE, _NOTHING = 6, 7, 8
+# Orders of preference among the kinds of labels that an image may have, see `_find_kind`; two of one kind are equally
+# good. What is looked for decides: masks alone; what a person goes on with; what covers the most of an image.
+MASKS = ("mres", "mat", "named", "plain", "jpeg")
+_BY_MACHINE = ("result", "refined", "copy")
+ANNOTATIONS = ("areas", "strokes", *MASKS[:-1], "person", *_BY_MACHINE)
+CONVERTIBLE = ("areas", *MASKS, "person", "strokes", *_BY_MACHINE)
+# How a command is told where the masks are.
+_APART = "--images DIR --masks DIR"
 
 
 @dataclass(frozen=True)
@@ -46,11 +56,11 @@ class Matches:
     orphans: list[Path]
     problems: list[Problem]
 
-    def describe_orphans(self, images_dir: Path | None = None) -> list[Problem]:
-        """Return a problem for each mask without an image, beside it or in the folder that was given."""
+    def describe_orphans(self, where: str = "") -> list[Problem]:
+        """Return a problem for each mask without an image, beside it or `where` the images were said to be."""
         wanted = [", ".join(find_owner(path, ()) + suffix for suffix in IMAGE_SUFFIXES[:3]) for path in self.orphans]
         beside = "has no image beside it; put it there ({} ...) or give --images DIR"
-        text = f"has no image in {images_dir} (--images); it would be called {{}} ..." if images_dir else beside
+        text = f"has no image in {where}; it would be called {{}} ..." if where else beside
         return [Problem(str(path), text.format(names)) for path, names in zip(self.orphans, wanted, strict=True)]
 
     def describe_rest(self) -> list[str]:
@@ -70,16 +80,27 @@ def _list_names(paths: Sequence[Path]) -> str:
     return ", ".join(path.name for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
 
 
-def find_labelled(inputs: Iterable[Path], *, images_dir: Path | None = None, masks_dir: Path | None = None) -> Matches:
+def find_labelled(
+    inputs: Iterable[Path],
+    *,
+    images_dir: Path | None = None,
+    masks_dir: Path | None = None,
+    order: Sequence[str] = MASKS,
+) -> Matches:
     """Find images with their masks, whichever way a command was told where they are.
+
+    A mask without an image is a problem when it was given by name, or when there is nothing else to work on; otherwise
+    it is an orphan, as in a folder with the masks of more images than these.
 
     Parameters
     ----------
     inputs : iterable of pathlib.Path
         With `masks_dir` the images: folders, files or patterns. Otherwise folders of masks, or masks by name. None:
-        `images_dir`, and what is not given is in the current folder.
+        `images_dir`, or the current folder.
     images_dir, masks_dir : pathlib.Path or None
         Default: images and masks lie side by side.
+    order : sequence of str
+        As `match_masks`. With `CONVERTIBLE`, the only COCO file is for every image that has nothing else.
 
     Raises
     ------
@@ -87,12 +108,13 @@ def find_labelled(inputs: Iterable[Path], *, images_dir: Path | None = None, mas
         When something is not there, no image has a mask, or the images were given twice.
     """
     inputs = list(inputs)
-    if masks_dir is not None:
+    if masks_dir is not None or not inputs:
         if inputs and images_dir is not None:
             raise BadInput(f"the images were given twice, as {inputs[0]} and as --images {images_dir}; leave one out")
-        images = find_images(inputs or [images_dir or Path()])
-        return _require_some(find_masks(images, masks_dir), f"{masks_dir} has no mask")
-    inputs = inputs or [Path()]
+        given = inputs or [images_dir or Path()]
+        where = str(given[0]) if images_dir is None else f"{images_dir} (--images)"
+        found = find_masks(find_images(given), masks_dir)
+        return _require_some(found, f"{masks_dir or given[0].resolve()} has no mask", where)
     for path in inputs:
         if not path.exists():
             raise MissingInput(f"there is no file or folder {path}")
@@ -103,33 +125,58 @@ def find_labelled(inputs: Iterable[Path], *, images_dir: Path | None = None, mas
     homes = [images_dir] if images_dir else dict.fromkeys([*folders, *(path.parent for path in named)])
     images = [path for home in homes for path in list_images(home) if path not in named]
     masks = named + [path for folder in folders for path in list_masks(folder, images)]
-    found = _require_some(match_masks(images, masks, named=named), f"{inputs[0].resolve()} has no label map")
-    found.problems.extend(found.describe_orphans(images_dir))
-    found.orphans.clear()
-    if not folders:
-        found.unlabelled.clear()
-    return found
+    found = match_masks(images, masks, named=named, order=order)
+    if order is CONVERTIBLE:
+        found = _share_coco(found)
+    where = f"{images_dir} (--images)" if images_dir else ""
+    by_name = replace(found, orphans=[path for path in found.orphans if path in named])
+    found = replace(
+        found,
+        problems=found.problems + by_name.describe_orphans(where),
+        orphans=[path for path in found.orphans if path not in named],
+        unlabelled=found.unlabelled if folders else [],
+    )
+    apart = "--images DIR" if order is CONVERTIBLE else _APART
+    return _require_some(found, f"{inputs[0].resolve()} has no label map", where, apart)
 
 
-def _require_some(found: Matches, fault: str) -> Matches:
-    """Raise MissingInput when there is nothing to work on; a mask without its image is told as a problem."""
-    if found.pairs or found.problems or found.orphans:
+def _share_coco(found: Matches) -> Matches:
+    """Pair the only COCO file, which belongs to no single image, with every image that has nothing else."""
+    shared = [path for path in found.orphans if path.suffix.lower() == ".json" and is_coco(path)]
+    if len(shared) != 1:
         return found
+    pairs = found.pairs + [Pair(shared[0], path) for path in found.unlabelled]
+    return replace(found, pairs=pairs, unlabelled=[], orphans=[path for path in found.orphans if path not in shared])
+
+
+def _require_some(found: Matches, fault: str, where: str, apart: str = _APART) -> Matches:
+    """Return what was found, without pairs its orphans as problems; raise MissingInput when there is nothing."""
+    if found.pairs:
+        return found
+    if found.problems or found.orphans:
+        return replace(found, problems=found.problems + found.describe_orphans(where), orphans=[])
     n_images = len(found.unlabelled)
     some = f" of the {n_images} images ({_list_names(found.unlabelled)})" if n_images else ""
+    jpegs = [p for p in found.unlabelled if p.suffix.lower() in JPEG_SUFFIXES and find_mask_words(p.stem)]
+    advice = f"; {jpegs[0].name} counts as a photo: give JPEG masks by name to hybridseg convert" if jpegs else ""
     example = found.unlabelled[0].stem if n_images else "NAME"
     raise MissingInput(
         f"{fault}{some}; it would be called {example}_mres.mat, {example}.png, {example}_mask.png ... and lie beside "
-        "the image, or in a folder of its own: --images DIR --masks DIR"
+        f"the image, or in a folder of its own: {apart}{advice}"
     )
 
 
-def find_masks(image_paths: Sequence[Path], masks_dir: Path | None = None) -> Matches:
+def find_masks(image_paths: Sequence[Path], masks_dir: Path | None = None, *, word: str = "") -> Matches:
     """Find the mask of each image, beside it or in a folder of masks.
 
     The order of preference: ``NAME_mres.mat`` (ours), ``NAME.mat``, a name that says what it is (``NAME_label.png``,
     ``NAME_mask.tif``, ``mask-NAME.png``, ``NAME_gtFine_color.png``), and ``NAME.png`` or ``NAME.tif``. An image
     is never taken for a mask, nor a result by machine.
+
+    Parameters
+    ----------
+    word : {"mask", "label", ""}
+        Where the names of some masks say one and those of others the other, those that say this are taken.
 
     Raises
     ------
@@ -147,12 +194,16 @@ def find_masks(image_paths: Sequence[Path], masks_dir: Path | None = None) -> Ma
     ('a_mask.png', ['b.jpg'])
     """
     homes = [masks_dir] if masks_dir else list(dict.fromkeys(path.parent for path in image_paths))
-    return match_masks(image_paths, [path for home in homes for path in list_masks(home, image_paths)])
+    masks = [path for home in homes for path in list_masks(home, image_paths)]
+    words = {path: find_mask_words(path.stem) for path in masks if word}
+    if any(word in found for found in words.values()):
+        masks = [path for path in masks if word in words[path] or not words[path] & {"mask", "label"}]
+    return match_masks(image_paths, masks)
 
 
-def list_masks(folder: Path, image_paths: Iterable[Path] = (), suffixes: Sequence[str] = _MASK_SUFFIXES) -> list[Path]:
-    """List the files of a folder that may be masks. Where some of the images are in it, its photos are left out."""
-    files, home = list_files(folder, suffixes), folder.resolve()
+def list_masks(folder: Path, image_paths: Iterable[Path] = ()) -> list[Path]:
+    """List the files of a folder that may be labels. Where some of the images are in it, its photos are left out."""
+    files, home = list_files(folder, LABEL_SUFFIXES), folder.resolve()
     # Not the links themselves: a photo and its mask may be links to one file.
     images = {path.parent.resolve() / path.name for path in image_paths}
     if any(path.parent == home for path in images):
@@ -165,7 +216,7 @@ def match_masks(
     mask_paths: Iterable[Path],
     *,
     named: Container[Path] = (),
-    by_machine: bool = False,
+    order: Sequence[str] = MASKS,
 ) -> Matches:
     """Match masks with images by name alone, see `find_masks`.
 
@@ -173,9 +224,8 @@ def match_masks(
     ----------
     named : container of pathlib.Path
         Masks that are taken whatever they are called.
-    by_machine : bool
-        Also take annotations that are no masks (``.json``, ``.npz``), and results by machine where there is nothing
-        made by hand.
+    order : sequence of str
+        The kinds of labels that are taken, the best first: `MASKS`, `ANNOTATIONS` or `CONVERTIBLE`.
 
     Examples
     --------
@@ -186,7 +236,7 @@ def match_masks(
     images: dict[str, list[Path]] = defaultdict(list)
     for path in image_paths:
         images[path.stem].append(path)
-    best, orphans = find_best(images, mask_paths, named=named, by_machine=by_machine)
+    best, orphans = find_best(images, mask_paths, named=named, order=order)
     found = Matches([], [], orphans, [])
     for stem, owners in images.items():
         masks = best.get(stem, [])
@@ -204,7 +254,7 @@ def match_masks(
 
 
 def find_best(
-    stems: Container[str], paths: Iterable[Path], *, named: Container[Path] = (), by_machine: bool = False
+    stems: Container[str], paths: Iterable[Path], *, named: Container[Path] = (), order: Sequence[str] = MASKS
 ) -> tuple[dict[str, list[Path]], list[Path]]:
     """Find the best labels of each image among files.
 
@@ -212,7 +262,7 @@ def find_best(
     ----------
     stems : container of str
         Names of the images, without suffix.
-    named, by_machine
+    named, order
         As `match_masks`.
 
     Returns
@@ -226,43 +276,50 @@ def find_best(
     orphans = []
     for path in paths:
         stem = find_owner(path, stems)
-        rank = -1 if path in named else _rank_labels(path, stem)
-        is_usable = rank <= _BY_HAND and path.suffix.lower() in _MASK_SUFFIXES
-        if not (is_usable or path in named or (by_machine and rank <= _BY_MACHINE)):
+        kind = _find_kind(path, stem)
+        if kind not in order and path not in named:
             continue
         if stem in stems:
-            ranked[stem][rank].append(path)
+            ranked[stem][-1 if path in named else order.index(kind)].append(path)
         else:
             orphans.append(path)
     return {stem: ranks[min(ranks)] for stem, ranks in ranked.items()}, orphans
 
 
-def _rank_labels(path: Path, stem: str) -> int:
-    """Return how good a file is as the labels of an image, 0 the best."""
-    suffix, kind = path.suffix.lower(), result_kind(path)
-    if suffix not in (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES):
-        return _NOTHING
-    if suffix in JPEG_SUFFIXES:
-        return _NOTHING if kind in MACHINE_KINDS else _BY_HAND
+def _find_kind(path: Path, stem: str) -> str:
+    """Return which kind of labels of an image a file is by its name; "" for what is none."""
+    suffix, kind, words = path.suffix.lower(), result_kind(path), find_mask_words(path.stem)
+    if suffix not in LABEL_SUFFIXES or is_figure(path):
+        return ""
     if suffix in (".json", ".npz"):
-        return 0 if path.stem == stem or kind == "doodles" else 5 if suffix == ".npz" else _NOTHING
+        if path.stem == stem or (suffix == ".json" and words and kind in (None, "label")):
+            return "areas"
+        return "strokes" if kind == "doodles" else "person" if suffix == ".npz" else ""
+    if suffix in JPEG_SUFFIXES:
+        return "" if kind in MACHINE_KINDS else "jpeg"
     if path.stem == stem:
-        return 2 if suffix == ".mat" else 4
+        return "mat" if suffix == ".mat" else "plain"
     if kind in MACHINE_KINDS:
-        return _BY_MACHINE
+        is_copy = path.stem.endswith(("_label", f"_{PREDSEG}", f"_{PREDSEG_CRF}"))
+        refined = "refined" if path.stem.endswith(PREDSEG_CRF) else "result"
+        return refined if machine_ending(path) else "copy" if is_copy else ""
     # A .png of this name is the figure that goes with it.
-    if kind == "mres" and not MASK_WORD.search(path.stem):
-        return {".mat": 1, ".png": _NOTHING}.get(suffix, 3)
-    is_named = kind in ("mres", "label", "gtfine") or (kind is None and MASK_WORD.search(path.stem))
-    return 3 if is_named else _NOTHING
+    if kind == "mres" and not words:
+        return {".mat": "mres", ".png": ""}.get(suffix, "named")
+    return "named" if kind in ("mres", "label", "gtfine") or (kind is None and words) else ""
 
 
-def find_annotations(folder: Path, image_path: Path) -> Path:
+def find_annotations(folder: Path, image_path: Path, *, order: Sequence[str] = ANNOTATIONS) -> Path:
     """Find the file with the labels of an image, made with any tool, in a folder.
 
-    Strokes and areas (``NAME.json``, ``NAME_doodles.json``, ``NAME.npz``) come before masks, in the order of
+    Strokes and areas (``NAME.json`` or ``NAME.npz``, then ``NAME_doodles.json``) come before masks, in the order of
     `find_masks`; then come ``NAME_PERSON.npz`` of Doodler, results by machine, and last the only ``.json`` of the
     folder, as for COCO.
+
+    Parameters
+    ----------
+    order : sequence of str
+        `MASKS` for masks alone.
 
     Raises
     ------
@@ -278,17 +335,17 @@ def find_annotations(folder: Path, image_path: Path) -> Path:
     >>> find_annotations(folder, folder / "a.jpg").name
     'a.json'
     """
-    paths = list_masks(folder, [image_path], ANNOTATION_SUFFIXES)
-    found = match_masks([image_path], paths, by_machine=True)
+    paths = list_masks(folder, [image_path])
+    found = match_masks([image_path], paths, order=order)
     if found.problems:
         raise BadInput(f"{folder}: {found.problems[0]}")
     if found.pairs:
         return found.pairs[0].labels_path
-    jsons = [p for p in paths if p.suffix.lower() == ".json"]
+    jsons = [p for p in paths if p.suffix.lower() == ".json"] if order is ANNOTATIONS else []
     if len(jsons) == 1 and result_kind(jsons[0]) is None:
         return jsons[0]
     stem = image_path.stem
+    wanted = f"{stem}.json, {stem}.npz, " if order is ANNOTATIONS else ""
     raise MissingInput(
-        f"{folder} has no labels for {image_path.name}; it would be called {stem}.json, {stem}.npz, "
-        f"{stem}_mres.mat or {stem}.png"
+        f"{folder} has no labels for {image_path.name}; it would be called {wanted}{stem}_mres.mat or {stem}.png"
     )

@@ -20,14 +20,19 @@ _RESULT_NAME = re.compile(
 )
 # Kinds of label maps that a program made.
 MACHINE_KINDS = ("ares", "predseg")
-# What a mask is called after its image: `a_mask.png`, `a-labels.tif`, `mask a.png`. No letter touches the word, so a
-# watermask is not a mask.
-_WORD = r"(?<![^\W\d_])(?:masks?|labels?|gt|annotations?)(?![^\W\d_])"
-MASK_WORD = re.compile(rf"^{_WORD}[_\-. ]*|[_\-. ]*{_WORD}", re.IGNORECASE)
+# What the result of a dense network is called after its image, and with it refined by the CRF.
+PREDSEG, PREDSEG_CRF = "predseg", "predseg_crf"
+# What a mask is called after its image: `a_mask.png`, `a-labels.tif`, `mask a.png`, `a_mask2.png`. No letter touches
+# the word, so a watermask is not a mask; a number behind it is its own: `img1_mask2` is not of `img12`.
+_WORD = r"(?<![^\W\d_])(?P<{}>mask|label|gt|annotation)s?"
+_MASK_WORD = re.compile(
+    rf"^{_WORD.format('first')}(?![^\W\d_])[_\-. ]*|[_\-. ]*{_WORD.format('later')}\d*(?![^\W_])", re.IGNORECASE
+)
 JPEG_SUFFIXES = (".jpg", ".jpeg")
-_LABEL_SUFFIXES = (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES)
-# Figures that `eval-pixels` and `eval-tiles` write beside the images.
+LABEL_SUFFIXES = (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES)
+# Figures that evaluations write beside the images and masks.
 _FIGURE_PREFIXES = ("eval_pixels_", "eval_tiles_")
+_FIGURE_ENDINGS = ("_confusion.png", "_calibration.png")
 # Files that place or describe an image or a mask: they travel with it, or its georeference and its legend are lost.
 _SIDECAR_SUFFIXES = (
     ".aux.xml", ".ovr", ".prj", ".wld", ".tfw", ".tifw", ".jgw", ".jpgw", ".pgw", ".pngw", ".xmp", ".qml",
@@ -63,6 +68,24 @@ def result_kind(path: Path) -> str | None:
     return match["kind"].lower() if match else None
 
 
+def machine_ending(path: Path) -> str | None:
+    """Return what the result of a model is called after its image; None for another file, such as a copy of one.
+
+    Examples
+    --------
+    >>> [machine_ending(Path(f"a{end}")) for end in ("_ares_96.mat", "_ares_96_label.png", "_predseg_crf.png")]
+    ['_ares_96.mat', None, '_predseg_crf.png']
+    """
+    kind, ending = result_kind(path), path.name[len(image_stem(path)) :]
+    is_result = kind == "ares" and path.suffix.lower() == ".mat"
+    return ending if is_result or ending in (f"_{PREDSEG}.png", f"_{PREDSEG_CRF}.png") else None
+
+
+def is_figure(path: Path) -> bool:
+    """Return whether a file is called like the figures of an evaluation."""
+    return path.name.startswith(_FIGURE_PREFIXES) or path.name.endswith(_FIGURE_ENDINGS)
+
+
 def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     """List the files of a folder with one of these suffixes in any case, sorted by name, hidden ones left out.
 
@@ -80,18 +103,13 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     return sorted((p for p in found if p.is_file()), key=lambda p: p.name)
 
 
-def list_results(folder: Path, kind: str) -> list[Path]:
-    """List the ``.mat`` results of a kind (see `result_kind`) in a folder."""
-    return [path for path in list_files(folder, (".mat",)) if result_kind(path) == kind]
-
-
 def list_images(folder: Path) -> list[Path]:
     """List the photographs of a folder: image files other than results, figures of ours, and masks of other images."""
     return _leave_masks_out(path for path in list_files(folder, IMAGE_SUFFIXES) if _is_photo(path))
 
 
 def _is_photo(path: Path) -> bool:
-    return result_kind(path) is None and not path.name.startswith((".", *_FIGURE_PREFIXES))
+    return result_kind(path) is None and not path.name.startswith(".") and not is_figure(path)
 
 
 def _leave_masks_out(paths: Iterable[Path]) -> list[Path]:
@@ -99,17 +117,17 @@ def _leave_masks_out(paths: Iterable[Path]) -> list[Path]:
     paths = list(paths)
     names: dict[tuple[Path, str], list[Path]] = {(path.parent, path.stem): [] for path in paths}
     for path in paths:
-        stem = strip_mask_word(path.stem)
+        stem = path.stem if path.suffix.lower() in JPEG_SUFFIXES else strip_mask_word(path.stem)
         if stem == path.stem or (path.parent, stem) not in names:
             names[path.parent, path.stem].append(path)
     photos: set[Path] = set()
     for group in names.values():
-        ranks = [_rank_photo(path) if len(group) > 1 else 0 for path in group]
+        ranks = [rank_photo(path) if len(group) > 1 else 0 for path in group]
         photos.update(path for path, rank in zip(group, ranks, strict=True) if rank == min(ranks))
     return [path for path in paths if path in photos]
 
 
-def _rank_photo(path: Path) -> int:
+def rank_photo(path: Path) -> int:
     """Return 0 for what can only be a photo, 1 for a picture in colours, 2 for one band of whole numbers or a palette.
 
     Of files with one name, the lowest are the photos, and the others are masks: a mask is never JPEG.
@@ -174,7 +192,12 @@ def find_owner(path: Path, stems: Container[str]) -> str:
 
 def strip_mask_word(stem: str) -> str:
     """Return the name of a mask without the word that says that it is one."""
-    return MASK_WORD.sub("", stem) or stem
+    return _MASK_WORD.sub("", stem) or stem
+
+
+def find_mask_words(name: str) -> set[str]:
+    """Return the words of a name that say that it is one of masks: mask, label, gt or annotation, in the singular."""
+    return {(match["first"] or match["later"]).lower() for match in _MASK_WORD.finditer(name)}
 
 
 def find_companions(image_paths: Sequence[Path], folder: Path) -> dict[Path, list[Path]]:
@@ -203,11 +226,11 @@ def find_companions(image_paths: Sequence[Path], folder: Path) -> dict[Path, lis
         if path in photos:
             continue
         owners: list[Path] = []
-        if result_kind(path) is not None or lower.endswith(_LABEL_SUFFIXES):
+        if result_kind(path) is not None or lower.endswith(LABEL_SUFFIXES):
             owners = stems.get(find_owner(path, stems), [])
         elif sidecar:
             described = path.name[: -len(sidecar)]
-            mask = described if described.lower().endswith(_LABEL_SUFFIXES) else f"{described}.tif"
+            mask = described if described.lower().endswith(LABEL_SUFFIXES) else f"{described}.tif"
             owners = names.get(described.lower()) or stems.get(find_owner(Path(mask), stems), [])
         for owner in owners:
             found[owner].append(path)

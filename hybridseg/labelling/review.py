@@ -17,7 +17,7 @@ from hybridseg.errors import HybridSegError, MissingInput, Problem
 from hybridseg.io.images import ImageInfo, describe_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.pairing import MACHINE_KINDS, image_stem, list_files, list_images, result_kind
+from hybridseg.io.pairing import MACHINE_KINDS, image_stem, list_files, list_images, machine_ending, result_kind
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.entries import name_opaquely
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
@@ -204,7 +204,7 @@ def _find_items(folder: Path) -> list[ReviewItem]:
             results[image_stem(path)]["manual"].append(path)
         elif kind in MACHINE_KINDS and path.stem.endswith("_confidence"):
             results[image_stem(path)]["confidence"].append(path)
-        elif (kind == "ares" and path.suffix == ".mat") or path.name.endswith(("_predseg.png", "_predseg_crf.png")):
+        elif machine_ending(path):
             results[image_stem(path)]["automatic"].append(path)
     items = []
     for image_path in list_images(folder):

@@ -16,8 +16,8 @@ from typing import Any
 from hybridseg.errors import BadInput, Conflict, MissingInput
 from hybridseg.io.annotations.doodles import Stroke, parse_stroke
 from hybridseg.io.annotations.strokes import find_area, mask_to_points
-from hybridseg.io.masks import find_annotations
-from hybridseg.io.pairing import image_stem
+from hybridseg.io.masks import ANNOTATIONS, MASKS, find_annotations
+from hybridseg.io.pairing import image_stem, list_files
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.drawing import Bounds
 from hybridseg.labelling.entries import ImageEntry, OpenImage
@@ -153,24 +153,36 @@ class LabelSession:
             self._change(image_id, entry.version, draw)
         return found.warnings
 
-    def import_all(self, path: Path, *, progress: Progress = no_progress) -> list[str]:
+    def import_all(self, path: Path, *, masks_only: bool = False, progress: Progress = no_progress) -> list[str]:
         """Import the labels of another tool for every image that has no strokes yet.
 
         Parameters
         ----------
         path : pathlib.Path
             A file, or a folder in which each image's file is found by its name.
+        masks_only : bool
+            Only take masks made by hand, see `hybridseg.io.masks.find_masks`, of a folder.
+
+        Raises
+        ------
+        MissingInput, BadInput
+            When there is no such file or folder.
 
         Returns
         -------
         list of str
             What the person should know, a line each.
         """
+        if masks_only:
+            list_files(path, ())
+        elif not path.exists():
+            raise MissingInput(f"there is no file or folder {path} to import")
         lines = []
+        order = MASKS if masks_only else ANNOTATIONS
         fresh = [entry for entry in self.album.entries.values() if entry.state == "untouched"]
         for entry in progress(fresh, label="importing labels"):
             try:
-                found = find_annotations(path, entry.path) if path.is_dir() else path
+                found = find_annotations(path, entry.path, order=order) if path.is_dir() else path
                 # One file for many images must say which image it is for.
                 is_shared = image_stem(found) != entry.path.stem and not found.stem.startswith(f"{entry.path.stem}_")
                 warnings = self.import_labels(entry.id, entry.version, found, must_name_image=is_shared)

@@ -2,6 +2,7 @@ import math
 import os
 import signal
 import subprocess
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -55,3 +56,18 @@ def test_a_killed_process_is_reported():
 def test_a_number_of_jobs_that_means_nothing(n_jobs):
     with pytest.raises(BadInput, match="number of jobs"):
         list(map_calls(abs, [1], n_jobs=n_jobs))
+
+
+def test_a_second_interrupt_does_not_disturb_the_end_of_the_processes(monkeypatch):
+    """It would leave them waiting for work for ever, and this process for them."""
+    end, seen = ProcessPoolExecutor.shutdown, []
+
+    def shutdown(pool, **settings):
+        seen.append(signal.getsignal(signal.SIGINT))
+        end(pool, **settings)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "shutdown", shutdown)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), open_pool(2):
+        raise KeyboardInterrupt
+    assert seen == [signal.SIG_IGN] and signal.getsignal(signal.SIGINT) == before

@@ -87,5 +87,5 @@ def test_tuning_on_nothing_says_why(run, coast):
     assert result.exit_code == 1 and "(--images) has no JPEG" in result.stderr
     (coast / "scene_00.jpg").unlink()
     result = run("tune-crf", coast / "scene_00_mres.mat")
-    assert result.exit_code == 1 and "there is no labelled image to tune on:" in result.stderr
+    assert result.exit_code == 1 and "no labelled image to tune on:" in result.stderr
     assert "scene_00_mres.mat: has no image beside it" in result.stderr

@@ -78,6 +78,25 @@ def test_from_photos_and_masks_of_a_colleague_to_tiles(run, colleague):
     assert run("split", colleague / "jpg", "--images", colleague / "jpg").exit_code == 2
 
 
+@pytest.mark.parametrize("command", [
+    ["split"], ["retile", "--masks", "gt"], ["tune-crf", "--masks", "gt"], ["label"], ["resunet", "init-config"],
+])  # fmt: skip
+def test_images_are_given_once(run, colleague, monkeypatch, command):
+    monkeypatch.chdir(colleague)
+    result = run(*command, "jpg", "--images", "jpg")
+    assert result.exit_code == 2
+    assert "the images were given twice, as jpg and as --images jpg; leave one out" in result.stderr
+
+
+def test_retile_names_masks_of_other_images_whichever_way_they_are_given(run, colleague):
+    (colleague / "jpg" / "c.jpg").unlink()
+    images, masks = colleague / "jpg", colleague / "gt"
+    more = ("--labels", colleague / "labels.txt", "-t", 8, "--jobs", 1, "--overwrite")
+    for words in ((images, "--masks", masks), (masks, "--images", images), ("--images", images, "--masks", masks)):
+        result = run("retile", *words, *more)
+        assert result.exit_code == 0 and "masks without an image (1): c.png" in result.stdout
+
+
 def test_retile_finds_masks_in_a_folder_of_their_own(run, colleague):
     (colleague / "gt" / "c.png").unlink()
     more = ("--labels", colleague / "labels.txt", "-t", 8, "--jobs", 1)
@@ -120,11 +139,8 @@ def test_retile_sums_up_what_it_could_not_use(run, coast):
     (coast / "scene_01_mres.mat").write_bytes(b"no")
     result = run("retile", "-t", 16, coast)
     assert result.exit_code == 1
-    assert "2 files could not be used, the others are done:" in result.stderr
-    assert (
-        "scene_00_mres.mat: has no image beside it" in result.stderr
-        and "scene_01_mres.mat: cannot be read" in result.stderr
-    )
+    assert "scene_01_mres.mat: cannot be read" in result.stderr and "scene_00" not in result.stderr
+    assert "masks without an image (1): scene_00_mres.mat" in result.stdout
     assert (coast / "tile_16" / "tiles.csv").exists() and "tiles kept" in result.stdout
 
 
@@ -140,7 +156,7 @@ def test_retile_sums_up_what_it_could_not_use(run, coast):
         (["split", "--group-by", "["], 1, "is not a regular expression"),
         (["demo-scenes", "x", "--size", "12"], 2, "write rows and columns like 768x1152"),
         (["eval-pixels", "."], 1, "has no automatic result"),
-        (["eval-pixels", ".", "--truth", "*.png"], 2, "give both --truth and --prediction"),
+        (["eval-pixels", ".", "--truth", "*.png"], 2, "--truth needs --prediction"),
         (["eval-pixels", ".", "--colors", "c.txt"], 1, "has no automatic result"),
         (["no-such-command"], 2, "No such command"),
     ],

@@ -251,7 +251,7 @@ def test_nothing_but_images_that_were_held_out_decides_on_the_crf(binary, tmp_pa
     assert result.exit_code == 1 and "none of the images in" in result.stderr and "not trained on" in result.stderr
     assert not (tmp_path / "tried.json").exists()
     result = invoke("resunet", "init-config", tmp_path / "images", *words[2:])
-    assert result.exit_code == 2 and "--weights needs --masks" in result.stderr
+    assert result.exit_code == 1 and "images has no mask of the images to try" in result.stderr
 
 
 def test_class_names_are_kept_from_a_list_to_the_results(binary, tmp_path):

@@ -120,8 +120,9 @@ def test_jpeg_masks(photos, save, table):
     n = np.count_nonzero((blurred != table.palette()[LABELS]).any(axis=2))
     assert n > 100 and note.startswith(f"{n:,} pixels ({n / LABELS.size:.2%}) were no exact colour of a class, ")
     other = ClassTable(table.names, ((9, 9, 9), (200, 9, 100), (0, 90, 0)))
-    result = convert_masks([masks], images_dir=photos, table=other, options=options, overwrite=True)
-    assert "are these the colours of the mask?" in result.written[0].notes[0]
+    with pytest.raises(BadInput, match=r"%\) far from all of them; give the colours of the mask"):
+        convert_masks([masks], images_dir=photos, table=other, options=options, overwrite=True)
+    assert (read_result(result).labels == found.labels).all(), "and nothing is replaced"
 
 
 def test_a_threshold_makes_two_classes(photos, table):
@@ -197,10 +198,45 @@ def test_bad_files_are_named_and_the_others_are_done(photos, save, table):
         )
 
 
+def test_the_areas_of_another_image_are_not_used(photos, save, table):
+    """A stray JSON of labelme is not for every image, as one of COCO is."""
+    masks = save("a.png")
+    for name in "bc":
+        write_image(photos / f"{name}.jpg", np.zeros((*SHAPE, 3), np.uint8))
+    (masks / "z.json").write_text(json.dumps(_labelme(table) | {"imagePath": "z.jpg"}))
+    result = convert_masks([masks], images_dir=photos)
+    assert [converted.path.name for converted in result.written] == ["a_label.png"]
+    assert result.rest == ("images without a mask (2 of 3): b.jpg, c.jpg", "masks without an image (1): z.json")
+    with pytest.raises(BadInput, match=r"z.json: has no image in .*jpg \(--images\); it would be called z.jpg"):
+        convert_masks([masks / "z.json"], images_dir=photos)
+
+
+def test_masks_come_before_the_strokes_that_they_were_made_of(photos, save, table):
+    """As in the folder of `label`; what strokes alone leave open is told."""
+    masks = save("a_mres.mat")
+    for target in ("a", "b"):
+        write_strokes(masks / f"{target}_doodles.json", StrokeLog(f"{target}.jpg", SHAPE, table, (_square((0, 0), 1),)))
+    write_image(photos / "b.jpg", np.zeros((*SHAPE, 3), np.uint8))
+    whole, part = convert_masks([masks], images_dir=photos, table=table).written
+    assert np.array_equal(read_labelmap(whole.path).labels, LABELS) and whole.notes == ()
+    n_void = (read_labelmap(part.path).labels == VOID).sum()
+    assert 1500 < n_void < LABELS.size
+    assert part.notes == (f"{n_void / LABELS.size:.1%} of the pixels have no area and became void",)
+
+
+def test_jpeg_masks_beside_their_photos_are_given_by_name(photos, save, table):
+    save("a_mask.jpg").joinpath("a_mask.jpg").rename(photos / "a_mask.jpg")
+    options = ConvertOptions(nearest_color=True)
+    with pytest.raises(MissingInput, match=r"a_mask.jpg counts as a photo: give JPEG masks by name to hybridseg conv"):
+        convert_masks([photos], table=table, options=options)
+    found = read_result(convert_masks([photos / "a_mask.jpg"], table=table, options=options))
+    assert (found.labels == LABELS).mean() > 0.97
+
+
 def test_nothing_to_convert(photos, save):
-    with pytest.raises(MissingInput, match=r"gt has no image .*say where they are: --images DIR"):
+    with pytest.raises(MissingInput, match=r"gt has no label map; it would be called .*its own: --images DIR$"):
         convert_masks([photos.parent / "gt"])
-    with pytest.raises(MissingInput, match=r"gt has no mask of the images in .*jpg \(a.jpg"):
+    with pytest.raises(MissingInput, match=r"gt has no label map of the 1 images \(a.jpg"):
         convert_masks([photos.parent / "gt"], images_dir=photos)
     with pytest.raises(MissingInput, match="there is no file or folder"):
         convert_masks([photos / "none"])

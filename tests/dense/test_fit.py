@@ -115,6 +115,7 @@ def stop_at(step):
     return progress
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("validate", [True, False])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(train, whole, validate):
     """Weights bit for bit: an epoch, another and half of the third, and the third are three."""
@@ -131,6 +132,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(train, whole, validate)
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [
     ResUnet(n_bands=1, n_outputs=1, filters=1), Fcn8s(n_bands=1, n_outputs=2, backbone="vgg16", wide_channels=4),
 ], ids=lambda architecture: architecture.name)  # fmt: skip
@@ -176,6 +178,7 @@ def test_dropout_draws_anew_at_every_step():
     assert not np.array_equal(make_dropout(0.5, "other")(ones, training=True), draws[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_outputs", [1, 2])
 def test_it_learns(train, n_outputs):
     _, history = train(network=build_small(n_outputs), epochs=6, schedule=Schedule(0.06, 0.06, 0.06))

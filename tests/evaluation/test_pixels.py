@@ -1,12 +1,13 @@
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs, pair_by_stem
+from hybridseg.evaluation.pixels import TruthPair, evaluate_pixels, find_glob_pairs, find_result_pairs, pair_by_stem
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -95,7 +96,9 @@ def test_the_verdict_counts_photos_and_compares_with_the_tiles_alone(tmp_path, q
         save(tmp_path, f"p{i}_ares_96.mat", TRUTH)
         save(tmp_path, f"p{i}_ares_48.mat", TRUTH)
         save(tmp_path, f"p{i}_atiles_96.mat", np.zeros((2, 4)))
-    pairs = find_result_pairs(tmp_path)[0]
+    pairs = [
+        TruthPair(tmp_path / f"p{i}_mres.mat", tmp_path / f"p{i}_ares_{n}.mat") for i in range(3) for n in (48, 96)
+    ]
     verdict = evaluate_pixels(pairs, out_dir=tmp_path).verdict
     assert verdict.n_photos == 3 and "tiles alone" not in verdict.text
     for i in range(3):
@@ -135,7 +138,6 @@ def test_ignored_classes(tmp_path):
 def test_orphans_doubles_and_other_sizes_are_named(tmp_path):
     save(tmp_path, "p_mres.mat", TRUTH)
     save(tmp_path, "p_ares_96.mat", TRUTH)
-    save(tmp_path, "p_ares_224.mat", TRUTH)
     save(tmp_path, "orphan_ares_96.mat", TRUTH)
     save(tmp_path, "two_ares_96.mat", TRUTH)
     save(tmp_path, "two_mres.mat", TRUTH)
@@ -144,7 +146,7 @@ def test_orphans_doubles_and_other_sizes_are_named(tmp_path):
     save(tmp_path, "size_ares_96.mat", TRUTH[:, :3])
     pairs, problems = find_result_pairs(tmp_path)
     result = evaluate_pixels(pairs, out_dir=tmp_path, problems=problems)
-    assert sorted(result.confusions) == ["p_ares_224", "p_ares_96"]
+    assert sorted(result.confusions) == ["p_ares_96"]
     text = "\n".join(map(str, result.problems))
     assert "has no manual label map (orphan_mres.mat, .png, _mask.png ...)" in text
     assert "has 2 manual label maps (two_mres.mat, two_mres_ANN.mat)" in text
@@ -193,6 +195,55 @@ def test_a_photo_is_no_truth(tmp_path):
     write_image(tmp_path / "p.png", np.zeros((2, 4, 3), np.uint8))
     pairs, [problem] = find_result_pairs(tmp_path)
     assert pairs == [] and "has no manual label map (p_mres.mat, .png, _mask.png ...)" in problem.message
+
+
+def test_a_map_of_ids_without_a_photo_is_the_truth(tmp_path):
+    """As in a folder of results alone."""
+    save(tmp_path, "p_ares_96.mat", SAME_IN_B, B)
+    save(tmp_path, "p.png", TRUTH)
+    for masks in (None, tmp_path):
+        [pair], problems = find_result_pairs(tmp_path, masks)
+        assert pair.truth_path.name == "p.png" and problems == []
+
+
+def test_photos_among_the_masks_are_no_truth(tmp_path):
+    photo = np.zeros((2, 4, 3), np.uint8)
+    for name in "pqr":
+        save(tmp_path / "out", f"{name}_predseg.png", SAME_IN_B, B)
+    write_image(tmp_path / "masks" / "p.tif", photo)
+    save(tmp_path / "masks", "p.png", TRUTH)
+    write_image(tmp_path / "masks" / "q.jpg", photo)
+    # It may be in class colours.
+    write_image(tmp_path / "masks" / "r.png", photo)
+    pairs, [problem] = find_result_pairs(tmp_path / "out", tmp_path / "masks")
+    assert [pair.truth_path.name for pair in pairs] == ["p.png", "r.png"]
+    # Where there is nothing but JPEG these are the masks, which must be converted.
+    write_image(tmp_path / "blurred" / "q.jpg", photo)
+    pairs, _ = find_result_pairs(tmp_path / "out", tmp_path / "blurred")
+    with pytest.raises(BadInput, match=r"q.jpg is a JPEG, which changes class ids; .* hybridseg convert"):
+        evaluate_pixels(pairs, out_dir=tmp_path)
+    assert problem.where.endswith("q_predseg.png") and "has no manual label map" in problem.message
+
+
+@pytest.mark.parametrize(("names", "listed"), [
+    (["p_predseg.png", "p_predseg_crf.png"], "2 kinds (1 *_predseg.png, 1 *_predseg_crf.png)"),
+    (["p_ares_96.mat", "q_ares_64.mat"], "2 kinds (1 *_ares_64.mat, 1 *_ares_96.mat)"),
+    (["p_ares_96.mat", "q_ares_96.mat", "p_predseg.png"], "2 kinds (2 *_ares_96.mat, 1 *_predseg.png)"),
+])  # fmt: skip
+def test_results_of_several_kinds_make_no_one_score(tmp_path, names, listed):
+    for name in names:
+        save(tmp_path, name, TRUTH)
+    save(tmp_path / "masks", "p.png", TRUTH)
+    with pytest.raises(BadInput, match=re.escape(listed) + r", which make no one score; say which: --prediction '\*_"):
+        find_result_pairs(tmp_path, tmp_path / "masks")
+    with pytest.raises(BadInput, match=re.escape(listed)):
+        find_glob_pairs(tmp_path, truth="masks/*.png", prediction="*")
+    save(tmp_path, "p_ares_32_label.png", TRUTH)
+    save(tmp_path, "p_ares_16_label.png", TRUTH)
+    with pytest.raises(BadInput, match=re.escape("1 *_ares_16_label.png, 1 *_ares_32_label.png")):
+        find_glob_pairs(tmp_path, truth="masks/*.png", prediction="*_label.png")
+    [pair], _ = find_result_pairs(tmp_path, tmp_path / "masks", prediction=names[0])
+    assert pair.prediction_path.name == names[0]
 
 
 def test_nothing_to_compare(tmp_path):

@@ -90,6 +90,7 @@ def test_the_same_options_give_the_same_result(plain, tune):
     assert is_same(plain, tune())
 
 
+@pytest.mark.slow
 def test_more_epochs_resume_fewer_and_end_the_same(tune, tmp_path):
     whole = tune(epochs=3, checkpoint="whole.npz")
     one = tune(epochs=1)

@@ -230,6 +230,7 @@ def test_what_tensorboard_shows(train, tiny, tmp_path):
         assert rest == ([("fine_tune_cross_entropy", 1), ("fine_tune_cross_entropy", 2)] if run == "train" else [])
 
 
+@pytest.mark.slow
 def test_a_run_on_distorted_tiles_goes_on_where_it_was_interrupted(train, tile_dir, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("hybridseg.hybrid.head._SECONDS_BETWEEN_CHECKPOINTS", 0)
     distort = DistortOptions(flip_left_right=True, random_crop=20, random_scale=20, random_brightness=20)
@@ -256,6 +257,7 @@ def test_a_run_on_distorted_tiles_goes_on_where_it_was_interrupted(train, tile_d
     assert result.curve == whole.curve and result.scores == whole.scores
 
 
+@pytest.mark.slow
 def test_a_finished_head_is_not_taken_for_another(train, tile_dir, tiny, tmp_path):
     """Everything that the head depends on is in the name of its checkpoint."""
     changes = ({}, {"distort": DistortOptions(flip_left_right=True)}, {"head": replace(tiny.head, seed=1)})

@@ -5,7 +5,7 @@ from PIL import Image
 
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.masks import find_annotations, find_labelled, find_masks, match_masks
+from hybridseg.io.masks import ANNOTATIONS, find_annotations, find_labelled, find_masks, match_masks
 from hybridseg.io.pairing import list_images
 
 
@@ -57,7 +57,18 @@ def test_two_that_are_equally_good_are_refused(tmp_path, row):
     assert f"has 2 label maps that are equally good ({row[0]}, {row[1]}); keep one" in found.problems[0].message
 
 
+def test_the_number_behind_the_word_is_not_of_the_image(tmp_path):
+    folder = touch(tmp_path, "img1.jpg", "img12.jpg", "img1_mask1.png", "img1_mask2.png")
+    found = find_masks(list_images(folder))
+    assert not found.pairs and found.unlabelled == [folder / "img12.jpg"]
+    assert "equally good (img1_mask1.png, img1_mask2.png)" in found.problems[0].message
+    masks = touch(tmp_path / "gt", "site_gt_1.png", "gt2.png", "label_07.png")
+    images = [Path("site_1.jpg"), Path("2.jpg"), Path("07.jpg"), Path("12.jpg")]
+    assert [p.labels_path.name for p in find_masks(images, masks).pairs] == ["site_gt_1.png", "gt2.png", "label_07.png"]
+
+
 @pytest.mark.parametrize("name", [
+    "a_label_confusion.png", "a_mask_calibration.png", "a_ares_96_confidence.tif", "a_predseg_confidence.tif",
     "a_ares_96.mat", "a_ares_96_label.png", "a_atiles_96.mat", "a_predseg.png", "a_mres.png", "a_report.txt", "b.png",
     "a_doodles.json", "a_confusion.png", "a_watermask.png", "ab_mask.png", "a_confidence.png",
     "a_predseg_composite.jpg", "a_predseg_crf.png", "a_predseg_crf_composite.jpg",
@@ -105,7 +116,9 @@ def test_every_way_to_say_where_they_are(tmp_path, monkeypatch):
     both = touch(tmp_path / "both", "a.jpg", "a.mat")
     images, masks = touch(tmp_path / "jpg", "a.jpg"), touch(tmp_path / "gt", "a.mat")
     ways = {
-        both: [([both], None, None), ([both / "a.mat"], None, None), ([], None, both), ([], both, both)],
+        both: [
+            ([both], None, None), ([both / "a.mat"], None, None), ([], None, both), ([], both, both), ([], both, None),
+        ],
         masks: [
             ([], images, masks), ([images], None, masks), ([masks], images, None), ([masks / "a.mat"], images, None),
             ([images / "*.jpg"], None, masks), ([images / "a.jpg"], None, masks),
@@ -116,9 +129,6 @@ def test_every_way_to_say_where_they_are(tmp_path, monkeypatch):
         for inputs, images_dir, masks_dir in calls:
             [pair] = find_labelled(inputs, images_dir=images_dir, masks_dir=masks_dir).pairs
             assert pair.labels_path == home / "a.mat", inputs
-    monkeypatch.chdir(masks)
-    assert names_of(find_labelled([], images_dir=images)) == [("a.jpg", "a.mat")]
-    monkeypatch.chdir(both)
     assert names_of(find_labelled([])) == [("a.jpg", "a.mat")]
 
 
@@ -134,8 +144,16 @@ def test_masks_by_name_are_taken_as_they_are(tmp_path):
 
 
 def test_a_mask_without_an_image_where_the_images_are(tmp_path):
-    """The message must not ask for what was given."""
+    """It may be that of another image; when there is no other, the message must not ask for what was given."""
     images, masks = touch(tmp_path / "jpg", "a.jpg"), touch(tmp_path / "gt", "a.mat", "b_mask.png")
+    for found in (find_labelled([masks], images_dir=images), find_labelled([images], masks_dir=masks)):
+        assert names_of(found) == [("a.jpg", "a.mat")] and not found.problems
+        assert found.describe_rest() == ["masks without an image (1): b_mask.png"]
+    (masks / "a.mat").unlink()
+    [problem] = find_labelled([images], masks_dir=masks).problems
+    assert (
+        str(problem) == f"{masks / 'b_mask.png'}: has no image in {images}; it would be called b.jpg, b.jpeg, b.png ..."
+    )
     [problem] = find_labelled([masks], images_dir=images).problems
     assert str(problem) == (
         f"{masks / 'b_mask.png'}: has no image in {images} (--images); it would be called b.jpg, b.jpeg, b.png ..."
@@ -150,6 +168,8 @@ def test_nothing_to_work_on(tmp_path):
         find_labelled([], images_dir=images, masks_dir=masks)
     with pytest.raises(MissingInput, match=r"jpg has no label map of the 2 images .*--images DIR --masks DIR"):
         find_labelled([images])
+    with pytest.raises(MissingInput, match=r"jpg has no mask of the 2 images"):
+        find_labelled([], images_dir=images)
     with pytest.raises(BadInput, match="images were given twice, as x and as --images y; leave one out"):
         find_labelled([Path("x")], images_dir=Path("y"), masks_dir=masks)
     with pytest.raises(MissingInput, match=r"there is no file or folder .*none"):
@@ -177,6 +197,12 @@ def test_several_folders_of_images(tmp_path):
     (["a_predseg_crf.png", "a_predseg_crf_composite.jpg"], "a_predseg_crf.png"),
     (["x.json", "y.json"], None),
     (["b_doodles.json"], None), ([".a.json"], None),
+    (["a_ares_96.mat", "a_ares_96_label.png", "a_ares_96.png", "a_ares_96_confidence.tif"], "a_ares_96.mat"),
+    (["a_ares_96_label.png", "a_ares_96.png"], "a_ares_96_label.png"), (["a_ares_96.png"], None),
+    (["a_predseg.png", "a_predseg_crf.png", "a_predseg.tif", "a_predseg_confidence.tif"], "a_predseg.png"),
+    (["a_predseg_crf.png", "a_predseg_crf.tif", "a_predseg.tif"], "a_predseg_crf.png"),
+    (["a_predseg_confidence.tif", "a_label_confusion.png"], None),
+    (["a.json", "a_doodles.json", "a_DJW.npz"], "a.json"),
 ])  # fmt: skip
 def test_the_annotations_of_an_image_in_a_folder(tmp_path, names, expected):
     touch(tmp_path, "a.png", *names)
@@ -193,8 +219,8 @@ def test_a_folder_of_annotations_with_the_names_of_the_images(tmp_path):
     # The picture may be the photo that the annotation was drawn on.
     touch(tmp_path, "a.json")
     assert find_annotations(tmp_path, Path("photos/a.png")) == tmp_path / "a.json"
-    touch(tmp_path, "a_doodles.json")
-    with pytest.raises(BadInput, match=r"equally good \(a\.json, a_doodles\.json\); keep one"):
+    touch(tmp_path, "a.npz")
+    with pytest.raises(BadInput, match=r"equally good \(a\.json, a\.npz\); keep one"):
         find_annotations(tmp_path, Path("photos/a.png"))
     with pytest.raises(MissingInput):
         find_annotations(tmp_path / "none", Path("a.png"))
@@ -202,7 +228,7 @@ def test_a_folder_of_annotations_with_the_names_of_the_images(tmp_path):
 
 def test_doodler_names_with_underscores():
     images = [Path("a.jpg"), Path("a_b.jpg")]
-    found = match_masks(images, [Path("a_b_ANN.npz"), Path("a_BOB.npz")], by_machine=True)
+    found = match_masks(images, [Path("a_b_ANN.npz"), Path("a_BOB.npz")], order=ANNOTATIONS)
     assert names_of(found) == [("a.jpg", "a_BOB.npz"), ("a_b.jpg", "a_b_ANN.npz")]
 
 

@@ -44,7 +44,12 @@ def test_images_leave_results_and_hidden_files_out(tmp_path):
     ({"a.png": "RGB", "a.tif": "L"}, ["a.png"]), ({"a.png": "P", "a.tif": "RGB"}, ["a.tif"]),
     ({"a.png": "L", "a.tif": "L"}, ["a.png", "a.tif"]), ({"a.tif": "F", "a.png": "L"}, ["a.tif"]),
     ({"a.jpg": "RGB", "b.png": "L"}, ["a.jpg", "b.png"]),
-    ({"a.jpg": "RGB", "a_mask.png": "L", "a-label.tif": "L", "gt_a.png": "RGB", "a_mask.jpg": "RGB"}, ["a.jpg"]),
+    ({"a.jpg": "RGB", "a_mask.png": "L", "a-label.tif": "L", "gt_a.png": "RGB"}, ["a.jpg"]),
+    ({"a.jpg": "RGB", "a_label_confusion.png": "RGB", "b_calibration.png": "RGB"}, ["a.jpg"]),
+    # A JPEG is never the mask of another.
+    ({"site_1.jpg": "RGB", "site_gt_1.jpg": "RGB", "GT 1.jpg": "RGB"}, ["GT 1.jpg", "site_1.jpg", "site_gt_1.jpg"]),
+    # The number behind the word is its own.
+    ({"img1.jpg": "RGB", "img12.jpg": "RGB", "img1_mask2.png": "L"}, ["img1.jpg", "img12.jpg"]),
     ({"a_mask.png": "L", "water.jpg": "RGB", "watermask.jpg": "RGB"}, ["a_mask.png", "water.jpg", "watermask.jpg"]),
 ])  # fmt: skip
 def test_masks_are_no_photos(tmp_path, files, photos):

@@ -79,6 +79,8 @@ def test_work_starts_from_the_masks_of_a_colleague(start, photos, tmp_path):
     (tmp_path / "labels.txt").write_text("water\nsand\n")
     labels = np.ones(read_image(photos / "a.png").shape[:2], np.uint8)
     Image.fromarray(labels).save(tmp_path / "gt" / "a_mask.png")
+    # A result by machine is none.
+    Image.fromarray(labels).save(tmp_path / "gt" / "b_predseg.png")
     _, address = start("--images", "photos", "--masks", "gt", "--labels", "labels.txt")
     client = Client(address)
     found = {image["name"]: client.get(f"/api/images/{image['id']}") for image in client.get("/api/session")["images"]}
@@ -93,7 +95,10 @@ def test_work_starts_from_the_masks_of_a_colleague(start, photos, tmp_path):
         ([], "Give images or folders to label"),
         (["photos", "--review", "photos"], "--review DIR"),
         (["photos", "--masks", "photos", "--import", "photos"], "Give --masks alone"),
-        (["photos", "--masks", "nowhere"], "there is no file or folder nowhere to import"),
+        (["photos", "--masks", "nowhere"], "there is no folder nowhere"),
+        (["photos", "--masks", "text.jpg"], "text.jpg is a file; give the folder that it is in"),
+        (["photos", "--import", "nowhere"], "there is no file or folder nowhere to import"),
+        (["photos", "--images", "photos"], "the images were given twice, as photos and as --images photos; leave one"),
         (["nothing"], "there is no file nothing"),
         (["text.jpg"], "there is no image to label: text.jpg: is not a JPEG, PNG or TIFF image"),
         (["photos", "--host", "0.0.0.0"], "add --i-know"),

@@ -8,13 +8,14 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.dense.datasets import read_mask, word_pattern
+from hybridseg.dense.datasets import enter_places, read_mask
 from hybridseg.dense.pairs import SIDES, fit_size
 from hybridseg.dense.programs.config import KEYS, NAME_LENGTH, ResunetConfig
 from hybridseg.dense.programs.resunet import describe_network, load_resunet, try_refinement
@@ -22,8 +23,8 @@ from hybridseg.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
-from hybridseg.io.masks import find_masks
-from hybridseg.io.pairing import JPEG_SUFFIXES, list_images
+from hybridseg.io.masks import find_best, find_masks, list_masks
+from hybridseg.io.pairing import JPEG_SUFFIXES, find_mask_words, list_images
 from hybridseg.io.rasters import open_raster
 from hybridseg.progress import Progress, no_progress
 
@@ -33,7 +34,6 @@ _MAX_IMAGES, _MAX_LABEL_MAPS = 200, 50
 MAX_AREA = 256 * 256
 _SAMPLES_OF_EPOCH, _MAX_COPIES = 300, 5
 _SAMPLES, _MAX_EPOCHS = 8000, 100
-_NAME_WORD = re.compile(word_pattern("(mask|label)"), re.IGNORECASE)
 
 # The value of each field that is proposed, and the reason.
 Findings = dict[str, tuple[Any, str]]
@@ -63,7 +63,7 @@ def propose_config(
     images_dir : path-like
         Only the headers of its images are read, of at most 200 that are drawn by hash.
     masks_dir : path-like or None
-        Up to 50 of its masks are read. May be the same folder.
+        Up to 50 of its masks are read. Default: beside the images, if any are there.
     weights_path : pathlib.Path or None
         A residual U-Net that was trained on these images: the config fits it, and whether the CRF helps is tried on
         images that it was not trained on.
@@ -88,17 +88,19 @@ def propose_config(
     >>> proposal.config.target_size, proposal.config.n_data_bands, proposal.config.root_string
     ((64, 96), 3, 'beach')
     """
-    folder = Path(images_dir)
-    masks_folder = None if masks_dir is None else Path(masks_dir)
+    folder, masks_folder = enter_places(Path(images_dir), None if masks_dir is None else Path(masks_dir))
     image_paths = list_images(folder)
     if not image_paths:
         raise MissingInput(f"{folder} has no image; images end in {', '.join(IMAGE_SUFFIXES)}")
     problems: list[Problem] = []
     infos = _describe_images(image_paths, problems, progress)
-    masks = [] if masks_folder is None else _list_masks(image_paths, masks_folder, problems)
-    found = _propose_classes(masks_folder, masks, table, problems, progress)
+    naming = _propose_word(image_paths, masks_folder)
+    masks = _list_masks(image_paths, masks_folder, is_given=masks_dir is not None, naming=naming, problems=problems)
+    found = _propose_classes(masks, naming, table, problems, progress)
     n_images = len(masks) or len(image_paths)
     found |= _propose_bands(infos) | _propose_name(folder) | _propose_training(infos, n_images)
+    if weights_path is not None and not masks:
+        raise MissingInput(f"{masks_folder} has no mask of the images to try {weights_path} on; give --masks DIR")
     found |= _propose_refinement(found, folder, masks_folder, weights_path, table, progress)
     config = ResunetConfig(**{name: value for name, (value, _) in found.items()})
     reasons = {key: found[key.lower()][1] for key in KEYS if key.lower() in found}
@@ -115,12 +117,15 @@ def _draw(paths: Sequence[Path], n: int) -> list[Path]:
     return [by_name[name] for name in sorted(shuffle_names(by_name, seed=0)[:n])]
 
 
-def _list_masks(image_paths: Sequence[Path], folder: Path, problems: list[Problem]) -> list[Path]:
+def _list_masks(
+    image_paths: Sequence[Path], folder: Path, *, is_given: bool, naming: Findings, problems: list[Problem]
+) -> list[Path]:
     """List the masks of the images, and those of images that are not there: they tell of the classes too."""
-    found = find_masks(image_paths, folder)
+    found = find_masks(image_paths, folder, word="mask" if naming["usemask"][0] else "label")
     problems += found.problems
-    masks = [pair.labels_path for pair in found.pairs] + [p for p in found.orphans if p.suffix not in JPEG_SUFFIXES]
-    if not masks:
+    orphans = [path for path in found.orphans if path.suffix.lower() not in JPEG_SUFFIXES]
+    masks = [pair.labels_path for pair in found.pairs] + orphans
+    if not masks and (is_given or found.problems):
         reason = f"; the first that cannot be used: {problems[0]}" if found.problems else ""
         raise MissingInput(f"{folder} has no label map; label maps end in {', '.join(LABELMAP_SUFFIXES)}{reason}")
     return sorted(masks)
@@ -202,13 +207,13 @@ def _propose_training(infos: Sequence[tuple[ImageInfo, int]], n_images: int) -> 
 def _propose_refinement(
     found: Findings,
     folder: Path,
-    masks_folder: Path | None,
+    masks_folder: Path,
     weights_path: Path | None,
     table: ClassTable | None,
     progress: Progress,
 ) -> Findings:
     """Propose DO_CRF_REFINE, and with a network what it was trained with."""
-    if weights_path is None or masks_folder is None:
+    if weights_path is None:
         advice = "train first, then try it on your images with init-config --weights"
         return {"do_crf_refine": (False, f"The CRF made the data sets of docs/benchmarks.md worse; {advice}.")}
     model = load_resunet(weights_path)
@@ -222,15 +227,15 @@ def _propose_refinement(
 
 
 def _propose_classes(
-    folder: Path | None,
     paths: Sequence[Path],
+    naming: Findings,
     table: ClassTable | None,
     problems: list[Problem],
     progress: Progress,
 ) -> Findings:
-    """Propose NCLASSES, REMAP_CLASSES and USEMASK from the masks."""
-    if folder is None:
-        return {"nclasses": (1, "No label maps were given, so one class against the rest is assumed.")}
+    """Propose NCLASSES, REMAP_CLASSES and, as it was found from their names, USEMASK from the masks."""
+    if not paths:
+        return {"nclasses": (1, "No label maps were given or found, so one class against the rest is assumed.")}
     n_named, found, n_read = 0, np.zeros(VOID + 1, bool), 0
     first_problem = len(problems)
     for path in progress(_draw(paths, _MAX_LABEL_MAPS), label="reading label maps"):
@@ -247,7 +252,7 @@ def _propose_classes(
     ids = np.flatnonzero(found).tolist()
     # 0 and 255 without names in the files are nothing and something, whatever the two are called.
     n_given = len(table or ()) if ids != [0, VOID] else 0
-    return _interpret_ids(ids, max(n_named, n_given), n_read) | _interpret_names(folder, paths)
+    return _interpret_ids(ids, max(n_named, n_given), n_read) | naming
 
 
 def _interpret_ids(ids: list[int], n_named: int, n_read: int) -> Findings:
@@ -267,13 +272,16 @@ def _interpret_ids(ids: list[int], n_named: int, n_read: int) -> Findings:
     return {"nclasses": (n_classes, f"{seen}{names}; {what}{void}.{gaps}")}
 
 
-def _interpret_names(folder: Path, paths: Sequence[Path]) -> Findings:
+def _propose_word(image_paths: Sequence[Path], folder: Path) -> Findings:
     """Propose USEMASK: whether the names of label files, or of their folder, say 'mask'."""
-    words = [match[1].lower() for path in paths if (match := _NAME_WORD.search(path.stem))]
-    n_mask, n_label = words.count("mask"), words.count("label")
+    best, orphans = find_best({path.stem for path in image_paths}, list_masks(folder, image_paths))
+    paths = [*chain.from_iterable(best.values()), *orphans]
+    words = [find_mask_words(path.stem) for path in paths]
+    n_mask, n_label = (sum(word in found for found in words) for word in ("mask", "label"))
     where = f"{n_mask} of {_count(len(paths), 'label file')} say 'mask' in the name, {n_label} say 'label'"
-    if not words and (match := _NAME_WORD.search(folder.resolve().name)):
-        return {"usemask": (match[1].lower() == "mask", f"{where}; the folder says {match[1].lower()!r}.")}
+    own = sorted(find_mask_words(folder.resolve().name) & {"mask", "label"})
+    if not n_mask + n_label and own:
+        return {"usemask": (own[-1] == "mask", f"{where}; the folder says {own[-1]!r}.")}
     return {"usemask": (n_mask > n_label, f"{where}.")}
 
 

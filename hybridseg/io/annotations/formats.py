@@ -64,6 +64,15 @@ def is_stroke_log(path: Path) -> bool:
     return path.suffix.lower() == ".json" and read_json_object(path).get("kind") == KIND
 
 
+def is_coco(path: Path) -> bool:
+    """Return whether a JSON file is of COCO, which is for many images; False for one that cannot be read."""
+    try:
+        record = read_json_object(path)
+    except BadInput:
+        return False
+    return "annotations" in record and "images" in record
+
+
 def _read_json(path: Path, shape: tuple[int, int], image_name: str) -> Annotations:
     record = read_json_object(path)
     if record.get("kind") == KIND:

@@ -9,6 +9,7 @@ from hybridseg.confusion import count_confusion
 from hybridseg.dense.programs import configproposal as module
 from hybridseg.dense.programs.config import KEYS, ResunetConfig, config_record, explain_keys, read_config
 from hybridseg.dense.programs.configproposal import propose_config
+from hybridseg.dense.programs.resunetdata import find_pairs
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -140,6 +141,27 @@ def test_255_beside_a_named_class_is_no_class(photos):
 )
 def test_the_names_tell_mask_from_label(photos, labels, word, usemask):
     assert propose_config(photos, labels([[0, 1]], word=word)).config.usemask is usemask
+
+
+def test_masks_are_found_as_they_are_for_training(photos, labels):
+    """Of both kinds those that USEMASK says, and beside the images where no folder is given."""
+    folder = labels(*[[[0, 2]]] * 4, word="label")
+    for path in list(folder.iterdir()):
+        write_grey(path.with_name(path.name.replace("label", "mask")), [[0, 1]])
+    proposal = propose_config(photos, folder)
+    assert proposal.config.nclasses == 2 and not proposal.config.usemask and not proposal.problems
+    pairs = find_pairs(proposal.config, photos, folder)
+    assert [pair.labels_path.name for pair in pairs] == sorted(path.name for path in folder.glob("*label*"))
+    for path in folder.glob("*label*"):
+        path.rename(photos / path.name)
+    assert propose_config(photos).config == propose_config(photos, photos).config
+    assert propose_config(photos).config.nclasses == 2
+
+
+def test_the_jpeg_masks_of_other_images_tell_of_no_classes(photos, labels):
+    folder = labels([[0, 1]])
+    (folder / "z_mask.JPG").write_bytes(b"no")
+    assert propose_config(photos, folder).problems == ()
 
 
 def test_the_name_of_the_folder_decides_where_files_say_nothing(photos, labels):
