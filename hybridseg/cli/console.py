@@ -122,13 +122,16 @@ def _pause_bars() -> AbstractContextManager[None]:
 
 def _print_progress(items: Sequence[Item], label: str) -> Iterable[Item]:
     started = printed = time.monotonic()
-    for i, item in enumerate(items, 1):
+    for i, item in enumerate(items):
         yield item
         now = time.monotonic()
+        if i == 0:
+            # The first takes far longer than the others where something is loaded or compiled for it.
+            started = now
         if now - printed > _SECONDS_BETWEEN_LINES:
             printed = now
-            left = (now - started) / i * (len(items) - i)
-            click.echo(f"{label}: {i} of {len(items)}, {describe_seconds(left)} left", err=True)
+            left = f", {describe_seconds((now - started) / i * (len(items) - i - 1))} left" if i else ""
+            click.echo(f"{label}: {i + 1} of {len(items)}{left}", err=True)
 
 
 pass_console = click.make_pass_decorator(Console, ensure=True)

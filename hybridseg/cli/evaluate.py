@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import class_files_options, masks_option, path_type, read_table
 from hybridseg.confusion import SCORES, Confusion
 from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs, list_score_rows
+from hybridseg.io.pairing import result_kind
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 _STEPS = NextSteps(
@@ -17,6 +19,7 @@ _STEPS = NextSteps(
     few=f"compare {FEW_PHOTOS} photos or more",
     beaten="hybridseg tune-crf, because the CRF gains nothing over the tiles alone",
 )
+_TRAIN_AGAIN = "label more photos with {weakest} and train again"
 
 
 @click.command("eval-pixels")
@@ -91,7 +94,8 @@ def eval_pixels(
     for path in result.written[:2]:
         console.say(f"wrote {path}")
     console.say(f"wrote {len(result.written) - 2} figures, {result.written[-1]} last")
-    console.conclude(result.verdict, _STEPS)
+    is_hybrid = all(result_kind(pair.prediction_path) == "ares" for pair in pairs)
+    console.conclude(result.verdict, _STEPS if is_hybrid else replace(_STEPS, weak=_TRAIN_AGAIN))
     console.finish(result.problems)
 
 

@@ -185,7 +185,10 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
     )  # fmt: skip
     if result.n_skipped:
         console.say(f"{result.n_skipped} shards were there already and were left alone")
-    console.say(f"wrote {result.n_records} images in {len(result.shard_paths)} shards, and {result.index_path}")
+    n_written = len(result.shard_paths)
+    console.say(
+        f"wrote {result.n_records} images in {n_written} shard{'s' * (n_written != 1)}, and {result.index_path}"
+    )
 
 
 @resunet.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import ClassTable, remap, seeds_to_labels
+from hybridseg.classes import VOID, ClassTable, remap, seeds_to_labels
 from hybridseg.data.picturemasks import nearest_classes, threshold_grey
 from hybridseg.errors import BadInput, HybridSegError, Problem, located
 from hybridseg.io.annotations.painted import paint_annotations
@@ -141,6 +141,8 @@ def _read_mask(pair: Pair, options: ConvertOptions, table: ClassTable | None) ->
         raise BadInput(f"{path} is a JPEG, which changes class ids; {advice}")
     elif path.suffix.lower() in LABELMAP_SUFFIXES:
         labelmap = read_labelmap(path, table=table)
+        if set(np.unique(labelmap.labels)) == {0, VOID}:
+            notes = ("holds 0 and 255 only, and 255 is void; if these are two classes, give --threshold 127",)
     else:
         labelmap, notes = _read_areas(path, info, table)
     check_size(path, labelmap.labels.shape, info)

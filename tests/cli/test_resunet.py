@@ -141,7 +141,7 @@ def test_what_a_training_prints_and_leaves(binary):
     folder, made, trained = binary
     assert trained.exit_code == 0, trained.output
     assert json.loads((folder / "net.json").read_text()) == BINARY, "the config has the stem of the weights, and stays"
-    assert f"wrote 8 images in 1 shards, and {folder}/records/index.json" in made.stdout
+    assert f"wrote 8 images in 1 shard, and {folder}/records/index.json" in made.stdout
     assert "trained on 6 images, validated on 2; the scores of the best epoch" in trained.stdout
     verdict, next_step = trained.stdout.splitlines()[-2:]
     assert "of the pixels are right; " in verdict and "Measured on one photo: too few to rely on." in verdict
@@ -165,6 +165,8 @@ def test_the_same_scores_on_the_records(binary, tmp_path):
     assert result.stdout.splitlines()[-2] == scores["verdict"]["text"] == trained.stdout.splitlines()[-2]
     assert scores["n_pixels"] == 2 * 32 * 64 and f"pixel accuracy {scores['accuracy']:.3f}" in trained.stdout
     assert read_picture(tmp_path / "net_confusion.png").std() > 10
+    result = invoke("resunet", "evaluate", *words, "--seed", 5, "--out", tmp_path)
+    assert scores == json.loads((tmp_path / "net_scores.json").read_text()), "the card says what was held out"
 
 
 def predict(path, image):

@@ -240,3 +240,10 @@ def test_nothing_to_convert(photos, save):
         convert_masks([photos.parent / "gt"], images_dir=photos)
     with pytest.raises(MissingInput, match="there is no file or folder"):
         convert_masks([photos / "none"])
+
+
+def test_ids_that_may_be_two_classes_are_told(photos, save, table):
+    masks = save("a_ids.png")
+    Image.fromarray(np.where(LABELS == 1, 255, 0).astype(np.uint8)).save(masks / "a.png")
+    result = convert_masks([masks], images_dir=photos, table=table)
+    assert "if these are two classes, give --threshold 127" in result.written[0].notes[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hybridseg.batch.jobs import load_once
 from hybridseg.dense.augment import AugmentOptions
-from hybridseg.dense.fit import Epoch, FitOptions, RunFolder
+from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder
 from hybridseg.dense.pairs import FolderPairs, fit_size
 from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import Schedule
@@ -36,7 +36,7 @@ class FcnOptions:
     batch_size: int = option_like(TrainingPlan, "batch_size", 8)
     learning_rate: float = option(
         5e-4,
-        "Peak learning rate (Adam). Training starts at a tenth of it and ends near a hundredth.",
+        "Peak learning rate (Adam), reached from a tenth of it; after some epochs it decays towards a hundredth.",
         span=Span(0, 1, above=True, below=True),
     )
     loss: str = option_like(FitOptions, "loss")
@@ -116,5 +116,13 @@ def load_fcn(run_dir: Path, *, checkpoint: int | None = None) -> DenseModel:
     if not path.exists():
         numbers = sorted(int(p.stem[6:]) for p in run_dir.glob("epoch_*.h5") if p.stem[6:].isdecimal())
         kept = f"; there are the checkpoints {', '.join(map(str, numbers))}" if numbers else ""
-        raise MissingInput(f"there is no {path}{kept}; train it with `hybridseg fcn train --name {run_dir.name}`")
+        if (run_dir / CHECKPOINT_NAME).exists() and checkpoint is None:
+            raise MissingInput(
+                f"the training in {run_dir} is not finished{kept}; give its `hybridseg fcn train` command again, with "
+                "--resume"
+            )
+        advice = " --checkpoint-interval 1" if checkpoint is not None else ""
+        raise MissingInput(
+            f"there is no {path}{kept}; train it with `hybridseg fcn train --name {run_dir.name}{advice} ...`"
+        )
     return load_once(load_dense, path)

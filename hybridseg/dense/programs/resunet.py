@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hybridseg.batch.jobs import load_once
 from hybridseg.classes import ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
+from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch, FitOptions
 from hybridseg.dense.pairs import FolderPairs
 from hybridseg.dense.pictures import draw_examples, pick_examples
@@ -20,6 +24,7 @@ from hybridseg.dense.programs.resunetdata import (
     check_bands,
     check_labels,
     choose_classes,
+    choose_table,
     find_pairs,
     open_training_records,
 )
@@ -43,6 +48,8 @@ from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
 from hybridseg.options import check_options, option_like
 from hybridseg.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
 
 _MAX_TRIED = 20
 
@@ -87,6 +94,9 @@ def make_tfrecords(
     """
     pairs = find_pairs(config, images_dir, masks_dir)
     classes = choose_classes(config, pairs, table)
+    if table is None and classes == choose_table(config):
+        names = ", ".join(classes.names)
+        logger.warning("the masks do not name their classes, which are called %s: name them by --labels", names)
     read_labels = check_labels(config, pairs, classes, given=table, progress=progress)
     source = FolderPairs(pairs, read_labels, table=classes, size=config.target_size)
     check_bands(source.n_bands, config)
@@ -152,14 +162,18 @@ def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
 
 
 def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *, seed: int = 0) -> list[Confusion]:
-    """Evaluate a network on each photograph whose records are held out for validation.
+    """Evaluate a network on each photograph whose records are held out for validation: as its card says, or by `seed`.
 
     Raises
     ------
     MissingInput, BadInput
     """
-    records = open_training_records(config, data_dir)
-    _, validation = make_feeds(records, None, make_plan(config, ResunetExtras(seed=seed)))
+    records, plan = open_training_records(config, data_dir), make_plan(config, ResunetExtras(seed=seed))
+    held_out = set(model.card.training.get("held_out", ()))
+    known = np.flatnonzero([source in held_out for source in records.sources])
+    if known.size:
+        return evaluate_feed(model, Feed(records, known, batch_size=plan.batch_size, normalization=plan.normalization))
+    _, validation = make_feeds(records, None, plan)
     return evaluate_feed(model, validation)
 
 
@@ -180,6 +194,14 @@ def evaluate_images(
         Before any work: as `make_tfrecords`.
     """
     pairs = find_pairs(config, images_dir, masks_dir)
+    held_out = set[str]().union(*(model.card.training.get("held_out", ()) for model in models))
+    n_new = sum(pair.image_path.stem in held_out for pair in pairs)
+    if 0 < n_new < len(pairs):
+        logger.warning(
+            "only %d of these %d photos were held out from the training; the others flatter the scores",
+            n_new,
+            len(pairs),
+        )
     return _evaluate_pairs(config, models, pairs, table, progress)
 
 

@@ -35,7 +35,14 @@ def choose_classes(config: ResunetConfig, pairs: Sequence[Pair], given: ClassTab
     # A list of the classes that masks are painted in says what the ids were, not what REMAP_CLASSES makes of them.
     if own and config.remap_classes and (given is None or own is given):
         return _merge_classes(config, own)
-    return choose_table(config, given or own)
+    return _name_ids(config, given or own)
+
+
+def _name_ids(config: ResunetConfig, given: ClassTable | None) -> ClassTable:
+    """Return the classes of the label ids; a list of another length names the ids that REMAP_CLASSES merges."""
+    if given and config.remap_classes and len(given) > config.n_label_ids:
+        return _merge_classes(config, given)
+    return choose_table(config, given)
 
 
 def check_labels(
@@ -63,7 +70,7 @@ def check_labels(
     source, lookup = table, None
     own = _read_own_table(pairs, given) if config.remap_classes else None
     if given is not None and own is not given:
-        source = choose_table(config, given)
+        source = _name_ids(config, given)
         lookup = np.arange(VOID + 1, dtype=np.uint8)
         lookup[: len(source)] = remap(source, table)[: len(source)]
     if config.remap_classes:

@@ -323,3 +323,15 @@ def test_painted_masks_are_remapped(tmp_path):
     assert result.n_records == 2
     records = open_training_records(config, tmp_path / "records")
     assert records.table.names == ("null", "water + sand") and set(np.unique(records.read(0)[1])) <= {1, 255}
+
+
+def test_a_class_list_names_the_ids_before_they_are_merged(tmp_path):
+    """Masks of ids without names: three classes become two."""
+    labels = np.repeat([0, 1, 2, 2], 16)[:, None].repeat(64, 1).astype(np.uint8)
+    for name in "ab":
+        write_image(tmp_path / f"im/{name}.jpg", labels[..., None].repeat(3, 2) * 80)
+        write_image(tmp_path / f"ma/{name}.png", labels)
+    config = ResunetConfig(target_size=(64, 64), nclasses=1, n_data_bands=3, remap_classes={2: 1}, aug_copies=1)
+    given = ClassTable.from_names(["deep", "shallow", "land"])
+    make_tfrecords(config, tmp_path / "im", tmp_path / "ma", tmp_path / "records", table=given)
+    assert open_training_records(config, tmp_path / "records").table.names == ("deep", "shallow + land")
