@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hybridseg.calibration import Calibration
 from hybridseg.classes import VOID, ClassTable, color_labels, hex_color, seeds_to_labels
 from hybridseg.confusion import Confusion
 from hybridseg.io.atomic import atomic_path
@@ -155,32 +156,31 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
     _save(figure, path)
 
 
-def draw_calibration(
-    path: str | os.PathLike[str], confidence: np.ndarray, accuracy: np.ndarray, counts: np.ndarray, *, error: float
-) -> None:
-    """Draw the accuracy of a classifier against its confidence, as a PNG.
+def draw_calibration(path: str | os.PathLike[str], calibration: Calibration, *, unit: str) -> None:
+    """Draw the accuracy of a model against its confidence, as a PNG.
 
     Parameters
     ----------
-    confidence, accuracy, counts : numpy.ndarray
-        (n_bins,) mean confidence, accuracy and number of tiles of each bin; NaN where a bin is empty.
-    error : float
-        Expected calibration error.
+    unit : str
+        What was counted: ``tiles`` or ``pixels``.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.2, 5.6), dpi=110, layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
+    counts = calibration.counts
     edges = np.linspace(0, 1, len(counts) + 1)
     axes.plot((0, 1), (0, 1), color="#999999", linestyle="--", linewidth=1, label="perfectly calibrated")
-    axes.plot(confidence, accuracy, color="#1f5fa8", marker="o", linewidth=1.6, label="this model")
+    axes.plot(
+        calibration.confidence, calibration.accuracy, color="#1f5fa8", marker="o", linewidth=1.6, label="this model"
+    )
     axes.set_ylabel("accuracy")
     axes.set_ylim(0, 1.02)
-    axes.set_title(f"expected calibration error {error:.3f}", fontsize=11, loc="left")
+    axes.set_title(f"expected calibration error {calibration.error:.3f}", fontsize=11, loc="left")
     axes.legend(frameon=False, loc="upper left")
     axes.grid(color="#eeeeee")
     below.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color="#9fc3e8", edgecolor="white")
-    below.set_ylabel("tiles")
+    below.set_ylabel(unit)
     below.set_xlabel("confidence (probability of the winning class)")
     below.set_xlim(0, 1)
     _save(figure, path)

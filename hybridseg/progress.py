@@ -77,6 +77,19 @@ def say_if_slow(text: str) -> Iterator[None]:
         os.close(terminal)
 
 
+def describe_seconds(seconds: float) -> str:
+    """Return a time in words, as exactly as an estimate deserves.
+
+    Examples
+    --------
+    >>> describe_seconds(9.6), describe_seconds(600), describe_seconds(9000)
+    ('10 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 class StopWatch:
     """Measures the seconds that each step takes."""
 

@@ -21,6 +21,7 @@ LEVELS = (
         ("machine",),
         ("classes",),
         ("confusion",),
+        ("calibration",),
         ("verdict",),
         ("draw",),
         ("resample",),
@@ -28,7 +29,7 @@ LEVELS = (
     ),
     *(("io",), ("figures",), ("crf",), ("models",), ("batch",)),
     ("data", "hybrid", "dense", "labelling", "evaluation"),
-    *(("segment",), ("vectors",), ("demo",), ("doctor",), ("web",), ("cli",)),
+    *(("segment",), ("vectors",), ("study",), ("demo",), ("doctor",), ("web",), ("cli",)),
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 HOMES = {

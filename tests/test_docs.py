@@ -70,7 +70,7 @@ JOURNEYS = (
     [f"resunet {name}" for name in GROUPS["resunet"].commands],
 )
 # These have a test of their own.
-APART = ["demo", "demo-dense", "doctor", "label"]
+APART = ["run", "demo", "demo-dense", "doctor", "label"]
 # What makes an example quick.
 EXTRA = {
     "retile": "--jobs 1",

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from hybridseg.calibration import Calibration
 from hybridseg.classes import ClassTable
 from hybridseg.confusion import Confusion, count_confusion
 from hybridseg.demo.overview import draw_scene_overview, draw_tile_overview
@@ -57,7 +58,7 @@ def test_the_calibration_curve_lies_where_the_accuracy_is(tmp_path):
     lines = []
     for level in (0.25, 0.75):
         accuracy = np.array([level, np.nan, level])
-        draw_calibration(tmp_path / "a.png", confidence, accuracy, counts, error=0.1)
+        draw_calibration(tmp_path / "a.png", Calibration(confidence, accuracy, counts, 0.1), unit="tiles")
         picture = read_image(tmp_path / "a.png")[..., :3].astype(int)
         is_curve = (np.abs(picture - (31, 95, 168)) < 40).all(axis=2)
         # The legend shows the colour of the curve too: its two dots are far wider apart than that.

@@ -9,6 +9,7 @@ import numpy as np
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import Problem
+from hybridseg.io.images import read_image
 from hybridseg.io.rasters import GeoReference, write_band
 
 NO_CONFIDENCE = 255
@@ -59,3 +60,9 @@ def write_confidence(path: Path, confidence: np.ndarray, georeference: GeoRefere
     """Write the probability of the class of each pixel, in whole percent; NaN becomes nodata."""
     percent = np.where(np.isnan(confidence), NO_CONFIDENCE, np.nan_to_num(confidence) * 100).round().astype(np.uint8)
     write_band(path, percent, georeference, nodata=NO_CONFIDENCE, tags={"UNIT": "percent"})
+
+
+def read_confidence(path: Path) -> np.ndarray:
+    """Read what `write_confidence` wrote: (rows, cols) float32 from 0 to 1, NaN for nodata."""
+    percent = read_image(path)[..., 0]
+    return np.where(percent == NO_CONFIDENCE, np.float32(np.nan), percent / np.float32(100))

@@ -13,7 +13,7 @@ import click
 from hybridseg.classes import class_key
 from hybridseg.confusion import Confusion
 from hybridseg.errors import Problem
-from hybridseg.progress import Item
+from hybridseg.progress import Item, describe_seconds
 from hybridseg.verdict import NextSteps, Verdict
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -87,6 +87,13 @@ class Console:
             click.echo(printable(f"  {problem}"), err=True)
         sys.exit(1)
 
+    def run_command(self, words: list[str]) -> None:
+        """Run another command in this process, as quietly as this one."""
+        # Imported on use: the commands import this module.
+        from hybridseg.cli.main import main
+
+        main.main([*(["--quiet"] if self.quiet else []), *words], prog_name="hybridseg", standalone_mode=False)
+
     def progress(self, items: Sequence[Item], *, label: str) -> Iterable[Item]:
         """Show the progress of long work: a bar on a terminal, a line every few seconds elsewhere."""
         if self.quiet or not len(items):
@@ -125,19 +132,6 @@ def _print_progress(items: Sequence[Item], label: str) -> Iterable[Item]:
             printed = now
             left = f", {describe_seconds((now - started) / i * (len(items) - i - 1))} left" if i else ""
             click.echo(f"{label}: {i + 1} of {len(items)}{left}", err=True)
-
-
-def describe_seconds(seconds: float) -> str:
-    """Return a time in words, as exactly as an estimate deserves.
-
-    Examples
-    --------
-    >>> describe_seconds(9.6), describe_seconds(600), describe_seconds(9000)
-    ('10 s', '10 min', '2.5 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 pass_console = click.make_pass_decorator(Console, ensure=True)

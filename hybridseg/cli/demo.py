@@ -11,7 +11,7 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import path_type
 
 if TYPE_CHECKING:
-    from hybridseg.demo.story import Demonstration
+    from hybridseg.demo.demonstration import Demonstration
 
 _scenes_option = click.option(
     "--scenes", "scenes_dir", metavar="DIR", type=path_type,
@@ -58,11 +58,5 @@ def demo_dense(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> N
 
 
 def _show(console: Console, demonstration: Demonstration, out_dir: Path, scenes_dir: Path | None) -> None:
-    from hybridseg.cli.main import main
-
-    def run_command(words: list[str]) -> None:
-        quiet = ["--quiet"] if console.quiet else []
-        main.main([*quiet, *words], prog_name="hybridseg", standalone_mode=False)
-
-    page = demonstration.run(out_dir, scenes_dir, run_command=run_command, say=console.say)
+    page = demonstration.run(out_dir, scenes_dir, run_command=console.run_command, say=console.say)
     console.say(f"\nThe page with all pictures and tables: {page.resolve()}")

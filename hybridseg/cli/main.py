@@ -16,6 +16,7 @@ from hybridseg.errors import HybridSegError
 
 # In the order of use. A command is imported only when it is needed.
 COMMANDS = {
+    "run": "hybridseg.cli.study:run",
     "demo-scenes": "hybridseg.cli.prepare:demo_scenes",
     "split": "hybridseg.cli.prepare:split",
     "label": "hybridseg.cli.label:label",
@@ -107,6 +108,9 @@ class HybridSegGroup(click.Group):
 def main(ctx: click.Context, *, quiet: bool, verbose: bool) -> None:
     """Land cover for every pixel of coastal and river photographs.
 
+    \b
+    With photos and masks of your own:
+      run          train, test and report, all in one
     \b
     The hybrid method, in the order of use:
       split        divide your photos into train/ and test/

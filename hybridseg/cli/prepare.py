@@ -25,7 +25,7 @@ from hybridseg.cli.options import (
 )
 from hybridseg.data.convert import ConvertOptions, convert_masks
 from hybridseg.data.split import LIST_NAME, split_folder
-from hybridseg.data.splitplan import SplitOptions
+from hybridseg.data.splitplan import ASIDE, SplitOptions
 from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.hybrid.retile import retile as cut_tiles
 from hybridseg.hybrid.tilefolder import CLASSES_NAME
@@ -66,7 +66,7 @@ def demo_scenes(console: Console, *, out_dir: Path, n: int, size: tuple[int, int
 @places_options
 @options_of(SplitOptions, "proportion", flags={"proportion": ("-p", "--proportion")})
 @seed_option
-@options_of(SplitOptions, "group_by", "stratify", metavars={"group_by": "REGEX"})
+@options_of(SplitOptions, "group_by", "stratify", "set_aside", metavars={"group_by": "REGEX"})
 @class_files_options
 @click.option("--move", "action", flag_value="move", help="Move the files instead of copying them.")
 @click.option("--link", "action", flag_value="link", help="Make symbolic links instead of copies.")
@@ -89,8 +89,9 @@ def split(
 ) -> None:
     """Divide a folder of images into train/ and test/.
 
-    Result: the folders train/ and test/ beside DIR (default: the current folder) with every image and all the
-    files that carry its name, and the exact lists in split.csv. Masks in a folder of their own (--masks gt) go to
+    Result: the folders train/ and test/ (and unlabelled/, with --set-aside) beside DIR (default: the current folder)
+    with every image and all the files that carry its name, and the exact lists in split.csv. Masks in a folder of
+    their own (--masks gt) go to
     train/gt/ and test/gt/. An image that cannot be opened stays behind and is listed. With the same seed the split is
     the same on any machine.
 
@@ -117,6 +118,8 @@ def split(
     console.say(f"test:  {result.count('test')} images in {result.out_dir / 'test'}")
     if not (result.count("train") and result.count("test")):
         console.say("one of the two is empty: choose another -p if that is not what you want")
+    if result.count(ASIDE):
+        console.say(f"unlabelled: {result.count(ASIDE)} images in {result.out_dir / ASIDE}")
     console.say(f"{result.n_labelled} of {len(result.entries)} have a label map")
     if masks_dir is not None and result.entries[0].masks_dir:
         folders = [result.out_dir / name / Path(result.entries[0].masks_dir).name for name in ("train", "test")]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg.classes import ClassTable
-from hybridseg.data.splitplan import ACTIONS, SETS, SplitEntry, SplitOptions, find_mask, plan_split
+from hybridseg.data.splitplan import ACTIONS, FOLDERS, SETS, SplitEntry, SplitOptions, find_mask, plan_split
 from hybridseg.errors import BadInput, OutputExists, Problem, WriteFailed
 from hybridseg.io.atomic import atomic_path, lock_output, remove_leftovers
 from hybridseg.io.pairing import MANIFEST_NAME, list_images
@@ -78,7 +78,7 @@ def split_folder(
     """
     source_dir = _resolve(image_dir)
     target_dir = _resolve(out_dir) if out_dir is not None else source_dir.parent
-    if source_dir in (target_dir / name for name in SETS):
+    if source_dir in (target_dir / name for name in FOLDERS):
         raise BadInput(f"{source_dir} would be split into itself; give --out for another place")
     own_dir = _resolve(masks_dir) if masks_dir is not None else source_dir
     earlier = _read_list(target_dir / LIST_NAME)
@@ -108,10 +108,10 @@ def split_folder(
 
 def _refuse_mixing(target_dir: Path, earlier: list[SplitEntry], *, overwrite: bool) -> None:
     """Raise before unlisted files would be mixed in or lost."""
-    for name in SETS:
+    for name in FOLDERS:
         if (target_dir / name).exists() and not (target_dir / name).is_dir():
             raise BadInput(f"{target_dir / name} is a file; move it away, or give --out for another place")
-    occupied = [name for name in SETS if (target_dir / name).is_dir() and any((target_dir / name).iterdir())]
+    occupied = [name for name in FOLDERS if (target_dir / name).is_dir() and any((target_dir / name).iterdir())]
     if not occupied:
         return
     folders = " and ".join(str(target_dir / name) for name in occupied)
@@ -135,7 +135,7 @@ def _refuse_loss(target_dir: Path, earlier: list[SplitEntry]) -> None:
         for entry in earlier
         for source, name in entry.list_files()
     }
-    for name in SETS:
+    for name in FOLDERS:
         for path in list_images(target_dir / name) if (target_dir / name).is_dir() else ():
             if path not in listed:
                 raise OutputExists(f"{path} was not put there by an earlier split; move it away first")
@@ -213,7 +213,7 @@ def _read_list(path: Path) -> list[SplitEntry]:
     entries = []
     for row in read_csv(path, _LEAST_COLUMNS):
         companions, masks = _parse_names(row["companions"]), _parse_names(row.get("masks") or "[]")
-        is_ours = row["set"] in SETS and row["action"] in ACTIONS
+        is_ours = row["set"] in FOLDERS and row["action"] in ACTIONS
         if companions is None or masks is None or not is_ours:
             raise BadInput(f"{path} was not written by this program; move it away and split again")
         names = (row["image"], *companions, *masks)

@@ -21,6 +21,8 @@ from hybridseg.options import Span, check_options, option
 
 ACTIONS = ("copy", "move", "link")
 SETS = ("train", "test")
+ASIDE = "unlabelled"
+FOLDERS = (*SETS, ASIDE)
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class SplitOptions:
         "'^(flight\\d+)_'.",
     )
     stratify: bool = option(False, "Give both sets the same mix of classes, as far as there are label maps.")
+    set_aside: bool = option(False, "Put images without a label map into neither set, but into unlabelled/.")
     action: str = option("copy", "What is done with the files; links are symbolic.", choices=ACTIONS)
 
     def __post_init__(self) -> None:
@@ -114,8 +117,13 @@ def plan_split(
         raise BadInput(f"{source_dir} has no image that can be opened:{lines}")
     if not entries:
         raise BadInput(f"{source_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
-    groups = group_images(entries, options.group_by)
     homes = {entry.image: target_dir / entry.set for entry in earlier}
+    aside = (
+        {name for name in entries if find_mask(entries[name], homes.get(name)) is None} if options.set_aside else set()
+    )
+    if entries.keys() == aside:
+        raise BadInput("no image has a label map, so there is nothing to divide")
+    groups = group_images(entries.keys() - aside, options.group_by)
     shares = _measure_groups(groups, entries, homes, table) if options.stratify else {}
     chosen = choose_train_groups({name: len(members) for name, members in groups.items()}, options, shares=shares)
     planned = [
@@ -123,6 +131,7 @@ def plan_split(
         for group, members in groups.items()
         for image in sorted(members)
     ]
+    planned += [replace(entries[image], set=ASIDE, group=Path(image).stem) for image in sorted(aside)]
     return planned, problems
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 
+from hybridseg.demo.demonstration import Demonstration
 from hybridseg.demo.overview import draw_result_overview
-from hybridseg.demo.story import Demonstration, Story
 from hybridseg.dense.programs.config import config_record, read_config
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import PREDSEG, PREDSEG_CRF, list_images
 from hybridseg.io.tables import write_json
+from hybridseg.study.story import Story
 
 _SIZE = (192, 288)
 _FCN_EPOCHS, _UNET_EPOCHS = 60, 40

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from hybridseg.demo.demonstration import Demonstration
 from hybridseg.demo.overview import draw_result_overview, draw_tile_overview
-from hybridseg.demo.story import Demonstration, Story, show_share
 from hybridseg.evaluation.page import Table
 from hybridseg.io.pairing import MANIFEST_NAME, list_images
+from hybridseg.study.story import Story, show_share
 
 
 def _prepare(story: Story) -> None:

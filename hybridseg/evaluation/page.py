@@ -1,7 +1,8 @@
-"""A self-contained HTML page of commands, tables and pictures; only the pictures are files beside it."""
+"""A self-contained HTML page of commands, tables and pictures, for the screen, light or dark, and for paper."""
 
 from __future__ import annotations
 
+import base64
 import html
 import os
 from collections.abc import Sequence
@@ -10,26 +11,47 @@ from dataclasses import dataclass
 from hybridseg.io.atomic import write_text
 
 _STYLE = """
-:root { color-scheme: light; --ink: #1b2a3a; --soft: #5b6b7b; --line: #dde4ea; --accent: #1f5fa8; }
+:root { color-scheme: light dark; --ink: #1b2a3a; --soft: #5b6b7b; --line: #dde4ea; --accent: #1f5fa8; --paper: #fff;
+  --shade: #f3f6f9; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e3e9ef; --soft: #9fb0c0; --line: #2f3c49; --accent: #7db4f0;
+  --paper: #131b23; --shade: #1c2732; } }
 * { box-sizing: border-box; }
 body { margin: 0; font: 16px/1.55 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: var(--ink);
-  background: #fff; }
+  background: var(--paper); }
 main { max-width: 68rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .6rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .6rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .4rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
+h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; overflow-wrap: anywhere; }
+h3 small { color: var(--soft); font-weight: 400; }
 p { max-width: 46rem; margin: .5rem 0 1rem; }
-pre { background: #f3f6f9; border-left: 3px solid var(--accent); padding: .7rem 1rem;
+p.lead { font-size: 1.12rem; }
+pre { background: var(--shade); border-left: 3px solid var(--accent); padding: .7rem 1rem;
   white-space: pre-wrap; overflow-wrap: anywhere;
   font: 14px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
+pre code { font: inherit; display: block; padding-left: 1.2em; text-indent: -1.2em; margin: .2rem 0; }
+pre code::before { content: "$ "; color: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .8rem 0 1.2rem; font-variant-numeric: tabular-nums; font-size: .94rem; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; overflow-wrap: break-word; max-width: 22rem; }
 th { color: var(--soft); font-weight: 600; }
 tr.strong td { font-weight: 650; }
 figure { margin: 1rem 0 1.4rem; }
-figure img { max-width: 100%; height: auto; border: 1px solid var(--line); border-radius: 4px; }
+figure img { max-width: min(100%, 46rem); height: auto; border: 1px solid var(--line); border-radius: 4px;
+  background: #fff; }
 figcaption { color: var(--soft); font-size: .92rem; margin-top: .3rem; max-width: 46rem; }
+.strip { display: grid; grid-template-columns: repeat(4, 1fr); gap: .6rem; }
+.strip figure { margin: 0; }
+.strip img { display: block; width: 100%; max-width: 100%; }
+.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: .4rem 0 .8rem; padding: 0; list-style: none;
+  font-size: .92rem; }
+.legend span { display: inline-block; width: .85em; height: .85em; margin-right: .4em; border: 1px solid var(--soft);
+  border-radius: 2px; vertical-align: -.08em; }
+@media (max-width: 40rem) { .strip { grid-template-columns: repeat(2, 1fr); } main { padding-top: 1.5rem; } }
+@media print { :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --accent: #1f5fa8; --paper: #fff;
+  --shade: #f3f3f3; } main { max-width: none; padding: 0; } figure, tr, h2, h3 { break-inside: avoid; }
+  h2, h3 { break-after: avoid; } .scroll { overflow: visible; } body { font-size: 11pt; }
+  * { print-color-adjust: exact; } }
 """
 
 
@@ -44,21 +66,47 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file beside the page, and its caption."""
+    """A picture file beside the page, or the picture itself as `embed_picture` gives it, and its caption."""
 
     path: str
     caption: str
 
 
 @dataclass(frozen=True)
+class Strip:
+    """Pictures side by side with a title and a remark above them."""
+
+    title: str
+    remark: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
 class Section:
-    """A heading, a few sentences, the commands that were run, tables and pictures."""
+    """A heading, a few paragraphs, the commands that were run, tables, pictures, and strips of them.
+
+    `legend` gives the name and the colour, ``#rrggbb``, of what the strips show.
+    """
 
     heading: str
     text: str
     commands: Sequence[str] = ()
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
+    strips: Sequence[Strip] = ()
+    legend: Sequence[tuple[str, str]] = ()
+
+
+def embed_picture(content: bytes, suffix: str) -> str:
+    """Return a picture file as a page holds it in itself.
+
+    Examples
+    --------
+    >>> embed_picture(b"abc", ".jpg")
+    'data:image/jpeg;base64,YWJj'
+    """
+    kind = {".jpg": "jpeg"}.get(suffix, suffix.removeprefix("."))
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Sequence[Section]) -> None:
@@ -76,30 +124,53 @@ def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Se
     write_text(
         path,
         f"<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
-        f"<meta name='viewport' content='width=device-width, initial-scale=1'>\n<title>{html.escape(title)}</title>\n"
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{html.escape(title)}</h1>\n"
-        f"<p>{html.escape(lead)}</p>\n{body}\n</main>\n</body>\n</html>\n",
+        f"<meta name='viewport' content='width=device-width, initial-scale=1'>\n<title>{_escape(title)}</title>\n"
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{_escape(title)}</h1>\n"
+        f"{_render_text(lead, 'lead')}\n{body}\n</main>\n</body>\n</html>\n",
     )
 
 
+def _escape(text: str) -> str:
+    """Escape a text, of which bytes that are not UTF-8 (of a file name) are replaced."""
+    return html.escape(text.encode("utf-8", "replace").decode(), quote=True)
+
+
 def _render_section(section: Section) -> str:
-    parts = [f"<h2>{html.escape(section.heading)}</h2>", f"<p>{html.escape(section.text)}</p>"]
+    parts = [f"<h2>{_escape(section.heading)}</h2>"]
+    parts.append(_render_text(section.text))
     if section.commands:
-        parts.append("<pre>" + "\n".join(f"$ {html.escape(command)}" for command in section.commands) + "</pre>")
+        # The prompt is not part of the text, so that what is copied can be run.
+        parts.append("<pre>" + "".join(f"<code>{_escape(command)}</code>" for command in section.commands) + "</pre>")
+    if section.legend:
+        items = (f"<li><span style='background:{color}'></span>{_escape(name)}</li>" for name, color in section.legend)
+        parts.append(f"<ul class='legend'>{''.join(items)}</ul>")
+    for strip in section.strips:
+        parts.append(f"<h3>{_escape(strip.title)} <small>{_escape(strip.remark)}</small></h3>")
+        parts.append(f"<div class='strip'>{''.join(map(_render_picture, strip.pictures))}</div>")
     parts += [_render_table(table) for table in section.tables]
-    for picture in section.pictures:
-        source, caption = html.escape(picture.path, quote=True), html.escape(picture.caption)
-        parts.append(
-            f"<figure><a href='{source}'><img src='{source}' alt='{html.escape(picture.caption, quote=True)}'></a>"
-            f"<figcaption>{caption}</figcaption></figure>"
-        )
+    parts += [_render_picture(picture) for picture in section.pictures]
     return "\n".join(parts)
 
 
+def _render_text(text: str, kind: str = "text") -> str:
+    """Render paragraphs, which blank lines part."""
+    return "\n".join(
+        f"<p class='{kind}'>{_escape(part).replace(' %', '&nbsp;%')}</p>" for part in text.split("\n\n") if part
+    )
+
+
+def _render_picture(picture: Picture) -> str:
+    source, caption = _escape(picture.path), _escape(picture.caption)
+    image = f"<img src='{source}' alt='{caption}'>"
+    if not picture.path.startswith("data:"):
+        image = f"<a href='{source}'>{image}</a>"
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+
+
 def _render_table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
+    head = "".join(f"<th>{_escape(cell)}</th>" for cell in table.header)
     rows = []
     for i, row in enumerate(table.rows):
         mark = " class='strong'" if i in table.strong else ""
-        rows.append(f"<tr{mark}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>")
+        rows.append(f"<tr{mark}>" + "".join(f"<td>{_escape(cell)}</td>" for cell in row) + "</tr>")
     return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hybridseg.calibration import Calibration, measure_calibration
 from hybridseg.classes import ClassTable, class_key, match_names
 from hybridseg.confusion import SCORES, Confusion, count_by_photo, pool_confusions
 from hybridseg.draw import shuffle_names
@@ -24,29 +25,8 @@ from hybridseg.models.store import TileClassifier
 from hybridseg.progress import Progress, no_progress
 from hybridseg.verdict import Verdict, judge
 
-_N_BINS = 10
 _BATCH = 64
 _COLUMNS = ("class", "support", "accuracy", *SCORES, "mean_probability")
-
-
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """The accuracy of a classifier against its confidence, in ten bins.
-
-    Parameters
-    ----------
-    confidence, accuracy : numpy.ndarray
-        (10,) means of each bin; NaN where it is empty.
-    counts : numpy.ndarray
-        (10,) tiles of each bin.
-    error : float
-        Expected calibration error: the mean distance of the two, weighted by the tiles.
-    """
-
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    counts: np.ndarray
-    error: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,36 +94,10 @@ def evaluate_tiles(
     photos = count_by_photo(truth, probs.argmax(axis=1).astype(np.uint8), find_sources(folder, used), classifier.table)
     confusion, verdict = pool_confusions(photos), judge(photos, unit="tiles")
     mean_probability = _average_probability(truth, probs, classifier.table)
-    calibration = measure_calibration(truth, probs)
+    calibration = measure_calibration(probs.max(axis=1), probs.argmax(axis=1) == truth)
     target = Path(out_dir) if out_dir is not None else folder
     written = _write_result(target, classifier, confusion, mean_probability, calibration, verdict)
     return TilesResult(confusion, mean_probability, calibration, verdict, tuple(written), tuple(problems))
-
-
-def measure_calibration(truth: np.ndarray, probs: np.ndarray) -> Calibration:
-    """Compare confidence with accuracy, in ten bins.
-
-    Parameters
-    ----------
-    truth : numpy.ndarray
-        (n,) class ids.
-    probs : numpy.ndarray
-        (n, n_classes).
-
-    Examples
-    --------
-    >>> measure_calibration(np.array([0, 1]), np.array([[0.75, 0.25], [0.75, 0.25]])).error
-    0.25
-    """
-    confidence = probs.max(axis=1).astype(np.float64)
-    right = probs.argmax(axis=1) == truth
-    bins = np.minimum((confidence * _N_BINS).astype(int), _N_BINS - 1)
-    counts = np.bincount(bins, minlength=_N_BINS)
-    filled = np.where(counts, counts, np.nan)
-    mean_confidence = np.bincount(bins, weights=confidence, minlength=_N_BINS) / filled
-    accuracy = np.bincount(bins, weights=right, minlength=_N_BINS) / filled
-    error = float(np.nansum(np.abs(mean_confidence - accuracy) * counts) / len(truth))
-    return Calibration(mean_confidence, accuracy, counts, error)
 
 
 def list_tile_rows(confusion: Confusion, mean_probability: dict[str, float | None]) -> list[dict[str, Any]]:
@@ -233,7 +187,5 @@ def _write_result(
         },
     )
     draw_confusion(confusion_path, confusion, title=f"{classifier.path.name}, {confusion.n_pixels} tiles")
-    draw_calibration(
-        calibration_path, calibration.confidence, calibration.accuracy, calibration.counts, error=calibration.error
-    )
+    draw_calibration(calibration_path, calibration, unit="tiles")
     return written

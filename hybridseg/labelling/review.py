@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.batch.results import NO_CONFIDENCE
+from hybridseg.batch.results import read_confidence
 from hybridseg.classes import VOID, ClassTable, labels_to_seeds
 from hybridseg.confusion import count_confusion
 from hybridseg.errors import HybridSegError, MissingInput, Problem
-from hybridseg.io.images import ImageInfo, describe_image, read_image
+from hybridseg.io.images import ImageInfo, describe_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.pairing import MACHINE_KINDS, image_stem, list_files, list_images, machine_ending, result_kind
@@ -160,9 +160,9 @@ class ReviewSession:
             n_both = int(np.count_nonzero((maps["manual"] != VOID) & (maps["automatic"] != VOID)))
             item.disagreement = int(np.count_nonzero(maps["disagreement"] != VOID)) / max(n_both, 1)
         if item.confidence_path is not None:
-            percent = read_image(item.confidence_path)
-            known = percent[percent != NO_CONFIDENCE]
-            item.uncertainty = 1 - float(known.mean()) / 100 if known.size else None
+            confidence = read_confidence(item.confidence_path)
+            known = confidence[~np.isnan(confidence)].astype(np.float64)
+            item.uncertainty = 1 - float(known.mean()) if known.size else None
 
     def _read_maps(self, item: ReviewItem, info: ImageInfo) -> dict[str, np.ndarray]:
         maps = {}

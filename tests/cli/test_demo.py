@@ -1,6 +1,6 @@
 import pytest
 
-from hybridseg.demo.story import Demonstration
+from hybridseg.demo.demonstration import Demonstration
 
 
 @pytest.fixture(params=["demo", "demo-dense"])

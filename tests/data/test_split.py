@@ -50,6 +50,26 @@ def test_every_image_is_in_one_set_with_all_its_files(photos):
 
 
 @pytest.mark.parametrize("action", ["copy", "move", "link"])
+def test_images_without_a_label_map_are_set_aside(photos, action):
+    options = SplitOptions(proportion=0.5, set_aside=True, action=action)
+    for _ in range(2):  # The same call again finds all in place, also what was moved.
+        result = split_folder(photos, options=options)
+        assert [result.count(name) for name in ("train", "test", "unlabelled")] == [3, 3, 4]
+        assert files_of(photos.parent / "unlabelled") == [f"p{i}.jpg" for i in range(6, 10)]
+    (photos.parent / "unlabelled/mine.jpg").write_bytes(PHOTO)
+    with pytest.raises(OutputExists):
+        split_folder(photos, options=SplitOptions(proportion=0.3, set_aside=True, action=action), overwrite=True)
+
+
+def test_no_label_map_leaves_nothing_to_divide(photos):
+    for path in photos.glob("*.mat"):
+        path.unlink()
+    with pytest.raises(BadInput, match="no image has a label map, so there is nothing to divide"):
+        split_folder(photos, options=SplitOptions(set_aside=True))
+    assert files_of(photos.parent) == ["jpg"]
+
+
+@pytest.mark.parametrize("action", ["copy", "move", "link"])
 @pytest.mark.parametrize("names", [("{}.jpg", "{}.png"), ("{}.tif", "{}.tif"), ("{}.jpg", "{}_mask.tif"),
                                    ("{}.jpg", "{}.jpg")])  # fmt: skip
 def test_masks_in_a_folder_of_their_own_go_with_their_photos(tmp_path, names, action):

@@ -5,6 +5,7 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,7 +26,9 @@ def run_command(words):
     """Parse a command as the program does; run it, or leave what it leaves without a network."""
     n_names = 2 if words[0] in ("fcn", "resunet") else 1
     name, values = " ".join(words[:n_names]), dict(pairwise(words))
-    find_commands()[name].make_context(name, list(words[n_names:]))
+    # Below the main command, as it is used: a command remembers the flags of its help.
+    root = click.Context(main, **main.context_settings)
+    find_commands()[name].make_context(name, list(words[n_names:]), parent=root)
     if name == "demo-scenes":
         return
     if name == "fcn train":
@@ -84,7 +87,7 @@ def test_the_page(demo):
         with Image.open(out / name) as picture:
             assert min(picture.size) > 100 and np.asarray(picture.convert("L")).std() > 5, name
     for command in COMMANDS:
-        assert f"$ hybridseg {command} " in page and f"$ hybridseg {command} " in lines
+        assert f"<code>hybridseg {command} " in page and f"$ hybridseg {command} " in lines
     check_tables(out, page)
 
 

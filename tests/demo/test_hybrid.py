@@ -26,7 +26,7 @@ def test_the_page_tells_of_a_crf_that_helps(scenes, tiny_module, quick_panels, t
     pictures = re.findall(r"<img src='([^']+)'", page)
     assert len(pictures) == 6 and all((out / name).stat().st_size > 10_000 for name in pictures)
     for command in ("demo-scenes", "split", "retile", "retrain", "eval-tiles", "semseg", "eval-pixels"):
-        assert f"$ hybridseg {command} " in page and f"$ hybridseg {command} " in "".join(lines)
+        assert f"<code>hybridseg {command} " in page and f"$ hybridseg {command} " in "".join(lines)
     # Nothing that was evaluated was trained on.
     trained, tested = ({path.stem for path in (out / name).glob("*.jpg")} for name in ("train", "test"))
     assert trained and tested and not trained & tested and len(trained | tested) == 6

@@ -1,4 +1,4 @@
-from hybridseg.evaluation.page import Picture, Section, Table, write_page
+from hybridseg.evaluation.page import Picture, Section, Strip, Table, embed_picture, write_page
 
 
 def test_everything_that_was_told_is_there_and_nothing_is_markup(tmp_path):
@@ -10,7 +10,7 @@ def test_everything_that_was_told_is_there_and_nothing_is_markup(tmp_path):
     for wanted in (
         "<h1>Title</h1>",
         "<h2>1. A &amp; B</h2>",
-        "$ hybridseg x &#x27;a&lt;b&#x27;",
+        "<code>hybridseg x &#x27;a&lt;b&#x27;</code>",
         "<tr><td>&lt;sand&gt;</td><td>0.5</td></tr>",
         "<tr class='strong'><td>water</td>",
         "src='a&quot;b.png'",
@@ -18,3 +18,17 @@ def test_everything_that_was_told_is_there_and_nothing_is_markup(tmp_path):
     ):
         assert wanted in text
     assert "<sand>" not in text
+
+
+def test_strips_paragraphs_and_pictures_in_the_page_itself(tmp_path):
+    page = tmp_path / "index.html"
+    strip = Strip("best: <a>.jpg", "90 %", [Picture(embed_picture(b"abc", ".jpg"), "photo")])
+    write_page(
+        page, "T", "Verdict.\n\nNext.", [Section("S", "One.\n\nTwo.", strips=[strip], legend=[("a&b", "#0000ff")])]
+    )
+    text = page.read_text()
+    assert "<p class='lead'>Verdict.</p>\n<p class='lead'>Next.</p>" in text
+    assert "<p class='text'>One.</p>\n<p class='text'>Two.</p>" in text
+    assert "<h3>best: &lt;a&gt;.jpg <small>90 %</small></h3>" in text and "<a href" not in text
+    assert "<figure><img src='data:image/jpeg;base64,YWJj' alt='photo'>" in text
+    assert "<li><span style='background:#0000ff'></span>a&amp;b</li>" in text

@@ -261,3 +261,12 @@ def test_a_label_map_is_never_its_own_truth(tmp_path):
     path = tmp_path / "p_mres.mat"
     pairs, [problem] = pair_by_stem([path], [path])
     assert pairs == [] and problem.where == str(path) and "manual" in problem.message
+
+
+def test_a_tiff_photo_beside_its_mask_is_no_mask(tmp_path, table):
+    labels = np.zeros((4, 4), np.uint8)
+    for path in (tmp_path / "photos/a.png", tmp_path / "results/a_predseg.png"):
+        write_labelmap(path, LabelMap(labels, table))
+    write_image(tmp_path / "photos/a.tif", np.zeros((4, 4, 3), np.uint8))
+    [pair], problems = find_result_pairs(tmp_path / "results", tmp_path / "photos", tmp_path / "photos")
+    assert pair.truth_path.name == "a.png" and problems == []

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.hybrid.evaltiles import evaluate_tiles, measure_calibration
+from hybridseg.hybrid.evaltiles import evaluate_tiles
 from hybridseg.hybrid.tilefolder import ClassList, write_class_list
 from hybridseg.io.images import read_image, write_image
 from hybridseg.models.store import TileClassifier
@@ -119,20 +119,6 @@ def test_the_verdict_counts_the_photos_of_the_tiles(tmp_path, classifier):
     record = json.loads((tmp_path / "eval_tiles.json").read_text())
     assert record["verdict"] == result.verdict.to_record()
     assert record["left_out"] == ["bright one"]
-
-
-def test_calibration_by_hand():
-    probs = np.array([[0.95, 0.05], [0.95, 0.05], [0.6, 0.4], [1.0, 0.0]])
-    calibration = measure_calibration(np.array([0, 1, 0, 0]), probs)
-    assert calibration.counts.tolist() == [0, 0, 0, 0, 0, 0, 1, 0, 0, 3]
-    assert calibration.accuracy[9] == pytest.approx(2 / 3)
-    assert calibration.error == pytest.approx((0.4 + 3 * abs(2.9 / 3 - 2 / 3)) / 4)
-
-
-def test_an_answer_is_wrong_whether_its_id_is_above_or_below_the_true_one():
-    probs = np.array([[0.125, 0.875], [0.125, 0.875]])
-    assert measure_calibration(np.array([0, 1]), probs).error == 0.375
-    assert measure_calibration(np.array([1, 0]), probs[:, ::-1]).error == 0.375
 
 
 def test_folders_have_the_names_of_the_class_list(tiles, classifier):

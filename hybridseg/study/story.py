@@ -1,21 +1,15 @@
-"""A demo that runs the commands that a user would type, and the page that shows them."""
+"""Commands that are run as a user would type them, and the page that tells what they found."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hybridseg.demo.overview import draw_scene_overview
-from hybridseg.errors import OutputExists
 from hybridseg.evaluation.page import Picture, Section, Table, write_page
-from hybridseg.io.atomic import write_text
-
-_MARK = "DEMO.txt"
 
 
 @dataclass
@@ -38,9 +32,8 @@ class Story:
 
     def run(self, *words: object) -> None:
         """Show a command, then run it in this process."""
-        # A folder whose name starts with a dash is not an option.
-        arguments = [f"./{w}" if isinstance(w, Path) and str(w).startswith("-") else str(w) for w in words]
-        self.commands.append(f"hybridseg {shlex.join(arguments)}")
+        arguments = spell_words(words)
+        self.commands.append(spell_command(words))
         self.say(f"\n$ {self.commands[-1]}")
         self.run_command(arguments)
 
@@ -78,50 +71,20 @@ class Story:
         ]
 
 
-@dataclass(frozen=True)
-class Demonstration:
-    """What a demonstration shows: its page, the folders that it clears, and its chapters after the scenes are drawn."""
-
-    title: str
-    lead: str
-    folders: tuple[str, ...]
-    chapters: tuple[Callable[[Story], None], ...]
-
-    def run(
-        self,
-        out_dir: Path,
-        scenes_dir: Path | None,
-        *,
-        run_command: Callable[[list[str]], object],
-        say: Callable[[str], None],
-    ) -> Path:
-        """Run it on demo scenes; return the page that shows it.
-
-        Parameters
-        ----------
-        scenes_dir : pathlib.Path or None
-            Demo scenes to use; None draws them into `out_dir`.
-        run_command, say : callable
-            See `Story`.
-        """
-        claim_demo(out_dir, self.folders)
-        story, scenes_dir = Story(out_dir, run_command, say), scenes_dir or out_dir / "scenes"
-        story.run("demo-scenes", scenes_dir)
-        story.run("split", scenes_dir, "-p", "0.67", "--out", out_dir)
-        draw_scene_overview(out_dir / "scenes.png", scenes_dir)
-        for chapter in self.chapters:
-            chapter(story)
-        return story.write_page(self.title, self.lead)
+def spell_words(words: Sequence[object]) -> list[str]:
+    """Return the words of a command as text; a folder whose name starts with a dash is not an option."""
+    return [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words]
 
 
-def claim_demo(out_dir: Path, folders: Iterable[str]) -> None:
-    """Make the folder, or clear it of an earlier demo; raise OutputExists when it holds other files."""
-    mark = out_dir / _MARK
-    if out_dir.exists() and any(out_dir.iterdir()) and not mark.exists():
-        raise OutputExists(f"{out_dir} holds files that are not from a demo; give an empty folder")
-    write_text(mark, "The demo clears this folder when it runs again.\n")
-    for name in folders:
-        shutil.rmtree(out_dir / name, ignore_errors=True)
+def spell_command(words: Sequence[object]) -> str:
+    """Return a command as a shell takes it.
+
+    Examples
+    --------
+    >>> spell_command(["split", Path("my photos"), "-p", 0.5])
+    "hybridseg split 'my photos' -p 0.5"
+    """
+    return f"hybridseg {shlex.join(spell_words(words))}"
 
 
 def show_share(value: float | None) -> str:

@@ -2,9 +2,8 @@ import re
 
 import pytest
 
-from hybridseg.demo.story import Story, claim_demo, show_share
-from hybridseg.errors import OutputExists
 from hybridseg.evaluation.page import Table
+from hybridseg.study.story import Story, show_share
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def test_each_section_has_the_commands_since_the_last_and_the_results_come_first
     page = story.write_page("Title", "Lead.")
     assert page == tmp_path / "index.html"
     text = page.read_text()
-    found = re.findall(r"<h2>(.*?)</h2>|\$ hybridseg (\w+)|src='(.*?)'|<td>(.*?)</td>", text)
+    found = re.findall(r"<h2>(.*?)</h2>|<code>hybridseg (\w+)|src='(.*?)'|<td>(.*?)</td>", text)
     assert ["".join(parts) for parts in found] == [
         *("Results", "three", "sand", "0.500"),
         *("First", "one", "two", "scenes.png"),
@@ -57,25 +56,6 @@ def test_what_a_command_wrote_is_read(story, tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/scores.json").write_text('{"pooled": {"accuracy": 0.5}}')
     assert story.read("sub/scores.json")["pooled"]["accuracy"] == 0.5
-
-
-def test_the_folder_of_an_earlier_demo_is_cleared_of_what_the_demo_makes(tmp_path):
-    out = tmp_path / "new" / "demo"
-    claim_demo(out, ["train"])
-    (out / "train").mkdir()
-    (out / "train/old.png").touch()
-    (out / "scenes").mkdir()
-    claim_demo(out, ["train"])
-    assert sorted(path.name for path in out.iterdir()) == ["DEMO.txt", "scenes"]
-
-
-def test_a_folder_of_somebody_else_is_refused(tmp_path):
-    (tmp_path / "train").mkdir()
-    (tmp_path / "train/mine.txt").write_text("precious")
-    with pytest.raises(OutputExists, match="not from a demo"):
-        claim_demo(tmp_path, ["train"])
-    assert (tmp_path / "train/mine.txt").read_text() == "precious"
-    assert [path.name for path in tmp_path.iterdir()] == ["train"]
 
 
 def test_shares():

@@ -1,0 +1,311 @@
+"""What a study is given, checked before any work: photos, masks, classes, the folder of the results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from hybridseg.classes import VOID, ClassTable
+from hybridseg.data.splitplan import SplitEntry, SplitOptions, plan_split
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem
+from hybridseg.hybrid.purity import measure_purity
+from hybridseg.hybrid.tileplan import RetileOptions
+from hybridseg.io.images import ImageInfo, load_image
+from hybridseg.io.labelled import check_size
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.masks import find_labelled
+from hybridseg.io.pairing import Pair, list_images
+from hybridseg.options import Span, check_options, option, option_like
+from hybridseg.progress import Progress, no_progress
+
+METHODS = ("hybrid", "fcn")
+LOG_NAME = "steps.json"
+LEAST_PHOTOS = 4
+# From so many labelled photos on, a quarter of them is enough to test on; of fewer it is a third.
+_MANY_PHOTOS = 60
+_TILE_SIZES = (96, 64, 48, 32, 16, 8)
+_LEAST_TILES = 3
+_MAX_PROBLEMS = 8
+# A class of this share of the pixels should have so many tiles.
+_MUCH, _FEW_WINDOWS = 0.01, 10
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What is trained, and on which of the photos."""
+
+    method: str = option(
+        "hybrid", "What is trained: a classifier of tiles with a CRF, a network on whole photos, or both.",
+        choices=(*METHODS, "both"),
+    )  # fmt: skip
+    proportion: float | None = option(
+        None, "Share of the labelled photos that is trained on; the rest is for testing.",
+        span=Span(0, 1, above=True, below=True),
+    )  # fmt: skip
+    group_by: str | None = option_like(SplitOptions, "group_by")
+    tile_size: int | None = option(None, "Side of the tiles of the hybrid method, in pixels.", span=Span(8))
+    epochs: int | None = option(None, "Epochs of the training of fcn.", span=Span(1))
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods, one after the other."""
+        return METHODS if self.method == "both" else (self.method,)
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """Where things are, as the user typed it: the commands name them in the same way."""
+
+    images_dir: Path
+    masks_dir: Path | None = None
+    labels_path: Path | None = None
+    colors_path: Path | None = None
+    out_dir: Path | None = None
+
+    @property
+    def out(self) -> Path:
+        """The folder of everything that is written; by default beside the photos."""
+        home = self.images_dir if self.images_dir.name else self.images_dir.resolve()
+        return self.out_dir or home.with_name(f"{home.name}_run")
+
+    @property
+    def masks_name(self) -> str:
+        """What the folder of masks is called in train/ and test/; empty: they are beside the photos."""
+        if self.masks_dir is None or self.masks_dir.resolve() == self.images_dir.resolve():
+            return ""
+        return self.masks_dir.resolve().name
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What was found.
+
+    Parameters
+    ----------
+    sets : dict of str to int
+        Number of photos in ``train``, ``test`` and ``unlabelled``.
+    shares : dict of str to float
+        Share of the labelled pixels of each class, in the order of the list.
+    n_tiles : int
+        Pure windows in the photos for training.
+    megapixels : float
+        Of all photos.
+    alone : tuple of str
+        Sentences on the photos without a mask, and the masks without a photo.
+    warnings : tuple of str
+        What does not stop the work, and should be known.
+    files : tuple of pathlib.Path
+        Everything that is read.
+    """
+
+    table: ClassTable
+    sets: dict[str, int]
+    proportion: float
+    shares: dict[str, float]
+    tile_size: int
+    n_tiles: int
+    megapixels: float
+    alone: tuple[str, ...]
+    warnings: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """A labelled photo: its class list, the pixels of each class, and for each size of tiles its pure windows."""
+
+    table: ClassTable
+    n_pixels: Counter[str]
+    n_windows: dict[int, Counter[str]]
+
+
+def check_inputs(
+    paths: StudyPaths,
+    options: StudyOptions,
+    *,
+    table: ClassTable | None = None,
+    progress: Progress = no_progress,
+) -> Inputs:
+    """Read every photo and every mask; write nothing.
+
+    Parameters
+    ----------
+    table : ClassTable or None
+        The classes of masks that do not name theirs.
+
+    Raises
+    ------
+    MissingInput, BadInput, OutputExists
+        When something would stop the work later. All files that cannot be used are named at once.
+    """
+    if not list_images(paths.images_dir):
+        raise MissingInput(f"{paths.images_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
+    _check_out(paths)
+    found = find_labelled([paths.images_dir], masks_dir=paths.masks_dir)
+    problems = list(found.problems)
+    infos: dict[Path, ImageInfo] = {}
+    images = sorted([pair.image_path for pair in found.pairs] + found.unlabelled)
+    for path in progress(images, label="checking photos"):
+        try:
+            infos[path] = load_image(path).info
+        except HybridSegError as error:
+            problems.append(Problem.of(path, error))
+    tile_sizes = [options.tile_size] if options.tile_size else list_tile_sizes(list(infos.values()))
+    measured: dict[str, _Measured] = {}
+    for pair in progress(found.pairs, label="checking masks"):
+        if pair.image_path in infos:
+            try:
+                measured[pair.image_path.name] = _measure(pair, infos[pair.image_path], table, tile_sizes)
+            except HybridSegError as error:
+                problems.append(Problem.of(pair.labels_path, error))
+    _refuse(problems, len(infos))
+    if len(measured) < LEAST_PHOTOS:
+        raise BadInput(
+            f"{paths.images_dir} has {len(measured)} photos with a mask, too few to train on some and test on others; "
+            f"label {LEAST_PHOTOS} or more (hybridseg label)"
+        )
+    proportion = options.proportion or (0.75 if len(measured) >= _MANY_PHOTOS else 0.67)
+    entries = _plan(paths, options, proportion, table)
+    sets = {name: sum(entry.set == name for entry in entries) for name in ("train", "test", "unlabelled")}
+    if not (sets["train"] and sets["test"]):
+        raise BadInput(
+            f"all {len(measured)} labelled photos would be in one set; choose another --proportion, or a --group-by "
+            "that makes more groups"
+        )
+    own = reduce(ClassTable.union, (photo.table for photo in measured.values()))
+    train, test = (
+        [measured[e.image] for e in entries if e.set == name and e.image in measured] for name in ("train", "test")
+    )
+    in_train, in_test = (_add([photo.n_pixels for photo in photos]) for photos in (train, test))
+    everywhere = in_train + in_test
+    windows = {size: _add([photo.n_windows[size] for photo in train]) for size in tile_sizes}
+    tile_size = _choose_tile_size(windows, in_train)
+    n_windows = windows[tile_size] if "hybrid" in options.methods else in_train
+    warnings = _warn_of_classes(own, in_train, in_test, n_windows, tile_size)
+    if len(n_windows) < 2:
+        raise BadInput(
+            f"no two classes fill a tile of {tile_size} pixels in the {sets['train']} photos for training; give a "
+            "smaller --tile-size, or --method fcn, which needs no tiles"
+        )
+    return Inputs(
+        own,
+        sets,
+        proportion,
+        {name: everywhere[name] / everywhere.total() for name in own.names},
+        tile_size,
+        windows[tile_size].total(),
+        sum(info.rows * info.cols for info in infos.values()) / 1e6,
+        tuple(found.describe_rest()),
+        tuple(warnings),
+        tuple(sorted({path for pair in found.pairs for path in (pair.image_path, pair.labels_path)} | infos.keys())),
+    )
+
+
+def list_tile_sizes(infos: Sequence[ImageInfo]) -> list[int]:
+    """List the usual sides of tiles of which three fit along the shorter side of every photo."""
+    shortest = min((min(info.rows, info.cols) for info in infos), default=0)
+    return [size for size in _TILE_SIZES if size * _LEAST_TILES <= shortest] or [_TILE_SIZES[-1]]
+
+
+def _choose_tile_size(windows: dict[int, Counter[str]], n_pixels: Counter[str]) -> int:
+    """Choose the largest tile that every class fills now and then; else the one that most classes fill.
+
+    Classes of hardly any pixels do not count.
+    """
+    large = [name for name, n in n_pixels.items() if n >= _MUCH * n_pixels.total()]
+    return max(windows, key=lambda size: (sum(windows[size][name] >= _FEW_WINDOWS for name in large), size))
+
+
+def _check_out(paths: StudyPaths) -> None:
+    """Refuse to write among the user's own files, or into a folder that is not from this command."""
+    out = paths.out.resolve()
+    for what, folder in (("photos", paths.images_dir), ("masks", paths.masks_dir)):
+        if folder is not None and (out == folder.resolve() or folder.resolve() in out.parents):
+            raise BadInput(f"{paths.out} lies in the folder of the {what}; give --out for another place")
+        if folder is not None and out in folder.resolve().parents:
+            raise BadInput(f"{paths.out} holds the folder of the {what}; give --out for a folder of its own")
+    if out.is_file():
+        raise BadInput(f"{paths.out} is a file; give --out for another place")
+    if out.is_dir() and not (out / LOG_NAME).exists() and any(out.iterdir()):
+        raise OutputExists(f"{paths.out} holds files that are not from hybridseg run; give --out for another place")
+
+
+def _measure(pair: Pair, info: ImageInfo, table: ClassTable | None, tile_sizes: Sequence[int]) -> _Measured:
+    labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
+    own = labelmap.require_table(pair.labels_path)
+    check_size(pair.labels_path, labelmap.labels.shape, info)
+    counts = np.bincount(labelmap.labels.ravel(), minlength=VOID + 1)[: len(own)]
+    if not counts.any():
+        raise BadInput(f"{pair.labels_path} has no pixel with a class; label it, or move it away")
+    windows = {size: _count_windows(labelmap.labels, len(own), size) for size in tile_sizes}
+    return _Measured(own, _by_name(own, counts), {size: _by_name(own, found) for size, found in windows.items()})
+
+
+def _count_windows(labels: np.ndarray, n_classes: int, tile_size: int) -> np.ndarray:
+    if min(labels.shape) < tile_size:
+        return np.zeros(n_classes, np.int64)
+    options = RetileOptions(tile_size=tile_size)
+    found = measure_purity(labels, n_classes=n_classes, tile_size=tile_size, stride=options.stride)
+    return np.bincount(found.classes[found.shares > options.purity], minlength=n_classes)
+
+
+def _by_name(table: ClassTable, counts: np.ndarray) -> Counter[str]:
+    return Counter({table.names[i]: int(counts[i]) for i in np.flatnonzero(counts)})
+
+
+def _refuse(problems: Sequence[Problem], n_photos: int) -> None:
+    """Raise BadInput naming the files that cannot be used."""
+    if not problems:
+        return
+    files: dict[str, list[str]] = {}
+    for problem in problems:
+        files.setdefault(problem.message, []).append(problem.where)
+    lines = [
+        f"\n  {where[0]}{f' and {len(where) - 1} more' if len(where) > 1 else ''}: {message}"
+        for message, where in list(files.items())[:_MAX_PROBLEMS]
+    ]
+    more = f"\n  ... and {len(files) - _MAX_PROBLEMS} other faults" if len(files) > _MAX_PROBLEMS else ""
+    noun = "file" if len(problems) == 1 else "files"
+    raise BadInput(
+        f"{len(problems)} {noun} of {n_photos} photos and their masks cannot be used; mend or move them away, then run "
+        f"again (nothing was written):{''.join(lines)}{more}"
+    )
+
+
+def _plan(paths: StudyPaths, options: StudyOptions, proportion: float, table: ClassTable | None) -> list[SplitEntry]:
+    """Divide the photos as `split` will, without touching a file."""
+    entries, _ = plan_split(
+        paths.images_dir.resolve(),
+        masks_dir=paths.masks_dir.resolve() if paths.masks_dir is not None and paths.masks_name else None,
+        target_dir=paths.out.resolve(),
+        options=SplitOptions(proportion, options.seed, options.group_by, stratify=True, set_aside=True),
+        table=table,
+    )
+    return entries
+
+
+def _add(counters: Sequence[Counter[str]]) -> Counter[str]:
+    return sum(counters, Counter())
+
+
+def _warn_of_classes(
+    table: ClassTable, in_train: Counter[str], in_test: Counter[str], n_windows: Counter[str], tile_size: int
+) -> list[str]:
+    """Say which classes cannot be learnt or measured."""
+    reasons = {
+        "are in the class list and in no mask": [n for n in table.names if not in_train[n] and not in_test[n]],
+        "are in no photo for training, so they cannot be found": [n for n in in_test if not in_train[n]],
+        "are in no photo for testing, so they have no score": [n for n in in_train if not in_test[n]],
+        f"fill no tile of {tile_size} pixels, so the hybrid method cannot find them; give a smaller --tile-size, or "
+        "--method fcn": [n for n in in_train if not n_windows[n]],
+    }
+    return [f"classes that {reason}: {', '.join(names)}" for reason, names in reasons.items() if names]

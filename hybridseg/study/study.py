@@ -1,0 +1,104 @@
+"""A study: photos and masks go in; models, label maps of all photos, scores and a report in words come out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybridseg.classes import ClassTable
+from hybridseg.io.atomic import claim_folder, lock_output
+from hybridseg.progress import Progress, describe_seconds, no_progress
+from hybridseg.study.findings import read_findings
+from hybridseg.study.inputs import LOG_NAME, Inputs, StudyOptions, StudyPaths, check_inputs
+from hybridseg.study.report import write_report
+from hybridseg.study.steps import Step, StepLog, plan_steps
+from hybridseg.study.story import Story, spell_command
+from hybridseg.verdict import NextSteps, Verdict
+
+# From so many seconds on, what was estimated can be compared with what was measured.
+_ENOUGH_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The report, and the verdict on the best method with what to do next."""
+
+    report_path: Path
+    verdict: Verdict | None
+    next_steps: NextSteps
+
+
+def run_study(
+    paths: StudyPaths,
+    *,
+    run_command: Callable[[list[str]], object],
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    options: StudyOptions = StudyOptions(),
+    table: ClassTable | None = None,
+    check_only: bool = False,
+    progress: Progress = no_progress,
+) -> StudyResult | None:
+    """Check everything, then run the steps that are not done yet, and write the report; None when only checked.
+
+    Parameters
+    ----------
+    run_command, say
+        As for `Story`; `warn` prints what a person should look at.
+    table : ClassTable or None
+        The classes of masks that do not name theirs.
+
+    Raises
+    ------
+    HybridSegError
+        Before anything is written, when something would stop the work.
+    """
+    inputs = check_inputs(paths, options, table=table, progress=progress)
+    steps = plan_steps(paths, options, inputs)
+    _tell_plan(inputs, steps, say, warn)
+    if check_only:
+        for step in steps:
+            say(spell_command(step.words))
+        return None
+    claim_folder(paths.out)
+    with lock_output(paths.out / LOG_NAME):
+        class_files = [path for path in (paths.labels_path, paths.colors_path) if path is not None]
+        log = StepLog(paths.out, steps, [*inputs.files, *class_files])
+        _run_steps(Story(paths.out, run_command, say), steps, log)
+        findings = read_findings(paths, options, inputs)
+        report_path = write_report(paths, inputs, steps, findings)
+    return StudyResult(report_path, findings.best.verdict, findings.next_steps)
+
+
+def _tell_plan(inputs: Inputs, steps: list[Step], say: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    sets = inputs.sets
+    say(
+        f"checked {sum(sets.values())} photos ({inputs.megapixels:.1f} megapixels): {sets['train']} for training, "
+        f"{sets['test']} for testing, {sets['unlabelled']} without a mask"
+    )
+    say("classes: " + ", ".join(f"{name} {share:.1%}" for name, share in inputs.shares.items()))
+    for line in inputs.alone:
+        say(line)
+    for line in inputs.warnings:
+        warn(line)
+    total = describe_seconds(sum(step.seconds for step in steps))
+    say(f"{len(steps)} steps, about {total} on two cores without a GPU; after Ctrl-C the same command goes on")
+
+
+def _run_steps(story: Story, steps: list[Step], log: StepLog) -> None:
+    """Run what is not done; the time that is left is estimated by how long the steps before have taken."""
+    todo = [step for step in steps if not log.is_done(step)]
+    if len(todo) < len(steps):
+        n_done = len(steps) - len(todo)
+        story.say(f"{n_done} of {len(steps)} steps were done before, with the same photos and settings")
+    expected = taken = 0.0
+    for i, step in enumerate(todo, 1):
+        left = sum(later.seconds for later in todo[i - 1 :]) * (taken / expected if expected > _ENOUGH_SECONDS else 1)
+        story.say(f"\n== step {i} of {len(todo)}: {step.title}; about {describe_seconds(left)} left of all ==")
+        goes_on = log.begin(step)
+        started = time.monotonic()
+        story.run(*step.words, *(step.resuming if goes_on else ()))
+        taken, expected = taken + time.monotonic() - started, expected + step.seconds
+        log.finish(step)

@@ -1,0 +1,52 @@
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hybridseg.io.images import write_image
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """The current folder, with photos/ of two classes, masks/ and labels.txt: what the example of the help names."""
+    monkeypatch.chdir(tmp_path)
+    for i in range(5):
+        labels = np.repeat(np.arange(2, dtype=np.uint8), 48)[None].repeat(96, axis=0)
+        noise = np.random.default_rng(i).integers(0, 40, (*labels.shape, 3))
+        write_image(tmp_path / f"photos/{i}.jpg", (np.where(labels[..., None], 180, 30) + noise).astype(np.uint8))
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(labels).save(tmp_path / f"masks/{i}.png")
+    (tmp_path / "labels.txt").write_text("water\nsand\n")
+    return tmp_path
+
+
+GIVEN = ("run", "photos", "--masks", "masks", "--labels", "labels.txt")
+
+
+def test_everything_is_told_before_and_nothing_is_written(data, run):
+    result = run(*GIVEN, "--dry-run")
+    assert result.exit_code == 0 and not (data / "photos_run").exists()
+    assert "3 for training, 2 for testing, 0 without a mask" in result.stdout and "about" in result.stdout
+    result = run(*GIVEN[:-1], "masks/0.png")
+    assert result.exit_code == 1 and "is not a text file" in result.stderr and len(list(data.iterdir())) == 3
+    result = run(*GIVEN, "--proportion", "1")
+    assert result.exit_code == 1 and result.stderr == "Error: --proportion=1.0: give a number above 0 and below 1\n"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_encoder", "quick_panels")
+def test_the_commands_their_results_and_the_report(data, run):
+    given = (*GIVEN, "--method", "fcn", "--epochs", "1")
+    result = run(*given)
+    assert result.exit_code == 0, result.output
+    assert re.findall(r"\$ hybridseg (fcn \w+|\S+)", result.stdout) == [
+        "split",
+        "fcn train",
+        "fcn infer",
+        "eval-pixels",
+    ]
+    assert re.search(r"\nNext: .*\nThe report: (.*)\n$", result.stdout)[1] == str(data / "photos_run/report.html")
+    again = run("--quiet", *given)
+    assert again.exit_code == 0 and again.output == ""
+    assert (data / "photos_run/report.html").exists()

@@ -1,0 +1,164 @@
+"""A study from end to end, with a backbone that takes no time."""
+
+import base64
+import io
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hybridseg.cli.main import main
+from hybridseg.errors import BadInput
+from hybridseg.io.images import read_image
+from hybridseg.io.labels.formats import read_labelmap
+
+pytestmark = pytest.mark.usefixtures("quick_panels")
+
+
+def read_scores(folder):
+    return json.loads((Path(folder) / "scores/eval_pixels.json").read_text())
+
+
+def list_commands(page):
+    return [shlex.split(line.replace("&#x27;", "'")) for line in re.findall(r"<code>hybridseg (.*?)</code>", page)]
+
+
+@pytest.mark.slow
+def test_a_study(study, data, words):
+    own = {path: path.read_bytes() for path in (*data.glob("photos/*"), *data.glob("masks/*"), data / "labels.txt")}
+    ran = study()
+    assert "--method both" in study.result.next_steps.weak and "--method both" in study.result.next_steps.beaten
+    out = data / "photos_run"
+    assert [given[0] for given in ran] == ["split", "retile", "retrain", "semseg", "eval-pixels", "semseg"]
+    assert {path: path.read_bytes() for path in own} == own and len(list(data.iterdir())) == 4
+    check_sets(out)
+    assert (out / "hybrid/labels.txt").read_text() == "water\nsand\ncliff\n"
+    scores = read_scores(out / "hybrid")
+    check_report(study, out, scores)
+    check_that_nothing_is_repeated(study, ran, data)
+    # Each command of the report gives the same alone, in a folder of its own.
+    commands = list_commands((out / "report.html").read_text())
+    assert commands == ran
+    shutil.rmtree(out)
+    for given in commands:
+        main.main(["--quiet", *given, *words.get(given[0], [])], prog_name="hybridseg", standalone_mode=False)
+    assert read_scores(out / "hybrid") == scores
+
+
+def check_sets(out):
+    """No photo for testing was trained on, and those without a mask are apart."""
+    sets = {name: {p.stem for p in (out / name).glob("*.jpg")} for name in ("train", "test", "unlabelled")}
+    assert [len(sets[name]) for name in sets] == [4, 2, 2] and len(set.union(*sets.values())) == 8
+    tiles = {path.name.rpartition("_r")[0] for path in (out / "hybrid/tiles").rglob("*.jpg")}
+    assert tiles == sets["train"]
+    assert {p.name.partition("_ares")[0] for p in (out / "hybrid/test").glob("*_ares_32.mat")} == sets["test"]
+    assert {p.name.partition("_ares")[0] for p in (out / "hybrid/unlabelled").glob("*.mat")} >= sets["unlabelled"]
+
+
+def check_report(study, out, scores):
+    page = (out / "report.html").read_text()
+    assert study.result.report_path == Path("photos_run/report.html") and "src='data:image" in page
+    assert not re.findall(r"(?:src|href)='(?!data:)", page), "one file holds everything"
+    assert study.result.verdict.text.replace("'", "&#x27;").replace(" %", "&nbsp;%") in page
+    for row in scores["pooled"]["classes"]:
+        assert f"<tr><td>{row['class']}</td><td>{row['precision']:.3f}</td><td>{row['recall']:.3f}</td>" in page
+    assert page.count("<div class='strip'>") == 4 and ">errors</figcaption>" in page
+    shares = re.findall(r"<h3>(best|worst): .*? <small>([\d.]+) % right</small>", page)
+    assert [kind for kind, _ in shares] == ["best", "worst"] and float(shares[0][1]) >= float(shares[1][1])
+    assert {f"{float(share) / 100:.3f}" for _, share in shares} == {
+        f"{p['accuracy']:.3f}" for p in scores["pairs"].values()
+    }
+    check_what_to_label(out, page)
+    assert len(page) < 2e6
+
+
+def check_what_to_label(out, page):
+    """The photos without a mask, the least certain first."""
+    shares = {}
+    for path in (out / "hybrid/unlabelled").glob("*_ares_32.mat"):
+        tiles, result = (read_labelmap(p).labels for p in (str(path).replace("_ares_", "_atiles_"), path))
+        shares[f"{path.name.partition('_ares')[0]}.jpg"] = np.mean((tiles == result)[tiles != 255])
+    rows = re.findall(r"<td>(flight\d_[67]\.jpg)</td><td>([\d.]+)</td>", page)
+    assert [name for name, _ in rows] == sorted(shares, key=shares.get) and len(rows) == 2
+    assert all(float(share) == pytest.approx(shares[name], abs=0.001) for name, share in rows)
+
+
+def check_that_nothing_is_repeated(study, ran, data):
+    assert study() == [] and "6 of 6 steps were done before, with the same photos and settings" in study.lines
+    # A new mask changes all that follows; another training only what follows it.
+    assert [given[0] for given in study(tile_size=16)] == [given[0] for given in ran[1:]]
+    assert not list((data / "photos_run/hybrid/test").glob("*_ares_32*")), "results of before are gone"
+    assert [given[0] for given in study()] == [given[0] for given in ran[1:]], "nor is the first training there now"
+    path = data / "masks/flight0_0.png"
+    path.write_bytes(path.read_bytes())
+    assert [given[0] for given in study()] == [given[0] for given in ran]
+
+
+@pytest.mark.parametrize("command", ["retile", "retrain", "semseg", "eval-pixels"])
+def test_the_same_command_goes_on(study, data, command):
+    with pytest.raises(KeyboardInterrupt):
+        study(stop_at=command)
+    assert not (data / "photos_run/report.html").exists()
+    names = ["split", "retile", "retrain", "semseg", "eval-pixels", "semseg"]
+    assert [given[0] for given in study()] == names[names.index(command) :]
+    assert (data / "photos_run/report.html").exists()
+
+
+def test_only_checked(study, data):
+    assert study(check_only=True) == [] and not (data / "photos_run").exists() and study.result is None
+    assert any(re.match(r"6 steps, about \d+ s", line) for line in study.lines)
+    assert study.lines[-1].startswith("hybridseg semseg photos_run/unlabelled --model ")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_encoder")
+def test_both_methods(study, data):
+    ran = [given[:2] if given[0] == "fcn" else given[:1] for given in study(method="both", epochs=1)]
+    assert "--method" not in study.result.next_steps.weak and not study.result.next_steps.beaten
+    assert ran[6:] == [["fcn", "train"], ["fcn", "infer"], ["eval-pixels"], ["fcn", "infer"]]
+    page = (data / "photos_run/report.html").read_text()
+    for name in ("hybrid", "fcn"):
+        pooled = read_scores(data / "photos_run" / name)["pooled"]
+        assert re.search(rf"<td>{name} \(.*?\)</td><td>{pooled['accuracy']:.3f}</td>", page)
+    assert "The better of the two methods on these photos is hybrid" in page
+    assert study(method="fcn", epochs=1) == study(method="hybrid") == [], "each was done with the other"
+    # Interrupted within the training, it goes on after the last epoch.
+    with pytest.raises(KeyboardInterrupt):
+        study(method="fcn", epochs=2, stop_at="fcn")
+    assert "--resume" in study(method="fcn", epochs=2)[0]
+
+
+def test_masks_beside_the_photos(study, data):
+    for path in data.glob("masks/*"):
+        path.rename(data / "photos" / f"{path.stem}_mask.png")
+    assert "--masks" not in study(masks_dir=None)[0]
+    assert read_scores(data / "photos_run/hybrid")["pooled"]["accuracy"] > 0.9
+
+
+def test_the_errors_are_where_result_and_mask_differ(study, data):
+    study()
+    page = (data / "photos_run/report.html").read_text()
+    strip = re.search(r"<h3>worst: (.*?)\.jpg.*?</div>", page, re.DOTALL)
+    pictures = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int)
+        for data in re.findall(r"base64,([^']+)'", strip[0])
+    ]
+    photo, mask, result, errors = pictures
+    is_marked = np.abs(errors - (230, 30, 90)).max(axis=2) < 60
+    differs = (mask != result).any(axis=2)
+    assert np.mean(is_marked == differs) > 0.97
+    assert np.abs(photo - read_image(data / f"photos/{strip[1]}.jpg")).mean() < 12
+
+
+def test_a_damaged_record_is_told(study, data):
+    (data / "photos_run").mkdir()
+    (data / "photos_run/steps.json").write_text('{"steps": 3}')
+    with pytest.raises(
+        BadInput, match=r"photos_run/steps\.json is damaged .*; remove photos_run, or give another --out"
+    ):
+        study()
