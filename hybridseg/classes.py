@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
@@ -12,43 +11,13 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput
+from hybridseg.palette import Color, choose_colors
 
 VOID = 255
 """The label of a pixel that has no class."""
 
 MAX_CLASSES = 255
 """Ids 0..254 name classes, so that a label fits one byte beside VOID."""
-
-Color = tuple[int, int, int]
-
-# Colours that a coastal scientist expects, for names that are common in label files.
-NATURAL_COLORS: dict[str, Color] = {
-    "agricultural": (85, 107, 47),
-    "anthro": (220, 30, 40),
-    "beach": (244, 208, 111),
-    "building": (200, 60, 50),
-    "buildings": (200, 60, 50),
-    "cliff": (139, 90, 140),
-    "drysand": (250, 225, 120),
-    "dry sand": (250, 225, 120),
-    "dune": (233, 150, 122),
-    "duneveg": (46, 139, 87),
-    "foam": (255, 255, 255),
-    "forest": (20, 90, 40),
-    "marsh": (173, 255, 47),
-    "road": (110, 110, 115),
-    "sediment": (200, 170, 110),
-    "shrubland": (107, 142, 35),
-    "sky": (150, 205, 245),
-    "surf": (235, 245, 250),
-    "swash": (160, 225, 220),
-    "terrain": (150, 100, 60),
-    "veg": (60, 170, 60),
-    "water": (25, 90, 190),
-    "wetsand": (190, 140, 60),
-    "wet sand": (190, 140, 60),
-    "wood": (20, 90, 40),
-}
 
 
 def class_key(name: str) -> str:
@@ -68,22 +37,6 @@ def class_key(name: str) -> str:
 def hex_color(color: Color) -> str:
     """Return a colour as ``#rrggbb``."""
     return "#{:02x}{:02x}{:02x}".format(*color)
-
-
-def spread_colors(n_colors: int) -> list[Color]:
-    """Return distinct colours: hues a golden ratio apart, in two brightnesses.
-
-    Examples
-    --------
-    >>> len(set(spread_colors(40)))
-    40
-    """
-    colors = []
-    for i in range(n_colors):
-        hue = (0.11 + i * 0.618034) % 1.0
-        rgb = colorsys.hsv_to_rgb(hue, 0.75 if i % 3 else 0.5, 0.95 if i % 2 == 0 else 0.6)
-        colors.append((round(rgb[0] * 255), round(rgb[1] * 255), round(rgb[2] * 255)))
-    return colors
 
 
 @dataclass(frozen=True)
@@ -133,12 +86,9 @@ class ClassTable:
 
     @classmethod
     def from_names(cls, names: Iterable[str]) -> ClassTable:
-        """Make a table with the usual colour of each known name, and distinct ones for the rest."""
+        """Make a table with colours that suit the names, see `hybridseg.palette`."""
         names = tuple(name.strip() for name in names)
-        chosen = [NATURAL_COLORS.get(class_key(name)) for name in names]
-        taken = {color for color in chosen if color}
-        free = (color for color in spread_colors(len(names) + len(taken)) if color not in taken)
-        return cls(names, tuple(color or next(free) for color in chosen))
+        return cls(names, tuple(choose_colors([class_key(name) for name in names])))
 
     @classmethod
     def from_records(cls, records: Any) -> ClassTable:

@@ -19,6 +19,7 @@ LEVELS = (
         ("options",),
         ("progress",),
         ("machine",),
+        ("palette",),
         ("classes",),
         ("confusion",),
         ("calibration",),

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, ClassTable, Color, class_key, seeds_to_labels
+from hybridseg.classes import MAX_CLASSES, ClassTable, class_key, seeds_to_labels
 from hybridseg.errors import BadInput, located
 from hybridseg.io.annotations.doodles import MAX_POINTS, MAX_STROKES, Stroke
 from hybridseg.io.annotations.formats import read_annotations
 from hybridseg.io.annotations.items import Item, Mask, check_image, clean_name, extend_table, split_labels
 from hybridseg.io.annotations.strokes import draw_stroke, mask_to_points
+from hybridseg.palette import Color
 
 # Limit on the masks of all objects together, in areas of the image: real ones hardly overlap.
 _MAX_COVERS = 1000

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, NATURAL_COLORS, VOID, ClassTable, Color, class_key, spread_colors
+from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, class_key
 from hybridseg.errors import BadInput
 from hybridseg.io.annotations.doodles import Stroke
+from hybridseg.palette import Color, choose_colors
 
 _UNLABELLED = {"__background__", "_background_", "__ignore__", "_ignore_", "ignore"}
 _MAX_NAME_LETTERS = 100
@@ -125,14 +126,13 @@ def extend_table(table: ClassTable | None, names: Iterable[str], colors: Mapping
         )
     if not found and not new:
         raise BadInput("it names no class; give a class list")
-    taken = set(found.values())
-    free = iter(spread_colors(4 * MAX_CLASSES))
-    for key, name in new.items():
-        color = colors.get(key) or NATURAL_COLORS.get(key)
-        while color is None or color in taken:
-            color = next(free)
-        taken.add(color)
-        found[name] = color
+    given: dict[str, Color] = {}
+    for key in new:
+        if key in colors and colors[key] not in (*found.values(), *given.values()):
+            given[key] = colors[key]
+    free = [key for key in new if key not in given]
+    chosen = {**given, **dict(zip(free, choose_colors(free, [*found.values(), *given.values()]), strict=True))}
+    found.update((name, chosen[key]) for key, name in new.items())
     return ClassTable(tuple(found), tuple(found.values()))
 
 

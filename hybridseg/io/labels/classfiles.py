@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 
-from hybridseg.classes import ClassTable, Color, class_key, hex_color
+from hybridseg.classes import ClassTable, class_key, hex_color
 from hybridseg.errors import BadInput, located
 from hybridseg.io.atomic import write_text
 from hybridseg.io.rasters import check_regular
+from hybridseg.palette import Color
 
 # matplotlib's one-letter colours; its green, cyan, magenta and yellow differ from those of CSS.
 _LETTERS: dict[str, Color] = {
