@@ -11,7 +11,8 @@ from scipy.io import savemat
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput
 from hybridseg.evaluation import pixels
-from hybridseg.evaluation.pixels import TruthPair, compare_pair, evaluate_pixels, find_result_pairs
+from hybridseg.evaluation.pairs import TruthPair, find_result_pairs
+from hybridseg.evaluation.pixels import compare_pair, evaluate_pixels
 from hybridseg.io.images import as_rgb8, describe_image, read_image, write_image
 from hybridseg.io.labels.classfiles import read_class_files
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
@@ -171,7 +172,7 @@ def test_retile_names_the_files_it_cannot_use(small, tmp_path, run):
     result = run("retile", tmp_path)
     assert result.exit_code == 1
     assert f"{unnamed}: does not name its classes" in result.stderr
-    assert f"{alone}: has no image beside it" in result.stderr
+    assert f"masks without an image (1): {alone}" in result.stdout
 
 
 def test_georeference_in_georeference_out(real_data, tmp_path, table):

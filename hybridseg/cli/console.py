@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from hybridseg.progress import Item, describe_seconds
 from hybridseg.verdict import NextSteps, Verdict
 
 _SECONDS_BETWEEN_LINES = 10.0
+_MOST_OF_ONE_REASON = 5
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,14 @@ class Console:
         noun = "file" if len(problems) == 1 else "files"
         others = ", the others are done" if n_done else ""
         click.echo(f"\n{len(problems)} {noun} could not be used{others}:", err=True)
+        shown: Counter[str] = Counter()
         for problem in problems:
-            click.echo(printable(f"  {problem}"), err=True)
+            shown[problem.message] += 1
+            if shown[problem.message] <= _MOST_OF_ONE_REASON:
+                click.echo(printable(f"  {problem}"), err=True)
+        for reason, n in shown.items():
+            if n > _MOST_OF_ONE_REASON:
+                click.echo(printable(f"  and {n - _MOST_OF_ONE_REASON} more: {reason}"), err=True)
         sys.exit(1)
 
     def run_command(self, words: list[str]) -> None:

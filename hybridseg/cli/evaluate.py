@@ -10,8 +10,9 @@ import click
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import class_files_options, masks_option, path_type, read_table
 from hybridseg.confusion import SCORES, Confusion
-from hybridseg.evaluation.pixels import evaluate_pixels, find_glob_pairs, find_result_pairs, list_score_rows
-from hybridseg.io.pairing import result_kind
+from hybridseg.evaluation.pairs import find_glob_pairs, find_result_pairs
+from hybridseg.evaluation.pixels import TILES_ALONE, evaluate_pixels, list_score_rows
+from hybridseg.io.pairing import list_images, result_kind
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 _STEPS = NextSteps(
@@ -82,6 +83,7 @@ def eval_pixels(
         table=read_table(labels_path, colors_path),
         ignore=ignore,
         problems=problems,
+        image_paths=_find_photos(folder, images_dir),
         progress=console.progress,
     )
     for name, confusion in result.confusions.items():
@@ -94,9 +96,18 @@ def eval_pixels(
     for path in result.written[:2]:
         console.say(f"wrote {path}")
     console.say(f"wrote {len(result.written) - 2} figures, {result.written[-1]} last")
-    is_hybrid = all(result_kind(pair.prediction_path) == "ares" for pair in pairs)
-    console.conclude(result.verdict, _STEPS if is_hybrid else replace(_STEPS, weak=_TRAIN_AGAIN))
+    steps = _STEPS
+    if any(result_kind(pair.prediction_path) != "ares" for pair in pairs):
+        steps = replace(steps, weak=_TRAIN_AGAIN)
+    if result.verdict and TILES_ALONE not in result.verdict.beaten_by:
+        steps = replace(steps, beaten="")
+    console.conclude(result.verdict, steps)
     console.finish(result.problems)
+
+
+def _find_photos(folder: Path, images_dir: Path | None) -> list[Path]:
+    place = images_dir or folder
+    return list_images(place) if place.is_dir() else []
 
 
 def _print_scores(console: Console, title: str, confusion: Confusion, ignore: tuple[str, ...]) -> None:

@@ -178,6 +178,7 @@ def retile(
     refuse_twice(next(iter(paths), None) if masks_dir else None, images_dir)
     found = find_labelled(paths, images_dir=images_dir, masks_dir=masks_dir)
     homes = {(pair.image_path if masks_dir else pair.labels_path).parent for pair in found.pairs}
+    console.say_all(found.describe_rest())
     result = cut_tiles(
         found.pairs,
         tiles_dir=out_dir or _find_home(homes) / f"tile_{options.tile_size}",
@@ -188,7 +189,6 @@ def retile(
         problems=found.problems,
         progress=console.progress,
     )
-    console.say_all(found.describe_rest())
     _print_counts(console, result.counts)
     console.say(f"tiles, {MANIFEST_NAME} and {CLASSES_NAME} in {result.tiles_dir}")
     for warning in result.warnings:

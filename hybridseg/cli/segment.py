@@ -241,6 +241,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
         lines = "".join(f"\n  {problem}" for problem in found.problems)
         raise MissingInput(f"there is no labelled image to tune on:{lines}")
     classifier = load_classifiers(settings["model_paths"] or (DEFAULT_MODEL,))
+    console.say_all(found.describe_rest())
     result = tune(
         found.pairs,
         classifier,
@@ -254,7 +255,6 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
         (*SEARCH_RANGES, "balance", "mean IoU", "accuracy", ""), [_trial_row(trial, result.best) for trial in ranked]
     )
     console.say(f"wrote {result.path}")
-    console.say_all(found.describe_rest())
     console.say("The constants were chosen on these images, so expect somewhat less on others.")
     steps = NextSteps(
         good=f"hybridseg semseg PHOTOS --model {classifier.path}, then eval-pixels on photos that were not used here",

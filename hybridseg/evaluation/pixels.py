@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hybridseg.classes import ClassTable, class_key, match_names, remap
+import numpy as np
+
+from hybridseg.classes import VOID, ClassTable, class_key, match_names, remap
 from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusions
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, located
+from hybridseg.errors import BadInput, HybridSegError, Problem, located
+from hybridseg.evaluation.floor import measure_floor, take_sample
+from hybridseg.evaluation.pairs import TruthPair
 from hybridseg.figures import draw_confusion
-from hybridseg.io.images import IMAGE_SUFFIXES
-from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
-from hybridseg.io.masks import find_best
+from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import (
-    JPEG_SUFFIXES,
-    MACHINE_KINDS,
+    find_owner,
     image_stem,
-    is_figure,
-    list_files,
-    list_images,
-    machine_ending,
-    rank_photo,
     result_kind,
 )
 from hybridseg.io.tables import write_csv, write_json
@@ -33,15 +29,8 @@ from hybridseg.progress import Progress, no_progress
 from hybridseg.verdict import Verdict, judge
 
 POOLED = "all pairs"
+TILES_ALONE = "the tiles alone"
 _CSV_COLUMNS = ("pair", "class", "support", *SCORES)
-
-
-@dataclass(frozen=True)
-class TruthPair:
-    """A label map made by hand and one made by machine, of the same image."""
-
-    truth_path: Path
-    prediction_path: Path
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,140 +52,6 @@ class PixelsResult:
     verdict: Verdict | None
     written: tuple[Path, ...]
     problems: tuple[Problem, ...]
-
-
-def find_result_pairs(
-    folder: str | os.PathLike[str],
-    masks_dir: str | os.PathLike[str] | None = None,
-    images_dir: str | os.PathLike[str] | None = None,
-    *,
-    prediction: str | None = None,
-) -> tuple[list[TruthPair], list[Problem]]:
-    """Pair every result of a folder with the mask of the same image.
-
-    Results are ``*_ares_TILE.mat``, ``*_predseg.png`` and ``*_predseg_crf.png``, of which the folder may have one kind.
-
-    Parameters
-    ----------
-    masks_dir : path-like or None
-        Where the masks are; default: in the same folder. They are found as by `hybridseg.io.masks.find_masks`.
-    images_dir : path-like or None
-        Leave out the results of images that are not in this folder.
-    prediction : str or None
-        A pattern of the results below the folder, such as ``*_ares_96.mat``.
-
-    Returns
-    -------
-    pairs : list of TruthPair
-    problems : list of Problem
-        Each automatic result that has no manual one, or several.
-
-    Raises
-    ------
-    MissingInput, BadInput
-        When there is no such folder, it has no automatic result, or results of several kinds.
-    """
-    folder = Path(folder)
-    if prediction is not None:
-        predictions = _find_matches(folder, "--prediction", prediction)
-    else:
-        predictions = [path for path in list_files(folder, LABELMAP_SUFFIXES) if machine_ending(path)]
-    if not predictions:
-        raise MissingInput(
-            f"{folder} has no automatic result (NAME_ares_TILE.mat or NAME_predseg.png); give the folder that has them "
-            "(the masks beside them, or in a folder of their own: --masks DIR), or the two sides with --truth and "
-            "--prediction"
-        )
-    if images_dir is not None:
-        stems = {path.stem for path in list_images(Path(images_dir))}
-        predictions = [path for path in predictions if image_stem(path) in stems]
-        if not predictions:
-            raise MissingInput(f"{folder} has no result of an image in {images_dir}; give the folder of its images")
-    _require_one_kind(folder, predictions)
-    return pair_by_stem(_list_truths(Path(masks_dir or folder), is_own=masks_dir is not None), predictions)
-
-
-def _require_one_kind(folder: Path, predictions: Sequence[Path]) -> None:
-    """Raise BadInput when the results are of several models or ways: one score of them all would mean nothing."""
-    made = [path for path in predictions if result_kind(path) in MACHINE_KINDS]
-    kinds = Counter(path.name[len(image_stem(path)) :] for path in made)
-    if len(kinds) > 1:
-        listed = ", ".join(f"{n} *{ending}" for ending, n in sorted(kinds.items()))
-        raise BadInput(
-            f"{folder} has results of {len(kinds)} kinds ({listed}), which make no one score; say which: "
-            f"--prediction '*{min(kinds)}'"
-        )
-
-
-def _list_truths(folder: Path, *, is_own: bool) -> list[Path]:
-    """List what may be a mask: all but the photos. A map of ids without a photo beside it is none.
-
-    Neither is a picture in colours, in a folder that `is_own` to masks: they may be those of classes.
-    """
-    n_files = Counter(path.stem for path in list_files(folder, IMAGE_SUFFIXES))
-    photos = {path for path in list_images(folder) if n_files[path.stem] > 1 or rank_photo(path) < (1 if is_own else 2)}
-    found = [path for path in list_files(folder, LABELMAP_SUFFIXES) if path not in photos]
-    return found or (list_files(folder, JPEG_SUFFIXES) if is_own else [])
-
-
-def find_glob_pairs(
-    folder: str | os.PathLike[str], *, truth: str, prediction: str
-) -> tuple[list[TruthPair], list[Problem]]:
-    """Pair the label maps that two patterns find, by the name of their image.
-
-    Parameters
-    ----------
-    folder : path-like
-        Where the patterns start.
-    truth, prediction : str
-        Such as ``masks/*.png`` and ``out/*_label.png``.
-
-    Raises
-    ------
-    MissingInput, BadInput
-        When there is no such folder, a pattern is invalid or finds nothing, or it finds results of several kinds.
-    """
-    folder = Path(folder)
-    truths, predictions = _find_matches(folder, "--truth", truth), _find_matches(folder, "--prediction", prediction)
-    _require_one_kind(folder, predictions)
-    return pair_by_stem(truths, predictions, named=set(truths))
-
-
-def _find_matches(folder: Path, option: str, pattern: str) -> list[Path]:
-    """Find the label maps that a pattern matches, without hidden files, folders and figures of ours."""
-    if not folder.is_dir():
-        raise MissingInput(f"there is no folder {folder}")
-    try:
-        matches = [path for path in folder.glob(pattern) if path.suffix.lower() in LABELMAP_SUFFIXES and path.is_file()]
-    except (ValueError, NotImplementedError) as error:
-        raise BadInput(f"{option} {pattern!r}: {error}; give a pattern below {folder}, as 'masks/*.png'") from error
-    found = sorted(path for path in matches if not path.name.startswith(".") and not is_figure(path))
-    if not found:
-        raise MissingInput(f"{option} {pattern!r} finds no .mat, .png or .tif file in {folder}")
-    return found
-
-
-def pair_by_stem(
-    truth_paths: Iterable[Path], prediction_paths: Sequence[Path], *, named: Container[Path] = ()
-) -> tuple[list[TruthPair], list[Problem]]:
-    """Match predictions with the truth of the same image; report those with none or several.
-
-    Truths in `named` are taken whatever they are called.
-    """
-    best, _ = find_best({image_stem(path) for path in prediction_paths}, truth_paths, named=named)
-    pairs, problems = [], []
-    for path in prediction_paths:
-        found = [truth for truth in best.get(image_stem(path), []) if truth != path]
-        if len(found) == 1:
-            pairs.append(TruthPair(found[0], path))
-        elif found:
-            names = ", ".join(p.name for p in found)
-            problems.append(Problem(str(path), f"has {len(found)} manual label maps ({names}); keep one of them"))
-        else:
-            problems.append(
-                Problem(str(path), f"has no manual label map ({image_stem(path)}_mres.mat, .png, _mask.png ...)")
-            )
-    return pairs, problems
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +96,7 @@ def evaluate_pixels(
     table: ClassTable | None = None,
     ignore: tuple[str, ...] = (),
     problems: Sequence[Problem] = (),
+    image_paths: Sequence[Path] = (),
     progress: Progress = no_progress,
 ) -> PixelsResult:
     """Score every pair and all of them together; write ``eval_pixels.csv``, ``.json`` and a figure for each.
@@ -253,6 +109,8 @@ def evaluate_pixels(
         Pixels of these true classes are left out.
     problems : sequence of Problem
         Those found while pairing; they are reported with the others.
+    image_paths : sequence of pathlib.Path
+        Photos: where there are no results of the tiles alone, the verdict compares with what colours alone tell.
 
     Raises
     ------
@@ -276,9 +134,13 @@ def evaluate_pixels(
         [name for _, found in compared.values() for name in found.truth_table.names],
         [name for _, found in compared.values() for name in found.prediction_table.names],
     )
-    verdict = _judge(
-        {name: pair for name, (pair, _) in compared.items()}, confusions, _compare_tiles(compared, ignore, table)
-    )
+    tiles = _compare_tiles(compared, ignore, table)
+    if tiles:
+        floors = {TILES_ALONE: tiles.accuracy}
+    else:
+        truths = list(dict.fromkeys(pair.truth_path for pair, _ in compared.values()))
+        floors = {"colours alone": _measure_floor(truths, image_paths, pooled.table, ignore, table)}
+    verdict = _judge({name: pair for name, (pair, _) in compared.items()}, confusions, floors)
     _remove_old_figures(out_dir, keep=set(confusions))
     about_lists = {"only_in_truth": list(only_in_truth), "only_in_prediction": list(only_in_prediction)}
     about = {"ignored": list(ignore), **about_lists, "verdict": verdict.to_record() if verdict else None}
@@ -291,13 +153,42 @@ def evaluate_pixels(
     return PixelsResult(confusions, pooled, only_in_truth, only_in_prediction, verdict, tuple(written), tuple(problems))
 
 
-def _judge(pairs: dict[str, TruthPair], confusions: dict[str, Confusion], tiles: Confusion | None) -> Verdict | None:
+def _judge(
+    pairs: dict[str, TruthPair], confusions: dict[str, Confusion], floors: dict[str, float | None]
+) -> Verdict | None:
     """Judge all pairs, of which several may be of one photo."""
     by_photo: dict[Path, list[Confusion]] = {}
     for name, pair in pairs.items():
         by_photo.setdefault(pair.truth_path, []).append(confusions[name])
     photos = [pool_confusions(found) for found in by_photo.values()]
-    return judge(photos, floors={"the tiles alone": tiles.accuracy if tiles else None})
+    return judge(photos, floors=floors)
+
+
+def _measure_floor(
+    truth_paths: Sequence[Path],
+    image_paths: Sequence[Path],
+    classes: ClassTable,
+    ignore: tuple[str, ...],
+    table: ClassTable | None,
+) -> float | None:
+    """Measure what colours alone tell; None where a photo is not at hand."""
+    images = {path.stem: path for path in image_paths}
+    lut_ignored = np.arange(VOID + 1, dtype=np.uint8)
+    lut_ignored[[classes.index(name) for name in ignore]] = VOID
+    samples = []
+    for path in truth_paths:
+        image_path = images.get(find_owner(path, images))
+        if image_path is None or image_path == path:
+            return None
+        try:
+            truth, image = read_labelmap(path, table=table, with_seeds=False), as_rgb8(read_image(image_path))
+            labels = lut_ignored[remap(truth.require_table(path), classes)[truth.labels]]
+        except HybridSegError:
+            return None
+        if labels.shape != image.shape[:2]:
+            return None
+        samples.append(take_sample(image, labels))
+    return measure_floor(samples, n_classes=len(classes))
 
 
 def _compare_tiles(

@@ -5,6 +5,7 @@ from tqdm import tqdm
 
 from hybridseg.cli import console as module
 from hybridseg.cli.console import Console
+from hybridseg.errors import Problem
 
 
 def test_a_line_every_few_seconds_tells_the_time_that_is_left(monkeypatch, capsys):
@@ -26,3 +27,12 @@ def test_a_line_of_the_result_does_not_run_into_a_bar(monkeypatch, capsys, quiet
     shown = capsys.readouterr()
     assert shown.out == ("" if quiet else "epoch 0\nepoch 1\n") and ("training" in shown.err) is not quiet
     assert cleared == ([] if quiet else ["training", "training"])
+
+
+def test_one_reason_of_many_files_is_said_a_few_times(capsys):
+    problems = [Problem(f"photo_{i:03}.jpg", "is damaged") for i in range(100)] + [Problem("x.jpg", "is empty")]
+    with pytest.raises(SystemExit):
+        Console().finish(problems, n_done=3)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[0] == "101 files could not be used, the others are done:" and len(lines) == 8
+    assert lines[6] == "  x.jpg: is empty" and lines[7] == "  and 95 more: is damaged"

@@ -7,7 +7,8 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.evaluation.pixels import TruthPair, evaluate_pixels, find_glob_pairs, find_result_pairs, pair_by_stem
+from hybridseg.evaluation.pairs import TruthPair, find_glob_pairs, find_result_pairs, pair_by_stem
+from hybridseg.evaluation.pixels import evaluate_pixels
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from hybridseg.errors import BadInput
 from hybridseg.io.labelled import ReadLabels
 from hybridseg.io.pairing import Pair
 from hybridseg.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 
 def find_pairs(config: ResunetConfig, images_dir: Path, masks_dir: Path | None) -> list[Pair]:
@@ -82,6 +85,10 @@ def check_labels(
         read_labels = make_label_reader(source, lookup=lookup)
     problems, values = check_pairs(pairs, read_labels, n_classes=config.n_label_ids, progress=progress)
     refuse_problems(problems)
+    present = {value for found in values.values() for value in found}
+    absent = [name for i, name in enumerate(table.names) if i not in present and name != "null"]
+    if absent:
+        logger.warning("no mask has a pixel of %s; are these the right masks and classes?", ", ".join(absent))
     if config.nclasses == 1 and not config.remap_classes:
         refuse_problems(find_lost_foreground(values, advice='add "REMAP_CLASSES": {"255": 1}'))
     return read_labels

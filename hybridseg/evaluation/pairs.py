@@ -1,0 +1,167 @@
+"""Which label maps are compared: results of machines with the masks of the same images."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hybridseg.errors import BadInput, MissingInput, Problem
+from hybridseg.io.images import IMAGE_SUFFIXES
+from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
+from hybridseg.io.masks import find_best
+from hybridseg.io.pairing import (
+    JPEG_SUFFIXES,
+    MACHINE_KINDS,
+    image_stem,
+    is_figure,
+    list_files,
+    list_images,
+    machine_ending,
+    rank_photo,
+    result_kind,
+)
+
+
+@dataclass(frozen=True)
+class TruthPair:
+    """A label map made by hand and one made by machine, of the same image."""
+
+    truth_path: Path
+    prediction_path: Path
+
+
+def find_result_pairs(
+    folder: str | os.PathLike[str],
+    masks_dir: str | os.PathLike[str] | None = None,
+    images_dir: str | os.PathLike[str] | None = None,
+    *,
+    prediction: str | None = None,
+) -> tuple[list[TruthPair], list[Problem]]:
+    """Pair every result of a folder with the mask of the same image.
+
+    Results are ``*_ares_TILE.mat``, ``*_predseg.png`` and ``*_predseg_crf.png``, of which the folder may have one kind.
+
+    Parameters
+    ----------
+    masks_dir : path-like or None
+        Where the masks are; default: in the same folder. They are found as by `hybridseg.io.masks.find_masks`.
+    images_dir : path-like or None
+        Leave out the results of images that are not in this folder.
+    prediction : str or None
+        A pattern of the results below the folder, such as ``*_ares_96.mat``.
+
+    Returns
+    -------
+    pairs : list of TruthPair
+    problems : list of Problem
+        Each automatic result that has no manual one, or several.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such folder, it has no automatic result, or results of several kinds.
+    """
+    folder = Path(folder)
+    if prediction is not None:
+        predictions = _find_matches(folder, "--prediction", prediction)
+    else:
+        predictions = [path for path in list_files(folder, LABELMAP_SUFFIXES) if machine_ending(path)]
+    if not predictions:
+        raise MissingInput(
+            f"{folder} has no automatic result (NAME_ares_TILE.mat or NAME_predseg.png); give the folder that has them "
+            "(the masks beside them, or in a folder of their own: --masks DIR), or the two sides with --truth and "
+            "--prediction"
+        )
+    if images_dir is not None:
+        stems = {path.stem for path in list_images(Path(images_dir))}
+        predictions = [path for path in predictions if image_stem(path) in stems]
+        if not predictions:
+            raise MissingInput(f"{folder} has no result of an image in {images_dir}; give the folder of its images")
+    _require_one_kind(folder, predictions)
+    return pair_by_stem(_list_truths(Path(masks_dir or folder), is_own=masks_dir is not None), predictions)
+
+
+def _require_one_kind(folder: Path, predictions: Sequence[Path]) -> None:
+    """Raise BadInput when the results are of several models or ways: one score of them all would mean nothing."""
+    made = [path for path in predictions if result_kind(path) in MACHINE_KINDS]
+    kinds = Counter(path.name[len(image_stem(path)) :] for path in made)
+    if len(kinds) > 1:
+        listed = ", ".join(f"{n} *{ending}" for ending, n in sorted(kinds.items()))
+        raise BadInput(
+            f"{folder} has results of {len(kinds)} kinds ({listed}), which make no one score; say which: "
+            f"--prediction '*{min(kinds)}'"
+        )
+
+
+def _list_truths(folder: Path, *, is_own: bool) -> list[Path]:
+    """List what may be a mask: all but the photos. A map of ids without a photo beside it is none.
+
+    Neither is a picture in colours, in a folder that `is_own` to masks: they may be those of classes.
+    """
+    n_files = Counter(path.stem for path in list_files(folder, IMAGE_SUFFIXES))
+    photos = {path for path in list_images(folder) if n_files[path.stem] > 1 or rank_photo(path) < (1 if is_own else 2)}
+    found = [path for path in list_files(folder, LABELMAP_SUFFIXES) if path not in photos]
+    return found or (list_files(folder, JPEG_SUFFIXES) if is_own else [])
+
+
+def find_glob_pairs(
+    folder: str | os.PathLike[str], *, truth: str, prediction: str
+) -> tuple[list[TruthPair], list[Problem]]:
+    """Pair the label maps that two patterns find, by the name of their image.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the patterns start.
+    truth, prediction : str
+        Such as ``masks/*.png`` and ``out/*_label.png``.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such folder, a pattern is invalid or finds nothing, or it finds results of several kinds.
+    """
+    folder = Path(folder)
+    truths, predictions = _find_matches(folder, "--truth", truth), _find_matches(folder, "--prediction", prediction)
+    _require_one_kind(folder, predictions)
+    return pair_by_stem(truths, predictions, named=set(truths))
+
+
+def _find_matches(folder: Path, option: str, pattern: str) -> list[Path]:
+    """Find the label maps that a pattern matches, without hidden files, folders and figures of ours."""
+    if not folder.is_dir():
+        raise MissingInput(f"there is no folder {folder}")
+    try:
+        matches = [path for path in folder.glob(pattern) if path.suffix.lower() in LABELMAP_SUFFIXES and path.is_file()]
+    except (ValueError, NotImplementedError) as error:
+        raise BadInput(f"{option} {pattern!r}: {error}; give a pattern below {folder}, as 'masks/*.png'") from error
+    found = sorted(path for path in matches if not path.name.startswith(".") and not is_figure(path))
+    if not found:
+        raise MissingInput(f"{option} {pattern!r} finds no .mat, .png or .tif file in {folder}")
+    return found
+
+
+def pair_by_stem(
+    truth_paths: Iterable[Path], prediction_paths: Sequence[Path], *, named: Container[Path] = ()
+) -> tuple[list[TruthPair], list[Problem]]:
+    """Match predictions with the truth of the same image; report those with none or several.
+
+    Truths in `named` are taken whatever they are called.
+    """
+    best, _ = find_best({image_stem(path) for path in prediction_paths}, truth_paths, named=named)
+    pairs, problems = [], []
+    for path in prediction_paths:
+        found = [truth for truth in best.get(image_stem(path), []) if truth != path]
+        if len(found) == 1:
+            pairs.append(TruthPair(found[0], path))
+        elif found:
+            names = ", ".join(p.name for p in found)
+            problems.append(Problem(str(path), f"has {len(found)} manual label maps ({names}); keep one of them"))
+        else:
+            problems.append(
+                Problem(str(path), f"has no manual label map ({image_stem(path)}_mres.mat, .png, _mask.png ...)")
+            )
+    return pairs, problems
