@@ -86,7 +86,8 @@ def small(read, mats, tmp_path_factory):
 
 def link(names, folder, source, suffix="mres"):
     for name in names:
-        (folder / name.replace("_mres", f"_{suffix}")).symlink_to(source / name)
+        own = name if suffix == "mres" else f"{name.partition('_mres')[0]}_{suffix}.mat"
+        (folder / own).symlink_to(source / name)
 
 
 def test_the_list_is_complete(mats):
