@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import colorsys
-import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+
+import numpy as np
 
 Color = tuple[int, int, int]
 
@@ -54,7 +55,18 @@ _DISTINCT: tuple[Color, ...] = (
 )  # fmt: skip
 # Colours nearer than this to one another, in bytes, are taken for the same in a map.
 _NEAR = 60.0
-_MOST_SPREAD = 1200
+# How far towards white or black.
+_SHADES = ((255, 0.0), (255, 0.35), (0, 0.35), (255, 0.6), (0, 0.6))
+
+
+def _spread_colors(n_colors: int) -> np.ndarray:
+    """Return colours whose hues are a golden ratio apart, in two brightnesses, (n_colors, 3)."""
+    hsv = [((0.11 + i * 0.618034) % 1.0, 0.75 if i % 3 else 0.5, 0.95 if i % 2 == 0 else 0.6) for i in range(n_colors)]
+    return np.round(255 * np.array([colorsys.hsv_to_rgb(*each) for each in hsv]))
+
+
+# For names that mean nothing here.
+_SPARE = np.vstack([np.array(_DISTINCT, np.float64), _spread_colors(1200)])
 
 
 def choose_colors(keys: Collection[str], taken: Collection[Color] = ()) -> list[Color]:
@@ -70,41 +82,43 @@ def choose_colors(keys: Collection[str], taken: Collection[Color] = ()) -> list[
     Examples
     --------
     >>> choose_colors(["deep water", "water", "zebra"])
-    [(106, 148, 213), (25, 90, 190), (230, 159, 0)]
+    [(105, 148, 213), (25, 90, 190), (230, 159, 0)]
     """
-    used = list(taken)
+    used = [np.array(color, np.float64) for color in taken]
+    room = np.full(len(_SPARE), np.inf)
+    for color in used:
+        np.minimum(room, _distances(_SPARE, color), out=room)
     chosen: dict[str, Color] = {}
+
+    def take(key: str, color: np.ndarray) -> None:
+        chosen[key] = (int(color[0]), int(color[1]), int(color[2]))
+        used.append(color)
+        np.minimum(room, _distances(_SPARE, color), out=room)
+
     for key in keys:
         known = NATURAL_COLORS.get(key)
-        if known is not None and known not in used:
-            chosen[key] = known
-            used.append(known)
+        if known is not None and known not in [tuple(color) for color in used]:
+            take(key, np.array(known, np.float64))
     for key in keys:
         if key not in chosen:
-            candidates = list(dict.fromkeys(itertools.islice(_list_candidates(key), _MOST_SPREAD)))
-            far = (color for color in candidates if all(_distance(color, other) >= _NEAR for other in used))
+            suited = _list_shades(key)
+            far = [color for color in suited if not used or _distances(np.array(used), color).min() >= _NEAR]
             # With hundreds of classes nothing is far from all.
-            chosen[key] = next(far, None) or next(color for color in candidates if color not in used)
-            used.append(chosen[key])
+            place = int((room >= _NEAR).argmax()) if (room >= _NEAR).any() else int((room > 0).argmax())
+            take(key, far[0] if far else _SPARE[place])
     return [chosen[key] for key in keys]
 
 
-def _list_candidates(key: str) -> Iterator[Color]:
-    """Yield the colours that suit a name, the best first."""
+def _list_shades(key: str) -> list[np.ndarray]:
+    """List the colours that suit a name: those of its words, from the last, each with lighter and darker shades."""
+    shades = []
     for word in (key, *reversed(key.split())):
-        base = NATURAL_COLORS.get(word) or _WORD_COLORS.get(word)
-        if base is not None:
-            yield base
-            # Lighter and darker shades.
-            for white, share in ((255, 0.35), (0, 0.35), (255, 0.6), (0, 0.6)):
-                red, green, blue = (round(channel + (white - channel) * share) for channel in base)
-                yield red, green, blue
-    yield from _DISTINCT
-    for i in itertools.count():
-        # Hues a golden ratio apart, in two brightnesses.
-        rgb = colorsys.hsv_to_rgb((0.11 + i * 0.618034) % 1.0, 0.75 if i % 3 else 0.5, 0.95 if i % 2 == 0 else 0.6)
-        yield round(rgb[0] * 255), round(rgb[1] * 255), round(rgb[2] * 255)
+        known = NATURAL_COLORS.get(word) or _WORD_COLORS.get(word)
+        if known is not None:
+            base = np.array(known, np.float64)
+            shades += [base + np.round((white - base) * share) for white, share in _SHADES]
+    return shades
 
 
-def _distance(first: Color, second: Color) -> float:
-    return sum((a - b) ** 2 for a, b in zip(first, second, strict=True)) ** 0.5
+def _distances(colors: np.ndarray, color: np.ndarray) -> np.ndarray:
+    return np.sqrt(((colors - color) ** 2).sum(axis=1))
