@@ -77,7 +77,7 @@ def report_training(
         console.say(f"nothing was trained (DO_TRAIN is false); the scores on {result.n_validation} images:")
     print_scores(console, result.confusion)
     starved = max((epoch.starved for epoch in result.history), default=0.0)
-    if starved > 0.05:
+    if starved > 0.2:
         console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
     for path in result.written:
         console.say(f"wrote {path}")

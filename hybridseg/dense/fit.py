@@ -141,7 +141,8 @@ def fit(
     monitored = "val_loss" if validation is not None else "loss"
     # One sequence for all epochs, so that the time that is left is that of the whole training.
     n_steps = (options.epochs - len(history)) * training.n_steps
-    steps = iter(progress(range(n_steps), label=f"training for {options.epochs} epochs"))
+    label = f"steps of the training, epochs {len(history) + 1} to {options.epochs}"
+    steps = iter(progress(range(n_steps), label=label))
     for epoch in range(len(history), options.epochs):
         if _has_stalled(history, monitored, options.patience):
             break

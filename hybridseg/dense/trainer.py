@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,7 @@ def train_dense(
     paths: TrainingPaths,
     *,
     validation_pairs: PairSource | None = None,
+    about: Mapping[str, Any] = MappingProxyType({}),
     on_start: Callable[[str], None] = lambda text: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     progress: Progress = no_progress,
@@ -124,6 +126,8 @@ def train_dense(
     ----------
     validation_pairs : PairSource or None
         None: a share of the photographs of `pairs` is held out.
+    about : mapping
+        What else the card says about the training, as JSON holds it.
     on_start : callable
         Called with a description of the pretrained weights.
     on_epoch : callable
@@ -152,7 +156,9 @@ def train_dense(
         photos = evaluate_feed(model, validation)
         verdict = judge(photos)
         scores = {**pool_confusions(photos).to_record(), "verdict": verdict.to_record() if verdict else None}
-        trained = replace(card, training=_describe_training(plan, pairs, validation, history), scores=scores)
+        trained = replace(
+            card, training={**_describe_training(plan, pairs, validation, history), **about}, scores=scores
+        )
         written = [*save_dense(paths.weights, network, trained), *written]
         model.card = trained
         if paths.plots:

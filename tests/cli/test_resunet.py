@@ -169,6 +169,14 @@ def test_the_same_scores_on_the_records(binary, tmp_path):
     assert scores == json.loads((tmp_path / "net_scores.json").read_text()), "the card says what was held out"
 
 
+def test_masks_are_not_remapped_otherwise_than_in_the_training(binary, tmp_path):
+    folder, _, _ = binary
+    (tmp_path / "other.json").write_text(json.dumps({**BINARY, "REMAP_CLASSES": {"0": 1, "1": 0}}))
+    words = ("--weights", folder / "net.h5", "--images", folder / "images", "--masks", folder / "masks")
+    result = invoke("resunet", "evaluate", "--config", tmp_path / "other.json", *words, "--out", tmp_path)
+    assert result.exit_code == 1 and "was trained with REMAP_CLASSES {} and not {'0': 1, '1': 0}" in result.stderr
+
+
 def predict(path, image):
     """The prediction, by hand: every band with a mean of 0 and a standard deviation of 1."""
     pixels = image.astype(np.float64)

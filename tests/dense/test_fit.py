@@ -191,7 +191,7 @@ def test_what_is_reported_and_written(whole):
     assert whole.reported == history and [row.epoch for row in history] == [1, 2, 3]
     assert [row.rate for row in history] == [RATE.learning_rate(epoch) for epoch in range(3)]
     # One progress for all epochs, so that it tells the time that is left for all of them.
-    assert whole.steps == [("training for 3 epochs", 6)]
+    assert whole.steps == [("steps of the training, epochs 1 to 3", 6)]
     assert all(row.images_per_second > 0 and 0 <= row.starved <= 0.5 for row in history)
     names = ["best.npz", "checkpoint.npz", "epoch_0002.h5", "log.csv"]
     assert sorted(path.name for path in whole.folder.iterdir()) == names

@@ -193,7 +193,7 @@ def _propose_training(infos: Sequence[tuple[ImageInfo, int]], n_images: int) -> 
             copies,
             f"{copies} of each of about {_count(n_train, 'image')} make {copies * n_train} samples an epoch.",
         ),
-        "max_epochs": (epochs, f"{epochs} epochs of {copies * n_train} samples show {epochs * copies * n_train:,}."),
+        "max_epochs": (epochs, f"There are {copies * n_train:,} samples to train on; few samples need more epochs."),
         "sustain_epochs": (float(epochs // 2), f"Half of the {epochs} epochs at MAX_LR; then it decays."),
         "start_lr": (peak / 10, f"A tenth of MAX_LR={peak:g}, so that training starts gently."),
         "min_lr": (peak / 100, f"A hundredth of MAX_LR={peak:g}."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,10 @@ def train_resunet(
     plan = make_plan(config, extras)
     paths = replace(paths, plots=config.doplot)
     if config.do_train:
-        return train_dense(records, plan, paths, on_epoch=on_epoch, progress=progress)
+        # None: of records of an earlier version it is not known.
+        remap = config.remap_classes or getattr(records, "remap", None)
+        about = {} if remap is None else {"remap_classes": _list_remap(remap)}
+        return train_dense(records, plan, paths, about=about, on_epoch=on_epoch, progress=progress)
     if not paths.weights.exists():
         raise MissingInput(f"DO_TRAIN is false and there are no weights {paths.weights}; set it to true to train them")
     model = load_resunet(paths.weights, config)
@@ -145,6 +148,11 @@ def train_resunet(
         draw_examples(written[0], pick_examples(validation, 6), model.table, model)
     photos = tuple(evaluate_feed(model, validation))
     return TrainingResult(model, tuple(written), (), photos, 0, len(validation.indices))
+
+
+def _list_remap(remap: Mapping[int, int]) -> dict[str, int]:
+    """Return REMAP_CLASSES as JSON holds it."""
+    return {str(old): new for old, new in sorted(remap.items())}
 
 
 def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
@@ -213,6 +221,13 @@ def _evaluate_pairs(
     progress: Progress,
 ) -> list[Confusion]:
     table = models[0].table
+    for model in models:
+        trained, wanted = model.card.training.get("remap_classes"), _list_remap(config.remap_classes)
+        if trained is not None and trained != wanted:
+            raise BadInput(
+                f"{model.path} was trained with REMAP_CLASSES {trained} and not {wanted}, so the masks would be read "
+                "otherwise; give the config of its training"
+            )
     read_labels = check_labels(config, pairs, table, given=given, progress=progress)
     smoothing = choose_smoothing(config)
     found = []
