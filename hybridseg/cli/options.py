@@ -146,6 +146,8 @@ def named_as_typed(prefix: str = "") -> Iterator[None]:
         flags = {p.name: next((flag for flag in p.opts if flag.startswith("--")), None) for p in parameters}
         name, sign, rest = str(error).partition("=")
         flag = flags.get(prefix + name)
+        if any(p.name == prefix + name and isinstance(p.type, SizeType) for p in parameters):
+            rest = re.sub(r"^\((\d+), (\d+)\)", r"\1x\2", rest).replace("[rows, cols]", SizeType.name)
         raise BadInput(f"{flag}{sign}{rest}" if flag else str(error)) from error
 
 

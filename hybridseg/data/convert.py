@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,6 +127,8 @@ def convert_masks(
         write_labelmap(target, labelmap)
         written.append(Converted(target, notes))
     if not (written or skipped):
+        with suppress(OSError):
+            out_dir.rmdir()
         raise BadInput("nothing was converted:\n" + "\n".join(f"  {problem}" for problem in problems))
     return ConvertResult(out_dir, tuple(written), tuple(skipped), tuple(found.describe_rest()), tuple(problems))
 

@@ -197,7 +197,8 @@ def check_pairs(
             problems.append(
                 Problem(
                     str(pair.labels_path),
-                    f"has the values {', '.join(strange)}; classes go from 0 to {n_classes - 1}, and {VOID} is void",
+                    f"has the values {', '.join(strange)}; classes go from 0 to {n_classes - 1}, and {VOID} is void; "
+                    "name all classes (--labels), or give other masks",
                 )
             )
     return problems, values

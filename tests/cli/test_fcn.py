@@ -270,7 +270,7 @@ def test_a_run_that_is_there_is_kept(project):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["--size", "60x96"], "size=(60, 96): give [rows, cols], each a whole number of 32 or more, a multiple of 32"),
+    (["--size", "60x96"], "--size=60x96: give ROWSxCOLS, each a whole number of 32 or more, a multiple of 32"),
     (["--learning-rate", 0], "--learning-rate=0.0: give a number above 0 and below 1"),
     (["--epochs", 0], "epochs=0: give a whole number of 1 or more"), (["--batch-size", 0], "--batch-size=0: give"),
     (["--labeldefs", "none.txt"], "there is no file none.txt"),

@@ -112,6 +112,7 @@ def test_jpeg_masks(photos, save, table):
     masks = save("a_mask.jpg")
     with pytest.raises(BadInput, match=r"a_mask.jpg: is a JPEG, .*give --nearest-color for .*, or --threshold N"):
         convert_masks([masks], images_dir=photos, table=table)
+    assert not list(masks.parent.glob("gt_*")), "no empty folder is left"
     options = ConvertOptions(nearest_color=True)
     result = convert_masks([masks], images_dir=photos, table=table, options=options)
     found, [note] = read_result(result), result.written[0].notes

@@ -173,7 +173,8 @@ def test_ids_of_no_class_stay_what_they_are(tmp_path, table):
         assert read(labels / "a.png").max() == value
         problems, _ = check_pairs(find_folder_pairs(images, labels, word="mask"), read, n_classes=3)
         assert [problem.message for problem in problems] == [
-            f"has the values {value}; classes go from 0 to 2, and 255 is void"
+            f"has the values {value}; classes go from 0 to 2, and 255 is void; "
+            "name all classes (--labels), or give other masks"
         ]
 
 

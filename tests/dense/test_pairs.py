@@ -120,7 +120,10 @@ def test_every_kind_of_wrong_labels_is_told(tmp_path, write_pair):
     assert [problem.where for problem in problems] == [str(tmp_path / f"{stem}_mres.mat") for stem in stems[1:]]
     assert set(values) == {tmp_path / "good_mres.mat", tmp_path / "strange_mres.mat"}
     assert values[tmp_path / "strange_mres.mat"] == [0, 12, 200, 255]
-    assert problems[0].message == "has the values 12, 200; classes go from 0 to 11, and 255 is void"
+    assert problems[0].message == (
+        "has the values 12, 200; classes go from 0 to 11, and 255 is void; "
+        "name all classes (--labels), or give other masks"
+    )
     assert "damaged" in problems[1].message or "cut short" in problems[1].message
     assert "there is no file" in problems[2].message and "is not a JPEG, PNG or TIFF" in problems[3].message
     assert seen == [(stem, "checking labels") for stem in stems]

@@ -104,7 +104,8 @@ def _plan_pictures(label_dir: Path, out_dir: Path) -> tuple[list[tuple[Path, Pat
     paths_by_stem = group_by_stem(p for p in list_files(label_dir, (".mat",)) if result_kind(p) in ("mres", None))
     if not paths_by_stem:
         raise MissingInput(
-            f"{label_dir.resolve()} has no label map made by hand (NAME_mres.mat or NAME.mat); give another folder"
+            f"{label_dir.resolve()} has no label map made by hand (NAME_mres.mat or NAME.mat); give another folder, or "
+            "make them of other masks: hybridseg convert --to mat"
         )
     targets, problems = [], []
     for stem, paths in paths_by_stem.items():
