@@ -33,6 +33,12 @@ def test_a_photo_does_not_vouch_for_itself():
     assert measure_floor(samples[:1], n_classes=2) is None
 
 
+def test_the_means_are_those_of_the_other_photos():
+    colors = np.repeat([[100.0] * 3, [200.0] * 3], 10, axis=0).astype(np.float32)
+    sample = ColorSample(colors, np.repeat([0, 1], 10).astype(np.uint8), 20)
+    assert measure_floor([sample] * 2, n_classes=2) == 1.0
+
+
 def test_void_is_left_out_and_large_photos_are_thinned():
     labels = np.zeros((1000, 1000), np.uint8)
     labels[:500] = 255
