@@ -55,6 +55,14 @@ def test_folders_are_matched_by_name_and_scored(tiles, classifier):
         assert read_image(path).std() > 10
 
 
+@pytest.mark.parametrize("grey", [10, 250])
+def test_a_tile_taken_for_any_other_class_counts_as_wrong(tiles, classifier, grey):
+    """The class before its own, and the one after."""
+    write_image(tiles / "middle" / "0.png", np.full((4, 4, 3), grey, np.uint8))
+    result = evaluate_tiles(tiles, classifier, n_per_class=100)
+    assert result.calibration.error == pytest.approx(abs(15 / 17 - 0.8), abs=1e-6)
+
+
 def test_the_calibration_is_drawn(tiles, classifier, monkeypatch):
     drawn, save = [], Figure.savefig
 
