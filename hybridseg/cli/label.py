@@ -156,7 +156,7 @@ def _require_an_image(paths: Sequence[Path]) -> None:
             return
         except HybridSegError as error:
             problems.append(Problem.of(path, error))
-    raise BadInput("there is no image to label:" + "".join(f"\n  {problem}" for problem in problems))
+    raise BadInput("no image can be labelled:" + "".join(f"\n  {problem}" for problem in problems))
 
 
 def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[str, Any], where: Any) -> None:

@@ -15,7 +15,7 @@ _COLORS_AT_ONCE = 1 << 16
 
 
 def nearest_classes(rgb: np.ndarray, table: ClassTable) -> tuple[np.ndarray, int, int]:
-    """Give each pixel the class of the nearest colour; black is no class unless a class is black.
+    """Return the class of the nearest colour for each pixel; black means no class unless a class is black.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.io.images import ImageInfo, load_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.masks import find_labelled
+from hybridseg.io.masks import Matches, find_labelled
 from hybridseg.io.pairing import Pair, list_images
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
@@ -151,23 +151,7 @@ def check_inputs(
         raise MissingInput(f"{paths.images_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
     _check_out(paths)
     found = find_labelled([paths.images_dir], masks_dir=paths.masks_dir)
-    problems = list(found.problems)
-    infos: dict[Path, ImageInfo] = {}
-    images = sorted([pair.image_path for pair in found.pairs] + found.unlabelled)
-    for path in progress(images, label="checking photos"):
-        try:
-            infos[path] = load_image(path).info
-        except HybridSegError as error:
-            problems.append(Problem.of(path, error))
-    tile_sizes = [options.tile_size] if options.tile_size else list_tile_sizes(list(infos.values()))
-    measured: dict[str, _Measured] = {}
-    for pair in progress(found.pairs, label="checking masks"):
-        if pair.image_path in infos:
-            try:
-                measured[pair.image_path.name] = _measure(pair, infos[pair.image_path], table, tile_sizes)
-            except HybridSegError as error:
-                problems.append(Problem.of(pair.labels_path, error))
-    _refuse(problems, len(infos))
+    infos, measured, tile_sizes = _read_all(found, options, table, progress)
     if len(measured) < LEAST_PHOTOS:
         raise BadInput(
             f"{paths.images_dir} has {len(measured)} photos with a mask, too few to train on some and test on others; "
@@ -208,6 +192,30 @@ def check_inputs(
         tuple(warnings),
         tuple(sorted({path for pair in found.pairs for path in (pair.image_path, pair.labels_path)} | infos.keys())),
     )
+
+
+def _read_all(
+    found: Matches, options: StudyOptions, table: ClassTable | None, progress: Progress
+) -> tuple[dict[Path, ImageInfo], dict[str, _Measured], list[int]]:
+    """Read every photo and mask; return what is known of each photo, of each mask, and the sides of tiles to try."""
+    problems = list(found.problems)
+    infos: dict[Path, ImageInfo] = {}
+    images = sorted([pair.image_path for pair in found.pairs] + found.unlabelled)
+    for path in progress(images, label="checking photos"):
+        try:
+            infos[path] = load_image(path).info
+        except HybridSegError as error:
+            problems.append(Problem.of(path, error))
+    tile_sizes = [options.tile_size] if options.tile_size else list_tile_sizes(list(infos.values()))
+    measured: dict[str, _Measured] = {}
+    for pair in progress(found.pairs, label="checking masks"):
+        if pair.image_path in infos:
+            try:
+                measured[pair.image_path.name] = _measure(pair, infos[pair.image_path], table, tile_sizes)
+            except HybridSegError as error:
+                problems.append(Problem.of(pair.labels_path, error))
+    _refuse(problems, len(infos))
+    return infos, measured, tile_sizes
 
 
 def list_tile_sizes(infos: Sequence[ImageInfo]) -> list[int]:

@@ -137,10 +137,13 @@ def test_masks_beside_their_photos_go_with_them(tmp_path):
 
 
 def test_lists_of_an_older_version_are_read(photos):
-    split_folder(photos)
+    before = split_folder(photos).entries
     path = photos.parent / "split.csv"
     path.write_text("".join(",".join(line.split(",")[:-2]) + "\n" for line in path.read_text().splitlines()))
-    split_folder(photos)
+    assert split_folder(photos).entries == before
+    with pytest.raises(OutputExists, match="already hold files"):
+        split_folder(photos, options=SplitOptions(seed=7))
+    assert split_folder(photos, options=SplitOptions(seed=7), overwrite=True).entries != before, "its copies are known"
 
 
 def test_same_seed_same_split_and_another_seed_another(photos, tmp_path):

@@ -100,7 +100,7 @@ def test_work_starts_from_the_masks_of_a_colleague(start, photos, tmp_path):
         (["photos", "--import", "nowhere"], "there is no file or folder nowhere to import"),
         (["photos", "--images", "photos"], "the images were given twice, as photos and as --images photos; leave one"),
         (["nothing"], "there is no file nothing"),
-        (["text.jpg"], "there is no image to label: text.jpg: is not a JPEG, PNG or TIFF image"),
+        (["text.jpg"], "no image can be labelled: text.jpg: is not a JPEG, PNG or TIFF image"),
         (["photos", "--host", "0.0.0.0"], "add --i-know"),
         (["photos", "--port", "99999"], "there is no port 99999"),
         (["photos", "-w", "5"], "a window of 5 pixels"),

@@ -68,7 +68,7 @@ def check_labels(
     Raises
     ------
     BadInput
-        When sizes differ, or a mask holds an id that is no class.
+        When sizes differ, or a mask holds an id that does not belong to a class.
     """
     source, lookup = table, None
     own = _read_own_table(pairs, given) if config.remap_classes else None
