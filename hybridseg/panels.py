@@ -22,8 +22,8 @@ _WORTH = 1.27
 # A longer strip is drawn wider than it is, or it would be a thread.
 _MAX_ASPECT = 40.0
 _TINT, _TINT_ROWS = 0.6, 256
-# No class is called so, and on grey nobody takes it for a right pixel.
-_WRONG: Color = (230, 30, 90)
+# Nobody takes it for a colour of `hybridseg.palette`, nor for a grey of a right pixel.
+_WRONG: Color = (135, 0, 255)
 _RIGHT: Color = (195, 195, 195)
 _NO_CLASS: Color = (0, 0, 0)
 

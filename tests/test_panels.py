@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.palette import look_apart
+from hybridseg.palette import NATURAL_COLORS, choose_colors, look_apart
 from hybridseg.panels import Panels, fit_page, show_errors, show_result, shrink_to
 
 TABLE = ClassTable(("water", "sand", "veg"), ((0, 0, 200), (240, 220, 100), (0, 150, 0)))
@@ -42,14 +42,15 @@ def test_errors_are_where_truth_and_result_differ():
 
 
 def test_whoever_looks_sees_the_errors():
-    """The photo beneath is grey: of any tone, it is far from the colour of an error."""
+    """The photo beneath is grey: of any tone, it is far from the colour of an error, and so are those of classes."""
     image = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     truth, result = np.zeros((1, 256), np.uint8), np.zeros((1, 256), np.uint8)
     truth[0, 0] = 1
     panels = show_errors(image, truth, result, TABLE, shape=(1, 256))
     errors = panels.pictures[3][0]
     assert look_apart(errors[1:].astype(float), errors[0].astype(float)).min() > 20
-    assert look_apart(np.zeros(3), errors[0].astype(float)) > 20
+    for color in ((0, 0, 0), *NATURAL_COLORS.values(), *choose_colors([f"c{i}" for i in range(7)])):
+        assert look_apart(np.array(color), errors[0].astype(float)) > 20
 
 
 def test_the_legend_has_what_occurs_and_nothing_else():

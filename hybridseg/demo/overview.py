@@ -47,7 +47,7 @@ def draw_scene_overview(path: str | os.PathLike[str], folder: str | os.PathLike[
         part = slice(start, start + 3)
         rows.append(PictureRow("", [as_rgb8(read_image(pair.image_path)) for pair in pairs[part]]))
         rows.append(PictureRow("", painted[part]))
-    draw_picture_rows(path, rows, width=13.0, legend=tuple(dict.fromkeys(legend)))
+    draw_picture_rows(path, rows, width=9.0, legend=tuple(dict.fromkeys(legend)))
 
 
 def draw_result_overview(
@@ -76,7 +76,7 @@ def draw_result_overview(
             legend += list_legend(table, labelmap.labels)
             pictures.append(color_labels(resize_nearest(labelmap.labels, size), table))
         rows.append(PictureRow("", pictures, ("image", *columns) if i == 0 else ()))
-    draw_picture_rows(path, rows, width=2.6 * (len(columns) + 1), legend=tuple(dict.fromkeys(legend)))
+    draw_picture_rows(path, rows, width=2.0 * (len(columns) + 1), legend=tuple(dict.fromkeys(legend)))
 
 
 def draw_tile_overview(path: str | os.PathLike[str], manifest_path: str | os.PathLike[str]) -> None:
@@ -91,4 +91,4 @@ def draw_tile_overview(path: str | os.PathLike[str], manifest_path: str | os.Pat
         chosen = shuffle_names(tiles, seed=0)[:_TILES_A_CLASS]
         images = [as_rgb8(read_image(manifest_path.parent / tile)) for tile in chosen]
         rows.append(PictureRow(f"{name} ({len(tiles)})", images))
-    draw_picture_rows(path, rows, width=1.0 * _TILES_A_CLASS + 1.6)
+    draw_picture_rows(path, rows, width=0.7 * _TILES_A_CLASS + 1.2)

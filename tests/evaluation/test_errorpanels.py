@@ -11,7 +11,7 @@ from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 
 TABLE = ClassTable(("water", "sand", "veg"), ((0, 0, 200), (240, 220, 100), (0, 150, 0)))
-WRONG = (230, 30, 90)
+WRONG = (135, 0, 255)
 
 
 @pytest.fixture

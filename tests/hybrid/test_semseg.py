@@ -13,7 +13,7 @@ import hybridseg.hybrid.semseg as semseg
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.classes import VOID
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, WriteFailed
 from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions, classic_options
 from hybridseg.hybrid.semseg import SemsegJob, segment_file
@@ -217,6 +217,14 @@ def test_an_interrupted_run_leaves_whole_files_and_is_continued(photo, job, monk
     assert len(run_jobs([photo], job, resume=True).images) == 1
     assert len(names_in(folder)) == 5
     assert run_jobs([photo], job, resume=True).skipped == (photo,)
+
+
+def test_a_file_that_is_called_figures_is_told_of_before_the_work(photo, job):
+    (photo.parent / "figures").touch()
+    with pytest.raises(WriteFailed, match=r"cannot write in .*figures: .*figures is a file; choose another folder"):
+        run_jobs([photo], job)
+    assert names_in(photo.parent) == ["figures", "photo.png"]
+    assert len(run_jobs([photo], replace(job, outputs=Outputs(figures=None))).images) == 1
 
 
 @pytest.mark.parametrize("wanted", ["probabilities", "report", "keep_seeds", "figures"])
