@@ -110,10 +110,9 @@ def eval_pixels(
     for side, names in (("truth", result.only_in_truth), ("prediction", result.only_in_prediction)):
         if names:
             console.say(f"classes that only the {side} has: {', '.join(names)}; their pixels count as wrong")
-    for path in result.written[:2]:
-        console.say(f"wrote {path}")
-    console.say(f"wrote {result.written[-1]}")
-    console.say(f"wrote {len(result.written) - 3} figures into {(out_dir or folder) / FIGURES_DIR}")
+    figures = result.written[2:-1]
+    console.wrote(*result.written[:2], result.written[-1])
+    console.wrote(*figures, text=f"wrote {len(figures)} figures into {(out_dir or folder) / FIGURES_DIR}")
     if result.not_shown:
         console.say(
             f"errors of {len(result.not_shown)} results are not drawn, for their photos are not in "
@@ -124,7 +123,7 @@ def eval_pixels(
         steps = replace(steps, weak=_TRAIN_AGAIN)
     if result.verdict and TILES_ALONE not in result.verdict.beaten_by:
         steps = replace(steps, beaten="")
-    console.conclude(result.verdict, steps)
+    console.conclude(result.pooled.to_record(), result.verdict, steps)
     console.finish(result.problems)
 
 

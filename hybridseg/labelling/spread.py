@@ -34,6 +34,8 @@ from hybridseg.sheets import draw_panels
 # The classic scale, made for photos of 36 megapixels (docs/benchmarks.md).
 _USUAL_SCALE = 0.2
 SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
+# What is written beside NAME_mres.mat, besides its figure; the last only of a GeoTIFF.
+TRUTH_ENDINGS = ("mres_label.png", "report.txt", "mres_label.tif")
 
 
 @dataclass(frozen=True)
@@ -300,11 +302,8 @@ def write_ground_truth(
     labels = void_invalid(paint_over(labels, drawn.painted), windows.valid())
     result = LabelMap(labels, drawn.table, drawn.seeds, windows.info.georeference)
     stem = windows.path.stem
-    written = [
-        target.with_name(f"{stem}_mres_label.png"),
-        figures.place(target.parent, f"{stem}_mres"),
-        target.with_name(f"{stem}_report.txt"),
-    ]
+    label_path, report_path, tiff_path = (target.with_name(f"{stem}_{ending}") for ending in TRUTH_ENDINGS)
+    written = [label_path, figures.place(target.parent, f"{stem}_mres"), report_path]
     write_labelmap(written[0], result)
     heads = ("image", "scribbles", "every pixel")
     shape = fit_page(windows.shape, len(heads), dpi=figures.dpi)
@@ -313,7 +312,7 @@ def write_ground_truth(
     draw_panels(written[1], panels, dpi=figures.dpi)
     write_text(written[2], _describe(windows.path, labels, drawn))
     if result.georeference is not None:
-        written.append(target.with_name(f"{stem}_mres_label.tif"))
+        written.append(tiff_path)
         write_labelmap(written[-1], result)
     # Last: where this file is, the others are too.
     write_labelmap(target, result)
