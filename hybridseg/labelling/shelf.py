@@ -45,12 +45,10 @@ class Shelf:
 
     def list_results(self, image_path: Path) -> list[Path]:
         """List the files that work on an image has left: its strokes, and its label map in every form."""
-        names = [f"{image_path.stem}_{ending}" for ending in ("doodles.json", "mres.mat", *TRUTH_ENDINGS)]
-        folder = self.strokes_path(image_path).parent
-        figures = (
-            FigureOptions(figure_format=kind).place(folder, f"{image_path.stem}_mres") for kind in FIGURE_FORMATS
-        )
-        return [path for path in (*(folder / name for name in names), *figures) if path.exists()]
+        folder, stem = self.strokes_path(image_path).parent, image_path.stem
+        paths = [folder / f"{stem}_{ending}" for ending in ("doodles.json", "mres.mat", *TRUTH_ENDINGS)]
+        paths += [FigureOptions(figure_format=kind).place(folder, f"{stem}_mres") for kind in FIGURE_FORMATS]
+        return [path for path in paths if path.exists()]
 
     def read_state(self, image_path: Path) -> str:
         """Return the state of an image without opening it: untouched, working, or done."""

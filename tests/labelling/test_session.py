@@ -138,6 +138,8 @@ def test_accepted_files_are_what_the_command_makes(label_first, session, first, 
     assert (state["state"], state["written"], state["message_kind"]) == (
         "done", [*names[:2], "figures/a_mres.png", names[2]], "good"
     )  # fmt: skip
+    listed = {path.relative_to(photos).as_posix() for path in session.album.shelf.list_results(photos / "a.png")}
+    assert listed == {"a_doodles.json", "figures/a_mres.png", *names}
     found = read_labelmap(photos / "a_mres.mat")
     assert found.labels[0, 0] == 0 and found.labels[59, 89] == 2 and (found.labels[:, 50:] == 2).all()
     assert found.seeds[10, 5] == 1 and found.seeds[30, 45] == 0
