@@ -62,6 +62,8 @@ def test_the_legend_has_what_occurs_and_nothing_else():
     assert [n for n, _ in show_result(image, labels, TABLE, shape=(2, 4), heads=("a", "b")).legend] == ["veg"]
     same = show_errors(image, labels * 0, labels * 0, TABLE, shape=(2, 4))
     assert [name for name, _ in same.legend] == ["water", "right"]
+    unknown = show_errors(image, labels * 0 + VOID, labels * 0, TABLE, shape=(2, 4))
+    assert [name for name, _ in unknown.legend] == ["water", "no class or not compared"]
 
 
 def test_pictures_are_reduced_before_they_are_painted():

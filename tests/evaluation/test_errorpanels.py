@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
-from hybridseg.evaluation.errorpanels import PanelOptions
+from hybridseg.evaluation.errorpanels import PanelOptions, pick_extremes
 from hybridseg.evaluation.pairs import find_result_pairs
 from hybridseg.evaluation.pixels import evaluate_pixels
 from hybridseg.figures import FigureOptions
@@ -40,6 +40,13 @@ def evaluate(folder, *, n=8, **settings):
 
 def list_errors(folder):
     return sorted(path.name for path in (folder / "out/figures").glob("*_errors.*"))
+
+
+@pytest.mark.parametrize("n", range(9))
+def test_some_of_each_and_none_twice(n):
+    worst, best = pick_extremes(range(n))
+    assert worst == list(range(n))[: len(worst)] and best == list(range(n))[::-1][: len(best)]
+    assert len(worst) == min(3, (n + 1) // 2) and len(best) == min(3, n // 2)
 
 
 def test_the_worst_and_the_best_are_shown(results):
