@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -33,6 +33,11 @@ class CocoImage:
     def parts(self) -> tuple[str, ...]:
         """The folders of its path and its name, whichever slash separates them."""
         return tuple(self.file_name.replace("\\", "/").split("/"))
+
+    @property
+    def name(self) -> str:
+        """Its name without folders."""
+        return self.parts[-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +105,16 @@ class CocoFile:
     @cached_property
     def _by_name(self) -> tuple[Mapping[str, list[CocoImage]], Mapping[str, list[CocoImage]]]:
         """The images by their name without folders, and by that without its suffix."""
-        by_name, by_stem = defaultdict(list), defaultdict(list)
+        by_name: dict[str, list[CocoImage]] = defaultdict(list)
+        by_stem: dict[str, list[CocoImage]] = defaultdict(list)
         for image in self.images:
-            by_name[image.parts[-1]].append(image)
-            by_stem[_cut_suffix(image.parts[-1])].append(image)
+            by_name[image.name].append(image)
+            by_stem[_cut_suffix(image.name)].append(image)
         return by_name, by_stem
+
+    def has_any(self, image: CocoImage, categories: Container[Id]) -> bool:
+        """Return whether an image has an annotation of some categories."""
+        return any(_parse_id(row, "category_id") in categories for row in self.rows.get(image.id, ()))
 
     def find_image(self, wanted: str) -> CocoImage:
         """Find an image by its name without folders, then by that without its suffix.
