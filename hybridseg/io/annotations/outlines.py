@@ -31,28 +31,30 @@ def trace_regions(regions: np.ndarray) -> Iterator[tuple[int, list[Ring]]]:
 
 
 def join_rings(rings: Sequence[Ring]) -> np.ndarray:
-    """Return one polygon, (n, 2), that goes around a region and its holes, for formats that have none.
+    """Return one polygon, (n, 2), that goes around a region and its holes, for formats that have no holes.
 
-    It goes to each hole and back on one line, which bounds no pixel.
+    It goes to each hole and back on one way, which bounds no pixel; along edges, so that it meets no centre of a pixel.
 
     Examples
     --------
     >>> square = np.array([[0, 0], [3, 0], [3, 3], [0, 3], [0, 0]])
     >>> join_rings([square, np.array([[1, 1], [1, 2], [2, 2], [2, 1], [1, 1]])]).tolist()
-    [[0, 0], [1, 1], [1, 2], [2, 2], [2, 1], [1, 1], [0, 0], [3, 0], [3, 3], [0, 3]]
+    [[0, 0], [0, 1], [1, 1], [1, 2], [2, 2], [2, 1], [1, 1], [0, 1], [0, 0], [3, 0], [3, 3], [0, 3]]
     """
     outer, *holes = rings
+    corners = outer[:-1]
     if not holes:
-        return outer[:-1]
+        return corners
     from scipy.spatial import cKDTree
 
-    corners = outer[:-1]
     _, nearest = cKDTree(corners).query([hole[0] for hole in holes])
-    at: dict[int, list[np.ndarray]] = defaultdict(list)
+    ways: dict[int, list[np.ndarray]] = defaultdict(list)
     for place, hole in zip(nearest.tolist(), holes, strict=True):
-        at[place] += [hole, corners[place : place + 1]]
-    starts = [0, *(place + 1 for place in sorted(at))]
-    parts = []
-    for start, end in zip(starts, [*starts[1:], len(corners)], strict=True):
-        parts += [corners[start:end], *at.get(end - 1, ())]
-    return np.concatenate(parts)
+        bend = np.array([[corners[place, 0], hole[0, 1]]])
+        ways[place] += [bend, hole, bend, corners[place : place + 1]]
+    parts, start = [], 0
+    for place in sorted(ways):
+        parts += [corners[start : place + 1], *ways[place]]
+        start = place + 1
+    polygon = np.concatenate([*parts, corners[start:]])
+    return polygon[(polygon != np.roll(polygon, 1, axis=0)).any(axis=1)]
