@@ -68,7 +68,7 @@ def import_(
 
     \b
     Example:
-      hybridseg coco import annotations.json --images photos --out buildings
+      hybridseg coco import annotations.json --images photos --out labelled
     """
     result = import_coco(
         annotations,
@@ -124,7 +124,7 @@ def export(
 
     \b
     Example:
-      hybridseg coco export photos --out photos.json
+      hybridseg coco export photos --out annotations.json
     """
     options = read_options(CocoExportOptions, settings)
     table = read_table(labels_path, colors_path)

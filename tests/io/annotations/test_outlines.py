@@ -36,7 +36,7 @@ def test_every_hole_has_a_ring():
 
 
 def test_no_corner_is_met_twice_in_a_row():
-    """pycocotools 2.0.11 divides by the length of a line."""
+    """A line of no length has no slope to draw it by."""
     # A hole that touches the outline at a corner.
     mask = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 1]], np.int32)
     [(_, rings)] = trace_regions(mask)
