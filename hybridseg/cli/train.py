@@ -13,7 +13,7 @@ from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
-from hybridseg.hybrid.retrain import RetrainResult
+from hybridseg.hybrid.retrain import RetrainResult, draw_curve
 from hybridseg.hybrid.retrain import retrain as train_classifier
 from hybridseg.models.backbones import DEFAULT_INPUT_SIZE
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
@@ -61,8 +61,6 @@ def retrain(console: Console, **settings: Any) -> None:
     Example:
       hybridseg retrain --image_dir train/tile_96 --output_graph model.pb
     """
-    from hybridseg.figures import draw_learning_curve
-
     options = read_options(
         RetrainOptions,
         settings,
@@ -72,18 +70,7 @@ def retrain(console: Console, **settings: Any) -> None:
     )
     paths = read_options(RetrainPaths, settings)
     result = train_classifier(paths, options=options, progress=console.progress)
-    figure_path = paths.output_graph.with_name(f"{paths.output_graph.stem}_training.png")
-    draw_learning_curve(
-        figure_path,
-        [m.step for m in result.curve],
-        {
-            "accuracy": ([m.train_accuracy for m in result.curve], [m.validation_accuracy for m in result.curve]),
-            "cross entropy": (
-                [m.train_cross_entropy for m in result.curve],
-                [m.validation_cross_entropy for m in result.curve],
-            ),
-        },
-    )
+    figure_path = draw_curve(paths, result)
     _print_result(console, result, show_wrong=settings["print_misclassified_test_images"])
     for path in (*result.written, figure_path):
         console.say(f"wrote {path}")

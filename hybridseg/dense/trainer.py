@@ -241,7 +241,9 @@ def _fit(
 ) -> list[Epoch]:
     pairs = training.pairs
     plan_but_epochs = replace(plan, fit=replace(plan.fit, epochs=1))
-    key = combine_fingerprint(pairs.fingerprint, validation.pairs.fingerprint, pairs.table, pairs.size, plan_but_epochs)
+    key = combine_fingerprint(
+        pairs.fingerprint, validation.pairs.fingerprint, pairs.table.to_records(), pairs.size, plan_but_epochs
+    )
     folder = RunFolder(paths.run_dir, key, paths.resume)
     with SummaryWriter(paths.tensorboard_dir) as summaries:
         shown = pick_examples(validation, 4) if paths.tensorboard_dir is not None else []
