@@ -12,7 +12,9 @@ Each name is imported when it is used first.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hybridseg.api.verbs import evaluate, open_model, retile, retrain, segment, split
+    from hybridseg.api.prepare import retile, split
+    from hybridseg.api.train import retrain, run, train_fcn
+    from hybridseg.api.use import evaluate, open_model, segment
     from hybridseg.apply import Model, SegmentedImage
     from hybridseg.classes import ClassTable
     from hybridseg.crf.options import CrfOptions
@@ -45,13 +47,17 @@ __all__ = [
     "refine_probs",
     "retile",
     "retrain",
+    "run",
     "segment",
     "split",
+    "train_fcn",
     "write_labelmap",
 ]
 
 _HOMES = {
-    "api.verbs": ("evaluate", "open_model", "retile", "retrain", "segment", "split"),
+    "api.prepare": ("retile", "split"),
+    "api.train": ("retrain", "run", "train_fcn"),
+    "api.use": ("evaluate", "open_model", "segment"),
     "apply": ("Model", "SegmentedImage"),
     "classes": ("ClassTable",),
     "crf.options": ("CrfOptions",),

@@ -90,7 +90,7 @@ class Model:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class SegmentedImage(LabelMap):
     """The class of every pixel of an image. In a notebook it shows the image, its classes, and a legend.
 

@@ -77,6 +77,9 @@ class Verdict:
     beaten_by: tuple[str, ...]
     text: str
 
+    def __repr__(self) -> str:
+        return f"<Verdict: {self.text}>"
+
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
         interval = list(self.interval) if self.interval else None

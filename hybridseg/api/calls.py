@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from hybridseg.cli.console import Console
@@ -17,7 +17,10 @@ from hybridseg.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)(?:[ =](?=\S))?")
+# A flag, and its value if it looks like one: DIR, labels.txt, '*_ares_96.mat'.
+_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)(?: ('[^']*'|[A-Z]{2,}\b|[\w*]+\.\w+))?")
+# What the commands call otherwise.
+_OTHER_NAMES = {"images": "photos"}
 _SHORT_FLAG = re.compile(r" \(-\w\)")
 
 
@@ -29,7 +32,8 @@ def for_people(*owners: Any) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        names = list(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters
+        names, defaults = list(parameters), {name: parameter.default for name, parameter in parameters.items()}
         described = [
             (name, owner)
             for name in names
@@ -43,7 +47,7 @@ def for_people(*owners: Any) -> Callable[[F], F]:
             try:
                 return function(*args, **settings)
             except HybridSegError as error:
-                error.args = (speak_python(str(error), names),)
+                error.args = (speak_python(str(error), defaults),)
                 raise
 
         return cast("F", call)
@@ -68,23 +72,32 @@ def _describe(name: str, owner: Any) -> str:
     return textwrap.fill(setting.help + wanted, 114)
 
 
-def speak_python(message: str, names: list[str]) -> str:
+def speak_python(message: str, defaults: Mapping[str, Any]) -> str:
     """Return a message that names options of the command line as it names parameters of a function.
 
     Options of commands that are mentioned stay as they are typed.
 
+    Parameters
+    ----------
+    defaults : mapping of str to object
+        The parameters with their defaults.
+
     Examples
     --------
-    >>> speak_python("give --overwrite to replace it, or --out for another place", ["out", "overwrite"])
-    'give overwrite= to replace it, or out= for another place'
-    >>> speak_python("first: hybridseg convert --to png", ["out"])
-    'first: hybridseg convert --to png'
+    >>> speak_python("give --overwrite to replace it, or --out DIR", {"out": None, "overwrite": False})
+    'give overwrite=True to replace it, or out=DIR'
+    >>> speak_python("say --labels labels.txt (-t), or hybridseg convert --to png", {"labels": None})
+    "say labels='labels.txt', or hybridseg convert --to png"
     """
 
     def rename(match: re.Match[str]) -> str:
-        name = match[1].replace("-", "_")
-        found = next((known for known in (name, f"n_{name}") if known in names), None)
-        return match[0].replace(f"--{match[1]}", f"{found}=", 1) if found else match[0]
+        name, value = match[1].replace("-", "_"), match[2] or ""
+        name = next((known for known in (name, f"n_{name}", _OTHER_NAMES.get(name)) if known in defaults), "")
+        if not name:
+            return match[0]
+        if defaults[name] is False:
+            return f"{name}=True" + match[0].removeprefix(f"--{match[1]}")
+        return f"{name}=" + (f"'{value}'" if "." in value and "'" not in value else value)
 
     return _SHORT_FLAG.sub("", _FLAG.sub(rename, message))
 
@@ -93,3 +106,27 @@ def show_progress() -> Progress:
     """Return the hook of the command line where a person is watching, in a terminal or a notebook; else none."""
     watched = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
     return Console(quiet=not watched).progress
+
+
+def run_command(console: Console, words: list[str]) -> None:
+    """Run a command in this process; what would end the program becomes an error.
+
+    Raises
+    ------
+    HybridSegError
+        When the command fails.
+    KeyboardInterrupt
+    """
+    import click
+
+    from hybridseg.cli.main import INTERRUPTED
+
+    try:
+        console.run_command(words)
+    except click.ClickException as error:
+        raise HybridSegError(error.message) from error
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            raise KeyboardInterrupt from None
+        if stop.code:
+            raise HybridSegError(f"hybridseg {' '.join(words)} could not use all files; see what it printed") from None

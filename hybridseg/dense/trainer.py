@@ -20,6 +20,7 @@ from hybridseg.dense.pictures import draw_examples, draw_history, pick_examples
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import draw_rates
 from hybridseg.io.atomic import claim_folder, lock_output
+from hybridseg.markup import render_text
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import combine_fingerprint, list_versions
@@ -102,6 +103,19 @@ class TrainingResult:
     photos: tuple[Confusion, ...]
     n_training: int
     n_validation: int
+
+    def __repr__(self) -> str:
+        return f"<TrainingResult: {self.model.path}, {self._describe()}>"
+
+    def _describe(self) -> str:
+        accuracy = self.confusion.accuracy
+        score = "" if accuracy is None else f", accuracy {accuracy:.3f} on {self.n_validation} held-out images"
+        return f"trained on {self.n_training} images{score}"
+
+    def _repr_html_(self) -> str:
+        verdict = judge(self.photos)
+        text = render_text(f"{self.model.path}: {self._describe()}", verdict and verdict.text)
+        return text + self.confusion._repr_html_()
 
     @property
     def confusion(self) -> Confusion:

@@ -56,7 +56,8 @@ class RetrainResult:
         if self.confusion is None:
             return "not measured: no photo was held out"
         accuracy, n_photos = self.scores["accuracy"], self.scores["n_photos"]
-        return f"held-out accuracy {accuracy:.3f} on {self.confusion.n_pixels:,} tiles of {n_photos} photos"
+        photos = f"{n_photos} photo{'s' * (n_photos != 1)}"
+        return f"held-out accuracy {accuracy:.3f} on {self.confusion.n_pixels:,} tiles of {photos}"
 
     def _repr_html_(self) -> str:
         texts = render_text(f"{self.model_path}: {self._describe()}", *self.notes, self.verdict and self.verdict.text)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hybridseg.classes import ClassTable
 from hybridseg.io.atomic import claim_folder, lock_output
+from hybridseg.markup import render_text
 from hybridseg.progress import Progress, describe_seconds, no_progress
 from hybridseg.study.findings import read_findings
 from hybridseg.study.inputs import LOG_NAME, Inputs, StudyOptions, StudyPaths, check_inputs
@@ -28,6 +29,12 @@ class StudyResult:
     report_path: Path
     verdict: Verdict | None
     next_steps: NextSteps
+
+    def __repr__(self) -> str:
+        return f"<StudyResult: {self.report_path}>" + (f"\n{self.verdict.text}" if self.verdict else "")
+
+    def _repr_html_(self) -> str:
+        return render_text(f"The report: {self.report_path}", self.verdict and self.verdict.text)
 
 
 def run_study(
