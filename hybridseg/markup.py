@@ -1,9 +1,10 @@
-"""Small pieces of HTML: what results look like in a notebook, and the tables of pages."""
+"""What results look like to a person, in a terminal or a notebook; and the tables of pages."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 _SQUARE = "display:inline-block;width:.85em;height:.85em;margin:0 .35em 0 0;border:1px solid #888;background:"
 
@@ -17,6 +18,14 @@ def escape_html(text: object) -> str:
     'sand &amp; &lt;dune&gt;'
     """
     return html.escape(str(text).encode("utf-8", "replace").decode(), quote=True)
+
+
+def short_path(path: Path) -> Path:
+    """Return a path as a person in the current folder would write it: below that folder without its name."""
+    try:
+        return path.relative_to(Path.cwd())
+    except (ValueError, OSError):
+        return path
 
 
 def render_table(header: Sequence[object], rows: Iterable[Sequence[object]], *, strong: Collection[int] = ()) -> str:

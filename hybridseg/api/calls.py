@@ -18,7 +18,7 @@ from hybridseg.progress import Progress
 F = TypeVar("F", bound=Callable[..., Any])
 
 # A flag, and its value if it looks like one: DIR, labels.txt, '*_ares_96.mat'.
-_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)(?: ('[^']*'|[A-Z]{2,}\b|[\w*]+\.\w+))?")
+_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)(?: ('[^']*'|[A-Z]{2,}\b|\d+\b|[\w*]+\.\w+))?")
 # What the commands call otherwise.
 _OTHER_NAMES = {"images": "photos"}
 _SHORT_FLAG = re.compile(r" \(-\w\)")

@@ -169,6 +169,8 @@ def run(
 ) -> StudyResult | None:
     """Train, test and report on your own photos, all in one. The same call goes on after an interruption.
 
+    What is None suits the number and the size of the photos.
+
     Parameters
     ----------
     photos
@@ -179,8 +181,6 @@ def run(
         Files of the classes of masks that do not name theirs, and of their colours.
     out
         The folder of everything that is written; by default ``PHOTOS_run``.
-    proportion, tile_size, epochs
-        By default what suits the number and the size of the photos.
     seed
         Of every random choice.
     dry_run

@@ -16,7 +16,7 @@ from hybridseg.errors import BadInput, BadUsage, OutputExists, Problem, WriteFai
 from hybridseg.io.atomic import atomic_path, lock_output, remove_leftovers
 from hybridseg.io.pairing import MANIFEST_NAME, list_images
 from hybridseg.io.tables import read_csv, write_csv
-from hybridseg.markup import render_table, render_text
+from hybridseg.markup import render_table, render_text, short_path
 from hybridseg.progress import Progress, no_progress
 
 LIST_NAME = "split.csv"
@@ -39,10 +39,10 @@ class SplitResult:
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {self.count(name)}" for name in self._list_sets())
-        return f"<SplitResult: {counts} in {self.out_dir}{count_problems(self.problems)}>"
+        return f"<SplitResult: {counts} in {short_path(self.out_dir)}{count_problems(self.problems)}>"
 
     def _repr_html_(self) -> str:
-        rows = [(name, self.count(name), self.out_dir / name) for name in self._list_sets()]
+        rows = [(name, self.count(name), short_path(self.out_dir / name)) for name in self._list_sets()]
         return render_table(("set", "images", "folder"), rows) + render_text(*self.problems)
 
     def _list_sets(self) -> list[str]:

@@ -40,7 +40,7 @@ from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import MANIFEST_NAME, Pair
 from hybridseg.io.tables import read_csv, write_csv
-from hybridseg.markup import render_table, render_text
+from hybridseg.markup import render_table, render_text, short_path
 from hybridseg.models.cards import hash_bytes
 from hybridseg.progress import Progress, no_progress
 
@@ -60,7 +60,7 @@ class RetileResult:
 
     def __repr__(self) -> str:
         n_kept = self.n_kept
-        what = f"{sum(n_kept.values()):,} tiles of {len(n_kept)} classes in {self.tiles_dir}"
+        what = f"{sum(n_kept.values()):,} tiles of {len(n_kept)} classes in {short_path(self.tiles_dir)}"
         warned = f"; warnings: {len(self.warnings)}" if self.warnings else ""
         return f"<RetileResult: {what}{warned}{count_problems(self.problems)}>"
 
