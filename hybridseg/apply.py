@@ -283,6 +283,19 @@ def make_job(
     return PredictJob(paths, outputs, table, options or DenseOptions(), smoothing or SmoothingOptions())
 
 
+def find_model(path: PathLike) -> Path:
+    """Return the model in a folder that holds one tile classifier with its card; any other path as it is.
+
+    Examples
+    --------
+    >>> find_model("model.pb").name
+    'model.pb'
+    """
+    path = Path(path)
+    found = [file for file in path.glob("*.pb") if file.with_suffix(".json").exists()] if path.is_dir() else []
+    return found[0] if len(found) == 1 else path
+
+
 def _is_classifier(paths: Sequence[Path]) -> bool:
     """Return whether some models are tile classifiers rather than dense networks."""
     kinds = {_is_tile_classifier(path) for path in paths}

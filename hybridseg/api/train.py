@@ -136,13 +136,13 @@ def train_fcn(
     Returns
     -------
     TrainingResult
-        The model (`model.path`), the `history` of the epochs, and the `confusion` matrix of the photos held out.
+        The model (`model_path`), the `history` of the epochs, and the `confusion` matrix of the photos held out.
 
     Examples
     --------
     >>> import hybridseg as hs
     >>> result = hs.train_fcn("photos", masks="masks", labels=["water", "sand"], epochs=20)  # doctest: +SKIP
-    >>> hs.segment("photo.jpg", result.model.path)  # doctest: +SKIP
+    >>> hs.segment("photo.jpg", result.model_path)  # doctest: +SKIP
     """
     data = open_folders(Path(photos), find_path(masks), table=find_table(labels, colors))
     paths = TrainingPaths(Path(out) / MODEL_NAME, Path(out), resume=resume, overwrite=overwrite)

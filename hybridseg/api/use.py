@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from hybridseg.api.calls import for_people, show_progress
 from hybridseg.api.given import PATH_TYPES, Labels, find_path, find_table, list_paths
-from hybridseg.apply import Model, PathLike, SegmentedImage, segment_files, segment_pixels
+from hybridseg.apply import Model, PathLike, SegmentedImage, find_model, segment_files, segment_pixels
 from hybridseg.batch.jobs import Outputs
 from hybridseg.batch.results import BatchResult
 from hybridseg.dense.smoothing import SmoothingOptions
@@ -45,7 +45,7 @@ def open_model(path: PathLike, *more: PathLike, labels: PathLike | None = None, 
     >>> hs.open_model("model.pb")  # doctest: +SKIP
     <Model: tile classifier model.pb, tiles of 96 pixels; classes: water, sand, vegetation>
     """
-    model = Model(tuple(map(Path, (path, *more))), labels_path=find_path(labels), tile_size=tile_size)
+    model = Model(tuple(map(find_model, (path, *more))), labels_path=find_path(labels), tile_size=tile_size)
     model.make_job().load()
     return model
 

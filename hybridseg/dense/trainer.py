@@ -105,7 +105,12 @@ class TrainingResult:
     n_validation: int
 
     def __repr__(self) -> str:
-        return f"<TrainingResult: {self.model.path}, {self._describe()}>"
+        return f"<TrainingResult: {self.model_path}, {self._describe()}>"
+
+    @property
+    def model_path(self) -> Path:
+        """The weights of the model."""
+        return self.model.path
 
     def _describe(self) -> str:
         accuracy = self.confusion.accuracy
@@ -114,7 +119,7 @@ class TrainingResult:
 
     def _repr_html_(self) -> str:
         verdict = judge(self.photos)
-        text = render_text(f"{self.model.path}: {self._describe()}", verdict and verdict.text)
+        text = render_text(f"{self.model_path}: {self._describe()}", verdict and verdict.text)
         return text + self.confusion._repr_html_()
 
     @property

@@ -35,6 +35,7 @@ def test_a_model_shows_what_it_is(model, tiny_model):
     assert model._repr_html_().count("<span style='display") == 3
     same = pickle.loads(pickle.dumps(model))
     assert same == model and same.classes is model.classes
+    assert hs.open_model(tiny_model.parent).paths == (tiny_model,)
 
 
 def test_one_photo(model, photo, tmp_path, run):
@@ -211,6 +212,7 @@ def test_a_dense_network(photos, tmp_path, run):
     model = hs.open_model(out)
     assert "dense network" in repr(model) and model.classes.names == CLASSES.names
     photo = photos / "p0.jpg"
+    assert result.model_path == out / "model.h5"
     found = hs.segment(photo, out / "model.h5", options=hs.DenseOptions(flips=True))
     words = ("--samples-dir", photo, "--output-dir", tmp_path / "out", "--runs-dir", tmp_path / "runs", "--flips")
     assert run("fcn", "infer", "--name", "one", *words).exit_code == 0
