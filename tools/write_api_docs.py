@@ -73,7 +73,7 @@ def _describe_type(kind: Any) -> str:
     members = {name: member for name, member in vars(kind).items() if not name.startswith("_")}
     methods = [_spell_member(name, member) for name, member in members.items() if _is_documented(member)]
     if methods:
-        lines.append("\n".join(methods) + "\n")
+        lines.append("Properties and methods:\n\n" + "\n".join(methods) + "\n")
     return "\n".join([*lines, _spell_sections(sections)]) if "Examples" in sections else "\n".join(lines)
 
 

@@ -139,6 +139,8 @@ def segment(
     model = model if isinstance(model, Model) else open_model(model)
     table = None if colors is None else read_colors(colors, model.classes, owner=model.paths[0])
     progress = progress or show_progress()
+    if (keep_seeds or report) and not model.is_classifier:
+        raise BadUsage("keep_seeds and report are for tile classifiers; leave them out for a dense network")
     if out is not None:
         return segment_files(
             list_paths(images), model, options=options, smoothing=smoothing, table=table, n_jobs=n_jobs, resume=resume,

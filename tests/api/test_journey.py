@@ -218,6 +218,8 @@ def test_a_dense_network(photos, tmp_path, run):
     assert run("fcn", "infer", "--name", "one", *words).exit_code == 0
     theirs = tmp_path / f"out/{photo.stem}_predseg.png"
     assert np.array_equal(found.labels, hs.read_labelmap(theirs).labels) and found.made_by == read_made_by(theirs)
+    with pytest.raises(BadUsage, match="are for tile classifiers"):
+        hs.segment(photos, model, out=out, report=True)
     with pytest.raises(BadInput, match="give DenseOptions"):
         hs.segment(photo, model, options=hs.HybridOptions())
 
