@@ -10,7 +10,10 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
+import click
+
 from hybridseg.cli.console import Console
+from hybridseg.cli.report import INTERRUPTED
 from hybridseg.errors import HybridSegError
 from hybridseg.options import describe_range, setting_of, type_of
 from hybridseg.progress import Progress
@@ -117,10 +120,6 @@ def run_command(console: Console, words: list[str]) -> None:
         When the command fails.
     KeyboardInterrupt
     """
-    import click
-
-    from hybridseg.cli.main import INTERRUPTED
-
     try:
         console.run_command(words)
     except click.ClickException as error:

@@ -166,7 +166,7 @@ def run(
     seed: int = StudyOptions.seed,
     dry_run: bool = False,
     quiet: bool = False,
-) -> StudyResult | None:
+) -> StudyResult:
     """Train, test and report on your own photos, all in one. The same call goes on after an interruption.
 
     What is None suits the number and the size of the photos.
@@ -184,13 +184,13 @@ def run(
     seed
         Of every random choice.
     dry_run
-        Only check everything, say what would be done and how long it takes, and return None.
+        Only check everything, and say what would be done and how long it takes.
     quiet
         Print nothing but warnings.
 
     Returns
     -------
-    StudyResult or None
+    StudyResult
         The report, `report_path`, and the `verdict`.
 
     Examples

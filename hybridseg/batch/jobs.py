@@ -86,10 +86,6 @@ class Job(ABC):
         """
 
     @abstractmethod
-    def record_shape(self, shape: tuple[int, int]) -> str:
-        """Return the same for an image of these rows and columns."""
-
-    @abstractmethod
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
 

@@ -194,10 +194,11 @@ def test_classes_in_any_form(photos, tmp_path):
 def test_a_study_is_checked_first(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.rglob("*"))
-    assert hs.run("photos", masks="masks", tile_size=16, dry_run=True) is None
+    checked = hs.run("photos", masks="masks", tile_size=16, dry_run=True)
+    assert repr(checked) == f"<StudyResult: {len(checked.steps)} steps, only checked>" and checked.verdict is None
     told = capsys.readouterr().out
     assert "checked 4 photos" in told and "hybridseg retile photos_run/train --masks photos_run/train/masks" in told
-    assert hs.run("photos", masks="masks", tile_size=16, dry_run=True, quiet=True) is None
+    hs.run("photos", masks="masks", tile_size=16, dry_run=True, quiet=True)
     assert capsys.readouterr().out == "" and set(tmp_path.rglob("*")) == before
     with pytest.raises(hs.HybridSegError, match="no JPEG, PNG or TIFF images"):
         hs.run(tmp_path)
