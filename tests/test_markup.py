@@ -34,6 +34,9 @@ def test_a_label_map_is_drawn_above_its_legend():
         assert (legend == color).all(axis=1).sum() > 80
     image = np.full((40, 60, 3), 77, np.uint8)
     both = open_picture(draw_labels(labels, TABLE, image=image))
+    # What has no class is named last, however much it is.
+    labels[:, :50] = VOID
+    assert open_picture(draw_labels(labels, TABLE))[48 + 8, 6].tolist() == [255, 255, 0]
     assert (both[:40, :60] == 77).all() and np.array_equal(both[:40, 68:128], picture[:40, :60])
 
 
