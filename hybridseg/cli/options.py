@@ -13,6 +13,7 @@ import click
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput
+from hybridseg.figures import FigureOptions
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
 from hybridseg.machine import count_cores
 from hybridseg.options import setting_of, type_of
@@ -162,6 +163,8 @@ seed_option = click.option(
 resume_option = click.option(
     "--resume", is_flag=True, help="Skip images whose result was made by the same model with the same settings."
 )
+
+figure_options = options_of(FigureOptions, "dpi", "figure_format", flags={"figure_format": ("--format",)})
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that are already there.")
 

@@ -17,6 +17,7 @@ from hybridseg.cli.options import (
     PathType,
     class_files_options,
     colors_option,
+    figure_options,
     named_as_typed,
     options_of,
     path_type,
@@ -30,6 +31,7 @@ from hybridseg.cli.options import (
 )
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import MissingInput
+from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions, classic_options
 from hybridseg.hybrid.semseg import SemsegJob, load_classifiers
 from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
@@ -87,6 +89,7 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
 @options_of(_DEFAULTS.crf, *_CRF_NAMES)
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside each image]")
 @options_of(Outputs, "probabilities", "report", "keep_seeds")
+@figure_options
 @resume_option
 @pass_console
 def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None:
@@ -101,8 +104,8 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     is given always counts.
 
     Result: for each image NAME_ares_TILE.mat (class, sparse, labels), NAME_ares_TILE_label.png (painted in the
-    colours of the classes) and NAME_ares_TILE.png (image, tiles and result side by side); for a GeoTIFF also
-    NAME_ares_TILE_label.tif with the same georeference and a style for QGIS.
+    colours of the classes) and figures/NAME_ares_TILE.png (image, tiles and result side by side, with a legend); for
+    a GeoTIFF also NAME_ares_TILE_label.tif with the same georeference and a style for QGIS.
 
     \b
     Examples:
@@ -126,7 +129,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
         raise click.UsageError("--prob only applies to hard seeds; add --classic or --seed-from labels.")
     job = SemsegJob(
         **files,
-        outputs=read_options(Outputs, settings),
+        outputs=read_options(Outputs, settings, figures=read_options(FigureOptions, settings)),
         table=read_repainted(classifier.table, settings["labels_path"], settings["colors_path"], owner=classifier.path),
         options=options,
     )

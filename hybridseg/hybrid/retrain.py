@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.confusion import Confusion, count_by_photo, pool_confusions
-from hybridseg.figures import draw_learning_curve
+from hybridseg.figures import FigureOptions, draw_learning_curve
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
 from hybridseg.hybrid.head import Measurement
 from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION
@@ -117,14 +117,14 @@ def retrain(
     )
 
 
-def draw_curve(paths: RetrainPaths, result: RetrainResult) -> Path:
+def draw_curve(paths: RetrainPaths, result: RetrainResult, *, figures: FigureOptions = FigureOptions()) -> Path:
     """Draw the learning curve of a training beside its model, and return the path."""
-    path, curve = paths.output_graph.with_name(f"{paths.output_graph.stem}_training.png"), result.curve
+    path, curve = figures.name(paths.output_graph.with_name(f"{paths.output_graph.stem}_training")), result.curve
     measures = {
         "accuracy": ([m.train_accuracy for m in curve], [m.validation_accuracy for m in curve]),
         "cross entropy": ([m.train_cross_entropy for m in curve], [m.validation_cross_entropy for m in curve]),
     }
-    draw_learning_curve(path, [m.step for m in curve], measures)
+    draw_learning_curve(path, [m.step for m in curve], measures, dpi=figures.dpi)
     return path
 
 

@@ -9,11 +9,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from hybridseg.batch.madeby import hash_file
-from hybridseg.classes import VOID, ClassTable, color_labels, hex_color
+from hybridseg.classes import ClassTable, color_labels, hex_color
+from hybridseg.evaluation.errorpanels import pick_extremes
 from hybridseg.evaluation.page import Picture, Section, Strip, Table, embed_picture, write_page
 from hybridseg.figures import draw_calibration
 from hybridseg.io.images import as_rgb8, encode_image, read_image
 from hybridseg.models.cards import combine_fingerprint, list_versions
+from hybridseg.panels import Legend, list_legend, show_errors, shrink_to
 from hybridseg.resample import resize_nearest, shrink_image
 from hybridseg.study.findings import (
     CERTAINTIES,
@@ -29,9 +31,8 @@ from hybridseg.study.steps import Step
 from hybridseg.study.story import show_share, spell_command
 
 REPORT_NAME = "report.html"
-_N_EXTREMES, _N_LISTED, _N_UNCERTAIN = 3, 40, 4
+_N_LISTED, _N_UNCERTAIN = 40, 4
 _PICTURE_PIXELS = 440
-_WRONG = (230, 30, 90)
 
 
 def write_report(paths: StudyPaths, inputs: Inputs, steps: Sequence[Step], findings: Findings) -> Path:
@@ -95,50 +96,43 @@ def _tell_scores(findings: Findings, inputs: Inputs) -> Section:
 
 
 def _show_extremes(method: MethodFindings, table: ClassTable) -> Section:
-    n = len(method.tested)
-    n_worst = min(_N_EXTREMES, (n + 1) // 2)
-    n_best = min(_N_EXTREMES, n - n_worst)
-    worst, best = method.tested[:n_worst], method.tested[n - n_best :][::-1]
-    strips = [
+    worst, best = pick_extremes(method.tested)
+    drawn = [
         _draw_strip(f"{kind}: {photo.image_path.name}", photo, table)
         for kind, photos in (("best", best), ("worst", worst))
         for photo in photos
     ]
+    n = len(method.tested)
     rows = [(photo.image_path.name, show_share(photo.accuracy)) for photo in method.tested[:_N_LISTED]]
     more = f" (the worst {_N_LISTED} of {n})" if n > _N_LISTED else ""
     return Section(
         "The best and the worst photos",
         f"Of {METHOD_TITLES[method.name]}. Pixels that differ from the mask are marked in the last picture.",
         tables=[Table((f"photo{more}", "accuracy"), rows)],
-        strips=strips,
-        legend=_list_colors(table),
+        strips=[strip for strip, _ in drawn],
+        legend=_join_legends(drawn),
     )
 
 
-def _list_colors(table: ClassTable) -> list[tuple[str, str]]:
-    return [(name, hex_color(color)) for name, color in zip(table.names, table.colors, strict=True)]
+def _join_legends(drawn: Sequence[tuple[Strip, Legend]]) -> list[tuple[str, str]]:
+    found = dict.fromkeys(item for _, legend in drawn for item in legend)
+    return [(name, hex_color(color)) for name, color in found]
 
 
-def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> Strip:
-    """Draw image, mask, result and errors of a photo; without a mask image and result alone."""
-    image = _shrink(as_rgb8(read_image(photo.image_path)))
-    pictures = [Picture(_embed(image, ".jpg"), "photo")]
+def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> tuple[Strip, Legend]:
+    """Draw image, mask, result and errors of a photo, with their legend; without a mask image and result alone."""
+    image = as_rgb8(read_image(photo.image_path))
+    shape = shrink_to(image.shape[:2], _PICTURE_PIXELS)
     if photo.truth_path is None:
-        result = resize_nearest(read_result(photo, table), image.shape[:2])
-        return Strip(title, "", [*pictures, Picture(_embed(color_labels(result, table), ".png"), "result")])
-    truth, result = (resize_nearest(labels, image.shape[:2]) for labels in read_both(photo, table))
-    grey = np.repeat(image.mean(axis=2, keepdims=True) * 0.6 + 80, 3, axis=2).astype(np.uint8)
-    wrong = (truth != result) & (truth != VOID)
-    errors = np.where(wrong[..., None], np.array(_WRONG, np.uint8), grey)
-    for labels, caption in ((truth, "mask"), (result, "result")):
-        pictures.append(Picture(_embed(color_labels(labels, table), ".png"), caption))
-    pictures.append(Picture(_embed(errors, ".jpg"), "errors"))
-    return Strip(title, f"{photo.accuracy:.1%} right".replace("%", " %"), pictures)
-
-
-def _shrink(image: np.ndarray) -> np.ndarray:
-    step = max(1.0, max(image.shape[:2]) / _PICTURE_PIXELS)
-    return shrink_image(image, *(max(1, round(side / step)) for side in image.shape[:2]))
+        result = resize_nearest(read_result(photo, table), shape)
+        shown = [(shrink_image(image, *shape), ".jpg", "photo"), (color_labels(result, table), ".png", "result")]
+        remark, legend = "", list_legend(table, result)
+    else:
+        panels = show_errors(image, *read_both(photo, table), table, shape=shape)
+        endings, names = (".jpg", ".png", ".png", ".jpg"), ("photo", "mask", "result", "errors")
+        shown = list(zip(panels.pictures, endings, names, strict=True))
+        remark, legend = f"{photo.accuracy:.1%} right".replace("%", " %"), panels.legend
+    return Strip(title, remark, [Picture(_embed(picture, ending), name) for picture, ending, name in shown]), legend
 
 
 def _embed(picture: np.ndarray, suffix: str) -> str:
@@ -185,11 +179,10 @@ def _tell_what_to_label(findings: Findings, inputs: Inputs) -> Section:
         (photo.image_path.name, show_share(photo.certainty))
         for photo in method.unlabelled[:_N_LISTED]
     ]  # fmt: skip
-    strips = [
-        _draw_strip(photo.image_path.name, photo, inputs.table) for photo in method.unlabelled[:_N_UNCERTAIN]
-    ]  # fmt: skip
+    drawn = [_draw_strip(photo.image_path.name, photo, inputs.table) for photo in method.unlabelled[:_N_UNCERTAIN]]
     table = Table(("photo, the least certain first", CERTAINTIES[method.name]), rows)
-    return Section("What to label next", text, tables=[table], strips=strips, legend=_list_colors(inputs.table))
+    strips = [strip for strip, _ in drawn]
+    return Section("What to label next", text, tables=[table], strips=strips, legend=_join_legends(drawn))
 
 
 def _tell_versions(paths: StudyPaths, inputs: Inputs) -> Section:
