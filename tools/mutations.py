@@ -259,9 +259,12 @@ BREAKS = {
         ("study/findings.py", "(photo.accuracy or 0.0,", "(-(photo.accuracy or 0.0),", "study/test_study.py"),
         ("study/findings.py", "(photo.certainty or 0.0,", "(-(photo.certainty or 0.0),", "study/test_study.py"),
         ("study/report.py", "(truth != result) & (truth != VOID)", "(truth == result)", "study/test_study.py"),
+        ("study/likeness.py", "all(group_of[a] == group_of[b] for a, b in pairs)", "True", "study/test_likeness.py"),
+        ("study/likeness.py", "_SAME_VIEW = 0.95", "_SAME_VIEW = 0.3", "study/test_likeness.py"),
+        ("study/likeness.py", "return len(sizes) >= _LEAST_GROUPS", "return True", "study/test_likeness.py"),
     ],
     "demo": [
-        ("demo/demonstration.py", "and not mark.exists():", "and False:", "demo/test_demonstration.py"),
+        ("demo/dense.py", "and not mark.exists():", "and False:", "demo/test_dense.py"),
         ("demo/demoscenes.py", "make_scene(options.seed + i,", "make_scene(options.seed,", "demo/test_demoscenes.py"),
     ],
     "cli": [

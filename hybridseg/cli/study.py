@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +17,9 @@ from hybridseg.cli.options import (
     seed_option,
 )
 from hybridseg.study.inputs import StudyOptions, StudyPaths
+
+if TYPE_CHECKING:
+    from hybridseg.study.study import StudyResult
 
 _UNSET = {
     "proportion": "0.67; 0.75 from 60 labelled photos on",
@@ -69,6 +71,11 @@ def run(console: Console, *, dry_run: bool, **settings: Any) -> None:
         check_only=dry_run,
         progress=console.progress,
     )
+    conclude_study(console, result)
+
+
+def conclude_study(console: Console, result: StudyResult | None) -> None:
+    """Print the verdict of a study, and where its report is; nothing where it was only checked."""
     if result is not None:
         console.conclude(result.verdict, result.next_steps)
-        console.say(f"The report: {Path(result.report_path).resolve()}")
+        console.say(f"The report: {result.report_path.resolve()}")

@@ -161,6 +161,8 @@ def _add_moved(entries: dict[str, SplitEntry], earlier: SplitEntry, home: Path) 
 def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[str]]:
     """Group images that belong together; without an expression each is a group of its own.
 
+    They belong together when the expression finds the same in their names: in its parentheses, if it has any.
+
     Raises
     ------
     BadInput
@@ -170,6 +172,8 @@ def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[s
     --------
     >>> group_images(["a_1.jpg", "a_2.jpg", "b.jpg"], r"(\\w)_")
     {'a': ['a_1.jpg', 'a_2.jpg'], 'b': ['b.jpg']}
+    >>> list(group_images(["2018-1006-a.jpg", "2018-10-06-b.jpg"], r"(\\d{4})-(\\d\\d)-?(\\d\\d)"))
+    ['2018-10-06']
     """
     groups: dict[str, list[str]] = defaultdict(list)
     n_matches = 0
@@ -177,7 +181,7 @@ def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[s
         stem = Path(name).stem
         match = re.search(group_by, stem) if group_by else None
         n_matches += match is not None
-        key = (match[1] if match.re.groups else match[0]) if match else None
+        key = ("-".join(filter(None, match.groups())) if match.re.groups else match[0]) if match else None
         groups[key if key else stem].append(name)
     if group_by and not n_matches:
         raise BadInput(

@@ -106,7 +106,7 @@ def test_classes_that_cannot_be_learnt_or_measured_are_named(data):
 
 @pytest.mark.parametrize("out", ["photos", "photos/out", "masks", "."])
 def test_the_folders_of_the_user_are_not_written_to(untouched, out):
-    with pytest.raises(BadInput, match="give --out for"):
+    with pytest.raises(BadInput, match="give another folder for the results"):
         check(StudyPaths(Path("photos"), Path("masks"), out_dir=Path(out)))
 
 

@@ -42,8 +42,11 @@ def test_a_study(study, data, words):
     check_report(study, out, scores)
     check_that_nothing_is_repeated(study, ran, data)
     # Each command of the report gives the same alone, in a folder of its own.
-    commands = list_commands((out / "report.html").read_text())
+    label, *commands = list_commands((out / "report.html").read_text())
     assert commands == ran
+    assert label[0] == "label" and label[-2:] == ["--labels", "labels.txt"]
+    assert {Path(path).name for path in label[1:-2]} == {"flight2_6.jpg", "flight3_7.jpg"}
+    assert all(Path(path).exists() for path in label[1:-2]), "those of the user, not links to them"
     shutil.rmtree(out)
     for given in commands:
         main.main(["--quiet", *given, *words.get(given[0], [])], prog_name="hybridseg", standalone_mode=False)
