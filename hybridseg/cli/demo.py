@@ -65,4 +65,4 @@ def demo_dense(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> N
     from hybridseg.demo.dense import run_dense_demo
 
     page = run_dense_demo(out_dir, scenes_dir, run_command=console.run_command, say=console.say)
-    console.say(f"\nThe page with all pictures and tables: {page.resolve()}")
+    console.wrote(page, text=f"\nThe page with all pictures and tables: {page.resolve()}")

@@ -74,8 +74,13 @@ def run(console: Console, *, dry_run: bool, **settings: Any) -> None:
     conclude_study(console, result)
 
 
-def conclude_study(console: Console, result: StudyResult | None) -> None:
-    """Print the verdict of a study, and where its report is; nothing where it was only checked."""
-    if result is not None:
-        console.conclude(result.verdict, result.next_steps)
-        console.say(f"The report: {result.report_path.resolve()}")
+def conclude_study(console: Console, result: StudyResult) -> None:
+    """Report the steps of a study, and what they led to unless it was only checked."""
+    from hybridseg.study.story import spell_command
+
+    console.record(plan=[{"command": spell_command(step.words), "seconds": step.seconds} for step in result.steps])
+    if result.findings and result.report_path:
+        best = result.findings.best
+        console.record(best=best.name, methods={method.name: method.pooled for method in result.findings.methods})
+        console.conclude(best.pooled, best.verdict, result.findings.next_steps)
+        console.wrote(result.report_path, text=f"The report: {result.report_path.resolve()}")

@@ -31,7 +31,7 @@ def run_demo(
     say: Callable[[str], None],
     warn: Callable[[str], None],
     progress: Progress = no_progress,
-) -> StudyResult | None:
+) -> StudyResult:
     """Draw the scenes that are not there yet, and study them; see `run_study`.
 
     Parameters

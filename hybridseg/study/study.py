@@ -16,7 +16,6 @@ from hybridseg.study.inputs import LOG_NAME, Inputs, StudyOptions, StudyPaths, c
 from hybridseg.study.report import write_report
 from hybridseg.study.steps import Step, StepLog, plan_steps
 from hybridseg.study.story import Story, spell_command
-from hybridseg.verdict import NextSteps, Verdict
 
 # From so many seconds on, what was estimated can be compared with what was measured.
 _ENOUGH_SECONDS = 10.0
@@ -24,11 +23,11 @@ _ENOUGH_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The report, and the verdict on the best method with what to do next."""
+    """The steps, and what they led to; None when everything was only checked."""
 
-    report_path: Path
-    verdict: Verdict | None
-    next_steps: NextSteps
+    steps: tuple[Step, ...]
+    findings: Findings | None = None
+    report_path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ def run_study(
     check_only: bool = False,
     supplement: Supplement | None = None,
     progress: Progress = no_progress,
-) -> StudyResult | None:
-    """Check everything, then run the steps that are not done yet, and write the report; None when only checked.
+) -> StudyResult:
+    """Check everything, then run the steps that are not done yet, and write the report.
 
     Parameters
     ----------
@@ -72,7 +71,7 @@ def run_study(
     if check_only:
         for step in steps:
             say(spell_command(step.words))
-        return None
+        return StudyResult(tuple(steps))
     claim_folder(paths.out)
     with lock_output(paths.out / LOG_NAME):
         class_files = [path for path in (paths.labels_path, paths.colors_path) if path is not None]
@@ -83,7 +82,7 @@ def run_study(
         report_path = write_report(
             paths, inputs, steps, findings, note=supplement.note if supplement else "", more=more
         )
-    return StudyResult(report_path, findings.best.verdict, findings.next_steps)
+    return StudyResult(tuple(steps), findings, report_path)
 
 
 def _tell_plan(inputs: Inputs, steps: list[Step], say: Callable[[str], None], warn: Callable[[str], None]) -> None:

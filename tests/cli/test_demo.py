@@ -1,5 +1,8 @@
+import json
+
 import pytest
 
+from hybridseg.study.findings import Findings, MethodFindings
 from hybridseg.study.study import StudyResult
 from hybridseg.verdict import NextSteps, Verdict
 
@@ -18,7 +21,9 @@ def command(request, monkeypatch):
         return out_dir / "report.html"
 
     def run_demo(out_dir, scenes_dir, *, run_command, say, warn, progress):
-        return StudyResult(draw(out_dir, scenes_dir, run_command, say), VERDICT, NextSteps("use it", "label more"))
+        page = draw(out_dir, scenes_dir, run_command, say)
+        found = MethodFindings("hybrid", out_dir, {"macro": {"f1": 0.8}}, VERDICT, None, (), ())
+        return StudyResult((), Findings((found,), NextSteps("use it", "label more")), page)
 
     def run_dense_demo(out_dir, scenes_dir, *, run_command, say):
         return draw(out_dir, scenes_dir, run_command, say)
@@ -36,6 +41,9 @@ def test_commands_are_run_and_the_page_is_named(command, run, tmp_path):
     assert "A line of the story." in result.stdout and list((out / "scenes").glob("*.jpg"))
     assert f": {out}/report.html\n" in result.stdout
     assert ("Good: it is.\nNext: use it\n" in result.stdout) == (name == "demo")
+    report = json.loads(run(name, out, "--json").stdout)
+    assert report["written"] == [f"{out}/report.html"] and report["steps"][0]["command"][0] == "demo-scenes"
+    assert f"{out}/scenes/scene_00.jpg" in report["steps"][0]["written"]
 
 
 def test_quiet_is_handed_on(command, run, tmp_path):
