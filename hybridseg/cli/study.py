@@ -33,9 +33,9 @@ _UNSET = {
 @masks_option
 @class_files_options
 @options_of(
-    StudyOptions, "method", "group_by", "proportion", "tile_size", "epochs",
-    flags={"proportion": ("-p", "--proportion"), "tile_size": ("-t", "--tile-size")},
-    unset=_UNSET, metavars={"group_by": "REGEX"},
+    StudyOptions, "method", "group_by", "test_list", "proportion", "tile_size", "epochs",
+    flags={"proportion": ("-p", "--proportion"), "tile_size": ("-t", "--tile-size"), "test_list": ("--test",)},
+    unset=_UNSET, metavars={"group_by": "REGEX", "test_list": "FILE"},
 )  # fmt: skip
 @seed_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: PHOTOS_run]")

@@ -49,12 +49,15 @@ class StudyOptions:
         span=Span(0, 1, above=True, below=True),
     )  # fmt: skip
     group_by: str | None = option_like(SplitOptions, "group_by")
+    test_list: Path | None = option_like(SplitOptions, "test_list")
     tile_size: int | None = option(None, "Side of the tiles of the hybrid method, in pixels.", span=Span(8))
     epochs: int | None = option(None, "Epochs of the training of fcn.", span=Span(1))
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.test_list is not None and (self.group_by or self.proportion):
+            raise BadInput("--test says which photos are for testing; leave out --proportion and --group-by")
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -180,7 +183,7 @@ def check_inputs(
     everywhere = in_train + in_test
     likeness = describe_likeness(
         *([looks[e.image] for e in entries if e.set == name] for name in ("train", "test")),
-        is_grouped=options.group_by is not None,
+        is_grouped=bool(options.group_by or options.test_list),
     )
     windows = {size: _add([photo.n_windows[size] for photo in train]) for size in tile_sizes}
     tile_size = _choose_tile_size(windows, in_train)
@@ -312,7 +315,9 @@ def _plan(paths: StudyPaths, options: StudyOptions, proportion: float, table: Cl
         paths.images_dir.resolve(),
         masks_dir=paths.masks_dir.resolve() if paths.masks_dir is not None and paths.masks_name else None,
         target_dir=paths.out.resolve(),
-        options=SplitOptions(proportion, options.seed, options.group_by, stratify=True, set_aside=True),
+        options=SplitOptions(test_list=options.test_list, set_aside=True)
+        if options.test_list
+        else SplitOptions(proportion, options.seed, options.group_by, stratify=True, set_aside=True),
         table=table,
     )
     return entries

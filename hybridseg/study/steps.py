@@ -58,10 +58,11 @@ def plan_steps(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> list
     masks = ("--masks", paths.masks_dir) if paths.masks_name else ()
     grouped = ("--group-by", options.group_by) if options.group_by else ()
     aside = ("--set-aside",) if inputs.sets["unlabelled"] else ()
-    words = (
-        "split", "--images", paths.images_dir, *masks, "-p", f"{inputs.proportion:g}", "--seed", options.seed, *grouped,
-        "--stratify", *aside, *name_classes(paths), "--link", "--out", out,
+    drawn = (
+        "-p", f"{inputs.proportion:g}", "--seed", options.seed, *grouped, "--stratify", *name_classes(paths)
     )  # fmt: skip
+    sets = ("--test", options.test_list) if options.test_list else drawn
+    words = ("split", "--images", paths.images_dir, *masks, *sets, *aside, "--link", "--out", out)
     folders = tuple(out / name for name in ("train", "test", "unlabelled", "split.csv"))
     steps = [Step("divide the photos", "", words, folders, 1)]
     plans = {"hybrid": _plan_hybrid, "fcn": _plan_fcn}

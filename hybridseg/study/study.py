@@ -74,8 +74,8 @@ def run_study(
         return StudyResult(tuple(steps))
     claim_folder(paths.out)
     with lock_output(paths.out / LOG_NAME):
-        class_files = [path for path in (paths.labels_path, paths.colors_path) if path is not None]
-        log = StepLog(paths.out, steps, [*inputs.files, *class_files])
+        lists = [path for path in (paths.labels_path, paths.colors_path, options.test_list) if path]
+        log = StepLog(paths.out, steps, [*inputs.files, *lists])
         _run_steps(Story(paths.out, run_command, say), steps, log)
         findings = read_findings(paths, options, inputs)
         more = [supplement.tell(paths, findings, inputs.table)] if supplement else []

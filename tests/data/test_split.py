@@ -49,6 +49,25 @@ def test_every_image_is_in_one_set_with_all_its_files(photos):
     }
 
 
+def test_a_list_names_the_images_for_testing(photos, tmp_path):
+    listed = tmp_path / "test.txt"
+    listed.write_text("p1\n\np8.jpg \np3\n")
+    result = split_folder(photos, options=SplitOptions(test_list=listed))
+    assert sorted(entry.image for entry in result.entries if entry.set == "test") == ["p1.jpg", "p3.jpg", "p8.jpg"]
+    assert result.count("train") == 7
+    with pytest.raises(BadInput, match=r"test\.txt \(--test\) names 1 images that are not there, .*: p8\.jpg"):
+        split_folder(photos, options=SplitOptions(test_list=listed, set_aside=True), out_dir=tmp_path / "aside")
+    with pytest.raises(BadInput, match=r"nowhere\.txt \(--test\) is no text file"):
+        split_folder(photos, options=SplitOptions(test_list=tmp_path / "nowhere.txt"), out_dir=tmp_path / "no")
+    with pytest.raises(BadInput, match="leaves nothing to --group-by"):
+        SplitOptions(test_list=listed, stratify=True)
+
+
+def test_several_parentheses_make_one_group():
+    names = ["2018-1006_a.jpg", "2018-10-06_b.jpg", "2018-1007_c.jpg"]
+    assert list(group_images(names, r"(\d{4})-(\d\d)-?(\d\d)")) == ["2018-10-06", "2018-10-07"]
+
+
 @pytest.mark.parametrize("action", ["copy", "move", "link"])
 def test_images_without_a_label_map_are_set_aside(photos, action):
     options = SplitOptions(proportion=0.5, set_aside=True, action=action)

@@ -138,6 +138,17 @@ def test_both_methods(study, data):
     assert "--resume" in study(method="fcn", epochs=2)[0]
 
 
+def test_a_list_of_the_photos_for_testing(study, data):
+    Path("test.txt").write_text("flight0_0\nflight1_5\n")
+    assert "--test" in study(test_list=Path("test.txt"))[0]
+    out = data / "photos_run"
+    assert {path.stem for path in (out / "test").glob("*.jpg")} == {"flight0_0", "flight1_5"}
+    assert read_scores(out / "hybrid")["pairs"].keys() == {"flight0_0_ares_32", "flight1_5_ares_32"}
+    # Another list is another split.
+    Path("test.txt").write_text("flight0_0\n")
+    assert study(test_list=Path("test.txt"))[0][0] == "split"
+
+
 def test_masks_beside_the_photos(study, data):
     for path in data.glob("masks/*"):
         path.rename(data / "photos" / f"{path.stem}_mask.png")
