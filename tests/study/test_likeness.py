@@ -66,6 +66,12 @@ def test_views_that_are_nearly_the_same():
     assert describe_likeness(train, test[1:]) == ""
 
 
+def test_the_same_view_on_the_same_day_is_told_once():
+    train, test = [look("20180610_a.jpg", 1), look("20180611_a.jpg")], [look("20180610_b.jpg", 1), look("x.jpg")]
+    text = describe_likeness(train, test)
+    assert text.startswith("1 of the 2 photos for testing is from the same day") and "view" not in text
+
+
 def test_names_of_a_series():
     frames = [f"flight{i}_{j:03d}" for i in range(4) for j in range(3)]
     text = describe(frames[::2], frames[1::2])
