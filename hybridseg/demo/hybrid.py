@@ -59,7 +59,7 @@ def _plan_classic(paths: StudyPaths) -> list[Step]:
     steps = [
         Step(
             "segment the same scenes with the classic constants", "hybrid",
-            ("semseg", test, "--model", model, *_FINE, "--resume", "--out", results / "maps"), (results / "maps",), 10,
+            ("semseg", test, "--model", model, *_FINE, "--resume", "--out", results / "maps"), (results / "maps",), 6,
             goes_on=True,
         )
     ]  # fmt: skip
@@ -68,7 +68,7 @@ def _plan_classic(paths: StudyPaths) -> list[Step]:
             "eval-pixels", paths.out, "--truth", "test/*_mres.mat", "--prediction",
             f"classic/maps/*_{kind}_*[0-9].mat", "--out", results / name,
         )  # fmt: skip
-        steps.append(Step(f"compare {what} with the truth", "hybrid", compare, (results / name,), 4))
+        steps.append(Step(f"compare {what} with the truth", "hybrid", compare, (results / name,), 2))
     return steps
 
 

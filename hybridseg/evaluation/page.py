@@ -51,7 +51,7 @@ figcaption { color: var(--soft); font-size: .92rem; margin-top: .3rem; max-width
 .legend span { display: inline-block; width: .85em; height: .85em; margin-right: .4em; border: 1px solid var(--soft);
   border-radius: 2px; vertical-align: -.08em; }
 @media (max-width: 40rem) { .strip { grid-template-columns: repeat(2, 1fr); } main { padding-top: 1.5rem; }
-  table { font-size: .8rem; } th, td { padding-right: .55rem; } pre { padding: .6rem .7rem; font-size: 12.5px; } }
+  table { font-size: .78rem; } th, td { padding-right: .4rem; } pre { padding: .6rem .7rem; font-size: 12.5px; } }
 @media print { :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --accent: #1f5fa8; --paper: #fff;
   --shade: #f3f3f3; } main { max-width: none; padding: 0; } figure, tr, h2, h3 { break-inside: avoid; }
   h2, h3 { break-after: avoid; } .scroll { overflow: visible; } body { font-size: 11pt; }

@@ -116,7 +116,8 @@ def _read_method(paths: StudyPaths, name: str, inputs: Inputs) -> MethodFindings
     unlabelled = _list_results(paths, home, "unlabelled", {}) if inputs.sets["unlabelled"] else []
     verdict = record["verdict"]
     if verdict is not None:
-        verdict = Verdict(**{**verdict, "beaten_by": tuple(verdict["beaten_by"])})
+        # Scores that an earlier version wrote have no floors.
+        verdict = Verdict(**{"floors": {}, **verdict, "beaten_by": tuple(verdict["beaten_by"])})
     return MethodFindings(
         name,
         home / "scores",
