@@ -139,7 +139,8 @@ BREAKS = {
         ("data/picturemasks.py", "distances.min(axis=1) > 0].sum()", "distances.min(axis=1) > 9].sum()",
          "data/test_picturemasks.py data/test_convert.py"),
         ("data/splitplan.py", "earlier.masks if", "() if", "data/test_split.py"),
-        ("data/splitplan.py", "counts[group].update(_count_classes(", "(_count_classes(", "data/test_split.py"),
+        ("data/splitplan.py", "counts[group].update(_count_classes(", "(_count_classes(", "data/test_splitplan.py"),
+        ("data/splitplan.py", "return groups.keys() - tested", "return tested", "data/test_splitplan.py"),
         ("data/splitplan.py", "shuffle_names(sizes, seed=options.seed)", "sorted(sizes)", "data/test_split.py"),
         ("data/split.py", "temporary.symlink_to(source.resolve())", "temporary.symlink_to(os.readlink(source))",
          "data/test_split.py"),
@@ -283,9 +284,12 @@ BREAKS = {
          "study/test_study.py"),
         ("study/findings.py", "(photo.accuracy or 0.0,", "(-(photo.accuracy or 0.0),", "study/test_study.py"),
         ("study/findings.py", "(photo.certainty or 0.0,", "(-(photo.certainty or 0.0),", "study/test_study.py"),
+        ("study/likeness.py", "all(group_of[a] == group_of[b] for a, b in pairs)", "True", "study/test_likeness.py"),
+        ("study/likeness.py", "_SAME_VIEW = 0.95", "_SAME_VIEW = 0.3", "study/test_likeness.py"),
+        ("study/likeness.py", "return len(sizes) >= _LEAST_GROUPS", "return True", "study/test_likeness.py"),
     ],
     "demo": [
-        ("demo/demonstration.py", "and not mark.exists():", "and False:", "demo/test_demonstration.py"),
+        ("demo/dense.py", "and not mark.exists():", "and False:", "demo/test_dense.py"),
         ("demo/demoscenes.py", "make_scene(options.seed + i,", "make_scene(options.seed,", "demo/test_demoscenes.py"),
     ],
     "cli": [

@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # A flag, and its value if it looks like one: DIR, labels.txt, '*_ares_96.mat'.
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)(?: ('[^']*'|[A-Z]{2,}\b|\d+\b|[\w*]+\.\w+))?")
 # What the commands call otherwise.
-_OTHER_NAMES = {"images": "photos"}
+_OTHER_NAMES = {"images": "photos", "test": "test_list"}
 _SHORT_FLAG = re.compile(r" \(-\w\)")
 
 

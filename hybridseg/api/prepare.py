@@ -28,6 +28,7 @@ def split(
     stratify: bool = SplitOptions.stratify,
     set_aside: bool = SplitOptions.set_aside,
     action: str = SplitOptions.action,
+    test_list: PathLike | None = SplitOptions.test_list,
     labels: Labels | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -64,7 +65,7 @@ def split(
     >>> sets.train_dir, sets.train_masks  # doctest: +SKIP
     (PosixPath('train'), PosixPath('train/masks'))
     """
-    options = SplitOptions(proportion, seed, group_by, stratify, set_aside, action)
+    options = SplitOptions(proportion, seed, group_by, stratify, set_aside, action, find_path(test_list))
     return split_folder(
         photos, masks_dir=masks, out_dir=out, options=options, table=find_table(labels), overwrite=overwrite,
         progress=progress or show_progress(),

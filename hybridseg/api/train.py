@@ -161,6 +161,7 @@ def run(
     method: str = StudyOptions.method,
     group_by: str | None = StudyOptions.group_by,
     proportion: float | None = StudyOptions.proportion,
+    test_list: PathLike | None = StudyOptions.test_list,
     tile_size: int | None = StudyOptions.tile_size,
     epochs: int | None = StudyOptions.epochs,
     seed: int = StudyOptions.seed,
@@ -203,6 +204,7 @@ def run(
     paths = StudyPaths(Path(photos), *map(find_path, (masks, labels, colors, out)))
     return run_study(
         paths, run_command=partial(run_command, console), say=console.say, warn=console.warn,
-        options=StudyOptions(method, proportion, group_by, tile_size, epochs, seed), table=find_table(labels, colors),
+        options=StudyOptions(method, proportion, group_by, find_path(test_list), tile_size, epochs, seed),
+        table=find_table(labels, colors),
         check_only=dry_run, progress=show_progress(),
     )  # fmt: skip

@@ -40,6 +40,8 @@ def test_a_command_that_fails_is_an_error(coast, tmp_path, monkeypatch):
 def test_the_kind_of_an_error_is_kept():
     import hybridseg
 
+    with pytest.raises(HybridSegError, match=r"\(test_list=\) leaves nothing to group_by= and stratify=True"):
+        hybridseg.split("photos", test_list="test.txt", stratify=True)
     with pytest.raises(MissingInput, match="there is no folder") as caught:
         hybridseg.split("nowhere")
     assert isinstance(caught.value, FileNotFoundError)
