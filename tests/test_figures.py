@@ -9,7 +9,7 @@ import pytest
 from hybridseg.calibration import Calibration
 from hybridseg.classes import ClassTable
 from hybridseg.confusion import Confusion, count_confusion
-from hybridseg.demo.overview import draw_scene_overview, draw_tile_overview
+from hybridseg.demo.overview import draw_scene_overview
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.figures import FigureOptions, draw_calibration, draw_confusion, draw_learning_curve, find_fonts
 from hybridseg.io.images import read_image
@@ -127,12 +127,9 @@ def test_signs_that_no_font_has_are_told_of_once(tmp_path, caplog, recwarn):
     assert find_fonts(frozenset("été вода")) == ["DejaVu Sans"]
 
 
-def test_overviews(tmp_path, coast, run):
+def test_overview_of_scenes(tmp_path, coast):
     draw_scene_overview(tmp_path / "s.png", coast)
-    assert run("retile", "-t", 16, "--jobs", 1, coast).exit_code == 0
-    draw_tile_overview(tmp_path / "t.png", coast / "tile_16" / "tiles.csv")
-    for name in ("s.png", "t.png"):
-        assert read_image(tmp_path / name).std() > 20
+    assert read_image(tmp_path / "s.png").std() > 20
     (tmp_path / "none").mkdir()
     with pytest.raises(MissingInput, match="no image with a label map"):
         draw_scene_overview(tmp_path / "x.png", tmp_path / "none")

@@ -232,3 +232,8 @@ def read_repainted(
     if labels_path is None:
         return read_colors(colors_path, table, owner=owner)
     return table.with_colors_of(read_class_files(labels_path, colors_path))
+
+
+def is_given(name: str) -> bool:
+    """Return whether a setting was given on this command line."""
+    return click.get_current_context().get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE

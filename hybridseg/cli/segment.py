@@ -18,6 +18,7 @@ from hybridseg.cli.options import (
     class_files_options,
     colors_option,
     figure_options,
+    is_given,
     named_as_typed,
     options_of,
     path_type,
@@ -113,7 +114,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
       hybridseg semseg photo.jpg model.pb
       hybridseg semseg photo.jpg model.pb labels.txt colors.txt 96 0.5 0.5 8 0.25
     """
-    prob_is_option = _is_given("gt_prob")
+    prob_is_option = is_given("gt_prob")
     images = _read_words(words, settings)
     paths = find_images([Path(word) for word in images])
     files = {
@@ -161,7 +162,7 @@ def _read_words(words: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, 
     if len(more) == len(_WORDS) and settings["best"] is None:
         settings["best"] = False
     for (name, (title, kind)), word in zip(_WORDS.items(), more, strict=False):
-        if _is_given(name):
+        if is_given(name):
             raise click.UsageError(f"{title} is given twice: as the word {word} and as an option.")
         try:
             settings[name] = kind(word)
@@ -174,18 +175,13 @@ def _read_words(words: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, 
 
 def _make_options(settings: dict[str, Any], base: HybridOptions) -> HybridOptions:
     """Replace in `base` what was given on this command line."""
-    given = {name: value for name, value in settings.items() if _is_given(name)}
+    given = {name: value for name, value in settings.items() if is_given(name)}
 
     def pick(cls: Any) -> dict[str, Any]:
         return {name: given[name] for name in cls.__dataclass_fields__ if name in given}
 
     with named_as_typed():
         return replace(base, **pick(HybridOptions), crf=replace(base.crf, **pick(CrfOptions)))
-
-
-def _is_given(name: str) -> bool:
-    """Return whether a setting was given on this command line."""
-    return click.get_current_context().get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
 
 
 def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool) -> None:

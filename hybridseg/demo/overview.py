@@ -1,26 +1,22 @@
-"""Pictures that show a data set at a glance: images with their label maps, and tiles of every class."""
+"""Pictures that show a data set at a glance: images with their label maps, and with the results of several methods."""
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hybridseg.classes import color_labels
-from hybridseg.draw import shuffle_names
 from hybridseg.errors import MissingInput
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_masks
 from hybridseg.io.pairing import list_images
-from hybridseg.io.tables import read_csv
 from hybridseg.panels import Legend, PictureRow, list_legend, shrink_to
 from hybridseg.resample import resize_nearest, shrink_image
 from hybridseg.sheets import draw_picture_rows
 
 _MAX_SCENES = 6
-_TILES_A_CLASS = 10
 _RESULT_PIXELS = 480
 
 
@@ -77,18 +73,3 @@ def draw_result_overview(
             pictures.append(color_labels(resize_nearest(labelmap.labels, size), table))
         rows.append(PictureRow("", pictures, ("image", *columns) if i == 0 else ()))
     draw_picture_rows(path, rows, width=2.0 * (len(columns) + 1), legend=tuple(dict.fromkeys(legend)))
-
-
-def draw_tile_overview(path: str | os.PathLike[str], manifest_path: str | os.PathLike[str]) -> None:
-    """Draw some of the kept tiles that a ``tiles.csv`` lists, chosen at random, in a row for each class."""
-    manifest_path = Path(manifest_path)
-    by_class: dict[str, list[str]] = defaultdict(list)
-    for row in read_csv(manifest_path, ("tile", "class", "kept")):
-        if row["kept"] == "1":
-            by_class[row["class"]].append(row["tile"])
-    rows = []
-    for name, tiles in sorted(by_class.items()):
-        chosen = shuffle_names(tiles, seed=0)[:_TILES_A_CLASS]
-        images = [as_rgb8(read_image(manifest_path.parent / tile)) for tile in chosen]
-        rows.append(PictureRow(f"{name} ({len(tiles)})", images))
-    draw_picture_rows(path, rows, width=0.7 * _TILES_A_CLASS + 1.2)

@@ -27,16 +27,25 @@ from hybridseg.study.findings import (
     read_result,
 )
 from hybridseg.study.inputs import Inputs, StudyPaths
-from hybridseg.study.steps import Step
-from hybridseg.study.story import show_share, spell_command
+from hybridseg.study.steps import Step, name_classes
+from hybridseg.study.story import REPORT_NAME, show_share, spell_command
 
-REPORT_NAME = "report.html"
-_N_LISTED, _N_UNCERTAIN = 40, 4
+_N_EXTREMES, _N_LISTED, _N_UNCERTAIN = 3, 40, 4
 _PICTURE_PIXELS = 440
+# Probabilities that differ by less from how often they are right can be used as they are.
+_TRUSTED = 0.03
 
 
-def write_report(paths: StudyPaths, inputs: Inputs, steps: Sequence[Step], findings: Findings) -> Path:
-    """Write ``report.html`` and return its path."""
+def write_report(
+    paths: StudyPaths,
+    inputs: Inputs,
+    steps: Sequence[Step],
+    findings: Findings,
+    *,
+    note: str = "",
+    more: Sequence[Section] = (),
+) -> Path:
+    """Write ``report.html`` and return its path; `note` ends its lead, and `more` comes after the photos."""
     best, sets = findings.best, inputs.sets
     verdict = best.verdict
     text = verdict.text if verdict else "Nothing could be compared."
@@ -45,8 +54,9 @@ def write_report(paths: StudyPaths, inputs: Inputs, steps: Sequence[Step], findi
     sections = [
         _tell_scores(findings, inputs),
         _show_extremes(best, inputs.table),
+        *more,
         _tell_confidence(best),
-        _tell_what_to_label(findings, inputs),
+        _tell_what_to_label(paths, findings, inputs),
         Section(
             "What was done",
             f"Of {sum(sets.values())} photos, {sets['train']} were for training and {sets['test']} for testing; "
@@ -58,8 +68,9 @@ def write_report(paths: StudyPaths, inputs: Inputs, steps: Sequence[Step], findi
     ]
     path = paths.out / REPORT_NAME
     name = paths.images_dir.resolve().name
-    next_step = f"\n\nNext: {verdict.choose_step(findings.next_steps)}" if verdict else ""
-    write_page(path, f"Land cover of {name}", text + next_step, sections)
+    next_step = f"Next: {verdict.choose_step(findings.next_steps)}." if verdict else ""
+    likeness = inputs.likeness and f"{inputs.likeness[0].upper()}{inputs.likeness[1:]}."
+    write_page(path, f"Land cover of {name}", "\n\n".join((text, likeness, next_step, note)), sections)
     return path
 
 
@@ -70,14 +81,14 @@ def _tell_scores(findings: Findings, inputs: Inputs) -> Section:
         rows.append(
             (METHOD_TITLES[method.name], *map(show_share, (method.pooled["accuracy"], macro["iou"], macro["f1"])))
         )
-    majority = best.verdict.majority if best.verdict else None
-    rows.append(("always the commonest class", show_share(majority), "", ""))
+    floors = {**best.verdict.floors, "always the commonest class": best.verdict.majority} if best.verdict else {}
+    rows += [(name, show_share(accuracy), "", "") for name, accuracy in floors.items()]
     classes = [
         (
             row["class"],
             *(show_share(row[name]) for name in ("precision", "recall", "f1", "iou")),
             f"{row['support']:,}",
-            f"{inputs.shares.get(row['class'], 0.0):.1%}",
+            _percent(inputs.shares.get(row["class"], 0.0)),
         )
         for row in best.pooled["classes"]
     ]
@@ -131,7 +142,7 @@ def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> tuple[Stri
         panels = show_errors(image, *read_both(photo, table), table, shape=shape)
         endings, names = (".jpg", ".png", ".png", ".jpg"), ("photo", "mask", "result", "errors")
         shown = list(zip(panels.pictures, endings, names, strict=True))
-        remark, legend = f"{photo.accuracy:.1%} right".replace("%", " %"), panels.legend
+        remark, legend = f"{_percent(photo.accuracy or 0.0)} right", panels.legend
     return Strip(title, remark, [Picture(_embed(picture, ending), name) for picture, ending, name in shown]), legend
 
 
@@ -146,43 +157,75 @@ def _tell_confidence(method: MethodFindings) -> Section:
         return Section(heading, "No pixel could be compared.")
     filled = found.counts > 0
     weights = found.counts[filled] / found.counts.sum()
-    surplus = float(((found.confidence - found.accuracy)[filled] * weights).sum())
-    points = f"{abs(surplus) * 100:.0f} points"
-    much = "about as often right as it says" if abs(surplus) < 0.02 else (
-        f"surer than it is right, by {points}" if surplus > 0 else f"right more often than it says, by {points}"
-    )  # fmt: skip
+    sure, right = (float((values[filled] * weights).sum()) for values in (found.confidence, found.accuracy))
+    text = f"On average its probability is {_percent(sure)} where {_percent(right)} of the pixels are right: "
+    if abs(sure - right) < _TRUSTED:
+        text += "it can be taken at its word."
+    elif sure < right:
+        text += "it is right more often than it says."
+    else:
+        text += "it is surer than it should be, so a high probability alone does not mean that a place is right."
+        if method.name == "hybrid":
+            text += " A better sign is that the tiles alone, NAME_atiles, give the same class as the result, NAME_ares."
     with TemporaryDirectory() as folder:
         path = Path(folder) / "calibration.png"
         draw_calibration(path, found, unit="pixels")
         picture = Picture(
             embed_picture(path.read_bytes(), ".png"), "How often it is right at each level of confidence."
         )
-    return Section(heading, f"Over all pixels of the photos for testing, it is {much}.", pictures=[picture])
+    return Section(heading, text, pictures=[picture])
 
 
-def _tell_what_to_label(findings: Findings, inputs: Inputs) -> Section:
-    method = findings.best
+def _tell_what_to_label(paths: StudyPaths, findings: Findings, inputs: Inputs) -> Section:
+    method, tables = findings.best, []
     weakest = method.verdict.weakest if method.verdict else None
-    text = f"The class with the lowest F1 is '{weakest}': photos that show it teach the most. " if weakest else ""
-    if not method.unlabelled:
-        worst = method.tested[0].image_path.name
-        text += (
-            "There are no photos without a mask to choose from. Photos like the worst one for testing, "
-            f"{worst}, are the ones to add."
+    parts = []
+    if weakest:
+        photos = sorted(method.tested, key=lambda photo: (-sum(photo.mistakes.get(weakest, ())), photo.image_path.name))
+        worst = [photo for photo in photos if sum(photo.mistakes.get(weakest, ()))][:_N_EXTREMES]
+        parts.append(
+            f"Places with '{weakest}', the class with the lowest F1: {inputs.shown.get(weakest, 0)} of the "
+            f"{inputs.sets['train']} photos for training show it. Most of its errors are in the photos below; "
+            "further photos that look like these teach the most."
         )
-        return Section("What to label next", text)
-    text += (
-        f"Of the {len(method.unlabelled)} photos without a mask, these are the ones whose result is the least "
-        f"certain (the lowest {CERTAINTIES[method.name]})."
+        rows = [(photo.image_path.name, *(f"{n:,}" for n in photo.mistakes[weakest])) for photo in worst]
+        tables.append(Table((f"errors with '{weakest}'", "pixels missed", "of others taken for it"), rows))
+    heading, first = "What to label next", method.unlabelled[:_N_UNCERTAIN]
+    if not first:
+        parts.append(
+            f"All photos have a mask. Put new ones into {paths.images_dir} and run the same command again: it segments "
+            "them, and lists them here with the least certain ones first."
+        )
+        return Section(heading, "\n\n".join(parts), tables=tables)
+    place = f", and puts its masks beside them; move NAME_mres.mat to {paths.masks_dir}" if paths.masks_name else ""
+    parts.append(
+        f"Of the {len(method.unlabelled)} photos without a mask, those whose result is least certain come first (the "
+        f"lowest {CERTAINTIES[method.name]}). This command opens the first {len(first)} of them{place}."
     )
     rows = [
-        (photo.image_path.name, show_share(photo.certainty))
+        (photo.image_path.name, show_share(photo.certainty), _percent(_measure_share(photo, weakest, inputs.table)))
         for photo in method.unlabelled[:_N_LISTED]
-    ]  # fmt: skip
-    drawn = [_draw_strip(photo.image_path.name, photo, inputs.table) for photo in method.unlabelled[:_N_UNCERTAIN]]
-    table = Table(("photo, the least certain first", CERTAINTIES[method.name]), rows)
-    strips = [strip for strip, _ in drawn]
-    return Section("What to label next", text, tables=[table], strips=strips, legend=_join_legends(drawn))
+    ]
+    tables.append(Table(("photo without a mask", CERTAINTIES[method.name], f"found as '{weakest}'"), rows))
+    drawn = [_draw_strip(photo.image_path.name, photo, inputs.table) for photo in first]
+    words = ("label", *(paths.images_dir / photo.image_path.name for photo in first), *name_classes(paths))
+    return Section(
+        heading,
+        "\n\n".join(parts),
+        commands=[spell_command(words)],
+        tables=tables,
+        strips=[strip for strip, _ in drawn],
+        legend=_join_legends(drawn),
+    )
+
+
+def _measure_share(photo: PhotoResult, name: str | None, table: ClassTable) -> float:
+    """Return the share of the pixels to which the result gives a class."""
+    return float(np.mean(read_result(photo, table) == table.names.index(name))) if name in table.names else 0.0
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}".replace("%", " %")
 
 
 def _tell_versions(paths: StudyPaths, inputs: Inputs) -> Section:
