@@ -73,6 +73,21 @@ def test_there_and_back(run, houses):
         assert np.array_equal(first.labels, second.labels) and first.table == second.table
 
 
+def test_results_of_a_network_are_exported_by_name(run, houses):
+    words = ("--images", houses / "photos", "-p", 1, "--validation", 0, "--out")
+    run("coco", "import", houses / "set.json", *words, houses / "first")
+    (houses / "results").mkdir()
+    result_path = houses / "results" / "p3_predseg.png"
+    (houses / "first" / "train" / "p3_label.png").rename(result_path)
+    result = run(
+        "coco", "export", result_path, "--images", houses / "photos", "--rle", "--out", houses / "results.json"
+    )
+    assert result.exit_code == 0
+    record = json.loads((houses / "results.json").read_text())
+    assert [row["file_name"] for row in record["images"]] == ["p3.png"]
+    assert all(isinstance(row["segmentation"]["counts"], str) for row in record["annotations"])
+
+
 @pytest.mark.real
 def test_a_real_file(run, real_data, tmp_path):
     folder = real_data / "geotiff"

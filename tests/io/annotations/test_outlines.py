@@ -5,6 +5,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as judge
 from scipy.ndimage import label
 
+from hybridseg.io.annotations.coco import measure_polygon
 from hybridseg.io.annotations.doodles import Stroke
 from hybridseg.io.annotations.outlines import join_rings, trace_regions
 from hybridseg.io.annotations.strokes import draw_strokes
@@ -21,6 +22,7 @@ def test_polygons_are_exact_here_and_in_pycocotools(mask):
         corners = join_rings(rings)
         stroke = Stroke("polygon", 0, 1.0, tuple(map(tuple, (corners - 0.5).tolist())), layer="result")
         assert np.array_equal(draw_strokes(mask.shape, [stroke]) > 0, regions == number)
+        assert measure_polygon(stroke.points) == np.count_nonzero(regions == number)
         packed = judge.frPyObjects([corners[:, ::-1].ravel().tolist()], *mask.shape)
         assert np.array_equal(judge.decode(packed)[..., 0] > 0, regions == number)
         found[number] = rings
