@@ -111,12 +111,13 @@ def test_masks_of_categories_may_overlap(coco):
 
 @pytest.mark.parametrize(("options", "place"), [(ALL, ""), (MASKS, "house")])
 def test_a_crowd_can_be_void(coco, options, place):
-    coco.add_area("a.png", 7, [box(2, 2, 4, 4)])
-    coco.add_area("a.png", 7, [box(1, 1, 3, 6)], iscrowd=1)
+    coco.add_area("a.png", 7, [box(1, 1, 5, 6)])
+    # Smaller than the single thing, and still below it.
+    coco.add_area("a.png", 7, [box(2, 2, 4, 8)], iscrowd=1)
     coco.read(CocoImportOptions(**{**vars(options), "crowd": "void"}))
     found = read_labelmap(coco.out / "train" / place / "a_label.png")
-    assert np.array_equal(found.labels == VOID, pixels((1, 1, 3, 6)) & ~pixels((2, 2, 4, 4)))
-    assert np.array_equal(found.labels == 1, pixels((2, 2, 4, 4)))
+    assert np.array_equal(found.labels == VOID, pixels((2, 6, 4, 8)))
+    assert np.array_equal(found.labels == 1, pixels((1, 1, 5, 6)))
 
 
 def test_images_are_chosen_by_category(coco):

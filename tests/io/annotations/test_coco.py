@@ -1,9 +1,10 @@
 import json
 
+import numpy as np
 import pytest
 
 from hybridseg.errors import BadInput
-from hybridseg.io.annotations.coco import measure_polygon, parse_coco, parse_polygons
+from hybridseg.io.annotations.coco import measure_polygon, open_coco, parse_coco, parse_polygons
 from hybridseg.io.annotations.formats import read_annotations
 
 
@@ -78,6 +79,17 @@ def test_polygons_that_are_none(value):
 
 def test_an_area_is_measured():
     assert measure_polygon(((0.5, 0.5), (0.5, 3.5), (2.5, 3.5))) == 3.0
+
+
+@pytest.mark.parametrize(("x", "y"), [(1e9, 1e9), (3.0, 1e9), (1e9, 2.0)])
+def test_a_polygon_far_beyond_its_image_takes_no_more_memory(record, x, y):
+    file = open_coco(record)
+    record["annotations"][0]["segmentation"] = [[-x, -y, x, -y, x, y, -x, y]]
+    [mask] = file.list_areas(file.images[0], (4, 6))[0].list_masks((4, 6))
+    inside = np.zeros((4, 6), bool)
+    mask.paint_on(inside, True)
+    expected = (np.arange(4)[:, None] + 0.5 < y) & (np.arange(6) + 0.5 < x)
+    assert np.array_equal(inside, expected) and mask.pixels.size <= 24
 
 
 @pytest.mark.parametrize("change", [
