@@ -17,6 +17,7 @@ from hybridseg.errors import BadInput, HybridSegError, Problem, located
 from hybridseg.evaluation.floor import measure_floor, take_sample
 from hybridseg.evaluation.pairs import TruthPair
 from hybridseg.figures import draw_confusion
+from hybridseg.forecast import Weighted
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import (
@@ -30,6 +31,8 @@ from hybridseg.verdict import Verdict, judge
 
 POOLED = "all pairs"
 TILES_ALONE = "the tiles alone"
+# Of a pair of half a megapixel, and of a figure.
+_COMPARISON_SECONDS, _FIGURE_SECONDS = 0.05, 0.3
 _CSV_COLUMNS = ("pair", "class", "support", *SCORES)
 
 
@@ -120,7 +123,8 @@ def evaluate_pixels(
     out_dir = Path(out_dir)
     compared: dict[str, tuple[TruthPair, Comparison]] = {}
     problems = list(problems)
-    for pair in progress(pairs, label="comparing"):
+    expected = Weighted(pairs, _COMPARISON_SECONDS, after=len(pairs) * _FIGURE_SECONDS)
+    for pair in progress(expected, label="comparing"):
         try:
             compared[_name_pair(pair, compared)] = pair, compare_pair(pair, table=table)
         except HybridSegError as error:
@@ -145,7 +149,7 @@ def evaluate_pixels(
     about_lists = {"only_in_truth": list(only_in_truth), "only_in_prediction": list(only_in_prediction)}
     about = {"ignored": list(ignore), **about_lists, "verdict": verdict.to_record() if verdict else None}
     written = _write_scores(out_dir, confusions, pooled, about)
-    for name, confusion in progress(list(confusions.items()), label="drawing"):
+    for name, confusion in progress(Weighted(list(confusions.items()), _FIGURE_SECONDS), label="drawing"):
         written.append(out_dir / f"{name}_confusion.png")
         draw_confusion(written[-1], confusion, title=name)
     written.append(out_dir / "eval_pixels_confusion.png")

@@ -14,6 +14,7 @@ from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
 from hybridseg.errors import MissingInput
+from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import describe_image
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.fcn import Fcn8s
@@ -87,7 +88,7 @@ def train_fcn(
     ------
     MissingInput, BadInput, OutputExists, WriteFailed
     """
-    data.check(progress=progress)
+    data.check(progress=followed_by(progress, UNKNOWN))
     first = describe_image(data.parts["train"][0].image_path)
     size = options.size or fit_size(first.rows, first.cols, max_area=MAX_AREA)
     found = {
