@@ -278,6 +278,6 @@ BREAKS = {
         ("cli/main.py", "redirect_stdout(sys.stderr), ", "", "cli/test_report.py"),
         ("cli/report.py", "value if math.isfinite(value) else None", "value", "cli/test_report.py"),
         ("cli/progress.py", "is_outermost and took", "took", "cli/test_progress.py"),
-        ("cli/progress.py", "_SHARE_BETWEEN_LINES = 5.0, 0.1", "_SHARE_BETWEEN_LINES = 5.0, 0.0", "cli/test_progress.py"),
+        ("cli/progress.py", "_LINES = 5.0, 0.1", "_LINES = 5.0, 0.0", "cli/test_progress.py"),
     ],
 }

@@ -53,7 +53,7 @@ BALANCES = (0.0, 0.25, 0.5)
 _NEAR = 1.6
 _SHARE_NEAR = 1 / 3
 # Of a photo of half a megapixel, see docs/benchmarks.md.
-_TILES_SECONDS, _CRF_SECONDS = 1.0, 0.3
+_TILES_SECONDS, _CRF_SECONDS = 1.0, 0.5
 
 
 @dataclass(frozen=True)
