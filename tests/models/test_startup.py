@@ -86,7 +86,7 @@ from hybridseg.hybrid.retile import retile
 from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.io.masks import find_labelled
-from hybridseg.segment import segment_files
+from hybridseg.apply import segment_files
 
 write_demo_scenes("scenes", options=SceneOptions(n=2, rows=64, cols=96))
 split_folder("scenes", out_dir=".")
