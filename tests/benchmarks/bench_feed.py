@@ -85,10 +85,8 @@ def main() -> None:
     n_classes = max(int(read_labels(pair.labels_path).max()) for pair in pairs) + 1
     table = ClassTable.from_names([f"class {i}" for i in range(n_classes)])
     folder = FolderPairs(pairs, read_labels, table=table, size=SIZE)
-    shape = folder.infos[0].shape
-    print(
-        f"{len(pairs)} photos of {shape[0]} x {shape[1]} at {SIZE[0]} x {SIZE[1]}, batches of {BATCH}, all changes on"
-    )
+    rows, cols = folder.infos[0].shape
+    print(f"{len(pairs)} photos of {rows} x {cols} at {SIZE[0]} x {SIZE[1]}, batches of {BATCH}, all changes on")
     with tempfile.TemporaryDirectory() as out:
         make_records(folder, Path(out) / "records", options=RecordOptions(copies=COPIES))
         records = open_records(Path(out) / "records")
