@@ -10,8 +10,8 @@ import click
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.dense import (
-    crop_options,
     labeldefs_option,
+    make_crop_options,
     make_steps,
     report_training,
     run_options,
@@ -105,9 +105,11 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
 @labeldefs_option
 @options_of(
     FcnOptions, "epochs", "batch_size", "learning_rate", "loss", "size", "backbone",
-    unset={"size": "from the first image"},
+    unset={"size": "windows"},
 )  # fmt: skip
-@crop_options
+@make_crop_options(
+    "by the first photo, unless --size", "0.5-2; without --crop, so that a window shows 0.6 to 1.2 of a photo's sides"
+)
 @click.option("--weights", "weights_path", metavar="FILE", type=path_type, help="VGG-16 weights of Keras (.h5).")
 @options_of(FcnOptions, "wide_channels", "checkpoint_interval", "patience")
 @options_of(
@@ -126,8 +128,8 @@ def train(console: Console, **settings: Any) -> None:
     DIR/labels/gtFine/train/SOURCE, and the classes in DIR/labeldefs.txt. The best epoch is chosen on photographs that
     the network is not trained on: those of val/ beside train/, or 15 % of all.
 
-    With --crop, every step sees random windows of the photos at their own resolution, at a random scale; such a network
-    predicts in windows too.
+    Every step sees random windows of the photos at random scales, by default near that at which one shows all of a
+    photo; such a network predicts in windows too. With --size, whole photos are resized instead.
 
     Result: RUNS/NAME/ with model.h5 and model.card.json (the network), log.csv, and figures of the training.
 
@@ -193,8 +195,8 @@ def _open_data(settings: dict[str, Any]) -> FcnData:
 def infer(console: Console, **settings: Any) -> None:
     """Classify every pixel of images with FCN-8s.
 
-    An image is presented as the photos of the training were: all of it, resized to the size of the training and the
-    prediction back to its own; or, after a training with --crop, in overlapping windows.
+    An image is presented as the photos of the training were: in overlapping windows; or, after a training with --size,
+    all of it, resized to the size of the training and the prediction back to its own.
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
     (the image overlaid with the class colours); for a GeoTIFF also NAME_predseg.tif in the same place on Earth,
