@@ -10,7 +10,7 @@ import click
 
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console
-from hybridseg.cli.options import join_options, options_of, path_type, read_options, resume_option
+from hybridseg.cli.options import figure_options, join_options, options_of, path_type, read_options, resume_option
 from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.crops import CropOptions
@@ -18,6 +18,7 @@ from hybridseg.dense.fit import Epoch
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
+from hybridseg.figures import FigureOptions
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
 from hybridseg.segment import make_job
@@ -34,6 +35,7 @@ run_options = join_options(
     click.option("--resume", is_flag=True, help="Continue after the last finished epoch."),
     click.option("--overwrite", is_flag=True, help="Start over where there is a training already."),
     click.option("--tensorboard-dir", metavar="DIR", type=path_type, help="Write logs for TensorBoard here."),
+    figure_options,
 )
 
 
@@ -58,6 +60,7 @@ view_options = join_options(
         unset={"native": "as in training", "scale": "that of the training"},
     ),
     options_of(Outputs, "probabilities"),
+    figure_options,
     resume_option,
 )
 
@@ -75,7 +78,9 @@ def segment_images(
     """Segment images as the options of `view_options` say, and print the result of each."""
     job = make_job(
         [model.path for model in models],
-        outputs=read_options(Outputs, settings, out_dir=out_dir, title=title),
+        outputs=read_options(
+            Outputs, settings, out_dir=out_dir, title=title, figures=read_options(FigureOptions, settings)
+        ),
         options=read_options(DenseOptions, settings),
         smoothing=smoothing,
     )
@@ -98,8 +103,8 @@ def report_training(
     starved = max((epoch.starved for epoch in result.history), default=0.0)
     if starved > 0.2:
         console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
-    for path in result.written:
-        console.say(f"wrote {path}")
+    console.wrote(*result.written)
+    console.record(epochs=len(result.history), training_images=result.n_training, validation_images=result.n_validation)
     return result
 
 

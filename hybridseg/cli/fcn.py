@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hybridseg.batch.jobs import Outputs
-from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
     labeldefs_option,
     make_crop_options,
@@ -34,6 +34,7 @@ from hybridseg.dense.programs.fcnfolders import FcnData, find_labeldefs, open_cl
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
 from hybridseg.dense.smoothing import FCN_SMOOTHING, SmoothingOptions
 from hybridseg.dense.trainer import TrainingPaths
+from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import PREDSEG_CRF, find_images
 from hybridseg.verdict import judge
 
@@ -50,6 +51,7 @@ runs_option = click.option(
 
 
 @click.group()
+@add_manners
 def fcn() -> None:
     """Label every pixel with FCN-8s, from whole labelled images.
 
@@ -89,8 +91,8 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
         overwrite=settings["overwrite"],
         progress=console.progress,
     )
-    for path in result.written:
-        console.say(f"wrote {path}")
+    console.wrote(*result.written)
+    console.record(skipped=result.skipped)
     if result.skipped:
         console.say(f"{len(result.skipped)} pictures were there already and were left alone (--overwrite)")
     console.finish(result.problems, n_done=len(result.written) + len(result.skipped))
@@ -143,7 +145,7 @@ def train(console: Console, **settings: Any) -> None:
     options = read_options(FcnOptions, settings, **parts)
     run_dir = settings["runs_dir"] / settings["name"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights_path"]}
-    paths = read_options(TrainingPaths, settings, **files)
+    paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)
     data = _open_data(settings)
     result = report_training(
         console,
@@ -157,7 +159,7 @@ def train(console: Console, **settings: Any) -> None:
         ),
     )
     use = f"hybridseg fcn infer --name {settings['name']} --samples-dir PHOTOS --output-dir RESULTS"
-    console.conclude(judge(result.photos), make_steps(use))
+    console.conclude(result.confusion.to_record(), judge(result.photos), make_steps(use))
 
 
 def _open_data(settings: dict[str, Any]) -> FcnData:
@@ -198,10 +200,10 @@ def infer(console: Console, **settings: Any) -> None:
     An image is presented as the photos of the training were: in overlapping windows; or, after a training with --size,
     all of it, resized to the size of the training and the prediction back to its own.
 
-    Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image overlaid with the class colours); for a GeoTIFF also NAME_predseg.tif in the same place on Earth,
-    with a style for QGIS. With --crf these are called NAME_predseg_crf.png and so on, so that both can lie in one
-    folder.
+    Result: for each image NAME_predseg.png (class ids with the colours as palette) and
+    figures/NAME_predseg_composite.png (the image, and beside it the same overlaid with the class colours, with a
+    legend); for a GeoTIFF also NAME_predseg.tif in the same place on Earth, with a style for QGIS. With --crf these are
+    called NAME_predseg_crf.png and so on, so that both can lie in one folder.
 
     \b
     Examples:

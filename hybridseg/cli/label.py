@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hybridseg.cli.console import Console, pass_console, printable
+from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
     class_files_options,
     colors_option,
+    figure_options,
     join_options,
     options_of,
     overwrite_option,
@@ -23,6 +25,7 @@ from hybridseg.cli.options import (
 )
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, HybridSegError, Problem
+from hybridseg.figures import FigureOptions
 from hybridseg.labelling.spread import SpreadOptions, read_seeds, spread_file
 
 _CRF_NAMES = (
@@ -65,6 +68,7 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
 @click.option(
     "--out", "out_dir", metavar="DIR", type=path_type, help="Folder for the results.  [default: beside each image]"
 )
+@figure_options
 @click.option(
     "--import",
     "import_path",
@@ -105,8 +109,8 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
     at any time; the same command continues.
 
     Result: for each image NAME_doodles.json (every stroke) while you draw; on Accept NAME_mres.mat (class, sparse,
-    labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and NAME_report.txt; for a GeoTIFF also
-    NAME_mres_label.tif with the same georeference and a style for QGIS.
+    labels), NAME_mres_label.png, NAME_report.txt and figures/NAME_mres.png (image, scribbles, result); for a GeoTIFF
+    also NAME_mres_label.tif with the same georeference and a style for QGIS.
 
     \b
     Example:
@@ -125,10 +129,9 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
     if settings["host"] not in ("127.0.0.1", "localhost", "::1"):
         if not settings["i_know"]:
             raise click.UsageError("--host lets others reach the page, without encryption; add --i-know if that is so.")
-        click.echo(
-            f"Warning: the page is served on {settings['host']} without encryption. Whoever can read the traffic can "
-            "use it; an ssh tunnel is safer.",
-            err=True,
+        console.warn(
+            f"the page is served on {settings['host']} without encryption. Whoever can read the traffic can use it; an "
+            "ssh tunnel is safer."
         )
     from hybridseg.web.serve import find_usual_port, serve
 
@@ -168,13 +171,15 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     from hybridseg.web.app import create_label_app
     from hybridseg.web.serve import serve
 
+    started = time.time()
     image_paths, out_dir = find_images(inputs), settings["out_dir"]
     _require_an_image(image_paths)
     for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
         claim_folder(folder)
     table = read_table(settings["labels_path"], settings["colors_path"])
     album = Album(image_paths, table=table, out_dir=out_dir)
-    session = LabelSession(album, options=_read_spread_options(settings), window=settings["window"])
+    figures = read_options(FigureOptions, settings)
+    session = LabelSession(album, options=_read_spread_options(settings), window=settings["window"], figures=figures)
     if settings["masks_dir"]:
         console.say_all(session.import_all(settings["masks_dir"], masks_only=True, progress=console.progress))
     elif settings["import_path"]:
@@ -187,7 +192,10 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     finally:
         jobs.close()
     done = sum(image["state"] == "done" for image in album.list_images())
-    console.say(f"\nStopped; {done} of {len(image_paths)} {noun} done. The same command continues.")
+    results = [path for image in image_paths for path in album.shelf.list_results(image)]
+    console.record(images=len(image_paths), done=done)
+    stopped = f"\nStopped; {done} of {len(image_paths)} {noun} done. The same command continues."
+    console.wrote(*(path for path in results if path.stat().st_mtime >= started), text=stopped)
 
 
 @click.command()
@@ -199,6 +207,7 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     "--out", "out_dir", metavar="DIR", type=path_type, help="Folder for the results.  [default: beside the image]"
 )
 @overwrite_option
+@figure_options
 @pass_console
 def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any) -> None:
     """Spread scribbles to every pixel of an image with a dense CRF.
@@ -207,9 +216,9 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
     unlabelled, NAME_doodles.json, or what was drawn with another tool: a .npz of Doodler, a JSON of labelme or COCO,
     whose areas are seeds too. Scribbled pixels keep their class.
 
-    Result: NAME_mres.mat (class, sparse, labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and
-    NAME_report.txt (the share of each class); for a GeoTIFF also NAME_mres_label.tif with the same georeference
-    and a style for QGIS.
+    Result: NAME_mres.mat (class, sparse, labels), NAME_mres_label.png, NAME_report.txt (the share of each class)
+    and figures/NAME_mres.png (image, scribbles, result); for a GeoTIFF also NAME_mres_label.tif with the same
+    georeference and a style for QGIS.
 
     \b
     Example:
@@ -218,14 +227,14 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
     table = read_table(settings["labels_path"], settings["colors_path"])
     drawn = read_seeds(seeds_path, image_path, table=table)
     for warning in drawn.warnings:
-        click.echo(printable(f"warning: {seeds_path}: {warning}"), err=True)
+        console.warn(f"{seeds_path}: {warning}")
     written = spread_file(
         image_path,
         drawn,
         options=_read_spread_options(settings),
         out_dir=settings["out_dir"],
         overwrite=settings["overwrite"],
+        figures=read_options(FigureOptions, settings),
         progress=console.progress,
     )
-    for path in written:
-        console.say(f"wrote {path}")
+    console.wrote(*written)

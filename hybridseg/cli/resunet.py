@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hybridseg.classes import ClassTable
-from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
     labeldefs_option,
     make_steps,
@@ -20,6 +20,7 @@ from hybridseg.cli.dense import (
     view_options,
 )
 from hybridseg.cli.options import (
+    figure_options,
     options_of,
     overwrite_option,
     path_type,
@@ -36,6 +37,7 @@ from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.dense.programs.resunet import ResunetExtras
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import OutputExists
+from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_json
 from hybridseg.verdict import judge
@@ -56,6 +58,7 @@ _USE = "hybridseg resunet segment --config {config} --weights {weights} --images
 
 
 @click.group()
+@add_manners
 def resunet() -> None:
     """Label every pixel with a residual U-Net, set up by a JSON config.
 
@@ -109,7 +112,8 @@ def init_config(console: Console, folder: Path | None, **settings: Any) -> None:
     write_json(out_path, record)
     for name, reason in proposal.reasons.items():
         console.say(f"{name} = {json.dumps(record[name], ensure_ascii=False)}: {reason}")
-    console.say(f"wrote {out_path}")
+    console.record(config=record, reasons=proposal.reasons)
+    console.wrote(out_path)
     console.finish(proposal.problems)
 
 
@@ -147,10 +151,11 @@ def explain_config(console: Console, name: str | None) -> None:
       hybridseg resunet explain-config TARGET_SIZE
     """
     wanted = _match_key(name) if name else None
-    for key, kind, default, meaning in explain_keys():
-        if wanted in (None, key):
-            console.say(f"{key}: {kind}; default: {default}")
-            console.say(click.wrap_text(meaning, 96, "    ", "    "))
+    rows = [row for row in explain_keys() if wanted in (None, row[0])]
+    console.record(keys=[dict(zip(("key", "type", "default", "meaning"), row, strict=True)) for row in rows])
+    for key, kind, default, meaning in rows:
+        console.say(f"{key}: {kind}; default: {default}")
+        console.say(click.wrap_text(meaning, 96, "    ", "    "))
 
 
 def _match_key(name: str) -> str:
@@ -194,8 +199,11 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
     if result.n_skipped:
         console.say(f"{result.n_skipped} shards were there already and were left alone")
     n_written = len(result.shard_paths)
-    console.say(
-        f"wrote {result.n_records} images in {n_written} shard{'s' * (n_written != 1)}, and {result.index_path}"
+    console.record(images=result.n_records, shards_skipped=result.n_skipped)
+    console.wrote(
+        *result.shard_paths,
+        result.index_path,
+        text=f"wrote {result.n_records} images in {n_written} shard{'s' * (n_written != 1)}, and {result.index_path}",
     )
 
 
@@ -238,7 +246,8 @@ def train(console: Console, **settings: Any) -> None:
     if weights.suffix != ".h5":
         raise click.BadParameter(f"{weights} must end in .h5.", param_hint="--weights-out")
     run_dir = settings["run_dir"] or weights.with_name(f"{weights.stem}_run")
-    paths = read_options(TrainingPaths, settings, weights=weights, run_dir=run_dir)
+    figures = read_options(FigureOptions, settings)
+    paths = read_options(TrainingPaths, settings, weights=weights, run_dir=run_dir, figures=figures)
     extras = read_options(ResunetExtras, settings)
     result = report_training(
         console,
@@ -259,7 +268,8 @@ def train(console: Console, **settings: Any) -> None:
             "to see whether the CRF helps (DO_CRF_REFINE), run: hybridseg resunet init-config "
             f"--images IMAGES --masks MASKS --weights {weights} --out {weights.stem}_refined.json"
         )
-    console.conclude(judge(result.photos), make_steps(_USE.format(config=settings["config_path"], weights=weights)))
+    steps = make_steps(_USE.format(config=settings["config_path"], weights=weights))
+    console.conclude(result.confusion.to_record(), judge(result.photos), steps)
 
 
 @resunet.command()
@@ -271,6 +281,7 @@ def train(console: Console, **settings: Any) -> None:
 @places_options
 @class_list_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside the weights]")
+@figure_options
 @seed_option
 @pass_console
 def evaluate(console: Console, **settings: Any) -> None:
@@ -301,12 +312,13 @@ def evaluate(console: Console, **settings: Any) -> None:
     print_scores(console, confusion)
     weights = models[0].path
     folder = settings["out_dir"] or weights.parent
-    targets = [folder / f"{weights.stem}_scores.json", folder / f"{weights.stem}_confusion.png"]
-    write_json(targets[0], {**confusion.to_record(), "verdict": verdict.to_record() if verdict else None})
-    draw_confusion(targets[1], confusion, title=weights.name)
-    for target in targets:
-        console.say(f"wrote {target}")
-    console.conclude(verdict, make_steps(_USE.format(config=settings["config_path"], weights=weights)))
+    figures = read_options(FigureOptions, settings)
+    targets = [folder / f"{weights.stem}_scores.json", figures.name(folder / f"{weights.stem}_confusion")]
+    scores = confusion.to_record()
+    write_json(targets[0], {**scores, "verdict": verdict.to_record() if verdict else None})
+    draw_confusion(targets[1], confusion, title=weights.name, dpi=figures.dpi)
+    console.wrote(*targets)
+    console.conclude(scores, verdict, make_steps(_USE.format(config=settings["config_path"], weights=weights)))
 
 
 @resunet.command()
@@ -322,9 +334,9 @@ def segment(console: Console, **settings: Any) -> None:
     An image is presented as the photos of the training were: all of it, resized to TARGET_SIZE, or in windows. The
     prediction is smoothed as the config says: by a CRF (DO_CRF_REFINE) and a majority filter (MEDIAN_FILTER_VALUE).
 
-    Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image overlaid with the class colours); for a GeoTIFF also NAME_predseg.tif in the same place on Earth,
-    with a style for QGIS.
+    Result: for each image NAME_predseg.png (class ids with the colours as palette) and
+    figures/NAME_predseg_composite.png (the image, and beside it the same overlaid with the class colours, with a
+    legend); for a GeoTIFF also NAME_predseg.tif in the same place on Earth, with a style for QGIS.
 
     \b
     Example:

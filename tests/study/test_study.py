@@ -32,7 +32,8 @@ def list_commands(page):
 def test_a_study(study, data, words):
     own = {path: path.read_bytes() for path in (*data.glob("photos/*"), *data.glob("masks/*"), data / "labels.txt")}
     ran = study()
-    assert "--method both" in study.result.next_steps.weak and "--method both" in study.result.next_steps.beaten
+    steps = study.result.findings.next_steps
+    assert "--method both" in steps.weak and "--method both" in steps.beaten
     out = data / "photos_run"
     assert [given[0] for given in ran] == ["split", "retile", "retrain", "semseg", "eval-pixels", "semseg"]
     assert {path: path.read_bytes() for path in own} == own and len(list(data.iterdir())) == 4
@@ -42,8 +43,11 @@ def test_a_study(study, data, words):
     check_report(study, out, scores)
     check_that_nothing_is_repeated(study, ran, data)
     # Each command of the report gives the same alone, in a folder of its own.
-    commands = list_commands((out / "report.html").read_text())
+    label, *commands = list_commands((out / "report.html").read_text())
     assert commands == ran
+    assert label[0] == "label" and label[-2:] == ["--labels", "labels.txt"]
+    assert {Path(path).name for path in label[1:-2]} == {"flight2_6.jpg", "flight3_7.jpg"}
+    assert all(Path(path).exists() for path in label[1:-2]), "those of the user, not links to them"
     shutil.rmtree(out)
     for given in commands:
         main.main(["--quiet", *given, *words.get(given[0], [])], prog_name="hybridseg", standalone_mode=False)
@@ -64,7 +68,7 @@ def check_report(study, out, scores):
     page = (out / "report.html").read_text()
     assert study.result.report_path == Path("photos_run/report.html") and "src='data:image" in page
     assert not re.findall(r"(?:src|href)='(?!data:)", page), "one file holds everything"
-    assert study.result.verdict.text.replace("'", "&#x27;").replace(" %", "&nbsp;%") in page
+    assert study.result.findings.best.verdict.text.replace("'", "&#x27;").replace(" %", "&nbsp;%") in page
     for row in scores["pooled"]["classes"]:
         assert f"<tr><td>{row['class']}</td><td>{row['precision']:.3f}</td><td>{row['recall']:.3f}</td>" in page
     assert page.count("<div class='strip'>") == 4 and ">errors</figcaption>" in page
@@ -110,7 +114,7 @@ def test_the_same_command_goes_on(study, data, command):
 
 
 def test_only_checked(study, data):
-    assert study(check_only=True) == [] and not (data / "photos_run").exists() and study.result is None
+    assert study(check_only=True) == [] and not (data / "photos_run").exists() and study.result.report_path is None
     assert any(re.match(r"6 steps, about \d+ s", line) for line in study.lines)
     assert study.lines[-1].startswith("hybridseg semseg photos_run/unlabelled --model ")
 
@@ -119,7 +123,8 @@ def test_only_checked(study, data):
 @pytest.mark.usefixtures("small_encoder")
 def test_both_methods(study, data):
     ran = [given[:2] if given[0] == "fcn" else given[:1] for given in study(method="both", epochs=1)]
-    assert "--method" not in study.result.next_steps.weak and not study.result.next_steps.beaten
+    steps = study.result.findings.next_steps
+    assert "--method" not in steps.weak and not steps.beaten
     assert ran[6:] == [["fcn", "train"], ["fcn", "infer"], ["eval-pixels"], ["fcn", "infer"]]
     page = (data / "photos_run/report.html").read_text()
     for name in ("hybrid", "fcn"):
@@ -131,6 +136,17 @@ def test_both_methods(study, data):
     with pytest.raises(KeyboardInterrupt):
         study(method="fcn", epochs=2, stop_at="fcn")
     assert "--resume" in study(method="fcn", epochs=2)[0]
+
+
+def test_a_list_of_the_photos_for_testing(study, data):
+    Path("test.txt").write_text("flight0_0\nflight1_5\n")
+    assert "--test" in study(test_list=Path("test.txt"))[0]
+    out = data / "photos_run"
+    assert {path.stem for path in (out / "test").glob("*.jpg")} == {"flight0_0", "flight1_5"}
+    assert read_scores(out / "hybrid")["pairs"].keys() == {"flight0_0_ares_32", "flight1_5_ares_32"}
+    # Another list is another split.
+    Path("test.txt").write_text("flight0_0\n")
+    assert study(test_list=Path("test.txt"))[0][0] == "split"
 
 
 def test_masks_beside_the_photos(study, data):
