@@ -11,7 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, class_key, name_folders
-from hybridseg.data.cocoplan import SETS, Chosen, CocoImportOptions, choose_classes, choose_images, divide, make_table
+from hybridseg.data.cocoplan import (
+    SETS,
+    Choice,
+    Chosen,
+    CocoImportOptions,
+    choose_classes,
+    choose_images,
+    divide,
+    make_table,
+)
 from hybridseg.data.split import place_file
 from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, OutputExists, Problem, located
@@ -83,9 +92,7 @@ def import_coco(
         table, background = make_table(names, options.background)
     _check_target(target, [path, images_dir], overwrite=overwrite)
     choice = choose_images(file, images_dir, names, keep_empty=options.keep_empty, progress=progress)
-    if not choice.chosen:
-        lines = [*choice.problems[:5], *choice.describe()]
-        raise BadInput(f"{path} has no image that can be used:" + "".join(f"\n  {line}" for line in lines))
+    _require_some(path, choice)
     homes = divide([chosen.path.name for chosen in choice.chosen], options)
     with lock_output(target):
         home = target.with_name(f".{target.name}.partial")
@@ -94,17 +101,25 @@ def import_coco(
         for name in SETS:
             claim_folder(home / name)
         painter = _Painter(file, names, table, background, options)
-        for chosen in progress(choice.chosen, label="writing label maps"):
+        for chosen in progress(list(choice.chosen), label="writing label maps"):
             folder = home / homes[chosen.path.name][0]
-            for place, labelmap in painter.make_labelmaps(chosen):
+            try:
+                labelmaps = painter.make_labelmaps(chosen)
+            except BadInput as error:
+                choice.problems.append(Problem.of(chosen.image.file_name, error))
+                choice.chosen.remove(chosen)
+                del homes[chosen.path.name]
+                continue
+            for place, labelmap in labelmaps:
                 write_labelpng(folder / place / f"{chosen.path.stem}{_ENDING}", labelmap, durable=False)
             for source in _list_sources(chosen.path):
                 place_file(source.resolve(), folder / source.name, action="link" if options.link else "copy")
+        _require_some(path, choice)
         rows = [_to_row(chosen, *homes[chosen.path.name]) for chosen in choice.chosen]
         write_csv(home / LIST_NAME, _LIST_COLUMNS, rows)
         write_class_files(table, labels_path=home / _LABELS_NAME, colors_path=home / _COLORS_NAME)
         written = [home / name for name in (LIST_NAME, _LABELS_NAME, _COLORS_NAME)]
-        written += _draw_instances(figures.place(home, _FIGURE_NAME), painter, choice.chosen, figures)
+        written += _draw_instances(figures.place(home, _FIGURE_NAME), painter, choice, figures)
         publish_folder(home, target)
     counts = Counter(name for name, _ in homes.values())
     return CocoImportResult(
@@ -116,6 +131,12 @@ def import_coco(
         tuple(choice.problems),
         tuple(out_dir / path.relative_to(home) for path in written),
     )
+
+
+def _require_some(path: Path, choice: Choice) -> None:
+    if not choice.chosen:
+        lines = [*choice.problems[:5], *choice.describe()]
+        raise BadInput(f"{path} has no image that can be used:" + "".join(f"\n  {line}" for line in lines))
 
 
 def _check_target(target: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
@@ -201,16 +222,20 @@ class _Painter:
         return numbers
 
 
-def _draw_instances(path: Path, painter: _Painter, photos: Sequence[Chosen], figures: FigureOptions) -> list[Path]:
-    """Draw some photos, and the same with their annotations in many colours."""
-    by_name = {chosen.path.name: chosen for chosen in photos if chosen.n_areas}
+def _draw_instances(path: Path, painter: _Painter, choice: Choice, figures: FigureOptions) -> list[Path]:
+    """Draw some photos, and the same with their annotations in many colours; one that is damaged is a problem."""
+    by_name = {chosen.path.name: chosen for chosen in choice.chosen if chosen.n_areas}
     shown = shuffle_names(by_name, seed=painter.options.seed)[: painter.options.n_shown]
     colors = ClassTable.from_names([f"n{i}" for i in range(_N_COLORS)])
     rows: list[PictureRow] = []
     for name in sorted(shown):
         chosen = by_name[name]
         shape = fit_page(chosen.shape, 2, dpi=figures.dpi)
-        small = shrink_image(as_rgb8(read_image(chosen.path)), *shape)
+        try:
+            small = shrink_image(as_rgb8(read_image(chosen.path)), *shape)
+        except BadInput as error:
+            choice.problems.append(Problem.of(chosen.path, error))
+            continue
         numbers = resize_nearest(painter.number_instances(chosen), shape)
         over = np.where((numbers == VOID)[..., None], small, tint_image(small, numbers, colors))
         rows.append(PictureRow(name, (small, over), () if rows else ("image", "annotations")))

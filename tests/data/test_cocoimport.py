@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hybridseg.data import cocoimport
 from hybridseg.data.cocoimport import import_coco
 from hybridseg.data.cocoplan import CocoImportOptions, divide
 from hybridseg.errors import BadInput, MissingInput, OutputExists, WriteFailed
+from hybridseg.io.annotations import strokes
 from hybridseg.io.annotations.items import Mask
 from hybridseg.io.annotations.runlengths import encode_rle, pack_counts
 from hybridseg.io.images import as_rgb8, read_image, write_image
@@ -177,6 +179,24 @@ def test_what_cannot_be_used_is_told(coco):
         ["1", "annotations that reach beyond their image, cut at its border"],
         ["1", "annotations of images that are not in the file"],
     ]
+
+
+def test_what_is_damaged_is_told_while_the_rest_is_written(coco, monkeypatch):
+    fill(coco, 3)
+    coco.add_area("photo00.png", 7, [box(0, 0, 2, 10**8)])
+    # A polygon of so many lines that drawing it is given up.
+    coco.add_area("photo01.png", 7, [[v for i in range(40) for v in (i % 2, 8 * (i % 2))]])
+    monkeypatch.setattr(strokes, "MAX_RUNS", 100)
+    photo = coco.images_dir / "photo02.png"
+    write_image(photo, np.random.default_rng(0).integers(0, 256, (*SHAPE, 3)).astype(np.uint8))
+    photo.write_bytes(photo.read_bytes()[:-40])
+    result = coco.read()
+    told = {Path(problem.where).name: problem.message for problem in result.problems}
+    assert "not a position in an image" in told["photo00.png"] and "too many times over" in told["photo01.png"]
+    assert told.keys() == {"photo00.png", "photo01.png", "photo02.png"}
+    assert result.n_images["train"] == 1, "the others can at least be opened"
+    assert sorted(path.name for path in (coco.out / "train").iterdir()) == ["photo02.png", "photo02_label.png"]
+    assert [row["image"] for row in read_csv(coco.out / "images.csv", ("image",))] == ["photo02.png"]
 
 
 def test_no_image_from_outside_of_the_folder(coco):

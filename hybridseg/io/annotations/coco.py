@@ -67,8 +67,8 @@ class Area:
         rle = parse_rle(self.segmentation)
         if rle is not None:
             yield Item(self.name, Mask(decode_rle(rle, rle.cols), (0, rle.cols.start)))
-        for points in parse_polygons(self.segmentation):
-            yield Item(self.name, Stroke("polygon", 0, 1.0, points, layer="result"))
+        for stroke in _read_strokes(self.segmentation):
+            yield Item(self.name, stroke)
 
     def list_masks(self, shape: tuple[int, int]) -> Iterator[Mask]:
         """Yield its parts as pixels of an image of a shape (rows, cols)."""
@@ -156,9 +156,9 @@ class CocoFile:
             check_drawn_size(rle.shape, shape)
             size, bounds = float(rle.n_inside), (0.0, shape[0] - 1.0, 0.0, shape[1] - 1.0)
         else:
-            polygons = parse_polygons(segmentation)
-            size = sum(measure_polygon(points) for points in polygons)
-            corners = np.array(list(chain.from_iterable(polygons)), float).reshape(-1, 2)
+            strokes = _read_strokes(segmentation)
+            size = sum(measure_polygon(stroke.points) for stroke in strokes)
+            corners = np.array([point for stroke in strokes for point in stroke.points], float).reshape(-1, 2)
             ends = (corners.min(axis=0), corners.max(axis=0)) if len(corners) else np.zeros((2, 2))
             bounds = float(ends[0][0]), float(ends[1][0]), float(ends[0][1]), float(ends[1][1])
         return Area(self.classes[category_id], row.get("iscrowd") in (1, True), size, bounds, segmentation)
@@ -218,6 +218,10 @@ def parse_coco(record: Mapping[str, Any], *, shape: tuple[int, int], image_name:
         chain.from_iterable(area.list_items() for area in drawn),
         (f"{n_empty} of its annotations have no area (only a box, or nothing) and were left out",) if n_empty else (),
     )
+
+
+def _read_strokes(segmentation: Any) -> list[Stroke]:
+    return [Stroke("polygon", 0, 1.0, points, layer="result") for points in parse_polygons(segmentation)]
 
 
 def parse_polygons(parts: Any) -> tuple[tuple[Point, ...], ...]:
