@@ -89,7 +89,8 @@ def import_(
     console.wrote(*folders, *result.written, text=f"photos, label maps and the class list in {out_dir}")
     unused = [name for name, n in result.n_areas.items() if not n]
     if unused:
-        console.warn(f"no image has an annotation of {', '.join(unused)}; choose others with --categories")
+        more = f" and {len(unused) - 5} more" if len(unused) > 5 else ""
+        console.warn(f"no image has an annotation of {', '.join(unused[:5])}{more}; choose others with --categories")
     console.finish(result.problems)
 
 

@@ -39,10 +39,19 @@ def test_what_is_printed(run, houses):
     assert run(*words).exit_code == 1
     result = run(*words, "--overwrite", "--categories", "house", "--json")
     report = json.loads(result.stdout)
-    assert result.exit_code == 1 and "p3.png: it is not in" in result.stderr
+    assert result.exit_code == 1 and "p3.png: it is not in" in result.stderr and "warning" not in result.stderr
     assert report["result"]["images"] == {"train": 4, "validation": 2, "test": 3}
     assert report["result"]["annotations"] == {"house": 18}
     assert [row["name"] for row in report["result"]["classes"]] == ["background", "house"]
+
+
+def test_categories_without_annotations_are_named(run, houses):
+    record = json.loads((houses / "set.json").read_text())
+    record["categories"] += [{"id": 10 + i, "name": f"kind {i}"} for i in range(7)]
+    (houses / "set.json").write_text(json.dumps(record))
+    result = run("coco", "import", houses / "set.json", "--images", houses / "photos", "--out", houses / "out")
+    assert result.exit_code == 0
+    assert "warning: no image has an annotation of kind 0, kind 1, kind 2, kind 3, kind 4 and 2 more" in result.stderr
 
 
 def test_the_next_commands_take_it(run, houses):
