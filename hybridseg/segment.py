@@ -17,6 +17,7 @@ from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.hybrid.tuning import read_tuning
 from hybridseg.io.pairing import find_images
+from hybridseg.models.engines import LITERT
 from hybridseg.progress import Progress, no_progress
 
 
@@ -69,6 +70,7 @@ def make_job(
     smoothing: SmoothingOptions | None = None,
     outputs: Outputs = Outputs(),
     table: ClassTable | None = None,
+    engine: str = LITERT,
 ) -> Job:
     """Make the job of the method that some models belong to.
 
@@ -78,6 +80,8 @@ def make_job(
         Those of the method; None: its defaults, or what `tune-crf` found for tile classifiers.
     smoothing : SmoothingOptions or None
         For dense networks alone.
+    engine : str
+        What runs the models: LiteRT, or TensorFlow, its reference.
 
     Raises
     ------
@@ -97,10 +101,12 @@ def make_job(
     if are_classifiers == {True}:
         if smoothing is not None or not isinstance(options, HybridOptions | None):
             raise BadInput(f"{paths[0]} is a tile classifier: give HybridOptions and no smoothing")
-        return SemsegJob(paths, outputs, table, options=options or read_tuning(paths) or HybridOptions())
+        hybrid = options or read_tuning(paths) or HybridOptions()
+        return SemsegJob(paths, outputs, table, engine, options=hybrid)
     if not isinstance(options, DenseOptions | None):
         raise BadInput(f"{paths[0]} is a dense network: give DenseOptions")
-    return PredictJob(paths, outputs, table, options or DenseOptions(), smoothing or SmoothingOptions())
+    dense, smoothing = options or DenseOptions(), smoothing or SmoothingOptions()
+    return PredictJob(paths, outputs, table, engine, dense, smoothing)
 
 
 def _is_classifier(path: Path) -> bool:

@@ -10,7 +10,7 @@ import click
 
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console
-from hybridseg.cli.options import join_options, options_of, path_type, read_options, resume_option
+from hybridseg.cli.options import engine_option, join_options, options_of, path_type, read_options, resume_option
 from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.fit import Epoch
@@ -39,6 +39,7 @@ run_options = join_options(
 view_options = join_options(
     options_of(DenseOptions, "native", "window", "overlap", "flips"),
     options_of(Outputs, "probabilities"),
+    engine_option,
     resume_option,
 )
 
@@ -59,6 +60,7 @@ def segment_images(
         outputs=read_options(Outputs, settings, out_dir=out_dir, title=title),
         options=read_options(DenseOptions, settings),
         smoothing=smoothing,
+        engine=settings["model_engine"],
     )
     run_job(console, paths, job, resume=settings["resume"])
 

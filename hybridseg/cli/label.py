@@ -10,6 +10,7 @@ import click
 
 from hybridseg.cli.console import Console, pass_console, printable
 from hybridseg.cli.options import (
+    CRF_FLAGS,
     class_files_options,
     colors_option,
     join_options,
@@ -35,7 +36,7 @@ _spread_options = join_options(
     options_of(
         SpreadOptions, "scale", flags={"scale": ("-s", "--scale")}, unset={"scale": "0.2, more for small images"}
     ),
-    options_of(SpreadOptions().crf, *_CRF_NAMES),
+    options_of(SpreadOptions().crf, *_CRF_NAMES, flags=CRF_FLAGS),
 )
 
 

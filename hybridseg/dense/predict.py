@@ -37,7 +37,7 @@ class PredictJob(Job):
 
     def load(self) -> list[DenseModel]:
         """Load the networks."""
-        return [load_once(load_dense, path) for path in self.model_paths]
+        return [load_once(load_dense, path, engine=self.engine) for path in self.model_paths]
 
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""

@@ -23,7 +23,9 @@ from hybridseg.io.images import describe_image
 from hybridseg.io.labels.classfiles import read_colors
 from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE, Backbone, load_backbone, saved_model_folder
 from hybridseg.models.cards import combine_fingerprint, hash_bytes, list_versions
-from hybridseg.models.graphs import INPUT_NAME, OUTPUT_NAME, freeze_model
+from hybridseg.models.engines import TensorFlowEngine
+from hybridseg.models.graphs import INPUT_NAME, OUTPUT_NAME, freeze_model, parse_graph
+from hybridseg.models.runtimes import make_runtime
 from hybridseg.models.store import ModelCard, save_classifier
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.options import Span, check_options, option
@@ -31,6 +33,8 @@ from hybridseg.progress import Progress, number_parts, say_if_slow
 
 PREPROCESSING = "pixels / 255, bilinear to the input size"
 _COMPUTE_BATCH = 32
+# Tiles on which the runtime graph must agree with TensorFlow.
+_N_PROBES = 256
 
 
 @dataclass(frozen=True)
@@ -229,6 +233,13 @@ class TrainingRun:
 
         return freeze_model(apply, tile_size=self.tile_size, output_name=self.options.final_tensor_name)
 
+    def _convert(self, content: bytes) -> bytes | None:
+        """Return the runtime graph of a frozen graph, which must say the same of tiles from all over the folder."""
+        graph = parse_graph(self.paths.output_graph, content)
+        chosen = np.unique(np.linspace(0, len(self.folder.names) - 1, _N_PROBES).astype(int))
+        tiles = self.folder.read_tiles(chosen, tile_size=self.tile_size)
+        return make_runtime(graph, TensorFlowEngine(graph), [tiles.astype(np.float32) / np.float32(255)])
+
     def write_model(self, head: Head, scores: dict[str, Any]) -> tuple[list[Path], str]:
         """Write the model in every form that was asked for; return the paths, and a note on the labels."""
         content = self.freeze(head)
@@ -244,7 +255,9 @@ class TrainingRun:
             scores=scores,
             sha256=hash_bytes(content),
         )
-        written, note = save_classifier(self.paths.output_graph, content, card, self.paths.labels_path)
+        written, note = save_classifier(
+            self.paths.output_graph, content, card, self.paths.labels_path, runtime=self._convert(content)
+        )
         if self.paths.saved_model_dir is not None:
             name = self.options.final_tensor_name
             _export_classifier(
