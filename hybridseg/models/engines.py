@@ -162,7 +162,8 @@ def class_scores(outputs: Any) -> Any:
     """Return the scores of all classes: one output is the score of the second class; the first then has 0."""
     import tensorflow as tf
 
-    return tf.concat([tf.zeros_like(outputs), outputs], -1) if outputs.shape[-1] == 1 else outputs
+    # Not by joining zeros, which a frozen graph would hold for images of one size.
+    return tf.pad(outputs, [[0, 0], [0, 0], [0, 0], [1, 0]]) if outputs.shape[-1] == 1 else outputs
 
 
 def run_in_batches(

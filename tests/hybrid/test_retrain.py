@@ -99,6 +99,7 @@ def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
         folder / "model.pb",
         folder / "labels.txt",
         folder / "model.json",
+        folder / "model.tflite",
         tmp_path / "saved",
     ]
     assert (folder / "labels.txt").read_text() == "sand\nveg\nwater\n"
