@@ -79,7 +79,13 @@ def test_training_writes_the_runtime_graph_and_the_card_names_it(model, tiles):
     assert np.abs(found - expected).max() < 1e-5 and expected.std() > 0.01
 
 
-@pytest.mark.usefixtures("small_encoder")
+@pytest.fixture
+def shallow(monkeypatch):
+    """Residual U-Nets of three levels."""
+    monkeypatch.setattr("hybridseg.models.resunet._N_LEVELS", 3)
+
+
+@pytest.mark.usefixtures("small_encoder", "shallow")
 @pytest.mark.parametrize(("architecture", "rows", "cols"), [
     (ResUnet(n_bands=4, n_outputs=1, filters=1, upsample="bilinear"), 32, 96),
     (ResUnet(n_bands=2, n_outputs=3, filters=1), 96, 64),
@@ -107,8 +113,8 @@ def test_another_graph_than_that_of_the_card_is_refused(model):
     assert load_classifier(model, engine="tensorflow").engine_name == "tensorflow"
 
 
-def test_a_file_of_the_user_is_not_replaced(tmp_path):
-    architecture = ResUnet(n_bands=1, n_outputs=1, filters=1)
+def test_a_file_of_the_user_is_not_replaced(tmp_path, tiny):
+    architecture = tiny(n_bands=1, n_outputs=1)
     write_dense(tmp_path / "a.h5", architecture)
     write_dense(tmp_path / "a.h5", architecture, probes=False)
     assert not (tmp_path / "a.tflite").exists(), "ours goes with the network that it belonged to"
@@ -144,8 +150,8 @@ def test_a_model_without_a_runtime_graph_is_converted_once(model, tiles, cache, 
     assert "no runtime graph" in said.text and len(kept[0].read_bytes()) > 1000
 
 
-def test_a_network_without_a_runtime_graph_is_converted_once(tmp_path, cache, said):
-    own, _ = write_dense(tmp_path / "old.h5", ResUnet(n_bands=3, n_outputs=3, filters=1), probes=False)
+def test_a_network_without_a_runtime_graph_is_converted_once(tmp_path, cache, said, tiny):
+    own, _ = write_dense(tmp_path / "old.h5", tiny(n_bands=3, n_outputs=3), probes=False)
     card = json.loads((tmp_path / "old.card.json").read_text())
     del card["runtime"]
     (tmp_path / "old.card.json").write_text(json.dumps(card))
@@ -247,6 +253,7 @@ def test_graphs_that_could_do_more_than_compute_are_refused(model):
             LiteEngine(bad)
 
 
+@pytest.mark.usefixtures("shallow")
 def test_sizes_that_a_network_does_not_take_are_refused(tmp_path):
     write_dense(tmp_path / "net.h5", ResUnet(n_bands=1, n_outputs=1, filters=1))
     content = (tmp_path / "net.tflite").read_bytes()
@@ -256,7 +263,8 @@ def test_sizes_that_a_network_does_not_take_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "given", "used"), [
-    ("input", None, "-1..1"), ("input", "0..1", "0..1"), ("Placeholder", None, "0..1"), ("Placeholder", "-1..1", "-1..1"),
+    ("input", None, "-1..1"), ("input", "0..1", "0..1"),
+    ("Placeholder", None, "0..1"), ("Placeholder", "-1..1", "-1..1"),
 ])  # fmt: skip
 def test_graphs_of_poets_are_fed_with_their_values(tmp_path, cache, said, name, given, used):
     """As tensorflow-for-poets writes them: an input called `input` of one size, and a placeholder for bottlenecks."""
