@@ -25,7 +25,7 @@ from hybridseg.io.jsonfiles import holds_keys
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.tables import write_json
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, read_card_file
-from hybridseg.models.engines import LITERT, Engine, TensorFlowEngine
+from hybridseg.models.engines import LITERT, Engine, LiteEngine, TensorFlowEngine
 from hybridseg.models.graphs import SIGNED_RANGE, UNIT_RANGE, FrozenGraph, parse_graph, read_content
 from hybridseg.models.runtimes import (
     SIGNED_INPUT,
@@ -227,11 +227,7 @@ def load_classifier(
     runner, size = _load_engine(path, card, tile_size, input_range, engine)
     if tile_size is not None and tile_size != size:
         raise BadInput(f"{path} takes tiles of {size} pixels, not {tile_size}; give the size it was trained with")
-    try:
-        n_outputs = runner.classify(np.zeros((1, size, size, 3), np.float32)).shape[-1]
-    # TensorFlow raises many kinds of errors for a graph that can be read and yet not be run.
-    except Exception as error:
-        raise BadInput(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
+    n_outputs = _count_outputs(path, runner, size)
     if labels_path is not None:
         table = _match_table(path, labels_path, card)
     else:
@@ -275,6 +271,16 @@ def _load_engine(
     if card is None:
         _say_range(path, is_signed=graph.is_signed)
     return TensorFlowEngine(graph), graph.tile_size or 0
+
+
+def _count_outputs(path: Path, runner: Engine, size: int) -> int:
+    if isinstance(runner, LiteEngine):
+        return runner.n_outputs
+    try:
+        return runner.classify(np.zeros((1, size, size, 3), np.float32)).shape[-1]
+    # TensorFlow raises many kinds of errors for a graph that can be read and yet not be run.
+    except Exception as error:
+        raise BadInput(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
 
 
 def _say_range(path: Path, *, is_signed: bool) -> None:

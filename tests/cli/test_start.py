@@ -69,11 +69,14 @@ def run_script(script, argument):
 
 @pytest.fixture
 def photo(tmp_path, paint_classes):
-    """A photo with a mask, alone in a folder."""
+    """A photo with a mask and the scribbles that it was made from, alone in a folder."""
     path = tmp_path / "photos" / "photo.png"
     write_image(path, paint_classes("sand", "veg", "water", rows=64))
     labels = np.repeat(np.uint8([0, 1, 2]), 32)[None].repeat(64, axis=0)
-    write_matfile(path.with_name("photo_mres.mat"), LabelMap(labels, ClassTable.from_names(["sand", "veg", "water"])))
+    seeds = labels + 1
+    seeds[::2] = 0
+    table = ClassTable.from_names(["sand", "veg", "water"])
+    write_matfile(path.with_name("photo_mres.mat"), LabelMap(labels, table, seeds))
     return path
 
 
@@ -104,7 +107,7 @@ def test_applying_a_model_imports_no_tensorflow(tmp_path, photo, tiny_model, til
         ("eval-tiles", tile_dir, *model, "-n", 2, "--out", out),
         ("fcn", "infer", "--name", "coast", "--samples-dir", photos, "--output-dir", out, *runs),
         ("resunet", "segment", "--config", config, "--weights", tmp_path / "net.h5", "--images", photos, "--out", out),
-        ("eval-pixels", out, "--masks", photos, "--prediction", "_predseg.png"),
+        ("eval-pixels", out, "--masks", photos, "--prediction", "*_predseg.png"),
         ("crf", photo, truth, "--out", tmp_path / "dense"),
         ("convert", truth, "--images", photos, "--to", "tif", "--out", tmp_path / "maps"),
     )
