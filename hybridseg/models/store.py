@@ -125,8 +125,12 @@ class TileClassifier:
             raise BadInput(f"tiles are bytes, or floats in 0..1, not {tiles.dtype}")
         if not len(tiles):
             return np.zeros((0, len(self.table)), np.float32)
-        scaled = tiles.astype(np.float32) / np.float32(255) if tiles.dtype == np.uint8 else tiles.astype(np.float32)
-        return self._engine.classify(scaled)
+        return self._engine.classify(scale_tiles(tiles))
+
+
+def scale_tiles(tiles: np.ndarray) -> np.ndarray:
+    """Return tiles of bytes as float32 in 0..1; others are there already."""
+    return tiles.astype(np.float32) / np.float32(255) if tiles.dtype == np.uint8 else tiles.astype(np.float32)
 
 
 def save_classifier(
