@@ -13,8 +13,9 @@ from hybridseg.errors import BadInput, OutputExists
 from hybridseg.models import runtimes
 from hybridseg.models.bundles import DenseCard, DenseModel, load_dense, save_dense
 from hybridseg.models.cards import hash_bytes
-from hybridseg.models.engines import LiteEngine, do_agree
+from hybridseg.models.engines import LiteEngine, TensorFlowEngine, do_agree
 from hybridseg.models.fcn import Fcn8s
+from hybridseg.models.graphs import freeze
 from hybridseg.models.litegraphs import check_lite, fit_lite
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
@@ -295,3 +296,14 @@ def test_graphs_of_poets_are_fed_with_their_values(tmp_path, cache, said, name, 
 def test_the_range_of_a_model_with_a_card_is_no_question(model):
     with pytest.raises(BadInput, match=r"takes values in 0..1, as its card says; leave --input-range out"):
         load_classifier(model, input_range="-1..1")
+
+
+def test_a_graph_that_disagrees_with_tensorflow_is_not_used():
+    import tensorflow as tf
+
+    graph = freeze(lambda images: tf.nn.softmax(tf.reduce_mean(images, [1, 2])), (None, 4, 4, 3))
+    images = np.random.default_rng(0).random((5, 4, 4, 3), dtype=np.float32)
+    exact = TensorFlowEngine(graph)
+    content = runtimes.make_runtime(graph, exact, [images])
+    assert np.allclose(LiteEngine(content).classify(images), exact.classify(images), atol=1e-6)
+    assert runtimes.make_runtime(graph, Answers(exact.classify(images) + 0.01), [images]) is None
