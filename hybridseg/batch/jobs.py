@@ -22,7 +22,7 @@ from hybridseg.errors import HybridSegError, MissingPackage, Problem
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.pairing import PREDSEG
 from hybridseg.models.engines import LITERT
-from hybridseg.models.runtimes import runtime_path
+from hybridseg.models.runtimes import RUNTIME_SUFFIX
 from hybridseg.options import option
 from hybridseg.progress import Progress, no_progress
 
@@ -182,7 +182,7 @@ def load_once(load: Callable[..., Model], path: Path, **settings: Any) -> Model:
 
     The files are `path`, its card, its runtime graph and its labels beside it, and every path in `settings`.
     """
-    beside = (f"{path.stem}.json", f"{path.stem}.card.json", runtime_path(path).name, "labels.txt")
+    beside = (f"{path.stem}.json", f"{path.stem}.card.json", f"{path.stem}{RUNTIME_SUFFIX}", "labels.txt")
     files = [path, *(path.parent / name for name in beside)]
     files += sorted(path.parent.glob(f"{glob.escape(path.stem)}_labels*.txt"))
     files += [value for value in settings.values() if isinstance(value, Path)]
