@@ -225,10 +225,11 @@ def load_classifier(
         When a file is missing or damaged, the graph is not safe, or labels or tile size do not fit it.
     """
     path = Path(path)
+    content = read_content(path)
     card = read_card(path)
     if card is not None and input_range not in (None, UNIT_RANGE):
         raise BadInput(f"{path} takes values in {UNIT_RANGE}, as its card says; leave --input-range out")
-    runner, size = _load_engine(path, card, tile_size, input_range, engine)
+    runner, size = _load_engine(path, content, card, tile_size, input_range, engine)
     if tile_size is not None and tile_size != size:
         raise BadInput(f"{path} takes tiles of {size} pixels, not {tile_size}; give the size it was trained with")
     n_outputs = _count_outputs(path, runner, size)
@@ -242,11 +243,10 @@ def load_classifier(
 
 
 def _load_engine(
-    path: Path, card: ModelCard | None, tile_size: int | None, input_range: str | None, engine: str
+    path: Path, content: bytes, card: ModelCard | None, tile_size: int | None, input_range: str | None, engine: str
 ) -> tuple[Engine, int]:
     """Return what runs a ``.pb``, and the side of its tiles."""
     wanted = tile_size or (card.tile_size if card else None)
-    content = read_content(path)
 
     def read() -> FrozenGraph:
         import_tensorflow()
