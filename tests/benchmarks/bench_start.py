@@ -99,17 +99,18 @@ def list_commands(folder: Path) -> dict[str, list[str]]:
 def measure(words: list[str], log_path: Path) -> tuple[float, float, float]:
     """Run a command; give its wall seconds, its processor seconds, and the peak of its memory in MiB."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    wall, peak = run_process([sys.executable, "-m", "hybridseg", *words], log_path)
+    # Without -P, the version in the current folder would run in place of that in PYTHONPATH.
+    wall, peak = run_process([sys.executable, "-P", "-m", "hybridseg", *words], log_path)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peak
 
 
 def compare(title: str, words: list[str], older: list[str], old: Path | None, n_pairs: int, log_path: Path) -> None:
     """Run both in turn, and print the medians and the median ratio of the pairs."""
-    home = os.environ.get("PYTHONPATH", "")
+    home = str(Path(__file__).parents[2])
     rows: list[tuple[float, ...]] = []
     for _ in range(n_pairs):
-        os.environ["PYTHONPATH"] = str(old) if old else home
+        os.environ["PYTHONPATH"] = str(old or home)
         rival = measure(older if old else [*words, "--engine", "tensorflow"], log_path)
         os.environ["PYTHONPATH"] = home
         own = measure(words, log_path)
