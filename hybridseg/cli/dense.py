@@ -8,18 +8,27 @@ from typing import Any
 
 import click
 
+from hybridseg.apply import make_job
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console
-from hybridseg.cli.options import engine_option, join_options, options_of, path_type, read_options, resume_option
+from hybridseg.cli.options import (
+    engine_option,
+    figure_options,
+    join_options,
+    options_of,
+    path_type,
+    read_options,
+    resume_option,
+)
 from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.fit import Epoch
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
+from hybridseg.figures import FigureOptions
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
-from hybridseg.segment import make_job
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 labeldefs_option = click.option(
@@ -33,6 +42,7 @@ run_options = join_options(
     click.option("--resume", is_flag=True, help="Continue after the last finished epoch."),
     click.option("--overwrite", is_flag=True, help="Start over where there is a training already."),
     click.option("--tensorboard-dir", metavar="DIR", type=path_type, help="Write logs for TensorBoard here."),
+    figure_options,
 )
 
 # How an image is presented to the networks, and what is written.
@@ -40,6 +50,7 @@ view_options = join_options(
     options_of(DenseOptions, "native", "window", "overlap", "flips"),
     options_of(Outputs, "probabilities"),
     engine_option,
+    figure_options,
     resume_option,
 )
 
@@ -57,7 +68,9 @@ def segment_images(
     """Segment images as the options of `view_options` say, and print the result of each."""
     job = make_job(
         [model.path for model in models],
-        outputs=read_options(Outputs, settings, out_dir=out_dir, title=title),
+        outputs=read_options(
+            Outputs, settings, out_dir=out_dir, title=title, figures=read_options(FigureOptions, settings)
+        ),
         options=read_options(DenseOptions, settings),
         smoothing=smoothing,
         engine=settings["model_engine"],

@@ -25,6 +25,7 @@ from hybridseg.dense.programs.fcnfolders import FcnData, find_labeldefs, open_cl
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
 from hybridseg.dense.smoothing import FCN_SMOOTHING, SmoothingOptions
 from hybridseg.dense.trainer import TrainingPaths
+from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import PREDSEG_CRF, find_images
 from hybridseg.verdict import judge
 
@@ -128,7 +129,7 @@ def train(console: Console, **settings: Any) -> None:
     options = read_options(FcnOptions, settings, augment=read_options(_DEFAULTS.augment, settings))
     run_dir = settings["runs_dir"] / settings["name"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights_path"]}
-    paths = read_options(TrainingPaths, settings, **files)
+    paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)
     data = _open_data(settings)
     result = report_training(
         console,
@@ -182,10 +183,10 @@ def infer(console: Console, **settings: Any) -> None:
 
     The whole image is resized to the size of the training, and the prediction back to its own.
 
-    Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image overlaid with the class colours); for a GeoTIFF also NAME_predseg.tif in the same place on Earth,
-    with a style for QGIS. With --crf these are called NAME_predseg_crf.png and so on, so that both can lie in one
-    folder.
+    Result: for each image NAME_predseg.png (class ids with the colours as palette) and
+    figures/NAME_predseg_composite.png (the image, and beside it the same overlaid with the class colours, with a
+    legend); for a GeoTIFF also NAME_predseg.tif in the same place on Earth, with a style for QGIS. With --crf these are
+    called NAME_predseg_crf.png and so on, so that both can lie in one folder.
 
     \b
     Examples:

@@ -13,6 +13,7 @@ import click
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput
+from hybridseg.figures import FigureOptions
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
 from hybridseg.machine import count_cores
 from hybridseg.models.engines import ENGINES, LITERT
@@ -168,6 +169,7 @@ engine_option = click.option(
     "--engine", "model_engine", type=click.Choice(ENGINES), default=LITERT, show_default=True,
     help="What runs the models; tensorflow is the reference, and takes seconds to start.",
 )  # fmt: skip
+figure_options = options_of(FigureOptions, "dpi", "figure_format", flags={"figure_format": ("--format",)})
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that are already there.")
 
@@ -238,3 +240,8 @@ def read_repainted(
     if labels_path is None:
         return read_colors(colors_path, table, owner=owner)
     return table.with_colors_of(read_class_files(labels_path, colors_path))
+
+
+def is_given(name: str) -> bool:
+    """Return whether a setting was given on this command line."""
+    return click.get_current_context().get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE

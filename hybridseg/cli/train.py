@@ -11,17 +11,19 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
     colors_option,
     engine_option,
+    figure_options,
     named_as_typed,
     options_of,
     path_type,
     read_options,
     seed_option,
 )
+from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
-from hybridseg.hybrid.retrain import RetrainResult
+from hybridseg.hybrid.retrain import RetrainResult, draw_curve
 from hybridseg.hybrid.retrain import retrain as train_classifier
 from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.models.backbones import DEFAULT_INPUT_SIZE
@@ -54,6 +56,7 @@ from hybridseg.verdict import FEW_PHOTOS, NextSteps
 @options_of(HeadOptions, "class_weights", "patience")
 @colors_option("that of the tiles")
 @options_of(RetrainOptions, "trust_model")
+@figure_options
 @seed_option
 @pass_console
 def retrain(console: Console, **settings: Any) -> None:
@@ -70,8 +73,6 @@ def retrain(console: Console, **settings: Any) -> None:
     Example:
       hybridseg retrain --image_dir train/tile_96 --output_graph model.pb
     """
-    from hybridseg.figures import draw_learning_curve
-
     options = read_options(
         RetrainOptions,
         settings,
@@ -81,18 +82,7 @@ def retrain(console: Console, **settings: Any) -> None:
     )
     paths = read_options(RetrainPaths, settings)
     result = train_classifier(paths, options=options, progress=console.progress)
-    figure_path = paths.output_graph.with_name(f"{paths.output_graph.stem}_training.png")
-    draw_learning_curve(
-        figure_path,
-        [m.step for m in result.curve],
-        {
-            "accuracy": ([m.train_accuracy for m in result.curve], [m.validation_accuracy for m in result.curve]),
-            "cross entropy": (
-                [m.train_cross_entropy for m in result.curve],
-                [m.validation_cross_entropy for m in result.curve],
-            ),
-        },
-    )
+    figure_path = draw_curve(paths, result, figures=read_options(FigureOptions, settings))
     _print_result(console, result, show_wrong=settings["print_misclassified_test_images"])
     console.wrote(*result.written, figure_path)
     console.record(tiles=result.counts, notes=result.notes)
@@ -130,6 +120,7 @@ def _print_result(console: Console, result: RetrainResult, *, show_wrong: bool) 
 @options_of(SemsegJob, "input_range")
 @engine_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write the scores here.  [default: DIR]")
+@figure_options
 @seed_option
 @pass_console
 def eval_tiles(console: Console, *, folder: Path, **settings: Any) -> None:
@@ -155,7 +146,7 @@ def eval_tiles(console: Console, *, folder: Path, **settings: Any) -> None:
     )  # fmt: skip
     result = evaluate_tiles(
         folder, classifier, n_per_class=settings["n_per_class"], seed=settings["seed"], out_dir=settings["out_dir"],
-        progress=console.progress,
+        figures=read_options(FigureOptions, settings), progress=console.progress,
     )  # fmt: skip
     columns = ("accuracy", "precision", "recall", "f1", "mean_probability")
     rows = [

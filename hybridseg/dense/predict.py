@@ -11,19 +11,20 @@ import numpy as np
 
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
-from hybridseg.batch.results import ImageResult, measure_shares, write_confidence
-from hybridseg.classes import VOID, ClassTable
+from hybridseg.batch.results import ImageResult, write_confidence
+from hybridseg.classes import VOID, ClassTable, measure_shares
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
 from hybridseg.dense.windows import DenseOptions, predict_probs, predict_strips
-from hybridseg.figures import tint_image
-from hybridseg.io.images import as_rgb8, load_image, write_image
+from hybridseg.io.images import as_rgb8, load_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.models.bundles import DenseModel, load_dense
+from hybridseg.panels import fit_page, show_result
 from hybridseg.progress import Progress, StopWatch, no_progress
 from hybridseg.resample import resize_image, resize_nearest
+from hybridseg.sheets import draw_panels
 
-_COMPOSITE, _CONFIDENCE = "_composite.jpg", "_confidence.tif"
+_COMPOSITE, _CONFIDENCE = "_composite", "_confidence.tif"
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,16 @@ class PredictJob(Job):
 
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
-        endings = [".png"]
-        if self.outputs.composite:
-            endings.append(_COMPOSITE)
-        if self.outputs.probabilities:
-            endings.append(_CONFIDENCE)
-        return [_place(self.outputs, image_path, ending) for ending in endings]
+        endings = [".png", _CONFIDENCE] if self.outputs.probabilities else [".png"]
+        targets = [_place(self.outputs, image_path, ending) for ending in endings]
+        return [*targets, *self.outputs.list_figures(image_path, f"_{self.outputs.title}{_COMPOSITE}")]
 
     def record(self, image_path: Path) -> str:
         """Return the record of how the label map of an image is made: of all alike."""
+        return self.record_shape()
+
+    def record_shape(self, _: tuple[int, int] = (0, 0)) -> str:
+        """Return the same for an image of any rows and columns."""
         networks = self.load()
         return _make_record(networks, self.options, self.smoothing, self.table or networks[0].table)
 
@@ -84,17 +86,15 @@ def predict_file(
     image, valid, georeference = loaded.pixels, loaded.valid, loaded.info.georeference
     watch.lap("read")
     labels, confidence = predict_labels(
-        image, models, options=options, smoothing=smoothing, want_confidence=outputs.probabilities, progress=progress
-    )
+        image, models, options=options, smoothing=smoothing, valid=valid, want_confidence=outputs.probabilities,
+        progress=progress,
+    )  # fmt: skip
     watch.lap("predict")
-    if valid is not None:
-        labels[~valid] = VOID
-        if confidence is not None:
-            confidence[~valid] = np.nan
-    written = []
-    if outputs.composite:
-        written.append(_place(outputs, image_path, _COMPOSITE))
-        write_image(written[-1], tint_image(as_rgb8(image), labels, table))
+    written = outputs.list_figures(image_path, f"_{outputs.title}{_COMPOSITE}")
+    if outputs.figures:
+        shape = fit_page(labels.shape, 2, dpi=outputs.figures.dpi)
+        panels = show_result(as_rgb8(image), labels, table, shape=shape, heads=("image", "result"))
+        draw_panels(written[-1], panels, dpi=outputs.figures.dpi)
     made_by = _make_record(models, options, smoothing, table)
     result = LabelMap(labels, table, georeference=georeference, made_by=made_by)
     if georeference is not None:
@@ -116,6 +116,7 @@ def predict_labels(
     *,
     options: DenseOptions = DenseOptions(),
     smoothing: SmoothingOptions = SmoothingOptions(),
+    valid: np.ndarray | None = None,
     want_confidence: bool = False,
     progress: Progress = no_progress,
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -129,6 +130,8 @@ def predict_labels(
         Several vote.
     smoothing : SmoothingOptions
         Works at the size at which the first network sees the image.
+    valid : numpy.ndarray or None
+        (rows, cols) bool: the pixels that hold a picture. The others become VOID.
 
     Returns
     -------
@@ -150,6 +153,10 @@ def predict_labels(
         probs = predict_probs(image, models, options=options, progress=progress)
         picture = resize_image(as_rgb8(image), (probs.shape[0], probs.shape[1]))
         labels = resize_nearest(smooth_probs(picture, probs, options=smoothing, progress=progress), shape)
+    if valid is not None:
+        labels[~valid] = VOID
+        if confidence is not None:
+            confidence[~valid] = np.nan
     return labels, confidence
 
 

@@ -19,8 +19,9 @@ from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder, f
 from hybridseg.dense.pairs import PairSource, RememberedPairs
 from hybridseg.dense.pictures import draw_examples, draw_history, pick_examples
 from hybridseg.errors import BadInput, OutputExists
-from hybridseg.figures import draw_rates
+from hybridseg.figures import FigureOptions, draw_rates
 from hybridseg.io.atomic import claim_folder, lock_output
+from hybridseg.markup import render_text
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import combine_fingerprint, list_versions
@@ -69,7 +70,7 @@ class TrainingPaths:
     resume, overwrite : bool
         Continue a run that is there, or start over.
     plots : bool
-        Draw the figures.
+        Draw figures, as `figures` says.
     pretrained : pathlib.Path or None
         Weights to start from.
     """
@@ -80,11 +81,12 @@ class TrainingPaths:
     resume: bool = False
     overwrite: bool = False
     plots: bool = True
+    figures: FigureOptions = FigureOptions()
     pretrained: Path | None = None
 
     def plot(self, what: str) -> Path:
         """Return the path of a figure."""
-        return self.weights.with_name(f"{self.weights.stem}_{what}.png")
+        return self.figures.name(self.weights.with_name(f"{self.weights.stem}_{what}"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +107,24 @@ class TrainingResult:
     photos: tuple[Confusion, ...]
     n_training: int
     n_validation: int
+
+    def __repr__(self) -> str:
+        return f"<TrainingResult: {self.model_path}, {self._describe()}>"
+
+    @property
+    def model_path(self) -> Path:
+        """The weights of the model."""
+        return self.model.path
+
+    def _describe(self) -> str:
+        accuracy = self.confusion.accuracy
+        score = "" if accuracy is None else f", accuracy {accuracy:.3f} on {self.n_validation} held-out images"
+        return f"trained on {self.n_training} images{score}"
+
+    def _repr_html_(self) -> str:
+        verdict = judge(self.photos)
+        text = render_text(f"{self.model_path}: {self._describe()}", verdict and verdict.text)
+        return text + self.confusion._repr_html_()
 
     @property
     def confusion(self) -> Confusion:
@@ -245,7 +265,9 @@ def _fit(
 ) -> list[Epoch]:
     pairs = training.pairs
     plan_but_epochs = replace(plan, fit=replace(plan.fit, epochs=1))
-    key = combine_fingerprint(pairs.fingerprint, validation.pairs.fingerprint, pairs.table, pairs.size, plan_but_epochs)
+    key = combine_fingerprint(
+        pairs.fingerprint, validation.pairs.fingerprint, pairs.table.to_records(), pairs.size, plan_but_epochs
+    )
     folder = RunFolder(paths.run_dir, key, paths.resume)
     with SummaryWriter(paths.tensorboard_dir) as summaries:
         shown = pick_examples(validation, 4) if paths.tensorboard_dir is not None else []
@@ -282,14 +304,15 @@ def _draw_before(paths: TrainingPaths, plan: TrainingPlan, training: Feed, valid
     """Draw what is known before training: sample batches and the learning rate."""
     written = [paths.plot("train_sample_batch"), paths.plot("val_sample_batch"), paths.plot("learning_rate")]
     for path, feed in zip(written, (training, validation), strict=False):
-        draw_examples(path, pick_examples(feed, 6), feed.pairs.table)
-    draw_rates(written[2], [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)])
+        draw_examples(path, pick_examples(feed, 6), feed.pairs.table, dpi=paths.figures.dpi)
+    rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)]
+    draw_rates(written[2], rates, dpi=paths.figures.dpi)
     return written
 
 
 def _draw_after(paths: TrainingPaths, model: DenseModel, validation: Feed, history: list[Epoch]) -> list[Path]:
     """Draw the course of the training, and predictions."""
     written = [paths.plot("training"), paths.plot("examples")]
-    draw_history(written[0], history)
-    draw_examples(written[1], pick_examples(validation, 6), model.table, model)
+    draw_history(written[0], history, dpi=paths.figures.dpi)
+    draw_examples(written[1], pick_examples(validation, 6), model.table, model, dpi=paths.figures.dpi)
     return written

@@ -14,9 +14,8 @@ import numpy as np
 from hybridseg import __version__
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
-from hybridseg.batch.results import ImageResult, measure_shares, write_confidence
-from hybridseg.classes import ClassTable
-from hybridseg.figures import draw_panels
+from hybridseg.batch.results import ImageResult, write_confidence
+from hybridseg.classes import ClassTable, measure_shares
 from hybridseg.hybrid.segmentation import HybridOptions, Segmentation, segment_image
 from hybridseg.io.images import as_rgb8, describe_image, load_image
 from hybridseg.io.labels.formats import write_labelmap
@@ -26,7 +25,9 @@ from hybridseg.models.ensemble import AnyClassifier, Ensemble, list_members
 from hybridseg.models.graphs import INPUT_RANGES
 from hybridseg.models.store import load_classifier
 from hybridseg.options import option
+from hybridseg.panels import fit_page, show_result
 from hybridseg.progress import Progress, StopWatch, no_progress
+from hybridseg.sheets import draw_panels
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class SemsegJob(Job):
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
         place = partial(_place, self.outputs, image_path, self.load().tile_size)
-        targets = [place(".mat")]
+        targets = [place(".mat"), *self.outputs.list_figures(image_path, f"_ares_{self.load().tile_size}")]
         if self.outputs.probabilities:
             targets.append(place("_confidence.tif"))
         if self.outputs.keep_seeds:
@@ -75,8 +76,12 @@ class SemsegJob(Job):
 
     def record(self, image_path: Path) -> str:
         """Return the record of how the label map of an image is made."""
+        return self.record_shape(describe_image(image_path).shape)
+
+    def record_shape(self, shape: tuple[int, int]) -> str:
+        """Return the same for an image of these rows and columns."""
         classifier = self.load()
-        options = self.options.fit(describe_image(image_path).shape, classifier.tile_size)
+        options = self.options.fit(shape, classifier.tile_size)
         return _make_record(classifier, options, self.table or classifier.table)
 
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
@@ -133,15 +138,18 @@ def segment_file(
     watch.seconds.update(found.seconds)
 
     place = partial(_place, outputs, image_path, classifier.tile_size)
-    warnings = _list_warnings(found, options, table)
+    warnings = list_warnings(found, options, table)
     made_by = _make_record(classifier, found.options, table)
     result = LabelMap(found.labels, table, found.seeds, georeference, made_by)
-    written = [place("_label.png"), place(".png")]
+    written = [place("_label.png"), *outputs.list_figures(image_path, f"_ares_{classifier.tile_size}")]
     write_labelmap(written[0], result)
     watch.lap("write label picture")
-    heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
-    draw_panels(written[1], image, found.seeds, found.labels, table, heads=heads)
-    watch.lap("draw figure")
+    if outputs.figures:
+        heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
+        shape = fit_page(found.labels.shape, len(heads), dpi=outputs.figures.dpi)
+        panels = show_result(image, found.labels, table, shape=shape, heads=heads, seeds=found.seeds)
+        draw_panels(written[-1], panels, dpi=outputs.figures.dpi)
+        watch.lap("draw figure")
     if georeference is not None:
         written.append(place("_label.tif"))
         write_labelmap(written[-1], result)
@@ -162,7 +170,7 @@ def segment_file(
     return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds)
 
 
-def _list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable) -> list[str]:
+def list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable) -> list[str]:
     """Describe what a person should check in the result."""
     warnings = [lost.describe(table) for lost in found.lost]
     if options.pattern is None and found.options.pattern == "checker":
