@@ -59,7 +59,7 @@ def make_inputs(folder: Path) -> None:
         "TARGET_SIZE": list(SIZE), "NCLASSES": 3, "N_DATA_BANDS": 3, "USEMASK": True, "MAX_EPOCHS": 2, "AUG_COPIES": 2,
         "DO_CRF_REFINE": False, "MEDIAN_FILTER_VALUE": 0, "VALIDATION_SPLIT": 0.25, "BATCH_SIZE": 4,
     }  # fmt: skip
-    (folder / "unet.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def write_network(path: Path, architecture: Architecture) -> None:
@@ -77,14 +77,16 @@ def make_older(folder: Path, target: Path) -> None:
     for card in (target / "model.json", target / "unet.card.json", target / "runs" / "net" / "model.card.json"):
         record = json.loads(card.read_text())
         del record["runtime"]
-        card.write_text(json.dumps(record))
+        card.unlink()
+        # Where the oldest version looks for it.
+        card.with_name(card.name.replace(".card", "")).write_text(json.dumps(record))
 
 
 def list_commands(folder: Path) -> dict[str, list[str]]:
     """List what is measured."""
     small, large, out = (str(folder / name) for name in ("small", "large", "out"))
     fcn = ["fcn", "infer", "--name", "net", "--runs-dir", str(folder / "runs"), "--output-dir", out, "--samples-dir"]
-    unet = ["resunet", "segment", "--config", str(folder / "unet.json"), "--weights", str(folder / "unet.h5")]
+    unet = ["resunet", "segment", "--config", str(folder / "config.json"), "--weights", str(folder / "unet.h5")]
     unet += ["--out", out, "--images"]
     return {
         "semseg, 0.6 megapixels": ["semseg", small, "--model", str(folder / "model.pb"), "--out", out],
