@@ -127,10 +127,10 @@ def take_nearest(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
     >>> take_nearest(np.array([[7, 0, 0, 9]]), np.array([[True, False, False, True]])).tolist()
     [[7, 7, 9, 9]]
     """
-    from scipy.ndimage import distance_transform_edt
-
     if known.all():
         return labels
+    from scipy.ndimage import distance_transform_edt
+
     rows, cols = distance_transform_edt(~known, return_distances=False, return_indices=True)
     return labels[rows, cols]
 

@@ -11,7 +11,15 @@ import click
 from hybridseg.apply import make_job
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console
-from hybridseg.cli.options import figure_options, join_options, options_of, path_type, read_options, resume_option
+from hybridseg.cli.options import (
+    engine_option,
+    figure_options,
+    join_options,
+    options_of,
+    path_type,
+    read_options,
+    resume_option,
+)
 from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.crops import CropOptions
@@ -60,6 +68,7 @@ view_options = join_options(
         unset={"native": "as in training", "scale": "that of the training"},
     ),
     options_of(Outputs, "probabilities"),
+    engine_option,
     figure_options,
     resume_option,
 )
@@ -83,6 +92,7 @@ def segment_images(
         ),
         options=read_options(DenseOptions, settings),
         smoothing=smoothing,
+        engine=settings["model_engine"],
     )
     run_job(console, paths, job, resume=settings["resume"])
 

@@ -133,7 +133,8 @@ def train(console: Console, **settings: Any) -> None:
     Every step sees random windows of the photos at random scales, by default near that at which one shows all of a
     photo; such a network predicts in windows too. With --size, whole photos are resized instead.
 
-    Result: RUNS/NAME/ with model.h5 and model.card.json (the network), log.csv, and figures of the training.
+    Result: RUNS/NAME/ with model.h5, model.card.json and model.tflite (the network), log.csv, and figures of the
+    training.
 
     \b
     Examples:
@@ -216,5 +217,6 @@ def infer(console: Console, **settings: Any) -> None:
         # Beside the plain results, which are worth comparing with.
         title = PREDSEG_CRF
         smoothing = read_options(FCN_SMOOTHING, settings, crf=read_options(FCN_SMOOTHING.crf, settings))
-    models = [load_fcn(settings["runs_dir"] / name, checkpoint=settings["checkpoint"]) for name in settings["names"]]
+    which = {"checkpoint": settings["checkpoint"], "engine": settings["model_engine"]}
+    models = [load_fcn(settings["runs_dir"] / name, **which) for name in settings["names"]]
     segment_images(console, paths, models, settings, smoothing=smoothing, out_dir=settings["output_dir"], title=title)

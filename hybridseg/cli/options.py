@@ -16,6 +16,7 @@ from hybridseg.errors import BadInput
 from hybridseg.figures import FigureOptions
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
 from hybridseg.machine import count_cores
+from hybridseg.models.engines import ENGINES, LITERT
 from hybridseg.options import setting_of, type_of
 
 
@@ -183,6 +184,10 @@ resume_option = click.option(
     "--resume", is_flag=True, help="Skip images whose result was made by the same model with the same settings."
 )
 
+engine_option = click.option(
+    "--engine", "model_engine", type=click.Choice(ENGINES), default=LITERT, show_default=True,
+    help="What runs the models; tensorflow is the reference, and takes seconds to start.",
+)  # fmt: skip
 figure_options = options_of(FigureOptions, "dpi", "figure_format", flags={"figure_format": ("--format",)})
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that are already there.")
@@ -192,6 +197,9 @@ jobs_option = click.option(
     "--jobs", "n_jobs", type=click.IntRange(min=1), default=count_cores, show_default="all cores",
     help="Processes that work at once.",
 )  # fmt: skip
+
+# `--engine` is what runs the models.
+CRF_FLAGS = {"engine": ("--crf-engine",)}
 
 # Images with their masks: `hybridseg.io.masks.find_labelled` finds them.
 masks_option = click.option(

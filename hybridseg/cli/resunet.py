@@ -232,8 +232,8 @@ def train(console: Console, **settings: Any) -> None:
     The best epoch is chosen on a share of the photographs, VALIDATION_SPLIT, that the network is not trained on; the
     copies of a photograph stay together.
 
-    Result: the weights (.h5) and their card (.card.json), log.csv in the run's folder and, with DOPLOT, figures of the
-    training. With DO_TRAIN false existing weights are evaluated and nothing is trained.
+    Result: the weights (.h5), their card (.card.json) and runtime graph (.tflite), log.csv in the run's folder and,
+    with DOPLOT, figures of the training. With DO_TRAIN false existing weights are evaluated and nothing is trained.
 
     \b
     Examples:
@@ -344,7 +344,7 @@ def segment(console: Console, **settings: Any) -> None:
     """
     config = read_config(settings["config_path"])
     paths = find_images([settings["images_dir"]])
-    models = [verbs.load_resunet(path, config) for path in settings["weights_paths"]]
+    models = [verbs.load_resunet(path, config, engine=settings["model_engine"]) for path in settings["weights_paths"]]
     segment_images(
         console, paths, models, settings, smoothing=verbs.choose_smoothing(config), out_dir=settings["out_dir"]
     )

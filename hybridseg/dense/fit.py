@@ -18,8 +18,8 @@ from hybridseg.dense.schedules import Schedule
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.forecast import Weighted
 from hybridseg.io.tables import write_csv
-from hybridseg.models.bundles import class_scores
 from hybridseg.models.checkpoints import restore_state, save_state
+from hybridseg.models.engines import class_scores
 from hybridseg.models.losses import LOSSES, Loss, make_loss
 from hybridseg.models.weightfile import write_weights
 from hybridseg.options import Span, check_options, option

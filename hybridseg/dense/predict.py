@@ -41,7 +41,7 @@ class PredictJob(Job):
 
     def load(self) -> list[DenseModel]:
         """Load the networks, and check that the options suit them."""
-        models = [load_once(load_dense, path) for path in self.model_paths]
+        models = [load_once(load_dense, path, engine=self.engine) for path in self.model_paths]
         for model in models:
             self.options.choose_scale(model)
         return models

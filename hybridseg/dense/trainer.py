@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -37,6 +38,8 @@ from hybridseg.verdict import judge
 
 _RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}(\.card)?\.(h5|json)")
 
+# Batches on which the runtime graph must agree with the network.
+_N_PROBES = 2
 # Photographs that a card names: it may not grow without bound.
 _MAX_NAMED = 1000
 
@@ -192,7 +195,8 @@ def train_dense(
         trained = replace(
             card, training={**_describe_training(plan, pairs, validation, history), **about}, scores=scores
         )
-        written = [*save_dense(paths.weights, network, trained), *written]
+        probes = [images.numpy() for images, _ in islice(validation.batches(), _N_PROBES)]
+        written = [*save_dense(paths.weights, network, trained, probes=probes), *written]
         model.card = trained
         if paths.plots:
             written += _draw_after(paths, model, validation, history)

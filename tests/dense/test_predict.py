@@ -53,7 +53,7 @@ def scene_tif(tmp_path, paint_coast):
 def job(fake_dense, monkeypatch):
     """A job whose network takes no TensorFlow."""
     network = fake_dense()
-    monkeypatch.setattr(predict, "load_dense", lambda path: network)
+    monkeypatch.setattr(predict, "load_dense", lambda path, engine: network)
     return PredictJob((Path("net.h5"),), options=NATIVE)
 
 

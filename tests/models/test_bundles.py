@@ -9,8 +9,9 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
-from hybridseg.models.bundles import DenseCard, DenseModel, class_scores, load_dense, save_dense
+from hybridseg.models.bundles import DenseCard, DenseModel, load_dense, save_dense
 from hybridseg.models.cards import hash_bytes
+from hybridseg.models.engines import class_scores
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
@@ -105,9 +106,11 @@ def test_what_is_loaded_predicts_what_was_saved(tmp_path, monkeypatch, architect
     expected = DenseModel(tmp_path / "x.h5", card, network).predict(pixels)
     assert expected.shape == (2, 64, 32, len(table)) and expected.dtype == np.float32
     assert np.allclose(expected.sum(axis=-1), 1, atol=1e-5) and expected.std() > 0.01
-    loaded = load_dense(tmp_path / "net.h5")
+    loaded = load_dense(tmp_path / "net.h5", engine="tensorflow")
     assert loaded.card == card and loaded.table == table
     assert np.array_equal(loaded.predict(pixels), expected)
+    lite = load_dense(tmp_path / "net.h5")
+    assert lite.engine_name == "litert" and np.allclose(lite.predict(pixels), expected, atol=1e-5)
     # A folder that holds one bundle is enough.
     assert load_dense(tmp_path).path == tmp_path / "net.h5"
 

@@ -23,6 +23,7 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import describe_image
 from hybridseg.models.bundles import DenseModel, load_dense
+from hybridseg.models.engines import LITERT
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
@@ -139,7 +140,7 @@ def train_fcn(
     )
 
 
-def load_fcn(run_dir: Path, *, checkpoint: int | None = None) -> DenseModel:
+def load_fcn(run_dir: Path, *, checkpoint: int | None = None, engine: str = LITERT) -> DenseModel:
     """Load the best network of a training run, or a numbered checkpoint.
 
     Raises
@@ -162,4 +163,4 @@ def load_fcn(run_dir: Path, *, checkpoint: int | None = None) -> DenseModel:
         raise MissingInput(
             f"there is no {path}{kept}; train it with `hybridseg fcn train --name {run_dir.name}{advice} ...`"
         )
-    return load_once(load_dense, path)
+    return load_once(load_dense, path, engine=engine)

@@ -47,6 +47,7 @@ from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.labelled import load_labelled
 from hybridseg.io.pairing import Pair
 from hybridseg.models.bundles import DenseModel, load_dense
+from hybridseg.models.engines import LITERT
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
 from hybridseg.options import check_options, option_like
@@ -320,14 +321,14 @@ def try_refinement(
     return len(drawn), plain, refined
 
 
-def load_resunet(path: Path, config: ResunetConfig | None = None) -> DenseModel:
+def load_resunet(path: Path, config: ResunetConfig | None = None, *, engine: str = LITERT) -> DenseModel:
     """Load a network and check that it is a residual U-Net, and was trained with a config if one is given.
 
     Raises
     ------
     MissingInput, BadInput
     """
-    model = load_once(load_dense, path)
+    model = load_once(load_dense, path, engine=engine)
     card = model.card
     if not isinstance(card.architecture, ResUnet):
         raise BadInput(f"{path} is a network of type {card.architecture.name}; give the weights of a residual U-Net")
