@@ -2,10 +2,10 @@
 
     import hybridseg as hs
 
-    sets = hs.split("photos", masks="masks")                     # train/ and test/
-    tiles = hs.retile(sets.train_dir, masks=sets.train_masks)    # tiles of one class each
-    hs.retrain(tiles.tiles_dir)                                  # model.pb
-    hs.segment("photo.jpg", "model.pb")                          # a class for every pixel
+    sets = hs.split("photos", masks="masks")    # train/ and test/
+    tiles = hs.retile(sets.train_dir)           # tiles of one class each
+    hs.retrain(tiles.tiles_dir)                 # model.pb
+    hs.segment("photo.jpg", "model.pb")         # a class for every pixel
 
 Each name is imported when it is used first.
 """

@@ -97,7 +97,7 @@ def retile(
     photos
         A folder of photos with their masks; with `masks` a folder, files or patterns.
     masks
-        The folder of the masks, if they are not beside their photos.
+        The folder of the masks, if they are neither beside their photos nor where `split` has put them.
     out
         The folder of the tiles; by default ``tile_SIZE`` beside the masks, with `masks` beside the photos.
     seed

@@ -176,7 +176,7 @@ def evaluate(
     results
         The folder of the results.
     masks
-        The folder of the masks, if they are not beside the results; they are found by the names of their images.
+        The folder of the masks, if they are neither beside the results nor, as `split` has put them, with `images`.
     images
         The folder of the images: others are left out. The verdict then says, too, what colours alone would tell.
     truth, prediction

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridseg.classes import ClassTable
 from hybridseg.evaluation.page import Section
 from hybridseg.io.atomic import claim_folder, lock_output
+from hybridseg.io.masks import find_split_masks
 from hybridseg.markup import render_text
 from hybridseg.progress import Progress, describe_seconds, no_progress
 from hybridseg.study.findings import Findings, read_findings
@@ -81,6 +82,7 @@ def run_study(
     HybridSegError
         Before anything is written, when something would stop the work.
     """
+    paths = replace(paths, masks_dir=paths.masks_dir or find_split_masks(paths.images_dir))
     inputs = check_inputs(paths, options, table=table, progress=progress)
     steps = [*plan_steps(paths, options, inputs), *(supplement.plan(paths) if supplement else ())]
     _tell_plan(inputs, steps, say, warn)

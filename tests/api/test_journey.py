@@ -148,7 +148,7 @@ def test_from_a_folder_to_scores(photos, tiny_module, tmp_path, monkeypatch, run
     sets = hs.split("photos", masks="masks")
     assert repr(sets) == "<SplitResult: train 2, test 2 in .>" and "<td>train</td><td>2</td>" in sets._repr_html_()
     assert sets.train_masks == sets.train_dir / "masks" and len(list(sets.test_masks.iterdir())) == 2
-    tiles = hs.retile(sets.train_dir, masks=sets.train_masks, tile_size=16)
+    tiles = hs.retile(sets.train_dir, tile_size=16)
     assert tiles.tiles_dir == sets.train_dir / "tile_16" and repr(tiles).startswith(
         f"<RetileResult: {len(list(tiles.tiles_dir.rglob('*.jpg')))} tiles of "
     )
@@ -156,13 +156,13 @@ def test_from_a_folder_to_scores(photos, tiny_module, tmp_path, monkeypatch, run
     assert result.model_path.resolve() == tmp_path / "model.pb" and (tmp_path / "model_training.png").exists()
     assert "model.pb" in repr(result) and "<table>" in result._repr_html_()
     done = hs.segment(sets.test_dir, result.model_path, out="results")
-    scores = hs.evaluate("results", masks=sets.test_masks)
+    scores = hs.evaluate("results", images=sets.test_dir)
     assert len(done.images) == 2
     assert scores.verdict.text in repr(scores) and scores.verdict.text[:15] in scores._repr_html_()
     assert scores.pooled.accuracy > 0.9
     # The commands come to the same.
     words = ("split", "photos", "--masks", "masks", "--out", "theirs"), (
-        "retile", "theirs/train", "--masks", "theirs/train/masks", "-t", 16, "--jobs", 1
+        "retile", "theirs/train", "-t", 16, "--jobs", 1
     ), (
         "retrain", "--image_dir", "theirs/train/tile_16", "--tfhub_module", tiny_module, "--input-size", 32,
         "--how_many_training_steps", 50, "--output_graph", "theirs/model.pb", "--bottleneck_dir", "theirs/bottlenecks",
