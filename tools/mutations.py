@@ -151,6 +151,7 @@ BREAKS = {
     ],
     "batch": [
         ("batch/workers.py", "(signal.SIGINT, signal.SIG_IGN)\n    thr", "\n    thr", "batch/test_workers.py"),
+        ("batch/workers.py", "if not started.is_set():", "if False:", "batch/test_workers.py"),
         ("batch/workers.py", "with _ignore_interrupts():", "if True:", "batch/test_workers.py"),
         ("batch/workers.py", "cancel_futures=True", "cancel_futures=False", "batch/test_workers.py"),
         ("batch/jobs.py", "taken[target] = path", "pass", "batch/test_jobs.py"),

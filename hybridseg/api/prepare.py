@@ -106,7 +106,8 @@ def retile(
         The classes of masks that do not name theirs (a class file, a ClassTable or a list of names), and a file of
         their colours.
     n_jobs
-        Processes that work at once. More than one needs ``if __name__ == "__main__":`` in a script.
+        Processes that work at once; the command takes all cores. More than one needs ``if __name__ == "__main__":`` in
+        a script.
     overwrite
         Replace tiles that are there.
     progress
