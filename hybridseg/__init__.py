@@ -12,9 +12,9 @@ Each name is imported when it is used first.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hybridseg.api.prepare import retile, split
+    from hybridseg.api.prepare import convert, retile, split
     from hybridseg.api.train import retrain, run, train_fcn
-    from hybridseg.api.use import evaluate, open_model, segment
+    from hybridseg.api.use import evaluate, evaluate_tiles, open_model, segment, tune_crf
     from hybridseg.apply import Model, SegmentedImage
     from hybridseg.classes import ClassTable
     from hybridseg.crf.options import CrfOptions
@@ -39,7 +39,9 @@ __all__ = [
     "Model",
     "SegmentedImage",
     "SmoothingOptions",
+    "convert",
     "evaluate",
+    "evaluate_tiles",
     "open_model",
     "read_image",
     "read_labelmap",
@@ -51,13 +53,14 @@ __all__ = [
     "segment",
     "split",
     "train_fcn",
+    "tune_crf",
     "write_labelmap",
 ]
 
 _HOMES = {
-    "api.prepare": ("retile", "split"),
+    "api.prepare": ("convert", "retile", "split"),
     "api.train": ("retrain", "run", "train_fcn"),
-    "api.use": ("evaluate", "open_model", "segment"),
+    "api.use": ("evaluate", "evaluate_tiles", "open_model", "segment", "tune_crf"),
     "apply": ("Model", "SegmentedImage"),
     "classes": ("ClassTable",),
     "crf.options": ("CrfOptions",),

@@ -1,4 +1,4 @@
-"""Prepare data, as `split` and `retile` do."""
+"""Prepare data, as `split`, `convert` and `retile` do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from hybridseg.api.calls import for_people, show_progress
 from hybridseg.api.given import Labels, find_path, find_table, list_paths
 from hybridseg.apply import PathLike
+from hybridseg.data.convert import ConvertOptions, ConvertResult, convert_masks
 from hybridseg.data.split import SplitResult, split_folder
 from hybridseg.data.splitplan import SplitOptions
 from hybridseg.hybrid.retile import RetileResult, place_tiles_dir
@@ -68,6 +69,56 @@ def split(
     options = SplitOptions(proportion, seed, group_by, stratify, set_aside, action, find_path(test_list))
     return split_folder(
         photos, masks_dir=masks, out_dir=out, options=options, table=find_table(labels), overwrite=overwrite,
+        progress=progress or show_progress(),
+    )  # fmt: skip
+
+
+@for_people(ConvertOptions)
+def convert(
+    masks: PathLike | Iterable[PathLike],
+    *,
+    photos: PathLike | None = None,
+    out: PathLike | None = None,
+    to: str = ConvertOptions.to,
+    threshold: int | None = ConvertOptions.threshold,
+    nearest_color: bool = ConvertOptions.nearest_color,
+    labels: Labels | None = None,
+    colors: PathLike | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ConvertResult:
+    """Turn masks of any tool into label maps of one format.
+
+    Parameters
+    ----------
+    masks
+        A folder or files: label maps, pictures in class colours, annotations of labelme, COCO or Doodler.
+    photos
+        The folder of the photos, if they are not beside their masks.
+    out
+        The folder of the label maps; by default beside that of the masks, such as ``masks_png``.
+    labels, colors
+        The classes in the order that is wanted (a class file, a ClassTable or a list of names), and a file of their
+        colours.
+    overwrite
+        Replace label maps that are there.
+    progress
+        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
+
+    Returns
+    -------
+    ConvertResult
+        The folder, `out_dir`, and what is to be known of each label map.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> hs.convert("masks", photos="photos", labels="labels.txt")  # doctest: +SKIP
+    <ConvertResult: 12 label maps written to masks_png>
+    """
+    return convert_masks(
+        list_paths(masks), images_dir=find_path(photos), out_dir=find_path(out),
+        options=ConvertOptions(to, threshold, nearest_color), table=find_table(labels, colors), overwrite=overwrite,
         progress=progress or show_progress(),
     )  # fmt: skip
 

@@ -169,7 +169,6 @@ def place_tiles_dir(pairs: Sequence[Pair], *, beside_images: bool, options: Reti
         When they lie in several folders.
     """
 
-
     def find_home(pair: Pair) -> Path:
         is_below = pair.image_path.parent in pair.labels_path.parents
         return (pair.image_path if beside_images or is_below else pair.labels_path).parent

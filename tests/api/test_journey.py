@@ -1,6 +1,7 @@
 """From a folder to a map in Python: the same files as the commands write, and results that show themselves."""
 
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from rasterio.transform import from_origin
 import hybridseg as hs
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput, BadUsage, OutputExists
+from hybridseg.hybrid.tuning import read_tuning
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_made_by
 from hybridseg.io.rasters import quiet_rasterio
@@ -191,6 +193,39 @@ def test_classes_in_any_form(photos, tmp_path):
         assert [name.lower() for name in tiles.n_kept] == ["sand", "veg", "water"]
 
 
+def test_masks_become_label_maps(photos, tmp_path):
+    done = hs.convert(tmp_path / "masks", photos=photos, labels=["Water", "Sand", "Veg"], to="mat")
+    assert done.out_dir == tmp_path / "masks_mat" and len(list(done.out_dir.iterdir())) == 4
+    assert repr(done).startswith("<ConvertResult: 4 label maps written to ") and "masks_mat" in done._repr_html_()
+    found = hs.read_labelmap(done.out_dir / "p0_mres.mat")
+    assert [found.table.names[found.labels[0, col]] for col in (0, 40, 95)] == ["Sand", "Veg", "Water"]
+    again = hs.convert(tmp_path / "masks", photos=photos, labels=["Water", "Sand", "Veg"], to="mat")
+    assert repr(again) == repr(done).replace("4 label", "0 label").replace(">", ", 4 were there already>")
+    with pytest.raises(BadInput, match=r"give threshold= or nearest_color=True"):
+        hs.convert(tmp_path / "masks", photos=photos, threshold=9, nearest_color=True)
+
+
+def test_tiles_are_scored_and_the_crf_tuned(photos, tiny_model, tile_dir, tmp_path, run):
+    model = shutil.copytree(tiny_model.parent, tmp_path / "model") / "model.pb"
+    scores = hs.evaluate_tiles(tile_dir, model, n_per_class=4, out=tmp_path / "scores")
+    assert repr(scores).startswith(f"<TilesResult: 12 tiles, accuracy {scores.confusion.accuracy:.3f}>\n")
+    assert scores.verdict.text[:15] in scores._repr_html_()
+    assert run("eval-tiles", tile_dir, "--model", model, "-n", 4, "--out", tmp_path / "theirs").exit_code == 0
+    name = "eval_tiles.json"
+    assert (tmp_path / "scores" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
+    tuned = hs.tune_crf(photos, hs.open_model(model), masks=tmp_path / "masks", n_trials=1)
+    assert tuned.path == model.with_name("model_crf.json") and "(the tiles alone" in repr(tuned)
+    assert f"{tuned.best.score('iou'):.3f}" in tuned._repr_html_()
+    record = tuned.path.read_bytes()
+    assert read_tuning([model]) == hs.open_model(model).make_job().options
+    words = ("--images", photos, "--masks", tmp_path / "masks", "--model", model, "--trials", 1)
+    assert run("tune-crf", *words).exit_code == 0 and tuned.path.read_bytes() == record
+    with pytest.raises(BadUsage, match=r"is a dense network; give a tile classifier"):
+        hs.tune_crf(photos, hs.Model((tmp_path / "net.h5",)))
+    with pytest.raises(BadInput, match="n_per_class=0 draws no tile"):
+        hs.evaluate_tiles(tile_dir, model, n_per_class=0)
+
+
 def test_a_study_is_checked_first(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.rglob("*"))
@@ -202,6 +237,11 @@ def test_a_study_is_checked_first(photos, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == "" and set(tmp_path.rglob("*")) == before
     with pytest.raises(hs.HybridSegError, match="no JPEG, PNG or TIFF images"):
         hs.run(tmp_path)
+    # As after a split: the masks need not be named again.
+    (tmp_path / "masks").rename(tmp_path / "photos/gt")
+    (tmp_path / "split.csv").write_text("set,masks_dir\nphotos,gt\n")
+    hs.run("photos", tile_size=16, dry_run=True)
+    assert "hybridseg split --images photos --masks photos/gt " in capsys.readouterr().out
 
 
 @pytest.mark.slow
