@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hybridseg.dense.smoothing import SmoothingOptions
     from hybridseg.dense.windows import DenseOptions
     from hybridseg.errors import HybridSegError
+    from hybridseg.figures import FigureOptions
     from hybridseg.hybrid.segmentation import HybridOptions
     from hybridseg.io.images import read_image
     from hybridseg.io.labels.formats import read_labelmap, write_labelmap
@@ -33,6 +34,7 @@ __all__ = [
     "ClassTable",
     "CrfOptions",
     "DenseOptions",
+    "FigureOptions",
     "HybridOptions",
     "HybridSegError",
     "LabelMap",
@@ -68,6 +70,7 @@ _HOMES = {
     "dense.smoothing": ("SmoothingOptions",),
     "dense.windows": ("DenseOptions",),
     "errors": ("HybridSegError",),
+    "figures": ("FigureOptions",),
     "hybrid.segmentation": ("HybridOptions",),
     "io.images": ("read_image",),
     "io.labels.formats": ("read_labelmap", "write_labelmap"),

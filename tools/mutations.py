@@ -50,7 +50,7 @@ BREAKS = {
         ("api/calls.py", "if defaults[name] is False:", "if False:", "api/test_calls.py"),
         ("api/calls.py", "if stop.code == INTERRUPTED:", "if False:", "api/test_calls.py"),
         ("api/use.py", "    _require_one(images)\n", "", "api/test_journey.py"),
-        ("api/given.py", "ClassTable.from_names(labels)", "None", "api/test_journey.py"),
+        ("api/arguments.py", "ClassTable.from_names(labels)", "None", "api/test_journey.py"),
         ("io/labels/picture.py", "if left and left + needed > width:", "if False:", "test_markup.py"),
         ("io/labels/picture.py", "(ids[i] == VOID, -counts[i])", "-counts[i]", "test_markup.py"),
     ],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hybridseg.api.calls import for_people, show_progress
-from hybridseg.api.given import Labels, find_path, find_table, list_paths
+from hybridseg.api.arguments import Labels, find_path, find_table, list_paths
+from hybridseg.api.calls import public_function, show_progress
 from hybridseg.apply import PathLike
 from hybridseg.data.convert import ConvertOptions, ConvertResult, convert_masks
 from hybridseg.data.split import SplitResult, split_folder
@@ -17,7 +17,7 @@ from hybridseg.io.masks import find_labelled
 from hybridseg.progress import Progress
 
 
-@for_people(SplitOptions)
+@public_function(SplitOptions)
 def split(
     photos: PathLike,
     *,
@@ -73,7 +73,7 @@ def split(
     )  # fmt: skip
 
 
-@for_people(ConvertOptions)
+@public_function(ConvertOptions)
 def convert(
     masks: PathLike | Iterable[PathLike],
     *,
@@ -123,7 +123,7 @@ def convert(
     )  # fmt: skip
 
 
-@for_people(RetileOptions)
+@public_function(RetileOptions)
 def retile(
     photos: PathLike | Iterable[PathLike],
     *,

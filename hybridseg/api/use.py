@@ -6,16 +6,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from hybridseg.api.calls import for_people, show_progress
-from hybridseg.api.given import PATH_TYPES, Labels, find_path, find_table, list_paths
+from hybridseg.api.arguments import PATH_TYPES, Labels, find_path, find_table, list_paths
+from hybridseg.api.calls import public_function, show_progress
 from hybridseg.apply import Model, PathLike, SegmentedImage, find_model, segment_files, segment_pixels
 from hybridseg.batch.jobs import Outputs
 from hybridseg.batch.results import BatchResult
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadUsage
+from hybridseg.evaluation.errorpanels import PanelOptions
 from hybridseg.evaluation.pairs import find_pairs, find_photos
 from hybridseg.evaluation.pixels import PixelsResult, evaluate_pixels
+from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.evaltiles import N_PER_CLASS, TilesResult, find_tile_size
 from hybridseg.hybrid.evaltiles import evaluate_tiles as score_tiles
 from hybridseg.hybrid.segmentation import HybridOptions
@@ -28,7 +30,7 @@ from hybridseg.models.ensemble import AnyClassifier, list_members
 from hybridseg.progress import Progress
 
 
-@for_people()
+@public_function()
 def open_model(path: PathLike, *more: PathLike, labels: PathLike | None = None, tile_size: int | None = None) -> Model:
     """Open a model: a tile classifier or a dense network, as its files say.
 
@@ -82,13 +84,14 @@ def segment(
     probabilities: bool = Outputs.probabilities,
     keep_seeds: bool = Outputs.keep_seeds,
     report: bool = Outputs.report,
+    figures: FigureOptions | None = FigureOptions(),
     n_jobs: int = 1,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> BatchResult: ...
 
 
-@for_people(Outputs)
+@public_function(Outputs)
 def segment(
     images: PathLike | Iterable[PathLike] | Any,
     model: Model | PathLike,
@@ -100,6 +103,7 @@ def segment(
     probabilities: bool = Outputs.probabilities,
     keep_seeds: bool = Outputs.keep_seeds,
     report: bool = Outputs.report,
+    figures: FigureOptions | None = FigureOptions(),
     n_jobs: int = 1,
     resume: bool = False,
     progress: Progress | None = None,
@@ -122,6 +126,8 @@ def segment(
         SmoothingOptions: what comes after a dense network.
     colors
         A file of other colours for the classes.
+    figures
+        FigureOptions: resolution and format of the figure of each image; None for no figures.
     n_jobs
         Processes that work at once. More than one needs ``if __name__ == "__main__":`` in a script.
     resume
@@ -151,18 +157,18 @@ def segment(
     if out is not None:
         return segment_files(
             list_paths(images), model, options=options, smoothing=smoothing, table=table, n_jobs=n_jobs, resume=resume,
-            outputs=Outputs(Path(out), probabilities=probabilities, keep_seeds=keep_seeds, report=report),
+            outputs=Outputs(Path(out), figures, probabilities=probabilities, keep_seeds=keep_seeds, report=report),
             progress=progress,
         )  # fmt: skip
-    if probabilities or keep_seeds or report or resume or n_jobs != 1:
+    if probabilities or keep_seeds or report or resume or n_jobs != 1 or figures != FigureOptions():
         raise BadUsage(
-            "probabilities, keep_seeds, report, resume and n_jobs are for files; say where they go: --out DIR"
+            "probabilities, keep_seeds, report, figures, resume and n_jobs are for files; say where they go: --out DIR"
         )
     _require_one(images)
     return segment_pixels(images, model.make_job(options=options, smoothing=smoothing, table=table), progress=progress)
 
 
-@for_people()
+@public_function(PanelOptions)
 def evaluate(
     results: PathLike,
     *,
@@ -174,6 +180,8 @@ def evaluate(
     out: PathLike | None = None,
     labels: Labels | None = None,
     colors: PathLike | None = None,
+    panels: str = PanelOptions.panels,
+    figures: FigureOptions = FigureOptions(),
     progress: Progress | None = None,
 ) -> PixelsResult:
     """Compare label maps that a model made with masks made by hand, pixel by pixel, classes matched by name.
@@ -195,6 +203,8 @@ def evaluate(
     labels, colors
         The classes of label maps that do not name theirs (a class file, a ClassTable or a list of names), and a file of
         their colours.
+    figures
+        FigureOptions: resolution and format of the figures.
     progress
         Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
 
@@ -214,11 +224,12 @@ def evaluate(
     pairs, problems = find_pairs(folder, masks_dir=masks, images_dir=images_dir, truth=truth, prediction=prediction)
     return evaluate_pixels(
         pairs, out_dir=folder if out is None else out, table=find_table(labels, colors), ignore=tuple(ignore),
-        problems=problems, image_paths=find_photos(folder, images_dir), progress=progress or show_progress(),
+        problems=problems, image_paths=find_photos(folder, images_dir), panels=PanelOptions(panels), figures=figures,
+        progress=progress or show_progress(),
     )  # fmt: skip
 
 
-@for_people()
+@public_function()
 def evaluate_tiles(
     tiles: PathLike,
     model: Model | PathLike,
@@ -226,6 +237,7 @@ def evaluate_tiles(
     n_per_class: int = N_PER_CLASS,
     out: PathLike | None = None,
     seed: int = 0,
+    figures: FigureOptions = FigureOptions(),
     progress: Progress | None = None,
 ) -> TilesResult:
     """Evaluate a tile classifier on tiles, preferably of photos that it was not trained on.
@@ -242,6 +254,8 @@ def evaluate_tiles(
         The folder of the scores and figures; by default that of the tiles.
     seed
         Of the random choice of tiles.
+    figures
+        FigureOptions: resolution and format of the figures.
     progress
         Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
 
@@ -261,11 +275,12 @@ def evaluate_tiles(
     if others:
         raise BadUsage("tiles are classified by one model; give one")
     return score_tiles(
-        tiles, classifier, n_per_class=n_per_class, seed=seed, out_dir=out, progress=progress or show_progress()
-    )
+        tiles, classifier, n_per_class=n_per_class, seed=seed, out_dir=out, figures=figures,
+        progress=progress or show_progress(),
+    )  # fmt: skip
 
 
-@for_people(TuneOptions)
+@public_function(TuneOptions)
 def tune_crf(
     photos: PathLike | Iterable[PathLike],
     model: Model | PathLike,

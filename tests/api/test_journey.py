@@ -34,7 +34,7 @@ def photo(paint_classes, tmp_path):
 
 def test_a_model_shows_what_it_is(model, tiny_model):
     assert repr(model) == f"<Model: tile classifier {tiny_model}, tiles of 16 pixels; classes: sand, veg, water>"
-    assert model._repr_html_().count("<span style='display") == 3
+    assert model._repr_html_().count("background:#") == 3
     same = pickle.loads(pickle.dumps(model))
     assert same == model and same.classes is model.classes
     assert hs.open_model(tiny_model.parent).paths == (tiny_model,)
@@ -91,13 +91,17 @@ def test_many_photos_become_files(model, photo, tmp_path, run):
     assert (tmp_path / "out/photo_ares_16_confidence.tif").exists()
     assert repr(done) == "<BatchResult: 1 images done>" and "photo.png" in done._repr_html_()
     assert read_picture(image).size[0] > 96
+    assert (tmp_path / "out/figures/photo_ares_16.png").exists()
+    hs.segment(photo, model, out=tmp_path / "bare", figures=None)
+    assert not (tmp_path / "bare/figures").exists()
     again = hs.segment([str(photo)], model, out=str(tmp_path / "out"), probabilities=True, resume=True)
     assert again.skipped == (photo,) and "1 skipped" in repr(again)
     for images in (tmp_path, str(tmp_path / "*.png"), [photo]):
         with pytest.raises(BadUsage, match="say where they go: out=DIR"):
             hs.segment(images, model)
-    with pytest.raises(BadUsage, match="are for files"):
-        hs.segment(photo, model, resume=True)
+    for settings in ({"resume": True}, {"figures": None}, {"n_jobs": 2}):
+        with pytest.raises(BadUsage, match="are for files"):
+            hs.segment(photo, model, **settings)
 
 
 @pytest.mark.parametrize(
@@ -158,9 +162,13 @@ def test_from_a_folder_to_scores(photos, tiny_module, tmp_path, monkeypatch, run
     assert result.model_path.resolve() == tmp_path / "model.pb" and (tmp_path / "model_training.png").exists()
     assert "model.pb" in repr(result) and "<table>" in result._repr_html_()
     done = hs.segment(sets.test_dir, result.model_path, out="results")
-    scores = hs.evaluate("results", images=sets.test_dir)
+    svg = hs.FigureOptions(figure_format="svg")
+    scores = hs.evaluate("results", images=sets.test_dir, panels="none", figures=svg)
+    assert (tmp_path / "results/eval_pixels_confusion.svg").exists() and not list(tmp_path.rglob("*_errors.*"))
     assert len(done.images) == 2
-    assert scores.verdict.text in repr(scores) and scores.verdict.text[:15] in scores._repr_html_()
+    assert scores.verdict.text in repr(scores) and scores.verdict.text[:15] in scores._repr_html_().replace(
+        "&nbsp;", " "
+    )
     assert scores.pooled.accuracy > 0.9
     # The commands come to the same.
     words = ("split", "photos", "--masks", "masks", "--out", "theirs"), (
@@ -207,9 +215,11 @@ def test_masks_become_label_maps(photos, tmp_path):
 
 def test_tiles_are_scored_and_the_crf_tuned(photos, tiny_model, tile_dir, tmp_path, run):
     model = shutil.copytree(tiny_model.parent, tmp_path / "model") / "model.pb"
-    scores = hs.evaluate_tiles(tile_dir, model, n_per_class=4, out=tmp_path / "scores")
+    pdf = hs.FigureOptions(figure_format="pdf")
+    scores = hs.evaluate_tiles(tile_dir, model, n_per_class=4, out=tmp_path / "scores", figures=pdf)
+    assert len(list((tmp_path / "scores").glob("*.pdf"))) == 2
     assert repr(scores).startswith(f"<TilesResult: 12 tiles, accuracy {scores.confusion.accuracy:.3f}>\n")
-    assert scores.verdict.text[:15] in scores._repr_html_()
+    assert scores.verdict.text[:15] in scores._repr_html_().replace("&nbsp;", " ")
     assert run("eval-tiles", tile_dir, "--model", model, "-n", 4, "--out", tmp_path / "theirs").exit_code == 0
     name = "eval_tiles.json"
     assert (tmp_path / "scores" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
