@@ -94,7 +94,7 @@ def color_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     --------
     >>> red, others = np.array((220, 30, 40)), np.array([(20, 90, 40), (0, 90, 255)])
     >>> color_distance(red, others).round().tolist()
-    [3.0, 64.0]
+    [3.0, 110.0]
     """
     return _gaps(_see(first), _see(second))
 

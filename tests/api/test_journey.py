@@ -166,9 +166,8 @@ def test_from_a_folder_to_scores(photos, tiny_module, tmp_path, monkeypatch, run
     scores = hs.evaluate("results", images=sets.test_dir, panels="none", figures=svg)
     assert (tmp_path / "results/eval_pixels_confusion.svg").exists() and not list(tmp_path.rglob("*_errors.*"))
     assert len(done.images) == 2
-    assert scores.verdict.text in repr(scores) and scores.verdict.text[:15] in scores._repr_html_().replace(
-        "&nbsp;", " "
-    )
+    assert scores.verdict.text in repr(scores)
+    assert scores.verdict.text[:15] in scores._repr_html_().replace("&nbsp;", " ")
     assert scores.pooled.accuracy > 0.9
     # The commands come to the same.
     words = ("split", "photos", "--masks", "masks", "--out", "theirs"), (
