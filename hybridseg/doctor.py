@@ -22,6 +22,7 @@ from typing import Any
 from hybridseg import __version__
 from hybridseg.machine import count_cores
 from hybridseg.models.backbones import hub_cache_dir
+from hybridseg.progress import say_if_slow
 
 _PROBE_SECONDS = 180
 _GPU_SECONDS = 20
@@ -44,6 +45,10 @@ _PROBES = {
         "out = {'version': m.__version__, 'sum': float(m.reduce_sum(m.ones((2, 2)))),\n"
         "       'gpus': [m.config.experimental.get_device_details(d).get('device_name', d.name)\n"
         "                for d in m.config.list_physical_devices('GPU')]}"
+    ),
+    "ai-edge-litert": (
+        "import importlib.metadata as i\nfrom ai_edge_litert.interpreter import Interpreter\n"
+        "out = {'version': i.version('ai-edge-litert')}"
     ),
     "tf-keras": "import tf_keras as m; out = {'version': m.__version__}",
     "h5py": "import h5py as m; out = {'version': m.__version__}",
@@ -99,7 +104,7 @@ def examine_system() -> list[Check]:
     """Try every part of the program."""
     checks = [Check("hybridseg", "ok", f"{__version__} in {Path(__file__).parent}"), _check_python()]
     others = [name for name in _PROBES if name not in _WITH_TENSORFLOW]
-    with ThreadPoolExecutor(3) as pool:
+    with say_if_slow("trying the packages"), ThreadPoolExecutor(3) as pool:
         trials = [pool.submit(try_packages, names) for names in (_WITH_TENSORFLOW, others)]
         gpus = pool.submit(_list_nvidia_gpus)
         found = {name: outcome for trial in trials for name, outcome in trial.result().items()}

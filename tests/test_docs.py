@@ -82,7 +82,7 @@ EXTRA = {
     "retile": "--jobs 1",
     "retrain": "--input-size 32 --tfhub_module {tiny_module} --how_many_training_steps 100 --learning_rate 0.3",
     "tune-crf": "--trials 2",
-    "fcn train": "--epochs 1 --size 32x64",
+    "fcn train": "--epochs 1",
     "resunet train": "--filters 2",
 }
 # These tell how good their result is.

@@ -10,6 +10,7 @@ from hybridseg.api.arguments import Labels, find_path, find_table
 from hybridseg.api.calls import public_function, run_command, show_progress
 from hybridseg.apply import PathLike
 from hybridseg.cli.console import Console
+from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.programs.fcn import MODEL_NAME, FcnOptions
 from hybridseg.dense.programs.fcn import train_fcn as train_network
 from hybridseg.dense.programs.fcnfolders import open_folders
@@ -95,7 +96,7 @@ def retrain(
     return replace(result, written=(*result.written, draw_curve(paths, result, figures=figures)))
 
 
-@public_function(FcnOptions)
+@public_function(FcnOptions, CropOptions)
 def train_fcn(
     photos: PathLike,
     *,
@@ -108,6 +109,10 @@ def train_fcn(
     learning_rate: float = FcnOptions.learning_rate,
     loss: str = FcnOptions.loss,
     size: tuple[int, int] | None = FcnOptions.size,
+    crop: tuple[int, int] | None = CropOptions.crop,
+    crop_scale: tuple[float, float] | None = CropOptions.crop_scale,
+    n_crops: int | None = CropOptions.n_crops,
+    balance: bool = CropOptions.balance,
     backbone: str = FcnOptions.backbone,
     patience: int = FcnOptions.patience,
     seed: int = FcnOptions.seed,
@@ -153,7 +158,10 @@ def train_fcn(
     """
     data = open_folders(Path(photos), find_path(masks), table=find_table(labels, colors))
     paths = TrainingPaths(Path(out) / MODEL_NAME, Path(out), resume=resume, overwrite=overwrite, figures=figures)
-    options = FcnOptions(epochs, batch_size, learning_rate, loss, size, backbone, patience=patience, seed=seed)
+    crops = CropOptions(crop, crop_scale, n_crops, balance)
+    options = FcnOptions(
+        epochs, batch_size, learning_rate, loss, size, backbone, patience=patience, seed=seed, crops=crops
+    )  # fmt: skip
     return train_network(data, paths=paths, options=options, progress=progress or show_progress())
 
 
@@ -213,5 +221,5 @@ def run(
         paths, run_command=partial(run_command, console), say=console.say, warn=console.warn,
         options=StudyOptions(method, proportion, group_by, find_path(test_list), tile_size, epochs, seed),
         table=find_table(labels, colors),
-        check_only=dry_run, progress=show_progress(),
+        check_only=dry_run, progress=console.progress,
     )  # fmt: skip

@@ -16,9 +16,10 @@ from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.schedules import Schedule
 from hybridseg.errors import BadInput, OutputExists
+from hybridseg.forecast import Weighted
 from hybridseg.io.tables import write_csv
-from hybridseg.models.bundles import class_scores
 from hybridseg.models.checkpoints import restore_state, save_state
+from hybridseg.models.engines import class_scores
 from hybridseg.models.losses import LOSSES, Loss, make_loss
 from hybridseg.models.weightfile import write_weights
 from hybridseg.options import Span, check_options, option
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME, LOG_NAME = "checkpoint.npz", "log.csv"
 _BEST_NAME = "best.npz"
+# What a batch of the validation takes, in steps of the training.
+_VALIDATION_COST = 1 / 3
 # A step is starved when the network waits for its batch for longer than this, and this share of its own time.
 _WAIT_SECONDS, _WAIT_SHARE = 0.005, 0.05
 
@@ -139,22 +142,24 @@ def fit(
     run = _Run(network, training.pairs.table, options, folder)
     history = run.restore()
     monitored = "val_loss" if validation is not None else "loss"
-    # One sequence for all epochs, so that the time that is left is that of the whole training.
-    n_steps = (options.epochs - len(history)) * training.n_steps
+    # One sequence for all epochs and their validation: the time that is left is that of the whole training.
+    costs = [1.0] * training.n_steps + [_VALIDATION_COST] * (validation.n_steps if validation is not None else 0)
+    costs *= options.epochs - len(history)
     label = f"steps of the training, epochs {len(history) + 1} to {options.epochs}"
-    steps = iter(progress(range(n_steps), label=label))
+    steps = iter(progress(Weighted(range(len(costs)), costs), label=label))
     for epoch in range(len(history), options.epochs):
         if _has_stalled(history, monitored, options.patience):
             break
         row = run.train_epoch(training, epoch, islice(steps, training.n_steps))
         if validation is not None:
-            row = Epoch(**{**asdict(row), **run.validate(validation)})
+            row = Epoch(**{**asdict(row), **run.validate(validation, islice(steps, validation.n_steps))})
         history.append(row)
         if options.checkpoint_interval and len(history) % options.checkpoint_interval == 0:
             path = folder.weights_path(len(history))
             keep(path) if keep is not None else write_weights(path, network)
         run.save(history, is_best=getattr(row, monitored) <= min(getattr(h, monitored) for h in history))
         on_epoch(row)
+    next(steps, None)
     if validation is not None:
         run.restore_best()
     return history
@@ -234,10 +239,10 @@ class _Run:
         speed = n_images / (time.perf_counter() - started)
         return Epoch(epoch + 1, learning_rate, mean_loss, iou, dice, None, None, None, speed, n_starved / feed.n_steps)
 
-    def validate(self, feed: Feed) -> dict[str, float | None]:
+    def validate(self, feed: Feed, steps: Iterable[Any]) -> dict[str, float | None]:
         """Return loss and scores on the validation set."""
         counts, losses, n_images = [], [], 0
-        for images, labels in feed.batches():
+        for _, (images, labels) in zip(steps, feed.batches(), strict=False):
             loss, found = self._validation_step(images, labels)
             losses.append(float(loss) * len(images))
             counts.append(count_confusion(labels.numpy(), found.numpy(), self.table))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
 from hybridseg.batch.results import ImageResult, write_confidence
 from hybridseg.classes import VOID, ClassTable, measure_shares
+from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
 from hybridseg.dense.windows import DenseOptions, predict_probs, predict_strips
-from hybridseg.io.images import as_rgb8, load_image
+from hybridseg.forecast import UNKNOWN, followed_by
+from hybridseg.io.images import ImageInfo, as_rgb8, load_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.models.bundles import DenseModel, load_dense
@@ -37,8 +40,11 @@ class PredictJob(Job):
     too_large = "cut it into parts, or leave the CRF out"
 
     def load(self) -> list[DenseModel]:
-        """Load the networks."""
-        return [load_once(load_dense, path) for path in self.model_paths]
+        """Load the networks, and check that the options suit them."""
+        models = [load_once(load_dense, path, engine=self.engine) for path in self.model_paths]
+        for model in models:
+            self.options.choose_scale(model)
+        return models
 
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
@@ -84,6 +90,7 @@ def predict_file(
     watch = StopWatch()
     loaded = load_image(image_path).filled()
     image, valid, georeference = loaded.pixels, loaded.valid, loaded.info.georeference
+    warnings = _judge_scale(loaded.info, models, options)
     watch.lap("read")
     labels, confidence = predict_labels(
         image, models, options=options, smoothing=smoothing, valid=valid, want_confidence=outputs.probabilities,
@@ -107,7 +114,7 @@ def predict_file(
     written.insert(0, _place(outputs, image_path, ".png"))
     write_labelmap(written[0], result)
     watch.lap("write")
-    return ImageResult(image_path, tuple(written), measure_shares(labels, table), (), watch.seconds)
+    return ImageResult(image_path, tuple(written), measure_shares(labels, table), warnings, watch.seconds)
 
 
 def predict_labels(
@@ -144,13 +151,16 @@ def predict_labels(
     labels = np.empty(shape, np.uint8)
     confidence = np.empty(shape, np.float32) if want_confidence else None
     if not smoothing.any or want_confidence:
-        for start, probs in predict_strips(image, models, shape=shape, options=options, progress=progress):
+        hook = followed_by(progress, UNKNOWN if smoothing.any else 0.0)
+        for start, probs in predict_strips(image, models, shape=shape, options=options, progress=hook):
             rows = slice(start, start + len(probs))
             labels[rows] = probs.argmax(axis=2)
             if confidence is not None:
                 confidence[rows] = probs.max(axis=2)
     if smoothing.any:
-        probs = predict_probs(image, models, options=options, progress=progress)
+        n_pixels = math.prod(shape if options.native else models[0].card.size)
+        hook = followed_by(progress, n_pixels * PIXEL_SECONDS * (smoothing.crf_from != "none"))
+        probs = predict_probs(image, models, options=options, progress=hook)
         picture = resize_image(as_rgb8(image), (probs.shape[0], probs.shape[1]))
         labels = resize_nearest(smooth_probs(picture, probs, options=smoothing, progress=progress), shape)
     if valid is not None:
@@ -158,6 +168,16 @@ def predict_labels(
         if confidence is not None:
             confidence[~valid] = np.nan
     return labels, confidence
+
+
+def _judge_scale(info: ImageInfo, models: Sequence[DenseModel], options: DenseOptions) -> tuple[str, ...]:
+    """Return warnings about an image that is far from the scale at which the networks saw the world."""
+    found = [
+        model.card.view.judge(info, options.choose_scale(model), size=model.card.size)
+        for model in models
+        if model.card.view is not None
+    ]
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def _place(outputs: Outputs, image_path: Path, ending: str) -> Path:

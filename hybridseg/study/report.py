@@ -139,7 +139,8 @@ def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> tuple[Stri
         remark, legend = "", list_legend(table, result)
     else:
         panels = show_errors(image, *read_both(photo, table), table, shape=shape)
-        endings, names = (".jpg", ".png", ".png", ".jpg"), ("photo", "mask", "result", "errors")
+        # JPEG would blur the errors, which are often a pixel wide.
+        endings, names = (".jpg", ".png", ".png", ".png"), ("photo", "mask", "result", "errors")
         shown = list(zip(panels.pictures, endings, names, strict=True))
         remark, legend = f"{_percent(photo.accuracy or 0.0)} right", panels.legend
     return Strip(title, remark, [Picture(_embed(picture, ending), name) for picture, ending, name in shown]), legend

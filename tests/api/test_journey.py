@@ -162,9 +162,7 @@ def test_from_a_folder_to_scores(photos, tiny_module, tmp_path, monkeypatch, run
     assert result.model_path.resolve() == tmp_path / "model.pb" and (tmp_path / "model_training.png").exists()
     assert "model.pb" in repr(result) and "<table>" in result._repr_html_()
     done = hs.segment(sets.test_dir, result.model_path, out="results")
-    svg = hs.FigureOptions(figure_format="svg")
-    scores = hs.evaluate("results", images=sets.test_dir, panels="none", figures=svg)
-    assert (tmp_path / "results/eval_pixels_confusion.svg").exists() and not list(tmp_path.rglob("*_errors.*"))
+    scores = hs.evaluate("results", images=sets.test_dir)
     assert len(done.images) == 2
     assert scores.verdict.text in repr(scores)
     assert scores.verdict.text[:15] in scores._repr_html_().replace("&nbsp;", " ")
@@ -198,6 +196,16 @@ def test_classes_in_any_form(photos, tmp_path):
     for labels in (tmp_path / "labels.txt", CLASSES, ["Sand", "Veg", "Water"]):
         tiles = hs.retile(photos, masks=tmp_path / "masks", tile_size=16, labels=labels, overwrite=True)
         assert [name.lower() for name in tiles.n_kept] == ["sand", "veg", "water"]
+
+
+def test_figures_as_they_are_wanted(photos, tmp_path):
+    (tmp_path / "results").mkdir()
+    shutil.copy(tmp_path / "masks/p0.png", tmp_path / "results/p0_predseg.png")
+    svg = hs.FigureOptions(figure_format="svg")
+    for panels, n in (("none", 0), ("all", 1)):
+        hs.evaluate(tmp_path / "results", masks=tmp_path / "masks", images=photos, panels=panels, figures=svg)
+        assert len(list((tmp_path / "results/figures").glob("*_errors.svg"))) == n
+        assert (tmp_path / "results/eval_pixels_confusion.svg").exists()
 
 
 def test_masks_become_label_maps(photos, tmp_path):

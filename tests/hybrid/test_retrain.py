@@ -11,7 +11,7 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, OutputExists, WriteFailed
-from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
+from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
 from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
@@ -21,6 +21,7 @@ from hybridseg.hybrid.tilefolder import ClassList, open_tile_folder, write_class
 from hybridseg.io.images import read_image
 from hybridseg.models.backbones import BUILTIN
 from hybridseg.models.store import load_classifier, read_card
+from hybridseg.progress import no_progress
 
 
 def paths_in(folder, tile_dir, **more):
@@ -99,6 +100,7 @@ def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
         folder / "model.pb",
         folder / "labels.txt",
         folder / "model.json",
+        folder / "model.tflite",
         tmp_path / "saved",
     ]
     assert (folder / "labels.txt").read_text() == "sand\nveg\nwater\n"
@@ -186,7 +188,7 @@ def test_another_order_of_the_classes_reaches_the_model(tiny, tile_dir, tmp_path
         assert classifier.table == table
         found = [read_image(tile_dir / name.lower() / "p0_r0_c0.png") for name in names]
         assert classifier.classify(np.stack(found)).argmax(axis=1).tolist() == [0, 1, 2]
-    assert stages == [("part 1 of 2, computing features", 0), ("part 2 of 2, training the head", 30)]
+    assert stages == [("computing features", 0), ("training the head", 30)]
 
 
 def test_patience_ends_a_training_that_gets_no_better(train, tiny):
@@ -240,7 +242,7 @@ def test_a_run_on_distorted_tiles_goes_on_where_it_was_interrupted(train, tile_d
 
     def progress(items, *, label):
         for item in items:
-            if label == "part 2 of 2, training the head":
+            if label == "training the head":
                 if made == list(range(1, 18)):
                     raise KeyboardInterrupt
                 made.append(item)
@@ -326,18 +328,20 @@ def test_a_killed_run_ends_with_the_same_result(train, tile_dir, tiny, tmp_path)
     options = replace(tiny, fine_tune=True, tuning=tuning, validation_percentage=0)
     _, whole = train(options)
     paths = paths_in(tmp_path / "b", tile_dir)
-    labels = [f"part {i}" for i in ("1 of 3, computing features", "2 of 3, training the head", "3 of 3, fine-tuning")]
+    labels = ("computing features", "training the head", "fine-tuning")
     moments = list(zip(labels, (1, 20, 3), strict=True))
     program = [sys.executable, "-c", KILLED_RUNS]
     subprocess.run(program, input=pickle.dumps((paths, options, moments)), check=True, timeout=120)
     assert not paths.output_graph.exists()
-    stages = []
+    stages, ahead = [], []
 
     def progress(items, *, label):
         stages.append((label, list(items)))
+        ahead.append(items.after)
         return items
 
     retrain(paths, options=options, progress=progress)
+    assert ahead[0] > ahead[1] > ahead[2] == 0, "the time that is left is that of all parts"
     assert stages[-1] == (labels[2], [2, 3, 4, 5]), "two steps an epoch, and epoch 1 is not trained again"
     assert paths.output_graph.read_bytes() == whole
     assert (tmp_path / "b" / "model.json").read_text() == (tmp_path / "a" / "model.json").read_text()
@@ -388,3 +392,11 @@ def test_a_file_in_the_place_of_the_card_stays(tile_dir, tmp_path):
         retrain(paths)
     assert (tmp_path / "water.json").read_text() == '{"TARGET_SIZE": [64, 64]}'
     assert sorted(path.name for path in tmp_path.iterdir()) == ["water.json"]
+
+
+def test_features_of_many_tiles_come_from_litert(tile_dir, tiny, tmp_path, monkeypatch):
+    few = TrainingRun(paths_in(tmp_path / "few", tile_dir), tiny, no_progress)
+    monkeypatch.setattr("hybridseg.hybrid.classifier._LEAST_TILES", 1)
+    many = TrainingRun(paths_in(tmp_path / "many", tile_dir), tiny, no_progress)
+    assert (few.engine.name, many.engine.name) == ("tensorflow", "litert") and few.fingerprint != many.fingerprint
+    assert np.allclose(many.cache_features(), few.cache_features(), atol=1e-5)
