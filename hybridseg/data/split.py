@@ -122,7 +122,7 @@ def split_folder(
     if source_dir in (target_dir / name for name in FOLDERS):
         raise BadInput(f"{source_dir} would be split into itself; give --out for another place")
     own_dir = _resolve(masks_dir or find_split_masks(source_dir) or source_dir)
-    earlier = _read_list(target_dir / SPLIT_NAME)
+    earlier = read_split(target_dir / SPLIT_NAME)
     entries, problems = plan_split(
         source_dir,
         masks_dir=own_dir if own_dir != source_dir else None,
@@ -248,7 +248,14 @@ def _to_row(entry: SplitEntry) -> dict[str, Any]:
     }
 
 
-def _read_list(path: Path) -> list[SplitEntry]:
+def read_split(path: Path) -> list[SplitEntry]:
+    """Read the list of an earlier split; nothing where there is none.
+
+    Raises
+    ------
+    BadInput
+        When it is of something else.
+    """
     if not path.exists():
         return []
     entries = []

@@ -12,7 +12,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.draw import count_share, shuffle_names
-from hybridseg.errors import BadInput, HybridSegError, Problem
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import match_masks
@@ -83,6 +83,7 @@ def plan_split(
     options: SplitOptions,
     table: ClassTable | None = None,
     earlier: Sequence[SplitEntry] = (),
+    kept: Mapping[str, str] = {},
 ) -> tuple[list[SplitEntry], list[Problem]]:
     """Decide the set of every image, without touching a file, and list the images that cannot be opened.
 
@@ -92,6 +93,8 @@ def plan_split(
     ----------
     table : ClassTable or None
         The classes of label maps that do not name theirs, to stratify by.
+    kept : mapping of str to str
+        Images whose set is settled; those of their groups follow them, and the others are drawn.
 
     Raises
     ------
@@ -133,7 +136,9 @@ def plan_split(
     if options.test_list is not None:
         chosen = _choose_others(groups, options.test_list)
     else:
-        chosen = choose_train_groups({name: len(members) for name, members in groups.items()}, options, shares=shares)
+        sizes = {name: len(members) for name, members in groups.items()}
+        settled = {name: kept[image] for name, members in groups.items() for image in members if image in kept}
+        chosen = choose_train_groups(sizes, options, shares=shares, settled=settled)
     planned = [
         replace(entries[image], set="train" if group in chosen else "test", group=group)
         for group, members in groups.items()
@@ -200,23 +205,29 @@ def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[s
 
 def _choose_others(groups: Mapping[str, Sequence[str]], test_list: Path) -> set[str]:
     """Return the images that a list does not name, each a group of its own; names may lack their ending."""
+    if not test_list.exists():
+        raise MissingInput(f"there is no file {test_list} (--test); give a text file with a name on each line")
     try:
-        lines = test_list.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{test_list} (--test) is no text file that can be read ({error})") from error
+        lines = test_list.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise BadInput(f"{test_list} (--test) cannot be read as text ({error.strerror or error})") from error
     names = {line.strip() for line in lines} - {""}
     tested = {group for group, images in groups.items() if {group, *images} & names}
     unknown = sorted(names - tested - {image for group in tested for image in groups[group]})
     if unknown:
         raise BadInput(
-            f"{test_list} (--test) names {len(unknown)} images that are not there, or have no label map: "
-            f"{', '.join(unknown[:3])}"
+            f"{test_list} (--test) has names of images that are not there, or have no label map ({len(unknown)}): "
+            f"{', '.join(unknown[:3])}{' ...' if len(unknown) > 3 else ''}"
         )
     return groups.keys() - tested
 
 
 def choose_train_groups(
-    sizes: dict[str, int], options: SplitOptions, *, shares: dict[str, np.ndarray] | None = None
+    sizes: dict[str, int],
+    options: SplitOptions,
+    *,
+    shares: dict[str, np.ndarray] | None = None,
+    settled: Mapping[str, str] = {},
 ) -> set[str]:
     """Choose the groups for training, so that their images come closest to the wanted proportion.
 
@@ -227,18 +238,20 @@ def choose_train_groups(
     shares : dict of str to numpy.ndarray
         (n_classes,) pixels of each class in each group; with them, the set that is chosen for a group is the one
         that keeps the classes balanced.
+    settled : mapping of str to str
+        Groups whose set is not chosen, and that set.
 
     Examples
     --------
     >>> len(choose_train_groups({"a": 1, "b": 1, "c": 1, "d": 1}, SplitOptions(proportion=0.5)))
     2
     """
-    order = shuffle_names(sizes, seed=options.seed)
+    order = [name for name in shuffle_names(sizes, seed=options.seed) if name not in settled]
     wanted = count_share(sum(sizes.values()), options.proportion)
     if shares:
-        return _balance_groups(order, sizes, shares, wanted, options.proportion)
-    chosen: set[str] = set()
-    n_images = 0
+        return _balance_groups(order, sizes, shares, wanted, options.proportion, settled)
+    chosen = {name for name, set_name in settled.items() if set_name == "train"}
+    n_images = sum(sizes[name] for name in chosen)
     for name in order:
         # A group is taken when that brings the count closer to the wanted one.
         if abs(n_images + sizes[name] - wanted) < abs(n_images - wanted):
@@ -248,15 +261,23 @@ def choose_train_groups(
 
 
 def _balance_groups(
-    order: list[str], sizes: dict[str, int], shares: dict[str, np.ndarray], wanted: int, proportion: float
+    order: list[str],
+    sizes: dict[str, int],
+    shares: dict[str, np.ndarray],
+    wanted: int,
+    proportion: float,
+    settled: Mapping[str, str],
 ) -> set[str]:
     """Assign each group, the richest in rare classes first, to the set that lacks its classes most."""
     total = np.maximum(sum(shares.values()), 1)
-    relative = {name: shares[name] / total for name in order}
+    relative = {name: shares[name] / total for name in shares}
     room = {"train": wanted, "test": sum(sizes.values()) - wanted}
     target = {"train": proportion, "test": 1 - proportion}
     have = {name: np.zeros_like(total, dtype=float) for name in SETS}
-    chosen = set()
+    for name, set_name in settled.items():
+        have[set_name] += relative[name]
+        room[set_name] -= sizes[name]
+    chosen = {name for name, set_name in settled.items() if set_name == "train"}
     for name in sorted(order, key=lambda name: -float(relative[name].max())):
         lack = {s: float(((target[s] - have[s]) * relative[name]).sum()) for s in SETS}
         free = [s for s in SETS if room[s] >= sizes[name]] or [max(SETS, key=lambda s: room[s])]

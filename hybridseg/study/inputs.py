@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.data.splitplan import SplitEntry, SplitOptions, plan_split
+from hybridseg.data.split import read_split
+from hybridseg.data.splitplan import SETS, SplitEntry, SplitOptions, plan_split
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem
 from hybridseg.hybrid.purity import measure_purity
 from hybridseg.hybrid.tileplan import RetileOptions
@@ -19,13 +22,13 @@ from hybridseg.io.images import ImageInfo, load_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import Matches, find_labelled
-from hybridseg.io.pairing import Pair, list_images
+from hybridseg.io.pairing import SPLIT_NAME, Pair, list_images
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
 from hybridseg.study.likeness import Look, describe_likeness, look_at
 
 METHODS = ("hybrid", "fcn")
-LOG_NAME = "steps.json"
+LOG_NAME, TEST_NAME = "steps.json", "test.txt"
 LEAST_PHOTOS = 4
 # From so many labelled photos on, a quarter of them is enough to test on; of fewer it is a third.
 _MANY_PHOTOS = 60
@@ -63,6 +66,11 @@ class StudyOptions:
     def methods(self) -> tuple[str, ...]:
         """The methods, one after the other."""
         return METHODS if self.method == "both" else (self.method,)
+
+    @property
+    def draw(self) -> list[Any]:
+        """What decides which photos are for testing, as JSON holds it."""
+        return [self.proportion, self.seed, self.group_by, self.test_list and str(self.test_list)]
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,10 @@ class Inputs:
         What does not stop the work, and should be known.
     files : tuple of pathlib.Path
         Everything that is read.
+    test_names : tuple of str
+        The photos for testing, where those of an earlier run are kept; empty: as they are drawn.
+    kept : str
+        A sentence on that.
     """
 
     table: ClassTable
@@ -127,6 +139,8 @@ class Inputs:
     likeness: str
     warnings: tuple[str, ...]
     files: tuple[Path, ...]
+    test_names: tuple[str, ...] = ()
+    kept: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +182,8 @@ def check_inputs(
             f"label {LEAST_PHOTOS} or more (hybridseg label)"
         )
     proportion = options.proportion or (0.75 if len(measured) >= _MANY_PHOTOS else 0.67)
-    entries = _plan(paths, options, proportion, table)
+    kept = _read_kept(paths, options)
+    entries = _plan(paths, options, proportion, table, kept)
     sets = {name: sum(entry.set == name for entry in entries) for name in ("train", "test", "unlabelled")}
     if not (sets["train"] and sets["test"]):
         raise BadInput(
@@ -207,6 +222,7 @@ def check_inputs(
         likeness,
         tuple(warnings),
         tuple(sorted({path for pair in found.pairs for path in (pair.image_path, pair.labels_path)} | infos.keys())),
+        *_keep_sets(paths, entries, kept),
     )
 
 
@@ -309,7 +325,38 @@ def _refuse(problems: Sequence[Problem], n_photos: int) -> None:
     )
 
 
-def _plan(paths: StudyPaths, options: StudyOptions, proportion: float, table: ClassTable | None) -> list[SplitEntry]:
+def _read_kept(paths: StudyPaths, options: StudyOptions) -> dict[str, str]:
+    """Return the sets of the labelled photos of an earlier run that drew them in the same way."""
+    try:
+        draw = json.loads((paths.out / LOG_NAME).read_text(encoding="utf-8")).get("draw")
+    except (OSError, ValueError, AttributeError):
+        return {}  # Nothing was done yet; of a damaged record `StepLog` tells.
+    if draw != options.draw or options.test_list:
+        return {}
+    home = str(paths.images_dir.resolve())
+    earlier = read_split(paths.out / SPLIT_NAME)
+    return {entry.image: entry.set for entry in earlier if entry.source == home and entry.set in SETS}
+
+
+def _keep_sets(
+    paths: StudyPaths, entries: Sequence[SplitEntry], kept: Mapping[str, str]
+) -> tuple[tuple[str, ...], str]:
+    """Name the photos for testing where a new draw would not give the sets that are kept, and say what is kept."""
+    now = {entry.image: entry.set for entry in entries if entry.set in SETS}
+    if not kept or (now.keys() == kept.keys() and not (paths.out / TEST_NAME).exists()):
+        return (), ""
+    names = tuple(sorted(image for image, set_name in now.items() if set_name == "test"))
+    new = Counter(set_name for image, set_name in now.items() if image not in kept)
+    text = (
+        f"photos of the run before stay in their sets, so that scores can be compared; of {new.total()} new ones "
+        f"{new['train']} are for training and {new['test']} for testing"
+    )
+    return names, text if new else ""
+
+
+def _plan(
+    paths: StudyPaths, options: StudyOptions, proportion: float, table: ClassTable | None, kept: Mapping[str, str]
+) -> list[SplitEntry]:
     """Divide the photos as `split` will, without touching a file."""
     entries, _ = plan_split(
         paths.images_dir.resolve(),
@@ -319,6 +366,7 @@ def _plan(paths: StudyPaths, options: StudyOptions, proportion: float, table: Cl
         if options.test_list
         else SplitOptions(proportion, options.seed, options.group_by, stratify=True, set_aside=True),
         table=table,
+        kept=kept,
     )
     return entries
 

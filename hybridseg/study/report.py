@@ -61,7 +61,7 @@ def write_report(
             "What was done",
             f"Of {sum(sets.values())} photos, {sets['train']} were for training and {sets['test']} for testing; "
             f"{sets['unlabelled']} have no mask. No photo for testing was used in training. Each command can be run "
-            f"alone, in the folder {Path.cwd()}.\n\n" + " ".join(f"{line}." for line in inputs.warnings),
+            f"alone, in the folder {Path.cwd()}.\n\n" + " ".join(map(_make_sentence, (inputs.kept, *inputs.warnings))),
             commands=[spell_command(step.words) for step in steps],
         ),
         _tell_versions(paths, inputs),
@@ -69,9 +69,13 @@ def write_report(
     path = paths.out / REPORT_NAME
     name = paths.images_dir.resolve().name
     next_step = f"Next: {verdict.choose_step(findings.next_steps)}." if verdict else ""
-    likeness = inputs.likeness and f"{inputs.likeness[0].upper()}{inputs.likeness[1:]}."
-    write_page(path, f"Land cover of {name}", "\n\n".join((text, likeness, next_step, note)), sections)
+    lead = (text, _make_sentence(inputs.likeness), next_step, note)
+    write_page(path, f"Land cover of {name}", "\n\n".join(lead), sections)
     return path
+
+
+def _make_sentence(line: str) -> str:
+    return line and f"{line[0].upper()}{line[1:]}."
 
 
 def _tell_scores(findings: Findings, inputs: Inputs) -> Section:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hybridseg import __version__
 from hybridseg.batch.madeby import stamp_file
@@ -14,7 +15,7 @@ from hybridseg.errors import BadInput
 from hybridseg.io.tables import write_json
 from hybridseg.models.cards import combine_fingerprint
 from hybridseg.models.runtimes import runtime_path
-from hybridseg.study.inputs import LOG_NAME, Inputs, StudyOptions, StudyPaths
+from hybridseg.study.inputs import LOG_NAME, TEST_NAME, Inputs, StudyOptions, StudyPaths
 
 # Seconds on two cores, see docs/benchmarks.md: of a command, a photo, a megapixel, a tile.
 _START = 6.0
@@ -62,9 +63,11 @@ def plan_steps(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> list
     drawn = (
         "-p", f"{inputs.proportion:g}", "--seed", options.seed, *grouped, "--stratify", *name_classes(paths)
     )  # fmt: skip
-    sets = ("--test", options.test_list) if options.test_list else drawn
+    test_list = paths.out / TEST_NAME if inputs.test_names else options.test_list
+    sets = ("--test", test_list) if test_list else drawn
     words = ("split", "--images", paths.images_dir, *masks, *sets, *aside, "--link", "--out", out)
-    folders = tuple(out / name for name in ("train", "test", "unlabelled", "split.csv"))
+    # Not the list of the photos: they stay in the sets that it tells, see `check_inputs`.
+    folders = tuple(out / name for name in ("train", "test", "unlabelled"))
     steps = [Step("divide the photos", "", words, folders, 1)]
     plans = {"hybrid": _plan_hybrid, "fcn": _plan_fcn}
     for method in options.methods:
@@ -170,11 +173,16 @@ class StepLog:
 
     A step counts as done only with the same words, on the same files, after the same steps of its method. What another
     method did is kept.
+
+    Parameters
+    ----------
+    draw : list
+        How the photos are drawn, as `StudyOptions.draw`.
     """
 
-    def __init__(self, out_dir: Path, steps: Sequence[Step], files: Iterable[Path]) -> None:
-        self._path = out_dir / LOG_NAME
-        self._records = self._read()
+    def __init__(self, out_dir: Path, steps: Sequence[Step], files: Iterable[Path], *, draw: list[Any]) -> None:
+        self._path, self._draw = out_dir / LOG_NAME, draw
+        self._drawn, self._records = self._read()
         given = combine_fingerprint(__version__, *((path.resolve(), stamp_file(path)) for path in files))
         latest: dict[str, str] = {}
         self._keys: dict[Step, str] = {}
@@ -183,12 +191,12 @@ class StepLog:
             before = latest.get(step.method, latest.get("", given))
             self._keys[step] = latest[step.method] = combine_fingerprint(before, *step.words)
 
-    def _read(self) -> dict[str, dict[str, str]]:
+    def _read(self) -> tuple[Any, dict[str, dict[str, str]]]:
         try:
             record = json.loads(self._path.read_text(encoding="utf-8"))
-            return {str(name): dict(found) for name, found in record["steps"].items()}
+            return record.get("draw"), {str(name): dict(found) for name, found in record["steps"].items()}
         except FileNotFoundError:
-            return {}
+            return None, {}
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise BadInput(
                 f"{self._path} is damaged ({error}); remove {self._path.parent}, or give another --out"
@@ -212,6 +220,8 @@ class StepLog:
 
     def finish(self, step: Step) -> None:
         """Note that a step is done."""
+        if not step.method:
+            self._drawn = self._draw
         self._note(step, "done")
 
     def _place(self, step: Step) -> str:
@@ -224,4 +234,4 @@ class StepLog:
     def _note(self, step: Step, state: str) -> None:
         """Record a step in place of what another run put there."""
         self._records[self._place(step)] = {"fingerprint": self._keys[step], "state": state}
-        write_json(self._path, {"version": __version__, "steps": self._records})
+        write_json(self._path, {"version": __version__, "draw": self._drawn, "steps": self._records})

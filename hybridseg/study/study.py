@@ -8,12 +8,12 @@ from pathlib import Path
 
 from hybridseg.classes import ClassTable
 from hybridseg.forecast import UNKNOWN, Weighted, followed_by
-from hybridseg.io.atomic import claim_folder, lock_output
+from hybridseg.io.atomic import claim_folder, lock_output, write_text
 from hybridseg.io.masks import find_split_masks
 from hybridseg.markup import render_text
 from hybridseg.progress import Progress, describe_seconds, no_progress
 from hybridseg.study.findings import Findings, read_findings
-from hybridseg.study.inputs import LOG_NAME, Inputs, StudyOptions, StudyPaths, check_inputs
+from hybridseg.study.inputs import LOG_NAME, TEST_NAME, Inputs, StudyOptions, StudyPaths, check_inputs
 from hybridseg.study.page import Section
 from hybridseg.study.report import write_report
 from hybridseg.study.steps import Step, StepLog, plan_steps
@@ -89,8 +89,9 @@ def run_study(
         return StudyResult(tuple(steps))
     claim_folder(paths.out)
     with lock_output(paths.out / LOG_NAME):
-        lists = [path for path in (paths.labels_path, paths.colors_path, options.test_list) if path]
-        log = StepLog(paths.out, steps, [*inputs.files, *lists])
+        test_list = _write_list(paths, inputs) or options.test_list
+        lists = [path for path in (paths.labels_path, paths.colors_path, test_list) if path]
+        log = StepLog(paths.out, steps, [*inputs.files, *lists], draw=options.draw)
         _run_steps(Story(paths.out, run_command, say), steps, log, progress)
         findings = read_findings(paths, options, inputs)
         more = [supplement.tell(paths, findings, inputs.table)] if supplement else []
@@ -107,12 +108,23 @@ def _tell_plan(inputs: Inputs, steps: list[Step], say: Callable[[str], None], wa
         f"{sets['test']} for testing, {sets['unlabelled']} without a mask"
     )
     say("classes: " + ", ".join(f"{name} {share:.1%}" for name, share in inputs.shares.items()))
-    for line in inputs.alone:
+    for line in filter(None, (*inputs.alone, inputs.kept)):
         say(line)
     for line in filter(None, (*inputs.warnings, inputs.likeness)):
         warn(line)
     total = describe_seconds(sum(step.seconds for step in steps))
     say(f"{len(steps)} steps, about {total} on two cores without a GPU; after Ctrl-C the same command goes on")
+
+
+def _write_list(paths: StudyPaths, inputs: Inputs) -> Path | None:
+    """Write the list of the photos for testing where it is not drawn, and return its path; one that is right stays."""
+    path, text = paths.out / TEST_NAME, "".join(f"{name}\n" for name in inputs.test_names)
+    if not text:
+        path.unlink(missing_ok=True)
+        return None
+    if not path.exists() or path.read_text(encoding="utf-8", errors="surrogateescape") != text:
+        write_text(path, text)
+    return path
 
 
 def _run_steps(story: Story, steps: list[Step], log: StepLog, progress: Progress) -> None:

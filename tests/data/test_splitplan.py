@@ -9,7 +9,7 @@ from PIL import Image
 from hybridseg.classes import ClassTable
 from hybridseg.data.split import split_folder
 from hybridseg.data.splitplan import SplitOptions, choose_train_groups, group_images
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import encode_image
 
 
@@ -19,9 +19,9 @@ def test_a_list_names_the_images_for_testing(photos, tmp_path):
     result = split_folder(photos, options=SplitOptions(test_list=listed))
     assert sorted(entry.image for entry in result.entries if entry.set == "test") == ["p1.jpg", "p3.jpg", "p8.jpg"]
     assert result.count("train") == 7
-    with pytest.raises(BadInput, match=r"test\.txt \(--test\) names 1 images that are not there, .*: p8\.jpg"):
+    with pytest.raises(BadInput, match=r"test\.txt \(--test\) has names of images that are not .*\(1\): p8\.jpg"):
         split_folder(photos, options=SplitOptions(test_list=listed, set_aside=True), out_dir=tmp_path / "aside")
-    with pytest.raises(BadInput, match=r"nowhere\.txt \(--test\) is no text file"):
+    with pytest.raises(MissingInput, match=r"there is no file .*nowhere\.txt \(--test\)"):
         split_folder(photos, options=SplitOptions(test_list=tmp_path / "nowhere.txt"), out_dir=tmp_path / "no")
     with pytest.raises(BadInput, match="leaves nothing to --group-by"):
         SplitOptions(test_list=listed, stratify=True)
@@ -42,6 +42,15 @@ def test_groups_stay_together():
         assert 10 <= sum(sizes[name] for name in chosen) <= 11
     with pytest.raises(BadInput, match="matches none of the 21 images"):
         group_images(names, "^flug")
+
+
+@pytest.mark.parametrize("shares", [None, {name: np.array([1.0, i % 2]) for i, name in enumerate("abcdef")}])
+def test_groups_whose_set_is_settled_stay_and_the_others_fill_up(shares):
+    sizes = dict.fromkeys("abcdef", 1)
+    for seed in range(5):
+        options = SplitOptions(proportion=0.5, seed=seed)
+        chosen = choose_train_groups(sizes, options, shares=shares, settled={"a": "train", "b": "test", "c": "test"})
+        assert "a" in chosen and not chosen & {"b", "c"} and len(chosen) == 3
 
 
 def test_stratify_balances_a_rare_class(tmp_path, make_pair):

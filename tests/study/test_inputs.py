@@ -62,6 +62,14 @@ def test_a_list_of_the_photos_for_testing(data):
         check(test_list=Path("test.txt"), group_by="^flight")
 
 
+def test_a_list_that_does_not_fit(data):
+    with pytest.raises(MissingInput, match=r"there is no file nolist\.txt \(--test\); give a text file"):
+        check(test_list=Path("nolist.txt"))
+    Path("test.txt").write_text("flight0_0\nnowhere.jpg\n")
+    with pytest.raises(BadInput, match=r"has names of images that are not there, .* \(1\): nowhere\.jpg$"):
+        check(test_list=Path("test.txt"))
+
+
 def test_all_faults_are_named_at_once(data):
     Image.fromarray(np.zeros((10, 12), np.uint8)).save("masks/flight0_0.png")
     photo = Path("photos/flight1_1.jpg")

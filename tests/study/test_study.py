@@ -149,6 +149,35 @@ def test_a_list_of_the_photos_for_testing(study, data):
     assert study(test_list=Path("test.txt"))[0][0] == "split"
 
 
+def list_sets(out):
+    return {name: {path.name for path in (out / name).glob("*.jpg")} for name in ("train", "test")}
+
+
+def test_photos_that_are_labelled_later_leave_the_others_in_their_sets(study, data):
+    """A new draw would move photos from one set to the other: scores before and after could not be compared."""
+    study()
+    before = list_sets(data / "photos_run")
+    for name in ("flight2_6", "flight3_7"):
+        shutil.copy(data / "masks/flight0_0.png", data / f"masks/{name}.png")
+    study(check_only=True)
+    [told] = [line for line in study.lines if line.startswith("photos of the run before stay in their sets")]
+    out = data / "photos_run/test.txt"
+    assert told.endswith("of 2 new ones 1 are for training and 1 for testing") and not out.exists()
+    assert study()[0][-5:] == ["--test", "photos_run/test.txt", "--link", "--out", "photos_run"]
+    after = list_sets(data / "photos_run")
+    assert before["train"] < after["train"] and before["test"] < after["test"] and len(after["test"]) == 3
+    assert set(out.read_text().split()) == after["test"] and told[1:] in (out.parent / "report.html").read_text()
+    assert study() == [], "and the same again is done already"
+    # Interrupted while the photos are divided, they are still known.
+    shutil.rmtree(data / "photos_run/train")
+    with pytest.raises(KeyboardInterrupt):
+        study(stop_at="split")
+    study(stop_at=None)
+    assert list_sets(data / "photos_run") == after
+    # Another draw was asked for.
+    assert "--seed" in study(seed=3)[0] and not out.exists()
+
+
 def test_masks_beside_the_photos(study, data):
     for path in data.glob("masks/*"):
         path.rename(data / "photos" / f"{path.stem}_mask.png")
