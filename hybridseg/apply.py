@@ -32,6 +32,8 @@ from hybridseg.models.ensemble import list_members
 from hybridseg.progress import Progress, no_progress
 
 PathLike = str | os.PathLike[str]
+# An array of fewer rows than bands, and few of them, has its bands in the place of the rows.
+_FEW_ROWS, _USUAL_BANDS = 32, 4
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,10 @@ class SegmentedImage(LabelMap):
     confidence: np.ndarray
     warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        warned = f"; warnings: {len(self.warnings)}, see .warnings" if self.warnings else ""
+        return f"{super().__repr__().removesuffix('>')}{warned}>"
+
     @property
     def classes(self) -> ClassTable:
         """The classes, in the order of the ids."""
@@ -149,7 +155,8 @@ def segment_pixels(
     Parameters
     ----------
     image : path-like or array
-        An array is (rows, cols) or (rows, cols, bands) of numbers.
+        An array is (rows, cols) or (rows, cols, bands) of numbers. Values wider than 8 bits are stretched between
+        their 1st and 99th percentile.
 
     Raises
     ------
@@ -165,7 +172,8 @@ def segment_pixels(
             shown, classifier, options=job.options, valid=valid, want_confidence=True, progress=progress
         )
         table = table or classifier.table
-        labels, confidence, warnings = found.labels, found.confidence, list_warnings(found, job.options, table)
+        labels, confidence = found.labels, found.confidence
+        warnings = list_warnings(found, job.options, table, tile_size=classifier.tile_size)
     else:
         networks = job.load()
         table = table or networks[0].table
@@ -189,6 +197,12 @@ def _read_pixels(image: PathLike | Any, *, fill: bool) -> tuple[np.ndarray, np.n
         return loaded.pixels, loaded.valid, loaded.info.georeference
     pixels = np.asarray(image)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if pixels.ndim == 3 and pixels.shape[0] < min(pixels.shape[2], _FEW_ROWS) and pixels.shape[2] > _USUAL_BANDS:
+        shape = " x ".join(map(str, pixels.shape))
+        raise BadInput(
+            f"an image is (rows, cols, bands), and this array of {shape} looks like bands first, as rasterio reads "
+            "them: give image.transpose(1, 2, 0)"
+        )
     if pixels.ndim != 3 or not pixels.size or pixels.dtype.kind not in "uif":
         raise BadInput(f"an image is an array of numbers, (rows, cols, bands), not {pixels.shape} of {pixels.dtype}")
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():

@@ -113,7 +113,8 @@ def segment(
     Parameters
     ----------
     images
-        A photo, by its path or as an array of (rows, cols, bands). With `out` also a folder, a pattern such as
+        A photo, by its path or as an array of (rows, cols, bands), of which values wider than 8 bits are stretched
+        between their 1st and 99th percentile, as those of files are. With `out` also a folder, a pattern such as
         ``photos/2016*.jpg``, or several of these.
     model
         As `open_model` returns it, or the path of one.

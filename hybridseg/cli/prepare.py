@@ -198,7 +198,10 @@ def retile(
     console.table(COUNT_HEADER, result.list_rows())
     files = [result.tiles_dir / name for name in (MANIFEST_NAME, CLASSES_NAME)]
     console.record(classes=[asdict(count) for count in result.counts])
-    console.wrote(result.tiles_dir, *files, text=f"tiles, {MANIFEST_NAME} and {CLASSES_NAME} in {result.tiles_dir}")
+    if result.was_there:
+        console.say(f"{result.tiles_dir} has these tiles already, of the same photos with the same settings")
+    else:
+        console.wrote(result.tiles_dir, *files, text=f"tiles, {MANIFEST_NAME} and {CLASSES_NAME} in {result.tiles_dir}")
     for warning in result.warnings:
         console.warn(warning)
     console.finish(result.problems)

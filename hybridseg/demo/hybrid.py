@@ -73,7 +73,7 @@ def _plan_classic(paths: StudyPaths) -> list[Step]:
 
 
 def _tell_classic(paths: StudyPaths, findings: Findings, table: ClassTable) -> Section:
-    ways = {"tiles alone": "classic/tiles", "semseg --classic": "classic/crf", "semseg": "hybrid/scores"}
+    ways = {"tiles of semseg --classic": "classic/tiles", "semseg --classic": "classic/crf", "semseg": "hybrid/scores"}
     return Section(
         "Beside the classic constants",
         "The tiles alone give blocks. A dense CRF spreads the confident ones to every pixel by colour and distance: "
@@ -90,7 +90,7 @@ def _draw_strip(photo: PhotoResult, table: ClassTable) -> Strip:
     classic = photo.result_path.parents[2] / "classic/maps" / photo.result_path.name
     maps = {
         "truth": photo.truth_path,
-        "tiles alone": classic.with_name(classic.name.replace("_ares_", "_atiles_")),
+        "tiles of semseg --classic": classic.with_name(classic.name.replace("_ares_", "_atiles_")),
         "semseg --classic": classic,
         "semseg": photo.result_path,
     }

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from hybridseg import __version__
 from hybridseg.batch.workers import open_pool
 from hybridseg.classes import ClassTable, name_folders
 from hybridseg.errors import BadInput, BadUsage, HybridSegError, OutputExists, Problem, count_problems
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.purity import measure_purity
-from hybridseg.hybrid.tilefolder import CLASSES_NAME, ClassList, read_class_list, write_class_list
+from hybridseg.hybrid.tilefolder import CLASSES_NAME, ClassList, read_class_list, read_made_from, write_class_list
 from hybridseg.hybrid.tileplan import (
     MANIFEST_COLUMNS,
     ClassCount,
@@ -54,12 +55,19 @@ _PLAN_SECONDS, _TILES_SECONDS = 0.04, 0.12
 
 @dataclass(frozen=True)
 class RetileResult:
-    """The folder of the tiles, what it holds of each class, what a person should know of it, and the problems."""
+    """The folder of the tiles, what it holds of each class, what a person should know of it, and the problems.
+
+    Parameters
+    ----------
+    was_there : bool
+        Whether an earlier call has cut these very tiles, so that nothing was written.
+    """
 
     tiles_dir: Path
     counts: tuple[ClassCount, ...]
     warnings: tuple[str, ...]
     problems: tuple[Problem, ...]
+    was_there: bool = False
 
     def __repr__(self) -> str:
         n_kept = self.n_kept
@@ -105,7 +113,8 @@ def retile(
 
     ``tiles.csv`` lists the tiles, ``classes.json`` the classes.
 
-    The folder appears when all of it is written. After an interruption the same call resumes where it stopped.
+    The folder appears when all of it is written. After an interruption the same call resumes where it stopped; when all
+    is done it writes nothing.
 
     Parameters
     ----------
@@ -128,14 +137,16 @@ def retile(
     Raises
     ------
     OutputExists
-        When `tiles_dir` exists and `overwrite` is not set.
+        When `tiles_dir` exists, `overwrite` is not set, and other photos or settings would give other tiles.
     BadInput
         When no image contains a single pure window.
     WriteFailed
     """
     tiles_dir = Path(tiles_dir).resolve()
     inputs = [path for pair in pairs for path in (pair.labels_path, pair.image_path)]
-    _check_target(tiles_dir, inputs, overwrite=overwrite)
+    made_from = None if overwrite else read_made_from(tiles_dir)
+    if made_from is None:
+        _check_target(tiles_dir, inputs, overwrite=overwrite)
     problems = list(problems)
     with lock_output(tiles_dir), open_pool(n_jobs) as pool:
         plans, plan_problems = _plan_images(pool, pairs, options, table, progress)
@@ -144,7 +155,14 @@ def retile(
             raise BadInput(_explain_no_tiles(plans, problems, options))
         folders = name_folders(name for plan in plans for name in plan.table.names)
         kept = choose_tiles(plans, options)
-        partial_dir = _open_partial(tiles_dir, plans, options)
+        fingerprint = _describe_set(plans, options)
+        if made_from is not None:
+            rows = list_rows(plans, kept, folders, tiles_dir, options)
+            if made_from != fingerprint or not all((tiles_dir / row["tile"]).exists() for row in rows if row["kept"]):
+                _check_target(tiles_dir, inputs, overwrite=overwrite)
+            return _report(tiles_dir, plans, kept, options, problems, was_there=True)
+        partial_dir = _open_partial(tiles_dir, fingerprint)
+        n_before = len(problems)
         problems += _write_tiles(pool, plans, kept, folders, partial_dir, options, progress)
         if not any(keep.any() for keep in kept):
             lines = [str(problem) for problem in problems]
@@ -155,10 +173,24 @@ def retile(
         write_csv(partial_dir / MANIFEST_NAME, MANIFEST_COLUMNS, rows)
         classes, with_tiles = list_classes(plans), {row["class"] for row in rows if row["kept"]}
         places = {folders[key]: i for i, key in enumerate(classes.keys) if folders[key] in with_tiles}
-        write_class_list(partial_dir, ClassList(classes, places))
+        # A photo that could not be read may be mended.
+        is_whole = len(problems) == n_before
+        write_class_list(partial_dir, ClassList(classes, places), made_from=fingerprint if is_whole else None)
         publish_folder(partial_dir, tiles_dir)
+    return _report(tiles_dir, plans, kept, options, problems)
+
+
+def _report(
+    tiles_dir: Path,
+    plans: Sequence[PlannedImage],
+    kept: Sequence[np.ndarray],
+    options: RetileOptions,
+    problems: Sequence[Problem],
+    *,
+    was_there: bool = False,
+) -> RetileResult:
     counts = count_classes(plans, kept)
-    return RetileResult(tiles_dir, tuple(counts), tuple(warn_of_shares(counts, options)), tuple(problems))
+    return RetileResult(tiles_dir, tuple(counts), tuple(warn_of_shares(counts, options)), tuple(problems), was_there)
 
 
 def place_tiles_dir(pairs: Sequence[Pair], *, beside_images: bool, options: RetileOptions) -> Path:
@@ -264,15 +296,19 @@ def _explain_no_tiles(plans: list[PlannedImage], problems: list[Problem], option
     return "nothing to cut:\n" + "\n".join(f"  {line}" for line in lines or ["no label map was given"])
 
 
-def _open_partial(tiles_dir: Path, plans: Sequence[PlannedImage], options: RetileOptions) -> Path:
-    """Return the hidden folder for this very set of tiles; the leftovers of another set are removed."""
+def _describe_set(plans: Sequence[PlannedImage], options: RetileOptions) -> str:
+    """Return what is the same for the same tiles alone: a hash of the photos, their class lists and the settings."""
     sources = [
         (str(path), path.stat().st_size, path.stat().st_mtime_ns)
         for plan in plans
         for path in (plan.pair.labels_path, plan.pair.image_path)
     ]
     tables = [plan.table.names for plan in plans]
-    fingerprint = hash_bytes(json.dumps([asdict(options), sources, tables]).encode())[:12]
+    return hash_bytes(json.dumps([__version__, asdict(options), sources, tables]).encode())[:12]
+
+
+def _open_partial(tiles_dir: Path, fingerprint: str) -> Path:
+    """Return the hidden folder for this very set of tiles; the leftovers of another set are removed."""
     partial_dir = tiles_dir.with_name(f".{tiles_dir.name}.{fingerprint}.partial")
     for leftover in tiles_dir.parent.iterdir():
         is_ours = re.fullmatch(rf"\.{re.escape(tiles_dir.name)}\.[0-9a-f]{{12}}\.partial", leftover.name)

@@ -138,7 +138,7 @@ def segment_file(
     watch.seconds.update(found.seconds)
 
     place = partial(_place, outputs, image_path, classifier.tile_size)
-    warnings = list_warnings(found, options, table)
+    warnings = list_warnings(found, options, table, tile_size=classifier.tile_size)
     made_by = _make_record(classifier, found.options, table)
     result = LabelMap(found.labels, table, found.seeds, georeference, made_by)
     written = [place("_label.png"), *outputs.list_figures(image_path, f"_ares_{classifier.tile_size}")]
@@ -170,9 +170,15 @@ def segment_file(
     return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds)
 
 
-def list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable) -> list[str]:
+def list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable, *, tile_size: int) -> list[str]:
     """Describe what a person should check in the result."""
     warnings = [lost.describe(table) for lost in found.lost]
+    rows, cols = found.labels.shape
+    if min(rows, cols) < tile_size:
+        warnings.append(
+            f"the image has {rows} x {cols} pixels, less than a tile of {tile_size}, so its result is hardly to be "
+            "trusted; give a larger image, or a model of smaller tiles"
+        )
     if options.pattern is None and found.options.pattern == "checker":
         warnings.append(
             f"of every {options.decimation} tiles one is classified; picked row by row, they would leave most columns "

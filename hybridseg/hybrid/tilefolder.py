@@ -94,11 +94,24 @@ class ClassList:
         return None if class_id is None else self.table.names[class_id]
 
 
-def write_class_list(root: Path, classes: ClassList) -> None:
-    """Write the class list of a folder of tiles: name, colour and folder of each class (null where it has none)."""
+def write_class_list(root: Path, classes: ClassList, *, made_from: str | None = None) -> None:
+    """Write the class list of a folder of tiles: name, colour and folder of each class (null where it has none).
+
+    Parameters
+    ----------
+    made_from : str or None
+        What tells whether other photos or settings would give other tiles.
+    """
     folders = {class_id: folder for folder, class_id in classes.folders.items()}
     records = [{**record, "folder": folders.get(i)} for i, record in enumerate(classes.table.to_records())]
-    write_json(root / CLASSES_NAME, {"format": _FORMAT, "kind": _KIND, "classes": records})
+    write_json(root / CLASSES_NAME, {"format": _FORMAT, "kind": _KIND, "classes": records, "made_from": made_from})
+
+
+def read_made_from(root: Path) -> str | None:
+    """Return what `write_class_list` was told that the tiles were made from; None where nothing says it."""
+    path, is_ours = root / CLASSES_NAME, (root / MANIFEST_NAME).is_file()
+    made_from = read_json_object(path).get("made_from") if is_ours and path.exists() else None
+    return made_from if isinstance(made_from, str) else None
 
 
 def read_class_list(root: Path) -> ClassList | None:

@@ -4,6 +4,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,6 +109,8 @@ def test_many_photos_become_files(model, photo, tmp_path, run):
     ("image", "message"),
     [
         (np.zeros((4, 4, 3, 1), np.uint8), r"not \(4, 4, 3, 1\) of uint8"),
+        (np.zeros((3, 48, 96), np.uint8), r"3 x 48 x 96 looks like bands first.*image\.transpose\(1, 2, 0\)"),
+        (np.zeros((13, 20, 20), np.uint16), r"looks like bands first"),
         (np.zeros((0, 4, 3), np.uint8), "an image is an array of numbers"),
         (np.full((32, 32, 3), np.nan), "NaN or infinite"),
         ("nowhere.jpg", "there is no file"),
@@ -121,8 +124,18 @@ def test_what_is_no_image(model, image, message):
 def test_an_array_of_one_band_or_of_floats(model, photo):
     grey = hs.read_image(photo)[..., 0]
     assert hs.segment(grey, model).labels.shape == (48, 96)
+    many = np.repeat(hs.read_image(photo), 3, axis=2)
+    assert hs.segment(many, model).labels.shape == (48, 96), "of nine bands the first three are seen"
     floats = hs.segment(hs.read_image(photo) / 255, model)
     assert floats.labels.shape == (48, 96) and floats.image.dtype == np.uint8
+
+
+def test_an_image_that_is_smaller_than_a_tile_is_told(model, photo):
+    pixels = hs.read_image(photo)
+    found = hs.segment(pixels[:10, :10], model)
+    assert found.warnings[0].startswith("the image has 10 x 10 pixels, less than a tile of 16")
+    assert repr(found).endswith("; warnings: 1, see .warnings>")
+    assert hs.segment(pixels[:16, :16], model).warnings == ()
 
 
 def read_picture(thing):
@@ -158,6 +171,9 @@ def test_from_a_folder_to_scores(photos, tiny_module, tmp_path, monkeypatch, run
     assert tiles.tiles_dir == sets.train_dir / "tile_16" and repr(tiles).startswith(
         f"<RetileResult: {len(list(tiles.tiles_dir.rglob('*.jpg')))} tiles of "
     )
+    # A script, or the cell of a notebook, that is run again.
+    assert hs.split("photos", masks="masks") == sets
+    assert hs.retile(sets.train_dir, tile_size=16) == replace(tiles, was_there=True)
     result = hs.retrain(tiles.tiles_dir, tfhub_module=str(tiny_module), input_size=32, how_many_training_steps=50)
     assert result.model_path.resolve() == tmp_path / "model.pb" and (tmp_path / "model_training.png").exists()
     assert "model.pb" in repr(result) and "<table>" in result._repr_html_()

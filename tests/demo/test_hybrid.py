@@ -39,10 +39,10 @@ def test_the_report_of_a_study_with_the_classic_constants_beside_it(scenes, tiny
         for folder in ("classic/tiles", "classic/crf", "hybrid/scores")
     ]
     assert scores[0] + 0.005 < scores[1] and scores[1] + 0.02 < scores[2]
-    for name, score in zip(("tiles alone", "semseg --classic", "semseg"), scores, strict=True):
+    for name, score in zip(("tiles of semseg --classic", "semseg --classic", "semseg"), scores, strict=True):
         assert f"<td>{name}</td><td>{score:.3f}</td>" in page
     section = page.partition("Beside the classic constants")[2].partition("<h2>")[0]
-    assert section.count("<figcaption>truth") == section.count("<figcaption>tiles alone") == len(tested)
+    assert section.count("<figcaption>truth") == section.count("<figcaption>tiles of semseg --classic") == len(tested)
     strips = [re.findall(r"src='(data:[^']+)'", strip) for strip in section.split("<h3>")[1:]]
     assert [len(set(pictures)) for pictures in strips] == [4] * len(tested)
     assert "hybridseg demo-scenes" in page and f"hybridseg semseg {out}/test --model" in page

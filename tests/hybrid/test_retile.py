@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,6 +146,22 @@ def test_existing_tiles_are_kept_unless_asked(checkered):
     assert not (checkered / "tiles" / "sand" / "a_r0_c8.png").exists()
     cut(checkered, overwrite=True)
     assert (checkered / "tiles" / "sand" / "a_r0_c8.png").exists()
+
+
+def test_the_same_tiles_are_not_cut_again(checkered, make_pair):
+    first = cut(checkered)
+    before = {path: path.stat().st_mtime_ns for path in (checkered / "tiles").rglob("*")}
+    again = cut(checkered)
+    assert again == replace(first, was_there=True) and not first.was_there
+    assert {path: path.stat().st_mtime_ns for path in (checkered / "tiles").rglob("*")} == before
+    make_pair(checkered, "b", np.zeros((16, 24)))
+    with pytest.raises(OutputExists, match="is there already; give --overwrite"):
+        cut(checkered)
+    (checkered / "b.png").unlink()
+    (checkered / "b_mres.mat").unlink()
+    assert cut(checkered).was_there
+    with pytest.raises(OutputExists, match="is there already; give --overwrite"):
+        cut(checkered, RetileOptions(tile_size=8, purity=0.5))
 
 
 def test_an_interrupted_run_shows_nothing_and_goes_on(checkered, monkeypatch):
