@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,10 @@ class ClassTable:
         """Return the classes as JSON holds them; `as_hex`: with colours as ``#rrggbb``, as HTML has them."""
         colors = (hex_color(color) if as_hex else list(color) for color in self.colors)
         return [{"name": name, "color": color} for name, color in zip(self.names, colors, strict=True)]
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the names in their order."""
+        return iter(self.names)
 
     def __len__(self) -> int:
         """Count the classes."""

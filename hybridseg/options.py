@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 import types
 import typing
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -159,13 +160,19 @@ def describe_range(owner: Any, name: str) -> str:
     return f"{_WORDS.get(kind, 'a text')}{span}{extra}"
 
 
+def _is_of_type(value: Any, kind: Any) -> bool:
+    """Return whether a value is of the type of an option, as far as a user of Python may err: text for a number."""
+    wanted: dict[Any, Any] = {int: numbers.Integral, float: numbers.Real, str: str}
+    return isinstance(value, wanted.get(kind, object)) and not (kind in (int, float) and isinstance(value, bool))
+
+
 def check_options(options: Any) -> None:
     """Check every field that was defined with `option`; call it from ``__post_init__``.
 
     Raises
     ------
     BadInput
-        Naming the first field that is out of range, and its range.
+        Naming the first field that is out of range or of another type, and its range.
     """
     for item in fields(options):
         if "setting" not in item.metadata:
@@ -174,6 +181,8 @@ def check_options(options: Any) -> None:
         if value is None or value in setting.extra:
             continue
         parts = value if isinstance(value, tuple) else (value,)
-        is_fine = not setting.choices or value in setting.choices
+        is_fine = _is_of_type(value, type_of(options, item.name)[0]) and (
+            not setting.choices or value in setting.choices
+        )
         if not is_fine or (setting.span is not None and not all(part in setting.span for part in parts)):
             raise BadInput(f"{item.name}={value!r}: give {describe_range(options, item.name)}")

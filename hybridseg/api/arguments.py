@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hybridseg.apply import PathLike
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadUsage
+from hybridseg.io.labels.classfiles import find_table as read_table
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
 
 Labels = PathLike | ClassTable | Sequence[str]
@@ -18,12 +20,22 @@ PATH_TYPES = (str, os.PathLike)
 
 def find_path(path: PathLike | None) -> Path | None:
     """Return a path that may be left out."""
-    return None if path is None else Path(path)
+    return None if path is None else _make_path(path)
+
+
+def _make_path(path: Any) -> Path:
+    if not isinstance(path, PATH_TYPES):
+        raise BadUsage(f"{_describe(path)} is given where the path of a file or folder is needed")
+    return Path(path)
+
+
+def _describe(value: object) -> str:
+    return f"an array of {value.shape}" if hasattr(value, "shape") else repr(value)
 
 
 def list_paths(paths: PathLike | Iterable[PathLike]) -> list[Path]:
     """Return one path, or several, as a list."""
-    return [Path(path) for path in ([paths] if isinstance(paths, PATH_TYPES) else paths)]
+    return [_make_path(path) for path in (paths if isinstance(paths, list | tuple | set | Iterator) else [paths])]
 
 
 def find_table(labels: Labels | None, colors: PathLike | None = None) -> ClassTable | None:
@@ -34,5 +46,5 @@ def find_table(labels: Labels | None, colors: PathLike | None = None) -> ClassTa
         return None
     if isinstance(labels, PATH_TYPES):
         return read_class_files(labels, colors)
-    table = labels if isinstance(labels, ClassTable) else ClassTable.from_names(labels)
+    table = read_table(labels)
     return table if colors is None else read_colors(colors, table, owner="labels")

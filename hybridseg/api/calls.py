@@ -30,7 +30,7 @@ _SHORT_FLAG = re.compile(r" \(-\w\)")
 def public_function(*owners: Any) -> Callable[[F], F]:
     """Complete the docstring of a function from options classes, and let its errors name its parameters.
 
-    A parameter with the name of a field gets the help and the range of the field.
+    A parameter with the name of a field gets the help and the range of the field, unless the docstring explains it.
     """
 
     def decorate(function: F) -> F:
@@ -62,7 +62,10 @@ def _add_parameters(doc: str, names: list[str], described: list[tuple[str, Any]]
     before, mark, after = doc.partition("\nParameters\n----------\n")
     section, gap, rest = after.partition("\n\n")
     entries = re.split(r"\n(?=\S)", section)
-    entries += [f"{name}\n{textwrap.indent(_describe(name, owner), '    ')}" for name, owner in described]
+    own = {name for entry in entries for name in entry.partition("\n")[0].split(", ")}
+    entries += [
+        f"{name}\n{textwrap.indent(_describe(name, owner), '    ')}" for name, owner in described if name not in own
+    ]
     entries.sort(key=lambda entry: names.index(re.split(r"\W", entry)[0]))
     return before + mark + "\n".join(entries) + gap + rest
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from hybridseg.api.arguments import Labels, find_path, find_table, list_paths
+from hybridseg.api.arguments import PATH_TYPES, Labels, find_path, find_table, list_paths
 from hybridseg.api.calls import public_function, show_progress
 from hybridseg.apply import PathLike
 from hybridseg.data.convert import ConvertOptions, ConvertResult, convert_masks
@@ -29,7 +29,7 @@ def split(
     stratify: bool = SplitOptions.stratify,
     set_aside: bool = SplitOptions.set_aside,
     action: str = SplitOptions.action,
-    test_list: PathLike | None = SplitOptions.test_list,
+    test_list: PathLike | Sequence[str] | None = SplitOptions.test_list,
     labels: Labels | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -47,6 +47,8 @@ def split(
         Gets ``train/``, ``test/`` and ``split.csv``; by default the folder that holds that of the photos.
     seed
         Of the random draw; the same seed gives the same split on any machine.
+    test_list
+        The names of the images for testing, as a list or a text file with one per line; all others are for training.
     labels
         The classes of masks that do not name theirs, to stratify by: a class file, a ClassTable or a list of names.
     overwrite
@@ -66,7 +68,8 @@ def split(
     >>> sets.train_dir, sets.train_masks  # doctest: +SKIP
     (PosixPath('train'), PosixPath('train/masks'))
     """
-    options = SplitOptions(proportion, seed, group_by, stratify, set_aside, action, find_path(test_list))
+    given = find_path(test_list) if test_list is None or isinstance(test_list, PATH_TYPES) else tuple(test_list)
+    options = SplitOptions(proportion, seed, group_by, stratify, set_aside, action, given)
     return split_folder(
         photos, masks_dir=masks, out_dir=out, options=options, table=find_table(labels), overwrite=overwrite,
         progress=progress or show_progress(),

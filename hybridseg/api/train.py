@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from hybridseg.api.arguments import Labels, find_path, find_table
+from hybridseg.api.arguments import PATH_TYPES, Labels, find_path, find_table
 from hybridseg.api.calls import public_function, run_command, show_progress
 from hybridseg.apply import PathLike
 from hybridseg.cli.console import Console
@@ -21,7 +21,7 @@ from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.retrain import RetrainResult, draw_curve
 from hybridseg.hybrid.retrain import retrain as train_classifier
 from hybridseg.progress import Progress
-from hybridseg.study.inputs import StudyOptions, StudyPaths
+from hybridseg.study.inputs import CLASSES_NAME, StudyOptions, StudyPaths
 from hybridseg.study.study import StudyResult, run_study
 
 
@@ -170,7 +170,7 @@ def run(
     photos: PathLike,
     *,
     masks: PathLike | None = None,
-    labels: PathLike | None = None,
+    labels: Labels | None = None,
     colors: PathLike | None = None,
     out: PathLike | None = None,
     method: str = StudyOptions.method,
@@ -194,7 +194,8 @@ def run(
     masks
         The folder of the masks, if they are not beside their photos.
     labels, colors
-        Files of the classes of masks that do not name theirs, and of their colours.
+        The classes of masks that do not name theirs (a class file, a ClassTable or a list of names), and a file of
+        their colours.
     out
         The folder of everything that is written; by default ``PHOTOS_run``.
     seed
@@ -216,10 +217,14 @@ def run(
     <StudyResult: photos_run/report.html>
     """
     console = Console(quiet=quiet)
-    paths = StudyPaths(Path(photos), *map(find_path, (masks, labels, colors, out)))
+    table, paths = find_table(labels, colors), StudyPaths(Path(photos), find_path(masks), out_dir=find_path(out))
+    if labels is None or isinstance(labels, PATH_TYPES):
+        paths = replace(paths, labels_path=find_path(labels), colors_path=find_path(colors))
+    else:
+        paths = replace(paths, labels_path=paths.out / CLASSES_NAME)
     return run_study(
         paths, run_command=partial(run_command, console), say=console.say, warn=console.warn,
         options=StudyOptions(method, proportion, group_by, find_path(test_list), tile_size, epochs, seed),
-        table=find_table(labels, colors),
+        table=table,
         check_only=dry_run, progress=console.progress,
     )  # fmt: skip

@@ -156,6 +156,8 @@ def segment(
     if (keep_seeds or report) and not model.is_classifier:
         raise BadUsage("keep_seeds and report are for tile classifiers; leave them out for a dense network")
     if out is not None:
+        if hasattr(images, "shape") or (isinstance(images, list | tuple) and any(hasattr(i, "shape") for i in images)):
+            raise BadUsage("files are called after photos, and an array has no name: leave --out out, then save(path)")
         return segment_files(
             list_paths(images), model, options=options, smoothing=smoothing, table=table, n_jobs=n_jobs, resume=resume,
             outputs=Outputs(Path(out), figures, probabilities=probabilities, keep_seeds=keep_seeds, report=report),
@@ -177,7 +179,7 @@ def evaluate(
     images: PathLike | None = None,
     truth: str | None = None,
     prediction: str | None = None,
-    ignore: Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
     out: PathLike | None = None,
     labels: Labels | None = None,
     colors: PathLike | None = None,
@@ -198,7 +200,7 @@ def evaluate(
     truth, prediction
         Patterns of the label maps to compare, below `results`: ``"masks/*.png"`` and ``"*_predseg_crf.png"``.
     ignore
-        Classes whose true pixels are left out.
+        Classes whose true pixels are left out, or one.
     out
         The folder of the scores and figures; by default that of the results.
     labels, colors
@@ -222,9 +224,10 @@ def evaluate(
     0.873 Good: 87 % of the pixels are right, ...
     """
     folder, images_dir = Path(results), find_path(images)
+    ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
     pairs, problems = find_pairs(folder, masks_dir=masks, images_dir=images_dir, truth=truth, prediction=prediction)
     return evaluate_pixels(
-        pairs, out_dir=folder if out is None else out, table=find_table(labels, colors), ignore=tuple(ignore),
+        pairs, out_dir=folder if out is None else out, table=find_table(labels, colors), ignore=ignore,
         problems=problems, image_paths=find_photos(folder, images_dir), panels=PanelOptions(panels), figures=figures,
         progress=progress or show_progress(),
     )  # fmt: skip

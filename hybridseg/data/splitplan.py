@@ -39,7 +39,7 @@ class SplitOptions:
     stratify: bool = option(False, "Give both sets the same mix of classes, as far as there are label maps.")
     set_aside: bool = option(False, "Put images without a label map into neither set, but into unlabelled/.")
     action: str = option("copy", "What is done with the files; links are symbolic.", choices=ACTIONS)
-    test_list: Path | None = option(
+    test_list: Path | tuple[str, ...] | None = option(
         None, "A text file with the names of the images for testing, one per line; all others are for training."
     )
 
@@ -49,6 +49,9 @@ class SplitOptions:
             re.compile(self.group_by or "")
         except re.error as error:
             raise BadInput(f"group_by={self.group_by!r} is not a regular expression ({error})") from error
+        drawn = (self.proportion, self.seed) != (SplitOptions.proportion, SplitOptions.seed)
+        if self.test_list is not None and drawn:
+            raise BadInput("--test says which images are for testing; leave out --proportion and --seed")
         if self.test_list is not None and (self.group_by or self.stratify):
             raise BadInput("a list of the images for testing (--test) leaves nothing to --group-by and --stratify")
 
@@ -203,23 +206,27 @@ def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[s
     return dict(sorted(groups.items()))
 
 
-def _choose_others(groups: Mapping[str, Sequence[str]], test_list: Path) -> set[str]:
+def _choose_others(groups: Mapping[str, Sequence[str]], test_list: Path | tuple[str, ...]) -> set[str]:
     """Return the images that a list does not name, each a group of its own; names may lack their ending."""
-    if not test_list.exists():
-        raise MissingInput(f"there is no file {test_list} (--test); give a text file with a name on each line")
-    try:
-        lines = test_list.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError as error:
-        raise BadInput(f"{test_list} (--test) cannot be read as text ({error.strerror or error})") from error
-    names = {line.strip() for line in lines} - {""}
+    names = {line.strip() for line in (test_list if isinstance(test_list, tuple) else _read_lines(test_list))} - {""}
     tested = {group for group, images in groups.items() if {group, *images} & names}
     unknown = sorted(names - tested - {image for group in tested for image in groups[group]})
     if unknown:
+        what = "the list (--test)" if isinstance(test_list, tuple) else f"{test_list} (--test)"
         raise BadInput(
-            f"{test_list} (--test) has names of images that are not there, or have no label map ({len(unknown)}): "
+            f"{what} has names of images that are not there, or have no label map ({len(unknown)}): "
             f"{', '.join(unknown[:3])}{' ...' if len(unknown) > 3 else ''}"
         )
     return groups.keys() - tested
+
+
+def _read_lines(test_list: Path) -> list[str]:
+    if not test_list.exists():
+        raise MissingInput(f"there is no file {test_list} (--test); give a text file with a name on each line")
+    try:
+        return test_list.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise BadInput(f"{test_list} (--test) cannot be read as text ({error.strerror or error})") from error
 
 
 def choose_train_groups(

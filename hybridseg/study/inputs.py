@@ -28,7 +28,7 @@ from hybridseg.progress import Progress, no_progress
 from hybridseg.study.likeness import Look, describe_likeness, look_at
 
 METHODS = ("hybrid", "fcn")
-LOG_NAME, TEST_NAME = "steps.json", "test.txt"
+LOG_NAME, TEST_NAME, CLASSES_NAME = "steps.json", "test.txt", "labeldefs.txt"
 LEAST_PHOTOS = 4
 # From so many labelled photos on, a quarter of them is enough to test on; of fewer it is a third.
 _MANY_PHOTOS = 60
@@ -61,6 +61,10 @@ class StudyOptions:
         check_options(self)
         if self.test_list is not None and (self.group_by or self.proportion):
             raise BadInput("--test says which photos are for testing; leave out --proportion and --group-by")
+        if self.method == "hybrid" and self.epochs is not None:
+            raise BadInput("--epochs is for the training of fcn; leave it out, or give --method both")
+        if self.method == "fcn" and self.tile_size is not None:
+            raise BadInput("--tile-size is for the hybrid method; leave it out, or give --method both")
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from hybridseg.classes import ClassTable
 from hybridseg.forecast import UNKNOWN, Weighted, followed_by
 from hybridseg.io.atomic import claim_folder, lock_output, write_text
+from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.masks import find_split_masks
 from hybridseg.markup import render_text
 from hybridseg.progress import Progress, describe_seconds, no_progress
 from hybridseg.study.findings import Findings, read_findings
-from hybridseg.study.inputs import LOG_NAME, TEST_NAME, Inputs, StudyOptions, StudyPaths, check_inputs
+from hybridseg.study.inputs import CLASSES_NAME, LOG_NAME, TEST_NAME, Inputs, StudyOptions, StudyPaths, check_inputs
 from hybridseg.study.page import Section
 from hybridseg.study.report import write_report
 from hybridseg.study.steps import Step, StepLog, plan_steps
@@ -72,7 +73,8 @@ def run_study(
     run_command, say
         As for `Story`; `warn` prints what a person should look at.
     table : ClassTable or None
-        The classes of masks that do not name theirs.
+        The classes of masks that do not name theirs. They are written where `paths` has them, if that is
+        ``labeldefs.txt`` in the folder of the results.
 
     Raises
     ------
@@ -89,6 +91,8 @@ def run_study(
         return StudyResult(tuple(steps))
     claim_folder(paths.out)
     with lock_output(paths.out / LOG_NAME):
+        if table is not None and paths.labels_path == paths.out / CLASSES_NAME:
+            _write_classes(paths.labels_path, table)
         test_list = _write_list(paths, inputs) or options.test_list
         lists = [path for path in (paths.labels_path, paths.colors_path, test_list) if path]
         log = StepLog(paths.out, steps, [*inputs.files, *lists], draw=options.draw)
@@ -114,6 +118,12 @@ def _tell_plan(inputs: Inputs, steps: list[Step], say: Callable[[str], None], wa
         warn(line)
     total = describe_seconds(sum(step.seconds for step in steps))
     say(f"{len(steps)} steps, about {total} on two cores without a GPU; after Ctrl-C the same command goes on")
+
+
+def _write_classes(path: Path, table: ClassTable) -> None:
+    """Write the classes that were given as names: the commands read them from a file, of which the time counts."""
+    if not path.exists() or read_class_files(path) != table:
+        write_class_files(table, labeldefs_path=path)
 
 
 def _write_list(paths: StudyPaths, inputs: Inputs) -> Path | None:

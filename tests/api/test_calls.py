@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+import hybridseg as hs
 from hybridseg.api.calls import run_command, show_progress, speak_python
 from hybridseg.cli.console import Console
 from hybridseg.errors import HybridSegError, MissingInput
@@ -51,3 +53,37 @@ def test_progress_is_for_those_who_watch(monkeypatch, capfd):
     assert list(show_progress()([1, 2], label="work")) == [1, 2] and capfd.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     assert list(show_progress()([1, 2], label="work")) == [1, 2] and "work: " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: hs.retile("photos", tile_size="96"), "tile_size='96': give a whole number of 8 or more"),
+        (lambda: hs.train_fcn("photos", epochs="3"), "epochs='3': give a whole number"),
+        (lambda: hs.HybridOptions(threshold="0.5"), "threshold='0.5': give a number"),
+        (lambda: hs.retile("photos", purity=True), "purity=True: give a number"),
+        (lambda: hs.open_model("model.pb", labels=["a"]), r"\['a'\] is given where the path of a file"),
+        (lambda: hs.retile([np.zeros(3)]), r"an array of \(3,\) is given where the path"),
+        (lambda: hs.retile("photos", labels=3), "3 are no classes; give a class file, a ClassTable or a list of names"),
+        (lambda: hs.split("photos", test_list=["a"], proportion=0.3), "leave out proportion= and seed="),
+        (lambda: hs.run("photos", method="fcn", tile_size=64), "tile_size= is for the hybrid method"),
+        (lambda: hs.run("photos", epochs=3), "epochs= is for the training of fcn"),
+    ],
+)
+def test_wrong_arguments_are_told_in_a_sentence(call, message, coast, monkeypatch):
+    monkeypatch.chdir(coast.parent)
+    with pytest.raises(HybridSegError, match=message):
+        call()
+
+
+def test_classes_and_names_in_any_form(coast, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sets = hs.split("photos", test_list=["scene_01.jpg", "scene_03"])
+    assert [path.name for path in sorted(sets.test_dir.glob("*.jpg"))] == ["scene_01.jpg", "scene_03.jpg"]
+    hs.write_labelmap("a.mat", hs.LabelMap(np.zeros((4, 4), np.uint8), hs.ClassTable.from_names(["sand"])))
+    (tmp_path / "labels.txt").write_text("sand\nwater\n")
+    from PIL import Image
+
+    Image.fromarray(np.ones((4, 4), np.uint8)).save("a.png")
+    for table in (["sand", "water"], "labels.txt", hs.ClassTable.from_names(["sand", "water"])):
+        assert list(hs.read_labelmap("a.png", table=table).table) == ["sand", "water"]

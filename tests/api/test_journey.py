@@ -100,6 +100,9 @@ def test_many_photos_become_files(model, photo, tmp_path, run):
     for images in (tmp_path, str(tmp_path / "*.png"), [photo]):
         with pytest.raises(BadUsage, match="say where they go: out=DIR"):
             hs.segment(images, model)
+    for array in (hs.read_image(photo), [hs.read_image(photo)]):
+        with pytest.raises(BadUsage, match=r"an array has no name: leave out= out, then save"):
+            hs.segment(array, model, out=tmp_path / "out")
     for settings in ({"resume": True}, {"figures": None}, {"n_jobs": 2}):
         with pytest.raises(BadUsage, match="are for files"):
             hs.segment(photo, model, **settings)
@@ -183,6 +186,7 @@ def test_from_a_folder_to_scores(photos, tiny_module, tmp_path, monkeypatch, run
     assert scores.verdict.text in repr(scores)
     assert scores.verdict.text[:15] in scores._repr_html_().replace("&nbsp;", " ")
     assert scores.pooled.accuracy > 0.9
+    assert hs.evaluate("results", images=sets.test_dir, ignore="veg").pooled.n_pixels < scores.pooled.n_pixels
     # The commands come to the same.
     words = ("split", "photos", "--masks", "masks", "--out", "theirs"), (
         "retile", "theirs/train", "-t", 16, "--jobs", 1
@@ -270,6 +274,8 @@ def test_a_study_is_checked_first(photos, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == "" and set(tmp_path.rglob("*")) == before
     with pytest.raises(hs.HybridSegError, match="no JPEG, PNG or TIFF images"):
         hs.run(tmp_path)
+    hs.run("photos", masks="masks", labels=["sand", "veg", "water"], tile_size=16, dry_run=True)
+    assert "--labels photos_run/labeldefs.txt " in capsys.readouterr().out and set(tmp_path.rglob("*")) == before
     # As after a split: the masks need not be named again.
     (tmp_path / "masks").rename(tmp_path / "photos/gt")
     (tmp_path / "split.csv").write_text("set,masks_dir\nphotos,gt\n")

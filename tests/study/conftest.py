@@ -53,7 +53,7 @@ def study(data, words):
     `stop_at` is a command during which Ctrl-C is pressed; `study.lines` are the lines that were said.
     """
 
-    def run(stop_at=None, masks_dir=Path("masks"), check_only=False, **options):
+    def run(stop_at=None, masks_dir=Path("masks"), check_only=False, labels_path=Path("labels.txt"), **options):
         ran, run.lines = [], []
 
         def run_command(given):
@@ -62,14 +62,13 @@ def study(data, words):
                 raise KeyboardInterrupt
             main.main(["--quiet", *given, *words.get(given[0], [])], prog_name="hybridseg", standalone_mode=False)
 
-        labels_path = Path("labels.txt")
         run.result = run_study(
             StudyPaths(Path("photos"), masks_dir, labels_path),
             run_command=run_command,
             say=run.lines.append,
             warn=run.lines.append,
-            options=StudyOptions(**{"tile_size": 32, **options}),
-            table=read_class_files(labels_path),
+            options=StudyOptions(**{"tile_size": 32 if options.get("method") != "fcn" else None, **options}),
+            table=read_class_files("labels.txt"),
             check_only=check_only,
         )
         return ran

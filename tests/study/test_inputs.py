@@ -62,6 +62,14 @@ def test_a_list_of_the_photos_for_testing(data):
         check(test_list=Path("test.txt"), group_by="^flight")
 
 
+def test_what_would_be_ignored_is_refused(data):
+    with pytest.raises(BadInput, match="--epochs is for the training of fcn"):
+        check(epochs=3)
+    with pytest.raises(BadInput, match="--tile-size is for the hybrid method"):
+        check(method="fcn", tile_size=32)
+    assert StudyOptions(method="both", epochs=3, tile_size=32)
+
+
 def test_a_list_that_does_not_fit(data):
     with pytest.raises(MissingInput, match=r"there is no file nolist\.txt \(--test\); give a text file"):
         check(test_list=Path("nolist.txt"))

@@ -178,6 +178,16 @@ def test_photos_that_are_labelled_later_leave_the_others_in_their_sets(study, da
     assert "--seed" in study(seed=3)[0] and not out.exists()
 
 
+def test_classes_that_are_no_file_become_one(study, data):
+    path = Path("photos_run/labeldefs.txt")
+    study(check_only=True, labels_path=path)
+    assert not path.parent.exists()
+    with pytest.raises(KeyboardInterrupt):
+        study(stop_at="retrain", labels_path=path)
+    assert [line.split(",")[0] for line in path.read_text().splitlines()] == ["water", "sand", "cliff"]
+    assert study(labels_path=path)[0][0] == "retrain", "the file is the same, so what was done is done"
+
+
 def test_masks_beside_the_photos(study, data):
     for path in data.glob("masks/*"):
         path.rename(data / "photos" / f"{path.stem}_mask.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 from hybridseg.classes import ClassTable, class_key, hex_color
 from hybridseg.errors import BadInput, located
@@ -63,6 +64,23 @@ def read_class_files(
         else:
             table = ClassTable.from_names(text for _, text in lines)
     return table if colors_path is None else read_colors(colors_path, table, owner=labels_path)
+
+
+def find_table(labels: str | os.PathLike[str] | ClassTable | Sequence[str]) -> ClassTable:
+    """Return the classes that were given in any form: a class file, a class list, or names in the order of their ids.
+
+    Examples
+    --------
+    >>> find_table(["water", "sand"])
+    <ClassTable: water, sand>
+    """
+    if isinstance(labels, ClassTable):
+        return labels
+    if isinstance(labels, str | os.PathLike):
+        return read_class_files(labels)
+    if not isinstance(labels, Sequence) or not all(isinstance(name, str) for name in labels):
+        raise BadInput(f"{labels!r} are no classes; give a class file, a ClassTable or a list of names")
+    return ClassTable.from_names(labels)
 
 
 def read_colors(path: str | os.PathLike[str], table: ClassTable, *, owner: object) -> ClassTable:

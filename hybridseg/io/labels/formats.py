@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.labels.classfiles import find_table
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import read_labelpng, write_labelpng
 from hybridseg.io.labels.labeltiff import read_labeltiff, write_labeltiff
@@ -28,14 +29,18 @@ ANNOTATION_SUFFIXES = (".json", ".npz", *LABELMAP_SUFFIXES)
 
 
 def read_labelmap(
-    path: str | os.PathLike[str], *, table: ClassTable | None = None, with_seeds: bool = True
+    path: str | os.PathLike[str],
+    *,
+    table: ClassTable | str | os.PathLike[str] | Sequence[str] | None = None,
+    with_seeds: bool = True,
 ) -> LabelMap:
     """Read a label map from a ``.mat``, ``.png`` or ``.tif`` file.
 
     Parameters
     ----------
-    table : ClassTable or None
-        The classes of a file that does not name them. A file's own names always win.
+    table : ClassTable, path-like, sequence of str or None
+        The classes of a file that does not name them: a ClassTable, a class file, or a list of names. A file's own
+        names always win.
     with_seeds : bool
         Also read the scribbles of a ``.mat`` file.
 
@@ -57,6 +62,7 @@ def read_labelmap(
     if suffix not in _FORMATS:
         raise BadInput(f"{path} is not a label map; give one of {', '.join(LABELMAP_SUFFIXES)}")
     read, _ = _FORMATS[suffix]
+    table = None if table is None else find_table(table)
     return read(path, table=table, **({"with_seeds": with_seeds} if read is read_matfile else {}))
 
 
