@@ -54,7 +54,7 @@ class Confusion:
             for i, name in enumerate(self.table.names)
             if self.support[i]
         ]
-        rows.append(("mean", *(_show(self.macro(score)) for score in SCORES), f"{self.n_pixels:,}"))
+        rows.append(("mean", *(_show(self.macro(score)) for score in SCORES), ""))
         return render_table(("class", "precision", "recall", "F1", "IoU", "compared"), rows)
 
     @property

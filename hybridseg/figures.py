@@ -31,6 +31,8 @@ _FONT = "DejaVu Sans"
 _MIN_FONT, _MAX_FONT = 5.5, 11.0
 # Inches. A matrix of many classes gets smaller cells, and at some point no numbers.
 _MAX_SIDE, _MAX_NUMBERED = 26.0, 60
+# Of all pixels or tiles: less of them has no point in a calibration.
+_LEAST_SHARE = 0.0005
 _NO_DATE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
@@ -210,9 +212,12 @@ def draw_calibration(path: str | os.PathLike[str], calibration: Calibration, *, 
     counts = calibration.counts
     edges = np.linspace(0, 1, len(counts) + 1)
     axes.plot((0, 1), (0, 1), color="#999999", linestyle="--", linewidth=1, label="perfectly calibrated")
+    # The accuracy of next to nothing says nothing.
+    shown = counts > _LEAST_SHARE * counts.sum()
     axes.plot(
-        calibration.confidence, calibration.accuracy, color="#1f5fa8", marker="o", linewidth=1.6, label="this model"
-    )
+        calibration.confidence[shown], calibration.accuracy[shown], color="#1f5fa8", marker="o", linewidth=1.6,
+        label="this model", clip_on=False,
+    )  # fmt: skip
     axes.set_ylabel("accuracy")
     axes.set_ylim(0, 1.02)
     axes.set_title(f"expected calibration error {calibration.error:.3f}", fontsize=11, loc="left")
@@ -248,11 +253,11 @@ def draw_learning_curve(
     figure = Figure(figsize=(9.5, 3.8), layout="constrained")
     for axes, (name, (train, validation)) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
         axes.plot(steps, train, color="#b9cfe6", linewidth=0.8)
-        axes.plot(steps, _smooth(train), color="#1f5fa8", linewidth=1.6, label="training")
+        axes.plot(_smooth(steps), _smooth(train), color="#1f5fa8", linewidth=1.6, label="training")
         known = [value for value in validation if value is not None]
         if known:
             axes.plot(steps, known, color="#f3cda8", linewidth=0.8)
-            axes.plot(steps, _smooth(known), color="#d9731a", linewidth=1.6, label="validation")
+            axes.plot(_smooth(steps), _smooth(known), color="#d9731a", linewidth=1.6, label="validation")
         axes.set_xlabel(unit)
         axes.set_title(name, fontsize=11, loc="left")
         axes.grid(color="#eeeeee")
@@ -277,10 +282,12 @@ def draw_rates(path: str | os.PathLike[str], rates: Sequence[float], *, dpi: int
 
 
 def _smooth(values: Sequence[float]) -> np.ndarray:
-    """Return the moving average over a twentieth of the curve, to show the trend in the noise of single batches."""
+    """Return the moving average over a twentieth of the curve, to show the trend in the noise of single batches.
+
+    It is shorter than the curve: at the ends there is no whole window, and fewer values would bend it.
+    """
     width = max(1, len(values) // 20)
-    padded = np.pad(np.asarray(values, float), (width // 2, width - 1 - width // 2), mode="edge")
-    return np.convolve(padded, np.ones(width) / width, mode="valid")
+    return np.convolve(np.asarray(values, float), np.ones(width) / width, mode="valid")
 
 
 def _percent(share: float, count: int) -> str:

@@ -133,3 +133,12 @@ def test_overview_of_scenes(tmp_path, coast):
     (tmp_path / "none").mkdir()
     with pytest.raises(MissingInput, match="no image with a label map"):
         draw_scene_overview(tmp_path / "x.png", tmp_path / "none")
+
+
+def test_the_trend_is_no_mean_of_fewer_values_at_the_ends():
+    from hybridseg.figures import _smooth
+
+    noise = np.zeros(100)
+    noise[-1] = 1
+    assert len(_smooth(noise)) == len(_smooth(range(100))) == 96 and _smooth(noise)[-1] == pytest.approx(0.2)
+    assert _smooth(range(100))[-1] == pytest.approx(97) and _smooth([3.0, 4.0]).tolist() == [3, 4]

@@ -80,7 +80,8 @@ BREAKS = {
     ],
     "figures": [
         # The calibration figure without its curve.
-        ("figures.py", "calibration.confidence, calibration.accuracy, color", "[], [], color", "test_figures.py"),
+        ("figures.py", "calibration.confidence[shown], calibration.accuracy[shown], color", "[], [], color",
+         "test_figures.py"),
         ("figures.py", "confusion.support + confusion.counts.sum(axis=0)", "confusion.support", "test_figures.py"),
         ("figures.py", "metadata=_NO_DATE.get(kind), ", "", "test_figures.py"),
         ("figures.py", "        matplotlib.rcdefaults()\n", "", "test_figures.py"),
@@ -306,7 +307,7 @@ BREAKS = {
         ("evaluation/floor.py", "counts.sum(axis=0) - counts[i]", "counts.sum(axis=0)", "evaluation/test_floor.py"),
         ("evaluation/floor.py", "(sums.sum(axis=0) - sums[i])", "sums.sum(axis=0)", "evaluation/test_floor.py"),
         ("evaluation/pixels.py", "    if tiles:\n", "    if True:\n", "evaluation/test_floor.py"),
-        ("evaluation/pixels.py", "_remove_old_figures(out_dir, keep={path.name for path in drawn})", "pass",
+        ("evaluation/pixels.py", "_remove_old_figures(out_dir, keep=set(about[\"figures\"]))", "pass",
          "evaluation/test_pixels.py"),
         ("evaluation/pixels.py", "and is_figure(Path(name)):", "and True:", "evaluation/test_pixels.py"),
         ("evaluation/pixels.py", " if describe_image(path).shape == found.shape else None", "",

@@ -17,13 +17,20 @@ from hybridseg.confusion import Confusion
 from hybridseg.crf.refine import Refinement
 from hybridseg.data.convert import ConvertResult
 from hybridseg.data.split import SplitResult
+from hybridseg.data.splitplan import SplitEntry
+from hybridseg.dense.fit import Epoch
 from hybridseg.dense.trainer import TrainingResult
+from hybridseg.errors import Problem
 from hybridseg.evaluation.pixels import PixelsResult
 from hybridseg.hybrid.evaltiles import TilesResult
+from hybridseg.hybrid.head import Measurement
 from hybridseg.hybrid.retile import RetileResult
 from hybridseg.hybrid.retrain import RetrainResult
+from hybridseg.hybrid.tileplan import ClassCount
 from hybridseg.hybrid.tuning import TuneResult
 from hybridseg.options import describe_range
+from hybridseg.study.findings import Findings
+from hybridseg.study.steps import Step
 from hybridseg.study.study import StudyResult
 from hybridseg.verdict import Verdict
 
@@ -35,7 +42,8 @@ STEPS = (
 )  # fmt: skip
 RESULTS = (
     SplitResult, ConvertResult, RetileResult, RetrainResult, TilesResult, TrainingResult, TuneResult, BatchResult,
-    ImageResult, PixelsResult, Confusion, Verdict, StudyResult, Refinement,
+    ImageResult, PixelsResult, Confusion, Verdict, StudyResult, Step, Findings, Refinement, SplitEntry, ClassCount,
+    Epoch, Measurement, Problem,
 )  # fmt: skip
 HEAD = """# In Python
 
@@ -152,6 +160,8 @@ def _spell_signature(name: str, function: Any) -> str:
     found = inspect.signature(function)
     texts, is_marked = [], False
     for parameter in found.parameters.values():
+        # What takes any number of arguments has its star already.
+        is_marked = is_marked or parameter.kind is parameter.VAR_POSITIONAL
         if parameter.kind is parameter.KEYWORD_ONLY and not is_marked:
             texts, is_marked = [*texts, "*"], True
         star = "*" if parameter.kind is parameter.VAR_POSITIONAL else ""

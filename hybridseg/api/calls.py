@@ -21,9 +21,9 @@ from hybridseg.progress import Progress
 F = TypeVar("F", bound=Callable[..., Any])
 
 # A flag, and its value if it looks like one: DIR, labels.txt, '*_ares_96.mat'.
-_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*)(?: ('[^']*'|[A-Z]{2,}\b|\d+\b|[\w*]+\.\w+))?")
+_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z_-]*)(?: ('[^']*'|[A-Z]{2,}\b|\d+\b|[\w*]+\.\w+))?")
 # What the commands call otherwise.
-_OTHER_NAMES = {"images": "photos", "test": "test_list"}
+_OTHER_NAMES = {"images": "photos", "test": "test_list", "output_graph": "out"}
 _SHORT_FLAG = re.compile(r" \(-\w\)")
 
 
@@ -34,8 +34,8 @@ def public_function(*owners: Any) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        parameters = inspect.signature(function).parameters
-        names, defaults = list(parameters), {name: parameter.default for name, parameter in parameters.items()}
+        defaults = list_defaults(function)
+        names = list(defaults)
         described = [
             (name, owner)
             for name in names
@@ -55,6 +55,11 @@ def public_function(*owners: Any) -> Callable[[F], F]:
         return cast("F", call)
 
     return decorate
+
+
+def list_defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the default of each parameter."""
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
 
 
 def _add_parameters(doc: str, names: list[str], described: list[tuple[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from hybridseg.api.arguments import PATH_TYPES, Labels, find_path, find_table
-from hybridseg.api.calls import public_function, run_command, show_progress
+from hybridseg.api.calls import list_defaults, public_function, run_command, show_progress, speak_python
 from hybridseg.apply import PathLike
 from hybridseg.cli.console import Console
 from hybridseg.dense.crops import CropOptions
@@ -223,7 +223,8 @@ def run(
     else:
         paths = replace(paths, labels_path=paths.out / CLASSES_NAME)
     return run_study(
-        paths, run_command=partial(run_command, console), say=console.say, warn=console.warn,
+        paths, run_command=partial(run_command, console), say=console.say,
+        warn=lambda text: console.warn(speak_python(text, list_defaults(run))),
         options=StudyOptions(method, proportion, group_by, find_path(test_list), tile_size, epochs, seed),
         table=table,
         check_only=dry_run, progress=console.progress,

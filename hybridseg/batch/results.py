@@ -71,7 +71,7 @@ class BatchResult:
         rows = [(image.image_path.name, image.written[0], image._describe_shares()) for image in self.images]
         return (
             render_text(self._describe())
-            + render_table(("image", "label map", "classes"), rows)
+            + (render_table(("image", "label map", "classes"), rows) if rows else "")
             + render_text(*self.problems)
         )
 

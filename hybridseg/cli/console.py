@@ -126,8 +126,11 @@ class Console:
 
         step = Console(self.quiet, self.verbose, Report(tuple(words)), self.meter.make_inner())
         self.report.steps.append(step.report)
-        with step.report.watch():
-            main.main(words, prog_name="hybridseg", standalone_mode=False, obj=step)
+        try:
+            with step.report.watch():
+                main.main(words, prog_name="hybridseg", standalone_mode=False, obj=step)
+        finally:
+            self.report.warnings += step.report.warnings
 
     def progress(self, items: Sequence[Item], *, label: str) -> Iterable[Item]:
         """Show the progress of long work, and how much time is left of all."""

@@ -117,7 +117,8 @@ def eval_pixels(
         steps = replace(steps, weak=_TRAIN_AGAIN)
     if result.verdict and TILES_ALONE not in result.verdict.beaten_by:
         steps = replace(steps, beaten="")
-    console.conclude(result.pooled.to_record(), result.verdict, steps)
+    scores = {"names": list(result.pooled.table), **result.pooled.to_record()}
+    console.conclude(scores, result.verdict, steps)
     console.finish(result.problems)
 
 

@@ -33,6 +33,12 @@ class PathType(click.Path):
 path_type = PathType(path_type=Path)
 
 
+class WholeType(click.IntRange):
+    """A whole number in a range; a text is told to be none, not to be no range."""
+
+    name = "integer"
+
+
 class SizeType(click.ParamType):
     """ROWSxCOLS, such as 768x1152."""
 
@@ -174,7 +180,7 @@ def named_as_typed(prefix: str = "") -> Iterator[None]:
 
 seed_option = click.option(
     "--seed",
-    type=click.IntRange(0, 2**32 - 1),
+    type=WholeType(0, 2**32 - 1),
     default=0,
     show_default=True,
     help="Seed of every random choice; the same seed, the same result.",
@@ -194,7 +200,7 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace resul
 
 
 jobs_option = click.option(
-    "--jobs", "n_jobs", type=click.IntRange(min=1), default=count_cores, show_default="all cores",
+    "--jobs", "n_jobs", type=WholeType(min=1), default=count_cores, show_default="all cores",
     help="Processes that work at once.",
 )  # fmt: skip
 

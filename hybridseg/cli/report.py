@@ -61,7 +61,9 @@ class Report:
             self.status = "interrupted" if stop.code == INTERRUPTED else "failed" if stop.code else "done"
             raise
         except click.ClickException as error:
-            self.error = error.format_message()
+            # A group without a command is answered with its whole help.
+            is_help = type(error).__name__ == "NoArgsIsHelpError"
+            self.error = "Missing command." if is_help else error.format_message()
             raise
         except Exception as error:
             self.error = f"{type(error).__name__}: {error}"

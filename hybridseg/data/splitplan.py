@@ -48,7 +48,7 @@ class SplitOptions:
         try:
             re.compile(self.group_by or "")
         except re.error as error:
-            raise BadInput(f"group_by={self.group_by!r} is not a regular expression ({error})") from error
+            raise BadInput(f"--group-by '{self.group_by}' is not a regular expression ({error})") from error
         drawn = (self.proportion, self.seed) != (SplitOptions.proportion, SplitOptions.seed)
         if self.test_list is not None and drawn:
             raise BadInput("--test says which images are for testing; leave out --proportion and --seed")
@@ -200,9 +200,7 @@ def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[s
         key = ("-".join(filter(None, match.groups())) if match.re.groups else match[0]) if match else None
         groups[key if key else stem].append(name)
     if group_by and not n_matches:
-        raise BadInput(
-            f"group_by={group_by!r} (--group-by) matches none of the {len(groups)} images; try it on {min(groups)!r}"
-        )
+        raise BadInput(f"--group-by '{group_by}' matches none of the {len(groups)} images; try it on {min(groups)!r}")
     return dict(sorted(groups.items()))
 
 

@@ -35,6 +35,7 @@ from hybridseg.verdict import Verdict, judge
 
 POOLED = "all pairs"
 TILES_ALONE = "the tiles alone"
+ALL_FIGURE = "eval_pixels_confusion"
 # Of a pair of half a megapixel, its matrix and its errors.
 _COMPARISON_SECONDS, _FIGURE_SECONDS, _PANEL_SECONDS = 0.03, 0.2, 0.4
 _CSV_COLUMNS = ("pair", "class", "support", *SCORES)
@@ -183,8 +184,9 @@ def evaluate_pixels(
     paths = {name: figures.place(out_dir, f"{name}_confusion") for name in confusions}
     error_paths = {name: figures.place(out_dir, f"{name}_errors") for name in shown}
     drawn = [*paths.values(), *error_paths.values()]
-    _remove_old_figures(out_dir, keep={path.name for path in drawn})
-    about["figures"] = [path.name for path in drawn]
+    all_path = figures.name(out_dir / ALL_FIGURE)
+    about["figures"] = [path.name for path in (*drawn, all_path)]
+    _remove_old_figures(out_dir, keep=set(about["figures"]))
     written = [*_write_scores(out_dir, confusions, pooled, about), *drawn]
     expected = Weighted(list(confusions.items()), _FIGURE_SECONDS, after=len(shown) * _PANEL_SECONDS)
     for name, confusion in progress(expected, label="drawing"):
@@ -199,8 +201,8 @@ def evaluate_pixels(
         except HybridSegError as error:
             problems.append(Problem.of(at_hand[name], error))
             written.remove(error_paths[name])
-    written.append(figures.name(out_dir / "eval_pixels_confusion"))
-    draw_confusion(written[-1], pooled, title=f"{POOLED} ({len(confusions)})", dpi=figures.dpi)
+    written.append(all_path)
+    draw_confusion(all_path, pooled, title=f"{POOLED} ({len(confusions)})", dpi=figures.dpi)
     not_shown = tuple(name for name in by_name if name not in at_hand) if panels.panels != "none" else ()
     return PixelsResult(
         confusions, pooled, only_in_truth, only_in_prediction, verdict, tuple(written), tuple(problems), not_shown
@@ -294,7 +296,8 @@ def _remove_old_figures(out_dir: Path, *, keep: set[str]) -> None:
         return
     for name in earlier if isinstance(earlier, list) else ():
         if isinstance(name, str) and name not in keep and Path(name).name == name and is_figure(Path(name)):
-            (out_dir / FIGURES_DIR / name).unlink(missing_ok=True)
+            home = out_dir if Path(name).stem == ALL_FIGURE else out_dir / FIGURES_DIR
+            (home / name).unlink(missing_ok=True)
 
 
 def _write_scores(

@@ -81,7 +81,7 @@ class RetrainPaths:
     def __post_init__(self) -> None:
         check_options(self)
         if self.output_graph.suffix != ".pb":
-            raise BadInput(f"output_graph={self.output_graph}: name it with the suffix .pb")
+            raise BadInput(f"--output_graph {self.output_graph}: name it with the suffix .pb")
         if bool(self.intermediate_store_frequency) != (self.intermediate_output_graphs_dir is not None):
             raise BadInput("intermediate_store_frequency and intermediate_output_graphs_dir need each other; give both")
 

@@ -170,7 +170,7 @@ def _require_some(found: Matches, fault: str, where: str, apart: str = _APART) -
     example = found.unlabelled[0].stem if n_images else "NAME"
     raise MissingInput(
         f"{fault}{some}; it would be called {example}_mres.mat, {example}.png, {example}_mask.png ... and lie beside "
-        f"the image, or in a folder of its own: {apart}{advice}"
+        f"the image, or in a folder of its own: {'--masks DIR' if n_images and apart == _APART else apart}{advice}"
     )
 
 

@@ -104,7 +104,7 @@ def _tell_scores(findings: Findings, inputs: Inputs) -> Section:
         f"found. The table of classes is of {METHOD_TITLES[best.name]}.",
         tables=[
             Table(("method", "accuracy", "mean IoU", "mean F1"), rows, strong=[findings.methods.index(best)]),
-            Table(("class", "precision", "recall", "F1", "IoU", "pixels", "of all masks"), classes),
+            Table(("class", "precision", "recall", "F1", "IoU", "pixels tested", "share in all masks"), classes),
         ],
         pictures=[Picture(embed_picture(confusion, ".png"), "What each true class was taken for.")],
     )
@@ -125,12 +125,14 @@ def _show_extremes(method: MethodFindings, table: ClassTable) -> Section:
         f"Of {METHOD_TITLES[method.name]}. Pixels that differ from the mask are marked in the last picture.",
         tables=[Table((f"photo{more}", "accuracy"), rows)],
         strips=[strip for strip, _ in drawn],
-        legend=_join_legends(drawn),
+        legend=_join_legends(drawn, table),
     )
 
 
-def _join_legends(drawn: Sequence[tuple[Strip, Legend]]) -> Legend:
-    return tuple(dict.fromkeys(item for _, legend in drawn for item in legend))
+def _join_legends(drawn: Sequence[tuple[Strip, Legend]], table: ClassTable) -> Legend:
+    """Return each item once, what is no class after the classes."""
+    found = dict.fromkeys(item for _, legend in drawn for item in legend)
+    return tuple(sorted(found, key=lambda item: item[0] not in table.names))
 
 
 def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> tuple[Strip, Legend]:
@@ -189,8 +191,8 @@ def _tell_what_to_label(paths: StudyPaths, findings: Findings, inputs: Inputs) -
         worst = [photo for photo in photos if sum(photo.mistakes.get(weakest, ()))][:_N_EXTREMES]
         parts.append(
             f"Places with '{weakest}', the class with the lowest F1: {inputs.shown.get(weakest, 0)} of the "
-            f"{inputs.sets['train']} photos for training show it. Most of its errors are in the photos below; "
-            "further photos that look like these teach the most."
+            f"{inputs.sets['train']} photos for training show it. Most of its errors are in the photos for testing "
+            "that the first table names; further photos that look like these teach the most."
         )
         rows = [(photo.image_path.name, *(f"{n:,}" for n in photo.mistakes[weakest])) for photo in worst]
         tables.append(Table((f"errors with '{weakest}'", "pixels missed", "of others taken for it"), rows))
@@ -201,7 +203,7 @@ def _tell_what_to_label(paths: StudyPaths, findings: Findings, inputs: Inputs) -
             "them, and lists them here with the least certain ones first."
         )
         return Section(heading, "\n\n".join(parts), tables=tables)
-    place = f", and puts its masks beside them; move NAME_mres.mat to {paths.masks_dir}" if paths.masks_name else ""
+    place = f", and writes a NAME_mres.mat beside each; move these to {paths.masks_dir}" if paths.masks_name else ""
     parts.append(
         f"Of the {len(method.unlabelled)} photos without a mask, those whose result is least certain come first (the "
         f"lowest {CERTAINTIES[method.name]}). This command opens the first {len(first)} of them{place}."
@@ -219,7 +221,7 @@ def _tell_what_to_label(paths: StudyPaths, findings: Findings, inputs: Inputs) -
         commands=[spell_command(words)],
         tables=tables,
         strips=[strip for strip, _ in drawn],
-        legend=_join_legends(drawn),
+        legend=_join_legends(drawn, inputs.table),
     )
 
 

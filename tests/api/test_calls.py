@@ -67,6 +67,8 @@ def test_progress_is_for_those_who_watch(monkeypatch, capfd):
         (lambda: hs.retile("photos", labels=3), "3 are no classes; give a class file, a ClassTable or a list of names"),
         (lambda: hs.split("photos", test_list=["a"], proportion=0.3), "leave out proportion= and seed="),
         (lambda: hs.run("photos", method="fcn", tile_size=64), "tile_size= is for the hybrid method"),
+        (lambda: hs.retrain("photos", out="m.h5"), "^out='m.h5': name it with the suffix .pb"),
+        (lambda: hs.split("photos", group_by=r"(\d{4}"), r"^group_by='\(\\d\{4\}' is not a regular expression"),
         (lambda: hs.run("photos", epochs=3), "epochs= is for the training of fcn"),
     ],
 )

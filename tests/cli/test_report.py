@@ -57,7 +57,7 @@ def test_scores_are_those_of_the_files(run, coast):
         path.with_name(path.name.replace("_mres", "_ares_16")).write_bytes(path.read_bytes())
     report = read(run("eval-pixels", coast, "--json"))
     record = json.loads((coast / "eval_pixels.json").read_text())
-    assert report["scores"] == {key: value for key, value in record["pooled"].items() if key != "names"}
+    assert report["scores"] == record["pooled"]
     assert report["verdict"] == record["verdict"]
     assert report["next"] == "compare 5 photos or more" and len(report["written"]) == 11
     assert all(Path(path).is_file() for path in report["written"])
@@ -140,3 +140,16 @@ def test_a_name_that_is_not_utf8(tmp_path):
     report = json.loads(done.stdout.decode("ascii"))
     assert done.returncode == 1 and report["result"]["images"]["train"] == 1
     assert [Path(problem["path"]).name for problem in report["problems"]] == ["na?ve.jpg"]
+
+
+def test_a_group_without_a_command_is_an_error_in_a_line(run):
+    done = run("--json", "fcn")
+    assert done.exit_code == 2 and json.loads(done.stdout)["error"] == "Missing command."
+
+
+def test_the_warnings_of_steps_are_those_of_the_whole(coast):
+    console = Console(quiet=True)
+    (coast / "labels.txt").write_text("a\n")
+    console.run_command(["retile", str(coast), "-t", "16", "-a", "0.99", "--jobs", "1"])
+    [step] = console.report.steps
+    assert step.warnings and console.report.warnings == step.warnings

@@ -118,3 +118,10 @@ def test_applying_a_model_imports_no_tensorflow(tmp_path, photo, tiny_model, til
 def test_the_labelling_page_imports_no_tensorflow(photo):
     photo.with_name("photo_mres.mat").unlink()
     run_script(PAGE, photo)
+
+
+def test_a_model_that_is_not_there_is_told_before_anything_starts(photo):
+    words = [sys.executable, "-X", "importtime", "-m", "hybridseg", "semseg", "--model", "nomodel.pb", str(photo)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "there is no model nomodel.pb" in done.stderr
+    assert "tensorflow" not in done.stderr and "litert" not in done.stderr

@@ -40,6 +40,14 @@ def test_everything_is_told_before_and_nothing_is_written(data, run):
     assert result.exit_code == 1 and result.stderr == "Error: --proportion=1.0: give a number above 0 and below 1\n"
 
 
+def test_what_a_person_typed_is_named(data, run):
+    result = run("run", "photos", "--labels", "labels.txt", "--dry-run")
+    assert result.exit_code == 1 and result.stderr.endswith("or in a folder of its own: --masks DIR\n")
+    result = run(*GIVEN, "--group-by", r"(\d{4}", "--dry-run")
+    assert result.stderr.startswith(r"Error: --group-by '(\d{4}' is not a regular expression")
+    assert "'abc' is not a valid integer" in run(*GIVEN, "--seed", "abc").stderr
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_encoder", "quick_panels")
 def test_the_commands_their_results_and_the_report(data, run):
@@ -65,5 +73,6 @@ def test_the_commands_their_results_and_the_report(data, run):
     shutil.rmtree(data / "photos_run/fcn/scores")
     report = json.loads(run("--json", *given).stdout)
     [step] = report["steps"]
+    assert all(line in report["warnings"] for line in step["warnings"])
     assert step["command"][0] == "eval-pixels" and step["scores"]["accuracy"] == scores["pooled"]["accuracy"]
     assert step["written"] and all(Path(path).exists() for path in step["written"])

@@ -54,7 +54,9 @@ def test_files_hold_what_was_counted(tmp_path):
         picture = read_image(path)
         assert min(picture.shape[:2]) > 300 and picture.std() > 10, path
     assert set(result.written) == {path for path in (tmp_path / "scores").rglob("*") if path.is_file()}
-    assert record["figures"] == ["p_ares_96_confusion.png", "q_ares_96_confusion.png"]
+    assert record["figures"] == [
+        "p_ares_96_confusion.png", "q_ares_96_confusion.png", "eval_pixels_confusion.png"
+    ]  # fmt: skip
     assert result.not_shown == ("p_ares_96", "q_ares_96"), "there are no photos"
 
 
@@ -131,6 +133,7 @@ def test_figures_of_pairs_that_are_gone_go_too(tmp_path):
     evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path, figures=svg)
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert names == ["holiday.jpg", "mine_confusion.png", "p_ares_48_confusion.svg", "p_ares_96.png"]
+    assert [path.name for path in tmp_path.glob("eval_pixels_confusion.*")] == ["eval_pixels_confusion.svg"]
     record = json.loads((tmp_path / "eval_pixels.json").read_text())
     for name in ("../p_mres.mat", "holiday.jpg", "/etc/a_confusion.png", 3):
         record["figures"].append(name)

@@ -166,7 +166,7 @@ def test_nothing_to_work_on(tmp_path):
         MissingInput, match=r"gt has no mask of the 2 images \(a.jpg, b.jpg\); it would be called a_mres"
     ):
         find_labelled([], images_dir=images, masks_dir=masks)
-    with pytest.raises(MissingInput, match=r"jpg has no label map of the 2 images .*--images DIR --masks DIR"):
+    with pytest.raises(MissingInput, match=r"jpg has no label map of the 2 images .*own: --masks DIR"):
         find_labelled([images])
     with pytest.raises(MissingInput, match=r"jpg has no mask of the 2 images"):
         find_labelled([], images_dir=images)
