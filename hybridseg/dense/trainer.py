@@ -14,7 +14,7 @@ import numpy as np
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.feed import Feed, hold_out
-from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder, fit
+from hybridseg.dense.fit import CHECKPOINT_NAME, LOG_NAME, Epoch, FitOptions, RunFolder, fit
 from hybridseg.dense.pairs import PairSource, RememberedPairs
 from hybridseg.dense.pictures import draw_examples, draw_history, pick_examples
 from hybridseg.errors import BadInput, OutputExists
@@ -180,7 +180,7 @@ def train_dense(
         trained = replace(
             card, training={**_describe_training(plan, pairs, validation, history), **about}, scores=scores
         )
-        written = [*save_dense(paths.weights, network, trained), *written]
+        written = [*save_dense(paths.weights, network, trained), paths.run_dir / LOG_NAME, *written]
         model.card = trained
         if paths.plots:
             written += _draw_after(paths, model, validation, history)

@@ -129,8 +129,8 @@ def read_log(folder):
 
 def test_what_a_run_leaves(trained):
     folder, result = trained
-    names = ["net.h5", "net.card.json", *(f"net_{name}.png" for name in PLOTS)]
-    assert [path.name for path in result.written] == names and all(p.parent == folder for p in result.written)
+    names = ["net.h5", "net.card.json", "run/log.csv", *(f"net_{name}.png" for name in PLOTS)]
+    assert [path.relative_to(folder).as_posix() for path in result.written] == names
     for path in result.written[2:]:
         picture = np.asarray(Image.open(path).convert("RGB"))
         assert min(picture.shape[:2]) > 100 and picture.std() > 10, path
