@@ -67,6 +67,7 @@ bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench_tiles.py
 	$(BIN)/python tests/benchmarks/bench_crf.py
 	$(BIN)/python tests/benchmarks/bench_semseg.py
+	$(BIN)/python tests/benchmarks/bench_start.py
 	$(BIN)/python tests/benchmarks/bench_feed.py
 	$(BIN)/python tests/benchmarks/bench_label.py
 

@@ -27,6 +27,7 @@ from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.pairing import find_images
 from hybridseg.io.rasters import GeoReference
 from hybridseg.markup import render_text
+from hybridseg.models.engines import LITERT
 from hybridseg.models.ensemble import list_members
 from hybridseg.progress import Progress, no_progress
 
@@ -247,6 +248,7 @@ def make_job(
     table: ClassTable | None = None,
     labels_path: Path | None = None,
     tile_size: int | None = None,
+    engine: str = LITERT,
 ) -> SemsegJob | PredictJob:
     """Make the job of the method that some models belong to.
 
@@ -258,6 +260,8 @@ def make_job(
         For dense networks alone.
     labels_path, tile_size
         For a tile classifier of the classic script, which does not say them.
+    engine : str
+        What runs the models: LiteRT, or TensorFlow, its reference.
 
     Raises
     ------
@@ -275,12 +279,12 @@ def make_job(
         if smoothing is not None or not isinstance(options, HybridOptions | None):
             raise BadInput(f"{paths[0]} is a tile classifier: give HybridOptions and no smoothing")
         options = options or read_tuning(paths) or HybridOptions()
-        return SemsegJob(paths, outputs, table, labels_path, tile_size, options)
+        return SemsegJob(paths, outputs, table, engine, labels_path, tile_size, options=options)
     if not isinstance(options, DenseOptions | None):
         raise BadInput(f"{paths[0]} is a dense network: give DenseOptions")
     if labels_path is not None or tile_size is not None:
         raise BadInput(f"{paths[0]} is a dense network, which knows its classes and takes no tiles")
-    return PredictJob(paths, outputs, table, options or DenseOptions(), smoothing or SmoothingOptions())
+    return PredictJob(paths, outputs, table, engine, options or DenseOptions(), smoothing or SmoothingOptions())
 
 
 def find_model(path: PathLike) -> Path:

@@ -46,6 +46,10 @@ _PROBES = {
         "       'gpus': [m.config.experimental.get_device_details(d).get('device_name', d.name)\n"
         "                for d in m.config.list_physical_devices('GPU')]}"
     ),
+    "ai-edge-litert": (
+        "import importlib.metadata as i\nfrom ai_edge_litert.interpreter import Interpreter\n"
+        "out = {'version': i.version('ai-edge-litert')}"
+    ),
     "tf-keras": "import tf_keras as m; out = {'version': m.__version__}",
     "h5py": "import h5py as m; out = {'version': m.__version__}",
     "tensorflow-hub": "import tensorflow_hub as m; out = {'version': m.__version__}",

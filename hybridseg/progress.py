@@ -33,6 +33,11 @@ def no_progress(items: Sequence[Item], *, label: str) -> Iterable[Item]:
     return items
 
 
+def say(text: str) -> None:
+    """Write a line to standard error that whoever waits should know, as `say_if_slow` does."""
+    logger.info("%s", text)
+
+
 @contextmanager
 def say_if_slow(text: str) -> Iterator[None]:
     """Write a line to standard error if what follows takes longer than a second.

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hybridseg.classes import hex_color
 from hybridseg.figures import DPI, house_style, measure_text, plain_text, save_figure
+from hybridseg.io.atomic import atomic_path
 from hybridseg.palette import Color
 from hybridseg.panels import GAP, Legend, Panels, PictureRow, fit_row, limit_aspect
-from hybridseg.resample import shrink_image
+from hybridseg.resample import resize_nearest, shrink_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL import Image, ImageFont
 
 # Inches.
 _MARGIN, _LEAST_WIDTH = 0.08, 3.4
@@ -47,18 +52,52 @@ def draw_picture_rows(
         Width of the pictures with their titles, in inches; the height follows from the pictures.
     """
     heads = [head for row in rows for head in row.heads]
-    with house_style([title, *heads, *(row.title for row in rows), *(name for name, _ in legend)]):
-        sheet = _Sheet(dpi, round(max(width, _LEAST_WIDTH) * dpi))
-        if title:
-            sheet.write_lines([title], size=_TITLE)
-        left = max((sheet.measure(row.title) for row in rows if row.title), default=0)
-        left = min(left + sheet.px(points=4), sheet.width // 4) if left else 0
-        n_cols = max(len(row.pictures) for row in rows)
-        start = sheet.margin + (sheet.width - round(width * dpi)) // 2 + left
-        for row in rows:
-            sheet.add_row(row, start=start, width=round(width * dpi) - left, n_cols=n_cols)
-        sheet.add_legend(legend)
+    texts = [title, *heads, *(row.title for row in rows), *(name for name, _ in legend)]
+    # matplotlib takes half a second to import. It is needed for texts that stay text, and to find fonts.
+    if Path(path).suffix.lower() == ".png" and (font := _load_font(texts)) is not None:
+        sheet = _arrange(_Sheet(dpi, round(max(width, _LEAST_WIDTH) * dpi), font), rows, width, legend, title)
+        with atomic_path(path) as temporary:
+            sheet.paint().save(temporary, "PNG", dpi=(dpi, dpi))
+        return
+    with house_style(texts):
+        sheet = _arrange(_Sheet(dpi, round(max(width, _LEAST_WIDTH) * dpi)), rows, width, legend, title)
         save_figure(sheet.render(), path)
+
+
+def _arrange(sheet: _Sheet, rows: Sequence[PictureRow], width: float, legend: Legend, title: str) -> _Sheet:
+    """Place everything on a sheet, and return it."""
+    if title:
+        sheet.write_lines([title], size=_TITLE)
+    wide = round(width * sheet.dpi)
+    left = max((sheet.measure(row.title) for row in rows if row.title), default=0)
+    left = min(left + sheet.px(points=4), sheet.width // 4) if left else 0
+    n_cols = max(len(row.pictures) for row in rows)
+    start = sheet.margin + (sheet.width - wide) // 2 + left
+    for row in rows:
+        sheet.add_row(row, start=start, width=wide - left, n_cols=n_cols)
+    sheet.add_legend(legend)
+    return sheet
+
+
+def _load_font(texts: Sequence[str]) -> ImageFont.FreeTypeFont | None:
+    """Load the font that comes with matplotlib, which is not imported; None where it lacks a sign of these texts."""
+    from PIL import ImageFont
+
+    found = importlib.util.find_spec("matplotlib")
+    if found is None or found.origin is None:
+        return None
+    try:
+        font = ImageFont.truetype(Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", 20)
+    except OSError:
+        return None
+    unknown = bytes(font.getmask("\uffff"))
+    signs = {sign for sign in _printable("".join(texts)) if sign > "~" and sign.isprintable()}
+    return None if any(bytes(font.getmask(sign)) == unknown for sign in signs) else font
+
+
+def _printable(text: str) -> str:
+    """Return a text as it can be drawn in one line: a file name may not be UTF-8."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
 @dataclass
@@ -67,6 +106,7 @@ class _Sheet:
 
     dpi: int
     width: int
+    font: ImageFont.FreeTypeFont | None = None
     pictures: list[tuple[np.ndarray, int, int, int, int]] = field(default_factory=list)
     texts: list[tuple[str, float, float, dict[str, Any]]] = field(default_factory=list)
     patches: list[tuple[Color, float, float]] = field(default_factory=list)
@@ -80,7 +120,14 @@ class _Sheet:
         return round(points * self.dpi / 72)
 
     def measure(self, text: str, size: float = _TEXT) -> int:
-        return self.px(points=measure_text(plain_text(text), size))
+        if self.font is None:
+            return self.px(points=measure_text(plain_text(text), size))
+        return math.ceil(self.size_font(size).getlength(_printable(text)))
+
+    def size_font(self, size: float) -> ImageFont.FreeTypeFont:
+        """Return the font of Pillow in a size in points."""
+        assert self.font is not None
+        return self.font.font_variant(size=size * self.dpi / 72)
 
     def shorten(self, text: str, room: int, size: float = _TEXT) -> str:
         """Return a text in one line that fits, without its end if need be."""
@@ -149,8 +196,27 @@ class _Sheet:
             col += width + space
         self.top += self.line if legend else 0
 
+    def paint(self) -> Image.Image:
+        """Draw everything with Pillow; a picture fills its place pixel by pixel."""
+        from PIL import Image, ImageDraw
+
+        sheet = Image.new("RGB", (self.width + 2 * self.margin, self.top + self.margin), "white")
+        draw = ImageDraw.Draw(sheet)
+        for picture, begin, top, width, height in self.pictures:
+            fitted = shrink_image(picture, min(height, picture.shape[0]), min(width, picture.shape[1]))
+            sheet.paste(Image.fromarray(resize_nearest(fitted, (height, width))), (begin, top))
+            draw.rectangle((begin, top, begin + width - 1, top + height - 1), outline="#999999")
+        patch = self.px(points=_PATCH)
+        for color, col, row in self.patches:
+            place = (round(col), round(row), round(col) + patch, round(row) + patch)
+            draw.rectangle(place, fill=hex_color(color), outline="#666666")
+        for text, col, row, settings in self.texts:
+            anchor = {"left": "lm", "center": "mm", "right": "rm"}[settings.get("ha", "left")]
+            draw.text((col, row), _printable(text), "black", self.size_font(settings["fontsize"]), anchor)
+        return sheet
+
     def render(self) -> Figure:
-        """Draw everything; a picture has as many pixels as its place, or fewer."""
+        """Draw everything with matplotlib; a picture has as many pixels as its place, or fewer."""
         from matplotlib.figure import Figure
         from matplotlib.patches import Rectangle
 

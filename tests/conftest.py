@@ -64,6 +64,14 @@ def pytest_xdist_make_scheduler(config, log):
 # What every test may use.
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_tests(tmp_path_factory):
+    """Keep the graphs that are made here out of the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def launch():
     """Start a program that hears Ctrl-C, even where the tests themselves run in the background of a shell."""

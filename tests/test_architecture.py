@@ -47,7 +47,7 @@ HOMES = {
     "pydensecrf": {"crf"},
     "matplotlib": {"figures.py", "sheets.py"},
     "rasterio": {"io"},
-    "PIL": {"io", "resample.py"},
+    "PIL": {"io", "resample.py", "sheets.py"},
     "imageio": {"io"},
     "sklearn": {"hybrid"},
     "flask": {"web"},

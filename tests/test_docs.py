@@ -69,6 +69,7 @@ JOURNEYS = (
     ["split"],
     ["crf"],
     ["convert"],
+    ["coco export", "coco import"],
     ["eval-pixels"],
     ["export-module"],
     ["retile", "retrain", "eval-tiles", "tune-crf", "semseg"],
@@ -82,7 +83,7 @@ EXTRA = {
     "retile": "--jobs 1",
     "retrain": "--input-size 32 --tfhub_module {tiny_module} --how_many_training_steps 100 --learning_rate 0.3",
     "tune-crf": "--trials 2",
-    "fcn train": "--epochs 1 --size 32x64",
+    "fcn train": "--epochs 1",
     "resunet train": "--filters 2",
 }
 # These tell how good their result is.
@@ -153,6 +154,8 @@ def prepare(name, scenes):
     elif name == "crf":
         shutil.copy(photo, "photo.jpg")
         shutil.copy(labels, "photo_mres.mat")
+    elif name == "coco export":
+        shutil.copytree(scenes, "photos")
     elif name == "convert":
         shutil.copytree(scenes, "photos", ignore=shutil.ignore_patterns("*.mat"))
         table = read_labelmap(labels).table

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -130,3 +133,40 @@ def test_pictures_of_a_row_are_of_one_height(tmp_path):
     assert len({box[:2] for box in boxes}) == 1
     assert [(c1 - c0) / (r1 - r0) for r0, r1, c0, c1 in boxes] == pytest.approx([3, 1, 0.75], rel=0.05)
     assert 10 <= boxes[1][2] - boxes[0][3] <= 16
+
+
+def test_a_sheet_without_rare_signs_needs_no_matplotlib(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from hybridseg.sheets import PictureRow, draw_picture_rows\n"
+        "rows = [PictureRow('Küste', [np.zeros((30, 40, 3), np.uint8)], ('вода',))]\n"
+        "draw_picture_rows(Path(sys.argv[1]), rows, width=4, legend=(('sand', (1, 2, 3)),), title='a')\n"
+        "print('matplotlib' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "a.png")], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "False" and (read_image(tmp_path / "a.png")[..., :3] == (1, 2, 3)).all(axis=2).any()
+
+
+def test_signs_that_our_font_lacks_are_found_in_others(tmp_path, monkeypatch):
+    used = []
+    monkeypatch.setattr("hybridseg.sheets.save_figure", lambda figure, path: used.append(path))
+    for text in ("plain", "水"):
+        draw_picture_rows(tmp_path / f"{text}.png", [PictureRow(text, [np.zeros((9, 9, 3), np.uint8)])], width=4)
+    assert used == [tmp_path / "水.png"]
+
+
+def test_both_ways_of_drawing_place_everything_alike(tmp_path, monkeypatch):
+    rows = [PictureRow("one", [np.full((50, 80, 3), (255, 0, 0), np.uint8)] * 2, ("left", "right"))]
+    legend = (("sand", (0, 0, 200)), ("veg", (0, 150, 0)))
+    draw_picture_rows(tmp_path / "a.png", rows, width=5, legend=legend, title="a title")
+    monkeypatch.setattr("hybridseg.sheets._load_font", lambda texts: None)
+    draw_picture_rows(tmp_path / "b.png", rows, width=5, legend=legend, title="a title")
+    first, second = (read_image(tmp_path / name)[..., :3] for name in ("a.png", "b.png"))
+    assert first.shape == second.shape
+    for color in ((255, 0, 0), (0, 0, 200), (0, 150, 0)):
+        edges = [np.argwhere((sheet == color).all(axis=2)) for sheet in (first, second)]
+        assert np.abs(edges[0].min(axis=0) - edges[1].min(axis=0)).max() <= 4
+        assert np.abs(edges[0].max(axis=0) - edges[1].max(axis=0)).max() <= 4
+    assert abs((first < 128).all(axis=2).sum() / (second < 128).all(axis=2).sum() - 1) < 0.3, "as much text"

@@ -22,6 +22,8 @@ from hybridseg.errors import HybridSegError, MissingPackage, Problem
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.pairing import PREDSEG
+from hybridseg.models.engines import LITERT
+from hybridseg.models.runtimes import RUNTIME_SUFFIX
 from hybridseg.options import option
 from hybridseg.progress import Progress, no_progress
 
@@ -64,11 +66,14 @@ class Job(ABC):
         Several models vote.
     table : ClassTable or None
         The classes of the first model with other colours; None: its own.
+    engine : str
+        What runs the models, one of `hybridseg.models.engines.ENGINES`.
     """
 
     model_paths: tuple[Path, ...]
     outputs: Outputs = Outputs()
     table: ClassTable | None = None
+    engine: str = LITERT
 
     too_large: ClassVar[str]
     """What to do about an image that does not fit into memory."""
@@ -186,9 +191,9 @@ _loaded: dict[Any, Any] = {}
 def load_once(load: Callable[..., Model], path: Path, **settings: Any) -> Model:
     """Return ``load(path, **settings)``; a process loads a model again only when its files have changed.
 
-    The files are `path`, its card and its labels beside it, and every path in `settings`.
+    The files are `path`, its card, its runtime graph and its labels beside it, and every path in `settings`.
     """
-    beside = (f"{path.stem}.json", f"{path.stem}.card.json", "labels.txt")
+    beside = (f"{path.stem}.json", f"{path.stem}.card.json", f"{path.stem}{RUNTIME_SUFFIX}", "labels.txt")
     files = [path, *(path.parent / name for name in beside)]
     files += sorted(path.parent.glob(f"{glob.escape(path.stem)}_labels*.txt"))
     files += [value for value in settings.values() if isinstance(value, Path)]

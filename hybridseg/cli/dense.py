@@ -11,9 +11,18 @@ import click
 from hybridseg.apply import make_job
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console
-from hybridseg.cli.options import figure_options, join_options, options_of, path_type, read_options, resume_option
+from hybridseg.cli.options import (
+    engine_option,
+    figure_options,
+    join_options,
+    options_of,
+    path_type,
+    read_options,
+    resume_option,
+)
 from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
+from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.fit import Epoch
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
@@ -37,10 +46,29 @@ run_options = join_options(
     figure_options,
 )
 
+
+def make_crop_options(crop: str, crop_scale: str) -> Callable[[Any], Any]:
+    """Return the options that say on which windows a network is trained; the words say what is the default."""
+    unset = {"crop": crop, "crop_scale": crop_scale, "n_crops": "as many as show a photo once, up to 4"}
+    return options_of(CropOptions, "crop", "crop_scale", "n_crops", "balance", unset=unset)
+
+
+crop_options = make_crop_options("whole photos, resized to --size", "0.5-2")
+
 # How an image is presented to the networks, and what is written.
 view_options = join_options(
-    options_of(DenseOptions, "native", "window", "overlap", "flips"),
+    options_of(
+        DenseOptions,
+        "native",
+        "scale",
+        "window",
+        "overlap",
+        "flips",
+        flags={"native": ("--native/--fitted",)},
+        unset={"native": "as in training", "scale": "that of the training"},
+    ),
     options_of(Outputs, "probabilities"),
+    engine_option,
     figure_options,
     resume_option,
 )
@@ -64,6 +92,7 @@ def segment_images(
         ),
         options=read_options(DenseOptions, settings),
         smoothing=smoothing,
+        engine=settings["model_engine"],
     )
     run_job(console, paths, job, resume=settings["resume"])
 

@@ -9,7 +9,15 @@ import click
 
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console, add_manners, pass_console
-from hybridseg.cli.dense import labeldefs_option, make_steps, report_training, run_options, segment_images, view_options
+from hybridseg.cli.dense import (
+    labeldefs_option,
+    make_crop_options,
+    make_steps,
+    report_training,
+    run_options,
+    segment_images,
+    view_options,
+)
 from hybridseg.cli.options import (
     class_files_options,
     options_of,
@@ -20,6 +28,7 @@ from hybridseg.cli.options import (
     read_table,
     seed_option,
 )
+from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.programs.fcn import MODEL_NAME, FcnOptions, load_fcn, train_fcn
 from hybridseg.dense.programs.fcnfolders import FcnData, find_labeldefs, open_classic, open_folders
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
@@ -98,8 +107,11 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
 @labeldefs_option
 @options_of(
     FcnOptions, "epochs", "batch_size", "learning_rate", "loss", "size", "backbone",
-    unset={"size": "from the first image"},
+    unset={"size": "windows"},
 )  # fmt: skip
+@make_crop_options(
+    "by the first photo, unless --size", "0.5-2; without --crop, so that a window shows 0.6 to 1.2 of a photo's sides"
+)
 @click.option("--weights", "weights_path", metavar="FILE", type=path_type, help="VGG-16 weights of Keras (.h5).")
 @options_of(FcnOptions, "wide_channels", "checkpoint_interval", "patience")
 @options_of(
@@ -118,14 +130,20 @@ def train(console: Console, **settings: Any) -> None:
     DIR/labels/gtFine/train/SOURCE, and the classes in DIR/labeldefs.txt. The best epoch is chosen on photographs that
     the network is not trained on: those of val/ beside train/, or 15 % of all.
 
-    Result: RUNS/NAME/ with model.h5 and model.card.json (the network), log.csv, and figures of the training.
+    Every step sees random windows of the photos at random scales, by default near that at which one shows all of a
+    photo; such a network predicts in windows too. With --size, whole photos are resized instead.
+
+    Result: RUNS/NAME/ with model.h5, model.card.json and model.tflite (the network), log.csv, and figures of the
+    training.
 
     \b
     Examples:
       hybridseg fcn train --name coast --images photos --masks masks --labels labels.txt
+      hybridseg fcn train --name windows --images photos --masks masks --labels labels.txt --crop 64x96
       hybridseg fcn train --name data_test10 --data-source data --data-dir data --epochs 10
     """
-    options = read_options(FcnOptions, settings, augment=read_options(_DEFAULTS.augment, settings))
+    parts = {"augment": read_options(_DEFAULTS.augment, settings), "crops": read_options(CropOptions, settings)}
+    options = read_options(FcnOptions, settings, **parts)
     run_dir = settings["runs_dir"] / settings["name"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights_path"]}
     paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)
@@ -180,7 +198,8 @@ def _open_data(settings: dict[str, Any]) -> FcnData:
 def infer(console: Console, **settings: Any) -> None:
     """Classify every pixel of images with FCN-8s.
 
-    The whole image is resized to the size of the training, and the prediction back to its own.
+    An image is presented as the photos of the training were: in overlapping windows; or, after a training with --size,
+    all of it, resized to the size of the training and the prediction back to its own.
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and
     figures/NAME_predseg_composite.png (the image, and beside it the same overlaid with the class colours, with a
@@ -198,5 +217,6 @@ def infer(console: Console, **settings: Any) -> None:
         # Beside the plain results, which are worth comparing with.
         title = PREDSEG_CRF
         smoothing = read_options(FCN_SMOOTHING, settings, crf=read_options(FCN_SMOOTHING.crf, settings))
-    models = [load_fcn(settings["runs_dir"] / name, checkpoint=settings["checkpoint"]) for name in settings["names"]]
+    which = {"checkpoint": settings["checkpoint"], "engine": settings["model_engine"]}
+    models = [load_fcn(settings["runs_dir"] / name, **which) for name in settings["names"]]
     segment_images(console, paths, models, settings, smoothing=smoothing, out_dir=settings["output_dir"], title=title)

@@ -11,6 +11,7 @@ import click
 
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
+    CRF_FLAGS,
     class_files_options,
     colors_option,
     figure_options,
@@ -38,7 +39,7 @@ _spread_options = join_options(
     options_of(
         SpreadOptions, "scale", flags={"scale": ("-s", "--scale")}, unset={"scale": "0.2, more for small images"}
     ),
-    options_of(SpreadOptions().crf, *_CRF_NAMES),
+    options_of(SpreadOptions().crf, *_CRF_NAMES, flags=CRF_FLAGS),
 )
 
 

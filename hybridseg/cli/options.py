@@ -16,6 +16,7 @@ from hybridseg.errors import BadInput
 from hybridseg.figures import FigureOptions
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
 from hybridseg.machine import count_cores
+from hybridseg.models.engines import ENGINES, LITERT
 from hybridseg.options import setting_of, type_of
 
 
@@ -45,6 +46,21 @@ class SizeType(click.ParamType):
         if not match:
             self.fail(f"{value!r} is not a size; write rows and columns like 768x1152", param, ctx)
         return int(match[1]), int(match[2])
+
+
+class RangeType(click.ParamType):
+    """LOW-HIGH, such as 0.5-2."""
+
+    name = "LOW-HIGH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Parse the text of the option."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d*\.?\d+)-(\d*\.?\d+)", value)
+        if not match:
+            self.fail(f"{value!r} is not a range; write its ends like 0.5-2", param, ctx)
+        return float(match[1]), float(match[2])
 
 
 def join_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -110,11 +126,13 @@ def _make_option(
     shared |= {} if is_required else {"default": default}
     shared["metavar"] = metavar
     if kind is bool and not default:
-        return click.option(*flags, parameter, is_flag=True, help=text, show_default="/" in flags[0])
+        # None: neither flag was given.
+        is_shown = "/" in flags[0] and not unset
+        return click.option(*flags, parameter, is_flag=True, help=text, default=default, show_default=is_shown)
     if kind is bool:
         # The last flag carries the negation: `--flip-cols/--no-flip-cols`.
         return click.option(*flags[:-1], f"{flags[-1]}/--no-{flags[-1].removeprefix('--')}", parameter, **shared)
-    kinds: dict[Any, Any] = {Path: path_type, tuple[int, int]: SizeType()}
+    kinds: dict[Any, Any] = {Path: path_type, tuple[int, int]: SizeType(), tuple[float, float]: RangeType()}
     value_type = click.Choice(setting.choices) if setting.choices else kinds.get(kind, kind)
     return click.option(*flags, parameter, type=value_type, required=is_required, **shared)
 
@@ -149,6 +167,8 @@ def named_as_typed(prefix: str = "") -> Iterator[None]:
         flag = flags.get(prefix + name)
         if any(p.name == prefix + name and isinstance(p.type, SizeType) for p in parameters):
             rest = re.sub(r"^\((\d+), (\d+)\)", r"\1x\2", rest).replace("[rows, cols]", SizeType.name)
+        if any(p.name == prefix + name and isinstance(p.type, RangeType) for p in parameters):
+            rest = re.sub(r"^\(([\d.]+), ([\d.]+)\)", r"\1-\2", rest).replace("[low, high]", RangeType.name)
         raise BadInput(f"{flag}{sign}{rest}" if flag else str(error)) from error
 
 
@@ -164,6 +184,10 @@ resume_option = click.option(
     "--resume", is_flag=True, help="Skip images whose result was made by the same model with the same settings."
 )
 
+engine_option = click.option(
+    "--engine", "model_engine", type=click.Choice(ENGINES), default=LITERT, show_default=True,
+    help="What runs the models; tensorflow is the reference, and takes seconds to start.",
+)  # fmt: skip
 figure_options = options_of(FigureOptions, "dpi", "figure_format", flags={"figure_format": ("--format",)})
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that are already there.")
@@ -173,6 +197,9 @@ jobs_option = click.option(
     "--jobs", "n_jobs", type=click.IntRange(min=1), default=count_cores, show_default="all cores",
     help="Processes that work at once.",
 )  # fmt: skip
+
+# `--engine` is what runs the models.
+CRF_FLAGS = {"engine": ("--crf-engine",)}
 
 # Images with their masks: `hybridseg.io.masks.find_labelled` finds them.
 masks_option = click.option(

@@ -14,9 +14,11 @@ from hybridseg.batch.jobs import Job, Outputs, run_jobs
 from hybridseg.batch.results import ImageResult
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
+    CRF_FLAGS,
     PathType,
     class_files_options,
     colors_option,
+    engine_option,
     figure_options,
     is_given,
     named_as_typed,
@@ -87,9 +89,11 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
 )
 @options_of(HybridOptions, "threshold", "decimation", "scale", "stride", "pattern", "seed_from", unset=_BY_SIZE)
 @options_of(CrfOptions, "gt_prob", flags={"gt_prob": ("--prob",)})
-@options_of(_DEFAULTS.crf, *_CRF_NAMES)
+@options_of(_DEFAULTS.crf, *_CRF_NAMES, flags=CRF_FLAGS)
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside each image]")
 @options_of(Outputs, "probabilities", "report", "keep_seeds")
+@options_of(SemsegJob, "input_range")
+@engine_option
 @figure_options
 @resume_option
 @pass_console
@@ -121,6 +125,8 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
         "model_paths": settings["model_paths"] or (DEFAULT_MODEL,),
         "labels_path": settings["labels_path"],
         "tile_size": settings["tile_size"],
+        "input_range": settings["input_range"],
+        "engine": settings["model_engine"],
     }
     classifier = SemsegJob(**files).load()
     is_classic = settings["best"] is False
@@ -219,6 +225,7 @@ def _print_image(console: Console, image: ImageResult) -> None:
 @class_files_options
 @options_of(TuneOptions, "n_trials", "score")
 @options_of(HybridOptions, "stride", "scale", "seed_from", unset=_BY_SIZE)
+@engine_option
 @seed_option
 @pass_console
 def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> None:
@@ -242,7 +249,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     if not found.pairs:
         lines = "".join(f"\n  {problem}" for problem in found.problems)
         raise MissingInput(f"there is no labelled image to tune on:{lines}")
-    classifier = load_classifiers(settings["model_paths"] or (DEFAULT_MODEL,))
+    classifier = load_classifiers(settings["model_paths"] or (DEFAULT_MODEL,), engine=settings["model_engine"])
     console.say_all(found.describe_rest())
     result = tune(
         found.pairs,

@@ -10,6 +10,7 @@ import click
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
     colors_option,
+    engine_option,
     figure_options,
     named_as_typed,
     options_of,
@@ -24,6 +25,7 @@ from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.retrain import RetrainResult, draw_curve
 from hybridseg.hybrid.retrain import retrain as train_classifier
+from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.models.backbones import DEFAULT_INPUT_SIZE
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
@@ -115,6 +117,8 @@ def _print_result(console: Console, result: RetrainResult, *, show_wrong: bool) 
 @click.option("--labels", "labels_path", type=path_type, help="The classes of a .pb of the classic script.")
 @click.option("-n", "--n-per-class", type=int, default=100, show_default=True, help="Random tiles of each class.")
 @click.option("--tile-size", type=int, help="Side of the tiles, in pixels.  [default: from the tiles and the model]")
+@options_of(SemsegJob, "input_range")
+@engine_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write the scores here.  [default: DIR]")
 @figure_options
 @seed_option
@@ -136,7 +140,10 @@ def eval_tiles(console: Console, *, folder: Path, **settings: Any) -> None:
     from hybridseg.models.store import load_classifier
 
     size = settings["tile_size"] or find_tile_size(folder)
-    classifier = load_classifier(settings["model_path"], labels_path=settings["labels_path"], tile_size=size)
+    classifier = load_classifier(
+        settings["model_path"], labels_path=settings["labels_path"], tile_size=size,
+        input_range=settings["input_range"], engine=settings["model_engine"],
+    )  # fmt: skip
     result = evaluate_tiles(
         folder, classifier, n_per_class=settings["n_per_class"], seed=settings["seed"], out_dir=settings["out_dir"],
         figures=read_options(FigureOptions, settings), progress=console.progress,

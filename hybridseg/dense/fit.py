@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,8 +19,8 @@ from hybridseg.dense.schedules import Schedule
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.forecast import Weighted
 from hybridseg.io.tables import write_csv
-from hybridseg.models.bundles import class_scores
 from hybridseg.models.checkpoints import restore_state, save_state
+from hybridseg.models.engines import class_scores
 from hybridseg.models.losses import LOSSES, Loss, make_loss
 from hybridseg.models.weightfile import write_weights
 from hybridseg.options import Span, check_options, option
@@ -32,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME, LOG_NAME = "checkpoint.npz", "log.csv"
 _BEST_NAME = "best.npz"
-# What a batch of the validation takes, in steps of the training.
-_VALIDATION_COST = 1 / 3
+# Of a pixel in a step of the training, see docs/benchmarks.md; the validation takes a third.
+_PIXEL_SECONDS = 0.84e-6
 # A step is starved when the network waits for its batch for longer than this, and this share of its own time.
 _WAIT_SECONDS, _WAIT_SHARE = 0.005, 0.05
 
@@ -143,7 +144,8 @@ def fit(
     history = run.restore()
     monitored = "val_loss" if validation is not None else "loss"
     # One sequence for all epochs and their validation: the time that is left is that of the whole training.
-    costs = [1.0] * training.n_steps + [_VALIDATION_COST] * (validation.n_steps if validation is not None else 0)
+    step = training.batch_size * math.prod(training.pairs.size) * _PIXEL_SECONDS
+    costs = [step] * training.n_steps + [step / 3] * (validation.n_steps if validation is not None else 0)
     costs *= options.epochs - len(history)
     label = f"steps of the training, epochs {len(history) + 1} to {options.epochs}"
     steps = iter(progress(Weighted(range(len(costs)), costs), label=label))

@@ -5,7 +5,7 @@ Arrays in, arrays out; `hybridseg.dense.predict` is the same with files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,20 +16,26 @@ from hybridseg.models.bundles import DenseModel
 from hybridseg.models.ensemble import order_columns
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
-from hybridseg.resample import find_neighbours, resize_image
+from hybridseg.resample import find_neighbours, reduce_shape, resize_image
 
 _STRIP_ROWS = 256
 _LEAST_WEIGHT = 1e-6
 # Of a window, see docs/benchmarks.md.
-_PIXEL_SECONDS = 0.8e-6
+PIXEL_SECONDS = 0.8e-6
 
 
 @dataclass(frozen=True)
 class DenseOptions:
     """How an image is presented to the networks."""
 
-    native: bool = option(
-        False, "Predict at the size of the image itself, in windows, instead of resizing it to the training size."
+    native: bool | None = option(
+        None, "Predict at the size of the image itself, in windows, or resize the whole image to the training size."
+    )
+    scale: float | None = option(
+        None,
+        "Scale at which an image is predicted in windows: 0.5 halves its sides, for one whose objects are twice as "
+        "large as in training.",
+        span=Span(0.01, 16),
     )
     window: int = option(1024, "Side of a window, in pixels; a smaller image is predicted as a whole.", span=Span(32))
     overlap: int = option(
@@ -41,6 +47,21 @@ class DenseOptions:
         check_options(self)
         if self.overlap >= self.window:
             raise BadInput(f"overlap={self.overlap} must be smaller than the window of {self.window} pixels")
+
+    def choose_scale(self, model: DenseModel) -> float | None:
+        """Return the scale of the windows that a network predicts; None: the image is resized to its training size.
+
+        Raises
+        ------
+        BadInput
+            When a scale was given and there are no windows.
+        """
+        view = model.card.view
+        if self.native if self.native is not None else view is not None and view.windows:
+            return self.scale or (view.usual_scale if view is not None and view.windows else 1.0)
+        if self.scale is not None:
+            raise BadInput(f"{model.path.name} is given whole images, and --scale is for windows: add --native")
+        return None
 
 
 def predict_probs(
@@ -69,7 +90,7 @@ def predict_probs(
     BadInput
         When the image has another number of bands than the network takes, or the networks differ in their classes.
     """
-    shape = (image.shape[0], image.shape[1]) if options.native else models[0].card.size
+    shape = _find_size(image, models[0], options)
     probs = np.empty((*shape, len(models[0].table)), np.float32)
     for start, strip in predict_strips(image, models, shape=shape, options=options, progress=progress):
         probs[start : start + len(strip)] = strip
@@ -91,7 +112,7 @@ def predict_strips(
     image, models, options, progress
         As for `predict_probs`.
     shape : tuple of int
-        Rows and columns of the result; with `native`, those of the image.
+        Rows and columns of the result.
 
     Yields
     ------
@@ -104,11 +125,10 @@ def predict_strips(
     for model in models:
         _check_fit(image, model, models[0])
     # At the size of the image they take turns, strip by strip, so the first stands for all.
-    first = progress if options.native or len(models) == 1 else followed_by(progress, UNKNOWN)
+    take_turns = all(options.choose_scale(model) == 1 for model in models)
+    first = progress if take_turns or len(models) == 1 else followed_by(progress, UNKNOWN)
     hooks = [first, *[no_progress] * (len(models) - 1)]
-    predictions = [
-        _predict_one(image, model, shape, options, models, hook) for model, hook in zip(models, hooks, strict=True)
-    ]
+    predictions = [_predict_one(image, model, shape, options, hook) for model, hook in zip(models, hooks, strict=True)]
     for strips in zip(*predictions, strict=True):
         start = strips[0][0]
         votes = [order_columns(s, m.table, table) for (_, s), m in zip(strips, models, strict=True)]
@@ -128,39 +148,43 @@ def _check_fit(image: np.ndarray, model: DenseModel, first: DenseModel) -> None:
 
 
 def _predict_one(
-    image: np.ndarray,
-    model: DenseModel,
-    shape: tuple[int, int],
-    options: DenseOptions,
-    models: Sequence[DenseModel],
-    progress: Progress,
+    image: np.ndarray, model: DenseModel, shape: tuple[int, int], options: DenseOptions, progress: Progress
 ) -> Iterator[tuple[int, np.ndarray]]:
-    if options.native:
-        # The same windows for all networks: their strips are averaged one by one.
-        stride = max(model.card.architecture.stride for model in models)
-        yield from predict_windows(image, model, stride=stride, options=options, progress=progress)
-        return
-    fitted = resize_image(image, model.card.size)
-    small = np.concatenate([strip for _, strip in predict_windows(fitted, model, options=options, progress=progress)])
-    yield from enlarge_strips(small, shape)
+    size = _find_size(image, model, options)
+    fitted, in_windows = resize_image(image, size), options.choose_scale(model) is not None
+    # As in training: windows are normalized as the whole photograph is, at its own size.
+    measured = model.card.normalization.measure(image if in_windows else fitted)
+    strips = predict_windows(fitted, model, measured=measured, options=options, progress=progress)
+    if size == shape == image.shape[:2] and in_windows:
+        yield from even_strips(strips)
+    else:
+        yield from enlarge_strips(np.concatenate([strip for _, strip in strips]), shape)
+
+
+def _find_size(image: np.ndarray, model: DenseModel, options: DenseOptions) -> tuple[int, int]:
+    """Return the rows and columns at which a network sees an image."""
+    scale = options.choose_scale(model)
+    return model.card.size if scale is None else reduce_shape((image.shape[0], image.shape[1]), scale)
 
 
 def predict_windows(
     image: np.ndarray,
     model: DenseModel,
     *,
-    stride: int | None = None,
+    measured: tuple[np.ndarray, np.ndarray],
     options: DenseOptions = DenseOptions(),
     progress: Progress = no_progress,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the class probabilities of an image at its own size, strip by strip, from overlapping windows.
 
+    They start at multiples of the stride of the network, so that each sees the same grid as the whole image.
+
     Parameters
     ----------
     image : numpy.ndarray
         (rows, cols, bands).
-    stride : int or None
-        Windows start at its multiples, so that each sees the same grid as the whole image; None: that of the network.
+    measured : (numpy.ndarray, numpy.ndarray)
+        Offset and factor of each band, see `Normalization.measure`.
 
     Yields
     ------
@@ -168,8 +192,8 @@ def predict_windows(
     probs : numpy.ndarray
         (strip rows, cols, n_classes) float32.
     """
-    stride = stride or model.card.architecture.stride
-    offset, factor = model.card.normalization.measure(image)
+    stride = model.card.architecture.stride
+    offset, factor = measured
     n_rows, n_cols = image.shape[:2]
     height, row_starts = plan_windows(n_rows, window=options.window, overlap=options.overlap, stride=stride)
     width, col_starts = plan_windows(n_cols, window=options.window, overlap=options.overlap, stride=stride)
@@ -177,7 +201,7 @@ def predict_windows(
     total = np.zeros((*shape, len(model.table)), np.float32)
     weights = np.zeros((*shape, 1), np.float32)
     n_windows = len(row_starts) * len(col_starts)
-    windows = Weighted(range(n_windows), height * width * _PIXEL_SECONDS)
+    windows = Weighted(range(n_windows), height * width * PIXEL_SECONDS)
     steps = iter(progress(windows, label="windows") if n_windows > 1 else range(n_windows))
     for row, next_row in zip(row_starts, [*row_starts[1:], n_rows], strict=True):
         row_weight = _weigh(height, options.overlap, is_first=row == 0, is_last=row == row_starts[-1])
@@ -215,6 +239,27 @@ def plan_windows(n: int, *, window: int, overlap: int, stride: int) -> tuple[int
     return size, starts
 
 
+def even_strips(strips: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the same rows in strips of one height, whatever the windows: those of several networks are averaged.
+
+    Examples
+    --------
+    >>> rows = np.zeros((400, 1, 1), np.float32)
+    >>> [(start, len(strip)) for start, strip in even_strips([(0, rows[:100]), (100, rows[100:])])]
+    [(0, 256), (256, 144)]
+    """
+    done, left = 0, []
+    for _, strip in strips:
+        left.append(strip)
+        while sum(map(len, left)) >= _STRIP_ROWS:
+            rows = np.concatenate(left)
+            yield done, rows[:_STRIP_ROWS]
+            done, left = done + _STRIP_ROWS, [rows[_STRIP_ROWS:]]
+    rows = np.concatenate(left)
+    if len(rows):
+        yield done, rows
+
+
 def enlarge_strips(probs: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
     """Resize probabilities bilinearly, strip by strip.
 
@@ -238,17 +283,19 @@ def enlarge_strips(probs: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[
     [[0.0, 0.25, 0.75, 1.0]]
     """
     if probs.shape[:2] == shape:
-        # The same strips as of any other size: those of several networks are averaged one by one.
         for start in range(0, shape[0], _STRIP_ROWS):
             yield start, probs[start : start + _STRIP_ROWS]
         return
     left, right, col_share = find_neighbours(probs.shape[1], shape[1])
     upper, lower, row_share = find_neighbours(probs.shape[0], shape[0])
-    wide = probs[:, left] + (probs[:, right] - probs[:, left]) * col_share[:, None]
     for start in range(0, shape[0], _STRIP_ROWS):
         rows = slice(start, start + _STRIP_ROWS)
-        above = wide[upper[rows]]
-        yield start, above + (wide[lower[rows]] - above) * row_share[rows, None, None]
+        # No more is widened than a strip needs.
+        first = upper[rows][0]
+        near = probs[first : lower[rows][-1] + 1]
+        wide = near[:, left] + (near[:, right] - near[:, left]) * col_share[:, None]
+        above = wide[upper[rows] - first]
+        yield start, above + (wide[lower[rows] - first] - above) * row_share[rows, None, None]
 
 
 def _weigh(size: int, overlap: int, *, is_first: bool, is_last: bool) -> np.ndarray:

@@ -24,14 +24,19 @@ from hybridseg.io.images import describe_image
 from hybridseg.io.labels.classfiles import read_colors
 from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE, Backbone, load_backbone, saved_model_folder
 from hybridseg.models.cards import combine_fingerprint, hash_bytes, list_versions
-from hybridseg.models.graphs import INPUT_NAME, OUTPUT_NAME, freeze_model
-from hybridseg.models.store import ModelCard, save_classifier
+from hybridseg.models.engines import TENSORFLOW, Engine, LiteEngine, TensorFlowEngine
+from hybridseg.models.graphs import INPUT_NAME, OUTPUT_NAME, freeze, freeze_model, parse_graph
+from hybridseg.models.runtimes import make_runtime
+from hybridseg.models.store import ModelCard, save_classifier, scale_tiles
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, say_if_slow
 
 PREPROCESSING = "pixels / 255, bilinear to the input size"
 _COMPUTE_BATCH = 32
+_LEAST_TILES = 500
+# Tiles on which the runtime graph must agree with TensorFlow.
+_N_PROBES = 256
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,22 @@ class RetrainPaths:
         return self.output_labels or self.output_graph.with_name("labels.txt")
 
 
+class _BackboneEngine:
+    """Computes features with a backbone as it is at the moment."""
+
+    name = TENSORFLOW
+
+    def __init__(self, backbone: Backbone) -> None:
+        import tensorflow as tf
+
+        self._extract = tf.function(lambda pixels: backbone.extract(pixels), reduce_retracing=True)
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        """Return the features."""
+        found: np.ndarray = self._extract(images).numpy()
+        return found
+
+
 class TrainingRun:
     """The tiles, their sets and the backbone of a training run, and its steps in the order of their definition."""
 
@@ -113,19 +134,24 @@ class TrainingRun:
         self.fingerprint = combine_fingerprint(
             self.backbone.fingerprint, self.backbone.input_size, self.tile_size, PREPROCESSING
         )
-        self._graph: Any = None
+        self.engine: Engine = _BackboneEngine(self.backbone)
+        # Converting takes as long as some hundreds of tiles. The features differ in their last digits.
+        if len(self.folder.names) >= _LEAST_TILES or options.distort.any:
+            self.engine = self._convert_backbone() or self.engine
+            self.fingerprint = combine_fingerprint(self.fingerprint, self.engine.name)
+
+    def _convert_backbone(self) -> Engine | None:
+        """Return the backbone in LiteRT; None when LiteRT does not support it."""
+        probes = self.folder.read_tiles(np.arange(min(len(self.folder.names), 8)), tile_size=self.tile_size)
+        graph = freeze(self.backbone.extract, (None, self.tile_size, self.tile_size, 3))
+        content = make_runtime(graph, self.engine, [scale_tiles(probes)])
+        return None if content is None else LiteEngine(content)
 
     def extract(self, tiles: np.ndarray) -> np.ndarray:
         """Compute the features of tiles, uint8 or float32 in 0..1, with the backbone as it is now."""
-        import tensorflow as tf
-
-        if self._graph is None:
-            self._graph = tf.function(lambda pixels: self.backbone.extract(pixels), reduce_retracing=True)
         parts = [np.zeros((0, self.backbone.n_features), np.float32)]
         for start in range(0, len(tiles), _COMPUTE_BATCH):
-            batch = tiles[start : start + _COMPUTE_BATCH]
-            pixels = batch.astype(np.float32) / np.float32(255) if batch.dtype == np.uint8 else batch
-            parts.append(self._graph(pixels).numpy())
+            parts.append(self.engine.classify(scale_tiles(tiles[start : start + _COMPUTE_BATCH])))
         return np.concatenate(parts)
 
     def _expect_head(self) -> float:
@@ -196,6 +222,8 @@ class TrainingRun:
 
     def fine_tune(self, head: Head, summaries: SummaryWriter) -> Head:
         """Train the backbone, in place, together with the head."""
+        # What was converted are the weights as they were.
+        self.engine = _BackboneEngine(self.backbone)
         options, train = self.options, np.flatnonzero(self.sets == TRAINING)
         settings = replace(options.tuning, seed=options.head.seed, class_weights=options.head.class_weights)
         # Without the number of epochs: a longer run resumes a shorter one.
@@ -238,6 +266,13 @@ class TrainingRun:
 
         return freeze_model(apply, tile_size=self.tile_size, output_name=self.options.final_tensor_name)
 
+    def _convert(self, content: bytes) -> bytes | None:
+        """Return the runtime graph of a frozen graph, which must say the same of tiles from all over the folder."""
+        graph = parse_graph(self.paths.output_graph, content)
+        chosen = np.unique(np.linspace(0, len(self.folder.names) - 1, _N_PROBES).astype(int))
+        tiles = self.folder.read_tiles(chosen, tile_size=self.tile_size)
+        return make_runtime(graph, TensorFlowEngine(graph), [scale_tiles(tiles)])
+
     def write_model(self, head: Head, scores: dict[str, Any]) -> tuple[list[Path], str]:
         """Write the model in every form that was asked for; return the paths, and a note on the labels."""
         content = self.freeze(head)
@@ -253,7 +288,9 @@ class TrainingRun:
             scores=scores,
             sha256=hash_bytes(content),
         )
-        written, note = save_classifier(self.paths.output_graph, content, card, self.paths.labels_path)
+        written, note = save_classifier(
+            self.paths.output_graph, content, card, self.paths.labels_path, runtime=self._convert(content)
+        )
         if self.paths.saved_model_dir is not None:
             name = self.options.final_tensor_name
             _export_classifier(

@@ -22,7 +22,9 @@ from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.tables import write_json
 from hybridseg.models.ensemble import AnyClassifier, Ensemble, list_members
+from hybridseg.models.graphs import INPUT_RANGES
 from hybridseg.models.store import load_classifier
+from hybridseg.options import option
 from hybridseg.panels import fit_page, show_result
 from hybridseg.progress import Progress, StopWatch, no_progress
 from hybridseg.sheets import draw_panels
@@ -38,17 +40,27 @@ class SemsegJob(Job):
         The classes of a ``.pb`` of the classic script.
     tile_size : int or None
         Needed when a graph does not say.
+    input_range : str or None
+        The values that a ``.pb`` without a card takes; None: as its input is called.
     """
 
     labels_path: Path | None = None
     tile_size: int | None = None
+    input_range: str | None = option(
+        None,
+        "Values that a model without a card takes: those of tensorflow-for-poets take -1..1.  [default: by its input]",
+        choices=INPUT_RANGES,
+    )
     options: HybridOptions = HybridOptions()
 
     too_large = "give a smaller --scale"
 
     def load(self) -> AnyClassifier:
         """Load the classifiers."""
-        return load_classifiers(self.model_paths, labels_path=self.labels_path, tile_size=self.tile_size)
+        return load_classifiers(
+            self.model_paths, labels_path=self.labels_path, tile_size=self.tile_size, input_range=self.input_range,
+            engine=self.engine,
+        )  # fmt: skip
 
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
@@ -79,17 +91,20 @@ class SemsegJob(Job):
         )
 
 
-def load_classifiers(
-    paths: Sequence[Path], *, labels_path: Path | None = None, tile_size: int | None = None
-) -> AnyClassifier:
+def load_classifiers(paths: Sequence[Path], **settings: Any) -> AnyClassifier:
     """Load a classifier, or several that vote; the second call in a process is free.
+
+    Parameters
+    ----------
+    settings
+        Those of `load_classifier`.
 
     Raises
     ------
     MissingInput, BadInput
         As `load_classifier`, and when their classes differ.
     """
-    models = [load_once(load_classifier, path, labels_path=labels_path, tile_size=tile_size) for path in paths]
+    models = [load_once(load_classifier, path, **settings) for path in paths]
     return models[0] if len(models) == 1 else Ensemble(tuple(models))
 
 

@@ -1,4 +1,4 @@
-"""A trained dense network on disk: ``NAME.h5``, its weights, and ``NAME.card.json``, its card, in one folder.
+"""A trained dense network on disk: its weights ``NAME.h5``, its card ``NAME.card.json``, its runtime graph.
 
 The card holds all that is needed to build and use the network, as numbers and names: a bundle cannot run code. It is
 not called ``NAME.json``, which is what the published program calls the config of ``NAME.h5``.
@@ -7,7 +7,9 @@ not called ``NAME.json``, which is what the published program calls the config o
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +23,22 @@ from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
 from hybridseg.models.architectures import Architecture, architecture_record, parse_architecture
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, parse_value, read_card_file
+from hybridseg.models.engines import LITERT, Engine, NetworkEngine, classify_pixels
+from hybridseg.models.graphs import freeze
 from hybridseg.models.normalization import Normalization
+from hybridseg.models.runtimes import (
+    check_runtime_place,
+    fetch_runtime,
+    make_runtime,
+    read_runtime,
+    remove_runtime,
+    runtime_path,
+    runtime_record,
+)
+from hybridseg.models.startup import import_tensorflow
+from hybridseg.models.views import View
 from hybridseg.models.weightfile import encode_weights, load_weights
-from hybridseg.progress import say_if_slow
+from hybridseg.progress import say, say_if_slow
 
 if TYPE_CHECKING:
     import tf_keras
@@ -46,13 +61,17 @@ class DenseCard:
     table : ClassTable
         The classes, in the order of the outputs; two for a network of one output, the rest first.
     size : tuple of int
-        Rows and columns to which images were resized for training.
+        Rows and columns of what the network was trained on: to which images were resized, or of windows.
     training : dict
         How it was trained: hash of the data, options, number of images and epochs.
     scores : dict
         On validation images.
     versions : dict
         Of the packages that trained it.
+    view : View or None
+        At which scale it saw the photographs; None where that is not known, as in earlier versions.
+    runtime : dict or None
+        File name and SHA-256 of the runtime graph; None when there is none.
 
     Raises
     ------
@@ -67,6 +86,8 @@ class DenseCard:
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    view: View | None = None
+    runtime: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         n_classes = max(self.architecture.n_outputs, 2)
@@ -77,22 +98,31 @@ class DenseCard:
 
 
 class DenseModel:
-    """A network that is ready to use, with its card and the path of its weights."""
+    """A network that is ready to use: its path, its card, and the engine that runs it."""
 
-    def __init__(self, path: Path, card: DenseCard, network: tf_keras.Model) -> None:
-        import tensorflow as tf
+    def __init__(
+        self, path: Path, card: DenseCard, network: tf_keras.Model | None = None, *, engine: Engine | None = None
+    ) -> None:
+        self.path, self.card = path, card
+        self._network = network
+        self._engine = engine or NetworkEngine(self.network)
 
-        self.path, self.card, self.network = path, card, network
-        specification = tf.TensorSpec([None, None, None, card.architecture.n_bands], tf.float32)
-        self._classify = tf.function(
-            lambda pixels: tf.nn.softmax(class_scores(network(pixels, training=False))),
-            input_signature=[specification],
-        )
+    @property
+    def network(self) -> tf_keras.Model:
+        """The network in TensorFlow, which is built when it is first asked for."""
+        if self._network is None:
+            self._network = _build_network(self.path, self.card)
+        return self._network
 
     @property
     def table(self) -> ClassTable:
         """The classes, in the order of the probabilities."""
         return self.card.table
+
+    @property
+    def engine_name(self) -> str:
+        """The name of the engine."""
+        return self._engine.name
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
         """Return class probabilities.
@@ -107,14 +137,7 @@ class DenseModel:
         numpy.ndarray
             (n, rows, cols, n_classes) float32 that sum to 1.
         """
-        return self._classify(pixels).numpy()
-
-
-def class_scores(outputs: Any) -> Any:
-    """Return the scores of all classes: one output is the score of the second class; the first then has 0."""
-    import tensorflow as tf
-
-    return tf.concat([tf.zeros_like(outputs), outputs], -1) if outputs.shape[-1] == 1 else outputs
+        return self._engine.classify(pixels)
 
 
 def card_path(path: Path) -> Path:
@@ -141,34 +164,54 @@ def describe_json(path: Path) -> str:
 
 
 def check_card_place(path: Path) -> None:
-    """Raise OutputExists where the card of `path` would replace a file that is not a card."""
+    """Raise OutputExists where card or runtime graph of `path` would replace a file that is not one of ours."""
     place = card_path(path)
     if place.exists() and not _is_card(place):
         kind = describe_json(place)
         raise OutputExists(f"{place} is {kind}, and the card of {path.name} would replace it; rename it")
+    check_runtime_place(path, place)
 
 
-def save_dense(path: str | os.PathLike[str], network: tf_keras.Model, card: DenseCard) -> list[Path]:
-    """Write the weights and the card, and return their paths; the card comes last: it never describes other weights."""
+def save_dense(
+    path: str | os.PathLike[str], network: tf_keras.Model, card: DenseCard, *, probes: Sequence[np.ndarray] = ()
+) -> list[Path]:
+    """Write the weights, the card and the runtime graph, and return their paths.
+
+    The card comes after the weights: it never describes others.
+
+    Parameters
+    ----------
+    probes : sequence of numpy.ndarray
+        Batches of normalized images on which the runtime graph must agree with the network; without any it is not
+        written.
+    """
     path = Path(path)
     check_card_place(path)
     content = encode_weights(network)
+    runtime = _convert(network, card, probes) if probes else None
     old = path.with_suffix(_OLD_SUFFIX)
     if _is_card(old):
         old.unlink()
+    remove_runtime(path, card_path(path))
     card_path(path).unlink(missing_ok=True)
     write_bytes(path, content)
+    card = replace(card, runtime=runtime_record(path, runtime))
     write_json(card_path(path), {**_card_record(card), "sha256": hash_bytes(content)})
-    return [path, card_path(path)]
+    if runtime is None:
+        return [path, card_path(path)]
+    write_bytes(runtime_path(path), runtime)
+    return [path, card_path(path), runtime_path(path)]
 
 
-def load_dense(path: str | os.PathLike[str]) -> DenseModel:
-    """Build the network that the card describes, and load its weights.
+def load_dense(path: str | os.PathLike[str], *, engine: str = LITERT) -> DenseModel:
+    """Load what runs a network: its runtime graph, or, where LiteRT does not support it, the network itself.
 
     Parameters
     ----------
     path : path-like
         ``NAME.h5``, or a folder that holds one bundle.
+    engine : str
+        What runs it.
 
     Raises
     ------
@@ -183,13 +226,48 @@ def load_dense(path: str | os.PathLike[str]) -> DenseModel:
             f"{path} is not the file that {place.name} describes (the SHA-256 differs): it is damaged or of another "
             "training; copy both again or train again"
         )
-    from hybridseg.models.startup import import_tensorflow
+    network: tf_keras.Model | None = None
 
+    def make() -> bytes | None:
+        nonlocal network
+        network = _build_network(path, card)
+        shape = (1, *_runtime_size(card), card.architecture.n_bands)
+        return _convert(network, card, [np.random.default_rng(0).random(shape, dtype=np.float32)])
+
+    lite = None
+    if engine == LITERT:
+        key = (expected_hash, architecture_record(card.architecture), card.size)
+        lite = read_runtime(path, card.runtime) or fetch_runtime(path, key, make)
+        if lite is None:
+            say(f"LiteRT does not support {path}: TensorFlow runs it, which takes longer")
+        elif (lite.n_bands, lite.n_outputs) != (card.architecture.n_bands, len(card.table)):
+            raise BadInput(f"{runtime_path(path)} is of another network than {place.name}; copy all files again")
+    return DenseModel(path, card, network, engine=lite)
+
+
+def _build_network(path: Path, card: DenseCard) -> tf_keras.Model:
+    import_tensorflow()
     import_tensorflow()
     with say_if_slow(f"loading {path}"):
         network = card.architecture.build()
         load_weights(network, path)
-    return DenseModel(path, card, network)
+    return network
+
+
+def _convert(network: tf_keras.Model, card: DenseCard, probes: Sequence[np.ndarray]) -> bytes | None:
+    """Return the runtime graph, for images of the size of the training; it can be fitted to any other."""
+    rows, cols = _runtime_size(card)
+    graph = freeze(partial(classify_pixels, network), (1, rows, cols, card.architecture.n_bands))
+    stride = card.architecture.stride
+    # Another size too: not all that depends on the size may be found.
+    wider = [np.pad(probes[0][:1], [(0, 0), (0, stride), (0, 0), (0, 0)], mode="symmetric")]
+    return make_runtime(graph, NetworkEngine(network), [*probes, *wider])
+
+
+def _runtime_size(card: DenseCard) -> tuple[int, int]:
+    stride = card.architecture.stride
+    rows, cols = (-(-side // stride) * stride for side in card.size)
+    return rows, cols
 
 
 def _find_weights(path: Path) -> Path:
@@ -237,14 +315,17 @@ def _card_record(card: DenseCard) -> dict[str, Any]:
         "architecture": architecture_record(card.architecture),
         "classes": card.table.to_records(),
         "size": list(card.size),
+        **({} if card.view is None else {"view": asdict(card.view)}),
         "normalization": asdict(card.normalization),
         "training": card.training,
         "scores": card.scores,
         "versions": card.versions,
+        "runtime": card.runtime,
     }
 
 
 def _parse_card(record: dict[str, Any]) -> tuple[DenseCard, str]:
+    view = record.get("view")
     if record["kind"] != _KIND:
         raise BadInput("it is not the card of a dense network; give a network that `fcn` or `resunet` trained")
     card = DenseCard(
@@ -255,5 +336,7 @@ def _parse_card(record: dict[str, Any]) -> tuple[DenseCard, str]:
         training=parse_value(record["training"], dict[str, Any]),
         scores=parse_value(record["scores"], dict[str, Any]),
         versions=parse_value(record["versions"], dict[str, str]),
+        view=None if view is None else parse_fields(View, view, what="the view"),
+        runtime=parse_value(record.get("runtime"), dict[str, str] | None),
     )
     return card, parse_value(record["sha256"], str)

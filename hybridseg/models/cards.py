@@ -60,8 +60,10 @@ def read_card_file(path: Path, parse: Callable[[dict[str, Any]], T], *, remedy: 
             raise BadInput(f"it is damaged ({error}); {remedy}") from error
 
 
-def parse_fields(kind: type[T], record: Any, *, what: str) -> T:
+def parse_fields(kind: type[T], record: Any, *, what: str, newer: tuple[str, ...] = ()) -> T:
     """Return the dataclass that a record holds: all of its fields, no other, each as its annotation says.
+
+    The fields that are `newer` than the format have defaults, and earlier records lack them.
 
     Raises
     ------
@@ -76,10 +78,10 @@ def parse_fields(kind: type[T], record: Any, *, what: str) -> T:
     """
     hints = typing.get_type_hints(kind)
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    if not isinstance(record, dict) or record.keys() != set(names):
+    if not isinstance(record, dict) or {*record, *newer} != set(names):
         raise TypeError(f"{what} needs {', '.join(names)}")
     values = {}
-    for name in names:
+    for name in record:
         try:
             values[name] = parse_value(record[name], hints[name])
         except TypeError:

@@ -1,39 +1,118 @@
-"""Engines that run a frozen graph: LiteRT where it can (fast, and exact to rounding), TensorFlow otherwise.
+"""What runs a network: LiteRT, without TensorFlow, and TensorFlow itself, as the reference and for what LiteRT lacks.
 
-The measurements are in docs/decisions/008-classifier-engine.md.
+All that an engine knows of a network is its graph, and all that the rest of the package knows of an engine is
+`Engine`. The measurements are in docs/decisions/008-classifier-engine.md.
 """
 
 from __future__ import annotations
 
-import logging
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hybridseg.errors import BadInput
 from hybridseg.machine import count_cores
-from hybridseg.models.graphs import FrozenGraph
+from hybridseg.models.litegraphs import check_lite, fit_lite
 from hybridseg.models.startup import hold_messages
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import tf_keras
 
+    from hybridseg.models.graphs import FrozenGraph
+
+LITERT, TENSORFLOW = "litert", "tensorflow"
+ENGINES = (LITERT, TENSORFLOW)
 LITE_BATCH, TENSORFLOW_BATCH = 16, 32
-_AGREEMENT = 1e-3
+_MAX_DIFFERENCE, _LEAST_AGREEMENT = 1e-3, 0.999
 
 
 class Engine(Protocol):
-    """Anything that classifies tiles."""
+    """Anything that classifies images: tiles as wholes, or each of their pixels."""
 
     name: str
 
-    def classify(self, tiles: np.ndarray) -> np.ndarray:
-        """Return (n, n_classes) float32 probabilities of (n, size, size, 3) float32 tiles in 0..1, at least one."""
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        images : numpy.ndarray
+            (n, rows, cols, bands) float32 as the network takes them, at least one.
+
+        Returns
+        -------
+        numpy.ndarray
+            (n, n_classes) float32 for a tile classifier, (n, rows, cols, n_classes) for a dense network.
+        """
         ...
 
 
-class TensorFlowEngine:
-    """Runs a graph as it is, in batches of the size that the graph requires, if any."""
+class LiteEngine:
+    """Runs a runtime graph on all cores, whatever the size of the images.
 
-    name = "tensorflow"
+    Raises
+    ------
+    BadInput
+        When it is not such a graph, or not one that is safe to run; the message does not name it.
+    """
+
+    name = LITERT
+
+    def __init__(self, content: bytes) -> None:
+        check_lite(content)
+        self._content = content
+        self._interpreter = self._open(content)
+        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0]["shape_signature"]) != 4:
+            raise BadInput("it does not take one image and give one result")
+        self._input, self._output = inputs[0], outputs[0]["index"]
+        self.input_name: str = self._input["name"]
+        # -1 where the graph leaves it open.
+        self.n_outputs = int(outputs[0]["shape_signature"][-1])
+        n, self.n_rows, self.n_cols, self.n_bands = (int(size) for size in self._input["shape_signature"])
+        self._batch = n if n > 0 else LITE_BATCH
+        self._is_fixed = n > 0
+        self._fitted: tuple[int, ...] = ()
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities."""
+        return run_in_batches(self._run, images, self._batch, fill=self._is_fixed)
+
+    def _run(self, batch: np.ndarray) -> np.ndarray:
+        if batch.shape != self._fitted:
+            self._fit(batch.shape)
+        self._interpreter.set_tensor(self._input["index"], batch)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output)
+
+    def _fit(self, shape: tuple[int, ...]) -> None:
+        sides = (shape[1], shape[2])
+        # The last interpreter may be of another size than the graph that is kept.
+        if sides != (self._fitted[1:3] or (self.n_rows, self.n_cols)):
+            is_own = sides == (self.n_rows, self.n_cols)
+            self._interpreter = self._open(self._content if is_own else fit_lite(self._content, sides))
+        self._fitted = ()
+        with hold_messages():
+            self._interpreter.resize_tensor_input(self._input["index"], list(shape))
+            self._interpreter.allocate_tensors()
+        self._fitted = shape
+
+    @staticmethod
+    def _open(content: bytes) -> Any:
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            with hold_messages():
+                return Interpreter(model_content=content, num_threads=count_cores())
+        except (ValueError, RuntimeError) as error:
+            raise BadInput(f"LiteRT cannot run it ({str(error).splitlines()[0]})") from error
+
+
+class TensorFlowEngine:
+    """Runs a frozen graph as it is, in batches of the size that it requires, if any."""
+
+    name = TENSORFLOW
 
     def __init__(self, graph: FrozenGraph) -> None:
         import tensorflow as tf
@@ -43,90 +122,71 @@ class TensorFlowEngine:
             tf.import_graph_def(graph.definition, name="")
         self._session = tf.compat.v1.Session(graph=loaded)
         self._graph = graph
-        self._batch = graph.batch_size or TENSORFLOW_BATCH
 
-    def classify(self, tiles: np.ndarray) -> np.ndarray:
-        """Return the probabilities of tiles."""
-        parts = []
-        for start in range(0, len(tiles), self._batch):
-            batch = tiles[start : start + self._batch]
-            n = len(batch)
-            if self._graph.batch_size and n < self._batch:
-                batch = np.concatenate([batch, np.zeros((self._batch - n, *batch.shape[1:]), np.float32)])
-            parts.append(self._session.run(self._graph.output_name, {self._graph.input_name: batch})[:n])
-        return np.concatenate(parts)
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities."""
+        size = self._graph.batch_size
+        return run_in_batches(self._run, images, size or TENSORFLOW_BATCH, fill=size is not None)
 
-
-class LiteEngine:
-    """Runs a graph that was converted for LiteRT, on all cores."""
-
-    name = "litert"
-
-    def __init__(self, content: bytes) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        with hold_messages():
-            self._interpreter = Interpreter(model_content=content, num_threads=count_cores())
-            self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]["index"]
-        self._n = 0
-
-    def classify(self, tiles: np.ndarray) -> np.ndarray:
-        """Return the probabilities of tiles."""
-        parts = []
-        for start in range(0, len(tiles), LITE_BATCH):
-            batch = tiles[start : start + LITE_BATCH]
-            if len(batch) != self._n:
-                self._n = len(batch)
-                self._interpreter.resize_tensor_input(self._input["index"], list(batch.shape))
-                self._interpreter.allocate_tensors()
-            self._interpreter.set_tensor(self._input["index"], batch)
-            self._interpreter.invoke()
-            parts.append(self._interpreter.get_tensor(self._output))
-        return np.concatenate(parts)
+    def _run(self, batch: np.ndarray) -> np.ndarray:
+        if self._graph.is_signed:
+            batch = batch * np.float32(2) - np.float32(1)
+        found: np.ndarray = self._session.run(self._graph.output_name, {self._graph.input_name: batch})
+        return found
 
 
-def convert_graph(graph: FrozenGraph) -> bytes | None:
-    """Return a graph converted for LiteRT; None when LiteRT does not support it."""
+class NetworkEngine:
+    """Runs a network of Keras that returns scores, with the weights that it has at the moment."""
+
+    name = TENSORFLOW
+
+    def __init__(self, network: tf_keras.Model) -> None:
+        import tensorflow as tf
+
+        specification = tf.TensorSpec([None, None, None, network.input_shape[-1]], tf.float32)
+        self._classify = tf.function(lambda pixels: classify_pixels(network, pixels), input_signature=[specification])
+
+    def classify(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities."""
+        found: np.ndarray = self._classify(images).numpy()
+        return found
+
+
+def classify_pixels(network: tf_keras.Model, pixels: Any) -> Any:
+    """Return the class probabilities of pixels as a tensor."""
     import tensorflow as tf
 
-    if graph.tile_size is None or graph.batch_size is not None:
-        return None
-    names = [graph.input_name.split(":")[0]], [graph.output_name.split(":")[0]]
-    try:
-        return _make_converter(tf, graph, *names).convert()
-    # The converter raises its own and TensorFlow's errors for whatever it does not support.
-    except Exception as error:
-        logger.debug("LiteRT does not support this graph: %s", error)
-        return None
+    return tf.nn.softmax(class_scores(network(pixels, training=False)))
 
 
-def choose_engine(graph: FrozenGraph, lite_content: bytes | None = None) -> Engine:
-    """Return the fastest engine that agrees with TensorFlow on a random batch."""
-    reference = TensorFlowEngine(graph)
-    content = lite_content or convert_graph(graph)
-    if content is None:
-        return reference
-    try:
-        lite = LiteEngine(content)
-        size = graph.tile_size or 0
-        probe = np.random.default_rng(0).random((3, size, size, 3), dtype=np.float32)
-        if np.abs(lite.classify(probe) - reference.classify(probe)).max() <= _AGREEMENT:
-            return lite
-        logger.debug("LiteRT and TensorFlow disagree: LiteRT is not used")
-    except (ImportError, RuntimeError, ValueError) as error:
-        logger.debug("LiteRT cannot be used: %s", error)
-    return reference
+def class_scores(outputs: Any) -> Any:
+    """Return the scores of all classes: one output is the score of the second class; the first then has 0."""
+    import tensorflow as tf
+
+    # Not by joining zeros, which a frozen graph would hold for images of one size.
+    return tf.pad(outputs, [[0, 0], [0, 0], [0, 0], [1, 0]]) if outputs.shape[-1] == 1 else outputs
 
 
-def _make_converter(tf: Any, graph: FrozenGraph, inputs: list[str], outputs: list[str]) -> Any:
-    def import_graph() -> Any:
-        tf.import_graph_def(graph.definition, name="")
+def run_in_batches(
+    run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int, *, fill: bool = False
+) -> np.ndarray:
+    """Run images in batches of a size; `fill` completes the last one for a graph that takes no smaller one."""
+    parts = []
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
+        n = len(batch)
+        if fill and n < size:
+            batch = np.concatenate([batch, np.zeros((size - n, *batch.shape[1:]), np.float32)])
+        parts.append(run(batch)[:n])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    wrapped = tf.compat.v1.wrap_function(import_graph, [])
-    pruned = wrapped.prune(
-        [wrapped.graph.as_graph_element(f"{name}:0") for name in inputs],
-        [wrapped.graph.as_graph_element(f"{name}:0") for name in outputs],
-    )
-    return tf.lite.TFLiteConverter.from_concrete_functions([pruned], wrapped)
+
+def do_agree(engine: Engine, reference: Engine, probes: Sequence[np.ndarray]) -> bool:
+    """Return whether two engines say the same of every batch, to a thousandth, and of 999 in 1000 the same class."""
+    for images in probes:
+        found, expected = engine.classify(images), reference.classify(images)
+        if found.shape != expected.shape or not np.abs(found - expected).max() <= _MAX_DIFFERENCE:
+            return False
+        if (found.argmax(axis=-1) == expected.argmax(axis=-1)).mean() < _LEAST_AGREEMENT:
+            return False
+    return True

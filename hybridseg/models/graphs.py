@@ -6,16 +6,20 @@ files, talks to a network, prints, or calls back into Python.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.rasters import check_regular
 
 INPUT_NAME = "Placeholder"
 OUTPUT_NAME = "final_result"
+UNIT_RANGE, SIGNED_RANGE = "0..1", "-1..1"
+INPUT_RANGES = (UNIT_RANGE, SIGNED_RANGE)
+# What the networks are called by that tensorflow-for-poets retrains; those of TensorFlow Hub have a "Placeholder".
+_POETS_INPUT = "input"
 _MAX_GRAPH_BYTES = 2_000_000_000
 
 _SAFE = """
@@ -46,14 +50,25 @@ CHECKPOINT_OPS = frozenset(_CHECKPOINT.split())
 class FrozenGraph:
     """A checked GraphDef of TensorFlow, and its tensors for tiles and probabilities.
 
-    A `tile_size` or `batch_size` of None means that the graph takes any.
+    A None in `shape`, that of its images with their number, means that the graph takes any. The images are in 0..1, or
+    where the graph `is_signed` in -1..1.
     """
 
     definition: Any
     input_name: str
     output_name: str
-    tile_size: int | None
-    batch_size: int | None
+    shape: tuple[int | None, ...]
+    is_signed: bool = False
+
+    @property
+    def batch_size(self) -> int | None:
+        """The number of images that it takes at once."""
+        return self.shape[0]
+
+    @property
+    def tile_size(self) -> int | None:
+        """The side of its images."""
+        return self.shape[1]
 
 
 def freeze_model(apply: Callable[[Any], Any], *, tile_size: int, output_name: str = OUTPUT_NAME) -> bytes:
@@ -64,35 +79,58 @@ def freeze_model(apply: Callable[[Any], Any], *, tile_size: int, output_name: st
     apply : callable
         From a (n, tile_size, tile_size, 3) float32 tensor in 0..1 to (n, n_classes) probabilities.
     """
+    content: bytes = (
+        freeze(apply, (None, tile_size, tile_size, 3), output_name).definition.SerializeToString(deterministic=True)
+    )  # fmt: skip
+    return content
+
+
+def freeze(apply: Callable[[Any], Any], shape: tuple[int | None, ...], output_name: str = OUTPUT_NAME) -> FrozenGraph:
+    """Return a function of float32 images of this shape, (n, rows, cols, bands), as a frozen graph."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    signature = [tf.TensorSpec([None, tile_size, tile_size, 3], tf.float32, name=INPUT_NAME)]
-    function = tf.function(lambda tiles: tf.identity(apply(tiles), name=output_name), input_signature=signature)
+    signature = [tf.TensorSpec(shape, tf.float32, name=INPUT_NAME)]
+    function = tf.function(lambda images: tf.identity(apply(images), name=output_name), input_signature=signature)
     definition = convert_variables_to_constants_v2(function.get_concrete_function()).graph.as_graph_def()
     definition = _cut_after(definition, output_name)
     _rename_constants(definition)
-    return definition.SerializeToString(deterministic=True)
+    return FrozenGraph(definition, f"{INPUT_NAME}:0", f"{output_name}:0", shape)
 
 
-def read_graph(path: str | os.PathLike[str]) -> FrozenGraph:
-    """Read a frozen graph: ours, or one that the classic script made.
+def read_content(path: Path) -> bytes:
+    """Return the bytes of a frozen graph.
 
     Raises
     ------
     MissingInput, BadInput
-        When the file is missing or not a frozen graph, has an operation that is not allowed (the message names
-        it), or has not exactly one image input and one class output.
     """
-    path = Path(path)
     try:
-        if path.stat().st_size > _MAX_GRAPH_BYTES:
+        if path.exists() and check_regular(path).stat().st_size > _MAX_GRAPH_BYTES:
             raise BadInput(f"{path} is larger than any frozen graph; give a .pb file that `hybridseg retrain` wrote")
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise MissingInput(f"there is no model {path}; train one with `hybridseg retrain`") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def parse_graph(path: Path, content: bytes, *, input_range: str | None = None) -> FrozenGraph:
+    """Parse a frozen graph: ours, or one that the classic script made.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Its file, for messages.
+    input_range : str or None
+        The values that it takes, one of `INPUT_RANGES`; None: those that graphs with an input of this name take.
+
+    Raises
+    ------
+    BadInput
+        When it is not a frozen graph, has an operation that is not allowed (the message names it), or has not exactly
+        one image input and one class output.
+    """
     import tensorflow as tf
 
     definition = tf.compat.v1.GraphDef()
@@ -106,7 +144,7 @@ def read_graph(path: str | os.PathLike[str]) -> FrozenGraph:
     if not definition.node:
         raise BadInput(f"{path} is an empty graph; give a .pb file that `hybridseg retrain` wrote")
     refuse_unsafe_ops(path, definition, allowed=SAFE_OPS)
-    return _describe_graph(path, definition)
+    return _describe_graph(path, definition, input_range)
 
 
 def list_ops(definition: Any) -> set[str]:
@@ -128,7 +166,7 @@ def refuse_unsafe_ops(path: object, definition: Any, *, allowed: Iterable[str]) 
         )
 
 
-def _describe_graph(path: Path, definition: Any) -> FrozenGraph:
+def _describe_graph(path: Path, definition: Any, input_range: str | None) -> FrozenGraph:
     import tensorflow as tf
 
     output = _find_output(path, definition)
@@ -147,7 +185,9 @@ def _describe_graph(path: Path, definition: Any) -> FrozenGraph:
     shape = _shape_of(images[0]) or (None, None, None, 3)
     if shape[3] not in (3, None) or shape[1] != shape[2]:
         raise BadInput(f"{path} takes images of shape {shape[1:]}, not square tiles with red, green and blue")
-    return FrozenGraph(needed, f"{images[0].name}:0", f"{output.name}:0", shape[1], shape[0])
+    usual = SIGNED_RANGE if images[0].name.split("/")[-1] == _POETS_INPUT else UNIT_RANGE
+    is_signed = (input_range or usual) == SIGNED_RANGE
+    return FrozenGraph(needed, f"{images[0].name}:0", f"{output.name}:0", shape, is_signed)
 
 
 def _find_output(path: Path, definition: Any) -> Any:

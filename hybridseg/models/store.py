@@ -1,5 +1,7 @@
 """A tile classifier on disk: ``model.pb`` (its graph), ``labels.txt`` (its classes), ``model.json`` (its card).
 
+Beside them lies its runtime graph, ``model.tflite``, see `hybridseg.models.runtimes`.
+
 A ``.pb`` of the classic script has only a ``labels.txt``; it is loaded just the same. A ``labels.txt`` that is there
 already with another class list is the user's: ours is then called ``model_labels.txt``.
 """
@@ -10,9 +12,9 @@ import glob
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +23,22 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExist
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.jsonfiles import holds_keys
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
-from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, read_card_file
+from hybridseg.models.engines import LITERT, Engine, LiteEngine, TensorFlowEngine
+from hybridseg.models.graphs import SIGNED_RANGE, UNIT_RANGE, FrozenGraph, parse_graph, read_content
+from hybridseg.models.runtimes import (
+    SIGNED_INPUT,
+    check_runtime_place,
+    fetch_runtime,
+    make_runtime,
+    read_runtime,
+    remove_runtime,
+    runtime_path,
+    runtime_record,
+)
 from hybridseg.models.startup import import_tensorflow
-from hybridseg.progress import say_if_slow
-
-if TYPE_CHECKING:
-    from hybridseg.models.engines import Engine
+from hybridseg.progress import say, say_if_slow
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ class ModelCard:
         On held-out tiles; empty when there were none.
     sha256 : str
         Of the ``.pb``.
+    runtime : dict or None
+        File name and SHA-256 of the runtime graph; None when there is none.
 
     Raises
     ------
@@ -66,6 +78,7 @@ class ModelCard:
     versions: dict[str, str]
     scores: dict[str, Any]
     sha256: str
+    runtime: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         ClassTable(self.names, self.colors)
@@ -112,17 +125,21 @@ class TileClassifier:
             raise BadInput(f"tiles are bytes, or floats in 0..1, not {tiles.dtype}")
         if not len(tiles):
             return np.zeros((0, len(self.table)), np.float32)
-        scaled = tiles.astype(np.float32) / np.float32(255) if tiles.dtype == np.uint8 else tiles.astype(np.float32)
-        return self._engine.classify(scaled)
+        return self._engine.classify(scale_tiles(tiles))
+
+
+def scale_tiles(tiles: np.ndarray) -> np.ndarray:
+    """Return tiles of bytes as float32 in 0..1; others are there already."""
+    return tiles.astype(np.float32) / np.float32(255) if tiles.dtype == np.uint8 else tiles.astype(np.float32)
 
 
 def save_classifier(
-    path: str | os.PathLike[str], content: bytes, card: ModelCard, labels_path: Path
+    path: str | os.PathLike[str], content: bytes, card: ModelCard, labels_path: Path, *, runtime: bytes | None = None
 ) -> tuple[list[Path], str]:
-    """Write the graph, the labels and the card.
+    """Write the graph, the labels, the card and the runtime graph.
 
     No list of classes is overwritten: one that says the same is left as it is, and beside another one ours gets another
-    name. The card comes last, so that it never describes another graph.
+    name. The card comes after the graph, so that it never describes another one.
 
     Returns
     -------
@@ -134,6 +151,7 @@ def save_classifier(
     path = Path(path)
     check_card_place(path)
     card_path = path.with_suffix(".json")
+    remove_runtime(path, card_path)
     card_path.unlink(missing_ok=True)
     write_bytes(path, content)
     target = next(place for place in _name_labels(path, labels_path) if _is_free_or_lists(place, card.table))
@@ -141,19 +159,24 @@ def save_classifier(
     if not os.path.lexists(target):
         write_class_files(card.table, labels_path=target)
         written.insert(1, target)
+    card = replace(card, runtime=runtime_record(path, runtime))
     write_json(card_path, {"format": FORMAT_VERSION, **asdict(card)})
+    if runtime is not None:
+        written.append(runtime_path(path))
+        write_bytes(written[-1], runtime)
     note = f"{labels_path} has another class list and stays as it is; that of the model is in {target}"
     return written, "" if target == labels_path else note
 
 
 def check_card_place(path: Path) -> None:
-    """Raise OutputExists where the card of a ``.pb`` would replace a file that is not the card of a classifier."""
+    """Raise OutputExists where card or runtime graph of a ``.pb`` would replace a file that is of no classifier."""
     place = path.with_suffix(".json")
     if place.exists() and not holds_keys(place, "tile_size", "sha256"):
         raise OutputExists(
             f"{place} is another file, and the card of {path.name} would replace it; give the model another name "
             "(--output_graph), or rename that file"
         )
+    check_runtime_place(path, place)
 
 
 def _name_labels(path: Path, labels_path: Path) -> Iterator[Path]:
@@ -178,6 +201,8 @@ def load_classifier(
     *,
     labels_path: str | os.PathLike[str] | None = None,
     tile_size: int | None = None,
+    input_range: str | None = None,
+    engine: str = LITERT,
 ) -> TileClassifier:
     """Load a tile classifier: ours with its card, or a ``.pb`` of the classic script with its labels.
 
@@ -189,40 +214,83 @@ def load_classifier(
         ``labels.txt``; default: the card, or the labels beside the ``.pb``.
     tile_size : int or None
         Side of the tiles, in pixels; needed only where neither graph nor card says it.
+    input_range : str or None
+        The values that a ``.pb`` without a card takes; None: as its input is called.
+    engine : str
+        What runs it; TensorFlow runs all that LiteRT does not support.
 
     Raises
     ------
     MissingInput, BadInput
         When a file is missing or damaged, the graph is not safe, or labels or tile size do not fit it.
     """
-    from hybridseg.models.engines import choose_engine
-    from hybridseg.models.graphs import read_graph
-
     path = Path(path)
-    if path.exists():
-        check_regular(path)
-        import_tensorflow()
+    content = read_content(path)
     card = read_card(path)
-    graph = read_graph(path)
-    size = graph.tile_size or (card.tile_size if card else None) or tile_size
-    if size is None:
-        raise BadInput(f"{path} does not say the size of its tiles; give it, as in --tile-size 96")
+    if card is not None and input_range not in (None, UNIT_RANGE):
+        raise BadInput(f"{path} takes values in {UNIT_RANGE}, as its card says; leave --input-range out")
+    with say_if_slow(f"loading {path}"):
+        runner, size = _load_engine(path, content, card, tile_size, input_range, engine)
+        n_outputs = _count_outputs(path, runner, size)
     if tile_size is not None and tile_size != size:
         raise BadInput(f"{path} takes tiles of {size} pixels, not {tile_size}; give the size it was trained with")
-    try:
-        with say_if_slow(f"loading {path}"):
-            engine = choose_engine(graph)
-            n_outputs = engine.classify(np.zeros((1, size, size, 3), np.float32)).shape[-1]
-    # TensorFlow raises many kinds of errors for a graph that can be read and yet not be run.
-    except Exception as error:
-        raise BadInput(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
     if labels_path is not None:
         table = _match_table(path, labels_path, card)
     else:
         table = card.table if card else _find_table(path, n_outputs)
     if len(table) != n_outputs:
         raise _explain_outputs(labels_path or path.with_suffix(".json"), table, path, n_outputs)
-    return TileClassifier(path, table, size, engine)
+    return TileClassifier(path, table, size, runner)
+
+
+def _load_engine(
+    path: Path, content: bytes, card: ModelCard | None, tile_size: int | None, input_range: str | None, engine: str
+) -> tuple[Engine, int]:
+    """Return what runs a ``.pb``, and the side of its tiles."""
+    wanted = tile_size or (card.tile_size if card else None)
+
+    def read() -> FrozenGraph:
+        import_tensorflow()
+        graph = parse_graph(path, content, input_range=input_range)
+        if (size := graph.tile_size or wanted) is None:
+            raise BadInput(f"{path} does not say the size of its tiles; give it, as in --tile-size 96")
+        return replace(graph, shape=(graph.batch_size, size, size, 3))
+
+    def make() -> bytes | None:
+        graph = read()
+        size = graph.tile_size or 0
+        probe = np.random.default_rng(0).random((graph.batch_size or 3, size, size, 3), dtype=np.float32)
+        return make_runtime(graph, TensorFlowEngine(graph), [probe])
+
+    lite = None
+    if engine == LITERT:
+        lite = read_runtime(path, card.runtime if card else None)
+        lite = lite or fetch_runtime(path, (hash_bytes(content), wanted, input_range), make)
+    if lite is not None:
+        if card is None:
+            _say_range(path, is_signed=lite.input_name == SIGNED_INPUT)
+        return lite, lite.n_rows
+    if engine == LITERT:
+        say(f"LiteRT does not support {path}: TensorFlow runs it, which takes longer")
+    graph = read()
+    if card is None:
+        _say_range(path, is_signed=graph.is_signed)
+    return TensorFlowEngine(graph), graph.tile_size or 0
+
+
+def _count_outputs(path: Path, runner: Engine, size: int) -> int:
+    if isinstance(runner, LiteEngine) and runner.n_outputs > 0:
+        return runner.n_outputs
+    try:
+        return runner.classify(np.zeros((1, size, size, 3), np.float32)).shape[-1]
+    # TensorFlow raises many kinds of errors for a graph that can be read and yet not be run.
+    except Exception as error:
+        raise BadInput(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
+
+
+def _say_range(path: Path, *, is_signed: bool) -> None:
+    used, other = (SIGNED_RANGE, UNIT_RANGE) if is_signed else (UNIT_RANGE, SIGNED_RANGE)
+    say(f"{path} has no card: it is fed with values in {used}; if it was trained on {other}, give --input-range")
 
 
 def read_card(path: str | os.PathLike[str]) -> ModelCard | None:
@@ -239,7 +307,7 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard | None:
         return None
     card = read_card_file(
         card_path,
-        lambda record: parse_fields(ModelCard, record, what="the card"),
+        lambda record: parse_fields(ModelCard, record, what="the card", newer=("runtime",)),
         remedy="remove it to use the .pb with a labels.txt alone",
     )
     if path.exists() and hash_bytes(path.read_bytes()) != card.sha256:

@@ -20,7 +20,7 @@ from hybridseg.hybrid.retrain import retrain
 from hybridseg.io.images import write_image
 from hybridseg.machine import count_cores
 from hybridseg.models.engines import TensorFlowEngine
-from hybridseg.models.graphs import FrozenGraph, read_graph
+from hybridseg.models.graphs import FrozenGraph, parse_graph, read_content
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.models.store import load_classifier
 
@@ -87,7 +87,7 @@ def rate_single(engine: TensorFlowEngine, tiles: np.ndarray, n: int) -> float:
 
 def bench_classification(model_path: Path, tiles: np.ndarray) -> None:
     """Print paired rates and the medians of their ratios."""
-    graph = read_graph(model_path)
+    graph = parse_graph(model_path, read_content(model_path))
     scaled = tiles.astype(np.float32) / np.float32(255)
     reference = TensorFlowEngine(graph)
     start = time.perf_counter()

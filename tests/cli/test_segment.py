@@ -118,7 +118,8 @@ def test_models_that_cannot_be_used(run, real_model, tmp_path, paint_classes):
 def test_the_nine_words_in_their_order(run, fake_model, photos, class_files):
     result = run("semseg", photos / "a.png", "m.pb", "l.txt", "c.txt", 16, 0.7, 0.6, 2, 0.5, "--report")
     assert result.exit_code == 0, result.output
-    assert fake_model == [{"path": Path("m.pb"), "labels_path": Path("l.txt"), "tile_size": 16}]
+    how = {"input_range": None, "engine": "litert"}
+    assert fake_model == [{"path": Path("m.pb"), "labels_path": Path("l.txt"), "tile_size": 16, **how}]
     settings = json.loads((photos / "a_ares_16_report.json").read_text())["settings"]
     assert (settings["threshold"], settings["crf"]["gt_prob"]) == (0.7, 0.6)
     assert (settings["decimation"], settings["scale"]) == (2, 0.5)

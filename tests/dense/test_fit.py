@@ -13,7 +13,7 @@ from hybridseg.dense.fit import FitOptions, RunFolder, _Run, fit
 from hybridseg.dense.schedules import Schedule
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.models import resunet, vgg16
-from hybridseg.models.bundles import class_scores
+from hybridseg.models.engines import class_scores
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.layers import make_dropout
 from hybridseg.models.losses import make_loss

@@ -11,7 +11,7 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, OutputExists, WriteFailed
-from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
+from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
 from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
@@ -21,6 +21,7 @@ from hybridseg.hybrid.tilefolder import ClassList, open_tile_folder, write_class
 from hybridseg.io.images import read_image
 from hybridseg.models.backbones import BUILTIN
 from hybridseg.models.store import load_classifier, read_card
+from hybridseg.progress import no_progress
 
 
 def paths_in(folder, tile_dir, **more):
@@ -99,6 +100,7 @@ def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
         folder / "model.pb",
         folder / "labels.txt",
         folder / "model.json",
+        folder / "model.tflite",
         tmp_path / "saved",
     ]
     assert (folder / "labels.txt").read_text() == "sand\nveg\nwater\n"
@@ -390,3 +392,11 @@ def test_a_file_in_the_place_of_the_card_stays(tile_dir, tmp_path):
         retrain(paths)
     assert (tmp_path / "water.json").read_text() == '{"TARGET_SIZE": [64, 64]}'
     assert sorted(path.name for path in tmp_path.iterdir()) == ["water.json"]
+
+
+def test_features_of_many_tiles_come_from_litert(tile_dir, tiny, tmp_path, monkeypatch):
+    few = TrainingRun(paths_in(tmp_path / "few", tile_dir), tiny, no_progress)
+    monkeypatch.setattr("hybridseg.hybrid.classifier._LEAST_TILES", 1)
+    many = TrainingRun(paths_in(tmp_path / "many", tile_dir), tiny, no_progress)
+    assert (few.engine.name, many.engine.name) == ("tensorflow", "litert") and few.fingerprint != many.fingerprint
+    assert np.allclose(many.cache_features(), few.cache_features(), atol=1e-5)

@@ -104,7 +104,7 @@ def make_step():
         import tensorflow as tf
         import tf_keras
 
-        from hybridseg.models.bundles import class_scores
+        from hybridseg.models.engines import class_scores
         from hybridseg.models.losses import make_loss
 
         measure = make_loss(loss, foreground_only=network.output_shape[-1] == 1)
@@ -129,7 +129,7 @@ def overfit(make_step):
     def train(network, pixels, labels, *, rate, n_steps, loss="combo"):
         import tensorflow as tf
 
-        from hybridseg.models.bundles import class_scores
+        from hybridseg.models.engines import class_scores
 
         # As graphs, which take seconds to trace, and then many steps a second.
         step = tf.function(make_step(network, rate=rate, loss=loss))

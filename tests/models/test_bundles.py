@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
-from hybridseg.models.bundles import DenseCard, DenseModel, class_scores, load_dense, save_dense
+from hybridseg.models.bundles import DenseCard, DenseModel, load_dense, save_dense
 from hybridseg.models.cards import hash_bytes
+from hybridseg.models.engines import class_scores
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
+from hybridseg.models.views import View
 from hybridseg.models.weightfile import encode_weights
 
 TABLE = ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139, 0, 139)))
@@ -61,6 +64,25 @@ def change_card(path, change):
     card_path.write_text(json.dumps(record))
 
 
+@pytest.mark.parametrize("view", [None, View(True, (0.5, 2.0), (600, 900)), View(False, (0.4, 0.4), (60, 90), 0.25)])
+def test_the_card_says_how_photos_were_seen(tiny, tmp_path, view):
+    architecture = tiny(n_bands=3, n_outputs=3)
+    card = replace(make_card(architecture), view=view)
+    save_dense(tmp_path / "a.h5", build(architecture), card)
+    assert load_dense(tmp_path / "a.h5").card == card
+    assert ("view" in json.loads((tmp_path / "a.card.json").read_text())) == (view is not None), "as earlier versions"
+
+
+@pytest.mark.parametrize("view", [
+    3, {}, {"windows": True}, {"windows": 1, "scale": [1, 1], "photo": [5, 5], "resolution": None},
+    {"windows": True, "scale": [2.0, 1.0], "photo": [5, 5], "resolution": None},
+])  # fmt: skip
+def test_a_view_that_cannot_be(bundle, view):
+    change_card(bundle, lambda record: record.update(view=view))
+    with pytest.raises(BadInput, match=r"coast\.card\.json"):
+        load_dense(bundle)
+
+
 def replace_weights(path, content):
     """Other weights, and a card that vouches for them: whoever makes one can make the other."""
     path.write_bytes(content)
@@ -84,9 +106,11 @@ def test_what_is_loaded_predicts_what_was_saved(tmp_path, monkeypatch, architect
     expected = DenseModel(tmp_path / "x.h5", card, network).predict(pixels)
     assert expected.shape == (2, 64, 32, len(table)) and expected.dtype == np.float32
     assert np.allclose(expected.sum(axis=-1), 1, atol=1e-5) and expected.std() > 0.01
-    loaded = load_dense(tmp_path / "net.h5")
+    loaded = load_dense(tmp_path / "net.h5", engine="tensorflow")
     assert loaded.card == card and loaded.table == table
     assert np.array_equal(loaded.predict(pixels), expected)
+    lite = load_dense(tmp_path / "net.h5")
+    assert lite.engine_name == "litert" and np.allclose(lite.predict(pixels), expected, atol=1e-5)
     # A folder that holds one bundle is enough.
     assert load_dense(tmp_path).path == tmp_path / "net.h5"
 

@@ -106,7 +106,9 @@ def test_a_classic_graph_gives_identical_answers(tf, tmp_path, tiles, weights, p
     classifier = load_classifier(tmp_path / "old.pb")
     probs = classifier.classify(tiles)
     assert np.array_equal(probs.argmax(axis=1), reference.argmax(axis=1)) and np.abs(probs - reference).max() < 1e-5
-    assert classifier.engine_name == ("tensorflow" if batch else "litert")
+    assert classifier.engine_name == "litert"
+    exact = load_classifier(tmp_path / "old.pb", engine="tensorflow")
+    assert exact.engine_name == "tensorflow" and np.abs(exact.classify(tiles) - reference).max() < 1e-6
 
 
 @pytest.mark.parametrize("op", ["ReadFile", "WriteFile", "PyFunc", "Print", "PrintV2", "EagerPyFunc", "RemoteCall"])

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from hybridseg.batch.jobs import load_once
 from hybridseg.dense.augment import AugmentOptions
+from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder
 from hybridseg.dense.pairs import FolderPairs, fit_size
+from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
-from hybridseg.errors import MissingInput
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import describe_image
 from hybridseg.models.bundles import DenseModel, load_dense
+from hybridseg.models.engines import LITERT
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
@@ -26,6 +33,8 @@ MODEL_NAME = "model.h5"
 # Size, epochs, batch and learning rate are those of the best result in docs/benchmarks.md on coastal photos, which
 # takes less than 20 minutes on two cores.
 MAX_AREA = 256 * 384
+# So are the scales of the windows, compared with that at which one shows as much as a whole photo.
+NEAR = (0.84, 1.68)
 _RAMP_EPOCHS, _SUSTAIN_EPOCHS, _DECAY = 2, 10, 0.93
 
 
@@ -42,7 +51,9 @@ class FcnOptions:
     )
     loss: str = option_like(FitOptions, "loss")
     size: tuple[int, int] | None = option(
-        None, "Rows and columns to which images are resized, multiples of 32.", span=Span(32, step=Fcn8s.stride)
+        None,
+        "Rows and columns to which whole photos are resized, multiples of 32, in place of windows.",
+        span=Span(32, step=Fcn8s.stride),
     )
     backbone: str = option_like(Fcn8s, "backbone")
     wide_channels: int = option_like(Fcn8s, "wide_channels")
@@ -52,9 +63,32 @@ class FcnOptions:
     augment: AugmentOptions = AugmentOptions(
         rotation=10.0, zoom=0.1, row_shift=0.05, col_shift=0.05, flip_cols=True, brightness=0.1
     )
+    crops: CropOptions = CropOptions()
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.size and self.crops != CropOptions():
+            raise BadInput(
+                "--size resizes whole photos; --crop, --crop-scale, --crops and --balance are for windows of them: "
+                "give one or the other"
+            )
+
+    def choose_crops(self, shapes: Sequence[tuple[int, int]]) -> CropOptions:
+        """Return the windows of photographs of these rows and columns; without a `crop`, all of each is resized.
+
+        Where neither is given, a window shows from 0.6 to 1.2 times the sides of a photograph.
+
+        Examples
+        --------
+        >>> FcnOptions().choose_crops([(614, 920)])
+        CropOptions(crop=(256, 384), crop_scale=(0.35, 0.701), n_crops=None, balance=False)
+        """
+        if self.size or self.crops.crop:
+            return self.crops
+        crop = fit_size(*shapes[0], max_area=MAX_AREA)
+        whole = math.sqrt(crop[0] * crop[1] / float(np.median([rows * cols for rows, cols in shapes])))
+        low, high = (max(round(whole * share, 3), 0.01) for share in NEAR)
+        return replace(self.crops, crop=crop, crop_scale=self.crops.crop_scale or (low, high))
 
     @property
     def fit(self) -> FitOptions:
@@ -89,21 +123,24 @@ def train_fcn(
     MissingInput, BadInput, OutputExists, WriteFailed
     """
     data.check(progress=followed_by(progress, UNKNOWN))
-    first = describe_image(data.parts["train"][0].image_path)
-    size = options.size or fit_size(first.rows, first.cols, max_area=MAX_AREA)
-    found = {
-        name: FolderPairs(part, data.read_labels, table=data.table, size=size) for name, part in data.parts.items()
-    }
+    crops = options.choose_crops([describe_image(pair.image_path).shape for pair in data.parts["train"]])
+    size = options.size or crops.crop
+    assert size is not None
+    # What is largest at any scale of the windows decides how sharp the photographs are kept.
+    kind = FolderPairs if options.size else partial(PhotoPairs, scale=crops.scale[1])
+    found = {name: kind(part, data.read_labels, table=data.table, size=size) for name, part in data.parts.items()}
     pairs = found["train"]
     architecture = Fcn8s(pairs.n_bands, len(data.table), options.backbone, options.wide_channels)
     normalization = architecture.encoder.choose_normalization(pairs.dtype)
-    plan = TrainingPlan(architecture, normalization, options.batch_size, augment=options.augment, fit=options.fit)
+    plan = TrainingPlan(
+        architecture, normalization, options.batch_size, augment=options.augment, fit=options.fit, crops=crops
+    )
     return train_dense(
         pairs, plan, paths, validation_pairs=found.get("val"), on_start=on_start, on_epoch=on_epoch, progress=progress
     )
 
 
-def load_fcn(run_dir: Path, *, checkpoint: int | None = None) -> DenseModel:
+def load_fcn(run_dir: Path, *, checkpoint: int | None = None, engine: str = LITERT) -> DenseModel:
     """Load the best network of a training run, or a numbered checkpoint.
 
     Raises
@@ -126,4 +163,4 @@ def load_fcn(run_dir: Path, *, checkpoint: int | None = None) -> DenseModel:
         raise MissingInput(
             f"there is no {path}{kept}; train it with `hybridseg fcn train --name {run_dir.name}{advice} ...`"
         )
-    return load_once(load_dense, path)
+    return load_once(load_dense, path, engine=engine)
