@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridseg.errors import BadInput
+from hybridseg.models.encoders import Weights
 from hybridseg.options import Span, check_options, option
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class ResUnet:
         scores = layers.Conv2D(self.n_outputs, 1, name="scores")(x)
         return tf_keras.Model(pixels, scores, name=self.name)
 
-    def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
+    def start(self, network: tf_keras.Model, weights: Weights = None) -> str:
         """Load the weights of an earlier training, if any; return in words what the network starts from.
 
         Raises
@@ -79,12 +80,16 @@ class ResUnet:
         MissingInput, BadInput
             When the file cannot be read, or has weights of another network.
         """
-        if weights_path is None:
+        if weights is None:
             return "residual U-Net with random weights"
         from hybridseg.models.weightfile import load_weights
 
-        load_weights(network, weights_path)
-        return f"residual U-Net with the weights of {weights_path.name}"
+        load_weights(network, weights)
+        return f"residual U-Net with the weights of {Path(weights).name}"
+
+    def find_encoder(self, network: tf_keras.Model) -> list[Any]:
+        """Return nothing: no part of it is pretrained."""
+        return []
 
     def _add_block(self, x: Any, name: str, *, level: int, stride: int = 1, first: bool = False) -> Any:
         """Add two convolutions, and to them the input, projected to the same shape.

@@ -52,11 +52,14 @@ class Tiny:
         x = layers.BatchNormalization(momentum=0.9, name="norm")(x)
         return tf_keras.Model(pixels, layers.Conv2D(self.n_outputs, 1, name="scores")(x))
 
-    def start(self, network, weights_path=None):
-        if weights_path is None:
+    def start(self, network, weights=None):
+        if weights is None:
             return "random weights"
-        network.get_layer("scores").bias.assign(np.loadtxt(weights_path))
-        return f"weights of {weights_path.name}"
+        network.get_layer("scores").bias.assign(np.loadtxt(weights))
+        return f"weights of {weights.name}"
+
+    def find_encoder(self, network):
+        return []
 
 
 class ArrayPairs:
