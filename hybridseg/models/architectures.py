@@ -10,6 +10,7 @@ from hybridseg.models.cards import parse_fields
 from hybridseg.models.encoders import Weights
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.resunet import ResUnet
+from hybridseg.models.unet import Unet
 
 if TYPE_CHECKING:
     import tf_keras
@@ -56,7 +57,7 @@ class Architecture(Protocol):
         ...
 
 
-ARCHITECTURES: dict[str, Any] = {kind.name: kind for kind in (Fcn8s, ResUnet)}
+ARCHITECTURES: dict[str, Any] = {kind.name: kind for kind in (Fcn8s, ResUnet, Unet)}
 
 
 def architecture_record(architecture: Architecture) -> dict[str, Any]:

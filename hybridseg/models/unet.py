@@ -1,0 +1,183 @@
+"""The U-Net: features of an encoder, or of convolutions of its own, joined step by step with what lies deeper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hybridseg.errors import BadInput
+from hybridseg.models.encoders import ENCODERS, STRIDES, Encoder, Weights
+from hybridseg.models.layers import MOMENTUM, add_residual_block, cut_to_size, make_dropout, mirror_to_stride
+from hybridseg.options import Span, check_options, option
+
+if TYPE_CHECKING:
+    import tf_keras
+
+NO_ENCODER = "none"
+BLOCKS = ("none", "plain", "residual")
+
+# Of the published program: a decoder that begins with small weights.
+_START_DEVIATION = 0.02
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Join:
+    """Shapes, (rows, cols, channels), where a skip joins the decoder: what comes from below, the skip, what goes on."""
+
+    stride: int
+    below: Shape
+    skip: Shape
+    joined: Shape
+    result: Shape
+
+
+@dataclass(frozen=True)
+class Unet:
+    """The settings of a U-Net, and the network that they make.
+
+    Without an encoder it is the network of Ronneberger, Fischer and Brox (2015), with batch normalization and
+    convolutions that keep the size: blocks of two convolutions, as many filters as the decoder has at the same depth,
+    and twice as many at the bottom. The decoder enlarges by transposed convolutions as the published U-Net on
+    EfficientNet does.
+
+    Images of any size of at least 32 x 32 are mirrored at the border up to multiples of the stride.
+
+    Raises
+    ------
+    BadInput
+        When a value is out of range, or a network without an encoder has no blocks.
+
+    Examples
+    --------
+    >>> Unet(n_bands=3, n_outputs=1, encoder="none", widths=(8, 6, 4, 2)).build().output_shape
+    (None, None, None, 1)
+    """
+
+    name: ClassVar[str] = "unet"
+    stride: ClassVar[int] = STRIDES[-1]
+
+    n_bands: int = option(help="Bands of the images.", span=Span(1, 255))
+    n_outputs: int = option(help="Scores of each pixel; 1 is one class against the rest.", span=Span(1, 255))
+    encoder: str = option("mobilenet_v2", "Encoder that the network stands on.", choices=(NO_ENCODER, *ENCODERS))
+    block: str = option(
+        "plain",
+        "Convolutions after each join: two of 3 x 3, the same with their input added to them, or none.",
+        choices=BLOCKS,
+    )
+    widths: tuple[int, ...] = option(
+        (256, 128, 64, 32), "Filters of the decoder, from the deepest of its four steps up.", span=Span(1, 4096)
+    )
+    dropout: float = option(
+        0.0, "Share of the decoder's values that is dropped in training.", span=Span(0, 1, below=True)
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if len(self.widths) != len(STRIDES) - 1:
+            raise BadInput(f"widths={self.widths}: give {len(STRIDES) - 1} whole numbers, such as 256,128,64,32")
+        if self.encoder == NO_ENCODER and self.block == BLOCKS[0]:
+            raise BadInput("block=none: a network without an encoder needs convolutions; give plain or residual")
+
+    @property
+    def pretrained(self) -> Encoder | None:
+        """The encoder that it stands on, if any."""
+        return ENCODERS.get(self.encoder)
+
+    def build(self) -> tf_keras.Model:
+        """Return the network with random weights, as `hybridseg.models.architectures.Architecture` describes it."""
+        import tf_keras
+        from tf_keras import layers
+
+        pixels = tf_keras.Input((None, None, self.n_bands), name="pixels")
+        features = self._encode(mirror_to_stride(pixels, self.stride))
+        *skips, (_, x) = features.items()
+        for width, (stride, skip) in zip(self.widths, reversed(skips), strict=True):
+            x = self._enlarge(x, f"up{stride}", width)
+            x = layers.Concatenate(name=f"up{stride}_join")([x, skip])
+            x = self._add_block(x, f"up{stride}", width)
+        if self.pretrained is None:
+            scores = layers.Conv2D(self.n_outputs, 1, name="scores")(x)
+        else:
+            scores = layers.Conv2DTranspose(self.n_outputs, 3, 2, "same", name="scores")(x)
+        return tf_keras.Model(pixels, cut_to_size(scores, pixels), name=self.name)
+
+    def start(self, network: tf_keras.Model, weights: Weights = None) -> str:
+        """Load pretrained weights into the encoder of a new network; return in words which ones."""
+        if self.pretrained is None:
+            return "U-Net with random weights"
+        return f"U-Net on {self.pretrained.load_pretrained(network, weights)}"
+
+    def find_encoder(self, network: tf_keras.Model) -> list[Any]:
+        """Return the layers of the encoder."""
+        return [] if self.pretrained is None else self.pretrained.find_layers(network)
+
+    def _encode(self, pixels: Any) -> dict[int, Any]:
+        """Return the features of five strides, from fine to deep."""
+        if self.pretrained is not None:
+            return self.pretrained.add_features(pixels)
+        from tf_keras import layers
+
+        features, x = {}, pixels
+        for level, width in enumerate([*reversed(self.widths), 2 * self.widths[0]]):
+            if level:
+                x = layers.MaxPooling2D(name=f"down{2**level}_pool")(x)
+            x = features[2**level] = self._add_block(x, f"down{2**level}", width, first=level == 0)
+        return features
+
+    def _add_block(self, x: Any, name: str, width: int, *, first: bool = False) -> Any:
+        from tf_keras import layers
+
+        if self.block == "residual":
+            return add_residual_block(x, name, filters=width, first=first)
+        for number in (1, 2) if self.block == "plain" else ():
+            x = layers.Conv2D(
+                width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv{number}"
+            )(x)
+            x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm{number}")(x)
+            x = layers.ReLU(name=f"{name}_relu{number}")(x)
+        return x
+
+    def _enlarge(self, x: Any, name: str, width: int) -> Any:
+        from tf_keras import initializers, layers
+
+        start = initializers.RandomNormal(0.0, _START_DEVIATION)
+        x = layers.Conv2DTranspose(
+            width, 3, 2, "same", use_bias=False, kernel_initializer=start, name=f"{name}_enlarge"
+        )(x)
+        x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_enlarge_norm")(x)
+        if self.dropout:
+            x = make_dropout(self.dropout, f"{name}_dropout")(x)
+        return layers.Activation("swish", name=f"{name}_swish")(x)
+
+
+def trace_joins(network: tf_keras.Model, size: tuple[int, int]) -> list[Join]:
+    """Return the shapes at which the skips of a U-Net join it, from the deepest up, for images of `size`.
+
+    Examples
+    --------
+    >>> network = Unet(n_bands=3, n_outputs=2, encoder="none", widths=(8, 6, 4, 2)).build()
+    >>> trace_joins(network, (300, 300))[0]
+    Join(stride=8, below=(40, 40, 8), skip=(40, 40, 8), joined=(40, 40, 16), result=(40, 40, 8))
+    """
+    import tf_keras
+
+    strides = [stride for stride in reversed((1, *STRIDES)) if f"up{stride}_join" in _names_of(network)]
+    joins = [network.get_layer(f"up{stride}_join") for stride in strides]
+    # What a step of the decoder makes is what the next one enlarges.
+    results = [
+        *(network.get_layer(f"up{stride}_enlarge").input for stride in strides[1:]),
+        network.get_layer("scores").input,
+    ]
+    tensors = [
+        tensor for join, result in zip(joins, results, strict=True) for tensor in (*join.input, join.output, result)
+    ]
+    found = tf_keras.Model(network.input, tensors).compute_output_shape((1, *size, network.input_shape[-1]))
+    shapes: Sequence[Any] = [tuple(shape[1:]) for shape in found]
+    return [Join(stride, *shapes[4 * i : 4 * i + 4]) for i, stride in enumerate(strides)]
+
+
+def _names_of(network: tf_keras.Model) -> set[str]:
+    return {layer.name for layer in network.layers}
