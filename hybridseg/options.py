@@ -135,6 +135,7 @@ _WORDS: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     tuple[int, int]: "[rows, cols], each a whole number",
+    tuple[float, float]: "[low, high], each a number",
     dict[int, int]: 'pairs such as {"3": 1} of whole numbers',
 }
 

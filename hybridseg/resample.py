@@ -82,6 +82,36 @@ def resize_nearest(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.take(np.take(values, rows, axis=0), cols, axis=1)
 
 
+def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return a label map at another size, where a pixel that covers several has the label of most of their area.
+
+    A side that is not reduced is resized to the nearest. Of several that cover as much, the lowest label is taken.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (rows, cols) uint8; VOID is a label like the others.
+
+    Examples
+    --------
+    >>> resize_labels(np.array([[3, 7, 7, 7, 3, 3]], np.uint8), (1, 2)).tolist()
+    [[7, 3]]
+    """
+    from PIL import Image
+
+    # Sides that grow are left for last.
+    reduced = min(shape[0], labels.shape[0]), min(shape[1], labels.shape[1])
+    if reduced != labels.shape:
+        size, most, best = (reduced[1], reduced[0]), np.zeros(reduced, np.uint8), np.zeros(reduced, np.uint8)
+        for label in np.flatnonzero(np.bincount(labels.ravel())):
+            is_label = Image.fromarray((labels == label) * np.uint8(255))
+            cover = np.asarray(is_label.resize(size, Image.Resampling.BOX))
+            best[cover > most] = label
+            most = np.maximum(most, cover)
+        labels = best
+    return resize_nearest(labels, shape)
+
+
 def take_nearest(labels: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return labels where each unknown pixel has the label of the nearest known one.
 

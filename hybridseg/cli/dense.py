@@ -13,6 +13,7 @@ from hybridseg.cli.console import Console
 from hybridseg.cli.options import join_options, options_of, path_type, read_options, resume_option
 from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
+from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.fit import Epoch
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
@@ -35,9 +36,23 @@ run_options = join_options(
     click.option("--tensorboard-dir", metavar="DIR", type=path_type, help="Write logs for TensorBoard here."),
 )
 
+# On which windows of the photos a network is trained.
+crop_options = options_of(
+    CropOptions, "crop", "crop_scale", "n_crops", "balance", unset={"crop": "whole photos, resized to --size"}
+)
+
 # How an image is presented to the networks, and what is written.
 view_options = join_options(
-    options_of(DenseOptions, "native", "window", "overlap", "flips"),
+    options_of(
+        DenseOptions,
+        "native",
+        "scale",
+        "window",
+        "overlap",
+        "flips",
+        flags={"native": ("--native/--fitted",)},
+        unset={"native": "as in training", "scale": "that of the training"},
+    ),
     options_of(Outputs, "probabilities"),
     resume_option,
 )

@@ -9,7 +9,15 @@ import click
 
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.dense import labeldefs_option, make_steps, report_training, run_options, segment_images, view_options
+from hybridseg.cli.dense import (
+    crop_options,
+    labeldefs_option,
+    make_steps,
+    report_training,
+    run_options,
+    segment_images,
+    view_options,
+)
 from hybridseg.cli.options import (
     class_files_options,
     options_of,
@@ -20,6 +28,7 @@ from hybridseg.cli.options import (
     read_table,
     seed_option,
 )
+from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.programs.fcn import MODEL_NAME, FcnOptions, load_fcn, train_fcn
 from hybridseg.dense.programs.fcnfolders import FcnData, find_labeldefs, open_classic, open_folders
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
@@ -98,6 +107,7 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
     FcnOptions, "epochs", "batch_size", "learning_rate", "loss", "size", "backbone",
     unset={"size": "from the first image"},
 )  # fmt: skip
+@crop_options
 @click.option("--weights", "weights_path", metavar="FILE", type=path_type, help="VGG-16 weights of Keras (.h5).")
 @options_of(FcnOptions, "wide_channels", "checkpoint_interval", "patience")
 @options_of(
@@ -123,7 +133,8 @@ def train(console: Console, **settings: Any) -> None:
       hybridseg fcn train --name coast --images photos --masks masks --labels labels.txt
       hybridseg fcn train --name data_test10 --data-source data --data-dir data --epochs 10
     """
-    options = read_options(FcnOptions, settings, augment=read_options(_DEFAULTS.augment, settings))
+    parts = {"augment": read_options(_DEFAULTS.augment, settings), "crops": read_options(CropOptions, settings)}
+    options = read_options(FcnOptions, settings, **parts)
     run_dir = settings["runs_dir"] / settings["name"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights_path"]}
     paths = read_options(TrainingPaths, settings, **files)

@@ -46,6 +46,21 @@ class SizeType(click.ParamType):
         return int(match[1]), int(match[2])
 
 
+class RangeType(click.ParamType):
+    """LOW-HIGH, such as 0.5-2."""
+
+    name = "LOW-HIGH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Parse the text of the option."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d*\.?\d+)-(\d*\.?\d+)", value)
+        if not match:
+            self.fail(f"{value!r} is not a range; write its ends like 0.5-2", param, ctx)
+        return float(match[1]), float(match[2])
+
+
 def join_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return one decorator that adds several options, in the order in which ``--help`` lists them."""
 
@@ -103,17 +118,21 @@ def _make_option(
     setting, (kind, _) = setting_of(owner, name), type_of(owner, name)
     is_required = not hasattr(owner, name)
     default = getattr(owner, name, None)
+    if kind == tuple[float, float] and default:
+        unset = "-".join(f"{end:g}" for end in default)
     text = f"{setting.help}  [default: {unset}]" if unset else setting.help
     shared: dict[str, Any] = {"help": text, "show_default": not unset and default is not None}
     # A default of None would count as one: the option would not be required.
     shared |= {} if is_required else {"default": default}
     shared["metavar"] = metavar
     if kind is bool and not default:
-        return click.option(*flags, parameter, is_flag=True, help=text, show_default="/" in flags[0])
+        # None: neither flag was given.
+        is_shown = "/" in flags[0] and not unset
+        return click.option(*flags, parameter, is_flag=True, help=text, default=default, show_default=is_shown)
     if kind is bool:
         # The last flag carries the negation: `--flip-cols/--no-flip-cols`.
         return click.option(*flags[:-1], f"{flags[-1]}/--no-{flags[-1].removeprefix('--')}", parameter, **shared)
-    kinds: dict[Any, Any] = {Path: path_type, tuple[int, int]: SizeType()}
+    kinds: dict[Any, Any] = {Path: path_type, tuple[int, int]: SizeType(), tuple[float, float]: RangeType()}
     value_type = click.Choice(setting.choices) if setting.choices else kinds.get(kind, kind)
     return click.option(*flags, parameter, type=value_type, required=is_required, **shared)
 
@@ -148,6 +167,8 @@ def named_as_typed(prefix: str = "") -> Iterator[None]:
         flag = flags.get(prefix + name)
         if any(p.name == prefix + name and isinstance(p.type, SizeType) for p in parameters):
             rest = re.sub(r"^\((\d+), (\d+)\)", r"\1x\2", rest).replace("[rows, cols]", SizeType.name)
+        if any(p.name == prefix + name and isinstance(p.type, RangeType) for p in parameters):
+            rest = re.sub(r"^\(([\d.]+), ([\d.]+)\)", r"\1-\2", rest).replace("[low, high]", RangeType.name)
         raise BadInput(f"{flag}{sign}{rest}" if flag else str(error)) from error
 
 

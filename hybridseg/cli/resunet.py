@@ -125,6 +125,14 @@ def _read_places(settings: dict[str, Any]) -> tuple[Path, Path | None, ClassTabl
     return settings["images_dir"], masks, read_table(labels or labeldefs, None)
 
 
+def _read_data(settings: dict[str, Any]) -> tuple[Path | None, Path, Path | None, ClassTable | None]:
+    """Return the folder of records, or None and what `_read_places` returns: one of them must be given."""
+    given = [settings[name] is not None for name in ("images_dir", "masks_dir", "labels_path")]
+    if (settings["data_dir"] is not None and any(given)) or (settings["data_dir"] is None and not given[0]):
+        raise click.UsageError("give either --data, or --images with --masks.")
+    return settings["data_dir"], *_read_places(settings)
+
+
 @resunet.command("explain-config")
 @click.argument("name", metavar="[KEY]", required=False)
 @pass_console
@@ -193,9 +201,11 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
 
 @resunet.command()
 @config_option
-@click.option("--data", "data_dir", metavar="DIR", type=path_type, required=True, help="Folder of records.")
+@click.option("--data", "data_dir", metavar="DIR", type=path_type, help="Folder of records.")
+@places_options
+@class_list_option
 @click.option("--weights-out", metavar="FILE", type=path_type, required=True, help="Write the network here (.h5).")
-@options_of(ResunetExtras, "filters", "upsample", "loss")
+@options_of(ResunetExtras, "filters", "upsample", "loss", "crop_scale", "balance")
 @click.option(
     "--run-dir",
     metavar="DIR",
@@ -206,7 +216,10 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
 @seed_option
 @pass_console
 def train(console: Console, **settings: Any) -> None:
-    """Train the residual U-Net on records.
+    """Train the residual U-Net on records, or on windows of photos at their own resolution.
+
+    Records hold whole photos, resized to TARGET_SIZE. With --images in place of --data, every step sees random windows
+    of TARGET_SIZE at a random scale, AUG_COPIES of each photo in an epoch; such a network predicts in windows too.
 
     The best epoch is chosen on a share of the photographs, VALIDATION_SPLIT, that the network is not trained on; the
     copies of a photograph stay together.
@@ -215,9 +228,11 @@ def train(console: Console, **settings: Any) -> None:
     training. With DO_TRAIN false existing weights are evaluated and nothing is trained.
 
     \b
-    Example:
+    Examples:
       hybridseg resunet train --config config.json --data records --weights-out water.h5
+      hybridseg resunet train --config config.json --images images --masks masks --weights-out windows.h5
     """
+    data_dir, images_dir, masks_dir, table = _read_data(settings)
     config = read_config(settings["config_path"])
     weights: Path = settings["weights_out"]
     if weights.suffix != ".h5":
@@ -228,7 +243,15 @@ def train(console: Console, **settings: Any) -> None:
     result = report_training(
         console,
         lambda on_epoch, progress: verbs.train_resunet(
-            config, settings["data_dir"], paths, extras=extras, on_epoch=on_epoch, progress=progress
+            config,
+            data_dir,
+            paths,
+            images_dir=images_dir,
+            masks_dir=masks_dir,
+            table=table,
+            extras=extras,
+            on_epoch=on_epoch,
+            progress=progress,
         ),
     )
     if result.history:
@@ -265,11 +288,7 @@ def evaluate(console: Console, **settings: Any) -> None:
     """
     from hybridseg.figures import draw_confusion
 
-    data_dir = settings["data_dir"]
-    given = [settings[name] is not None for name in ("images_dir", "masks_dir", "labels_path")]
-    if (data_dir is not None and any(given)) or (data_dir is None and not given[0]):
-        raise click.UsageError("give either --data, or --images with --masks.")
-    images_dir, masks_dir, table = _read_places(settings)
+    data_dir, images_dir, masks_dir, table = _read_data(settings)
     config = read_config(settings["config_path"])
     models = [verbs.load_resunet(path, config) for path in settings["weights_paths"]]
     if data_dir is not None:

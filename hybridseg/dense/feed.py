@@ -5,13 +5,15 @@ A batch depends only on the seed and the number of its step, so a run can resume
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from hybridseg.dense.augment import AugmentOptions, augment_batch
 from hybridseg.dense.pairs import PairSource
+from hybridseg.dense.photos import PhotoPairs, Window
 from hybridseg.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput, HybridSegError
 from hybridseg.models.normalization import Normalization
@@ -52,7 +54,12 @@ class Feed:
     @property
     def n_steps(self) -> int:
         """Batches in an epoch."""
-        return -(-len(self.indices) // self.batch_size)
+        return -(-self.n_samples // self.batch_size)
+
+    @property
+    def n_samples(self) -> int:
+        """Images in an epoch."""
+        return len(self.indices)
 
     def dataset(self, *, first_epoch: int = 0, n_epochs: int = 1) -> Any:
         """Return the batches of some epochs as a ``tf.data.Dataset``.
@@ -65,13 +72,14 @@ class Feed:
 
         def make_batch(step: Any) -> tuple[Any, Any]:
             # A stateful function would not run ahead of a deterministic network, and this one has no state.
-            images, labels = tf.numpy_function(self._read_batch, [step], (dtype, tf.uint8), stateful=False)
+            kinds = (dtype, tf.uint8, tf.float32)
+            images, labels, measured = tf.numpy_function(self._read_batch, [step], kinds, stateful=False)
             images.set_shape((None, None, None, n_bands))
             labels.set_shape((None, None, None))
             images, labels = augment_batch(
                 tf.cast(images, tf.float32), labels, self.augment, seed=(np.int64(self.seed), step)
             )
-            return self.normalization.apply_batch(images), labels
+            return self._normalize(images, measured), labels
 
         steps = tf.data.Dataset.range(first_epoch * self.n_steps, (first_epoch + n_epochs) * self.n_steps)
         return steps.map(make_batch, num_parallel_calls=2, deterministic=True).prefetch(_BATCHES_AHEAD)
@@ -95,18 +103,82 @@ class Feed:
                 raise self._error from error
             raise
 
-    def _read_batch(self, step: np.int64) -> tuple[np.ndarray, np.ndarray]:
+    def _read_batch(self, step: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         epoch, batch = divmod(int(step), self.n_steps)
-        order = self.indices
-        if self.shuffle:
-            order = np.random.default_rng((self.seed, epoch)).permutation(order)
-        chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        chosen = self._list_samples(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
         try:
-            read = [self.pairs.read(int(index)) for index in chosen]
+            read = [self._read_sample(sample) for sample in chosen]
         except HybridSegError as error:
             self._error = error
             raise
-        return np.stack([image for image, _ in read]), np.stack([labels for _, labels in read])
+        images, labels, measured = zip(*read, strict=True)
+        return np.stack(images), np.stack(labels), np.stack(measured)
+
+    def _list_samples(self, epoch: int) -> Sequence[Any] | np.ndarray:
+        """Return what `_read_sample` takes, in the order of an epoch."""
+        if not self.shuffle:
+            return self.indices
+        return np.random.default_rng((self.seed, epoch)).permutation(self.indices)
+
+    def _read_sample(self, sample: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return an image, its labels, and what `_normalize` needs of it: float32."""
+        return *self.pairs.read(int(sample)), np.empty(0, np.float32)
+
+    def _normalize(self, images: Any, measured: Any) -> Any:
+        """Normalize a batch inside a graph."""
+        return self.normalization.apply_batch(images)
+
+
+class WindowFeed(Feed):
+    """Batches of windows of photographs, normalized as all of their photograph is.
+
+    Parameters
+    ----------
+    indices : sequence of int
+        The photographs.
+    list_windows : callable
+        From the number of an epoch to its windows, each after the index of its photograph: always as many.
+    shape : tuple of int
+        Rows and columns to which a window is resized.
+    """
+
+    pairs: PhotoPairs
+
+    def __init__(
+        self,
+        photos: PhotoPairs,
+        indices: Sequence[int] | np.ndarray,
+        list_windows: Callable[[int], Sequence[tuple[int, Window]]],
+        *,
+        shape: tuple[int, int],
+        batch_size: int,
+        normalization: Normalization,
+        augment: AugmentOptions = AugmentOptions(),
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            photos, indices, batch_size=batch_size, normalization=normalization, augment=augment, seed=seed
+        )
+        self.shape = shape
+        # Two batches at once, which may be of two epochs.
+        self._list_windows = lru_cache(maxsize=2)(list_windows)
+        self._n_samples = len(self._list_windows(0))
+
+    @property
+    def n_samples(self) -> int:
+        """Windows in an epoch."""
+        return self._n_samples
+
+    def _list_samples(self, epoch: int) -> Sequence[tuple[int, Window]]:
+        return self._list_windows(epoch)
+
+    def _read_sample(self, sample: tuple[int, Window]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        index, window = sample
+        image, labels = self.pairs.read_window(index, window, self.shape)
+        return image, labels, np.stack(self.pairs.measure(index, self.normalization))
+
+    def _normalize(self, images: Any, measured: Any) -> Any:
+        return (images - measured[:, 0, None, None]) * measured[:, 1, None, None]
 
 
 def hold_out(sources: Sequence[str], *, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

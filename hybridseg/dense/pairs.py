@@ -83,10 +83,10 @@ class FolderPairs:
         if not pairs:
             raise BadInput("there is no image with labels to train on")
         self.pairs, self.table, self.size, self._read_labels = tuple(pairs), table, size, read_labels
-        first = describe_image(pairs[0].image_path)
+        self.infos = tuple(describe_image(pair.image_path) for pair in pairs)
+        first = self.infos[0]
         self.n_bands, self.dtype = first.bands, np.dtype(first.dtype)
-        for pair in pairs[1:]:
-            info = describe_image(pair.image_path)
+        for info in self.infos[1:]:
             if (info.bands, info.dtype) != (first.bands, first.dtype):
                 raise BadInput(
                     f"{first.path.name} has {first.bands} bands of {first.dtype}, {info.path.name} {info.bands} of "

@@ -16,7 +16,7 @@ from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
 from hybridseg.dense.windows import DenseOptions, predict_probs, predict_strips
 from hybridseg.figures import tint_image
-from hybridseg.io.images import as_rgb8, load_image, write_image
+from hybridseg.io.images import ImageInfo, as_rgb8, load_image, write_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.models.bundles import DenseModel, load_dense
@@ -36,8 +36,11 @@ class PredictJob(Job):
     too_large = "cut it into parts, or leave the CRF out"
 
     def load(self) -> list[DenseModel]:
-        """Load the networks."""
-        return [load_once(load_dense, path) for path in self.model_paths]
+        """Load the networks, and check that the options suit them."""
+        models = [load_once(load_dense, path) for path in self.model_paths]
+        for model in models:
+            self.options.choose_scale(model)
+        return models
 
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
@@ -82,6 +85,7 @@ def predict_file(
     watch = StopWatch()
     loaded = load_image(image_path).filled()
     image, valid, georeference = loaded.pixels, loaded.valid, loaded.info.georeference
+    warnings = _judge_scale(loaded.info, models, options)
     watch.lap("read")
     labels, confidence = predict_labels(
         image, models, options=options, smoothing=smoothing, want_confidence=outputs.probabilities, progress=progress
@@ -107,7 +111,7 @@ def predict_file(
     written.insert(0, _place(outputs, image_path, ".png"))
     write_labelmap(written[0], result)
     watch.lap("write")
-    return ImageResult(image_path, tuple(written), measure_shares(labels, table), (), watch.seconds)
+    return ImageResult(image_path, tuple(written), measure_shares(labels, table), warnings, watch.seconds)
 
 
 def predict_labels(
@@ -151,6 +155,16 @@ def predict_labels(
         picture = resize_image(as_rgb8(image), (probs.shape[0], probs.shape[1]))
         labels = resize_nearest(smooth_probs(picture, probs, options=smoothing, progress=progress), shape)
     return labels, confidence
+
+
+def _judge_scale(info: ImageInfo, models: Sequence[DenseModel], options: DenseOptions) -> tuple[str, ...]:
+    """Return warnings about an image that is far from the scale at which the networks saw the world."""
+    found = [
+        model.card.view.judge(info, options.choose_scale(model), size=model.card.size)
+        for model in models
+        if model.card.view is not None
+    ]
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def _place(outputs: Outputs, image_path: Path, ending: str) -> Path:

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.confusion import Confusion, count_confusion, pool_confusions
+from hybridseg.confusion import Confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
-from hybridseg.dense.feed import Feed, hold_out
+from hybridseg.dense.crops import CropOptions, CropPlan, lay_tiles
+from hybridseg.dense.feed import Feed, WindowFeed, hold_out
 from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder, fit
-from hybridseg.dense.pairs import PairSource, RememberedPairs
+from hybridseg.dense.pairs import FolderPairs, PairSource, RememberedPairs
+from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_examples, draw_history, pick_examples
+from hybridseg.dense.scoring import evaluate_feed
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import draw_rates
 from hybridseg.io.atomic import claim_folder, lock_output
@@ -26,6 +29,7 @@ from hybridseg.models.cards import combine_fingerprint, list_versions
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import make_deterministic
 from hybridseg.models.summaries import SummaryWriter
+from hybridseg.models.views import View
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.verdict import judge
@@ -48,6 +52,7 @@ class TrainingPlan:
     )
     augment: AugmentOptions = AugmentOptions()
     fit: FitOptions = FitOptions()
+    crops: CropOptions = CropOptions()
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -91,7 +96,7 @@ class TrainingResult:
     Parameters
     ----------
     photos : tuple of Confusion
-        Of each photograph of the validation set, at the size of the training.
+        Of each photograph of the validation set: at the size of the training, or at its own after one on windows.
     n_training, n_validation : int
         Number of pairs.
     """
@@ -124,6 +129,8 @@ def train_dense(
 
     Parameters
     ----------
+    pairs : PairSource
+        A PhotoPairs where the plan asks for windows.
     validation_pairs : PairSource or None
         None: a share of the photographs of `pairs` is held out.
     about : mapping
@@ -142,18 +149,21 @@ def train_dense(
     WriteFailed
     """
     _claim(paths)
-    training, validation = make_feeds(pairs, validation_pairs, plan)
+    training, validation = make_feeds(pairs, validation_pairs, plan, progress=progress)
     with lock_output(paths.run_dir / CHECKPOINT_NAME):
         if paths.overwrite:
             _clear(paths.run_dir)
         make_deterministic(plan.fit.seed)
         network = plan.architecture.build()
         on_start(plan.architecture.start(network, paths.pretrained))
-        card = DenseCard(plan.architecture, pairs.table, pairs.size, plan.normalization, versions=list_versions())
+        card = DenseCard(
+            plan.architecture, pairs.table, pairs.size, plan.normalization, versions=list_versions(),
+            view=_describe_view(pairs, plan),
+        )  # fmt: skip
         model = DenseModel(paths.weights, card, network)
         written = _draw_before(paths, plan, training, validation) if paths.plots else []
         history = _fit(model, training, validation, plan, paths, on_epoch, progress)
-        photos = evaluate_feed(model, validation)
+        photos = evaluate_feed(model, validation, progress=progress)
         verdict = judge(photos)
         scores = {**pool_confusions(photos).to_record(), "verdict": verdict.to_record() if verdict else None}
         trained = replace(
@@ -168,7 +178,9 @@ def train_dense(
     )
 
 
-def make_feeds(pairs: PairSource, validation_pairs: PairSource | None, plan: TrainingPlan) -> tuple[Feed, Feed]:
+def make_feeds(
+    pairs: PairSource, validation_pairs: PairSource | None, plan: TrainingPlan, *, progress: Progress = no_progress
+) -> tuple[Feed, Feed]:
     """Return the training and the validation batches; no photograph is in both.
 
     Raises
@@ -181,32 +193,56 @@ def make_feeds(pairs: PairSource, validation_pairs: PairSource | None, plan: Tra
     seed = plan.fit.seed
     if validation_pairs is None:
         training_ids, validation_ids = hold_out(pairs.sources, share=plan.validation_share, seed=seed)
-        remembered = remembered_validation = RememberedPairs(pairs)
     else:
         shared = sorted(set(pairs.sources) & set(validation_pairs.sources))
         if shared:
             raise BadInput(f"{', '.join(shared[:5])} are in the training set and in the validation set; take them out")
         training_ids, validation_ids = np.arange(len(pairs.sources)), np.arange(len(validation_pairs.sources))
-        remembered, remembered_validation = RememberedPairs(pairs), RememberedPairs(validation_pairs)
+    if plan.crops.crop is not None:
+        windows = _make_window_feed(pairs, training_ids, plan, progress)
+        n_pixels = windows.n_samples * plan.crops.crop[0] * plan.crops.crop[1]
+        return windows, _make_tile_feed(validation_pairs or pairs, validation_ids, plan, n_pixels)
+    remembered = RememberedPairs(pairs)
     training = Feed(
         remembered, training_ids, batch_size=plan.batch_size, normalization=plan.normalization, augment=plan.augment,
         shuffle=True, seed=seed,
     )  # fmt: skip
     validation = Feed(
-        remembered_validation, validation_ids, batch_size=plan.batch_size, normalization=plan.normalization
-    )
+        remembered if validation_pairs is None else RememberedPairs(validation_pairs), validation_ids,
+        batch_size=plan.batch_size, normalization=plan.normalization,
+    )  # fmt: skip
     return training, validation
 
 
-def evaluate_feed(model: DenseModel, feed: Feed) -> list[Confusion]:
-    """Compare the predictions for the images of a feed with their labels, photograph by photograph."""
-    found: dict[str, list[Confusion]] = {}
-    sources = iter(feed.indices.tolist())
-    for images, labels in feed.batches():
-        predicted = model.predict(images).argmax(axis=-1).astype(np.uint8)
-        for truth, own, index in zip(labels.numpy(), predicted, sources, strict=False):
-            found.setdefault(feed.pairs.sources[index], []).append(count_confusion(truth, own, model.table))
-    return [pool_confusions(confusions) for confusions in found.values()]
+def _make_window_feed(pairs: PairSource, indices: np.ndarray, plan: TrainingPlan, progress: Progress) -> WindowFeed:
+    """Return random windows of photographs."""
+    assert isinstance(pairs, PhotoPairs) and plan.crops.crop is not None
+    crops = CropPlan(pairs, indices, plan.crops, seed=plan.fit.seed, progress=progress)
+    return WindowFeed(
+        pairs, indices, crops.list_windows, shape=plan.crops.crop, batch_size=plan.batch_size,
+        normalization=plan.normalization, augment=plan.augment, seed=plan.fit.seed,
+    )  # fmt: skip
+
+
+def _make_tile_feed(pairs: PairSource, indices: np.ndarray, plan: TrainingPlan, n_pixels: int) -> WindowFeed:
+    """Return windows side by side, as they are predicted: not more pixels than a network is trained on in an epoch."""
+    view = _describe_view(pairs, plan)
+    assert isinstance(pairs, PhotoPairs) and plan.crops.crop is not None and view is not None
+    shape, tiles = lay_tiles(
+        pairs, indices, scale=view.usual_scale, stride=plan.architecture.stride, n_pixels=n_pixels, seed=plan.fit.seed
+    )
+    ratio = plan.crops.crop[0] * plan.crops.crop[1] / (shape[0] * shape[1])
+    return WindowFeed(
+        pairs, indices, lambda epoch: tiles, shape=shape, batch_size=max(int(plan.batch_size * ratio), 1),
+        normalization=plan.normalization,
+    )  # fmt: skip
+
+
+def _describe_view(pairs: PairSource, plan: TrainingPlan) -> View | None:
+    """Return at which scale a network sees photographs; None where it is not known how large they were."""
+    if not isinstance(pairs, FolderPairs):
+        return None
+    return View.of(pairs.infos, size=pairs.size, scale=plan.crops.crop_scale if plan.crops.crop else None)
 
 
 def _claim(paths: TrainingPaths) -> None:
@@ -271,6 +307,7 @@ def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, 
         "batch_size": plan.batch_size,
         "augmentation": asdict(plan.augment),
         "options": asdict(plan.fit),
+        **({"crops": asdict(plan.crops)} if plan.crops.crop else {}),
     }
 
 

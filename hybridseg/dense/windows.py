@@ -5,7 +5,7 @@ Arrays in, arrays out; `hybridseg.dense.predict` is the same with files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from hybridseg.models.bundles import DenseModel
 from hybridseg.models.ensemble import order_columns
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
-from hybridseg.resample import find_neighbours, resize_image
+from hybridseg.resample import find_neighbours, reduce_shape, resize_image
 
 _STRIP_ROWS = 256
 _LEAST_WEIGHT = 1e-6
@@ -25,8 +25,14 @@ _LEAST_WEIGHT = 1e-6
 class DenseOptions:
     """How an image is presented to the networks."""
 
-    native: bool = option(
-        False, "Predict at the size of the image itself, in windows, instead of resizing it to the training size."
+    native: bool | None = option(
+        None, "Predict at the size of the image itself, in windows, or resize the whole image to the training size."
+    )
+    scale: float | None = option(
+        None,
+        "Scale at which an image is predicted in windows: 0.5 halves its sides, for one whose objects are twice as "
+        "large as in training.",
+        span=Span(0.01, 16),
     )
     window: int = option(1024, "Side of a window, in pixels; a smaller image is predicted as a whole.", span=Span(32))
     overlap: int = option(
@@ -38,6 +44,21 @@ class DenseOptions:
         check_options(self)
         if self.overlap >= self.window:
             raise BadInput(f"overlap={self.overlap} must be smaller than the window of {self.window} pixels")
+
+    def choose_scale(self, model: DenseModel) -> float | None:
+        """Return the scale of the windows that a network predicts; None: the image is resized to its training size.
+
+        Raises
+        ------
+        BadInput
+            When a scale was given and there are no windows.
+        """
+        view = model.card.view
+        if self.native if self.native is not None else view is not None and view.windows:
+            return self.scale or (view.usual_scale if view is not None and view.windows else 1.0)
+        if self.scale is not None:
+            raise BadInput(f"{model.path.name} is given whole images, and --scale is for windows: add --native")
+        return None
 
 
 def predict_probs(
@@ -66,7 +87,7 @@ def predict_probs(
     BadInput
         When the image has another number of bands than the network takes, or the networks differ in their classes.
     """
-    shape = (image.shape[0], image.shape[1]) if options.native else models[0].card.size
+    shape = _find_size(image, models[0], options)
     probs = np.empty((*shape, len(models[0].table)), np.float32)
     for start, strip in predict_strips(image, models, shape=shape, options=options, progress=progress):
         probs[start : start + len(strip)] = strip
@@ -88,7 +109,7 @@ def predict_strips(
     image, models, options, progress
         As for `predict_probs`.
     shape : tuple of int
-        Rows and columns of the result; with `native`, those of the image.
+        Rows and columns of the result.
 
     Yields
     ------
@@ -100,7 +121,7 @@ def predict_strips(
     table = models[0].table
     for model in models:
         _check_fit(image, model, models[0])
-    predictions = [_predict_one(image, model, shape, options, models, progress) for model in models]
+    predictions = [_predict_one(image, model, shape, options, progress) for model in models]
     for strips in zip(*predictions, strict=True):
         start = strips[0][0]
         votes = [order_columns(s, m.table, table) for (_, s), m in zip(strips, models, strict=True)]
@@ -120,39 +141,37 @@ def _check_fit(image: np.ndarray, model: DenseModel, first: DenseModel) -> None:
 
 
 def _predict_one(
-    image: np.ndarray,
-    model: DenseModel,
-    shape: tuple[int, int],
-    options: DenseOptions,
-    models: Sequence[DenseModel],
-    progress: Progress,
+    image: np.ndarray, model: DenseModel, shape: tuple[int, int], options: DenseOptions, progress: Progress
 ) -> Iterator[tuple[int, np.ndarray]]:
-    if options.native:
-        # The same windows for all networks: their strips are averaged one by one.
-        stride = max(model.card.architecture.stride for model in models)
-        yield from predict_windows(image, model, stride=stride, options=options, progress=progress)
-        return
-    fitted = resize_image(image, model.card.size)
-    small = np.concatenate([strip for _, strip in predict_windows(fitted, model, options=options, progress=progress)])
-    yield from enlarge_strips(small, shape)
+    size = _find_size(image, model, options)
+    strips = predict_windows(resize_image(image, size), model, options=options, progress=progress)
+    if size == shape == image.shape[:2] and options.choose_scale(model) is not None:
+        yield from even_strips(strips)
+    else:
+        yield from enlarge_strips(np.concatenate([strip for _, strip in strips]), shape)
+
+
+def _find_size(image: np.ndarray, model: DenseModel, options: DenseOptions) -> tuple[int, int]:
+    """Return the rows and columns at which a network sees an image."""
+    scale = options.choose_scale(model)
+    return model.card.size if scale is None else reduce_shape((image.shape[0], image.shape[1]), scale)
 
 
 def predict_windows(
     image: np.ndarray,
     model: DenseModel,
     *,
-    stride: int | None = None,
     options: DenseOptions = DenseOptions(),
     progress: Progress = no_progress,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the class probabilities of an image at its own size, strip by strip, from overlapping windows.
 
+    They start at multiples of the stride of the network, so that each sees the same grid as the whole image.
+
     Parameters
     ----------
     image : numpy.ndarray
         (rows, cols, bands).
-    stride : int or None
-        Windows start at its multiples, so that each sees the same grid as the whole image; None: that of the network.
 
     Yields
     ------
@@ -160,7 +179,7 @@ def predict_windows(
     probs : numpy.ndarray
         (strip rows, cols, n_classes) float32.
     """
-    stride = stride or model.card.architecture.stride
+    stride = model.card.architecture.stride
     offset, factor = model.card.normalization.measure(image)
     n_rows, n_cols = image.shape[:2]
     height, row_starts = plan_windows(n_rows, window=options.window, overlap=options.overlap, stride=stride)
@@ -206,6 +225,27 @@ def plan_windows(n: int, *, window: int, overlap: int, stride: int) -> tuple[int
     return size, starts
 
 
+def even_strips(strips: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the same rows in strips of one height, whatever the windows: those of several networks are averaged.
+
+    Examples
+    --------
+    >>> rows = np.zeros((400, 1, 1), np.float32)
+    >>> [(start, len(strip)) for start, strip in even_strips([(0, rows[:100]), (100, rows[100:])])]
+    [(0, 256), (256, 144)]
+    """
+    done, left = 0, []
+    for _, strip in strips:
+        left.append(strip)
+        while sum(map(len, left)) >= _STRIP_ROWS:
+            rows = np.concatenate(left)
+            yield done, rows[:_STRIP_ROWS]
+            done, left = done + _STRIP_ROWS, [rows[_STRIP_ROWS:]]
+    rows = np.concatenate(left)
+    if len(rows):
+        yield done, rows
+
+
 def enlarge_strips(probs: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
     """Resize probabilities bilinearly, strip by strip.
 
@@ -229,7 +269,6 @@ def enlarge_strips(probs: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[
     [[0.0, 0.25, 0.75, 1.0]]
     """
     if probs.shape[:2] == shape:
-        # The same strips as of any other size: those of several networks are averaged one by one.
         for start in range(0, shape[0], _STRIP_ROWS):
             yield start, probs[start : start + _STRIP_ROWS]
         return

@@ -117,6 +117,11 @@ def load_image(path: str | os.PathLike[str]) -> LoadedImage:
         info = _read_header(Path(path), dataset)
         pixels = _decode(info, dataset)
         valid = _decode_valid(info, dataset)
+    return mask_image(info, pixels, valid)
+
+
+def mask_image(info: ImageInfo, pixels: np.ndarray, valid: np.ndarray | None) -> LoadedImage:
+    """Return decoded pixels as an image; those that are not numbers are not valid either."""
     if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels).all(axis=2)).all():
         valid = finite if valid is None else valid & finite
     return LoadedImage(info, pixels, valid)

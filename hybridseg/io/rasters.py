@@ -6,6 +6,7 @@ GDAL has formats that read other files or fetch from the network.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import threading
@@ -22,6 +23,8 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.atomic import atomic_path
 
 DEFAULT_MAX_PIXELS = 1_000_000_000
+
+_METRES_PER_DEGREE = 111_320.0
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -207,6 +210,34 @@ def read_georeference(dataset: Any) -> GeoReference | None:
     if crs is None and transform is None and not gcps and dataset.rpcs is None:
         return None
     return GeoReference(crs.to_wkt() if crs else None, transform, tuple(gcps), dataset.rpcs)
+
+
+def measure_resolution(georeference: GeoReference | None) -> float | None:
+    """Return about how many metres a side of a pixel covers; None where that is not known.
+
+    Examples
+    --------
+    >>> measure_resolution(GeoReference("EPSG:32611", (0.5, 0.0, 4e5, 0.0, -0.5, 4e6)))
+    0.5
+    """
+    if georeference is None or georeference.crs is None or georeference.transform is None:
+        return None
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    a, b, _, d, e, north = georeference.transform
+    side = math.sqrt(abs(a * e - b * d))
+    with quiet_rasterio():
+        try:
+            crs = CRS.from_user_input(georeference.crs)
+            if crs.is_projected:
+                return side * float(crs.linear_units_factor[1])
+        except CRSError:
+            return None
+    if not crs.is_geographic:
+        return None
+    # Degrees: those of longitude shrink towards the poles.
+    return side * _METRES_PER_DEGREE * math.sqrt(math.cos(math.radians(min(abs(north), 89))))
 
 
 def write_band(

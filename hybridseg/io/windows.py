@@ -1,4 +1,4 @@
-"""Parts of an image at any size: for the label page and the CRF, without decoding all of a large photo."""
+"""Parts of an image: at any size for the label page and the CRF, or as they are stored, without decoding all of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.io.images import ImageInfo, as_rgb8, describe_image, load_image, measure_levels, read_valid
+from hybridseg.io.images import (
+    ImageInfo,
+    LoadedImage,
+    as_rgb8,
+    describe_image,
+    load_image,
+    mask_image,
+    measure_levels,
+    read_valid,
+)
 from hybridseg.io.rasters import check_pixel_count, open_raster
 from hybridseg.resample import shrink_image
 
@@ -64,7 +73,7 @@ def open_windows(path: str | os.PathLike[str]) -> ImageWindows:
     """
     info = describe_image(path)
     check_pixel_count(path, info.rows, info.cols)
-    if info.rows * info.cols > MAX_DECODED_PIXELS and _can_read_parts(info):
+    if info.rows * info.cols > MAX_DECODED_PIXELS and can_read_parts(info):
         source = _LargeRaster(info)
         return ImageWindows(info.path, info, cache(source.find_valid), source.read)
     image = load_image(path).filled()
@@ -72,12 +81,31 @@ def open_windows(path: str | os.PathLike[str]) -> ImageWindows:
     return ImageWindows(info.path, info, lambda: valid, pyramid.read)
 
 
-def _can_read_parts(info: ImageInfo) -> bool:
+def can_read_parts(info: ImageInfo) -> bool:
+    """Return whether a part of an image can be decoded without the rest: of a TIFF that is upright and no palette."""
     if info.format != "GTiff" or info.orientation != 1:
         return False
     with open_raster(info.path) as dataset:
         # Palette indices cannot be averaged.
         return dataset.colorinterp[0].name != "palette"
+
+
+def read_part(info: ImageInfo, rows: slice, cols: slice, shape: tuple[int, int] | None = None) -> LoadedImage:
+    """Decode a part of an image for which `can_read_parts` holds, with all bands as they are stored.
+
+    Parameters
+    ----------
+    rows, cols : slice
+        Within the image.
+    shape : (int, int) or None
+        The part is thinned out to these rows and columns.
+    """
+    window = (rows.start, rows.stop), (cols.start, cols.stop)
+    shape = shape or (rows.stop - rows.start, cols.stop - cols.start)
+    with open_raster(info.path) as dataset:
+        pixels = dataset.read(window=window, out_shape=(info.bands, *shape)).transpose(1, 2, 0)
+        valid = dataset.dataset_mask(window=window, out_shape=shape) > 0
+    return mask_image(info, np.ascontiguousarray(pixels), None if valid.all() else valid)
 
 
 @dataclass

@@ -22,6 +22,7 @@ from hybridseg.io.tables import write_json
 from hybridseg.models.architectures import Architecture, architecture_record, parse_architecture
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, parse_value, read_card_file
 from hybridseg.models.normalization import Normalization
+from hybridseg.models.views import View
 from hybridseg.models.weightfile import encode_weights, load_weights
 
 if TYPE_CHECKING:
@@ -45,13 +46,15 @@ class DenseCard:
     table : ClassTable
         The classes, in the order of the outputs; two for a network of one output, the rest first.
     size : tuple of int
-        Rows and columns to which images were resized for training.
+        Rows and columns of what the network was trained on: to which images were resized, or of windows.
     training : dict
         How it was trained: hash of the data, options, number of images and epochs.
     scores : dict
         On validation images.
     versions : dict
         Of the packages that trained it.
+    view : View or None
+        At which scale it saw the photographs; None where that is not known, as in earlier versions.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class DenseCard:
     training: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    view: View | None = None
 
     def __post_init__(self) -> None:
         n_classes = max(self.architecture.n_outputs, 2)
@@ -235,6 +239,7 @@ def _card_record(card: DenseCard) -> dict[str, Any]:
         "architecture": architecture_record(card.architecture),
         "classes": card.table.to_records(),
         "size": list(card.size),
+        **({} if card.view is None else {"view": asdict(card.view)}),
         "normalization": asdict(card.normalization),
         "training": card.training,
         "scores": card.scores,
@@ -243,6 +248,7 @@ def _card_record(card: DenseCard) -> dict[str, Any]:
 
 
 def _parse_card(record: dict[str, Any]) -> tuple[DenseCard, str]:
+    view = record.get("view")
     if record["kind"] != _KIND:
         raise BadInput("it is not the card of a dense network; give a network that `fcn` or `resunet` trained")
     card = DenseCard(
@@ -253,5 +259,6 @@ def _parse_card(record: dict[str, Any]) -> tuple[DenseCard, str]:
         training=parse_value(record["training"], dict[str, Any]),
         scores=parse_value(record["scores"], dict[str, Any]),
         versions=parse_value(record["versions"], dict[str, str]),
+        view=None if view is None else parse_fields(View, view, what="the view"),
     )
     return card, parse_value(record["sha256"], str)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from hybridseg.batch.jobs import load_once
 from hybridseg.dense.augment import AugmentOptions
+from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder
 from hybridseg.dense.pairs import FolderPairs, fit_size
+from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
-from hybridseg.errors import MissingInput
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import describe_image
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.fcn import Fcn8s
@@ -51,9 +53,12 @@ class FcnOptions:
     augment: AugmentOptions = AugmentOptions(
         rotation=10.0, zoom=0.1, row_shift=0.05, col_shift=0.05, flip_cols=True, brightness=0.1
     )
+    crops: CropOptions = CropOptions()
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.size and self.crops.crop:
+            raise BadInput("--size resizes whole photos and --crop cuts windows out of them; give one of them")
 
     @property
     def fit(self) -> FitOptions:
@@ -89,14 +94,15 @@ def train_fcn(
     """
     data.check(progress=progress)
     first = describe_image(data.parts["train"][0].image_path)
-    size = options.size or fit_size(first.rows, first.cols, max_area=MAX_AREA)
-    found = {
-        name: FolderPairs(part, data.read_labels, table=data.table, size=size) for name, part in data.parts.items()
-    }
+    size = options.crops.crop or options.size or fit_size(first.rows, first.cols, max_area=MAX_AREA)
+    kind = PhotoPairs if options.crops.crop else FolderPairs
+    found = {name: kind(part, data.read_labels, table=data.table, size=size) for name, part in data.parts.items()}
     pairs = found["train"]
     architecture = Fcn8s(pairs.n_bands, len(data.table), options.backbone, options.wide_channels)
     normalization = architecture.encoder.choose_normalization(pairs.dtype)
-    plan = TrainingPlan(architecture, normalization, options.batch_size, augment=options.augment, fit=options.fit)
+    plan = TrainingPlan(
+        architecture, normalization, options.batch_size, augment=options.augment, fit=options.fit, crops=options.crops
+    )
     return train_dense(
         pairs, plan, paths, validation_pairs=found.get("val"), on_start=on_start, on_epoch=on_epoch, progress=progress
     )

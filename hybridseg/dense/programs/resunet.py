@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from hybridseg.batch.jobs import load_once
 from hybridseg.classes import ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
+from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch, FitOptions
-from hybridseg.dense.pairs import FolderPairs
+from hybridseg.dense.pairs import FolderPairs, PairSource
+from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_examples, pick_examples
 from hybridseg.dense.predict import predict_labels
 from hybridseg.dense.programs.config import ResunetConfig
@@ -30,12 +32,12 @@ from hybridseg.dense.programs.resunetdata import (
 )
 from hybridseg.dense.records import RecordOptions, RecordsResult, make_records
 from hybridseg.dense.schedules import Schedule
+from hybridseg.dense.scoring import evaluate_feed
 from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
 from hybridseg.dense.trainer import (
     TrainingPaths,
     TrainingPlan,
     TrainingResult,
-    evaluate_feed,
     make_feeds,
     train_dense,
 )
@@ -48,6 +50,8 @@ from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
 from hybridseg.options import check_options, option_like
 from hybridseg.progress import Progress, no_progress
+
+Pairs = TypeVar("Pairs", bound=FolderPairs)
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +66,8 @@ class ResunetExtras:
     upsample: str = option_like(ResUnet, "upsample")
     loss: str = option_like(FitOptions, "loss")
     seed: int = 0
+    crop_scale: tuple[float, float] = option_like(CropOptions, "crop_scale")
+    balance: bool = option_like(CropOptions, "balance")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -92,15 +98,37 @@ def make_tfrecords(
     MissingInput, BadInput, OutputExists, WriteFailed
         Before any work: when an image or a mask has no counterpart, sizes differ, or a label is not a class id.
     """
+    source = _open_pairs(FolderPairs, config, images_dir, masks_dir, table, progress)
+    options = RecordOptions(
+        config.aug_copies, config.aug_loops, config.ims_per_shard, config.root_string, _choose_changes(config), seed
+    )
+    remap = config.remap_classes
+    return make_records(source, out_dir, options=options, remap=remap, progress=progress, overwrite=overwrite)
+
+
+def _open_pairs(
+    kind: type[Pairs],
+    config: ResunetConfig,
+    images_dir: Path,
+    masks_dir: Path | None,
+    table: ClassTable | None,
+    progress: Progress,
+) -> Pairs:
+    """Find images and their masks, and check that they can be used."""
     pairs = find_pairs(config, images_dir, masks_dir)
     classes = choose_classes(config, pairs, table)
     if table is None and classes == choose_table(config):
         names = ", ".join(classes.names)
         logger.warning("the masks do not name their classes, which are called %s: name them by --labels", names)
     read_labels = check_labels(config, pairs, classes, given=table, progress=progress)
-    source = FolderPairs(pairs, read_labels, table=classes, size=config.target_size)
+    source = kind(pairs, read_labels, table=classes, size=config.target_size)
     check_bands(source.n_bands, config)
-    augment = AugmentOptions(
+    return source
+
+
+def _choose_changes(config: ResunetConfig) -> AugmentOptions:
+    """Return how copies of images are changed."""
+    return AugmentOptions(
         rotation=config.aug_rot,
         zoom=config.aug_zoom,
         row_shift=config.aug_heightshift,
@@ -108,30 +136,44 @@ def make_tfrecords(
         flip_rows=config.aug_vflip,
         flip_cols=config.aug_hflip,
     )
-    options = RecordOptions(
-        config.aug_copies, config.aug_loops, config.ims_per_shard, config.root_string, augment, seed
-    )
-    remap = config.remap_classes
-    return make_records(source, out_dir, options=options, remap=remap, progress=progress, overwrite=overwrite)
 
 
 def train_resunet(
     config: ResunetConfig,
-    data_dir: Path,
+    data_dir: Path | None,
     paths: TrainingPaths,
     *,
+    images_dir: Path | None = None,
+    masks_dir: Path | None = None,
+    table: ClassTable | None = None,
     extras: ResunetExtras = ResunetExtras(),
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     progress: Progress = no_progress,
 ) -> TrainingResult:
-    """Train on the records in `data_dir`, or, where DO_TRAIN is false, only evaluate the weights that are there.
+    """Train on records or on windows of photos, or, where DO_TRAIN is false, only evaluate the weights that are there.
+
+    Parameters
+    ----------
+    data_dir : pathlib.Path or None
+        The records; None: random windows of the photos in `images_dir`, of TARGET_SIZE, at their own resolution. In
+        an epoch there are AUG_COPIES of each, changed as copies are.
+    masks_dir, table
+        As for `make_tfrecords`.
 
     Raises
     ------
     MissingInput, BadInput, OutputExists, WriteFailed
     """
-    records = open_training_records(config, data_dir)
-    plan = make_plan(config, extras)
+    records: PairSource
+    if data_dir is not None:
+        if (extras.crop_scale, extras.balance) != (ResunetExtras.crop_scale, ResunetExtras.balance):
+            raise BadInput("--crop-scale and --balance are for windows of photos: give --images in place of --data")
+        records, plan = open_training_records(config, data_dir), make_plan(config, extras)
+    else:
+        assert images_dir is not None
+        records = _open_pairs(PhotoPairs, config, images_dir, masks_dir, table, progress)
+        crops = CropOptions(config.target_size, extras.crop_scale, config.aug_copies, extras.balance)
+        plan = replace(make_plan(config, extras), crops=crops, augment=_choose_changes(config))
     paths = replace(paths, plots=config.doplot)
     if config.do_train:
         # None: of records of an earlier version it is not known.
@@ -146,7 +188,7 @@ def train_resunet(
     if config.doplot:
         written.append(paths.plot("examples"))
         draw_examples(written[0], pick_examples(validation, 6), model.table, model)
-    photos = tuple(evaluate_feed(model, validation))
+    photos = tuple(evaluate_feed(model, validation, progress=progress))
     return TrainingResult(model, tuple(written), (), photos, 0, len(validation.indices))
 
 
@@ -176,6 +218,8 @@ def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *
     ------
     MissingInput, BadInput
     """
+    if model.card.view is not None and model.card.view.windows:
+        raise BadInput(f"{model.path} was trained on windows of photos, not on records: give --images")
     records, plan = open_training_records(config, data_dir), make_plan(config, ResunetExtras(seed=seed))
     held_out = set(model.card.training.get("held_out", ()))
     known = np.flatnonzero([source in held_out for source in records.sources])
