@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,19 +18,20 @@ from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.crops import CropOptions, CropPlan, lay_tiles
 from hybridseg.dense.feed import Feed, WindowFeed, hold_out
 from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder, fit
+from hybridseg.dense.monitor import HISTOGRAM_INTERVAL, Monitor
 from hybridseg.dense.pairs import FolderPairs, PairSource, RememberedPairs
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_examples, draw_history, pick_examples
-from hybridseg.dense.scoring import evaluate_feed
+from hybridseg.dense.scoring import evaluate_feed, score_feed
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import draw_rates
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import combine_fingerprint, list_versions
+from hybridseg.models.encoders import Weights
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import make_deterministic
-from hybridseg.models.summaries import SummaryWriter
 from hybridseg.models.views import View
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
@@ -72,8 +75,16 @@ class TrainingPaths:
         Continue a run that is there, or start over.
     plots : bool
         Draw the figures.
-    pretrained : pathlib.Path or None
-        Weights to start from.
+    pretrained : pathlib.Path, str or None
+        Weights to start from: a file, ``none`` for random ones, ``imagenet``, or None for those by default.
+    histogram_interval : int or None
+        Write histograms of weights and gradients of every Nth epoch for TensorBoard; 0 writes none, and None those of
+        every tenth.
+
+    Raises
+    ------
+    BadInput
+        For histograms without a folder of TensorBoard.
     """
 
     weights: Path
@@ -82,7 +93,12 @@ class TrainingPaths:
     resume: bool = False
     overwrite: bool = False
     plots: bool = True
-    pretrained: Path | None = None
+    pretrained: Weights = None
+    histogram_interval: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.histogram_interval is not None and self.tensorboard_dir is None:
+            raise BadInput("--histogram-interval is for the logs of TensorBoard; give --tensorboard-dir too")
 
     def plot(self, what: str) -> Path:
         """Return the path of a figure."""
@@ -99,6 +115,9 @@ class TrainingResult:
         Of each photograph of the validation set: at the size of the training, or at its own after one on windows.
     n_training, n_validation : int
         Number of pairs.
+    sets : mapping
+        Loss and scores of the training, validation and test set, where they were asked for: at the size of the
+        training, without augmentation.
     """
 
     model: DenseModel
@@ -107,6 +126,7 @@ class TrainingResult:
     photos: tuple[Confusion, ...]
     n_training: int
     n_validation: int
+    sets: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     @property
     def confusion(self) -> Confusion:
@@ -120,8 +140,11 @@ def train_dense(
     paths: TrainingPaths,
     *,
     validation_pairs: PairSource | None = None,
+    test_pairs: PairSource | None = None,
+    score_sets: bool = False,
     about: Mapping[str, Any] = MappingProxyType({}),
     on_start: Callable[[str], None] = lambda text: None,
+    on_network: Callable[[DenseModel], Sequence[Path]] = lambda model: (),
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     progress: Progress = no_progress,
 ) -> TrainingResult:
@@ -133,10 +156,16 @@ def train_dense(
         A PhotoPairs where the plan asks for windows.
     validation_pairs : PairSource or None
         None: a share of the photographs of `pairs` is held out.
+    test_pairs : PairSource or None
+        A set that has no part in the training, for the scores of the end.
+    score_sets : bool
+        Score the network on all sets in the end.
     about : mapping
         What else the card says about the training, as JSON holds it.
     on_start : callable
         Called with a description of the pretrained weights.
+    on_network : callable
+        Called with the network before it is trained; it returns the paths of what it wrote.
     on_epoch : callable
         Called after every epoch.
 
@@ -161,11 +190,14 @@ def train_dense(
             view=_describe_view(pairs, plan),
         )  # fmt: skip
         model = DenseModel(paths.weights, card, network)
-        written = _draw_before(paths, plan, training, validation) if paths.plots else []
+        written = [*on_network(model), *(_draw_before(paths, plan, training, validation) if paths.plots else [])]
         history = _fit(model, training, validation, plan, paths, on_epoch, progress)
         photos = evaluate_feed(model, validation, progress=progress)
         verdict = judge(photos)
         scores = {**pool_confusions(photos).to_record(), "verdict": verdict.to_record() if verdict else None}
+        sets = _score_sets(network, plan, training, validation, test_pairs) if score_sets else {}
+        if sets:
+            scores["sets"] = sets
         trained = replace(
             card, training={**_describe_training(plan, pairs, validation, history), **about}, scores=scores
         )
@@ -174,7 +206,13 @@ def train_dense(
         if paths.plots:
             written += _draw_after(paths, model, validation, history)
     return TrainingResult(
-        model, tuple(written), tuple(history), tuple(photos), len(training.indices), len(validation.indices)
+        model,
+        tuple(written),
+        tuple(history),
+        tuple(photos),
+        len(training.indices),
+        len(validation.indices),
+        sets,
     )
 
 
@@ -212,6 +250,26 @@ def make_feeds(
         batch_size=plan.batch_size, normalization=plan.normalization,
     )  # fmt: skip
     return training, validation
+
+
+def _score_sets(
+    network: Any, plan: TrainingPlan, training: Feed, validation: Feed, test_pairs: PairSource | None
+) -> dict[str, dict[str, float | None]]:
+    """Score a network on each set, without augmentation."""
+    plain = copy.copy(training)
+    plain.augment = AugmentOptions()
+    feeds = {"training": plain, "validation": validation}
+    if test_pairs is not None:
+        shared = sorted((set(training.pairs.sources) | set(validation.pairs.sources)) & set(test_pairs.sources))
+        if shared:
+            raise BadInput(f"{', '.join(shared[:5])} are in the test set and were trained on; take them out")
+        indices = np.arange(len(test_pairs.sources))
+        feeds["test"] = (
+            Feed(test_pairs, indices, batch_size=plan.batch_size, normalization=plan.normalization)
+            if plan.crops.crop is None
+            else _make_tile_feed(test_pairs, indices, plan, sys.maxsize)
+        )
+    return {name: score_feed(network, feed, plan.fit.loss) for name, feed in feeds.items()}
 
 
 def _make_window_feed(pairs: PairSource, indices: np.ndarray, plan: TrainingPlan, progress: Progress) -> WindowFeed:
@@ -279,19 +337,18 @@ def _fit(
     plan_but_epochs = replace(plan, fit=replace(plan.fit, epochs=1))
     key = combine_fingerprint(pairs.fingerprint, validation.pairs.fingerprint, pairs.table, pairs.size, plan_but_epochs)
     folder = RunFolder(paths.run_dir, key, paths.resume)
-    with SummaryWriter(paths.tensorboard_dir) as summaries:
-        shown = pick_examples(validation, 4) if paths.tensorboard_dir is not None else []
+    interval = HISTOGRAM_INTERVAL if paths.histogram_interval is None else paths.histogram_interval
+    with Monitor(
+        paths.tensorboard_dir, model, training, validation, histogram_interval=interval, loss=plan.fit.loss
+    ) as monitor:
 
         def report(epoch: Epoch) -> None:
-            for run, values in epoch.by_set().items():
-                summaries.write_scalars(run, epoch.epoch, values)
-            if shown:
-                panels = np.stack([example.panel(model) for example in shown])
-                summaries.write_images("image, truth, prediction", epoch.epoch, panels)
+            monitor.report(epoch)
             on_epoch(epoch)
 
         return fit(
             model.network, training, validation, options=plan.fit, folder=folder,
+            encoder=plan.architecture.find_encoder(model.network),
             keep=lambda path: save_dense(path, model.network, model.card), on_epoch=report, progress=progress,
         )  # fmt: skip
 

@@ -108,9 +108,9 @@ def make_step():
         import tf_keras
 
         from hybridseg.models.bundles import class_scores
-        from hybridseg.models.losses import make_loss
+        from hybridseg.models.losses import LossOptions, make_loss
 
-        measure = make_loss(loss, foreground_only=network.output_shape[-1] == 1)
+        measure = make_loss(LossOptions(loss), foreground_only=network.output_shape[-1] == 1)
         optimizer = tf_keras.optimizers.Adam(rate)
 
         def step(pixels, labels):

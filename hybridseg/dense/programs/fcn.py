@@ -19,6 +19,7 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import describe_image
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.fcn import Fcn8s
+from hybridseg.models.losses import LossOptions
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
 
@@ -41,7 +42,7 @@ class FcnOptions:
         "Peak learning rate (Adam), reached from a tenth of it; after some epochs it decays towards a hundredth.",
         span=Span(0, 1, above=True, below=True),
     )
-    loss: str = option_like(FitOptions, "loss")
+    loss: str = option_like(LossOptions, "loss")
     size: tuple[int, int] | None = option(
         None, "Rows and columns to which images are resized, multiples of 32.", span=Span(32, step=Fcn8s.stride)
     )
@@ -65,7 +66,9 @@ class FcnOptions:
         """The part that every network has."""
         peak = self.learning_rate
         schedule = Schedule(peak / 10, peak, peak / 100, _RAMP_EPOCHS, _SUSTAIN_EPOCHS, _DECAY)
-        return FitOptions(self.epochs, self.loss, schedule, self.patience, self.checkpoint_interval, self.seed)
+        return FitOptions(
+            self.epochs, LossOptions(self.loss), schedule, self.patience, self.checkpoint_interval, self.seed
+        )
 
 
 def train_fcn(
