@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.confusion import Confusion, pool_confusions
-from hybridseg.dense.augment import AugmentOptions
+from hybridseg.dense.augment import Augmentation, AugmentOptions
 from hybridseg.dense.crops import CropOptions, CropPlan, lay_tiles
 from hybridseg.dense.feed import Feed, WindowFeed, hold_out
 from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder, fit
@@ -53,7 +53,7 @@ class TrainingPlan:
     validation_share: float = option(
         0.15, "Share of the photographs that is held out, where there is no validation set.", span=Span(0, 1)
     )
-    augment: AugmentOptions = AugmentOptions()
+    augment: Augmentation = AugmentOptions()
     fit: FitOptions = FitOptions()
     crops: CropOptions = CropOptions()
 
@@ -362,7 +362,7 @@ def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, 
         "held_out": held_out[:_MAX_NAMED],
         "epochs": len(history),
         "batch_size": plan.batch_size,
-        "augmentation": asdict(plan.augment),
+        "augmentation": plan.augment.to_record(),
         "options": asdict(plan.fit),
         **({"crops": asdict(plan.crops)} if plan.crops.crop else {}),
     }
