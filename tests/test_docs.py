@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -79,6 +80,8 @@ EXTRA = {
     "fcn train": "--epochs 1 --size 32x64",
     "resunet train": "--filters 2",
 }
+# These tell how good their result is.
+SCORED = ("retrain", "eval-tiles", "tune-crf", "eval-pixels", "fcn train", "resunet train", "resunet evaluate")
 SMALL_CONFIG = {
     **{"TARGET_SIZE": [32, 64], "NCLASSES": 3, "N_DATA_BANDS": 3, "MAX_EPOCHS": 1, "AUG_COPIES": 1, "BATCH_SIZE": 2},
     **{"USEMASK": True, "DO_CRF_REFINE": False, "MEDIAN_FILTER_VALUE": 0},
@@ -116,8 +119,19 @@ def test_the_examples_of_the_help_run(names, scenes, run, tiny_module, tmp_path,
         examples = re.findall(r"^ +hybridseg (.*)", COMMANDS[name].help.partition("\n\n")[2], re.MULTILINE)
         assert examples
         for words in examples:
-            result = run(*shlex.split(f"{words} {EXTRA.get(name, '').format(tiny_module=tiny_module)}"))
-            assert result.exit_code == 0, result.output
+            more = EXTRA.get(name, "").format(tiny_module=tiny_module)
+            result = run(*shlex.split(f"{words} {more} --quiet --json"))
+            check_report(name, result)
+
+
+def check_report(name, result):
+    """Nothing but warnings and the report is printed, and what the report names is there."""
+    assert result.exit_code == 0, result.output
+    assert all(line.startswith("warning: ") for line in result.stderr.splitlines()), result.stderr
+    report = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert report["status"] == "done" and all(Path(path).exists() for path in report["written"])
+    assert bool(report["written"]) == (name != "resunet explain-config")
+    assert bool(report["scores"]) == (name in SCORED) and bool(report["verdict"]) == (name in SCORED)
 
 
 def build_small_network(*, input_size, trainable):

@@ -90,7 +90,7 @@ def test_command(run, probes):
     result = run("doctor")
     assert result.exit_code == 1 and "MISS  tensorflow" in result.stdout and "pip install" in result.stdout
     result = run("doctor", "--json")
-    record = json.loads(result.stdout)
+    record = json.loads(result.stdout)["result"]
     assert result.exit_code == 1 and record["fit"] is False
     assert {"name", "status", "detail", "mend"} == set(record["checks"][0])
 

@@ -265,8 +265,11 @@ BREAKS = {
         ("demo/demoscenes.py", "make_scene(options.seed + i,", "make_scene(options.seed,", "demo/test_demoscenes.py"),
     ],
     "cli": [
-        ("cli/main.py", "INTERRUPTED = 130", "INTERRUPTED = 1", "cli/test_prepare.py"),
+        ("cli/report.py", "INTERRUPTED = 130", "INTERRUPTED = 1", "cli/test_prepare.py"),
         ("cli/console.py", "if self.quiet:", "if False:", "cli/test_demo.py"),
-        ("cli/console.py", "[\"--quiet\"] if self.quiet else []", "[]", "cli/test_demo.py cli/test_study.py"),
+        ("cli/console.py", "step = Console(self.quiet,", "step = Console(False,", "cli/test_demo.py cli/test_study.py"),
+        ("cli/console.py", "self.report.steps.append(step.report)", "pass", "cli/test_report.py"),
+        ("cli/main.py", "redirect_stdout(sys.stderr), ", "", "cli/test_report.py"),
+        ("cli/report.py", "value if math.isfinite(value) else None", "value", "cli/test_report.py"),
     ],
 }

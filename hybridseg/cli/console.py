@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import click
 
 from hybridseg.classes import class_key
+from hybridseg.cli.report import Report, printable
 from hybridseg.confusion import Confusion
 from hybridseg.errors import Problem
 from hybridseg.progress import Item, describe_seconds
@@ -21,11 +25,19 @@ _SECONDS_BETWEEN_LINES = 10.0
 _MOST_OF_ONE_REASON = 5
 
 
-@dataclass(frozen=True)
+@dataclass
 class Console:
-    """Prints for a command; with `quiet` only problems."""
+    """Prints for a command, with `quiet` only problems, and reports to a program what it did."""
 
     quiet: bool = False
+    verbose: bool = False
+    report: Report = field(default_factory=Report)
+
+    def set_logging(self) -> None:
+        """Let the library say as much as the command: what is slow to start, every step, or nothing."""
+        logging.basicConfig(format="%(message)s", stream=sys.stderr)
+        logging.getLogger("hybridseg").setLevel(logging.DEBUG if self.verbose else logging.WARNING)
+        logging.getLogger("hybridseg.progress").setLevel(logging.WARNING if self.quiet else logging.INFO)
 
     def say(self, text: str = "") -> None:
         """Print a line of the result."""
@@ -44,8 +56,18 @@ class Console:
         for line in lines:
             self.say(line)
 
+    def wrote(self, *paths: Path, text: str | None = None) -> None:
+        """Report files or folders that were written: a line for each, or `text` for all."""
+        self.report.written += paths
+        self.say_all([text] if text is not None else [f"wrote {path}" for path in paths])
+
+    def record(self, **found: Any) -> None:
+        """Report to a program what was found besides files and scores."""
+        self.report.result |= found
+
     def warn(self, text: str) -> None:
         """Print what a person should look at, even when quiet."""
+        self.report.warnings.append(text)
         with _pause_bars():
             click.echo(printable(f"warning: {text}"), err=True)
 
@@ -67,10 +89,12 @@ class Console:
         if names:
             self.say(f"not in the truth, so left out of the means: {', '.join(names)}")
 
-    def conclude(self, verdict: Verdict | None, steps: NextSteps) -> None:
-        """Print what the scores mean and what to do next: the last lines of a result."""
+    def conclude(self, scores: Mapping[str, Any] | None, verdict: Verdict | None, steps: NextSteps) -> None:
+        """Report scores, and print what they mean and what to do next: the last lines of a result."""
+        self.report.scores, self.report.verdict = scores, verdict
         if verdict is not None:
-            self.say(f"\n{verdict.text}\nNext: {verdict.choose_step(steps)}")
+            self.report.next_step = verdict.choose_step(steps)
+            self.say(f"\n{verdict.text}\nNext: {self.report.next_step}")
 
     def finish(self, problems: Sequence[Problem], *, n_done: int = 1) -> None:
         """End a command on many files: list those that failed, and exit with 1 if there are any.
@@ -80,6 +104,7 @@ class Console:
         n_done : int
             Files that could be used.
         """
+        self.report.problems += problems
         if not problems:
             return
         noun = "file" if len(problems) == 1 else "files"
@@ -96,11 +121,14 @@ class Console:
         sys.exit(1)
 
     def run_command(self, words: list[str]) -> None:
-        """Run another command in this process, as quietly as this one."""
+        """Run another command in this process, as quietly as this one; its report becomes a part of this one's."""
         # Imported on use: the commands import this module.
         from hybridseg.cli.main import main
 
-        main.main([*(["--quiet"] if self.quiet else []), *words], prog_name="hybridseg", standalone_mode=False)
+        step = Console(self.quiet, self.verbose, Report(tuple(words)))
+        self.report.steps.append(step.report)
+        with step.report.watch():
+            main.main(words, prog_name="hybridseg", standalone_mode=False, obj=step)
 
     def progress(self, items: Sequence[Item], *, label: str) -> Iterable[Item]:
         """Show the progress of long work: a bar on a terminal, a line every few seconds elsewhere."""
@@ -112,11 +140,6 @@ class Console:
             # The mean of all steps tells the time that is left best: every epoch ends with a slow one.
             return tqdm(items, desc=label, unit="", leave=False, dynamic_ncols=True, smoothing=0)
         return _print_progress(items, label)
-
-
-def printable(text: str) -> str:
-    """Return a text in which the bytes of a file name that are not UTF-8 are replaced."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _pause_bars() -> AbstractContextManager[None]:
@@ -142,4 +165,29 @@ def _print_progress(items: Sequence[Item], label: str) -> Iterable[Item]:
             click.echo(f"{label}: {i + 1} of {len(items)}{left}", err=True)
 
 
-pass_console = click.make_pass_decorator(Console, ensure=True)
+def _set_manner(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Set one of the options of every command, which may stand before or after its name."""
+    if value:
+        console = context.ensure_object(Console)
+        setattr(console, str(parameter.name), True)
+        console.set_logging()
+
+
+def add_manners(function: Any) -> Any:
+    """Add the options that every command and every group has."""
+    for flag, text in (
+        ("--verbose", "Also print what is being done, step by step."),
+        # `Report` is printed where the command line ends, see `hybridseg.cli.main`.
+        ("--json", "Print the result as one JSON object in place of text."),
+        ("--quiet", "Print nothing but errors and warnings."),
+    ):
+        callback = None if flag == "--json" else _set_manner
+        function = click.option(flag, is_flag=True, expose_value=False, is_eager=True, callback=callback, help=text)(
+            function
+        )
+    return function
+
+
+def pass_console(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command its console, and the options of every command, the last in its help."""
+    return add_manners(click.make_pass_decorator(Console, ensure=True)(function))

@@ -59,4 +59,4 @@ def demo_dense(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> N
 
 def _show(console: Console, demonstration: Demonstration, out_dir: Path, scenes_dir: Path | None) -> None:
     page = demonstration.run(out_dir, scenes_dir, run_command=console.run_command, say=console.say)
-    console.say(f"\nThe page with all pictures and tables: {page.resolve()}")
+    console.wrote(page, text=f"\nThe page with all pictures and tables: {page.resolve()}")

@@ -94,8 +94,8 @@ def report_training(
     starved = max((epoch.starved for epoch in result.history), default=0.0)
     if starved > 0.2:
         console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
-    for path in result.written:
-        console.say(f"wrote {path}")
+    console.wrote(*result.written)
+    console.record(epochs=len(result.history), training_images=result.n_training, validation_images=result.n_validation)
     return result
 
 

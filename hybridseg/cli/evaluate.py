@@ -93,15 +93,15 @@ def eval_pixels(
     for side, names in (("truth", result.only_in_truth), ("prediction", result.only_in_prediction)):
         if names:
             console.say(f"classes that only the {side} has: {', '.join(names)}; their pixels count as wrong")
-    for path in result.written[:2]:
-        console.say(f"wrote {path}")
-    console.say(f"wrote {len(result.written) - 2} figures, {result.written[-1]} last")
+    tables, figures = result.written[:2], result.written[2:]
+    console.wrote(*tables)
+    console.wrote(*figures, text=f"wrote {len(figures)} figures, {figures[-1]} last")
     steps = _STEPS
     if any(result_kind(pair.prediction_path) != "ares" for pair in pairs):
         steps = replace(steps, weak=_TRAIN_AGAIN)
     if result.verdict and TILES_ALONE not in result.verdict.beaten_by:
         steps = replace(steps, beaten="")
-    console.conclude(result.verdict, steps)
+    console.conclude(result.pooled.to_record(), result.verdict, steps)
     console.finish(result.problems)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hybridseg.batch.jobs import Outputs
-from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
     crop_options,
     labeldefs_option,
@@ -50,6 +50,7 @@ runs_option = click.option(
 
 
 @click.group()
+@add_manners
 def fcn() -> None:
     """Label every pixel with FCN-8s, from whole labelled images.
 
@@ -89,8 +90,8 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
         overwrite=settings["overwrite"],
         progress=console.progress,
     )
-    for path in result.written:
-        console.say(f"wrote {path}")
+    console.wrote(*result.written)
+    console.record(skipped=result.skipped)
     if result.skipped:
         console.say(f"{len(result.skipped)} pictures were there already and were left alone (--overwrite)")
     console.finish(result.problems, n_done=len(result.written) + len(result.skipped))
@@ -151,7 +152,7 @@ def train(console: Console, **settings: Any) -> None:
         ),
     )
     use = f"hybridseg fcn infer --name {settings['name']} --samples-dir PHOTOS --output-dir RESULTS"
-    console.conclude(judge(result.photos), make_steps(use))
+    console.conclude(result.confusion.to_record(), judge(result.photos), make_steps(use))
 
 
 def _open_data(settings: dict[str, Any]) -> FcnData:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hybridseg.cli.console import Console, pass_console, printable
+from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
     class_files_options,
     colors_option,
@@ -125,10 +126,9 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
     if settings["host"] not in ("127.0.0.1", "localhost", "::1"):
         if not settings["i_know"]:
             raise click.UsageError("--host lets others reach the page, without encryption; add --i-know if that is so.")
-        click.echo(
-            f"Warning: the page is served on {settings['host']} without encryption. Whoever can read the traffic can "
-            "use it; an ssh tunnel is safer.",
-            err=True,
+        console.warn(
+            f"the page is served on {settings['host']} without encryption. Whoever can read the traffic can use it; an "
+            "ssh tunnel is safer."
         )
     from hybridseg.web.serve import find_usual_port, serve
 
@@ -168,6 +168,7 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     from hybridseg.web.app import create_label_app
     from hybridseg.web.serve import serve
 
+    started = time.time()
     image_paths, out_dir = find_images(inputs), settings["out_dir"]
     _require_an_image(image_paths)
     for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
@@ -187,7 +188,10 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     finally:
         jobs.close()
     done = sum(image["state"] == "done" for image in album.list_images())
-    console.say(f"\nStopped; {done} of {len(image_paths)} {noun} done. The same command continues.")
+    results = [path for image in image_paths for path in album.shelf.list_results(image)]
+    console.record(images=len(image_paths), done=done)
+    stopped = f"\nStopped; {done} of {len(image_paths)} {noun} done. The same command continues."
+    console.wrote(*(path for path in results if path.stat().st_mtime >= started), text=stopped)
 
 
 @click.command()
@@ -218,7 +222,7 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
     table = read_table(settings["labels_path"], settings["colors_path"])
     drawn = read_seeds(seeds_path, image_path, table=table)
     for warning in drawn.warnings:
-        click.echo(printable(f"warning: {seeds_path}: {warning}"), err=True)
+        console.warn(f"{seeds_path}: {warning}")
     written = spread_file(
         image_path,
         drawn,
@@ -227,5 +231,4 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
         overwrite=settings["overwrite"],
         progress=console.progress,
     )
-    for path in written:
-        console.say(f"wrote {path}")
+    console.wrote(*written)

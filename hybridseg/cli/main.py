@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import importlib
-import logging
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from functools import partial
 from typing import Any
 
 import click
 
 from hybridseg import __version__
-from hybridseg.cli.console import Console, printable
+from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.report import INTERRUPTED, Report, printable
 from hybridseg.errors import HybridSegError
 
 # In the order of use. A command is imported only when it is needed.
@@ -36,8 +39,6 @@ COMMANDS = {
     "doctor": "hybridseg.cli.system:doctor",
 }
 
-INTERRUPTED = 130
-
 
 def find_commands() -> dict[str, click.Command]:
     """Return every command by its full name, in the order of use, each group before its commands."""
@@ -54,6 +55,15 @@ def find_commands() -> dict[str, click.Command]:
 
 class HybridSegGroup(click.Group):
     """The group of all commands."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, standalone_mode: bool = True, **settings: Any) -> Any:
+        """Run a command line; with --json, wherever it stands, also when the command line itself is wrong."""
+        words = tuple(sys.argv[1:] if args is None else args)
+        console = settings.setdefault("obj", Console(report=Report(words)))
+        run = partial(super().main, args, *more, **settings)
+        if standalone_mode and "--json" in words:
+            sys.exit(_print_report(console.report, partial(run, standalone_mode=False)))
+        return run(standalone_mode=standalone_mode)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands, in the order of use."""
@@ -100,12 +110,28 @@ class HybridSegGroup(click.Group):
             ) from error
 
 
+def _print_report(report: Report, run: Callable[[], object]) -> int:
+    """Run a command whose text goes to standard error and its report to standard output; return the exit code."""
+    out, code = sys.stdout, 0
+    try:
+        with redirect_stdout(sys.stderr), report.watch():
+            run()
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        code = INTERRUPTED
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        click.echo(report.to_json(), file=out)
+    return code
+
+
 @click.group(cls=HybridSegGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--quiet", is_flag=True, help="Print nothing but errors and warnings.")
-@click.option("--verbose", is_flag=True, help="Also print what is being done, step by step.")
 @click.version_option(__version__, prog_name="hybridseg")
-@click.pass_context
-def main(ctx: click.Context, *, quiet: bool, verbose: bool) -> None:
+@pass_console
+def main(console: Console) -> None:
     """Land cover for every pixel of coastal and river photographs.
 
     \b
@@ -124,7 +150,4 @@ def main(ctx: click.Context, *, quiet: bool, verbose: bool) -> None:
     Networks that work on whole images (fcn, resunet) have commands of their own.
     Without photos of your own, start with demo-scenes.
     """
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("hybridseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
-    logging.getLogger("hybridseg.progress").setLevel(logging.WARNING if quiet else logging.INFO)
-    ctx.obj = Console(quiet=quiet)
+    console.set_logging()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from hybridseg.cli.options import (
 )
 from hybridseg.data.convert import ConvertOptions, convert_masks
 from hybridseg.data.split import LIST_NAME, split_folder
-from hybridseg.data.splitplan import ASIDE, SplitOptions
+from hybridseg.data.splitplan import ASIDE, FOLDERS, SplitOptions
 from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.hybrid.retile import retile as cut_tiles
 from hybridseg.hybrid.tilefolder import CLASSES_NAME
@@ -58,7 +59,9 @@ def demo_scenes(console: Console, *, out_dir: Path, n: int, size: tuple[int, int
     """
     options = SceneOptions(n=n, rows=size[0], cols=size[1], seed=seed)
     paths = write_demo_scenes(out_dir, options=options, overwrite=overwrite, progress=console.progress)
-    console.say(f"{len(paths)} scenes of {size[0]} x {size[1]} pixels in {out_dir}")
+    files = [path for image in paths for path in (image, image.with_name(f"{image.stem}_mres.mat"))]
+    files += [out_dir / "labels.txt", out_dir / "colors.txt"]
+    console.wrote(*files, text=f"{len(paths)} scenes of {size[0]} x {size[1]} pixels in {out_dir}")
 
 
 @click.command()
@@ -124,7 +127,10 @@ def split(
     if masks_dir is not None and result.entries[0].masks_dir:
         folders = [result.out_dir / name / Path(result.entries[0].masks_dir).name for name in ("train", "test")]
         console.say(f"masks: {folders[0]} and {folders[1]}; name them to the next commands: --masks {folders[0]}")
-    console.say(f"the lists are in {result.out_dir / LIST_NAME}")
+    counts = {name: result.count(name) for name in FOLDERS}
+    console.record(images=counts, labelled=result.n_labelled)
+    folders = [result.out_dir / name for name, n in counts.items() if n]
+    console.wrote(*folders, result.out_dir / LIST_NAME, text=f"the lists are in {result.out_dir / LIST_NAME}")
     console.finish(result.problems)
 
 
@@ -190,7 +196,9 @@ def retile(
         progress=console.progress,
     )
     _print_counts(console, result.counts)
-    console.say(f"tiles, {MANIFEST_NAME} and {CLASSES_NAME} in {result.tiles_dir}")
+    files = [result.tiles_dir / name for name in (MANIFEST_NAME, CLASSES_NAME)]
+    console.record(classes=[asdict(count) for count in result.counts])
+    console.wrote(result.tiles_dir, *files, text=f"tiles, {MANIFEST_NAME} and {CLASSES_NAME} in {result.tiles_dir}")
     for warning in result.warnings:
         console.warn(warning)
     console.finish(result.problems)
@@ -251,7 +259,9 @@ def convert(
     )
     for converted in result.written:
         console.say_all(f"{converted.path.name}: {note}" for note in converted.notes)
-    console.say(f"{len(result.written)} label maps written to {result.out_dir}")
+    paths = [converted.path for converted in result.written]
+    console.record(notes={converted.path.name: converted.notes for converted in result.written}, skipped=result.skipped)
+    console.wrote(*paths, text=f"{len(paths)} label maps written to {result.out_dir}")
     if result.skipped:
         console.say(f"{len(result.skipped)} were there already; --overwrite replaces them")
     console.say_all(result.rest)

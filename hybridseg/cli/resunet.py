@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hybridseg.classes import ClassTable
-from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
     labeldefs_option,
     make_steps,
@@ -56,6 +56,7 @@ _USE = "hybridseg resunet segment --config {config} --weights {weights} --images
 
 
 @click.group()
+@add_manners
 def resunet() -> None:
     """Label every pixel with a residual U-Net, set up by a JSON config.
 
@@ -109,7 +110,8 @@ def init_config(console: Console, folder: Path | None, **settings: Any) -> None:
     write_json(out_path, record)
     for name, reason in proposal.reasons.items():
         console.say(f"{name} = {json.dumps(record[name], ensure_ascii=False)}: {reason}")
-    console.say(f"wrote {out_path}")
+    console.record(config=record, reasons=proposal.reasons)
+    console.wrote(out_path)
     console.finish(proposal.problems)
 
 
@@ -147,10 +149,11 @@ def explain_config(console: Console, name: str | None) -> None:
       hybridseg resunet explain-config TARGET_SIZE
     """
     wanted = _match_key(name) if name else None
-    for key, kind, default, meaning in explain_keys():
-        if wanted in (None, key):
-            console.say(f"{key}: {kind}; default: {default}")
-            console.say(click.wrap_text(meaning, 96, "    ", "    "))
+    rows = [row for row in explain_keys() if wanted in (None, row[0])]
+    console.record(keys=[dict(zip(("key", "type", "default", "meaning"), row, strict=True)) for row in rows])
+    for key, kind, default, meaning in rows:
+        console.say(f"{key}: {kind}; default: {default}")
+        console.say(click.wrap_text(meaning, 96, "    ", "    "))
 
 
 def _match_key(name: str) -> str:
@@ -194,8 +197,11 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
     if result.n_skipped:
         console.say(f"{result.n_skipped} shards were there already and were left alone")
     n_written = len(result.shard_paths)
-    console.say(
-        f"wrote {result.n_records} images in {n_written} shard{'s' * (n_written != 1)}, and {result.index_path}"
+    console.record(images=result.n_records, shards_skipped=result.n_skipped)
+    console.wrote(
+        *result.shard_paths,
+        result.index_path,
+        text=f"wrote {result.n_records} images in {n_written} shard{'s' * (n_written != 1)}, and {result.index_path}",
     )
 
 
@@ -259,7 +265,8 @@ def train(console: Console, **settings: Any) -> None:
             "to see whether the CRF helps (DO_CRF_REFINE), run: hybridseg resunet init-config "
             f"--images IMAGES --masks MASKS --weights {weights} --out {weights.stem}_refined.json"
         )
-    console.conclude(judge(result.photos), make_steps(_USE.format(config=settings["config_path"], weights=weights)))
+    steps = make_steps(_USE.format(config=settings["config_path"], weights=weights))
+    console.conclude(result.confusion.to_record(), judge(result.photos), steps)
 
 
 @resunet.command()
@@ -302,11 +309,11 @@ def evaluate(console: Console, **settings: Any) -> None:
     weights = models[0].path
     folder = settings["out_dir"] or weights.parent
     targets = [folder / f"{weights.stem}_scores.json", folder / f"{weights.stem}_confusion.png"]
-    write_json(targets[0], {**confusion.to_record(), "verdict": verdict.to_record() if verdict else None})
+    scores = confusion.to_record()
+    write_json(targets[0], {**scores, "verdict": verdict.to_record() if verdict else None})
     draw_confusion(targets[1], confusion, title=weights.name)
-    for target in targets:
-        console.say(f"wrote {target}")
-    console.conclude(verdict, make_steps(_USE.format(config=settings["config_path"], weights=weights)))
+    console.wrote(*targets)
+    console.conclude(scores, verdict, make_steps(_USE.format(config=settings["config_path"], weights=weights)))
 
 
 @resunet.command()

@@ -190,6 +190,7 @@ def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool) 
     result = run_jobs(
         paths, job, resume=resume, progress=console.progress, on_done=lambda image: _print_image(console, image)
     )
+    console.record(skipped=result.skipped)
     if result.skipped:
         console.say(f"images that had a result already and were skipped (--resume): {len(result.skipped)}")
     reasons = Counter(image.replaced for image in result.images if image.replaced)
@@ -204,8 +205,10 @@ def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool) 
 def _print_image(console: Console, image: ImageResult) -> None:
     shares = ", ".join(f"{name} {share:.1%}" for name, share in image.shares.items())
     console.say(f"{image.image_path.name}: {shares} ({sum(image.seconds.values()):.1f} s)")
-    for path in image.written:
-        console.say(f"  wrote {path}")
+    console.wrote(*image.written, text="\n".join(f"  wrote {path}" for path in image.written))
+    console.report.result.setdefault("images", []).append(
+        {"image": image.image_path, "shares": image.shares, "seconds": image.seconds}
+    )
     for warning in image.warnings:
         console.warn(f"{image.image_path.name}: {warning}")
 
@@ -254,14 +257,15 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     console.table(
         (*SEARCH_RANGES, "balance", "mean IoU", "accuracy", ""), [_trial_row(trial, result.best) for trial in ranked]
     )
-    console.say(f"wrote {result.path}")
+    console.wrote(result.path)
     console.say("The constants were chosen on these images, so expect somewhat less on others.")
     steps = NextSteps(
         good=f"hybridseg semseg PHOTOS --model {classifier.path}, then eval-pixels on photos that were not used here",
         few=f"tune on {FEW_PHOTOS} labelled photos or more",
         beaten="train the classifier on more labelled photos, because no CRF gains anything over its tiles alone",
     )
-    console.conclude(result.verdict, steps)
+    console.record(best=result.best.to_record())
+    console.conclude(result.best.confusion.to_record(), result.verdict, steps)
     console.finish([*found.problems, *result.problems])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -57,6 +56,7 @@ def run(console: Console, *, dry_run: bool, **settings: Any) -> None:
     Example:
       hybridseg run photos --masks masks --labels labels.txt
     """
+    from hybridseg.study.story import spell_command
     from hybridseg.study.study import run_study
 
     result = run_study(
@@ -69,6 +69,9 @@ def run(console: Console, *, dry_run: bool, **settings: Any) -> None:
         check_only=dry_run,
         progress=console.progress,
     )
-    if result is not None:
-        console.conclude(result.verdict, result.next_steps)
-        console.say(f"The report: {Path(result.report_path).resolve()}")
+    console.record(plan=[{"command": spell_command(step.words), "seconds": step.seconds} for step in result.steps])
+    if result.findings and result.report_path:
+        best = result.findings.best
+        console.record(best=best.name, methods={method.name: method.pooled for method in result.findings.methods})
+        console.conclude(best.pooled, best.verdict, result.findings.next_steps)
+        console.wrote(result.report_path, text=f"The report: {result.report_path.resolve()}")

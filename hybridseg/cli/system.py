@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 
@@ -14,9 +13,8 @@ _MARKS = {"ok": "ok  ", "warning": "!   ", "missing": "MISS"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON, for scripts.")
 @pass_console
-def doctor(console: Console, *, as_json: bool) -> None:
+def doctor(console: Console) -> None:
     """Check what works on this machine, and how to fix what does not.
 
     Result: one line for each part. The exit code is 1 when the main job (from photos to label maps) could not
@@ -30,13 +28,11 @@ def doctor(console: Console, *, as_json: bool) -> None:
 
     checks = examine_system()
     fit = is_fit(checks)
-    if as_json:
-        click.echo(json.dumps({"fit": fit, "checks": [asdict(check) for check in checks]}, indent=2))
-    else:
-        width = max(len(check.name) for check in checks)
-        for check in checks:
-            console.say(f"{_MARKS[check.status]}  {check.name.ljust(width)}  {check.detail}")
-            if check.mend:
-                console.say(f"      {' ' * width}  -> {check.mend}")
-        console.say("\nThe main job can run." if fit else "\nThe main job cannot run: fix what is marked MISS.")
+    console.record(fit=fit, checks=[asdict(check) for check in checks])
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        console.say(f"{_MARKS[check.status]}  {check.name.ljust(width)}  {check.detail}")
+        if check.mend:
+            console.say(f"      {' ' * width}  -> {check.mend}")
+    console.say("\nThe main job can run." if fit else "\nThe main job cannot run: fix what is marked MISS.")
     sys.exit(0 if fit else 1)

@@ -85,13 +85,13 @@ def retrain(console: Console, **settings: Any) -> None:
         },
     )
     _print_result(console, result, show_wrong=settings["print_misclassified_test_images"])
-    for path in (*result.written, figure_path):
-        console.say(f"wrote {path}")
+    console.wrote(*result.written, figure_path)
+    console.record(tiles=result.counts, notes=result.notes)
     model = f"--model {paths.output_graph}"
     steps = NextSteps(
         good=f"hybridseg semseg PHOTOS {model}", few=f"hybridseg eval-tiles TILES {model}, on tiles of other photos"
     )
-    console.conclude(result.verdict, steps)
+    console.conclude(result.confusion.to_record() if result.confusion else None, result.verdict, steps)
 
 
 def _print_result(console: Console, result: RetrainResult, *, show_wrong: bool) -> None:
@@ -151,13 +151,13 @@ def eval_tiles(console: Console, *, folder: Path, **settings: Any) -> None:
     console.table(("class", "accuracy", "precision", "recall", "F1", "probability", "tiles"), rows)
     console.say_left_out(result.confusion)
     console.say(f"expected calibration error {result.calibration.error:.3f}")
-    for path in result.written:
-        console.say(f"wrote {path}")
+    console.record(mean_probability=result.mean_probability, calibration_error=result.calibration.error)
+    console.wrote(*result.written)
     steps = NextSteps(
         good=f"hybridseg semseg PHOTOS --model {settings['model_path']}",
         few=f"give tiles of {FEW_PHOTOS} photos or more",
     )
-    console.conclude(result.verdict, steps)
+    console.conclude(result.confusion.to_record(), result.verdict, steps)
     console.finish(result.problems)
 
 
@@ -182,4 +182,4 @@ def export_module(console: Console, *, out_dir: Path, input_size: int) -> None:
 
     with named_as_typed():
         export_builtin(out_dir, input_size=input_size)
-    console.say(f"wrote {out_dir}")
+    console.wrote(out_dir)

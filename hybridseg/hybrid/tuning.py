@@ -86,6 +86,11 @@ class Trial:
         value = self.confusion.macro("iou") if name == "iou" else self.confusion.accuracy
         return 0.0 if value is None else value
 
+    def to_record(self) -> dict[str, Any]:
+        """Return the constants and the scores as JSON holds them."""
+        constants = {name: getattr(self.crf, name) for name in SEARCH_RANGES} if self.crf else None
+        return {"crf": constants, "balance": self.balance, **{name: self.score(name) for name in SCORES}}
+
 
 @dataclass(frozen=True, eq=False)
 class TuneResult:
@@ -251,10 +256,6 @@ def _try_crf(example: _Example, options: HybridOptions, classifier: AnyClassifie
 def _make_record(
     classifier: AnyClassifier, settings: HybridOptions, best: Trial, trials: Sequence[Trial], n_images: int
 ) -> dict[str, Any]:
-    def describe(trial: Trial) -> dict[str, Any]:
-        constants = {name: getattr(trial.crf, name) for name in SEARCH_RANGES} if trial.crf else None
-        return {"crf": constants, "balance": trial.balance, **{name: trial.score(name) for name in SCORES}}
-
     paths = [member.path for member in list_members(classifier)]
     return {
         "format": FORMAT_VERSION,
@@ -263,6 +264,6 @@ def _make_record(
         # The constants are in `best`; threads and memory concern this machine alone.
         "settings": {name: value for name, value in asdict(settings).items() if name != "crf"},
         "n_images": n_images,
-        "best": describe(best),
-        "trials": [describe(trial) for trial in trials],
+        "best": best.to_record(),
+        "trials": [trial.to_record() for trial in trials],
     }

@@ -17,7 +17,7 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.windows import open_windows
 from hybridseg.labelling.drawing import Drawing
 from hybridseg.labelling.entries import OpenImage
-from hybridseg.labelling.spread import ground_truth_path
+from hybridseg.labelling.spread import TRUTH_ENDINGS, ground_truth_path
 from hybridseg.labelling.strokeimport import import_strokes
 
 # Stands in for the class list of an image without strokes until there is one.
@@ -41,6 +41,12 @@ class Shelf:
     def strokes_path(self, image_path: Path) -> Path:
         """Return the path of an image's strokes file."""
         return (self.out_dir or image_path.parent) / f"{image_path.stem}_doodles.json"
+
+    def list_results(self, image_path: Path) -> list[Path]:
+        """List the files that work on an image has left: its strokes, and its label map in every form."""
+        names = [f"{image_path.stem}_{ending}" for ending in ("doodles.json", "mres.mat", *TRUTH_ENDINGS)]
+        paths = [self.strokes_path(image_path).with_name(name) for name in names]
+        return [path for path in paths if path.exists()]
 
     def read_state(self, image_path: Path) -> str:
         """Return the state of an image without opening it: untouched, working, or done."""

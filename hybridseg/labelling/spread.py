@@ -32,6 +32,8 @@ from hybridseg.resample import fit_scale, reduce_shape, resize_nearest, take_nea
 # The classic scale, made for photos of 36 megapixels (docs/benchmarks.md).
 _USUAL_SCALE = 0.2
 SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
+# What is written beside NAME_mres.mat; the last only of a GeoTIFF.
+TRUTH_ENDINGS = ("mres_label.png", "mres.png", "report.txt", "mres_label.tif")
 
 
 @dataclass(frozen=True)
@@ -291,8 +293,7 @@ def write_ground_truth(
     target = ground_truth_path(windows.path, out_dir)
     labels = void_invalid(paint_over(labels, drawn.painted), windows.valid())
     result = LabelMap(labels, drawn.table, drawn.seeds, windows.info.georeference)
-    endings = ("mres_label.png", "mres.png", "report.txt")
-    written = [target.with_name(f"{windows.path.stem}_{ending}") for ending in endings]
+    written = [target.with_name(f"{windows.path.stem}_{ending}") for ending in TRUTH_ENDINGS[:3]]
     write_labelmap(written[0], result)
     shape = reduce_shape(windows.shape, min(1.0, PANEL_PIXELS / max(windows.shape)))
     small = windows.read(slice(0, windows.shape[0]), slice(0, windows.shape[1]), shape)
@@ -300,7 +301,7 @@ def write_ground_truth(
     draw_panels(written[1], small, drawn.seeds, labels, drawn.table, heads=heads)
     write_text(written[2], _describe(windows.path, labels, drawn))
     if result.georeference is not None:
-        written.append(target.with_name(f"{windows.path.stem}_mres_label.tif"))
+        written.append(target.with_name(f"{windows.path.stem}_{TRUTH_ENDINGS[3]}"))
         write_labelmap(written[-1], result)
     # Last: where this file is, the others are too.
     write_labelmap(target, result)

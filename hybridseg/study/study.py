@@ -10,12 +10,11 @@ from pathlib import Path
 from hybridseg.classes import ClassTable
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.progress import Progress, describe_seconds, no_progress
-from hybridseg.study.findings import read_findings
+from hybridseg.study.findings import Findings, read_findings
 from hybridseg.study.inputs import LOG_NAME, Inputs, StudyOptions, StudyPaths, check_inputs
 from hybridseg.study.report import write_report
 from hybridseg.study.steps import Step, StepLog, plan_steps
 from hybridseg.study.story import Story, spell_command
-from hybridseg.verdict import NextSteps, Verdict
 
 # From so many seconds on, what was estimated can be compared with what was measured.
 _ENOUGH_SECONDS = 10.0
@@ -23,11 +22,11 @@ _ENOUGH_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The report, and the verdict on the best method with what to do next."""
+    """The steps, and what they led to; None when everything was only checked."""
 
-    report_path: Path
-    verdict: Verdict | None
-    next_steps: NextSteps
+    steps: tuple[Step, ...]
+    findings: Findings | None = None
+    report_path: Path | None = None
 
 
 def run_study(
@@ -40,8 +39,8 @@ def run_study(
     table: ClassTable | None = None,
     check_only: bool = False,
     progress: Progress = no_progress,
-) -> StudyResult | None:
-    """Check everything, then run the steps that are not done yet, and write the report; None when only checked.
+) -> StudyResult:
+    """Check everything, then run the steps that are not done yet, and write the report.
 
     Parameters
     ----------
@@ -61,7 +60,7 @@ def run_study(
     if check_only:
         for step in steps:
             say(spell_command(step.words))
-        return None
+        return StudyResult(tuple(steps))
     claim_folder(paths.out)
     with lock_output(paths.out / LOG_NAME):
         class_files = [path for path in (paths.labels_path, paths.colors_path) if path is not None]
@@ -69,7 +68,7 @@ def run_study(
         _run_steps(Story(paths.out, run_command, say), steps, log)
         findings = read_findings(paths, options, inputs)
         report_path = write_report(paths, inputs, steps, findings)
-    return StudyResult(report_path, findings.best.verdict, findings.next_steps)
+    return StudyResult(tuple(steps), findings, report_path)
 
 
 def _tell_plan(inputs: Inputs, steps: list[Step], say: Callable[[str], None], warn: Callable[[str], None]) -> None:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from hybridseg.demo.demonstration import Demonstration
@@ -26,6 +28,9 @@ def test_commands_are_run_and_the_page_is_named(command, run, tmp_path):
     assert ("U-Net" in given["title"]) == (name == "demo-dense")
     assert "A line of the story." in result.stdout and list((out / "scenes").glob("*.jpg"))
     assert f"The page with all pictures and tables: {out}/index.html" in result.stdout
+    report = json.loads(run(name, out, "--json").stdout)
+    assert report["written"] == [f"{out}/index.html"] and report["steps"][0]["command"][0] == "demo-scenes"
+    assert f"{out}/scenes/scene_00.jpg" in report["steps"][0]["written"]
 
 
 def test_quiet_is_handed_on(command, run, tmp_path):

@@ -1,4 +1,7 @@
+import json
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +31,9 @@ def test_everything_is_told_before_and_nothing_is_written(data, run):
     result = run(*GIVEN, "--dry-run")
     assert result.exit_code == 0 and not (data / "photos_run").exists()
     assert "3 for training, 2 for testing, 0 without a mask" in result.stdout and "about" in result.stdout
+    report = json.loads(run(*GIVEN, "--dry-run", "--json").stdout)
+    assert [step["command"].split()[1] for step in report["result"]["plan"]][:2] == ["split", "retile"]
+    assert report["written"] == [] and report["scores"] is None
     result = run(*GIVEN[:-1], "masks/0.png")
     assert result.exit_code == 1 and "is not a text file" in result.stderr and len(list(data.iterdir())) == 3
     result = run(*GIVEN, "--proportion", "1")
@@ -50,3 +56,13 @@ def test_the_commands_their_results_and_the_report(data, run):
     again = run("--quiet", *given)
     assert again.exit_code == 0 and again.output == ""
     assert (data / "photos_run/report.html").exists()
+    report = json.loads(run("--json", *given).stdout)
+    assert report["written"] == ["photos_run/report.html"] and report["steps"] == [], "nothing was left to be done"
+    scores = json.loads((data / "photos_run/fcn/scores/eval_pixels.json").read_text())
+    assert report["scores"] == report["result"]["methods"]["fcn"] == scores["pooled"]
+    assert report["verdict"] == scores["verdict"] and report["result"]["best"] == "fcn"
+    shutil.rmtree(data / "photos_run/fcn/scores")
+    report = json.loads(run("--json", *given).stdout)
+    [step] = report["steps"]
+    assert step["command"][0] == "eval-pixels" and step["scores"]["accuracy"] == scores["pooled"]["accuracy"]
+    assert step["written"] and all(Path(path).exists() for path in step["written"])

@@ -32,7 +32,8 @@ def list_commands(page):
 def test_a_study(study, data, words):
     own = {path: path.read_bytes() for path in (*data.glob("photos/*"), *data.glob("masks/*"), data / "labels.txt")}
     ran = study()
-    assert "--method both" in study.result.next_steps.weak and "--method both" in study.result.next_steps.beaten
+    steps = study.result.findings.next_steps
+    assert "--method both" in steps.weak and "--method both" in steps.beaten
     out = data / "photos_run"
     assert [given[0] for given in ran] == ["split", "retile", "retrain", "semseg", "eval-pixels", "semseg"]
     assert {path: path.read_bytes() for path in own} == own and len(list(data.iterdir())) == 4
@@ -64,7 +65,7 @@ def check_report(study, out, scores):
     page = (out / "report.html").read_text()
     assert study.result.report_path == Path("photos_run/report.html") and "src='data:image" in page
     assert not re.findall(r"(?:src|href)='(?!data:)", page), "one file holds everything"
-    assert study.result.verdict.text.replace("'", "&#x27;").replace(" %", "&nbsp;%") in page
+    assert study.result.findings.best.verdict.text.replace("'", "&#x27;").replace(" %", "&nbsp;%") in page
     for row in scores["pooled"]["classes"]:
         assert f"<tr><td>{row['class']}</td><td>{row['precision']:.3f}</td><td>{row['recall']:.3f}</td>" in page
     assert page.count("<div class='strip'>") == 4 and ">errors</figcaption>" in page
@@ -110,7 +111,7 @@ def test_the_same_command_goes_on(study, data, command):
 
 
 def test_only_checked(study, data):
-    assert study(check_only=True) == [] and not (data / "photos_run").exists() and study.result is None
+    assert study(check_only=True) == [] and not (data / "photos_run").exists() and study.result.report_path is None
     assert any(re.match(r"6 steps, about \d+ s", line) for line in study.lines)
     assert study.lines[-1].startswith("hybridseg semseg photos_run/unlabelled --model ")
 
@@ -119,7 +120,8 @@ def test_only_checked(study, data):
 @pytest.mark.usefixtures("small_encoder")
 def test_both_methods(study, data):
     ran = [given[:2] if given[0] == "fcn" else given[:1] for given in study(method="both", epochs=1)]
-    assert "--method" not in study.result.next_steps.weak and not study.result.next_steps.beaten
+    steps = study.result.findings.next_steps
+    assert "--method" not in steps.weak and not steps.beaten
     assert ran[6:] == [["fcn", "train"], ["fcn", "infer"], ["eval-pixels"], ["fcn", "infer"]]
     page = (data / "photos_run/report.html").read_text()
     for name in ("hybrid", "fcn"):

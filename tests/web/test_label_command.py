@@ -4,6 +4,7 @@ import http.cookiejar
 import json
 import re
 import signal
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -117,6 +118,21 @@ def test_words_that_make_no_sense(run, photos, tmp_path, monkeypatch, words, mes
     (tmp_path / "text.jpg").write_text("not an image")
     result = run("label", *words, "--no-browser")
     assert result.exit_code in (1, 2) and message in " ".join(result.output.split())
+
+
+def test_what_a_session_wrote_is_reported_when_it_ends(launch, photos, draw):
+    (photos / "labels.txt").write_text("water\nsand\n")
+    (photos / "b_doodles.json").write_text("")  # Of before.
+    words = ["label", photos / "a.png", "--no-browser", "--json", "--quiet"]
+    process = launch([sys.executable, "-m", "hybridseg", *map(str, words)])
+    client = Client(re.search(r"http://\S+", process.stderr.readline())[0])
+    image = client.get("/api/session")["images"][0]["id"]
+    client.post(f"/api/images/{image}/strokes", {"version": 1, **draw(1, (9, 5))})
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    report = json.loads(out)
+    assert process.returncode == 0 and report["status"] == "done" and report["result"] == {"images": 1, "done": 0}
+    assert report["written"] == [str(photos / "a_doodles.json")]
 
 
 def test_nobody_reads_what_it_prints(start, photos):
