@@ -15,9 +15,10 @@ from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.fit import Epoch
-from hybridseg.dense.smoothing import SmoothingOptions
+from hybridseg.dense.smoothing import FCN_SMOOTHING, SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
+from hybridseg.io.pairing import PREDSEG_CRF
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
 from hybridseg.segment import make_job
@@ -29,12 +30,30 @@ labeldefs_option = click.option(
 )  # fmt: skip
 
 
+runs_option = click.option(
+    "--runs-dir", metavar="DIR", type=path_type, default=Path("runs"), show_default=True, help="Folder of trainings."
+)
+
+# How a prediction is smoothed.
+crf_options = join_options(
+    click.option("--crf", is_flag=True, help="Smooth the prediction with a dense CRF and a majority filter."),
+    options_of(
+        FCN_SMOOTHING.crf, "space_theta", "theta", "n_iterations",
+        flags={"space_theta": ("--theta-space",), "theta": ("--theta-color",)},
+    ),
+    options_of(FCN_SMOOTHING, "thinning", "radius", flags={"radius": ("--median-radius",)}),
+)  # fmt: skip
+
 # What every training has.
 run_options = join_options(
     click.option("--resume", is_flag=True, help="Continue after the last finished epoch."),
     click.option("--overwrite", is_flag=True, help="Start over where there is a training already."),
     click.option("--tensorboard-dir", metavar="DIR", type=path_type, help="Write logs for TensorBoard here."),
-)
+    click.option(
+        "--histogram-interval", type=click.IntRange(min=0),
+        help="Let them have histograms of weights and gradients of every Nth epoch; 0: none.  [default: 10]",
+    ),
+)  # fmt: skip
 
 # On which windows of the photos a network is trained.
 crop_options = options_of(
@@ -56,6 +75,14 @@ view_options = join_options(
     options_of(Outputs, "probabilities"),
     resume_option,
 )
+
+
+def choose_crf(settings: dict[str, Any]) -> tuple[SmoothingOptions, str]:
+    """Return how the options of `crf_options` smooth a prediction, and what the results are called."""
+    if not settings["crf"]:
+        return SmoothingOptions(), Outputs.title
+    # Beside the plain results, which are worth comparing with.
+    return read_options(FCN_SMOOTHING, settings, crf=read_options(FCN_SMOOTHING.crf, settings)), PREDSEG_CRF
 
 
 def segment_images(
@@ -91,6 +118,8 @@ def report_training(
     else:
         console.say(f"nothing was trained (DO_TRAIN is false); the scores on {result.n_validation} images:")
     print_scores(console, result.confusion)
+    if result.sets:
+        _print_sets(console, result)
     starved = max((epoch.starved for epoch in result.history), default=0.0)
     if starved > 0.2:
         console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
@@ -115,6 +144,19 @@ def print_scores(console: Console, confusion: Confusion) -> None:
     console.table(("class", "IoU", "Dice"), [(name, _show(iou), _show(dice)) for name, iou, dice in [*rows, means]])
     console.say_left_out(confusion)
     console.say(f"pixel accuracy {_show(confusion.accuracy)}")
+
+
+def _print_sets(console: Console, result: TrainingResult) -> None:
+    """Print loss and scores of the training, validation and test set."""
+    of = f" of {result.model.table.names[1]}" if result.model.card.architecture.n_outputs == 1 else ", mean"
+    names = {
+        "loss": "loss", "accuracy": "pixel accuracy", "mean_iou": f"IoU{of}", "dice": f"Dice{of}",
+        "recall": f"true-positive rate{of}",
+    }  # fmt: skip
+    console.say("\nAt the size of the training:")
+    rows = [(text, *(_show(values[name]) for values in result.sets.values())) for name, text in names.items()]
+    console.table(("", *result.sets), rows)
+    console.record(sets=result.sets)
 
 
 def _print_epoch(console: Console, epoch: Epoch) -> None:

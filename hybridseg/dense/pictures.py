@@ -1,4 +1,4 @@
-"""Figures of a training run: sample batches, predictions, and the curves of loss, scores and learning rate."""
+"""Figures of a training run: sample batches, predictions, augmentation, and the curves of loss and scores."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from hybridseg.classes import ClassTable, color_labels
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch
+from hybridseg.dense.policy import Policy, Turn
 from hybridseg.figures import PictureRow, draw_learning_curve, draw_picture_rows
 from hybridseg.io.images import as_rgb8
 from hybridseg.models.bundles import DenseModel
@@ -56,6 +57,42 @@ def draw_examples(path: Path, examples: Sequence[Example], table: ClassTable, mo
         n_missing = n_side * len(heads) - len(pictures)
         pictures += [np.full_like(pictures[0], 255)] * n_missing
         rows.append(PictureRow("", pictures, heads * n_side if i == 0 else ()))
+    draw_picture_rows(path, rows, width=14.0, legend=table)
+
+
+def draw_augmentation(
+    path: Path,
+    photos: Sequence[tuple[np.ndarray, np.ndarray | None]],
+    policy: Policy,
+    table: ClassTable | None,
+    *,
+    n: int,
+    seed: int = 0,
+) -> None:
+    """Draw a sheet as a PNG: `n` versions of each photo, and of the first one what every step does by itself.
+
+    Parameters
+    ----------
+    photos : sequence of (numpy.ndarray, numpy.ndarray or None)
+        Images, (rows, cols, bands), and their labels, (rows, cols) uint8, which are drawn below them if there are any.
+    table : ClassTable or None
+        The classes of the labels.
+    """  # fmt: skip
+    parts = [("", policy, *photo) for photo in photos]
+    alone = [Policy((Turn((step,)),)) for step in policy.steps]
+    parts += [(step.name, one, *photos[0]) for step, one in zip(policy.steps, alone, strict=True)]
+    rows: list[PictureRow] = []
+    for title, own, image, labels in parts:
+        shown = np.zeros(image.shape[:2], np.uint8) if labels is None else labels
+        white = 255.0 if image.dtype == np.uint8 else None
+        images, moved = own.change_batch(
+            np.repeat(image[None], n, 0).astype(np.float32), np.repeat(shown[None], n, 0), seed=(seed, 0), white=white
+        )
+        versions = [image.astype(np.float32), *np.asarray(images)]
+        heads = ("photo", *(f"version {i}" for i in range(1, n + 1))) if not rows else ()
+        rows.append(PictureRow(title, [as_rgb8(v.astype(image.dtype)) for v in versions], heads))
+        if labels is not None and table is not None:
+            rows.append(PictureRow("", [color_labels(y, table) for y in (labels, *np.asarray(moved))]))
     draw_picture_rows(path, rows, width=14.0, legend=table)
 
 

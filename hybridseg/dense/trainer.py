@@ -179,6 +179,7 @@ def train_dense(
     """
     _claim(paths)
     training, validation = make_feeds(pairs, validation_pairs, plan, progress=progress)
+    sets = _list_sets(training, validation, test_pairs, plan) if score_sets else {}
     with lock_output(paths.run_dir / CHECKPOINT_NAME):
         if paths.overwrite:
             _clear(paths.run_dir)
@@ -195,9 +196,9 @@ def train_dense(
         photos = evaluate_feed(model, validation, progress=progress)
         verdict = judge(photos)
         scores = {**pool_confusions(photos).to_record(), "verdict": verdict.to_record() if verdict else None}
-        sets = _score_sets(network, plan, training, validation, test_pairs) if score_sets else {}
-        if sets:
-            scores["sets"] = sets
+        found = {name: score_feed(network, feed, plan.fit.loss) for name, feed in sets.items()}
+        if found:
+            scores["sets"] = found
         trained = replace(
             card, training={**_describe_training(plan, pairs, validation, history), **about}, scores=scores
         )
@@ -212,7 +213,7 @@ def train_dense(
         tuple(photos),
         len(training.indices),
         len(validation.indices),
-        sets,
+        found,
     )
 
 
@@ -252,24 +253,21 @@ def make_feeds(
     return training, validation
 
 
-def _score_sets(
-    network: Any, plan: TrainingPlan, training: Feed, validation: Feed, test_pairs: PairSource | None
-) -> dict[str, dict[str, float | None]]:
-    """Score a network on each set, without augmentation."""
+def _list_sets(training: Feed, validation: Feed, test_pairs: PairSource | None, plan: TrainingPlan) -> dict[str, Feed]:
+    """Return the feed of each set, without augmentation; no photograph is in the test set and in another one."""
     plain = copy.copy(training)
     plain.augment = AugmentOptions()
-    feeds = {"training": plain, "validation": validation}
-    if test_pairs is not None:
-        shared = sorted((set(training.pairs.sources) | set(validation.pairs.sources)) & set(test_pairs.sources))
-        if shared:
-            raise BadInput(f"{', '.join(shared[:5])} are in the test set and were trained on; take them out")
-        indices = np.arange(len(test_pairs.sources))
-        feeds["test"] = (
-            Feed(test_pairs, indices, batch_size=plan.batch_size, normalization=plan.normalization)
-            if plan.crops.crop is None
-            else _make_tile_feed(test_pairs, indices, plan, sys.maxsize)
-        )
-    return {name: score_feed(network, feed, plan.fit.loss) for name, feed in feeds.items()}
+    sets = {"training": plain, "validation": validation}
+    if test_pairs is None:
+        return sets
+    shared = sorted((set(training.pairs.sources) | set(validation.pairs.sources)) & set(test_pairs.sources))
+    if shared:
+        raise BadInput(f"{', '.join(shared[:5])} are in the test set and would be trained on; take them out")
+    indices = np.arange(len(test_pairs.sources))
+    if plan.crops.crop is not None:
+        return {**sets, "test": _make_tile_feed(test_pairs, indices, plan, sys.maxsize)}
+    test = Feed(test_pairs, indices, batch_size=plan.batch_size, normalization=plan.normalization)
+    return {**sets, "test": test}
 
 
 def _make_window_feed(pairs: PairSource, indices: np.ndarray, plan: TrainingPlan, progress: Progress) -> WindowFeed:

@@ -25,13 +25,34 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Join:
-    """Shapes, (rows, cols, channels), where a skip joins the decoder: what comes from below, the skip, what goes on."""
+    """Shapes, (rows, cols, channels), where a skip joins the decoder.
+
+    `below` is enlarged to `enlarged`; both joined are `joined`, of which the convolutions make `result`.
+    """
 
     stride: int
     below: Shape
+    enlarged: Shape
     skip: Shape
     joined: Shape
     result: Shape
+
+    @property
+    def text(self) -> str:
+        """The shapes in a line."""
+        below, enlarged, skip, joined = map(show_shape, (self.below, self.enlarged, self.skip, self.joined))
+        return f"1/{self.stride} of the size: {below} is enlarged to {enlarged} and joined with {skip}: {joined}"
+
+
+def show_shape(shape: Shape) -> str:
+    """Return a shape as people write it.
+
+    Examples
+    --------
+    >>> show_shape((10, 20, 3))
+    '10 x 20 x 3'
+    """
+    return " x ".join(map(str, shape))
 
 
 @dataclass(frozen=True)
@@ -160,24 +181,18 @@ def trace_joins(network: tf_keras.Model, size: tuple[int, int]) -> list[Join]:
     --------
     >>> network = Unet(n_bands=3, n_outputs=2, encoder="none", widths=(8, 6, 4, 2)).build()
     >>> trace_joins(network, (300, 300))[0]
-    Join(stride=8, below=(40, 40, 8), skip=(40, 40, 8), joined=(40, 40, 16), result=(40, 40, 8))
+    Join(stride=8, below=(20, 20, 16), enlarged=(40, 40, 8), skip=(40, 40, 8), joined=(40, 40, 16), result=(40, 40, 8))
     """
     import tf_keras
 
-    strides = [stride for stride in reversed((1, *STRIDES)) if f"up{stride}_join" in _names_of(network)]
+    names = {layer.name for layer in network.layers}
+    strides = [stride for stride in reversed((1, *STRIDES)) if f"up{stride}_join" in names]
     joins = [network.get_layer(f"up{stride}_join") for stride in strides]
-    # What a step of the decoder makes is what the next one enlarges.
-    results = [
-        *(network.get_layer(f"up{stride}_enlarge").input for stride in strides[1:]),
-        network.get_layer("scores").input,
-    ]
-    tensors = [
-        tensor for join, result in zip(joins, results, strict=True) for tensor in (*join.input, join.output, result)
-    ]
+    sources = [network.get_layer(f"up{stride}_enlarge").input for stride in strides]
+    # What one step of the decoder makes is what the next one enlarges.
+    results = [*sources[1:], network.get_layer("scores").input]
+    steps = zip(sources, joins, results, strict=True)
+    tensors = [tensor for source, join, result in steps for tensor in (source, *join.input, join.output, result)]
     found = tf_keras.Model(network.input, tensors).compute_output_shape((1, *size, network.input_shape[-1]))
     shapes: Sequence[Any] = [tuple(shape[1:]) for shape in found]
-    return [Join(stride, *shapes[4 * i : 4 * i + 4]) for i, stride in enumerate(strides)]
-
-
-def _names_of(network: tf_keras.Model) -> set[str]:
-    return {layer.name for layer in network.layers}
+    return [Join(stride, *shapes[5 * i : 5 * i + 5]) for i, stride in enumerate(strides)]

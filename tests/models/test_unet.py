@@ -70,9 +70,12 @@ def test_a_decoder_as_published():
 def test_shapes_of_the_skips():
     network = Unet(3, 1, "mobilenet_v2", "plain", WIDTHS).build()
     joins = trace_joins(network, (300, 64))
-    assert joins[0] == Join(16, (20, 4, 8), (20, 4, 8), (20, 4, 16), (20, 4, 8))
+    assert joins[0] == Join(16, (10, 2, 1280), (20, 4, 8), (20, 4, 8), (20, 4, 16), (20, 4, 8))
     assert [join.stride for join in joins] == [16, 8, 4, 2]
-    assert joins[3] == Join(2, (160, 32, 4), (160, 32, 4), (160, 32, 8), (160, 32, 4))
+    assert joins[3] == Join(2, (80, 16, 5), (160, 32, 4), (160, 32, 4), (160, 32, 8), (160, 32, 4))
+    assert joins[0].text == (
+        "1/16 of the size: 10 x 2 x 1280 is enlarged to 20 x 4 x 8 and joined with 20 x 4 x 8: 20 x 4 x 16"
+    )
     published = Unet(3, 1, "mobilenet_v2", "none", WIDTHS).build()
     assert trace_joins(published, (64, 64))[3].result == (32, 32, 8), "without convolutions the joined goes on"
 

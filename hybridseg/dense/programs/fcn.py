@@ -1,29 +1,24 @@
-"""FCN-8s: train it on labelled images, load it for others."""
+"""FCN-8s: train it on labelled images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from hybridseg.batch.jobs import load_once
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.crops import CropOptions
-from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder
+from hybridseg.dense.fit import Epoch, FitOptions
 from hybridseg.dense.pairs import FolderPairs, fit_size
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput
 from hybridseg.io.images import describe_image
-from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.losses import LossOptions
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
-
-MODEL_NAME = "model.h5"
 
 # Size, epochs, batch and learning rate are those of the best result in docs/benchmarks.md on coastal photos, which
 # takes less than 20 minutes on two cores.
@@ -50,6 +45,7 @@ class FcnOptions:
     wide_channels: int = option_like(Fcn8s, "wide_channels")
     patience: int = option_like(FitOptions, "patience")
     checkpoint_interval: int = option_like(FitOptions, "checkpoint_interval")
+    frozen_epochs: int = option_like(FitOptions, "frozen_epochs")
     seed: int = 0
     augment: AugmentOptions = AugmentOptions(
         rotation=10.0, zoom=0.1, row_shift=0.05, col_shift=0.05, flip_cols=True, brightness=0.1
@@ -67,7 +63,13 @@ class FcnOptions:
         peak = self.learning_rate
         schedule = Schedule(peak / 10, peak, peak / 100, _RAMP_EPOCHS, _SUSTAIN_EPOCHS, _DECAY)
         return FitOptions(
-            self.epochs, LossOptions(self.loss), schedule, self.patience, self.checkpoint_interval, self.seed
+            self.epochs,
+            LossOptions(self.loss),
+            schedule,
+            self.patience,
+            self.checkpoint_interval,
+            self.seed,
+            frozen_epochs=self.frozen_epochs,
         )
 
 
@@ -87,7 +89,7 @@ def train_fcn(
     data : FcnData
         Without validation images of its own, a share of the photographs is held out.
     paths : TrainingPaths
-        Its `pretrained` is a file of weights for a VGG-16.
+        Its `pretrained` are the weights of the encoder.
     on_start, on_epoch : callable
         As for `train_dense`.
 
@@ -109,29 +111,3 @@ def train_fcn(
     return train_dense(
         pairs, plan, paths, validation_pairs=found.get("val"), on_start=on_start, on_epoch=on_epoch, progress=progress
     )
-
-
-def load_fcn(run_dir: Path, *, checkpoint: int | None = None) -> DenseModel:
-    """Load the best network of a training run, or a numbered checkpoint.
-
-    Raises
-    ------
-    MissingInput
-        When it is not there; the message names the checkpoints that are.
-    """
-    path = run_dir / MODEL_NAME
-    if checkpoint is not None:
-        path = RunFolder(run_dir, "").weights_path(checkpoint)
-    if not path.exists():
-        numbers = sorted(int(p.stem[6:]) for p in run_dir.glob("epoch_*.h5") if p.stem[6:].isdecimal())
-        kept = f"; there are the checkpoints {', '.join(map(str, numbers))}" if numbers else ""
-        if (run_dir / CHECKPOINT_NAME).exists() and checkpoint is None:
-            raise MissingInput(
-                f"the training in {run_dir} is not finished{kept}; give its `hybridseg fcn train` command again, with "
-                "--resume"
-            )
-        advice = " --checkpoint-interval 1" if checkpoint is not None else ""
-        raise MissingInput(
-            f"there is no {path}{kept}; train it with `hybridseg fcn train --name {run_dir.name}{advice} ...`"
-        )
-    return load_once(load_dense, path)
