@@ -74,25 +74,25 @@ def draw_augmentation(
     Parameters
     ----------
     photos : sequence of (numpy.ndarray, numpy.ndarray or None)
-        Images, (rows, cols, bands), and their labels, (rows, cols) uint8, which are drawn below them if there are any.
+        Images, (rows, cols, bands), and their labels, (rows, cols) uint8, which are drawn below them where they move.
     table : ClassTable or None
         The classes of the labels.
     """  # fmt: skip
     parts = [("", policy, *photo) for photo in photos]
-    alone = [Policy((Turn((step,)),)) for step in policy.steps]
-    parts += [(step.name, one, *photos[0]) for step, one in zip(policy.steps, alone, strict=True)]
+    parts += [(step.name, Policy((Turn((step,)),)), *photos[0]) for step in policy.steps]
     rows: list[PictureRow] = []
-    for title, own, image, labels in parts:
-        shown = np.zeros(image.shape[:2], np.uint8) if labels is None else labels
-        white = 255.0 if image.dtype == np.uint8 else None
+    for number, (title, own, image, labels) in enumerate(parts):
+        known = np.zeros(image.shape[:2], np.uint8) if labels is None else labels
         images, moved = own.change_batch(
-            np.repeat(image[None], n, 0).astype(np.float32), np.repeat(shown[None], n, 0), seed=(seed, 0), white=white
-        )
-        versions = [image.astype(np.float32), *np.asarray(images)]
-        heads = ("photo", *(f"version {i}" for i in range(1, n + 1))) if not rows else ()
-        rows.append(PictureRow(title, [as_rgb8(v.astype(image.dtype)) for v in versions], heads))
-        if labels is not None and table is not None:
-            rows.append(PictureRow("", [color_labels(y, table) for y in (labels, *np.asarray(moved))]))
+            np.repeat(image[None], n, 0).astype(np.float32), np.repeat(known[None], n, 0), seed=(seed, number),
+            white=255.0 if image.dtype == np.uint8 else None,
+        )  # fmt: skip
+        versions = [image, *np.asarray(images).astype(image.dtype)]
+        heads = () if rows else ("photo", *(f"version {i}" for i in range(1, n + 1)))
+        rows.append(PictureRow(title, [as_rgb8(version) for version in versions], heads))
+        # What a step by itself leaves where it is need not be shown.
+        if labels is not None and table is not None and (number < len(photos) or (np.asarray(moved) != labels).any()):
+            rows.append(PictureRow("", [color_labels(version, table) for version in (labels, *np.asarray(moved))]))
     draw_picture_rows(path, rows, width=14.0, legend=table)
 
 

@@ -68,6 +68,8 @@ class UnetOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        # What a network of any bands and classes would refuse.
+        Unet(1, 1, self.encoder, self.block, self.widths, self.dropout)
         if self.size and self.crops.crop:
             raise BadInput("--size resizes whole photos and --crop cuts windows out of them; give one of them")
 
