@@ -78,7 +78,7 @@ EXTRA = {
     "retile": "--jobs 1",
     "retrain": "--input-size 32 --tfhub_module {tiny_module} --how_many_training_steps 100 --learning_rate 0.3",
     "tune-crf": "--trials 2",
-    "fcn train": "--epochs 1 --size 32x64",
+    "fcn train": "--epochs 1",
     "resunet train": "--filters 2",
     "unet show-augmentation": "--photos 1 --versions 1",
     "unet train": "--epochs 1 --size 32x64 --encoder mobilenet_v2 --widths 6,5,4,3",

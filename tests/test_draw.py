@@ -1,6 +1,8 @@
 import unicodedata
 
-from hybridseg.draw import count_share, shuffle_names
+import numpy as np
+
+from hybridseg.draw import count_share, draw_numbers, shuffle_names
 
 NAMES = [f"photo_{i:02d}.jpg" for i in range(12)]
 
@@ -29,3 +31,12 @@ def test_the_same_name_in_two_unicode_forms_has_one_place():
 def test_count_share():
     assert [count_share(n, 0.5) for n in range(5)] == [0, 1, 1, 2, 2]
     assert count_share(61, 0.5) == 31 and count_share(10, 1.0) == 10
+
+
+def test_numbers_are_the_same_on_any_machine_and_fill_the_span():
+    assert draw_numbers(3, name="a", seed=0).round(6).tolist() == [0.176044, 0.270835, 0.143998]
+    assert (draw_numbers(3, name="b", seed=0) != draw_numbers(3, name="a", seed=0)).all()
+    assert (draw_numbers(3, name="a", seed=1) != draw_numbers(3, name="a", seed=0)).all()
+    many = draw_numbers(10_000, name="many", seed=0)
+    assert many.dtype == np.float64 and many.min() >= 0 and many.max() < 1
+    assert np.abs(np.histogram(many, 10, (0, 1))[0] - 1000).max() < 120

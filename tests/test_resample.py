@@ -6,6 +6,7 @@ from hybridseg.resample import (
     reduce_shape,
     resize_bilinear,
     resize_image,
+    resize_labels,
     resize_nearest,
     shrink_image,
     take_nearest,
@@ -18,6 +19,22 @@ def test_nearest_takes_the_pixel_in_which_the_centre_lies():
     assert resize_nearest(values, (4, 3)).tolist() == [[0, 1, 2], [0, 1, 2], [3, 4, 5], [3, 4, 5]]
     assert resize_nearest(np.array([[3, 7]]), (1, 5)).tolist() == [[3, 3, 7, 7, 7]]
     assert resize_nearest(np.arange(12).reshape(1, 6, 2), (1, 2)).tolist() == [[[2, 3], [8, 9]]]
+
+
+def test_a_label_that_is_reduced_is_that_of_most_of_its_area():
+    labels = np.array([[3, 3, 0, 0], [3, 7, 7, 255], [9, 1, 255, 255], [1, 9, 255, 5]], np.uint8)
+    assert resize_labels(labels, (2, 2)).tolist() == [[3, 0], [1, 255]]
+    assert resize_nearest(labels, (2, 2)).tolist() == [[7, 255], [9, 5]]
+    # Two thirds of one pixel and a third of the next.
+    assert resize_labels(np.array([[4, 4, 4, 8, 8]], np.uint8), (1, 3)).tolist() == [[4, 4, 8]]
+
+
+def test_labels_are_enlarged_to_the_nearest_and_each_side_in_its_own_way():
+    labels = np.random.default_rng(0).integers(0, 4, (6, 9)).astype(np.uint8)
+    for shape in ((6, 9), (7, 9), (12, 31)):
+        assert np.array_equal(resize_labels(labels, shape), resize_nearest(labels, shape))
+    assert np.array_equal(resize_labels(labels, (3, 18)), resize_nearest(resize_labels(labels, (3, 9)), (3, 18)))
+    assert resize_labels(labels, (3, 18)).dtype == np.uint8
 
 
 def test_neighbours_and_the_way_between_them():

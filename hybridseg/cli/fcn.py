@@ -125,11 +125,15 @@ def train(console: Console, **settings: Any) -> None:
     DIR/labels/gtFine/train/SOURCE, and the classes in DIR/labeldefs.txt. The best epoch is chosen on photographs that
     the network is not trained on: those of val/ beside train/, or 15 % of all.
 
+    With --crop, every step sees random windows of the photos at their own resolution, at a random scale; such a network
+    predicts in windows too.
+
     Result: RUNS/NAME/ with model.h5 and model.card.json (the network), log.csv, and figures of the training.
 
     \b
     Examples:
       hybridseg fcn train --name coast --images photos --masks masks --labels labels.txt
+      hybridseg fcn train --name windows --images photos --masks masks --labels labels.txt --crop 64x96
       hybridseg fcn train --name data_test10 --data-source data --data-dir data --epochs 10
     """
     parts = {"augment": read_options(_DEFAULTS.augment, settings), "crops": read_options(CropOptions, settings)}
@@ -183,7 +187,8 @@ def _open_data(settings: dict[str, Any]) -> FcnData:
 def infer(console: Console, **settings: Any) -> None:
     """Classify every pixel of images with FCN-8s.
 
-    The whole image is resized to the size of the training, and the prediction back to its own.
+    An image is presented as the photos of the training were: all of it, resized to the size of the training and the
+    prediction back to its own; or, after a training with --crop, in overlapping windows.
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
     (the image overlaid with the class colours); for a GeoTIFF also NAME_predseg.tif in the same place on Earth,

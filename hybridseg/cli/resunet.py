@@ -326,7 +326,8 @@ def evaluate(console: Console, **settings: Any) -> None:
 def segment(console: Console, **settings: Any) -> None:
     """Classify every pixel of images with a residual U-Net.
 
-    The prediction is smoothed as the config says: by a CRF (DO_CRF_REFINE) and a majority filter (MEDIAN_FILTER_VALUE).
+    An image is presented as the photos of the training were: all of it, resized to TARGET_SIZE, or in windows. The
+    prediction is smoothed as the config says: by a CRF (DO_CRF_REFINE) and a majority filter (MEDIAN_FILTER_VALUE).
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
     (the image overlaid with the class colours); for a GeoTIFF also NAME_predseg.tif in the same place on Earth,

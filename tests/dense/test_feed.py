@@ -3,8 +3,9 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.dense.augment import AugmentOptions, augment_batch
-from hybridseg.dense.feed import Feed, hold_out
+from hybridseg.dense.feed import Feed, WindowFeed, hold_out
 from hybridseg.dense.pairs import FolderPairs, RememberedPairs
+from hybridseg.dense.photos import PhotoPairs, Window
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
@@ -114,6 +115,56 @@ def test_a_broken_image_in_the_middle_of_an_epoch_is_named(coast, remember):
     # Mended, the same feed goes on.
     images[2].write_bytes(content)
     assert len(collect(feed)) == 4
+
+
+@pytest.fixture
+def photos(coast):
+    images = sorted(coast.glob("*.jpg"))
+    pairs = [Pair(path.with_name(f"{path.stem}_mres.mat"), path) for path in images]
+    table = ClassTable.from_names(map(str, range(11)))
+    return PhotoPairs(pairs, lambda path: read_labelmap(path).labels, table=table, size=(32, 64))
+
+
+def feed_windows(photos, windows, **options):
+    """A feed of given windows in every epoch, in order; a list of lists: of each epoch."""
+    lists = windows if isinstance(windows[0], list) else [windows] * 9
+    options = {"batch_size": 2, "normalization": PLAIN, "shape": (32, 64), **options}
+    return WindowFeed(photos, [0, 1], lambda epoch: lists[epoch], **options)
+
+
+A, B, C = Window(0, 0, 32, 64), Window(10, 20, 32, 64), Window(0, 0, 64, 96)
+
+
+def test_windows_of_photos_in_batches(photos):
+    feed = feed_windows(photos, [[(0, A), (1, B), (1, C)], [(0, C), (0, B), (1, A)]])
+    assert (feed.n_samples, feed.n_steps, feed.indices.tolist()) == (3, 2, [0, 1])
+    batches = collect(feed, n_epochs=2)
+    assert [len(images) for images, _ in batches] == [2, 1, 2, 1]
+    image, labels = photos.read(1)
+    assert np.array_equal(batches[0][0][1], image[10:42, 20:84].astype(np.float32))
+    assert np.array_equal(batches[0][1][1], labels[10:42, 20:84])
+    shrunk = photos.read_window(1, C, (32, 64))
+    assert np.array_equal(batches[1][0][0], shrunk[0]) and np.array_equal(batches[1][1][0], shrunk[1])
+    assert same(collect(feed, first_epoch=1), batches[2:])
+
+
+@pytest.mark.parametrize("kind", ["unit", "image", "photo"])
+def test_a_window_is_normalized_as_its_photo_is(photos, kind):
+    rule = Normalization(kind)
+    [(images, _)] = collect(feed_windows(photos, [(0, A), (1, B)], normalization=rule))
+    for image, index, (rows, cols) in zip(
+        images, (0, 1), ((slice(0, 32), slice(0, 64)), (slice(10, 42), slice(20, 84))), strict=True
+    ):
+        np.testing.assert_allclose(image, rule.apply(photos.read(index)[0])[rows, cols], atol=1e-5)
+
+
+def test_windows_are_changed_before_they_are_normalized(photos):
+    feed = feed_windows(photos, [(0, A), (1, B)], augment=AUGMENT, seed=9, normalization=Normalization("unit"))
+    [(images, labels)] = collect(feed, first_epoch=7)
+    [(raw, own)] = collect(feed_windows(photos, [(0, A), (1, B)]))
+    moved, moved_labels = augment_batch(raw, own, AUGMENT, seed=(9, 7))
+    np.testing.assert_allclose(images, moved / 255, atol=1e-6)
+    assert np.array_equal(labels, moved_labels)
 
 
 def test_a_mistake_of_ours_is_not_taken_for_one_of_the_user(make_pairs, feed_of):

@@ -17,6 +17,7 @@ from hybridseg.errors import BadInput, MissingInput, MissingPackage
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.rasters import quiet_rasterio
+from hybridseg.models.views import View
 from hybridseg.resample import resize_nearest
 
 NATIVE = DenseOptions(native=True, window=64, overlap=16)
@@ -213,3 +214,20 @@ def test_no_crf_engine_and_no_image(tmp_path, photo, fake_dense, job, monkeypatc
         run_jobs([photo], replace(job, smoothing=SmoothingOptions(radius=2)))
     with pytest.raises(MissingInput):
         predict_file(tmp_path / "none.png", [fake_dense()])
+
+
+def test_a_photo_that_is_far_from_the_training_is_told(photo, fake_dense, tmp_path):
+    network = fake_dense()
+    assert predict_file(photo, [network], outputs=Outputs(tmp_path)).warnings == ()
+    object.__setattr__(network.card, "view", View(True, (1.0, 1.0), (20, 30)))
+    [warning] = predict_file(photo, [network, network], outputs=Outputs(tmp_path)).warnings
+    assert warning.startswith("has 80 x 120 pixels") and warning.endswith(
+        "4.0 times larger than any that the network was trained on; try --native --scale 0.25"
+    )
+    near = predict_file(photo, [network], options=DenseOptions(scale=0.25), outputs=Outputs(tmp_path))
+    assert near.warnings == ()
+
+
+def test_options_that_do_not_suit_the_network_stop_the_job(job):
+    with pytest.raises(BadInput, match="--scale is for windows"):
+        replace(job, options=DenseOptions(scale=2.0)).load()

@@ -12,6 +12,8 @@ from hybridseg.models import vgg16
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
+from hybridseg.models.views import View
+from hybridseg.resample import resize_image
 
 NATIVE = DenseOptions(native=True)
 
@@ -143,6 +145,69 @@ def test_without_native_the_image_is_brought_to_the_training_size(fake_dense):
     assert [start for start, _ in strips] == [0, 256]
     enlarged = np.concatenate([strip for _, strip in enlarge_strips(probs, (300, 200))])
     assert np.array_equal(np.concatenate([strip for _, strip in strips]), enlarged)
+
+
+def seen_as(model, view):
+    object.__setattr__(model.card, "view", view)
+    return model
+
+
+WINDOWS, FITTED = View(True, (0.5, 2.0), (64, 96)), View(False, (0.5, 0.5), (64, 96))
+
+
+@pytest.mark.parametrize(("view", "native", "scale"), [
+    (None, None, None), (FITTED, None, None), (WINDOWS, None, 1.0), (WINDOWS, False, None), (FITTED, True, 1.0),
+    (None, True, 1.0), (View(True, (0.2, 0.8), (64, 96)), None, 0.4),
+])  # fmt: skip
+def test_images_are_predicted_as_the_network_was_trained(fake_dense, view, native, scale):
+    model = seen_as(fake_dense(size=(32, 64)), view)
+    assert DenseOptions(native=native).choose_scale(model) == scale
+    found = predict_probs(draw_image(96, 160), [model], options=DenseOptions(native=native))
+    assert found.shape[:2] == ((32, 64) if scale is None else (round(96 * scale), round(160 * scale)))
+
+
+def test_a_network_of_windows_gives_what_native_gave(fake_dense):
+    """And one without a view what it gave before there were windows."""
+    image, old, new = draw_image(150, 170), fake_dense(by_place=True), seen_as(fake_dense(by_place=True), WINDOWS)
+    given = {"window": 64, "overlap": 32}
+    for before, now in ((DenseOptions(native=True, **given), new), (DenseOptions(native=False, **given), old)):
+        expected = predict_probs(image, [old], options=before)
+        assert np.array_equal(predict_probs(image, [now], options=DenseOptions(**given)), expected)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_an_image_is_predicted_at_another_scale(fake_dense, scale):
+    image, model = draw_image(300, 100), seen_as(fake_dense(), WINDOWS)
+    options = DenseOptions(scale=scale, window=64, overlap=16)
+    strips = list(predict_strips(image, [model], shape=(300, 100), options=options))
+    assert [start for start, _ in strips] == [0, 256]
+    probs = np.concatenate([strip for _, strip in strips])
+    expected = resize_image(image, (int(300 * scale), int(100 * scale)))
+    inner = np.exp(10 * expected.astype(np.float32) / 255)
+    inner /= inner.sum(axis=-1, keepdims=True)
+    enlarged = np.concatenate([strip for _, strip in enlarge_strips(inner, (300, 100))])
+    np.testing.assert_allclose(probs, enlarged, atol=1e-5)
+
+
+def test_a_scale_is_for_windows(fake_dense):
+    with pytest.raises(BadInput, match=r"cliff\.h5 is given whole images, and --scale is for windows: add --native"):
+        predict_probs(draw_image(32, 32), [fake_dense()], options=DenseOptions(scale=0.5))
+
+
+def test_networks_of_windows_and_of_whole_images_vote(fake_dense):
+    image = draw_image(300, 20)
+    models = [seen_as(fake_dense(by_place=True), WINDOWS), fake_dense(size=(64, 32))]
+    both, first, second = (
+        np.concatenate([strip for _, strip in predict_strips(image, some, shape=(300, 20))])
+        for some in (models, models[:1], models[1:])
+    )
+    assert np.abs(first - second).max() > 0.05
+    np.testing.assert_allclose(both, (first + second) / 2, atol=1e-6)
+    assert predict_probs(image, models).shape == (300, 20, 3) and predict_probs(image, models[::-1]).shape == (
+        64,
+        32,
+        3,
+    )
 
 
 def test_flips_are_averaged(fake_dense):

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -13,6 +14,7 @@ from hybridseg.models.cards import hash_bytes
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
+from hybridseg.models.views import View
 from hybridseg.models.weightfile import encode_weights
 
 TABLE = ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139, 0, 139)))
@@ -59,6 +61,25 @@ def change_card(path, change):
     record = json.loads(card_path.read_text())
     change(record)
     card_path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("view", [None, View(True, (0.5, 2.0), (600, 900)), View(False, (0.4, 0.4), (60, 90), 0.25)])
+def test_the_card_says_how_photos_were_seen(tiny, tmp_path, view):
+    architecture = tiny(n_bands=3, n_outputs=3)
+    card = replace(make_card(architecture), view=view)
+    save_dense(tmp_path / "a.h5", build(architecture), card)
+    assert load_dense(tmp_path / "a.h5").card == card
+    assert ("view" in json.loads((tmp_path / "a.card.json").read_text())) == (view is not None), "as earlier versions"
+
+
+@pytest.mark.parametrize("view", [
+    3, {}, {"windows": True}, {"windows": 1, "scale": [1, 1], "photo": [5, 5], "resolution": None},
+    {"windows": True, "scale": [2.0, 1.0], "photo": [5, 5], "resolution": None},
+])  # fmt: skip
+def test_a_view_that_cannot_be(bundle, view):
+    change_card(bundle, lambda record: record.update(view=view))
+    with pytest.raises(BadInput, match=r"coast\.card\.json"):
+        load_dense(bundle)
 
 
 def replace_weights(path, content):
