@@ -15,7 +15,7 @@ from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.fit import Epoch
-from hybridseg.dense.smoothing import FCN_SMOOTHING, SmoothingOptions
+from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.io.pairing import PREDSEG_CRF
@@ -33,16 +33,6 @@ labeldefs_option = click.option(
 runs_option = click.option(
     "--runs-dir", metavar="DIR", type=path_type, default=Path("runs"), show_default=True, help="Folder of trainings."
 )
-
-# How a prediction is smoothed.
-crf_options = join_options(
-    click.option("--crf", is_flag=True, help="Smooth the prediction with a dense CRF and a majority filter."),
-    options_of(
-        FCN_SMOOTHING.crf, "space_theta", "theta", "n_iterations",
-        flags={"space_theta": ("--theta-space",), "theta": ("--theta-color",)},
-    ),
-    options_of(FCN_SMOOTHING, "thinning", "radius", flags={"radius": ("--median-radius",)}),
-)  # fmt: skip
 
 # What every training has.
 run_options = join_options(
@@ -77,12 +67,23 @@ view_options = join_options(
 )
 
 
-def choose_crf(settings: dict[str, Any]) -> tuple[SmoothingOptions, str]:
+def crf_options(smoothing: SmoothingOptions) -> Callable[[Any], Any]:
+    """Return --crf with the options of `smoothing`, which are its defaults."""
+    crf = ("space_theta", "theta", "n_iterations")
+    own = ("thinning", "radius") if smoothing.crf_from == "labels" else ("radius",)
+    return join_options(
+        click.option("--crf", is_flag=True, help="Smooth the prediction with a dense CRF and a majority filter."),
+        options_of(smoothing.crf, *crf, flags={"space_theta": ("--theta-space",), "theta": ("--theta-color",)}),
+        options_of(smoothing, *own, flags={"radius": ("--median-radius",)}),
+    )
+
+
+def choose_crf(settings: dict[str, Any], smoothing: SmoothingOptions) -> tuple[SmoothingOptions, str]:
     """Return how the options of `crf_options` smooth a prediction, and what the results are called."""
     if not settings["crf"]:
         return SmoothingOptions(), Outputs.title
     # Beside the plain results, which are worth comparing with.
-    return read_options(FCN_SMOOTHING, settings, crf=read_options(FCN_SMOOTHING.crf, settings)), PREDSEG_CRF
+    return read_options(smoothing, settings, crf=read_options(smoothing.crf, settings)), PREDSEG_CRF
 
 
 def segment_images(

@@ -36,6 +36,7 @@ from hybridseg.dense.programs.fcn import FcnOptions, train_fcn
 from hybridseg.dense.programs.fcnfolders import FcnData, find_labeldefs, open_classic, open_folders
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
 from hybridseg.dense.programs.runs import MODEL_NAME, load_run
+from hybridseg.dense.smoothing import FCN_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.io.pairing import find_images
 from hybridseg.verdict import judge
@@ -108,7 +109,7 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
     help="What the backbone starts from: random weights, those of ImageNet (downloaded unless they come with the "
     "package), or a file of Keras (.h5).  [default: those of ImageNet; of vgg16, none]",
 )  # fmt: skip
-@options_of(FcnOptions, "frozen_epochs", "wide_channels", "checkpoint_interval", "patience")
+@options_of(FcnOptions, "frozen_epochs", "encoder_rate", "wide_channels", "checkpoint_interval", "patience")
 @options_of(
     _DEFAULTS.augment, "rotation", "zoom", "row_shift", "col_shift", "brightness", "flip_cols", "flip_rows",
     flags={"flip_rows": ("--flip-rows/--no-flip-rows",)},
@@ -179,7 +180,7 @@ def _open_data(settings: dict[str, Any]) -> FcnData:
 @click.option("--output-dir", metavar="DIR", type=path_type, required=True, help="Write here.")
 @click.option("--data-source", expose_value=False, help="As the classic program has it; the network knows its classes.")
 @click.option("--checkpoint", type=int, help="Number of the epoch to use.  [default: the best of the run]")
-@crf_options
+@crf_options(FCN_SMOOTHING)
 @runs_option
 @view_options
 @seed_option
@@ -201,7 +202,7 @@ def infer(console: Console, **settings: Any) -> None:
       hybridseg fcn infer --name data_test10 --samples-dir data/samples/RGB/train/data --output-dir test_output --crf
     """
     paths = find_images([settings["samples_dir"]])
-    smoothing, title = choose_crf(settings)
+    smoothing, title = choose_crf(settings, FCN_SMOOTHING)
     models = [
         load_run(settings["runs_dir"] / name, program="fcn", checkpoint=settings["checkpoint"])
         for name in settings["names"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
     choose_crf,
     crf_options,
-    crop_options,
     make_steps,
     report_training,
     run_options,
@@ -40,7 +39,16 @@ from hybridseg.dense.fit import FitOptions
 from hybridseg.dense.policy import BUILTIN, NO_POLICY, read_policy
 from hybridseg.dense.programs.fcnfolders import FcnData, open_folders
 from hybridseg.dense.programs.runs import MODEL_NAME, load_run
-from hybridseg.dense.programs.unet import DEFAULT_POLICY, PRESETS, ScheduleOptions, UnetOptions, draw_sheet, train_unet
+from hybridseg.dense.programs.unet import (
+    DEFAULT_POLICY,
+    PRESETS,
+    WINDOWS,
+    ScheduleOptions,
+    UnetOptions,
+    draw_sheet,
+    train_unet,
+)
+from hybridseg.dense.smoothing import UNET_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.io.pairing import find_images
@@ -52,7 +60,8 @@ from hybridseg.verdict import judge
 _DEFAULTS = UnetOptions()
 # Which settings have no meaning unless another one has one of these values.
 _BELONGS: dict[str, tuple[str, tuple[str, ...]]] = {
-    **dict.fromkeys(("ramp_epochs", "sustain_epochs", "decay"), ("schedule", ("ramp",))),
+    "ramp_epochs": ("schedule", ("ramp", "cosine")),
+    **dict.fromkeys(("sustain_epochs", "decay"), ("schedule", ("ramp",))),
     **dict.fromkeys(("first_epochs", "t_mul", "m_mul", "alpha"), ("schedule", ("cosine",))),
     "dice_share": ("loss", ("combo",)),
     "dice_over": ("loss", ("dice", "combo")),
@@ -108,18 +117,31 @@ def unet() -> None:
     help="What the encoder starts from: random weights, those of ImageNet (downloaded unless they come with the "
     "package), or a file of Keras (.h5).",
 )  # fmt: skip
-@options_of(FitOptions, "frozen_epochs")
+@options_of(_DEFAULTS.fit, "frozen_epochs", "encoder_rate")
 @options_of(
-    _DEFAULTS, "block", "widths", "dropout", "size", unset={"size": "from the first image", "widths": "256,128,64,32"}
+    _DEFAULTS,
+    "block",
+    "widths",
+    "dropout",
+    "size",
+    unset={
+        "size": "from the first image",
+        "widths": ",".join(map(str, _DEFAULTS.widths)),
+        "block": "separable; without an encoder plain",
+    },
 )
-@crop_options
-@options_of(FitOptions, "epochs")
+@options_of(
+    WINDOWS, "crop", "crop_scale", "n_crops", "balance",
+    unset={"crop": "256x384 of large photos; whole photos with --size, or where they are small"},
+)  # fmt: skip
+@options_of(_DEFAULTS.fit, "epochs")
 @options_of(_DEFAULTS, "batch_size", "validation_share")
 @options_of(ScheduleOptions, "schedule", "learning_rate", "ramp_epochs", "sustain_epochs", "decay")
 @options_of(
-    ScheduleOptions, "first_epochs", "t_mul", "m_mul", "alpha", flags={"first_epochs": ("--first-restart",)}
+    ScheduleOptions, "first_epochs", "t_mul", "m_mul", "alpha", flags={"first_epochs": ("--first-restart",)},
+    unset={"first_epochs": "all of them: no restart"},
 )  # fmt: skip
-@options_of(LossOptions, "loss", "dice_share", "dice_over", "focal_gamma")
+@options_of(_DEFAULTS.fit.loss, "loss", "dice_share", "dice_over", "focal_gamma")
 @policy_option
 @options_of(FitOptions, "patience", "plateau_patience", "checkpoint_interval")
 @runs_option
@@ -141,18 +163,14 @@ def train(console: Console, **settings: Any) -> None:
       hybridseg unet train --name coast --images photos --masks masks --labels labels.txt
       hybridseg unet train --name houses --images photos --masks masks --labels labels.txt --preset efficientnet-blog
     """
-    context = click.get_current_context()
-    _check_settings(context, settings)
-    if settings["crop"] and context.get_parameter_source("size") == ParameterSource.DEFAULT_MAP:
-        settings["size"] = None
+    _check_settings(settings)
     fit = read_options(
         FitOptions, settings, loss=read_options(LossOptions, settings),
-        schedule=read_options(ScheduleOptions, settings).make(),
+        schedule=read_options(ScheduleOptions, settings).make(settings["epochs"]),
     )  # fmt: skip
     options = read_options(
-        UnetOptions, settings, fit=fit, augment=read_policy(settings["policy"]),
-        crops=read_options(CropOptions, settings),
-    )  # fmt: skip
+        UnetOptions, settings, fit=fit, augment=read_policy(settings["policy"]), **_choose_view(settings)
+    )
     run_dir = settings["runs_dir"] / settings["name"]
     pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": pretrained}
@@ -168,23 +186,34 @@ def train(console: Console, **settings: Any) -> None:
     console.conclude(result.confusion.to_record(), judge(result.photos), make_steps(use))
 
 
-def _check_settings(context: click.Context, settings: Mapping[str, Any]) -> None:
+def _is_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) == ParameterSource.COMMANDLINE
+
+
+def _choose_view(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how photos are presented: as windows, or all of each at a size; by itself or by a preset."""
+    given = {item.name: settings[item.name] for item in fields(CropOptions) if _is_given(item.name)}
+    if settings["size"] is not None and (_is_given("size") or not given):
+        # A setting of windows is then an error.
+        return {"size": settings["size"], "crops": read_options(CropOptions, given)}
+    return {"size": None, "crops": read_options(CropOptions, settings) if given else None}
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
     """Raise a usage error for a setting that was given and has no meaning beside the others."""
 
-    def is_given(name: str) -> bool:
-        return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
-
     def flag(name: str) -> str:
-        return next(parameter.opts[0] for parameter in context.command.params if parameter.name == name)
+        parameters = click.get_current_context().command.params
+        return next(parameter.opts[0] for parameter in parameters if parameter.name == name)
 
     for name, (owner, values) in _BELONGS.items():
-        if is_given(name) and settings[owner] not in values:
+        if _is_given(name) and settings[owner] not in values:
             raise click.UsageError(
                 f"{flag(name)} is for {flag(owner)} {' or '.join(values)}, and this is {flag(owner)} {settings[owner]}."
             )
     if settings["encoder"] == NO_ENCODER:
-        for name in ("encoder_weights", "frozen_epochs"):
-            if is_given(name):
+        for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
+            if _is_given(name):
                 raise click.UsageError(f"{flag(name)} is for an encoder, and this is --encoder none.")
     elif settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
         raise click.UsageError("--encoder-weights none are of no use as they are; leave --frozen-epochs out.")
@@ -213,7 +242,7 @@ def _open_data(settings: Mapping[str, Any]) -> FcnData:
 @click.option("--images", metavar="DIR", type=path_type, required=True, help="Folder of images, a file or a pattern.")
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside each image]")
 @click.option("--checkpoint", type=int, help="Number of the epoch to use.  [default: the best of the run]")
-@crf_options
+@crf_options(UNET_SMOOTHING)
 @runs_option
 @view_options
 @seed_option
@@ -231,7 +260,7 @@ def infer(console: Console, **settings: Any) -> None:
       hybridseg unet infer --name coast --images new_photos --out results
     """
     paths = find_images([settings["images"]])
-    smoothing, title = choose_crf(settings)
+    smoothing, title = choose_crf(settings, UNET_SMOOTHING)
     models = [
         load_run(settings["runs_dir"] / name, program="unet", checkpoint=settings["checkpoint"])
         for name in settings["names"]

@@ -63,6 +63,9 @@ class FitOptions:
         span=Span(0),
         extra=(-1,),
     )
+    encoder_rate: float = option(
+        1.0, "Learning rate of the encoder, as a share of that of all else.", span=Span(0, 1, above=True)
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -203,6 +206,16 @@ def _has_stalled(history: Sequence[Epoch], monitored: str, patience: int) -> boo
     return len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
+class _Part:
+    """Variables that are trained at a share of the learning rate, and their optimizer."""
+
+    def __init__(self, rate: float, variables: Sequence[Any]) -> None:
+        import tf_keras
+
+        self.rate, self.variables, self.optimizer = rate, variables, tf_keras.optimizers.Adam()
+        self.optimizer.build(variables)
+
+
 class _Run:
     """A network with its optimizer and its files."""
 
@@ -215,21 +228,18 @@ class _Run:
         encoder: Sequence[Any] = (),
     ) -> None:
         import tensorflow as tf
-        import tf_keras
 
         self.network, self.table, self.options, self.folder = network, table, options, folder
-        frozen = {id(variable) for layer in encoder for variable in layer.weights}
-        rest = [variable for variable in network.trainable_variables if id(variable) not in frozen]
-        self.optimizer = tf_keras.optimizers.Adam(options.schedule.learning_rate(0))
-        self.optimizer.build(rest if options.frozen_epochs < 0 else network.trainable_variables)
-        self.state = [*network.weights, *self.optimizer.variables]
+        own = {id(variable) for layer in encoder for variable in layer.weights}
+        rest = [variable for variable in network.trainable_variables if id(variable) not in own]
+        kept = [variable for variable in network.trainable_variables if id(variable) in own]
+        self._parts = [_Part(1.0, rest), _Part(options.encoder_rate, [] if options.frozen_epochs < 0 else kept)]
+        self.state = [*network.weights, *(v for part in self._parts for v in part.optimizer.variables)]
         loss = make_loss(options.loss, foreground_only=network.output_shape[-1] == 1)
         signature = [tf.TensorSpec(network.input_shape, tf.float32), tf.TensorSpec([None, None, None], tf.uint8)]
         self._train_steps = {
-            is_frozen: tf.function(
-                _make_train_step(network, self.optimizer, loss, variables), input_signature=signature
-            )
-            for is_frozen, variables in ((True, rest), (False, network.trainable_variables))
+            is_frozen: tf.function(_make_train_step(network, loss, parts), input_signature=signature)
+            for is_frozen, parts in ((True, self._parts[:1]), (False, self._parts))
         }
         self._validation_step = tf.function(make_validation_step(network, loss), input_signature=signature)
 
@@ -273,7 +283,8 @@ class _Run:
 
     def train_epoch(self, feed: Feed, epoch: int, steps: Iterable[Any], learning_rate: float) -> Epoch | None:
         """Train on every batch once; return None as soon as the loss is not finite."""
-        self.optimizer.learning_rate.assign(learning_rate)
+        for part in self._parts:
+            part.optimizer.learning_rate.assign(part.rate * learning_rate)
         train_step = self._train_steps[self.options.is_frozen(epoch)]
         counts, losses, n_starved, n_images = [], [], 0, 0
         started = time.perf_counter()
@@ -337,15 +348,20 @@ def measure_gradients(network: tf_keras.Model, feed: Feed, loss: LossOptions) ->
     return {variable.name: gradient.numpy() for variable, gradient in found if gradient is not None}
 
 
-def _make_train_step(network: Any, optimizer: Any, loss: Loss, variables: Sequence[Any]) -> Callable[[Any, Any], Any]:
+def _make_train_step(network: Any, loss: Loss, parts: Sequence[_Part]) -> Callable[[Any, Any], Any]:
     import tensorflow as tf
+
+    variables = [variable for part in parts for variable in part.variables]
 
     def train_step(images: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
             scores = class_scores(network(images, training=True))
             value = loss(scores, labels)
         gradients = tape.gradient(value, variables)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        found = iter(gradients)
+        for part in parts:
+            if part.variables:
+                part.optimizer.apply_gradients([(next(found), variable) for variable in part.variables])
         return value, choose_class(scores)
 
     return train_step

@@ -64,13 +64,18 @@ class CosineRestarts:
     t_mul: float = option(1.0, "How many times longer each period is than the one before.", span=Span(1, 100))
     m_mul: float = option(0.7, "Peak of each period, as a share of the one before.", span=Span(0, 1, above=True))
     alpha: float = option(0.1, "Lowest learning rate, as a share of the peak.", span=Span(0, 1))
+    ramp_epochs: int = option(
+        0, "Epochs before, in which the learning rate rises from a tenth to the peak.", span=Span(0)
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
-        n, length, beyond = 0, float(self.first_epochs), float(epoch)
+        if epoch < self.ramp_epochs:
+            return self.top * (0.1 + 0.9 * epoch / self.ramp_epochs)
+        n, length, beyond = 0, float(self.first_epochs), float(epoch - self.ramp_epochs)
         while beyond >= length:
             n, beyond, length = n + 1, beyond - length, length * self.t_mul
         share = self.m_mul**n * (1 + math.cos(math.pi * beyond / length)) / 2

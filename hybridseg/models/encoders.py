@@ -58,7 +58,8 @@ class Encoder(ABC):
         pixels : tensor
             (n, rows, cols, bands), as `choose_normalization` leaves them, with sides that 32 divides.
         wide_channels : int
-            Channels of the layers that were fully connected, in an encoder that has some; 0 leaves them out.
+            Channels of the layers that were fully connected, in an encoder that has some; 0 leaves them out, and other
+            layers that only a classifier needs.
 
         Returns
         -------
@@ -112,7 +113,7 @@ class MobileNetV2(Encoder):
     prefixes = ("mobilenet_",)
 
     def _add_layers(self, pixels: Any, *, wide_channels: int) -> dict[int, Any]:
-        return mobilenet.add_convolutions(pixels)
+        return mobilenet.add_convolutions(pixels, head=wide_channels > 0)
 
     def _load_imagenet(self, network: tf_keras.Model) -> str:
         mobilenet.assign_weights(network, mobilenet.read_weights())

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     import tf_keras
 
 NO_ENCODER = "none"
-BLOCKS = ("none", "plain", "residual")
+BLOCKS = ("none", "plain", "residual", "separable")
 
+# Of the separable decoder; docs/benchmarks.md has what it is better than.
+_SEPARABLE_NORM = {"momentum": 0.97, "epsilon": 1e-3}
 # Of the published program: a decoder that begins with small weights.
 _START_DEVIATION = 0.02
 
@@ -61,8 +63,8 @@ class Unet:
 
     Without an encoder it is the network of Ronneberger, Fischer and Brox (2015), with batch normalization and
     convolutions that keep the size: blocks of two convolutions, as many filters as the decoder has at the same depth,
-    and twice as many at the bottom. The decoder enlarges by transposed convolutions as the published U-Net on
-    EfficientNet does.
+    and twice as many at the bottom. The decoder enlarges by transposed convolutions, as the published U-Net on
+    EfficientNet does, or with separable blocks bilinearly.
 
     Images of any size of at least 32 x 32 are mirrored at the border up to multiples of the stride.
 
@@ -73,7 +75,7 @@ class Unet:
 
     Examples
     --------
-    >>> Unet(n_bands=3, n_outputs=1, encoder="none", widths=(8, 6, 4, 2)).build().output_shape
+    >>> Unet(n_bands=3, n_outputs=1, encoder="none", block="plain", widths=(8, 6, 4, 2)).build().output_shape
     (None, None, None, 1)
     """
 
@@ -84,23 +86,27 @@ class Unet:
     n_outputs: int = option(help="Scores of each pixel; 1 is one class against the rest.", span=Span(1, 255))
     encoder: str = option("mobilenet_v2", "Encoder that the network stands on.", choices=(NO_ENCODER, *ENCODERS))
     block: str = option(
-        "plain",
-        "Convolutions after each join: two of 3 x 3, the same with their input added to them, or none.",
+        "separable",
+        "How the decoder joins a skip: concatenated and followed by two convolutions of 3 x 3 (plain), the same with "
+        "their input added to them (residual), or none; or (separable) added, and followed by a convolution of every "
+        "channel by itself, which is fastest.",
         choices=BLOCKS,
     )
     widths: tuple[int, ...] = option(
         (256, 128, 64, 32), "Filters of the decoder, from the deepest of its four steps up.", span=Span(1, 4096)
     )
     dropout: float = option(
-        0.0, "Share of the decoder's values that is dropped in training.", span=Span(0, 1, below=True)
+        0.2, "Share of the decoder's values that is dropped in training.", span=Span(0, 1, below=True)
     )
 
     def __post_init__(self) -> None:
         check_options(self)
         if len(self.widths) != len(STRIDES) - 1:
             raise BadInput(f"widths={self.widths}: give {len(STRIDES) - 1} whole numbers, such as 256,128,64,32")
-        if self.encoder == NO_ENCODER and self.block == BLOCKS[0]:
-            raise BadInput("block=none: a network without an encoder needs convolutions; give plain or residual")
+        if self.encoder == NO_ENCODER and self.block not in ("plain", "residual"):
+            raise BadInput(
+                f"block={self.block}: a network without an encoder needs convolutions; give plain or residual"
+            )
 
     @property
     def pretrained(self) -> Encoder | None:
@@ -116,11 +122,17 @@ class Unet:
         features = self._encode(mirror_to_stride(pixels, self.stride))
         *skips, (_, x) = features.items()
         for width, (stride, skip) in zip(self.widths, reversed(skips), strict=True):
+            if self.block == "separable":
+                x = self._add_separable(x, skip, f"up{stride}", width)
+                continue
             x = self._enlarge(x, f"up{stride}", width)
             x = layers.Concatenate(name=f"up{stride}_join")([x, skip])
             x = self._add_block(x, f"up{stride}", width)
         if self.pretrained is None:
             scores = layers.Conv2D(self.n_outputs, 1, name="scores")(x)
+        elif self.block == "separable":
+            scores = layers.Conv2D(self.n_outputs, 1, name="scores")(x)
+            scores = layers.UpSampling2D(2, interpolation="bilinear", name="scores_enlarge")(scores)
         else:
             scores = layers.Conv2DTranspose(self.n_outputs, 3, 2, "same", name="scores")(x)
         return tf_keras.Model(pixels, cut_to_size(scores, pixels), name=self.name)
@@ -161,6 +173,23 @@ class Unet:
             x = layers.ReLU(name=f"{name}_relu{number}")(x)
         return x
 
+    def _add_separable(self, x: Any, skip: Any, name: str, width: int) -> Any:
+        """Enlarge what comes from below, add the skip, and filter: with few numbers, most of them in 1 x 1 kernels."""
+        from tf_keras import layers
+
+        # Narrowed before it is enlarged, which is a quarter of the work.
+        x = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_narrow")(x)
+        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_enlarge")(x)
+        skip = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_skip")(skip)
+        x = layers.Add(name=f"{name}_join")([x, skip])
+        x = layers.BatchNormalization(**_SEPARABLE_NORM, name=f"{name}_join_norm")(x)
+        x = layers.Activation("swish", name=f"{name}_join_swish")(x)
+        x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
+        x = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_pointwise")(x)
+        x = layers.BatchNormalization(**_SEPARABLE_NORM, name=f"{name}_norm")(x)
+        x = layers.Activation("swish", name=f"{name}_swish")(x)
+        return make_dropout(self.dropout, f"{name}_dropout")(x) if self.dropout else x
+
     def _enlarge(self, x: Any, name: str, width: int) -> Any:
         from tf_keras import initializers, layers
 
@@ -179,7 +208,7 @@ def trace_joins(network: tf_keras.Model, size: tuple[int, int]) -> list[Join]:
 
     Examples
     --------
-    >>> network = Unet(n_bands=3, n_outputs=2, encoder="none", widths=(8, 6, 4, 2)).build()
+    >>> network = Unet(n_bands=3, n_outputs=2, encoder="none", block="plain", widths=(8, 6, 4, 2)).build()
     >>> trace_joins(network, (300, 300))[0]
     Join(stride=8, below=(20, 20, 16), enlarged=(40, 40, 8), skip=(40, 40, 8), joined=(40, 40, 16), result=(40, 40, 8))
     """
@@ -188,7 +217,8 @@ def trace_joins(network: tf_keras.Model, size: tuple[int, int]) -> list[Join]:
     names = {layer.name for layer in network.layers}
     strides = [stride for stride in reversed((1, *STRIDES)) if f"up{stride}_join" in names]
     joins = [network.get_layer(f"up{stride}_join") for stride in strides]
-    sources = [network.get_layer(f"up{stride}_enlarge").input for stride in strides]
+    first = "narrow" if "up16_narrow" in names else "enlarge"
+    sources = [network.get_layer(f"up{stride}_{first}").input for stride in strides]
     # What one step of the decoder makes is what the next one enlarges.
     results = [*sources[1:], network.get_layer("scores").input]
     steps = zip(sources, joins, results, strict=True)

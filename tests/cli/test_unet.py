@@ -8,8 +8,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from hybridseg.cli.main import main
+from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.policy import read_policy
 from hybridseg.dense.predict import predict_labels
+from hybridseg.dense.programs import unet
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -64,7 +66,7 @@ def test_what_a_training_prints_and_leaves(project):
     folder, result = project
     assert result.exit_code == 0, result.output
     assert "U-Net on random weights of a small encoder" in result.stdout
-    assert "1/16 of the size: 2 x 3 x 6 is enlarged to 4 x 6 x 6 and joined with 4 x 6 x 6: 4 x 6 x 12" in result.stdout
+    assert "1/16 of the size: 2 x 3 x 6 is enlarged to 4 x 6 x 6 and joined with 4 x 6 x 6: 4 x 6 x 6" in result.stdout
     assert "trained on 2 images, validated on 1" in result.stdout
     run_dir = folder / "runs/coast"
     plots = ("network", "train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples")
@@ -73,7 +75,10 @@ def test_what_a_training_prints_and_leaves(project):
     picture = np.asarray(Image.open(run_dir / "model_network.png").convert("RGB"))
     assert picture.shape[0] > 300 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
     card = load_dense(run_dir / "model.h5").card
-    assert card.size == (60, 90) and (card.architecture.encoder, card.architecture.block) == ("mobilenet_v2", "plain")
+    assert card.size == (60, 90) and (card.architecture.encoder, card.architecture.block) == (
+        "mobilenet_v2",
+        "separable",
+    )
     with (run_dir / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["rate"]) for row in rows] == pytest.approx([0.002, 0.011])
@@ -132,7 +137,14 @@ def test_the_published_program(project):
     assert network["widths"] == [6, 5, 4, 3] and card["size"] == [64, 64]
     fit = training["options"]
     assert fit["loss"]["dice_share"] == 0.95 and fit["loss"]["dice_over"] == "image" and fit["frozen_epochs"] == -1
-    assert fit["schedule"] == {"top": 0.005, "first_epochs": 50, "t_mul": 1.0, "m_mul": 0.7, "alpha": 0.1}
+    assert fit["schedule"] == {
+        "top": 0.005,
+        "first_epochs": 50,
+        "t_mul": 1.0,
+        "m_mul": 0.7,
+        "alpha": 0.1,
+        "ramp_epochs": 0,
+    }
     assert (fit["epochs"], fit["patience"], fit["plateau_patience"], fit["seed"]) == (1, 66, 20, 108241)
     assert training["augmentation"] == read_policy("efficientnet-blog").to_record()
     assert training["n_photographs"] == 3 and len(training["held_out"]) == 1
@@ -160,6 +172,18 @@ def test_two_classes_are_one_output(project, tmp_path):
     assert scores["dice"] == pytest.approx(classes[1]["f1"], abs=1e-3)
 
 
+def test_photos_that_are_large_are_seen_in_windows(project, monkeypatch):
+    """At their own resolution, unless a size is given: as the network is used afterwards, too."""
+    folder, _ = project
+    monkeypatch.setattr(unet, "_LARGE_AREA", 64 * 96 - 1)
+    monkeypatch.setattr(unet, "WINDOWS", CropOptions((32, 32), (0.5, 0.5), balance=True))
+    result = train(folder, "large", "--epochs", 1, "--test-images", folder / "test")
+    assert result.exit_code == 0, result.output
+    card = load_dense(folder / "runs/large/model.h5").card
+    assert card.view.windows and card.size == (32, 32) and "test" in read_card(folder, "large")["scores"]["sets"]
+    assert read_card(folder, "large")["training"]["crops"]["balance"] is True
+
+
 def test_a_policy_of_the_users_own(project, tmp_path):
     folder, _ = project
     (tmp_path / "own.toml").write_text('[[step]]\ndo = "blurr"\n')
@@ -173,9 +197,9 @@ def test_a_policy_of_the_users_own(project, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "exit_code", "message"), [
-    (["--t-mul", 2], 2, "--t-mul is for --schedule cosine, and this is --schedule ramp."),
+    (["--schedule", "ramp", "--t-mul", 2], 2, "--t-mul is for --schedule cosine, and this is --schedule ramp."),
     (["--schedule", "cosine", "--decay", 0.5], 2, "--decay is for --schedule ramp, and this is --schedule cosine."),
-    (["--loss", "focal", "--dice-over", "image"], 2, "--dice-over is for --loss dice or combo"),
+    (["--dice-over", "image"], 2, "--dice-over is for --loss dice or combo, and this is --loss cross-entropy."),
     (["--encoder", "none", "--frozen-epochs", 1], 2, "--frozen-epochs is for an encoder, and this is --encoder none."),
     (["--encoder-weights", "none", "--frozen-epochs", 1], 2, "are of no use as they are"),
     (["--test-masks", "masks"], 2, "--test-masks is given without --test-images."),
@@ -185,6 +209,7 @@ def test_a_policy_of_the_users_own(project, tmp_path):
     (["--size", "64x64", "--crop", "64x64"], 1, "give one of them"),
     (["--encoder", "none", "--block", "none"], 1, "a network without an encoder needs convolutions"),
     (["--histogram-interval", 5], 1, "--histogram-interval is for the logs of TensorBoard; give --tensorboard-dir"),
+    (["--size", "64x64", "--balance"], 1, "are for windows: give --crop"),
     (["--augmentation", "wild"], 1, "there is no augmentation policy wild"),
 ], ids=str)  # fmt: skip
 def test_what_cannot_be_trained(project, words, exit_code, message):

@@ -312,6 +312,18 @@ def test_the_encoder_is_trained_after_its_frozen_epochs(train, frozen_epochs, n_
         assert not np.array_equal(before[1], after[1]), "all else is trained"
 
 
+def test_the_encoder_learns_at_a_rate_of_its_own(train):
+    """The first step of Adam is as large as the learning rate, whatever the gradient."""
+    network = build_small()
+    near, scores = network.get_layer("near"), network.get_layer("scores")
+    before = near.get_weights()[0], scores.get_weights()[0]
+    settings = {"epochs": 1, "encoder": [near], "encoder_rate": 0.1, "schedule": Schedule(0.01, 0.01, 0.01)}
+    train(network=network, validate=False, **settings)
+    steps = [np.abs(layer.get_weights()[0] - old).max() for layer, old in zip((near, scores), before, strict=True)]
+    # Two steps.
+    assert steps[0] == pytest.approx(0.002, rel=0.3) and steps[1] == pytest.approx(0.02, rel=0.3)
+
+
 def test_a_plateau_lowers_the_learning_rate(train, make_pairs):
     settings = {"pairs": make_pairs(5), "validation_pairs": turn_labels(make_pairs(5)), "plateau_patience": 2}
     rates = Schedule(0.02, 0.02, 0.02)

@@ -146,5 +146,5 @@ def test_files_that_cannot_be_used(tmp_path, text, message):
 
 
 def test_a_policy_that_is_not_there():
-    with pytest.raises(MissingInput, match=r"no augmentation policy wild; .* none, efficientnet-blog, mild"):
+    with pytest.raises(MissingInput, match=r"no augmentation policy wild; .* none, efficientnet-blog, mild, overhead"):
         read_policy("wild")

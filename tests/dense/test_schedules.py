@@ -71,6 +71,11 @@ def test_a_cosine_with_restarts_is_that_of_keras(values):
     assert CosineRestarts().learning_rate(0) == 0.005 and CosineRestarts().learning_rate(50) == pytest.approx(0.00365)
 
 
+def test_a_ramp_before_the_cosine():
+    schedule = CosineRestarts(1.0, first_epochs=2, alpha=0.0, ramp_epochs=2)
+    assert [schedule.learning_rate(epoch) for epoch in range(4)] == pytest.approx([0.1, 0.55, 1, 0.5])
+
+
 @pytest.mark.parametrize("values", [
     {"top": 0.0}, {"first_epochs": 0}, {"t_mul": 0.5}, {"m_mul": 0.0}, {"alpha": 1.5},
 ], ids=str)  # fmt: skip

@@ -46,6 +46,7 @@ class FcnOptions:
     patience: int = option_like(FitOptions, "patience")
     checkpoint_interval: int = option_like(FitOptions, "checkpoint_interval")
     frozen_epochs: int = option_like(FitOptions, "frozen_epochs")
+    encoder_rate: float = option_like(FitOptions, "encoder_rate")
     seed: int = 0
     augment: AugmentOptions = AugmentOptions(
         rotation=10.0, zoom=0.1, row_shift=0.05, col_shift=0.05, flip_cols=True, brightness=0.1
@@ -70,6 +71,7 @@ class FcnOptions:
             self.checkpoint_interval,
             self.seed,
             frozen_epochs=self.frozen_epochs,
+            encoder_rate=self.encoder_rate,
         )
 
 

@@ -26,8 +26,9 @@ from hybridseg.io.labelled import load_labelled
 from hybridseg.io.pairing import find_images
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.encoders import RANDOM
+from hybridseg.models.losses import LossOptions
 from hybridseg.models.normalization import Normalization
-from hybridseg.models.unet import Unet, show_shape, trace_joins
+from hybridseg.models.unet import NO_ENCODER, Unet, show_shape, trace_joins
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_image, resize_nearest
@@ -37,41 +38,21 @@ _LEAST_SIDE = 32
 SCHEDULES = ("ramp", "cosine", "constant")
 DEFAULT_POLICY = "mild"
 
+# The recipe of docs/benchmarks.md.
+WINDOWS = CropOptions((256, 384), (0.35, 0.7), balance=True)
+# A photo of fewer pixels is not much more than one such window.
+_LARGE_AREA = 2 * MAX_AREA
+
 # What the published program has in place of the defaults, by the names of the settings of the command.
 PRESETS: dict[str, dict[str, Any]] = {
     "efficientnet-blog": {
         "encoder": "efficientnet_b4", "encoder_weights": "imagenet", "frozen_epochs": -1, "block": "none",
         "widths": (1024, 512, 256, 128), "dropout": 0.2, "size": (300, 300), "batch_size": 64, "epochs": 200,
         "loss": "combo", "dice_share": 0.95, "dice_over": "image", "schedule": "cosine", "learning_rate": 0.005,
-        "first_epochs": 50, "t_mul": 1.0, "m_mul": 0.7, "alpha": 0.1, "patience": 66, "plateau_patience": 20,
-        "validation_share": 0.3, "policy": "efficientnet-blog", "seed": 108241,
+        "ramp_epochs": 0, "first_epochs": 50, "t_mul": 1.0, "m_mul": 0.7, "alpha": 0.1,
+        "patience": 66, "plateau_patience": 20, "validation_share": 0.3, "policy": "efficientnet-blog", "seed": 108241,
     },
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class UnetOptions:
-    """How a U-Net is trained."""
-
-    encoder: str = option_like(Unet, "encoder")
-    block: str = option_like(Unet, "block")
-    widths: tuple[int, ...] = option_like(Unet, "widths")
-    dropout: float = option_like(Unet, "dropout")
-    size: tuple[int, int] | None = option(
-        None, "Rows and columns to which images are resized; 32 at least.", span=Span(_LEAST_SIDE, 8192)
-    )
-    batch_size: int = option_like(TrainingPlan, "batch_size", 8)
-    validation_share: float = option_like(TrainingPlan, "validation_share")
-    fit: FitOptions = FitOptions()
-    augment: Augmentation = field(default_factory=lambda: read_policy(DEFAULT_POLICY))
-    crops: CropOptions = CropOptions()
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        # What a network of any bands and classes would refuse.
-        Unet(1, 1, self.encoder, self.block, self.widths, self.dropout)
-        if self.size and self.crops.crop:
-            raise BadInput("--size resizes whole photos and --crop cuts windows out of them; give one of them")
 
 
 @dataclass(frozen=True)
@@ -79,31 +60,68 @@ class ScheduleOptions:
     """The learning rate of the epochs, in one of three ways."""
 
     schedule: str = option(
-        "ramp",
+        "cosine",
         "How the learning rate changes: from a tenth up to the peak and down to a hundredth; by a cosine with warm "
         "restarts; or not at all.",
         choices=SCHEDULES,
     )
-    learning_rate: float = option(1e-3, "Peak learning rate (Adam).", span=Span(0, 1, above=True, below=True))
+    learning_rate: float = option(3e-3, "Peak learning rate (Adam).", span=Span(0, 1, above=True, below=True))
     ramp_epochs: int = option_like(Schedule, "ramp_epochs", 2)
     sustain_epochs: float = option_like(Schedule, "sustain_epochs", 10.0)
     decay: float = option_like(Schedule, "decay", 0.93)
-    first_epochs: int = option_like(CosineRestarts, "first_epochs")
+    first_epochs: int | None = option_like(CosineRestarts, "first_epochs", None)
     t_mul: float = option_like(CosineRestarts, "t_mul")
     m_mul: float = option_like(CosineRestarts, "m_mul")
-    alpha: float = option_like(CosineRestarts, "alpha")
+    alpha: float = option_like(CosineRestarts, "alpha", 0.0)
 
     def __post_init__(self) -> None:
         check_options(self)
 
-    def make(self) -> Schedule | CosineRestarts:
-        """Return the schedule."""
+    def make(self, epochs: int) -> Schedule | CosineRestarts:
+        """Return the schedule of a training of so many epochs."""
         peak = self.learning_rate
         if self.schedule == "cosine":
-            return CosineRestarts(peak, self.first_epochs, self.t_mul, self.m_mul, self.alpha)
+            first = self.first_epochs or max(epochs - self.ramp_epochs, 1)
+            return CosineRestarts(peak, first, self.t_mul, self.m_mul, self.alpha, self.ramp_epochs)
         if self.schedule == "constant":
             return Schedule(peak, peak, peak)
         return Schedule(peak / 10, peak, peak / 100, self.ramp_epochs, self.sustain_epochs, self.decay)
+
+
+@dataclass(frozen=True)
+class UnetOptions:
+    """How a U-Net is trained.
+
+    Parameters
+    ----------
+    crops : CropOptions or None
+        None: `WINDOWS` of large photos; whole photos where `size` is given, or where they are small.
+    """
+
+    encoder: str = option_like(Unet, "encoder")
+    block: str | None = option_like(Unet, "block", None)
+    widths: tuple[int, ...] = option_like(Unet, "widths")
+    dropout: float = option_like(Unet, "dropout")
+    size: tuple[int, int] | None = option(
+        None, "Rows and columns to which images are resized; 32 at least.", span=Span(_LEAST_SIDE, 8192)
+    )
+    batch_size: int = option_like(TrainingPlan, "batch_size", 8)
+    validation_share: float = option_like(TrainingPlan, "validation_share")
+    fit: FitOptions = FitOptions(50, LossOptions("cross-entropy"), ScheduleOptions().make(50), encoder_rate=0.1)
+    augment: Augmentation = field(default_factory=lambda: read_policy(DEFAULT_POLICY))
+    crops: CropOptions | None = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        # It refuses what no network can have.
+        self.make_network(n_bands=1, n_outputs=1)
+        if self.size and self.crops and self.crops.crop:
+            raise BadInput("--size resizes whole photos and --crop cuts windows out of them; give one of them")
+
+    def make_network(self, *, n_bands: int, n_outputs: int) -> Unet:
+        """Return the settings of the network."""
+        block = self.block or ("plain" if self.encoder == NO_ENCODER else "separable")
+        return Unet(n_bands, n_outputs, self.encoder, block, self.widths, self.dropout)
 
 
 def train_unet(
@@ -137,21 +155,22 @@ def train_unet(
         raise BadInput("the encoder has random weights, which are of no use as they are; leave --frozen-epochs out")
     data.check(progress=progress)
     first = describe_image(data.parts["train"][0].image_path)
-    size = options.crops.crop or options.size or _choose_size(first.rows, first.cols)
-    kind = PhotoPairs if options.crops.crop else FolderPairs
+    crops = options.crops
+    if crops is None:
+        is_large = options.size is None and first.rows * first.cols > _LARGE_AREA
+        crops = WINDOWS if is_large else CropOptions()
+    size = crops.crop or options.size or _choose_size(first.rows, first.cols)
+    kind = PhotoPairs if crops.crop else FolderPairs
     found = {name: kind(part, data.read_labels, table=data.table, size=size) for name, part in data.parts.items()}
     pairs, n_classes = found["train"], len(data.table)
     if isinstance(options.augment, Policy):
         options.augment.check_bands(pairs.n_bands)
-    architecture = Unet(
-        pairs.n_bands, 1 if n_classes == 2 else n_classes, options.encoder, options.block, options.widths,
-        options.dropout,
-    )  # fmt: skip
+    architecture = options.make_network(n_bands=pairs.n_bands, n_outputs=1 if n_classes == 2 else n_classes)
     encoder = architecture.pretrained
     normalization = Normalization("image") if encoder is None else encoder.choose_normalization(pairs.dtype)
     plan = TrainingPlan(
         architecture, normalization, options.batch_size, options.validation_share, options.augment,
-        options.fit if encoder else replace(options.fit, frozen_epochs=0), options.crops,
+        options.fit if encoder else replace(options.fit, frozen_epochs=0), crops,
     )  # fmt: skip
 
     def show(model: DenseModel) -> list[Path]:
