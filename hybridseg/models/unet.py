@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NO_ENCODER = "none"
 BLOCKS = ("none", "plain", "residual", "separable")
 
-# Of the separable decoder; docs/benchmarks.md has what it is better than.
+# Of the separable decoder: slower statistics, for windows that are much alike.
 _SEPARABLE_NORM = {"momentum": 0.97, "epsilon": 1e-3}
 # Of the published program: a decoder that begins with small weights.
 _START_DEVIATION = 0.02

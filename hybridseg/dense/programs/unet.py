@@ -38,7 +38,7 @@ _LEAST_SIDE = 32
 SCHEDULES = ("ramp", "cosine", "constant")
 DEFAULT_POLICY = "mild"
 
-# The recipe of docs/benchmarks.md.
+# As all defaults, what did best on held-out photos of the coast.
 WINDOWS = CropOptions((256, 384), (0.35, 0.7), balance=True)
 # A photo of fewer pixels is not much more than one such window.
 _LARGE_AREA = 2 * MAX_AREA
