@@ -1,85 +1,113 @@
-"""Every figure that the program draws: the only module that uses matplotlib. It needs no screen."""
+"""Every chart that the program draws, and the style of all figures. They need no screen."""
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hybridseg.calibration import Calibration
-from hybridseg.classes import VOID, ClassTable, color_labels, hex_color, seeds_to_labels
 from hybridseg.confusion import Confusion
 from hybridseg.io.atomic import atomic_path
-from hybridseg.resample import resize_nearest, shrink_image
+from hybridseg.options import Span, check_options, option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+logger = logging.getLogger(__name__)
+
+FIGURE_FORMATS = ("png", "pdf", "svg")
+FIGURES_DIR = "figures"
+DPI = 200
+_FONT = "DejaVu Sans"
 _MIN_FONT, _MAX_FONT = 5.5, 11.0
 # Inches. A matrix of many classes gets smaller cells, and at some point no numbers.
 _MAX_SIDE, _MAX_NUMBERED = 26.0, 60
-_TINT, _TINT_ROWS = 0.6, 256
-PANEL_PIXELS = 900
-_MAX_ASPECT = 4
+_NO_DATE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
-@dataclass(frozen=True, eq=False)
-class PictureRow:
-    """Pictures side by side, (rows, cols, 3) uint8 each, with a title to their left, and one above each."""
+@dataclass(frozen=True)
+class FigureOptions:
+    """How figures are written."""
 
-    title: str
-    pictures: list[np.ndarray]
-    heads: tuple[str, ...] = ()
+    dpi: int = option(DPI, "Resolution of the figures, in dots per inch.", span=Span(50, 600))
+    figure_format: str = option("png", "Format of the figures; in pdf and svg text stays text.", choices=FIGURE_FORMATS)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def name(self, path: Path) -> Path:
+        """Return the path of a figure, which is given without its suffix."""
+        return path.with_name(f"{path.name}.{self.figure_format}")
+
+    def place(self, folder: Path, name: str) -> Path:
+        """Return the path of a figure of a single photo, whose results go to this folder."""
+        return self.name(folder / FIGURES_DIR / name)
 
 
-def draw_picture_rows(
-    path: str | os.PathLike[str], rows: Sequence[PictureRow], *, width: float, legend: ClassTable | None = None
-) -> None:
-    """Draw rows of pictures below one another as a PNG, and a legend of classes when one is given.
+@contextmanager
+def house_style(texts: Iterable[str] = ()) -> Iterator[None]:
+    """Draw in our style, whatever settings a user has for matplotlib, in fonts that have all signs of these texts."""
+    import matplotlib
 
-    Parameters
-    ----------
-    width : float
-        Width of the figure, in inches; the height follows from the pictures.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # `find_fonts` tells of them, once.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing")
+        matplotlib.rcdefaults()
+        matplotlib.rc("font", family=find_fonts(frozenset("".join(texts))))
+        # Text stays text, and the same figure is the same file.
+        matplotlib.rc("svg", fonttype="none", hashsalt="hybridseg")
+        matplotlib.rc("pdf", fonttype=42)
+        yield
 
-    n_cols = max(len(row.pictures) for row in rows)
-    left = 0.13 if any(row.title for row in rows) else 0.01
-    cell = width * (0.99 - left) / n_cols
-    heights = [cell * row.pictures[0].shape[0] / row.pictures[0].shape[1] for row in rows]
-    legend_height = 0.5 if legend else 0.0
-    head_height = 0.25 if any(row.heads for row in rows) else 0.0
-    height = sum(heights) * 1.03 + legend_height + head_height
-    figure = Figure(figsize=(width, height), dpi=110)
-    grid = figure.add_gridspec(
-        len(rows), n_cols, height_ratios=heights, wspace=0.03, hspace=0.03,
-        left=left, right=0.99, top=1 - 0.01 - head_height / height, bottom=0.01 + legend_height / height,
-    )  # fmt: skip
-    for i, row in enumerate(rows):
-        for j, picture in enumerate(row.pictures):
-            axes = figure.add_subplot(grid[i, j])
-            axes.imshow(picture, interpolation="antialiased")
-            axes.set_axis_off()
-            if row.heads:
-                axes.set_title(plain_text(row.heads[j]), fontsize=10, pad=4)
-            if j == 0 and row.title:
-                axes.text(
-                    -0.08, 0.5, plain_text(row.title), transform=axes.transAxes, ha="right", va="center", fontsize=10
-                )
-    if legend:
-        patches = [
-            Patch(facecolor=hex_color(color), edgecolor="#666666", label=plain_text(name))
-            for name, color in zip(legend.names, legend.colors, strict=True)
-        ]
-        figure.legend(handles=patches, loc="lower center", ncols=min(len(patches), 12), frameon=False, fontsize=9)
-    _save(figure, path)
+
+@functools.cache
+def find_fonts(signs: frozenset[str]) -> list[str]:
+    """Find fonts for these signs: ours, and what is installed for those that it lacks."""
+    from matplotlib.font_manager import findfont, fontManager, get_font
+
+    found = [_FONT]
+    wanted = {ord(sign) for sign in plain_text("".join(signs)) if sign.isprintable() and not sign.isspace()}
+    wanted -= get_font(findfont(_FONT)).get_charmap().keys()
+    for font in sorted(fontManager.ttflist, key=lambda font: font.name) if wanted else ():
+        if font.style == "normal" and font.weight in (400, "normal") and "Last Resort" not in font.name:
+            known = wanted & get_font(font.fname).get_charmap().keys()
+            found += [font.name] * bool(known)
+            wanted -= known
+    if wanted:
+        lacking = "".join(map(chr, sorted(wanted)))
+        logger.warning("no installed font has the signs %s: figures show boxes in their place", lacking)
+    return found
+
+
+def measure_text(text: str, size: float) -> float:
+    """Return the width of a text in points, in the font of `house_style`."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextToPath
+
+    width, _, _ = TextToPath().get_text_width_height_descent(text.replace(r"\$", "$"), FontProperties(size=size), False)
+    return float(width)
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], **settings: Any) -> None:
+    """Write a figure in the format that the suffix of its path names, whole or not at all."""
+    kind = Path(path).suffix.removeprefix(".").lower()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=kind, metadata=_NO_DATE.get(kind), **settings)
+
+
+def _save_tight(figure: Figure, path: str | os.PathLike[str], dpi: int) -> None:
+    # Long class names push the label of an axis off the figure.
+    save_figure(figure, path, dpi=dpi, bbox_inches="tight", pad_inches=0.12)
 
 
 def plain_text(text: str) -> str:
@@ -93,8 +121,8 @@ def plain_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
-def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title: str) -> None:
-    """Draw a confusion matrix, each row in percent of its true class, as a PNG.
+def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title: str, dpi: int = DPI) -> None:
+    """Draw a confusion matrix, each row in percent of its true class; the suffix of the path chooses the format.
 
     Parameters
     ----------
@@ -102,6 +130,11 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
         Classes that are neither true nor predicted are left out; a last column shows pixels without a prediction,
         if there are any.
     """
+    with house_style([title, *confusion.table.names]):
+        _save_tight(_plot_confusion(confusion, title), path, dpi)
+
+
+def _plot_confusion(confusion: Confusion, title: str) -> Figure:
     from matplotlib.figure import Figure
 
     shown = np.flatnonzero(confusion.support + confusion.counts.sum(axis=0))
@@ -117,19 +150,27 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
     # A cell has room for its number at any count of classes; the figure grows with it.
     side = 2.6 + min(max(0.52 * n, 2.2), _MAX_SIDE)
     font = float(np.clip(120 / n, _MIN_FONT + 1.5 if n <= _MAX_NUMBERED else 3.0, _MAX_FONT))
-    figure = Figure(figsize=(side + 0.9, side), dpi=130, layout="constrained")
+    figure = Figure(figsize=(side + 0.9, side), layout="constrained")
     axes = figure.add_subplot()
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=font)
-    axes.set_yticks(range(len(names)), names, fontsize=font)
+    cells = np.zeros((n, max(len(columns), 1)))
+    cells[: shares.shape[0], : shares.shape[1]] = shares
+    picture = axes.pcolormesh(
+        cells, cmap="Blues", vmin=0, vmax=1, edgecolors="#dddddd", linewidth=0.6, rasterized=n > _MAX_NUMBERED
+    )
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    axes.set_xticks(
+        np.arange(len(columns)) + 0.5, columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=font
+    )
+    axes.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=font)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.set_title(plain_text(title), fontsize=11, loc="left")
     for i, j in np.ndindex(shares.shape if n <= _MAX_NUMBERED else (0, 0)):
         if support[i]:
             axes.text(
-                j,
-                i,
+                j + 0.5,
+                i + 0.5,
                 _percent(shares[i, j], int(counts[i, j])),
                 ha="center",
                 va="center",
@@ -138,8 +179,8 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
             )
         elif j == 0:
             axes.text(
-                (n - 1) / 2,
-                i,
+                n / 2,
+                i + 0.5,
                 "not in the truth",
                 ha="center",
                 va="center",
@@ -147,18 +188,16 @@ def draw_confusion(path: str | os.PathLike[str], confusion: Confusion, *, title:
                 style="italic",
                 color="#888888",
             )
-    axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="#dddddd", linewidth=0.6)
-    axes.tick_params(which="both", length=0)
+    axes.tick_params(length=0)
     bar = figure.colorbar(picture, ax=axes, fraction=0.046, pad=0.03, format=lambda value, _: f"{value:.0%}")
     bar.set_label("share of the true class", fontsize=9)
     bar.ax.tick_params(labelsize=8)
-    _save(figure, path)
+    return figure
 
 
-def draw_calibration(path: str | os.PathLike[str], calibration: Calibration, *, unit: str) -> None:
-    """Draw the accuracy of a model against its confidence, as a PNG.
+@house_style()
+def draw_calibration(path: str | os.PathLike[str], calibration: Calibration, *, unit: str, dpi: int = DPI) -> None:
+    """Draw the accuracy of a model against its confidence.
 
     Parameters
     ----------
@@ -167,7 +206,7 @@ def draw_calibration(path: str | os.PathLike[str], calibration: Calibration, *, 
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.2, 5.6), dpi=110, layout="constrained")
+    figure = Figure(figsize=(6.2, 5.6), layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=(4, 1), sharex=True)
     counts = calibration.counts
     edges = np.linspace(0, 1, len(counts) + 1)
@@ -184,17 +223,19 @@ def draw_calibration(path: str | os.PathLike[str], calibration: Calibration, *, 
     below.set_ylabel(unit)
     below.set_xlabel("confidence (probability of the winning class)")
     below.set_xlim(0, 1)
-    _save(figure, path)
+    _save_tight(figure, path, dpi)
 
 
+@house_style()
 def draw_learning_curve(
     path: str | os.PathLike[str],
     steps: Sequence[int],
     curves: Mapping[str, tuple[Sequence[float], Sequence[float | None]]],
     *,
     unit: str = "training step",
+    dpi: int = DPI,
 ) -> None:
-    """Draw the curves of a training run as a PNG: a panel for each measure, with training and validation.
+    """Draw the curves of a training run: a panel for each measure, with training and validation.
 
     Parameters
     ----------
@@ -205,7 +246,7 @@ def draw_learning_curve(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.5, 3.8), dpi=110, layout="constrained")
+    figure = Figure(figsize=(9.5, 3.8), layout="constrained")
     for axes, (name, (train, validation)) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
         axes.plot(steps, train, color="#b9cfe6", linewidth=0.8)
         axes.plot(steps, _smooth(train), color="#1f5fa8", linewidth=1.6, label="training")
@@ -217,14 +258,15 @@ def draw_learning_curve(
         axes.set_title(name, fontsize=11, loc="left")
         axes.grid(color="#eeeeee")
         axes.legend(frameon=False)
-    _save(figure, path)
+    _save_tight(figure, path, dpi)
 
 
-def draw_rates(path: str | os.PathLike[str], rates: Sequence[float]) -> None:
-    """Draw the learning rate of every epoch as a PNG."""
+@house_style()
+def draw_rates(path: str | os.PathLike[str], rates: Sequence[float], *, dpi: int = DPI) -> None:
+    """Draw the learning rate of every epoch."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.2, 3.4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(6.2, 3.4), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(range(1, len(rates) + 1), rates, color="#1f5fa8", linewidth=1.6, marker="." if len(rates) < 60 else "")
     if min(rates) > 0:
@@ -232,7 +274,7 @@ def draw_rates(path: str | os.PathLike[str], rates: Sequence[float]) -> None:
     axes.set_xlabel("epoch")
     axes.set_title("learning rate", fontsize=11, loc="left")
     axes.grid(color="#eeeeee")
-    _save(figure, path)
+    _save_tight(figure, path, dpi)
 
 
 @dataclass(frozen=True)
@@ -245,9 +287,14 @@ class NetworkLevel:
 
 
 def draw_network(
-    path: str | os.PathLike[str], levels: Sequence[NetworkLevel], *, title: str, ends: tuple[str, str, str]
+    path: str | os.PathLike[str],
+    levels: Sequence[NetworkLevel],
+    *,
+    title: str,
+    ends: tuple[str, str, str],
+    dpi: int = DPI,
 ) -> None:
-    """Draw a U-Net as a PNG: a box for what is there at each depth, an arrow for each step.
+    """Draw a U-Net: a box for what is there at each depth, an arrow for each step.
 
     Parameters
     ----------
@@ -256,10 +303,15 @@ def draw_network(
     ends : tuple of str
         The image, what is deepest, and the scores.
     """
+    with house_style([title]):
+        _save_tight(_plot_network(levels, title, ends), path, dpi)
+
+
+def _plot_network(levels: Sequence[NetworkLevel], title: str, ends: tuple[str, str, str]) -> Figure:
     from matplotlib.figure import Figure
 
     n = len(levels)
-    figure = Figure(figsize=(9.5, 0.8 * (n + 2.5)), dpi=130)
+    figure = Figure(figsize=(9.5, 0.8 * (n + 2.5)))
     axes = figure.add_subplot(xlim=(0, 10), ylim=(-1.8, n + 1.2))
     axes.set_axis_off()
     axes.set_title(plain_text(title), fontsize=11, loc="left")
@@ -286,7 +338,7 @@ def draw_network(
         add_arrow(*path_down, "-")
     for path_up in pairwise([bottom, *up, scores]):
         add_arrow(*path_up, "-")
-    _save(figure, path)
+    return figure
 
 
 def _smooth(values: Sequence[float]) -> np.ndarray:
@@ -294,12 +346,6 @@ def _smooth(values: Sequence[float]) -> np.ndarray:
     width = max(1, len(values) // 20)
     padded = np.pad(np.asarray(values, float), (width // 2, width - 1 - width // 2), mode="edge")
     return np.convolve(padded, np.ones(width) / width, mode="valid")
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    with atomic_path(path) as temporary:
-        # Tight: long class names push the axis label off the figure.
-        figure.savefig(temporary, format="png", bbox_inches="tight", pad_inches=0.12)
 
 
 def _percent(share: float, count: int) -> str:
@@ -310,45 +356,3 @@ def _percent(share: float, count: int) -> str:
     if percent < 0.5:
         return "<1"
     return "100" if count and percent >= 99.95 else f"{percent:.0f}" if percent < 99.5 else ">99"
-
-
-def draw_panels(
-    path: Path, image: np.ndarray, seeds: np.ndarray, labels: np.ndarray, table: ClassTable, *, heads: tuple[str, ...]
-) -> None:
-    """Draw an image, its seeds, and the class of every pixel, side by side with a legend of the classes.
-
-    Parameters
-    ----------
-    image : numpy.ndarray
-        (rows, cols, 3) uint8.
-    seeds, labels : numpy.ndarray
-        (rows, cols) uint8.
-    heads : tuple of str
-        The headings of the three panels.
-    """
-    step = max(1.0, max(image.shape[:2]) / PANEL_PIXELS)
-    rows, cols = (max(1, round(side / step)) for side in image.shape[:2])
-    small = shrink_image(image, rows, cols)
-    seeds, labels = (resize_nearest(values, (rows, cols)) for values in (seeds, labels))
-    seeded = np.where((seeds > 0)[..., None], tint_image(small, seeds_to_labels(seeds), table), small // 2)
-    here = np.union1d(np.unique(labels[labels != VOID]), seeds_to_labels(np.unique(seeds[seeds > 0])))
-    legend = ClassTable(tuple(table.names[i] for i in here), tuple(table.colors[i] for i in here))
-    pictures = [_pad_panel(picture) for picture in (small, seeded, tint_image(small, labels, table))]
-    draw_picture_rows(path, [PictureRow("", pictures, heads)], width=15.0, legend=legend)
-
-
-def tint_image(image: np.ndarray, labels: np.ndarray, table: ClassTable) -> np.ndarray:
-    """Blend the colours of labels, (rows, cols) whole numbers, with an image, (rows, cols, 3) uint8."""
-    tinted = np.empty_like(image)
-    for start in range(0, len(image), _TINT_ROWS):  # In strips: the products are eight times as large as the image.
-        rows = slice(start, start + _TINT_ROWS)
-        colors = color_labels(labels[rows].astype(np.uint8), table)
-        tinted[rows] = image[rows] * (1 - _TINT) + colors * _TINT
-    return tinted
-
-
-def _pad_panel(picture: np.ndarray) -> np.ndarray:
-    """Pad a long strip with white: a figure of its shape could not be drawn."""
-    rows, cols = picture.shape[:2]
-    missing = max(-(-cols // _MAX_ASPECT) - rows, 0), max(-(-rows // _MAX_ASPECT) - cols, 0)
-    return np.pad(picture, [*((n // 2, n - n // 2) for n in missing), (0, 0)], constant_values=255)

@@ -1,47 +1,51 @@
-"""The default colours of classes, chosen by what their names mean; unknown names get colours that are told apart."""
+"""The default colours of classes, chosen by what their names mean; unknown names get colours that are told apart.
+
+They are told apart by people who lack one kind of cones too: two colours are as far from one another as the least
+distance between what each eye sees of them.
+"""
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Collection
 
 import numpy as np
 
 Color = tuple[int, int, int]
 
-# Colours that a coastal scientist expects, for names that are common in label files, and for words in other names.
+# Colours that a coastal scientist expects, for names that are common in label files and for words in other names. Those
+# of different meanings are 10 apart or more, see `look_apart`.
 NATURAL_COLORS: dict[str, Color] = {
-    "agricultural": (85, 107, 47),
-    "anthro": (220, 30, 40),
-    "beach": (244, 208, 111),
-    "building": (200, 60, 50),
-    "buildings": (200, 60, 50),
-    "cliff": (139, 90, 140),
+    "agricultural": (169, 178, 112),
+    "anthro": (233, 30, 72),
+    "beach": (255, 240, 192),
+    "building": (179, 44, 44),
+    "buildings": (179, 44, 44),
+    "cliff": (134, 85, 135),
     "drysand": (250, 225, 120),
     "dry sand": (250, 225, 120),
-    "dune": (233, 150, 122),
-    "duneveg": (46, 139, 87),
+    "dune": (216, 134, 85),
+    "duneveg": (47, 151, 101),
     "foam": (255, 255, 255),
-    "forest": (20, 90, 40),
-    "marsh": (173, 255, 47),
-    "road": (110, 110, 115),
-    "sediment": (200, 170, 110),
-    "shrubland": (107, 142, 35),
-    "sky": (150, 205, 245),
-    "surf": (235, 245, 250),
-    "swash": (160, 225, 220),
-    "terrain": (150, 100, 60),
-    "veg": (60, 170, 60),
+    "forest": (0, 60, 18),
+    "marsh": (173, 255, 46),
+    "road": (109, 109, 114),
+    "sediment": (234, 195, 146),
+    "shrubland": (119, 154, 39),
+    "sky": (146, 202, 242),
+    "surf": (208, 230, 242),
+    "swash": (112, 216, 206),
+    "terrain": (111, 68, 23),
+    "veg": (112, 211, 86),
     "water": (25, 90, 190),
-    "wetsand": (190, 140, 60),
-    "wet sand": (190, 140, 60),
-    "wood": (20, 90, 40),
+    "wetsand": (148, 99, 17),
+    "wet sand": (148, 99, 17),
+    "wood": (0, 60, 18),
 }
 _WORD_COLORS: dict[str, Color] = {
     **dict.fromkeys(("sea", "ocean", "lake", "river", "lagoon", "channel", "pond"), NATURAL_COLORS["water"]),
-    **dict.fromkeys(("shallow", "shallows"), (130, 195, 225)),
+    **dict.fromkeys(("shallow", "shallows"), (83, 150, 200)),
     **dict.fromkeys(("sand", "bar", "shoal"), NATURAL_COLORS["drysand"]),
-    **dict.fromkeys(("land", "soil", "mud", "bare", "ground"), (190, 150, 90)),
+    **dict.fromkeys(("land", "soil", "mud", "bare", "ground"), (142, 113, 69)),
     **dict.fromkeys(("vegetation", "vegetated", "grass", "plants", "shrub", "crop"), NATURAL_COLORS["veg"]),
     **dict.fromkeys(("tree", "trees", "woodland"), NATURAL_COLORS["forest"]),
     **dict.fromkeys(("whitewater", "whitewash", "wave", "waves", "snow", "ice", "cloud"), NATURAL_COLORS["surf"]),
@@ -53,20 +57,62 @@ _WORD_COLORS: dict[str, Color] = {
 _DISTINCT: tuple[Color, ...] = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
 )  # fmt: skip
-# Colours nearer than this to one another, in bytes, are taken for the same in a map.
-_NEAR = 60.0
+# Colours nearer than this to one another, see `look_apart`, are taken for the same in a map.
+NEAR = 10.0
 # How far towards white or black.
 _SHADES = ((255, 0.0), (255, 0.35), (0, 0.35), (255, 0.6), (0, 0.6))
+# What is left of linear red, green and blue for an eye with all cones, and for one without those for long, medium and
+# short waves: Machado, Oliveira and Fernandes, A physiologically-based model for simulation of color vision deficiency,
+# 2009, at severity 1.
+_EYES = np.array([
+    [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+])  # fmt: skip
+# Linear sRGB to XYZ, in units of its white (D65).
+_XYZ = np.array([
+    [0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]
+]) / np.array([[0.95047], [1.0], [1.08883]])  # fmt: skip
+_LAB = np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]])
+# The lightness of colours for names that mean nothing here: neither white nor black.
+_LIGHTNESS = (25, 92)
 
 
-def _spread_colors(n_colors: int) -> np.ndarray:
-    """Return colours whose hues are a golden ratio apart, in two brightnesses, (n_colors, 3)."""
-    hsv = [((0.11 + i * 0.618034) % 1.0, 0.75 if i % 3 else 0.5, 0.95 if i % 2 == 0 else 0.6) for i in range(n_colors)]
-    return np.round(255 * np.array([colorsys.hsv_to_rgb(*each) for each in hsv]))
+def _see(colors: np.ndarray) -> np.ndarray:
+    """Return colours, (..., 3) from 0 to 255, as each eye sees them: (..., 4, 3) in CIELAB, without its offset."""
+    shares = np.asarray(colors, np.float64)[..., None, :] / 255
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.einsum("eij,...ej->...ei", _EYES, linear), 0, 1) @ _XYZ.T
+    return np.where(seen > 216 / 24389, np.cbrt(seen), (24389 / 27 * seen + 16) / 116) @ _LAB.T
 
 
-# For names that mean nothing here.
-_SPARE = np.vstack([np.array(_DISTINCT, np.float64), _spread_colors(1200)])
+def look_apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return how far colours, (..., 3), look from others, in CIELAB, for whoever tells them apart the worst.
+
+    Examples
+    --------
+    >>> [round(float(look_apart(np.array((220, 30, 40)), np.array(other)))) for other in ((20, 90, 40), (0, 90, 255))]
+    [3, 64]
+    """
+    return _gaps(_see(first), _see(second))
+
+
+def _gaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.sqrt(((first - second) ** 2).sum(axis=-1)).min(axis=-1)
+
+
+def _list_spare() -> np.ndarray:
+    """List colours for names that mean nothing here, (n, 3): those of `_DISTINCT`, then many evenly spread ones."""
+    levels = np.linspace(0, 255, 9).round()
+    grid = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+    lightness = _see(grid)[:, 0, 0] - 16
+    kept = (lightness >= _LIGHTNESS[0]) & (lightness <= _LIGHTNESS[1])
+    return np.vstack([np.array(_DISTINCT, np.float64), grid[kept]])
+
+
+_SPARE = _list_spare()
+_SPARE_SEEN = _see(_SPARE)
 
 
 def choose_colors(keys: Collection[str], taken: Collection[Color] = ()) -> list[Color]:
@@ -84,27 +130,28 @@ def choose_colors(keys: Collection[str], taken: Collection[Color] = ()) -> list[
     >>> choose_colors(["deep water", "water", "zebra"])
     [(105, 148, 213), (25, 90, 190), (230, 159, 0)]
     """
-    used = [np.array(color, np.float64) for color in taken]
+    used = list(taken)
     room = np.full(len(_SPARE), np.inf)
     for color in used:
-        np.minimum(room, _distances(_SPARE, color), out=room)
+        np.minimum(room, _gaps(_SPARE_SEEN, _see(np.array(color))), out=room)
     chosen: dict[str, Color] = {}
 
     def take(key: str, color: np.ndarray) -> None:
         chosen[key] = (int(color[0]), int(color[1]), int(color[2]))
-        used.append(color)
-        np.minimum(room, _distances(_SPARE, color), out=room)
+        used.append(chosen[key])
+        np.minimum(room, _gaps(_SPARE_SEEN, _see(color)), out=room)
 
     for key in keys:
         known = NATURAL_COLORS.get(key)
-        if known is not None and known not in [tuple(color) for color in used]:
+        if known is not None and known not in used:
             take(key, np.array(known, np.float64))
     for key in keys:
         if key not in chosen:
             suited = _list_shades(key)
-            far = [color for color in suited if not used or _distances(np.array(used), color).min() >= _NEAR]
-            # With hundreds of classes nothing is far from all.
-            place = int((room >= _NEAR).argmax()) if (room >= _NEAR).any() else int((room > 0).argmax())
+            far = [color for color in suited if not used or look_apart(np.array(used), color).min() >= NEAR]
+            fits = np.flatnonzero(room[: len(_DISTINCT)] >= NEAR)
+            # Where no colour is far from all, as with hundreds of classes, the farthest one.
+            place = fits[0] if fits.size else room.argmax()
             take(key, far[0] if far else _SPARE[place])
     return [chosen[key] for key in keys]
 
@@ -118,7 +165,3 @@ def _list_shades(key: str) -> list[np.ndarray]:
             base = np.array(known, np.float64)
             shades += [base + np.round((white - base) * share) for white, share in _SHADES]
     return shades
-
-
-def _distances(colors: np.ndarray, color: np.ndarray) -> np.ndarray:
-    return np.sqrt(((colors - color) ** 2).sum(axis=1))

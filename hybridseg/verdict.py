@@ -64,6 +64,8 @@ class Verdict:
         lowest and the highest of a photo. None for one photo.
     beaten_by : tuple of str
         The floors that the result does not exceed.
+    floors : dict of str to float
+        The accuracy of each.
     text : str
         What is said.
     """
@@ -75,6 +77,7 @@ class Verdict:
     n_photos: int
     interval: tuple[float, float] | None
     beaten_by: tuple[str, ...]
+    floors: dict[str, float]
     text: str
 
     def to_record(self) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def judge(
             f"No verdict: only '{only}' is in the truth ({_percent(accuracy)} of the {unit} are right), which does not "
             "show how well classes are told apart."
         )
-        return Verdict(None, None, majority, None, n_photos, interval, (), text)
+        return Verdict(None, None, majority, None, n_photos, interval, (), {}, text)
     n_commonest = int(confusion.support.max())
     skill = (int(np.trace(confusion.counts)) - n_commonest) / (confusion.n_pixels - n_commonest)
     mark = min(bisect_right(SKILL_BANDS, skill), bisect_right(F1_BANDS, confusion.macro("f1") or 0.0))
@@ -149,7 +152,7 @@ def judge(
         _describe_class(confusion, weakest),
         _describe_photos(n_photos, interval),
     )
-    beaten_by = tuple(name for name, value in floors.items() if value is not None and value >= accuracy)
+    known = {name: value for name, value in floors.items() if value is not None}
     return Verdict(
         GRADES[mark],
         skill,
@@ -157,7 +160,8 @@ def judge(
         confusion.table.names[weakest],
         n_photos,
         interval,
-        beaten_by,
+        tuple(name for name, value in known.items() if value >= accuracy),
+        known,
         " ".join(filter(None, sentences)),
     )
 

@@ -17,7 +17,8 @@ from hybridseg.classes import ClassTable
 from hybridseg.cli.main import main
 from hybridseg.crf.options import CrfOptions
 from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
-from hybridseg.io.images import write_image
+from hybridseg.figures import DPI
+from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.labelling.album import Album
@@ -26,6 +27,8 @@ from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spread import SpreadOptions
 from hybridseg.machine import count_cores
 from hybridseg.models.store import TileClassifier
+from hybridseg.panels import GAP, Panels, fit_row
+from hybridseg.resample import resize_nearest
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -257,8 +260,24 @@ def quick_panels(monkeypatch):
     def draw_nothing(path: Path, *_: object, **__: object) -> None:
         write_image(path, np.zeros((1, 1, 3), np.uint8))
 
-    for name in ("labelling.spread.draw_panels", "hybrid.semseg.draw_panels", "evaluation.pixels.draw_confusion"):
-        monkeypatch.setattr(f"hybridseg.{name}", draw_nothing)
+    for room in ("labelling.spread", "hybrid.semseg", "dense.predict", "evaluation.errorpanels"):
+        monkeypatch.setattr(f"hybridseg.{room}.draw_panels", draw_nothing)
+    monkeypatch.setattr("hybridseg.evaluation.pixels.draw_confusion", draw_nothing)
+
+
+@pytest.fixture
+def cut_panel():
+    """Cut a panel out of the upper row of a figure without a title, at the size of the photo that it shows."""
+
+    def cut(path: Path, place: int, n_panels: int, shape: tuple[int, int], *, dpi: int = DPI) -> np.ndarray:
+        pictures = (np.zeros((*shape, 3), np.uint8),) * n_panels
+        (row, *_), width = Panels(("",) * n_panels, pictures, ()).arrange()
+        gap, margin, n = round(GAP * dpi), round(0.08 * dpi), len(row.pictures)
+        height, (cols, *_) = fit_row([shape[1] / shape[0]] * n, round(width * dpi), gap=gap)
+        top, left = margin + round(13 / 72 * dpi), margin + place * (cols + gap)
+        return resize_nearest(read_image(path)[top : top + height, left : left + cols, :3], shape)
+
+    return cut
 
 
 @pytest.fixture(scope="session")

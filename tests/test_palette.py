@@ -1,8 +1,19 @@
+import itertools
+
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hybridseg.classes import ClassTable
-from hybridseg.palette import NATURAL_COLORS, choose_colors
+from hybridseg.demo.demoscenes import demo_table
+from hybridseg.palette import _WORD_COLORS, NATURAL_COLORS, NEAR, choose_colors, look_apart
+
+
+def measure_least(colors):
+    """The least distance between two of some colours, in CIELAB, for the eye that tells them apart the worst."""
+    pairs = itertools.combinations(np.array(colors, float), 2)
+    return min(float(look_apart(first, second)) for first, second in pairs)
 
 
 def test_names_have_the_colours_of_what_they_mean():
@@ -19,11 +30,37 @@ def test_a_known_name_keeps_its_colour_whatever_comes_before():
     assert choose_colors(["water"], [NATURAL_COLORS["water"]]) != [NATURAL_COLORS["water"]]
 
 
-@given(st.lists(st.text("abcdefgh ", min_size=1, max_size=9).filter(str.strip), unique=True, max_size=30))
+@given(st.lists(st.text("abcdefgh ", min_size=1, max_size=9).filter(str.strip), unique=True, min_size=2, max_size=30))
 def test_unknown_names_are_told_apart(names):
-    colors = choose_colors([" ".join(name.split()) for name in dict.fromkeys(" ".join(n.split()) for n in names)])
-    for i, first in enumerate(colors):
-        assert all(sum((a - b) ** 2 for a, b in zip(first, other, strict=True)) >= 3600 for other in colors[:i])
+    keys = list(dict.fromkeys(" ".join(name.split()) for name in names))
+    assert len(keys) == 1 or measure_least(choose_colors(keys)) >= NEAR
+
+
+def test_colours_by_meaning_are_told_apart_without_cones_of_one_kind():
+    """By all four kinds of eyes: the colours of different meanings are 10 apart in CIELAB, or more."""
+    assert NEAR == 10
+    assert measure_least(list({*NATURAL_COLORS.values(), *_WORD_COLORS.values()})) >= NEAR
+    assert measure_least(demo_table().colors) >= NEAR
+
+
+@pytest.mark.parametrize(("first", "second", "seen"), [
+    # By hand: the difference of lightness of black and white, for any eye.
+    ((0, 0, 0), (255, 255, 255), 100.0),
+    # Red and the green that an eye without cones for long waves takes for it; and the same colour.
+    ((220, 30, 40), (20, 90, 40), 2.7), ((9, 9, 9), (9, 9, 9), 0.0),
+])  # fmt: skip
+def test_how_far_two_colours_look_apart(first, second, seen):
+    assert float(look_apart(np.array(first), np.array(second))) == pytest.approx(seen, abs=0.2)
+
+
+def test_meanings_have_their_hue():
+    colors = {name: np.array(color) for name, color in (NATURAL_COLORS | _WORD_COLORS).items()}
+    for name in ("water", "sea", "shallow", "sky"):
+        assert colors[name].argmax() == 2, name
+    for name in ("veg", "forest", "duneveg", "shrubland", "marsh", "agricultural", "grass"):
+        assert colors[name].argmax() == 1, name
+    for name in ("drysand", "beach", "sand", "wetsand", "sediment", "dune"):
+        assert list(colors[name]) == sorted(colors[name], reverse=True), name
 
 
 def test_many_classes_have_a_colour_each():

@@ -19,6 +19,7 @@ from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.batch.workers import map_calls
 from hybridseg.classes import ClassTable
 from hybridseg.errors import HybridSegError, MissingPackage, Problem
+from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.pairing import PREDSEG
 from hybridseg.options import option
@@ -35,8 +36,8 @@ class Outputs:
 
     out_dir: Path | None = None
     """None: beside each image."""
-    composite: bool = True
-    """Write the image with the colours of its classes laid over it (dense networks)."""
+    figures: FigureOptions | None = FigureOptions()
+    """How the figure of each image is drawn; None: it is not."""
     title: str = PREDSEG
     """What the result of dense networks is called: NAME_predseg.png."""
     probabilities: bool = option(False, "Also write the probability of the class of each pixel.")
@@ -46,6 +47,11 @@ class Outputs:
     def place(self, image_path: Path, ending: str) -> Path:
         """Return the path of a result: the name of the image without its suffix, and an ending."""
         return (self.out_dir or image_path.parent) / f"{image_path.stem}{ending}"
+
+    def list_figures(self, image_path: Path, ending: str) -> list[Path]:
+        """Return the path of the figure of an image; none where it is not drawn."""
+        folder = self.out_dir or image_path.parent
+        return [self.figures.place(folder, f"{image_path.stem}{ending}")] if self.figures else []
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,11 @@ def run_jobs(
     """
     if job.outputs.out_dir is not None:
         claim_folder(job.outputs.out_dir)
+    if job.outputs.figures:
+        for folder in {job.outputs.out_dir} if job.outputs.out_dir else {path.parent for path in image_paths}:
+            # Made with the first figure; a file of this name would stop every image after all of its work.
+            if (folder / FIGURES_DIR).is_file():
+                claim_folder(folder / FIGURES_DIR)
     job.load()
     outcomes: list[ImageResult | Problem | None] = [None] * len(image_paths)
     tasks = []

@@ -10,7 +10,7 @@ import click
 
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console
-from hybridseg.cli.options import join_options, options_of, path_type, read_options, resume_option
+from hybridseg.cli.options import figure_options, join_options, options_of, path_type, read_options, resume_option
 from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.crops import CropOptions
@@ -18,6 +18,7 @@ from hybridseg.dense.fit import Epoch
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
+from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import PREDSEG_CRF
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
@@ -43,6 +44,7 @@ run_options = join_options(
         "--histogram-interval", type=click.IntRange(min=0),
         help="Let them have histograms of weights and gradients of every Nth epoch; 0: none.  [default: 10]",
     ),
+    figure_options,
 )  # fmt: skip
 
 # On which windows of the photos a network is trained.
@@ -63,6 +65,7 @@ view_options = join_options(
         unset={"native": "as in training", "scale": "that of the training"},
     ),
     options_of(Outputs, "probabilities"),
+    figure_options,
     resume_option,
 )
 
@@ -99,7 +102,9 @@ def segment_images(
     """Segment images as the options of `view_options` say, and print the result of each."""
     job = make_job(
         [model.path for model in models],
-        outputs=read_options(Outputs, settings, out_dir=out_dir, title=title),
+        outputs=read_options(
+            Outputs, settings, out_dir=out_dir, title=title, figures=read_options(FigureOptions, settings)
+        ),
         options=read_options(DenseOptions, settings),
         smoothing=smoothing,
     )

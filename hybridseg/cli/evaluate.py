@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import class_files_options, masks_option, path_type, read_table
+from hybridseg.cli.options import (
+    class_files_options,
+    figure_options,
+    masks_option,
+    options_of,
+    path_type,
+    read_options,
+    read_table,
+)
 from hybridseg.confusion import SCORES, Confusion
+from hybridseg.evaluation.errorpanels import PanelOptions
 from hybridseg.evaluation.pairs import find_glob_pairs, find_result_pairs
 from hybridseg.evaluation.pixels import TILES_ALONE, evaluate_pixels, list_score_rows
+from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.io.pairing import list_images, result_kind
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
@@ -39,6 +50,8 @@ _TRAIN_AGAIN = "label more photos with {weakest} and train again"
 @click.option("--ignore", metavar="CLASS", multiple=True, help="Leave out pixels of this true class; may be repeated.")
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write the scores here.  [default: DIR]")
 @class_files_options
+@options_of(PanelOptions, "panels")
+@figure_options
 @pass_console
 def eval_pixels(
     console: Console,
@@ -52,6 +65,7 @@ def eval_pixels(
     out_dir: Path | None,
     labels_path: Path | None,
     colors_path: Path | None,
+    **settings: Any,
 ) -> None:
     """Compare automatic label maps with manual ones.
 
@@ -61,9 +75,10 @@ def eval_pixels(
     matched by name.
 
     Result: precision, recall, F1 and IoU of each class for each pair and for all together, printed and written as
-    eval_pixels.csv and eval_pixels.json; a confusion matrix NAME_confusion.png for each pair, and
-    eval_pixels_confusion.png for all. A class that is nowhere in the truth has no scores: they are empty. The last
-    lines say whether the result is good.
+    eval_pixels.csv and eval_pixels.json; a confusion matrix eval_pixels_confusion.png of all, and
+    figures/NAME_confusion.png of each pair; of the worst and the best photos, where they are in DIR or --images,
+    figures/NAME_errors.png: image, truth, result and errors. A class that is nowhere in the truth has no scores: they
+    are empty. The last lines say whether the result is good.
 
     \b
     Example:
@@ -72,9 +87,9 @@ def eval_pixels(
     if truth is not None and prediction is None:
         raise click.UsageError("--truth needs --prediction.")
     if truth is not None and prediction is not None:
-        if masks_dir is not None or images_dir is not None:
-            raise click.UsageError("--images and --masks find masks by name; leave out --truth.")
-        pairs, problems = find_glob_pairs(folder, truth=truth, prediction=prediction)
+        if masks_dir is not None:
+            raise click.UsageError("--masks finds masks by name; leave out --truth.")
+        pairs, problems = find_glob_pairs(folder, images_dir, truth=truth, prediction=prediction)
     else:
         pairs, problems = find_result_pairs(folder, masks_dir, images_dir, prediction=prediction)
     result = evaluate_pixels(
@@ -84,6 +99,8 @@ def eval_pixels(
         ignore=ignore,
         problems=problems,
         image_paths=_find_photos(folder, images_dir),
+        panels=read_options(PanelOptions, settings),
+        figures=read_options(FigureOptions, settings),
         progress=console.progress,
     )
     for name, confusion in result.confusions.items():
@@ -93,9 +110,14 @@ def eval_pixels(
     for side, names in (("truth", result.only_in_truth), ("prediction", result.only_in_prediction)):
         if names:
             console.say(f"classes that only the {side} has: {', '.join(names)}; their pixels count as wrong")
-    tables, figures = result.written[:2], result.written[2:]
-    console.wrote(*tables)
-    console.wrote(*figures, text=f"wrote {len(figures)} figures, {figures[-1]} last")
+    figures = result.written[2:-1]
+    console.wrote(*result.written[:2], result.written[-1])
+    console.wrote(*figures, text=f"wrote {len(figures)} figures into {(out_dir or folder) / FIGURES_DIR}")
+    if result.not_shown:
+        console.say(
+            f"errors of {len(result.not_shown)} results are not drawn, for their photos are not in "
+            f"{images_dir or folder}, or of another size (--images says where photos are)"
+        )
     steps = _STEPS
     if any(result_kind(pair.prediction_path) != "ares" for pair in pairs):
         steps = replace(steps, weak=_TRAIN_AGAIN)

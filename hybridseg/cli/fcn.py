@@ -38,6 +38,7 @@ from hybridseg.dense.programs.makelabels import make_labels as paint_labels
 from hybridseg.dense.programs.runs import MODEL_NAME, load_run
 from hybridseg.dense.smoothing import FCN_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
+from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.verdict import judge
 
@@ -141,7 +142,7 @@ def train(console: Console, **settings: Any) -> None:
     options = read_options(FcnOptions, settings, **parts)
     run_dir = settings["runs_dir"] / settings["name"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights"]}
-    paths = read_options(TrainingPaths, settings, **files)
+    paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)
     data = _open_data(settings)
     result = report_training(
         console,
@@ -191,10 +192,10 @@ def infer(console: Console, **settings: Any) -> None:
     An image is presented as the photos of the training were: all of it, resized to the size of the training and the
     prediction back to its own; or, after a training with --crop, in overlapping windows.
 
-    Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image overlaid with the class colours); for a GeoTIFF also NAME_predseg.tif in the same place on Earth,
-    with a style for QGIS. With --crf these are called NAME_predseg_crf.png and so on, so that both can lie in one
-    folder.
+    Result: for each image NAME_predseg.png (class ids with the colours as palette) and
+    figures/NAME_predseg_composite.png (the image, and beside it the same overlaid with the class colours, with a
+    legend); for a GeoTIFF also NAME_predseg.tif in the same place on Earth, with a style for QGIS. With --crf these are
+    called NAME_predseg_crf.png and so on, so that both can lie in one folder.
 
     \b
     Examples:

@@ -13,6 +13,7 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
     class_files_options,
     colors_option,
+    figure_options,
     join_options,
     options_of,
     overwrite_option,
@@ -24,6 +25,7 @@ from hybridseg.cli.options import (
 )
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, HybridSegError, Problem
+from hybridseg.figures import FigureOptions
 from hybridseg.labelling.spread import SpreadOptions, read_seeds, spread_file
 
 _CRF_NAMES = (
@@ -66,6 +68,7 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
 @click.option(
     "--out", "out_dir", metavar="DIR", type=path_type, help="Folder for the results.  [default: beside each image]"
 )
+@figure_options
 @click.option(
     "--import",
     "import_path",
@@ -106,8 +109,8 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
     at any time; the same command continues.
 
     Result: for each image NAME_doodles.json (every stroke) while you draw; on Accept NAME_mres.mat (class, sparse,
-    labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and NAME_report.txt; for a GeoTIFF also
-    NAME_mres_label.tif with the same georeference and a style for QGIS.
+    labels), NAME_mres_label.png, NAME_report.txt and figures/NAME_mres.png (image, scribbles, result); for a GeoTIFF
+    also NAME_mres_label.tif with the same georeference and a style for QGIS.
 
     \b
     Example:
@@ -175,7 +178,8 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
         claim_folder(folder)
     table = read_table(settings["labels_path"], settings["colors_path"])
     album = Album(image_paths, table=table, out_dir=out_dir)
-    session = LabelSession(album, options=_read_spread_options(settings), window=settings["window"])
+    figures = read_options(FigureOptions, settings)
+    session = LabelSession(album, options=_read_spread_options(settings), window=settings["window"], figures=figures)
     if settings["masks_dir"]:
         console.say_all(session.import_all(settings["masks_dir"], masks_only=True, progress=console.progress))
     elif settings["import_path"]:
@@ -203,6 +207,7 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     "--out", "out_dir", metavar="DIR", type=path_type, help="Folder for the results.  [default: beside the image]"
 )
 @overwrite_option
+@figure_options
 @pass_console
 def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any) -> None:
     """Spread scribbles to every pixel of an image with a dense CRF.
@@ -211,9 +216,9 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
     unlabelled, NAME_doodles.json, or what was drawn with another tool: a .npz of Doodler, a JSON of labelme or COCO,
     whose areas are seeds too. Scribbled pixels keep their class.
 
-    Result: NAME_mres.mat (class, sparse, labels), NAME_mres_label.png, NAME_mres.png (image, scribbles, result) and
-    NAME_report.txt (the share of each class); for a GeoTIFF also NAME_mres_label.tif with the same georeference
-    and a style for QGIS.
+    Result: NAME_mres.mat (class, sparse, labels), NAME_mres_label.png, NAME_report.txt (the share of each class)
+    and figures/NAME_mres.png (image, scribbles, result); for a GeoTIFF also NAME_mres_label.tif with the same
+    georeference and a style for QGIS.
 
     \b
     Example:
@@ -229,6 +234,7 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
         options=_read_spread_options(settings),
         out_dir=settings["out_dir"],
         overwrite=settings["overwrite"],
+        figures=read_options(FigureOptions, settings),
         progress=console.progress,
     )
     console.wrote(*written)

@@ -13,6 +13,7 @@ import click
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput
+from hybridseg.figures import FigureOptions
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
 from hybridseg.machine import count_cores
 from hybridseg.models.encoders import IMAGENET, RANDOM
@@ -220,6 +221,8 @@ resume_option = click.option(
     "--resume", is_flag=True, help="Skip images whose result was made by the same model with the same settings."
 )
 
+figure_options = options_of(FigureOptions, "dpi", "figure_format", flags={"figure_format": ("--format",)})
+
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that are already there.")
 
 
@@ -286,3 +289,8 @@ def read_repainted(
     if labels_path is None:
         return read_colors(colors_path, table, owner=owner)
     return table.with_colors_of(read_class_files(labels_path, colors_path))
+
+
+def is_given(name: str) -> bool:
+    """Return whether a setting was given on this command line."""
+    return click.get_current_context().get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE

@@ -14,6 +14,7 @@ from hybridseg.cli.options import (
     SizeType,
     class_files_options,
     images_option,
+    is_given,
     jobs_option,
     options_of,
     overwrite_option,
@@ -69,7 +70,10 @@ def demo_scenes(console: Console, *, out_dir: Path, n: int, size: tuple[int, int
 @places_options
 @options_of(SplitOptions, "proportion", flags={"proportion": ("-p", "--proportion")})
 @seed_option
-@options_of(SplitOptions, "group_by", "stratify", "set_aside", metavars={"group_by": "REGEX"})
+@options_of(
+    SplitOptions, "group_by", "test_list", "stratify", "set_aside",
+    flags={"test_list": ("--test",)}, metavars={"group_by": "REGEX", "test_list": "FILE"},
+)  # fmt: skip
 @class_files_options
 @click.option("--move", "action", flag_value="move", help="Move the files instead of copying them.")
 @click.option("--link", "action", flag_value="link", help="Make symbolic links instead of copies.")
@@ -105,6 +109,8 @@ def split(
     settings["action"] = settings["action"] or SplitOptions.action
     options = read_options(SplitOptions, settings)
     refuse_twice(image_dir, images_dir)
+    if options.test_list and (is_given("proportion") or is_given("seed")):
+        raise click.UsageError("--test says which images are for testing; leave out -p and --seed.")
     table = read_table(labels_path, colors_path)
     if table is not None and not options.stratify:
         raise click.UsageError("--labels is for --stratify; a split without it does not read the label maps.")

@@ -20,6 +20,7 @@ from hybridseg.cli.dense import (
     view_options,
 )
 from hybridseg.cli.options import (
+    figure_options,
     options_of,
     overwrite_option,
     path_type,
@@ -36,6 +37,7 @@ from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.dense.programs.resunet import ResunetExtras
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import OutputExists
+from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_json
 from hybridseg.verdict import judge
@@ -244,7 +246,8 @@ def train(console: Console, **settings: Any) -> None:
     if weights.suffix != ".h5":
         raise click.BadParameter(f"{weights} must end in .h5.", param_hint="--weights-out")
     run_dir = settings["run_dir"] or weights.with_name(f"{weights.stem}_run")
-    paths = read_options(TrainingPaths, settings, weights=weights, run_dir=run_dir)
+    figures = read_options(FigureOptions, settings)
+    paths = read_options(TrainingPaths, settings, weights=weights, run_dir=run_dir, figures=figures)
     extras = read_options(ResunetExtras, settings)
     result = report_training(
         console,
@@ -278,6 +281,7 @@ def train(console: Console, **settings: Any) -> None:
 @places_options
 @class_list_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside the weights]")
+@figure_options
 @seed_option
 @pass_console
 def evaluate(console: Console, **settings: Any) -> None:
@@ -308,10 +312,11 @@ def evaluate(console: Console, **settings: Any) -> None:
     print_scores(console, confusion)
     weights = models[0].path
     folder = settings["out_dir"] or weights.parent
-    targets = [folder / f"{weights.stem}_scores.json", folder / f"{weights.stem}_confusion.png"]
+    figures = read_options(FigureOptions, settings)
+    targets = [folder / f"{weights.stem}_scores.json", figures.name(folder / f"{weights.stem}_confusion")]
     scores = confusion.to_record()
     write_json(targets[0], {**scores, "verdict": verdict.to_record() if verdict else None})
-    draw_confusion(targets[1], confusion, title=weights.name)
+    draw_confusion(targets[1], confusion, title=weights.name, dpi=figures.dpi)
     console.wrote(*targets)
     console.conclude(scores, verdict, make_steps(_USE.format(config=settings["config_path"], weights=weights)))
 
@@ -329,9 +334,9 @@ def segment(console: Console, **settings: Any) -> None:
     An image is presented as the photos of the training were: all of it, resized to TARGET_SIZE, or in windows. The
     prediction is smoothed as the config says: by a CRF (DO_CRF_REFINE) and a majority filter (MEDIAN_FILTER_VALUE).
 
-    Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image overlaid with the class colours); for a GeoTIFF also NAME_predseg.tif in the same place on Earth,
-    with a style for QGIS.
+    Result: for each image NAME_predseg.png (class ids with the colours as palette) and
+    figures/NAME_predseg_composite.png (the image, and beside it the same overlaid with the class colours, with a
+    legend); for a GeoTIFF also NAME_predseg.tif in the same place on Earth, with a style for QGIS.
 
     \b
     Example:

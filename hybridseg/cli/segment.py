@@ -17,6 +17,8 @@ from hybridseg.cli.options import (
     PathType,
     class_files_options,
     colors_option,
+    figure_options,
+    is_given,
     named_as_typed,
     options_of,
     path_type,
@@ -30,6 +32,7 @@ from hybridseg.cli.options import (
 )
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import MissingInput
+from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions, classic_options
 from hybridseg.hybrid.semseg import SemsegJob, load_classifiers
 from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
@@ -87,6 +90,7 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
 @options_of(_DEFAULTS.crf, *_CRF_NAMES)
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside each image]")
 @options_of(Outputs, "probabilities", "report", "keep_seeds")
+@figure_options
 @resume_option
 @pass_console
 def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None:
@@ -101,8 +105,8 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     is given always counts.
 
     Result: for each image NAME_ares_TILE.mat (class, sparse, labels), NAME_ares_TILE_label.png (painted in the
-    colours of the classes) and NAME_ares_TILE.png (image, tiles and result side by side); for a GeoTIFF also
-    NAME_ares_TILE_label.tif with the same georeference and a style for QGIS.
+    colours of the classes) and figures/NAME_ares_TILE.png (image, tiles and result side by side, with a legend); for
+    a GeoTIFF also NAME_ares_TILE_label.tif with the same georeference and a style for QGIS.
 
     \b
     Examples:
@@ -110,7 +114,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
       hybridseg semseg photo.jpg model.pb
       hybridseg semseg photo.jpg model.pb labels.txt colors.txt 96 0.5 0.5 8 0.25
     """
-    prob_is_option = _is_given("gt_prob")
+    prob_is_option = is_given("gt_prob")
     images = _read_words(words, settings)
     paths = find_images([Path(word) for word in images])
     files = {
@@ -126,7 +130,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
         raise click.UsageError("--prob only applies to hard seeds; add --classic or --seed-from labels.")
     job = SemsegJob(
         **files,
-        outputs=read_options(Outputs, settings),
+        outputs=read_options(Outputs, settings, figures=read_options(FigureOptions, settings)),
         table=read_repainted(classifier.table, settings["labels_path"], settings["colors_path"], owner=classifier.path),
         options=options,
     )
@@ -158,7 +162,7 @@ def _read_words(words: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, 
     if len(more) == len(_WORDS) and settings["best"] is None:
         settings["best"] = False
     for (name, (title, kind)), word in zip(_WORDS.items(), more, strict=False):
-        if _is_given(name):
+        if is_given(name):
             raise click.UsageError(f"{title} is given twice: as the word {word} and as an option.")
         try:
             settings[name] = kind(word)
@@ -171,18 +175,13 @@ def _read_words(words: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, 
 
 def _make_options(settings: dict[str, Any], base: HybridOptions) -> HybridOptions:
     """Replace in `base` what was given on this command line."""
-    given = {name: value for name, value in settings.items() if _is_given(name)}
+    given = {name: value for name, value in settings.items() if is_given(name)}
 
     def pick(cls: Any) -> dict[str, Any]:
         return {name: given[name] for name in cls.__dataclass_fields__ if name in given}
 
     with named_as_typed():
         return replace(base, **pick(HybridOptions), crf=replace(base.crf, **pick(CrfOptions)))
-
-
-def _is_given(name: str) -> bool:
-    """Return whether a setting was given on this command line."""
-    return click.get_current_context().get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
 
 
 def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from hybridseg.cli.options import (
 )
 from hybridseg.study.inputs import StudyOptions, StudyPaths
 
+if TYPE_CHECKING:
+    from hybridseg.study.study import StudyResult
+
 _UNSET = {
     "proportion": "0.67; 0.75 from 60 labelled photos on",
     "tile_size": "96, or less where photos are small or a class fills no tile",
@@ -30,9 +33,9 @@ _UNSET = {
 @masks_option
 @class_files_options
 @options_of(
-    StudyOptions, "method", "group_by", "proportion", "tile_size", "epochs",
-    flags={"proportion": ("-p", "--proportion"), "tile_size": ("-t", "--tile-size")},
-    unset=_UNSET, metavars={"group_by": "REGEX"},
+    StudyOptions, "method", "group_by", "test_list", "proportion", "tile_size", "epochs",
+    flags={"proportion": ("-p", "--proportion"), "tile_size": ("-t", "--tile-size"), "test_list": ("--test",)},
+    unset=_UNSET, metavars={"group_by": "REGEX", "test_list": "FILE"},
 )  # fmt: skip
 @seed_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: PHOTOS_run]")
@@ -56,7 +59,6 @@ def run(console: Console, *, dry_run: bool, **settings: Any) -> None:
     Example:
       hybridseg run photos --masks masks --labels labels.txt
     """
-    from hybridseg.study.story import spell_command
     from hybridseg.study.study import run_study
 
     result = run_study(
@@ -69,6 +71,13 @@ def run(console: Console, *, dry_run: bool, **settings: Any) -> None:
         check_only=dry_run,
         progress=console.progress,
     )
+    conclude_study(console, result)
+
+
+def conclude_study(console: Console, result: StudyResult) -> None:
+    """Report the steps of a study, and what they led to unless it was only checked."""
+    from hybridseg.study.story import spell_command
+
     console.record(plan=[{"command": spell_command(step.words), "seconds": step.seconds} for step in result.steps])
     if result.findings and result.report_path:
         best = result.findings.best

@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import colors_option, named_as_typed, options_of, path_type, read_options, seed_option
+from hybridseg.cli.options import (
+    colors_option,
+    figure_options,
+    named_as_typed,
+    options_of,
+    path_type,
+    read_options,
+    seed_option,
+)
+from hybridseg.figures import FigureOptions, draw_learning_curve
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
@@ -45,6 +54,7 @@ from hybridseg.verdict import FEW_PHOTOS, NextSteps
 @options_of(HeadOptions, "class_weights", "patience")
 @colors_option("that of the tiles")
 @options_of(RetrainOptions, "trust_model")
+@figure_options
 @seed_option
 @pass_console
 def retrain(console: Console, **settings: Any) -> None:
@@ -61,8 +71,6 @@ def retrain(console: Console, **settings: Any) -> None:
     Example:
       hybridseg retrain --image_dir train/tile_96 --output_graph model.pb
     """
-    from hybridseg.figures import draw_learning_curve
-
     options = read_options(
         RetrainOptions,
         settings,
@@ -72,7 +80,8 @@ def retrain(console: Console, **settings: Any) -> None:
     )
     paths = read_options(RetrainPaths, settings)
     result = train_classifier(paths, options=options, progress=console.progress)
-    figure_path = paths.output_graph.with_name(f"{paths.output_graph.stem}_training.png")
+    figures = read_options(FigureOptions, settings)
+    figure_path = figures.name(paths.output_graph.with_name(f"{paths.output_graph.stem}_training"))
     draw_learning_curve(
         figure_path,
         [m.step for m in result.curve],
@@ -83,6 +92,7 @@ def retrain(console: Console, **settings: Any) -> None:
                 [m.validation_cross_entropy for m in result.curve],
             ),
         },
+        dpi=figures.dpi,
     )
     _print_result(console, result, show_wrong=settings["print_misclassified_test_images"])
     console.wrote(*result.written, figure_path)
@@ -119,6 +129,7 @@ def _print_result(console: Console, result: RetrainResult, *, show_wrong: bool) 
 @click.option("-n", "--n-per-class", type=int, default=100, show_default=True, help="Random tiles of each class.")
 @click.option("--tile-size", type=int, help="Side of the tiles, in pixels.  [default: from the tiles and the model]")
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write the scores here.  [default: DIR]")
+@figure_options
 @seed_option
 @pass_console
 def eval_tiles(console: Console, *, folder: Path, **settings: Any) -> None:
@@ -141,7 +152,7 @@ def eval_tiles(console: Console, *, folder: Path, **settings: Any) -> None:
     classifier = load_classifier(settings["model_path"], labels_path=settings["labels_path"], tile_size=size)
     result = evaluate_tiles(
         folder, classifier, n_per_class=settings["n_per_class"], seed=settings["seed"], out_dir=settings["out_dir"],
-        progress=console.progress,
+        figures=read_options(FigureOptions, settings), progress=console.progress,
     )  # fmt: skip
     columns = ("accuracy", "precision", "recall", "f1", "mean_probability")
     rows = [

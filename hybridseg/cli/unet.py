@@ -51,6 +51,7 @@ from hybridseg.dense.programs.unet import (
 from hybridseg.dense.smoothing import UNET_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import BadInput, OutputExists
+from hybridseg.figures import FIGURE_FORMATS, FigureOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.models.encoders import IMAGENET, RANDOM
 from hybridseg.models.losses import LossOptions
@@ -174,7 +175,7 @@ def train(console: Console, **settings: Any) -> None:
     run_dir = settings["runs_dir"] / settings["name"]
     pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": pretrained}
-    paths = read_options(TrainingPaths, settings, **files)
+    paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)
     data = _open_data(settings)
     result = report_training(
         console,
@@ -250,10 +251,10 @@ def _open_data(settings: Mapping[str, Any]) -> FcnData:
 def infer(console: Console, **settings: Any) -> None:
     """Classify every pixel of images with a U-Net.
 
-    Result: for each image NAME_predseg.png (class ids with the colours as palette) and NAME_predseg_composite.jpg
-    (the image overlaid with the class colours); for a GeoTIFF also NAME_predseg.tif in the same place on Earth,
-    with a style for QGIS. With --crf these are called NAME_predseg_crf.png and so on, so that both can lie in one
-    folder.
+    Result: for each image NAME_predseg.png (class ids with the colours as palette) and
+    figures/NAME_predseg_composite.png (the image, and beside it the same overlaid with the class colours, with a
+    legend); for a GeoTIFF also NAME_predseg.tif in the same place on Earth, with a style for QGIS. With --crf these are
+    called NAME_predseg_crf.png and so on, so that both can lie in one folder.
 
     \b
     Example:
@@ -277,15 +278,16 @@ def infer(console: Console, **settings: Any) -> None:
 @click.option("--versions", "n", type=click.IntRange(1, 20), default=5, show_default=True, help="Versions of each.")
 @click.option(
     "--out", "out_path", metavar="FILE", type=path_type, default=Path("augmentation.png"), show_default=True,
-    help="Write the sheet here.",
+    help="Write the sheet here; its suffix is .png, .pdf or .svg.",
 )  # fmt: skip
+@options_of(FigureOptions, "dpi")
 @seed_option
 @overwrite_option
 @pass_console
 def show_augmentation(console: Console, **settings: Any) -> None:
     """Draw how images are changed at random in training.
 
-    Result: a sheet (PNG) with versions of some photos, of their label maps if --masks are given, and of the first photo
+    Result: a sheet with versions of some photos, of their label maps if --masks are given, and of the first photo
     for every step by itself.
 
     \b
@@ -295,6 +297,8 @@ def show_augmentation(console: Console, **settings: Any) -> None:
     if settings["images_dir"] is None:
         raise click.UsageError("--images is missing: give the folder of the images.")
     out_path: Path = settings["out_path"]
+    if out_path.suffix.removeprefix(".").lower() not in FIGURE_FORMATS:
+        raise click.BadParameter(f"{out_path} must end in .{', .'.join(FIGURE_FORMATS)}.", param_hint="--out")
     if out_path.exists() and not settings["overwrite"]:
         raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
     policy = read_policy(settings["policy"])
@@ -305,6 +309,6 @@ def show_augmentation(console: Console, **settings: Any) -> None:
     data = open_folders(settings["images_dir"], settings["masks_dir"], table=table) if has_labels else None
     draw_sheet(
         out_path, settings["images_dir"], data, policy, n_photos=settings["n_photos"],
-        n=settings["n"], seed=settings["seed"],
+        n=settings["n"], seed=settings["seed"], dpi=settings["dpi"],
     )  # fmt: skip
     console.wrote(out_path)

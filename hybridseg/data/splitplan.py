@@ -39,6 +39,9 @@ class SplitOptions:
     stratify: bool = option(False, "Give both sets the same mix of classes, as far as there are label maps.")
     set_aside: bool = option(False, "Put images without a label map into neither set, but into unlabelled/.")
     action: str = option("copy", "What is done with the files; links are symbolic.", choices=ACTIONS)
+    test_list: Path | None = option(
+        None, "A text file with the names of the images for testing, one per line; all others are for training."
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -46,6 +49,8 @@ class SplitOptions:
             re.compile(self.group_by or "")
         except re.error as error:
             raise BadInput(f"group_by={self.group_by!r} is not a regular expression ({error})") from error
+        if self.test_list is not None and (self.group_by or self.stratify):
+            raise BadInput("a list of the images for testing (--test) leaves nothing to --group-by and --stratify")
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,10 @@ def plan_split(
         raise BadInput("no image has a label map, so there is nothing to divide")
     groups = group_images(entries.keys() - aside, options.group_by)
     shares = _measure_groups(groups, entries, homes, table) if options.stratify else {}
-    chosen = choose_train_groups({name: len(members) for name, members in groups.items()}, options, shares=shares)
+    if options.test_list is not None:
+        chosen = _choose_others(groups, options.test_list)
+    else:
+        chosen = choose_train_groups({name: len(members) for name, members in groups.items()}, options, shares=shares)
     planned = [
         replace(entries[image], set="train" if group in chosen else "test", group=group)
         for group, members in groups.items()
@@ -161,6 +169,8 @@ def _add_moved(entries: dict[str, SplitEntry], earlier: SplitEntry, home: Path) 
 def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[str]]:
     """Group images that belong together; without an expression each is a group of its own.
 
+    They belong together when the expression finds the same in their names: in its parentheses, if it has any.
+
     Raises
     ------
     BadInput
@@ -170,6 +180,8 @@ def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[s
     --------
     >>> group_images(["a_1.jpg", "a_2.jpg", "b.jpg"], r"(\\w)_")
     {'a': ['a_1.jpg', 'a_2.jpg'], 'b': ['b.jpg']}
+    >>> list(group_images(["2018-1006-a.jpg", "2018-10-06-b.jpg"], r"(\\d{4})-(\\d\\d)-?(\\d\\d)"))
+    ['2018-10-06']
     """
     groups: dict[str, list[str]] = defaultdict(list)
     n_matches = 0
@@ -177,13 +189,30 @@ def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[s
         stem = Path(name).stem
         match = re.search(group_by, stem) if group_by else None
         n_matches += match is not None
-        key = (match[1] if match.re.groups else match[0]) if match else None
+        key = ("-".join(filter(None, match.groups())) if match.re.groups else match[0]) if match else None
         groups[key if key else stem].append(name)
     if group_by and not n_matches:
         raise BadInput(
             f"group_by={group_by!r} (--group-by) matches none of the {len(groups)} images; try it on {min(groups)!r}"
         )
     return dict(sorted(groups.items()))
+
+
+def _choose_others(groups: Mapping[str, Sequence[str]], test_list: Path) -> set[str]:
+    """Return the images that a list does not name, each a group of its own; names may lack their ending."""
+    try:
+        lines = test_list.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{test_list} (--test) is no text file that can be read ({error})") from error
+    names = {line.strip() for line in lines} - {""}
+    tested = {group for group, images in groups.items() if {group, *images} & names}
+    unknown = sorted(names - tested - {image for group in tested for image in groups[group]})
+    if unknown:
+        raise BadInput(
+            f"{test_list} (--test) names {len(unknown)} images that are not there, or have no label map: "
+            f"{', '.join(unknown[:3])}"
+        )
+    return groups.keys() - tested
 
 
 def choose_train_groups(

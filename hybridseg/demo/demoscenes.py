@@ -44,6 +44,12 @@ def demo_table() -> ClassTable:
     return ClassTable(CLASS_NAMES, CLASS_COLORS)
 
 
+def place_scenes(out_dir: Path, scenes_dir: Path | None) -> Path:
+    """Return the folder of the scenes of a demo: the given one, or one beside that of its results."""
+    home = out_dir if out_dir.name else out_dir.resolve()
+    return scenes_dir or home.with_name(f"{home.name}_scenes")
+
+
 def write_demo_scenes(
     out_dir: str | os.PathLike[str],
     *,

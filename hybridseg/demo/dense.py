@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
-from hybridseg.demo.demonstration import Demonstration
-from hybridseg.demo.overview import draw_result_overview
+from hybridseg.demo.demoscenes import place_scenes
+from hybridseg.demo.overview import draw_result_overview, draw_scene_overview
 from hybridseg.dense.programs.config import config_record, read_config
+from hybridseg.errors import OutputExists
+from hybridseg.io.atomic import write_text
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import PREDSEG, PREDSEG_CRF, list_images
 from hybridseg.io.tables import write_json
-from hybridseg.study.story import Story
+from hybridseg.study.story import Story, compare_scores, read_scores
 
 _SIZE = (192, 288)
 _FCN_EPOCHS, _UNET_EPOCHS = 60, 40
@@ -115,20 +119,51 @@ def _compare(story: Story) -> None:
     story.tell(
         f"The result: a class for every pixel of {len(images)} new scenes",
         "The FCN-8s builds on pretraining with everyday pictures; the residual U-Net has only the few scenes. "
-        + " ".join(f"{way}: {story.read_verdict(f'{folder}/eval_pixels.json')}" for way, folder in ways.items()),
-        tables=story.compare(ways),
+        + " ".join(f"{way}: {read_scores(out_dir / folder)['verdict']['text']}" for way, folder in ways.items()),
+        tables=compare_scores(out_dir, ways),
         results="Each scene, the results of the networks, and the truth.",
     )
 
 
-DENSE = Demonstration(
-    title="Every pixel at once: FCN-8s and a residual U-Net",
-    lead=(
-        "Everything below was made just now by the commands that are shown, from synthetic coast scenes whose class "
-        "is exactly known for each pixel. The networks have not seen the scenes on which they are evaluated. They are"
-        " trained on few and small pictures here, so that it takes minutes; with your own photos the commands are the"
-        " same."
-    ),
-    folders=("train", "test", "data", "images", "labels", "records", "runs", "unet", "fcn", "fcn_crf", "resunet"),
-    chapters=(_prepare, _train_fcn, _train_unet, _compare),
-)
+_MARK = "DEMO.txt"
+_FOLDERS = ("train", "test", "data", "images", "labels", "records", "runs", "unet", "fcn", "fcn_crf", "resunet")
+_LEAD = """Everything below was made just now by the commands that are shown, from synthetic coast scenes whose class is
+exactly known for each pixel. The networks have not seen the scenes on which they are evaluated. They are trained on few
+and small pictures here, so that it takes minutes; with your own photos the commands are the same."""
+
+
+def run_dense_demo(
+    out_dir: Path,
+    scenes_dir: Path | None,
+    *,
+    run_command: Callable[[list[str]], object],
+    say: Callable[[str], None],
+) -> Path:
+    """Train both networks on demo scenes; return the page that shows it.
+
+    Parameters
+    ----------
+    scenes_dir : pathlib.Path or None
+        Demo scenes to use; None: beside `out_dir`.
+    run_command, say : callable
+        See `Story`.
+    """
+    claim_demo(out_dir)
+    story = Story(out_dir, run_command, say)
+    scenes_dir = place_scenes(out_dir, scenes_dir)
+    story.run("demo-scenes", scenes_dir)
+    story.run("split", scenes_dir, "-p", "0.67", "--out", out_dir)
+    draw_scene_overview(out_dir / "scenes.png", scenes_dir)
+    for tell_chapter in (_prepare, _train_fcn, _train_unet, _compare):
+        tell_chapter(story)
+    return story.write_page("Every pixel at once: FCN-8s and a residual U-Net", _LEAD)
+
+
+def claim_demo(out_dir: Path) -> None:
+    """Make the folder, or clear it of an earlier demo; raise OutputExists when it holds other files."""
+    mark = out_dir / _MARK
+    if out_dir.exists() and any(out_dir.iterdir()) and not mark.exists():
+        raise OutputExists(f"{out_dir} holds files that are not from a demo; give an empty folder")
+    write_text(mark, "The demo clears this folder when it runs again.\n")
+    for name in _FOLDERS:
+        shutil.rmtree(out_dir / name, ignore_errors=True)

@@ -1,89 +1,102 @@
-"""``hybridseg demo``: the hybrid method from end to end, as the commands that a user would type."""
+"""``hybridseg demo``: `hybridseg run` on demo scenes, and beside it the classic constants with the same classifier."""
 
 from __future__ import annotations
 
-from hybridseg.demo.demonstration import Demonstration
-from hybridseg.demo.overview import draw_result_overview, draw_tile_overview
-from hybridseg.evaluation.page import Table
-from hybridseg.io.pairing import MANIFEST_NAME, list_images
-from hybridseg.study.story import Story, show_share
+from collections.abc import Callable
+from pathlib import Path
+
+from hybridseg.classes import ClassTable, color_labels
+from hybridseg.demo.demoscenes import place_scenes
+from hybridseg.evaluation.page import Picture, Section, Strip, embed_picture, list_colors
+from hybridseg.io.images import encode_image
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.progress import Progress, no_progress
+from hybridseg.resample import resize_nearest
+from hybridseg.study.findings import Findings, PhotoResult
+from hybridseg.study.inputs import StudyPaths, check_out
+from hybridseg.study.steps import Step
+from hybridseg.study.story import Story, compare_scores
+from hybridseg.study.study import StudyResult, Supplement, run_study
+
+_PICTURE_SHAPE = (293, 440)
+# Every eighth tile at a quarter of the size is for photos of many megapixels.
+_FINE = ("--classic", "--decimation", 1, "--scale", 0.5, "--keep-seeds")
 
 
-def _prepare(story: Story) -> None:
-    out_dir = story.out_dir
-    story.tell(
-        "1. Scenes for training and evaluation",
-        "Twelve scenes of a coast with their label maps are divided: two thirds for training, the rest for evaluation.",
-        scenes="Scenes above their label maps.",
+def run_demo(
+    out_dir: Path,
+    scenes_dir: Path | None,
+    *,
+    run_command: Callable[[list[str]], object],
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    progress: Progress = no_progress,
+) -> StudyResult:
+    """Draw the scenes that are not there yet, and study them; see `run_study`.
+
+    Parameters
+    ----------
+    scenes_dir : pathlib.Path or None
+        Demo scenes to use; None: beside `out_dir`.
+    """
+    scenes_dir = place_scenes(out_dir, scenes_dir)
+    paths = StudyPaths(scenes_dir, out_dir=out_dir)
+    check_out(paths)
+    Story(out_dir, run_command, say).run("demo-scenes", scenes_dir)
+    note = (
+        f"The scenes are drawn, by hybridseg demo-scenes {scenes_dir}, so the class of each pixel is exactly known. "
+        "Photos of your own get a report like this one: hybridseg run PHOTOS --masks MASKS --labels labels.txt."
     )
-    for name in ("train", "test"):
-        # All tiles are kept (-b 1): a dozen small scenes have none to spare.
-        story.run("retile", "-t", "96", "-a", "0.9", "-b", "1", out_dir / name)
-    draw_tile_overview(out_dir / "tiles.png", out_dir / "train" / "tile_96" / MANIFEST_NAME)
-    story.tell(
-        "2. Tiles of one class each",
-        "Windows of 96 pixels of which one class covers more than 90 % become tiles to train the classifier.",
-        tiles="Training tiles, drawn at random from each class.",
-    )
+    supplement = Supplement(note, _plan_classic, _tell_classic)
+    return run_study(
+        paths, run_command=run_command, say=say, warn=warn, supplement=supplement, progress=progress
+    )  # fmt: skip
 
 
-def _train(story: Story) -> None:
-    out_dir, model = story.out_dir, story.out_dir / "model.pb"
-    words = ["--image_dir", out_dir / "train" / "tile_96", "--output_graph", model]
-    story.run("retrain", *words, "--bottleneck_dir", out_dir / "bottlenecks", "--testing_percentage", "0")
-    story.tell(
-        "3. A classifier",
-        "A MobileNetV2 pretrained on everyday pictures becomes a classifier of tiles: only its last layer is trained.",
-        model_training="The course of the training.",
-    )
-    story.run("eval-tiles", "-n", "100", out_dir / "test" / "tile_96", "--model", model, "--out", out_dir)
-    classes = story.read("eval_tiles.json")["classes"]
-    rows = [(row["class"], *(show_share(row[name]) for name in ("precision", "recall", "f1"))) for row in classes]
-    story.tell(
-        "4. Its accuracy on tiles",
-        f"Evaluated on tiles of the scenes that it has not seen. {story.read_verdict('eval_tiles.json')}",
-        tables=[Table(("class", "precision", "recall", "F1"), rows)],
-        eval_tiles_confusion="Which classes it confuses.",
-        eval_tiles_calibration="How often it is right at each level of confidence.",
-    )
+def _plan_classic(paths: StudyPaths) -> list[Step]:
+    """List the steps: segment the test scenes in the classic way, and score that and the tiles alone."""
+    test, model, results = paths.out / "test", paths.out / "hybrid/model.pb", paths.out / "classic"
+    steps = [
+        Step(
+            "segment the same scenes with the classic constants", "hybrid",
+            ("semseg", test, "--model", model, *_FINE, "--resume", "--out", results / "maps"), (results / "maps",), 6,
+            goes_on=True,
+        )
+    ]  # fmt: skip
+    for name, kind, what in (("crf", "ares", "that result"), ("tiles", "atiles", "the tiles alone")):
+        compare = (
+            "eval-pixels", paths.out, "--truth", "test/*_mres.mat", "--prediction",
+            f"classic/maps/*_{kind}_*[0-9].mat", "--out", results / name,
+        )  # fmt: skip
+        steps.append(Step(f"compare {what} with the truth", "hybrid", compare, (results / name,), 2))
+    return steps
 
 
-def _segment(story: Story) -> None:
-    out_dir, test, model = story.out_dir, story.out_dir / "test", story.out_dir / "model.pb"
-    story.run("semseg", test, "--model", model)
-    story.run("eval-pixels", test)
-    truth = ("--truth", "test/*_mres.mat")
-    tiles_dir, classic_dir = out_dir / "tiles_alone", out_dir / "classic"
-    # Every eighth tile at a quarter of the size is for photos of many megapixels.
-    fine = ("--decimation", "1", "--scale", "0.5", "--keep-seeds")
-    story.run("semseg", test, "--model", model, "--classic", *fine, "--out", classic_dir)
-    story.run("eval-pixels", out_dir, *truth, "--prediction", "classic/*_ares_96.mat", "--out", classic_dir)
-    story.run("eval-pixels", out_dir, *truth, "--prediction", "classic/*_atiles_96.mat", "--out", tiles_dir)
-    images = list_images(test)
-    maps = {
-        "tiles alone": [classic_dir / f"{path.stem}_atiles_96.mat" for path in images],
-        "semseg --classic": [classic_dir / f"{path.stem}_ares_96.mat" for path in images],
-        "semseg": [test / f"{path.stem}_ares_96.mat" for path in images],
-        "truth": [test / f"{path.stem}_mres.mat" for path in images],
-    }
-    draw_result_overview(out_dir / "results.png", images, maps)
-    story.tell(
-        f"The result: a class for every pixel of {len(images)} new scenes",
+def _tell_classic(paths: StudyPaths, findings: Findings, table: ClassTable) -> Section:
+    ways = {"tiles alone": "classic/tiles", "semseg --classic": "classic/crf", "semseg": "hybrid/scores"}
+    return Section(
+        "Beside the classic constants",
         "The tiles alone give blocks. A dense CRF spreads the confident ones to every pixel by colour and distance: "
-        "that is the classic method. By default the tiles overlap, and seed it with their probabilities. "
-        f"{story.read_verdict('test/eval_pixels.json')}",
-        tables=story.compare(dict(zip(maps, ("tiles_alone", "classic", "test"), strict=False)), strong=(2,)),
-        results="Each scene, the result of the tiles alone, that after the CRF, and the truth.",
+        "that is the classic method. By default the tiles overlap, and seed the CRF with their probabilities. The "
+        "classifier and the scenes are the same.",
+        tables=compare_scores(paths.out, ways, strong=[2]),
+        strips=[_draw_strip(photo, table) for photo in findings.best.tested],
+        legend=list_colors(table),
     )
 
 
-HYBRID = Demonstration(
-    title="From photos to land cover: the hybrid method",
-    lead=(
-        "Everything below was made just now by the commands that are shown, from synthetic coast scenes whose class "
-        "is exactly known for each pixel. The classifier has not seen the scenes on which it is evaluated. With "
-        "photos of your own, the commands are the same."
-    ),
-    folders=("train", "test", "tiles_alone", "classic"),
-    chapters=(_prepare, _train, _segment),
-)
+def _draw_strip(photo: PhotoResult, table: ClassTable) -> Strip:
+    assert photo.truth_path is not None
+    classic = photo.result_path.parents[2] / "classic/maps" / photo.result_path.name
+    maps = {
+        "truth": photo.truth_path,
+        "tiles alone": classic.with_name(classic.name.replace("_ares_", "_atiles_")),
+        "semseg --classic": classic,
+        "semseg": photo.result_path,
+    }
+    pictures = []
+    for caption, path in maps.items():
+        labels = resize_nearest(read_labelmap(path, with_seeds=False).labels_as(table), _PICTURE_SHAPE)
+        png = encode_image(color_labels(labels, table), suffix=".png")
+        pictures.append(Picture(embed_picture(png, ".png"), caption))
+    return Strip(photo.image_path.name, "", pictures)

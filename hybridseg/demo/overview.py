@@ -1,25 +1,22 @@
-"""Pictures that show a data set at a glance: images with their label maps, and tiles of every class."""
+"""Pictures that show a data set at a glance: images with their label maps, and with the results of several methods."""
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hybridseg.classes import ClassTable, color_labels
-from hybridseg.draw import shuffle_names
+from hybridseg.classes import color_labels
 from hybridseg.errors import MissingInput
-from hybridseg.figures import PictureRow, draw_picture_rows
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_masks
 from hybridseg.io.pairing import list_images
-from hybridseg.io.tables import read_csv
+from hybridseg.panels import Legend, PictureRow, list_legend, shrink_to
 from hybridseg.resample import resize_nearest, shrink_image
+from hybridseg.sheets import draw_picture_rows
 
 _MAX_SCENES = 6
-_TILES_A_CLASS = 10
 _RESULT_PIXELS = 480
 
 
@@ -37,15 +34,16 @@ def draw_scene_overview(path: str | os.PathLike[str], folder: str | os.PathLike[
         raise MissingInput(f"{folder} has no image with a label map")
     pairs = pairs[:_MAX_SCENES]
     maps = [read_labelmap(pair.labels_path, with_seeds=False) for pair in pairs]
-    table = maps[0].require_table(pairs[0].labels_path)
-    painted = [color_labels(m.labels, m.require_table(pair.labels_path)) for m, pair in zip(maps, pairs, strict=True)]
+    tables = [found.require_table(pair.labels_path) for found, pair in zip(maps, pairs, strict=True)]
+    painted = [color_labels(found.labels, table) for found, table in zip(maps, tables, strict=True)]
+    legend = [item for found, table in zip(maps, tables, strict=True) for item in list_legend(table, found.labels)]
     rows = []
     # Two rows of three scenes are easier to read than one row of six.
     for start in range(0, len(pairs), 3):
         part = slice(start, start + 3)
         rows.append(PictureRow("", [as_rgb8(read_image(pair.image_path)) for pair in pairs[part]]))
         rows.append(PictureRow("", painted[part]))
-    draw_picture_rows(path, rows, width=13.0, legend=table)
+    draw_picture_rows(path, rows, width=9.0, legend=tuple(dict.fromkeys(legend)))
 
 
 def draw_result_overview(
@@ -62,32 +60,16 @@ def draw_result_overview(
     """
     rows = []
     last = list(columns.values())[-1]
-    legend: ClassTable | None = None
+    legend: Legend = ()
     for i, image_path in enumerate(image_paths):
         image = as_rgb8(read_image(image_path))
-        step = max(1.0, max(image.shape[:2]) / _RESULT_PIXELS)
-        size = max(1, round(image.shape[0] / step)), max(1, round(image.shape[1] / step))
+        size = shrink_to(image.shape[:2], _RESULT_PIXELS)
         pictures = [shrink_image(image, *size)]
         colors = read_labelmap(last[i], with_seeds=False).require_table(last[i])
         for paths in columns.values():
             labelmap = read_labelmap(paths[i], with_seeds=False)
             table = labelmap.require_table(paths[i]).with_colors_of(colors)
-            legend = legend.union(table) if legend else table
+            legend += list_legend(table, labelmap.labels)
             pictures.append(color_labels(resize_nearest(labelmap.labels, size), table))
         rows.append(PictureRow("", pictures, ("image", *columns) if i == 0 else ()))
-    draw_picture_rows(path, rows, width=2.6 * (len(columns) + 1), legend=legend)
-
-
-def draw_tile_overview(path: str | os.PathLike[str], manifest_path: str | os.PathLike[str]) -> None:
-    """Draw some of the kept tiles that a ``tiles.csv`` lists, chosen at random, in a row for each class."""
-    manifest_path = Path(manifest_path)
-    by_class: dict[str, list[str]] = defaultdict(list)
-    for row in read_csv(manifest_path, ("tile", "class", "kept")):
-        if row["kept"] == "1":
-            by_class[row["class"]].append(row["tile"])
-    rows = []
-    for name, tiles in sorted(by_class.items()):
-        chosen = shuffle_names(tiles, seed=0)[:_TILES_A_CLASS]
-        images = [as_rgb8(read_image(manifest_path.parent / tile)) for tile in chosen]
-        rows.append(PictureRow(f"{name} ({len(tiles)})", images))
-    draw_picture_rows(path, rows, width=1.0 * _TILES_A_CLASS + 1.6)
+    draw_picture_rows(path, rows, width=2.0 * (len(columns) + 1), legend=tuple(dict.fromkeys(legend)))

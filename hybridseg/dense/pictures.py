@@ -12,9 +12,14 @@ from hybridseg.classes import ClassTable, color_labels
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch
 from hybridseg.dense.policy import Policy, Turn
-from hybridseg.figures import PictureRow, draw_learning_curve, draw_picture_rows
+from hybridseg.figures import DPI, draw_learning_curve
 from hybridseg.io.images import as_rgb8
 from hybridseg.models.bundles import DenseModel
+from hybridseg.panels import PictureRow, list_legend
+from hybridseg.sheets import draw_picture_rows
+
+# Inches.
+_WIDTH = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,16 +29,18 @@ class Example:
     pixels: np.ndarray
     labels: np.ndarray
 
-    def pictures(self, table: ClassTable, model: DenseModel | None = None) -> list[np.ndarray]:
-        """Return the image, its labels and, with a network, the prediction: (rows, cols, 3) uint8 each."""
-        found = [as_rgb8(self.pixels), color_labels(self.labels, table)]
-        if model is not None:
-            found.append(color_labels(model.predict(self.pixels[None])[0].argmax(axis=-1).astype(np.uint8), table))
-        return found
+    def list_maps(self, model: DenseModel | None = None) -> list[np.ndarray]:
+        """Return its labels and, with a network, the prediction: (rows, cols) uint8 each."""
+        predicted = [] if model is None else [model.predict(self.pixels[None])[0].argmax(axis=-1).astype(np.uint8)]
+        return [self.labels, *predicted]
+
+    def paint(self, maps: Sequence[np.ndarray], table: ClassTable) -> list[np.ndarray]:
+        """Return the image and its label maps as pictures, (rows, cols, 3) uint8 each."""
+        return [as_rgb8(self.pixels), *(color_labels(labels, table) for labels in maps)]
 
     def panel(self, model: DenseModel) -> np.ndarray:
         """Return image, labels and prediction side by side."""
-        return np.concatenate(self.pictures(model.table, model), axis=1)
+        return np.concatenate(self.paint(self.list_maps(model), model.table), axis=1)
 
 
 def pick_examples(feed: Feed, n: int) -> list[Example]:
@@ -46,18 +53,19 @@ def pick_examples(feed: Feed, n: int) -> list[Example]:
     return examples[:n]
 
 
-def draw_examples(path: Path, examples: Sequence[Example], table: ClassTable, model: DenseModel | None = None) -> None:
-    """Draw examples, two in a row, as a PNG: image, truth and, with a network, the prediction."""
-    rows = []
+def draw_examples(
+    path: Path, examples: Sequence[Example], table: ClassTable, model: DenseModel | None = None, *, dpi: int = DPI
+) -> None:
+    """Draw examples, two in a row: image, truth and, with a network, the prediction."""
+    maps = [example.list_maps(model) for example in examples]
+    painted = [example.paint(own, table) for example, own in zip(examples, maps, strict=True)]
     heads = ("image", "truth", "prediction")[: 2 if model is None else 3]
-    # Two examples in a row are as wide as a page.
-    n_side = min(len(examples), 2)
-    for i in range(0, len(examples), n_side):
-        pictures = [picture for example in examples[i : i + n_side] for picture in example.pictures(table, model)]
-        n_missing = n_side * len(heads) - len(pictures)
-        pictures += [np.full_like(pictures[0], 255)] * n_missing
-        rows.append(PictureRow("", pictures, heads * n_side if i == 0 else ()))
-    draw_picture_rows(path, rows, width=14.0, legend=table)
+    rows = []
+    for i in range(0, len(examples), 2):
+        pictures = [picture for own in painted[i : i + 2] for picture in own]
+        rows.append(PictureRow("", pictures, heads * (len(pictures) // len(heads)) if i == 0 else ()))
+    legend = list_legend(table, *(labels for own in maps for labels in own))
+    draw_picture_rows(path, rows, width=_WIDTH, legend=legend, dpi=dpi)
 
 
 def draw_augmentation(
@@ -68,8 +76,9 @@ def draw_augmentation(
     *,
     n: int,
     seed: int = 0,
+    dpi: int = DPI,
 ) -> None:
-    """Draw a sheet as a PNG: `n` versions of each photo, and of the first one what every step does by itself.
+    """Draw a sheet: `n` versions of each photo, and of the first one what every step does by itself.
 
     Parameters
     ----------
@@ -93,14 +102,15 @@ def draw_augmentation(
         # What a step by itself leaves where it is need not be shown.
         if labels is not None and table is not None and (number < len(photos) or (np.asarray(moved) != labels).any()):
             rows.append(PictureRow("", [color_labels(version, table) for version in (labels, *np.asarray(moved))]))
-    draw_picture_rows(path, rows, width=14.0, legend=table)
+    legend = [] if table is None else list_legend(table, *(labels for _, labels in photos if labels is not None))
+    draw_picture_rows(path, rows, width=_WIDTH, legend=legend, dpi=dpi)
 
 
-def draw_history(path: Path, history: Sequence[Epoch]) -> None:
-    """Draw loss, mean IoU and Dice of every epoch, in training and validation, as a PNG."""
+def draw_history(path: Path, history: Sequence[Epoch], *, dpi: int = DPI) -> None:
+    """Draw loss, mean IoU and Dice of every epoch, in training and validation."""
     curves = {
         "loss": ([e.loss for e in history], [e.val_loss for e in history]),
         "mean IoU": ([e.mean_iou or 0.0 for e in history], [e.val_mean_iou for e in history]),
         "Dice": ([e.dice or 0.0 for e in history], [e.val_dice for e in history]),
     }
-    draw_learning_curve(path, [e.epoch for e in history], curves, unit="epoch")
+    draw_learning_curve(path, [e.epoch for e in history], curves, unit="epoch", dpi=dpi)

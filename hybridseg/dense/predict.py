@@ -15,15 +15,16 @@ from hybridseg.batch.results import ImageResult, measure_shares, write_confidenc
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
 from hybridseg.dense.windows import DenseOptions, predict_probs, predict_strips
-from hybridseg.figures import tint_image
-from hybridseg.io.images import ImageInfo, as_rgb8, load_image, write_image
+from hybridseg.io.images import ImageInfo, as_rgb8, load_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.models.bundles import DenseModel, load_dense
+from hybridseg.panels import fit_page, show_result
 from hybridseg.progress import Progress, StopWatch, no_progress
 from hybridseg.resample import resize_image, resize_nearest
+from hybridseg.sheets import draw_panels
 
-_COMPOSITE, _CONFIDENCE = "_composite.jpg", "_confidence.tif"
+_COMPOSITE, _CONFIDENCE = "_composite", "_confidence.tif"
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,9 @@ class PredictJob(Job):
 
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
-        endings = [".png"]
-        if self.outputs.composite:
-            endings.append(_COMPOSITE)
-        if self.outputs.probabilities:
-            endings.append(_CONFIDENCE)
-        return [_place(self.outputs, image_path, ending) for ending in endings]
+        endings = [".png", _CONFIDENCE] if self.outputs.probabilities else [".png"]
+        targets = [_place(self.outputs, image_path, ending) for ending in endings]
+        return [*targets, *self.outputs.list_figures(image_path, f"_{self.outputs.title}{_COMPOSITE}")]
 
     def record(self, image_path: Path) -> str:
         """Return the record of how the label map of an image is made: of all alike."""
@@ -95,10 +93,11 @@ def predict_file(
         labels[~valid] = VOID
         if confidence is not None:
             confidence[~valid] = np.nan
-    written = []
-    if outputs.composite:
-        written.append(_place(outputs, image_path, _COMPOSITE))
-        write_image(written[-1], tint_image(as_rgb8(image), labels, table))
+    written = outputs.list_figures(image_path, f"_{outputs.title}{_COMPOSITE}")
+    if outputs.figures:
+        shape = fit_page(labels.shape, 2, dpi=outputs.figures.dpi)
+        panels = show_result(as_rgb8(image), labels, table, shape=shape, heads=("image", "result"))
+        draw_panels(written[-1], panels, dpi=outputs.figures.dpi)
     made_by = _make_record(models, options, smoothing, table)
     result = LabelMap(labels, table, georeference=georeference, made_by=made_by)
     if georeference is not None:

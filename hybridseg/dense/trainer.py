@@ -24,7 +24,7 @@ from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_examples, draw_history, pick_examples
 from hybridseg.dense.scoring import evaluate_feed, score_feed
 from hybridseg.errors import BadInput, OutputExists
-from hybridseg.figures import draw_rates
+from hybridseg.figures import FigureOptions, draw_rates
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
@@ -74,7 +74,7 @@ class TrainingPaths:
     resume, overwrite : bool
         Continue a run that is there, or start over.
     plots : bool
-        Draw the figures.
+        Draw figures, as `figures` says.
     pretrained : pathlib.Path, str or None
         Weights to start from: a file, ``none`` for random ones, ``imagenet``, or None for those by default.
     histogram_interval : int or None
@@ -93,6 +93,7 @@ class TrainingPaths:
     resume: bool = False
     overwrite: bool = False
     plots: bool = True
+    figures: FigureOptions = FigureOptions()
     pretrained: Weights = None
     histogram_interval: int | None = None
 
@@ -102,7 +103,7 @@ class TrainingPaths:
 
     def plot(self, what: str) -> Path:
         """Return the path of a figure."""
-        return self.weights.with_name(f"{self.weights.stem}_{what}.png")
+        return self.figures.name(self.weights.with_name(f"{self.weights.stem}_{what}"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,14 +371,15 @@ def _draw_before(paths: TrainingPaths, plan: TrainingPlan, training: Feed, valid
     """Draw what is known before training: sample batches and the learning rate."""
     written = [paths.plot("train_sample_batch"), paths.plot("val_sample_batch"), paths.plot("learning_rate")]
     for path, feed in zip(written, (training, validation), strict=False):
-        draw_examples(path, pick_examples(feed, 6), feed.pairs.table)
-    draw_rates(written[2], [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)])
+        draw_examples(path, pick_examples(feed, 6), feed.pairs.table, dpi=paths.figures.dpi)
+    rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)]
+    draw_rates(written[2], rates, dpi=paths.figures.dpi)
     return written
 
 
 def _draw_after(paths: TrainingPaths, model: DenseModel, validation: Feed, history: list[Epoch]) -> list[Path]:
     """Draw the course of the training, and predictions."""
     written = [paths.plot("training"), paths.plot("examples")]
-    draw_history(written[0], history)
-    draw_examples(written[1], pick_examples(validation, 6), model.table, model)
+    draw_history(written[0], history, dpi=paths.figures.dpi)
+    draw_examples(written[1], pick_examples(validation, 6), model.table, model, dpi=paths.figures.dpi)
     return written

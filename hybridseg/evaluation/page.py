@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hybridseg.classes import ClassTable, hex_color
 from hybridseg.io.atomic import write_text
 
 _STYLE = """
@@ -30,6 +32,7 @@ pre { background: var(--shade); border-left: 3px solid var(--accent); padding: .
   font: 14px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 pre code { font: inherit; display: block; padding-left: 1.2em; text-indent: -1.2em; margin: .2rem 0; }
 pre code::before { content: "$ "; color: var(--soft); }
+.option { white-space: nowrap; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .8rem 0 1.2rem; font-variant-numeric: tabular-nums; font-size: .94rem; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); }
@@ -47,7 +50,8 @@ figcaption { color: var(--soft); font-size: .92rem; margin-top: .3rem; max-width
   font-size: .92rem; }
 .legend span { display: inline-block; width: .85em; height: .85em; margin-right: .4em; border: 1px solid var(--soft);
   border-radius: 2px; vertical-align: -.08em; }
-@media (max-width: 40rem) { .strip { grid-template-columns: repeat(2, 1fr); } main { padding-top: 1.5rem; } }
+@media (max-width: 40rem) { .strip { grid-template-columns: repeat(2, 1fr); } main { padding-top: 1.5rem; }
+  table { font-size: .78rem; } th, td { padding-right: .4rem; } pre { padding: .6rem .7rem; font-size: 12.5px; } }
 @media print { :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --accent: #1f5fa8; --paper: #fff;
   --shade: #f3f3f3; } main { max-width: none; padding: 0; } figure, tr, h2, h3 { break-inside: avoid; }
   h2, h3 { break-after: avoid; } .scroll { overflow: visible; } body { font-size: 11pt; }
@@ -109,6 +113,11 @@ def embed_picture(content: bytes, suffix: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
+def list_colors(table: ClassTable) -> list[tuple[str, str]]:
+    """List the names and colours of classes, as `Section.legend` takes them."""
+    return [(name, hex_color(color)) for name, color in zip(table.names, table.colors, strict=True)]
+
+
 def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Sequence[Section]) -> None:
     """Write the page, whole or not at all.
 
@@ -155,8 +164,15 @@ def _render_section(section: Section) -> str:
 def _render_text(text: str, kind: str = "text") -> str:
     """Render paragraphs, which blank lines part."""
     return "\n".join(
-        f"<p class='{kind}'>{_escape(part).replace(' %', '&nbsp;%')}</p>" for part in text.split("\n\n") if part
+        f"<p class='{kind}'>{_keep_options(_escape(part)).replace(' %', '&nbsp;%')}</p>"
+        for part in text.split("\n\n")
+        if part
     )
+
+
+def _keep_options(text: str) -> str:
+    """Keep the dashes of an option in one line with its name."""
+    return re.sub(r"(?<!\S)(--[\w-]+)", r"<span class='option'>\1</span>", text)
 
 
 def _render_picture(picture: Picture) -> str:

@@ -75,13 +75,20 @@ def find_result_pairs(
             "(the masks beside them, or in a folder of their own: --masks DIR), or the two sides with --truth and "
             "--prediction"
         )
-    if images_dir is not None:
-        stems = {path.stem for path in list_images(Path(images_dir))}
-        predictions = [path for path in predictions if image_stem(path) in stems]
-        if not predictions:
-            raise MissingInput(f"{folder} has no result of an image in {images_dir}; give the folder of its images")
+    predictions = _keep_results_of(images_dir, predictions, folder)
     _require_one_kind(folder, predictions)
     return pair_by_stem(_list_truths(Path(masks_dir or folder), is_own=masks_dir is not None), predictions)
+
+
+def _keep_results_of(images_dir: str | os.PathLike[str] | None, predictions: list[Path], folder: Path) -> list[Path]:
+    """Return the results of the images in a folder; None: all of them. MissingInput when there is none."""
+    if images_dir is None:
+        return predictions
+    stems = {path.stem for path in list_images(Path(images_dir))}
+    kept = [path for path in predictions if image_stem(path) in stems]
+    if not kept:
+        raise MissingInput(f"{folder} has no result of an image in {images_dir}; give the folder of its images")
+    return kept
 
 
 def _require_one_kind(folder: Path, predictions: Sequence[Path]) -> None:
@@ -108,7 +115,11 @@ def _list_truths(folder: Path, *, is_own: bool) -> list[Path]:
 
 
 def find_glob_pairs(
-    folder: str | os.PathLike[str], *, truth: str, prediction: str
+    folder: str | os.PathLike[str],
+    images_dir: str | os.PathLike[str] | None = None,
+    *,
+    truth: str,
+    prediction: str,
 ) -> tuple[list[TruthPair], list[Problem]]:
     """Pair the label maps that two patterns find, by the name of their image.
 
@@ -116,6 +127,8 @@ def find_glob_pairs(
     ----------
     folder : path-like
         Where the patterns start.
+    images_dir : path-like or None
+        Leave out the results of images that are not in this folder.
     truth, prediction : str
         Such as ``masks/*.png`` and ``out/*_label.png``.
 
@@ -126,6 +139,7 @@ def find_glob_pairs(
     """
     folder = Path(folder)
     truths, predictions = _find_matches(folder, "--truth", truth), _find_matches(folder, "--prediction", prediction)
+    predictions = _keep_results_of(images_dir, predictions, folder)
     _require_one_kind(folder, predictions)
     return pair_by_stem(truths, predictions, named=set(truths))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable, class_key, match_names, remap
 from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusions
 from hybridseg.errors import BadInput, HybridSegError, Problem, located
+from hybridseg.evaluation.errorpanels import PanelOptions, draw_errors
 from hybridseg.evaluation.floor import measure_floor, take_sample
 from hybridseg.evaluation.pairs import TruthPair
-from hybridseg.figures import draw_confusion
-from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.figures import FIGURES_DIR, FigureOptions, draw_confusion
+from hybridseg.io.images import as_rgb8, describe_image, read_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import (
     find_owner,
     image_stem,
+    is_figure,
     result_kind,
 )
 from hybridseg.io.tables import write_csv, write_json
@@ -43,6 +46,8 @@ class PixelsResult:
         Classes that only the lists of one side have.
     verdict : Verdict or None
         None when no pixel was compared.
+    not_shown : tuple of str
+        Pairs whose errors could not be drawn, because their photo is not at hand.
     """
 
     confusions: dict[str, Confusion]
@@ -52,13 +57,15 @@ class PixelsResult:
     verdict: Verdict | None
     written: tuple[Path, ...]
     problems: tuple[Problem, ...]
+    not_shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The confusion matrix of a pair, and the class list of either side."""
+    """The confusion matrix of a pair, its rows and columns, and the class list of either side."""
 
     confusion: Confusion
+    shape: tuple[int, int]
     truth_table: ClassTable
     prediction_table: ClassTable
 
@@ -86,7 +93,8 @@ def compare_pair(pair: TruthPair, *, table: ClassTable | None = None) -> Compari
         confusion = count_confusion(
             remap(truth_table, both)[truth.labels], remap(prediction_table, both)[prediction.labels], both
         )
-    return Comparison(confusion, truth_table, prediction_table)
+    shape = (truth.labels.shape[0], truth.labels.shape[1])
+    return Comparison(confusion, shape, truth_table, prediction_table)
 
 
 def evaluate_pixels(
@@ -97,9 +105,11 @@ def evaluate_pixels(
     ignore: tuple[str, ...] = (),
     problems: Sequence[Problem] = (),
     image_paths: Sequence[Path] = (),
+    panels: PanelOptions = PanelOptions(),
+    figures: FigureOptions = FigureOptions(),
     progress: Progress = no_progress,
 ) -> PixelsResult:
-    """Score every pair and all of them together; write ``eval_pixels.csv``, ``.json`` and a figure for each.
+    """Score every pair and all of them together; write ``eval_pixels.csv``, ``.json`` and figures.
 
     Parameters
     ----------
@@ -110,7 +120,8 @@ def evaluate_pixels(
     problems : sequence of Problem
         Those found while pairing; they are reported with the others.
     image_paths : sequence of pathlib.Path
-        Photos: where there are no results of the tiles alone, the verdict compares with what colours alone tell.
+        Photos, on which errors are shown. Where there are no results of the tiles alone, the verdict compares with
+        what colours alone tell.
 
     Raises
     ------
@@ -134,23 +145,47 @@ def evaluate_pixels(
         [name for _, found in compared.values() for name in found.truth_table.names],
         [name for _, found in compared.values() for name in found.prediction_table.names],
     )
+    photos = _find_photos(compared.values(), image_paths)
     tiles = _compare_tiles(compared, ignore, table)
     if tiles:
         floors = {TILES_ALONE: tiles.accuracy}
     else:
-        truths = list(dict.fromkeys(pair.truth_path for pair, _ in compared.values()))
-        floors = {"colours alone": _measure_floor(truths, image_paths, pooled.table, ignore, table)}
-    verdict = _judge({name: pair for name, (pair, _) in compared.items()}, confusions, floors)
-    _remove_old_figures(out_dir, keep=set(confusions))
+        floors = {"colours alone": _measure_floor(photos, pooled.table, ignore, table)}
+    by_name = {name: pair for name, (pair, _) in compared.items()}
+    verdict = _judge(by_name, confusions, floors)
     about_lists = {"only_in_truth": list(only_in_truth), "only_in_prediction": list(only_in_prediction)}
-    about = {"ignored": list(ignore), **about_lists, "verdict": verdict.to_record() if verdict else None}
-    written = _write_scores(out_dir, confusions, pooled, about)
+    about: dict[str, Any] = {
+        "ignored": list(ignore),
+        **about_lists,
+        "verdict": verdict.to_record() if verdict else None,
+    }
+    at_hand = {name: path for name, pair in by_name.items() if (path := photos[pair.truth_path]) is not None}
+    known = [name for name in at_hand if confusions[name].accuracy is not None]
+    shown = panels.choose(sorted(known, key=lambda name: (confusions[name].accuracy, name)))
+    paths = {name: figures.place(out_dir, f"{name}_confusion") for name in confusions}
+    error_paths = {name: figures.place(out_dir, f"{name}_errors") for name in shown}
+    drawn = [*paths.values(), *error_paths.values()]
+    _remove_old_figures(out_dir, keep={path.name for path in drawn})
+    about["figures"] = [path.name for path in drawn]
+    written = [*_write_scores(out_dir, confusions, pooled, about), *drawn]
     for name, confusion in progress(list(confusions.items()), label="drawing"):
-        written.append(out_dir / f"{name}_confusion.png")
-        draw_confusion(written[-1], confusion, title=name)
-    written.append(out_dir / "eval_pixels_confusion.png")
-    draw_confusion(written[-1], pooled, title=f"{POOLED} ({len(confusions)})")
-    return PixelsResult(confusions, pooled, only_in_truth, only_in_prediction, verdict, tuple(written), tuple(problems))
+        draw_confusion(paths[name], confusion, title=name, dpi=figures.dpi)
+    for name in progress(shown, label="drawing errors"):
+        title = f"{confusions[name].accuracy:.1%} right: {name}".replace("%", " %", 1)
+        try:
+            draw_errors(
+                error_paths[name], by_name[name], at_hand[name], pooled.table, title=title, ignore=ignore, table=table,
+                dpi=figures.dpi,
+            )  # fmt: skip
+        except HybridSegError as error:
+            problems.append(Problem.of(at_hand[name], error))
+            written.remove(error_paths[name])
+    written.append(figures.name(out_dir / "eval_pixels_confusion"))
+    draw_confusion(written[-1], pooled, title=f"{POOLED} ({len(confusions)})", dpi=figures.dpi)
+    not_shown = tuple(name for name in by_name if name not in at_hand) if panels.panels != "none" else ()
+    return PixelsResult(
+        confusions, pooled, only_in_truth, only_in_prediction, verdict, tuple(written), tuple(problems), not_shown
+    )
 
 
 def _judge(
@@ -164,30 +199,36 @@ def _judge(
     return judge(photos, floors=floors)
 
 
+def _find_photos(
+    compared: Iterable[tuple[TruthPair, Comparison]], image_paths: Sequence[Path]
+) -> dict[Path, Path | None]:
+    """Find the photo of each truth; None where it is not at hand, or has another size."""
+    images = {path.stem: path for path in image_paths}
+    photos: dict[Path, Path | None] = {}
+    for pair, found in compared:
+        path = images.get(find_owner(pair.truth_path, images))
+        photos[pair.truth_path] = None
+        if path is not None and path != pair.truth_path:
+            with suppress(HybridSegError):
+                photos[pair.truth_path] = path if describe_image(path).shape == found.shape else None
+    return photos
+
+
 def _measure_floor(
-    truth_paths: Sequence[Path],
-    image_paths: Sequence[Path],
-    classes: ClassTable,
-    ignore: tuple[str, ...],
-    table: ClassTable | None,
+    photos: dict[Path, Path | None], classes: ClassTable, ignore: tuple[str, ...], table: ClassTable | None
 ) -> float | None:
     """Measure what colours alone tell; None where a photo is not at hand."""
-    images = {path.stem: path for path in image_paths}
     lut_ignored = np.arange(VOID + 1, dtype=np.uint8)
     lut_ignored[[classes.index(name) for name in ignore]] = VOID
     samples = []
-    for path in truth_paths:
-        image_path = images.get(find_owner(path, images))
-        if image_path is None or image_path == path:
+    for path, image_path in photos.items():
+        if image_path is None:
             return None
         try:
             truth, image = read_labelmap(path, table=table, with_seeds=False), as_rgb8(read_image(image_path))
-            labels = lut_ignored[remap(truth.require_table(path), classes)[truth.labels]]
         except HybridSegError:
             return None
-        if labels.shape != image.shape[:2]:
-            return None
-        samples.append(take_sample(image, labels))
+        samples.append(take_sample(image, lut_ignored[remap(truth.require_table(path), classes)[truth.labels]]))
     return measure_floor(samples, n_classes=len(classes))
 
 
@@ -227,14 +268,14 @@ def _leave_out(confusions: dict[str, Confusion], ignore: tuple[str, ...]) -> dic
 
 
 def _remove_old_figures(out_dir: Path, *, keep: set[str]) -> None:
-    """Remove the figures of an earlier run whose pairs no longer exist: its scores are replaced too."""
+    """Remove the figures that an earlier run listed and this one does not draw: its scores are replaced too."""
     try:
-        earlier = json.loads((out_dir / "eval_pixels.json").read_text(encoding="utf-8"))["pairs"]
+        earlier = json.loads((out_dir / "eval_pixels.json").read_text(encoding="utf-8"))["figures"]
     except (OSError, ValueError, KeyError, TypeError):
         return
-    for name in earlier:
-        if isinstance(name, str) and name not in keep and Path(name).name == name:
-            (out_dir / f"{name}_confusion.png").unlink(missing_ok=True)
+    for name in earlier if isinstance(earlier, list) else ():
+        if isinstance(name, str) and name not in keep and Path(name).name == name and is_figure(Path(name)):
+            (out_dir / FIGURES_DIR / name).unlink(missing_ok=True)
 
 
 def _write_scores(

@@ -15,7 +15,7 @@ from hybridseg.classes import ClassTable, class_key, match_names
 from hybridseg.confusion import SCORES, Confusion, count_by_photo, pool_confusions
 from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, Problem
-from hybridseg.figures import draw_calibration, draw_confusion
+from hybridseg.figures import FigureOptions, draw_calibration, draw_confusion
 from hybridseg.hybrid.tilefolder import find_sources, list_class_folders, read_class_list
 from hybridseg.hybrid.tiles import read_tile
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
@@ -58,6 +58,7 @@ def evaluate_tiles(
     n_per_class: int = 100,
     seed: int = 0,
     out_dir: str | os.PathLike[str] | None = None,
+    figures: FigureOptions = FigureOptions(),
     progress: Progress = no_progress,
 ) -> TilesResult:
     """Classify random tiles of every class folder, and write the scores.
@@ -96,7 +97,7 @@ def evaluate_tiles(
     mean_probability = _average_probability(truth, probs, classifier.table)
     calibration = measure_calibration(probs.max(axis=1), probs.argmax(axis=1) == truth)
     target = Path(out_dir) if out_dir is not None else folder
-    written = _write_result(target, classifier, confusion, mean_probability, calibration, verdict)
+    written = _write_result(target, classifier, confusion, mean_probability, calibration, verdict, figures)
     return TilesResult(confusion, mean_probability, calibration, verdict, tuple(written), tuple(problems))
 
 
@@ -171,9 +172,11 @@ def _write_result(
     mean_probability: dict[str, float | None],
     calibration: Calibration,
     verdict: Verdict | None,
+    figures: FigureOptions,
 ) -> list[Path]:
-    names = ("eval_tiles.csv", "eval_tiles.json", "eval_tiles_confusion.png", "eval_tiles_calibration.png")
-    csv_path, json_path, confusion_path, calibration_path = written = [out_dir / name for name in names]
+    written = [out_dir / "eval_tiles.csv", out_dir / "eval_tiles.json"]
+    written += [figures.name(out_dir / f"eval_tiles_{what}") for what in ("confusion", "calibration")]
+    csv_path, json_path, confusion_path, calibration_path = written
     write_csv(csv_path, _COLUMNS, list_tile_rows(confusion, mean_probability))
     write_json(
         json_path,
@@ -186,6 +189,8 @@ def _write_result(
             "verdict": verdict.to_record() if verdict else None,
         },
     )
-    draw_confusion(confusion_path, confusion, title=f"{classifier.path.name}, {confusion.n_pixels} tiles")
-    draw_calibration(calibration_path, calibration, unit="tiles")
+    draw_confusion(
+        confusion_path, confusion, title=f"{classifier.path.name}, {confusion.n_pixels} tiles", dpi=figures.dpi
+    )
+    draw_calibration(calibration_path, calibration, unit="tiles", dpi=figures.dpi)
     return written

@@ -16,7 +16,6 @@ from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
 from hybridseg.batch.results import ImageResult, measure_shares, write_confidence
 from hybridseg.classes import ClassTable
-from hybridseg.figures import draw_panels
 from hybridseg.hybrid.segmentation import HybridOptions, Segmentation, segment_image
 from hybridseg.io.images import as_rgb8, describe_image, load_image
 from hybridseg.io.labels.formats import write_labelmap
@@ -24,7 +23,9 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.tables import write_json
 from hybridseg.models.ensemble import AnyClassifier, Ensemble, list_members
 from hybridseg.models.store import load_classifier
+from hybridseg.panels import fit_page, show_result
 from hybridseg.progress import Progress, StopWatch, no_progress
+from hybridseg.sheets import draw_panels
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class SemsegJob(Job):
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
         place = partial(_place, self.outputs, image_path, self.load().tile_size)
-        targets = [place(".mat")]
+        targets = [place(".mat"), *self.outputs.list_figures(image_path, f"_ares_{self.load().tile_size}")]
         if self.outputs.probabilities:
             targets.append(place("_confidence.tif"))
         if self.outputs.keep_seeds:
@@ -121,12 +122,15 @@ def segment_file(
     warnings = _list_warnings(found, options, table)
     made_by = _make_record(classifier, found.options, table)
     result = LabelMap(found.labels, table, found.seeds, georeference, made_by)
-    written = [place("_label.png"), place(".png")]
+    written = [place("_label.png"), *outputs.list_figures(image_path, f"_ares_{classifier.tile_size}")]
     write_labelmap(written[0], result)
     watch.lap("write label picture")
-    heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
-    draw_panels(written[1], image, found.seeds, found.labels, table, heads=heads)
-    watch.lap("draw figure")
+    if outputs.figures:
+        heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
+        shape = fit_page(found.labels.shape, len(heads), dpi=outputs.figures.dpi)
+        panels = show_result(image, found.labels, table, shape=shape, heads=heads, seeds=found.seeds)
+        draw_panels(written[-1], panels, dpi=outputs.figures.dpi)
+        watch.lap("draw figure")
     if georeference is not None:
         written.append(place("_label.tif"))
         write_labelmap(written[-1], result)

@@ -32,7 +32,7 @@ JPEG_SUFFIXES = (".jpg", ".jpeg")
 LABEL_SUFFIXES = (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES)
 # Figures that evaluations write beside the images and masks.
 _FIGURE_PREFIXES = ("eval_pixels_", "eval_tiles_")
-_FIGURE_ENDINGS = ("_confusion.png", "_calibration.png")
+_FIGURE_ENDINGS = ("_confusion", "_calibration", "_errors")
 # Files that place or describe an image or a mask: they travel with it, or its georeference and its legend are lost.
 _SIDECAR_SUFFIXES = (
     ".aux.xml", ".ovr", ".prj", ".wld", ".tfw", ".tifw", ".jgw", ".jpgw", ".pgw", ".pngw", ".xmp", ".qml",
@@ -83,7 +83,9 @@ def machine_ending(path: Path) -> str | None:
 
 def is_figure(path: Path) -> bool:
     """Return whether a file is called like the figures of an evaluation."""
-    return path.name.startswith(_FIGURE_PREFIXES) or path.name.endswith(_FIGURE_ENDINGS)
+    return path.name.startswith(_FIGURE_PREFIXES) or (
+        path.stem.endswith(_FIGURE_ENDINGS) and path.suffix in (".png", ".pdf", ".svg")
+    )
 
 
 def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:

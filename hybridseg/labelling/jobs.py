@@ -119,8 +119,10 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
         return
     job.begin("writing the files", 3, n_steps)
     _check_size(opened.windows)
-    written = write_ground_truth(opened.windows, labels, drawn, out_dir=session.album.shelf.out_dir)
-    entry.written = tuple(path.name for path in written)
+    written = write_ground_truth(
+        opened.windows, labels, drawn, out_dir=session.album.shelf.out_dir, figures=session.figures
+    )
+    entry.written = tuple(path.relative_to(written[0].parent).as_posix() for path in written)
     done = session.mark_accepted(entry, opened, version)
     entry.message = f"Wrote {', '.join(entry.written)}."
     entry.message_kind = "good"

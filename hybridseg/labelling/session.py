@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg.errors import BadInput, Conflict, MissingInput
+from hybridseg.figures import FigureOptions
 from hybridseg.io.annotations.doodles import Stroke, parse_stroke
 from hybridseg.io.annotations.strokes import find_area, mask_to_points
 from hybridseg.io.masks import ANNOTATIONS, MASKS, find_annotations
@@ -39,10 +40,17 @@ class LabelSession:
         Side of the window in which the page walks over an image, in pixels.
     """
 
-    def __init__(self, album: Album, *, options: SpreadOptions = SpreadOptions(), window: int = 500) -> None:
+    def __init__(
+        self,
+        album: Album,
+        *,
+        options: SpreadOptions = SpreadOptions(),
+        window: int = 500,
+        figures: FigureOptions = FigureOptions(),
+    ) -> None:
         if not 50 <= window <= 10_000:
             raise BadInput(f"a window of {window} pixels cannot walk over an image; give 50 to 10000")
-        self.album, self.options, self.window = album, options, window
+        self.album, self.options, self.window, self.figures = album, options, window, figures
 
     def describe(self, image_id: str) -> dict[str, Any]:
         """Return all that the page shows about an image; opens it."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, remap, seeds_to_labels
 from hybridseg.errors import Conflict, WriteFailed
+from hybridseg.figures import FIGURE_FORMATS, FigureOptions
 from hybridseg.io.annotations.doodles import Stroke, StrokeLog, is_done, read_strokes, write_strokes
 from hybridseg.io.annotations.strokes import mask_to_points
 from hybridseg.io.labelled import check_size
@@ -44,8 +45,9 @@ class Shelf:
 
     def list_results(self, image_path: Path) -> list[Path]:
         """List the files that work on an image has left: its strokes, and its label map in every form."""
-        names = [f"{image_path.stem}_{ending}" for ending in ("doodles.json", "mres.mat", *TRUTH_ENDINGS)]
-        paths = [self.strokes_path(image_path).with_name(name) for name in names]
+        folder, stem = self.strokes_path(image_path).parent, image_path.stem
+        paths = [folder / f"{stem}_{ending}" for ending in ("doodles.json", "mres.mat", *TRUTH_ENDINGS)]
+        paths += [FigureOptions(figure_format=kind).place(folder, f"{stem}_mres") for kind in FIGURE_FORMATS]
         return [path for path in paths if path.exists()]
 
     def read_state(self, image_path: Path) -> str:

@@ -13,7 +13,7 @@ from hybridseg.classes import VOID, ClassTable, labels_to_seeds, remap, seeds_to
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels
 from hybridseg.errors import BadInput, OutputExists
-from hybridseg.figures import PANEL_PIXELS, draw_panels
+from hybridseg.figures import FigureOptions
 from hybridseg.io.annotations.doodles import LAYERS, read_strokes
 from hybridseg.io.annotations.formats import is_stroke_log
 from hybridseg.io.annotations.painted import paint_annotations
@@ -26,14 +26,16 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.pairing import image_stem
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.options import Span, check_options, option
+from hybridseg.panels import fit_page, show_result
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import fit_scale, reduce_shape, resize_nearest, take_nearest
+from hybridseg.sheets import draw_panels
 
 # The classic scale, made for photos of 36 megapixels (docs/benchmarks.md).
 _USUAL_SCALE = 0.2
 SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
-# What is written beside NAME_mres.mat; the last only of a GeoTIFF.
-TRUTH_ENDINGS = ("mres_label.png", "mres.png", "report.txt", "mres_label.tif")
+# What is written beside NAME_mres.mat, besides its figure; the last only of a GeoTIFF.
+TRUTH_ENDINGS = ("mres_label.png", "report.txt", "mres_label.tif")
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,7 @@ def spread_file(
     options: SpreadOptions = SpreadOptions(),
     out_dir: Path | None = None,
     overwrite: bool = False,
+    figures: FigureOptions = FigureOptions(),
     progress: Progress = no_progress,
 ) -> list[Path]:
     """Spread seeds over an image and write the result as ground truth, as `write_ground_truth` does.
@@ -240,7 +243,7 @@ def spread_file(
     check_size("the map of scribbles", drawn.seeds.shape, windows.info, advice="it belongs to another image")
     drawn = drawn.within(windows.valid())
     labels = spread_over(windows, drawn, options=options, progress=progress)
-    return write_ground_truth(windows, labels, drawn, out_dir=out_dir)
+    return write_ground_truth(windows, labels, drawn, out_dir=out_dir, figures=figures)
 
 
 def spread_over(
@@ -271,7 +274,12 @@ def ground_truth_path(image_path: Path, out_dir: Path | None) -> Path:
 
 
 def write_ground_truth(
-    windows: ImageWindows, labels: np.ndarray, drawn: DrawnSeeds, *, out_dir: Path | None = None
+    windows: ImageWindows,
+    labels: np.ndarray,
+    drawn: DrawnSeeds,
+    *,
+    out_dir: Path | None = None,
+    figures: FigureOptions = FigureOptions(),
 ) -> list[Path]:
     """Write labels in every form in which ground truth is used.
 
@@ -287,21 +295,24 @@ def write_ground_truth(
     Returns
     -------
     list of pathlib.Path
-        ``NAME_mres.mat`` first; ``NAME_mres_label.png``, ``NAME_mres.png``, ``NAME_report.txt``, and of a GeoTIFF
-        ``NAME_mres_label.tif``.
+        ``NAME_mres.mat`` first; ``NAME_mres_label.png``, ``figures/NAME_mres.png``, ``NAME_report.txt``, and of a
+        GeoTIFF ``NAME_mres_label.tif``.
     """
     target = ground_truth_path(windows.path, out_dir)
     labels = void_invalid(paint_over(labels, drawn.painted), windows.valid())
     result = LabelMap(labels, drawn.table, drawn.seeds, windows.info.georeference)
-    written = [target.with_name(f"{windows.path.stem}_{ending}") for ending in TRUTH_ENDINGS[:3]]
+    stem = windows.path.stem
+    label_path, report_path, tiff_path = (target.with_name(f"{stem}_{ending}") for ending in TRUTH_ENDINGS)
+    written = [label_path, figures.place(target.parent, f"{stem}_mres"), report_path]
     write_labelmap(written[0], result)
-    shape = reduce_shape(windows.shape, min(1.0, PANEL_PIXELS / max(windows.shape)))
-    small = windows.read(slice(0, windows.shape[0]), slice(0, windows.shape[1]), shape)
     heads = ("image", "scribbles", "every pixel")
-    draw_panels(written[1], small, drawn.seeds, labels, drawn.table, heads=heads)
+    shape = fit_page(windows.shape, len(heads), dpi=figures.dpi)
+    small = windows.read(slice(0, windows.shape[0]), slice(0, windows.shape[1]), shape)
+    panels = show_result(small, labels, drawn.table, shape=shape, heads=heads, seeds=drawn.seeds)
+    draw_panels(written[1], panels, dpi=figures.dpi)
     write_text(written[2], _describe(windows.path, labels, drawn))
     if result.georeference is not None:
-        written.append(target.with_name(f"{windows.path.stem}_{TRUTH_ENDINGS[3]}"))
+        written.append(tiff_path)
         write_labelmap(written[-1], result)
     # Last: where this file is, the others are too.
     write_labelmap(target, result)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_masks
 from hybridseg.io.pairing import image_stem, list_images
 from hybridseg.study.inputs import Inputs, StudyOptions, StudyPaths
+from hybridseg.study.story import read_scores
 from hybridseg.verdict import FEW_PHOTOS, NextSteps, Verdict
 
 # What tells how certain a result is, from 0 to 1. The probabilities of the CRF are close to 1 everywhere: where it had
@@ -36,6 +36,8 @@ class PhotoResult:
         Share of the pixels that are right; None without a mask.
     certainty : float or None
         See `CERTAINTIES`.
+    mistakes : dict of str to (int, int)
+        For each class, how many pixels of it were missed, and how many of others taken for it.
     """
 
     image_path: Path
@@ -43,6 +45,7 @@ class PhotoResult:
     truth_path: Path | None
     accuracy: float | None
     certainty: float | None
+    mistakes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +110,14 @@ def read_findings(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> F
 
 def _read_method(paths: StudyPaths, name: str, inputs: Inputs) -> MethodFindings:
     home = paths.out / name
-    record = json.loads((home / "scores/eval_pixels.json").read_text(encoding="utf-8"))
-    accuracies = {image_stem(Path(f"{pair}.mat")): scores["accuracy"] for pair, scores in record["pairs"].items()}
-    tested = _list_results(paths, home, "test", accuracies)
+    record = read_scores(home / "scores")
+    scores = {image_stem(Path(f"{pair}.mat")): found for pair, found in record["pairs"].items()}
+    tested = _list_results(paths, home, "test", scores)
     unlabelled = _list_results(paths, home, "unlabelled", {}) if inputs.sets["unlabelled"] else []
     verdict = record["verdict"]
     if verdict is not None:
-        verdict = Verdict(**{**verdict, "beaten_by": tuple(verdict["beaten_by"])})
+        # Scores that an earlier version wrote have no floors.
+        verdict = Verdict(**{"floors": {}, **verdict, "beaten_by": tuple(verdict["beaten_by"])})
     return MethodFindings(
         name,
         home / "scores",
@@ -125,9 +129,7 @@ def _read_method(paths: StudyPaths, name: str, inputs: Inputs) -> MethodFindings
     )
 
 
-def _list_results(
-    paths: StudyPaths, home: Path, set_name: str, accuracies: dict[str, float | None]
-) -> list[PhotoResult]:
+def _list_results(paths: StudyPaths, home: Path, set_name: str, scores: dict[str, Any]) -> list[PhotoResult]:
     images = list_images(paths.out / set_name)
     truths = {}
     if set_name == "test":
@@ -140,8 +142,19 @@ def _list_results(
         if not results:
             continue
         certainty = _measure_agreement(results[0]) if home.name == "hybrid" else _average_confidence(results[0])
-        photos.append(PhotoResult(path, results[0], truths.get(path), accuracies.get(path.stem), certainty))
+        found = scores.get(path.stem)
+        accuracy, mistakes = (found["accuracy"], _count_mistakes(found)) if found else (None, {})
+        photos.append(PhotoResult(path, results[0], truths.get(path), accuracy, certainty, mistakes))
     return photos
+
+
+def _count_mistakes(scores: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """Count for each class the pixels that were missed, and those of others that were taken for it."""
+    counts = np.array(scores["confusion"])
+    right = np.diag(counts)
+    missed = counts.sum(axis=1) + np.array(scores["unpredicted"]) - right
+    wrong = counts.sum(axis=0) - right
+    return {name: (int(m), int(w)) for name, m, w in zip(scores["names"], missed, wrong, strict=True)}
 
 
 def _measure_agreement(result_path: Path) -> float | None:

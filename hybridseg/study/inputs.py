@@ -22,6 +22,7 @@ from hybridseg.io.masks import Matches, find_labelled
 from hybridseg.io.pairing import Pair, list_images
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
+from hybridseg.study.likeness import Look, describe_likeness, look_at
 
 METHODS = ("hybrid", "fcn")
 LOG_NAME = "steps.json"
@@ -48,12 +49,15 @@ class StudyOptions:
         span=Span(0, 1, above=True, below=True),
     )  # fmt: skip
     group_by: str | None = option_like(SplitOptions, "group_by")
+    test_list: Path | None = option_like(SplitOptions, "test_list")
     tile_size: int | None = option(None, "Side of the tiles of the hybrid method, in pixels.", span=Span(8))
     epochs: int | None = option(None, "Epochs of the training of fcn.", span=Span(1))
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.test_list is not None and (self.group_by or self.proportion):
+            raise BadInput("--test says which photos are for testing; leave out --proportion and --group-by")
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -95,12 +99,16 @@ class Inputs:
         Number of photos in ``train``, ``test`` and ``unlabelled``.
     shares : dict of str to float
         Share of the labelled pixels of each class, in the order of the list.
+    shown : dict of str to int
+        How many photos for training show each class.
     n_tiles : int
         Pure windows in the photos for training.
     megapixels : float
         Of all photos.
     alone : tuple of str
         Sentences on the photos without a mask, and the masks without a photo.
+    likeness : str
+        How photos for testing are close to photos for training, so that their score flatters.
     warnings : tuple of str
         What does not stop the work, and should be known.
     files : tuple of pathlib.Path
@@ -111,10 +119,12 @@ class Inputs:
     sets: dict[str, int]
     proportion: float
     shares: dict[str, float]
+    shown: dict[str, int]
     tile_size: int
     n_tiles: int
     megapixels: float
     alone: tuple[str, ...]
+    likeness: str
     warnings: tuple[str, ...]
     files: tuple[Path, ...]
 
@@ -149,9 +159,9 @@ def check_inputs(
     """
     if not list_images(paths.images_dir):
         raise MissingInput(f"{paths.images_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
-    _check_out(paths)
+    check_out(paths)
     found = find_labelled([paths.images_dir], masks_dir=paths.masks_dir)
-    infos, measured, tile_sizes = _read_all(found, options, table, progress)
+    looks, infos, measured, tile_sizes = _read_all(found, options, table, progress)
     if len(measured) < LEAST_PHOTOS:
         raise BadInput(
             f"{paths.images_dir} has {len(measured)} photos with a mask, too few to train on some and test on others; "
@@ -171,6 +181,10 @@ def check_inputs(
     )
     in_train, in_test = (_add([photo.n_pixels for photo in photos]) for photos in (train, test))
     everywhere = in_train + in_test
+    likeness = describe_likeness(
+        *([looks[e.image] for e in entries if e.set == name] for name in ("train", "test")),
+        is_grouped=bool(options.group_by or options.test_list),
+    )
     windows = {size: _add([photo.n_windows[size] for photo in train]) for size in tile_sizes}
     tile_size = _choose_tile_size(windows, in_train)
     n_windows = windows[tile_size] if "hybrid" in options.methods else in_train
@@ -185,10 +199,12 @@ def check_inputs(
         sets,
         proportion,
         {name: everywhere[name] / everywhere.total() for name in own.names},
+        {name: sum(photo.n_pixels[name] > 0 for photo in train) for name in own.names},
         tile_size,
         windows[tile_size].total(),
         sum(info.rows * info.cols for info in infos.values()) / 1e6,
         tuple(found.describe_rest()),
+        likeness,
         tuple(warnings),
         tuple(sorted({path for pair in found.pairs for path in (pair.image_path, pair.labels_path)} | infos.keys())),
     )
@@ -196,14 +212,16 @@ def check_inputs(
 
 def _read_all(
     found: Matches, options: StudyOptions, table: ClassTable | None, progress: Progress
-) -> tuple[dict[Path, ImageInfo], dict[str, _Measured], list[int]]:
-    """Read every photo and mask; return what is known of each photo, of each mask, and the sides of tiles to try."""
+) -> tuple[dict[str, Look], dict[Path, ImageInfo], dict[str, _Measured], list[int]]:
+    """Read every photo and mask; return what is known of each photo and each mask, and the sides of tiles to try."""
     problems = list(found.problems)
     infos: dict[Path, ImageInfo] = {}
+    looks = {}
     images = sorted([pair.image_path for pair in found.pairs] + found.unlabelled)
     for path in progress(images, label="checking photos"):
         try:
-            infos[path] = load_image(path).info
+            photo = load_image(path)
+            infos[path], looks[path.name] = photo.info, look_at(photo)
         except HybridSegError as error:
             problems.append(Problem.of(path, error))
     tile_sizes = [options.tile_size] if options.tile_size else list_tile_sizes(list(infos.values()))
@@ -215,7 +233,7 @@ def _read_all(
             except HybridSegError as error:
                 problems.append(Problem.of(pair.labels_path, error))
     _refuse(problems, len(infos))
-    return infos, measured, tile_sizes
+    return looks, infos, measured, tile_sizes
 
 
 def list_tile_sizes(infos: Sequence[ImageInfo]) -> list[int]:
@@ -233,18 +251,20 @@ def _choose_tile_size(windows: dict[int, Counter[str]], n_pixels: Counter[str]) 
     return max(windows, key=lambda size: (sum(windows[size][name] >= _FEW_WINDOWS for name in large), size))
 
 
-def _check_out(paths: StudyPaths) -> None:
+def check_out(paths: StudyPaths) -> None:
     """Refuse to write among the user's own files, or into a folder that is not from this command."""
     out = paths.out.resolve()
     for what, folder in (("photos", paths.images_dir), ("masks", paths.masks_dir)):
         if folder is not None and (out == folder.resolve() or folder.resolve() in out.parents):
-            raise BadInput(f"{paths.out} lies in the folder of the {what}; give --out for another place")
+            raise BadInput(f"{paths.out} lies in the folder of the {what}; give another folder for the results")
         if folder is not None and out in folder.resolve().parents:
-            raise BadInput(f"{paths.out} holds the folder of the {what}; give --out for a folder of its own")
+            raise BadInput(f"{paths.out} holds the folder of the {what}; give another folder for the results")
     if out.is_file():
-        raise BadInput(f"{paths.out} is a file; give --out for another place")
+        raise BadInput(f"{paths.out} is a file; give a folder for the results")
     if out.is_dir() and not (out / LOG_NAME).exists() and any(out.iterdir()):
-        raise OutputExists(f"{paths.out} holds files that are not from hybridseg run; give --out for another place")
+        raise OutputExists(
+            f"{paths.out} holds files that are not from hybridseg run; give another folder for the results"
+        )
 
 
 def _measure(pair: Pair, info: ImageInfo, table: ClassTable | None, tile_sizes: Sequence[int]) -> _Measured:
@@ -295,7 +315,9 @@ def _plan(paths: StudyPaths, options: StudyOptions, proportion: float, table: Cl
         paths.images_dir.resolve(),
         masks_dir=paths.masks_dir.resolve() if paths.masks_dir is not None and paths.masks_name else None,
         target_dir=paths.out.resolve(),
-        options=SplitOptions(proportion, options.seed, options.group_by, stratify=True, set_aside=True),
+        options=SplitOptions(test_list=options.test_list, set_aside=True)
+        if options.test_list
+        else SplitOptions(proportion, options.seed, options.group_by, stratify=True, set_aside=True),
         table=table,
     )
     return entries

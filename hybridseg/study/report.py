@@ -9,11 +9,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from hybridseg.batch.madeby import hash_file
-from hybridseg.classes import VOID, ClassTable, color_labels, hex_color
+from hybridseg.classes import ClassTable, color_labels, hex_color
+from hybridseg.evaluation.errorpanels import pick_extremes
 from hybridseg.evaluation.page import Picture, Section, Strip, Table, embed_picture, write_page
 from hybridseg.figures import draw_calibration
 from hybridseg.io.images import as_rgb8, encode_image, read_image
 from hybridseg.models.cards import combine_fingerprint, list_versions
+from hybridseg.panels import Legend, list_legend, show_errors, shrink_to
 from hybridseg.resample import resize_nearest, shrink_image
 from hybridseg.study.findings import (
     CERTAINTIES,
@@ -25,17 +27,25 @@ from hybridseg.study.findings import (
     read_result,
 )
 from hybridseg.study.inputs import Inputs, StudyPaths
-from hybridseg.study.steps import Step
-from hybridseg.study.story import show_share, spell_command
+from hybridseg.study.steps import Step, name_classes
+from hybridseg.study.story import REPORT_NAME, show_share, spell_command
 
-REPORT_NAME = "report.html"
 _N_EXTREMES, _N_LISTED, _N_UNCERTAIN = 3, 40, 4
 _PICTURE_PIXELS = 440
-_WRONG = (230, 30, 90)
+# Probabilities that differ by less from how often they are right can be used as they are.
+_TRUSTED = 0.03
 
 
-def write_report(paths: StudyPaths, inputs: Inputs, steps: Sequence[Step], findings: Findings) -> Path:
-    """Write ``report.html`` and return its path."""
+def write_report(
+    paths: StudyPaths,
+    inputs: Inputs,
+    steps: Sequence[Step],
+    findings: Findings,
+    *,
+    note: str = "",
+    more: Sequence[Section] = (),
+) -> Path:
+    """Write ``report.html`` and return its path; `note` ends its lead, and `more` comes after the photos."""
     best, sets = findings.best, inputs.sets
     verdict = best.verdict
     text = verdict.text if verdict else "Nothing could be compared."
@@ -44,8 +54,9 @@ def write_report(paths: StudyPaths, inputs: Inputs, steps: Sequence[Step], findi
     sections = [
         _tell_scores(findings, inputs),
         _show_extremes(best, inputs.table),
+        *more,
         _tell_confidence(best),
-        _tell_what_to_label(findings, inputs),
+        _tell_what_to_label(paths, findings, inputs),
         Section(
             "What was done",
             f"Of {sum(sets.values())} photos, {sets['train']} were for training and {sets['test']} for testing; "
@@ -57,8 +68,9 @@ def write_report(paths: StudyPaths, inputs: Inputs, steps: Sequence[Step], findi
     ]
     path = paths.out / REPORT_NAME
     name = paths.images_dir.resolve().name
-    next_step = f"\n\nNext: {verdict.choose_step(findings.next_steps)}" if verdict else ""
-    write_page(path, f"Land cover of {name}", text + next_step, sections)
+    next_step = f"Next: {verdict.choose_step(findings.next_steps)}." if verdict else ""
+    likeness = inputs.likeness and f"{inputs.likeness[0].upper()}{inputs.likeness[1:]}."
+    write_page(path, f"Land cover of {name}", "\n\n".join((text, likeness, next_step, note)), sections)
     return path
 
 
@@ -69,14 +81,14 @@ def _tell_scores(findings: Findings, inputs: Inputs) -> Section:
         rows.append(
             (METHOD_TITLES[method.name], *map(show_share, (method.pooled["accuracy"], macro["iou"], macro["f1"])))
         )
-    majority = best.verdict.majority if best.verdict else None
-    rows.append(("always the commonest class", show_share(majority), "", ""))
+    floors = {**best.verdict.floors, "always the commonest class": best.verdict.majority} if best.verdict else {}
+    rows += [(name, show_share(accuracy), "", "") for name, accuracy in floors.items()]
     classes = [
         (
             row["class"],
             *(show_share(row[name]) for name in ("precision", "recall", "f1", "iou")),
             f"{row['support']:,}",
-            f"{inputs.shares.get(row['class'], 0.0):.1%}",
+            _percent(inputs.shares.get(row["class"], 0.0)),
         )
         for row in best.pooled["classes"]
     ]
@@ -95,50 +107,43 @@ def _tell_scores(findings: Findings, inputs: Inputs) -> Section:
 
 
 def _show_extremes(method: MethodFindings, table: ClassTable) -> Section:
-    n = len(method.tested)
-    n_worst = min(_N_EXTREMES, (n + 1) // 2)
-    n_best = min(_N_EXTREMES, n - n_worst)
-    worst, best = method.tested[:n_worst], method.tested[n - n_best :][::-1]
-    strips = [
+    worst, best = pick_extremes(method.tested)
+    drawn = [
         _draw_strip(f"{kind}: {photo.image_path.name}", photo, table)
         for kind, photos in (("best", best), ("worst", worst))
         for photo in photos
     ]
+    n = len(method.tested)
     rows = [(photo.image_path.name, show_share(photo.accuracy)) for photo in method.tested[:_N_LISTED]]
     more = f" (the worst {_N_LISTED} of {n})" if n > _N_LISTED else ""
     return Section(
         "The best and the worst photos",
         f"Of {METHOD_TITLES[method.name]}. Pixels that differ from the mask are marked in the last picture.",
         tables=[Table((f"photo{more}", "accuracy"), rows)],
-        strips=strips,
-        legend=_list_colors(table),
+        strips=[strip for strip, _ in drawn],
+        legend=_join_legends(drawn),
     )
 
 
-def _list_colors(table: ClassTable) -> list[tuple[str, str]]:
-    return [(name, hex_color(color)) for name, color in zip(table.names, table.colors, strict=True)]
+def _join_legends(drawn: Sequence[tuple[Strip, Legend]]) -> list[tuple[str, str]]:
+    found = dict.fromkeys(item for _, legend in drawn for item in legend)
+    return [(name, hex_color(color)) for name, color in found]
 
 
-def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> Strip:
-    """Draw image, mask, result and errors of a photo; without a mask image and result alone."""
-    image = _shrink(as_rgb8(read_image(photo.image_path)))
-    pictures = [Picture(_embed(image, ".jpg"), "photo")]
+def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> tuple[Strip, Legend]:
+    """Draw image, mask, result and errors of a photo, with their legend; without a mask image and result alone."""
+    image = as_rgb8(read_image(photo.image_path))
+    shape = shrink_to(image.shape[:2], _PICTURE_PIXELS)
     if photo.truth_path is None:
-        result = resize_nearest(read_result(photo, table), image.shape[:2])
-        return Strip(title, "", [*pictures, Picture(_embed(color_labels(result, table), ".png"), "result")])
-    truth, result = (resize_nearest(labels, image.shape[:2]) for labels in read_both(photo, table))
-    grey = np.repeat(image.mean(axis=2, keepdims=True) * 0.6 + 80, 3, axis=2).astype(np.uint8)
-    wrong = (truth != result) & (truth != VOID)
-    errors = np.where(wrong[..., None], np.array(_WRONG, np.uint8), grey)
-    for labels, caption in ((truth, "mask"), (result, "result")):
-        pictures.append(Picture(_embed(color_labels(labels, table), ".png"), caption))
-    pictures.append(Picture(_embed(errors, ".jpg"), "errors"))
-    return Strip(title, f"{photo.accuracy:.1%} right".replace("%", " %"), pictures)
-
-
-def _shrink(image: np.ndarray) -> np.ndarray:
-    step = max(1.0, max(image.shape[:2]) / _PICTURE_PIXELS)
-    return shrink_image(image, *(max(1, round(side / step)) for side in image.shape[:2]))
+        result = resize_nearest(read_result(photo, table), shape)
+        shown = [(shrink_image(image, *shape), ".jpg", "photo"), (color_labels(result, table), ".png", "result")]
+        remark, legend = "", list_legend(table, result)
+    else:
+        panels = show_errors(image, *read_both(photo, table), table, shape=shape)
+        endings, names = (".jpg", ".png", ".png", ".jpg"), ("photo", "mask", "result", "errors")
+        shown = list(zip(panels.pictures, endings, names, strict=True))
+        remark, legend = f"{_percent(photo.accuracy or 0.0)} right", panels.legend
+    return Strip(title, remark, [Picture(_embed(picture, ending), name) for picture, ending, name in shown]), legend
 
 
 def _embed(picture: np.ndarray, suffix: str) -> str:
@@ -152,44 +157,75 @@ def _tell_confidence(method: MethodFindings) -> Section:
         return Section(heading, "No pixel could be compared.")
     filled = found.counts > 0
     weights = found.counts[filled] / found.counts.sum()
-    surplus = float(((found.confidence - found.accuracy)[filled] * weights).sum())
-    points = f"{abs(surplus) * 100:.0f} points"
-    much = "about as often right as it says" if abs(surplus) < 0.02 else (
-        f"surer than it is right, by {points}" if surplus > 0 else f"right more often than it says, by {points}"
-    )  # fmt: skip
+    sure, right = (float((values[filled] * weights).sum()) for values in (found.confidence, found.accuracy))
+    text = f"On average its probability is {_percent(sure)} where {_percent(right)} of the pixels are right: "
+    if abs(sure - right) < _TRUSTED:
+        text += "it can be taken at its word."
+    elif sure < right:
+        text += "it is right more often than it says."
+    else:
+        text += "it is surer than it should be, so a high probability alone does not mean that a place is right."
+        if method.name == "hybrid":
+            text += " A better sign is that the tiles alone, NAME_atiles, give the same class as the result, NAME_ares."
     with TemporaryDirectory() as folder:
         path = Path(folder) / "calibration.png"
         draw_calibration(path, found, unit="pixels")
         picture = Picture(
             embed_picture(path.read_bytes(), ".png"), "How often it is right at each level of confidence."
         )
-    return Section(heading, f"Over all pixels of the photos for testing, it is {much}.", pictures=[picture])
+    return Section(heading, text, pictures=[picture])
 
 
-def _tell_what_to_label(findings: Findings, inputs: Inputs) -> Section:
-    method = findings.best
+def _tell_what_to_label(paths: StudyPaths, findings: Findings, inputs: Inputs) -> Section:
+    method, tables = findings.best, []
     weakest = method.verdict.weakest if method.verdict else None
-    text = f"The class with the lowest F1 is '{weakest}': photos that show it teach the most. " if weakest else ""
-    if not method.unlabelled:
-        worst = method.tested[0].image_path.name
-        text += (
-            "There are no photos without a mask to choose from. Photos like the worst one for testing, "
-            f"{worst}, are the ones to add."
+    parts = []
+    if weakest:
+        photos = sorted(method.tested, key=lambda photo: (-sum(photo.mistakes.get(weakest, ())), photo.image_path.name))
+        worst = [photo for photo in photos if sum(photo.mistakes.get(weakest, ()))][:_N_EXTREMES]
+        parts.append(
+            f"Places with '{weakest}', the class with the lowest F1: {inputs.shown.get(weakest, 0)} of the "
+            f"{inputs.sets['train']} photos for training show it. Most of its errors are in the photos below; "
+            "further photos that look like these teach the most."
         )
-        return Section("What to label next", text)
-    text += (
-        f"Of the {len(method.unlabelled)} photos without a mask, these are the ones whose result is the least "
-        f"certain (the lowest {CERTAINTIES[method.name]})."
+        rows = [(photo.image_path.name, *(f"{n:,}" for n in photo.mistakes[weakest])) for photo in worst]
+        tables.append(Table((f"errors with '{weakest}'", "pixels missed", "of others taken for it"), rows))
+    heading, first = "What to label next", method.unlabelled[:_N_UNCERTAIN]
+    if not first:
+        parts.append(
+            f"All photos have a mask. Put new ones into {paths.images_dir} and run the same command again: it segments "
+            "them, and lists them here with the least certain ones first."
+        )
+        return Section(heading, "\n\n".join(parts), tables=tables)
+    place = f", and puts its masks beside them; move NAME_mres.mat to {paths.masks_dir}" if paths.masks_name else ""
+    parts.append(
+        f"Of the {len(method.unlabelled)} photos without a mask, those whose result is least certain come first (the "
+        f"lowest {CERTAINTIES[method.name]}). This command opens the first {len(first)} of them{place}."
     )
     rows = [
-        (photo.image_path.name, show_share(photo.certainty))
+        (photo.image_path.name, show_share(photo.certainty), _percent(_measure_share(photo, weakest, inputs.table)))
         for photo in method.unlabelled[:_N_LISTED]
-    ]  # fmt: skip
-    strips = [
-        _draw_strip(photo.image_path.name, photo, inputs.table) for photo in method.unlabelled[:_N_UNCERTAIN]
-    ]  # fmt: skip
-    table = Table(("photo, the least certain first", CERTAINTIES[method.name]), rows)
-    return Section("What to label next", text, tables=[table], strips=strips, legend=_list_colors(inputs.table))
+    ]
+    tables.append(Table(("photo without a mask", CERTAINTIES[method.name], f"found as '{weakest}'"), rows))
+    drawn = [_draw_strip(photo.image_path.name, photo, inputs.table) for photo in first]
+    words = ("label", *(paths.images_dir / photo.image_path.name for photo in first), *name_classes(paths))
+    return Section(
+        heading,
+        "\n\n".join(parts),
+        commands=[spell_command(words)],
+        tables=tables,
+        strips=[strip for strip, _ in drawn],
+        legend=_join_legends(drawn),
+    )
+
+
+def _measure_share(photo: PhotoResult, name: str | None, table: ClassTable) -> float:
+    """Return the share of the pixels to which the result gives a class."""
+    return float(np.mean(read_result(photo, table) == table.names.index(name))) if name in table.names else 0.0
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}".replace("%", " %")
 
 
 def _tell_versions(paths: StudyPaths, inputs: Inputs) -> Section:

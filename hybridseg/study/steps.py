@@ -58,10 +58,11 @@ def plan_steps(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> list
     masks = ("--masks", paths.masks_dir) if paths.masks_name else ()
     grouped = ("--group-by", options.group_by) if options.group_by else ()
     aside = ("--set-aside",) if inputs.sets["unlabelled"] else ()
-    words = (
-        "split", "--images", paths.images_dir, *masks, "-p", f"{inputs.proportion:g}", "--seed", options.seed, *grouped,
-        "--stratify", *aside, *_name_classes(paths), "--link", "--out", out,
+    drawn = (
+        "-p", f"{inputs.proportion:g}", "--seed", options.seed, *grouped, "--stratify", *name_classes(paths)
     )  # fmt: skip
+    sets = ("--test", options.test_list) if options.test_list else drawn
+    words = ("split", "--images", paths.images_dir, *masks, *sets, *aside, "--link", "--out", out)
     folders = tuple(out / name for name in ("train", "test", "unlabelled", "split.csv"))
     steps = [Step("divide the photos", "", words, folders, 1)]
     plans = {"hybrid": _plan_hybrid, "fcn": _plan_fcn}
@@ -70,7 +71,8 @@ def plan_steps(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> list
     return steps
 
 
-def _name_classes(paths: StudyPaths) -> tuple[object, ...]:
+def name_classes(paths: StudyPaths) -> tuple[object, ...]:
+    """Return the options that name the class files."""
     labels = ("--labels", paths.labels_path) if paths.labels_path else ()
     return (*labels, *(("--colors", paths.colors_path) if paths.colors_path else ()))
 
@@ -86,7 +88,7 @@ def _plan_hybrid(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> li
     keep = min(1.0, round(_ENOUGH_TILES / max(inputs.n_tiles, 1), 2))
     n_tiles = min(inputs.n_tiles, _ENOUGH_TILES)
     retile = (
-        "retile", paths.out / "train", *_name_masks(paths, "train"), *_name_classes(paths), "-t", inputs.tile_size,
+        "retile", paths.out / "train", *_name_masks(paths, "train"), *name_classes(paths), "-t", inputs.tile_size,
         "-b", f"{keep:g}", *seed, "--out", tiles,
     )  # fmt: skip
     retrain = (
@@ -112,7 +114,7 @@ def _plan_fcn(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> list[
     n_train = inputs.sets["train"]
     epochs = options.epochs or (_FEW_EPOCHS if n_train < _FEW_PHOTOS else _EPOCHS)
     train = (
-        "fcn", "train", *run, "--images", paths.out / "train", *_name_masks(paths, "train"), *_name_classes(paths),
+        "fcn", "train", *run, "--images", paths.out / "train", *_name_masks(paths, "train"), *name_classes(paths),
         "--epochs", epochs, "--seed", options.seed,
     )  # fmt: skip
     made = (paths.out / "fcn/model.h5", paths.out / "fcn")
@@ -150,7 +152,7 @@ def _plan_results(
     scores = home / "scores"
     compare = (
         "eval-pixels", home / "test", "--images", out / "test", "--masks", out / "test" / paths.masks_name,
-        *_name_classes(paths), "--out", scores,
+        *name_classes(paths), "--out", scores,
     )  # fmt: skip
     steps = [
         plan_photos("test", "segment the photos for testing"),

@@ -11,6 +11,8 @@ from typing import Any
 
 from hybridseg.evaluation.page import Picture, Section, Table, write_page
 
+REPORT_NAME = "report.html"
+
 
 @dataclass
 class Story:
@@ -43,32 +45,30 @@ class Story:
         self.sections.append(Section(heading, text, tuple(self.commands), tables or (), shown))
         self.commands = []
 
-    def read(self, name: str) -> Any:
-        """Read a JSON file that a command wrote."""
-        return json.loads((self.out_dir / name).read_text(encoding="utf-8"))
-
-    def read_verdict(self, name: str) -> str:
-        """Read the verdict from a JSON file of scores."""
-        return self.read(name)["verdict"]["text"]
-
     def write_page(self, title: str, lead: str) -> Path:
-        """Write all sections as ``index.html``: the last one, which holds the results, comes first."""
-        page = self.out_dir / "index.html"
+        """Write all sections as ``report.html``: the last one, which holds the results, comes first."""
+        page = self.out_dir / REPORT_NAME
         write_page(page, title, lead, [self.sections[-1], *self.sections[:-1]])
         return page
 
-    def compare(self, folders: Mapping[str, str], *, strong: Sequence[int] = ()) -> list[Table]:
-        """Make the tables of the scores that `eval-pixels` wrote into some folders, by the name of the method."""
-        pooled = {name: self.read(f"{folder}/eval_pixels.json")["pooled"] for name, folder in folders.items()}
-        means = [(n, *map(show_share, (r["accuracy"], r["macro"]["iou"], r["macro"]["f1"]))) for n, r in pooled.items()]
-        by_class = [
-            (rows[0]["class"], *(show_share(row["iou"]) for row in rows))
-            for rows in zip(*(record["classes"] for record in pooled.values()), strict=True)
-        ]
-        return [
-            Table(("against the exact truth", "pixel accuracy", "mean IoU", "mean F1"), means, strong),
-            Table(("IoU of each class", *pooled), by_class),
-        ]
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """Read the scores that `eval-pixels` wrote into a folder."""
+    return json.loads((folder / "eval_pixels.json").read_text(encoding="utf-8"))
+
+
+def compare_scores(home: Path, folders: Mapping[str, str], *, strong: Sequence[int] = ()) -> list[Table]:
+    """Make the tables of the scores that `eval-pixels` wrote into some folders of a place, by the name of a method."""
+    pooled = {name: read_scores(home / folder)["pooled"] for name, folder in folders.items()}
+    means = [(n, *map(show_share, (r["accuracy"], r["macro"]["iou"], r["macro"]["f1"]))) for n, r in pooled.items()]
+    by_class = [
+        (rows[0]["class"], *(show_share(row["iou"]) for row in rows))
+        for rows in zip(*(record["classes"] for record in pooled.values()), strict=True)
+    ]
+    return [
+        Table(("against the exact truth", "pixel accuracy", "mean IoU", "mean F1"), means, strong),
+        Table(("IoU of each class", *pooled), by_class),
+    ]
 
 
 def spell_words(words: Sequence[object]) -> list[str]:

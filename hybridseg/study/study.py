@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hybridseg.classes import ClassTable
+from hybridseg.evaluation.page import Section
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.progress import Progress, describe_seconds, no_progress
 from hybridseg.study.findings import Findings, read_findings
@@ -29,6 +30,15 @@ class StudyResult:
     report_path: Path | None = None
 
 
+@dataclass(frozen=True)
+class Supplement:
+    """More than a study does: a note for the lead of its report, steps after its own, and a section on them."""
+
+    note: str
+    plan: Callable[[StudyPaths], Sequence[Step]]
+    tell: Callable[[StudyPaths, Findings, ClassTable], Section]
+
+
 def run_study(
     paths: StudyPaths,
     *,
@@ -38,6 +48,7 @@ def run_study(
     options: StudyOptions = StudyOptions(),
     table: ClassTable | None = None,
     check_only: bool = False,
+    supplement: Supplement | None = None,
     progress: Progress = no_progress,
 ) -> StudyResult:
     """Check everything, then run the steps that are not done yet, and write the report.
@@ -55,7 +66,7 @@ def run_study(
         Before anything is written, when something would stop the work.
     """
     inputs = check_inputs(paths, options, table=table, progress=progress)
-    steps = plan_steps(paths, options, inputs)
+    steps = [*plan_steps(paths, options, inputs), *(supplement.plan(paths) if supplement else ())]
     _tell_plan(inputs, steps, say, warn)
     if check_only:
         for step in steps:
@@ -63,11 +74,14 @@ def run_study(
         return StudyResult(tuple(steps))
     claim_folder(paths.out)
     with lock_output(paths.out / LOG_NAME):
-        class_files = [path for path in (paths.labels_path, paths.colors_path) if path is not None]
-        log = StepLog(paths.out, steps, [*inputs.files, *class_files])
+        lists = [path for path in (paths.labels_path, paths.colors_path, options.test_list) if path]
+        log = StepLog(paths.out, steps, [*inputs.files, *lists])
         _run_steps(Story(paths.out, run_command, say), steps, log)
         findings = read_findings(paths, options, inputs)
-        report_path = write_report(paths, inputs, steps, findings)
+        more = [supplement.tell(paths, findings, inputs.table)] if supplement else []
+        report_path = write_report(
+            paths, inputs, steps, findings, note=supplement.note if supplement else "", more=more
+        )
     return StudyResult(tuple(steps), findings, report_path)
 
 
@@ -80,7 +94,7 @@ def _tell_plan(inputs: Inputs, steps: list[Step], say: Callable[[str], None], wa
     say("classes: " + ", ".join(f"{name} {share:.1%}" for name, share in inputs.shares.items()))
     for line in inputs.alone:
         say(line)
-    for line in inputs.warnings:
+    for line in filter(None, (*inputs.warnings, inputs.likeness)):
         warn(line)
     total = describe_seconds(sum(step.seconds for step in steps))
     say(f"{len(steps)} steps, about {total} on two cores without a GPU; after Ctrl-C the same command goes on")

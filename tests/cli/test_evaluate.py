@@ -21,7 +21,7 @@ def test_eval_pixels_prints_and_writes(run, coast, monkeypatch):
     verdict, next_step = result.stdout.splitlines()[-2:]
     assert verdict.startswith("Very good: 9") and "always answering 'sky'" in verdict and "on 2 photos" in verdict
     assert next_step.startswith("Next: ")
-    for name in ("scene_01_ares_96_confusion.png", "eval_pixels_confusion.png"):
+    for name in ("figures/scene_01_ares_96_confusion.png", "eval_pixels_confusion.png"):
         assert read_image(coast / name).std() > 10
     monkeypatch.setattr("hybridseg.evaluation.pixels.draw_confusion", lambda *_, **__: None)
     assert run("eval-pixels", coast, "--ignore", "sky", "--ignore", "water").exit_code == 0

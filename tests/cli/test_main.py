@@ -1,5 +1,6 @@
 """What a user meets before any command runs: a misspelt name, Tab, and options that cannot be."""
 
+import click
 import pytest
 from click.shell_completion import ShellComplete
 
@@ -42,6 +43,26 @@ def test_tab_completes(typed, found):
 @pytest.mark.parametrize("typed", ["semseg ph", "semseg photos --model mo", "retile tr", "crf photo.jpg --labels l"])
 def test_tab_completes_the_names_of_files(typed):
     assert [item.type for item in complete(typed)] == ["file"]
+
+
+def test_every_command_that_draws_has_both_options_of_figures():
+    found = {name: {"dpi", "figure_format"} & {p.name for p in command.params} for name, command in list_commands()}
+    drawing = {name for name, options in found.items() if options}
+    assert drawing == {
+        *("semseg", "eval-pixels", "eval-tiles", "retrain", "label", "crf"),
+        *("fcn train", "fcn infer", "resunet train", "resunet evaluate", "resunet segment"),
+    }
+    assert all(len(found[name]) == 2 for name in drawing)
+
+
+def list_commands(group=main, prefix=""):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from list_commands(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 def complete(typed):

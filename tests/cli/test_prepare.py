@@ -154,6 +154,8 @@ def test_retile_sums_up_what_it_could_not_use(run, coast):
         (["retile", "--format", "gif"], 2, "'gif' is not one of 'jpg', 'png'"),
         (["split", "nowhere"], 1, "there is no folder"),
         (["split", "--group-by", "["], 1, "is not a regular expression"),
+        (["split", "--test", "test.txt", "-p", "0.5"], 2, "--test says which images are for testing"),
+        (["split", "--test", "test.txt", "--stratify"], 1, "leaves nothing to --group-by and --stratify"),
         (["demo-scenes", "x", "--size", "12"], 2, "write rows and columns like 768x1152"),
         (["eval-pixels", "."], 1, "has no automatic result"),
         (["eval-pixels", ".", "--truth", "*.png"], 2, "--truth needs --prediction"),

@@ -1,32 +1,17 @@
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from hybridseg.classes import ClassTable
 from hybridseg.data.split import split_folder
-from hybridseg.data.splitplan import SplitOptions, choose_train_groups, group_images
+from hybridseg.data.splitplan import SplitOptions
 from hybridseg.errors import BadInput, MissingInput, OutputExists
 from hybridseg.io.images import encode_image
 from hybridseg.io.tables import read_csv
 
 # Bytes may follow the picture, which tell one file from another.
 PHOTO = encode_image(np.zeros((2, 2, 3), np.uint8), suffix=".jpg")
-
-
-@pytest.fixture
-def photos(tmp_path):
-    folder = tmp_path / "data" / "jpg"
-    folder.mkdir(parents=True)
-    for i in range(10):
-        (folder / f"p{i}.jpg").write_bytes(PHOTO + bytes([i]))
-        if i < 6:
-            (folder / f"p{i}_mres.mat").write_bytes(bytes([i]))
-    (folder / "p0.jgw").write_text("1\n0\n0\n-1\n5\n5\n")
-    return folder
 
 
 def files_of(folder):
@@ -233,60 +218,6 @@ def test_a_relative_link_that_is_moved_leads_to_the_same_file(photos):
     split_folder(photos, options=SplitOptions(action="move"), out_dir=photos.parent / "far/away")
     [moved] = (photos.parent / "far/away").glob("*/linked.jpg")
     assert moved.is_symlink() and moved.resolve() == original and not (photos / "linked.jpg").is_symlink()
-
-
-def test_groups_stay_together():
-    names = [f"flight{i // 5}_{i}.jpg" for i in range(20)] + ["other.jpg"]
-    groups = group_images(names, r"^(flight\d)_")
-    assert [len(members) for members in groups.values()] == [5, 5, 5, 5, 1]
-    sizes = {name: len(members) for name, members in groups.items()}
-    for seed in range(20):
-        chosen = choose_train_groups(sizes, SplitOptions(proportion=0.5, seed=seed))
-        assert 10 <= sum(sizes[name] for name in chosen) <= 11
-    with pytest.raises(BadInput, match="matches none of the 21 images"):
-        group_images(names, "^flug")
-
-
-def test_stratify_balances_a_rare_class(tmp_path, make_pair):
-    table = ClassTable.from_names(["water", "rare"])
-    for i in range(12):
-        labels = np.zeros((10, 10), np.uint8)
-        labels[:, : 4 if i in (3, 8) else 0] = 1
-        make_pair(tmp_path, f"p{i}", labels, classes=table)
-    for seed in range(8):
-        options = SplitOptions(seed=seed, stratify=True)
-        result = split_folder(tmp_path, out_dir=tmp_path / f"out{seed}", options=options)
-        sets = {entry.image: entry.set for entry in result.entries}
-        assert sets["p3.png"] != sets["p8.png"] and result.count("train") == 6
-
-
-def test_stratify_by_masks_of_other_tools(tmp_path):
-    for folder in ("jpg", "gt"):
-        (tmp_path / folder).mkdir()
-    for i in range(4):
-        (tmp_path / "jpg" / f"p{i}.jpg").write_bytes(PHOTO)
-        Image.fromarray(np.full((4, 4), i % 2, np.uint8)).save(tmp_path / "gt" / f"p{i}.png")
-    table, more = ClassTable.from_names(["water", "sand"]), {"masks_dir": tmp_path / "gt"}
-    with pytest.raises(BadInput, match=r"cannot stratify: .*p0.png does not name its classes; give .* --labels"):
-        split_folder(tmp_path / "jpg", options=SplitOptions(stratify=True), **more)
-    for seed in range(6):
-        for action in ("copy", "move"):
-            out_dir = tmp_path / f"{seed}{action}"
-            for source in ("jpg", "gt"):
-                shutil.copytree(tmp_path / source, out_dir / source)
-            options = SplitOptions(stratify=True, seed=seed, action=action)
-            again = {"masks_dir": out_dir / "gt", "table": table, "options": options}
-            result = split_folder(out_dir / "jpg", **again)
-            sets = {entry.image: entry.set for entry in result.entries}
-            assert sets["p0.jpg"] != sets["p2.jpg"] and sets["p1.jpg"] != sets["p3.jpg"]
-            assert split_folder(out_dir / "jpg", **again).entries == result.entries
-
-
-def test_stratify_needs_named_classes(photos):
-    for path in photos.glob("*_mres.mat"):
-        path.unlink()
-    with pytest.raises(BadInput, match="nothing to stratify by"):
-        split_folder(photos, options=SplitOptions(stratify=True))
 
 
 def test_bad_input(tmp_path, photos):

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from hybridseg.cli.main import find_commands, main
-from hybridseg.demo.dense import DENSE
+from hybridseg.demo.dense import claim_demo, run_dense_demo
+from hybridseg.errors import OutputExists
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -73,13 +74,14 @@ def demo(scenes, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         # The page shows none of these, and to draw them takes longer than all the rest.
         patch.setattr("hybridseg.evaluation.pixels.draw_confusion", lambda *_, **__: None)
-        assert DENSE.run(out, scenes, run_command=run_command, say=lines.append) == out / "index.html"
+        page = run_dense_demo(out, scenes, run_command=run_command, say=lines.append)
+    assert page == out / "report.html"
     return out, "".join(lines)
 
 
 def test_the_page(demo):
     out, lines = demo
-    page = (out / "index.html").read_text()
+    page = (out / "report.html").read_text()
     # Every picture of the page is there and shows something, and every picture that is there is on the page.
     pictures = re.findall(r"<img src='([^']+)'", page)
     assert sorted(pictures) == sorted(path.name for path in out.glob("*.png")) and len(pictures) == 8
@@ -89,6 +91,25 @@ def test_the_page(demo):
     for command in COMMANDS:
         assert f"<code>hybridseg {command} " in page and f"$ hybridseg {command} " in lines
     check_tables(out, page)
+
+
+def test_the_folder_of_an_earlier_demo_is_cleared_of_what_the_demo_makes(tmp_path):
+    out = tmp_path / "new" / "demo"
+    claim_demo(out)
+    (out / "train").mkdir()
+    (out / "train/old.png").touch()
+    (out / "mine").mkdir()
+    claim_demo(out)
+    assert sorted(path.name for path in out.iterdir()) == ["DEMO.txt", "mine"]
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/mine.txt").write_text("precious")
+    with pytest.raises(OutputExists, match="not from a demo"):
+        claim_demo(tmp_path)
+    assert (tmp_path / "train/mine.txt").read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["train"]
 
 
 def test_nothing_that_is_evaluated_was_trained_on(demo):

@@ -4,13 +4,13 @@ import re
 import pytest
 
 from hybridseg.cli.main import main
-from hybridseg.demo.hybrid import HYBRID
+from hybridseg.demo.hybrid import run_demo
 
 
 @pytest.mark.slow
-def test_the_page_tells_of_a_crf_that_helps(scenes, tiny_module, quick_panels, tmp_path):
+def test_the_report_of_a_study_with_the_classic_constants_beside_it(scenes, tiny_module, quick_panels, tmp_path):
     """On scenes of the test: those of the program are drawn by `make demo`, which runs the same commands in full."""
-    out, lines = tmp_path / "demo", []
+    out, ran, lines = tmp_path / "demo", [], []
     # What makes a command quick.
     extra = {
         "retrain": ["--input-size", 32, "--tfhub_module", tiny_module, "--learning_rate", 0.3],
@@ -18,21 +18,35 @@ def test_the_page_tells_of_a_crf_that_helps(scenes, tiny_module, quick_panels, t
     }
 
     def run_command(words):
+        ran.append(words[0])
         if words[0] != "demo-scenes":
-            main.main([*words, *map(str, extra.get(words[0], []))], prog_name="hybridseg", standalone_mode=False)
+            words = ["--quiet", *words, *map(str, extra.get(words[0], []))]
+            main.main(words, prog_name="hybridseg", standalone_mode=False)
 
-    assert HYBRID.run(out, scenes, run_command=run_command, say=lines.append) == out / "index.html"
-    page = (out / "index.html").read_text()
-    pictures = re.findall(r"<img src='([^']+)'", page)
-    assert len(pictures) == 6 and all((out / name).stat().st_size > 10_000 for name in pictures)
-    for command in ("demo-scenes", "split", "retile", "retrain", "eval-tiles", "semseg", "eval-pixels"):
-        assert f"<code>hybridseg {command} " in page and f"$ hybridseg {command} " in "".join(lines)
+    def run():
+        return run_demo(out, scenes, run_command=run_command, say=lines.append, warn=lines.append)
+
+    assert run().report_path == out / "report.html"
+    own = ["demo-scenes", "split", "retile", "retrain", "semseg", "eval-pixels"]
+    assert ran == [*own, "semseg", "eval-pixels", "eval-pixels"]
+    page = (out / "report.html").read_text()
+    assert "src='data:image" in page and not re.findall(r"(?:src|href)='(?!data:)", page)
     # Nothing that was evaluated was trained on.
     trained, tested = ({path.stem for path in (out / name).glob("*.jpg")} for name in ("train", "test"))
     assert trained and tested and not trained & tested and len(trained | tested) == 6
     scores = [
         json.loads((out / folder / "eval_pixels.json").read_text())["pooled"]["accuracy"]
-        for folder in ("tiles_alone", "classic", "test")
+        for folder in ("classic/tiles", "classic/crf", "hybrid/scores")
     ]
     assert scores[0] + 0.005 < scores[1] and scores[1] + 0.02 < scores[2]
-    assert all(f"<td>{score:.3f}</td>" in page for score in scores)
+    for name, score in zip(("tiles alone", "semseg --classic", "semseg"), scores, strict=True):
+        assert f"<td>{name}</td><td>{score:.3f}</td>" in page
+    section = page.partition("Beside the classic constants")[2].partition("<h2>")[0]
+    assert section.count("<figcaption>truth") == section.count("<figcaption>tiles alone") == len(tested)
+    strips = [re.findall(r"src='(data:[^']+)'", strip) for strip in section.split("<h3>")[1:]]
+    assert [len(set(pictures)) for pictures in strips] == [4] * len(tested)
+    assert "hybridseg demo-scenes" in page and f"hybridseg semseg {out}/test --model" in page
+    # The same command repeats no step.
+    ran.clear()
+    run()
+    assert ran == ["demo-scenes"]

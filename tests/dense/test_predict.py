@@ -58,13 +58,13 @@ def job(fake_dense, monkeypatch):
 
 
 def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def test_what_is_written(photo, fake_dense):
     result = predict_file(photo, [fake_dense()], options=NATIVE)
-    assert names_in(photo.parent) == ["photo.png", "photo_predseg.png", "photo_predseg_composite.jpg"]
-    assert [path.name for path in result.written] == ["photo_predseg.png", "photo_predseg_composite.jpg"]
+    assert names_in(photo.parent) == ["figures/photo_predseg_composite.png", "photo.png", "photo_predseg.png"]
+    assert [path.name for path in result.written] == ["photo_predseg.png", "photo_predseg_composite.png"]
     found = read_labelmap(photo.with_name("photo_predseg.png"))
     assert np.array_equal(found.labels, expected_labels(80, 120, 50))
     assert found.table == ClassTable.from_names(["cliff", "veg", "water"])
@@ -72,19 +72,20 @@ def test_what_is_written(photo, fake_dense):
     assert set(result.seconds) >= {"read", "predict", "write"} and result.image_path == photo
 
 
-def test_the_composite_is_the_image_with_the_colours_of_its_classes(photo, fake_dense):
+def test_the_composite_is_the_image_with_the_colours_of_its_classes(photo, fake_dense, cut_panel):
     table = ClassTable(("Cliff", "veg", "water"), ((0, 255, 0), (9, 9, 9), (255, 255, 255)))
     predict_file(photo, [fake_dense()], options=NATIVE, table=table)
-    composite = read_image(photo.with_name("photo_predseg_composite.jpg")).astype(float)
-    image = read_image(photo)
+    path, image = photo.parent / "figures/photo_predseg_composite.png", read_image(photo)
+    composite = cut_panel(path, 1, 2, (80, 120)).astype(float)
+    assert np.array_equal(cut_panel(path, 0, 2, (80, 120))[2:-2, 2:-2], image[2:-2, 2:-2])
     for cols, color in ((slice(4, 44), (0, 255, 0)), (slice(56, 116), (255, 255, 255))):
         mixed = 0.4 * image[:, cols].mean(axis=(0, 1)) + 0.6 * np.array(color)
-        assert composite[:, cols].mean(axis=(0, 1)) == pytest.approx(mixed, abs=4)
+        assert composite[:, cols].mean(axis=(0, 1)) == pytest.approx(mixed, abs=1)
     assert read_labelmap(photo.with_name("photo_predseg.png")).table == table
 
 
 def test_a_geotiff_keeps_its_place_and_what_holds_no_picture_is_void(scene_tif, fake_dense):
-    outputs = Outputs(composite=False, probabilities=True)
+    outputs = Outputs(figures=None, probabilities=True)
     result = predict_file(scene_tif, [fake_dense()], options=NATIVE, outputs=outputs)
     written = ["ortho_predseg.png", "ortho_predseg.tif", "ortho_predseg_confidence.tif"]
     assert sorted(path.name for path in result.written) == written and result.written[0].suffix == ".png"
@@ -150,9 +151,9 @@ def test_many_files_and_a_damaged_one(tmp_path, photo, scene_tif, job):
     messages = [problem.message for problem in result.problems]
     assert "damaged or cut short" in messages[0] and "has 1 bands" in messages[1] and "there is no file" in messages[2]
     assert names_in(tmp_path / "out") == [
+        "figures/ortho_predseg_composite.png", "figures/photo_predseg_composite.png",
         "ortho_predseg.png", "ortho_predseg.qml", "ortho_predseg.tif", "ortho_predseg.tif.aux.xml",
-        "ortho_predseg_composite.jpg",
-        "photo_predseg.png", "photo_predseg_composite.jpg",
+        "photo_predseg.png",
     ]  # fmt: skip
 
 
@@ -165,7 +166,7 @@ def test_the_label_map_is_written_last(photo, job, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(predict, "write_labelmap", stop)
         run_jobs([photo], job)
-    assert names_in(photo.parent) == ["photo.png", "photo_predseg_composite.jpg"]
+    assert names_in(photo.parent) == ["figures/photo_predseg_composite.png", "photo.png"]
     assert len(run_jobs([photo], job, resume=True).images) == 1
     assert run_jobs([photo], job, resume=True).skipped == (photo,)
     assert len(run_jobs([photo], replace(job, outputs=Outputs(probabilities=True)), resume=True).images) == 1

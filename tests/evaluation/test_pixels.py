@@ -9,6 +9,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.evaluation.pairs import TruthPair, find_glob_pairs, find_result_pairs, pair_by_stem
 from hybridseg.evaluation.pixels import evaluate_pixels
+from hybridseg.figures import FigureOptions
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -52,7 +53,9 @@ def test_files_hold_what_was_counted(tmp_path):
     for path in result.written[2:]:
         picture = read_image(path)
         assert min(picture.shape[:2]) > 300 and picture.std() > 10, path
-    assert {path.name for path in result.written} == {path.name for path in (tmp_path / "scores").iterdir()}
+    assert set(result.written) == {path for path in (tmp_path / "scores").rglob("*") if path.is_file()}
+    assert record["figures"] == ["p_ares_96_confusion.png", "q_ares_96_confusion.png"]
+    assert result.not_shown == ("p_ares_96", "q_ares_96"), "there are no photos"
 
 
 def test_a_class_that_only_the_machine_knows_counts_as_wrong(tmp_path):
@@ -117,14 +120,24 @@ def test_the_verdict_counts_photos_and_compares_with_the_tiles_alone(tmp_path, q
 
 
 def test_figures_of_pairs_that_are_gone_go_too(tmp_path):
+    """But no file of the user, and no figure of another command."""
     save(tmp_path, "p_mres.mat", TRUTH)
     save(tmp_path, "p_ares_96.mat", TRUTH)
     evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
     (tmp_path / "p_ares_96.mat").rename(tmp_path / "p_ares_48.mat")
-    (tmp_path / "mine_confusion.png").touch()
+    for name in ("mine_confusion.png", "p_ares_96.png", "holiday.jpg"):
+        (tmp_path / "figures" / name).touch()
+    svg = FigureOptions(figure_format="svg")
+    evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path, figures=svg)
+    names = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert names == ["holiday.jpg", "mine_confusion.png", "p_ares_48_confusion.svg", "p_ares_96.png"]
+    record = json.loads((tmp_path / "eval_pixels.json").read_text())
+    for name in ("../p_mres.mat", "holiday.jpg", "/etc/a_confusion.png", 3):
+        record["figures"].append(name)
+    (tmp_path / "eval_pixels.json").write_text(json.dumps(record))
     evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
-    names = sorted(path.name for path in tmp_path.glob("*_confusion.png"))
-    assert names == ["eval_pixels_confusion.png", "mine_confusion.png", "p_ares_48_confusion.png"]
+    assert (tmp_path / "p_mres.mat").exists() and (tmp_path / "figures/holiday.jpg").exists()
+    assert not (tmp_path / "figures/p_ares_48_confusion.svg").exists()
 
 
 def test_ignored_classes(tmp_path):

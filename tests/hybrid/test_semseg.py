@@ -13,12 +13,14 @@ import hybridseg.hybrid.semseg as semseg
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.classes import VOID
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, WriteFailed
+from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions, classic_options
 from hybridseg.hybrid.semseg import SemsegJob, segment_file
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.rasters import quiet_rasterio
+from hybridseg.panels import tint_image
 
 CLASSIC = classic_options(16)
 FAST = replace(
@@ -44,7 +46,7 @@ def job(by_color, monkeypatch):
 
 
 def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def save_tiff(path, image, **profile):
@@ -54,10 +56,12 @@ def save_tiff(path, image, **profile):
         file.write(image.transpose(2, 0, 1))
 
 
-def test_what_is_written(photo, by_color):
+def test_what_is_written(photo, by_color, cut_panel):
     result = segment_file(photo, by_color, options=FAST)
     folder = photo.parent
-    assert names_in(folder) == ["photo.png", "photo_ares_16.mat", "photo_ares_16.png", "photo_ares_16_label.png"]
+    assert names_in(folder) == [
+        "figures/photo_ares_16.png", "photo.png", "photo_ares_16.mat", "photo_ares_16_label.png"
+    ]  # fmt: skip
     assert [path.name for path in result.written] == [
         "photo_ares_16.mat",
         "photo_ares_16_label.png",
@@ -76,7 +80,11 @@ def test_what_is_written(photo, by_color):
         assert picture.convert("RGB").getpixel((63, 0)) == (50, 60, 220)
     back = read_labelmap(folder / "photo_ares_16_label.png")
     assert np.array_equal(back.labels, labels) and back.table == by_color.table
-    assert read_image(folder / "photo_ares_16.png").std() > 10
+    figure = folder / "figures/photo_ares_16.png"
+    assert np.array_equal(cut_panel(figure, 0, 3, (40, 64))[4:-4, 4:-4], read_image(photo)[4:-4, 4:-4])
+    tinted = tint_image(read_image(photo), labels, by_color.table)
+    for place in (1, 2):
+        assert np.array_equal(cut_panel(figure, place, 3, (40, 64))[4:-4, 4:-4], tinted[4:-4, 4:-4])
     assert result.shares == {"cliff": 0.5, "water": 0.5} and result.warnings == ()
 
 
@@ -91,10 +99,15 @@ def test_seeds_are_those_of_sure_tiles_alone(photo, by_color):
 
 
 def test_more_outputs(photo, by_color, tmp_path):
-    outputs = Outputs(out_dir=tmp_path / "a" / "b", probabilities=True, report=True, keep_seeds=True)
+    figures = FigureOptions(dpi=100, figure_format="svg")
+    outputs = Outputs(tmp_path / "a" / "b", figures, probabilities=True, report=True, keep_seeds=True)
     result = segment_file(photo, by_color, options=replace(FAST, decimation=2), outputs=outputs)
-    assert all(path.parent == tmp_path / "a" / "b" and path.exists() for path in result.written)
-    assert len(result.written) == 6 and names_in(tmp_path) == ["a", "photo.png"]
+    figure = "figures/photo_ares_16.svg"
+    others = [f"photo_{end}" for end in ("ares_16.mat", "ares_16_confidence.tif", "ares_16_label.png",
+                                         "ares_16_report.json", "atiles_16.mat")]  # fmt: skip
+    assert names_in(tmp_path) == [*(f"a/b/{name}" for name in (figure, *others)), "photo.png"]
+    assert sorted(path.relative_to(tmp_path / "a/b").as_posix() for path in result.written) == [figure, *others]
+    assert "every pixel, by CRF</text>" in (tmp_path / "a/b" / figure).read_text()
     with quiet_rasterio(), rasterio.open(tmp_path / "a" / "b" / "photo_ares_16_confidence.tif") as dataset:
         percent = dataset.read(1)
         assert dataset.nodata == 255 and dataset.tags(1)["UNIT"] == "percent" and percent.shape == (40, 64)
@@ -160,7 +173,7 @@ def test_strips_and_dots_are_drawn_too(tmp_path, by_color, paint_coast, shape):
     write_image(tmp_path / "a.png", paint_coast(*shape, border=0))
     segment_file(tmp_path / "a.png", by_color, options=FAST)
     assert (read_labelmap(tmp_path / "a_ares_16.mat").labels == 2).all()
-    assert max(read_image(tmp_path / "a_ares_16.png").shape) < 4000
+    assert max(read_image(tmp_path / "figures/a_ares_16.png").shape) < 4000
 
 
 def test_a_class_that_vanishes_is_told_and_what_the_tiles_said_is_kept(tmp_path, by_color, paint_coast):
@@ -206,10 +219,19 @@ def test_an_interrupted_run_leaves_whole_files_and_is_continued(photo, job, monk
     assert run_jobs([photo], job, resume=True).skipped == (photo,)
 
 
-@pytest.mark.parametrize("wanted", ["probabilities", "report", "keep_seeds"])
+def test_a_file_that_is_called_figures_is_told_of_before_the_work(photo, job):
+    (photo.parent / "figures").touch()
+    with pytest.raises(WriteFailed, match=r"cannot write in .*figures: .*figures is a file; choose another folder"):
+        run_jobs([photo], job)
+    assert names_in(photo.parent) == ["figures", "photo.png"]
+    assert len(run_jobs([photo], replace(job, outputs=Outputs(figures=None))).images) == 1
+
+
+@pytest.mark.parametrize("wanted", ["probabilities", "report", "keep_seeds", "figures"])
 def test_what_is_asked_for_in_addition_is_made_on_resume(photo, job, wanted):
     run_jobs([photo], job)
-    more = replace(job, outputs=Outputs(**{wanted: True}))
+    is_figure = wanted == "figures"
+    more = replace(job, outputs=Outputs(**{wanted: FigureOptions(figure_format="pdf") if is_figure else True}))
     assert len(run_jobs([photo], more, resume=True).images) == 1
     assert run_jobs([photo], more, resume=True).skipped == run_jobs([photo], job, resume=True).skipped == (photo,)
 

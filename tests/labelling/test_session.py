@@ -134,8 +134,12 @@ def test_a_change_that_cannot_be_saved_is_taken_back(session, first, draw, monke
 
 def test_accepted_files_are_what_the_command_makes(label_first, session, first, photos, run, tmp_path):
     state = label_first()
-    names = [f"a_{ending}" for ending in ("mres.mat", "mres_label.png", "mres.png", "report.txt")]
-    assert (state["state"], state["written"], state["message_kind"]) == ("done", names, "good")
+    names = [f"a_{ending}" for ending in ("mres.mat", "mres_label.png", "report.txt")]
+    assert (state["state"], state["written"], state["message_kind"]) == (
+        "done", [*names[:2], "figures/a_mres.png", names[2]], "good"
+    )  # fmt: skip
+    listed = {path.relative_to(photos).as_posix() for path in session.album.shelf.list_results(photos / "a.png")}
+    assert listed == {"a_doodles.json", "figures/a_mres.png", *names}
     found = read_labelmap(photos / "a_mres.mat")
     assert found.labels[0, 0] == 0 and found.labels[59, 89] == 2 and (found.labels[:, 50:] == 2).all()
     assert found.seeds[10, 5] == 1 and found.seeds[30, 45] == 0

@@ -20,6 +20,7 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.labelling import strokeimport
 from hybridseg.labelling.strokeimport import import_strokes
+from hybridseg.palette import NATURAL_COLORS
 
 SHAPE = (5, 7)
 
@@ -237,7 +238,7 @@ def test_classes_meet_by_name_and_new_ones_come_last(read_shapes, table):
 
 
 def test_a_new_class_has_a_colour_of_its_own(read_shapes):
-    beach = (244, 208, 111)
+    beach = NATURAL_COLORS["beach"]
     found = read_shapes(square("beach", 0, 0, 1, 1), square("x", 0, 0, 1, 1), table=ClassTable(("a",), (beach,)))
     assert len(set(found.table.colors)) == 3
     assert read_shapes(square("beach", 0, 0, 1, 1)).table.colors == (beach,)

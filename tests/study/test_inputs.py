@@ -54,6 +54,14 @@ def test_frames_that_belong_together_stay_together(untouched):
         check(group_by="^flight")
 
 
+def test_a_list_of_the_photos_for_testing(data):
+    Path("test.txt").write_text("flight0_0\nflight1_5.jpg\nflight2_2\n")
+    found = check(test_list=Path("test.txt"))
+    assert found.sets == {"train": 3, "test": 3, "unlabelled": 2} and "--group-by" not in found.likeness
+    with pytest.raises(BadInput, match="leave out --proportion and --group-by"):
+        check(test_list=Path("test.txt"), group_by="^flight")
+
+
 def test_all_faults_are_named_at_once(data):
     Image.fromarray(np.zeros((10, 12), np.uint8)).save("masks/flight0_0.png")
     photo = Path("photos/flight1_1.jpg")
@@ -106,7 +114,7 @@ def test_classes_that_cannot_be_learnt_or_measured_are_named(data):
 
 @pytest.mark.parametrize("out", ["photos", "photos/out", "masks", "."])
 def test_the_folders_of_the_user_are_not_written_to(untouched, out):
-    with pytest.raises(BadInput, match="give --out for"):
+    with pytest.raises(BadInput, match="give another folder for the results"):
         check(StudyPaths(Path("photos"), Path("masks"), out_dir=Path(out)))
 
 

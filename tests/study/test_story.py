@@ -1,9 +1,10 @@
+import json
 import re
 
 import pytest
 
 from hybridseg.evaluation.page import Table
-from hybridseg.study.story import Story, show_share
+from hybridseg.study.story import Story, compare_scores, show_share
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_each_section_has_the_commands_since_the_last_and_the_results_come_first
     story.run("three")
     story.tell("Results", "All of it.", tables=[Table(("class", "IoU"), [("sand", "0.500")])])
     page = story.write_page("Title", "Lead.")
-    assert page == tmp_path / "index.html"
+    assert page == tmp_path / "report.html"
     text = page.read_text()
     found = re.findall(r"<h2>(.*?)</h2>|<code>hybridseg (\w+)|src='(.*?)'|<td>(.*?)</td>", text)
     assert ["".join(parts) for parts in found] == [
@@ -52,10 +53,14 @@ def test_each_section_has_the_commands_since_the_last_and_the_results_come_first
     assert "What is seen." in text and "Lead." in text
 
 
-def test_what_a_command_wrote_is_read(story, tmp_path):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub/scores.json").write_text('{"pooled": {"accuracy": 0.5}}')
-    assert story.read("sub/scores.json")["pooled"]["accuracy"] == 0.5
+def test_scores_are_compared(tmp_path):
+    for name, share in (("a", 0.5), ("b", 0.75)):
+        pooled = {"accuracy": share, "macro": {"iou": 0.25, "f1": None}, "classes": [{"class": "sand", "iou": share}]}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "eval_pixels.json").write_text(json.dumps({"pooled": pooled}))
+    means, classes = compare_scores(tmp_path, {"first": "a", "second": "b"}, strong=[1])
+    assert means.rows == [("first", "0.500", "0.250", ""), ("second", "0.750", "0.250", "")] and means.strong == [1]
+    assert classes.header[1:] == ("first", "second") and classes.rows == [("sand", "0.500", "0.750")]
 
 
 def test_shares():

@@ -43,8 +43,11 @@ def test_a_study(study, data, words):
     check_report(study, out, scores)
     check_that_nothing_is_repeated(study, ran, data)
     # Each command of the report gives the same alone, in a folder of its own.
-    commands = list_commands((out / "report.html").read_text())
+    label, *commands = list_commands((out / "report.html").read_text())
     assert commands == ran
+    assert label[0] == "label" and label[-2:] == ["--labels", "labels.txt"]
+    assert {Path(path).name for path in label[1:-2]} == {"flight2_6.jpg", "flight3_7.jpg"}
+    assert all(Path(path).exists() for path in label[1:-2]), "those of the user, not links to them"
     shutil.rmtree(out)
     for given in commands:
         main.main(["--quiet", *given, *words.get(given[0], [])], prog_name="hybridseg", standalone_mode=False)
@@ -133,6 +136,17 @@ def test_both_methods(study, data):
     with pytest.raises(KeyboardInterrupt):
         study(method="fcn", epochs=2, stop_at="fcn")
     assert "--resume" in study(method="fcn", epochs=2)[0]
+
+
+def test_a_list_of_the_photos_for_testing(study, data):
+    Path("test.txt").write_text("flight0_0\nflight1_5\n")
+    assert "--test" in study(test_list=Path("test.txt"))[0]
+    out = data / "photos_run"
+    assert {path.stem for path in (out / "test").glob("*.jpg")} == {"flight0_0", "flight1_5"}
+    assert read_scores(out / "hybrid")["pairs"].keys() == {"flight0_0_ares_32", "flight1_5_ares_32"}
+    # Another list is another split.
+    Path("test.txt").write_text("flight0_0\n")
+    assert study(test_list=Path("test.txt"))[0][0] == "split"
 
 
 def test_masks_beside_the_photos(study, data):

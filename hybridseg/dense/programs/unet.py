@@ -20,7 +20,7 @@ from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import CosineRestarts, Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
 from hybridseg.errors import BadInput
-from hybridseg.figures import NetworkLevel, draw_network
+from hybridseg.figures import DPI, NetworkLevel, draw_network
 from hybridseg.io.images import describe_image, load_image
 from hybridseg.io.labelled import load_labelled
 from hybridseg.io.pairing import find_images
@@ -188,7 +188,7 @@ def train_unet(
         image, scores = (*size, pairs.n_bands), (*size, architecture.n_outputs)
         draw_network(
             path, levels, title=f"U-Net on {encoder.title}" if encoder else "U-Net",
-            ends=(show_shape(image), show_shape(joins[0].below), show_shape(scores)),
+            ends=(show_shape(image), show_shape(joins[0].below), show_shape(scores)), dpi=paths.figures.dpi,
         )  # fmt: skip
         return [path]
 
@@ -213,6 +213,7 @@ def draw_sheet(
     n_photos: int = 3,
     n: int = 5,
     seed: int = 0,
+    dpi: int = DPI,
 ) -> None:
     """Draw how a policy changes the first photos of a folder, see `hybridseg.dense.pictures.draw_augmentation`.
 
@@ -238,4 +239,4 @@ def draw_sheet(
                 (resize_image(loaded.filled().pixels, _choose_size(loaded.info.rows, loaded.info.cols)), None)
             )
     policy.check_bands(photos[0][0].shape[2])
-    draw_augmentation(path, photos, policy, None if data is None else data.table, n=n, seed=seed)
+    draw_augmentation(path, photos, policy, None if data is None else data.table, n=n, seed=seed, dpi=dpi)
