@@ -102,7 +102,7 @@ def draw_augmentation(
         # What a step by itself leaves where it is need not be shown.
         if labels is not None and table is not None and (number < len(photos) or (np.asarray(moved) != labels).any()):
             rows.append(PictureRow("", [color_labels(version, table) for version in (labels, *np.asarray(moved))]))
-    legend = [] if table is None else list_legend(table, *(labels for _, labels in photos if labels is not None))
+    legend = () if table is None else list_legend(table, *(labels for _, labels in photos if labels is not None))
     draw_picture_rows(path, rows, width=_WIDTH, legend=legend, dpi=dpi)
 
 
