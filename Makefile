@@ -12,7 +12,7 @@ DENSE_OUT := demo_dense_out
 # One worker for each core, but no more than memory holds: each keeps a TensorFlow of its own.
 TEST_WORKERS ?= auto --maxprocesses 8
 
-.PHONY: help demo demo-dense browser test test-fast test-lowest mutate lint format bench docs clean
+.PHONY: help demo demo-dense browser test test-fast test-lowest mutate lint format bench docs notebook clean
 
 help:
 	@echo "make demo   run the hybrid method on $(SCENES) and write a report, $(OUT)/report.html"
@@ -23,7 +23,8 @@ help:
 	@echo "make mutate  break the program on purpose in many places and see whether the tests notice (an hour)"
 	@echo "make lint   check style, documentation and types"
 	@echo "make bench  measure speed and memory beside the rivals"
-	@echo "make docs   write docs/cli.md from the commands' own help"
+	@echo "make docs   write docs/cli.md from the commands' own help, docs/api.md from the docstrings"
+	@echo "make notebook  run docs/notebook.ipynb and write it with its results"
 	@echo "make clean  remove what these commands made"
 
 demo: $(VENV)/installed
@@ -71,6 +72,10 @@ bench: $(VENV)/installed-test
 
 docs: $(VENV)/installed-test
 	$(BIN)/python tools/write_cli_docs.py
+	$(BIN)/python tools/write_api_docs.py
+
+notebook: $(VENV)/installed-test
+	$(BIN)/python tools/run_notebook.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest $(OUT) $(DENSE_OUT) build *.egg-info hybridseg/crf/_kernel*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -35,7 +35,15 @@ REQUIREMENTS = [
 # The PyPI name that builds today; the module is `pydensecrf`. Source only: it needs a C++ compiler, and the C++ in it
 # does not compile against Python 3.13.
 PYDENSECRF = ["pydensecrf2>=1.1,<1.2; python_version < '3.13'"]
-TEST = ["pytest>=8.3,<10", "pytest-xdist>=3.8,<4", "hypothesis>=6.120,<7", "playwright>=1.50,<2"]
+TEST = [
+    "pytest>=8.3,<10",
+    "pytest-xdist>=3.8,<4",
+    "hypothesis>=6.120,<7",
+    "playwright>=1.50,<2",
+    "nbclient>=0.10,<0.12",
+    "nbformat>=5.10,<6",
+    "ipykernel>=6.29,<8",
+]
 LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3"]
 
 # The inner loops of the dense CRF. There is no -march flag: the kernel is compiled for several instruction sets and

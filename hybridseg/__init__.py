@@ -1,3 +1,89 @@
-"""Land cover for every pixel of coastal and river photographs."""
+"""Land cover for every pixel of coastal and river photographs.
+
+    import hybridseg as hs
+
+    sets = hs.split("photos", masks="masks")                     # train/ and test/
+    tiles = hs.retile(sets.train_dir, masks=sets.train_masks)    # tiles of one class each
+    hs.retrain(tiles.tiles_dir)                                  # model.pb
+    hs.segment("photo.jpg", "model.pb")                          # a class for every pixel
+
+Each name is imported when it is used first.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hybridseg.api.prepare import retile, split
+    from hybridseg.api.train import retrain, run, train_fcn
+    from hybridseg.api.use import evaluate, open_model, segment
+    from hybridseg.apply import Model, SegmentedImage
+    from hybridseg.classes import ClassTable
+    from hybridseg.crf.options import CrfOptions
+    from hybridseg.crf.refine import refine_labels, refine_probs
+    from hybridseg.dense.smoothing import SmoothingOptions
+    from hybridseg.dense.windows import DenseOptions
+    from hybridseg.errors import HybridSegError
+    from hybridseg.hybrid.segmentation import HybridOptions
+    from hybridseg.io.images import read_image
+    from hybridseg.io.labels.formats import read_labelmap, write_labelmap
+    from hybridseg.io.labels.labelmaps import LabelMap
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ClassTable",
+    "CrfOptions",
+    "DenseOptions",
+    "HybridOptions",
+    "HybridSegError",
+    "LabelMap",
+    "Model",
+    "SegmentedImage",
+    "SmoothingOptions",
+    "evaluate",
+    "open_model",
+    "read_image",
+    "read_labelmap",
+    "refine_labels",
+    "refine_probs",
+    "retile",
+    "retrain",
+    "run",
+    "segment",
+    "split",
+    "train_fcn",
+    "write_labelmap",
+]
+
+_HOMES = {
+    "api.prepare": ("retile", "split"),
+    "api.train": ("retrain", "run", "train_fcn"),
+    "api.use": ("evaluate", "open_model", "segment"),
+    "apply": ("Model", "SegmentedImage"),
+    "classes": ("ClassTable",),
+    "crf.options": ("CrfOptions",),
+    "crf.refine": ("refine_labels", "refine_probs"),
+    "dense.smoothing": ("SmoothingOptions",),
+    "dense.windows": ("DenseOptions",),
+    "errors": ("HybridSegError",),
+    "hybrid.segmentation": ("HybridOptions",),
+    "io.images": ("read_image",),
+    "io.labels.formats": ("read_labelmap", "write_labelmap"),
+    "io.labels.labelmaps": ("LabelMap",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is used for the first time."""
+    from importlib import import_module
+
+    for home, names in _HOMES.items():
+        if name in names:
+            # Kept: the next use does not come here.
+            globals()[name] = found = getattr(import_module(f"hybridseg.{home}"), name)
+            return found
+    raise AttributeError(f"module 'hybridseg' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    """Name what there is."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput
+from hybridseg.markup import render_classes
 from hybridseg.palette import Color, choose_colors
 
 VOID = 255
@@ -120,6 +121,12 @@ class ClassTable:
     def __len__(self) -> int:
         """Count the classes."""
         return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"<ClassTable: {', '.join(self.names)}>"
+
+    def _repr_html_(self) -> str:
+        return render_classes(self.names, map(hex_color, self.colors))
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -283,6 +290,13 @@ def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, s
 def color_labels(labels: np.ndarray, table: ClassTable) -> np.ndarray:
     """Paint a label map, (rows, cols) uint8, in the colours of its classes: (rows, cols, 3) uint8."""
     return table.palette()[labels]
+
+
+def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
+    """Return the share of each class that occurs, of all labelled pixels, the largest first."""
+    counts = np.bincount(labels.ravel(), minlength=len(table))[: len(table)]
+    order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: -counts[i])
+    return {table.names[i]: float(counts[i] / counts.sum()) for i in order}
 
 
 def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, remap
 from hybridseg.errors import BadInput
+from hybridseg.markup import render_table
 
 SCORES = ("precision", "recall", "f1", "iou")
 
@@ -42,6 +43,19 @@ class Confusion:
     table: ClassTable
     counts: np.ndarray
     n_unpredicted: np.ndarray
+
+    def __repr__(self) -> str:
+        accuracy, f1 = (_show(value) for value in (self.accuracy, self.macro("f1")))
+        return f"<Confusion: {len(self.table)} classes, {self.n_pixels:,} compared, accuracy {accuracy}, mean F1 {f1}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, *(_show(self.scores(score)[i]) for score in SCORES), f"{self.support[i]:,}")
+            for i, name in enumerate(self.table.names)
+            if self.support[i]
+        ]
+        rows.append(("mean", *(_show(self.macro(score)) for score in SCORES), f"{self.n_pixels:,}"))
+        return render_table(("class", "precision", "recall", "F1", "IoU", "compared"), rows)
 
     @property
     def support(self) -> np.ndarray:
@@ -185,6 +199,10 @@ def pool_confusions(confusions: list[Confusion]) -> Confusion:
         counts[np.ix_(ids, ids)] += confusion.counts
         n_unpredicted[ids] += confusion.n_unpredicted
     return Confusion(table, counts, n_unpredicted)
+
+
+def _show(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _by(shape: tuple[int, ...]) -> str:

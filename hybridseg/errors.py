@@ -6,7 +6,7 @@ built-in parent, so that ``except FileNotFoundError`` works for people who use t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,6 +21,10 @@ class MissingInput(HybridSegError, FileNotFoundError):
 
 class BadInput(HybridSegError, ValueError):
     """A file, an array or an option holds something unusable."""
+
+
+class BadUsage(BadInput):
+    """Options were given that do not go together."""
 
 
 class OutputExists(HybridSegError, FileExistsError):
@@ -61,6 +65,18 @@ class Problem:
     def __str__(self) -> str:
         """Return the line for a summary."""
         return f"{self.where}: {self.message}"
+
+
+def count_problems(problems: Sequence[Problem]) -> str:
+    """Return how a short line on a result ends: with the number of files that could not be used, if there are any.
+
+    Examples
+    --------
+    >>> count_problems([Problem("a.jpg", "is damaged")])
+    '; 1 file could not be used, see .problems'
+    """
+    n = len(problems)
+    return f"; {n} file{'s' * (n > 1)} could not be used, see .problems" if n else ""
 
 
 @contextmanager

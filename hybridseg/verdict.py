@@ -80,6 +80,9 @@ class Verdict:
     floors: dict[str, float]
     text: str
 
+    def __repr__(self) -> str:
+        return f"<Verdict: {self.text}>"
+
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
         interval = list(self.interval) if self.interval else None

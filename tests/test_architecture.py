@@ -20,6 +20,7 @@ LEVELS = (
         ("progress",),
         ("machine",),
         ("palette",),
+        ("markup",),
         ("classes",),
         ("confusion",),
         ("calibration",),
@@ -31,11 +32,11 @@ LEVELS = (
     ),
     *(("io",), ("figures",), ("sheets",), ("crf",), ("models",), ("batch",)),
     ("data", "hybrid", "dense", "labelling", "evaluation"),
-    *(("segment",), ("vectors",), ("study",), ("demo",), ("doctor",), ("web",), ("cli",)),
+    *(("apply",), ("vectors",), ("study",), ("demo",), ("doctor",), ("web",), ("cli",), ("api",)),
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 HOMES = {
-    "click": {"cli"},
+    "click": {"cli", "api/calls.py"},
     "tqdm": {"cli"},
     "tensorflow": {"models", "hybrid", "dense", "io/tfrecords.py"},
     "tf_keras": {"models", "hybrid", "dense"},

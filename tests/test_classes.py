@@ -10,6 +10,7 @@ from hybridseg.classes import (
     color_labels,
     labels_to_seeds,
     match_colors,
+    measure_shares,
     remap,
     seeds_to_labels,
 )
@@ -128,3 +129,8 @@ def test_seeds_change_their_classes_as_labels_do():
         remap(old, new, seeds=True)
     assert remap(old, new, drop=True)[[0, 1, 2, 3, VOID]].tolist() == [1, VOID, 0, VOID, VOID]
     assert remap(old, new, drop=True, seeds=True)[[0, 1, 2, 3, 4]].tolist() == [0, 2, 0, 1, 0]
+
+
+def test_shares_by_hand(table):
+    labels = np.array([[2, 2, 0, 2, 255]], np.uint8)
+    assert list(measure_shares(labels, table).items()) == [("cliff", 0.75), ("water", 0.25)]

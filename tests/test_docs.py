@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import io
 import json
 import re
 import shlex
@@ -10,14 +12,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import pytest
+from PIL import Image
 
+import hybridseg
 from hybridseg.classes import ClassTable
 from hybridseg.cli.main import find_commands
-from hybridseg.io.images import write_image
+from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -204,6 +209,69 @@ def test_every_deliberate_break_can_be_made():
 def test_the_command_page_is_fresh():
     page = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
     assert page == load_tool("write_cli_docs").describe_commands(), "run `make docs`"
+
+
+def test_the_api_page_is_fresh_and_complete():
+    tool = load_tool("write_api_docs")
+    page = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
+    assert page == tool.describe_api(), "run `make docs`"
+    offered, returned = page.split("## What the functions return")
+    assert sorted(re.findall(r"^### (\w+)$", offered, re.MULTILINE)) == sorted(hybridseg.__all__)
+    functions = [getattr(hybridseg, name) for name in tool.STEPS]
+    kinds = {kind for step in functions for kind in re.findall(r"\w+Result\b", step.__annotations__["return"])}
+    assert kinds <= set(re.findall(r"^### (\w+)$", returned, re.MULTILINE))
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, scenes, tiny_module, quick_panels):
+    """With a backbone that takes no time, on photos with masks of ids."""
+    monkeypatch.chdir(tmp_path)
+    Path("masks").mkdir()
+    for path in sorted(scenes.glob("*.jpg")):
+        labels = read_labelmap(path.with_name(f"{path.stem}_mres.mat")).labels
+        write_image(Path("photos") / path.name, read_image(path))
+        Image.fromarray(labels).save(f"masks/{path.stem}.png")
+    shutil.copy(scenes / "scene_0.jpg", "new_photo.jpg")
+    [code] = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    settings = f"tfhub_module={str(tiny_module)!r}, input_size=32, how_many_training_steps=100, learning_rate=0.3"
+    assert code.count("hs.retrain(tiles.tiles_dir)") == 1
+    names: dict[str, Any] = {}
+    exec(code.replace("hs.retrain(tiles.tiles_dir)", f"hs.retrain(tiles.tiles_dir, {settings})"), names)
+    assert names["scores"].pooled.accuracy > 0.8 and len(names["found"].shares) == 3
+    assert Path("new_photo_map.tif").exists() and len(list(Path("results").glob("*_ares_96.mat"))) == 1
+
+
+@pytest.mark.slow
+def test_the_notebook_shows_what_it_gives(tmp_path):
+    pytest.importorskip("nbclient")
+    command = [sys.executable, REPOSITORY / "tools" / "run_notebook.py", tmp_path / "again.ipynb"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    page = REPOSITORY / "docs" / "notebook.ipynb"
+    assert page.stat().st_size < 1_500_000 and "/tmp/" not in page.read_text(encoding="utf-8")
+    shown, again = (list_results(path) for path in (page, tmp_path / "again.ipynb"))
+    assert [sorted(one) for one in shown] == [sorted(one) for one in again], "run `make notebook`"
+    assert sum("image/png" in one for one in shown) == 2 and sum("text/html" in one for one in shown) >= 5
+    for old, new in zip(shown, again, strict=True):
+        if "image/png" in old:
+            first, second = (read_png(one["image/png"]) for one in (old, new))
+            assert first.shape == second.shape and np.abs(first - second).mean() < 10
+        # Another processor may round otherwise; words and counts of tiles stay.
+        numbers = [[float(n) for n in re.findall(r"\d+\.\d+", one.get("text/html", ""))] for one in (old, new)]
+        assert np.allclose(*numbers, atol=0.1) or "%" in old["text/html"]
+
+
+def list_results(path):
+    """What each cell shows, by its kind."""
+    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert all(output["output_type"] != "error" for cell in cells for output in cell["outputs"])
+    found = [output.get("data", {"stream": output.get("text")}) for cell in cells for output in cell["outputs"]]
+    return [{kind: "".join(text) for kind, text in one.items()} for one in found]
+
+
+def read_png(text):
+    with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
+        return np.asarray(picture, np.float32)
 
 
 def test_the_table_of_config_keys_is_fresh():

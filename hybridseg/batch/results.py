@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import ClassTable
-from hybridseg.errors import Problem
-from hybridseg.io.images import read_image
+from hybridseg.errors import Problem, count_problems
+from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.rasters import GeoReference, write_band
+from hybridseg.markup import render_table, render_text
 
 NO_CONFIDENCE = 255
 """The nodata value of confidence maps, which hold whole percent."""
@@ -39,6 +41,16 @@ class ImageResult:
     seconds: dict[str, float]
     replaced: str = ""
 
+    def __repr__(self) -> str:
+        return f"<ImageResult: {self.image_path.name} in {self.written[0]}, {self._describe_shares()}>"
+
+    def _describe_shares(self) -> str:
+        return ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+
+    def _repr_png_(self) -> bytes:
+        found = read_labelmap(self.written[0], with_seeds=False)
+        return draw_labels(found.labels, found.table, image=as_rgb8(read_image(self.image_path)))
+
 
 @dataclass(frozen=True)
 class BatchResult:
@@ -48,12 +60,20 @@ class BatchResult:
     skipped: tuple[Path, ...]
     problems: tuple[Problem, ...]
 
+    def __repr__(self) -> str:
+        return f"<BatchResult: {self._describe()}>"
 
-def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
-    """Return the share of each class that occurs, of all labelled pixels, the largest first."""
-    counts = np.bincount(labels.ravel(), minlength=len(table))[: len(table)]
-    order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: -counts[i])
-    return {table.names[i]: float(counts[i] / counts.sum()) for i in order}
+    def _describe(self) -> str:
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"{len(self.images)} images done{skipped}{count_problems(self.problems)}"
+
+    def _repr_html_(self) -> str:
+        rows = [(image.image_path.name, image.written[0], image._describe_shares()) for image in self.images]
+        return (
+            render_text(self._describe())
+            + render_table(("image", "label map", "classes"), rows)
+            + render_text(*self.problems)
+        )
 
 
 def write_confidence(path: Path, confidence: np.ndarray, georeference: GeoReference | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hybridseg.apply import make_job
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console
 from hybridseg.cli.options import figure_options, join_options, options_of, path_type, read_options, resume_option
@@ -22,7 +23,6 @@ from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import PREDSEG_CRF
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
-from hybridseg.segment import make_job
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 labeldefs_option = click.option(

@@ -20,10 +20,10 @@ from hybridseg.cli.options import (
 )
 from hybridseg.confusion import SCORES, Confusion
 from hybridseg.evaluation.errorpanels import PanelOptions
-from hybridseg.evaluation.pairs import find_glob_pairs, find_result_pairs
+from hybridseg.evaluation.pairs import find_pairs, find_photos
 from hybridseg.evaluation.pixels import TILES_ALONE, evaluate_pixels, list_score_rows
 from hybridseg.figures import FIGURES_DIR, FigureOptions
-from hybridseg.io.pairing import list_images, result_kind
+from hybridseg.io.pairing import result_kind
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 _STEPS = NextSteps(
@@ -84,21 +84,14 @@ def eval_pixels(
     Example:
       hybridseg eval-pixels results
     """
-    if truth is not None and prediction is None:
-        raise click.UsageError("--truth needs --prediction.")
-    if truth is not None and prediction is not None:
-        if masks_dir is not None:
-            raise click.UsageError("--masks finds masks by name; leave out --truth.")
-        pairs, problems = find_glob_pairs(folder, images_dir, truth=truth, prediction=prediction)
-    else:
-        pairs, problems = find_result_pairs(folder, masks_dir, images_dir, prediction=prediction)
+    pairs, problems = find_pairs(folder, masks_dir=masks_dir, images_dir=images_dir, truth=truth, prediction=prediction)
     result = evaluate_pixels(
         pairs,
         out_dir=out_dir or folder,
         table=read_table(labels_path, colors_path),
         ignore=ignore,
         problems=problems,
-        image_paths=_find_photos(folder, images_dir),
+        image_paths=find_photos(folder, images_dir),
         panels=read_options(PanelOptions, settings),
         figures=read_options(FigureOptions, settings),
         progress=console.progress,
@@ -125,11 +118,6 @@ def eval_pixels(
         steps = replace(steps, beaten="")
     console.conclude(result.pooled.to_record(), result.verdict, steps)
     console.finish(result.problems)
-
-
-def _find_photos(folder: Path, images_dir: Path | None) -> list[Path]:
-    place = images_dir or folder
-    return list_images(place) if place.is_dir() else []
 
 
 def _print_scores(console: Console, title: str, confusion: Confusion, ignore: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ import click
 from hybridseg import __version__
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.report import INTERRUPTED, Report, printable
-from hybridseg.errors import HybridSegError
+from hybridseg.errors import BadUsage, HybridSegError
 
 # In the order of use. A command is imported only when it is needed.
 COMMANDS = {
@@ -89,6 +89,8 @@ class HybridSegGroup(click.Group):
         """Run a command; an error that the user can fix ends in a sentence and exit code 1."""
         try:
             return super().invoke(ctx)
+        except BadUsage as error:
+            raise click.UsageError(printable(f"{error}.")) from error
         except HybridSegError as error:
             raise click.ClickException(printable(str(error))) from error
         except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,10 @@ from hybridseg.data.convert import ConvertOptions, convert_masks
 from hybridseg.data.split import LIST_NAME, split_folder
 from hybridseg.data.splitplan import ASIDE, FOLDERS, SplitOptions
 from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
+from hybridseg.hybrid.retile import COUNT_HEADER, place_tiles_dir
 from hybridseg.hybrid.retile import retile as cut_tiles
 from hybridseg.hybrid.tilefolder import CLASSES_NAME
-from hybridseg.hybrid.tileplan import ClassCount, RetileOptions
+from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import MANIFEST_NAME
 
@@ -111,15 +111,12 @@ def split(
     refuse_twice(image_dir, images_dir)
     if options.test_list and (is_given("proportion") or is_given("seed")):
         raise click.UsageError("--test says which images are for testing; leave out -p and --seed.")
-    table = read_table(labels_path, colors_path)
-    if table is not None and not options.stratify:
-        raise click.UsageError("--labels is for --stratify; a split without it does not read the label maps.")
     result = split_folder(
         image_dir or images_dir or Path(),
         masks_dir=masks_dir,
         out_dir=out_dir,
         options=options,
-        table=table,
+        table=read_table(labels_path, colors_path),
         overwrite=overwrite,
         progress=console.progress,
     )
@@ -189,11 +186,10 @@ def retile(
     table = read_table(labels_path, colors_path)
     refuse_twice(next(iter(paths), None) if masks_dir else None, images_dir)
     found = find_labelled(paths, images_dir=images_dir, masks_dir=masks_dir)
-    homes = {(pair.image_path if masks_dir else pair.labels_path).parent for pair in found.pairs}
     console.say_all(found.describe_rest())
     result = cut_tiles(
         found.pairs,
-        tiles_dir=out_dir or _find_home(homes) / f"tile_{options.tile_size}",
+        tiles_dir=out_dir or place_tiles_dir(found.pairs, beside_images=masks_dir is not None, options=options),
         options=options,
         table=table,
         n_jobs=n_jobs,
@@ -201,22 +197,13 @@ def retile(
         problems=found.problems,
         progress=console.progress,
     )
-    _print_counts(console, result.counts)
+    console.table(COUNT_HEADER, result.list_rows())
     files = [result.tiles_dir / name for name in (MANIFEST_NAME, CLASSES_NAME)]
     console.record(classes=[asdict(count) for count in result.counts])
     console.wrote(result.tiles_dir, *files, text=f"tiles, {MANIFEST_NAME} and {CLASSES_NAME} in {result.tiles_dir}")
     for warning in result.warnings:
         console.warn(warning)
     console.finish(result.problems)
-
-
-def _print_counts(console: Console, counts: Sequence[ClassCount]) -> None:
-    n_pixels, n_found = sum(c.n_pixels for c in counts), sum(c.n_found for c in counts)
-    rows: list[tuple[object, ...]] = [
-        (c.name, f"{c.n_pixels / n_pixels:.1%}", c.n_found, f"{c.n_found / n_found:.1%}", c.n_kept) for c in counts
-    ]
-    rows.append(("all classes", "", n_found, "", sum(c.n_kept for c in counts)))
-    console.table(("class", "of the pixels", "pure windows", "of the windows", "tiles kept"), rows)
 
 
 @click.command()
@@ -272,13 +259,3 @@ def convert(
         console.say(f"{len(result.skipped)} were there already; --overwrite replaces them")
     console.say_all(result.rest)
     console.finish(result.problems)
-
-
-def _find_home(homes: set[Path]) -> Path:
-    """Return the one folder that all is in; when there are several, --out must say where the tiles go."""
-    if len(homes) > 1:
-        raise click.UsageError(
-            f"the files lie in {len(homes)} folders ({', '.join(map(str, sorted(homes)[:3]))} ...); "
-            "say where the tiles go: --out DIR"
-        )
-    return next(iter(homes), Path())

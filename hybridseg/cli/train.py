@@ -17,12 +17,12 @@ from hybridseg.cli.options import (
     read_options,
     seed_option,
 )
-from hybridseg.figures import FigureOptions, draw_learning_curve
+from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
-from hybridseg.hybrid.retrain import RetrainResult
+from hybridseg.hybrid.retrain import RetrainResult, draw_curve
 from hybridseg.hybrid.retrain import retrain as train_classifier
 from hybridseg.models.backbones import DEFAULT_INPUT_SIZE
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
@@ -80,20 +80,7 @@ def retrain(console: Console, **settings: Any) -> None:
     )
     paths = read_options(RetrainPaths, settings)
     result = train_classifier(paths, options=options, progress=console.progress)
-    figures = read_options(FigureOptions, settings)
-    figure_path = figures.name(paths.output_graph.with_name(f"{paths.output_graph.stem}_training"))
-    draw_learning_curve(
-        figure_path,
-        [m.step for m in result.curve],
-        {
-            "accuracy": ([m.train_accuracy for m in result.curve], [m.validation_accuracy for m in result.curve]),
-            "cross entropy": (
-                [m.train_cross_entropy for m in result.curve],
-                [m.validation_cross_entropy for m in result.curve],
-            ),
-        },
-        dpi=figures.dpi,
-    )
+    figure_path = draw_curve(paths, result, figures=read_options(FigureOptions, settings))
     _print_result(console, result, show_wrong=settings["print_misclassified_test_images"])
     console.wrote(*result.written, figure_path)
     console.record(tiles=result.counts, notes=result.notes)

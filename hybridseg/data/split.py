@@ -12,10 +12,11 @@ from typing import Any
 
 from hybridseg.classes import ClassTable
 from hybridseg.data.splitplan import ACTIONS, FOLDERS, SETS, SplitEntry, SplitOptions, find_mask, plan_split
-from hybridseg.errors import BadInput, OutputExists, Problem, WriteFailed
+from hybridseg.errors import BadInput, BadUsage, OutputExists, Problem, WriteFailed, count_problems
 from hybridseg.io.atomic import atomic_path, lock_output, remove_leftovers
 from hybridseg.io.pairing import MANIFEST_NAME, list_images
 from hybridseg.io.tables import read_csv, write_csv
+from hybridseg.markup import render_table, render_text, short_path
 from hybridseg.progress import Progress, no_progress
 
 LIST_NAME = "split.csv"
@@ -36,9 +37,44 @@ class SplitResult:
     n_labelled: int
     problems: tuple[Problem, ...]
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} {self.count(name)}" for name in self._list_sets())
+        return f"<SplitResult: {counts} in {short_path(self.out_dir)}{count_problems(self.problems)}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, self.count(name), short_path(self.out_dir / name)) for name in self._list_sets()]
+        return render_table(("set", "images", "folder"), rows) + render_text(*self.problems)
+
+    def _list_sets(self) -> list[str]:
+        return [name for name in FOLDERS if name in SETS or self.count(name)]
+
     def count(self, set_name: str) -> int:
         """Count the images of one set."""
         return sum(entry.set == set_name for entry in self.entries)
+
+    @property
+    def train_dir(self) -> Path:
+        """The folder of the images for training."""
+        return self.out_dir / "train"
+
+    @property
+    def test_dir(self) -> Path:
+        """The folder of the images for testing."""
+        return self.out_dir / "test"
+
+    @property
+    def train_masks(self) -> Path | None:
+        """The folder of the masks of the images for training; None where they are beside their images."""
+        return self._find_masks("train")
+
+    @property
+    def test_masks(self) -> Path | None:
+        """The folder of the masks of the images for testing; None where they are beside their images."""
+        return self._find_masks("test")
+
+    def _find_masks(self, set_name: str) -> Path | None:
+        home = self.entries[0].masks_dir
+        return self.out_dir / set_name / Path(home).name if home else None
 
 
 def split_folder(
@@ -75,7 +111,11 @@ def split_folder(
     OutputExists
         When ``train/`` or ``test/`` already hold something else and `overwrite` is not set.
     WriteFailed
+    BadUsage
+        For a `table` that would not be used.
     """
+    if table is not None and not options.stratify:
+        raise BadUsage("--labels is for --stratify; a split without it does not read the label maps")
     source_dir = _resolve(image_dir)
     target_dir = _resolve(out_dir) if out_dir is not None else source_dir.parent
     if source_dir in (target_dir / name for name in FOLDERS):

@@ -11,8 +11,8 @@ import numpy as np
 
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
-from hybridseg.batch.results import ImageResult, measure_shares, write_confidence
-from hybridseg.classes import VOID, ClassTable
+from hybridseg.batch.results import ImageResult, write_confidence
+from hybridseg.classes import VOID, ClassTable, measure_shares
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
 from hybridseg.dense.windows import DenseOptions, predict_probs, predict_strips
 from hybridseg.io.images import ImageInfo, as_rgb8, load_image
@@ -51,6 +51,10 @@ class PredictJob(Job):
 
     def record(self, image_path: Path) -> str:
         """Return the record of how the label map of an image is made: of all alike."""
+        return self.record_shape()
+
+    def record_shape(self, _: tuple[int, int] = (0, 0)) -> str:
+        """Return the same for an image of any rows and columns."""
         networks = self.load()
         return _make_record(networks, self.options, self.smoothing, self.table or networks[0].table)
 
@@ -86,13 +90,10 @@ def predict_file(
     warnings = _judge_scale(loaded.info, models, options)
     watch.lap("read")
     labels, confidence = predict_labels(
-        image, models, options=options, smoothing=smoothing, want_confidence=outputs.probabilities, progress=progress
-    )
+        image, models, options=options, smoothing=smoothing, valid=valid, want_confidence=outputs.probabilities,
+        progress=progress,
+    )  # fmt: skip
     watch.lap("predict")
-    if valid is not None:
-        labels[~valid] = VOID
-        if confidence is not None:
-            confidence[~valid] = np.nan
     written = outputs.list_figures(image_path, f"_{outputs.title}{_COMPOSITE}")
     if outputs.figures:
         shape = fit_page(labels.shape, 2, dpi=outputs.figures.dpi)
@@ -119,6 +120,7 @@ def predict_labels(
     *,
     options: DenseOptions = DenseOptions(),
     smoothing: SmoothingOptions = SmoothingOptions(),
+    valid: np.ndarray | None = None,
     want_confidence: bool = False,
     progress: Progress = no_progress,
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -132,6 +134,8 @@ def predict_labels(
         Several vote.
     smoothing : SmoothingOptions
         Works at the size at which the first network sees the image.
+    valid : numpy.ndarray or None
+        (rows, cols) bool: the pixels that hold a picture. The others become VOID.
 
     Returns
     -------
@@ -153,6 +157,10 @@ def predict_labels(
         probs = predict_probs(image, models, options=options, progress=progress)
         picture = resize_image(as_rgb8(image), (probs.shape[0], probs.shape[1]))
         labels = resize_nearest(smooth_probs(picture, probs, options=smoothing, progress=progress), shape)
+    if valid is not None:
+        labels[~valid] = VOID
+        if confidence is not None:
+            confidence[~valid] = np.nan
     return labels, confidence
 
 

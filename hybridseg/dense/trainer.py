@@ -26,6 +26,7 @@ from hybridseg.dense.scoring import evaluate_feed, score_feed
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions, draw_rates
 from hybridseg.io.atomic import claim_folder, lock_output
+from hybridseg.markup import render_text
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import combine_fingerprint, list_versions
@@ -128,6 +129,24 @@ class TrainingResult:
     n_training: int
     n_validation: int
     sets: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<TrainingResult: {self.model_path}, {self._describe()}>"
+
+    @property
+    def model_path(self) -> Path:
+        """The weights of the model."""
+        return self.model.path
+
+    def _describe(self) -> str:
+        accuracy = self.confusion.accuracy
+        score = "" if accuracy is None else f", accuracy {accuracy:.3f} on {self.n_validation} held-out images"
+        return f"trained on {self.n_training} images{score}"
+
+    def _repr_html_(self) -> str:
+        verdict = judge(self.photos)
+        text = render_text(f"{self.model_path}: {self._describe()}", verdict and verdict.text)
+        return text + self.confusion._repr_html_()
 
     @property
     def confusion(self) -> Confusion:
@@ -334,7 +353,9 @@ def _fit(
 ) -> list[Epoch]:
     pairs = training.pairs
     plan_but_epochs = replace(plan, fit=replace(plan.fit, epochs=1))
-    key = combine_fingerprint(pairs.fingerprint, validation.pairs.fingerprint, pairs.table, pairs.size, plan_but_epochs)
+    key = combine_fingerprint(
+        pairs.fingerprint, validation.pairs.fingerprint, pairs.table.to_records(), pairs.size, plan_but_epochs
+    )
     folder = RunFolder(paths.run_dir, key, paths.resume)
     interval = HISTOGRAM_INTERVAL if paths.histogram_interval is None else paths.histogram_interval
     with Monitor(

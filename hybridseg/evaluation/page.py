@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import os
 import re
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 
 from hybridseg.classes import ClassTable, hex_color
 from hybridseg.io.atomic import write_text
+from hybridseg.markup import escape_html, render_table
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b2a3a; --soft: #5b6b7b; --line: #dde4ea; --accent: #1f5fa8; --paper: #fff;
@@ -133,28 +133,27 @@ def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Se
     write_text(
         path,
         f"<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
-        f"<meta name='viewport' content='width=device-width, initial-scale=1'>\n<title>{_escape(title)}</title>\n"
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{_escape(title)}</h1>\n"
+        f"<meta name='viewport' content='width=device-width, initial-scale=1'>\n<title>{escape_html(title)}</title>\n"
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{escape_html(title)}</h1>\n"
         f"{_render_text(lead, 'lead')}\n{body}\n</main>\n</body>\n</html>\n",
     )
 
 
-def _escape(text: str) -> str:
-    """Escape a text, of which bytes that are not UTF-8 (of a file name) are replaced."""
-    return html.escape(text.encode("utf-8", "replace").decode(), quote=True)
-
-
 def _render_section(section: Section) -> str:
-    parts = [f"<h2>{_escape(section.heading)}</h2>"]
+    parts = [f"<h2>{escape_html(section.heading)}</h2>"]
     parts.append(_render_text(section.text))
     if section.commands:
         # The prompt is not part of the text, so that what is copied can be run.
-        parts.append("<pre>" + "".join(f"<code>{_escape(command)}</code>" for command in section.commands) + "</pre>")
+        parts.append(
+            "<pre>" + "".join(f"<code>{escape_html(command)}</code>" for command in section.commands) + "</pre>"
+        )
     if section.legend:
-        items = (f"<li><span style='background:{color}'></span>{_escape(name)}</li>" for name, color in section.legend)
+        items = (
+            f"<li><span style='background:{color}'></span>{escape_html(name)}</li>" for name, color in section.legend
+        )
         parts.append(f"<ul class='legend'>{''.join(items)}</ul>")
     for strip in section.strips:
-        parts.append(f"<h3>{_escape(strip.title)} <small>{_escape(strip.remark)}</small></h3>")
+        parts.append(f"<h3>{escape_html(strip.title)} <small>{escape_html(strip.remark)}</small></h3>")
         parts.append(f"<div class='strip'>{''.join(map(_render_picture, strip.pictures))}</div>")
     parts += [_render_table(table) for table in section.tables]
     parts += [_render_picture(picture) for picture in section.pictures]
@@ -164,7 +163,7 @@ def _render_section(section: Section) -> str:
 def _render_text(text: str, kind: str = "text") -> str:
     """Render paragraphs, which blank lines part."""
     return "\n".join(
-        f"<p class='{kind}'>{_keep_options(_escape(part)).replace(' %', '&nbsp;%')}</p>"
+        f"<p class='{kind}'>{_keep_options(escape_html(part)).replace(' %', '&nbsp;%')}</p>"
         for part in text.split("\n\n")
         if part
     )
@@ -176,7 +175,7 @@ def _keep_options(text: str) -> str:
 
 
 def _render_picture(picture: Picture) -> str:
-    source, caption = _escape(picture.path), _escape(picture.caption)
+    source, caption = escape_html(picture.path), escape_html(picture.caption)
     image = f"<img src='{source}' alt='{caption}'>"
     if not picture.path.startswith("data:"):
         image = f"<a href='{source}'>{image}</a>"
@@ -184,9 +183,4 @@ def _render_picture(picture: Picture) -> str:
 
 
 def _render_table(table: Table) -> str:
-    head = "".join(f"<th>{_escape(cell)}</th>" for cell in table.header)
-    rows = []
-    for i, row in enumerate(table.rows):
-        mark = " class='strong'" if i in table.strong else ""
-        rows.append(f"<tr{mark}>" + "".join(f"<td>{_escape(cell)}</td>" for cell in row) + "</tr>")
-    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    return f"<div class='scroll'>{render_table(table.header, table.rows, strong=table.strong)}</div>"

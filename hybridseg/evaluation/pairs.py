@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridseg.errors import BadInput, MissingInput, Problem
+from hybridseg.errors import BadInput, BadUsage, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
 from hybridseg.io.masks import find_best
@@ -78,6 +78,38 @@ def find_result_pairs(
     predictions = _keep_results_of(images_dir, predictions, folder)
     _require_one_kind(folder, predictions)
     return pair_by_stem(_list_truths(Path(masks_dir or folder), is_own=masks_dir is not None), predictions)
+
+
+def find_pairs(
+    folder: str | os.PathLike[str],
+    *,
+    masks_dir: str | os.PathLike[str] | None = None,
+    images_dir: str | os.PathLike[str] | None = None,
+    truth: str | None = None,
+    prediction: str | None = None,
+) -> tuple[list[TruthPair], list[Problem]]:
+    """Pair results with masks by name, see `find_result_pairs`; with `truth`, see `find_glob_pairs`.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        As these.
+    BadUsage
+        When what was given does not go together.
+    """
+    if truth is None:
+        return find_result_pairs(folder, masks_dir, images_dir, prediction=prediction)
+    if prediction is None:
+        raise BadUsage("--truth needs --prediction; give both patterns")
+    if masks_dir is not None:
+        raise BadUsage("--masks finds masks by name; leave out --truth")
+    return find_glob_pairs(folder, images_dir, truth=truth, prediction=prediction)
+
+
+def find_photos(folder: Path, images_dir: Path | None = None) -> list[Path]:
+    """List the photos of the results in a folder, in `images_dir` or beside them; none without such a folder."""
+    place = images_dir or folder
+    return list_images(place) if place.is_dir() else []
 
 
 def _keep_results_of(images_dir: str | os.PathLike[str] | None, predictions: list[Path], folder: Path) -> list[Path]:

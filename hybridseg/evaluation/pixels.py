@@ -14,7 +14,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, class_key, match_names, remap
 from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusions
-from hybridseg.errors import BadInput, HybridSegError, Problem, located
+from hybridseg.errors import BadInput, HybridSegError, Problem, count_problems, located
 from hybridseg.evaluation.errorpanels import PanelOptions, draw_errors
 from hybridseg.evaluation.floor import measure_floor, take_sample
 from hybridseg.evaluation.pairs import TruthPair
@@ -28,6 +28,7 @@ from hybridseg.io.pairing import (
     result_kind,
 )
 from hybridseg.io.tables import write_csv, write_json
+from hybridseg.markup import render_text
 from hybridseg.progress import Progress, no_progress
 from hybridseg.verdict import Verdict, judge
 
@@ -58,6 +59,18 @@ class PixelsResult:
     written: tuple[Path, ...]
     problems: tuple[Problem, ...]
     not_shown: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        accuracy = "" if self.pooled.accuracy is None else f", accuracy {self.pooled.accuracy:.3f}"
+        n = len(self.confusions)
+        verdict = f"\n{self.verdict.text}" if self.verdict else ""
+        return (
+            f"<PixelsResult: {n} pair{'s' * (n > 1)} of label maps{accuracy}{count_problems(self.problems)}>{verdict}"
+        )
+
+    def _repr_html_(self) -> str:
+        text = self.verdict.text if self.verdict else "no pixel was compared"
+        return render_text(text) + self.pooled._repr_html_() + render_text(*self.problems)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ import numpy as np
 
 from hybridseg.batch.workers import open_pool
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, HybridSegError, OutputExists, Problem
+from hybridseg.errors import BadInput, BadUsage, HybridSegError, OutputExists, Problem, count_problems
 from hybridseg.hybrid.purity import measure_purity
 from hybridseg.hybrid.tilefolder import CLASSES_NAME, ClassList, read_class_list, write_class_list
 from hybridseg.hybrid.tileplan import (
@@ -40,10 +40,13 @@ from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import MANIFEST_NAME, Pair
 from hybridseg.io.tables import read_csv, write_csv
+from hybridseg.markup import render_table, render_text, short_path
 from hybridseg.models.cards import hash_bytes
 from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
+
+COUNT_HEADER = ("class", "of the pixels", "pure windows", "of the windows", "tiles kept")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,24 @@ class RetileResult:
     counts: tuple[ClassCount, ...]
     warnings: tuple[str, ...]
     problems: tuple[Problem, ...]
+
+    def __repr__(self) -> str:
+        n_kept = self.n_kept
+        what = f"{sum(n_kept.values()):,} tiles of {len(n_kept)} classes in {short_path(self.tiles_dir)}"
+        warned = f"; warnings: {len(self.warnings)}" if self.warnings else ""
+        return f"<RetileResult: {what}{warned}{count_problems(self.problems)}>"
+
+    def _repr_html_(self) -> str:
+        return render_table(COUNT_HEADER, self.list_rows()) + render_text(*self.warnings, *self.problems)
+
+    def list_rows(self) -> list[tuple[object, ...]]:
+        """Return the rows of a table of the counts, below `COUNT_HEADER`: one for each class, and one for all."""
+        n_pixels, n_found = sum(c.n_pixels for c in self.counts), sum(c.n_found for c in self.counts)
+        rows: list[tuple[object, ...]] = [
+            (c.name, f"{c.n_pixels / n_pixels:.1%}", c.n_found, f"{c.n_found / n_found:.1%}", c.n_kept)
+            for c in self.counts
+        ]
+        return [*rows, ("all classes", "", n_found, "", sum(c.n_kept for c in self.counts))]
 
     @property
     def n_found(self) -> dict[str, int]:
@@ -135,6 +156,23 @@ def retile(
         _publish(partial_dir, tiles_dir)
     counts = count_classes(plans, kept)
     return RetileResult(tiles_dir, tuple(counts), tuple(warn_of_shares(counts, options)), tuple(problems))
+
+
+def place_tiles_dir(pairs: Sequence[Pair], *, beside_images: bool, options: RetileOptions) -> Path:
+    """Return where tiles go unless one says so: ``tile_SIZE`` beside the label maps, or beside the images.
+
+    Raises
+    ------
+    BadUsage
+        When they lie in several folders.
+    """
+    homes = {(pair.image_path if beside_images else pair.labels_path).parent for pair in pairs}
+    if len(homes) > 1:
+        raise BadUsage(
+            f"the files lie in {len(homes)} folders ({', '.join(map(str, sorted(homes)[:3]))} ...); "
+            "say where the tiles go: --out DIR"
+        )
+    return next(iter(homes), Path()) / f"tile_{options.tile_size}"
 
 
 def _check_target(tiles_dir: Path, inputs: list[Path], *, overwrite: bool) -> None:

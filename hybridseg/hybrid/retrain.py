@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from hybridseg.confusion import Confusion, count_by_photo, pool_confusions
+from hybridseg.figures import FigureOptions, draw_learning_curve
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
 from hybridseg.hybrid.head import Measurement
 from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION
 from hybridseg.io.atomic import claim_folder
+from hybridseg.markup import render_text
 from hybridseg.models.backbones import claim_saved_model
 from hybridseg.models.store import check_card_place
 from hybridseg.models.summaries import SummaryWriter
@@ -46,6 +48,25 @@ class RetrainResult:
     curve: tuple[Measurement, ...]
     misclassified: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<RetrainResult: {self.model_path}, {self._describe()}>"
+
+    def _describe(self) -> str:
+        if self.confusion is None:
+            return "not measured: no photo was held out"
+        accuracy, n_photos = self.scores["accuracy"], self.scores["n_photos"]
+        photos = f"{n_photos} photo{'s' * (n_photos != 1)}"
+        return f"held-out accuracy {accuracy:.3f} on {self.confusion.n_pixels:,} tiles of {photos}"
+
+    def _repr_html_(self) -> str:
+        texts = render_text(f"{self.model_path}: {self._describe()}", *self.notes, self.verdict and self.verdict.text)
+        return texts + (self.confusion._repr_html_() if self.confusion else "")
+
+    @property
+    def model_path(self) -> Path:
+        """The model."""
+        return self.written[0]
 
 
 def retrain(
@@ -94,6 +115,17 @@ def retrain(
         misclassified=tuple((run.folder.names[tested[i]], names[predicted[i]]) for i in wrong),
         notes=tuple(note for note in (run.backbone.note, labels_note) if note),
     )
+
+
+def draw_curve(paths: RetrainPaths, result: RetrainResult, *, figures: FigureOptions = FigureOptions()) -> Path:
+    """Draw the learning curve of a training beside its model, and return the path."""
+    path, curve = figures.name(paths.output_graph.with_name(f"{paths.output_graph.stem}_training")), result.curve
+    measures = {
+        "accuracy": ([m.train_accuracy for m in curve], [m.validation_accuracy for m in curve]),
+        "cross entropy": ([m.train_cross_entropy for m in curve], [m.validation_cross_entropy for m in curve]),
+    }
+    draw_learning_curve(path, [m.step for m in curve], measures, dpi=figures.dpi)
+    return path
 
 
 def _check_outputs(paths: RetrainPaths) -> None:

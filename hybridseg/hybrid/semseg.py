@@ -14,8 +14,8 @@ import numpy as np
 from hybridseg import __version__
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
-from hybridseg.batch.results import ImageResult, measure_shares, write_confidence
-from hybridseg.classes import ClassTable
+from hybridseg.batch.results import ImageResult, write_confidence
+from hybridseg.classes import ClassTable, measure_shares
 from hybridseg.hybrid.segmentation import HybridOptions, Segmentation, segment_image
 from hybridseg.io.images import as_rgb8, describe_image, load_image
 from hybridseg.io.labels.formats import write_labelmap
@@ -64,8 +64,12 @@ class SemsegJob(Job):
 
     def record(self, image_path: Path) -> str:
         """Return the record of how the label map of an image is made."""
+        return self.record_shape(describe_image(image_path).shape)
+
+    def record_shape(self, shape: tuple[int, int]) -> str:
+        """Return the same for an image of these rows and columns."""
         classifier = self.load()
-        options = self.options.fit(describe_image(image_path).shape, classifier.tile_size)
+        options = self.options.fit(shape, classifier.tile_size)
         return _make_record(classifier, options, self.table or classifier.table)
 
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
@@ -119,7 +123,7 @@ def segment_file(
     watch.seconds.update(found.seconds)
 
     place = partial(_place, outputs, image_path, classifier.tile_size)
-    warnings = _list_warnings(found, options, table)
+    warnings = list_warnings(found, options, table)
     made_by = _make_record(classifier, found.options, table)
     result = LabelMap(found.labels, table, found.seeds, georeference, made_by)
     written = [place("_label.png"), *outputs.list_figures(image_path, f"_ares_{classifier.tile_size}")]
@@ -151,7 +155,7 @@ def segment_file(
     return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds)
 
 
-def _list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable) -> list[str]:
+def list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable) -> list[str]:
     """Describe what a person should check in the result."""
     warnings = [lost.describe(table) for lost in found.lost]
     if options.pattern is None and found.options.pattern == "checker":

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.batch.results import measure_shares
-from hybridseg.classes import VOID, ClassTable, labels_to_seeds, remap, seeds_to_labels
+from hybridseg.classes import VOID, ClassTable, labels_to_seeds, measure_shares, remap, seeds_to_labels
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels
 from hybridseg.errors import BadInput, OutputExists

@@ -10,12 +10,14 @@ from pathlib import Path
 from hybridseg.classes import ClassTable
 from hybridseg.evaluation.page import Section
 from hybridseg.io.atomic import claim_folder, lock_output
+from hybridseg.markup import render_text
 from hybridseg.progress import Progress, describe_seconds, no_progress
 from hybridseg.study.findings import Findings, read_findings
 from hybridseg.study.inputs import LOG_NAME, Inputs, StudyOptions, StudyPaths, check_inputs
 from hybridseg.study.report import write_report
 from hybridseg.study.steps import Step, StepLog, plan_steps
 from hybridseg.study.story import Story, spell_command
+from hybridseg.verdict import Verdict
 
 # From so many seconds on, what was estimated can be compared with what was measured.
 _ENOUGH_SECONDS = 10.0
@@ -28,6 +30,20 @@ class StudyResult:
     steps: tuple[Step, ...]
     findings: Findings | None = None
     report_path: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"<StudyResult: {self._describe()}>" + (f"\n{self.verdict.text}" if self.verdict else "")
+
+    def _describe(self) -> str:
+        return f"{len(self.steps)} steps, only checked" if self.report_path is None else str(self.report_path)
+
+    def _repr_html_(self) -> str:
+        return render_text(self._describe(), self.verdict and self.verdict.text)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict on the best method; None when nothing was measured."""
+        return self.findings.best.verdict if self.findings else None
 
 
 @dataclass(frozen=True)

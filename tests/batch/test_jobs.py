@@ -11,8 +11,8 @@ import pytest
 from hybridseg.batch import jobs
 from hybridseg.batch.jobs import Job, Outputs, load_once, run_jobs
 from hybridseg.batch.madeby import make_record
-from hybridseg.batch.results import ImageResult, measure_shares
-from hybridseg.classes import ClassTable
+from hybridseg.batch.results import ImageResult
+from hybridseg.classes import ClassTable, measure_shares
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, MissingInput, MissingPackage, WriteFailed
 from hybridseg.hybrid.segmentation import HybridOptions

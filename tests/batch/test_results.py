@@ -1,13 +1,8 @@
 import numpy as np
 import rasterio
 
-from hybridseg.batch.results import measure_shares, read_confidence, write_confidence
+from hybridseg.batch.results import read_confidence, write_confidence
 from hybridseg.io.rasters import quiet_rasterio
-
-
-def test_shares_by_hand(table):
-    labels = np.array([[2, 2, 0, 2, 255]], np.uint8)
-    assert list(measure_shares(labels, table).items()) == [("cliff", 0.75), ("water", 0.25)]
 
 
 def test_confidence_in_percent(tmp_path):

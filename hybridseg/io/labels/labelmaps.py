@@ -12,14 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, match_colors, remap
+from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, match_colors, measure_shares, remap
 from hybridseg.errors import BadInput, located
+from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.rasters import GeoReference
 
 logger = logging.getLogger(__name__)
 
 # The share of pixels with a class that no program should have found, from which a person is told.
 _MUCH = 0.01
+_MOST_NAMED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,26 @@ class LabelMap:
     seeds: np.ndarray | None = None
     georeference: GeoReference | None = None
     made_by: str | None = None
+
+    def __repr__(self) -> str:
+        rows, cols = self.labels.shape
+        return f"<{type(self).__name__}: {rows} x {cols} pixels, {self._describe_classes()}>"
+
+    def _describe_classes(self) -> str:
+        """Say in a line which classes occur, and how many pixels they have, or how many ids that have no names."""
+        if self.table is None:
+            return f"{len(np.unique(self.labels[self.labels != VOID]))} ids without names"
+        shares = self.shares
+        first = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:_MOST_NAMED])
+        return first + (f" and {len(shares) - _MOST_NAMED} more" if len(shares) > _MOST_NAMED else "") or "no class"
+
+    def _repr_png_(self) -> bytes:
+        return draw_labels(self.labels, self.table)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the labelled pixels of each class that occurs, the largest first."""
+        return {} if self.table is None else measure_shares(self.labels, self.table)
 
     def require_table(self, where: object) -> ClassTable:
         """Return the class table.

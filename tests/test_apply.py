@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from hybridseg.apply import make_job, segment_files
 from hybridseg.batch.jobs import Outputs
 from hybridseg.dense.predict import PredictJob
 from hybridseg.dense.smoothing import SmoothingOptions
@@ -11,7 +12,6 @@ from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.hybrid.tuning import TuneOptions, tune_crf
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
-from hybridseg.segment import make_job, segment_files
 
 
 def test_the_kind_of_the_model_decides(tmp_path, table):

@@ -1,0 +1,133 @@
+"""Prepare data, as `split` and `retile` do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hybridseg.api.calls import for_people, show_progress
+from hybridseg.api.given import Labels, find_path, find_table, list_paths
+from hybridseg.apply import PathLike
+from hybridseg.data.split import SplitResult, split_folder
+from hybridseg.data.splitplan import SplitOptions
+from hybridseg.hybrid.retile import RetileResult, place_tiles_dir
+from hybridseg.hybrid.retile import retile as cut_tiles
+from hybridseg.hybrid.tileplan import RetileOptions
+from hybridseg.io.masks import find_labelled
+from hybridseg.progress import Progress
+
+
+@for_people(SplitOptions)
+def split(
+    photos: PathLike,
+    *,
+    masks: PathLike | None = None,
+    out: PathLike | None = None,
+    proportion: float = SplitOptions.proportion,
+    seed: int = SplitOptions.seed,
+    group_by: str | None = SplitOptions.group_by,
+    stratify: bool = SplitOptions.stratify,
+    set_aside: bool = SplitOptions.set_aside,
+    action: str = SplitOptions.action,
+    test_list: PathLike | None = SplitOptions.test_list,
+    labels: Labels | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> SplitResult:
+    """Divide a folder of photos into ``train/`` and ``test/``, with everything that carries their names.
+
+    Parameters
+    ----------
+    photos
+        The folder.
+    masks
+        The folder of the masks, if they are not beside their photos; they go to a folder of the same name in
+        ``train/`` and ``test/``.
+    out
+        Gets ``train/``, ``test/`` and ``split.csv``; by default the folder that holds that of the photos.
+    seed
+        Of the random draw; the same seed gives the same split on any machine.
+    labels
+        The classes of masks that do not name theirs, to stratify by: a class file, a ClassTable or a list of names.
+    overwrite
+        Replace an earlier split.
+    progress
+        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
+
+    Returns
+    -------
+    SplitResult
+        Counts and folders: `train_dir`, `train_masks` (None where the masks are beside the photos), and so on.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> sets = hs.split("photos", masks="masks", proportion=0.75)  # doctest: +SKIP
+    >>> sets.train_dir, sets.train_masks  # doctest: +SKIP
+    (PosixPath('train'), PosixPath('train/masks'))
+    """
+    options = SplitOptions(proportion, seed, group_by, stratify, set_aside, action, find_path(test_list))
+    return split_folder(
+        photos, masks_dir=masks, out_dir=out, options=options, table=find_table(labels), overwrite=overwrite,
+        progress=progress or show_progress(),
+    )  # fmt: skip
+
+
+@for_people(RetileOptions)
+def retile(
+    photos: PathLike | Iterable[PathLike],
+    *,
+    masks: PathLike | None = None,
+    out: PathLike | None = None,
+    tile_size: int = RetileOptions.tile_size,
+    purity: float = RetileOptions.purity,
+    keep: float = RetileOptions.keep,
+    min_keep: int = RetileOptions.min_keep,
+    format: str = RetileOptions.format,
+    seed: int = RetileOptions.seed,
+    labels: Labels | None = None,
+    colors: PathLike | None = None,
+    n_jobs: int = 1,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> RetileResult:
+    """Cut labelled photos into tiles of one class each, which a classifier is trained on.
+
+    Parameters
+    ----------
+    photos
+        A folder of photos with their masks; with `masks` a folder, files or patterns.
+    masks
+        The folder of the masks, if they are not beside their photos.
+    out
+        The folder of the tiles; by default ``tile_SIZE`` beside the masks, with `masks` beside the photos.
+    seed
+        Of the random choice of the tiles that are kept.
+    labels, colors
+        The classes of masks that do not name theirs (a class file, a ClassTable or a list of names), and a file of
+        their colours.
+    n_jobs
+        Processes that work at once. More than one needs ``if __name__ == "__main__":`` in a script.
+    overwrite
+        Replace tiles that are there.
+    progress
+        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
+
+    Returns
+    -------
+    RetileResult
+        The folder, `tiles_dir`, and the counts of every class.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> hs.retile("train", tile_size=96)  # doctest: +SKIP
+    <RetileResult: 1,024 tiles of 5 classes in train/tile_96>
+    """
+    options = RetileOptions(tile_size, purity, keep, min_keep, format, seed)
+    masks_dir = find_path(masks)
+    found = find_labelled(list_paths(photos), masks_dir=masks_dir)
+    place = place_tiles_dir(found.pairs, beside_images=masks is not None, options=options) if out is None else out
+    return cut_tiles(
+        found.pairs, tiles_dir=place, options=options, table=find_table(labels, colors), n_jobs=n_jobs,
+        overwrite=overwrite, problems=found.problems, progress=progress or show_progress(),
+    )  # fmt: skip

@@ -1,0 +1,222 @@
+"""Use models and measure them, as `semseg`, `fcn infer` and `eval-pixels` do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from hybridseg.api.calls import for_people, show_progress
+from hybridseg.api.given import PATH_TYPES, Labels, find_path, find_table, list_paths
+from hybridseg.apply import Model, PathLike, SegmentedImage, find_model, segment_files, segment_pixels
+from hybridseg.batch.jobs import Outputs
+from hybridseg.batch.results import BatchResult
+from hybridseg.dense.smoothing import SmoothingOptions
+from hybridseg.dense.windows import DenseOptions
+from hybridseg.errors import BadUsage
+from hybridseg.evaluation.pairs import find_pairs, find_photos
+from hybridseg.evaluation.pixels import PixelsResult, evaluate_pixels
+from hybridseg.hybrid.segmentation import HybridOptions
+from hybridseg.io.labels.classfiles import read_colors
+from hybridseg.progress import Progress
+
+
+@for_people()
+def open_model(path: PathLike, *more: PathLike, labels: PathLike | None = None, tile_size: int | None = None) -> Model:
+    """Open a model: a tile classifier or a dense network, as its files say.
+
+    Parameters
+    ----------
+    path
+        ``NAME.pb`` of a tile classifier, ``NAME.h5`` of a dense network, or the folder of one.
+    more
+        Others of the same kind and the same classes, which vote along.
+    labels, tile_size
+        The class file, and the side of the tiles in pixels, of a ``.pb`` of the classic script that does not say them.
+
+    Returns
+    -------
+    Model
+        With its `classes`. It can be pickled.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> hs.open_model("model.pb")  # doctest: +SKIP
+    <Model: tile classifier model.pb, tiles of 96 pixels; classes: water, sand, vegetation>
+    """
+    model = Model(tuple(map(find_model, (path, *more))), labels_path=find_path(labels), tile_size=tile_size)
+    model.make_job().load()
+    return model
+
+
+@overload
+def segment(
+    images: PathLike | Any,
+    model: Model | PathLike,
+    *,
+    out: None = None,
+    options: HybridOptions | DenseOptions | None = None,
+    smoothing: SmoothingOptions | None = None,
+    colors: PathLike | None = None,
+    progress: Progress | None = None,
+) -> SegmentedImage: ...
+
+
+@overload
+def segment(
+    images: PathLike | Iterable[PathLike],
+    model: Model | PathLike,
+    *,
+    out: PathLike,
+    options: HybridOptions | DenseOptions | None = None,
+    smoothing: SmoothingOptions | None = None,
+    colors: PathLike | None = None,
+    probabilities: bool = Outputs.probabilities,
+    keep_seeds: bool = Outputs.keep_seeds,
+    report: bool = Outputs.report,
+    n_jobs: int = 1,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> BatchResult: ...
+
+
+@for_people(Outputs)
+def segment(
+    images: PathLike | Iterable[PathLike] | Any,
+    model: Model | PathLike,
+    *,
+    out: PathLike | None = None,
+    options: HybridOptions | DenseOptions | None = None,
+    smoothing: SmoothingOptions | None = None,
+    colors: PathLike | None = None,
+    probabilities: bool = Outputs.probabilities,
+    keep_seeds: bool = Outputs.keep_seeds,
+    report: bool = Outputs.report,
+    n_jobs: int = 1,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> SegmentedImage | BatchResult:
+    """Give every pixel of an image a class; with `out`, of any number of images, whose label maps are written there.
+
+    Parameters
+    ----------
+    images
+        A photo, by its path or as an array of (rows, cols, bands). With `out` also a folder, a pattern such as
+        ``photos/2016*.jpg``, or several of these.
+    model
+        As `open_model` returns it, or the path of one.
+    out
+        Folder of the results: the same files as the commands write.
+    options
+        HybridOptions for a tile classifier, DenseOptions for a dense network; by default the best settings, with what
+        ``hybridseg tune-crf`` found for the model.
+    smoothing
+        SmoothingOptions: what comes after a dense network.
+    colors
+        A file of other colours for the classes.
+    n_jobs
+        Processes that work at once. More than one needs ``if __name__ == "__main__":`` in a script.
+    resume
+        Leave out images whose result was made by the same model with the same settings.
+    progress
+        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
+
+    Returns
+    -------
+    SegmentedImage or BatchResult
+        Without `out` the result itself: `labels`, `confidence`, `classes`, `georeference`, `save(path)`. With it the
+        files that were written, and what could not be used.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> found = hs.segment("photo.jpg", "model.pb")  # doctest: +SKIP
+    >>> found.save("photo_classes.png")  # doctest: +SKIP
+    >>> hs.segment("photos", "model.pb", out="results")  # doctest: +SKIP
+    <BatchResult: 12 images done>
+    """
+    model = model if isinstance(model, Model) else open_model(model)
+    table = None if colors is None else read_colors(colors, model.classes, owner=model.paths[0])
+    progress = progress or show_progress()
+    if (keep_seeds or report) and not model.is_classifier:
+        raise BadUsage("keep_seeds and report are for tile classifiers; leave them out for a dense network")
+    if out is not None:
+        return segment_files(
+            list_paths(images), model, options=options, smoothing=smoothing, table=table, n_jobs=n_jobs, resume=resume,
+            outputs=Outputs(Path(out), probabilities=probabilities, keep_seeds=keep_seeds, report=report),
+            progress=progress,
+        )  # fmt: skip
+    if probabilities or keep_seeds or report or resume or n_jobs != 1:
+        raise BadUsage(
+            "probabilities, keep_seeds, report, resume and n_jobs are for files; say where they go: --out DIR"
+        )
+    _require_one(images)
+    return segment_pixels(images, model.make_job(options=options, smoothing=smoothing, table=table), progress=progress)
+
+
+@for_people()
+def evaluate(
+    results: PathLike,
+    *,
+    masks: PathLike | None = None,
+    images: PathLike | None = None,
+    truth: str | None = None,
+    prediction: str | None = None,
+    ignore: Sequence[str] = (),
+    out: PathLike | None = None,
+    labels: Labels | None = None,
+    colors: PathLike | None = None,
+    progress: Progress | None = None,
+) -> PixelsResult:
+    """Compare label maps that a model made with masks made by hand, pixel by pixel, classes matched by name.
+
+    Parameters
+    ----------
+    results
+        The folder of the results.
+    masks
+        The folder of the masks, if they are not beside the results; they are found by the names of their images.
+    images
+        The folder of the images: others are left out. The verdict then says, too, what colours alone would tell.
+    truth, prediction
+        Patterns of the label maps to compare, below `results`: ``"masks/*.png"`` and ``"*_predseg_crf.png"``.
+    ignore
+        Classes whose true pixels are left out.
+    out
+        The folder of the scores and figures; by default that of the results.
+    labels, colors
+        The classes of label maps that do not name theirs (a class file, a ClassTable or a list of names), and a file of
+        their colours.
+    progress
+        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
+
+    Returns
+    -------
+    PixelsResult
+        The confusion matrix of each pair (`confusions`) and of all together (`pooled`), and the `verdict`.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> scores = hs.evaluate("results", masks="masks")  # doctest: +SKIP
+    >>> print(scores.pooled.accuracy, scores.verdict.text)  # doctest: +SKIP
+    0.873 Good: 87 % of the pixels are right, ...
+    """
+    folder, images_dir = Path(results), find_path(images)
+    pairs, problems = find_pairs(folder, masks_dir=masks, images_dir=images_dir, truth=truth, prediction=prediction)
+    return evaluate_pixels(
+        pairs, out_dir=folder if out is None else out, table=find_table(labels, colors), ignore=tuple(ignore),
+        problems=problems, image_paths=find_photos(folder, images_dir), progress=progress or show_progress(),
+    )  # fmt: skip
+
+
+def _require_one(image: Any) -> None:
+    """Raise unless this is one image: the results of several are files."""
+    is_many = isinstance(image, list | tuple) or (isinstance(image, PATH_TYPES) and _is_many(Path(image)))
+    if is_many:
+        raise BadUsage("the results of several images are files; say where they go: --out DIR")
+
+
+def _is_many(path: Path) -> bool:
+    return path.is_dir() or (any(sign in str(path) for sign in "*?[") and not path.exists())

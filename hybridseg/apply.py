@@ -1,0 +1,312 @@
+"""Apply any model to any images: the kind of the model files decides the method."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.batch.jobs import Job, Outputs, run_jobs
+from hybridseg.batch.results import BatchResult, ImageResult
+from hybridseg.classes import ClassTable
+from hybridseg.dense.predict import PredictJob, predict_labels
+from hybridseg.dense.smoothing import SmoothingOptions
+from hybridseg.dense.windows import DenseOptions
+from hybridseg.errors import BadInput, HybridSegError, OutputExists
+from hybridseg.hybrid.segmentation import HybridOptions, segment_image
+from hybridseg.hybrid.semseg import SemsegJob, list_warnings
+from hybridseg.hybrid.tuning import read_tuning
+from hybridseg.io.images import as_rgb8, load_image
+from hybridseg.io.labels.formats import read_made_by, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.picture import draw_labels
+from hybridseg.io.pairing import find_images
+from hybridseg.io.rasters import GeoReference
+from hybridseg.markup import render_text
+from hybridseg.models.ensemble import list_members
+from hybridseg.progress import Progress, no_progress
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is ready to use, or several that vote. It can be pickled: the networks themselves stay on disk.
+
+    Parameters
+    ----------
+    paths : tuple of pathlib.Path
+        Tile classifiers (``.pb``) or dense networks (``.h5``, or the folder of one).
+    labels_path, tile_size
+        What a ``.pb`` of the classic script does not say.
+    """
+
+    paths: tuple[Path, ...]
+    labels_path: Path | None = None
+    tile_size: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<Model: {self._describe()}; classes: {', '.join(self.classes.names)}>"
+
+    def _repr_html_(self) -> str:
+        return render_text(self._describe()) + self.classes._repr_html_()
+
+    def _describe(self) -> str:
+        names, several = ", ".join(map(str, self.paths)), len(self.paths) > 1
+        if self.is_classifier:
+            return f"tile classifier{'s' * several} {names}, tiles of {self._load()[0].tile_size} pixels"
+        return f"dense network{'s' * several} {names}"
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it classifies tiles, as the hybrid method does, rather than pixels."""
+        return _is_classifier(self.paths)
+
+    @property
+    def classes(self) -> ClassTable:
+        """The classes, in the order of the ids."""
+        return self._load()[0].table
+
+    def _load(self) -> Sequence[Any]:
+        job = self.make_job()
+        return list_members(job.load()) if isinstance(job, SemsegJob) else job.load()
+
+    def make_job(
+        self,
+        *,
+        options: HybridOptions | DenseOptions | None = None,
+        smoothing: SmoothingOptions | None = None,
+        outputs: Outputs = Outputs(),
+        table: ClassTable | None = None,
+    ) -> SemsegJob | PredictJob:
+        """Make the job that segments an image by this model, see `make_job`."""
+        return make_job(
+            self.paths, options=options, smoothing=smoothing, outputs=outputs, table=table,
+            labels_path=self.labels_path, tile_size=self.tile_size,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class SegmentedImage(LabelMap):
+    """The class of every pixel of an image. In a notebook it shows the image, its classes, and a legend.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols, 3) uint8: the image as it is shown.
+    confidence : numpy.ndarray
+        (rows, cols) float32: the probability of the class of each pixel; NaN where there is no picture.
+    warnings : tuple of str
+        What a person should check.
+    """
+
+    image: np.ndarray
+    confidence: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> ClassTable:
+        """The classes, in the order of the ids."""
+        return self.require_table("this result")
+
+    def _repr_png_(self) -> bytes:
+        return draw_labels(self.labels, self.table, image=self.image)
+
+    def save(self, path: PathLike) -> Path:
+        """Write the label map as ``.png``, ``.tif`` (with its place on Earth) or ``.mat``, and return the path.
+
+        Raises
+        ------
+        OutputExists
+            When there is a file that is no result of this program.
+        BadInput, WriteFailed
+            As `write_labelmap`.
+        """
+        path = Path(path)
+        if path.exists() and not _is_result(path):
+            raise OutputExists(f"{path} is there and is no result of a model; save under another name")
+        write_labelmap(path, self)
+        return path
+
+
+def _is_result(path: Path) -> bool:
+    try:
+        return read_made_by(path) is not None
+    except HybridSegError:
+        return False
+
+
+def segment_pixels(
+    image: PathLike | Any, job: SemsegJob | PredictJob, *, progress: Progress = no_progress
+) -> SegmentedImage:
+    """Segment one image and write nothing.
+
+    Parameters
+    ----------
+    image : path-like or array
+        An array is (rows, cols) or (rows, cols, bands) of numbers.
+
+    Raises
+    ------
+    MissingInput, BadInput, MissingPackage
+        As `segment_image` and `predict_labels`.
+    """
+    pixels, valid, georeference = _read_pixels(image, fill=isinstance(job, PredictJob))
+    shown, table = as_rgb8(pixels), job.table
+    warnings: Sequence[str] = ()
+    if isinstance(job, SemsegJob):
+        classifier = job.load()
+        found = segment_image(
+            shown, classifier, options=job.options, valid=valid, want_confidence=True, progress=progress
+        )
+        table = table or classifier.table
+        labels, confidence, warnings = found.labels, found.confidence, list_warnings(found, job.options, table)
+    else:
+        networks = job.load()
+        table = table or networks[0].table
+        labels, confidence = predict_labels(
+            pixels, networks, options=job.options, smoothing=job.smoothing, valid=valid, want_confidence=True,
+            progress=progress,
+        )  # fmt: skip
+    assert confidence is not None
+    made_by = job.record_shape((labels.shape[0], labels.shape[1]))
+    return SegmentedImage(
+        labels, table, georeference=georeference, made_by=made_by, image=shown, confidence=confidence,
+        warnings=tuple(warnings),
+    )  # fmt: skip
+
+
+def _read_pixels(image: PathLike | Any, *, fill: bool) -> tuple[np.ndarray, np.ndarray | None, GeoReference | None]:
+    """Return the pixels of a file or an array, where they hold a picture, and the georeference."""
+    if isinstance(image, str | os.PathLike):
+        loaded = load_image(image)
+        loaded = loaded.filled() if fill else loaded
+        return loaded.pixels, loaded.valid, loaded.info.georeference
+    pixels = np.asarray(image)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or not pixels.size or pixels.dtype.kind not in "uif":
+        raise BadInput(f"an image is an array of numbers, (rows, cols, bands), not {pixels.shape} of {pixels.dtype}")
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise BadInput("the image has values that are NaN or infinite; fill them first, for example with its mean")
+    return pixels, None, None
+
+
+def segment_files(
+    paths: Sequence[PathLike],
+    models: Sequence[PathLike] | Model,
+    *,
+    options: HybridOptions | DenseOptions | None = None,
+    smoothing: SmoothingOptions | None = None,
+    outputs: Outputs = Outputs(),
+    table: ClassTable | None = None,
+    n_jobs: int = 1,
+    resume: bool = False,
+    progress: Progress = no_progress,
+    on_done: Callable[[ImageResult], None] = lambda _: None,
+) -> BatchResult:
+    """Segment images and write their label maps; an image that cannot be used does not stop the others.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        Images, folders and patterns.
+    models : Model or sequence of path-like
+        Tile classifiers (``.pb``) or dense networks (``.h5``, or the folder of one); several vote.
+    options, smoothing
+        As `make_job`.
+    table : ClassTable or None
+        The classes of the first model with other colours.
+    n_jobs : int
+        Processes.
+    resume : bool
+        Leave out images whose result was made by the same models with the same settings.
+    on_done : callable
+        Called with each result as soon as it is there.
+
+    Raises
+    ------
+    MissingInput, BadInput, MissingPackage, WriteFailed
+        As `hybridseg.batch.jobs.run_jobs`.
+    """
+    model = models if isinstance(models, Model) else Model(tuple(map(Path, models)))
+    job: Job = model.make_job(options=options, smoothing=smoothing, outputs=outputs, table=table)
+    images = find_images([Path(path) for path in paths])
+    return run_jobs(images, job, n_jobs=n_jobs, resume=resume, progress=progress, on_done=on_done)
+
+
+def make_job(
+    models: Sequence[PathLike],
+    *,
+    options: HybridOptions | DenseOptions | None = None,
+    smoothing: SmoothingOptions | None = None,
+    outputs: Outputs = Outputs(),
+    table: ClassTable | None = None,
+    labels_path: Path | None = None,
+    tile_size: int | None = None,
+) -> SemsegJob | PredictJob:
+    """Make the job of the method that some models belong to.
+
+    Parameters
+    ----------
+    options : HybridOptions or DenseOptions or None
+        Those of the method; None: its defaults, or what `tune-crf` found for tile classifiers.
+    smoothing : SmoothingOptions or None
+        For dense networks alone.
+    labels_path, tile_size
+        For a tile classifier of the classic script, which does not say them.
+
+    Raises
+    ------
+    BadInput
+        When the models are of no kind or of two, the options belong to the other method, or the result of `tune-crf`
+        is damaged or of other models.
+
+    Examples
+    --------
+    >>> make_job(["a.pb", "b.pb"]).model_paths == (Path("a.pb"), Path("b.pb"))
+    True
+    """
+    paths = tuple(Path(path) for path in models)
+    if _is_classifier(paths):
+        if smoothing is not None or not isinstance(options, HybridOptions | None):
+            raise BadInput(f"{paths[0]} is a tile classifier: give HybridOptions and no smoothing")
+        options = options or read_tuning(paths) or HybridOptions()
+        return SemsegJob(paths, outputs, table, labels_path, tile_size, options)
+    if not isinstance(options, DenseOptions | None):
+        raise BadInput(f"{paths[0]} is a dense network: give DenseOptions")
+    if labels_path is not None or tile_size is not None:
+        raise BadInput(f"{paths[0]} is a dense network, which knows its classes and takes no tiles")
+    return PredictJob(paths, outputs, table, options or DenseOptions(), smoothing or SmoothingOptions())
+
+
+def find_model(path: PathLike) -> Path:
+    """Return the model in a folder that holds one tile classifier with its card; any other path as it is.
+
+    Examples
+    --------
+    >>> find_model("model.pb").name
+    'model.pb'
+    """
+    path = Path(path)
+    found = [file for file in path.glob("*.pb") if file.with_suffix(".json").exists()] if path.is_dir() else []
+    return found[0] if len(found) == 1 else path
+
+
+def _is_classifier(paths: Sequence[Path]) -> bool:
+    """Return whether some models are tile classifiers rather than dense networks."""
+    kinds = {_is_tile_classifier(path) for path in paths}
+    if len(kinds) != 1:
+        raise BadInput("give models of one kind: tile classifiers (.pb) or dense networks (.h5)")
+    return kinds.pop()
+
+
+def _is_tile_classifier(path: Path) -> bool:
+    if path.suffix.lower() == ".pb":
+        return True
+    if path.suffix.lower() == ".h5" or path.is_dir():
+        return False
+    raise BadInput(f"{path} is not a model; give a tile classifier (.pb) or a dense network (.h5, or its folder)")

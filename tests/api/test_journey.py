@@ -1,0 +1,232 @@
+"""From a folder to a map in Python: the same files as the commands write, and results that show themselves."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from rasterio.transform import from_origin
+
+import hybridseg as hs
+from hybridseg.classes import VOID
+from hybridseg.errors import BadInput, BadUsage, OutputExists
+from hybridseg.io.images import write_image
+from hybridseg.io.labels.formats import read_made_by
+from hybridseg.io.rasters import quiet_rasterio
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model):
+    return hs.open_model(tiny_model)
+
+
+@pytest.fixture
+def photo(paint_classes, tmp_path):
+    path = tmp_path / "photo.png"
+    write_image(path, paint_classes("water", "sand", "veg"))
+    return path
+
+
+def test_a_model_shows_what_it_is(model, tiny_model):
+    assert repr(model) == f"<Model: tile classifier {tiny_model}, tiles of 16 pixels; classes: sand, veg, water>"
+    assert model._repr_html_().count("<span style='display") == 3
+    same = pickle.loads(pickle.dumps(model))
+    assert same == model and same.classes is model.classes
+    assert hs.open_model(tiny_model.parent).paths == (tiny_model,)
+
+
+def test_one_photo(model, photo, tmp_path, run):
+    before = set(tmp_path.iterdir())
+    found = hs.segment(str(photo), model)
+    assert set(tmp_path.iterdir()) == before, "nothing is written"
+    assert [found.classes.names[found.labels[24, col]] for col in (10, 48, 86)] == ["water", "sand", "veg"]
+    assert found.confidence.shape == found.labels.shape == (48, 96) and 0.5 < found.confidence.min() <= 1
+    assert list(found.shares) == sorted(found.shares, key=lambda name: -found.shares[name]) and len(found.shares) == 3
+    assert repr(found).startswith("<SegmentedImage: 48 x 96 pixels, ")
+    # The command gives the same.
+    assert run("semseg", photo, model.paths[0], "--out", tmp_path / "out").exit_code == 0
+    theirs = hs.read_labelmap(tmp_path / "out/photo_ares_16.mat")
+    assert np.array_equal(found.labels, theirs.labels) and found.made_by == theirs.made_by
+    with Image.open(photo) as picture:
+        pixels = np.asarray(picture)
+    again = hs.segment(pixels, model)
+    assert np.array_equal(again.labels, found.labels) and again.made_by == found.made_by
+
+
+def test_a_result_is_saved_and_replaces_nothing_else(model, photo, tmp_path):
+    found = hs.segment(photo, model)
+    for _ in range(2):
+        path = found.save(str(tmp_path / "map.png"))
+    read = hs.read_labelmap(path)
+    assert np.array_equal(read.labels, found.labels) and read.table == found.table and read.made_by == found.made_by
+    content = photo.read_bytes()
+    with pytest.raises(OutputExists, match=r"photo\.png is there and is no result of a model"):
+        found.save(photo)
+    assert photo.read_bytes() == content
+
+
+def test_a_place_on_earth_is_kept(model, paint_classes, tmp_path):
+    image = paint_classes("water", "sand", "veg")
+    image[:20, :30] = 0
+    profile = {"driver": "GTiff", "height": 48, "width": 96, "count": 3, "dtype": "uint8", "nodata": 0}
+    profile |= {"crs": "EPSG:32611", "transform": from_origin(500_000, 4_000_000, 0.5, 0.5)}
+    with quiet_rasterio(), rasterio.open(tmp_path / "a.tif", "w", **profile) as file:
+        file.write(image.transpose(2, 0, 1))
+    found = hs.segment(tmp_path / "a.tif", model)
+    assert (found.labels[:20, :30] == VOID).all() and np.isnan(found.confidence[:20, :30]).all()
+    with quiet_rasterio(), rasterio.open(found.save(tmp_path / "map.tif")) as file:
+        assert file.crs.to_epsg() == 32611 and file.transform.c == 500_000
+        assert np.array_equal(file.read(1), found.labels)
+
+
+def test_many_photos_become_files(model, photo, tmp_path, run):
+    done = hs.segment(tmp_path, model.paths[0], out=tmp_path / "out", probabilities=True)
+    [image] = done.images
+    assert image.written[0] == tmp_path / "out/photo_ares_16.mat"
+    assert (tmp_path / "out/photo_ares_16_confidence.tif").exists()
+    assert repr(done) == "<BatchResult: 1 images done>" and "photo.png" in done._repr_html_()
+    assert read_picture(image).size[0] > 96
+    again = hs.segment([str(photo)], model, out=str(tmp_path / "out"), probabilities=True, resume=True)
+    assert again.skipped == (photo,) and "1 skipped" in repr(again)
+    for images in (tmp_path, str(tmp_path / "*.png"), [photo]):
+        with pytest.raises(BadUsage, match="say where they go: out=DIR"):
+            hs.segment(images, model)
+    with pytest.raises(BadUsage, match="are for files"):
+        hs.segment(photo, model, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 3, 1), np.uint8), r"not \(4, 4, 3, 1\) of uint8"),
+        (np.zeros((0, 4, 3), np.uint8), "an image is an array of numbers"),
+        (np.full((32, 32, 3), np.nan), "NaN or infinite"),
+        ("nowhere.jpg", "there is no file"),
+    ],
+)
+def test_what_is_no_image(model, image, message):
+    with pytest.raises(hs.HybridSegError, match=message):
+        hs.segment(image, model)
+
+
+def test_an_array_of_one_band_or_of_floats(model, photo):
+    grey = hs.read_image(photo)[..., 0]
+    assert hs.segment(grey, model).labels.shape == (48, 96)
+    floats = hs.segment(hs.read_image(photo) / 255, model)
+    assert floats.labels.shape == (48, 96) and floats.image.dtype == np.uint8
+
+
+def read_picture(thing):
+    import io
+
+    return Image.open(io.BytesIO(thing._repr_png_()))
+
+
+CLASSES = hs.ClassTable.from_names(["sand", "veg", "water"])
+
+
+@pytest.fixture
+def photos(paint_classes, tmp_path):
+    """Four photos of three classes, each two tiles wide, and their masks in a folder of their own."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "masks").mkdir()
+    for i in range(4):
+        image = paint_classes("sand", "veg", "water")
+        write_image(tmp_path / f"photos/p{i}.jpg", np.roll(image, 32 * i, axis=1))
+        labels = np.roll(np.repeat(np.arange(3, dtype=np.uint8), 32), 32 * i)[None].repeat(48, axis=0)
+        hs.write_labelmap(tmp_path / f"masks/p{i}.png", hs.LabelMap(labels, CLASSES))
+    return tmp_path / "photos"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_panels")
+def test_from_a_folder_to_scores(photos, tiny_module, tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    sets = hs.split("photos", masks="masks")
+    assert repr(sets) == "<SplitResult: train 2, test 2 in .>" and "<td>train</td><td>2</td>" in sets._repr_html_()
+    assert sets.train_masks == sets.train_dir / "masks" and len(list(sets.test_masks.iterdir())) == 2
+    tiles = hs.retile(sets.train_dir, masks=sets.train_masks, tile_size=16)
+    assert tiles.tiles_dir == sets.train_dir / "tile_16" and repr(tiles).startswith(
+        f"<RetileResult: {len(list(tiles.tiles_dir.rglob('*.jpg')))} tiles of "
+    )
+    result = hs.retrain(tiles.tiles_dir, tfhub_module=str(tiny_module), input_size=32, how_many_training_steps=50)
+    assert result.model_path.resolve() == tmp_path / "model.pb" and (tmp_path / "model_training.png").exists()
+    assert "model.pb" in repr(result) and "<table>" in result._repr_html_()
+    done = hs.segment(sets.test_dir, result.model_path, out="results")
+    scores = hs.evaluate("results", masks=sets.test_masks)
+    assert len(done.images) == 2
+    assert scores.verdict.text in repr(scores) and scores.verdict.text[:15] in scores._repr_html_()
+    assert scores.pooled.accuracy > 0.9
+    # The commands come to the same.
+    words = ("split", "photos", "--masks", "masks", "--out", "theirs"), (
+        "retile", "theirs/train", "--masks", "theirs/train/masks", "-t", 16, "--jobs", 1
+    ), (
+        "retrain", "--image_dir", "theirs/train/tile_16", "--tfhub_module", tiny_module, "--input-size", 32,
+        "--how_many_training_steps", 50, "--output_graph", "theirs/model.pb", "--bottleneck_dir", "theirs/bottlenecks",
+    )  # fmt: skip
+    assert [run(*given).exit_code for given in words] == [0, 0, 0]
+    assert (tmp_path / "theirs/model.pb").read_bytes() == (tmp_path / "model.pb").read_bytes()
+    # Errors speak Python.
+    with pytest.raises(OutputExists, match="give overwrite=True to replace them, or out= for another place"):
+        hs.split("photos", masks="masks", seed=5)
+    with pytest.raises(BadInput, match="stratify=True"):
+        hs.split("photos", masks="masks", labels=CLASSES)
+    with pytest.raises(BadUsage, match="truth= needs prediction="):
+        hs.evaluate("results", truth="*.png")
+    with pytest.raises(BadUsage, match="colors= needs labels="):
+        hs.evaluate("results", colors="colors.txt")
+
+
+def test_classes_in_any_form(photos, tmp_path):
+    (tmp_path / "labels.txt").write_text("Sand\nVeg\nWater\n")
+    for path in (tmp_path / "masks").iterdir():
+        Image.fromarray(hs.read_labelmap(path).labels).save(path)
+    with pytest.raises(hs.HybridSegError, match=r"the class file it was made with: labels='labels\.txt'"):
+        hs.retile(photos, masks=tmp_path / "masks", tile_size=16)
+    for labels in (tmp_path / "labels.txt", CLASSES, ["Sand", "Veg", "Water"]):
+        tiles = hs.retile(photos, masks=tmp_path / "masks", tile_size=16, labels=labels, overwrite=True)
+        assert [name.lower() for name in tiles.n_kept] == ["sand", "veg", "water"]
+
+
+def test_a_study_is_checked_first(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    checked = hs.run("photos", masks="masks", tile_size=16, dry_run=True)
+    assert repr(checked) == f"<StudyResult: {len(checked.steps)} steps, only checked>" and checked.verdict is None
+    told = capsys.readouterr().out
+    assert "checked 4 photos" in told and "hybridseg retile photos_run/train --masks photos_run/train/masks" in told
+    hs.run("photos", masks="masks", tile_size=16, dry_run=True, quiet=True)
+    assert capsys.readouterr().out == "" and set(tmp_path.rglob("*")) == before
+    with pytest.raises(hs.HybridSegError, match="no JPEG, PNG or TIFF images"):
+        hs.run(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_encoder")
+def test_a_dense_network(photos, tmp_path, run):
+    out = tmp_path / "runs/one"
+    result = hs.train_fcn(photos, masks=tmp_path / "masks", out=out, epochs=1, size=(32, 64))
+    assert repr(result).startswith(f"<TrainingResult: {out / 'model.h5'}, trained on 3 images, accuracy")
+    model = hs.open_model(out)
+    assert "dense network" in repr(model) and model.classes.names == CLASSES.names
+    photo = photos / "p0.jpg"
+    assert result.model_path == out / "model.h5"
+    found = hs.segment(photo, out / "model.h5", options=hs.DenseOptions(flips=True))
+    words = ("--samples-dir", photo, "--output-dir", tmp_path / "out", "--runs-dir", tmp_path / "runs", "--flips")
+    assert run("fcn", "infer", "--name", "one", *words).exit_code == 0
+    theirs = tmp_path / f"out/{photo.stem}_predseg.png"
+    assert np.array_equal(found.labels, hs.read_labelmap(theirs).labels) and found.made_by == read_made_by(theirs)
+    with pytest.raises(BadUsage, match="are for tile classifiers"):
+        hs.segment(photos, model, out=out, report=True)
+    with pytest.raises(BadInput, match="give DenseOptions"):
+        hs.segment(photo, model, options=hs.HybridOptions())
+
+
+@pytest.mark.slow
+def test_a_plain_program_prints_nothing_of_tensorflow(tiny_model, photo):
+    script = f"import hybridseg as hs; print(hs.segment({str(photo)!r}, {str(tiny_model)!r}).shares)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stderr == "" and "water" in done.stdout
