@@ -47,10 +47,14 @@ run_options = join_options(
     figure_options,
 )  # fmt: skip
 
-# On which windows of the photos a network is trained.
-crop_options = options_of(
-    CropOptions, "crop", "crop_scale", "n_crops", "balance", unset={"crop": "whole photos, resized to --size"}
-)
+
+def make_crop_options(crop: str, crop_scale: str) -> Callable[[Any], Any]:
+    """Return the options that say on which windows a network is trained; the words say what is the default."""
+    unset = {"crop": crop, "crop_scale": crop_scale, "n_crops": "as many as show a photo once, up to 4"}
+    return options_of(CropOptions, "crop", "crop_scale", "n_crops", "balance", unset=unset)
+
+
+crop_options = make_crop_options("whole photos, resized to --size", "0.5-2")
 
 # How an image is presented to the networks, and what is written.
 view_options = join_options(

@@ -11,8 +11,8 @@ from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
     choose_crf,
     crf_options,
-    crop_options,
     labeldefs_option,
+    make_crop_options,
     make_steps,
     report_training,
     run_options,
@@ -102,9 +102,11 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
 @labeldefs_option
 @options_of(
     FcnOptions, "epochs", "batch_size", "learning_rate", "loss", "size", "backbone",
-    unset={"size": "from the first image"},
+    unset={"size": "windows"},
 )  # fmt: skip
-@crop_options
+@make_crop_options(
+    "by the first photo, unless --size", "0.5-2; without --crop, so that a window shows 0.6 to 1.2 of a photo's sides"
+)
 @click.option(
     "--weights", "weights", metavar=WeightsType.name, type=WeightsType(),
     help="What the backbone starts from: random weights, those of ImageNet (downloaded unless they come with the "
@@ -127,8 +129,8 @@ def train(console: Console, **settings: Any) -> None:
     DIR/labels/gtFine/train/SOURCE, and the classes in DIR/labeldefs.txt. The best epoch is chosen on photographs that
     the network is not trained on: those of val/ beside train/, or 15 % of all.
 
-    With --crop, every step sees random windows of the photos at their own resolution, at a random scale; such a network
-    predicts in windows too.
+    Every step sees random windows of the photos at random scales, by default near that at which one shows all of a
+    photo; such a network predicts in windows too. With --size, whole photos are resized instead.
 
     Result: RUNS/NAME/ with model.h5 and model.card.json (the network), log.csv, and figures of the training.
 
@@ -189,8 +191,8 @@ def _open_data(settings: dict[str, Any]) -> FcnData:
 def infer(console: Console, **settings: Any) -> None:
     """Classify every pixel of images with FCN-8s.
 
-    An image is presented as the photos of the training were: all of it, resized to the size of the training and the
-    prediction back to its own; or, after a training with --crop, in overlapping windows.
+    An image is presented as the photos of the training were: in overlapping windows; or, after a training with --size,
+    all of it, resized to the size of the training and the prediction back to its own.
 
     Result: for each image NAME_predseg.png (class ids with the colours as palette) and
     figures/NAME_predseg_composite.png (the image, and beside it the same overlaid with the class colours, with a

@@ -148,8 +148,6 @@ def _make_option(
     setting, (kind, _) = setting_of(owner, name), type_of(owner, name)
     is_required = not hasattr(owner, name)
     default = getattr(owner, name, None)
-    if kind == tuple[float, float] and default:
-        unset = "-".join(f"{end:g}" for end in default)
     text = f"{setting.help}  [default: {unset}]" if unset else setting.help
     shared: dict[str, Any] = {"help": text, "show_default": not unset and default is not None}
     # A default of None would count as one: the option would not be required.

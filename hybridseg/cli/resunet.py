@@ -213,7 +213,7 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
 @places_options
 @class_list_option
 @click.option("--weights-out", metavar="FILE", type=path_type, required=True, help="Write the network here (.h5).")
-@options_of(ResunetExtras, "filters", "upsample", "loss", "crop_scale", "balance")
+@options_of(ResunetExtras, "filters", "upsample", "loss", "crop_scale", "balance", unset={"crop_scale": "0.5-2"})
 @click.option(
     "--run-dir",
     metavar="DIR",
@@ -224,7 +224,7 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
 @seed_option
 @pass_console
 def train(console: Console, **settings: Any) -> None:
-    """Train the residual U-Net on records, or on windows of photos at their own resolution.
+    """Train the residual U-Net on records, or on windows of photos.
 
     Records hold whole photos, resized to TARGET_SIZE. With --images in place of --data, every step sees random windows
     of TARGET_SIZE at a random scale, AUG_COPIES of each photo in an epoch; such a network predicts in windows too.

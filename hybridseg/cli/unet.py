@@ -126,14 +126,17 @@ def unet() -> None:
     "dropout",
     "size",
     unset={
-        "size": "from the first image",
+        "size": "windows of the photos",
         "widths": ",".join(map(str, _DEFAULTS.widths)),
         "block": "separable; without an encoder plain",
     },
 )
 @options_of(
     WINDOWS, "crop", "crop_scale", "n_crops", "balance",
-    unset={"crop": "256x384 of large photos; whole photos with --size, or where they are small"},
+    unset={
+        "crop": "by the first photo, unless --size",
+        "crop_scale": "0.5-2; without --crop, so that a window shows 0.6 to 1.2 of a photo's sides",
+    },
 )  # fmt: skip
 @options_of(_DEFAULTS.fit, "epochs")
 @options_of(_DEFAULTS, "batch_size", "validation_share")
@@ -193,11 +196,13 @@ def _is_given(name: str) -> bool:
 
 def _choose_view(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return how photos are presented: as windows, or all of each at a size; by itself or by a preset."""
-    given = {item.name: settings[item.name] for item in fields(CropOptions) if _is_given(item.name)}
-    if settings["size"] is not None and (_is_given("size") or not given):
-        # A setting of windows is then an error.
-        return {"size": settings["size"], "crops": read_options(CropOptions, given)}
-    return {"size": None, "crops": read_options(CropOptions, settings) if given else None}
+    has_windows = any(_is_given(item.name) for item in fields(CropOptions))
+    if has_windows and _is_given("size"):
+        raise click.UsageError(
+            "--size resizes whole photos; --crop, --crop-scale, --crops and --balance are for windows of them: give "
+            "one or the other."
+        )
+    return {"size": None if has_windows else settings["size"], "crops": read_options(CropOptions, settings)}
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ The windows of an epoch depend on the seed and its number alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from hybridseg.dense.pairs import SIDES
 from hybridseg.dense.photos import PhotoPairs, Window
 from hybridseg.draw import draw_numbers
 from hybridseg.errors import BadInput
+from hybridseg.models.views import View
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
@@ -32,12 +33,12 @@ class CropOptions:
         "multiples of 32.",
         span=SIDES,
     )
-    crop_scale: tuple[float, float] = option(
-        (0.5, 2.0),
+    crop_scale: tuple[float, float] | None = option(
+        None,
         "Smallest and largest scale of a window: at 0.5 it shows twice as many rows and columns of the photo.",
         span=Span(0.01, 16),
     )
-    n_crops: int = option(4, "Windows of each photo in an epoch.", span=Span(1))
+    n_crops: int | None = option(None, "Windows of each photo in an epoch.", span=Span(1))
     balance: bool = option(
         False,
         "Draw windows around a pixel of a random class, where a class counts as the square root of its share: rare "
@@ -46,10 +47,28 @@ class CropOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.crop_scale[0] > self.crop_scale[1]:
+        if self.crop_scale and self.crop_scale[0] > self.crop_scale[1]:
             raise BadInput(f"crop_scale={self.crop_scale}: give the smaller scale first")
-        if self.crop is None and any(getattr(self, item.name) != item.default for item in fields(self)):
-            raise BadInput("scales, a number of windows and a balance of classes are for windows: give --crop")
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The range of scales, which has a default."""
+        return self.crop_scale or (0.5, 2.0)
+
+    def count_windows(self, view: View) -> int:
+        """Return how many windows of each photograph there are in an epoch.
+
+        By default as many as show a photograph once at the scale at which it is predicted, up to 4.
+
+        Examples
+        --------
+        >>> options = CropOptions((256, 384))
+        >>> [options.count_windows(View(True, (s, s), (614, 920))) for s in (0.4, 0.6, 1.0)]
+        [1, 2, 4]
+        """
+        assert self.crop is not None
+        n_pixels = view.photo[0] * view.photo[1] * view.usual_scale**2
+        return self.n_crops or min(max(round(n_pixels / (self.crop[0] * self.crop[1])), 1), 4)
 
 
 class CropPlan:
@@ -74,6 +93,7 @@ class CropPlan:
     ) -> None:
         self._photos, self._options, self._seed = photos, options, seed
         self._indices = np.asarray(indices, np.int64)
+        self._n_crops = options.count_windows(View.of(photos.infos, size=photos.size, scale=options.scale))
         self._cells = ClassCells.count(photos, self._indices, progress) if options.balance else None
 
     def list_windows(self, epoch: int) -> list[tuple[int, Window]]:
@@ -82,10 +102,10 @@ class CropPlan:
         windows: list[tuple[int, Window]] = []
         for group in self._group(self._indices[order]):
             name = f"windows of epoch {epoch} from {len(windows)}"
-            n = len(group) * self._options.n_crops
+            n = len(group) * self._n_crops
             draws = draw_numbers(8 * n, name=name, seed=self._seed).reshape(n, 8)
             if self._cells is None:
-                chosen = np.repeat(group, self._options.n_crops)[np.argsort(draws[:, 0])]
+                chosen = np.repeat(group, self._n_crops)[np.argsort(draws[:, 0])]
                 windows += [(int(i), self._place(i, u)) for i, u in zip(chosen, draws[:, 1:4], strict=True)]
             else:
                 for index, place, u in zip(*self._cells.draw_pixels(group, draws[:, 4:]), draws[:, 1:4], strict=True):
@@ -108,7 +128,7 @@ class CropPlan:
     def _place(self, index: int, draws: np.ndarray, place: np.ndarray | None = None) -> Window:
         """Return a window of a random scale, anywhere in a photograph or so that it shows a place."""
         assert self._options.crop is not None
-        (low, high), shape = self._options.crop_scale, self._photos.infos[index].shape
+        (low, high), shape = self._options.scale, self._photos.infos[index].shape
         # As likely to be enlarged as to be reduced.
         scale = low * (high / low) ** draws[0]
         height, width = (max(round(side / scale), 1) for side in self._options.crop)

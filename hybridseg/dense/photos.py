@@ -21,6 +21,8 @@ from hybridseg.resample import reduce_shape, resize_image, resize_labels
 
 # Of the memory that is kept for photographs: a larger one is read in parts, if its format allows that.
 _LARGE_SHARE = 1 / 4
+# Less sharp than they could be, photographs are kept only where that saves much.
+_FAR_BELOW = 0.5
 # The sides of the copy on which a photograph that is read in parts is measured.
 _MEASURED_SIDE = 2048
 
@@ -58,6 +60,8 @@ class PhotoPairs(FolderPairs):
     ----------
     size : tuple of int
         Rows and columns of the windows, as the network sees them.
+    scale : float
+        The largest at which windows are read: where it is far below 1, photographs are kept at that scale.
     limit : int
         Bytes of decoded photographs that are kept.
     """
@@ -69,26 +73,28 @@ class PhotoPairs(FolderPairs):
         *,
         table: ClassTable,
         size: tuple[int, int],
+        scale: float = 1.0,
         limit: int = MEMORY_LIMIT,
     ) -> None:
         super().__init__(pairs, read_labels, table=table, size=size)
-        self.limit = limit
+        self.limit, self._scale = limit, scale if scale < _FAR_BELOW else 1.0
         self._kept: OrderedDict[int, _Photo] = OrderedDict()
         self._measured: dict[tuple[int, Normalization], tuple[np.ndarray, np.ndarray]] = {}
         self._lock = threading.Lock()
 
     def count_bytes(self, index: int) -> int:
         """Return the bytes that a photograph takes when it is kept."""
-        info = self.infos[index]
-        n_bytes = info.rows * info.cols * (info.bands * self.dtype.itemsize + 1)
+        rows, cols = reduce_shape(self.infos[index].shape, self._scale)
+        n_bytes = rows * cols * (self.n_bands * self.dtype.itemsize + 1)
         return 0 if self._is_read_in_parts(index, n_bytes) else n_bytes
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return all of a photograph and its labels, at its own size."""
-        photo = self._load(index)
-        if photo.pixels is not None:
+        with self._lock:
+            photo = self._kept.get(index)
+        if photo is not None and photo.pixels is not None and self._scale == 1:
             return photo.pixels, photo.labels
-        image, labels = load_labelled(self.pairs[index], lambda path: np.asarray(photo.labels))
+        image, labels = load_labelled(self.pairs[index], self._read_labels)
         return image.filled().pixels, labels
 
     def read_window(self, index: int, window: Window, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +103,8 @@ class PhotoPairs(FolderPairs):
         The image is resized with antialiasing; a label that is reduced is that of most of its area. Beyond the border
         the image is mirrored, and there are no labels.
         """
-        photo, (n_rows, n_cols) = self._load(index), self.infos[index].shape
+        photo, window = self._load(index), self._reduce(index, window)
+        n_rows, n_cols = photo.labels.shape
         rows, cols = _clip(window.row, window.height, n_rows), _clip(window.col, window.width, n_cols)
         labels = np.asarray(photo.labels[rows, cols])
         if photo.pixels is not None:
@@ -115,20 +122,37 @@ class PhotoPairs(FolderPairs):
         return resize_image(np.ascontiguousarray(pixels), shape), resize_labels(labels, shape)
 
     def read_labels(self, index: int) -> np.ndarray:
-        """Return the labels of a photograph, (rows, cols) uint8."""
+        """Return the labels of a photograph as they are kept, (any, any) uint8."""
         return self._load(index).labels
 
     def measure(self, index: int, normalization: Normalization) -> tuple[np.ndarray, np.ndarray]:
         """Return offset and factor by which all of a photograph is normalized, see `Normalization.measure`."""
         key = (index, normalization)
         if key not in self._measured:
-            pixels = self._load(index).pixels
-            if pixels is None:
-                info = self.infos[index]
+            info, pixels = self.infos[index], self._load(index).pixels
+            if normalization.kind == "unit":
+                pixels = np.zeros((1, 1, self.n_bands), self.dtype)
+            elif pixels is None:
                 shape = reduce_shape(info.shape, min(_MEASURED_SIDE / max(info.shape), 1.0))
                 pixels = _fill(read_part(info, slice(0, info.rows), slice(0, info.cols), shape))
+            elif self._scale < 1:
+                pixels = self.read(index)[0]
             self._measured[key] = normalization.measure(pixels)
         return self._measured[key]
+
+    def _reduce(self, index: int, window: Window) -> Window:
+        """Return a window in the pixels that are kept."""
+        if self._scale == 1:
+            return window
+        info = self.infos[index]
+        by_row, by_col = np.array(reduce_shape(info.shape, self._scale)) / info.shape
+        row, col, height, width = (
+            window.row * by_row,
+            window.col * by_col,
+            window.height * by_row,
+            window.width * by_col,
+        )
+        return Window(round(row), round(col), max(round(height), 1), max(round(width), 1))
 
     def _is_read_in_parts(self, index: int, n_bytes: int) -> bool:
         return n_bytes > self.limit * _LARGE_SHARE and can_read_parts(self.infos[index])
@@ -151,7 +175,8 @@ class PhotoPairs(FolderPairs):
         pair, info = self.pairs[index], self.infos[index]
         if self.count_bytes(index):
             image, labels = load_labelled(pair, self._read_labels)
-            return _Photo(image.filled().pixels, labels)
+            shape = reduce_shape(info.shape, self._scale)
+            return _Photo(resize_image(image.filled().pixels, shape), resize_labels(labels, shape))
         labels = fit_labels(self._read_labels(pair.labels_path), pair.labels_path, info, None)
         with tempfile.TemporaryFile() as file:
             labels.tofile(file)

@@ -60,6 +60,8 @@ class TrainingPlan:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.crops.crop is None and self.crops != CropOptions():
+            raise BadInput("--crop-scale, --crops and --balance are for windows of photos: give --crop")
 
 
 @dataclass(frozen=True)
@@ -318,7 +320,7 @@ def _describe_view(pairs: PairSource, plan: TrainingPlan) -> View | None:
     """Return at which scale a network sees photographs; None where it is not known how large they were."""
     if not isinstance(pairs, FolderPairs):
         return None
-    return View.of(pairs.infos, size=pairs.size, scale=plan.crops.crop_scale if plan.crops.crop else None)
+    return View.of(pairs.infos, size=pairs.size, scale=plan.crops.scale if plan.crops.crop else None)
 
 
 def _claim(paths: TrainingPaths) -> None:

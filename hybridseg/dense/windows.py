@@ -144,8 +144,11 @@ def _predict_one(
     image: np.ndarray, model: DenseModel, shape: tuple[int, int], options: DenseOptions, progress: Progress
 ) -> Iterator[tuple[int, np.ndarray]]:
     size = _find_size(image, model, options)
-    strips = predict_windows(resize_image(image, size), model, options=options, progress=progress)
-    if size == shape == image.shape[:2] and options.choose_scale(model) is not None:
+    fitted, in_windows = resize_image(image, size), options.choose_scale(model) is not None
+    # As in training: windows are normalized as the whole photograph is, at its own size.
+    measured = model.card.normalization.measure(image if in_windows else fitted)
+    strips = predict_windows(fitted, model, measured=measured, options=options, progress=progress)
+    if size == shape == image.shape[:2] and in_windows:
         yield from even_strips(strips)
     else:
         yield from enlarge_strips(np.concatenate([strip for _, strip in strips]), shape)
@@ -161,6 +164,7 @@ def predict_windows(
     image: np.ndarray,
     model: DenseModel,
     *,
+    measured: tuple[np.ndarray, np.ndarray],
     options: DenseOptions = DenseOptions(),
     progress: Progress = no_progress,
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -172,6 +176,8 @@ def predict_windows(
     ----------
     image : numpy.ndarray
         (rows, cols, bands).
+    measured : (numpy.ndarray, numpy.ndarray)
+        Offset and factor of each band, see `Normalization.measure`.
 
     Yields
     ------
@@ -180,7 +186,7 @@ def predict_windows(
         (strip rows, cols, n_classes) float32.
     """
     stride = model.card.architecture.stride
-    offset, factor = model.card.normalization.measure(image)
+    offset, factor = measured
     n_rows, n_cols = image.shape[:2]
     height, row_starts = plan_windows(n_rows, window=options.window, overlap=options.overlap, stride=stride)
     width, col_starts = plan_windows(n_cols, window=options.window, overlap=options.overlap, stride=stride)

@@ -8,10 +8,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from hybridseg.cli.main import main
-from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.policy import read_policy
 from hybridseg.dense.predict import predict_labels
-from hybridseg.dense.programs import unet
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -161,27 +159,28 @@ def test_two_classes_are_one_output(project, tmp_path):
         write_image(tmp_path / f"photos/p{i}.png", (labels[..., None] * 180 + noise).astype(np.uint8))
         write_labelmap(tmp_path / f"masks/p{i}.png", LabelMap(labels, table))
     words = ("--masks", tmp_path / "masks", "--encoder", "none", "--epochs", 2, "--learning-rate", 0.05)
+    words = (*words, "--size", "40x50")
     result = train(tmp_path, "two", *words, "--schedule", "constant", "--augmentation", "none", "--batch-size", 1)
     assert result.exit_code == 0, result.output
     assert f"Dice of {table.names[1]}" in result.stdout
     card = read_card(tmp_path, "two")
-    assert card["architecture"]["n_outputs"] == 1 and card["size"] == [40, 50], "a small image keeps its size"
+    assert card["architecture"]["n_outputs"] == 1 and card["size"] == [40, 50]
     assert card["normalization"]["kind"] == "image" and "U-Net with random weights" in result.stdout
     scores, classes = card["scores"]["sets"]["validation"], card["scores"]["classes"]
     assert scores["recall"] == pytest.approx(classes[1]["recall"], abs=1e-3)
     assert scores["dice"] == pytest.approx(classes[1]["f1"], abs=1e-3)
 
 
-def test_photos_that_are_large_are_seen_in_windows(project, monkeypatch):
-    """At their own resolution, unless a size is given: as the network is used afterwards, too."""
+def test_photos_are_seen_in_windows(project):
+    """At their own resolution, unless a size is given; as the network is used afterwards, too."""
     folder, _ = project
-    monkeypatch.setattr(unet, "_LARGE_AREA", 64 * 96 - 1)
-    monkeypatch.setattr(unet, "WINDOWS", CropOptions((32, 32), (0.5, 0.5), balance=True))
-    result = train(folder, "large", "--epochs", 1, "--test-images", folder / "test")
+    result = train(folder, "windows", "--epochs", 1, "--test-images", folder / "test")
     assert result.exit_code == 0, result.output
-    card = load_dense(folder / "runs/large/model.h5").card
-    assert card.view.windows and card.size == (32, 32) and "test" in read_card(folder, "large")["scores"]["sets"]
-    assert read_card(folder, "large")["training"]["crops"]["balance"] is True
+    card, record = load_dense(folder / "runs/windows/model.h5").card, read_card(folder, "windows")
+    assert card.view.windows and card.size == (64, 96) and tuple(record["scores"]["sets"]) == SETS
+    assert record["training"]["crops"] == {
+        "crop": [64, 96], "crop_scale": [0.84, 1.68], "n_crops": 4, "balance": True,
+    }  # fmt: skip
 
 
 def test_a_policy_of_the_users_own(project, tmp_path):
@@ -206,10 +205,10 @@ def test_a_policy_of_the_users_own(project, tmp_path):
     (["--widths", "8,b"], 2, "'8,b' is not a list of whole numbers; write them like 256,128,64,32"),
     (["--widths", "8,4"], 1, "--widths=8,4: give 4 whole numbers, such as 256,128,64,32"),
     (["--size", "31x64"], 1, "--size=31x64: give ROWSxCOLS, each a whole number from 32 to 8,192"),
-    (["--size", "64x64", "--crop", "64x64"], 1, "give one of them"),
+    (["--size", "64x64", "--crop", "64x64"], 2, "give one or the other"),
     (["--encoder", "none", "--block", "none"], 1, "a network without an encoder needs convolutions"),
     (["--histogram-interval", 5], 1, "--histogram-interval is for the logs of TensorBoard; give --tensorboard-dir"),
-    (["--size", "64x64", "--balance"], 1, "are for windows: give --crop"),
+    (["--size", "64x64", "--balance"], 2, "are for windows of them: give one or the other"),
     (["--augmentation", "wild"], 1, "there is no augmentation policy wild"),
 ], ids=str)  # fmt: skip
 def test_what_cannot_be_trained(project, words, exit_code, message):

@@ -89,13 +89,26 @@ def test_resunet_on_windows(run, coast, tmp_path):
     assert f"pixel accuracy {accuracy:.3f}" in result.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "windows", "size", "scale"), [
+    ((), True, [64, 96], [0.84, 1.68]), (("--crop", "32x32"), True, [32, 32], [0.5, 2.0]),
+    (("--balance", "--crop-scale", "1-1"), True, [64, 96], [1.0, 1.0]), (("--size", "32x32"), False, [32, 32], None),
+])  # fmt: skip
+def test_what_fcn_is_trained_on(run, coast, tmp_path, words, windows, size, scale):
+    result = run("fcn", "train", "--name", "n", "--runs-dir", tmp_path, "--images", coast, "--epochs", 1, *words)
+    assert result.exit_code == 0, result.output
+    card = json.loads((tmp_path / "n/model.card.json").read_text())
+    assert (card["view"]["windows"], card["size"]) == (windows, size)
+    assert card["view"]["scale"] == (scale or [pytest.approx(0.408, abs=1e-3)] * 2)
+
+
 @pytest.mark.parametrize(("words", "code", "message"), [
-    (("--crop", "64x64", "--size", "64x64"), 1, "--size resizes whole photos and --crop cuts windows out of them"),
+    (("--crop", "64x64", "--size", "64x64"), 1, "--size resizes whole photos; --crop, --crop-scale,"),
     (("--crop", "60x64"), 1, "--crop=60x64: give ROWSxCOLS, each a whole number from 32 to 8,192, a multiple of 32"),
     (("--crop", "64x64", "--crop-scale", "2-1"), 1, "--crop-scale=2.0-1.0: give the smaller scale first"),
     (("--crop", "64x64", "--crop-scale", "0-1"), 1, "--crop-scale=0.0-1.0: give LOW-HIGH, each a number from 0.01 to"),
     (("--crop", "64x64", "--crop-scale", "2"), 2, "'2' is not a range; write its ends like 0.5-2"),
-    (("--balance",), 1, "are for windows: give --crop"),
+    (("--size", "64x64", "--balance"), 1, "are for windows of them: give one or the other"),
 ])  # fmt: skip
 def test_windows_that_cannot_be(run, coast, tmp_path, words, code, message):
     result = run("fcn", "train", "--name", "n", "--runs-dir", tmp_path / "runs", "--images", coast, *words)

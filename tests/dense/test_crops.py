@@ -17,7 +17,7 @@ OPTIONS = CropOptions((32, 64), (0.5, 2.0), n_crops=3)
 class Photos:
     """Photos of which only the labels are there."""
 
-    table, limit = ClassTable.from_names("abc"), 1000
+    table, limit, size = ClassTable.from_names("abc"), 1000, (32, 64)
 
     def __init__(self, labels, *, n_bytes=1):
         self.labels, self.n_bytes = labels, n_bytes
@@ -194,8 +194,6 @@ def test_too_many_tiles_are_thinned_out(photos):
     ({"crop": (32, 32), "crop_scale": (2.0, 1.0)}, "give the smaller scale first"),
     ({"crop": (32, 32), "crop_scale": (0.0, 1.0)}, r"crop_scale=.*: give \[low, high\], each a number from 0.01 to 16"),
     ({"crop": (32, 32), "n_crops": 0}, "n_crops=0: give a whole number of 1 or more"),
-    ({"balance": True}, "are for windows: give --crop"),
-    ({"crop_scale": (1.0, 1.0)}, "are for windows: give --crop"),
 ])  # fmt: skip
 def test_options_without_meaning(values, message):
     with pytest.raises(BadInput, match=message):

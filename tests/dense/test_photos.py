@@ -24,7 +24,7 @@ def read_labels(path):
 def make_photos(tmp_path, make_pair, monkeypatch):
     """Write photos of noise in blocks with their labels; give the source, images and labels, and count what is read."""
 
-    def make(*, limit=1 << 30, suffix=".png", bands=3, dtype=np.uint8, nodata=None, shapes=SHAPES):
+    def make(*, limit=1 << 30, scale=1.0, suffix=".png", bands=3, dtype=np.uint8, nodata=None, shapes=SHAPES):
         rng, images, labels, pairs = np.random.default_rng(0), [], [], []
         for i, shape in enumerate(shapes):
             high = rng.integers(1, 200, (shape[0] // 5, shape[1] // 5, bands)).astype(dtype)
@@ -44,7 +44,8 @@ def make_photos(tmp_path, make_pair, monkeypatch):
         monkeypatch.setattr(
             module, "load_labelled", lambda *args: was_read.append(args[0].image_path.stem) or load(*args)
         )
-        return PhotoPairs(pairs, read_labels, table=THREE, size=(32, 48), limit=limit), images, labels, was_read
+        photos = PhotoPairs(pairs, read_labels, table=THREE, size=(32, 48), limit=limit, scale=scale)
+        return photos, images, labels, was_read
 
     return make
 
@@ -145,3 +146,22 @@ def test_a_photo_is_measured_as_a_whole(make_photos, kind, limit):
         photos.measure(0, Normalization(kind)), Normalization(kind).measure(images[0]), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_where_windows_are_far_smaller_photos_are_kept_so(make_photos):
+    photos, images, labels, was_read = make_photos(scale=0.2)
+    assert photos.count_bytes(0) == 12 * 18 * 4
+    small, own = resize_image(images[0], (12, 18)), resize_labels(labels[0], (12, 18))
+    image, found = photos.read_window(0, Window(10, 20, 30, 50), (6, 10))
+    assert np.array_equal(image, small[2:8, 4:14]) and np.array_equal(found, own[2:8, 4:14])
+    assert photos.read_labels(0).shape == (12, 18) and was_read == ["p0"]
+    # Whole, and measured, at their own size.
+    assert np.array_equal(photos.read(0)[0], images[0]) and np.array_equal(photos.read(0)[1], labels[0])
+    expected = Normalization("image").measure(images[0])
+    np.testing.assert_allclose(photos.measure(0, Normalization("image")), expected, rtol=1e-6)
+
+
+def test_photos_are_kept_as_they_are_where_little_would_be_saved(make_photos):
+    photos, images, _, _ = make_photos(scale=0.7)
+    assert photos.count_bytes(0) == 60 * 90 * 4
+    assert np.array_equal(photos.read_window(0, Window(1, 2, 3, 4), (3, 4))[0], images[0][1:4, 2:6])

@@ -122,3 +122,9 @@ def test_whole_photos_are_known_by_their_size(photos, tmp_path):
     card = train(tmp_path, pairs, plan=plan, epochs=1, plots=False).model.card
     assert (card.view.windows, card.view.photo) == (False, (64, 96)) and "crops" not in card.training
     assert card.view.scale == pytest.approx((0.577, 0.577), abs=1e-3)
+
+
+@pytest.mark.parametrize("crops", [CropOptions(balance=True), CropOptions(n_crops=3), CropOptions(crop_scale=(1, 1))])
+def test_without_windows_nothing_is_said_about_them(crops):
+    with pytest.raises(BadInput, match="are for windows of photos: give --crop"):
+        replace(WINDOWS, crops=crops)

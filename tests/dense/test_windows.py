@@ -189,6 +189,18 @@ def test_an_image_is_predicted_at_another_scale(fake_dense, scale):
     np.testing.assert_allclose(probs, enlarged, atol=1e-5)
 
 
+def test_windows_are_normalized_as_the_photo_is_at_its_own_size(fake_dense):
+    """As in training; a whole image, as it is resized."""
+    rule, image = Normalization("image"), np.random.default_rng(0).integers(0, 99, (64, 96, 3)).astype(np.uint8)
+    for view, size in ((View(True, (0.5, 0.5), (64, 96)), (64, 96)), (None, (32, 48))):
+        model = seen_as(fake_dense(size=(32, 48)), view)
+        object.__setattr__(model.card, "normalization", rule)
+        small = resize_image(image, (32, 48))
+        offset, factor = rule.measure(resize_image(image, size))
+        scores = np.exp(10 * (small - offset) * factor)
+        np.testing.assert_allclose(predict_probs(image, [model]), scores / scores.sum(-1, keepdims=True), atol=1e-5)
+
+
 def test_a_scale_is_for_windows(fake_dense):
     with pytest.raises(BadInput, match=r"cliff\.h5 is given whole images, and --scale is for windows: add --native"):
         predict_probs(draw_image(32, 32), [fake_dense()], options=DenseOptions(scale=0.5))

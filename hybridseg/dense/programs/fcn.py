@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
 
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.crops import CropOptions
@@ -23,6 +27,8 @@ from hybridseg.progress import Progress, no_progress
 # Size, epochs, batch and learning rate are those of the best result in docs/benchmarks.md on coastal photos, which
 # takes less than 20 minutes on two cores.
 MAX_AREA = 256 * 384
+# So are the scales of the windows, compared with that at which one shows as much as a whole photo.
+NEAR = (0.84, 1.68)
 _RAMP_EPOCHS, _SUSTAIN_EPOCHS, _DECAY = 2, 10, 0.93
 
 
@@ -39,7 +45,9 @@ class FcnOptions:
     )
     loss: str = option_like(LossOptions, "loss")
     size: tuple[int, int] | None = option(
-        None, "Rows and columns to which images are resized, multiples of 32.", span=Span(32, step=Fcn8s.stride)
+        None,
+        "Rows and columns to which whole photos are resized, multiples of 32, in place of windows.",
+        span=Span(32, step=Fcn8s.stride),
     )
     backbone: str = option_like(Fcn8s, "backbone")
     wide_channels: int = option_like(Fcn8s, "wide_channels")
@@ -55,8 +63,15 @@ class FcnOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.size and self.crops.crop:
-            raise BadInput("--size resizes whole photos and --crop cuts windows out of them; give one of them")
+        if self.size and self.crops != CropOptions():
+            raise BadInput(
+                "--size resizes whole photos; --crop, --crop-scale, --crops and --balance are for windows of them: "
+                "give one or the other"
+            )
+
+    def choose_crops(self, shapes: Sequence[tuple[int, int]]) -> CropOptions:
+        """Return the windows of photographs of these rows and columns; none where all of each is resized."""
+        return self.crops if self.size else fit_crops(self.crops, shapes)
 
     @property
     def fit(self) -> FitOptions:
@@ -73,6 +88,27 @@ class FcnOptions:
             frozen_epochs=self.frozen_epochs,
             encoder_rate=self.encoder_rate,
         )
+
+
+def fit_crops(crops: CropOptions, shapes: Sequence[tuple[int, int]]) -> CropOptions:
+    """Return windows with a size; without one, they show from 0.6 to 1.2 times the sides of a photograph.
+
+    Parameters
+    ----------
+    shapes : sequence of (int, int)
+        Rows and columns of the photographs.
+
+    Examples
+    --------
+    >>> fit_crops(CropOptions(), [(614, 920)])
+    CropOptions(crop=(256, 384), crop_scale=(0.35, 0.701), n_crops=None, balance=False)
+    """
+    if crops.crop:
+        return crops
+    crop = fit_size(*shapes[0], max_area=MAX_AREA)
+    whole = math.sqrt(crop[0] * crop[1] / float(np.median([rows * cols for rows, cols in shapes])))
+    low, high = (max(round(whole * share, 3), 0.01) for share in NEAR)
+    return replace(crops, crop=crop, crop_scale=crops.crop_scale or (low, high))
 
 
 def train_fcn(
@@ -100,15 +136,17 @@ def train_fcn(
     MissingInput, BadInput, OutputExists, WriteFailed
     """
     data.check(progress=progress)
-    first = describe_image(data.parts["train"][0].image_path)
-    size = options.crops.crop or options.size or fit_size(first.rows, first.cols, max_area=MAX_AREA)
-    kind = PhotoPairs if options.crops.crop else FolderPairs
+    crops = options.choose_crops([describe_image(pair.image_path).shape for pair in data.parts["train"]])
+    size = options.size or crops.crop
+    assert size is not None
+    # What is largest at any scale of the windows decides how sharp the photographs are kept.
+    kind = FolderPairs if options.size else partial(PhotoPairs, scale=crops.scale[1])
     found = {name: kind(part, data.read_labels, table=data.table, size=size) for name, part in data.parts.items()}
     pairs = found["train"]
     architecture = Fcn8s(pairs.n_bands, len(data.table), options.backbone, options.wide_channels)
     normalization = architecture.encoder.choose_normalization(pairs.dtype)
     plan = TrainingPlan(
-        architecture, normalization, options.batch_size, augment=options.augment, fit=options.fit, crops=options.crops
+        architecture, normalization, options.batch_size, augment=options.augment, fit=options.fit, crops=crops
     )
     return train_dense(
         pairs, plan, paths, validation_pairs=found.get("val"), on_start=on_start, on_epoch=on_epoch, progress=progress

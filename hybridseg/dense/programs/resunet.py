@@ -67,7 +67,7 @@ class ResunetExtras:
     upsample: str = option_like(ResUnet, "upsample")
     loss: str = option_like(LossOptions, "loss")
     seed: int = 0
-    crop_scale: tuple[float, float] = option_like(CropOptions, "crop_scale")
+    crop_scale: tuple[float, float] | None = option_like(CropOptions, "crop_scale")
     balance: bool = option_like(CropOptions, "balance")
 
     def __post_init__(self) -> None:
@@ -167,7 +167,7 @@ def train_resunet(
     """
     records: PairSource
     if data_dir is not None:
-        if (extras.crop_scale, extras.balance) != (ResunetExtras.crop_scale, ResunetExtras.balance):
+        if extras.crop_scale or extras.balance:
             raise BadInput("--crop-scale and --balance are for windows of photos: give --images in place of --data")
         records, plan = open_training_records(config, data_dir), make_plan(config, extras)
     else:

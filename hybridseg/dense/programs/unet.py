@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hybridseg.dense.pairs import FolderPairs, fit_size
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_augmentation
 from hybridseg.dense.policy import Policy, read_policy
+from hybridseg.dense.programs.fcn import MAX_AREA, fit_crops
 from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import CosineRestarts, Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
@@ -33,15 +35,12 @@ from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_image, resize_nearest
 
-MAX_AREA = 256 * 384
 _LEAST_SIDE = 32
 SCHEDULES = ("ramp", "cosine", "constant")
 DEFAULT_POLICY = "mild"
 
-# As all defaults, what did best on held-out photos of the coast.
-WINDOWS = CropOptions((256, 384), (0.35, 0.7), balance=True)
-# A photo of fewer pixels is not much more than one such window.
-_LARGE_AREA = 2 * MAX_AREA
+# Near the scale of whole photos, and often of rare classes: as all defaults, what did best on held-out coastal photos.
+WINDOWS = CropOptions(n_crops=4, balance=True)
 
 # What the published program has in place of the defaults, by the names of the settings of the command.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -90,33 +89,27 @@ class ScheduleOptions:
 
 @dataclass(frozen=True)
 class UnetOptions:
-    """How a U-Net is trained.
-
-    Parameters
-    ----------
-    crops : CropOptions or None
-        None: `WINDOWS` of large photos; whole photos where `size` is given, or where they are small.
-    """
+    """How a U-Net is trained: on windows of the photos or, where `size` is given, on all of each."""
 
     encoder: str = option_like(Unet, "encoder")
     block: str | None = option_like(Unet, "block", None)
     widths: tuple[int, ...] = option_like(Unet, "widths")
     dropout: float = option_like(Unet, "dropout")
     size: tuple[int, int] | None = option(
-        None, "Rows and columns to which images are resized; 32 at least.", span=Span(_LEAST_SIDE, 8192)
+        None,
+        "Rows and columns to which whole photos are resized, in place of windows; 32 at least.",
+        span=Span(_LEAST_SIDE, 8192),
     )
     batch_size: int = option_like(TrainingPlan, "batch_size", 8)
     validation_share: float = option_like(TrainingPlan, "validation_share")
     fit: FitOptions = FitOptions(50, LossOptions("cross-entropy"), ScheduleOptions().make(50), encoder_rate=0.1)
     augment: Augmentation = field(default_factory=lambda: read_policy(DEFAULT_POLICY))
-    crops: CropOptions | None = None
+    crops: CropOptions = WINDOWS
 
     def __post_init__(self) -> None:
         check_options(self)
         # It refuses what no network can have.
         self.make_network(n_bands=1, n_outputs=1)
-        if self.size and self.crops and self.crops.crop:
-            raise BadInput("--size resizes whole photos and --crop cuts windows out of them; give one of them")
 
     def make_network(self, *, n_bands: int, n_outputs: int) -> Unet:
         """Return the settings of the network."""
@@ -154,13 +147,12 @@ def train_unet(
     if options.fit.frozen_epochs and paths.pretrained == RANDOM:
         raise BadInput("the encoder has random weights, which are of no use as they are; leave --frozen-epochs out")
     data.check(progress=progress)
-    first = describe_image(data.parts["train"][0].image_path)
-    crops = options.crops
-    if crops is None:
-        is_large = options.size is None and first.rows * first.cols > _LARGE_AREA
-        crops = WINDOWS if is_large else CropOptions()
-    size = crops.crop or options.size or _choose_size(first.rows, first.cols)
-    kind = PhotoPairs if crops.crop else FolderPairs
+    shapes = [describe_image(pair.image_path).shape for pair in data.parts["train"]]
+    crops = CropOptions() if options.size else fit_crops(options.crops, shapes)
+    size = options.size or crops.crop
+    assert size is not None
+    # What is largest at any scale of the windows decides how sharp the photographs are kept.
+    kind = FolderPairs if options.size else partial(PhotoPairs, scale=crops.scale[1])
     found = {name: kind(part, data.read_labels, table=data.table, size=size) for name, part in data.parts.items()}
     pairs, n_classes = found["train"], len(data.table)
     if isinstance(options.augment, Policy):
