@@ -24,6 +24,7 @@ from hybridseg.cli.dense import (
 from hybridseg.cli.options import (
     WeightsType,
     class_files_options,
+    figure_options,
     images_option,
     masks_option,
     options_of,
@@ -51,7 +52,7 @@ from hybridseg.dense.programs.unet import (
 from hybridseg.dense.smoothing import UNET_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import BadInput, OutputExists
-from hybridseg.figures import FIGURE_FORMATS, FigureOptions
+from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.models.encoders import IMAGENET, RANDOM
 from hybridseg.models.losses import LossOptions
@@ -283,9 +284,9 @@ def infer(console: Console, **settings: Any) -> None:
 @click.option("--versions", "n", type=click.IntRange(1, 20), default=5, show_default=True, help="Versions of each.")
 @click.option(
     "--out", "out_path", metavar="FILE", type=path_type, default=Path("augmentation.png"), show_default=True,
-    help="Write the sheet here; its suffix is .png, .pdf or .svg.",
+    help="Write the sheet here, with the suffix of its format.",
 )  # fmt: skip
-@options_of(FigureOptions, "dpi")
+@figure_options
 @seed_option
 @overwrite_option
 @pass_console
@@ -301,9 +302,8 @@ def show_augmentation(console: Console, **settings: Any) -> None:
     """
     if settings["images_dir"] is None:
         raise click.UsageError("--images is missing: give the folder of the images.")
-    out_path: Path = settings["out_path"]
-    if out_path.suffix.removeprefix(".").lower() not in FIGURE_FORMATS:
-        raise click.BadParameter(f"{out_path} must end in .{', .'.join(FIGURE_FORMATS)}.", param_hint="--out")
+    figures = read_options(FigureOptions, settings)
+    out_path = figures.name(settings["out_path"].with_suffix(""))
     if out_path.exists() and not settings["overwrite"]:
         raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
     policy = read_policy(settings["policy"])
@@ -314,6 +314,6 @@ def show_augmentation(console: Console, **settings: Any) -> None:
     data = open_folders(settings["images_dir"], settings["masks_dir"], table=table) if has_labels else None
     draw_sheet(
         out_path, settings["images_dir"], data, policy, n_photos=settings["n_photos"],
-        n=settings["n"], seed=settings["seed"], dpi=settings["dpi"],
+        n=settings["n"], seed=settings["seed"], dpi=figures.dpi,
     )  # fmt: skip
     console.wrote(out_path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from hybridseg.classes import ClassTable, color_labels
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch
 from hybridseg.dense.policy import Policy, Turn
-from hybridseg.figures import DPI, draw_learning_curve
+from hybridseg.figures import DPI, draw_learning_curve, draw_rates
 from hybridseg.io.images import as_rgb8
 from hybridseg.models.bundles import DenseModel
 from hybridseg.panels import PictureRow, list_legend
@@ -20,6 +20,7 @@ from hybridseg.sheets import draw_picture_rows
 
 # Inches.
 _WIDTH = 10.0
+_N_SHOWN = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,3 +115,24 @@ def draw_history(path: Path, history: Sequence[Epoch], *, dpi: int = DPI) -> Non
         "Dice": ([e.dice or 0.0 for e in history], [e.val_dice for e in history]),
     }
     draw_learning_curve(path, [e.epoch for e in history], curves, unit="epoch", dpi=dpi)
+
+
+def draw_start(
+    place: Callable[[str], Path], training: Feed, validation: Feed, rates: Sequence[float], *, dpi: int = DPI
+) -> list[Path]:
+    """Draw what is known before training, sample batches and the learning rate; `place` is from a name to a path."""
+    written = [place("train_sample_batch"), place("val_sample_batch"), place("learning_rate")]
+    for path, feed in zip(written, (training, validation), strict=False):
+        draw_examples(path, pick_examples(feed, _N_SHOWN), feed.pairs.table, dpi=dpi)
+    draw_rates(written[2], rates, dpi=dpi)
+    return written
+
+
+def draw_end(
+    place: Callable[[str], Path], model: DenseModel, validation: Feed, history: Sequence[Epoch], *, dpi: int = DPI
+) -> list[Path]:
+    """Draw the course of the training, and predictions."""
+    written = [place("training"), place("examples")]
+    draw_history(written[0], history, dpi=dpi)
+    draw_examples(written[1], pick_examples(validation, _N_SHOWN), model.table, model, dpi=dpi)
+    return written

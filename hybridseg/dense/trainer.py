@@ -21,10 +21,10 @@ from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder, f
 from hybridseg.dense.monitor import HISTOGRAM_INTERVAL, Monitor
 from hybridseg.dense.pairs import FolderPairs, PairSource, RememberedPairs
 from hybridseg.dense.photos import PhotoPairs
-from hybridseg.dense.pictures import draw_examples, draw_history, pick_examples
+from hybridseg.dense.pictures import draw_end, draw_start
 from hybridseg.dense.scoring import evaluate_feed, score_feed
 from hybridseg.errors import BadInput, OutputExists
-from hybridseg.figures import FigureOptions, draw_rates
+from hybridseg.figures import FigureOptions
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.markup import render_text
 from hybridseg.models.architectures import Architecture
@@ -213,7 +213,10 @@ def train_dense(
             view=_describe_view(pairs, plan),
         )  # fmt: skip
         model = DenseModel(paths.weights, card, network)
-        written = [*on_network(model), *(_draw_before(paths, plan, training, validation) if paths.plots else [])]
+        written = [*on_network(model)]
+        if paths.plots:
+            rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)]
+            written += draw_start(paths.plot, training, validation, rates, dpi=paths.figures.dpi)
         history = _fit(model, training, validation, plan, paths, on_epoch, progress)
         photos = evaluate_feed(model, validation, progress=progress)
         verdict = judge(photos)
@@ -227,7 +230,7 @@ def train_dense(
         written = [*save_dense(paths.weights, network, trained), *written]
         model.card = trained
         if paths.plots:
-            written += _draw_after(paths, model, validation, history)
+            written += draw_end(paths.plot, model, validation, history, dpi=paths.figures.dpi)
     return TrainingResult(
         model,
         tuple(written),
@@ -388,21 +391,3 @@ def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, 
         "options": asdict(plan.fit),
         **({"crops": asdict(plan.crops)} if plan.crops.crop else {}),
     }
-
-
-def _draw_before(paths: TrainingPaths, plan: TrainingPlan, training: Feed, validation: Feed) -> list[Path]:
-    """Draw what is known before training: sample batches and the learning rate."""
-    written = [paths.plot("train_sample_batch"), paths.plot("val_sample_batch"), paths.plot("learning_rate")]
-    for path, feed in zip(written, (training, validation), strict=False):
-        draw_examples(path, pick_examples(feed, 6), feed.pairs.table, dpi=paths.figures.dpi)
-    rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)]
-    draw_rates(written[2], rates, dpi=paths.figures.dpi)
-    return written
-
-
-def _draw_after(paths: TrainingPaths, model: DenseModel, validation: Feed, history: list[Epoch]) -> list[Path]:
-    """Draw the course of the training, and predictions."""
-    written = [paths.plot("training"), paths.plot("examples")]
-    draw_history(written[0], history, dpi=paths.figures.dpi)
-    draw_examples(written[1], pick_examples(validation, 6), model.table, model, dpi=paths.figures.dpi)
-    return written
