@@ -22,6 +22,7 @@ from typing import Any
 from hybridseg import __version__
 from hybridseg.machine import count_cores
 from hybridseg.models.backbones import hub_cache_dir
+from hybridseg.progress import say_if_slow
 
 _PROBE_SECONDS = 180
 _GPU_SECONDS = 20
@@ -99,7 +100,7 @@ def examine_system() -> list[Check]:
     """Try every part of the program."""
     checks = [Check("hybridseg", "ok", f"{__version__} in {Path(__file__).parent}"), _check_python()]
     others = [name for name in _PROBES if name not in _WITH_TENSORFLOW]
-    with ThreadPoolExecutor(3) as pool:
+    with say_if_slow("trying the packages"), ThreadPoolExecutor(3) as pool:
         trials = [pool.submit(try_packages, names) for names in (_WITH_TENSORFLOW, others)]
         gpus = pool.submit(_list_nvidia_gpus)
         found = {name: outcome for trial in trials for name, outcome in trial.result().items()}

@@ -5,7 +5,6 @@ The library calls it and knows nothing of terminals; the bars live in `hybridseg
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import threading
@@ -32,24 +31,6 @@ class Progress(Protocol):
 def no_progress(items: Sequence[Item], *, label: str) -> Iterable[Item]:
     """Report nothing: the default of every library function."""
     return items
-
-
-def number_parts(progress: Progress, n_parts: int) -> Progress:
-    """Say which part of long work each sequence is: the time that is left of one is not all that is left.
-
-    Examples
-    --------
-    >>> labels = []
-    >>> numbered = number_parts(lambda items, label: labels.append(label) or items, 2)
-    >>> list(numbered([1], label="reading")), list(numbered([2], label="writing")), labels
-    ([1], [2], ['part 1 of 2, reading', 'part 2 of 2, writing'])
-    """
-    numbers = itertools.count(1)
-
-    def numbered(items: Sequence[Item], *, label: str) -> Iterable[Item]:
-        return progress(items, label=f"part {next(numbers)} of {n_parts}, {label}")
-
-    return numbered
 
 
 @contextmanager

@@ -18,6 +18,7 @@ LEVELS = (
         ("errors",),
         ("options",),
         ("progress",),
+        ("forecast",),
         ("machine",),
         ("palette",),
         ("markup",),

@@ -23,6 +23,12 @@ BREAKS = {
         ("options.py", " and math.isfinite(value)", "", "test_options.py"),
         ("options.py", "value is None or value in setting.extra", "value is None", "test_options.py"),
     ],
+    "forecast": [
+        ("forecast.py", "pace * self.items.after", "0.0", "test_forecast.py"),
+        ("forecast.py", "self._start = (now, self.items.cost(1))", "pass", "test_forecast.py"),
+        ("forecast.py", "return self._outer.tell_left(inner) if self._outer else inner", "return inner",
+         "test_forecast.py cli/test_progress.py"),
+    ],
     "errors": [
         ("errors.py", ".removeprefix(f\"{path}: \")", "", "test_errors.py"),
     ],
@@ -321,5 +327,7 @@ BREAKS = {
         ("cli/console.py", "self.report.steps.append(step.report)", "pass", "cli/test_report.py"),
         ("cli/main.py", "redirect_stdout(sys.stderr), ", "", "cli/test_report.py"),
         ("cli/report.py", "value if math.isfinite(value) else None", "value", "cli/test_report.py"),
+        ("cli/progress.py", "is_outermost and took", "took", "cli/test_progress.py"),
+        ("cli/progress.py", "_LINES = 5.0, 0.1", "_LINES = 5.0, 0.0", "cli/test_progress.py"),
     ],
 }

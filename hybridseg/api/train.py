@@ -207,5 +207,5 @@ def run(
         paths, run_command=partial(run_command, console), say=console.say, warn=console.warn,
         options=StudyOptions(method, proportion, group_by, find_path(test_list), tile_size, epochs, seed),
         table=find_table(labels, colors),
-        check_only=dry_run, progress=show_progress(),
+        check_only=dry_run, progress=console.progress,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from hybridseg.errors import BadInput
@@ -34,17 +35,28 @@ def map_calls(
             yield future.result()
 
 
+class _Call(Future[Any]):
+    """A call that is made when its result is asked for: there the caller shows its progress."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        super().__init__()
+        self._call = call
+
+    def result(self, timeout: float | None = None) -> Any:
+        if not self.done():
+            try:
+                self.set_result(self._call())
+            except Exception as error:
+                self.set_exception(error)
+        return super().result(timeout)
+
+
 class SerialPool:
-    """An executor that calls each function at once, in this process."""
+    """An executor that calls each function in this process."""
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Call the function and return a future that holds its result or its error."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*args))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+        """Return a future of the result or the error of a function."""
+        return _Call(partial(function, *args))
 
 
 @contextmanager

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,13 @@ from typing import Any
 import click
 
 from hybridseg.classes import class_key
+from hybridseg.cli.progress import Meter, pause_bars
 from hybridseg.cli.report import Report, printable
 from hybridseg.confusion import Confusion
 from hybridseg.errors import Problem
-from hybridseg.progress import Item, describe_seconds
+from hybridseg.progress import Item
 from hybridseg.verdict import NextSteps, Verdict
 
-_SECONDS_BETWEEN_LINES = 10.0
 _MOST_OF_ONE_REASON = 5
 
 
@@ -32,6 +30,7 @@ class Console:
     quiet: bool = False
     verbose: bool = False
     report: Report = field(default_factory=Report)
+    meter: Meter = field(default_factory=Meter)
 
     def set_logging(self) -> None:
         """Let the library say as much as the command: what is slow to start, every step, or nothing."""
@@ -43,7 +42,7 @@ class Console:
         """Print a line of the result."""
         if self.quiet:
             return
-        with _pause_bars():
+        with pause_bars():
             click.echo(printable(text))
 
     def insist(self, text: str) -> None:
@@ -68,7 +67,7 @@ class Console:
     def warn(self, text: str) -> None:
         """Print what a person should look at, even when quiet."""
         self.report.warnings.append(text)
-        with _pause_bars():
+        with pause_bars():
             click.echo(printable(f"warning: {text}"), err=True)
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -125,44 +124,16 @@ class Console:
         # Imported on use: the commands import this module.
         from hybridseg.cli.main import main
 
-        step = Console(self.quiet, self.verbose, Report(tuple(words)))
+        step = Console(self.quiet, self.verbose, Report(tuple(words)), self.meter.make_inner())
         self.report.steps.append(step.report)
         with step.report.watch():
             main.main(words, prog_name="hybridseg", standalone_mode=False, obj=step)
 
     def progress(self, items: Sequence[Item], *, label: str) -> Iterable[Item]:
-        """Show the progress of long work: a bar on a terminal, a line every few seconds elsewhere."""
+        """Show the progress of long work, and how much time is left of all."""
         if self.quiet or not len(items):
             return items
-        if sys.stderr is not None and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            # The mean of all steps tells the time that is left best: every epoch ends with a slow one.
-            return tqdm(items, desc=label, unit="", leave=False, dynamic_ncols=True, smoothing=0)
-        return _print_progress(items, label)
-
-
-def _pause_bars() -> AbstractContextManager[None]:
-    """Return a context in which no progress bar is on the terminal, so that a line can be printed."""
-    if "tqdm" not in sys.modules:
-        return nullcontext()
-    from tqdm import tqdm
-
-    return tqdm.external_write_mode(file=sys.stdout)
-
-
-def _print_progress(items: Sequence[Item], label: str) -> Iterable[Item]:
-    started = printed = time.monotonic()
-    for i, item in enumerate(items):
-        yield item
-        now = time.monotonic()
-        if i == 0:
-            # The first takes far longer than the others where something is loaded or compiled for it.
-            started = now
-        if now - printed > _SECONDS_BETWEEN_LINES:
-            printed = now
-            left = f", {describe_seconds((now - started) / i * (len(items) - i - 1))} left" if i else ""
-            click.echo(f"{label}: {i + 1} of {len(items)}{left}", err=True)
+        return self.meter.show(items, label)
 
 
 def _set_manner(context: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -6,7 +6,7 @@ import errno
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from functools import partial
 from typing import Any
 
@@ -127,7 +127,9 @@ def _print_report(report: Report, run: Callable[[], object]) -> int:
     except SystemExit as stop:
         code = int(stop.code or 0)
     finally:
-        click.echo(report.to_json(), file=out)
+        # Whoever does not read it, as `head -0`, does not miss it.
+        with suppress(BrokenPipeError):
+            click.echo(report.to_json(), file=out)
     return code
 
 

@@ -14,9 +14,12 @@ from hybridseg.crf.engines import GIB, Engine, MeanField, NeedsMoreMemory, choos
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.priors import Priors, priors_from_probs, priors_from_seeds
 from hybridseg.errors import BadInput
+from hybridseg.forecast import Weighted
 from hybridseg.progress import Progress, no_progress
 
 _MAX_BANDS = 4
+# Of a pixel at the size at which the CRF works, see docs/benchmarks.md.
+PIXEL_SECONDS = 2e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +172,8 @@ def _refine(
     planned = plan_blocks(whole, max_pixels=options.max_memory * GIB / bytes_per_pixel)
     if options.reference_geometry and len(planned) > 1:
         raise _memory_refusal(options, whole.n_outer_pixels * bytes_per_pixel, "no blocks with reference_geometry: ")
-    for part in progress(planned, label="spreading classes"):
+    seconds = [block.n_outer_pixels * PIXEL_SECONDS for block in planned]
+    for part in progress(Weighted(planned, seconds), label="spreading classes"):
         for block, field in _run_block(part, image, priors, options, want_probs, engine):
             inner = block.inner_of_outer
             lanes[block.inner] = field.lanes[inner]

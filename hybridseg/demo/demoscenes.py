@@ -17,7 +17,7 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.io.tables import write_json
 from hybridseg.options import Span, check_options, option
-from hybridseg.progress import Progress, no_progress
+from hybridseg.progress import Progress, no_progress, say_if_slow
 
 RECORD_NAME = "scenes.json"
 # As of a good camera: photos have some compression noise.
@@ -76,7 +76,8 @@ def write_demo_scenes(
     WriteFailed
     """
     # Imported on use: drawing needs SciPy, --help does not.
-    from hybridseg.demo.scenes.scene import make_scene
+    with say_if_slow("loading SciPy"):
+        from hybridseg.demo.scenes.scene import make_scene
 
     out_dir = Path(out_dir)
     record = {"rows": options.rows, "cols": options.cols, "seed": options.seed, "n": options.n}

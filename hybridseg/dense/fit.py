@@ -17,6 +17,7 @@ from hybridseg.dense.feed import Feed
 from hybridseg.dense.schedules import CosineRestarts, Schedule, count_plateaus
 from hybridseg.dense.scoring import SCORES, choose_class, make_validation_step, measure_feed, score_classes
 from hybridseg.errors import BadInput, OutputExists
+from hybridseg.forecast import Weighted
 from hybridseg.io.tables import write_csv
 from hybridseg.models.bundles import class_scores
 from hybridseg.models.checkpoints import restore_state, save_state
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_NAME, LOG_NAME = "checkpoint.npz", "log.csv"
 _BEST_NAME = "best.npz"
 _PLATEAU_FACTOR = 0.1
+# What a batch of the validation takes, in steps of the training.
+_VALIDATION_COST = 1 / 3
 # A step is starved when the network waits for its batch for longer than this, and this share of its own time.
 _WAIT_SECONDS, _WAIT_SHARE = 0.005, 0.05
 
@@ -174,17 +177,18 @@ def fit(
     run = _Run(network, training.pairs.table, options, folder, encoder)
     history = run.restore()
     monitored = "val_loss" if validation is not None else "loss"
-    # One sequence for all epochs, so that the time that is left is that of the whole training.
-    n_steps = (options.epochs - len(history)) * training.n_steps
+    # One sequence for all epochs and their validation: the time that is left is that of the whole training.
+    costs = [1.0] * training.n_steps + [_VALIDATION_COST] * (validation.n_steps if validation is not None else 0)
+    costs *= options.epochs - len(history)
     label = f"steps of the training, epochs {len(history) + 1} to {options.epochs}"
-    steps = iter(progress(range(n_steps), label=label))
+    steps = iter(progress(Weighted(range(len(costs)), costs), label=label))
     for epoch in range(len(history), options.epochs):
         if _has_stalled(history, monitored, options.patience):
             break
         rate = options.learning_rate([getattr(row, monitored) for row in history])
         row = run.train_epoch(training, epoch, islice(steps, training.n_steps), rate)
         if row is not None and validation is not None:
-            row = Epoch(**{**asdict(row), **run.validate(validation)})
+            row = Epoch(**{**asdict(row), **run.validate(validation, islice(steps, validation.n_steps))})
         if row is None or not np.isfinite(getattr(row, monitored)):
             run.return_to(history)
             break
@@ -194,6 +198,7 @@ def fit(
             keep(path) if keep is not None else write_weights(path, network)
         run.save(history, is_best=getattr(row, monitored) <= min(getattr(h, monitored) for h in history))
         on_epoch(row)
+    next(steps, None)
     if validation is not None:
         run.restore_best()
     return history
@@ -307,9 +312,9 @@ class _Run:
             images_per_second=n_images / (time.perf_counter() - started), starved=n_starved / feed.n_steps,
         )  # fmt: skip
 
-    def validate(self, feed: Feed) -> dict[str, float | None]:
+    def validate(self, feed: Feed, steps: Iterable[Any]) -> dict[str, float | None]:
         """Return loss and scores on the validation set."""
-        found = measure_feed(self._validation_step, feed, self.table)
+        found = measure_feed(self._validation_step, feed, self.table, steps=steps)
         return {f"val_{name}": value for name, value in found.items()}
 
     def save(self, history: list[Epoch], *, is_best: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
 from hybridseg.batch.results import ImageResult, write_confidence
 from hybridseg.classes import VOID, ClassTable, measure_shares
+from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
 from hybridseg.dense.windows import DenseOptions, predict_probs, predict_strips
+from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import ImageInfo, as_rgb8, load_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -148,13 +151,16 @@ def predict_labels(
     labels = np.empty(shape, np.uint8)
     confidence = np.empty(shape, np.float32) if want_confidence else None
     if not smoothing.any or want_confidence:
-        for start, probs in predict_strips(image, models, shape=shape, options=options, progress=progress):
+        hook = followed_by(progress, UNKNOWN if smoothing.any else 0.0)
+        for start, probs in predict_strips(image, models, shape=shape, options=options, progress=hook):
             rows = slice(start, start + len(probs))
             labels[rows] = probs.argmax(axis=2)
             if confidence is not None:
                 confidence[rows] = probs.max(axis=2)
     if smoothing.any:
-        probs = predict_probs(image, models, options=options, progress=progress)
+        n_pixels = math.prod(shape if options.native else models[0].card.size)
+        hook = followed_by(progress, n_pixels * PIXEL_SECONDS * (smoothing.crf_from != "none"))
+        probs = predict_probs(image, models, options=options, progress=hook)
         picture = resize_image(as_rgb8(image), (probs.shape[0], probs.shape[1]))
         labels = resize_nearest(smooth_probs(picture, probs, options=smoothing, progress=progress), shape)
     if valid is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,11 +67,26 @@ def score_feed(network: tf_keras.Model, feed: Feed, loss: LossOptions) -> dict[s
 
 
 def measure_feed(
-    step: Callable[[Any, Any], Any], feed: Feed, table: ClassTable, *, left_out: tuple[str, ...] = ()
+    step: Callable[[Any, Any], Any],
+    feed: Feed,
+    table: ClassTable,
+    *,
+    left_out: tuple[str, ...] = (),
+    steps: Iterable[Any] = repeat(None),
 ) -> dict[str, float | None]:
-    """Return the mean loss and `SCORES` of a feed; `step` is from a batch to its loss and classes."""
+    """Return the mean loss and `SCORES` of a feed.
+
+    Parameters
+    ----------
+    step : callable
+        From a batch to its loss and classes.
+    left_out : tuple of str
+        Classes that the means leave out.
+    steps : iterable
+        One item is taken for each batch, to show the progress.
+    """
     counts, losses, n_images = [], [], 0
-    for images, labels in feed.batches():
+    for _, (images, labels) in zip(steps, feed.batches(), strict=False):
         loss, found = step(images, labels)
         losses.append(float(loss) * len(images))
         counts.append(count_confusion(labels.numpy(), found.numpy(), table))

@@ -35,7 +35,7 @@ from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import make_deterministic
 from hybridseg.models.views import View
 from hybridseg.options import Span, check_options, option
-from hybridseg.progress import Progress, no_progress
+from hybridseg.progress import Progress, no_progress, say_if_slow
 from hybridseg.verdict import judge
 
 _RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}(\.card)?\.(h5|json)")
@@ -206,7 +206,8 @@ def train_dense(
         if paths.overwrite:
             _clear(paths.run_dir)
         make_deterministic(plan.fit.seed)
-        network = plan.architecture.build()
+        with say_if_slow("building the network"):
+            network = plan.architecture.build()
         on_start(plan.architecture.start(network, paths.pretrained))
         card = DenseCard(
             plan.architecture, pairs.table, pairs.size, plan.normalization, versions=list_versions(),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridseg.errors import BadInput
+from hybridseg.forecast import UNKNOWN, Weighted, followed_by
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.ensemble import order_columns
 from hybridseg.options import Span, check_options, option
@@ -19,6 +20,8 @@ from hybridseg.resample import find_neighbours, reduce_shape, resize_image
 
 _STRIP_ROWS = 256
 _LEAST_WEIGHT = 1e-6
+# Of a window, see docs/benchmarks.md.
+_PIXEL_SECONDS = 0.8e-6
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,11 @@ def predict_strips(
     table = models[0].table
     for model in models:
         _check_fit(image, model, models[0])
-    predictions = [_predict_one(image, model, shape, options, progress) for model in models]
+    # At the size of the image they take turns, strip by strip, so the first stands for all.
+    in_turns = all(_find_size(image, model, options) == shape for model in models)
+    first = progress if in_turns or len(models) == 1 else followed_by(progress, UNKNOWN)
+    hooks = [first, *[no_progress] * (len(models) - 1)]
+    predictions = [_predict_one(image, model, shape, options, hook) for model, hook in zip(models, hooks, strict=True)]
     for strips in zip(*predictions, strict=True):
         start = strips[0][0]
         votes = [order_columns(s, m.table, table) for (_, s), m in zip(strips, models, strict=True)]
@@ -194,7 +201,8 @@ def predict_windows(
     total = np.zeros((*shape, len(model.table)), np.float32)
     weights = np.zeros((*shape, 1), np.float32)
     n_windows = len(row_starts) * len(col_starts)
-    steps = iter(progress(range(n_windows), label="windows") if n_windows > 1 else range(n_windows))
+    windows = Weighted(range(n_windows), height * width * _PIXEL_SECONDS)
+    steps = iter(progress(windows, label="windows") if n_windows > 1 else range(n_windows))
     for row, next_row in zip(row_starts, [*row_starts[1:], n_rows], strict=True):
         row_weight = _weigh(height, options.overlap, is_first=row == 0, is_last=row == row_starts[-1])
         for col in col_starts:

@@ -19,6 +19,7 @@ from hybridseg.evaluation.errorpanels import PanelOptions, draw_errors
 from hybridseg.evaluation.floor import measure_floor, take_sample
 from hybridseg.evaluation.pairs import TruthPair
 from hybridseg.figures import FIGURES_DIR, FigureOptions, draw_confusion
+from hybridseg.forecast import Weighted
 from hybridseg.io.images import as_rgb8, describe_image, read_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import (
@@ -34,6 +35,8 @@ from hybridseg.verdict import Verdict, judge
 
 POOLED = "all pairs"
 TILES_ALONE = "the tiles alone"
+# Of a pair of half a megapixel, its matrix and its errors.
+_COMPARISON_SECONDS, _FIGURE_SECONDS, _PANEL_SECONDS = 0.03, 0.2, 0.4
 _CSV_COLUMNS = ("pair", "class", "support", *SCORES)
 
 
@@ -144,7 +147,9 @@ def evaluate_pixels(
     out_dir = Path(out_dir)
     compared: dict[str, tuple[TruthPair, Comparison]] = {}
     problems = list(problems)
-    for pair in progress(pairs, label="comparing"):
+    n_panels = len(panels.choose(pairs[: len(image_paths)]))
+    later = len(pairs) * _FIGURE_SECONDS + n_panels * _PANEL_SECONDS
+    for pair in progress(Weighted(pairs, _COMPARISON_SECONDS, later), label="comparing"):
         try:
             compared[_name_pair(pair, compared)] = pair, compare_pair(pair, table=table)
         except HybridSegError as error:
@@ -181,9 +186,10 @@ def evaluate_pixels(
     _remove_old_figures(out_dir, keep={path.name for path in drawn})
     about["figures"] = [path.name for path in drawn]
     written = [*_write_scores(out_dir, confusions, pooled, about), *drawn]
-    for name, confusion in progress(list(confusions.items()), label="drawing"):
+    expected = Weighted(list(confusions.items()), _FIGURE_SECONDS, after=len(shown) * _PANEL_SECONDS)
+    for name, confusion in progress(expected, label="drawing"):
         draw_confusion(paths[name], confusion, title=name, dpi=figures.dpi)
-    for name in progress(shown, label="drawing errors"):
+    for name in progress(Weighted(shown, _PANEL_SECONDS), label="drawing errors"):
         title = f"{confusions[name].accuracy:.1%} right: {name}".replace("%", " %", 1)
         try:
             draw_errors(

@@ -12,10 +12,11 @@ import numpy as np
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput
+from hybridseg.forecast import followed_by
 from hybridseg.hybrid.distort import DistortOptions, distort_tiles
 from hybridseg.hybrid.features import cache_features
-from hybridseg.hybrid.finetune import FineTuneOptions, fine_tune
-from hybridseg.hybrid.head import Head, HeadOptions, HeadTrainer, Measurement, train_head
+from hybridseg.hybrid.finetune import TILE_SECONDS, FineTuneOptions, fine_tune
+from hybridseg.hybrid.head import Head, HeadOptions, HeadTrainer, Measurement, expect_step, train_head
 from hybridseg.hybrid.imagesets import TRAINING, VALIDATION, assign_sets
 from hybridseg.hybrid.tilefolder import TileFolder, open_tile_folder
 from hybridseg.io.atomic import write_bytes
@@ -27,7 +28,7 @@ from hybridseg.models.graphs import INPUT_NAME, OUTPUT_NAME, freeze_model
 from hybridseg.models.store import ModelCard, save_classifier
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.options import Span, check_options, option
-from hybridseg.progress import Progress, number_parts, say_if_slow
+from hybridseg.progress import Progress, say_if_slow
 
 PREPROCESSING = "pixels / 255, bilinear to the input size"
 _COMPUTE_BATCH = 32
@@ -90,7 +91,7 @@ class TrainingRun:
 
     def __init__(self, paths: RetrainPaths, options: RetrainOptions, progress: Progress) -> None:
         self.paths, self.options = paths, options
-        self.progress = number_parts(progress, 3 if options.fine_tune else 2)
+        self.progress = progress
         self.folder = open_tile_folder(paths.image_dir)
         self.table = _read_table(self.folder, paths.colors_path)
         self.tile_size = _find_tile_size(self.folder)
@@ -127,6 +128,14 @@ class TrainingRun:
             parts.append(self._graph(pixels).numpy())
         return np.concatenate(parts)
 
+    def _expect_head(self) -> float:
+        options = self.options
+        return options.head.how_many_training_steps * expect_step(options.head, is_distorted=options.distort.any)
+
+    def _expect_tuning(self) -> float:
+        n_tiles = np.count_nonzero(self.sets == TRAINING) * self.options.tuning.epochs
+        return float(self.options.fine_tune * n_tiles * TILE_SECONDS)
+
     def cache_features(self) -> np.ndarray:
         """Return the features of all tiles, (n_tiles, n_features), computing those that are not on disk."""
         return cache_features(
@@ -136,7 +145,7 @@ class TrainingRun:
             fingerprint=self.fingerprint,
             compute=self.extract,
             cache_dir=self.paths.bottleneck_dir,
-            progress=self.progress,
+            progress=followed_by(self.progress, self._expect_head() + self._expect_tuning()),
         )
 
     def train_head(self, features: np.ndarray, summaries: SummaryWriter) -> tuple[Head, list[Measurement]]:
@@ -176,7 +185,7 @@ class TrainingRun:
             on_measurement=record,
             on_step=self._store_intermediate,
             checkpoint_path=self.paths.bottleneck_dir / f"head_{key[:16]}.npz",
-            progress=self.progress,
+            progress=followed_by(self.progress, self._expect_tuning()),
         )
         return head, trainer.curve
 

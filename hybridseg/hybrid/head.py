@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from hybridseg.forecast import Weighted
+from hybridseg.hybrid.features import TILE_SECONDS
 from hybridseg.models.checkpoints import read_state, save_state
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 CLASS_WEIGHTS = ("none", "balanced")
 _MAX_SELECTION = 1000
 _SECONDS_BETWEEN_CHECKPOINTS = 10.0
+# On two cores.
+_STEP_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class HeadTrainer:
         source: FeatureSource | None = None,
     ) -> None:
         self.options = options
+        self.is_distorted = source is not None
         self._source = source or (lambda indices, rng: features[indices])
         self._class_ids = class_ids
         self._mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -220,7 +225,9 @@ def _run_steps(
     batch_size = n_validation if options.validation_batch_size == -1 else options.validation_batch_size
     # The head is selected on the same tiles every time: on small random batches the luckiest would win.
     selection = np.random.default_rng((options.seed, 1)).permutation(n_validation)[:_MAX_SELECTION]
-    for step in progress(range(n_done + 1, options.how_many_training_steps + 1), label="training the head"):
+    seconds = expect_step(options, is_distorted=trainer.is_distorted)
+    steps = Weighted(range(n_done + 1, options.how_many_training_steps + 1), seconds)
+    for step in progress(steps, label="training the head"):
         if options.patience and trainer.n_worse >= options.patience:
             break
         accuracy, cross_entropy = trainer.step()
@@ -240,6 +247,11 @@ def _run_steps(
             saved = time.monotonic()
     if checkpoint_path is not None and trainer.n_steps > n_done:
         trainer.save(checkpoint_path)
+
+
+def expect_step(options: HeadOptions, *, is_distorted: bool) -> float:
+    """Return the seconds that a step is expected to take; distorted tiles need their features anew."""
+    return _STEP_SECONDS + is_distorted * options.train_batch_size * TILE_SECONDS
 
 
 def weigh_classes(class_ids: np.ndarray, n_classes: int, how: str) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 from hybridseg.batch.workers import open_pool
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, BadUsage, HybridSegError, OutputExists, Problem, count_problems
+from hybridseg.forecast import Weighted
 from hybridseg.hybrid.purity import measure_purity
 from hybridseg.hybrid.tilefolder import CLASSES_NAME, ClassList, read_class_list, write_class_list
 from hybridseg.hybrid.tileplan import (
@@ -47,6 +48,9 @@ from hybridseg.progress import Progress, no_progress
 logger = logging.getLogger(__name__)
 
 COUNT_HEADER = ("class", "of the pixels", "pure windows", "of the windows", "tiles kept")
+
+# Of a photo of half a megapixel.
+_PLAN_SECONDS, _TILES_SECONDS = 0.04, 0.12
 
 
 @dataclass(frozen=True)
@@ -234,7 +238,8 @@ def _plan_images(
 ) -> tuple[list[PlannedImage], list[Problem]]:
     plans, problems = [], []
     futures = [(pair, pool.submit(_plan_image, pair, options, table)) for pair in pairs]
-    for pair, future in progress(futures, label="measuring label maps"):
+    expected = Weighted(futures, _PLAN_SECONDS, after=len(pairs) * _TILES_SECONDS)
+    for pair, future in progress(expected, label="measuring label maps"):
         try:
             plans.append(future.result())
             logger.debug("%s has %d pure windows", pair.labels_path, len(plans[-1].rows))
@@ -282,7 +287,8 @@ def _write_tiles(
     """Decode the images one by one here, while the pool encodes the tiles of the one before."""
     problems = []
     pending: deque[list[Future[None]]] = deque()
-    for plan, keep in progress(list(zip(plans, kept, strict=True)), label="writing tiles"):
+    expected = Weighted(list(zip(plans, kept, strict=True)), _TILES_SECONDS)
+    for plan, keep in progress(expected, label="writing tiles"):
         if not keep.any():
             continue
         try:

@@ -13,10 +13,12 @@ import numpy as np
 from hybridseg.classes import VOID
 from hybridseg.crf.guard import LostClass, find_lost_classes
 from hybridseg.crf.options import CrfOptions
-from hybridseg.crf.refine import Refinement, refine_labels, refine_probs
+from hybridseg.crf.refine import PIXEL_SECONDS, Refinement, refine_labels, refine_probs
 from hybridseg.errors import BadInput
+from hybridseg.forecast import followed_by
 from hybridseg.hybrid.votes import (
     PATTERNS,
+    TILE_SECONDS,
     TileVotes,
     average_votes,
     choose_pattern,
@@ -185,7 +187,10 @@ def segment_image(
             f"least {1 / classifier.tile_size:.3f}"
         )
     watch = StopWatch()
-    votes, n_tiles = vote_on_tiles(image, classifier, options=options, valid=valid, progress=progress)
+    crf_seconds = shape[0] * shape[1] * scale**2 * PIXEL_SECONDS
+    votes, n_tiles = vote_on_tiles(
+        image, classifier, options=options, valid=valid, progress=followed_by(progress, crf_seconds)
+    )
     watch.lap("classify tiles")
     small = reduce_image(image, scale)
     watch.lap("reduce image")
@@ -237,7 +242,7 @@ def vote_on_tiles(
     n_tiles : int
         Number of classified tiles.
     """
-    shape, votes, n_tiles = (image.shape[0], image.shape[1]), [], 0
+    shape, grids, votes = (image.shape[0], image.shape[1]), [], []
     stride, pattern = options.stride_for(shape, classifier.tile_size), options.pattern_for(shape, classifier.tile_size)
     for member in list_members(classifier):
         grid = plan_tiles(
@@ -249,9 +254,12 @@ def vote_on_tiles(
         )
         if valid is not None:
             grid = leave_out_empty(grid, valid)
-        probs = classify_tiles(image, member, grid, progress=progress)
+        grids.append(grid)
+    n_tiles = n_ahead = sum(len(grid.chosen) for grid in grids)
+    for member, grid in zip(list_members(classifier), grids, strict=True):
+        n_ahead -= len(grid.chosen)
+        probs = classify_tiles(image, member, grid, progress=followed_by(progress, n_ahead * TILE_SECONDS))
         votes.append(average_votes(grid, order_columns(probs, member.table, classifier.table)))
-        n_tiles += len(grid.chosen)
     return merge_votes(votes), n_tiles
 
 

@@ -20,6 +20,7 @@ from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem, located
+from hybridseg.forecast import Weighted
 from hybridseg.hybrid.segmentation import HybridOptions, reduce_image, refine_votes, vote_on_tiles
 from hybridseg.hybrid.votes import TileVotes
 from hybridseg.io.images import as_rgb8, load_image
@@ -51,6 +52,8 @@ BALANCES = (0.0, 0.25, 0.5)
 # The last third of the trials stays within this factor of the best one so far.
 _NEAR = 1.6
 _SHARE_NEAR = 1 / 3
+# Of a photo of half a megapixel, see docs/benchmarks.md.
+_TILES_SECONDS, _CRF_SECONDS = 1.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,9 @@ def tune_crf(
     if path.exists() and not holds_keys(path, "best", "trials"):
         raise OutputExists(f"{path} is another file, and the result would replace it; rename that file")
     examples, problems = [], []
-    for pair in progress(pairs, label="classifying tiles"):
+    n_trials = len(BALANCES) + options.n_trials
+    expected = Weighted(pairs, _TILES_SECONDS, after=n_trials * len(pairs) * _CRF_SECONDS)
+    for pair in progress(expected, label="classifying tiles"):
         try:
             examples.append(_prepare_example(pair, classifier, start, table))
         except HybridSegError as error:
@@ -158,7 +163,7 @@ def tune_crf(
     trials = [Trial(None, 0.0, tuple(alone))]
     shares = _measure_shares(trials[0].confusion)
     rng = np.random.default_rng(options.seed)
-    for number in progress(range(len(BALANCES) + options.n_trials), label="trying CRFs"):
+    for number in progress(Weighted(range(n_trials), len(examples) * _CRF_SECONDS), label="trying CRFs"):
         if number < len(BALANCES):
             crf, balance = start.crf, BALANCES[number]
         else:

@@ -13,6 +13,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, labels_to_seeds
 from hybridseg.errors import BadInput
+from hybridseg.forecast import Weighted
 from hybridseg.hybrid.purity import cover_windows, find_edges, mirror_index
 from hybridseg.models.store import TileClassifier
 from hybridseg.progress import Progress, no_progress
@@ -20,6 +21,8 @@ from hybridseg.resample import take_nearest
 
 PATTERNS = ("raster", "checker")
 _BATCH = 64
+# See docs/benchmarks.md.
+TILE_SECONDS = 0.004
 _MAX_SLANT = 1000
 
 
@@ -215,7 +218,7 @@ def classify_tiles(
     batches = [grid.chosen[i : i + _BATCH] for i in range(0, len(grid.chosen), _BATCH)]
     parts = [
         classifier.classify(np.stack([_cut_tile(image, grid, i, j) for i, j in batch]))
-        for batch in progress(batches, label="classifying tiles")
+        for batch in progress(Weighted(batches, _BATCH * TILE_SECONDS), label="classifying tiles")
     ]
     return np.concatenate(parts)
 

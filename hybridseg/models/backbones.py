@@ -19,6 +19,7 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExist
 from hybridseg.io.atomic import claim_folder
 from hybridseg.models.graphs import CHECKPOINT_OPS, SAFE_OPS, refuse_unsafe_ops
 from hybridseg.models.startup import import_tensorflow
+from hybridseg.progress import say_if_slow
 
 BUILTIN = "builtin:mobilenet_v2"
 DEFAULT_INPUT_SIZE = 160
@@ -133,7 +134,7 @@ def export_builtin(out_dir: str | os.PathLike[str], *, input_size: int = DEFAULT
     target = Path(out_dir)
     claim_saved_model(target)
     import_tensorflow()
-    with saved_model_folder(target) as partial:
+    with saved_model_folder(target) as partial, say_if_slow(f"writing {target}"):
         build_mobilenet(input_size=input_size, trainable=True).save(partial, save_format="tf", include_optimizer=False)
 
 

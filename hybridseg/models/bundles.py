@@ -24,6 +24,7 @@ from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, par
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.views import View
 from hybridseg.models.weightfile import encode_weights, load_weights
+from hybridseg.progress import say_if_slow
 
 if TYPE_CHECKING:
     import tf_keras
@@ -189,8 +190,9 @@ def load_dense(path: str | os.PathLike[str]) -> DenseModel:
     from hybridseg.models.startup import import_tensorflow
 
     import_tensorflow()
-    network = card.architecture.build()
-    load_weights(network, path)
+    with say_if_slow(f"loading {path}"):
+        network = card.architecture.build()
+        load_weights(network, path)
     return DenseModel(path, card, network)
 
 

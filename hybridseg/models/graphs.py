@@ -84,8 +84,6 @@ def read_graph(path: str | os.PathLike[str]) -> FrozenGraph:
         When the file is missing or not a frozen graph, has an operation that is not allowed (the message names
         it), or has not exactly one image input and one class output.
     """
-    import tensorflow as tf
-
     path = Path(path)
     try:
         if path.stat().st_size > _MAX_GRAPH_BYTES:
@@ -95,6 +93,8 @@ def read_graph(path: str | os.PathLike[str]) -> FrozenGraph:
         raise MissingInput(f"there is no model {path}; train one with `hybridseg retrain`") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
+    import tensorflow as tf
+
     definition = tf.compat.v1.GraphDef()
     try:
         definition.ParseFromString(content)

@@ -25,6 +25,7 @@ from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, read_card_file
 from hybridseg.models.startup import import_tensorflow
+from hybridseg.progress import say_if_slow
 
 if TYPE_CHECKING:
     from hybridseg.models.engines import Engine
@@ -209,8 +210,9 @@ def load_classifier(
     if tile_size is not None and tile_size != size:
         raise BadInput(f"{path} takes tiles of {size} pixels, not {tile_size}; give the size it was trained with")
     try:
-        engine = choose_engine(graph)
-        n_outputs = engine.classify(np.zeros((1, size, size, 3), np.float32)).shape[-1]
+        with say_if_slow(f"loading {path}"):
+            engine = choose_engine(graph)
+            n_outputs = engine.classify(np.zeros((1, size, size, 3), np.float32)).shape[-1]
     # TensorFlow raises many kinds of errors for a graph that can be read and yet not be run.
     except Exception as error:
         raise BadInput(f"{path} cannot be run: {str(error).splitlines()[0]}") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hybridseg.classes import ClassTable
 from hybridseg.evaluation.page import Section
+from hybridseg.forecast import UNKNOWN, Weighted, followed_by
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.markup import render_text
 from hybridseg.progress import Progress, describe_seconds, no_progress
@@ -18,9 +18,6 @@ from hybridseg.study.report import write_report
 from hybridseg.study.steps import Step, StepLog, plan_steps
 from hybridseg.study.story import Story, spell_command
 from hybridseg.verdict import Verdict
-
-# From so many seconds on, what was estimated can be compared with what was measured.
-_ENOUGH_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def run_study(
     HybridSegError
         Before anything is written, when something would stop the work.
     """
-    inputs = check_inputs(paths, options, table=table, progress=progress)
+    inputs = check_inputs(paths, options, table=table, progress=followed_by(progress, UNKNOWN))
     steps = [*plan_steps(paths, options, inputs), *(supplement.plan(paths) if supplement else ())]
     _tell_plan(inputs, steps, say, warn)
     if check_only:
@@ -92,7 +89,7 @@ def run_study(
     with lock_output(paths.out / LOG_NAME):
         lists = [path for path in (paths.labels_path, paths.colors_path, options.test_list) if path]
         log = StepLog(paths.out, steps, [*inputs.files, *lists])
-        _run_steps(Story(paths.out, run_command, say), steps, log)
+        _run_steps(Story(paths.out, run_command, say), steps, log, progress)
         findings = read_findings(paths, options, inputs)
         more = [supplement.tell(paths, findings, inputs.table)] if supplement else []
         report_path = write_report(
@@ -116,18 +113,15 @@ def _tell_plan(inputs: Inputs, steps: list[Step], say: Callable[[str], None], wa
     say(f"{len(steps)} steps, about {total} on two cores without a GPU; after Ctrl-C the same command goes on")
 
 
-def _run_steps(story: Story, steps: list[Step], log: StepLog) -> None:
-    """Run what is not done; the time that is left is estimated by how long the steps before have taken."""
+def _run_steps(story: Story, steps: list[Step], log: StepLog, progress: Progress) -> None:
+    """Run what is not done."""
     todo = [step for step in steps if not log.is_done(step)]
     if len(todo) < len(steps):
         n_done = len(steps) - len(todo)
         story.say(f"{n_done} of {len(steps)} steps were done before, with the same photos and settings")
-    expected = taken = 0.0
-    for i, step in enumerate(todo, 1):
-        left = sum(later.seconds for later in todo[i - 1 :]) * (taken / expected if expected > _ENOUGH_SECONDS else 1)
-        story.say(f"\n== step {i} of {len(todo)}: {step.title}; about {describe_seconds(left)} left of all ==")
+    expected = Weighted(todo, [step.seconds for step in todo])
+    for i, step in enumerate(progress(expected, label="steps"), 1):
+        story.say(f"\n== step {i} of {len(todo)}: {step.title} ==")
         goes_on = log.begin(step)
-        started = time.monotonic()
         story.run(*step.words, *(step.resuming if goes_on else ()))
-        taken, expected = taken + time.monotonic() - started, expected + step.seconds
         log.finish(step)

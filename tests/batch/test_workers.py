@@ -24,7 +24,9 @@ def test_the_serial_pool_keeps_an_error_until_it_is_asked_for():
     future = SerialPool().submit(math.sqrt, -1)
     with pytest.raises(ValueError, match="math domain"):
         future.result()
-    assert SerialPool().submit(pow, 2, 5).result() == 32
+    future = SerialPool().submit(pow, 2, 5)
+    assert not future.done(), "the caller shows its progress when it asks for results"
+    assert future.result() == future.result() == 32
 
 
 def test_calls_in_other_processes():

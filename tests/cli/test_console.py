@@ -3,18 +3,8 @@ import sys
 import pytest
 from tqdm import tqdm
 
-from hybridseg.cli import console as module
 from hybridseg.cli.console import Console
 from hybridseg.errors import Problem
-
-
-def test_a_line_every_few_seconds_tells_the_time_that_is_left(monkeypatch, capsys):
-    """The first step, for which a graph is compiled, does not count."""
-    clock = iter([0, 90, 94, 98, 102, 106, 110])
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
-    assert list(Console().progress(range(6), label="training")) == list(range(6))
-    lines = ["training: 1 of 6", "training: 4 of 6, 8 s left"]
-    assert capsys.readouterr().err.splitlines() == lines
 
 
 @pytest.mark.parametrize("quiet", [False, True])

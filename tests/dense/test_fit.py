@@ -72,8 +72,9 @@ def whole(tmp_path_factory, make_pairs):
         weights.append(weights_of(network))
 
     def progress(items, *, label):
-        steps.append((label, len(items)))
-        return items
+        for item in items:
+            steps.append((label, item, len(items)))
+            yield item
 
     settings = {"epochs": 3, "checkpoint_interval": 2, "on_epoch": report, "progress": progress}
     _, history = run_fit(folder, make_pairs(5), network=network, **settings)
@@ -122,7 +123,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(train, whole, validate)
     """Weights bit for bit: an epoch, another and half of the third, and the third are three."""
     _, first = train("parts", epochs=1, validate=validate)
     with pytest.raises(KeyboardInterrupt):
-        train("parts", epochs=3, validate=validate, resume=True, progress=stop_at(3))
+        train("parts", epochs=3, validate=validate, resume=True, progress=stop_at(4 if validate else 3))
     network, history = train("parts", epochs=3, validate=validate, resume=True)
     assert len(history) == 3 and history[:1] == first
     best = best_of(whole.history) if validate else 2
@@ -191,8 +192,8 @@ def test_what_is_reported_and_written(whole):
     history = whole.history
     assert whole.reported == history and [row.epoch for row in history] == [1, 2, 3]
     assert [row.rate for row in history] == [RATE.learning_rate(epoch) for epoch in range(3)]
-    # One progress for all epochs, so that it tells the time that is left for all of them.
-    assert whole.steps == [("steps of the training, epochs 1 to 3", 6)]
+    # One progress for all epochs and their validation, so that it tells the time that is left for all of them.
+    assert whole.steps == [("steps of the training, epochs 1 to 3", number, 9) for number in range(9)]
     assert all(row.images_per_second > 0 and 0 <= row.starved <= 0.5 for row in history)
     names = ["best.npz", "checkpoint.npz", "epoch_0002.h5", "log.csv"]
     assert sorted(path.name for path in whole.folder.iterdir()) == names

@@ -21,6 +21,7 @@ from hybridseg.dense.programs.config import KEYS, NAME_LENGTH, ResunetConfig
 from hybridseg.dense.programs.resunet import describe_network, load_resunet, try_refinement
 from hybridseg.draw import count_share, shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
+from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
 from hybridseg.io.masks import find_best, find_masks, list_masks
@@ -93,10 +94,11 @@ def propose_config(
     if not image_paths:
         raise MissingInput(f"{folder} has no image; images end in {', '.join(IMAGE_SUFFIXES)}")
     problems: list[Problem] = []
-    infos = _describe_images(image_paths, problems, progress)
+    infos = _describe_images(image_paths, problems, followed_by(progress, UNKNOWN))
     naming = _propose_word(image_paths, masks_folder)
     masks = _list_masks(image_paths, masks_folder, is_given=masks_dir is not None, naming=naming, problems=problems)
-    found = _propose_classes(masks, naming, table, problems, progress)
+    later = 0.0 if weights_path is None else UNKNOWN
+    found = _propose_classes(masks, naming, table, problems, followed_by(progress, later))
     n_images = len(masks) or len(image_paths)
     found |= _propose_bands(infos) | _propose_name(folder) | _propose_training(infos, n_images)
     if weights_path is not None and not masks:

@@ -18,6 +18,7 @@ from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
 from hybridseg.errors import BadInput
+from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import describe_image
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.losses import LossOptions
@@ -135,7 +136,7 @@ def train_fcn(
     ------
     MissingInput, BadInput, OutputExists, WriteFailed
     """
-    data.check(progress=progress)
+    data.check(progress=followed_by(progress, UNKNOWN))
     crops = options.choose_crops([describe_image(pair.image_path).shape for pair in data.parts["train"]])
     size = options.size or crops.crop
     assert size is not None

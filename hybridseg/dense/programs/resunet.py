@@ -43,6 +43,7 @@ from hybridseg.dense.trainer import (
 )
 from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.labelled import load_labelled
 from hybridseg.io.pairing import Pair
 from hybridseg.models.bundles import DenseModel, load_dense
@@ -121,7 +122,7 @@ def _open_pairs(
     if table is None and classes == choose_table(config):
         names = ", ".join(classes.names)
         logger.warning("the masks do not name their classes, which are called %s: name them by --labels", names)
-    read_labels = check_labels(config, pairs, classes, given=table, progress=progress)
+    read_labels = check_labels(config, pairs, classes, given=table, progress=followed_by(progress, UNKNOWN))
     source = kind(pairs, read_labels, table=classes, size=config.target_size)
     check_bands(source.n_bands, config)
     return source
@@ -273,7 +274,7 @@ def _evaluate_pairs(
                 f"{model.path} was trained with REMAP_CLASSES {trained} and not {wanted}, so the masks would be read "
                 "otherwise; give the config of its training"
             )
-    read_labels = check_labels(config, pairs, table, given=given, progress=progress)
+    read_labels = check_labels(config, pairs, table, given=given, progress=followed_by(progress, UNKNOWN))
     smoothing = choose_smoothing(config)
     found = []
     for pair in progress(pairs, label="images"):
@@ -314,8 +315,8 @@ def try_refinement(
         )
     drawn = [pairs[stem] for stem in shuffle_names(pairs, seed=0)[:_MAX_TRIED]]
     plain, refined = (
-        pool_confusions(_evaluate_pairs(replace(config, do_crf_refine=refine), [model], drawn, table, progress))
-        for refine in (False, True)
+        pool_confusions(_evaluate_pairs(replace(config, do_crf_refine=refine), [model], drawn, table, hook))
+        for refine, hook in ((False, followed_by(progress, UNKNOWN)), (True, progress))
     )
     return len(drawn), plain, refined
 
