@@ -10,6 +10,7 @@ from hybridseg.api.calls import for_people, run_command, show_progress
 from hybridseg.api.given import Labels, find_path, find_table
 from hybridseg.apply import PathLike
 from hybridseg.cli.console import Console
+from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.programs.fcn import FcnOptions
 from hybridseg.dense.programs.fcn import train_fcn as train_network
 from hybridseg.dense.programs.fcnfolders import open_folders
@@ -92,7 +93,7 @@ def retrain(
     return replace(result, written=(*result.written, draw_curve(paths, result)))
 
 
-@for_people(FcnOptions)
+@for_people(FcnOptions, CropOptions)
 def train_fcn(
     photos: PathLike,
     *,
@@ -105,6 +106,10 @@ def train_fcn(
     learning_rate: float = FcnOptions.learning_rate,
     loss: str = FcnOptions.loss,
     size: tuple[int, int] | None = FcnOptions.size,
+    crop: tuple[int, int] | None = CropOptions.crop,
+    crop_scale: tuple[float, float] | None = CropOptions.crop_scale,
+    n_crops: int | None = CropOptions.n_crops,
+    balance: bool = CropOptions.balance,
     backbone: str = FcnOptions.backbone,
     patience: int = FcnOptions.patience,
     seed: int = FcnOptions.seed,
@@ -147,7 +152,10 @@ def train_fcn(
     """
     data = open_folders(Path(photos), find_path(masks), table=find_table(labels, colors))
     paths = TrainingPaths(Path(out) / MODEL_NAME, Path(out), resume=resume, overwrite=overwrite)
-    options = FcnOptions(epochs, batch_size, learning_rate, loss, size, backbone, patience=patience, seed=seed)
+    crops = CropOptions(crop, crop_scale, n_crops, balance)
+    options = FcnOptions(
+        epochs, batch_size, learning_rate, loss, size, backbone, patience=patience, seed=seed, crops=crops
+    )  # fmt: skip
     return train_network(data, paths=paths, options=options, progress=progress or show_progress())
 
 

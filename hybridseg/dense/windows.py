@@ -288,11 +288,14 @@ def enlarge_strips(probs: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[
         return
     left, right, col_share = find_neighbours(probs.shape[1], shape[1])
     upper, lower, row_share = find_neighbours(probs.shape[0], shape[0])
-    wide = probs[:, left] + (probs[:, right] - probs[:, left]) * col_share[:, None]
     for start in range(0, shape[0], _STRIP_ROWS):
         rows = slice(start, start + _STRIP_ROWS)
-        above = wide[upper[rows]]
-        yield start, above + (wide[lower[rows]] - above) * row_share[rows, None, None]
+        # No more is widened than a strip needs.
+        first = upper[rows][0]
+        near = probs[first : lower[rows][-1] + 1]
+        wide = near[:, left] + (near[:, right] - near[:, left]) * col_share[:, None]
+        above = wide[upper[rows] - first]
+        yield start, above + (wide[lower[rows] - first] - above) * row_share[rows, None, None]
 
 
 def _weigh(size: int, overlap: int, *, is_first: bool, is_last: bool) -> np.ndarray:

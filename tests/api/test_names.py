@@ -13,6 +13,7 @@ import pytest
 
 import hybridseg
 from hybridseg.classes import ClassTable
+from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.programs.fcn import FcnOptions
 from hybridseg.hybrid.classifier import RetrainOptions
 from hybridseg.hybrid.head import HeadOptions
@@ -81,7 +82,7 @@ def test_every_parameter_is_a_keyword_and_explained_once(step):
     [
         (hybridseg.retile, [RetileOptions]),
         (hybridseg.retrain, [RetrainOptions, HeadOptions]),
-        (hybridseg.train_fcn, [FcnOptions]),
+        (hybridseg.train_fcn, [FcnOptions, CropOptions]),
     ],
 )
 def test_the_defaults_are_those_of_the_options(step, owners):
