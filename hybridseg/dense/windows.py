@@ -125,8 +125,8 @@ def predict_strips(
     for model in models:
         _check_fit(image, model, models[0])
     # At the size of the image they take turns, strip by strip, so the first stands for all.
-    in_turns = all(_find_size(image, model, options) == shape for model in models)
-    first = progress if in_turns or len(models) == 1 else followed_by(progress, UNKNOWN)
+    take_turns = all(options.choose_scale(model) == 1 for model in models)
+    first = progress if take_turns or len(models) == 1 else followed_by(progress, UNKNOWN)
     hooks = [first, *[no_progress] * (len(models) - 1)]
     predictions = [_predict_one(image, model, shape, options, hook) for model, hook in zip(models, hooks, strict=True)]
     for strips in zip(*predictions, strict=True):
