@@ -40,6 +40,7 @@ TEST = [
     "pytest-xdist>=3.8,<4",
     "hypothesis>=6.120,<7",
     "playwright>=1.50,<2",
+    "pycocotools>=2.0.10,<2.1",
     "nbclient>=0.10,<0.12",
     "nbformat>=5.10,<6",
     "ipykernel>=6.29,<8",

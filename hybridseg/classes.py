@@ -184,6 +184,26 @@ class ClassTable:
         return palette
 
 
+def name_folders(names: Iterable[str]) -> dict[str, str]:
+    """Return a folder for each class, by key: its first spelling, without anything that a path could mean.
+
+    Examples
+    --------
+    >>> name_folders(["wet sand", "a/b", "Wet_Sand"])
+    {'wet sand': 'wet sand', 'a b': 'a_b'}
+    """
+    folders: dict[str, str] = {}
+    for name in names:
+        key = class_key(name)
+        if key not in folders:
+            safe = re.sub(r"[^\w. -]+", "_", name).strip(". ") or key
+            # Names may differ only in what is replaced, such as the vowel signs of some scripts.
+            while safe in folders.values():
+                safe += "_"
+            folders[key] = safe
+    return folders
+
+
 def labels_to_seeds(labels: np.ndarray) -> np.ndarray:
     """Return the seeds that say the same as labels, uint8: class k becomes k + 1, VOID becomes 0 (unlabelled).
 

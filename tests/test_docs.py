@@ -69,6 +69,7 @@ JOURNEYS = (
     ["split"],
     ["crf"],
     ["convert"],
+    ["coco export", "coco import"],
     ["eval-pixels"],
     ["export-module"],
     ["retile", "retrain", "eval-tiles", "tune-crf", "semseg"],
@@ -153,6 +154,8 @@ def prepare(name, scenes):
     elif name == "crf":
         shutil.copy(photo, "photo.jpg")
         shutil.copy(labels, "photo_mres.mat")
+    elif name == "coco export":
+        shutil.copytree(scenes, "photos")
     elif name == "convert":
         shutil.copytree(scenes, "photos", ignore=shutil.ignore_patterns("*.mat"))
         table = read_labelmap(labels).table

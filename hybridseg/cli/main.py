@@ -25,6 +25,7 @@ COMMANDS = {
     "label": "hybridseg.cli.label:label",
     "crf": "hybridseg.cli.label:crf",
     "convert": "hybridseg.cli.prepare:convert",
+    "coco": "hybridseg.cli.coco:coco",
     "retile": "hybridseg.cli.prepare:retile",
     "retrain": "hybridseg.cli.train:retrain",
     "eval-tiles": "hybridseg.cli.train:eval_tiles",
@@ -146,6 +147,7 @@ def main(console: Console) -> None:
       split        divide your photos into train/ and test/
       label        scribble on them in the browser to label every pixel
       convert      or turn masks that you have into label maps
+      coco         or a COCO file into photos with label maps
       retile       cut labelled photos into tiles of one class each
       retrain      train a classifier on the tiles of train/
       eval-tiles   evaluate it on the tiles of test/

@@ -142,7 +142,7 @@ def split_folder(
             remove_leftovers(folder)
         for entry in progress(entries, label="splitting"):
             for source, name in entry.list_files():
-                _place_file(source, target_dir / entry.set / name, action=entry.action)
+                place_file(source, target_dir / entry.set / name, action=entry.action)
     n_labelled = sum(find_mask(entry) is not None for entry in entries)
     return SplitResult(target_dir, tuple(entries), n_labelled, tuple(problems))
 
@@ -194,7 +194,7 @@ def _remove_earlier(target_dir: Path, earlier: list[SplitEntry]) -> None:
             (target_dir / entry.set / name).unlink(missing_ok=True)
 
 
-def _place_file(source: Path, target: Path, *, action: str) -> None:
+def place_file(source: Path, target: Path, *, action: str) -> None:
     """Copy, link or move one file, unless that was done before an interruption."""
     if action == "move":
         _move_file(source, target)

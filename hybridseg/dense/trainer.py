@@ -16,7 +16,7 @@ from hybridseg.confusion import Confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.crops import CropOptions, CropPlan, lay_tiles
 from hybridseg.dense.feed import Feed, WindowFeed, hold_out
-from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder, fit
+from hybridseg.dense.fit import CHECKPOINT_NAME, LOG_NAME, Epoch, FitOptions, RunFolder, fit
 from hybridseg.dense.pairs import FolderPairs, PairSource, RememberedPairs
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_examples, draw_history, pick_examples
@@ -196,7 +196,7 @@ def train_dense(
             card, training={**_describe_training(plan, pairs, validation, history), **about}, scores=scores
         )
         probes = [images.numpy() for images, _ in islice(validation.batches(), _N_PROBES)]
-        written = [*save_dense(paths.weights, network, trained, probes=probes), *written]
+        written = [*save_dense(paths.weights, network, trained, probes=probes), paths.run_dir / LOG_NAME, *written]
         model.card = trained
         if paths.plots:
             written += _draw_after(paths, model, validation, history)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.batch.workers import open_pool
-from hybridseg.classes import ClassTable
+from hybridseg.classes import ClassTable, name_folders
 from hybridseg.errors import BadInput, BadUsage, HybridSegError, OutputExists, Problem, count_problems
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.purity import measure_purity
@@ -31,11 +31,10 @@ from hybridseg.hybrid.tileplan import (
     count_classes,
     list_classes,
     list_rows,
-    name_folders,
     place_tiles,
     warn_of_shares,
 )
-from hybridseg.io.atomic import lock_output, remove_leftovers
+from hybridseg.io.atomic import lock_output, publish_folder, remove_leftovers
 from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid, write_image
 from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
@@ -143,7 +142,7 @@ def retile(
         problems += plan_problems
         if not any(len(plan.rows) for plan in plans):
             raise BadInput(_explain_no_tiles(plans, problems, options))
-        folders = name_folders(plans)
+        folders = name_folders(name for plan in plans for name in plan.table.names)
         kept = choose_tiles(plans, options)
         partial_dir = _open_partial(tiles_dir, plans, options)
         problems += _write_tiles(pool, plans, kept, folders, partial_dir, options, progress)
@@ -157,7 +156,7 @@ def retile(
         classes, with_tiles = list_classes(plans), {row["class"] for row in rows if row["kept"]}
         places = {folders[key]: i for i, key in enumerate(classes.keys) if folders[key] in with_tiles}
         write_class_list(partial_dir, ClassList(classes, places))
-        _publish(partial_dir, tiles_dir)
+        publish_folder(partial_dir, tiles_dir)
     counts = count_classes(plans, kept)
     return RetileResult(tiles_dir, tuple(counts), tuple(warn_of_shares(counts, options)), tuple(problems))
 
@@ -322,15 +321,3 @@ def _write_tiles(
 def _wait_for(futures: Iterable[Future[None]]) -> None:
     for future in futures:
         future.result()
-
-
-def _publish(partial_dir: Path, tiles_dir: Path) -> None:
-    """Move the finished folder to its place; an older one is removed only after that."""
-    old_dir = tiles_dir.with_name(f".{tiles_dir.name}.old")
-    if old_dir.exists():
-        shutil.rmtree(old_dir)
-    if tiles_dir.exists():
-        tiles_dir.rename(old_dir)
-    partial_dir.rename(tiles_dir)
-    if old_dir.exists():
-        shutil.rmtree(old_dir)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -137,20 +136,6 @@ def choose_tiles(plans: Sequence[PlannedImage], options: RetileOptions) -> list[
             i, j = tiles[name]
             kept[i][j] = True
     return kept
-
-
-def name_folders(plans: Sequence[PlannedImage]) -> dict[str, str]:
-    """Return the folder of each class, by key: its first spelling, without anything that a path could mean."""
-    folders: dict[str, str] = {}
-    for plan in plans:
-        for key, name in zip(plan.table.keys, plan.table.names, strict=True):
-            if key not in folders:
-                safe = re.sub(r"[^\w. -]+", "_", name).strip(". ") or key
-                # Names may differ only in what is replaced, such as the vowel signs of some scripts.
-                while safe in folders.values():
-                    safe += "_"
-                folders[key] = safe
-    return folders
 
 
 def place_tiles(plan: PlannedImage, folders: dict[str, str], tiles_dir: Path, options: RetileOptions) -> list[Path]:

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -70,6 +71,18 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
             f"could not write {path}: {error.strerror or error}; "
             "check the free space and your permission there, or choose another folder"
         ) from error
+
+
+def publish_folder(partial_dir: Path, target: Path) -> None:
+    """Move a finished folder to its place; an older one is removed only after that."""
+    old_dir = target.with_name(f".{target.name}.old")
+    if old_dir.exists():
+        shutil.rmtree(old_dir)
+    if target.exists():
+        target.rename(old_dir)
+    partial_dir.rename(target)
+    if old_dir.exists():
+        shutil.rmtree(old_dir)
 
 
 def claim_folder(folder: Path) -> None:

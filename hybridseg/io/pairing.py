@@ -202,6 +202,11 @@ def find_mask_words(name: str) -> set[str]:
     return {(match["first"] or match["later"]).lower() for match in _MASK_WORD.finditer(name)}
 
 
+def name_sidecars(name: str) -> list[str]:
+    """Return what files are called that place or describe an image, whose name is given with its suffix."""
+    return [stem + suffix for suffix in _SIDECAR_SUFFIXES for stem in (name, Path(name).stem)]
+
+
 def find_companions(image_paths: Sequence[Path], folder: Path) -> dict[Path, list[Path]]:
     """Find the files of a folder that belong to each image: label maps, reports, drawings, masks and georeference.
 

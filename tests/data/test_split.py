@@ -90,7 +90,7 @@ def test_masks_are_not_lost_when_a_move_is_interrupted(tmp_path, monkeypatch, n_
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(PHOTO + name.encode())
-    original, calls = module._place_file, []
+    original, calls = module.place_file, []
 
     def stop(*args, **kwargs):
         calls.append(args)
@@ -98,7 +98,7 @@ def test_masks_are_not_lost_when_a_move_is_interrupted(tmp_path, monkeypatch, n_
             raise KeyboardInterrupt
         original(*args, **kwargs)
 
-    monkeypatch.setattr(module, "_place_file", stop)
+    monkeypatch.setattr(module, "place_file", stop)
     again = {"masks_dir": tmp_path / "gt", "options": SplitOptions(action="move")}
     if n_calls < 6:
         with pytest.raises(KeyboardInterrupt):
@@ -182,7 +182,7 @@ def test_move_takes_the_files_and_goes_on_after_an_interruption(photos, monkeypa
 
     names = files_of(photos)
     options = SplitOptions(action="move", seed=4)
-    original, calls = module._place_file, []
+    original, calls = module.place_file, []
 
     def fail_after_five(*args, **kwargs):
         calls.append(args)
@@ -190,7 +190,7 @@ def test_move_takes_the_files_and_goes_on_after_an_interruption(photos, monkeypa
             raise KeyboardInterrupt
         original(*args, **kwargs)
 
-    monkeypatch.setattr(module, "_place_file", fail_after_five)
+    monkeypatch.setattr(module, "place_file", fail_after_five)
     with pytest.raises(KeyboardInterrupt):
         split_folder(photos, options=options)
     monkeypatch.undo()
@@ -289,7 +289,7 @@ def test_a_second_card_with_the_same_names_replaces_nothing(photos, tmp_path, ac
 def test_a_move_goes_on_from_every_point(photos, monkeypatch, n_calls):
     import hybridseg.data.split as module
 
-    names, original, calls = files_of(photos), module._place_file, []
+    names, original, calls = files_of(photos), module.place_file, []
 
     def stop(*args, **kwargs):
         calls.append(args)
@@ -297,7 +297,7 @@ def test_a_move_goes_on_from_every_point(photos, monkeypatch, n_calls):
             raise KeyboardInterrupt
         original(*args, **kwargs)
 
-    monkeypatch.setattr(module, "_place_file", stop)
+    monkeypatch.setattr(module, "place_file", stop)
     with pytest.raises(KeyboardInterrupt):
         split_folder(photos, options=SplitOptions(action="move"))
     monkeypatch.undo()

@@ -129,9 +129,9 @@ def read_log(folder):
 
 def test_what_a_run_leaves(trained):
     folder, result = trained
-    names = ["net.h5", "net.card.json", "net.tflite", *(f"net_{name}.png" for name in PLOTS)]
-    assert [path.name for path in result.written] == names and all(p.parent == folder for p in result.written)
-    for path in result.written[3:]:
+    names = ["net.h5", "net.card.json", "net.tflite", "run/log.csv", *(f"net_{name}.png" for name in PLOTS)]
+    assert [path.relative_to(folder).as_posix() for path in result.written] == names
+    for path in result.written[4:]:
         picture = np.asarray(Image.open(path).convert("RGB"))
         assert min(picture.shape[:2]) > 100 and picture.std() > 10, path
         assert len(np.unique(picture.astype(int) @ (1 << 16, 1 << 8, 1))) > 20, path

@@ -2,55 +2,185 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from hybridseg.errors import BadInput
-from hybridseg.io.annotations.doodles import MAX_POINTS, Point, Stroke
+from hybridseg.io.annotations.doodles import Point, Stroke
 from hybridseg.io.annotations.items import Annotations, Item, Mask, check_drawn_size, find_class
+from hybridseg.io.annotations.runlengths import decode_rle, parse_rle, parse_size
+from hybridseg.io.annotations.strokes import stroke_to_mask
 from hybridseg.io.jsonfiles import parse_number
-from hybridseg.io.rasters import check_pixel_count
-
-# Far more than the pixels of any image need, 5 bits in each letter.
-_MAX_SHIFT = 40
 
 Id = int | str
 
 
+@dataclass(frozen=True)
+class CocoImage:
+    """An image of the file; `shape` (rows, cols) where the file says it."""
+
+    id: Id
+    file_name: str
+    shape: tuple[int, int] | None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The folders of its path and its name, whichever slash separates them."""
+        return tuple(self.file_name.replace("\\", "/").split("/"))
+
+    @property
+    def name(self) -> str:
+        """Its name without folders."""
+        return self.parts[-1]
+
+
 @dataclass(frozen=True, eq=False)
-class Rle:
-    """An area as run lengths.
+class Area:
+    """An annotation.
 
     Parameters
     ----------
-    counts : numpy.ndarray
-        (n,) int64: pixels outside and inside by turns, column after column from the first pixel on.
-    shape : tuple of int
-        Rows and columns of the image.
+    name : str or None
+        Its class; None for the names that mean "no class".
+    size : float
+        Pixels; 0 when it is only a box, or nothing.
+    bounds : tuple of float
+        First and last row, first and last column, that it reaches, also outside of the image.
+    segmentation : Any
+        As it is in the file: a small file can hold far more than fits in memory.
     """
 
-    counts: np.ndarray
-    shape: tuple[int, int]
+    name: str | None
+    is_crowd: bool
+    size: float
+    bounds: tuple[float, float, float, float]
+    segmentation: Any
+
+    def list_items(self) -> Iterator[Item]:
+        """Unpack it, part by part."""
+        rle = parse_rle(self.segmentation)
+        if rle is not None:
+            yield Item(self.name, Mask(decode_rle(rle, rle.cols), (0, rle.cols.start)))
+        for stroke in _read_strokes(self.segmentation):
+            yield Item(self.name, stroke)
+
+    def list_masks(self, shape: tuple[int, int]) -> Iterator[Mask]:
+        """Yield its parts as pixels of an image of a shape (rows, cols)."""
+        for item in self.list_items():
+            yield item.drawn if isinstance(item.drawn, Mask) else stroke_to_mask(item.drawn, shape)
+
+
+@dataclass(frozen=True, eq=False)
+class CocoFile:
+    """All of a file.
+
+    Parameters
+    ----------
+    classes : mapping of Id to (str or None)
+        The class of each category.
+    rows : mapping of Id to list
+        The annotations of each image, as they are in the file.
+    """
+
+    images: tuple[CocoImage, ...]
+    classes: Mapping[Id, str | None]
+    rows: Mapping[Id, list[dict[str, Any]]]
 
     @property
-    def n_inside(self) -> int:
-        """Number of pixels inside."""
-        return int(self.counts[1::2].sum())
+    def n_strays(self) -> int:
+        """Number of annotations of images that the file does not list."""
+        return sum(map(len, self.rows.values())) - sum(len(self.rows.get(image.id, ())) for image in self.images)
 
     @property
-    def cols(self) -> slice:
-        """The columns outside of which it has no pixel."""
-        ends = np.cumsum(self.counts)
-        inside = np.flatnonzero(self.counts[1::2])
-        if not len(inside):
-            return slice(0, 0)
-        first, last = ends[2 * inside[0]], ends[2 * inside[-1] + 1] - 1
-        return slice(int(first) // self.shape[0], int(last) // self.shape[0] + 1)
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in the order of the file."""
+        return tuple(dict.fromkeys(name for name in self.classes.values() if name is not None))
+
+    @cached_property
+    def _by_name(self) -> tuple[Mapping[str, list[CocoImage]], Mapping[str, list[CocoImage]]]:
+        """The images by their name without folders, and by that without its suffix."""
+        by_name: dict[str, list[CocoImage]] = defaultdict(list)
+        by_stem: dict[str, list[CocoImage]] = defaultdict(list)
+        for image in self.images:
+            by_name[image.name].append(image)
+            by_stem[_cut_suffix(image.name)].append(image)
+        return by_name, by_stem
+
+    def has_any(self, image: CocoImage, categories: Container[Id]) -> bool:
+        """Return whether an image has an annotation of some categories."""
+        return any(_parse_id(row, "category_id") in categories for row in self.rows.get(image.id, ()))
+
+    def find_image(self, wanted: str) -> CocoImage:
+        """Find an image by its name without folders, then by that without its suffix.
+
+        Raises
+        ------
+        BadInput
+            When there is no such image or more than one.
+        """
+        by_name, by_stem = self._by_name
+        found = by_name.get(wanted) or by_stem.get(_cut_suffix(wanted)) or []
+        if len(found) > 1:
+            names = ", ".join(image.file_name for image in found[:5])
+            raise BadInput(f"{wanted} could be any of {names}; take all but one out")
+        if not found:
+            names = ", ".join(image.file_name for image in self.images[:5]) or "none at all"
+            more = f" and {len(self.images) - 5} others" if len(self.images) > 5 else ""
+            raise BadInput(f"it has no image {wanted}; its images are {names}{more}")
+        return found[0]
+
+    def list_areas(self, image: CocoImage, shape: tuple[int, int]) -> list[Area]:
+        """List the annotations of an image of a shape (rows, cols), the largest first; equals keep their order.
+
+        Raises
+        ------
+        BadInput
+            When one is damaged, of no category, or of run lengths of another shape.
+        """
+        return sorted((self._read_area(row, shape) for row in self.rows.get(image.id, ())), key=lambda area: -area.size)
+
+    def _read_area(self, row: Mapping[str, Any], shape: tuple[int, int]) -> Area:
+        category_id = _parse_id(row, "category_id")
+        if category_id not in self.classes:
+            raise BadInput(f"an annotation has the category {category_id!r}, which is not in `categories`")
+        segmentation = row.get("segmentation")
+        rle = parse_rle(segmentation)
+        # What the file says of its area and box is not believed.
+        if rle is not None:
+            check_drawn_size(rle.shape, shape)
+            size, bounds = float(rle.n_inside), (0.0, shape[0] - 1.0, 0.0, shape[1] - 1.0)
+        else:
+            strokes = _read_strokes(segmentation)
+            size = sum(measure_polygon(stroke.points) for stroke in strokes)
+            corners = np.array([point for stroke in strokes for point in stroke.points], float).reshape(-1, 2)
+            ends = (corners.min(axis=0), corners.max(axis=0)) if len(corners) else np.zeros((2, 2))
+            bounds = float(ends[0][0]), float(ends[1][0]), float(ends[0][1]), float(ends[1][1])
+        return Area(self.classes[category_id], row.get("iscrowd") in (1, True), size, bounds, segmentation)
+
+
+def open_coco(record: Mapping[str, Any]) -> CocoFile:
+    """Read the JSON of a COCO file.
+
+    Raises
+    ------
+    BadInput
+        When it is damaged. The annotations are read, and what is wrong with them is found, image by image.
+    """
+    images = tuple(_parse_image(row) for row in _list_rows(record, "images"))
+    _refuse_twice("image", [image.id for image in images])
+    categories = [(_parse_id(row, "id"), _parse_name(row)) for row in _list_rows(record, "categories")]
+    _refuse_twice("category", [category_id for category_id, _ in categories])
+    rows: dict[Id, list[dict[str, Any]]] = defaultdict(list)
+    for row in _list_rows(record, "annotations"):
+        _parse_id(row, "category_id")
+        rows[_parse_id(row, "image_id")].append(row)
+    return CocoFile(images, {category_id: find_class(name) for category_id, name in categories}, rows)
 
 
 def parse_coco(record: Mapping[str, Any], *, shape: tuple[int, int], image_name: str) -> Annotations:
@@ -61,7 +191,7 @@ def parse_coco(record: Mapping[str, Any], *, shape: tuple[int, int], image_name:
     shape : tuple of int
         Rows and columns of the image, which run lengths must have too.
     image_name : str
-        Found by its name without folders, then by that without its suffix.
+        See `CocoFile.find_image`.
 
     Raises
     ------
@@ -75,51 +205,23 @@ def parse_coco(record: Mapping[str, Any], *, shape: tuple[int, int], image_name:
     >>> [item.name for item in parse_coco(record, shape=(5, 7), image_name="a.png").items]
     ['sand']
     """
-    images = [(_parse_id(row, "id"), *_parse_image(row)) for row in _list_rows(record, "images")]
-    _refuse_twice("image", [image_id for image_id, *_ in images])
-    categories = [(_parse_id(row, "id"), _parse_name(row)) for row in _list_rows(record, "categories")]
-    _refuse_twice("category", [category_id for category_id, _ in categories])
-    rows = [
-        (_parse_id(row, "image_id"), _parse_id(row, "category_id"), row) for row in _list_rows(record, "annotations")
-    ]
-    image_id, _, image_shape = images[_find_image([name for _, name, _ in images], image_name)]
-    names = dict(categories)
-    areas = []
-    for owner, category_id, row in rows:
-        if owner != image_id:
-            continue
-        if category_id not in names:
-            raise BadInput(f"an annotation has the category {category_id!r}, which is not in `categories`")
-        segmentation = row.get("segmentation")
-        areas.append((_measure(segmentation, shape), find_class(names[category_id]), segmentation))
-    # The largest lies lowest, so that small things on it are seen; equals keep their order.
-    drawn = sorted((area for area in areas if area[0]), key=lambda area: -area[0])
+    file = open_coco(record)
+    image = file.find_image(image_name)
+    areas = file.list_areas(image, shape)
+    # The largest lies lowest, so that small things on it are seen.
+    drawn = [area for area in areas if area.size]
     n_empty = len(areas) - len(drawn)
     return Annotations(
-        image_shape,
+        image.shape,
         image_name,
-        dict.fromkeys(name for name in map(find_class, names.values()) if name is not None),
-        chain.from_iterable(_list_items(name, segmentation) for _, name, segmentation in drawn),
+        dict.fromkeys(file.class_names),
+        chain.from_iterable(area.list_items() for area in drawn),
         (f"{n_empty} of its annotations have no area (only a box, or nothing) and were left out",) if n_empty else (),
     )
 
 
-def _measure(segmentation: Any, shape: tuple[int, int]) -> float:
-    """Return the area of an annotation; what the file says of it is not believed."""
-    rle = parse_rle(segmentation)
-    if rle is None:
-        return sum(measure_polygon(points) for points in parse_polygons(segmentation))
-    check_drawn_size(rle.shape, shape)
-    return rle.n_inside
-
-
-def _list_items(name: str | None, segmentation: Any) -> Iterator[Item]:
-    """Unpack an annotation. Kept as it is until then: a small file can hold far more than fits in memory."""
-    rle = parse_rle(segmentation)
-    if rle is not None:
-        yield Item(name, Mask(decode_rle(rle, rle.cols), (0, rle.cols.start)))
-    for points in parse_polygons(segmentation):
-        yield Item(name, Stroke("polygon", 0, 1.0, points, layer="result"))
+def _read_strokes(segmentation: Any) -> list[Stroke]:
+    return [Stroke("polygon", 0, 1.0, points, layer="result") for points in parse_polygons(segmentation)]
 
 
 def parse_polygons(parts: Any) -> tuple[tuple[Point, ...], ...]:
@@ -150,59 +252,6 @@ def parse_polygons(parts: Any) -> tuple[tuple[Point, ...], ...]:
     return tuple(polygon for polygon in polygons if len(polygon) >= 3)
 
 
-def parse_rle(record: Any) -> Rle | None:
-    """Read the run lengths of a ``segmentation``, packed in a text or not; None when it has none.
-
-    Raises
-    ------
-    BadInput
-    """
-    if not isinstance(record, dict):
-        return None
-    rows, cols = _parse_size(record.get("size"))
-    counts = record.get("counts")
-    if isinstance(counts, str):
-        lengths = _unpack_counts(counts, most=rows * cols)
-    elif isinstance(counts, list):
-        lengths = counts
-    else:
-        raise BadInput("run lengths (`counts`) are neither a list nor a text; export it again")
-    if len(lengths) > MAX_POINTS:
-        raise BadInput(f"an area of more than {MAX_POINTS:,} run lengths is too ragged; smooth it and export it again")
-    if not all(type(length) is int and 0 <= length <= rows * cols for length in lengths):
-        raise BadInput("a run length is not a number of pixels; export it again")
-    if sum(lengths) != rows * cols:
-        raise BadInput(f"run lengths add up to {sum(lengths)} pixels, but the size is {rows} x {cols}; export it again")
-    return Rle(np.array(lengths, np.int64), (rows, cols))
-
-
-def decode_rle(rle: Rle, cols: slice | None = None) -> np.ndarray:
-    """Return the pixels of run lengths.
-
-    Parameters
-    ----------
-    cols : slice or None
-        Only these columns; None: all.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, cols) bool.
-
-    Examples
-    --------
-    >>> rle = parse_rle({"size": [2, 3], "counts": [1, 3, 2]})
-    >>> decode_rle(rle).astype(int).tolist()
-    [[0, 1, 0], [1, 1, 0]]
-    """
-    n_rows, n_cols = rle.shape
-    cols = cols or slice(0, n_cols)
-    first = cols.start * n_rows
-    ends = np.clip(np.cumsum(rle.counts), first, cols.stop * n_rows)
-    inside = np.repeat(np.arange(len(ends)) % 2 == 1, np.diff(ends, prepend=first))
-    return inside.reshape(cols.stop - cols.start, n_rows).T
-
-
 def measure_polygon(points: tuple[Point, ...]) -> float:
     """Return the area of a polygon in pixels.
 
@@ -214,20 +263,6 @@ def measure_polygon(points: tuple[Point, ...]) -> float:
     corners = np.array(points, float)
     ends = np.roll(corners, -1, axis=0)
     return float(abs((corners[:, 0] * ends[:, 1] - corners[:, 1] * ends[:, 0]).sum()) / 2)
-
-
-def _find_image(file_names: Sequence[str], wanted: str) -> int:
-    """Return the number of an image; folders are left out, whichever slash separates them."""
-    base_names = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in file_names]
-    found = [i for i, name in enumerate(base_names) if name == wanted]
-    found = found or [i for i, name in enumerate(base_names) if _cut_suffix(name) == _cut_suffix(wanted)]
-    if len(found) > 1:
-        raise BadInput(f"{wanted} could be any of {', '.join(file_names[i] for i in found[:5])}; take all but one out")
-    if not found:
-        names = ", ".join(file_names[:5]) or "none at all"
-        more = f" and {len(file_names) - 5} others" if len(file_names) > 5 else ""
-        raise BadInput(f"it has no image {wanted}; its images are {names}{more}")
-    return found[0]
 
 
 def _cut_suffix(name: str) -> str:
@@ -256,11 +291,11 @@ def _refuse_twice(what: str, ids: list[Id]) -> None:
         raise BadInput(f"more than one {what} has the id {twice[0]}; export it as COCO again")
 
 
-def _parse_image(row: Mapping[str, Any]) -> tuple[str, tuple[int, int] | None]:
+def _parse_image(row: Mapping[str, Any]) -> CocoImage:
     name, rows, cols = row.get("file_name"), row.get("height"), row.get("width")
     if not isinstance(name, str) or not name:
         raise BadInput("an image has no `file_name`; export it as COCO again")
-    return name, None if rows is None or cols is None else _parse_size([rows, cols])
+    return CocoImage(_parse_id(row, "id"), name, None if rows is None or cols is None else parse_size([rows, cols]))
 
 
 def _parse_name(row: Mapping[str, Any]) -> str:
@@ -271,42 +306,8 @@ def _parse_name(row: Mapping[str, Any]) -> str:
     return f"{parse_number(name):g}"
 
 
-def _parse_size(size: Any) -> tuple[int, int]:
-    """Read the rows and columns of an image, before anything is made of this size."""
-    sides = size if isinstance(size, list) and len(size) == 2 else (None, None)
-    rows, cols = (int(s) if type(s) is int or (isinstance(s, float) and s.is_integer()) else 0 for s in sides)
-    if rows < 1 or cols < 1:
-        raise BadInput(f"{str(size)[:60]} is not the size of an image; export it as COCO again")
-    check_pixel_count("an image of it", rows, cols)
-    return rows, cols
-
-
 def _parse_polygon(values: Any) -> tuple[Point, ...]:
     if not isinstance(values, list) or len(values) % 2:
         raise BadInput("a polygon is not a list of x, y, x, y, ...; export it as COCO again")
     numbers = [parse_number(value) for value in values]
     return tuple((y - 0.5, x - 0.5) for x, y in zip(numbers[::2], numbers[1::2], strict=True))
-
-
-def _unpack_counts(text: str, *, most: int) -> list[int]:
-    """Unpack run lengths: 5 bits a letter, the lowest first; from the fourth on the change to the last but one."""
-    counts: list[int] = []
-    value = shift = 0
-    for letter in text:
-        bits = ord(letter) - 48
-        if not 0 <= bits < 64 or shift > _MAX_SHIFT:
-            raise BadInput("packed run lengths are damaged; export it again")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        value += counts[-2] if len(counts) > 2 else 0
-        if not 0 <= value <= most or len(counts) >= MAX_POINTS:
-            raise BadInput("packed run lengths are damaged, or far too many; export it again")
-        counts.append(value)
-        value = shift = 0
-    if shift:
-        raise BadInput("packed run lengths are cut short; export it again")
-    return counts

@@ -25,6 +25,11 @@ class Mask:
     origin: tuple[int, int] = (0, 0)
     layer: str = "result"
 
+    def paint_on(self, image: np.ndarray, value: int) -> None:
+        """Set its pixels in an image, (rows, cols), in place."""
+        (row, col), (rows, cols) = self.origin, self.pixels.shape
+        image[row : row + rows, col : col + cols][self.pixels] = value
+
 
 @dataclass(frozen=True, eq=False)
 class Item:

@@ -64,8 +64,7 @@ def paint_annotations(
             seeds = layers.setdefault(item.drawn.layer, np.zeros(shape, np.uint8))
             class_id = -1 if item.name is None else own.index(item.name)
             if isinstance(item.drawn, Mask):
-                (row, col), (rows, cols) = item.drawn.origin, item.drawn.pixels.shape
-                seeds[row : row + rows, col : col + cols][item.drawn.pixels] = class_id + 1
+                item.drawn.paint_on(seeds, class_id + 1)
             else:
                 draw_stroke(seeds, replace(item.drawn, class_id=class_id))
     scribbles, areas = (layers[name] if name in layers and layers[name].any() else None for name in LAYERS)

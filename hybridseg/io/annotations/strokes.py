@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.io.annotations.doodles import MAX_POINTS, Point, Stroke
+from hybridseg.io.annotations.items import Mask
 
 # Runs of pixels: (n,) row, first and last column of each.
 Runs = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -69,6 +71,22 @@ def find_bounds(stroke: Stroke, shape: tuple[int, int]) -> tuple[slice, slice]:
     ends = (top - reach, bottom + reach + 1, shape[0]), (left - reach, right + reach + 1, shape[1])
     rows, cols = (slice(int(min(max(low, 0), size)), int(min(max(high, 0), size))) for low, high, size in ends)
     return rows, cols
+
+
+def stroke_to_mask(stroke: Stroke, shape: tuple[int, int]) -> Mask:
+    """Return the pixels that a stroke covers in an image of a shape (rows, cols), and its box; both may be empty.
+
+    Examples
+    --------
+    >>> mask = stroke_to_mask(Stroke("polygon", 0, 1.0, ((1.5, 1.5), (1.5, 9.0), (3.5, 9.0), (3.5, 1.5))), (3, 5))
+    >>> mask.origin, mask.pixels.astype(int).tolist()
+    ((0, 0), [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 1, 1, 1]])
+    """
+    rows, cols = find_bounds(stroke, shape)
+    box = np.zeros((max(rows.stop - rows.start, 0), max(cols.stop - cols.start, 0)), np.uint8)
+    if box.size:
+        draw_stroke(box, replace(stroke, class_id=0), origin=(rows.start, cols.start))
+    return Mask(box > 0, (rows.start, cols.start), stroke.layer)
 
 
 def mask_to_points(mask: np.ndarray) -> tuple[Point, ...]:

@@ -20,7 +20,7 @@ _NAMES_KEY, _MADE_BY_KEY = "hybridseg:classes", "hybridseg:made_by"
 _SPREAD = {"L;2": 85, "L;4": 17}
 
 
-def write_labelpng(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
+def write_labelpng(path: str | os.PathLike[str], labelmap: LabelMap, *, durable: bool = True) -> None:
     """Write a label map as a paletted PNG, whole or not at all. VOID (255) is black."""
     from PIL import Image, PngImagePlugin
 
@@ -33,7 +33,7 @@ def write_labelpng(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
     text.add_itxt(_NAMES_KEY, encode_names(table))
     if labelmap.made_by is not None:
         text.add_itxt(_MADE_BY_KEY, labelmap.made_by)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=durable) as temporary:
         picture.save(temporary, format="PNG", pnginfo=text, compress_level=6)
 
 

@@ -1,0 +1,245 @@
+"""Write the images of a COCO file with their label maps, divided for training, validation and testing."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hybridseg.classes import VOID, ClassTable, class_key, name_folders
+from hybridseg.data.cocoplan import (
+    SETS,
+    Choice,
+    Chosen,
+    CocoImportOptions,
+    choose_classes,
+    choose_images,
+    divide,
+    make_table,
+)
+from hybridseg.data.split import place_file
+from hybridseg.draw import shuffle_names
+from hybridseg.errors import BadInput, OutputExists, Problem, located
+from hybridseg.figures import FIGURES_DIR, FigureOptions
+from hybridseg.io.annotations.coco import Area, CocoFile, open_coco
+from hybridseg.io.atomic import claim_folder, lock_output, publish_folder
+from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.jsonfiles import read_json_object
+from hybridseg.io.labels.classfiles import write_class_files
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.labelpng import write_labelpng
+from hybridseg.io.pairing import name_sidecars
+from hybridseg.io.tables import read_csv, write_csv
+from hybridseg.panels import PAGE_WIDTH, PictureRow, fit_page, tint_image
+from hybridseg.progress import Progress, no_progress
+from hybridseg.resample import resize_nearest, shrink_image
+from hybridseg.sheets import draw_picture_rows
+
+LIST_NAME = "images.csv"
+_LIST_COLUMNS = ("image", "set", "group", "annotations", "source")
+_LABELS_NAME, _COLORS_NAME, _FIGURE_NAME = "labels.txt", "colors.txt", "instances"
+_ENDING = "_label.png"
+# The next annotation after so many has the colour of the first one.
+_N_COLORS = 24
+
+
+@dataclass(frozen=True)
+class CocoImportResult:
+    """What was written: how many photos into each set, how many annotations of each class, and what is to be told."""
+
+    out_dir: Path
+    table: ClassTable
+    n_images: Mapping[str, int]
+    n_areas: Mapping[str, int]
+    notes: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    written: tuple[Path, ...]
+
+
+def import_coco(
+    path: Path,
+    *,
+    images_dir: Path,
+    out_dir: Path,
+    options: CocoImportOptions = CocoImportOptions(),
+    figures: FigureOptions = FigureOptions(),
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> CocoImportResult:
+    """Write ``train/``, ``validation/`` and ``test/`` with photos and their label maps; they appear at the end.
+
+    Parameters
+    ----------
+    overwrite : bool
+        Replace `out_dir`, if all in it was written by such a call.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When the file is damaged, or none of its images can be used.
+    OutputExists
+    WriteFailed
+    """
+    target = out_dir.resolve()
+    record = read_json_object(path)
+    with located(path):
+        file = open_coco(record)
+        names = choose_classes(file, options.categories)
+        table, background = make_table(names, options.background)
+    _check_target(target, [path, images_dir], overwrite=overwrite)
+    choice = choose_images(file, images_dir, names, keep_empty=options.keep_empty, progress=progress)
+    _require_some(path, choice)
+    homes = divide([chosen.path.name for chosen in choice.chosen], options)
+    with lock_output(target):
+        home = target.with_name(f".{target.name}.partial")
+        if home.exists():
+            shutil.rmtree(home)
+        for name in SETS:
+            claim_folder(home / name)
+        painter = _Painter(file, names, table, background, options)
+        for chosen in progress(list(choice.chosen), label="writing label maps"):
+            folder = home / homes[chosen.path.name][0]
+            try:
+                labelmaps = painter.make_labelmaps(chosen)
+            except BadInput as error:
+                choice.problems.append(Problem.of(chosen.image.file_name, error))
+                choice.chosen.remove(chosen)
+                del homes[chosen.path.name]
+                continue
+            for place, labelmap in labelmaps:
+                write_labelpng(folder / place / f"{chosen.path.stem}{_ENDING}", labelmap, durable=False)
+            for source in _list_sources(chosen.path):
+                place_file(source.resolve(), folder / source.name, action="link" if options.link else "copy")
+        _require_some(path, choice)
+        rows = [_to_row(chosen, *homes[chosen.path.name]) for chosen in choice.chosen]
+        write_csv(home / LIST_NAME, _LIST_COLUMNS, rows)
+        write_class_files(table, labels_path=home / _LABELS_NAME, colors_path=home / _COLORS_NAME)
+        written = [home / name for name in (LIST_NAME, _LABELS_NAME, _COLORS_NAME)]
+        written += _draw_instances(figures.place(home, _FIGURE_NAME), painter, choice, figures)
+        publish_folder(home, target)
+    counts = Counter(name for name, _ in homes.values())
+    return CocoImportResult(
+        out_dir,
+        table,
+        {name: counts[name] for name in SETS},
+        {name: choice.n_areas[name] for name in names},
+        tuple(choice.describe()),
+        tuple(choice.problems),
+        tuple(out_dir / path.relative_to(home) for path in written),
+    )
+
+
+def _require_some(path: Path, choice: Choice) -> None:
+    if not choice.chosen:
+        lines = [*choice.problems[:5], *choice.describe()]
+        raise BadInput(f"{path} has no image that can be used:" + "".join(f"\n  {line}" for line in lines))
+
+
+def _check_target(target: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse to replace a folder unless that was asked for and it holds nothing but what was written here."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    is_ours = (target / LIST_NAME).is_file()
+    if is_ours and not overwrite:
+        raise OutputExists(f"{target} is there already; give --overwrite to replace it, or --out for another place")
+    if not is_ours or any(target in (path.resolve(), *path.resolve().parents) for path in inputs):
+        raise OutputExists(f"{target} is there and was not written by this command; give --out for another place")
+    known: set[tuple[str, ...]] = {(LIST_NAME,), (_LABELS_NAME,), (_COLORS_NAME,)}
+    for row in read_csv(target / LIST_NAME, ("image", "set")):
+        names = (row["image"], f"{Path(row['image']).stem}{_ENDING}", *name_sidecars(row["image"]))
+        known.update((row["set"], name) for name in names)
+    for path in sorted(target.rglob("*")):
+        first, *more = path.relative_to(target).parts
+        # The masks of a category have a folder of their own.
+        is_known = (first, *more[-1:]) in known or (first == FIGURES_DIR and path.stem == _FIGURE_NAME)
+        if not path.is_dir() and not is_known:
+            raise OutputExists(f"{path} was not written by this command and would be lost; move it away first")
+
+
+def _list_sources(path: Path) -> list[Path]:
+    """List the files of a photo, itself last."""
+    sidecars = (path.with_name(name) for name in name_sidecars(path.name))
+    return [*(sidecar for sidecar in sidecars if sidecar.is_file()), path]
+
+
+def _to_row(chosen: Chosen, set_name: str, group: str) -> dict[str, object]:
+    values = chosen.path.name, set_name, group, chosen.n_areas, chosen.path.resolve()
+    return dict(zip(_LIST_COLUMNS, values, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class _Painter:
+    """Makes label maps of annotations."""
+
+    file: CocoFile
+    names: Sequence[str]
+    table: ClassTable
+    background: int
+    options: CocoImportOptions
+
+    def list_areas(self, chosen: Chosen) -> list[Area]:
+        """List the annotations of a photo in the order in which they are painted."""
+        areas = self.file.list_areas(chosen.image, chosen.shape)
+        if self.options.crowd == "void":
+            # What is known of single things in a crowd lies above it.
+            areas.sort(key=lambda area: not area.is_crowd)
+        return [area for area in areas if area.name is None or class_key(area.name) in self.table.keys]
+
+    def make_labelmaps(self, chosen: Chosen) -> list[tuple[str, LabelMap]]:
+        """Return the label map of a photo, or its mask of each class, with the folder of each."""
+        areas = self.list_areas(chosen)
+        if self.options.layout == "labels":
+            ids = [self.background if area.name is None else self.table.index(area.name) for area in areas]
+            return [("", LabelMap(self._paint(areas, ids, self.background, chosen.shape), self.table))]
+        found = []
+        for key, folder in name_folders(self.names).items():
+            if key != self.table.keys[self.background]:
+                table = self.table.only({key, self.table.keys[self.background]})
+                class_id = table.keys.index(key)
+                own = [area for area in areas if area.name is not None and class_key(area.name) == key]
+                mask = self._paint(own, [class_id] * len(own), 1 - class_id, chosen.shape)
+                found.append((folder, LabelMap(mask, table)))
+        return found
+
+    def _paint(self, areas: Sequence[Area], ids: Sequence[int], base: int, shape: tuple[int, int]) -> np.ndarray:
+        labels = np.full(shape, base, np.uint8)
+        for area, class_id in zip(areas, ids, strict=True):
+            is_void = area.is_crowd and self.options.crowd == "void"
+            for mask in area.list_masks(shape):
+                mask.paint_on(labels, VOID if is_void else class_id)
+        return labels
+
+    def number_instances(self, chosen: Chosen) -> np.ndarray:
+        """Return the number of the annotation at every pixel of a photo, from 0 on and again; VOID where none is."""
+        numbers = np.full(chosen.shape, VOID, np.uint8)
+        for i, area in enumerate(area for area in self.list_areas(chosen) if area.name is not None):
+            for mask in area.list_masks(chosen.shape):
+                mask.paint_on(numbers, i % _N_COLORS)
+        return numbers
+
+
+def _draw_instances(path: Path, painter: _Painter, choice: Choice, figures: FigureOptions) -> list[Path]:
+    """Draw some photos, and the same with their annotations in many colours; one that is damaged is a problem."""
+    by_name = {chosen.path.name: chosen for chosen in choice.chosen if chosen.n_areas}
+    shown = shuffle_names(by_name, seed=painter.options.seed)[: painter.options.n_shown]
+    colors = ClassTable.from_names([f"n{i}" for i in range(_N_COLORS)])
+    rows: list[PictureRow] = []
+    for name in sorted(shown):
+        chosen = by_name[name]
+        shape = fit_page(chosen.shape, 2, dpi=figures.dpi)
+        try:
+            small = shrink_image(as_rgb8(read_image(chosen.path)), *shape)
+        except BadInput as error:
+            choice.problems.append(Problem.of(chosen.path, error))
+            continue
+        numbers = resize_nearest(painter.number_instances(chosen), shape)
+        over = np.where((numbers == VOID)[..., None], small, tint_image(small, numbers, colors))
+        rows.append(PictureRow(name, (small, over), () if rows else ("image", "annotations")))
+    if not rows:
+        return []
+    draw_picture_rows(path, rows, width=PAGE_WIDTH, dpi=figures.dpi)
+    return [path]
