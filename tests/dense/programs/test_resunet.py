@@ -296,7 +296,7 @@ def test_the_plan_has_every_key_of_the_training():
     network = plan.architecture
     assert (network.kernel_size, network.filters, network.upsample, network.n_outputs) == ((3, 5), 2, "bilinear", 1)
     assert (plan.batch_size, plan.validation_share) == (7, 0.6)
-    assert (plan.fit.epochs, plan.fit.patience, plan.fit.loss, plan.fit.seed) == (9, 4, "combo", 5)
+    assert (plan.fit.epochs, plan.fit.patience, plan.fit.loss.loss, plan.fit.seed) == (9, 4, "combo", 5)
     rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(7)]
     falling = 1e-7 + (1e-2 - 1e-7) * 0.7
     assert rates == pytest.approx([1e-6, 5.0005e-3, 1e-2, 1e-2, 1e-2, 1e-2, falling])
