@@ -2,19 +2,19 @@
 
     import hybridseg as hs
 
-    sets = hs.split("photos", masks="masks")                     # train/ and test/
-    tiles = hs.retile(sets.train_dir, masks=sets.train_masks)    # tiles of one class each
-    hs.retrain(tiles.tiles_dir)                                  # model.pb
-    hs.segment("photo.jpg", "model.pb")                          # a class for every pixel
+    sets = hs.split("photos", masks="masks")    # train/ and test/
+    tiles = hs.retile(sets.train_dir)           # tiles of one class each
+    hs.retrain(tiles.tiles_dir)                 # model.pb
+    hs.segment("photo.jpg", "model.pb")         # a class for every pixel
 
 Each name is imported when it is used first.
 """
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hybridseg.api.prepare import retile, split
+    from hybridseg.api.prepare import convert, retile, split
     from hybridseg.api.train import retrain, run, train_fcn
-    from hybridseg.api.use import evaluate, open_model, segment
+    from hybridseg.api.use import evaluate, evaluate_tiles, open_model, segment, tune_crf
     from hybridseg.apply import Model, SegmentedImage
     from hybridseg.classes import ClassTable
     from hybridseg.crf.options import CrfOptions
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hybridseg.dense.smoothing import SmoothingOptions
     from hybridseg.dense.windows import DenseOptions
     from hybridseg.errors import HybridSegError
+    from hybridseg.figures import FigureOptions
     from hybridseg.hybrid.segmentation import HybridOptions
     from hybridseg.io.images import read_image
     from hybridseg.io.labels.formats import read_labelmap, write_labelmap
@@ -33,13 +34,16 @@ __all__ = [
     "ClassTable",
     "CrfOptions",
     "DenseOptions",
+    "FigureOptions",
     "HybridOptions",
     "HybridSegError",
     "LabelMap",
     "Model",
     "SegmentedImage",
     "SmoothingOptions",
+    "convert",
     "evaluate",
+    "evaluate_tiles",
     "open_model",
     "read_image",
     "read_labelmap",
@@ -51,13 +55,14 @@ __all__ = [
     "segment",
     "split",
     "train_fcn",
+    "tune_crf",
     "write_labelmap",
 ]
 
 _HOMES = {
-    "api.prepare": ("retile", "split"),
+    "api.prepare": ("convert", "retile", "split"),
     "api.train": ("retrain", "run", "train_fcn"),
-    "api.use": ("evaluate", "open_model", "segment"),
+    "api.use": ("evaluate", "evaluate_tiles", "open_model", "segment", "tune_crf"),
     "apply": ("Model", "SegmentedImage"),
     "classes": ("ClassTable",),
     "crf.options": ("CrfOptions",),
@@ -65,6 +70,7 @@ _HOMES = {
     "dense.smoothing": ("SmoothingOptions",),
     "dense.windows": ("DenseOptions",),
     "errors": ("HybridSegError",),
+    "figures": ("FigureOptions",),
     "hybrid.segmentation": ("HybridOptions",),
     "io.images": ("read_image",),
     "io.labels.formats": ("read_labelmap", "write_labelmap"),

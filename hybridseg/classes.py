@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput
-from hybridseg.markup import render_classes
+from hybridseg.markup import render_legend
 from hybridseg.palette import Color, choose_colors
 
 VOID = 255
@@ -126,7 +126,7 @@ class ClassTable:
         return f"<ClassTable: {', '.join(self.names)}>"
 
     def _repr_html_(self) -> str:
-        return render_classes(self.names, map(hex_color, self.colors))
+        return render_legend(zip(self.names, map(hex_color, self.colors), strict=True))
 
     @property
     def keys(self) -> tuple[str, ...]:

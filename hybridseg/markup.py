@@ -1,12 +1,14 @@
-"""What results look like to a person, in a terminal or a notebook; and the tables of pages."""
+"""What results look like to a person, in a terminal, a notebook or a page: texts, tables and legends in HTML."""
 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 _SQUARE = "display:inline-block;width:.85em;height:.85em;margin:0 .35em 0 0;border:1px solid #888;background:"
+_OPTION, _UNBROKEN = re.compile(r"(?<!\S)(--[\w-]+)"), r"<span style='white-space:nowrap'>\1</span>"
 
 
 def escape_html(text: object) -> str:
@@ -38,16 +40,21 @@ def render_table(header: Sequence[object], rows: Iterable[Sequence[object]], *, 
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def render_text(*sentences: object) -> str:
-    """Return sentences as paragraphs; those that are empty are left out."""
-    return "".join(f"<p>{escape_html(sentence)}</p>" for sentence in sentences if sentence)
+def render_text(*paragraphs: object, kind: str = "") -> str:
+    """Return paragraphs, of the class `kind` if it is given; those that are empty are left out.
+
+    No line ends between the dashes and the name of an option, nor between a number and its percent sign.
+    """
+    start = f"<p class='{kind}'>" if kind else "<p>"
+    texts = (escape_html(paragraph).replace(" %", "&nbsp;%") for paragraph in paragraphs if paragraph)
+    return "".join(f"{start}{_OPTION.sub(_UNBROKEN, text)}</p>" for text in texts)
 
 
-def render_classes(names: Iterable[str], colors: Iterable[str]) -> str:
+def render_legend(items: Iterable[tuple[str, str]]) -> str:
     """Return names, each after a square of its colour, ``#rrggbb``."""
-    items = (
-        f"<span style='white-space:nowrap;margin-right:1.2em'><span style='{_SQUARE}{color}'></span>"
+    entries = (
+        f"<span style='display:inline-block;margin-right:1.2em'><span style='{_SQUARE}{color}'></span>"
         f"{escape_html(name)}</span>"
-        for name, color in zip(names, colors, strict=True)
+        for name, color in items
     )
-    return f"<div>{' '.join(items)}</div>"
+    return f"<div style='margin:.4em 0 .8em'>{' '.join(entries)}</div>"

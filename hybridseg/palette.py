@@ -13,7 +13,7 @@ import numpy as np
 Color = tuple[int, int, int]
 
 # Colours that a coastal scientist expects, for names that are common in label files and for words in other names. Those
-# of different meanings are 10 apart or more, see `look_apart`.
+# of different meanings are 10 apart or more, see `color_distance`.
 NATURAL_COLORS: dict[str, Color] = {
     "agricultural": (169, 178, 112),
     "anthro": (233, 30, 72),
@@ -57,7 +57,7 @@ _WORD_COLORS: dict[str, Color] = {
 _DISTINCT: tuple[Color, ...] = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
 )  # fmt: skip
-# Colours nearer than this to one another, see `look_apart`, are taken for the same in a map.
+# Colours nearer than this to one another, see `color_distance`, are taken for the same in a map.
 NEAR = 10.0
 # How far towards white or black.
 _SHADES = ((255, 0.0), (255, 0.35), (0, 0.35), (255, 0.6), (0, 0.6))
@@ -87,13 +87,14 @@ def _see(colors: np.ndarray) -> np.ndarray:
     return np.where(seen > 216 / 24389, np.cbrt(seen), (24389 / 27 * seen + 16) / 116) @ _LAB.T
 
 
-def look_apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return how far colours, (..., 3), look from others, in CIELAB, for whoever tells them apart the worst.
+def color_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the distance of colours, (..., 3), from others in CIELAB, for the eye that tells them apart the worst.
 
     Examples
     --------
-    >>> [round(float(look_apart(np.array((220, 30, 40)), np.array(other)))) for other in ((20, 90, 40), (0, 90, 255))]
-    [3, 64]
+    >>> red, others = np.array((220, 30, 40)), np.array([(20, 90, 40), (0, 90, 255)])
+    >>> color_distance(red, others).round().tolist()
+    [3.0, 110.0]
     """
     return _gaps(_see(first), _see(second))
 
@@ -148,7 +149,7 @@ def choose_colors(keys: Collection[str], taken: Collection[Color] = ()) -> list[
     for key in keys:
         if key not in chosen:
             suited = _list_shades(key)
-            far = [color for color in suited if not used or look_apart(np.array(used), color).min() >= NEAR]
+            far = [color for color in suited if not used or color_distance(np.array(used), color).min() >= NEAR]
             fits = np.flatnonzero(room[: len(_DISTINCT)] >= NEAR)
             # Where no colour is far from all, as with hundreds of classes, the farthest one.
             place = fits[0] if fits.size else room.argmax()

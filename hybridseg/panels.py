@@ -17,12 +17,12 @@ Legend = tuple[tuple[str, Color], ...]
 # Inches: the text width of a page of a journal, and a height that leaves room for a caption.
 PAGE_WIDTH, _PAGE_HEIGHT = 7.1, 4.5
 GAP = 0.06
-# Side by side panels are compared the best: they are put below one another where that makes them so much larger.
-_WORTH = 1.27
-# A longer strip is drawn wider than it is, or it would be a thread.
+# Panels are easiest to compare side by side; they are stacked only where that makes them so many times larger.
+_MUCH_LARGER = 1.27
+# A longer strip is drawn wider than it is, or it would be a thin line.
 _MAX_ASPECT = 40.0
 _TINT, _TINT_ROWS = 0.6, 256
-# Nobody takes it for a colour of `hybridseg.palette`, nor for a grey of a right pixel.
+# Easily told from all colours of `hybridseg.palette` and from the greys of right pixels.
 _WRONG: Color = (135, 0, 255)
 _RIGHT: Color = (195, 195, 195)
 _NO_CLASS: Color = (0, 0, 0)
@@ -95,7 +95,7 @@ def _arrange(shape: tuple[int, int], n_panels: int) -> tuple[int, float]:
         if not rest:
             height = (_PAGE_HEIGHT - (n_rows - 1) * GAP) / n_rows
             width = min((PAGE_WIDTH - (n_cols - 1) * GAP) / n_cols, height * aspect)
-            if width > _WORTH * best_width:
+            if width > _MUCH_LARGER * best_width:
                 best, best_width = n_cols, width
     return best, best * (best_width + GAP) - GAP
 

@@ -67,6 +67,8 @@ def test_pieces(tmp_path, monkeypatch):
     assert render_table(("a",), [(1,), ("<",)], strong=[1]).endswith(
         "<tr><td>1</td></tr><tr class='strong'><td>&lt;</td></tr></tbody></table>"
     )
-    assert render_text("a", None, "", "b") == "<p>a</p><p>b</p>"
+    assert render_text("a", None, "", "b", kind="lead") == "<p class='lead'>a</p><p class='lead'>b</p>"
+    kept = "<span style='white-space:nowrap'>--group-by</span>"
+    assert render_text("9 % with --group-by x, not a--b") == f"<p>9&nbsp;% with {kept} x, not a--b</p>"
     monkeypatch.chdir(tmp_path)
     assert str(short_path(tmp_path / "a")) == "a" and short_path(tmp_path.parent) == tmp_path.parent

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from hybridseg.classes import ClassTable
 from hybridseg.demo.demoscenes import demo_table
-from hybridseg.palette import _WORD_COLORS, NATURAL_COLORS, NEAR, choose_colors, look_apart
+from hybridseg.palette import _WORD_COLORS, NATURAL_COLORS, NEAR, choose_colors, color_distance
 
 
 def measure_least(colors):
     """The least distance between two of some colours, in CIELAB, for the eye that tells them apart the worst."""
     pairs = itertools.combinations(np.array(colors, float), 2)
-    return min(float(look_apart(first, second)) for first, second in pairs)
+    return min(float(color_distance(first, second)) for first, second in pairs)
 
 
 def test_names_have_the_colours_of_what_they_mean():
@@ -50,7 +50,7 @@ def test_colours_by_meaning_are_told_apart_without_cones_of_one_kind():
     ((220, 30, 40), (20, 90, 40), 2.7), ((9, 9, 9), (9, 9, 9), 0.0),
 ])  # fmt: skip
 def test_how_far_two_colours_look_apart(first, second, seen):
-    assert float(look_apart(np.array(first), np.array(second))) == pytest.approx(seen, abs=0.2)
+    assert float(color_distance(np.array(first), np.array(second))) == pytest.approx(seen, abs=0.2)
 
 
 def test_meanings_have_their_hue():

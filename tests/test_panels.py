@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.palette import NATURAL_COLORS, choose_colors, look_apart
+from hybridseg.palette import NATURAL_COLORS, choose_colors, color_distance
 from hybridseg.panels import Panels, fit_page, show_errors, show_result, shrink_to
 
 TABLE = ClassTable(("water", "sand", "veg"), ((0, 0, 200), (240, 220, 100), (0, 150, 0)))
@@ -48,9 +48,9 @@ def test_whoever_looks_sees_the_errors():
     truth[0, 0] = 1
     panels = show_errors(image, truth, result, TABLE, shape=(1, 256))
     errors = panels.pictures[3][0]
-    assert look_apart(errors[1:].astype(float), errors[0].astype(float)).min() > 20
+    assert color_distance(errors[1:].astype(float), errors[0].astype(float)).min() > 20
     for color in ((0, 0, 0), *NATURAL_COLORS.values(), *choose_colors([f"c{i}" for i in range(7)])):
-        assert look_apart(np.array(color), errors[0].astype(float)) > 20
+        assert color_distance(np.array(color), errors[0].astype(float)) > 20
 
 
 def test_the_legend_has_what_occurs_and_nothing_else():

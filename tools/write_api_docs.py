@@ -15,21 +15,27 @@ import hybridseg
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.confusion import Confusion
 from hybridseg.crf.refine import Refinement
+from hybridseg.data.convert import ConvertResult
 from hybridseg.data.split import SplitResult
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.evaluation.pixels import PixelsResult
+from hybridseg.hybrid.evaltiles import TilesResult
 from hybridseg.hybrid.retile import RetileResult
 from hybridseg.hybrid.retrain import RetrainResult
+from hybridseg.hybrid.tuning import TuneResult
 from hybridseg.options import describe_range
 from hybridseg.study.study import StudyResult
 from hybridseg.verdict import Verdict
 
 PAGE = Path(__file__).parent.parent / "docs" / "api.md"
 # In the order of use.
-STEPS = ("run", "split", "retile", "retrain", "train_fcn", "open_model", "segment", "evaluate")
+STEPS = (
+    "run", "split", "convert", "retile", "retrain", "evaluate_tiles", "train_fcn", "open_model", "tune_crf", "segment",
+    "evaluate",
+)  # fmt: skip
 RESULTS = (
-    SplitResult, RetileResult, RetrainResult, TrainingResult, BatchResult, ImageResult, PixelsResult, Confusion,
-    Verdict, StudyResult, Refinement,
+    SplitResult, ConvertResult, RetileResult, RetrainResult, TilesResult, TrainingResult, TuneResult, BatchResult,
+    ImageResult, PixelsResult, Confusion, Verdict, StudyResult, Refinement,
 )  # fmt: skip
 HEAD = """# In Python
 

@@ -1,4 +1,4 @@
-"""What makes a function of the library one for people: its help tells every option, its errors speak Python."""
+"""What all public functions share: every option is explained in their help, and errors name parameters, not flags."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ _OTHER_NAMES = {"images": "photos", "test": "test_list"}
 _SHORT_FLAG = re.compile(r" \(-\w\)")
 
 
-def for_people(*owners: Any) -> Callable[[F], F]:
-    """Add to the docstring what the fields of options classes say of its parameters, and let errors speak Python.
+def public_function(*owners: Any) -> Callable[[F], F]:
+    """Complete the docstring of a function from options classes, and let its errors name its parameters.
 
-    A parameter that is called like a field has its meaning and its range; its default is given in the signature, as
-    that of the field.
+    A parameter with the name of a field gets the help and the range of the field.
     """
 
     def decorate(function: F) -> F:

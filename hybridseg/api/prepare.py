@@ -1,12 +1,13 @@
-"""Prepare data, as `split` and `retile` do."""
+"""Prepare data, as `split`, `convert` and `retile` do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hybridseg.api.calls import for_people, show_progress
-from hybridseg.api.given import Labels, find_path, find_table, list_paths
+from hybridseg.api.arguments import Labels, find_path, find_table, list_paths
+from hybridseg.api.calls import public_function, show_progress
 from hybridseg.apply import PathLike
+from hybridseg.data.convert import ConvertOptions, ConvertResult, convert_masks
 from hybridseg.data.split import SplitResult, split_folder
 from hybridseg.data.splitplan import SplitOptions
 from hybridseg.hybrid.retile import RetileResult, place_tiles_dir
@@ -16,7 +17,7 @@ from hybridseg.io.masks import find_labelled
 from hybridseg.progress import Progress
 
 
-@for_people(SplitOptions)
+@public_function(SplitOptions)
 def split(
     photos: PathLike,
     *,
@@ -72,7 +73,57 @@ def split(
     )  # fmt: skip
 
 
-@for_people(RetileOptions)
+@public_function(ConvertOptions)
+def convert(
+    masks: PathLike | Iterable[PathLike],
+    *,
+    photos: PathLike | None = None,
+    out: PathLike | None = None,
+    to: str = ConvertOptions.to,
+    threshold: int | None = ConvertOptions.threshold,
+    nearest_color: bool = ConvertOptions.nearest_color,
+    labels: Labels | None = None,
+    colors: PathLike | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ConvertResult:
+    """Turn masks of any tool into label maps of one format.
+
+    Parameters
+    ----------
+    masks
+        A folder or files: label maps, pictures in class colours, annotations of labelme, COCO or Doodler.
+    photos
+        The folder of the photos, if they are not beside their masks.
+    out
+        The folder of the label maps; by default beside that of the masks, such as ``masks_png``.
+    labels, colors
+        The classes in the order that is wanted (a class file, a ClassTable or a list of names), and a file of their
+        colours.
+    overwrite
+        Replace label maps that are there.
+    progress
+        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
+
+    Returns
+    -------
+    ConvertResult
+        The folder, `out_dir`, and what is to be known of each label map.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> hs.convert("masks", photos="photos", labels="labels.txt")  # doctest: +SKIP
+    <ConvertResult: 12 label maps written to masks_png>
+    """
+    return convert_masks(
+        list_paths(masks), images_dir=find_path(photos), out_dir=find_path(out),
+        options=ConvertOptions(to, threshold, nearest_color), table=find_table(labels, colors), overwrite=overwrite,
+        progress=progress or show_progress(),
+    )  # fmt: skip
+
+
+@public_function(RetileOptions)
 def retile(
     photos: PathLike | Iterable[PathLike],
     *,
@@ -97,7 +148,7 @@ def retile(
     photos
         A folder of photos with their masks; with `masks` a folder, files or patterns.
     masks
-        The folder of the masks, if they are not beside their photos.
+        The folder of the masks, if they are neither beside their photos nor where `split` has put them.
     out
         The folder of the tiles; by default ``tile_SIZE`` beside the masks, with `masks` beside the photos.
     seed
@@ -106,7 +157,8 @@ def retile(
         The classes of masks that do not name theirs (a class file, a ClassTable or a list of names), and a file of
         their colours.
     n_jobs
-        Processes that work at once. More than one needs ``if __name__ == "__main__":`` in a script.
+        Processes that work at once; the command takes all cores. More than one needs ``if __name__ == "__main__":`` in
+        a script.
     overwrite
         Replace tiles that are there.
     progress

@@ -6,8 +6,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from hybridseg.api.calls import for_people, run_command, show_progress
-from hybridseg.api.given import Labels, find_path, find_table
+from hybridseg.api.arguments import Labels, find_path, find_table
+from hybridseg.api.calls import public_function, run_command, show_progress
 from hybridseg.apply import PathLike
 from hybridseg.cli.console import Console
 from hybridseg.dense.crops import CropOptions
@@ -16,6 +16,7 @@ from hybridseg.dense.programs.fcn import train_fcn as train_network
 from hybridseg.dense.programs.fcnfolders import open_folders
 from hybridseg.dense.programs.runs import MODEL_NAME
 from hybridseg.dense.trainer import TrainingPaths, TrainingResult
+from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.retrain import RetrainResult, draw_curve
@@ -25,7 +26,7 @@ from hybridseg.study.inputs import StudyOptions, StudyPaths
 from hybridseg.study.study import StudyResult, run_study
 
 
-@for_people(RetrainOptions, HeadOptions)
+@public_function(RetrainOptions, HeadOptions)
 def retrain(
     tiles: PathLike,
     *,
@@ -41,6 +42,7 @@ def retrain(
     class_weights: str = HeadOptions.class_weights,
     fine_tune: bool = RetrainOptions.fine_tune,
     seed: int = HeadOptions.seed,
+    figures: FigureOptions = FigureOptions(),
     progress: Progress | None = None,
 ) -> RetrainResult:
     """Train a classifier on tiles; whole photos are held out to measure it. The same call resumes where it stopped.
@@ -57,6 +59,8 @@ def retrain(
         A file of colours for the classes.
     seed
         Of every random choice; the same seed, the same result.
+    figures
+        FigureOptions: resolution and format of the figures.
     progress
         Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
 
@@ -90,10 +94,10 @@ def retrain(
         ),
     )  # fmt: skip
     result = train_classifier(paths, options=options, progress=progress or show_progress())
-    return replace(result, written=(*result.written, draw_curve(paths, result)))
+    return replace(result, written=(*result.written, draw_curve(paths, result, figures=figures)))
 
 
-@for_people(FcnOptions, CropOptions)
+@public_function(FcnOptions, CropOptions)
 def train_fcn(
     photos: PathLike,
     *,
@@ -113,6 +117,7 @@ def train_fcn(
     backbone: str = FcnOptions.backbone,
     patience: int = FcnOptions.patience,
     seed: int = FcnOptions.seed,
+    figures: FigureOptions = FigureOptions(),
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -132,6 +137,8 @@ def train_fcn(
         their colours.
     seed
         Of every random choice.
+    figures
+        FigureOptions: resolution and format of the figures.
     resume
         Continue after the last finished epoch.
     overwrite
@@ -151,7 +158,7 @@ def train_fcn(
     >>> hs.segment("photo.jpg", result.model_path)  # doctest: +SKIP
     """
     data = open_folders(Path(photos), find_path(masks), table=find_table(labels, colors))
-    paths = TrainingPaths(Path(out) / MODEL_NAME, Path(out), resume=resume, overwrite=overwrite)
+    paths = TrainingPaths(Path(out) / MODEL_NAME, Path(out), resume=resume, overwrite=overwrite, figures=figures)
     crops = CropOptions(crop, crop_scale, n_crops, balance)
     options = FcnOptions(
         epochs, batch_size, learning_rate, loss, size, backbone, patience=patience, seed=seed, crops=crops
@@ -159,7 +166,7 @@ def train_fcn(
     return train_network(data, paths=paths, options=options, progress=progress or show_progress())
 
 
-@for_people(StudyOptions)
+@public_function(StudyOptions)
 def run(
     photos: PathLike,
     *,

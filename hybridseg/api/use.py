@@ -1,4 +1,4 @@
-"""Use models and measure them, as `semseg`, `fcn infer` and `eval-pixels` do."""
+"""Use models, measure and tune them, as `semseg`, `fcn infer`, `eval-pixels`, `eval-tiles` and `tune-crf` do."""
 
 from __future__ import annotations
 
@@ -6,22 +6,31 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from hybridseg.api.calls import for_people, show_progress
-from hybridseg.api.given import PATH_TYPES, Labels, find_path, find_table, list_paths
+from hybridseg.api.arguments import PATH_TYPES, Labels, find_path, find_table, list_paths
+from hybridseg.api.calls import public_function, show_progress
 from hybridseg.apply import Model, PathLike, SegmentedImage, find_model, segment_files, segment_pixels
 from hybridseg.batch.jobs import Outputs
 from hybridseg.batch.results import BatchResult
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadUsage
+from hybridseg.evaluation.errorpanels import PanelOptions
 from hybridseg.evaluation.pairs import find_pairs, find_photos
 from hybridseg.evaluation.pixels import PixelsResult, evaluate_pixels
+from hybridseg.figures import FigureOptions
+from hybridseg.hybrid.evaltiles import N_PER_CLASS, TilesResult, find_tile_size
+from hybridseg.hybrid.evaltiles import evaluate_tiles as score_tiles
 from hybridseg.hybrid.segmentation import HybridOptions
+from hybridseg.hybrid.semseg import SemsegJob
+from hybridseg.hybrid.tuning import TuneOptions, TuneResult
+from hybridseg.hybrid.tuning import tune_crf as search_crf
 from hybridseg.io.labels.classfiles import read_colors
+from hybridseg.io.masks import find_labelled
+from hybridseg.models.ensemble import AnyClassifier, list_members
 from hybridseg.progress import Progress
 
 
-@for_people()
+@public_function()
 def open_model(path: PathLike, *more: PathLike, labels: PathLike | None = None, tile_size: int | None = None) -> Model:
     """Open a model: a tile classifier or a dense network, as its files say.
 
@@ -75,13 +84,14 @@ def segment(
     probabilities: bool = Outputs.probabilities,
     keep_seeds: bool = Outputs.keep_seeds,
     report: bool = Outputs.report,
+    figures: FigureOptions | None = FigureOptions(),
     n_jobs: int = 1,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> BatchResult: ...
 
 
-@for_people(Outputs)
+@public_function(Outputs)
 def segment(
     images: PathLike | Iterable[PathLike] | Any,
     model: Model | PathLike,
@@ -93,6 +103,7 @@ def segment(
     probabilities: bool = Outputs.probabilities,
     keep_seeds: bool = Outputs.keep_seeds,
     report: bool = Outputs.report,
+    figures: FigureOptions | None = FigureOptions(),
     n_jobs: int = 1,
     resume: bool = False,
     progress: Progress | None = None,
@@ -115,6 +126,8 @@ def segment(
         SmoothingOptions: what comes after a dense network.
     colors
         A file of other colours for the classes.
+    figures
+        FigureOptions: resolution and format of the figure of each image; None for no figures.
     n_jobs
         Processes that work at once. More than one needs ``if __name__ == "__main__":`` in a script.
     resume
@@ -144,18 +157,18 @@ def segment(
     if out is not None:
         return segment_files(
             list_paths(images), model, options=options, smoothing=smoothing, table=table, n_jobs=n_jobs, resume=resume,
-            outputs=Outputs(Path(out), probabilities=probabilities, keep_seeds=keep_seeds, report=report),
+            outputs=Outputs(Path(out), figures, probabilities=probabilities, keep_seeds=keep_seeds, report=report),
             progress=progress,
         )  # fmt: skip
-    if probabilities or keep_seeds or report or resume or n_jobs != 1:
+    if probabilities or keep_seeds or report or resume or n_jobs != 1 or figures != FigureOptions():
         raise BadUsage(
-            "probabilities, keep_seeds, report, resume and n_jobs are for files; say where they go: --out DIR"
+            "probabilities, keep_seeds, report, figures, resume and n_jobs are for files; say where they go: --out DIR"
         )
     _require_one(images)
     return segment_pixels(images, model.make_job(options=options, smoothing=smoothing, table=table), progress=progress)
 
 
-@for_people()
+@public_function(PanelOptions)
 def evaluate(
     results: PathLike,
     *,
@@ -167,6 +180,8 @@ def evaluate(
     out: PathLike | None = None,
     labels: Labels | None = None,
     colors: PathLike | None = None,
+    panels: str = PanelOptions.panels,
+    figures: FigureOptions = FigureOptions(),
     progress: Progress | None = None,
 ) -> PixelsResult:
     """Compare label maps that a model made with masks made by hand, pixel by pixel, classes matched by name.
@@ -176,7 +191,7 @@ def evaluate(
     results
         The folder of the results.
     masks
-        The folder of the masks, if they are not beside the results; they are found by the names of their images.
+        The folder of the masks, if they are neither beside the results nor, as `split` has put them, with `images`.
     images
         The folder of the images: others are left out. The verdict then says, too, what colours alone would tell.
     truth, prediction
@@ -188,6 +203,8 @@ def evaluate(
     labels, colors
         The classes of label maps that do not name theirs (a class file, a ClassTable or a list of names), and a file of
         their colours.
+    figures
+        FigureOptions: resolution and format of the figures.
     progress
         Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
 
@@ -207,8 +224,120 @@ def evaluate(
     pairs, problems = find_pairs(folder, masks_dir=masks, images_dir=images_dir, truth=truth, prediction=prediction)
     return evaluate_pixels(
         pairs, out_dir=folder if out is None else out, table=find_table(labels, colors), ignore=tuple(ignore),
-        problems=problems, image_paths=find_photos(folder, images_dir), progress=progress or show_progress(),
+        problems=problems, image_paths=find_photos(folder, images_dir), panels=PanelOptions(panels), figures=figures,
+        progress=progress or show_progress(),
     )  # fmt: skip
+
+
+@public_function()
+def evaluate_tiles(
+    tiles: PathLike,
+    model: Model | PathLike,
+    *,
+    n_per_class: int = N_PER_CLASS,
+    out: PathLike | None = None,
+    seed: int = 0,
+    figures: FigureOptions = FigureOptions(),
+    progress: Progress | None = None,
+) -> TilesResult:
+    """Evaluate a tile classifier on tiles, preferably of photos that it was not trained on.
+
+    Parameters
+    ----------
+    tiles
+        Folder of tiles with a folder for each class, as `retile` writes it.
+    model
+        As `open_model` returns it, or the path of one.
+    n_per_class
+        Random tiles of each class.
+    out
+        The folder of the scores and figures; by default that of the tiles.
+    seed
+        Of the random choice of tiles.
+    figures
+        FigureOptions: resolution and format of the figures.
+    progress
+        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
+
+    Returns
+    -------
+    TilesResult
+        The `confusion` matrix, the `calibration`, and the `verdict`.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> hs.evaluate_tiles("test/tile_96", "model.pb")  # doctest: +SKIP
+    <TilesResult: 500 tiles, accuracy 0.912>
+    """
+    model = model if isinstance(model, Model) else open_model(model, tile_size=find_tile_size(tiles))
+    [classifier, *others] = list_members(_load_classifier(model))
+    if others:
+        raise BadUsage("tiles are classified by one model; give one")
+    return score_tiles(
+        tiles, classifier, n_per_class=n_per_class, seed=seed, out_dir=out, figures=figures,
+        progress=progress or show_progress(),
+    )  # fmt: skip
+
+
+@public_function(TuneOptions)
+def tune_crf(
+    photos: PathLike | Iterable[PathLike],
+    model: Model | PathLike,
+    *,
+    masks: PathLike | None = None,
+    n_trials: int = TuneOptions.n_trials,
+    score: str = TuneOptions.score,
+    options: HybridOptions | None = None,
+    labels: Labels | None = None,
+    colors: PathLike | None = None,
+    seed: int = TuneOptions.seed,
+    progress: Progress | None = None,
+) -> TuneResult:
+    """Tune the constants of the CRF on labelled photos that the model was not trained on; `segment` then uses them.
+
+    Parameters
+    ----------
+    photos
+        A folder of photos with their masks; with `masks` a folder, files or patterns.
+    model
+        A tile classifier, as `open_model` returns it, or the path of one.
+    masks
+        The folder of the masks, if they are neither beside their photos nor where `split` has put them.
+    options
+        HybridOptions: how the tiles lie, the scale, and the CRF that the search starts from.
+    labels, colors
+        The classes of masks that do not name theirs (a class file, a ClassTable or a list of names), and a file of
+        their colours.
+    seed
+        Of the random search.
+    progress
+        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
+
+    Returns
+    -------
+    TuneResult
+        The `best` constants, all `trials`, and the file, `path`, beside the model.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> hs.tune_crf("labelled", "model.pb")  # doctest: +SKIP
+    <TuneResult: model_crf.json, mean IoU 0.712 (the tiles alone 0.655)>
+    """
+    classifier = _load_classifier(model if isinstance(model, Model) else open_model(model))
+    found = find_labelled(list_paths(photos), masks_dir=find_path(masks))
+    return search_crf(
+        found.pairs, classifier, start=options or HybridOptions(), options=TuneOptions(n_trials, score, seed),
+        table=find_table(labels, colors), problems=found.problems, progress=progress or show_progress(),
+    )  # fmt: skip
+
+
+def _load_classifier(model: Model) -> AnyClassifier:
+    job = model.make_job()
+    if not isinstance(job, SemsegJob):
+        raise BadUsage(f"{model.paths[0]} is a dense network; give a tile classifier (.pb)")
+    return job.load()
 
 
 def _require_one(image: Any) -> None:

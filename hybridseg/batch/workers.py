@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
 
 from hybridseg.errors import BadInput
@@ -69,7 +70,7 @@ def open_pool(n_jobs: int) -> Iterator[SerialPool | ProcessPoolExecutor]:
     Raises
     ------
     BadInput
-        When `n_jobs` is below 1, or a process was killed.
+        When `n_jobs` is below 1, or a process could not start or was killed.
     """
     if n_jobs < 1:
         raise BadInput(f"the number of jobs is {n_jobs}; give 1 or more")
@@ -78,10 +79,17 @@ def open_pool(n_jobs: int) -> Iterator[SerialPool | ProcessPoolExecutor]:
         return
     # Not fork: a forked process that had threads or TensorFlow running can hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(n_jobs, mp_context=context, initializer=_start_worker)
+    started = context.Event()
+    pool = ProcessPoolExecutor(n_jobs, mp_context=context, initializer=_start_worker, initargs=(started,))
     try:
         yield pool
     except BrokenProcessPool as error:
+        if not started.is_set():
+            # Each process imports the script of the caller, which must not start processes then.
+            raise BadInput(
+                'no process could start; in a script, put what calls this below `if __name__ == "__main__":`, or work '
+                "in one process (--jobs 1)"
+            ) from error
         raise BadInput(
             "a worker process was killed (out of memory, or a file that crashes its reader); "
             "run again with one process (--jobs 1) to see which file it was"
@@ -104,7 +112,8 @@ def _ignore_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, earlier)
 
 
-def _start_worker() -> None:
+def _start_worker(started: Event) -> None:
+    started.set()
     # Ctrl-C reaches every process of a terminal; the parent alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

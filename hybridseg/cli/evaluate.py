@@ -70,7 +70,8 @@ def eval_pixels(
     """Compare automatic label maps with manual ones.
 
     Compares every pixel of the results in DIR (default: the current folder), NAME_ares_TILE.mat or NAME_predseg.png,
-    with the mask of the same image, beside it or in --masks; or of any label maps that --truth and --prediction find.
+    with the mask of the same image, beside it, beside the image in --images, or in --masks; or of any label maps that
+    --truth and --prediction find.
     Results of several kinds, as of two tile sizes, are not scored together: say which with --prediction. Classes are
     matched by name.
 

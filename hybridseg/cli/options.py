@@ -240,8 +240,8 @@ CRF_FLAGS = {"engine": ("--crf-engine",)}
 # Images with their masks: `hybridseg.io.masks.find_labelled` finds them.
 masks_option = click.option(
     "--masks", "masks_dir", metavar="DIR", type=path_type,
-    help="Where the masks (label maps) are, if not beside their images; they are found by name: NAME_mres.mat, "
-    "NAME.png, NAME_mask.tif ...",
+    help="Where the masks (label maps) are, if neither beside their images nor where split has put them; they are "
+    "found by name: NAME_mres.mat, NAME.png, NAME_mask.tif ...",
 )  # fmt: skip
 images_option = click.option(
     "--images", "images_dir", metavar="DIR", type=path_type, help="Where the images are, if not beside their masks."

@@ -25,7 +25,7 @@ from hybridseg.cli.options import (
     seed_option,
 )
 from hybridseg.data.convert import ConvertOptions, convert_masks
-from hybridseg.data.split import LIST_NAME, split_folder
+from hybridseg.data.split import split_folder
 from hybridseg.data.splitplan import ASIDE, FOLDERS, SplitOptions
 from hybridseg.demo.demoscenes import RECORD_NAME, SceneOptions, write_demo_scenes
 from hybridseg.hybrid.retile import COUNT_HEADER, place_tiles_dir
@@ -33,7 +33,7 @@ from hybridseg.hybrid.retile import retile as cut_tiles
 from hybridseg.hybrid.tilefolder import CLASSES_NAME
 from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.io.masks import find_labelled
-from hybridseg.io.pairing import MANIFEST_NAME
+from hybridseg.io.pairing import MANIFEST_NAME, SPLIT_NAME
 
 
 @click.command("demo-scenes")
@@ -98,9 +98,8 @@ def split(
 
     Result: the folders train/ and test/ (and unlabelled/, with --set-aside) beside DIR (default: the current folder)
     with every image and all the files that carry its name, and the exact lists in split.csv. Masks in a folder of
-    their own (--masks gt) go to
-    train/gt/ and test/gt/. An image that cannot be opened stays behind and is listed. With the same seed the split is
-    the same on any machine.
+    their own (--masks gt) go to train/gt/ and test/gt/, where the other commands find them. An image that cannot be
+    opened stays behind and is listed. With the same seed the split is the same on any machine.
 
     \b
     Example:
@@ -127,13 +126,12 @@ def split(
     if result.count(ASIDE):
         console.say(f"unlabelled: {result.count(ASIDE)} images in {result.out_dir / ASIDE}")
     console.say(f"{result.n_labelled} of {len(result.entries)} have a label map")
-    if masks_dir is not None and result.entries[0].masks_dir:
-        folders = [result.out_dir / name / Path(result.entries[0].masks_dir).name for name in ("train", "test")]
-        console.say(f"masks: {folders[0]} and {folders[1]}; name them to the next commands: --masks {folders[0]}")
+    if result.train_masks:
+        console.say(f"masks: {result.train_masks} and {result.test_masks}, where the next commands find them")
     counts = {name: result.count(name) for name in FOLDERS}
     console.record(images=counts, labelled=result.n_labelled)
     folders = [result.out_dir / name for name, n in counts.items() if n]
-    console.wrote(*folders, result.out_dir / LIST_NAME, text=f"the lists are in {result.out_dir / LIST_NAME}")
+    console.wrote(*folders, result.out_dir / SPLIT_NAME, text=f"the lists are in {result.out_dir / SPLIT_NAME}")
     console.finish(result.problems)
 
 

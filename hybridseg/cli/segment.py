@@ -33,7 +33,6 @@ from hybridseg.cli.options import (
     seed_option,
 )
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import MissingInput
 from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions, classic_options
 from hybridseg.hybrid.semseg import SemsegJob, load_classifiers
@@ -246,9 +245,6 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     images_dir, masks_dir = settings["images_dir"], settings["masks_dir"]
     refuse_twice(next(iter(paths), None) if masks_dir else None, images_dir)
     found = find_labelled(paths, images_dir=images_dir, masks_dir=masks_dir)
-    if not found.pairs:
-        lines = "".join(f"\n  {problem}" for problem in found.problems)
-        raise MissingInput(f"there is no labelled image to tune on:{lines}")
     classifier = load_classifiers(settings["model_paths"] or (DEFAULT_MODEL,), engine=settings["model_engine"])
     console.say_all(found.describe_rest())
     result = tune(
@@ -257,6 +253,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
         start=start,
         options=options,
         table=read_table(settings["labels_path"], settings["colors_path"]),
+        problems=found.problems,
         progress=console.progress,
     )
     ranked = sorted(result.trials, key=lambda trial: -trial.score(settings["score"]))
@@ -272,7 +269,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
     )
     console.record(best=result.best.to_record())
     console.conclude(result.best.confusion.to_record(), result.verdict, steps)
-    console.finish([*found.problems, *result.problems])
+    console.finish(result.problems)
 
 
 def _trial_row(trial: Trial, best: Trial) -> tuple[str, ...]:

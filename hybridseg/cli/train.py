@@ -21,6 +21,7 @@ from hybridseg.cli.options import (
 from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.distort import DistortOptions
+from hybridseg.hybrid.evaltiles import N_PER_CLASS, evaluate_tiles, find_tile_size, list_tile_rows
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.retrain import RetrainResult, draw_curve
@@ -115,7 +116,9 @@ def _print_result(console: Console, result: RetrainResult, *, show_wrong: bool) 
 @click.argument("folder", metavar="DIR", type=path_type)
 @click.option("--model", "model_path", type=path_type, default=Path("model.pb"), show_default=True, help="The model.")
 @click.option("--labels", "labels_path", type=path_type, help="The classes of a .pb of the classic script.")
-@click.option("-n", "--n-per-class", type=int, default=100, show_default=True, help="Random tiles of each class.")
+@click.option(
+    "-n", "--n-per-class", type=int, default=N_PER_CLASS, show_default=True, help="Random tiles of each class."
+)
 @click.option("--tile-size", type=int, help="Side of the tiles, in pixels.  [default: from the tiles and the model]")
 @options_of(SemsegJob, "input_range")
 @engine_option
@@ -136,7 +139,6 @@ def eval_tiles(console: Console, *, folder: Path, **settings: Any) -> None:
     Example:
       hybridseg eval-tiles -n 100 test/tile_96 --model model.pb
     """
-    from hybridseg.hybrid.evaltiles import evaluate_tiles, find_tile_size, list_tile_rows
     from hybridseg.models.store import load_classifier
 
     size = settings["tile_size"] or find_tile_size(folder)

@@ -11,7 +11,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, remap, seeds_to_labels
 from hybridseg.data.picturemasks import nearest_classes, threshold_grey
-from hybridseg.errors import BadInput, HybridSegError, Problem, located
+from hybridseg.errors import BadInput, HybridSegError, Problem, count_problems, located
 from hybridseg.io.annotations.painted import paint_annotations
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image, load_image
@@ -20,6 +20,7 @@ from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap, write_
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.masks import CONVERTIBLE, find_labelled
 from hybridseg.io.pairing import JPEG_SUFFIXES, Pair
+from hybridseg.markup import render_text, short_path
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
@@ -68,6 +69,17 @@ class ConvertResult:
     skipped: tuple[Path, ...]
     rest: tuple[str, ...]
     problems: tuple[Problem, ...]
+
+    def __repr__(self) -> str:
+        return f"<ConvertResult: {self._describe()}{count_problems(self.problems)}>"
+
+    def _describe(self) -> str:
+        skipped = f", {len(self.skipped)} were there already" if self.skipped else ""
+        return f"{len(self.written)} label maps written to {short_path(self.out_dir)}{skipped}"
+
+    def _repr_html_(self) -> str:
+        notes = (f"{done.path.name}: {note}" for done in self.written for note in done.notes)
+        return render_text(self._describe(), *notes, *self.rest, *self.problems)
 
 
 def convert_masks(

@@ -14,12 +14,12 @@ from hybridseg.classes import ClassTable
 from hybridseg.data.splitplan import ACTIONS, FOLDERS, SETS, SplitEntry, SplitOptions, find_mask, plan_split
 from hybridseg.errors import BadInput, BadUsage, OutputExists, Problem, WriteFailed, count_problems
 from hybridseg.io.atomic import atomic_path, lock_output, remove_leftovers
-from hybridseg.io.pairing import MANIFEST_NAME, list_images
+from hybridseg.io.masks import find_split_masks
+from hybridseg.io.pairing import MANIFEST_NAME, SPLIT_NAME, list_images
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.markup import render_table, render_text, short_path
 from hybridseg.progress import Progress, no_progress
 
-LIST_NAME = "split.csv"
 LIST_COLUMNS = ("image", "set", "group", "action", "source", "companions", "masks_dir", "masks")
 # Lists of before masks could have a folder of their own lack the last two.
 _LEAST_COLUMNS = LIST_COLUMNS[:6]
@@ -95,7 +95,8 @@ def split_folder(
     Parameters
     ----------
     masks_dir : path-like or None
-        A folder of masks that go with their images, to a folder of the same name in ``train/`` and ``test/``.
+        A folder of masks that go with their images, to a folder of the same name in ``train/`` and ``test/``; default:
+        where an earlier split put them, if any.
     table : ClassTable or None
         The classes of label maps that do not name theirs, to stratify by.
     out_dir : path-like or None
@@ -120,8 +121,8 @@ def split_folder(
     target_dir = _resolve(out_dir) if out_dir is not None else source_dir.parent
     if source_dir in (target_dir / name for name in FOLDERS):
         raise BadInput(f"{source_dir} would be split into itself; give --out for another place")
-    own_dir = _resolve(masks_dir) if masks_dir is not None else source_dir
-    earlier = _read_list(target_dir / LIST_NAME)
+    own_dir = _resolve(masks_dir or find_split_masks(source_dir) or source_dir)
+    earlier = _read_list(target_dir / SPLIT_NAME)
     entries, problems = plan_split(
         source_dir,
         masks_dir=own_dir if own_dir != source_dir else None,
@@ -130,11 +131,11 @@ def split_folder(
         table=table,
         earlier=earlier,
     )
-    with lock_output(target_dir / LIST_NAME):
+    with lock_output(target_dir / SPLIT_NAME):
         if entries != earlier:
             _refuse_mixing(target_dir, earlier, overwrite=overwrite)
             _remove_earlier(target_dir, earlier)
-            write_csv(target_dir / LIST_NAME, LIST_COLUMNS, [_to_row(entry) for entry in entries])
+            write_csv(target_dir / SPLIT_NAME, LIST_COLUMNS, [_to_row(entry) for entry in entries])
         targets = {(target_dir / entry.set / name).parent for entry in entries for _, name in entry.list_files()}
         for folder in targets.union(target_dir / name for name in SETS):
             folder.mkdir(parents=True, exist_ok=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from hybridseg.classes import ClassTable, color_labels
 from hybridseg.demo.demoscenes import place_scenes
-from hybridseg.evaluation.page import Picture, Section, Strip, embed_picture, list_colors
 from hybridseg.io.images import encode_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_nearest
 from hybridseg.study.findings import Findings, PhotoResult
 from hybridseg.study.inputs import StudyPaths, check_out
+from hybridseg.study.page import Picture, Section, Strip, embed_picture
 from hybridseg.study.steps import Step
 from hybridseg.study.story import Story, compare_scores
 from hybridseg.study.study import StudyResult, Supplement, run_study
@@ -81,7 +81,7 @@ def _tell_classic(paths: StudyPaths, findings: Findings, table: ClassTable) -> S
         "classifier and the scenes are the same.",
         tables=compare_scores(paths.out, ways, strong=[2]),
         strips=[_draw_strip(photo, table) for photo in findings.best.tested],
-        legend=list_colors(table),
+        legend=tuple(zip(table.names, table.colors, strict=True)),
     )
 
 

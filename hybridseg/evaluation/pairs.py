@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from hybridseg.errors import BadInput, BadUsage, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
-from hybridseg.io.masks import find_best
+from hybridseg.io.masks import find_best, list_masks
 from hybridseg.io.pairing import (
     JPEG_SUFFIXES,
     MACHINE_KINDS,
@@ -47,7 +48,8 @@ def find_result_pairs(
     Parameters
     ----------
     masks_dir : path-like or None
-        Where the masks are; default: in the same folder. They are found as by `hybridseg.io.masks.find_masks`.
+        Where the masks are, as for `hybridseg.io.masks.find_masks`; default: beside the results, or else beside the
+        images.
     images_dir : path-like or None
         Leave out the results of images that are not in this folder.
     prediction : str or None
@@ -77,7 +79,13 @@ def find_result_pairs(
         )
     predictions = _keep_results_of(images_dir, predictions, folder)
     _require_one_kind(folder, predictions)
-    return pair_by_stem(_list_truths(Path(masks_dir or folder), is_own=masks_dir is not None), predictions)
+    if masks_dir is not None:
+        return pair_by_stem(_list_truths(Path(masks_dir), is_own=True), predictions)
+    stems, place = {image_stem(path) for path in predictions}, Path(images_dir or folder)
+    # What lies beside the results comes first.
+    best = find_best(stems, list_masks(place, list_images(place)))[0]
+    best |= find_best(stems, _list_truths(folder, is_own=False))[0]
+    return pair_by_stem(itertools.chain(*best.values()), predictions)
 
 
 def find_pairs(

@@ -14,17 +14,19 @@ from hybridseg.calibration import Calibration, measure_calibration
 from hybridseg.classes import ClassTable, class_key, match_names
 from hybridseg.confusion import SCORES, Confusion, count_by_photo, pool_confusions
 from hybridseg.draw import shuffle_names
-from hybridseg.errors import BadInput, HybridSegError, Problem
+from hybridseg.errors import BadInput, HybridSegError, Problem, count_problems
 from hybridseg.figures import FigureOptions, draw_calibration, draw_confusion
 from hybridseg.hybrid.tilefolder import find_sources, list_class_folders, read_class_list
 from hybridseg.hybrid.tiles import read_tile
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.pairing import MANIFEST_NAME, list_files
 from hybridseg.io.tables import read_csv, write_csv, write_json
+from hybridseg.markup import render_text
 from hybridseg.models.store import TileClassifier
 from hybridseg.progress import Progress, no_progress
 from hybridseg.verdict import Verdict, judge
 
+N_PER_CLASS = 100
 _BATCH = 64
 _COLUMNS = ("class", "support", "accuracy", *SCORES, "mean_probability")
 
@@ -39,6 +41,15 @@ class TilesResult:
     verdict: Verdict | None
     written: tuple[Path, ...]
     problems: tuple[Problem, ...]
+
+    def __repr__(self) -> str:
+        n, accuracy = self.confusion.n_pixels, self.confusion.accuracy
+        verdict = f"\n{self.verdict.text}" if self.verdict else ""
+        return f"<TilesResult: {n:,} tiles, accuracy {accuracy:.3f}{count_problems(self.problems)}>{verdict}"
+
+    def _repr_html_(self) -> str:
+        text = render_text(self.verdict and self.verdict.text)
+        return text + self.confusion._repr_html_() + render_text(*self.problems)
 
 
 def find_tile_size(folder: str | os.PathLike[str]) -> int | None:
@@ -55,7 +66,7 @@ def evaluate_tiles(
     folder: str | os.PathLike[str],
     classifier: TileClassifier,
     *,
-    n_per_class: int = 100,
+    n_per_class: int = N_PER_CLASS,
     seed: int = 0,
     out_dir: str | os.PathLike[str] | None = None,
     figures: FigureOptions = FigureOptions(),
@@ -78,7 +89,7 @@ def evaluate_tiles(
         When there is no such folder, or no tile of a class that the classifier knows.
     """
     if n_per_class < 1:
-        raise BadInput(f"-n {n_per_class} draws no tile; give 1 or more")
+        raise BadInput(f"--n-per-class {n_per_class} draws no tile; give 1 or more")
     folder = Path(folder)
     paths, truth, problems = _draw_tiles(folder, classifier.table, n_per_class, seed)
     probs = np.zeros((len(paths), len(classifier.table)), np.float32)

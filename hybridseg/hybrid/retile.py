@@ -164,12 +164,19 @@ def retile(
 def place_tiles_dir(pairs: Sequence[Pair], *, beside_images: bool, options: RetileOptions) -> Path:
     """Return where tiles go unless one says so: ``tile_SIZE`` beside the label maps, or beside the images.
 
+    Label maps below their images, where `split` puts them, count as beside them.
+
     Raises
     ------
     BadUsage
         When they lie in several folders.
     """
-    homes = {(pair.image_path if beside_images else pair.labels_path).parent for pair in pairs}
+
+    def find_home(pair: Pair) -> Path:
+        is_below = pair.image_path.parent in pair.labels_path.parents
+        return (pair.image_path if beside_images or is_below else pair.labels_path).parent
+
+    homes = set(map(find_home, pairs))
     if len(homes) > 1:
         raise BadUsage(
             f"the files lie in {len(homes)} folders ({', '.join(map(str, sorted(homes)[:3]))} ...); "

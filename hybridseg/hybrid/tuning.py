@@ -19,7 +19,7 @@ from hybridseg.batch.madeby import hash_file
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem, located
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem, count_problems, located
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.segmentation import HybridOptions, reduce_image, refine_votes, vote_on_tiles
 from hybridseg.hybrid.votes import TileVotes
@@ -29,6 +29,7 @@ from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
 from hybridseg.io.tables import write_json
+from hybridseg.markup import render_text, short_path
 from hybridseg.models.ensemble import AnyClassifier, list_members
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
@@ -105,6 +106,17 @@ class TuneResult:
     path: Path
     problems: tuple[Problem, ...]
 
+    def __repr__(self) -> str:
+        return f"<TuneResult: {self._describe()}{count_problems(self.problems)}>"
+
+    def _describe(self) -> str:
+        scores = (f"{trial.score('iou'):.3f}" for trial in (self.best, self.trials[0]))
+        return "{}, mean IoU {} (the tiles alone {})".format(short_path(self.path), *scores)
+
+    def _repr_html_(self) -> str:
+        text = render_text(self._describe(), self.verdict and self.verdict.text)
+        return text + self.best.confusion._repr_html_() + render_text(*self.problems)
+
 
 @dataclass(frozen=True, eq=False)
 class _Example:
@@ -124,6 +136,7 @@ def tune_crf(
     start: HybridOptions,
     options: TuneOptions = TuneOptions(),
     table: ClassTable | None = None,
+    problems: Sequence[Problem] = (),
     progress: Progress = no_progress,
 ) -> TuneResult:
     """Try CRFs on labelled images and write the best one beside the model.
@@ -136,6 +149,8 @@ def tune_crf(
         The tiles, the scale and the first CRF.
     table : ClassTable or None
         The classes of label maps that do not name theirs.
+    problems : sequence of Problem
+        Those found while pairing; they are reported with the others.
 
     Raises
     ------
@@ -147,7 +162,7 @@ def tune_crf(
     path = tuning_path(classifier.path)
     if path.exists() and not holds_keys(path, "best", "trials"):
         raise OutputExists(f"{path} is another file, and the result would replace it; rename that file")
-    examples, problems = [], []
+    examples, problems = [], list(problems)
     n_trials = len(BALANCES) + options.n_trials
     expected = Weighted(pairs, _TILES_SECONDS, after=n_trials * len(pairs) * _CRF_SECONDS)
     for pair in progress(expected, label="classifying tiles"):

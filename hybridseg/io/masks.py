@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hybridseg.io.pairing import (
     MACHINE_KINDS,
     PREDSEG,
     PREDSEG_CRF,
+    SPLIT_NAME,
     Pair,
     find_images,
     find_mask_words,
@@ -26,6 +28,7 @@ from hybridseg.io.pairing import (
     machine_ending,
     result_kind,
 )
+from hybridseg.io.tables import read_csv
 
 # Orders of preference among the kinds of labels that an image may have, see `_find_kind`; two of one kind are equally
 # good. What is looked for decides: masks alone; what a person goes on with; what covers the most of an image.
@@ -207,13 +210,29 @@ def find_masks(image_paths: Sequence[Path], masks_dir: Path | None = None, *, wo
 
 
 def list_masks(folder: Path, image_paths: Iterable[Path] = ()) -> list[Path]:
-    """List the files of a folder that may be labels. Where some of the images are in it, its photos are left out."""
+    """List the files that may be labels, of a folder and of the one in it that `split` has put masks into.
+
+    Where some of the images are in the folder, its photos are left out.
+    """
     files, home = list_files(folder, LABEL_SUFFIXES), folder.resolve()
     # Not the links themselves: a photo and its mask may be links to one file.
     images = {path.parent.resolve() / path.name for path in image_paths}
     if any(path.parent == home for path in images):
         images.update(home / path.name for path in list_images(folder))
-    return [path for path in files if home / path.name not in images]
+    masks_dir = find_split_masks(folder)
+    apart = list_files(masks_dir, LABEL_SUFFIXES) if masks_dir else []
+    return [path for path in files if home / path.name not in images] + apart
+
+
+def find_split_masks(folder: Path) -> Path | None:
+    """Return the folder in ``train/`` or ``test/`` that `split` has put the masks into; None where there is none."""
+    home = folder.resolve()
+    list_path = home.parent / SPLIT_NAME
+    with suppress(BadInput):  # A list of that name may be of another program.
+        rows = read_csv(list_path, ("set", "masks_dir")) if list_path.exists() else []
+        names = {Path(row["masks_dir"]).name for row in rows if row["set"] == home.name} - {"", ".."}
+        return next((folder / name for name in sorted(names) if (folder / name).is_dir()), None)
+    return None
 
 
 def match_masks(

@@ -12,7 +12,7 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 
-MANIFEST_NAME = "tiles.csv"
+MANIFEST_NAME, SPLIT_NAME = "tiles.csv", "split.csv"
 
 # `photo_mres.mat`, `photo_ares_96.mat`, `photo_mres_SOMEONE.mat`, `photo_label.png`, `photo_gtFine_color.png`
 _RESULT_NAME = re.compile(

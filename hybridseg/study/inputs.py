@@ -108,7 +108,7 @@ class Inputs:
     alone : tuple of str
         Sentences on the photos without a mask, and the masks without a photo.
     likeness : str
-        How photos for testing are close to photos for training, so that their score flatters.
+        Which photos for testing are so close to photos for training that their score is too good.
     warnings : tuple of str
         What does not stop the work, and should be known.
     files : tuple of pathlib.Path

@@ -9,9 +9,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from hybridseg.batch.madeby import hash_file
-from hybridseg.classes import ClassTable, color_labels, hex_color
+from hybridseg.classes import ClassTable, color_labels
 from hybridseg.evaluation.errorpanels import pick_extremes
-from hybridseg.evaluation.page import Picture, Section, Strip, Table, embed_picture, write_page
 from hybridseg.figures import draw_calibration
 from hybridseg.io.images import as_rgb8, encode_image, read_image
 from hybridseg.models.cards import combine_fingerprint, list_versions
@@ -27,6 +26,7 @@ from hybridseg.study.findings import (
     read_result,
 )
 from hybridseg.study.inputs import Inputs, StudyPaths
+from hybridseg.study.page import Picture, Section, Strip, Table, embed_picture, write_page
 from hybridseg.study.steps import Step, name_classes
 from hybridseg.study.story import REPORT_NAME, show_share, spell_command
 
@@ -125,9 +125,8 @@ def _show_extremes(method: MethodFindings, table: ClassTable) -> Section:
     )
 
 
-def _join_legends(drawn: Sequence[tuple[Strip, Legend]]) -> list[tuple[str, str]]:
-    found = dict.fromkeys(item for _, legend in drawn for item in legend)
-    return [(name, hex_color(color)) for name, color in found]
+def _join_legends(drawn: Sequence[tuple[Strip, Legend]]) -> Legend:
+    return tuple(dict.fromkeys(item for _, legend in drawn for item in legend))
 
 
 def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> tuple[Strip, Legend]:
@@ -140,7 +139,8 @@ def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> tuple[Stri
         remark, legend = "", list_legend(table, result)
     else:
         panels = show_errors(image, *read_both(photo, table), table, shape=shape)
-        endings, names = (".jpg", ".png", ".png", ".jpg"), ("photo", "mask", "result", "errors")
+        # JPEG would blur the errors, which are often a pixel wide.
+        endings, names = (".jpg", ".png", ".png", ".png"), ("photo", "mask", "result", "errors")
         shown = list(zip(panels.pictures, endings, names, strict=True))
         remark, legend = f"{_percent(photo.accuracy or 0.0)} right", panels.legend
     return Strip(title, remark, [Picture(_embed(picture, ending), name) for picture, ending, name in shown]), legend

@@ -13,6 +13,7 @@ from hybridseg.batch.madeby import stamp_file
 from hybridseg.errors import BadInput
 from hybridseg.io.tables import write_json
 from hybridseg.models.cards import combine_fingerprint
+from hybridseg.models.runtimes import runtime_path
 from hybridseg.study.inputs import LOG_NAME, Inputs, StudyOptions, StudyPaths
 
 # Seconds on two cores, see docs/benchmarks.md: of a command, a photo, a megapixel, a tile.
@@ -95,7 +96,8 @@ def _plan_hybrid(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> li
         "retrain", "--image_dir", tiles, "--output_graph", model, "--bottleneck_dir", home / "bottlenecks",
         "--testing_percentage", 0, *seed,
     )  # fmt: skip
-    made = (model, *(home / name for name in ("model.json", "labels.txt", "model_training.png", "bottlenecks")))
+    beside = ("model.json", "labels.txt", "model_training.png", "bottlenecks")
+    made = (model, runtime_path(model), *(home / name for name in beside))
     seconds = _START + 5 + n_tiles / _TILES_PER_SECOND
 
     def segment(photos: Path, results: Path) -> tuple[object, ...]:

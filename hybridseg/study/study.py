@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridseg.classes import ClassTable
-from hybridseg.evaluation.page import Section
 from hybridseg.forecast import UNKNOWN, Weighted, followed_by
 from hybridseg.io.atomic import claim_folder, lock_output
+from hybridseg.io.masks import find_split_masks
 from hybridseg.markup import render_text
 from hybridseg.progress import Progress, describe_seconds, no_progress
 from hybridseg.study.findings import Findings, read_findings
 from hybridseg.study.inputs import LOG_NAME, Inputs, StudyOptions, StudyPaths, check_inputs
+from hybridseg.study.page import Section
 from hybridseg.study.report import write_report
 from hybridseg.study.steps import Step, StepLog, plan_steps
 from hybridseg.study.story import Story, spell_command
@@ -78,6 +79,7 @@ def run_study(
     HybridSegError
         Before anything is written, when something would stop the work.
     """
+    paths = replace(paths, masks_dir=paths.masks_dir or find_split_masks(paths.images_dir))
     inputs = check_inputs(paths, options, table=table, progress=followed_by(progress, UNKNOWN))
     steps = [*plan_steps(paths, options, inputs), *(supplement.plan(paths) if supplement else ())]
     _tell_plan(inputs, steps, say, warn)

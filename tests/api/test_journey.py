@@ -1,6 +1,7 @@
 """From a folder to a map in Python: the same files as the commands write, and results that show themselves."""
 
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from rasterio.transform import from_origin
 import hybridseg as hs
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput, BadUsage, OutputExists
+from hybridseg.hybrid.tuning import read_tuning
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_made_by
 from hybridseg.io.rasters import quiet_rasterio
@@ -32,7 +34,7 @@ def photo(paint_classes, tmp_path):
 
 def test_a_model_shows_what_it_is(model, tiny_model):
     assert repr(model) == f"<Model: tile classifier {tiny_model}, tiles of 16 pixels; classes: sand, veg, water>"
-    assert model._repr_html_().count("<span style='display") == 3
+    assert model._repr_html_().count("background:#") == 3
     same = pickle.loads(pickle.dumps(model))
     assert same == model and same.classes is model.classes
     assert hs.open_model(tiny_model.parent).paths == (tiny_model,)
@@ -89,13 +91,17 @@ def test_many_photos_become_files(model, photo, tmp_path, run):
     assert (tmp_path / "out/photo_ares_16_confidence.tif").exists()
     assert repr(done) == "<BatchResult: 1 images done>" and "photo.png" in done._repr_html_()
     assert read_picture(image).size[0] > 96
+    assert (tmp_path / "out/figures/photo_ares_16.png").exists()
+    hs.segment(photo, model, out=tmp_path / "bare", figures=None)
+    assert not (tmp_path / "bare/figures").exists()
     again = hs.segment([str(photo)], model, out=str(tmp_path / "out"), probabilities=True, resume=True)
     assert again.skipped == (photo,) and "1 skipped" in repr(again)
     for images in (tmp_path, str(tmp_path / "*.png"), [photo]):
         with pytest.raises(BadUsage, match="say where they go: out=DIR"):
             hs.segment(images, model)
-    with pytest.raises(BadUsage, match="are for files"):
-        hs.segment(photo, model, resume=True)
+    for settings in ({"resume": True}, {"figures": None}, {"n_jobs": 2}):
+        with pytest.raises(BadUsage, match="are for files"):
+            hs.segment(photo, model, **settings)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +154,7 @@ def test_from_a_folder_to_scores(photos, tiny_module, tmp_path, monkeypatch, run
     sets = hs.split("photos", masks="masks")
     assert repr(sets) == "<SplitResult: train 2, test 2 in .>" and "<td>train</td><td>2</td>" in sets._repr_html_()
     assert sets.train_masks == sets.train_dir / "masks" and len(list(sets.test_masks.iterdir())) == 2
-    tiles = hs.retile(sets.train_dir, masks=sets.train_masks, tile_size=16)
+    tiles = hs.retile(sets.train_dir, tile_size=16)
     assert tiles.tiles_dir == sets.train_dir / "tile_16" and repr(tiles).startswith(
         f"<RetileResult: {len(list(tiles.tiles_dir.rglob('*.jpg')))} tiles of "
     )
@@ -156,13 +162,14 @@ def test_from_a_folder_to_scores(photos, tiny_module, tmp_path, monkeypatch, run
     assert result.model_path.resolve() == tmp_path / "model.pb" and (tmp_path / "model_training.png").exists()
     assert "model.pb" in repr(result) and "<table>" in result._repr_html_()
     done = hs.segment(sets.test_dir, result.model_path, out="results")
-    scores = hs.evaluate("results", masks=sets.test_masks)
+    scores = hs.evaluate("results", images=sets.test_dir)
     assert len(done.images) == 2
-    assert scores.verdict.text in repr(scores) and scores.verdict.text[:15] in scores._repr_html_()
+    assert scores.verdict.text in repr(scores)
+    assert scores.verdict.text[:15] in scores._repr_html_().replace("&nbsp;", " ")
     assert scores.pooled.accuracy > 0.9
     # The commands come to the same.
     words = ("split", "photos", "--masks", "masks", "--out", "theirs"), (
-        "retile", "theirs/train", "--masks", "theirs/train/masks", "-t", 16, "--jobs", 1
+        "retile", "theirs/train", "-t", 16, "--jobs", 1
     ), (
         "retrain", "--image_dir", "theirs/train/tile_16", "--tfhub_module", tiny_module, "--input-size", 32,
         "--how_many_training_steps", 50, "--output_graph", "theirs/model.pb", "--bottleneck_dir", "theirs/bottlenecks",
@@ -191,6 +198,51 @@ def test_classes_in_any_form(photos, tmp_path):
         assert [name.lower() for name in tiles.n_kept] == ["sand", "veg", "water"]
 
 
+def test_figures_as_they_are_wanted(photos, tmp_path):
+    (tmp_path / "results").mkdir()
+    shutil.copy(tmp_path / "masks/p0.png", tmp_path / "results/p0_predseg.png")
+    svg = hs.FigureOptions(figure_format="svg")
+    for panels, n in (("none", 0), ("all", 1)):
+        hs.evaluate(tmp_path / "results", masks=tmp_path / "masks", images=photos, panels=panels, figures=svg)
+        assert len(list((tmp_path / "results/figures").glob("*_errors.svg"))) == n
+        assert (tmp_path / "results/eval_pixels_confusion.svg").exists()
+
+
+def test_masks_become_label_maps(photos, tmp_path):
+    done = hs.convert(tmp_path / "masks", photos=photos, labels=["Water", "Sand", "Veg"], to="mat")
+    assert done.out_dir == tmp_path / "masks_mat" and len(list(done.out_dir.iterdir())) == 4
+    assert repr(done).startswith("<ConvertResult: 4 label maps written to ") and "masks_mat" in done._repr_html_()
+    found = hs.read_labelmap(done.out_dir / "p0_mres.mat")
+    assert [found.table.names[found.labels[0, col]] for col in (0, 40, 95)] == ["Sand", "Veg", "Water"]
+    again = hs.convert(tmp_path / "masks", photos=photos, labels=["Water", "Sand", "Veg"], to="mat")
+    assert repr(again) == repr(done).replace("4 label", "0 label").replace(">", ", 4 were there already>")
+    with pytest.raises(BadInput, match=r"give threshold= or nearest_color=True"):
+        hs.convert(tmp_path / "masks", photos=photos, threshold=9, nearest_color=True)
+
+
+def test_tiles_are_scored_and_the_crf_tuned(photos, tiny_model, tile_dir, tmp_path, run):
+    model = shutil.copytree(tiny_model.parent, tmp_path / "model") / "model.pb"
+    pdf = hs.FigureOptions(figure_format="pdf")
+    scores = hs.evaluate_tiles(tile_dir, model, n_per_class=4, out=tmp_path / "scores", figures=pdf)
+    assert len(list((tmp_path / "scores").glob("*.pdf"))) == 2
+    assert repr(scores).startswith(f"<TilesResult: 12 tiles, accuracy {scores.confusion.accuracy:.3f}>\n")
+    assert scores.verdict.text[:15] in scores._repr_html_().replace("&nbsp;", " ")
+    assert run("eval-tiles", tile_dir, "--model", model, "-n", 4, "--out", tmp_path / "theirs").exit_code == 0
+    name = "eval_tiles.json"
+    assert (tmp_path / "scores" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
+    tuned = hs.tune_crf(photos, hs.open_model(model), masks=tmp_path / "masks", n_trials=1)
+    assert tuned.path == model.with_name("model_crf.json") and "(the tiles alone" in repr(tuned)
+    assert f"{tuned.best.score('iou'):.3f}" in tuned._repr_html_()
+    record = tuned.path.read_bytes()
+    assert read_tuning([model]) == hs.open_model(model).make_job().options
+    words = ("--images", photos, "--masks", tmp_path / "masks", "--model", model, "--trials", 1)
+    assert run("tune-crf", *words).exit_code == 0 and tuned.path.read_bytes() == record
+    with pytest.raises(BadUsage, match=r"is a dense network; give a tile classifier"):
+        hs.tune_crf(photos, hs.Model((tmp_path / "net.h5",)))
+    with pytest.raises(BadInput, match="n_per_class=0 draws no tile"):
+        hs.evaluate_tiles(tile_dir, model, n_per_class=0)
+
+
 def test_a_study_is_checked_first(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.rglob("*"))
@@ -202,6 +254,11 @@ def test_a_study_is_checked_first(photos, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == "" and set(tmp_path.rglob("*")) == before
     with pytest.raises(hs.HybridSegError, match="no JPEG, PNG or TIFF images"):
         hs.run(tmp_path)
+    # As after a split: the masks need not be named again.
+    (tmp_path / "masks").rename(tmp_path / "photos/gt")
+    (tmp_path / "split.csv").write_text("set,masks_dir\nphotos,gt\n")
+    hs.run("photos", tile_size=16, dry_run=True)
+    assert "hybridseg split --images photos --masks photos/gt " in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -13,11 +13,13 @@ import pytest
 
 import hybridseg
 from hybridseg.classes import ClassTable
+from hybridseg.data.convert import ConvertOptions
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.programs.fcn import FcnOptions
 from hybridseg.hybrid.classifier import RetrainOptions
 from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.tileplan import RetileOptions
+from hybridseg.hybrid.tuning import TuneOptions
 
 HOME = Path(hybridseg.__file__)
 
@@ -83,6 +85,8 @@ def test_every_parameter_is_a_keyword_and_explained_once(step):
         (hybridseg.retile, [RetileOptions]),
         (hybridseg.retrain, [RetrainOptions, HeadOptions]),
         (hybridseg.train_fcn, [FcnOptions, CropOptions]),
+        (hybridseg.convert, [ConvertOptions]),
+        (hybridseg.tune_crf, [TuneOptions]),
     ],
 )
 def test_the_defaults_are_those_of_the_options(step, owners):

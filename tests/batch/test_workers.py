@@ -2,6 +2,7 @@ import math
 import os
 import signal
 import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 
@@ -73,3 +74,17 @@ def test_a_second_interrupt_does_not_disturb_the_end_of_the_processes(monkeypatc
     with pytest.raises(KeyboardInterrupt), open_pool(2):
         raise KeyboardInterrupt
     assert seen == [signal.SIG_IGN] and signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_script_that_starts_processes_when_it_is_imported_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from hybridseg.batch.workers import map_calls\n"
+        "for value in map_calls(abs, [-1, -2], n_jobs=2):\n    print('done', value)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.splitlines()[-1].endswith(
+        'no process could start; in a script, put what calls this below `if __name__ == "__main__":`, or work in one '
+        "process (--jobs 1)"
+    )

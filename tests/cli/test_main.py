@@ -104,10 +104,10 @@ def test_an_empty_path_is_not_the_current_folder(run, coast, monkeypatch):
     assert not (coast.parent / "train").exists()
 
 
-def test_tuning_on_nothing_says_why(run, coast):
+def test_tuning_on_nothing_says_why(run, coast, tiny_model):
     result = run("tune-crf", coast / "scene_00_mres.mat", "--images", coast.parent)
     assert result.exit_code == 1 and "(--images) has no JPEG" in result.stderr
     (coast / "scene_00.jpg").unlink()
-    result = run("tune-crf", coast / "scene_00_mres.mat")
+    result = run("tune-crf", coast / "scene_00_mres.mat", "--model", tiny_model)
     assert result.exit_code == 1 and "no labelled image to tune on:" in result.stderr
     assert "scene_00_mres.mat: has no image beside it" in result.stderr

@@ -284,3 +284,20 @@ def test_a_tiff_photo_beside_its_mask_is_no_mask(tmp_path, table):
     write_image(tmp_path / "photos/a.tif", np.zeros((4, 4, 3), np.uint8))
     [pair], problems = find_result_pairs(tmp_path / "results", tmp_path / "photos", tmp_path / "photos")
     assert pair.truth_path.name == "a.png" and problems == []
+
+
+def test_masks_are_looked_for_beside_the_results_and_then_with_the_images(tmp_path, table):
+    labels = np.zeros((4, 4), np.uint8)
+    places = ("results/a_predseg.png", "results/b_predseg.png", "results/b_mres.mat", "test/gt/a.png", "test/gt/b.png")
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        write_labelmap(tmp_path / place, LabelMap(labels, table))
+    for name in "ab":
+        write_image(tmp_path / f"test/{name}.jpg", np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "split.csv").write_text("set,masks_dir\ntest,/photos/gt\n")
+    pairs, problems = find_result_pairs(tmp_path / "results", images_dir=tmp_path / "test")
+    assert [pair.truth_path.name for pair in pairs] == ["a.png", "b_mres.mat"] and problems == []
+    for name in "ab":
+        (tmp_path / f"results/{name}_predseg.png").rename(tmp_path / f"test/{name}_predseg.png")
+    pairs, problems = find_result_pairs(tmp_path / "test")
+    assert [pair.truth_path.name for pair in pairs] == ["a.png", "b.png"] and problems == []

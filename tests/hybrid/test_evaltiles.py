@@ -86,7 +86,7 @@ def test_n_random_tiles_of_each_class(tiles, classifier):
     result = evaluate_tiles(tiles, classifier, n_per_class=4, seed=1, out_dir=tiles / "out")
     assert result.confusion.support.tolist() == [4, 3, 4]
     assert all(path.parent.name == "out" for path in result.written)
-    with pytest.raises(BadInput, match="-n 0 draws no tile"):
+    with pytest.raises(BadInput, match="--n-per-class 0 draws no tile"):
         evaluate_tiles(tiles, classifier, n_per_class=0)
 
 

@@ -5,7 +5,7 @@ from PIL import Image
 
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.masks import ANNOTATIONS, find_annotations, find_labelled, find_masks, match_masks
+from hybridseg.io.masks import ANNOTATIONS, find_annotations, find_labelled, find_masks, find_split_masks, match_masks
 from hybridseg.io.pairing import list_images
 
 
@@ -230,6 +230,28 @@ def test_doodler_names_with_underscores():
     images = [Path("a.jpg"), Path("a_b.jpg")]
     found = match_masks(images, [Path("a_b_ANN.npz"), Path("a_BOB.npz")], order=ANNOTATIONS)
     assert names_of(found) == [("a.jpg", "a_BOB.npz"), ("a_b.jpg", "a_b_ANN.npz")]
+
+
+def test_masks_are_where_split_has_put_them(tmp_path):
+    touch(tmp_path / "train", "a.jpg", "b.jpg", "b_mres.mat")
+    touch(tmp_path / "train" / "gt", "a.png", "b.png")
+    touch(tmp_path / "train" / "notes", "a.png")
+    touch(tmp_path, "a.png")
+    split_list = tmp_path / "split.csv"
+    rows = "image,set,masks_dir\na.jpg,train,{}\nc.jpg,test,/elsewhere/notes\n"
+    for masks_dir, expected in (
+        ("/photos/gt", [("a.jpg", "a.png"), ("b.jpg", "b_mres.mat")]),
+        ("", [("b.jpg", "b_mres.mat")]),
+        ("/photos/..", [("b.jpg", "b_mres.mat")]),
+        ("/gone", [("b.jpg", "b_mres.mat")]),
+    ):
+        split_list.write_text(rows.format(masks_dir))
+        images = list_images(tmp_path / "train")
+        assert names_of(find_masks(images)) == names_of(find_labelled([tmp_path / "train"])) == expected
+        assert names_of(find_masks(images, tmp_path / "train")) == expected
+    for text in ("name,part\na.jpg,train\n", "\0", ""):  # A list of another program.
+        split_list.write_text(text)
+        assert find_split_masks(tmp_path / "train") is None
 
 
 def test_images_that_are_not_where_they_were_said_to_be(tmp_path):

@@ -1,4 +1,4 @@
-from hybridseg.evaluation.page import Picture, Section, Strip, Table, embed_picture, write_page
+from hybridseg.study.page import Picture, Section, Strip, Table, embed_picture, write_page
 
 
 def test_everything_that_was_told_is_there_and_nothing_is_markup(tmp_path):
@@ -24,11 +24,11 @@ def test_strips_paragraphs_and_pictures_in_the_page_itself(tmp_path):
     page = tmp_path / "index.html"
     strip = Strip("best: <a>.jpg", "90 %", [Picture(embed_picture(b"abc", ".jpg"), "photo")])
     write_page(
-        page, "T", "Verdict.\n\nNext.", [Section("S", "One.\n\nTwo.", strips=[strip], legend=[("a&b", "#0000ff")])]
+        page, "T", "Verdict.\n\nNext.", [Section("S", "One.\n\nTwo.", strips=[strip], legend=(("a&b", (0, 0, 255)),))]
     )
     text = page.read_text()
-    assert "<p class='lead'>Verdict.</p>\n<p class='lead'>Next.</p>" in text
-    assert "<p class='text'>One.</p>\n<p class='text'>Two.</p>" in text
+    assert "<p class='lead'>Verdict.</p><p class='lead'>Next.</p>" in text
+    assert "<p>One.</p><p>Two.</p>" in text
     assert "<h3>best: &lt;a&gt;.jpg <small>90 %</small></h3>" in text and "<a href" not in text
     assert "<figure><img src='data:image/jpeg;base64,YWJj' alt='photo'>" in text
-    assert "<li><span style='background:#0000ff'></span>a&amp;b</li>" in text
+    assert "background:#0000ff'></span>a&amp;b</span>" in text

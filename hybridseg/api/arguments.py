@@ -1,4 +1,4 @@
-"""What people give to a function: paths as text or Path, class lists in any form."""
+"""What may be given to a public function: paths as text or Path, class lists in any form."""
 
 from __future__ import annotations
 

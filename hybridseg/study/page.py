@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hybridseg.classes import ClassTable, hex_color
+from hybridseg.classes import hex_color
 from hybridseg.io.atomic import write_text
-from hybridseg.markup import escape_html, render_table
+from hybridseg.markup import escape_html, render_legend, render_table, render_text
+from hybridseg.panels import Legend
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b2a3a; --soft: #5b6b7b; --line: #dde4ea; --accent: #1f5fa8; --paper: #fff;
@@ -32,7 +32,6 @@ pre { background: var(--shade); border-left: 3px solid var(--accent); padding: .
   font: 14px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 pre code { font: inherit; display: block; padding-left: 1.2em; text-indent: -1.2em; margin: .2rem 0; }
 pre code::before { content: "$ "; color: var(--soft); }
-.option { white-space: nowrap; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .8rem 0 1.2rem; font-variant-numeric: tabular-nums; font-size: .94rem; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); }
@@ -46,10 +45,6 @@ figcaption { color: var(--soft); font-size: .92rem; margin-top: .3rem; max-width
 .strip { display: grid; grid-template-columns: repeat(4, 1fr); gap: .6rem; }
 .strip figure { margin: 0; }
 .strip img { display: block; width: 100%; max-width: 100%; }
-.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: .4rem 0 .8rem; padding: 0; list-style: none;
-  font-size: .92rem; }
-.legend span { display: inline-block; width: .85em; height: .85em; margin-right: .4em; border: 1px solid var(--soft);
-  border-radius: 2px; vertical-align: -.08em; }
 @media (max-width: 40rem) { .strip { grid-template-columns: repeat(2, 1fr); } main { padding-top: 1.5rem; }
   table { font-size: .78rem; } th, td { padding-right: .4rem; } pre { padding: .6rem .7rem; font-size: 12.5px; } }
 @media print { :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --accent: #1f5fa8; --paper: #fff;
@@ -57,6 +52,9 @@ figcaption { color: var(--soft); font-size: .92rem; margin-top: .3rem; max-width
   h2, h3 { break-after: avoid; } .scroll { overflow: visible; } body { font-size: 11pt; }
   * { print-color-adjust: exact; } }
 """
+
+
+_BLANK_LINE = "\n\n"
 
 
 @dataclass(frozen=True)
@@ -87,10 +85,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a few paragraphs, the commands that were run, tables, pictures, and strips of them.
-
-    `legend` gives the name and the colour, ``#rrggbb``, of what the strips show.
-    """
+    """A heading, a few paragraphs, the commands that were run, tables, pictures, and strips of them with a legend."""
 
     heading: str
     text: str
@@ -98,7 +93,7 @@ class Section:
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     strips: Sequence[Strip] = ()
-    legend: Sequence[tuple[str, str]] = ()
+    legend: Legend = ()
 
 
 def embed_picture(content: bytes, suffix: str) -> str:
@@ -111,11 +106,6 @@ def embed_picture(content: bytes, suffix: str) -> str:
     """
     kind = {".jpg": "jpeg"}.get(suffix, suffix.removeprefix("."))
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def list_colors(table: ClassTable) -> list[tuple[str, str]]:
-    """List the names and colours of classes, as `Section.legend` takes them."""
-    return [(name, hex_color(color)) for name, color in zip(table.names, table.colors, strict=True)]
 
 
 def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Sequence[Section]) -> None:
@@ -135,43 +125,26 @@ def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Se
         f"<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
         f"<meta name='viewport' content='width=device-width, initial-scale=1'>\n<title>{escape_html(title)}</title>\n"
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{escape_html(title)}</h1>\n"
-        f"{_render_text(lead, 'lead')}\n{body}\n</main>\n</body>\n</html>\n",
+        f"{render_text(*lead.split(_BLANK_LINE), kind='lead')}\n{body}\n</main>\n</body>\n</html>\n",
     )
 
 
 def _render_section(section: Section) -> str:
     parts = [f"<h2>{escape_html(section.heading)}</h2>"]
-    parts.append(_render_text(section.text))
+    parts.append(render_text(*section.text.split(_BLANK_LINE)))
     if section.commands:
         # The prompt is not part of the text, so that what is copied can be run.
         parts.append(
             "<pre>" + "".join(f"<code>{escape_html(command)}</code>" for command in section.commands) + "</pre>"
         )
     if section.legend:
-        items = (
-            f"<li><span style='background:{color}'></span>{escape_html(name)}</li>" for name, color in section.legend
-        )
-        parts.append(f"<ul class='legend'>{''.join(items)}</ul>")
+        parts.append(render_legend((name, hex_color(color)) for name, color in section.legend))
     for strip in section.strips:
         parts.append(f"<h3>{escape_html(strip.title)} <small>{escape_html(strip.remark)}</small></h3>")
         parts.append(f"<div class='strip'>{''.join(map(_render_picture, strip.pictures))}</div>")
     parts += [_render_table(table) for table in section.tables]
     parts += [_render_picture(picture) for picture in section.pictures]
     return "\n".join(parts)
-
-
-def _render_text(text: str, kind: str = "text") -> str:
-    """Render paragraphs, which blank lines part."""
-    return "\n".join(
-        f"<p class='{kind}'>{_keep_options(escape_html(part)).replace(' %', '&nbsp;%')}</p>"
-        for part in text.split("\n\n")
-        if part
-    )
-
-
-def _keep_options(text: str) -> str:
-    """Keep the dashes of an option in one line with its name."""
-    return re.sub(r"(?<!\S)(--[\w-]+)", r"<span class='option'>\1</span>", text)
 
 
 def _render_picture(picture: Picture) -> str:
