@@ -103,7 +103,7 @@ class UnetOptions:
     )
     batch_size: int = option_like(TrainingPlan, "batch_size", 8)
     validation_share: float = option_like(TrainingPlan, "validation_share")
-    fit: FitOptions = FitOptions(50, LossOptions("cross-entropy"), ScheduleOptions().make(50), encoder_rate=0.1)
+    fit: FitOptions = FitOptions(25, LossOptions("cross-entropy"), ScheduleOptions().make(25), encoder_rate=0.1)
     augment: Augmentation = field(default_factory=lambda: read_policy(DEFAULT_POLICY))
     crops: CropOptions = WINDOWS
 
