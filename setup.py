@@ -70,7 +70,7 @@ setup(
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["hybridseg", "hybridseg.*"]),
-    package_data={"hybridseg": ["py.typed", "models/*.npz", "crf/*.pyi", "web/static/*"]},
+    package_data={"hybridseg": ["py.typed", "models/*.npz", "dense/policies/*.toml", "crf/*.pyi", "web/static/*"]},
     ext_modules=[KERNEL],
     cmdclass={"build_ext": build_ext},
     install_requires=REQUIREMENTS,

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -279,6 +280,70 @@ def draw_rates(path: str | os.PathLike[str], rates: Sequence[float], *, dpi: int
     axes.set_title("learning rate", fontsize=11, loc="left")
     axes.grid(color="#eeeeee")
     _save_tight(figure, path, dpi)
+
+
+@dataclass(frozen=True)
+class NetworkLevel:
+    """A depth at which a network that goes down and up again has a skip: its tensors in words, such as shapes."""
+
+    skip: str
+    enlarged: str
+    joined: str
+
+
+def draw_network(
+    path: str | os.PathLike[str],
+    levels: Sequence[NetworkLevel],
+    *,
+    title: str,
+    ends: tuple[str, str, str],
+    dpi: int = DPI,
+) -> None:
+    """Draw a U-Net: a box for what is there at each depth, an arrow for each step.
+
+    Parameters
+    ----------
+    levels : sequence of NetworkLevel
+        From the deepest up.
+    ends : tuple of str
+        The image, what is deepest, and the scores.
+    """
+    with house_style([title]):
+        _save_tight(_plot_network(levels, title, ends), path, dpi)
+
+
+def _plot_network(levels: Sequence[NetworkLevel], title: str, ends: tuple[str, str, str]) -> Figure:
+    from matplotlib.figure import Figure
+
+    n = len(levels)
+    figure = Figure(figsize=(9.5, 0.8 * (n + 2.5)))
+    axes = figure.add_subplot(xlim=(0, 10), ylim=(-1.8, n + 1.2))
+    axes.set_axis_off()
+    axes.set_title(plain_text(title), fontsize=11, loc="left")
+
+    def add_box(text: str, col: float, row: float, color: str) -> tuple[float, float]:
+        style = {"boxstyle": "round,pad=0.5", "facecolor": color, "edgecolor": "#5b6b7b", "linewidth": 0.8}
+        axes.text(col, row, plain_text(text), ha="center", va="center", fontsize=8.5, bbox=style, zorder=3)
+        return col, row
+
+    def add_arrow(start: tuple[float, float], end: tuple[float, float], line: str) -> None:
+        style = {"arrowstyle": "->", "color": "#5b6b7b", "linestyle": line, "shrinkA": 14, "shrinkB": 14}
+        axes.annotate("", end, start, arrowprops=style)
+
+    inset = [0.4 * (n - i) for i in range(n)]
+    image, scores = add_box(ends[0], 1.4, n + 0.6, "#ffffff"), add_box(ends[2], 8.6, n + 0.6, "#ffffff")
+    down = [add_box(level.skip, 1.4 + x, i, "#dce9f7") for i, (level, x) in enumerate(zip(levels, inset, strict=True))]
+    up = [add_box(level.joined, 8.6 - x, i, "#fbe3cd") for i, (level, x) in enumerate(zip(levels, inset, strict=True))]
+    bottom = add_box(ends[1], 5.0, -1.4, "#d5ead9")
+    for level, start, end in zip(levels, down, up, strict=True):
+        shrunk = (start[0] + 1.0, start[1]), (end[0] - 1.2, end[1])
+        add_arrow(*shrunk, "--")
+        axes.text(5.0, start[1] + 0.12, plain_text(level.enlarged), fontsize=7.5, ha="center", color="#5b6b7b")
+    for path_down in pairwise([image, *reversed(down), bottom]):
+        add_arrow(*path_down, "-")
+    for path_up in pairwise([bottom, *up, scores]):
+        add_arrow(*path_up, "-")
+    return figure
 
 
 def _smooth(values: Sequence[float]) -> np.ndarray:

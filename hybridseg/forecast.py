@@ -26,7 +26,7 @@ class Weighted(Sequence[Item]):
     Parameters
     ----------
     each : float, sequence of float or None
-        Seconds of an item on two cores, or another measure if nothing follows; None: alike, nobody knows how long.
+        Seconds of an item on two cores; None: as much as any other, nobody knows how long.
     after : float
         Seconds of the work that follows; `UNKNOWN` if nobody can tell.
 

@@ -137,6 +137,7 @@ _WORDS: dict[Any, str] = {
     float: "a number",
     tuple[int, int]: "[rows, cols], each a whole number",
     tuple[float, float]: "[low, high], each a number",
+    tuple[int, ...]: "several whole numbers, each",
     dict[int, int]: 'pairs such as {"3": 1} of whole numbers',
 }
 

@@ -224,18 +224,18 @@ def make_small_encoder():
     from hybridseg.models.encoders import Encoder
 
     class SmallEncoder(Encoder):
-        name, title, bands = "mobilenet_v2", "MobileNetV2", (1, 3)
+        name, title, prefixes = "mobilenet_v2", "MobileNetV2", ("stride",)
 
-        def add_features(self, pixels, *, wide_channels):
+        def _add_layers(self, pixels, *, wide_channels):
             from tf_keras import layers
 
-            found = {4: layers.AveragePooling2D(4)(pixels)}
-            for stride in (8, 16, 32):
+            found = {2: layers.AveragePooling2D(2)(pixels)}
+            for stride in (4, 8, 16, 32):
                 convolution = layers.Conv2D(6, 3, 2, "same", activation="relu", name=f"stride{stride}")
                 found[stride] = convolution(found[stride // 2])
             return found
 
-        def load_pretrained(self, network, weights_path=None):
+        def _load_imagenet(self, network):
             return "random weights of a small encoder"
 
     return SmallEncoder

@@ -75,6 +75,7 @@ JOURNEYS = (
     ["retile", "retrain", "eval-tiles", "tune-crf", "semseg"],
     ["fcn make-labels", "fcn train", "fcn infer"],
     [f"resunet {name}" for name in GROUPS["resunet"].commands],
+    [f"unet {name}" for name in ("show-augmentation", "train", "infer")],
 )
 # These have a test of their own.
 APART = ["run", "demo", "demo-dense", "doctor", "label"]
@@ -85,9 +86,12 @@ EXTRA = {
     "tune-crf": "--trials 2",
     "fcn train": "--epochs 1",
     "resunet train": "--filters 2",
+    "unet show-augmentation": "--photos 1 --versions 1",
+    "unet train": "--epochs 1 --size 32x64 --encoder mobilenet_v2 --widths 6,5,4,3",
 }
 # These tell how good their result is.
-SCORED = ("retrain", "eval-tiles", "tune-crf", "eval-pixels", "fcn train", "resunet train", "resunet evaluate")
+SCORED = ("retrain", "eval-tiles", "tune-crf", "eval-pixels", "fcn train", "resunet train", "resunet evaluate",
+          "unet train")  # fmt: skip
 SMALL_CONFIG = {
     **{"TARGET_SIZE": [32, 64], "NCLASSES": 3, "N_DATA_BANDS": 3, "MAX_EPOCHS": 1, "AUG_COPIES": 1, "BATCH_SIZE": 2},
     **{"USEMASK": True, "DO_CRF_REFINE": False, "MEDIAN_FILTER_VALUE": 0},
@@ -182,7 +186,9 @@ def prepare(name, scenes):
         for folder in ("data/samples/RGB/train/data", "data/labels/gtFine/train/data"):
             shutil.copytree(scenes, folder)
         write_class_files(read_labelmap(labels).table, labeldefs_path=Path("data/labeldefs.txt"))
-    elif name == "fcn train":
+    elif name == "unet infer":
+        shutil.copytree("photos", "new_photos", ignore=shutil.ignore_patterns("scene_[1-9]*"))
+    elif name in ("fcn train", "unet show-augmentation"):
         shutil.copytree(scenes, "photos", ignore=shutil.ignore_patterns("*.mat"))
         shutil.copytree(scenes, "masks", ignore=shutil.ignore_patterns("*.jpg"))
         write_class_files(read_labelmap(labels).table, labels_path=Path("labels.txt"))

@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import click
 
 from hybridseg.cli.main import find_commands, main
 from hybridseg.cli.resunet import explain_keys
+from hybridseg.dense.steps import STEPS
+from hybridseg.options import setting_of
 
 DOCS = Path(__file__).parent.parent / "docs"
 KEYS_MARK = "<!-- keys: written by `make docs` -->\n"
+STEPS_MARK, STEPS_END = "<!-- steps: written by `make docs` -->\n", "<!-- end of steps -->\n"
 HEAD = """# Commands
 
 Every command in the order of use, as `hybridseg COMMAND --help` prints it. This page is generated (`make docs`).
@@ -36,16 +40,35 @@ def _describe(context: click.Context) -> str:
     return f"## {context.command_path}\n\n```text\n{context.command.get_help(context)}\n```\n"
 
 
+def describe_steps() -> str:
+    """Give the table of the steps of an augmentation."""
+    rows = [("step", "what it does", "settings"), ("---",) * 3]
+    for name, kind in STEPS.items():
+        settings = [
+            f"`{item.name}` ({item.default:.3g}): {setting_of(kind, item.name).help}"
+            if isinstance(item.default, float)
+            else f"`{item.name}` ({item.default}): {setting_of(kind, item.name).help}"
+            for item in fields(kind)
+        ]
+        rows.append((f"`{name}`", (kind.__doc__ or "").strip(), " ".join(settings)))
+    return _tabulate(rows)
+
+
 def describe_keys() -> str:
     """Give the table of all keys of the config of ``resunet``."""
     rows = [("key", "type and range", "default", "meaning"), ("---",) * 4]
     rows += [(f"`{key}`", kind, default, meaning) for key, kind, default, meaning in explain_keys()]
+    return _tabulate(rows)
+
+
+def _tabulate(rows: list[tuple[str, ...]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
 
 
 def insert_keys(page: str) -> str:
-    """Put the table at the end of its page."""
-    return page.partition(KEYS_MARK)[0] + KEYS_MARK + describe_keys()
+    """Put the tables into their page, that of the keys at its end."""
+    head, _, rest = page.partition(KEYS_MARK)[0].partition(STEPS_MARK)
+    return head + STEPS_MARK + describe_steps() + STEPS_END + rest.partition(STEPS_END)[2] + KEYS_MARK + describe_keys()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.figures import FigureOptions
+from hybridseg.io.pairing import PREDSEG_CRF
 from hybridseg.models.bundles import DenseModel
 from hybridseg.progress import Progress
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
@@ -38,13 +39,21 @@ labeldefs_option = click.option(
 )  # fmt: skip
 
 
+runs_option = click.option(
+    "--runs-dir", metavar="DIR", type=path_type, default=Path("runs"), show_default=True, help="Folder of trainings."
+)
+
 # What every training has.
 run_options = join_options(
     click.option("--resume", is_flag=True, help="Continue after the last finished epoch."),
     click.option("--overwrite", is_flag=True, help="Start over where there is a training already."),
     click.option("--tensorboard-dir", metavar="DIR", type=path_type, help="Write logs for TensorBoard here."),
+    click.option(
+        "--histogram-interval", type=click.IntRange(min=0),
+        help="Let them have histograms of weights and gradients of every Nth epoch; 0: none.  [default: 10]",
+    ),
     figure_options,
-)
+)  # fmt: skip
 
 
 def make_crop_options(crop: str, crop_scale: str) -> Callable[[Any], Any]:
@@ -72,6 +81,25 @@ view_options = join_options(
     figure_options,
     resume_option,
 )
+
+
+def crf_options(smoothing: SmoothingOptions) -> Callable[[Any], Any]:
+    """Return --crf with the options of `smoothing`, which are its defaults."""
+    crf = ("space_theta", "theta", "n_iterations")
+    own = ("thinning", "radius") if smoothing.crf_from == "labels" else ("radius",)
+    return join_options(
+        click.option("--crf", is_flag=True, help="Smooth the prediction with a dense CRF and a majority filter."),
+        options_of(smoothing.crf, *crf, flags={"space_theta": ("--theta-space",), "theta": ("--theta-color",)}),
+        options_of(smoothing, *own, flags={"radius": ("--median-radius",)}),
+    )
+
+
+def choose_crf(settings: dict[str, Any], smoothing: SmoothingOptions) -> tuple[SmoothingOptions, str]:
+    """Return how the options of `crf_options` smooth a prediction, and what the results are called."""
+    if not settings["crf"]:
+        return SmoothingOptions(), Outputs.title
+    # Beside the plain results, which are worth comparing with.
+    return read_options(smoothing, settings, crf=read_options(smoothing.crf, settings)), PREDSEG_CRF
 
 
 def segment_images(
@@ -110,6 +138,8 @@ def report_training(
     else:
         console.say(f"nothing was trained (DO_TRAIN is false); the scores on {result.n_validation} images:")
     print_scores(console, result.confusion)
+    if result.sets:
+        _print_sets(console, result)
     starved = max((epoch.starved for epoch in result.history), default=0.0)
     if starved > 0.2:
         console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
@@ -134,6 +164,19 @@ def print_scores(console: Console, confusion: Confusion) -> None:
     console.table(("class", "IoU", "Dice"), [(name, _show(iou), _show(dice)) for name, iou, dice in [*rows, means]])
     console.say_left_out(confusion)
     console.say(f"pixel accuracy {_show(confusion.accuracy)}")
+
+
+def _print_sets(console: Console, result: TrainingResult) -> None:
+    """Print loss and scores of the training, validation and test set."""
+    of = f" of {result.model.table.names[1]}" if result.model.card.architecture.n_outputs == 1 else ", mean"
+    names = {
+        "loss": "loss", "accuracy": "pixel accuracy", "mean_iou": f"IoU{of}", "dice": f"Dice{of}",
+        "recall": f"true-positive rate{of}",
+    }  # fmt: skip
+    console.say("\nAt the size of the training:")
+    rows = [(text, *(_show(values[name]) for values in result.sets.values())) for name, text in names.items()]
+    console.table(("", *result.sets), rows)
+    console.record(sets=result.sets)
 
 
 def _print_epoch(console: Console, epoch: Epoch) -> None:

@@ -7,18 +7,21 @@ from typing import Any
 
 import click
 
-from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
+    choose_crf,
+    crf_options,
     labeldefs_option,
     make_crop_options,
     make_steps,
     report_training,
     run_options,
+    runs_option,
     segment_images,
     view_options,
 )
 from hybridseg.cli.options import (
+    WeightsType,
     class_files_options,
     options_of,
     overwrite_option,
@@ -29,25 +32,17 @@ from hybridseg.cli.options import (
     seed_option,
 )
 from hybridseg.dense.crops import CropOptions
-from hybridseg.dense.programs.fcn import MODEL_NAME, FcnOptions, load_fcn, train_fcn
+from hybridseg.dense.programs.fcn import FcnOptions, train_fcn
 from hybridseg.dense.programs.fcnfolders import FcnData, find_labeldefs, open_classic, open_folders
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
-from hybridseg.dense.smoothing import FCN_SMOOTHING, SmoothingOptions
+from hybridseg.dense.programs.runs import MODEL_NAME, load_run
+from hybridseg.dense.smoothing import FCN_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.figures import FigureOptions
-from hybridseg.io.pairing import PREDSEG_CRF, find_images
+from hybridseg.io.pairing import find_images
 from hybridseg.verdict import judge
 
 _DEFAULTS = FcnOptions()
-
-runs_option = click.option(
-    "--runs-dir",
-    metavar="DIR",
-    type=path_type,
-    default=Path("runs"),
-    show_default=True,
-    help="Folder of trainings.",
-)
 
 
 @click.group()
@@ -112,8 +107,12 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
 @make_crop_options(
     "by the first photo, unless --size", "0.5-2; without --crop, so that a window shows 0.6 to 1.2 of a photo's sides"
 )
-@click.option("--weights", "weights_path", metavar="FILE", type=path_type, help="VGG-16 weights of Keras (.h5).")
-@options_of(FcnOptions, "wide_channels", "checkpoint_interval", "patience")
+@click.option(
+    "--weights", "weights", metavar=WeightsType.name, type=WeightsType(),
+    help="What the backbone starts from: random weights, those of ImageNet (downloaded unless they come with the "
+    "package), or a file of Keras (.h5).  [default: those of ImageNet; of vgg16, none]",
+)  # fmt: skip
+@options_of(FcnOptions, "frozen_epochs", "encoder_rate", "wide_channels", "checkpoint_interval", "patience")
 @options_of(
     _DEFAULTS.augment, "rotation", "zoom", "row_shift", "col_shift", "brightness", "flip_cols", "flip_rows",
     flags={"flip_rows": ("--flip-rows/--no-flip-rows",)},
@@ -145,7 +144,7 @@ def train(console: Console, **settings: Any) -> None:
     parts = {"augment": read_options(_DEFAULTS.augment, settings), "crops": read_options(CropOptions, settings)}
     options = read_options(FcnOptions, settings, **parts)
     run_dir = settings["runs_dir"] / settings["name"]
-    files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights_path"]}
+    files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights"]}
     paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)
     data = _open_data(settings)
     result = report_training(
@@ -185,12 +184,7 @@ def _open_data(settings: dict[str, Any]) -> FcnData:
 @click.option("--output-dir", metavar="DIR", type=path_type, required=True, help="Write here.")
 @click.option("--data-source", expose_value=False, help="As the classic program has it; the network knows its classes.")
 @click.option("--checkpoint", type=int, help="Number of the epoch to use.  [default: the best of the run]")
-@click.option("--crf", is_flag=True, help="Smooth the prediction with a dense CRF and a majority filter.")
-@options_of(
-    FCN_SMOOTHING.crf, "space_theta", "theta", "n_iterations",
-    flags={"space_theta": ("--theta-space",), "theta": ("--theta-color",)},
-)  # fmt: skip
-@options_of(FCN_SMOOTHING, "thinning", "radius", flags={"radius": ("--median-radius",)})
+@crf_options(FCN_SMOOTHING)
 @runs_option
 @view_options
 @seed_option
@@ -212,11 +206,7 @@ def infer(console: Console, **settings: Any) -> None:
       hybridseg fcn infer --name data_test10 --samples-dir data/samples/RGB/train/data --output-dir test_output --crf
     """
     paths = find_images([settings["samples_dir"]])
-    smoothing, title = SmoothingOptions(), Outputs.title
-    if settings["crf"]:
-        # Beside the plain results, which are worth comparing with.
-        title = PREDSEG_CRF
-        smoothing = read_options(FCN_SMOOTHING, settings, crf=read_options(FCN_SMOOTHING.crf, settings))
-    which = {"checkpoint": settings["checkpoint"], "engine": settings["model_engine"]}
-    models = [load_fcn(settings["runs_dir"] / name, **which) for name in settings["names"]]
+    smoothing, title = choose_crf(settings, FCN_SMOOTHING)
+    which = {"program": "fcn", "checkpoint": settings["checkpoint"], "engine": settings["model_engine"]}
+    models = [load_run(settings["runs_dir"] / name, **which) for name in settings["names"]]
     segment_images(console, paths, models, settings, smoothing=smoothing, out_dir=settings["output_dir"], title=title)

@@ -16,6 +16,7 @@ from hybridseg.errors import BadInput
 from hybridseg.figures import FigureOptions
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
 from hybridseg.machine import count_cores
+from hybridseg.models.encoders import IMAGENET, RANDOM
 from hybridseg.models.engines import ENGINES, LITERT
 from hybridseg.options import setting_of, type_of
 
@@ -67,6 +68,34 @@ class RangeType(click.ParamType):
         if not match:
             self.fail(f"{value!r} is not a range; write its ends like 0.5-2", param, ctx)
         return float(match[1]), float(match[2])
+
+
+class NumbersType(click.ParamType):
+    """N,N,..., such as 256,128,64,32."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Parse the text of the option."""
+        if isinstance(value, tuple):
+            return value
+        if not re.fullmatch(r"\d{1,6}(,\d{1,6})*", value):
+            self.fail(f"{value!r} is not a list of whole numbers; write them like 256,128,64,32", param, ctx)
+        return tuple(map(int, value.split(",")))
+
+
+class WeightsType(PathType):
+    """``none``, ``imagenet``, or a file of weights."""
+
+    name = "none|imagenet|FILE"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+        self.name = WeightsType.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return one of the words as it is, and else a path."""
+        return value if value in (RANDOM, IMAGENET) else super().convert(value, param, ctx)
 
 
 def join_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -138,7 +167,12 @@ def _make_option(
     if kind is bool:
         # The last flag carries the negation: `--flip-cols/--no-flip-cols`.
         return click.option(*flags[:-1], f"{flags[-1]}/--no-{flags[-1].removeprefix('--')}", parameter, **shared)
-    kinds: dict[Any, Any] = {Path: path_type, tuple[int, int]: SizeType(), tuple[float, float]: RangeType()}
+    kinds: dict[Any, Any] = {
+        Path: path_type,
+        tuple[int, int]: SizeType(),
+        tuple[float, float]: RangeType(),
+        tuple[int, ...]: NumbersType(),
+    }
     value_type = click.Choice(setting.choices) if setting.choices else kinds.get(kind, kind)
     return click.option(*flags, parameter, type=value_type, required=is_required, **shared)
 
@@ -175,6 +209,8 @@ def named_as_typed(prefix: str = "") -> Iterator[None]:
             rest = re.sub(r"^\((\d+), (\d+)\)", r"\1x\2", rest).replace("[rows, cols]", SizeType.name)
         if any(p.name == prefix + name and isinstance(p.type, RangeType) for p in parameters):
             rest = re.sub(r"^\(([\d.]+), ([\d.]+)\)", r"\1-\2", rest).replace("[low, high]", RangeType.name)
+        if any(p.name == prefix + name and isinstance(p.type, NumbersType) for p in parameters):
+            rest = re.sub(r"^\(([\d, ]+?),?\)", lambda found: found[1].replace(" ", ""), rest)
         raise BadInput(f"{flag}{sign}{rest}" if flag else str(error)) from error
 
 

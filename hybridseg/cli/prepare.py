@@ -27,7 +27,7 @@ from hybridseg.cli.options import (
 from hybridseg.data.convert import ConvertOptions, convert_masks
 from hybridseg.data.split import split_folder
 from hybridseg.data.splitplan import ASIDE, FOLDERS, SplitOptions
-from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
+from hybridseg.demo.demoscenes import RECORD_NAME, SceneOptions, write_demo_scenes
 from hybridseg.hybrid.retile import COUNT_HEADER, place_tiles_dir
 from hybridseg.hybrid.retile import retile as cut_tiles
 from hybridseg.hybrid.tilefolder import CLASSES_NAME
@@ -61,7 +61,7 @@ def demo_scenes(console: Console, *, out_dir: Path, n: int, size: tuple[int, int
     options = SceneOptions(n=n, rows=size[0], cols=size[1], seed=seed)
     paths = write_demo_scenes(out_dir, options=options, overwrite=overwrite, progress=console.progress)
     files = [path for image in paths for path in (image, image.with_name(f"{image.stem}_mres.mat"))]
-    files += [out_dir / "labels.txt", out_dir / "colors.txt"]
+    files += [out_dir / name for name in ("labels.txt", "colors.txt", RECORD_NAME)]
     console.wrote(*files, text=f"{len(paths)} scenes of {size[0]} x {size[1]} pixels in {out_dir}")
 
 

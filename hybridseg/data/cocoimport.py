@@ -25,6 +25,7 @@ from hybridseg.data.split import place_file
 from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, OutputExists, Problem, located
 from hybridseg.figures import FIGURES_DIR, FigureOptions
+from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.annotations.coco import Area, CocoFile, open_coco
 from hybridseg.io.atomic import claim_folder, lock_output, publish_folder
 from hybridseg.io.images import as_rgb8, read_image
@@ -91,7 +92,9 @@ def import_coco(
         names = choose_classes(file, options.categories)
         table, background = make_table(names, options.background)
     _check_target(target, [path, images_dir], overwrite=overwrite)
-    choice = choose_images(file, images_dir, names, keep_empty=options.keep_empty, progress=progress)
+    choice = choose_images(
+        file, images_dir, names, keep_empty=options.keep_empty, progress=followed_by(progress, UNKNOWN)
+    )
     _require_some(path, choice)
     homes = divide([chosen.path.name for chosen in choice.chosen], options)
     with lock_output(target):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 from hybridseg.options import Span, check_options, option
 
@@ -30,6 +30,43 @@ class AugmentOptions:
     def any(self) -> bool:
         """Whether anything is changed at all."""
         return self != AugmentOptions()
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the settings, JSON-ready."""
+        return asdict(self)
+
+    def change_batch(self, images: Any, labels: Any, *, seed: tuple[Any, Any], white: float | None) -> tuple[Any, Any]:
+        """Change every image of a batch, see `augment_batch`; `white` is of no account here."""
+        return augment_batch(images, labels, self, seed=seed)
+
+
+class Augmentation(Protocol):
+    """What changes images and their labels in training."""
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is changed at all."""
+        ...
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the settings, JSON-ready."""
+        ...
+
+    def change_batch(self, images: Any, labels: Any, *, seed: tuple[Any, Any], white: float | None) -> tuple[Any, Any]:
+        """Change every image of a batch in its own way, and its labels with it; inside a graph or outside.
+
+        Parameters
+        ----------
+        images : tensor
+            (n, rows, cols, bands) float32, as stored.
+        labels : tensor
+            (n, rows, cols) uint8.
+        seed : (integer, integer)
+            The same two numbers, the same changes.
+        white : float or None
+            The largest value that an image can have, the smallest being 0; None: those that each image has.
+        """
+        ...
 
 
 def augment_batch(images: Any, labels: Any, options: AugmentOptions, *, seed: tuple[Any, Any]) -> tuple[Any, Any]:

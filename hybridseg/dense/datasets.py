@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.masks import Matches, find_masks
 from hybridseg.io.pairing import Pair, find_owner, list_images
+
+logger = logging.getLogger(__name__)
 
 _SHOWN_PROBLEMS = 20
 
@@ -32,7 +36,8 @@ def find_folder_pairs(images_dir: Path, masks_dir: Path | None = None, *, word: 
     Raises
     ------
     MissingInput, BadInput
-        When a folder is missing or empty, or an image or a mask has no counterpart.
+        When a folder is missing or empty, an image has no mask, or a mask has no image (in a folder of
+        their own, masks of other images are left out with a warning if all images have one).
     """
     images_dir, masks_dir = enter_places(images_dir, masks_dir)
     images = list_images(images_dir)
@@ -45,6 +50,10 @@ def require_pairs(found: Matches, images_dir: Path, masks_dir: Path) -> list[Pai
     """Return the pairs of two folders; BadInput names all files that have no counterpart."""
     if not (found.pairs or found.problems or found.orphans):
         raise MissingInput(f"{masks_dir} has no label map ({', '.join(LABELMAP_SUFFIXES)}) of an image in {images_dir}")
+    if found.orphans and found.pairs and not found.unlabelled and masks_dir != images_dir:
+        # A folder may have the masks of more images than these, such as those for testing.
+        logger.warning("%s", found.describe_rest()[0])
+        found = replace(found, orphans=[])
     orphans = [
         Problem(str(path), f"has no image in {images_dir}; add {find_owner(path, ())}.jpg or remove the label map")
         for path in found.orphans

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.dense.augment import AugmentOptions, augment_batch
+from hybridseg.dense.augment import Augmentation, AugmentOptions
 from hybridseg.dense.pairs import PairSource
 from hybridseg.dense.photos import PhotoPairs, Window
 from hybridseg.draw import count_share, shuffle_names
@@ -41,7 +41,7 @@ class Feed:
         *,
         batch_size: int,
         normalization: Normalization,
-        augment: AugmentOptions = AugmentOptions(),
+        augment: Augmentation = AugmentOptions(),
         shuffle: bool = False,
         seed: int = 0,
     ) -> None:
@@ -69,6 +69,7 @@ class Feed:
         import tensorflow as tf
 
         n_bands, dtype = self.pairs.n_bands, tf.as_dtype(self.pairs.dtype)
+        white = 255.0 if self.pairs.dtype == np.uint8 else None
 
         def make_batch(step: Any) -> tuple[Any, Any]:
             # A stateful function would not run ahead of a deterministic network, and this one has no state.
@@ -76,8 +77,8 @@ class Feed:
             images, labels, measured = tf.numpy_function(self._read_batch, [step], kinds, stateful=False)
             images.set_shape((None, None, None, n_bands))
             labels.set_shape((None, None, None))
-            images, labels = augment_batch(
-                tf.cast(images, tf.float32), labels, self.augment, seed=(np.int64(self.seed), step)
+            images, labels = self.augment.change_batch(
+                tf.cast(images, tf.float32), labels, seed=(np.int64(self.seed), step), white=white
             )
             return self._normalize(images, measured), labels
 
@@ -153,7 +154,7 @@ class WindowFeed(Feed):
         shape: tuple[int, int],
         batch_size: int,
         normalization: Normalization,
-        augment: AugmentOptions = AugmentOptions(),
+        augment: Augmentation = AugmentOptions(),
         seed: int = 0,
     ) -> None:
         super().__init__(

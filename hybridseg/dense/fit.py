@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -12,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridseg.confusion import Confusion, count_confusion, pool_confusions
+from hybridseg.confusion import count_confusion
 from hybridseg.dense.feed import Feed
-from hybridseg.dense.schedules import Schedule
+from hybridseg.dense.schedules import CosineRestarts, Schedule, count_plateaus
+from hybridseg.dense.scoring import SCORES, choose_class, make_validation_step, measure_feed, score_classes
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.forecast import Weighted
 from hybridseg.io.tables import write_csv
 from hybridseg.models.checkpoints import restore_state, save_state
 from hybridseg.models.engines import class_scores
-from hybridseg.models.losses import LOSSES, Loss, make_loss
+from hybridseg.models.losses import Loss, LossOptions, make_loss
 from hybridseg.models.weightfile import write_weights
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
@@ -32,8 +34,9 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME, LOG_NAME = "checkpoint.npz", "log.csv"
 _BEST_NAME = "best.npz"
-# What a batch of the validation takes, in steps of the training.
-_VALIDATION_COST = 1 / 3
+_PLATEAU_FACTOR = 0.1
+# Of a pixel in a step of the training, see docs/benchmarks.md; the validation takes a third.
+_PIXEL_SECONDS = 0.84e-6
 # A step is starved when the network waits for its batch for longer than this, and this share of its own time.
 _WAIT_SECONDS, _WAIT_SHARE = 0.005, 0.05
 
@@ -43,8 +46,8 @@ class FitOptions:
     """How a network is trained."""
 
     epochs: int = option(50, "Number of passes through all training images.", span=Span(1))
-    loss: str = option("combo", "Loss to minimize; combo is the sum of the others.", choices=LOSSES)
-    schedule: Schedule = Schedule()
+    loss: LossOptions = LossOptions()
+    schedule: Schedule | CosineRestarts = Schedule()
     patience: int = option(
         0, "Stop after this number of epochs without a lower validation loss; 0 never stops early.", span=Span(0)
     )
@@ -52,16 +55,41 @@ class FitOptions:
         0, "Keep the weights of every Nth epoch; 0 keeps those of the best epoch only.", span=Span(0)
     )
     seed: int = 0
+    plateau_patience: int = option(
+        0,
+        "Divide the learning rate by 10 after this number of epochs without a lower validation loss, again and again; "
+        "0 never does.",
+        span=Span(0),
+    )
+    frozen_epochs: int = option(
+        0,
+        "Epochs in which the encoder keeps its pretrained weights, while all else is trained; -1 keeps them always.",
+        span=Span(0),
+        extra=(-1,),
+    )
+    encoder_rate: float = option(
+        1.0, "Learning rate of the encoder, as a share of that of all else.", span=Span(0, 1, above=True)
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    def learning_rate(self, losses: Sequence[float]) -> float:
+        """Return the learning rate of the epoch after those with these validation losses."""
+        n_plateaus = count_plateaus(losses, patience=self.plateau_patience)
+        return self.schedule.learning_rate(len(losses)) * _PLATEAU_FACTOR**n_plateaus
+
+    def is_frozen(self, epoch: int) -> bool:
+        """Return whether the encoder keeps its weights in an epoch, counted from 0."""
+        return self.frozen_epochs < 0 or epoch < self.frozen_epochs
 
 
 @dataclass(frozen=True)
 class Epoch:
     """Loss and scores of an epoch; the validation values are None when there is no validation set.
 
-    `rate` is the learning rate, `starved` the share of the steps that had to wait for their batch.
+    The scores are means over the classes. `rate` is the learning rate, `starved` the share of the steps that had to
+    wait for their batch.
     """
 
     epoch: int
@@ -69,9 +97,13 @@ class Epoch:
     loss: float
     mean_iou: float | None
     dice: float | None
+    accuracy: float | None
+    recall: float | None
     val_loss: float | None
     val_mean_iou: float | None
     val_dice: float | None
+    val_accuracy: float | None
+    val_recall: float | None
     images_per_second: float
     starved: float
 
@@ -112,6 +144,7 @@ def fit(
     *,
     options: FitOptions,
     folder: RunFolder,
+    encoder: Sequence[Any] = (),
     keep: Callable[[Path], object] | None = None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     progress: Progress = no_progress,
@@ -122,6 +155,8 @@ def fit(
     ----------
     network : tf_keras.Model
         From normalized pixels to scores.
+    encoder : sequence of layer
+        Those that `frozen_epochs` is about.
     keep : callable or None
         Writes the network to a path, for numbered checkpoints; None: its weights alone.
     on_epoch : callable
@@ -137,22 +172,28 @@ def fit(
     OutputExists
         When there is a run in the folder and `resume` is not set.
     BadInput
-        When the run in the folder has other settings, or the loss is no longer finite.
+        When the run in the folder has other settings, or the loss is not finite in the first epoch. In a later one
+        training stops with the last good weights.
     """
-    run = _Run(network, training.pairs.table, options, folder)
+    run = _Run(network, training.pairs.table, options, folder, encoder)
     history = run.restore()
     monitored = "val_loss" if validation is not None else "loss"
     # One sequence for all epochs and their validation: the time that is left is that of the whole training.
-    costs = [1.0] * training.n_steps + [_VALIDATION_COST] * (validation.n_steps if validation is not None else 0)
+    step = training.batch_size * math.prod(training.pairs.size) * _PIXEL_SECONDS
+    costs = [step] * training.n_steps + [step / 3] * (validation.n_steps if validation is not None else 0)
     costs *= options.epochs - len(history)
     label = f"steps of the training, epochs {len(history) + 1} to {options.epochs}"
     steps = iter(progress(Weighted(range(len(costs)), costs), label=label))
     for epoch in range(len(history), options.epochs):
         if _has_stalled(history, monitored, options.patience):
             break
-        row = run.train_epoch(training, epoch, islice(steps, training.n_steps))
-        if validation is not None:
+        rate = options.learning_rate([getattr(row, monitored) for row in history])
+        row = run.train_epoch(training, epoch, islice(steps, training.n_steps), rate)
+        if row is not None and validation is not None:
             row = Epoch(**{**asdict(row), **run.validate(validation, islice(steps, validation.n_steps))})
+        if row is None or not np.isfinite(getattr(row, monitored)):
+            run.return_to(history)
+            break
         history.append(row)
         if options.checkpoint_interval and len(history) % options.checkpoint_interval == 0:
             path = folder.weights_path(len(history))
@@ -172,22 +213,42 @@ def _has_stalled(history: Sequence[Epoch], monitored: str, patience: int) -> boo
     return len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
+class _Part:
+    """Variables that are trained at a share of the learning rate, and their optimizer."""
+
+    def __init__(self, rate: float, variables: Sequence[Any]) -> None:
+        import tf_keras
+
+        self.rate, self.variables, self.optimizer = rate, variables, tf_keras.optimizers.Adam()
+        self.optimizer.build(variables)
+
+
 class _Run:
     """A network with its optimizer and its files."""
 
-    def __init__(self, network: tf_keras.Model, table: Any, options: FitOptions, folder: RunFolder) -> None:
+    def __init__(
+        self,
+        network: tf_keras.Model,
+        table: Any,
+        options: FitOptions,
+        folder: RunFolder,
+        encoder: Sequence[Any] = (),
+    ) -> None:
         import tensorflow as tf
-        import tf_keras
 
         self.network, self.table, self.options, self.folder = network, table, options, folder
-        self.optimizer = tf_keras.optimizers.Adam(options.schedule.learning_rate(0))
-        self.optimizer.build(network.trainable_variables)
-        self.state = [*network.weights, *self.optimizer.variables]
+        own = {id(variable) for layer in encoder for variable in layer.weights}
+        rest = [variable for variable in network.trainable_variables if id(variable) not in own]
+        kept = [variable for variable in network.trainable_variables if id(variable) in own]
+        self._parts = [_Part(1.0, rest), _Part(options.encoder_rate, [] if options.frozen_epochs < 0 else kept)]
+        self.state = [*network.weights, *(v for part in self._parts for v in part.optimizer.variables)]
         loss = make_loss(options.loss, foreground_only=network.output_shape[-1] == 1)
         signature = [tf.TensorSpec(network.input_shape, tf.float32), tf.TensorSpec([None, None, None], tf.uint8)]
-        train_step = _make_train_step(network, self.optimizer, loss)
-        self._train_step = tf.function(train_step, input_signature=signature)
-        self._validation_step = tf.function(_make_validation_step(network, loss), input_signature=signature)
+        self._train_steps = {
+            is_frozen: tf.function(_make_train_step(network, loss, parts), input_signature=signature)
+            for is_frozen, parts in ((True, self._parts[:1]), (False, self._parts))
+        }
+        self._validation_step = tf.function(make_validation_step(network, loss), input_signature=signature)
 
     def restore(self) -> list[Epoch]:
         """Restore the last epoch of an earlier session, if asked for; return all of its epochs."""
@@ -215,40 +276,48 @@ class _Run:
             )
         return True
 
-    def train_epoch(self, feed: Feed, epoch: int, steps: Iterable[Any]) -> Epoch:
-        """Train on every batch once."""
-        learning_rate = self.options.schedule.learning_rate(epoch)
-        self.optimizer.learning_rate.assign(learning_rate)
+    def return_to(self, history: list[Epoch]) -> None:
+        """Return to the end of the last good epoch, after a loss that is not finite."""
+        epoch = len(history) + 1
+        if not history:
+            raise BadInput("the loss is not finite any more in epoch 1; give a smaller learning rate")
+        restore_state(self.folder.path / CHECKPOINT_NAME, self.state)
+        logger.warning(
+            "the loss is not finite any more in epoch %d: training stops here, and the best weights until then are "
+            "kept; a smaller learning rate may get further",
+            epoch,
+        )
+
+    def train_epoch(self, feed: Feed, epoch: int, steps: Iterable[Any], learning_rate: float) -> Epoch | None:
+        """Train on every batch once; return None as soon as the loss is not finite."""
+        for part in self._parts:
+            part.optimizer.learning_rate.assign(part.rate * learning_rate)
+        train_step = self._train_steps[self.options.is_frozen(epoch)]
         counts, losses, n_starved, n_images = [], [], 0, 0
         started = time.perf_counter()
         batches = _timed(feed.batches(first_epoch=epoch))
         for _ in steps:
             waited, (images, labels) = next(batches)
             since = time.perf_counter()
-            loss, found = self._train_step(images, labels)
+            loss, found = train_step(images, labels)
+            if not np.isfinite(loss):
+                return None
             losses.append(float(loss) * len(images))
             # The first batch of an epoch is never there in advance: no step could have hidden it.
             is_late = waited > max(_WAIT_SECONDS, _WAIT_SHARE * (time.perf_counter() - since))
             n_starved += is_late and n_images > 0
             counts.append(count_confusion(labels.numpy(), found.numpy(), self.table))
             n_images += len(images)
-        mean_loss = sum(losses) / n_images
-        if not np.isfinite(mean_loss):
-            raise BadInput(f"the loss is not finite any more in epoch {epoch + 1}; give a smaller learning rate")
-        iou, dice = _score(counts)
-        speed = n_images / (time.perf_counter() - started)
-        return Epoch(epoch + 1, learning_rate, mean_loss, iou, dice, None, None, None, speed, n_starved / feed.n_steps)
+        unknown = dict.fromkeys(("val_loss", *(f"val_{name}" for name in SCORES)))
+        return Epoch(
+            epoch=epoch + 1, rate=learning_rate, loss=sum(losses) / n_images, **score_classes(counts), **unknown,
+            images_per_second=n_images / (time.perf_counter() - started), starved=n_starved / feed.n_steps,
+        )  # fmt: skip
 
     def validate(self, feed: Feed, steps: Iterable[Any]) -> dict[str, float | None]:
         """Return loss and scores on the validation set."""
-        counts, losses, n_images = [], [], 0
-        for _, (images, labels) in zip(steps, feed.batches(), strict=False):
-            loss, found = self._validation_step(images, labels)
-            losses.append(float(loss) * len(images))
-            counts.append(count_confusion(labels.numpy(), found.numpy(), self.table))
-            n_images += len(images)
-        iou, dice = _score(counts)
-        return {"val_loss": sum(losses) / n_images, "val_mean_iou": iou, "val_dice": dice}
+        found = measure_feed(self._validation_step, feed, self.table, steps=steps)
+        return {f"val_{name}": value for name, value in found.items()}
 
     def save(self, history: list[Epoch], *, is_best: bool) -> None:
         """Write everything that the next epoch depends on; the best weights first, or they could be lost."""
@@ -273,34 +342,33 @@ def _timed(batches: Iterator[Any]) -> Iterator[tuple[float, Any]]:
         since = time.perf_counter()
 
 
-def _score(counts: list[Confusion]) -> tuple[float | None, float | None]:
-    confusion = pool_confusions(counts)
-    return confusion.macro("iou"), confusion.macro("f1")
-
-
-def _make_train_step(network: Any, optimizer: Any, loss: Loss) -> Callable[[Any, Any], Any]:
+def measure_gradients(network: tf_keras.Model, feed: Feed, loss: LossOptions) -> dict[str, np.ndarray]:
+    """Return the gradient of every weight that is trained, by its name, on the first batch of a feed."""
     import tensorflow as tf
+
+    images, labels = next(feed.batches())
+    measure = make_loss(loss, foreground_only=network.output_shape[-1] == 1)
+    with tf.GradientTape() as tape:
+        value = measure(class_scores(network(images, training=False)), labels)
+    gradients = tape.gradient(value, network.trainable_variables)
+    found = zip(network.trainable_variables, gradients, strict=True)
+    return {variable.name: gradient.numpy() for variable, gradient in found if gradient is not None}
+
+
+def _make_train_step(network: Any, loss: Loss, parts: Sequence[_Part]) -> Callable[[Any, Any], Any]:
+    import tensorflow as tf
+
+    variables = [variable for part in parts for variable in part.variables]
 
     def train_step(images: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
             scores = class_scores(network(images, training=True))
             value = loss(scores, labels)
-        gradients = tape.gradient(value, network.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
-        return value, _best_class(scores)
+        gradients = tape.gradient(value, variables)
+        found = iter(gradients)
+        for part in parts:
+            if part.variables:
+                part.optimizer.apply_gradients([(next(found), variable) for variable in part.variables])
+        return value, choose_class(scores)
 
     return train_step
-
-
-def _make_validation_step(network: Any, loss: Loss) -> Callable[[Any, Any], Any]:
-    def validation_step(images: Any, labels: Any) -> Any:
-        scores = class_scores(network(images, training=False))
-        return loss(scores, labels), _best_class(scores)
-
-    return validation_step
-
-
-def _best_class(scores: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.cast(tf.argmax(scores, -1), tf.uint8)

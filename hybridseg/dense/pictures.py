@@ -1,8 +1,8 @@
-"""Figures of a training run: sample batches, predictions, and the curves of loss, scores and learning rate."""
+"""Figures of a training run: sample batches, predictions, augmentation, and the curves of loss and scores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import numpy as np
 from hybridseg.classes import ClassTable, color_labels
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch
-from hybridseg.figures import DPI, draw_learning_curve
+from hybridseg.dense.policy import Policy, Turn
+from hybridseg.figures import DPI, draw_learning_curve, draw_rates
 from hybridseg.io.images import as_rgb8
 from hybridseg.models.bundles import DenseModel
 from hybridseg.panels import PictureRow, list_legend
@@ -19,6 +20,7 @@ from hybridseg.sheets import draw_picture_rows
 
 # Inches.
 _WIDTH = 10.0
+_N_SHOWN = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,44 @@ def draw_examples(
     draw_picture_rows(path, rows, width=_WIDTH, legend=legend, dpi=dpi)
 
 
+def draw_augmentation(
+    path: Path,
+    photos: Sequence[tuple[np.ndarray, np.ndarray | None]],
+    policy: Policy,
+    table: ClassTable | None,
+    *,
+    n: int,
+    seed: int = 0,
+    dpi: int = DPI,
+) -> None:
+    """Draw a sheet: `n` versions of each photo, and of the first one what every step does by itself.
+
+    Parameters
+    ----------
+    photos : sequence of (numpy.ndarray, numpy.ndarray or None)
+        Images, (rows, cols, bands), and their labels, (rows, cols) uint8, which are drawn below them where they move.
+    table : ClassTable or None
+        The classes of the labels.
+    """  # fmt: skip
+    parts = [("", policy, *photo) for photo in photos]
+    parts += [(step.name, Policy((Turn((step,)),)), *photos[0]) for step in policy.steps]
+    rows: list[PictureRow] = []
+    for number, (title, own, image, labels) in enumerate(parts):
+        known = np.zeros(image.shape[:2], np.uint8) if labels is None else labels
+        images, moved = own.change_batch(
+            np.repeat(image[None], n, 0).astype(np.float32), np.repeat(known[None], n, 0), seed=(seed, number),
+            white=255.0 if image.dtype == np.uint8 else None,
+        )  # fmt: skip
+        versions = [image, *np.asarray(images).astype(image.dtype)]
+        heads = () if rows else ("photo", *(f"version {i}" for i in range(1, n + 1)))
+        rows.append(PictureRow(title, [as_rgb8(version) for version in versions], heads))
+        # What a step by itself leaves where it is need not be shown.
+        if labels is not None and table is not None and (number < len(photos) or (np.asarray(moved) != labels).any()):
+            rows.append(PictureRow("", [color_labels(version, table) for version in (labels, *np.asarray(moved))]))
+    legend = () if table is None else list_legend(table, *(labels for _, labels in photos if labels is not None))
+    draw_picture_rows(path, rows, width=_WIDTH, legend=legend, dpi=dpi)
+
+
 def draw_history(path: Path, history: Sequence[Epoch], *, dpi: int = DPI) -> None:
     """Draw loss, mean IoU and Dice of every epoch, in training and validation."""
     curves = {
@@ -75,3 +115,24 @@ def draw_history(path: Path, history: Sequence[Epoch], *, dpi: int = DPI) -> Non
         "Dice": ([e.dice or 0.0 for e in history], [e.val_dice for e in history]),
     }
     draw_learning_curve(path, [e.epoch for e in history], curves, unit="epoch", dpi=dpi)
+
+
+def draw_start(
+    place: Callable[[str], Path], training: Feed, validation: Feed, rates: Sequence[float], *, dpi: int = DPI
+) -> list[Path]:
+    """Draw what is known before training, sample batches and the learning rate; `place` is from a name to a path."""
+    written = [place("train_sample_batch"), place("val_sample_batch"), place("learning_rate")]
+    for path, feed in zip(written, (training, validation), strict=False):
+        draw_examples(path, pick_examples(feed, _N_SHOWN), feed.pairs.table, dpi=dpi)
+    draw_rates(written[2], rates, dpi=dpi)
+    return written
+
+
+def draw_end(
+    place: Callable[[str], Path], model: DenseModel, validation: Feed, history: Sequence[Epoch], *, dpi: int = DPI
+) -> list[Path]:
+    """Draw the course of the training, and predictions."""
+    written = [place("training"), place("examples")]
+    draw_history(written[0], history, dpi=dpi)
+    draw_examples(written[1], pick_examples(validation, _N_SHOWN), model.table, model, dpi=dpi)
+    return written

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hybridseg.errors import BadInput
@@ -44,3 +46,53 @@ class Schedule:
             return self.start + (self.top - self.start) / self.ramp_epochs * epoch
         beyond = epoch - self.ramp_epochs - self.sustain_epochs
         return self.top if beyond <= 0 else (self.top - self.bottom) * self.decay**beyond + self.bottom
+
+
+@dataclass(frozen=True)
+class CosineRestarts:
+    """A cosine from the peak down, again and again, as Loshchilov and Hutter (2017) and the published U-Net have it.
+
+    Examples
+    --------
+    >>> schedule = CosineRestarts(top=1.0, first_epochs=2, t_mul=1.0, m_mul=0.5, alpha=0.0)
+    >>> [round(schedule.learning_rate(epoch), 3) for epoch in range(5)]
+    [1.0, 0.5, 0.5, 0.25, 0.25]
+    """
+
+    top: float = option(5e-3, "Peak learning rate.", span=Span(0, 1000, above=True, below=True))
+    first_epochs: int = option(50, "Epochs before the first restart.", span=Span(1))
+    t_mul: float = option(1.0, "How many times longer each period is than the one before.", span=Span(1, 100))
+    m_mul: float = option(0.7, "Peak of each period, as a share of the one before.", span=Span(0, 1, above=True))
+    alpha: float = option(0.1, "Lowest learning rate, as a share of the peak.", span=Span(0, 1))
+    ramp_epochs: int = option(
+        0, "Epochs before, in which the learning rate rises from a tenth to the peak.", span=Span(0)
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def learning_rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, counted from 0."""
+        if epoch < self.ramp_epochs:
+            return self.top * (0.1 + 0.9 * epoch / self.ramp_epochs)
+        n, length, beyond = 0, float(self.first_epochs), float(epoch - self.ramp_epochs)
+        while beyond >= length:
+            n, beyond, length = n + 1, beyond - length, length * self.t_mul
+        share = self.m_mul**n * (1 + math.cos(math.pi * beyond / length)) / 2
+        return self.top * ((1 - self.alpha) * share + self.alpha)
+
+
+def count_plateaus(losses: Sequence[float], *, patience: int) -> int:
+    """Return how many times a loss has not become lower for `patience` epochs; 0 where `patience` is 0.
+
+    Examples
+    --------
+    >>> count_plateaus([3, 2, 2, 2.5, 2, 2, 1], patience=2)
+    2
+    """
+    best, n_waiting, n_plateaus = math.inf, 0, 0
+    for loss in losses if patience else ():
+        best, n_waiting = (loss, 0) if loss < best else (best, n_waiting + 1)
+        if n_waiting == patience:
+            n_plateaus, n_waiting = n_plateaus + 1, 0
+    return n_plateaus

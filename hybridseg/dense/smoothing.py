@@ -52,6 +52,11 @@ FCN_SMOOTHING = SmoothingOptions(
 PROBS_SMOOTHING = SmoothingOptions(
     crf_from="probabilities", crf=CrfOptions(theta=30.0, color_scale=4.0, space_compat=5.0, color_compat=20.0)
 )
+# What was best after the U-Net, on validation photos of the coast.
+UNET_SMOOTHING = SmoothingOptions(
+    crf_from="probabilities",
+    crf=CrfOptions(theta=60.0, color_scale=4.0, space_theta=3.0, space_compat=3.0, color_compat=10.0),
+)
 
 
 def smooth_probs(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -13,24 +15,26 @@ from typing import Any
 import numpy as np
 
 from hybridseg.confusion import Confusion, pool_confusions
-from hybridseg.dense.augment import AugmentOptions
+from hybridseg.dense.augment import Augmentation, AugmentOptions
 from hybridseg.dense.crops import CropOptions, CropPlan, lay_tiles
 from hybridseg.dense.feed import Feed, WindowFeed, hold_out
-from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder, fit
+from hybridseg.dense.fit import CHECKPOINT_NAME, LOG_NAME, Epoch, FitOptions, RunFolder, fit
+from hybridseg.dense.monitor import HISTOGRAM_INTERVAL, Monitor
 from hybridseg.dense.pairs import FolderPairs, PairSource, RememberedPairs
 from hybridseg.dense.photos import PhotoPairs
-from hybridseg.dense.pictures import draw_examples, draw_history, pick_examples
-from hybridseg.dense.scoring import evaluate_feed
+from hybridseg.dense.pictures import draw_end, draw_start
+from hybridseg.dense.scoring import evaluate_feed, expect_evaluation, score_feed
 from hybridseg.errors import BadInput, OutputExists
-from hybridseg.figures import FigureOptions, draw_rates
+from hybridseg.figures import FigureOptions
+from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.markup import render_text
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import combine_fingerprint, list_versions
+from hybridseg.models.encoders import Weights
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import make_deterministic
-from hybridseg.models.summaries import SummaryWriter
 from hybridseg.models.views import View
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress, say_if_slow
@@ -54,7 +58,7 @@ class TrainingPlan:
     validation_share: float = option(
         0.15, "Share of the photographs that is held out, where there is no validation set.", span=Span(0, 1)
     )
-    augment: AugmentOptions = AugmentOptions()
+    augment: Augmentation = AugmentOptions()
     fit: FitOptions = FitOptions()
     crops: CropOptions = CropOptions()
 
@@ -78,8 +82,16 @@ class TrainingPaths:
         Continue a run that is there, or start over.
     plots : bool
         Draw figures, as `figures` says.
-    pretrained : pathlib.Path or None
-        Weights to start from.
+    pretrained : pathlib.Path, str or None
+        Weights to start from: a file, ``none`` for random ones, ``imagenet``, or None for those by default.
+    histogram_interval : int or None
+        Write histograms of weights and gradients of every Nth epoch for TensorBoard; 0 writes none, and None those of
+        every tenth.
+
+    Raises
+    ------
+    BadInput
+        For histograms without a folder of TensorBoard.
     """
 
     weights: Path
@@ -89,7 +101,12 @@ class TrainingPaths:
     overwrite: bool = False
     plots: bool = True
     figures: FigureOptions = FigureOptions()
-    pretrained: Path | None = None
+    pretrained: Weights = None
+    histogram_interval: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.histogram_interval is not None and self.tensorboard_dir is None:
+            raise BadInput("--histogram-interval is for the logs of TensorBoard; give --tensorboard-dir too")
 
     def plot(self, what: str) -> Path:
         """Return the path of a figure."""
@@ -106,6 +123,9 @@ class TrainingResult:
         Of each photograph of the validation set: at the size of the training, or at its own after one on windows.
     n_training, n_validation : int
         Number of pairs.
+    sets : mapping
+        Loss and scores of the training, validation and test set, where they were asked for: at the size of the
+        training, without augmentation.
     """
 
     model: DenseModel
@@ -114,6 +134,7 @@ class TrainingResult:
     photos: tuple[Confusion, ...]
     n_training: int
     n_validation: int
+    sets: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<TrainingResult: {self.model_path}, {self._describe()}>"
@@ -145,8 +166,11 @@ def train_dense(
     paths: TrainingPaths,
     *,
     validation_pairs: PairSource | None = None,
+    test_pairs: PairSource | None = None,
+    score_sets: bool = False,
     about: Mapping[str, Any] = MappingProxyType({}),
     on_start: Callable[[str], None] = lambda text: None,
+    on_network: Callable[[DenseModel], Sequence[Path]] = lambda model: (),
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     progress: Progress = no_progress,
 ) -> TrainingResult:
@@ -158,10 +182,16 @@ def train_dense(
         A PhotoPairs where the plan asks for windows.
     validation_pairs : PairSource or None
         None: a share of the photographs of `pairs` is held out.
+    test_pairs : PairSource or None
+        A set that has no part in the training, for the scores of the end.
+    score_sets : bool
+        Score the network on all sets in the end.
     about : mapping
         What else the card says about the training, as JSON holds it.
     on_start : callable
         Called with a description of the pretrained weights.
+    on_network : callable
+        Called with the network before it is trained; it returns the paths of what it wrote.
     on_epoch : callable
         Called after every epoch.
 
@@ -174,7 +204,8 @@ def train_dense(
     WriteFailed
     """
     _claim(paths)
-    training, validation = make_feeds(pairs, validation_pairs, plan, progress=progress)
+    training, validation = make_feeds(pairs, validation_pairs, plan, progress=followed_by(progress, UNKNOWN))
+    sets = _list_sets(training, validation, test_pairs, plan) if score_sets else {}
     with lock_output(paths.run_dir / CHECKPOINT_NAME):
         if paths.overwrite:
             _clear(paths.run_dir)
@@ -187,21 +218,34 @@ def train_dense(
             view=_describe_view(pairs, plan),
         )  # fmt: skip
         model = DenseModel(paths.weights, card, network)
-        written = _draw_before(paths, plan, training, validation) if paths.plots else []
-        history = _fit(model, training, validation, plan, paths, on_epoch, progress)
+        written = [*on_network(model)]
+        if paths.plots:
+            rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)]
+            written += draw_start(paths.plot, training, validation, rates, dpi=paths.figures.dpi)
+        later = followed_by(progress, expect_evaluation(validation))
+        history = _fit(model, training, validation, plan, paths, on_epoch, later)
         photos = evaluate_feed(model, validation, progress=progress)
         verdict = judge(photos)
         scores = {**pool_confusions(photos).to_record(), "verdict": verdict.to_record() if verdict else None}
+        found = {name: score_feed(network, feed, plan.fit.loss) for name, feed in sets.items()}
+        if found:
+            scores["sets"] = found
         trained = replace(
             card, training={**_describe_training(plan, pairs, validation, history), **about}, scores=scores
         )
         probes = [images.numpy() for images, _ in islice(validation.batches(), _N_PROBES)]
-        written = [*save_dense(paths.weights, network, trained, probes=probes), *written]
+        written = [*save_dense(paths.weights, network, trained, probes=probes), paths.run_dir / LOG_NAME, *written]
         model.card = trained
         if paths.plots:
-            written += _draw_after(paths, model, validation, history)
+            written += draw_end(paths.plot, model, validation, history, dpi=paths.figures.dpi)
     return TrainingResult(
-        model, tuple(written), tuple(history), tuple(photos), len(training.indices), len(validation.indices)
+        model,
+        tuple(written),
+        tuple(history),
+        tuple(photos),
+        len(training.indices),
+        len(validation.indices),
+        found,
     )
 
 
@@ -239,6 +283,23 @@ def make_feeds(
         batch_size=plan.batch_size, normalization=plan.normalization,
     )  # fmt: skip
     return training, validation
+
+
+def _list_sets(training: Feed, validation: Feed, test_pairs: PairSource | None, plan: TrainingPlan) -> dict[str, Feed]:
+    """Return the feed of each set, without augmentation; no photograph is in the test set and in another one."""
+    plain = copy.copy(training)
+    plain.augment = AugmentOptions()
+    sets = {"training": plain, "validation": validation}
+    if test_pairs is None:
+        return sets
+    shared = sorted((set(training.pairs.sources) | set(validation.pairs.sources)) & set(test_pairs.sources))
+    if shared:
+        raise BadInput(f"{', '.join(shared[:5])} are in the test set and would be trained on; take them out")
+    indices = np.arange(len(test_pairs.sources))
+    if plan.crops.crop is not None:
+        return {**sets, "test": _make_tile_feed(test_pairs, indices, plan, sys.maxsize)}
+    test = Feed(test_pairs, indices, batch_size=plan.batch_size, normalization=plan.normalization)
+    return {**sets, "test": test}
 
 
 def _make_window_feed(pairs: PairSource, indices: np.ndarray, plan: TrainingPlan, progress: Progress) -> WindowFeed:
@@ -308,19 +369,18 @@ def _fit(
         pairs.fingerprint, validation.pairs.fingerprint, pairs.table.to_records(), pairs.size, plan_but_epochs
     )
     folder = RunFolder(paths.run_dir, key, paths.resume)
-    with SummaryWriter(paths.tensorboard_dir) as summaries:
-        shown = pick_examples(validation, 4) if paths.tensorboard_dir is not None else []
+    interval = HISTOGRAM_INTERVAL if paths.histogram_interval is None else paths.histogram_interval
+    with Monitor(
+        paths.tensorboard_dir, model, training, validation, histogram_interval=interval, loss=plan.fit.loss
+    ) as monitor:
 
         def report(epoch: Epoch) -> None:
-            for run, values in epoch.by_set().items():
-                summaries.write_scalars(run, epoch.epoch, values)
-            if shown:
-                panels = np.stack([example.panel(model) for example in shown])
-                summaries.write_images("image, truth, prediction", epoch.epoch, panels)
+            monitor.report(epoch)
             on_epoch(epoch)
 
         return fit(
             model.network, training, validation, options=plan.fit, folder=folder,
+            encoder=plan.architecture.find_encoder(model.network),
             keep=lambda path: save_dense(path, model.network, model.card), on_epoch=report, progress=progress,
         )  # fmt: skip
 
@@ -334,25 +394,7 @@ def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, 
         "held_out": held_out[:_MAX_NAMED],
         "epochs": len(history),
         "batch_size": plan.batch_size,
-        "augmentation": asdict(plan.augment),
+        "augmentation": plan.augment.to_record(),
         "options": asdict(plan.fit),
         **({"crops": asdict(plan.crops)} if plan.crops.crop else {}),
     }
-
-
-def _draw_before(paths: TrainingPaths, plan: TrainingPlan, training: Feed, validation: Feed) -> list[Path]:
-    """Draw what is known before training: sample batches and the learning rate."""
-    written = [paths.plot("train_sample_batch"), paths.plot("val_sample_batch"), paths.plot("learning_rate")]
-    for path, feed in zip(written, (training, validation), strict=False):
-        draw_examples(path, pick_examples(feed, 6), feed.pairs.table, dpi=paths.figures.dpi)
-    rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)]
-    draw_rates(written[2], rates, dpi=paths.figures.dpi)
-    return written
-
-
-def _draw_after(paths: TrainingPaths, model: DenseModel, validation: Feed, history: list[Epoch]) -> list[Path]:
-    """Draw the course of the training, and predictions."""
-    written = [paths.plot("training"), paths.plot("examples")]
-    draw_history(written[0], history, dpi=paths.figures.dpi)
-    draw_examples(written[1], pick_examples(validation, 6), model.table, model, dpi=paths.figures.dpi)
-    return written

@@ -21,7 +21,7 @@ from hybridseg.resample import find_neighbours, reduce_shape, resize_image
 _STRIP_ROWS = 256
 _LEAST_WEIGHT = 1e-6
 # Of a window, see docs/benchmarks.md.
-_PIXEL_SECONDS = 0.8e-6
+PIXEL_SECONDS = 0.8e-6
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def predict_windows(
     total = np.zeros((*shape, len(model.table)), np.float32)
     weights = np.zeros((*shape, 1), np.float32)
     n_windows = len(row_starts) * len(col_starts)
-    windows = Weighted(range(n_windows), height * width * _PIXEL_SECONDS)
+    windows = Weighted(range(n_windows), height * width * PIXEL_SECONDS)
     steps = iter(progress(windows, label="windows") if n_windows > 1 else range(n_windows))
     for row, next_row in zip(row_starts, [*row_starts[1:], n_rows], strict=True):
         row_weight = _weigh(height, options.overlap, is_first=row == 0, is_last=row == row_starts[-1])

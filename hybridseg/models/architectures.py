@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hybridseg.errors import BadInput
 from hybridseg.models.cards import parse_fields
+from hybridseg.models.encoders import Weights
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.resunet import ResUnet
+from hybridseg.models.unet import Unet
 
 if TYPE_CHECKING:
     import tf_keras
@@ -41,18 +42,22 @@ class Architecture(Protocol):
         """Return the network with random weights."""
         ...
 
-    def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
+    def start(self, network: tf_keras.Model, weights: Weights = None) -> str:
         """Load pretrained weights into a new network; return in words which ones, for the user to read.
 
         Raises
         ------
         MissingInput, BadInput
-            When `weights_path` cannot be read, or has weights of another network.
+            When they cannot be read, or are those of another network.
         """
         ...
 
+    def find_encoder(self, network: tf_keras.Model) -> list[Any]:
+        """Return the layers that have pretrained weights and can be kept as they are in training."""
+        ...
 
-ARCHITECTURES: dict[str, Any] = {kind.name: kind for kind in (Fcn8s, ResUnet)}
+
+ARCHITECTURES: dict[str, Any] = {kind.name: kind for kind in (Fcn8s, ResUnet, Unet)}
 
 
 def architecture_record(architecture: Architecture) -> dict[str, Any]:

@@ -327,7 +327,7 @@ def _card_record(card: DenseCard) -> dict[str, Any]:
 def _parse_card(record: dict[str, Any]) -> tuple[DenseCard, str]:
     view = record.get("view")
     if record["kind"] != _KIND:
-        raise BadInput("it is not the card of a dense network; give a network that `fcn` or `resunet` trained")
+        raise BadInput("it is not the card of a dense network; give a network that `fcn`, `resunet` or `unet` trained")
     card = DenseCard(
         architecture=parse_architecture(record["architecture"]),
         table=ClassTable.from_records(record["classes"]),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from hybridseg.models.encoders import ENCODERS, Encoder
+from hybridseg.models.encoders import ENCODERS, Encoder, Weights
 from hybridseg.options import Span, check_options, option
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ class Fcn8s:
     Raises
     ------
     BadInput
-        When a value is out of range, or the backbone does not take so many bands.
+        When a value is out of range.
 
     Examples
     --------
@@ -42,7 +41,6 @@ class Fcn8s:
 
     def __post_init__(self) -> None:
         check_options(self)
-        self.encoder.check_bands(self.n_bands)
 
     @property
     def encoder(self) -> Encoder:
@@ -62,9 +60,13 @@ class Fcn8s:
             scores = tf_keras.layers.Add(name=f"score{stride}_fuse")([scores, skip])
         return tf_keras.Model(pixels, self._enlarge(scores, "scores", factor=8), name=self.name)
 
-    def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
+    def start(self, network: tf_keras.Model, weights: Weights = None) -> str:
         """Load pretrained weights into the encoder of a new network; return in words which ones."""
-        return self.encoder.load_pretrained(network, weights_path)
+        return self.encoder.load_pretrained(network, weights)
+
+    def find_encoder(self, network: tf_keras.Model) -> list[Any]:
+        """Return the layers of the encoder."""
+        return self.encoder.find_layers(network)
 
     def _score(self, features: Any, name: str) -> Any:
         """Add class scores that begin at 0, as in the paper: a new branch must not drown the others."""

@@ -1,9 +1,81 @@
-"""Dropout that can be resumed exactly, which that of Keras cannot."""
+"""What several networks are built of: residual blocks, images of any size, and dropout that can be resumed exactly."""
 
 from __future__ import annotations
 
 import zlib
 from typing import Any
+
+# The moving statistics settle within some tens of steps: training sets are small, and so are batches.
+MOMENTUM = 0.9
+
+
+def add_residual_block(
+    x: Any, name: str, *, filters: int, kernel_size: tuple[int, int] = (3, 3), stride: int = 1, first: bool = False
+) -> Any:
+    """Add two convolutions, and to them the input, projected to the same shape.
+
+    With `first` it begins with a convolution, not with a ReLU, which would cut normalized pixels off at 0.
+    """
+    from tf_keras import layers
+
+    # As wide as its stride: TensorFlow's gradient of a convolution that skips pixels crashes the process.
+    shortcut = layers.Conv2D(filters, stride, stride, use_bias=False, name=f"{name}_shortcut")(x)
+    shortcut = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_shortcut_norm")(shortcut)
+    for number in (1, 2):
+        if not first or number > 1:
+            x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm{number}")(x)
+            x = layers.ReLU(name=f"{name}_relu{number}")(x)
+        step = stride if number == 1 else 1
+        x = layers.Conv2D(
+            filters, kernel_size, step, "same", kernel_initializer="he_normal", name=f"{name}_conv{number}"
+        )(x)
+    return layers.Add(name=f"{name}_add")([shortcut, x])
+
+
+def mirror_to_stride(pixels: Any, stride: int) -> Any:
+    """Continue images, (n, rows, cols, bands), with their mirror images at the bottom and right.
+
+    Their sides are then multiples of `stride`; they must be at least that long.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    class MirrorToStride(tf_keras.layers.Layer):
+        """Adds the rows and columns that are missing."""
+
+        def call(self, inputs: Any) -> Any:
+            """Return the images, longer where they must be."""
+            missing = [None if side is None else -side % stride for side in inputs.shape[1:3]]
+            if missing == [0, 0]:
+                return inputs
+            padding = -tf.shape(inputs)[1:3] % stride
+            padded = tf.pad(inputs, [[0, 0], [0, padding[0]], [0, padding[1]], [0, 0]], "SYMMETRIC")
+            sides = [None if n is None else n + side for n, side in zip(missing, inputs.shape[1:3], strict=True)]
+            padded.set_shape((inputs.shape[0], *sides, inputs.shape[3]))
+            return padded
+
+    return MirrorToStride(name="mirror")(pixels)
+
+
+def cut_to_size(scores: Any, pixels: Any) -> Any:
+    """Cut maps, (n, rows, cols, channels), to the size of the images that `mirror_to_stride` continued."""
+    import tensorflow as tf
+    import tf_keras
+
+    class CutToSize(tf_keras.layers.Layer):
+        """Removes rows and columns at the bottom and right."""
+
+        def call(self, inputs: Any) -> Any:
+            """Return the part that belongs to the images."""
+            maps, images = inputs
+            if None not in maps.shape[1:3] and maps.shape[1:3] == images.shape[1:3]:
+                return maps
+            rows, cols = tf.unstack(tf.shape(images)[1:3])
+            found = maps[:, :rows, :cols]
+            found.set_shape((maps.shape[0], *images.shape[1:3], maps.shape[3]))
+            return found
+
+    return CutToSize(name="cut")([scores, pixels])
 
 
 def make_dropout(rate: float, name: str) -> Any:

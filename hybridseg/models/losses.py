@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from hybridseg.classes import VOID
-from hybridseg.errors import BadInput
+from hybridseg.options import Span, check_options, option
 
-LOSSES = ("cross-entropy", "dice", "combo")
+LOSSES = ("cross-entropy", "dice", "combo", "focal")
+DICE_OVER = ("batch", "image")
 
 # Keeps the Dice of an empty class from being 0 / 0.
 _SMOOTH = 1.0
@@ -17,13 +19,37 @@ _SMOOTH = 1.0
 Loss = Callable[[Any, Any], Any]
 
 
-def make_loss(name: str, *, foreground_only: bool = False) -> Loss:
-    """Return a loss by its name.
+@dataclass(frozen=True)
+class LossOptions:
+    """What is minimized in training.
+
+    Raises
+    ------
+    BadInput
+        When a value is out of range.
+    """
+
+    loss: str = option(
+        "combo",
+        "Loss to minimize; combo is a weighted mean of dice and cross-entropy, focal a cross entropy in which pixels "
+        "that are easy count less.",
+        choices=LOSSES,
+    )
+    dice_share: float = option(0.5, "Weight of dice in combo; the rest is that of cross-entropy.", span=Span(0, 1))
+    dice_over: str = option(
+        "batch", "What the Dice of a class is computed over: each image, or all of a training step.", choices=DICE_OVER
+    )
+    focal_gamma: float = option(2.0, "How much less easy pixels count in focal; 0: all alike.", span=Span(0, 10))
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+def make_loss(options: LossOptions, *, foreground_only: bool = False) -> Loss:
+    """Return the loss that the options describe.
 
     Parameters
     ----------
-    name : {"cross-entropy", "dice", "combo"}
-        ``combo`` is the sum of the others.
     foreground_only : bool
         Compute Dice over all classes but the first, as is usual for one class against the rest.
 
@@ -32,28 +58,29 @@ def make_loss(name: str, *, foreground_only: bool = False) -> Loss:
     callable
         From class scores (before the softmax), (n, rows, cols, n_classes) float32, and labels, (n, rows, cols)
         integers, to a number.
-
-    Raises
-    ------
-    BadInput
-        For an unknown name.
     """
 
     def dice(scores: Any, labels: Any) -> Any:
-        return dice_loss(scores, labels, first_class=1 if foreground_only else 0)
+        return dice_loss(scores, labels, first_class=1 if foreground_only else 0, by_image=options.dice_over == "image")
 
+    share = options.dice_share
     losses: dict[str, Loss] = {
         "cross-entropy": cross_entropy,
         "dice": dice,
-        "combo": lambda scores, labels: cross_entropy(scores, labels) + dice(scores, labels),
+        "combo": lambda scores, labels: (1 - share) * cross_entropy(scores, labels) + share * dice(scores, labels),
+        "focal": lambda scores, labels: cross_entropy(scores, labels, gamma=options.focal_gamma),
     }
-    if name not in losses:
-        raise BadInput(f"there is no loss {name!r}; choose one of {', '.join(LOSSES)}")
-    return losses[name]
+    return losses[options.loss]
 
 
-def cross_entropy(scores: Any, labels: Any) -> Any:
+def cross_entropy(scores: Any, labels: Any, *, gamma: float = 0.0) -> Any:
     """Return the mean cross entropy of the pixels that have a class; 0 when none has.
+
+    Parameters
+    ----------
+    gamma : float
+        Each pixel counts by the power of the probability that it is given to be of another class: the focal loss of
+        Lin et al. (2017). 0 is the plain cross entropy.
 
     Examples
     --------
@@ -66,17 +93,20 @@ def cross_entropy(scores: Any, labels: Any) -> Any:
 
     valid, safe = _split_void(labels)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(safe, scores)
+    if gamma:
+        # Of what is certain the power would have no gradient.
+        losses *= tf.maximum(1 - tf.exp(-losses), 1e-6) ** gamma
     return tf.math.divide_no_nan(tf.reduce_sum(losses * valid), tf.reduce_sum(valid))
 
 
-def dice_loss(scores: Any, labels: Any, *, first_class: int = 0) -> Any:
-    """Return 1 minus the mean soft Dice of the classes, each over the whole batch.
+def dice_loss(scores: Any, labels: Any, *, first_class: int = 0, by_image: bool = False) -> Any:
+    """Return 1 minus the mean soft Dice of the classes, each over the whole batch or (`by_image`) over every image.
 
     Parameters
     ----------
     first_class : int
-        Classes before it are left out. A class that no pixel of the batch has is left out too, unless it is the
-        only one: its Dice could only be 0.
+        Classes before it are left out. A class that no pixel of the batch (or the image) has is left out too, unless
+        it is the only one: its Dice could only be 0.
 
     Examples
     --------
@@ -91,9 +121,10 @@ def dice_loss(scores: Any, labels: Any, *, first_class: int = 0) -> Any:
     n_classes = scores.shape[-1]
     probs = tf.nn.softmax(scores)[..., first_class:] * valid[..., None]
     truth = tf.one_hot(safe, n_classes)[..., first_class:] * valid[..., None]
-    n_truth = tf.reduce_sum(truth, (0, 1, 2))
-    both = tf.reduce_sum(probs * truth, (0, 1, 2))
-    dice = (2 * both + _SMOOTH) / (tf.reduce_sum(probs, (0, 1, 2)) + n_truth + _SMOOTH)
+    axes = (1, 2) if by_image else (0, 1, 2)
+    n_truth = tf.reduce_sum(truth, axes)
+    both = tf.reduce_sum(probs * truth, axes)
+    dice = (2 * both + _SMOOTH) / (tf.reduce_sum(probs, axes) + n_truth + _SMOOTH)
     counted = tf.ones_like(dice) if n_classes - first_class == 1 else tf.cast(n_truth > 0, tf.float32)
     return tf.math.divide_no_nan(tf.reduce_sum((1 - dice) * counted), tf.reduce_sum(counted))
 

@@ -27,6 +27,7 @@ _MIN_INPUT_SIZE = 32
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 _NORM_EPSILON = 1e-5
+_HEAD = "mobilenet_head"
 # One row for each stage: channels between (a factor), channels out, blocks, stride of the first block.
 _STAGES = (
     (1, 16, 1, 1),
@@ -83,18 +84,20 @@ def build_network(*, input_size: int) -> tf_keras.Model:
     return tf_keras.Model(pixels, features, name="mobilenet_v2")
 
 
-def add_convolutions(pixels: Any) -> dict[int, Any]:
+def add_convolutions(pixels: Any, *, head: bool = True) -> dict[int, Any]:
     """Add all layers before the pooling, with random weights.
 
     Parameters
     ----------
     pixels : tensor
         (n, rows, cols, 3) float32 from 0 to 1, of any size.
+    head : bool
+        With the last layer, which widens the features to FEATURE_SIZE channels; tiles need it, decoders do not.
 
     Returns
     -------
     dict of int to tensor
-        The deepest features of each stride from 2 to 32; those of 32 have FEATURE_SIZE channels.
+        The deepest features of each stride from 2 to 32.
     """
     import tf_keras
 
@@ -110,7 +113,8 @@ def add_convolutions(pixels: Any) -> dict[int, Any]:
             total_stride *= stride
             x = _add_block(x, f"mobilenet_block{number:02}", factor=factor, channels=channels, stride=stride)
             features[total_stride] = x
-    features[total_stride] = _add_convolution(x, "mobilenet_head", channels=FEATURE_SIZE)
+    if head:
+        features[total_stride] = _add_convolution(x, _HEAD, channels=FEATURE_SIZE)
     return features
 
 
@@ -130,7 +134,7 @@ def list_weights(model: tf_keras.Model) -> dict[str, Any]:
 
 
 def assign_weights(model: tf_keras.Model, weights: Mapping[str, np.ndarray]) -> None:
-    """Assign weights, by the names of `list_weights`.
+    """Assign weights, by the names of `list_weights`; those of a head that the network lacks are left out.
 
     Raises
     ------
@@ -138,6 +142,8 @@ def assign_weights(model: tf_keras.Model, weights: Mapping[str, np.ndarray]) -> 
         When a weight is missing, unknown or of the wrong shape.
     """
     variables = list_weights(model)
+    if not any(name.startswith(_HEAD) for name in variables):
+        weights = {name: values for name, values in weights.items() if not name.startswith(_HEAD)}
     if variables.keys() != weights.keys():
         wrong = sorted(variables.keys() ^ weights.keys())
         raise BadInput(f"the weights do not belong to this network: {len(wrong)} names differ, {wrong[0]} for one")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridseg.errors import BadInput
+from hybridseg.models.encoders import Weights
+from hybridseg.models.layers import add_residual_block
 from hybridseg.options import Span, check_options, option
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ UPSAMPLINGS = ("transposed", "bilinear")
 _N_LEVELS = 6
 # Weights of the largest kernel: with more, the network would fill the memory before anything could be checked.
 _MAX_KERNEL_NUMBERS = 250_000_000
-# The moving statistics settle within some tens of steps: training sets are small, and so are batches.
-_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ResUnet:
         scores = layers.Conv2D(self.n_outputs, 1, name="scores")(x)
         return tf_keras.Model(pixels, scores, name=self.name)
 
-    def start(self, network: tf_keras.Model, weights_path: Path | None = None) -> str:
+    def start(self, network: tf_keras.Model, weights: Weights = None) -> str:
         """Load the weights of an earlier training, if any; return in words what the network starts from.
 
         Raises
@@ -79,33 +79,20 @@ class ResUnet:
         MissingInput, BadInput
             When the file cannot be read, or has weights of another network.
         """
-        if weights_path is None:
+        if weights is None:
             return "residual U-Net with random weights"
         from hybridseg.models.weightfile import load_weights
 
-        load_weights(network, weights_path)
-        return f"residual U-Net with the weights of {weights_path.name}"
+        load_weights(network, weights)
+        return f"residual U-Net with the weights of {Path(weights).name}"
+
+    def find_encoder(self, network: tf_keras.Model) -> list[Any]:
+        """Return nothing: no part of it is pretrained."""
+        return []
 
     def _add_block(self, x: Any, name: str, *, level: int, stride: int = 1, first: bool = False) -> Any:
-        """Add two convolutions, and to them the input, projected to the same shape.
-
-        The first block begins with a convolution, not with a ReLU, which would cut normalized pixels off at 0.
-        """
-        from tf_keras import layers
-
         filters = self.filters * 2**level
-        # As wide as its stride: TensorFlow's gradient of a convolution that skips pixels crashes the process.
-        shortcut = layers.Conv2D(filters, stride, stride, use_bias=False, name=f"{name}_shortcut")(x)
-        shortcut = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_shortcut_norm")(shortcut)
-        for number in (1, 2):
-            if not first or number > 1:
-                x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_norm{number}")(x)
-                x = layers.ReLU(name=f"{name}_relu{number}")(x)
-            step = stride if number == 1 else 1
-            x = layers.Conv2D(
-                filters, self.kernel_size, step, "same", kernel_initializer="he_normal", name=f"{name}_conv{number}"
-            )(x)
-        return layers.Add(name=f"{name}_add")([shortcut, x])
+        return add_residual_block(x, name, filters=filters, kernel_size=self.kernel_size, stride=stride, first=first)
 
     def _enlarge(self, x: Any, name: str, *, level: int) -> Any:
         from tf_keras import layers

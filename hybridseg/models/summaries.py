@@ -1,4 +1,4 @@
-"""Summaries of a training run for TensorBoard: scalars and images."""
+"""Summaries of a training run for TensorBoard: scalars, images, histograms and the graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hybridseg.io.atomic import claim_folder
 
 
 class SummaryWriter:
-    """Writes scalars and images under ``train/`` and ``validation/`` of a folder; without one it writes nothing."""
+    """Writes summaries under ``train/`` and ``validation/`` of a folder; without one it writes nothing."""
 
     def __init__(self, folder: Path | None) -> None:
         self._writers: dict[str, Any] = {}
@@ -53,3 +53,22 @@ class SummaryWriter:
 
             with self._writers["validation"].as_default():
                 tf.summary.image(name, images, step=step, max_outputs=len(images))
+
+    def write_histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
+        """Write the histogram of each array."""
+        if self._writers:
+            import tensorflow as tf
+
+            with self._writers["train"].as_default():
+                for name, array in values.items():
+                    tf.summary.histogram(name, array, step=step)
+
+    def write_graph(self, network: Any) -> None:
+        """Write the graph of a network."""
+        if self._writers:
+            import tensorflow as tf
+
+            specification = tf.TensorSpec(network.input_shape, tf.float32)
+            classify = tf.function(lambda pixels: network(pixels, training=False))
+            with self._writers["train"].as_default():
+                tf.summary.graph(classify.get_concrete_function(specification).graph)

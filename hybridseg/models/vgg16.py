@@ -13,6 +13,8 @@ from hybridseg.errors import BadInput
 _BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 _WIDE_KERNEL = 7
 
+FIRST_LAYER = "block1_conv1"
+
 
 def add_convolutions(pixels: Any, *, wide_channels: int, dropout: Callable[[str], Any]) -> dict[int, Any]:
     """Add the layers, with random weights.
@@ -22,7 +24,7 @@ def add_convolutions(pixels: Any, *, wide_channels: int, dropout: Callable[[str]
     pixels : tensor
         (n, rows, cols, bands).
     wide_channels : int
-        Channels of the two layers that were fully connected; 4096 in the paper.
+        Channels of the two layers that were fully connected; 4096 in the paper, and 0 leaves them out.
     dropout : callable
         From the name of a dropout layer to a new one.
 
@@ -38,6 +40,8 @@ def add_convolutions(pixels: Any, *, wide_channels: int, dropout: Callable[[str]
         for number in range(1, n_convolutions + 1):
             x = _convolve(x, f"block{block}_conv{number}", channels, 3)
         x = features[2**block] = layers.MaxPooling2D(name=f"block{block}_pool")(x)
+    if not wide_channels:
+        return features
     x = dropout("fc1_dropout")(_convolve(x, "fc1", wide_channels, _WIDE_KERNEL))
     features[2 ** len(_BLOCKS)] = dropout("fc2_dropout")(_convolve(x, "fc2", wide_channels, 1))
     return features
@@ -61,7 +65,8 @@ def assign_weights(model: Any, weights: Mapping[str, np.ndarray]) -> int:
     Raises
     ------
     BadInput
-        When a convolution is missing or has another shape.
+        When a convolution is missing or has another shape. The first may be for fewer bands than the network has: it
+        then begins without regard to the others.
     """
     by_layer: dict[str, dict[int, np.ndarray]] = {}
     for name, values in weights.items():
@@ -74,6 +79,8 @@ def assign_weights(model: Any, weights: Mapping[str, np.ndarray]) -> int:
             continue
         kernel, bias = layer.weights
         stored = by_layer.get(layer.name, {})
+        if layer.name == FIRST_LAYER and stored.keys() == {1, 2}:
+            stored[2] = _widen(stored[2], kernel)
         fits = stored.keys() == {1, 2} and _fits(stored[2], kernel) and stored[1].shape == bias.shape
         if fits:
             kernel.assign(stored[2].reshape(kernel.shape))
@@ -85,6 +92,12 @@ def assign_weights(model: Any, weights: Mapping[str, np.ndarray]) -> int:
                 f"there is no layer {layer.name} of shape {shape} in it; give the weights of VGG-16 from Keras"
             )
     return n_assigned
+
+
+def _widen(stored: np.ndarray, kernel: Any) -> np.ndarray:
+    """Return a kernel with zeros for the bands that it was not trained on."""
+    n_missing = kernel.shape[2] - stored.shape[2] if stored.ndim == 4 else 0
+    return np.pad(stored, ((0, 0), (0, 0), (0, n_missing), (0, 0))) if n_missing > 0 else stored
 
 
 def _fits(stored: np.ndarray, kernel: Any) -> bool:

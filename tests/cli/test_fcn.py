@@ -229,7 +229,7 @@ def test_several_networks_vote(project, tmp_path):
     first = load_dense(folder / "runs/coast/model.h5")
     layer = first.network.get_layer("score32")
     kernel, bias = layer.get_weights()
-    layer.set_weights([-kernel, bias + np.linspace(-2, 2, len(bias))])
+    layer.set_weights([-kernel, bias + np.linspace(-0.2, 0.2, len(bias))])
     save_dense(folder / "runs/other/model.h5", first.network, first.card)
     one = folder / f"data/samples/RGB/train/data/{STEMS[0]}.jpg"
     result = infer(folder, tmp_path, names=("coast", "other"), samples=one)
@@ -328,6 +328,5 @@ def test_images_of_other_bands(project, tmp_path):
     for stem in STEMS:
         (samples / f"{stem}.jpg").unlink()
         write_tiff(samples / f"{stem}.tif", four, photometric="MINISBLACK")
-    result = train(tmp_path)
-    assert result.exit_code == 1 and "takes images of 1 or 3 bands, not 4; give --backbone vgg16" in result.stderr
-    assert not (tmp_path / "runs").exists()
+    assert train(tmp_path, "--epochs", 1).exit_code == 0, "a backbone takes more bands than red, green and blue"
+    assert load_dense(tmp_path / "runs/coast/model.h5").card.architecture.n_bands == 4

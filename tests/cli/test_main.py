@@ -51,6 +51,7 @@ def test_every_command_that_draws_has_both_options_of_figures():
     assert drawing == {
         *("semseg", "eval-pixels", "eval-tiles", "retrain", "label", "crf"),
         *("fcn train", "fcn infer", "resunet train", "resunet evaluate", "resunet segment"),
+        *("unet train", "unet infer", "unet show-augmentation", "coco import"),
     }
     assert all(len(found[name]) == 2 for name in drawing)
 

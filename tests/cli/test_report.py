@@ -115,7 +115,7 @@ def test_commands_that_a_command_runs_are_its_steps(run, tmp_path, monkeypatch):
     scenes, split = report["steps"]
     assert result.exit_code == 1 and report["error"] == split["error"] and split["status"] == "failed"
     assert scenes["status"] == "done" and list(scenes) == KEYS[2:] and scenes["command"][0] == "demo-scenes"
-    assert all(Path(path).is_file() for path in scenes["written"]) and len(scenes["written"]) == 4
+    assert all(Path(path).is_file() for path in scenes["written"]) and len(scenes["written"]) == 5
     assert report["written"] == []
 
 

@@ -313,7 +313,7 @@ def test_keys_of_the_training(coast4):
         shapes = []
         file.visititems(lambda name, item: shapes.append(item.shape[:2]) if getattr(item, "ndim", 0) == 4 else None)
     assert (3, 5) in shapes and (3, 3) not in shapes
-    assert card["training"]["batch_size"] == 2 and card["training"]["options"]["loss"] == "combo"
+    assert card["training"]["batch_size"] == 2 and card["training"]["options"]["loss"]["loss"] == "combo"
     assert "trained on 4 images, validated on 4" in resumed.stdout, "half of them, and copies stay together"
     rates = [float(row["rate"]) for row in read_log(folder)]
     assert rates == pytest.approx([1e-4, 4e-3, 4e-3])

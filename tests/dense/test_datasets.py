@@ -66,6 +66,15 @@ def test_all_that_are_alone_are_named_at_once(tmp_path):
         find_folder_pairs(images, labels, word="label")
 
 
+def test_masks_of_more_images_than_these_are_left_out_aloud(tmp_path, caplog):
+    images, labels = touch(tmp_path / "i", "a.jpg"), touch(tmp_path / "l", "a.png", "b.png")
+    assert names_of(find_folder_pairs(images, labels)) == [("a.jpg", "a.png")]
+    assert caplog.messages == ["masks without an image (1): b.png"]
+    (labels / "a.png").unlink()
+    with pytest.raises(BadInput, match=r"b\.png: has no image in .*\n.*a\.jpg: has no label map"):
+        find_folder_pairs(images, labels)
+
+
 def test_one_folder_for_both(tmp_path):
     folder = touch(tmp_path / "both", "a.jpg", "a_label.png", "b c.png", "b c_label.png", "unlabelled.png")
     with pytest.raises(BadInput, match=r"both/unlabelled\.png: has no label map"):

@@ -1,6 +1,7 @@
 import csv
 import logging
 import shutil
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +17,7 @@ from hybridseg.models import resunet, vgg16
 from hybridseg.models.engines import class_scores
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.layers import make_dropout
-from hybridseg.models.losses import make_loss
+from hybridseg.models.losses import LossOptions, make_loss
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
 from hybridseg.models.startup import make_deterministic
@@ -44,7 +45,7 @@ def train_feed(pairs):
 
 def run_fit(path, pairs, *, key="k", resume=False, validate=True, validation_pairs=None, network=None, **settings):
     """Run some epochs in a folder; return the network and its history."""
-    hooks = {name: settings.pop(name) for name in ("on_epoch", "progress") if name in settings}
+    hooks = {name: settings.pop(name) for name in ("on_epoch", "progress", "encoder") if name in settings}
     make_deterministic(0)
     network = network or build_small()
     validation = Feed(validation_pairs or pairs, [3, 4], **FEED) if validate else None
@@ -148,7 +149,7 @@ def test_a_checkpoint_restores_all_that_the_next_epoch_depends_on(architecture, 
     feed = train_feed(pairs)
 
     def train_epoch(number):
-        row = run.train_epoch(feed, number, range(feed.n_steps))
+        row = run.train_epoch(feed, number, range(feed.n_steps), 0.01)
         return (row.loss, row.mean_iou), row, weights_of(network)
 
     _, row, before = train_epoch(0)
@@ -216,7 +217,7 @@ def test_scores_and_loss_are_those_of_the_validation_set(whole, make_pairs):
     confusion = count_confusion(pairs.labels[3:], scores.numpy().argmax(axis=-1).astype(np.uint8), pairs.table)
     assert row.val_mean_iou == pytest.approx(confusion.macro("iou"))
     assert row.val_dice == pytest.approx(confusion.macro("f1"))
-    assert row.val_loss == pytest.approx(float(make_loss("combo")(scores, pairs.labels[3:])), rel=1e-4)
+    assert row.val_loss == pytest.approx(float(make_loss(LossOptions())(scores, pairs.labels[3:])), rel=1e-4)
 
 
 def test_scores_of_the_training_are_those_of_its_steps(train, make_pairs):
@@ -296,6 +297,62 @@ def test_a_damaged_checkpoint_starts_over(train, whole, folder, caplog):
     assert len(history) == 1 and same_weights(weights_of(network), whole.weights[0])
 
 
+@pytest.mark.parametrize(("frozen_epochs", "n_frozen"), [(1, 1), (-1, 2)])
+def test_the_encoder_is_trained_after_its_frozen_epochs(train, frozen_epochs, n_frozen):
+    network = build_small()
+    near, scores = network.get_layer("near"), network.get_layer("scores")
+    seen = [(near.get_weights()[0], scores.get_weights()[0])]
+    settings = {"epochs": 2, "frozen_epochs": frozen_epochs, "encoder": [near]}
+
+    def watch(row):
+        seen.append((near.get_weights()[0], scores.get_weights()[0]))
+
+    train(network=network, on_epoch=watch, **settings)
+    for epoch, (before, after) in enumerate(pairwise(seen)):
+        assert np.array_equal(before[0], after[0]) == (epoch < n_frozen)
+        assert not np.array_equal(before[1], after[1]), "all else is trained"
+
+
+def test_the_encoder_learns_at_a_rate_of_its_own(train):
+    """The first step of Adam is as large as the learning rate, whatever the gradient."""
+    network = build_small()
+    near, scores = network.get_layer("near"), network.get_layer("scores")
+    before = near.get_weights()[0], scores.get_weights()[0]
+    settings = {"epochs": 1, "encoder": [near], "encoder_rate": 0.1, "schedule": Schedule(0.01, 0.01, 0.01)}
+    train(network=network, validate=False, **settings)
+    steps = [np.abs(layer.get_weights()[0] - old).max() for layer, old in zip((near, scores), before, strict=True)]
+    # Two steps.
+    assert steps[0] == pytest.approx(0.002, rel=0.3) and steps[1] == pytest.approx(0.02, rel=0.3)
+
+
+def test_a_plateau_lowers_the_learning_rate(train, make_pairs):
+    settings = {"pairs": make_pairs(5), "validation_pairs": turn_labels(make_pairs(5)), "plateau_patience": 2}
+    rates = Schedule(0.02, 0.02, 0.02)
+    _, history = train(epochs=6, schedule=rates, **settings)
+    best = best_of(history)
+    expected = [0.02 / 10 ** max((i - best - 1) // 2, 0) for i in range(6)]
+    assert [row.rate for row in history] == pytest.approx(expected) and best < 3
+
+
+def test_a_loss_that_is_not_finite_later_on(train, whole, caplog):
+    """It ends there, with the weights of the best epoch until then."""
+    network = build_small()
+
+    def spoil(row):
+        if row.epoch == 2:
+            network.layers[-1].bias.assign(np.full(2, np.nan, np.float32))
+
+    for validate in (True, False):
+        with caplog.at_level(logging.WARNING):
+            make_deterministic(0)
+            network = build_small()
+            _, history = train(f"nan{validate}", network=network, epochs=5, on_epoch=spoil, validate=validate)
+        assert "not finite any more in epoch 3: training stops here, and the best weights" in caplog.text
+        assert len(history) == 2
+        best = best_of(history) if validate else 1
+        assert same_weights(weights_of(network), whole.weights[best])
+
+
 def test_a_loss_that_is_not_finite(train, tmp_path):
     network = build_small()
     network.layers[-1].bias.assign(np.full(2, np.nan, np.float32))
@@ -304,7 +361,9 @@ def test_a_loss_that_is_not_finite(train, tmp_path):
     assert not (tmp_path / "run").exists(), "nothing is kept of it"
 
 
-@pytest.mark.parametrize("values", [{"epochs": 0}, {"patience": -1}, {"checkpoint_interval": -1}, {"loss": "l2"}])
+@pytest.mark.parametrize(
+    "values", [{"epochs": 0}, {"patience": -1}, {"checkpoint_interval": -1}, {"frozen_epochs": -2}]
+)
 def test_options_out_of_range(values):
     with pytest.raises(BadInput, match=f"{next(iter(values))}=.*: give "):
         FitOptions(**values)

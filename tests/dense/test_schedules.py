@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybridseg.dense.schedules import Schedule
+from hybridseg.dense.schedules import CosineRestarts, Schedule, count_plateaus
 from hybridseg.errors import BadInput
 
 
@@ -55,3 +55,36 @@ def test_the_peak_is_the_largest(values):
 def test_values_out_of_range(values):
     with pytest.raises(BadInput, match=f"{next(iter(values))}=.*: give a"):
         Schedule(**values)
+
+
+@pytest.mark.parametrize("values", [
+    {}, {"first_epochs": 7, "t_mul": 2.0, "m_mul": 0.7, "alpha": 0.0}, {"first_epochs": 3, "t_mul": 1.5, "alpha": 0.3},
+], ids=str)  # fmt: skip
+def test_a_cosine_with_restarts_is_that_of_keras(values):
+    from tf_keras.optimizers.schedules import CosineDecayRestarts
+
+    ours = CosineRestarts(**values)
+    theirs = CosineDecayRestarts(ours.top, ours.first_epochs, ours.t_mul, ours.m_mul, ours.alpha)
+    # Where a period ends, one rounds to before and the other to after the restart.
+    found = [(ours.learning_rate(epoch), float(theirs(epoch))) for epoch in range(121)]
+    assert sum(a == pytest.approx(b, rel=1e-3) for a, b in found) >= 119
+    assert CosineRestarts().learning_rate(0) == 0.005 and CosineRestarts().learning_rate(50) == pytest.approx(0.00365)
+
+
+def test_a_ramp_before_the_cosine():
+    schedule = CosineRestarts(1.0, first_epochs=2, alpha=0.0, ramp_epochs=2)
+    assert [schedule.learning_rate(epoch) for epoch in range(4)] == pytest.approx([0.1, 0.55, 1, 0.5])
+
+
+@pytest.mark.parametrize("values", [
+    {"top": 0.0}, {"first_epochs": 0}, {"t_mul": 0.5}, {"m_mul": 0.0}, {"alpha": 1.5},
+], ids=str)  # fmt: skip
+def test_restarts_out_of_range(values):
+    with pytest.raises(BadInput, match=f"{next(iter(values))}=.*: give a"):
+        CosineRestarts(**values)
+
+
+def test_plateaus_by_hand():
+    losses = [5, 4, 4, 4, 4, 3, 3.5, float("nan"), 3]
+    assert [count_plateaus(losses[:n], patience=2) for n in range(10)] == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
+    assert count_plateaus(losses, patience=0) == 0 and count_plateaus(losses, patience=9) == 0

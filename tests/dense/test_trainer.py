@@ -12,10 +12,13 @@ import pytest
 from PIL import Image
 
 from hybridseg.classes import ClassTable
+from hybridseg.confusion import pool_confusions
 from hybridseg.dense.augment import AugmentOptions
+from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import CHECKPOINT_NAME, FitOptions
 from hybridseg.dense.pairs import FolderPairs
 from hybridseg.dense.schedules import Schedule
+from hybridseg.dense.scoring import evaluate_feed
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, make_feeds, train_dense
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.io.atomic import lock_output
@@ -52,11 +55,14 @@ class Tiny:
         x = layers.BatchNormalization(momentum=0.9, name="norm")(x)
         return tf_keras.Model(pixels, layers.Conv2D(self.n_outputs, 1, name="scores")(x))
 
-    def start(self, network, weights_path=None):
-        if weights_path is None:
+    def start(self, network, weights=None):
+        if weights is None:
             return "random weights"
-        network.get_layer("scores").bias.assign(np.loadtxt(weights_path))
-        return f"weights of {weights_path.name}"
+        network.get_layer("scores").bias.assign(np.loadtxt(weights))
+        return f"weights of {weights.name}"
+
+    def find_encoder(self, network):
+        return []
 
 
 class ArrayPairs:
@@ -94,7 +100,11 @@ def _known():
 
 
 def train(folder, *, epochs=3, plan=PLAN, pairs=None, plots=False, **settings):
-    hooks = {name: settings.pop(name) for name in ("on_epoch", "validation_pairs", "on_start") if name in settings}
+    hooks = {
+        name: settings.pop(name)
+        for name in ("on_epoch", "validation_pairs", "test_pairs", "score_sets", "on_start")
+        if name in settings
+    }
     paths = TrainingPaths(folder / "net.h5", folder / "run", plots=plots, **settings)
     plan = replace(plan, fit=replace(plan.fit, epochs=epochs))
     return train_dense(pairs or ArrayPairs(), plan, paths, **hooks)
@@ -105,7 +115,8 @@ def trained(tmp_path_factory):
     """A run of three epochs with everything that is written of it: its folder, and its result."""
     folder = tmp_path_factory.mktemp("trained")
     reported = []
-    result = train(folder, plots=True, tensorboard_dir=folder / "tb", on_epoch=reported.append)
+    paths = {"tensorboard_dir": folder / "tb", "histogram_interval": 2}
+    result = train(folder, plots=True, on_epoch=reported.append, **paths)
     assert reported == list(result.history)
     return folder, result
 
@@ -129,9 +140,9 @@ def read_log(folder):
 
 def test_what_a_run_leaves(trained):
     folder, result = trained
-    names = ["net.h5", "net.card.json", "net.tflite", *(f"net_{name}.png" for name in PLOTS)]
-    assert [path.name for path in result.written] == names and all(p.parent == folder for p in result.written)
-    for path in result.written[3:]:
+    names = ["net.h5", "net.card.json", "net.tflite", "run/log.csv", *(f"net_{name}.png" for name in PLOTS)]
+    assert [path.relative_to(folder).as_posix() for path in result.written] == names
+    for path in result.written[4:]:
         picture = np.asarray(Image.open(path).convert("RGB"))
         assert min(picture.shape[:2]) > 100 and picture.std() > 10, path
         assert len(np.unique(picture.astype(int) @ (1 << 16, 1 << 8, 1))) > 20, path
@@ -169,6 +180,14 @@ def test_what_tensorboard_shows(trained):
         assert values == pytest.approx([getattr(epoch, field) for epoch in result.history], rel=1e-5)
     panels = found["validation"].Tensors("image, truth, prediction")
     assert [event.step for event in panels] == [1, 2, 3]
+    # Every second epoch, of every weight that is trained.
+    names = ("near/kernel:0", "near/bias:0", "norm/gamma:0", "norm/beta:0", "scores/kernel:0", "scores/bias:0")
+    for kind in ("weights", "gradients"):
+        for name in names:
+            [event] = found["train"].Tensors(f"{kind}/{name}")
+            bins = make_ndarray(event.tensor_proto)
+            assert event.step == 2 and np.abs(bins[:, :2]).max() > 1e-8, f"{kind}/{name}"
+    assert found["train"].Tags()["graph"]
     width, height, *pictures = make_ndarray(panels[2].tensor_proto).tolist()
     assert (int(width), int(height), len(pictures)) == (3 * SIZE[1], SIZE[0], 4)
     panel = np.asarray(Image.open(io.BytesIO(pictures[0])))
@@ -226,6 +245,26 @@ def test_a_validation_set_of_its_own(tmp_path):
         train(tmp_path / "one", pairs=ArrayPairs(("a", "a")))
     result = train(tmp_path / "own", epochs=1, validation_pairs=ArrayPairs(("x", "y")))
     assert (result.n_training, result.n_validation) == (10, 2)
+
+
+def test_the_scores_of_all_sets(tmp_path):
+    """Without augmentation; what is in the test set has no part in the training."""
+    with pytest.raises(BadInput, match="a, b are in the test set and would be trained on; take them out"):
+        train(tmp_path / "leak", test_pairs=ArrayPairs(("a", "b", "z")), score_sets=True)
+    assert not contents(tmp_path)
+    test = ArrayPairs(("y", "z"))
+    result = train(tmp_path, epochs=1, test_pairs=test, score_sets=True)
+    assert list(result.sets) == ["training", "validation", "test"]
+    plain = replace(PLAN, augment=AugmentOptions())
+    training, validation = make_feeds(ArrayPairs(), None, plain)
+    tested = Feed(test, [0, 1], batch_size=2, normalization=PLAN.normalization)
+    for name, feed in (("training", training), ("validation", validation), ("test", tested)):
+        confusion, found = pool_confusions(evaluate_feed(result.model, feed)), result.sets[name]
+        expected = (confusion.accuracy, *(confusion.macro(score) for score in ("iou", "f1", "recall")))
+        assert [found[s] for s in ("accuracy", "mean_iou", "dice", "recall")] == pytest.approx(expected, abs=2e-3)
+    assert result.sets["validation"]["loss"] == pytest.approx(result.history[0].val_loss, rel=1e-3)
+    card = json.loads((tmp_path / "net.card.json").read_text())
+    assert card["scores"]["sets"] == result.sets and train(tmp_path / "two", epochs=1).sets == {}
 
 
 def test_images_of_other_bands(tmp_path):

@@ -236,6 +236,7 @@ def test_masks_are_where_split_has_put_them(tmp_path):
     touch(tmp_path / "train", "a.jpg", "b.jpg", "b_mres.mat")
     touch(tmp_path / "train" / "gt", "a.png", "b.png")
     touch(tmp_path / "train" / "notes", "a.png")
+    touch(tmp_path, "a.png")
     split_list = tmp_path / "split.csv"
     rows = "image,set,masks_dir\na.jpg,train,{}\nc.jpg,test,/elsewhere/notes\n"
     for masks_dir, expected in (

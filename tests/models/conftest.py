@@ -17,7 +17,7 @@ from hybridseg.models.architectures import ARCHITECTURES
 
 # Every stride and every number of convolutions of VGG-16, every kind of block of MobileNetV2; but few channels.
 SMALL_BLOCKS = ((4, 2), (5, 2), (6, 3), (7, 3), (8, 3))
-SMALL_STAGES = ((1, 6, 1, 2), (6, 8, 1, 2), (6, 8, 1, 1), (6, 8, 1, 2), (6, 10, 1, 2))
+SMALL_STAGES = ((1, 4, 1, 1), (6, 6, 1, 2), (6, 8, 1, 2), (6, 8, 1, 1), (6, 8, 1, 2), (6, 10, 1, 2))
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,11 @@ class Tiny:
         x = layers.BatchNormalization(name="norm")(x) if self.norm else x
         return tf_keras.Model(pixels, layers.Conv2D(self.n_outputs, 1, name="scores")(x), name="tiny")
 
-    def start(self, network, weights_path=None):
+    def start(self, network, weights=None):
         return "random weights"
+
+    def find_encoder(self, network):
+        return []
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +108,9 @@ def make_step():
         import tf_keras
 
         from hybridseg.models.engines import class_scores
-        from hybridseg.models.losses import make_loss
+        from hybridseg.models.losses import LossOptions, make_loss
 
-        measure = make_loss(loss, foreground_only=network.output_shape[-1] == 1)
+        measure = make_loss(LossOptions(loss), foreground_only=network.output_shape[-1] == 1)
         optimizer = tf_keras.optimizers.Adam(rate)
 
         def step(pixels, labels):

@@ -11,12 +11,15 @@ from hybridseg.errors import BadInput
 from hybridseg.models.architectures import ARCHITECTURES, architecture_record, parse_architecture
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.resunet import ResUnet
+from hybridseg.models.unet import Unet
 
 EXAMPLES = (
     ResUnet(n_bands=4, n_outputs=1, kernel_size=(7, 3), filters=16, upsample="bilinear"),
     ResUnet(n_bands=1, n_outputs=9),
     Fcn8s(n_bands=3, n_outputs=5),
     Fcn8s(n_bands=12, n_outputs=2, backbone="vgg16", wide_channels=128),
+    Unet(n_bands=5, n_outputs=1, encoder="efficientnet_b4", block="none", widths=(1024, 512, 256, 128), dropout=0.2),
+    Unet(n_bands=3, n_outputs=4, encoder="none", block="residual"),
 )
 
 
@@ -36,7 +39,7 @@ def test_every_network_has_an_example_here():
     {"name": "ResUnet"},
 ], ids=str)  # fmt: skip
 def test_what_names_no_network(record):
-    with pytest.raises(BadInput, match="there is no such network; known are fcn8s, resunet"):
+    with pytest.raises(BadInput, match="there is no such network; known are fcn8s, resunet, unet"):
         parse_architecture(record)
 
 

@@ -1,47 +1,172 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.models import mobilenet, vgg16
 from hybridseg.models.architectures import architecture_record
-from hybridseg.models.encoders import ENCODERS
+from hybridseg.models.encoders import ENCODERS, STRIDES, download_imagenet
 from hybridseg.models.fcn import BACKBONES, Fcn8s
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
 
+KERAS = [f"efficientnet_b{number}" for number in range(8)]
+
 
 def test_they_are_chosen_by_name():
-    assert list(ENCODERS) == list(BACKBONES) == ["mobilenet_v2", "vgg16"]
+    assert list(ENCODERS) == list(BACKBONES) == ["mobilenet_v2", "vgg16", *KERAS]
     assert all(encoder.name == name for name, encoder in ENCODERS.items())
     assert Fcn8s(3, 2).encoder is ENCODERS["mobilenet_v2"]
     assert Fcn8s(3, 2, "vgg16").encoder is ENCODERS["vgg16"]
 
 
+def features_of(name, n_bands=3):
+    """A network of an encoder alone: its features, from the first stride to the last."""
+    import tf_keras
+
+    pixels = tf_keras.Input((None, None, n_bands))
+    features = ENCODERS[name].add_features(pixels)
+    assert tuple(features) == STRIDES
+    return tf_keras.Model(pixels, list(features.values()))
+
+
 @pytest.mark.usefixtures("small_encoders")
-@pytest.mark.parametrize("name", ENCODERS)
-def test_features_of_every_stride(name):
+@pytest.mark.parametrize("name", [
+    "mobilenet_v2", "vgg16", 
+    *(pytest.param(f"efficientnet_b{number}", marks=pytest.mark.slow) for number in range(8)),
+])  # fmt: skip
+def test_features_of_five_strides(name):
+    network = features_of(name)
+    found = network.compute_output_shape((1, 64, 96, 3))
+    assert [shape[1:3] for shape in found] == [(64 // stride, 96 // stride) for stride in (2, 4, 8, 16, 32)]
+    # Of B4 they are those of the published program.
+    channels = {"efficientnet_b0": [96, 144, 240, 672, 1280], "efficientnet_b4": [144, 192, 336, 960, 1792]}
+    assert [shape[3] for shape in found] == channels.get(name, [shape[3] for shape in found])
+    assert ENCODERS[name].find_layers(network)
+
+
+@pytest.mark.usefixtures("small_encoders")
+def test_layers_that_were_fully_connected():
     import tf_keras
 
     pixels = tf_keras.Input((64, 96, 3))
-    features = ENCODERS[name].add_features(pixels, wide_channels=4)
-    assert {8, 16, 32} <= features.keys()
-    for stride, tensor in features.items():
-        assert tuple(tensor.shape[1:3]) == (64 // stride, 96 // stride)
-    assert features[32].shape[3] == {"mobilenet_v2": 1280, "vgg16": 4}[name]
+    assert ENCODERS["vgg16"].add_features(pixels, wide_channels=4)[32].shape[3] == 4
+    assert ENCODERS["vgg16"].add_features(pixels)[32].name.startswith("block5_pool")
 
 
-def test_bands_that_an_encoder_takes():
-    for n_bands in (1, 3):
-        ENCODERS["mobilenet_v2"].check_bands(n_bands)
-    for n_bands in (1, 4, 255):
-        ENCODERS["vgg16"].check_bands(n_bands)
-    with pytest.raises(BadInput, match=r"MobileNetV2 takes images of 1 or 3 bands, not 2; give --backbone vgg16$"):
-        ENCODERS["mobilenet_v2"].check_bands(2)
+@pytest.mark.usefixtures("small_encoders")
+@pytest.mark.parametrize("n_bands", [2, 5])
+def test_more_bands_enter_beside_those_of_a_photograph(n_bands):
+    """At first only the bands of a photograph count, though the others can be trained, with the encoder or alone."""
+    name, shape = "mobilenet_v2", (1, 32, 32, n_bands)
+    plain, wide = features_of(name), features_of(name, n_bands)
+    for network in (plain, wide):
+        ENCODERS[name].load_pretrained(network)
+    pixels = np.random.default_rng(0).random(shape).astype(np.float32)
+    colors = pixels[..., :3] if n_bands > 3 else np.stack([*np.moveaxis(pixels, -1, 0), pixels.mean(-1)], -1)
+    np.testing.assert_allclose(wide(pixels)[2], plain(colors)[2], rtol=1e-4, atol=1e-4)
+    stem = wide.get_layer("bands_to_colors")
+    assert stem.trainable and stem not in ENCODERS[name].find_layers(wide)
+    if n_bands > 3:
+        kernel = stem.get_weights()[0]
+        kernel[..., 3:, :] = 1
+        stem.set_weights([kernel])
+        assert np.abs(wide(pixels)[2] - plain(colors)[2]).max() > 1e-3
+
+
+@pytest.mark.usefixtures("small_encoders")
+def test_vgg_takes_the_weights_of_three_bands_for_more():
+    three, five = features_of("vgg16"), features_of("vgg16", 5)
+    weights = {f"{layer.name}/{weight.name}": weight.numpy() for layer in three.layers for weight in layer.weights}
+    assert vgg16.assign_weights(five, weights) == 13
+    kernel = five.get_layer("block1_conv1").get_weights()[0]
+    assert (
+        np.array_equal(kernel[:, :, :3], weights["block1_conv1/block1_conv1/kernel:0"]) and not kernel[:, :, 3:].any()
+    )
+    # The bands that it does not know must be learned even where all else stays as it is.
+    names = [{layer.name for layer in ENCODERS["vgg16"].find_layers(network)} for network in (three, five)]
+    assert names[0] - names[1] == {"block1_conv1"}
+
+
+@pytest.fixture(scope="module")
+def b0(tmp_path_factory):
+    """EfficientNet-B0 as Keras has it, with random weights: the network, a file of them, and what it says of photos."""
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(0)
+    whole = tf_keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(32, 64, 3))
+    rng = np.random.default_rng(0)
+    for layer in whole.layers:
+        if layer.name.endswith("bn"):
+            layer.set_weights([rng.uniform(0.5, 1.5, values.shape) for values in layer.get_weights()])
+    path = tmp_path_factory.mktemp("b0") / "notop.h5"
+    whole.save_weights(path)
+    names = ["block3a_expand_activation", "top_activation"]
+    features = tf_keras.Model(whole.get_layer("stem_conv_pad").input, [whole.get_layer(n).output for n in names])
+    return whole, path, features
+
+
+def test_efficientnet_is_that_of_keras(b0):
+    _, path, reference = b0
+    network = features_of("efficientnet_b0")
+    assert ENCODERS["efficientnet_b0"].load_pretrained(network, path) == (
+        "EfficientNet-B0 with 130 layers from notop.h5"
+    )
+    pixels = np.random.default_rng(1).random((1, 32, 64, 3)).astype(np.float32)
+    standard = (pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    found, expected = network(pixels), reference(standard.astype(np.float32))
+    np.testing.assert_allclose(found[1], expected[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found[4], expected[1], rtol=1e-3, atol=1e-4)
+    # Small batches would spoil the statistics: neither they nor their factors are trained.
+    trained = {weight.name for weight in network.trainable_weights}
+    assert "stem_conv/kernel:0" in trained and not any("bn" in name for name in trained)
+
+
+def test_weights_of_another_efficientnet_are_refused(b0, tmp_path):
+    encoder = ENCODERS["efficientnet_b0"]
+    other = shutil.copy(b0[1], tmp_path / "b1.h5")
+    with h5py.File(other, "a") as file:
+        del file["top_conv/top_conv/kernel:0"]
+        file.create_dataset("top_conv/top_conv/kernel:0", (1, 1, 320, 1408), "f4")
+    message = r"b1.h5: there is no weight top_conv/kernel of shape \(1, 1, 320, 1280\).*EfficientNetB0 from Keras"
+    network = features_of("efficientnet_b0")
+    with pytest.raises(BadInput, match=message):
+        encoder.load_pretrained(network, other)
+    with pytest.raises(MissingInput, match="there are no weights"):
+        encoder.load_pretrained(network, tmp_path / "none.h5")
+
+
+def test_weights_of_imagenet_from_keras(b0, monkeypatch):
+    """They are what Keras downloads; without a connection the message says what else can be done."""
+    import tf_keras
+
+    def download(**settings):
+        assert settings == {"include_top": False, "weights": "imagenet"}
+        return b0[0]
+
+    monkeypatch.setattr(tf_keras.applications, "EfficientNetB0", download)
+    weights = download_imagenet("EfficientNetB0")
+    assert np.array_equal(weights["stem_conv/stem_conv/kernel:0"], b0[0].get_layer("stem_conv").get_weights()[0])
+
+    def fail(**settings):
+        raise Exception("URL fetch failure on https://... : None -- no route to host")
+
+    monkeypatch.setattr(tf_keras.applications, "VGG16", fail)
+    with pytest.raises(
+        MissingInput, match=r"VGG16 cannot be downloaded \(URL fetch .* no route.*notop.h5.*random weights"
+    ):
+        ENCODERS["vgg16"].load_pretrained(None, "imagenet")
+
+
+def test_random_weights_when_they_are_wanted():
+    assert ENCODERS["mobilenet_v2"].load_pretrained(None, "none") == "MobileNetV2 with random weights"
+    assert ENCODERS["efficientnet_b3"].load_pretrained(None, "none") == "EfficientNet-B3 with random weights"
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -59,7 +184,7 @@ def test_mobilenet_has_the_weights_of_the_package():
     stored, found = mobilenet.read_weights(), mobilenet.list_weights(network)
     assert stored.keys() == found.keys() and len(stored) > 250
     assert all(np.array_equal(found[name].numpy(), values.astype(np.float32)) for name, values in stored.items())
-    with pytest.raises(BadInput, match="comes with its weights; --weights is for --backbone vgg16"):
+    with pytest.raises(BadInput, match=r"comes with its weights; leave out the file vgg\.h5"):
         architecture.start(network, Path("vgg.h5"))
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput
-from hybridseg.models.losses import LOSSES, cross_entropy, dice_loss, make_loss
+from hybridseg.models.losses import LOSSES, LossOptions, cross_entropy, dice_loss
+from hybridseg.models.losses import make_loss as make_loss_of
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +17,10 @@ def tf():
     import tensorflow
 
     return tensorflow
+
+
+def make_loss(name, *, foreground_only=False, **options):
+    return make_loss_of(LossOptions(name, **options), foreground_only=foreground_only)
 
 
 def scores_of(probs):
@@ -76,9 +81,42 @@ def test_right_answers_cost_nothing_and_wrong_ones_much(name):
     assert float(loss(np.roll(right, 1, axis=-1), labels)) > 0.6
 
 
-def test_combo_is_the_sum_of_the_others():
-    ours, first, second = (make_loss(name)(scores_of(PROBS), LABELS) for name in ("combo", "cross-entropy", "dice"))
-    assert float(ours) == pytest.approx(float(first) + float(second), rel=1e-6)
+@pytest.mark.parametrize("share", [0, 0.05, 0.5, 1])
+def test_combo_is_the_mean_of_two(share):
+    ours = make_loss("combo", dice_share=share)(scores_of(PROBS), LABELS)
+    first, second = (make_loss(name)(scores_of(PROBS), LABELS) for name in ("cross-entropy", "dice"))
+    assert float(ours) == pytest.approx((1 - share) * float(first) + share * float(second), rel=1e-6)
+
+
+def test_the_published_loss():
+    """0.05 x binary cross entropy - 0.95 x Dice of sigmoids, by image: ours is larger by 0.95."""
+    rng = np.random.default_rng(0)
+    logits, truth = rng.normal(size=(3, 4, 5, 1)).astype(np.float32), rng.integers(0, 2, (3, 4, 5))
+    truth[1] = 0
+    probs = 1 / (1 + np.exp(-logits[..., 0].astype(float)))
+    entropy = -(truth * np.log(probs) + (1 - truth) * np.log(1 - probs)).mean()
+    dice = ((2 * (truth * probs).sum((1, 2)) + 1) / (truth.sum((1, 2)) + probs.sum((1, 2)) + 1)).mean()
+    scores = np.concatenate([np.zeros_like(logits), logits], -1)
+    loss = make_loss("combo", foreground_only=True, dice_share=0.95, dice_over="image")
+    assert float(loss(scores, labels_of(truth))) - 0.95 == pytest.approx(0.05 * entropy - 0.95 * dice, rel=1e-5)
+
+
+def test_dice_of_every_image_by_itself():
+    """A class counts in the images that have it."""
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(2, 3, 4, 3)).astype(np.float32)
+    labels = labels_of(rng.integers(0, 3, (2, 3, 4)))
+    labels[0][labels[0] == 2] = 0
+    single = [float(dice_loss(scores[i : i + 1], labels[i : i + 1])) for i in range(2)]
+    expected = (2 * single[0] + 3 * single[1]) / 5
+    assert float(make_loss("dice", dice_over="image")(scores, labels)) == pytest.approx(expected, rel=1e-5)
+    assert float(make_loss("dice")(scores, labels)) != pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("gamma", [0, 1, 2.5])
+def test_focal_by_hand(gamma):
+    expected = -sum((1 - p) ** gamma * math.log(p) for p in (0.5, 0.8, 0.7)) / 3
+    assert float(make_loss("focal", focal_gamma=gamma)(scores_of(PROBS), LABELS)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -109,6 +147,12 @@ def test_nothing_but_void_is_no_loss_and_no_nan(tf, name):
     assert (tape.gradient(value, variable).numpy() == 0).all()
 
 
-def test_an_unknown_loss_is_named():
-    with pytest.raises(BadInput, match="there is no loss 'focal'; choose one of cross-entropy, dice, combo"):
-        make_loss("focal")
+@pytest.mark.parametrize(("values", "message"), [
+    ({"loss": "l2"}, "loss='l2': give one of cross-entropy, dice, combo, focal"),
+    ({"dice_share": 1.1}, "dice_share=1.1"),
+    ({"dice_over": "class"}, "dice_over='class': give one of batch, image"),
+    ({"focal_gamma": -1.0}, "focal_gamma=-1.0"),
+], ids=str)  # fmt: skip
+def test_options_out_of_range(values, message):
+    with pytest.raises(BadInput, match=message):
+        LossOptions(**values)

@@ -1,4 +1,4 @@
-"""FCN-8s: train it on labelled images, load it for others."""
+"""FCN-8s: train it on labelled images."""
 
 from __future__ import annotations
 
@@ -6,29 +6,24 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
-from hybridseg.batch.jobs import load_once
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.crops import CropOptions
-from hybridseg.dense.fit import CHECKPOINT_NAME, Epoch, FitOptions, RunFolder
+from hybridseg.dense.fit import Epoch, FitOptions
 from hybridseg.dense.pairs import FolderPairs, fit_size
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import describe_image
-from hybridseg.models.bundles import DenseModel, load_dense
-from hybridseg.models.engines import LITERT
 from hybridseg.models.fcn import Fcn8s
+from hybridseg.models.losses import LossOptions
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
-
-MODEL_NAME = "model.h5"
 
 # Size, epochs, batch and learning rate are those of the best result in docs/benchmarks.md on coastal photos, which
 # takes less than 20 minutes on two cores.
@@ -49,7 +44,7 @@ class FcnOptions:
         "Peak learning rate (Adam), reached from a tenth of it; after some epochs it decays towards a hundredth.",
         span=Span(0, 1, above=True, below=True),
     )
-    loss: str = option_like(FitOptions, "loss")
+    loss: str = option_like(LossOptions, "loss")
     size: tuple[int, int] | None = option(
         None,
         "Rows and columns to which whole photos are resized, multiples of 32, in place of windows.",
@@ -59,6 +54,8 @@ class FcnOptions:
     wide_channels: int = option_like(Fcn8s, "wide_channels")
     patience: int = option_like(FitOptions, "patience")
     checkpoint_interval: int = option_like(FitOptions, "checkpoint_interval")
+    frozen_epochs: int = option_like(FitOptions, "frozen_epochs")
+    encoder_rate: float = option_like(FitOptions, "encoder_rate")
     seed: int = 0
     augment: AugmentOptions = AugmentOptions(
         rotation=10.0, zoom=0.1, row_shift=0.05, col_shift=0.05, flip_cols=True, brightness=0.1
@@ -74,28 +71,45 @@ class FcnOptions:
             )
 
     def choose_crops(self, shapes: Sequence[tuple[int, int]]) -> CropOptions:
-        """Return the windows of photographs of these rows and columns; without a `crop`, all of each is resized.
-
-        Where neither is given, a window shows from 0.6 to 1.2 times the sides of a photograph.
-
-        Examples
-        --------
-        >>> FcnOptions().choose_crops([(614, 920)])
-        CropOptions(crop=(256, 384), crop_scale=(0.35, 0.701), n_crops=None, balance=False)
-        """
-        if self.size or self.crops.crop:
-            return self.crops
-        crop = fit_size(*shapes[0], max_area=MAX_AREA)
-        whole = math.sqrt(crop[0] * crop[1] / float(np.median([rows * cols for rows, cols in shapes])))
-        low, high = (max(round(whole * share, 3), 0.01) for share in NEAR)
-        return replace(self.crops, crop=crop, crop_scale=self.crops.crop_scale or (low, high))
+        """Return the windows of photographs of these rows and columns; none where all of each is resized."""
+        return self.crops if self.size else fit_crops(self.crops, shapes)
 
     @property
     def fit(self) -> FitOptions:
         """The part that every network has."""
         peak = self.learning_rate
         schedule = Schedule(peak / 10, peak, peak / 100, _RAMP_EPOCHS, _SUSTAIN_EPOCHS, _DECAY)
-        return FitOptions(self.epochs, self.loss, schedule, self.patience, self.checkpoint_interval, self.seed)
+        return FitOptions(
+            self.epochs,
+            LossOptions(self.loss),
+            schedule,
+            self.patience,
+            self.checkpoint_interval,
+            self.seed,
+            frozen_epochs=self.frozen_epochs,
+            encoder_rate=self.encoder_rate,
+        )
+
+
+def fit_crops(crops: CropOptions, shapes: Sequence[tuple[int, int]]) -> CropOptions:
+    """Return windows with a size; without one, they show from 0.6 to 1.2 times the sides of a photograph.
+
+    Parameters
+    ----------
+    shapes : sequence of (int, int)
+        Rows and columns of the photographs.
+
+    Examples
+    --------
+    >>> fit_crops(CropOptions(), [(614, 920)])
+    CropOptions(crop=(256, 384), crop_scale=(0.35, 0.701), n_crops=None, balance=False)
+    """
+    if crops.crop:
+        return crops
+    crop = fit_size(*shapes[0], max_area=MAX_AREA)
+    whole = math.sqrt(crop[0] * crop[1] / float(np.median([rows * cols for rows, cols in shapes])))
+    low, high = (max(round(whole * share, 3), 0.01) for share in NEAR)
+    return replace(crops, crop=crop, crop_scale=crops.crop_scale or (low, high))
 
 
 def train_fcn(
@@ -114,7 +128,7 @@ def train_fcn(
     data : FcnData
         Without validation images of its own, a share of the photographs is held out.
     paths : TrainingPaths
-        Its `pretrained` is a file of weights for a VGG-16.
+        Its `pretrained` are the weights of the encoder.
     on_start, on_epoch : callable
         As for `train_dense`.
 
@@ -138,29 +152,3 @@ def train_fcn(
     return train_dense(
         pairs, plan, paths, validation_pairs=found.get("val"), on_start=on_start, on_epoch=on_epoch, progress=progress
     )
-
-
-def load_fcn(run_dir: Path, *, checkpoint: int | None = None, engine: str = LITERT) -> DenseModel:
-    """Load the best network of a training run, or a numbered checkpoint.
-
-    Raises
-    ------
-    MissingInput
-        When it is not there; the message names the checkpoints that are.
-    """
-    path = run_dir / MODEL_NAME
-    if checkpoint is not None:
-        path = RunFolder(run_dir, "").weights_path(checkpoint)
-    if not path.exists():
-        numbers = sorted(int(p.stem[6:]) for p in run_dir.glob("epoch_*.h5") if p.stem[6:].isdecimal())
-        kept = f"; there are the checkpoints {', '.join(map(str, numbers))}" if numbers else ""
-        if (run_dir / CHECKPOINT_NAME).exists() and checkpoint is None:
-            raise MissingInput(
-                f"the training in {run_dir} is not finished{kept}; give its `hybridseg fcn train` command again, with "
-                "--resume"
-            )
-        advice = " --checkpoint-interval 1" if checkpoint is not None else ""
-        raise MissingInput(
-            f"there is no {path}{kept}; train it with `hybridseg fcn train --name {run_dir.name}{advice} ...`"
-        )
-    return load_once(load_dense, path, engine=engine)

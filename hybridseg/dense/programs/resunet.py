@@ -48,6 +48,7 @@ from hybridseg.io.labelled import load_labelled
 from hybridseg.io.pairing import Pair
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.engines import LITERT
+from hybridseg.models.losses import LossOptions
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
 from hybridseg.options import check_options, option_like
@@ -66,7 +67,7 @@ class ResunetExtras:
 
     filters: int = option_like(ResUnet, "filters")
     upsample: str = option_like(ResUnet, "upsample")
-    loss: str = option_like(FitOptions, "loss")
+    loss: str = option_like(LossOptions, "loss")
     seed: int = 0
     crop_scale: tuple[float, float] | None = option_like(CropOptions, "crop_scale")
     balance: bool = option_like(CropOptions, "balance")
@@ -209,7 +210,7 @@ def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
         Normalization("image"),
         config.batch_size,
         config.validation_split,
-        fit=FitOptions(config.max_epochs, extras.loss, schedule, config.patience, seed=extras.seed),
+        fit=FitOptions(config.max_epochs, LossOptions(extras.loss), schedule, config.patience, seed=extras.seed),
     )
 
 

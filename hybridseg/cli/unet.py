@@ -1,0 +1,317 @@
+"""``hybridseg unet``: a U-Net on a pretrained encoder, or on none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from hybridseg.cli.console import Console, add_manners, pass_console
+from hybridseg.cli.dense import (
+    choose_crf,
+    crf_options,
+    make_steps,
+    report_training,
+    run_options,
+    runs_option,
+    segment_images,
+    view_options,
+)
+from hybridseg.cli.options import (
+    WeightsType,
+    class_files_options,
+    figure_options,
+    images_option,
+    masks_option,
+    options_of,
+    overwrite_option,
+    path_type,
+    places_options,
+    read_options,
+    read_table,
+    seed_option,
+)
+from hybridseg.dense.crops import CropOptions
+from hybridseg.dense.fit import FitOptions
+from hybridseg.dense.policy import BUILTIN, NO_POLICY, read_policy
+from hybridseg.dense.programs.fcnfolders import FcnData, open_folders
+from hybridseg.dense.programs.runs import MODEL_NAME, load_run
+from hybridseg.dense.programs.unet import (
+    DEFAULT_POLICY,
+    PRESETS,
+    WINDOWS,
+    ScheduleOptions,
+    UnetOptions,
+    draw_sheet,
+    train_unet,
+)
+from hybridseg.dense.smoothing import UNET_SMOOTHING
+from hybridseg.dense.trainer import TrainingPaths
+from hybridseg.errors import BadInput, OutputExists
+from hybridseg.figures import FigureOptions
+from hybridseg.io.pairing import find_images
+from hybridseg.models.encoders import IMAGENET, RANDOM
+from hybridseg.models.losses import LossOptions
+from hybridseg.models.unet import NO_ENCODER
+from hybridseg.verdict import judge
+
+_DEFAULTS = UnetOptions()
+# Which settings have no meaning unless another one has one of these values.
+_BELONGS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "ramp_epochs": ("schedule", ("ramp", "cosine")),
+    **dict.fromkeys(("sustain_epochs", "decay"), ("schedule", ("ramp",))),
+    **dict.fromkeys(("first_epochs", "t_mul", "m_mul", "alpha"), ("schedule", ("cosine",))),
+    "dice_share": ("loss", ("combo",)),
+    "dice_over": ("loss", ("dice", "combo")),
+    "focal_gamma": ("loss", ("focal",)),
+}
+
+
+def _apply_preset(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
+    """Let the settings of a preset be the defaults, so that what is given by itself wins."""
+    if name is not None:
+        known = {parameter.name for parameter in ctx.command.params}
+        ctx.default_map = {key: value for key, value in PRESETS[name].items() if key in known}
+
+
+preset_option = click.option(
+    "--preset", type=click.Choice(list(PRESETS)), is_eager=True, expose_value=False, callback=_apply_preset,
+    help="Take the settings of the published program, but for those that are given.",
+)  # fmt: skip
+policy_option = click.option(
+    "--augmentation", "policy", metavar="NAME|FILE", default=DEFAULT_POLICY, show_default=True,
+    help=f"How images are changed at random in training: {', '.join((NO_POLICY, *BUILTIN))}, or a TOML file.",
+)  # fmt: skip
+
+
+@click.group()
+@add_manners
+def unet() -> None:
+    """Label every pixel with a U-Net on a pretrained encoder, or on none.
+
+    \b
+    In the order of use:
+      show-augmentation  draw how images are changed at random in training
+      train              train it on images and their masks
+      infer              classify every pixel of new images
+    """
+
+
+@unet.command()
+@click.option("--name", required=True, help="Name of this training: the name of its folder.")
+@places_options
+@click.option(
+    "--validation-images", "val_images", metavar="DIR", type=path_type,
+    help="Images to choose the best epoch on.  [default: a share of --images]",
+)  # fmt: skip
+@click.option("--validation-masks", "val_masks", metavar="DIR", type=path_type, help="Their masks, if not beside them.")
+@click.option("--test-images", metavar="DIR", type=path_type, help="Images for the scores of the end alone.")
+@click.option("--test-masks", metavar="DIR", type=path_type, help="Their masks, if not beside them.")
+@class_files_options
+@preset_option
+@options_of(_DEFAULTS, "encoder")
+@click.option(
+    "--encoder-weights", metavar=WeightsType.name, type=WeightsType(), default=IMAGENET, show_default=True,
+    help="What the encoder starts from: random weights, those of ImageNet (downloaded unless they come with the "
+    "package), or a file of Keras (.h5).",
+)  # fmt: skip
+@options_of(_DEFAULTS.fit, "frozen_epochs", "encoder_rate")
+@options_of(
+    _DEFAULTS,
+    "block",
+    "widths",
+    "dropout",
+    "size",
+    unset={
+        "size": "windows of the photos",
+        "widths": ",".join(map(str, _DEFAULTS.widths)),
+        "block": "separable; without an encoder plain",
+    },
+)
+@options_of(
+    WINDOWS, "crop", "crop_scale", "n_crops", "balance",
+    unset={
+        "crop": "by the first photo, unless --size",
+        "crop_scale": "0.5-2; without --crop, so that a window shows 0.6 to 1.2 of a photo's sides",
+    },
+)  # fmt: skip
+@options_of(_DEFAULTS.fit, "epochs")
+@options_of(_DEFAULTS, "batch_size", "validation_share")
+@options_of(ScheduleOptions, "schedule", "learning_rate", "ramp_epochs", "sustain_epochs", "decay")
+@options_of(
+    ScheduleOptions, "first_epochs", "t_mul", "m_mul", "alpha", flags={"first_epochs": ("--first-restart",)},
+    unset={"first_epochs": "all of them: no restart"},
+)  # fmt: skip
+@options_of(_DEFAULTS.fit.loss, "loss", "dice_share", "dice_over", "focal_gamma")
+@policy_option
+@options_of(FitOptions, "patience", "plateau_patience", "checkpoint_interval")
+@runs_option
+@run_options
+@seed_option
+@pass_console
+def train(console: Console, **settings: Any) -> None:
+    """Train a U-Net on labelled images.
+
+    The masks are beside the images or in a folder of their own, in any form: ids, colours, .mat, .tif. Of two classes
+    the second is told from the first by one output. The best epoch is chosen on photographs that the network is not
+    trained on.
+
+    Result: RUNS/NAME/ with model.h5 and model.card.json (the network), log.csv, a picture of the network and figures
+    of the training, and every score on the training, validation and test set.
+
+    \b
+    Examples:
+      hybridseg unet train --name coast --images photos --masks masks --labels labels.txt
+      hybridseg unet train --name houses --images photos --masks masks --labels labels.txt --preset efficientnet-blog
+    """
+    _check_settings(settings)
+    fit = read_options(
+        FitOptions, settings, loss=read_options(LossOptions, settings),
+        schedule=read_options(ScheduleOptions, settings).make(settings["epochs"]),
+    )  # fmt: skip
+    options = read_options(
+        UnetOptions, settings, fit=fit, augment=read_policy(settings["policy"]), **_choose_view(settings)
+    )
+    run_dir = settings["runs_dir"] / settings["name"]
+    pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
+    files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": pretrained}
+    paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)
+    data = _open_data(settings)
+    result = report_training(
+        console,
+        lambda on_epoch, progress: train_unet(
+            data, paths=paths, options=options, on_start=console.say, on_epoch=on_epoch, progress=progress
+        ),
+    )
+    use = f"hybridseg unet infer --name {settings['name']} --images PHOTOS --out RESULTS"
+    console.conclude(result.confusion.to_record(), judge(result.photos), make_steps(use))
+
+
+def _is_given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) == ParameterSource.COMMANDLINE
+
+
+def _choose_view(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how photos are presented: as windows, or all of each at a size; by itself or by a preset."""
+    has_windows = any(_is_given(item.name) for item in fields(CropOptions))
+    if has_windows and _is_given("size"):
+        raise click.UsageError(
+            "--size resizes whole photos; --crop, --crop-scale, --crops and --balance are for windows of them: give "
+            "one or the other."
+        )
+    return {"size": None if has_windows else settings["size"], "crops": read_options(CropOptions, settings)}
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Raise a usage error for a setting that was given and has no meaning beside the others."""
+
+    def flag(name: str) -> str:
+        parameters = click.get_current_context().command.params
+        return next(parameter.opts[0] for parameter in parameters if parameter.name == name)
+
+    for name, (owner, values) in _BELONGS.items():
+        if _is_given(name) and settings[owner] not in values:
+            raise click.UsageError(
+                f"{flag(name)} is for {flag(owner)} {' or '.join(values)}, and this is {flag(owner)} {settings[owner]}."
+            )
+    if settings["encoder"] == NO_ENCODER:
+        for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
+            if _is_given(name):
+                raise click.UsageError(f"{flag(name)} is for an encoder, and this is --encoder none.")
+    elif settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
+        raise click.UsageError("--encoder-weights none are of no use as they are; leave --frozen-epochs out.")
+
+
+def _open_data(settings: Mapping[str, Any]) -> FcnData:
+    """Find the images and masks of every set."""
+    if settings["images_dir"] is None:
+        raise click.UsageError("--images is missing: give the folder of the images.")
+    table = read_table(settings["labels_path"], settings["colors_path"])
+    data = open_folders(settings["images_dir"], settings["masks_dir"], table=table)
+    parts = dict(data.parts)
+    for part, flag in (("val", "--validation"), ("test", "--test")):
+        images_dir, masks_dir = settings[f"{part}_images"], settings[f"{part}_masks"]
+        if images_dir is not None:
+            parts[part] = open_folders(images_dir, masks_dir, table=data.table).parts["train"]
+        elif masks_dir is not None:
+            raise click.UsageError(f"{flag}-masks is given without {flag}-images.")
+    return replace(data, parts=parts)
+
+
+@unet.command()
+@click.option(
+    "--name", "names", multiple=True, required=True, help="Name of the training; repeat it, and several networks vote."
+)
+@click.option("--images", metavar="DIR", type=path_type, required=True, help="Folder of images, a file or a pattern.")
+@click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside each image]")
+@click.option("--checkpoint", type=int, help="Number of the epoch to use.  [default: the best of the run]")
+@crf_options(UNET_SMOOTHING)
+@runs_option
+@view_options
+@seed_option
+@pass_console
+def infer(console: Console, **settings: Any) -> None:
+    """Classify every pixel of images with a U-Net.
+
+    Result: for each image NAME_predseg.png (class ids with the colours as palette) and
+    figures/NAME_predseg_composite.png (the image, and beside it the same overlaid with the class colours, with a
+    legend); for a GeoTIFF also NAME_predseg.tif in the same place on Earth, with a style for QGIS. With --crf these are
+    called NAME_predseg_crf.png and so on, so that both can lie in one folder.
+
+    \b
+    Example:
+      hybridseg unet infer --name coast --images new_photos --out results
+    """
+    paths = find_images([settings["images"]])
+    smoothing, title = choose_crf(settings, UNET_SMOOTHING)
+    which = {"program": "unet", "checkpoint": settings["checkpoint"], "engine": settings["model_engine"]}
+    models = [load_run(settings["runs_dir"] / name, **which) for name in settings["names"]]
+    segment_images(console, paths, models, settings, smoothing=smoothing, out_dir=settings["out_dir"], title=title)
+
+
+@unet.command("show-augmentation")
+@images_option
+@masks_option
+@class_files_options
+@policy_option
+@click.option("--photos", "n_photos", type=click.IntRange(1, 20), default=3, show_default=True, help="Photos to show.")
+@click.option("--versions", "n", type=click.IntRange(1, 20), default=5, show_default=True, help="Versions of each.")
+@click.option(
+    "--out", "out_path", metavar="FILE", type=path_type, default=Path("augmentation.png"), show_default=True,
+    help="Write the sheet here, with the suffix of its format.",
+)  # fmt: skip
+@figure_options
+@seed_option
+@overwrite_option
+@pass_console
+def show_augmentation(console: Console, **settings: Any) -> None:
+    """Draw how images are changed at random in training.
+
+    Result: a sheet with versions of some photos, of their label maps if --masks are given, and of the first photo
+    for every step by itself.
+
+    \b
+    Example:
+      hybridseg unet show-augmentation --images photos --augmentation efficientnet-blog --out augmentation.png
+    """
+    if settings["images_dir"] is None:
+        raise click.UsageError("--images is missing: give the folder of the images.")
+    figures = read_options(FigureOptions, settings)
+    out_path = figures.name(settings["out_path"].with_suffix(""))
+    if out_path.exists() and not settings["overwrite"]:
+        raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
+    policy = read_policy(settings["policy"])
+    if not policy.any:
+        raise BadInput("the augmentation none changes nothing: there is nothing to show")
+    has_labels = settings["masks_dir"] is not None or settings["labels_path"] is not None
+    table = read_table(settings["labels_path"], settings["colors_path"])
+    data = open_folders(settings["images_dir"], settings["masks_dir"], table=table) if has_labels else None
+    draw_sheet(
+        out_path, settings["images_dir"], data, policy, n_photos=settings["n_photos"],
+        n=settings["n"], seed=settings["seed"], dpi=figures.dpi,
+    )  # fmt: skip
+    console.wrote(out_path)

@@ -1,0 +1,74 @@
+"""The course of a training in TensorBoard: scores, pictures, histograms, and the graph of the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from hybridseg.dense.feed import Feed
+from hybridseg.dense.fit import Epoch, measure_gradients
+from hybridseg.dense.pictures import pick_examples
+from hybridseg.models.bundles import DenseModel
+from hybridseg.models.losses import LossOptions
+from hybridseg.models.summaries import SummaryWriter
+
+HISTOGRAM_INTERVAL = 10
+_N_SHOWN = 4
+
+
+class Monitor:
+    """Writes what TensorBoard shows of a training; without a folder it does nothing.
+
+    Parameters
+    ----------
+    histogram_interval : int
+        Histograms of weights and gradients are written every Nth epoch; 0: never.
+    loss : LossOptions
+        Whose gradients these are.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        model: DenseModel,
+        training: Feed,
+        validation: Feed,
+        *,
+        histogram_interval: int,
+        loss: LossOptions,
+    ) -> None:
+        self._is_on, self._model, self._training, self._loss = folder is not None, model, training, loss
+        self._interval = histogram_interval
+        self._summaries = SummaryWriter(folder)
+        self._shown = pick_examples(validation, _N_SHOWN) if self._is_on else []
+
+    def __enter__(self) -> Self:
+        """Enter a context at whose end everything is on disk."""
+        self._summaries.write_graph(self._model.network)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files."""
+        self._summaries.__exit__(kind, error, trace)
+
+    def report(self, epoch: Epoch) -> None:
+        """Write what is to be seen of an epoch, while the network is as it was then."""
+        if not self._is_on:
+            return
+        for run, values in epoch.by_set().items():
+            self._summaries.write_scalars(run, epoch.epoch, values)
+        panels = np.stack([example.panel(self._model) for example in self._shown])
+        self._summaries.write_images("image, truth, prediction", epoch.epoch, panels)
+        if self._interval and epoch.epoch % self._interval == 0:
+            network = self._model.network
+            gradients = measure_gradients(network, self._training, self._loss)
+            self._summaries.write_histograms(
+                epoch.epoch,
+                {f"weights/{weight.name}": weight.numpy() for weight in network.trainable_weights}
+                | {f"gradients/{name}": gradient for name, gradient in gradients.items()},
+            )

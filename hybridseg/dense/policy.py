@@ -1,0 +1,173 @@
+"""An augmentation policy: steps that happen with a chance, one after another, named in a small TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hybridseg.dense.steps import STEPS, Draws, Step
+from hybridseg.errors import BadInput, MissingInput, located
+from hybridseg.io.rasters import check_regular
+from hybridseg.models.cards import parse_value
+from hybridseg.options import Span, check_options, option, type_of
+
+NO_POLICY = "none"
+
+_FOLDER = Path(__file__).parent / "policies"
+BUILTIN = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+_MAX_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A step, or one of several with equal chances, that an image undergoes with a chance."""
+
+    steps: tuple[Step, ...]
+    chance: float = option(1.0, "How often the step happens.", span=Span(0, 1))
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what a TOML file says, JSON-ready."""
+        records = [step.to_record() for step in self.steps]
+        return {**(records[0] if len(records) == 1 else {"one-of": records}), "chance": self.chance}
+
+    def change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
+        """Change an image and its labels, or leave them as they are."""
+        import tensorflow as tf
+
+        def change_by(number: int) -> tuple[Any, Any]:
+            changed = self.steps[number].change(image, labels, draws.fork(number))
+            # A graph wants all branches alike.
+            return tf.ensure_shape(changed[0], image.shape), tf.ensure_shape(changed[1], labels.shape)
+
+        which = tf.cast(draws.uniform(0, len(self.steps)), tf.int32)
+        branches = {number: (lambda number=number: change_by(number)) for number in range(len(self.steps))}
+        happens = draws.uniform(0, 1) < self.chance
+        return tf.cond(happens, lambda: tf.switch_case(which, branches), lambda: (image, labels))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What may happen to an image in training, in this order; nothing when there are no turns."""
+
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is changed at all."""
+        return bool(self.turns)
+
+    @property
+    def steps(self) -> list[Step]:
+        """Every step that it names."""
+        return [step for turn in self.turns for step in turn.steps]
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what a TOML file says, JSON-ready."""
+        return {"step": [turn.to_record() for turn in self.turns]}
+
+    def check_bands(self, n_bands: int) -> None:
+        """Raise BadInput when a step is for images of more bands."""
+        for step in self.steps:
+            step.check_bands(n_bands)
+
+    def change_batch(self, images: Any, labels: Any, *, seed: tuple[Any, Any], white: float | None) -> tuple[Any, Any]:
+        """Change every image of a batch, see `hybridseg.dense.augment.Augmentation`."""
+        import tensorflow as tf
+
+        if not self.any:
+            return images, labels
+        images, labels = tf.convert_to_tensor(images, tf.float32), tf.convert_to_tensor(labels, tf.uint8)
+        if white is None:
+            low = tf.reduce_min(images, (1, 2, 3), keepdims=True)
+            scale = tf.maximum(tf.reduce_max(images, (1, 2, 3), keepdims=True) - low, 1e-12)
+        else:
+            low, scale = tf.constant(0.0), tf.constant(white)
+        whole = Draws(tf.cast(tf.stack(seed), tf.int32))
+
+        def change(parts: tuple[Any, Any, Any]) -> tuple[Any, Any]:
+            index, image, own = parts
+            draws = whole.fork(index)
+            for number, turn in enumerate(self.turns):
+                image, own = turn.change(image, own, draws.fork(number))
+            return image, own
+
+        signature = (tf.TensorSpec(images.shape[1:], tf.float32), tf.TensorSpec(labels.shape[1:], tf.uint8))
+        parts = (tf.range(tf.shape(images)[0]), (images - low) / scale, labels)
+        changed, moved = tf.map_fn(change, parts, fn_output_signature=signature)
+        return changed * scale + low, moved
+
+
+def read_policy(name: str | Path) -> Policy:
+    """Read a policy: one of `BUILTIN` or ``none`` by its name, or a TOML file.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is no such file, or it names a step or a setting that does not exist; the message names it.
+
+    Examples
+    --------
+    >>> [turn.chance for turn in read_policy("efficientnet-blog").turns]
+    [0.5, 1.0, 0.2, 0.5, 0.9, 0.9, 0.9]
+    """
+    if name == NO_POLICY:
+        return Policy()
+    path = _FOLDER / f"{name}.toml" if name in BUILTIN else Path(name)
+    if not path.exists():
+        raise MissingInput(
+            f"there is no augmentation policy {name}; give a TOML file, or one of {', '.join((NO_POLICY, *BUILTIN))}"
+        )
+    with located(path):
+        if check_regular(path).stat().st_size > _MAX_BYTES:
+            raise BadInput("it is far too large for an augmentation policy")
+        try:
+            record = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadInput(f"it is not TOML: {error}") from error
+        turns = record.get("step")
+        if record.keys() - {"step"} or not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+            raise BadInput('give a table [[step]] with do = "NAME" for each step, and nothing else')
+        return Policy(tuple(_parse_turn(turn, f"step {number}") for number, turn in enumerate(turns, 1)))
+
+
+def _parse_turn(record: dict[str, Any], where: str) -> Turn:
+    rest = dict(record)
+    chance = rest.pop("chance", 1.0)
+    group = rest.pop("one-of", None)
+    if group is None:
+        steps: tuple[Step, ...] = (_parse_step(rest, where),)
+    elif rest or not isinstance(group, list) or not group:
+        raise BadInput(f"{where} has one-of: give it a list of steps, a chance, and nothing else")
+    else:
+        steps = tuple(_parse_step(member, f"{where}, number {n} of one-of") for n, member in enumerate(group, 1))
+    try:
+        return Turn(steps, parse_value(chance, float))
+    except (TypeError, BadInput):
+        raise BadInput(f"{where}: chance={chance!r} is not a number from 0 to 1") from None
+
+
+def _parse_step(record: Any, where: str) -> Step:
+    name = record.get("do") if isinstance(record, dict) else None
+    if not isinstance(name, str) or name not in STEPS:
+        raise BadInput(f"{where}: there is no step {name!r}; do is one of {', '.join(STEPS)}{_guess(name, STEPS)}")
+    kind = STEPS[name]
+    settings = {key: value for key, value in record.items() if key != "do"}
+    known = [item.name for item in fields(kind)]
+    for key in settings.keys() - set(known):
+        has = f"has {', '.join(known)}" if known else "has no settings"
+        raise BadInput(f"{where}: {name} {has}, and no {key}{_guess(key, known)}")
+    try:
+        return kind(**{key: parse_value(value, type_of(kind, key)[0]) for key, value in settings.items()})
+    except (TypeError, BadInput) as error:
+        raise BadInput(f"{where}: {error}") from None
+
+
+def _guess(word: Any, known: Any) -> str:
+    near = difflib.get_close_matches(str(word), known, 1)
+    return f"; did you mean {near[0]}?" if near else ""

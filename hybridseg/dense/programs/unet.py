@@ -1,0 +1,235 @@
+"""The U-Net: train it on labelled images, from an encoder with pretrained weights or from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybridseg.dense.augment import Augmentation
+from hybridseg.dense.crops import CropOptions
+from hybridseg.dense.fit import Epoch, FitOptions
+from hybridseg.dense.pairs import FolderPairs, fit_size
+from hybridseg.dense.photos import PhotoPairs
+from hybridseg.dense.pictures import draw_augmentation
+from hybridseg.dense.policy import Policy, read_policy
+from hybridseg.dense.programs.fcn import MAX_AREA, fit_crops
+from hybridseg.dense.programs.fcnfolders import FcnData
+from hybridseg.dense.schedules import CosineRestarts, Schedule
+from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
+from hybridseg.errors import BadInput
+from hybridseg.figures import DPI, NetworkLevel, draw_network
+from hybridseg.forecast import UNKNOWN, followed_by
+from hybridseg.io.images import describe_image, load_image
+from hybridseg.io.labelled import load_labelled
+from hybridseg.io.pairing import find_images
+from hybridseg.models.bundles import DenseModel
+from hybridseg.models.encoders import RANDOM
+from hybridseg.models.losses import LossOptions
+from hybridseg.models.normalization import Normalization
+from hybridseg.models.unet import NO_ENCODER, Unet, show_shape, trace_joins
+from hybridseg.options import Span, check_options, option, option_like
+from hybridseg.progress import Progress, no_progress
+from hybridseg.resample import resize_image, resize_nearest
+
+_LEAST_SIDE = 32
+SCHEDULES = ("ramp", "cosine", "constant")
+DEFAULT_POLICY = "mild"
+
+# Near the scale of whole photos, and often of rare classes: as all defaults, what did best on held-out coastal photos.
+WINDOWS = CropOptions(n_crops=4, balance=True)
+
+# What the published program has in place of the defaults, by the names of the settings of the command.
+PRESETS: dict[str, dict[str, Any]] = {
+    "efficientnet-blog": {
+        "encoder": "efficientnet_b4", "encoder_weights": "imagenet", "frozen_epochs": -1, "block": "none",
+        "widths": (1024, 512, 256, 128), "dropout": 0.2, "size": (300, 300), "batch_size": 64, "epochs": 200,
+        "loss": "combo", "dice_share": 0.95, "dice_over": "image", "schedule": "cosine", "learning_rate": 0.005,
+        "ramp_epochs": 0, "first_epochs": 50, "t_mul": 1.0, "m_mul": 0.7, "alpha": 0.1,
+        "patience": 66, "plateau_patience": 20, "validation_share": 0.3, "policy": "efficientnet-blog", "seed": 108241,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """The learning rate of the epochs, in one of three ways."""
+
+    schedule: str = option(
+        "cosine",
+        "How the learning rate changes: from a tenth up to the peak and down to a hundredth; by a cosine with warm "
+        "restarts; or not at all.",
+        choices=SCHEDULES,
+    )
+    learning_rate: float = option(3e-3, "Peak learning rate (Adam).", span=Span(0, 1, above=True, below=True))
+    ramp_epochs: int = option_like(Schedule, "ramp_epochs", 2)
+    sustain_epochs: float = option_like(Schedule, "sustain_epochs", 10.0)
+    decay: float = option_like(Schedule, "decay", 0.93)
+    first_epochs: int | None = option_like(CosineRestarts, "first_epochs", None)
+    t_mul: float = option_like(CosineRestarts, "t_mul")
+    m_mul: float = option_like(CosineRestarts, "m_mul")
+    alpha: float = option_like(CosineRestarts, "alpha", 0.0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def make(self, epochs: int) -> Schedule | CosineRestarts:
+        """Return the schedule of a training of so many epochs."""
+        peak = self.learning_rate
+        if self.schedule == "cosine":
+            first = self.first_epochs or max(epochs - self.ramp_epochs, 1)
+            return CosineRestarts(peak, first, self.t_mul, self.m_mul, self.alpha, self.ramp_epochs)
+        if self.schedule == "constant":
+            return Schedule(peak, peak, peak)
+        return Schedule(peak / 10, peak, peak / 100, self.ramp_epochs, self.sustain_epochs, self.decay)
+
+
+@dataclass(frozen=True)
+class UnetOptions:
+    """How a U-Net is trained: on windows of the photos or, where `size` is given, on all of each."""
+
+    encoder: str = option_like(Unet, "encoder")
+    block: str | None = option_like(Unet, "block", None)
+    widths: tuple[int, ...] = option_like(Unet, "widths")
+    dropout: float = option_like(Unet, "dropout")
+    size: tuple[int, int] | None = option(
+        None,
+        "Rows and columns to which whole photos are resized, in place of windows; 32 at least.",
+        span=Span(_LEAST_SIDE, 8192),
+    )
+    batch_size: int = option_like(TrainingPlan, "batch_size", 8)
+    validation_share: float = option_like(TrainingPlan, "validation_share")
+    fit: FitOptions = FitOptions(25, LossOptions("cross-entropy"), ScheduleOptions().make(25), encoder_rate=0.1)
+    augment: Augmentation = field(default_factory=lambda: read_policy(DEFAULT_POLICY))
+    crops: CropOptions = WINDOWS
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        # It refuses what no network can have.
+        self.make_network(n_bands=1, n_outputs=1)
+
+    def make_network(self, *, n_bands: int, n_outputs: int) -> Unet:
+        """Return the settings of the network."""
+        block = self.block or ("plain" if self.encoder == NO_ENCODER else "separable")
+        return Unet(n_bands, n_outputs, self.encoder, block, self.widths, self.dropout)
+
+
+def train_unet(
+    data: FcnData,
+    *,
+    paths: TrainingPaths,
+    options: UnetOptions = UnetOptions(),
+    on_start: Callable[[str], None] = lambda text: None,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    progress: Progress = no_progress,
+) -> TrainingResult:
+    """Train a U-Net; of two classes it tells the second from the first, by one output.
+
+    Parameters
+    ----------
+    data : FcnData
+        Without validation images of its own, a share of the photographs is held out. Test images, if any, have no part
+        in the training.
+    paths : TrainingPaths
+        Its `pretrained` are the weights of the encoder.
+    on_start : callable
+        Called with what the network starts from, and with the shapes at which the skips join its decoder.
+    on_epoch : callable
+        As for `train_dense`.
+
+    Raises
+    ------
+    MissingInput, BadInput, OutputExists, WriteFailed
+    """
+    if options.fit.frozen_epochs and paths.pretrained == RANDOM:
+        raise BadInput("the encoder has random weights, which are of no use as they are; leave --frozen-epochs out")
+    data.check(progress=followed_by(progress, UNKNOWN))
+    shapes = [describe_image(pair.image_path).shape for pair in data.parts["train"]]
+    crops = CropOptions() if options.size else fit_crops(options.crops, shapes)
+    size = options.size or crops.crop
+    assert size is not None
+    # What is largest at any scale of the windows decides how sharp the photographs are kept.
+    kind = FolderPairs if options.size else partial(PhotoPairs, scale=crops.scale[1])
+    found = {name: kind(part, data.read_labels, table=data.table, size=size) for name, part in data.parts.items()}
+    pairs, n_classes = found["train"], len(data.table)
+    if isinstance(options.augment, Policy):
+        options.augment.check_bands(pairs.n_bands)
+    architecture = options.make_network(n_bands=pairs.n_bands, n_outputs=1 if n_classes == 2 else n_classes)
+    encoder = architecture.pretrained
+    normalization = Normalization("image") if encoder is None else encoder.choose_normalization(pairs.dtype)
+    plan = TrainingPlan(
+        architecture, normalization, options.batch_size, options.validation_share, options.augment,
+        options.fit if encoder else replace(options.fit, frozen_epochs=0), crops,
+    )  # fmt: skip
+
+    def show(model: DenseModel) -> list[Path]:
+        joins = trace_joins(model.network, size)
+        for join in joins:
+            on_start(join.text)
+        if not paths.plots:
+            return []
+        path = paths.plot("network")
+        levels = [
+            NetworkLevel(f"1/{join.stride}: {show_shape(join.skip)}", f"joined with {show_shape(join.enlarged)}",
+                         f"{show_shape(join.joined)}\n{show_shape(join.result)}")
+            for join in joins
+        ]  # fmt: skip
+        image, scores = (*size, pairs.n_bands), (*size, architecture.n_outputs)
+        draw_network(
+            path, levels, title=f"U-Net on {encoder.title}" if encoder else "U-Net",
+            ends=(show_shape(image), show_shape(joins[0].below), show_shape(scores)), dpi=paths.figures.dpi,
+        )  # fmt: skip
+        return [path]
+
+    return train_dense(
+        pairs, plan, paths, validation_pairs=found.get("val"), test_pairs=found.get("test"), score_sets=True,
+        on_start=on_start, on_network=show, on_epoch=on_epoch, progress=progress,
+    )  # fmt: skip
+
+
+def _choose_size(rows: int, cols: int) -> tuple[int, int]:
+    """Return the size of an image itself, where it is small, or one of its aspect ratio."""
+    is_small = rows * cols <= MAX_AREA and min(rows, cols) >= _LEAST_SIDE
+    return (rows, cols) if is_small else fit_size(rows, cols, max_area=MAX_AREA)
+
+
+def draw_sheet(
+    path: Path,
+    images_dir: Path,
+    data: FcnData | None,
+    policy: Policy,
+    *,
+    n_photos: int = 3,
+    n: int = 5,
+    seed: int = 0,
+    dpi: int = DPI,
+) -> None:
+    """Draw how a policy changes the first photos of a folder, see `hybridseg.dense.pictures.draw_augmentation`.
+
+    Parameters
+    ----------
+    data : FcnData or None
+        With it their label maps are drawn too.
+
+    Raises
+    ------
+    MissingInput, BadInput, WriteFailed
+    """
+    photos: list[tuple[np.ndarray, np.ndarray | None]] = []
+    if data is not None:
+        for pair in data.parts["train"][:n_photos]:
+            loaded, labels = load_labelled(pair, data.read_labels)
+            size = _choose_size(*labels.shape)
+            photos.append((resize_image(loaded.filled().pixels, size), resize_nearest(labels, size)))
+    else:
+        for image_path in find_images([images_dir])[:n_photos]:
+            loaded = load_image(image_path)
+            photos.append(
+                (resize_image(loaded.filled().pixels, _choose_size(loaded.info.rows, loaded.info.cols)), None)
+            )
+    policy.check_bands(photos[0][0].shape[2])
+    draw_augmentation(path, photos, policy, None if data is None else data.table, n=n, seed=seed, dpi=dpi)
