@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from hybridseg.io.images import ImageInfo, load_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import Matches, find_labelled
-from hybridseg.io.pairing import SPLIT_NAME, Pair, list_images
+from hybridseg.io.pairing import SPLIT_NAME, Pair, image_stem, list_images
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
 from hybridseg.study.likeness import Look, describe_likeness, look_at
@@ -35,6 +36,7 @@ _MANY_PHOTOS = 60
 _TILE_SIZES = (96, 64, 48, 32, 16, 8)
 _LEAST_TILES = 3
 _MAX_PROBLEMS = 8
+_NUMBER = re.compile(r"\d[\d.,]*")
 # A class of this share of the pixels should have so many tiles.
 _MUCH, _FEW_WINDOWS = 0.01, 10
 
@@ -314,14 +316,16 @@ def _refuse(problems: Sequence[Problem], n_photos: int) -> None:
     """Raise BadInput naming the files that cannot be used."""
     if not problems:
         return
-    files: dict[str, list[str]] = {}
+    faults: dict[str, list[Problem]] = {}
     for problem in problems:
-        files.setdefault(problem.message, []).append(problem.where)
+        # The same fault, but for the name of the file and what was counted in it.
+        fault = _NUMBER.sub("", problem.message.replace(image_stem(Path(problem.where)), ""))
+        faults.setdefault(fault, []).append(problem)
     lines = [
-        f"\n  {where[0]}{f' and {len(where) - 1} more' if len(where) > 1 else ''}: {message}"
-        for message, where in list(files.items())[:_MAX_PROBLEMS]
+        f"\n  {found[0].where}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {found[0].message}"
+        for found in list(faults.values())[:_MAX_PROBLEMS]
     ]
-    more = f"\n  ... and {len(files) - _MAX_PROBLEMS} other faults" if len(files) > _MAX_PROBLEMS else ""
+    more = f"\n  ... and {len(faults) - _MAX_PROBLEMS} other faults" if len(faults) > _MAX_PROBLEMS else ""
     noun = "file" if len(problems) == 1 else "files"
     raise BadInput(
         f"{len(problems)} {noun} of {n_photos} photos and their masks cannot be used; mend or move them away, then run "

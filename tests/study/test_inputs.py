@@ -92,8 +92,9 @@ def test_all_faults_are_named_at_once(data):
 
 
 def test_a_class_list_that_is_too_short_is_refused(untouched):
-    with pytest.raises(BadInput, match=r"masks/flight0_0\.png: .*2"):
+    with pytest.raises(BadInput, match=r"masks/flight0_0\.png and 5 more: .*2") as caught:
         check(table=ClassTable.from_names(["water", "sand"]))
+    assert len(str(caught.value).splitlines()) == 2, "each has another share of such pixels, and the same fault"
 
 
 def test_masks_that_name_no_classes_need_a_list(untouched):
