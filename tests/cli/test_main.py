@@ -75,7 +75,7 @@ def complete(typed):
     ("typed", "message"),
     [
         ("split coast -p 1.5", "--proportion=1.5: give a number from 0 to 1"),
-        ("split coast --group-by (", "--group-by='(' is not a regular expression"),
+        ("split coast --group-by (", "--group-by '(' is not a regular expression"),
         ("retile coast -a 90", "--purity=90.0: give a number from 0 to below 1"),
         ("retrain --image_dir coast --how_many_training_steps 0", "--how_many_training_steps=0: give a whole number"),
         ("retrain --image_dir coast --fine-tune-rate 5", "--fine-tune-rate=5.0: give a number above 0 and below 1"),
