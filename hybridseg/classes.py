@@ -21,6 +21,17 @@ MAX_CLASSES = 255
 """Ids 0..254 name classes, so that a label fits one byte beside VOID."""
 
 
+def split_names(text: str | None) -> list[str]:
+    """Return the names of a text that has commas between them.
+
+    Examples
+    --------
+    >>> split_names("sand, dry veg,")
+    ['sand', 'dry veg']
+    """
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
 def class_key(name: str) -> str:
     """Return the form of a class name that is compared: lower case, punctuation as single spaces.
 

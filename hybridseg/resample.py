@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import numpy as np
 
@@ -97,19 +98,37 @@ def resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     >>> resize_labels(np.array([[3, 7, 7, 7, 3, 3]], np.uint8), (1, 2)).tolist()
     [[7, 3]]
     """
-    from PIL import Image
-
     # Sides that grow are left for last.
     reduced = min(shape[0], labels.shape[0]), min(shape[1], labels.shape[1])
-    if reduced != labels.shape:
-        size, most, best = (reduced[1], reduced[0]), np.zeros(reduced, np.uint8), np.zeros(reduced, np.uint8)
-        for label in np.flatnonzero(np.bincount(labels.ravel())):
-            is_label = Image.fromarray((labels == label) * np.uint8(255))
-            cover = np.asarray(is_label.resize(size, Image.Resampling.BOX))
-            best[cover > most] = label
-            most = np.maximum(most, cover)
-        labels = best
-    return resize_nearest(labels, shape)
+    return resize_nearest(labels if reduced == labels.shape else _take_commonest(labels, reduced), shape)
+
+
+def _take_commonest(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return for each of fewer pixels the commonest label of those whose centres it covers, the lowest of several."""
+    sides = list(zip(labels.shape, shape, strict=True))
+    starts = [(2 * np.arange(new) * old + new) // (2 * new) for old, new in sides]
+    lengths = [np.diff(start, append=old) for start, (old, _) in zip(starts, sides, strict=True)]
+    least = greatest = labels
+    for axis, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        places = [start + np.minimum(i, length - 1) for i in range(length.max())]
+        least = reduce(np.minimum, (least.take(place, axis) for place in places))
+        greatest = reduce(np.maximum, (greatest.take(place, axis) for place in places))
+    # Only where classes meet is there anything to count.
+    row, col = np.nonzero(least != greatest)
+    at, inside = [], []
+    for start, length, mixed, old in zip(starts, lengths, (row, col), labels.shape, strict=True):
+        steps = np.arange(length.max())[:, None]
+        at.append(np.minimum(start[mixed] + steps, old - 1))
+        inside.append(steps < length[mixed])
+    own = labels[at[0][:, None], at[1]]
+    is_inside = inside[0][:, None] & inside[1]
+    most = np.zeros(len(row), np.int64)
+    for label in np.flatnonzero(np.bincount(own.ravel())):
+        n = np.count_nonzero((own == label) & is_inside, axis=(0, 1))
+        is_more = n > most
+        least[row[is_more], col[is_more]] = label
+        most[is_more] = n[is_more]
+    return least
 
 
 def take_nearest(labels: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,15 @@ def test_module_keeps_the_house_rules(path):
 
 def test_every_module_is_imported_by_another():
     assert find_unused({name_module(path): list_imports(path) for path in MODULES}) == []
+
+
+def test_every_module_is_on_the_page_of_the_design():
+    page = (PACKAGE.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    rooms = page.partition("## 2.")[2].partition("## 3.")[0]
+    # The commands go by their groups.
+    modules = [path for path in PACKAGE.rglob("[!_]*.py") if "cli" not in path.parts]
+    missing = [path.relative_to(PACKAGE).as_posix() for path in modules if not re.search(rf"\b{path.stem}\b", rooms)]
+    assert not missing and len(modules) > 150
 
 
 def test_rules_notice_what_is_wrong():

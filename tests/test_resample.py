@@ -37,6 +37,22 @@ def test_labels_are_enlarged_to_the_nearest_and_each_side_in_its_own_way():
     assert resize_labels(labels, (3, 18)).dtype == np.uint8
 
 
+def test_the_label_of_most_is_counted_pixel_by_pixel():
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        labels = rng.choice(np.array([0, 2, 255], np.uint8), rng.integers(6, 40, 2).tolist())
+        shape = tuple(rng.integers(1, 7, 2).tolist())
+        # A pixel belongs where its centre lies.
+        rows, cols = (
+            [(2 * i * old + new) // (2 * new) for i in range(new + 1)]
+            for old, new in zip(labels.shape, shape, strict=True)
+        )
+        found = resize_labels(labels, shape)
+        for row, col in np.ndindex(shape):
+            block = labels[rows[row] : rows[row + 1], cols[col] : cols[col + 1]]
+            assert found[row, col] == np.bincount(block.ravel()).argmax()
+
+
 def test_neighbours_and_the_way_between_them():
     first, second, share = find_neighbours(2, 4)
     assert (first.tolist(), second.tolist(), share.tolist()) == ([0, 0, 0, 1], [1, 1, 1, 1], [0, 0.25, 0.75, 0])

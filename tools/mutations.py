@@ -63,7 +63,8 @@ BREAKS = {
     ],
     "resample": [
         ("resample.py", "(np.arange(new) + 0.5) * (old / new)", "np.arange(new) * (old / new)", "test_resample.py"),
-        ("resample.py", "best[cover > most] = label", "best[cover > 0] = label", "test_resample.py"),
+        ("resample.py", "is_more = n > most", "is_more = n > 0", "test_resample.py"),
+        ("resample.py", "steps < length[mixed]", "steps <= length[mixed]", "test_resample.py"),
         ("resample.py", "centres - first).astype", "first - first).astype", "test_resample.py"),
         ("resample.py", "distance_transform_edt(~known", "distance_transform_edt(known", "test_resample.py"),
     ],

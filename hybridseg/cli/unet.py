@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
@@ -26,6 +25,7 @@ from hybridseg.cli.options import (
     class_files_options,
     figure_options,
     images_option,
+    is_given,
     masks_option,
     options_of,
     overwrite_option,
@@ -191,14 +191,10 @@ def train(console: Console, **settings: Any) -> None:
     console.conclude(result.confusion.to_record(), judge(result.photos), make_steps(use))
 
 
-def _is_given(name: str) -> bool:
-    return click.get_current_context().get_parameter_source(name) == ParameterSource.COMMANDLINE
-
-
 def _choose_view(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return how photos are presented: as windows, or all of each at a size; by itself or by a preset."""
-    has_windows = any(_is_given(item.name) for item in fields(CropOptions))
-    if has_windows and _is_given("size"):
+    has_windows = any(is_given(item.name) for item in fields(CropOptions))
+    if has_windows and is_given("size"):
         raise click.UsageError(
             "--size resizes whole photos; --crop, --crop-scale, --crops and --balance are for windows of them: give "
             "one or the other."
@@ -214,13 +210,13 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         return next(parameter.opts[0] for parameter in parameters if parameter.name == name)
 
     for name, (owner, values) in _BELONGS.items():
-        if _is_given(name) and settings[owner] not in values:
+        if is_given(name) and settings[owner] not in values:
             raise click.UsageError(
                 f"{flag(name)} is for {flag(owner)} {' or '.join(values)}, and this is {flag(owner)} {settings[owner]}."
             )
     if settings["encoder"] == NO_ENCODER:
         for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
-            if _is_given(name):
+            if is_given(name):
                 raise click.UsageError(f"{flag(name)} is for an encoder, and this is --encoder none.")
     elif settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
         raise click.UsageError("--encoder-weights none are of no use as they are; leave --frozen-epochs out.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import ClassTable, class_key
+from hybridseg.classes import ClassTable, class_key, split_names
 from hybridseg.errors import BadInput, HybridSegError, OutputExists, Problem
 from hybridseg.io.annotations.items import Mask, find_class
 from hybridseg.io.annotations.outlines import join_rings, trace_regions
@@ -84,7 +84,7 @@ def export_coco(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     n_small = 0
-    left_out = {class_key(name) for name in (options.without or "").split(",")}
+    left_out = {class_key(name): name for name in split_names(options.without)}
     for pair in progress(pairs, label="tracing areas"):
         try:
             labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
@@ -108,7 +108,7 @@ def export_coco(
                 annotations.append({**owner, **row, "iscrowd": 0})
     if known is None:
         raise BadInput("no label map can be used:" + "".join(f"\n  {problem}" for problem in problems[:5]))
-    for name in (part.strip() for part in (options.without or "").split(",") if part.strip()):
+    for name in left_out.values():
         known.index(name)
     spelled = dict(zip(known.keys, known.names, strict=True))
     categories = [{"id": number, "name": spelled[key]} for key, number in names.items()]

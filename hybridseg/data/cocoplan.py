@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hybridseg.classes import ClassTable, class_key
+from hybridseg.classes import ClassTable, class_key, split_names
 from hybridseg.data.splitplan import SplitOptions, choose_train_groups, group_images
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.io.annotations.coco import Area, CocoFile, CocoImage
@@ -97,9 +97,7 @@ def choose_classes(file: CocoFile, categories: str | None) -> tuple[str, ...]:
     known: dict[str, str] = {}
     for name in file.class_names:
         known.setdefault(class_key(name), name)
-    names = [part.strip() for part in (categories or "").split(",") if part.strip()]
-    if categories is None:
-        names = list(known.values())
+    names = list(known.values()) if categories is None else split_names(categories)
     missing = [name for name in names if class_key(name) not in known]
     if missing or not names:
         has = ", ".join(known.values()) or "none"

@@ -5,12 +5,13 @@ The windows of an epoch depend on the seed and its number alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybridseg.dense.pairs import SIDES
+from hybridseg.dense.pairs import SIDES, fit_size
 from hybridseg.dense.photos import PhotoPairs, Window
 from hybridseg.draw import draw_numbers
 from hybridseg.errors import BadInput
@@ -21,6 +22,10 @@ from hybridseg.progress import Progress, no_progress
 # Classes are counted in so many cells along each side of a photograph, and on about so many of its pixels.
 _N_CELLS, _COUNTED_SIDE = 32, 1024
 _MAX_TILE_SIDE = 1024
+# Pixels of a window by default, and its scales, compared with that at which one shows as much as a whole photo: those
+# of the best result in docs/benchmarks.md on coastal photos, which takes less than 20 minutes on two cores.
+MAX_AREA = 256 * 384
+_NEAR = (0.84, 1.68)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,26 @@ class CropOptions:
     def scale(self) -> tuple[float, float]:
         """The range of scales, which has a default."""
         return self.crop_scale or (0.5, 2.0)
+
+    def fit_to(self, shapes: Sequence[tuple[int, int]]) -> CropOptions:
+        """Return windows with a size; without one, they show from 0.6 to 1.2 times the sides of a photograph.
+
+        Parameters
+        ----------
+        shapes : sequence of (int, int)
+            Rows and columns of the photographs.
+
+        Examples
+        --------
+        >>> CropOptions().fit_to([(614, 920)])
+        CropOptions(crop=(256, 384), crop_scale=(0.35, 0.701), n_crops=None, balance=False)
+        """
+        if self.crop:
+            return self
+        crop = fit_size(*shapes[0], max_area=MAX_AREA)
+        whole = math.sqrt(crop[0] * crop[1] / float(np.median([rows * cols for rows, cols in shapes])))
+        low, high = (max(round(whole * share, 3), 0.01) for share in _NEAR)
+        return replace(self, crop=crop, crop_scale=self.crop_scale or (low, high))
 
     def count_windows(self, view: View) -> int:
         """Return how many windows of each photograph there are in an epoch.

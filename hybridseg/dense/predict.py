@@ -16,7 +16,7 @@ from hybridseg.batch.results import ImageResult, write_confidence
 from hybridseg.classes import VOID, ClassTable, measure_shares
 from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
-from hybridseg.dense.windows import DenseOptions, predict_probs, predict_strips
+from hybridseg.dense.windows import DenseOptions, find_size, predict_probs, predict_strips
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import ImageInfo, as_rgb8, load_image
 from hybridseg.io.labels.formats import write_labelmap
@@ -158,7 +158,7 @@ def predict_labels(
             if confidence is not None:
                 confidence[rows] = probs.max(axis=2)
     if smoothing.any:
-        n_pixels = math.prod(shape if options.native else models[0].card.size)
+        n_pixels = math.prod(find_size(image, models[0], options))
         hook = followed_by(progress, n_pixels * PIXEL_SECONDS * (smoothing.crf_from != "none"))
         probs = predict_probs(image, models, options=options, progress=hook)
         picture = resize_image(as_rgb8(image), (probs.shape[0], probs.shape[1]))

@@ -90,7 +90,7 @@ def predict_probs(
     BadInput
         When the image has another number of bands than the network takes, or the networks differ in their classes.
     """
-    shape = _find_size(image, models[0], options)
+    shape = find_size(image, models[0], options)
     probs = np.empty((*shape, len(models[0].table)), np.float32)
     for start, strip in predict_strips(image, models, shape=shape, options=options, progress=progress):
         probs[start : start + len(strip)] = strip
@@ -150,7 +150,7 @@ def _check_fit(image: np.ndarray, model: DenseModel, first: DenseModel) -> None:
 def _predict_one(
     image: np.ndarray, model: DenseModel, shape: tuple[int, int], options: DenseOptions, progress: Progress
 ) -> Iterator[tuple[int, np.ndarray]]:
-    size = _find_size(image, model, options)
+    size = find_size(image, model, options)
     fitted, in_windows = resize_image(image, size), options.choose_scale(model) is not None
     # As in training: windows are normalized as the whole photograph is, at its own size.
     measured = model.card.normalization.measure(image if in_windows else fitted)
@@ -161,7 +161,7 @@ def _predict_one(
         yield from enlarge_strips(np.concatenate([strip for _, strip in strips]), shape)
 
 
-def _find_size(image: np.ndarray, model: DenseModel, options: DenseOptions) -> tuple[int, int]:
+def find_size(image: np.ndarray, model: DenseModel, options: DenseOptions) -> tuple[int, int]:
     """Return the rows and columns at which a network sees an image."""
     scale = options.choose_scale(model)
     return model.card.size if scale is None else reduce_shape((image.shape[0], image.shape[1]), scale)

@@ -70,6 +70,27 @@ def test_the_next_commands_take_it(run, houses):
     assert run("retile", train, "--masks", train / "wood", "-t", 16, "--jobs", 1).exit_code == 0
 
 
+@pytest.mark.slow
+def test_a_unet_and_a_residual_unet_are_trained_on_its_sets(run, houses):
+    out = houses / "out"
+    run("coco", "import", houses / "set.json", "--images", houses / "photos", "--out", out)
+    sets = ("--images", out / "train", "--validation-images", out / "validation", "--test-images", out / "test")
+    small = ("--encoder", "none", "--widths", "4,4,4,4", "--size", "64x64", "--epochs", 1)
+    result = run("unet", "train", "--name", "h", "--runs-dir", houses, *sets, *small)
+    assert result.exit_code == 0, result.stderr
+    card = json.loads((houses / "h" / "model.card.json").read_text())
+    assert card["training"]["n_pairs"] == 5 and card["scores"]["sets"].keys() == {"training", "validation", "test"}
+    result = run("unet", "infer", "--name", "h", "--runs-dir", houses, "--images", out / "test", "--out", houses / "r")
+    assert result.exit_code == 0, result.stderr
+    tested = {path.name.replace("_label", "_predseg") for path in (out / "test").glob("*_label.png")}
+    assert {path.name for path in (houses / "r").glob("*.png")} == tested and len(tested) == 3
+    found = read_labelmap(houses / "r" / min(tested))
+    assert found.table.names == ("background", "house", "wood")
+    config_path = houses / "houses.json"
+    assert run("resunet", "init-config", "--images", out / "train", "--out", config_path).exit_code == 0
+    assert json.loads(config_path.read_text())["NCLASSES"] == 2
+
+
 def test_there_and_back(run, houses):
     words = ("--images", houses / "photos", "-p", 1, "--validation", 0, "--out")
     run("coco", "import", houses / "set.json", *words, houses / "first")

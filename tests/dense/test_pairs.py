@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridseg.classes import VOID, ClassTable
+from hybridseg.dense import crops
 from hybridseg.dense.pairs import SIDES, FolderPairs, RememberedPairs, check_pairs, fit_size
-from hybridseg.dense.programs import configproposal, fcn
+from hybridseg.dense.programs import configproposal
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
@@ -203,9 +204,9 @@ def test_the_size_to_train_at(image, target):
 
 def test_the_sizes_of_the_best_results_are_chosen_for_their_photographs():
     """See docs/benchmarks.md."""
-    assert fit_size(614, 920, max_area=fcn.MAX_AREA) == (256, 384)
+    assert fit_size(614, 920, max_area=crops.MAX_AREA) == (256, 384)
     assert fit_size(614, 920, max_area=configproposal.MAX_AREA) == (192, 288)
-    assert {fit_size(256, 256, max_area=p.MAX_AREA) for p in (fcn, configproposal)} == {(256, 256)}
+    assert {fit_size(256, 256, max_area=p.MAX_AREA) for p in (crops, configproposal)} == {(256, 256)}
 
 
 @settings(deadline=None)

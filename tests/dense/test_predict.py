@@ -9,6 +9,7 @@ from rasterio.transform import from_origin
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.crf.options import CrfOptions
+from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.dense import predict
 from hybridseg.dense.predict import PredictJob, predict_file, predict_labels
 from hybridseg.dense.smoothing import SmoothingOptions
@@ -131,6 +132,25 @@ def test_smoothing_works_where_the_network_sees(photo, fake_dense, options):
         if not options.native:
             assert np.array_equal(smooth, resize_nearest(resize_nearest(smooth, (40, 60)), (80, 120)))
     assert (plain[40, 20] == 2) or not options.native
+
+
+@pytest.mark.parametrize(
+    ("view", "n_pixels"),
+    [(View(True, (0.5, 2.0), (80, 120)), 80 * 120), (View(True, (0.4, 0.4), (80, 120)), 32 * 48)],
+    ids=["windows", "reduced windows"],
+)
+def test_the_crf_is_expected_to_take_as_long_as_the_network_sees_pixels(photo, fake_dense, view, n_pixels):
+    model, seen = fake_dense(size=(16, 24)), []
+    model.card = replace(model.card, view=view)
+
+    def progress(items, *, label):
+        seen.append(items.after)
+        return items
+
+    smoothing = SmoothingOptions(crf_from="probabilities", crf=CrfOptions(n_iterations=1))
+    options = DenseOptions(window=32, overlap=0)
+    predict_labels(read_image(photo), [model], options=options, smoothing=smoothing, progress=progress)
+    assert seen[0] == pytest.approx(n_pixels * PIXEL_SECONDS)
 
 
 def test_labels_are_the_same_whole_and_in_strips(tmp_path, paint_coast, fake_dense):

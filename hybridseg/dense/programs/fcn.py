@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-
-import numpy as np
 
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.fit import Epoch, FitOptions
-from hybridseg.dense.pairs import FolderPairs, fit_size
+from hybridseg.dense.pairs import FolderPairs
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import Schedule
@@ -25,11 +22,8 @@ from hybridseg.models.losses import LossOptions
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
 
-# Size, epochs, batch and learning rate are those of the best result in docs/benchmarks.md on coastal photos, which
-# takes less than 20 minutes on two cores.
-MAX_AREA = 256 * 384
-# So are the scales of the windows, compared with that at which one shows as much as a whole photo.
-NEAR = (0.84, 1.68)
+# Epochs, batch and learning rate are those of the best result in docs/benchmarks.md on coastal photos, which takes less
+# than 20 minutes on two cores.
 _RAMP_EPOCHS, _SUSTAIN_EPOCHS, _DECAY = 2, 10, 0.93
 
 
@@ -72,7 +66,7 @@ class FcnOptions:
 
     def choose_crops(self, shapes: Sequence[tuple[int, int]]) -> CropOptions:
         """Return the windows of photographs of these rows and columns; none where all of each is resized."""
-        return self.crops if self.size else fit_crops(self.crops, shapes)
+        return self.crops if self.size else self.crops.fit_to(shapes)
 
     @property
     def fit(self) -> FitOptions:
@@ -89,27 +83,6 @@ class FcnOptions:
             frozen_epochs=self.frozen_epochs,
             encoder_rate=self.encoder_rate,
         )
-
-
-def fit_crops(crops: CropOptions, shapes: Sequence[tuple[int, int]]) -> CropOptions:
-    """Return windows with a size; without one, they show from 0.6 to 1.2 times the sides of a photograph.
-
-    Parameters
-    ----------
-    shapes : sequence of (int, int)
-        Rows and columns of the photographs.
-
-    Examples
-    --------
-    >>> fit_crops(CropOptions(), [(614, 920)])
-    CropOptions(crop=(256, 384), crop_scale=(0.35, 0.701), n_crops=None, balance=False)
-    """
-    if crops.crop:
-        return crops
-    crop = fit_size(*shapes[0], max_area=MAX_AREA)
-    whole = math.sqrt(crop[0] * crop[1] / float(np.median([rows * cols for rows, cols in shapes])))
-    low, high = (max(round(whole * share, 3), 0.01) for share in NEAR)
-    return replace(crops, crop=crop, crop_scale=crops.crop_scale or (low, high))
 
 
 def train_fcn(

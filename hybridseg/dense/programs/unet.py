@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from hybridseg.dense.augment import Augmentation
-from hybridseg.dense.crops import CropOptions
+from hybridseg.dense.crops import MAX_AREA, CropOptions
 from hybridseg.dense.fit import Epoch, FitOptions
 from hybridseg.dense.pairs import FolderPairs, fit_size
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_augmentation
 from hybridseg.dense.policy import Policy, read_policy
-from hybridseg.dense.programs.fcn import MAX_AREA, fit_crops
 from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import CosineRestarts, Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
@@ -149,7 +148,7 @@ def train_unet(
         raise BadInput("the encoder has random weights, which are of no use as they are; leave --frozen-epochs out")
     data.check(progress=followed_by(progress, UNKNOWN))
     shapes = [describe_image(pair.image_path).shape for pair in data.parts["train"]]
-    crops = CropOptions() if options.size else fit_crops(options.crops, shapes)
+    crops = CropOptions() if options.size else options.crops.fit_to(shapes)
     size = options.size or crops.crop
     assert size is not None
     # What is largest at any scale of the windows decides how sharp the photographs are kept.
