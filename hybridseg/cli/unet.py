@@ -219,7 +219,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
             if is_given(name):
                 raise click.UsageError(f"{flag(name)} is for an encoder, and this is --encoder none.")
     elif settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
-        raise click.UsageError("--encoder-weights none are of no use as they are; leave --frozen-epochs out.")
+        raise click.UsageError("--encoder-weights none are of no use as they are; give --frozen-epochs 0.")
 
 
 def _open_data(settings: Mapping[str, Any]) -> FcnData:

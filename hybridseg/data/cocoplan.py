@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hybridseg.classes import ClassTable, class_key, split_names
-from hybridseg.data.splitplan import SplitOptions, choose_train_groups, group_images
+from hybridseg.data.splitplan import SplitOptions, check_group_by, choose_train_groups, group_images
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.io.annotations.coco import Area, CocoFile, CocoImage
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
@@ -53,6 +53,7 @@ class CocoImportOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        check_group_by(self.group_by)
 
 
 @dataclass(frozen=True)

@@ -45,15 +45,20 @@ class SplitOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-        try:
-            re.compile(self.group_by or "")
-        except re.error as error:
-            raise BadInput(f"--group-by '{self.group_by}' is not a regular expression ({error})") from error
+        check_group_by(self.group_by)
         drawn = (self.proportion, self.seed) != (SplitOptions.proportion, SplitOptions.seed)
         if self.test_list is not None and drawn:
             raise BadInput("--test says which images are for testing; leave out --proportion and --seed")
         if self.test_list is not None and (self.group_by or self.stratify):
             raise BadInput("a list of the images for testing (--test) leaves nothing to --group-by and --stratify")
+
+
+def check_group_by(pattern: str | None) -> None:
+    """Raise BadInput when a pattern of groups is not a regular expression."""
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise BadInput(f"--group-by '{pattern}' is not a regular expression ({error})") from error
 
 
 @dataclass(frozen=True)

@@ -198,6 +198,8 @@ def save_dense(
     card = replace(card, runtime=runtime_record(path, runtime))
     write_json(card_path(path), {**_card_record(card), "sha256": hash_bytes(content)})
     if runtime is None:
+        if probes:
+            say(f"LiteRT does not support {path}: TensorFlow will run it, which takes longer to start")
         return [path, card_path(path)]
     write_bytes(runtime_path(path), runtime)
     return [path, card_path(path), runtime_path(path)]
@@ -259,9 +261,15 @@ def _convert(network: tf_keras.Model, card: DenseCard, probes: Sequence[np.ndarr
     rows, cols = _runtime_size(card)
     graph = freeze(partial(classify_pixels, network), (1, rows, cols, card.architecture.n_bands))
     stride = card.architecture.stride
+    # As in prediction, images end at a multiple of the stride; those of a training may have any size.
+    fitted = [_pad_to(probe, *(-(-side // stride) * stride for side in probe.shape[1:3])) for probe in probes]
     # Another size too: not all that depends on the size may be found.
-    wider = [np.pad(probes[0][:1], [(0, 0), (0, stride), (0, 0), (0, 0)], mode="symmetric")]
-    return make_runtime(graph, NetworkEngine(network), [*probes, *wider])
+    wider = _pad_to(fitted[0][:1], fitted[0].shape[1] + stride, fitted[0].shape[2])
+    return make_runtime(graph, NetworkEngine(network), [*fitted, wider])
+
+
+def _pad_to(images: np.ndarray, rows: int, cols: int) -> np.ndarray:
+    return np.pad(images, [(0, 0), (0, rows - images.shape[1]), (0, cols - images.shape[2]), (0, 0)], mode="symmetric")
 
 
 def _runtime_size(card: DenseCard) -> tuple[int, int]:

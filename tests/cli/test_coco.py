@@ -45,6 +45,12 @@ def test_what_is_printed(run, houses):
     assert [row["name"] for row in report["result"]["classes"]] == ["background", "house"]
 
 
+def test_a_pattern_of_groups_that_is_none(run, houses):
+    words = ("coco", "import", houses / "set.json", "--images", houses / "photos", "--out", houses / "out")
+    result = run(*words, "--group-by", "(")
+    assert result.exit_code == 1 and "--group-by '(' is not a regular expression" in result.stderr
+
+
 def test_categories_without_annotations_are_named(run, houses):
     record = json.loads((houses / "set.json").read_text())
     record["categories"] += [{"id": 10 + i, "name": f"kind {i}"} for i in range(7)]

@@ -20,6 +20,7 @@ from hybridseg.models.litegraphs import check_lite, fit_lite
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
 from hybridseg.models.store import load_classifier
+from hybridseg.models.unet import Unet
 
 SIZE = 64
 LABELS = ("sand", "veg", "water")
@@ -54,7 +55,7 @@ def model(tiny_model, tmp_path):
     return folder / "model.pb"
 
 
-def write_dense(path, architecture, table=None, probes=True):
+def write_dense(path, architecture, table=None, probes=True, size=(SIZE, SIZE)):
     """Save a network whose every weight matters, and return it."""
     import tf_keras
 
@@ -64,8 +65,8 @@ def write_dense(path, architecture, table=None, probes=True):
         if "score" in layer.name:
             layer.set_weights([np.random.default_rng(0).normal(size=v.shape) for v in layer.get_weights()])
     table = table or ClassTable.from_names(["rest", "water", "sand"][: max(architecture.n_outputs, 2)])
-    card = DenseCard(architecture, table, (SIZE, SIZE), Normalization("unit"))
-    windows = np.random.default_rng(0).random((2, SIZE, SIZE, architecture.n_bands), dtype=np.float32)
+    card = DenseCard(architecture, table, size, Normalization("unit"))
+    windows = np.random.default_rng(0).random((2, *size, architecture.n_bands), dtype=np.float32)
     written = save_dense(path, network, card, probes=[windows] if probes else ())
     return DenseModel(path, card, network), written
 
@@ -307,3 +308,9 @@ def test_a_graph_that_disagrees_with_tensorflow_is_not_used():
     content = runtimes.make_runtime(graph, exact, [images])
     assert np.allclose(LiteEngine(content).classify(images), exact.classify(images), atol=1e-6)
     assert runtimes.make_runtime(graph, Answers(exact.classify(images) + 0.01), [images]) is None
+
+
+def test_a_training_at_any_size_leaves_a_runtime_graph(tmp_path):
+    unet = Unet(n_bands=3, n_outputs=3, encoder="none", block="plain", widths=(4, 4, 4, 4))
+    _, written = write_dense(tmp_path / "net.h5", unet, size=(40, 50))
+    assert written[-1].name == "net.tflite"

@@ -30,6 +30,7 @@ from hybridseg.models.bundles import DenseModel
 from hybridseg.models.encoders import RANDOM
 from hybridseg.models.losses import LossOptions
 from hybridseg.models.normalization import Normalization
+from hybridseg.models.startup import import_tensorflow
 from hybridseg.models.unet import NO_ENCODER, Unet, show_shape, trace_joins
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
@@ -145,7 +146,7 @@ def train_unet(
     MissingInput, BadInput, OutputExists, WriteFailed
     """
     if options.fit.frozen_epochs and paths.pretrained == RANDOM:
-        raise BadInput("the encoder has random weights, which are of no use as they are; leave --frozen-epochs out")
+        raise BadInput("the encoder has random weights, which are of no use as they are; give --frozen-epochs 0")
     data.check(progress=followed_by(progress, UNKNOWN))
     shapes = [describe_image(pair.image_path).shape for pair in data.parts["train"]]
     crops = CropOptions() if options.size else options.crops.fit_to(shapes)
@@ -218,6 +219,7 @@ def draw_sheet(
     ------
     MissingInput, BadInput, WriteFailed
     """
+    import_tensorflow()
     photos: list[tuple[np.ndarray, np.ndarray | None]] = []
     if data is not None:
         for pair in data.parts["train"][:n_photos]:
