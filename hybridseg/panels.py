@@ -26,6 +26,7 @@ _TINT, _TINT_ROWS = 0.6, 256
 _WRONG: Color = (135, 0, 255)
 _RIGHT: Color = (195, 195, 195)
 _NO_CLASS: Color = (0, 0, 0)
+_DARKENED: Color = (70, 70, 70)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +138,13 @@ def show_result(
     """
     small, labels = shrink_image(image, *shape), resize_nearest(labels, shape)
     maps, pictures = [labels], [small]
+    more: Legend = ()
     if seeds is not None:
         seeds = resize_nearest(seeds, shape)
         maps.append(seeds_to_labels(seeds))
         pictures.append(np.where((seeds > 0)[..., None], tint_image(small, maps[1], table), small // 2))
-    return Panels(heads, (*pictures, tint_image(small, labels, table)), list_legend(table, *maps))
+        more = () if seeds.all() else (("no seed (darkened)", _DARKENED),)
+    return Panels(heads, (*pictures, tint_image(small, labels, table)), list_legend(table, *maps) + more)
 
 
 def show_errors(

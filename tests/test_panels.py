@@ -58,7 +58,7 @@ def test_the_legend_has_what_occurs_and_nothing_else():
     labels = np.array([[2, 2, 2, VOID]] * 2, np.uint8)
     seeds = np.array([[1, 0, 0, 0]] * 2, np.uint8)
     panels = show_result(image, labels, TABLE, shape=(2, 4), heads=("a", "b", "c"), seeds=seeds)
-    assert [name for name, _ in panels.legend] == ["water", "veg"] and len(panels.pictures) == 3
+    assert [name for name, _ in panels.legend] == ["water", "veg", "no seed (darkened)"] and len(panels.pictures) == 3
     assert [n for n, _ in show_result(image, labels, TABLE, shape=(2, 4), heads=("a", "b")).legend] == ["veg"]
     same = show_errors(image, labels * 0, labels * 0, TABLE, shape=(2, 4))
     assert [name for name, _ in same.legend] == ["water", "right"]
