@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,12 +20,28 @@ def import_tensorflow() -> None:
         return
     # Ours is tf_keras. Without this, TensorFlow also imports Keras 3, scikit-learn and pyplot: a third of its time.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    with say_if_slow("loading TensorFlow"), hold_messages():
+    with hold_interrupts(), say_if_slow("loading TensorFlow"), hold_messages():
         import tensorflow as tf
 
         tf.constant(0)
     # Its deprecation warnings do not concern a user.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Let Ctrl-C wait for the end: an import of compiled code that is cut short fails in odd ways, or goes on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 @contextmanager
