@@ -17,7 +17,8 @@ from hybridseg.errors import BadInput
 from hybridseg.io.images import read_image
 from hybridseg.io.labels.formats import read_labelmap
 
-pytestmark = pytest.mark.usefixtures("quick_panels")
+# Each runs the commands of a whole study: too long, all together, for the everyday tests.
+pytestmark = [pytest.mark.usefixtures("quick_panels"), pytest.mark.slow]
 
 
 def read_scores(folder):
@@ -28,7 +29,6 @@ def list_commands(page):
     return [shlex.split(line.replace("&#x27;", "'")) for line in re.findall(r"<code>hybridseg (.*?)</code>", page)]
 
 
-@pytest.mark.slow
 def test_a_study(study, data, words):
     own = {path: path.read_bytes() for path in (*data.glob("photos/*"), *data.glob("masks/*"), data / "labels.txt")}
     ran = study()
@@ -119,7 +119,6 @@ def test_only_checked(study, data):
     assert study.lines[-1].startswith("hybridseg semseg photos_run/unlabelled --model ")
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoder")
 def test_both_methods(study, data):
     ran = [given[:2] if given[0] == "fcn" else given[:1] for given in study(method="both", epochs=1)]
