@@ -130,7 +130,7 @@ class ClassTable:
         return [{"name": name, "color": color} for name, color in zip(self.names, colors, strict=True)]
 
     def __iter__(self) -> Iterator[str]:
-        """Give the names in their order."""
+        """Return the names in their order."""
         return iter(self.names)
 
     def __len__(self) -> int:

@@ -61,7 +61,7 @@ _SECTION = re.compile(r"\n\n(Parameters|Returns|Yields|Raises|Examples)\n-+\n")
 
 
 def describe_api() -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     others = [name for name in hybridseg.__all__ if name not in STEPS]
     functions = [name for name in others if inspect.isfunction(getattr(hybridseg, name))]
     types = [name for name in others if name not in functions]
@@ -116,7 +116,7 @@ def _spell_member(name: str, member: Any) -> str:
 
 
 def _spell_options(kind: Any) -> str:
-    """Give the table of the options of a class."""
+    """Return the table of the options of a class."""
     rows = [("option", "what it may be", "default", "meaning"), ("---",) * 4]
     for found in dataclasses.fields(kind):
         if "setting" in found.metadata:

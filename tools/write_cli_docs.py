@@ -28,7 +28,7 @@ usage; 130 stopped by Ctrl-C.
 
 
 def describe_commands() -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     settings = {**main.context_settings, "terminal_width": 100, "max_content_width": 100}
     root = click.Context(main, info_name="hybridseg", **settings)
     contexts = [root]
@@ -41,7 +41,7 @@ def _describe(context: click.Context) -> str:
 
 
 def describe_steps() -> str:
-    """Give the table of the steps of an augmentation."""
+    """Return the table of the steps of an augmentation."""
     rows = [("step", "what it does", "settings"), ("---",) * 3]
     for name, kind in STEPS.items():
         settings = [
@@ -55,7 +55,7 @@ def describe_steps() -> str:
 
 
 def describe_keys() -> str:
-    """Give the table of all keys of the config of ``resunet``."""
+    """Return the table of all keys of the config of ``resunet``."""
     rows = [("key", "type and range", "default", "meaning"), ("---",) * 4]
     rows += [(f"`{key}`", kind, default, meaning) for key, kind, default, meaning in explain_keys()]
     return _tabulate(rows)

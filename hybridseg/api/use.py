@@ -108,7 +108,7 @@ def segment(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> SegmentedImage | BatchResult:
-    """Give every pixel of an image a class; with `out`, of any number of images, whose label maps are written there.
+    """Classify every pixel of an image; with `out`, of any number of images, whose label maps are written there.
 
     Parameters
     ----------

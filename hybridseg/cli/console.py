@@ -163,5 +163,5 @@ def add_manners(function: Any) -> Any:
 
 
 def pass_console(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command its console, and the options of every command, the last in its help."""
+    """Pass a command its console, and add the options of every command, the last in its help."""
     return add_manners(click.make_pass_decorator(Console, ensure=True)(function))

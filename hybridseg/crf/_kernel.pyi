@@ -30,4 +30,4 @@ def infer(
     instruction_set: str,
     want_probs: bool,
 ) -> tuple[np.ndarray, np.ndarray, int, float]:
-    """Give winning lanes, probabilities, rounds, and the share of pixels that the last round changed."""
+    """Return winning lanes, probabilities, rounds, and the share of pixels that the last round changed."""

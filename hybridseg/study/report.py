@@ -130,7 +130,7 @@ def _show_extremes(method: MethodFindings, table: ClassTable) -> Section:
 
 
 def _join_legends(drawn: Sequence[tuple[Strip, Legend]], table: ClassTable) -> Legend:
-    """Return each item once, what is no class after the classes."""
+    """Return each item once, the classes first."""
     found = dict.fromkeys(item for _, legend in drawn for item in legend)
     return tuple(sorted(found, key=lambda item: item[0] not in table.names))
 

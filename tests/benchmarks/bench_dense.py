@@ -133,7 +133,7 @@ def judge(data: DataSet, folder: Path) -> Confusion:
 
 
 def describe_pixels(path: Path) -> np.ndarray:
-    """Give the colour of every pixel, and that of its surroundings, (pixels, features)."""
+    """Return the colour of every pixel, and that of its surroundings, (pixels, features)."""
     from scipy.ndimage import gaussian_filter
 
     image = read_image(path).astype(np.float32)

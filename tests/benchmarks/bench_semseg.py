@@ -138,7 +138,7 @@ def run_process(command: list[str], log_path: Path) -> tuple[float, float]:
 
 
 def read_peak_memory(pid: int) -> float:
-    """Give the most memory that a process ever had resident, in MiB; unlike getrusage, nothing of its parent's."""
+    """Return the most memory that a process ever had resident, in MiB; unlike getrusage, nothing of its parent's."""
     return int(Path("/proc", str(pid), "status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
 

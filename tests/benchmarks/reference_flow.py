@@ -122,7 +122,7 @@ def cut_tiles(image: np.ndarray, tile: int) -> tuple[np.ndarray, tuple[int, int]
 
 
 def classify_tile(graph: tf.Graph, pixels: np.ndarray) -> tuple[int, float]:
-    """Give the class of a tile and its probability, in a session of its own."""
+    """Return the class of a tile and its probability, in a session of its own."""
     with tf.compat.v1.Session(graph=graph) as session:
         probs = session.run("final_result:0", {"Placeholder:0": np.expand_dims(pixels, axis=0)})
     probs = np.squeeze(probs)
@@ -203,7 +203,7 @@ def draw_panel(axes: Any, image: np.ndarray, title: str) -> None:
 
 
 def read_peak_memory() -> float:
-    """Give the most memory that this process ever had resident, in MiB; unlike getrusage, nothing of its parent's."""
+    """Return the most memory that this process ever had resident, in MiB; unlike getrusage, nothing of its parent's."""
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
 

@@ -106,6 +106,7 @@ def test_applying_a_model_imports_no_tensorflow(tmp_path, photo, tiny_model, til
         ("tune-crf", photos, *model, "--trials", 2),
         ("eval-tiles", tile_dir, *model, "-n", 2, "--out", out),
         ("fcn", "infer", "--name", "coast", "--samples-dir", photos, "--output-dir", out, *runs),
+        ("unet", "infer", "--name", "coast", "--images", photos, "--out", tmp_path / "unet", *runs),
         ("resunet", "segment", "--config", config, "--weights", tmp_path / "net.h5", "--images", photos, "--out", out),
         ("eval-pixels", out, "--masks", photos, "--prediction", "*_predseg.png"),
         ("crf", photo, truth, "--out", tmp_path / "dense"),

@@ -33,7 +33,7 @@ class Keeper:
 
 
 def measure_gaps(chosen):
-    """Give the distance from each tile to the nearest other one."""
+    """Return the distance from each tile to the nearest other one."""
     squares = ((chosen[:, None] - chosen) ** 2).sum(axis=2).astype(float)
     np.fill_diagonal(squares, np.inf)
     return np.sqrt(squares.min(axis=1))
