@@ -26,6 +26,7 @@ REQUIREMENTS = [
     "imageio>=2.36,<2.39",
     "pillow>=11.0,<14",
     "rasterio>=1.4,<1.6",
+    "lmdb>=1.6.2,<3.1",
     "matplotlib>=3.9,<3.12",
     "click>=8.4,<8.6",
     "flask>=3.1,<3.3",

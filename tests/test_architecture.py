@@ -48,6 +48,7 @@ HOMES = {
     "pydensecrf": {"crf"},
     "matplotlib": {"figures.py", "sheets.py"},
     "rasterio": {"io"},
+    "lmdb": {"io"},
     "PIL": {"io", "resample.py", "sheets.py"},
     "imageio": {"io"},
     "sklearn": {"hybrid"},
@@ -161,7 +162,8 @@ def test_help_is_light():
         "        main(words)\n"
         "    except SystemExit as stop:\n"
         "        assert stop.code == (0 if words[-1] == '--help' else 2), (words, stop.code)\n"
-        "slow = {'tensorflow', 'tf_keras', 'keras', 'scipy', 'sklearn', 'matplotlib', 'rasterio', 'imageio', 'flask'}\n"
+        "slow = {'tensorflow', 'tf_keras', 'keras', 'scipy', 'sklearn', 'matplotlib', 'rasterio', 'imageio', 'flask',\n"
+        "        'lmdb'}\n"
         "print(sorted(slow & set(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)

@@ -76,6 +76,7 @@ JOURNEYS = (
     ["fcn make-labels", "fcn train", "fcn infer"],
     [f"resunet {name}" for name in GROUPS["resunet"].commands],
     [f"unet {name}" for name in ("show-augmentation", "train", "infer")],
+    ["unet build-lmdb"],
 )
 # These have a test of their own.
 APART = ["run", "demo", "demo-dense", "doctor", "label"]
@@ -192,7 +193,7 @@ def prepare(name, scenes):
         shutil.copytree(scenes, "photos", ignore=shutil.ignore_patterns("*.mat"))
         shutil.copytree(scenes, "masks", ignore=shutil.ignore_patterns("*.jpg"))
         write_class_files(read_labelmap(labels).table, labels_path=Path("labels.txt"))
-    elif name == "resunet init-config":
+    elif name in ("resunet init-config", "unet build-lmdb"):
         shutil.copytree(scenes, "images")
         Path("masks").mkdir()
         for path in sorted(Path("images").glob("*_mres.mat")):

@@ -84,6 +84,20 @@ class NumbersType(click.ParamType):
         return tuple(map(int, value.split(",")))
 
 
+class DigitType(click.ParamType):
+    """0 or 1, as some published programs have it for no and yes."""
+
+    name = "0|1"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        """Parse the text of the option."""
+        if isinstance(value, bool):
+            return value
+        if value not in ("0", "1"):
+            self.fail(f"{value!r} is neither 0 (no) nor 1 (yes)", param, ctx)
+        return value == "1"
+
+
 class WeightsType(PathType):
     """``none``, ``imagenet``, or a file of weights."""
 
@@ -117,6 +131,7 @@ def options_of(
     metavars: Mapping[str, str] = {},
     prefix: str = "",
     classic: bool = False,
+    digits: bool = False,
 ) -> Callable[[Any], Any]:
     """Add a command-line option for each field of an options class: default, type, choices and help are the field's.
 
@@ -136,11 +151,13 @@ def options_of(
         Put before the name of each field, on the command line and in the settings.
     classic : bool
         Accept the name with underscores too, as the classic programs have it.
+    digits : bool
+        A bool is given as 0 or 1.
     """
     options = []
     for name in names:
         own = flags.get(name) or _name_flags(prefix + (name if classic else name.removeprefix("n_")), classic)
-        options.append(_make_option(owner, name, own, prefix + name, unset.get(name), metavars.get(name)))
+        options.append(_make_option(owner, name, own, prefix + name, unset.get(name), metavars.get(name), digits))
     return join_options(*options)
 
 
@@ -150,7 +167,13 @@ def _name_flags(name: str, classic: bool) -> tuple[str, ...]:
 
 
 def _make_option(
-    owner: Any, name: str, flags: tuple[str, ...], parameter: str, unset: str | None, metavar: str | None
+    owner: Any,
+    name: str,
+    flags: tuple[str, ...],
+    parameter: str,
+    unset: str | None,
+    metavar: str | None,
+    digits: bool,
 ) -> Any:
     setting, (kind, _) = setting_of(owner, name), type_of(owner, name)
     is_required = not hasattr(owner, name)
@@ -160,6 +183,9 @@ def _make_option(
     # A default of None would count as one: the option would not be required.
     shared |= {} if is_required else {"default": default}
     shared["metavar"] = metavar
+    if kind is bool and digits:
+        shared |= {} if default is None else {"default": str(int(default))}
+        return click.option(*flags, parameter, type=DigitType(), required=is_required, **shared)
     if kind is bool and not default:
         # None: neither flag was given.
         is_shown = "/" in flags[0] and not unset

@@ -20,6 +20,7 @@ from hybridseg.cli.dense import (
     segment_images,
     view_options,
 )
+from hybridseg.cli.lmdb import build_lmdb
 from hybridseg.cli.options import (
     WeightsType,
     class_files_options,
@@ -95,10 +96,14 @@ def unet() -> None:
 
     \b
     In the order of use:
+      build-lmdb         put images and masks into databases, for many or large scientific images
       show-augmentation  draw how images are changed at random in training
       train              train it on images and their masks
       infer              classify every pixel of new images
     """
+
+
+unet.add_command(build_lmdb)
 
 
 @unet.command()

@@ -1,0 +1,109 @@
+"""A database of records: what is written is what is read, and what is not whole is refused."""
+
+import os
+import resource
+
+import numpy as np
+import pytest
+
+from hybridseg.errors import BadInput, MissingInput, WriteFailed
+from hybridseg.io.lmdbstore import (
+    DATA_NAME,
+    Database,
+    DatabaseWriter,
+    count_map_bytes,
+    describe_database,
+)
+from hybridseg.io.samples import Sample, encode_sample
+
+ROOM = 1 << 24
+
+
+def make_sample(number):
+    image = np.random.default_rng(number).integers(0, 100, (5, 7, 3)).astype(np.uint16)
+    return Sample(image, (image[..., 0] % 3).astype(np.uint8), f"photo {number}", number, 2 * number)
+
+
+def write(path, n=6, *, per_transaction=2, finish=True):
+    writer = DatabaseWriter(path, {"what": "a test"}, map_bytes=ROOM)
+    for start in range(writer.count(), n, per_transaction):
+        writer.add([encode_sample(make_sample(i)) for i in range(start, min(start + per_transaction, n))])
+    if finish:
+        writer.finish({"size": [5, 7]})
+    return path
+
+
+def test_a_database_round_trip(tmp_path):
+    path = write(tmp_path / "train-a.lmdb")
+    assert [entry.name for entry in path.iterdir()] == [DATA_NAME]
+    database = Database(path)
+    assert database.manifest["size"] == [5, 7]
+    for i in range(6):
+        found = database.read(i)
+        assert found.source == f"photo {i}" and (found.image == make_sample(i).image).all()
+    # Twice in one process is no error, nor one that was replaced meanwhile.
+    assert Database(path).read(5).source == "photo 5"
+    with pytest.raises(BadInput, match=r"train-a.lmdb \(record 6\): there is no such record"):
+        database.read(6)
+
+
+def test_a_build_that_was_not_finished(tmp_path):
+    path = write(tmp_path / "a.lmdb", finish=False)
+    assert describe_database(path) == ({"what": "a test"}, False)
+    with pytest.raises(BadInput, match=r"its build was not finished; give the build-lmdb command again"):
+        Database(path)
+    write(path)
+    assert describe_database(path) == ({"what": "a test"}, True) and Database(path).read(5).row == 5
+
+
+def test_in_pieces_or_at_once_the_bytes_are_the_same(tmp_path):
+    whole = write(tmp_path / "whole.lmdb", 6)
+    pieces = tmp_path / "pieces.lmdb"
+    for n in (2, 4, 6):
+        write(pieces, n, finish=False)
+        # What an interrupted transaction has left behind the last whole one.
+        with (pieces / DATA_NAME).open("ab") as file:
+            file.write(b"\xff" * 4096 * n)
+    write(pieces)
+    size = (whole / DATA_NAME).stat().st_size
+    assert (pieces / DATA_NAME).read_bytes()[:size] == (whole / DATA_NAME).read_bytes()
+
+
+def test_what_is_no_database(tmp_path):
+    with pytest.raises(MissingInput, match=r"is no LMDB database .*; make one with unet build-lmdb"):
+        Database(tmp_path)
+    (tmp_path / DATA_NAME).write_bytes(b"nothing of the kind" * 1000)
+    with pytest.raises(BadInput, match="cannot be read as an LMDB database"):
+        Database(tmp_path)
+
+
+def test_a_file_that_was_cut(tmp_path):
+    path = write(tmp_path / "a.lmdb", 40)
+    os.truncate(path / DATA_NAME, 5 * 4096)
+    with pytest.raises(BadInput, match="it is cut short; make it again"):
+        Database(path)
+
+
+def test_no_room_in_the_file(tmp_path):
+    writer = DatabaseWriter(tmp_path / "a.lmdb", {}, map_bytes=1 << 16)
+    with pytest.raises(WriteFailed, match="larger than the room that was set aside"):
+        writer.add([bytes(1 << 17)])
+    # Exactly as much as is said to suffice.
+    lengths = [5000] * 300
+    writer = DatabaseWriter(tmp_path / "b.lmdb", {}, map_bytes=count_map_bytes(lengths))
+    writer.add([bytes(n + 500) for n in lengths])
+    assert writer.count() == 300
+
+
+def test_no_room_on_the_disk(tmp_path):
+    writer = DatabaseWriter(tmp_path / "a.lmdb", {"what": "a test"}, map_bytes=ROOM)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        with pytest.raises(WriteFailed, match=r"could not write .*a.lmdb .*check the free space"):
+            writer.add([bytes(1 << 18)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    # With room again it goes on.
+    writer.add([encode_sample(make_sample(0))])
+    assert writer.count() == 1
