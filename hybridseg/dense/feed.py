@@ -6,6 +6,7 @@ A batch depends only on the seed and the number of its step, so a run can resume
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -61,6 +62,15 @@ class Feed:
         """Images in an epoch."""
         return len(self.indices)
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the images that are read."""
+        return self.pairs.dtype
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Return a context in which one epoch after the other is asked for."""
+        return nullcontext()
+
     def dataset(self, *, first_epoch: int = 0, n_epochs: int = 1) -> Any:
         """Return the batches of some epochs as a ``tf.data.Dataset``.
 
@@ -68,7 +78,7 @@ class Feed:
         """
         import tensorflow as tf
 
-        n_bands, dtype = self.pairs.n_bands, tf.as_dtype(self.pairs.dtype)
+        n_bands, dtype = self.pairs.n_bands, tf.as_dtype(self.dtype)
         white = 255.0 if self.pairs.dtype == np.uint8 else None
 
         def make_batch(step: Any) -> tuple[Any, Any]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hybridseg.dense.arraysteps import ArrayDraws
 from hybridseg.dense.steps import STEPS, Draws, Step
 from hybridseg.errors import BadInput, MissingInput, located
 from hybridseg.io.rasters import check_regular
@@ -49,6 +52,12 @@ class Turn:
         branches = {number: (lambda number=number: change_by(number)) for number in range(len(self.steps))}
         happens = draws.uniform(0, 1) < self.chance
         return tf.cond(happens, lambda: tf.switch_case(which, branches), lambda: (image, labels))
+
+    def change_array(self, image: np.ndarray, labels: np.ndarray, draws: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Do the same with arrays."""
+        number = int(draws.uniform(0, len(self.steps)))
+        happens = draws.uniform(0, 1) < self.chance
+        return self.steps[number].change(image, labels, draws.fork(number)) if happens else (image, labels)
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,29 @@ class Policy:
         parts = (tf.range(tf.shape(images)[0]), (images - low) / scale, labels)
         changed, moved = tf.map_fn(change, parts, fn_output_signature=signature)
         return changed * scale + low, moved
+
+    def check_arrays(self) -> None:
+        """Raise BadInput when a step is not one of those that take arrays."""
+        for step in self.steps:
+            if not step.on_arrays:
+                known = ", ".join(name for name, kind in STEPS.items() if kind.on_arrays)
+                raise BadInput(
+                    f"{step.name} of the augmentation is not there for images from a database; take it out of the "
+                    f"policy, which can have {known}"
+                )
+
+    def change_array(
+        self, image: np.ndarray, labels: np.ndarray, *, seed: tuple[int, ...], white: float | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Change an image, (rows, cols, bands) float32, and its labels by means of NumPy, as `change_batch` does."""
+        if not self.any:
+            return image, labels
+        low = 0.0 if white is not None else float(image.min())
+        scale = white if white is not None else max(float(image.max()) - low, 1e-12)
+        draws, image = ArrayDraws(seed), (image - np.float32(low)) / np.float32(scale)
+        for number, turn in enumerate(self.turns):
+            image, labels = turn.change_array(image, labels, draws.fork(number))
+        return image * np.float32(scale) + np.float32(low), labels
 
 
 def read_policy(name: str | Path) -> Policy:

@@ -1,7 +1,8 @@
 """The steps of an augmentation policy: how each changes one image and, if it moves pixels, the labels with it.
 
 Images are (rows, cols, bands) float32 from 0 to 1, labels (rows, cols) uint8. Everything runs inside a graph or
-outside of one, and the same draws give the same changes.
+outside of one, and the same draws give the same changes. Steps that are `on_arrays` also take NumPy arrays, with
+`hybridseg.dense.arraysteps.ArrayDraws`, where TensorFlow is not to be loaded.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from hybridseg.classes import VOID
+from hybridseg.dense.arraysteps import filter_array, warp_array
 from hybridseg.dense.clahe import equalize
 from hybridseg.errors import BadInput
 from hybridseg.options import Span, check_options, option
@@ -62,6 +66,8 @@ class Step(ABC):
     name: ClassVar[str]
     # Of so many bands at least.
     least_bands: ClassVar[int] = 1
+    # Whether it takes arrays as well as tensors.
+    on_arrays: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -91,6 +97,7 @@ class FlipCols(Step):
     """Mirror left to right."""
 
     name = "flip-cols"
+    on_arrays = True
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
         return image[:, ::-1], labels[:, ::-1]
@@ -101,6 +108,7 @@ class FlipRows(Step):
     """Turn upside down: for photos that look straight down."""
 
     name = "flip-rows"
+    on_arrays = True
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
         return image[::-1], labels[::-1]
@@ -111,24 +119,31 @@ class ShiftScaleRotate(Step):
     """Shift, enlarge or shrink, and rotate about the centre."""
 
     name = "shift-scale-rotate"
+    on_arrays = True
     shift: float = option(0.1, "Largest shift, as a share of the height and of the width.", span=_SHARE)
     scale: float = option(0.25, "Largest share by which an image is enlarged or shrunk.", span=_SHARE)
     rotate: float = option(0.0, "Largest rotation, in degrees to either side.", span=Span(0, 180))
     border: str = option("void", "What lies beyond the image: nothing (black, no class), or its mirror image.",
                          choices=_BORDERS)  # fmt: skip
+    apart: bool = option(False, "Scale rows and columns each by a share of its own.")
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
-        import tensorflow as tf
-
-        height, width = (tf.cast(side, tf.float32) for side in tf.unstack(tf.shape(labels)))
+        library = _library_of(image)
+        height, width = _measure_sides(labels)
         angle = draws.uniform(-1, 1) * self.rotate * math.pi / 180
-        scale = 1 + draws.uniform(-1, 1) * self.scale
+        col_scale = row_scale = 1 + draws.uniform(-1, 1) * self.scale
         row, col = (height - 1) / 2, (width - 1) / 2
-        cos, sin = tf.cos(angle) / scale, tf.sin(angle) / scale
-        col_shift = col - cos * col + sin * row + draws.uniform(-1, 1) * self.shift * width
-        row_shift = row - sin * col - cos * row + draws.uniform(-1, 1) * self.shift * height
-        zero = tf.zeros_like(cos)
-        return _warp(image, labels, tf.stack([cos, -sin, col_shift, sin, cos, row_shift, zero, zero]), self.border)
+        col_shift, row_shift = (draws.uniform(-1, 1) * self.shift * side for side in (width, height))
+        if self.apart:
+            row_scale = 1 + draws.uniform(-1, 1) * self.scale
+        cos, sin = library.cos(angle), library.sin(angle)
+        # From columns and rows of the new image to columns of the old, then to its rows.
+        by_col, by_row = (cos / col_scale, sin / col_scale), (-sin / row_scale, cos / row_scale)
+        col_shift += col - by_col[0] * col - by_row[0] * row
+        row_shift += row - by_col[1] * col - by_row[1] * row
+        zero = library.zeros_like(cos)
+        transform = [by_col[0], by_row[0], col_shift, by_col[1], by_row[1], row_shift, zero, zero]
+        return _warp(image, labels, library.stack(transform), self.border)
 
 
 @dataclass(frozen=True)
@@ -161,17 +176,18 @@ class Perspective(Step):
 
 @dataclass(frozen=True)
 class Noise(Step):
-    """Add Gaussian noise, the same to all bands."""
+    """Add Gaussian noise, the same to all bands or to each its own."""
 
     name = "noise"
+    on_arrays = True
     strength: float = option(0.05, "Largest deviation, as a share of the range of values; a fifth of it at least.",
                              span=_SHARE)  # fmt: skip
+    apart: bool = option(False, "Draw the noise of every band by itself.")
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
-        import tensorflow as tf
-
         deviation = draws.uniform(self.strength / 5, self.strength)
-        return _clip(image + deviation * draws.normal(tf.shape(labels))[..., None]), labels
+        noise = draws.normal(_shape_of(image)) if self.apart else draws.normal(_shape_of(labels))[..., None]
+        return _clip(image + deviation * noise), labels
 
 
 @dataclass(frozen=True)
@@ -196,6 +212,7 @@ class Brightness(Step):
     """Add to or subtract from all values."""
 
     name = "brightness"
+    on_arrays = True
     strength: float = option(0.2, "Largest change, as a share of the range of values.", span=_SHARE)
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
@@ -207,6 +224,7 @@ class Gamma(Step):
     """Raise values to a power."""
 
     name = "gamma"
+    on_arrays = True
     strength: float = option(0.2, "How far the power is from 1 at most.", span=_SHARE)
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
@@ -236,12 +254,30 @@ class Blur(Step):
     """Average over a square."""
 
     name = "blur"
+    on_arrays = True
     side: int = option(3, "Side of the square, in pixels.", span=Span(3, 31, odd=True))
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
-        import tensorflow as tf
+        return _convolve(image, np.full((self.side, self.side), 1 / self.side**2, np.float32)), labels
 
-        return _convolve(image, tf.fill((self.side, self.side), 1 / self.side**2)), labels
+
+@dataclass(frozen=True)
+class GaussianBlur(Step):
+    """Average with weights that fall off as a bell curve does, of a width that is drawn."""
+
+    name = "gaussian-blur"
+    on_arrays = True
+    sigma: float = option(2.0, "Largest standard deviation of the curve, in pixels.",
+                          span=Span(0, 16, above=True))  # fmt: skip
+
+    def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
+        library = _library_of(image)
+        far = math.ceil(3 * self.sigma)
+        # Of next to no width it leaves the image as it is.
+        spread = draws.uniform(0, self.sigma) + 0.1
+        weights = library.exp(-((np.arange(-far, far + 1, dtype=np.float32) / spread) ** 2) / 2)
+        weights = weights / _mean(weights, (0,)) / (2 * far + 1)
+        return _convolve(_convolve(image, weights[:, None]), weights[None]), labels
 
 
 @dataclass(frozen=True)
@@ -252,7 +288,6 @@ class MotionBlur(Step):
     side: int = option(3, "Length of the line, in pixels.", span=Span(3, 31, odd=True))
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
-        import numpy as np
         import tensorflow as tf
 
         middle, steps = self.side // 2, np.arange(self.side) - self.side // 2
@@ -268,12 +303,11 @@ class Contrast(Step):
     """Move values away from their mean, or towards it."""
 
     name = "contrast"
+    on_arrays = True
     strength: float = option(0.2, "Largest change, as a share of the contrast.", span=_SHARE)
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
-        import tensorflow as tf
-
-        mean = tf.reduce_mean(image, (0, 1), keepdims=True)
+        mean = _mean(image, (0, 1))
         return _clip(mean + (image - mean) * (1 + draws.uniform(-1, 1) * self.strength)), labels
 
 
@@ -301,30 +335,60 @@ class HueSaturation(Step):
 STEPS: dict[str, type[Step]] = {
     kind.name: kind
     for kind in (
-        FlipCols, FlipRows, ShiftScaleRotate, Perspective, Noise, Clahe, Brightness, Gamma, Sharpen, Blur, MotionBlur,
-        Contrast, HueSaturation,
+        FlipCols, FlipRows, ShiftScaleRotate, Perspective, Noise, Clahe, Brightness, Gamma, Sharpen, Blur,
+        GaussianBlur, MotionBlur, Contrast, HueSaturation,
     )
 }  # fmt: skip
 
 
-def _clip(values: Any) -> Any:
+def _library_of(values: Any) -> Any:
+    """Return NumPy for an array and TensorFlow for a tensor: what they call alike is computed alike."""
+    if isinstance(values, np.ndarray):
+        return np
     import tensorflow as tf
 
-    return tf.clip_by_value(values, 0.0, 1.0)
+    return tf
+
+
+def _shape_of(values: Any) -> Any:
+    library = _library_of(values)
+    return values.shape if library is np else library.shape(values)
+
+
+def _measure_sides(labels: Any) -> list[Any]:
+    """Return rows and columns as floats."""
+    library = _library_of(labels)
+    if library is np:
+        return [float(side) for side in labels.shape]
+    return [library.cast(side, library.float32) for side in library.unstack(library.shape(labels))]
+
+
+def _mean(values: Any, axes: tuple[int, ...]) -> Any:
+    library = _library_of(values)
+    return (np.mean if library is np else library.reduce_mean)(values, axes, keepdims=True)
+
+
+def _clip(values: Any) -> Any:
+    library = _library_of(values)
+    return values.clip(0.0, 1.0) if library is np else library.clip_by_value(values, 0.0, 1.0)
 
 
 def _convolve(image: Any, kernel: Any) -> Any:
     """Filter every band; beyond the border the image is mirrored."""
+    if _library_of(image) is np:
+        return _clip(filter_array(image, kernel))
     import tensorflow as tf
 
-    margin = kernel.shape[0] // 2
-    padded = tf.pad(image, [[margin, margin], [margin, margin], [0, 0]], "SYMMETRIC")
-    kernels = tf.repeat(kernel[:, :, None, None], image.shape[-1], axis=2)
+    down, across = (side // 2 for side in kernel.shape)
+    padded = tf.pad(image, [[down, down], [across, across], [0, 0]], "SYMMETRIC")
+    kernels = tf.repeat(tf.convert_to_tensor(kernel)[:, :, None, None], image.shape[-1], axis=2)
     return _clip(tf.nn.depthwise_conv2d(padded[None], kernels, (1, 1, 1, 1), "VALID")[0])
 
 
 def _warp(image: Any, labels: Any, transform: Any, border: str) -> tuple[Any, Any]:
     """Move pixels; `transform` is from a place (col, row) in the new image to one in the old, as 8 numbers."""
+    if _library_of(image) is np:
+        return warp_array(image, labels, transform, mirror=border != "void")
     import tensorflow as tf
 
     def move(values: Any, interpolation: str, fill: float) -> Any:

@@ -1,0 +1,302 @@
+"""Processes that read a database and make batches of it in shared memory, ahead of the network.
+
+The process that trains only takes the batch that is there. Batches come in the order of their numbers and depend on
+nothing else, however many readers there are.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from hybridseg.dense.feed import Feed
+from hybridseg.dense.lmdbpairs import BatchMaker
+from hybridseg.errors import BadInput, HybridSegError
+
+logger = logging.getLogger(__name__)
+
+STARVED, FED = "Input Queue Starvation !!!!", "Input Queue Starvation Over"
+# Batches that each reader makes ahead.
+_AHEAD = 2
+_SHARED_DIR = Path("/dev/shm")
+_SECONDS_TO_END = 5.0
+
+
+class Readers:
+    """A queue of batches that processes fill; after `close` no process and no memory of it is left.
+
+    Parameters
+    ----------
+    first : int
+        Number of the first batch.
+
+    Raises
+    ------
+    BadInput
+        When there is too little shared memory, or a process could not start.
+    """
+
+    def __init__(self, maker: BatchMaker, n_readers: int, *, first: int) -> None:
+        self.next = self._asked = first
+        self.starved_steps = self.times_starved = 0
+        self._is_starved = self._has_begun = False
+        self._done: dict[int, int] = {}
+        self._free = list(range(_AHEAD * n_readers + 1))
+        self._busy: dict[Connection, int] = {}
+        self._processes: dict[Connection, BaseProcess] = {}
+        shape = (len(self._free), maker.batch_size, *maker.pairs.size, maker.pairs.n_bands)
+        self._memory = _share(_count_bytes(shape))
+        try:
+            self._images, self._labels = _lay_out(self._memory, shape)
+            for _ in range(n_readers):
+                self._start(maker, shape)
+            for connection in self._processes:
+                self._receive(connection)
+        except BaseException:
+            self._memory.unlink()
+            self.close()
+            raise
+        # All of them have opened it: without a name nothing is left of it when they and this process are gone.
+        self._memory.unlink()
+
+    def get(self) -> tuple[Any, Any]:
+        """Return the next batch, images and labels, as arrays of their own.
+
+        Raises
+        ------
+        BadInput, MissingInput
+            When a record cannot be read, or a reader was killed.
+        """
+        self._ask()
+        while ready := wait(self._busy_connections(), timeout=0):
+            self._take(ready)
+        self._judge()
+        while self.next not in self._done:
+            self._take(wait(self._busy_connections()))
+        self._has_begun = True
+        slot = self._done.pop(self.next)
+        images, labels = self._images[slot].copy(), self._labels[slot].copy()
+        self.next += 1
+        self._free.append(slot)
+        self._ask()
+        return images, labels
+
+    def close(self) -> None:
+        """End the processes and give the memory back."""
+        for connection in self._processes:
+            connection.close()
+        for process in self._processes.values():
+            # It ends by itself after the batch that it makes, since nobody asks for more.
+            process.join(_SECONDS_TO_END)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        self._processes, self._busy = {}, {}
+        self._images = self._labels = np.empty(0)
+        self._memory.close()
+
+    def __enter__(self) -> Self:
+        """Enter a context at whose end it is closed."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def _start(self, maker: BatchMaker, shape: tuple[int, ...]) -> None:
+        # Not fork: a forked process that had TensorFlow running can hang.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, maker, self._memory.name, shape), daemon=True)
+        with _hold_interrupts():
+            process.start()
+        theirs.close()
+        self._processes[ours], self._busy[ours] = process, 0
+
+    def _ask(self) -> None:
+        """Ask for batches as far as there is room for them, each of the reader that has least to do."""
+        while self._free:
+            connection = min(self._busy, key=lambda one: self._busy[one])
+            slot = self._free.pop()
+            try:
+                connection.send((self._asked, slot))
+            except OSError as error:
+                raise self._explain_end(connection) from error
+            self._busy[connection] += 1
+            self._asked += 1
+
+    def _busy_connections(self) -> list[Connection]:
+        return [connection for connection, n in self._busy.items() if n]
+
+    def _take(self, ready: list[Any]) -> None:
+        for connection in ready:
+            number, slot, error = self._receive(connection)
+            self._busy[connection] -= 1
+            if error is not None:
+                raise error
+            self._done[number] = slot
+
+    def _receive(self, connection: Connection) -> Any:
+        try:
+            return connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._explain_end(connection) from error
+
+    def _explain_end(self, connection: Connection) -> BadInput:
+        process = self._processes[connection]
+        process.join(_SECONDS_TO_END)
+        if not self._has_begun and process.exitcode == 1:
+            return BadInput(
+                'a reader could not start; in a script, put what trains below `if __name__ == "__main__":`'
+            )
+        return BadInput(
+            f"a reader was killed (exit code {process.exitcode}), perhaps for want of memory; --resume goes on after "
+            "the last test, with a smaller --reader_count or --batch_size"
+        )
+
+    def _judge(self) -> None:
+        """Note, and say once, when the next batch is not there, and when half of the queue is full again."""
+        is_there = self.next in self._done
+        # The first batch is never there in advance: no step could have hidden it.
+        if not is_there and self._has_begun:
+            self.starved_steps += 1
+            if not self._is_starved:
+                self._is_starved = True
+                self.times_starved += 1
+                logger.warning(STARVED)
+        elif self._is_starved and 2 * len(self._done) >= len(self._images) - 1:
+            self._is_starved = False
+            logger.warning(FED)
+
+
+class ReaderFeed(Feed):
+    """Batches that readers make, while it is `reading`; otherwise this process makes the same ones.
+
+    An epoch is a fixed number of steps.
+    """
+
+    def __init__(self, maker: BatchMaker, *, n_steps: int, n_readers: int) -> None:
+        pairs = maker.pairs
+        super().__init__(
+            pairs, range(len(pairs.sources)), batch_size=maker.batch_size, normalization=maker.normalization,
+            seed=maker.seed,
+        )  # fmt: skip
+        self._maker, self._n_steps, self._n_readers = maker, n_steps, n_readers
+        self._is_reading = False
+        self._readers: Readers | None = None
+        self.starved_steps = self.times_starved = 0
+
+    @property
+    def n_samples(self) -> int:
+        """Images in an epoch."""
+        return self._n_steps * self.batch_size
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the images that are read: they are normalized."""
+        return np.dtype(np.float32)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let readers make the batches of the steps that follow one another."""
+        self._is_reading = True
+        try:
+            yield
+        finally:
+            self._is_reading = False
+            readers, self._readers = self._readers, None
+            if readers is not None:
+                readers.close()
+                self.starved_steps, self.times_starved = readers.starved_steps, readers.times_starved
+
+    def batches(self, *, first_epoch: int = 0, n_epochs: int = 1) -> Iterator[tuple[Any, Any]]:
+        """Yield the batches of some epochs."""
+        first = first_epoch * self.n_steps
+        if self._is_reading and self._readers is None:
+            self._readers = Readers(self._maker, self._n_readers, first=first)
+        if self._readers is None or self._readers.next != first:
+            # Those of another time, as for a picture.
+            yield from super().batches(first_epoch=first_epoch, n_epochs=n_epochs)
+            return
+        import tensorflow as tf
+
+        for _ in range(n_epochs * self.n_steps):
+            images, labels = self._readers.get()
+            yield tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
+
+    def _read_batch(self, step: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        shape = (1, self.batch_size, *self.pairs.size, self.pairs.n_bands)
+        images, labels = np.empty(shape, np.float32)[0], np.empty(shape[:-1], np.uint8)[0]
+        try:
+            self._maker.make(int(step), images, labels)
+        except HybridSegError as error:
+            self._error = error
+            raise
+        return images, labels, np.empty(0, np.float32)
+
+    def _normalize(self, images: Any, measured: Any) -> Any:
+        return images
+
+
+def _work(connection: Connection, maker: BatchMaker, name: str, shape: tuple[int, ...]) -> None:
+    """Make the batches that are asked for, until nobody can ask any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    memory = SharedMemory(name)
+    images, labels = _lay_out(memory, shape)
+    connection.send(None)
+    while True:
+        try:
+            number, slot = connection.recv()
+        except (EOFError, OSError):
+            # At once: the arrays still point into the memory.
+            os._exit(0)
+        try:
+            maker.make(number, images[slot], labels[slot])
+            connection.send((number, slot, None))
+        except HybridSegError as error:
+            connection.send((number, slot, error))
+        except BrokenPipeError:
+            os._exit(0)
+
+
+def _count_bytes(shape: tuple[int, ...]) -> int:
+    return math.prod(shape) * 4 + math.prod(shape[:-1])
+
+
+def _lay_out(memory: SharedMemory, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images, (slots, n, rows, cols, bands) float32, and the labels uint8, of the memory."""
+    images = np.ndarray(shape, np.float32, memory.buf)
+    return images, np.ndarray(shape[:-1], np.uint8, memory.buf, images.nbytes)
+
+
+def _share(n_bytes: int) -> SharedMemory:
+    # Where there is less, writing would end the reader without a word.
+    if _SHARED_DIR.is_dir() and (free := shutil.disk_usage(_SHARED_DIR).free) < n_bytes:
+        raise BadInput(
+            f"the readers need {n_bytes >> 20} MB of shared memory, and {_SHARED_DIR} has {free >> 20}; give a smaller "
+            "--batch_size or --reader_count, or more to the container (--shm-size)"
+        )
+    return SharedMemory(create=True, size=n_bytes)
+
+
+@contextmanager
+def _hold_interrupts() -> Iterator[None]:
+    """Let a process that is started now never hear of Ctrl-C: this one decides what is done."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
