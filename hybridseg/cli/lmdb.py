@@ -1,14 +1,19 @@
-"""``hybridseg unet build-lmdb``: the databases of scientific images that a U-Net is trained on."""
+"""Databases of scientific images: ``hybridseg unet build-lmdb``, and how ``unet train`` is told of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.dense import make_steps, report_training
 from hybridseg.cli.options import (
+    DigitType,
     class_files_options,
+    is_given,
+    join_options,
     options_of,
     overwrite_option,
     path_type,
@@ -18,6 +23,83 @@ from hybridseg.cli.options import (
 )
 from hybridseg.data.buildlmdb import build_lmdb as write_databases
 from hybridseg.data.lmdbplan import PARTS, LmdbOptions
+from hybridseg.dense.programs.unet import PRESETS, UnetOptions
+from hybridseg.dense.programs.unetlmdb import train_on_databases
+from hybridseg.dense.readers import ReaderOptions
+from hybridseg.dense.trainer import TrainingPaths
+from hybridseg.verdict import judge
+
+_READER_NAMES = ("test_every_n_steps", "balance_classes", "reader_count")
+# What a training on folders has no use for, and one on databases.
+_OF_DATABASES = ("test_database", "output_dir", "n_classes", "use_augmentation", *_READER_NAMES)
+_OF_FOLDERS = (
+    *("name", "images_dir", "masks_dir", "val_images", "val_masks", "test_images", "test_masks", "labels_path"),
+    *("colors_path", "size", "crop", "crop_scale", "n_crops", "balance", "validation_share", "runs_dir"),
+)
+
+
+def _take_nist(ctx: click.Context, param: click.Parameter, path: Any) -> Any:
+    """Let the settings of the published program be the defaults where it is asked for."""
+    if path is not None:
+        ctx.default_map = {**PRESETS["nist"], **(ctx.default_map or {})}
+    return path
+
+
+database_options = join_options(
+    click.option(
+        "--train_database", "--train-database", metavar="DIR", type=path_type, is_eager=True, callback=_take_nist,
+        help="Train on this database, train-NAME.lmdb, with the settings of --preset nist but for those given.",
+    ),
+    click.option(
+        "--test_database", "--test-database", metavar="DIR", type=path_type, help="Test on this one, test-NAME.lmdb."
+    ),
+    click.option(
+        "--output_dir", "--output-dir", metavar="DIR", type=path_type,
+        help="Write the network trained on a database here.",
+    ),
+    click.option(
+        "--number_classes", "--number-classes", "n_classes", type=click.IntRange(2, 255),
+        help="Number of classes.  [default: that of the database]",
+    ),
+    options_of(ReaderOptions, *_READER_NAMES, classic=True, digits=True),
+    click.option(
+        "--use_augmentation", "--use-augmentation", type=DigitType(), default="1", show_default=True,
+        help="Change images of a database at random, as --augmentation says; 0 leaves them as they are.",
+    ),
+)  # fmt: skip
+
+
+def check_source(settings: Mapping[str, Any]) -> None:
+    """Raise a usage error unless all settings that were given are for a training on folders, or on databases."""
+
+    def flag(name: str) -> str:
+        parameters = click.get_current_context().command.params
+        return next(parameter.opts[0] for parameter in parameters if parameter.name == name)
+
+    has_database = settings["train_database"] is not None
+    for name in _OF_FOLDERS if has_database else _OF_DATABASES:
+        if is_given(name):
+            where = "a folder of images, and this is one on --train_database"
+            raise click.UsageError(
+                f"{flag(name)} is for a training on {where if has_database else 'a database: give --train_database'}."
+            )
+    for name in ("test_database", "output_dir") if has_database else ("name",):
+        if settings[name] is None:
+            raise click.UsageError(f"{flag(name)} is missing{'.' if has_database else ', or --train_database.'}")
+
+
+def report_databases(console: Console, settings: Mapping[str, Any], paths: TrainingPaths, options: UnetOptions) -> None:
+    """Train a U-Net on databases, and print the result."""
+    result = report_training(
+        console,
+        lambda on_epoch, progress: train_on_databases(
+            settings["train_database"], settings["test_database"], paths=paths, options=options,
+            readers=read_options(ReaderOptions, settings), n_classes=settings["n_classes"], on_start=console.say,
+            on_epoch=on_epoch, progress=progress,
+        ),
+    )  # fmt: skip
+    use = f"hybridseg unet infer --model {paths.weights} --image_folder IMAGES --output_folder RESULTS"
+    console.conclude(result.confusion.to_record(), judge(result.photos), make_steps(use))
 
 
 @click.command("build-lmdb")

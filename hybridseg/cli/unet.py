@@ -20,7 +20,7 @@ from hybridseg.cli.dense import (
     segment_images,
     view_options,
 )
-from hybridseg.cli.lmdb import build_lmdb
+from hybridseg.cli.lmdb import build_lmdb, check_source, database_options, report_databases
 from hybridseg.cli.options import (
     WeightsType,
     class_files_options,
@@ -107,7 +107,7 @@ unet.add_command(build_lmdb)
 
 
 @unet.command()
-@click.option("--name", required=True, help="Name of this training: the name of its folder.")
+@click.option("--name", help="Name of this training on a folder of images: the name of its folder.")
 @places_options
 @click.option(
     "--validation-images", "val_images", metavar="DIR", type=path_type,
@@ -145,16 +145,23 @@ unet.add_command(build_lmdb)
     },
 )  # fmt: skip
 @options_of(_DEFAULTS.fit, "epochs")
-@options_of(_DEFAULTS, "batch_size", "validation_share")
-@options_of(ScheduleOptions, "schedule", "learning_rate", "ramp_epochs", "sustain_epochs", "decay")
+@options_of(_DEFAULTS, "batch_size", classic=True)
+@options_of(_DEFAULTS, "validation_share")
+@options_of(ScheduleOptions, "schedule")
+@options_of(ScheduleOptions, "learning_rate", classic=True)
+@options_of(ScheduleOptions, "ramp_epochs", "sustain_epochs", "decay")
 @options_of(
     ScheduleOptions, "first_epochs", "t_mul", "m_mul", "alpha", flags={"first_epochs": ("--first-restart",)},
     unset={"first_epochs": "all of them: no restart"},
 )  # fmt: skip
 @options_of(_DEFAULTS.fit.loss, "loss", "dice_share", "dice_over", "focal_gamma")
 @policy_option
-@options_of(FitOptions, "patience", "plateau_patience", "checkpoint_interval")
+@options_of(
+    FitOptions, "patience", "plateau_patience", "checkpoint_interval",
+    flags={"patience": ("--patience", "--early_stopping", "--early-stopping")},
+)  # fmt: skip
 @runs_option
+@database_options
 @run_options
 @seed_option
 @pass_console
@@ -168,23 +175,31 @@ def train(console: Console, **settings: Any) -> None:
     Result: RUNS/NAME/ with model.h5 and model.card.json (the network), log.csv, a picture of the network and figures
     of the training, and every score on the training, validation and test set.
 
+    Images of any bands and depth are trained on from databases of build-lmdb, with --train_database and the options
+    after it, which come with the settings of --preset nist. An epoch is then --test_every_n_steps steps.
+
+    Result: OUTPUT_DIR/ with the same files, and saved_model/ for TensorFlow.
+
     \b
     Examples:
       hybridseg unet train --name coast --images photos --masks masks --labels labels.txt
       hybridseg unet train --name houses --images photos --masks masks --labels labels.txt --preset efficientnet-blog
     """
+    check_source(settings)
     _check_settings(settings)
     fit = read_options(
         FitOptions, settings, loss=read_options(LossOptions, settings),
         schedule=read_options(ScheduleOptions, settings).make(settings["epochs"]),
     )  # fmt: skip
-    options = read_options(
-        UnetOptions, settings, fit=fit, augment=read_policy(settings["policy"]), **_choose_view(settings)
-    )
-    run_dir = settings["runs_dir"] / settings["name"]
+    policy = read_policy(settings["policy"] if settings["use_augmentation"] else NO_POLICY)
+    options = read_options(UnetOptions, settings, fit=fit, augment=policy, **_choose_view(settings))
+    run_dir = settings["output_dir"] or settings["runs_dir"] / settings["name"]
     pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": pretrained}
     paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)
+    if settings["train_database"] is not None:
+        report_databases(console, settings, paths, options)
+        return
     data = _open_data(settings)
     result = report_training(
         console,

@@ -15,6 +15,7 @@ import numpy as np
 
 from hybridseg.confusion import count_confusion
 from hybridseg.dense.feed import Feed
+from hybridseg.dense.replicas import spread, weigh_share
 from hybridseg.dense.runs import BEST_NAME, CHECKPOINT_NAME, LOG_NAME, RunFolder
 from hybridseg.dense.schedules import CosineRestarts, Schedule, count_plateaus
 from hybridseg.dense.scoring import SCORES, choose_class, make_validation_step, measure_feed, score_classes
@@ -340,7 +341,7 @@ def _make_train_step(network: Any, loss: Loss, parts: Sequence[_Part]) -> Callab
     def train_step(images: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
             scores = class_scores(network(images, training=True))
-            value = loss(scores, labels)
+            value = weigh_share(loss(scores, labels), labels)
         gradients = tape.gradient(value, variables)
         found = iter(gradients)
         for part in parts:
@@ -348,4 +349,4 @@ def _make_train_step(network: Any, loss: Loss, parts: Sequence[_Part]) -> Callab
                 part.optimizer.apply_gradients([(next(found), variable) for variable in part.variables])
         return value, choose_class(scores)
 
-    return train_step
+    return spread(train_step)

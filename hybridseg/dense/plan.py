@@ -13,8 +13,11 @@ from hybridseg.dense.augment import Augmentation, AugmentOptions
 from hybridseg.dense.crops import CropOptions, CropPlan, lay_tiles
 from hybridseg.dense.feed import Feed, WindowFeed, hold_out
 from hybridseg.dense.fit import FitOptions
+from hybridseg.dense.lmdbpairs import BatchMaker, LmdbPairs
 from hybridseg.dense.pairs import FolderPairs, PairSource, RememberedPairs
 from hybridseg.dense.photos import PhotoPairs
+from hybridseg.dense.policy import Policy
+from hybridseg.dense.readers import ReaderFeed, ReaderOptions
 from hybridseg.errors import BadInput
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.normalization import Normalization
@@ -36,6 +39,8 @@ class TrainingPlan:
     augment: Augmentation = AugmentOptions()
     fit: FitOptions = FitOptions()
     crops: CropOptions = CropOptions()
+    readers: ReaderOptions | None = None
+    """How a database is read; None: there is none."""
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -44,6 +49,8 @@ class TrainingPlan:
 
     def describe_view(self, pairs: PairSource) -> View | None:
         """Return at which scale the network sees photographs; None where it is not known how large they were."""
+        if isinstance(pairs, LmdbPairs):
+            return pairs.view
         if not isinstance(pairs, FolderPairs):
             return None
         return View.of(pairs.infos, size=pairs.size, scale=self.crops.scale if self.crops.crop else None)
@@ -67,6 +74,13 @@ def make_feeds(
     else:
         _refuse_shared(pairs.sources, validation_pairs.sources, "in the training set and in the validation set")
         training_ids, validation_ids = np.arange(len(pairs.sources)), np.arange(len(validation_pairs.sources))
+    if plan.readers is not None:
+        assert isinstance(pairs, LmdbPairs) and isinstance(plan.augment, Policy) and validation_pairs is not None
+        maker = BatchMaker(
+            pairs.path, len(pairs.table), plan.batch_size, plan.normalization, plan.augment, seed,
+            plan.readers.balance_classes,
+        )  # fmt: skip
+        return ReaderFeed(maker, plan.readers), _make_plain_feed(validation_pairs, validation_ids, plan)
     if plan.crops.crop is not None:
         windows = _make_window_feed(pairs, training_ids, plan, progress)
         # Not more pixels than the network is trained on in an epoch.

@@ -127,12 +127,13 @@ class Policy:
         """Change an image, (rows, cols, bands) float32, and its labels by means of NumPy, as `change_batch` does."""
         if not self.any:
             return image, labels
-        low = 0.0 if white is not None else float(image.min())
-        scale = white if white is not None else max(float(image.max()) - low, 1e-12)
-        draws, image = ArrayDraws(seed), (image - np.float32(low)) / np.float32(scale)
+        # Each band by itself, unless they are bytes.
+        low = image.min((0, 1)) if white is None else np.float32(0)
+        scale = np.maximum(image.max((0, 1)) - low, 1e-12) if white is None else np.float32(white)
+        draws, image = ArrayDraws(seed), (image - low) / scale
         for number, turn in enumerate(self.turns):
             image, labels = turn.change_array(image, labels, draws.fork(number))
-        return image * np.float32(scale) + np.float32(low), labels
+        return image * scale + low, labels
 
 
 def read_policy(name: str | Path) -> Policy:

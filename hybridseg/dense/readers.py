@@ -14,6 +14,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
@@ -24,7 +25,10 @@ import numpy as np
 
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.lmdbpairs import BatchMaker
+from hybridseg.dense.replicas import list_devices
 from hybridseg.errors import BadInput, HybridSegError
+from hybridseg.options import Span, check_options, option
+from hybridseg.progress import say
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,20 @@ STARVED, FED = "Input Queue Starvation !!!!", "Input Queue Starvation Over"
 _AHEAD = 2
 _SHARED_DIR = Path("/dev/shm")
 _SECONDS_TO_END = 5.0
+
+
+@dataclass(frozen=True)
+class ReaderOptions:
+    """How a training reads its database."""
+
+    test_every_n_steps: int = option(1000, "Training steps between two tests: an epoch.", span=Span(1))
+    balance_classes: bool = option(
+        False, "Draw a class first, each as often, then an image that has it; 0 shows every image as often."
+    )
+    reader_count: int = option(1, "Processes that read and augment images, for each graphics card.", span=Span(1, 256))
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 class Readers:
@@ -50,7 +68,7 @@ class Readers:
     """
 
     def __init__(self, maker: BatchMaker, n_readers: int, *, first: int) -> None:
-        self.next = self._asked = first
+        self.first = self.next = self._asked = first
         self.starved_steps = self.times_starved = 0
         self._is_starved = self._has_begun = False
         self._done: dict[int, int] = {}
@@ -159,9 +177,7 @@ class Readers:
         process = self._processes[connection]
         process.join(_SECONDS_TO_END)
         if not self._has_begun and process.exitcode == 1:
-            return BadInput(
-                'a reader could not start; in a script, put what trains below `if __name__ == "__main__":`'
-            )
+            return BadInput('a reader could not start; in a script, put what trains below `if __name__ == "__main__":`')
         return BadInput(
             f"a reader was killed (exit code {process.exitcode}), perhaps for want of memory; --resume goes on after "
             "the last test, with a smaller --reader_count or --batch_size"
@@ -188,21 +204,19 @@ class ReaderFeed(Feed):
     An epoch is a fixed number of steps.
     """
 
-    def __init__(self, maker: BatchMaker, *, n_steps: int, n_readers: int) -> None:
+    def __init__(self, maker: BatchMaker, options: ReaderOptions) -> None:
         pairs = maker.pairs
         super().__init__(
             pairs, range(len(pairs.sources)), batch_size=maker.batch_size, normalization=maker.normalization,
             seed=maker.seed,
         )  # fmt: skip
-        self._maker, self._n_steps, self._n_readers = maker, n_steps, n_readers
-        self._is_reading = False
+        self._maker, self._options, self._is_reading = maker, options, False
         self._readers: Readers | None = None
-        self.starved_steps = self.times_starved = 0
 
     @property
     def n_samples(self) -> int:
         """Images in an epoch."""
-        return self._n_steps * self.batch_size
+        return self._options.test_every_n_steps * self.batch_size
 
     @property
     def dtype(self) -> np.dtype:
@@ -220,13 +234,17 @@ class ReaderFeed(Feed):
             readers, self._readers = self._readers, None
             if readers is not None:
                 readers.close()
-                self.starved_steps, self.times_starved = readers.starved_steps, readers.times_starved
+                say(
+                    f"input queue: starved {readers.times_starved} times, in {readers.starved_steps} of "
+                    f"{readers.next - readers.first} steps"
+                )
 
     def batches(self, *, first_epoch: int = 0, n_epochs: int = 1) -> Iterator[tuple[Any, Any]]:
         """Yield the batches of some epochs."""
         first = first_epoch * self.n_steps
         if self._is_reading and self._readers is None:
-            self._readers = Readers(self._maker, self._n_readers, first=first)
+            n_readers = self._options.reader_count * max(len(list_devices()), 1)
+            self._readers = Readers(self._maker, n_readers, first=first)
         if self._readers is None or self._readers.next != first:
             # Those of another time, as for a picture.
             yield from super().batches(first_epoch=first_epoch, n_epochs=n_epochs)

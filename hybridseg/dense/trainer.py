@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from hybridseg.dense.monitor import HISTOGRAM_INTERVAL, Monitor
 from hybridseg.dense.pairs import PairSource
 from hybridseg.dense.pictures import draw_end, draw_start
 from hybridseg.dense.plan import TrainingPlan, list_sets, make_feeds
+from hybridseg.dense.replicas import replicate
 from hybridseg.dense.runs import CHECKPOINT_NAME, LOG_NAME, RunFolder
 from hybridseg.dense.scoring import evaluate_feed, expect_evaluation, score_feed
 from hybridseg.errors import BadInput, OutputExists
@@ -235,25 +237,41 @@ def _fit(
     progress: Progress,
 ) -> list[Epoch]:
     pairs = training.pairs
-    plan_but_epochs = replace(plan, fit=replace(plan.fit, epochs=1))
+    # Neither the epochs nor the number of readers changes what an epoch leads to.
+    readers = plan.readers and replace(plan.readers, reader_count=1)
+    plan_but_epochs = replace(plan, fit=replace(plan.fit, epochs=1), readers=readers)
     key = combine_fingerprint(
         pairs.fingerprint, validation.pairs.fingerprint, pairs.table.to_records(), pairs.size, plan_but_epochs
     )
     folder = RunFolder(paths.run_dir, key, paths.resume)
     interval = HISTOGRAM_INTERVAL if paths.histogram_interval is None else paths.histogram_interval
-    with Monitor(
-        paths.tensorboard_dir, model, training, validation, histogram_interval=interval, loss=plan.fit.loss
-    ) as monitor:
+    with (
+        Monitor(
+            paths.tensorboard_dir, model, training, validation, histogram_interval=interval, loss=plan.fit.loss
+        ) as monitor,
+        training.reading(),
+        _replicate(model, plan) as (network, gather),
+    ):
 
         def report(epoch: Epoch) -> None:
+            gather()
             monitor.report(epoch)
             on_epoch(epoch)
 
-        return fit(
-            model.network, training, validation, options=plan.fit, folder=folder,
-            encoder=plan.architecture.find_encoder(model.network),
-            keep=lambda path: save_dense(path, model.network, model.card), on_epoch=report, progress=progress,
+        history = fit(
+            network, training, validation, options=plan.fit, folder=folder,
+            encoder=plan.architecture.find_encoder(network),
+            keep=lambda path: save_dense(path, network, model.card), on_epoch=report, progress=progress,
         )  # fmt: skip
+        gather()
+        return history
+
+
+def _replicate(model: DenseModel, plan: TrainingPlan) -> AbstractContextManager[Any]:
+    """Return the network on all graphics cards where every batch is of one size, as those of a database are."""
+    if plan.readers is None:
+        return nullcontext((model.network, lambda: None))
+    return replicate(model.network, plan.architecture.build, plan.batch_size)
 
 
 def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, history: list[Epoch]) -> dict[str, Any]:
@@ -268,6 +286,7 @@ def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, 
         "augmentation": plan.augment.to_record(),
         "options": asdict(plan.fit),
         **({"crops": asdict(plan.crops)} if plan.crops.crop else {}),
+        **({"readers": asdict(plan.readers)} if plan.readers else {}),
     }
 
 

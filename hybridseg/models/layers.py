@@ -9,6 +9,15 @@ from typing import Any
 MOMENTUM = 0.9
 
 
+def make_norm(name: str, *, momentum: float = MOMENTUM, epsilon: float = 1e-3) -> Any:
+    """Return a batch normalization; where several copies of a network are trained, over the images of all of them."""
+    import tensorflow as tf
+    from tf_keras import layers
+
+    is_shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, synchronized=is_shared, name=name)
+
+
 def add_residual_block(
     x: Any, name: str, *, filters: int, kernel_size: tuple[int, int] = (3, 3), stride: int = 1, first: bool = False
 ) -> Any:
@@ -20,10 +29,10 @@ def add_residual_block(
 
     # As wide as its stride: TensorFlow's gradient of a convolution that skips pixels crashes the process.
     shortcut = layers.Conv2D(filters, stride, stride, use_bias=False, name=f"{name}_shortcut")(x)
-    shortcut = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_shortcut_norm")(shortcut)
+    shortcut = make_norm(f"{name}_shortcut_norm")(shortcut)
     for number in (1, 2):
         if not first or number > 1:
-            x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm{number}")(x)
+            x = make_norm(f"{name}_norm{number}")(x)
             x = layers.ReLU(name=f"{name}_relu{number}")(x)
         step = stride if number == 1 else 1
         x = layers.Conv2D(
@@ -91,7 +100,11 @@ def make_dropout(rate: float, name: str) -> Any:
 
         def build(self, input_shape: Any) -> None:
             """Add the counter."""
-            self.count = self.add_weight(name="count", shape=(), dtype=tf.int64, trainable=False, initializer="zeros")
+            # All copies of a network count alike.
+            self.count = self.add_weight(
+                name="count", shape=(), dtype=tf.int64, trainable=False, initializer="zeros",
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            )  # fmt: skip
 
         def call(self, inputs: Any, training: Any = None) -> Any:
             """Return the inputs with some values set to 0 and the others scaled up."""

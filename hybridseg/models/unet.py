@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridseg.errors import BadInput
 from hybridseg.models.encoders import ENCODERS, STRIDES, Encoder, Weights
-from hybridseg.models.layers import MOMENTUM, add_residual_block, cut_to_size, make_dropout, mirror_to_stride
+from hybridseg.models.layers import add_residual_block, cut_to_size, make_dropout, make_norm, mirror_to_stride
 from hybridseg.options import Span, check_options, option
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Unet:
             x = layers.Conv2D(
                 width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv{number}"
             )(x)
-            x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm{number}")(x)
+            x = make_norm(f"{name}_norm{number}")(x)
             x = layers.ReLU(name=f"{name}_relu{number}")(x)
         return x
 
@@ -182,11 +182,11 @@ class Unet:
         x = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_enlarge")(x)
         skip = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_skip")(skip)
         x = layers.Add(name=f"{name}_join")([x, skip])
-        x = layers.BatchNormalization(**_SEPARABLE_NORM, name=f"{name}_join_norm")(x)
+        x = make_norm(f"{name}_join_norm", **_SEPARABLE_NORM)(x)
         x = layers.Activation("swish", name=f"{name}_join_swish")(x)
         x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
         x = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_pointwise")(x)
-        x = layers.BatchNormalization(**_SEPARABLE_NORM, name=f"{name}_norm")(x)
+        x = make_norm(f"{name}_norm", **_SEPARABLE_NORM)(x)
         x = layers.Activation("swish", name=f"{name}_swish")(x)
         return make_dropout(self.dropout, f"{name}_dropout")(x) if self.dropout else x
 
@@ -197,7 +197,7 @@ class Unet:
         x = layers.Conv2DTranspose(
             width, 3, 2, "same", use_bias=False, kernel_initializer=start, name=f"{name}_enlarge"
         )(x)
-        x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_enlarge_norm")(x)
+        x = make_norm(f"{name}_enlarge_norm")(x)
         if self.dropout:
             x = make_dropout(self.dropout, f"{name}_dropout")(x)
         return layers.Activation("swish", name=f"{name}_swish")(x)

@@ -51,7 +51,8 @@ def test_the_published_policy():
     assert [turn.chance for turn in policy.turns] == [0.5, 1.0, 0.2, 0.5, 0.9, 0.9, 0.9]
     moved = policy.turns[1].to_record()
     assert moved == {
-        "do": "shift-scale-rotate", "shift": 0.1, "scale": 0.25, "rotate": 0.0, "border": "void", "chance": 1.0,
+        "do": "shift-scale-rotate", "shift": 0.1, "scale": 0.25, "rotate": 0.0, "border": "void", "apart": False,
+        "chance": 1.0,
     }  # fmt: skip
 
 
@@ -130,7 +131,7 @@ def test_bands_that_a_policy_needs():
     ("step = 3", r"give a table \[\[step\]\]"),
     ('[[step]]\ndo = "flip-colls"', "step 1: there is no step 'flip-colls'.*; did you mean flip-cols?"),
     ("[[step]]\nchance = 1", "step 1: there is no step None"),
-    ('[[step]]\ndo = "noise"\nstrenght = 1', "step 1: noise has strength, and no strenght; did you mean strength?"),
+    ('[[step]]\ndo = "noise"\nstrenght = 1', "step 1: noise has strength, apart, and no strenght; did you mean"),
     ('[[step]]\ndo = "flip-rows"\nside = 1', "step 1: flip-rows has no settings, and no side"),
     ('[[step]]\ndo = "noise"\nstrength = "big"', "step 1: 'big' is not float"),
     ('[[step]]\ndo = "blur"\nside = 4', "step 1: side=4: give a whole number"),
@@ -146,5 +147,5 @@ def test_files_that_cannot_be_used(tmp_path, text, message):
 
 
 def test_a_policy_that_is_not_there():
-    with pytest.raises(MissingInput, match=r"no augmentation policy wild; .* none, efficientnet-blog, mild, overhead"):
+    with pytest.raises(MissingInput, match=r"no augmentation policy wild; .* efficientnet-blog, mild, nist, overhead"):
         read_policy("wild")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,12 @@ from hybridseg.dense.augment import Augmentation
 from hybridseg.dense.crops import MAX_AREA, CropOptions
 from hybridseg.dense.datasets import Dataset
 from hybridseg.dense.fit import Epoch, FitOptions
-from hybridseg.dense.pairs import FolderPairs, fit_size
+from hybridseg.dense.pairs import FolderPairs, PairSource, fit_size
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_augmentation
 from hybridseg.dense.plan import TrainingPlan
 from hybridseg.dense.policy import Policy, read_policy
+from hybridseg.dense.readers import ReaderOptions
 from hybridseg.dense.schedules import CosineRestarts, Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingResult, train_dense
 from hybridseg.errors import BadInput
@@ -52,6 +53,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss": "combo", "dice_share": 0.95, "dice_over": "image", "schedule": "cosine", "learning_rate": 0.005,
         "ramp_epochs": 0, "first_epochs": 50, "t_mul": 1.0, "m_mul": 0.7, "alpha": 0.1,
         "patience": 66, "plateau_patience": 20, "validation_share": 0.3, "policy": "efficientnet-blog", "seed": 108241,
+    },
+    "nist": {
+        "encoder": "none", "block": "plain", "widths": (512, 256, 128, 64), "batch_size": 4, "epochs": 100,
+        "loss": "cross-entropy", "schedule": "constant", "learning_rate": 3e-4, "patience": 10, "policy": "nist",
     },
 }  # fmt: skip
 
@@ -156,7 +161,28 @@ def train_unet(
     # What is largest at any scale of the windows decides how sharp the photographs are kept.
     kind = FolderPairs if options.size else partial(PhotoPairs, scale=crops.scale[1])
     found = {name: kind(part, data.read_labels, table=data.table, size=size) for name, part in data.parts.items()}
-    pairs, n_classes = found["train"], len(data.table)
+    return train_pairs(
+        found, crops, paths=paths, options=options, on_start=on_start, on_epoch=on_epoch, progress=progress
+    )
+
+
+def train_pairs(
+    found: Mapping[str, PairSource],
+    crops: CropOptions = CropOptions(),
+    *,
+    paths: TrainingPaths,
+    options: UnetOptions,
+    readers: ReaderOptions | None = None,
+    on_start: Callable[[str], None],
+    on_epoch: Callable[[Epoch], None],
+    progress: Progress,
+) -> TrainingResult:
+    """Train a U-Net on pairs, wherever they are stored: ``train``, and ``val`` and ``test`` if there are any.
+
+    The other parameters are those of `train_unet`; `readers` say how a database is read.
+    """
+    pairs = found["train"]
+    n_classes = len(pairs.table)
     if isinstance(options.augment, Policy):
         options.augment.check_bands(pairs.n_bands)
     architecture = options.make_network(n_bands=pairs.n_bands, n_outputs=1 if n_classes == 2 else n_classes)
@@ -164,11 +190,11 @@ def train_unet(
     normalization = Normalization("image") if encoder is None else encoder.choose_normalization(pairs.dtype)
     plan = TrainingPlan(
         architecture, normalization, options.batch_size, options.validation_share, options.augment,
-        options.fit if encoder else replace(options.fit, frozen_epochs=0), crops,
+        options.fit if encoder else replace(options.fit, frozen_epochs=0), crops, readers,
     )  # fmt: skip
 
     def show(model: DenseModel) -> list[Path]:
-        joins = trace_joins(model.network, size)
+        joins = trace_joins(model.network, pairs.size)
         for join in joins:
             on_start(join.text)
         if not paths.plots:
@@ -179,7 +205,7 @@ def train_unet(
                          f"{show_shape(join.joined)}\n{show_shape(join.result)}")
             for join in joins
         ]  # fmt: skip
-        image, scores = (*size, pairs.n_bands), (*size, architecture.n_outputs)
+        image, scores = (*pairs.size, pairs.n_bands), (*pairs.size, architecture.n_outputs)
         draw_network(
             path, levels, title=f"U-Net on {encoder.title}" if encoder else "U-Net",
             ends=(show_shape(image), show_shape(joins[0].below), show_shape(scores)), dpi=paths.figures.dpi,
@@ -187,7 +213,7 @@ def train_unet(
         return [path]
 
     return train_dense(
-        pairs, plan, paths, validation_pairs=found.get("val"), test_pairs=found.get("test"), score_sets=True,
+        pairs, plan, paths, validation_pairs=found.get("val"), test_pairs=found.get("test"), score_sets=readers is None,
         on_start=on_start, on_network=show, on_epoch=on_epoch, progress=progress,
     )  # fmt: skip
 
