@@ -329,7 +329,12 @@ def color_labels(labels: np.ndarray, table: ClassTable) -> np.ndarray:
 
 def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
     """Return the share of each class that occurs, of all labelled pixels, the largest first."""
-    counts = np.bincount(labels.ravel(), minlength=len(table))[: len(table)]
+    return share_counts(np.bincount(labels.ravel(), minlength=len(table)), table)
+
+
+def share_counts(counts: np.ndarray, table: ClassTable) -> dict[str, float]:
+    """Return the same of the numbers of pixels of each id."""
+    counts = counts[: len(table)]
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: -counts[i])
     return {table.names[i]: float(counts[i] / counts.sum()) for i in order}
 

@@ -297,6 +297,39 @@ def real_data():
     return folder
 
 
+@pytest.fixture(scope="session")
+def cells(tmp_path_factory):
+    """Images of 32 x 32 x 2 in 16 bits with their masks, and databases of them: ``images/``, ``masks/``, ``data/``.
+
+    Of class 1 is what is bright in the first band; only cell_03 has class 2, which is bright in the second.
+    """
+    import rasterio
+
+    from hybridseg.data.buildlmdb import build_lmdb
+    from hybridseg.data.lmdbplan import LmdbOptions
+    from hybridseg.io.rasters import quiet_rasterio
+
+    folder = tmp_path_factory.mktemp("cells")
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for i in range(10):
+        rng = np.random.default_rng(i)
+        mask = np.zeros((32, 32), np.uint16)
+        row, col = rng.integers(2, 14, 2)
+        mask[row : row + 14, col : col + 14] = 1
+        if i == 3:
+            mask[:4, :4] = 2
+        image = rng.integers(900, 1100, (2, 32, 32)) + np.stack([mask == 1, mask == 2]) * 3000
+        profile = {"driver": "GTiff", "height": 32, "width": 32, "dtype": "uint16"}
+        for kind, bands in (("images", image), ("masks", mask[None])):
+            path = folder / kind / f"cell_{i:02}.tif"
+            with quiet_rasterio(), rasterio.open(path, "w", count=len(bands), **profile) as dataset:
+                dataset.write(bands.astype(np.uint16))
+    options = LmdbOptions("cells", test_list=("cell_08", "cell_09"))
+    build_lmdb(folder / "images", folder / "masks", folder / "data", options=options)
+    return folder
+
+
 # A labelling session.
 
 # One thread: for so few pixels more of them cost more than they save.

@@ -79,7 +79,7 @@ class BatchResult:
 def write_confidence(path: Path, confidence: np.ndarray, georeference: GeoReference | None) -> None:
     """Write the probability of the class of each pixel, in whole percent; NaN becomes nodata."""
     percent = np.where(np.isnan(confidence), NO_CONFIDENCE, np.nan_to_num(confidence) * 100).round().astype(np.uint8)
-    write_band(path, percent, georeference, nodata=NO_CONFIDENCE, tags={"UNIT": "percent"})
+    write_band(path, percent, georeference, nodata=NO_CONFIDENCE, tags=lambda: {"UNIT": "percent"})
 
 
 def read_confidence(path: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Databases of scientific images: ``hybridseg unet build-lmdb``, and how ``unet train`` is told of them."""
+"""Scientific images: ``hybridseg unet build-lmdb``, and what ``unet train`` and ``unet infer`` have for them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.dense import make_steps, report_training
 from hybridseg.cli.options import (
@@ -21,12 +22,16 @@ from hybridseg.cli.options import (
     read_table,
     seed_option,
 )
+from hybridseg.cli.segment import run_job
 from hybridseg.data.buildlmdb import build_lmdb as write_databases
-from hybridseg.data.lmdbplan import PARTS, LmdbOptions
+from hybridseg.data.lmdbplan import FORMATS, PARTS, LmdbOptions, pick_format
+from hybridseg.dense.predictparts import make_parts_job
 from hybridseg.dense.programs.unet import PRESETS, UnetOptions
 from hybridseg.dense.programs.unetlmdb import train_on_databases
 from hybridseg.dense.readers import ReaderOptions
 from hybridseg.dense.trainer import TrainingPaths
+from hybridseg.io.pairing import find_images
+from hybridseg.models.savedmodels import find_bundle
 from hybridseg.verdict import judge
 
 _READER_NAMES = ("test_every_n_steps", "balance_classes", "reader_count")
@@ -153,3 +158,47 @@ def build_lmdb(console: Console, **settings: Any) -> None:
     console.record(records=dict(zip(PARTS, result.n_records, strict=True)), classes=list(result.table.names))
     first, second = result.paths
     console.say(f"Next: hybridseg unet train --train_database {first} --test_database {second} --output_dir DIR")
+
+
+model_options = join_options(
+    click.option(
+        "--model", "model_path", metavar="PATH", type=path_type,
+        help="A network that was trained on databases: NAME.h5, or the folder that it is in.",
+    ),
+    click.option(
+        "--saved_model_filepath", "--saved-model-filepath", "saved_model_dir", metavar="DIR", type=path_type,
+        help="The same as its SavedModel: OUTPUT_DIR/saved_model.",
+    ),
+    click.option(
+        "--image_format", "--image-format", type=click.Choice(tuple(FORMATS)),
+        help="With --model: take the images of this format only.  [default: of all]",
+    ),
+)  # fmt: skip
+
+_OF_MODELS = ("model_path", "saved_model_dir", "images", "out_dir", "image_format", "model_engine", "resume")
+
+
+def is_of_model(settings: Mapping[str, Any]) -> bool:
+    """Return whether a network was given by its path; a usage error tells of what does not go with that."""
+    names = ("names", "model_path", "saved_model_dir")
+    given = [name for name in names if settings[name]]
+    if len(given) != 1:
+        raise click.UsageError("Give the network once: --name, --model or --saved_model_filepath.")
+    if given == ["names"]:
+        if settings["image_format"]:
+            raise click.UsageError("--image_format is for --model; with --name give a pattern: --images 'DIR/*.tif'.")
+        return False
+    for parameter in click.get_current_context().command.params:
+        if parameter.name not in _OF_MODELS and is_given(str(parameter.name)):
+            raise click.UsageError(f"{parameter.opts[0]} is for a network that is given by --name.")
+    if settings["out_dir"] is None:
+        raise click.UsageError("--output_folder is missing: the label maps have the names of their images.")
+    return True
+
+
+def label_folder(console: Console, settings: Mapping[str, Any]) -> None:
+    """Classify every pixel of images by a network of the options `model_options`."""
+    path = settings["model_path"] or find_bundle(settings["saved_model_dir"])
+    images = pick_format(find_images([settings["images"]]), settings["image_format"], settings["images"])
+    job = make_parts_job(path, Outputs(settings["out_dir"], None), engine=settings["model_engine"])
+    run_job(console, images, job, resume=settings["resume"])

@@ -20,7 +20,15 @@ from hybridseg.cli.dense import (
     segment_images,
     view_options,
 )
-from hybridseg.cli.lmdb import build_lmdb, check_source, database_options, report_databases
+from hybridseg.cli.lmdb import (
+    build_lmdb,
+    check_source,
+    database_options,
+    is_of_model,
+    label_folder,
+    model_options,
+    report_databases,
+)
 from hybridseg.cli.options import (
     WeightsType,
     class_files_options,
@@ -259,11 +267,16 @@ def _open_data(settings: Mapping[str, Any]) -> Dataset:
 
 
 @unet.command()
+@click.option("--name", "names", multiple=True, help="Name of the training; repeat it, and several networks vote.")
+@model_options
 @click.option(
-    "--name", "names", multiple=True, required=True, help="Name of the training; repeat it, and several networks vote."
-)
-@click.option("--images", metavar="DIR", type=path_type, required=True, help="Folder of images, a file or a pattern.")
-@click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside each image]")
+    "--images", "--image_folder", "--image-folder", metavar="DIR", type=path_type, required=True,
+    help="Folder of images, a file or a pattern.",
+)  # fmt: skip
+@click.option(
+    "--out", "--output_folder", "--output-folder", "out_dir", metavar="DIR", type=path_type,
+    help="Write here.  [default: beside each image; with --model required]",
+)  # fmt: skip
 @click.option("--checkpoint", type=int, help="Number of the epoch to use.  [default: the best of the run]")
 @crf_options(UNET_SMOOTHING)
 @runs_option
@@ -278,10 +291,18 @@ def infer(console: Console, **settings: Any) -> None:
     legend); for a GeoTIFF also NAME_predseg.tif in the same place on Earth, with a style for QGIS. With --crf these are
     called NAME_predseg_crf.png and so on, so that both can lie in one folder.
 
+    With --model or --saved_model_filepath, for a network that was trained on databases: images of any size, part by
+    part, in memory that a large TIFF does not fill.
+
+    Result: for each image OUT/NAME.tif, its label map, in the same place on Earth.
+
     \b
     Example:
       hybridseg unet infer --name coast --images new_photos --out results
     """
+    if is_of_model(settings):
+        label_folder(console, settings)
+        return
     paths = find_images([settings["images"]])
     smoothing, title = choose_crf(settings, UNET_SMOOTHING)
     which = {"program": "unet", "checkpoint": settings["checkpoint"], "engine": settings["model_engine"]}

@@ -64,16 +64,20 @@ class LmdbOptions:
 
 def find_pairs(images_dir: Path, masks_dir: Path, image_format: str | None) -> list[Pair]:
     """Find the images with their masks, in the order of their names; BadInput names those that have none."""
-    images = find_images([images_dir])
-    if image_format:
-        images = [path for path in images if path.suffix.lower() in FORMATS[image_format]]
-        if not images:
-            raise BadInput(f"{images_dir} has no {image_format} image; give another --image_format")
+    images = pick_format(find_images([images_dir]), image_format, images_dir)
     found = find_labelled(images, masks_dir=masks_dir)
     wanted = f"has no mask in {masks_dir}"
     alone = [Problem(str(path), f"{wanted}; add {path.stem}.tif or {path.stem}.png") for path in found.unlabelled]
     _refuse([*found.problems, *alone])
     return sorted(found.pairs, key=lambda pair: pair.image_path.name)
+
+
+def pick_format(images: list[Path], image_format: str | None, where: Path) -> list[Path]:
+    """Return the images of a format, of any if it is None; BadInput when there are none."""
+    found = [path for path in images if image_format is None or path.suffix.lower() in FORMATS[image_format]]
+    if not found:
+        raise BadInput(f"{where} has no {image_format} image; give another --image_format")
+    return found
 
 
 def _refuse(problems: Sequence[Problem]) -> None:

@@ -209,7 +209,7 @@ def predict_windows(
             next(steps)
             col_weight = _weigh(width, options.overlap, is_first=col == 0, is_last=col == col_starts[-1])
             weight = np.minimum.outer(row_weight, col_weight)[..., None]
-            pixels = (_cut(image, row, col, height, width) - offset) * factor
+            pixels = (cut_window(image, row, col, height, width) - offset) * factor
             total[:, col : col + width] += weight * _classify(pixels, model, flips=options.flips)
             weights[:, col : col + width] += weight
         n_done = next_row - row
@@ -311,7 +311,7 @@ def _weigh(size: int, overlap: int, *, is_first: bool, is_last: bool) -> np.ndar
     return np.maximum(distance, _LEAST_WEIGHT)
 
 
-def _cut(image: np.ndarray, row: int, col: int, height: int, width: int) -> np.ndarray:
+def cut_window(image: np.ndarray, row: int, col: int, height: int, width: int) -> np.ndarray:
     """Return a window as float32; beyond the border the image is mirrored."""
     window = image[row : row + height, col : col + width].astype(np.float32)
     missing = [(0, height - window.shape[0]), (0, width - window.shape[1]), (0, 0)]

@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from hybridseg.io.atomic import atomic_path
 DEFAULT_MAX_PIXELS = 1_000_000_000
 
 _METRES_PER_DEGREE = 111_320.0
+_CACHE_BYTES = 64 << 20
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -171,6 +172,15 @@ def quiet_rasterio() -> Iterator[None]:
             raise BadInput(f"{error.object} has a name that is not UTF-8; give it another") from error
 
 
+@contextmanager
+def limit_cache() -> Iterator[None]:
+    """Let GDAL keep no more decoded blocks than a few windows have: by default it takes a share of the memory."""
+    import rasterio
+
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
+        yield
+
+
 class _QuietThreads:
     """Ignores a warning while any thread is inside.
 
@@ -240,14 +250,31 @@ def measure_resolution(georeference: GeoReference | None) -> float | None:
     return side * _METRES_PER_DEGREE * math.sqrt(math.cos(math.radians(min(abs(north), 89))))
 
 
+@dataclass(frozen=True)
+class Strips:
+    """Values that are not in memory together.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Rows and columns of all of them.
+    parts : iterable of (int, numpy.ndarray)
+        From top to bottom, each after the number of its first row.
+    """
+
+    shape: tuple[int, int]
+    parts: Iterable[tuple[int, np.ndarray]]
+    dtype: Any = np.uint8
+
+
 def write_band(
     path: str | os.PathLike[str],
-    values: np.ndarray,
+    values: np.ndarray | Strips,
     georeference: GeoReference | None,
     *,
     nodata: int,
     palette: Sequence[tuple[int, int, int]] = (),
-    tags: Mapping[str, str] | None = None,
+    tags: Callable[[], Mapping[str, str]] = dict,
     sidecars: Mapping[Path, str] | None = None,
 ) -> None:
     """Write one band as a tiled, compressed GeoTIFF, whole or not at all.
@@ -256,14 +283,14 @@ def write_band(
 
     Parameters
     ----------
-    values : numpy.ndarray
+    values : numpy.ndarray or Strips
         (rows, cols) uint8.
     nodata : int
         The value of pixels without a value.
     palette : sequence of (int, int, int)
         Colours of the values from 0 on.
-    tags : mapping of str to str
-        Of the band.
+    tags : callable
+        Returns those of the band, once all values are written.
     sidecars : mapping of pathlib.Path to str
         Texts of small files that belong to it: where the raster is, they are too, and never those of another one.
     """
@@ -272,6 +299,8 @@ def write_band(
     path = Path(path)
     sidecars = sidecars or {}
 
+    if isinstance(values, np.ndarray):
+        values = Strips((values.shape[0], values.shape[1]), [(0, values)], values.dtype)
     rows, cols = values.shape
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -296,10 +325,11 @@ def write_band(
         for sidecar in changed:
             stack.enter_context(atomic_path(sidecar)).write_text(sidecars[sidecar], encoding="utf-8")
         with quiet_rasterio(), rasterio.open(temporary, "w", **profile) as dataset:
-            dataset.write(values, 1)
+            for row, part in values.parts:
+                dataset.write(part, 1, window=((row, row + len(part)), (0, cols)))
             if palette:
                 dataset.write_colormap(1, {i: (*color, 255) for i, color in enumerate(palette)})
-            dataset.update_tags(1, **(tags or {}))
+            dataset.update_tags(1, **tags())
             if georeference and georeference.gcps:
                 crs = rasterio.crs.CRS.from_user_input(georeference.crs) if georeference.crs else None
                 dataset.gcps = (list(georeference.gcps), crs)

@@ -113,6 +113,16 @@ class Unet:
         """The encoder that it stands on, if any."""
         return ENCODERS.get(self.encoder)
 
+    @property
+    def reach(self) -> int | None:
+        """How far the image is seen from a pixel, at most; None for a pretrained encoder, which may see all of it."""
+        if self.pretrained is not None:
+            return None
+        strides = [1, *STRIDES[:-1]]
+        # Two convolutions of 3 x 3 on the way down at every stride, two on the way up but at the deepest; what is
+        # pooled is one pixel further, and what is enlarged one of the stride below.
+        return 4 * sum(strides) - 2 * strides[-1] + sum(strides[:-1]) + sum(strides[1:])
+
     def build(self) -> tf_keras.Model:
         """Return the network with random weights, as `hybridseg.models.architectures.Architecture` describes it."""
         import tf_keras

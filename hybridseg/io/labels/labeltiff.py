@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,7 +19,14 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable, hex_color
 from hybridseg.errors import BadInput, located
 from hybridseg.io.labels.labelmaps import LabelMap, decode_names, encode_names, match_painted, narrow_labels
-from hybridseg.io.rasters import check_pixel_count, open_raster, read_georeference, write_band
+from hybridseg.io.rasters import (
+    GeoReference,
+    Strips,
+    check_pixel_count,
+    open_raster,
+    read_georeference,
+    write_band,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +47,32 @@ def write_labeltiff(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
     Beside it stand ``NAME.tif.aux.xml`` with the names of the classes, for programs on GDAL, and the style
     ``NAME.qml``, which QGIS applies by itself. A style of the user's is kept.
     """
-    path = Path(path)
-    table = labelmap.require_table(path)
-    tags = {_NAMES_TAG: encode_names(table), _CHECKSUM_TAG: _sum_labels(labelmap.labels)}
-    if labelmap.made_by is not None:
-        tags[_MADE_BY_TAG] = labelmap.made_by
+    labels = labelmap.labels
+    strips = Strips((labels.shape[0], labels.shape[1]), [(0, labels)])
+    write_labelstrips(path, strips, labelmap.require_table(path), labelmap.georeference, made_by=labelmap.made_by)
+
+
+def write_labelstrips(
+    path: str | os.PathLike[str],
+    strips: Strips,
+    table: ClassTable,
+    georeference: GeoReference | None,
+    *,
+    made_by: str | None = None,
+) -> None:
+    """Write the same of labels that are not in memory together."""
+    path, checksum = Path(path), 0
+
+    def pass_on() -> Iterator[tuple[int, np.ndarray]]:
+        nonlocal checksum
+        for row, labels in strips.parts:
+            checksum = zlib.crc32(np.ascontiguousarray(labels), checksum)
+            yield row, labels
+
+    def describe() -> dict[str, str]:
+        tags = {_NAMES_TAG: encode_names(table), _CHECKSUM_TAG: f"{checksum:08x}"}
+        return tags if made_by is None else {**tags, _MADE_BY_TAG: made_by}
+
     sidecars = {path.with_name(f"{path.name}.aux.xml"): _describe_classes(table)}
     style_path = path.with_suffix(".qml")
     if _is_of_user(style_path):
@@ -52,11 +81,11 @@ def write_labeltiff(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
         sidecars[style_path] = _STYLE_HEAD + _style_classes(table)
     write_band(
         path,
-        labelmap.labels,
-        labelmap.georeference,
+        Strips(strips.shape, pass_on()),
+        georeference,
         nodata=VOID,
         palette=table.colors,
-        tags=tags,
+        tags=describe,
         sidecars=sidecars,
     )
 
