@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 def save_state(path: Path, variables: Sequence[Any], record: dict[str, Any]) -> None:
     """Write variables or arrays, in an order that is the same in every run, and a JSON-ready record as ``.npz``."""
-    arrays: dict[str, Any] = {f"v{i}": np.asarray(variable) for i, variable in enumerate(variables)}
+    arrays: dict[str, Any] = {f"v{i}": variable.numpy() for i, variable in enumerate(variables)}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, record=np.array(json.dumps(record)), **arrays)
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,7 +35,8 @@ def list_children():
     return [pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
-def test_batches_are_those_of_one_process_in_their_order(maker):
+def test_batches_are_those_of_one_process_in_their_order(maker, caplog):
+    caplog.set_level(logging.INFO, "hybridseg.progress")
     feed = ReaderFeed(maker, ReaderOptions(4, reader_count=2))
     plain = [list(feed.batches(first_epoch=epoch)) for epoch in (0, 1)]
     shared = list_shared()
@@ -45,6 +47,7 @@ def test_batches_are_those_of_one_process_in_their_order(maker):
         (images, _), *_ = feed.batches(first_epoch=0)
         assert (images.numpy() == plain[0][0][0].numpy()).all()
     assert list_children() == [] and list_shared() == shared
+    assert re.fullmatch(r"input queue: starved [01234] times, in \d of 8 steps", caplog.messages[-1])
     for epoch in (0, 1):
         assert len(read[epoch]) == len(plain[epoch]) == 4
         for (images, labels), (wanted, truth) in zip(read[epoch], plain[epoch], strict=True):
