@@ -349,7 +349,9 @@ def _plot_network(levels: Sequence[NetworkLevel], title: str, ends: tuple[str, s
     bottom = add_box(ends[1], 5.0, -1.4, "#d5ead9")
     for level, start, end in zip(levels, down, up, strict=True):
         add_arrow(start, end, "--")
-        axes.text(5.0, start.get_position()[1] + 0.12, plain_text(level.enlarged), fontsize=7.5, ha="center", color="#5b6b7b")
+        axes.text(
+            5.0, start.get_position()[1] + 0.12, plain_text(level.enlarged), fontsize=7.5, ha="center", color="#5b6b7b"
+        )
     for path_down in pairwise([image, *reversed(down), bottom]):
         add_arrow(*path_down, "-")
     for path_up in pairwise([bottom, *up, scores]):

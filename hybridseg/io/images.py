@@ -252,9 +252,7 @@ def measure_levels(image: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def match_bands(
-    image: np.ndarray, n_bands: int, *, model: object, has_alpha: bool = False
-) -> tuple[np.ndarray, str]:
+def match_bands(image: np.ndarray, n_bands: int, *, model: object, has_alpha: bool = False) -> tuple[np.ndarray, str]:
     """Return an image with the bands that a model takes, and in words what that left out or repeated.
 
     Parameters

@@ -201,7 +201,7 @@ def test_a_policy_of_the_users_own(project, tmp_path):
     folder, _ = project
     (tmp_path / "own.toml").write_text('[[step]]\ndo = "blurr"\n')
     result = train(folder, "own", "--epochs", 1, "--augmentation", tmp_path / "own.toml")
-    assert result.exit_code == 1 and "own.toml: step 1: there is no step \"blurr\"" in result.stderr
+    assert result.exit_code == 1 and 'own.toml: step 1: there is no step "blurr"' in result.stderr
     assert "did you mean blur?" in result.stderr
     (tmp_path / "own.toml").write_text('[[step]]\ndo = "blur"\nchance = 0.5\n')
     result = train(folder, "own", "--epochs", 1, "--size", "32x32", "--augmentation", tmp_path / "own.toml")

@@ -260,7 +260,9 @@ def test_networks_of_other_classes_do_not_vote_together(fake_dense):
 
 @pytest.mark.parametrize("bands", [2, 4])
 def test_images_of_other_bands(fake_dense, bands):
-    with pytest.raises(BadInput, match=rf"has {bands} bands, and cliff\.h5 takes 3: give .* or train a network on such"):
+    with pytest.raises(
+        BadInput, match=rf"has {bands} bands, and cliff\.h5 takes 3: give .* or train a network on such"
+    ):
         predict_probs(draw_image(32, 32, bands), [fake_dense()])
 
 
