@@ -183,9 +183,9 @@ def segment_pixels(
             progress=progress,
         )  # fmt: skip
     assert confidence is not None
-    made_by = job.record_shape((labels.shape[0], labels.shape[1]))
+    made_by, georeference = job.record_shape((labels.shape[0], labels.shape[1])), info.georeference if info else None
     return SegmentedImage(
-        labels, table, georeference=info and info.georeference, made_by=made_by, image=shown, confidence=confidence,
+        labels, table, georeference=georeference, made_by=made_by, image=shown, confidence=confidence,
         warnings=tuple(warnings),
     )  # fmt: skip
 

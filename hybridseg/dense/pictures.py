@@ -51,7 +51,9 @@ def pick_examples(feed: Feed, n: int) -> list[Example]:
     examples: list[Example] = []
     sources = iter(feed.list_sources())
     for images, labels in feed.batches():
-        examples += [Example(*one) for one in zip(images.numpy(), labels.numpy(), islice(sources, len(images)))]
+        examples += [
+            Example(*one) for one in zip(images.numpy(), labels.numpy(), islice(sources, len(images)), strict=True)
+        ]
         if len(examples) >= n:
             break
     return examples[:n]

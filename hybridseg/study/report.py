@@ -206,11 +206,12 @@ def _tell_what_to_label(paths: StudyPaths, findings: Findings, inputs: Inputs, *
         tables.append(Table((f"errors with '{weakest}'", "pixels missed", "of others taken for it"), rows))
     heading, first = "What to label next", method.unlabelled[:_N_UNCERTAIN]
     if not first:
-        new = f"Put new ones into {paths.images_dir} and run the same command again: it segments them, and lists them"
-        parts.append(
-            f"All photos have a mask. {new if are_own else 'Those of your own that have none are segmented and listed'} "
-            "here with the least certain ones first."
-        )
+        new = "Those of your own that have none are segmented, and listed"
+        if are_own:
+            new = (
+                f"Put new ones into {paths.images_dir} and run the same command again: it segments them, and lists them"
+            )
+        parts.append(f"All photos have a mask. {new} here with the least certain ones first.")
         return Section(heading, "\n\n".join(parts), tables=tables)
     place = f", and writes a NAME_mres.mat beside each; move these to {paths.masks_dir}" if paths.masks_name else ""
     parts.append(

@@ -138,7 +138,7 @@ def test_bands_that_a_policy_needs():
 
 @pytest.mark.parametrize(("text", "message"), [
     ("[[step]", "it is not TOML"),
-    ("steps = 3", r"it has 'steps', which means nothing here; give a table \[\[step\]\] with do = \"NAME\" for each step"),
+    ("steps = 3", r"it has 'steps', which means nothing here; give a table \[\[step\]\] with do = .NAME. for each"),
     ("step = 3", r"give a table \[\[step\]\]"),
     ('[[step]]\ndo = "flip-colls"', "step 1: there is no step \"flip-colls\"; .*; did you mean flip-cols?"),
     ("[[step]]\nchance = 1", 'step 1 does not say what to do: give do = "NAME", one of flip-cols, '),
@@ -146,7 +146,7 @@ def test_bands_that_a_policy_needs():
     ('[[step]]\none-of = ["blur"]', "step 1, number 1 of one-of does not say what to do"),
     ('[[step]]\ndo = "noise"\nstrenght = 1', "step 1: noise has strength, and no strenght; did you mean strength?"),
     ('[[step]]\ndo = "flip-rows"\nside = 1', "step 1: flip-rows has no settings, and no side"),
-    ('[[step]]\ndo = "noise"\nstrength = "big"', "step 1: noise has strength = \"big\"; give a number from 0 to below 1"),
+    ('[[step]]\ndo = "noise"\nstrength = "big"', "step 1: noise has strength = .big.; give a number from 0 to below 1"),
     ('[[step]]\ndo = "noise"\nstrength = true', "step 1: noise has strength = true; give a number from 0 to below 1"),
     ('[[step]]\ndo = "noise"\nstrength = nan', "step 1: noise has strength = NaN; give a number"),
     ('[[step]]\ndo = "shift-scale-rotate"\nborder = "grey"', "step 1: .* border = .grey.; give one of void, mirror"),

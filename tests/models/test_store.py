@@ -202,7 +202,7 @@ def test_what_is_cheap_is_checked_before_a_graph_is_converted(saved, content, tm
     model.write_bytes(content)
     with pytest.raises(MissingInput, match="give its labels: --labels"):
         load_classifier(model)
-    with pytest.raises(MissingInput, match="none.txt"):
+    with pytest.raises(MissingInput, match=r"none\.txt"):
         load_classifier(model, labels_path=tmp_path / "none.txt")
     with pytest.raises(AssertionError, match="it is converted"):
         load_classifier(model, labels_path=saved / "labels.txt")

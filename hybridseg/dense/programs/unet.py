@@ -181,7 +181,8 @@ def train_unet(
         image, scores = (*size, pairs.n_bands), (*size, architecture.n_outputs)
         draw_network(
             path, levels, title=f"U-Net on {encoder.title}" if encoder else "U-Net",
-            ends=(f"image: {show_shape(image)}", show_shape(joins[0].below), f"scores: {show_shape(scores)}"), dpi=paths.figures.dpi,
+            ends=(f"image: {show_shape(image)}", show_shape(joins[0].below), f"scores: {show_shape(scores)}"),
+            dpi=paths.figures.dpi,
         )  # fmt: skip
         return [path]
 
