@@ -250,24 +250,25 @@ def test_a_finished_folder_is_left_as_it_is_unless_told(tmp_path):
         {"options": replace(OPTIONS, prefix="other")},
         {"options": replace(OPTIONS, augment=FLIPS)},
         {"options": replace(OPTIONS, seed=3)},
-        {"pairs": Pairs(n=6)},
-        {"pairs": Pairs(table=ClassTable.from_names(["water", "sand", "rock"]))},
+        {"pairs": Pairs(n=4)},
+        {"pairs": Pairs(n=3, table=ClassTable.from_names(["water", "sand", "rock"]))},
         {"remap": {2: 1}},
     ],
 )
 @pytest.mark.parametrize("finished", [True, False])
 def test_other_records_are_not_replaced_unless_told(change, finished, tmp_path):
+    few = {"pairs": Pairs(n=3)}
     if finished:
-        make(tmp_path)
+        make(tmp_path, **few)
     else:
         with pytest.raises(KeyboardInterrupt):
-            make(tmp_path, progress=Stop(2))
+            make(tmp_path, **few, progress=Stop(2))
     (tmp_path / "notes-0001-of-0002.tfrec").write_bytes(b"of another program")
     before = contents(tmp_path)
     with pytest.raises(OutputExists, match="--overwrite"):
-        make(tmp_path, **change)
+        make(tmp_path, **few | change)
     assert contents(tmp_path) == before
-    result = make(tmp_path, **change, overwrite=True)
+    result = make(tmp_path, **few | change, overwrite=True)
     kept = {path.name for path in result.shard_paths} | {INDEX_NAME, PLAN_NAME, "notes-0001-of-0002.tfrec"}
     assert result.n_skipped == 0 and contents(tmp_path).keys() == kept
     assert len(read_all(tmp_path)) == result.n_records
