@@ -35,3 +35,9 @@ def train(tile_dir, tmp_path, paths_in):
         return retrain(own, options=options), own.output_graph.read_bytes()
 
     return run
+
+
+@pytest.fixture
+def no_runtime(monkeypatch):
+    """Leave out the runtime graph of each model, where none is applied: converting takes as long as the rest."""
+    monkeypatch.setattr("hybridseg.hybrid.classifier.make_runtime", lambda *_: None)

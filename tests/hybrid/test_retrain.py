@@ -92,6 +92,7 @@ def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
 
 @pytest.mark.parametrize("content", ["Water, 1, 2, 3\nsand, 4, 5, 6\nlava, 7, 8, 9\nveg, 10, 11, 12\n",
                                      "#040506\n#0A0B0C\n#010203\n"], ids=["by name", "in order"])  # fmt: skip
+@pytest.mark.usefixtures("no_runtime")
 def test_labels_and_colours(train, tiny, tmp_path, content):
     (tmp_path / "colors.txt").write_text(content)
     train(tiny, output_labels=tmp_path / "names.txt", colors_path=tmp_path / "colors.txt")
@@ -119,6 +120,7 @@ def test_labels_and_colours(train, tiny, tmp_path, content):
     ],
     ids=lambda change: str(next(iter(change.values()))),
 )
+@pytest.mark.usefixtures("no_runtime")
 def test_every_option_changes_the_model(train, tiny, plain, change):
     parts = {name: replace(getattr(tiny, name), **change[name]) for name in ("head", "distort") if name in change}
     _, changed = train(replace(tiny, **{**change, **parts}))
@@ -127,6 +129,7 @@ def test_every_option_changes_the_model(train, tiny, plain, change):
         assert b"my_answer" in changed and b"my_answer" not in plain[1]
 
 
+@pytest.mark.usefixtures("no_runtime")
 def test_options_of_the_measurements(train, tiny, plain):
     result, _ = plain
     assert [m.step for m in result.curve] == [10, 20, 30]
@@ -165,6 +168,7 @@ def test_another_order_of_the_classes_reaches_the_model(tiny, tile_dir, tmp_path
     assert stages == [("computing features", 0), ("training the head", 30)]
 
 
+@pytest.mark.usefixtures("no_runtime")
 def test_patience_ends_a_training_that_gets_no_better(train, tiny):
     wild = replace(tiny.head, learning_rate=900.0, how_many_training_steps=400)
     patient, _ = train(replace(tiny, head=wild))
@@ -173,12 +177,14 @@ def test_patience_ends_a_training_that_gets_no_better(train, tiny):
     assert impatient.curve == patient.curve[: len(impatient.curve)]
 
 
+@pytest.mark.usefixtures("no_runtime")
 def test_nothing_is_claimed_without_a_held_out_photo(train, tiny):
     result, _ = train(replace(tiny, testing_percentage=0, validation_percentage=0))
     assert result.scores == {} and result.misclassified == () and result.counts["training"] == 45
     assert all(m.validation_accuracy is None for m in result.curve)
 
 
+@pytest.mark.usefixtures("no_runtime")
 def test_wrong_answers_are_listed(train, tiny):
     result, _ = train(replace(tiny, head=replace(tiny.head, how_many_training_steps=1, learning_rate=0.001)))
     n_wrong = round((1 - result.scores["accuracy"]) * result.scores["n_tiles"])
@@ -187,6 +193,7 @@ def test_wrong_answers_are_listed(train, tiny):
         assert predicted in ("sand", "veg", "water") and not name.startswith(predicted)
 
 
+@pytest.mark.usefixtures("no_runtime")
 def test_what_tensorboard_shows(train, tiny, tmp_path):
     import tensorflow as tf
 
