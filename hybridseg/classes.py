@@ -20,8 +20,6 @@ VOID = 255
 MAX_CLASSES = 255
 """Ids 0..254 name classes, so that a label fits one byte beside VOID."""
 
-_STRIP_ROWS = 256
-
 
 def split_names(text: str | None) -> list[str]:
     """Return the names of a text that has commas between them.
@@ -331,10 +329,8 @@ def color_labels(labels: np.ndarray, table: ClassTable) -> np.ndarray:
 
 def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
     """Return the share of each class that occurs, of all labelled pixels, the largest first."""
-    counts = np.zeros(256, np.int64)
-    for start in range(0, len(labels), _STRIP_ROWS):  # In strips: NumPy makes 8 bytes of each before it counts.
-        counts += np.bincount(labels[start : start + _STRIP_ROWS].ravel(), minlength=256)
-    counts = counts[: len(table)]
+    parts = np.array_split(labels.ravel(), 1 + labels.size // 2**20)  # NumPy makes 8 bytes of each before it counts.
+    counts = np.sum([np.bincount(part, minlength=256) for part in parts], axis=0)[: len(table)]
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: -counts[i])
     return {table.names[i]: float(counts[i] / counts.sum()) for i in order}
 
