@@ -118,7 +118,7 @@ BREAKS = {
         ("io/annotations/painted.py", "table or extend_table(", "extend_table(", "io/annotations/test_painted.py"),
         ("io/annotations/painted.py", "if item.name is None else own", "if False else own",
          "io/annotations/test_painted.py"),
-        ("io/labels/labeltiff.py", "_NOT_XML.sub(\"\\ufffd\", name)", "name", "io/labels/test_labeltiff.py"),
+        ("io/labels/labeltiff.py", "re.sub(_NOT_XML, \"\\ufffd\", name)", "name", "io/labels/test_labeltiff.py"),
         ("io/rasters.py", "*((path,) if changed else ())", "", "io/labels/test_labeltiff.py"),
         ("io/pairing.py", "names.get(described.lower()) or stems", "stems", "io/test_pairing.py"),
         ("io/labels/labelmaps.py", "if n_colors <= MAX_CLASSES:", "if True:", "io/labels/test_labelmaps.py"),
