@@ -19,6 +19,7 @@ from hybridseg.cli.dense import (
     runs_option,
     segment_images,
     view_options,
+    warn_of_late,
 )
 from hybridseg.cli.lmdb import (
     build_lmdb,
@@ -201,6 +202,7 @@ def train(console: Console, **settings: Any) -> None:
     )  # fmt: skip
     policy = read_policy(settings["policy"] if settings["use_augmentation"] else NO_POLICY)
     options = read_options(UnetOptions, settings, fit=fit, augment=policy, **_choose_view(settings))
+    warn_of_late(console, fit)
     run_dir = settings["output_dir"] or settings["runs_dir"] / settings["name"]
     pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": pretrained}
@@ -242,6 +244,9 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
             raise click.UsageError(
                 f"{flag(name)} is for {flag(owner)} {' or '.join(values)}, and this is {flag(owner)} {settings[owner]}."
             )
+    for name in ("t_mul", "m_mul"):
+        if is_given(name) and settings["first_epochs"] is None:
+            raise click.UsageError(f"{flag(name)} is for restarts, and there are none without {flag('first_epochs')}.")
     if settings["encoder"] == NO_ENCODER:
         for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
             if is_given(name):
