@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.dense.arraysteps import ArrayDraws
+from hybridseg.dense.pixelmath import ArrayDraws
 from hybridseg.dense.steps import STEPS, Draws, Step
 from hybridseg.errors import BadInput, MissingInput, located
 from hybridseg.io.rasters import check_regular
@@ -57,8 +57,9 @@ class Turn:
     def change_array(self, image: np.ndarray, labels: np.ndarray, draws: Any) -> tuple[np.ndarray, np.ndarray]:
         """Do the same with arrays."""
         number = int(draws.uniform(0, len(self.steps)))
-        happens = draws.uniform(0, 1) < self.chance
-        return self.steps[number].change(image, labels, draws.fork(number)) if happens else (image, labels)
+        if draws.uniform(0, 1) >= self.chance:
+            return image, labels
+        return self.steps[number].change(image, labels, draws.fork(number))
 
 
 @dataclass(frozen=True)

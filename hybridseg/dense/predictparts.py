@@ -12,7 +12,7 @@ import numpy as np
 
 from hybridseg.batch.jobs import Outputs, load_once
 from hybridseg.batch.results import ImageResult
-from hybridseg.classes import VOID, share_counts
+from hybridseg.classes import VOID
 from hybridseg.dense.predict import PredictJob
 from hybridseg.dense.windows import PIXEL_SECONDS, DenseOptions, cut_window, even_strips, plan_windows
 from hybridseg.errors import BadInput
@@ -74,7 +74,9 @@ class PartsJob(PredictJob):
             strips = Strips(info.shape, finish())
             write_labelstrips(target, strips, table, info.georeference, made_by=self.record(image_path))
         watch.lap("predict")
-        return ImageResult(image_path, (target,), share_counts(counts, table), (), watch.seconds)
+        kept = counts[: len(table)]
+        shares = {table.names[i]: float(kept[i] / kept.sum()) for i in np.argsort(-kept, kind="stable") if kept[i]}
+        return ImageResult(image_path, (target,), shares, (), watch.seconds)
 
 
 def make_parts_job(path: Path, outputs: Outputs, *, engine: str = LITERT) -> PartsJob:

@@ -2,7 +2,7 @@
 
 Images are (rows, cols, bands) float32 from 0 to 1, each band by itself where they are not bytes; labels (rows, cols)
 uint8. Everything runs inside a graph or outside of one, and the same draws give the same changes. Steps that are
-`on_arrays` also take NumPy arrays, with `hybridseg.dense.arraysteps.ArrayDraws`, where TensorFlow is not to be loaded.
+`on_arrays` also take NumPy arrays, with `hybridseg.dense.pixelmath.ArrayDraws`, where TensorFlow is not to be loaded.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hybridseg.classes import VOID
-from hybridseg.dense.arraysteps import filter_array, warp_array
 from hybridseg.dense.clahe import equalize
+from hybridseg.dense.pixelmath import average, clip, convolve, library_of, measure_sides, shape_of, warp
 from hybridseg.errors import BadInput
 from hybridseg.options import Span, check_options, option
 
@@ -128,8 +127,8 @@ class ShiftScaleRotate(Step):
     apart: bool = option(False, "Scale rows and columns each by a share of its own.")
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
-        library = _library_of(image)
-        height, width = _measure_sides(labels)
+        library = library_of(image)
+        height, width = measure_sides(labels)
         angle = draws.uniform(-1, 1) * self.rotate * math.pi / 180
         col_scale = row_scale = 1 + draws.uniform(-1, 1) * self.scale
         row, col = (height - 1) / 2, (width - 1) / 2
@@ -143,7 +142,7 @@ class ShiftScaleRotate(Step):
         row_shift += row - by_col[1] * col - by_row[1] * row
         zero = library.zeros_like(cos)
         transform = [by_col[0], by_row[0], col_shift, by_col[1], by_row[1], row_shift, zero, zero]
-        return _warp(image, labels, library.stack(transform), self.border)
+        return warp(image, labels, library.stack(transform), self.border)
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ class Perspective(Step):
             equations.append(tf.stack([zero, zero, zero, col, row, one, -col * old_row, -row * old_row]))
             rights += [old_col, old_row]
         transform = tf.linalg.solve(tf.stack(equations), tf.stack(rights)[:, None])[:, 0]
-        return _warp(image, labels, transform, "mirror")
+        return warp(image, labels, transform, "mirror")
 
 
 @dataclass(frozen=True)
@@ -186,8 +185,8 @@ class Noise(Step):
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
         deviation = draws.uniform(self.strength / 5, self.strength)
-        noise = draws.normal(_shape_of(image)) if self.apart else draws.normal(_shape_of(labels))[..., None]
-        return _clip(image + deviation * noise), labels
+        noise = draws.normal(shape_of(image)) if self.apart else draws.normal(shape_of(labels))[..., None]
+        return clip(image + deviation * noise), labels
 
 
 @dataclass(frozen=True)
@@ -204,7 +203,7 @@ class Clahe(Step):
         # The brightness changes, and all bands with it: the colours stay.
         brightness = tf.reduce_mean(image, -1)
         factor = equalize(brightness, clip=draws.uniform(1, self.clip), n_tiles=self.tiles) / (brightness + 1e-6)
-        return _clip(image * factor[..., None]), labels
+        return clip(image * factor[..., None]), labels
 
 
 @dataclass(frozen=True)
@@ -216,7 +215,7 @@ class Brightness(Step):
     strength: float = option(0.2, "Largest change, as a share of the range of values.", span=_SHARE)
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
-        return _clip(image + draws.uniform(-1, 1) * self.strength), labels
+        return clip(image + draws.uniform(-1, 1) * self.strength), labels
 
 
 @dataclass(frozen=True)
@@ -228,7 +227,7 @@ class Gamma(Step):
     strength: float = option(0.2, "How far the power is from 1 at most.", span=_SHARE)
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
-        return _clip(image) ** (1 + draws.uniform(-1, 1) * self.strength), labels
+        return clip(image) ** (1 + draws.uniform(-1, 1) * self.strength), labels
 
 
 @dataclass(frozen=True)
@@ -246,7 +245,7 @@ class Sharpen(Step):
         share = draws.uniform(0.4 * self.strength, self.strength)
         middle = tf.scatter_nd([[1, 1]], [8 + draws.uniform(self.lightness, 1.0) + 1], (3, 3))
         plain = tf.scatter_nd([[1, 1]], [1.0], (3, 3))
-        return _convolve(image, (1 - share) * plain + share * (middle - 1)), labels
+        return convolve(image, (1 - share) * plain + share * (middle - 1)), labels
 
 
 @dataclass(frozen=True)
@@ -258,7 +257,7 @@ class Blur(Step):
     side: int = option(3, "Side of the square, in pixels.", span=Span(3, 31, odd=True))
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
-        return _convolve(image, np.full((self.side, self.side), 1 / self.side**2, np.float32)), labels
+        return convolve(image, np.full((self.side, self.side), 1 / self.side**2, np.float32)), labels
 
 
 @dataclass(frozen=True)
@@ -271,13 +270,13 @@ class GaussianBlur(Step):
                           span=Span(0, 16, above=True))  # fmt: skip
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
-        library = _library_of(image)
+        library = library_of(image)
         far = math.ceil(3 * self.sigma)
         # Of next to no width it leaves the image as it is.
         spread = draws.uniform(0, self.sigma) + 0.1
         weights = library.exp(-((np.arange(-far, far + 1, dtype=np.float32) / spread) ** 2) / 2)
-        weights = weights / _mean(weights, (0,)) / (2 * far + 1)
-        return _convolve(_convolve(image, weights[:, None]), weights[None]), labels
+        weights = weights / average(weights, (0,)) / (2 * far + 1)
+        return convolve(convolve(image, weights[:, None]), weights[None]), labels
 
 
 @dataclass(frozen=True)
@@ -295,7 +294,7 @@ class MotionBlur(Step):
         for kernel, (down, right) in zip(kernels, _DIRECTIONS, strict=True):
             kernel[middle + steps * down, middle + steps * right] = 1 / self.side
         which = tf.cast(draws.uniform(0, len(_DIRECTIONS)), tf.int32)
-        return _convolve(image, tf.constant(kernels)[which]), labels
+        return convolve(image, tf.constant(kernels)[which]), labels
 
 
 @dataclass(frozen=True)
@@ -307,8 +306,8 @@ class Contrast(Step):
     strength: float = option(0.2, "Largest change, as a share of the contrast.", span=_SHARE)
 
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
-        mean = _mean(image, (0, 1))
-        return _clip(mean + (image - mean) * (1 + draws.uniform(-1, 1) * self.strength)), labels
+        mean = average(image, (0, 1))
+        return clip(mean + (image - mean) * (1 + draws.uniform(-1, 1) * self.strength)), labels
 
 
 @dataclass(frozen=True)
@@ -324,10 +323,10 @@ class HueSaturation(Step):
     def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
         import tensorflow as tf
 
-        hue, saturation, value = tf.unstack(tf.image.rgb_to_hsv(_clip(image[..., :_N_COLORS])), axis=-1)
+        hue, saturation, value = tf.unstack(tf.image.rgb_to_hsv(clip(image[..., :_N_COLORS])), axis=-1)
         hue = (hue + draws.uniform(-1, 1) * self.hue / 360) % 1.0
-        saturation = _clip(saturation + draws.uniform(-1, 1) * self.saturation)
-        value = _clip(value + draws.uniform(-1, 1) * self.value)
+        saturation = clip(saturation + draws.uniform(-1, 1) * self.saturation)
+        value = clip(value + draws.uniform(-1, 1) * self.value)
         colors = tf.image.hsv_to_rgb(tf.stack([hue, saturation, value], -1))
         return tf.concat([colors, image[..., _N_COLORS:]], -1), labels
 
@@ -339,66 +338,3 @@ STEPS: dict[str, type[Step]] = {
         GaussianBlur, MotionBlur, Contrast, HueSaturation,
     )
 }  # fmt: skip
-
-
-def _library_of(values: Any) -> Any:
-    """Return NumPy for an array and TensorFlow for a tensor: what they call alike is computed alike."""
-    if isinstance(values, np.ndarray):
-        return np
-    import tensorflow as tf
-
-    return tf
-
-
-def _shape_of(values: Any) -> Any:
-    library = _library_of(values)
-    return values.shape if library is np else library.shape(values)
-
-
-def _measure_sides(labels: Any) -> list[Any]:
-    """Return rows and columns as floats."""
-    library = _library_of(labels)
-    if library is np:
-        return [float(side) for side in labels.shape]
-    return [library.cast(side, library.float32) for side in library.unstack(library.shape(labels))]
-
-
-def _mean(values: Any, axes: tuple[int, ...]) -> Any:
-    library = _library_of(values)
-    return (np.mean if library is np else library.reduce_mean)(values, axes, keepdims=True)
-
-
-def _clip(values: Any) -> Any:
-    library = _library_of(values)
-    return values.clip(0.0, 1.0) if library is np else library.clip_by_value(values, 0.0, 1.0)
-
-
-def _convolve(image: Any, kernel: Any) -> Any:
-    """Filter every band; beyond the border the image is mirrored."""
-    if _library_of(image) is np:
-        return _clip(filter_array(image, kernel))
-    import tensorflow as tf
-
-    down, across = (side // 2 for side in kernel.shape)
-    padded = tf.pad(image, [[down, down], [across, across], [0, 0]], "SYMMETRIC")
-    kernels = tf.repeat(tf.convert_to_tensor(kernel)[:, :, None, None], image.shape[-1], axis=2)
-    return _clip(tf.nn.depthwise_conv2d(padded[None], kernels, (1, 1, 1, 1), "VALID")[0])
-
-
-def _warp(image: Any, labels: Any, transform: Any, border: str) -> tuple[Any, Any]:
-    """Move pixels; `transform` is from a place (col, row) in the new image to one in the old, as 8 numbers."""
-    if _library_of(image) is np:
-        return warp_array(image, labels, transform, mirror=border != "void")
-    import tensorflow as tf
-
-    def move(values: Any, interpolation: str, fill: float) -> Any:
-        return tf.raw_ops.ImageProjectiveTransformV3(
-            images=values[None],
-            transforms=transform[None],
-            output_shape=tf.shape(labels),
-            interpolation=interpolation,
-            fill_mode="CONSTANT" if border == "void" else "REFLECT",
-            fill_value=fill,
-        )[0]
-
-    return move(image, "BILINEAR", 0.0), move(labels[..., None], "NEAREST", float(VOID))[..., 0]

@@ -3,9 +3,13 @@
 import csv
 import json
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -208,3 +212,23 @@ def test_a_build_as_it_is_typed(invoke, cells, tmp_path):
     assert len(LmdbPairs(tmp_path / "train-x.lmdb").sources) == 7
     assert Database(tmp_path / "test-x.lmdb").manifest["name"] == "x"
     assert f"{tmp_path / 'train-x.lmdb'} was there already" in invoke("unet", "build-lmdb", *words, *more).stdout
+
+
+def test_the_page_from_a_folder_to_a_result(invoke, cells, tmp_path, monkeypatch):
+    """What it shows, with less of everything."""
+    for name in ("images", "masks"):
+        shutil.copytree(cells / name, tmp_path / name)
+    (tmp_path / "labels.txt").write_text("background\nclass 1\nclass 2\n")
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs/scientific.md").read_text(encoding="utf-8")
+    less = {"--tile_size 256": "--tile_size 32 --overwrite", "500 --reader_count 2": "2 --epochs 1 --widths 4,4,3,3"}
+    for kind, block in re.findall(r"```(sh|python)\n(.*?)```", page, re.DOTALL):
+        for old, new in less.items():
+            block = block.replace(old, new)
+        if kind == "python":
+            exec(block.replace("300, 1)", "300, 2)"), {})
+            continue
+        result = invoke(*shlex.split(block)[1:])
+        assert result.exit_code == 0, result.output
+    assert len(list(Path("results").glob("*.tif"))) == 10 and Path("run/saved_model").is_dir()
+    assert len(json.loads(Path("eval_pixels.json").read_text())["pairs"]) == 10

@@ -115,16 +115,18 @@ def test_starvation_is_said_once_each_time(maker, caplog):
         # Faster than anybody could read, then slower.
         for _ in range(30):
             readers.get()
-        assert caplog.messages == [STARVED] and readers.times_starved == 1 and readers.starved_steps > 3
-        deadline = time.monotonic() + 30
-        while caplog.messages != [STARVED, FED]:
-            time.sleep(0.2)
+        assert caplog.messages[0] == STARVED and readers.starved_steps >= readers.times_starved
+        deadline = time.monotonic() + 60
+        while caplog.messages[-1] != FED:
+            time.sleep(0.3)
             readers.get()
             assert time.monotonic() < deadline
+        # Each is said once, and then the other.
+        assert caplog.messages == [STARVED, FED] * readers.times_starved
         n_starved = readers.starved_steps
-        time.sleep(0.5)
+        time.sleep(2)
         readers.get()
-        assert readers.starved_steps == n_starved and readers.times_starved == 1
+        assert readers.starved_steps == n_starved
 
 
 def test_too_little_shared_memory(maker, monkeypatch):

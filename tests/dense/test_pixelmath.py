@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hybridseg.dense import steps
-from hybridseg.dense.arraysteps import ArrayDraws
+from hybridseg.dense.pixelmath import ArrayDraws
 from hybridseg.dense.policy import Policy, Turn, read_policy
 from hybridseg.errors import BadInput
 
