@@ -71,6 +71,7 @@ bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench_semseg.py
 	$(BIN)/python tests/benchmarks/bench_start.py
 	$(BIN)/python tests/benchmarks/bench_feed.py
+	$(BIN)/python tests/benchmarks/bench_lmdb.py
 	$(BIN)/python tests/benchmarks/bench_label.py
 
 docs: $(VENV)/installed-test
