@@ -173,6 +173,11 @@ def _make_option(
         tuple[float, float]: RangeType(),
         tuple[int, ...]: NumbersType(),
     }
+    if kind == tuple[str, ...]:
+        shared["help"] = f"{setting.help} Several have commas between them, or an option each."
+        shared["help"] += f"  [default: {unset}]" if unset else ""
+        # None and no text at all are not the same.
+        return click.option(*flags, parameter, multiple=True, callback=lambda *given: given[-1] or None, **shared)
     value_type = click.Choice(setting.choices) if setting.choices else kinds.get(kind, kind)
     return click.option(*flags, parameter, type=value_type, required=is_required, **shared)
 
