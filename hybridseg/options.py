@@ -11,7 +11,8 @@ import math
 import numbers
 import types
 import typing
-from dataclasses import MISSING, Field, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any
 
 from hybridseg.errors import BadInput
@@ -129,6 +130,16 @@ def type_of(owner: Any, name: str) -> tuple[type, bool]:
     members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     kinds = [member for member in members if member is not types.NoneType]
     return kinds[0], len(kinds) < len(members)
+
+
+def make_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "", **more: Any) -> Any:
+    """Make an options object of the settings that have the names of its fields, and of `more`.
+
+    `cls` may also be an instance, whose values are the defaults; `prefix` is put before the name of each field.
+    """
+    names = [name for name in cls.__dataclass_fields__ if prefix + name in settings and name not in more]
+    given = {name: settings[prefix + name] for name in names} | more
+    return cls(**given) if isinstance(cls, type) else replace(cls, **given)
 
 
 _WORDS: dict[Any, str] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from hybridseg.io.labels.classfiles import read_class_files, read_colors
 from hybridseg.machine import count_cores
 from hybridseg.models.encoders import IMAGENET, RANDOM
 from hybridseg.models.engines import ENGINES, LITERT
-from hybridseg.options import setting_of, type_of
+from hybridseg.options import make_options, setting_of, type_of
 
 
 class PathType(click.Path):
@@ -193,10 +192,8 @@ def read_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "", **m
     >>> read_options(CrfOptions, {"theta": 30.0, "not_of_the_crf": 1}).theta
     30.0
     """
-    names = [name for name in cls.__dataclass_fields__ if prefix + name in settings and name not in more]
-    given = {name: settings[prefix + name] for name in names} | more
     with named_as_typed(prefix):
-        return cls(**given) if isinstance(cls, type) else replace(cls, **given)
+        return make_options(cls, settings, prefix=prefix, **more)
 
 
 @contextmanager
