@@ -275,6 +275,7 @@ BREAKS = {
         ("dense/steps.py", "\"NEAREST\"", "\"BILINEAR\"", "dense/test_steps.py"),
         ("dense/policy.py", "draws.uniform(0, 1) < self.chance", "draws.uniform(0, 1) < 1.0", "dense/test_policy.py"),
         ("dense/plan.py", "plain.augment = AugmentOptions()", "pass", "dense/test_trainer.py"),
+        ("dense/runs.py", "or _NUMBERED.fullmatch(path.name)", "", "dense/test_trainer.py"),
         ("dense/plan.py", "max(int(plan.batch_size * ratio), 1)", "plan.batch_size", "dense/test_trainer_windows.py"),
         ("dense/augment.py", "\"NEAREST\"", "\"BILINEAR\"", "dense/test_augment.py"),
         ("dense/augment.py", "1 + options.brightness *", "1 + 0 *", "dense/test_augment.py"),

@@ -10,7 +10,7 @@ from typing import Any
 from hybridseg.apply import PathLike
 from hybridseg.classes import ClassTable
 from hybridseg.dense.programs.config import ResunetConfig, parse_config, read_config
-from hybridseg.dense.programs.runs import MODEL_NAME
+from hybridseg.dense.runs import MODEL_NAME
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import BadUsage
 from hybridseg.io.labels.classfiles import find_table as read_table

@@ -36,7 +36,7 @@ from hybridseg.dense.datasets import Dataset, open_folders
 from hybridseg.dense.programs.fcn import FcnOptions, train_fcn
 from hybridseg.dense.programs.fcnfolders import find_labeldefs, open_classic
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
-from hybridseg.dense.programs.runs import MODEL_NAME, load_run
+from hybridseg.dense.runs import MODEL_NAME, load_run
 from hybridseg.dense.smoothing import FCN_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.figures import FigureOptions

@@ -37,7 +37,6 @@ from hybridseg.cli.options import (
 from hybridseg.dense.datasets import open_sets
 from hybridseg.dense.fit import FitOptions
 from hybridseg.dense.policy import BUILTIN, NO_POLICY, read_policy
-from hybridseg.dense.programs.runs import MODEL_NAME, load_run
 from hybridseg.dense.programs.unet import (
     DEFAULT_POLICY,
     PRESETS,
@@ -49,6 +48,7 @@ from hybridseg.dense.programs.unet import (
     draw_sheet,
     train_unet,
 )
+from hybridseg.dense.runs import MODEL_NAME, load_run
 from hybridseg.dense.smoothing import UNET_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.figures import FigureOptions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -12,11 +11,12 @@ from typing import Any
 
 from hybridseg.confusion import Confusion, pool_confusions
 from hybridseg.dense.feed import Feed
-from hybridseg.dense.fit import CHECKPOINT_NAME, LOG_NAME, Epoch, RunFolder, fit
+from hybridseg.dense.fit import Epoch, fit
 from hybridseg.dense.monitor import HISTOGRAM_INTERVAL, Monitor
 from hybridseg.dense.pairs import PairSource
 from hybridseg.dense.pictures import draw_end, draw_start
 from hybridseg.dense.plan import TrainingPlan, list_sets, make_feeds
+from hybridseg.dense.runs import CHECKPOINT_NAME, LOG_NAME, RunFolder
 from hybridseg.dense.scoring import evaluate_feed, expect_evaluation, score_feed
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions
@@ -29,8 +29,6 @@ from hybridseg.models.encoders import Weights
 from hybridseg.models.startup import make_deterministic
 from hybridseg.progress import Progress, no_progress, say_if_slow
 from hybridseg.verdict import judge
-
-_RUN_FILE = re.compile(r"checkpoint\.npz|best\.npz|log\.csv|epoch_\d{4,}(\.card)?\.(h5|json)")
 
 # Batches on which the runtime graph must agree with the network.
 _N_PROBES = 2
@@ -178,7 +176,7 @@ def train_dense(
     sets = list_sets(training, validation, test_pairs, plan) if score_sets else {}
     with lock_output(paths.run_dir / CHECKPOINT_NAME):
         if paths.overwrite:
-            _clear(paths.run_dir)
+            RunFolder(paths.run_dir).clear()
         model = _build(pairs, plan, paths, on_start)
         written = [*on_network(model)]
         if paths.plots:
@@ -212,13 +210,6 @@ def _claim(paths: TrainingPaths) -> None:
     for path in (paths.weights, checkpoint):
         if path.exists() and not (paths.resume or paths.overwrite):
             raise OutputExists(f"{path} is there already; --resume continues its training, --overwrite starts over")
-
-
-def _clear(run_dir: Path) -> None:
-    """Remove what an earlier run left in its folder: only files with the names of a run."""
-    for path in run_dir.iterdir():
-        if _RUN_FILE.fullmatch(path.name):
-            path.unlink()
 
 
 def _build(pairs: PairSource, plan: TrainingPlan, paths: TrainingPaths, on_start: Callable[[str], None]) -> DenseModel:
