@@ -219,8 +219,6 @@ def import_coco(
     out
         A new folder: ``train/``, ``validation/`` and ``test/`` with every photo and its label map, the class list, a
         figure.
-    categories
-        Categories to take, by name, or one; by default all.
     seed
         Of the random draw; the same seed gives the same sets on any machine.
     overwrite

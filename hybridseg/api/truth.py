@@ -113,6 +113,8 @@ def label(
     import_: PathLike | None = None,
     review: bool = False,
     port: int = 0,
+    host: str = "127.0.0.1",
+    i_know: bool = False,
     no_browser: bool = False,
     block: bool | None = None,
     progress: Progress | None = None,
@@ -142,6 +144,9 @@ def label(
         Show the manual and automatic results in this folder side by side instead.
     port
         Port on which the page is served; by default the same as before, or any free one.
+    host, i_know
+        Another address of this machine to serve it on, and that others on the network can then listen in, since the
+        connection is not encrypted.
     no_browser
         Do not open a browser.
     block
@@ -158,12 +163,14 @@ def label(
     >>> page = hs.label("photos", labels=["water", "sand"])  # doctest: +SKIP
     >>> page.stop()  # doctest: +SKIP
     """
-    from hybridseg.web.serve import find_usual_port, open_label_page, open_review_page, serve
+    from hybridseg.web.serve import check_host, find_usual_port, open_label_page, open_review_page, serve
 
     console, paths, progress = Console(), list_paths(photos), progress or show_progress()
     if masks is not None and (import_ is not None or review):
         raise BadUsage("give --masks alone, without --import or --review")
-    where: dict[str, Any] = {"port": port, "usual_port": find_usual_port(find_path(out) or paths[0])}
+    for warning in check_host(host, i_know=i_know):
+        console.warn(warning)
+    where: dict[str, Any] = {"host": host, "port": port, "usual_port": find_usual_port(find_path(out) or paths[0])}
     if review:
         if len(paths) > 1:
             raise BadUsage("--review shows the results in one folder; give one")

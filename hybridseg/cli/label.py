@@ -127,15 +127,10 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
         raise click.UsageError("Give images or folders to label, or --review DIR, but not both.")
     if settings["masks_dir"] and (settings["import_path"] or settings["review_dir"]):
         raise click.UsageError("Give --masks alone, without --import or --review.")
-    if settings["host"] not in ("127.0.0.1", "localhost", "::1"):
-        if not settings["i_know"]:
-            raise click.UsageError("--host lets others reach the page, without encryption; add --i-know if that is so.")
-        console.warn(
-            f"the page is served on {settings['host']} without encryption. Whoever can read the traffic can use it; an "
-            "ssh tunnel is safer."
-        )
-    from hybridseg.web.serve import find_usual_port, serve
+    from hybridseg.web.serve import check_host, find_usual_port, serve
 
+    for warning in check_host(settings["host"], i_know=settings["i_know"]):
+        console.warn(warning)
     where = {name: settings[name] for name in ("host", "port")}
     where |= {"usual_port": find_usual_port(settings["out_dir"] or settings["review_dir"] or inputs[0])}
     where |= {"say": console.insist, "open_browser": not settings["no_browser"]}

@@ -13,14 +13,14 @@ from typing import Any
 
 from flask import Flask
 
-from hybridseg.errors import BadInput, WriteFailed
+from hybridseg.errors import BadInput, BadUsage, WriteFailed
 from hybridseg.labelling.entries import name_opaquely
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.session import LabelSession
 from hybridseg.markup import count_of, escape_html, render_text
 from hybridseg.web.app import MAX_IMPORT_BYTES, create_label_app, create_review_app
-from hybridseg.web.gate import Gate
+from hybridseg.web.gate import LOOPBACK_NAMES, Gate
 
 # A browser requests six tiles at once; previews and saves must not wait for them.
 _N_THREADS = 12
@@ -190,6 +190,24 @@ def serve(
         page.stop()
         raise
     return page
+
+
+def check_host(host: str, *, i_know: bool) -> list[str]:
+    """Return what a person should know before a page is served on an address, if anything.
+
+    Raises
+    ------
+    BadUsage
+        When others can reach it, unless that was accepted.
+    """
+    if host in LOOPBACK_NAMES:
+        return []
+    if not i_know:
+        raise BadUsage("--host lets others reach the page, without encryption; add --i-know if that is so")
+    return [
+        f"the page is served on {host} without encryption. Whoever can read the traffic can use it; an ssh tunnel is "
+        "safer."
+    ]
 
 
 def find_usual_port(folder: Path) -> int:

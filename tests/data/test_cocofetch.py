@@ -133,6 +133,18 @@ def test_what_cannot_be_had_is_told_and_the_rest_is_written(web, fetch, tmp_path
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["good.png"], "whole or absent"
 
 
+def test_the_command_fetches_and_tells(web, fetch, tmp_path, run):
+    url, folder = web
+    (folder / "a.png").write_bytes(picture(9))
+    fetch({"a.png": [f"{url}/a.png"]})
+    (tmp_path / "photos" / "a.png").unlink()
+    words = ("coco", "import", tmp_path / "set.json", "--images", tmp_path / "photos", "--out", tmp_path / "two")
+    result = run(*words, "-p", 1, "--validation", 1, "--download")
+    assert result.exit_code == 0 and "1 image fetched from the web" in result.stdout
+    assert "warning: train/ is empty: no image went there, by --proportion 1 and --validation 1" in result.stderr
+    assert (tmp_path / "two" / "validation" / "a_label.png").exists()
+
+
 def test_nothing_is_fetched_unless_that_was_asked(web, fetch, tmp_path):
     url, folder = web
     (folder / "a.png").write_bytes(picture(9))
