@@ -243,7 +243,7 @@ BREAKS = {
          "hybrid/test_head.py"),
         ("hybrid/head.py", 'self._rng.bit_generator.state = record["random"]', "pass", "hybrid/test_head.py"),
         ("hybrid/classifier.py", "            options.distort,\n            *(hash", "            *(hash",
-         "hybrid/test_retrain.py"),
+         "hybrid/test_retrain_resume.py"),
         ("hybrid/classifier.py", "return {output_name: tf", "return {OUTPUT_NAME: tf", "hybrid/test_retrain.py"),
         ("hybrid/purity.py", "running[rights] - running[lefts]", "running[rights]", "hybrid/test_purity.py"),
         ("hybrid/purity.py", "counts / (tile_size * tile_size)", "counts / counts.max()", "hybrid/test_purity.py"),

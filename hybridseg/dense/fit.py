@@ -221,11 +221,13 @@ class _Run:
         self.state = [*network.weights, *(v for part in self._parts for v in part.optimizer.variables)]
         loss = make_loss(options.loss, foreground_only=network.output_shape[-1] == 1)
         signature = [tf.TensorSpec(network.input_shape, tf.float32), tf.TensorSpec([None, None, None], tf.uint8)]
+        # Without AutoGraph, see `hybridseg.models.graphs.freeze`.
+        settings = {"input_signature": signature, "autograph": False}
         self._train_steps = {
-            is_frozen: tf.function(_make_train_step(network, loss, parts), input_signature=signature)
+            is_frozen: tf.function(_make_train_step(network, loss, parts), **settings)
             for is_frozen, parts in ((True, self._parts[:1]), (False, self._parts))
         }
-        self._validation_step = tf.function(make_validation_step(network, loss), input_signature=signature)
+        self._validation_step = tf.function(make_validation_step(network, loss), **settings)
 
     def restore(self) -> list[Epoch]:
         """Restore the last epoch of an earlier session, if asked for; return all of its epochs."""
