@@ -213,7 +213,7 @@ def named_as_typed(prefix: str = "") -> Iterator[None]:
             rest = re.sub(r"^\(([\d.]+), ([\d.]+)\)", r"\1-\2", rest).replace("[low, high]", RangeType.name)
         if any(p.name == prefix + name and isinstance(p.type, NumbersType) for p in parameters):
             rest = re.sub(r"^\(([\d, ]+?),?\)", lambda found: found[1].replace(" ", ""), rest)
-        raise BadInput(f"{flag}{sign}{rest}" if flag else str(error)) from error
+        raise type(error)(f"{flag}{sign}{rest}" if flag else str(error)) from error
 
 
 seed_option = click.option(
