@@ -331,7 +331,8 @@ def color_labels(labels: np.ndarray, table: ClassTable) -> np.ndarray:
 
 def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
     """Return the share of each class that occurs, of all labelled pixels, the largest first."""
-    counts = np.bincount(labels.ravel(), minlength=len(table))[: len(table)]
+    parts = np.array_split(labels.ravel(), 1 + labels.size // 2**20)  # NumPy makes 8 bytes of each before it counts.
+    counts = np.sum([np.bincount(part, minlength=256) for part in parts], axis=0)[: len(table)]
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: -counts[i])
     return {table.names[i]: float(counts[i] / counts.sum()) for i in order}
 

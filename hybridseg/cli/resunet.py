@@ -20,6 +20,7 @@ from hybridseg.cli.dense import (
     view_options,
 )
 from hybridseg.cli.options import (
+    engine_option,
     figure_options,
     options_of,
     overwrite_option,
@@ -281,6 +282,7 @@ def train(console: Console, **settings: Any) -> None:
 @places_options
 @class_list_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside the weights]")
+@engine_option
 @figure_options
 @seed_option
 @pass_console
@@ -301,7 +303,7 @@ def evaluate(console: Console, **settings: Any) -> None:
 
     data_dir, images_dir, masks_dir, table = _read_data(settings)
     config = read_config(settings["config_path"])
-    models = [verbs.load_resunet(path, config) for path in settings["weights_paths"]]
+    models = [verbs.load_resunet(path, config, engine=settings["model_engine"]) for path in settings["weights_paths"]]
     if data_dir is not None:
         if len(models) > 1:
             raise click.UsageError("several networks vote on whole images only: give --images and --masks.")

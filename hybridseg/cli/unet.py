@@ -17,6 +17,7 @@ from hybridseg.cli.dense import (
     runs_option,
     segment_images,
     view_options,
+    warn_of_late,
 )
 from hybridseg.cli.options import (
     WeightsType,
@@ -159,6 +160,7 @@ def train(console: Console, **settings: Any) -> None:
     """
     with named_as_typed():
         options = choose_options(settings, is_given)
+    warn_of_late(console, options.fit)
     run_dir = settings["runs_dir"] / settings["name"]
     pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": pretrained}

@@ -145,6 +145,9 @@ def choose_options(settings: Mapping[str, Any], is_given: Callable[[str], bool])
                 f"--{_FLAGS.get(name) or name.replace('_', '-')} is for --{owner}={' or '.join(values)}, and this is "
                 f"--{owner}={settings[owner]}"
             )
+    for name in ("t_mul", "m_mul"):
+        if is_given(name) and settings["first_epochs"] is None:
+            raise BadUsage(f"--{name.replace('_', '-')} is for restarts, and there are none without --first-restart")
     if settings["encoder"] == NO_ENCODER:
         for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
             if is_given(name):
@@ -215,13 +218,14 @@ def train_unet(
         path = paths.plot("network")
         levels = [
             NetworkLevel(f"1/{join.stride}: {show_shape(join.skip)}", f"joined with {show_shape(join.enlarged)}",
-                         f"{show_shape(join.joined)}\n{show_shape(join.result)}")
+                         "\n→ ".join(dict.fromkeys(map(show_shape, (join.joined, join.result)))))
             for join in joins
         ]  # fmt: skip
         image, scores = (*pairs.size, pairs.n_bands), (*pairs.size, architecture.n_outputs)
         draw_network(
             path, levels, title=f"U-Net on {encoder.title}" if encoder else "U-Net",
-            ends=(show_shape(image), show_shape(joins[0].below), show_shape(scores)), dpi=paths.figures.dpi,
+            ends=(f"image: {show_shape(image)}", show_shape(joins[0].below), f"scores: {show_shape(scores)}"),
+            dpi=paths.figures.dpi,
         )  # fmt: skip
         return [path]
 
