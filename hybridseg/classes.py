@@ -21,7 +21,7 @@ MAX_CLASSES = 255
 """Ids 0..254 name classes, so that a label fits one byte beside VOID."""
 
 
-def split_names(texts: Iterable[str], known: Iterable[str]) -> list[str]:
+def split_names(texts: Iterable[str], known: Collection[str]) -> list[str]:
     """Return the names that texts hold: one where all of a text is known, else those between its commas.
 
     Examples
@@ -29,8 +29,7 @@ def split_names(texts: Iterable[str], known: Iterable[str]) -> list[str]:
     >>> split_names(["sand, dry veg,", "Gravel, wet"], ["sand", "dry veg", "gravel, wet"])
     ['sand', 'dry veg', 'Gravel, wet']
     """
-    whole = {name.strip().lower() for name in known}
-    parts = ([text] if text.strip().lower() in whole else text.split(",") for text in texts)
+    parts = ([text] if text.strip().lower() in map(str.lower, known) else text.split(",") for text in texts)
     return [name.strip() for names in parts for name in names if name.strip()]
 
 

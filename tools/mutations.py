@@ -163,7 +163,7 @@ BREAKS = {
         ("io/downloads.py", "if parts.scheme.lower() not in (\"http\", \"https\") or", "if",
          "data/test_cocofetch.py"),
         ("io/downloads.py", "if stated is not None and stated != str(n_bytes):", "if False:", "data/test_cocofetch.py"),
-        ("classes.py", "[text] if text.strip().lower() in whole else ", "", "data/test_cocoimport.py"),
+        ("classes.py", "[text] if text.strip().lower() in map(str.lower, known) else ", "", "data/test_cocoimport.py"),
         ("io/annotations/runlengths.py", "places = np.delete(places, np.concatenate([joined, joined + 1]))", "pass",
          "io/annotations/test_runlengths.py"),
         ("io/annotations/outlines.py", "[bend, hole, bend, corners", "[hole, corners",
