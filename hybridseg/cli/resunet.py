@@ -33,7 +33,7 @@ from hybridseg.cli.options import (
 )
 from hybridseg.confusion import pool_confusions
 from hybridseg.dense.programs import resunet as verbs
-from hybridseg.dense.programs.config import KEYS, config_record, explain_keys, find_near_key, read_config
+from hybridseg.dense.programs.config import KEYS, explain_keys, find_near_key, read_config
 from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.dense.programs.resunet import ResunetExtras
 from hybridseg.dense.trainer import TrainingPaths
@@ -109,7 +109,7 @@ def init_config(console: Console, folder: Path | None, **settings: Any) -> None:
     if out_path.exists() and not settings["overwrite"]:
         raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
     proposal = propose_config(images_dir, masks_dir, settings["weights_path"], table=table, progress=console.progress)
-    record = config_record(proposal.config)
+    record = proposal.record
     write_json(out_path, record)
     for name, reason in proposal.reasons.items():
         console.say(f"{name} = {json.dumps(record[name], ensure_ascii=False)}: {reason}")
