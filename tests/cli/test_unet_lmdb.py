@@ -232,3 +232,25 @@ def test_the_page_from_a_folder_to_a_result(invoke, cells, tmp_path, monkeypatch
         assert result.exit_code == 0, result.output
     assert len(list(Path("results").glob("*.tif"))) == 10 and Path("run/saved_model").is_dir()
     assert len(json.loads(Path("eval_pixels.json").read_text())["pairs"]) == 10
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["nist", "satshore4", "water12"])
+def test_real_images_from_a_folder_to_masks(invoke, real_data, tmp_path, name):
+    """One band of 16 bits, four of 8 in many sizes, twelve of signed 16."""
+    folder = real_data / name
+    tiles = ("--use_tiling", 1, "--tile_size", 64) if name == "satshore4" else ()
+    places = ("--image_folder", folder / "images", "--mask_folder", folder / "masks", "--output_folder", tmp_path)
+    result = invoke("unet", "build-lmdb", *places, "--dataset_name", name, *tiles)
+    assert result.exit_code == 0, result.output
+    paths = TrainingPaths(tmp_path / "run/model.h5", tmp_path / "run", plots=False)
+    fit = FitOptions(1, LossOptions("cross-entropy"), Schedule(RATE, RATE, RATE))
+    options = UnetOptions("none", "plain", (4, 4, 3, 3), batch_size=2, fit=fit, augment=read_policy("nist"))
+    databases = (tmp_path / f"{part}-{name}.lmdb" for part in ("train", "test"))
+    train_on_databases(*databases, paths=paths, options=options, readers=ReaderOptions(3))
+    out = ("--image_folder", folder / "images", "--output_folder", tmp_path / "out")
+    assert invoke("unet", "infer", "--saved_model_filepath", tmp_path / "run/saved_model", *out).exit_code == 0
+    images = sorted((folder / "images").iterdir())
+    for path in images[:3]:
+        assert read_labelmap(tmp_path / "out" / path.name).labels.shape == read_image(path).shape[:2]
+    assert len(list((tmp_path / "out").glob("*.tif"))) == len(images)
