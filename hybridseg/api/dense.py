@@ -181,12 +181,13 @@ def train_unet(
     test_images, test_masks
         The folder of photos for the scores of the end alone, and of their masks.
     preset
-        ``efficientnet-blog``: the settings of that published program, but for those that are given.
+        ``efficientnet-blog`` or ``nist``: the settings of that published program, but for those that are given.
     encoder_weights
         What the encoder starts from: ``none`` for random weights, ``imagenet`` (downloaded unless they come with the
         package), or a file of Keras (.h5).
     augmentation
-        How photos are changed at random in training: ``none``, ``mild``, ``efficientnet-blog``, or a TOML file.
+        How photos are changed at random in training: ``none``, ``mild``, ``efficientnet-blog``, ``nist``, or a TOML
+        file.
     seed
         Of every random choice.
 

@@ -70,7 +70,7 @@ class Readers:
     def __init__(self, maker: BatchMaker, n_readers: int, *, first: int) -> None:
         self.first = self.next = self._asked = first
         self.starved_steps = self.times_starved = 0
-        self._is_starved = self._has_begun = False
+        self._is_starved = self._has_begun = self._are_there = False
         self._done: dict[int, int] = {}
         self._free = list(range(_AHEAD * n_readers + 1))
         self._busy: dict[Connection, int] = {}
@@ -87,6 +87,7 @@ class Readers:
             self._memory.unlink()
             self.close()
             raise
+        self._are_there = True
         # All of them have opened it: without a name nothing is left of it when they and this process are gone.
         self._memory.unlink()
 
@@ -176,7 +177,7 @@ class Readers:
     def _explain_end(self, connection: Connection) -> BadInput:
         process = self._processes[connection]
         process.join(_SECONDS_TO_END)
-        if not self._has_begun and process.exitcode == 1:
+        if not self._are_there and process.exitcode == 1:
             return BadInput('a reader could not start; in a script, put what trains below `if __name__ == "__main__":`')
         return BadInput(
             f"a reader was killed (exit code {process.exitcode}), perhaps for want of memory; --resume goes on after "
@@ -281,12 +282,14 @@ def _work(connection: Connection, maker: BatchMaker, name: str, shape: tuple[int
         except (EOFError, OSError):
             # At once: the arrays still point into the memory.
             os._exit(0)
+        error: HybridSegError | None = None
         try:
             maker.make(number, images[slot], labels[slot])
-            connection.send((number, slot, None))
-        except HybridSegError as error:
+        except HybridSegError as caught:
+            error = caught
+        try:
             connection.send((number, slot, error))
-        except BrokenPipeError:
+        except OSError:
             os._exit(0)
 
 

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 def save_state(path: Path, variables: Sequence[Any], record: dict[str, Any]) -> None:
     """Write variables or arrays, in an order that is the same in every run, and a JSON-ready record as ``.npz``."""
-    arrays: dict[str, Any] = {f"v{i}": variable.numpy() for i, variable in enumerate(variables)}
+    arrays: dict[str, Any] = {f"v{i}": _read_values(variable) for i, variable in enumerate(variables)}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, record=np.array(json.dumps(record)), **arrays)
 
@@ -68,6 +68,11 @@ def read_state(
         logger.warning("%s is damaged (%s): training starts again", path, error)
         return None
     return record, values
+
+
+def _read_values(variable: Any) -> np.ndarray:
+    """Return the values of an array or a variable; one that several graphics cards share is no array by itself."""
+    return variable.numpy() if hasattr(variable, "numpy") else np.asarray(variable)
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
