@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from hybridseg.evaluation.pairs import TruthPair
 from hybridseg.figures import FIGURES_DIR, FigureOptions, draw_confusion
 from hybridseg.forecast import Weighted
 from hybridseg.io.images import as_rgb8, describe_image, read_image
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import (
     find_owner,
@@ -291,8 +291,8 @@ def _leave_out(confusions: dict[str, Confusion], ignore: tuple[str, ...]) -> dic
 def _remove_old_figures(out_dir: Path, *, keep: set[str]) -> None:
     """Remove the figures that an earlier run listed and this one does not draw: its scores are replaced too."""
     try:
-        earlier = json.loads((out_dir / "eval_pixels.json").read_text(encoding="utf-8"))["figures"]
-    except (OSError, ValueError, KeyError, TypeError):
+        earlier = read_json_object(out_dir / "eval_pixels.json", errors="surrogateescape").get("figures")
+    except HybridSegError:
         return
     for name in earlier if isinstance(earlier, list) else ():
         if isinstance(name, str) and name not in keep and Path(name).name == name and is_figure(Path(name)):
