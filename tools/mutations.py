@@ -58,7 +58,6 @@ BREAKS = {
         ("api/calls.py", "if stop.code == INTERRUPTED:", "if False:", "api/test_calls.py"),
         ("api/use.py", "    _require_one(images)\n", "", "api/test_journey.py"),
         ("io/labels/classfiles.py", "return ClassTable.from_names(labels)", "return None", "api/test_calls.py"),
-        ("io/labels/picture.py", "if left and left + needed > width:", "if False:", "test_markup.py"),
         ("io/labels/picture.py", "(ids[i] == VOID, -counts[i])", "-counts[i]", "test_markup.py"),
     ],
     "resample": [
@@ -87,7 +86,7 @@ BREAKS = {
         ("figures.py", "metadata=_NO_DATE.get(kind), ", "", "test_figures.py"),
         ("figures.py", "        matplotlib.rcdefaults()\n", "", "test_figures.py"),
         ("sheets.py", "interpolation=\"none\"", "interpolation=\"bilinear\"", "test_sheets.py"),
-        ("sheets.py", "if col > self.margin and col + width > self.margin + self.width:", "if False:",
+        ("layout.py", "if col > self.margin and col + width > self.margin + self.width:", "if False:",
          "test_sheets.py"),
         ("panels.py", "wrong = known & (truth != result)", "wrong = truth != result", "test_panels.py"),
         ("panels.py", "* 0.4 + 150", "* 0.8 + 50", "test_panels.py"),
