@@ -19,7 +19,7 @@ import numpy as np
 from hybridseg import __version__
 from hybridseg.batch.workers import open_pool
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, BadUsage, HybridSegError, OutputExists, Problem, count_problems
+from hybridseg.errors import BadInput, BadUsage, HybridSegError, Problem, count_problems
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.purity import measure_purity
 from hybridseg.hybrid.tilefolder import CLASSES_NAME, ClassList, read_class_list, read_made_from, write_class_list
@@ -31,7 +31,7 @@ from hybridseg.hybrid.tileplan import (
     TilePlan,
     warn_of_shares,
 )
-from hybridseg.io.atomic import lock_output, publish_folder, remove_leftovers
+from hybridseg.io.atomic import check_nothing_lost, check_replaceable, lock_output, publish_folder, remove_leftovers
 from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid, write_image
 from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
@@ -202,18 +202,11 @@ def _check_target(tiles_dir: Path, inputs: list[Path], *, overwrite: bool) -> No
     """Refuse to replace a folder unless that was asked for and it holds nothing but tiles that `retile` wrote."""
     if not tiles_dir.exists():
         return
-    ours = (tiles_dir / MANIFEST_NAME).is_file()
-    if ours and not overwrite:
-        raise OutputExists(f"{tiles_dir} is there already; give --overwrite to replace it, or --out for another place")
-    if not ours or any(tiles_dir in path.resolve().parents for path in inputs):
-        raise OutputExists(f"{tiles_dir} is there and was not written by this command; give --out for another place")
+    check_replaceable(tiles_dir, MANIFEST_NAME, inputs, overwrite=overwrite)
     listed = {row["tile"] for row in read_csv(tiles_dir / MANIFEST_NAME, ("tile",))} | {MANIFEST_NAME}
     if read_class_list(tiles_dir) is not None:
         listed.add(CLASSES_NAME)
-    for path in sorted(tiles_dir.rglob("*")):
-        name = path.relative_to(tiles_dir).as_posix()
-        if path.is_file() and name not in listed and not name.startswith("eval_tiles"):
-            raise OutputExists(f"{path} was not written by this command and would be lost; move it away first")
+    check_nothing_lost(tiles_dir, lambda path: path.as_posix() in listed or str(path).startswith("eval_tiles"))
 
 
 def _plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) -> PlannedImage:
