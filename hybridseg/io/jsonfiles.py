@@ -40,29 +40,44 @@ def read_json_object(
     """
     path = check_regular(path)
     with located(path):
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise BadInput(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB; {remedy or _SPLIT}")
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise BadInput(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB; {remedy or _SPLIT}")
             data = path.read_bytes()
-            for sign, most in _MAX_SIGNS.items():
-                if data.count(sign) > most:
-                    raise BadInput(f"it has more than {most:,} {sign.decode()!r}; {remedy or _SPLIT}")
-            record = json.loads(
-                data.decode("utf-8-sig", errors), object_pairs_hook=_make_object, parse_float=_parse_float,
-                parse_constant=_refuse_constant,
-            )  # fmt: skip
-            if not isinstance(record, dict):
-                raise BadInput(
-                    f"it holds a list or a single value, not one object in braces; {remedy or 'give the whole file'}"
-                )
-            _check_depth(record)
-            if _SURROGATE.search(data):
-                # Half of a sign, which no output takes.
-                json.dumps(record, ensure_ascii=False).encode("utf-8", errors)
-        except BadInput:
-            raise
-        except (OSError, ValueError, RecursionError) as error:
-            raise BadInput(f"it is damaged, or not JSON in UTF-8 ({error}); {remedy or 'save it again'}") from error
+        except OSError as error:
+            raise BadInput(
+                f"it cannot be read ({error.strerror or error}); check the file and its permissions"
+            ) from error
+        return parse_json_object(data, errors=errors, remedy=remedy)
+
+
+def parse_json_object(data: bytes, *, errors: str = "strict", remedy: str | None = None) -> dict[str, Any]:
+    """Parse what `read_json_object` reads, which may also come from elsewhere than a file.
+
+    Raises
+    ------
+    BadInput
+    """
+    for sign, most in _MAX_SIGNS.items():
+        if data.count(sign) > most:
+            raise BadInput(f"it has more than {most:,} {sign.decode()!r}; {remedy or _SPLIT}")
+    try:
+        record = json.loads(
+            data.decode("utf-8-sig", errors), object_pairs_hook=_make_object, parse_float=_parse_float,
+            parse_constant=_refuse_constant,
+        )  # fmt: skip
+        if not isinstance(record, dict):
+            raise BadInput(
+                f"it holds a list or a single value, not one object in braces; {remedy or 'give the whole file'}"
+            )
+        _check_depth(record)
+        if _SURROGATE.search(data):
+            # Half of a sign, which no output takes.
+            json.dumps(record, ensure_ascii=False).encode("utf-8", errors)
+    except BadInput:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"it is damaged, or not JSON in UTF-8 ({error}); {remedy or 'save it again'}") from error
     return record
 
 
