@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
+# What Python compiles is kept, whatever the shell says: without it every worker of the tests compiles all of them anew.
+export PYTHONDONTWRITEBYTECODE :=
 SCENES := demo_data
 OUT := demo_out
 DENSE_OUT := demo_dense_out
@@ -16,7 +18,7 @@ TEST_WORKERS ?= auto --maxprocesses 8
 
 help:
 	@echo "make demo   run the hybrid method on $(SCENES) and write a report, $(OUT)/report.html"
-	@echo "make demo-dense  run FCN-8s and the residual U-Net on $(SCENES) and write a page, $(DENSE_OUT)/report.html"
+	@echo "make demo-dense  run the three dense networks on $(SCENES) and write a page, $(DENSE_OUT)/report.html"
 	@echo "make browser  install Chromium for the tests of the labelling page (Debian, Ubuntu; as root)"
 	@echo "make test   run every test that this machine can run, on all cores"
 	@echo "make test-fast  run the tests that need neither a browser nor more than a few seconds each"

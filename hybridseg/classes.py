@@ -12,7 +12,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.markup import render_legend
-from hybridseg.palette import Color, choose_colors
+from hybridseg.palette import Color, choose_colors, count_colors
 
 VOID = 255
 """The label of a pixel that has no class."""
@@ -372,21 +372,6 @@ def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
             "they are only blurred, turn it into a label map first: hybridseg convert --nearest-color"
         )
     return np.array([by_color[color] for color in colors], np.uint8)[places]
-
-
-def count_colors(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the colours that occur in (rows, cols, 3) uint8: (n, 3) uint8, which each pixel has, and their counts.
-
-    Examples
-    --------
-    >>> colors, places, counts = count_colors(np.array([[[0, 0, 9], [0, 0, 9], [7, 0, 0]]], np.uint8))
-    >>> colors.tolist(), places.tolist(), counts.tolist()
-    ([[0, 0, 9], [7, 0, 0]], [[0, 0, 1]], [2, 1])
-    """
-    packed = (rgb[..., 0].astype(np.uint32) << 16) | (rgb[..., 1].astype(np.uint32) << 8) | rgb[..., 2]
-    values, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
-    colors = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1).astype(np.uint8)
-    return colors, places.reshape(packed.shape), counts
 
 
 def _parse_color(value: Any) -> Color:

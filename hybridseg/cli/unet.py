@@ -19,6 +19,7 @@ from hybridseg.cli.dense import (
     runs_option,
     segment_images,
     view_options,
+    warn_of_late,
 )
 from hybridseg.cli.options import (
     WeightsType,
@@ -176,6 +177,7 @@ def train(console: Console, **settings: Any) -> None:
     options = read_options(
         UnetOptions, settings, fit=fit, augment=read_policy(settings["policy"]), **_choose_view(settings)
     )
+    warn_of_late(console, fit)
     run_dir = settings["runs_dir"] / settings["name"]
     pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": pretrained}
@@ -214,6 +216,9 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
             raise click.UsageError(
                 f"{flag(name)} is for {flag(owner)} {' or '.join(values)}, and this is {flag(owner)} {settings[owner]}."
             )
+    for name in ("t_mul", "m_mul"):
+        if is_given(name) and settings["first_epochs"] is None:
+            raise click.UsageError(f"{flag(name)} is for restarts, and there are none without {flag('first_epochs')}.")
     if settings["encoder"] == NO_ENCODER:
         for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
             if is_given(name):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable, count_colors, match_colors
+from hybridseg.classes import VOID, ClassTable, match_colors
 from hybridseg.errors import BadInput
+from hybridseg.palette import count_colors
 
 # A grey picture that was saved in colours, also as JPEG, has channels that differ by less.
 _MOST_TINT, _MOST_TINTED = 32, 0.01

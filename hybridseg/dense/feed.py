@@ -71,6 +71,7 @@ class Feed:
         n_bands, dtype = self.pairs.n_bands, tf.as_dtype(self.pairs.dtype)
         white = 255.0 if self.pairs.dtype == np.uint8 else None
 
+        @tf.autograph.experimental.do_not_convert
         def make_batch(step: Any) -> tuple[Any, Any]:
             # A stateful function would not run ahead of a deterministic network, and this one has no state.
             kinds = (dtype, tf.uint8, tf.float32)
@@ -104,6 +105,10 @@ class Feed:
                 raise self._error from error
             raise
 
+    def list_sources(self, epoch: int = 0) -> list[str]:
+        """Return the photograph of each image of an epoch, in the order of its batches."""
+        return [self.pairs.sources[self._find_pair(sample)] for sample in self._list_samples(epoch)]
+
     def _read_batch(self, step: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         epoch, batch = divmod(int(step), self.n_steps)
         chosen = self._list_samples(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
@@ -120,6 +125,10 @@ class Feed:
         if not self.shuffle:
             return self.indices
         return np.random.default_rng((self.seed, epoch)).permutation(self.indices)
+
+    def _find_pair(self, sample: Any) -> int:
+        """Return the number of the pair of a sample."""
+        return int(sample)
 
     def _read_sample(self, sample: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return an image, its labels, and what `_normalize` needs of it: float32."""
@@ -172,6 +181,9 @@ class WindowFeed(Feed):
 
     def _list_samples(self, epoch: int) -> Sequence[tuple[int, Window]]:
         return self._list_windows(epoch)
+
+    def _find_pair(self, sample: tuple[int, Window]) -> int:
+        return sample[0]
 
     def _read_sample(self, sample: tuple[int, Window]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         index, window = sample

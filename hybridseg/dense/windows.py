@@ -12,6 +12,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.forecast import UNKNOWN, Weighted, followed_by
+from hybridseg.io.images import match_bands
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.ensemble import order_columns
 from hybridseg.options import Span, check_options, option
@@ -60,7 +61,8 @@ class DenseOptions:
         if self.native if self.native is not None else view is not None and view.windows:
             return self.scale or (view.usual_scale if view is not None and view.windows else 1.0)
         if self.scale is not None:
-            raise BadInput(f"{model.path.name} is given whole images, and --scale is for windows: add --native")
+            remedy = "add --native" if self.native is None else "leave --fitted or --scale out"
+            raise BadInput(f"{model.path.name} is given whole images, and --scale is for windows: {remedy}")
         return None
 
 
@@ -88,7 +90,8 @@ def predict_probs(
     Raises
     ------
     BadInput
-        When the image has another number of bands than the network takes, or the networks differ in their classes.
+        When the image does not have the bands that the network takes (see `hybridseg.io.images.match_bands`), or the
+        networks differ in their classes.
     """
     shape = find_size(image, models[0], options)
     probs = np.empty((*shape, len(models[0].table)), np.float32)
@@ -136,10 +139,8 @@ def predict_strips(
 
 
 def _check_fit(image: np.ndarray, model: DenseModel, first: DenseModel) -> None:
-    n_bands = model.card.architecture.n_bands
-    if image.ndim != 3 or image.shape[2] != n_bands:
-        found = image.shape[2] if image.ndim == 3 else 1
-        raise BadInput(f"has {found} bands, but {model.path.name} was trained on images of {n_bands}")
+    if image.ndim != 3:
+        raise BadInput(f"an image is (rows, cols, bands), not {image.shape}")
     if sorted(model.table.keys) != sorted(first.table.keys):
         raise BadInput(
             f"{model.path.name} has the classes {', '.join(model.table.names)}, {first.path.name} has "
@@ -150,6 +151,7 @@ def _check_fit(image: np.ndarray, model: DenseModel, first: DenseModel) -> None:
 def _predict_one(
     image: np.ndarray, model: DenseModel, shape: tuple[int, int], options: DenseOptions, progress: Progress
 ) -> Iterator[tuple[int, np.ndarray]]:
+    image, _ = match_bands(image, model.card.architecture.n_bands, model=model.path.name)
     size = find_size(image, model, options)
     fitted, in_windows = resize_image(image, size), options.choose_scale(model) is not None
     # As in training: windows are normalized as the whole photograph is, at its own size.

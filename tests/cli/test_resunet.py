@@ -334,7 +334,7 @@ def test_four_bands_in_their_place_on_earth(coast4, tmp_path):
     assert np.array_equal(found.labels, labels) and found.table == COAST and labels.max() <= 2
     write_image(tmp_path / "rgb.png", paint(0)[0])
     result = invoke("resunet", "segment", *given[:4], "--images", tmp_path / "rgb.png")
-    assert result.exit_code == 1 and "rgb.png: has 3 bands, but net.h5 was trained on images of 4" in result.stderr
+    assert result.exit_code == 1 and "rgb.png: the image has 3 bands, and net.h5 takes 4" in result.stderr
 
 
 def test_the_config_of_another_network(binary, coast4, tmp_path):

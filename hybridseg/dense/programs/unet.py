@@ -176,13 +176,14 @@ def train_unet(
         path = paths.plot("network")
         levels = [
             NetworkLevel(f"1/{join.stride}: {show_shape(join.skip)}", f"joined with {show_shape(join.enlarged)}",
-                         f"{show_shape(join.joined)}\n{show_shape(join.result)}")
+                         "\n→ ".join(dict.fromkeys(map(show_shape, (join.joined, join.result)))))
             for join in joins
         ]  # fmt: skip
         image, scores = (*size, pairs.n_bands), (*size, architecture.n_outputs)
         draw_network(
             path, levels, title=f"U-Net on {encoder.title}" if encoder else "U-Net",
-            ends=(show_shape(image), show_shape(joins[0].below), show_shape(scores)), dpi=paths.figures.dpi,
+            ends=(f"image: {show_shape(image)}", show_shape(joins[0].below), f"scores: {show_shape(scores)}"),
+            dpi=paths.figures.dpi,
         )  # fmt: skip
         return [path]
 
