@@ -162,6 +162,10 @@ def test_the_same_tiles_are_not_cut_again(checkered, make_pair):
     assert cut(checkered).was_there
     with pytest.raises(OutputExists, match="is there already; give --overwrite"):
         cut(checkered, RetileOptions(tile_size=8, purity=0.5))
+    # Another photo of the same name: all of its tiles are there.
+    os.utime(checkered / "a.png", ns=(0, 0))
+    with pytest.raises(OutputExists, match="is there already; give --overwrite"):
+        cut(checkered)
 
 
 def test_an_interrupted_run_shows_nothing_and_goes_on(checkered, monkeypatch):
