@@ -58,6 +58,19 @@ class FigureOptions:
         return self.name(folder / FIGURES_DIR / name)
 
 
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure that was written, which a notebook shows if it is a PNG."""
+
+    path: Path
+
+    def __repr__(self) -> str:
+        return f"<DrawnFigure: {self.path}>"
+
+    def _repr_png_(self) -> bytes | None:
+        return self.path.read_bytes() if self.path.suffix == ".png" else None
+
+
 @contextmanager
 def house_style(texts: Iterable[str] = ()) -> Iterator[None]:
     """Draw in our style, whatever settings a user has for matplotlib, in fonts that have all signs of these texts."""

@@ -24,6 +24,17 @@ def escape_html(text: object) -> str:
     return html.escape(str(text).encode("utf-8", "replace").decode(), quote=True)
 
 
+def count_of(n: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> count_of(1, "image"), count_of(2500, "image")
+    ('1 image', '2,500 images')
+    """
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def short_path(path: Path) -> Path:
     """Return a path as a person in the current folder would write it: below that folder without its name."""
     try:

@@ -211,7 +211,9 @@ def predict_windows(
             next(steps)
             col_weight = _weigh(width, options.overlap, is_first=col == 0, is_last=col == col_starts[-1])
             weight = np.minimum.outer(row_weight, col_weight)[..., None]
-            pixels = (_cut(image, row, col, height, width) - offset) * factor
+            pixels = _cut(image, row, col, height, width)
+            pixels -= offset
+            pixels *= factor
             total[:, col : col + width] += weight * _classify(pixels, model, flips=options.flips)
             weights[:, col : col + width] += weight
         n_done = next_row - row
@@ -225,17 +227,23 @@ def predict_windows(
 def plan_windows(n: int, *, window: int, overlap: int, stride: int) -> tuple[int, list[int]]:
     """Return the size of the windows that cover the `n` pixels of one side of an image, and where each starts.
 
-    Windows start and end at multiples of `stride`; the last one ends less than a stride beyond the image.
+    There are as few as possible, no larger than they must be to overlap. They start and end at multiples of `stride`;
+    the last one ends less than a stride beyond the image.
 
     Examples
     --------
     >>> plan_windows(100, window=256, overlap=64, stride=32), plan_windows(500, window=256, overlap=64, stride=32)
-    ((128, [0]), (256, [0, 128, 256]))
+    ((128, [0]), (224, [0, 128, 288]))
     """
     padded = -(-n // stride) * stride
+
+    def count_steps(size: int) -> int:
+        return -(-(padded - size) // max((size - overlap) // stride * stride, stride))
+
     size = min(-(-window // stride) * stride, padded)
-    step = max((size - overlap) // stride * stride, stride)
-    n_steps = -(-(padded - size) // step)
+    n_steps = count_steps(size)
+    while size > stride and count_steps(size - stride) == n_steps:
+        size -= stride
     # Spread evenly: the last two would otherwise overlap more than the others.
     starts = [round((padded - size) * i / max(n_steps, 1) / stride) * stride for i in range(n_steps + 1)]
     return size, starts

@@ -98,7 +98,7 @@ def run_study(
         if table is not None and paths.labels_path == paths.out / CLASSES_NAME:
             _write_classes(paths.labels_path, table)
         test_list = _write_list(paths, inputs) or options.test_list
-        lists = [path for path in (paths.labels_path, paths.colors_path, test_list) if path]
+        lists = [path for path in (paths.labels_path, paths.colors_path, test_list) if isinstance(path, Path)]
         log = StepLog(paths.out, steps, [*inputs.files, *lists], draw=options.draw)
         _run_steps(Story(paths.out, run_command, say), steps, log, progress)
         findings = read_findings(paths, options, inputs)

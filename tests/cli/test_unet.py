@@ -210,12 +210,12 @@ def test_a_policy_of_the_users_own(project, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "exit_code", "message"), [
-    (["--schedule", "ramp", "--t-mul", 2], 2, "--t-mul is for --schedule cosine, and this is --schedule ramp."),
+    (["--schedule", "ramp", "--t-mul", 2], 2, "--t-mul is for --schedule=cosine, and this is --schedule=ramp."),
     (["--m-mul", 0.5], 2, "--m-mul is for restarts, and there are none without --first-restart."),
-    (["--schedule", "cosine", "--decay", 0.5], 2, "--decay is for --schedule ramp, and this is --schedule cosine."),
-    (["--dice-over", "image"], 2, "--dice-over is for --loss dice or combo, and this is --loss cross-entropy."),
-    (["--encoder", "none", "--frozen-epochs", 1], 2, "--frozen-epochs is for an encoder, and this is --encoder none."),
-    (["--encoder-weights", "none", "--frozen-epochs", 1], 2, "are of no use as they are"),
+    (["--schedule", "cosine", "--decay", 0.5], 2, "--decay is for --schedule=ramp, and this is --schedule=cosine."),
+    (["--dice-over", "image"], 2, "--dice-over is for --loss=dice or combo, and this is --loss=cross-entropy."),
+    (["--encoder", "none", "--frozen-epochs", 1], 2, "--frozen-epochs is for an encoder, and this is --encoder=none."),
+    (["--encoder-weights", "none", "--frozen-epochs", 1], 2, "is of no use as it is"),
     (["--test-masks", "masks"], 2, "--test-masks is given without --test-images."),
     (["--widths", "8,b"], 2, "'8,b' is not a list of whole numbers; write them like 256,128,64,32"),
     (["--widths", "8,4"], 1, "--widths=8,4: give 4 whole numbers, such as 256,128,64,32"),

@@ -109,6 +109,9 @@ def test_windows_cover_a_side(n, window, share, stride):
     # Neighbours share what was asked for, as far as the stride allows.
     assert (steps > 0).all() and (steps <= max(size - overlap, stride)).all()
     assert n <= starts[-1] + size < n + stride
+    # No smaller ones would do.
+    smaller = size - stride
+    assert smaller + len(steps) * max((smaller - overlap) // stride * stride, stride) < starts[-1] + size
 
 
 def test_windows_are_blended_where_they_overlap(fake_dense):
