@@ -220,7 +220,7 @@ class _Builder:
                 for info in infos
             ],
             "records": [[index[place.number], place.row, place.col] for place in self.places],
-            "pixels": [sorted(sample.classes.items()) for sample in writer.describe()],
+            "pixels": [sum(sorted(sample.classes.items()), ()) for sample in writer.describe()],
         }
 
 

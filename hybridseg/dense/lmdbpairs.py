@@ -48,7 +48,10 @@ class LmdbPairs:
             names, shapes = zip(*((str(one["name"]), tuple(one["shape"])) for one in manifest["sources"]), strict=True)
             resolutions = [one["resolution"] for one in manifest["sources"]]
             self.sources = tuple(names[record[0]] for record in manifest["records"])
-            self.pixels = [{int(key): int(n) for key, n in found} for found in manifest["pixels"]]
+            # Ids and numbers of pixels in turn.
+            self.pixels = [dict(zip(found[::2], found[1::2], strict=True)) for found in manifest["pixels"]]
+            if not all(type(key) is type(n) is int for found in self.pixels for key, n in found.items()):
+                raise ValueError("its numbers of pixels are none")
             known = ClassTable.from_records(manifest["classes"])
             if len(self.pixels) != len(self.sources) or not self.sources:
                 raise ValueError("its records and their classes do not fit")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput
+from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.io.rasters import check_pixel_count
 from hybridseg.io.tfrecords import SAMPLE_TYPES
 
@@ -173,10 +174,4 @@ def encode_json(record: Any) -> bytes:
 
 def decode_json(data: bytes | memoryview) -> dict[str, Any]:
     """Return the JSON object that `encode_json` encoded; BadInput for anything else."""
-    try:
-        record = json.loads(bytes(data).decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"the record is damaged ({error})") from error
-    if not isinstance(record, dict):
-        raise BadInput("the record is damaged (it holds no JSON object)")
-    return record
+    return parse_json_object(bytes(data), errors="surrogateescape", remedy="make it again with unet build-lmdb")
