@@ -12,7 +12,7 @@ Each name is imported when it is used first.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hybridseg.api.prepare import convert, retile, split
+    from hybridseg.api.prepare import convert, retile, review, split
     from hybridseg.api.train import retrain, run, train_fcn
     from hybridseg.api.use import evaluate, evaluate_tiles, open_model, segment, tune_crf
     from hybridseg.apply import Model, SegmentedImage
@@ -51,6 +51,7 @@ __all__ = [
     "refine_probs",
     "retile",
     "retrain",
+    "review",
     "run",
     "segment",
     "split",
@@ -60,7 +61,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api.prepare": ("convert", "retile", "split"),
+    "api.prepare": ("convert", "retile", "review", "split"),
     "api.train": ("retrain", "run", "train_fcn"),
     "api.use": ("evaluate", "evaluate_tiles", "open_model", "segment", "tune_crf"),
     "apply": ("Model", "SegmentedImage"),

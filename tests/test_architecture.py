@@ -32,7 +32,7 @@ LEVELS = (
         ("majority",),
         ("panels",),
     ),
-    *(("io",), ("figures",), ("sheets",), ("crf",), ("models",), ("batch",)),
+    *(("io",), ("page",), ("figures",), ("sheets",), ("crf",), ("models",), ("batch",)),
     ("data", "hybrid", "dense", "labelling", "evaluation"),
     *(("apply",), ("vectors",), ("study",), ("demo",), ("doctor",), ("web",), ("cli",), ("api",)),
 )

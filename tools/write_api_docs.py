@@ -16,6 +16,8 @@ from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.confusion import Confusion
 from hybridseg.crf.refine import Refinement
 from hybridseg.data.convert import ConvertResult
+from hybridseg.data.faults import Fault
+from hybridseg.data.review import ReviewResult
 from hybridseg.data.split import SplitResult
 from hybridseg.data.splitplan import SplitEntry
 from hybridseg.dense.fit import Epoch
@@ -37,13 +39,13 @@ from hybridseg.verdict import Verdict
 PAGE = Path(__file__).parent.parent / "docs" / "api.md"
 # In the order of use.
 STEPS = (
-    "run", "split", "convert", "retile", "retrain", "evaluate_tiles", "train_fcn", "open_model", "tune_crf", "segment",
-    "evaluate",
+    "run", "review", "split", "convert", "retile", "retrain", "evaluate_tiles", "train_fcn", "open_model", "tune_crf",
+    "segment", "evaluate",
 )  # fmt: skip
 RESULTS = (
-    SplitResult, ConvertResult, RetileResult, RetrainResult, TilesResult, TrainingResult, TuneResult, BatchResult,
-    ImageResult, PixelsResult, Confusion, Verdict, StudyResult, Step, Findings, Refinement, SplitEntry, ClassCount,
-    Epoch, Measurement, Problem,
+    ReviewResult, Fault, SplitResult, ConvertResult, RetileResult, RetrainResult, TilesResult, TrainingResult,
+    TuneResult, BatchResult, ImageResult, PixelsResult, Confusion, Verdict, StudyResult, Step, Findings, Refinement,
+    SplitEntry, ClassCount, Epoch, Measurement, Problem,
 )  # fmt: skip
 HEAD = """# In Python
 

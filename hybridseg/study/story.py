@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hybridseg.study.page import Picture, Section, Table, write_page
+from hybridseg.page import Picture, Section, Table, write_page
 
 REPORT_NAME = "report.html"
 
