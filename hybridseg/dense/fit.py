@@ -15,6 +15,7 @@ import numpy as np
 
 from hybridseg.confusion import count_confusion
 from hybridseg.dense.feed import Feed
+from hybridseg.dense.runs import BEST_NAME, CHECKPOINT_NAME, LOG_NAME, RunFolder
 from hybridseg.dense.schedules import CosineRestarts, Schedule, count_plateaus
 from hybridseg.dense.scoring import SCORES, choose_class, make_validation_step, measure_feed, score_classes
 from hybridseg.errors import BadInput, OutputExists
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_NAME, LOG_NAME = "checkpoint.npz", "log.csv"
-_BEST_NAME = "best.npz"
 _PLATEAU_FACTOR = 0.1
 # Of a pixel in a step of the training, see docs/benchmarks.md; the validation takes a third.
 _PIXEL_SECONDS = 0.84e-6
@@ -113,28 +112,6 @@ class Epoch:
         del values["epoch"]
         validation = {name.removeprefix("val_"): values.pop(name) for name in list(values) if name.startswith("val_")}
         return {"train": values, "validation": validation}
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """Where the checkpoints and the log of a training run are.
-
-    Parameters
-    ----------
-    key : str
-        A hash of everything that the weights depend on except the number of epochs: a run is resumed only with its
-        own key.
-    resume : bool
-        Continue after the last finished epoch.
-    """
-
-    path: Path
-    key: str
-    resume: bool = False
-
-    def weights_path(self, epoch: int) -> Path:
-        """Return the path of the weights of a numbered checkpoint."""
-        return self.path / f"epoch_{epoch:04}.h5"
 
 
 def fit(
@@ -244,11 +221,13 @@ class _Run:
         self.state = [*network.weights, *(v for part in self._parts for v in part.optimizer.variables)]
         loss = make_loss(options.loss, foreground_only=network.output_shape[-1] == 1)
         signature = [tf.TensorSpec(network.input_shape, tf.float32), tf.TensorSpec([None, None, None], tf.uint8)]
+        # Without AutoGraph, see `hybridseg.models.graphs.freeze`.
+        settings = {"input_signature": signature, "autograph": False}
         self._train_steps = {
-            is_frozen: tf.function(_make_train_step(network, loss, parts), input_signature=signature)
+            is_frozen: tf.function(_make_train_step(network, loss, parts), **settings)
             for is_frozen, parts in ((True, self._parts[:1]), (False, self._parts))
         }
-        self._validation_step = tf.function(make_validation_step(network, loss), input_signature=signature)
+        self._validation_step = tf.function(make_validation_step(network, loss), **settings)
 
     def restore(self) -> list[Epoch]:
         """Restore the last epoch of an earlier session, if asked for; return all of its epochs."""
@@ -322,14 +301,14 @@ class _Run:
     def save(self, history: list[Epoch], *, is_best: bool) -> None:
         """Write everything that the next epoch depends on; the best weights first, or they could be lost."""
         if is_best:
-            save_state(self.folder.path / _BEST_NAME, self.network.weights, {"epoch": len(history)})
+            save_state(self.folder.path / BEST_NAME, self.network.weights, {"epoch": len(history)})
         record = {"key": self.folder.key, "history": [asdict(row) for row in history]}
         save_state(self.folder.path / CHECKPOINT_NAME, self.state, record)
         write_csv(self.folder.path / LOG_NAME, [f.name for f in fields(Epoch)], [asdict(row) for row in history])
 
     def restore_best(self) -> None:
         """Restore the weights of the best epoch."""
-        record = restore_state(self.folder.path / _BEST_NAME, self.network.weights)
+        record = restore_state(self.folder.path / BEST_NAME, self.network.weights)
         if record is not None:
             logger.info("the best epoch was %d", record["epoch"])
 

@@ -10,7 +10,8 @@ import pytest
 from hybridseg.confusion import count_confusion
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.feed import Feed
-from hybridseg.dense.fit import FitOptions, RunFolder, _Run, fit
+from hybridseg.dense.fit import FitOptions, _Run, fit
+from hybridseg.dense.runs import RunFolder
 from hybridseg.dense.schedules import Schedule
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.models import resunet, vgg16
@@ -267,7 +268,8 @@ def test_patience_stops_and_the_best_weights_come_back(train, make_pairs, tmp_pa
 
 
 def test_numbered_checkpoints(whole):
-    assert RunFolder(whole.folder, "k").weights_path(2) == whole.folder / "epoch_0002.h5"
+    run = RunFolder(whole.folder)
+    assert run.weights_path(2) == whole.folder / "epoch_0002.h5" and run.list_checkpoints() == [2]
     network = build_small()
     load_weights(network, whole.folder / "epoch_0002.h5")
     assert same_weights(weights_of(network), whole.weights[1])
