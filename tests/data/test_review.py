@@ -307,6 +307,17 @@ def test_photos_with_their_masks_beside_them(coast, run):
         assert {row["name"] for row in csv.DictReader(file)} - {"(no class)"} <= set(names)
 
 
+def test_what_split_has_divided(project, run):
+    places = ("--images", RAW / "train/images", "--masks", RAW / "train/masks", "--out", "divided")
+    assert run("split", *places, "-p", 0.5).exit_code == 0
+    shutil.copy(min(Path("divided/train").glob("*.png")), "divided/test/again.png")
+    done = run("review", "divided/train", "--test", "divided/test", "--labels", RAW / "labels.txt", "--plots", 0)
+    assert done.exit_code == 0 and "photos: train 5, valid 1, test 7" in done.stdout, done.stderr
+    assert "1 photo is in two sets at once" in done.stderr and "(again.png)" in done.stderr
+    with Path("divided/train_review/df_test.csv").open(newline="") as file:
+        assert sum(bool(row["mask"]) for row in csv.DictReader(file)) == 6
+
+
 def test_the_same_in_python(project):
     import hybridseg as hs
 
