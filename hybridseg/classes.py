@@ -12,7 +12,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.markup import render_legend
-from hybridseg.palette import Color, choose_colors
+from hybridseg.palette import Color, choose_colors, count_colors
 
 VOID = 255
 """The label of a pixel that has no class."""
@@ -21,15 +21,16 @@ MAX_CLASSES = 255
 """Ids 0..254 name classes, so that a label fits one byte beside VOID."""
 
 
-def split_names(text: str | None) -> list[str]:
-    """Return the names of a text that has commas between them.
+def split_names(texts: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return the names that texts hold: one where all of a text is known, else those between its commas.
 
     Examples
     --------
-    >>> split_names("sand, dry veg,")
-    ['sand', 'dry veg']
+    >>> split_names(["sand, dry veg,", "Gravel, wet"], ["sand", "dry veg", "gravel, wet"])
+    ['sand', 'dry veg', 'Gravel, wet']
     """
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
+    parts = ([text] if text.strip().lower() in map(str.lower, known) else text.split(",") for text in texts)
+    return [name.strip() for names in parts for name in names if name.strip()]
 
 
 def class_key(name: str) -> str:
@@ -329,7 +330,8 @@ def color_labels(labels: np.ndarray, table: ClassTable) -> np.ndarray:
 
 def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
     """Return the share of each class that occurs, of all labelled pixels, the largest first."""
-    counts = np.bincount(labels.ravel(), minlength=len(table))[: len(table)]
+    parts = np.array_split(labels.ravel(), 1 + labels.size // 2**20)  # NumPy makes 8 bytes of each before it counts.
+    counts = np.sum([np.bincount(part, minlength=256) for part in parts], axis=0)[: len(table)]
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: -counts[i])
     return {table.names[i]: float(counts[i] / counts.sum()) for i in order}
 
@@ -361,20 +363,17 @@ def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
     [[1, 0]]
     """
     by_color = _ids_by_color(table.names, table.colors)
-    packed = (rgb[..., 0].astype(np.uint32) << 16) | (rgb[..., 1].astype(np.uint32) << 8) | rgb[..., 2]
-    values, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
-    ids = np.empty(len(values), np.uint8)
-    colors = [(value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]
+    found, places, counts = count_colors(rgb)
+    colors = list(map(tuple, found.tolist()))
     unknown = [i for i, color in enumerate(colors) if color not in by_color]
     if unknown:
         n_pixels = int(counts[unknown].sum())
         raise BadInput(
-            f"{n_pixels:,} pixels ({n_pixels / packed.size:.2%}) have colours that no class has, such as "
+            f"{n_pixels:,} pixels ({n_pixels / places.size:.2%}) have colours that no class has, such as "
             f"{colors[unknown[0]]}; give the colours of the mask (--labels with `name, r, g, b`, or --colors), or, if "
             "they are only blurred, turn it into a label map first: hybridseg convert --nearest-color"
         )
-    ids[:] = [by_color[color] for color in colors]
-    return ids[inverse].reshape(packed.shape)
+    return np.array([by_color[color] for color in colors], np.uint8)[places]
 
 
 def _parse_color(value: Any) -> Color:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hybridseg.cli.console import Console
 from hybridseg.cli.options import (
     engine_option,
     figure_options,
+    is_given,
     join_options,
     options_of,
     path_type,
@@ -23,7 +25,7 @@ from hybridseg.cli.options import (
 from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.crops import CropOptions
-from hybridseg.dense.fit import Epoch
+from hybridseg.dense.fit import Epoch, FitOptions
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
@@ -81,6 +83,21 @@ view_options = join_options(
     figure_options,
     resume_option,
 )
+
+
+def warn_of_late(console: Console, fit: FitOptions) -> None:
+    """Warn of every setting that was given and that a training of so few epochs never comes to."""
+    flags = {parameter.name: parameter.opts[0] for parameter in click.get_current_context().command.params}
+    for name, start in fit.find_late().items():
+        if is_given(name):
+            given = f"{flags[name]} {click.get_current_context().params[name]}"
+            end = f"in epoch {start + 1:g}, and the training ends after epoch {fit.epochs}"
+            if math.isinf(start):
+                console.warn(f"{given} has no effect: the encoder keeps its weights to the end")
+            elif name == "ramp_epochs":
+                console.warn(f"with {given} the learning rate reaches its peak {end}")
+            else:
+                console.warn(f"{given} has its first effect {end}")
 
 
 def crf_options(smoothing: SmoothingOptions) -> Callable[[Any], Any]:

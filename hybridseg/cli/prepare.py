@@ -126,7 +126,7 @@ def review(
     console.say("photos: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
     if missing := result.known.names.describe_missing():
         console.say(f"{missing} (a class list with them: {result.places.processed_dir / PLACEHOLDERS_NAME})")
-    for line in (*map(str, result.warnings), *result.notes):
+    for line in (*(str(fault) for fault in result.faults if not fault.breaks), *result.notes):
         console.warn(line)
     console.record(images=counts, faults=[asdict(fault) for fault in result.faults], notes=result.notes)
     console.wrote(*result.written, text=f"The page: {result.report_path.resolve()}")

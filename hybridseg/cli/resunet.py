@@ -20,6 +20,7 @@ from hybridseg.cli.dense import (
     view_options,
 )
 from hybridseg.cli.options import (
+    engine_option,
     figure_options,
     options_of,
     overwrite_option,
@@ -32,7 +33,7 @@ from hybridseg.cli.options import (
 )
 from hybridseg.confusion import pool_confusions
 from hybridseg.dense.programs import resunet as verbs
-from hybridseg.dense.programs.config import KEYS, config_record, explain_keys, find_near_key, read_config
+from hybridseg.dense.programs.config import KEYS, explain_keys, find_near_key, read_config
 from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.dense.programs.resunet import ResunetExtras
 from hybridseg.dense.trainer import TrainingPaths
@@ -108,7 +109,7 @@ def init_config(console: Console, folder: Path | None, **settings: Any) -> None:
     if out_path.exists() and not settings["overwrite"]:
         raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
     proposal = propose_config(images_dir, masks_dir, settings["weights_path"], table=table, progress=console.progress)
-    record = config_record(proposal.config)
+    record = proposal.record
     write_json(out_path, record)
     for name, reason in proposal.reasons.items():
         console.say(f"{name} = {json.dumps(record[name], ensure_ascii=False)}: {reason}")
@@ -281,6 +282,7 @@ def train(console: Console, **settings: Any) -> None:
 @places_options
 @class_list_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside the weights]")
+@engine_option
 @figure_options
 @seed_option
 @pass_console
@@ -301,7 +303,7 @@ def evaluate(console: Console, **settings: Any) -> None:
 
     data_dir, images_dir, masks_dir, table = _read_data(settings)
     config = read_config(settings["config_path"])
-    models = [verbs.load_resunet(path, config) for path in settings["weights_paths"]]
+    models = [verbs.load_resunet(path, config, engine=settings["model_engine"]) for path in settings["weights_paths"]]
     if data_dir is not None:
         if len(models) > 1:
             raise click.UsageError("several networks vote on whole images only: give --images and --masks.")

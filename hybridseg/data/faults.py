@@ -13,7 +13,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.data.labelnames import LabelNames
-from hybridseg.data.likeness import list_same_views
+from hybridseg.data.likeness import Look, list_same_views
 from hybridseg.data.suitability import judge_photos
 from hybridseg.data.survey import MaskFacts, PhotoFacts, Survey
 from hybridseg.errors import BadInput, Problem
@@ -101,6 +101,10 @@ class Evidence:
     def mask_of(self) -> dict[Path, MaskFacts]:
         """The mask of each photo that has one."""
         return {pair.image_path: self.survey.masks[pair.labels_path] for pair in self.pairs}
+
+    def list_looks(self, set_name: str) -> list[Look]:
+        """Return the looks of the photos of a set."""
+        return [facts.look for path, facts in self.survey.photos.items() if self.sets.get(path) == set_name]
 
 
 def find_faults(known: Evidence) -> list[Fault]:

@@ -73,12 +73,23 @@ class ReviewPlaces:
 
 @dataclass(frozen=True, eq=False)
 class ReviewResult:
-    """What was found, and the files that were written, the page first."""
+    """What was found, and the files that were written, the page first.
+
+    Parameters
+    ----------
+    faults : tuple of Fault
+        The worst first: those that would break a training.
+    notes : tuple of str
+        What else should be known of the classes, and of photos that are alike.
+    problems : tuple of Problem
+        What must be mended, file by file.
+    """
 
     places: ReviewPlaces
     known: Evidence = field(repr=False)
     faults: tuple[Fault, ...]
     notes: tuple[str, ...]
+    problems: tuple[Problem, ...]
     written: tuple[Path, ...] = ()
 
     @property
@@ -90,21 +101,6 @@ class ReviewResult:
     def breaks(self) -> list[Fault]:
         """The faults that would break a training."""
         return [fault for fault in self.faults if fault.breaks]
-
-    @property
-    def warnings(self) -> list[Fault]:
-        """The other faults."""
-        return [fault for fault in self.faults if not fault.breaks]
-
-    @property
-    def problems(self) -> list[Problem]:
-        """What must be mended, file by file."""
-        where = str(self.places.labels_path or self.places.images_dir)
-        return [
-            problem
-            for fault in self.breaks
-            for problem in fault.problems or [Problem(where, f"{fault.title}; {fault.mend}")]
-        ]
 
     def count(self, set_name: str) -> int:
         """Count the photos of a set: ``train``, ``valid``, ``test`` or ``unlabelled``."""
@@ -284,9 +280,7 @@ def _join_groups(
 def judge_data(places: ReviewPlaces, known: Evidence, options: ReviewOptions) -> ReviewResult:
     """List the faults, and what else should be known of the classes and of photos that are alike."""
     faults, notes = find_faults(known), []
-    train, valid, test = (
-        [known.survey.photos[path].look for path, own in known.sets.items() if own == name] for name in LISTS
-    )
+    train, valid, test = map(known.list_looks, LISTS)
     in_set: dict[str, Counter[str]] = {name: Counter() for name in LISTS}
     for pair in known.pairs:
         in_set[known.sets[pair.image_path]].update(known.names.counts[pair.labels_path])
@@ -297,4 +291,11 @@ def judge_data(places: ReviewPlaces, known: Evidence, options: ReviewOptions) ->
         is_grouped = bool(options.group_by or test)
         line = describe_likeness([*train, *valid] if test else train, test or valid, is_grouped=is_grouped)
         notes.append(line if test else line.replace("for testing", "for validation"))
-    return ReviewResult(places, known, tuple(faults), tuple(filter(None, notes)))
+    where = str(places.labels_path or places.images_dir)
+    problems = [
+        problem
+        for fault in faults
+        if fault.breaks
+        for problem in fault.problems or [Problem(where, f"{fault.title}; {fault.mend}")]
+    ]
+    return ReviewResult(places, known, tuple(faults), tuple(filter(None, notes)), tuple(problems))

@@ -21,12 +21,14 @@ import numpy as np
 
 from hybridseg.dense.augment import AugmentOptions, augment_batch
 from hybridseg.dense.pairs import PairSource
-from hybridseg.dense.recordpairs import DAMAGE, FORMAT_VERSION, INDEX_NAME, KIND, check_ids, read_object
+from hybridseg.dense.recordpairs import DAMAGE, FORMAT_VERSION, INDEX_NAME, KIND, check_ids
 from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed
 from hybridseg.io.atomic import claim_folder, lock_output, remove_leftovers
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.tables import write_json
 from hybridseg.io.tfrecords import SAMPLE_TYPES, Record, RecordPlace, choose_encoding, scan_shard, write_shard
+from hybridseg.markup import count_of, short_path
 from hybridseg.models.cards import hash_bytes
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.options import Span, check_options, option
@@ -72,6 +74,11 @@ class RecordsResult:
     shard_paths: tuple[Path, ...]
     n_records: int
     n_skipped: int
+
+    def __repr__(self) -> str:
+        n_shards = len(self.shard_paths) + self.n_skipped
+        where = short_path(self.index_path.parent)
+        return f"<RecordsResult: {count_of(self.n_records, 'image')} in {count_of(n_shards, 'shard')} of {where}>"
 
 
 def make_records(
@@ -277,7 +284,7 @@ def _read_plan(out_dir: Path) -> tuple[str, str] | None:
         if not path.exists():
             continue
         try:
-            record = read_object(path)
+            record = read_json_object(path, errors="surrogateescape")
             if record["kind"] != KIND:
                 raise ValueError
             if name == PLAN_NAME:

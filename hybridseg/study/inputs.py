@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,10 +19,11 @@ from hybridseg.data.likeness import describe_likeness
 from hybridseg.data.split import read_split
 from hybridseg.data.splitplan import SETS, SplitEntry, SplitOptions, plan_split
 from hybridseg.data.survey import survey_files
-from hybridseg.errors import BadInput, MissingInput, OutputExists, Problem
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem
 from hybridseg.hybrid.purity import measure_purity
 from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.io.images import ImageInfo
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import Matches, find_labelled
 from hybridseg.io.pairing import SPLIT_NAME, Pair, image_stem, list_images
@@ -56,13 +56,15 @@ class StudyOptions:
         span=Span(0, 1, above=True, below=True),
     )  # fmt: skip
     group_by: str | None = option_like(SplitOptions, "group_by")
-    test_list: Path | None = option_like(SplitOptions, "test_list")
+    test_list: Path | tuple[str, ...] | None = option_like(SplitOptions, "test_list")
     tile_size: int | None = option(None, "Side of the tiles of the hybrid method, in pixels.", span=Span(8))
     epochs: int | None = option(None, "Epochs of the training of fcn.", span=Span(1))
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.test_list == ():
+            raise BadInput("the list of the photos for testing (--test) is empty; leave it out, and they are drawn")
         if self.test_list is not None and (self.group_by or self.proportion):
             raise BadInput("--test says which photos are for testing; leave out --proportion and --group-by")
         if self.method == "hybrid" and self.epochs is not None:
@@ -78,7 +80,7 @@ class StudyOptions:
     @property
     def draw(self) -> list[Any]:
         """What decides which photos are for testing, as JSON holds it."""
-        return [self.proportion, self.seed, self.group_by, self.test_list and str(self.test_list)]
+        return [self.proportion, self.seed, self.group_by, str(self.test_list) if self.test_list else None]
 
 
 @dataclass(frozen=True)
@@ -221,10 +223,8 @@ def check_inputs(
     everywhere = in_train + in_test
     set_of = {entry.image: entry.set for entry in entries}
     known = replace(known, sets={path: set_of[path.name] for path in infos})
-    likeness = describe_likeness(
-        *([f.look for path, f in known.survey.photos.items() if known.sets[path] == name] for name in SETS),
-        is_grouped=bool(options.group_by or options.test_list),
-    )
+    is_grouped = bool(options.group_by or options.test_list)
+    likeness = describe_likeness(*map(known.list_looks, SETS), is_grouped=is_grouped)
     windows = {size: _add([photo.n_windows[size] for photo in train]) for size in tile_sizes}
     tile_size = _choose_tile_size(windows, in_train)
     n_windows = windows[tile_size] if "hybrid" in options.methods else in_train
@@ -248,7 +248,7 @@ def check_inputs(
         known,
         tuple(warnings),
         tuple(sorted({path for pair in found.pairs for path in (pair.image_path, pair.labels_path)} | infos.keys())),
-        *_keep_sets(paths, entries, kept),
+        *_keep_sets(paths, entries, kept, is_listed=isinstance(options.test_list, tuple)),
     )
 
 
@@ -259,8 +259,8 @@ def _review(
     photos, masks = sorted([p.image_path for p in found.pairs] + found.unlabelled), [p.labels_path for p in found.pairs]
     survey = survey_files(photos, masks, table=table, n_jobs=n_jobs, progress=progress)
     known = Evidence(found, survey, name_labels(survey.masks, table), table)
-    is_dense = "fcn" in options.methods
-    faults = [fault for fault in find_faults(known) if fault.breaks and (is_dense or fault.kind not in ONLY_NETWORKS)]
+    passed = () if "fcn" in options.methods else ONLY_NETWORKS
+    faults = [fault for fault in find_faults(known) if fault.breaks and fault.kind not in passed]
     _refuse([problem for fault in faults for problem in fault.problems], len(survey.photos))
     return known
 
@@ -340,8 +340,8 @@ def _refuse(problems: Sequence[Problem], n_photos: int) -> None:
 def _read_kept(paths: StudyPaths, options: StudyOptions) -> dict[str, str]:
     """Return the sets of the labelled photos of an earlier run that drew them in the same way."""
     try:
-        draw = json.loads((paths.out / LOG_NAME).read_text(encoding="utf-8")).get("draw")
-    except (OSError, ValueError, AttributeError):
+        draw = read_json_object(paths.out / LOG_NAME, errors="surrogateescape").get("draw")
+    except HybridSegError:
         return {}  # Nothing was done yet; of a damaged record `StepLog` tells.
     if draw != options.draw or options.test_list:
         return {}
@@ -351,13 +351,13 @@ def _read_kept(paths: StudyPaths, options: StudyOptions) -> dict[str, str]:
 
 
 def _keep_sets(
-    paths: StudyPaths, entries: Sequence[SplitEntry], kept: Mapping[str, str]
+    paths: StudyPaths, entries: Sequence[SplitEntry], kept: Mapping[str, str], *, is_listed: bool
 ) -> tuple[tuple[str, ...], str]:
-    """Name the photos for testing where a new draw would not give the sets that are kept, and say what is kept."""
+    """Name the photos for testing, listed or not as a new draw has them, and say what is kept of a run before."""
     now = {entry.image: entry.set for entry in entries if entry.set in SETS}
-    if not kept or (now.keys() == kept.keys() and not (paths.out / TEST_NAME).exists()):
-        return (), ""
     names = tuple(sorted(image for image, set_name in now.items() if set_name == "test"))
+    if is_listed or not kept or (now.keys() == kept.keys() and not (paths.out / TEST_NAME).exists()):
+        return names if is_listed else (), ""
     new = Counter(set_name for image, set_name in now.items() if image not in kept)
     text = (
         f"photos of the run before stay in their sets, so that scores can be compared; of {new.total()} new ones "

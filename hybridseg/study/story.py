@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.page import Picture, Section, Table, write_page
 
 REPORT_NAME = "report.html"
@@ -39,10 +39,18 @@ class Story:
         self.say(f"\n$ {self.commands[-1]}")
         self.run_command(arguments)
 
-    def tell(self, heading: str, text: str, *, tables: list[Table] | None = None, **pictures: str) -> None:
+    def tell(
+        self,
+        heading: str,
+        text: str,
+        *,
+        points: Mapping[str, str] | None = None,
+        tables: list[Table] | None = None,
+        **pictures: str,
+    ) -> None:
         """Add a section with the commands since the last one. Pictures are NAME=caption, for NAME.png."""
         shown = [Picture(f"{name}.png", caption) for name, caption in pictures.items()]
-        self.sections.append(Section(heading, text, tuple(self.commands), tables or (), shown))
+        self.sections.append(Section(heading, text, tuple(self.commands), tables or (), shown, points=points or {}))
         self.commands = []
 
     def write_page(self, title: str, lead: str) -> Path:
@@ -54,7 +62,7 @@ class Story:
 
 def read_scores(folder: Path) -> dict[str, Any]:
     """Read the scores that `eval-pixels` wrote into a folder."""
-    return json.loads((folder / "eval_pixels.json").read_text(encoding="utf-8"))
+    return read_json_object(folder / "eval_pixels.json", errors="surrogateescape")
 
 
 def compare_scores(home: Path, folders: Mapping[str, str], *, strong: Sequence[int] = ()) -> list[Table]:

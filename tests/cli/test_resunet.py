@@ -168,6 +168,20 @@ def test_the_same_scores_on_the_records(binary, tmp_path):
     assert scores == json.loads((tmp_path / "net_scores.json").read_text()), "the card says what was held out"
 
 
+def test_the_same_scores_in_tensorflow_which_needs_no_runtime_graph(binary, tmp_path):
+    folder, _, _ = binary
+    for name in ("net.h5", "net.card.json"):
+        shutil.copy(folder / name, tmp_path / name)
+    (tmp_path / "net.tflite").write_bytes(b"damaged")
+    words = ("resunet", "evaluate", "--config", folder / "net.json", "--weights", tmp_path / "net.h5")
+    words += ("--data", folder / "records")
+    assert "is not the runtime graph of net.h5" in invoke(*words).stderr
+    result = invoke(*words, "--engine", "tensorflow")
+    assert result.exit_code == 0, result.output
+    scores = json.loads((tmp_path / "net_scores.json").read_text())
+    assert scores == json.loads((folder / "net.card.json").read_text())["scores"]
+
+
 def test_masks_are_not_remapped_otherwise_than_in_the_training(binary, tmp_path):
     folder, _, _ = binary
     (tmp_path / "other.json").write_text(json.dumps({**BINARY, "REMAP_CLASSES": {"0": 1, "1": 0}}))
@@ -334,7 +348,7 @@ def test_four_bands_in_their_place_on_earth(coast4, tmp_path):
     assert np.array_equal(found.labels, labels) and found.table == COAST and labels.max() <= 2
     write_image(tmp_path / "rgb.png", paint(0)[0])
     result = invoke("resunet", "segment", *given[:4], "--images", tmp_path / "rgb.png")
-    assert result.exit_code == 1 and "rgb.png: has 3 bands, but net.h5 was trained on images of 4" in result.stderr
+    assert result.exit_code == 1 and "rgb.png: the image has 3 bands, and net.h5 takes 4" in result.stderr
 
 
 def test_the_config_of_another_network(binary, coast4, tmp_path):

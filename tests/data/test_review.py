@@ -65,7 +65,7 @@ def list_faults(result):
 def test_a_sound_project(project):
     before = {path: path.stat().st_mtime_ns for path in sorted(RAW.rglob("*"))}
     result = review()
-    assert result.faults == () and result.notes == () and result.problems == []
+    assert result.faults == () and result.notes == () and result.problems == ()
     assert repr(result) == "<ReviewResult: nothing stands in the way of a training>"
     assert {path: path.stat().st_mtime_ns for path in sorted(RAW.rglob("*"))} == before, "the data were touched"
     assert {name: len(read_rows(name)) for name in ("data", "label", "train", "valid", "test")} == {
@@ -184,7 +184,7 @@ def test_what_makes_a_result_worse(project):
         "orphan": {"p06"}, "unlabelled": {"p05"}, "empty": {"p10"}, "dark": {"p08"}, "over-exposed": {"p09"},
         "blurred": {"p07"},
     }  # fmt: skip
-    assert result.faults[0].kind == "leak" and not result.breaks and result.problems == []
+    assert result.faults[0].kind == "leak" and not result.breaks and result.problems == ()
     assert result.count("unlabelled") == 1 and result.describe().endswith("a training; 10 things to look at")
     for seed in range(4):
         assert list_faults(review(seed=seed, split=0.5)) == list_faults(result)
@@ -323,6 +323,8 @@ def test_the_same_in_python(project):
 
     result = hs.review("project", labels=["water", "sand", "cliff"], plots=0)
     assert result.faults == () and "Nothing stands in the way" in result._repr_html_()
+    (broken,) = hs.review("project", labels=["water", "sand"], plots=0).breaks
+    assert broken.mend.endswith("in the order of the ids: labels='labels.txt'") and "--" not in str(broken.problems)
     with pytest.raises(BadInput, match=r"split=2: give a number from 0 to 1"):
         hs.review("project", split=2)
 
