@@ -210,7 +210,13 @@ def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[s
 
 
 def choose_others(groups: Mapping[str, Sequence[str]], test_list: Path | tuple[str, ...]) -> set[str]:
-    """Return the images that a list does not name, each a group of its own; names may lack their ending."""
+    """Return the images that a list does not name, each a group of its own; names may lack their ending.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When the list cannot be read, or names an image that is not there.
+    """
     names = {line.strip() for line in (test_list if isinstance(test_list, tuple) else _read_lines(test_list))} - {""}
     tested = {group for group, images in groups.items() if {group, *images} & names}
     unknown = sorted(names - tested - {image for group in tested for image in groups[group]})
