@@ -115,6 +115,7 @@ def train_fcn(
     n_crops: int | None = CropOptions.n_crops,
     balance: bool = CropOptions.balance,
     backbone: str = FcnOptions.backbone,
+    best_by: str = FcnOptions.best_by,
     patience: int = FcnOptions.patience,
     seed: int = FcnOptions.seed,
     figures: FigureOptions = FigureOptions(),
@@ -161,7 +162,8 @@ def train_fcn(
     paths = TrainingPaths(Path(out) / MODEL_NAME, Path(out), resume=resume, overwrite=overwrite, figures=figures)
     crops = CropOptions(crop, crop_scale, n_crops, balance)
     options = FcnOptions(
-        epochs, batch_size, learning_rate, loss, size, backbone, patience=patience, seed=seed, crops=crops
+        epochs, batch_size, learning_rate, loss, size, backbone, best_by=best_by, patience=patience, seed=seed,
+        crops=crops,
     )  # fmt: skip
     return train_network(data, paths=paths, options=options, progress=progress or show_progress())
 

@@ -132,8 +132,8 @@ def report_training(
     result = train(lambda epoch: _print_epoch(console, epoch), console.progress)
     if result.history:
         console.say(
-            f"\ntrained on {result.n_training} images, validated on {result.n_validation}; the scores of the best "
-            "epoch on the validation images:"
+            f"\ntrained on {result.n_training} images, validated on {result.n_validation}; the scores of epoch "
+            f"{result.best_epoch}, the best, on the validation images:"
         )
     else:
         console.say(f"nothing was trained (DO_TRAIN is false); the scores on {result.n_validation} images:")
@@ -144,7 +144,8 @@ def report_training(
     if starved > 0.2:
         console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
     console.wrote(*result.written)
-    console.record(epochs=len(result.history), training_images=result.n_training, validation_images=result.n_validation)
+    console.record(epochs=len(result.history), best_epoch=result.best_epoch)
+    console.record(training_images=result.n_training, validation_images=result.n_validation)
     return result
 
 

@@ -213,7 +213,9 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
 @places_options
 @class_list_option
 @click.option("--weights-out", metavar="FILE", type=path_type, required=True, help="Write the network here (.h5).")
-@options_of(ResunetExtras, "filters", "upsample", "loss", "crop_scale", "balance", unset={"crop_scale": "0.5-2"})
+@options_of(
+    ResunetExtras, "filters", "upsample", "loss", "best_by", "crop_scale", "balance", unset={"crop_scale": "0.5-2"}
+)
 @click.option(
     "--run-dir",
     metavar="DIR",

@@ -148,7 +148,7 @@ def unet() -> None:
 )  # fmt: skip
 @options_of(_DEFAULTS.fit.loss, "loss", "dice_share", "dice_over", "focal_gamma")
 @policy_option
-@options_of(FitOptions, "patience", "plateau_patience", "checkpoint_interval")
+@options_of(FitOptions, "best_by", "patience", "plateau_patience", "checkpoint_interval")
 @runs_option
 @run_options
 @seed_option

@@ -203,6 +203,17 @@ class Brightness(Step):
 
 
 @dataclass(frozen=True)
+class Gain(Step):
+    """Multiply every band by a factor of its own, as light of another colour does."""
+
+    name = "gain"
+    strength: float = option(0.2, "How far a factor is from 1 at most.", span=_SHARE)
+
+    def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
+        return _clip(image * (1 + draws.uniform(-1, 1, (image.shape[-1],)) * self.strength)), labels
+
+
+@dataclass(frozen=True)
 class Gamma(Step):
     """Raise values to a power."""
 
@@ -301,8 +312,8 @@ class HueSaturation(Step):
 STEPS: dict[str, type[Step]] = {
     kind.name: kind
     for kind in (
-        FlipCols, FlipRows, ShiftScaleRotate, Perspective, Noise, Clahe, Brightness, Gamma, Sharpen, Blur, MotionBlur,
-        Contrast, HueSaturation,
+        FlipCols, FlipRows, ShiftScaleRotate, Perspective, Noise, Clahe, Brightness, Gain, Gamma, Sharpen, Blur,
+        MotionBlur, Contrast, HueSaturation,
     )
 }  # fmt: skip
 

@@ -29,9 +29,9 @@ from hybridseg.figures import FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.markup import render_text
-from hybridseg.models.architectures import Architecture
+from hybridseg.models.architectures import Architecture, architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
-from hybridseg.models.cards import combine_fingerprint, list_versions
+from hybridseg.models.cards import list_versions
 from hybridseg.models.encoders import Weights
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import make_deterministic
@@ -123,6 +123,8 @@ class TrainingResult:
         Of each photograph of the validation set: at the size of the training, or at its own after one on windows.
     n_training, n_validation : int
         Number of pairs.
+    best_epoch : int
+        Whose network this is; 0 where nothing was trained.
     sets : mapping
         Loss and scores of the training, validation and test set, where they were asked for: at the size of the
         training, without augmentation.
@@ -134,6 +136,7 @@ class TrainingResult:
     photos: tuple[Confusion, ...]
     n_training: int
     n_validation: int
+    best_epoch: int = 0
     sets: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -239,14 +242,9 @@ def train_dense(
         if paths.plots:
             written += draw_end(paths.plot, model, validation, history, dpi=paths.figures.dpi)
     return TrainingResult(
-        model,
-        tuple(written),
-        tuple(history),
-        tuple(photos),
-        len(training.indices),
-        len(validation.indices),
-        found,
-    )
+        model, tuple(written), tuple(history), tuple(photos), len(training.indices), len(validation.indices),
+        plan.fit.find_best(history), found,
+    )  # fmt: skip
 
 
 def make_feeds(
@@ -364,15 +362,16 @@ def _fit(
     progress: Progress,
 ) -> list[Epoch]:
     pairs = training.pairs
-    plan_but_epochs = replace(plan, fit=replace(plan.fit, epochs=1))
-    key = combine_fingerprint(
-        pairs.fingerprint, validation.pairs.fingerprint, pairs.table.to_records(), pairs.size, plan_but_epochs
-    )
-    folder = RunFolder(paths.run_dir, key, paths.resume)
+    settings = {
+        **asdict(plan), "architecture": architecture_record(plan.architecture), "augment": plan.augment.to_record(),
+        "images and masks": pairs.fingerprint, "validation images and masks": validation.pairs.fingerprint,
+        "classes": pairs.table.to_records(), "size": pairs.size,
+    }  # fmt: skip
+    del settings["fit"]["epochs"]
+    folder = RunFolder(paths.run_dir, settings, paths.resume)
     interval = HISTOGRAM_INTERVAL if paths.histogram_interval is None else paths.histogram_interval
-    with Monitor(
-        paths.tensorboard_dir, model, training, validation, histogram_interval=interval, loss=plan.fit.loss
-    ) as monitor:
+    logs = paths.tensorboard_dir
+    with Monitor(logs, model, training, validation, histogram_interval=interval, loss=plan.fit.loss) as monitor:
 
         def report(epoch: Epoch) -> None:
             monitor.report(epoch)
@@ -393,6 +392,7 @@ def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, 
         "n_pairs": len(pairs.sources),
         "held_out": held_out[:_MAX_NAMED],
         "epochs": len(history),
+        "best_epoch": plan.fit.find_best(history),
         "batch_size": plan.batch_size,
         "augmentation": plan.augment.to_record(),
         "options": asdict(plan.fit),

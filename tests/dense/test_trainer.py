@@ -209,7 +209,7 @@ def test_the_scores_of_the_card_are_those_of_a_recount(trained):
     counts = [[int(((truth == i) & (found == j)).sum()) for j in (0, 1)] for i in (0, 1)]
     assert np.abs(np.array(scores["confusion"]) - counts).sum() <= 4, "but for rounding"
     assert scores["accuracy"] == pytest.approx((found == truth)[known].mean(), abs=1e-3)
-    best = min(result.history, key=lambda epoch: epoch.val_loss)
+    best = max(result.history, key=lambda epoch: epoch.val_mean_iou)
     assert scores["macro"]["iou"] == pytest.approx(best.val_mean_iou) == pytest.approx(result.confusion.macro("iou"))
 
 
@@ -222,8 +222,8 @@ def test_the_card_says_where_the_network_comes_from(trained):
 
 def test_checkpoints_are_bundles_and_the_best_of_them_is_the_result(trained):
     folder, result = trained
-    losses = [epoch.val_loss for epoch in result.history]
-    best = folder / "run" / f"epoch_{1 + int(np.argmin(losses)):04}.h5"
+    found = [epoch.val_mean_iou for epoch in result.history]
+    best = folder / "run" / f"epoch_{1 + int(np.argmax(found)):04}.h5"
     assert same_weights(best, folder / "net.h5")
     assert not same_weights(folder / "run/epoch_0001.h5", folder / "run/epoch_0002.h5")
     card = load_dense(folder / "run/epoch_0002.h5").card
@@ -325,9 +325,10 @@ def test_overwrite_starts_over_and_removes_only_files_of_a_run(trained, folder):
         train(folder)
     with pytest.raises(BadInput, match=r"--resume .* --overwrite .*; give one of them"):
         train(folder, resume=True, overwrite=True)
-    with pytest.raises(BadInput, match=r"holds a run with other data or settings; .* --overwrite"):
-        train(folder, resume=True, plan=replace(PLAN, batch_size=2))
-    with pytest.raises(BadInput, match="holds a run with other data or settings"):
+    faster = replace(PLAN, batch_size=2, fit=replace(PLAN.fit, schedule=Schedule(0.02, 0.02, 0.002, decay=0.5)))
+    with pytest.raises(BadInput, match=r"other settings \(batch_size=3, learning_rate=0.01\); .* --overwrite"):
+        train(folder, resume=True, plan=faster)
+    with pytest.raises(BadInput, match=r"other settings \(images and masks, validation images and masks\); "):
         train(folder, resume=True, pairs=ArrayPairs(fingerprint="abd"))
     assert contents(folder) == before
     result = train(folder, epochs=1, overwrite=True)

@@ -46,6 +46,7 @@ class FcnOptions:
     )
     backbone: str = option_like(Fcn8s, "backbone")
     wide_channels: int = option_like(Fcn8s, "wide_channels")
+    best_by: str = option_like(FitOptions, "best_by")
     patience: int = option_like(FitOptions, "patience")
     checkpoint_interval: int = option_like(FitOptions, "checkpoint_interval")
     frozen_epochs: int = option_like(FitOptions, "frozen_epochs")
@@ -77,6 +78,7 @@ class FcnOptions:
             self.epochs,
             LossOptions(self.loss),
             schedule,
+            self.best_by,
             self.patience,
             self.checkpoint_interval,
             self.seed,

@@ -16,7 +16,7 @@ from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.feed import Feed
-from hybridseg.dense.fit import Epoch, FitOptions
+from hybridseg.dense.fit import LOSS, Epoch, FitOptions
 from hybridseg.dense.pairs import FolderPairs, PairSource
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_examples, pick_examples
@@ -68,6 +68,8 @@ class ResunetExtras:
     filters: int = option_like(ResUnet, "filters")
     upsample: str = option_like(ResUnet, "upsample")
     loss: str = option_like(LossOptions, "loss")
+    # The published program stops by its loss.
+    best_by: str = option_like(FitOptions, "best_by", LOSS)
     seed: int = 0
     crop_scale: tuple[float, float] | None = option_like(CropOptions, "crop_scale")
     balance: bool = option_like(CropOptions, "balance")
@@ -210,7 +212,9 @@ def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
         Normalization("image"),
         config.batch_size,
         config.validation_split,
-        fit=FitOptions(config.max_epochs, LossOptions(extras.loss), schedule, config.patience, seed=extras.seed),
+        fit=FitOptions(
+            config.max_epochs, LossOptions(extras.loss), schedule, extras.best_by, config.patience, seed=extras.seed
+        ),
     )
 
 

@@ -28,7 +28,7 @@ def load_run(run_dir: Path, *, program: str, checkpoint: int | None = None, engi
     """
     path = run_dir / MODEL_NAME
     if checkpoint is not None:
-        path = RunFolder(run_dir, "").weights_path(checkpoint)
+        path = RunFolder(run_dir).weights_path(checkpoint)
     if not path.exists():
         numbers = sorted(int(p.stem[6:]) for p in run_dir.glob("epoch_*.h5") if p.stem[6:].isdecimal())
         kept = f"; there are the checkpoints {', '.join(map(str, numbers))}" if numbers else ""
