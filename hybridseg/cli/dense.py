@@ -12,8 +12,10 @@ from hybridseg.apply import make_job
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console
 from hybridseg.cli.options import (
+    WeightsType,
     engine_option,
     figure_options,
+    is_given,
     join_options,
     options_of,
     path_type,
@@ -30,6 +32,8 @@ from hybridseg.dense.windows import DenseOptions
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import PREDSEG_CRF
 from hybridseg.models.bundles import DenseModel
+from hybridseg.models.encoders import IMAGENET, Weights
+from hybridseg.models.unet import NO_ENCODER
 from hybridseg.progress import Progress
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
@@ -42,6 +46,23 @@ labeldefs_option = click.option(
 runs_option = click.option(
     "--runs-dir", metavar="DIR", type=path_type, default=Path("runs"), show_default=True, help="Folder of trainings."
 )
+
+encoder_weights_option = click.option(
+    "--encoder-weights", metavar=WeightsType.name, type=WeightsType(), default=IMAGENET, show_default=True,
+    help="What the encoder starts from: random weights, those of ImageNet (downloaded unless they come with the "
+    "package), or a file of Keras (.h5).",
+)  # fmt: skip
+
+
+def choose_pretrained(settings: dict[str, Any]) -> Weights:
+    """Return what the encoder starts from; a usage error where something is given for an encoder that is not there."""
+    if settings["encoder"] != NO_ENCODER:
+        return settings["encoder_weights"]
+    for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
+        if is_given(name):
+            raise click.UsageError(f"--{name.replace('_', '-')} is for an encoder, and this is --encoder none.")
+    return None
+
 
 # What every training has.
 run_options = join_options(

@@ -11,6 +11,8 @@ import click
 from hybridseg.classes import ClassTable
 from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
+    choose_pretrained,
+    encoder_weights_option,
     labeldefs_option,
     make_steps,
     print_scores,
@@ -213,9 +215,9 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
 @places_options
 @class_list_option
 @click.option("--weights-out", metavar="FILE", type=path_type, required=True, help="Write the network here (.h5).")
-@options_of(
-    ResunetExtras, "filters", "upsample", "loss", "best_by", "crop_scale", "balance", unset={"crop_scale": "0.5-2"}
-)
+@options_of(ResunetExtras, "filters", "upsample", "encoder", "encoder_rate")
+@encoder_weights_option
+@options_of(ResunetExtras, "loss", "best_by", "crop_scale", "balance", unset={"crop_scale": "0.5-2"})
 @click.option(
     "--run-dir",
     metavar="DIR",
@@ -234,6 +236,8 @@ def train(console: Console, **settings: Any) -> None:
     The best epoch is chosen on a share of the photographs, VALIDATION_SPLIT, that the network is not trained on; the
     copies of a photograph stay together.
 
+    With --encoder the network stands on a pretrained encoder; the decoder is the same, from a 16th to half of the size.
+
     Result: the weights (.h5), their card (.card.json) and runtime graph (.tflite), log.csv in the run's folder and,
     with DOPLOT, figures of the training. With DO_TRAIN false existing weights are evaluated and nothing is trained.
 
@@ -249,7 +253,8 @@ def train(console: Console, **settings: Any) -> None:
         raise click.BadParameter(f"{weights} must end in .h5.", param_hint="--weights-out")
     run_dir = settings["run_dir"] or weights.with_name(f"{weights.stem}_run")
     figures = read_options(FigureOptions, settings)
-    paths = read_options(TrainingPaths, settings, weights=weights, run_dir=run_dir, figures=figures)
+    files: dict[str, Any] = {"weights": weights, "run_dir": run_dir, "pretrained": choose_pretrained(settings)}
+    paths = read_options(TrainingPaths, settings, figures=figures, **files)
     extras = read_options(ResunetExtras, settings)
     result = report_training(
         console,
@@ -261,6 +266,7 @@ def train(console: Console, **settings: Any) -> None:
             masks_dir=masks_dir,
             table=table,
             extras=extras,
+            on_start=console.say,
             on_epoch=on_epoch,
             progress=progress,
         ),

@@ -12,7 +12,9 @@ import click
 from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
     choose_crf,
+    choose_pretrained,
     crf_options,
+    encoder_weights_option,
     make_steps,
     report_training,
     run_options,
@@ -21,7 +23,6 @@ from hybridseg.cli.dense import (
     view_options,
 )
 from hybridseg.cli.options import (
-    WeightsType,
     class_files_options,
     figure_options,
     images_option,
@@ -54,7 +55,7 @@ from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
-from hybridseg.models.encoders import IMAGENET, RANDOM
+from hybridseg.models.encoders import RANDOM
 from hybridseg.models.losses import LossOptions
 from hybridseg.models.unet import NO_ENCODER
 from hybridseg.verdict import judge
@@ -114,11 +115,7 @@ def unet() -> None:
 @class_files_options
 @preset_option
 @options_of(_DEFAULTS, "encoder")
-@click.option(
-    "--encoder-weights", metavar=WeightsType.name, type=WeightsType(), default=IMAGENET, show_default=True,
-    help="What the encoder starts from: random weights, those of ImageNet (downloaded unless they come with the "
-    "package), or a file of Keras (.h5).",
-)  # fmt: skip
+@encoder_weights_option
 @options_of(_DEFAULTS.fit, "frozen_epochs", "encoder_rate")
 @options_of(
     _DEFAULTS,
@@ -177,8 +174,7 @@ def train(console: Console, **settings: Any) -> None:
         UnetOptions, settings, fit=fit, augment=read_policy(settings["policy"]), **_choose_view(settings)
     )
     run_dir = settings["runs_dir"] / settings["name"]
-    pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
-    files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": pretrained}
+    files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": choose_pretrained(settings)}
     paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)
     data = _open_data(settings)
     result = report_training(
@@ -214,11 +210,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
             raise click.UsageError(
                 f"{flag(name)} is for {flag(owner)} {' or '.join(values)}, and this is {flag(owner)} {settings[owner]}."
             )
-    if settings["encoder"] == NO_ENCODER:
-        for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
-            if is_given(name):
-                raise click.UsageError(f"{flag(name)} is for an encoder, and this is --encoder none.")
-    elif settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
+    if settings["encoder"] != NO_ENCODER and settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
         raise click.UsageError("--encoder-weights none are of no use as they are; give --frozen-epochs 0.")
 
 

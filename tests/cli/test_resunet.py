@@ -22,7 +22,9 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.majority import filter_majority
 from hybridseg.models import resunet
 from hybridseg.models.bundles import load_dense
+from hybridseg.models.encoders import ENCODERS
 from hybridseg.models.resunet import ResUnet
+from hybridseg.models.unet import Unet
 
 # They share a training.
 pytestmark = pytest.mark.slow
@@ -154,6 +156,32 @@ def test_what_a_training_prints_and_leaves(binary):
     assert [row["epoch"] for row in read_log(folder)] == ["1", "2"] and list((folder / "tb/train").iterdir())
     model = load_dense(folder / "net.h5")
     assert model.card.architecture == ResUnet(3, 1, (3, 3), 1) and model.table.names == ("null", "foreground")
+
+
+def test_on_a_pretrained_encoder(binary, make_small_encoder, monkeypatch, tmp_path):
+    """Records, weights and results are used as those of the network without one."""
+    folder = binary[0]
+    monkeypatch.setitem(ENCODERS, "mobilenet_v2", make_small_encoder())
+    config = write_config(tmp_path / "net.json", BINARY)
+    words = ("--config", config, "--data", folder / "records", "--weights-out", tmp_path / "net.h5", "--filters", 1)
+    trained = invoke("resunet", "train", *words, "--encoder", "mobilenet_v2")
+    assert trained.exit_code == 0, trained.output
+    assert "U-Net on random weights of a small encoder" in trained.stdout
+    card = load_dense(tmp_path / "net.h5").card
+    assert card.architecture == Unet(3, 1, "mobilenet_v2", "residual", (16, 8, 4, 2))
+    assert card.normalization.kind == "unit" and card.training["options"]["encoder_rate"] == 0.1
+    given = ("--config", config, "--weights", tmp_path / "net.h5")
+    scored = invoke("resunet", "evaluate", *given, "--data", folder / "records", "--out", tmp_path)
+    accuracy = card.scores["accuracy"]
+    assert scored.exit_code == 0 and f"pixel accuracy {accuracy:.3f}" in scored.stdout, "normalized as in training"
+    segmented = invoke("resunet", "segment", *given, "--images", folder / "images", "--out", tmp_path)
+    assert segmented.exit_code == 0 and read_labelmap(tmp_path / "p0_predseg.png").labels.shape == SIZE
+    for more, told in (
+        (("--encoder-rate", 0.5), "--encoder-rate is for an encoder, and this is --encoder none"),
+        (("--encoder", "mobilenet_v2", "--upsample", "bilinear"), "on an encoder has transposed; leave one out"),
+    ):
+        result = invoke("resunet", "train", *words, "--overwrite", *more)
+        assert result.exit_code != 0 and told in result.stderr
 
 
 def test_the_same_scores_on_the_records(binary, tmp_path):

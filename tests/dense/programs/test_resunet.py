@@ -296,6 +296,8 @@ def test_the_plan_has_every_key_of_the_training():
     assert (plan.batch_size, plan.validation_share) == (7, 0.6)
     assert (plan.fit.epochs, plan.fit.patience, plan.fit.loss.loss, plan.fit.seed) == (9, 4, "combo", 5)
     assert plan.fit.best_by == "loss", "as the published program"
+    with pytest.raises(BadInput, match=r"KERNEL_SIZE \[3, 5\]: on an encoder it is \[3, 3\]"):
+        make_plan(config, ResunetExtras(encoder="mobilenet_v2"))
     rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(7)]
     falling = 1e-7 + (1e-2 - 1e-7) * 0.7
     assert rates == pytest.approx([1e-6, 5.0005e-3, 1e-2, 1e-2, 1e-2, 1e-2, falling])
