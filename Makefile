@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
+# What Python compiles is kept, whatever the shell says: without it every worker of the tests compiles all of them anew.
+export PYTHONDONTWRITEBYTECODE :=
 SCENES := demo_data
 OUT := demo_out
 DENSE_OUT := demo_dense_out

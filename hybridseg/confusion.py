@@ -179,7 +179,7 @@ def count_by_photo(
     return [count_confusion(truth[owner == i], prediction[owner == i], table) for i in range(len(names))]
 
 
-def pool_confusions(confusions: list[Confusion]) -> Confusion:
+def pool_confusions(confusions: Sequence[Confusion]) -> Confusion:
     """Return the sum of confusion matrices, classes matched by name.
 
     Raises

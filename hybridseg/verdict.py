@@ -136,7 +136,7 @@ def judge(
     photos = [photo for photo in photos if photo.n_pixels]
     if not photos:
         return None
-    confusion = pool_confusions(list(photos))
+    confusion = pool_confusions(photos)
     accuracy, majority = confusion.accuracy or 0.0, float(confusion.support.max() / confusion.n_pixels)
     n_photos, interval = len(photos), measure_interval(photos)
     if majority == 1:

@@ -261,16 +261,22 @@ def paint_classes():
     return paint
 
 
+def draw_nothing(path: Path, *_: object, **__: object) -> None:
+    """Stand in for what draws a figure."""
+    write_image(path, np.zeros((1, 1, 3), np.uint8))
+
+
 @pytest.fixture
-def quick_panels(monkeypatch):
+def quick_confusion(monkeypatch):
+    """Leave out the confusion matrix of each image."""
+    monkeypatch.setattr("hybridseg.evaluation.pixels.draw_confusion", draw_nothing)
+
+
+@pytest.fixture
+def quick_panels(quick_confusion, monkeypatch):
     """Leave out the figure of each image, which takes longer than all the rest: its panels, its confusion matrix."""
-
-    def draw_nothing(path: Path, *_: object, **__: object) -> None:
-        write_image(path, np.zeros((1, 1, 3), np.uint8))
-
     for room in ("labelling.spread", "hybrid.semseg", "dense.predict", "evaluation.errorpanels"):
         monkeypatch.setattr(f"hybridseg.{room}.draw_panels", draw_nothing)
-    monkeypatch.setattr("hybridseg.evaluation.pixels.draw_confusion", draw_nothing)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from sklearn import metrics
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusions
@@ -15,7 +14,15 @@ TABLE = ClassTable.from_names(["water", "sand", "dune", "cliff", "road"])
 maps = npst.arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 1, 2, 3]))
 
 
-def sklearn_scores(truth, prediction, average):
+@pytest.fixture(scope="module")
+def metrics():
+    """Scikit-learn, whose import takes a second: only where these tests run."""
+    from sklearn import metrics
+
+    return metrics
+
+
+def sklearn_scores(metrics, truth, prediction, average):
     """Of the classes that are in the truth, as ours."""
     settings = {"labels": np.unique(truth), "average": average, "zero_division": 0}
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(truth, prediction, **settings)
@@ -24,7 +31,7 @@ def sklearn_scores(truth, prediction, average):
 
 @settings(max_examples=60)
 @given(truth=maps, prediction=maps)
-def test_counts_are_those_of_scikit_learn(truth, prediction):
+def test_counts_are_those_of_scikit_learn(metrics, truth, prediction):
     counts = metrics.confusion_matrix(truth.ravel(), prediction.ravel(), labels=range(len(TABLE)))
     assert np.array_equal(count_confusion(truth, prediction, TABLE).counts, counts)
 
@@ -35,7 +42,7 @@ def test_counts_are_those_of_scikit_learn(truth, prediction):
     missed=npst.arrays(np.int64, 5, elements=st.sampled_from([0, 0, 3])),
 )
 @example(counts=np.zeros((5, 5), np.int64), missed=np.array([3, 0, 0, 0, 0]))
-def test_scores_are_those_of_scikit_learn(counts, missed):
+def test_scores_are_those_of_scikit_learn(metrics, counts, missed):
     """For any matrix: classes never predicted, only predicted, and pixels without a prediction (here a sixth class)."""
     assume((counts.sum() + missed.sum()) > 0)
     confusion = Confusion(TABLE, counts, missed)
@@ -44,12 +51,12 @@ def test_scores_are_those_of_scikit_learn(counts, missed):
     assert confusion.accuracy == pytest.approx(metrics.accuracy_score(truth, prediction))
     present = np.unique(truth)
     assert confusion.left_out == tuple(name for i, name in enumerate(TABLE.names) if i not in present)
-    for name, expected in zip(SCORES, sklearn_scores(truth, prediction, None), strict=True):
+    for name, expected in zip(SCORES, sklearn_scores(metrics, truth, prediction, None), strict=True):
         values = confusion.scores(name)
         assert all(values[i] is None for i in range(len(TABLE)) if i not in present)
         assert [values[i] for i in present] == pytest.approx(expected)
     for average in ("macro", "weighted"):
-        for name, expected in zip(SCORES, sklearn_scores(truth, prediction, average), strict=True):
+        for name, expected in zip(SCORES, sklearn_scores(metrics, truth, prediction, average), strict=True):
             assert getattr(confusion, average)(name) == pytest.approx(expected)
 
 
@@ -115,7 +122,7 @@ def test_different_sizes_are_refused():
         count_confusion(np.zeros((2, 3)), np.zeros((3, 2)), TABLE)
 
 
-def test_large_maps_are_counted_in_pieces():
+def test_large_maps_are_counted_in_pieces(metrics):
     rng = np.random.default_rng(0)
     truth, prediction = rng.integers(0, 5, (2, 2100, 2100), dtype=np.uint8)
     assert np.array_equal(

@@ -67,22 +67,23 @@ def test_the_calibration_curve_lies_where_the_accuracy_is(tmp_path):
     assert low - high > picture.shape[0] / 5
 
 
-@pytest.mark.parametrize("figure_format", ["png", "pdf", "svg"])
-def test_the_same_figure_is_the_same_file(tmp_path, figure_format):
+def test_the_same_figure_is_the_same_file(tmp_path):
     """Whenever and in whatever process it is drawn: sets of texts have another order in each."""
     code = (
         "import sys, time; from unittest import mock\n"
         "from hybridseg.calibration import Calibration\nimport numpy as np\n"
         "from hybridseg.figures import draw_calibration\n"
         "found = Calibration(np.array([0.1, 0.9]), np.array([0.2, 0.8]), np.array([4, 4]), 0.1)\n"
-        "with mock.patch('time.time', lambda: float(sys.argv[2])):\n"
-        "    draw_calibration(sys.argv[1], found, unit='tiles')\n"
+        "with mock.patch('time.time', lambda: float(sys.argv[1])):\n"
+        "    for path in sys.argv[2:]:\n"
+        "        draw_calibration(path, found, unit='tiles')\n"
     )
-    paths = [tmp_path / f"{i}.{figure_format}" for i in range(2)]
-    for i, path in enumerate(paths):
+    drawn = [[tmp_path / f"{i}.{ending}" for ending in ("png", "pdf", "svg")] for i in range(2)]
+    for i, paths in enumerate(drawn):
         environment = {**os.environ, "PYTHONHASHSEED": str(i + 1)}
-        subprocess.run([sys.executable, "-c", code, path, str(1e9 + i * 1e8)], env=environment, check=True)
-    assert paths[0].read_bytes() == paths[1].read_bytes()
+        subprocess.run([sys.executable, "-c", code, str(1e9 + i * 1e8), *paths], env=environment, check=True)
+    for first, second in zip(*drawn, strict=True):
+        assert first.read_bytes() == second.read_bytes(), first.suffix
 
 
 def test_text_stays_text_in_svg_and_pdf(tmp_path):

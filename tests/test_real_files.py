@@ -36,6 +36,9 @@ MATS = {
 }
 
 
+# Every kind is also among the others.
+SLOW = ("201309922_mres.mat", "20190602_0109_R7C3_split_0_mres.mat", "D800_20160308_221738-0_mres_DJWTNN2.mat")
+
 # Two of them, one that names its classes and one that does not, are also evaluated and cut up at their full size.
 WHOLE = ("D800_20160308_221741-0_mres.mat", "RGBraster_geotiff_mres.mat")
 
@@ -70,31 +73,39 @@ def read(mats):
 
 
 @pytest.fixture(scope="module")
-def small(read, mats, tmp_path_factory):
-    """A folder of all files, those at their full size that are small, every eighth pixel of the others."""
+def shrink(read, mats, tmp_path_factory):
+    """Give the path of a file, at its full size if that is to be, or of every eighth pixel of it."""
     folder = tmp_path_factory.mktemp("mats")
-    for name in MATS:
-        labelmap = read(name)[1]
+
+    @cache
+    def write(name):
         if name in WHOLE:
-            (folder / name).symlink_to(mats / name)
-        elif labelmap.table:
+            return mats / name
+        labelmap = read(name)[1]
+        if labelmap.table:
             write_matfile(folder / name, labelmap)
         else:
             savemat(folder / name, {"class": labelmap.labels})
-    return folder
+        return folder / name
+
+    return write
 
 
-def link(names, folder, source, suffix="mres"):
-    for name in names:
-        own = name if suffix == "mres" else f"{name.partition('_mres')[0]}_{suffix}.mat"
-        (folder / own).symlink_to(source / name)
+@pytest.fixture
+def link(shrink):
+    def link_files(names, folder, suffix="mres"):
+        for name in names:
+            own = name if suffix == "mres" else f"{name.partition('_mres')[0]}_{suffix}.mat"
+            (folder / own).symlink_to(shrink(name))
+
+    return link_files
 
 
 def test_the_list_is_complete(mats):
     assert {path.name for path in mats.glob("*.mat")} == set(MATS)
 
 
-@pytest.mark.parametrize("name", MATS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MATS])
 def test_every_mat_is_read(read, mats, monterey, name):
     rows, cols, n_classes, has_seeds = MATS[name]
     shape, given = read(name)
@@ -113,9 +124,9 @@ def test_the_class_files(real_data, monterey):
     assert defs.colors[defs.index("dune")] == monterey.colors[monterey.index("dune")] == (233, 150, 122)
 
 
-def test_lists_in_another_order_are_compared_by_name(small):
+def test_lists_in_another_order_are_compared_by_name(shrink):
     """Both files list the same classes, drysand and dune in other places: by place they would be mixed up."""
-    a, b = small / "D800_20160308_221735-0_mres.mat", small / "D800_20160308_221737-0_mres.mat"
+    a, b = shrink("D800_20160308_221735-0_mres.mat"), shrink("D800_20160308_221737-0_mres.mat")
     first, second = read_labelmap(a, with_seeds=False), read_labelmap(b, with_seeds=False)
     assert first.table.names != second.table.names and set(first.table.names) == set(second.table.names)
     confusion = compare_pair(TruthPair(a, b)).confusion
@@ -127,10 +138,10 @@ def test_lists_in_another_order_are_compared_by_name(small):
 
 
 @pytest.mark.slow
-def test_eval_pixels_on_every_mat(small, monterey, tmp_path, monkeypatch):
+def test_eval_pixels_on_every_mat(link, monterey, tmp_path, monkeypatch):
     """Each file against itself under the name of an automatic result: all right, whatever its quirks."""
-    link(MATS, tmp_path, small)
-    link(MATS, tmp_path, small, "ares_96")
+    link(MATS, tmp_path)
+    link(MATS, tmp_path, "ares_96")
     pairs, problems = find_result_pairs(tmp_path)
     assert len(pairs) == len(MATS) and problems == []
     unnamed = {name.split("_mres")[0] + "_ares_96.mat" for name, row in MATS.items() if row[2] == 0}
@@ -149,11 +160,11 @@ def test_eval_pixels_on_every_mat(small, monterey, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_retile_on_every_mat(small, monterey, labels_file, tmp_path, run):
+def test_retile_on_every_mat(link, monterey, labels_file, tmp_path, run):
     """Stand-in photos that show the class of each pixel as grey: every tile must be of its folder's grey."""
-    link(MATS, tmp_path, small)
+    link(MATS, tmp_path)
     for name in MATS:
-        labelmap = read_labelmap(small / name, table=monterey, with_seeds=False)
+        labelmap = read_labelmap(tmp_path / name, table=monterey, with_seeds=False)
         grey = np.array([sum(key.encode()) % 256 for key in labelmap.table.keys], np.uint8)[labelmap.labels]
         write_image(tmp_path / f"{name.split('_mres')[0]}.jpg", grey[..., None].repeat(3, axis=2))
     result = run("retile", "-t", 64, "-a", "0.9", "-b", "0.05", tmp_path, "--labels", labels_file)
@@ -166,9 +177,9 @@ def test_retile_on_every_mat(small, monterey, labels_file, tmp_path, run):
         assert abs(int(np.median(read_image(tiles_dir / row["tile"]))) - expected) <= 2, row
 
 
-def test_retile_names_the_files_it_cannot_use(small, tmp_path, run):
+def test_retile_names_the_files_it_cannot_use(link, tmp_path, run):
     unnamed, alone = "D800_20160308_221742-0_mres.mat", "RGBraster_geotiff_mres.mat"
-    link((unnamed, alone), tmp_path, small)
+    link((unnamed, alone), tmp_path)
     write_image(tmp_path / "D800_20160308_221742-0.jpg", np.zeros((614, 920, 3), np.uint8))
     result = run("retile", tmp_path)
     assert result.exit_code == 1

@@ -11,10 +11,10 @@ from hybridseg.api.calls import list_defaults, public_function, run_command, sho
 from hybridseg.apply import PathLike
 from hybridseg.cli.console import Console
 from hybridseg.dense.crops import CropOptions
+from hybridseg.dense.datasets import open_folders
 from hybridseg.dense.programs.fcn import FcnOptions
 from hybridseg.dense.programs.fcn import train_fcn as train_network
-from hybridseg.dense.programs.fcnfolders import open_folders
-from hybridseg.dense.programs.runs import MODEL_NAME
+from hybridseg.dense.runs import MODEL_NAME
 from hybridseg.dense.trainer import TrainingPaths, TrainingResult
 from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths

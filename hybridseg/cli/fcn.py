@@ -32,10 +32,11 @@ from hybridseg.cli.options import (
     seed_option,
 )
 from hybridseg.dense.crops import CropOptions
+from hybridseg.dense.datasets import Dataset, open_folders
 from hybridseg.dense.programs.fcn import FcnOptions, train_fcn
-from hybridseg.dense.programs.fcnfolders import FcnData, find_labeldefs, open_classic, open_folders
+from hybridseg.dense.programs.fcnfolders import find_labeldefs, open_classic
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
-from hybridseg.dense.programs.runs import MODEL_NAME, load_run
+from hybridseg.dense.runs import MODEL_NAME, load_run
 from hybridseg.dense.smoothing import FCN_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.figures import FigureOptions
@@ -162,7 +163,7 @@ def train(console: Console, **settings: Any) -> None:
     console.conclude(result.confusion.to_record(), judge(result.photos), make_steps(use))
 
 
-def _open_data(settings: dict[str, Any]) -> FcnData:
+def _open_data(settings: dict[str, Any]) -> Dataset:
     """Find the images and masks that were given, in one of the two ways."""
     labeldefs = settings["labeldefs_path"]
     ours, classic = (settings["images_dir"], settings["masks_dir"]), (settings["data_dir"], settings["data_source"])

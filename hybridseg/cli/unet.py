@@ -37,10 +37,9 @@ from hybridseg.cli.options import (
     seed_option,
 )
 from hybridseg.dense.crops import CropOptions
+from hybridseg.dense.datasets import Dataset, find_folder_pairs, open_folders
 from hybridseg.dense.fit import FitOptions
 from hybridseg.dense.policy import BUILTIN, NO_POLICY, read_policy
-from hybridseg.dense.programs.fcnfolders import FcnData, open_folders
-from hybridseg.dense.programs.runs import MODEL_NAME, load_run
 from hybridseg.dense.programs.unet import (
     DEFAULT_POLICY,
     PRESETS,
@@ -50,6 +49,7 @@ from hybridseg.dense.programs.unet import (
     draw_sheet,
     train_unet,
 )
+from hybridseg.dense.runs import MODEL_NAME, load_run
 from hybridseg.dense.smoothing import UNET_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import BadInput, OutputExists
@@ -214,7 +214,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         raise click.UsageError("--encoder-weights none are of no use as they are; give --frozen-epochs 0.")
 
 
-def _open_data(settings: Mapping[str, Any]) -> FcnData:
+def _open_data(settings: Mapping[str, Any]) -> Dataset:
     """Find the images and masks of every set."""
     if settings["images_dir"] is None:
         raise click.UsageError("--images is missing: give the folder of the images.")
@@ -224,7 +224,7 @@ def _open_data(settings: Mapping[str, Any]) -> FcnData:
     for part, flag in (("val", "--validation"), ("test", "--test")):
         images_dir, masks_dir = settings[f"{part}_images"], settings[f"{part}_masks"]
         if images_dir is not None:
-            parts[part] = open_folders(images_dir, masks_dir, table=data.table).parts["train"]
+            parts[part] = find_folder_pairs(images_dir, masks_dir)
         elif masks_dir is not None:
             raise click.UsageError(f"{flag}-masks is given without {flag}-images.")
     return replace(data, parts=parts)

@@ -1,15 +1,16 @@
-"""Find the image of each label map by name, and read label maps as ids of the classes that a network is trained on."""
+"""The labelled images that a network is trained on: found by name, their label maps read as ids of its classes."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
+from hybridseg.dense.pairs import check_pairs
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labelled import ReadLabels
@@ -17,10 +18,52 @@ from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.masks import Matches, find_masks
 from hybridseg.io.pairing import Pair, find_owner, list_images
+from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
 
 _SHOWN_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with label maps, those of ``train`` and, if there are any, ``val`` and ``test``; and how to read them."""
+
+    parts: Mapping[str, Sequence[Pair]]
+    table: ClassTable
+    read_labels: ReadLabels
+
+    def check(self, *, progress: Progress = no_progress) -> None:
+        """Read every label map before long work.
+
+        Raises
+        ------
+        BadInput
+            Naming each that cannot be used.
+        """
+        pairs = [pair for part in self.parts.values() for pair in part]
+        problems, values = check_pairs(pairs, self.read_labels, n_classes=len(self.table), progress=progress)
+        refuse_problems(problems)
+        refuse_problems(find_lost_foreground(values, advice="make ids of them: hybridseg convert --threshold 128"))
+
+
+def open_folders(images_dir: Path, masks_dir: Path | None = None, *, table: ClassTable | None = None) -> Dataset:
+    """Open images with their masks, beside them or in a folder of their own.
+
+    Parameters
+    ----------
+    table : ClassTable or None
+        The classes; None: those that the first mask names.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there are none, an image or a mask has no counterpart, or nothing names the classes.
+    """
+    pairs = find_folder_pairs(images_dir, masks_dir)
+    first = pairs[0].labels_path
+    table = table or read_mask(first, None).require_table(first)
+    return Dataset({"train": pairs}, table, make_label_reader(table))
 
 
 def find_folder_pairs(images_dir: Path, masks_dir: Path | None = None, *, word: str = "") -> list[Pair]:

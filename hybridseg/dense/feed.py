@@ -71,6 +71,7 @@ class Feed:
         n_bands, dtype = self.pairs.n_bands, tf.as_dtype(self.pairs.dtype)
         white = 255.0 if self.pairs.dtype == np.uint8 else None
 
+        @tf.autograph.experimental.do_not_convert
         def make_batch(step: Any) -> tuple[Any, Any]:
             # A stateful function would not run ahead of a deterministic network, and this one has no state.
             kinds = (dtype, tf.uint8, tf.float32)

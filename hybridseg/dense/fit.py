@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import numpy as np
 from hybridseg.batch.madeby import list_changes
 from hybridseg.confusion import count_confusion
 from hybridseg.dense.feed import Feed
+from hybridseg.dense.runs import BEST_NAME, CHECKPOINT_NAME, LOG_NAME, RunFolder
 from hybridseg.dense.schedules import CosineRestarts, Schedule, count_plateaus
 from hybridseg.dense.scoring import SCORES, choose_class, make_validation_step, measure_feed, score_classes
 from hybridseg.errors import BadInput, OutputExists
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_NAME, LOG_NAME = "checkpoint.npz", "log.csv"
-_BEST_NAME = "best.npz"
 _PLATEAU_FACTOR = 0.1
 LOSS = "loss"
 # What the settings of a run are called on the command line, where that is something else.
@@ -139,28 +138,6 @@ class Epoch:
         return {"train": values, "validation": validation}
 
 
-@dataclass(frozen=True)
-class RunFolder:
-    """Where the checkpoints and the log of a training run are.
-
-    Parameters
-    ----------
-    settings : mapping
-        Everything that the weights depend on except the number of epochs, JSON-ready: a run is resumed only with the
-        settings that it began with.
-    resume : bool
-        Continue after the last finished epoch.
-    """
-
-    path: Path
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    resume: bool = False
-
-    def weights_path(self, epoch: int) -> Path:
-        """Return the path of the weights of a numbered checkpoint."""
-        return self.path / f"epoch_{epoch:04}.h5"
-
-
 def fit(
     network: tf_keras.Model,
     training: Feed,
@@ -260,11 +237,13 @@ class _Run:
         self.state = [*network.weights, *(v for part in self._parts for v in part.optimizer.variables)]
         loss = make_loss(options.loss, foreground_only=network.output_shape[-1] == 1)
         signature = [tf.TensorSpec(network.input_shape, tf.float32), tf.TensorSpec([None, None, None], tf.uint8)]
+        # Without AutoGraph, see `hybridseg.models.graphs.freeze`.
+        settings = {"input_signature": signature, "autograph": False}
         self._train_steps = {
-            is_frozen: tf.function(_make_train_step(network, loss, parts), input_signature=signature)
+            is_frozen: tf.function(_make_train_step(network, loss, parts), **settings)
             for is_frozen, parts in ((True, self._parts[:1]), (False, self._parts))
         }
-        self._validation_step = tf.function(make_validation_step(network, loss), input_signature=signature)
+        self._validation_step = tf.function(make_validation_step(network, loss), **settings)
 
     def restore(self) -> list[Epoch]:
         """Restore the last epoch of an earlier session, if asked for; return all of its epochs."""
@@ -341,14 +320,14 @@ class _Run:
     def save(self, history: list[Epoch], *, is_best: bool) -> None:
         """Write everything that the next epoch depends on; the best weights first, or they could be lost."""
         if is_best:
-            save_state(self.folder.path / _BEST_NAME, self.network.weights, {"epoch": len(history)})
+            save_state(self.folder.path / BEST_NAME, self.network.weights, {"epoch": len(history)})
         record = {"settings": self.folder.settings, "history": [asdict(row) for row in history]}
         save_state(self.folder.path / CHECKPOINT_NAME, self.state, record)
         write_csv(self.folder.path / LOG_NAME, [f.name for f in fields(Epoch)], [asdict(row) for row in history])
 
     def restore_best(self) -> None:
         """Restore the weights of the best epoch."""
-        record = restore_state(self.folder.path / _BEST_NAME, self.network.weights)
+        record = restore_state(self.folder.path / BEST_NAME, self.network.weights)
         if record is not None:
             logger.info("the best epoch was %d by its %s", record["epoch"], self.options.best_by)
 

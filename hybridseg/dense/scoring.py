@@ -74,7 +74,8 @@ def score_feed(network: tf_keras.Model, feed: Feed, loss: LossOptions) -> dict[s
     import tensorflow as tf
 
     is_one = network.output_shape[-1] == 1
-    step = tf.function(make_validation_step(network, make_loss(loss, foreground_only=is_one)), reduce_retracing=True)
+    measure = make_validation_step(network, make_loss(loss, foreground_only=is_one))
+    step = tf.function(measure, reduce_retracing=True, autograph=False)
     left_out = feed.pairs.table.names[:1] if is_one else ()
     return measure_feed(step, feed, feed.pairs.table, left_out=left_out)
 

@@ -99,7 +99,7 @@ class _BackboneEngine:
     def __init__(self, backbone: Backbone) -> None:
         import tensorflow as tf
 
-        self._extract = tf.function(lambda pixels: backbone.extract(pixels), reduce_retracing=True)
+        self._extract = tf.function(lambda pixels: backbone.extract(pixels), reduce_retracing=True, autograph=False)
 
     def classify(self, images: np.ndarray) -> np.ndarray:
         """Return the features."""
@@ -322,7 +322,7 @@ def _export_classifier(target: Path, backbone: Backbone, head: Head, *, tile_siz
     module.backbone = backbone.keep
     signature = [tf.TensorSpec([None, tile_size, tile_size, 3], tf.float32, name=INPUT_NAME)]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def classify(tiles: Any) -> Any:
         return {output_name: tf.nn.softmax(tf.matmul(backbone.extract(tiles), module.weights) + module.bias)}
 

@@ -115,7 +115,7 @@ def fine_tune(
 def _make_step(backbone: Backbone, weights: Any, bias: Any, variables: list[Any], optimizer: Any) -> Any:
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def learn(pixels: Any, truth: Any, importance: Any) -> Any:
         with tf.GradientTape() as tape:
             logits = tf.matmul(backbone.extract(pixels), weights) + bias

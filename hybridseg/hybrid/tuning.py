@@ -83,7 +83,7 @@ class Trial:
     @cached_property
     def confusion(self) -> Confusion:
         """The confusion matrix of all images together."""
-        return pool_confusions(list(self.images))
+        return pool_confusions(self.images)
 
     def score(self, name: str) -> float:
         """Return one of `SCORES`."""

@@ -144,7 +144,9 @@ class NetworkEngine:
         import tensorflow as tf
 
         specification = tf.TensorSpec([None, None, None, network.input_shape[-1]], tf.float32)
-        self._classify = tf.function(lambda pixels: classify_pixels(network, pixels), input_signature=[specification])
+        self._classify = tf.function(
+            lambda pixels: classify_pixels(network, pixels), input_signature=[specification], autograph=False
+        )
 
     def classify(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities."""

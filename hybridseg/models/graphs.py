@@ -91,7 +91,10 @@ def freeze(apply: Callable[[Any], Any], shape: tuple[int | None, ...], output_na
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     signature = [tf.TensorSpec(shape, tf.float32, name=INPUT_NAME)]
-    function = tf.function(lambda images: tf.identity(apply(images), name=output_name), input_signature=signature)
+    # AutoGraph rewrites all that is called, for loops over tensors, of which there are none here; that takes seconds.
+    function = tf.function(
+        lambda images: tf.identity(apply(images), name=output_name), input_signature=signature, autograph=False
+    )
     definition = convert_variables_to_constants_v2(function.get_concrete_function()).graph.as_graph_def()
     definition = _cut_after(definition, output_name)
     _rename_constants(definition)

@@ -69,6 +69,6 @@ class SummaryWriter:
             import tensorflow as tf
 
             specification = tf.TensorSpec(network.input_shape, tf.float32)
-            classify = tf.function(lambda pixels: network(pixels, training=False))
+            classify = tf.function(lambda pixels: network(pixels, training=False), autograph=False)
             with self._writers["train"].as_default():
                 tf.summary.graph(classify.get_concrete_function(specification).graph)

@@ -20,11 +20,12 @@ from hybridseg.classes import ClassTable
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.crops import CropOptions, CropPlan
 from hybridseg.dense.feed import Feed, WindowFeed
-from hybridseg.dense.fit import FitOptions, RunFolder, fit
+from hybridseg.dense.fit import FitOptions, fit
 from hybridseg.dense.pairs import FolderPairs, PairSource, RememberedPairs
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.recordpairs import open_records
 from hybridseg.dense.records import RecordOptions, make_records
+from hybridseg.dense.runs import RunFolder
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_masks
 from hybridseg.io.pairing import list_images

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from hybridseg.dense.programs.fcnfolders import open_folders
+from hybridseg.dense.datasets import open_folders
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 

@@ -3,7 +3,6 @@
 import io
 import re
 import sys
-import time
 from itertools import pairwise
 
 import pytest
@@ -96,8 +95,8 @@ def test_the_bar_tells_what_is_left_of_all(console, monkeypatch, clock, after):
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    for _ in work(console, Weighted(range(20), 5.0, after=after), 5.0):
-        time.sleep(0.11)
+    monkeypatch.setattr("tqdm.std.time", clock)
+    list(work(console, Weighted(range(20), 5.0, after=after), 5.0))
     shown = re.findall(r"training: +(\d+)%[^\r]*?\[\d+:\d+, ([^\]]*) left\]", terminal.getvalue())
     assert len(shown) > 10
     for percent, left in shown:

@@ -1,28 +1,17 @@
+"""Segmentation with a model that takes no TensorFlow: words, names, settings and what is said."""
+
 import json
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap, read_made_by, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 
-CRF = ("--theta", 6, "--color-scale", 20, "--space-compat", 3, "--color-compat", 10)
-FAST = ("--decimation", 1, "--scale", 0.5, *CRF)
-
-
-@pytest.fixture
-def real_model(tiny_model, tmp_path, monkeypatch):
-    """A small trained model in the folder where the test is."""
-    for name in ("model.pb", "model.json", "labels.txt"):
-        shutil.copy(tiny_model.with_name(name), tmp_path)
-    monkeypatch.chdir(tmp_path)
+FAST = ("--decimation", 1, "--scale", 0.5, "--theta", 6, "--color-scale", 20, "--space-compat", 3, "--color-compat", 10)
 
 
 @pytest.fixture
@@ -58,61 +47,6 @@ def class_files(tmp_path):
 
 def names_in(folder, pattern="*"):
     return sorted(path.name for path in folder.glob(pattern))
-
-
-def test_from_a_real_model_to_pixels(run, real_model, tmp_path, paint_classes):
-    write_image(tmp_path / "photo.png", paint_classes("sand", "water", "veg"))
-    result = run("semseg", "photo.png", *FAST, "--out", "out")
-    assert result.exit_code == 0 and "wrote out/photo_ares_16.mat" in result.stdout
-    assert "photo.png: sand 33" in result.stdout
-    labels = read_labelmap(tmp_path / "out" / "photo_ares_16.mat").labels
-    assert [np.unique(labels[:, start : start + 28]).tolist() for start in (2, 34, 66)] == [[0], [2], [1]]
-
-
-def test_the_nine_words(run, real_model, tmp_path, paint_classes):
-    write_image(tmp_path / "photo.jpg", paint_classes("sand", "water"))
-    # In another order than the outputs of the model, as Windows writes it, with one colour for each line.
-    (tmp_path / "l.txt").write_bytes(b"\xef\xbb\xbfWater\r\nveg\r\nsand\r\n")
-    (tmp_path / "c.txt").write_bytes(b"\xef\xbb\xbf#010203\r\n#040506\r\n#070809\r\n")
-    words = ["photo.jpg", "model.pb", "l.txt", "c.txt", 16, 0.4, 0.6, 1, 0.5]
-    assert run("semseg", *words, *CRF, "--report").exit_code == 0
-    labels = read_labelmap(tmp_path / "photo_ares_16_label.png")
-    assert labels.table.names == ("sand", "veg", "water"), "as the outputs of the model are"
-    with Image.open(tmp_path / "photo_ares_16_label.png") as picture:
-        painted = np.asarray(picture.convert("RGB"))
-    assert painted[5, 5].tolist() == [7, 8, 9] and painted[5, 60].tolist() == [1, 2, 3]
-    settings = json.loads((tmp_path / "photo_ares_16_report.json").read_text())["settings"]
-    asked = [settings["threshold"], settings["crf"]["gt_prob"], settings["decimation"], settings["scale"]]
-    assert asked == [0.4, 0.6, 1, 0.5]
-
-    for name in ("model.pb", "labels.txt"):
-        (tmp_path / "old").mkdir(exist_ok=True)
-        shutil.copy(name, tmp_path / "old")
-    # A .pb of the classic script has no card: its labels.txt gives the order of the outputs.
-    words = ["photo.jpg", "old/model.pb", "old/labels.txt", "c.txt", 16, 0.5, 0.5, 1, 0.5]
-    assert run("semseg", *words, *CRF, "--out", "classic").exit_code == 0
-    with Image.open(tmp_path / "classic" / "photo_ares_16_label.png") as picture:
-        assert picture.convert("RGB").getpixel((5, 5)) == (1, 2, 3)
-
-    (tmp_path / "other.txt").write_text("lava\nveg\nsand\n")
-    refused = run("semseg", "photo.jpg", "model.pb", "other.txt", "c.txt", 16, 0.5, 0.5, 1, 0.5)
-    assert refused.exit_code == 1 and "other.txt lists lava, veg, sand but model.pb was trained on" in refused.stderr
-    refused = run("semseg", "photo.jpg", "model.pb", "l.txt", "c.txt", 96, 0.5, 0.5, 1, 0.5)
-    assert refused.exit_code == 1 and "takes tiles of 16 pixels, not 96" in refused.stderr
-
-
-def test_models_that_cannot_be_used(run, real_model, tmp_path, paint_classes):
-    write_image(tmp_path / "photo.png", paint_classes("sand"))
-    (tmp_path / "empty.pb").touch()
-    assert "there is no model none.pb" in run("semseg", "photo.png", "--model", "none.pb").stderr
-    refused = run("semseg", "photo.png", "--model", "empty.pb", "--labels", "labels.txt")
-    assert refused.exit_code == 1 and "empty.pb is an empty graph" in refused.stderr
-    for path, what in ((tmp_path, "is a folder"), ("/", "is a folder"), ("/dev/zero", "is a pipe or device")):
-        refused = run("semseg", "photo.png", "--model", path)
-        assert refused.exit_code == 1 and what in refused.stderr
-    (tmp_path / "labels.txt").unlink()
-    (tmp_path / "model.json").unlink()
-    assert "give its labels: --labels" in run("semseg", "photo.png").stderr
 
 
 def test_the_nine_words_in_their_order(run, fake_model, photos, class_files):
@@ -373,17 +307,6 @@ def test_a_narrow_photo_is_not_judged_by_its_left_edge(run, fake_model, tmp_path
     assert report["settings"]["pattern"] == (more[1] if more else "checker")
     record = json.loads(read_made_by(tmp_path / "narrow_ares_16.mat"))["settings"]["options"]
     assert record["pattern"] == report["settings"]["pattern"]
-
-
-def test_help_is_light():
-    script = (
-        "import sys\nfrom hybridseg.cli.main import main\ntry:\n    main(['semseg', '--help'])\nexcept SystemExit:\n"
-    )
-    script += (
-        "    print(sorted({'tensorflow', 'matplotlib', 'scipy', 'rasterio'} & set(sys.modules)), file=sys.stderr)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stderr.strip() == "[]" and "NAME_ares_TILE.mat" in done.stdout
 
 
 @pytest.mark.parametrize(

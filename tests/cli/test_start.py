@@ -126,3 +126,14 @@ def test_a_model_that_is_not_there_is_told_before_anything_starts(photo):
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and "there is no model nomodel.pb" in done.stderr
     assert "tensorflow" not in done.stderr and "litert" not in done.stderr
+
+
+def test_help_is_light():
+    script = (
+        "import sys\nfrom hybridseg.cli.main import main\ntry:\n    main(['semseg', '--help'])\nexcept SystemExit:\n"
+    )
+    script += (
+        "    print(sorted({'tensorflow', 'matplotlib', 'scipy', 'rasterio'} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr.strip() == "[]" and "NAME_ares_TILE.mat" in done.stdout

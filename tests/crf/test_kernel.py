@@ -96,14 +96,14 @@ def scene(paint, scatter):
 
 @pytest.fixture(scope="module")
 def one_thread(scene):
-    return run_all_rounds(*scene, n_threads=1, n_iterations=6)
+    return run_all_rounds(*scene, n_threads=1, n_iterations=3)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 4, 16])
 def test_threads(scene, one_thread, n_threads):
     """Any number of threads gives the same bits each time, and the labels of one; 16 are more than there are blocks."""
     image, priors = scene
-    first, other = (run_all_rounds(image, priors, n_threads=n_threads, n_iterations=6) for _ in range(2))
+    first, other = (run_all_rounds(image, priors, n_threads=n_threads, n_iterations=3) for _ in range(2))
     assert (other.lanes == first.lanes).all() and other.probs.tobytes() == first.probs.tobytes()
     assert (first.lanes == one_thread.lanes).mean() >= 0.9999
     # Sums are made in another order: where two classes are all but even, some rounds make much of the last bit.

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hybridseg.classes import ClassTable
-from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, refuse_problems
+from hybridseg.classes import ClassTable, color_labels
+from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, open_folders, refuse_problems
 from hybridseg.dense.pairs import check_pairs
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.images import write_image
@@ -194,3 +194,28 @@ def test_many_problems_are_told_in_a_few_lines():
     lines = str(caught.value).splitlines()
     assert lines[0].startswith("50 files are unusable") and len(lines) == 22
     assert lines[1] == "  f0: is odd" and lines[-1] == "  and 30 more"
+
+
+def test_masks_in_any_form_are_read_by_the_classes_that_were_given(tmp_path):
+    table = ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139, 0, 139)))
+    other = ClassTable(("cliff", "water"), ((1, 1, 1), (2, 2, 2)))
+    labels = np.array([[0, 2], [2, 0]], np.uint8)
+    for stem in "abc":
+        write_image(tmp_path / f"{stem}.jpg", np.zeros((2, 2, 3), np.uint8))
+    Image.fromarray(labels).save(tmp_path / "a_mask.png")
+    write_image(tmp_path / "b_label.png", color_labels(labels, table))
+    write_labelmap(tmp_path / "c_mres.mat", LabelMap(np.array([[1, 0], [0, 1]], np.uint8), other))
+    data = open_folders(tmp_path, table=table)
+    data.check()
+    assert names_of(data.parts["train"]) == [("a.jpg", "a_mask.png"), ("b.jpg", "b_label.png"), ("c.jpg", "c_mres.mat")]
+    for pair in data.parts["train"]:
+        assert np.array_equal(data.read_labels(pair.labels_path), labels)
+
+
+def test_classes_that_nothing_names_are_asked_for(tmp_path):
+    write_image(tmp_path / "a.jpg", np.zeros((2, 2, 3), np.uint8))
+    Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).save(tmp_path / "a_mask.png")
+    with pytest.raises(BadInput, match=r"a_mask\.png does not name its classes; .*: --labels labels\.txt"):
+        open_folders(tmp_path)
+    with pytest.raises(BadInput, match=r"a_mask\.png: holds 0 and 255 only; .*convert --threshold 128"):
+        open_folders(tmp_path, table=ClassTable.from_names(["land", "water"])).check()

@@ -25,7 +25,10 @@ def make_graph(policy, white):
     """As training does it, and faster."""
     import tensorflow as tf
 
-    return tf.function(lambda images, labels, *seed: policy.change_batch(images, labels, seed=seed, white=white))
+    def change_batch(images, labels, *seed):
+        return policy.change_batch(images, labels, seed=seed, white=white)
+
+    return tf.function(change_batch, autograph=False)
 
 
 def change(policy, batch, seed=(0, 0), white=255.0):

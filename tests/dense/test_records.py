@@ -250,24 +250,25 @@ def test_a_finished_folder_is_left_as_it_is_unless_told(tmp_path):
         {"options": replace(OPTIONS, prefix="other")},
         {"options": replace(OPTIONS, augment=FLIPS)},
         {"options": replace(OPTIONS, seed=3)},
-        {"pairs": Pairs(n=6)},
-        {"pairs": Pairs(table=ClassTable.from_names(["water", "sand", "rock"]))},
+        {"pairs": Pairs(n=4)},
+        {"pairs": Pairs(n=3, table=ClassTable.from_names(["water", "sand", "rock"]))},
         {"remap": {2: 1}},
     ],
 )
 @pytest.mark.parametrize("finished", [True, False])
 def test_other_records_are_not_replaced_unless_told(change, finished, tmp_path):
+    few = {"pairs": Pairs(n=3)}
     if finished:
-        make(tmp_path)
+        make(tmp_path, **few)
     else:
         with pytest.raises(KeyboardInterrupt):
-            make(tmp_path, progress=Stop(2))
+            make(tmp_path, **few, progress=Stop(2))
     (tmp_path / "notes-0001-of-0002.tfrec").write_bytes(b"of another program")
     before = contents(tmp_path)
     with pytest.raises(OutputExists, match="--overwrite"):
-        make(tmp_path, **change)
+        make(tmp_path, **few | change)
     assert contents(tmp_path) == before
-    result = make(tmp_path, **change, overwrite=True)
+    result = make(tmp_path, **few | change, overwrite=True)
     kept = {path.name for path in result.shard_paths} | {INDEX_NAME, PLAN_NAME, "notes-0001-of-0002.tfrec"}
     assert result.n_skipped == 0 and contents(tmp_path).keys() == kept
     assert len(read_all(tmp_path)) == result.n_records
@@ -356,78 +357,3 @@ def test_records_feed_a_network(coast, tmp_path):
     make_records(folder_pairs, tmp_path / "again", options=replace(OPTIONS, seed=1))
     assert pairs.fingerprint == open_records(tmp_path / "out").fingerprint
     assert pairs.fingerprint != open_records(tmp_path / "again").fingerprint
-
-
-AGAIN = "run make-tfrecords again"
-
-
-def test_missing_and_damaged_shards(tmp_path):
-    path = make(tmp_path).shard_paths[0]
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1])
-    with pytest.raises(BadInput, match=rf"0001-of-0006\.tfrec is not as long .*{AGAIN}"):
-        open_records(tmp_path)
-    path.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
-    pairs = open_records(tmp_path)
-    with pytest.raises(BadInput, match=rf"0001-of-0006\.tfrec is damaged.*{AGAIN}"):
-        pairs.read(0)
-    assert pairs.read(20)[0].shape == (16, 24, 3), "the others can be read"
-    path.unlink()
-    with pytest.raises(MissingInput, match=rf"0001-of-0006\.tfrec.*{AGAIN}"):
-        open_records(tmp_path)
-    with pytest.raises(MissingInput, match=rf"0001-of-0006\.tfrec.*{AGAIN}"):
-        pairs.read(0)
-
-
-PLACES = [
-    *[(name,) for name in ("format", "kind", "size", "bands", "dtype", "classes", "sources", "shards")],
-    *[("size", 0), ("sources", 0), ("classes", 0), ("classes", 0, "name"), ("classes", 0, "color")],
-    *[("shards", 0, name) for name in ("name", "bytes", "records")],
-    *[("shards", 0, "records", 0, name) for name in ("offset", "length", "crc32", "source", "copy")],
-]
-
-
-@pytest.mark.parametrize("bad", [None, -1, 1.5, False, "?", [], {}, 1 << 80], ids=repr)
-@pytest.mark.parametrize("place", PLACES, ids=str)
-def test_a_made_up_index_is_refused(place, bad, _made):
-    """At once, or when a record is read; never with a traceback."""
-    folder, index = _made
-    record = json.loads(index)
-    part = record
-    for step in place[:-1]:
-        part = part[step]
-    part[place[-1]] = bad
-    (folder / INDEX_NAME).write_text(json.dumps(record))
-    with pytest.raises(BadInput, match=AGAIN):
-        pairs = open_records(folder)
-        for i in range(len(pairs.sources)):
-            pairs.read(i)
-
-
-@pytest.fixture(scope="module")
-def _made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("records")
-    make(folder, Pairs(n=2), replace(OPTIONS, copies=1, per_shard=1))
-    return folder, (folder / INDEX_NAME).read_text()
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", "[" * 100_000, "\x00", '{"format": 1}'])
-def test_an_index_that_is_none_is_refused_and_made_again(content, tmp_path):
-    make(tmp_path, Pairs(n=2))
-    whole = contents(tmp_path)
-    (tmp_path / INDEX_NAME).write_text(content)
-    with pytest.raises(BadInput, match=AGAIN):
-        open_records(tmp_path)
-    assert make(tmp_path, Pairs(n=2)).n_skipped == 2, "as the message says"
-    assert contents(tmp_path) == whole
-
-
-@pytest.mark.parametrize("name", ["/etc/passwd", "../a.tfrec", "a/b.tfrec", ".a.tfrec", "a\x00.tfrec", "index.json"])
-def test_an_index_never_leads_out_of_its_folder(name, tmp_path):
-    make(tmp_path / "records")
-    (tmp_path / "a.tfrec").touch()
-    record = json.loads((tmp_path / "records" / INDEX_NAME).read_text())
-    record["shards"][0]["name"] = name
-    (tmp_path / "records" / INDEX_NAME).write_text(json.dumps(record))
-    with pytest.raises((BadInput, MissingInput), match=AGAIN):
-        open_records(tmp_path / "records")

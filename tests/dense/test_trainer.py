@@ -15,11 +15,13 @@ from hybridseg.classes import ClassTable
 from hybridseg.confusion import pool_confusions
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.feed import Feed
-from hybridseg.dense.fit import CHECKPOINT_NAME, FitOptions
+from hybridseg.dense.fit import FitOptions
 from hybridseg.dense.pairs import FolderPairs
+from hybridseg.dense.plan import TrainingPlan, make_feeds
+from hybridseg.dense.runs import CHECKPOINT_NAME
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.scoring import evaluate_feed
-from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, make_feeds, train_dense
+from hybridseg.dense.trainer import TrainingPaths, train_dense
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.io.atomic import lock_output
 from hybridseg.io.images import write_image

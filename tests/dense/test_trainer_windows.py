@@ -15,7 +15,8 @@ from hybridseg.dense.feed import WindowFeed
 from hybridseg.dense.fit import FitOptions
 from hybridseg.dense.pairs import FolderPairs
 from hybridseg.dense.photos import PhotoPairs
-from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, make_feeds, train_dense
+from hybridseg.dense.plan import TrainingPlan, make_feeds
+from hybridseg.dense.trainer import TrainingPaths, train_dense
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair

@@ -49,7 +49,7 @@ def test_some_of_each_and_none_twice(n):
     assert len(worst) == min(3, (n + 1) // 2) and len(best) == min(3, n // 2)
 
 
-def test_the_worst_and_the_best_are_shown(results):
+def test_the_worst_and_the_best_are_shown(results, quick_confusion):
     result = evaluate(results)
     assert list_errors(results) == [f"p{i}_ares_96_errors.png" for i in (0, 1, 2, 5, 6, 7)]
     assert {path for path in result.written if "errors" in path.name} == set((results / "out/figures").glob("*errors*"))
@@ -62,7 +62,7 @@ def test_the_worst_and_the_best_are_shown(results):
 
 
 @pytest.mark.parametrize(("panels", "n"), [("all", 8), ("none", 0)])
-def test_all_or_none(results, panels, n):
+def test_all_or_none(results, quick_panels, panels, n):
     result = evaluate(results, panels=PanelOptions(panels))
     assert len(list_errors(results)) == n and result.not_shown == () and len(result.confusions) == 8
 
@@ -76,7 +76,7 @@ def test_the_title_says_how_much_is_right(results):
     assert ">veg<" not in svg and len(result.not_shown) == 7 and list_errors(results) == ["p3_ares_96_errors.svg"]
 
 
-def test_photos_of_another_size_or_that_cannot_be_read(results):
+def test_photos_of_another_size_or_that_cannot_be_read(results, quick_panels):
     write_image(results / "p0.png", np.zeros((20, 30, 3), np.uint8))
     (results / "p1.png").write_bytes(b"")
     cut = (results / "p7.png").read_bytes()[:-30]
@@ -88,7 +88,7 @@ def test_photos_of_another_size_or_that_cannot_be_read(results):
     assert list_errors(results) == [f"p{i}_ares_96_errors.png" for i in (2, 3, 4, 5, 6)]
 
 
-def test_ignored_classes_are_no_errors(results):
+def test_ignored_classes_are_no_errors(results, quick_confusion):
     labels = np.zeros((40, 60), np.uint8)
     labels[:20] = 2
     write_labelmap(results / "p0_mres.mat", LabelMap(labels, TABLE))

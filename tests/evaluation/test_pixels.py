@@ -25,7 +25,7 @@ def save(folder, name, labels, table=A):
     write_labelmap(folder / name, LabelMap(np.asarray(labels, np.uint8), table))
 
 
-def test_pairs_in_another_class_order_agree_perfectly(tmp_path):
+def test_pairs_in_another_class_order_agree_perfectly(tmp_path, quick_panels):
     save(tmp_path, "p_mres.mat", TRUTH)
     save(tmp_path, "p_ares_96.mat", SAME_IN_B, B)
     pairs, problems = find_result_pairs(tmp_path)
@@ -60,7 +60,7 @@ def test_files_hold_what_was_counted(tmp_path):
     assert result.not_shown == ("p_ares_96", "q_ares_96"), "there are no photos"
 
 
-def test_a_class_that_only_the_machine_knows_counts_as_wrong(tmp_path):
+def test_a_class_that_only_the_machine_knows_counts_as_wrong(tmp_path, quick_panels):
     save(tmp_path, "p_mres.mat", TRUTH)
     save(tmp_path, "p_ares_96.mat", [[0, 0, 1, 1], [0, 0, 1, 3]], ClassTable.from_names([*A.names, "road"]))
     result = evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
@@ -143,7 +143,7 @@ def test_figures_of_pairs_that_are_gone_go_too(tmp_path):
     assert not (tmp_path / "figures/p_ares_48_confusion.svg").exists()
 
 
-def test_ignored_classes(tmp_path):
+def test_ignored_classes(tmp_path, quick_panels):
     save(tmp_path, "p_mres.mat", TRUTH)
     save(tmp_path, "p_ares_96.mat", np.zeros((2, 4)))
     pairs = find_result_pairs(tmp_path)[0]
@@ -152,7 +152,7 @@ def test_ignored_classes(tmp_path):
         evaluate_pixels(pairs, out_dir=tmp_path, ignore=("null",))
 
 
-def test_orphans_doubles_and_other_sizes_are_named(tmp_path):
+def test_orphans_doubles_and_other_sizes_are_named(tmp_path, quick_panels):
     save(tmp_path, "p_mres.mat", TRUTH)
     save(tmp_path, "p_ares_96.mat", TRUTH)
     save(tmp_path, "orphan_ares_96.mat", TRUTH)
@@ -170,7 +170,7 @@ def test_orphans_doubles_and_other_sizes_are_named(tmp_path):
     assert "the truth is 2 x 4 pixels but the prediction is 2 x 3" in text
 
 
-def test_png_and_tiff_pairs_by_pattern(tmp_path):
+def test_png_and_tiff_pairs_by_pattern(tmp_path, quick_panels):
     save(tmp_path / "masks", "p.png", TRUTH)
     save(tmp_path / "out", "p_label.tif", SAME_IN_B, B)
     pairs, _ = find_glob_pairs(tmp_path, truth="masks/*.png", prediction="out/*")
@@ -186,7 +186,7 @@ def test_png_and_tiff_pairs_by_pattern(tmp_path):
     ("p_mres.mat", "p_predseg.png"),
 ])  # fmt: skip
 @pytest.mark.parametrize("masks", ["masks", "out"])
-def test_masks_of_other_tools(tmp_path, name, prediction, masks):
+def test_masks_of_other_tools(tmp_path, quick_panels, name, prediction, masks):
     save(tmp_path / "out", prediction, SAME_IN_B, B)
     write_image(tmp_path / "out" / "p.jpg", np.zeros((2, 4, 3), np.uint8))
     save(tmp_path / masks, name, TRUTH)

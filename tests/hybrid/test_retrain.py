@@ -1,9 +1,6 @@
-"""Training from end to end on small tiles, and a run that is killed at any moment."""
+"""Training from end to end on small tiles."""
 
-import pickle
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +9,6 @@ import pytest
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, OutputExists, WriteFailed
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
-from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.imagesets import TESTING, assign_sets
@@ -24,37 +20,15 @@ from hybridseg.models.store import load_classifier, read_card
 from hybridseg.progress import no_progress
 
 
-def paths_in(folder, tile_dir, **more):
-    return RetrainPaths(tile_dir, folder / "model.pb", bottleneck_dir=folder / "bottlenecks", **more)
-
-
 @pytest.fixture(scope="module")
-def tiny(tiny_module):
-    """Options of a training that takes no time."""
-    head = HeadOptions(how_many_training_steps=30, learning_rate=0.3, train_batch_size=10)
-    return RetrainOptions(tfhub_module=str(tiny_module), input_size=32, head=head)
-
-
-@pytest.fixture
-def train(tile_dir, tmp_path):
-    """Train in a folder and return the result and the bytes of the model."""
-
-    def run(options, *, folder="a", **paths):
-        own = paths_in(tmp_path / folder, tile_dir, **paths)
-        return retrain(own, options=options), own.output_graph.read_bytes()
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def plain(tile_dir, tiny, tmp_path_factory):
+def plain(tile_dir, tiny, tmp_path_factory, paths_in):
     """The result of that training and the bytes of its model."""
     paths = paths_in(tmp_path_factory.mktemp("plain"), tile_dir)
     return retrain(paths, options=tiny), paths.output_graph.read_bytes()
 
 
 @pytest.mark.slow
-def test_from_tiles_to_a_model_on_the_built_in_backbone(tile_dir, tmp_path):
+def test_from_tiles_to_a_model_on_the_built_in_backbone(tile_dir, tmp_path, paths_in):
     options = RetrainOptions(input_size=32, head=HeadOptions(how_many_training_steps=150))
     result = retrain(paths_in(tmp_path, tile_dir), options=options)
     assert result.scores["n_photos"] == 1 and result.scores["accuracy"] > 0.8
@@ -118,6 +92,7 @@ def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
 
 @pytest.mark.parametrize("content", ["Water, 1, 2, 3\nsand, 4, 5, 6\nlava, 7, 8, 9\nveg, 10, 11, 12\n",
                                      "#040506\n#0A0B0C\n#010203\n"], ids=["by name", "in order"])  # fmt: skip
+@pytest.mark.usefixtures("no_runtime")
 def test_labels_and_colours(train, tiny, tmp_path, content):
     (tmp_path / "colors.txt").write_text(content)
     train(tiny, output_labels=tmp_path / "names.txt", colors_path=tmp_path / "colors.txt")
@@ -145,6 +120,7 @@ def test_labels_and_colours(train, tiny, tmp_path, content):
     ],
     ids=lambda change: str(next(iter(change.values()))),
 )
+@pytest.mark.usefixtures("no_runtime")
 def test_every_option_changes_the_model(train, tiny, plain, change):
     parts = {name: replace(getattr(tiny, name), **change[name]) for name in ("head", "distort") if name in change}
     _, changed = train(replace(tiny, **{**change, **parts}))
@@ -153,6 +129,7 @@ def test_every_option_changes_the_model(train, tiny, plain, change):
         assert b"my_answer" in changed and b"my_answer" not in plain[1]
 
 
+@pytest.mark.usefixtures("no_runtime")
 def test_options_of_the_measurements(train, tiny, plain):
     result, _ = plain
     assert [m.step for m in result.curve] == [10, 20, 30]
@@ -170,7 +147,7 @@ def test_options_of_the_measurements(train, tiny, plain):
     assert few.scores["n_tiles"] == 4
 
 
-def test_another_order_of_the_classes_reaches_the_model(tiny, tile_dir, tmp_path):
+def test_another_order_of_the_classes_reaches_the_model(tiny, tile_dir, tmp_path, paths_in):
     """Over the cached features and the checkpoints of the order before."""
     tiles = shutil.copytree(tile_dir, tmp_path / "tiles")
     stages = []
@@ -191,6 +168,7 @@ def test_another_order_of_the_classes_reaches_the_model(tiny, tile_dir, tmp_path
     assert stages == [("computing features", 0), ("training the head", 30)]
 
 
+@pytest.mark.usefixtures("no_runtime")
 def test_patience_ends_a_training_that_gets_no_better(train, tiny):
     wild = replace(tiny.head, learning_rate=900.0, how_many_training_steps=400)
     patient, _ = train(replace(tiny, head=wild))
@@ -199,12 +177,14 @@ def test_patience_ends_a_training_that_gets_no_better(train, tiny):
     assert impatient.curve == patient.curve[: len(impatient.curve)]
 
 
+@pytest.mark.usefixtures("no_runtime")
 def test_nothing_is_claimed_without_a_held_out_photo(train, tiny):
     result, _ = train(replace(tiny, testing_percentage=0, validation_percentage=0))
     assert result.scores == {} and result.misclassified == () and result.counts["training"] == 45
     assert all(m.validation_accuracy is None for m in result.curve)
 
 
+@pytest.mark.usefixtures("no_runtime")
 def test_wrong_answers_are_listed(train, tiny):
     result, _ = train(replace(tiny, head=replace(tiny.head, how_many_training_steps=1, learning_rate=0.001)))
     n_wrong = round((1 - result.scores["accuracy"]) * result.scores["n_tiles"])
@@ -213,6 +193,7 @@ def test_wrong_answers_are_listed(train, tiny):
         assert predicted in ("sand", "veg", "water") and not name.startswith(predicted)
 
 
+@pytest.mark.usefixtures("no_runtime")
 def test_what_tensorboard_shows(train, tiny, tmp_path):
     import tensorflow as tf
 
@@ -232,58 +213,6 @@ def test_what_tensorboard_shows(train, tiny, tmp_path):
         assert rest == ([("fine_tune_cross_entropy", 1), ("fine_tune_cross_entropy", 2)] if run == "train" else [])
 
 
-@pytest.mark.slow
-def test_a_run_on_distorted_tiles_goes_on_where_it_was_interrupted(train, tile_dir, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("hybridseg.hybrid.head._SECONDS_BETWEEN_CHECKPOINTS", 0)
-    distort = DistortOptions(flip_left_right=True, random_crop=20, random_scale=20, random_brightness=20)
-    options = replace(tiny, distort=distort)
-    whole, model = train(options)
-    made = []
-
-    def progress(items, *, label):
-        for item in items:
-            if label == "training the head":
-                if made == list(range(1, 18)):
-                    raise KeyboardInterrupt
-                made.append(item)
-            yield item
-
-    paths = paths_in(tmp_path / "b", tile_dir)
-    with pytest.raises(KeyboardInterrupt):
-        retrain(paths, options=options, progress=progress)
-    assert not paths.output_graph.exists() and made == list(range(1, 18))
-    made.append("interrupted")
-    result = retrain(paths, options=options, progress=progress)
-    assert made == [*range(1, 18), "interrupted", *range(18, 31)]
-    assert paths.output_graph.read_bytes() == model
-    assert result.curve == whole.curve and result.scores == whole.scores
-
-
-@pytest.mark.slow
-def test_a_finished_head_is_not_taken_for_another(train, tile_dir, tiny, tmp_path):
-    """Everything that the head depends on is in the name of its checkpoint."""
-    changes = ({}, {"distort": DistortOptions(flip_left_right=True)}, {"head": replace(tiny.head, seed=1)})
-    fresh = [train(replace(tiny, **change), folder=f"fresh{i}")[1] for i, change in enumerate(changes)]
-    assert [train(replace(tiny, **change), folder="b")[1] for change in changes] == fresh
-    train(tiny, folder="b", intermediate_output_graphs_dir=tmp_path / "mid", intermediate_store_frequency=10)
-    assert len(list((tmp_path / "mid").iterdir())) == 3, "also when the head was trained before without them"
-
-
-def test_fine_tuning_goes_on_from_fewer_epochs(train, tiny, tmp_path):
-    def options(epochs):
-        return replace(tiny, fine_tune=True, tuning=FineTuneOptions(epochs=epochs, learning_rate=0.01))
-
-    _, whole = train(options(2))
-    _, one = train(options(1), folder="b")
-    [checkpoint] = (tmp_path / "b" / "bottlenecks").glob("fine_tune_*.npz")
-    before = checkpoint.stat().st_mtime_ns
-    train(options(1), folder="b")
-    assert checkpoint.stat().st_mtime_ns == before, "an epoch that is done is not done again"
-    _, resumed = train(options(2), folder="b")
-    assert resumed == whole != one
-    assert read_card(tmp_path / "b" / "model.pb").fine_tuned
-
-
 def test_the_score_of_a_fine_tuned_model_is_its_own(train, tile_dir, tiny, tmp_path):
     """It is not measured on the features on disk, which are those of the backbone before."""
     tuning = FineTuneOptions(epochs=2, learning_rate=0.3)
@@ -296,55 +225,6 @@ def test_the_score_of_a_fine_tuned_model_is_its_own(train, tile_dir, tiny, tmp_p
     wrong = [(folder.names[i], folder.table.names[k]) for i, k in zip(tested, predicted, strict=True)
              if folder.class_ids[i] != k]  # fmt: skip
     assert list(result.misclassified) == wrong
-
-
-# Runs that are killed, without a chance to clean up, each in a process of its own. They share the import of TensorFlow.
-KILLED_RUNS = """
-import os, pickle, signal, sys
-import tensorflow, tf_keras
-from hybridseg.hybrid import features
-from hybridseg.hybrid.retrain import retrain
-
-features._CHUNK = 16
-paths, options, moments = pickle.load(sys.stdin.buffer)
-for moment in moments:
-    def progress(items, *, label):
-        for i, item in enumerate(items):
-            if (label, i) == moment:
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield item
-
-    child = os.fork()
-    if child == 0:
-        retrain(paths, options=options, progress=progress)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, moment
-"""
-
-
-@pytest.mark.slow
-def test_a_killed_run_ends_with_the_same_result(train, tile_dir, tiny, tmp_path):
-    tuning = FineTuneOptions(epochs=3, learning_rate=0.01)
-    options = replace(tiny, fine_tune=True, tuning=tuning, validation_percentage=0)
-    _, whole = train(options)
-    paths = paths_in(tmp_path / "b", tile_dir)
-    labels = ("computing features", "training the head", "fine-tuning")
-    moments = list(zip(labels, (1, 20, 3), strict=True))
-    program = [sys.executable, "-c", KILLED_RUNS]
-    subprocess.run(program, input=pickle.dumps((paths, options, moments)), check=True, timeout=120)
-    assert not paths.output_graph.exists()
-    stages, ahead = [], []
-
-    def progress(items, *, label):
-        stages.append((label, list(items)))
-        ahead.append(items.after)
-        return items
-
-    retrain(paths, options=options, progress=progress)
-    assert ahead[0] > ahead[1] > ahead[2] == 0, "the time that is left is that of all parts"
-    assert stages[-1] == (labels[2], [2, 3, 4, 5]), "two steps an epoch, and epoch 1 is not trained again"
-    assert paths.output_graph.read_bytes() == whole
-    assert (tmp_path / "b" / "model.json").read_text() == (tmp_path / "a" / "model.json").read_text()
 
 
 @pytest.mark.parametrize(
@@ -361,7 +241,7 @@ def test_options_that_cannot_work(values, message):
         RetrainOptions(**values)
 
 
-def test_paths_that_cannot_work(tile_dir, tmp_path):
+def test_paths_that_cannot_work(tile_dir, tmp_path, paths_in):
     with pytest.raises(BadInput, match=r"name it with the suffix .pb"):
         retrain(RetrainPaths(tile_dir, tmp_path / "model"))
     with pytest.raises(BadInput, match="need each other; give both"):
@@ -370,7 +250,7 @@ def test_paths_that_cannot_work(tile_dir, tmp_path):
         paths_in(tmp_path, tile_dir, intermediate_store_frequency=-1)
 
 
-def test_outputs_that_cannot_be_written_are_refused_before_the_training(tile_dir, tiny, tmp_path):
+def test_outputs_that_cannot_be_written_are_refused_before_the_training(tile_dir, tiny, tmp_path, paths_in):
     text = tmp_path / "text.txt"
     text.touch()
 
@@ -394,7 +274,7 @@ def test_a_file_in_the_place_of_the_card_stays(tile_dir, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["water.json"]
 
 
-def test_features_of_many_tiles_come_from_litert(tile_dir, tiny, tmp_path, monkeypatch):
+def test_features_of_many_tiles_come_from_litert(tile_dir, tiny, tmp_path, monkeypatch, paths_in):
     few = TrainingRun(paths_in(tmp_path / "few", tile_dir), tiny, no_progress)
     monkeypatch.setattr("hybridseg.hybrid.classifier._LEAST_TILES", 1)
     many = TrainingRun(paths_in(tmp_path / "many", tile_dir), tiny, no_progress)

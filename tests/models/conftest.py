@@ -135,8 +135,8 @@ def overfit(make_step):
         from hybridseg.models.engines import class_scores
 
         # As graphs, which take seconds to trace, and then many steps a second.
-        step = tf.function(make_step(network, rate=rate, loss=loss))
-        predict = tf.function(lambda pixels: class_scores(network(pixels, training=False)))
+        step = tf.function(make_step(network, rate=rate, loss=loss), autograph=False)
+        predict = tf.function(lambda pixels: class_scores(network(pixels, training=False)), autograph=False)
         pixels, labels = tf.constant(pixels[None].astype(np.float32)), tf.constant(labels[None])
         for number in range(1, n_steps + 1):
             step(pixels, labels)

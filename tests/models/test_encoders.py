@@ -112,9 +112,15 @@ def b0(tmp_path_factory):
     return whole, path, features
 
 
-def test_efficientnet_is_that_of_keras(b0):
+@pytest.fixture(scope="module")
+def b0_features():
+    """Ours, which takes seconds to build."""
+    return features_of("efficientnet_b0")
+
+
+def test_efficientnet_is_that_of_keras(b0, b0_features):
     _, path, reference = b0
-    network = features_of("efficientnet_b0")
+    network = b0_features
     assert ENCODERS["efficientnet_b0"].load_pretrained(network, path) == (
         "EfficientNet-B0 with 130 layers from notop.h5"
     )
@@ -128,18 +134,17 @@ def test_efficientnet_is_that_of_keras(b0):
     assert "stem_conv/kernel:0" in trained and not any("bn" in name for name in trained)
 
 
-def test_weights_of_another_efficientnet_are_refused(b0, tmp_path):
+def test_weights_of_another_efficientnet_are_refused(b0, b0_features, tmp_path):
     encoder = ENCODERS["efficientnet_b0"]
     other = shutil.copy(b0[1], tmp_path / "b1.h5")
     with h5py.File(other, "a") as file:
         del file["top_conv/top_conv/kernel:0"]
         file.create_dataset("top_conv/top_conv/kernel:0", (1, 1, 320, 1408), "f4")
     message = r"b1.h5: there is no weight top_conv/kernel of shape \(1, 1, 320, 1280\).*EfficientNetB0 from Keras"
-    network = features_of("efficientnet_b0")
     with pytest.raises(BadInput, match=message):
-        encoder.load_pretrained(network, other)
+        encoder.load_pretrained(b0_features, other)
     with pytest.raises(MissingInput, match="there are no weights"):
-        encoder.load_pretrained(network, tmp_path / "none.h5")
+        encoder.load_pretrained(b0_features, tmp_path / "none.h5")
 
 
 def test_weights_of_imagenet_from_keras(b0, monkeypatch):

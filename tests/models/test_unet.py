@@ -106,7 +106,8 @@ def test_weights_to_start_from():
     assert unet.start(network, "none") == "U-Net on MobileNetV2 with random weights"
     assert unet.find_encoder(network) == ENCODERS["mobilenet_v2"].find_layers(network) != []
     own = Unet(3, 2, "none", "plain", WIDTHS)
-    assert own.start(own.build()) == "U-Net with random weights" and own.find_encoder(own.build()) == []
+    network = own.build()
+    assert own.start(network) == "U-Net with random weights" and own.find_encoder(network) == []
 
 
 @pytest.mark.parametrize(("values", "message"), [

@@ -173,6 +173,10 @@ class Tab:
 
         self.poll(is_so, f"row {row}, column {col} is not {color}")
 
+    def chosen(self) -> str:
+        """The name of the class that is drawn with."""
+        return self.page.locator("#classes [aria-pressed=true]").inner_text().split("\n")[0]
+
     def accept(self) -> None:
         self.press("s")
         self.says("Written:")
@@ -277,6 +281,17 @@ class Desk:
 QUICK = SpreadOptions(0.25, replace(SPREAD_CRF, theta=15.0, n_threads=1))
 if "HYBRIDSEG_SCREENSHOTS" in os.environ:
     QUICK = SpreadOptions()
+
+
+@pytest.fixture
+def on_sand():
+    """The ends of a stroke on the sand of that photo."""
+    return (230, 40), (250, 150)
+
+
+@pytest.fixture
+def on_water():
+    return (250, 520), (300, 580)
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ from functools import partial
 
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.crops import CropOptions
+from hybridseg.dense.datasets import Dataset
 from hybridseg.dense.fit import Epoch, FitOptions
 from hybridseg.dense.pairs import FolderPairs
 from hybridseg.dense.photos import PhotoPairs
-from hybridseg.dense.programs.fcnfolders import FcnData
+from hybridseg.dense.plan import TrainingPlan
 from hybridseg.dense.schedules import Schedule
-from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
+from hybridseg.dense.trainer import TrainingPaths, TrainingResult, train_dense
 from hybridseg.errors import BadInput
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import describe_image
@@ -88,7 +89,7 @@ class FcnOptions:
 
 
 def train_fcn(
-    data: FcnData,
+    data: Dataset,
     *,
     paths: TrainingPaths,
     options: FcnOptions = FcnOptions(),
@@ -100,7 +101,7 @@ def train_fcn(
 
     Parameters
     ----------
-    data : FcnData
+    data : Dataset
         Without validation images of its own, a share of the photographs is held out.
     paths : TrainingPaths
         Its `pretrained` are the weights of the encoder.

@@ -20,6 +20,7 @@ from hybridseg.dense.fit import LOSS, Epoch, FitOptions
 from hybridseg.dense.pairs import FolderPairs, PairSource
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_examples, pick_examples
+from hybridseg.dense.plan import TrainingPlan, make_feeds
 from hybridseg.dense.predict import predict_labels
 from hybridseg.dense.programs.config import ResunetConfig
 from hybridseg.dense.programs.resunetdata import (
@@ -34,13 +35,7 @@ from hybridseg.dense.records import RecordOptions, RecordsResult, make_records
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.scoring import evaluate_feed
 from hybridseg.dense.smoothing import PROBS_SMOOTHING, SmoothingOptions
-from hybridseg.dense.trainer import (
-    TrainingPaths,
-    TrainingPlan,
-    TrainingResult,
-    make_feeds,
-    train_dense,
-)
+from hybridseg.dense.trainer import TrainingPaths, TrainingResult, train_dense
 from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.forecast import UNKNOWN, followed_by

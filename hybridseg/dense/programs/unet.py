@@ -12,14 +12,15 @@ import numpy as np
 
 from hybridseg.dense.augment import Augmentation
 from hybridseg.dense.crops import MAX_AREA, CropOptions
+from hybridseg.dense.datasets import Dataset
 from hybridseg.dense.fit import Epoch, FitOptions
 from hybridseg.dense.pairs import FolderPairs, fit_size
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_augmentation
+from hybridseg.dense.plan import TrainingPlan
 from hybridseg.dense.policy import Policy, read_policy
-from hybridseg.dense.programs.fcnfolders import FcnData
 from hybridseg.dense.schedules import CosineRestarts, Schedule
-from hybridseg.dense.trainer import TrainingPaths, TrainingPlan, TrainingResult, train_dense
+from hybridseg.dense.trainer import TrainingPaths, TrainingResult, train_dense
 from hybridseg.errors import BadInput
 from hybridseg.figures import DPI, NetworkLevel, draw_network
 from hybridseg.forecast import UNKNOWN, followed_by
@@ -120,7 +121,7 @@ class UnetOptions:
 
 
 def train_unet(
-    data: FcnData,
+    data: Dataset,
     *,
     paths: TrainingPaths,
     options: UnetOptions = UnetOptions(),
@@ -132,7 +133,7 @@ def train_unet(
 
     Parameters
     ----------
-    data : FcnData
+    data : Dataset
         Without validation images of its own, a share of the photographs is held out. Test images, if any, have no part
         in the training.
     paths : TrainingPaths
@@ -201,7 +202,7 @@ def _choose_size(rows: int, cols: int) -> tuple[int, int]:
 def draw_sheet(
     path: Path,
     images_dir: Path,
-    data: FcnData | None,
+    data: Dataset | None,
     policy: Policy,
     *,
     n_photos: int = 3,
@@ -213,7 +214,7 @@ def draw_sheet(
 
     Parameters
     ----------
-    data : FcnData or None
+    data : Dataset or None
         With it their label maps are drawn too.
 
     Raises

@@ -1,14 +1,11 @@
 import numpy as np
 import pytest
-from PIL import Image
 
-from hybridseg.classes import ClassTable, color_labels
-from hybridseg.dense.programs.fcnfolders import find_classic_pairs, find_labeldefs, make_color_reader, open_folders
+from hybridseg.classes import ClassTable
+from hybridseg.dense.programs.fcnfolders import find_classic_pairs, find_labeldefs, make_color_reader
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.classfiles import write_class_files
-from hybridseg.io.labels.formats import write_labelmap
-from hybridseg.io.labels.labelmaps import LabelMap
 
 
 def touch(folder, *names):
@@ -83,28 +80,3 @@ def test_pictures_in_colours(tmp_path, table):
     write_image(tmp_path / "b.png", picture + np.uint8(3))
     with pytest.raises(BadInput, match=r"b\.png"):
         make_color_reader(table)(tmp_path / "b.png")
-
-
-def test_masks_in_any_form_are_read_by_the_classes_that_were_given(tmp_path):
-    table = ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139, 0, 139)))
-    other = ClassTable(("cliff", "water"), ((1, 1, 1), (2, 2, 2)))
-    labels = np.array([[0, 2], [2, 0]], np.uint8)
-    for stem in "abc":
-        write_image(tmp_path / f"{stem}.jpg", np.zeros((2, 2, 3), np.uint8))
-    Image.fromarray(labels).save(tmp_path / "a_mask.png")
-    write_image(tmp_path / "b_label.png", color_labels(labels, table))
-    write_labelmap(tmp_path / "c_mres.mat", LabelMap(np.array([[1, 0], [0, 1]], np.uint8), other))
-    data = open_folders(tmp_path, table=table)
-    data.check()
-    assert names_of(data.parts["train"]) == [("a.jpg", "a_mask.png"), ("b.jpg", "b_label.png"), ("c.jpg", "c_mres.mat")]
-    for pair in data.parts["train"]:
-        assert np.array_equal(data.read_labels(pair.labels_path), labels)
-
-
-def test_classes_that_nothing_names_are_asked_for(tmp_path):
-    write_image(tmp_path / "a.jpg", np.zeros((2, 2, 3), np.uint8))
-    Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).save(tmp_path / "a_mask.png")
-    with pytest.raises(BadInput, match=r"a_mask\.png does not name its classes; .*: --labels labels\.txt"):
-        open_folders(tmp_path)
-    with pytest.raises(BadInput, match=r"a_mask\.png: holds 0 and 255 only; .*convert --threshold 128"):
-        open_folders(tmp_path, table=ClassTable.from_names(["land", "water"])).check()
