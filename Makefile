@@ -18,7 +18,7 @@ TEST_WORKERS ?= auto --maxprocesses 8
 
 help:
 	@echo "make demo   run the hybrid method on $(SCENES) and write a report, $(OUT)/report.html"
-	@echo "make demo-dense  run FCN-8s and the residual U-Net on $(SCENES) and write a page, $(DENSE_OUT)/report.html"
+	@echo "make demo-dense  run the three dense networks on $(SCENES) and write a page, $(DENSE_OUT)/report.html"
 	@echo "make browser  install Chromium for the tests of the labelling page (Debian, Ubuntu; as root)"
 	@echo "make test   run every test that this machine can run, on all cores"
 	@echo "make test-fast  run the tests that need neither a browser nor more than a few seconds each"

@@ -12,8 +12,11 @@ Each name is imported when it is used first.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hybridseg.api.prepare import convert, retile, split
-    from hybridseg.api.train import retrain, run, train_fcn
+    from hybridseg.api.dense import show_augmentation, train_fcn, train_unet
+    from hybridseg.api.prepare import convert, export_coco, import_coco, retile, split
+    from hybridseg.api.resunet import init_config, make_tfrecords, train_resunet
+    from hybridseg.api.train import retrain, run
+    from hybridseg.api.truth import label, spread
     from hybridseg.api.use import evaluate, evaluate_tiles, open_model, segment, tune_crf
     from hybridseg.apply import Model, SegmentedImage
     from hybridseg.classes import ClassTable
@@ -44,6 +47,11 @@ __all__ = [
     "convert",
     "evaluate",
     "evaluate_tiles",
+    "export_coco",
+    "import_coco",
+    "init_config",
+    "label",
+    "make_tfrecords",
     "open_model",
     "read_image",
     "read_labelmap",
@@ -53,15 +61,22 @@ __all__ = [
     "retrain",
     "run",
     "segment",
+    "show_augmentation",
     "split",
+    "spread",
     "train_fcn",
+    "train_resunet",
+    "train_unet",
     "tune_crf",
     "write_labelmap",
 ]
 
 _HOMES = {
-    "api.prepare": ("convert", "retile", "split"),
-    "api.train": ("retrain", "run", "train_fcn"),
+    "api.dense": ("show_augmentation", "train_fcn", "train_unet"),
+    "api.prepare": ("convert", "export_coco", "import_coco", "retile", "split"),
+    "api.resunet": ("init_config", "make_tfrecords", "train_resunet"),
+    "api.train": ("retrain", "run"),
+    "api.truth": ("label", "spread"),
     "api.use": ("evaluate", "evaluate_tiles", "open_model", "segment", "tune_crf"),
     "apply": ("Model", "SegmentedImage"),
     "classes": ("ClassTable",),

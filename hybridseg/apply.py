@@ -13,19 +13,18 @@ import numpy as np
 from hybridseg.batch.jobs import Job, Outputs, run_jobs
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.classes import ClassTable
-from hybridseg.dense.predict import PredictJob, predict_labels
+from hybridseg.dense.predict import PredictJob, match_image, predict_labels
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput, HybridSegError, OutputExists
 from hybridseg.hybrid.segmentation import HybridOptions, segment_image
 from hybridseg.hybrid.semseg import SemsegJob, list_warnings
 from hybridseg.hybrid.tuning import read_tuning
-from hybridseg.io.images import as_rgb8, load_image
+from hybridseg.io.images import ImageInfo, as_rgb8, load_image
 from hybridseg.io.labels.formats import read_made_by, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.pairing import find_images
-from hybridseg.io.rasters import GeoReference
 from hybridseg.markup import render_text
 from hybridseg.models.engines import LITERT
 from hybridseg.models.ensemble import list_members
@@ -163,7 +162,7 @@ def segment_pixels(
     MissingInput, BadInput, MissingPackage
         As `segment_image` and `predict_labels`.
     """
-    pixels, valid, georeference = _read_pixels(image, fill=isinstance(job, PredictJob))
+    pixels, valid, info = _read_pixels(image, fill=isinstance(job, PredictJob))
     shown, table = as_rgb8(pixels), job.table
     warnings: Sequence[str] = ()
     if isinstance(job, SemsegJob):
@@ -177,24 +176,26 @@ def segment_pixels(
     else:
         networks = job.load()
         table = table or networks[0].table
+        pixels, note = match_image(pixels, networks, has_alpha=info is not None and info.has_alpha)
+        warnings = [*filter(None, [note])]
         labels, confidence = predict_labels(
             pixels, networks, options=job.options, smoothing=job.smoothing, valid=valid, want_confidence=True,
             progress=progress,
         )  # fmt: skip
     assert confidence is not None
-    made_by = job.record_shape((labels.shape[0], labels.shape[1]))
+    made_by, georeference = job.record_shape((labels.shape[0], labels.shape[1])), info.georeference if info else None
     return SegmentedImage(
         labels, table, georeference=georeference, made_by=made_by, image=shown, confidence=confidence,
         warnings=tuple(warnings),
     )  # fmt: skip
 
 
-def _read_pixels(image: PathLike | Any, *, fill: bool) -> tuple[np.ndarray, np.ndarray | None, GeoReference | None]:
-    """Return the pixels of a file or an array, where they hold a picture, and the georeference."""
+def _read_pixels(image: PathLike | Any, *, fill: bool) -> tuple[np.ndarray, np.ndarray | None, ImageInfo | None]:
+    """Return the pixels of a file or an array, where they hold a picture, and the header of the file."""
     if isinstance(image, str | os.PathLike):
         loaded = load_image(image)
         loaded = loaded.filled() if fill else loaded
-        return loaded.pixels, loaded.valid, loaded.info.georeference
+        return loaded.pixels, loaded.valid, loaded.info
     pixels = np.asarray(image)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if pixels.ndim == 3 and pixels.shape[0] < min(pixels.shape[2], _FEW_ROWS) and pixels.shape[2] > _USUAL_BANDS:

@@ -21,15 +21,16 @@ MAX_CLASSES = 255
 """Ids 0..254 name classes, so that a label fits one byte beside VOID."""
 
 
-def split_names(text: str | None) -> list[str]:
-    """Return the names of a text that has commas between them.
+def split_names(texts: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return the names that texts hold: one where all of a text is known, else those between its commas.
 
     Examples
     --------
-    >>> split_names("sand, dry veg,")
-    ['sand', 'dry veg']
+    >>> split_names(["sand, dry veg,", "Gravel, wet"], ["sand", "dry veg", "gravel, wet"])
+    ['sand', 'dry veg', 'Gravel, wet']
     """
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
+    parts = ([text] if text.strip().lower() in map(str.lower, known) else text.split(",") for text in texts)
+    return [name.strip() for names in parts for name in names if name.strip()]
 
 
 def class_key(name: str) -> str:
@@ -329,7 +330,8 @@ def color_labels(labels: np.ndarray, table: ClassTable) -> np.ndarray:
 
 def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
     """Return the share of each class that occurs, of all labelled pixels, the largest first."""
-    counts = np.bincount(labels.ravel(), minlength=len(table))[: len(table)]
+    parts = np.array_split(labels.ravel(), 1 + labels.size // 2**20)  # NumPy makes 8 bytes of each before it counts.
+    counts = np.sum([np.bincount(part, minlength=256) for part in parts], axis=0)[: len(table)]
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: -counts[i])
     return {table.names[i]: float(counts[i] / counts.sum()) for i in order}
 

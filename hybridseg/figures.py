@@ -21,7 +21,9 @@ from hybridseg.io.atomic import atomic_path
 from hybridseg.options import Span, check_options, option
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,19 @@ class FigureOptions:
     def place(self, folder: Path, name: str) -> Path:
         """Return the path of a figure of a single photo, whose results go to this folder."""
         return self.name(folder / FIGURES_DIR / name)
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure that was written, which a notebook shows if it is a PNG."""
+
+    path: Path
+
+    def __repr__(self) -> str:
+        return f"<DrawnFigure: {self.path}>"
+
+    def _repr_png_(self) -> bytes | None:
+        return self.path.read_bytes() if self.path.suffix == ".png" else None
 
 
 @contextmanager
@@ -260,6 +275,7 @@ def draw_learning_curve(
             axes.plot(steps, known, color="#f3cda8", linewidth=0.8)
             axes.plot(_smooth(steps), _smooth(known), color="#d9731a", linewidth=1.6, label="validation")
         axes.set_xlabel(unit)
+        _mark_whole_numbers(axes)
         axes.set_title(name, fontsize=11, loc="left")
         axes.grid(color="#eeeeee")
         axes.legend(frameon=False)
@@ -277,9 +293,17 @@ def draw_rates(path: str | os.PathLike[str], rates: Sequence[float], *, dpi: int
     if min(rates) > 0:
         axes.set_yscale("log")
     axes.set_xlabel("epoch")
+    _mark_whole_numbers(axes)
     axes.set_title("learning rate", fontsize=11, loc="left")
     axes.grid(color="#eeeeee")
     _save_tight(figure, path, dpi)
+
+
+def _mark_whole_numbers(axes: Axes) -> None:
+    """Let the ticks of a chart of steps be at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 @dataclass(frozen=True)
@@ -321,14 +345,15 @@ def _plot_network(levels: Sequence[NetworkLevel], title: str, ends: tuple[str, s
     axes.set_axis_off()
     axes.set_title(plain_text(title), fontsize=11, loc="left")
 
-    def add_box(text: str, col: float, row: float, color: str) -> tuple[float, float]:
+    def add_box(text: str, col: float, row: float, color: str) -> Text:
         style = {"boxstyle": "round,pad=0.5", "facecolor": color, "edgecolor": "#5b6b7b", "linewidth": 0.8}
-        axes.text(col, row, plain_text(text), ha="center", va="center", fontsize=8.5, bbox=style, zorder=3)
-        return col, row
+        return axes.text(col, row, plain_text(text), ha="center", va="center", fontsize=8.5, bbox=style, zorder=1)
 
-    def add_arrow(start: tuple[float, float], end: tuple[float, float], line: str) -> None:
-        style = {"arrowstyle": "->", "color": "#5b6b7b", "linestyle": line, "shrinkA": 14, "shrinkB": 14}
-        axes.annotate("", end, start, arrowprops=style)
+    def add_arrow(start: Text, end: Text, line: str) -> None:
+        # From middle to middle, but for what the two boxes cover; where they are is known once they are drawn.
+        style = {"arrowstyle": "->", "color": "#5b6b7b", "linestyle": line, "shrinkA": 2, "shrinkB": 2}
+        ends = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch()}
+        axes.annotate("", end.get_position(), start.get_position(), arrowprops={**style, **ends}, zorder=2)
 
     inset = [0.4 * (n - i) for i in range(n)]
     image, scores = add_box(ends[0], 1.4, n + 0.6, "#ffffff"), add_box(ends[2], 8.6, n + 0.6, "#ffffff")
@@ -336,9 +361,10 @@ def _plot_network(levels: Sequence[NetworkLevel], title: str, ends: tuple[str, s
     up = [add_box(level.joined, 8.6 - x, i, "#fbe3cd") for i, (level, x) in enumerate(zip(levels, inset, strict=True))]
     bottom = add_box(ends[1], 5.0, -1.4, "#d5ead9")
     for level, start, end in zip(levels, down, up, strict=True):
-        shrunk = (start[0] + 1.0, start[1]), (end[0] - 1.2, end[1])
-        add_arrow(*shrunk, "--")
-        axes.text(5.0, start[1] + 0.12, plain_text(level.enlarged), fontsize=7.5, ha="center", color="#5b6b7b")
+        add_arrow(start, end, "--")
+        axes.text(
+            5.0, start.get_position()[1] + 0.12, plain_text(level.enlarged), fontsize=7.5, ha="center", color="#5b6b7b"
+        )
     for path_down in pairwise([image, *reversed(down), bottom]):
         add_arrow(*path_down, "-")
     for path_up in pairwise([bottom, *up, scores]):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 _SQUARE = "display:inline-block;width:.85em;height:.85em;margin:0 .35em 0 0;border:1px solid #888;background:"
 _OPTION, _UNBROKEN = re.compile(r"(?<!\S)(--[\w-]+)"), r"<span style='white-space:nowrap'>\1</span>"
+
+_CODE, _DASHED = re.compile(r"`([^`]+)`"), re.compile(r"(\S*-\S*)")
 
 
 def escape_html(text: object) -> str:
@@ -22,6 +24,17 @@ def escape_html(text: object) -> str:
     return html.escape(str(text).encode("utf-8", "replace").decode(), quote=True)
 
 
+def count_of(n: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> count_of(1, "image"), count_of(2500, "image")
+    ('1 image', '2,500 images')
+    """
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def short_path(path: Path) -> Path:
     """Return a path as a person in the current folder would write it: below that folder without its name."""
     try:
@@ -32,7 +45,7 @@ def short_path(path: Path) -> Path:
 
 def render_table(header: Sequence[object], rows: Iterable[Sequence[object]], *, strong: Collection[int] = ()) -> str:
     """Return a table; the rows whose numbers are in `strong` are of the class ``strong``."""
-    head = "".join(f"<th>{escape_html(cell)}</th>" for cell in header)
+    head = "".join(f"<th>{_render_line(cell)}</th>" for cell in header)
     lines = []
     for i, row in enumerate(rows):
         mark = " class='strong'" if i in strong else ""
@@ -43,11 +56,40 @@ def render_table(header: Sequence[object], rows: Iterable[Sequence[object]], *, 
 def render_text(*paragraphs: object, kind: str = "") -> str:
     """Return paragraphs, of the class `kind` if it is given; those that are empty are left out.
 
-    No line ends between the dashes and the name of an option, nor between a number and its percent sign.
+    No line ends between the dashes and the name of an option, nor between a number and its percent sign. What is
+    between backticks is code.
     """
     start = f"<p class='{kind}'>" if kind else "<p>"
-    texts = (escape_html(paragraph).replace(" %", "&nbsp;%") for paragraph in paragraphs if paragraph)
-    return "".join(f"{start}{_OPTION.sub(_UNBROKEN, text)}</p>" for text in texts)
+    return "".join(f"{start}{_render_line(paragraph)}</p>" for paragraph in paragraphs if paragraph)
+
+
+def render_points(points: Mapping[str, object]) -> str:
+    """Return a list of texts, each after what it is about.
+
+    Examples
+    --------
+    >>> render_points({"sand": "90 % are right."})
+    '<ul><li><strong>sand</strong>: 90&nbsp;% are right.</li></ul>'
+    """
+    items = (f"<li><strong>{escape_html(name)}</strong>: {_render_line(text)}</li>" for name, text in points.items())
+    return f"<ul>{''.join(items)}</ul>"
+
+
+def _render_line(text: object) -> str:
+    text = _OPTION.sub(_UNBROKEN, escape_html(text).replace(" %", "&nbsp;%"))
+    return _CODE.sub(r"<code>\1</code>", text)
+
+
+def render_command(command: str) -> str:
+    """Return a command as code in which no line ends within a word, as it may after a dash, unless it fills the line.
+
+    Examples
+    --------
+    >>> render_command("hybridseg run a-b")
+    '<code>hybridseg run <span>a-b</span></code>'
+    """
+    unbroken = _DASHED.sub(r"<span>\1</span>", escape_html(command))
+    return f"<code>{unbroken}</code>"
 
 
 def render_legend(items: Iterable[tuple[str, str]]) -> str:

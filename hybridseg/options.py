@@ -11,7 +11,8 @@ import math
 import numbers
 import types
 import typing
-from dataclasses import MISSING, Field, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any
 
 from hybridseg.errors import BadInput
@@ -131,6 +132,16 @@ def type_of(owner: Any, name: str) -> tuple[type, bool]:
     return kinds[0], len(kinds) < len(members)
 
 
+def make_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "", **more: Any) -> Any:
+    """Make an options object of the settings that have the names of its fields, and of `more`.
+
+    `cls` may also be an instance, whose values are the defaults; `prefix` is put before the name of each field.
+    """
+    names = [name for name in cls.__dataclass_fields__ if prefix + name in settings and name not in more]
+    given = {name: settings[prefix + name] for name in names} | more
+    return cls(**given) if isinstance(cls, type) else replace(cls, **given)
+
+
 _WORDS: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -138,6 +149,7 @@ _WORDS: dict[Any, str] = {
     tuple[int, int]: "[rows, cols], each a whole number",
     tuple[float, float]: "[low, high], each a number",
     tuple[int, ...]: "several whole numbers, each",
+    tuple[str, ...]: "several texts",
     dict[int, int]: 'pairs such as {"3": 1} of whole numbers',
 }
 
@@ -163,12 +175,16 @@ def describe_range(owner: Any, name: str) -> str:
 
 def _is_of_type(value: Any, kind: Any) -> bool:
     """Return whether a value is of the type of an option, as far as a user of Python may err: text for a number."""
+    if typing.get_origin(kind) is tuple:
+        first, *rest = typing.get_args(kind)
+        fits = isinstance(value, tuple) and (rest == [...] or len(value) == 1 + len(rest))
+        return fits and all(_is_of_type(part, first) for part in value)
     wanted: dict[Any, Any] = {int: numbers.Integral, float: numbers.Real, str: str}
     return isinstance(value, wanted.get(kind, object)) and not (kind in (int, float) and isinstance(value, bool))
 
 
 def check_options(options: Any) -> None:
-    """Check every field that was defined with `option`; call it from ``__post_init__``.
+    """Check every field that was defined with `option`; call it from ``__post_init__``. A list becomes a tuple.
 
     Raises
     ------
@@ -179,6 +195,9 @@ def check_options(options: Any) -> None:
         if "setting" not in item.metadata:
             continue
         value, setting = getattr(options, item.name), setting_of(options, item.name)
+        if isinstance(value, list):
+            value = tuple(value)
+            object.__setattr__(options, item.name, value)
         if value is None or value in setting.extra:
             continue
         parts = value if isinstance(value, tuple) else (value,)

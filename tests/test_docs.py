@@ -22,6 +22,7 @@ from PIL import Image
 import hybridseg
 from hybridseg.classes import ClassTable
 from hybridseg.cli.main import find_commands
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, write_strokes
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
@@ -244,6 +245,44 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, scenes, tiny_modul
     assert Path("new_photo_map.tif").exists() and len(list(Path("results").glob("*_ares_96.mat"))) == 1
 
 
+# What makes an example of a page quick.
+QUICKLY = {
+    'out="runs/coast"': 'out="runs/coast", epochs=1, encoder="none", size=(32, 64), widths=(4, 3, 2, 2)',
+    'hs.init_config("photos", masks="masks", labels="labels.txt").config': "small",
+    "n_jobs=2": "n_jobs=1",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_panels")
+@pytest.mark.parametrize("name", ["quickstart", "segmentation", "dense", "labelling"])
+def test_the_python_of_a_page_runs(name, scenes, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hybridseg.models.resunet._N_LEVELS", 2)
+    monkeypatch.setattr("hybridseg.api.truth._is_interactive", lambda: True)
+    monkeypatch.setattr("webbrowser.open", lambda address: True)
+    shutil.copytree(scenes, "train")
+    shutil.copytree(scenes, "photos", ignore=shutil.ignore_patterns("*.mat"))
+    shutil.copytree(scenes, "masks", ignore=shutil.ignore_patterns("*.jpg"))
+    shutil.copy(scenes / "scene_0.jpg", "photo.jpg")
+    for path in tiny_model.parent.glob("*.*"):
+        shutil.copy(path, path.name)
+    found = read_labelmap(scenes / "scene_0_mres.mat")
+    write_class_files(found.table, labels_path=Path("labels.txt"))
+    if name == "labelling":
+        write_image(Path("photos/a.png"), np.repeat(found.labels[:, :192, None], 3, axis=2) * 90)
+        lines = [Stroke("pen", i, 3.0, ((50.0, 30.0 + 96 * i), (90.0, 30.0 + 96 * i))) for i in range(2)]
+        write_strokes(Path("photos/a_doodles.json"), StrokeLog("a.png", (192, 192), found.table, tuple(lines), 1.0))
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (REPOSITORY / f"docs/{name}.md").read_text("utf-8"), re.DOTALL))
+    for text, quick in QUICKLY.items():
+        code = code.replace(text, quick)
+    small = {**SMALL_CONFIG, "USEMASK": False}
+    exec(code, names := {"__name__": "__main__", "small": small})
+    shown = {"quickstart": "tiles", "segmentation": "result"}.get(name, "found")
+    assert repr(names[shown]).startswith("<")
+    assert bool(list(Path().glob("labelled/a_mres.mat"))) == (name == "labelling")
+
+
 @pytest.mark.slow
 def test_the_notebook_shows_what_it_gives(tmp_path):
     pytest.importorskip("nbclient")
@@ -254,7 +293,7 @@ def test_the_notebook_shows_what_it_gives(tmp_path):
     assert page.stat().st_size < 1_500_000 and "/tmp/" not in page.read_text(encoding="utf-8")
     shown, again = (list_results(path) for path in (page, tmp_path / "again.ipynb"))
     assert [sorted(one) for one in shown] == [sorted(one) for one in again], "run `make notebook`"
-    assert sum("image/png" in one for one in shown) == 2 and sum("text/html" in one for one in shown) >= 5
+    assert sum("image/png" in one for one in shown) == 3 and sum("text/html" in one for one in shown) >= 5
     for old, new in zip(shown, again, strict=True):
         if "image/png" in old:
             first, second = (read_png(one["image/png"]) for one in (old, new))

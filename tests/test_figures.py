@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,16 @@ from hybridseg.classes import ClassTable
 from hybridseg.confusion import Confusion, count_confusion
 from hybridseg.demo.overview import draw_scene_overview
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.figures import FigureOptions, draw_calibration, draw_confusion, draw_learning_curve, find_fonts
+from hybridseg.figures import (
+    FigureOptions,
+    NetworkLevel,
+    draw_calibration,
+    draw_confusion,
+    draw_learning_curve,
+    draw_network,
+    draw_rates,
+    find_fonts,
+)
 from hybridseg.io.images import read_image
 
 
@@ -107,6 +117,26 @@ def test_dpi_is_the_resolution(tmp_path):
     assert [2 * side for side in shapes[0]] == pytest.approx(shapes[1], abs=3)
     with pytest.raises(BadInput, match="dpi=10: give a whole number from 50 to 600"):
         FigureOptions(dpi=10)
+
+
+def test_epochs_are_counted_in_whole_numbers(tmp_path):
+    draw_learning_curve(tmp_path / "a.svg", [1, 2, 3], dict.fromkeys("ab", ([300.0, 200.0, 100.0], [None] * 3)))
+    draw_rates(tmp_path / "b.svg", [300.0, 200.0, 100.0])
+    for name in ("a.svg", "b.svg"):
+        ticks = re.findall(r">([\d.]+)</text>", (tmp_path / name).read_text())
+        assert {"1", "2", "3"} <= set(ticks) and not [tick for tick in ticks if "." in tick]
+
+
+def test_the_arrows_of_a_network_join_its_boxes(tmp_path):
+    levels = [NetworkLevel(f"1/{2**i}", "joined with", "sums" if i else "sums\nresults") for i in (3, 2, 1)]
+    draw_network(tmp_path / "a.png", levels, title="", ends=("image", "below", "scores"), dpi=100)
+    picture = read_image(tmp_path / "a.png")[..., :3].astype(int)
+    is_box = np.abs(picture - (0xDC, 0xE9, 0xF7)).max(-1) < 3
+    starts = np.flatnonzero(np.diff(is_box.any(1).astype(int)))
+    for top, bottom in starts.reshape(-1, 2):
+        row = picture[(top + bottom) // 2 - 2 : (top + bottom) // 2 + 4].min((0, 2)) < 250
+        places = np.flatnonzero(row)
+        assert np.diff(places).max() < 10, "from the box of the skip to that which it joins there is a dashed line"
 
 
 def test_the_settings_of_a_user_for_matplotlib_do_not_matter(tmp_path):

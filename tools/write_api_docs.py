@@ -15,35 +15,44 @@ import hybridseg
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.confusion import Confusion
 from hybridseg.crf.refine import Refinement
+from hybridseg.data.cocoexport import CocoExportResult
+from hybridseg.data.cocoimport import CocoImportResult
 from hybridseg.data.convert import ConvertResult
 from hybridseg.data.split import SplitResult
 from hybridseg.data.splitplan import SplitEntry
 from hybridseg.dense.fit import Epoch
+from hybridseg.dense.programs.configproposal import Proposal
+from hybridseg.dense.records import RecordsResult
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.errors import Problem
 from hybridseg.evaluation.pixels import PixelsResult
+from hybridseg.figures import DrawnFigure
 from hybridseg.hybrid.evaltiles import TilesResult
 from hybridseg.hybrid.head import Measurement
 from hybridseg.hybrid.retile import RetileResult
 from hybridseg.hybrid.retrain import RetrainResult
 from hybridseg.hybrid.tileplan import ClassCount
 from hybridseg.hybrid.tuning import TuneResult
+from hybridseg.labelling.spread import SpreadResult
 from hybridseg.options import describe_range
 from hybridseg.study.findings import Findings
 from hybridseg.study.steps import Step
 from hybridseg.study.study import StudyResult
 from hybridseg.verdict import Verdict
+from hybridseg.web.serve import Page
 
 PAGE = Path(__file__).parent.parent / "docs" / "api.md"
 # In the order of use.
 STEPS = (
-    "run", "split", "convert", "retile", "retrain", "evaluate_tiles", "train_fcn", "open_model", "tune_crf", "segment",
-    "evaluate",
+    "run", "label", "spread", "import_coco", "split", "convert", "retile", "retrain", "evaluate_tiles", "train_fcn",
+    "train_unet", "show_augmentation", "init_config", "make_tfrecords", "train_resunet", "open_model", "tune_crf",
+    "segment", "evaluate", "export_coco",
 )  # fmt: skip
 RESULTS = (
-    SplitResult, ConvertResult, RetileResult, RetrainResult, TilesResult, TrainingResult, TuneResult, BatchResult,
-    ImageResult, PixelsResult, Confusion, Verdict, StudyResult, Step, Findings, Refinement, SplitEntry, ClassCount,
-    Epoch, Measurement, Problem,
+    Page, SpreadResult, CocoImportResult, CocoExportResult, SplitResult, ConvertResult, RetileResult, RetrainResult,
+    TilesResult, TrainingResult, DrawnFigure, Proposal, RecordsResult, TuneResult, BatchResult, ImageResult,
+    PixelsResult, Confusion, Verdict, StudyResult, Step, Findings, Refinement, SplitEntry, ClassCount, Epoch,
+    Measurement, Problem,
 )  # fmt: skip
 HEAD = """# In Python
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hybridseg.apply import PathLike
 from hybridseg.classes import ClassTable
+from hybridseg.dense.programs.config import ResunetConfig, parse_config, read_config
+from hybridseg.dense.runs import MODEL_NAME
+from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import BadUsage
 from hybridseg.io.labels.classfiles import find_table as read_table
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
+from hybridseg.models.encoders import IMAGENET, RANDOM, Weights
+from hybridseg.options import make_options
 
 Labels = PathLike | ClassTable | Sequence[str]
 """A class file, a class list, or the names of the classes in the order of their ids."""
+Config = PathLike | ResunetConfig | Mapping[str, Any]
+"""A config of the residual U-Net: its file, its keys, or as `init_config` proposes it."""
 PATH_TYPES = (str, os.PathLike)
 
 
@@ -48,3 +55,31 @@ def find_table(labels: Labels | None, colors: PathLike | None = None) -> ClassTa
         return read_class_files(labels, colors)
     table = read_table(labels)
     return table if colors is None else read_colors(colors, table, owner="labels")
+
+
+def find_names(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return names, of which there may be one; None: they were left out."""
+    return (names,) if isinstance(names, str) else None if names is None else tuple(names)
+
+
+def find_list(names: PathLike | Sequence[str] | None) -> Path | tuple[str, ...] | None:
+    """Return a list of images: the path of its file, or their names."""
+    return find_path(names) if names is None or isinstance(names, PATH_TYPES) else tuple(map(str, names))
+
+
+def find_config(config: Config) -> ResunetConfig:
+    """Return the config of a residual U-Net: of a file, or of its keys."""
+    if isinstance(config, ResunetConfig):
+        return config
+    return parse_config(config) if isinstance(config, Mapping) else read_config(_make_path(config))
+
+
+def find_weights(weights: PathLike | None) -> Weights:
+    """Return what an encoder starts from: ``none``, ``imagenet`` or a file."""
+    return str(weights) if weights in (RANDOM, IMAGENET) else find_path(weights)
+
+
+def place_training(settings: Mapping[str, Any], **more: Any) -> TrainingPaths:
+    """Return where a training reads and writes, of the settings that all trainings have."""
+    out, logs = Path(settings["out"]), find_path(settings.get("tensorboard_dir"))
+    return make_options(TrainingPaths, settings, weights=out / MODEL_NAME, run_dir=out, tensorboard_dir=logs, **more)

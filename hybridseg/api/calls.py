@@ -8,53 +8,94 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import is_dataclass, replace
 from typing import Any, TypeVar, cast
 
 import click
 
+from hybridseg.api.wording import speak_python
 from hybridseg.cli.console import Console
 from hybridseg.cli.report import INTERRUPTED
-from hybridseg.errors import HybridSegError
+from hybridseg.errors import HybridSegError, Problem
 from hybridseg.options import describe_range, setting_of, type_of
 from hybridseg.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# A flag, and its value if it looks like one: DIR, labels.txt, '*_ares_96.mat'.
-_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z_-]*)(?: ('[^']*'|[A-Z]{2,}\b|\d+\b|[\w*]+\.\w+))?")
-# What the commands call otherwise.
-_OTHER_NAMES = {"images": "photos", "test": "test_list", "output_graph": "out"}
-_SHORT_FLAG = re.compile(r" \(-\w\)")
+# Parameters that many functions have; those that stand together are explained together.
+_SHARED = {
+    (
+        "labels",
+        "colors",
+    ): "The classes of masks that do not name theirs (a class file, a ClassTable or a list of "
+    "names), and a file of their colours.",
+    ("labels",): "The classes of masks that do not name theirs: a class file, a ClassTable or a list of names.",
+    ("tensorboard_dir", "histogram_interval"): "The folder of logs for TensorBoard, and every which epoch they have "
+    "histograms (0: none; by default 10).",
+    ("resume", "overwrite"): "Continue after the last finished epoch of a training that is there, or start it over.",
+    ("figures",): "FigureOptions: resolution and format of the figures.",
+    ("progress",): "Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.",
+}
+_given: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
+
+
+def is_given(name: str) -> bool:
+    """Return whether the public function that runs was called with this parameter."""
+    return name in _given.get()
 
 
 def public_function(*owners: Any) -> Callable[[F], F]:
     """Complete the docstring of a function from options classes, and let its errors name its parameters.
 
-    A parameter with the name of a field gets the help and the range of the field, unless the docstring explains it.
+    A parameter with the name of a field gets the help and the range of the field, unless the docstring explains it; one
+    that many functions have is explained here.
     """
 
     def decorate(function: F) -> F:
         defaults = list_defaults(function)
         names = list(defaults)
-        described = [
-            (name, owner)
+        described = {
+            name: _describe(name, owner)
             for name in names
             for owner in owners
             if name in owner.__dataclass_fields__ and "setting" in owner.__dataclass_fields__[name].metadata
-        ]
+        }
+        described |= {", ".join(shared): text for shared, text in _SHARED.items() if set(shared) <= set(names)}
+        if "colors" in names:
+            described.pop("labels", None)
         function.__doc__ = _add_parameters(inspect.cleandoc(function.__doc__ or ""), names, described)
 
         @functools.wraps(function)
         def call(*args: Any, **settings: Any) -> Any:
+            token = _given.set(frozenset(settings))
             try:
-                return function(*args, **settings)
+                return _speak_result(function(*args, **settings), defaults)
             except HybridSegError as error:
                 error.args = (speak_python(str(error), defaults),)
                 raise
+            finally:
+                _given.reset(token)
 
         return cast("F", call)
 
     return decorate
+
+
+def _speak_result(result: Any, defaults: Mapping[str, Any]) -> Any:
+    """Return a result whose problems and warnings name parameters, as errors do."""
+    told: dict[str, Any] = {}
+    for name in ("problems", "warnings", "notes"):
+        found = getattr(result, name, ()) if is_dataclass(result) else ()
+        spoken = tuple(
+            replace(item, message=speak_python(item.message, defaults))
+            if isinstance(item, Problem)
+            else speak_python(item, defaults)
+            for item in found
+        )
+        if spoken != tuple(found):
+            told[name] = spoken
+    return replace(result, **told) if told else result
 
 
 def list_defaults(function: Callable[..., Any]) -> dict[str, Any]:
@@ -62,15 +103,18 @@ def list_defaults(function: Callable[..., Any]) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
 
 
-def _add_parameters(doc: str, names: list[str], described: list[tuple[str, Any]]) -> str:
+def _add_parameters(doc: str, names: list[str], described: Mapping[str, str]) -> str:
     """Add entries to the section of parameters, in the order of the signature."""
     before, mark, after = doc.partition("\nParameters\n----------\n")
     section, gap, rest = after.partition("\n\n")
     entries = re.split(r"\n(?=\S)", section)
     own = {name for entry in entries for name in entry.partition("\n")[0].split(", ")}
     entries += [
-        f"{name}\n{textwrap.indent(_describe(name, owner), '    ')}" for name, owner in described if name not in own
+        f"{name}\n{textwrap.indent(textwrap.fill(text, 114), '    ')}"
+        for name, text in described.items()
+        if not own & set(name.split(", "))
     ]
+    entries = [entry for entry in entries if entry]
     entries.sort(key=lambda entry: names.index(re.split(r"\W", entry)[0]))
     return before + mark + "\n".join(entries) + gap + rest
 
@@ -79,37 +123,7 @@ def _describe(name: str, owner: Any) -> str:
     setting, (kind, _) = setting_of(owner, name), type_of(owner, name)
     is_limited = kind is not bool and (setting.span or setting.choices)
     wanted = f" {describe_range(owner, name).capitalize()}." if is_limited else ""
-    return textwrap.fill(setting.help + wanted, 114)
-
-
-def speak_python(message: str, defaults: Mapping[str, Any]) -> str:
-    """Return a message that names options of the command line as it names parameters of a function.
-
-    Options of commands that are mentioned stay as they are typed.
-
-    Parameters
-    ----------
-    defaults : mapping of str to object
-        The parameters with their defaults.
-
-    Examples
-    --------
-    >>> speak_python("give --overwrite to replace it, or --out DIR", {"out": None, "overwrite": False})
-    'give overwrite=True to replace it, or out=DIR'
-    >>> speak_python("say --labels labels.txt (-t), or hybridseg convert --to png", {"labels": None})
-    "say labels='labels.txt', or hybridseg convert --to png"
-    """
-
-    def rename(match: re.Match[str]) -> str:
-        name, value = match[1].replace("-", "_"), match[2] or ""
-        name = next((known for known in (name, f"n_{name}", _OTHER_NAMES.get(name)) if known in defaults), "")
-        if not name:
-            return match[0]
-        if defaults[name] is False:
-            return f"{name}=True" + match[0].removeprefix(f"--{match[1]}")
-        return f"{name}=" + (f"'{value}'" if "." in value and "'" not in value else value)
-
-    return _SHORT_FLAG.sub("", _FLAG.sub(rename, message))
+    return setting.help + wanted
 
 
 def show_progress() -> Progress:

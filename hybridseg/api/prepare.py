@@ -1,19 +1,27 @@
-"""Prepare data, as `split`, `convert` and `retile` do."""
+"""Prepare data, as `split`, `convert`, `retile`, `coco import` and `coco export` do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from hybridseg.api.arguments import PATH_TYPES, Labels, find_path, find_table, list_paths
+from hybridseg.api.arguments import Labels, find_list, find_names, find_path, find_table, list_paths
 from hybridseg.api.calls import public_function, show_progress
 from hybridseg.apply import PathLike
+from hybridseg.data.cocoexport import CocoExportOptions, CocoExportResult
+from hybridseg.data.cocoexport import export_coco as write_coco
+from hybridseg.data.cocoimport import CocoImportResult
+from hybridseg.data.cocoimport import import_coco as read_coco
+from hybridseg.data.cocoplan import CocoImportOptions
 from hybridseg.data.convert import ConvertOptions, ConvertResult, convert_masks
 from hybridseg.data.split import SplitResult, split_folder
 from hybridseg.data.splitplan import SplitOptions
+from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.retile import RetileResult, place_tiles_dir
 from hybridseg.hybrid.retile import retile as cut_tiles
 from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.io.masks import find_labelled
+from hybridseg.options import make_options
 from hybridseg.progress import Progress
 
 
@@ -53,8 +61,6 @@ def split(
         The classes of masks that do not name theirs, to stratify by: a class file, a ClassTable or a list of names.
     overwrite
         Replace an earlier split.
-    progress
-        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
 
     Returns
     -------
@@ -68,8 +74,7 @@ def split(
     >>> sets.train_dir, sets.train_masks  # doctest: +SKIP
     (PosixPath('train'), PosixPath('train/masks'))
     """
-    given = find_path(test_list) if test_list is None or isinstance(test_list, PATH_TYPES) else tuple(test_list)
-    options = SplitOptions(proportion, seed, group_by, stratify, set_aside, action, given)
+    options = SplitOptions(proportion, seed, group_by, stratify, set_aside, action, find_list(test_list))
     return split_folder(
         photos, masks_dir=masks, out_dir=out, options=options, table=find_table(labels), overwrite=overwrite,
         progress=progress or show_progress(),
@@ -105,8 +110,6 @@ def convert(
         colours.
     overwrite
         Replace label maps that are there.
-    progress
-        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
 
     Returns
     -------
@@ -156,16 +159,11 @@ def retile(
         The folder of the tiles; by default ``tile_SIZE`` beside the masks, with `masks` beside the photos.
     seed
         Of the random choice of the tiles that are kept.
-    labels, colors
-        The classes of masks that do not name theirs (a class file, a ClassTable or a list of names), and a file of
-        their colours.
     n_jobs
         Processes that work at once; the command takes all cores. More than one needs ``if __name__ == "__main__":`` in
         a script.
     overwrite
         Replace tiles that are there.
-    progress
-        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
 
     Returns
     -------
@@ -185,4 +183,108 @@ def retile(
     return cut_tiles(
         found.pairs, tiles_dir=place, options=options, table=find_table(labels, colors), n_jobs=n_jobs,
         overwrite=overwrite, problems=found.problems, progress=progress or show_progress(),
+    )  # fmt: skip
+
+
+@public_function(CocoImportOptions)
+def import_coco(
+    annotations: PathLike,
+    *,
+    images: PathLike,
+    out: PathLike,
+    download: bool = CocoImportOptions.download,
+    categories: str | Sequence[str] | None = CocoImportOptions.categories,
+    layout: str = CocoImportOptions.layout,
+    background: str = CocoImportOptions.background,
+    crowd: str = CocoImportOptions.crowd,
+    keep_empty: bool = CocoImportOptions.keep_empty,
+    proportion: float = CocoImportOptions.proportion,
+    validation: float = CocoImportOptions.validation,
+    seed: int = CocoImportOptions.seed,
+    group_by: str | None = CocoImportOptions.group_by,
+    link: bool = CocoImportOptions.link,
+    n_shown: int = CocoImportOptions.n_shown,
+    figures: FigureOptions = FigureOptions(),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> CocoImportResult:
+    """Make labelled photos of a COCO file and its images, in sets for training, validation and testing.
+
+    Parameters
+    ----------
+    annotations
+        The COCO file.
+    images
+        The folder of its images.
+    out
+        A new folder: ``train/``, ``validation/`` and ``test/`` with every photo and its label map, the class list, a
+        figure.
+    seed
+        Of the random draw; the same seed gives the same sets on any machine.
+    overwrite
+        Replace an earlier import.
+
+    Returns
+    -------
+    CocoImportResult
+        Counts, and the folders `train_dir`, `validation_dir` and `test_dir`.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> hs.import_coco("annotations.json", images="photos", out="labelled")  # doctest: +SKIP
+    <CocoImportResult: train 49, validation 21, test 30 in labelled>
+    """
+    settings = {**locals(), "categories": find_names(categories)}
+    return read_coco(
+        Path(annotations), images_dir=Path(images), out_dir=Path(out), figures=figures, overwrite=overwrite,
+        options=make_options(CocoImportOptions, settings), progress=progress or show_progress(),
+    )  # fmt: skip
+
+
+@public_function(CocoExportOptions)
+def export_coco(
+    masks: PathLike | Iterable[PathLike],
+    *,
+    images: PathLike | None = None,
+    out: PathLike,
+    without: str | Sequence[str] | None = CocoExportOptions.without,
+    rle: bool = CocoExportOptions.rle,
+    min_area: int = CocoExportOptions.min_area,
+    labels: Labels | None = None,
+    colors: PathLike | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> CocoExportResult:
+    """Write label maps as one COCO file: an annotation for each connected area of a class.
+
+    Parameters
+    ----------
+    masks
+        A folder, files or patterns of label maps, also of those of a model.
+    images
+        The folder of the images, if they are not beside their label maps.
+    out
+        The file, ``NAME.json``.
+    without
+        Classes to leave out, by name, or one; by default ``background`` and ``null``, with ``()`` none.
+    overwrite
+        Replace the file if it is there.
+
+    Returns
+    -------
+    CocoExportResult
+        Counts of images, and of the annotations of each class.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> hs.export_coco("photos", out="annotations.json")  # doctest: +SKIP
+    <CocoExportResult: 214 annotations of 12 images in annotations.json>
+    """
+    found = find_labelled(list_paths(masks), images_dir=find_path(images))
+    return write_coco(
+        found.pairs, Path(out), options=CocoExportOptions(find_names(without), rle, min_area),
+        table=find_table(labels, colors), overwrite=overwrite, problems=found.problems,
+        progress=progress or show_progress(),
     )  # fmt: skip

@@ -1,21 +1,17 @@
-"""Train models, as `retrain`, `fcn train` and `run` do."""
+"""Train a classifier of tiles, or do all in one, as `retrain` and `run` do."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from hybridseg.api.arguments import PATH_TYPES, Labels, find_path, find_table
-from hybridseg.api.calls import list_defaults, public_function, run_command, show_progress, speak_python
+from hybridseg.api.arguments import PATH_TYPES, Labels, find_list, find_path, find_table
+from hybridseg.api.calls import list_defaults, public_function, run_command, show_progress
+from hybridseg.api.wording import speak_python
 from hybridseg.apply import PathLike
 from hybridseg.cli.console import Console
-from hybridseg.dense.crops import CropOptions
-from hybridseg.dense.datasets import open_folders
-from hybridseg.dense.programs.fcn import FcnOptions
-from hybridseg.dense.programs.fcn import train_fcn as train_network
-from hybridseg.dense.runs import MODEL_NAME
-from hybridseg.dense.trainer import TrainingPaths, TrainingResult
 from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.head import HeadOptions
@@ -59,10 +55,6 @@ def retrain(
         A file of colours for the classes.
     seed
         Of every random choice; the same seed, the same result.
-    figures
-        FigureOptions: resolution and format of the figures.
-    progress
-        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
 
     Returns
     -------
@@ -97,77 +89,6 @@ def retrain(
     return replace(result, written=(*result.written, draw_curve(paths, result, figures=figures)))
 
 
-@public_function(FcnOptions, CropOptions)
-def train_fcn(
-    photos: PathLike,
-    *,
-    masks: PathLike | None = None,
-    out: PathLike = "runs/fcn",
-    labels: Labels | None = None,
-    colors: PathLike | None = None,
-    epochs: int = FcnOptions.epochs,
-    batch_size: int = FcnOptions.batch_size,
-    learning_rate: float = FcnOptions.learning_rate,
-    loss: str = FcnOptions.loss,
-    size: tuple[int, int] | None = FcnOptions.size,
-    crop: tuple[int, int] | None = CropOptions.crop,
-    crop_scale: tuple[float, float] | None = CropOptions.crop_scale,
-    n_crops: int | None = CropOptions.n_crops,
-    balance: bool = CropOptions.balance,
-    backbone: str = FcnOptions.backbone,
-    best_by: str = FcnOptions.best_by,
-    patience: int = FcnOptions.patience,
-    seed: int = FcnOptions.seed,
-    figures: FigureOptions = FigureOptions(),
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> TrainingResult:
-    """Train FCN-8s, a dense network, on whole labelled photos; some are held out to choose the best epoch.
-
-    Parameters
-    ----------
-    photos
-        The folder of the photos.
-    masks
-        The folder of the masks, if they are not beside their photos.
-    out
-        The folder of this training: ``model.h5`` with its card, ``log.csv`` and figures.
-    labels, colors
-        The classes of masks that do not name theirs (a class file, a ClassTable or a list of names), and a file of
-        their colours.
-    seed
-        Of every random choice.
-    figures
-        FigureOptions: resolution and format of the figures.
-    resume
-        Continue after the last finished epoch.
-    overwrite
-        Start over where there is a training already.
-    progress
-        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
-
-    Returns
-    -------
-    TrainingResult
-        The model (`model_path`), the `history` of the epochs, and the `confusion` matrix of the photos held out.
-
-    Examples
-    --------
-    >>> import hybridseg as hs
-    >>> result = hs.train_fcn("photos", masks="masks", labels=["water", "sand"], epochs=20)  # doctest: +SKIP
-    >>> hs.segment("photo.jpg", result.model_path)  # doctest: +SKIP
-    """
-    data = open_folders(Path(photos), find_path(masks), table=find_table(labels, colors))
-    paths = TrainingPaths(Path(out) / MODEL_NAME, Path(out), resume=resume, overwrite=overwrite, figures=figures)
-    crops = CropOptions(crop, crop_scale, n_crops, balance)
-    options = FcnOptions(
-        epochs, batch_size, learning_rate, loss, size, backbone, best_by=best_by, patience=patience, seed=seed,
-        crops=crops,
-    )  # fmt: skip
-    return train_network(data, paths=paths, options=options, progress=progress or show_progress())
-
-
 @public_function(StudyOptions)
 def run(
     photos: PathLike,
@@ -179,7 +100,7 @@ def run(
     method: str = StudyOptions.method,
     group_by: str | None = StudyOptions.group_by,
     proportion: float | None = StudyOptions.proportion,
-    test_list: PathLike | None = StudyOptions.test_list,
+    test_list: PathLike | Sequence[str] | None = StudyOptions.test_list,
     tile_size: int | None = StudyOptions.tile_size,
     epochs: int | None = StudyOptions.epochs,
     seed: int = StudyOptions.seed,
@@ -196,11 +117,10 @@ def run(
         The folder of the photos, of which some or all have a mask.
     masks
         The folder of the masks, if they are not beside their photos.
-    labels, colors
-        The classes of masks that do not name theirs (a class file, a ClassTable or a list of names), and a file of
-        their colours.
     out
         The folder of everything that is written; by default ``PHOTOS_run``.
+    test_list
+        The names of the photos for testing, as a list or a text file with one per line; all others are for training.
     seed
         Of every random choice.
     dry_run
@@ -228,7 +148,7 @@ def run(
     return run_study(
         paths, run_command=partial(run_command, console), say=console.say,
         warn=lambda text: console.warn(speak_python(text, list_defaults(run))),
-        options=StudyOptions(method, proportion, group_by, find_path(test_list), tile_size, epochs, seed),
+        options=StudyOptions(method, proportion, group_by, find_list(test_list), tile_size, epochs, seed),
         table=table,
         check_only=dry_run, progress=console.progress,
     )  # fmt: skip

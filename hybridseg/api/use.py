@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from hybridseg.api.arguments import PATH_TYPES, Labels, find_path, find_table, list_paths
+from hybridseg.api.arguments import PATH_TYPES, Config, Labels, find_config, find_path, find_table, list_paths
 from hybridseg.api.calls import public_function, show_progress
 from hybridseg.apply import Model, PathLike, SegmentedImage, find_model, segment_files, segment_pixels
 from hybridseg.batch.jobs import Outputs
 from hybridseg.batch.results import BatchResult
+from hybridseg.dense.programs.resunet import choose_smoothing
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadUsage
@@ -66,7 +67,7 @@ def segment(
     *,
     out: None = None,
     options: HybridOptions | DenseOptions | None = None,
-    smoothing: SmoothingOptions | None = None,
+    smoothing: SmoothingOptions | Config | None = None,
     colors: PathLike | None = None,
     progress: Progress | None = None,
 ) -> SegmentedImage: ...
@@ -79,7 +80,7 @@ def segment(
     *,
     out: PathLike,
     options: HybridOptions | DenseOptions | None = None,
-    smoothing: SmoothingOptions | None = None,
+    smoothing: SmoothingOptions | Config | None = None,
     colors: PathLike | None = None,
     probabilities: bool = Outputs.probabilities,
     keep_seeds: bool = Outputs.keep_seeds,
@@ -98,7 +99,7 @@ def segment(
     *,
     out: PathLike | None = None,
     options: HybridOptions | DenseOptions | None = None,
-    smoothing: SmoothingOptions | None = None,
+    smoothing: SmoothingOptions | Config | None = None,
     colors: PathLike | None = None,
     probabilities: bool = Outputs.probabilities,
     keep_seeds: bool = Outputs.keep_seeds,
@@ -124,7 +125,7 @@ def segment(
         HybridOptions for a tile classifier, DenseOptions for a dense network; by default the best settings, with what
         ``hybridseg tune-crf`` found for the model.
     smoothing
-        SmoothingOptions: what comes after a dense network.
+        SmoothingOptions: what comes after a dense network; or the config of a residual U-Net, which says that.
     colors
         A file of other colours for the classes.
     figures
@@ -133,8 +134,6 @@ def segment(
         Processes that work at once. More than one needs ``if __name__ == "__main__":`` in a script.
     resume
         Leave out images whose result was made by the same model with the same settings.
-    progress
-        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
 
     Returns
     -------
@@ -151,6 +150,8 @@ def segment(
     <BatchResult: 12 images done>
     """
     model = model if isinstance(model, Model) else open_model(model)
+    if smoothing is not None and not isinstance(smoothing, SmoothingOptions):
+        smoothing = choose_smoothing(find_config(smoothing))
     table = None if colors is None else read_colors(colors, model.classes, owner=model.paths[0])
     progress = progress or show_progress()
     if (keep_seeds or report) and not model.is_classifier:
@@ -206,10 +207,6 @@ def evaluate(
     labels, colors
         The classes of label maps that do not name theirs (a class file, a ClassTable or a list of names), and a file of
         their colours.
-    figures
-        FigureOptions: resolution and format of the figures.
-    progress
-        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
 
     Returns
     -------
@@ -258,10 +255,6 @@ def evaluate_tiles(
         The folder of the scores and figures; by default that of the tiles.
     seed
         Of the random choice of tiles.
-    figures
-        FigureOptions: resolution and format of the figures.
-    progress
-        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
 
     Returns
     -------
@@ -310,13 +303,8 @@ def tune_crf(
         The folder of the masks, if they are neither beside their photos nor where `split` has put them.
     options
         HybridOptions: how the tiles lie, the scale, and the CRF that the search starts from.
-    labels, colors
-        The classes of masks that do not name theirs (a class file, a ClassTable or a list of names), and a file of
-        their colours.
     seed
         Of the random search.
-    progress
-        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
 
     Returns
     -------

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing.synchronize import Event
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hybridseg.errors import BadInput
 from hybridseg.progress import Item
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing.synchronize import Event
 
 Result = TypeVar("Result")
 
@@ -77,6 +78,10 @@ def open_pool(n_jobs: int) -> Iterator[SerialPool | ProcessPoolExecutor]:
     if n_jobs == 1:
         yield SerialPool()
         return
+    # Imported on use: one process needs none of it.
+    import multiprocessing
+    from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+
     # Not fork: a forked process that had threads or TensorFlow running can hang.
     context = multiprocessing.get_context("spawn")
     started = context.Event()
@@ -121,6 +126,8 @@ def _start_worker(started: Event) -> None:
 
 def _end_with_parent() -> None:
     """Exit when the parent is gone, even if it was killed."""
+    import multiprocessing
+
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

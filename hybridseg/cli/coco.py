@@ -25,6 +25,7 @@ from hybridseg.data.cocoimport import import_coco
 from hybridseg.data.cocoplan import CocoImportOptions
 from hybridseg.figures import FigureOptions
 from hybridseg.io.masks import find_labelled
+from hybridseg.markup import count_of
 
 
 @click.group()
@@ -43,8 +44,8 @@ def coco() -> None:
 @click.option("--images", "images_dir", metavar="DIR", type=path_type, required=True, help="Where its images are.")
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, required=True, help="Write here, a new folder.")
 @options_of(
-    CocoImportOptions, "categories", "layout", "background", "crowd", "keep_empty", "proportion", "validation",
-    flags={"proportion": ("-p", "--proportion")}, metavars={"categories": "A,B"},
+    CocoImportOptions, "download", "categories", "layout", "background", "crowd", "keep_empty", "proportion",
+    "validation", flags={"proportion": ("-p", "--proportion")}, metavars={"categories": "A,B"},
 )  # fmt: skip
 @seed_option
 @options_of(CocoImportOptions, "group_by", "link", "n_shown", metavars={"group_by": "REGEX"})
@@ -59,12 +60,13 @@ def import_(
     Polygons and run lengths of FILE, crowds too, become label maps: a class for each category, after the class of all
     other pixels. The images that have such annotations are divided at random into those for training, for validation
     and for testing. An image that is missing, damaged or of another size than it was annotated at is left out and
-    listed; so are numbers of annotations that are empty or lie outside of their image.
+    listed; so are numbers of annotations that are empty or lie outside of their image. With --download, missing images
+    are fetched into --images first; what was fetched before an interruption is not fetched again.
 
     Result: the folders train/, validation/ and test/ in --out with every photo and NAME_label.png beside it (with
     --layout masks: a folder of them for each category, for --masks); images.csv, which lists them; the class list
-    labels.txt with colors.txt; and figures/instances.png: some photos, and the same with their annotations in many
-    colours. All of it appears at the end.
+    labels.txt with colors.txt; and figures/instances.png: some photos, the same with their annotations in many
+    colours, and with their classes. All of it appears at the end.
 
     \b
     Example:
@@ -87,10 +89,8 @@ def import_(
         images=result.n_images, annotations=result.n_areas, classes=result.table.to_records(), notes=result.notes
     )
     console.wrote(*folders, *result.written, text=f"photos, label maps and the class list in {out_dir}")
-    unused = [name for name, n in result.n_areas.items() if not n]
-    if unused:
-        more = f" and {len(unused) - 5} more" if len(unused) > 5 else ""
-        console.warn(f"no image has an annotation of {', '.join(unused[:5])}{more}; choose others with --categories")
+    for warning in result.warnings:
+        console.warn(warning)
     console.finish(result.problems)
 
 
@@ -143,8 +143,7 @@ def export(
     )
     console.table(("class", "annotations"), result.n_areas.items())
     if result.n_small:
-        console.say(f"{result.n_small:,} areas of fewer than {options.min_area} pixels were left out")
+        console.say(f"{count_of(result.n_small, 'area')} of fewer than {options.min_area} pixels left out")
     console.record(images=result.n_images, annotations=result.n_areas, small=result.n_small)
-    n_areas = sum(result.n_areas.values())
-    console.wrote(out_path, text=f"{n_areas:,} annotations of {result.n_images:,} images in {out_path}")
+    console.wrote(out_path, text=result.describe())
     console.finish(result.problems)

@@ -53,7 +53,7 @@ def demo(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> None:
 @_scenes_option
 @pass_console
 def demo_dense(console: Console, *, out_dir: Path, scenes_dir: Path | None) -> None:
-    """Run the fully convolutional methods on demo scenes, command by command.
+    """Run the three dense networks on demo scenes, command by command.
 
     Result: DIR/report.html (default: demo_dense_out), a page with every command, table and picture; beside it the
     trained networks and the label maps. A few minutes on two cores; the commands are shown as they run.

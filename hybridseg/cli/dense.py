@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,14 @@ from hybridseg.cli.options import (
 from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.crops import CropOptions
-from hybridseg.dense.fit import Epoch
+from hybridseg.dense.fit import Epoch, FitOptions
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import PREDSEG_CRF
 from hybridseg.models.bundles import DenseModel
-from hybridseg.models.encoders import IMAGENET, Weights
-from hybridseg.models.unet import NO_ENCODER
+from hybridseg.models.encoders import IMAGENET
 from hybridseg.progress import Progress
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
@@ -52,17 +52,6 @@ encoder_weights_option = click.option(
     help="What the encoder starts from: random weights, those of ImageNet (downloaded unless they come with the "
     "package), or a file of Keras (.h5).",
 )  # fmt: skip
-
-
-def choose_pretrained(settings: dict[str, Any]) -> Weights:
-    """Return what the encoder starts from; a usage error where something is given for an encoder that is not there."""
-    if settings["encoder"] != NO_ENCODER:
-        return settings["encoder_weights"]
-    for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
-        if is_given(name):
-            raise click.UsageError(f"--{name.replace('_', '-')} is for an encoder, and this is --encoder none.")
-    return None
-
 
 # What every training has.
 run_options = join_options(
@@ -102,6 +91,21 @@ view_options = join_options(
     figure_options,
     resume_option,
 )
+
+
+def warn_of_late(console: Console, fit: FitOptions) -> None:
+    """Warn of every setting that was given and that a training of so few epochs never comes to."""
+    flags = {parameter.name: parameter.opts[0] for parameter in click.get_current_context().command.params}
+    for name, start in fit.find_late().items():
+        if is_given(name):
+            given = f"{flags[name]} {click.get_current_context().params[name]}"
+            end = f"in epoch {start + 1:g}, and the training ends after epoch {fit.epochs}"
+            if math.isinf(start):
+                console.warn(f"{given} has no effect: the encoder keeps its weights to the end")
+            elif name == "ramp_epochs":
+                console.warn(f"with {given} the learning rate reaches its peak {end}")
+            else:
+                console.warn(f"{given} has its first effect {end}")
 
 
 def crf_options(smoothing: SmoothingOptions) -> Callable[[Any], Any]:

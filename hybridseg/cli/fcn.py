@@ -19,6 +19,7 @@ from hybridseg.cli.dense import (
     runs_option,
     segment_images,
     view_options,
+    warn_of_late,
 )
 from hybridseg.cli.options import (
     WeightsType,
@@ -144,6 +145,7 @@ def train(console: Console, **settings: Any) -> None:
     """
     parts = {"augment": read_options(_DEFAULTS.augment, settings), "crops": read_options(CropOptions, settings)}
     options = read_options(FcnOptions, settings, **parts)
+    warn_of_late(console, options.fit)
     run_dir = settings["runs_dir"] / settings["name"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights"]}
     paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ from hybridseg.cli.options import (
     refuse_twice,
 )
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.figures import FigureOptions
 from hybridseg.labelling.spread import SpreadOptions, read_seeds, spread_file
+from hybridseg.markup import count_of
 
 _CRF_NAMES = (
     "gt_prob", "theta", "color_scale", "space_compat", "color_compat", "n_iterations", "tolerance", "max_memory",
@@ -127,75 +127,47 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
         raise click.UsageError("Give images or folders to label, or --review DIR, but not both.")
     if settings["masks_dir"] and (settings["import_path"] or settings["review_dir"]):
         raise click.UsageError("Give --masks alone, without --import or --review.")
-    if settings["host"] not in ("127.0.0.1", "localhost", "::1"):
-        if not settings["i_know"]:
-            raise click.UsageError("--host lets others reach the page, without encryption; add --i-know if that is so.")
-        console.warn(
-            f"the page is served on {settings['host']} without encryption. Whoever can read the traffic can use it; an "
-            "ssh tunnel is safer."
-        )
-    from hybridseg.web.serve import find_usual_port, serve
+    from hybridseg.web.serve import check_host, find_usual_port, serve
 
+    for warning in check_host(settings["host"], i_know=settings["i_know"]):
+        console.warn(warning)
     where = {name: settings[name] for name in ("host", "port")}
     where |= {"usual_port": find_usual_port(settings["out_dir"] or settings["review_dir"] or inputs[0])}
     where |= {"say": console.insist, "open_browser": not settings["no_browser"]}
     if settings["review_dir"]:
         from hybridseg.labelling.review import ReviewSession
-        from hybridseg.web.app import create_review_app
+        from hybridseg.web.serve import open_review_page
 
         review = ReviewSession(settings["review_dir"], progress=console.progress)
-        serve(lambda gate: create_review_app(review, gate), **where)
+        serve(partial(open_review_page, review), **where)
         return
     _serve_labelling(console, inputs, settings, where)
 
 
-def _require_an_image(paths: Sequence[Path]) -> None:
-    """Raise BadInput when none of these can be opened; the page itself tells of single ones."""
-    from hybridseg.io.images import describe_image
-
-    problems = []
-    for path in paths:
-        try:
-            describe_image(path)
-            return
-        except HybridSegError as error:
-            problems.append(Problem.of(path, error))
-    raise BadInput("no image can be labelled:" + "".join(f"\n  {problem}" for problem in problems))
-
-
 def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[str, Any], where: Any) -> None:
-    from hybridseg.io.atomic import claim_folder
-    from hybridseg.io.pairing import find_images
-    from hybridseg.labelling.album import Album
-    from hybridseg.labelling.jobs import JobRunner
-    from hybridseg.labelling.session import LabelSession
-    from hybridseg.web.app import create_label_app
-    from hybridseg.web.serve import serve
+    from hybridseg.labelling.session import open_session
+    from hybridseg.web.serve import open_label_page, serve
 
-    started = time.time()
-    image_paths, out_dir = find_images(inputs), settings["out_dir"]
-    _require_an_image(image_paths)
-    for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
-        claim_folder(folder)
-    table = read_table(settings["labels_path"], settings["colors_path"])
-    album = Album(image_paths, table=table, out_dir=out_dir)
-    figures = read_options(FigureOptions, settings)
-    session = LabelSession(album, options=_read_spread_options(settings), window=settings["window"], figures=figures)
-    if settings["masks_dir"]:
-        console.say_all(session.import_all(settings["masks_dir"], masks_only=True, progress=console.progress))
-    elif settings["import_path"]:
-        console.say_all(session.import_all(settings["import_path"], progress=console.progress))
-    noun = "image" if len(image_paths) == 1 else "images"
-    console.say(f"{len(image_paths)} {noun}; results go {f'to {out_dir}' if out_dir else 'beside them'}.")
-    jobs = JobRunner(session)
-    try:
-        serve(lambda gate: create_label_app(session, jobs, gate), **where)
-    finally:
-        jobs.close()
-    done = sum(image["state"] == "done" for image in album.list_images())
-    results = [path for image in image_paths for path in album.shelf.list_results(image)]
-    console.record(images=len(image_paths), done=done)
-    stopped = f"\nStopped; {done} of {len(image_paths)} {noun} done. The same command continues."
+    started, out_dir = time.time(), settings["out_dir"]
+    session, told = open_session(
+        inputs,
+        table=read_table(settings["labels_path"], settings["colors_path"]),
+        out_dir=out_dir,
+        masks_dir=settings["masks_dir"],
+        import_path=settings["import_path"],
+        options=_read_spread_options(settings),
+        window=settings["window"],
+        figures=read_options(FigureOptions, settings),
+        progress=console.progress,
+    )
+    console.say_all(told)
+    album = session.album
+    n_images = count_of(len(album.entries), "image")
+    console.say(f"{n_images}; results go {f'to {out_dir}' if out_dir else 'beside them'}.")
+    serve(partial(open_label_page, session), **where)
+    results = [path for entry in album.entries.values() for path in album.shelf.list_results(entry.path)]
+    console.record(images=len(album.entries), done=album.n_done)
+    stopped = f"\nStopped; {album.n_done} of {n_images} done. The same command continues."
     console.wrote(*(path for path in results if path.stat().st_mtime >= started), text=stopped)
 
 
@@ -229,7 +201,7 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
     drawn = read_seeds(seeds_path, image_path, table=table)
     for warning in drawn.warnings:
         console.warn(f"{seeds_path}: {warning}")
-    written = spread_file(
+    result = spread_file(
         image_path,
         drawn,
         options=_read_spread_options(settings),
@@ -238,4 +210,4 @@ def crf(console: Console, *, image_path: Path, seeds_path: Path, **settings: Any
         figures=read_options(FigureOptions, settings),
         progress=console.progress,
     )
-    console.wrote(*written)
+    console.wrote(*result.written)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from hybridseg.io.labels.classfiles import read_class_files, read_colors
 from hybridseg.machine import count_cores
 from hybridseg.models.encoders import IMAGENET, RANDOM
 from hybridseg.models.engines import ENGINES, LITERT
-from hybridseg.options import setting_of, type_of
+from hybridseg.options import make_options, setting_of, type_of
 
 
 class PathType(click.Path):
@@ -173,6 +172,11 @@ def _make_option(
         tuple[float, float]: RangeType(),
         tuple[int, ...]: NumbersType(),
     }
+    if kind == tuple[str, ...]:
+        shared["help"] = f"{setting.help} Several have commas between them, or an option each."
+        shared["help"] += f"  [default: {unset}]" if unset else ""
+        # None and no text at all are not the same.
+        return click.option(*flags, parameter, multiple=True, callback=lambda *given: given[-1] or None, **shared)
     value_type = click.Choice(setting.choices) if setting.choices else kinds.get(kind, kind)
     return click.option(*flags, parameter, type=value_type, required=is_required, **shared)
 
@@ -188,10 +192,8 @@ def read_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "", **m
     >>> read_options(CrfOptions, {"theta": 30.0, "not_of_the_crf": 1}).theta
     30.0
     """
-    names = [name for name in cls.__dataclass_fields__ if prefix + name in settings and name not in more]
-    given = {name: settings[prefix + name] for name in names} | more
     with named_as_typed(prefix):
-        return cls(**given) if isinstance(cls, type) else replace(cls, **given)
+        return make_options(cls, settings, prefix=prefix, **more)
 
 
 @contextmanager
@@ -211,7 +213,7 @@ def named_as_typed(prefix: str = "") -> Iterator[None]:
             rest = re.sub(r"^\(([\d.]+), ([\d.]+)\)", r"\1-\2", rest).replace("[low, high]", RangeType.name)
         if any(p.name == prefix + name and isinstance(p.type, NumbersType) for p in parameters):
             rest = re.sub(r"^\(([\d, ]+?),?\)", lambda found: found[1].replace(" ", ""), rest)
-        raise BadInput(f"{flag}{sign}{rest}" if flag else str(error)) from error
+        raise type(error)(f"{flag}{sign}{rest}" if flag else str(error)) from error
 
 
 seed_option = click.option(

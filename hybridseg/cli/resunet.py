@@ -11,7 +11,6 @@ import click
 from hybridseg.classes import ClassTable
 from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
-    choose_pretrained,
     encoder_weights_option,
     labeldefs_option,
     make_steps,
@@ -22,7 +21,9 @@ from hybridseg.cli.dense import (
     view_options,
 )
 from hybridseg.cli.options import (
+    engine_option,
     figure_options,
+    is_given,
     options_of,
     overwrite_option,
     path_type,
@@ -34,14 +35,16 @@ from hybridseg.cli.options import (
 )
 from hybridseg.confusion import pool_confusions
 from hybridseg.dense.programs import resunet as verbs
-from hybridseg.dense.programs.config import KEYS, config_record, explain_keys, find_near_key, read_config
+from hybridseg.dense.programs.config import KEYS, explain_keys, find_near_key, read_config
 from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.dense.programs.resunet import ResunetExtras
+from hybridseg.dense.programs.unet import check_encoder
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_json
+from hybridseg.models.unet import NO_ENCODER
 from hybridseg.verdict import judge
 
 config_option = click.option(
@@ -110,7 +113,7 @@ def init_config(console: Console, folder: Path | None, **settings: Any) -> None:
     if out_path.exists() and not settings["overwrite"]:
         raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
     proposal = propose_config(images_dir, masks_dir, settings["weights_path"], table=table, progress=console.progress)
-    record = config_record(proposal.config)
+    record = proposal.record
     write_json(out_path, record)
     for name, reason in proposal.reasons.items():
         console.say(f"{name} = {json.dumps(record[name], ensure_ascii=False)}: {reason}")
@@ -253,7 +256,9 @@ def train(console: Console, **settings: Any) -> None:
         raise click.BadParameter(f"{weights} must end in .h5.", param_hint="--weights-out")
     run_dir = settings["run_dir"] or weights.with_name(f"{weights.stem}_run")
     figures = read_options(FigureOptions, settings)
-    files: dict[str, Any] = {"weights": weights, "run_dir": run_dir, "pretrained": choose_pretrained(settings)}
+    check_encoder(settings, is_given)
+    pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
+    files: dict[str, Any] = {"weights": weights, "run_dir": run_dir, "pretrained": pretrained}
     paths = read_options(TrainingPaths, settings, figures=figures, **files)
     extras = read_options(ResunetExtras, settings)
     result = report_training(
@@ -289,6 +294,7 @@ def train(console: Console, **settings: Any) -> None:
 @places_options
 @class_list_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside the weights]")
+@engine_option
 @figure_options
 @seed_option
 @pass_console
@@ -309,7 +315,7 @@ def evaluate(console: Console, **settings: Any) -> None:
 
     data_dir, images_dir, masks_dir, table = _read_data(settings)
     config = read_config(settings["config_path"])
-    models = [verbs.load_resunet(path, config) for path in settings["weights_paths"]]
+    models = [verbs.load_resunet(path, config, engine=settings["model_engine"]) for path in settings["weights_paths"]]
     if data_dir is not None:
         if len(models) > 1:
             raise click.UsageError("several networks vote on whole images only: give --images and --masks.")

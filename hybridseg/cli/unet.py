@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import click
 from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
     choose_crf,
-    choose_pretrained,
     crf_options,
     encoder_weights_option,
     make_steps,
@@ -21,6 +18,7 @@ from hybridseg.cli.dense import (
     runs_option,
     segment_images,
     view_options,
+    warn_of_late,
 )
 from hybridseg.cli.options import (
     class_files_options,
@@ -28,6 +26,7 @@ from hybridseg.cli.options import (
     images_option,
     is_given,
     masks_option,
+    named_as_typed,
     options_of,
     overwrite_option,
     path_type,
@@ -36,8 +35,7 @@ from hybridseg.cli.options import (
     read_table,
     seed_option,
 )
-from hybridseg.dense.crops import CropOptions
-from hybridseg.dense.datasets import Dataset, find_folder_pairs, open_folders
+from hybridseg.dense.datasets import open_sets
 from hybridseg.dense.fit import FitOptions
 from hybridseg.dense.policy import BUILTIN, NO_POLICY, read_policy
 from hybridseg.dense.programs.unet import (
@@ -45,31 +43,21 @@ from hybridseg.dense.programs.unet import (
     PRESETS,
     WINDOWS,
     ScheduleOptions,
+    SheetOptions,
     UnetOptions,
+    choose_options,
     draw_sheet,
     train_unet,
 )
 from hybridseg.dense.runs import MODEL_NAME, load_run
 from hybridseg.dense.smoothing import UNET_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
-from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
-from hybridseg.models.encoders import RANDOM
-from hybridseg.models.losses import LossOptions
 from hybridseg.models.unet import NO_ENCODER
 from hybridseg.verdict import judge
 
 _DEFAULTS = UnetOptions()
-# Which settings have no meaning unless another one has one of these values.
-_BELONGS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "ramp_epochs": ("schedule", ("ramp", "cosine")),
-    **dict.fromkeys(("sustain_epochs", "decay"), ("schedule", ("ramp",))),
-    **dict.fromkeys(("first_epochs", "t_mul", "m_mul", "alpha"), ("schedule", ("cosine",))),
-    "dice_share": ("loss", ("combo",)),
-    "dice_over": ("loss", ("dice", "combo")),
-    "focal_gamma": ("loss", ("focal",)),
-}
 
 
 def _apply_preset(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
@@ -84,7 +72,7 @@ preset_option = click.option(
     help="Take the settings of the published program, but for those that are given.",
 )  # fmt: skip
 policy_option = click.option(
-    "--augmentation", "policy", metavar="NAME|FILE", default=DEFAULT_POLICY, show_default=True,
+    "--augmentation", metavar="NAME|FILE", default=DEFAULT_POLICY, show_default=True,
     help=f"How images are changed at random in training: {', '.join((NO_POLICY, *BUILTIN))}, or a TOML file.",
 )  # fmt: skip
 
@@ -165,18 +153,22 @@ def train(console: Console, **settings: Any) -> None:
       hybridseg unet train --name coast --images photos --masks masks --labels labels.txt
       hybridseg unet train --name houses --images photos --masks masks --labels labels.txt --preset efficientnet-blog
     """
-    _check_settings(settings)
-    fit = read_options(
-        FitOptions, settings, loss=read_options(LossOptions, settings),
-        schedule=read_options(ScheduleOptions, settings).make(settings["epochs"]),
-    )  # fmt: skip
-    options = read_options(
-        UnetOptions, settings, fit=fit, augment=read_policy(settings["policy"]), **_choose_view(settings)
-    )
+    with named_as_typed():
+        options = choose_options(settings, is_given)
+    warn_of_late(console, options.fit)
     run_dir = settings["runs_dir"] / settings["name"]
-    files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": choose_pretrained(settings)}
+    pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
+    files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": pretrained}
     paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)
-    data = _open_data(settings)
+    if settings["images_dir"] is None:
+        raise click.UsageError("--images is missing: give the folder of the images.")
+    data = open_sets(
+        settings["images_dir"],
+        settings["masks_dir"],
+        validation=(settings["val_images"], settings["val_masks"]),
+        test=(settings["test_images"], settings["test_masks"]),
+        table=read_table(settings["labels_path"], settings["colors_path"]),
+    )
     result = report_training(
         console,
         lambda on_epoch, progress: train_unet(
@@ -185,49 +177,6 @@ def train(console: Console, **settings: Any) -> None:
     )
     use = f"hybridseg unet infer --name {settings['name']} --images PHOTOS --out RESULTS"
     console.conclude(result.confusion.to_record(), judge(result.photos), make_steps(use))
-
-
-def _choose_view(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how photos are presented: as windows, or all of each at a size; by itself or by a preset."""
-    has_windows = any(is_given(item.name) for item in fields(CropOptions))
-    if has_windows and is_given("size"):
-        raise click.UsageError(
-            "--size resizes whole photos; --crop, --crop-scale, --crops and --balance are for windows of them: give "
-            "one or the other."
-        )
-    return {"size": None if has_windows else settings["size"], "crops": read_options(CropOptions, settings)}
-
-
-def _check_settings(settings: Mapping[str, Any]) -> None:
-    """Raise a usage error for a setting that was given and has no meaning beside the others."""
-
-    def flag(name: str) -> str:
-        parameters = click.get_current_context().command.params
-        return next(parameter.opts[0] for parameter in parameters if parameter.name == name)
-
-    for name, (owner, values) in _BELONGS.items():
-        if is_given(name) and settings[owner] not in values:
-            raise click.UsageError(
-                f"{flag(name)} is for {flag(owner)} {' or '.join(values)}, and this is {flag(owner)} {settings[owner]}."
-            )
-    if settings["encoder"] != NO_ENCODER and settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
-        raise click.UsageError("--encoder-weights none are of no use as they are; give --frozen-epochs 0.")
-
-
-def _open_data(settings: Mapping[str, Any]) -> Dataset:
-    """Find the images and masks of every set."""
-    if settings["images_dir"] is None:
-        raise click.UsageError("--images is missing: give the folder of the images.")
-    table = read_table(settings["labels_path"], settings["colors_path"])
-    data = open_folders(settings["images_dir"], settings["masks_dir"], table=table)
-    parts = dict(data.parts)
-    for part, flag in (("val", "--validation"), ("test", "--test")):
-        images_dir, masks_dir = settings[f"{part}_images"], settings[f"{part}_masks"]
-        if images_dir is not None:
-            parts[part] = find_folder_pairs(images_dir, masks_dir)
-        elif masks_dir is not None:
-            raise click.UsageError(f"{flag}-masks is given without {flag}-images.")
-    return replace(data, parts=parts)
 
 
 @unet.command()
@@ -266,8 +215,7 @@ def infer(console: Console, **settings: Any) -> None:
 @masks_option
 @class_files_options
 @policy_option
-@click.option("--photos", "n_photos", type=click.IntRange(1, 20), default=3, show_default=True, help="Photos to show.")
-@click.option("--versions", "n", type=click.IntRange(1, 20), default=5, show_default=True, help="Versions of each.")
+@options_of(SheetOptions, "n_photos", "n_versions")
 @click.option(
     "--out", "out_path", metavar="FILE", type=path_type, default=Path("augmentation.png"), show_default=True,
     help="Write the sheet here, with the suffix of its format.",
@@ -288,18 +236,10 @@ def show_augmentation(console: Console, **settings: Any) -> None:
     """
     if settings["images_dir"] is None:
         raise click.UsageError("--images is missing: give the folder of the images.")
-    figures = read_options(FigureOptions, settings)
-    out_path = figures.name(settings["out_path"].with_suffix(""))
-    if out_path.exists() and not settings["overwrite"]:
-        raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
-    policy = read_policy(settings["policy"])
-    if not policy.any:
-        raise BadInput("the augmentation none changes nothing: there is nothing to show")
-    has_labels = settings["masks_dir"] is not None or settings["labels_path"] is not None
-    table = read_table(settings["labels_path"], settings["colors_path"])
-    data = open_folders(settings["images_dir"], settings["masks_dir"], table=table) if has_labels else None
-    draw_sheet(
-        out_path, settings["images_dir"], data, policy, n_photos=settings["n_photos"],
-        n=settings["n"], seed=settings["seed"], dpi=figures.dpi,
+    written = draw_sheet(
+        settings["out_path"], settings["images_dir"], settings["masks_dir"], read_policy(settings["augmentation"]),
+        table=read_table(settings["labels_path"], settings["colors_path"]),
+        options=read_options(SheetOptions, settings), figures=read_options(FigureOptions, settings),
+        overwrite=settings["overwrite"],
     )  # fmt: skip
-    console.wrote(out_path)
+    console.wrote(written.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,10 +78,9 @@ def run_native(
     NeedsMoreMemory
         When it would take more than ``options.max_memory``.
     """
-    from hybridseg.crf import _kernel
-
+    kernel = _load_kernel()
     try:
-        lanes, probs, n_iterations, _ = _kernel.infer(
+        lanes, probs, n_iterations, _ = kernel.infer(
             image,
             largest_value=float(image.max()),
             origin=origin,
@@ -109,7 +109,7 @@ def run_native(
             f"{thetas} or color_scale={options.color_scale} of the CRF is too small for an image of "
             f"{image.shape[0]} x {image.shape[1]} pixels: positions in its lattice would overflow; give larger ones"
         ) from error
-    except _kernel.TooMuchMemory as error:
+    except kernel.TooMuchMemory as error:
         raise NeedsMoreMemory(int(str(error))) from error
     return MeanField(lanes, probs if want_probs else None, n_iterations)
 
@@ -189,10 +189,20 @@ def choose_engine(name: str) -> tuple[str, Engine]:
 def has_kernel() -> bool:
     """Return whether the kernel was built and can be loaded."""
     try:
-        from hybridseg.crf import _kernel  # noqa: F401
+        _load_kernel()
     except ImportError:
         return False
     return True
+
+
+def _load_kernel() -> Any:
+    # Read when the kernel is loaded. Threads that wait for one another would spin for milliseconds, which the one that
+    # they wait for has to do without where other programs run too: an image then took three times as long.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    from hybridseg.crf import _kernel
+
+    return _kernel
 
 
 def _import_pydensecrf() -> tuple[Any, Any]:

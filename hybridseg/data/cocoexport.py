@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.classes import ClassTable, class_key, split_names
-from hybridseg.errors import BadInput, HybridSegError, OutputExists, Problem
+from hybridseg.errors import BadInput, HybridSegError, OutputExists, Problem, count_problems
 from hybridseg.io.annotations.items import Mask, find_class
 from hybridseg.io.annotations.outlines import join_rings, trace_regions
 from hybridseg.io.annotations.runlengths import encode_rle, pack_counts
@@ -21,6 +21,7 @@ from hybridseg.io.images import describe_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
+from hybridseg.markup import count_of, render_table, render_text, short_path
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
@@ -31,7 +32,7 @@ _BACKGROUND = ("background", "null")
 class CocoExportOptions:
     """What becomes an annotation, and in which form."""
 
-    without: str | None = option(None, "Classes to leave out, by name, with commas between them.")
+    without: tuple[str, ...] | None = option(None, "Classes to leave out, by name.")
     rle: bool = option(False, "Write areas as packed run lengths instead of polygons.")
     min_area: int = option(1, "Leave out areas of fewer pixels.", span=Span(1))
 
@@ -48,6 +49,18 @@ class CocoExportResult:
     n_areas: Mapping[str, int]
     n_small: int
     problems: tuple[Problem, ...]
+
+    def __repr__(self) -> str:
+        return f"<CocoExportResult: {self.describe()}{count_problems(self.problems)}>"
+
+    def describe(self) -> str:
+        """Say in a line what was written."""
+        n_areas = sum(self.n_areas.values())
+        return f"{count_of(n_areas, 'annotation')} of {count_of(self.n_images, 'image')} in {short_path(self.path)}"
+
+    def _repr_html_(self) -> str:
+        table = render_table(("class", "annotations"), self.n_areas.items())
+        return render_text(self.describe()) + table + render_text(*self.problems)
 
 
 def export_coco(
@@ -77,6 +90,8 @@ def export_coco(
         When no label map can be used, or a class to leave out is not there.
     WriteFailed
     """
+    if path.suffix.lower() != ".json":
+        raise BadInput(f"--out {path}: name it with the suffix .json")
     if path.exists() and not overwrite:
         raise OutputExists(f"{path} is there already; give --overwrite to replace it, or another --out")
     problems, known = list(problems), None
@@ -84,7 +99,6 @@ def export_coco(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     n_small = 0
-    left_out = {class_key(name): name for name in split_names(options.without)}
     for pair in progress(pairs, label="tracing areas"):
         try:
             labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
@@ -95,6 +109,7 @@ def export_coco(
             problems.append(Problem.of(pair.labels_path, error))
             continue
         known = own if known is None else known.union(own)
+        left_out = {class_key(name) for name in split_names(options.without or (), own.names)}
         images.append({"id": len(images) + 1, "file_name": info.path.name, "height": info.rows, "width": info.cols})
         for class_id, name in enumerate(own.names):
             if class_key(name) in left_out or (options.without is None and _is_background(name)):
@@ -108,7 +123,7 @@ def export_coco(
                 annotations.append({**owner, **row, "iscrowd": 0})
     if known is None:
         raise BadInput("no label map can be used:" + "".join(f"\n  {problem}" for problem in problems[:5]))
-    for name in left_out.values():
+    for name in split_names(options.without or (), known.names):
         known.index(name)
     spelled = dict(zip(known.keys, known.names, strict=True))
     categories = [{"id": number, "name": spelled[key]} for key, number in names.items()]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, class_key, name_folders
+from hybridseg.data.cocofetch import fetch_images
 from hybridseg.data.cocoplan import (
     SETS,
     Choice,
@@ -19,11 +20,13 @@ from hybridseg.data.cocoplan import (
     choose_classes,
     choose_images,
     divide,
+    list_images,
+    list_missing,
     make_table,
 )
 from hybridseg.data.split import place_file
 from hybridseg.draw import shuffle_names
-from hybridseg.errors import BadInput, OutputExists, Problem, located
+from hybridseg.errors import BadInput, OutputExists, Problem, count_problems, located
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.annotations.coco import Area, CocoFile, open_coco
@@ -35,7 +38,8 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.io.pairing import name_sidecars
 from hybridseg.io.tables import read_csv, write_csv
-from hybridseg.panels import PAGE_WIDTH, PictureRow, fit_page, tint_image
+from hybridseg.markup import count_of, render_table, render_text, short_path
+from hybridseg.panels import PAGE_WIDTH, PictureRow, fit_page, list_legend, tint_image
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_nearest, shrink_image
 from hybridseg.sheets import draw_picture_rows
@@ -57,8 +61,38 @@ class CocoImportResult:
     n_images: Mapping[str, int]
     n_areas: Mapping[str, int]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
     problems: tuple[Problem, ...]
     written: tuple[Path, ...]
+
+    def __repr__(self) -> str:
+        return f"<CocoImportResult: {self._describe()}{count_problems(self.problems)}>"
+
+    def _describe(self) -> str:
+        return f"{', '.join(f'{name} {n:,}' for name, n in self.n_images.items())} in {short_path(self.out_dir)}"
+
+    def _repr_html_(self) -> str:
+        return (
+            render_text(self._describe())
+            + render_table(("class", "annotations"), self.n_areas.items())
+            + self.table._repr_html_()
+            + render_text(*self.notes, *self.warnings, *self.problems)
+        )
+
+    @property
+    def train_dir(self) -> Path:
+        """The folder of the photos for training."""
+        return self.out_dir / "train"
+
+    @property
+    def validation_dir(self) -> Path:
+        """The folder of the photos for validation."""
+        return self.out_dir / "validation"
+
+    @property
+    def test_dir(self) -> Path:
+        """The folder of the photos for testing."""
+        return self.out_dir / "test"
 
 
 def import_coco(
@@ -92,9 +126,13 @@ def import_coco(
         names = choose_classes(file, options.categories)
         table, background = make_table(names, options.background)
     _check_target(target, [path, images_dir], overwrite=overwrite)
+    taken, hook = list_images(file, names, keep_empty=options.keep_empty), followed_by(progress, UNKNOWN)
+    missing = list_missing(taken, images_dir) if options.download else []
+    reasons = fetch_images(missing, images_dir, progress=hook) if missing else {}
     choice = choose_images(
-        file, images_dir, names, keep_empty=options.keep_empty, progress=followed_by(progress, UNKNOWN)
+        file, taken, images_dir, names, keep_empty=options.keep_empty, reasons=reasons, progress=hook
     )
+    choice.n_faults["fetched"] = len(missing) - len(reasons)
     _require_some(path, choice)
     homes = divide([chosen.path.name for chosen in choice.chosen], options)
     with lock_output(target):
@@ -125,15 +163,34 @@ def import_coco(
         written += _draw_instances(figures.place(home, _FIGURE_NAME), painter, choice, figures)
         publish_folder(home, target)
     counts = Counter(name for name, _ in homes.values())
+    n_images = {name: counts[name] for name in SETS}
+    n_areas = {name: choice.n_areas[name] for name in names}
     return CocoImportResult(
         out_dir,
         table,
-        {name: counts[name] for name in SETS},
-        {name: choice.n_areas[name] for name in names},
+        n_images,
+        n_areas,
         tuple(choice.describe()),
+        tuple(_warn(n_images, n_areas, options)),
         tuple(choice.problems),
         tuple(out_dir / path.relative_to(home) for path in written),
     )
+
+
+def _warn(n_images: Mapping[str, int], n_areas: Mapping[str, int], options: CocoImportOptions) -> Iterator[str]:
+    """Yield a sentence for each set that is empty, unless that was asked for, and on categories without annotations."""
+    divided = options.validation * options.proportion > 0
+    wanted = {"train": True, "validation": divided, "test": options.proportion < 1}
+    for name, is_wanted in wanted.items():
+        if is_wanted and not n_images[name]:
+            yield (
+                f"{name}/ is empty: no image went there, by --proportion {options.proportion:g} and --validation "
+                f"{options.validation:g} of {count_of(sum(n_images.values()), 'image')}"
+            )
+    unused = [name for name, n in n_areas.items() if not n]
+    if unused:
+        more = f" and {len(unused) - 5} more" if len(unused) > 5 else ""
+        yield f"no image has an annotation of {', '.join(unused[:5])}{more}; choose others with --categories"
 
 
 def _require_some(path: Path, choice: Choice) -> None:
@@ -194,11 +251,9 @@ class _Painter:
 
     def make_labelmaps(self, chosen: Chosen) -> list[tuple[str, LabelMap]]:
         """Return the label map of a photo, or its mask of each class, with the folder of each."""
-        areas = self.list_areas(chosen)
         if self.options.layout == "labels":
-            ids = [self.background if area.name is None else self.table.index(area.name) for area in areas]
-            return [("", LabelMap(self._paint(areas, ids, self.background, chosen.shape), self.table))]
-        found = []
+            return [("", LabelMap(self.paint_classes(chosen), self.table))]
+        areas, found = self.list_areas(chosen), []
         for key, folder in name_folders(self.names).items():
             if key != self.table.keys[self.background]:
                 table = self.table.only({key, self.table.keys[self.background]})
@@ -207,6 +262,12 @@ class _Painter:
                 mask = self._paint(own, [class_id] * len(own), 1 - class_id, chosen.shape)
                 found.append((folder, LabelMap(mask, table)))
         return found
+
+    def paint_classes(self, chosen: Chosen) -> np.ndarray:
+        """Return the class id at every pixel of a photo, (rows, cols) uint8."""
+        areas = self.list_areas(chosen)
+        ids = [self.background if area.name is None else self.table.index(area.name) for area in areas]
+        return self._paint(areas, ids, self.background, chosen.shape)
 
     def _paint(self, areas: Sequence[Area], ids: Sequence[int], base: int, shape: tuple[int, int]) -> np.ndarray:
         labels = np.full(shape, base, np.uint8)
@@ -226,14 +287,15 @@ class _Painter:
 
 
 def _draw_instances(path: Path, painter: _Painter, choice: Choice, figures: FigureOptions) -> list[Path]:
-    """Draw some photos, and the same with their annotations in many colours; one that is damaged is a problem."""
+    """Draw some photos, their annotations in many colours, and their classes; one that is damaged is a problem."""
     by_name = {chosen.path.name: chosen for chosen in choice.chosen if chosen.n_areas}
     shown = shuffle_names(by_name, seed=painter.options.seed)[: painter.options.n_shown]
     colors = ClassTable.from_names([f"n{i}" for i in range(_N_COLORS)])
     rows: list[PictureRow] = []
+    maps: list[np.ndarray] = []
     for name in sorted(shown):
         chosen = by_name[name]
-        shape = fit_page(chosen.shape, 2, dpi=figures.dpi)
+        shape = fit_page(chosen.shape, 3, dpi=figures.dpi)
         try:
             small = shrink_image(as_rgb8(read_image(chosen.path)), *shape)
         except BadInput as error:
@@ -241,8 +303,10 @@ def _draw_instances(path: Path, painter: _Painter, choice: Choice, figures: Figu
             continue
         numbers = resize_nearest(painter.number_instances(chosen), shape)
         over = np.where((numbers == VOID)[..., None], small, tint_image(small, numbers, colors))
-        rows.append(PictureRow(name, (small, over), () if rows else ("image", "annotations")))
+        maps.append(resize_nearest(painter.paint_classes(chosen), shape))
+        classes = tint_image(small, maps[-1], painter.table)
+        rows.append(PictureRow(name, (small, over, classes), () if rows else ("image", "annotations", "classes")))
     if not rows:
         return []
-    draw_picture_rows(path, rows, width=PAGE_WIDTH, dpi=figures.dpi)
+    draw_picture_rows(path, rows, width=PAGE_WIDTH, legend=list_legend(painter.table, *maps), dpi=figures.dpi)
     return [path]

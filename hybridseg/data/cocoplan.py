@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hybridseg.classes import ClassTable, class_key, split_names
 from hybridseg.data.splitplan import SplitOptions, check_group_by, choose_train_groups, group_images
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
-from hybridseg.io.annotations.coco import Area, CocoFile, CocoImage
+from hybridseg.io.annotations.coco import Area, CocoFile, CocoImage, Id
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.pairing import result_kind
+from hybridseg.markup import count_of
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress
 
@@ -26,7 +27,7 @@ _SLACK = 1.0
 class CocoImportOptions:
     """Which images and categories are taken, what their pixels become, and how the images are divided."""
 
-    categories: str | None = option(None, "Categories to take, by name, with commas between them.")
+    categories: tuple[str, ...] | None = option(None, "Categories to take, by name.")
     layout: str = option(
         "labels",
         "One label map for each photo, with small things over larger ones; or masks, one for each category, in a "
@@ -47,6 +48,9 @@ class CocoImportOptions:
     )
     validation: float = option(0.3, "Share of those that goes to validation/.", span=Span(0, 1))
     group_by: str | None = option_like(SplitOptions, "group_by")
+    download: bool = option(
+        False, "Fetch images that are not there from the addresses in the file (coco_url, flickr_url)."
+    )
     link: bool = option(False, "Make symbolic links to the images instead of copies.")
     n_shown: int = option(4, "Number of images whose annotations are drawn in the figure.", span=Span(0, 100))
     seed: int = 0
@@ -78,17 +82,22 @@ class Choice:
     def describe(self) -> list[str]:
         """Return a sentence for each thing that a person may not expect."""
         texts = {
-            "unused": "images without an annotation of these categories, which were left out",
-            "empty": "annotations without an area (only a box, or nothing)",
-            "outside": "annotations outside of their image",
-            "cut": "annotations that reach beyond their image, cut at its border",
-            "stray": "annotations of images that are not in the file",
+            "fetched": ("image", "fetched from the web"),
+            "unused": ("image", "left out for want of an annotation of these categories"),
+            "empty": ("annotation", "without an area (only a box, or nothing)"),
+            "outside": ("annotation", "outside of the image"),
+            "cut": ("annotation", "cut at the border of the image, beyond which it reached"),
+            "stray": ("annotation", "of images that are not in the file"),
         }
-        return [f"{self.n_faults[key]:,} {text}" for key, text in texts.items() if self.n_faults[key]]
+        return [
+            f"{count_of(self.n_faults[key], noun)} {text}" for key, (noun, text) in texts.items() if self.n_faults[key]
+        ]
 
 
-def choose_classes(file: CocoFile, categories: str | None) -> tuple[str, ...]:
+def choose_classes(file: CocoFile, categories: Sequence[str] | None) -> tuple[str, ...]:
     """Return the classes that are wanted, in the order in which they are named; by default all of the file.
+
+    A text that is not the name of a category may be several, with commas between them.
 
     Raises
     ------
@@ -98,7 +107,7 @@ def choose_classes(file: CocoFile, categories: str | None) -> tuple[str, ...]:
     known: dict[str, str] = {}
     for name in file.class_names:
         known.setdefault(class_key(name), name)
-    names = list(known.values()) if categories is None else split_names(categories)
+    names = list(known.values()) if categories is None else split_names(categories, file.class_names)
     missing = [name for name in names if class_key(name) not in known]
     if missing or not names:
         has = ", ".join(known.values()) or "none"
@@ -121,10 +130,39 @@ def make_table(names: Sequence[str], background: str) -> tuple[ClassTable, int]:
     return ClassTable.from_names([background, *names]), 0
 
 
+def list_images(file: CocoFile, names: Sequence[str], *, keep_empty: bool) -> list[CocoImage]:
+    """List the images that have an annotation of these classes; with `keep_empty` all."""
+    wanted = {class_key(name) for name in names}
+    known = {key for key, name in file.classes.items() if name is not None and class_key(name) in wanted}
+    return [image for image in file.images if keep_empty or file.has_any(image, known)]
+
+
+def list_missing(taken: Sequence[CocoImage], images_dir: Path) -> list[tuple[CocoImage, Path]]:
+    """List the images that are not in a folder, each with its place there; none whose name cannot be used."""
+    stems = Counter(Path(image.name).stem for image in taken)
+    usable = [image for image in taken if stems[Path(image.name).stem] == 1 and _find_misnomer(image) is None]
+    places = ((image, _list_places(image, images_dir)) for image in usable)
+    return [(image, paths[0]) for image, paths in places if not any(path.is_file() for path in paths)]
+
+
 def choose_images(
-    file: CocoFile, images_dir: Path, names: Sequence[str], *, keep_empty: bool, progress: Progress
+    file: CocoFile,
+    taken: Sequence[CocoImage],
+    images_dir: Path,
+    names: Sequence[str],
+    *,
+    keep_empty: bool,
+    reasons: Mapping[Id, str] = {},
+    progress: Progress,
 ) -> Choice:
-    """Find and check every image that has an annotation of these classes, and each of its annotations.
+    """Find and check every image that is taken, and each of its annotations.
+
+    Parameters
+    ----------
+    taken : sequence of CocoImage
+        Those of `list_images`.
+    reasons : mapping of Id to str
+        Why images could not be fetched.
 
     Raises
     ------
@@ -134,15 +172,13 @@ def choose_images(
     if not images_dir.is_dir():
         raise MissingInput(f"there is no folder {images_dir} (--images)")
     wanted = {class_key(name): name for name in names}
-    known = {key for key, name in file.classes.items() if name is not None and class_key(name) in wanted}
-    taken = [image for image in file.images if keep_empty or file.has_any(image, known)]
     stems = Counter(Path(image.name).stem for image in taken)
     choice = Choice(n_faults=Counter(unused=len(file.images) - len(taken), stray=file.n_strays))
     for image in progress(taken, label="checking images"):
         try:
             if stems[Path(image.name).stem] > 1:
                 raise BadInput("another image has its name too, in another folder or with another suffix; take one out")
-            path = _find_photo(image, images_dir)
+            path = _find_photo(image, images_dir, reasons.get(image.id))
             info = describe_image(path)
             if image.shape is not None:
                 check_size("its annotation", image.shape, info, advice="give the image that was annotated")
@@ -161,17 +197,30 @@ def choose_images(
     return choice
 
 
-def _find_photo(image: CocoImage, images_dir: Path) -> Path:
-    """Return the file of an image, by its path in the folder or by its name alone; never one outside of the folder."""
+def _find_misnomer(image: CocoImage) -> str | None:
+    """Say why an image is not called like one."""
     if not image.name.lower().endswith(IMAGE_SUFFIXES):
-        raise BadInput(f"images end in {', '.join(IMAGE_SUFFIXES)}; convert it")
+        return f"images end in {', '.join(IMAGE_SUFFIXES)}; convert it"
     if result_kind(Path(image.name)) is not None:
-        raise BadInput("it is called like a label map, not like a photo; rename it, in the file too")
+        return "it is called like a label map, not like a photo; rename it, in the file too"
+    return None
+
+
+def _list_places(image: CocoImage, images_dir: Path) -> list[Path]:
+    """List where an image may be: by its path in the folder or by its name alone; never outside of the folder."""
     inside = [images_dir.joinpath(*image.parts)] if not {"", ".", ".."} & set(image.parts) else []
-    for path in (*inside, images_dir / image.name):
+    return [*inside, images_dir / image.name]
+
+
+def _find_photo(image: CocoImage, images_dir: Path, reason: str | None) -> Path:
+    """Return the file of an image; `reason` is why it could not be fetched."""
+    if (misnomer := _find_misnomer(image)) is not None:
+        raise BadInput(misnomer)
+    for path in _list_places(image, images_dir):
         if path.is_file():
             return path
-    raise MissingInput(f"it is not in {images_dir} (--images)")
+    advice = f": {reason}" if reason else "; --download fetches it" if image.urls else ""
+    raise MissingInput(f"it is not in {images_dir} (--images){advice}")
 
 
 def _find_fault(area: Area, shape: tuple[int, int]) -> str:

@@ -206,7 +206,7 @@ def _read_picture(path: Path, options: ConvertOptions, table: ClassTable | None)
 def _read_areas(path: Path, info: ImageInfo, table: ClassTable | None) -> tuple[LabelMap, tuple[str, ...]]:
     drawn = paint_annotations(path, shape=info.shape, image_name=info.path.name, table=table)
     if drawn.areas is None:
-        raise BadInput(f"{path} has no areas; spread its scribbles over the image: hybridseg crf {info.path} {path}")
+        raise BadInput(f"{path} has no areas; spread its scribbles over the image: `hybridseg crf {info.path} {path}`")
     n_void = np.count_nonzero(drawn.areas == 0)
     void = (f"{n_void / drawn.areas.size:.1%} of the pixels have no area and became void",) if n_void else ()
     return LabelMap(seeds_to_labels(drawn.areas), drawn.table, drawn.scribbles), drawn.warnings + void

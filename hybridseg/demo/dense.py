@@ -1,4 +1,4 @@
-"""``hybridseg demo-dense``: FCN-8s and the residual U-Net from end to end, as the commands that a user would type."""
+"""``hybridseg demo-dense``: the three dense networks from end to end, as the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from hybridseg.io.tables import write_json
 from hybridseg.study.story import Story, compare_scores, read_scores
 
 _SIZE = (192, 288)
-_FCN_EPOCHS, _UNET_EPOCHS = 60, 40
+_FCN_EPOCHS, _RESUNET_EPOCHS = 60, 40
 # Changes to the proposed config, so that two cores need a few minutes.
 _CHANGES = {
-    **{"TARGET_SIZE": list(_SIZE), "MAX_EPOCHS": _UNET_EPOCHS, "AUG_COPIES": 4, "VALIDATION_SPLIT": 0.15},
+    **{"TARGET_SIZE": list(_SIZE), "MAX_EPOCHS": _RESUNET_EPOCHS, "AUG_COPIES": 4, "VALIDATION_SPLIT": 0.15},
     **{"RAMPUP_EPOCHS": 3, "SUSTAIN_EPOCHS": 25.0, "EXP_DECAY": 0.8, "START_LR": 1e-4, "MAX_LR": 2e-3, "MIN_LR": 1e-5},
-    **{"PATIENCE": _UNET_EPOCHS},
+    **{"PATIENCE": _RESUNET_EPOCHS},
 }
 
 
 def _prepare(story: Story) -> None:
     out_dir = story.out_dir
-    # The two layouts in which the networks expect their training data.
+    # The two layouts in which the networks take their training data.
     samples, labels = out_dir / "data/samples/RGB/train/demo", out_dir / "data/labels/gtFine/train/demo"
     for folder in (samples, labels, out_dir / "images", out_dir / "labels"):
         folder.mkdir(parents=True)
@@ -44,8 +44,8 @@ def _prepare(story: Story) -> None:
     write_class_files(table, labeldefs_path=out_dir / "data/labeldefs.txt")
     story.tell(
         "1. Scenes for training and evaluation",
-        "Two thirds of the scenes are for training. They are laid out as the two methods expect them: in data/ for the "
-        "FCN-8s, with its labeldefs.txt; in images/ and labels/ for the residual U-Net.",
+        "Two thirds of the scenes are for training. They are laid out in two ways: in data/, with its "
+        "labeldefs.txt, as the classic FCN-8s has them; in images/ and labels/ for the two U-Nets.",
         scenes="Six of the scenes, and the exact class of each pixel.",
     )
 
@@ -75,9 +75,9 @@ def _train_fcn(story: Story) -> None:
     )
 
 
-def _train_unet(story: Story) -> None:
+def _train_resunet(story: Story) -> None:
     out_dir = story.out_dir
-    images, config, weights = out_dir / "images", out_dir / "config.json", out_dir / "unet/unet.h5"
+    images, config, weights = out_dir / "images", out_dir / "config.json", out_dir / "weights/resunet.h5"
     story.run(
         "resunet", "init-config", out_dir / "images", "--labels", out_dir / "labels", "--out", config, "--overwrite"
     )
@@ -90,14 +90,31 @@ def _train_unet(story: Story) -> None:
         "resunet", "segment", *given, "--weights", weights, "--images", out_dir / "test", "--out", out_dir / "resunet"
     )
     for name in ("train_sample_batch", "learning_rate", "training", "examples"):
-        shutil.copy(weights.with_name(f"unet_{name}.png"), out_dir / f"unet_{name}.png")
+        shutil.copy(weights.with_name(f"resunet_{name}.png"), out_dir / f"resunet_{name}.png")
     changes = ", ".join(f"{name} {value}" for name, value in _CHANGES.items())
     story.tell(
         "3. The residual U-Net",
         f"It starts from random weights and is trained on rotated, zoomed and mirrored copies of the scenes. Of the "
         f"proposed config these values were changed: {changes}.",
-        unet_train_sample_batch="A batch of training samples.",
-        unet_learning_rate="The learning rate of each epoch.",
+        resunet_train_sample_batch="A batch of training samples.",
+        resunet_learning_rate="The learning rate of each epoch.",
+        resunet_training="The course of the training.",
+        resunet_examples="Validation scenes, seen at the end of each epoch.",
+    )
+
+
+def _train_unet(story: Story) -> None:
+    out_dir = story.out_dir
+    run = ("--name", "unet", "--runs-dir", out_dir / "runs")
+    story.run("unet", "train", *run, "--images", out_dir / "images", "--masks", out_dir / "labels")
+    story.run("unet", "infer", *run, "--images", out_dir / "test", "--out", out_dir / "unet")
+    for name in ("network", "training", "examples"):
+        shutil.copy(out_dir / "runs/unet" / f"model_{name}.png", out_dir / f"unet_{name}.png")
+    story.tell(
+        "4. The U-Net on a pretrained encoder",
+        "It has the encoder of the FCN-8s and a finer decoder, and sees windows of the scenes at their own resolution. "
+        "All settings are the defaults.",
+        unet_network="The network, and the rows, columns and channels at each step.",
         unet_training="The course of the training.",
         unet_examples="Validation scenes, seen at the end of each epoch.",
     )
@@ -105,7 +122,7 @@ def _train_unet(story: Story) -> None:
 
 def _compare(story: Story) -> None:
     out_dir = story.out_dir
-    ways = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net": "resunet"}
+    ways = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net": "resunet", "U-Net": "unet"}
     names = {folder: PREDSEG_CRF if folder == "fcn_crf" else PREDSEG for folder in ways.values()}
     for folder, name in names.items():
         story.run(
@@ -118,15 +135,16 @@ def _compare(story: Story) -> None:
     draw_result_overview(out_dir / "results.png", images, maps)
     story.tell(
         f"The result: a class for every pixel of {len(images)} new scenes",
-        "The FCN-8s builds on pretraining with everyday pictures; the residual U-Net has only the few scenes. "
-        + " ".join(f"{way}: {read_scores(out_dir / folder)['verdict']['text']}" for way, folder in ways.items()),
+        "FCN-8s and U-Net build on pretraining with everyday pictures; the residual U-Net has only the few scenes.",
+        points={way: read_scores(out_dir / folder)["verdict"]["text"] for way, folder in ways.items()},
         tables=compare_scores(out_dir, ways),
         results="Each scene, the results of the networks, and the truth.",
     )
 
 
 _MARK = "DEMO.txt"
-_FOLDERS = ("train", "test", "data", "images", "labels", "records", "runs", "unet", "fcn", "fcn_crf", "resunet")
+_FOLDERS = ("train", "test", "data", "images", "labels", "records", "runs", "weights", "fcn", "fcn_crf",
+            "resunet", "unet")  # fmt: skip
 _LEAD = """Everything below was made just now by the commands that are shown, from synthetic coast scenes whose class is
 exactly known for each pixel. The networks have not seen the scenes on which they are evaluated. They are trained on few
 and small pictures here, so that it takes minutes; with your own photos the commands are the same."""
@@ -139,7 +157,7 @@ def run_dense_demo(
     run_command: Callable[[list[str]], object],
     say: Callable[[str], None],
 ) -> Path:
-    """Train both networks on demo scenes; return the page that shows it.
+    """Train all networks on demo scenes; return the page that shows it.
 
     Parameters
     ----------
@@ -154,9 +172,9 @@ def run_dense_demo(
     story.run("demo-scenes", scenes_dir)
     story.run("split", scenes_dir, "-p", "0.67", "--out", out_dir)
     draw_scene_overview(out_dir / "scenes.png", scenes_dir)
-    for tell_chapter in (_prepare, _train_fcn, _train_unet, _compare):
+    for tell_chapter in (_prepare, _train_fcn, _train_resunet, _train_unet, _compare):
         tell_chapter(story)
-    return story.write_page("Every pixel at once: FCN-8s and a residual U-Net", _LEAD)
+    return story.write_page("Every pixel at once: FCN-8s, a residual U-Net, and a U-Net on a pretrained encoder", _LEAD)
 
 
 def claim_demo(out_dir: Path) -> None:

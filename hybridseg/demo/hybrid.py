@@ -15,10 +15,11 @@ from hybridseg.study.findings import Findings, PhotoResult
 from hybridseg.study.inputs import StudyPaths, check_out
 from hybridseg.study.page import Picture, Section, Strip, embed_picture
 from hybridseg.study.steps import Step
-from hybridseg.study.story import Story, compare_scores
+from hybridseg.study.story import Story, compare_scores, spell_command
 from hybridseg.study.study import StudyResult, Supplement, run_study
 
 _PICTURE_SHAPE = (293, 440)
+_NEXT_STEP = "the same with photos of your own, hybridseg run PHOTOS --masks MASKS --labels labels.txt"
 # Every eighth tile at a quarter of the size is for photos of many megapixels.
 _FINE = ("--classic", "--decimation", 1, "--scale", 0.5, "--keep-seeds")
 
@@ -44,10 +45,10 @@ def run_demo(
     check_out(paths)
     Story(out_dir, run_command, say).run("demo-scenes", scenes_dir)
     note = (
-        f"The scenes are drawn, by hybridseg demo-scenes {scenes_dir}, so the class of each pixel is exactly known. "
-        "Photos of your own get a report like this one: hybridseg run PHOTOS --masks MASKS --labels labels.txt."
+        f"The scenes are drawn, by `{spell_command(('demo-scenes', scenes_dir))}`, so the class of each pixel is "
+        "exactly known. Photos of your own get a report like this one."
     )
-    supplement = Supplement(note, _plan_classic, _tell_classic)
+    supplement = Supplement(note, _NEXT_STEP, _plan_classic, _tell_classic)
     return run_study(
         paths, run_command=run_command, say=say, warn=warn, supplement=supplement, progress=progress
     )  # fmt: skip

@@ -64,7 +64,7 @@ class Augmentation(Protocol):
         seed : (integer, integer)
             The same two numbers, the same changes.
         white : float or None
-            The largest value that an image can have, the smallest being 0; None: those that each image has.
+            The largest value that an image can have, the smallest being 0; None: those that each band of an image has.
         """
         ...
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.dense.pairs import check_pairs
-from hybridseg.errors import BadInput, MissingInput, Problem
-from hybridseg.io.images import IMAGE_SUFFIXES
+from hybridseg.dense.crops import CropOptions
+from hybridseg.dense.pairs import FolderPairs, check_pairs
+from hybridseg.dense.photos import PhotoPairs
+from hybridseg.errors import BadInput, BadUsage, MissingInput, Problem
+from hybridseg.forecast import UNKNOWN, followed_by
+from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labelled import ReadLabels
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -46,6 +50,32 @@ class Dataset:
         refuse_problems(problems)
         refuse_problems(find_lost_foreground(values, advice="make ids of them: hybridseg convert --threshold 128"))
 
+    def open_pairs(
+        self, size: tuple[int, int] | None, crops: CropOptions, *, progress: Progress
+    ) -> tuple[dict[str, FolderPairs], CropOptions]:
+        """Check every label map, and open the pairs of each part.
+
+        Parameters
+        ----------
+        size : (int, int) or None
+            Rows and columns to which whole photographs are resized; None: windows of them, as `crops` says.
+
+        Returns
+        -------
+        parts : dict of str to FolderPairs
+        crops : CropOptions
+            The windows, fitted to the photographs of ``train``.
+        """
+        self.check(progress=followed_by(progress, UNKNOWN))
+        kind: Callable[..., FolderPairs] = FolderPairs
+        fitted = CropOptions()
+        if size is None:
+            fitted = crops.fit_to([describe_image(pair.image_path).shape for pair in self.parts["train"]])
+            # What is largest at any scale of the windows decides how sharp the photographs are kept.
+            kind, size = partial(PhotoPairs, scale=fitted.scale[1]), fitted.crop
+        parts = {name: kind(pairs, self.read_labels, table=self.table, size=size) for name, pairs in self.parts.items()}
+        return parts, fitted
+
 
 def open_folders(images_dir: Path, masks_dir: Path | None = None, *, table: ClassTable | None = None) -> Dataset:
     """Open images with their masks, beside them or in a folder of their own.
@@ -64,6 +94,32 @@ def open_folders(images_dir: Path, masks_dir: Path | None = None, *, table: Clas
     first = pairs[0].labels_path
     table = table or read_mask(first, None).require_table(first)
     return Dataset({"train": pairs}, table, make_label_reader(table))
+
+
+def open_sets(
+    images_dir: Path,
+    masks_dir: Path | None = None,
+    *,
+    validation: tuple[Path | None, Path | None] = (None, None),
+    test: tuple[Path | None, Path | None] = (None, None),
+    table: ClassTable | None = None,
+) -> Dataset:
+    """Open images as `open_folders` does, with those of the sets for validation and testing: images, and their masks.
+
+    Raises
+    ------
+    BadUsage
+        For masks without images.
+    MissingInput, BadInput
+    """
+    data = open_folders(images_dir, masks_dir, table=table)
+    parts = dict(data.parts)
+    for part, name, (images, masks) in (("val", "validation", validation), ("test", "test", test)):
+        if images is not None:
+            parts[part] = find_folder_pairs(images, masks)
+        elif masks is not None:
+            raise BadUsage(f"--{name}-masks is given without --{name}-images")
+    return replace(data, parts=parts)
 
 
 def find_folder_pairs(images_dir: Path, masks_dir: Path | None = None, *, word: str = "") -> list[Pair]:

@@ -105,6 +105,10 @@ class Feed:
                 raise self._error from error
             raise
 
+    def list_sources(self, epoch: int = 0) -> list[str]:
+        """Return the photograph of each image of an epoch, in the order of its batches."""
+        return [self.pairs.sources[self._find_pair(sample)] for sample in self._list_samples(epoch)]
+
     def _read_batch(self, step: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         epoch, batch = divmod(int(step), self.n_steps)
         chosen = self._list_samples(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
@@ -121,6 +125,10 @@ class Feed:
         if not self.shuffle:
             return self.indices
         return np.random.default_rng((self.seed, epoch)).permutation(self.indices)
+
+    def _find_pair(self, sample: Any) -> int:
+        """Return the number of the pair of a sample."""
+        return int(sample)
 
     def _read_sample(self, sample: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return an image, its labels, and what `_normalize` needs of it: float32."""
@@ -173,6 +181,9 @@ class WindowFeed(Feed):
 
     def _list_samples(self, epoch: int) -> Sequence[tuple[int, Window]]:
         return self._list_windows(epoch)
+
+    def _find_pair(self, sample: tuple[int, Window]) -> int:
+        return sample[0]
 
     def _read_sample(self, sample: tuple[int, Window]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         index, window = sample

@@ -102,6 +102,18 @@ class FitOptions:
         """Return the number of the best epoch, from 1; 0 where there is none."""
         return min(range(len(history)), key=lambda i: self.judge(history[i])) + 1 if history else 0
 
+    def find_late(self) -> dict[str, float]:
+        """Return the settings that such a training never comes to, each with the epoch, from 0, that it is for."""
+        waits = {name: value for name in ("patience", "plateau_patience") if (value := getattr(self, name))}
+        starts = {
+            **self.schedule.find_starts(),
+            **{name: value + 1 for name, value in waits.items()},
+            "checkpoint_interval": self.checkpoint_interval - 1,
+            "frozen_epochs": self.frozen_epochs,
+            "encoder_rate": self.frozen_epochs if self.frozen_epochs >= 0 else math.inf,
+        }
+        return {name: start for name, start in starts.items() if start >= self.epochs}
+
     def is_frozen(self, epoch: int) -> bool:
         """Return whether the encoder keeps its weights in an epoch, counted from 0."""
         return self.frozen_epochs < 0 or epoch < self.frozen_epochs

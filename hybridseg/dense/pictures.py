@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,11 @@ _N_SHOWN = 6
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """An image as a network sees it, (rows, cols, bands) float32, and its labels, (rows, cols) uint8."""
+    """An image as a network sees it, (rows, cols, bands) float32, its labels, (rows, cols) uint8, and its photo."""
 
     pixels: np.ndarray
     labels: np.ndarray
+    source: str
 
     def list_maps(self, model: DenseModel | None = None) -> list[np.ndarray]:
         """Return its labels and, with a network, the prediction: (rows, cols) uint8 each."""
@@ -47,8 +49,11 @@ class Example:
 def pick_examples(feed: Feed, n: int) -> list[Example]:
     """Return the first images of a feed, as the network sees them."""
     examples: list[Example] = []
+    sources = iter(feed.list_sources())
     for images, labels in feed.batches():
-        examples += [Example(i, t) for i, t in zip(images.numpy(), labels.numpy(), strict=True)]
+        examples += [
+            Example(*one) for one in zip(images.numpy(), labels.numpy(), islice(sources, len(images)), strict=True)
+        ]
         if len(examples) >= n:
             break
     return examples[:n]
@@ -57,14 +62,15 @@ def pick_examples(feed: Feed, n: int) -> list[Example]:
 def draw_examples(
     path: Path, examples: Sequence[Example], table: ClassTable, model: DenseModel | None = None, *, dpi: int = DPI
 ) -> None:
-    """Draw examples, two in a row: image, truth and, with a network, the prediction."""
+    """Draw examples, two in a row: the image, called as its photo, truth and, with a network, the prediction."""
     maps = [example.list_maps(model) for example in examples]
     painted = [example.paint(own, table) for example, own in zip(examples, maps, strict=True)]
-    heads = ("image", "truth", "prediction")[: 2 if model is None else 3]
+    others = ("truth", "prediction")[: 1 if model is None else 2]
     rows = []
     for i in range(0, len(examples), 2):
         pictures = [picture for own in painted[i : i + 2] for picture in own]
-        rows.append(PictureRow("", pictures, heads * (len(pictures) // len(heads)) if i == 0 else ()))
+        heads = [head for example in examples[i : i + 2] for head in (example.source, *others)]
+        rows.append(PictureRow("", pictures, tuple(heads)))
     legend = list_legend(table, *(labels for own in maps for labels in own))
     draw_picture_rows(path, rows, width=_WIDTH, legend=legend, dpi=dpi)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,7 +13,7 @@ from hybridseg.dense.steps import STEPS, Draws, Step
 from hybridseg.errors import BadInput, MissingInput, located
 from hybridseg.io.rasters import check_regular
 from hybridseg.models.cards import parse_value
-from hybridseg.options import Span, check_options, option, type_of
+from hybridseg.options import Span, check_options, describe_range, option, setting_of, type_of
 
 NO_POLICY = "none"
 
@@ -84,8 +85,9 @@ class Policy:
             return images, labels
         images, labels = tf.convert_to_tensor(images, tf.float32), tf.convert_to_tensor(labels, tf.uint8)
         if white is None:
-            low = tf.reduce_min(images, (1, 2, 3), keepdims=True)
-            scale = tf.maximum(tf.reduce_max(images, (1, 2, 3), keepdims=True) - low, 1e-12)
+            # Each band by itself: an elevation of 2,000 beside reflectances of 0.2 would leave these no range at all.
+            low = tf.reduce_min(images, (1, 2), keepdims=True)
+            scale = tf.maximum(tf.reduce_max(images, (1, 2), keepdims=True) - low, 1e-12)
         else:
             low, scale = tf.constant(0.0), tf.constant(white)
         whole = Draws(tf.cast(tf.stack(seed), tf.int32))
@@ -132,7 +134,9 @@ def read_policy(name: str | Path) -> Policy:
             raise BadInput(f"it is not TOML: {error}") from error
         turns = record.get("step")
         if record.keys() - {"step"} or not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-            raise BadInput('give a table [[step]] with do = "NAME" for each step, and nothing else')
+            wrong = next(iter(sorted(record.keys() - {"step"})), None)
+            found = f"it has {wrong!r}, which means nothing here; " if wrong else ""
+            raise BadInput(f'{found}give a table [[step]] with do = "NAME" for each step, and nothing else')
         return Policy(tuple(_parse_turn(turn, f"step {number}") for number, turn in enumerate(turns, 1)))
 
 
@@ -146,26 +150,44 @@ def _parse_turn(record: dict[str, Any], where: str) -> Turn:
         raise BadInput(f"{where} has one-of: give it a list of steps, a chance, and nothing else")
     else:
         steps = tuple(_parse_step(member, f"{where}, number {n} of one-of") for n, member in enumerate(group, 1))
-    try:
-        return Turn(steps, parse_value(chance, float))
-    except (TypeError, BadInput):
-        raise BadInput(f"{where}: chance={chance!r} is not a number from 0 to 1") from None
+    return Turn(steps, **_parse_settings(Turn, {"chance": chance}, where))
 
 
 def _parse_step(record: Any, where: str) -> Step:
-    name = record.get("do") if isinstance(record, dict) else None
-    if not isinstance(name, str) or name not in STEPS:
-        raise BadInput(f"{where}: there is no step {name!r}; do is one of {', '.join(STEPS)}{_guess(name, STEPS)}")
+    if not isinstance(record, dict) or "do" not in record:
+        raise BadInput(f'{where} does not say what to do: give do = "NAME", one of {", ".join(STEPS)}')
+    name = record["do"]
+    if name not in STEPS if isinstance(name, str) else True:
+        raise BadInput(
+            f"{where}: there is no step {_spell(name)}; do is one of {', '.join(STEPS)}{_guess(name, STEPS)}"
+        )
     kind = STEPS[name]
     settings = {key: value for key, value in record.items() if key != "do"}
     known = [item.name for item in fields(kind)]
     for key in settings.keys() - set(known):
         has = f"has {', '.join(known)}" if known else "has no settings"
         raise BadInput(f"{where}: {name} {has}, and no {key}{_guess(key, known)}")
-    try:
-        return kind(**{key: parse_value(value, type_of(kind, key)[0]) for key, value in settings.items()})
-    except (TypeError, BadInput) as error:
-        raise BadInput(f"{where}: {error}") from None
+    return kind(**_parse_settings(kind, settings, f"{where}: {name}"))
+
+
+def _parse_settings(kind: type, settings: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return settings of an options class as it takes them; BadInput says which one is wrong, and what is valid."""
+    values = {}
+    for key, value in settings.items():
+        setting = setting_of(kind, key)
+        try:
+            values[key] = parse_value(value, type_of(kind, key)[0])
+            is_valid = values[key] in (setting.choices or setting.span or (values[key],))
+        except TypeError:
+            is_valid = False
+        if not is_valid:
+            raise BadInput(f"{where} has {key} = {_spell(value)}; give {describe_range(kind, key)}")
+    return values
+
+
+def _spell(value: Any) -> str:
+    """Return a value as TOML has it."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _guess(word: Any, known: Any) -> str:

@@ -18,7 +18,7 @@ from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
 from hybridseg.dense.windows import DenseOptions, find_size, predict_probs, predict_strips
 from hybridseg.forecast import UNKNOWN, followed_by
-from hybridseg.io.images import ImageInfo, as_rgb8, load_image
+from hybridseg.io.images import ImageInfo, as_rgb8, load_image, match_bands
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.models.bundles import DenseModel, load_dense
@@ -89,8 +89,9 @@ def predict_file(
     image_path, table = Path(image_path), table or models[0].table
     watch = StopWatch()
     loaded = load_image(image_path).filled()
-    image, valid, georeference = loaded.pixels, loaded.valid, loaded.info.georeference
-    warnings = _judge_scale(loaded.info, models, options)
+    valid, georeference = loaded.valid, loaded.info.georeference
+    image, note = match_image(loaded.pixels, models, has_alpha=loaded.info.has_alpha)
+    warnings = (*filter(None, [note]), *_judge_scale(loaded.info, models, options))
     watch.lap("read")
     labels, confidence = predict_labels(
         image, models, options=options, smoothing=smoothing, valid=valid, want_confidence=outputs.probabilities,
@@ -115,6 +116,12 @@ def predict_file(
     write_labelmap(written[0], result)
     watch.lap("write")
     return ImageResult(image_path, tuple(written), measure_shares(labels, table), warnings, watch.seconds)
+
+
+def match_image(image: np.ndarray, models: Sequence[DenseModel], *, has_alpha: bool) -> tuple[np.ndarray, str]:
+    """Return an image with the bands that the first network takes, see `hybridseg.io.images.match_bands`."""
+    model = models[0]
+    return match_bands(image, model.card.architecture.n_bands, model=model.path.name, has_alpha=has_alpha)
 
 
 def predict_labels(

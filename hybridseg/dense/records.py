@@ -27,6 +27,7 @@ from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed
 from hybridseg.io.atomic import claim_folder, lock_output, remove_leftovers
 from hybridseg.io.tables import write_json
 from hybridseg.io.tfrecords import SAMPLE_TYPES, Record, RecordPlace, choose_encoding, scan_shard, write_shard
+from hybridseg.markup import count_of, short_path
 from hybridseg.models.cards import hash_bytes
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.options import Span, check_options, option
@@ -72,6 +73,11 @@ class RecordsResult:
     shard_paths: tuple[Path, ...]
     n_records: int
     n_skipped: int
+
+    def __repr__(self) -> str:
+        n_shards = len(self.shard_paths) + self.n_skipped
+        where = short_path(self.index_path.parent)
+        return f"<RecordsResult: {count_of(self.n_records, 'image')} in {count_of(n_shards, 'shard')} of {where}>"
 
 
 def make_records(

@@ -41,6 +41,17 @@ class Schedule:
                 "them must be the largest"
             )
 
+    def find_starts(self) -> dict[str, float]:
+        """Return the epoch, counted from 0, that settings first have an effect on; of the ramp, the first at the peak.
+
+        Examples
+        --------
+        >>> Schedule(ramp_epochs=2, sustain_epochs=10).find_starts()
+        {'ramp_epochs': 2, 'sustain_epochs': 3, 'decay': 13.0}
+        """
+        ramp = self.ramp_epochs
+        return {"ramp_epochs": ramp, "sustain_epochs": ramp + 1, "decay": ramp + self.sustain_epochs + 1}
+
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
         if epoch < self.ramp_epochs:
@@ -71,6 +82,13 @@ class CosineRestarts:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    def find_starts(self) -> dict[str, float]:
+        """Return the same as `Schedule.find_starts`; of the first period, the epoch of the restart."""
+        restart = self.ramp_epochs + self.first_epochs
+        return {
+            "ramp_epochs": self.ramp_epochs, "first_epochs": restart, "m_mul": restart, "t_mul": restart + 1,
+        }  # fmt: skip
 
     def learning_rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""

@@ -1,6 +1,7 @@
 """The steps of an augmentation policy: how each changes one image and, if it moves pixels, the labels with it.
 
-Images are (rows, cols, bands) float32 from 0 to 1, labels (rows, cols) uint8. Everything runs inside a graph or
+Images are (rows, cols, bands) float32 from 0 to 1, each band by itself where they are not bytes; labels (rows, cols)
+uint8. Everything runs inside a graph or
 outside of one, and the same draws give the same changes.
 """
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.forecast import UNKNOWN, Weighted, followed_by
+from hybridseg.io.images import match_bands
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.ensemble import order_columns
 from hybridseg.options import Span, check_options, option
@@ -60,7 +61,8 @@ class DenseOptions:
         if self.native if self.native is not None else view is not None and view.windows:
             return self.scale or (view.usual_scale if view is not None and view.windows else 1.0)
         if self.scale is not None:
-            raise BadInput(f"{model.path.name} is given whole images, and --scale is for windows: add --native")
+            remedy = "add --native" if self.native is None else "leave --fitted or --scale out"
+            raise BadInput(f"{model.path.name} is given whole images, and --scale is for windows: {remedy}")
         return None
 
 
@@ -88,7 +90,8 @@ def predict_probs(
     Raises
     ------
     BadInput
-        When the image has another number of bands than the network takes, or the networks differ in their classes.
+        When the image does not have the bands that the network takes (see `hybridseg.io.images.match_bands`), or the
+        networks differ in their classes.
     """
     shape = find_size(image, models[0], options)
     probs = np.empty((*shape, len(models[0].table)), np.float32)
@@ -136,10 +139,8 @@ def predict_strips(
 
 
 def _check_fit(image: np.ndarray, model: DenseModel, first: DenseModel) -> None:
-    n_bands = model.card.architecture.n_bands
-    if image.ndim != 3 or image.shape[2] != n_bands:
-        found = image.shape[2] if image.ndim == 3 else 1
-        raise BadInput(f"has {found} bands, but {model.path.name} was trained on images of {n_bands}")
+    if image.ndim != 3:
+        raise BadInput(f"an image is (rows, cols, bands), not {image.shape}")
     if sorted(model.table.keys) != sorted(first.table.keys):
         raise BadInput(
             f"{model.path.name} has the classes {', '.join(model.table.names)}, {first.path.name} has "
@@ -150,6 +151,7 @@ def _check_fit(image: np.ndarray, model: DenseModel, first: DenseModel) -> None:
 def _predict_one(
     image: np.ndarray, model: DenseModel, shape: tuple[int, int], options: DenseOptions, progress: Progress
 ) -> Iterator[tuple[int, np.ndarray]]:
+    image, _ = match_bands(image, model.card.architecture.n_bands, model=model.path.name)
     size = find_size(image, model, options)
     fitted, in_windows = resize_image(image, size), options.choose_scale(model) is not None
     # As in training: windows are normalized as the whole photograph is, at its own size.
@@ -209,7 +211,9 @@ def predict_windows(
             next(steps)
             col_weight = _weigh(width, options.overlap, is_first=col == 0, is_last=col == col_starts[-1])
             weight = np.minimum.outer(row_weight, col_weight)[..., None]
-            pixels = (_cut(image, row, col, height, width) - offset) * factor
+            pixels = _cut(image, row, col, height, width)
+            pixels -= offset
+            pixels *= factor
             total[:, col : col + width] += weight * _classify(pixels, model, flips=options.flips)
             weights[:, col : col + width] += weight
         n_done = next_row - row
@@ -223,17 +227,23 @@ def predict_windows(
 def plan_windows(n: int, *, window: int, overlap: int, stride: int) -> tuple[int, list[int]]:
     """Return the size of the windows that cover the `n` pixels of one side of an image, and where each starts.
 
-    Windows start and end at multiples of `stride`; the last one ends less than a stride beyond the image.
+    There are as few as possible, no larger than they must be to overlap. They start and end at multiples of `stride`;
+    the last one ends less than a stride beyond the image.
 
     Examples
     --------
     >>> plan_windows(100, window=256, overlap=64, stride=32), plan_windows(500, window=256, overlap=64, stride=32)
-    ((128, [0]), (256, [0, 128, 256]))
+    ((128, [0]), (224, [0, 128, 288]))
     """
     padded = -(-n // stride) * stride
+
+    def count_steps(size: int) -> int:
+        return -(-(padded - size) // max((size - overlap) // stride * stride, stride))
+
     size = min(-(-window // stride) * stride, padded)
-    step = max((size - overlap) // stride * stride, stride)
-    n_steps = -(-(padded - size) // step)
+    n_steps = count_steps(size)
+    while size > stride and count_steps(size - stride) == n_steps:
+        size -= stride
     # Spread evenly: the last two would otherwise overlap more than the others.
     starts = [round((padded - size) * i / max(n_steps, 1) / stride) * stride for i in range(n_steps + 1)]
     return size, starts

@@ -71,6 +71,11 @@ class Album:
         """Return the id, the name and the state of every image."""
         return [{"id": e.id, "name": e.path.name, "state": e.state} for e in self.entries.values()]
 
+    @property
+    def n_done(self) -> int:
+        """Number of images whose result is accepted."""
+        return sum(entry.state == "done" for entry in self.entries.values())
+
     def open(self, image_id: str) -> tuple[ImageEntry, OpenImage]:
         """Return an image, opened if it was closed; others may be closed for it.
 

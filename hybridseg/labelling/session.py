@@ -7,18 +7,21 @@ on an older version is refused, so that two tabs (or two programs) cannot silent
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hybridseg.errors import BadInput, Conflict, MissingInput
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput, Problem
 from hybridseg.figures import FigureOptions
 from hybridseg.io.annotations.doodles import Stroke, parse_stroke
 from hybridseg.io.annotations.strokes import find_area, mask_to_points
+from hybridseg.io.atomic import claim_folder
+from hybridseg.io.images import describe_image
 from hybridseg.io.masks import ANNOTATIONS, MASKS, find_annotations
-from hybridseg.io.pairing import image_stem, list_files
+from hybridseg.io.pairing import find_images, image_stem, list_files
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.drawing import Bounds
 from hybridseg.labelling.entries import ImageEntry, OpenImage
@@ -275,3 +278,59 @@ def _fill(opened: OpenImage, click: Stroke) -> Stroke:
         raise BadInput("that point lies outside of the image; click inside")
     values = opened.view(click.layer, slice(0, rows), slice(0, cols))
     return replace(click, tool="region", width=1.0, points=mask_to_points(find_area(values, (row, col))))
+
+
+def open_session(
+    inputs: Iterable[Path],
+    *,
+    table: ClassTable | None = None,
+    out_dir: Path | None = None,
+    masks_dir: Path | None = None,
+    import_path: Path | None = None,
+    options: SpreadOptions = SpreadOptions(),
+    window: int = 500,
+    figures: FigureOptions = FigureOptions(),
+    progress: Progress = no_progress,
+) -> tuple[LabelSession, list[str]]:
+    """Start a session on images, folders or patterns, or go on with it.
+
+    Parameters
+    ----------
+    masks_dir, import_path
+        Masks made by hand, or the labels of any tool, to start from.
+
+    Returns
+    -------
+    session : LabelSession
+    told : list of str
+        What the person should know of what was imported, a line each.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When no image can be labelled.
+    WriteFailed
+        When nothing can be written where the results go.
+    """
+    image_paths = find_images(inputs)
+    _require_an_image(image_paths)
+    for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
+        claim_folder(folder)
+    session = LabelSession(
+        Album(image_paths, table=table, out_dir=out_dir), options=options, window=window, figures=figures
+    )
+    source = masks_dir or import_path
+    told = session.import_all(source, masks_only=masks_dir is not None, progress=progress) if source else []
+    return session, told
+
+
+def _require_an_image(paths: Sequence[Path]) -> None:
+    """Raise BadInput when none of these can be opened; the page itself tells of single ones."""
+    problems = []
+    for path in paths:
+        try:
+            describe_image(path)
+            return
+        except HybridSegError as error:
+            problems.append(Problem.of(path, error))
+    raise BadInput("no image can be labelled:" + "".join(f"\n  {problem}" for problem in problems))

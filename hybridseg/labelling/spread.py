@@ -22,16 +22,19 @@ from hybridseg.io.images import describe_image
 from hybridseg.io.labelled import check_size, void_invalid
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.pairing import image_stem
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.options import Span, check_options, option
-from hybridseg.panels import fit_page, show_result
+from hybridseg.panels import fit_page, show_result, shrink_to
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import fit_scale, reduce_shape, resize_nearest, take_nearest
 from hybridseg.sheets import draw_panels
 
 # The classic scale, made for photos of 36 megapixels (docs/benchmarks.md).
 _USUAL_SCALE = 0.2
+# Pixels on the longer side of the image that a result shows.
+_SHOWN = 1024
 SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
 # What is written beside NAME_mres.mat, besides its figure; the last only of a GeoTIFF.
 TRUTH_ENDINGS = ("mres_label.png", "report.txt", "mres_label.tif")
@@ -98,6 +101,28 @@ class DrawnSeeds:
         if not (seeds.any() or (painted is not None and painted.any())):
             raise BadInput("everything drawn lies where the image has no picture (nodata); scribble beside that")
         return replace(self, seeds=seeds, painted=painted)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class SpreadResult(LabelMap):
+    """The class of every pixel of an image, spread from scribbles. In a notebook it shows the image and its classes.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (any, any, 3) uint8: the image as it is shown.
+    written : tuple of pathlib.Path
+        The files that were written, the label map first.
+    warnings : tuple of str
+        What a person should know of the scribbles.
+    """
+
+    image: np.ndarray
+    written: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def _repr_png_(self) -> bytes:
+        return draw_labels(self.labels, self.table, image=self.image)
 
 
 def read_seeds(
@@ -217,11 +242,12 @@ def spread_file(
     *,
     options: SpreadOptions = SpreadOptions(),
     out_dir: Path | None = None,
+    write: bool = True,
     overwrite: bool = False,
     figures: FigureOptions = FigureOptions(),
     progress: Progress = no_progress,
-) -> list[Path]:
-    """Spread seeds over an image and write the result as ground truth, as `write_ground_truth` does.
+) -> SpreadResult:
+    """Spread seeds over an image and write the result as ground truth, as `write_ground_truth` does, or only return it.
 
     Raises
     ------
@@ -231,7 +257,7 @@ def spread_file(
         When there is a label map already, without `overwrite`.
     """
     target = ground_truth_path(image_path, out_dir)
-    if target.exists() and not overwrite:
+    if write and target.exists() and not overwrite:
         raise OutputExists(f"{target} already exists; --overwrite replaces it, --out writes to another folder")
     if drawn.image_stems and image_path.stem not in drawn.image_stems:
         raise BadInput(
@@ -242,7 +268,18 @@ def spread_file(
     check_size("the map of scribbles", drawn.seeds.shape, windows.info, advice="it belongs to another image")
     drawn = drawn.within(windows.valid())
     labels = spread_over(windows, drawn, options=options, progress=progress)
-    return write_ground_truth(windows, labels, drawn, out_dir=out_dir, figures=figures)
+    written = write_ground_truth(windows, labels, drawn, out_dir=out_dir, figures=figures) if write else []
+    truth, shape = _finish(windows, labels, drawn), shrink_to(windows.shape, _SHOWN)
+    return SpreadResult(
+        **vars(truth), image=windows.read(slice(0, windows.shape[0]), slice(0, windows.shape[1]), shape),
+        written=tuple(written), warnings=drawn.warnings,
+    )  # fmt: skip
+
+
+def _finish(windows: ImageWindows, labels: np.ndarray, drawn: DrawnSeeds) -> LabelMap:
+    """Return the label map that a person made: painted areas cover it, and it is VOID where there is no picture."""
+    labels = void_invalid(paint_over(labels, drawn.painted), windows.valid())
+    return LabelMap(labels, drawn.table, drawn.seeds, windows.info.georeference)
 
 
 def spread_over(
@@ -298,9 +335,8 @@ def write_ground_truth(
         GeoTIFF ``NAME_mres_label.tif``.
     """
     target = ground_truth_path(windows.path, out_dir)
-    labels = void_invalid(paint_over(labels, drawn.painted), windows.valid())
-    result = LabelMap(labels, drawn.table, drawn.seeds, windows.info.georeference)
-    stem = windows.path.stem
+    result = _finish(windows, labels, drawn)
+    labels, stem = result.labels, windows.path.stem
     label_path, report_path, tiff_path = (target.with_name(f"{stem}_{ending}") for ending in TRUTH_ENDINGS)
     written = [label_path, figures.place(target.parent, f"{stem}_mres"), report_path]
     write_labelmap(written[0], result)

@@ -6,7 +6,6 @@ A card says what the weights are and vouches for them by their SHA-256.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import math
 import platform
@@ -141,6 +140,9 @@ def combine_fingerprint(*parts: Any) -> str:
 
 def list_versions() -> dict[str, str]:
     """Return the versions of everything that a training depends on, by name."""
+    # Imported on use: applying a model reads cards and writes none.
+    import importlib.metadata
+
     packages = ("tensorflow", "tf-keras", "tensorflow-hub", "numpy")
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {"hybridseg": __version__, "python": platform.python_version(), **versions}

@@ -21,6 +21,8 @@ INPUT_RANGES = (UNIT_RANGE, SIGNED_RANGE)
 # What the networks are called by that tensorflow-for-poets retrains; those of TensorFlow Hub have a "Placeholder".
 _POETS_INPUT = "input"
 _MAX_GRAPH_BYTES = 2_000_000_000
+# Of a GraphDef: nodes, functions, versions and debug information, as protocol buffers number and write them.
+_GRAPH_FIELDS, _VARINT, _BYTES = range(1, 6), 0, 2
 
 _SAFE = """
     Abs Add AddN AddV2 All Any ArgMax AvgPool BatchMatMul BatchMatMulV2 BatchMatMulV3 BatchNormWithGlobalNormalization
@@ -116,6 +118,46 @@ def read_content(path: Path) -> bytes:
         raise MissingInput(f"there is no model {path}; train one with `hybridseg retrain`") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def check_content(path: Path, content: bytes) -> None:
+    """Raise BadInput for what cannot be a frozen graph, without TensorFlow: the fields of a message follow each other.
+
+    Examples
+    --------
+    >>> check_content(Path("notes.pb"), b"a text")
+    Traceback (most recent call last):
+    hybridseg.errors.BadInput: notes.pb is damaged or not a frozen graph; give a .pb file that `hybridseg retrain` wrote
+    """
+    if not content:
+        raise BadInput(f"{path} is an empty file; give a .pb file that `hybridseg retrain` wrote")
+    place = 0
+    try:
+        while place < len(content):
+            tag, place = _read_varint(content, place)
+            field, kind = tag >> 3, tag & 7
+            if field not in _GRAPH_FIELDS or kind not in (_VARINT, _BYTES):
+                raise ValueError(f"there is no field {field} of kind {kind}")
+            length, place = _read_varint(content, place)
+            place += length if kind == _BYTES else 0
+        if place > len(content):
+            raise ValueError("it ends too early")
+    except (ValueError, IndexError):
+        raise BadInput(
+            f"{path} is damaged or not a frozen graph; give a .pb file that `hybridseg retrain` wrote"
+        ) from None
+
+
+def _read_varint(content: bytes, place: int) -> tuple[int, int]:
+    """Return a number of a protocol buffer, and where the next one starts."""
+    value = shift = 0
+    while True:
+        byte = content[place]
+        value, shift, place = value | (byte & 0x7F) << shift, shift + 7, place + 1
+        if byte < 0x80:
+            return value, place
+        if shift > 63:
+            raise ValueError("it is too large")
 
 
 def parse_graph(path: Path, content: bytes, *, input_range: str | None = None) -> FrozenGraph:

@@ -55,10 +55,10 @@ class Normalization:
         if self.kind == "unit":
             return np.zeros(n_bands, np.float32), np.full(n_bands, 1 / self.scale, np.float32)
         mean, square = np.zeros(n_bands), np.zeros(n_bands)
-        for row in range(0, image.shape[0], 256):  # In strips: an orthomosaic in float64 would fill the memory.
-            strip = image[row : row + 256].astype(np.float64)
-            mean += strip.sum((0, 1))
-            square += (strip**2).sum((0, 1))
+        for row in range(0, image.shape[0], 32):  # In strips that fit the cache, band by band.
+            bands = np.moveaxis(image[row : row + 32], 2, 0).astype(np.float64, order="C").reshape(n_bands, -1)
+            mean += bands.sum(1)
+            square += np.einsum("ij,ij->i", bands, bands)
         n_pixels = image.shape[0] * image.shape[1]
         mean /= n_pixels
         deviation = np.sqrt(np.maximum(square / n_pixels - mean**2, 0))

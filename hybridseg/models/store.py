@@ -26,7 +26,7 @@ from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.tables import write_json
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, read_card_file
 from hybridseg.models.engines import LITERT, Engine, LiteEngine, TensorFlowEngine
-from hybridseg.models.graphs import SIGNED_RANGE, UNIT_RANGE, FrozenGraph, parse_graph, read_content
+from hybridseg.models.graphs import SIGNED_RANGE, UNIT_RANGE, FrozenGraph, check_content, parse_graph, read_content
 from hybridseg.models.runtimes import (
     SIGNED_INPUT,
     check_runtime_place,
@@ -229,18 +229,19 @@ def load_classifier(
     card = read_card(path)
     if card is not None and input_range not in (None, UNIT_RANGE):
         raise BadInput(f"{path} takes values in {UNIT_RANGE}, as its card says; leave --input-range out")
+    # What is cheap comes first: converting a graph takes seconds.
+    if card is None:
+        check_content(path, content)
+    if labels_path is not None:
+        tables = {Path(labels_path): _match_table(path, labels_path, card)}
+    else:
+        tables = {path.with_suffix(".json"): card.table} if card else _read_tables(path)
     with say_if_slow(f"loading {path}"):
         runner, size = _load_engine(path, content, card, tile_size, input_range, engine)
         n_outputs = _count_outputs(path, runner, size)
     if tile_size is not None and tile_size != size:
         raise BadInput(f"{path} takes tiles of {size} pixels, not {tile_size}; give the size it was trained with")
-    if labels_path is not None:
-        table = _match_table(path, labels_path, card)
-    else:
-        table = card.table if card else _find_table(path, n_outputs)
-    if len(table) != n_outputs:
-        raise _explain_outputs(labels_path or path.with_suffix(".json"), table, path, n_outputs)
-    return TileClassifier(path, table, size, runner)
+    return TileClassifier(path, _choose_table(path, tables, n_outputs), size, runner)
 
 
 def _load_engine(
@@ -331,24 +332,25 @@ def _match_table(path: Path, labels_path: str | os.PathLike[str], card: ModelCar
     return card.table
 
 
-def _find_table(path: Path, n_outputs: int) -> ClassTable:
-    """Return the classes of a model without a card, from the labels beside it; two that differ are never guessed."""
+def _read_tables(path: Path) -> dict[Path, ClassTable]:
+    """Return the classes of every list of labels beside a model without a card."""
     beside = [path.with_name("labels.txt"), *sorted(path.parent.glob(f"{glob.escape(path.stem)}_labels*.txt"))]
     tables = {place: read_class_files(place) for place in beside if place.exists()}
     if not tables:
         raise MissingInput(f"{path} has neither {path.stem}.json nor labels.txt beside it; give its labels: --labels")
+    return tables
+
+
+def _choose_table(path: Path, tables: dict[Path, ClassTable], n_outputs: int) -> ClassTable:
+    """Return the classes of a model of so many outputs; two lists that differ are never guessed."""
     fitting = {place: table for place, table in tables.items() if len(table) == n_outputs}
     if not fitting:
         place, table = next(iter(tables.items()))
-        raise _explain_outputs(place, table, path, n_outputs)
+        raise BadInput(
+            f"{place} has {len(table)} classes but {path} has {n_outputs} outputs; "
+            "give the labels.txt that was written with this model"
+        )
     if len({table.keys for table in fitting.values()}) > 1:
         names = ", ".join(place.name for place in fitting)
         raise BadInput(f"{path} has no {path.stem}.json, and {names} beside it differ; say which is its own: --labels")
     return next(iter(fitting.values()))
-
-
-def _explain_outputs(labels_path: object, table: ClassTable, path: Path, n_outputs: int) -> BadInput:
-    return BadInput(
-        f"{labels_path} has {len(table)} classes but {path} has {n_outputs} outputs; "
-        "give the labels.txt that was written with this model"
-    )

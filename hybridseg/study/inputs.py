@@ -54,13 +54,15 @@ class StudyOptions:
         span=Span(0, 1, above=True, below=True),
     )  # fmt: skip
     group_by: str | None = option_like(SplitOptions, "group_by")
-    test_list: Path | None = option_like(SplitOptions, "test_list")
+    test_list: Path | tuple[str, ...] | None = option_like(SplitOptions, "test_list")
     tile_size: int | None = option(None, "Side of the tiles of the hybrid method, in pixels.", span=Span(8))
     epochs: int | None = option(None, "Epochs of the training of fcn.", span=Span(1))
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.test_list == ():
+            raise BadInput("the list of the photos for testing (--test) is empty; leave it out, and they are drawn")
         if self.test_list is not None and (self.group_by or self.proportion):
             raise BadInput("--test says which photos are for testing; leave out --proportion and --group-by")
         if self.method == "hybrid" and self.epochs is not None:
@@ -76,7 +78,7 @@ class StudyOptions:
     @property
     def draw(self) -> list[Any]:
         """What decides which photos are for testing, as JSON holds it."""
-        return [self.proportion, self.seed, self.group_by, self.test_list and str(self.test_list)]
+        return [self.proportion, self.seed, self.group_by, str(self.test_list) if self.test_list else None]
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ def check_inputs(
         likeness,
         tuple(warnings),
         tuple(sorted({path for pair in found.pairs for path in (pair.image_path, pair.labels_path)} | infos.keys())),
-        *_keep_sets(paths, entries, kept),
+        *_keep_sets(paths, entries, kept, is_listed=isinstance(options.test_list, tuple)),
     )
 
 
@@ -347,13 +349,13 @@ def _read_kept(paths: StudyPaths, options: StudyOptions) -> dict[str, str]:
 
 
 def _keep_sets(
-    paths: StudyPaths, entries: Sequence[SplitEntry], kept: Mapping[str, str]
+    paths: StudyPaths, entries: Sequence[SplitEntry], kept: Mapping[str, str], *, is_listed: bool
 ) -> tuple[tuple[str, ...], str]:
-    """Name the photos for testing where a new draw would not give the sets that are kept, and say what is kept."""
+    """Name the photos for testing, listed or not as a new draw has them, and say what is kept of a run before."""
     now = {entry.image: entry.set for entry in entries if entry.set in SETS}
-    if not kept or (now.keys() == kept.keys() and not (paths.out / TEST_NAME).exists()):
-        return (), ""
     names = tuple(sorted(image for image, set_name in now.items() if set_name == "test"))
+    if is_listed or not kept or (now.keys() == kept.keys() and not (paths.out / TEST_NAME).exists()):
+        return names if is_listed else (), ""
     new = Counter(set_name for image, set_name in now.items() if image not in kept)
     text = (
         f"photos of the run before stay in their sets, so that scores can be compared; of {new.total()} new ones "

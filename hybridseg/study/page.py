@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hybridseg.classes import hex_color
 from hybridseg.io.atomic import write_text
-from hybridseg.markup import escape_html, render_legend, render_table, render_text
+from hybridseg.markup import escape_html, render_command, render_legend, render_points, render_table, render_text
 from hybridseg.panels import Legend
 
 _STYLE = """
@@ -25,12 +25,17 @@ h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .6rem; overflow-wrap: anyw
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .4rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; overflow-wrap: anywhere; }
 h3 small { color: var(--soft); font-weight: 400; }
-p { max-width: 46rem; margin: .5rem 0 1rem; }
+p, ul { max-width: 46rem; margin: .5rem 0 1rem; }
+ul { padding-left: 1.2em; }
+li { margin: .3rem 0; }
+p code, li code { font: .88em ui-monospace, "DejaVu Sans Mono", monospace; background: var(--shade);
+  padding: .1em .3em; border-radius: 3px; overflow-wrap: anywhere; }
 p.lead { font-size: 1.12rem; }
 pre { background: var(--shade); border-left: 3px solid var(--accent); padding: .7rem 1rem;
   white-space: pre-wrap; overflow-wrap: anywhere;
   font: 14px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 pre code { font: inherit; display: block; padding-left: 1.2em; text-indent: -1.2em; margin: .2rem 0; }
+pre code span { display: inline-block; max-width: 100%; text-indent: 0; }
 pre code::before { content: "$ "; color: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .8rem 0 1.2rem; font-variant-numeric: tabular-nums; font-size: .94rem; }
@@ -46,7 +51,8 @@ figcaption { color: var(--soft); font-size: .92rem; margin-top: .3rem; max-width
 .strip figure { margin: 0; }
 .strip img { display: block; width: 100%; max-width: 100%; }
 @media (max-width: 40rem) { .strip { grid-template-columns: repeat(2, 1fr); } main { padding-top: 1.5rem; }
-  table { font-size: .78rem; } th, td { padding-right: .4rem; } pre { padding: .6rem .7rem; font-size: 12.5px; } }
+  table { font-size: .74rem; } th, td { padding-right: .28rem; } th:last-child, td:last-child { padding-right: 0; }
+  main { padding-left: 1rem; padding-right: 1rem; } pre { padding: .6rem .7rem; font-size: 12.5px; } }
 @media print { :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --accent: #1f5fa8; --paper: #fff;
   --shade: #f3f3f3; } main { max-width: none; padding: 0; } figure, tr, h2, h3 { break-inside: avoid; }
   h2, h3 { break-after: avoid; } .scroll { overflow: visible; } body { font-size: 11pt; }
@@ -85,7 +91,10 @@ class Strip:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a few paragraphs, the commands that were run, tables, pictures, and strips of them with a legend."""
+    """A heading, a few paragraphs, the commands that were run, tables, pictures, and strips of them with a legend.
+
+    The `points` are texts by what each is about, which a list tells after the paragraphs.
+    """
 
     heading: str
     text: str
@@ -94,6 +103,7 @@ class Section:
     pictures: Sequence[Picture] = ()
     strips: Sequence[Strip] = ()
     legend: Legend = ()
+    points: Mapping[str, str] = field(default_factory=dict)
 
 
 def embed_picture(content: bytes, suffix: str) -> str:
@@ -132,11 +142,11 @@ def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Se
 def _render_section(section: Section) -> str:
     parts = [f"<h2>{escape_html(section.heading)}</h2>"]
     parts.append(render_text(*section.text.split(_BLANK_LINE)))
+    if section.points:
+        parts.append(render_points(section.points))
     if section.commands:
         # The prompt is not part of the text, so that what is copied can be run.
-        parts.append(
-            "<pre>" + "".join(f"<code>{escape_html(command)}</code>" for command in section.commands) + "</pre>"
-        )
+        parts.append("<pre>" + "".join(map(render_command, section.commands)) + "</pre>")
     if section.legend:
         parts.append(render_legend((name, hex_color(color)) for name, color in section.legend))
     for strip in section.strips:

@@ -45,7 +45,15 @@ def write_report(
     note: str = "",
     more: Sequence[Section] = (),
 ) -> Path:
-    """Write ``report.html`` and return its path; `note` ends its lead, and `more` comes after the photos."""
+    """Write ``report.html`` and return its path.
+
+    Parameters
+    ----------
+    note : str
+        For the lead, where the photos are none of the user's own.
+    more : sequence of Section
+        What comes after the photos.
+    """
     best, sets = findings.best, inputs.sets
     verdict = best.verdict
     text = verdict.text if verdict else "Nothing could be compared."
@@ -56,7 +64,7 @@ def write_report(
         _show_extremes(best, inputs.table),
         *more,
         _tell_confidence(best),
-        _tell_what_to_label(paths, findings, inputs),
+        _tell_what_to_label(paths, findings, inputs, are_own=not note),
         Section(
             "What was done",
             f"Of {sum(sets.values())} photos, {sets['train']} were for training and {sets['test']} for testing; "
@@ -69,7 +77,7 @@ def write_report(
     path = paths.out / REPORT_NAME
     name = paths.images_dir.resolve().name
     next_step = f"Next: {verdict.choose_step(findings.next_steps)}." if verdict else ""
-    lead = (text, _make_sentence(inputs.likeness), next_step, note)
+    lead = (text, _make_sentence(inputs.likeness), note, next_step)
     write_page(path, f"Land cover of {name}", "\n\n".join(lead), sections)
     return path
 
@@ -182,7 +190,7 @@ def _tell_confidence(method: MethodFindings) -> Section:
     return Section(heading, text, pictures=[picture])
 
 
-def _tell_what_to_label(paths: StudyPaths, findings: Findings, inputs: Inputs) -> Section:
+def _tell_what_to_label(paths: StudyPaths, findings: Findings, inputs: Inputs, *, are_own: bool) -> Section:
     method, tables = findings.best, []
     weakest = method.verdict.weakest if method.verdict else None
     parts = []
@@ -198,10 +206,12 @@ def _tell_what_to_label(paths: StudyPaths, findings: Findings, inputs: Inputs) -
         tables.append(Table((f"errors with '{weakest}'", "pixels missed", "of others taken for it"), rows))
     heading, first = "What to label next", method.unlabelled[:_N_UNCERTAIN]
     if not first:
-        parts.append(
-            f"All photos have a mask. Put new ones into {paths.images_dir} and run the same command again: it segments "
-            "them, and lists them here with the least certain ones first."
-        )
+        new = "Those of your own that have none are segmented, and listed"
+        if are_own:
+            new = (
+                f"Put new ones into {paths.images_dir} and run the same command again: it segments them, and lists them"
+            )
+        parts.append(f"All photos have a mask. {new} here with the least certain ones first.")
         return Section(heading, "\n\n".join(parts), tables=tables)
     place = f", and writes a NAME_mres.mat beside each; move these to {paths.masks_dir}" if paths.masks_name else ""
     parts.append(

@@ -39,10 +39,18 @@ class Story:
         self.say(f"\n$ {self.commands[-1]}")
         self.run_command(arguments)
 
-    def tell(self, heading: str, text: str, *, tables: list[Table] | None = None, **pictures: str) -> None:
+    def tell(
+        self,
+        heading: str,
+        text: str,
+        *,
+        points: Mapping[str, str] | None = None,
+        tables: list[Table] | None = None,
+        **pictures: str,
+    ) -> None:
         """Add a section with the commands since the last one. Pictures are NAME=caption, for NAME.png."""
         shown = [Picture(f"{name}.png", caption) for name, caption in pictures.items()]
-        self.sections.append(Section(heading, text, tuple(self.commands), tables or (), shown))
+        self.sections.append(Section(heading, text, tuple(self.commands), tables or (), shown, points=points or {}))
         self.commands = []
 
     def write_page(self, title: str, lead: str) -> Path:

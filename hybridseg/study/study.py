@@ -19,7 +19,7 @@ from hybridseg.study.page import Section
 from hybridseg.study.report import write_report
 from hybridseg.study.steps import Step, StepLog, plan_steps
 from hybridseg.study.story import Story, spell_command
-from hybridseg.verdict import Verdict
+from hybridseg.verdict import NextSteps, Verdict
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,13 @@ class StudyResult:
 
 @dataclass(frozen=True)
 class Supplement:
-    """More than a study does: a note for the lead of its report, steps after its own, and a section on them."""
+    """More than a study does: a note for the lead of its report, steps after its own, and a section on them.
+
+    `next_step` is what to do next, in place of what follows from the scores.
+    """
 
     note: str
+    next_step: str
     plan: Callable[[StudyPaths], Sequence[Step]]
     tell: Callable[[StudyPaths, Findings, ClassTable], Section]
 
@@ -94,10 +98,12 @@ def run_study(
         if table is not None and paths.labels_path == paths.out / CLASSES_NAME:
             _write_classes(paths.labels_path, table)
         test_list = _write_list(paths, inputs) or options.test_list
-        lists = [path for path in (paths.labels_path, paths.colors_path, test_list) if path]
+        lists = [path for path in (paths.labels_path, paths.colors_path, test_list) if isinstance(path, Path)]
         log = StepLog(paths.out, steps, [*inputs.files, *lists], draw=options.draw)
         _run_steps(Story(paths.out, run_command, say), steps, log, progress)
         findings = read_findings(paths, options, inputs)
+        if supplement:
+            findings = replace(findings, next_steps=NextSteps(*[supplement.next_step] * 4))
         more = [supplement.tell(paths, findings, inputs.table)] if supplement else []
         report_path = write_report(
             paths, inputs, steps, findings, note=supplement.note if supplement else "", more=more

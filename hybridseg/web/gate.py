@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-_LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 _TOKEN_BYTES = 32
 
 
@@ -36,8 +36,8 @@ class Gate:
         self._cookies: tuple[str, ...] = ()
         self._announce = announce
         self._lock = threading.Lock()
-        self._is_open = host not in _LOOPBACK_NAMES
-        self._names = _LOOPBACK_NAMES | ({host, socket.gethostname().lower()} if self._is_open else set())
+        self._is_open = host not in LOOPBACK_NAMES
+        self._names = LOOPBACK_NAMES | ({host, socket.gethostname().lower()} if self._is_open else set())
 
     def exchange(self, token: str) -> str | None:
         """Return the cookie for the token of the address; None when the token is wrong or was used before."""

@@ -8,71 +8,206 @@ import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
+from typing import Any
 
 from flask import Flask
 
-from hybridseg.errors import BadInput, WriteFailed
+from hybridseg.errors import BadInput, BadUsage, WriteFailed
 from hybridseg.labelling.entries import name_opaquely
-from hybridseg.web.app import MAX_IMPORT_BYTES
-from hybridseg.web.gate import Gate
+from hybridseg.labelling.jobs import JobRunner
+from hybridseg.labelling.review import ReviewSession
+from hybridseg.labelling.session import LabelSession
+from hybridseg.markup import count_of, escape_html, render_text
+from hybridseg.web.app import MAX_IMPORT_BYTES, create_label_app, create_review_app
+from hybridseg.web.gate import LOOPBACK_NAMES, Gate
 
 # A browser requests six tiles at once; previews and saves must not wait for them.
 _N_THREADS = 12
 
 
-def serve(
-    make_app: Callable[[Gate], Flask],
-    *,
-    say: Callable[[str], None],
-    host: str = "127.0.0.1",
-    port: int = 0,
-    usual_port: int = 0,
-    open_browser: bool = True,
-) -> None:
-    """Serve an application until Ctrl-C.
+class Page:
+    """A page that this machine serves, in a thread of its own, until it is stopped. In a notebook it shows a link.
 
     Parameters
     ----------
     make_app : callable
         Returns the application for a gate.
-    say : callable
-        Prints a line.
+    describe : callable
+        Says in a line what the page is about.
     port : int
         0: any free port.
     usual_port : int
         The one to try first for port 0, so that a page that is still open finds the restarted program.
+    announce : callable
+        Called with a new address each time one was used: it works once.
+    on_stop : callable
+        Called when it has stopped.
 
     Raises
     ------
     WriteFailed
         When the port is in use.
     """
-    from waitress.server import create_server
 
-    listener = _listen(host, port, usual_port)
-    shown = f"[{host}]" if ":" in host else host
-    base = f"http://{shown}:{listener.getsockname()[1]}"
+    def __init__(
+        self,
+        make_app: Callable[[Gate], Flask],
+        *,
+        describe: Callable[[], str],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        usual_port: int = 0,
+        announce: Callable[[str], None] = lambda address: None,
+        on_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        from waitress.server import create_server
 
-    def announce(token: str) -> None:
+        self._listener = _listen(host, port, usual_port)
+        shown = f"[{host}]" if ":" in host else host
+        self._base = f"http://{shown}:{self._listener.getsockname()[1]}"
+        self._gate = Gate(host=host, announce=lambda token: announce(self._spell(token)))
+        self._describe, self._on_stop = describe, on_stop
+        self._stopping = Event()
+        logging.getLogger("waitress").setLevel(logging.ERROR)
+        self._server = create_server(
+            make_app(self._gate), sockets=[self._listener], threads=_N_THREADS, max_request_body_size=MAX_IMPORT_BYTES,
+            ident=None, map={},
+        )  # fmt: skip
+        self._thread = Thread(target=self._run, name="page", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<Page: {self._describe()}; {self.address if self.is_running else 'stopped'}>"
+
+    def _repr_html_(self) -> str:
+        if not self.is_running:
+            return render_text(f"{self._describe()}; the page is stopped")
+        link = f"<p><a href='{escape_html(self.address)}' target='_blank' rel='noopener'>Open the page</a>"
+        return f"{link}: {escape_html(self._describe())}. The link works once; show this again for another.</p>"
+
+    def __enter__(self) -> Page:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        """The address to open in a browser. It works once; then there is another one."""
+        return self._spell(self._gate.token)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it can be opened."""
+        return not self._stopping.is_set()
+
+    def _spell(self, token: str) -> str:
+        return f"{self._base}/?token={token}"
+
+    def _run(self) -> None:
+        serving, channels = self._server.asyncore, self._server._map
+        while self.is_running:
+            serving.loop(timeout=1.0, map=channels, count=1, use_poll=True)
+        self._server.task_dispatcher.shutdown()
+        serving.close_all(channels, ignore_all=True)
+
+    def open_browser(self) -> None:
+        """Open it in the browser of this machine, if there is one."""
+        # Some browsers block the caller until they are closed.
+        Thread(target=webbrowser.open, args=(self.address,), daemon=True).start()
+
+    def wait(self) -> None:
+        """Wait until it is stopped, here by Ctrl-C."""
+        try:
+            with suppress(KeyboardInterrupt):
+                self._thread.join()
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """Stop it; all that was drawn is on disk. It may be called again."""
+        if self.is_running:
+            self._stopping.set()
+            self._server.pull_trigger()
+            self._thread.join()
+            self._on_stop()
+
+
+def open_label_page(session: LabelSession, **where: Any) -> Page:
+    """Serve the page on which images are labelled, see `Page`."""
+    jobs, album = JobRunner(session), session.album
+    return Page(
+        lambda gate: create_label_app(session, jobs, gate), on_stop=jobs.close,
+        describe=lambda: f"{album.n_done} of {count_of(len(album.entries), 'image')} done", **where,
+    )  # fmt: skip
+
+
+def open_review_page(session: ReviewSession, **where: Any) -> Page:
+    """Serve the page that shows manual and automatic results side by side, see `Page`."""
+    n_images = len(session.list_items())
+    return Page(
+        lambda gate: create_review_app(session, gate), describe=lambda: f"{count_of(n_images, 'image')} to review",
+        **where,
+    )  # fmt: skip
+
+
+def serve(
+    open_page: Callable[..., Page],
+    *,
+    say: Callable[[str], None],
+    open_browser: bool = True,
+    wait: bool = True,
+    **where: Any,
+) -> Page:
+    """Serve a page, until Ctrl-C or until it is stopped.
+
+    Parameters
+    ----------
+    open_page : callable
+        Returns the page, see `Page`.
+    say : callable
+        Prints a line.
+    wait : bool
+        Wait for Ctrl-C, and say what a person needs to know meanwhile.
+    """
+
+    def announce(address: str) -> None:
         # Keep serving when the output is closed.
         with suppress(OSError):
-            say(f"Opened. For another browser, or to open it again: {base}/?token={token}")
+            say(f"Opened. For another browser, or to open it again: {address}")
 
-    gate = Gate(host=host, announce=announce)
-    app = make_app(gate)
-    logging.getLogger("waitress").setLevel(logging.ERROR)
-    server = create_server(
-        app, sockets=[listener], threads=_N_THREADS, max_request_body_size=MAX_IMPORT_BYTES, ident=None
-    )
-    address = f"{base}/?token={gate.token}"
-    say(f"Open this address in your browser (it works once): {address}")
-    say("Stop with Ctrl-C: everything drawn is on disk.")
-    if open_browser:
-        # Some browsers block the caller until they are closed.
-        Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-    with listener:
-        server.run()
+    page = open_page(**where, **({"announce": announce} if wait else {}))
+    try:
+        if wait:
+            say(f"Open this address in your browser (it works once): {page.address}")
+            say("Stop with Ctrl-C: everything drawn is on disk.")
+        if open_browser:
+            page.open_browser()
+        if wait:
+            page.wait()
+    except BaseException:
+        page.stop()
+        raise
+    return page
+
+
+def check_host(host: str, *, i_know: bool) -> list[str]:
+    """Return what a person should know before a page is served on an address, if anything.
+
+    Raises
+    ------
+    BadUsage
+        When others can reach it, unless that was accepted.
+    """
+    if host in LOOPBACK_NAMES:
+        return []
+    if not i_know:
+        raise BadUsage("--host lets others reach the page, without encryption; add --i-know if that is so")
+    return [
+        f"the page is served on {host} without encryption. Whoever can read the traffic can use it; an ssh tunnel is "
+        "safer."
+    ]
 
 
 def find_usual_port(folder: Path) -> int:

@@ -15,11 +15,29 @@ from hybridseg.errors import HybridSegError, MissingInput
         ("say which: --prediction '*_ares_96.mat'", "say which: prediction='*_ares_96.mat'"),
         ("a folder of its own: --images DIR --masks DIR", "a folder of its own: photos=DIR masks=DIR"),
         ("lower the purity (-a) or the tile size (-t)", "lower the purity or the tile size"),
-        ("first: hybridseg convert --to png", "first: hybridseg convert --to png"),
+        ("first: hybridseg convert --to png", "first: hs.convert(to='png')"),
+        ("train one with `hybridseg retrain`", "train one with `hs.retrain`"),
+        ("make ids: hybridseg convert --threshold 128", "make ids: hs.convert(threshold=128)"),
+        ("classes: hybridseg convert --nearest-color and so on", "classes: hs.convert(nearest_color=True) and so on"),
+        ("go on: `hybridseg fcn train --resume ...`", "go on: `hs.train_fcn(resume=True, ...)`"),
+        ("`hybridseg unet train --name x --checkpoint-interval 1`", "`hs.train_unet(checkpoint_interval=1, ...)`"),
+        ("spread it: `hybridseg crf a.jpg 'b c.json'`", "spread it: `hs.spread('a.jpg', 'b c.json')`"),
+        ("lower that of `hybridseg retile -a`", "lower that of `hs.retile`"),
+        ("label more (hybridseg label)", "label more (hs.label)"),
+        ("`hybridseg fcn make-labels DIR`, or hybridseg fcn", "`hybridseg fcn make-labels DIR`, or hs.train_fcn"),
+        ("it is not of hybridseg and stays", "it is not of hybridseg and stays"),
+        ("for --prediction=all; trust them (--gt-prob)", "for prediction='all'; trust them (gt_prob of crf)"),
     ],
 )
 def test_errors_speak_python(message, spoken):
-    defaults = {"photos": None, "masks": None, "prediction": None, "overwrite": False, "n_jobs": 1}
+    defaults = {
+        "photos": None,
+        "masks": None,
+        "prediction": None,
+        "overwrite": False,
+        "n_jobs": 1,
+        "crf": hs.CrfOptions(),
+    }
     assert speak_python(message, defaults) == spoken
 
 

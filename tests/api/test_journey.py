@@ -283,6 +283,23 @@ def test_a_study_is_checked_first(photos, tmp_path, monkeypatch, capsys):
     assert "hybridseg split --images photos --masks photos/gt " in capsys.readouterr().out
 
 
+def test_a_study_takes_the_names_of_photos_for_testing(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    settings = {"masks": "masks", "tile_size": 16, "test_list": ["p1", "p3.jpg"]}
+    hs.run("photos", **settings, dry_run=True)
+    assert "--test photos_run/test.txt" in capsys.readouterr().out and not (tmp_path / "photos_run").exists()
+
+    def stop(console, words):
+        raise BadInput(f"stopped at {words[0]}")
+
+    monkeypatch.setattr("hybridseg.api.train.run_command", stop)
+    with pytest.raises(BadInput, match="stopped at split"):
+        hs.run("photos", **settings)
+    assert (tmp_path / "photos_run/test.txt").read_text() == "p1.jpg\np3.jpg\n"
+    with pytest.raises(BadInput, match=r"the list \(test_list=\) has names of images that are not there.*: p9"):
+        hs.run("photos", masks="masks", test_list=["p9"])
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_encoder")
 def test_a_dense_network(photos, tmp_path, run):

@@ -13,9 +13,12 @@ import pytest
 
 import hybridseg
 from hybridseg.classes import ClassTable
+from hybridseg.data.cocoplan import CocoImportOptions
 from hybridseg.data.convert import ConvertOptions
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.programs.fcn import FcnOptions
+from hybridseg.dense.programs.resunet import ResunetExtras
+from hybridseg.dense.programs.unet import ScheduleOptions
 from hybridseg.hybrid.classifier import RetrainOptions
 from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.tileplan import RetileOptions
@@ -85,6 +88,9 @@ def test_every_parameter_is_a_keyword_and_explained_once(step):
         (hybridseg.retile, [RetileOptions]),
         (hybridseg.retrain, [RetrainOptions, HeadOptions]),
         (hybridseg.train_fcn, [FcnOptions, CropOptions]),
+        (hybridseg.train_unet, [ScheduleOptions]),
+        (hybridseg.train_resunet, [ResunetExtras]),
+        (hybridseg.import_coco, [CocoImportOptions]),
         (hybridseg.convert, [ConvertOptions]),
         (hybridseg.tune_crf, [TuneOptions]),
     ],

@@ -37,12 +37,12 @@ def test_what_is_printed(run, houses):
     (houses / "photos" / "p3.png").unlink()
     words = ("coco", "import", houses / "set.json", "--images", houses / "photos", "--out", houses / "out")
     assert run(*words).exit_code == 1
-    result = run(*words, "--overwrite", "--categories", "house", "--json")
+    result = run(*words, "--overwrite", "--categories", "wood,", "--categories", "wood,house", "--json")
     report = json.loads(result.stdout)
     assert result.exit_code == 1 and "p3.png: it is not in" in result.stderr and "warning" not in result.stderr
     assert report["result"]["images"] == {"train": 4, "validation": 2, "test": 3}
-    assert report["result"]["annotations"] == {"house": 18}
-    assert [row["name"] for row in report["result"]["classes"]] == ["background", "house"]
+    assert report["result"]["annotations"] == {"wood": 9, "house": 18}
+    assert [row["name"] for row in report["result"]["classes"]] == ["background", "wood", "house"]
 
 
 def test_a_pattern_of_groups_that_is_none(run, houses):

@@ -257,7 +257,7 @@ def test_what_is_not_there(project, tmp_path):
     (tmp_path / "runs/half/epoch_final.h5").touch()
     shutil.copytree(folder / "data/samples", tmp_path / "data/samples")
     result = infer(tmp_path, tmp_path / "out", names=("half",))
-    assert result.exit_code == 1 and "half is not finished; there are the checkpoints 1, 2; give its" in result.stderr
+    assert result.exit_code == 1 and "half is not finished; there are the checkpoints 1, 2; go on" in result.stderr
 
 
 def test_a_run_that_is_there_is_kept(project):
@@ -321,7 +321,7 @@ def test_images_of_other_bands(project, tmp_path):
     four = np.full((64, 96, 4), 9, np.uint8)
     write_tiff(tmp_path / "s/four.tif", four, photometric="MINISBLACK")
     result = infer(folder, tmp_path / "out", samples=tmp_path / "s")
-    assert result.exit_code == 1 and "four.tif: has 4 bands, but model.h5 was trained on images of 3" in result.stderr
+    assert result.exit_code == 1 and "four.tif: the image has 4 bands, and model.h5 takes 3" in result.stderr
     assert (tmp_path / "out/scene_predseg.png").exists(), "the others are done"
     shutil.copytree(folder / "data", tmp_path / "data")
     samples = tmp_path / "data/samples/RGB/train/data"

@@ -143,7 +143,6 @@ def test_what_a_training_prints_and_leaves(binary):
     assert trained.exit_code == 0, trained.output
     assert json.loads((folder / "net.json").read_text()) == BINARY, "the config has the stem of the weights, and stays"
     assert f"wrote 8 images in 1 shard, and {folder}/records/index.json" in made.stdout
-    # By its loss, as the published program.
     best = min(read_log(folder), key=lambda row: float(row["val_loss"]))["epoch"]
     assert f"trained on 6 images, validated on 2; the scores of epoch {best}, the best, on the" in trained.stdout
     verdict, next_step = trained.stdout.splitlines()[-2:]
@@ -159,29 +158,20 @@ def test_what_a_training_prints_and_leaves(binary):
 
 
 def test_on_a_pretrained_encoder(binary, make_small_encoder, monkeypatch, tmp_path):
-    """Records, weights and results are used as those of the network without one."""
     folder = binary[0]
     monkeypatch.setitem(ENCODERS, "mobilenet_v2", make_small_encoder())
-    config = write_config(tmp_path / "net.json", BINARY)
-    words = ("--config", config, "--data", folder / "records", "--weights-out", tmp_path / "net.h5", "--filters", 1)
+    config, weights = write_config(tmp_path / "net.json", BINARY), tmp_path / "net.h5"
+    words = ("--config", config, "--data", folder / "records", "--weights-out", weights, "--filters", 1)
     trained = invoke("resunet", "train", *words, "--encoder", "mobilenet_v2")
-    assert trained.exit_code == 0, trained.output
     assert "U-Net on random weights of a small encoder" in trained.stdout
-    card = load_dense(tmp_path / "net.h5").card
+    card = load_dense(weights).card
     assert card.architecture == Unet(3, 1, "mobilenet_v2", "residual", (16, 8, 4, 2))
     assert card.normalization.kind == "unit" and card.training["options"]["encoder_rate"] == 0.1
-    given = ("--config", config, "--weights", tmp_path / "net.h5")
-    scored = invoke("resunet", "evaluate", *given, "--data", folder / "records", "--out", tmp_path)
-    accuracy = card.scores["accuracy"]
-    assert scored.exit_code == 0 and f"pixel accuracy {accuracy:.3f}" in scored.stdout, "normalized as in training"
-    segmented = invoke("resunet", "segment", *given, "--images", folder / "images", "--out", tmp_path)
-    assert segmented.exit_code == 0 and read_labelmap(tmp_path / "p0_predseg.png").labels.shape == SIZE
-    for more, told in (
-        (("--encoder-rate", 0.5), "--encoder-rate is for an encoder, and this is --encoder none"),
-        (("--encoder", "mobilenet_v2", "--upsample", "bilinear"), "on an encoder has transposed; leave one out"),
-    ):
-        result = invoke("resunet", "train", *words, "--overwrite", *more)
-        assert result.exit_code != 0 and told in result.stderr
+    given = ("--config", config, "--weights", weights, "--out", tmp_path)
+    scored = invoke("resunet", "evaluate", *given, "--data", folder / "records")
+    assert f"pixel accuracy {card.scores['accuracy']:.3f}" in scored.stdout, "normalized as in training"
+    refused = invoke("resunet", "train", *words, "--encoder-rate", 0.5)
+    assert "--encoder-rate is for an encoder, and this is --encoder=none" in refused.stderr
 
 
 def test_the_same_scores_on_the_records(binary, tmp_path):
@@ -196,6 +186,20 @@ def test_the_same_scores_on_the_records(binary, tmp_path):
     assert read_picture(tmp_path / "net_confusion.png").std() > 10
     result = invoke("resunet", "evaluate", *words, "--seed", 5, "--out", tmp_path)
     assert scores == json.loads((tmp_path / "net_scores.json").read_text()), "the card says what was held out"
+
+
+def test_the_same_scores_in_tensorflow_which_needs_no_runtime_graph(binary, tmp_path):
+    folder, _, _ = binary
+    for name in ("net.h5", "net.card.json"):
+        shutil.copy(folder / name, tmp_path / name)
+    (tmp_path / "net.tflite").write_bytes(b"damaged")
+    words = ("resunet", "evaluate", "--config", folder / "net.json", "--weights", tmp_path / "net.h5")
+    words += ("--data", folder / "records")
+    assert "is not the runtime graph of net.h5" in invoke(*words).stderr
+    result = invoke(*words, "--engine", "tensorflow")
+    assert result.exit_code == 0, result.output
+    scores = json.loads((tmp_path / "net_scores.json").read_text())
+    assert scores == json.loads((folder / "net.card.json").read_text())["scores"]
 
 
 def test_masks_are_not_remapped_otherwise_than_in_the_training(binary, tmp_path):
@@ -364,7 +368,7 @@ def test_four_bands_in_their_place_on_earth(coast4, tmp_path):
     assert np.array_equal(found.labels, labels) and found.table == COAST and labels.max() <= 2
     write_image(tmp_path / "rgb.png", paint(0)[0])
     result = invoke("resunet", "segment", *given[:4], "--images", tmp_path / "rgb.png")
-    assert result.exit_code == 1 and "rgb.png: has 3 bands, but net.h5 was trained on images of 4" in result.stderr
+    assert result.exit_code == 1 and "rgb.png: the image has 3 bands, and net.h5 takes 4" in result.stderr
 
 
 def test_the_config_of_another_network(binary, coast4, tmp_path):

@@ -123,6 +123,20 @@ def test_segmented_images_pixel_by_pixel(project, tmp_path):
     assert result.exit_code == 1 and "train it with `hybridseg unet train --name none ...`" in result.stderr
 
 
+def test_numbers_that_a_training_never_comes_to(project):
+    """They are told; those of a preset or by default are not."""
+    folder, _ = project
+    given = ("--ramp-epochs", 3, "--patience", 5, "--frozen-epochs", -1, "--encoder-rate", 0.5)
+    result = train(folder, "late", "--epochs", 1, "--size", "32x32", *given)
+    assert result.exit_code == 0, result.output
+    assert [line for line in result.stderr.splitlines() if line.startswith("warning")] == [
+        "warning: with --ramp-epochs 3 the learning rate reaches its peak in epoch 4, and the training ends after "
+        "epoch 1",
+        "warning: --patience 5 has its first effect in epoch 7, and the training ends after epoch 1",
+        "warning: --encoder-rate 0.5 has no effect: the encoder keeps its weights to the end",
+    ]
+
+
 def test_the_published_program(project):
     """Its settings, but for those that are given; the encoder stays as it was."""
     folder, _ = project
@@ -188,7 +202,7 @@ def test_a_policy_of_the_users_own(project, tmp_path):
     folder, _ = project
     (tmp_path / "own.toml").write_text('[[step]]\ndo = "blurr"\n')
     result = train(folder, "own", "--epochs", 1, "--augmentation", tmp_path / "own.toml")
-    assert result.exit_code == 1 and "own.toml: step 1: there is no step 'blurr'" in result.stderr
+    assert result.exit_code == 1 and 'own.toml: step 1: there is no step "blurr"' in result.stderr
     assert "did you mean blur?" in result.stderr
     (tmp_path / "own.toml").write_text('[[step]]\ndo = "blur"\nchance = 0.5\n')
     result = train(folder, "own", "--epochs", 1, "--size", "32x32", "--augmentation", tmp_path / "own.toml")
@@ -197,11 +211,12 @@ def test_a_policy_of_the_users_own(project, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "exit_code", "message"), [
-    (["--schedule", "ramp", "--t-mul", 2], 2, "--t-mul is for --schedule cosine, and this is --schedule ramp."),
-    (["--schedule", "cosine", "--decay", 0.5], 2, "--decay is for --schedule ramp, and this is --schedule cosine."),
-    (["--dice-over", "image"], 2, "--dice-over is for --loss dice or combo, and this is --loss cross-entropy."),
-    (["--encoder", "none", "--frozen-epochs", 1], 2, "--frozen-epochs is for an encoder, and this is --encoder none."),
-    (["--encoder-weights", "none", "--frozen-epochs", 1], 2, "are of no use as they are"),
+    (["--schedule", "ramp", "--t-mul", 2], 2, "--t-mul is for --schedule=cosine, and this is --schedule=ramp."),
+    (["--m-mul", 0.5], 2, "--m-mul is for restarts, and there are none without --first-restart."),
+    (["--schedule", "cosine", "--decay", 0.5], 2, "--decay is for --schedule=ramp, and this is --schedule=cosine."),
+    (["--dice-over", "image"], 2, "--dice-over is for --loss=dice or combo, and this is --loss=cross-entropy."),
+    (["--encoder", "none", "--frozen-epochs", 1], 2, "--frozen-epochs is for an encoder, and this is --encoder=none."),
+    (["--encoder-weights", "none", "--frozen-epochs", 1], 2, "is of no use as it is"),
     (["--test-masks", "masks"], 2, "--test-masks is given without --test-images."),
     (["--widths", "8,b"], 2, "'8,b' is not a list of whole numbers; write them like 256,128,64,32"),
     (["--widths", "8,4"], 1, "--widths=8,4: give 4 whole numbers, such as 256,128,64,32"),

@@ -184,6 +184,32 @@ def test_ctrl_c_ends_a_long_run(n_threads, launch):
             process.kill()
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or (os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_threads_that_wait_leave_the_core_to_others(launch):
+    # OpenMP counts the cores when it is loaded; with one of them gone, two threads take turns.
+    program = """
+        import os, time
+        import numpy as np
+        from hybridseg.crf.options import CrfOptions
+        from hybridseg.crf.refine import refine_labels
+        image = np.random.default_rng(0).integers(0, 256, (150, 150, 3), np.uint8)
+        seeds = np.ones((150, 150), np.uint8)
+        seeds[:75] = 2
+        def measure(n_threads):
+            options = CrfOptions(theta=10, tolerance=0, n_threads=n_threads, engine="native")
+            start = time.process_time()
+            refine_labels(image, seeds, n_classes=2, options=options)
+            return time.process_time() - start
+        measure(2)
+        os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
+        print(measure(1), measure(2))
+    """
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    with launch([sys.executable, "-c", textwrap.dedent(program)], env=settings) as process:
+        alone, together = map(float, process.communicate(timeout=60)[0].split())
+    assert together < 3 * alone + 0.05, (alone, together)
+
+
 def _refine_in_child(queue) -> None:
     image = np.zeros((200, 300, 3), np.uint8)
     seeds = np.zeros((200, 300), np.uint8)

@@ -73,14 +73,26 @@ def test_it_comes_back(folder, labels, options):
 
 
 def test_which_classes_and_areas(folder, labels):
-    everything = export(folder, CocoExportOptions(without=""))
+    everything = export(folder, CocoExportOptions(without=()))
     assert list(everything.n_areas) == ["background", "lake", "wood"]
-    lakes = export(folder, CocoExportOptions(without="Wood, background", min_area=10), overwrite=True)
+    lakes = export(folder, CocoExportOptions(without=("Wood", "background"), min_area=10), overwrite=True)
     areas = [row["area"] for row in json.loads(lakes.path.read_text())["annotations"]]
     assert list(lakes.n_areas) == ["lake"] and min(areas) >= 10
     assert len(areas) + lakes.n_small == everything.n_areas["lake"] and lakes.n_small > 0
     with pytest.raises(BadInput, match="no class is called 'car'"):
-        export(folder, CocoExportOptions(without="car"), overwrite=True)
+        export(folder, CocoExportOptions(without=("car",)), overwrite=True)
+
+
+def test_a_name_may_have_a_comma(folder, make_pair):
+    make_pair(folder, "c", np.arange(3)[None].repeat(3, axis=0), classes=ClassTable.from_names(["a", "b", "A, b"]))
+    for without, left in ((("a, B",), ["lake", "wood", "a", "b"]), (("b,a", "wood"), ["lake", "A, b"])):
+        result = export(folder, CocoExportOptions(without=(*without, "background")), overwrite=True)
+        assert list(result.n_areas) == left
+
+
+def test_the_file_is_called_as_what_it_is(folder):
+    with pytest.raises(BadInput, match=r"--out .*q\.txt: name it with the suffix \.json"):
+        export_coco([], folder / "q.txt")
 
 
 def test_classes_are_joined_by_name(folder, make_pair):

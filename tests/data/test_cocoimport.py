@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybridseg.classes import VOID
+from hybridseg.classes import VOID, ClassTable
 from hybridseg.data import cocoimport
 from hybridseg.data.cocoimport import import_coco
 from hybridseg.data.cocoplan import CocoImportOptions, divide
@@ -129,14 +129,36 @@ def test_images_are_chosen_by_category(coco):
     coco.add_area("b.png", 3, [box(2, 2, 4, 4)])
     coco.add_area("b.png", 7, [box(0, 0, 1, 1)])
     coco.add_area("nowhere.png", 7, [box(2, 2, 4, 4)])
-    result = coco.read(CocoImportOptions(categories="TREE", proportion=1, validation=0))
+    result = coco.read(CocoImportOptions(categories=("TREE",), proportion=1, validation=0))
     assert [path.name for path in sorted((coco.out / "train").iterdir())] == ["b.png", "b_label.png"]
     labels = read_labelmap(coco.out / "train" / "b_label.png")
     assert labels.table.names == ("background", "Tree") and np.array_equal(labels.labels, pixels((2, 2, 4, 4)))
     # Those of other categories need not be there.
-    assert result.problems == () and result.notes[0].startswith("3 images without an annotation")
+    assert result.problems == () and result.notes[0].startswith("3 images left out for want of an annotation")
     with pytest.raises(BadInput, match=r"annotations.json: it has no category car .*its categories are house, Tree"):
-        coco.read(CocoImportOptions(categories="house, car"))
+        coco.read(CocoImportOptions(categories=["house, car"]))
+
+
+def test_a_category_whose_name_has_a_comma(coco):
+    coco.record["categories"] = [{"id": i, "name": name} for i, name in enumerate(["house", "car", "house, car", "x"])]
+    coco.add_area("a.png", 0, [box(2, 2, 4, 4)])
+    for categories, names in {("house, Car",): ("house, car",), ("x,house", "car"): ("x", "house", "car")}.items():
+        result = coco.read(CocoImportOptions(categories, keep_empty=True, proportion=1, validation=0), overwrite=True)
+        assert result.table.names == ("background", *names)
+
+
+def test_an_empty_set_is_told(coco):
+    fill(coco, 4)
+    for proportion, validation, told in (
+        (0, 0.3, ["train/ is empty: no image went there, by --proportion 0 and --validation 0.3 of 4 images"]),
+        (1, 1, ["train/ is empty: no image went there, by --proportion 1 and --validation 1 of 4 images"]),
+        (1, 0.1, ["validation/ is empty: no image went there, by --proportion 1 and --validation 0.1 of 4 images"]),
+        (1, 0, []),
+        (0.5, 0.5, []),
+    ):
+        options = CocoImportOptions(proportion=proportion, validation=validation)
+        found = coco.read(options, overwrite=True).warnings
+        assert [text for text in found if "empty" in text] == told
 
 
 def test_images_without_annotations_are_background(coco):
@@ -174,10 +196,10 @@ def test_what_cannot_be_used_is_told(coco):
     assert "called like a label map" in told["b_label.png"] and "images end in" in told["b.webp"]
     assert result.n_images["train"] == 1 and result.n_areas["house"] == 3
     assert [note.split(" ", 1) for note in result.notes] == [
-        ["1", "annotations without an area (only a box, or nothing)"],
-        ["1", "annotations outside of their image"],
-        ["1", "annotations that reach beyond their image, cut at its border"],
-        ["1", "annotations of images that are not in the file"],
+        ["1", "annotation without an area (only a box, or nothing)"],
+        ["1", "annotation outside of the image"],
+        ["1", "annotation cut at the border of the image, beyond which it reached"],
+        ["1", "annotation of images that are not in the file"],
     ]
 
 
@@ -304,7 +326,10 @@ def test_instances_are_drawn_in_many_colours(coco):
     drawn = as_rgb8(read_image(figure)).reshape(-1, 3)
     colors, counts = np.unique(drawn, axis=0, return_counts=True)
     tinted = [c for c, n in zip(colors.tolist(), counts, strict=True) if n > 1000 and max(c) - min(c) > 20]
-    assert len(tinted) == 3
+    # Each annotation has its own; beside them they have that of their class, which the legend names.
+    assert len(tinted) == 4
+    house = ClassTable.from_names(["background", "house", "Tree"]).colors[1]
+    assert house in [tuple(c) for c in colors.tolist()]
 
 
 def test_without_photos(coco):

@@ -104,7 +104,7 @@ def test_areas_of_other_tools(photos, save, table, name):
 def test_scribbles_are_no_areas(photos, table):
     stroke = Stroke("pen", 1, 3.0, ((3.0, 3.0), (9.0, 9.0)))
     write_strokes(photos / "a_doodles.json", StrokeLog("a.jpg", SHAPE, table, (stroke,)))
-    with pytest.raises(BadInput, match=r"a_doodles.json: has no areas; spread its scribbles .*: hybridseg crf"):
+    with pytest.raises(BadInput, match=r"a_doodles.json: has no areas; spread its scribbles .*: `hybridseg crf"):
         convert_masks([photos / "a_doodles.json"])
 
 

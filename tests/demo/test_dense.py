@@ -19,20 +19,21 @@ from hybridseg.io.labels.labelmaps import LabelMap
 
 COMMANDS = (
     "demo-scenes", "split", "fcn make-labels", "fcn train", "fcn infer", "resunet init-config",
-    "resunet make-tfrecords", "resunet train", "resunet segment", "eval-pixels",
+    "resunet make-tfrecords", "resunet train", "resunet segment", "unet train", "unet infer", "eval-pixels",
 )  # fmt: skip
+WAYS = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net": "resunet", "U-Net": "unet"}
 
 
 def run_command(words):
     """Parse a command as the program does; run it, or leave what it leaves without a network."""
-    n_names = 2 if words[0] in ("fcn", "resunet") else 1
+    n_names = 2 if words[0] in ("fcn", "resunet", "unet") else 1
     name, values = " ".join(words[:n_names]), dict(pairwise(words))
     # Below the main command, as it is used: a command remembers the flags of its help.
     root = click.Context(main, **main.context_settings)
     find_commands()[name].make_context(name, list(words[n_names:]), parent=root)
     if name == "demo-scenes":
         return
-    if name == "fcn train":
+    if name in ("fcn train", "unet train"):
         draw_run(Path(values["--runs-dir"]) / values["--name"] / "model")
     elif name == "fcn infer":
         refined = "--crf" in words
@@ -42,6 +43,8 @@ def run_command(words):
         )  # fmt: skip
     elif name == "resunet train":
         draw_run(Path(values["--weights-out"]).with_suffix(""))
+    elif name == "unet infer":
+        segment_nearly(Path(values["--images"]), Path(values["--out"]), n_wrong=20)
     elif name == "resunet segment":
         segment_nearly(Path(values["--images"]), Path(values["--out"]), n_wrong=90)
     else:
@@ -52,7 +55,7 @@ def draw_run(base):
     """Leave the pictures of a training run."""
     base.parent.mkdir(parents=True)
     picture = np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8)
-    for name in ("training", "examples", "train_sample_batch", "learning_rate"):
+    for name in ("training", "examples", "train_sample_batch", "learning_rate", "network"):
         write_image(base.with_name(f"{base.name}_{name}.png"), picture)
 
 
@@ -81,16 +84,18 @@ def demo(scenes, tmp_path_factory):
 
 def test_the_page(demo):
     out, lines = demo
-    page = (out / "report.html").read_text()
+    page = re.sub("</?span>", "", (out / "report.html").read_text())
     # Every picture of the page is there and shows something, and every picture that is there is on the page.
     pictures = re.findall(r"<img src='([^']+)'", page)
-    assert sorted(pictures) == sorted(path.name for path in out.glob("*.png")) and len(pictures) == 8
+    assert sorted(pictures) == sorted(path.name for path in out.glob("*.png")) and len(pictures) == 11
     for name in pictures:
         with Image.open(out / name) as picture:
             assert min(picture.size) > 100 and np.asarray(picture.convert("L")).std() > 5, name
     for command in COMMANDS:
         assert f"<code>hybridseg {command} " in page and f"$ hybridseg {command} " in lines
     check_tables(out, page)
+    verdicts = re.findall(r"<li><strong>(.*?)</strong>: (.*?)</li>", page)
+    assert [way for way, _ in verdicts] == list(WAYS) and all("of the pixels are right" in text for _, text in verdicts)
 
 
 def test_the_folder_of_an_earlier_demo_is_cleared_of_what_the_demo_makes(tmp_path):
@@ -126,15 +131,14 @@ def check_tables(out, page):
     """The tables say what the files of eval-pixels say."""
     totals, classes = (re.findall(r"<tr>(<td>.*?)</tr>", body) for body in re.findall(r"<tbody>(.*?)</tbody>", page))
     cells = [[re.findall(r"<td>(.*?)</td>", row) for row in rows] for rows in (totals, classes)]
-    folders = {"FCN-8s": "fcn", "FCN-8s, CRF": "fcn_crf", "residual U-Net": "resunet"}
-    found = {way: json.loads((out / d / "eval_pixels.json").read_text())["pooled"] for way, d in folders.items()}
-    assert len({scores["accuracy"] for scores in found.values()}) == 3
-    assert [row[0] for row in cells[0]] == list(folders)
+    found = {way: json.loads((out / d / "eval_pixels.json").read_text())["pooled"] for way, d in WAYS.items()}
+    assert len({scores["accuracy"] for scores in found.values()}) == 4
+    assert [row[0] for row in cells[0]] == list(WAYS)
     for way, *shares in cells[0]:
         scores = found[way]
         expected = [scores["accuracy"], scores["macro"]["iou"], scores["macro"]["f1"]]
         assert shares == [f"{value:.3f}" for value in expected]
-    assert f"<th>IoU of each class</th>{''.join(f'<th>{way}</th>' for way in folders)}" in page
+    assert f"<th>IoU of each class</th>{''.join(f'<th>{way}</th>' for way in WAYS)}" in page
     for i, (name, *shares) in enumerate(cells[1]):
         rows = [record["classes"][i] for record in found.values()]
         assert {row["class"] for row in rows} == {name}

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from hybridseg.dense.augment import AugmentOptions, augment_batch
 from hybridseg.dense.feed import Feed, WindowFeed, hold_out
 from hybridseg.dense.pairs import FolderPairs, RememberedPairs
 from hybridseg.dense.photos import PhotoPairs, Window
+from hybridseg.dense.pictures import draw_examples, pick_examples
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
@@ -54,6 +57,18 @@ def test_only_the_pairs_that_were_asked_for(make_pairs, feed_of):
     pairs = make_pairs(5)
     assert find_order(collect(feed_of(pairs, [4, 1, 2])), pairs) == [4, 1, 2]
     assert set(pairs.was_read) == {4, 1, 2}
+
+
+def test_the_photos_of_an_epoch_are_named_on_its_sheet(make_pairs, feed_of, tmp_path):
+    pairs = make_pairs(7)
+    feed = feed_of(pairs, [4, 1, 5, 2, 6, 0], batch_size=4, shuffle=True)
+    order = [f"photo_{i}" for i in find_order(collect(feed), pairs)]
+    assert feed.list_sources() == order != ["photo_4", "photo_1", "photo_5", "photo_2", "photo_6", "photo_0"]
+    examples = pick_examples(feed, 5)
+    assert [example.source for example in examples] == order[:5]
+    draw_examples(tmp_path / "sheet.svg", examples, pairs.table)
+    written = re.findall(r">(photo_\d|truth)</text>", (tmp_path / "sheet.svg").read_text())
+    assert written == [text for name in order[:5] for text in (name, "truth")]
 
 
 def test_every_epoch_has_its_own_order(make_pairs, feed_of):
@@ -138,6 +153,7 @@ A, B, C = Window(0, 0, 32, 64), Window(10, 20, 32, 64), Window(0, 0, 64, 96)
 def test_windows_of_photos_in_batches(photos):
     feed = feed_windows(photos, [[(0, A), (1, B), (1, C)], [(0, C), (0, B), (1, A)]])
     assert (feed.n_samples, feed.n_steps, feed.indices.tolist()) == (3, 2, [0, 1])
+    assert feed.list_sources(1) == [photos.sources[i] for i in (0, 0, 1)]
     batches = collect(feed, n_epochs=2)
     assert [len(images) for images, _ in batches] == [2, 1, 2, 1]
     image, labels = photos.read(1)

@@ -83,14 +83,26 @@ def test_each_happens_with_its_chance(batch):
 
 
 def test_a_range_of_values_that_is_not_that_of_bytes(batch):
-    """Without a largest value, each image has its own: all its values change in proportion."""
+    """Without a largest value, each band of an image has its own: its values change in proportion."""
     policy = Policy((Turn((Gamma(0.5),)),))
     small = batch[0] / 255
-    bounds = small.min((1, 2, 3), keepdims=True), small.max((1, 2, 3), keepdims=True)
+    bounds = small.min((1, 2), keepdims=True), small.max((1, 2), keepdims=True)
     unit = (small - bounds[0]) / (bounds[1] - bounds[0])
     expected = change(policy, (unit, batch[1]), white=1.0)[0]
     found = change(policy, (unit * 3000 - 500, batch[1]), white=None)[0]
     np.testing.assert_allclose(found, expected * 3000 - 500, rtol=1e-3, atol=0.5)
+
+
+@pytest.mark.parametrize("kind", STEPS.values(), ids=list(STEPS))
+def test_every_band_has_its_own_range_of_values(kind):
+    """An elevation of 0 to 10,000 beside reflectances of 0 to 1: all bands change as if they had one range."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((2, 24, 20, 4)).astype(np.float32), np.zeros((2, 24, 20), np.uint8)
+    images[:, 0, 0], images[:, 0, 1] = 0, 1
+    policy, factors = Policy((Turn((kind(),)),)), np.array([1, 1, 1e4, 0.01], np.float32)
+    plain = change(policy, (images, labels), white=None)[0]
+    found = change(policy, (images * factors, labels), white=None)[0]
+    np.testing.assert_allclose(found / factors, plain, atol=2e-3)
 
 
 def test_it_changes_the_batches_of_a_training(make_pairs):
@@ -129,18 +141,25 @@ def test_bands_that_a_policy_needs():
 
 @pytest.mark.parametrize(("text", "message"), [
     ("[[step]", "it is not TOML"),
-    ("steps = 3", r'give a table \[\[step\]\] with do = "NAME" for each step'),
+    ("steps = 3", r"it has 'steps', which means nothing here; give a table \[\[step\]\] with do = .NAME. for each"),
     ("step = 3", r"give a table \[\[step\]\]"),
-    ('[[step]]\ndo = "flip-colls"', "step 1: there is no step 'flip-colls'.*; did you mean flip-cols?"),
-    ("[[step]]\nchance = 1", "step 1: there is no step None"),
+    ('[[step]]\ndo = "flip-colls"', "step 1: there is no step \"flip-colls\"; .*; did you mean flip-cols?"),
+    ("[[step]]\nchance = 1", 'step 1 does not say what to do: give do = "NAME", one of flip-cols, '),
+    ('[[step]]\ndo = true', "step 1: there is no step true; do is one of flip-cols"),
+    ('[[step]]\none-of = ["blur"]', "step 1, number 1 of one-of does not say what to do"),
     ('[[step]]\ndo = "noise"\nstrenght = 1', "step 1: noise has strength, and no strenght; did you mean strength?"),
     ('[[step]]\ndo = "flip-rows"\nside = 1', "step 1: flip-rows has no settings, and no side"),
-    ('[[step]]\ndo = "noise"\nstrength = "big"', "step 1: 'big' is not float"),
-    ('[[step]]\ndo = "blur"\nside = 4', "step 1: side=4: give a whole number"),
-    ('[[step]]\ndo = "noise"\nchance = 2', "step 1: chance=2 is not a number from 0 to 1"),
+    ('[[step]]\ndo = "noise"\nstrength = "big"', "step 1: noise has strength = .big.; give a number from 0 to below 1"),
+    ('[[step]]\ndo = "noise"\nstrength = true', "step 1: noise has strength = true; give a number from 0 to below 1"),
+    ('[[step]]\ndo = "noise"\nstrength = nan', "step 1: noise has strength = NaN; give a number"),
+    ('[[step]]\ndo = "shift-scale-rotate"\nborder = "grey"', "step 1: .* border = .grey.; give one of void, mirror"),
+    ('[[step]]\ndo = "blur"\nside = 4', "step 1: blur has side = 4; give a whole number from 3 to 31, odd"),
+    ('[[step]]\ndo = "blur"\nside = 3.0', "step 1: blur has side = 3.0; give a whole number"),
+    ('[[step]]\ndo = "noise"\nchance = 2', "step 1 has chance = 2; give a number from 0 to 1"),
+    ('[[step]]\ndo = "noise"\nchance = "often"', "step 1 has chance = \"often\"; give a number from 0 to 1"),
     ('[[step]]\none-of = []', "step 1 has one-of: give it a list of steps"),
     ('[[step]]\ndo = "noise"\none-of = [{do="blur"}]', "step 1 has one-of"),
-    ('[[step]]\none-of = [{do="blur"}, {do="smear"}]', "step 1, number 2 of one-of: there is no step 'smear'"),
+    ('[[step]]\none-of = [{do="blur"}, {do="smear"}]', "step 1, number 2 of one-of: there is no step \"smear\""),
     ('[[step]]\none-of = [{do="blur", chance=0.5}]', "step 1, number 1 of one-of: blur has side, and no chance"),
 ])  # fmt: skip
 def test_files_that_cannot_be_used(tmp_path, text, message):

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 from rasterio.transform import from_origin
 
 from hybridseg.batch.jobs import Outputs, run_jobs
@@ -163,13 +164,13 @@ def test_labels_are_the_same_whole_and_in_strips(tmp_path, paint_coast, fake_den
 def test_many_files_and_a_damaged_one(tmp_path, photo, scene_tif, job):
     (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:900])
     with quiet_rasterio():
-        rasterio.open(tmp_path / "grey.tif", "w", driver="GTiff", height=8, width=8, count=1, dtype="uint8").close()
-    paths = [tmp_path / name for name in ("cut.png", "photo.png", "grey.tif", "none.png", "ortho.tif")]
+        rasterio.open(tmp_path / "five.tif", "w", driver="GTiff", height=8, width=8, count=5, dtype="uint8").close()
+    paths = [tmp_path / name for name in ("cut.png", "photo.png", "five.tif", "none.png", "ortho.tif")]
     result = run_jobs(paths, replace(job, outputs=Outputs(out_dir=tmp_path / "out")))
     assert [r.image_path.name for r in result.images] == ["photo.png", "ortho.tif"]
     assert [problem.where for problem in result.problems] == [str(paths[i]) for i in (0, 2, 3)]
     messages = [problem.message for problem in result.problems]
-    assert "damaged or cut short" in messages[0] and "has 1 bands" in messages[1] and "there is no file" in messages[2]
+    assert "damaged or cut short" in messages[0] and "has 5 bands" in messages[1] and "there is no file" in messages[2]
     assert names_in(tmp_path / "out") == [
         "figures/ortho_predseg_composite.png", "figures/photo_predseg_composite.png",
         "ortho_predseg.png", "ortho_predseg.qml", "ortho_predseg.tif", "ortho_predseg.tif.aux.xml",
@@ -235,6 +236,27 @@ def test_no_crf_engine_and_no_image(tmp_path, photo, fake_dense, job, monkeypatc
         run_jobs([photo], replace(job, smoothing=SmoothingOptions(radius=2)))
     with pytest.raises(MissingInput):
         predict_file(tmp_path / "none.png", [fake_dense()])
+
+
+@pytest.mark.parametrize(("mode", "note"), [
+    ("RGBA", "its transparency (band 4) is left out: cliff.h5 takes 3 bands"),
+    ("L", "it is grey, and cliff.h5 takes red, green and blue: its one band stands for all three"),
+    ("LA", "it is grey, and cliff.h5 takes red, green and blue: its one band stands for all three"),
+    ("RGB", None),
+])  # fmt: skip
+def test_a_picture_of_any_kind_is_segmented_as_the_network_takes_it(tmp_path, paint_coast, fake_dense, mode, note):
+    picture = Image.fromarray(paint_coast(40, 60, border=20))
+    changed = picture.convert(mode)
+    if mode.endswith("A"):
+        changed.putpixel((3, 2), (*changed.getpixel((3, 2))[:-1], 0))
+    changed.save(tmp_path / "own.png")
+    changed.convert(mode.removesuffix("A")).convert("RGB").save(tmp_path / "rgb.png")
+    own, rgb = (predict_file(tmp_path / name, [fake_dense()]) for name in ("own.png", "rgb.png"))
+    assert own.warnings == ((note,) if note else ()) and rgb.warnings == ()
+    labels, wanted = (read_labelmap(result.written[0]).labels for result in (own, rgb))
+    if mode.endswith("A"):
+        assert labels[2, 3] == 255, "where it is transparent there is no picture"
+    np.testing.assert_array_equal(labels[8:], wanted[8:])
 
 
 def test_a_photo_that_is_far_from_the_training_is_told(photo, fake_dense, tmp_path):

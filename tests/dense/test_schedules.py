@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +76,20 @@ def test_a_cosine_with_restarts_is_that_of_keras(values):
 def test_a_ramp_before_the_cosine():
     schedule = CosineRestarts(1.0, first_epochs=2, alpha=0.0, ramp_epochs=2)
     assert [schedule.learning_rate(epoch) for epoch in range(4)] == pytest.approx([0.1, 0.55, 1, 0.5])
+
+
+@pytest.mark.parametrize(("schedule", "changes"), [
+    (Schedule(0.1, 1, 0.01, 3, 4, 0.5), {"ramp_epochs": 4, "sustain_epochs": 0.0, "decay": 0.9}),
+    (CosineRestarts(1, 5, 2.0, 0.7, 0.1, 3), {"ramp_epochs": 4, "m_mul": 0.5, "t_mul": 3.0}),
+], ids=["ramp", "cosine"])  # fmt: skip
+def test_where_a_setting_has_its_first_effect(schedule, changes):
+    """Changing it changes this epoch, and none before; a longer ramp also those on the way up."""
+    starts = schedule.find_starts()
+    for name, value in changes.items():
+        other, start = replace(schedule, **{name: value}), int(starts[name])
+        same = [schedule.learning_rate(epoch) == other.learning_rate(epoch) for epoch in range(start + 1)]
+        assert not same[start] and (name == "ramp_epochs" or all(same[:start])), name
+    assert schedule.learning_rate(starts["ramp_epochs"]) == 1 > schedule.learning_rate(starts["ramp_epochs"] - 1)
 
 
 @pytest.mark.parametrize("values", [

@@ -109,6 +109,9 @@ def test_windows_cover_a_side(n, window, share, stride):
     # Neighbours share what was asked for, as far as the stride allows.
     assert (steps > 0).all() and (steps <= max(size - overlap, stride)).all()
     assert n <= starts[-1] + size < n + stride
+    # No smaller ones would do.
+    smaller = size - stride
+    assert smaller + len(steps) * max((smaller - overlap) // stride * stride, stride) < starts[-1] + size
 
 
 def test_windows_are_blended_where_they_overlap(fake_dense):
@@ -204,6 +207,8 @@ def test_windows_are_normalized_as_the_photo_is_at_its_own_size(fake_dense):
 def test_a_scale_is_for_windows(fake_dense):
     with pytest.raises(BadInput, match=r"cliff\.h5 is given whole images, and --scale is for windows: add --native"):
         predict_probs(draw_image(32, 32), [fake_dense()], options=DenseOptions(scale=0.5))
+    with pytest.raises(BadInput, match=r"cliff\.h5 is given whole images, .* leave --fitted or --scale out"):
+        predict_probs(draw_image(32, 32), [fake_dense()], options=DenseOptions(native=False, scale=0.5))
 
 
 def test_networks_of_windows_and_of_whole_images_vote(fake_dense):
@@ -256,10 +261,20 @@ def test_networks_of_other_classes_do_not_vote_together(fake_dense):
         predict_probs(draw_image(32, 32), [fake_dense(), fake_dense(("rock", "veg", "water"))])
 
 
-@pytest.mark.parametrize("bands", [1, 2, 4])
+@pytest.mark.parametrize("bands", [2, 4])
 def test_images_of_other_bands(fake_dense, bands):
-    with pytest.raises(BadInput, match=f"has {bands} bands, but cliff.h5 was trained on images of 3"):
+    with pytest.raises(
+        BadInput, match=rf"has {bands} bands, and cliff\.h5 takes 3: give .* or train a network on such"
+    ):
         predict_probs(draw_image(32, 32, bands), [fake_dense()])
+
+
+def test_a_grey_image_stands_for_red_green_and_blue(fake_dense):
+    grey = draw_image(32, 32, 1)
+    grey_probs, rgb_probs = (predict_probs(image, [fake_dense()]) for image in (grey, grey.repeat(3, axis=2)))
+    np.testing.assert_array_equal(grey_probs, rgb_probs)
+    with pytest.raises(BadInput, match=r"has 1 band, and cliff\.h5 takes 4"):
+        predict_probs(grey, [fake_dense(n_bands=4)])
 
 
 def test_an_image_is_normalized_as_a_whole(fake_dense):

@@ -53,7 +53,7 @@ def test_a_pixel_takes_the_class_with_most_seeds():
 
 
 def test_all_files_are_written_and_hold_the_same(photo, seeds, table, tmp_path):
-    written = spread_file(photo, DrawnSeeds(seeds, table, 90.0), options=NEAR, out_dir=tmp_path / "out")
+    written = spread_file(photo, DrawnSeeds(seeds, table, 90.0), options=NEAR, out_dir=tmp_path / "out").written
     assert [p.name for p in written] == [
         "my photo_mres.mat", "my photo_mres_label.png", "my photo_mres.png", "my photo_report.txt",
     ]  # fmt: skip
@@ -119,7 +119,7 @@ def test_a_geotiff_keeps_its_place(seeds, table, tmp_path, paint_coast, quick_pa
     with rasterio.open(path, "w", driver="GTiff", height=60, width=90, count=3, dtype="uint8", crs="EPSG:32618",
                        transform=transform, nodata=0) as dataset:  # fmt: skip
         dataset.write(image.transpose(2, 0, 1))
-    written = spread_file(path, DrawnSeeds(seeds, table), options=NEAR)
+    written = spread_file(path, DrawnSeeds(seeds, table), options=NEAR).written
     place = describe_image(written[-1]).georeference
     assert written[-1].name == "ortho_mres_label.tif" and place.transform == tuple(transform)[:6]
     labels = read_labelmap(written[-1]).labels

@@ -138,6 +138,7 @@ def test_an_operation_hidden_in_a_function_is_found(tf, tmp_path):
     outer.node.add(name="Placeholder", op="Placeholder")
     outer.node.add(name="final_result", op="hidden", input=["Placeholder"])
     (tmp_path / "bad.pb").write_bytes(outer.SerializeToString())
+    (tmp_path / "labels.txt").write_text("sand\nwater\nwood\n")
     with pytest.raises(BadInput, match="PrintV2"):
         load_classifier(tmp_path / "bad.pb")
 
@@ -163,7 +164,7 @@ def test_damaged_and_mismatched_files(saved, tmp_path):
     with pytest.raises(BadInput, match=r"x.pb is damaged or not a frozen graph"):
         load_classifier(saved / "x.pb")
     (saved / "e.pb").touch()
-    with pytest.raises(BadInput, match="is an empty graph"):
+    with pytest.raises(BadInput, match="is an empty file"):
         load_classifier(saved / "e.pb")
     with pytest.raises(MissingInput, match="there is no model"):
         load_classifier(saved / "none.pb")
@@ -184,6 +185,27 @@ def test_damaged_and_mismatched_files(saved, tmp_path):
     (saved / "model.json").write_text("{")
     with pytest.raises(BadInput, match="it is damaged"):
         load_classifier(saved / "model.pb")
+
+
+def test_what_is_cheap_is_checked_before_a_graph_is_converted(saved, content, tmp_path, monkeypatch):
+    def fail(*args, **settings):
+        raise AssertionError("it is converted")
+
+    monkeypatch.setattr("hybridseg.models.store.fetch_runtime", fail)
+    monkeypatch.setattr("hybridseg.models.store.parse_graph", fail)
+    model = tmp_path / "bare/m.pb"
+    model.parent.mkdir()
+    for damaged in (b"some notes\n" * 20, content[:-1], content + b"\xff", b"\x0a" + b"\xff" * 30):
+        model.write_bytes(damaged)
+        with pytest.raises(BadInput, match=r"m.pb is damaged or not a frozen graph"):
+            load_classifier(model)
+    model.write_bytes(content)
+    with pytest.raises(MissingInput, match="give its labels: --labels"):
+        load_classifier(model)
+    with pytest.raises(MissingInput, match=r"none\.txt"):
+        load_classifier(model, labels_path=tmp_path / "none.txt")
+    with pytest.raises(AssertionError, match="it is converted"):
+        load_classifier(model, labels_path=saved / "labels.txt")
 
 
 def save_graph(tf, path, build):

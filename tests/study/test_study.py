@@ -26,7 +26,9 @@ def read_scores(folder):
 
 
 def list_commands(page):
-    return [shlex.split(line.replace("&#x27;", "'")) for line in re.findall(r"<code>hybridseg (.*?)</code>", page)]
+    found = re.findall(r"<pre>.*?</pre>", re.sub("</?span>", "", page))
+    lines = re.findall(r"<code>hybridseg (.*?)</code>", "".join(found))
+    return [shlex.split(line.replace("&#x27;", "'")) for line in lines]
 
 
 def test_a_study(study, data, words):

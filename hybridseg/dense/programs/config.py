@@ -210,10 +210,15 @@ def read_config(path: str | os.PathLike[str]) -> ResunetConfig:
                 f"it is {describe_json(Path(path))}; give the config, which says TARGET_SIZE and so on, or make one "
                 "with `hybridseg resunet init-config`"
             )
-        problems = _check_keys(record)
-        values, more_problems = _read_values({key: raw for key, raw in record.items() if key in KEYS})
-        _refuse(problems + more_problems)
-        return ResunetConfig(**values)
+        return parse_config(record)
+
+
+def parse_config(record: Mapping[str, Any]) -> ResunetConfig:
+    """Return the config of a mapping by keys, as `read_config` does that of a file."""
+    problems = _check_keys(record)
+    values, more_problems = _read_values({key: raw for key, raw in record.items() if key in KEYS})
+    _refuse(problems + more_problems)
+    return ResunetConfig(**values)
 
 
 def config_record(config: ResunetConfig) -> dict[str, Any]:

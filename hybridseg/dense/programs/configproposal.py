@@ -17,16 +17,17 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense.datasets import enter_places, read_mask
 from hybridseg.dense.pairs import SIDES, fit_size
-from hybridseg.dense.programs.config import KEYS, NAME_LENGTH, ResunetConfig
+from hybridseg.dense.programs.config import KEYS, NAME_LENGTH, ResunetConfig, config_record
 from hybridseg.dense.programs.resunet import describe_network, load_resunet, try_refinement
 from hybridseg.draw import count_share, shuffle_names
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, count_problems
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
 from hybridseg.io.masks import find_best, find_masks, list_masks
 from hybridseg.io.pairing import JPEG_SUFFIXES, find_mask_words, list_images
 from hybridseg.io.rasters import open_raster
+from hybridseg.markup import render_table, render_text
 from hybridseg.progress import Progress, no_progress
 
 _MAX_IMAGES, _MAX_LABEL_MAPS = 200, 50
@@ -47,6 +48,20 @@ class Proposal:
     config: ResunetConfig
     reasons: dict[str, str]
     problems: tuple[Problem, ...] = ()
+
+    def __repr__(self) -> str:
+        config = self.config
+        size = "TARGET_SIZE {} x {}".format(*config.target_size)
+        return f"<Proposal: {size}, NCLASSES {config.nclasses}{count_problems(self.problems)}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(key, self.record[key], reason) for key, reason in self.reasons.items()]
+        return render_table(("key", "value", "because"), rows) + render_text(*self.problems)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The config as a JSON file has it, by key."""
+        return config_record(self.config)
 
 
 def propose_config(

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.datasets import Dataset
 from hybridseg.dense.fit import Epoch, FitOptions
-from hybridseg.dense.pairs import FolderPairs
-from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.plan import TrainingPlan
 from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingResult, train_dense
 from hybridseg.errors import BadInput
-from hybridseg.forecast import UNKNOWN, followed_by
-from hybridseg.io.images import describe_image
 from hybridseg.models.fcn import Fcn8s
 from hybridseg.models.losses import LossOptions
 from hybridseg.options import Span, check_options, option, option_like
@@ -66,10 +61,6 @@ class FcnOptions:
                 "give one or the other"
             )
 
-    def choose_crops(self, shapes: Sequence[tuple[int, int]]) -> CropOptions:
-        """Return the windows of photographs of these rows and columns; none where all of each is resized."""
-        return self.crops if self.size else self.crops.fit_to(shapes)
-
     @property
     def fit(self) -> FitOptions:
         """The part that every network has."""
@@ -112,13 +103,7 @@ def train_fcn(
     ------
     MissingInput, BadInput, OutputExists, WriteFailed
     """
-    data.check(progress=followed_by(progress, UNKNOWN))
-    crops = options.choose_crops([describe_image(pair.image_path).shape for pair in data.parts["train"]])
-    size = options.size or crops.crop
-    assert size is not None
-    # What is largest at any scale of the windows decides how sharp the photographs are kept.
-    kind = FolderPairs if options.size else partial(PhotoPairs, scale=crops.scale[1])
-    found = {name: kind(part, data.read_labels, table=data.table, size=size) for name, part in data.parts.items()}
+    found, crops = data.open_pairs(options.size, options.crops, progress=progress)
     pairs = found["train"]
     architecture = Fcn8s(pairs.n_bands, len(data.table), options.backbone, options.wide_channels)
     normalization = architecture.encoder.choose_normalization(pairs.dtype)

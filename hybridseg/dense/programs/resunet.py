@@ -21,7 +21,7 @@ from hybridseg.dense.pairs import FolderPairs, PairSource
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_examples, pick_examples
 from hybridseg.dense.plan import TrainingPlan, make_feeds
-from hybridseg.dense.predict import predict_labels
+from hybridseg.dense.predict import match_image, predict_labels
 from hybridseg.dense.programs.config import ResunetConfig
 from hybridseg.dense.programs.resunetdata import (
     check_bands,
@@ -308,7 +308,8 @@ def _evaluate_pairs(
     found = []
     for pair in progress(pairs, label="images"):
         image, truth = load_labelled(pair, read_labels)
-        labels, _ = predict_labels(image.filled().pixels, models, smoothing=smoothing)
+        pixels, _ = match_image(image.filled().pixels, models, has_alpha=image.info.has_alpha)
+        labels, _ = predict_labels(pixels, models, smoothing=smoothing)
         found.append(count_confusion(truth, labels, table))
     return found
 

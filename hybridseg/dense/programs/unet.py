@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hybridseg.classes import ClassTable
 from hybridseg.dense.augment import Augmentation
 from hybridseg.dense.crops import MAX_AREA, CropOptions
-from hybridseg.dense.datasets import Dataset
+from hybridseg.dense.datasets import Dataset, open_folders
 from hybridseg.dense.fit import Epoch, FitOptions
-from hybridseg.dense.pairs import FolderPairs, fit_size
-from hybridseg.dense.photos import PhotoPairs
+from hybridseg.dense.pairs import fit_size
 from hybridseg.dense.pictures import draw_augmentation
 from hybridseg.dense.plan import TrainingPlan
 from hybridseg.dense.policy import Policy, read_policy
 from hybridseg.dense.schedules import CosineRestarts, Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingResult, train_dense
-from hybridseg.errors import BadInput
-from hybridseg.figures import DPI, NetworkLevel, draw_network
-from hybridseg.forecast import UNKNOWN, followed_by
-from hybridseg.io.images import describe_image, load_image
+from hybridseg.errors import BadInput, BadUsage, OutputExists
+from hybridseg.figures import DrawnFigure, FigureOptions, NetworkLevel, draw_network
+from hybridseg.io.images import load_image
 from hybridseg.io.labelled import load_labelled
 from hybridseg.io.pairing import find_images
 from hybridseg.models.bundles import DenseModel
@@ -33,7 +31,7 @@ from hybridseg.models.losses import LossOptions
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.models.unet import NO_ENCODER, Unet, show_shape, trace_joins
-from hybridseg.options import Span, check_options, option, option_like
+from hybridseg.options import Span, check_options, make_options, option, option_like
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_image, resize_nearest
 
@@ -52,9 +50,21 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss": "combo", "dice_share": 0.95, "dice_over": "image", "schedule": "cosine", "learning_rate": 0.005,
         "ramp_epochs": 0, "first_epochs": 50, "t_mul": 1.0, "m_mul": 0.7, "alpha": 0.1,
         "best_by": "loss", "patience": 66, "plateau_patience": 20, "validation_share": 0.3,
-        "policy": "efficientnet-blog", "seed": 108241,
+        "augmentation": "efficientnet-blog", "seed": 108241,
     },
 }  # fmt: skip
+
+
+# Which settings have no meaning unless another one has one of these values.
+_BELONGS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "ramp_epochs": ("schedule", ("ramp", "cosine")),
+    **dict.fromkeys(("sustain_epochs", "decay"), ("schedule", ("ramp",))),
+    **dict.fromkeys(("first_epochs", "t_mul", "m_mul", "alpha"), ("schedule", ("cosine",))),
+    "dice_share": ("loss", ("combo",)),
+    "dice_over": ("loss", ("dice", "combo")),
+    "focal_gamma": ("loss", ("focal",)),
+}
+_FLAGS = {"first_epochs": "first-restart"}
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,48 @@ class UnetOptions:
         return Unet(n_bands, n_outputs, self.encoder, block, self.widths, self.dropout)
 
 
+def check_encoder(settings: Mapping[str, Any], is_given: Callable[[str], bool]) -> None:
+    """Raise BadUsage for what was given for an encoder where there is none."""
+    for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
+        if settings["encoder"] == NO_ENCODER and is_given(name):
+            raise BadUsage(f"--{name.replace('_', '-')} is for an encoder, and this is --encoder=none")
+
+
+def choose_options(settings: Mapping[str, Any], is_given: Callable[[str], bool]) -> UnetOptions:
+    """Make options of all settings by name.
+
+    Raises
+    ------
+    BadUsage
+        For one that was given, see `is_given`, and has no meaning beside the others.
+    BadInput
+    """
+    for name, (owner, values) in _BELONGS.items():
+        if is_given(name) and settings[owner] not in values:
+            raise BadUsage(
+                f"--{_FLAGS.get(name) or name.replace('_', '-')} is for --{owner}={' or '.join(values)}, and this is "
+                f"--{owner}={settings[owner]}"
+            )
+    for name in ("t_mul", "m_mul"):
+        if is_given(name) and settings["first_epochs"] is None:
+            raise BadUsage(f"--{name.replace('_', '-')} is for restarts, and there are none without --first-restart")
+    check_encoder(settings, is_given)
+    if settings["encoder"] != NO_ENCODER and settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
+        raise BadUsage("--encoder-weights=none is of no use as it is; give --frozen-epochs 0")
+    has_windows = any(is_given(item.name) for item in fields(CropOptions))
+    if has_windows and is_given("size"):
+        raise BadUsage(
+            "--size resizes whole photos; --crop, --crop-scale, --crops and --balance are for windows of them: give "
+            "one or the other"
+        )
+    schedule = make_options(ScheduleOptions, settings).make(settings["epochs"])
+    fit = make_options(FitOptions, settings, loss=make_options(LossOptions, settings), schedule=schedule)
+    # A preset may have whole photos, where windows were asked for.
+    size = None if has_windows else settings["size"]
+    crops, policy = make_options(CropOptions, settings), read_policy(settings["augmentation"])
+    return make_options(UnetOptions, settings, size=size, fit=fit, crops=crops, augment=policy)
+
+
 def train_unet(
     data: Dataset,
     *,
@@ -149,14 +201,7 @@ def train_unet(
     """
     if options.fit.frozen_epochs and paths.pretrained == RANDOM:
         raise BadInput("the encoder has random weights, which are of no use as they are; give --frozen-epochs 0")
-    data.check(progress=followed_by(progress, UNKNOWN))
-    shapes = [describe_image(pair.image_path).shape for pair in data.parts["train"]]
-    crops = CropOptions() if options.size else options.crops.fit_to(shapes)
-    size = options.size or crops.crop
-    assert size is not None
-    # What is largest at any scale of the windows decides how sharp the photographs are kept.
-    kind = FolderPairs if options.size else partial(PhotoPairs, scale=crops.scale[1])
-    found = {name: kind(part, data.read_labels, table=data.table, size=size) for name, part in data.parts.items()}
+    found, crops = data.open_pairs(options.size, options.crops, progress=progress)
     pairs, n_classes = found["train"], len(data.table)
     if isinstance(options.augment, Policy):
         options.augment.check_bands(pairs.n_bands)
@@ -169,7 +214,7 @@ def train_unet(
     )  # fmt: skip
 
     def show(model: DenseModel) -> list[Path]:
-        joins = trace_joins(model.network, size)
+        joins = trace_joins(model.network, pairs.size)
         for join in joins:
             on_start(join.text)
         if not paths.plots:
@@ -177,13 +222,14 @@ def train_unet(
         path = paths.plot("network")
         levels = [
             NetworkLevel(f"1/{join.stride}: {show_shape(join.skip)}", f"joined with {show_shape(join.enlarged)}",
-                         f"{show_shape(join.joined)}\n{show_shape(join.result)}")
+                         "\n→ ".join(dict.fromkeys(map(show_shape, (join.joined, join.result)))))
             for join in joins
         ]  # fmt: skip
-        image, scores = (*size, pairs.n_bands), (*size, architecture.n_outputs)
+        image, scores = (*pairs.size, pairs.n_bands), (*pairs.size, architecture.n_outputs)
         draw_network(
             path, levels, title=f"U-Net on {encoder.title}" if encoder else "U-Net",
-            ends=(show_shape(image), show_shape(joins[0].below), show_shape(scores)), dpi=paths.figures.dpi,
+            ends=(f"image: {show_shape(image)}", show_shape(joins[0].below), f"scores: {show_shape(scores)}"),
+            dpi=paths.figures.dpi,
         )  # fmt: skip
         return [path]
 
@@ -199,40 +245,63 @@ def _choose_size(rows: int, cols: int) -> tuple[int, int]:
     return (rows, cols) if is_small else fit_size(rows, cols, max_area=MAX_AREA)
 
 
+@dataclass(frozen=True)
+class SheetOptions:
+    """What a sheet of augmented photos shows."""
+
+    n_photos: int = option(3, "Photos to show.", span=Span(1, 20))
+    n_versions: int = option(5, "Versions of each.", span=Span(1, 20))
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
 def draw_sheet(
     path: Path,
     images_dir: Path,
-    data: Dataset | None,
+    masks_dir: Path | None,
     policy: Policy,
     *,
-    n_photos: int = 3,
-    n: int = 5,
-    seed: int = 0,
-    dpi: int = DPI,
-) -> None:
+    table: ClassTable | None = None,
+    options: SheetOptions = SheetOptions(),
+    figures: FigureOptions = FigureOptions(),
+    overwrite: bool = False,
+) -> DrawnFigure:
     """Draw how a policy changes the first photos of a folder, see `hybridseg.dense.pictures.draw_augmentation`.
 
     Parameters
     ----------
-    data : Dataset or None
-        With it their label maps are drawn too.
+    path : pathlib.Path
+        It gets the suffix of its format.
+    masks_dir, table
+        With one of them the label maps are drawn too.
 
     Raises
     ------
-    MissingInput, BadInput, WriteFailed
+    MissingInput, BadInput, OutputExists, WriteFailed
     """
+    path = figures.name(path.with_suffix(""))
+    if path.exists() and not overwrite:
+        raise OutputExists(f"{path} is there already; --overwrite replaces it, --out gives another name")
+    if not policy.any:
+        raise BadInput("the augmentation none changes nothing: there is nothing to show")
+    has_labels = masks_dir is not None or table is not None
+    data = open_folders(images_dir, masks_dir, table=table) if has_labels else None
     import_tensorflow()
     photos: list[tuple[np.ndarray, np.ndarray | None]] = []
     if data is not None:
-        for pair in data.parts["train"][:n_photos]:
+        for pair in data.parts["train"][: options.n_photos]:
             loaded, labels = load_labelled(pair, data.read_labels)
             size = _choose_size(*labels.shape)
             photos.append((resize_image(loaded.filled().pixels, size), resize_nearest(labels, size)))
     else:
-        for image_path in find_images([images_dir])[:n_photos]:
+        for image_path in find_images([images_dir])[: options.n_photos]:
             loaded = load_image(image_path)
             photos.append(
                 (resize_image(loaded.filled().pixels, _choose_size(loaded.info.rows, loaded.info.cols)), None)
             )
     policy.check_bands(photos[0][0].shape[2])
-    draw_augmentation(path, photos, policy, None if data is None else data.table, n=n, seed=seed, dpi=dpi)
+    shown = None if data is None else data.table
+    draw_augmentation(path, photos, policy, shown, n=options.n_versions, seed=options.seed, dpi=figures.dpi)
+    return DrawnFigure(path)

@@ -23,11 +23,12 @@ Id = int | str
 
 @dataclass(frozen=True)
 class CocoImage:
-    """An image of the file; `shape` (rows, cols) where the file says it."""
+    """An image of the file; `shape` (rows, cols) where the file says it, `urls` where it can be had."""
 
     id: Id
     file_name: str
     shape: tuple[int, int] | None
+    urls: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -295,7 +296,9 @@ def _parse_image(row: Mapping[str, Any]) -> CocoImage:
     name, rows, cols = row.get("file_name"), row.get("height"), row.get("width")
     if not isinstance(name, str) or not name:
         raise BadInput("an image has no `file_name`; export it as COCO again")
-    return CocoImage(_parse_id(row, "id"), name, None if rows is None or cols is None else parse_size([rows, cols]))
+    shape = None if rows is None or cols is None else parse_size([rows, cols])
+    urls = (row.get(key) for key in ("coco_url", "flickr_url"))
+    return CocoImage(_parse_id(row, "id"), name, shape, tuple(url for url in urls if isinstance(url, str) and url))
 
 
 def _parse_name(row: Mapping[str, Any]) -> str:

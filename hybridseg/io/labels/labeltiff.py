@@ -28,7 +28,8 @@ _MADE_BY_TAG = "MADE_BY"
 
 # A style that QGIS saved has no such first line, and is the user's.
 _STYLE_HEAD = "<!-- Replaced whenever hybridseg writes the label map; a style saved by QGIS is kept. -->\n"
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Compiled on use, which takes longer than all else here.
+_NOT_XML = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 # Name, type (0 whole number, 2 text) and usage (5 value, 2 name, 6 to 8 colours) as GDAL numbers them.
 _COLUMNS = (("Value", 0, 5), ("Class_Name", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
 
@@ -100,7 +101,7 @@ def _is_of_user(style_path: Path) -> bool:
 
 def _on_one_line(name: str) -> str:
     """Return a name as a legend can show it; what XML cannot hold becomes a question mark in a diamond."""
-    return " ".join(_NOT_XML.sub("\ufffd", name).split())
+    return " ".join(re.sub(_NOT_XML, "\ufffd", name).split())
 
 
 def _format_xml(root: ElementTree.Element) -> str:

@@ -12,10 +12,9 @@ import numpy as np
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, located
-from hybridseg.io.atomic import atomic_path
 from hybridseg.io.labels.classfiles import parse_color
 from hybridseg.io.labels.labelmaps import LabelMap, narrow_labels, narrow_seeds
-from hybridseg.io.labels.mat5 import NameList, read_mat5
+from hybridseg.io.labels.mat5 import NameList, read_mat5, write_mat5
 
 
 def read_matfile(path: str | os.PathLike[str], *, table: ClassTable | None = None, with_seeds: bool = True) -> LabelMap:
@@ -61,21 +60,18 @@ def write_matfile(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
     labelmap : LabelMap
         Needs its `table`. Without `seeds` the variable `sparse` is left out.
     """
-    from scipy.io import savemat
-
     table = labelmap.require_table(path)
     width = max(len(name) for name in table.names)
-    variables: dict[str, np.ndarray | str] = {
+    variables: dict[str, np.ndarray | list[str]] = {
         "class": labelmap.labels,
-        "labels": np.array([name.ljust(width) for name in table.names]),
+        "labels": [name.ljust(width) for name in table.names],
         "colors": np.array(table.colors, np.uint8),
     }
     if labelmap.seeds is not None:
         variables["sparse"] = labelmap.seeds
     if labelmap.made_by is not None:
-        variables["made_by"] = labelmap.made_by
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        savemat(file, variables, do_compression=True)
+        variables["made_by"] = [labelmap.made_by]
+    write_mat5(Path(path), variables)
 
 
 def _make_table(names: NameList | None, colors: np.ndarray | None) -> ClassTable | None:

@@ -298,6 +298,8 @@ def test_the_plan_has_every_key_of_the_training():
     assert plan.fit.best_by == "loss", "as the published program"
     with pytest.raises(BadInput, match=r"KERNEL_SIZE \[3, 5\]: on an encoder it is \[3, 3\]"):
         make_plan(config, ResunetExtras(encoder="mobilenet_v2"))
+    with pytest.raises(BadInput, match="upsample=bilinear: a network on an encoder has transposed"):
+        ResunetExtras(encoder="mobilenet_v2", upsample="bilinear")
     rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(7)]
     falling = 1e-7 + (1e-2 - 1e-7) * 0.7
     assert rates == pytest.approx([1e-6, 5.0005e-3, 1e-2, 1e-2, 1e-2, 1e-2, falling])

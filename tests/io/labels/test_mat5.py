@@ -7,7 +7,7 @@ from scipy.io import savemat
 
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.labels.mat5 import read_mat5
+from hybridseg.io.labels.mat5 import read_mat5, write_mat5
 
 
 def item(kind, data):
@@ -26,6 +26,18 @@ def write(path, *variables, packed=True):
         data = zlib.compress(variable)
         content += struct.pack("<II", 15, len(data)) + data if packed else variable
     path.write_bytes(content)
+
+
+def test_what_is_written_is_what_scipy_writes(tmp_path):
+    labels = np.random.default_rng(0).integers(0, 3, (40, 60)).astype(np.uint8)
+    texts = {"labels": ["sea  ", "écume", "sand "], "made_by": ["x" * 300], "few": ["é"]}
+    arrays = {"class": labels, "colors": np.arange(9, dtype=np.uint8).reshape(3, 3), "small": labels[:2, :2]}
+    write_mat5(tmp_path / "own.mat", {**arrays, **texts})
+    savemat(tmp_path / "scipy.mat", {**arrays, **{k: np.array(v) for k, v in texts.items()}}, do_compression=True)
+    own = (tmp_path / "own.mat").read_bytes()
+    assert own[124:] == (tmp_path / "scipy.mat").read_bytes()[124:]
+    write_mat5(tmp_path / "again.mat", {**arrays, **texts})
+    assert (tmp_path / "again.mat").read_bytes() == own
 
 
 CLASS = matrix(9, (1, 2), b"class", item(2, b"\x00\x01"))

@@ -1,0 +1,192 @@
+"""Make ground truth, as `label` and `crf` do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hybridseg.api.arguments import PATH_TYPES, Labels, find_path, find_table, list_paths
+from hybridseg.api.calls import public_function, show_progress
+from hybridseg.apply import PathLike
+from hybridseg.classes import ClassTable
+from hybridseg.cli.console import Console
+from hybridseg.crf.options import CrfOptions
+from hybridseg.errors import BadInput, BadUsage
+from hybridseg.figures import FigureOptions
+from hybridseg.labelling.review import ReviewSession
+from hybridseg.labelling.session import open_session
+from hybridseg.labelling.spread import SPREAD_CRF, DrawnSeeds, SpreadOptions, SpreadResult, read_seeds, spread_file
+from hybridseg.progress import Progress
+
+if TYPE_CHECKING:
+    from hybridseg.web.serve import Page
+
+
+@public_function(SpreadOptions)
+def spread(
+    photo: PathLike,
+    scribbles: PathLike | Any,
+    *,
+    labels: Labels | None = None,
+    colors: PathLike | None = None,
+    scale: float | None = SpreadOptions.scale,
+    crf: CrfOptions = SPREAD_CRF,
+    out: PathLike | None = None,
+    overwrite: bool = False,
+    figures: FigureOptions = FigureOptions(),
+    progress: Progress | None = None,
+) -> SpreadResult:
+    """Spread scribbles to every pixel of a photo with a dense CRF; with `out`, write the result as ground truth.
+
+    Parameters
+    ----------
+    photo
+        The photo.
+    scribbles
+        A file: a ``.mat`` that has them, a picture of class ids or colours in which 255 or black is unlabelled,
+        ``NAME_doodles.json``, or those of labelme, COCO or Doodler. Or an array of (rows, cols) whole numbers: 0 is
+        unlabelled, class k is k + 1. Scribbled pixels keep their class.
+    labels, colors
+        The classes of scribbles that do not name theirs (a class file, a ClassTable or a list of names), and a file of
+        their colours.
+    crf
+        CrfOptions: how the CRF spreads them.
+    out
+        The folder of the files that the command writes, ``NAME_mres.mat`` and so on; by default none is written.
+    overwrite
+        Replace files that are there.
+
+    Returns
+    -------
+    SpreadResult
+        `labels`, `table`, `seeds` and `shares`, as a LabelMap has them. It is shown in a notebook.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> hs.spread("photo.jpg", "photo_doodles.json", out="masks")  # doctest: +SKIP
+    <SpreadResult: 614 x 920 pixels, water 61%, sand 39%>
+    """
+    table, path = find_table(labels, colors), Path(photo)
+    if isinstance(scribbles, PATH_TYPES):
+        drawn = read_seeds(scribbles, path, table=table)
+    else:
+        drawn = _take_seeds(scribbles, table)
+    return spread_file(
+        path, drawn, options=SpreadOptions(scale, crf), out_dir=find_path(out), write=out is not None,
+        overwrite=overwrite, figures=figures, progress=progress or show_progress(),
+    )  # fmt: skip
+
+
+def _take_seeds(scribbles: Any, table: ClassTable | None) -> DrawnSeeds:
+    seeds = np.asarray(scribbles)
+    if table is None:
+        raise BadUsage("an array of scribbles does not name its classes; give --labels")
+    is_map = seeds.ndim == 2 and seeds.dtype.kind in "iu"
+    if not is_map or not 0 <= seeds.min(initial=0) <= seeds.max(initial=0) <= len(table):
+        raise BadInput(
+            f"scribbles are (rows, cols) whole numbers from 0, unlabelled, to {len(table)}, the last class; not "
+            f"{seeds.shape} of {seeds.dtype}"
+        )
+    if not seeds.any():
+        raise BadInput("there are no scribbles: all is 0; draw some of each class first")
+    return DrawnSeeds(seeds.astype(np.uint8), table)
+
+
+@public_function(SpreadOptions)
+def label(
+    photos: PathLike | Iterable[PathLike],
+    *,
+    masks: PathLike | None = None,
+    labels: Labels | None = None,
+    colors: PathLike | None = None,
+    window: int = 500,
+    scale: float | None = SpreadOptions.scale,
+    crf: CrfOptions = SPREAD_CRF,
+    out: PathLike | None = None,
+    figures: FigureOptions = FigureOptions(),
+    import_: PathLike | None = None,
+    review: bool = False,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    i_know: bool = False,
+    no_browser: bool = False,
+    block: bool | None = None,
+    progress: Progress | None = None,
+) -> Page:
+    """Label photos with scribbles, in the browser. Every stroke is on disk at once; the same call goes on.
+
+    The page is served on this machine only, until it is stopped.
+
+    Parameters
+    ----------
+    photos
+        Photos, a folder, or a pattern.
+    masks
+        A folder of masks made by hand, to start from.
+    labels, colors
+        The classes (a class file, a ClassTable or a list of names), and a file of their colours; by default those of
+        earlier work, and else the page asks.
+    window
+        Side of the window in which the page walks over a photo, in pixels.
+    crf
+        CrfOptions: how the CRF spreads scribbles.
+    out
+        The folder of the results; by default beside each photo.
+    import_
+        Labels of any tool to start from, a model's too: a file, or a folder with one for each photo.
+    review
+        Show the manual and automatic results in this folder side by side instead.
+    port
+        Port on which the page is served; by default the same as before, or any free one.
+    host, i_know
+        Another address of this machine to serve it on, and that others on the network can then listen in, since the
+        connection is not encrypted.
+    no_browser
+        Do not open a browser.
+    block
+        Whether to wait here until the page is stopped, by Ctrl-C; by default in a script, not where lines are typed.
+
+    Returns
+    -------
+    Page
+        Its `address`, `stop()` and `wait()`. In a notebook it shows a link.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> page = hs.label("photos", labels=["water", "sand"])  # doctest: +SKIP
+    >>> page.stop()  # doctest: +SKIP
+    """
+    from hybridseg.web.serve import check_host, find_usual_port, open_label_page, open_review_page, serve
+
+    console, paths, progress = Console(), list_paths(photos), progress or show_progress()
+    if masks is not None and (import_ is not None or review):
+        raise BadUsage("give --masks alone, without --import or --review")
+    for warning in check_host(host, i_know=i_know):
+        console.warn(warning)
+    where: dict[str, Any] = {"host": host, "port": port, "usual_port": find_usual_port(find_path(out) or paths[0])}
+    if review:
+        if len(paths) > 1:
+            raise BadUsage("--review shows the results in one folder; give one")
+        open_page = partial(open_review_page, ReviewSession(paths[0], progress=progress))
+    else:
+        session, told = open_session(
+            paths, table=find_table(labels, colors), out_dir=find_path(out), masks_dir=find_path(masks),
+            import_path=find_path(import_), options=SpreadOptions(scale, crf), window=window, figures=figures,
+            progress=progress,
+        )  # fmt: skip
+        console.say_all(told)
+        open_page = partial(open_label_page, session)
+    wait = not _is_interactive() if block is None else block
+    return serve(open_page, say=console.insist, open_browser=not no_browser, wait=wait, **where)
+
+
+def _is_interactive() -> bool:
+    """Return whether a person types lines, as in a notebook."""
+    return hasattr(sys, "ps1") or bool(sys.flags.interactive) or "ipykernel" in sys.modules
