@@ -12,7 +12,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.markup import render_legend
-from hybridseg.palette import Color, choose_colors
+from hybridseg.palette import Color, choose_colors, count_colors
 
 VOID = 255
 """The label of a pixel that has no class."""
@@ -363,20 +363,17 @@ def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
     [[1, 0]]
     """
     by_color = _ids_by_color(table.names, table.colors)
-    packed = (rgb[..., 0].astype(np.uint32) << 16) | (rgb[..., 1].astype(np.uint32) << 8) | rgb[..., 2]
-    values, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
-    ids = np.empty(len(values), np.uint8)
-    colors = [(value >> 16, value >> 8 & 255, value & 255) for value in values.tolist()]
+    found, places, counts = count_colors(rgb)
+    colors = list(map(tuple, found.tolist()))
     unknown = [i for i, color in enumerate(colors) if color not in by_color]
     if unknown:
         n_pixels = int(counts[unknown].sum())
         raise BadInput(
-            f"{n_pixels:,} pixels ({n_pixels / packed.size:.2%}) have colours that no class has, such as "
+            f"{n_pixels:,} pixels ({n_pixels / places.size:.2%}) have colours that no class has, such as "
             f"{colors[unknown[0]]}; give the colours of the mask (--labels with `name, r, g, b`, or --colors), or, if "
             "they are only blurred, turn it into a label map first: hybridseg convert --nearest-color"
         )
-    ids[:] = [by_color[color] for color in colors]
-    return ids[inverse].reshape(packed.shape)
+    return np.array([by_color[color] for color in colors], np.uint8)[places]
 
 
 def _parse_color(value: Any) -> Color:

@@ -166,3 +166,18 @@ def _list_shades(key: str) -> list[np.ndarray]:
             base = np.array(known, np.float64)
             shades += [base + np.round((white - base) * share) for white, share in _SHADES]
     return shades
+
+
+def count_colors(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the colours that occur in (rows, cols, 3) uint8: (n, 3) uint8, which each pixel has, and their counts.
+
+    Examples
+    --------
+    >>> colors, places, counts = count_colors(np.array([[[0, 0, 9], [0, 0, 9], [7, 0, 0]]], np.uint8))
+    >>> colors.tolist(), places.tolist(), counts.tolist()
+    ([[0, 0, 9], [7, 0, 0]], [[0, 0, 1]], [2, 1])
+    """
+    packed = (rgb[..., 0].astype(np.uint32) << 16) | (rgb[..., 1].astype(np.uint32) << 8) | rgb[..., 2]
+    values, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    colors = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1).astype(np.uint8)
+    return colors, places.reshape(packed.shape), counts

@@ -28,16 +28,17 @@ def test_a_label_map_is_drawn_above_its_legend():
     found = LabelMap(labels, TABLE)
     assert repr(found) == "<LabelMap: 40 x 60 pixels, <sand> 50%, water 50%>"
     picture = open_picture(found._repr_png_())
-    assert np.array_equal(picture[:40, :60], TABLE.palette()[labels])
-    legend = picture[48:].reshape(-1, 3)
+    # In the middle, with a thin edge.
+    assert np.array_equal(picture[10:48, 220:278], TABLE.palette()[labels[1:-1, 1:-1]])
+    legend = picture[56:].reshape(-1, 3)
     for color in ((0, 0, 255), (255, 255, 0), (0, 0, 0)):
         assert (legend == color).all(axis=1).sum() > 80
     image = np.full((40, 60, 3), 77, np.uint8)
     both = open_picture(draw_labels(labels, TABLE, image=image))
     # What has no class is named last, however much it is.
     labels[:, :50] = VOID
-    assert open_picture(draw_labels(labels, TABLE))[48 + 8, 6].tolist() == [255, 255, 0]
-    assert (both[:40, :60] == 77).all() and np.array_equal(both[:40, 68:128], picture[:40, :60])
+    assert open_picture(draw_labels(labels, TABLE))[69, 15].tolist() == [255, 255, 0]
+    assert (both[10:48, 186:244] == 77).all() and np.array_equal(both[10:48, 253:311], picture[10:48, 220:278])
 
 
 def test_large_maps_are_drawn_small_and_ids_without_names_too():
@@ -46,8 +47,10 @@ def test_large_maps_are_drawn_small_and_ids_without_names_too():
     found = LabelMap(labels)
     assert repr(found) == "<LabelMap: 2000 x 1000 pixels, 2 ids without names>" and found.shares == {}
     picture = open_picture(found._repr_png_())
-    assert picture.shape[1] == 480 and 960 < picture.shape[0] < 1000
+    assert picture.shape[1] == 498 and 960 < picture.shape[0] < 1020
     assert LabelMap(np.full((2, 2), VOID, np.uint8), TABLE)._repr_png_()[:4] == b"\x89PNG"
+    tiny = open_picture(LabelMap(np.array([[0, 1]], np.uint8), TABLE)._repr_png_())
+    assert (tiny[:40] == (0, 0, 255)).all(axis=2).sum() > 800, "large enough to be seen"
 
 
 def test_a_legend_of_many_classes_takes_several_lines():

@@ -26,11 +26,11 @@ from hybridseg.data.cocoplan import (
 )
 from hybridseg.data.split import place_file
 from hybridseg.draw import shuffle_names
-from hybridseg.errors import BadInput, OutputExists, Problem, count_problems, located
+from hybridseg.errors import BadInput, Problem, count_problems, located
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.annotations.coco import Area, CocoFile, open_coco
-from hybridseg.io.atomic import claim_folder, lock_output, publish_folder
+from hybridseg.io.atomic import check_nothing_lost, check_replaceable, claim_folder, lock_output, publish_folder
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.classfiles import write_class_files
@@ -203,21 +203,18 @@ def _check_target(target: Path, inputs: Sequence[Path], *, overwrite: bool) -> N
     """Refuse to replace a folder unless that was asked for and it holds nothing but what was written here."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
-    is_ours = (target / LIST_NAME).is_file()
-    if is_ours and not overwrite:
-        raise OutputExists(f"{target} is there already; give --overwrite to replace it, or --out for another place")
-    if not is_ours or any(target in (path.resolve(), *path.resolve().parents) for path in inputs):
-        raise OutputExists(f"{target} is there and was not written by this command; give --out for another place")
+    check_replaceable(target, LIST_NAME, inputs, overwrite=overwrite)
     known: set[tuple[str, ...]] = {(LIST_NAME,), (_LABELS_NAME,), (_COLORS_NAME,)}
     for row in read_csv(target / LIST_NAME, ("image", "set")):
         names = (row["image"], f"{Path(row['image']).stem}{_ENDING}", *name_sidecars(row["image"]))
         known.update((row["set"], name) for name in names)
-    for path in sorted(target.rglob("*")):
-        first, *more = path.relative_to(target).parts
+
+    def is_ours(path: Path) -> bool:
+        first, *more = path.parts
         # The masks of a category have a folder of their own.
-        is_known = (first, *more[-1:]) in known or (first == FIGURES_DIR and path.stem == _FIGURE_NAME)
-        if not path.is_dir() and not is_known:
-            raise OutputExists(f"{path} was not written by this command and would be lost; move it away first")
+        return (first, *more[-1:]) in known or (first == FIGURES_DIR and path.stem == _FIGURE_NAME)
+
+    check_nothing_lost(target, is_ours)
 
 
 def _list_sources(path: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, match_colors
 from hybridseg.errors import BadInput
+from hybridseg.palette import count_colors
 
 # A grey picture that was saved in colours, also as JPEG, has channels that differ by less.
 _MOST_TINT, _MOST_TINTED = 32, 0.01
@@ -46,19 +47,17 @@ def nearest_classes(rgb: np.ndarray, table: ClassTable) -> tuple[np.ndarray, int
     ids = match_colors(own[None], table)[0]
     if (0, 0, 0) not in table.colors:
         own, ids = np.vstack([own, np.zeros((1, 3), np.uint8)]), np.append(ids, np.uint8(VOID))
-    packed = (rgb[..., 0].astype(np.uint32) << 16) | (rgb[..., 1].astype(np.uint32) << 8) | rgb[..., 2]
-    values, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
-    found = np.empty(len(values), np.uint8)
+    colors, places, counts = count_colors(rgb)
+    found = np.empty(len(colors), np.uint8)
     n_inexact = n_far = 0
-    for start in range(0, len(values), _COLORS_AT_ONCE):
+    for start in range(0, len(colors), _COLORS_AT_ONCE):
         part = slice(start, start + _COLORS_AT_ONCE)
-        colors = np.stack([values[part] >> 16, values[part] >> 8 & 255, values[part] & 255], axis=1).astype(np.int32)
-        distances = ((colors[:, None] - own.astype(np.int32)[None]) ** 2).sum(axis=2)
+        distances = ((colors[part, None].astype(np.int32) - own.astype(np.int32)) ** 2).sum(axis=2)
         best = distances.argmin(axis=1)
         found[part] = ids[best]
         n_inexact += int(counts[part][distances.min(axis=1) > 0].sum())
         n_far += int(counts[part][distances.min(axis=1) > _FAR**2].sum())
-    return found[inverse].reshape(packed.shape), n_inexact, n_far
+    return found[places], n_inexact, n_far
 
 
 def threshold_grey(pixels: np.ndarray, threshold: int) -> np.ndarray:

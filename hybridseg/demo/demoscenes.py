@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, OutputExists
+from hybridseg.errors import OutputExists
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.images import encode_image
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
@@ -109,9 +109,7 @@ def _remove_scenes(out_dir: Path) -> None:
             path.unlink()
 
 
-def _spell(record: object) -> str:
-    if not isinstance(record, dict):
-        return "unknown ones"
+def _spell(record: dict[str, int]) -> str:
     return f"--n {record.get('n')} --size {record.get('rows')}x{record.get('cols')} --seed {record.get('seed')}"
 
 
@@ -128,12 +126,9 @@ def _refuse_strangers(out_dir: Path) -> None:
 
 def _check_record(path: Path, record: dict[str, int], *, overwrite: bool) -> bool:
     """Return whether the folder's scenes were made with the same options, so that they need not be drawn again."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return False
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is damaged ({error}); remove it") from error
+    found = read_json_object(path, remedy="remove it")
     if found == record:
         return True
     if not overwrite:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
-from hybridseg.io.jsonfiles import parse_whole
+from hybridseg.io.jsonfiles import parse_whole, read_json_object
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.tfrecords import SAMPLE_TYPES, RecordPlace, read_record
 from hybridseg.models.cards import hash_bytes
@@ -21,10 +21,9 @@ from hybridseg.models.startup import import_tensorflow
 FORMAT_VERSION = 1
 KIND = "hybridseg records"
 INDEX_NAME = "index.json"
-# What reading a damaged JSON file may raise.
-DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+# What reading a record of something else may raise.
+DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError)
 
-_MAX_INDEX_BYTES = 1 << 28
 _AGAIN = "run make-tfrecords again"
 _parse_size = partial(parse_whole, low=0, high=2**63 - 1)
 
@@ -83,7 +82,7 @@ def open_records(folder: str | os.PathLike[str]) -> RecordPairs:
     if not path.exists():
         raise MissingInput(f"{folder} has no {INDEX_NAME}, so it holds no finished records; {_AGAIN}")
     try:
-        record = read_object(path)
+        record = read_json_object(path, errors="surrogateescape", remedy=_AGAIN)
         if record.get("format") != FORMAT_VERSION or record.get("kind") != KIND:
             raise BadInput(f"{path} was not written by this version of hybridseg; {_AGAIN}")
         pairs = RecordPairs(folder, record)
@@ -93,16 +92,6 @@ def open_records(folder: str | os.PathLike[str]) -> RecordPairs:
         raise BadInput(f"{path} is damaged ({error}); {_AGAIN}") from error
     import_tensorflow()
     return pairs
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; anything else in the file raises one of `DAMAGE`, a missing file a HybridSegError."""
-    if check_regular(path).stat().st_size > _MAX_INDEX_BYTES:
-        raise ValueError("it is far too large")
-    record = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
-    if not isinstance(record, dict):
-        raise ValueError("it does not hold a JSON object")
-    return record
 
 
 def check_ids(labels: np.ndarray, table: ClassTable, *, where: object) -> None:

@@ -21,10 +21,11 @@ import numpy as np
 
 from hybridseg.dense.augment import AugmentOptions, augment_batch
 from hybridseg.dense.pairs import PairSource
-from hybridseg.dense.recordpairs import DAMAGE, FORMAT_VERSION, INDEX_NAME, KIND, check_ids, read_object
+from hybridseg.dense.recordpairs import DAMAGE, FORMAT_VERSION, INDEX_NAME, KIND, check_ids
 from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed
 from hybridseg.io.atomic import claim_folder, lock_output, remove_leftovers
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.tables import write_json
 from hybridseg.io.tfrecords import SAMPLE_TYPES, Record, RecordPlace, choose_encoding, scan_shard, write_shard
 from hybridseg.markup import count_of, short_path
@@ -283,7 +284,7 @@ def _read_plan(out_dir: Path) -> tuple[str, str] | None:
         if not path.exists():
             continue
         try:
-            record = read_object(path)
+            record = read_json_object(path, errors="surrogateescape")
             if record["kind"] != KIND:
                 raise ValueError
             if name == PLAN_NAME:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from hybridseg.evaluation.pairs import TruthPair
 from hybridseg.figures import FIGURES_DIR, FigureOptions, draw_confusion
 from hybridseg.forecast import Weighted
 from hybridseg.io.images import as_rgb8, describe_image, read_image
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import (
     find_owner,
@@ -81,6 +81,7 @@ class PixelsResult:
 class Comparison:
     """The confusion matrix of a pair, its rows and columns, and the class list of either side."""
 
+    pair: TruthPair
     confusion: Confusion
     shape: tuple[int, int]
     truth_table: ClassTable
@@ -111,7 +112,7 @@ def compare_pair(pair: TruthPair, *, table: ClassTable | None = None) -> Compari
             remap(truth_table, both)[truth.labels], remap(prediction_table, both)[prediction.labels], both
         )
     shape = (truth.labels.shape[0], truth.labels.shape[1])
-    return Comparison(confusion, shape, truth_table, prediction_table)
+    return Comparison(pair, confusion, shape, truth_table, prediction_table)
 
 
 def evaluate_pixels(
@@ -146,48 +147,37 @@ def evaluate_pixels(
         When no pair can be compared, or a class to ignore is in none of them.
     """
     out_dir = Path(out_dir)
-    compared: dict[str, tuple[TruthPair, Comparison]] = {}
-    problems = list(problems)
     n_panels = len(panels.choose(pairs[: len(image_paths)]))
     later = len(pairs) * _FIGURE_SECONDS + n_panels * _PANEL_SECONDS
-    for pair in progress(Weighted(pairs, _COMPARISON_SECONDS, later), label="comparing"):
-        try:
-            compared[_name_pair(pair, compared)] = pair, compare_pair(pair, table=table)
-        except HybridSegError as error:
-            problems.append(Problem.of(pair.prediction_path, error))
+    compared, unusable = _compare_pairs(progress(Weighted(pairs, _COMPARISON_SECONDS, later), label="comparing"), table)
+    problems = [*problems, *unusable]
     if not compared:
         lines = [str(problem) for problem in problems] or ["no pair of label maps was given"]
         raise BadInput("nothing to compare:\n" + "\n".join(f"  {line}" for line in lines))
-    confusions = _leave_out({name: found.confusion for name, (_, found) in compared.items()}, ignore)
+    confusions = _leave_out({name: found.confusion for name, found in compared.items()}, ignore)
     pooled = pool_confusions(list(confusions.values()))
     only_in_truth, only_in_prediction = match_names(
-        [name for _, found in compared.values() for name in found.truth_table.names],
-        [name for _, found in compared.values() for name in found.prediction_table.names],
+        [name for found in compared.values() for name in found.truth_table.names],
+        [name for found in compared.values() for name in found.prediction_table.names],
     )
     photos = _find_photos(compared.values(), image_paths)
-    tiles = _compare_tiles(compared, ignore, table)
-    if tiles:
-        floors = {TILES_ALONE: tiles.accuracy}
-    else:
-        floors = {"colours alone": _measure_floor(photos, pooled.table, ignore, table)}
-    by_name = {name: pair for name, (pair, _) in compared.items()}
-    verdict = _judge(by_name, confusions, floors)
-    about_lists = {"only_in_truth": list(only_in_truth), "only_in_prediction": list(only_in_prediction)}
-    about: dict[str, Any] = {
-        "ignored": list(ignore),
-        **about_lists,
-        "verdict": verdict.to_record() if verdict else None,
-    }
-    at_hand = {name: path for name, pair in by_name.items() if (path := photos[pair.truth_path]) is not None}
+    verdict = _judge(compared, confusions, _find_floors(compared, photos, pooled.table, ignore, table))
+    at_hand = {name: path for name, found in compared.items() if (path := photos[found.pair.truth_path]) is not None}
     known = [name for name in at_hand if confusions[name].accuracy is not None]
     shown = panels.choose(sorted(known, key=lambda name: (confusions[name].accuracy, name)))
     paths = {name: figures.place(out_dir, f"{name}_confusion") for name in confusions}
     error_paths = {name: figures.place(out_dir, f"{name}_errors") for name in shown}
-    drawn = [*paths.values(), *error_paths.values()]
     all_path = figures.name(out_dir / ALL_FIGURE)
-    about["figures"] = [path.name for path in (*drawn, all_path)]
+    drawn = [*paths.values(), *error_paths.values(), all_path]
+    about: dict[str, Any] = {
+        "ignored": list(ignore),
+        "only_in_truth": list(only_in_truth),
+        "only_in_prediction": list(only_in_prediction),
+        "verdict": verdict.to_record() if verdict else None,
+        "figures": [path.name for path in drawn],
+    }
     _remove_old_figures(out_dir, keep=set(about["figures"]))
-    written = [*_write_scores(out_dir, confusions, pooled, about), *drawn]
+    written = [*_write_scores(out_dir, confusions, pooled, about), *paths.values()]
     expected = Weighted(list(confusions.items()), _FIGURE_SECONDS, after=len(shown) * _PANEL_SECONDS)
     for name, confusion in progress(expected, label="drawing"):
         draw_confusion(paths[name], confusion, title=name, dpi=figures.dpi)
@@ -195,44 +185,68 @@ def evaluate_pixels(
         title = f"{confusions[name].accuracy:.1%} right: {name}".replace("%", " %", 1)
         try:
             draw_errors(
-                error_paths[name], by_name[name], at_hand[name], pooled.table, title=title, ignore=ignore, table=table,
-                dpi=figures.dpi,
+                error_paths[name], compared[name].pair, at_hand[name], pooled.table, title=title, ignore=ignore,
+                table=table, dpi=figures.dpi,
             )  # fmt: skip
+            written.append(error_paths[name])
         except HybridSegError as error:
             problems.append(Problem.of(at_hand[name], error))
-            written.remove(error_paths[name])
-    written.append(all_path)
     draw_confusion(all_path, pooled, title=f"{POOLED} ({len(confusions)})", dpi=figures.dpi)
-    not_shown = tuple(name for name in by_name if name not in at_hand) if panels.panels != "none" else ()
+    written.append(all_path)
+    not_shown = tuple(name for name in compared if name not in at_hand) if panels.panels != "none" else ()
     return PixelsResult(
         confusions, pooled, only_in_truth, only_in_prediction, verdict, tuple(written), tuple(problems), not_shown
     )
 
 
+def _compare_pairs(pairs: Iterable[TruthPair], table: ClassTable | None) -> tuple[dict[str, Comparison], list[Problem]]:
+    """Compare all pairs, each by its name, and tell which cannot be compared."""
+    compared: dict[str, Comparison] = {}
+    problems = []
+    for pair in pairs:
+        try:
+            compared[_name_pair(pair, compared)] = compare_pair(pair, table=table)
+        except HybridSegError as error:
+            problems.append(Problem.of(pair.prediction_path, error))
+    return compared, problems
+
+
 def _judge(
-    pairs: dict[str, TruthPair], confusions: dict[str, Confusion], floors: dict[str, float | None]
+    compared: dict[str, Comparison], confusions: dict[str, Confusion], floors: dict[str, float | None]
 ) -> Verdict | None:
     """Judge all pairs, of which several may be of one photo."""
     by_photo: dict[Path, list[Confusion]] = {}
-    for name, pair in pairs.items():
-        by_photo.setdefault(pair.truth_path, []).append(confusions[name])
-    photos = [pool_confusions(found) for found in by_photo.values()]
-    return judge(photos, floors=floors)
+    for name, found in compared.items():
+        by_photo.setdefault(found.pair.truth_path, []).append(confusions[name])
+    return judge([pool_confusions(of_photo) for of_photo in by_photo.values()], floors=floors)
 
 
-def _find_photos(
-    compared: Iterable[tuple[TruthPair, Comparison]], image_paths: Sequence[Path]
-) -> dict[Path, Path | None]:
+def _find_photos(compared: Iterable[Comparison], image_paths: Sequence[Path]) -> dict[Path, Path | None]:
     """Find the photo of each truth; None where it is not at hand, or has another size."""
     images = {path.stem: path for path in image_paths}
     photos: dict[Path, Path | None] = {}
-    for pair, found in compared:
-        path = images.get(find_owner(pair.truth_path, images))
-        photos[pair.truth_path] = None
-        if path is not None and path != pair.truth_path:
+    for found in compared:
+        truth_path = found.pair.truth_path
+        path = images.get(find_owner(truth_path, images))
+        photos[truth_path] = None
+        if path is not None and path != truth_path:
             with suppress(HybridSegError):
-                photos[pair.truth_path] = path if describe_image(path).shape == found.shape else None
+                photos[truth_path] = path if describe_image(path).shape == found.shape else None
     return photos
+
+
+def _find_floors(
+    compared: dict[str, Comparison],
+    photos: dict[Path, Path | None],
+    classes: ClassTable,
+    ignore: tuple[str, ...],
+    table: ClassTable | None,
+) -> dict[str, float | None]:
+    """Return what results should exceed: what the tiles alone tell, and where those are not there, colours alone."""
+    tiles = _compare_tiles(compared, ignore, table)
+    if tiles:
+        return {TILES_ALONE: tiles.accuracy}
+    return {"colours alone": _measure_floor(photos, classes, ignore, table)}
 
 
 def _measure_floor(
@@ -254,20 +268,21 @@ def _measure_floor(
 
 
 def _compare_tiles(
-    compared: dict[str, tuple[TruthPair, Comparison]], ignore: tuple[str, ...], table: ClassTable | None
+    compared: dict[str, Comparison], ignore: tuple[str, ...], table: ClassTable | None
 ) -> Confusion | None:
     """Compare the results of the tiles alone with the same truths; None where one of them is not there."""
-    found = {}
-    for name, (pair, _) in compared.items():
+    confusions = {}
+    for name, found in compared.items():
+        pair = found.pair
         stem = image_stem(pair.prediction_path)
         tiles_path = pair.prediction_path.with_name(f"{stem}_atiles{pair.prediction_path.name[len(stem) + 5 :]}")
         if result_kind(pair.prediction_path) != "ares" or not tiles_path.is_file():
             return None
         try:
-            found[name] = compare_pair(TruthPair(pair.truth_path, tiles_path), table=table).confusion
+            confusions[name] = compare_pair(TruthPair(pair.truth_path, tiles_path), table=table).confusion
         except HybridSegError:
             return None
-    return pool_confusions(list(_leave_out(found, ignore).values()))
+    return pool_confusions(list(_leave_out(confusions, ignore).values()))
 
 
 def _name_pair(pair: TruthPair, taken: Container[str]) -> str:
@@ -291,8 +306,8 @@ def _leave_out(confusions: dict[str, Confusion], ignore: tuple[str, ...]) -> dic
 def _remove_old_figures(out_dir: Path, *, keep: set[str]) -> None:
     """Remove the figures that an earlier run listed and this one does not draw: its scores are replaced too."""
     try:
-        earlier = json.loads((out_dir / "eval_pixels.json").read_text(encoding="utf-8"))["figures"]
-    except (OSError, ValueError, KeyError, TypeError):
+        earlier = read_json_object(out_dir / "eval_pixels.json", errors="surrogateescape").get("figures")
+    except HybridSegError:
         return
     for name in earlier if isinstance(earlier, list) else ():
         if isinstance(name, str) and name not in keep and Path(name).name == name and is_figure(Path(name)):

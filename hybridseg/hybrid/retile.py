@@ -18,8 +18,8 @@ import numpy as np
 
 from hybridseg import __version__
 from hybridseg.batch.workers import open_pool
-from hybridseg.classes import ClassTable, name_folders
-from hybridseg.errors import BadInput, BadUsage, HybridSegError, OutputExists, Problem, count_problems
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, BadUsage, HybridSegError, Problem, count_problems
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.purity import measure_purity
 from hybridseg.hybrid.tilefolder import CLASSES_NAME, ClassList, read_class_list, read_made_from, write_class_list
@@ -28,14 +28,10 @@ from hybridseg.hybrid.tileplan import (
     ClassCount,
     PlannedImage,
     RetileOptions,
-    choose_tiles,
-    count_classes,
-    list_classes,
-    list_rows,
-    place_tiles,
+    TilePlan,
     warn_of_shares,
 )
-from hybridseg.io.atomic import lock_output, publish_folder, remove_leftovers
+from hybridseg.io.atomic import check_nothing_lost, check_replaceable, lock_output, publish_folder, remove_leftovers
 from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid, write_image
 from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
@@ -149,48 +145,33 @@ def retile(
         _check_target(tiles_dir, inputs, overwrite=overwrite)
     problems = list(problems)
     with lock_output(tiles_dir), open_pool(n_jobs) as pool:
-        plans, plan_problems = _plan_images(pool, pairs, options, table, progress)
-        problems += plan_problems
-        if not any(len(plan.rows) for plan in plans):
-            raise BadInput(_explain_no_tiles(plans, problems, options))
-        folders = name_folders(name for plan in plans for name in plan.table.names)
-        kept = choose_tiles(plans, options)
-        fingerprint = _describe_set(plans, options)
+        images, unplanned = _plan_images(pool, pairs, options, table, progress)
+        problems += unplanned
+        if not any(len(image.rows) for image in images):
+            raise _nothing_to_cut(problems, _explain_no_window(len(images), options) if images else "")
+        plan = TilePlan.draw(images, options)
+        fingerprint = _describe_set(plan)
         if made_from is not None:
-            rows = list_rows(plans, kept, folders, tiles_dir, options)
-            if made_from != fingerprint or not all((tiles_dir / row["tile"]).exists() for row in rows if row["kept"]):
-                _check_target(tiles_dir, inputs, overwrite=overwrite)
-            return _report(tiles_dir, plans, kept, options, problems, was_there=True)
+            if made_from == fingerprint and _has_all_tiles(tiles_dir, plan):
+                return _report(tiles_dir, plan, problems, was_there=True)
+            _check_target(tiles_dir, inputs, overwrite=overwrite)
         partial_dir = _open_partial(tiles_dir, fingerprint)
-        n_before = len(problems)
-        problems += _write_tiles(pool, plans, kept, folders, partial_dir, options, progress)
-        if not any(keep.any() for keep in kept):
-            lines = [str(problem) for problem in problems]
-            lines = lines or [f"a share of {options.keep} keeps no tile at all; raise it (-b)"]
-            raise BadInput("nothing to cut:\n" + "\n".join(f"  {line}" for line in lines))
-        rows = list_rows(plans, kept, folders, partial_dir, options)
+        unread = _write_tiles(pool, plan, partial_dir, progress)
+        problems += unread
+        if not any(keep.any() for keep in plan.kept):
+            share = f"a share of {options.keep} keeps no tile at all; raise it (-b)"
+            raise _nothing_to_cut(problems, "" if problems else share)
         remove_leftovers(partial_dir)
-        write_csv(partial_dir / MANIFEST_NAME, MANIFEST_COLUMNS, rows)
-        classes, with_tiles = list_classes(plans), {row["class"] for row in rows if row["kept"]}
-        places = {folders[key]: i for i, key in enumerate(classes.keys) if folders[key] in with_tiles}
         # A photo that could not be read may be mended.
-        is_whole = len(problems) == n_before
-        write_class_list(partial_dir, ClassList(classes, places), made_from=fingerprint if is_whole else None)
+        _write_lists(partial_dir, plan, made_from=None if unread else fingerprint)
         publish_folder(partial_dir, tiles_dir)
-    return _report(tiles_dir, plans, kept, options, problems)
+    return _report(tiles_dir, plan, problems)
 
 
-def _report(
-    tiles_dir: Path,
-    plans: Sequence[PlannedImage],
-    kept: Sequence[np.ndarray],
-    options: RetileOptions,
-    problems: Sequence[Problem],
-    *,
-    was_there: bool = False,
-) -> RetileResult:
-    counts = count_classes(plans, kept)
-    return RetileResult(tiles_dir, tuple(counts), tuple(warn_of_shares(counts, options)), tuple(problems), was_there)
+def _report(tiles_dir: Path, plan: TilePlan, problems: Sequence[Problem], *, was_there: bool = False) -> RetileResult:
+    counts = plan.count_classes()
+    warnings = warn_of_shares(counts, plan.options)
+    return RetileResult(tiles_dir, tuple(counts), tuple(warnings), tuple(problems), was_there)
 
 
 def place_tiles_dir(pairs: Sequence[Pair], *, beside_images: bool, options: RetileOptions) -> Path:
@@ -221,18 +202,11 @@ def _check_target(tiles_dir: Path, inputs: list[Path], *, overwrite: bool) -> No
     """Refuse to replace a folder unless that was asked for and it holds nothing but tiles that `retile` wrote."""
     if not tiles_dir.exists():
         return
-    ours = (tiles_dir / MANIFEST_NAME).is_file()
-    if ours and not overwrite:
-        raise OutputExists(f"{tiles_dir} is there already; give --overwrite to replace it, or --out for another place")
-    if not ours or any(tiles_dir in path.resolve().parents for path in inputs):
-        raise OutputExists(f"{tiles_dir} is there and was not written by this command; give --out for another place")
+    check_replaceable(tiles_dir, MANIFEST_NAME, inputs, overwrite=overwrite)
     listed = {row["tile"] for row in read_csv(tiles_dir / MANIFEST_NAME, ("tile",))} | {MANIFEST_NAME}
     if read_class_list(tiles_dir) is not None:
         listed.add(CLASSES_NAME)
-    for path in sorted(tiles_dir.rglob("*")):
-        name = path.relative_to(tiles_dir).as_posix()
-        if path.is_file() and name not in listed and not name.startswith("eval_tiles"):
-            raise OutputExists(f"{path} was not written by this command and would be lost; move it away first")
+    check_nothing_lost(tiles_dir, lambda path: path.as_posix() in listed or str(path).startswith("eval_tiles"))
 
 
 def _plan_image(pair: Pair, options: RetileOptions, table: ClassTable | None) -> PlannedImage:
@@ -274,37 +248,53 @@ def _write_strip(strip: np.ndarray, cols: list[int], paths: list[Path]) -> None:
 def _plan_images(
     pool: Any, pairs: Sequence[Pair], options: RetileOptions, table: ClassTable | None, progress: Progress
 ) -> tuple[list[PlannedImage], list[Problem]]:
-    plans, problems = [], []
+    images, problems = [], []
     futures = [(pair, pool.submit(_plan_image, pair, options, table)) for pair in pairs]
     expected = Weighted(futures, _PLAN_SECONDS, after=len(pairs) * _TILES_SECONDS)
     for pair, future in progress(expected, label="measuring label maps"):
         try:
-            plans.append(future.result())
-            logger.debug("%s has %d pure windows", pair.labels_path, len(plans[-1].rows))
+            images.append(future.result())
+            logger.debug("%s has %d pure windows", pair.labels_path, len(images[-1].rows))
         except HybridSegError as error:
             problems.append(Problem.of(pair.labels_path, error))
-    return plans, problems
+    return images, problems
 
 
-def _explain_no_tiles(plans: list[PlannedImage], problems: list[Problem], options: RetileOptions) -> str:
-    lines = [str(problem) for problem in problems]
-    if plans:
-        lines.append(
-            f"no window of {options.tile_size} pixels in {len(plans)} images has one class on more than "
-            f"{options.purity:.0%} of it; lower the purity (-a) or the tile size (-t)"
-        )
-    return "nothing to cut:\n" + "\n".join(f"  {line}" for line in lines or ["no label map was given"])
+def _explain_no_window(n_images: int, options: RetileOptions) -> str:
+    return (
+        f"no window of {options.tile_size} pixels in {n_images} images has one class on more than "
+        f"{options.purity:.0%} of it; lower the purity (-a) or the tile size (-t)"
+    )
 
 
-def _describe_set(plans: Sequence[PlannedImage], options: RetileOptions) -> str:
+def _nothing_to_cut(problems: Sequence[Problem], reason: str) -> BadInput:
+    lines = [*map(str, problems), *filter(None, [reason])] or ["no label map was given"]
+    return BadInput("nothing to cut:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _describe_set(plan: TilePlan) -> str:
     """Return what is the same for the same tiles alone: a hash of the photos, their class lists and the settings."""
     sources = [
         (str(path), path.stat().st_size, path.stat().st_mtime_ns)
-        for plan in plans
-        for path in (plan.pair.labels_path, plan.pair.image_path)
+        for image in plan.images
+        for path in (image.pair.labels_path, image.pair.image_path)
     ]
-    tables = [plan.table.names for plan in plans]
-    return hash_bytes(json.dumps([__version__, asdict(options), sources, tables]).encode())[:12]
+    tables = [image.table.names for image in plan.images]
+    return hash_bytes(json.dumps([__version__, asdict(plan.options), sources, tables]).encode())[:12]
+
+
+def _has_all_tiles(tiles_dir: Path, plan: TilePlan) -> bool:
+    return all((tiles_dir / row["tile"]).exists() for row in plan.list_rows(tiles_dir) if row["kept"])
+
+
+def _write_lists(tiles_dir: Path, plan: TilePlan, *, made_from: str | None) -> None:
+    """Write the list of the tiles, and that of the classes with the folders that hold some."""
+    rows = plan.list_rows(tiles_dir)
+    write_csv(tiles_dir / MANIFEST_NAME, MANIFEST_COLUMNS, rows)
+    with_tiles = {row["class"] for row in rows if row["kept"]}
+    folders = [plan.folders[key] for key in plan.table.keys]
+    places = {folder: i for i, folder in enumerate(folders) if folder in with_tiles}
+    write_class_list(tiles_dir, ClassList(plan.table, places), made_from=made_from)
 
 
 def _open_partial(tiles_dir: Path, fingerprint: str) -> Path:
@@ -317,34 +307,26 @@ def _open_partial(tiles_dir: Path, fingerprint: str) -> Path:
     return partial_dir
 
 
-def _write_tiles(
-    pool: Any,
-    plans: Sequence[PlannedImage],
-    kept: Sequence[np.ndarray],
-    folders: dict[str, str],
-    partial_dir: Path,
-    options: RetileOptions,
-    progress: Progress,
-) -> list[Problem]:
+def _write_tiles(pool: Any, plan: TilePlan, partial_dir: Path, progress: Progress) -> list[Problem]:
     """Decode the images one by one here, while the pool encodes the tiles of the one before."""
     problems = []
     pending: deque[list[Future[None]]] = deque()
-    expected = Weighted(list(zip(plans, kept, strict=True)), _TILES_SECONDS)
-    for plan, keep in progress(expected, label="writing tiles"):
+    expected = Weighted(list(zip(plan.images, plan.kept, strict=True)), _TILES_SECONDS)
+    for image, keep in progress(expected, label="writing tiles"):
         if not keep.any():
             continue
         try:
-            image = as_rgb8(read_image(plan.pair.image_path))
+            pixels = as_rgb8(read_image(image.pair.image_path))
         except HybridSegError as error:
             keep[:] = False
-            problems.append(Problem.of(plan.pair.image_path, error))
+            problems.append(Problem.of(image.pair.image_path, error))
             continue
-        paths = place_tiles(plan, folders, partial_dir, options)
+        paths = plan.place_tiles(image, partial_dir)
         futures = []
-        for row in np.unique(plan.rows[keep]):
-            chosen = np.flatnonzero(keep & (plan.rows == row))
-            strip = image[row : row + options.tile_size]
-            cols = plan.cols[chosen].tolist()
+        for row in np.unique(image.rows[keep]):
+            chosen = np.flatnonzero(keep & (image.rows == row))
+            strip = pixels[row : row + plan.options.tile_size]
+            cols = image.cols[chosen].tolist()
             futures.append(pool.submit(_write_strip, strip, cols, [paths[j] for j in chosen]))
         pending.append(futures)
         if len(pending) > 1:

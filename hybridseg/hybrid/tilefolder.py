@@ -60,11 +60,6 @@ class TileFolder:
     table: ClassTable
     listed: ClassTable
 
-    def count_tiles(self) -> dict[str, int]:
-        """Count the tiles of each class."""
-        counts = np.bincount(self.class_ids, minlength=len(self.table))
-        return dict(zip(self.table.names, counts.tolist(), strict=True))
-
     def read_tiles(self, indices: np.ndarray, *, tile_size: int) -> np.ndarray:
         """Read tiles, (n, tile_size, tile_size, 3) uint8; pictures of another size are resized.
 

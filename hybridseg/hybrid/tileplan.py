@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import ClassTable, remap
+from hybridseg.classes import ClassTable, name_folders, remap
 from hybridseg.draw import count_share, shuffle_names
 from hybridseg.io.pairing import Pair, image_stem
 from hybridseg.options import Span, check_options, option
@@ -74,23 +74,6 @@ class ClassCount:
     n_kept: int
 
 
-def count_classes(plans: Sequence[PlannedImage], kept: Sequence[np.ndarray]) -> list[ClassCount]:
-    """Count pixels, windows and tiles of every class, in the order of `list_classes`."""
-    table = list_classes(plans)
-    counts = np.zeros((3, len(table)), np.int64)
-    for plan, keep in zip(plans, kept, strict=True):
-        ids = remap(plan.table, table)
-        counts[0, ids[: len(plan.table)]] += plan.n_pixels
-        for row, chosen in ((1, plan.class_ids), (2, plan.class_ids[keep])):
-            counts[row] += np.bincount(ids[chosen], minlength=len(table))
-    return [ClassCount(name, *numbers) for name, numbers in zip(table.names, counts.T.tolist(), strict=True)]
-
-
-def list_classes(plans: Sequence[PlannedImage]) -> ClassTable:
-    """Return the classes of all label maps: those of the first in its order, then those that only later ones have."""
-    return reduce(ClassTable.union, (plan.table for plan in plans))
-
-
 def warn_of_shares(counts: Sequence[ClassCount], options: RetileOptions) -> list[str]:
     """Describe the classes that purity shuts out: they cover much of the photos, and hardly any window is theirs alone.
 
@@ -116,55 +99,74 @@ def warn_of_shares(counts: Sequence[ClassCount], options: RetileOptions) -> list
     return lines
 
 
-def choose_tiles(plans: Sequence[PlannedImage], options: RetileOptions) -> list[np.ndarray]:
-    """Draw the tiles that are kept: of each class larger than `min_keep`, the share `keep`.
+@dataclass(frozen=True, eq=False)
+class TilePlan:
+    """The pure windows of all images, and which of them become tiles.
 
-    Returns
-    -------
-    list of numpy.ndarray
+    Parameters
+    ----------
+    kept : tuple of numpy.ndarray
         For each image, (n,) bool.
+    folders : Mapping
+        The folder of each class, by its key.
     """
-    places: dict[str, dict[str, tuple[int, int]]] = {}
-    for i, plan in enumerate(plans):
-        keys = plan.table.keys
-        for j, (name, class_id) in enumerate(zip(plan.tile_names(options.format), plan.class_ids, strict=True)):
-            places.setdefault(keys[class_id], {})[name] = (i, j)
-    kept = [np.zeros(len(plan.rows), bool) for plan in plans]
-    for tiles in places.values():
-        n_kept = count_share(len(tiles), options.keep) if len(tiles) > options.min_keep else len(tiles)
-        for name in shuffle_names(tiles, seed=options.seed)[:n_kept]:
-            i, j = tiles[name]
-            kept[i][j] = True
-    return kept
 
+    images: tuple[PlannedImage, ...]
+    kept: tuple[np.ndarray, ...]
+    folders: Mapping[str, str]
+    options: RetileOptions
 
-def place_tiles(plan: PlannedImage, folders: dict[str, str], tiles_dir: Path, options: RetileOptions) -> list[Path]:
-    """Return the file of each tile of one image."""
-    keys = plan.table.keys
-    names = plan.tile_names(options.format)
-    return [tiles_dir / folders[keys[k]] / name for name, k in zip(names, plan.class_ids, strict=True)]
+    @classmethod
+    def draw(cls, images: Sequence[PlannedImage], options: RetileOptions) -> TilePlan:
+        """Draw the tiles that are kept: of each class larger than `min_keep`, the share `keep`."""
+        places: dict[str, dict[str, tuple[int, int]]] = {}
+        for i, image in enumerate(images):
+            keys = image.table.keys
+            for j, (name, class_id) in enumerate(zip(image.tile_names(options.format), image.class_ids, strict=True)):
+                places.setdefault(keys[class_id], {})[name] = (i, j)
+        kept = tuple(np.zeros(len(image.rows), bool) for image in images)
+        for tiles in places.values():
+            n_kept = count_share(len(tiles), options.keep) if len(tiles) > options.min_keep else len(tiles)
+            for name in shuffle_names(tiles, seed=options.seed)[:n_kept]:
+                i, j = tiles[name]
+                kept[i][j] = True
+        folders = name_folders(name for image in images for name in image.table.names)
+        return cls(tuple(images), kept, folders, options)
 
+    @property
+    def table(self) -> ClassTable:
+        """The classes of all label maps: those of the first in its order, then those that only later ones have."""
+        return reduce(ClassTable.union, (image.table for image in self.images))
 
-def list_rows(
-    plans: Sequence[PlannedImage],
-    kept: Sequence[np.ndarray],
-    folders: dict[str, str],
-    tiles_dir: Path,
-    options: RetileOptions,
-) -> list[dict[str, Any]]:
-    """Make the rows of the manifest: every pure window, kept or not."""
-    rows = []
-    for plan, keep in zip(plans, kept, strict=True):
-        for j, path in enumerate(place_tiles(plan, folders, tiles_dir, options)):
-            rows.append(
-                {
-                    "tile": path.relative_to(tiles_dir).as_posix(),
-                    "class": path.parent.name,
-                    "source": plan.pair.image_path.name,
-                    "row": int(plan.rows[j]),
-                    "col": int(plan.cols[j]),
-                    "purity": round(float(plan.purities[j]), 4),
-                    "kept": int(keep[j]),
-                }
-            )
-    return sorted(rows, key=lambda row: (row["class"], row["source"], row["row"], row["col"]))
+    def count_classes(self) -> list[ClassCount]:
+        """Count pixels, windows and tiles of every class."""
+        table = self.table
+        counts = np.zeros((3, len(table)), np.int64)
+        for image, keep in zip(self.images, self.kept, strict=True):
+            ids = remap(image.table, table)
+            counts[0, ids[: len(image.table)]] += image.n_pixels
+            for row, chosen in ((1, image.class_ids), (2, image.class_ids[keep])):
+                counts[row] += np.bincount(ids[chosen], minlength=len(table))
+        return [ClassCount(name, *numbers) for name, numbers in zip(table.names, counts.T.tolist(), strict=True)]
+
+    def place_tiles(self, image: PlannedImage, tiles_dir: Path) -> list[Path]:
+        """Return the file of each tile of one image."""
+        keys, names = image.table.keys, image.tile_names(self.options.format)
+        return [tiles_dir / self.folders[keys[k]] / name for name, k in zip(names, image.class_ids, strict=True)]
+
+    def list_rows(self, tiles_dir: Path) -> list[dict[str, Any]]:
+        """Make the rows of the manifest: every pure window, kept or not."""
+        rows = [
+            {
+                "tile": path.relative_to(tiles_dir).as_posix(),
+                "class": path.parent.name,
+                "source": image.pair.image_path.name,
+                "row": int(image.rows[j]),
+                "col": int(image.cols[j]),
+                "purity": round(float(image.purities[j]), 4),
+                "kept": int(keep[j]),
+            }
+            for image, keep in zip(self.images, self.kept, strict=True)
+            for j, path in enumerate(self.place_tiles(image, tiles_dir))
+        ]
+        return sorted(rows, key=lambda row: (row["class"], row["source"], row["row"], row["col"]))

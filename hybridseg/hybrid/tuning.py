@@ -5,7 +5,6 @@ The tiles of every image are classified once; then many CRFs are tried on their 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +23,7 @@ from hybridseg.forecast import Weighted
 from hybridseg.hybrid.segmentation import HybridOptions, reduce_image, refine_votes, vote_on_tiles
 from hybridseg.hybrid.votes import TileVotes
 from hybridseg.io.images import as_rgb8, load_image
-from hybridseg.io.jsonfiles import holds_keys
+from hybridseg.io.jsonfiles import holds_keys, read_json_object
 from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
@@ -210,9 +209,10 @@ def read_tuning(model_paths: Sequence[Path]) -> HybridOptions | None:
     path = tuning_path(model_paths[0])
     if not path.exists():
         return None
+    remedy = "remove it, or tune again (hybridseg tune-crf)"
+    record = read_json_object(path, errors="surrogateescape", remedy=remedy)
     with located(path):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
             if record["format"] != FORMAT_VERSION:
                 raise BadInput("it was written by another version of hybridseg; tune again (hybridseg tune-crf)")
             if record["sha256"] != [hash_file(path) for path in model_paths]:
@@ -223,10 +223,10 @@ def read_tuning(model_paths: Sequence[Path]) -> HybridOptions | None:
             constants: dict[str, Any] = {name: float(record["best"]["crf"][name]) for name in SEARCH_RANGES}
             settings = {**record["settings"], "class_weights": tuple(record["settings"]["class_weights"])}
             return HybridOptions(**settings, crf=CrfOptions(**constants))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            if isinstance(error, BadInput):
-                raise
-            raise BadInput(f"it is damaged ({error}); remove it, or tune again (hybridseg tune-crf)") from error
+        except BadInput:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise BadInput(f"it is damaged ({error}); {remedy}") from error
 
 
 def _prepare_example(pair: Pair, classifier: AnyClassifier, start: HybridOptions, table: ClassTable | None) -> _Example:

@@ -129,7 +129,7 @@ def plan_tiles(
     Raises
     ------
     BadInput
-        For numbers out of range.
+        For a stride out of range.
 
     Examples
     --------
@@ -141,10 +141,6 @@ def plan_tiles(
         raise BadInput(
             f"stride={stride} must be from 1 to the size of the tiles, {tile_size}, or pixels are left uncovered"
         )
-    if decimation < 1:
-        raise BadInput(f"decimation={decimation} must be 1 (every tile) or more")
-    if pattern not in PATTERNS:
-        raise BadInput(f"pattern={pattern!r}: give one of {', '.join(PATTERNS)}")
     rows = cover_windows(shape[0], tile_size=tile_size, stride=stride)
     cols = cover_windows(shape[1], tile_size=tile_size, stride=stride)
     n_tiles = len(rows) * len(cols)

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -83,6 +83,22 @@ def publish_folder(partial_dir: Path, target: Path) -> None:
     partial_dir.rename(target)
     if old_dir.exists():
         shutil.rmtree(old_dir)
+
+
+def check_replaceable(folder: Path, list_name: str, inputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Raise OutputExists unless a folder is one of ours, by the list in it, may be replaced, and holds no input."""
+    is_ours = (folder / list_name).is_file()
+    if is_ours and not overwrite:
+        raise OutputExists(f"{folder} is there already; give --overwrite to replace it, or --out for another place")
+    if not is_ours or any(folder in (path.resolve(), *path.resolve().parents) for path in inputs):
+        raise OutputExists(f"{folder} is there and was not written by this command; give --out for another place")
+
+
+def check_nothing_lost(folder: Path, is_ours: Callable[[Path], bool]) -> None:
+    """Raise OutputExists for a file in a folder, given by its path below it, that is not one of ours."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir() and not is_ours(path.relative_to(folder)):
+            raise OutputExists(f"{path} was not written by this command and would be lost; move it away first")
 
 
 def claim_folder(folder: Path) -> None:

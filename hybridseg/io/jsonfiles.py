@@ -1,10 +1,11 @@
-"""JSON that comes from elsewhere: its size is checked before it is parsed, and every value before it is used."""
+"""JSON, from elsewhere or our own: its size is checked before it is parsed, and every value before it is used."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
 from collections import Counter
 from typing import Any, NoReturn
 
@@ -14,11 +15,23 @@ from hybridseg.io.rasters import check_regular
 MAX_FILE_BYTES = 200_000_000
 # What a byte of text can become in memory: an object and a list take far more than a number.
 _MAX_SIGNS = {b"{": 3_000_000, b"[": 6_000_000, b":": 15_000_000, b",": 30_000_000}
+_MAX_DEPTH = 100
+_SPLIT = "split it into smaller files"
 _MAX_NUMBER = 1e9
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a JSON file from elsewhere: UTF-8, one object, no key twice in any object, no NaN.
+def read_json_object(
+    path: str | os.PathLike[str], *, errors: str = "strict", remedy: str | None = None
+) -> dict[str, Any]:
+    """Read a JSON file: UTF-8, one object, no key twice in any object, no NaN, no number beyond a float, not too deep.
+
+    Parameters
+    ----------
+    errors : str
+        As of `open`: "surrogateescape" for a file of ours with names of files, which may not be UTF-8.
+    remedy : str or None
+        What to do about a file that cannot be used; None: to save it again, split it, or give all of it.
 
     Raises
     ------
@@ -27,22 +40,44 @@ def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = check_regular(path)
     with located(path):
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise BadInput(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB; {remedy or _SPLIT}")
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise BadInput(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB; split it into smaller files")
             data = path.read_bytes()
-            for sign, most in _MAX_SIGNS.items():
-                if data.count(sign) > most:
-                    raise BadInput(f"it has more than {most:,} {sign.decode()!r}; split it into smaller files")
-            record = json.loads(
-                data.decode("utf-8-sig"), object_pairs_hook=_make_object, parse_constant=_refuse_constant
-            )
-        except BadInput:
-            raise
-        except (OSError, ValueError, RecursionError) as error:
-            raise BadInput(f"it is not JSON in UTF-8, or damaged ({error}); save it again") from error
+        except OSError as error:
+            raise BadInput(
+                f"it cannot be read ({error.strerror or error}); check the file and its permissions"
+            ) from error
+        return parse_json_object(data, errors=errors, remedy=remedy)
+
+
+def parse_json_object(data: bytes, *, errors: str = "strict", remedy: str | None = None) -> dict[str, Any]:
+    """Parse what `read_json_object` reads, which may also come from elsewhere than a file.
+
+    Raises
+    ------
+    BadInput
+    """
+    for sign, most in _MAX_SIGNS.items():
+        if data.count(sign) > most:
+            raise BadInput(f"it has more than {most:,} {sign.decode()!r}; {remedy or _SPLIT}")
+    try:
+        record = json.loads(
+            data.decode("utf-8-sig", errors), object_pairs_hook=_make_object, parse_float=_parse_float,
+            parse_constant=_refuse_constant,
+        )  # fmt: skip
         if not isinstance(record, dict):
-            raise BadInput("it holds a list or a single value, not one object in braces; give the whole file")
+            raise BadInput(
+                f"it holds a list or a single value, not one object in braces; {remedy or 'give the whole file'}"
+            )
+        _check_depth(record)
+        if _SURROGATE.search(data):
+            # Half of a sign, which no output takes.
+            json.dumps(record, ensure_ascii=False).encode("utf-8", errors)
+    except BadInput:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"it is damaged, or not JSON in UTF-8 ({error}); {remedy or 'save it again'}") from error
     return record
 
 
@@ -91,6 +126,24 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         key = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise BadInput(f"{key[:60]!r} stands twice in one object; keep one of the two, or export the file again")
     return record
+
+
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
+
+
+def _check_depth(record: Any) -> None:
+    """Raise ValueError for what is so deep that a function that calls itself for each level could not go through it."""
+    level = [record]
+    for _ in range(_MAX_DEPTH):
+        inner = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [value for values in inner for value in values if isinstance(value, (dict, list))]
+        if not level:
+            return
+    raise ValueError(f"more than {_MAX_DEPTH} objects and lists lie within one another")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -6,7 +6,6 @@ A card says what the weights are and vouches for them by their SHA-256.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import platform
 import types
@@ -18,13 +17,12 @@ from typing import Any, TypeVar
 
 from hybridseg import __version__
 from hybridseg.errors import BadInput, located
-from hybridseg.io.rasters import check_regular
+from hybridseg.io.jsonfiles import read_json_object
 
 T = TypeVar("T")
 
 FORMAT_VERSION = 1
 
-_MAX_CARD_BYTES = 1_000_000
 _MAX_SHOWN = 60
 
 
@@ -45,17 +43,15 @@ def read_card_file(path: Path, parse: Callable[[dict[str, Any]], T], *, remedy: 
     BadInput
         When the card is damaged or of another version; the message begins with its path.
     """
+    record = read_json_object(path, remedy=remedy)
     with located(path):
         try:
-            if check_regular(path).stat().st_size > _MAX_CARD_BYTES:
-                raise BadInput("it is far too large for the card of a model")
-            record = json.loads(path.read_text(encoding="utf-8"))
             if record.pop("format") != FORMAT_VERSION:
                 raise BadInput("it was written by another version of hybridseg; train the model again")
             return parse(record)
         except BadInput:
             raise
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise BadInput(f"it is damaged ({error}); {remedy}") from error
 
 

@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput
+from hybridseg.models.layers import standardize_imagenet
 
 VARIANTS = tuple(f"b{number}" for number in range(8))
 
-# Photographs are standardized with these outside of the network of Keras, whose own two layers of this have names that
-# depend on what was built before.
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 # The last layer before each halving of the size, and the last of all.
 _FEATURE_LAYERS = {
     2: "block2a_expand_activation",
@@ -46,9 +43,8 @@ def add_convolutions(pixels: Any, *, variant: str) -> dict[int, Any]:
     whole = builder(include_top=False, weights=None, input_shape=(None, None, 3), drop_connect_rate=0.0)
     outputs = [whole.get_layer(name).output for name in _FEATURE_LAYERS.values()]
     inner = tf_keras.Model(whole.get_layer(_FIRST_LAYER).input, outputs, name=f"efficientnet_{variant}")
-    scale = [1 / deviation for deviation in _IMAGENET_DEVIATION]
-    offset = [-mean / deviation for mean, deviation in zip(_IMAGENET_MEAN, _IMAGENET_DEVIATION, strict=True)]
-    standardized = tf_keras.layers.Rescaling(scale, offset, name="efficientnet_standardize")(pixels)
+    # Outside of the network of Keras, whose own two layers of this have names that depend on what was built before.
+    standardized = standardize_imagenet(pixels, "efficientnet_standardize")
     return dict(zip(_FEATURE_LAYERS, inner(standardized), strict=True))
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 # The moving statistics settle within some tens of steps: training sets are small, and so are batches.
 MOMENTUM = 0.9
+# Of the photos of ImageNet, by band, in 0..1.
+_IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def add_residual_block(
@@ -103,3 +105,12 @@ def make_dropout(rate: float, name: str) -> Any:
             return tf.where(kept, inputs / (1 - rate), 0.0)
 
     return CountedDropout(name=name)
+
+
+def standardize_imagenet(pixels: Any, name: str) -> Any:
+    """Return pixels in 0..1 as networks that were trained on ImageNet take them: of mean 0 and deviation 1."""
+    from tf_keras import layers
+
+    scale = [1 / deviation for deviation in _IMAGENET_DEVIATION]
+    offset = [-mean / deviation for mean, deviation in zip(_IMAGENET_MEAN, _IMAGENET_DEVIATION, strict=True)]
+    return layers.Rescaling(scale, offset, name=name)(pixels)

@@ -15,6 +15,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.models.cards import hash_bytes
+from hybridseg.models.layers import standardize_imagenet
 
 if TYPE_CHECKING:
     import tf_keras
@@ -24,8 +25,6 @@ WEIGHTS_PATH = Path(__file__).parent / "mobilenet_v2_imagenet.npz"
 
 # The network halves an image five times.
 _MIN_INPUT_SIZE = 32
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 _NORM_EPSILON = 1e-5
 _HEAD = "mobilenet_head"
 # One row for each stage: channels between (a factor), channels out, blocks, stride of the first block.
@@ -99,11 +98,7 @@ def add_convolutions(pixels: Any, *, head: bool = True) -> dict[int, Any]:
     dict of int to tensor
         The deepest features of each stride from 2 to 32.
     """
-    import tf_keras
-
-    scale = [1 / deviation for deviation in _IMAGENET_DEVIATION]
-    offset = [-mean / deviation for mean, deviation in zip(_IMAGENET_MEAN, _IMAGENET_DEVIATION, strict=True)]
-    x = tf_keras.layers.Rescaling(scale, offset, name="mobilenet_standardize")(pixels)
+    x = standardize_imagenet(pixels, "mobilenet_standardize")
     x = _add_convolution(x, "mobilenet_stem", channels=32, kernel_size=3, stride=2)
     features, total_stride, number = {}, 2, 0
     for factor, channels, n_blocks, first_stride in _STAGES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExist
 from hybridseg.hybrid.purity import measure_purity
 from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.io.images import ImageInfo, load_image
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import Matches, find_labelled
@@ -338,8 +338,8 @@ def _refuse(problems: Sequence[Problem], n_photos: int) -> None:
 def _read_kept(paths: StudyPaths, options: StudyOptions) -> dict[str, str]:
     """Return the sets of the labelled photos of an earlier run that drew them in the same way."""
     try:
-        draw = json.loads((paths.out / LOG_NAME).read_text(encoding="utf-8")).get("draw")
-    except (OSError, ValueError, AttributeError):
+        draw = read_json_object(paths.out / LOG_NAME, errors="surrogateescape").get("draw")
+    except HybridSegError:
         return {}  # Nothing was done yet; of a damaged record `StepLog` tells.
     if draw != options.draw or options.test_list:
         return {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from hybridseg import __version__
 from hybridseg.batch.madeby import stamp_file
 from hybridseg.errors import BadInput
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.tables import write_json
 from hybridseg.models.cards import combine_fingerprint
 from hybridseg.models.runtimes import runtime_path
@@ -192,15 +192,14 @@ class StepLog:
             self._keys[step] = latest[step.method] = combine_fingerprint(before, *step.words)
 
     def _read(self) -> tuple[Any, dict[str, dict[str, str]]]:
-        try:
-            record = json.loads(self._path.read_text(encoding="utf-8"))
-            return record.get("draw"), {str(name): dict(found) for name, found in record["steps"].items()}
-        except FileNotFoundError:
+        if not self._path.exists():
             return None, {}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise BadInput(
-                f"{self._path} is damaged ({error}); remove {self._path.parent}, or give another --out"
-            ) from error
+        remedy = f"remove {self._path.parent}, or give another --out"
+        record = read_json_object(self._path, errors="surrogateescape", remedy=remedy)
+        try:
+            return record.get("draw"), {str(name): dict(found) for name, found in record["steps"].items()}
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise BadInput(f"{self._path} is damaged ({error}); {remedy}") from error
 
     def is_done(self, step: Step) -> bool:
         """Return whether a step need not be run again."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.study.page import Picture, Section, Table, write_page
 
 REPORT_NAME = "report.html"
@@ -62,7 +62,7 @@ class Story:
 
 def read_scores(folder: Path) -> dict[str, Any]:
     """Read the scores that `eval-pixels` wrote into a folder."""
-    return json.loads((folder / "eval_pixels.json").read_text(encoding="utf-8"))
+    return read_json_object(folder / "eval_pixels.json", errors="surrogateescape")
 
 
 def compare_scores(home: Path, folders: Mapping[str, str], *, strong: Sequence[int] = ()) -> list[Table]:

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput, located
-from hybridseg.io.jsonfiles import parse_whole
+from hybridseg.io.jsonfiles import parse_json_object, parse_whole
 from hybridseg.labelling.jobs import KINDS, JobRunner
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.review import ReviewSession
@@ -298,11 +298,9 @@ def _send_picture(data: bytes, *, lasting: bool = False) -> Response:
 def _read_body(*names: str) -> dict[str, Any]:
     if not request.is_json:
         raise BadInput("a change must be sent as JSON")
-    try:
-        body = request.get_json()
-    except (RecursionError, ValueError) as error:
-        raise BadInput("the request is not JSON") from error
-    missing = [name for name in names if not isinstance(body, dict) or name not in body]
+    with located("the request"):
+        body = parse_json_object(request.get_data(), remedy="reload the page")
+    missing = [name for name in names if name not in body]
     if missing:
         raise BadInput(f"the request lacks {', '.join(missing)}")
     return body

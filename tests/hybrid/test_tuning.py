@@ -117,9 +117,10 @@ def test_a_tuning_of_another_model_is_refused(pairs, classifier):
     classifier.path.write_bytes(b"another model")
     with pytest.raises(BadInput, match=r"was made for model\.pb as they were then"):
         read_tuning([classifier.path])
-    tuning_path(classifier.path).write_text("{")
-    with pytest.raises(BadInput, match="damaged"):
-        read_tuning([classifier.path])
+    for content in ("{", '{"format": 1}', "[" * 100_000, '{"format": 1e999}'):
+        tuning_path(classifier.path).write_text(content)
+        with pytest.raises(BadInput, match=r"_crf\.json: it is damaged.*tune again"):
+            read_tuning([classifier.path])
     tuning_path(classifier.path).unlink()
     assert read_tuning([classifier.path]) is None
 

@@ -7,13 +7,30 @@ from hybridseg.io.jsonfiles import MAX_FILE_BYTES, parse_number, parse_whole, re
 
 @pytest.mark.parametrize("content", [
     b"", b"{", b"[]", b"5", b'"a"', b"\xff\xfe{\x00}\x00", b'{"a": "\xff"}', b"[" * 100_000, b'{"a": NaN}',
-    b'{"a": -Infinity}', b'{"a": 1, "b": {"c": 1, "c": 2}}', b'{"a": ' + b"9" * 5000 + b"}",
+    b'{"a": -Infinity}', b'{"a": 1, "b": {"c": 1, "c": 2}}', b'{"a": ' + b"9" * 5000 + b"}", b'{"a": 1e999}',
+    b'{"a": "\\ud800"}', b'{"\\udc80": 1}', b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}",
 ], ids=lambda content: repr(content[:20]))  # fmt: skip
 def test_files_that_are_no_json_object(tmp_path, content):
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=r"a\.json: (it|'c' stands twice)"):
         read_json_object(path)
+
+
+def test_what_a_file_may_hold(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"a": ' + b"[" * 99 + b"]" * 99 + b', "b": 1e308, "c": "\\ud83d\\ude00"}')
+    record = read_json_object(path)
+    assert record["b"] == 1e308 and record["c"] == "\U0001f600"
+
+
+def test_our_files_keep_the_bytes_of_file_names(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"a": "\xff.jpg", "b": "\\udcff.jpg"}')
+    assert read_json_object(path, errors="surrogateescape") == {"a": "\udcff.jpg", "b": "\udcff.jpg"}
+    path.write_bytes(b'{"a": "\\ud800"}')
+    with pytest.raises(BadInput, match=r"surrogates not allowed.*; make it again"):
+        read_json_object(path, errors="surrogateescape", remedy="make it again")
 
 
 def test_a_key_twice_is_named(tmp_path):

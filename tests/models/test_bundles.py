@@ -227,11 +227,11 @@ def test_a_pipe_is_not_read_for_ever(bundle):
 
 @pytest.mark.parametrize("content", [
     b"", b"{", b"null", b"[]", b"5", b"\xff\xfe", b'{"format": 1, "kind": "dense"}', b"[" * 100_000,
-    b'{"a":' * 100_000, b"9" * 5000, b" " * 1_000_001,
+    b'{"a":' * 100_000, b"9" * 5000,
 ])  # fmt: skip
 def test_damaged_cards(bundle, content):
     bundle.with_suffix(".card.json").write_bytes(content)
-    with pytest.raises(BadInput, match=r"coast\.card\.json: it is (damaged|far too large)"):
+    with pytest.raises(BadInput, match=r"coast\.card\.json: it (is damaged|holds a list)"):
         load_dense(bundle)
 
 

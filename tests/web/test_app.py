@@ -233,6 +233,8 @@ BODIES = [
     b'{"version": 1, "layer": "scribbles", "tool": "pen", "points": [[1, 1]], "class": -1}',
     b'{"version": 1, "layer": "scribbles", "tool": "pen", "points": [[1, 1]], "width": 1e300}',
     b'{"version": 1, "layer": [], "tool": {}, "points": [[1, 1]]}',
+    b'{"version": 1, "layer": "scribbles", "tool": "pen", "points": [[1, 1]], "class": 0, "class": 1}',
+    b'{"version": 1, "layer": "scribbles", "tool": "pen", "points": [[1, 1]], "class": 0, "key": "\\ud800"}',
     b'{"version": 1, "layer": "result", "tool": "fill", "points": [[1e6, 1e6]]}',
     b'{"version": 1, "layer": "scribbles", "tool": "region", "points": [[1, 1]]}',
     json.dumps({"version": 1, "layer": "scribbles", "tool": "pen", "points": [[1, 1]] * 20_001}).encode(),

@@ -12,6 +12,7 @@ from typing import Any
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, HybridSegError, located
 from hybridseg.io.atomic import atomic_path
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.rasters import check_pixel_count, check_regular
 
 FORMAT_VERSION = 1
@@ -20,7 +21,6 @@ TOOLS = ("pen", "polygon", "erase", "region")
 LAYERS = ("scribbles", "result")
 
 MAX_STROKES, MAX_POINTS = 100_000, 2_000_000
-_MAX_FILE_BYTES = 200_000_000
 _MAX_WIDTH = 10_000.0
 # Strokes may start slightly outside of the image.
 _MAX_COORDINATE = 1e7
@@ -188,12 +188,10 @@ def read_strokes(path: str | os.PathLike[str]) -> StrokeLog:
     >>> read_strokes(path) == log
     True
     """
-    path = check_regular(path)
+    remedy = "take it away, or copy it again"
+    record = read_json_object(path, errors="surrogateescape", remedy=remedy)
     with located(path):
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise BadInput("it is far too large for the strokes of a person")
         try:
-            record = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
             if record["format"] != FORMAT_VERSION or record["kind"] != KIND:
                 raise BadInput("it does not hold strokes of this version of hybridseg")
             log = _parse(record)
@@ -202,8 +200,8 @@ def read_strokes(path: str | os.PathLike[str]) -> StrokeLog:
             return log
         except BadInput:
             raise
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-            raise BadInput(f"it is damaged ({error}); take it away, or copy it again") from error
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise BadInput(f"it is damaged ({error}); {remedy}") from error
 
 
 def is_done(path: str | os.PathLike[str]) -> bool:
