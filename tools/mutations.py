@@ -283,8 +283,6 @@ BREAKS = {
         ("dense/programs/resunet.py", "reversed(STRIDES[:-1])", "STRIDES[:-1]", "cli/test_resunet.py"),
         ("dense/programs/resunet.py", "(seed=seed)), normalization=model.card.normalization)", "(seed=seed)))",
          "cli/test_resunet.py"),
-        ("dense/programs/resunet.py", "FitOptions, \"best_by\", LOSS)", "FitOptions, \"best_by\")",
-         "dense/programs/test_resunet.py"),
         ("dense/fit.py", "run.restore_best()", "pass", "dense/test_fit.py"),
         ("dense/fit.py", "network(images, training=True)", "network(images, training=False)", "dense/test_fit.py"),
         ("dense/fit.py", "part.rate * learning_rate", "learning_rate", "dense/test_fit.py"),

@@ -53,9 +53,9 @@ class FitOptions:
     loss: LossOptions = LossOptions()
     schedule: Schedule | CosineRestarts = Schedule()
     best_by: str = option(
-        "mean_iou",
+        LOSS,
         "Score on the validation images that tells which epoch was the best, and when the network gets no better.",
-        choices=(*list(SCORES)[:3], LOSS),
+        choices=(LOSS, *list(SCORES)[:3]),
     )
     patience: int = option(
         0, "Stop after this number of epochs that are no better than an earlier one; 0 never stops early.", span=Span(0)

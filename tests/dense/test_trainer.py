@@ -211,7 +211,7 @@ def test_the_scores_of_the_card_are_those_of_a_recount(trained):
     counts = [[int(((truth == i) & (found == j)).sum()) for j in (0, 1)] for i in (0, 1)]
     assert np.abs(np.array(scores["confusion"]) - counts).sum() <= 4, "but for rounding"
     assert scores["accuracy"] == pytest.approx((found == truth)[known].mean(), abs=1e-3)
-    best = max(result.history, key=lambda epoch: epoch.val_mean_iou)
+    best = min(result.history, key=lambda epoch: epoch.val_loss)
     assert scores["macro"]["iou"] == pytest.approx(best.val_mean_iou) == pytest.approx(result.confusion.macro("iou"))
 
 
@@ -224,8 +224,8 @@ def test_the_card_says_where_the_network_comes_from(trained):
 
 def test_checkpoints_are_bundles_and_the_best_of_them_is_the_result(trained):
     folder, result = trained
-    found = [epoch.val_mean_iou for epoch in result.history]
-    best = folder / "run" / f"epoch_{1 + int(np.argmax(found)):04}.h5"
+    losses = [epoch.val_loss for epoch in result.history]
+    best = folder / "run" / f"epoch_{1 + int(np.argmin(losses)):04}.h5"
     assert same_weights(best, folder / "net.h5")
     assert not same_weights(folder / "run/epoch_0001.h5", folder / "run/epoch_0002.h5")
     card = load_dense(folder / "run/epoch_0002.h5").card

@@ -16,7 +16,7 @@ from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.feed import Feed
-from hybridseg.dense.fit import LOSS, Epoch, FitOptions
+from hybridseg.dense.fit import Epoch, FitOptions
 from hybridseg.dense.pairs import FolderPairs, PairSource
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_examples, pick_examples
@@ -69,8 +69,7 @@ class ResunetExtras:
     encoder: str = option_like(Unet, "encoder", NO_ENCODER)
     encoder_rate: float = option_like(FitOptions, "encoder_rate", 0.1)
     loss: str = option_like(LossOptions, "loss")
-    # The published program stops by its loss.
-    best_by: str = option_like(FitOptions, "best_by", LOSS)
+    best_by: str = option_like(FitOptions, "best_by")
     seed: int = 0
     crop_scale: tuple[float, float] | None = option_like(CropOptions, "crop_scale")
     balance: bool = option_like(CropOptions, "balance")

@@ -49,8 +49,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "widths": (1024, 512, 256, 128), "dropout": 0.2, "size": (300, 300), "batch_size": 64, "epochs": 200,
         "loss": "combo", "dice_share": 0.95, "dice_over": "image", "schedule": "cosine", "learning_rate": 0.005,
         "ramp_epochs": 0, "first_epochs": 50, "t_mul": 1.0, "m_mul": 0.7, "alpha": 0.1,
-        "best_by": "loss", "patience": 66, "plateau_patience": 20, "validation_share": 0.3,
-        "augmentation": "efficientnet-blog", "seed": 108241,
+        "patience": 66, "plateau_patience": 20, "validation_share": 0.3, "augmentation": "efficientnet-blog",
+        "seed": 108241,
     },
 }  # fmt: skip
 
