@@ -13,7 +13,7 @@ Each name is imported when it is used first.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hybridseg.api.dense import show_augmentation, train_fcn, train_unet
-    from hybridseg.api.prepare import convert, export_coco, import_coco, retile, split
+    from hybridseg.api.prepare import convert, export_coco, import_coco, retile, review, split
     from hybridseg.api.resunet import init_config, make_tfrecords, train_resunet
     from hybridseg.api.train import retrain, run
     from hybridseg.api.truth import label, spread
@@ -59,6 +59,7 @@ __all__ = [
     "refine_probs",
     "retile",
     "retrain",
+    "review",
     "run",
     "segment",
     "show_augmentation",
@@ -73,7 +74,7 @@ __all__ = [
 
 _HOMES = {
     "api.dense": ("show_augmentation", "train_fcn", "train_unet"),
-    "api.prepare": ("convert", "export_coco", "import_coco", "retile", "split"),
+    "api.prepare": ("convert", "export_coco", "import_coco", "retile", "review", "split"),
     "api.resunet": ("init_config", "make_tfrecords", "train_resunet"),
     "api.train": ("retrain", "run"),
     "api.truth": ("label", "spread"),

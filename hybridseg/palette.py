@@ -168,6 +168,20 @@ def _list_shades(key: str) -> list[np.ndarray]:
     return shades
 
 
+def ramp_colors(n: int, *, jet: bool = False) -> list[Color]:
+    """Return n colours from black to white; as a `jet`, from blue over green to red.
+
+    Examples
+    --------
+    >>> ramp_colors(3), ramp_colors(3, jet=True)
+    ([(0, 0, 0), (128, 128, 128), (255, 255, 255)], [(0, 0, 128), (128, 255, 128), (128, 0, 0)])
+    """
+    steps = np.linspace(0, 1, n)[:, None].repeat(3, axis=1)
+    if jet:
+        steps = np.clip(1.5 - np.abs(4 * steps - (3, 2, 1)), 0, 1)
+    return [(int(red), int(green), int(blue)) for red, green, blue in np.floor(255 * steps + 0.5)]
+
+
 def count_colors(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the colours that occur in (rows, cols, 3) uint8: (n, 3) uint8, which each pixel has, and their counts.
 

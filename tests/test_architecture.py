@@ -33,7 +33,7 @@ LEVELS = (
         ("panels",),
         ("layout",),
     ),
-    *(("io",), ("figures",), ("sheets",), ("crf",), ("models",), ("batch",)),
+    *(("io",), ("page",), ("figures",), ("sheets",), ("crf",), ("models",), ("batch",)),
     ("data", "hybrid", "dense", "labelling", "evaluation"),
     *(("apply",), ("vectors",), ("study",), ("demo",), ("doctor",), ("web",), ("cli",), ("api",)),
 )

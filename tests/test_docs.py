@@ -67,6 +67,7 @@ def test_short_flags_have_a_long_twin_with_the_name_of_the_parameter():
 # Examples that are run one after the other in one folder, since each needs what the one before has made.
 JOURNEYS = (
     ["demo-scenes"],
+    ["review"],
     ["split"],
     ["crf"],
     ["convert"],
@@ -189,7 +190,7 @@ def prepare(name, scenes):
         write_class_files(read_labelmap(labels).table, labeldefs_path=Path("data/labeldefs.txt"))
     elif name == "unet infer":
         shutil.copytree("photos", "new_photos", ignore=shutil.ignore_patterns("scene_[1-9]*"))
-    elif name in ("fcn train", "unet show-augmentation"):
+    elif name in ("review", "fcn train", "unet show-augmentation"):
         shutil.copytree(scenes, "photos", ignore=shutil.ignore_patterns("*.mat"))
         shutil.copytree(scenes, "masks", ignore=shutil.ignore_patterns("*.jpg"))
         write_class_files(read_labelmap(labels).table, labels_path=Path("labels.txt"))

@@ -375,9 +375,20 @@ BREAKS = {
          "study/test_study.py"),
         ("study/findings.py", "(photo.accuracy or 0.0,", "(-(photo.accuracy or 0.0),", "study/test_study.py"),
         ("study/findings.py", "(photo.certainty or 0.0,", "(-(photo.certainty or 0.0),", "study/test_study.py"),
-        ("study/likeness.py", "all(group_of[a] == group_of[b] for a, b in pairs)", "True", "study/test_likeness.py"),
-        ("study/likeness.py", "_SAME_VIEW = 0.95", "_SAME_VIEW = 0.3", "study/test_likeness.py"),
-        ("study/likeness.py", "return len(sizes) >= _LEAST_GROUPS", "return True", "study/test_likeness.py"),
+    ],
+    "review": [
+        ("data/likeness.py", "all(group_of[a] == group_of[b] for a, b in pairs)", "True", "data/test_likeness.py"),
+        ("data/likeness.py", "_SAME_VIEW = 0.95", "_SAME_VIEW = 0.3", "data/test_likeness.py"),
+        ("data/likeness.py", "return len(sizes) >= _LEAST_GROUPS", "return True", "data/test_likeness.py"),
+        ("data/likeness.py", "np.argwhere(n_same >= signs", "np.argwhere(n_same < signs", "data/test_likeness.py"),
+        # A division would leave what is learnt by heart in the score.
+        ("data/review.py", "home |= {name: new for", "_ = {name: new for", "data/test_review.py"),
+        ("data/faults.py", "key=lambda fault: not fault.breaks", "key=lambda fault: 0", "data/test_review.py"),
+        ("data/labelnames.py", "if given is None or i >= len(given):", "if False:", "data/test_review.py"),
+        ("data/survey.py", "return path, kept, True", "pass", "data/test_review.py"),
+        ("data/suitability.py", "if one.empty >= _MUCH_EMPTY:", "if False:", "data/test_suitability.py"),
+        ("data/suitability.py", "there &= valid[inner]", "pass", "data/test_suitability.py"),
+        ("io/atomic.py", "if old == text.encode(", "if 0 == text.encode(", "io/test_atomic.py"),
     ],
     "demo": [
         ("demo/dense.py", "and not mark.exists():", "and False:", "demo/test_dense.py"),

@@ -18,6 +18,8 @@ from hybridseg.crf.refine import Refinement
 from hybridseg.data.cocoexport import CocoExportResult
 from hybridseg.data.cocoimport import CocoImportResult
 from hybridseg.data.convert import ConvertResult
+from hybridseg.data.faults import Fault
+from hybridseg.data.review import ReviewResult
 from hybridseg.data.split import SplitResult
 from hybridseg.data.splitplan import SplitEntry
 from hybridseg.dense.fit import Epoch
@@ -44,15 +46,15 @@ from hybridseg.web.serve import Page
 PAGE = Path(__file__).parent.parent / "docs" / "api.md"
 # In the order of use.
 STEPS = (
-    "run", "label", "spread", "import_coco", "split", "convert", "retile", "retrain", "evaluate_tiles", "train_fcn",
-    "train_unet", "show_augmentation", "init_config", "make_tfrecords", "train_resunet", "open_model", "tune_crf",
-    "segment", "evaluate", "export_coco",
+    "run", "review", "label", "spread", "import_coco", "split", "convert", "retile", "retrain", "evaluate_tiles",
+    "train_fcn", "train_unet", "show_augmentation", "init_config", "make_tfrecords", "train_resunet", "open_model",
+    "tune_crf", "segment", "evaluate", "export_coco",
 )  # fmt: skip
 RESULTS = (
-    Page, SpreadResult, CocoImportResult, CocoExportResult, SplitResult, ConvertResult, RetileResult, RetrainResult,
-    TilesResult, TrainingResult, DrawnFigure, Proposal, RecordsResult, TuneResult, BatchResult, ImageResult,
-    PixelsResult, Confusion, Verdict, StudyResult, Step, Findings, Refinement, SplitEntry, ClassCount, Epoch,
-    Measurement, Problem,
+    ReviewResult, Fault, Page, SpreadResult, CocoImportResult, CocoExportResult, SplitResult, ConvertResult,
+    RetileResult, RetrainResult, TilesResult, TrainingResult, DrawnFigure, Proposal, RecordsResult, TuneResult,
+    BatchResult, ImageResult, PixelsResult, Confusion, Verdict, StudyResult, Step, Findings, Refinement, SplitEntry,
+    ClassCount, Epoch, Measurement, Problem,
 )  # fmt: skip
 HEAD = """# In Python
 

@@ -17,6 +17,7 @@ import click
 from hybridseg.api.wording import speak_python
 from hybridseg.cli.console import Console
 from hybridseg.cli.report import INTERRUPTED
+from hybridseg.data.faults import Fault
 from hybridseg.errors import HybridSegError, Problem
 from hybridseg.options import describe_range, setting_of, type_of
 from hybridseg.progress import Progress
@@ -85,17 +86,21 @@ def public_function(*owners: Any) -> Callable[[F], F]:
 def _speak_result(result: Any, defaults: Mapping[str, Any]) -> Any:
     """Return a result whose problems and warnings name parameters, as errors do."""
     told: dict[str, Any] = {}
-    for name in ("problems", "warnings", "notes"):
+    for name in ("problems", "warnings", "notes", "faults"):
         found = getattr(result, name, ()) if is_dataclass(result) else ()
-        spoken = tuple(
-            replace(item, message=speak_python(item.message, defaults))
-            if isinstance(item, Problem)
-            else speak_python(item, defaults)
-            for item in found
-        )
+        spoken = tuple(_speak_item(item, defaults) for item in found)
         if spoken != tuple(found):
             told[name] = spoken
     return replace(result, **told) if told else result
+
+
+def _speak_item(item: Any, defaults: Mapping[str, Any]) -> Any:
+    if isinstance(item, Problem):
+        return replace(item, message=speak_python(item.message, defaults))
+    if isinstance(item, Fault):
+        problems = tuple(_speak_item(problem, defaults) for problem in item.problems)
+        return replace(item, mend=speak_python(item.mend, defaults), problems=problems)
+    return speak_python(item, defaults)
 
 
 def list_defaults(function: Callable[..., Any]) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Prepare data, as `split`, `convert`, `retile`, `coco import` and `coco export` do."""
+"""Prepare data, as `review`, `split`, `convert`, `retile`, `coco import` and `coco export` do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hybridseg.api.arguments import Labels, find_list, find_names, find_path, find_table, list_paths
+from hybridseg.api.arguments import PATH_TYPES, Labels, find_list, find_names, find_path, find_table, list_paths
 from hybridseg.api.calls import public_function, show_progress
 from hybridseg.apply import PathLike
 from hybridseg.data.cocoexport import CocoExportOptions, CocoExportResult
@@ -14,6 +14,7 @@ from hybridseg.data.cocoimport import CocoImportResult
 from hybridseg.data.cocoimport import import_coco as read_coco
 from hybridseg.data.cocoplan import CocoImportOptions
 from hybridseg.data.convert import ConvertOptions, ConvertResult, convert_masks
+from hybridseg.data.review import ReviewOptions, ReviewResult, place_review, review_data
 from hybridseg.data.split import SplitResult, split_folder
 from hybridseg.data.splitplan import SplitOptions
 from hybridseg.figures import FigureOptions
@@ -23,6 +24,64 @@ from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.io.masks import find_labelled
 from hybridseg.options import make_options
 from hybridseg.progress import Progress
+
+
+@public_function(ReviewOptions)
+def review(
+    photos: PathLike,
+    *,
+    masks: PathLike | None = None,
+    labels: Labels | None = None,
+    colors: PathLike | None = None,
+    test: PathLike | None = ReviewOptions.test,
+    split: float = ReviewOptions.split,
+    group_by: str | None = ReviewOptions.group_by,
+    seed: int = ReviewOptions.seed,
+    plots: int = ReviewOptions.plots,
+    scale: float | None = ReviewOptions.scale,
+    out: PathLike | None = None,
+    n_jobs: int = 1,
+    progress: Progress | None = None,
+) -> ReviewResult:
+    """Look over photos and masks before a training: what would break it, what would falsify its score.
+
+    Parameters
+    ----------
+    photos
+        The folder, or a project with ``data/raw/train/images`` and ``data/raw/train/masks``.
+    masks
+        The folder of the masks, if they are not beside their photos.
+    labels, colors
+        The classes of masks that do not name theirs (a class file, a ClassTable or a list of names), and a file of
+        their colours.
+    seed
+        Of the draw of the photos for validation.
+    out
+        The folder of the results; by default beside that of the photos, such as ``photos_review``.
+    n_jobs
+        Processes that work at once; the command takes all cores. More than one needs ``if __name__ == "__main__":`` in
+        a script.
+    progress
+        Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.
+
+    Returns
+    -------
+    ReviewResult
+        The faults, the worst first, those that would break a training as `breaks`; and the page, `report_path`.
+
+    Examples
+    --------
+    >>> import hybridseg as hs
+    >>> hs.review("photos", masks="masks", labels="labels.txt")  # doctest: +SKIP
+    <ReviewResult: nothing stands in the way of a training; 2 things to look at>
+    """
+    places = place_review(
+        find_path(photos), masks_dir=find_path(masks), test=find_path(test), out_dir=find_path(out),
+        labels_path=find_path(labels) if isinstance(labels, PATH_TYPES) else None,
+    )  # fmt: skip
+    options = ReviewOptions(split, seed, group_by, find_path(test), scale, plots)
+    table = find_table(labels, colors)
+    return review_data(places, options=options, table=table, n_jobs=n_jobs, progress=progress or show_progress())
 
 
 @public_function(SplitOptions)

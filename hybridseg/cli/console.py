@@ -95,20 +95,22 @@ class Console:
             self.report.next_step = verdict.choose_step(steps)
             self.say(f"\n{verdict.text}\nNext: {self.report.next_step}")
 
-    def finish(self, problems: Sequence[Problem], *, n_done: int = 1) -> None:
+    def finish(self, problems: Sequence[Problem], *, n_done: int = 1, lead: str = "") -> None:
         """End a command on many files: list those that failed, and exit with 1 if there are any.
 
         Parameters
         ----------
         n_done : int
             Files that could be used.
+        lead : str
+            The line before the list; empty: how many files could not be used.
         """
         self.report.problems += problems
         if not problems:
             return
         noun = "file" if len(problems) == 1 else "files"
         others = ", the others are done" if n_done else ""
-        click.echo(f"\n{len(problems)} {noun} could not be used{others}:", err=True)
+        click.echo(f"\n{lead or f'{len(problems)} {noun} could not be used{others}:'}", err=True)
         shown: Counter[str] = Counter()
         for problem in problems:
             shown[problem.message] += 1

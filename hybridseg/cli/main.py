@@ -21,6 +21,7 @@ from hybridseg.errors import BadUsage, HybridSegError
 COMMANDS = {
     "run": "hybridseg.cli.study:run",
     "demo-scenes": "hybridseg.cli.prepare:demo_scenes",
+    "review": "hybridseg.cli.prepare:review",
     "split": "hybridseg.cli.prepare:split",
     "label": "hybridseg.cli.label:label",
     "crf": "hybridseg.cli.label:crf",
@@ -143,6 +144,7 @@ def main(console: Console) -> None:
     \b
     With photos and masks of your own:
       run          train, test and report, all in one
+      review       look over photos and masks before a training
     \b
     The hybrid method, in the order of use:
       split        divide your photos into train/ and test/

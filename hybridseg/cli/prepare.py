@@ -1,4 +1,4 @@
-"""Commands that prepare data: ``demo-scenes``, ``split``, ``retile``, ``convert``."""
+"""Commands that prepare data: ``demo-scenes``, ``review``, ``split``, ``retile``, ``convert``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from hybridseg.cli.options import (
     seed_option,
 )
 from hybridseg.data.convert import ConvertOptions, convert_masks
+from hybridseg.data.review import ReviewOptions, place_review, review_data
+from hybridseg.data.reviewtables import CLASSES_NAME as PLACEHOLDERS_NAME
 from hybridseg.data.split import split_folder
 from hybridseg.data.splitplan import ASIDE, FOLDERS, SplitOptions
 from hybridseg.demo.demoscenes import RECORD_NAME, SceneOptions, write_demo_scenes
@@ -63,6 +65,73 @@ def demo_scenes(console: Console, *, out_dir: Path, n: int, size: tuple[int, int
     files = [path for image in paths for path in (image, image.with_name(f"{image.stem}_mres.mat"))]
     files += [out_dir / name for name in ("labels.txt", "colors.txt", RECORD_NAME)]
     console.wrote(*files, text=f"{len(paths)} scenes of {size[0]} x {size[1]} pixels in {out_dir}")
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", type=path_type, required=False)
+@places_options
+@class_files_options
+@options_of(ReviewOptions, "test", "split", "group_by", metavars={"test": "DIR|FILE", "group_by": "REGEX"})
+@seed_option
+@options_of(
+    ReviewOptions, "plots", "scale",
+    unset={"scale": "0.1; more where the longer side would have less than 300 pixels"},
+)  # fmt: skip
+@click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: DIR_review]")
+@jobs_option
+@pass_console
+def review(
+    console: Console,
+    *,
+    folder: Path | None,
+    images_dir: Path | None,
+    masks_dir: Path | None,
+    out_dir: Path | None,
+    labels_path: Path | None,
+    colors_path: Path | None,
+    test: Path | None,
+    n_jobs: int,
+    **settings: Any,
+) -> None:
+    """Look over photos and masks before a training.
+
+    Reads every photo and every mask, and says what would break a training, what would falsify its score, and how to
+    mend it, the worst first: files that cannot be read, masks of another size, labels without a name, copies, photos
+    in two sets at once, photos that are blurred, dark, over-exposed, nearly empty or unlike the others. DIR (default:
+    the current folder) holds photos with their masks beside them or in --masks; or it is a project with
+    data/raw/labels.txt, data/raw/train/images, data/raw/train/masks and data/raw/test/images. Nothing in these folders
+    is changed. (To compare results with masks, see label --review.)
+
+    Result: DIR_review/review.html, one page with all of it; the tables df_data.csv (every photo and mask),
+    df_label.csv (every label), df_train.csv, df_valid.csv and df_test.csv, with a .backup of those that they replace;
+    figures of some photos with their masks; review.log. A project gets them in data/interim, data/processed and
+    reports. Exit code 1 when a training would break. After an interruption, and after something was mended, only what
+    is new is read.
+
+    \b
+    Example:
+      hybridseg review photos --masks masks --labels labels.txt
+    """
+    refuse_twice(folder, images_dir)
+    result = review_data(
+        place_review(
+            folder, images_dir=images_dir, masks_dir=masks_dir, labels_path=labels_path, test=test, out_dir=out_dir
+        ),
+        options=read_options(ReviewOptions, {**settings, "test": test}),
+        table=read_table(labels_path, colors_path),
+        n_jobs=n_jobs,
+        progress=console.progress,
+    )
+    counts = {name: result.count(name) for name in ("train", "valid", "test", "unlabelled")}
+    console.say("photos: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
+    if missing := result.known.names.describe_missing():
+        console.say(f"{missing} (a class list with them: {result.places.processed_dir / PLACEHOLDERS_NAME})")
+    for line in (*(str(fault) for fault in result.faults if not fault.breaks), *result.notes):
+        console.warn(line)
+    console.record(images=counts, faults=[asdict(fault) for fault in result.faults], notes=result.notes)
+    console.wrote(*result.written, text=f"The page: {result.report_path.resolve()}")
+    console.say(f"{result.describe()[:1].upper()}{result.describe()[1:]}.")
+    console.finish(result.problems, lead="a training would break; mend this first:")
 
 
 @click.command()

@@ -16,6 +16,7 @@ from hybridseg.cli.options import (
     read_table,
     seed_option,
 )
+from hybridseg.machine import count_cores
 from hybridseg.study.inputs import StudyOptions, StudyPaths
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ def run(console: Console, *, dry_run: bool, **settings: Any) -> None:
     """Train, test and report on your own photos, all in one.
 
     PHOTOS is a folder of photos, of which some or all have a mask, beside them or in --masks. Everything is checked
-    before any work. The photos are divided into those for training and those for testing; a model is trained; the
-    photos for testing and those without a mask are segmented; the result is compared with the masks. Each step is a
-    command that is shown as it runs. The same command goes on after an interruption, and repeats no step whose photos
-    and settings are unchanged. Nothing is written to your own folders.
+    before any work, as hybridseg review does. The photos are divided into those for training and those for testing;
+    a model is trained; the photos for testing and those without a mask are segmented; the result is compared with
+    the masks. Each step is a command that is shown as it runs. The same command goes on after an interruption, and
+    repeats no step whose photos and settings are unchanged. Nothing is written to your own folders.
 
     Result: DIR/report.html, one file with the verdict in words, the scores of each class, the best and the worst
     photos, what to label next, and the commands; beside it the models and the label maps.
@@ -69,6 +70,7 @@ def run(console: Console, *, dry_run: bool, **settings: Any) -> None:
         options=read_options(StudyOptions, settings),
         table=read_table(settings["labels_path"], settings["colors_path"]),
         check_only=dry_run,
+        n_jobs=count_cores(),
         progress=console.progress,
     )
     conclude_study(console, result)

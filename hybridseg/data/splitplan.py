@@ -142,7 +142,7 @@ def plan_split(
     groups = group_images(entries.keys() - aside, options.group_by)
     shares = _measure_groups(groups, entries, homes, table) if options.stratify else {}
     if options.test_list is not None:
-        chosen = _choose_others(groups, options.test_list)
+        chosen = choose_others(groups, options.test_list)
     else:
         sizes = {name: len(members) for name, members in groups.items()}
         settled = {name: kept[image] for name, members in groups.items() for image in members if image in kept}
@@ -209,8 +209,14 @@ def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[s
     return dict(sorted(groups.items()))
 
 
-def _choose_others(groups: Mapping[str, Sequence[str]], test_list: Path | tuple[str, ...]) -> set[str]:
-    """Return the images that a list does not name, each a group of its own; names may lack their ending."""
+def choose_others(groups: Mapping[str, Sequence[str]], test_list: Path | tuple[str, ...]) -> set[str]:
+    """Return the images that a list does not name, each a group of its own; names may lack their ending.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When the list cannot be read, or names an image that is not there.
+    """
     names = {line.strip() for line in (test_list if isinstance(test_list, tuple) else _read_lines(test_list))} - {""}
     tested = {group for group, images in groups.items() if {group, *images} & names}
     unknown = sorted(names - tested - {image for group in tested for image in groups[group]})

@@ -168,10 +168,23 @@ def write_bytes(path: str | os.PathLike[str], data: bytes, *, durable: bool = Tr
         temporary.write_bytes(data)
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+def write_text(path: str | os.PathLike[str], text: str, *, durable: bool = True) -> None:
     """Write a UTF-8 file, whole or not at all."""
     # File names that are not UTF-8 keep their bytes.
-    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+    write_bytes(path, text.encode("utf-8", "surrogateescape"), durable=durable)
+
+
+def replace_text(path: str | os.PathLike[str], text: str) -> Path | None:
+    """Write a UTF-8 file, and keep what it replaces as ``NAME.backup``; return its path, None where nothing changed."""
+    path, backup = Path(path), None
+    if path.exists():
+        old = path.read_bytes()
+        if old == text.encode("utf-8", "surrogateescape"):
+            return None
+        backup = path.with_name(f"{path.name}.backup")
+        write_bytes(backup, old)
+    write_text(path, text)
+    return backup
 
 
 def _flush(path: Path) -> None:

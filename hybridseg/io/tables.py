@@ -16,12 +16,17 @@ from hybridseg.io.rasters import check_regular
 
 def write_csv(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as CSV with a header; a missing or None value is an empty cell."""
+    write_text(path, format_csv(columns, rows))
+
+
+def format_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as the text of a CSV, as `write_csv` writes it."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
     writer.writeheader()
     for row in rows:
         writer.writerow({name: "" if row.get(name) is None else row[name] for name in columns})
-    write_text(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_csv(path: str | os.PathLike[str], columns: Sequence[str]) -> list[dict[str, str]]:
@@ -45,6 +50,6 @@ def read_csv(path: str | os.PathLike[str], columns: Sequence[str]) -> list[dict[
     return rows
 
 
-def write_json(path: str | os.PathLike[str], record: Any) -> None:
+def write_json(path: str | os.PathLike[str], record: Any, *, durable: bool = True) -> None:
     """Write a record as readable JSON. NaN is refused: an absent score is null."""
-    write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", durable=durable)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,22 @@ from typing import Any
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
+from hybridseg.data.faults import ASIDE, ONLY_NETWORKS, Evidence, Fault, find_faults, warn_of_classes
+from hybridseg.data.labelnames import name_labels
+from hybridseg.data.likeness import describe_likeness
 from hybridseg.data.split import read_split
 from hybridseg.data.splitplan import SETS, SplitEntry, SplitOptions, plan_split
+from hybridseg.data.survey import survey_files
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem
 from hybridseg.hybrid.purity import measure_purity
 from hybridseg.hybrid.tileplan import RetileOptions
-from hybridseg.io.images import ImageInfo, load_image
+from hybridseg.io.images import ImageInfo
 from hybridseg.io.jsonfiles import read_json_object
-from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import Matches, find_labelled
 from hybridseg.io.pairing import SPLIT_NAME, Pair, image_stem, list_images
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
-from hybridseg.study.likeness import Look, describe_likeness, look_at
 
 METHODS = ("hybrid", "fcn")
 LOG_NAME, TEST_NAME, CLASSES_NAME = "steps.json", "test.txt", "labeldefs.txt"
@@ -125,6 +127,8 @@ class Inputs:
         Sentences on the photos without a mask, and the masks without a photo.
     likeness : str
         Which photos for testing are so close to photos for training that their score is too good.
+    known : Evidence
+        The facts of every photo and mask.
     warnings : tuple of str
         What does not stop the work, and should be known.
     files : tuple of pathlib.Path
@@ -145,10 +149,16 @@ class Inputs:
     megapixels: float
     alone: tuple[str, ...]
     likeness: str
+    known: Evidence = field(repr=False)
     warnings: tuple[str, ...]
     files: tuple[Path, ...]
     test_names: tuple[str, ...] = ()
     kept: str = ""
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What was found in the photos and masks, and does not stop the work; photos without a mask are no fault."""
+        return [fault for fault in find_faults(self.known) if fault.kind != ASIDE]
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +175,7 @@ def check_inputs(
     options: StudyOptions,
     *,
     table: ClassTable | None = None,
+    n_jobs: int = 1,
     progress: Progress = no_progress,
 ) -> Inputs:
     """Read every photo and every mask; write nothing.
@@ -183,7 +194,13 @@ def check_inputs(
         raise MissingInput(f"{paths.images_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
     check_out(paths)
     found = find_labelled([paths.images_dir], masks_dir=paths.masks_dir)
-    looks, infos, measured, tile_sizes = _read_all(found, options, table, progress)
+    known = _review(found, options, table, n_jobs, progress)
+    infos = {path: facts.info for path, facts in known.survey.photos.items()}
+    tile_sizes = [options.tile_size] if options.tile_size else list_tile_sizes(list(infos.values()))
+    measured = {
+        pair.image_path.name: _measure(pair, table, tile_sizes)
+        for pair in progress(found.pairs, label="counting tiles")
+    }
     if len(measured) < LEAST_PHOTOS:
         raise BadInput(
             f"{paths.images_dir} has {len(measured)} photos with a mask, too few to train on some and test on others; "
@@ -204,10 +221,10 @@ def check_inputs(
     )
     in_train, in_test = (_add([photo.n_pixels for photo in photos]) for photos in (train, test))
     everywhere = in_train + in_test
-    likeness = describe_likeness(
-        *([looks[e.image] for e in entries if e.set == name] for name in ("train", "test")),
-        is_grouped=bool(options.group_by or options.test_list),
-    )
+    set_of = {entry.image: entry.set for entry in entries}
+    known = replace(known, sets={path: set_of[path.name] for path in infos})
+    is_grouped = bool(options.group_by or options.test_list)
+    likeness = describe_likeness(*map(known.list_looks, SETS), is_grouped=is_grouped)
     windows = {size: _add([photo.n_windows[size] for photo in train]) for size in tile_sizes}
     tile_size = _choose_tile_size(windows, in_train)
     n_windows = windows[tile_size] if "hybrid" in options.methods else in_train
@@ -228,36 +245,24 @@ def check_inputs(
         sum(info.rows * info.cols for info in infos.values()) / 1e6,
         tuple(found.describe_rest()),
         likeness,
+        known,
         tuple(warnings),
         tuple(sorted({path for pair in found.pairs for path in (pair.image_path, pair.labels_path)} | infos.keys())),
         *_keep_sets(paths, entries, kept, is_listed=isinstance(options.test_list, tuple)),
     )
 
 
-def _read_all(
-    found: Matches, options: StudyOptions, table: ClassTable | None, progress: Progress
-) -> tuple[dict[str, Look], dict[Path, ImageInfo], dict[str, _Measured], list[int]]:
-    """Read every photo and mask; return what is known of each photo and each mask, and the sides of tiles to try."""
-    problems = list(found.problems)
-    infos: dict[Path, ImageInfo] = {}
-    looks = {}
-    images = sorted([pair.image_path for pair in found.pairs] + found.unlabelled)
-    for path in progress(images, label="checking photos"):
-        try:
-            photo = load_image(path)
-            infos[path], looks[path.name] = photo.info, look_at(photo)
-        except HybridSegError as error:
-            problems.append(Problem.of(path, error))
-    tile_sizes = [options.tile_size] if options.tile_size else list_tile_sizes(list(infos.values()))
-    measured: dict[str, _Measured] = {}
-    for pair in progress(found.pairs, label="checking masks"):
-        if pair.image_path in infos:
-            try:
-                measured[pair.image_path.name] = _measure(pair, infos[pair.image_path], table, tile_sizes)
-            except HybridSegError as error:
-                problems.append(Problem.of(pair.labels_path, error))
-    _refuse(problems, len(infos))
-    return looks, infos, measured, tile_sizes
+def _review(
+    found: Matches, options: StudyOptions, table: ClassTable | None, n_jobs: int, progress: Progress
+) -> Evidence:
+    """Read every photo and mask, as `hybridseg review` does, and refuse what would stop the work."""
+    photos, masks = sorted([p.image_path for p in found.pairs] + found.unlabelled), [p.labels_path for p in found.pairs]
+    survey = survey_files(photos, masks, table=table, n_jobs=n_jobs, progress=progress)
+    known = Evidence(found, survey, name_labels(survey.masks, table), table)
+    passed = () if "fcn" in options.methods else ONLY_NETWORKS
+    faults = [fault for fault in find_faults(known) if fault.breaks and fault.kind not in passed]
+    _refuse([problem for fault in faults for problem in fault.problems], len(survey.photos))
+    return known
 
 
 def list_tile_sizes(infos: Sequence[ImageInfo]) -> list[int]:
@@ -291,13 +296,10 @@ def check_out(paths: StudyPaths) -> None:
         )
 
 
-def _measure(pair: Pair, info: ImageInfo, table: ClassTable | None, tile_sizes: Sequence[int]) -> _Measured:
+def _measure(pair: Pair, table: ClassTable | None, tile_sizes: Sequence[int]) -> _Measured:
     labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
     own = labelmap.require_table(pair.labels_path)
-    check_size(pair.labels_path, labelmap.labels.shape, info)
     counts = np.bincount(labelmap.labels.ravel(), minlength=VOID + 1)[: len(own)]
-    if not counts.any():
-        raise BadInput(f"{pair.labels_path} has no pixel with a class; label it, or move it away")
     windows = {size: _count_windows(labelmap.labels, len(own), size) for size in tile_sizes}
     return _Measured(own, _by_name(own, counts), {size: _by_name(own, found) for size, found in windows.items()})
 
@@ -389,11 +391,10 @@ def _warn_of_classes(
     table: ClassTable, in_train: Counter[str], in_test: Counter[str], n_windows: Counter[str], tile_size: int
 ) -> list[str]:
     """Say which classes cannot be learnt or measured."""
-    reasons = {
-        "are in the class list and in no mask": [n for n in table.names if not in_train[n] and not in_test[n]],
-        "are in no photo for training, so they cannot be found": [n for n in in_test if not in_train[n]],
-        "are in no photo for testing, so they have no score": [n for n in in_train if not in_test[n]],
-        f"fill no tile of {tile_size} pixels, so the hybrid method cannot find them; give a smaller --tile-size, or "
-        "--method fcn": [n for n in in_train if not n_windows[n]],
-    }
-    return [f"classes that {reason}: {', '.join(names)}" for reason, names in reasons.items() if names]
+    lines = warn_of_classes(table, in_train, in_test)
+    if tileless := [name for name in in_train if not n_windows[name]]:
+        lines.append(
+            f"classes that fill no tile of {tile_size} pixels, so the hybrid method cannot find them; give a smaller "
+            f"--tile-size, or --method fcn: {', '.join(tileless)}"
+        )
+    return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,10 +11,12 @@ import numpy as np
 
 from hybridseg.batch.madeby import hash_file
 from hybridseg.classes import ClassTable, color_labels
+from hybridseg.data.reviewpage import tell_faults
 from hybridseg.evaluation.errorpanels import pick_extremes
 from hybridseg.figures import draw_calibration
 from hybridseg.io.images import as_rgb8, encode_image, read_image
 from hybridseg.models.cards import combine_fingerprint, list_versions
+from hybridseg.page import Picture, Section, Strip, Table, embed_picture, write_page
 from hybridseg.panels import Legend, list_legend, show_errors, shrink_to
 from hybridseg.resample import resize_nearest, shrink_image
 from hybridseg.study.findings import (
@@ -26,7 +29,6 @@ from hybridseg.study.findings import (
     read_result,
 )
 from hybridseg.study.inputs import Inputs, StudyPaths
-from hybridseg.study.page import Picture, Section, Strip, Table, embed_picture, write_page
 from hybridseg.study.steps import Step, name_classes
 from hybridseg.study.story import REPORT_NAME, show_share, spell_command
 
@@ -65,6 +67,7 @@ def write_report(
         *more,
         _tell_confidence(best),
         _tell_what_to_label(paths, findings, inputs, are_own=not note),
+        *_tell_review(inputs),
         Section(
             "What was done",
             f"Of {sum(sets.values())} photos, {sets['train']} were for training and {sets['test']} for testing; "
@@ -80,6 +83,12 @@ def write_report(
     lead = (text, _make_sentence(inputs.likeness), note, next_step)
     write_page(path, f"Land cover of {name}", "\n\n".join(lead), sections)
     return path
+
+
+def _tell_review(inputs: Inputs) -> list[Section]:
+    """Show what is amiss in the photos and masks, as `hybridseg review` does."""
+    first, *others = tell_faults(inputs.known, inputs.faults)
+    return [replace(first, heading="What a review of the photos and masks found"), *others]
 
 
 def _make_sentence(line: str) -> str:

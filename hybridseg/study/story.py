@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg.io.jsonfiles import read_json_object
-from hybridseg.study.page import Picture, Section, Table, write_page
+from hybridseg.page import Picture, Section, Table, write_page
 
 REPORT_NAME = "report.html"
 

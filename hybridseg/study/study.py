@@ -12,10 +12,10 @@ from hybridseg.io.atomic import claim_folder, lock_output, write_text
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.masks import find_split_masks
 from hybridseg.markup import render_text
+from hybridseg.page import Section
 from hybridseg.progress import Progress, describe_seconds, no_progress
 from hybridseg.study.findings import Findings, read_findings
 from hybridseg.study.inputs import CLASSES_NAME, LOG_NAME, TEST_NAME, Inputs, StudyOptions, StudyPaths, check_inputs
-from hybridseg.study.page import Section
 from hybridseg.study.report import write_report
 from hybridseg.study.steps import Step, StepLog, plan_steps
 from hybridseg.study.story import Story, spell_command
@@ -68,6 +68,7 @@ def run_study(
     table: ClassTable | None = None,
     check_only: bool = False,
     supplement: Supplement | None = None,
+    n_jobs: int = 1,
     progress: Progress = no_progress,
 ) -> StudyResult:
     """Check everything, then run the steps that are not done yet, and write the report.
@@ -79,6 +80,8 @@ def run_study(
     table : ClassTable or None
         The classes of masks that do not name theirs. They are written where `paths` has them, if that is
         ``labeldefs.txt`` in the folder of the results.
+    n_jobs : int
+        Processes that check the photos and masks.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def run_study(
         Before anything is written, when something would stop the work.
     """
     paths = replace(paths, masks_dir=paths.masks_dir or find_split_masks(paths.images_dir))
-    inputs = check_inputs(paths, options, table=table, progress=followed_by(progress, UNKNOWN))
+    inputs = check_inputs(paths, options, table=table, n_jobs=n_jobs, progress=followed_by(progress, UNKNOWN))
     steps = [*plan_steps(paths, options, inputs), *(supplement.plan(paths) if supplement else ())]
     _tell_plan(inputs, steps, say, warn)
     if check_only:
@@ -120,7 +123,7 @@ def _tell_plan(inputs: Inputs, steps: list[Step], say: Callable[[str], None], wa
     say("classes: " + ", ".join(f"{name} {share:.1%}" for name, share in inputs.shares.items()))
     for line in filter(None, (*inputs.alone, inputs.kept)):
         say(line)
-    for line in filter(None, (*inputs.warnings, inputs.likeness)):
+    for line in filter(None, (*map(str, inputs.faults), *inputs.warnings, inputs.likeness)):
         warn(line)
     total = describe_seconds(sum(step.seconds for step in steps))
     say(f"{len(steps)} steps, about {total} on two cores without a GPU; after Ctrl-C the same command goes on")

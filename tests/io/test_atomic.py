@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from hybridseg.errors import WriteFailed
-from hybridseg.io.atomic import atomic_path, claim_folder, lock_output, write_bytes, write_text
+from hybridseg.io.atomic import atomic_path, claim_folder, lock_output, replace_text, write_bytes, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -48,3 +48,11 @@ def test_a_file_where_a_folder_is_wanted_is_named(tmp_path):
             claim_folder(folder)
         with pytest.raises(WriteFailed, match=r"text\.txt is a file; choose another folder"), lock_output(folder / "x"):
             pass
+
+
+def test_what_is_replaced_is_kept_beside_it(tmp_path):
+    path = tmp_path / "a.csv"
+    assert replace_text(path, "one") is None and not (tmp_path / "a.csv.backup").exists()
+    assert replace_text(path, "one") is None and not (tmp_path / "a.csv.backup").exists(), "nothing changed"
+    assert replace_text(path, "two") == tmp_path / "a.csv.backup"
+    assert path.read_text() == "two" and (tmp_path / "a.csv.backup").read_text() == "one"

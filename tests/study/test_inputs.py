@@ -146,3 +146,14 @@ def test_the_folder_of_the_results_is_beside_the_photos(data, monkeypatch):
     assert PATHS.out == Path("photos_run")
     monkeypatch.chdir(data / "photos")
     assert StudyPaths(Path()).out == data / "photos_run"
+
+
+def test_what_a_review_finds_is_told_and_stops_only_what_it_would_break(data):
+    dark = Image.open("photos/flight0_4.jpg").point(lambda value: value // 15)
+    dark.save("photos/flight0_4.jpg")
+    kinds = {fault.kind: [Path(problem.where).name for problem in fault.problems] for fault in check().faults}
+    assert kinds["dark"] == ["flight0_4.jpg"] and "unlabelled" not in kinds
+    dark.convert("L").save("photos/flight0_4.jpg")
+    assert "kinds" in [fault.kind for fault in check().faults], "tiles are made of photos of any kind"
+    with pytest.raises(BadInput, match=r"flight0_4\.jpg: has 1 band of uint8"):
+        check(method="fcn")

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from hybridseg.study.page import Table
+from hybridseg.page import Table
 from hybridseg.study.story import Story, compare_scores, show_share
 
 

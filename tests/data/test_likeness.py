@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hybridseg.data.likeness import Look, describe_likeness, hash_view, list_same_views, look_at, read_day, spell_hash
 from hybridseg.data.splitplan import group_images
 from hybridseg.io.images import load_image
-from hybridseg.study.likeness import Look, describe_likeness, look_at, read_day
 
 REAL = Path(__file__).parents[3] / "shared/data/obx/images"
 
@@ -119,3 +119,29 @@ def test_real_photos_of_other_days_are_not_taken_for_one_view():
     by_day = {read_day(path.stem): path for path in sorted(REAL.glob("*.jpg")) if read_day(path.stem)}
     looks = [look_at(load_image(path)) for path in by_day.values()]
     assert len(looks) >= 8 and describe_likeness(looks[::2], looks[1::2]) == ""
+
+
+def test_a_perceptual_hash_of_copies_and_of_others():
+    rng = np.random.default_rng(0)
+    views = [
+        np.asarray(Image.fromarray(rng.normal(0, 1, (5, 7)).astype(np.float32)).resize((32, 24))) for _ in range(3)
+    ]
+    brighter, noisy = 2 * views[0] + 5, views[0] + rng.normal(0, 0.05, (24, 32))
+    units = [np.repeat((view - view.mean())[..., None], 3, axis=2).ravel() for view in (*views, brighter, noisy)]
+    looks = np.array([unit / np.linalg.norm(unit) for unit in units], np.float32)
+    bits = np.array([hash_view(one) for one in looks])
+    assert bits.shape == (5, 64) and (bits[0] == bits[3]).all() and (bits[0] != bits[4]).sum() < 10
+    assert (bits[0] != bits[1]).sum() > 18 and len(spell_hash(bits[0])) == 16
+    assert spell_hash(np.arange(64) < 4) == "f000000000000000"
+    assert list_same_views(looks) == [(0, 3), (0, 4), (3, 4)] and list_same_views(looks[:1]) == []
+
+
+def test_a_hash_alone_is_no_proof():
+    """Two views with the same lowest frequencies, which differ in all that is finer."""
+    rng = np.random.default_rng(1)
+    coarse = np.asarray(Image.fromarray(rng.normal(0, 1, (5, 7)).astype(np.float32)).resize((32, 24)))
+    fine = [coarse + 0.6 * np.where(np.add(*np.indices((24, 32))) % 2, sign, -sign) for sign in (1, -1)]
+    units = [np.repeat(view[..., None], 3, axis=2).ravel() for view in fine]
+    looks = np.array([unit / np.linalg.norm(unit) for unit in units], np.float32)
+    assert (hash_view(looks[0]) != hash_view(looks[1])).sum() <= 8 and 0.3 < looks[0] @ looks[1] < 0.9
+    assert list_same_views(looks) == []

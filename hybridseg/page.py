@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from hybridseg.classes import hex_color
 from hybridseg.io.atomic import write_text
 from hybridseg.markup import escape_html, render_command, render_legend, render_points, render_table, render_text
+from hybridseg.palette import Color
 from hybridseg.panels import Legend
 
 _STYLE = """
@@ -25,7 +26,7 @@ h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .6rem; overflow-wrap: anyw
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .4rem; padding-top: 1.2rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; overflow-wrap: anywhere; }
 h3 small { color: var(--soft); font-weight: 400; }
-p, ul { max-width: 46rem; margin: .5rem 0 1rem; }
+p, ul { max-width: 46rem; margin: .5rem 0 1rem; overflow-wrap: anywhere; }
 ul { padding-left: 1.2em; }
 li { margin: .3rem 0; }
 p code, li code { font: .88em ui-monospace, "DejaVu Sans Mono", monospace; background: var(--shade);
@@ -47,6 +48,13 @@ figure { margin: 1rem 0 1.4rem; }
 figure img { max-width: min(100%, 46rem); height: auto; border: 1px solid var(--line); border-radius: 4px;
   background: #fff; }
 figcaption { color: var(--soft); font-size: .92rem; margin-top: .3rem; max-width: 46rem; }
+.text th, .text td { text-align: left; vertical-align: top; max-width: 30rem; overflow-wrap: anywhere; }
+.bar { display: inline-block; height: .75em; margin-right: .6em; border: 1px solid #8888; vertical-align: baseline; }
+th.bars, td.bars { text-align: left; white-space: nowrap; }
+.stack { position: relative; display: block; }
+.stack img + img { position: absolute; inset: 0; height: 100%; opacity: .55; background: none;
+  image-rendering: pixelated; }
+.stack:hover img + img { opacity: 0; }
 .strip { display: grid; grid-template-columns: repeat(4, 1fr); gap: .6rem; }
 .strip figure { margin: 0; }
 .strip img { display: block; width: 100%; max-width: 100%; }
@@ -61,28 +69,42 @@ figcaption { color: var(--soft); font-size: .92rem; margin-top: .3rem; max-width
 
 
 _BLANK_LINE = "\n\n"
+_BAR_LENGTH = 8
 
 
 @dataclass(frozen=True)
 class Table:
-    """A header and rows of text; the rows named in `strong` are set in bold."""
+    """A header and rows of text; the rows named in `strong` are set in bold. One of sentences is set to the left."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     strong: Sequence[int] = ()
+    of_sentences: bool = False
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A histogram: a header, and rows of a name, its colour, and a share from 0 to 1 for each further column."""
+
+    header: Sequence[str]
+    rows: Sequence[tuple[str, Color, Sequence[float]]]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file beside the page, or the picture itself as `embed_picture` gives it, and its caption."""
+    """A picture file beside the page, or the picture itself as `embed_picture` gives it, and its caption.
+
+    An overlay is drawn half transparent on it; the pointer on the picture takes it away.
+    """
 
     path: str
     caption: str
+    overlay: str = ""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Pictures side by side with a title and a remark above them."""
+    """Pictures side by side, with a title and a remark above them if there is a title."""
 
     title: str
     remark: str
@@ -91,7 +113,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a few paragraphs, the commands that were run, tables, pictures, and strips of them with a legend.
+    """A heading, a few paragraphs, commands, tables, a histogram, pictures, and strips of them with a legend.
 
     The `points` are texts by what each is about, which a list tells after the paragraphs.
     """
@@ -103,6 +125,7 @@ class Section:
     pictures: Sequence[Picture] = ()
     strips: Sequence[Strip] = ()
     legend: Legend = ()
+    bars: Bars | None = None
     points: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -150,8 +173,10 @@ def _render_section(section: Section) -> str:
     if section.legend:
         parts.append(render_legend((name, hex_color(color)) for name, color in section.legend))
     for strip in section.strips:
-        parts.append(f"<h3>{escape_html(strip.title)} <small>{escape_html(strip.remark)}</small></h3>")
+        if strip.title:
+            parts.append(f"<h3>{escape_html(strip.title)} <small>{escape_html(strip.remark)}</small></h3>")
         parts.append(f"<div class='strip'>{''.join(map(_render_picture, strip.pictures))}</div>")
+    parts += [_render_bars(section.bars)] if section.bars else []
     parts += [_render_table(table) for table in section.tables]
     parts += [_render_picture(picture) for picture in section.pictures]
     return "\n".join(parts)
@@ -160,10 +185,28 @@ def _render_section(section: Section) -> str:
 def _render_picture(picture: Picture) -> str:
     source, caption = escape_html(picture.path), escape_html(picture.caption)
     image = f"<img src='{source}' alt='{caption}'>"
+    if picture.overlay:
+        image = f"<span class='stack'>{image}<img src='{escape_html(picture.overlay)}' alt=''></span>"
     if not picture.path.startswith("data:"):
         image = f"<a href='{source}'>{image}</a>"
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def _render_table(table: Table) -> str:
-    return f"<div class='scroll'>{render_table(table.header, table.rows, strong=table.strong)}</div>"
+    kind = "scroll text" if table.of_sentences else "scroll"
+    return f"<div class='{kind}'>{render_table(table.header, table.rows, strong=table.strong)}</div>"
+
+
+def _render_bars(bars: Bars) -> str:
+    """Return a histogram as a table, each share as a bar with its number; the longest bar of all has a fixed length."""
+    longest = max((share for _, _, shares in bars.rows for share in shares), default=0.0) or 1.0
+    head = "".join(f"<th class='bars'>{escape_html(cell)}</th>" for cell in bars.header)
+    rows = []
+    for name, color, shares in bars.rows:
+        cells = "".join(
+            f"<td class='bars'><span class='bar' style='width:{_BAR_LENGTH * share / longest:.2f}em;"
+            f"background:{hex_color(color)}'></span>{share:.1%}</td>".replace("%<", "&nbsp;%<")
+            for share in shares
+        )
+        rows.append(f"<tr><td>{escape_html(name)}</td>{cells}</tr>")
+    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"

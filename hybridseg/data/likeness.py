@@ -1,4 +1,4 @@
-"""Which photos for testing are of the day, the series or even the view of photos that are trained on."""
+"""Which photos show the same view, and which for testing are of the day or the series of photos that are trained on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from hybridseg.resample import resize_image
 _THUMBNAIL = (24, 32)
 # Different photos of one coast reach 0.92 (see docs/benchmarks.md).
 _SAME_VIEW = 0.95
+# Of 64 bits of the perceptual hash: copies that are cut, smaller or brighter differ in 12 at most, other photos of one
+# coast in 16 or more.
+_SAME_HASH, _HASH_SIDE, _BLOCK = 14, 8, 1024
 _DAY = re.compile(
     r"(?<!\d)((?:19|20)\d\d)[-_.:]?(0[1-9]|1[0-2])[-_.:]?(0[1-9]|[12]\d|3[01])(?=\D|$|(?:[01]\d|2[0-3])[0-5]\d)"
 )
@@ -41,6 +44,11 @@ class Look:
     day: str
     view: np.ndarray
 
+    @classmethod
+    def of(cls, name: str, taken: str, view: np.ndarray) -> Look:
+        """Make it of the name of a photo, the time that its EXIF data tell, and its view."""
+        return cls(name, read_day(taken) or read_day(Path(name).stem), view)
+
 
 def look_at(photo: LoadedImage) -> Look:
     """Return the look of a photo."""
@@ -48,9 +56,40 @@ def look_at(photo: LoadedImage) -> Look:
     step = max(1, min(photo.pixels.shape[:2]) // (8 * _THUMBNAIL[0]))
     view = resize_image(as_rgb8(photo.pixels[::step, ::step]), _THUMBNAIL).astype(np.float32)
     view -= view.mean(axis=(0, 1))
-    name = photo.info.path.name
-    day = read_day(photo.info.taken) or read_day(Path(name).stem)
-    return Look(name, day, view.ravel() / max(float(np.linalg.norm(view)), 1e-6))
+    unit = view.ravel() / max(float(np.linalg.norm(view)), 1e-6)
+    return Look.of(photo.info.path.name, photo.info.taken, unit)
+
+
+def hash_view(view: np.ndarray) -> np.ndarray:
+    """Return the perceptual hash of a view, (64,) bool: which of its lowest frequencies are above their median."""
+    grey = view.reshape(*_THUMBNAIL, 3).mean(axis=2)
+    waves = [np.cos(np.pi / n * np.outer(np.arange(_HASH_SIDE), np.arange(n) + 0.5)) for n in _THUMBNAIL]
+    found = (waves[0] @ grey @ waves[1].T).ravel()
+    return found > np.median(found)
+
+
+def spell_hash(bits: np.ndarray) -> str:
+    """Return a hash as 16 hexadecimal digits."""
+    return np.packbits(bits).tobytes().hex()
+
+
+def list_same_views(views: np.ndarray) -> list[tuple[int, int]]:
+    """List the pairs of numbers of photos that show nearly the same view, the smaller number first.
+
+    Parameters
+    ----------
+    views : numpy.ndarray
+        (photos, n) float32, as of `Look`. Those whose perceptual hashes differ in few bits are compared.
+    """
+    signs = np.array([hash_view(view) for view in views], np.float32).reshape(-1, _HASH_SIDE**2) * 2 - 1
+    found = []
+    for start in range(0, len(views), _BLOCK):
+        n_same = signs[start : start + _BLOCK] @ signs.T
+        for row, col in np.argwhere(n_same >= signs.shape[1] - 2 * _SAME_HASH):
+            first, second = start + int(row), int(col)
+            if first < second and views[first] @ views[second] > _SAME_VIEW:
+                found.append((first, second))
+    return found
 
 
 def read_day(text: str) -> str:
@@ -74,10 +113,13 @@ def describe_likeness(train: Sequence[Look], test: Sequence[Look], *, is_grouped
         Whether the user has chosen what is kept together.
     """
     looks, n = (*test, *train), len(test)
+    if not (train and test):
+        return ""
     names, days = [look.name for look in looks], np.array([look.day for look in looks])
-    views = np.array([look.view for look in looks])
     same_day = (days[:, None] == days) & (days != "")
-    same_view = views @ views.T > _SAME_VIEW
+    same_view = np.eye(len(looks), dtype=bool)
+    for first, second in list_same_views(np.array([look.view for look in looks])):
+        same_view[first, second] = same_view[second, first] = True
     if same_day.all():
         return f"all photos are from one day, {days[0]}; how good it is on other days is not measured"
     kinds = {"from the same day as": same_day, "of nearly the same view as": same_view & ~same_day}

@@ -1,4 +1,4 @@
-from hybridseg.study.page import Picture, Section, Strip, Table, embed_picture, write_page
+from hybridseg.page import Bars, Picture, Section, Strip, Table, embed_picture, write_page
 
 
 def test_everything_that_was_told_is_there_and_nothing_is_markup(tmp_path):
@@ -32,3 +32,22 @@ def test_strips_paragraphs_and_pictures_in_the_page_itself(tmp_path):
     assert "<h3>best: &lt;a&gt;.jpg <small>90 %</small></h3>" in text and "<a href" not in text
     assert "<figure><img src='data:image/jpeg;base64,YWJj' alt='photo'>" in text
     assert "background:#0000ff'></span>a&amp;b</span>" in text
+
+
+def test_a_histogram_has_a_bar_and_a_number_for_each_share(tmp_path):
+    page = tmp_path / "index.html"
+    bars = Bars(("class", "all"), [("a<b", (0, 0, 255), [0.5]), ("c", (255, 0, 0), [0.25])])
+    write_page(page, "T", "L", [Section("S", "Text.", bars=bars)])
+    text = page.read_text()
+    assert "<td>a&lt;b</td><td class='bars'><span class='bar' style='width:8.00em;background:#0000ff'></span>" in text
+    assert "width:4.00em;background:#ff0000'></span>25.0&nbsp;%</td>" in text
+
+
+def test_an_overlay_lies_on_its_picture_and_sentences_are_set_to_the_left(tmp_path):
+    page = tmp_path / "index.html"
+    strip = Strip("", "", [Picture("data:a", "photo", "data:b")])
+    table = Table(("file", "fault"), [("a.jpg", "is empty")], of_sentences=True)
+    write_page(page, "T", "L", [Section("S", "Text.", tables=[table], strips=[strip])])
+    text = page.read_text()
+    assert "<span class='stack'><img src='data:a' alt='photo'><img src='data:b' alt=''></span>" in text
+    assert "<h3>" not in text and "<div class='scroll text'><table>" in text
