@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hybridseg.api.arguments import Config, Labels, find_config, find_path, find_table, place_training
-from hybridseg.api.calls import public_function, show_progress
+from hybridseg.api.arguments import Config, Labels, find_config, find_path, find_table, find_weights, place_training
+from hybridseg.api.calls import is_given, public_function, show_progress
 from hybridseg.apply import PathLike
 from hybridseg.dense.programs.configproposal import Proposal, propose_config
 from hybridseg.dense.programs.resunet import ResunetExtras
 from hybridseg.dense.programs.resunet import make_tfrecords as write_tfrecords
 from hybridseg.dense.programs.resunet import train_resunet as fit_resunet
+from hybridseg.dense.programs.unet import check_encoder
 from hybridseg.dense.records import RecordsResult
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.errors import BadUsage
 from hybridseg.figures import FigureOptions
+from hybridseg.models.encoders import IMAGENET
+from hybridseg.models.unet import NO_ENCODER
 from hybridseg.options import make_options
 from hybridseg.progress import Progress
 
@@ -113,7 +116,11 @@ def train_resunet(
     labels: Labels | None = None,
     filters: int = ResunetExtras.filters,
     upsample: str = ResunetExtras.upsample,
+    encoder: str = ResunetExtras.encoder,
+    encoder_rate: float = ResunetExtras.encoder_rate,
+    encoder_weights: PathLike = IMAGENET,
     loss: str = ResunetExtras.loss,
+    best_by: str = ResunetExtras.best_by,
     crop_scale: tuple[float, float] | None = ResunetExtras.crop_scale,
     balance: bool = ResunetExtras.balance,
     seed: int = ResunetExtras.seed,
@@ -138,6 +145,9 @@ def train_resunet(
         In place of photos, a folder of records, as `make_tfrecords` writes it: whole photos, resized to TARGET_SIZE.
     out
         The folder of this training: ``model.h5`` with its card, ``log.csv`` and figures.
+    encoder_weights
+        What the encoder starts from: ``none`` for random weights, ``imagenet`` (downloaded unless they come with the
+        package), or a file of Keras (.h5).
     seed
         Of every random choice.
 
@@ -156,8 +166,10 @@ def train_resunet(
     settings = locals()
     if (photos is None) == (data is None) or (data is not None and (masks is not None or labels is not None)):
         raise BadUsage("give either --data, or --images with --masks")
+    check_encoder(settings, is_given)
+    paths = place_training(settings, pretrained=None if encoder == NO_ENCODER else find_weights(encoder_weights))
     return fit_resunet(
-        find_config(config), find_path(data), place_training(settings), images_dir=find_path(photos),
+        find_config(config), find_path(data), paths, images_dir=find_path(photos),
         masks_dir=find_path(masks), table=find_table(labels), extras=make_options(ResunetExtras, settings),
         progress=progress or show_progress(),
     )  # fmt: skip

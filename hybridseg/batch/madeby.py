@@ -52,15 +52,26 @@ def explain_difference(path: Path, wanted: str) -> str:
     if found == wanted:
         return ""
     try:
-        old, new = dict(_flatten(json.loads(found or ""))), dict(_flatten(json.loads(wanted)))
+        changed = list_changes(json.loads(found or ""), json.loads(wanted))
     except (ValueError, RecursionError):
         return "without a record of how it was made"
-    changed = [key for key in {**new, **old} if old.get(key) != new.get(key)]
     for part, words in (("models", "made by another model"), ("classes", "made with other classes or colours")):
         if any(key[:1] == (part,) for key in changed):
             return words
     names = sorted({key[-1] for key in changed if key[:1] == ("settings",)})
     return f"made with other settings ({', '.join(names)})" if names else "made by another version"
+
+
+def list_changes(before: Any, now: Any) -> dict[tuple[str, ...], tuple[Any, Any]]:
+    """Return what differs between two nested records: both values, None where there is none, by their path.
+
+    Examples
+    --------
+    >>> list_changes({"fit": {"seed": 0, "loss": "dice"}}, {"fit": {"seed": 1, "loss": "dice"}})
+    {('fit', 'seed'): (0, 1)}
+    """
+    old, new = dict(_flatten(before)), dict(_flatten(now))
+    return {key: (old.get(key), new.get(key)) for key in {**new, **old} if old.get(key) != new.get(key)}
 
 
 def hash_file(path: Path) -> str | None:

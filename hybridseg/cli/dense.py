@@ -13,6 +13,7 @@ from hybridseg.apply import make_job
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console
 from hybridseg.cli.options import (
+    WeightsType,
     engine_option,
     figure_options,
     is_given,
@@ -32,6 +33,7 @@ from hybridseg.dense.windows import DenseOptions
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import PREDSEG_CRF
 from hybridseg.models.bundles import DenseModel
+from hybridseg.models.encoders import IMAGENET
 from hybridseg.progress import Progress
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
@@ -44,6 +46,12 @@ labeldefs_option = click.option(
 runs_option = click.option(
     "--runs-dir", metavar="DIR", type=path_type, default=Path("runs"), show_default=True, help="Folder of trainings."
 )
+
+encoder_weights_option = click.option(
+    "--encoder-weights", metavar=WeightsType.name, type=WeightsType(), default=IMAGENET, show_default=True,
+    help="What the encoder starts from: random weights, those of ImageNet (downloaded unless they come with the "
+    "package), or a file of Keras (.h5).",
+)  # fmt: skip
 
 # What every training has.
 run_options = join_options(
@@ -149,8 +157,8 @@ def report_training(
     result = train(lambda epoch: _print_epoch(console, epoch), console.progress)
     if result.history:
         console.say(
-            f"\ntrained on {result.n_training} images, validated on {result.n_validation}; the scores of the best "
-            "epoch on the validation images:"
+            f"\ntrained on {result.n_training} images, validated on {result.n_validation}; the scores of epoch "
+            f"{result.best_epoch}, the best, on the validation images:"
         )
     else:
         console.say(f"nothing was trained (DO_TRAIN is false); the scores on {result.n_validation} images:")
@@ -161,7 +169,8 @@ def report_training(
     if starved > 0.2:
         console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
     console.wrote(*result.written)
-    console.record(epochs=len(result.history), training_images=result.n_training, validation_images=result.n_validation)
+    console.record(epochs=len(result.history), best_epoch=result.best_epoch)
+    console.record(training_images=result.n_training, validation_images=result.n_validation)
     return result
 
 

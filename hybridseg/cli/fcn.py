@@ -114,7 +114,7 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
     help="What the backbone starts from: random weights, those of ImageNet (downloaded unless they come with the "
     "package), or a file of Keras (.h5).  [default: those of ImageNet; of vgg16, none]",
 )  # fmt: skip
-@options_of(FcnOptions, "frozen_epochs", "encoder_rate", "wide_channels", "checkpoint_interval", "patience")
+@options_of(FcnOptions, "frozen_epochs", "encoder_rate", "wide_channels", "checkpoint_interval", "best_by", "patience")
 @options_of(
     _DEFAULTS.augment, "rotation", "zoom", "row_shift", "col_shift", "brightness", "flip_cols", "flip_rows",
     flags={"flip_rows": ("--flip-rows/--no-flip-rows",)},

@@ -11,6 +11,7 @@ import click
 from hybridseg.classes import ClassTable
 from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
+    encoder_weights_option,
     labeldefs_option,
     make_steps,
     print_scores,
@@ -22,6 +23,7 @@ from hybridseg.cli.dense import (
 from hybridseg.cli.options import (
     engine_option,
     figure_options,
+    is_given,
     options_of,
     overwrite_option,
     path_type,
@@ -36,11 +38,13 @@ from hybridseg.dense.programs import resunet as verbs
 from hybridseg.dense.programs.config import KEYS, explain_keys, find_near_key, read_config
 from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.dense.programs.resunet import ResunetExtras
+from hybridseg.dense.programs.unet import check_encoder
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_json
+from hybridseg.models.unet import NO_ENCODER
 from hybridseg.verdict import judge
 
 config_option = click.option(
@@ -214,7 +218,9 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
 @places_options
 @class_list_option
 @click.option("--weights-out", metavar="FILE", type=path_type, required=True, help="Write the network here (.h5).")
-@options_of(ResunetExtras, "filters", "upsample", "loss", "crop_scale", "balance", unset={"crop_scale": "0.5-2"})
+@options_of(ResunetExtras, "filters", "upsample", "encoder", "encoder_rate")
+@encoder_weights_option
+@options_of(ResunetExtras, "loss", "best_by", "crop_scale", "balance", unset={"crop_scale": "0.5-2"})
 @click.option(
     "--run-dir",
     metavar="DIR",
@@ -233,6 +239,8 @@ def train(console: Console, **settings: Any) -> None:
     The best epoch is chosen on a share of the photographs, VALIDATION_SPLIT, that the network is not trained on; the
     copies of a photograph stay together.
 
+    With --encoder the network stands on a pretrained encoder; the decoder is the same, from a 16th to half of the size.
+
     Result: the weights (.h5), their card (.card.json) and runtime graph (.tflite), log.csv in the run's folder and,
     with DOPLOT, figures of the training. With DO_TRAIN false existing weights are evaluated and nothing is trained.
 
@@ -248,7 +256,10 @@ def train(console: Console, **settings: Any) -> None:
         raise click.BadParameter(f"{weights} must end in .h5.", param_hint="--weights-out")
     run_dir = settings["run_dir"] or weights.with_name(f"{weights.stem}_run")
     figures = read_options(FigureOptions, settings)
-    paths = read_options(TrainingPaths, settings, weights=weights, run_dir=run_dir, figures=figures)
+    check_encoder(settings, is_given)
+    pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
+    files: dict[str, Any] = {"weights": weights, "run_dir": run_dir, "pretrained": pretrained}
+    paths = read_options(TrainingPaths, settings, figures=figures, **files)
     extras = read_options(ResunetExtras, settings)
     result = report_training(
         console,
@@ -260,6 +271,7 @@ def train(console: Console, **settings: Any) -> None:
             masks_dir=masks_dir,
             table=table,
             extras=extras,
+            on_start=console.say,
             on_epoch=on_epoch,
             progress=progress,
         ),

@@ -11,6 +11,7 @@ from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
     choose_crf,
     crf_options,
+    encoder_weights_option,
     make_steps,
     report_training,
     run_options,
@@ -29,7 +30,6 @@ from hybridseg.cli.lmdb import (
     report_databases,
 )
 from hybridseg.cli.options import (
-    WeightsType,
     class_files_options,
     figure_options,
     images_option,
@@ -63,7 +63,6 @@ from hybridseg.dense.smoothing import UNET_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
-from hybridseg.models.encoders import IMAGENET
 from hybridseg.models.unet import NO_ENCODER
 from hybridseg.verdict import judge
 
@@ -117,11 +116,7 @@ unet.add_command(build_lmdb)
 @class_files_options
 @preset_option
 @options_of(_DEFAULTS, "encoder")
-@click.option(
-    "--encoder-weights", metavar=WeightsType.name, type=WeightsType(), default=IMAGENET, show_default=True,
-    help="What the encoder starts from: random weights, those of ImageNet (downloaded unless they come with the "
-    "package), or a file of Keras (.h5).",
-)  # fmt: skip
+@encoder_weights_option
 @options_of(_DEFAULTS.fit, "frozen_epochs", "encoder_rate")
 @options_of(
     _DEFAULTS,
@@ -155,7 +150,7 @@ unet.add_command(build_lmdb)
 @options_of(_DEFAULTS.fit.loss, "loss", "dice_share", "dice_over", "focal_gamma")
 @policy_option
 @options_of(
-    FitOptions, "patience", "plateau_patience", "checkpoint_interval",
+    FitOptions, "best_by", "patience", "plateau_patience", "checkpoint_interval",
     flags={"patience": ("--patience", "--early_stopping", "--early-stopping")},
 )  # fmt: skip
 @runs_option

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hybridseg.batch.madeby import list_changes
 from hybridseg.confusion import count_confusion
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.replicas import spread, weigh_share
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PLATEAU_FACTOR = 0.1
+LOSS = "loss"
+# What the settings of a run are called on the command line, where that is something else.
+_NAMES = {"top": "learning_rate", "n_crops": "crops", "first_epochs": "epochs or first_restart"}
 # Of a pixel in a step of the training, see docs/benchmarks.md; the validation takes a third.
 _PIXEL_SECONDS = 0.84e-6
 # A step is starved when the network waits for its batch for longer than this, and this share of its own time.
@@ -48,8 +53,13 @@ class FitOptions:
     epochs: int = option(50, "Number of passes through all training images.", span=Span(1))
     loss: LossOptions = LossOptions()
     schedule: Schedule | CosineRestarts = Schedule()
+    best_by: str = option(
+        LOSS,
+        "Score on the validation images that tells which epoch was the best, and when the network gets no better.",
+        choices=(LOSS, *list(SCORES)[:3]),
+    )
     patience: int = option(
-        0, "Stop after this number of epochs without a lower validation loss; 0 never stops early.", span=Span(0)
+        0, "Stop after this number of epochs that are no better than an earlier one; 0 never stops early.", span=Span(0)
     )
     checkpoint_interval: int = option(
         0, "Keep the weights of every Nth epoch; 0 keeps those of the best epoch only.", span=Span(0)
@@ -57,8 +67,8 @@ class FitOptions:
     seed: int = 0
     plateau_patience: int = option(
         0,
-        "Divide the learning rate by 10 after this number of epochs without a lower validation loss, again and again; "
-        "0 never does.",
+        "Divide the learning rate by 10 after this number of epochs that are no better than an earlier one, again and "
+        "again; 0 never does.",
         span=Span(0),
     )
     frozen_epochs: int = option(
@@ -74,10 +84,24 @@ class FitOptions:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def learning_rate(self, losses: Sequence[float]) -> float:
-        """Return the learning rate of the epoch after those with these validation losses."""
-        n_plateaus = count_plateaus(losses, patience=self.plateau_patience)
-        return self.schedule.learning_rate(len(losses)) * _PLATEAU_FACTOR**n_plateaus
+    def judge(self, epoch: Epoch) -> tuple[float, float]:
+        """Return how bad an epoch was by `best_by`, then by its loss; in training where there is no validation set."""
+        values = epoch.by_set()["train" if epoch.val_loss is None else "validation"]
+        value, loss = values[self.best_by], float(values[LOSS] or 0.0)
+        return (loss if self.best_by == LOSS else -(value or 0.0)), loss
+
+    def learning_rate(self, history: Sequence[Epoch]) -> float:
+        """Return the learning rate of the epoch after those."""
+        n_plateaus = count_plateaus([self.judge(row) for row in history], patience=self.plateau_patience)
+        return self.schedule.learning_rate(len(history)) * _PLATEAU_FACTOR**n_plateaus
+
+    def has_stalled(self, history: Sequence[Epoch]) -> bool:
+        """Return whether the last epochs, as many as `patience` says, were no better than one before them."""
+        return self.patience > 0 and len(history) - self.find_best(history) >= self.patience
+
+    def find_best(self, history: Sequence[Epoch]) -> int:
+        """Return the number of the best epoch, from 1; 0 where there is none."""
+        return min(range(len(history)), key=lambda i: self.judge(history[i])) + 1 if history else 0
 
     def find_late(self) -> dict[str, float]:
         """Return the settings that such a training never comes to, each with the epoch, from 0, that it is for."""
@@ -167,7 +191,6 @@ def fit(
     """
     run = _Run(network, training.pairs.table, options, folder, encoder)
     history = run.restore()
-    monitored = "val_loss" if validation is not None else "loss"
     # One sequence for all epochs and their validation: the time that is left is that of the whole training.
     step = training.batch_size * math.prod(training.pairs.size) * _PIXEL_SECONDS
     costs = [step] * training.n_steps + [step / 3] * (validation.n_steps if validation is not None else 0)
@@ -175,32 +198,25 @@ def fit(
     label = f"steps of the training, epochs {len(history) + 1} to {options.epochs}"
     steps = iter(progress(Weighted(range(len(costs)), costs), label=label))
     for epoch in range(len(history), options.epochs):
-        if _has_stalled(history, monitored, options.patience):
+        if options.has_stalled(history):
             break
-        rate = options.learning_rate([getattr(row, monitored) for row in history])
+        rate = options.learning_rate(history)
         row = run.train_epoch(training, epoch, islice(steps, training.n_steps), rate)
         if row is not None and validation is not None:
             row = Epoch(**{**asdict(row), **run.validate(validation, islice(steps, validation.n_steps))})
-        if row is None or not np.isfinite(getattr(row, monitored)):
+        if row is None or not np.isfinite(row.val_loss or 0.0):
             run.return_to(history)
             break
         history.append(row)
         if options.checkpoint_interval and len(history) % options.checkpoint_interval == 0:
             path = folder.weights_path(len(history))
             keep(path) if keep is not None else write_weights(path, network)
-        run.save(history, is_best=getattr(row, monitored) <= min(getattr(h, monitored) for h in history))
+        run.save(history, is_best=options.find_best(history) == len(history))
         on_epoch(row)
     next(steps, None)
     if validation is not None:
         run.restore_best()
     return history
-
-
-def _has_stalled(history: Sequence[Epoch], monitored: str, patience: int) -> bool:
-    if not patience or not history:
-        return False
-    losses = [getattr(row, monitored) for row in history]
-    return len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
 class _Part:
@@ -257,10 +273,13 @@ class _Run:
         return history
 
     def _accept(self, record: dict[str, Any]) -> bool:
-        if record["key"] != self.folder.key:
+        if "settings" not in record:
+            raise BadInput(f"{self.folder.path} holds a run of an earlier version; --overwrite starts over")
+        changes = list_changes(record["settings"], json.loads(json.dumps(self.folder.settings)))
+        if changes:
             raise BadInput(
-                f"{self.folder.path} holds a run with other data or settings; give those again, or --overwrite to "
-                "start over"
+                f"{self.folder.path} holds a run with other settings ({_show_changes(changes)}); give those again, or "
+                "--overwrite to start over"
             )
         if len(record["history"]) > self.options.epochs:
             raise BadInput(
@@ -315,7 +334,7 @@ class _Run:
         """Write everything that the next epoch depends on; the best weights first, or they could be lost."""
         if is_best:
             save_state(self.folder.path / BEST_NAME, self.network.weights, {"epoch": len(history)})
-        record = {"key": self.folder.key, "history": [asdict(row) for row in history]}
+        record = {"settings": self.folder.settings, "history": [asdict(row) for row in history]}
         save_state(self.folder.path / CHECKPOINT_NAME, self.state, record)
         write_csv(self.folder.path / LOG_NAME, [f.name for f in fields(Epoch)], [asdict(row) for row in history])
 
@@ -323,7 +342,21 @@ class _Run:
         """Restore the weights of the best epoch."""
         record = restore_state(self.folder.path / BEST_NAME, self.network.weights)
         if record is not None:
-            logger.info("the best epoch was %d", record["epoch"])
+            logger.info("the best epoch was %d by its %s", record["epoch"], self.options.best_by)
+
+
+def _show_changes(changes: Mapping[tuple[str, ...], tuple[Any, Any]]) -> str:
+    """Return what `list_changes` found in the words of the options: the values of the run, where they can be given."""
+    names = {key[-1] for key in changes}
+    shown = {}
+    for key, (before, _) in changes.items():
+        # The other rates follow from the peak.
+        if key[-1] in ("start", "bottom") and "top" in names:
+            continue
+        name = next((part for part in key if " " in part), _NAMES.get(key[-1], key[-1]))
+        value = ",".join(f"{part:g}" for part in before) if isinstance(before, list) else before
+        shown[name] = name if " " in name or before is None else f"{name}={value}"
+    return ", ".join(shown.values())
 
 
 def _timed(batches: Iterator[Any]) -> Iterator[tuple[float, Any]]:
@@ -332,19 +365,6 @@ def _timed(batches: Iterator[Any]) -> Iterator[tuple[float, Any]]:
     for batch in batches:
         yield time.perf_counter() - since, batch
         since = time.perf_counter()
-
-
-def measure_gradients(network: tf_keras.Model, feed: Feed, loss: LossOptions) -> dict[str, np.ndarray]:
-    """Return the gradient of every weight that is trained, by its name, on the first batch of a feed."""
-    import tensorflow as tf
-
-    images, labels = next(feed.batches())
-    measure = make_loss(loss, foreground_only=network.output_shape[-1] == 1)
-    with tf.GradientTape() as tape:
-        value = measure(class_scores(network(images, training=False)), labels)
-    gradients = tape.gradient(value, network.trainable_variables)
-    found = zip(network.trainable_variables, gradients, strict=True)
-    return {variable.name: gradient.numpy() for variable, gradient in found if gradient is not None}
 
 
 def _make_train_step(network: Any, loss: Loss, parts: Sequence[_Part]) -> Callable[[Any, Any], Any]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from hybridseg.dense.feed import Feed
-from hybridseg.dense.fit import Epoch, measure_gradients
+from hybridseg.dense.fit import Epoch
 from hybridseg.dense.pictures import pick_examples
 from hybridseg.models.bundles import DenseModel
-from hybridseg.models.losses import LossOptions
+from hybridseg.models.engines import class_scores
+from hybridseg.models.losses import LossOptions, make_loss
 from hybridseg.models.summaries import SummaryWriter
+
+if TYPE_CHECKING:
+    import tf_keras
 
 HISTOGRAM_INTERVAL = 10
 _N_SHOWN = 4
@@ -72,3 +76,16 @@ class Monitor:
                 {f"weights/{weight.name}": weight.numpy() for weight in network.trainable_weights}
                 | {f"gradients/{name}": gradient for name, gradient in gradients.items()},
             )
+
+
+def measure_gradients(network: tf_keras.Model, feed: Feed, loss: LossOptions) -> dict[str, np.ndarray]:
+    """Return the gradient of every weight that is trained, by its name, on the first batch of a feed."""
+    import tensorflow as tf
+
+    images, labels = next(feed.batches())
+    measure = make_loss(loss, foreground_only=network.output_shape[-1] == 1)
+    with tf.GradientTape() as tape:
+        value = measure(class_scores(network(images, training=False)), labels)
+    gradients = tape.gradient(value, network.trainable_variables)
+    found = zip(network.trainable_variables, gradients, strict=True)
+    return {variable.name: gradient.numpy() for variable, gradient in found if gradient is not None}

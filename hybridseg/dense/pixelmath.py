@@ -22,9 +22,9 @@ class ArrayDraws:
         """Return the draws of a numbered part."""
         return ArrayDraws((*self._seed, number))
 
-    def uniform(self, low: float, high: float) -> np.float32:
+    def uniform(self, low: float, high: float, shape: tuple[int, ...] = ()) -> np.ndarray:
         """Draw from `low` to below `high`."""
-        return np.float32(self._draws.uniform(low, high))
+        return np.asarray(self._draws.uniform(low, high, shape), np.float32)
 
     def normal(self, shape: tuple[int, ...]) -> np.ndarray:
         """Draw with mean 0 and standard deviation 1."""

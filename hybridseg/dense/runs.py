@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hybridseg.batch.jobs import load_once
 from hybridseg.errors import MissingInput
@@ -24,15 +26,15 @@ class RunFolder:
 
     Parameters
     ----------
-    key : str
-        A hash of everything that the weights depend on except the number of epochs: a run is resumed only with its
-        own key.
+    settings : mapping
+        Everything that the weights depend on except the number of epochs, JSON-ready: a run is resumed only with the
+        settings that it began with.
     resume : bool
         Continue after the last finished epoch.
     """
 
     path: Path
-    key: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False
 
     def weights_path(self, epoch: int) -> Path:

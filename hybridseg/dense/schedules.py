@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hybridseg.errors import BadInput
 from hybridseg.options import Span, check_options, option
@@ -100,17 +101,17 @@ class CosineRestarts:
         return self.top * ((1 - self.alpha) * share + self.alpha)
 
 
-def count_plateaus(losses: Sequence[float], *, patience: int) -> int:
-    """Return how many times a loss has not become lower for `patience` epochs; 0 where `patience` is 0.
+def count_plateaus(losses: Sequence[Any], *, patience: int) -> int:
+    """Return how many times what should fall has not become lower for `patience` epochs; 0 where `patience` is 0.
 
     Examples
     --------
     >>> count_plateaus([3, 2, 2, 2.5, 2, 2, 1], patience=2)
     2
     """
-    best, n_waiting, n_plateaus = math.inf, 0, 0
+    best, n_waiting, n_plateaus = None, 0, 0
     for loss in losses if patience else ():
-        best, n_waiting = (loss, 0) if loss < best else (best, n_waiting + 1)
+        best, n_waiting = (loss, 0) if best is None or loss < best else (best, n_waiting + 1)
         if n_waiting == patience:
             n_plateaus, n_waiting = n_plateaus + 1, 0
     return n_plateaus

@@ -219,6 +219,18 @@ class Brightness(Step):
 
 
 @dataclass(frozen=True)
+class Gain(Step):
+    """Multiply every band by a factor of its own, as light of another colour does."""
+
+    name = "gain"
+    on_arrays = True
+    strength: float = option(0.2, "How far a factor is from 1 at most.", span=_SHARE)
+
+    def _change(self, image: Any, labels: Any, draws: Draws) -> tuple[Any, Any]:
+        return clip(image * (1 + draws.uniform(-1, 1, (image.shape[-1],)) * self.strength)), labels
+
+
+@dataclass(frozen=True)
 class Gamma(Step):
     """Raise values to a power."""
 
@@ -334,7 +346,7 @@ class HueSaturation(Step):
 STEPS: dict[str, type[Step]] = {
     kind.name: kind
     for kind in (
-        FlipCols, FlipRows, ShiftScaleRotate, Perspective, Noise, Clahe, Brightness, Gamma, Sharpen, Blur,
+        FlipCols, FlipRows, ShiftScaleRotate, Perspective, Noise, Clahe, Brightness, Gain, Gamma, Sharpen, Blur,
         GaussianBlur, MotionBlur, Contrast, HueSaturation,
     )
 }  # fmt: skip

@@ -25,8 +25,9 @@ from hybridseg.figures import FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.markup import render_text
+from hybridseg.models.architectures import architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
-from hybridseg.models.cards import combine_fingerprint, list_versions
+from hybridseg.models.cards import list_versions
 from hybridseg.models.encoders import Weights
 from hybridseg.models.startup import make_deterministic
 from hybridseg.progress import Progress, no_progress, say_if_slow
@@ -93,6 +94,8 @@ class TrainingResult:
         Of each photograph of the validation set: at the size of the training, or at its own after one on windows.
     n_training, n_validation : int
         Number of pairs.
+    best_epoch : int
+        Whose network this is; 0 where nothing was trained.
     sets : mapping
         Loss and scores of the training, validation and test set, where they were asked for: at the size of the
         training, without augmentation.
@@ -104,6 +107,7 @@ class TrainingResult:
     photos: tuple[Confusion, ...]
     n_training: int
     n_validation: int
+    best_epoch: int = 0
     sets: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -197,7 +201,10 @@ def train_dense(
         if paths.plots:
             written += draw_end(paths.plot, model, validation, history, dpi=paths.figures.dpi)
     n_training, n_validation = len(training.indices), len(validation.indices)
-    return TrainingResult(model, tuple(written), tuple(history), tuple(photos), n_training, n_validation, scored)
+    return TrainingResult(
+        model, tuple(written), tuple(history), tuple(photos), n_training, n_validation, plan.fit.find_best(history),
+        scored,
+    )  # fmt: skip
 
 
 def _claim(paths: TrainingPaths) -> None:
@@ -237,13 +244,16 @@ def _fit(
     progress: Progress,
 ) -> list[Epoch]:
     pairs = training.pairs
+    settings = {
+        **asdict(plan), "architecture": architecture_record(plan.architecture), "augment": plan.augment.to_record(),
+        "images and masks": pairs.fingerprint, "validation images and masks": validation.pairs.fingerprint,
+        "classes": pairs.table.to_records(), "size": pairs.size,
+    }  # fmt: skip
     # Neither the epochs nor the number of readers changes what an epoch leads to.
-    readers = plan.readers and replace(plan.readers, reader_count=1)
-    plan_but_epochs = replace(plan, fit=replace(plan.fit, epochs=1), readers=readers)
-    key = combine_fingerprint(
-        pairs.fingerprint, validation.pairs.fingerprint, pairs.table.to_records(), pairs.size, plan_but_epochs
-    )
-    folder = RunFolder(paths.run_dir, key, paths.resume)
+    del settings["fit"]["epochs"]
+    if plan.readers:
+        del settings["readers"]["reader_count"]
+    folder = RunFolder(paths.run_dir, settings, paths.resume)
     interval = HISTOGRAM_INTERVAL if paths.histogram_interval is None else paths.histogram_interval
     with (
         Monitor(
@@ -282,6 +292,7 @@ def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, 
         "n_pairs": len(pairs.sources),
         "held_out": held_out[:_MAX_NAMED],
         "epochs": len(history),
+        "best_epoch": plan.fit.find_best(history),
         "batch_size": plan.batch_size,
         "augmentation": plan.augment.to_record(),
         "options": asdict(plan.fit),

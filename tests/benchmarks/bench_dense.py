@@ -28,6 +28,7 @@ from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.tables import write_json
 
+WINDOWS = "windows"
 FOREST_PIXELS, FOREST_TREES, BLURS = 300_000, 60, (1.0, 4.0, 12.0)
 
 
@@ -82,9 +83,10 @@ def lay_out(data: DataSet, out: Path) -> None:
 
 def train_fcn(out: Path, options: argparse.Namespace) -> tuple[float, list[str]]:
     flips = ("--flip-rows",) if options.flip_rows else ()
+    size = () if options.size == WINDOWS else ("--size", options.size)
     seconds = run(
         "fcn", "train", "--name", "net", "--data-source", "set", "--data-dir", out / "data", "--runs-dir", out,
-        "--size", options.size, "--epochs", options.epochs, "--batch-size", options.batch_size,
+        *size, "--epochs", options.epochs, "--batch-size", options.batch_size,
         "--learning-rate", options.rate, *flips, *(["--rotation", 10] if options.flip_rows else []),
     )  # fmt: skip
     infer = ("fcn", "infer", "--name", "net", "--runs-dir", out, "--samples-dir", out / "test")
@@ -113,7 +115,7 @@ def train_unet(data: DataSet, out: Path, options: argparse.Namespace) -> tuple[f
     seconds = run("resunet", "make-tfrecords", *given, "--images", out / "images", *labels, "--out", out / "records")
     seconds += run(
         "resunet", "train", *given, "--data", out / "records", "--weights-out", out / "net.h5", "--loss", "combo",
-        "--filters", options.filters,
+        "--filters", options.filters, "--encoder", options.encoder, "--best-by", options.best_by,
     )  # fmt: skip
     segment = ("resunet", "segment", "--weights", out / "net.h5", "--images", out / "test")
     run(*segment, *given, "--out", out / "plain")
@@ -171,12 +173,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", choices=("obx", "nist"), default="obx")
     parser.add_argument("--network", choices=("fcn", "resunet"), default="fcn")
-    parser.add_argument("--size", default="256x384")
+    parser.add_argument("--size", default="256x384", help=f"of fcn also {WINDOWS}: those by default")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--copies", type=int, default=4)
     parser.add_argument("--filters", type=int, default=8)
+    parser.add_argument("--encoder", default="none", help="of resunet")
+    parser.add_argument("--best-by", default="loss", help="of resunet")
     parser.add_argument("--flip-rows", action="store_true")
     parser.add_argument("--no-forest", action="store_true")
     parser.add_argument("--forest-only", action="store_true")

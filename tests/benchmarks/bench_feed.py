@@ -67,7 +67,7 @@ def bench_step(name: str, network: object, feed: Feed) -> None:
     n_epochs = max(EPOCHS * 18 // feed.n_samples, 2)
     with tempfile.TemporaryDirectory() as folder:
         history = fit(
-            network, feed, None, options=FitOptions(epochs=n_epochs), folder=RunFolder(Path(folder), "bench"),
+            network, feed, None, options=FitOptions(epochs=n_epochs), folder=RunFolder(Path(folder)),
         )  # fmt: skip
     # The first epoch builds the graph.
     speeds, starved = [e.images_per_second for e in history[1:]], [e.starved for e in history[1:]]

@@ -22,7 +22,9 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.majority import filter_majority
 from hybridseg.models import resunet
 from hybridseg.models.bundles import load_dense
+from hybridseg.models.encoders import ENCODERS
 from hybridseg.models.resunet import ResUnet
+from hybridseg.models.unet import Unet
 
 # They share a training.
 pytestmark = pytest.mark.slow
@@ -141,7 +143,8 @@ def test_what_a_training_prints_and_leaves(binary):
     assert trained.exit_code == 0, trained.output
     assert json.loads((folder / "net.json").read_text()) == BINARY, "the config has the stem of the weights, and stays"
     assert f"wrote 8 images in 1 shard, and {folder}/records/index.json" in made.stdout
-    assert "trained on 6 images, validated on 2; the scores of the best epoch" in trained.stdout
+    best = min(read_log(folder), key=lambda row: float(row["val_loss"]))["epoch"]
+    assert f"trained on 6 images, validated on 2; the scores of epoch {best}, the best, on the" in trained.stdout
     verdict, next_step = trained.stdout.splitlines()[-2:]
     assert "of the pixels are right; " in verdict and "Measured on one photo: too few to rely on." in verdict
     assert next_step.startswith("Next: ")
@@ -152,6 +155,23 @@ def test_what_a_training_prints_and_leaves(binary):
     assert [row["epoch"] for row in read_log(folder)] == ["1", "2"] and list((folder / "tb/train").iterdir())
     model = load_dense(folder / "net.h5")
     assert model.card.architecture == ResUnet(3, 1, (3, 3), 1) and model.table.names == ("null", "foreground")
+
+
+def test_on_a_pretrained_encoder(binary, make_small_encoder, monkeypatch, tmp_path):
+    folder = binary[0]
+    monkeypatch.setitem(ENCODERS, "mobilenet_v2", make_small_encoder())
+    config, weights = write_config(tmp_path / "net.json", BINARY), tmp_path / "net.h5"
+    words = ("--config", config, "--data", folder / "records", "--weights-out", weights, "--filters", 1)
+    trained = invoke("resunet", "train", *words, "--encoder", "mobilenet_v2")
+    assert "U-Net on random weights of a small encoder" in trained.stdout
+    card = load_dense(weights).card
+    assert card.architecture == Unet(3, 1, "mobilenet_v2", "residual", (16, 8, 4, 2))
+    assert card.normalization.kind == "unit" and card.training["options"]["encoder_rate"] == 0.1
+    given = ("--config", config, "--weights", weights, "--out", tmp_path)
+    scored = invoke("resunet", "evaluate", *given, "--data", folder / "records")
+    assert f"pixel accuracy {card.scores['accuracy']:.3f}" in scored.stdout, "normalized as in training"
+    refused = invoke("resunet", "train", *words, "--encoder-rate", 0.5)
+    assert "--encoder-rate is for an encoder, and this is --encoder=none" in refused.stderr
 
 
 def test_the_same_scores_on_the_records(binary, tmp_path):

@@ -67,7 +67,7 @@ def test_models_that_cannot_be_used(run, real_model, tmp_path, paint_classes):
     (tmp_path / "empty.pb").touch()
     assert "there is no model none.pb" in run("semseg", "photo.png", "--model", "none.pb").stderr
     refused = run("semseg", "photo.png", "--model", "empty.pb", "--labels", "labels.txt")
-    assert refused.exit_code == 1 and "empty.pb is an empty graph" in refused.stderr
+    assert refused.exit_code == 1 and "empty.pb is an empty file" in refused.stderr
     for path, what in ((tmp_path, "is a folder"), ("/", "is a folder"), ("/dev/zero", "is a pipe or device")):
         refused = run("semseg", "photo.png", "--model", path)
         assert refused.exit_code == 1 and what in refused.stderr

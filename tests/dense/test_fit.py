@@ -10,7 +10,7 @@ import pytest
 from hybridseg.confusion import count_confusion
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.feed import Feed
-from hybridseg.dense.fit import FitOptions, _Run, fit
+from hybridseg.dense.fit import Epoch, FitOptions, _Run, fit
 from hybridseg.dense.runs import RunFolder
 from hybridseg.dense.schedules import Schedule
 from hybridseg.errors import BadInput, OutputExists
@@ -44,14 +44,15 @@ def train_feed(pairs):
     return Feed(pairs, range(3), augment=AUGMENT, shuffle=True, seed=1, **FEED)
 
 
-def run_fit(path, pairs, *, key="k", resume=False, validate=True, validation_pairs=None, network=None, **settings):
+def run_fit(path, pairs, *, key=1, resume=False, validate=True, validation_pairs=None, network=None, **settings):
     """Run some epochs in a folder; return the network and its history."""
     hooks = {name: settings.pop(name) for name in ("on_epoch", "progress", "encoder") if name in settings}
     make_deterministic(0)
     network = network or build_small()
     validation = Feed(validation_pairs or pairs, [3, 4], **FEED) if validate else None
     options = FitOptions(**{"schedule": RATE, **settings})
-    history = fit(network, train_feed(pairs), validation, options=options, folder=RunFolder(path, key, resume), **hooks)
+    folder = RunFolder(path, {"batch_size": key}, resume)
+    history = fit(network, train_feed(pairs), validation, options=options, folder=folder, **hooks)
     return network, history
 
 
@@ -146,7 +147,7 @@ def test_a_checkpoint_restores_all_that_the_next_epoch_depends_on(architecture, 
     monkeypatch.setattr(vgg16, "_BLOCKS", ((4, 1), (5, 1), (6, 1), (7, 1), (8, 1)))
     make_deterministic(0)
     network, pairs = architecture.build(), make_pairs(5)
-    run = _Run(network, pairs.table, FitOptions(epochs=2, schedule=RATE), RunFolder(tmp_path, "k", resume=True))
+    run = _Run(network, pairs.table, FitOptions(epochs=2, schedule=RATE), RunFolder(tmp_path, resume=True))
     feed = train_feed(pairs)
 
     def train_epoch(number):
@@ -206,8 +207,7 @@ def test_what_is_reported_and_written(whole):
 
 
 def test_dropout_is_on_in_training_alone(whole):
-    n_steps = 2 * (best_of(whole.history) + 1)
-    assert whole.network.get_layer("drop").count.numpy() == n_steps
+    assert whole.network.get_layer("drop").count.numpy() == 2 * (best_of(whole.history) + 1)
     assert not np.allclose(whole.network.get_layer("norm").moving_mean, 0)
 
 
@@ -267,6 +267,35 @@ def test_patience_stops_and_the_best_weights_come_back(train, make_pairs, tmp_pa
     assert longer[: len(history)] == history and len(longer) == len(history) + 1
 
 
+def make_epoch(iou, loss, *, dice=0.5, accuracy=0.5):
+    return Epoch(1, 0.1, 9.0, 0.5, 0.5, 0.5, 0.5, loss, iou, dice, accuracy, 0.5, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(("best_by", "best"), [("mean_iou", 2), ("dice", 3), ("accuracy", 4), ("loss", 1)])
+def test_what_makes_an_epoch_the_best(best_by, best):
+    history = [
+        make_epoch(0.5, 0.1), make_epoch(0.7, 0.4), make_epoch(0.6, 0.5, dice=0.9), make_epoch(0.6, 0.6, accuracy=0.9),
+        make_epoch(None, 0.7), make_epoch(0.4, 0.8),
+    ]  # fmt: skip
+    options = FitOptions(best_by=best_by, patience=4, plateau_patience=2, schedule=RATE)
+    assert options.find_best(history) == best and options.find_best([]) == 0
+    assert [options.has_stalled(history[:n]) for n in range(7)] == [n >= best + 4 for n in range(7)]
+    assert round(RATE.learning_rate(6) / options.learning_rate(history)) == (10 if best == 3 else 100)
+    assert options.find_best([make_epoch(0.5, loss) for loss in (0.4, 0.2, 0.3)]) == 2, "of equals"
+
+
+@pytest.mark.parametrize(("best_by", "best"), [("mean_iou", 2), ("loss", 1)])
+def test_the_weights_of_the_best_epoch_are_kept(train, make_pairs, best_by, best):
+    make_deterministic(0)
+    seen, network = [], build_small()
+    _, history = train(
+        network=network, epochs=2, schedule=Schedule(0.2, 0.2, 0.2), validation_pairs=turn_labels(make_pairs(5)),
+        best_by=best_by, on_epoch=lambda row: seen.append(weights_of(network)),
+    )  # fmt: skip
+    assert history[1].val_mean_iou > history[0].val_mean_iou and history[1].val_loss > history[0].val_loss
+    assert same_weights(weights_of(network), seen[best - 1])
+
+
 def test_numbered_checkpoints(whole):
     run = RunFolder(whole.folder)
     assert run.weights_path(2) == whole.folder / "epoch_0002.h5" and run.list_checkpoints() == [2]
@@ -279,13 +308,13 @@ def test_runs_that_cannot_resume(train, folder):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(OutputExists, match=r"holds a training run; --resume .*, --overwrite"):
         train(epochs=3)
-    with pytest.raises(BadInput, match=r"holds a run with other data or settings; .* --overwrite"):
-        train(epochs=3, key="other", resume=True)
+    with pytest.raises(BadInput, match=r"holds a run with other settings \(batch_size=1\); .* --overwrite"):
+        train(epochs=3, key=2, resume=True)
     with pytest.raises(BadInput, match="holds a run of 3 epochs already; ask for at least as many"):
         train(epochs=2, resume=True)
-    # The key is compared first: a run of another network is refused, not taken for a damaged one.
-    with pytest.raises(BadInput, match="holds a run with other data or settings"):
-        train(network=build_small(n_filters=5), epochs=3, key="other", resume=True)
+    # The settings are compared first: a run of another network is refused, not taken for a damaged one.
+    with pytest.raises(BadInput, match="holds a run with other settings"):
+        train(network=build_small(n_filters=5), epochs=3, key=2, resume=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert len(train(epochs=3, resume=True)[1]) == 3
 

@@ -93,6 +93,9 @@ def test_colours_by_hand(tf, scene):
     for seed in range(3):
         added = run(tf, steps.Brightness(0.2), image, labels, seed)[0] - image
         assert np.ptp(added) < 1e-6 and abs(added.mean()) <= 0.2
+        ratio = run(tf, steps.Gain(0.2), image, labels, seed)[0] / image
+        assert np.ptp(ratio, axis=(0, 1)).max() < 1e-5 and (np.abs(ratio - 1) < 0.21).all()
+        assert np.ptp(ratio[0, 0]) > 0.02, "every band by itself"
         power = np.log(run(tf, steps.Gamma(0.2), image, labels, seed)[0]) / np.log(image)
         assert np.ptp(power) < 1e-4 and 0.8 <= power.mean() <= 1.2
         stretched = run(tf, steps.Contrast(0.2), image, labels, seed)[0]

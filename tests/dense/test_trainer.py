@@ -327,9 +327,10 @@ def test_overwrite_starts_over_and_removes_only_files_of_a_run(trained, folder):
         train(folder)
     with pytest.raises(BadInput, match=r"--resume .* --overwrite .*; give one of them"):
         train(folder, resume=True, overwrite=True)
-    with pytest.raises(BadInput, match=r"holds a run with other data or settings; .* --overwrite"):
-        train(folder, resume=True, plan=replace(PLAN, batch_size=2))
-    with pytest.raises(BadInput, match="holds a run with other data or settings"):
+    faster = replace(PLAN, batch_size=2, fit=replace(PLAN.fit, schedule=Schedule(0.02, 0.02, 0.002, decay=0.5)))
+    with pytest.raises(BadInput, match=r"other settings \(batch_size=3, learning_rate=0.01\); .* --overwrite"):
+        train(folder, resume=True, plan=faster)
+    with pytest.raises(BadInput, match=r"other settings \(images and masks, validation images and masks\); "):
         train(folder, resume=True, pairs=ArrayPairs(fingerprint="abd"))
     assert contents(folder) == before
     result = train(folder, epochs=1, overwrite=True)

@@ -42,6 +42,7 @@ class FcnOptions:
     )
     backbone: str = option_like(Fcn8s, "backbone")
     wide_channels: int = option_like(Fcn8s, "wide_channels")
+    best_by: str = option_like(FitOptions, "best_by")
     patience: int = option_like(FitOptions, "patience")
     checkpoint_interval: int = option_like(FitOptions, "checkpoint_interval")
     frozen_epochs: int = option_like(FitOptions, "frozen_epochs")
@@ -69,6 +70,7 @@ class FcnOptions:
             self.epochs,
             LossOptions(self.loss),
             schedule,
+            self.best_by,
             self.patience,
             self.checkpoint_interval,
             self.seed,

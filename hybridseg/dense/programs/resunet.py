@@ -42,10 +42,12 @@ from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.labelled import load_labelled
 from hybridseg.io.pairing import Pair
 from hybridseg.models.bundles import DenseModel, load_dense
+from hybridseg.models.encoders import STRIDES
 from hybridseg.models.engines import LITERT
 from hybridseg.models.losses import LossOptions
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
+from hybridseg.models.unet import NO_ENCODER, Unet
 from hybridseg.options import check_options, option_like
 from hybridseg.progress import Progress, no_progress
 
@@ -54,6 +56,8 @@ Pairs = TypeVar("Pairs", bound=FolderPairs)
 logger = logging.getLogger(__name__)
 
 _MAX_TRIED = 20
+# How the decoder joins the features of an encoder.
+_BLOCK = "residual"
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,28 @@ class ResunetExtras:
 
     filters: int = option_like(ResUnet, "filters")
     upsample: str = option_like(ResUnet, "upsample")
+    encoder: str = option_like(Unet, "encoder", NO_ENCODER)
+    encoder_rate: float = option_like(FitOptions, "encoder_rate", 0.1)
     loss: str = option_like(LossOptions, "loss")
+    best_by: str = option_like(FitOptions, "best_by")
     seed: int = 0
     crop_scale: tuple[float, float] | None = option_like(CropOptions, "crop_scale")
     balance: bool = option_like(CropOptions, "balance")
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.encoder != NO_ENCODER and self.upsample != ResUnet.upsample:
+            raise BadInput(f"upsample={self.upsample}: a network on an encoder has {ResUnet.upsample}; leave one out")
+
+    def make_network(self, config: ResunetConfig) -> ResUnet | Unet:
+        """Return the settings of the network: on an encoder, the same decoder but for its highest level."""
+        n_bands, n_outputs = config.n_data_bands, config.n_outputs
+        if self.encoder == NO_ENCODER:
+            return ResUnet(n_bands, n_outputs, config.kernel_size, self.filters, self.upsample)
+        if config.kernel_size != ResUnet.kernel_size:
+            raise BadInput(f"KERNEL_SIZE {list(config.kernel_size)}: on an encoder it is {list(ResUnet.kernel_size)}")
+        widths = tuple(self.filters * stride for stride in reversed(STRIDES[:-1]))
+        return Unet(n_bands, n_outputs, self.encoder, _BLOCK, widths)
 
 
 def make_tfrecords(
@@ -145,6 +164,7 @@ def train_resunet(
     masks_dir: Path | None = None,
     table: ClassTable | None = None,
     extras: ResunetExtras = ResunetExtras(),
+    on_start: Callable[[str], None] = lambda text: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     progress: Progress = no_progress,
 ) -> TrainingResult:
@@ -166,22 +186,23 @@ def train_resunet(
     if data_dir is not None:
         if extras.crop_scale or extras.balance:
             raise BadInput("--crop-scale and --balance are for windows of photos: give --images in place of --data")
-        records, plan = open_training_records(config, data_dir), make_plan(config, extras)
+        records = open_training_records(config, data_dir)
+        plan = make_plan(config, extras, records.dtype)
     else:
         assert images_dir is not None
         records = _open_pairs(PhotoPairs, config, images_dir, masks_dir, table, progress)
         crops = CropOptions(config.target_size, extras.crop_scale, config.aug_copies, extras.balance)
-        plan = replace(make_plan(config, extras), crops=crops, augment=_choose_changes(config))
+        plan = replace(make_plan(config, extras, records.dtype), crops=crops, augment=_choose_changes(config))
     paths = replace(paths, plots=config.doplot)
     if config.do_train:
         # None: of records of an earlier version it is not known.
         remap = config.remap_classes or getattr(records, "remap", None)
         about = {} if remap is None else {"remap_classes": _list_remap(remap)}
-        return train_dense(records, plan, paths, about=about, on_epoch=on_epoch, progress=progress)
+        return train_dense(records, plan, paths, about=about, on_start=on_start, on_epoch=on_epoch, progress=progress)
     if not paths.weights.exists():
         raise MissingInput(f"DO_TRAIN is false and there are no weights {paths.weights}; set it to true to train them")
     model = load_resunet(paths.weights, config)
-    _, validation = make_feeds(records, None, plan)
+    _, validation = make_feeds(records, None, replace(plan, normalization=model.card.normalization))
     written = []
     if config.doplot:
         written.append(paths.plot("examples"))
@@ -195,17 +216,27 @@ def _list_remap(remap: Mapping[int, int]) -> dict[str, int]:
     return {str(old): new for old, new in sorted(remap.items())}
 
 
-def make_plan(config: ResunetConfig, extras: ResunetExtras) -> TrainingPlan:
-    """Turn a config into a plan."""
+def make_plan(config: ResunetConfig, extras: ResunetExtras, dtype: np.dtype = np.dtype(np.uint8)) -> TrainingPlan:
+    """Turn a config into a plan for images of a type."""
+    network = extras.make_network(config)
+    encoder = network.pretrained if isinstance(network, Unet) else None
     schedule = Schedule(
         config.start_lr, config.max_lr, config.min_lr, config.rampup_epochs, config.sustain_epochs, config.exp_decay
     )
     return TrainingPlan(
-        ResUnet(config.n_data_bands, config.n_outputs, config.kernel_size, extras.filters, extras.upsample),
-        Normalization("image"),
+        network,
+        encoder.choose_normalization(dtype) if encoder else Normalization("image"),
         config.batch_size,
         config.validation_split,
-        fit=FitOptions(config.max_epochs, LossOptions(extras.loss), schedule, config.patience, seed=extras.seed),
+        fit=FitOptions(
+            config.max_epochs,
+            LossOptions(extras.loss),
+            schedule,
+            extras.best_by,
+            config.patience,
+            seed=extras.seed,
+            encoder_rate=extras.encoder_rate if encoder else 1.0,
+        ),
     )
 
 
@@ -218,7 +249,8 @@ def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *
     """
     if model.card.view is not None and model.card.view.windows:
         raise BadInput(f"{model.path} was trained on windows of photos, not on records: give --images")
-    records, plan = open_training_records(config, data_dir), make_plan(config, ResunetExtras(seed=seed))
+    records = open_training_records(config, data_dir)
+    plan = replace(make_plan(config, ResunetExtras(seed=seed)), normalization=model.card.normalization)
     held_out = set(model.card.training.get("held_out", ()))
     known = np.flatnonzero([source in held_out for source in records.sources])
     if known.size:
@@ -327,7 +359,8 @@ def load_resunet(path: Path, config: ResunetConfig | None = None, *, engine: str
     """
     model = load_once(load_dense, path, engine=engine)
     card = model.card
-    if not isinstance(card.architecture, ResUnet):
+    network = card.architecture
+    if not isinstance(network, ResUnet) and not (isinstance(network, Unet) and network.block == _BLOCK):
         raise BadInput(f"{path} is a network of type {card.architecture.name}; give the weights of a residual U-Net")
     wrong = [
         f"{key.upper()} {has} and not {getattr(config, key)}"
@@ -342,10 +375,9 @@ def load_resunet(path: Path, config: ResunetConfig | None = None, *, engine: str
 def describe_network(model: DenseModel) -> dict[str, Any]:
     """Return the fields of a config that the network of a card decides."""
     card, network = model.card, model.card.architecture
-    assert isinstance(network, ResUnet)
     return {
         "target_size": card.size,
-        "kernel_size": network.kernel_size,
+        "kernel_size": getattr(network, "kernel_size", ResUnet.kernel_size),
         "n_data_bands": network.n_bands,
         "nclasses": network.n_outputs - (network.n_outputs > 1),
     }

@@ -135,6 +135,13 @@ class UnetOptions:
         return Unet(n_bands, n_outputs, self.encoder, block, self.widths, self.dropout)
 
 
+def check_encoder(settings: Mapping[str, Any], is_given: Callable[[str], bool]) -> None:
+    """Raise BadUsage for what was given for an encoder where there is none."""
+    for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
+        if settings["encoder"] == NO_ENCODER and is_given(name):
+            raise BadUsage(f"--{name.replace('_', '-')} is for an encoder, and this is --encoder=none")
+
+
 def choose_options(settings: Mapping[str, Any], is_given: Callable[[str], bool]) -> UnetOptions:
     """Make options of all settings by name.
 
@@ -153,11 +160,8 @@ def choose_options(settings: Mapping[str, Any], is_given: Callable[[str], bool])
     for name in ("t_mul", "m_mul"):
         if is_given(name) and settings["first_epochs"] is None:
             raise BadUsage(f"--{name.replace('_', '-')} is for restarts, and there are none without --first-restart")
-    if settings["encoder"] == NO_ENCODER:
-        for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
-            if is_given(name):
-                raise BadUsage(f"--{name.replace('_', '-')} is for an encoder, and this is --encoder=none")
-    elif settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
+    check_encoder(settings, is_given)
+    if settings["encoder"] != NO_ENCODER and settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
         raise BadUsage("--encoder-weights=none is of no use as it is; give --frozen-epochs 0")
     has_windows = any(is_given(item.name) for item in fields(CropOptions))
     if has_windows and is_given("size"):

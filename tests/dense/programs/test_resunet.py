@@ -290,11 +290,16 @@ def test_the_plan_has_every_key_of_the_training():
         kernel_size=(3, 5), batch_size=7, patience=4, max_epochs=9, validation_split=0.6, rampup_epochs=2,
         sustain_epochs=3, exp_decay=0.7, start_lr=1e-6, min_lr=1e-7, max_lr=1e-2,
     )  # fmt: skip
-    plan = make_plan(config, ResunetExtras(2, "bilinear", "combo", 5))
+    plan = make_plan(config, ResunetExtras(2, "bilinear", loss="combo", seed=5))
     network = plan.architecture
     assert (network.kernel_size, network.filters, network.upsample, network.n_outputs) == ((3, 5), 2, "bilinear", 1)
     assert (plan.batch_size, plan.validation_share) == (7, 0.6)
     assert (plan.fit.epochs, plan.fit.patience, plan.fit.loss.loss, plan.fit.seed) == (9, 4, "combo", 5)
+    assert make_plan(make_config(), ResunetExtras(best_by="dice")).fit.best_by == "dice"
+    with pytest.raises(BadInput, match=r"KERNEL_SIZE \[3, 5\]: on an encoder it is \[3, 3\]"):
+        make_plan(config, ResunetExtras(encoder="mobilenet_v2"))
+    with pytest.raises(BadInput, match="upsample=bilinear: a network on an encoder has transposed"):
+        ResunetExtras(encoder="mobilenet_v2", upsample="bilinear")
     rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(7)]
     falling = 1e-7 + (1e-2 - 1e-7) * 0.7
     assert rates == pytest.approx([1e-6, 5.0005e-3, 1e-2, 1e-2, 1e-2, 1e-2, falling])
