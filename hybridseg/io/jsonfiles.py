@@ -76,6 +76,9 @@ def parse_json_object(data: bytes, *, errors: str = "strict", remedy: str | None
             json.dumps(record, ensure_ascii=False).encode("utf-8", errors)
     except BadInput:
         raise
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise BadInput(f"it holds {half}, half of a character; {remedy or 'correct it'}") from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"it is damaged, or not JSON in UTF-8 ({error}); {remedy or 'save it again'}") from error
     return record

@@ -27,8 +27,8 @@ class SameDraws:
     def __init__(self, seed, wrap):
         self._draws, self._wrap = np.random.default_rng(seed), wrap
 
-    def uniform(self, low, high):
-        return self._wrap(np.float32(self._draws.uniform(low, high)))
+    def uniform(self, low, high, shape=()):
+        return self._wrap(np.asarray(self._draws.uniform(low, high, shape), np.float32))
 
     def normal(self, shape):
         return self._wrap(self._draws.standard_normal(tuple(int(side) for side in shape), np.float32))
