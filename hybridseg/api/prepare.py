@@ -33,7 +33,7 @@ def review(
     masks: PathLike | None = None,
     labels: Labels | None = None,
     colors: PathLike | None = None,
-    test: PathLike | None = ReviewOptions.test,
+    test: PathLike | Sequence[str] | None = ReviewOptions.test,
     split: float = ReviewOptions.split,
     group_by: str | None = ReviewOptions.group_by,
     seed: int = ReviewOptions.seed,
@@ -54,6 +54,8 @@ def review(
     labels, colors
         The classes of masks that do not name theirs (a class file, a ClassTable or a list of names), and a file of
         their colours.
+    test
+        The photos for testing: a folder of them, their names as a list, or a text file with one name per line.
     seed
         Of the draw of the photos for validation.
     out
@@ -76,10 +78,10 @@ def review(
     <ReviewResult: nothing stands in the way of a training; 2 things to look at>
     """
     places = place_review(
-        find_path(photos), masks_dir=find_path(masks), test=find_path(test), out_dir=find_path(out),
+        find_path(photos), masks_dir=find_path(masks), test=find_list(test), out_dir=find_path(out),
         labels_path=find_path(labels) if isinstance(labels, PATH_TYPES) else None,
     )  # fmt: skip
-    options = ReviewOptions(split, seed, group_by, find_path(test), scale, plots)
+    options = ReviewOptions(split, seed, group_by, find_list(test), scale, plots)
     table = find_table(labels, colors)
     return review_data(places, options=options, table=table, n_jobs=n_jobs, progress=progress or show_progress())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,13 +26,15 @@ from hybridseg.data.lmdbplan import (
 from hybridseg.errors import HybridSegError, OutputExists
 from hybridseg.io.atomic import claim_folder, lock_output
 from hybridseg.io.images import ImageInfo, describe_image, load_image
-from hybridseg.io.labelled import check_size, void_invalid
+from hybridseg.io.labelled import check_size, describe_alpha, void_invalid
 from hybridseg.io.labels.classids import read_class_ids
 from hybridseg.io.lmdbstore import DatabaseWriter, count_map_bytes, describe_database, is_empty
 from hybridseg.io.pairing import Pair
 from hybridseg.io.rasters import measure_resolution
 from hybridseg.io.samples import Sample, encode_sample
 from hybridseg.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
 
 # A transaction ends with the record that reaches this: so much is made again after an interruption.
 _TRANSACTION_BYTES = 32 << 20
@@ -96,6 +99,8 @@ def build_lmdb(
     pairs = find_pairs(images_dir, masks_dir, options.image_format)
     infos = [describe_image(pair.image_path) for pair in pairs]
     check_images(infos, options)
+    if alpha := describe_alpha(infos):
+        logger.warning("%s", alpha)
     chosen = split_pairs(pairs, options)
     paths = tuple(out_dir / f"{part}-{options.dataset_name}.lmdb" for part in PARTS)
     plans = [_plan(pairs, infos, numbers, options, table) for numbers in chosen]
@@ -188,7 +193,7 @@ class _Builder:
 
     def _count_bytes(self, place: _Place) -> int:
         info = self._infos[place.number]
-        return place.rows * place.cols * (info.bands * np.dtype(info.dtype).itemsize + _MASK_BYTES)
+        return place.rows * place.cols * (info.n_colors * np.dtype(info.dtype).itemsize + _MASK_BYTES)
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         pair = self._pairs[number]
@@ -196,7 +201,7 @@ class _Builder:
         mask = read_class_ids(pair.labels_path, self._table)
         check_size(pair.labels_path, mask.shape, image.info)
         mask = mask if image.valid is None else void_invalid(mask, image.valid).astype(mask.dtype)
-        return image.filled().pixels, mask
+        return image.fill_colors(), mask
 
     def _make(self, place: _Place) -> Sample:
         image, mask = self._load(place.number)
@@ -212,7 +217,7 @@ class _Builder:
         return {
             "name": self._plan["name"],
             "size": [first.rows, first.cols],
-            "bands": infos[0].bands,
+            "bands": infos[0].n_colors,
             "dtype": infos[0].dtype,
             "classes": self._table.to_records(),
             "sources": [

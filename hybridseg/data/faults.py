@@ -17,7 +17,7 @@ from hybridseg.data.likeness import Look, list_same_views
 from hybridseg.data.suitability import judge_photos
 from hybridseg.data.survey import MaskFacts, PhotoFacts, Survey
 from hybridseg.errors import BadInput, Problem
-from hybridseg.io.labelled import check_size
+from hybridseg.io.labelled import KEEP_ALPHA, check_size
 from hybridseg.io.masks import Matches
 from hybridseg.io.pairing import Pair, find_owner
 
@@ -25,6 +25,7 @@ TRAIN, VALID, TEST, ASIDE = "train", "valid", "test", "unlabelled"
 # What the methods that classify tiles can do without.
 ONLY_NETWORKS = ("kinds",)
 _LEAST_PAIRS = 2
+_N_COLORS = 3
 # What is done about photos that are unsuited; `_fit` chooses among the words for one and for several.
 _SUITABILITY = {
     "empty": "leave {it|them} out, unless the little that {it shows|they show} is needed",
@@ -110,9 +111,20 @@ class Evidence:
 def find_faults(known: Evidence) -> list[Fault]:
     """List the faults, the worst first: what breaks a training, what falsifies its score, what makes it worse."""
     found = [*_find_unreadable(known), *_find_unlike_masks(known), *_find_names(known), *_find_kinds(known)]
-    found += [*_find_copies(known), *_find_alone(known), *_find_unsuited(known)]
+    found += [*_find_copies(known), *_find_alone(known), *_find_unsuited(known), *_find_alpha(known)]
     # The order within is that of the rules.
     return sorted(found, key=lambda fault: not fault.breaks)
+
+
+def list_unusable(known: Evidence) -> set[Path]:
+    """List the photos that a training cannot use, as they are or with the mask that they have."""
+    faults = [*_find_unlike_masks(known), *_find_kinds(known)]
+    # Without any list of classes it is the list that is at fault, not each mask.
+    faults += _find_names(known) if known.given else []
+    named = {problem.where for fault in faults if fault.breaks for problem in fault.problems}
+    unusable = {pair.image_path for pair in known.found.pairs} - {pair.image_path for pair in known.pairs}
+    unusable |= {pair.image_path for pair in known.pairs if str(pair.labels_path) in named}
+    return unusable | {path for path in known.survey.photos if str(path) in named}
 
 
 def _fit(n: int, text: str) -> str:
@@ -186,7 +198,9 @@ def _find_names(known: Evidence) -> list[Fault]:
     problems = [Problem(str(path), _explain_ids(ids, known.given)) for path, ids in by_mask.items()]
     if problems:
         mend = "give a list with the name of every class, one per line in the order of the ids: --labels labels.txt"
-        found.append(Fault("names", True, names.describe_missing(), mend, tuple(problems)))
+        nameless = _fit(len(problems), "# mask{|s} {does|do} not name {its|their} classes")
+        title = names.describe_missing() if known.given else nameless
+        found.append(Fault("names", True, title, mend, tuple(problems)))
     if names.placeholders:
         title = _fit(len(names.placeholders), "# class{|es} {has|have} no name yet")
         mend = f"put names in the place of {', '.join(names.placeholders[:6])} in the class list"
@@ -212,18 +226,37 @@ def _explain_ids(ids: Sequence[int], given: ClassTable | None) -> str:
 
 
 def _find_kinds(known: Evidence) -> list[Fault]:
-    infos = {path: facts.info for path, facts in known.survey.photos.items()}
-    kinds = Counter((info.bands, info.dtype) for info in infos.values())
+    infos = [facts.info for facts in known.survey.photos.values()]
+    kinds = Counter((info.n_colors, info.dtype) for info in infos)
     if len(kinds) < 2:
         return []
-    (usual, _), *_ = kinds.most_common(1)
-    others = [path for path, info in infos.items() if (info.bands, info.dtype) != usual]
-    problems = [
-        Problem(str(path), f"has {_fit(infos[path].bands, '# band{|s}')} of {infos[path].dtype}") for path in others
-    ]
-    title = f"# photo{{|s}} {{is|are}} of another kind than the others, which have {_fit(usual[0], '# band{|s}')} of "
+    # Of kinds that are equally common, photos in colour are those that were meant.
+    usual = max(kinds, key=lambda kind: (kinds[kind], kind[0] == _N_COLORS))
+    spelled = {kind: f"{_fit(kind[0], '# band{|s}')} of {kind[1]}" for kind in kinds}
+    is_tied = sorted(kinds.values())[-2] == kinds[usual]
+    rest = f"{kinds[usual]:,} others" if is_tied else "most photos"
     mend = "convert {it|them}, or move {it|them} away: a network is trained on photos of one kind"
-    return _make("kinds", True, title + usual[1], mend, problems, others)
+    problems = {
+        info.path: Problem(
+            str(info.path),
+            f"has {spelled[info.n_colors, info.dtype]}, but {rest} {'has' if kinds[usual] == 1 else 'have'} "
+            f"{spelled[usual]}; {_fit(1, mend)}",
+        )
+        for info in infos
+        if (info.n_colors, info.dtype) != usual
+    }
+    title = f"# photo{{|s}} {{is|are}} of another kind than {rest}, which have {spelled[usual]}"
+    if is_tied:
+        title += f" (such as {next(i for i in infos if i.path not in problems).path.name})"
+    return _make("kinds", True, title, mend, list(problems.values()), problems)
+
+
+def _find_alpha(known: Evidence) -> list[Fault]:
+    infos = [facts.info for facts in known.survey.photos.values() if facts.info.has_alpha]
+    title = "# photo{|s} {has|have} a band of transparency, which a training leaves out"
+    problems = {info.path: Problem(str(info.path), f"has transparency as band {info.bands}") for info in infos}
+    mend = f"nothing needs to be done; {KEEP_ALPHA}"
+    return _make("transparency", False, title, mend, list(problems.values()), problems)
 
 
 def group_copies(photos: Mapping[Path, PhotoFacts]) -> tuple[list[list[Path]], list[tuple[Path, Path]]]:

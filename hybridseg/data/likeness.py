@@ -25,6 +25,7 @@ _DAY = re.compile(
 )
 # The simplest first: expressions that may tell the days and the series of names.
 _EXPRESSIONS = (r"\d{4}-\d\d-\d\d", r"\d{4}-\d{4}", r"\d{8}", r"(\d{4})[-_.]?(\d\d)[-_.]?(\d\d)", r"^(.+)[-_. ]\d+$")
+_OTHER_DAYS = "choose photos for testing that are of other days and places than those for training"
 _LEAST_GROUPS, _MOST_IN_A_GROUP = 3, 0.67
 
 
@@ -105,7 +106,14 @@ def read_day(text: str) -> str:
 
 
 def describe_likeness(train: Sequence[Look], test: Sequence[Look], *, is_grouped: bool = False) -> str:
+    """Say what `judge_likeness` finds, in a line."""
+    return "; ".join(judge_likeness(train, test, is_grouped=is_grouped))
+
+
+def judge_likeness(train: Sequence[Look], test: Sequence[Look], *, is_grouped: bool = False) -> tuple[str, ...]:
     """Say how many photos for testing are close to photos for training, so that their score is too good; or nothing.
+
+    What is done about it comes second.
 
     Parameters
     ----------
@@ -114,14 +122,15 @@ def describe_likeness(train: Sequence[Look], test: Sequence[Look], *, is_grouped
     """
     looks, n = (*test, *train), len(test)
     if not (train and test):
-        return ""
+        return ()
     names, days = [look.name for look in looks], np.array([look.day for look in looks])
     same_day = (days[:, None] == days) & (days != "")
     same_view = np.eye(len(looks), dtype=bool)
     for first, second in list_same_views(np.array([look.view for look in looks])):
         same_view[first, second] = same_view[second, first] = True
     if same_day.all():
-        return f"all photos are from one day, {days[0]}; how good it is on other days is not measured"
+        what = f"all photos are from one day, {days[0]}; how good it is on other days is not measured"
+        return what, "add photos of other days, and test on these"
     kinds = {"from the same day as": same_day, "of nearly the same view as": same_view & ~same_day}
     found = [
         f"{_count(alike[:n, n:])} {what} photos for training (such as {names[row]} and {names[n + col]})"
@@ -129,19 +138,20 @@ def describe_likeness(train: Sequence[Look], test: Sequence[Look], *, is_grouped
         for row, col in np.argwhere(alike[:n, n:])[:1]
     ]
     if found:
-        advice = "" if is_grouped else f"; {_advise(names, same_day | same_view)}"
-        return f"{'; '.join(found)}: on other days and places it may be worse than the score says{advice}"
+        advice = _OTHER_DAYS if is_grouped else _advise(names, same_day | same_view)
+        return f"{'; '.join(found)}: on other days and places it may be worse than the score says", advice
     if is_grouped or not (expression := _find_series(names)):
-        return ""
+        return ()
     group_of = _name_groups(names, expression)
     groups = np.array([group_of[name] for name in names])
     alike = groups[:n, None] == groups[n:]
     if not alike.any():
-        return ""
+        return ()
     series = ", ".join(sorted(set(groups))[:3])
     return (
-        f"{_count(alike)} named like photos for training ({series}, ...); if these are flights or places, --group-by "
-        f"'{expression}' keeps each in one set, so that the score holds for others"
+        f"{_count(alike)} named like photos for training ({series}, ...)",
+        f"if these are flights or places, --group-by '{expression}' keeps each in one set, so that the score holds for "
+        "others",
     )
 
 

@@ -96,9 +96,9 @@ def check_images(infos: Sequence[ImageInfo], options: LmdbOptions) -> None:
             f"{first.path} has samples of type {first.dtype}; convert it to one of {', '.join(SAMPLE_TYPES)}"
         )
     for info in infos:
-        if (info.bands, info.dtype) != (first.bands, first.dtype):
+        if (info.n_colors, info.dtype) != (first.n_colors, first.dtype):
             raise BadInput(
-                f"{first.path.name} has {first.bands} bands of {first.dtype}, {info.path.name} {info.bands} of "
+                f"{first.path.name} has {first.n_colors} bands of {first.dtype}, {info.path.name} {info.n_colors} of "
                 f"{info.dtype}; a network is trained on images of one kind"
             )
         if options.use_tiling and min(info.shape) < options.tile_size:

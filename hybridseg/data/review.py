@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hybridseg.classes import ClassTable
-from hybridseg.data.faults import ASIDE, TEST, TRAIN, VALID, Evidence, Fault, find_faults, group_copies, warn_of_classes
+from hybridseg.data.faults import (
+    ASIDE,
+    TEST,
+    TRAIN,
+    VALID,
+    Evidence,
+    Fault,
+    find_faults,
+    group_copies,
+    list_unusable,
+    warn_of_classes,
+)
 from hybridseg.data.labelnames import name_labels
-from hybridseg.data.likeness import describe_likeness
+from hybridseg.data.likeness import judge_likeness
 from hybridseg.data.reviewpage import ReviewFigures, draw_pairs, write_review_page
 from hybridseg.data.reviewtables import LISTS, make_tables
 from hybridseg.data.splitplan import SplitOptions, check_group_by, choose_others, choose_train_groups, group_images
@@ -37,7 +48,7 @@ class ReviewOptions:
     )
     seed: int = 0
     group_by: str | None = option_like(SplitOptions, "group_by")
-    test: Path | None = option(
+    test: Path | tuple[str, ...] | None = option(
         None, "The photos for testing: a folder of them, or a text file with their names, one per line."
     )
     scale: float | None = option(
@@ -65,7 +76,7 @@ class ReviewPlaces:
     images_dir: Path
     masks_dir: Path | None
     labels_path: Path | None
-    test: Path | None
+    test: Path | tuple[str, ...] | None
     interim_dir: Path
     processed_dir: Path
     report_dir: Path
@@ -80,7 +91,7 @@ class ReviewResult:
     faults : tuple of Fault
         The worst first: those that would break a training.
     notes : tuple of str
-        What else should be known of the classes, and of photos that are alike.
+        What else should be known of the classes.
     problems : tuple of Problem
         What must be mended, file by file.
     """
@@ -131,7 +142,7 @@ def place_review(
     images_dir: Path | None = None,
     masks_dir: Path | None = None,
     labels_path: Path | None = None,
-    test: Path | None = None,
+    test: Path | tuple[str, ...] | None = None,
     out_dir: Path | None = None,
 ) -> ReviewPlaces:
     """Find the data, and where the results go: beside the photos, or where a project has its folders.
@@ -225,8 +236,8 @@ def find_pairs(places: ReviewPlaces) -> tuple[Matches, list[Path]]:
     if not list_images(places.images_dir):
         raise MissingInput(f"{places.images_dir} has no JPEG, PNG or TIFF images; give the folder of your photos")
     found = find_labelled([places.images_dir], masks_dir=places.masks_dir)
-    if places.test is None or not places.test.is_dir():
-        if places.test is not None and not places.test.exists():
+    if not isinstance(places.test, Path) or not places.test.is_dir():
+        if isinstance(places.test, Path) and not places.test.exists():
             raise MissingInput(f"there is no file or folder {places.test} (--test); give the photos for testing")
         return found, []
     images = list_images(places.test)
@@ -247,18 +258,23 @@ def divide_photos(known: Evidence, options: ReviewOptions, tested: Sequence[Path
     """Draw which labelled photos are for training and which for validation; those that are alike stay together."""
     paths = [pair.image_path for pair in known.found.pairs] + known.found.unlabelled
     names = {path.name: path for path in paths if path not in set(tested)}
-    if options.test is not None and not options.test.is_dir():
+    if options.test is not None and not (isinstance(options.test, Path) and options.test.is_dir()):
         others = choose_others(group_images(names, None), options.test)
         tested = [path for name, path in names.items() if not {name, path.stem} & others]
     sets = dict.fromkeys(tested, TEST)
-    labelled = {pair.image_path.name: pair.image_path for pair in known.pairs if pair.image_path not in sets}
+    unusable = list_unusable(known)
+    labelled = {
+        pair.image_path.name: pair.image_path for pair in known.pairs if pair.image_path not in {*sets, *unusable}
+    }
     groups = _join_groups(group_images(labelled, options.group_by), labelled, known) if labelled else {}
     sizes = {name: len(members) for name, members in groups.items()}
     chosen = choose_train_groups(sizes, SplitOptions(proportion=options.split, seed=options.seed))
     for group, members in groups.items():
         sets |= dict.fromkeys((labelled[name] for name in members), TRAIN if group in chosen else VALID)
-    # A photo whose mask cannot be used is in no set.
-    sets = dict.fromkeys(known.found.unlabelled, ASIDE) | sets
+    # A photo that cannot be used, or whose mask cannot, is in no set.
+    sets = dict.fromkeys(known.found.unlabelled, ASIDE) | {
+        path: name for path, name in sets.items() if path not in unusable
+    }
     return {path: sets.get(path, "") for path in paths if path in known.survey.photos}
 
 
@@ -281,7 +297,7 @@ def judge_data(places: ReviewPlaces, known: Evidence, options: ReviewOptions) ->
     """List the faults, and what else should be known of the classes and of photos that are alike."""
     faults, notes = find_faults(known), []
     train, valid, test = map(known.list_looks, LISTS)
-    in_set: dict[str, Counter[str]] = {name: Counter() for name in LISTS}
+    in_set: dict[str, Counter[str]] = defaultdict(Counter)
     for pair in known.pairs:
         in_set[known.sets[pair.image_path]].update(known.names.counts[pair.labels_path])
     if known.names.used and not known.names.missing:
@@ -289,13 +305,17 @@ def judge_data(places: ReviewPlaces, known: Evidence, options: ReviewOptions) ->
         notes += warn_of_classes(known.names.used, in_set[TRAIN], in_set[TEST] or in_set[VALID], test_is=what)
     if not any(fault.kind == "leak" for fault in faults):
         is_grouped = bool(options.group_by or test)
-        line = describe_likeness([*train, *valid] if test else train, test or valid, is_grouped=is_grouped)
-        notes.append(line if test else line.replace("for testing", "for validation"))
+        if lines := judge_likeness([*train, *valid] if test else train, test or valid, is_grouped=is_grouped):
+            title, mend = (line if test else line.replace("for testing", "for validation") for line in lines)
+            faults.append(Fault("likeness", False, title, mend))
     where = str(places.labels_path or places.images_dir)
+    # What lacks then is one file, whatever the number of masks.
+    lacks_list = "names" if known.given is None else ""
     problems = [
         problem
         for fault in faults
         if fault.breaks
-        for problem in fault.problems or [Problem(where, f"{fault.title}; {fault.mend}")]
+        for problem in (() if fault.kind == lacks_list else fault.problems)
+        or [Problem(where, f"{fault.title}; {fault.mend}")]
     ]
     return ReviewResult(places, known, tuple(faults), tuple(filter(None, notes)), tuple(problems))

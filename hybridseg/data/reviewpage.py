@@ -27,7 +27,10 @@ _N_LISTED, _N_SHOWN, _N_GALLERY = 12, 8, 48
 # As the published program shrinks them; no further than that something can be seen.
 _SCALE, _LEAST_SIDE = 0.1, 300
 # What is seen better without the mask.
-_BARE = ("blurred", "dark", "over-exposed", "empty", "of one colour", "unlike the others", "no picture", "kinds")
+_BARE = (
+    "blurred", "dark", "over-exposed", "empty", "of one colour", "unlike the others", "no picture", "kinds",
+    "transparency",
+)  # fmt: skip
 
 
 def write_review_page(

@@ -50,8 +50,9 @@ def _list_photos(known: Evidence, faults: Sequence[Fault]) -> Iterable[dict[str,
     mask_paths = {pair.image_path: pair.labels_path for pair in known.pairs}
     kinds: dict[str, list[str]] = defaultdict(list)
     for fault in faults:
-        for problem in fault.problems:
-            kinds[problem.where].append(fault.kind)
+        # Of photos that are alike, the problem names one, and the pictures are of all.
+        for where in (*(problem.where for problem in fault.problems), *map(str, fault.photos)):
+            kinds[where].append(fault.kind)
     for path, set_name in known.sets.items():
         facts, mask = known.survey.photos[path], known.mask_of.get(path)
         judged, mask_path = facts.suitability, mask_paths.get(path)
@@ -61,7 +62,7 @@ def _list_photos(known: Evidence, faults: Sequence[Fault]) -> Iterable[dict[str,
             "mean": _spell(facts.mean), "nodata": f"{facts.nodata:.4f}", "blur": f"{judged.blur:.4f}",
             "dark": f"{judged.dark:.4f}", "bright": f"{judged.bright:.4f}",
             "hash": spell_hash(hash_view(facts.look.view)), "image_sha256": facts.sha256,
-            "faults": " ".join(dict.fromkeys(kinds[str(path)] + kinds[str(mask_path)])).replace(" ", ";"),
+            "faults": ";".join(dict.fromkeys(kinds[str(path)] + kinds[str(mask_path)])),
         }  # fmt: skip
         if mask is not None:
             row |= {

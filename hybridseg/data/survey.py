@@ -36,7 +36,7 @@ _PICTURE_SIDE = 240
 _FILES_PER_PROCESS = 24
 _STRIP = 256
 # Of the facts that are kept: raised when they are measured in another way.
-_EDITION = 1
+_EDITION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class PhotoFacts:
         return cls(sha256, info, **measures, nodata=record["nodata"], suitability=judged, look=look, picture=picture)
 
 
-_INFO = ("format", "rows", "cols", "bands", "dtype", "orientation", "taken")
+_INFO = ("format", "rows", "cols", "bands", "dtype", "orientation", "taken", "has_alpha")
 _MEASURES = ("low", "high", "mean", "nodata")
 
 

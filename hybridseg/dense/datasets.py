@@ -17,7 +17,7 @@ from hybridseg.dense.photos import PhotoPairs
 from hybridseg.errors import BadInput, BadUsage, MissingInput, Problem
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
-from hybridseg.io.labelled import ReadLabels
+from hybridseg.io.labelled import ReadLabels, describe_alpha
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.masks import Matches, find_masks
@@ -74,6 +74,8 @@ class Dataset:
             # What is largest at any scale of the windows decides how sharp the photographs are kept.
             kind, size = partial(PhotoPairs, scale=fitted.scale[1]), fitted.crop
         parts = {name: kind(pairs, self.read_labels, table=self.table, size=size) for name, pairs in self.parts.items()}
+        if alpha := describe_alpha([info for part in parts.values() for info in part.infos]):
+            logger.warning("%s", alpha)
         return parts, fitted
 
 

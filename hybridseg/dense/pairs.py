@@ -85,12 +85,12 @@ class FolderPairs:
         self.pairs, self.table, self.size, self._read_labels = tuple(pairs), table, size, read_labels
         self.infos = tuple(describe_image(pair.image_path) for pair in pairs)
         first = self.infos[0]
-        self.n_bands, self.dtype = first.bands, np.dtype(first.dtype)
+        self.n_bands, self.dtype = first.n_colors, np.dtype(first.dtype)
         for info in self.infos[1:]:
-            if (info.bands, info.dtype) != (first.bands, first.dtype):
+            if (info.n_colors, info.dtype) != (first.n_colors, first.dtype):
                 raise BadInput(
-                    f"{first.path.name} has {first.bands} bands of {first.dtype}, {info.path.name} {info.bands} of "
-                    f"{info.dtype}; a network is trained on images of one kind"
+                    f"{first.path.name} has {first.n_colors} bands of {first.dtype}, {info.path.name} {info.n_colors} "
+                    f"of {info.dtype}; a network is trained on images of one kind"
                 )
         self.sources = tuple(pair.image_path.stem for pair in pairs)
 
@@ -107,7 +107,7 @@ class FolderPairs:
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return an image and its labels."""
         image, labels = load_labelled(self.pairs[index], self._read_labels)
-        return resize_image(image.filled().pixels, self.size), resize_nearest(labels, self.size)
+        return resize_image(image.fill_colors(), self.size), resize_nearest(labels, self.size)
 
 
 class RememberedPairs:

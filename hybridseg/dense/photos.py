@@ -95,7 +95,7 @@ class PhotoPairs(FolderPairs):
         if photo is not None and photo.pixels is not None and self._scale == 1:
             return photo.pixels, photo.labels
         image, labels = load_labelled(self.pairs[index], self._read_labels)
-        return image.filled().pixels, labels
+        return image.fill_colors(), labels
 
     def read_window(self, index: int, window: Window, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Return a window of a photograph and its labels, resized to a shape.
@@ -176,7 +176,7 @@ class PhotoPairs(FolderPairs):
         if self.count_bytes(index):
             image, labels = load_labelled(pair, self._read_labels)
             shape = reduce_shape(info.shape, self._scale)
-            return _Photo(resize_image(image.filled().pixels, shape), resize_labels(labels, shape))
+            return _Photo(resize_image(image.fill_colors(), shape), resize_labels(labels, shape))
         labels = fit_labels(self._read_labels(pair.labels_path), pair.labels_path, info, None)
         with tempfile.TemporaryFile() as file:
             labels.tofile(file)
@@ -191,4 +191,6 @@ def _clip(start: int, length: int, side: int) -> slice:
 
 def _fill(image: LoadedImage) -> np.ndarray:
     """Return the pixels of a part, which may have no valid one at all."""
-    return image.filled().pixels if image.valid is None or image.valid.any() else np.zeros_like(image.pixels)
+    if image.valid is None or image.valid.any():
+        return image.fill_colors()
+    return np.zeros_like(image.pixels[..., : image.info.n_colors])

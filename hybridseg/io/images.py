@@ -56,6 +56,11 @@ class ImageInfo:
         """Rows and columns."""
         return self.rows, self.cols
 
+    @property
+    def n_colors(self) -> int:
+        """Bands that show something: all but that of the transparency."""
+        return self.bands - self.has_alpha
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedImage:
@@ -89,6 +94,10 @@ class LoadedImage:
         mean = pixels[self.valid].mean(axis=0, dtype=np.float64)
         pixels[~self.valid] = mean if pixels.dtype.kind == "f" else mean.round().astype(pixels.dtype)
         return replace(self, pixels=pixels)
+
+    def fill_colors(self) -> np.ndarray:
+        """Return the pixels that a network is trained on: filled, and without the band of the transparency."""
+        return np.ascontiguousarray(self.filled().pixels[..., : self.info.n_colors])
 
 
 def describe_image(path: str | os.PathLike[str]) -> ImageInfo:

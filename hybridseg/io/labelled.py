@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,21 @@ def load_labelled(pair: Pair, read_labels: ReadLabels) -> tuple[LoadedImage, np.
     """
     image = load_image(pair.image_path)
     return image, fit_labels(read_labels(pair.labels_path), pair.labels_path, image.info, image.valid)
+
+
+def describe_alpha(infos: Sequence[ImageInfo]) -> str:
+    """Say that a training leaves the transparency of images out; nothing where none has any."""
+    names = [info.path.name for info in infos if info.has_alpha]
+    if not names:
+        return ""
+    which = f"1 photo ({names[0]})" if len(names) == 1 else f"{len(names):,} photos (such as {names[0]})"
+    return (
+        f"the transparency of {which} is left out: nothing is learnt from it, and pixels without a picture count as no "
+        f"class; {KEEP_ALPHA}"
+    )
+
+
+KEEP_ALPHA = "if that band holds data, write it as no transparency (gdal_translate -co ALPHA=NO)"
 
 
 def fit_labels(labels: np.ndarray, path: Path, info: ImageInfo, valid: np.ndarray | None) -> np.ndarray:

@@ -93,6 +93,16 @@ def test_the_manifest_says_all_that_a_training_asks_first(project):
         assert pixels == [number for i in range(3) for number in (i, int((sample.mask == i).sum()))]
 
 
+def test_declared_transparency_is_left_out(tmp_path, caplog):
+    for i in range(2):
+        write_raster(tmp_path / f"images/{i}.tif", np.full((40, 70, 4), 200, np.uint8))
+        write_raster(tmp_path / f"masks/{i}.tif", np.eye(40, 70).astype(np.uint8))
+    result = build(tmp_path, train_fraction=0.5)
+    samples = [sample for path in result.paths for sample in read_all(path)]
+    assert [sample.image.shape for sample in samples] == [(40, 70, 3)] * 2
+    assert "the transparency of 2 photos (such as 0.tif) is left out" in caplog.text
+
+
 def test_given_names_groups_and_list(project):
     table = ClassTable.from_names(["none", "cell", "wall", "dirt"])
     result = build(project, table=table, test_list=("cell1", "cell3.tif"))

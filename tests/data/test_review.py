@@ -132,7 +132,10 @@ def test_what_breaks_a_training(project, run):
     assert "p04.png: has the id 5, but the classes are 0 to 2 (water, sand, cliff); give a list" in done.stderr
     rows = {Path(row["image"]).stem: row for row in read_rows("data")}
     assert rows["p02"]["faults"] == "size" and rows["p04"]["faults"] == "names" and "p00" not in rows
-    assert rows["p01"]["set"] == "" and rows["p02"]["set"] in ("train", "valid")
+    assert {stem for stem, row in rows.items() if not row["set"]} == {"p01", "p02", "p03", "p04", "p05", "p07"}
+    listed = {Path(row["image"]).stem for name in ("train", "valid") for row in read_rows(name)}
+    assert listed == {"p08", "p09", "p10", "p11"} and "photos: train 3, valid 1, test 3" in done.stdout
+    assert "p05.png: has 1 band of uint8, but most photos have 3 bands of uint8; convert it, or move" in done.stderr
 
 
 def test_labels_without_a_name_are_unknown_until_they_are_named(project):
@@ -193,6 +196,60 @@ def test_what_makes_a_result_worse(project):
             assert sets[first] == sets[second], "what is alike is never divided"
 
 
+def test_both_of_a_pair_have_its_fault(project):
+    photo, mask = RAW / "train/images", RAW / "train/masks"
+    shutil.copy(photo / "p01.png", photo / "twice.png")
+    save(paint(1)[1][::-1].copy(), "twice")
+    shutil.copy(photo / "p03.png", RAW / "test/images/leak.png")
+    write_image(photo / "near.png", np.clip(paint(2)[0].astype(int) + 12, 0, 255).astype(np.uint8))
+    shutil.copy(mask / "p02.png", mask / "near.png")
+    review()
+    faults = {Path(row["image"]).stem: row["faults"] for row in read_rows("data") if row["faults"]}
+    kinds = {"contradiction": ("p01", "twice"), "leak": ("p03", "leak"), "same view": ("p02", "near")}
+    assert faults == {name: kind for kind, names in kinds.items() for name in names}
+
+
+def test_of_kinds_that_are_equally_common_the_grey_ones_are_odd(project):
+    shutil.rmtree(RAW / "test")
+    for i in range(6):
+        Image.fromarray(paint(i)[0][..., 0]).save(RAW / f"train/images/p{i:02d}.png")
+    result = review()
+    (fault,) = result.breaks
+    title = "6 photos are of another kind than 6 others, which have 3 bands of uint8 (such as p06.png)"
+    assert fault.title == title and list_faults(result)["kinds"] == {f"p0{i}" for i in range(6)}
+    assert fault.problems[0].message.startswith("has 1 band of uint8, but 6 others have 3 bands of uint8; convert it")
+
+
+def test_transparency_is_no_other_kind_and_is_told(project):
+    Image.fromarray(paint(5)[0]).convert("RGBA").save(RAW / "train/images/p05.png")
+    for _ in range(2):  # The second review reads what the first one kept.
+        (fault,) = review().faults
+        assert (fault.kind, fault.breaks) == ("transparency", False) and "a training leaves out" in fault.title
+        assert fault.problems[0].where.endswith("p05.png") and "ALPHA=NO" in fault.mend
+
+
+def test_masks_without_a_list_of_classes_are_told_once(project, run):
+    (RAW / "labels.txt").unlink()
+    done = run("review", "project", "--plots", 0)
+    assert done.exit_code == 1 and done.stderr.count("\n  ") == 1, done.stderr
+    assert "12 masks do not name their classes; give a list with the name of every class" in done.stderr
+    assert len(read_rows("train")) == 9, "the list lacks, and no mask is at fault"
+
+
+@pytest.mark.parametrize("tested", [True, False])
+def test_photos_of_one_day_come_with_advice(project, run, tested):
+    for path in [*RAW.rglob("p*.png")]:
+        path.rename(path.with_name(f"2018-10-0{1 + int(path.stem[1:]) // 2 % 2}-{path.name}"))
+    if not tested:
+        shutil.rmtree(RAW / "test")
+    done = run("review", "project", "--plots", 0)
+    what, mend = (("testing", "choose photos for testing that are of other days") if tested
+                  else ("validation", "keep such photos in one set, with --group-by"))  # fmt: skip
+    assert f"photos for {what} are from the same day" in done.stderr and mend in done.stderr
+    page = Path("project/reports/review.html").read_text()
+    assert re.search(rf"than the score says</td><td[^>]*>{mend[:1].upper()}{mend[1:]}", page)
+
+
 def test_photos_for_testing_by_a_list(project):
     shutil.rmtree(RAW / "test")
     Path("test.txt").write_text("p00\np05.png\n")
@@ -201,6 +258,10 @@ def test_photos_for_testing_by_a_list(project):
     with pytest.raises(BadInput, match=r"has names of images that are not there"):
         Path("test.txt").write_text("p99\n")
         review(test=Path("test.txt"))
+    import hybridseg as hs
+
+    assert hs.review("project", test=["p00", "p05.png"], plots=0).count("test") == 2
+    assert [Path(row["image"]).stem for row in read_rows("test")] == ["p00", "p05"]
     with pytest.raises(MissingInput, match=r"there is no file or folder nolist \(--test\)"):
         review_data(place_review(Path("project"), test=Path("nolist")))
 

@@ -2,15 +2,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 
 from hybridseg.classes import ClassTable, color_labels
+from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, open_folders, refuse_problems
 from hybridseg.dense.pairs import check_pairs
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.rasters import quiet_rasterio
+from hybridseg.progress import no_progress
 
 GREY = np.full((4, 6, 3), 90, np.uint8)
 
@@ -219,3 +223,32 @@ def test_classes_that_nothing_names_are_asked_for(tmp_path):
         open_folders(tmp_path)
     with pytest.raises(BadInput, match=r"a_mask\.png: holds 0 and 255 only; .*convert --threshold 128"):
         open_folders(tmp_path, table=ClassTable.from_names(["land", "water"])).check()
+
+
+@pytest.mark.parametrize("size", [(32, 48), None])
+def test_declared_transparency_is_left_out_aloud(tmp_path, make_pair, table, caplog, size):
+    for stem in "abc":
+        make_pair(tmp_path, stem, np.ones((32, 48)), np.full((32, 48, 3), 90, np.uint8))
+    for stem in "bc":
+        image = np.full((32, 48, 4), (90, 90, 90, 255), np.uint8)
+        image[:4] = 7, 8, 9, 0
+        write_image(tmp_path / f"{stem}.png", image)
+    parts, _ = open_folders(tmp_path).open_pairs(size, CropOptions(crop=(32, 32)), progress=no_progress)
+    pairs = parts["train"]
+    for i, n_void in enumerate((0, 4, 4)):
+        image, labels = pairs.read(i)
+        assert image.shape == (32, 48, 3) == (32, 48, pairs.n_bands)
+        # What is transparent is filled with the mean of what is not, and trains nothing.
+        assert (image == 90).all() and np.flatnonzero((labels == 255).all(axis=1)).tolist() == list(range(n_void))
+    (warning,) = caplog.messages
+    assert warning.startswith("the transparency of 2 photos (such as b.png) is left out") and "ALPHA=NO" in warning
+
+
+def test_a_fourth_band_that_is_no_transparency_is_kept(tmp_path, make_pair, caplog):
+    make_pair(tmp_path, "a", np.ones((32, 48)))
+    (tmp_path / "a.png").unlink()
+    profile = {"driver": "GTiff", "height": 32, "width": 48, "count": 4, "dtype": "uint8"}
+    with quiet_rasterio(), rasterio.open(tmp_path / "a.tif", "w", **profile, photometric="MINISBLACK") as file:
+        file.write(np.full((4, 32, 48), 60, np.uint8))
+    parts, _ = open_folders(tmp_path).open_pairs((32, 48), CropOptions(), progress=no_progress)
+    assert parts["train"].n_bands == 4 and parts["train"].read(0)[0].shape == (32, 48, 4) and not caplog.messages

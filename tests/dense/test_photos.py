@@ -165,3 +165,11 @@ def test_photos_are_kept_as_they_are_where_little_would_be_saved(make_photos):
     photos, images, _, _ = make_photos(scale=0.7)
     assert photos.count_bytes(0) == 60 * 90 * 4
     assert np.array_equal(photos.read_window(0, Window(1, 2, 3, 4), (3, 4))[0], images[0][1:4, 2:6])
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 1])
+def test_windows_have_no_transparency(make_photos, limit):
+    photos, images, *_ = make_photos(suffix=".tif", bands=4, limit=limit)
+    image, _ = photos.read_window(0, Window(10, 20, 30, 40), (30, 40))
+    assert photos.infos[0].has_alpha and photos.n_bands == 3
+    assert np.array_equal(image, images[0][10:40, 20:60, :3])

@@ -164,7 +164,7 @@ def _describe_images(paths: Sequence[Path], problems: list[Problem], progress: P
 
 def _count_bands(info: ImageInfo) -> int:
     if info.bands > 1:
-        return info.bands
+        return info.n_colors
     with open_raster(info.path) as dataset:
         # A palette is decoded to red, green and blue.
         return 3 if dataset.colorinterp[0].name == "palette" else 1

@@ -39,7 +39,7 @@ from hybridseg.dense.trainer import TrainingPaths, TrainingResult, train_dense
 from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.forecast import UNKNOWN, followed_by
-from hybridseg.io.labelled import load_labelled
+from hybridseg.io.labelled import describe_alpha, load_labelled
 from hybridseg.io.pairing import Pair
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.encoders import STRIDES
@@ -139,6 +139,8 @@ def _open_pairs(
         logger.warning("the masks do not name their classes, which are called %s: name them by --labels", names)
     read_labels = check_labels(config, pairs, classes, given=table, progress=followed_by(progress, UNKNOWN))
     source = kind(pairs, read_labels, table=classes, size=config.target_size)
+    if alpha := describe_alpha(source.infos):
+        logger.warning("%s", alpha)
     check_bands(source.n_bands, config)
     return source
 

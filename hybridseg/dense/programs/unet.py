@@ -320,13 +320,11 @@ def draw_sheet(
         for pair in data.parts["train"][: options.n_photos]:
             loaded, labels = load_labelled(pair, data.read_labels)
             size = _choose_size(*labels.shape)
-            photos.append((resize_image(loaded.filled().pixels, size), resize_nearest(labels, size)))
+            photos.append((resize_image(loaded.fill_colors(), size), resize_nearest(labels, size)))
     else:
         for image_path in find_images([images_dir])[: options.n_photos]:
             loaded = load_image(image_path)
-            photos.append(
-                (resize_image(loaded.filled().pixels, _choose_size(loaded.info.rows, loaded.info.cols)), None)
-            )
+            photos.append((resize_image(loaded.fill_colors(), _choose_size(loaded.info.rows, loaded.info.cols)), None))
     policy.check_bands(photos[0][0].shape[2])
     shown = None if data is None else data.table
     draw_augmentation(path, photos, policy, shown, n=options.n_versions, seed=options.seed, dpi=figures.dpi)

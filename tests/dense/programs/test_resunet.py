@@ -242,7 +242,7 @@ def spoil(photos, how):
     elif how == "cut":
         (masks / "a_mask.png").write_bytes((masks / "a_mask.png").read_bytes()[:60])
     elif how == "one of other bands":
-        write_image(images / "c.png", np.zeros((*SIZE, 4), np.uint8))
+        Image.new("L", SIZE[::-1]).save(images / "c.png")
     elif how == "colours":
         write_image(masks / "a_mask.png", np.zeros((*SIZE, 3), np.uint8))
 
@@ -251,13 +251,23 @@ def spoil(photos, how):
     ("lonely image", r"d\.png: has no label map"),
     ("size", r"b_mask\.png: has 32 x 60 pixels, but b\.png has 32 x 64"), ("jpeg", r"c_mask\.jpg: is a JPEG"),
     ("value", r"c_mask\.png: has the values 2; classes go from 0 to 1"), ("cut", r"a_mask\.png.*(damaged|cut)"),
-    ("one of other bands", r"a\.png has 3 bands of uint8, c\.png 4 of uint8"), ("colours", r"a_mask\.png is a colour"),
+    ("one of other bands", r"a\.png has 3 bands of uint8, c\.png 1 of uint8"), ("colours", r"a_mask\.png is a colour"),
 ])  # fmt: skip
 def test_what_cannot_be_used_is_named_before_anything_is_written(photos, how, message):
     spoil(photos, how)
     with pytest.raises(BadInput, match=message):
         make(photos, make_config())
     assert not (photos / "records").exists()
+
+
+def test_transparency_is_left_out_of_records(photos, caplog):
+    plain = read_all(make(photos, make_config(), out="plain"))
+    for path in (photos / "images/a.png", photos / "images/b.png"):
+        Image.open(path).convert("RGBA").save(path)
+    records = make(photos, make_config())
+    assert records.n_bands == 3 and "the transparency of 2 photos (such as a.png) is left out" in caplog.text
+    for (_, one, _), (_, other, _) in zip(read_all(records), plain, strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_bands_that_the_config_does_not_say(photos):
