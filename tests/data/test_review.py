@@ -260,8 +260,9 @@ def test_photos_for_testing_by_a_list(project):
         review(test=Path("test.txt"))
     import hybridseg as hs
 
-    assert hs.review("project", test=["p00", "p05.png"], plots=0).count("test") == 2
-    assert [Path(row["image"]).stem for row in read_rows("test")] == ["p00", "p05"]
+    save(paint(5)[1][:90], "p05")
+    assert hs.review("project", test=["p00", "p05.png"], plots=0).count("test") == 1
+    assert [Path(row["image"]).stem for row in read_rows("test")] == ["p00"], "the mask of p05 cannot be used"
     with pytest.raises(MissingInput, match=r"there is no file or folder nolist \(--test\)"):
         review_data(place_review(Path("project"), test=Path("nolist")))
 
