@@ -23,7 +23,7 @@ NO_POLICY = "none"
 _FOLDER = Path(__file__).parent / "policies"
 BUILTIN = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 _NAMES = ", ".join((NO_POLICY, *BUILTIN))
-POLICY_HELP = f"How photos are changed at random in training: {_NAMES}, or a TOML file."
+POLICY_HELP = f"How images are changed at random in training: {_NAMES}, or a TOML file."
 _MAX_BYTES = 100_000
 
 
