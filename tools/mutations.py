@@ -127,6 +127,7 @@ BREAKS = {
         ("io/masks.py", "return {stem: ranks[min(ranks)]", "return {stem: ranks[max(ranks)]", "io/test_masks.py"),
         ("io/masks.py", " if home / path.name not in images]", "]", "io/test_masks.py"),
         ("io/masks.py", "if kind not in order and path", "if not kind and path", "io/test_masks.py"),
+        ("io/annotations/formats.py", ", errors=\"surrogateescape\"", "", "io/annotations/test_formats.py"),
         ("io/annotations/painted.py", "table or extend_table(", "extend_table(", "io/annotations/test_painted.py"),
         ("io/annotations/painted.py", "if item.name is None else own", "if False else own",
          "io/annotations/test_painted.py"),
