@@ -198,8 +198,11 @@ def _find_names(known: Evidence) -> list[Fault]:
     problems = [Problem(str(path), _explain_ids(ids, known.given)) for path, ids in by_mask.items()]
     if problems:
         mend = "give a list with the name of every class, one per line in the order of the ids: --labels labels.txt"
-        nameless = _fit(len(problems), "# mask{|s} {does|do} not name {its|their} classes")
-        title = names.describe_missing() if known.given else nameless
+        if known.given is None:
+            title = _fit(len(problems), "# mask{|s} {does|do} not name {its|their} classes")
+        else:
+            title, count = names.describe_missing(), _fit(len(known.given), "# name{|s}")
+            mend = f"the list that was given has {count}, and the masks have ids up to {max(names.missing)}; {mend}"
         found.append(Fault("names", True, title, mend, tuple(problems)))
     if names.placeholders:
         title = _fit(len(names.placeholders), "# class{|es} {has|have} no name yet")
