@@ -79,6 +79,22 @@ def count_problems(problems: Sequence[Problem]) -> str:
     return f"; {n} file{'s' * (n > 1)} could not be used, see .problems" if n else ""
 
 
+def list_problems(problems: Sequence[Problem], *, most: int = 20) -> str:
+    """Return a line for each problem, as the end of a message; of more than `most` how many there are besides.
+
+    Examples
+    --------
+    >>> print("unusable:" + list_problems([Problem("a.jpg", "is damaged"), Problem("b.jpg", "is empty")], most=1))
+    unusable:
+      a.jpg: is damaged
+      and 1 more
+    """
+    lines = [str(problem) for problem in problems[:most]]
+    if len(problems) > most:
+        lines.append(f"and {len(problems) - most} more")
+    return "".join(f"\n  {line}" for line in lines)
+
+
 @contextmanager
 def located(where: object) -> Iterator[None]:
     """Prefix the message of a BadInput with the file, and the line if known.

@@ -101,19 +101,22 @@ def _arrange(shape: tuple[int, int], n_panels: int) -> tuple[int, float]:
     return best, best * (best_width + GAP) - GAP
 
 
-def list_legend(table: ClassTable, *maps: np.ndarray) -> Legend:
-    """Return the names and colours of the classes that occur in label maps, uint8.
+def list_legend(table: ClassTable, *maps: np.ndarray, void: str = "") -> Legend:
+    """Return the names and colours of the classes that occur in label maps, uint8; `void` names what has none.
 
     Examples
     --------
     >>> table = ClassTable(("a", "b", "c"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)))
     >>> list_legend(table, np.array([[2, 255]], np.uint8), np.array([[0]], np.uint8))
     (('a', (1, 1, 1)), ('c', (3, 3, 3)))
+    >>> list_legend(table, np.array([[2, 255]], np.uint8), void="no class")
+    (('c', (3, 3, 3)), ('no class', (0, 0, 0)))
     """
     present = np.zeros(256, bool)
     for labels in maps:
         present[np.unique(labels)] = True
-    return tuple((table.names[i], table.colors[i]) for i in np.flatnonzero(present[: len(table)]))
+    legend = tuple((table.names[i], table.colors[i]) for i in np.flatnonzero(present[: len(table)]))
+    return (*legend, (void, _NO_CLASS)) if void and present[VOID] else legend
 
 
 def show_result(

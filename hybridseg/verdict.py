@@ -232,20 +232,27 @@ def _describe_class(confusion: Confusion, weakest: int) -> str:
 def _describe_photos(n_photos: int, interval: tuple[float, float] | None) -> str:
     if interval is None:
         return "Measured on one photo: too few to rely on."
-    low, high = (_percent(share) for share in interval)
+    # Both with as many decimals.
+    digits = max(map(_count_digits, interval))
+    low, high = (_percent(share, digits) for share in interval)
     span = f"{low.removesuffix(' %')} to {high}" if low != high else high
     few = ": too few to rely on" if n_photos < FEW_PHOTOS else ""
     what = f"95 % interval {span}" if n_photos >= MANY_PHOTOS else f"{span} right in each"
     return f"Measured on {n_photos} photos ({what}){few}."
 
 
-def _percent(share: float) -> str:
-    """Format a share; one decimal where a whole number would say all or nothing.
+def _percent(share: float, digits: int | None = None) -> str:
+    """Format a share; one decimal where a whole number would say all or nothing, and less than all is never 100 %.
 
     Examples
     --------
-    >>> _percent(0.456), _percent(0.998), _percent(1.0)
-    ('46 %', '99.8 %', '100 %')
+    >>> _percent(0.456), _percent(0.998), _percent(0.9999), _percent(1.0)
+    ('46 %', '99.8 %', '99.9 %', '100 %')
     """
-    digits = 1 if 0 < share < 0.01 or 0.99 < share < 1 else 0
-    return f"{share:.{digits}%}".replace("%", " %")
+    digits = _count_digits(share) if digits is None else digits
+    shown = min(share, 0.999) if digits and share < 1 else share
+    return f"{shown:.{digits}%}".replace("%", " %")
+
+
+def _count_digits(share: float) -> int:
+    return 1 if 0 < share < 0.01 or 0.99 < share < 1 else 0

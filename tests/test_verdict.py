@@ -78,6 +78,12 @@ def test_few_photos_ask_for_more_even_when_all_is_right():
     assert "too few" not in five.text and five.grade == four.grade == "very good"
 
 
+def test_what_lies_between_two_scores_has_one_format():
+    nearly = [photo([99_990, 10, 0], [0, 100_000, 0], [0, 0, 100_000]), photo([36, 64, 0], [64, 36, 0], [32, 32, 36])]
+    assert "(36.0 to 99.9 % right in each)" in judge(nearly).text
+    assert "(36 to 100 % right in each)" in judge([PERFECT, nearly[1]]).text
+
+
 def test_photos_without_a_labelled_pixel_do_not_count():
     empty = photo([0, 0, 0], [0, 0, 0], [0, 0, 0])
     assert judge([PERFECT, empty, empty]).n_photos == 1

@@ -18,6 +18,7 @@ from hybridseg.api.wording import speak_python
 from hybridseg.cli.console import Console
 from hybridseg.cli.report import INTERRUPTED
 from hybridseg.data.faults import Fault
+from hybridseg.dense.policy import POLICY_HELP
 from hybridseg.errors import HybridSegError, Problem
 from hybridseg.options import describe_range, setting_of, type_of
 from hybridseg.progress import Progress
@@ -32,6 +33,7 @@ _SHARED = {
     ): "The classes of masks that do not name theirs (a class file, a ClassTable or a list of "
     "names), and a file of their colours.",
     ("labels",): "The classes of masks that do not name theirs: a class file, a ClassTable or a list of names.",
+    ("augmentation",): POLICY_HELP,
     ("tensorboard_dir", "histogram_interval"): "The folder of logs for TensorBoard, and every which epoch they have "
     "histograms (0: none; by default 10).",
     ("resume", "overwrite"): "Continue after the last finished epoch of a training that is there, or start it over.",

@@ -187,9 +187,6 @@ def train_unet(
     encoder_weights
         What the encoder starts from: ``none`` for random weights, ``imagenet`` (downloaded unless they come with the
         package), or a file of Keras (.h5).
-    augmentation
-        How photos are changed at random in training: ``none``, ``mild``, ``efficientnet-blog``, ``nist``, or a TOML
-        file.
     seed
         Of every random choice.
 
@@ -246,8 +243,6 @@ def show_augmentation(
         The folder of the masks; with it they are drawn too.
     out
         The file; its suffix is that of the format.
-    augmentation
-        ``mild``, ``efficientnet-blog``, or a TOML file.
     seed
         Of every random choice.
     overwrite

@@ -93,6 +93,11 @@ class HybridSegGroup(click.Group):
             return super().invoke(ctx)
         except BadUsage as error:
             raise click.UsageError(printable(f"{error}.")) from error
+        except click.UsageError as error:
+            if "unexpected extra argument" in error.message and _names_image(error.message):
+                advice = "the shell expands a pattern: put it in quotes, or give the folder."
+                raise click.UsageError(f"{error.message}; {advice}", error.ctx) from error
+            raise
         except HybridSegError as error:
             raise click.ClickException(printable(str(error))) from error
         except KeyboardInterrupt:
@@ -113,6 +118,12 @@ class HybridSegGroup(click.Group):
             raise click.ClickException(
                 f"{where}{error.strerror or error}; check that the file exists and that you have permission"
             ) from error
+
+
+def _names_image(text: str) -> bool:
+    from hybridseg.io.images import IMAGE_SUFFIXES
+
+    return any(suffix in text.lower() for suffix in IMAGE_SUFFIXES)
 
 
 def _print_report(report: Report, run: Callable[[], object]) -> int:

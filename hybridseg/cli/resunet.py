@@ -338,7 +338,10 @@ def evaluate(console: Console, **settings: Any) -> None:
 @resunet.command()
 @config_option
 @weights_option
-@click.option("--images", "images_dir", metavar="DIR", type=path_type, required=True, help="Folder of images.")
+@click.option(
+    "--images", "images_dir", metavar="DIR", type=path_type, required=True,
+    help="Folder of images, a file or a pattern.",
+)  # fmt: skip
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside each image]")
 @view_options
 @pass_console

@@ -46,7 +46,7 @@ from hybridseg.cli.options import (
 )
 from hybridseg.dense.datasets import open_sets
 from hybridseg.dense.fit import FitOptions
-from hybridseg.dense.policy import BUILTIN, NO_POLICY, read_policy
+from hybridseg.dense.policy import NO_POLICY, POLICY_HELP, read_policy
 from hybridseg.dense.programs.unet import (
     DEFAULT_POLICY,
     PRESETS,
@@ -81,8 +81,7 @@ preset_option = click.option(
     help="Take the settings of the published program, but for those that are given.",
 )  # fmt: skip
 policy_option = click.option(
-    "--augmentation", metavar="NAME|FILE", default=DEFAULT_POLICY, show_default=True,
-    help=f"How images are changed at random in training: {', '.join((NO_POLICY, *BUILTIN))}, or a TOML file.",
+    "--augmentation", metavar="NAME|FILE", default=DEFAULT_POLICY, show_default=True, help=POLICY_HELP,
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from hybridseg.data.cocoplan import (
 )
 from hybridseg.data.split import place_file
 from hybridseg.draw import shuffle_names
-from hybridseg.errors import BadInput, Problem, count_problems, located
+from hybridseg.errors import BadInput, Problem, count_problems, list_problems, located
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.annotations.coco import Area, CocoFile, open_coco
@@ -195,8 +195,8 @@ def _warn(n_images: Mapping[str, int], n_areas: Mapping[str, int], options: Coco
 
 def _require_some(path: Path, choice: Choice) -> None:
     if not choice.chosen:
-        lines = [*choice.problems[:5], *choice.describe()]
-        raise BadInput(f"{path} has no image that can be used:" + "".join(f"\n  {line}" for line in lines))
+        rest = "".join(f"\n  {line}" for line in choice.describe())
+        raise BadInput(f"{path} has no image that can be used:{list_problems(choice.problems, most=5)}{rest}")
 
 
 def _check_target(target: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:

@@ -186,6 +186,9 @@ def _find_names(known: Evidence) -> list[Fault]:
     problems = [Problem(str(path), _explain_ids(ids, known.given)) for path, ids in by_mask.items()]
     if problems:
         mend = "give a list with the name of every class, one per line in the order of the ids: --labels labels.txt"
+        if known.given is not None:
+            count = _fit(len(known.given), "# name{|s}")
+            mend = f"the list that was given has {count}, and the masks have ids up to {max(names.missing)}; {mend}"
         found.append(Fault("names", True, names.describe_missing(), mend, tuple(problems)))
     if names.placeholders:
         title = _fit(len(names.placeholders), "# class{|es} {has|have} no name yet")

@@ -10,7 +10,7 @@ import numpy as np
 
 from hybridseg.classes import MAX_CLASSES, VOID, ClassTable
 from hybridseg.data.splitplan import SplitOptions, check_group_by, choose_others, choose_train_groups, group_images
-from hybridseg.errors import BadInput, HybridSegError, Problem
+from hybridseg.errors import BadInput, HybridSegError, Problem, list_problems
 from hybridseg.io.images import ImageInfo
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.classids import read_class_ids
@@ -24,7 +24,6 @@ from hybridseg.progress import Progress
 PARTS = ("train", "test")
 FORMATS = {"tif": (".tif", ".tiff"), "jpg": (".jpg", ".jpeg"), "png": (".png",)}
 
-_SHOWN_PROBLEMS = 20
 _BAD_IN_NAMES = '/\\:*?"<>|'
 
 
@@ -82,10 +81,7 @@ def pick_format(images: list[Path], image_format: str | None, where: Path) -> li
 
 def _refuse(problems: Sequence[Problem]) -> None:
     if problems:
-        shown = [f"  {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
-        if len(problems) > len(shown):
-            shown.append(f"  and {len(problems) - len(shown)} more")
-        raise BadInput("these files are unusable, so nothing was written:\n" + "\n".join(shown))
+        raise BadInput(f"these files are unusable, so nothing was written:{list_problems(problems)}")
 
 
 def check_images(infos: Sequence[ImageInfo], options: LmdbOptions) -> None:

@@ -14,7 +14,7 @@ from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.pairs import FolderPairs, check_pairs
 from hybridseg.dense.photos import PhotoPairs
-from hybridseg.errors import BadInput, BadUsage, MissingInput, Problem
+from hybridseg.errors import BadInput, BadUsage, MissingInput, Problem, list_problems
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labelled import ReadLabels
@@ -25,8 +25,6 @@ from hybridseg.io.pairing import Pair, find_owner, list_images
 from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
-
-_SHOWN_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -116,13 +114,15 @@ def open_sets(
     parts = dict(data.parts)
     for part, name, (images, masks) in (("val", "validation", validation), ("test", "test", test)):
         if images is not None:
-            parts[part] = find_folder_pairs(images, masks)
+            parts[part] = find_folder_pairs(images, masks, option=f"--{name}-masks")
         elif masks is not None:
             raise BadUsage(f"--{name}-masks is given without --{name}-images")
     return replace(data, parts=parts)
 
 
-def find_folder_pairs(images_dir: Path, masks_dir: Path | None = None, *, word: str = "") -> list[Pair]:
+def find_folder_pairs(
+    images_dir: Path, masks_dir: Path | None = None, *, word: str = "", option: str = "--masks"
+) -> list[Pair]:
     """Find the images of a folder with their masks, beside them or in a folder of their own, see `hybridseg.io.masks`.
 
     Parameters
@@ -131,6 +131,8 @@ def find_folder_pairs(images_dir: Path, masks_dir: Path | None = None, *, word: 
         Or a folder whose only subfolder has them, as the published program wants it.
     word : {"mask", "label", ""}
         As `find_masks`.
+    option : str
+        What says where the masks are.
 
     Raises
     ------
@@ -142,13 +144,16 @@ def find_folder_pairs(images_dir: Path, masks_dir: Path | None = None, *, word: 
     images = list_images(images_dir)
     if not images:
         raise MissingInput(f"{images_dir} has no image ({', '.join(IMAGE_SUFFIXES)})")
-    return require_pairs(find_masks(images, masks_dir, word=word), images_dir, masks_dir)
+    return require_pairs(find_masks(images, masks_dir, word=word), images_dir, masks_dir, option=option)
 
 
-def require_pairs(found: Matches, images_dir: Path, masks_dir: Path) -> list[Pair]:
+def require_pairs(found: Matches, images_dir: Path, masks_dir: Path, *, option: str = "--masks") -> list[Pair]:
     """Return the pairs of two folders; BadInput names all files that have no counterpart."""
     if not (found.pairs or found.problems or found.orphans):
-        raise MissingInput(f"{masks_dir} has no label map ({', '.join(LABELMAP_SUFFIXES)}) of an image in {images_dir}")
+        mend = f"; if the masks are elsewhere, say where: {option} DIR" if masks_dir == images_dir else ""
+        raise MissingInput(
+            f"{masks_dir} has no label map ({', '.join(LABELMAP_SUFFIXES)}) of an image in {images_dir}{mend}"
+        )
     if found.orphans and found.pairs and not found.unlabelled and masks_dir != images_dir:
         # A folder may have the masks of more images than these, such as those for testing.
         logger.warning("%s", found.describe_rest()[0])
@@ -208,11 +213,8 @@ def read_mask(path: Path, table: ClassTable | None) -> LabelMap:
 def refuse_problems(problems: Sequence[Problem]) -> None:
     """Raise BadInput when there are problems, with a line for each."""
     if problems:
-        shown = [f"  {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
-        if len(problems) > len(shown):
-            shown.append(f"  and {len(problems) - len(shown)} more")
         noun = "file is" if len(problems) == 1 else "files are"
-        raise BadInput(f"{len(problems)} {noun} unusable, so nothing was done:\n" + "\n".join(shown))
+        raise BadInput(f"{len(problems)} {noun} unusable, so nothing was done:{list_problems(problems)}")
 
 
 def enter_places(images_dir: Path, masks_dir: Path | None) -> tuple[Path, Path]:

@@ -22,6 +22,7 @@ from hybridseg.sheets import draw_picture_rows
 # Inches.
 _WIDTH = 10.0
 _N_SHOWN = 6
+_VOID = "no class"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ def draw_examples(
         pictures = [picture for own in painted[i : i + 2] for picture in own]
         heads = [head for example in examples[i : i + 2] for head in (example.source, *others)]
         rows.append(PictureRow("", pictures, tuple(heads)))
-    legend = list_legend(table, *(labels for own in maps for labels in own))
+    legend = list_legend(table, *(labels for own in maps for labels in own), void=_VOID)
     draw_picture_rows(path, rows, width=_WIDTH, legend=legend, dpi=dpi)
 
 
@@ -97,6 +98,7 @@ def draw_augmentation(
     parts = [("", policy, *photo) for photo in photos]
     parts += [(step.name, Policy((Turn((step,)),)), *photos[0]) for step in policy.steps]
     rows: list[PictureRow] = []
+    shown: list[np.ndarray] = []
     for number, (title, own, image, labels) in enumerate(parts):
         known = np.zeros(image.shape[:2], np.uint8) if labels is None else labels
         images, moved = own.change_batch(
@@ -109,7 +111,8 @@ def draw_augmentation(
         # What a step by itself leaves where it is need not be shown.
         if labels is not None and table is not None and (number < len(photos) or (np.asarray(moved) != labels).any()):
             rows.append(PictureRow("", [color_labels(version, table) for version in (labels, *np.asarray(moved))]))
-    legend = () if table is None else list_legend(table, *(labels for _, labels in photos if labels is not None))
+            shown += [labels, np.asarray(moved)]
+    legend = () if table is None else list_legend(table, *shown, void=_VOID)
     draw_picture_rows(path, rows, width=_WIDTH, legend=legend, dpi=dpi)
 
 

@@ -22,6 +22,8 @@ NO_POLICY = "none"
 
 _FOLDER = Path(__file__).parent / "policies"
 BUILTIN = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+_NAMES = ", ".join((NO_POLICY, *BUILTIN))
+POLICY_HELP = f"How images are changed at random in training: {_NAMES}, or a TOML file."
 _MAX_BYTES = 100_000
 
 
@@ -156,9 +158,7 @@ def read_policy(name: str | Path) -> Policy:
         return Policy()
     path = _FOLDER / f"{name}.toml" if name in BUILTIN else Path(name)
     if not path.exists():
-        raise MissingInput(
-            f"there is no augmentation policy {name}; give a TOML file, or one of {', '.join((NO_POLICY, *BUILTIN))}"
-        )
+        raise MissingInput(f"there is no augmentation policy {name}; give a TOML file, or one of {_NAMES}")
     with located(path):
         if check_regular(path).stat().st_size > _MAX_BYTES:
             raise BadInput("it is far too large for an augmentation policy")

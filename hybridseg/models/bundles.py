@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 CARD_SUFFIX = ".card.json"
 
+# The commands that apply a network, by the name of its architecture.
+_PROGRAMS = {"fcn8s": "fcn infer", "unet": "unet infer", "resunet": "resunet segment"}
 _KIND, _CARD_WORDS = "dense", "the card of a network"
 # What earlier versions called a card, and the published program calls a config.
 _OLD_SUFFIX = ".json"
@@ -149,6 +151,24 @@ def card_path(path: Path) -> Path:
     'water.card.json'
     """
     return path.with_suffix(CARD_SUFFIX)
+
+
+def find_programs(path: Path) -> str:
+    """Return in words which commands apply a dense network, as its card says; nothing for what is none.
+
+    Examples
+    --------
+    >>> find_programs(Path("model.pb"))
+    ''
+    """
+    if not path.is_dir() and (path.suffix.lower() != ".h5" or not path.exists()):
+        return ""
+    try:
+        name = read_json_object(_find_card(_find_weights(path)))["architecture"]["name"]
+        programs = [_PROGRAMS[name]]
+    except (HybridSegError, KeyError, TypeError):
+        programs = [] if path.is_dir() else list(_PROGRAMS.values())
+    return " or ".join(f"`hybridseg {program}`" for program in programs)
 
 
 def describe_json(path: Path) -> str:

@@ -143,9 +143,8 @@ def check_content(path: Path, content: bytes) -> None:
         if place > len(content):
             raise ValueError("it ends too early")
     except (ValueError, IndexError):
-        raise BadInput(
-            f"{path} is damaged or not a frozen graph; give a .pb file that `hybridseg retrain` wrote"
-        ) from None
+        what = "damaged or not a frozen graph" if path.suffix.lower() in (".pb", "") else "not a model"
+        raise BadInput(f"{path} is {what}; give a .pb file that `hybridseg retrain` wrote") from None
 
 
 def _read_varint(content: bytes, place: int) -> tuple[int, int]:

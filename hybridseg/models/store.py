@@ -24,6 +24,7 @@ from hybridseg.io.atomic import write_bytes
 from hybridseg.io.jsonfiles import holds_keys
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.tables import write_json
+from hybridseg.models.bundles import find_programs
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, read_card_file
 from hybridseg.models.engines import LITERT, Engine, LiteEngine, TensorFlowEngine
 from hybridseg.models.graphs import SIGNED_RANGE, UNIT_RANGE, FrozenGraph, check_content, parse_graph, read_content
@@ -225,6 +226,11 @@ def load_classifier(
         When a file is missing or damaged, the graph is not safe, or labels or tile size do not fit it.
     """
     path = Path(path)
+    if programs := find_programs(path):
+        raise BadInput(
+            f"{path} is a dense network, which {programs} applies; give a tile classifier, a .pb file that `hybridseg "
+            "retrain` wrote"
+        )
     content = read_content(path)
     card = read_card(path)
     if card is not None and input_range not in (None, UNIT_RANGE):

@@ -104,6 +104,16 @@ def test_an_empty_path_is_not_the_current_folder(run, coast, monkeypatch):
     assert not (coast.parent / "train").exists()
 
 
+def test_a_pattern_that_the_shell_expanded_is_told_to_be_quoted(run):
+    words = ("resunet", "segment", "--config", "c.json", "--weights", "w.h5", "--images")
+    result = run(*words, "grey/a.jpg", "grey/b.jpg", "grey/c.jpg")
+    assert result.exit_code == 2
+    assert (
+        "(grey/b.jpg grey/c.jpg); the shell expands a pattern: put it in quotes, or give the folder." in result.stderr
+    )
+    assert "quotes" not in run(*words, "grey", "water").stderr
+
+
 def test_tuning_on_nothing_says_why(run, coast, tiny_model):
     result = run("tune-crf", coast / "scene_00_mres.mat", "--images", coast.parent)
     assert result.exit_code == 1 and "(--images) has no JPEG" in result.stderr

@@ -221,6 +221,15 @@ def test_what_is_damaged_is_told_while_the_rest_is_written(coco, monkeypatch):
     assert [row["image"] for row in read_csv(coco.out / "images.csv", ("image",))] == ["photo02.png"]
 
 
+def test_of_many_images_that_are_missing_some_are_named_and_the_rest_counted(coco):
+    coco.record["images"] = [{"id": i, "file_name": f"gone{i}.png"} for i in range(1, 8)]
+    coco.record["annotations"] = []
+    for i in range(1, 8):
+        coco.add_area(i, 7, [box(0, 0, 2, 2)])
+    with pytest.raises(BadInput, match=r"has no image that can be used:(\n  gone\d\.png: .*){5}\n  and 2 more"):
+        coco.read()
+
+
 def test_no_image_from_outside_of_the_folder(coco):
     write_image(coco.path.parent / "secret.png", np.zeros((*SHAPE, 3), np.uint8))
     coco.record["images"] = []

@@ -130,6 +130,8 @@ def test_what_breaks_a_training(project, run):
     assert "a training would break; mend this first:" in lines and len([li for li in lines if li.startswith("  ")]) == 8
     assert re.search(r"p02\.png: has 90 x 128 pixels, but p02\.png has 96 x 128; give the one", done.stderr)
     assert "p04.png: has the id 5, but the classes are 0 to 2 (water, sand, cliff); give a list" in done.stderr
+    [mend] = [fault.mend for fault in result.faults if fault.kind == "names"]
+    assert mend.startswith("the list that was given has 3 names, and the masks have ids up to 5; give a list with")
     rows = {Path(row["image"]).stem: row for row in read_rows("data")}
     assert rows["p02"]["faults"] == "size" and rows["p04"]["faults"] == "names" and "p00" not in rows
     assert rows["p01"]["set"] == "" and rows["p02"]["set"] in ("train", "valid")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from hybridseg.classes import ClassTable, color_labels
-from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, open_folders, refuse_problems
+from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, open_folders, open_sets, refuse_problems
 from hybridseg.dense.pairs import check_pairs
 from hybridseg.errors import BadInput, MissingInput, Problem
 from hybridseg.io.images import write_image
@@ -73,6 +73,16 @@ def test_masks_of_more_images_than_these_are_left_out_aloud(tmp_path, caplog):
     (labels / "a.png").unlink()
     with pytest.raises(BadInput, match=r"b\.png: has no image in .*\n.*a\.jpg: has no label map"):
         find_folder_pairs(images, labels)
+
+
+def test_masks_elsewhere_are_asked_for_by_their_option(tmp_path):
+    photos = touch(tmp_path / "photos", "a.jpg", "b.jpg")
+    with pytest.raises(MissingInput, match=r"photos has no label map .*if the masks are elsewhere.*: --masks DIR$"):
+        open_sets(photos)
+    with pytest.raises(MissingInput, match=r"photos has no label map .*: --validation-masks DIR$"):
+        find_folder_pairs(photos, option="--validation-masks")
+    with pytest.raises(MissingInput, match=r"masks has no label map .* of an image in \S*photos$"):
+        open_sets(photos, touch(tmp_path / "masks", "notes.txt"))
 
 
 def test_one_folder_for_both(tmp_path):

@@ -1,9 +1,10 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from hybridseg.classes import ClassTable
+from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense.augment import AugmentOptions, augment_batch
 from hybridseg.dense.feed import Feed, WindowFeed, hold_out
 from hybridseg.dense.pairs import FolderPairs, RememberedPairs
@@ -69,6 +70,16 @@ def test_the_photos_of_an_epoch_are_named_on_its_sheet(make_pairs, feed_of, tmp_
     draw_examples(tmp_path / "sheet.svg", examples, pairs.table)
     written = re.findall(r">(photo_\d|truth)</text>", (tmp_path / "sheet.svg").read_text())
     assert written == [text for name in order[:5] for text in (name, "truth")]
+
+
+def test_pixels_without_a_class_are_in_the_legend_of_a_sheet(make_pairs, feed_of, tmp_path):
+    pairs = make_pairs(2)
+    [example] = pick_examples(feed_of(pairs), 1)
+    for label, is_named in ((0, False), (VOID, True)):
+        draw_examples(
+            tmp_path / "sheet.svg", [replace(example, labels=np.full((32, 32), label, np.uint8))], pairs.table
+        )
+        assert (">no class</text>" in (tmp_path / "sheet.svg").read_text()) == is_named
 
 
 def test_every_epoch_has_its_own_order(make_pairs, feed_of):

@@ -6,8 +6,9 @@ from functools import cache
 import numpy as np
 import pytest
 
+import hybridseg as hs
 from hybridseg.dense.feed import Feed
-from hybridseg.dense.policy import BUILTIN, Policy, Turn, read_policy
+from hybridseg.dense.policy import BUILTIN, POLICY_HELP, Policy, Turn, read_policy
 from hybridseg.dense.steps import STEPS, Brightness, Clahe, FlipCols, FlipRows, Gamma, HueSaturation
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.models.normalization import Normalization
@@ -171,3 +172,9 @@ def test_files_that_cannot_be_used(tmp_path, text, message):
 def test_a_policy_that_is_not_there():
     with pytest.raises(MissingInput, match=r"no augmentation policy wild; .* efficientnet-blog, mild, nist, overhead"):
         read_policy("wild")
+
+
+def test_help_and_documents_name_every_policy():
+    assert all(name in POLICY_HELP for name in ("none", *BUILTIN)) and {"mild", "overhead"} <= set(BUILTIN)
+    for function in (hs.train_unet, hs.show_augmentation):
+        assert POLICY_HELP in " ".join(function.__doc__.split())

@@ -8,6 +8,8 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.models import bundles
+from hybridseg.models.architectures import ARCHITECTURES
 from hybridseg.models.cards import hash_bytes
 from hybridseg.models.graphs import freeze_model
 from hybridseg.models.store import ModelCard, load_classifier, read_card, save_classifier
@@ -312,3 +314,25 @@ def test_a_model_without_its_card_finds_its_own_labels(save, tmp_path):
     assert found.table.names == TABLE.names
     with pytest.raises(MissingInput, match=r"there is no file .*none.txt"):
         load_classifier(tmp_path / "model.pb", labels_path=tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(
+    "name, program", [("fcn8s", "fcn infer"), ("unet", "unet infer"), ("resunet", "resunet segment")]
+)
+def test_a_dense_network_is_sent_to_its_own_command(tmp_path, name, program):
+    (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    (tmp_path / "model.card.json").write_text(json.dumps({"kind": "dense", "architecture": {"name": name}}))
+    for path in (tmp_path / "model.h5", tmp_path):
+        with pytest.raises(
+            BadInput, match=rf"{path.name} is a dense network, which `hybridseg {program}` applies; give"
+        ):
+            load_classifier(path)
+
+
+def test_what_is_no_model_is_told_so(saved, tmp_path):
+    with pytest.raises(BadInput, match=r"labels\.txt is not a model; give a \.pb file"):
+        load_classifier(saved / "labels.txt")
+    (tmp_path / "bare.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(BadInput, match=r"bare\.h5 is a dense network, which .*fcn infer.*unet infer.*resunet segment"):
+        load_classifier(tmp_path / "bare.h5")
+    assert set(ARCHITECTURES) <= {*bundles._PROGRAMS, "tiny"}, "each has a command"

@@ -67,7 +67,8 @@ def is_stroke_log(path: Path) -> bool:
 def find_json_tool(path: Path) -> str | None:
     """Return which tool a JSON file is of, ours, labelme or COCO, which is for many images; None for any other."""
     try:
-        record = read_json_object(path)
+        # The name of a photo, which ours have, need not be UTF-8.
+        record = read_json_object(path, errors="surrogateescape")
     except BadInput:
         return None
     if record.get("kind") == KIND:
@@ -76,7 +77,12 @@ def find_json_tool(path: Path) -> str | None:
 
 
 def _read_json(path: Path, shape: tuple[int, int], image_name: str) -> Annotations:
-    record = read_json_object(path)
+    try:
+        record = read_json_object(path)
+    except BadInput:
+        if find_json_tool(path) != "hybridseg":
+            raise
+        record = {"kind": KIND}
     if record.get("kind") == KIND:
         return _list_strokes(read_strokes(path), image_name)
     with located(path):

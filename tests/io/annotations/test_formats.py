@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput
 from hybridseg.io.annotations.doodles import Stroke, StrokeLog, write_strokes
-from hybridseg.io.annotations.formats import read_annotations
+from hybridseg.io.annotations.formats import find_json_tool, is_stroke_log, read_annotations
 from hybridseg.io.annotations.items import Mask, clean_name, find_class
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -61,6 +62,19 @@ def test_every_format_gives_the_same_shape(tmp_path, name, write, classes, kinds
     if isinstance(items[-1].drawn, Mask):
         assert [item.name for item in items] == classes
         assert np.array_equal(items[-1].drawn.pixels, LABELS == 1) and items[-1].drawn.layer == "result"
+
+
+def test_strokes_of_a_photo_whose_name_is_not_utf8(tmp_path):
+    path, image_name = tmp_path / "a_doodles.json", os.fsdecode(b"d\xfcne.jpg")
+    write_strokes(path, StrokeLog(image_name, SHAPE, TABLE, (Stroke("pen", 1, 3.0, ((0.0, 1.0),)),)))
+    assert b"d\xfcne" in path.read_bytes() and is_stroke_log(path)
+    [item] = read_annotations(path, shape=SHAPE, image_name=image_name).items
+    assert item.name == "sand"
+    # Files of others are text in UTF-8.
+    path.write_bytes(b'{"shapes": [{"label": "d\xfcne", "points": [[0, 0], [2, 0], [2, 2]]}], "imagePath": "a.jpg"}')
+    assert find_json_tool(path) == "labelme"
+    with pytest.raises(BadInput, match="not JSON in UTF-8"):
+        read_annotations(path, shape=SHAPE, image_name="a.jpg")
 
 
 def test_names_of_classes():
