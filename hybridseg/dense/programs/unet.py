@@ -78,7 +78,7 @@ class ScheduleOptions:
 
     schedule: str = option(
         "cosine",
-        "How the learning rate changes: ramp and cosine rise from a tenth to the peak over --ramp-epochs; ramp stays "
+        "How the learning rate changes: ramp and cosine rise from a tenth to the peak over the ramp epochs; ramp stays "
         "there and decays to a hundredth, cosine falls along a cosine, anew after every restart; constant stays.",
         choices=SCHEDULES,
     )
