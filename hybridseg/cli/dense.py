@@ -26,7 +26,7 @@ from hybridseg.cli.options import (
 from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.crops import CropOptions
-from hybridseg.dense.fit import Epoch, FitOptions
+from hybridseg.dense.fit import LOSS, Epoch, FitOptions
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
@@ -36,6 +36,8 @@ from hybridseg.models.bundles import DenseModel
 from hybridseg.models.encoders import IMAGENET
 from hybridseg.progress import Progress
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
+
+_SCORE_NAMES = {"mean_iou": "mean IoU", "dice": "Dice", "accuracy": "accuracy"}
 
 labeldefs_option = click.option(
     "--labeldefs", "labeldefs_path", metavar="FILE", type=path_type,
@@ -157,8 +159,8 @@ def report_training(
     result = train(lambda epoch: _print_epoch(console, epoch), console.progress)
     if result.history:
         console.say(
-            f"\ntrained on {result.n_training} images, validated on {result.n_validation}; the scores of epoch "
-            f"{result.best_epoch}, the best, on the validation images:"
+            f"\ntrained on {result.n_training} images, validated on {result.n_validation}; best epoch "
+            f"{result.best_epoch} ({_say_reason(result)}), whose scores on the validation images are:"
         )
     else:
         console.say(f"nothing was trained (DO_TRAIN is false); the scores on {result.n_validation} images:")
@@ -172,6 +174,12 @@ def report_training(
     console.record(epochs=len(result.history), best_epoch=result.best_epoch)
     console.record(training_images=result.n_training, validation_images=result.n_validation)
     return result
+
+
+def _say_reason(result: TrainingResult) -> str:
+    """Return what chose the best epoch."""
+    score = result.model.card.training["options"]["best_by"]
+    return "lowest validation loss" if score == LOSS else f"highest validation {_SCORE_NAMES[score]}"
 
 
 def make_steps(use: str) -> NextSteps:

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 _PLATEAU_FACTOR = 0.1
 LOSS = "loss"
 # What the settings of a run are called on the command line, where that is something else.
-_NAMES = {"top": "learning_rate", "n_crops": "crops", "first_epochs": "epochs or first_restart"}
+_NAMES = {"top": "learning_rate", "n_crops": "crops", "first_epochs": "first_restart"}
 # Of a pixel in a step of the training, see docs/benchmarks.md; the validation takes a third.
 _PIXEL_SECONDS = 0.84e-6
 # A step is starved when the network waits for its batch for longer than this, and this share of its own time.
@@ -160,6 +160,7 @@ def fit(
     folder: RunFolder,
     encoder: Sequence[Any] = (),
     keep: Callable[[Path], object] | None = None,
+    on_start: Callable[[str], None] = lambda text: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     progress: Progress = no_progress,
 ) -> list[Epoch]:
@@ -173,6 +174,8 @@ def fit(
         Those that `frozen_epochs` is about.
     keep : callable or None
         Writes the network to a path, for numbered checkpoints; None: its weights alone.
+    on_start : callable
+        Called with what is resumed, if anything is.
     on_epoch : callable
         Called after every epoch, while the network is as it was then.
 
@@ -191,6 +194,8 @@ def fit(
     """
     run = _Run(network, training.pairs.table, options, folder, encoder)
     history = run.restore()
+    if history:
+        on_start(_describe_resumed(history, options))
     # One sequence for all epochs and their validation: the time that is left is that of the whole training.
     step = training.batch_size * math.prod(training.pairs.size) * _PIXEL_SECONDS
     costs = [step] * training.n_steps + [step / 3] * (validation.n_steps if validation is not None else 0)
@@ -268,9 +273,7 @@ class _Run:
                 f"{self.folder.path} holds a training run; --resume continues it, --overwrite starts over"
             )
         record = restore_state(path, self.state, accept=self._accept)
-        history = [Epoch(**row) for row in record["history"]] if record else []
-        logger.info("resuming after epoch %d", len(history))
-        return history
+        return [Epoch(**row) for row in record["history"]] if record else []
 
     def _accept(self, record: dict[str, Any]) -> bool:
         if "settings" not in record:
@@ -345,6 +348,14 @@ class _Run:
             logger.info("the best epoch was %d by its %s", record["epoch"], self.options.best_by)
 
 
+def _describe_resumed(history: Sequence[Epoch], options: FitOptions) -> str:
+    """Return where a training goes on, and whether its learning rate was that of fewer or more epochs until then."""
+    text = f"resuming after epoch {len(history)} of {options.epochs}"
+    if [row.rate for row in history] == [options.learning_rate(history[:i]) for i in range(len(history))]:
+        return text
+    return f"{text}; the learning rate goes on by the schedule of {options.epochs} epochs"
+
+
 def _show_changes(changes: Mapping[tuple[str, ...], tuple[Any, Any]]) -> str:
     """Return what `list_changes` found in the words of the options: the values of the run, where they can be given."""
     names = {key[-1] for key in changes}
@@ -355,7 +366,7 @@ def _show_changes(changes: Mapping[tuple[str, ...], tuple[Any, Any]]) -> str:
             continue
         name = next((part for part in key if " " in part), _NAMES.get(key[-1], key[-1]))
         value = ",".join(f"{part:g}" for part in before) if isinstance(before, list) else before
-        shown[name] = name if " " in name or before is None else f"{name}={value}"
+        shown[name] = name if " " in name else f"no {name}" if before is None else f"{name}={value}"
     return ", ".join(shown.values())
 
 

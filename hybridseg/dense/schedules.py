@@ -101,6 +101,11 @@ class CosineRestarts:
         return self.top * ((1 - self.alpha) * share + self.alpha)
 
 
+@dataclass(frozen=True)
+class CosineToEnd(CosineRestarts):
+    """One period without a restart, which ends with the training: its length follows from the epochs, not a setting."""
+
+
 def count_plateaus(losses: Sequence[Any], *, patience: int) -> int:
     """Return how many times what should fall has not become lower for `patience` epochs; 0 where `patience` is 0.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +20,7 @@ from hybridseg.dense.pictures import draw_end, draw_start
 from hybridseg.dense.plan import TrainingPlan, list_sets, make_feeds
 from hybridseg.dense.replicas import replicate
 from hybridseg.dense.runs import CHECKPOINT_NAME, LOG_NAME, RunFolder
+from hybridseg.dense.schedules import CosineToEnd
 from hybridseg.dense.scoring import evaluate_feed, expect_evaluation, score_feed
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions
@@ -29,9 +31,12 @@ from hybridseg.models.architectures import architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import list_versions
 from hybridseg.models.encoders import Weights
+from hybridseg.models.layers import count_settling_steps
 from hybridseg.models.startup import make_deterministic
 from hybridseg.progress import Progress, no_progress, say_if_slow
 from hybridseg.verdict import judge
+
+logger = logging.getLogger(__name__)
 
 # Batches on which the runtime graph must agree with the network.
 _N_PROBES = 2
@@ -163,7 +168,7 @@ def train_dense(
     about : mapping
         What else the card says about the training, as JSON holds it.
     on_start : callable
-        Called with a description of the pretrained weights.
+        Called with a description of the pretrained weights, and with what is resumed.
     on_network : callable
         Called with the network before it is trained; it returns the paths of what it wrote.
     on_epoch : callable
@@ -178,6 +183,8 @@ def train_dense(
     WriteFailed
     """
     _claim(paths)
+    if paths.resume and not (paths.run_dir / CHECKPOINT_NAME).exists():
+        on_start(f"there is no training in {paths.run_dir} to resume: a new one starts")
     training, validation = make_feeds(pairs, validation_pairs, plan, progress=followed_by(progress, UNKNOWN))
     sets = list_sets(training, validation, test_pairs, plan) if score_sets else {}
     with lock_output(paths.run_dir / CHECKPOINT_NAME):
@@ -189,7 +196,14 @@ def train_dense(
             rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)]
             written += draw_start(paths.plot, training, validation, rates, dpi=paths.figures.dpi)
         later = followed_by(progress, expect_evaluation(validation))
-        history = _fit(model, training, validation, plan, paths, on_epoch, later)
+        history = _fit(model, training, validation, plan, paths, on_start, on_epoch, later)
+        n_steps, n_settling = len(history) * training.n_steps, count_settling_steps(model.network)
+        if n_steps < n_settling:
+            logger.warning(
+                "the training had %d steps, and the running averages of its normalization lag behind until about %d: "
+                "the scores below can be far from those of the training in the log; train for more epochs",
+                n_steps, n_settling,
+            )  # fmt: skip
         photos = evaluate_feed(model, validation, progress=progress)
         scored = {name: score_feed(model.network, feed, plan.fit.loss) for name, feed in sets.items()}
         origin = {**_describe_training(plan, pairs, validation, history), **about}
@@ -240,6 +254,7 @@ def _fit(
     validation: Feed,
     plan: TrainingPlan,
     paths: TrainingPaths,
+    on_start: Callable[[str], None],
     on_epoch: Callable[[Epoch], None],
     progress: Progress,
 ) -> list[Epoch]:
@@ -249,8 +264,11 @@ def _fit(
         "images and masks": pairs.fingerprint, "validation images and masks": validation.pairs.fingerprint,
         "classes": pairs.table.to_records(), "size": pairs.size,
     }  # fmt: skip
-    # Neither the epochs nor the number of readers changes what an epoch leads to.
+    # Neither the epochs nor the number of readers changes what an epoch leads to, and who asks for more epochs gets
+    # the schedule of these.
     del settings["fit"]["epochs"]
+    if isinstance(plan.fit.schedule, CosineToEnd):
+        del settings["fit"]["schedule"]["first_epochs"]
     if plan.readers:
         del settings["readers"]["reader_count"]
     folder = RunFolder(paths.run_dir, settings, paths.resume)
@@ -271,7 +289,8 @@ def _fit(
         history = fit(
             network, training, validation, options=plan.fit, folder=folder,
             encoder=plan.architecture.find_encoder(network),
-            keep=lambda path: save_dense(path, network, model.card), on_epoch=report, progress=progress,
+            keep=lambda path: save_dense(path, network, model.card), on_start=on_start, on_epoch=report,
+            progress=progress,
         )  # fmt: skip
         gather()
         return history

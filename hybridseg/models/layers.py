@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import Any
 
@@ -18,6 +19,21 @@ def make_norm(name: str, *, momentum: float = MOMENTUM, epsilon: float = 1e-3) -
 
     is_shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
     return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, synchronized=is_shared, name=name)
+
+
+def count_settling_steps(network: Any) -> int:
+    """Return the steps of a training until the running averages hold a hundredth of what they began with, or less.
+
+    Normalization that keeps its averages, as in a pretrained encoder, does not count; 0 where there is no other.
+    """
+    from tf_keras import layers
+
+    momenta = [
+        layer.momentum for layer in network.submodules
+        if isinstance(layer, layers.BatchNormalization) and layer.trainable
+        and layer.inbound_nodes[0].call_kwargs.get("training") is not False
+    ]  # fmt: skip
+    return max((math.ceil(math.log(0.01) / math.log(momentum)) for momentum in momenta), default=0)
 
 
 def add_residual_block(

@@ -144,7 +144,7 @@ def test_what_a_training_prints_and_leaves(binary):
     assert json.loads((folder / "net.json").read_text()) == BINARY, "the config has the stem of the weights, and stays"
     assert f"wrote 8 images in 1 shard, and {folder}/records/index.json" in made.stdout
     best = min(read_log(folder), key=lambda row: float(row["val_loss"]))["epoch"]
-    assert f"trained on 6 images, validated on 2; the scores of epoch {best}, the best, on the" in trained.stdout
+    assert f"trained on 6 images, validated on 2; best epoch {best} (lowest validation loss), " in trained.stdout
     verdict, next_step = trained.stdout.splitlines()[-2:]
     assert "of the pixels are right; " in verdict and "Measured on one photo: too few to rely on." in verdict
     assert next_step.startswith("Next: ")

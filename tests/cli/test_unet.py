@@ -65,7 +65,8 @@ def test_what_a_training_prints_and_leaves(project):
     assert result.exit_code == 0, result.output
     assert "U-Net on random weights of a small encoder" in result.stdout
     assert "1/16 of the size: 2 x 3 x 6 is enlarged to 4 x 6 x 6 and joined with 4 x 6 x 6: 4 x 6 x 6" in result.stdout
-    assert "trained on 2 images, validated on 1" in result.stdout
+    assert "trained on 2 images, validated on 1; best epoch " in result.stdout
+    assert " (lowest validation loss), whose scores on the validation images are:" in result.stdout
     run_dir = folder / "runs/coast"
     plots = ("network", "train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples")
     for name in ("model.h5", "model.card.json", *(f"model_{plot}.png" for plot in plots)):
@@ -135,6 +136,35 @@ def test_numbers_that_a_training_never_comes_to(project):
         "warning: --patience 5 has its first effect in epoch 7, and the training ends after epoch 1",
         "warning: --encoder-rate 0.5 has no effect: the encoder keeps its weights to the end",
     ]
+
+
+def test_a_finished_training_goes_on_for_more_epochs(project):
+    """The length of the cosine follows from the epochs; all else is as it was, or refused."""
+    folder, _ = project
+    rates = []
+
+    def go_on(epochs, *more):
+        words = ("--epochs", epochs, "--batch-size", 3, "--size", "32x32", "--resume")
+        result = train(folder, "longer", *words, *more)
+        with (folder / "runs/longer/log.csv").open(newline="") as file:
+            rates[:] = [float(row["rate"]) for row in csv.DictReader(file)]
+        return result
+
+    first = go_on(2)
+    assert first.exit_code == 0, first.output
+    assert f"there is no training in {folder / 'runs/longer'} to resume: a new one starts" in first.stdout
+    second = go_on(4)
+    assert second.exit_code == 0, second.output
+    assert "resuming after epoch 2 of 4\n" in second.stdout and "to resume" not in second.stdout
+    peak, first_epochs = [3e-4, 1.65e-3], [3e-3, 1.5e-3]
+    assert rates == pytest.approx(peak + first_epochs)
+    third = go_on(8)
+    assert "resuming after epoch 4 of 8; the learning rate goes on by the schedule of 8 epochs\n" in third.stdout
+    assert rates[:4] == pytest.approx(peak + first_epochs)
+    assert rates[4:] == pytest.approx([3e-3 * (1 + np.cos(np.pi * i / 6)) / 2 for i in range(2, 6)])
+    for words, named in (((9, "--seed", 5), "(seed=0)"), ((9, "--first-restart", 6), "(no first_restart)")):
+        refused = go_on(*words)
+        assert refused.exit_code == 1 and f"holds a run with other settings {named}; " in refused.stderr
 
 
 def test_the_published_program(project):

@@ -240,6 +240,16 @@ def test_no_photograph_is_in_both_sets(share, seed):
     assert training and validation and not training & validation and training | validation == set(SOURCES)
 
 
+def test_a_training_of_too_few_steps_for_its_running_averages(tmp_path, caplog):
+    """Of momentum 0.9 they hold a hundredth of their beginning after 44 steps, and an epoch has 2."""
+    text = "the training had 42 steps, and the running averages of its normalization lag behind until about 44: "
+    train(tmp_path, epochs=21)
+    assert [message for message in caplog.messages if message.startswith(text)]
+    caplog.clear()
+    train(tmp_path, epochs=22, resume=True)
+    assert not [message for message in caplog.messages if "running averages" in message]
+
+
 def test_a_validation_set_of_its_own(tmp_path):
     with pytest.raises(BadInput, match="a, b are in the training set and in the validation set; take them out"):
         train(tmp_path / "shared", validation_pairs=ArrayPairs(("z", "b", "a", "a")))

@@ -5,6 +5,7 @@ import pytest
 
 from hybridseg.errors import BadInput
 from hybridseg.models.encoders import ENCODERS
+from hybridseg.models.layers import count_settling_steps
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.unet import Join, Unet, trace_joins
 
@@ -80,6 +81,17 @@ def test_a_decoder_of_few_numbers():
     assert (norm.momentum, norm.epsilon) == (0.97, 1e-3) and "mobilenet_head_conv" not in {
         x.name for x in network.layers
     }
+
+
+@pytest.mark.usefixtures("small_encoders")
+@pytest.mark.parametrize(("encoder", "block", "n_steps"), [
+    ("none", "plain", 44), ("mobilenet_v2", "separable", 152), ("vgg16", "none", 44),
+    pytest.param("efficientnet_b0", "none", 459, marks=pytest.mark.slow),
+])  # fmt: skip
+def test_steps_until_the_running_averages_have_settled(encoder, block, n_steps):
+    """Of momentum 0.9, 0.97 and 0.99: the least power of it that is at most 0.01; MobileNetV2 keeps its averages."""
+    network = Unet(3, 1, encoder, block, WIDTHS).build()
+    assert count_settling_steps(network) == n_steps
 
 
 @pytest.mark.usefixtures("small_encoders")

@@ -19,7 +19,7 @@ from hybridseg.dense.pictures import draw_augmentation
 from hybridseg.dense.plan import TrainingPlan
 from hybridseg.dense.policy import Policy, read_policy
 from hybridseg.dense.readers import ReaderOptions
-from hybridseg.dense.schedules import CosineRestarts, Schedule
+from hybridseg.dense.schedules import CosineRestarts, CosineToEnd, Schedule
 from hybridseg.dense.trainer import TrainingPaths, TrainingResult, train_dense
 from hybridseg.errors import BadInput, BadUsage, OutputExists
 from hybridseg.figures import DrawnFigure, FigureOptions, NetworkLevel, draw_network
@@ -78,8 +78,8 @@ class ScheduleOptions:
 
     schedule: str = option(
         "cosine",
-        "How the learning rate changes: from a tenth up to the peak and down to a hundredth; by a cosine with warm "
-        "restarts; or not at all.",
+        "How the learning rate changes: ramp and cosine rise from a tenth to the peak over the ramp epochs; ramp stays "
+        "there and decays to a hundredth, cosine falls along a cosine, anew after every restart; constant stays.",
         choices=SCHEDULES,
     )
     learning_rate: float = option(3e-3, "Peak learning rate (Adam).", span=Span(0, 1, above=True, below=True))
@@ -98,8 +98,10 @@ class ScheduleOptions:
         """Return the schedule of a training of so many epochs."""
         peak = self.learning_rate
         if self.schedule == "cosine":
-            first = self.first_epochs or max(epochs - self.ramp_epochs, 1)
-            return CosineRestarts(peak, first, self.t_mul, self.m_mul, self.alpha, self.ramp_epochs)
+            kind, first = CosineRestarts, self.first_epochs
+            if first is None:
+                kind, first = CosineToEnd, max(epochs - self.ramp_epochs, 1)
+            return kind(peak, first, self.t_mul, self.m_mul, self.alpha, self.ramp_epochs)
         if self.schedule == "constant":
             return Schedule(peak, peak, peak)
         return Schedule(peak / 10, peak, peak / 100, self.ramp_epochs, self.sustain_epochs, self.decay)
