@@ -47,7 +47,7 @@ class Schedule:
         Examples
         --------
         >>> Schedule(ramp_epochs=2, sustain_epochs=10).find_starts()
-        {'ramp_epochs': 2, 'sustain_epochs': 3, 'decay': 13.0}
+        {'ramp_epochs': 2, 'sustain_epochs': 3, 'decay': 13}
         """
         ramp = self.ramp_epochs
         return {"ramp_epochs": ramp, "sustain_epochs": ramp + 1, "decay": ramp + self.sustain_epochs + 1}

@@ -14,10 +14,12 @@ from hybridseg.io.images import write_image
 def data(tmp_path, monkeypatch):
     """The current folder, with photos/ of two classes, masks/ and labels.txt: what the example of the help names."""
     monkeypatch.chdir(tmp_path)
+    labels = np.repeat(np.arange(2, dtype=np.uint8), 48)[None].repeat(96, axis=0)
+    # One texture in all of them, which makes them alike.
+    view = np.where(labels[..., None], 170, 30) + np.random.default_rng(9).integers(0, 60, (*labels.shape, 3))
     for i in range(5):
-        labels = np.repeat(np.arange(2, dtype=np.uint8), 48)[None].repeat(96, axis=0)
-        noise = np.random.default_rng(i).integers(0, 40, (*labels.shape, 3))
-        write_image(tmp_path / f"photos/{i}.jpg", (np.where(labels[..., None], 180, 30) + noise).astype(np.uint8))
+        noise = np.random.default_rng(i).integers(0, 10, view.shape)
+        write_image(tmp_path / f"photos/{i}.jpg", (view + noise).astype(np.uint8))
         (tmp_path / "masks").mkdir(exist_ok=True)
         Image.fromarray(labels).save(tmp_path / f"masks/{i}.png")
     (tmp_path / "labels.txt").write_text("water\nsand\n")

@@ -77,7 +77,7 @@ def test_skips_carry_what_is_fine(network, scene):
     ({"kernel_size": (4, 3)}, r"kernel_size=\(4, 3\): .* from 3 to 31, odd"),
     ({"kernel_size": (1, 3)}, "kernel_size"),
     ({"kernel_size": (3, 33)}, "kernel_size"),
-    ({"kernel_size": (3,)}, r"kernel_size=\(3,\): give its rows and columns"),
+    ({"kernel_size": (3,)}, r"kernel_size=\(3,\): give \[rows, cols\]"),
     ({"filters": 0}, "filters=0: .* from 1 to 512"),
     ({"filters": 513}, "filters=513"),
     ({"filters": 512, "kernel_size": (31, 31)}, r"filters=512 of kernel_size=\(31, 31\) are too large; give fewer or"),
