@@ -65,7 +65,9 @@ def test_the_commands_their_results_and_the_report(data, run):
     assert re.search(r"\nNext: .*\nThe report: (.*)\n$", result.stdout)[1] == str(data / "photos_run/report.html")
     again = run("--quiet", *given)
     assert again.exit_code == 0 and again.stdout == ""
-    assert again.stderr.startswith("warning: ") and "both photos for testing are of nearly the same view" in again.stderr
+    assert (
+        again.stderr.startswith("warning: ") and "both photos for testing are of nearly the same view" in again.stderr
+    )
     assert (data / "photos_run/report.html").exists()
     report = json.loads(run("--json", *given).stdout)
     assert report["written"] == ["photos_run/report.html"] and report["steps"] == [], "nothing was left to be done"
