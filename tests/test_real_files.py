@@ -74,7 +74,7 @@ def read(mats):
 
 @pytest.fixture(scope="module")
 def shrink(read, mats, tmp_path_factory):
-    """Give the path of a file, at its full size if that is to be, or of every eighth pixel of it."""
+    """Return the path of a file at full size where asked, otherwise of a copy of every eighth pixel."""
     folder = tmp_path_factory.mktemp("mats")
 
     @cache

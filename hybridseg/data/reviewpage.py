@@ -132,7 +132,7 @@ def _tell_classes(known: Evidence) -> Section:
 
 
 def _tell_photos(known: Evidence) -> Section:
-    """Tell how many photos of which kind there are, and what values their bands have."""
+    """Report how many photos there are of each kind, and which values their bands take."""
     photos = known.survey.photos
     sets = Counter(known.sets.values())
     counts = [(words, f"{sets[name]:,}") for name, words in _SETS.items() if sets[name]]

@@ -73,7 +73,7 @@ def load_run(run_dir: Path, *, program: str, checkpoint: int | None = None, engi
         kept = f"; there are the checkpoints {', '.join(map(str, numbers))}" if numbers else ""
         if (run_dir / CHECKPOINT_NAME).exists() and checkpoint is None:
             raise MissingInput(
-                f"the training in {run_dir} is not finished{kept}; go on with it, by the same settings: `hybridseg "
+                f"the training in {run_dir} is not finished{kept}; continue it with the same settings: `hybridseg "
                 f"{program} train --resume ...`"
             )
         advice = " --checkpoint-interval 1" if checkpoint is not None else ""

@@ -91,7 +91,7 @@ def find_host(url: str) -> str:
 
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
-    """Tell in a sentence what a connection failed by."""
+    """Say in a sentence why a connection failed."""
     try:
         yield
     except HTTPError as error:

@@ -292,7 +292,7 @@ def open_session(
     figures: FigureOptions = FigureOptions(),
     progress: Progress = no_progress,
 ) -> tuple[LabelSession, list[str]]:
-    """Start a session on images, folders or patterns, or go on with it.
+    """Start a session on images, folders or patterns, or continue it.
 
     Parameters
     ----------
