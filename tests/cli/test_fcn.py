@@ -257,7 +257,8 @@ def test_what_is_not_there(project, tmp_path):
     (tmp_path / "runs/half/epoch_final.h5").touch()
     shutil.copytree(folder / "data/samples", tmp_path / "data/samples")
     result = infer(tmp_path, tmp_path / "out", names=("half",))
-    assert result.exit_code == 1 and "half is not finished; there are the checkpoints 1, 2; continue it" in result.stderr
+    assert result.exit_code == 1
+    assert "half is not finished; there are the checkpoints 1, 2; continue it" in result.stderr
 
 
 def test_a_run_that_is_there_is_kept(project):
