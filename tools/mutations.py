@@ -40,6 +40,10 @@ BREAKS = {
         ("confusion.py", "if n else None", "if b else None", "test_confusion.py"),
         ("confusion.py", "strict=True) if not n)", "strict=True) if n)", "test_confusion.py"),
         ("confusion.py", "truth[owner == i], prediction[owner == i]", "truth, prediction", "hybrid/test_evaltiles.py"),
+        ("confusion.py", "0.0 if f1 is None and n else f1", "f1", "test_ranking.py"),
+        ("ranking.py", "min(found, key=", "max(found, key=", "test_ranking.py"),
+        ("ranking.py", "image.dice is None, image.dice, image.accuracy", "image.dice is None, image.accuracy",
+         "test_ranking.py"),
         ("confusion.py", "counts[np.ix_(ids, ids)] += confusion.counts",
          "counts[: len(ids), : len(ids)] += confusion.counts", "test_confusion.py"),
     ],
@@ -378,6 +382,8 @@ BREAKS = {
         ("evaluation/pixels.py", "and is_figure(Path(name)):", "and True:", "evaluation/test_pixels.py"),
         ("evaluation/pixels.py", " if describe_image(path).shape == found.shape else None", "",
          "evaluation/test_errorpanels.py"),
+        ("evaluation/pixels.py", "rank_images(confusions, left_out=ignore)", "rank_images(confusions)",
+         "evaluation/test_pixels.py"),
         ("evaluation/errorpanels.py", "len(ranked) - n_worst)", "len(ranked))", "evaluation/test_errorpanels.py"),
     ],
     "web": [
@@ -395,7 +401,7 @@ BREAKS = {
         # A step would be taken for done after another training.
         ("study/steps.py", "combine_fingerprint(before, *step.words)", "combine_fingerprint(*step.words)",
          "study/test_study.py"),
-        ("study/findings.py", "(photo.accuracy or 0.0,", "(-(photo.accuracy or 0.0),", "study/test_study.py"),
+        ("study/findings.py", "(photo.dice or 0.0,", "(-(photo.dice or 0.0),", "study/test_study.py"),
         ("study/findings.py", "(photo.certainty or 0.0,", "(-(photo.certainty or 0.0),", "study/test_study.py"),
     ],
     "review": [

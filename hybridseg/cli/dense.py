@@ -165,6 +165,7 @@ def report_training(
     else:
         console.say(f"nothing was trained (DO_TRAIN is false); the scores on {result.n_validation} images:")
     print_scores(console, result.confusion)
+    console.tell_worst(result.images)
     if result.sets:
         _print_sets(console, result)
     starved = max((epoch.starved for epoch in result.history), default=0.0)

@@ -16,7 +16,7 @@ from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch, fit
 from hybridseg.dense.monitor import HISTOGRAM_INTERVAL, Monitor
 from hybridseg.dense.pairs import PairSource
-from hybridseg.dense.pictures import draw_end, draw_start
+from hybridseg.dense.pictures import WorstImages, draw_end, draw_start
 from hybridseg.dense.plan import TrainingPlan, list_sets, make_feeds
 from hybridseg.dense.replicas import replicate
 from hybridseg.dense.runs import CHECKPOINT_NAME, LOG_NAME, RunFolder
@@ -26,7 +26,8 @@ from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.atomic import claim_folder, lock_output
-from hybridseg.markup import render_text
+from hybridseg.io.tables import write_csv
+from hybridseg.markup import render_table, render_text
 from hybridseg.models.architectures import architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import list_versions
@@ -34,6 +35,7 @@ from hybridseg.models.encoders import Weights
 from hybridseg.models.layers import count_settling_steps
 from hybridseg.models.startup import make_deterministic
 from hybridseg.progress import Progress, no_progress, say_if_slow
+from hybridseg.ranking import ImageScore, average_dice, list_image_rows, rank_images, tell_worst
 from hybridseg.verdict import judge
 
 logger = logging.getLogger(__name__)
@@ -84,6 +86,11 @@ class TrainingPaths:
         if self.histogram_interval is not None and self.tensorboard_dir is None:
             raise BadInput("--histogram-interval is for the logs of TensorBoard; give --tensorboard-dir too")
 
+    @property
+    def by_image(self) -> Path:
+        """The table of the scores of each photograph."""
+        return self.weights.with_name(f"{self.weights.stem}_by_image.csv")
+
     def plot(self, what: str) -> Path:
         """Return the path of a figure."""
         return self.figures.name(self.weights.with_name(f"{self.weights.stem}_{what}"))
@@ -97,6 +104,8 @@ class TrainingResult:
     ----------
     photos : tuple of Confusion
         Of each photograph of the validation set: at the size of the training, or at its own after one on windows.
+    images : tuple of ImageScore
+        The scores of the same photographs, the lowest multi-label Dice first.
     n_training, n_validation : int
         Number of pairs.
     best_epoch : int
@@ -110,6 +119,7 @@ class TrainingResult:
     written: tuple[Path, ...]
     history: tuple[Epoch, ...]
     photos: tuple[Confusion, ...]
+    images: tuple[ImageScore, ...]
     n_training: int
     n_validation: int
     best_epoch: int = 0
@@ -131,7 +141,8 @@ class TrainingResult:
     def _repr_html_(self) -> str:
         verdict = judge(self.photos)
         text = render_text(f"{self.model_path}: {self._describe()}", verdict and verdict.text)
-        return text + self.confusion._repr_html_()
+        title, *worst = tell_worst(self.images)
+        return text + self.confusion._repr_html_() + render_text(title) + render_table(*worst)
 
     @property
     def confusion(self) -> Confusion:
@@ -204,19 +215,24 @@ def train_dense(
                 "the scores below can be far from those of the training in the log; train for more epochs",
                 n_steps, n_settling,
             )  # fmt: skip
-        photos = evaluate_feed(model, validation, progress=progress)
+        worst = WorstImages(model.table, dpi=paths.figures.dpi)
+        look = worst.look if paths.plots else None
+        by_photo = evaluate_feed(model, validation, look=look, progress=progress)
+        photos, images = tuple(by_photo.values()), rank_images(by_photo)
         scored = {name: score_feed(model.network, feed, plan.fit.loss) for name, feed in sets.items()}
         origin = {**_describe_training(plan, pairs, validation, history), **about}
-        trained = replace(model.card, training=origin, scores=_describe_scores(photos, scored))
+        trained = replace(model.card, training=origin, scores=_describe_scores(photos, images, scored))
         probes = [images.numpy() for images, _ in islice(validation.batches(), _N_PROBES)]
         saved = save_dense(paths.weights, model.network, trained, probes=probes)
-        written = [*saved, paths.run_dir / LOG_NAME, *written]
+        write_csv(paths.by_image, *list_image_rows(images))
+        written = [*saved, paths.run_dir / LOG_NAME, paths.by_image, *written]
         model.card = trained
         if paths.plots:
             written += draw_end(paths.plot, model, validation, history, dpi=paths.figures.dpi)
+            written += worst.draw(paths.plot("worst"))
     n_training, n_validation = len(training.indices), len(validation.indices)
     return TrainingResult(
-        model, tuple(written), tuple(history), tuple(photos), n_training, n_validation, plan.fit.find_best(history),
+        model, tuple(written), tuple(history), photos, images, n_training, n_validation, plan.fit.find_best(history),
         scored,
     )  # fmt: skip
 
@@ -320,8 +336,11 @@ def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, 
     }
 
 
-def _describe_scores(photos: Sequence[Confusion], sets: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
+def _describe_scores(
+    photos: Sequence[Confusion], images: Sequence[ImageScore], sets: Mapping[str, Mapping[str, float | None]]
+) -> dict[str, Any]:
     """Return what the card says about results: on the validation set, and on each set that was scored."""
     verdict = judge(photos)
-    scores = {**pool_confusions(photos).to_record(), "verdict": verdict.to_record() if verdict else None}
+    own = {"image_dice": average_dice(images), "verdict": verdict.to_record() if verdict else None}
+    scores = {**pool_confusions(photos).to_record(), **own}
     return {**scores, "sets": sets} if sets else scores

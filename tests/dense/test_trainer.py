@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from hybridseg.classes import ClassTable
-from hybridseg.confusion import pool_confusions
+from hybridseg.confusion import count_confusion, pool_confusions
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import FitOptions
 from hybridseg.dense.pairs import FolderPairs
+from hybridseg.dense.pictures import WorstImages
 from hybridseg.dense.plan import TrainingPlan, make_feeds
 from hybridseg.dense.runs import CHECKPOINT_NAME
 from hybridseg.dense.schedules import Schedule
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.slow
 SIZE = (32, 48)
 TABLE = ClassTable(("dark", "bright"), ((0, 0, 200), (250, 220, 0)))
 SOURCES = tuple("aabbccddee")
-PLOTS = ("train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples")
+PLOTS = ("train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples", "worst")
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,16 @@ def read_log(folder):
 
 def test_what_a_run_leaves(trained):
     folder, result = trained
-    names = ["net.h5", "net.card.json", "net.tflite", "run/log.csv", *(f"net_{name}.png" for name in PLOTS)]
+    names = [
+        "net.h5",
+        "net.card.json",
+        "net.tflite",
+        "run/log.csv",
+        "net_by_image.csv",
+        *(f"net_{name}.png" for name in PLOTS),
+    ]
     assert [path.relative_to(folder).as_posix() for path in result.written] == names
-    for path in result.written[4:]:
+    for path in result.written[5:]:
         picture = np.asarray(Image.open(path).convert("RGB"))
         assert min(picture.shape[:2]) > 100 and picture.std() > 10, path
         assert len(np.unique(picture.astype(int) @ (1 << 16, 1 << 8, 1))) > 20, path
@@ -215,6 +223,40 @@ def test_the_scores_of_the_card_are_those_of_a_recount(trained):
     assert scores["macro"]["iou"] == pytest.approx(best.val_mean_iou) == pytest.approx(result.confusion.macro("iou"))
 
 
+def test_the_photographs_by_their_dice(trained):
+    """A table of all, each of two images, and a sheet of the worst image of each."""
+    folder, result = trained
+    found = evaluate_feed(result.model, make_feeds(ArrayPairs(), None, PLAN)[1])
+    with (folder / "net_by_image.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [image.image for image in result.images]
+    assert {row["image"]: float(row["dice"]) for row in rows} == pytest.approx(
+        {name: confusion.macro("f1") for name, confusion in found.items()}
+    )
+    dices = [float(row["dice"]) for row in rows]
+    assert dices == sorted(dices) and len(dices) == 2 and all(int(row["pixels"]) == 2 * (32 * 48 - 6) for row in rows)
+    assert all({row["true_class"], row["taken_for"]} == {"dark", "bright"} for row in rows)
+    scores = json.loads((folder / "net.card.json").read_text())["scores"]
+    assert scores["image_dice"] == pytest.approx(np.mean(dices))
+
+
+def test_the_worst_images_of_many_of_some_photographs(tmp_path):
+    """No more than three, one of each photograph: its worst."""
+    worst, truth = WorstImages(TABLE), np.zeros((40, 60), np.uint8)
+    shown = []
+    for source, n_wrong in (("a", 3), ("b", 9), ("a", 30), ("c", 0), ("d", 12), ("e", 6), ("b", 2)):
+        result = truth.copy()
+        result[:, :n_wrong] = 1
+        worst.look(source, truth[..., None], truth, result, count_confusion(truth, result, TABLE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hybridseg.dense.pictures.draw_panel_rows", lambda path, panels, *_, **__: shown.append(panels))
+        worst.draw(tmp_path / "worst.png")
+    assert list(shown[0]) == ["a: Dice 0.333", "d: Dice 0.444", "b: Dice 0.459"]
+    errors = shown[0]["a: Dice 0.333"].pictures[3]
+    assert (errors == (135, 0, 255)).all(axis=2).mean() == pytest.approx(0.5, abs=0.02)
+    assert WorstImages(TABLE).draw(tmp_path / "none.png") == []
+
+
 def test_the_card_says_where_the_network_comes_from(trained):
     training = json.loads((trained[0] / "net.card.json").read_text())["training"]
     expected = {"data_sha256": "abc", "n_photographs": 5, "n_pairs": 10, "epochs": 3, "batch_size": 3}
@@ -271,7 +313,7 @@ def test_the_scores_of_all_sets(tmp_path):
     training, validation = make_feeds(ArrayPairs(), None, plain)
     tested = Feed(test, [0, 1], batch_size=2, normalization=PLAN.normalization)
     for name, feed in (("training", training), ("validation", validation), ("test", tested)):
-        confusion, found = pool_confusions(evaluate_feed(result.model, feed)), result.sets[name]
+        confusion, found = pool_confusions(list(evaluate_feed(result.model, feed).values())), result.sets[name]
         expected = (confusion.accuracy, *(confusion.macro(score) for score in ("iou", "f1", "recall")))
         assert [found[s] for s in ("accuracy", "mean_iou", "dice", "recall")] == pytest.approx(expected, abs=2e-3)
     assert result.sets["validation"]["loss"] == pytest.approx(result.history[0].val_loss, rel=1e-3)
