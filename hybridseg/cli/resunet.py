@@ -45,7 +45,7 @@ from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.models.unet import NO_ENCODER
-from hybridseg.ranking import list_image_rows, rank_images
+from hybridseg.ranking import average_dice, list_image_rows, rank_images
 from hybridseg.verdict import judge
 
 config_option = click.option(
@@ -333,7 +333,7 @@ def evaluate(console: Console, **settings: Any) -> None:
     figures = read_options(FigureOptions, settings)
     targets = [folder / f"{weights.stem}_scores.json", figures.name(folder / f"{weights.stem}_confusion")]
     targets.append(folder / f"{weights.stem}_scores_by_image.csv")
-    scores = confusion.to_record()
+    scores = {**confusion.to_record(), "image_dice": average_dice(images)}
     write_json(targets[0], {**scores, "verdict": verdict.to_record() if verdict else None})
     draw_confusion(targets[1], confusion, title=weights.name, dpi=figures.dpi)
     write_csv(targets[2], *list_image_rows(images))

@@ -182,6 +182,7 @@ def test_the_same_scores_on_the_records(binary, tmp_path):
     scores = json.loads((tmp_path / "net_scores.json").read_text())
     assert scores == json.loads((folder / "net.card.json").read_text())["scores"]
     assert result.stdout.splitlines()[-2] == scores["verdict"]["text"] == trained.stdout.splitlines()[-2]
+    assert f",{scores['image_dice']}," in (tmp_path / "net_scores_by_image.csv").read_text(), "there is one image"
     assert scores["n_pixels"] == 2 * 32 * 64 and f"pixel accuracy {scores['accuracy']:.3f}" in trained.stdout
     assert read_picture(tmp_path / "net_confusion.png").std() > 10
     result = invoke("resunet", "evaluate", *words, "--seed", 5, "--out", tmp_path)

@@ -74,7 +74,7 @@ def test_a_training_on_windows_predicts_in_windows(photos, windowed):
     assert card.view == View(True, (0.5, 2.0), (64, 96)) and card.size == (32, 32)
     assert card.training["crops"] == {"crop": [32, 32], "crop_scale": [0.5, 2.0], "n_crops": 3, "balance": True}
     assert (result.n_training, result.n_validation, len(result.photos)) == (2, 2, 2)
-    assert all(path.exists() for path in result.written) and len(result.written) == 9
+    assert all(path.exists() for path in result.written) and len(result.written) == 11
     held_out = [photos.sources.index(name) for name in card.training["held_out"]]
     found = []
     for index in held_out:
