@@ -208,7 +208,7 @@ def make_prediction(
         options=options,
         masks=place_masks(images[:1] if stack else images, outputs) if save else {},
         pictures=place_pictures(images[:1] if stack else images, reports_dir) if reports_dir else {},
-        with_tif=not outputs,
+        with_tif=not names_masks(outputs),
         bands=tuple(images) if stack else (),
     )
     _check_targets(job, images)
@@ -226,9 +226,8 @@ def place_masks(images: Sequence[Path], outputs: Sequence[Path]) -> dict[Path, P
     >>> [str(path) for path in place_masks([a, b], [Path("out")]).values()]
     ['out/a_predseg.png', 'out/b_predseg.png']
     """
-    is_folder = len(outputs) == 1 and (outputs[0].is_dir() or not outputs[0].suffix)
-    if not outputs or is_folder:
-        return {path: (outputs[0] if is_folder else path.parent) / f"{path.stem}_{PREDSEG}.png" for path in images}
+    if not names_masks(outputs):
+        return {path: (outputs[0] if outputs else path.parent) / f"{path.stem}_{PREDSEG}.png" for path in images}
     if len(outputs) != len(images):
         n_masks, n_images = _count(len(outputs), "mask"), _count(len(images), "image")
         raise BadUsage(
@@ -241,6 +240,12 @@ def place_masks(images: Sequence[Path], outputs: Sequence[Path]) -> dict[Path, P
                 f"{', '.join(LABELMAP_SUFFIXES)}"
             )
     return dict(zip(images, outputs, strict=True))
+
+
+def names_masks(outputs: Sequence[Path]) -> bool:
+    """Return whether outputs are masks, and neither none nor a folder."""
+    is_folder = len(outputs) == 1 and (outputs[0].is_dir() or not outputs[0].suffix)
+    return bool(outputs) and not is_folder
 
 
 def _count(n: int, noun: str) -> str:

@@ -74,8 +74,8 @@ def predict(console: Console, **settings: Any) -> None:
     -m, -i and -o take several files, or are given again. Tile classifiers work as in semseg, with what tune-crf found
     for them. A mask of an earlier prediction is replaced, and no other file.
 
-    Result: NAME_predseg.png, the class ids with the colours as palette, or what --output names; without it, for an
-    image in a place on Earth, also NAME_predseg.tif. With --viz: REPORTS/image_pair_jet.png (image and mask side by
+    Result: NAME_predseg.png, the class ids with the colours as palette, and for an image in a place on Earth also
+    NAME_predseg.tif; or the masks that --output names. With --viz: REPORTS/image_pair_jet.png (image and mask side by
     side, the ids from blue to red) and REPORTS/sample.png (the mask over the image, in the colours of the classes); of
     several images NAME_image_pair_jet.png and NAME_sample.png of each.
 

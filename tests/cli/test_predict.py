@@ -204,6 +204,8 @@ def test_bands_in_files_of_their_own(run, folder, use_network):
     assert np.array_equal(found.labels, bands[[2, 0, 3, 1]].argmax(axis=0)), "in the order in which they are given"
     assert found.georeference.transform[2] == 500_000 and (folder / PAIR).exists()
     assert np.array_equal(read_labelmap(folder / "B2_predseg.png").labels, found.labels)
+    assert run(*stack[:-2], "-o", "out", "-i", *(f"B{i}.tif" for i in range(4))).exit_code == 0
+    assert {path.name for path in (folder / "out").glob("*.*[fg]")} == {"B0_predseg.tif", "B0_predseg.png"}
     settings = json.loads(found.made_by)["settings"]["prediction"]
     assert settings == {"bands": ["B2.tif", "B0.tif", "B3.tif", "B1.tif"]}
 
