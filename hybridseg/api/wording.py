@@ -14,8 +14,8 @@ import hybridseg
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z_-]*)(=\w[\w.-]*| (?:'[^']*'|[A-Z]{2,}\b|\d+\b|[\w*]+\.\w+))?")
 # What the commands call otherwise.
 _OTHER_NAMES = {
-    "images": "photos", "image_folder": "images", "mask_folder": "masks", "output_folder": "out", "test": "test_list", "output_graph": "out", "import": "import_",
-    "first_restart": "first_epochs",
+    "images": "photos", "image_folder": "images", "mask_folder": "masks", "output_folder": "out", "test": "test_list",
+    "output_graph": "out", "import": "import_", "first_restart": "first_epochs",
 }  # fmt: skip
 _SHORT_FLAG = re.compile(r" \(-\w\)")
 # The functions of commands that are called otherwise.
