@@ -13,6 +13,7 @@ Each name is imported when it is used first.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hybridseg.api.dense import show_augmentation, train_fcn, train_unet
+    from hybridseg.api.lmdb import build_lmdb
     from hybridseg.api.prepare import convert, export_coco, import_coco, retile, review, split
     from hybridseg.api.resunet import init_config, make_tfrecords, train_resunet
     from hybridseg.api.train import retrain, run
@@ -44,6 +45,7 @@ __all__ = [
     "Model",
     "SegmentedImage",
     "SmoothingOptions",
+    "build_lmdb",
     "convert",
     "evaluate",
     "evaluate_tiles",
@@ -74,6 +76,7 @@ __all__ = [
 
 _HOMES = {
     "api.dense": ("show_augmentation", "train_fcn", "train_unet"),
+    "api.lmdb": ("build_lmdb",),
     "api.prepare": ("convert", "export_coco", "import_coco", "retile", "review", "split"),
     "api.resunet": ("init_config", "make_tfrecords", "train_resunet"),
     "api.train": ("retrain", "run"),
