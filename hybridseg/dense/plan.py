@@ -53,7 +53,7 @@ class TrainingPlan:
             return pairs.view
         if not isinstance(pairs, FolderPairs):
             return None
-        return View.of(pairs.infos, size=pairs.size, scale=self.crops.scale if self.crops.crop else None)
+        return View.of(pairs.infos, size=pairs.size, scale=self.crops.scales if self.crops.crop else None)
 
 
 def make_feeds(
