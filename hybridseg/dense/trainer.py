@@ -264,9 +264,10 @@ def _fit(
         "images and masks": pairs.fingerprint, "validation images and masks": validation.pairs.fingerprint,
         "classes": pairs.table.to_records(), "size": pairs.size,
     }  # fmt: skip
-    # Neither the epochs nor the number of readers changes what an epoch leads to, and who asks for more epochs gets
+    # None of these changes what an epoch leads to, nor does the number of readers; and who asks for more epochs gets
     # the schedule of these.
-    del settings["fit"]["epochs"]
+    for name in ("epochs", "validations_per_epoch"):
+        del settings["fit"][name]
     if isinstance(plan.fit.schedule, CosineToEnd):
         del settings["fit"]["schedule"]["first_epochs"]
     if plan.readers:
