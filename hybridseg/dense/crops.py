@@ -105,10 +105,10 @@ class CropOptions:
             least = math.ceil(1000 * SIDES.low / shortest) / 1000
             most = min(math.floor(1000 * SIDES.high / longest) / 1000, 1.0)
             raise BadInput(
-                f"scale={scale:g}: a network takes photos of {SIDES.low:.0f} to {SIDES.high:.0f} pixels along each "
-                f"side, and the sides of these, of {shortest} to {longest} pixels, would have "
-                f"{shortest * scale:.0f} to {longest * scale:.0f}; give "
-                + (f"a scale from {least:g} to {most:g}" if least <= most else "--size")
+                f"a network takes photos of {SIDES.low:.0f} to {SIDES.high:.0f} pixels along each side, and at the "
+                f"scale {scale:g} these, of {shortest} to {longest}, have {shortest * scale:.0f} to "
+                f"{longest * scale:.0f}; give "
+                + (f"a --scale from {least:g} to {most:g}" if least <= most else "--size")
             )
         rows, cols = (math.ceil(round(side * scale / SIDES.step, 6)) * SIDES.step for side in shapes.max(axis=0))
         return replace(self, crop=(rows, cols), crop_scale=(scale, scale), n_crops=1, balance=False)

@@ -47,6 +47,26 @@ class TrainingPlan:
         if self.crops.crop is None and self.crops != CropOptions():
             raise BadInput("--crop-scale, --crops and --balance are for windows of photos: give --crop")
 
+    def describe(self, training: Feed, validation: Feed) -> list[str]:
+        """Return in words what the network sees, and how it is trained."""
+        fit, (rows, cols) = self.fit, training.pairs.size
+        crop, low, high = self.crops.crop, *self.crops.scales
+        shown = f"all of each at {rows} x {cols} pixels"
+        if crop is not None:
+            at = f"scale {low:g}" if low == high else f"scales from {low:g} to {high:g}"
+            what = "all of each" if self.crops.scale else f"{training.n_samples} windows in an epoch"
+            shown = f"{what} at {at}, {crop[0]} x {crop[1]} pixels"
+            if self.crops.scale and len({info.shape for info in getattr(training.pairs, "infos", ())}) > 1:
+                shown += "; smaller ones lie within their mirror image, which has no labels"
+        peak = max(fit.schedule.learning_rate(epoch) for epoch in range(fit.epochs))
+        kept = f"a checkpoint every {fit.checkpoint_interval} epochs" if fit.checkpoint_interval else "no checkpoints"
+        kept = kept.replace(" 1 epochs", " epoch")
+        return [
+            f"images: {len(training.indices)} to train on, {len(validation.indices)} to validate on; {shown}",
+            f"settings: {fit.epochs} epochs, batches of {self.batch_size}, learning rate up to {peak:g}, loss "
+            f"{fit.loss.loss}, {kept}",
+        ]
+
     def describe_view(self, pairs: PairSource) -> View | None:
         """Return at which scale the network sees photographs; None where it is not known how large they were."""
         if isinstance(pairs, LmdbPairs):

@@ -94,12 +94,12 @@ def test_whole_photos_at_a_share_of_their_size():
 
 
 @pytest.mark.parametrize(("scale", "shape", "wanted"), [
-    (0.02, (1010, 3000), "1010 to 3000 pixels, would have 20 to 60; give a scale from 0.032 to 1$"),
-    (1.0, (1000, 9000), "have 1000 to 9000; give a scale from 0.032 to 0.91$"),
+    (0.02, (1010, 3000), "1010 to 3000, have 20 to 60; give a --scale from 0.032 to 1$"),
+    (1.0, (1000, 9000), "have 1000 to 9000; give a --scale from 0.032 to 0.91$"),
     (1.0, (40, 40000), "have 40 to 40000; give --size$"),
 ])  # fmt: skip
 def test_a_scale_at_which_no_network_takes_the_photos(scale, shape, wanted):
-    with pytest.raises(BadInput, match=rf"^scale={scale:g}: .* {wanted}"):
+    with pytest.raises(BadInput, match=rf"^a network takes .* at the scale {scale:g} .* {wanted}"):
         CropOptions(scale=scale).fit_to([shape])
     assert CropOptions(scale=0.032).fit_to([(1010, 3000)]).crop == (64, 96)
 
