@@ -59,12 +59,12 @@ class TrainingPlan:
             if self.crops.scale and len({info.shape for info in getattr(training.pairs, "infos", ())}) > 1:
                 shown += "; smaller ones lie within their mirror image, which has no labels"
         peak = max(fit.schedule.learning_rate(epoch) for epoch in range(fit.epochs))
-        kept = f"a checkpoint every {fit.checkpoint_interval} epochs" if fit.checkpoint_interval else "no checkpoints"
-        kept = kept.replace(" 1 epochs", " epoch")
+        kept = {0: "no checkpoints", 1: "a checkpoint every epoch"}
+        interval = kept.get(fit.checkpoint_interval, f"a checkpoint every {fit.checkpoint_interval} epochs")
         return [
             f"images: {len(training.indices)} to train on, {len(validation.indices)} to validate on; {shown}",
-            f"settings: {fit.epochs} epochs, batches of {self.batch_size}, learning rate up to {peak:g}, loss "
-            f"{fit.loss.loss}, {kept}",
+            f"settings: {fit.epochs} epoch{'s' * (fit.epochs != 1)}, batches of {self.batch_size}, learning rate up to "
+            f"{peak:g}, loss {fit.loss.loss}, {interval}",
         ]
 
     def describe_view(self, pairs: PairSource) -> View | None:

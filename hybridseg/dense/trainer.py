@@ -22,7 +22,7 @@ from hybridseg.dense.replicas import describe_device, replicate
 from hybridseg.dense.runs import CHECKPOINT_NAME, LOG_NAME, RunFolder
 from hybridseg.dense.schedules import CosineToEnd
 from hybridseg.dense.scoring import evaluate_feed, expect_evaluation, score_feed
-from hybridseg.dense.warmstart import start_from
+from hybridseg.dense.warmstart import check_start, start_from
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
@@ -70,8 +70,8 @@ class TrainingPaths:
 
     Raises
     ------
-    BadInput
-        For histograms without a folder of TensorBoard.
+    MissingInput, BadInput
+        For histograms without a folder of TensorBoard, and for what cannot be loaded.
     """
 
     weights: Path
@@ -88,6 +88,8 @@ class TrainingPaths:
     def __post_init__(self) -> None:
         if self.histogram_interval is not None and self.tensorboard_dir is None:
             raise BadInput("--histogram-interval is for the logs of TensorBoard; give --tensorboard-dir too")
+        if self.load is not None:
+            check_start(self.load)
 
     def plot(self, what: str) -> Path:
         """Return the path of a figure."""

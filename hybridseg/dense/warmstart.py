@@ -8,13 +8,24 @@ from pathlib import Path
 
 from hybridseg.batch.madeby import hash_file, list_changes
 from hybridseg.dense.runs import describe_changes
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.models.architectures import architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, load_dense
 from hybridseg.models.engines import TENSORFLOW
 
 _OF_PYTORCH = (".pth", ".pt", ".ckpt")
 _REMEDY = "or leave --load out and train from the beginning"
+
+
+def check_start(path: Path) -> None:
+    """Raise MissingInput or BadInput, before any work, for a file that no training can start from."""
+    if not path.exists():
+        raise MissingInput(f"there is no {path} to start from; give a model or a checkpoint of a training, {_REMEDY}")
+    if path.suffix.lower() in _OF_PYTORCH:
+        raise BadInput(
+            f"{path} is a file of PyTorch, whose weights these networks cannot take; give NAME.h5 of a training of "
+            f"hybridseg, such as runs/NAME/checkpoints/CP_epoch10.h5, {_REMEDY}"
+        )
 
 
 def start_from(path: Path, model: DenseModel) -> str:
@@ -30,11 +41,6 @@ def start_from(path: Path, model: DenseModel) -> str:
     MissingInput, BadInput
         When it is not there, damaged, or of another network; the message says what differs.
     """
-    if path.suffix.lower() in _OF_PYTORCH:
-        raise BadInput(
-            f"{path} is a file of PyTorch, whose weights these networks cannot take; give NAME.h5 of a training of "
-            f"hybridseg, such as runs/NAME/checkpoints/CP_epoch10.h5, {_REMEDY}"
-        )
     start = load_dense(path, engine=TENSORFLOW)
     _check(start.path, start.card, model.card)
     model.network.set_weights(start.network.get_weights())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
+from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.dense.warmstart import start_from
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.models.bundles import DenseCard, DenseModel, save_dense
@@ -60,12 +61,20 @@ def test_a_network_of_another_kind(checkpoint, tmp_path, changes, message):
 
 
 def test_files_that_cannot_be_used(checkpoint, tmp_path):
-    model = make_model(tmp_path / "model.h5")
+    """They are refused before any work."""
+    places = {"weights": tmp_path / "model.h5", "run_dir": tmp_path}
     (tmp_path / "CP_epoch10.pth").write_bytes(b"PK")
     with pytest.raises(BadInput, match=r"CP_epoch10.pth is a file of PyTorch, .* give NAME.h5 of a training"):
-        start_from(tmp_path / "CP_epoch10.pth", model)
-    with pytest.raises(MissingInput, match=r"there is no network .*none.h5"):
-        start_from(tmp_path / "none.h5", model)
+        TrainingPaths(**places, load=tmp_path / "CP_epoch10.pth")
+    with pytest.raises(MissingInput, match=r"there is no .*none.h5 to start from; give a model or a checkpoint"):
+        TrainingPaths(**places, load=tmp_path / "none.h5")
+    (tmp_path / "bare.h5").touch()
+    with pytest.raises(MissingInput, match=r"bare.h5 has no bare.card.json beside it"):
+        start_from(tmp_path / "bare.h5", make_model(tmp_path / "model.h5"))
+
+
+def test_a_network_of_another_command(checkpoint, tmp_path):
+    model = make_model(tmp_path / "model.h5")
     card = DenseCard(Fcn8s(1, 3), model.card.table, (32, 32), Normalization("image"))
     with pytest.raises(BadInput, match="is a unet and no fcn8s; give a model of the same command"):
         start_from(checkpoint, DenseModel(tmp_path / "fcn.h5", card, model.network))
