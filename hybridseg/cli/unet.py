@@ -78,7 +78,7 @@ def _apply_preset(ctx: click.Context, param: click.Parameter, name: str | None) 
 
 preset_option = click.option(
     "--preset", type=click.Choice(list(PRESETS)), is_eager=True, expose_value=False, callback=_apply_preset,
-    help="Take the settings of the published program, but for those that are given.",
+    help="Take the settings of a published program, but for those that are given.",
 )  # fmt: skip
 policy_option = click.option(
     "--augmentation", metavar="NAME|FILE", default=DEFAULT_POLICY, show_default=True, help=POLICY_HELP,
@@ -188,7 +188,7 @@ def train(console: Console, **settings: Any) -> None:
     Examples:
       hybridseg unet train --name coast --images photos --masks masks --labels labels.txt
       hybridseg unet train --name houses --images photos --masks masks --labels labels.txt --preset efficientnet-blog
-      hybridseg unet train --images photos --masks masks --labels labels.txt --preset image-segmentation-pytorch -s 0.5
+      hybridseg unet train --images photos --masks masks --labels labels.txt --preset image-segmentation-pytorch -e 2
     """
     check_source(settings)
     if not settings["use_augmentation"]:

@@ -294,7 +294,9 @@ def test_a_run_starts_from_the_weights_that_are_given(tmp_path):
         tmp_path, epochs=1, plan=replace(PLAN, fit=replace(PLAN.fit, schedule=Schedule(1e-9, 1e-9, 1e-9))),
         pretrained=tmp_path / "bias.txt", on_start=told.append,
     )  # fmt: skip
-    assert told == ["weights of bias.txt"] and result.confusion.counts[:, 1].sum() == 0
+    assert told[0].startswith("device: ") and told[1] == "weights of bias.txt" and len(told) == 4
+    assert told[2] == "images: 6 to train on, 4 to validate on; all of each at 32 x 48 pixels"
+    assert result.confusion.counts[:, 1].sum() == 0
 
 
 def test_a_run_that_resumes_ends_as_one_that_was_never_stopped(trained, tmp_path):
@@ -306,7 +308,9 @@ def test_a_run_that_resumes_ends_as_one_that_was_never_stopped(trained, tmp_path
     train(tmp_path, epochs=1)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, resume=True, on_epoch=stop)
-    resumed = train(tmp_path, resume=True, plots=True)
+    # What only looks at the network may be another setting.
+    watched = replace(PLAN, fit=replace(PLAN.fit, validations_per_epoch=2))
+    resumed = train(tmp_path, resume=True, plots=True, plan=watched)
     assert same_weights(tmp_path / "net.h5", whole / "net.h5")
     assert same_weights(tmp_path / "run/checkpoints/CP_epoch3.h5", whole / "run/checkpoints/CP_epoch3.h5")
     assert [e.val_loss for e in resumed.history] == [e.val_loss for e in result.history]
