@@ -151,3 +151,8 @@ def choose_class(scores: Any) -> Any:
     import tensorflow as tf
 
     return tf.cast(tf.argmax(scores, -1), tf.uint8)
+
+
+def show_score(value: float | None) -> str:
+    """Return a score in three digits, of what has none a dash."""
+    return "-" if value is None else f"{value:.3f}"

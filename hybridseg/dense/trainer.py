@@ -18,10 +18,11 @@ from hybridseg.dense.monitor import HISTOGRAM_INTERVAL, Monitor
 from hybridseg.dense.pairs import PairSource
 from hybridseg.dense.pictures import WorstImages, draw_end, draw_start
 from hybridseg.dense.plan import TrainingPlan, list_sets, make_feeds
-from hybridseg.dense.replicas import replicate
+from hybridseg.dense.replicas import describe_device, replicate
 from hybridseg.dense.runs import CHECKPOINT_NAME, LOG_NAME, RunFolder
 from hybridseg.dense.schedules import CosineToEnd
 from hybridseg.dense.scoring import evaluate_feed, expect_evaluation, score_feed
+from hybridseg.dense.warmstart import check_start, start_from
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
@@ -61,15 +62,18 @@ class TrainingPaths:
     plots : bool
         Draw figures, as `figures` says.
     pretrained : pathlib.Path, str or None
-        Weights to start from: a file, ``none`` for random ones, ``imagenet``, or None for those by default.
+        Weights of the encoder to start from: a file, ``none`` for random ones, ``imagenet``, or None for those by
+        default.
+    load : pathlib.Path or None
+        A model or a checkpoint of an earlier training, to start from its weights in place of `pretrained`.
     histogram_interval : int or None
         Write histograms of weights and gradients of every Nth epoch for TensorBoard; 0 writes none, and None those of
-        every tenth.
+        every tenth, or of the last where there are fewer.
 
     Raises
     ------
-    BadInput
-        For histograms without a folder of TensorBoard.
+    MissingInput, BadInput
+        For histograms without a folder of TensorBoard, and for what cannot be loaded.
     """
 
     weights: Path
@@ -81,10 +85,13 @@ class TrainingPaths:
     figures: FigureOptions = FigureOptions()
     pretrained: Weights = None
     histogram_interval: int | None = None
+    load: Path | None = None
 
     def __post_init__(self) -> None:
         if self.histogram_interval is not None and self.tensorboard_dir is None:
             raise BadInput("--histogram-interval is for the logs of TensorBoard; give --tensorboard-dir too")
+        if self.load is not None:
+            check_start(self.load)
 
     @property
     def by_image(self) -> Path:
@@ -179,7 +186,7 @@ def train_dense(
     about : mapping
         What else the card says about the training, as JSON holds it.
     on_start : callable
-        Called with a description of the pretrained weights, and with what is resumed.
+        Called with lines on what the training starts with: device, weights, images, settings, and what is resumed.
     on_network : callable
         Called with the network before it is trained; it returns the paths of what it wrote.
     on_epoch : callable
@@ -199,10 +206,13 @@ def train_dense(
     training, validation = make_feeds(pairs, validation_pairs, plan, progress=followed_by(progress, UNKNOWN))
     sets = list_sets(training, validation, test_pairs, plan) if score_sets else {}
     with lock_output(paths.run_dir / CHECKPOINT_NAME):
-        if paths.overwrite:
-            RunFolder(paths.run_dir).clear()
         model = _build(pairs, plan, paths, on_start)
+        if paths.overwrite:
+            # Not earlier: it may hold the checkpoint that was loaded.
+            RunFolder(paths.run_dir).clear()
         written = [*on_network(model)]
+        for line in plan.describe(training, validation):
+            on_start(line)
         if paths.plots:
             rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)]
             written += draw_start(paths.plot, training, validation, rates, dpi=paths.figures.dpi)
@@ -220,7 +230,7 @@ def train_dense(
         by_photo = evaluate_feed(model, validation, look=look, progress=progress)
         photos, images = tuple(by_photo.values()), rank_images(by_photo)
         scored = {name: score_feed(model.network, feed, plan.fit.loss) for name, feed in sets.items()}
-        origin = {**_describe_training(plan, pairs, validation, history), **about}
+        origin = {**model.card.training, **_describe_training(plan, pairs, validation, history), **about}
         trained = replace(model.card, training=origin, scores=_describe_scores(photos, images, scored))
         probes = [images.numpy() for images, _ in islice(validation.batches(), _N_PROBES)]
         saved = save_dense(paths.weights, model.network, trained, probes=probes)
@@ -254,14 +264,16 @@ def _claim(paths: TrainingPaths) -> None:
 def _build(pairs: PairSource, plan: TrainingPlan, paths: TrainingPaths, on_start: Callable[[str], None]) -> DenseModel:
     """Return the network as it is before it is trained, on a card without scores."""
     make_deterministic(plan.fit.seed)
+    on_start(describe_device(alone=plan.readers is None))
     with say_if_slow("building the network"):
         network = plan.architecture.build()
-    on_start(plan.architecture.start(network, paths.pretrained))
     card = DenseCard(
         plan.architecture, pairs.table, pairs.size, plan.normalization, versions=list_versions(),
         view=plan.describe_view(pairs),
     )  # fmt: skip
-    return DenseModel(paths.weights, card, network)
+    model = DenseModel(paths.weights, card, network)
+    on_start(start_from(paths.load, model) if paths.load else plan.architecture.start(network, paths.pretrained))
+    return model
 
 
 def _fit(
@@ -279,16 +291,20 @@ def _fit(
         **asdict(plan), "architecture": architecture_record(plan.architecture), "augment": plan.augment.to_record(),
         "images and masks": pairs.fingerprint, "validation images and masks": validation.pairs.fingerprint,
         "classes": pairs.table.to_records(), "size": pairs.size,
+        **({"weights of --load": model.card.training["load"]} if paths.load else {}),
     }  # fmt: skip
-    # Neither the epochs nor the number of readers changes what an epoch leads to, and who asks for more epochs gets
+    # None of these changes what an epoch leads to, nor does the number of readers; and who asks for more epochs gets
     # the schedule of these.
-    del settings["fit"]["epochs"]
+    for name in ("epochs", "validations_per_epoch"):
+        del settings["fit"][name]
     if isinstance(plan.fit.schedule, CosineToEnd):
         del settings["fit"]["schedule"]["first_epochs"]
     if plan.readers:
         del settings["readers"]["reader_count"]
     folder = RunFolder(paths.run_dir, settings, paths.resume)
-    interval = HISTOGRAM_INTERVAL if paths.histogram_interval is None else paths.histogram_interval
+    interval = paths.histogram_interval
+    if interval is None:
+        interval = min(HISTOGRAM_INTERVAL, plan.fit.epochs)
     with (
         Monitor(
             paths.tensorboard_dir, model, training, validation, histogram_interval=interval, loss=plan.fit.loss
