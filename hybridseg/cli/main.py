@@ -36,6 +36,7 @@ COMMANDS = {
     "fcn": "hybridseg.cli.fcn:fcn",
     "resunet": "hybridseg.cli.resunet:resunet",
     "unet": "hybridseg.cli.unet:unet",
+    "models": "hybridseg.cli.models:models",
     "demo": "hybridseg.cli.demo:demo",
     "demo-dense": "hybridseg.cli.demo:demo_dense",
     "export-module": "hybridseg.cli.train:export_module",
@@ -167,7 +168,8 @@ def main(console: Console) -> None:
       eval-tiles   evaluate it on the tiles of test/
       semseg       assign a class to every pixel of new photos
       eval-pixels  compare automatic label maps with manual ones
-    Networks that work on whole images (fcn, resunet, unet) have commands of their own.
+    Networks that work on whole images (fcn, resunet, unet) have commands of their own. What you have trained:
+    models list, models promote.
     Without photos of your own, start with demo-scenes.
     """
     console.set_logging()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -15,7 +15,7 @@ from hybridseg.confusion import Confusion, pool_confusions
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch, fit
 from hybridseg.dense.monitor import HISTOGRAM_INTERVAL, Monitor
-from hybridseg.dense.pairs import PairSource
+from hybridseg.dense.pairs import PairSource, hash_pairs
 from hybridseg.dense.pictures import draw_end, draw_start
 from hybridseg.dense.plan import TrainingPlan, list_sets, make_feeds
 from hybridseg.dense.replicas import replicate
@@ -30,6 +30,8 @@ from hybridseg.markup import render_text
 from hybridseg.models.architectures import architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import list_versions
+from hybridseg.models.catalog import read_entry
+from hybridseg.models.documents import write_documents
 from hybridseg.models.encoders import Weights
 from hybridseg.models.layers import count_settling_steps
 from hybridseg.models.startup import make_deterministic
@@ -191,6 +193,8 @@ def train_dense(
         if paths.overwrite:
             RunFolder(paths.run_dir).clear()
         model = _build(pairs, plan, paths, on_start)
+        # Before the training, in which files can change.
+        hashes = _hash_data(pairs, validation, sets.get("test"), followed_by(progress, UNKNOWN))
         written = [*on_network(model)]
         if paths.plots:
             rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)]
@@ -206,11 +210,12 @@ def train_dense(
             )  # fmt: skip
         photos = evaluate_feed(model, validation, progress=progress)
         scored = {name: score_feed(model.network, feed, plan.fit.loss) for name, feed in sets.items()}
-        origin = {**_describe_training(plan, pairs, validation, history), **about}
+        origin = {**model.card.training, **hashes, **_describe_training(plan, pairs, validation, history), **about}
         trained = replace(model.card, training=origin, scores=_describe_scores(photos, scored))
         probes = [images.numpy() for images, _ in islice(validation.batches(), _N_PROBES)]
         saved = save_dense(paths.weights, model.network, trained, probes=probes)
-        written = [*saved, paths.run_dir / LOG_NAME, *written]
+        documents = write_documents(read_entry(paths.weights))
+        written = [*saved, *documents, paths.run_dir / LOG_NAME, *written]
         model.card = trained
         if paths.plots:
             written += draw_end(paths.plot, model, validation, history, dpi=paths.figures.dpi)
@@ -240,10 +245,10 @@ def _build(pairs: PairSource, plan: TrainingPlan, paths: TrainingPaths, on_start
     make_deterministic(plan.fit.seed)
     with say_if_slow("building the network"):
         network = plan.architecture.build()
-    on_start(plan.architecture.start(network, paths.pretrained))
+    on_start(start := plan.architecture.start(network, paths.pretrained))
     card = DenseCard(
-        plan.architecture, pairs.table, pairs.size, plan.normalization, versions=list_versions(),
-        view=plan.describe_view(pairs),
+        plan.architecture, pairs.table, pairs.size, plan.normalization, training={"started_from": start},
+        versions=list_versions(), view=plan.describe_view(pairs),
     )  # fmt: skip
     return DenseModel(paths.weights, card, network)
 
@@ -303,10 +308,19 @@ def _replicate(model: DenseModel, plan: TrainingPlan) -> AbstractContextManager[
     return replicate(model.network, plan.architecture.build, plan.batch_size)
 
 
+def _hash_data(pairs: PairSource, validation: Feed, test: Feed | None, progress: Progress) -> dict[str, str]:
+    """Return hashes of all that there is to train on, and of what the scores are measured on."""
+    chosen: dict[str, tuple[PairSource, Iterable[int]]] = {
+        "data_sha256": (pairs, range(len(pairs.sources))),
+        "validation_sha256": (validation.pairs, validation.indices),
+        **({"test_sha256": (test.pairs, test.indices)} if test else {}),
+    }
+    return {name: hash_pairs(source, indices, progress=progress) for name, (source, indices) in chosen.items()}
+
+
 def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, history: list[Epoch]) -> dict[str, Any]:
     held_out = sorted({validation.pairs.sources[i] for i in validation.indices})
     return {
-        "data_sha256": pairs.fingerprint,
         "n_photographs": len(set(pairs.sources)),
         "n_pairs": len(pairs.sources),
         "held_out": held_out[:_MAX_NAMED],

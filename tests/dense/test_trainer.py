@@ -16,7 +16,7 @@ from hybridseg.confusion import pool_confusions
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import FitOptions
-from hybridseg.dense.pairs import FolderPairs
+from hybridseg.dense.pairs import FolderPairs, hash_pairs
 from hybridseg.dense.plan import TrainingPlan, make_feeds
 from hybridseg.dense.runs import CHECKPOINT_NAME
 from hybridseg.dense.schedules import Schedule
@@ -28,6 +28,7 @@ from hybridseg.io.images import write_image
 from hybridseg.io.pairing import Pair
 from hybridseg.models.architectures import ARCHITECTURES
 from hybridseg.models.bundles import load_dense
+from hybridseg.models.catalog import read_entry
 from hybridseg.models.normalization import Normalization
 
 # They share a training.
@@ -142,9 +143,10 @@ def read_log(folder):
 
 def test_what_a_run_leaves(trained):
     folder, result = trained
-    names = ["net.h5", "net.card.json", "net.tflite", "run/log.csv", *(f"net_{name}.png" for name in PLOTS)]
+    names = ["net.h5", "net.card.json", "net.tflite", "MODEL_CARD.md", "net.mlm.json", "run/log.csv"]
+    names += [f"net_{name}.png" for name in PLOTS]
     assert [path.relative_to(folder).as_posix() for path in result.written] == names
-    for path in result.written[4:]:
+    for path in result.written[6:]:
         picture = np.asarray(Image.open(path).convert("RGB"))
         assert min(picture.shape[:2]) > 100 and picture.std() > 10, path
         assert len(np.unique(picture.astype(int) @ (1 << 16, 1 << 8, 1))) > 20, path
@@ -217,8 +219,13 @@ def test_the_scores_of_the_card_are_those_of_a_recount(trained):
 
 def test_the_card_says_where_the_network_comes_from(trained):
     training = json.loads((trained[0] / "net.card.json").read_text())["training"]
-    expected = {"data_sha256": "abc", "n_photographs": 5, "n_pairs": 10, "epochs": 3, "batch_size": 3}
+    expected = {"started_from": "random weights", "n_photographs": 5, "n_pairs": 10, "epochs": 3, "batch_size": 3}
     assert {name: training[name] for name in expected} == expected
+    held_out = make_feeds(ArrayPairs(), None, PLAN)[1].indices
+    assert training["validation_sha256"] == hash_pairs(ArrayPairs(), held_out)
+    assert training["data_sha256"] == hash_pairs(ArrayPairs(), range(10)) != training["validation_sha256"]
+    entry = read_entry(trained[0] / "net.h5")
+    assert entry.measured[0].sha256 == training["validation_sha256"] and entry.measured[0].n_photos == 2
     assert training["augmentation"]["rotation"] == 5 and training["options"]["checkpoint_interval"] == 1
 
 
