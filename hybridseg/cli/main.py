@@ -159,6 +159,7 @@ def main(console: Console) -> None:
       run          train, test and report, all in one
       review       look over photos and masks before a training
       predict      label every pixel of a few images by any model
+      models       list what you have trained, and promote the best
     \b
     The hybrid method, in the order of use:
       split        divide your photos into train/ and test/
@@ -170,8 +171,7 @@ def main(console: Console) -> None:
       eval-tiles   evaluate it on the tiles of test/
       semseg       assign a class to every pixel of new photos
       eval-pixels  compare automatic label maps with manual ones
-    Networks that work on whole images (fcn, resunet, unet) have commands of their own. What you have trained:
-    models list, models promote.
+    Networks that work on whole images (fcn, resunet, unet) have commands of their own.
     Without photos of your own, start with demo-scenes.
     """
     console.set_logging()

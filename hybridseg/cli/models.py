@@ -9,8 +9,7 @@ import click
 from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.options import join_options, overwrite_option, path_type
 from hybridseg.markup import count_of
-from hybridseg.models.bundles import find_programs
-from hybridseg.models.catalog import SCORES, TEST, TILES, VALIDATION, ModelEntry, find_models, read_entry, sort_models
+from hybridseg.models.catalog import SCORES, TEST, VALIDATION, ModelEntry, find_models, read_entry, sort_models
 from hybridseg.models.documents import write_documents
 from hybridseg.models.modelcard import describe_model
 from hybridseg.models.promotion import choose_best, promote_model
@@ -141,12 +140,11 @@ def promote(
         against={str(entry.path): contest.score_of(entry) for entry in contest.beaten},
         left_out=[str(entry.path) for entry, _ in contest.left_out],
     )  # fmt: skip
-    console.conclude(contest.measured.scores, result.entry.verdict, _suggest(result.entry))
-
-
-def _suggest(entry: ModelEntry) -> NextSteps:
-    program = f"hybridseg semseg PHOTOS --model {entry.path}" if entry.kind == TILES else find_programs(entry.path)
-    return NextSteps(good=f"use it: {program}", few="measure it on more photos before it is relied on")
+    steps = NextSteps(
+        good=f"use it: hybridseg predict -m {result.entry.path} -i PHOTOS",
+        few="measure it on more photos before it is relied on",
+    )
+    console.conclude(contest.measured.scores, result.entry.verdict, steps)
 
 
 @models.command("card")
