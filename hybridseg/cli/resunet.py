@@ -242,8 +242,9 @@ def train(console: Console, **settings: Any) -> None:
 
     With --encoder the network stands on a pretrained encoder; the decoder is the same, from a 16th to half of the size.
 
-    Result: the weights (.h5), their card (.card.json) and runtime graph (.tflite), log.csv in the run's folder and,
-    with DOPLOT, figures of the training. With DO_TRAIN false existing weights are evaluated and nothing is trained.
+    Result: the weights (.h5), their card (.card.json) and runtime graph (.tflite), MODEL_CARD.md and NAME.mlm.json
+    (what the network is, for people and for catalogs), log.csv in the run's folder and, with DOPLOT, figures of the
+    training. With DO_TRAIN false existing weights are evaluated and nothing is trained.
 
     \b
     Examples:

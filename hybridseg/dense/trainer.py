@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -15,7 +15,7 @@ from hybridseg.confusion import Confusion, pool_confusions
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch, fit
 from hybridseg.dense.monitor import HISTOGRAM_INTERVAL, Monitor
-from hybridseg.dense.pairs import PairSource
+from hybridseg.dense.pairs import PairSource, hash_pairs
 from hybridseg.dense.pictures import WorstImages, draw_end, draw_start
 from hybridseg.dense.plan import TrainingPlan, list_sets, make_feeds
 from hybridseg.dense.replicas import describe_device, replicate
@@ -32,6 +32,8 @@ from hybridseg.markup import render_table, render_text
 from hybridseg.models.architectures import architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import list_versions
+from hybridseg.models.catalog import read_entry
+from hybridseg.models.documents import write_documents
 from hybridseg.models.encoders import Weights
 from hybridseg.models.layers import count_settling_steps
 from hybridseg.models.startup import make_deterministic
@@ -210,6 +212,8 @@ def train_dense(
         if paths.overwrite:
             # Not earlier: it may hold the checkpoint that was loaded.
             RunFolder(paths.run_dir).clear()
+        # Before the training, in which files can change.
+        hashes = _hash_data(pairs, validation, sets.get("test"), followed_by(progress, UNKNOWN))
         written = [*on_network(model)]
         for line in plan.describe(training, validation):
             on_start(line)
@@ -230,12 +234,13 @@ def train_dense(
         by_photo = evaluate_feed(model, validation, look=look, progress=progress)
         photos, images = tuple(by_photo.values()), rank_images(by_photo)
         scored = {name: score_feed(model.network, feed, plan.fit.loss) for name, feed in sets.items()}
-        origin = {**model.card.training, **_describe_training(plan, pairs, validation, history), **about}
+        origin = {**model.card.training, **hashes, **_describe_training(plan, pairs, validation, history), **about}
         trained = replace(model.card, training=origin, scores=_describe_scores(photos, images, scored))
-        probes = [images.numpy() for images, _ in islice(validation.batches(), _N_PROBES)]
+        probes = [pixels.numpy() for pixels, _ in islice(validation.batches(), _N_PROBES)]
         saved = save_dense(paths.weights, model.network, trained, probes=probes)
+        documents = write_documents(read_entry(paths.weights))
         write_csv(paths.by_image, *list_image_rows(images))
-        written = [*saved, paths.run_dir / LOG_NAME, paths.by_image, *written]
+        written = [*saved, *documents, paths.run_dir / LOG_NAME, paths.by_image, *written]
         model.card = trained
         if paths.plots:
             written += draw_end(paths.plot, model, validation, history, dpi=paths.figures.dpi)
@@ -272,7 +277,9 @@ def _build(pairs: PairSource, plan: TrainingPlan, paths: TrainingPaths, on_start
         view=plan.describe_view(pairs),
     )  # fmt: skip
     model = DenseModel(paths.weights, card, network)
-    on_start(start_from(paths.load, model) if paths.load else plan.architecture.start(network, paths.pretrained))
+    start = start_from(paths.load, model) if paths.load else plan.architecture.start(network, paths.pretrained)
+    on_start(start)
+    model.card = replace(model.card, training={**model.card.training, "started_from": start})
     return model
 
 
@@ -335,10 +342,19 @@ def _replicate(model: DenseModel, plan: TrainingPlan) -> AbstractContextManager[
     return replicate(model.network, plan.architecture.build, plan.batch_size)
 
 
+def _hash_data(pairs: PairSource, validation: Feed, test: Feed | None, progress: Progress) -> dict[str, str]:
+    """Return hashes of all that there is to train on, and of what the scores are measured on."""
+    chosen: dict[str, tuple[PairSource, Iterable[int]]] = {
+        "data_sha256": (pairs, range(len(pairs.sources))),
+        "validation_sha256": (validation.pairs, validation.indices),
+        **({"test_sha256": (test.pairs, test.indices)} if test else {}),
+    }
+    return {name: hash_pairs(source, indices, progress=progress) for name, (source, indices) in chosen.items()}
+
+
 def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, history: list[Epoch]) -> dict[str, Any]:
     held_out = sorted({validation.pairs.sources[i] for i in validation.indices})
     return {
-        "data_sha256": pairs.fingerprint,
         "n_photographs": len(set(pairs.sources)),
         "n_pairs": len(pairs.sources),
         "held_out": held_out[:_MAX_NAMED],

@@ -9,13 +9,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from hybridseg.batch.madeby import hash_file
 from hybridseg.classes import ClassTable, color_labels
 from hybridseg.data.reviewpage import tell_faults
 from hybridseg.evaluation.errorpanels import pick_extremes
 from hybridseg.figures import draw_calibration
 from hybridseg.io.images import as_rgb8, encode_image, read_image
-from hybridseg.models.cards import combine_fingerprint, list_versions
+from hybridseg.models.cards import combine_fingerprint, hash_file, list_versions
 from hybridseg.page import Picture, Section, Strip, Table, embed_picture, write_page
 from hybridseg.panels import Legend, join_legends, list_legend, show_errors, shrink_to
 from hybridseg.resample import resize_nearest, shrink_image

@@ -16,7 +16,7 @@ from hybridseg.confusion import pool_confusions
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import FitOptions
-from hybridseg.dense.pairs import FolderPairs
+from hybridseg.dense.pairs import FolderPairs, hash_pairs
 from hybridseg.dense.plan import TrainingPlan, make_feeds
 from hybridseg.dense.runs import CHECKPOINT_NAME
 from hybridseg.dense.schedules import Schedule
@@ -28,6 +28,7 @@ from hybridseg.io.images import write_image
 from hybridseg.io.pairing import Pair
 from hybridseg.models.architectures import ARCHITECTURES
 from hybridseg.models.bundles import load_dense
+from hybridseg.models.catalog import read_entry
 from hybridseg.models.normalization import Normalization
 
 # They share a training.
@@ -36,8 +37,7 @@ pytestmark = pytest.mark.slow
 SIZE = (32, 48)
 TABLE = ClassTable(("dark", "bright"), ((0, 0, 200), (250, 220, 0)))
 SOURCES = tuple("aabbccddee")
-_SHOWN = ("train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples", "worst")
-PLOTS = tuple(f"net_{name}.png" for name in _SHOWN)
+PLOTS = ("train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples", "worst")
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ def trained(tmp_path_factory):
     """A run of three epochs with everything that is written of it: its folder, and its result."""
     folder = tmp_path_factory.mktemp("trained")
     reported = []
-    paths = {"tensorboard_dir": folder / "tb", "histogram_interval": 2}
-    result = train(folder, plots=True, on_epoch=reported.append, **paths)
+    result = train(folder, plots=True, on_epoch=reported.append, tensorboard_dir=folder / "tb", histogram_interval=2)
     assert reported == list(result.history)
     return folder, result
 
@@ -143,9 +142,10 @@ def read_log(folder):
 
 def test_what_a_run_leaves(trained):
     folder, result = trained
-    names = ["net.h5", "net.card.json", "net.tflite", "run/log.csv", "net_by_image.csv", *PLOTS]
+    names = ["net.h5", "net.card.json", "net.tflite", "MODEL_CARD.md", "net.mlm.json", "run/log.csv"]
+    names += ["net_by_image.csv", *(f"net_{name}.png" for name in PLOTS)]
     assert [path.relative_to(folder).as_posix() for path in result.written] == names
-    for path in result.written[5:]:
+    for path in result.written[7:]:
         picture = np.asarray(Image.open(path).convert("RGB"))
         assert min(picture.shape[:2]) > 100 and picture.std() > 10, path
         assert len(np.unique(picture.astype(int) @ (1 << 16, 1 << 8, 1))) > 20, path
@@ -216,22 +216,20 @@ def test_the_scores_of_the_card_are_those_of_a_recount(trained):
     assert scores["accuracy"] == pytest.approx((found == truth)[known].mean(), abs=1e-3)
     best = min(result.history, key=lambda epoch: epoch.val_loss)
     assert scores["macro"]["iou"] == pytest.approx(best.val_mean_iou) == pytest.approx(result.confusion.macro("iou"))
-
-
-def test_the_photographs_by_their_dice(trained):
-    found = evaluate_feed(trained[1].model, make_feeds(ArrayPairs(), None, PLAN)[1])
-    with (trained[0] / "net_by_image.csv").open(newline="") as file:
-        dices = {row["image"]: float(row["dice"]) for row in csv.DictReader(file)}
-    assert dices == pytest.approx({name: confusion.macro("f1") for name, confusion in found.items()})
-    assert list(dices.values()) == sorted(dices.values()) and len(dices) == 2
-    scores = json.loads((trained[0] / "net.card.json").read_text())["scores"]
-    assert scores["image_dice"] == pytest.approx(sum(dices.values()) / 2)
+    dices = [float(row["dice"]) for row in csv.DictReader((folder / "net_by_image.csv").read_text().splitlines())]
+    assert dices == [image.dice for image in result.images] == sorted(photo.macro("f1") for photo in result.photos)
+    assert len(dices) == 2 and scores["image_dice"] == pytest.approx(np.mean(dices))
 
 
 def test_the_card_says_where_the_network_comes_from(trained):
     training = json.loads((trained[0] / "net.card.json").read_text())["training"]
-    expected = {"data_sha256": "abc", "n_photographs": 5, "n_pairs": 10, "epochs": 3, "batch_size": 3}
+    expected = {"started_from": "random weights", "n_photographs": 5, "n_pairs": 10, "epochs": 3, "batch_size": 3}
     assert {name: training[name] for name in expected} == expected
+    held_out = make_feeds(ArrayPairs(), None, PLAN)[1].indices
+    assert training["validation_sha256"] == hash_pairs(ArrayPairs(), held_out)
+    assert training["data_sha256"] == hash_pairs(ArrayPairs(), range(10)) != training["validation_sha256"]
+    entry = read_entry(trained[0] / "net.h5")
+    assert entry.measured[0].sha256 == training["validation_sha256"] and entry.measured[0].n_photos == 2
     assert training["augmentation"]["rotation"] == 5 and training["options"]["checkpoint_interval"] == 1
 
 
