@@ -26,7 +26,7 @@ help:
 	@echo "make lint   check style, documentation and types"
 	@echo "make bench  measure speed and memory beside the rivals"
 	@echo "make docs   write docs/cli.md from the commands' own help, docs/api.md from the docstrings"
-	@echo "make notebook  run docs/notebook.ipynb and write it with its results"
+	@echo "make notebook  run the notebooks of docs/ and write them with their results"
 	@echo "make clean  remove what these commands made"
 
 demo: $(VENV)/installed

@@ -45,6 +45,7 @@ TEST = [
     "nbclient>=0.10,<0.12",
     "nbformat>=5.10,<6",
     "ipykernel>=6.29,<8",
+    "nbconvert>=7.17,<8",
     "pystac-core>=1.15.2,<1.16",
     "jsonschema>=4.18,<5",
 ]

@@ -152,13 +152,16 @@ def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Se
     >>> "<h1>A &amp; B</h1>" in page.read_text()
     True
     """
-    body = "\n".join(_render_section(section) for section in sections)
-    write_text(
-        path,
+    parts = (f"<h1>{escape_html(title)}</h1>", render_text(*lead.split(_BLANK_LINE), kind="lead"))
+    write_text(path, frame_page(title, "\n".join((*parts, *map(_render_section, sections)))))
+
+
+def frame_page(title: str, body: str, *, style: str = "") -> str:
+    """Return a page in the style of all pages of the program, and in more of it, around what it shows."""
+    return (
         f"<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
         f"<meta name='viewport' content='width=device-width, initial-scale=1'>\n<title>{escape_html(title)}</title>\n"
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{escape_html(title)}</h1>\n"
-        f"{render_text(*lead.split(_BLANK_LINE), kind='lead')}\n{body}\n</main>\n</body>\n</html>\n",
+        f"<style>{_STYLE}{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 

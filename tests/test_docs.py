@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
-import io
 import json
 import re
 import shlex
@@ -292,36 +290,27 @@ def test_the_python_of_a_page_runs(name, scenes, tiny_model, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_the_notebook_shows_what_it_gives(tmp_path):
-    pytest.importorskip("nbclient")
-    command = [sys.executable, REPOSITORY / "tools" / "run_notebook.py", tmp_path / "again.ipynb"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    page = REPOSITORY / "docs" / "notebook.ipynb"
-    assert page.stat().st_size < 1_500_000 and "/tmp/" not in page.read_text(encoding="utf-8")
-    shown, again = (list_results(path) for path in (page, tmp_path / "again.ipynb"))
-    assert [sorted(one) for one in shown] == [sorted(one) for one in again], "run `make notebook`"
-    assert sum("image/png" in one for one in shown) == 3 and sum("text/html" in one for one in shown) >= 5
-    for old, new in zip(shown, again, strict=True):
-        if "image/png" in old:
-            first, second = (read_png(one["image/png"]) for one in (old, new))
-            assert first.shape == second.shape and np.abs(first - second).mean() < 10
-        # Another processor may round otherwise; words and counts of tiles stay.
-        numbers = [[float(n) for n in re.findall(r"\d+\.\d+", one.get("text/html", ""))] for one in (old, new)]
-        assert np.allclose(*numbers, atol=0.1) or "%" in old["text/html"]
-
-
-def list_results(path):
-    """What each cell shows, by its kind."""
-    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-    assert all(output["output_type"] != "error" for cell in cells for output in cell["outputs"])
-    found = [output.get("data", {"stream": output.get("text")}) for cell in cells for output in cell["outputs"]]
-    return [{kind: "".join(text) for kind, text in one.items()} for one in found]
-
-
-def read_png(text):
-    with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
-        return np.asarray(picture, np.float32)
+@pytest.mark.usefixtures("quick_panels")
+def test_the_commands_of_quick_prediction_run(run, coast, tmp_path, monkeypatch):
+    """One after the other, in folders as that program has them, with few weights on small photos."""
+    monkeypatch.chdir(tmp_path)
+    for path in sorted(coast.glob("*.jpg")):
+        found = read_labelmap(coast / f"{path.stem}_mres.mat")
+        write_image(Path("data/raw/train/images") / path.name, read_image(path))
+        write_image(Path("data/raw/train/masks") / f"{path.stem}.png", found.labels)
+    write_image(Path("data/raw/test/images/002.jpg"), read_image(path))
+    write_class_files(found.table, labels_path=Path("data/raw/labels.txt"))
+    page = (REPOSITORY / "docs/quickprediction.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^hybridseg (.*)$", "".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL)), re.MULTILINE)
+    for line in lines:
+        quick = line.replace("-e 200", "-e 1").replace("-s 0.1", "-s 0.6")
+        done = run(*shlex.split(quick), *(("--widths", "6,4") if quick.startswith("unet train") else ()))
+        assert done.exit_code == 0, f"{quick}\n{done.output}"
+    assert len(lines) == 10 and read_image(Path("output_test.png")).shape[:2] == (64, 96)
+    written = ("runs/unet/checkpoints/CP_epoch2.h5", "runs/more/model_by_image.csv", "runs/more/model_worst.png",
+               "models/best/promoted.json", "reports/review.html", "reports/review.log", "reports/predict/sample.png",
+               "results/002_predseg.png", "checked/eval_pixels_by_image.csv", "data/processed/df_test.csv")  # fmt: skip
+    assert [name for name in written if not Path(name).exists()] == [] and list(Path("logs/watched").rglob("events*"))
 
 
 def test_the_table_of_config_keys_is_fresh():
