@@ -23,7 +23,6 @@ REQUIREMENTS = [
     "scipy>=1.14,<1.19",
     "scikit-learn>=1.6,<1.10",
     "threadpoolctl>=3.1,<4",
-    "imageio>=2.36,<2.39",
     "pillow>=11.0,<14",
     "rasterio>=1.4,<1.6",
     "lmdb>=1.6.2,<3.1",

@@ -51,7 +51,6 @@ HOMES = {
     "rasterio": {"io"},
     "lmdb": {"io"},
     "PIL": {"io", "resample.py", "layout.py"},
-    "imageio": {"io"},
     "sklearn": {"hybrid"},
     "flask": {"web"},
     "werkzeug": {"web"},
@@ -163,7 +162,7 @@ def test_help_is_light():
         "        main(words)\n"
         "    except SystemExit as stop:\n"
         "        assert stop.code == (0 if words[-1] == '--help' else 2), (words, stop.code)\n"
-        "slow = {'tensorflow', 'tf_keras', 'keras', 'scipy', 'sklearn', 'matplotlib', 'rasterio', 'imageio', 'flask',\n"
+        "slow = {'tensorflow', 'tf_keras', 'keras', 'scipy', 'sklearn', 'matplotlib', 'rasterio', 'flask',\n"
         "        'lmdb'}\n"
         "print(sorted(slow & set(sys.modules)), file=sys.stderr)\n"
     )

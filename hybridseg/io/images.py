@@ -1,7 +1,7 @@
 """Photographs and scientific rasters as arrays: JPEG, PNG, TIFF and GeoTIFF, 8 to 32 bits, any number of bands.
 
-rasterio decodes them, with little memory and at full depth, except 8-bit PNG: there imageio detects damage
-that rasterio ignores. imageio also writes the pictures.
+rasterio decodes them, with little memory and at full depth, except 8-bit PNG: there Pillow detects damage
+that rasterio ignores. Pillow also writes the pictures.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def _decode(info: ImageInfo, dataset: Any) -> np.ndarray:
     if info.format == "PNG":
         check_png(info.path)
     if info.format == "PNG" and info.dtype == "uint8":
-        return _decode_png8(info.path)
+        return _turn_upright(_decode_png8(info.path), info.orientation)
     return _turn_upright(_decode_raster(dataset), info.orientation)
 
 
@@ -197,7 +198,7 @@ def _decode_valid(info: ImageInfo, dataset: Any) -> np.ndarray | None:
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray, *, durable: bool = True) -> None:
-    """Write an 8-bit picture as JPEG (quality 95) or PNG, whole or not at all.
+    """Write an 8-bit picture as JPEG (quality 95), PNG or TIFF, whole or not at all.
 
     Parameters
     ----------
@@ -213,10 +214,12 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray, *, durable: boo
 
 def encode_image(image: np.ndarray, *, suffix: str, quality: int = 95) -> bytes:
     """Encode an (rows, cols, 3) uint8 picture as the bytes of a ``.jpg`` or ``.png`` file."""
-    import imageio.v3 as iio
+    from PIL import Image
 
-    settings: dict[str, Any] = {"quality": quality} if suffix in (".jpg", ".jpeg") else {"compress_level": 6}
-    return iio.imwrite("<bytes>", image, extension=suffix, plugin="pillow", **settings)
+    kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF"}[suffix]
+    content = BytesIO()
+    Image.fromarray(image).save(content, kind, **{"quality": quality} if kind == "JPEG" else {"compress_level": 6})
+    return content.getvalue()
 
 
 def as_rgb8(image: np.ndarray, *, levels: tuple[float, float] | None = None) -> np.ndarray:
@@ -340,11 +343,11 @@ def _read_pillow_orientation(path: Path) -> int:
 
 
 def _decode_png8(path: Path) -> np.ndarray:
-    import imageio.v3 as iio
+    from PIL import Image
 
     try:
-        with pillow_cap_lifted():
-            image = iio.imread(path, plugin="pillow", index=0, rotate=True)
+        with pillow_cap_lifted(), Image.open(path, formats=["PNG"]) as picture:
+            image = np.array(picture.convert(picture.palette.mode) if picture.palette else picture)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise BadInput(f"{path} is damaged or cut short ({error}); copy it again from its source") from error
     if image.dtype == bool:
