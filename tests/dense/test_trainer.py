@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 SIZE = (32, 48)
 TABLE = ClassTable(("dark", "bright"), ((0, 0, 200), (250, 220, 0)))
 SOURCES = tuple("aabbccddee")
-PLOTS = ("train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples")
+PLOTS = ("train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples", "worst")
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ def trained(tmp_path_factory):
     """A run of three epochs with everything that is written of it: its folder, and its result."""
     folder = tmp_path_factory.mktemp("trained")
     reported = []
-    paths = {"tensorboard_dir": folder / "tb", "histogram_interval": 2}
-    result = train(folder, plots=True, on_epoch=reported.append, **paths)
+    result = train(folder, plots=True, on_epoch=reported.append, tensorboard_dir=folder / "tb", histogram_interval=2)
     assert reported == list(result.history)
     return folder, result
 
@@ -144,14 +143,16 @@ def read_log(folder):
 def test_what_a_run_leaves(trained):
     folder, result = trained
     names = ["net.h5", "net.card.json", "net.tflite", "MODEL_CARD.md", "net.mlm.json", "run/log.csv"]
-    names += [f"net_{name}.png" for name in PLOTS]
+    names += ["net_by_image.csv", *(f"net_{name}.png" for name in PLOTS)]
     assert [path.relative_to(folder).as_posix() for path in result.written] == names
-    for path in result.written[6:]:
+    for path in result.written[7:]:
         picture = np.asarray(Image.open(path).convert("RGB"))
         assert min(picture.shape[:2]) > 100 and picture.std() > 10, path
         assert len(np.unique(picture.astype(int) @ (1 << 16, 1 << 8, 1))) > 20, path
-    epochs = [f"epoch_{i:04}.{suffix}" for i in (1, 2, 3) for suffix in ("card.json", "h5")]
-    assert sorted(p.name for p in (folder / "run").iterdir()) == ["best.npz", "checkpoint.npz", *epochs, "log.csv"]
+    epochs = [f"CP_epoch{i}.{suffix}" for i in (1, 2, 3) for suffix in ("card.json", "h5")]
+    assert sorted(path.name for path in (folder / "run/checkpoints").iterdir()) == epochs
+    names = ["best.npz", "checkpoint.npz", "checkpoints", "log.csv"]
+    assert sorted(path.name for path in (folder / "run").iterdir()) == names
     rows = read_log(folder)
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
     for row, epoch in zip(rows, result.history, strict=True):
@@ -215,6 +216,9 @@ def test_the_scores_of_the_card_are_those_of_a_recount(trained):
     assert scores["accuracy"] == pytest.approx((found == truth)[known].mean(), abs=1e-3)
     best = min(result.history, key=lambda epoch: epoch.val_loss)
     assert scores["macro"]["iou"] == pytest.approx(best.val_mean_iou) == pytest.approx(result.confusion.macro("iou"))
+    dices = [float(row["dice"]) for row in csv.DictReader((folder / "net_by_image.csv").read_text().splitlines())]
+    assert dices == [image.dice for image in result.images] == sorted(photo.macro("f1") for photo in result.photos)
+    assert len(dices) == 2 and scores["image_dice"] == pytest.approx(np.mean(dices))
 
 
 def test_the_card_says_where_the_network_comes_from(trained):
@@ -232,10 +236,10 @@ def test_the_card_says_where_the_network_comes_from(trained):
 def test_checkpoints_are_bundles_and_the_best_of_them_is_the_result(trained):
     folder, result = trained
     losses = [epoch.val_loss for epoch in result.history]
-    best = folder / "run" / f"epoch_{1 + int(np.argmin(losses)):04}.h5"
+    best = folder / "run" / f"checkpoints/CP_epoch{1 + int(np.argmin(losses))}.h5"
     assert same_weights(best, folder / "net.h5")
-    assert not same_weights(folder / "run/epoch_0001.h5", folder / "run/epoch_0002.h5")
-    card = load_dense(folder / "run/epoch_0002.h5").card
+    assert not same_weights(folder / "run/checkpoints/CP_epoch1.h5", folder / "run/checkpoints/CP_epoch2.h5")
+    card = load_dense(folder / "run/checkpoints/CP_epoch2.h5").card
     assert (card.table, card.size, card.normalization) == (TABLE, SIZE, PLAN.normalization)
 
 
@@ -278,7 +282,7 @@ def test_the_scores_of_all_sets(tmp_path):
     training, validation = make_feeds(ArrayPairs(), None, plain)
     tested = Feed(test, [0, 1], batch_size=2, normalization=PLAN.normalization)
     for name, feed in (("training", training), ("validation", validation), ("test", tested)):
-        confusion, found = pool_confusions(evaluate_feed(result.model, feed)), result.sets[name]
+        confusion, found = pool_confusions(list(evaluate_feed(result.model, feed).values())), result.sets[name]
         expected = (confusion.accuracy, *(confusion.macro(score) for score in ("iou", "f1", "recall")))
         assert [found[s] for s in ("accuracy", "mean_iou", "dice", "recall")] == pytest.approx(expected, abs=2e-3)
     assert result.sets["validation"]["loss"] == pytest.approx(result.history[0].val_loss, rel=1e-3)
@@ -299,7 +303,9 @@ def test_a_run_starts_from_the_weights_that_are_given(tmp_path):
         tmp_path, epochs=1, plan=replace(PLAN, fit=replace(PLAN.fit, schedule=Schedule(1e-9, 1e-9, 1e-9))),
         pretrained=tmp_path / "bias.txt", on_start=told.append,
     )  # fmt: skip
-    assert told == ["weights of bias.txt"] and result.confusion.counts[:, 1].sum() == 0
+    assert told[0].startswith("device: ") and told[1] == "weights of bias.txt" and len(told) == 4
+    assert told[2] == "images: 6 to train on, 4 to validate on; all of each at 32 x 48 pixels"
+    assert result.confusion.counts[:, 1].sum() == 0
 
 
 def test_a_run_that_resumes_ends_as_one_that_was_never_stopped(trained, tmp_path):
@@ -311,9 +317,11 @@ def test_a_run_that_resumes_ends_as_one_that_was_never_stopped(trained, tmp_path
     train(tmp_path, epochs=1)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, resume=True, on_epoch=stop)
-    resumed = train(tmp_path, resume=True, plots=True)
+    # What only looks at the network may be another setting.
+    watched = replace(PLAN, fit=replace(PLAN.fit, validations_per_epoch=2))
+    resumed = train(tmp_path, resume=True, plots=True, plan=watched)
     assert same_weights(tmp_path / "net.h5", whole / "net.h5")
-    assert same_weights(tmp_path / "run/epoch_0003.h5", whole / "run/epoch_0003.h5")
+    assert same_weights(tmp_path / "run/checkpoints/CP_epoch3.h5", whole / "run/checkpoints/CP_epoch3.h5")
     assert [e.val_loss for e in resumed.history] == [e.val_loss for e in result.history]
     assert resumed.confusion.to_record() == result.confusion.to_record()
     again = train(tmp_path, resume=True)
@@ -337,6 +345,7 @@ def folder(trained, tmp_path):
 
 def test_overwrite_starts_over_and_removes_only_files_of_a_run(trained, folder):
     foreign = [folder / "run" / name for name in ("notes.txt", "epoch_final.h5", "epoch_1.json", "my_checkpoint.npz")]
+    foreign += [folder / "run/checkpoints" / name for name in ("CP_epoch.h5", "CP_epoch1.json", "my_CP_epoch1.h5")]
     for path in foreign:
         path.write_text("precious")
     before = contents(folder)
@@ -352,8 +361,8 @@ def test_overwrite_starts_over_and_removes_only_files_of_a_run(trained, folder):
     assert contents(folder) == before
     result = train(folder, epochs=1, overwrite=True)
     assert all(path.read_text() == "precious" for path in foreign)
-    assert len(result.history) == 1 and not (folder / "run/epoch_0002.h5").exists()
-    assert same_weights(folder / "run/epoch_0001.h5", trained[0] / "run/epoch_0001.h5")
+    assert len(result.history) == 1 and not (folder / "run/checkpoints/CP_epoch2.h5").exists()
+    assert same_weights(folder / "run/checkpoints/CP_epoch1.h5", trained[0] / "run/checkpoints/CP_epoch1.h5")
 
 
 def test_a_run_without_its_weights_is_not_lost_either(folder):
