@@ -134,6 +134,7 @@ def train_unet(
     block: str | None = _UNET.block,
     widths: Sequence[int] = _UNET.widths,
     dropout: float = _UNET.dropout,
+    normalization: str | None = _UNET.normalization,
     size: tuple[int, int] | None = _UNET.size,
     crop: tuple[int, int] | None = WINDOWS.crop,
     crop_scale: tuple[float, float] | None = WINDOWS.crop_scale,

@@ -122,8 +122,10 @@ unet.add_command(build_lmdb)
     "block",
     "widths",
     "dropout",
+    "normalization",
     "size",
     unset={
+        "normalization": "image; with an encoder as it was pretrained",
         "size": "windows of the photos",
         "widths": ",".join(map(str, _DEFAULTS.widths)),
         "block": "separable; without an encoder plain",

@@ -9,7 +9,7 @@ import numpy as np
 
 from hybridseg.options import Span, check_options, option
 
-KINDS = ("unit", "image", "photo")
+KINDS = ("unit", "image", "relative", "photo")
 
 # A band whose deviation is below this, or below this share of its mean, is constant: the rest is rounding.
 _LEAST_DEVIATION, _LEAST_SHARE = 1e-6, 1e-5
@@ -22,7 +22,8 @@ class Normalization:
     """A rule from stored to normalized values, band by band.
 
     ``unit`` divides by `scale`; ``image`` brings every band of every image to mean 0 and standard deviation 1;
-    ``photo`` brings it to the mean and standard deviation of photographs in 0..1.
+    ``relative`` brings it to mean 0 in units of its mean before, so that an image of low contrast keeps it, however it
+    was exposed; ``photo`` brings it to the mean and standard deviation of photographs in 0..1.
     """
 
     kind: str = option(help="Rule of the normalization.", choices=KINDS)
@@ -62,7 +63,9 @@ class Normalization:
         n_pixels = image.shape[0] * image.shape[1]
         mean /= n_pixels
         deviation = np.sqrt(np.maximum(square / n_pixels - mean**2, 0))
-        factor = 1 / np.maximum(deviation, np.maximum(np.abs(mean) * _LEAST_SHARE, _LEAST_DEVIATION))
+        # Relative to a mean near 0 the values would be boundless.
+        share = 1.0 if self.kind == "relative" else _LEAST_SHARE
+        factor = 1 / np.maximum(deviation, np.maximum(np.abs(mean) * share, _LEAST_DEVIATION))
         if self.kind == "photo":
             factor *= _PHOTO_DEVIATION
             mean -= _PHOTO_MEAN / factor
@@ -83,6 +86,7 @@ class Normalization:
         origin = images[:, :1, :1]
         shifted = images - origin
         mean, variance = tf.nn.moments(shifted, (1, 2), keepdims=True)
-        least = tf.maximum(tf.abs(origin + mean) * _LEAST_SHARE, _LEAST_DEVIATION)
+        share = 1.0 if self.kind == "relative" else _LEAST_SHARE
+        least = tf.maximum(tf.abs(origin + mean) * share, _LEAST_DEVIATION)
         standard = (shifted - mean) / tf.maximum(tf.sqrt(variance), least)
         return standard * _PHOTO_DEVIATION + _PHOTO_MEAN if self.kind == "photo" else standard

@@ -48,6 +48,17 @@ def test_by_hand():
     assert Normalization("unit", 8.0).apply(image).ravel().tolist() == [0, 0.5, 0, 0.5]
     assert Normalization("image").apply(image).ravel().tolist() == pytest.approx([-1, 1, -1, 1])
     assert Normalization("photo").apply(image).ravel().tolist() == pytest.approx([0.225, 0.675, 0.225, 0.675])
+    assert Normalization("relative").apply(image + 2).ravel().tolist() == pytest.approx([-0.5, 0.5, -0.5, 0.5])
+
+
+def test_relative_to_its_mean_an_image_keeps_its_contrast_and_not_its_exposure():
+    rng = np.random.default_rng(0)
+    plain, cells = (rng.normal(1000, spread, (64, 64, 1)).clip(1).astype(np.float32) for spread in (30, 200))
+    rule = Normalization("relative")
+    assert rule.apply(plain).std() == pytest.approx(0.03, rel=0.05) and rule.apply(cells).std() > 0.15
+    np.testing.assert_allclose(rule.apply(5 * cells), rule.apply(cells), atol=1e-5)
+    # Around 0 there is no brightness to measure by: then it is the deviation.
+    np.testing.assert_allclose(rule.apply(cells - 1000), Normalization("image").apply(cells - 1000), rtol=1e-4)
 
 
 @pytest.mark.parametrize("value", [0, 77, 60001, 65535])
@@ -55,7 +66,7 @@ def test_by_hand():
 def test_a_plain_image_stays_plain(kind, value):
     """Also where the mean, in float32, is not quite the value that all pixels have."""
     image = np.full((301, 257, 2), value, np.uint16)
-    expected = {"unit": value / 65535, "image": 0, "photo": 0.45}[kind]
+    expected = {"unit": value / 65535, "image": 0, "relative": 0, "photo": 0.45}[kind]
     normalization = Normalization(kind, 65535.0)
     assert normalization.apply(image) == pytest.approx(expected, abs=5e-3)
     batch = np.asarray(normalization.apply_batch(image[None].astype(np.float32)))
@@ -83,7 +94,7 @@ def test_measuring_takes_little_memory():
 
 
 @pytest.mark.parametrize(("kind", "scale", "message"), [
-    ("minmax", 255.0, "kind='minmax': .* unit, image, photo"),
+    ("minmax", 255.0, "kind='minmax': .* unit, image, relative, photo"),
     ("unit", 0.0, "scale=0.0: .* above 0"),
     ("unit", -1.0, "scale=-1.0"),
     ("unit", float("inf"), "scale=inf"),

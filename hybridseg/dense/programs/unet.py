@@ -27,7 +27,7 @@ from hybridseg.io.images import load_image
 from hybridseg.io.labelled import load_labelled
 from hybridseg.io.pairing import find_images
 from hybridseg.models.bundles import DenseModel
-from hybridseg.models.encoders import RANDOM
+from hybridseg.models.encoders import ENCODERS, RANDOM
 from hybridseg.models.losses import LossOptions
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import import_tensorflow
@@ -37,6 +37,7 @@ from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_image, resize_nearest
 
 _LEAST_SIDE = 32
+NORMALIZATIONS = ("image", "relative", "unit")
 SCHEDULES = ("ramp", "cosine", "constant")
 DEFAULT_POLICY = "mild"
 
@@ -115,6 +116,12 @@ class UnetOptions:
     block: str | None = option_like(Unet, "block", None)
     widths: tuple[int, ...] = option_like(Unet, "widths")
     dropout: float = option_like(Unet, "dropout")
+    normalization: str | None = option(
+        None,
+        "How each image is normalized, band by band: to mean 0 and deviation 1 (image), relative to its mean, which "
+        "keeps how much contrast it has (relative), or as a share of what its type can hold (unit).",
+        choices=NORMALIZATIONS,
+    )
     size: tuple[int, int] | None = option(
         None,
         "Rows and columns to which whole photos are resized, in place of windows; 32 at least.",
@@ -135,6 +142,14 @@ class UnetOptions:
         """Return the settings of the network."""
         block = self.block or ("plain" if self.encoder == NO_ENCODER else "separable")
         return Unet(n_bands, n_outputs, self.encoder, block, self.widths, self.dropout)
+
+    def choose_normalization(self, dtype: np.dtype) -> Normalization:
+        """Return the rule for pixels of a type: that of the pretraining, where there is an encoder."""
+        if self.encoder != NO_ENCODER:
+            return ENCODERS[self.encoder].choose_normalization(dtype)
+        if self.normalization == "unit":
+            return Normalization.unit_of(dtype)
+        return Normalization(self.normalization or "image")
 
 
 def check_encoder(settings: Mapping[str, Any], is_given: Callable[[str], bool]) -> None:
@@ -163,6 +178,8 @@ def choose_options(settings: Mapping[str, Any], is_given: Callable[[str], bool])
         if is_given(name) and settings["first_epochs"] is None:
             raise BadUsage(f"--{name.replace('_', '-')} is for restarts, and there are none without --first-restart")
     check_encoder(settings, is_given)
+    if settings["encoder"] != NO_ENCODER and is_given("normalization"):
+        raise BadUsage(f"--normalization is for --encoder=none; {settings['encoder']} has that of its pretraining")
     if settings["encoder"] != NO_ENCODER and settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
         raise BadUsage("--encoder-weights=none is of no use as it is; give --frozen-epochs 0")
     has_windows = any(is_given(item.name) for item in fields(CropOptions))
@@ -235,7 +252,7 @@ def train_pairs(
         options.augment.check_bands(pairs.n_bands)
     architecture = options.make_network(n_bands=pairs.n_bands, n_outputs=1 if n_classes == 2 else n_classes)
     encoder = architecture.pretrained
-    normalization = Normalization("image") if encoder is None else encoder.choose_normalization(pairs.dtype)
+    normalization = options.choose_normalization(pairs.dtype)
     plan = TrainingPlan(
         architecture, normalization, options.batch_size, options.validation_share, options.augment,
         options.fit if encoder else replace(options.fit, frozen_epochs=0), crops, readers,
