@@ -125,7 +125,7 @@ unet.add_command(build_lmdb)
     "normalization",
     "size",
     unset={
-        "normalization": "image; with an encoder as it was pretrained",
+        "normalization": "image; photos of bytes on an encoder as they are",
         "size": "windows of the photos",
         "widths": ",".join(map(str, _DEFAULTS.widths)),
         "block": "separable; without an encoder plain",

@@ -245,7 +245,6 @@ def test_a_policy_of_the_users_own(project, tmp_path):
     (["--schedule", "cosine", "--decay", 0.5], 2, "--decay is for --schedule=ramp, and this is --schedule=cosine."),
     (["--dice-over", "image"], 2, "--dice-over is for --loss=dice or combo, and this is --loss=cross-entropy."),
     (["--encoder", "none", "--frozen-epochs", 1], 2, "--frozen-epochs is for an encoder, and this is --encoder=none."),
-    (["--normalization", "unit"], 2, "--normalization is for --encoder=none; mobilenet_v2 has that of its pretraining"),
     (["--encoder-weights", "none", "--frozen-epochs", 1], 2, "is of no use as it is"),
     (["--test-masks", "masks"], 2, "--test-masks is given without --test-images."),
     (["--widths", "8,b"], 2, "'8,b' is not a list of whole numbers; write them like 256,128,64,32"),

@@ -37,7 +37,9 @@ from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_image, resize_nearest
 
 _LEAST_SIDE = 32
-NORMALIZATIONS = ("image", "relative", "unit")
+NORMALIZATIONS = ("image", "dataset")
+# Of so many images a data set is measured.
+_N_MEASURED = 500
 SCHEDULES = ("ramp", "cosine", "constant")
 DEFAULT_POLICY = "mild"
 
@@ -118,8 +120,8 @@ class UnetOptions:
     dropout: float = option_like(Unet, "dropout")
     normalization: str | None = option(
         None,
-        "How each image is normalized, band by band: to mean 0 and deviation 1 (image), relative to its mean, which "
-        "keeps how much contrast it has (relative), or as a share of what its type can hold (unit).",
+        "What brings every band to mean 0 and deviation 1: what is measured of each image by itself (image), or once "
+        "of the training images (dataset), so that how bright an image is, and of how much contrast, is still seen.",
         choices=NORMALIZATIONS,
     )
     size: tuple[int, int] | None = option(
@@ -143,13 +145,15 @@ class UnetOptions:
         block = self.block or ("plain" if self.encoder == NO_ENCODER else "separable")
         return Unet(n_bands, n_outputs, self.encoder, block, self.widths, self.dropout)
 
-    def choose_normalization(self, dtype: np.dtype) -> Normalization:
-        """Return the rule for pixels of a type: that of the pretraining, where there is an encoder."""
-        if self.encoder != NO_ENCODER:
-            return ENCODERS[self.encoder].choose_normalization(dtype)
-        if self.normalization == "unit":
-            return Normalization.unit_of(dtype)
-        return Normalization(self.normalization or "image")
+    def choose_normalization(self, pairs: PairSource) -> Normalization:
+        """Return the rule for the images of a data set; where there is an encoder, for pixels as in its pretraining."""
+        encoder = ENCODERS.get(self.encoder)
+        if self.normalization == "dataset":
+            chosen = np.unique(np.linspace(0, len(pairs.sources) - 1, _N_MEASURED).astype(int))
+            return Normalization.of_dataset((pairs.read(int(i))[0] for i in chosen), as_photo=encoder is not None)
+        if encoder is None:
+            return Normalization("image")
+        return Normalization("photo") if self.normalization else encoder.choose_normalization(pairs.dtype)
 
 
 def check_encoder(settings: Mapping[str, Any], is_given: Callable[[str], bool]) -> None:
@@ -178,8 +182,6 @@ def choose_options(settings: Mapping[str, Any], is_given: Callable[[str], bool])
         if is_given(name) and settings["first_epochs"] is None:
             raise BadUsage(f"--{name.replace('_', '-')} is for restarts, and there are none without --first-restart")
     check_encoder(settings, is_given)
-    if settings["encoder"] != NO_ENCODER and is_given("normalization"):
-        raise BadUsage(f"--normalization is for --encoder=none; {settings['encoder']} has that of its pretraining")
     if settings["encoder"] != NO_ENCODER and settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
         raise BadUsage("--encoder-weights=none is of no use as it is; give --frozen-epochs 0")
     has_windows = any(is_given(item.name) for item in fields(CropOptions))
@@ -252,7 +254,7 @@ def train_pairs(
         options.augment.check_bands(pairs.n_bands)
     architecture = options.make_network(n_bands=pairs.n_bands, n_outputs=1 if n_classes == 2 else n_classes)
     encoder = architecture.pretrained
-    normalization = options.choose_normalization(pairs.dtype)
+    normalization = options.choose_normalization(pairs)
     plan = TrainingPlan(
         architecture, normalization, options.batch_size, options.validation_share, options.augment,
         options.fit if encoder else replace(options.fit, frozen_epochs=0), crops, readers,
