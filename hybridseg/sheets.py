@@ -50,8 +50,7 @@ def draw_picture_rows(
     if Path(path).suffix.lower() == ".png" and can_paint(texts):
         sheet = Sheet(dpi, all_of_width).arrange(rows, width=width, legend=legend, title=title)
         with atomic_path(path) as temporary:
-            # Half of the time of the default level, for a file that is 3 % larger.
-            sheet.paint().save(temporary, "PNG", dpi=(dpi, dpi), compress_level=4)
+            sheet.save(temporary)
         return
     with house_style(texts):
         drawing = _Drawing(dpi, all_of_width).arrange(rows, width=width, legend=legend, title=title)

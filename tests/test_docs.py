@@ -74,7 +74,7 @@ JOURNEYS = (
     ["coco export", "coco import"],
     ["eval-pixels"],
     ["export-module"],
-    ["retile", "retrain", "eval-tiles", "tune-crf", "semseg"],
+    ["retile", "retrain", "eval-tiles", "tune-crf", "semseg", "predict"],
     ["fcn make-labels", "fcn train", "fcn infer"],
     [f"resunet {name}" for name in GROUPS["resunet"].commands],
     [f"unet {name}" for name in ("show-augmentation", "train", "infer")],

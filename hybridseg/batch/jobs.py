@@ -142,7 +142,8 @@ def run_jobs(
     tasks = []
     taken: dict[Path, Path] = {}
     for i, path in enumerate(image_paths):
-        target = job.list_targets(path)[0]
+        # Where nothing is written, each stands for itself.
+        target = next(iter(job.list_targets(path)), path)
         if target in taken:
             outcomes[i] = Problem(
                 str(path),

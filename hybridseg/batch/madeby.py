@@ -37,6 +37,19 @@ def make_record(command: str, model_paths: Sequence[Path], table: ClassTable, **
     return json.dumps(record)
 
 
+def add_settings(record: str, **settings: Any) -> str:
+    """Return a record with more settings.
+
+    Examples
+    --------
+    >>> add_settings('{"settings": {"a": 1}}', b=2)
+    '{"settings": {"a": 1, "b": 2}}'
+    """
+    found = json.loads(record)
+    found["settings"] |= settings
+    return json.dumps(found)
+
+
 def explain_difference(path: Path, wanted: str) -> str:
     """Return why a label map is not what would be made now; empty when it is.
 

@@ -27,7 +27,6 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 logger = logging.getLogger(__name__)
 
 _MAX_BLOCK_PIXELS = 1 << 24
-_N_COLORS = 3
 
 _pillow_cap_lock = threading.RLock()
 
@@ -259,49 +258,6 @@ def measure_levels(image: np.ndarray) -> tuple[float, float]:
     sample = sample[np.isfinite(sample)]
     low, high = np.percentile(sample, (1, 99)) if sample.size else (0.0, 1.0)
     return float(low), float(high)
-
-
-def match_bands(image: np.ndarray, n_bands: int, *, model: object, has_alpha: bool = False) -> tuple[np.ndarray, str]:
-    """Return an image with the bands that a model takes, and in words what that left out or repeated.
-
-    Parameters
-    ----------
-    image : numpy.ndarray
-        (rows, cols, bands).
-    model : object
-        The name of the model.
-    has_alpha : bool
-        See `ImageInfo`.
-
-    Raises
-    ------
-    BadInput
-        When the bands mean something else than those of the model.
-
-    Examples
-    --------
-    >>> match_bands(np.zeros((4, 6, 1)), 3, model="net.h5")[0].shape
-    (4, 6, 3)
-    """
-    found = image.shape[2]
-    if found == n_bands:
-        return image, ""
-    n_colors = found - has_alpha
-    if n_colors == n_bands:
-        return image[..., :n_bands], f"its transparency (band {found}) is left out: {model} takes {n_bands} bands"
-    if (n_colors, n_bands) == (1, _N_COLORS):
-        return image[..., :1].repeat(n_bands, axis=2), (
-            f"it is grey, and {model} takes red, green and blue: its one band stands for all three"
-        )
-    raise BadInput(
-        f"the image has {_count_bands(found)}, and {model} takes {n_bands}: give images with the {n_bands} of its "
-        "training in a file (in QGIS: Raster > Conversion > Translate), or train a network on such images, as with "
-        f"`hybridseg unet train`, which takes any number of bands"
-    )
-
-
-def _count_bands(n: int) -> str:
-    return f"{n} band{'s' * (n > 1)}"
 
 
 @contextmanager

@@ -104,6 +104,8 @@ def test_applying_a_model_imports_no_tensorflow(tmp_path, photo, tiny_model, til
     commands = (
         ("semseg", photo, *model, "--out", out),
         ("tune-crf", photos, *model, "--trials", 2),
+        ("predict", "-i", photo, "-o", out / "a.png", "-m", tiny_model, "-v", "--reports", out),
+        ("predict", "-i", photo, "-o", out / "b.png", "-m", tmp_path / "runs/coast", "-v", "--reports", out),
         ("eval-tiles", tile_dir, *model, "-n", 2, "--out", out),
         ("fcn", "infer", "--name", "coast", "--samples-dir", photos, "--output-dir", out, *runs),
         ("unet", "infer", "--name", "coast", "--images", photos, "--out", tmp_path / "unet", *runs),
