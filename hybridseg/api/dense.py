@@ -132,6 +132,7 @@ def train_unet(
     widths: Sequence[int] = _UNET.widths,
     dropout: float = _UNET.dropout,
     upsample: str | None = _UNET.upsample,
+    normalization: str | None = _UNET.normalization,
     size: tuple[int, int] | None = _UNET.size,
     scale: float | None = WINDOWS.scale,
     crop: tuple[int, int] | None = WINDOWS.crop,

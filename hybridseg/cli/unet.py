@@ -130,9 +130,11 @@ unet.add_command(build_lmdb)
     "widths",
     "dropout",
     "upsample",
+    "normalization",
     "size",
     unset={
         "upsample": "transposed; with separable blocks bilinear",
+        "normalization": "image; photos of bytes on an encoder as they are",
         "size": "windows of the photos",
         "widths": ",".join(map(str, _DEFAULTS.widths)),
         "block": "separable; without an encoder plain",

@@ -378,7 +378,9 @@ def _parse_card(record: dict[str, Any]) -> tuple[DenseCard, str]:
         architecture=parse_architecture(record["architecture"]),
         table=ClassTable.from_records(record["classes"]),
         size=parse_value(record["size"], tuple[int, int]),
-        normalization=parse_fields(Normalization, record["normalization"], what="the normalization"),
+        normalization=parse_fields(
+            Normalization, record["normalization"], what="the normalization", newer=("means", "deviations")
+        ),
         training=parse_value(record["training"], dict[str, Any]),
         scores=parse_value(record["scores"], dict[str, Any]),
         versions=parse_value(record["versions"], dict[str, str]),

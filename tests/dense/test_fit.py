@@ -24,6 +24,9 @@ from hybridseg.models.resunet import ResUnet
 from hybridseg.models.startup import make_deterministic
 from hybridseg.models.weightfile import load_weights
 
+# What TensorFlow says of the feed, which stays a graph.
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
+
 RATE = Schedule(start=0.02, top=0.02, bottom=0.001, sustain_epochs=1, decay=0.5)
 AUGMENT = AugmentOptions(flip_rows=True, brightness=0.1)
 FEED = {"batch_size": 2, "normalization": Normalization("image")}
@@ -44,16 +47,23 @@ def train_feed(pairs):
     return Feed(pairs, range(3), augment=AUGMENT, shuffle=True, seed=1, **FEED)
 
 
-def run_fit(path, pairs, *, key=1, resume=False, validate=True, validation_pairs=None, network=None, **settings):
-    """Run some epochs in a folder; return the network and its history."""
+def run_fit(
+    path, pairs, *, key=1, resume=False, validate=True, validation_pairs=None, network=None, in_graphs=False, **settings
+):
+    """Run some epochs in a folder, so few that making graphs takes longer; return the network and its history."""
+    import tensorflow as tf
+
     hooks = {name: settings.pop(name) for name in ("on_epoch", "progress", "encoder") if name in settings}
     make_deterministic(0)
     network = network or build_small()
     validation = Feed(validation_pairs or pairs, [3, 4], **FEED) if validate else None
     options = FitOptions(**{"schedule": RATE, **settings})
     folder = RunFolder(path, {"batch_size": key}, resume)
-    history = fit(network, train_feed(pairs), validation, options=options, folder=folder, **hooks)
-    return network, history
+    tf.config.run_functions_eagerly(not in_graphs)
+    try:
+        return network, fit(network, train_feed(pairs), validation, options=options, folder=folder, **hooks)
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture
@@ -176,7 +186,7 @@ def test_killed_in_the_first_epoch_it_starts_over(train, whole, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("n_outputs", [1, 2])
 def test_it_learns(train, n_outputs):
-    _, history = train(network=build_small(n_outputs), epochs=6, schedule=Schedule(0.06, 0.06, 0.06))
+    _, history = train(network=build_small(n_outputs), epochs=6, schedule=Schedule(0.06, 0.06, 0.06), in_graphs=True)
     best = min(history, key=lambda row: row.val_loss)
     assert best.val_mean_iou > 0.85 and best.val_dice > 0.9 and history[-1].loss < history[0].loss / 2
 
@@ -216,7 +226,8 @@ def test_scores_of_the_training_are_those_of_its_steps(train, make_pairs):
     network = tf_keras.Model(pixels, tf_keras.layers.Conv2D(2, 3, padding="same")(pixels))
     pairs = make_pairs(5)
     before = network(Normalization("image").apply_batch(pairs.images[:3].astype(np.float32))).numpy()
-    _, [row] = train(network=network, epochs=1, validate=False, schedule=Schedule(1e-12, 1e-12, 1e-12))
+    rates = Schedule(1e-12, 1e-12, 1e-12)
+    _, [row] = train(network=network, epochs=1, validate=False, schedule=rates, in_graphs=True)
     feed = train_feed(pairs)
     found = [network(images).numpy().argmax(axis=-1) for images, _ in feed.batches()]
     truth = [labels.numpy() for _, labels in feed.batches()]
@@ -253,7 +264,7 @@ def test_patience_stops_and_the_best_weights_come_back(train, make_pairs, tmp_pa
     assert longer[: len(history)] == history and len(longer) == len(history) + 1
 
 
-@pytest.mark.parametrize(("best_by", "best"), [("mean_iou", 2), ("loss", 1)])
+@pytest.mark.parametrize(("best_by", "best"), [("mean_iou", 2), pytest.param("loss", 1, marks=pytest.mark.slow)])
 def test_the_weights_of_the_best_epoch_are_kept(train, make_pairs, best_by, best):
     make_deterministic(0)
     seen, network = [], build_small()
@@ -357,23 +368,22 @@ def test_a_plateau_lowers_the_learning_rate(train, make_pairs):
     assert [row.rate for row in history] == pytest.approx(expected) and best < 3
 
 
-def test_a_loss_that_is_not_finite_later_on(train, whole, caplog):
+@pytest.mark.parametrize("validate", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_loss_that_is_not_finite_later_on(train, whole, caplog, validate):
     """It ends there, with the weights of the best epoch until then."""
-    network = build_small()
 
     def spoil(row):
         if row.epoch == 2:
             network.layers[-1].bias.assign(np.full(2, np.nan, np.float32))
 
-    for validate in (True, False):
-        with caplog.at_level(logging.WARNING):
-            make_deterministic(0)
-            network = build_small()
-            _, history = train(f"nan{validate}", network=network, epochs=5, on_epoch=spoil, validate=validate)
-        assert "not finite any more in epoch 3: training stops here, and the best weights" in caplog.text
-        assert len(history) == 2
-        best = best_of(history) if validate else 1
-        assert same_weights(weights_of(network), whole.weights[best])
+    with caplog.at_level(logging.WARNING):
+        make_deterministic(0)
+        network = build_small()
+        _, history = train(network=network, epochs=5, on_epoch=spoil, validate=validate)
+    assert "not finite any more in epoch 3: training stops here, and the best weights" in caplog.text
+    assert len(history) == 2
+    best = best_of(history) if validate else 1
+    assert same_weights(weights_of(network), whole.weights[best])
 
 
 def test_a_loss_that_is_not_finite(train, tmp_path):

@@ -49,7 +49,7 @@ def test_some_of_each_and_none_twice(n):
     assert len(worst) == min(3, (n + 1) // 2) and len(best) == min(3, n // 2)
 
 
-def test_the_worst_and_the_best_are_shown(results, quick_confusion):
+def test_the_worst_and_the_best_are_shown(results, quick_charts):
     result = evaluate(results)
     assert list_errors(results) == [f"p{i}_ares_96_errors.png" for i in (0, 1, 2, 5, 6, 7)]
     assert {path for path in result.written if "errors" in path.name} == set((results / "out/figures").glob("*errors*"))
@@ -86,7 +86,7 @@ def test_all_or_none(results, quick_panels, panels, n):
     assert len(list_errors(results)) == n and result.not_shown == () and len(result.confusions) == 8
 
 
-def test_the_title_says_how_much_is_right(results):
+def test_the_title_says_how_much_is_right(results, quick_charts):
     pairs, photos = find_result_pairs(results)[0], [results / "p3.png"]
     result = evaluate_pixels(pairs, out_dir=results / "out", image_paths=photos, figures=FigureOptions(50, "svg"))
     svg = (results / "out/figures/p3_ares_96_errors.svg").read_text()
@@ -117,7 +117,7 @@ def test_photos_of_another_size_or_that_cannot_be_read(results, quick_panels):
     assert list_errors(results) == [f"p{i}_ares_96_errors.png" for i in (2, 3, 4, 5, 6)]
 
 
-def test_ignored_classes_are_no_errors(results, quick_confusion):
+def test_ignored_classes_are_no_errors(results, quick_charts):
     labels = np.zeros((40, 60), np.uint8)
     labels[:20] = 2
     write_labelmap(results / "p0_mres.mat", LabelMap(labels, TABLE))

@@ -114,7 +114,8 @@ def test_what_is_there_already(runs, tmp_path, save_network):
     to = tmp_path / "models"
     promote_model(choose(runs), to)
     assert promote_model(choose(runs), to).written == (), "the same model"
-    assert promote_model(choose(tmp_path), to).written == (), "the copy counts once"
+    assert promote_model(choose(tmp_path), to).written == ()
+    assert [entry.name for entry in choose(tmp_path).beaten] == ["new", "middle"], "the copy counts once"
     better = save_network(tmp_path / "later/old/model.h5", 0.95)
     with pytest.raises(OutputExists, match="holds another model that was promoted earlier; --overwrite"):
         promote_model(choose(tmp_path), to)

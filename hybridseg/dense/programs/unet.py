@@ -27,7 +27,7 @@ from hybridseg.io.images import load_image
 from hybridseg.io.labelled import load_labelled
 from hybridseg.io.pairing import find_images
 from hybridseg.models.bundles import DenseModel
-from hybridseg.models.encoders import RANDOM
+from hybridseg.models.encoders import ENCODERS, RANDOM
 from hybridseg.models.losses import LossOptions
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.startup import import_tensorflow
@@ -37,6 +37,9 @@ from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_image, resize_nearest
 
 _LEAST_SIDE = 32
+NORMALIZATIONS = ("image", "dataset")
+# Of so many images a data set is measured.
+_N_MEASURED = 500
 SCHEDULES = ("ramp", "cosine", "constant")
 DEFAULT_POLICY = "mild"
 
@@ -124,6 +127,12 @@ class UnetOptions:
     widths: tuple[int, ...] = option_like(Unet, "widths")
     dropout: float = option_like(Unet, "dropout")
     upsample: str | None = option_like(Unet, "upsample")
+    normalization: str | None = option(
+        None,
+        "What brings every band to mean 0 and deviation 1: what is measured of each image by itself (image), or once "
+        "of the training images (dataset), so that how bright an image is, and of how much contrast, is still seen.",
+        choices=NORMALIZATIONS,
+    )
     size: tuple[int, int] | None = option(
         None,
         "Rows and columns to which whole photos are resized, in place of windows; 32 at least.",
@@ -144,6 +153,16 @@ class UnetOptions:
         """Return the settings of the network."""
         block = self.block or ("plain" if self.encoder == NO_ENCODER else "separable")
         return Unet(n_bands, n_outputs, self.encoder, block, self.widths, self.dropout, self.upsample)
+
+    def choose_normalization(self, pairs: PairSource) -> Normalization:
+        """Return the rule for the images of a data set; where there is an encoder, for pixels as in its pretraining."""
+        encoder = ENCODERS.get(self.encoder)
+        if self.normalization == "dataset":
+            chosen = np.unique(np.linspace(0, len(pairs.sources) - 1, _N_MEASURED).astype(int))
+            return Normalization.of_dataset((pairs.read(int(i))[0] for i in chosen), as_photo=encoder is not None)
+        if encoder is None:
+            return Normalization("image")
+        return Normalization("photo") if self.normalization else encoder.choose_normalization(pairs.dtype)
 
 
 def check_encoder(settings: Mapping[str, Any], is_given: Callable[[str], bool]) -> None:
@@ -256,7 +275,7 @@ def train_pairs(
         options.augment.check_bands(pairs.n_bands)
     architecture = options.make_network(n_bands=pairs.n_bands, n_outputs=1 if n_classes == 2 else n_classes)
     encoder = architecture.pretrained
-    normalization = Normalization("image") if encoder is None else encoder.choose_normalization(pairs.dtype)
+    normalization = options.choose_normalization(pairs)
     plan = TrainingPlan(
         architecture, normalization, options.batch_size, options.validation_share, options.augment,
         options.fit if encoder else replace(options.fit, frozen_epochs=0), crops, readers,
