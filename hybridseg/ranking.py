@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hybridseg.classes import class_key
 from hybridseg.confusion import Confusion
 from hybridseg.markup import count_of
@@ -33,7 +35,7 @@ class ImageScore:
     class_dice : dict of str to float
         Of each class that its truth or its result has.
     worst_class : str
-        The class with the lowest Dice.
+        The class with the lowest Dice; of several, the one that most pixels are wrong of.
     mistake : (str, str, int) or None
         The commonest mistake with that class: the true class, what it was taken for, and of how many pixels.
     """
@@ -88,7 +90,10 @@ def _score_image(image: str, confusion: Confusion, unwanted: Collection[str]) ->
     }
     if not found or confusion.accuracy is None:
         return ImageScore(image, None, None, 0, {})
-    worst = min(found, key=lambda name: found[name])
+    # Of classes that are as bad, as those that are never right, the one that most pixels are wrong of.
+    hits, predicted = np.diag(confusion.counts), confusion.counts.sum(axis=0)
+    n_wrong = dict(zip(names, (confusion.support + predicted - 2 * hits).tolist(), strict=True))
+    worst = min(found, key=lambda name: (found[name], -n_wrong[name]))
     mean = sum(found.values()) / len(found)
     mistake = _find_mistake(confusion, names.index(worst))
     return ImageScore(image, mean, confusion.accuracy, confusion.n_pixels, found, worst, mistake)
@@ -126,7 +131,9 @@ def tell_worst(images: Sequence[ImageScore]) -> tuple[str, tuple[str, ...], list
     """Return a title, header and rows that list the worst images, for a table that a person reads."""
     known = [image for image in images if image.dice is not None]
     shown = known[:_N_LISTED]
-    title = f"multi-label Dice of {count_of(len(known), 'image')}: mean {average_dice(known) or 0.0:.3f}; the worst"
+    title = (
+        f"multi-label Dice of {count_of(len(known), 'image')}: mean {average_dice(known) or 0.0:.3f}; the worst first"
+    )
     header = ("image", "Dice", "worst class", "its Dice", "its commonest mistake", "pixels")
     rows: list[tuple[str, ...]] = []
     for image in shown:

@@ -42,6 +42,7 @@ BREAKS = {
         ("confusion.py", "truth[owner == i], prediction[owner == i]", "truth, prediction", "hybrid/test_evaltiles.py"),
         ("confusion.py", "0.0 if f1 is None and n else f1", "f1", "test_ranking.py"),
         ("ranking.py", "min(found, key=", "max(found, key=", "test_ranking.py"),
+        ("ranking.py", "(found[name], -n_wrong[name])", "(found[name], n_wrong[name])", "test_ranking.py"),
         ("ranking.py", "image.dice is None, image.dice, image.accuracy", "image.dice is None, image.accuracy",
          "test_ranking.py"),
         ("confusion.py", "counts[np.ix_(ids, ids)] += confusion.counts",
