@@ -23,6 +23,7 @@ REQUIREMENTS = [
     "scipy>=1.14,<1.19",
     "scikit-learn>=1.6,<1.10",
     "threadpoolctl>=3.1,<4",
+    "imageio>=2.36,<2.39",
     "pillow>=11.0,<14",
     "rasterio>=1.4,<1.6",
     "lmdb>=1.6.2,<3.1",
@@ -44,6 +45,8 @@ TEST = [
     "nbclient>=0.10,<0.12",
     "nbformat>=5.10,<6",
     "ipykernel>=6.29,<8",
+    "pystac-core>=1.15.2,<1.16",
+    "jsonschema>=4.18,<5",
 ]
 LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3"]
 

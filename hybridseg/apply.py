@@ -13,21 +13,24 @@ import numpy as np
 from hybridseg.batch.jobs import Job, Outputs, run_jobs
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.classes import ClassTable
-from hybridseg.dense.predict import PredictJob, match_image, predict_labels
+from hybridseg.dense.predict import PredictJob, judge_scale, match_image, predict_labels
+from hybridseg.dense.runs import MODEL_NAME
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput, HybridSegError, OutputExists
 from hybridseg.hybrid.segmentation import HybridOptions, segment_image
 from hybridseg.hybrid.semseg import SemsegJob, list_warnings
 from hybridseg.hybrid.tuning import read_tuning
-from hybridseg.io.images import ImageInfo, as_rgb8, load_image
+from hybridseg.io.images import ImageInfo, LoadedImage, as_rgb8, load_image
 from hybridseg.io.labels.formats import read_made_by, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.pairing import find_images
 from hybridseg.markup import render_text
+from hybridseg.models.bundles import card_path
 from hybridseg.models.engines import LITERT
 from hybridseg.models.ensemble import list_members
+from hybridseg.models.savedmodels import GRAPH_NAME, find_bundle
 from hybridseg.progress import Progress, no_progress
 
 PathLike = str | os.PathLike[str]
@@ -133,10 +136,15 @@ class SegmentedImage(LabelMap):
             As `write_labelmap`.
         """
         path = Path(path)
-        if path.exists() and not _is_result(path):
-            raise OutputExists(f"{path} is there and is no result of a model; save under another name")
+        check_place(path)
         write_labelmap(path, self)
         return path
+
+
+def check_place(path: Path) -> None:
+    """Raise OutputExists where a label map would replace a file that is no result of a model."""
+    if path.exists() and not _is_result(path):
+        raise OutputExists(f"{path} is there and is no result of a model; save under another name")
 
 
 def _is_result(path: Path) -> bool:
@@ -147,13 +155,13 @@ def _is_result(path: Path) -> bool:
 
 
 def segment_pixels(
-    image: PathLike | Any, job: SemsegJob | PredictJob, *, progress: Progress = no_progress
+    image: PathLike | LoadedImage | Any, job: SemsegJob | PredictJob, *, progress: Progress = no_progress
 ) -> SegmentedImage:
     """Segment one image and write nothing.
 
     Parameters
     ----------
-    image : path-like or array
+    image : path-like, LoadedImage or array
         An array is (rows, cols) or (rows, cols, bands) of numbers. Values wider than 8 bits are stretched between
         their 1st and 99th percentile.
 
@@ -177,7 +185,7 @@ def segment_pixels(
         networks = job.load()
         table = table or networks[0].table
         pixels, note = match_image(pixels, networks, has_alpha=info is not None and info.has_alpha)
-        warnings = [*filter(None, [note])]
+        warnings = [*filter(None, [note]), *(judge_scale(info, networks, job.options) if info else ())]
         labels, confidence = predict_labels(
             pixels, networks, options=job.options, smoothing=job.smoothing, valid=valid, want_confidence=True,
             progress=progress,
@@ -190,10 +198,12 @@ def segment_pixels(
     )  # fmt: skip
 
 
-def _read_pixels(image: PathLike | Any, *, fill: bool) -> tuple[np.ndarray, np.ndarray | None, ImageInfo | None]:
+def _read_pixels(
+    image: PathLike | LoadedImage | Any, *, fill: bool
+) -> tuple[np.ndarray, np.ndarray | None, ImageInfo | None]:
     """Return the pixels of a file or an array, where they hold a picture, and the header of the file."""
-    if isinstance(image, str | os.PathLike):
-        loaded = load_image(image)
+    if isinstance(image, str | os.PathLike | LoadedImage):
+        loaded = image if isinstance(image, LoadedImage) else load_image(image)
         loaded = loaded.filled() if fill else loaded
         return loaded.pixels, loaded.valid, loaded.info
     pixels = np.asarray(image)
@@ -303,7 +313,9 @@ def make_job(
 
 
 def find_model(path: PathLike) -> Path:
-    """Return the model in a folder that holds one tile classifier with its card; any other path as it is.
+    """Return the model in a folder: its one tile classifier, the result of a training, or what a SavedModel is of.
+
+    Any other path is returned as it is.
 
     Examples
     --------
@@ -311,8 +323,14 @@ def find_model(path: PathLike) -> Path:
     'model.pb'
     """
     path = Path(path)
+    if (path / GRAPH_NAME).is_file():
+        return find_bundle(path)
     found = [file for file in path.glob("*.pb") if file.with_suffix(".json").exists()] if path.is_dir() else []
-    return found[0] if len(found) == 1 else path
+    if len(found) == 1:
+        return found[0]
+    # Numbered checkpoints may lie beside it.
+    best = path / MODEL_NAME
+    return best if card_path(best).exists() else path
 
 
 def _is_classifier(paths: Sequence[Path]) -> bool:

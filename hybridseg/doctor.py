@@ -34,7 +34,7 @@ _PROBES = {
     "numpy": "import numpy as m; out = {'version': m.__version__}",
     "scipy": "import scipy.io, scipy as m; out = {'version': m.__version__}",
     "scikit-learn": "import sklearn.metrics, sklearn as m; out = {'version': m.__version__}",
-    "pillow": "import PIL.Image, PIL as m; out = {'version': m.__version__}",
+    "imageio": "import imageio.v3, imageio as m, PIL; out = {'version': m.__version__, 'pillow': PIL.__version__}",
     "matplotlib": "import matplotlib.figure, matplotlib as m; out = {'version': m.__version__}",
     "rasterio": (
         "import rasterio as m; from rasterio.crs import CRS; CRS.from_epsg(4326)\n"
@@ -134,7 +134,8 @@ def _describe_package(name: str, found: Found | None, reason: str) -> Check:
         return Check(
             name, "warning", detail, f"{_pip()} install --force-reinstall --no-deps --no-cache-dir pydensecrf2"
         )
-    notes = [f"GDAL {found['gdal']}"] if "gdal" in found else []
+    extras = {"gdal": "GDAL {}", "pillow": "Pillow {}"}
+    notes = [form.format(found[key]) for key, form in extras.items() if key in found]
     notes += [f"using {found['instructions'][-1]} instructions"] if "instructions" in found else []
     return Check(name, "ok", ", ".join([found["version"], *notes]))
 

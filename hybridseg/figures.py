@@ -18,6 +18,7 @@ import numpy as np
 from hybridseg.calibration import Calibration
 from hybridseg.confusion import Confusion
 from hybridseg.io.atomic import atomic_path
+from hybridseg.layout import DRAWN_BY
 from hybridseg.options import Span, check_options, option
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _MIN_FONT, _MAX_FONT = 5.5, 11.0
 _MAX_SIDE, _MAX_NUMBERED = 26.0, 60
 # Of all pixels or tiles: less of them has no point in a calibration.
 _LEAST_SHARE = 0.0005
-_NO_DATE = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+_METADATA = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": dict([DRAWN_BY])}
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], **settings: Any) -
     """Write a figure in the format that the suffix of its path names, whole or not at all."""
     kind = Path(path).suffix.removeprefix(".").lower()
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=kind, metadata=_NO_DATE.get(kind), **settings)
+        figure.savefig(temporary, format=kind, metadata=_METADATA.get(kind), **settings)
 
 
 def _save_tight(figure: Figure, path: str | os.PathLike[str], dpi: int) -> None:

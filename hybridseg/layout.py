@@ -20,6 +20,9 @@ from hybridseg.resample import resize_nearest, shrink_image
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
+DRAWN_BY = ("Software", "hybridseg")
+"""What a PNG says that was drawn here."""
+
 # Inches.
 _MARGIN = 0.08
 # Points: the sizes of text, the height of a line, the side of a patch of the legend, and the room behind its name.
@@ -38,6 +41,17 @@ def load_font() -> ImageFont.FreeTypeFont | None:
         return ImageFont.truetype(Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", 20)
     except OSError:
         return None
+
+
+def is_drawn_here(path: Path) -> bool:
+    """Return whether a file is a PNG that this program drew."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get(DRAWN_BY[0]) == DRAWN_BY[1]
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return False
 
 
 def can_paint(texts: Sequence[str]) -> bool:
@@ -166,6 +180,15 @@ class Sheet:
             self.write(text, col + 1.5 * patch, self.top + self.line / 2)
             col += width + space
         self.top += self.line if legend else 0
+
+    def save(self, path: Path) -> None:
+        """Draw everything, as a PNG that says what drew it."""
+        from PIL.PngImagePlugin import PngInfo
+
+        note = PngInfo()
+        note.add_text(*DRAWN_BY)
+        # Half of the time of the default level, for a file that is 3 % larger.
+        self.paint().save(path, "PNG", dpi=(self.dpi, self.dpi), compress_level=4, pnginfo=note)
 
     def paint(self) -> Image.Image:
         """Draw everything with Pillow; a picture fills its place pixel by pixel."""

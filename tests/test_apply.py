@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hybridseg.apply import make_job, segment_files
+from hybridseg.apply import find_model, make_job, segment_files
 from hybridseg.batch.jobs import Outputs
 from hybridseg.dense.predict import PredictJob
 from hybridseg.dense.smoothing import SmoothingOptions
@@ -38,6 +38,21 @@ def test_constants_that_were_tuned_are_used(by_color, make_pair, tmp_path):
     model.write_bytes(b"another")
     with pytest.raises(BadInput, match=r"made for model\.pb as they were then"):
         make_job([model])
+
+
+def test_the_model_in_a_folder(tmp_path):
+    run_dir, served, tiles = tmp_path / "run", tmp_path / "saved_model", tmp_path / "tiles"
+    for path in (
+        *(run_dir / f"{stem}{end}" for stem in ("model", "epoch_0001") for end in (".h5", ".card.json")),
+        *(served / name for name in ("saved_model.pb", "assets.extra/model.h5")),
+        *(tiles / name for name in ("net.pb", "net.json", "other.pb")),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = {path: find_model(path) for path in (run_dir, served, tiles, tmp_path)}
+    assert found[run_dir] == run_dir / "model.h5", "and no checkpoint"
+    assert found[served] == served / "assets.extra" and found[tiles] == tiles / "net.pb"
+    assert found[tmp_path] == tmp_path
 
 
 @pytest.mark.parametrize(

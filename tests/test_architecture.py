@@ -25,6 +25,7 @@ LEVELS = (
         ("markup",),
         ("classes",),
         ("confusion",),
+        ("ranking",),
         ("calibration",),
         ("verdict",),
         ("draw",),
@@ -35,7 +36,7 @@ LEVELS = (
     ),
     *(("io",), ("page",), ("figures",), ("sheets",), ("crf",), ("models",), ("batch",)),
     ("data", "hybrid", "dense", "labelling", "evaluation"),
-    *(("apply",), ("vectors",), ("study",), ("demo",), ("doctor",), ("web",), ("cli",), ("api",)),
+    *(("apply",), ("prediction",), ("vectors",), ("study",), ("demo",), ("doctor",), ("web",), ("cli",), ("api",)),
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 HOMES = {
@@ -51,6 +52,7 @@ HOMES = {
     "rasterio": {"io"},
     "lmdb": {"io"},
     "PIL": {"io", "resample.py", "layout.py"},
+    "imageio": {"io"},
     "sklearn": {"hybrid"},
     "flask": {"web"},
     "werkzeug": {"web"},
@@ -162,7 +164,7 @@ def test_help_is_light():
         "        main(words)\n"
         "    except SystemExit as stop:\n"
         "        assert stop.code == (0 if words[-1] == '--help' else 2), (words, stop.code)\n"
-        "slow = {'tensorflow', 'tf_keras', 'keras', 'scipy', 'sklearn', 'matplotlib', 'rasterio', 'flask',\n"
+        "slow = {'tensorflow', 'tf_keras', 'keras', 'scipy', 'sklearn', 'matplotlib', 'rasterio', 'imageio', 'flask',\n"
         "        'lmdb'}\n"
         "print(sorted(slow & set(sys.modules)), file=sys.stderr)\n"
     )

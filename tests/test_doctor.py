@@ -22,17 +22,17 @@ def check(name):
 def test_packages_are_tried_in_one_process_or_in_as_many_as_they_kill(probes):
     probes("numpy", "import os; print('chatter'); out = {'version': str(os.getpid())}")
     probes("scipy", "import no_such_module")
-    probes("pillow", "import os; os.kill(os.getpid(), 4)")
+    probes("imageio", "import os; os.kill(os.getpid(), 4)")
     probes("matplotlib", "import os; out = {'version': str(os.getpid())}")
     probes("rasterio", "import sys; sys.exit('no licence')")
     probes("h5py", "import os; os._exit(3)")
-    names = ["numpy", "scipy", "pillow", "matplotlib", "rasterio", "h5py", "tf-keras"]
+    names = ["numpy", "scipy", "imageio", "matplotlib", "rasterio", "h5py", "tf-keras"]
     found = try_packages(names)
     assert list(found) == names and found["tf-keras"][0]["version"] == "1.0"
     first, second = (int(found[name][0]["version"]) for name in ("numpy", "matplotlib"))
-    assert first != second, "the one that pillow has killed, and the next"
+    assert first != second, "the one that imageio has killed, and the next"
     assert found["scipy"] == (None, "not installed (no module 'no_such_module')")
-    assert "kills its process (signal 4)" in found["pillow"][1]
+    assert "kills its process (signal 4)" in found["imageio"][1]
     assert found["rasterio"] == (None, "SystemExit: no licence")
     assert found["h5py"] == (None, "it ends its process without a message")
 

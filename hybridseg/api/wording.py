@@ -14,8 +14,8 @@ import hybridseg
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z_-]*)(=\w[\w.-]*| (?:'[^']*'|[A-Z]{2,}\b|\d+\b|[\w*]+\.\w+))?")
 # What the commands call otherwise.
 _OTHER_NAMES = {
-    "images": "photos", "test": "test_list", "output_graph": "out", "import": "import_",
-    "first_restart": "first_epochs",
+    "images": "photos", "image_folder": "images", "mask_folder": "masks", "output_folder": "out", "test": "test_list",
+    "output_graph": "out", "import": "import_", "first_restart": "first_epochs",
 }  # fmt: skip
 _SHORT_FLAG = re.compile(r" \(-\w\)")
 # The functions of commands that are called otherwise.
@@ -24,7 +24,8 @@ _FUNCTIONS = {
     "fcn": "train_fcn", "fcn train": "train_fcn", "unet train": "train_unet", "resunet train": "train_resunet",
     "semseg": "segment", "fcn infer": "segment", "unet infer": "segment", "resunet segment": "segment",
     "resunet make-tfrecords": "make_tfrecords", "resunet init-config": "init_config",
-    "unet show-augmentation": "show_augmentation", "coco import": "import_coco", "coco export": "export_coco",
+    "unet show-augmentation": "show_augmentation", "unet build-lmdb": "build_lmdb",
+    "coco import": "import_coco", "coco export": "export_coco",
     **{name: name for name in ("run", "split", "convert", "retile", "retrain", "label")},
 }  # fmt: skip
 _NAMES = "|".join(sorted(_FUNCTIONS, key=len, reverse=True))
@@ -58,7 +59,7 @@ def speak_python(message: str, defaults: Mapping[str, Any]) -> str:
         if name not in defaults:
             return name + value
         if defaults[name] is False:
-            return f"{name}=True{value}"
+            return f"{name}=True{'' if value == ' 1' else value}"
         is_text = "'" not in value and ("." in value or value.startswith("="))
         return f"{name}=" + (repr(value[1:]) if is_text else value[1:])
 

@@ -36,6 +36,8 @@ COMMANDS = {
     "fcn": "hybridseg.cli.fcn:fcn",
     "resunet": "hybridseg.cli.resunet:resunet",
     "unet": "hybridseg.cli.unet:unet",
+    "predict": "hybridseg.cli.predict:predict",
+    "models": "hybridseg.cli.models:models",
     "demo": "hybridseg.cli.demo:demo",
     "demo-dense": "hybridseg.cli.demo:demo_dense",
     "export-module": "hybridseg.cli.train:export_module",
@@ -156,6 +158,8 @@ def main(console: Console) -> None:
     With photos and masks of your own:
       run          train, test and report, all in one
       review       look over photos and masks before a training
+      predict      label every pixel of a few images by any model
+      models       list what you have trained, and promote the best
     \b
     The hybrid method, in the order of use:
       split        divide your photos into train/ and test/

@@ -36,10 +36,11 @@ from hybridseg.crf.options import CrfOptions
 from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions, classic_options
 from hybridseg.hybrid.semseg import SemsegJob, load_classifiers
-from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
+from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuning
 from hybridseg.hybrid.tuning import tune_crf as tune
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import find_images
+from hybridseg.models.store import tuning_path
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 DEFAULT_MODEL = Path("model.pb")
@@ -62,6 +63,12 @@ model_option = click.option(
     help="The classifier; give it again for others of the same classes that vote too.  [default: model.pb]",
 )  # fmt: skip
 
+labels_option = click.option(
+    "--labels", "labels_path", type=path_type, help="The classes of a .pb of the classic script."
+)
+tile_size_option = click.option(
+    "--tile-size", type=int, help="Side of the tiles, in pixels.  [default: from the model]"
+)
 
 _BY_SIZE = {
     "scale": "0.5, more for small images, less for large ones",
@@ -77,9 +84,9 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
     "words", metavar="IMAGE... [MODEL [LABELS [COLORS [TILE [THRESH PROB DECIM SCALE]]]]]", nargs=-1, type=PathType()
 )
 @model_option
-@click.option("--labels", "labels_path", type=path_type, help="The classes of a .pb of the classic script.")
+@labels_option
 @colors_option("--labels, or else the model's own")
-@click.option("--tile-size", type=int, help="Side of the tiles, in pixels.  [default: from the model]")
+@tile_size_option
 @click.option(
     "--best/--classic",
     default=None,
@@ -209,7 +216,8 @@ def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool) 
 def _print_image(console: Console, image: ImageResult) -> None:
     shares = ", ".join(f"{name} {share:.1%}" for name, share in image.shares.items())
     console.say(f"{image.image_path.name}: {shares} ({sum(image.seconds.values()):.1f} s)")
-    console.wrote(*image.written, text="\n".join(f"  wrote {path}" for path in image.written))
+    if image.written:
+        console.wrote(*image.written, text="\n".join(f"  wrote {path}" for path in image.written))
     console.report.result.setdefault("images", []).append(
         {"image": image.image_path, "shares": image.shares, "seconds": image.seconds}
     )

@@ -51,6 +51,20 @@ class LmdbResult:
     were_finished: tuple[bool, ...]
     table: ClassTable
 
+    def __repr__(self) -> str:
+        first, second = (path.name for path in self.paths)
+        return f"<LmdbResult: {first} and {second}, records: {self.n_records[0]} and {self.n_records[1]}>"
+
+    @property
+    def train_path(self) -> Path:
+        """The database for training."""
+        return self.paths[0]
+
+    @property
+    def test_path(self) -> Path:
+        """The database for testing."""
+        return self.paths[1]
+
 
 @dataclass(frozen=True)
 class _Place:

@@ -130,7 +130,7 @@ class PhotoPairs(FolderPairs):
         key = (index, normalization)
         if key not in self._measured:
             info, pixels = self.infos[index], self._load(index).pixels
-            if normalization.kind == "unit":
+            if normalization.kind in ("unit", "dataset"):
                 pixels = np.zeros((1, 1, self.n_bands), self.dtype)
             elif pixels is None:
                 shape = reduce_shape(info.shape, min(_MEASURED_SIDE / max(info.shape), 1.0))

@@ -18,7 +18,8 @@ from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
 from hybridseg.dense.windows import DenseOptions, find_size, predict_probs, predict_strips
 from hybridseg.forecast import UNKNOWN, followed_by
-from hybridseg.io.images import ImageInfo, as_rgb8, load_image, match_bands
+from hybridseg.io.bands import match_bands
+from hybridseg.io.images import ImageInfo, as_rgb8, load_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.models.bundles import DenseModel, load_dense
@@ -91,7 +92,7 @@ def predict_file(
     loaded = load_image(image_path).filled()
     valid, georeference = loaded.valid, loaded.info.georeference
     image, note = match_image(loaded.pixels, models, has_alpha=loaded.info.has_alpha)
-    warnings = (*filter(None, [note]), *_judge_scale(loaded.info, models, options))
+    warnings = (*filter(None, [note]), *judge_scale(loaded.info, models, options))
     watch.lap("read")
     labels, confidence = predict_labels(
         image, models, options=options, smoothing=smoothing, valid=valid, want_confidence=outputs.probabilities,
@@ -119,7 +120,7 @@ def predict_file(
 
 
 def match_image(image: np.ndarray, models: Sequence[DenseModel], *, has_alpha: bool) -> tuple[np.ndarray, str]:
-    """Return an image with the bands that the first network takes, see `hybridseg.io.images.match_bands`."""
+    """Return an image with the bands that the first network takes, see `hybridseg.io.bands.match_bands`."""
     model = models[0]
     return match_bands(image, model.card.architecture.n_bands, model=model.path.name, has_alpha=has_alpha)
 
@@ -177,7 +178,7 @@ def predict_labels(
     return labels, confidence
 
 
-def _judge_scale(info: ImageInfo, models: Sequence[DenseModel], options: DenseOptions) -> tuple[str, ...]:
+def judge_scale(info: ImageInfo, models: Sequence[DenseModel], options: DenseOptions) -> tuple[str, ...]:
     """Return warnings about an image that is far from the scale at which the networks saw the world."""
     found = [
         model.card.view.judge(info, options.choose_scale(model), size=model.card.size)

@@ -14,7 +14,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.forecast import UNKNOWN, Weighted, followed_by
-from hybridseg.io.images import match_bands
+from hybridseg.io.bands import match_bands
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.ensemble import order_columns
 from hybridseg.options import Span, check_options, option
@@ -92,7 +92,7 @@ def predict_probs(
     Raises
     ------
     BadInput
-        When the image does not have the bands that the network takes (see `hybridseg.io.images.match_bands`), or the
+        When the image does not have the bands that the network takes (see `hybridseg.io.bands.match_bands`), or the
         networks differ in their classes.
     """
     shape = find_size(image, models[0], options)

@@ -1,7 +1,7 @@
 """Photographs and scientific rasters as arrays: JPEG, PNG, TIFF and GeoTIFF, 8 to 32 bits, any number of bands.
 
-rasterio decodes them, with little memory and at full depth, except 8-bit PNG: there Pillow detects damage
-that rasterio ignores. Pillow also writes the pictures.
+rasterio decodes them, with little memory and at full depth, except 8-bit PNG: there imageio detects damage
+that rasterio ignores. imageio also writes the pictures.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 logger = logging.getLogger(__name__)
 
 _MAX_BLOCK_PIXELS = 1 << 24
-_N_COLORS = 3
 
 _pillow_cap_lock = threading.RLock()
 
@@ -186,7 +184,7 @@ def _decode(info: ImageInfo, dataset: Any) -> np.ndarray:
     if info.format == "PNG":
         check_png(info.path)
     if info.format == "PNG" and info.dtype == "uint8":
-        return _turn_upright(_decode_png8(info.path), info.orientation)
+        return _decode_png8(info.path)
     return _turn_upright(_decode_raster(dataset), info.orientation)
 
 
@@ -198,7 +196,7 @@ def _decode_valid(info: ImageInfo, dataset: Any) -> np.ndarray | None:
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray, *, durable: bool = True) -> None:
-    """Write an 8-bit picture as JPEG (quality 95), PNG or TIFF, whole or not at all.
+    """Write an 8-bit picture as JPEG (quality 95) or PNG, whole or not at all.
 
     Parameters
     ----------
@@ -214,12 +212,10 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray, *, durable: boo
 
 def encode_image(image: np.ndarray, *, suffix: str, quality: int = 95) -> bytes:
     """Encode an (rows, cols, 3) uint8 picture as the bytes of a ``.jpg`` or ``.png`` file."""
-    from PIL import Image
+    import imageio.v3 as iio
 
-    kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF"}[suffix]
-    content = BytesIO()
-    Image.fromarray(image).save(content, kind, **{"quality": quality} if kind == "JPEG" else {"compress_level": 6})
-    return content.getvalue()
+    settings: dict[str, Any] = {"quality": quality} if suffix in (".jpg", ".jpeg") else {"compress_level": 6}
+    return iio.imwrite("<bytes>", image, extension=suffix, plugin="pillow", **settings)
 
 
 def as_rgb8(image: np.ndarray, *, levels: tuple[float, float] | None = None) -> np.ndarray:
@@ -264,49 +260,6 @@ def measure_levels(image: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def match_bands(image: np.ndarray, n_bands: int, *, model: object, has_alpha: bool = False) -> tuple[np.ndarray, str]:
-    """Return an image with the bands that a model takes, and in words what that left out or repeated.
-
-    Parameters
-    ----------
-    image : numpy.ndarray
-        (rows, cols, bands).
-    model : object
-        The name of the model.
-    has_alpha : bool
-        See `ImageInfo`.
-
-    Raises
-    ------
-    BadInput
-        When the bands mean something else than those of the model.
-
-    Examples
-    --------
-    >>> match_bands(np.zeros((4, 6, 1)), 3, model="net.h5")[0].shape
-    (4, 6, 3)
-    """
-    found = image.shape[2]
-    if found == n_bands:
-        return image, ""
-    n_colors = found - has_alpha
-    if n_colors == n_bands:
-        return image[..., :n_bands], f"its transparency (band {found}) is left out: {model} takes {n_bands} bands"
-    if (n_colors, n_bands) == (1, _N_COLORS):
-        return image[..., :1].repeat(n_bands, axis=2), (
-            f"it is grey, and {model} takes red, green and blue: its one band stands for all three"
-        )
-    raise BadInput(
-        f"the image has {_count_bands(found)}, and {model} takes {n_bands}: give images with the {n_bands} of its "
-        "training in a file (in QGIS: Raster > Conversion > Translate), or train a network on such images, as with "
-        f"`hybridseg unet train`, which takes any number of bands"
-    )
-
-
-def _count_bands(n: int) -> str:
-    return f"{n} band{'s' * (n > 1)}"
-
-
 @contextmanager
 def pillow_cap_lifted() -> Iterator[None]:
     """Lift Pillow's own pixel cap: ours was checked, and the user can raise it."""
@@ -343,11 +296,11 @@ def _read_pillow_orientation(path: Path) -> int:
 
 
 def _decode_png8(path: Path) -> np.ndarray:
-    from PIL import Image
+    import imageio.v3 as iio
 
     try:
-        with pillow_cap_lifted(), Image.open(path, formats=["PNG"]) as picture:
-            image = np.array(picture.convert(picture.palette.mode) if picture.palette else picture)
+        with pillow_cap_lifted():
+            image = iio.imread(path, plugin="pillow", index=0, rotate=True)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise BadInput(f"{path} is damaged or cut short ({error}); copy it again from its source") from error
     if image.dtype == bool:

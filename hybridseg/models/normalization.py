@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from hybridseg.errors import BadInput
 from hybridseg.options import Span, check_options, option
 
-KINDS = ("unit", "image", "photo")
+KINDS = ("unit", "image", "photo", "dataset")
 
 # A band whose deviation is below this, or below this share of its mean, is constant: the rest is rounding.
 _LEAST_DEVIATION, _LEAST_SHARE = 1e-6, 1e-5
@@ -22,14 +24,22 @@ class Normalization:
     """A rule from stored to normalized values, band by band.
 
     ``unit`` divides by `scale`; ``image`` brings every band of every image to mean 0 and standard deviation 1;
-    ``photo`` brings it to the mean and standard deviation of photographs in 0..1.
+    ``photo`` brings it to the mean and standard deviation of photographs in 0..1; ``dataset`` subtracts `means` and
+    divides by `deviations`, the same ones for all images, so that how bright an image is, and of how much contrast, is
+    still seen.
     """
 
     kind: str = option(help="Rule of the normalization.", choices=KINDS)
     scale: float = option(255.0, "Value that becomes 1 under unit.", span=Span(0, 1e12, above=True, below=True))
+    means: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_options(self)
+        n_bands = len(self.means)
+        fits = n_bands == len(self.deviations) and all(0 < value < np.inf for value in self.deviations)
+        if not fits or (n_bands > 0) != (self.kind == "dataset") or not np.isfinite(self.means).all():
+            raise BadInput(f"means={self.means}, deviations={self.deviations} are not those of a data set")
 
     @classmethod
     def unit_of(cls, dtype: np.dtype) -> Normalization:
@@ -41,6 +51,30 @@ class Normalization:
         65535.0
         """
         return cls("unit", float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0)
+
+    @classmethod
+    def of_dataset(cls, images: Iterable[np.ndarray], *, as_photo: bool = False) -> Normalization:
+        """Return the rule that brings every band of all images to mean 0 and standard deviation 1.
+
+        Parameters
+        ----------
+        as_photo : bool
+            To the mean and standard deviation of photographs in 0..1 instead.
+
+        Examples
+        --------
+        >>> rule = Normalization.of_dataset([np.full((2, 2, 1), value, np.uint16) for value in (1000, 3000)])
+        >>> rule.means, rule.deviations
+        ((2000.0,), (1000.0,))
+        """
+        each = [cls("image").measure(image) for image in images]
+        mean, factor = (np.array(values, np.float64) for values in zip(*each, strict=True))
+        deviation = np.sqrt((1 / factor**2).mean(0) + mean.var(0))
+        mean = mean.mean(0)
+        if as_photo:
+            deviation /= _PHOTO_DEVIATION
+            mean -= _PHOTO_MEAN * deviation
+        return cls("dataset", means=tuple(mean.tolist()), deviations=tuple(deviation.tolist()))
 
     def measure(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return offset and factor of each band of an image, (bands,) float32 each.
@@ -54,6 +88,8 @@ class Normalization:
         n_bands = image.shape[2]
         if self.kind == "unit":
             return np.zeros(n_bands, np.float32), np.full(n_bands, 1 / self.scale, np.float32)
+        if self.kind == "dataset":
+            return np.array(self.means, np.float32), 1 / np.array(self.deviations, np.float32)
         mean, square = np.zeros(n_bands), np.zeros(n_bands)
         for row in range(0, image.shape[0], 32):  # In strips that fit the cache, band by band.
             bands = np.moveaxis(image[row : row + 32], 2, 0).astype(np.float64, order="C").reshape(n_bands, -1)
@@ -79,6 +115,8 @@ class Normalization:
 
         if self.kind == "unit":
             return images / self.scale
+        if self.kind == "dataset":
+            return (images - np.array(self.means, np.float32)) / np.array(self.deviations, np.float32)
         # Relative to one pixel: sums of large values lose their last digits in float32.
         origin = images[:, :1, :1]
         shifted = images - origin

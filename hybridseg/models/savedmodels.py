@@ -16,7 +16,7 @@ SAVED_MODEL_NAME = "saved_model"
 
 # What TensorFlow leaves to others.
 _EXTRA_DIR = "assets.extra"
-_GRAPH_NAME = "saved_model.pb"
+GRAPH_NAME = "saved_model.pb"
 
 
 def write_saved_model(folder: Path, model: DenseModel) -> Path:
@@ -68,8 +68,8 @@ def find_bundle(folder: Path) -> Path:
     MissingInput, BadInput
         When there is no SavedModel, or it is one of another program.
     """
-    if not (folder / _GRAPH_NAME).is_file():
-        raise MissingInput(f"{folder} is no SavedModel (it has no {_GRAPH_NAME}); give OUTPUT_DIR/{SAVED_MODEL_NAME}")
+    if not (folder / GRAPH_NAME).is_file():
+        raise MissingInput(f"{folder} is no SavedModel (it has no {GRAPH_NAME}); give OUTPUT_DIR/{SAVED_MODEL_NAME}")
     if not (folder / _EXTRA_DIR).is_dir():
         raise BadInput(
             f"{folder} is a SavedModel of another program, which could run any code; give one that hybridseg wrote"

@@ -169,7 +169,7 @@ def test_files_that_cannot_be_used(tmp_path, text, message):
 
 
 def test_a_policy_that_is_not_there():
-    with pytest.raises(MissingInput, match=r"no augmentation policy wild; .* efficientnet-blog, mild, nist, overhead"):
+    with pytest.raises(MissingInput, match=r"policy wild; .* efficientnet-blog, microscope, mild, nist, overhead"):
         read_policy("wild")
 
 

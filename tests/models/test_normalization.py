@@ -15,11 +15,16 @@ def make_images(dtype, shape=(2, 20, 30, 3)):
     return (values * HIGHEST[dtype]).astype(dtype)
 
 
+def make_rule(kind, scale, n_bands):
+    given = {"means": (0.4 * scale,) * n_bands, "deviations": (0.2 * scale,) * n_bands} if kind == "dataset" else {}
+    return Normalization(kind, scale, **given)
+
+
 @pytest.mark.parametrize("dtype", HIGHEST)
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_and_prediction_see_the_same_numbers(kind, dtype):
     images = make_images(dtype)
-    normalization = Normalization(kind, float(HIGHEST[dtype]))
+    normalization = make_rule(kind, float(HIGHEST[dtype]), 3)
     batch = normalization.apply_batch(images.astype(np.float32))
     alone = [normalization.apply(image) for image in images]
     assert all(image.dtype == np.float32 for image in alone)
@@ -43,6 +48,21 @@ def test_every_band_gets_the_same_mean_and_deviation(kind, mean, deviation, dtyp
         assert normalized.std(axis=(0, 1)) == pytest.approx([deviation] * 3, rel=1e-3)
 
 
+@pytest.mark.parametrize(("as_photo", "mean", "deviation"), [(False, 0, 1), (True, 0.45, 0.225)])
+@pytest.mark.parametrize("dtype", HIGHEST)
+def test_a_data_set_gets_the_mean_and_deviation_that_its_images_do_not_have(as_photo, mean, deviation, dtype):
+    images = make_images(dtype, (5, 20, 30, 3))
+    rule = Normalization.of_dataset(images, as_photo=as_photo)
+    found = np.stack([rule.apply(image) for image in images])
+    assert found.mean((0, 1, 2)) == pytest.approx([mean] * 3, abs=1e-4)
+    assert found.std((0, 1, 2)) == pytest.approx([deviation] * 3, rel=1e-3)
+    # What tells an image of plain background from one full of cells, however bright: nothing is taken from it.
+    rng = np.random.default_rng(0)
+    plain, cells = (HIGHEST[dtype] * rng.normal(0.5, spread, (64, 64, 3)) for spread in (0.03, 0.2))
+    ratio = rule.apply(cells).std((0, 1)) / rule.apply(plain).std((0, 1))
+    assert ratio == pytest.approx([0.2 / 0.03] * 3, rel=0.05)
+
+
 def test_by_hand():
     image = np.array([[[0], [4]], [[0], [4]]], np.uint8)
     assert Normalization("unit", 8.0).apply(image).ravel().tolist() == [0, 0.5, 0, 0.5]
@@ -55,8 +75,8 @@ def test_by_hand():
 def test_a_plain_image_stays_plain(kind, value):
     """Also where the mean, in float32, is not quite the value that all pixels have."""
     image = np.full((301, 257, 2), value, np.uint16)
-    expected = {"unit": value / 65535, "image": 0, "photo": 0.45}[kind]
-    normalization = Normalization(kind, 65535.0)
+    expected = {"unit": value / 65535, "image": 0, "photo": 0.45, "dataset": (value / 65535 - 0.4) / 0.2}[kind]
+    normalization = make_rule(kind, 65535.0, 2)
     assert normalization.apply(image) == pytest.approx(expected, abs=5e-3)
     batch = np.asarray(normalization.apply_batch(image[None].astype(np.float32)))
     assert batch == pytest.approx(expected, abs=5e-3)
@@ -83,7 +103,7 @@ def test_measuring_takes_little_memory():
 
 
 @pytest.mark.parametrize(("kind", "scale", "message"), [
-    ("minmax", 255.0, "kind='minmax': .* unit, image, photo"),
+    ("minmax", 255.0, "kind='minmax': .* unit, image, photo, dataset"),
     ("unit", 0.0, "scale=0.0: .* above 0"),
     ("unit", -1.0, "scale=-1.0"),
     ("unit", float("inf"), "scale=inf"),
@@ -92,3 +112,12 @@ def test_measuring_takes_little_memory():
 def test_rules_without_meaning(kind, scale, message):
     with pytest.raises(BadInput, match=message):
         Normalization(kind, scale)
+
+
+@pytest.mark.parametrize(("kind", "means", "deviations"), [
+    ("dataset", (), ()), ("dataset", (1.0,), ()), ("dataset", (1.0,), (0.0,)), ("dataset", (float("nan"),), (1.0,)),
+    ("dataset", (1.0,), (float("inf"),)), ("image", (1.0,), (1.0,)),
+])  # fmt: skip
+def test_no_measures_of_a_data_set(kind, means, deviations):
+    with pytest.raises(BadInput, match="are not those of a data set"):
+        Normalization(kind, means=means, deviations=deviations)

@@ -1,0 +1,101 @@
+"""The bands of images: those that a model takes, and one image of several files of one band each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hybridseg.errors import BadInput
+from hybridseg.io.images import LoadedImage, load_image
+from hybridseg.io.rasters import GeoReference
+
+_N_COLORS = 3
+
+
+def match_bands(image: np.ndarray, n_bands: int, *, model: object, has_alpha: bool = False) -> tuple[np.ndarray, str]:
+    """Return an image with the bands that a model takes, and in words what that left out or repeated.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols, bands).
+    model : object
+        The name of the model.
+    has_alpha : bool
+        See `ImageInfo`.
+
+    Raises
+    ------
+    BadInput
+        When the bands mean something else than those of the model.
+
+    Examples
+    --------
+    >>> match_bands(np.zeros((4, 6, 1)), 3, model="net.h5")[0].shape
+    (4, 6, 3)
+    """
+    found = image.shape[2]
+    if found == n_bands:
+        return image, ""
+    n_colors = found - has_alpha
+    if n_colors == n_bands:
+        return image[..., :n_bands], f"its transparency (band {found}) is left out: {model} takes {n_bands} bands"
+    if (n_colors, n_bands) == (1, _N_COLORS):
+        return image[..., :1].repeat(n_bands, axis=2), (
+            f"it is grey, and {model} takes red, green and blue: its one band stands for all three"
+        )
+    raise BadInput(
+        f"the image has {_count_bands(found)}, and {model} takes {n_bands}: give images with the {n_bands} of its "
+        "training in a file (in QGIS: Raster > Conversion > Translate), or train a network on such images, as with "
+        f"`hybridseg unet train`, which takes any number of bands"
+    )
+
+
+def _count_bands(n: int) -> str:
+    return f"{n} band{'s' * (n > 1)}"
+
+
+def stack_bands(paths: Sequence[str | os.PathLike[str]]) -> LoadedImage:
+    """Read files of one band each as the bands of one image, in this order.
+
+    Returns
+    -------
+    LoadedImage
+        Valid where all bands are; in the place on Earth of the first.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        As `load_image`, and when a file has more bands, another size or another place on Earth than the first.
+    """
+    images = [load_image(path) for path in paths]
+    first = images[0].info
+    for info, n_bands in ((image.info, image.pixels.shape[2]) for image in images):
+        if n_bands != 1:
+            raise BadInput(f"{info.path} has {n_bands} bands; give files of one band each as the bands of one image")
+        if info.shape != first.shape:
+            raise BadInput(
+                f"{info.path} has {info.rows} x {info.cols} pixels, and {first.path} has {first.rows} x {first.cols}; "
+                "give bands of one size"
+            )
+        if not _lie_together(info.georeference, first.georeference):
+            raise BadInput(f"{info.path} lies elsewhere on Earth than {first.path}; give bands of one place")
+    pixels = np.concatenate([image.pixels for image in images], axis=2)
+    masks = [image.valid for image in images if image.valid is not None]
+    info = replace(first, bands=len(images), dtype=str(pixels.dtype), has_alpha=False)
+    return LoadedImage(info, pixels, np.logical_and.reduce(masks) if masks else None)
+
+
+def _lie_together(one: GeoReference | None, other: GeoReference | None) -> bool:
+    """Return whether two rasters of one size may show the same place: as far as they say where they lie."""
+    if one is None or other is None:
+        return True
+    if one.transform is not None and other.transform is not None:
+        # A hundredth of a pixel.
+        near = 0.01 * max(map(abs, other.transform[:2] + other.transform[3:5]))
+        if not np.allclose(one.transform, other.transform, rtol=0, atol=near):
+            return False
+    return one.crs is None or other.crs is None or one.crs == other.crs
