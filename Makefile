@@ -43,7 +43,7 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n $(TEST_WORKERS)
 
 test-fast: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not slow and not browser"
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not slow and not browser" --hypothesis-profile fast
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -45,6 +45,8 @@ TEST = [
     "nbclient>=0.10,<0.12",
     "nbformat>=5.10,<6",
     "ipykernel>=6.29,<8",
+    "pystac-core>=1.15.2,<1.16",
+    "jsonschema>=4.18,<5",
 ]
 LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3"]
 

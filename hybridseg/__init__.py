@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hybridseg.api.dense import show_augmentation, train_fcn, train_unet
     from hybridseg.api.lmdb import build_lmdb
+    from hybridseg.api.models import list_models, promote_model, write_model_card
     from hybridseg.api.prepare import convert, export_coco, import_coco, retile, review, split
     from hybridseg.api.resunet import init_config, make_tfrecords, train_resunet
     from hybridseg.api.train import retrain, run
@@ -53,8 +54,10 @@ __all__ = [
     "import_coco",
     "init_config",
     "label",
+    "list_models",
     "make_tfrecords",
     "open_model",
+    "promote_model",
     "read_image",
     "read_labelmap",
     "refine_labels",
@@ -72,11 +75,13 @@ __all__ = [
     "train_unet",
     "tune_crf",
     "write_labelmap",
+    "write_model_card",
 ]
 
 _HOMES = {
     "api.dense": ("show_augmentation", "train_fcn", "train_unet"),
     "api.lmdb": ("build_lmdb",),
+    "api.models": ("list_models", "promote_model", "write_model_card"),
     "api.prepare": ("convert", "export_coco", "import_coco", "retile", "review", "split"),
     "api.resunet": ("init_config", "make_tfrecords", "train_resunet"),
     "api.train": ("retrain", "run"),

@@ -85,6 +85,15 @@ class Confusion:
         above, below = of[name]
         return [int(a) / max(int(b), 1) if n else None for a, b, n in zip(above, below, truth, strict=True)]
 
+    def image_dice(self) -> list[float | None]:
+        """Return the Dice of each class that the truth or the prediction has; None for one that neither has.
+
+        It is the F1 of a class of the truth, and 0 for one that was only predicted: of one image, such a class is an
+        error to see, while over all images its F1 has no meaning.
+        """
+        predicted = self.counts.sum(axis=0)
+        return [0.0 if f1 is None and n else f1 for f1, n in zip(self.scores("f1"), predicted, strict=True)]
+
     @property
     def left_out(self) -> tuple[str, ...]:
         """The classes that are nowhere in the truth: they have no scores, and the means leave them out."""

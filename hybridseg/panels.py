@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,6 +117,21 @@ def list_legend(table: ClassTable, *maps: np.ndarray, void: str = "") -> Legend:
         present[np.unique(labels)] = True
     legend = tuple((table.names[i], table.colors[i]) for i in np.flatnonzero(present[: len(table)]))
     return (*legend, (void, _NO_CLASS)) if void and present[VOID] else legend
+
+
+def join_legends(legends: Iterable[Legend], table: ClassTable) -> Legend:
+    """Return each item of several legends once, the classes first.
+
+    Examples
+    --------
+    >>> table = ClassTable(("a", "b"), ((1, 1, 1), (2, 2, 2)))
+    >>> a, b, wrong = ("a", (1, 1, 1)), ("b", (2, 2, 2)), ("wrong", (3, 3, 3))
+    >>> [name for name, _ in join_legends([(b, wrong), (a, b)], table)]
+    ['a', 'b', 'wrong']
+    """
+    found = dict.fromkeys(item for legend in legends for item in legend)
+    order = {name: i for i, name in enumerate(table.names)}
+    return tuple(sorted(found, key=lambda item: order.get(item[0], len(order))))
 
 
 def show_result(

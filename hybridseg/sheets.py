@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hybridseg.classes import hex_color
+from hybridseg.classes import ClassTable, hex_color
 from hybridseg.figures import DPI, house_style, measure_text, plain_text, save_figure
 from hybridseg.io.atomic import atomic_path
 from hybridseg.layout import PATCH, TEXT, Sheet, can_paint
-from hybridseg.panels import Legend, Panels, PictureRow
+from hybridseg.panels import PAGE_WIDTH, Legend, Panels, PictureRow, join_legends
 from hybridseg.resample import shrink_image
 
 if TYPE_CHECKING:
@@ -25,6 +25,15 @@ def draw_panels(path: str | os.PathLike[str], panels: Panels, *, dpi: int = DPI)
     """Draw panels as large as they fit on a page, with their legend; the suffix of the path chooses the format."""
     rows, width = panels.arrange()
     draw_picture_rows(path, rows, width=width, legend=panels.legend, title=panels.title, dpi=dpi)
+
+
+def draw_panel_rows(
+    path: str | os.PathLike[str], panels: Mapping[str, Panels], table: ClassTable, *, title: str = "", dpi: int = DPI
+) -> None:
+    """Draw the panels of several photos below one another, each photo under its heading, with one legend for all."""
+    rows = [PictureRow("", own.pictures, (head, *own.heads[1:])) for head, own in panels.items()]
+    legend = join_legends((own.legend for own in panels.values()), table)
+    draw_picture_rows(path, rows, width=PAGE_WIDTH, legend=legend, title=title, dpi=dpi)
 
 
 def draw_picture_rows(

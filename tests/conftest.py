@@ -11,57 +11,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import settings
 
 from hybridseg.classes import ClassTable
 from hybridseg.cli.main import main
 from hybridseg.crf.options import CrfOptions
 from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.figures import DPI
-from hybridseg.io.images import read_image, write_image
+from hybridseg.io.atomic import write_bytes
+from hybridseg.io.images import encode_image, read_image, write_image
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spread import SpreadOptions
-from hybridseg.machine import count_cores
 from hybridseg.models.store import TileClassifier
 from hybridseg.panels import GAP, Panels, fit_row
 from hybridseg.resample import resize_nearest
 
 REPOSITORY = Path(__file__).parent.parent
-
-# How long an example takes depends on what else the machine does.
-settings.register_profile("hybridseg", deadline=None)
-settings.load_profile("hybridseg")
-
-# Tests on all cores (pytest-xdist).
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes(config, specs):
-    """Divide the cores among the workers: they inherit these variables before they import numpy or TensorFlow."""
-    share = max(1, count_cores() // len(specs))
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, str(share))
-    # A thread that waits for another leaves its core to the other workers.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """Keep a file in one worker, where its fixtures are built once, and all tests with a browser in one worker."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return "browser" if "test_browser_" in nodeid else super()._split_scope(nodeid)
-
-    return Scheduling(config, log)
-
-
-# What every test may use.
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -263,20 +231,25 @@ def paint_classes():
 
 def draw_nothing(path: Path, *_: object, **__: object) -> None:
     """Stand in for what draws a figure."""
-    write_image(path, np.zeros((1, 1, 3), np.uint8))
+    write_bytes(path, encode_image(np.zeros((1, 1, 3), np.uint8), suffix=".png"))
 
 
 @pytest.fixture
-def quick_confusion(monkeypatch):
-    """Leave out the confusion matrix of each image."""
-    monkeypatch.setattr("hybridseg.evaluation.pixels.draw_confusion", draw_nothing)
+def quick_charts(monkeypatch):
+    """Leave out the confusion matrices and curves of a training or a comparison."""
+    for place in (
+        "evaluation.pixels.draw_confusion", "hybrid.evaltiles.draw_confusion", "hybrid.evaltiles.draw_calibration",
+        "hybrid.retrain.draw_learning_curve",
+    ):  # fmt: skip
+        monkeypatch.setattr(f"hybridseg.{place}", draw_nothing)
 
 
 @pytest.fixture
-def quick_panels(quick_confusion, monkeypatch):
+def quick_panels(quick_charts, monkeypatch):
     """Leave out the figure of each image, which takes longer than all the rest: its panels, its confusion matrix."""
     for room in ("labelling.spread", "hybrid.semseg", "dense.predict", "evaluation.errorpanels"):
         monkeypatch.setattr(f"hybridseg.{room}.draw_panels", draw_nothing)
+    monkeypatch.setattr("hybridseg.evaluation.pixels.draw_panel_rows", draw_nothing)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ LEVELS = (
         ("markup",),
         ("classes",),
         ("confusion",),
+        ("ranking",),
         ("calibration",),
         ("verdict",),
         ("draw",),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -29,14 +29,12 @@ def sklearn_scores(metrics, truth, prediction, average):
     return precision, recall, f1, metrics.jaccard_score(truth, prediction, **settings)
 
 
-@settings(max_examples=60)
 @given(truth=maps, prediction=maps)
 def test_counts_are_those_of_scikit_learn(metrics, truth, prediction):
     counts = metrics.confusion_matrix(truth.ravel(), prediction.ravel(), labels=range(len(TABLE)))
     assert np.array_equal(count_confusion(truth, prediction, TABLE).counts, counts)
 
 
-@settings(max_examples=50)
 @given(
     counts=npst.arrays(np.int64, (5, 5), elements=st.sampled_from([0, 0, 0, 1, 2, 7, 40])),
     missed=npst.arrays(np.int64, 5, elements=st.sampled_from([0, 0, 3])),

@@ -71,7 +71,7 @@ def test_no_radius_gives_a_copy():
     assert (filtered == labels).all() and not np.shares_memory(filtered, labels)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(
     labels=npst.arrays(
         np.uint8,

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ from PIL import Image
 from hybridseg.classes import ClassTable
 from hybridseg.io.images import read_image
 from hybridseg.panels import PictureRow, fit_page, list_legend, show_errors, show_result
-from hybridseg.sheets import draw_panels, draw_picture_rows
+from hybridseg.sheets import draw_panel_rows, draw_panels, draw_picture_rows
 
 TABLE = ClassTable(("water", "sand", "veg"), ((0, 0, 200), (240, 220, 100), (0, 150, 0)))
 
@@ -39,6 +40,15 @@ def test_there_are_no_gaps_between_panels(tmp_path, shape):
     assert rows and max((find_runs(row).max(initial=0) for row in rows if (~row).mean() > 0.6), default=0) <= 7
     # Headings and the legend are between rows of panels, and never more than some lines are blank.
     assert find_runs(is_blank.all(axis=1)).max(initial=0) <= 14
+
+
+def test_the_panels_of_several_photos_have_one_legend(tmp_path):
+    """Each class once, in the order of the table, though the first photo lacks the first class."""
+    late = show_errors(np.full((40, 60, 3), 90, np.uint8), *np.ones((2, 40, 60), np.uint8), TABLE, shape=(40, 60))
+    draw_panel_rows(tmp_path / "a.svg", {"one: Dice 1.000": late, "two: Dice 0.300": make_panels((40, 60))}, TABLE)
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", (tmp_path / "a.svg").read_text())
+    heads = ["truth", "result", "errors"]
+    assert texts == ["one: Dice 1.000", *heads, "two: Dice 0.300", *heads, "water", "sand", "veg", "right", "wrong"]
 
 
 def test_pictures_are_shown_pixel_by_pixel(tmp_path):

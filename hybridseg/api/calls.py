@@ -27,6 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Parameters that many functions have; those that stand together are explained together.
 _SHARED = {
+    ("masks",): "The folder of the masks, if they are not beside their photos.",
+    ("seed",): "Of every random choice.",
     (
         "labels",
         "colors",

@@ -83,15 +83,11 @@ def train_fcn(
     ----------
     photos
         The folder of the photos.
-    masks
-        The folder of the masks, if they are not beside their photos.
     out
         The folder of this training: ``model.h5`` with its card, ``log.csv`` and figures.
     weights
         What the backbone starts from: ``none`` for random weights, ``imagenet`` (downloaded unless they come with the
         package), or a file of Keras (.h5); by default those of ImageNet, of ``vgg16`` none.
-    seed
-        Of every random choice.
 
     Returns
     -------
@@ -129,13 +125,16 @@ def train_unet(
     preset: str | None = None,
     encoder: str = _UNET.encoder,
     encoder_weights: PathLike = IMAGENET,
+    load: PathLike | None = None,
     frozen_epochs: int = _UNET.fit.frozen_epochs,
     encoder_rate: float = _UNET.fit.encoder_rate,
     block: str | None = _UNET.block,
     widths: Sequence[int] = _UNET.widths,
     dropout: float = _UNET.dropout,
+    upsample: str | None = _UNET.upsample,
     normalization: str | None = _UNET.normalization,
     size: tuple[int, int] | None = _UNET.size,
+    scale: float | None = WINDOWS.scale,
     crop: tuple[int, int] | None = WINDOWS.crop,
     crop_scale: tuple[float, float] | None = WINDOWS.crop_scale,
     n_crops: int | None = WINDOWS.n_crops,
@@ -143,6 +142,7 @@ def train_unet(
     epochs: int = _UNET.fit.epochs,
     batch_size: int = _UNET.batch_size,
     validation_share: float = _UNET.validation_share,
+    validations_per_epoch: int = _UNET.fit.validations_per_epoch,
     schedule: str = ScheduleOptions.schedule,
     learning_rate: float = ScheduleOptions.learning_rate,
     ramp_epochs: int = ScheduleOptions.ramp_epochs,
@@ -175,8 +175,6 @@ def train_unet(
     ----------
     photos
         The folder of the photos.
-    masks
-        The folder of the masks, if they are not beside their photos.
     out
         The folder of this training: ``model.h5`` with its card, ``log.csv`` and figures.
     validation_images, validation_masks
@@ -184,12 +182,13 @@ def train_unet(
     test_images, test_masks
         The folder of photos for the scores of the end alone, and of their masks.
     preset
-        ``efficientnet-blog`` or ``nist``: the settings of that published program, but for those that are given.
+        ``efficientnet-blog``, ``nist``, ``image-segmentation-pytorch`` or ``image-segmentation-pytorch-deep``: the
+        settings of that published program, but for those that are given.
     encoder_weights
         What the encoder starts from: ``none`` for random weights, ``imagenet`` (downloaded unless they come with the
         package), or a file of Keras (.h5).
-    seed
-        Of every random choice.
+    load
+        A model or checkpoint of an earlier training, whose weights this one starts from.
 
     Returns
     -------
@@ -209,7 +208,7 @@ def train_unet(
         Path(photos), find_path(masks), validation=(find_path(validation_images), find_path(validation_masks)),
         test=(find_path(test_images), find_path(test_masks)), table=find_table(labels, colors),
     )  # fmt: skip
-    paths = place_training(settings, pretrained=pretrained)
+    paths = place_training(settings, pretrained=pretrained, load=find_path(load))
     return fit_unet(data, paths=paths, options=options, progress=progress or show_progress())
 
 
@@ -244,8 +243,6 @@ def show_augmentation(
         The folder of the masks; with it they are drawn too.
     out
         The file; its suffix is that of the format.
-    seed
-        Of every random choice.
     overwrite
         Replace the file if it is there.
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from hybridseg.batch.madeby import explain_difference, stamp_file
+from hybridseg.batch.madeby import explain_difference
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.batch.workers import map_calls
 from hybridseg.classes import ClassTable
@@ -22,6 +22,7 @@ from hybridseg.errors import HybridSegError, MissingPackage, Problem
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.pairing import PREDSEG
+from hybridseg.models.cards import stamp_file
 from hybridseg.models.engines import LITERT
 from hybridseg.models.runtimes import RUNTIME_SUFFIX
 from hybridseg.options import option

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from hybridseg import __version__
 from hybridseg.classes import ClassTable, hex_color
 from hybridseg.errors import HybridSegError
 from hybridseg.io.labels.formats import read_made_by
+from hybridseg.models.cards import hash_file
 
 # They concern the machine, not the result.
 _NOT_RECORDED = {"n_threads", "max_memory"}
@@ -85,27 +84,6 @@ def list_changes(before: Any, now: Any) -> dict[tuple[str, ...], tuple[Any, Any]
     """
     old, new = dict(_flatten(before)), dict(_flatten(now))
     return {key: (old.get(key), new.get(key)) for key in {**new, **old} if old.get(key) != new.get(key)}
-
-
-def hash_file(path: Path) -> str | None:
-    """Return the SHA-256 of a file, computed once until it changes; None when it is not there."""
-    stamp = stamp_file(path)
-    return None if stamp is None else _hash(path.absolute(), stamp)
-
-
-def stamp_file(path: Path) -> tuple[int, int] | None:
-    """Return the size and the time of a file, by which a change is noticed; None when it is not there."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
-@lru_cache(maxsize=64)
-def _hash(path: Path, _stamp: tuple[int, int]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _leave_out_machine(settings: Mapping[str, Any]) -> dict[str, Any]:

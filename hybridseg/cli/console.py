@@ -18,6 +18,7 @@ from hybridseg.cli.report import Report, printable
 from hybridseg.confusion import Confusion
 from hybridseg.errors import Problem
 from hybridseg.progress import Item
+from hybridseg.ranking import ImageScore, tell_worst
 from hybridseg.verdict import NextSteps, Verdict
 
 _MOST_OF_ONE_REASON = 5
@@ -87,6 +88,15 @@ class Console:
         names = [name for name in confusion.left_out if class_key(name) not in known]
         if names:
             self.say(f"not in the truth, so left out of the means: {', '.join(names)}")
+
+    def tell_worst(self, images: Sequence[ImageScore]) -> None:
+        """List the images with the lowest multi-label Dice, where there are several."""
+        title, header, rows = tell_worst(images)
+        self.record(worst_images=[image.to_record() for image in images[: len(rows)]])
+        if len(images) > 1:
+            self.say(f"{title}:")
+            self.table(header, rows)
+            self.say()
 
     def conclude(self, scores: Mapping[str, Any] | None, verdict: Verdict | None, steps: NextSteps) -> None:
         """Report scores, and print what they mean and what to do next: the last lines of a result."""

@@ -27,6 +27,7 @@ from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.fit import LOSS, Epoch, FitOptions
+from hybridseg.dense.scoring import show_score as _show
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
@@ -165,6 +166,7 @@ def report_training(
     else:
         console.say(f"nothing was trained (DO_TRAIN is false); the scores on {result.n_validation} images:")
     print_scores(console, result.confusion)
+    console.tell_worst(result.images)
     if result.sets:
         _print_sets(console, result)
     starved = max((epoch.starved for epoch in result.history), default=0.0)
@@ -221,7 +223,3 @@ def _print_epoch(console: Console, epoch: Epoch) -> None:
         f"epoch {epoch.epoch:3}  learning rate {epoch.rate:.1e}  loss, mean IoU, Dice: {epoch.loss:.3f}, "
         f"{_show(epoch.mean_iou)}, {_show(epoch.dice)}{validation}  ({epoch.images_per_second:.1f} images/s)"
     )
-
-
-def _show(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

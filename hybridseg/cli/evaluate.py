@@ -76,10 +76,11 @@ def eval_pixels(
     matched by name.
 
     Result: precision, recall, F1 and IoU of each class for each pair and for all together, printed and written as
-    eval_pixels.csv and eval_pixels.json; a confusion matrix eval_pixels_confusion.png of all, and
-    figures/NAME_confusion.png of each pair; of the worst and the best photos, where they are in DIR or --images,
-    figures/NAME_errors.png: image, truth, result and errors. A class that is nowhere in the truth has no scores: they
-    are empty. The last lines say whether the result is good.
+    eval_pixels.csv and eval_pixels.json; eval_pixels_by_image.csv, the images by their multi-label Dice, the worst
+    first, each with its worst class and what that is taken for; a confusion matrix eval_pixels_confusion.png of all,
+    and figures/NAME_confusion.png of each pair; of the worst and the best photos, where they are in DIR or --images,
+    figures/NAME_errors.png: image, truth, result and errors, and the worst together as eval_pixels_worst.png. A class
+    that is nowhere in the truth has no scores: they are empty. The last lines say whether the result is good.
 
     \b
     Example:
@@ -104,9 +105,11 @@ def eval_pixels(
     for side, names in (("truth", result.only_in_truth), ("prediction", result.only_in_prediction)):
         if names:
             console.say(f"classes that only the {side} has: {', '.join(names)}; their pixels count as wrong")
-    figures = result.written[2:-1]
-    console.wrote(*result.written[:2], result.written[-1])
-    console.wrote(*figures, text=f"wrote {len(figures)} figures into {(out_dir or folder) / FIGURES_DIR}")
+    console.tell_worst(result.images)
+    figures_dir = (out_dir or folder) / FIGURES_DIR
+    figures = [path for path in result.written if path.parent == figures_dir]
+    console.wrote(*(path for path in result.written if path not in figures))
+    console.wrote(*figures, text=f"wrote {len(figures)} figures into {figures_dir}")
     if result.not_shown:
         console.say(
             f"errors of {len(result.not_shown)} results are not drawn, for their photos are not in "

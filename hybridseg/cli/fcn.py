@@ -134,8 +134,8 @@ def train(console: Console, **settings: Any) -> None:
     Every step sees random windows of the photos at random scales, by default near that at which one shows all of a
     photo; such a network predicts in windows too. With --size, whole photos are resized instead.
 
-    Result: RUNS/NAME/ with model.h5, model.card.json and model.tflite (the network), log.csv, and figures of the
-    training.
+    Result: RUNS/NAME/ with model.h5, model.card.json and model.tflite (the network), MODEL_CARD.md and model.mlm.json
+    (what it is, for people and for catalogs), log.csv, and figures of the training.
 
     \b
     Examples:

@@ -39,7 +39,7 @@ _READER_NAMES = ("test_every_n_steps", "balance_classes", "reader_count")
 _OF_DATABASES = ("test_database", "output_dir", "n_classes", "use_augmentation", *_READER_NAMES)
 _OF_FOLDERS = (
     *("name", "images_dir", "masks_dir", "val_images", "val_masks", "test_images", "test_masks", "labels_path"),
-    *("colors_path", "size", "crop", "crop_scale", "n_crops", "balance", "validation_share", "runs_dir"),
+    *("colors_path", "size", "scale", "crop", "crop_scale", "n_crops", "balance", "validation_share", "runs_dir"),
 )
 
 
@@ -88,7 +88,7 @@ def check_source(settings: Mapping[str, Any]) -> None:
             raise click.UsageError(
                 f"{flag(name)} is for a training on {where if has_database else 'a database: give --train_database'}."
             )
-    for name in ("test_database", "output_dir") if has_database else ("name",):
+    for name in ("test_database", "output_dir") if has_database else ("images_dir",):
         if settings[name] is None:
             raise click.UsageError(f"{flag(name)} is missing{'.' if has_database else ', or --train_database.'}")
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "resunet": "hybridseg.cli.resunet:resunet",
     "unet": "hybridseg.cli.unet:unet",
     "predict": "hybridseg.cli.predict:predict",
+    "models": "hybridseg.cli.models:models",
     "demo": "hybridseg.cli.demo:demo",
     "demo-dense": "hybridseg.cli.demo:demo_dense",
     "export-module": "hybridseg.cli.train:export_module",
@@ -158,6 +159,7 @@ def main(console: Console) -> None:
       run          train, test and report, all in one
       review       look over photos and masks before a training
       predict      label every pixel of a few images by any model
+      models       list what you have trained, and promote the best
     \b
     The hybrid method, in the order of use:
       split        divide your photos into train/ and test/

@@ -43,8 +43,9 @@ from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
-from hybridseg.io.tables import write_json
+from hybridseg.io.tables import write_csv, write_json
 from hybridseg.models.unet import NO_ENCODER
+from hybridseg.ranking import average_dice, list_image_rows, rank_images
 from hybridseg.verdict import judge
 
 config_option = click.option(
@@ -241,8 +242,9 @@ def train(console: Console, **settings: Any) -> None:
 
     With --encoder the network stands on a pretrained encoder; the decoder is the same, from a 16th to half of the size.
 
-    Result: the weights (.h5), their card (.card.json) and runtime graph (.tflite), log.csv in the run's folder and,
-    with DOPLOT, figures of the training. With DO_TRAIN false existing weights are evaluated and nothing is trained.
+    Result: the weights (.h5), their card (.card.json) and runtime graph (.tflite), MODEL_CARD.md and NAME.mlm.json
+    (what the network is, for people and for catalogs), log.csv in the run's folder and, with DOPLOT, figures of the
+    training. With DO_TRAIN false existing weights are evaluated and nothing is trained.
 
     \b
     Examples:
@@ -304,7 +306,8 @@ def evaluate(console: Console, **settings: Any) -> None:
     On records the bare prediction is evaluated, on the part that the training held out (give the training's --seed);
     on images the prediction after the CRF and the filter that the config asks for, at their own size.
 
-    Result: IoU and Dice of every class, NAME_scores.json and NAME_confusion.png.
+    Result: IoU and Dice of every class, NAME_scores.json and NAME_confusion.png, and NAME_scores_by_image.csv: the
+    images by their multi-label Dice, the worst first.
 
     \b
     Examples:
@@ -319,18 +322,22 @@ def evaluate(console: Console, **settings: Any) -> None:
     if data_dir is not None:
         if len(models) > 1:
             raise click.UsageError("several networks vote on whole images only: give --images and --masks.")
-        photos = verbs.evaluate_records(config, models[0], data_dir, seed=settings["seed"])
+        found = verbs.evaluate_records(config, models[0], data_dir, seed=settings["seed"])
     else:
-        photos = verbs.evaluate_images(config, models, images_dir, masks_dir, table=table, progress=console.progress)
+        found = verbs.evaluate_images(config, models, images_dir, masks_dir, table=table, progress=console.progress)
+    photos, images = list(found.values()), rank_images(found)
     confusion, verdict = pool_confusions(photos), judge(photos)
     print_scores(console, confusion)
+    console.tell_worst(images)
     weights = models[0].path
     folder = settings["out_dir"] or weights.parent
     figures = read_options(FigureOptions, settings)
     targets = [folder / f"{weights.stem}_scores.json", figures.name(folder / f"{weights.stem}_confusion")]
-    scores = confusion.to_record()
+    targets.append(folder / f"{weights.stem}_scores_by_image.csv")
+    scores = {**confusion.to_record(), "image_dice": average_dice(images)}
     write_json(targets[0], {**scores, "verdict": verdict.to_record() if verdict else None})
     draw_confusion(targets[1], confusion, title=weights.name, dpi=figures.dpi)
+    write_csv(targets[2], *list_image_rows(images))
     console.wrote(*targets)
     console.conclude(scores, verdict, make_steps(_USE.format(config=settings["config_path"], weights=weights)))
 

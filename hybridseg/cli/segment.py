@@ -36,10 +36,11 @@ from hybridseg.crf.options import CrfOptions
 from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions, classic_options
 from hybridseg.hybrid.semseg import SemsegJob, load_classifiers
-from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuning, tuning_path
+from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuning
 from hybridseg.hybrid.tuning import tune_crf as tune
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import find_images
+from hybridseg.models.store import tuning_path
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 DEFAULT_MODEL = Path("model.pb")

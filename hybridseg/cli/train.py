@@ -67,8 +67,9 @@ def retrain(console: Console, **settings: Any) -> None:
     that were not used for training. The options of the classic script keep their names, with _ or -.
 
     Result: model.pb (a frozen graph from Placeholder, pixels in 0..1, to final_result), labels.txt (beside a list of
-    other classes: model_labels.txt), model.json (classes, sizes, held-out scores) and model_training.png. After an
-    interruption the same command resumes.
+    other classes: model_labels.txt), model.json (classes, sizes, held-out scores), MODEL_CARD.md and model.mlm.json
+    (what the model is, for people and for catalogs) and model_training.png. After an interruption the same command
+    resumes.
 
     \b
     Example:

@@ -78,7 +78,7 @@ def _apply_preset(ctx: click.Context, param: click.Parameter, name: str | None) 
 
 preset_option = click.option(
     "--preset", type=click.Choice(list(PRESETS)), is_eager=True, expose_value=False, callback=_apply_preset,
-    help="Take the settings of the published program, but for those that are given.",
+    help="Take the settings of a published program, but for those that are given.",
 )  # fmt: skip
 policy_option = click.option(
     "--augmentation", metavar="NAME|FILE", default=DEFAULT_POLICY, show_default=True, help=POLICY_HELP,
@@ -103,7 +103,10 @@ unet.add_command(build_lmdb)
 
 
 @unet.command()
-@click.option("--name", help="Name of this training on a folder of images: the name of its folder.")
+@click.option(
+    "--name", default="unet", show_default=True,
+    help="Name of this training on a folder of images: the name of its folder.",
+)  # fmt: skip
 @places_options
 @click.option(
     "--validation-images", "val_images", metavar="DIR", type=path_type,
@@ -116,15 +119,21 @@ unet.add_command(build_lmdb)
 @preset_option
 @options_of(_DEFAULTS, "encoder")
 @encoder_weights_option
+@click.option(
+    "--load", "-f", metavar="FILE", type=path_type,
+    help="Start from the weights of this model or checkpoint of an earlier training, NAME.h5 or its folder.",
+)  # fmt: skip
 @options_of(_DEFAULTS.fit, "frozen_epochs", "encoder_rate")
 @options_of(
     _DEFAULTS,
     "block",
     "widths",
     "dropout",
+    "upsample",
     "normalization",
     "size",
     unset={
+        "upsample": "transposed; with separable blocks bilinear",
         "normalization": "image; on an encoder dataset, but bytes as they are",
         "size": "windows of the photos",
         "widths": ",".join(map(str, _DEFAULTS.widths)),
@@ -132,17 +141,19 @@ unet.add_command(build_lmdb)
     },
 )
 @options_of(
-    WINDOWS, "crop", "crop_scale", "n_crops", "balance",
+    WINDOWS, "scale", "crop", "crop_scale", "n_crops", "balance", flags={"scale": ("--scale", "-s")},
     unset={
+        "scale": "windows of the photos",
         "crop": "by the first photo, unless --size",
         "crop_scale": "0.5-2; without --crop, so that a window shows 0.6 to 1.2 of a photo's sides",
     },
 )  # fmt: skip
-@options_of(_DEFAULTS.fit, "epochs")
-@options_of(_DEFAULTS, "batch_size", classic=True)
+@options_of(_DEFAULTS.fit, "epochs", flags={"epochs": ("--epochs", "-e")})
+@options_of(_DEFAULTS, "batch_size", flags={"batch_size": ("--batch_size", "--batch-size", "-b")})
 @options_of(_DEFAULTS, "validation_share")
+@options_of(FitOptions, "validations_per_epoch")
 @options_of(ScheduleOptions, "schedule")
-@options_of(ScheduleOptions, "learning_rate", classic=True)
+@options_of(ScheduleOptions, "learning_rate", flags={"learning_rate": ("--learning_rate", "--learning-rate", "-l")})
 @options_of(ScheduleOptions, "ramp_epochs", "sustain_epochs", "decay")
 @options_of(
     ScheduleOptions, "first_epochs", "t_mul", "m_mul", "alpha", flags={"first_epochs": ("--first-restart",)},
@@ -167,7 +178,8 @@ def train(console: Console, **settings: Any) -> None:
     trained on.
 
     Result: RUNS/NAME/ with model.h5 and model.card.json (the network), log.csv, a picture of the network and figures
-    of the training, and every score on the training, validation and test set.
+    of the training, and every score on the training, validation and test set; with --checkpoint-interval also
+    checkpoints/CP_epochN.h5.
 
     Images of any bands and depth are trained on from databases of build-lmdb, with --train_database and the options
     after it, which come with the settings of --preset nist. An epoch is then --test_every_n_steps steps.
@@ -178,6 +190,7 @@ def train(console: Console, **settings: Any) -> None:
     Examples:
       hybridseg unet train --name coast --images photos --masks masks --labels labels.txt
       hybridseg unet train --name houses --images photos --masks masks --labels labels.txt --preset efficientnet-blog
+      hybridseg unet train --images photos --masks masks --labels labels.txt --preset image-segmentation-pytorch -e 2
     """
     check_source(settings)
     if not settings["use_augmentation"]:
@@ -192,8 +205,6 @@ def train(console: Console, **settings: Any) -> None:
     if settings["train_database"] is not None:
         report_databases(console, settings, paths, options)
         return
-    if settings["images_dir"] is None:
-        raise click.UsageError("--images is missing: give the folder of the images.")
     data = open_sets(
         settings["images_dir"],
         settings["masks_dir"],

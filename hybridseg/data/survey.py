@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from hybridseg import __version__
-from hybridseg.batch.madeby import hash_file
 from hybridseg.batch.workers import map_calls
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.data.likeness import Look, look_at
@@ -26,6 +25,7 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import JPEG_SUFFIXES
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
+from hybridseg.models.cards import hash_file
 from hybridseg.panels import shrink_to
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_nearest, shrink_image

@@ -49,6 +49,12 @@ class CropOptions:
         "Draw windows around a pixel of a random class, where a class counts as the square root of its share: rare "
         "ones are seen more often.",
     )
+    scale: float | None = option(
+        None,
+        "Train on whole photos shrunk to this share of their rows and columns, in place of windows; new photos are "
+        "predicted at the same scale.",
+        span=Span(0, 1, above=True),
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -56,29 +62,56 @@ class CropOptions:
             raise BadInput(f"crop_scale={self.crop_scale}: give the smaller scale first")
 
     @property
-    def scale(self) -> tuple[float, float]:
+    def scales(self) -> tuple[float, float]:
         """The range of scales, which has a default."""
         return self.crop_scale or (0.5, 2.0)
 
     def fit_to(self, shapes: Sequence[tuple[int, int]]) -> CropOptions:
         """Return windows with a size; without one, they show from 0.6 to 1.2 times the sides of a photograph.
 
+        With a scale a window shows all of a photograph, the largest included: around a smaller one, and up to a
+        multiple of 32, its mirror image without labels.
+
         Parameters
         ----------
         shapes : sequence of (int, int)
             Rows and columns of the photographs.
 
+        Raises
+        ------
+        BadInput
+            When a network could not have photographs of that scale.
+
         Examples
         --------
-        >>> CropOptions().fit_to([(614, 920)])
-        CropOptions(crop=(256, 384), crop_scale=(0.35, 0.701), n_crops=None, balance=False)
+        >>> options = CropOptions().fit_to([(614, 920)])
+        >>> options.crop, options.crop_scale
+        ((256, 384), (0.35, 0.701))
+        >>> CropOptions(scale=0.1).fit_to([(600, 900), (400, 1200)]).crop
+        (64, 128)
         """
+        if self.scale:
+            return self._show_whole(np.array(shapes), self.scale)
         if self.crop:
             return self
         crop = fit_size(*shapes[0], max_area=MAX_AREA)
         whole = math.sqrt(crop[0] * crop[1] / float(np.median([rows * cols for rows, cols in shapes])))
         low, high = (max(round(whole * share, 3), 0.01) for share in _NEAR)
         return replace(self, crop=crop, crop_scale=self.crop_scale or (low, high))
+
+    def _show_whole(self, shapes: np.ndarray, scale: float) -> CropOptions:
+        shortest, longest = int(shapes.min()), int(shapes.max())
+        if round(shortest * scale) < SIDES.low or longest * scale > SIDES.high:
+            least = math.ceil(1000 * SIDES.low / shortest) / 1000
+            most = min(math.floor(1000 * SIDES.high / longest) / 1000, 1.0)
+            raise BadInput(
+                f"a network takes photos of {SIDES.low:.0f} to {SIDES.high:.0f} pixels along each side, and at the "
+                f"scale {scale:g} these, of {shortest} to {longest}, have {shortest * scale:.0f} to "
+                f"{longest * scale:.0f}; give "
+                + (f"a --scale from {least:g} to {most:g}" if least <= most else "--size")
+            )
+        rows, cols = (math.ceil(round(side * scale / SIDES.step, 6)) * SIDES.step for side in shapes.max(axis=0))
+        return replace(self, crop=(rows, cols), crop_scale=(scale, scale), n_crops=1, balance=False)
 
     def count_windows(self, view: View) -> int:
         """Return how many windows of each photograph there are in an epoch.
@@ -118,7 +151,7 @@ class CropPlan:
     ) -> None:
         self._photos, self._options, self._seed = photos, options, seed
         self._indices = np.asarray(indices, np.int64)
-        self._n_crops = options.count_windows(View.of(photos.infos, size=photos.size, scale=options.scale))
+        self._n_crops = options.count_windows(View.of(photos.infos, size=photos.size, scale=options.scales))
         self._cells = ClassCells.count(photos, self._indices, progress) if options.balance else None
 
     def list_windows(self, epoch: int) -> list[tuple[int, Window]]:
@@ -153,7 +186,7 @@ class CropPlan:
     def _place(self, index: int, draws: np.ndarray, place: np.ndarray | None = None) -> Window:
         """Return a window of a random scale, anywhere in a photograph or so that it shows a place."""
         assert self._options.crop is not None
-        (low, high), shape = self._options.scale, self._photos.infos[index].shape
+        (low, high), shape = self._options.scales, self._photos.infos[index].shape
         # As likely to be enlarged as to be reduced.
         scale = low * (high / low) ** draws[0]
         height, width = (max(round(side / scale), 1) for side in self._options.crop)

@@ -70,7 +70,7 @@ class Dataset:
         if size is None:
             fitted = crops.fit_to([describe_image(pair.image_path).shape for pair in self.parts["train"]])
             # What is largest at any scale of the windows decides how sharp the photographs are kept.
-            kind, size = partial(PhotoPairs, scale=fitted.scale[1]), fitted.crop
+            kind, size = partial(PhotoPairs, scale=fitted.scales[1]), fitted.crop
         parts = {name: kind(pairs, self.read_labels, table=self.table, size=size) for name, pairs in self.parts.items()}
         if alpha := describe_alpha([info for part in parts.values() for info in part.infos]):
             logger.warning("%s", alpha)

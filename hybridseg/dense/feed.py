@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -78,10 +78,17 @@ class Feed:
         """
         import tensorflow as tf
 
+        steps = tf.data.Dataset.range(first_epoch * self.n_steps, (first_epoch + n_epochs) * self.n_steps)
+        return steps.map(self._make_batch, num_parallel_calls=2, deterministic=True).prefetch(_BATCHES_AHEAD)
+
+    @cached_property
+    def _make_batch(self) -> Any:
+        """From the number of a step to its batch: traced once for all epochs."""
+        import tensorflow as tf
+
         n_bands, dtype = self.pairs.n_bands, tf.as_dtype(self.dtype)
         white = 255.0 if self.pairs.dtype == np.uint8 else None
 
-        @tf.autograph.experimental.do_not_convert
         def make_batch(step: Any) -> tuple[Any, Any]:
             # A stateful function would not run ahead of a deterministic network, and this one has no state.
             kinds = (dtype, tf.uint8, tf.float32)
@@ -93,8 +100,7 @@ class Feed:
             )
             return self._normalize(images, measured), labels
 
-        steps = tf.data.Dataset.range(first_epoch * self.n_steps, (first_epoch + n_epochs) * self.n_steps)
-        return steps.map(make_batch, num_parallel_calls=2, deterministic=True).prefetch(_BATCHES_AHEAD)
+        return tf.function(make_batch, input_signature=[tf.TensorSpec([], tf.int64)], autograph=False)
 
     def batches(self, *, first_epoch: int = 0, n_epochs: int = 1) -> Iterator[tuple[Any, Any]]:
         """Yield the batches of some epochs.

@@ -6,8 +6,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,20 +16,19 @@ import numpy as np
 
 from hybridseg.batch.madeby import list_changes
 from hybridseg.confusion import count_confusion
+from hybridseg.dense.descent import Part, make_train_step
 from hybridseg.dense.feed import Feed
-from hybridseg.dense.replicas import spread, weigh_share
-from hybridseg.dense.runs import BEST_NAME, CHECKPOINT_NAME, LOG_NAME, RunFolder
-from hybridseg.dense.schedules import CosineRestarts, Schedule, count_plateaus
-from hybridseg.dense.scoring import SCORES, choose_class, make_validation_step, measure_feed, score_classes
+from hybridseg.dense.runs import BEST_NAME, CHECKPOINT_NAME, LOG_NAME, RunFolder, describe_changes
+from hybridseg.dense.schedules import CosineRestarts, Schedule, count_plateaus, list_stops
+from hybridseg.dense.scoring import SCORES, make_validation_step, measure_feed, score_classes, show_score
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.forecast import Weighted
 from hybridseg.io.tables import write_csv
 from hybridseg.models.checkpoints import restore_state, save_state
-from hybridseg.models.engines import class_scores
-from hybridseg.models.losses import Loss, LossOptions, make_loss
+from hybridseg.models.losses import LossOptions, make_loss
 from hybridseg.models.weightfile import write_weights
 from hybridseg.options import Span, check_options, option
-from hybridseg.progress import Progress, no_progress
+from hybridseg.progress import Progress, no_progress, say
 
 if TYPE_CHECKING:
     import tf_keras
@@ -38,8 +37,6 @@ logger = logging.getLogger(__name__)
 
 _PLATEAU_FACTOR = 0.1
 LOSS = "loss"
-# What the settings of a run are called on the command line, where that is something else.
-_NAMES = {"top": "learning_rate", "n_crops": "crops", "first_epochs": "first_restart"}
 # Of a pixel in a step of the training, see docs/benchmarks.md; the validation takes a third.
 _PIXEL_SECONDS = 0.84e-6
 # A step is starved when the network waits for its batch for longer than this, and this share of its own time.
@@ -79,6 +76,12 @@ class FitOptions:
     )
     encoder_rate: float = option(
         1.0, "Learning rate of the encoder, as a share of that of all else.", span=Span(0, 1, above=True)
+    )
+    validations_per_epoch: int = option(
+        1,
+        "Validate so many times in an epoch, in even parts of it, and show the multi-label Dice each time (the mean "
+        "over the classes); the end of the epoch alone tells which epoch was the best.",
+        span=Span(1, 1000),
     )
 
     def __post_init__(self) -> None:
@@ -125,7 +128,7 @@ class Epoch:
     """Loss and scores of an epoch; the validation values are None when there is no validation set.
 
     The scores are means over the classes. `rate` is the learning rate, `starved` the share of the steps that had to
-    wait for their batch.
+    wait for their batch, `val_dice_within` the Dice of each validation before that of the end.
     """
 
     epoch: int
@@ -142,11 +145,12 @@ class Epoch:
     val_recall: float | None
     images_per_second: float
     starved: float
+    val_dice_within: list[float | None] = field(default_factory=list)
 
     def by_set(self) -> dict[str, dict[str, float | None]]:
         """Return the values of the training set and of the validation set, each under its own name."""
         values = asdict(self)
-        del values["epoch"]
+        del values["epoch"], values["val_dice_within"]
         validation = {name.removeprefix("val_"): values.pop(name) for name in list(values) if name.startswith("val_")}
         return {"train": values, "validation": validation}
 
@@ -198,7 +202,9 @@ def fit(
         on_start(_describe_resumed(history, options))
     # One sequence for all epochs and their validation: the time that is left is that of the whole training.
     step = training.batch_size * math.prod(training.pairs.size) * _PIXEL_SECONDS
-    costs = [step] * training.n_steps + [step / 3] * (validation.n_steps if validation is not None else 0)
+    checked = [step / 3] * (validation.n_steps if validation is not None else 0)
+    stops = list_stops(training.n_steps, options.validations_per_epoch)
+    costs = [cost for i in range(training.n_steps) for cost in (step, *(checked if i + 1 in stops else ()))]
     costs *= options.epochs - len(history)
     label = f"steps of the training, epochs {len(history) + 1} to {options.epochs}"
     steps = iter(progress(Weighted(range(len(costs)), costs), label=label))
@@ -206,7 +212,7 @@ def fit(
         if options.has_stalled(history):
             break
         rate = options.learning_rate(history)
-        row = run.train_epoch(training, epoch, islice(steps, training.n_steps), rate)
+        row = run.train_epoch(training, epoch, steps, rate, validation=validation, stops=stops[:-1])
         if row is not None and validation is not None:
             row = Epoch(**{**asdict(row), **run.validate(validation, islice(steps, validation.n_steps))})
         if row is None or not np.isfinite(row.val_loss or 0.0):
@@ -222,16 +228,6 @@ def fit(
     if validation is not None:
         run.restore_best()
     return history
-
-
-class _Part:
-    """Variables that are trained at a share of the learning rate, and their optimizer."""
-
-    def __init__(self, rate: float, variables: Sequence[Any]) -> None:
-        import tf_keras
-
-        self.rate, self.variables, self.optimizer = rate, variables, tf_keras.optimizers.Adam()
-        self.optimizer.build(variables)
 
 
 class _Run:
@@ -251,14 +247,14 @@ class _Run:
         own = {id(variable) for layer in encoder for variable in layer.weights}
         rest = [variable for variable in network.trainable_variables if id(variable) not in own]
         kept = [variable for variable in network.trainable_variables if id(variable) in own]
-        self._parts = [_Part(1.0, rest), _Part(options.encoder_rate, [] if options.frozen_epochs < 0 else kept)]
+        self._parts = [Part(1.0, rest), Part(options.encoder_rate, [] if options.frozen_epochs < 0 else kept)]
         self.state = [*network.weights, *(v for part in self._parts for v in part.optimizer.variables)]
         loss = make_loss(options.loss, foreground_only=network.output_shape[-1] == 1)
         signature = [tf.TensorSpec(network.input_shape, tf.float32), tf.TensorSpec([None, None, None], tf.uint8)]
         # Without AutoGraph, see `hybridseg.models.graphs.freeze`.
         settings = {"input_signature": signature, "autograph": False}
         self._train_steps = {
-            is_frozen: tf.function(_make_train_step(network, loss, parts), **settings)
+            is_frozen: tf.function(make_train_step(network, loss, parts), **settings)
             for is_frozen, parts in ((True, self._parts[:1]), (False, self._parts))
         }
         self._validation_step = tf.function(make_validation_step(network, loss), **settings)
@@ -281,8 +277,8 @@ class _Run:
         changes = list_changes(record["settings"], json.loads(json.dumps(self.folder.settings)))
         if changes:
             raise BadInput(
-                f"{self.folder.path} holds a run with other settings ({_show_changes(changes)}); give those again, or "
-                "--overwrite to start over"
+                f"{self.folder.path} holds a run with other settings ({describe_changes(changes)}); give those again, "
+                "or --overwrite to start over"
             )
         if len(record["history"]) > self.options.epochs:
             raise BadInput(
@@ -302,15 +298,25 @@ class _Run:
             epoch,
         )
 
-    def train_epoch(self, feed: Feed, epoch: int, steps: Iterable[Any], learning_rate: float) -> Epoch | None:
-        """Train on every batch once; return None as soon as the loss is not finite."""
+    def train_epoch(
+        self,
+        feed: Feed,
+        epoch: int,
+        steps: Iterable[Any],
+        learning_rate: float,
+        *,
+        validation: Feed | None = None,
+        stops: Sequence[int] = (),
+    ) -> Epoch | None:
+        """Train on every batch once, and validate after some of them; return None when the loss is not finite."""
         for part in self._parts:
             part.optimizer.learning_rate.assign(part.rate * learning_rate)
         train_step = self._train_steps[self.options.is_frozen(epoch)]
         counts, losses, n_starved, n_images = [], [], 0, 0
+        within: list[float | None] = []
         started = time.perf_counter()
         batches = _timed(feed.batches(first_epoch=epoch))
-        for _ in steps:
+        for number, _ in zip(range(1, feed.n_steps + 1), steps, strict=False):
             waited, (images, labels) = next(batches)
             since = time.perf_counter()
             loss, found = train_step(images, labels)
@@ -322,10 +328,17 @@ class _Run:
             n_starved += is_late and n_images > 0
             counts.append(count_confusion(labels.numpy(), found.numpy(), self.table))
             n_images += len(images)
+            if validation is not None and number in stops:
+                since = time.perf_counter()
+                within.append(self.validate(validation, islice(steps, validation.n_steps))["val_dice"])
+                place = f"epoch {epoch + 1}, step {number} of {feed.n_steps}"
+                say(f"{place}: Dice of the validation images {show_score(within[-1])}, mean over the classes")
+                started += time.perf_counter() - since
         unknown = dict.fromkeys(("val_loss", *(f"val_{name}" for name in SCORES)))
         return Epoch(
             epoch=epoch + 1, rate=learning_rate, loss=sum(losses) / n_images, **score_classes(counts), **unknown,
             images_per_second=n_images / (time.perf_counter() - started), starved=n_starved / feed.n_steps,
+            val_dice_within=within,
         )  # fmt: skip
 
     def validate(self, feed: Feed, steps: Iterable[Any]) -> dict[str, float | None]:
@@ -339,7 +352,8 @@ class _Run:
             save_state(self.folder.path / BEST_NAME, self.network.weights, {"epoch": len(history)})
         record = {"settings": self.folder.settings, "history": [asdict(row) for row in history]}
         save_state(self.folder.path / CHECKPOINT_NAME, self.state, record)
-        write_csv(self.folder.path / LOG_NAME, [f.name for f in fields(Epoch)], [asdict(row) for row in history])
+        rows = [{**asdict(row), "val_dice_within": " ".join(map(show_score, row.val_dice_within))} for row in history]
+        write_csv(self.folder.path / LOG_NAME, [f.name for f in fields(Epoch)], rows)
 
     def restore_best(self) -> None:
         """Restore the weights of the best epoch."""
@@ -356,42 +370,9 @@ def _describe_resumed(history: Sequence[Epoch], options: FitOptions) -> str:
     return f"{text}; the learning rate goes on by the schedule of {options.epochs} epochs"
 
 
-def _show_changes(changes: Mapping[tuple[str, ...], tuple[Any, Any]]) -> str:
-    """Return what `list_changes` found in the words of the options: the values of the run, where they can be given."""
-    names = {key[-1] for key in changes}
-    shown = {}
-    for key, (before, _) in changes.items():
-        # The other rates follow from the peak.
-        if key[-1] in ("start", "bottom") and "top" in names:
-            continue
-        name = next((part for part in key if " " in part), _NAMES.get(key[-1], key[-1]))
-        value = ",".join(f"{part:g}" for part in before) if isinstance(before, list) else before
-        shown[name] = name if " " in name else f"no {name}" if before is None else f"{name}={value}"
-    return ", ".join(shown.values())
-
-
 def _timed(batches: Iterator[Any]) -> Iterator[tuple[float, Any]]:
     """Yield every batch after the seconds that it took to arrive."""
     since = time.perf_counter()
     for batch in batches:
         yield time.perf_counter() - since, batch
         since = time.perf_counter()
-
-
-def _make_train_step(network: Any, loss: Loss, parts: Sequence[_Part]) -> Callable[[Any, Any], Any]:
-    import tensorflow as tf
-
-    variables = [variable for part in parts for variable in part.variables]
-
-    def train_step(images: Any, labels: Any) -> Any:
-        with tf.GradientTape() as tape:
-            scores = class_scores(network(images, training=True))
-            value = weigh_share(loss(scores, labels), labels)
-        gradients = tape.gradient(value, variables)
-        found = iter(gradients)
-        for part in parts:
-            if part.variables:
-                part.optimizer.apply_gradients([(next(found), variable) for variable in part.variables])
-        return value, choose_class(scores)
-
-    return spread(train_step)

@@ -66,6 +66,11 @@ class Monitor:
             return
         for run, values in epoch.by_set().items():
             self._summaries.write_scalars(run, epoch.epoch, values)
+        if epoch.val_dice_within:
+            # Counted in validations, of which each epoch has as many.
+            parts = [*epoch.val_dice_within, epoch.val_dice]
+            for number, dice in enumerate(parts, start=(epoch.epoch - 1) * len(parts) + 1):
+                self._summaries.write_scalars("validation", number, {"multi-label Dice of each validation": dice})
         panels = np.stack([example.panel(self._model) for example in self._shown])
         self._summaries.write_images("image, truth, prediction", epoch.epoch, panels)
         if self._interval and epoch.epoch % self._interval == 0:

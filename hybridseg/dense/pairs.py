@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.io.images import describe_image
 from hybridseg.io.labelled import ReadLabels, check_size, load_labelled
 from hybridseg.io.pairing import Pair
-from hybridseg.models.cards import hash_bytes
+from hybridseg.models.cards import combine_fingerprint, hash_bytes, hash_file
 from hybridseg.options import Span
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_image, resize_nearest
@@ -114,7 +114,7 @@ class RememberedPairs:
     """The same pairs, kept in memory once they were read: those that fit into `limit` bytes."""
 
     def __init__(self, pairs: PairSource, *, limit: int = MEMORY_LIMIT) -> None:
-        self._pairs, self._room = pairs, limit
+        self.pairs, self._room = pairs, limit
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.table, self.size, self.n_bands, self.dtype = pairs.table, pairs.size, pairs.n_bands, pairs.dtype
         self.sources, self.fingerprint = pairs.sources, pairs.fingerprint
@@ -123,7 +123,7 @@ class RememberedPairs:
         """Return an image and its labels."""
         if index in self._kept:
             return self._kept[index]
-        image, labels = self._pairs.read(index)
+        image, labels = self.pairs.read(index)
         if image.nbytes + labels.nbytes <= self._room:
             self._room -= image.nbytes + labels.nbytes
             self._kept[index] = image, labels
@@ -148,6 +148,21 @@ class RemappedPairs:
         """Return an image and its labels."""
         image, labels = self._pairs.read(index)
         return image, self._lookup[labels]
+
+
+def hash_pairs(pairs: PairSource, indices: Iterable[int], *, progress: Progress = no_progress) -> str:
+    """Return a hash that is the same for the same images with the same masks, whatever they are called.
+
+    That of records and databases is of what they list, and of the photographs.
+    """
+    whole = pairs.pairs if isinstance(pairs, RememberedPairs) else pairs
+    if not isinstance(whole, FolderPairs):
+        return combine_fingerprint(whole.fingerprint, *sorted(whole.sources[i] for i in indices))
+    chosen = [whole.pairs[i] for i in indices]
+    hashes = (
+        (hash_file(pair.image_path), hash_file(pair.labels_path)) for pair in progress(chosen, label="hashing images")
+    )
+    return combine_fingerprint(*sorted(hashes))
 
 
 def fit_size(rows: float, cols: float, *, max_area: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,18 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import ClassTable, color_labels
+from hybridseg.confusion import Confusion
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch
 from hybridseg.dense.policy import Policy, Turn
 from hybridseg.figures import DPI, draw_learning_curve, draw_rates
 from hybridseg.io.images import as_rgb8
 from hybridseg.models.bundles import DenseModel
-from hybridseg.panels import PictureRow, list_legend
-from hybridseg.sheets import draw_picture_rows
+from hybridseg.panels import Panels, PictureRow, fit_page, list_legend, show_errors
+from hybridseg.ranking import rank_images
+from hybridseg.sheets import draw_panel_rows, draw_picture_rows
 
 # Inches.
 _WIDTH = 10.0
-_N_SHOWN = 6
+_N_SHOWN, _N_WORST = 6, 3
 _VOID = "no class"
 
 
@@ -74,6 +77,37 @@ def draw_examples(
         rows.append(PictureRow("", pictures, tuple(heads)))
     legend = list_legend(table, *(labels for own in maps for labels in own), void=_VOID)
     draw_picture_rows(path, rows, width=_WIDTH, legend=legend, dpi=dpi)
+
+
+class WorstImages:
+    """Keeps the images with the lowest multi-label Dice of those that it is shown, one of each photograph at most."""
+
+    def __init__(self, table: ClassTable, *, dpi: int = DPI) -> None:
+        self._table, self._dpi = table, dpi
+        self._kept: dict[str, tuple[float, Panels]] = {}
+
+    def look(self, source: str, image: np.ndarray, truth: np.ndarray, result: np.ndarray, confusion: Confusion) -> None:
+        """Keep the pictures of an image if it is among the worst: see `hybridseg.dense.scoring.Look`."""
+        [score] = rank_images({source: confusion})
+        if score.dice is None or score.dice >= self._kept.get(source, (math.inf,))[0]:
+            return
+        marks = {name: dice for name, (dice, _) in self._kept.items()} | {source: score.dice}
+        best = max(marks, key=lambda name: (marks[name], name))
+        if len(marks) > _N_WORST and best == source:
+            return
+        shape = fit_page(truth.shape, 4, dpi=self._dpi)
+        self._kept[source] = (score.dice, show_errors(as_rgb8(image), truth, result, self._table, shape=shape))
+        if len(marks) > _N_WORST:
+            del self._kept[best]
+
+    def draw(self, path: Path) -> list[Path]:
+        """Draw image, truth, result and errors of each, the worst first; nothing without an image."""
+        ranked = sorted(self._kept.items(), key=lambda item: (item[1][0], item[0]))
+        if not ranked:
+            return []
+        named = {f"{source}: Dice {dice:.3f}": panels for source, (dice, panels) in ranked}
+        draw_panel_rows(path, named, self._table, dpi=self._dpi)
+        return [path]
 
 
 def draw_augmentation(

@@ -47,13 +47,33 @@ class TrainingPlan:
         if self.crops.crop is None and self.crops != CropOptions():
             raise BadInput("--crop-scale, --crops and --balance are for windows of photos: give --crop")
 
+    def describe(self, training: Feed, validation: Feed) -> list[str]:
+        """Return in words what the network sees, and how it is trained."""
+        fit, (rows, cols) = self.fit, training.pairs.size
+        crop, low, high = self.crops.crop, *self.crops.scales
+        shown = f"all of each at {rows} x {cols} pixels"
+        if crop is not None:
+            at = f"scale {low:g}" if low == high else f"scales from {low:g} to {high:g}"
+            what = "all of each" if self.crops.scale else f"{training.n_samples} windows in an epoch"
+            shown = f"{what} at {at}, {crop[0]} x {crop[1]} pixels"
+            if self.crops.scale and len({info.shape for info in getattr(training.pairs, "infos", ())}) > 1:
+                shown += "; smaller ones lie within their mirror image, which has no labels"
+        peak = max(fit.schedule.learning_rate(epoch) for epoch in range(fit.epochs))
+        kept = {0: "no checkpoints", 1: "a checkpoint every epoch"}
+        interval = kept.get(fit.checkpoint_interval, f"a checkpoint every {fit.checkpoint_interval} epochs")
+        return [
+            f"images: {len(training.indices)} to train on, {len(validation.indices)} to validate on; {shown}",
+            f"settings: {fit.epochs} epoch{'s' * (fit.epochs != 1)}, batches of {self.batch_size}, learning rate up to "
+            f"{peak:g}, loss {fit.loss.loss}, {interval}",
+        ]
+
     def describe_view(self, pairs: PairSource) -> View | None:
         """Return at which scale the network sees photographs; None where it is not known how large they were."""
         if isinstance(pairs, LmdbPairs):
             return pairs.view
         if not isinstance(pairs, FolderPairs):
             return None
-        return View.of(pairs.infos, size=pairs.size, scale=self.crops.scale if self.crops.crop else None)
+        return View.of(pairs.infos, size=pairs.size, scale=self.crops.scales if self.crops.crop else None)
 
 
 def make_feeds(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput
+from hybridseg.machine import count_cores
 
 if TYPE_CHECKING:
     import tf_keras
@@ -18,6 +19,24 @@ def list_devices() -> list[str]:
     import tensorflow as tf
 
     return [device.name for device in tf.config.list_logical_devices("GPU")]
+
+
+def describe_device(*, alone: bool) -> str:
+    """Return in words what a training runs on: graphics cards where TensorFlow finds them, and else the processor.
+
+    Parameters
+    ----------
+    alone : bool
+        Of several cards, name the first: the one that does all of the work.
+    """
+    import tensorflow as tf
+
+    cards = tf.config.list_physical_devices("GPU")
+    if not cards:
+        n_cores = count_cores()
+        return f"device: CPU, {n_cores} core{'s' * (n_cores != 1)}; TensorFlow finds no graphics card"
+    names = [tf.config.experimental.get_device_details(card).get("device_name", card.name) for card in cards]
+    return f"device: GPU, {', '.join(names[:1] if alone else names)}"
 
 
 @contextmanager

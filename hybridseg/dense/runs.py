@@ -16,8 +16,11 @@ from hybridseg.models.engines import LITERT
 CHECKPOINT_NAME, BEST_NAME, LOG_NAME = "checkpoint.npz", "best.npz", "log.csv"
 # The result of `fcn` and `unet`.
 MODEL_NAME = "model.h5"
-# As `RunFolder.weights_path` has it; a card lies beside the weights.
-_NUMBERED = re.compile(r"epoch_(\d{4,})(\.card)?\.(h5|json)")
+# The folder of numbered checkpoints, each with its card; earlier versions had epoch_0010.h5 in the folder of the run.
+_NUMBERED_DIR = "checkpoints"
+_NUMBERED = re.compile(r"CP_epoch(\d+)\.(h5|card\.json)|epoch_(\d{4,})(\.card)?\.(h5|json)")
+# What the settings of a run are called on the command line, where that is something else.
+_NAMES = {"top": "learning_rate", "n_crops": "crops", "first_epochs": "first_restart"}
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,23 @@ class RunFolder:
 
     def weights_path(self, epoch: int) -> Path:
         """Return the path of the weights of a numbered checkpoint."""
-        return self.path / f"epoch_{epoch:04}.h5"
+        return self.path / _NUMBERED_DIR / f"CP_epoch{epoch}.h5"
 
-    def list_checkpoints(self) -> list[int]:
-        """Return the numbers of the checkpoints that are there."""
-        found = (_NUMBERED.fullmatch(path.name) for path in self.path.glob("*.h5"))
-        return sorted(int(match[1]) for match in found if match)
+    def list_checkpoints(self) -> dict[int, Path]:
+        """Return the weights of the numbered checkpoints that are there, by their number."""
+        found = [(_NUMBERED.fullmatch(path.name), path) for path in self._list_files() if path.suffix == ".h5"]
+        return dict(sorted((int(match[1] or match[3]), path) for match, path in found if match))
 
     def clear(self) -> None:
         """Remove what an earlier run left: only files with the names of a run."""
-        for path in self.path.iterdir():
+        for path in self._list_files():
             if path.name in (CHECKPOINT_NAME, BEST_NAME, LOG_NAME) or _NUMBERED.fullmatch(path.name):
                 path.unlink()
+
+    def _list_files(self) -> list[Path]:
+        return [
+            path for folder in (self.path, self.path / _NUMBERED_DIR) for path in folder.glob("*") if path.is_file()
+        ]
 
 
 def load_run(run_dir: Path, *, program: str, checkpoint: int | None = None, engine: str = LITERT) -> DenseModel:
@@ -67,10 +75,12 @@ def load_run(run_dir: Path, *, program: str, checkpoint: int | None = None, engi
         When it is not there; the message names the checkpoints that are.
     """
     folder = RunFolder(run_dir)
-    path = run_dir / MODEL_NAME if checkpoint is None else folder.weights_path(checkpoint)
+    checkpoints = folder.list_checkpoints()
+    path = run_dir / MODEL_NAME
+    if checkpoint is not None:
+        path = checkpoints.get(checkpoint, folder.weights_path(checkpoint))
     if not path.exists():
-        numbers = folder.list_checkpoints()
-        kept = f"; there are the checkpoints {', '.join(map(str, numbers))}" if numbers else ""
+        kept = f"; there are the checkpoints {', '.join(map(str, checkpoints))}" if checkpoints else ""
         if (run_dir / CHECKPOINT_NAME).exists() and checkpoint is None:
             raise MissingInput(
                 f"the training in {run_dir} is not finished{kept}; continue it with the same settings: `hybridseg "
@@ -81,3 +91,17 @@ def load_run(run_dir: Path, *, program: str, checkpoint: int | None = None, engi
             f"there is no {path}{kept}; train it with `hybridseg {program} train --name {run_dir.name}{advice} ...`"
         )
     return load_once(load_dense, path, engine=engine)
+
+
+def describe_changes(changes: Mapping[tuple[str, ...], tuple[Any, Any]]) -> str:
+    """Return what `list_changes` found in the words of the options: the values of the run, where they can be given."""
+    names = {key[-1] for key in changes}
+    shown = {}
+    for key, (before, _) in changes.items():
+        # The other rates follow from the peak.
+        if key[-1] in ("start", "bottom") and "top" in names:
+            continue
+        name = next((part for part in key if " " in part), _NAMES.get(key[-1], key[-1]))
+        value = ",".join(f"{part:g}" for part in before) if isinstance(before, list) else before
+        shown[name] = name if " " in name else f"no {name}" if before is None else f"{name}={value}"
+    return ", ".join(shown.values())

@@ -120,3 +120,14 @@ def count_plateaus(losses: Sequence[Any], *, patience: int) -> int:
         if n_waiting == patience:
             n_plateaus, n_waiting = n_plateaus + 1, 0
     return n_plateaus
+
+
+def list_stops(n_steps: int, n_validations: int) -> list[int]:
+    """Return after which steps of an epoch there is a validation: at the end of its even parts.
+
+    Examples
+    --------
+    >>> list_stops(5, 2), list_stops(2, 8)
+    ([3, 5], [1, 2])
+    """
+    return sorted({-(-n_steps * part // n_validations) for part in range(1, n_validations + 1)})

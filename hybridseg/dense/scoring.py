@@ -23,24 +23,32 @@ from hybridseg.progress import Progress, no_progress
 if TYPE_CHECKING:
     import tf_keras
 
+Look = Callable[[str, np.ndarray, np.ndarray, np.ndarray, Confusion], None]
+"""Looks at a photograph that was compared: its name, an image of it, its truth and the result, uint8."""
+
 # What an epoch says of its pixels, by the name of the score in `Confusion`: means over the classes, and the accuracy.
 SCORES = {"mean_iou": "iou", "dice": "f1", "accuracy": "", "recall": "recall"}
 
 
-def evaluate_feed(model: DenseModel, feed: Feed, *, progress: Progress = no_progress) -> list[Confusion]:
+def evaluate_feed(
+    model: DenseModel, feed: Feed, *, look: Look | None = None, progress: Progress = no_progress
+) -> dict[str, Confusion]:
     """Compare predictions with labels, photograph by photograph: for the images of a feed as the network sees them.
 
     Of a feed of windows, all of each photograph is predicted, as any other image is.
     """
     if isinstance(feed, WindowFeed):
-        return evaluate_photos(model, feed.pairs, feed.indices, progress=progress)
+        return evaluate_photos(model, feed.pairs, feed.indices, look=look, progress=progress)
     found: dict[str, list[Confusion]] = {}
-    sources = iter(feed.indices.tolist())
+    sources = iter(feed.list_sources())
     for images, labels in feed.batches():
         predicted = model.predict(images).argmax(axis=-1).astype(np.uint8)
-        for truth, own, index in zip(labels.numpy(), predicted, sources, strict=False):
-            found.setdefault(feed.pairs.sources[index], []).append(count_confusion(truth, own, model.table))
-    return [pool_confusions(confusions) for confusions in found.values()]
+        for image, truth, own, source in zip(images.numpy(), labels.numpy(), predicted, sources, strict=False):
+            confusion = count_confusion(truth, own, model.table)
+            found.setdefault(source, []).append(confusion)
+            if look is not None:
+                look(source, image, truth, own, confusion)
+    return {source: pool_confusions(confusions) for source, confusions in found.items()}
 
 
 def expect_evaluation(feed: Feed) -> float:
@@ -53,19 +61,25 @@ def _expect(photos: PhotoPairs, index: int) -> float:
 
 
 def evaluate_photos(
-    model: DenseModel, photos: PhotoPairs, indices: Sequence[int] | np.ndarray, *, progress: Progress = no_progress
-) -> list[Confusion]:
+    model: DenseModel,
+    photos: PhotoPairs,
+    indices: Sequence[int] | np.ndarray,
+    *,
+    look: Look | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Confusion]:
     """Compare the predictions for photographs, at their own size, with their labels, one by one."""
-    found = []
+    found = {}
     expected = Weighted([int(index) for index in indices], [_expect(photos, index) for index in indices])
     for index in progress(expected, label="scoring photos"):
         image, labels = photos.read(index)
         shape = (labels.shape[0], labels.shape[1])
-        strips = [
-            count_confusion(labels[row : row + len(probs)], probs.argmax(axis=2).astype(np.uint8), model.table)
-            for row, probs in predict_strips(image, [model], shape=shape)
-        ]
-        found.append(pool_confusions(strips))
+        result = np.empty(shape, np.uint8)
+        for row, probs in predict_strips(image, [model], shape=shape):
+            result[row : row + len(probs)] = probs.argmax(axis=2)
+        found[photos.sources[index]] = confusion = count_confusion(labels, result, model.table)
+        if look is not None:
+            look(photos.sources[index], image, labels, result, confusion)
     return found
 
 
@@ -137,3 +151,8 @@ def choose_class(scores: Any) -> Any:
     import tensorflow as tf
 
     return tf.cast(tf.argmax(scores, -1), tf.uint8)
+
+
+def show_score(value: float | None) -> str:
+    """Return a score in three digits, of what has none a dash."""
+    return "-" if value is None else f"{value:.3f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -15,25 +15,30 @@ from hybridseg.confusion import Confusion, pool_confusions
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch, fit
 from hybridseg.dense.monitor import HISTOGRAM_INTERVAL, Monitor
-from hybridseg.dense.pairs import PairSource
-from hybridseg.dense.pictures import draw_end, draw_start
+from hybridseg.dense.pairs import PairSource, hash_pairs
+from hybridseg.dense.pictures import WorstImages, draw_end, draw_start
 from hybridseg.dense.plan import TrainingPlan, list_sets, make_feeds
-from hybridseg.dense.replicas import replicate
+from hybridseg.dense.replicas import describe_device, replicate
 from hybridseg.dense.runs import CHECKPOINT_NAME, LOG_NAME, RunFolder
 from hybridseg.dense.schedules import CosineToEnd
 from hybridseg.dense.scoring import evaluate_feed, expect_evaluation, score_feed
+from hybridseg.dense.warmstart import check_start, start_from
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.atomic import claim_folder, lock_output
-from hybridseg.markup import render_text
+from hybridseg.io.tables import write_csv
+from hybridseg.markup import render_table, render_text
 from hybridseg.models.architectures import architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import list_versions
+from hybridseg.models.catalog import read_entry
+from hybridseg.models.documents import write_documents
 from hybridseg.models.encoders import Weights
 from hybridseg.models.layers import count_settling_steps
 from hybridseg.models.startup import make_deterministic
 from hybridseg.progress import Progress, no_progress, say_if_slow
+from hybridseg.ranking import ImageScore, average_dice, list_image_rows, rank_images, tell_worst
 from hybridseg.verdict import judge
 
 logger = logging.getLogger(__name__)
@@ -59,15 +64,18 @@ class TrainingPaths:
     plots : bool
         Draw figures, as `figures` says.
     pretrained : pathlib.Path, str or None
-        Weights to start from: a file, ``none`` for random ones, ``imagenet``, or None for those by default.
+        Weights of the encoder to start from: a file, ``none`` for random ones, ``imagenet``, or None for those by
+        default.
+    load : pathlib.Path or None
+        A model or a checkpoint of an earlier training, to start from its weights in place of `pretrained`.
     histogram_interval : int or None
         Write histograms of weights and gradients of every Nth epoch for TensorBoard; 0 writes none, and None those of
-        every tenth.
+        every tenth, or of the last where there are fewer.
 
     Raises
     ------
-    BadInput
-        For histograms without a folder of TensorBoard.
+    MissingInput, BadInput
+        For histograms without a folder of TensorBoard, and for what cannot be loaded.
     """
 
     weights: Path
@@ -79,10 +87,18 @@ class TrainingPaths:
     figures: FigureOptions = FigureOptions()
     pretrained: Weights = None
     histogram_interval: int | None = None
+    load: Path | None = None
 
     def __post_init__(self) -> None:
         if self.histogram_interval is not None and self.tensorboard_dir is None:
             raise BadInput("--histogram-interval is for the logs of TensorBoard; give --tensorboard-dir too")
+        if self.load is not None:
+            check_start(self.load)
+
+    @property
+    def by_image(self) -> Path:
+        """The table of the scores of each photograph."""
+        return self.weights.with_name(f"{self.weights.stem}_by_image.csv")
 
     def plot(self, what: str) -> Path:
         """Return the path of a figure."""
@@ -97,6 +113,8 @@ class TrainingResult:
     ----------
     photos : tuple of Confusion
         Of each photograph of the validation set: at the size of the training, or at its own after one on windows.
+    images : tuple of ImageScore
+        The scores of the same photographs, the lowest multi-label Dice first.
     n_training, n_validation : int
         Number of pairs.
     best_epoch : int
@@ -110,6 +128,7 @@ class TrainingResult:
     written: tuple[Path, ...]
     history: tuple[Epoch, ...]
     photos: tuple[Confusion, ...]
+    images: tuple[ImageScore, ...]
     n_training: int
     n_validation: int
     best_epoch: int = 0
@@ -131,7 +150,8 @@ class TrainingResult:
     def _repr_html_(self) -> str:
         verdict = judge(self.photos)
         text = render_text(f"{self.model_path}: {self._describe()}", verdict and verdict.text)
-        return text + self.confusion._repr_html_()
+        title, *worst = tell_worst(self.images)
+        return text + self.confusion._repr_html_() + render_text(title) + render_table(*worst)
 
     @property
     def confusion(self) -> Confusion:
@@ -168,7 +188,7 @@ def train_dense(
     about : mapping
         What else the card says about the training, as JSON holds it.
     on_start : callable
-        Called with a description of the pretrained weights, and with what is resumed.
+        Called with lines on what the training starts with: device, weights, images, settings, and what is resumed.
     on_network : callable
         Called with the network before it is trained; it returns the paths of what it wrote.
     on_epoch : callable
@@ -188,10 +208,15 @@ def train_dense(
     training, validation = make_feeds(pairs, validation_pairs, plan, progress=followed_by(progress, UNKNOWN))
     sets = list_sets(training, validation, test_pairs, plan) if score_sets else {}
     with lock_output(paths.run_dir / CHECKPOINT_NAME):
-        if paths.overwrite:
-            RunFolder(paths.run_dir).clear()
         model = _build(pairs, plan, paths, on_start)
+        if paths.overwrite:
+            # Not earlier: it may hold the checkpoint that was loaded.
+            RunFolder(paths.run_dir).clear()
+        # Before the training, in which files can change.
+        hashes = _hash_data(pairs, validation, sets.get("test"), followed_by(progress, UNKNOWN))
         written = [*on_network(model)]
+        for line in plan.describe(training, validation):
+            on_start(line)
         if paths.plots:
             rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)]
             written += draw_start(paths.plot, training, validation, rates, dpi=paths.figures.dpi)
@@ -204,19 +229,25 @@ def train_dense(
                 "the scores below can be far from those of the training in the log; train for more epochs",
                 n_steps, n_settling,
             )  # fmt: skip
-        photos = evaluate_feed(model, validation, progress=progress)
+        worst = WorstImages(model.table, dpi=paths.figures.dpi)
+        look = worst.look if paths.plots else None
+        by_photo = evaluate_feed(model, validation, look=look, progress=progress)
+        photos, images = tuple(by_photo.values()), rank_images(by_photo)
         scored = {name: score_feed(model.network, feed, plan.fit.loss) for name, feed in sets.items()}
-        origin = {**_describe_training(plan, pairs, validation, history), **about}
-        trained = replace(model.card, training=origin, scores=_describe_scores(photos, scored))
-        probes = [images.numpy() for images, _ in islice(validation.batches(), _N_PROBES)]
+        origin = {**model.card.training, **hashes, **_describe_training(plan, pairs, validation, history), **about}
+        trained = replace(model.card, training=origin, scores=_describe_scores(photos, images, scored))
+        probes = [pixels.numpy() for pixels, _ in islice(validation.batches(), _N_PROBES)]
         saved = save_dense(paths.weights, model.network, trained, probes=probes)
-        written = [*saved, paths.run_dir / LOG_NAME, *written]
+        documents = write_documents(read_entry(paths.weights))
+        write_csv(paths.by_image, *list_image_rows(images))
+        written = [*saved, *documents, paths.run_dir / LOG_NAME, paths.by_image, *written]
         model.card = trained
         if paths.plots:
             written += draw_end(paths.plot, model, validation, history, dpi=paths.figures.dpi)
+            written += worst.draw(paths.plot("worst"))
     n_training, n_validation = len(training.indices), len(validation.indices)
     return TrainingResult(
-        model, tuple(written), tuple(history), tuple(photos), n_training, n_validation, plan.fit.find_best(history),
+        model, tuple(written), tuple(history), photos, images, n_training, n_validation, plan.fit.find_best(history),
         scored,
     )  # fmt: skip
 
@@ -238,14 +269,18 @@ def _claim(paths: TrainingPaths) -> None:
 def _build(pairs: PairSource, plan: TrainingPlan, paths: TrainingPaths, on_start: Callable[[str], None]) -> DenseModel:
     """Return the network as it is before it is trained, on a card without scores."""
     make_deterministic(plan.fit.seed)
+    on_start(describe_device(alone=plan.readers is None))
     with say_if_slow("building the network"):
         network = plan.architecture.build()
-    on_start(plan.architecture.start(network, paths.pretrained))
     card = DenseCard(
         plan.architecture, pairs.table, pairs.size, plan.normalization, versions=list_versions(),
         view=plan.describe_view(pairs),
     )  # fmt: skip
-    return DenseModel(paths.weights, card, network)
+    model = DenseModel(paths.weights, card, network)
+    start = start_from(paths.load, model) if paths.load else plan.architecture.start(network, paths.pretrained)
+    on_start(start)
+    model.card = replace(model.card, training={**model.card.training, "started_from": start})
+    return model
 
 
 def _fit(
@@ -263,16 +298,20 @@ def _fit(
         **asdict(plan), "architecture": architecture_record(plan.architecture), "augment": plan.augment.to_record(),
         "images and masks": pairs.fingerprint, "validation images and masks": validation.pairs.fingerprint,
         "classes": pairs.table.to_records(), "size": pairs.size,
+        **({"weights of --load": model.card.training["load"]} if paths.load else {}),
     }  # fmt: skip
-    # Neither the epochs nor the number of readers changes what an epoch leads to, and who asks for more epochs gets
+    # None of these changes what an epoch leads to, nor does the number of readers; and who asks for more epochs gets
     # the schedule of these.
-    del settings["fit"]["epochs"]
+    for name in ("epochs", "validations_per_epoch"):
+        del settings["fit"][name]
     if isinstance(plan.fit.schedule, CosineToEnd):
         del settings["fit"]["schedule"]["first_epochs"]
     if plan.readers:
         del settings["readers"]["reader_count"]
     folder = RunFolder(paths.run_dir, settings, paths.resume)
-    interval = HISTOGRAM_INTERVAL if paths.histogram_interval is None else paths.histogram_interval
+    interval = paths.histogram_interval
+    if interval is None:
+        interval = min(HISTOGRAM_INTERVAL, plan.fit.epochs)
     with (
         Monitor(
             paths.tensorboard_dir, model, training, validation, histogram_interval=interval, loss=plan.fit.loss
@@ -303,10 +342,19 @@ def _replicate(model: DenseModel, plan: TrainingPlan) -> AbstractContextManager[
     return replicate(model.network, plan.architecture.build, plan.batch_size)
 
 
+def _hash_data(pairs: PairSource, validation: Feed, test: Feed | None, progress: Progress) -> dict[str, str]:
+    """Return hashes of all that there is to train on, and of what the scores are measured on."""
+    chosen: dict[str, tuple[PairSource, Iterable[int]]] = {
+        "data_sha256": (pairs, range(len(pairs.sources))),
+        "validation_sha256": (validation.pairs, validation.indices),
+        **({"test_sha256": (test.pairs, test.indices)} if test else {}),
+    }
+    return {name: hash_pairs(source, indices, progress=progress) for name, (source, indices) in chosen.items()}
+
+
 def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, history: list[Epoch]) -> dict[str, Any]:
     held_out = sorted({validation.pairs.sources[i] for i in validation.indices})
     return {
-        "data_sha256": pairs.fingerprint,
         "n_photographs": len(set(pairs.sources)),
         "n_pairs": len(pairs.sources),
         "held_out": held_out[:_MAX_NAMED],
@@ -320,8 +368,11 @@ def _describe_training(plan: TrainingPlan, pairs: PairSource, validation: Feed, 
     }
 
 
-def _describe_scores(photos: Sequence[Confusion], sets: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
+def _describe_scores(
+    photos: Sequence[Confusion], images: Sequence[ImageScore], sets: Mapping[str, Mapping[str, float | None]]
+) -> dict[str, Any]:
     """Return what the card says about results: on the validation set, and on each set that was scored."""
     verdict = judge(photos)
-    scores = {**pool_confusions(photos).to_record(), "verdict": verdict.to_record() if verdict else None}
+    own = {"image_dice": average_dice(images), "verdict": verdict.to_record() if verdict else None}
+    scores = {**pool_confusions(photos).to_record(), **own}
     return {**scores, "sets": sets} if sets else scores

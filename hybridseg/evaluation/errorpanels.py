@@ -14,7 +14,7 @@ from hybridseg.figures import DPI
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.options import check_options, option
-from hybridseg.panels import fit_page, show_errors
+from hybridseg.panels import Panels, fit_page, show_errors
 from hybridseg.sheets import draw_panels
 
 Item = TypeVar("Item")
@@ -66,8 +66,8 @@ def draw_errors(
     ignore: Sequence[str] = (),
     table: ClassTable | None = None,
     dpi: int = DPI,
-) -> None:
-    """Draw image, truth, result and errors of a pair.
+) -> Panels:
+    """Draw image, truth, result and errors of a pair, and return what was drawn.
 
     Parameters
     ----------
@@ -96,4 +96,6 @@ def draw_errors(
         )
     shape = fit_page(truth.shape, 4, dpi=dpi)
     ignored = [classes.index(name) for name in ignore]
-    draw_panels(path, show_errors(image, truth, result, classes, shape=shape, ignored=ignored, title=title), dpi=dpi)
+    panels = show_errors(image, truth, result, classes, shape=shape, ignored=ignored, title=title)
+    draw_panels(path, panels, dpi=dpi)
+    return panels

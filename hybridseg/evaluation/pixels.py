@@ -14,7 +14,7 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable, class_key, match_names, remap
 from hybridseg.confusion import SCORES, Confusion, count_confusion, pool_confusions
 from hybridseg.errors import BadInput, HybridSegError, Problem, count_problems, located
-from hybridseg.evaluation.errorpanels import PanelOptions, draw_errors
+from hybridseg.evaluation.errorpanels import PanelOptions, draw_errors, pick_extremes
 from hybridseg.evaluation.floor import measure_floor, take_sample
 from hybridseg.evaluation.pairs import TruthPair
 from hybridseg.figures import FIGURES_DIR, FigureOptions, draw_confusion
@@ -29,13 +29,16 @@ from hybridseg.io.pairing import (
     result_kind,
 )
 from hybridseg.io.tables import write_csv, write_json
-from hybridseg.markup import render_text
+from hybridseg.markup import render_table, render_text
+from hybridseg.panels import Panels
 from hybridseg.progress import Progress, no_progress
+from hybridseg.ranking import ImageScore, list_image_rows, rank_images, tell_worst
+from hybridseg.sheets import draw_panel_rows
 from hybridseg.verdict import Verdict, judge
 
 POOLED = "all pairs"
 TILES_ALONE = "the tiles alone"
-ALL_FIGURE = "eval_pixels_confusion"
+ALL_FIGURE, WORST_FIGURE = "eval_pixels_confusion", "eval_pixels_worst"
 # Of a pair of half a megapixel, its matrix and its errors.
 _COMPARISON_SECONDS, _FIGURE_SECONDS, _PANEL_SECONDS = 0.03, 0.2, 0.4
 _CSV_COLUMNS = ("pair", "class", "support", *SCORES)
@@ -47,6 +50,8 @@ class PixelsResult:
 
     Parameters
     ----------
+    images : tuple of ImageScore
+        Of each pair, the lowest multi-label Dice first.
     only_in_truth, only_in_prediction : tuple of str
         Classes that only the lists of one side have.
     verdict : Verdict or None
@@ -57,6 +62,7 @@ class PixelsResult:
 
     confusions: dict[str, Confusion]
     pooled: Confusion
+    images: tuple[ImageScore, ...]
     only_in_truth: tuple[str, ...]
     only_in_prediction: tuple[str, ...]
     verdict: Verdict | None
@@ -74,7 +80,9 @@ class PixelsResult:
 
     def _repr_html_(self) -> str:
         text = self.verdict.text if self.verdict else "no pixel was compared"
-        return render_text(text) + self.pooled._repr_html_() + render_text(*self.problems)
+        title, *worst = tell_worst(self.images)
+        tables = self.pooled._repr_html_() + render_text(title) + render_table(*worst)
+        return render_text(text) + tables + render_text(*self.problems)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,12 +171,13 @@ def evaluate_pixels(
     photos = _find_photos(compared.values(), image_paths)
     verdict = _judge(compared, confusions, _find_floors(compared, photos, pooled.table, ignore, table))
     at_hand = {name: path for name, found in compared.items() if (path := photos[found.pair.truth_path]) is not None}
-    known = [name for name in at_hand if confusions[name].accuracy is not None]
-    shown = panels.choose(sorted(known, key=lambda name: (confusions[name].accuracy, name)))
+    images = rank_images(confusions, left_out=ignore)
+    ranked = {image.image: image for image in images if image.image in at_hand and image.dice is not None}
+    shown = panels.choose(list(ranked))
     paths = {name: figures.place(out_dir, f"{name}_confusion") for name in confusions}
     error_paths = {name: figures.place(out_dir, f"{name}_errors") for name in shown}
-    all_path = figures.name(out_dir / ALL_FIGURE)
-    drawn = [*paths.values(), *error_paths.values(), all_path]
+    all_path, worst_path = (figures.name(out_dir / name) for name in (ALL_FIGURE, WORST_FIGURE))
+    drawn = [*paths.values(), *error_paths.values(), *([worst_path] if shown else []), all_path]
     about: dict[str, Any] = {
         "ignored": list(ignore),
         "only_in_truth": list(only_in_truth),
@@ -177,26 +186,34 @@ def evaluate_pixels(
         "figures": [path.name for path in drawn],
     }
     _remove_old_figures(out_dir, keep=set(about["figures"]))
-    written = [*_write_scores(out_dir, confusions, pooled, about), *paths.values()]
+    written = [*_write_scores(out_dir, confusions, pooled, images, about), *paths.values()]
     expected = Weighted(list(confusions.items()), _FIGURE_SECONDS, after=len(shown) * _PANEL_SECONDS)
     for name, confusion in progress(expected, label="drawing"):
         draw_confusion(paths[name], confusion, title=name, dpi=figures.dpi)
+    worst: dict[str, Panels] = {}
     for name in progress(Weighted(shown, _PANEL_SECONDS), label="drawing errors"):
-        title = f"{confusions[name].accuracy:.1%} right: {name}".replace("%", " %", 1)
+        score = ranked[name]
+        title = f"Dice {score.dice:.3f}, {score.accuracy:.1%} right: {name}".replace("%", " %", 1)
         try:
-            draw_errors(
+            own = draw_errors(
                 error_paths[name], compared[name].pair, at_hand[name], pooled.table, title=title, ignore=ignore,
                 table=table, dpi=figures.dpi,
             )  # fmt: skip
             written.append(error_paths[name])
+            if name in pick_extremes(list(ranked))[0]:
+                worst[f"{name}: Dice {score.dice:.3f}"] = own
         except HybridSegError as error:
             problems.append(Problem.of(at_hand[name], error))
+    if worst:
+        draw_panel_rows(worst_path, worst, pooled.table, dpi=figures.dpi)
+        written.append(worst_path)
     draw_confusion(all_path, pooled, title=f"{POOLED} ({len(confusions)})", dpi=figures.dpi)
     written.append(all_path)
     not_shown = tuple(name for name in compared if name not in at_hand) if panels.panels != "none" else ()
     return PixelsResult(
-        confusions, pooled, only_in_truth, only_in_prediction, verdict, tuple(written), tuple(problems), not_shown
-    )
+        confusions, pooled, images, only_in_truth, only_in_prediction, verdict, tuple(written), tuple(problems),
+        not_shown,
+    )  # fmt: skip
 
 
 def _compare_pairs(pairs: Iterable[TruthPair], table: ClassTable | None) -> tuple[dict[str, Comparison], list[Problem]]:
@@ -311,28 +328,35 @@ def _remove_old_figures(out_dir: Path, *, keep: set[str]) -> None:
         return
     for name in earlier if isinstance(earlier, list) else ():
         if isinstance(name, str) and name not in keep and Path(name).name == name and is_figure(Path(name)):
-            home = out_dir if Path(name).stem == ALL_FIGURE else out_dir / FIGURES_DIR
+            home = out_dir if Path(name).stem in (ALL_FIGURE, WORST_FIGURE) else out_dir / FIGURES_DIR
             (home / name).unlink(missing_ok=True)
 
 
 def _write_scores(
-    out_dir: Path, confusions: dict[str, Confusion], pooled: Confusion, about: dict[str, Any]
+    out_dir: Path,
+    confusions: dict[str, Confusion],
+    pooled: Confusion,
+    images: Sequence[ImageScore],
+    about: dict[str, Any],
 ) -> list[Path]:
-    csv_path, json_path = out_dir / "eval_pixels.csv", out_dir / "eval_pixels.json"
+    names = ("eval_pixels.csv", "eval_pixels.json", "eval_pixels_by_image.csv")
+    csv_path, json_path, images_path = (out_dir / name for name in names)
     rows: list[dict[str, Any]] = []
     for pair, confusion in [*confusions.items(), (POOLED, pooled)]:
         rows += [{"pair": pair, **row} for row in list_score_rows(confusion)]
     write_csv(csv_path, _CSV_COLUMNS, rows)
+    dice = {image.image: image.dice for image in images}
     record = {
         **about,
         "pooled": {"names": list(pooled.table.names), **pooled.to_record()},
         "pairs": {
-            pair: {"names": list(confusion.table.names), **confusion.to_record()}
+            pair: {"names": list(confusion.table.names), **confusion.to_record(), "dice": dice[pair]}
             for pair, confusion in confusions.items()
         },
     }
     write_json(json_path, record)
-    return [csv_path, json_path]
+    write_csv(images_path, *list_image_rows(images))
+    return [csv_path, json_path, images_path]
 
 
 def list_score_rows(confusion: Confusion) -> list[dict[str, Any]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ from hybridseg.hybrid.distort import DistortOptions, distort_tiles
 from hybridseg.hybrid.features import cache_features
 from hybridseg.hybrid.finetune import TILE_SECONDS, FineTuneOptions, fine_tune
 from hybridseg.hybrid.head import Head, HeadOptions, HeadTrainer, Measurement, expect_step, train_head
-from hybridseg.hybrid.imagesets import TRAINING, VALIDATION, assign_sets
+from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION, assign_sets
 from hybridseg.hybrid.tilefolder import TileFolder, open_tile_folder
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.images import describe_image
 from hybridseg.io.labels.classfiles import read_colors
 from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE, Backbone, load_backbone, saved_model_folder
-from hybridseg.models.cards import combine_fingerprint, hash_bytes, list_versions
+from hybridseg.models.cards import combine_fingerprint, hash_bytes, hash_file, list_versions
+from hybridseg.models.catalog import read_entry
+from hybridseg.models.documents import write_documents
 from hybridseg.models.engines import TENSORFLOW, Engine, LiteEngine, TensorFlowEngine
 from hybridseg.models.graphs import INPUT_NAME, OUTPUT_NAME, freeze, freeze_model, parse_graph
 from hybridseg.models.runtimes import make_runtime
@@ -273,7 +275,25 @@ class TrainingRun:
         tiles = self.folder.read_tiles(chosen, tile_size=self.tile_size)
         return make_runtime(graph, TensorFlowEngine(graph), [scale_tiles(tiles)])
 
-    def write_model(self, head: Head, scores: dict[str, Any]) -> tuple[list[Path], str]:
+    def _describe(self, head: Head, tested: np.ndarray) -> dict[str, Any]:
+        """Return what the card says of the training, JSON-ready."""
+        count = getattr(self.backbone.keep, "count_params", None)
+        return {
+            "data_sha256": self._hash_tiles(range(len(self.folder.names))),
+            **({"test_sha256": self._hash_tiles(tested)} if len(tested) else {}),
+            "n_photographs": len(set(self.folder.sources)),
+            "n_tiles": {name: int((self.sets == name).sum()) for name in (TRAINING, VALIDATION, TESTING)},
+            **({"n_parameters": count() + head.weights.size + head.bias.size} if count else {}),
+            "options": asdict(self.options),
+        }
+
+    def _hash_tiles(self, indices: Iterable[int]) -> str:
+        """Return a hash that is the same for the same tiles of the same classes, whatever they are called."""
+        names, class_ids = self.folder.names, self.folder.class_ids
+        found = ((self.folder.table.names[class_ids[i]], hash_file(self.folder.root / names[i])) for i in indices)
+        return combine_fingerprint(*sorted(found))
+
+    def write_model(self, head: Head, scores: dict[str, Any], tested: np.ndarray) -> tuple[list[Path], str]:
         """Write the model in every form that was asked for; return the paths, and a note on the labels."""
         content = self.freeze(head)
         card = ModelCard(
@@ -287,10 +307,12 @@ class TrainingRun:
             versions=list_versions(),
             scores=scores,
             sha256=hash_bytes(content),
+            training=self._describe(head, tested),
         )
         written, note = save_classifier(
             self.paths.output_graph, content, card, self.paths.labels_path, runtime=self._convert(content)
         )
+        written += write_documents(read_entry(self.paths.output_graph))
         if self.paths.saved_model_dir is not None:
             name = self.options.final_tensor_name
             _export_classifier(

@@ -104,7 +104,7 @@ def retrain(
     confusion, verdict = pool_confusions(photos) if photos else None, judge(photos, unit="tiles")
     scores = _list_scores(confusion, verdict, len(photos))
     names = run.folder.table.names
-    written, labels_note = run.write_model(head, scores)
+    written, labels_note = run.write_model(head, scores, tested)
     return RetrainResult(
         written=tuple(written),
         counts={name: int((run.sets == name).sum()) for name in (TRAINING, VALIDATION, TESTING)},
@@ -161,6 +161,8 @@ def _list_scores(confusion: Confusion | None, verdict: Verdict | None, n_photos:
         "n_photos": n_photos,
         "accuracy": confusion.accuracy,
         "macro_f1": confusion.macro("f1"),
+        "mean_iou": confusion.macro("iou"),
+        "classes": confusion.to_record()["classes"],
         "left_out": list(confusion.left_out),
         "verdict": verdict.to_record() if verdict else None,
     }

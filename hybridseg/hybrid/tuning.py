@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.batch.madeby import hash_file
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.crf.options import CrfOptions
@@ -29,7 +28,9 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
 from hybridseg.io.tables import write_json
 from hybridseg.markup import render_text, short_path
+from hybridseg.models.cards import hash_file
 from hybridseg.models.ensemble import AnyClassifier, list_members
+from hybridseg.models.store import tuning_path
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_nearest, take_nearest
@@ -191,11 +192,6 @@ def tune_crf(
     record = _make_record(classifier, settings, best, trials, len(examples))
     write_json(path, {**record, "verdict": verdict.to_record() if verdict else None})
     return TuneResult(tuple(trials), best, verdict, path, tuple(problems))
-
-
-def tuning_path(model_path: Path) -> Path:
-    """Return the file in which the tuned constants of a model are kept."""
-    return model_path.with_name(f"{model_path.stem}_crf.json")
 
 
 def read_tuning(model_paths: Sequence[Path]) -> HybridOptions | None:

@@ -22,7 +22,8 @@ class Architecture(Protocol):
     The network takes normalized pixels, (n, rows, cols, n_bands) float32 with sides that `stride` divides, and returns
     scores, (n, rows, cols, n_outputs); one output means one class against the rest.
 
-    A setting may be of any type that JSON holds: bool, int, float, str, a tuple or a dict of these, or None.
+    A setting may be of any type that JSON holds: bool, int, float, str, a tuple or a dict of these, or None. Settings
+    that cards of earlier versions lack have defaults, and stand in ``newer``.
     """
 
     name: ClassVar[str]
@@ -83,6 +84,7 @@ def parse_architecture(record: Any) -> Architecture:
         raise BadInput(f"there is no such network; known are {', '.join(ARCHITECTURES)}")
     settings = {key: value for key, value in record.items() if key != "name"}
     try:
-        return parse_fields(ARCHITECTURES[name], settings, what=f"the network {name}")
+        kind = ARCHITECTURES[name]
+        return parse_fields(kind, settings, what=f"the network {name}", newer=getattr(kind, "newer", ()))
     except TypeError as error:
         raise BadInput(str(error)) from None

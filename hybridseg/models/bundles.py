@@ -164,7 +164,7 @@ def find_programs(path: Path) -> str:
     if not path.is_dir() and (path.suffix.lower() != ".h5" or not path.exists()):
         return ""
     try:
-        name = read_json_object(_find_card(_find_weights(path)))["architecture"]["name"]
+        name = read_json_object(find_card(_find_weights(path)))["architecture"]["name"]
         programs = [_PROGRAMS[name]]
     except (HybridSegError, KeyError, TypeError):
         programs = [] if path.is_dir() else list(_PROGRAMS.values())
@@ -241,8 +241,8 @@ def load_dense(path: str | os.PathLike[str], *, engine: str = LITERT) -> DenseMo
         When a part is missing or damaged, or the parts do not belong together.
     """
     path = _find_weights(Path(path))
-    place = _find_card(path)
-    card, expected_hash = read_card_file(place, _parse_card, remedy="copy it again or train again")
+    place = find_card(path)
+    card, expected_hash = read_dense_card(path)
     if hash_bytes(check_regular(path).read_bytes()) != expected_hash:
         raise BadInput(
             f"{path} is not the file that {place.name} describes (the SHA-256 differs): it is damaged or of another "
@@ -265,6 +265,17 @@ def load_dense(path: str | os.PathLike[str], *, engine: str = LITERT) -> DenseMo
         elif (lite.n_bands, lite.n_outputs) != (card.architecture.n_bands, len(card.table)):
             raise BadInput(f"{runtime_path(path)} is of another network than {place.name}; copy all files again")
     return DenseModel(path, card, network, engine=lite)
+
+
+def read_dense_card(path: Path) -> tuple[DenseCard, str]:
+    """Return the card of a file of weights, and the SHA-256 that the weights should have.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there is none, or it is damaged.
+    """
+    return read_card_file(find_card(path), _parse_card, remedy="copy it again or train again")
 
 
 def _build_network(path: Path, card: DenseCard) -> tf_keras.Model:
@@ -315,7 +326,14 @@ def _find_weights(path: Path) -> Path:
     return found[0]
 
 
-def _find_card(path: Path) -> Path:
+def find_card(path: Path) -> Path:
+    """Return the path of the card of a file of weights, which earlier versions called otherwise.
+
+    Raises
+    ------
+    MissingInput
+        When there is none.
+    """
     cards = _list_cards(path)
     if cards:
         return cards[0]

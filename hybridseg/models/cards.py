@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,6 +128,27 @@ def parse_value(value: Any, hint: Any) -> Any:
 def hash_bytes(content: bytes | memoryview) -> str:
     """Return the SHA-256 in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def hash_file(path: Path) -> str | None:
+    """Return the SHA-256 of a file, computed once until it changes; None when it is not there."""
+    stamp = stamp_file(path)
+    return None if stamp is None else _hash(path.absolute(), stamp)
+
+
+def stamp_file(path: Path) -> tuple[int, int] | None:
+    """Return the size and the time of a file, by which a change is noticed; None when it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _hash(path: Path, _stamp: tuple[int, int]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def combine_fingerprint(*parts: Any) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 # The moving statistics settle within some tens of steps: training sets are small, and so are batches.
 MOMENTUM = 0.9
+# How a decoder doubles the size.
+TRANSPOSED, BILINEAR = UPSAMPLINGS = ("transposed", "bilinear")
 # Of the photos of ImageNet, by band, in 0..1.
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

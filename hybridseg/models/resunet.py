@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridseg.errors import BadInput
 from hybridseg.models.encoders import Weights
-from hybridseg.models.layers import add_residual_block
+from hybridseg.models.layers import BILINEAR, TRANSPOSED, UPSAMPLINGS, add_residual_block
 from hybridseg.options import Span, check_options, option
 
 if TYPE_CHECKING:
     import tf_keras
-
-UPSAMPLINGS = ("transposed", "bilinear")
 
 _N_LEVELS = 6
 # Weights of the largest kernel: with more, the network would fill the memory before anything could be checked.
@@ -43,7 +41,7 @@ class ResUnet:
     n_outputs: int = option(help="Scores of each pixel; 1 is one class against the rest.", span=Span(1, 255))
     kernel_size: tuple[int, int] = option((3, 3), "Rows and columns of the convolutions.", span=Span(3, 31, odd=True))
     filters: int = option(8, "Filters of the first level; each level down has twice as many.", span=Span(1, 512))
-    upsample: str = option("transposed", "How the decoder doubles the size.", choices=UPSAMPLINGS)
+    upsample: str = option(TRANSPOSED, "How the decoder doubles the size.", choices=UPSAMPLINGS)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -97,7 +95,7 @@ class ResUnet:
     def _enlarge(self, x: Any, name: str, *, level: int) -> Any:
         from tf_keras import layers
 
-        if self.upsample == "bilinear":
+        if self.upsample == BILINEAR:
             return layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_enlarge")(x)
         filters = self.filters * 2**level
         return layers.Conv2DTranspose(filters, 2, 2, "same", kernel_initializer="he_normal", name=f"{name}_enlarge")(x)

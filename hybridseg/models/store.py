@@ -12,7 +12,7 @@ import glob
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class ModelCard:
         Of the ``.pb``.
     runtime : dict or None
         File name and SHA-256 of the runtime graph; None when there is none.
+    training : dict
+        How it was trained: hashes of the tiles, their numbers, options; empty in cards of earlier versions.
 
     Raises
     ------
@@ -80,6 +82,7 @@ class ModelCard:
     scores: dict[str, Any]
     sha256: str
     runtime: dict[str, str] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ClassTable(self.names, self.colors)
@@ -167,6 +170,11 @@ def save_classifier(
         write_bytes(written[-1], runtime)
     note = f"{labels_path} has another class list and stays as it is; that of the model is in {target}"
     return written, "" if target == labels_path else note
+
+
+def tuning_path(model_path: Path) -> Path:
+    """Return the file in which the tuned CRF parameters of a classifier are kept."""
+    return model_path.with_name(f"{model_path.stem}_crf.json")
 
 
 def check_card_place(path: Path) -> None:
@@ -314,7 +322,7 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard | None:
         return None
     card = read_card_file(
         card_path,
-        lambda record: parse_fields(ModelCard, record, what="the card", newer=("runtime",)),
+        lambda record: parse_fields(ModelCard, record, what="the card", newer=("runtime", "training")),
         remedy="remove it to use the .pb with a labels.txt alone",
     )
     if path.exists() and hash_bytes(path.read_bytes()) != card.sha256:

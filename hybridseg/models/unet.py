@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hybridseg.errors import BadInput
 from hybridseg.models.encoders import ENCODERS, STRIDES, Encoder, Weights
-from hybridseg.models.layers import add_residual_block, cut_to_size, make_dropout, make_norm, mirror_to_stride
+from hybridseg.models.layers import (
+    BILINEAR,
+    TRANSPOSED,
+    UPSAMPLINGS,
+    add_residual_block,
+    cut_to_size,
+    make_dropout,
+    make_norm,
+    mirror_to_stride,
+)
 from hybridseg.options import Span, check_options, option
 
 if TYPE_CHECKING:
@@ -16,6 +25,7 @@ if TYPE_CHECKING:
 
 NO_ENCODER = "none"
 BLOCKS = ("none", "plain", "residual", "separable")
+
 
 # Of the separable decoder: slower statistics, for windows that are much alike.
 _SEPARABLE_NORM = {"momentum": 0.97, "epsilon": 1e-3}
@@ -63,8 +73,11 @@ class Unet:
 
     Without an encoder it is the network of Ronneberger, Fischer and Brox (2015), with batch normalization and
     convolutions that keep the size: blocks of two convolutions, as many filters as the decoder has at the same depth,
-    and twice as many at the bottom. The decoder enlarges by transposed convolutions, as the published U-Net on
-    EfficientNet does, or with separable blocks bilinearly.
+    and twice as many at the bottom. It has as many steps as there are widths.
+
+    The decoder enlarges by transposed convolutions, which leave as many values as the skip has, or bilinearly. Then
+    there is nothing to reduce their number but the blocks: the second convolution of each has as many filters as the
+    next step, and the bottom as many as the first.
 
     Images of any size of at least 32 x 32 are mirrored at the border up to multiples of the stride.
 
@@ -81,6 +94,7 @@ class Unet:
 
     name: ClassVar[str] = "unet"
     stride: ClassVar[int] = STRIDES[-1]
+    newer: ClassVar[tuple[str, ...]] = ("upsample",)
 
     n_bands: int = option(help="Bands of the images.", span=Span(1, 255))
     n_outputs: int = option(help="Scores of each pixel; 1 is one class against the rest.", span=Span(1, 255))
@@ -93,19 +107,32 @@ class Unet:
         choices=BLOCKS,
     )
     widths: tuple[int, ...] = option(
-        (256, 128, 64, 32), "Filters of the decoder, from the deepest of its four steps up.", span=Span(1, 4096)
+        (256, 128, 64, 32),
+        "Filters of the decoder, from its deepest step up: four, or without an encoder one to five, as many as the "
+        "network is to have steps.",
+        span=Span(1, 4096),
     )
     dropout: float = option(
         0.2, "Share of the decoder's values that is dropped in training.", span=Span(0, 1, below=True)
     )
+    upsample: str | None = option(
+        None, "How the decoder doubles the size: by transposed convolutions, or bilinearly.", choices=UPSAMPLINGS
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
-        if len(self.widths) != len(STRIDES) - 1:
-            raise BadInput(f"widths={self.widths}: give {len(STRIDES) - 1} whole numbers, such as 256,128,64,32")
-        if self.encoder == NO_ENCODER and self.block not in ("plain", "residual"):
+        has_encoder, n_widths = self.encoder != NO_ENCODER, len(self.widths)
+        if n_widths != len(STRIDES) - 1 if has_encoder else not 1 <= n_widths <= len(STRIDES):
+            what = "4 whole numbers" if has_encoder else "1 to 5 whole numbers"
+            raise BadInput(f"widths={self.widths}: give {what}, such as 256,128,64,32")
+        if not has_encoder and self.block not in ("plain", "residual"):
             raise BadInput(
                 f"block={self.block}: a network without an encoder needs convolutions; give plain or residual"
+            )
+        needed = {"separable": BILINEAR, "none": TRANSPOSED}.get(self.block)
+        if needed is not None and self.upsample not in (None, needed):
+            raise BadInput(
+                f"upsample={self.upsample}: with block {self.block} it is {needed}; give plain or residual blocks"
             )
 
     @property
@@ -114,11 +141,16 @@ class Unet:
         return ENCODERS.get(self.encoder)
 
     @property
+    def enlarging(self) -> str:
+        """How the decoder doubles the size: as `upsample` says or, where that is None, as its blocks do."""
+        return self.upsample or (BILINEAR if self.block == "separable" else TRANSPOSED)
+
+    @property
     def reach(self) -> int | None:
         """How far the image is seen from a pixel, at most; None for a pretrained encoder, which may see all of it."""
         if self.pretrained is not None:
             return None
-        strides = [1, *STRIDES[:-1]]
+        strides = [2**level for level in range(len(self.widths) + 1)]
         # Two convolutions of 3 x 3 on the way down at every stride, two on the way up but at the deepest; what is
         # pooled is one pixel further, and what is enlarged one of the stride below.
         return 4 * sum(strides) - 2 * strides[-1] + sum(strides[:-1]) + sum(strides[1:])
@@ -131,16 +163,18 @@ class Unet:
         pixels = tf_keras.Input((None, None, self.n_bands), name="pixels")
         features = self._encode(mirror_to_stride(pixels, self.stride))
         *skips, (_, x) = features.items()
-        for width, (stride, skip) in zip(self.widths, reversed(skips), strict=True):
+        is_bilinear = self.enlarging == BILINEAR
+        narrowed = (*self.widths[1:], self.widths[-1]) if is_bilinear else self.widths
+        for width, last, (stride, skip) in zip(self.widths, narrowed, reversed(skips), strict=True):
             if self.block == "separable":
                 x = self._add_separable(x, skip, f"up{stride}", width)
                 continue
             x = self._enlarge(x, f"up{stride}", width)
             x = layers.Concatenate(name=f"up{stride}_join")([x, skip])
-            x = self._add_block(x, f"up{stride}", width)
+            x = self._add_block(x, f"up{stride}", width, last)
         if self.pretrained is None:
             scores = layers.Conv2D(self.n_outputs, 1, name="scores")(x)
-        elif self.block == "separable":
+        elif is_bilinear:
             scores = layers.Conv2D(self.n_outputs, 1, name="scores")(x)
             scores = layers.UpSampling2D(2, interpolation="bilinear", name="scores_enlarge")(scores)
         else:
@@ -158,26 +192,28 @@ class Unet:
         return [] if self.pretrained is None else self.pretrained.find_layers(network)
 
     def _encode(self, pixels: Any) -> dict[int, Any]:
-        """Return the features of five strides, from fine to deep."""
+        """Return the features of every stride, from fine to deep."""
         if self.pretrained is not None:
             return self.pretrained.add_features(pixels)
         from tf_keras import layers
 
         features, x = {}, pixels
-        for level, width in enumerate([*reversed(self.widths), 2 * self.widths[0]]):
+        bottom = self.widths[0] * (1 if self.enlarging == BILINEAR else 2)
+        for level, width in enumerate([*reversed(self.widths), bottom]):
             if level:
                 x = layers.MaxPooling2D(name=f"down{2**level}_pool")(x)
-            x = features[2**level] = self._add_block(x, f"down{2**level}", width, first=level == 0)
+            x = features[2**level] = self._add_block(x, f"down{2**level}", width, width, first=level == 0)
         return features
 
-    def _add_block(self, x: Any, name: str, width: int, *, first: bool = False) -> Any:
+    def _add_block(self, x: Any, name: str, width: int, last: int, *, first: bool = False) -> Any:
+        """Add convolutions of so many filters, the last of which has `last`."""
         from tf_keras import layers
 
         if self.block == "residual":
-            return add_residual_block(x, name, filters=width, first=first)
-        for number in (1, 2) if self.block == "plain" else ():
+            return add_residual_block(x, name, filters=last, first=first)
+        for number, filters in ((1, width), (2, last)) if self.block == "plain" else ():
             x = layers.Conv2D(
-                width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv{number}"
+                filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv{number}"
             )(x)
             x = make_norm(f"{name}_norm{number}")(x)
             x = layers.ReLU(name=f"{name}_relu{number}")(x)
@@ -203,6 +239,9 @@ class Unet:
     def _enlarge(self, x: Any, name: str, width: int) -> Any:
         from tf_keras import initializers, layers
 
+        if self.enlarging == BILINEAR:
+            x = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_enlarge")(x)
+            return make_dropout(self.dropout, f"{name}_dropout")(x) if self.dropout else x
         start = initializers.RandomNormal(0.0, _START_DEVIATION)
         x = layers.Conv2DTranspose(
             width, 3, 2, "same", use_bias=False, kernel_initializer=start, name=f"{name}_enlarge"

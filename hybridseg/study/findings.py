@@ -11,9 +11,11 @@ import numpy as np
 from hybridseg.batch.results import read_confidence
 from hybridseg.calibration import Calibration, measure_calibration
 from hybridseg.classes import VOID, ClassTable
+from hybridseg.confusion import Confusion
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_masks
 from hybridseg.io.pairing import image_stem, list_images
+from hybridseg.ranking import rank_images
 from hybridseg.study.inputs import Inputs, StudyOptions, StudyPaths
 from hybridseg.study.story import read_scores
 from hybridseg.verdict import FEW_PHOTOS, NextSteps, Verdict
@@ -32,8 +34,8 @@ class PhotoResult:
 
     Parameters
     ----------
-    accuracy : float or None
-        Share of the pixels that are right; None without a mask.
+    accuracy, dice : float or None
+        Share of the pixels that are right, and the multi-label Dice; None without a mask.
     certainty : float or None
         See `CERTAINTIES`.
     mistakes : dict of str to (int, int)
@@ -44,6 +46,7 @@ class PhotoResult:
     result_path: Path
     truth_path: Path | None
     accuracy: float | None
+    dice: float | None
     certainty: float | None
     mistakes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -124,7 +127,7 @@ def _read_method(paths: StudyPaths, name: str, inputs: Inputs) -> MethodFindings
         record["pooled"],
         verdict,
         _calibrate(tested, inputs.table),
-        tuple(sorted(tested, key=lambda photo: (photo.accuracy or 0.0, photo.image_path.name))),
+        tuple(sorted(tested, key=lambda photo: (photo.dice or 0.0, photo.accuracy or 0.0, photo.image_path.name))),
         tuple(sorted(unlabelled, key=lambda photo: (photo.certainty or 0.0, photo.image_path.name))),
     )
 
@@ -143,18 +146,20 @@ def _list_results(paths: StudyPaths, home: Path, set_name: str, scores: dict[str
             continue
         certainty = _measure_agreement(results[0]) if home.name == "hybrid" else _average_confidence(results[0])
         found = scores.get(path.stem)
-        accuracy, mistakes = (found["accuracy"], _count_mistakes(found)) if found else (None, {})
-        photos.append(PhotoResult(path, results[0], truths.get(path), accuracy, certainty, mistakes))
+        accuracy, dice, mistakes = _read_pair(found) if found else (None, None, {})
+        photos.append(PhotoResult(path, results[0], truths.get(path), accuracy, dice, certainty, mistakes))
     return photos
 
 
-def _count_mistakes(scores: dict[str, Any]) -> dict[str, tuple[int, int]]:
-    """Count for each class the pixels that were missed, and those of others that were taken for it."""
-    counts = np.array(scores["confusion"])
+def _read_pair(scores: dict[str, Any]) -> tuple[float | None, float | None, dict[str, tuple[int, int]]]:
+    """Return accuracy, multi-label Dice and mistakes of a pair, see `PhotoResult`."""
+    counts, n_unpredicted = np.array(scores["confusion"]), np.array(scores["unpredicted"])
+    confusion = Confusion(ClassTable.from_names(scores["names"]), counts, n_unpredicted)
     right = np.diag(counts)
-    missed = counts.sum(axis=1) + np.array(scores["unpredicted"]) - right
-    wrong = counts.sum(axis=0) - right
-    return {name: (int(m), int(w)) for name, m, w in zip(scores["names"], missed, wrong, strict=True)}
+    missed, wrong = confusion.support - right, counts.sum(axis=0) - right
+    mistakes = {name: (int(m), int(w)) for name, m, w in zip(scores["names"], missed, wrong, strict=True)}
+    [image] = rank_images({"": confusion})
+    return image.accuracy, image.dice, mistakes
 
 
 def _measure_agreement(result_path: Path) -> float | None:

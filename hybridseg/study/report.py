@@ -9,15 +9,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from hybridseg.batch.madeby import hash_file
 from hybridseg.classes import ClassTable, color_labels
 from hybridseg.data.reviewpage import tell_faults
 from hybridseg.evaluation.errorpanels import pick_extremes
 from hybridseg.figures import draw_calibration
 from hybridseg.io.images import as_rgb8, encode_image, read_image
-from hybridseg.models.cards import combine_fingerprint, list_versions
+from hybridseg.models.cards import combine_fingerprint, hash_file, list_versions
 from hybridseg.page import Picture, Section, Strip, Table, embed_picture, write_page
-from hybridseg.panels import Legend, list_legend, show_errors, shrink_to
+from hybridseg.panels import Legend, join_legends, list_legend, show_errors, shrink_to
 from hybridseg.resample import resize_nearest, shrink_image
 from hybridseg.study.findings import (
     CERTAINTIES,
@@ -135,21 +134,19 @@ def _show_extremes(method: MethodFindings, table: ClassTable) -> Section:
         for photo in photos
     ]
     n = len(method.tested)
-    rows = [(photo.image_path.name, show_share(photo.accuracy)) for photo in method.tested[:_N_LISTED]]
+    rows = [
+        (photo.image_path.name, show_share(photo.dice), show_share(photo.accuracy))
+        for photo in method.tested[:_N_LISTED]
+    ]
     more = f" (the worst {_N_LISTED} of {n})" if n > _N_LISTED else ""
     return Section(
         "The best and the worst photos",
-        f"Of {METHOD_TITLES[method.name]}. Pixels that differ from the mask are marked in the last picture.",
-        tables=[Table((f"photo{more}", "accuracy"), rows)],
+        f"Of {METHOD_TITLES[method.name]}. Pixels that differ from the mask are marked in the last picture. The "
+        "multi-label Dice of a photo is the mean of the Dice of the classes that its mask or its result has.",
+        tables=[Table((f"photo{more}", "multi-label Dice", "accuracy"), rows)],
         strips=[strip for strip, _ in drawn],
-        legend=_join_legends(drawn, table),
+        legend=join_legends((own for _, own in drawn), table),
     )
-
-
-def _join_legends(drawn: Sequence[tuple[Strip, Legend]], table: ClassTable) -> Legend:
-    """Return each item once, the classes first."""
-    found = dict.fromkeys(item for _, legend in drawn for item in legend)
-    return tuple(sorted(found, key=lambda item: item[0] not in table.names))
 
 
 def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> tuple[Strip, Legend]:
@@ -165,7 +162,7 @@ def _draw_strip(title: str, photo: PhotoResult, table: ClassTable) -> tuple[Stri
         # JPEG would blur the errors, which are often a pixel wide.
         endings, names = (".jpg", ".png", ".png", ".png"), ("photo", "mask", "result", "errors")
         shown = list(zip(panels.pictures, endings, names, strict=True))
-        remark, legend = f"{_percent(photo.accuracy or 0.0)} right", panels.legend
+        remark, legend = f"Dice {show_share(photo.dice)}, {_percent(photo.accuracy or 0.0)} right", panels.legend
     return Strip(title, remark, [Picture(_embed(picture, ending), name) for picture, ending, name in shown]), legend
 
 
@@ -240,7 +237,7 @@ def _tell_what_to_label(paths: StudyPaths, findings: Findings, inputs: Inputs, *
         commands=[spell_command(words)],
         tables=tables,
         strips=[strip for strip, _ in drawn],
-        legend=_join_legends(drawn, inputs.table),
+        legend=join_legends((own for _, own in drawn), inputs.table),
     )
 
 

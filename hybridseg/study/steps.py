@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg import __version__
-from hybridseg.batch.madeby import stamp_file
 from hybridseg.errors import BadInput
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.tables import write_json
-from hybridseg.models.cards import combine_fingerprint
+from hybridseg.models.cards import combine_fingerprint, stamp_file
 from hybridseg.models.runtimes import runtime_path
 from hybridseg.study.inputs import LOG_NAME, TEST_NAME, Inputs, StudyOptions, StudyPaths
 

@@ -7,10 +7,11 @@ import pytest
 from scipy.io import savemat
 
 from hybridseg import __version__
-from hybridseg.batch.madeby import explain_difference, hash_file, make_record
+from hybridseg.batch.madeby import explain_difference, make_record
 from hybridseg.crf.options import CrfOptions
 from hybridseg.io.labels.formats import read_made_by, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.models.cards import hash_file
 
 CRF = CrfOptions(theta=7.0)
 

@@ -168,12 +168,14 @@ def test_numbered_checkpoints(project, tmp_path):
         result = infer(folder, tmp_path / f"{number}", "--checkpoint", number, samples=one)
         assert result.exit_code == 0, result.output
         found[number] = read_labelmap(tmp_path / f"{number}" / f"{STEMS[0]}_predseg.png").labels
-        expected = predict(folder / f"runs/coast/epoch_{number:04}.h5", image).argmax(axis=2)
+        expected = predict(folder / f"runs/coast/checkpoints/CP_epoch{number}.h5", image).argmax(axis=2)
         assert (found[number] == expected).mean() > 0.999
     assert not np.array_equal(found[1], found[2])
     result = infer(folder, tmp_path, "--checkpoint", 7, samples=one)
     assert result.exit_code == 1
-    assert "epoch_0007.h5; there are the checkpoints 1, 2; train it with `hybridseg fcn train" in result.stderr
+    assert (
+        "checkpoints/CP_epoch7.h5; there are the checkpoints 1, 2; train it with `hybridseg fcn train" in result.stderr
+    )
 
 
 def test_smoothed_by_the_crf(project, tmp_path):

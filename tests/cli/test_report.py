@@ -59,7 +59,7 @@ def test_scores_are_those_of_the_files(run, coast):
     record = json.loads((coast / "eval_pixels.json").read_text())
     assert report["scores"] == record["pooled"]
     assert report["verdict"] == record["verdict"]
-    assert report["next"] == "compare 5 photos or more" and len(report["written"]) == 11
+    assert report["next"] == "compare 5 photos or more" and len(report["written"]) == 13
     assert all(Path(path).is_file() for path in report["written"])
 
 

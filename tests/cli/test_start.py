@@ -113,6 +113,10 @@ def test_applying_a_model_imports_no_tensorflow(tmp_path, photo, tiny_model, til
         ("eval-pixels", out, "--masks", photos, "--prediction", "*_predseg.png"),
         ("crf", photo, truth, "--out", tmp_path / "dense"),
         ("convert", truth, "--images", photos, "--to", "tif", "--out", tmp_path / "maps"),
+        ("models", "list", tmp_path),
+        ("models", "show", tiny_model),
+        ("models", "promote", tiny_model, "--by", "dice", "--to", tmp_path / "models"),
+        ("models", "card", tmp_path / "net.h5", "--out", out),
     )
     run_script(SCRIPT, json.dumps([[str(word) for word in words] for words in commands]))
     assert {"photo_ares_16.mat", "photo_predseg.png", "eval_pixels.json"} <= {path.name for path in out.iterdir()}

@@ -223,7 +223,7 @@ def test_photos_are_seen_in_windows(project):
     card, record = load_dense(folder / "runs/windows/model.h5").card, read_card(folder, "windows")
     assert card.view.windows and card.size == (64, 96) and tuple(record["scores"]["sets"]) == SETS
     assert record["training"]["crops"] == {
-        "crop": [64, 96], "crop_scale": [0.84, 1.68], "n_crops": 4, "balance": True,
+        "crop": [64, 96], "crop_scale": [0.84, 1.68], "n_crops": 4, "balance": True, "scale": None,
     }  # fmt: skip
 
 

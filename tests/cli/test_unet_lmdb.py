@@ -178,7 +178,7 @@ def test_settings_that_are_refused(invoke, cells, tmp_path):
     assert result.exit_code == 2 and "--test_database is missing" in result.stderr
     result = invoke("unet", "train", "--reader_count", 2, "--name", "a", "--images", cells)
     assert result.exit_code == 2 and "--reader_count is for a training on a database" in result.stderr
-    assert "--name is missing, or --train_database" in invoke("unet", "train", "--images", cells).stderr
+    assert "--images is missing, or --train_database" in invoke("unet", "train", "--name", "cells").stderr
     words = ("--test_database", cells / "data/train-cells.lmdb", "--output_dir", tmp_path / "run")
     result = invoke("unet", "train", "--train_database", cells / "data/train-cells.lmdb", *words)
     assert result.exit_code == 1 and "are in the training set and in the validation set" in result.stderr

@@ -7,6 +7,8 @@ import pytest
 from hybridseg.hybrid.imagesets import TESTING, assign_sets
 from hybridseg.hybrid.tilefolder import open_tile_folder
 
+pytestmark = pytest.mark.usefixtures("quick_charts")
+
 
 @pytest.fixture
 def retrain(run, tiny_module, tmp_path):

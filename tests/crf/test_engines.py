@@ -112,7 +112,9 @@ OPTIONS = [
 
 
 @needs_kernel
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["noisy", "smooth", *(pytest.param(k, marks=pytest.mark.slow) for k in ("flat", "steps"))]
+)
 @pytest.mark.parametrize("changes", OPTIONS, ids=str)
 def test_options(reference, make_case, changes, kind):
     assert_same(*make_case(kind, n_bands=3), replace(QUICK, **changes))

@@ -99,7 +99,7 @@ def one_thread(scene):
     return run_all_rounds(*scene, n_threads=1, n_iterations=3)
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, 3, 4, 16])
+@pytest.mark.parametrize("n_threads", [1, 2, 16, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
 def test_threads(scene, one_thread, n_threads):
     """Any number of threads gives the same bits each time, and the labels of one; 16 are more than there are blocks."""
     image, priors = scene

@@ -78,6 +78,32 @@ def test_all_scales_and_places_are_drawn_alike():
     assert max(rows) == 1 and min(rows) == 0, "the borders are seen"
 
 
+def test_whole_photos_at_a_share_of_their_size():
+    """Every window shows all of its photo, once an epoch, at exactly that scale."""
+    photos = Photos([np.zeros(shape, np.uint8) for shape in ((640, 1000), (500, 400), (640, 960))])
+    options = CropOptions(scale=0.1, n_crops=4, balance=True).fit_to([info.shape for info in photos.infos])
+    assert options.crop == (64, 128)
+    for epoch in range(3):
+        windows = plan(photos, options).list_windows(epoch)
+        assert sorted(index for index, _ in windows) == [0, 1, 2]
+        for index, window in windows:
+            rows, cols = photos.infos[index].shape
+            assert (window.height, window.width) == (640, 1280)
+            assert window.row <= 0 and window.row + window.height >= rows
+            assert window.col <= 0 and window.col + window.width >= cols
+
+
+@pytest.mark.parametrize(("scale", "shape", "wanted"), [
+    (0.02, (1010, 3000), "1010 to 3000, have 20 to 60; give a --scale from 0.032 to 1$"),
+    (1.0, (1000, 9000), "have 1000 to 9000; give a --scale from 0.032 to 0.91$"),
+    (1.0, (40, 40000), "have 40 to 40000; give --size$"),
+])  # fmt: skip
+def test_a_scale_at_which_no_network_takes_the_photos(scale, shape, wanted):
+    with pytest.raises(BadInput, match=rf"^a network takes .* at the scale {scale:g} .* {wanted}"):
+        CropOptions(scale=scale).fit_to([shape])
+    assert CropOptions(scale=0.032).fit_to([(1010, 3000)]).crop == (64, 96)
+
+
 def test_one_scale(photos):
     windows = plan(photos, replace(OPTIONS, crop_scale=(1.0, 1.0))).list_windows(0)
     assert {(window.height, window.width) for _, window in windows} == {(32, 64)}

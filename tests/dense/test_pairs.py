@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense import crops
-from hybridseg.dense.pairs import SIDES, FolderPairs, RememberedPairs, check_pairs, fit_size
+from hybridseg.dense.pairs import SIDES, FolderPairs, RememberedPairs, check_pairs, fit_size, hash_pairs
 from hybridseg.dense.programs import configproposal
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import read_image, write_image
@@ -164,6 +164,31 @@ def test_fingerprint_follows_the_files_and_the_size(tmp_path, write_pair):
     assert len({first, fingerprint("a"), fingerprint("ba"), fingerprint(size=(20, 31))}) == 4
     write_image(tmp_path / "b.png", read_image(tmp_path / "b.png") // 2)
     assert fingerprint() != first
+
+
+def test_the_hash_is_of_the_contents_and_not_of_the_names(tmp_path, write_pair):
+    write_pair("a")
+    write_pair("bb")
+
+    def hash_of(*stems):
+        pairs = FolderPairs([pair_of(tmp_path, stem) for stem in stems], read_labels, table=TWELVE, size=(20, 30))
+        first = hash_pairs(pairs, range(len(stems)))
+        assert hash_pairs(RememberedPairs(pairs), range(len(stems))) == first
+        return first
+
+    first = hash_of("a", "bb")
+    assert hash_of("bb", "a") == first and len({first, hash_of("a"), hash_of("bb")}) == 3
+    originals = {path.name[1:]: path.read_bytes() for path in tmp_path.glob("a*")}
+    for rest, content in originals.items():
+        (tmp_path / f"c{rest}").write_bytes(content)
+    assert hash_of("c", "bb") == first, "under another name, and with another time"
+    image = read_image(tmp_path / "c.png")
+    write_image(tmp_path / "c.png", image // 2)
+    changed = hash_of("c", "bb")
+    write_image(tmp_path / "c.png", image)
+    labels = pair_of(tmp_path, "c").labels_path
+    labels.write_bytes(pair_of(tmp_path, "bb").labels_path.read_bytes())
+    assert len({first, changed, hash_of("c", "bb")}) == 3
 
 
 def test_pairs_are_remembered_up_to_the_limit(make_pairs):

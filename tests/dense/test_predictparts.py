@@ -39,7 +39,7 @@ def network():
         if "kernel" in variable.name:
             variable.assign(np.random.default_rng(variable.shape[2]).normal(0, 0.5, variable.shape))
     # The statistics of its layers are those of such images, and each class is somewhere the best.
-    images = Normalization("image").apply(make_image(192, 192)).astype(np.float32)[None]
+    images = Normalization("image").apply(make_image(96, 96)).astype(np.float32)[None]
     for _ in range(40):
         network(images, training=True)
     scores = network(images).numpy().reshape(-1, 3)
@@ -69,11 +69,11 @@ def write_tiff(path, image, *, nodata=None, **profile):
 def test_the_reach_of_a_network(network):
     reach = UNET.reach
     assert reach == 137 and Unet(n_bands=3, n_outputs=2).reach is None
-    image = np.random.default_rng(0).normal(0, 1, (1, 384, 384, 2)).astype(np.float32)
+    image = np.random.default_rng(0).normal(0, 1, (1, 288, 288, 2)).astype(np.float32)
     before = network(image).numpy()
-    image[0, 192, 192] += 50
+    image[0, 144, 144] += 50
     changed = np.argwhere(np.abs(network(image).numpy() - before).max(-1)[0] > 0)
-    far = np.abs(changed - 192).max()
+    far = np.abs(changed - 144).max()
     # As far as that, but no further.
     assert 100 < far <= reach
 

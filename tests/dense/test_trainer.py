@@ -16,7 +16,7 @@ from hybridseg.confusion import pool_confusions
 from hybridseg.dense.augment import AugmentOptions
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import FitOptions
-from hybridseg.dense.pairs import FolderPairs
+from hybridseg.dense.pairs import FolderPairs, hash_pairs
 from hybridseg.dense.plan import TrainingPlan, make_feeds
 from hybridseg.dense.runs import CHECKPOINT_NAME
 from hybridseg.dense.schedules import Schedule
@@ -28,6 +28,7 @@ from hybridseg.io.images import write_image
 from hybridseg.io.pairing import Pair
 from hybridseg.models.architectures import ARCHITECTURES
 from hybridseg.models.bundles import load_dense
+from hybridseg.models.catalog import read_entry
 from hybridseg.models.normalization import Normalization
 
 # They share a training.
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.slow
 SIZE = (32, 48)
 TABLE = ClassTable(("dark", "bright"), ((0, 0, 200), (250, 220, 0)))
 SOURCES = tuple("aabbccddee")
-PLOTS = ("train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples")
+PLOTS = ("train_sample_batch", "val_sample_batch", "learning_rate", "training", "examples", "worst")
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,7 @@ def trained(tmp_path_factory):
     """A run of three epochs with everything that is written of it: its folder, and its result."""
     folder = tmp_path_factory.mktemp("trained")
     reported = []
-    paths = {"tensorboard_dir": folder / "tb", "histogram_interval": 2}
-    result = train(folder, plots=True, on_epoch=reported.append, **paths)
+    result = train(folder, plots=True, on_epoch=reported.append, tensorboard_dir=folder / "tb", histogram_interval=2)
     assert reported == list(result.history)
     return folder, result
 
@@ -142,14 +142,17 @@ def read_log(folder):
 
 def test_what_a_run_leaves(trained):
     folder, result = trained
-    names = ["net.h5", "net.card.json", "net.tflite", "run/log.csv", *(f"net_{name}.png" for name in PLOTS)]
+    names = ["net.h5", "net.card.json", "net.tflite", "MODEL_CARD.md", "net.mlm.json", "run/log.csv"]
+    names += ["net_by_image.csv", *(f"net_{name}.png" for name in PLOTS)]
     assert [path.relative_to(folder).as_posix() for path in result.written] == names
-    for path in result.written[4:]:
+    for path in result.written[7:]:
         picture = np.asarray(Image.open(path).convert("RGB"))
         assert min(picture.shape[:2]) > 100 and picture.std() > 10, path
         assert len(np.unique(picture.astype(int) @ (1 << 16, 1 << 8, 1))) > 20, path
-    epochs = [f"epoch_{i:04}.{suffix}" for i in (1, 2, 3) for suffix in ("card.json", "h5")]
-    assert sorted(p.name for p in (folder / "run").iterdir()) == ["best.npz", "checkpoint.npz", *epochs, "log.csv"]
+    epochs = [f"CP_epoch{i}.{suffix}" for i in (1, 2, 3) for suffix in ("card.json", "h5")]
+    assert sorted(path.name for path in (folder / "run/checkpoints").iterdir()) == epochs
+    names = ["best.npz", "checkpoint.npz", "checkpoints", "log.csv"]
+    assert sorted(path.name for path in (folder / "run").iterdir()) == names
     rows = read_log(folder)
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
     for row, epoch in zip(rows, result.history, strict=True):
@@ -213,22 +216,30 @@ def test_the_scores_of_the_card_are_those_of_a_recount(trained):
     assert scores["accuracy"] == pytest.approx((found == truth)[known].mean(), abs=1e-3)
     best = min(result.history, key=lambda epoch: epoch.val_loss)
     assert scores["macro"]["iou"] == pytest.approx(best.val_mean_iou) == pytest.approx(result.confusion.macro("iou"))
+    dices = [float(row["dice"]) for row in csv.DictReader((folder / "net_by_image.csv").read_text().splitlines())]
+    assert dices == [image.dice for image in result.images] == sorted(photo.macro("f1") for photo in result.photos)
+    assert len(dices) == 2 and scores["image_dice"] == pytest.approx(np.mean(dices))
 
 
 def test_the_card_says_where_the_network_comes_from(trained):
     training = json.loads((trained[0] / "net.card.json").read_text())["training"]
-    expected = {"data_sha256": "abc", "n_photographs": 5, "n_pairs": 10, "epochs": 3, "batch_size": 3}
+    expected = {"started_from": "random weights", "n_photographs": 5, "n_pairs": 10, "epochs": 3, "batch_size": 3}
     assert {name: training[name] for name in expected} == expected
+    held_out = make_feeds(ArrayPairs(), None, PLAN)[1].indices
+    assert training["validation_sha256"] == hash_pairs(ArrayPairs(), held_out)
+    assert training["data_sha256"] == hash_pairs(ArrayPairs(), range(10)) != training["validation_sha256"]
+    entry = read_entry(trained[0] / "net.h5")
+    assert entry.measured[0].sha256 == training["validation_sha256"] and entry.measured[0].n_photos == 2
     assert training["augmentation"]["rotation"] == 5 and training["options"]["checkpoint_interval"] == 1
 
 
 def test_checkpoints_are_bundles_and_the_best_of_them_is_the_result(trained):
     folder, result = trained
     losses = [epoch.val_loss for epoch in result.history]
-    best = folder / "run" / f"epoch_{1 + int(np.argmin(losses)):04}.h5"
+    best = folder / "run" / f"checkpoints/CP_epoch{1 + int(np.argmin(losses))}.h5"
     assert same_weights(best, folder / "net.h5")
-    assert not same_weights(folder / "run/epoch_0001.h5", folder / "run/epoch_0002.h5")
-    card = load_dense(folder / "run/epoch_0002.h5").card
+    assert not same_weights(folder / "run/checkpoints/CP_epoch1.h5", folder / "run/checkpoints/CP_epoch2.h5")
+    card = load_dense(folder / "run/checkpoints/CP_epoch2.h5").card
     assert (card.table, card.size, card.normalization) == (TABLE, SIZE, PLAN.normalization)
 
 
@@ -271,7 +282,7 @@ def test_the_scores_of_all_sets(tmp_path):
     training, validation = make_feeds(ArrayPairs(), None, plain)
     tested = Feed(test, [0, 1], batch_size=2, normalization=PLAN.normalization)
     for name, feed in (("training", training), ("validation", validation), ("test", tested)):
-        confusion, found = pool_confusions(evaluate_feed(result.model, feed)), result.sets[name]
+        confusion, found = pool_confusions(list(evaluate_feed(result.model, feed).values())), result.sets[name]
         expected = (confusion.accuracy, *(confusion.macro(score) for score in ("iou", "f1", "recall")))
         assert [found[s] for s in ("accuracy", "mean_iou", "dice", "recall")] == pytest.approx(expected, abs=2e-3)
     assert result.sets["validation"]["loss"] == pytest.approx(result.history[0].val_loss, rel=1e-3)
@@ -292,7 +303,9 @@ def test_a_run_starts_from_the_weights_that_are_given(tmp_path):
         tmp_path, epochs=1, plan=replace(PLAN, fit=replace(PLAN.fit, schedule=Schedule(1e-9, 1e-9, 1e-9))),
         pretrained=tmp_path / "bias.txt", on_start=told.append,
     )  # fmt: skip
-    assert told == ["weights of bias.txt"] and result.confusion.counts[:, 1].sum() == 0
+    assert told[0].startswith("device: ") and told[1] == "weights of bias.txt" and len(told) == 4
+    assert told[2] == "images: 6 to train on, 4 to validate on; all of each at 32 x 48 pixels"
+    assert result.confusion.counts[:, 1].sum() == 0
 
 
 def test_a_run_that_resumes_ends_as_one_that_was_never_stopped(trained, tmp_path):
@@ -304,9 +317,11 @@ def test_a_run_that_resumes_ends_as_one_that_was_never_stopped(trained, tmp_path
     train(tmp_path, epochs=1)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, resume=True, on_epoch=stop)
-    resumed = train(tmp_path, resume=True, plots=True)
+    # What only looks at the network may be another setting.
+    watched = replace(PLAN, fit=replace(PLAN.fit, validations_per_epoch=2))
+    resumed = train(tmp_path, resume=True, plots=True, plan=watched)
     assert same_weights(tmp_path / "net.h5", whole / "net.h5")
-    assert same_weights(tmp_path / "run/epoch_0003.h5", whole / "run/epoch_0003.h5")
+    assert same_weights(tmp_path / "run/checkpoints/CP_epoch3.h5", whole / "run/checkpoints/CP_epoch3.h5")
     assert [e.val_loss for e in resumed.history] == [e.val_loss for e in result.history]
     assert resumed.confusion.to_record() == result.confusion.to_record()
     again = train(tmp_path, resume=True)
@@ -330,6 +345,7 @@ def folder(trained, tmp_path):
 
 def test_overwrite_starts_over_and_removes_only_files_of_a_run(trained, folder):
     foreign = [folder / "run" / name for name in ("notes.txt", "epoch_final.h5", "epoch_1.json", "my_checkpoint.npz")]
+    foreign += [folder / "run/checkpoints" / name for name in ("CP_epoch.h5", "CP_epoch1.json", "my_CP_epoch1.h5")]
     for path in foreign:
         path.write_text("precious")
     before = contents(folder)
@@ -345,8 +361,8 @@ def test_overwrite_starts_over_and_removes_only_files_of_a_run(trained, folder):
     assert contents(folder) == before
     result = train(folder, epochs=1, overwrite=True)
     assert all(path.read_text() == "precious" for path in foreign)
-    assert len(result.history) == 1 and not (folder / "run/epoch_0002.h5").exists()
-    assert same_weights(folder / "run/epoch_0001.h5", trained[0] / "run/epoch_0001.h5")
+    assert len(result.history) == 1 and not (folder / "run/checkpoints/CP_epoch2.h5").exists()
+    assert same_weights(folder / "run/checkpoints/CP_epoch1.h5", trained[0] / "run/checkpoints/CP_epoch1.h5")
 
 
 def test_a_run_without_its_weights_is_not_lost_either(folder):

@@ -72,9 +72,10 @@ def test_a_training_on_windows_predicts_in_windows(photos, windowed):
     folder, result = windowed
     card = load_dense(folder / "net.h5").card
     assert card.view == View(True, (0.5, 2.0), (64, 96)) and card.size == (32, 32)
-    assert card.training["crops"] == {"crop": [32, 32], "crop_scale": [0.5, 2.0], "n_crops": 3, "balance": True}
+    crops = {"crop": [32, 32], "crop_scale": [0.5, 2.0], "n_crops": 3, "balance": True, "scale": None}
+    assert card.training["crops"] == crops
     assert (result.n_training, result.n_validation, len(result.photos)) == (2, 2, 2)
-    assert all(path.exists() for path in result.written) and len(result.written) == 9
+    assert all(path.exists() for path in result.written) and len(result.written) == 11
     held_out = [photos.sources.index(name) for name in card.training["held_out"]]
     found = []
     for index in held_out:
@@ -88,7 +89,9 @@ def test_a_training_on_windows_predicts_in_windows(photos, windowed):
 def test_a_training_on_windows_resumes_as_if_it_was_never_stopped(photos, windowed, tmp_path):
     train(tmp_path, photos, epochs=2, plots=False)
     train(tmp_path, photos, resume=True, plots=False)
-    weights, expected = (load_dense(f / "run/epoch_0003.h5").network.weights for f in (tmp_path, windowed[0]))
+    weights, expected = (
+        load_dense(f / "run/checkpoints/CP_epoch3.h5").network.weights for f in (tmp_path, windowed[0])
+    )
     assert all(np.array_equal(a, b) for a, b in zip(weights, expected, strict=True))
     assert len(read_losses(tmp_path)) == 3 and read_losses(tmp_path) == read_losses(windowed[0])
     other = replace(WINDOWS, crops=replace(WINDOWS.crops, n_crops=2))

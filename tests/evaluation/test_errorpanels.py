@@ -49,7 +49,7 @@ def test_some_of_each_and_none_twice(n):
     assert len(worst) == min(3, (n + 1) // 2) and len(best) == min(3, n // 2)
 
 
-def test_the_worst_and_the_best_are_shown(results, quick_confusion):
+def test_the_worst_and_the_best_are_shown(results, quick_charts):
     result = evaluate(results)
     assert list_errors(results) == [f"p{i}_ares_96_errors.png" for i in (0, 1, 2, 5, 6, 7)]
     assert {path for path in result.written if "errors" in path.name} == set((results / "out/figures").glob("*errors*"))
@@ -61,17 +61,46 @@ def test_the_worst_and_the_best_are_shown(results, quick_confusion):
         assert share == pytest.approx(i / 10 / (2 - i / 10), abs=0.01)
 
 
+def test_a_sheet_of_the_worst_photos_by_their_dice(results, quick_confusion):
+    """Of p1 fewer pixels are wrong than of p5, but a class is lost and another invented: its Dice is lower."""
+    labels = np.zeros((40, 60), np.uint8)
+    labels[:4] = 2
+    write_labelmap(results / "p1_mres.mat", LabelMap(labels, TABLE))
+    result = evaluate(results)
+    worst = [f"p{i}_ares_96" for i in (7, 6, 1)]
+    assert [image.image for image in result.images[:3]] == worst and result.images[2].accuracy == 0.81
+    sheet = results / "out/eval_pixels_worst.png"
+    assert sheet in result.written
+    wrong = (read_image(sheet)[..., :3] == WRONG).all(axis=2)
+    # Above the legend, errors are in the last of the four columns alone.
+    assert not wrong[:-40, : wrong.shape[1] * 7 // 10].any()
+    n_wrong = [rows.sum() for rows in np.array_split(wrong[:-40], 3)]
+    assert n_wrong[0] > n_wrong[1] > 2 * n_wrong[2] > 0
+    evaluate(results, panels=PanelOptions("none"))
+    assert not sheet.exists(), "as the panels, it is of an earlier run"
+
+
 @pytest.mark.parametrize(("panels", "n"), [("all", 8), ("none", 0)])
 def test_all_or_none(results, quick_panels, panels, n):
     result = evaluate(results, panels=PanelOptions(panels))
     assert len(list_errors(results)) == n and result.not_shown == () and len(result.confusions) == 8
 
 
-def test_the_title_says_how_much_is_right(results):
+def test_the_title_says_how_much_is_right(results, quick_charts):
     pairs, photos = find_result_pairs(results)[0], [results / "p3.png"]
     result = evaluate_pixels(pairs, out_dir=results / "out", image_paths=photos, figures=FigureOptions(50, "svg"))
     svg = (results / "out/figures/p3_ares_96_errors.svg").read_text()
-    for text in ("70.0 % right: p3_ares_96", "image", "truth", "result", "errors", "water", "sand", "right", "wrong"):
+    for text in (
+        "Dice 0.412, 70.0 % right: p3_ares_96",
+        "image",
+        "truth",
+        "result",
+        "errors",
+        "water",
+        "sand",
+        "right",
+        "wrong",
+    ):
         assert f">{text}</text>" in svg
     assert ">veg<" not in svg and len(result.not_shown) == 7 and list_errors(results) == ["p3_ares_96_errors.svg"]
 
@@ -88,7 +117,7 @@ def test_photos_of_another_size_or_that_cannot_be_read(results, quick_panels):
     assert list_errors(results) == [f"p{i}_ares_96_errors.png" for i in (2, 3, 4, 5, 6)]
 
 
-def test_ignored_classes_are_no_errors(results, quick_confusion):
+def test_ignored_classes_are_no_errors(results, quick_charts):
     labels = np.zeros((40, 60), np.uint8)
     labels[:20] = 2
     write_labelmap(results / "p0_mres.mat", LabelMap(labels, TABLE))

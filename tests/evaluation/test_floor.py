@@ -47,7 +47,7 @@ def test_void_is_left_out_and_large_photos_are_thinned():
 
 
 @pytest.mark.parametrize("with_photos", [True, False])
-def test_the_verdict_compares_with_colours(tmp_path, with_photos):
+def test_the_verdict_compares_with_colours(tmp_path, quick_charts, with_photos):
     labels = np.repeat([0, 1], 20)[:, None].repeat(30, 1).astype(np.uint8)
     pairs = []
     for name in "ab":

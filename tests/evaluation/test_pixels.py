@@ -50,7 +50,15 @@ def test_files_hold_what_was_counted(tmp_path):
     record = json.loads((tmp_path / "scores" / "eval_pixels.json").read_text())
     assert record["pairs"]["p_ares_96"]["confusion"] == [[4, 0, 0], [1, 2, 0], [0, 1, 0]]
     assert record["pooled"]["accuracy"] == 14 / 16 and record["pairs"]["p_ares_96"]["classes"][2]["precision"] == 0
-    for path in result.written[2:]:
+    with (tmp_path / "scores" / "eval_pixels_by_image.csv").open() as file:
+        first, second = csv.DictReader(file)
+    # By hand: Dice of water 8/9, of dry sand 4/6, of the dune 0, which was taken for dry sand.
+    assert (first["image"], second["image"]) == ("p_ares_96", "q_ares_96") == tuple(one.image for one in result.images)
+    assert float(first["dice"]) == pytest.approx((8 / 9 + 4 / 6) / 3) == pytest.approx(result.images[0].dice)
+    assert (first["worst_class"], first["worst_dice"]) == ("dune", "0.0") and first["dice drysand"] == str(4 / 6)
+    assert (first["true_class"], first["taken_for"], first["mistaken"]) == ("dune", "drysand", "1")
+    assert (second["dice"], second["taken_for"]) == ("1.0", "") and record["pairs"]["q_ares_96"]["dice"] == 1
+    for path in result.written[3:]:
         picture = read_image(path)
         assert min(picture.shape[:2]) > 300 and picture.std() > 10, path
     assert set(result.written) == {path for path in (tmp_path / "scores").rglob("*") if path.is_file()}
@@ -148,6 +156,8 @@ def test_ignored_classes(tmp_path, quick_panels):
     save(tmp_path, "p_ares_96.mat", np.zeros((2, 4)))
     pairs = find_result_pairs(tmp_path)[0]
     assert evaluate_pixels(pairs, out_dir=tmp_path, ignore=("drysand", "dune")).pooled.accuracy == 1.0
+    [image] = evaluate_pixels(pairs, out_dir=tmp_path, ignore=("water",)).images
+    assert image.class_dice == {"drysand": 0, "dune": 0}
     with pytest.raises(BadInput, match="no class is called 'null'; the classes are"):
         evaluate_pixels(pairs, out_dir=tmp_path, ignore=("null",))
 

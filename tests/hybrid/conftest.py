@@ -14,7 +14,7 @@ def paths_in():
     """Name the files of a training on some tiles, all in one folder."""
 
     def name_paths(folder, tile_dir, **more):
-        return RetrainPaths(tile_dir, folder / "model.pb", bottleneck_dir=folder / "bottlenecks", **more)
+        return RetrainPaths(tile_dir, folder / "model.pb", **{"bottleneck_dir": folder / "bottlenecks", **more})
 
     return name_paths
 

@@ -56,7 +56,7 @@ def test_folders_are_matched_by_name_and_scored(tiles, classifier):
 
 
 @pytest.mark.parametrize("grey", [10, 250])
-def test_a_tile_taken_for_any_other_class_counts_as_wrong(tiles, classifier, grey):
+def test_a_tile_taken_for_any_other_class_counts_as_wrong(tiles, classifier, grey, quick_charts):
     """The class before its own, and the one after."""
     write_image(tiles / "middle" / "0.png", np.full((4, 4, 3), grey, np.uint8))
     result = evaluate_tiles(tiles, classifier, n_per_class=100)
@@ -82,7 +82,7 @@ def test_the_calibration_is_drawn(tiles, classifier, monkeypatch):
     assert bars == calibration.counts.tolist()
 
 
-def test_n_random_tiles_of_each_class(tiles, classifier):
+def test_n_random_tiles_of_each_class(tiles, classifier, quick_charts):
     result = evaluate_tiles(tiles, classifier, n_per_class=4, seed=1, out_dir=tiles / "out")
     assert result.confusion.support.tolist() == [4, 3, 4]
     assert all(path.parent.name == "out" for path in result.written)
@@ -90,7 +90,7 @@ def test_n_random_tiles_of_each_class(tiles, classifier):
         evaluate_tiles(tiles, classifier, n_per_class=0)
 
 
-def test_strange_folders_and_damaged_tiles_are_named(tiles, classifier):
+def test_strange_folders_and_damaged_tiles_are_named(tiles, classifier, quick_charts):
     (tiles / "lava").mkdir()
     write_image(tiles / "lava" / "a.png", np.zeros((4, 4, 3), np.uint8))
     (tiles / "dark" / "0.png").write_bytes(b"no")
@@ -116,7 +116,7 @@ def test_folders_without_a_class_of_the_model_show_both_lists(tmp_path, classifi
         evaluate_tiles(tmp_path, classifier)
 
 
-def test_the_verdict_counts_the_photos_of_the_tiles(tmp_path, classifier):
+def test_the_verdict_counts_the_photos_of_the_tiles(tmp_path, classifier, quick_charts):
     for name, level in (("dark", 0), ("middle", 128)):
         for photo in range(3):
             for row in range(4):
@@ -129,7 +129,7 @@ def test_the_verdict_counts_the_photos_of_the_tiles(tmp_path, classifier):
     assert record["left_out"] == ["bright one"]
 
 
-def test_folders_have_the_names_of_the_class_list(tiles, classifier):
+def test_folders_have_the_names_of_the_class_list(tiles, classifier, quick_charts):
     (tiles / "Bright_One").rename(tiles / "b")
     table = ClassTable.from_names(["Bright one", "lava", "MIDDLE"])
     write_class_list(tiles, ClassList(table, {"b": 0, "middle": 2}))

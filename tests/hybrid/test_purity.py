@@ -49,7 +49,7 @@ def test_by_hand():
     assert purity.shares.tolist() == [[0.75, 1.0], [1.0, 0.25]]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(deadline=None)
 @given(
     labels=npst.arrays(
         np.uint8,

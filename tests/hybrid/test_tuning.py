@@ -10,13 +10,13 @@ from hybridseg.classes import ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, MissingInput, OutputExists
 from hybridseg.hybrid.segmentation import HybridOptions, segment_image
-from hybridseg.hybrid.tuning import BALANCES, SEARCH_RANGES, TuneOptions, read_tuning, tune_crf, tuning_path
+from hybridseg.hybrid.tuning import BALANCES, SEARCH_RANGES, TuneOptions, read_tuning, tune_crf
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.pairing import Pair
 from hybridseg.models.ensemble import Ensemble
-from hybridseg.models.store import TileClassifier
+from hybridseg.models.store import TileClassifier, tuning_path
 
 # The CRF to begin with wipes out one of the classes: nearly any other does better.
 BAD = CrfOptions(theta=100, color_scale=30, space_compat=20, color_compat=1, n_iterations=5)

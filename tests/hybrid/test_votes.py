@@ -39,7 +39,7 @@ def measure_gaps(chosen):
     return np.sqrt(squares.min(axis=1))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(shape=SIZES, tile_size=st.integers(1, 12), data=st.data())
 def test_votes_are_the_mean_of_all_tiles_at_a_pixel(shape, tile_size, data):
     stride = data.draw(st.integers(1, tile_size))
@@ -66,7 +66,7 @@ def test_votes_are_the_mean_of_all_tiles_at_a_pixel(shape, tile_size, data):
     assert np.array_equal(seeds[seeds > 0] - 1, votes.spread(votes.probs, shape).argmax(axis=2)[seeds > 0])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(shape=SIZES, tile_size=st.integers(1, 9), scale=st.sampled_from([0.1, 0.25, 0.3, 0.5, 0.77, 1.0]))
 def test_cells_at_any_scale_agree_by_pixel_centres(shape, tile_size, scale):
     grid = plan_tiles(shape, tile_size=tile_size, stride=max(1, tile_size // 2))
@@ -99,7 +99,7 @@ def test_one_in_one_is_all_and_one_in_very_many_is_one(pattern):
         assert len(plan_tiles((35, 50), tile_size=10, decimation=decimation, pattern=pattern).chosen) == 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(rows=st.integers(1, 30), cols=st.integers(1, 40), decimation=st.integers(1, 20))
 def test_checker_is_as_many_and_no_closer(rows, cols, decimation):
     raster, checker = (
@@ -156,7 +156,7 @@ def test_strides_out_of_range(values, message):
         plan_tiles((20, 20), tile_size=10, **values)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(shape=SIZES, tile_size=st.integers(1, 20), stride=st.integers(1, 20))
 def test_tiles_are_cut_as_from_a_mirrored_image(shape, tile_size, stride):
     stride = min(stride, tile_size)

@@ -278,7 +278,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["label", "shape_type", "points", "mask", "segmentation", "category_id", "image_id"])),
     st.sampled_from(["polygon", "rectangle", "circle", "mask", "line", "points"]),

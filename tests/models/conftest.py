@@ -16,6 +16,7 @@ from hybridseg.models import mobilenet, vgg16
 from hybridseg.models.architectures import ARCHITECTURES
 
 # Every stride and every number of convolutions of VGG-16, every kind of block of MobileNetV2; but few channels.
+COAST = ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139, 0, 139)))
 SMALL_BLOCKS = ((4, 2), (5, 2), (6, 3), (7, 3), (8, 3))
 SMALL_STAGES = ((1, 4, 1, 1), (6, 6, 1, 2), (6, 8, 1, 2), (6, 8, 1, 1), (6, 8, 1, 2), (6, 10, 1, 2))
 
@@ -150,3 +151,42 @@ def overfit(make_step):
         return mean_iou
 
     return train
+
+
+@pytest.fixture
+def save_network(tiny):
+    """Write an untrained network as a training writes it, with the confusion of each photo as its scores."""
+    from hybridseg.confusion import pool_confusions
+    from hybridseg.models.bundles import DenseCard, save_dense
+    from hybridseg.models.normalization import Normalization
+    from hybridseg.verdict import judge
+
+    def save(
+        path,
+        right,
+        *,
+        n_photos=6,
+        data="a" * 64,
+        table=COAST,
+        training=None,
+        sets=None,
+        architecture=None,
+        runtime=False,
+        normalization=Normalization("unit"),
+    ):
+        """`right` is the share of the pixels that are right."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        truth = np.repeat(np.arange(len(table)), 100)
+        wrong = np.arange(100 * len(table)) % 100 >= round(100 * right)
+        photos = [count_confusion(truth, np.where(wrong, (truth + 1) % len(table), truth), table)] * n_photos
+        scores = {**pool_confusions(photos).to_record(), "verdict": judge(photos).to_record(), "sets": sets or {}}
+        network = architecture or tiny(n_bands=3, n_outputs=len(table))
+        known = {"validation_sha256": data, "data_sha256": "d" * 64, "epochs": 3, "started_from": "random weights"}
+        card = DenseCard(
+            network, table, (64, 96), normalization, {**known, **(training or {})}, scores if right else {},
+            {"tensorflow": "2.21.0"},
+        )  # fmt: skip
+        save_dense(path, network.build(), card, probes=[np.zeros((1, 64, 96, 3), np.float32)] * runtime)
+        return path
+
+    return save

@@ -30,6 +30,12 @@ def test_there_and_back_through_json(architecture):
     assert record["name"] == architecture.name
 
 
+def test_a_card_of_an_earlier_version_is_the_same_network():
+    record = architecture_record(EXAMPLES[-1])
+    del record["upsample"]
+    assert parse_architecture(record) == EXAMPLES[-1]
+
+
 def test_every_network_has_an_example_here():
     assert {type(example) for example in EXAMPLES} == set(ARCHITECTURES.values())
 

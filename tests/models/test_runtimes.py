@@ -90,7 +90,7 @@ def shallow(monkeypatch):
 @pytest.mark.usefixtures("small_encoder", "shallow")
 @pytest.mark.parametrize(("architecture", "rows", "cols"), [
     (ResUnet(n_bands=4, n_outputs=1, filters=1, upsample="bilinear"), 32, 96),
-    (ResUnet(n_bands=2, n_outputs=3, filters=1), 96, 64),
+    pytest.param(ResUnet(n_bands=2, n_outputs=3, filters=1), 96, 64, marks=pytest.mark.slow),
     (Fcn8s(n_bands=3, n_outputs=3), 128, 32),
 ], ids=str)  # fmt: skip
 def test_one_runtime_graph_takes_images_of_any_size(tmp_path, architecture, rows, cols):

@@ -14,12 +14,16 @@ WIDTHS = (8, 6, 5, 4)
 
 @pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize(("n_bands", "n_outputs", "encoder", "block"), [
-    (1, 1, "none", "plain"), (7, 3, "none", "residual"), (3, 2, "mobilenet_v2", "plain"), (4, 1, "vgg16", "none"),
-    (2, 5, "mobilenet_v2", "residual"), (3, 4, "mobilenet_v2", "separable"), (5, 1, "vgg16", "separable"),
-    *(pytest.param(5, 3, name, "none", marks=pytest.mark.slow) for name in ("efficientnet_b0", "efficientnet_b4")),
+    (1, 1, "none", "plain"), (7, 3, "none", "residual"), (4, 1, "vgg16", "none"), (2, 4, "mobilenet_v2", "separable"),
+    (3, 2, "vgg16", "plain-bilinear"),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+        (3, 2, "mobilenet_v2", "plain"), (2, 5, "mobilenet_v2", "residual"), (5, 1, "vgg16", "separable"),
+        (5, 3, "efficientnet_b0", "none"), (5, 3, "efficientnet_b4", "none"),
+    )),
 ])  # fmt: skip
 def test_every_shape_and_a_step_of_training(make_step, n_bands, n_outputs, encoder, block):
-    network = Unet(n_bands, n_outputs, encoder, block, WIDTHS, dropout=0.1).build()
+    block, *upsample = block.split("-")
+    network = Unet(n_bands, n_outputs, encoder, block, WIDTHS, 0.1, *upsample).build()
     assert network.name == "unet" and network.input_shape == (None, None, None, n_bands)
     rng = np.random.default_rng(0)
     for rows, cols in ((32, 64), (33, 75)):
@@ -50,6 +54,47 @@ def test_the_network_of_ronneberger():
     assert [found[f"up{stride}_conv1"] for stride in (8, 4, 2, 1)] == [512, 256, 128, 64]
     assert len(found) == 18 and network.get_layer("scores").kernel.shape == (1, 1, 64, 2)
     assert sum(np.prod(kernel) for kernel in kernels) == pytest.approx(34.5e6, rel=0.01)
+
+
+@pytest.mark.parametrize(("widths", "kernels"), [
+    ((128, 64), [(3, 64), (64, 64), (64, 128), (128, 128), (128, 128), (128, 128),
+                 (256, 128), (128, 64), (128, 64), (64, 64)]),
+    ((512, 256, 128, 64), [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512),
+                           (512, 512), (512, 512), (1024, 512), (512, 256), (512, 256), (256, 128),
+                           (256, 128), (128, 64), (128, 64), (64, 64)]),
+], ids=["small", "deep"])  # fmt: skip
+def test_the_networks_of_image_segmentation_pytorch(widths, kernels):
+    """Channels in and out of every convolution, in order; what is enlarged bilinearly has no weights."""
+    import tensorflow as tf
+
+    with tf.Graph().as_default():
+        network = Unet(3, 23, "none", "plain", widths, 0.0, "bilinear").build()
+    found = [tuple(weight.shape) for weight in network.trainable_weights if weight.name.endswith("kernel:0")]
+    assert found == [*((3, 3, *channels) for channels in kernels), (1, 1, 64, 23)]
+
+
+@pytest.mark.parametrize(("n_steps", "block", "upsample"), [
+    (1, "plain", "bilinear"), (2, "plain", "transposed"), (3, "residual", "bilinear"),
+])  # fmt: skip
+def test_how_far_a_network_of_any_depth_sees(n_steps, block, upsample):
+    """A row that is changed changes the scores as far as the reach says, or a little less; a size that no stride
+    divides is continued at every depth."""
+    unet = Unet(1, 2, "none", block, (4,) * n_steps, 0.0, upsample)
+    network = unet.build()
+    for weight in network.weights:
+        if "kernel" in weight.name:
+            # No change may cancel another one.
+            weight.assign(np.abs(weight.numpy()))
+    n_rows = 2 * unet.reach // 32 * 32 + 96
+    image = np.random.default_rng(0).random((1, n_rows, 32, 1)).astype(np.float32)
+    before, farthest = network(image).numpy(), 0
+    for row in range(n_rows // 2, n_rows // 2 + 2**n_steps):
+        changed = image.copy()
+        changed[:, row] += 5
+        rows = np.flatnonzero(np.abs(network(changed).numpy() - before).max((0, 2, 3)) > 0)
+        farthest = max(farthest, row - rows[0], rows[-1] - row)
+    assert 0.8 * unet.reach <= farthest <= unet.reach
+    assert network(image[:, :77, :31]).shape == (1, 77, 31, 2)
 
 
 @pytest.mark.usefixtures("small_encoders")
@@ -85,7 +130,8 @@ def test_a_decoder_of_few_numbers():
 
 @pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize(("encoder", "block", "n_steps"), [
-    ("none", "plain", 44), ("mobilenet_v2", "separable", 152), ("vgg16", "none", 44),
+    ("none", "plain", 44), ("mobilenet_v2", "separable", 152),
+    pytest.param("vgg16", "none", 44, marks=pytest.mark.slow),
     pytest.param("efficientnet_b0", "none", 459, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_steps_until_the_running_averages_have_settled(encoder, block, n_steps):
@@ -106,6 +152,9 @@ def test_shapes_of_the_skips():
     )
     separable = Unet(3, 1, "mobilenet_v2", "separable", WIDTHS).build()
     assert trace_joins(separable, (64, 64))[0] == Join(16, (2, 2, 10), (4, 4, 8), (4, 4, 8), (4, 4, 8), (4, 4, 8))
+    bilinear = Unet(3, 1, "none", "plain", (8, 4), upsample="bilinear").build()
+    joins = trace_joins(bilinear, (64, 64))
+    assert joins[0] == Join(2, (16, 16, 8), (32, 32, 8), (32, 32, 8), (32, 32, 16), (32, 32, 4)) and len(joins) == 2
     published = Unet(3, 1, "mobilenet_v2", "none", WIDTHS).build()
     assert trace_joins(published, (64, 64))[3].result == (32, 32, 8), "without convolutions the joined goes on"
 
@@ -124,6 +173,10 @@ def test_weights_to_start_from():
 
 @pytest.mark.parametrize(("values", "message"), [
     ({"widths": (8, 4)}, r"widths=\(8, 4\): give 4 whole numbers, such as"),
+    ({"widths": (2,) * 6, "encoder": "none", "block": "plain"}, "widths=.*: give 1 to 5 whole numbers, such as"),
+    ({"widths": (), "encoder": "none", "block": "plain"}, "widths=.*: give 1 to 5 whole numbers"),
+    ({"upsample": "transposed"}, "upsample=transposed: with block separable it is bilinear; give plain or residual"),
+    ({"upsample": "bilinear", "block": "none"}, "upsample=bilinear: with block none it is transposed"),
     ({"widths": (8, 4, 0, 2)}, "widths=.* from 1 to 4,096"),
     ({"dropout": 1.0}, "dropout=1.0: give a number from 0 to below 1"),
     ({"encoder": "resnet"}, "encoder='resnet': give one of none, mobilenet_v2"),

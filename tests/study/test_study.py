@@ -77,10 +77,10 @@ def check_report(study, out, scores):
     assert results.count("<div class='strip'>") == 4 and ">errors</figcaption>" in page
     # The photos are drawn so alike that those for testing show what was trained on.
     assert re.search(r"<h2>\d photos are in two sets at once", review) and "<span class='stack'>" in review
-    shares = re.findall(r"<h3>(best|worst): .*? <small>([\d.]+) % right</small>", page)
-    assert [kind for kind, _ in shares] == ["best", "worst"] and float(shares[0][1]) >= float(shares[1][1])
-    assert {f"{float(share) / 100:.3f}" for _, share in shares} == {
-        f"{p['accuracy']:.3f}" for p in scores["pairs"].values()
+    shares = re.findall(r"<h3>(best|worst): .*? <small>Dice ([\d.]+), ([\d.]+) % right</small>", page)
+    assert [kind for kind, *_ in shares] == ["best", "worst"] and float(shares[0][1]) >= float(shares[1][1])
+    assert {(dice, f"{float(share) / 100:.3f}") for _, dice, share in shares} == {
+        (f"{p['dice']:.3f}", f"{p['accuracy']:.3f}") for p in scores["pairs"].values()
     }
     check_what_to_label(out, page)
     assert len(page) < 2e6

@@ -50,6 +50,7 @@ from hybridseg.models.resunet import ResUnet
 from hybridseg.models.unet import NO_ENCODER, Unet
 from hybridseg.options import check_options, option_like
 from hybridseg.progress import Progress, no_progress
+from hybridseg.ranking import rank_images
 
 Pairs = TypeVar("Pairs", bound=FolderPairs)
 
@@ -209,8 +210,10 @@ def train_resunet(
     if config.doplot:
         written.append(paths.plot("examples"))
         draw_examples(written[0], pick_examples(validation, 6), model.table, model)
-    photos = tuple(evaluate_feed(model, validation, progress=progress))
-    return TrainingResult(model, tuple(written), (), photos, 0, len(validation.indices))
+    found = evaluate_feed(model, validation, progress=progress)
+    return TrainingResult(
+        model, tuple(written), (), tuple(found.values()), rank_images(found), 0, len(validation.indices)
+    )
 
 
 def _list_remap(remap: Mapping[int, int]) -> dict[str, int]:
@@ -242,7 +245,9 @@ def make_plan(config: ResunetConfig, extras: ResunetExtras, dtype: np.dtype = np
     )
 
 
-def evaluate_records(config: ResunetConfig, model: DenseModel, data_dir: Path, *, seed: int = 0) -> list[Confusion]:
+def evaluate_records(
+    config: ResunetConfig, model: DenseModel, data_dir: Path, *, seed: int = 0
+) -> dict[str, Confusion]:
     """Evaluate a network on each photograph whose records are held out for validation: as its card says, or by `seed`.
 
     Raises
@@ -269,7 +274,7 @@ def evaluate_images(
     *,
     table: ClassTable | None = None,
     progress: Progress = no_progress,
-) -> list[Confusion]:
+) -> dict[str, Confusion]:
     """Evaluate networks on whole images, one by one: predictions, smoothed as the config says, against label maps.
 
     Raises
@@ -295,7 +300,7 @@ def _evaluate_pairs(
     pairs: Sequence[Pair],
     given: ClassTable | None,
     progress: Progress,
-) -> list[Confusion]:
+) -> dict[str, Confusion]:
     table = models[0].table
     for model in models:
         trained, wanted = model.card.training.get("remap_classes"), _list_remap(config.remap_classes)
@@ -306,12 +311,12 @@ def _evaluate_pairs(
             )
     read_labels = check_labels(config, pairs, table, given=given, progress=followed_by(progress, UNKNOWN))
     smoothing = choose_smoothing(config)
-    found = []
+    found = {}
     for pair in progress(pairs, label="images"):
         image, truth = load_labelled(pair, read_labels)
         pixels, _ = match_image(image.filled().pixels, models, has_alpha=image.info.has_alpha)
         labels, _ = predict_labels(pixels, models, smoothing=smoothing)
-        found.append(count_confusion(truth, labels, table))
+        found[pair.image_path.stem] = count_confusion(truth, labels, table)
     return found
 
 
@@ -346,10 +351,10 @@ def try_refinement(
         )
     drawn = [pairs[stem] for stem in shuffle_names(pairs, seed=0)[:_MAX_TRIED]]
     plain, refined = (
-        pool_confusions(_evaluate_pairs(replace(config, do_crf_refine=refine), [model], drawn, table, hook))
+        _evaluate_pairs(replace(config, do_crf_refine=refine), [model], drawn, table, hook)
         for refine, hook in ((False, followed_by(progress, UNKNOWN)), (True, progress))
     )
-    return len(drawn), plain, refined
+    return len(drawn), pool_confusions(list(plain.values())), pool_confusions(list(refined.values()))
 
 
 def load_resunet(path: Path, config: ResunetConfig | None = None, *, engine: str = LITERT) -> DenseModel:

@@ -47,7 +47,7 @@ DEFAULT_POLICY = "mild"
 # Near the scale of whole photos, and often of rare classes: as all defaults, what did best on held-out coastal photos.
 WINDOWS = CropOptions(n_crops=4, balance=True)
 
-# What the published program has in place of the defaults, by the names of the settings of the command.
+# What each published program has in place of the defaults, by the names of the settings of the command.
 PRESETS: dict[str, dict[str, Any]] = {
     "efficientnet-blog": {
         "encoder": "efficientnet_b4", "encoder_weights": "imagenet", "frozen_epochs": -1, "block": "none",
@@ -61,7 +61,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "encoder": "none", "block": "plain", "widths": (512, 256, 128, 64), "batch_size": 4, "epochs": 100,
         "loss": "cross-entropy", "schedule": "constant", "learning_rate": 3e-4, "patience": 10, "augmentation": "nist",
     },
+    "image-segmentation-pytorch": {
+        "encoder": "none", "block": "plain", "upsample": "bilinear", "widths": (128, 64), "dropout": 0.0, "scale": 0.1,
+        "batch_size": 2, "epochs": 2, "loss": "dice", "schedule": "constant", "learning_rate": 0.01, "best_by": "dice",
+        "plateau_patience": 2, "validation_share": 0.25, "augmentation": "none", "checkpoint_interval": 1,
+        "validations_per_epoch": 2,
+    },
 }  # fmt: skip
+# Its class of more layers.
+PRESETS["image-segmentation-pytorch-deep"] = PRESETS["image-segmentation-pytorch"] | {"widths": (512, 256, 128, 64)}
 
 
 # Which settings have no meaning unless another one has one of these values.
@@ -119,6 +127,7 @@ class UnetOptions:
     block: str | None = option_like(Unet, "block", None)
     widths: tuple[int, ...] = option_like(Unet, "widths")
     dropout: float = option_like(Unet, "dropout")
+    upsample: str | None = option_like(Unet, "upsample")
     normalization: str | None = option(
         None,
         "What brings every band to mean 0 and deviation 1: what is measured of each image by itself (image), or once "
@@ -144,7 +153,7 @@ class UnetOptions:
     def make_network(self, *, n_bands: int, n_outputs: int) -> Unet:
         """Return the settings of the network."""
         block = self.block or ("plain" if self.encoder == NO_ENCODER else "separable")
-        return Unet(n_bands, n_outputs, self.encoder, block, self.widths, self.dropout)
+        return Unet(n_bands, n_outputs, self.encoder, block, self.widths, self.dropout, self.upsample)
 
     def choose_normalization(self, pairs: PairSource) -> Normalization:
         """Return the rule for the images of a data set; on an encoder, such that they are like photographs to it."""
@@ -162,7 +171,9 @@ class UnetOptions:
 
 
 def check_encoder(settings: Mapping[str, Any], is_given: Callable[[str], bool]) -> None:
-    """Raise BadUsage for what was given for an encoder where there is none."""
+    """Raise BadUsage for what was given for an encoder where there is none, or where all weights are given."""
+    if settings.get("load") is not None and is_given("encoder_weights"):
+        raise BadUsage("--encoder-weights and --load both say what the encoder starts from; give one of them")
     for name in ("encoder_weights", "frozen_epochs", "encoder_rate"):
         if settings["encoder"] == NO_ENCODER and is_given(name):
             raise BadUsage(f"--{name.replace('_', '-')} is for an encoder, and this is --encoder=none")
@@ -189,18 +200,28 @@ def choose_options(settings: Mapping[str, Any], is_given: Callable[[str], bool])
     check_encoder(settings, is_given)
     if settings["encoder"] != NO_ENCODER and settings["encoder_weights"] == RANDOM and settings["frozen_epochs"]:
         raise BadUsage("--encoder-weights=none is of no use as it is; give --frozen-epochs 0")
-    has_windows = any(is_given(item.name) for item in fields(CropOptions))
+    size, scale = _choose_view(settings, is_given)
+    schedule = make_options(ScheduleOptions, settings).make(settings["epochs"])
+    fit = make_options(FitOptions, settings, loss=make_options(LossOptions, settings), schedule=schedule)
+    crops, policy = make_options(CropOptions, settings, scale=scale), read_policy(settings["augmentation"])
+    return make_options(UnetOptions, settings, size=size, fit=fit, crops=crops, augment=policy)
+
+
+def _choose_view(settings: Mapping[str, Any], is_given: Callable[[str], bool]) -> tuple[Any, Any]:
+    """Return the size and the scale of whole photos; what was given wins over those that a preset may have."""
+    has_windows = any(is_given(item.name) for item in fields(CropOptions) if item.name != "scale")
+    if is_given("scale") and (has_windows or is_given("size")):
+        raise BadUsage(
+            "--scale shrinks whole photos to a share of their own size; --size resizes them to one size, and --crop, "
+            "--crop-scale, --crops and --balance are for windows of them: give one or the other"
+        )
     if has_windows and is_given("size"):
         raise BadUsage(
             "--size resizes whole photos; --crop, --crop-scale, --crops and --balance are for windows of them: give "
             "one or the other"
         )
-    schedule = make_options(ScheduleOptions, settings).make(settings["epochs"])
-    fit = make_options(FitOptions, settings, loss=make_options(LossOptions, settings), schedule=schedule)
-    # A preset may have whole photos, where windows were asked for.
-    size = None if has_windows else settings["size"]
-    crops, policy = make_options(CropOptions, settings), read_policy(settings["augmentation"])
-    return make_options(UnetOptions, settings, size=size, fit=fit, crops=crops, augment=policy)
+    size = None if has_windows or is_given("scale") else settings["size"]
+    return size, None if has_windows or is_given("size") else settings["scale"]
 
 
 def train_unet(
@@ -266,6 +287,10 @@ def train_pairs(
     )  # fmt: skip
 
     def show(model: DenseModel) -> list[Path]:
+        on_start(
+            f"network: {pairs.n_bands} bands in, {n_classes} classes out, {architecture.enlarging} upsampling, "
+            f"{model.network.count_params():,} numbers"
+        )
         joins = trace_joins(model.network, pairs.size)
         for join in joins:
             on_start(join.text)

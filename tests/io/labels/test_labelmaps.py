@@ -249,7 +249,7 @@ def whole_files(tmp_path_factory):
     return {path.suffix: path.read_bytes() for path in folder.iterdir()}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(suffix=st.sampled_from([".mat", ".png", ".tif"]), data=st.data())
 def test_damaged_files_never_crash(tmp_path, whole_files, suffix, data):
     """Whatever a file holds, a reader gives a label map or one clear error."""

@@ -1,0 +1,45 @@
+"""How tests run: on all cores, each file in one worker, and as many random examples as there is time for."""
+
+from __future__ import annotations
+
+import gc
+import os
+
+import pytest
+from hypothesis import settings
+
+from hybridseg.machine import count_cores
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("hybridseg", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=30)
+settings.load_profile("hybridseg")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config, specs):
+    """Divide the cores among the workers: they inherit these variables before they import numpy or TensorFlow."""
+    share = max(1, count_cores() // len(specs))
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(share))
+    # A thread that waits for another leaves its core to the other workers.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep a file in one worker, where its fixtures are built once, and all tests with a browser in one worker."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "browser" if "test_browser_" in nodeid else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_finish(session):
+    """Look for garbage less often: thousands of tests and all of TensorFlow are none, and are looked at each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(2000, 10, 30)
