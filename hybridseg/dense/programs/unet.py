@@ -60,6 +60,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "nist": {
         "encoder": "none", "block": "plain", "widths": (512, 256, 128, 64), "batch_size": 4, "epochs": 100,
         "loss": "cross-entropy", "schedule": "constant", "learning_rate": 3e-4, "patience": 10, "augmentation": "nist",
+        # In place of each image by its own: see docs/benchmarks.md.
+        "normalization": "dataset",
     },
     "image-segmentation-pytorch": {
         "encoder": "none", "block": "plain", "upsample": "bilinear", "widths": (128, 64), "dropout": 0.0, "scale": 0.1,
