@@ -24,7 +24,18 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent
 # What the tests read; nothing of it is written in the repository itself.
-PARTS = ("hybridseg", "tests", "tools", "docs", "labels", "demo_data", "pyproject.toml", "setup.py", "README.md")
+PARTS = (
+    "hybridseg",
+    "tests",
+    "tools",
+    "docs",
+    "labels",
+    "demo_data",
+    "conftest.py",
+    "pyproject.toml",
+    "setup.py",
+    "README.md",
+)
 WANTED_SHARE = 0.95
 TIMEOUT = 900
 # Exit codes of pytest; all others mean that it could not run the tests.

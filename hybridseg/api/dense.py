@@ -10,6 +10,7 @@ from typing import Any
 from hybridseg.api.arguments import Labels, find_path, find_table, find_weights, place_training
 from hybridseg.api.calls import is_given, public_function, show_progress
 from hybridseg.apply import PathLike
+from hybridseg.data.buildlmdb import LmdbResult
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.datasets import open_folders, open_sets
 from hybridseg.dense.policy import read_policy
@@ -26,8 +27,10 @@ from hybridseg.dense.programs.unet import (
     draw_sheet,
 )
 from hybridseg.dense.programs.unet import train_unet as fit_unet
+from hybridseg.dense.programs.unetlmdb import FOLDER_SETTINGS, READER_SETTINGS, train_on_databases
+from hybridseg.dense.readers import ReaderOptions
 from hybridseg.dense.trainer import TrainingResult
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, BadUsage
 from hybridseg.figures import DrawnFigure, FigureOptions
 from hybridseg.models.encoders import IMAGENET
 from hybridseg.models.unet import NO_ENCODER
@@ -110,9 +113,9 @@ def train_fcn(
     return fit_fcn(data, paths=paths, options=options, progress=progress or show_progress())
 
 
-@public_function(_UNET, _UNET.fit, _UNET.fit.loss, ScheduleOptions, WINDOWS)
+@public_function(_UNET, _UNET.fit, _UNET.fit.loss, ScheduleOptions, WINDOWS, ReaderOptions)
 def train_unet(
-    photos: PathLike,
+    photos: PathLike | LmdbResult,
     *,
     masks: PathLike | None = None,
     out: PathLike = "runs/unet",
@@ -161,6 +164,10 @@ def train_unet(
     patience: int = _UNET.fit.patience,
     plateau_patience: int = _UNET.fit.plateau_patience,
     checkpoint_interval: int = _UNET.fit.checkpoint_interval,
+    n_classes: int | None = None,
+    test_every_n_steps: int = ReaderOptions.test_every_n_steps,
+    balance_classes: bool = ReaderOptions.balance_classes,
+    reader_count: int = ReaderOptions.reader_count,
     seed: int = _UNET.fit.seed,
     tensorboard_dir: PathLike | None = None,
     histogram_interval: int | None = None,
@@ -174,7 +181,8 @@ def train_unet(
     Parameters
     ----------
     photos
-        The folder of the photos.
+        The folder of the photos; or databases, as `build_lmdb` returns them: then the preset is ``nist``, an epoch
+        has `test_every_n_steps` steps, and a script needs ``if __name__ == "__main__":``, for other processes read.
     out
         The folder of this training: ``model.h5`` with its card, ``log.csv`` and figures.
     validation_images, validation_masks
@@ -189,6 +197,8 @@ def train_unet(
         package), or a file of Keras (.h5).
     load
         A model or checkpoint of an earlier training, whose weights this one starts from.
+    n_classes
+        The number of classes, if it is more than the databases hold.
 
     Returns
     -------
@@ -201,15 +211,33 @@ def train_unet(
     >>> result = hs.train_unet("photos", masks="masks", labels=["water", "sand"], epochs=20)  # doctest: +SKIP
     >>> hs.segment("photo.jpg", result.model_path)  # doctest: +SKIP
     """
-    settings = {**locals(), **{name: value for name, value in _find_preset(preset).items() if not is_given(name)}}
+    settings = dict(locals())
+    has_databases = isinstance(photos, LmdbResult)
+    _check_source(has_databases=has_databases)
+    preset = preset or ("nist" if has_databases else None)
+    settings |= {name: value for name, value in _find_preset(preset).items() if not is_given(name)}
     options = choose_options(settings, is_given)
     pretrained = None if options.encoder == NO_ENCODER else find_weights(settings["encoder_weights"])
+    paths, progress = place_training(settings, pretrained=pretrained, load=find_path(load)), progress or show_progress()
+    if isinstance(photos, LmdbResult):
+        readers = make_options(ReaderOptions, settings)
+        return train_on_databases(
+            *photos.paths, paths=paths, options=options, readers=readers, n_classes=n_classes, progress=progress
+        )
     data = open_sets(
         Path(photos), find_path(masks), validation=(find_path(validation_images), find_path(validation_masks)),
         test=(find_path(test_images), find_path(test_masks)), table=find_table(labels, colors),
     )  # fmt: skip
-    paths = place_training(settings, pretrained=pretrained, load=find_path(load))
-    return fit_unet(data, paths=paths, options=options, progress=progress or show_progress())
+    return fit_unet(data, paths=paths, options=options, progress=progress)
+
+
+def _check_source(*, has_databases: bool) -> None:
+    """Raise BadUsage for what was given for photos where there are databases, or the other way round."""
+    of_folders = ("masks", "validation_images", "validation_masks", "test_images", "test_masks", "labels", "colors")
+    wrong = (*of_folders, *FOLDER_SETTINGS) if has_databases else ("n_classes", *READER_SETTINGS)
+    for name in filter(is_given, wrong):
+        source = "a folder of photos" if has_databases else "databases (give what build_lmdb returns)"
+        raise BadUsage(f"{name}= is for a training on {source}")
 
 
 def _find_preset(name: str | None) -> Mapping[str, Any]:

@@ -27,19 +27,18 @@ from hybridseg.data.buildlmdb import build_lmdb as write_databases
 from hybridseg.data.lmdbplan import FORMATS, PARTS, LmdbOptions, pick_format
 from hybridseg.dense.predictparts import make_parts_job
 from hybridseg.dense.programs.unet import PRESETS, UnetOptions
-from hybridseg.dense.programs.unetlmdb import train_on_databases
+from hybridseg.dense.programs.unetlmdb import FOLDER_SETTINGS, READER_SETTINGS, train_on_databases
 from hybridseg.dense.readers import ReaderOptions
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.io.pairing import find_images
 from hybridseg.models.savedmodels import find_bundle
 from hybridseg.verdict import judge
 
-_READER_NAMES = ("test_every_n_steps", "balance_classes", "reader_count")
 # What a training on folders has no use for, and one on databases.
-_OF_DATABASES = ("test_database", "output_dir", "n_classes", "use_augmentation", *_READER_NAMES)
+_OF_DATABASES = ("test_database", "output_dir", "n_classes", "use_augmentation", *READER_SETTINGS)
 _OF_FOLDERS = (
     *("name", "images_dir", "masks_dir", "val_images", "val_masks", "test_images", "test_masks", "labels_path"),
-    *("colors_path", "size", "scale", "crop", "crop_scale", "n_crops", "balance", "validation_share", "runs_dir"),
+    *("colors_path", "runs_dir", *FOLDER_SETTINGS),
 )
 
 
@@ -66,7 +65,7 @@ database_options = join_options(
         "--number_classes", "--number-classes", "n_classes", type=click.IntRange(2, 255),
         help="Number of classes.  [default: that of the database]",
     ),
-    options_of(ReaderOptions, *_READER_NAMES, classic=True, digits=True),
+    options_of(ReaderOptions, *READER_SETTINGS, classic=True, digits=True),
     click.option(
         "--use_augmentation", "--use-augmentation", type=DigitType(), default="1", show_default=True,
         help="Change images of a database at random, as --augmentation says; 0 leaves them as they are.",

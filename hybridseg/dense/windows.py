@@ -5,8 +5,10 @@ Arrays in, arrays out; `hybridseg.dense.predict` is the same with files.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -203,18 +205,26 @@ def predict_windows(
     total = np.zeros((*shape, len(model.table)), np.float32)
     weights = np.zeros((*shape, 1), np.float32)
     n_windows = len(row_starts) * len(col_starts)
-    windows = Weighted(range(n_windows), height * width * PIXEL_SECONDS)
-    steps = iter(progress(windows, label="windows") if n_windows > 1 else range(n_windows))
+    work = Weighted(range(n_windows), height * width * PIXEL_SECONDS)
+    steps = iter(progress(work, label="windows") if n_windows > 1 else range(n_windows))
+
+    def cut(row: int, col: int) -> np.ndarray:
+        pixels = cut_window(image, row, col, height, width)
+        pixels -= offset
+        pixels *= factor
+        return pixels
+
+    windows = (cut(row, col) for row in row_starts for col in col_starts)
+    found = _compute_ahead(partial(_classify, model=model, flips=options.flips), windows)
     for row, next_row in zip(row_starts, [*row_starts[1:], n_rows], strict=True):
         row_weight = _weigh(height, options.overlap, is_first=row == 0, is_last=row == row_starts[-1])
         for col in col_starts:
             next(steps)
             col_weight = _weigh(width, options.overlap, is_first=col == 0, is_last=col == col_starts[-1])
             weight = np.minimum.outer(row_weight, col_weight)[..., None]
-            pixels = cut_window(image, row, col, height, width)
-            pixels -= offset
-            pixels *= factor
-            total[:, col : col + width] += weight * _classify(pixels, model, flips=options.flips)
+            probs = next(found)
+            probs *= weight
+            total[:, col : col + width] += probs
             weights[:, col : col + width] += weight
         n_done = next_row - row
         yield row, (total[:n_done] / weights[:n_done])[:, :n_cols]
@@ -222,6 +232,16 @@ def predict_windows(
             sums[: height - n_done] = sums[n_done:].copy()
             sums[height - n_done :] = 0
     next(steps, None)
+
+
+def _compute_ahead(compute: Callable[[np.ndarray], np.ndarray], windows: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield what is computed of each window; while it is used, and the next is read, another thread goes on."""
+    with ThreadPoolExecutor(1) as pool:
+        current = pool.submit(compute, next(windows))
+        for window in windows:
+            done, current = current, pool.submit(compute, window)
+            yield done.result()
+        yield current.result()
 
 
 def plan_windows(n: int, *, window: int, overlap: int, stride: int) -> tuple[int, list[int]]:
@@ -262,7 +282,7 @@ def even_strips(strips: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int,
     for _, strip in strips:
         left.append(strip)
         while sum(map(len, left)) >= _STRIP_ROWS:
-            rows = np.concatenate(left)
+            rows = left[0] if len(left) == 1 else np.concatenate(left)
             yield done, rows[:_STRIP_ROWS]
             done, left = done + _STRIP_ROWS, [rows[_STRIP_ROWS:]]
     rows = np.concatenate(left)

@@ -296,7 +296,7 @@ def _convert(network: tf_keras.Model, card: DenseCard, probes: Sequence[np.ndarr
     fitted = [_pad_to(probe, *(-(-side // stride) * stride for side in probe.shape[1:3])) for probe in probes]
     # Another size too: not all that depends on the size may be found.
     wider = _pad_to(fitted[0][:1], fitted[0].shape[1] + stride, fitted[0].shape[2])
-    return make_runtime(graph, NetworkEngine(network), [*fitted, wider])
+    return make_runtime(graph, NetworkEngine(network), [*fitted, wider], stride=stride)
 
 
 def _pad_to(images: np.ndarray, rows: int, cols: int) -> np.ndarray:

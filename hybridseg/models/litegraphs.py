@@ -20,8 +20,8 @@ _REFUSED = """
     READ_VARIABLE STABLEHLO_CUSTOM_CALL UNIDIRECTIONAL_SEQUENCE_LSTM VAR_HANDLE WHILE
 """
 REFUSED_OPS = frozenset(_REFUSED.split())
-# Where each operation that enlarges says how large its result is: the input that holds it, and where rows come in it.
-_SIZES = {"TRANSPOSE_CONV": (0, 1), "RESIZE_BILINEAR": (1, 0), "RESIZE_NEAREST_NEIGHBOR": (1, 0)}
+# Where an operation says how large its result is: the input that holds it, and where rows come in it.
+_SIZES = {"TRANSPOSE_CONV": (0, 1), "RESIZE_BILINEAR": (1, 0), "RESIZE_NEAREST_NEIGHBOR": (1, 0), "RESHAPE": (1, 1)}
 
 
 def check_lite(content: bytes) -> None:
@@ -60,6 +60,8 @@ def fit_lite(content: bytes, shape: tuple[int, int]) -> bytes:
         name = names.get(_code_of(model.OperatorCodes(operator.OpcodeIndex())), "?")
         if name not in _SIZES:
             continue
+        if name == "RESHAPE" and not _keeps_rows(graph, operator):
+            continue
         which, first = _SIZES[name]
         number = graph.Tensors(operator.Inputs(which)).Buffer()
         table = model.Buffers(number)._tab
@@ -74,6 +76,12 @@ def fit_lite(content: bytes, shape: tuple[int, int]) -> bytes:
             raise BadInput(f"the network does not take images of {shape[0]} x {shape[1]}")
         fitted[start : start + 8] = (sizes // own).astype("<i4").tobytes()
     return bytes(fitted)
+
+
+def _keeps_rows(graph: Any, operator: Any) -> bool:
+    """Return whether the columns of maps are regrouped, as `hybridseg.models.literewrites` does it."""
+    before, after = (graph.Tensors(i) for i in (operator.Inputs(0), operator.Outputs(0)))
+    return before.ShapeLength() == after.ShapeLength() == 4 and before.Shape(1) == after.Shape(1) > 1
 
 
 def _parse(content: bytes) -> Any:

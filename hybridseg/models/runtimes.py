@@ -22,6 +22,7 @@ from hybridseg.io.rasters import check_regular
 from hybridseg.models.cards import combine_fingerprint, hash_bytes
 from hybridseg.models.engines import Engine, LiteEngine, do_agree
 from hybridseg.models.graphs import FrozenGraph
+from hybridseg.models.literewrites import rewrite_lite
 from hybridseg.progress import say
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 RUNTIME_SUFFIX = ".tflite"
 SIGNED_INPUT, UNSIGNED_INPUT = "signed_pixels", "pixels"
 # What is kept is made anew by a version that makes it in another way.
-_CONVERSION = 1
+_CONVERSION = 2
 _MAX_KEPT_FILES, _MAX_KEPT_BYTES = 64, 2_000_000_000
 
 
@@ -69,7 +70,9 @@ def _is_named(place: Path, card_place: Path) -> bool:
     return False
 
 
-def make_runtime(graph: FrozenGraph, reference: Engine, probes: Sequence[np.ndarray]) -> bytes | None:
+def make_runtime(
+    graph: FrozenGraph, reference: Engine, probes: Sequence[np.ndarray], *, stride: int = 1
+) -> bytes | None:
     """Convert a frozen graph; None when LiteRT does not support it, or says something else than TensorFlow.
 
     Parameters
@@ -80,9 +83,11 @@ def make_runtime(graph: FrozenGraph, reference: Engine, probes: Sequence[np.ndar
         TensorFlow, with the same network.
     probes : sequence of numpy.ndarray
         Batches of images on which both must agree.
+    stride : int
+        The sides of all images that it will be given are multiples of it.
     """
     try:
-        content = _convert(graph)
+        content = rewrite_lite(_convert(graph), stride=stride)
         if do_agree(LiteEngine(content), reference, probes):
             return content
         logger.debug("LiteRT and TensorFlow disagree")

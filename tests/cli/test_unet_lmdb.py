@@ -223,7 +223,11 @@ def test_the_page_from_a_folder_to_a_result(invoke, cells, tmp_path, monkeypatch
     (tmp_path / "labels.txt").write_text("background\nclass 1\nclass 2\n")
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs/scientific.md").read_text(encoding="utf-8")
-    less = {"--tile_size 256": "--tile_size 32 --overwrite", "500 --reader_count 2": "2 --epochs 1 --widths 4,4,3,3"}
+    less = {
+        "--tile_size 256": "--tile_size 32 --overwrite",
+        "500 --reader_count 2": "2 --epochs 1 --widths 4,4,3,3",
+        "test_every_n_steps=500": "test_every_n_steps=2, epochs=1, widths=(4, 4, 3, 3)",
+    }
     for kind, block in re.findall(r"```(sh|python)\n(.*?)```", page, re.DOTALL):
         for old, new in less.items():
             block = block.replace(old, new)

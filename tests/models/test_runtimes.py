@@ -129,7 +129,7 @@ def test_a_file_of_the_user_is_not_replaced(tmp_path, tiny):
 def test_a_model_renamed_with_all_its_files_needs_nothing_else(model, tiles, cache):
     expected = load_classifier(model).classify(tiles)
     for path in list(model.parent.glob("model.*")):
-        path.rename(path.with_name(f"coast{path.suffix}"))
+        path.rename(path.with_name(path.name.replace("model", "coast", 1)))
     assert np.array_equal(load_classifier(model.with_name("coast.pb")).classify(tiles), expected)
     assert not cache.exists()
 

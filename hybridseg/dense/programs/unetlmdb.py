@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from hybridseg.dense.fit import Epoch
@@ -15,6 +15,10 @@ from hybridseg.dense.trainer import TrainingPaths, TrainingResult
 from hybridseg.errors import BadInput
 from hybridseg.models.savedmodels import SAVED_MODEL_NAME, write_saved_model
 from hybridseg.progress import Progress, no_progress
+
+READER_SETTINGS = tuple(field.name for field in fields(ReaderOptions))
+FOLDER_SETTINGS = ("size", "scale", "crop", "crop_scale", "n_crops", "balance", "validation_share")
+"""What a training on databases has no use for."""
 
 
 def train_on_databases(
