@@ -134,7 +134,7 @@ unet.add_command(build_lmdb)
     "size",
     unset={
         "upsample": "transposed; with separable blocks bilinear",
-        "normalization": "image; photos of bytes on an encoder as they are",
+        "normalization": "image; on an encoder dataset, but bytes as they are",
         "size": "windows of the photos",
         "widths": ",".join(map(str, _DEFAULTS.widths)),
         "block": "separable; without an encoder plain",

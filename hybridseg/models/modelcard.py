@@ -13,6 +13,7 @@ from hybridseg.models.bundles import DenseCard, find_programs
 from hybridseg.models.cards import hash_file
 from hybridseg.models.catalog import SCORES, TEST, TILES, ModelEntry
 from hybridseg.models.encoders import ENCODERS
+from hybridseg.models.normalization import Normalization
 from hybridseg.models.store import ModelCard
 from hybridseg.models.views import View
 
@@ -23,6 +24,7 @@ _NORMALIZED = {
     "unit": "divided by {scale:g}",
     "image": "each band of each image brought to mean 0 and standard deviation 1",
     "photo": "each band of each image brought to the mean and standard deviation of photographs in 0..1",
+    "dataset": "less the mean of each band ({means}), divided by its deviation ({deviations}), in every image the same",
 }
 # What has a place of its own on the page.
 _APART = ("data_sha256", "validation_sha256", "test_sha256", "held_out", "n_photographs", "n_pairs")
@@ -107,10 +109,15 @@ def _describe_input(card: ModelCard | DenseCard) -> dict[str, str]:
     rows, cols = card.size
     found = {
         "bands": str(card.architecture.n_bands),
-        "values": _NORMALIZED[card.normalization.kind].format(scale=card.normalization.scale),
+        "values": _describe_values(card.normalization),
         "size in training": f"{rows} x {cols} pixels" + (", windows" if card.view and card.view.windows else ""),
     }
     return {**found, **(_describe_view(card.view) if card.view else {})}
+
+
+def _describe_values(rule: Normalization) -> str:
+    means, deviations = (", ".join(f"{value:.4g}" for value in found) for found in (rule.means, rule.deviations))
+    return _NORMALIZED[rule.kind].format(scale=rule.scale, means=means, deviations=deviations)
 
 
 def _describe_view(view: View) -> dict[str, str]:

@@ -53,22 +53,24 @@ class Normalization:
         return cls("unit", float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0)
 
     @classmethod
-    def of_dataset(cls, images: Iterable[np.ndarray], *, as_photo: bool = False) -> Normalization:
-        """Return the rule that brings every band of all images to mean 0 and standard deviation 1.
+    def of_dataset(cls, measured: Iterable[tuple[np.ndarray, np.ndarray]], *, as_photo: bool = False) -> Normalization:
+        """Return the rule that brings every band of all images of a data set to mean 0 and standard deviation 1.
 
         Parameters
         ----------
+        measured : iterable
+            What ``image`` measures of each image.
         as_photo : bool
             To the mean and standard deviation of photographs in 0..1 instead.
 
         Examples
         --------
-        >>> rule = Normalization.of_dataset([np.full((2, 2, 1), value, np.uint16) for value in (1000, 3000)])
-        >>> rule.means, rule.deviations
-        ((2000.0,), (1000.0,))
+        >>> each = [Normalization("image").measure(np.array([[[low], [low + 60]]])) for low in (1000, 1160)]
+        >>> rule = Normalization.of_dataset(each)
+        >>> rule.means, [round(value, 3) for value in rule.deviations]
+        ((1110.0,), [85.44])
         """
-        each = [cls("image").measure(image) for image in images]
-        mean, factor = (np.array(values, np.float64) for values in zip(*each, strict=True))
+        mean, factor = (np.array(values, np.float64) for values in zip(*measured, strict=True))
         deviation = np.sqrt((1 / factor**2).mean(0) + mean.var(0))
         mean = mean.mean(0)
         if as_photo:

@@ -90,7 +90,7 @@ def _make_name(name: str) -> str:
 def _name_bands(card: ModelCard | DenseCard) -> list[str]:
     """Return the names of the bands: colours of what is a photo, and numbers of what may be anything else."""
     n_bands = 3 if isinstance(card, ModelCard) else card.architecture.n_bands
-    is_photo = isinstance(card, ModelCard) or card.normalization.kind != "image"
+    is_photo = isinstance(card, ModelCard) or card.normalization.kind not in ("image", "dataset")
     return list(_COLORS) if n_bands == 3 and is_photo else [f"band_{i + 1}" for i in range(n_bands)]
 
 
@@ -114,6 +114,9 @@ def _describe_input(card: ModelCard | DenseCard, bands: list[str]) -> dict[str, 
 def _describe_scaling(rule: Normalization) -> list[dict[str, Any]]:
     if rule.kind == "unit":
         return [{"type": "scale", "value": rule.scale}]
+    if rule.kind == "dataset":
+        measured = zip(rule.means, rule.deviations, strict=True)
+        return [{"type": "z-score", "mean": mean, "stddev": deviation} for mean, deviation in measured]
     # Of each image by its own statistics, which no other type can say.
     expression = f"hybridseg.models.normalization:Normalization({rule.kind!r}).apply"
     return [{"type": "processing", "format": "python", "expression": expression}]

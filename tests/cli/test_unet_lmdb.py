@@ -71,7 +71,7 @@ def test_what_a_training_leaves(trained, cells):
     folder, result = trained
     assert result.exit_code == 0, result.output
     card = json.loads((folder / "model.card.json").read_text())
-    assert card["normalization"]["kind"] == "image" and card["size"] == [32, 32] and len(card["classes"]) == 4
+    assert card["normalization"]["kind"] == "dataset" and card["size"] == [32, 32] and len(card["classes"]) == 4
     assert card["view"] == {"windows": True, "scale": [1.0, 1.0], "photo": [32, 32], "resolution": None}
     training = card["training"]
     assert training["readers"] == {"test_every_n_steps": STEPS, "balance_classes": True, "reader_count": 2}
@@ -96,7 +96,9 @@ def test_the_same_run_whatever_the_number_of_readers(trained, cells, tmp_path):
     for epochs, n_readers in ((1, 1), (3, 2)):
         fit = FitOptions(epochs, LossOptions("cross-entropy"), Schedule(RATE, RATE, RATE), patience=7)
         policy = read_policy("nist")
-        options = UnetOptions("none", "plain", (4, 4, 3, 3), batch_size=4, fit=fit, augment=policy)
+        options = UnetOptions(
+            "none", "plain", (4, 4, 3, 3), normalization="dataset", batch_size=4, fit=fit, augment=policy
+        )
         train_on_databases(
             cells / "data/train-cells.lmdb", cells / "data/test-cells.lmdb", options=options, n_classes=4,
             paths=replace(paths, resume=epochs > 1), readers=ReaderOptions(STEPS, True, n_readers),

@@ -55,17 +55,16 @@ def test_a_number_of_classes(train_path):
 
 
 def test_how_a_network_wants_the_images_of_a_database(train_path):
-    """By default each by itself; else by the mean and deviation of all, which an encoder sees as those of photos."""
+    """By default each by itself; on an encoder by the mean and deviation of all, which it sees as those of photos."""
     pairs = LmdbPairs(train_path)
     stack = np.stack([pairs.read(i)[0] for i in range(8)]).astype(float)
     plain = {"encoder": "none", "block": "plain"}
     assert UnetOptions(**plain).choose_normalization(pairs) == Normalization("image")
-    assert UnetOptions().choose_normalization(pairs) == Normalization("photo")
     assert UnetOptions(normalization="image").choose_normalization(pairs) == Normalization("photo")
     rule = UnetOptions(**plain, normalization="dataset").choose_normalization(pairs)
     assert rule.kind == "dataset" and rule.means == pytest.approx(stack.mean((0, 1, 2)))
     assert rule.deviations == pytest.approx(stack.std((0, 1, 2)))
-    found = UnetOptions(normalization="dataset").choose_normalization(pairs).apply(stack[0])
+    found = UnetOptions().choose_normalization(pairs).apply(stack[0])
     expected = 0.45 + 0.225 * (stack[0] - stack.mean((0, 1, 2))) / stack.std((0, 1, 2))
     np.testing.assert_allclose(found, expected, atol=1e-3)
 

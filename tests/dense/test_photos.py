@@ -5,6 +5,7 @@ import rasterio
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense import photos as module
 from hybridseg.dense.photos import PhotoPairs, Window
+from hybridseg.dense.programs.unet import UnetOptions
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
@@ -146,6 +147,16 @@ def test_a_photo_is_measured_as_a_whole(make_photos, kind, limit):
         photos.measure(0, Normalization(kind)), Normalization(kind).measure(images[0]), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("limit", [1, 1 << 30])
+def test_a_data_set_is_measured_on_whole_photos(make_photos, limit):
+    photos, images, _, _ = make_photos(limit=limit, suffix=".tif")
+    plain = UnetOptions("none", "plain", normalization="dataset").choose_normalization(photos)
+    assert plain.means == pytest.approx(np.mean([image.mean((0, 1)) for image in images], 0), rel=1e-6)
+    assert photos.measure(0, plain)[0] == pytest.approx(plain.means, rel=1e-6)
+    # Bytes are as an encoder knows them, unless something else is asked for.
+    assert UnetOptions().choose_normalization(photos) == Normalization("unit", 255.0)
 
 
 def test_where_windows_are_far_smaller_photos_are_kept_so(make_photos):

@@ -172,6 +172,7 @@ def save_network(tiny):
         sets=None,
         architecture=None,
         runtime=False,
+        normalization=Normalization("unit"),
     ):
         """`right` is the share of the pixels that are right."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +183,7 @@ def save_network(tiny):
         network = architecture or tiny(n_bands=3, n_outputs=len(table))
         known = {"validation_sha256": data, "data_sha256": "d" * 64, "epochs": 3, "started_from": "random weights"}
         card = DenseCard(
-            network, table, (64, 96), Normalization("unit"), {**known, **(training or {})}, scores if right else {},
+            network, table, (64, 96), normalization, {**known, **(training or {})}, scores if right else {},
             {"tensorflow": "2.21.0"},
         )  # fmt: skip
         save_dense(path, network.build(), card, probes=[np.zeros((1, 64, 96, 3), np.float32)] * runtime)

@@ -9,6 +9,7 @@ from hybridseg.models.bundles import load_dense
 from hybridseg.models.catalog import read_entry
 from hybridseg.models.documents import write_documents
 from hybridseg.models.modelcard import describe_model
+from hybridseg.models.normalization import Normalization
 
 
 @pytest.fixture
@@ -67,6 +68,9 @@ def test_the_page_says_everything(coast, tmp_path, save_network):
     path = save_network(tmp_path / "a.h5", 0.8, table=table, training={"held_out": [f"p{i}" for i in range(22)]})
     text = describe_model(read_entry(path))
     assert "| sand \\| &lt;b> |" in text and "p18, p19 and 2 more" in text and "p20" not in text
+    rule = Normalization("dataset", means=(1500.25, 2, 3), deviations=(400.5, 1, 2))
+    text = describe_model(read_entry(save_network(tmp_path / "cells.h5", 0.8, normalization=rule)))
+    assert "mean of each band (1500, 2, 3), divided by its deviation (400.5, 1, 2), in every image" in text
 
 
 def test_a_model_that_was_not_measured(tmp_path, save_network):

@@ -52,7 +52,7 @@ def test_every_band_gets_the_same_mean_and_deviation(kind, mean, deviation, dtyp
 @pytest.mark.parametrize("dtype", HIGHEST)
 def test_a_data_set_gets_the_mean_and_deviation_that_its_images_do_not_have(as_photo, mean, deviation, dtype):
     images = make_images(dtype, (5, 20, 30, 3))
-    rule = Normalization.of_dataset(images, as_photo=as_photo)
+    rule = Normalization.of_dataset(map(Normalization("image").measure, images), as_photo=as_photo)
     found = np.stack([rule.apply(image) for image in images])
     assert found.mean((0, 1, 2)) == pytest.approx([mean] * 3, abs=1e-4)
     assert found.std((0, 1, 2)) == pytest.approx([deviation] * 3, rel=1e-3)

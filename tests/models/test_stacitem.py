@@ -13,6 +13,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.models.cards import hash_bytes
 from hybridseg.models.catalog import read_entry
 from hybridseg.models.fcn import Fcn8s
+from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
 from hybridseg.models.stacitem import _make_name, make_item
 from hybridseg.models.unet import Unet
@@ -80,6 +81,15 @@ def test_a_tile_classifier_is_an_item(tmp_path, tiny_model, check):
     assert tiles["input"]["shape"] == [-1, 16, 16, 3] and tiles["value_scaling"] == [{"type": "scale", "value": 255.0}]
     assert sorted(assets) == ["card", "crf", "model", "tflite"]
     assert properties["mlm:hyperparameters"]["options"]["head"]["how_many_training_steps"] == 200
+
+
+def test_images_that_are_normalized_by_their_data_set(tmp_path, save_network, check):
+    rule = Normalization("dataset", means=(1500.0, 2.0, 3.0), deviations=(400.0, 1.0, 2.0))
+    item = make_item(read_entry(save_network(tmp_path / "net.h5", 0.8, normalization=rule)), tmp_path)
+    check(item)
+    found = item["properties"]["mlm:input"][0]
+    assert found["value_scaling"][0] == {"type": "z-score", "mean": 1500.0, "stddev": 400.0}
+    assert len(found["value_scaling"]) == 3 and found["bands"] == ["band_1", "band_2", "band_3"]
 
 
 def test_what_the_item_says(coast, check):

@@ -15,6 +15,7 @@ from hybridseg.dense.crops import MAX_AREA, CropOptions
 from hybridseg.dense.datasets import Dataset, open_folders
 from hybridseg.dense.fit import Epoch, FitOptions
 from hybridseg.dense.pairs import PairSource, fit_size
+from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.pictures import draw_augmentation
 from hybridseg.dense.plan import TrainingPlan
 from hybridseg.dense.policy import Policy, read_policy
@@ -59,6 +60,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "nist": {
         "encoder": "none", "block": "plain", "widths": (512, 256, 128, 64), "batch_size": 4, "epochs": 100,
         "loss": "cross-entropy", "schedule": "constant", "learning_rate": 3e-4, "patience": 10, "augmentation": "nist",
+        # In place of each image by its own: see docs/benchmarks.md.
+        "normalization": "dataset",
     },
     "image-segmentation-pytorch": {
         "encoder": "none", "block": "plain", "upsample": "bilinear", "widths": (128, 64), "dropout": 0.0, "scale": 0.1,
@@ -155,14 +158,18 @@ class UnetOptions:
         return Unet(n_bands, n_outputs, self.encoder, block, self.widths, self.dropout, self.upsample)
 
     def choose_normalization(self, pairs: PairSource) -> Normalization:
-        """Return the rule for the images of a data set; where there is an encoder, for pixels as in its pretraining."""
-        encoder = ENCODERS.get(self.encoder)
-        if self.normalization == "dataset":
-            chosen = np.unique(np.linspace(0, len(pairs.sources) - 1, _N_MEASURED).astype(int))
-            return Normalization.of_dataset((pairs.read(int(i))[0] for i in chosen), as_photo=encoder is not None)
-        if encoder is None:
-            return Normalization("image")
-        return Normalization("photo") if self.normalization else encoder.choose_normalization(pairs.dtype)
+        """Return the rule for the images of a data set; on an encoder, such that they are like photographs to it."""
+        image, encoder = Normalization("image"), ENCODERS.get(self.encoder)
+        if encoder is not None and self.normalization is None and pairs.dtype == np.uint8:
+            return encoder.choose_normalization(pairs.dtype)
+        if (self.normalization or ("image" if encoder is None else "dataset")) == "image":
+            return image if encoder is None else Normalization("photo")
+        chosen = np.unique(np.linspace(0, len(pairs.sources) - 1, _N_MEASURED).astype(int)).tolist()
+        measured = (
+            pairs.measure(i, image) if isinstance(pairs, PhotoPairs) else image.measure(pairs.read(i)[0])
+            for i in chosen
+        )
+        return Normalization.of_dataset(measured, as_photo=encoder is not None)
 
 
 def check_encoder(settings: Mapping[str, Any], is_given: Callable[[str], bool]) -> None:
