@@ -1,4 +1,4 @@
-"""Databases of scientific images: reading beside other stores, two readers, builds that are killed: ``make bench``.
+"""Databases of scientific images: reading, two readers, a training that waits for one, killed builds: ``make bench``.
 
     python tests/benchmarks/bench_lmdb.py [IMAGES MASKS]
 
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
+import hybridseg as hs
 from hybridseg.classes import ClassTable
 from hybridseg.data import buildlmdb
 from hybridseg.data.lmdbplan import LmdbOptions
@@ -104,6 +105,13 @@ def bench_readers(database: Path) -> None:
     print(f"  1 reader {one:.1f} images/s, 2 readers {two:.1f}: {ratio:.2f} times (asked: 1.6)", flush=True)
 
 
+def bench_starvation(data: buildlmdb.LmdbResult, out: Path) -> None:
+    """Print in how many steps of a training the network waited for its one reader."""
+    result = hs.train_unet(data, out=out, widths=(64, 32, 16, 8), test_every_n_steps=50, epochs=2)
+    starved = np.mean([epoch.starved for epoch in result.history])
+    print(f"  a training waited for images in {starved:.1%} of 100 steps (asked: under 5 %)", flush=True)
+
+
 def bench_kills(images: Path, masks: Path, folder: Path, whole: list[str], seconds: float) -> None:
     """Kill a build at random moments of the time that it takes, let it go on, and compare the bytes."""
     n_killed, n_same, n_rounds = 0, 0, 0
@@ -145,6 +153,7 @@ def main() -> None:
         bench_kills(images, masks, folder, hash_databases(folder / "data"), seconds)
         bench_reading(folder, images, masks, result.paths[0])
         bench_readers(result.paths[0])
+        bench_starvation(result, folder / "run")
 
 
 if __name__ == "__main__":
