@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 
 from hybridseg.batch.jobs import Job, Outputs, run_jobs
+from hybridseg.batch.madeby import check_place
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.classes import ClassTable
 from hybridseg.dense.predict import PredictJob, judge_scale, match_image, predict_labels
 from hybridseg.dense.runs import MODEL_NAME
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
-from hybridseg.errors import BadInput, HybridSegError, OutputExists
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.hybrid.segmentation import HybridOptions, segment_image
 from hybridseg.hybrid.semseg import SemsegJob, list_warnings
 from hybridseg.hybrid.tuning import read_tuning
 from hybridseg.io.images import ImageInfo, LoadedImage, as_rgb8, load_image
-from hybridseg.io.labels.formats import read_made_by, write_labelmap
+from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.pairing import find_images
@@ -36,6 +37,7 @@ from hybridseg.progress import Progress, no_progress
 PathLike = str | os.PathLike[str]
 # An array of fewer rows than bands, and few of them, has its bands in the place of the rows.
 _FEW_ROWS, _USUAL_BANDS = 32, 4
+_OF_PYTORCH = (".pth", ".pt")
 
 
 @dataclass(frozen=True)
@@ -139,19 +141,6 @@ class SegmentedImage(LabelMap):
         check_place(path)
         write_labelmap(path, self)
         return path
-
-
-def check_place(path: Path) -> None:
-    """Raise OutputExists where a label map would replace a file that is no result of a model."""
-    if path.exists() and not _is_result(path):
-        raise OutputExists(f"{path} is there and is no result of a model; save under another name")
-
-
-def _is_result(path: Path) -> bool:
-    try:
-        return read_made_by(path) is not None
-    except HybridSegError:
-        return False
 
 
 def segment_pixels(
@@ -346,4 +335,8 @@ def _is_tile_classifier(path: Path) -> bool:
         return True
     if path.suffix.lower() == ".h5" or path.is_dir():
         return False
+    if path.suffix.lower() in _OF_PYTORCH:
+        raise BadInput(f"{path} is a network of PyTorch, which cannot be used; train one with `hybridseg unet train`")
+    if not path.exists():
+        raise MissingInput(f"there is no file or folder {path}; give a model")
     raise BadInput(f"{path} is not a model; give a tile classifier (.pb) or a dense network (.h5, or its folder)")

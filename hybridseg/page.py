@@ -6,6 +6,7 @@ import base64
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hybridseg.classes import hex_color
 from hybridseg.io.atomic import write_text
@@ -141,6 +142,9 @@ def embed_picture(content: bytes, suffix: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
+_MARK = "<meta name='generator' content='hybridseg'>"
+
+
 def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Sequence[Section]) -> None:
     """Write the page, whole or not at all.
 
@@ -156,11 +160,20 @@ def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Se
     write_text(path, frame_page(title, "\n".join((*parts, *map(_render_section, sections)))))
 
 
+def is_page_of_ours(path: Path) -> bool:
+    """Return whether a file is a page of this program."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _MARK.encode() in file.read(1000)
+
+
 def frame_page(title: str, body: str, *, style: str = "") -> str:
     """Return a page in the style of all pages of the program, and in more of it, around what it shows."""
     return (
         f"<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
-        f"<meta name='viewport' content='width=device-width, initial-scale=1'>\n<title>{escape_html(title)}</title>\n"
+        f"{_MARK}\n<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
+        f"<title>{escape_html(title)}</title>\n"
         f"<style>{_STYLE}{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.apply import Model, SegmentedImage, check_place, segment_pixels
+from hybridseg.apply import Model, SegmentedImage, segment_pixels
 from hybridseg.batch.jobs import Job, Outputs
-from hybridseg.batch.madeby import add_settings
+from hybridseg.batch.madeby import add_settings, check_place
 from hybridseg.batch.results import ImageResult
 from hybridseg.classes import VOID, color_labels
 from hybridseg.dense.predict import PredictJob
@@ -125,7 +125,15 @@ class PredictionJob(Job):
             watch.lap("write")
         # --scale alone is what it says to try.
         warnings = [warning.replace("--native --scale", "--scale") for warning in found.warnings]
-        return ImageResult(image_path, tuple(written), found.shares, tuple(warnings), watch.seconds)
+        return ImageResult(image_path, tuple(written), self._share_out(found, loaded), tuple(warnings), watch.seconds)
+
+    def _share_out(self, found: SegmentedImage, loaded: LoadedImage) -> dict[str, float]:
+        """Return the share of each class; where a threshold leaves pixels without one, their share too."""
+        is_void = found.labels == VOID
+        cut = float(np.mean(is_void if loaded.valid is None else is_void[loaded.valid])) if is_void.any() else 0.0
+        if not cut:
+            return found.shares
+        return {**{name: share * (1 - cut) for name, share in found.shares.items()}, _NO_CLASS: cut}
 
     @property
     def _scale_of_tiles(self) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hybridseg import __version__
 from hybridseg.classes import ClassTable, hex_color
-from hybridseg.errors import HybridSegError
+from hybridseg.errors import HybridSegError, OutputExists
 from hybridseg.io.labels.formats import read_made_by
 from hybridseg.models.cards import hash_file
 
@@ -47,6 +47,16 @@ def add_settings(record: str, **settings: Any) -> str:
     found = json.loads(record)
     found["settings"] |= settings
     return json.dumps(found)
+
+
+def check_place(path: Path) -> None:
+    """Raise OutputExists where a label map would replace a file that is no result of a model."""
+    try:
+        is_result = not path.exists() or read_made_by(path) is not None
+    except HybridSegError:
+        is_result = False
+    if not is_result:
+        raise OutputExists(f"{path} is there and is no result of a model; save under another name")
 
 
 def explain_difference(path: Path, wanted: str) -> str:

@@ -169,9 +169,9 @@ def report_training(
     console.tell_worst(result.images)
     if result.sets:
         _print_sets(console, result)
-    starved = max((epoch.starved for epoch in result.history), default=0.0)
+    starved = sum(epoch.starved for epoch in result.history) / max(len(result.history), 1)
     if starved > 0.2:
-        console.say(f"in one epoch {starved:.0%} of the steps waited for their images: reading limits the speed")
+        console.say(f"{starved:.0%} of the steps waited for their images: reading limits the speed")
     console.wrote(*result.written)
     console.record(epochs=len(result.history), best_epoch=result.best_epoch)
     console.record(training_images=result.n_training, validation_images=result.n_validation)

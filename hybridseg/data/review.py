@@ -27,13 +27,15 @@ from hybridseg.data.reviewtables import LISTS, make_tables
 from hybridseg.data.splitplan import SplitOptions, check_group_by, choose_others, choose_train_groups, group_images
 from hybridseg.data.survey import survey_files
 from hybridseg.errors import MissingInput, Problem
-from hybridseg.io.atomic import claim_folder, lock_output, replace_text
+from hybridseg.io.atomic import back_up, claim_folder, lock_output, replace_text
 from hybridseg.io.journal import Journal
 from hybridseg.io.labels.classfiles import read_class_files
 from hybridseg.io.masks import Matches, find_labelled, find_masks
 from hybridseg.io.pairing import list_images
+from hybridseg.layout import is_drawn_here
 from hybridseg.markup import render_table, render_text
 from hybridseg.options import Span, check_options, option, option_like
+from hybridseg.page import is_page_of_ours
 from hybridseg.progress import Progress, no_progress
 
 PAGE_NAME, LOG_NAME, CACHE_NAME = "review.html", "review.log", ".review"
@@ -221,9 +223,12 @@ def review_data(
             backup = replace_text(path, text)
             journal.note(f"wrote {path}" + (f"; what it replaces is in {backup}" if backup else ""))
             written.append(path)
-        figures = draw_pairs(
-            known, ReviewFigures(places.report_dir / "figures", options.plots, options.scale), progress=progress
-        )
+        looks = ReviewFigures(places.report_dir / "figures", options.plots, options.scale)
+        for path in (*(looks.paths if options.plots else ()), result.report_path):
+            # Those of another program, or of a person.
+            if not is_drawn_here(path) and not is_page_of_ours(path) and (backup := back_up(path)):
+                journal.note(f"{path} is replaced; what it was is in {backup}")
+        figures = draw_pairs(known, looks, progress=progress)
         source = f"Photos: {places.images_dir}; masks: {masks}."
         write_review_page(result.report_path, result.describe(), source, known, result.faults, result.notes)
         for path in (*figures, result.report_path):

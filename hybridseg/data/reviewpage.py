@@ -171,6 +171,10 @@ def _show_gallery(known: Evidence, faults: Sequence[Fault]) -> Section:
     )
 
 
+# As the published program calls them.
+_LOOKS = ("image_pair_gray", "image_pair_jet", "sample")
+
+
 @dataclass(frozen=True)
 class ReviewFigures:
     """How many photos the figures show, and how much they are reduced; None: as they can be told apart."""
@@ -178,6 +182,11 @@ class ReviewFigures:
     folder: Path
     n: int
     scale: float | None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files."""
+        return tuple(self.folder / f"{name}.png" for name in _LOOKS)
 
 
 def draw_pairs(known: Evidence, options: ReviewFigures, *, progress: Progress = no_progress) -> list[Path]:
@@ -201,7 +210,7 @@ def draw_pairs(known: Evidence, options: ReviewFigures, *, progress: Progress = 
     n = min(options.n, len(fitting))
     chosen = [fitting[i * len(fitting) // n] for i in range(n)]
     grey, jet = (ClassTable(table.names, tuple(ramp_colors(len(table), jet=jet))) for jet in (False, True))
-    looks: dict[str, list[PictureRow]] = {"image_pair_gray": [], "image_pair_jet": [], "sample": []}
+    looks: dict[str, list[PictureRow]] = {name: [] for name in _LOOKS}
     maps = []
     for pair in progress(chosen, label="drawing"):
         # One at a time: a photo may take much memory before it is reduced.
@@ -215,11 +224,9 @@ def draw_pairs(known: Evidence, options: ReviewFigures, *, progress: Progress = 
         seconds = [color_labels(labels, grey), color_labels(labels, jet), tint_image(image, labels, table)]
         for rows, second in zip(looks.values(), seconds, strict=True):
             rows.append(PictureRow(pair.image_path.name, [image, second], () if rows else ("photo", "mask")))
-    paths = []
-    for (name, rows), colors in zip(looks.items(), (grey, jet, table), strict=True):
-        paths.append(options.folder / f"{name}.png")
-        draw_picture_rows(paths[-1], rows, width=PAGE_WIDTH, legend=list_legend(colors, *maps))
-    return paths
+    for path, rows, colors in zip(options.paths, looks.values(), (grey, jet, table), strict=True):
+        draw_picture_rows(path, rows, width=PAGE_WIDTH, legend=list_legend(colors, *maps))
+    return list(options.paths)
 
 
 def _choose_scale(side: int) -> float:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PLATEAU_FACTOR = 0.1
+# Below a ten-thousandth, steps change nothing any more.
+_MOST_PLATEAUS = 4
 LOSS = "loss"
 # Of a pixel in a step of the training, see docs/benchmarks.md; the validation takes a third.
 _PIXEL_SECONDS = 0.84e-6
@@ -65,7 +67,7 @@ class FitOptions:
     plateau_patience: int = option(
         0,
         "Divide the learning rate by 10 after this number of epochs that are no better than an earlier one, again and "
-        "again; 0 never does.",
+        "again, at most four times; 0 never does.",
         span=Span(0),
     )
     frozen_epochs: int = option(
@@ -96,6 +98,7 @@ class FitOptions:
     def learning_rate(self, history: Sequence[Epoch]) -> float:
         """Return the learning rate of the epoch after those."""
         n_plateaus = count_plateaus([self.judge(row) for row in history], patience=self.plateau_patience)
+        n_plateaus = min(n_plateaus, _MOST_PLATEAUS)
         return self.schedule.learning_rate(len(history)) * _PLATEAU_FACTOR**n_plateaus
 
     def has_stalled(self, history: Sequence[Epoch]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.batch.jobs import Outputs, load_once
+from hybridseg.batch.madeby import check_place
 from hybridseg.batch.results import ImageResult
 from hybridseg.classes import VOID
 from hybridseg.dense.predict import PredictJob
@@ -56,6 +57,7 @@ class PartsJob(PredictJob):
         watch, table = StopWatch(), self.table or model.table
         if target.exists() and target.samefile(image_path):
             raise BadInput(f"its result would replace it; give another --output_folder than {target.parent}")
+        check_place(target)
         info, n_bands = describe_image(image_path), model.card.architecture.n_bands
         if info.bands != n_bands:
             raise BadInput(f"has {info.bands} bands, but {model.path.name} was trained on images of {n_bands}")

@@ -224,6 +224,11 @@ class ReaderFeed(Feed):
         """Type of the images that are read: they are normalized."""
         return np.dtype(np.float32)
 
+    def _list_samples(self, epoch: int) -> list[int]:
+        """Return the records of the batches of an epoch."""
+        steps = range(epoch * self.n_steps, (epoch + 1) * self.n_steps)
+        return [record for step in steps for record in self._maker.choose(step)]
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Let readers make the batches of the steps that follow one another."""
@@ -235,10 +240,8 @@ class ReaderFeed(Feed):
             readers, self._readers = self._readers, None
             if readers is not None:
                 readers.close()
-                say(
-                    f"input queue: starved {readers.times_starved} times, in {readers.starved_steps} of "
-                    f"{readers.next - readers.first} steps"
-                )
+                times = "once" if readers.times_starved == 1 else f"{readers.times_starved} times"
+                say(f"input queue: starved {times}, in {readers.starved_steps} of {readers.next - readers.first} steps")
 
     def batches(self, *, first_epoch: int = 0, n_epochs: int = 1) -> Iterator[tuple[Any, Any]]:
         """Yield the batches of some epochs."""

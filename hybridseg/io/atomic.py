@@ -175,16 +175,27 @@ def write_text(path: str | os.PathLike[str], text: str, *, durable: bool = True)
 
 
 def replace_text(path: str | os.PathLike[str], text: str) -> Path | None:
-    """Write a UTF-8 file, and keep what it replaces as ``NAME.backup``; return its path, None where nothing changed."""
-    path, backup = Path(path), None
-    if path.exists():
-        old = path.read_bytes()
-        if old == text.encode("utf-8", "surrogateescape"):
-            return None
-        backup = path.with_name(f"{path.name}.backup")
-        write_bytes(backup, old)
+    """Write a UTF-8 file, and back up what it replaces; return the path of that, None where nothing changed."""
+    path = Path(path)
+    if path.exists() and path.read_bytes() == text.encode("utf-8", "surrogateescape"):
+        return None
+    backup = back_up(path)
     write_text(path, text)
     return backup
+
+
+def back_up(path: Path) -> Path | None:
+    """Copy a file, if it is there, to ``NAME.backup``; where that is another one, to ``NAME.backup2`` and so on."""
+    if not path.exists():
+        return None
+    old, number = path.read_bytes(), 1
+    while True:
+        backup = path.with_name(f"{path.name}.backup{number if number > 1 else ''}")
+        if not backup.exists():
+            write_bytes(backup, old)
+        if backup.read_bytes() == old:
+            return backup
+        number += 1
 
 
 def _flush(path: Path) -> None:

@@ -90,7 +90,7 @@ def _tabulate_classes(entry: ModelEntry) -> str:
 
 def _tabulate_scores(entry: ModelEntry) -> str:
     if not entry.measured:
-        return "It was not measured: no photo was held out."
+        return "It has no scores: no photo was held out, or it is the checkpoint of an epoch, whose scores log.csv has."
     rows = [[one.photos, *(_show(one.scores.get(name)) for name in SCORES)] for one in entry.measured]
     text = _tabulate(("measured on", *(_HEADS[name] for name in SCORES)), rows)
     notes = [f"- {one.on}: SHA-256 of its images and masks {one.sha256}" for one in entry.measured if one.sha256]
@@ -107,10 +107,12 @@ def _describe_input(card: ModelCard | DenseCard) -> dict[str, str]:
             "tiles": f"{card.tile_size} x {card.tile_size} pixels, brought to {card.input_size} x {card.input_size}",
         }
     rows, cols = card.size
+    crops = card.training.get("crops")
+    is_cut = card.view and card.view.windows and not (isinstance(crops, dict) and crops.get("scale"))
     found = {
         "bands": str(card.architecture.n_bands),
         "values": _describe_values(card.normalization),
-        "size in training": f"{rows} x {cols} pixels" + (", windows" if card.view and card.view.windows else ""),
+        "size in training": f"{rows} x {cols} pixels" + (", windows" if is_cut else ""),
     }
     return {**found, **(_describe_view(card.view) if card.view else {})}
 
@@ -131,7 +133,8 @@ def _describe_view(view: View) -> dict[str, str]:
 
 def _describe_training(entry: ModelEntry) -> dict[str, str]:
     training = entry.card.training
-    found = {"SHA-256 of the data": entry.data_sha256 or "an earlier version did not write it down"}
+    unknown = "not written down (a checkpoint, or a network of an earlier version)"
+    found = {"SHA-256 of the data": entry.data_sha256 or unknown}
     for name, noun in (("n_photographs", "photo"), ("n_pairs", "image")):
         if type(training.get(name)) is int:
             found.setdefault("data", count_of(training[name], noun))

@@ -169,10 +169,18 @@ def test_the_threshold_of_two_classes_and_of_more(run, folder, use_network):
     use_network()
     result = run(*predict, "-t", 0.6)
     assert read_labelmap(folder / "mask.png").labels[0, 8::16].tolist() == [0, VOID, VOID, 1] and not result.stderr
+    assert "no class 50.0%" in result.stdout
     result = run(*predict, "-t", 0.9, "-v")
     assert "photo.png: 100% of the pixels are void: their class is less probable than the --mask-th" in result.stderr
     assert (read_labelmap(folder / "mask.png").labels == VOID).all()
     assert run(*predict, "-t", 1.1).exit_code == 1
+
+
+def test_what_is_no_model(run, folder, photo):
+    (folder / "net.pth").touch()
+    for name, said in (("net.pth", "net.pth is a network of PyTorch"), ("none", "there is no file or folder none")):
+        result = run("predict", "-m", name, "-i", "photo.png")
+        assert result.exit_code == 1 and said in result.stderr
 
 
 def test_the_scale_at_which_a_network_sees_an_image(run, photo, folder, use_network):

@@ -147,6 +147,12 @@ def test_masks_of_a_folder(trained, invoke, cells, tmp_path):
             truth = read_image(cells / f"masks/cell_{i:02}.tif")[..., 0]
             assert (found.labels == truth).mean() > 0.9
     assert "skipped (--resume): 10" in invoke("unet", "infer", *words, *out, "--resume").stdout
+    # Masks made by hand may have the names of the images.
+    shutil.copytree(cells / "masks", tmp_path / "masks")
+    result = invoke("unet", "infer", *words, *out[:3], tmp_path / "masks")
+    assert result.exit_code == 1 and "cell_00.tif is there and is no result of a model" in result.stderr
+    for path in (cells / "masks").iterdir():
+        assert (tmp_path / "masks" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_without_augmentation(invoke, cells, tmp_path):

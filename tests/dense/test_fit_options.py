@@ -26,6 +26,12 @@ def test_what_makes_an_epoch_the_best(best_by, best):
     assert options.find_best([make_epoch(0.5, loss) for loss in (0.4, 0.2, 0.3)]) == 2, "of equals"
 
 
+def test_the_learning_rate_stays_above_nothing():
+    options = FitOptions(plateau_patience=2, schedule=RATE)
+    history = [make_epoch(0.5, 0.1), *[make_epoch(0.5, 0.2)] * 50]
+    assert RATE.learning_rate(51) / options.learning_rate(history) == pytest.approx(1e4)
+
+
 @pytest.mark.parametrize(
     "values", [{"epochs": 0}, {"patience": -1}, {"checkpoint_interval": -1}, {"frozen_epochs": -2}]
 )

@@ -56,3 +56,7 @@ def test_what_is_replaced_is_kept_beside_it(tmp_path):
     assert replace_text(path, "one") is None and not (tmp_path / "a.csv.backup").exists(), "nothing changed"
     assert replace_text(path, "two") == tmp_path / "a.csv.backup"
     assert path.read_text() == "two" and (tmp_path / "a.csv.backup").read_text() == "one"
+    assert replace_text(path, "three") == tmp_path / "a.csv.backup2"
+    assert [(tmp_path / f"a.csv.backup{n}").read_text() for n in ("", 2)] == ["one", "two"], "none is lost"
+    path.write_text("one")
+    assert replace_text(path, "four") == tmp_path / "a.csv.backup", "it has this already"

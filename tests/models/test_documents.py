@@ -75,4 +75,5 @@ def test_the_page_says_everything(coast, tmp_path, save_network):
 
 def test_a_model_that_was_not_measured(tmp_path, save_network):
     text = describe_model(read_entry(save_network(tmp_path / "a.h5", 0)))
-    assert "It was not measured: no photo was held out." in text and "| id | class | colour  |" in text
+    assert "It has no scores: no photo was held out, or it is the checkpoint" in text
+    assert "| id | class | colour  |" in text
