@@ -1,4 +1,4 @@
-"""Masks of some images by any model, with pictures to look at: the job of ``hybridseg predict``."""
+"""Masks of some images with any model, with pictures to look at: the job of ``hybridseg predict``."""
 
 from __future__ import annotations
 

@@ -130,10 +130,10 @@ def list_image_rows(images: Sequence[ImageScore]) -> tuple[tuple[str, ...], list
 def tell_worst(images: Sequence[ImageScore]) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
     """Return a title, header and rows that list the worst images, for a table that a person reads."""
     known = [image for image in images if image.dice is not None]
-    shown = known[:_N_LISTED]
-    title = (
-        f"multi-label Dice of {count_of(len(known), 'image')}: mean {average_dice(known) or 0.0:.3f}; the worst first"
-    )
+    shown, mean = known[:_N_LISTED], average_dice(known)
+    title = "multi-label Dice: no pixel was compared"
+    if mean is not None:
+        title = f"multi-label Dice of {count_of(len(known), 'image')}: mean {mean:.3f}; the worst first"
     header = ("image", "Dice", "worst class", "its Dice", "its commonest mistake", "pixels")
     rows: list[tuple[str, ...]] = []
     for image in shown:

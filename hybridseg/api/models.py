@@ -54,7 +54,7 @@ def promote_model(
     name: str | None = None,
     overwrite: bool = False,
 ) -> Promotion:
-    """Copy the best model by a score, with all that belongs to it, to where the models that are used are kept.
+    """Copy the best model by a score, with all that belongs to it, to the folder of the models in use.
 
     Parameters
     ----------

@@ -69,10 +69,10 @@ class SeveralValues(click.Command):
 @resume_option
 @pass_console
 def predict(console: Console, **settings: Any) -> None:
-    """Label every pixel of a few images by any model.
+    """Label every pixel of a few images with any model.
 
-    -m, -i and -o take several files, or are given again. Tile classifiers work as in semseg, with what tune-crf found
-    for them. A mask of an earlier prediction is replaced, and no other file.
+    -m, -i and -o each take several files, or can be repeated. Tile classifiers work as in semseg, with what tune-crf
+    found for them. A mask of an earlier prediction is replaced, and no other file.
 
     Result: NAME_predseg.png, the class ids with the colours as palette, and for an image in a place on Earth also
     NAME_predseg.tif; or the masks that --output names. With --viz: REPORTS/image_pair_jet.png (image and mask side by

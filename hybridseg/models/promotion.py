@@ -1,4 +1,4 @@
-"""Promote a model: the best of several by a score is copied, whole, to where models that are used are kept."""
+"""Promote a model: the best of several by a score is copied, whole, to the folder of the models in use."""
 
 from __future__ import annotations
 

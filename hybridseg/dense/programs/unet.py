@@ -132,8 +132,8 @@ class UnetOptions:
     upsample: str | None = option_like(Unet, "upsample")
     normalization: str | None = option(
         None,
-        "What brings every band to mean 0 and deviation 1: what is measured of each image by itself (image), or once "
-        "of the training images (dataset), so that how bright an image is, and of how much contrast, is still seen.",
+        "Bring every band to mean 0 and standard deviation 1: by those of each image (image), or by those of all "
+        "training images together (dataset), which keeps how images differ in brightness and contrast.",
         choices=NORMALIZATIONS,
     )
     size: tuple[int, int] | None = option(
