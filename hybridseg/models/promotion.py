@@ -216,14 +216,16 @@ def _fill(folder: Path, contest: Contest, name: str) -> None:
 
 
 def _holds(folder: Path, winner: ModelEntry) -> bool:
-    return (folder / RECORD_NAME).is_file() and hash_file(folder / winner.path.name) == winner.sha256
+    """Return whether a folder has the model already, with all that belongs to it: `tune-crf` may have added to that."""
+    same = (hash_file(folder / path.name) == hash_file(path) for path in winner.files)
+    return (folder / RECORD_NAME).is_file() and all(same)
 
 
 def _check_folder(folder: Path, winner: ModelEntry, overwrite: bool) -> None:
     """Raise OutputExists unless a folder is a promoted model as it was promoted, and may be replaced."""
     if (folder / RECORD_NAME).is_file() and not overwrite:
         raise OutputExists(
-            f"{folder} holds another model that was promoted earlier; --overwrite replaces it, or give --name"
+            f"{folder} holds another model, or this one as it was earlier; --overwrite replaces it, or give --name"
         )
     if not (folder / RECORD_NAME).is_file():
         raise OutputExists(
