@@ -297,7 +297,10 @@ def make_job(
     if not isinstance(options, DenseOptions | None):
         raise BadInput(f"{paths[0]} is a dense network: give DenseOptions")
     if labels_path is not None or tile_size is not None:
-        raise BadInput(f"{paths[0]} is a dense network, which knows its classes and takes no tiles")
+        raise BadInput(
+            f"{paths[0]} is a dense network, which knows its classes and takes no tiles; leave out --labels and "
+            "--tile-size"
+        )
     return PredictJob(paths, outputs, table, engine, options or DenseOptions(), smoothing or SmoothingOptions())
 
 

@@ -35,6 +35,19 @@ def count_of(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
+def name_some(names: Iterable[object], most: int) -> str:
+    """Return the first of several names, and how many more there are.
+
+    Examples
+    --------
+    >>> name_some(["a", "b", "c"], 2), name_some(["a", "b"], 2)
+    ('a, b and 1 more', 'a, b')
+    """
+    found = list(map(str, names))
+    more = f" and {len(found) - most:,} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more
+
+
 def short_path(path: Path) -> Path:
     """Return a path as a person in the current folder would write it: below that folder without its name."""
     try:

@@ -1,4 +1,4 @@
-"""Masks of some images by any model, with pictures to look at: the job of ``hybridseg predict``."""
+"""Masks of some images with any model, with pictures to look at: the job of ``hybridseg predict``."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from hybridseg.io.images import LoadedImage, as_rgb8, describe_image, load_image
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
 from hybridseg.io.pairing import PREDSEG
 from hybridseg.layout import is_drawn_here
+from hybridseg.markup import count_of
 from hybridseg.options import Span, check_options, option, setting_of
 from hybridseg.palette import ramp_colors
 from hybridseg.panels import Panels, fit_page, list_legend, tint_image
@@ -36,7 +37,7 @@ REPORTS_DIR = Path("reports/predict")
 _PAIR_NAME, _OVERLAY_NAME = "image_pair_jet.png", "sample.png"
 _NO_CLASS = "no class"
 _N_COLORS = 3
-# So large a share of void pixels is told.
+# There is a warning where the threshold makes a larger share of the pixels void.
 _MUCH = 0.5
 
 
@@ -123,7 +124,7 @@ class PredictionJob(Job):
             # Last: where it is, the others are too, and the image is done.
             written.insert(0, found.save(mask_path))
             watch.lap("write")
-        # --scale alone is what it says to try.
+        # They are worded for `infer`, where --scale needs --native.
         warnings = [warning.replace("--native --scale", "--scale") for warning in found.warnings]
         return ImageResult(image_path, tuple(written), self._share_out(found, loaded), tuple(warnings), watch.seconds)
 
@@ -207,7 +208,7 @@ def make_prediction(
     """
     if stack and (len(images) < 2 or (model.is_classifier and len(images) != _N_COLORS)):
         wanted = "three, red, green and blue, for tile classifiers" if model.is_classifier else "two or more"
-        raise BadUsage(f"--stack takes {wanted}, and there is {_count(len(images), 'image')}")
+        raise BadUsage(f"--stack takes {wanted}, and there is {count_of(len(images), 'image')}")
     chosen = None if model.is_classifier or options.scale is None else DenseOptions(native=True, scale=options.scale)
     job = PredictionJob(
         model.paths,
@@ -237,7 +238,7 @@ def place_masks(images: Sequence[Path], outputs: Sequence[Path]) -> dict[Path, P
     if not names_masks(outputs):
         return {path: (outputs[0] if outputs else path.parent) / f"{path.stem}_{PREDSEG}.png" for path in images}
     if len(outputs) != len(images):
-        n_masks, n_images = _count(len(outputs), "mask"), _count(len(images), "image")
+        n_masks, n_images = count_of(len(outputs), "mask"), count_of(len(images), "image")
         raise BadUsage(
             f"--output names {n_masks} for {n_images}; name one for each image, in the same order, or a folder"
         )
@@ -254,10 +255,6 @@ def names_masks(outputs: Sequence[Path]) -> bool:
     """Return whether outputs are masks, and neither none nor a folder."""
     is_folder = len(outputs) == 1 and (outputs[0].is_dir() or not outputs[0].suffix)
     return bool(outputs) and not is_folder
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def place_pictures(images: Sequence[Path], reports_dir: Path) -> dict[Path, tuple[Path, Path]]:

@@ -35,7 +35,7 @@ class ImageScore:
     class_dice : dict of str to float
         Of each class that its truth or its result has.
     worst_class : str
-        The class with the lowest Dice; of several, the one that most pixels are wrong of.
+        The class with the lowest Dice; of several, the one with the most wrong pixels.
     mistake : (str, str, int) or None
         The commonest mistake with that class: the true class, what it was taken for, and of how many pixels.
     """
@@ -90,7 +90,7 @@ def _score_image(image: str, confusion: Confusion, unwanted: Collection[str]) ->
     }
     if not found or confusion.accuracy is None:
         return ImageScore(image, None, None, 0, {})
-    # Of classes that are as bad, as those that are never right, the one that most pixels are wrong of.
+    # Of classes with the same Dice, such as those that are never right, the one with the most wrong pixels.
     hits, predicted = np.diag(confusion.counts), confusion.counts.sum(axis=0)
     n_wrong = dict(zip(names, (confusion.support + predicted - 2 * hits).tolist(), strict=True))
     worst = min(found, key=lambda name: (found[name], -n_wrong[name]))
@@ -130,10 +130,10 @@ def list_image_rows(images: Sequence[ImageScore]) -> tuple[tuple[str, ...], list
 def tell_worst(images: Sequence[ImageScore]) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
     """Return a title, header and rows that list the worst images, for a table that a person reads."""
     known = [image for image in images if image.dice is not None]
-    shown = known[:_N_LISTED]
-    title = (
-        f"multi-label Dice of {count_of(len(known), 'image')}: mean {average_dice(known) or 0.0:.3f}; the worst first"
-    )
+    shown, mean = known[:_N_LISTED], average_dice(known)
+    title = "multi-label Dice: no pixel was compared"
+    if mean is not None:
+        title = f"multi-label Dice of {count_of(len(known), 'image')}: mean {mean:.3f}; the worst first"
     header = ("image", "Dice", "worst class", "its Dice", "its commonest mistake", "pixels")
     rows: list[tuple[str, ...]] = []
     for image in shown:

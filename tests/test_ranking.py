@@ -46,7 +46,7 @@ def test_the_commonest_mistake_with_the_worst_class():
     assert found["a"].mistake == ("sand", "water", 10) and found["b"].mistake == ("water", "veg", 20)
     assert found["c"].mistake is None and found["d"].mistake == ("sand", "(none)", 8)
     assert found["e"].worst_class == "veg" and found["e"].mistake == ("sand", "veg", 3)
-    # Of two classes that are never right, the one that most pixels are wrong of.
+    # Of two classes that are never right, the one with the most wrong pixels.
     [image] = rank_images({"f": count(change(np.r_[0, 90:100], [2, *[0] * 10]))})
     assert image.class_dice["veg"] == image.class_dice["sand"] == 0 and image.mistake == ("sand", "water", 10)
     [image] = rank_images({"g": count(change(np.r_[0:20, 90:100], [*[2] * 20, *[0] * 10]))})
@@ -66,6 +66,7 @@ def test_images_without_a_compared_pixel_come_last_and_have_no_scores():
     assert [image.image for image in found] == ["right", "a", "x"] and found[1].dice is None
     title, _, rows = tell_worst(found)
     assert title == "multi-label Dice of 1 image: mean 1.000; the worst first" and len(rows) == 1
+    assert tell_worst(found[1:])[0] == "multi-label Dice: no pixel was compared"
     assert average_dice(found) == 1 and average_dice(found[1:]) is None and rank_images({}) == ()
     columns, records = list_image_rows(found)
     assert columns[:4] == ("image", "dice", "accuracy", "pixels") and columns[-2:] == ("dice water", "dice sand")

@@ -191,7 +191,7 @@ def train_unet(
         The folder of photos for the scores of the end alone, and of their masks.
     preset
         ``efficientnet-blog``, ``nist``, ``image-segmentation-pytorch`` or ``image-segmentation-pytorch-deep``: the
-        settings of that published program, but for those that are given.
+        settings of that published program, except for those that are given.
     encoder_weights
         What the encoder starts from: ``none`` for random weights, ``imagenet`` (downloaded unless they come with the
         package), or a file of Keras (.h5).

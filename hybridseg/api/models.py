@@ -8,7 +8,7 @@ from pathlib import Path
 from hybridseg.api.arguments import find_path, list_paths
 from hybridseg.api.calls import public_function
 from hybridseg.apply import PathLike
-from hybridseg.models.catalog import SCORES, ModelEntry, find_models, read_entry, sort_models
+from hybridseg.models.catalog import SCORES, ModelEntry, check_score, find_models, read_entry, sort_models
 from hybridseg.models.documents import write_documents
 from hybridseg.models.promotion import Promotion, choose_best
 from hybridseg.models.promotion import promote_model as copy_best
@@ -41,6 +41,7 @@ def list_models(*places: PathLike, by: str = SCORES[0], on: str | None = None) -
     >>> hs.list_models("runs", by="dice")[0]  # doctest: +SKIP
     <ModelEntry: unet runs/coast/model.h5, mean_iou 0.668, dice 0.781, accuracy 0.852>
     """
+    check_score(by, on)
     return tuple(sort_models(_find(places), by, on))
 
 
@@ -53,7 +54,7 @@ def promote_model(
     name: str | None = None,
     overwrite: bool = False,
 ) -> Promotion:
-    """Copy the best model by a score, with all that belongs to it, to where the models that are used are kept.
+    """Copy the best model by a score, with all that belongs to it, to the folder of the models in use.
 
     Parameters
     ----------
@@ -79,6 +80,7 @@ def promote_model(
     >>> hs.promote_model("runs", by="dice").entry.path  # doctest: +SKIP
     PosixPath('models/coast/model.h5')
     """
+    check_score(by, on)
     return copy_best(choose_best(_find(places), by=by, on=on), Path(to), name=name, overwrite=overwrite)
 
 

@@ -158,7 +158,7 @@ def main(console: Console) -> None:
     With photos and masks of your own:
       run          train, test and report, all in one
       review       look over photos and masks before a training
-      predict      label every pixel of a few images by any model
+      predict      label every pixel of a few images with any model
       models       list what you have trained, and promote the best
     \b
     The hybrid method, in the order of use:

@@ -100,7 +100,7 @@ def show_model(console: Console, *, path: Path) -> None:
 @score_options
 @click.option(
     "--to", metavar="DIR", type=path_type, default=Path("models"), show_default=True,
-    help="Where models that are used are kept; each has a folder there.",
+    help="Folder of the models in use; each has a folder of its own in it.",
 )  # fmt: skip
 @click.option("--name", help="Name of the folder in --to.  [default: the name of the model]")
 @overwrite_option
@@ -108,7 +108,7 @@ def show_model(console: Console, *, path: Path) -> None:
 def promote(
     console: Console, *, places: tuple[Path, ...], by: str, on: str | None, to: Path, name: str | None, overwrite: bool
 ) -> None:
-    """Copy the best model to where the models that are used are kept.
+    """Copy the best model to the folder of the models in use.
 
     Compares the models that are given, or found in the FOLDERs (default: the current one) as `models list` finds them.
     The best by the score wins, whenever it was trained. Scores are compared only where they were measured on the same

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import is_given, options_of, path_type, read_options, resume_option
 from hybridseg.cli.segment import labels_option, run_job, tile_size_option
 from hybridseg.io.pairing import find_images
+from hybridseg.markup import name_some
 from hybridseg.prediction import REPORTS_DIR, PredictionJob, PredictionOptions, make_prediction
 
 _MOST_LISTED = 3
@@ -69,10 +69,10 @@ class SeveralValues(click.Command):
 @resume_option
 @pass_console
 def predict(console: Console, **settings: Any) -> None:
-    """Label every pixel of a few images by any model.
+    """Label every pixel of a few images with any model.
 
-    -m, -i and -o take several files, or are given again. Tile classifiers work as in semseg, with what tune-crf found
-    for them. A mask of an earlier prediction is replaced, and no other file.
+    -m, -i and -o each take several files, or can be repeated. Tile classifiers work as in semseg, with what tune-crf
+    found for them. A mask of an earlier prediction is replaced, and no other file.
 
     Result: NAME_predseg.png, the class ids with the colours as palette, and for an image in a place on Earth also
     NAME_predseg.tif; or the masks that --output names. With --viz: REPORTS/image_pair_jet.png (image and mask side by
@@ -107,10 +107,11 @@ def _say_settings(console: Console, settings: Mapping[str, Any], job: Prediction
     """Print what is about to happen, as the published program does, and report it."""
     threshold, scale = settings["mask_threshold"], settings["scale"]
     shown = {
-        "model": _shorten(model.paths),
+        "model": name_some(model.paths, _MOST_LISTED),
         "classes": ", ".join(model.classes.names),
-        "input": _shorten(job.bands or settings["input"]) + (", the bands of one image" if job.bands else ""),
-        "output": _shorten(job.masks.values()) or "no masks",
+        "input": name_some(job.bands or settings["input"], _MOST_LISTED)
+        + (", the bands of one image" if job.bands else ""),
+        "output": name_some(job.masks.values(), _MOST_LISTED) or "no masks",
         "viz": settings["reports"] if settings["viz"] else "no pictures",
         "mask threshold": threshold if threshold is not None else 0.5 if len(model.classes) == 2 else "none",
         "scale": scale or ("the images as they are" if model.is_classifier else "that of the training"),
@@ -119,10 +120,3 @@ def _say_settings(console: Console, settings: Mapping[str, Any], job: Prediction
     console.say_all(f"  {name:<15} {value}" for name, value in shown.items())
     names = ("viz", "no_save", "mask_threshold", "scale", "stack")
     console.record(settings={"models": model.paths, **{name: settings[name] for name in names}})
-
-
-def _shorten(paths: Iterable[Path]) -> str:
-    """Return the names of some files, or of the first of many."""
-    names = list(map(str, paths))
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(names[:_MOST_LISTED]) + more

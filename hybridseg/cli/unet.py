@@ -78,7 +78,7 @@ def _apply_preset(ctx: click.Context, param: click.Parameter, name: str | None) 
 
 preset_option = click.option(
     "--preset", type=click.Choice(list(PRESETS)), is_eager=True, expose_value=False, callback=_apply_preset,
-    help="Take the settings of a published program, but for those that are given.",
+    help="Take the settings of a published program, except for those that are given.",
 )  # fmt: skip
 policy_option = click.option(
     "--augmentation", metavar="NAME|FILE", default=DEFAULT_POLICY, show_default=True, help=POLICY_HELP,
@@ -134,7 +134,7 @@ unet.add_command(build_lmdb)
     "size",
     unset={
         "upsample": "transposed; with separable blocks bilinear",
-        "normalization": "image; on an encoder dataset, but bytes as they are",
+        "normalization": "image; with an encoder dataset, but 8-bit images as it takes them",
         "size": "windows of the photos",
         "widths": ",".join(map(str, _DEFAULTS.widths)),
         "block": "separable; without an encoder plain",

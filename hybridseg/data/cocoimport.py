@@ -38,7 +38,7 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
 from hybridseg.io.pairing import name_sidecars
 from hybridseg.io.tables import read_csv, write_csv
-from hybridseg.markup import count_of, render_table, render_text, short_path
+from hybridseg.markup import count_of, name_some, render_table, render_text, short_path
 from hybridseg.panels import PAGE_WIDTH, PictureRow, fit_page, list_legend, tint_image
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import resize_nearest, shrink_image
@@ -189,8 +189,7 @@ def _warn(n_images: Mapping[str, int], n_areas: Mapping[str, int], options: Coco
             )
     unused = [name for name, n in n_areas.items() if not n]
     if unused:
-        more = f" and {len(unused) - 5} more" if len(unused) > 5 else ""
-        yield f"no image has an annotation of {', '.join(unused[:5])}{more}; choose others with --categories"
+        yield f"no image has an annotation of {name_some(unused, 5)}; choose others with --categories"
 
 
 def _require_some(path: Path, choice: Choice) -> None:

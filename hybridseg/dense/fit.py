@@ -81,8 +81,8 @@ class FitOptions:
     )
     validations_per_epoch: int = option(
         1,
-        "Validate so many times in an epoch, in even parts of it, and show the multi-label Dice each time (the mean "
-        "over the classes); the end of the epoch alone tells which epoch was the best.",
+        "Validate this many times in an epoch, at even intervals, and show the multi-label Dice each time (the mean "
+        "over the classes); the best epoch is chosen by its last validation alone.",
         span=Span(1, 1000),
     )
 

@@ -153,7 +153,7 @@ class RemappedPairs:
 def hash_pairs(pairs: PairSource, indices: Iterable[int], *, progress: Progress = no_progress) -> str:
     """Return a hash that is the same for the same images with the same masks, whatever they are called.
 
-    That of records and databases is of what they list, and of the photographs.
+    For records and databases it is the hash of their fingerprint and of the names of the photographs.
     """
     whole = pairs.pairs if isinstance(pairs, RememberedPairs) else pairs
     if not isinstance(whole, FolderPairs):

@@ -19,6 +19,7 @@ from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.policy import Policy
 from hybridseg.dense.readers import ReaderFeed, ReaderOptions
 from hybridseg.errors import BadInput
+from hybridseg.markup import count_of
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.views import View
@@ -63,7 +64,7 @@ class TrainingPlan:
         interval = kept.get(fit.checkpoint_interval, f"a checkpoint every {fit.checkpoint_interval} epochs")
         return [
             f"images: {len(training.indices)} to train on, {len(validation.indices)} to validate on; {shown}",
-            f"settings: {fit.epochs} epoch{'s' * (fit.epochs != 1)}, batches of {self.batch_size}, learning rate up to "
+            f"settings: {count_of(fit.epochs, 'epoch')}, batches of {self.batch_size}, learning rate up to "
             f"{peak:g}, loss {fit.loss.loss}, {interval}",
         ]
 

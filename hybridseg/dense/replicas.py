@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput
 from hybridseg.machine import count_cores
+from hybridseg.markup import count_of
 
 if TYPE_CHECKING:
     import tf_keras
@@ -33,8 +34,7 @@ def describe_device(*, alone: bool) -> str:
 
     cards = tf.config.list_physical_devices("GPU")
     if not cards:
-        n_cores = count_cores()
-        return f"device: CPU, {n_cores} core{'s' * (n_cores != 1)}; TensorFlow finds no graphics card"
+        return f"device: CPU, {count_of(count_cores(), 'core')}; TensorFlow finds no graphics card"
     names = [tf.config.experimental.get_device_details(card).get("device_name", card.name) for card in cards]
     return f"device: GPU, {', '.join(names[:1] if alone else names)}"
 

@@ -300,8 +300,8 @@ def _fit(
         "classes": pairs.table.to_records(), "size": pairs.size,
         **({"weights of --load": model.card.training["load"]} if paths.load else {}),
     }  # fmt: skip
-    # None of these changes what an epoch leads to, nor does the number of readers; and who asks for more epochs gets
-    # the schedule of these.
+    # Neither of these changes the result of an epoch, nor does the number of readers; a run that is given more epochs
+    # takes the schedule for that many.
     for name in ("epochs", "validations_per_epoch"):
         del settings["fit"][name]
     if isinstance(plan.fit.schedule, CosineToEnd):

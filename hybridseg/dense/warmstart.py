@@ -53,7 +53,7 @@ def _check(path: Path, start: DenseCard, wanted: DenseCard) -> None:
     """Raise BadInput where the network of an earlier training is not the one that is to be trained."""
     old, new = start.architecture, wanted.architecture
     if old.name != new.name:
-        raise BadInput(f"{path} is a {old.name} and no {new.name}; give a model of the same command, {_REMEDY}")
+        raise BadInput(f"{path} is a {old.name}, not a {new.name}; give a model of the same command, {_REMEDY}")
     if old.n_bands != new.n_bands:
         raise BadInput(
             f"{path} was trained on images of {old.n_bands} bands, and these have {new.n_bands}; give images of as "

@@ -11,6 +11,7 @@ import numpy as np
 from hybridseg.errors import BadInput
 from hybridseg.io.images import LoadedImage, load_image
 from hybridseg.io.rasters import GeoReference
+from hybridseg.markup import count_of
 
 _N_COLORS = 3
 
@@ -48,14 +49,10 @@ def match_bands(image: np.ndarray, n_bands: int, *, model: object, has_alpha: bo
             f"it is grey, and {model} takes red, green and blue: its one band stands for all three"
         )
     raise BadInput(
-        f"the image has {_count_bands(found)}, and {model} takes {n_bands}: give images with the {n_bands} of its "
+        f"the image has {count_of(found, 'band')}, and {model} takes {n_bands}: give images with the {n_bands} of its "
         "training in a file (in QGIS: Raster > Conversion > Translate), or train a network on such images, as with "
         f"`hybridseg unet train`, which takes any number of bands"
     )
-
-
-def _count_bands(n: int) -> str:
-    return f"{n} band{'s' * (n > 1)}"
 
 
 def stack_bands(paths: Sequence[str | os.PathLike[str]]) -> LoadedImage:

@@ -16,6 +16,7 @@ from hybridseg.markup import count_of, render_text
 from hybridseg.models.bundles import DenseCard, card_path, find_card, read_dense_card
 from hybridseg.models.cards import parse_fields
 from hybridseg.models.runtimes import runtime_path
+from hybridseg.models.savedmodels import GRAPH_NAME
 from hybridseg.models.store import ModelCard, read_card, tuning_path
 from hybridseg.verdict import Verdict
 
@@ -25,7 +26,6 @@ VALIDATION, TEST = "validation", "test"
 TILES = "tile classifier"
 # By the name of the architecture, where people call it otherwise.
 _KINDS = {"fcn8s": "fcn"}
-_GRAPH_NAME = "saved_model.pb"
 _MEANS = {"mean_iou": "iou", "dice": "f1", "precision": "precision", "recall": "recall"}
 
 
@@ -221,6 +221,14 @@ def find_models(places: Sequence[Path]) -> tuple[list[ModelEntry], list[Problem]
     return list(entries.values()), problems
 
 
+def check_score(by: str, on: str | None) -> None:
+    """Raise BadInput for a score, or a set, that no card has."""
+    if by not in SCORES:
+        raise BadInput(f"by={by!r}: give one of {', '.join(SCORES)}")
+    if on not in (None, VALIDATION, TEST):
+        raise BadInput(f"on={on!r}: give {VALIDATION} or {TEST}, or leave it out")
+
+
 def sort_models(entries: Iterable[ModelEntry], by: str, on: str | None = None) -> list[ModelEntry]:
     """Return models with the best by a score first; those without it come last."""
 
@@ -241,7 +249,7 @@ def compare_key(entry: ModelEntry, measured: Measured) -> tuple[Any, ...]:
 def _walk(folder: Path) -> Iterable[Path]:
     """Find the models below a folder: not in hidden folders, and not the copy that a SavedModel has of its own."""
     for where, folders, names in os.walk(folder):
-        if _GRAPH_NAME in names:
+        if GRAPH_NAME in names:
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]

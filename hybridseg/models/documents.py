@@ -48,14 +48,14 @@ def write_documents(entry: ModelEntry, folder: Path | None = None) -> list[Path]
 
 def _name_cards(entry: ModelEntry, folder: Path) -> Iterator[Path]:
     yield folder / CARD_NAME
-    yield from (folder / f"{entry.path.stem}{number}_{CARD_NAME}" for number in _count())
+    yield from (folder / f"{entry.path.stem}{ending}_{CARD_NAME}" for ending in _list_endings())
 
 
 def _name_items(entry: ModelEntry, folder: Path) -> Iterator[Path]:
-    return (folder / f"{entry.path.stem}{number}{ITEM_SUFFIX}" for number in _count())
+    return (folder / f"{entry.path.stem}{ending}{ITEM_SUFFIX}" for ending in _list_endings())
 
 
-def _count() -> Iterator[str]:
+def _list_endings() -> Iterator[str]:
     yield ""
     yield from (f"_{number}" for number in itertools.count(2))
 

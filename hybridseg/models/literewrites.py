@@ -99,14 +99,14 @@ class _Graph:
             is_same = options.padding == self.schema.Padding.SAME
             if 2 * n_out > _LANES or width < 3 or width % 2 == 0 or not is_plain or not is_same:
                 continue
+            n, rows, cols, _ = self._shape(old.outputs[0])
+            # The columns of the map grow with those of the image: they must be even at every multiple of the stride.
+            if stride * cols % (2 * own_cols):
+                continue
             # The second pixel sees what the first sees, one column further.
             pair = np.zeros((2, n_out, height, width + 1, n_in), np.float32)
             pair[0, :, :, :-1] = pair[1, :, :, 1:] = kernel
             weights = self._add_constant(pair.reshape(2 * n_out, height, width + 1, n_in))
-            n, rows, cols, _ = self._shape(old.outputs[0])
-            # It has this many columns, or more, by the size of the image.
-            if stride * cols % (2 * own_cols):
-                continue
             pairs = self._add_tensor((n, rows, cols // 2, 2 * n_out))
             convolution = self._make_convolution(
                 [old.inputs[0], weights, self._add_constant(np.tile(bias, 2))],

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from hybridseg.classes import hex_color
-from hybridseg.markup import count_of
+from hybridseg.markup import count_of, name_some
 from hybridseg.models.bundles import DenseCard, find_programs
 from hybridseg.models.cards import hash_file
 from hybridseg.models.catalog import SCORES, TEST, TILES, ModelEntry
@@ -140,8 +140,7 @@ def _describe_training(entry: ModelEntry) -> dict[str, str]:
             found.setdefault("data", count_of(training[name], noun))
     names = training.get("held_out")
     if isinstance(names, list) and names:
-        more = f" and {len(names) - _N_NAMED} more" if len(names) > _N_NAMED else ""
-        found["held out"] = ", ".join(_escape(name) for name in names[:_N_NAMED]) + more
+        found["held out"] = name_some(map(_escape, names), _N_NAMED)
     return {**found, **dict(_flatten(list_settings(entry.card)))}
 
 

@@ -1,4 +1,4 @@
-"""Promote a model: the best of several by a score is copied, whole, to where models that are used are kept."""
+"""Promote a model: the best of several by a score is copied, whole, to the folder of the models in use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hybridseg.io.atomic import check_nothing_lost, check_replaceable, claim_fol
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.tables import write_json
-from hybridseg.markup import render_text
+from hybridseg.markup import name_some, render_text
 from hybridseg.models.cards import FORMAT_VERSION, hash_file
 from hybridseg.models.catalog import TILES, Measured, ModelEntry, compare_key, read_entry, sort_models
 from hybridseg.models.documents import write_documents
@@ -57,9 +57,8 @@ class Contest:
         score, photos = f"{self.score_of(self.winner):.3f}", self.measured.photos
         if not self.beaten:
             return f"{self.winner.path} is the only one with {self.by} ({score} on {photos}): there was no contest."
-        others = [f"{self.score_of(entry):.3f} ({entry.path})" for entry in self.beaten[:_MOST_NAMED]]
-        more = f" and {len(self.beaten) - _MOST_NAMED} more" if len(self.beaten) > _MOST_NAMED else ""
-        against = f"{self.by} {score} against {', '.join(others)}{more}, all on the same {photos}."
+        others = name_some((f"{self.score_of(entry):.3f} ({entry.path})" for entry in self.beaten), _MOST_NAMED)
+        against = f"{self.by} {score} against {others}, all on the same {photos}."
         return f"{self.winner.path} is the best: {against} {self._doubt()}".rstrip()
 
     def _doubt(self) -> str:
@@ -146,7 +145,7 @@ def _describe_group(group: Sequence[ModelEntry], by: str, on: str | None) -> str
     measured = group[0].find(by, on)
     assert measured is not None
     data = f"SHA-256 {measured.sha256[:8]}" if measured.sha256 else "an earlier version did not note of what"
-    named = ", ".join(str(entry.path) for entry in group[:_MOST_NAMED])
+    named = name_some((entry.path for entry in group), _MOST_NAMED)
     return f"{named} ({measured.photos}, {len(group[0].table)} classes, {data})"
 
 
@@ -217,14 +216,16 @@ def _fill(folder: Path, contest: Contest, name: str) -> None:
 
 
 def _holds(folder: Path, winner: ModelEntry) -> bool:
-    return (folder / RECORD_NAME).is_file() and hash_file(folder / winner.path.name) == winner.sha256
+    """Return whether a folder has the model already, with all that belongs to it: `tune-crf` may have added to that."""
+    same = (hash_file(folder / path.name) == hash_file(path) for path in winner.files)
+    return (folder / RECORD_NAME).is_file() and all(same)
 
 
 def _check_folder(folder: Path, winner: ModelEntry, overwrite: bool) -> None:
     """Raise OutputExists unless a folder is a promoted model as it was promoted, and may be replaced."""
     if (folder / RECORD_NAME).is_file() and not overwrite:
         raise OutputExists(
-            f"{folder} holds another model that was promoted earlier; --overwrite replaces it, or give --name"
+            f"{folder} holds another model, or this one as it was earlier; --overwrite replaces it, or give --name"
         )
     if not (folder / RECORD_NAME).is_file():
         raise OutputExists(

@@ -83,7 +83,7 @@ def _make_name(name: str) -> str:
     >>> _make_name("obx"), _make_name("2024 küste_")
     ('obx', 'model 2024 k_ste')
     """
-    plain = re.sub(r"[^0-9A-Za-z_.\\s-]", "_", name).strip("_.- ")
+    plain = re.sub(r"[^0-9A-Za-z_. -]", "_", name).strip("_.- ")
     return plain if len(plain) > 2 and plain[0].isalpha() else f"model {plain or 'unnamed'}"
 
 

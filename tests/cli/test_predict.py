@@ -1,4 +1,4 @@
-"""``predict`` as users of the published program type it: masks of a few images by any model, and pictures of them."""
+"""``predict`` as users of the published program type it: masks of a few images with any model, and pictures of them."""
 
 import json
 import shutil

@@ -76,5 +76,5 @@ def test_files_that_cannot_be_used(checkpoint, tmp_path):
 def test_a_network_of_another_command(checkpoint, tmp_path):
     model = make_model(tmp_path / "model.h5")
     card = DenseCard(Fcn8s(1, 3), model.card.table, (32, 32), Normalization("image"))
-    with pytest.raises(BadInput, match="is a unet and no fcn8s; give a model of the same command"):
+    with pytest.raises(BadInput, match="is a unet, not a fcn8s; give a model of the same command"):
         start_from(checkpoint, DenseModel(tmp_path / "fcn.h5", card, model.network))

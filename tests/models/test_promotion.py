@@ -108,6 +108,11 @@ def test_a_tile_classifier_is_copied_whole(tiny_model, tmp_path):
     assert {"model.pb", "model.json", "model.tflite", "model_crf.json", "labels.txt"} < {p.name for p in result.written}
     assert (folder / "labels.txt").read_text() == "sand\nveg\nwater\n"
     assert load_classifier(folder / "model.pb").table == load_classifier(home / "model.pb").table
+    (home / "model_crf.json").write_text('{"tuned": "again"}')
+    with pytest.raises(OutputExists, match="this one as it was earlier; --overwrite"):
+        promote_model(choose(home, by="dice"), tmp_path / "models", name="coast")
+    promote_model(choose(home, by="dice"), tmp_path / "models", name="coast", overwrite=True)
+    assert (folder / "model_crf.json").read_text() == '{"tuned": "again"}'
 
 
 def test_what_is_there_already(runs, tmp_path, save_network):
@@ -117,7 +122,7 @@ def test_what_is_there_already(runs, tmp_path, save_network):
     assert promote_model(choose(tmp_path), to).written == ()
     assert [entry.name for entry in choose(tmp_path).beaten] == ["new", "middle"], "the copy counts once"
     better = save_network(tmp_path / "later/old/model.h5", 0.95)
-    with pytest.raises(OutputExists, match="holds another model that was promoted earlier; --overwrite"):
+    with pytest.raises(OutputExists, match="holds another model, or this one as it was earlier; --overwrite"):
         promote_model(choose(tmp_path), to)
     (to / "old/notes.txt").write_text("mine")
     with pytest.raises(OutputExists, match=r"notes\.txt was not written by this command and would be lost"):

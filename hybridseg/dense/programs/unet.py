@@ -39,12 +39,12 @@ from hybridseg.resample import resize_image, resize_nearest
 
 _LEAST_SIDE = 32
 NORMALIZATIONS = ("image", "dataset")
-# Of so many images a data set is measured.
+# A data set is measured on this many of its images at most.
 _N_MEASURED = 500
 SCHEDULES = ("ramp", "cosine", "constant")
 DEFAULT_POLICY = "mild"
 
-# Near the scale of whole photos, and often of rare classes: as all defaults, what did best on held-out coastal photos.
+# Near the scale of whole photos, and rare classes often: like all defaults, what did best on held-out coastal photos.
 WINDOWS = CropOptions(n_crops=4, balance=True)
 
 # What each published program has in place of the defaults, by the names of the settings of the command.
@@ -70,7 +70,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "validations_per_epoch": 2,
     },
 }  # fmt: skip
-# Its class of more layers.
+# The deeper of the two networks of that program.
 PRESETS["image-segmentation-pytorch-deep"] = PRESETS["image-segmentation-pytorch"] | {"widths": (512, 256, 128, 64)}
 
 
@@ -132,8 +132,8 @@ class UnetOptions:
     upsample: str | None = option_like(Unet, "upsample")
     normalization: str | None = option(
         None,
-        "What brings every band to mean 0 and deviation 1: what is measured of each image by itself (image), or once "
-        "of the training images (dataset), so that how bright an image is, and of how much contrast, is still seen.",
+        "Bring every band to mean 0 and standard deviation 1: by those of each image (image), or by those of all "
+        "training images together (dataset), which keeps how images differ in brightness and contrast.",
         choices=NORMALIZATIONS,
     )
     size: tuple[int, int] | None = option(
@@ -158,7 +158,7 @@ class UnetOptions:
         return Unet(n_bands, n_outputs, self.encoder, block, self.widths, self.dropout, self.upsample)
 
     def choose_normalization(self, pairs: PairSource) -> Normalization:
-        """Return the rule for the images of a data set; on an encoder, such that they are like photographs to it."""
+        """Return the rule for the images of a data set; on an encoder, one that makes them like photographs."""
         image, encoder = Normalization("image"), ENCODERS.get(self.encoder)
         if encoder is not None and self.normalization is None and pairs.dtype == np.uint8:
             return encoder.choose_normalization(pairs.dtype)

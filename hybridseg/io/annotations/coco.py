@@ -17,6 +17,7 @@ from hybridseg.io.annotations.items import Annotations, Item, Mask, check_drawn_
 from hybridseg.io.annotations.runlengths import decode_rle, parse_rle, parse_size
 from hybridseg.io.annotations.strokes import stroke_to_mask
 from hybridseg.io.jsonfiles import parse_number
+from hybridseg.markup import name_some
 
 Id = int | str
 
@@ -131,9 +132,8 @@ class CocoFile:
             names = ", ".join(image.file_name for image in found[:5])
             raise BadInput(f"{wanted} could be any of {names}; take all but one out")
         if not found:
-            names = ", ".join(image.file_name for image in self.images[:5]) or "none at all"
-            more = f" and {len(self.images) - 5} others" if len(self.images) > 5 else ""
-            raise BadInput(f"it has no image {wanted}; its images are {names}{more}")
+            names = name_some((image.file_name for image in self.images), 5) or "none at all"
+            raise BadInput(f"it has no image {wanted}; its images are {names}")
         return found[0]
 
     def list_areas(self, image: CocoImage, shape: tuple[int, int]) -> list[Area]:

@@ -16,6 +16,7 @@ from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, match_colors, measu
 from hybridseg.errors import BadInput, located
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.rasters import GeoReference
+from hybridseg.markup import name_some
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +55,7 @@ class LabelMap:
         """Say in a line which classes occur, and how many pixels they have, or how many ids that have no names."""
         if self.table is None:
             return f"{len(np.unique(self.labels[self.labels != VOID]))} ids without names"
-        shares = self.shares
-        first = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:_MOST_NAMED])
-        return first + (f" and {len(shares) - _MOST_NAMED} more" if len(shares) > _MOST_NAMED else "") or "no class"
+        return name_some((f"{name} {share:.0%}" for name, share in self.shares.items()), _MOST_NAMED) or "no class"
 
     def _repr_png_(self) -> bytes:
         return draw_labels(self.labels, self.table)
