@@ -69,8 +69,9 @@ def parse_fields(kind: type[T], record: Any, *, what: str, newer: tuple[str, ...
     Examples
     --------
     >>> from hybridseg.models.normalization import Normalization
-    >>> parse_fields(Normalization, {"kind": "unit", "scale": 255}, what="the normalization")
-    Normalization(kind='unit', scale=255.0)
+    >>> record = {"kind": "unit", "scale": 255}
+    >>> parse_fields(Normalization, record, what="the normalization", newer=("means", "deviations"))
+    Normalization(kind='unit', scale=255.0, means=(), deviations=())
     """
     hints = typing.get_type_hints(kind)
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]

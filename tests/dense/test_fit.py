@@ -284,7 +284,7 @@ def test_validations_within_an_epoch(train, whole, tmp_path, caplog):
         steps.append(len(items))
         return items
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "hybridseg.progress"):
         network, [row] = train(epochs=1, validations_per_epoch=2, on_epoch=seen.append, progress=progress)
     first = whole.history[0]
     assert (row.loss, row.val_loss, row.val_dice) == (first.loss, first.val_loss, first.val_dice)

@@ -75,7 +75,7 @@ def test_a_training_on_windows_predicts_in_windows(photos, windowed):
     crops = {"crop": [32, 32], "crop_scale": [0.5, 2.0], "n_crops": 3, "balance": True, "scale": None}
     assert card.training["crops"] == crops
     assert (result.n_training, result.n_validation, len(result.photos)) == (2, 2, 2)
-    assert all(path.exists() for path in result.written) and len(result.written) == 11
+    assert all(path.exists() for path in result.written) and len(result.written) == 13
     held_out = [photos.sources.index(name) for name in card.training["held_out"]]
     found = []
     for index in held_out:
