@@ -57,7 +57,7 @@ BREAKS = {
         ("verdict.py", "max(map(_count_digits, interval))", "None", "test_verdict.py"),
     ],
     "apply": [
-        ("apply.py", "if path.exists() and not _is_result(path):", "if False:", "api/test_journey.py"),
+        ("batch/madeby.py", "if not is_result:", "if False:", "api/test_journey.py cli/test_unet_lmdb.py"),
         ("apply.py", "[..., None] if pixels.ndim == 2 else pixels", "", "api/test_journey.py"),
         ("apply.py", "georeference=georeference, made_by", "made_by", "api/test_journey.py"),
         ("apply.py", "return best if card_path(best).exists() else path", "return path", "test_apply.py"),
@@ -462,7 +462,9 @@ BREAKS = {
         ("data/survey.py", "return path, kept, True", "pass", "data/test_review.py"),
         ("data/suitability.py", "if one.empty >= _MUCH_EMPTY:", "if False:", "data/test_suitability.py"),
         ("data/suitability.py", "there &= valid[inner]", "pass", "data/test_suitability.py"),
-        ("io/atomic.py", "if old == text.encode(", "if 0 == text.encode(", "io/test_atomic.py"),
+        ("io/atomic.py", "path.read_bytes() == text.encode(", "0 == text.encode(", "io/test_atomic.py"),
+        ("io/atomic.py", "if not backup.exists():", "if True:", "io/test_atomic.py"),
+        ("dense/fit.py", "min(n_plateaus, _MOST_PLATEAUS)", "n_plateaus", "dense/test_fit_options.py"),
     ],
     "demo": [
         ("demo/dense.py", "and not mark.exists():", "and False:", "demo/test_dense.py"),
