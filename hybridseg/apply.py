@@ -143,7 +143,7 @@ class SegmentedImage(LabelMap):
 
 def check_place(path: Path) -> None:
     """Raise OutputExists where a label map would replace a file that is no result of a model."""
-    if path.exists() and not _is_result(path):
+    if os.path.lexists(path) and not _is_result(path):
         raise OutputExists(f"{path} is there and is no result of a model; save under another name")
 
 
