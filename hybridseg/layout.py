@@ -47,6 +47,9 @@ def is_drawn_here(path: Path) -> bool:
     """Return whether a file is a PNG that this program drew."""
     from PIL import Image, UnidentifiedImageError
 
+    if not path.is_file():
+        # To open a pipe would wait for ever.
+        return False
     try:
         with Image.open(path) as picture:
             return picture.info.get(DRAWN_BY[0]) == DRAWN_BY[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -207,8 +208,10 @@ def make_prediction(
         When a folder of the results cannot be written.
     """
     if stack and (len(images) < 2 or (model.is_classifier and len(images) != _N_COLORS)):
-        wanted = "three, red, green and blue, for tile classifiers" if model.is_classifier else "two or more"
-        raise BadUsage(f"--stack takes {wanted}, and there is {count_of(len(images), 'image')}")
+        wanted = (
+            "three files, red, green and blue, for tile classifiers" if model.is_classifier else "two files or more"
+        )
+        raise BadUsage(f"--stack takes {wanted}, and not {len(images)}")
     chosen = None if model.is_classifier or options.scale is None else DenseOptions(native=True, scale=options.scale)
     job = PredictionJob(
         model.paths,
@@ -276,23 +279,24 @@ def place_pictures(images: Sequence[Path], reports_dir: Path) -> dict[Path, tupl
 
 def _check_targets(job: PredictionJob, images: Iterable[Path]) -> None:
     """Raise unless every result has a place of its own, where nothing is but an earlier result."""
-    owners: dict[Path, Path] = {}
-    inputs = {path.resolve() for path in images}
+    owners: dict[str, Path] = {}
+    # Not `resolve`, which fails for a link to itself.
+    inputs = {os.path.realpath(path) for path in images}
     for image_path in {**job.masks, **job.pictures}:
         for target in job.list_targets(image_path):
-            other = owners.setdefault(target.resolve(), image_path)
+            other = owners.setdefault(place := os.path.realpath(target), image_path)
             if other != image_path:
                 raise BadUsage(f"the results of {other} and {image_path} would both be {target}; give them one by one")
-            if target.resolve() in inputs:
+            if place in inputs:
                 raise OutputExists(f"{target} is one of the images; give another --output")
     for mask_path in job.masks.values():
         check_place(mask_path)
         if job.with_tif:
             check_place(mask_path.with_suffix(".tif"))
     for path in (path for pair in job.pictures.values() for path in pair):
-        if path.exists() and not is_drawn_here(path):
+        if os.path.lexists(path) and not is_drawn_here(path):
             raise OutputExists(f"{path} is there and was not drawn by hybridseg; move it away, or give --reports DIR")
-    for folder in {path.parent for path in owners}:
+    for folder in {Path(place).parent for place in owners}:
         claim_folder(folder)
 
 

@@ -6,7 +6,7 @@ from hybridseg.batch.jobs import Outputs
 from hybridseg.dense.predict import PredictJob
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, MissingInput
 from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.hybrid.tuning import TuneOptions, tune_crf
@@ -60,14 +60,14 @@ def test_the_model_in_a_folder(tmp_path):
     [
         ([], {}, "models of one kind"),
         (["a.pb", "b.h5"], {}, "models of one kind"),
-        (["a.txt"], {}, "a.txt is not a model"),
+        (["a.txt"], {}, "there is no file or folder a.txt"),
         (["a.pb"], {"options": DenseOptions()}, "give HybridOptions"),
         (["a.pb"], {"smoothing": SmoothingOptions()}, "no smoothing"),
         (["a.h5"], {"options": HybridOptions()}, "give DenseOptions"),
     ],
 )
 def test_what_does_not_fit(models, settings, message):
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises((BadInput, MissingInput), match=message):
         make_job(models, **settings)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -52,7 +53,8 @@ def add_settings(record: str, **settings: Any) -> str:
 def check_place(path: Path) -> None:
     """Raise OutputExists where a label map would replace a file that is no result of a model."""
     try:
-        is_result = not path.exists() or read_made_by(path) is not None
+        # A link to nothing is a file of the user, too.
+        is_result = not os.path.lexists(path) or read_made_by(path) is not None
     except HybridSegError:
         is_result = False
     if not is_result:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -291,8 +292,9 @@ def _read_pillow_orientation(path: Path) -> int:
     try:
         with pillow_cap_lifted(), Image.open(path) as picture:
             return int(picture.getexif().get(orientation_tag, 1))
-    except (UnidentifiedImageError, OSError, ValueError, TypeError, SyntaxError, KeyError):
-        return 1  # A TIFF that only rasterio can read: scientific rasters are upright.
+    except (UnidentifiedImageError, OSError, ValueError, TypeError, SyntaxError, LookupError, struct.error):
+        # A TIFF that only rasterio can read: scientific rasters are upright. Or damaged EXIF.
+        return 1
 
 
 def _decode_png8(path: Path) -> np.ndarray:
@@ -301,7 +303,7 @@ def _decode_png8(path: Path) -> np.ndarray:
     try:
         with pillow_cap_lifted():
             image = iio.imread(path, plugin="pillow", index=0, rotate=True)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, struct.error) as error:
         raise BadInput(f"{path} is damaged or cut short ({error}); copy it again from its source") from error
     if image.dtype == bool:
         image = image.astype(np.uint8) * 255

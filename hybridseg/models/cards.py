@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import platform
+import stat
 import types
 import typing
 from collections.abc import Callable
@@ -138,12 +139,13 @@ def hash_file(path: Path) -> str | None:
 
 
 def stamp_file(path: Path) -> tuple[int, int] | None:
-    """Return the size and the time of a file, by which a change is noticed; None when it is not there."""
+    """Return the size and the time of a file, by which a change is noticed; None when it is no file."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns
+    # A pipe would be read for ever.
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 @lru_cache(maxsize=64)

@@ -297,7 +297,12 @@ def _inner(record: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _pick(record: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, float]:
     """Return the numbers of a record by their new names."""
-    return {new: float(record[old]) for new, old in names.items() if type(record.get(old)) in (int, float)}
+    # No score lies beyond; a whole number of JSON may be larger than any float.
+    return {
+        new: float(record[old])
+        for new, old in names.items()
+        if type(record.get(old)) in (int, float) and 0 <= record[old] <= 1
+    }
 
 
 def _text(value: Any) -> str | None:

@@ -6,8 +6,9 @@ files, talks to a network, prints, or calls back into Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -188,16 +189,50 @@ def parse_graph(path: Path, content: bytes, *, input_range: str | None = None) -
     if not definition.node:
         raise BadInput(f"{path} is an empty graph; give a .pb file that `hybridseg retrain` wrote")
     refuse_unsafe_ops(path, definition, allowed=SAFE_OPS)
+    _refuse_recursion(path, definition)
+    _drop_hints(definition)
     return _describe_graph(path, definition, input_range)
 
 
 def list_ops(definition: Any) -> set[str]:
     """Return the names of all operations of a graph and of the functions inside it."""
     ops = {node.op for node in definition.node}
-    own_functions = {function.signature.name for function in definition.library.function}
+    own_functions = _list_functions(definition)
     for function in definition.library.function:
         ops |= {node.op for node in function.node_def}
     return ops - own_functions
+
+
+def _list_functions(definition: Any) -> set[str]:
+    """Return the names of the functions of a graph; one that is called like an operation hides no operation."""
+    from tensorflow.python.framework import op_def_registry
+
+    names = {function.signature.name for function in definition.library.function}
+    return {name for name in names if op_def_registry.get(name) is None}
+
+
+def _refuse_recursion(path: Path, definition: Any) -> None:
+    """Raise BadInput for a function that calls itself, over others too: TensorFlow would inline it without an end."""
+    calls = {one.signature.name: {*_list_calls(one.node_def)} for one in definition.library.function}
+    try:
+        TopologicalSorter(calls).prepare()
+    except CycleError:
+        raise BadInput(f"{path} holds a function that calls itself; it is not loaded") from None
+
+
+def _list_calls(nodes: Iterable[Any]) -> Iterator[str]:
+    for node in nodes:
+        yield node.op
+        for value in node.attr.values():
+            yield from (value.func.name, *(one.name for one in value.list.func))
+
+
+def _drop_hints(definition: Any) -> None:
+    """Remove what nodes say besides what they compute, such as which compiler to use: some of it ends the process."""
+    for nodes in (definition.node, *(function.node_def for function in definition.library.function)):
+        for node in nodes:
+            for name in [name for name in node.attr if name.startswith("_")]:
+                del node.attr[name]
 
 
 def refuse_unsafe_ops(path: object, definition: Any, *, allowed: Iterable[str]) -> None:

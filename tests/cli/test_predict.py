@@ -1,6 +1,7 @@
 """``predict`` as users of the published program type it: masks of a few images with any model, and pictures of them."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -229,9 +230,9 @@ def test_bands_in_files_of_their_own(run, folder, use_network):
         assert result.exit_code == 1 and message in result.stderr
     result = run(*stack, "B0.tif", "B1.tif", "B0.tif")
     assert result.exit_code == 1 and "the image has 3 bands, and net.h5 takes 4" in result.stderr, "none is left out"
-    assert "--stack takes two or more, and there is 1 image." in run(*stack, "B0.tif").stderr
+    assert "--stack takes two files or more, and not 1." in run(*stack, "B0.tif").stderr
     result = run("predict", "-m", "model.pb", "--stack", "-i", "B0.tif", "B1.tif")
-    assert result.exit_code == 2 and "takes three, red, green and blue, for tile classifiers" in result.stderr
+    assert result.exit_code == 2 and "takes three files, red, green and blue, for tile classifiers" in result.stderr
 
 
 def test_words_that_do_not_go_together(run, photo, folder, use_network):
@@ -288,6 +289,22 @@ def test_nothing_of_a_user_is_replaced(run, photo, folder, use_network):
     assert "1 made with other settings (mask_threshold)" in result.stdout
     (folder / OVERLAY).unlink()
     assert "wrote mask.png" in run(*predict, "mask.png", "--resume").stdout
+
+
+def test_links_that_lead_nowhere_and_pipes(run, photo, folder, use_network):
+    use_network()
+    for name, target in (("loop.png", "loop.png"), ("lost.png", "nowhere.png")):
+        (folder / name).symlink_to(target)
+        result = run("predict", "-m", "net.h5", "-i", "photo.png", "-o", name)
+        assert result.exit_code == 1 and f"{name} is there and is no result" in result.stderr
+        assert (folder / name).is_symlink() and not (folder / "nowhere.png").exists()
+    result = run("predict", "-m", "net.h5", "-i", "loop.png", "photo.png", "-o", "out")
+    assert result.exit_code == 1 and "loop.png: cannot be read" in result.stderr
+    assert (folder / "out/photo_predseg.png").exists(), "the others are done"
+    (folder / OVERLAY).parent.mkdir(parents=True)
+    os.mkfifo(folder / OVERLAY)
+    result = run("predict", "-m", "net.h5", "-i", "photo.png", "-n", "-v")
+    assert result.exit_code == 1 and "sample.png is there and was not drawn by hybridseg" in result.stderr
 
 
 def test_names_in_other_letters(run, photo, folder, use_network):

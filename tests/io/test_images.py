@@ -321,3 +321,22 @@ def test_one_bright_pixel_in_a_hundred_does_not_darken_the_picture():
     image[0, :10] = 60_000
     low, high = measure_levels(image)
     assert (low, high) == (1000, 2000)
+
+
+def test_damaged_exif_and_profiles_are_clear_errors(tmp_path, picture):
+    """Pillow fails with whatever it meets in an EXIF or a profile that is cut short."""
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    Image.fromarray(picture).save(tmp_path / "whole.png")
+    whole = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "exif.png").write_bytes(whole[:33] + chunk(b"eXIf", b"MM\0*") + whole[33:])
+    (tmp_path / "late.png").write_bytes(whole[:-12] + chunk(b"iCCP", b"icc") + whole[-12:])
+    (tmp_path / "short.png").write_bytes(whole[:-12] + chunk(b"iCCP", b"icc\0") + whole[-12:])
+    for name in ("exif.png", "late.png", "short.png"):
+        with pytest.raises(BadInput, match=rf"{name} is damaged"):
+            load_image(tmp_path / name)
+        assert describe_image(tmp_path / name).orientation == 1

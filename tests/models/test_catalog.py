@@ -104,6 +104,14 @@ def test_what_cannot_be_read_is_told(tmp_path, save_network):
         read_entry(tmp_path / "a/model.card.json")
 
 
+@pytest.mark.parametrize("value", [10**400, -0.1, 1.5, True, "0.9"])
+def test_what_is_no_score_is_left_out(tmp_path, save_network, value):
+    save_network(tmp_path / "a.h5", 0.8)
+    change_card(tmp_path / "a.card.json", lambda record: record["scores"].update(accuracy=value))
+    ((entry,), problems) = find_models([tmp_path])
+    assert "accuracy" not in entry.scores and "dice" in entry.scores and not problems
+
+
 def test_the_best_come_first_and_those_without_the_score_last(tmp_path, save_network, tiny_model):
     paths = [save_network(tmp_path / f"{name}.h5", right) for name, right in (("a", 0.6), ("b", 0.9), ("c", 0.7))]
     entries = [read_entry(path) for path in (tiny_model, *paths)]
