@@ -17,6 +17,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.dense.predict import PredictJob, judge_scale, match_image, predict_labels
 from hybridseg.dense.runs import MODEL_NAME
 from hybridseg.dense.smoothing import SmoothingOptions
+from hybridseg.dense.warmstart import PYTORCH_SUFFIXES
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.hybrid.segmentation import HybridOptions, segment_image
@@ -37,7 +38,6 @@ from hybridseg.progress import Progress, no_progress
 PathLike = str | os.PathLike[str]
 # An array of fewer rows than bands, and few of them, has its bands in the place of the rows.
 _FEW_ROWS, _USUAL_BANDS = 32, 4
-_OF_PYTORCH = (".pth", ".pt")
 
 
 @dataclass(frozen=True)
@@ -338,7 +338,7 @@ def _is_tile_classifier(path: Path) -> bool:
         return True
     if path.suffix.lower() == ".h5" or path.is_dir():
         return False
-    if path.suffix.lower() in _OF_PYTORCH:
+    if path.suffix.lower() in PYTORCH_SUFFIXES:
         raise BadInput(f"{path} is a network of PyTorch, which cannot be used; train one with `hybridseg unet train`")
     if not path.exists():
         raise MissingInput(f"there is no file or folder {path}; give a model")

@@ -13,7 +13,7 @@ from hybridseg.models.architectures import architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, load_dense
 from hybridseg.models.engines import TENSORFLOW
 
-_OF_PYTORCH = (".pth", ".pt", ".ckpt")
+PYTORCH_SUFFIXES = (".pth", ".pt", ".ckpt")
 _REMEDY = "or leave --load out and train from the beginning"
 
 
@@ -21,7 +21,7 @@ def check_start(path: Path) -> None:
     """Raise MissingInput or BadInput, before any work, for a file that no training can start from."""
     if not path.exists():
         raise MissingInput(f"there is no {path} to start from; give a model or a checkpoint of a training, {_REMEDY}")
-    if path.suffix.lower() in _OF_PYTORCH:
+    if path.suffix.lower() in PYTORCH_SUFFIXES:
         raise BadInput(
             f"{path} is a file of PyTorch, whose weights these networks cannot take; give NAME.h5 of a training of "
             f"hybridseg, such as runs/NAME/checkpoints/CP_epoch10.h5, {_REMEDY}"
@@ -63,6 +63,12 @@ def _check(path: Path, start: DenseCard, wanted: DenseCard) -> None:
         raise BadInput(
             f"{path} knows the classes {', '.join(start.table.names)} in this order, and these masks have "
             f"{', '.join(wanted.table.names)}; give masks or --labels with its classes, {_REMEDY}"
+        )
+    kinds = start.normalization.kind, wanted.normalization.kind
+    if kinds[0] != kinds[1]:
+        raise BadInput(
+            f"{path} was trained on images that were normalized in another way ({kinds[0]}, here {kinds[1]}); give "
+            f"images of the same type and the --normalization of that training, {_REMEDY}"
         )
     records = (json.loads(json.dumps(architecture_record(one))) for one in (old, new))
     if changes := list_changes(*records):

@@ -15,11 +15,9 @@ from hybridseg.models.unet import Unet
 SETTINGS = {"n_bands": 1, "n_outputs": 3, "encoder": "none", "block": "plain", "widths": (3, 2), "dropout": 0.0}
 
 
-def make_model(path, *, names="abc", **settings):
+def make_model(path, *, names="abc", kind="image", **settings):
     unet = Unet(**{**SETTINGS, **settings})
-    return DenseModel(
-        path, DenseCard(unet, ClassTable.from_names(names), (32, 32), Normalization("image")), unet.build()
-    )
+    return DenseModel(path, DenseCard(unet, ClassTable.from_names(names), (32, 32), Normalization(kind)), unet.build())
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +47,7 @@ def test_a_network_takes_all_weights_of_a_checkpoint(checkpoint, tmp_path):
     ({"n_bands": 4}, "was trained on images of 1 bands, and these have 4; give images of as many, or leave --load out"),
     ({"names": "acb"}, "knows the classes a, b, c in this order, and these masks have a, c, b; give masks or --labels"),
     ({"names": "abcd", "n_outputs": 4}, "knows the classes a, b, c in this order, and these masks have a, b, c, d"),
+    ({"kind": "photo"}, r"was trained on images that were normalized in another way \(image, here photo\)"),
     ({"widths": (4, 2)}, r"is a network with other settings \(widths=3,2\); give those, or leave"),
     ({"upsample": "bilinear", "dropout": 0.5}, r"is a network with other settings \(dropout=0.0, no upsample\)"),
 ], ids=str)  # fmt: skip
