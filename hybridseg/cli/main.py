@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
@@ -66,9 +67,18 @@ class HybridSegGroup(click.Group):
         words = tuple(sys.argv[1:] if args is None else args)
         console = settings.setdefault("obj", Console(report=Report(words)))
         run = partial(super().main, args, *more, **settings)
-        if standalone_mode and "--json" in words:
-            sys.exit(_print_report(console.report, partial(run, standalone_mode=False)))
-        return run(standalone_mode=standalone_mode)
+        try:
+            if standalone_mode and "--json" in words:
+                sys.exit(_print_report(console.report, partial(run, standalone_mode=False)))
+            return run(standalone_mode=standalone_mode)
+        except SystemExit as stop:
+            if args is None and stop.code == INTERRUPTED:
+                with suppress(OSError):
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                # At once: what still makes the batches of a training would crash Python while it ends.
+                os._exit(INTERRUPTED)
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands, in the order of use."""
