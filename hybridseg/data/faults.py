@@ -283,9 +283,11 @@ def _find_copies(known: Evidence) -> list[Fault]:
     leaks: list[tuple[Path, Path, str]] = []
     twice, same, alike = leaks.copy(), leaks.copy(), leaks.copy()
     for (a, b), words in pairs.items():
-        if _are_apart(a, b, sets):
-            a, b = (a, b) if sets[b] == TEST else (b, a)
-            leaks.append((a, b, f"({sets[b]}) {words} {a} ({sets[a]})"))
+        # What has a mask but another fault is trained on as soon as that is mended.
+        own = {one: sets.get(one) or (TRAIN if one in masks else "") for one in (a, b)}
+        if _are_apart(a, b, sets) or set(own.values()) == {TRAIN, TEST}:
+            a, b = (a, b) if own[b] == TEST else (b, a)
+            leaks.append((a, b, f"({own[b]}) {words} {a} ({own[a]})"))
         elif a in masks and b in masks and words.startswith("is") and not _are_alike(masks[a], masks[b]):
             twice.append((a, b, f"{words} {a}, with another mask"))
         else:

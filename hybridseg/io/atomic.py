@@ -75,9 +75,8 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
 
 def publish_folder(partial_dir: Path, target: Path) -> None:
     """Move a finished folder to its place; an older one is removed only after that."""
-    old_dir = target.with_name(f".{target.name}.old")
-    if old_dir.exists():
-        shutil.rmtree(old_dir)
+    # A name that nobody else has.
+    old_dir = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
     if target.exists():
         target.rename(old_dir)
     partial_dir.rename(target)

@@ -178,9 +178,7 @@ def test_what_makes_a_result_worse(project):
     Image.fromarray(paint(7)[0]).filter(ImageFilter.GaussianBlur(3)).save(photo / "p07.png")
     write_image(photo / "p08.png", paint(8)[0] // 10)
     write_image(photo / "p09.png", np.clip(paint(9)[0].astype(int) * 6, 0, 255).astype(np.uint8))
-    dark = paint(10)[0]
-    dark[:, :80] = 0
-    write_image(photo / "p10.png", dark)
+    write_image(photo / "p10.png", paint(10)[0] * (np.arange(128) >= 80).astype(np.uint8)[:, None])
     result = review()
     assert list_faults(result) == {
         "leak": {"leak", "leak_small"}, "contradiction": {"twice"}, "copies": {"same"}, "same view": {"p02"},
@@ -207,6 +205,8 @@ def test_both_of_a_pair_have_its_fault(project):
     faults = {Path(row["image"]).stem: row["faults"] for row in read_rows("data") if row["faults"]}
     kinds = {"contradiction": ("p01", "twice"), "leak": ("p03", "leak"), "same view": ("p02", "near")}
     assert faults == {name: kind for kind, names in kinds.items() for name in names}
+    save(paint(3)[1][:90], "p03")
+    assert list_faults(review())["leak"] == {"leak"}, "also where the photo for training has another fault"
 
 
 def test_of_kinds_that_are_equally_common_the_grey_ones_are_odd(project):

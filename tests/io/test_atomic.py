@@ -3,7 +3,15 @@ from pathlib import Path
 import pytest
 
 from hybridseg.errors import WriteFailed
-from hybridseg.io.atomic import atomic_path, claim_folder, lock_output, replace_text, write_bytes, write_text
+from hybridseg.io.atomic import (
+    atomic_path,
+    claim_folder,
+    lock_output,
+    publish_folder,
+    replace_text,
+    write_bytes,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -48,6 +56,16 @@ def test_a_file_where_a_folder_is_wanted_is_named(tmp_path):
             claim_folder(folder)
         with pytest.raises(WriteFailed, match=r"text\.txt is a file; choose another folder"), lock_output(folder / "x"):
             pass
+
+
+def test_a_folder_takes_the_place_of_an_older_one_alone(tmp_path):
+    for name in ("new", "model", ".model.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "text.txt").write_text(name)
+    publish_folder(tmp_path / "new", tmp_path / "model")
+    assert {path.name: (path / "text.txt").read_text() for path in tmp_path.iterdir()} == {
+        "model": "new", ".model.old": ".model.old"
+    }  # fmt: skip
 
 
 def test_what_is_replaced_is_kept_beside_it(tmp_path):
