@@ -52,7 +52,8 @@ def describe_model(entry: ModelEntry) -> str:
         _list_items(_describe_training(entry)),
     ]
     parts += ["## Versions", _list_items(entry.card.versions), "## Files", _tabulate_files(entry)]
-    return "\n\n".join(parts) + "\n"
+    # A card from elsewhere brings no HTML.
+    return "\n\n".join(parts).replace("<", "&lt;") + "\n"
 
 
 def list_settings(card: ModelCard | DenseCard) -> dict[str, Any]:
@@ -177,4 +178,4 @@ def _show(value: Any) -> str:
 
 def _escape(text: object) -> str:
     """Return a text in which no sign begins something in a table of Markdown, and a line stays one."""
-    return " ".join(str(text).encode("utf-8", "replace").decode().replace("|", "\\|").replace("<", "&lt;").split())
+    return " ".join(str(text).encode("utf-8", "replace").decode().replace("|", "\\|").split())

@@ -73,6 +73,12 @@ def test_the_page_says_everything(coast, tmp_path, save_network):
     assert "mean of each band (1500, 2, 3), divided by its deviation (400.5, 1, 2), in every image" in text
 
 
+def test_a_card_from_elsewhere_brings_no_html(tmp_path, save_network):
+    bad = "<script>x</script>"
+    text = describe_model(read_entry(save_network(tmp_path / "a.h5", 0.8, data=bad, training={"started_from": bad})))
+    assert "&lt;script>" in text and "<" not in text
+
+
 def test_a_model_that_was_not_measured(tmp_path, save_network):
     text = describe_model(read_entry(save_network(tmp_path / "a.h5", 0)))
     assert "It has no scores: no photo was held out, or it is the checkpoint" in text
