@@ -42,17 +42,24 @@ def _cache_of_tests(tmp_path_factory):
 
 @pytest.fixture
 def launch():
-    """Start a program that hears Ctrl-C, even where the tests themselves run in the background of a shell."""
+    """Start programs that hear Ctrl-C even where the tests run in the background; none outlives its test."""
+    processes = []
 
     def launch_program(command, **settings) -> subprocess.Popen:
         def hear_ctrl_c() -> None:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c, **settings
         )
+        processes.append(process)
+        return process
 
-    return launch_program
+    yield launch_program
+    for process in processes:
+        # Ends what a failed test left running, and closes the pipes.
+        with process:
+            process.kill()
 
 
 @pytest.fixture
