@@ -31,6 +31,12 @@ from tests.conftest import define_small_encoder
 from tests.robustness.trial import Bench, Run, Tree, compare, draw_moment, find_torn, normalize, read_tree
 from tests.robustness.writers import WRITERS, Writer
 
+QUICK = {
+    "demo-scenes": {"n": 6, "size": "192x288"},
+    "retile": {"n_jobs": 1},
+    "retrain": {"tfhub_module": "module", "input_size": 32, "how_many_training_steps": 60, "learning_rate": 0.3},
+    "unet train": {"encoder": "none", "widths": "4,3", "epochs": 2},
+}
 OUTCOMES = ("equal", "torn", "lost", "differs", "leftovers", "rerun failed")
 
 
@@ -117,9 +123,10 @@ def preload(writers: list[Writer]) -> None:
         for name in ("tensorflow", "tf_keras"):
             importlib.import_module(name)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # demo and demo-dense draw their scenes by themselves.
-    for option in commands["demo-scenes"].params:
-        option.default = {"size": "192x288", "n": 6}.get(str(option.name), option.default)
+    # What commands that run others do not say: as small as that which is said here.
+    for name, values in QUICK.items():
+        for option in commands[name].params:
+            option.default = values.get(str(option.name), option.default)
     ENCODERS["mobilenet_v2"] = define_small_encoder()()
     resunet._N_LEVELS = 2
     demo_dense._FCN_EPOCHS = demo_dense._RESUNET_EPOCHS = 2
