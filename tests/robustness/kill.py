@@ -79,7 +79,7 @@ def kill_once(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: random
     tuple of int and two str
         How often it was killed; the outcome, and in words what was wrong.
     """
-    before, n_kills, moments = normalize(bench.lay_out(writer)), 0, []
+    before, n_kills, moments = bench.lay_out(writer), 0, []
     while not n_kills or rng.random() < 0.15:
         moment = draw_moment(rng, whole[0])
         run = bench.run(writer, again=bool(n_kills), disturbed=moment)
@@ -89,12 +89,11 @@ def kill_once(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: random
             # It was over before the moment came; or it failed by itself.
             if run.code:
                 return n_kills, "rerun failed", f"failed by itself: {run.text[-300:]}"
-            before = normalize(bench.lay_out(writer))
+            before = bench.lay_out(writer)
             continue
         n_kills += run.code < 0
         moments.append(str(moment))
-        after = normalize(read_tree(bench.folder))
-        if torn := find_torn(before, after, whole[1]):
+        if torn := find_torn(before, read_tree(bench.folder), whole[1]):
             return n_kills, torn.partition(":")[0].replace("input changed", "torn"), f"{torn}; killed at {moments}"
     run = bench.run(writer, again=True)
     if run.code:
@@ -142,12 +141,10 @@ def select_writers(names: list[str]) -> list[Writer]:
 
 def run_kills(bench: Bench, writers: list[Writer], n: int, seed: int) -> list[Tally]:
     """Kill all entries, `n` times together."""
-    wholes = []
+    wholes, tallies = [], []
     for writer in writers:
         wholes.append(run_whole(bench, writer))
-        run = wholes[-1][0]
-        print(f"{run.seconds:6.1f} s {run.n_writes:5d} writes  {writer.words}", flush=True)
-    tallies = []
+        print(f"{wholes[-1][0].seconds:6.1f} s {wholes[-1][0].n_writes:5d} writes  {writer.words}", flush=True)
     for writer, whole, wanted in zip(writers, wholes, share_kills([w[0].seconds for w in wholes], n), strict=True):
         tally, rng, began = Tally(writer), random.Random(f"{seed} {writer.words}"), time.monotonic()
         n_kills = 0

@@ -17,6 +17,7 @@ import shutil
 import signal
 import struct
 import sys
+import threading
 import time
 import traceback
 import types
@@ -236,10 +237,17 @@ def _run_command(words, writer, log, counter, folder, disturbed) -> None:
     sys.argv = ["hybridseg", *words]
     _watch_writes(folder, counter, disturbed)
     if writer.use:
-        import threading
-
-        threading.Thread(target=writer.use, args=(log,), daemon=True).start()
+        threading.Thread(target=_use, args=(writer.use, log), daemon=True).start()
     main(prog_name="hybridseg")
+
+
+def _use(use: Callable[[Path], None], log: Path) -> None:
+    try:
+        use(log)
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(70)
 
 
 def _watch_writes(folder: Path, counter: mmap.mmap, disturbed: Disturbance | None) -> None:
@@ -310,19 +318,20 @@ def compare(whole: Tree, found: Tree) -> str:
 
 
 def find_torn(before: Tree, after: Tree, whole: Tree) -> str:
-    """Say what a killed command tore or lost; empty: nothing.
+    """Say what a killed command tore or lost; empty: nothing. `whole` is a normalized tree.
 
     Every file is that of before or that of an undisturbed run, or one of a stage between them that its reader reads;
     nothing that was there is gone, unless an undisturbed run removes it, and then its content is somewhere.
     """
-    contents = set(after.values())
+    alike, contents = normalize(after), set(after.values())
     for name, data in before.items():
         if name not in after and not name.endswith("/") and data not in contents and not LEFTOVER.search(name):
             return f"lost: {name}"
     for name, data in after.items():
-        if name.endswith("/") or LEFTOVER.search(name) or data in (before.get(name), whole.get(name)):
+        is_old = data == before.get(name)
+        if is_old or name not in alike or alike[name] == whole.get(name) or LEFTOVER.search(name):
             continue
-        if name in before and before[name] == whole.get(name):
+        if name in before and normalize({name: before[name]})[name] == whole.get(name):
             return f"input changed: {name}"
         try:
             read_whole(name, data)

@@ -82,9 +82,12 @@ class Browser:
     def get(self, path: str) -> dict:
         return json.load(self._opener.open(self._base + path, timeout=30))
 
-    def post(self, path: str, body: dict) -> dict:
+    def change(self, image: str, what: str, body: dict) -> dict:
+        """Change an image, as it is now."""
+        path = f"/api/images/{image}"
+        body = {"version": self.get(path)["version"], **body}
         headers = {"X-CSRF-Token": self.session["csrf"], "Origin": self._base, "Content-Type": "application/json"}
-        request = urllib.request.Request(self._base + path, json.dumps(body).encode(), headers)
+        request = urllib.request.Request(f"{self._base}{path}/{what}", json.dumps(body).encode(), headers)
         return json.load(self._opener.open(request, timeout=30))
 
 
@@ -103,11 +106,10 @@ def draw_strokes(log: Path) -> None:
         for n in range(state["n_strokes"], 4):
             stroke = {"layer": "scribbles", "tool": "pen", "class": n % 2, "width": 3.0}
             points = [[10 + 40 * (n % 2), 8 * n + 5], [12 + 40 * (n % 2), 8 * n + 20]]
-            version = browser.get(f"/api/images/{image}")["version"]
-            browser.post(f"/api/images/{image}/strokes", {"version": version, **stroke, "points": points})
+            browser.change(image, "strokes", {**stroke, "points": points})
             told[image] = n + 1
             write_json(promised, told)
-        browser.post(f"/api/images/{image}/accept", {"version": 1})
+        browser.change(image, "accept", {})
         while browser.get(f"/api/images/{image}")["job"]:
             time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGINT)
