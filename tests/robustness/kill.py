@@ -28,6 +28,7 @@ from hybridseg.demo import dense as demo_dense
 from hybridseg.models import resunet
 from hybridseg.models.encoders import ENCODERS
 from tests.conftest import define_small_encoder
+from tests.robustness.faults import FAULTS, NEED_DISK, can_mount, fill_disk
 from tests.robustness.trial import Bench, Run, Tree, compare, draw_moment, find_torn, normalize, read_tree
 from tests.robustness.writers import WRITERS, Writer
 
@@ -159,6 +160,24 @@ def run_kills(bench: Bench, writers: list[Writer], n: int, seed: int) -> list[Ta
     return tallies
 
 
+def run_faults(bench: Bench, writers: list[Writer], seed: int) -> int:
+    """Disturb each entry in every other way than by kills; print what went wrong, and return the exit code."""
+    faults = {name: fault for name, fault in FAULTS.items() if can_mount() or fault not in NEED_DISK}
+    print("| " + " | ".join((*faults, "command")) + " |\n" + "|---" * (len(faults) + 1) + "|")
+    code = 0
+    for writer in writers:
+        whole, rng, cells = run_whole(bench, writer), random.Random(f"{seed} {writer.words}"), []
+        for name, disturb in faults.items():
+            n = 1 if whole[0].seconds > 3 or disturb is not fill_disk else 4
+            found = [text for _ in range(n) if (text := disturb(bench, writer, whole, rng))]
+            for text in found:
+                print(f"  {name}: {writer.words}\n    {text}")
+            cells.append(f"{n - len(found)} of {n}")
+            code |= bool(found)
+        print("| " + " | ".join((*cells, f"`{writer.words}`")) + " |", flush=True)
+    return code
+
+
 def print_table(tallies: list[Tally]) -> int:
     """Print the outcomes of each entry and of all; return the exit code."""
     columns = ("kills", *OUTCOMES)
@@ -185,7 +204,7 @@ def main() -> int:
     bench = Bench(Path(tempfile.mkdtemp(prefix="kill-")).resolve())
     try:
         if given.faults:
-            raise SystemExit("not yet")
+            return run_faults(bench, writers, given.seed)
         return print_table(run_kills(bench, writers, given.n, given.seed))
     finally:
         shutil.rmtree(bench.root, ignore_errors=True)

@@ -17,6 +17,7 @@ import shutil
 import signal
 import struct
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -25,6 +26,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.robustness.writers import DIFFERENCES, MADE, WRITERS, Writer
 
@@ -119,7 +121,7 @@ class Bench:
 
     def clear(self) -> None:
         """Remove all of the latest run."""
-        for path in (self.folder, self.root / "promised.json"):
+        for path in (*(self.folder.iterdir() if self.folder.exists() else ()), self.root / "promised.json"):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _make(self, name: str, stock: Path) -> None:
@@ -136,12 +138,30 @@ class Bench:
         assert run.code == 0, f"{writer.words}: {run.text}"
         os.replace(self.folder / name, stock / name)
 
-    def run(self, writer: Writer, *, again: bool = False, disturbed: Disturbance | None = None) -> Run:
-        """Run a command to its end, its disturbance or the time limit."""
-        return self.finish(self.start(writer, again=again, disturbed=disturbed), disturbed)
+    def run(self, writer: Writer, *, disturbed: Disturbance | None = None, **how: Any) -> Run:
+        """Run a command to its end, its disturbance or the time limit; see `start`."""
+        return self.finish(self.start(writer, disturbed=disturbed, **how), disturbed)
 
-    def start(self, writer: Writer, *, again: bool = False, disturbed: Disturbance | None = None, name="") -> _Started:
-        """Start a command, in a group of processes of its own."""
+    def start(
+        self,
+        writer: Writer,
+        *,
+        again: bool = False,
+        disturbed: Disturbance | None = None,
+        prepare: Callable[[], None] | None = None,
+        name: str = "",
+    ) -> Started:
+        """Start a command, in a group of processes of its own.
+
+        Parameters
+        ----------
+        again : bool
+            It was run before.
+        prepare : callable
+            What is done in that process first.
+        name : str
+            Of what it prints, where several run at once.
+        """
         words = f"{writer.words} {writer.again if again else ''}".split()
         log = self.log.with_name(f"log{name}.txt")
         log.write_bytes(b"")
@@ -149,10 +169,12 @@ class Bench:
         sys.stdout.flush()
         pid = os.fork()
         if not pid:
+            if prepare:
+                prepare()
             _behave(lambda: _run_command(words, writer, log, counter, self.folder, disturbed), self.folder, log)
-        return _Started(pid, time.monotonic(), log, counter)
+        return Started(pid, time.monotonic(), log, counter)
 
-    def finish(self, started: _Started, disturbed: Disturbance | None = None) -> Run:
+    def finish(self, started: Started, disturbed: Disturbance | None = None) -> Run:
         """Wait for the end of a process; kill all its group at the moment of its disturbance."""
         moment = disturbed.seconds if disturbed and disturbed.seconds is not None else TIMEOUT
         descriptor = os.pidfd_open(started.pid)
@@ -173,7 +195,9 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class _Started:
+class Started:
+    """A process that runs."""
+
     pid: int
     began: float
     log: Path
@@ -369,5 +393,12 @@ def read_whole(name: str, data: bytes) -> None:
         found = np.load(io.BytesIO(data))
         for key in getattr(found, "files", ()):
             found[key]
+    elif suffix == ".mdb":
+        import lmdb
+
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, name.rpartition("/")[2]).write_bytes(data)
+            with lmdb.open(folder, readonly=True, lock=False) as database, database.begin() as values:
+                list(values.cursor())
     else:
         raise ValueError("it is of no stage that has a reader here")
