@@ -242,6 +242,8 @@ def _behave(call: Callable[[], object], folder: Path, log: Path) -> None:
         # The workers import what they need by themselves.
         sys.modules["__main__"] = types.ModuleType("__main__")
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+        # What a shell starts in the background does not hear Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         call()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
