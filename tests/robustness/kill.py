@@ -129,7 +129,8 @@ def preload(writers: list[Writer]) -> None:
             option.default = values.get(str(option.name), option.default)
     ENCODERS["mobilenet_v2"] = define_small_encoder()()
     resunet._N_LEVELS = 2
-    demo_dense._FCN_EPOCHS = demo_dense._RESUNET_EPOCHS = 2
+    demo_dense._FCN_EPOCHS, demo_dense._SIZE = 2, (64, 96)
+    demo_dense._CHANGES.update(TARGET_SIZE=[64, 96], MAX_EPOCHS=2, AUG_COPIES=1, PATIENCE=2)
 
 
 def select_writers(names: list[str]) -> list[Writer]:

@@ -30,7 +30,7 @@ from typing import Any
 
 from tests.robustness.writers import DIFFERENCES, MADE, WRITERS, Writer
 
-TIMEOUT = 180.0
+TIMEOUT = 300.0
 _WRITING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate"}
 # What a tree may hold for a moment, or for the next run to remove.
 LEFTOVER = re.compile(r"\.partial|\.lock$")
