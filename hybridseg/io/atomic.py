@@ -56,7 +56,8 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
             remove_leftovers(folder)
             _tidied.add(folder)
         with own_partial(folder, path.suffix) as temporary:
-            yield temporary
+            with _named(temporary, path):
+                yield temporary
             if durable:
                 _flush(temporary)
             os.replace(temporary, path)
@@ -78,7 +79,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         remove_leftovers(target.parent)
         with own_partial(target.parent) as partial_dir:
             partial_dir.mkdir()
-            yield partial_dir
+            with _named(partial_dir, target):
+                yield partial_dir
             publish_folder(partial_dir, target)
 
 
@@ -158,6 +160,17 @@ def claim_folder(folder: Path) -> None:
         raise
     except OSError as error:
         raise explain_folder(folder, error) from error
+
+
+@contextmanager
+def _named(temporary: Path, path: Path) -> Iterator[None]:
+    """Let errors name what was to be written, and not the temporary place of it."""
+    try:
+        yield
+    except WriteFailed as error:
+        if str(temporary) not in str(error):
+            raise
+        raise WriteFailed(str(error).replace(str(temporary), str(path))) from error
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, durable: bool = True) -> None:

@@ -58,11 +58,11 @@ def lock_output(path: Path, *, inside: str = "", wait: bool = False) -> Iterator
         When another run is writing it, without `wait`.
     WriteFailed
     """
-    path = path.absolute()
+    path = path if path.name else path.absolute()
     folder, name = (path, inside) if inside else (path.parent, path.name)
     # A name may be as long as a file system takes.
     own = name if len(os.fsencode(name)) <= _MAX_NAME else hashlib.sha256(os.fsencode(name)).hexdigest()
-    place = f"{folder}/.{own}{LOCK_SUFFIX}"
+    place = f"{folder.absolute()}/.{own}{LOCK_SUFFIX}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _take(place, tries=_TRIES)
