@@ -3,15 +3,8 @@ from pathlib import Path
 import pytest
 
 from hybridseg.errors import WriteFailed
-from hybridseg.io.atomic import (
-    atomic_path,
-    claim_folder,
-    lock_output,
-    publish_folder,
-    replace_text,
-    write_bytes,
-    write_text,
-)
+from hybridseg.io.atomic import atomic_path, claim_folder, publish_folder, replace_text, write_bytes, write_text
+from hybridseg.io.locks import lock_output
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
