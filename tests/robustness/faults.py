@@ -83,6 +83,8 @@ def forbid_writing(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: r
 
 def remove_results(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: random.Random) -> str:
     """What it has made, with its folders, is removed at one of its writes."""
+    if "--move" in writer.words:
+        return ""  # That would be the only copy.
     before = bench.lay_out(writer)
     own = {name.partition("/")[0] for name in before}
 
@@ -143,6 +145,9 @@ def _judge_end(bench: Bench, run: Run, before: Tree, whole: Tree) -> str:
 
 def _run_again(bench: Bench, writer: Writer, whole: Tree, *, prepare: Callable[[], None] | None = None) -> str:
     run = bench.run(writer, again=True, prepare=prepare)
+    if run.code == 1 and "--overwrite" in run.text:
+        # What it did after its results were removed.
+        run = bench.run(writer, more="--overwrite", prepare=prepare)
     if run.code:
         return f"another run failed: {run.text.strip()[-300:]}"
     return compare(whole, normalize(read_tree(bench.folder)))

@@ -148,6 +148,7 @@ class Bench:
         *,
         again: bool = False,
         disturbed: Disturbance | None = None,
+        more: str = "",
         prepare: Callable[[], None] | None = None,
         name: str = "",
     ) -> Started:
@@ -157,12 +158,14 @@ class Bench:
         ----------
         again : bool
             It was run before.
+        more : str
+            Words that are added.
         prepare : callable
             What is done in that process first.
         name : str
             Of what it prints, where several run at once.
         """
-        words = f"{writer.words} {writer.again if again else ''}".split()
+        words = f"{writer.words} {writer.again if again else ''} {more}".split()
         log = self.log.with_name(f"log{name}.txt")
         log.write_bytes(b"")
         counter = mmap.mmap(-1, 8)
