@@ -29,7 +29,7 @@ from hybridseg.models import resunet
 from hybridseg.models.encoders import ENCODERS
 from tests.conftest import define_small_encoder
 from tests.robustness.faults import FAULTS, NEED_DISK, can_mount, fill_disk
-from tests.robustness.trial import Bench, Run, Tree, compare, draw_moment, find_torn, normalize, read_tree
+from tests.robustness.trial import Bench, Run, Tree, compare, draw_moment, find_torn, normalize, read_tree, run_again
 from tests.robustness.writers import WRITERS, Writer
 
 QUICK = {
@@ -96,7 +96,7 @@ def kill_once(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: random
         moments.append(str(moment))
         if torn := find_torn(before, read_tree(bench.folder), whole[1]):
             return n_kills, torn.partition(":")[0].replace("input changed", "torn"), f"{torn}; killed at {moments}"
-    run = bench.run(writer, again=True)
+    run = run_again(bench, writer)
     if run.code:
         return n_kills, "rerun failed", f"exit code {run.code}: {run.text.strip()[-400:]}; killed at {moments}"
     difference = compare(whole[1], normalize(read_tree(bench.folder)))
