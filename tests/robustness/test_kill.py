@@ -60,13 +60,14 @@ def bench():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
-    ["demo-scenes scenes --n 4 --size 64x96 --seed 1", "split photos --move", "split photos --link", "label",
-     "convert photos --to tif", "coco export", "coco import coco.json --images photos --out labelled --seed 1",
-     "unet build-lmdb"],
+    ["split photos --move", "split photos --link", "label",
+     "crf photos/photo_0.jpg seeds.png --labels photos/labels.txt --theta", "convert photos --to png", "coco export",
+     "coco import coco.json --images photos --out labelled --seed",
+     "unet build-lmdb --image_folder photos --mask_folder masks --output_folder data --dataset_name cells --use"],
 )  # fmt: skip
 def test_a_few_kills(bench, words):
     [writer] = select_writers([words])
     whole, rng = run_whole(bench, writer), random.Random(words)
-    for _ in range(3):
+    for _ in range(2):
         n_kills, outcome, fault = kill_once(bench, writer, whole, rng)
         assert (n_kills > 0, outcome) == (True, "equal"), fault
