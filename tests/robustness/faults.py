@@ -65,7 +65,7 @@ def fill_disk(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: random
         # 0 would be no limit.
         change(f"size={max(empty + int((full - empty) * rng.uniform(0, 0.95)) // 4096 * 4096, 4096)}")
         run = bench.run(writer)
-        fault = _judge_end(bench, run, before, whole[1])
+        fault = _judge_end(bench, writer, run, before, whole[1])
         change("size=2g")
         return fault or _run_again(bench, writer, whole[1])
 
@@ -81,7 +81,7 @@ def forbid_writing(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: r
         before = bench.lay_out(writer)
         change("ro")
         run = bench.run(writer)
-        fault = "it says that it is done" if run.code == 0 else _judge_end(bench, run, before, whole[1])
+        fault = "it says that it is done" if run.code == 0 else _judge_end(bench, writer, run, before, whole[1])
         change("rw")
         return fault or _run_again(bench, writer, whole[1])
 
@@ -101,7 +101,7 @@ def remove_results(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: r
 
     moment = Disturbance(n_writes=rng.randint(1, max(whole[0].n_writes, 1)), act=remove)
     run = bench.run(writer, disturbed=moment)
-    fault = _judge_end(bench, run, before, whole[1]) or _run_again(bench, writer, whole[1])
+    fault = _judge_end(bench, writer, run, before, whole[1]) or _run_again(bench, writer, whole[1])
     return fault and f"{fault}; removed at {moment}"
 
 
@@ -136,13 +136,13 @@ def run_two(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: random.R
     if all(run.code for run in runs):
         return f"both were refused: {runs[0].text[-200:]} | {runs[1].text[-200:]}"
     after = read_tree(bench.folder)
-    return find_torn(before, after, whole[1]) or compare(whole[1], normalize(after))
+    return find_torn(before, after, whole[1], writer.replaces) or compare(whole[1], normalize(after))
 
 
-def _judge_end(bench: Bench, run: Run, before: Tree, whole: Tree) -> str:
+def _judge_end(bench: Bench, writer: Writer, run: Run, before: Tree, whole: Tree) -> str:
     """Say what is wrong with how a command ended, or with what it left."""
     after = read_tree(bench.folder)
-    if fault := run.find_fault() or find_torn(before, after, whole):
+    if fault := run.find_fault() or find_torn(before, after, whole, writer.replaces):
         return fault
     if left := [name for name in after if LEFTOVER.search(name) and not GOES_ON.match(name)]:
         return f"leftovers: {', '.join(left[:4])}"

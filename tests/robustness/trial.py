@@ -354,12 +354,14 @@ def compare(whole: Tree, found: Tree) -> str:
     return ""
 
 
-def find_torn(before: Tree, after: Tree, whole: Tree) -> str:
+def find_torn(before: Tree, after: Tree, whole: Tree, replaces: str = "") -> str:
     """Say what a killed command tore or lost; empty: nothing. `whole` is a normalized tree.
 
     Every file is that of before or that of an undisturbed run, or one of a stage between them that its reader reads;
-    nothing that was there is gone, unless an undisturbed run removes it, and then its content is somewhere.
+    nothing that was there is gone, unless an undisturbed run removes it, and then its content is somewhere; nor is what
+    the pattern `replaces` names missed.
     """
+    before = {name: data for name, data in before.items() if not (replaces and re.match(replaces, name))}
     alike, contents = normalize(after), set(after.values())
     is_done = all(alike.get(name) == data for name, data in whole.items())
     for name, data in before.items():

@@ -54,6 +54,9 @@ class Writer:
         Words that are added when it is run again, as the documents tell.
     trains : bool
         Whether it takes TensorFlow.
+    replaces : str
+        Pattern of what it removes before it has made anything new, as a user wants who starts over: records, databases
+        and checkpoints may be too large to lie there twice. What is replaced by other commands is of before or new.
     use : callable
         What a person does meanwhile, given the file of what the command prints.
     """
@@ -63,6 +66,7 @@ class Writer:
     makes: str = ""
     again: str = ""
     trains: bool = False
+    replaces: str = ""
     use: Callable[[Path], None] | None = None
 
     def is_named(self, name: str) -> bool:
@@ -161,13 +165,13 @@ WRITERS = (
     Writer("eval-pixels results --images photos --masks photos", "photos results"),
     Writer("fcn make-labels photos --labeldefs labeldefs.txt --out out", "photos labeldefs.txt"),
     Writer(_FCN, "photos", makes="runs", again="--resume", trains=True),
-    Writer(f"{_FCN} --overwrite --seed 1", "photos runs", trains=True),
+    Writer(f"{_FCN} --overwrite --seed 1", "photos runs", trains=True, replaces="runs/"),
     Writer("fcn infer --name coast --samples-dir photos --output-dir out --crf", "photos runs", again="--resume"),
     Writer("resunet init-config photos --out proposed.json", "photos"),
     Writer("resunet make-tfrecords --config config.json --images photos --out records", "photos config.json",
            makes="records", trains=True),
     Writer("resunet make-tfrecords --config config.json --images photos --out records --seed 1 --overwrite",
-           "photos config.json records", trains=True),
+           "photos config.json records", trains=True, replaces="records/"),
     Writer("resunet train --config config.json --data records --weights-out nets/water.h5 --filters 1",
            "config.json records", makes="nets", again="--resume", trains=True),
     Writer("resunet evaluate --config config.json --weights nets/water.h5 --images photos --out scores",
@@ -177,7 +181,7 @@ WRITERS = (
     Writer("unet build-lmdb --image_folder photos --mask_folder masks --output_folder data --dataset_name cells "
            "--use_tiling 1 --tile_size 32", "photos masks", makes="data"),
     Writer("unet build-lmdb --image_folder photos --mask_folder masks --output_folder data --dataset_name cells "
-           "--overwrite", "photos masks data"),
+           "--overwrite", "photos masks data", replaces="data/"),
     Writer(f"unet train {_LMDB} --output_dir nist {_UNET} --test_every_n_steps 4 --reader_count 2", "data",
            makes="nist", again="--resume", trains=True),
     Writer(f"unet train --images photos {_UNET} --size 64x96 --tensorboard-dir events", "photos", again="--resume",
