@@ -96,10 +96,8 @@ def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch, can_excha
 
 def test_an_error_names_what_was_to_be_written(tmp_path):
     """A file in a folder that is written as a whole has a place that nobody knows."""
-    with (
-        pytest.raises(WriteFailed, match=r"could not write .*model/a/b\.txt: "),
-        atomic_folder(tmp_path / "model") as new,
-    ):
+    named = pytest.raises(WriteFailed, match=r"could not write .*model/a/b\.txt: ")
+    with named, atomic_folder(tmp_path / "model") as new:
         (new / "a").touch()
         write_text(new / "a" / "b.txt", "x")
 
