@@ -170,7 +170,7 @@ def _named(temporary: Path, path: Path) -> Iterator[None]:
     except WriteFailed as error:
         if str(temporary) not in str(error):
             raise
-        raise WriteFailed(str(error).replace(str(temporary), str(path))) from error
+        raise WriteFailed(str(error).replace(str(temporary), str(path))) from error.__cause__
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, durable: bool = True) -> None:
