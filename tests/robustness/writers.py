@@ -227,10 +227,19 @@ def _read_arrays(data: bytes) -> bytes:
     )
 
 
+def _read_saved_model(data: bytes) -> bytes:
+    """Return the lines of a SavedModel in order, without numbers."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    lines = str(SavedModel.FromString(data)).splitlines()
+    return "\n".join(sorted(re.sub(r'_\d+\b|"\d+"', "", line) for line in lines)).encode()
+
+
 DIFFERENCES = (
     Difference(r"events\.out\.tfevents\.[^/]*$", None, "TensorBoard's files are named after time and process"),
     Difference(r"bottlenecks/.*/tiles\.csv$", _without(rb"(?m),\d+$"), "it says when each tile was written"),
     Difference(r"fingerprint\.pb$", None, "TensorFlow gives each SavedModel a random number"),
+    Difference(r"saved_model\.pb$", _read_saved_model, "and numbers its functions by all that it traced before"),
     Difference(r"\.log$", _without(rb"(?s).*"), "it tells what each run did, and when, also of a killed one"),
     Difference(r"\.mlm\.json$", _without(rb'"datetime": "[^"]*"|"hybridseg:digest": "[^"]*"'),
                "a STAC Item says when the model was written, and has a digest of all it says"),
