@@ -97,9 +97,12 @@ def kill_once(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: random
         if torn := find_torn(before, read_tree(bench.folder), whole[1], writer.replaces):
             return n_kills, torn.partition(":")[0].replace("input changed", "torn"), f"{torn}; killed at {moments}"
     run = run_again(bench, writer)
+    difference = compare(whole[1], normalize(read_tree(bench.folder)))
+    if run.code == 1 and not difference and not run.find_fault():
+        # It was killed after its last write, and replaces nothing.
+        return n_kills, "equal", ""
     if run.code:
         return n_kills, "rerun failed", f"exit code {run.code}: {run.text.strip()[-400:]}; killed at {moments}"
-    difference = compare(whole[1], normalize(read_tree(bench.folder)))
     if difference:
         return n_kills, difference.partition(":")[0].partition(",")[0], f"{difference}; killed at {moments}"
     return n_kills, "equal", ""
