@@ -34,6 +34,7 @@ def test_what_counts_as_torn_or_lost():
     assert find_torn({"photo": b"1"}, {"a.json": b"{}\n"}, whole) == "lost: photo"
     assert not find_torn({"photo": b"1"}, {"train/photo": b"1"}, {"train/photo": b"1"}), "it was moved"
     assert not find_torn({"photo": b"1"}, {}, whole, "ph"), "it is to be replaced"
+    assert not find_torn({"photo": b"0"}, {"photo": b"0"}, whole, "ph"), "and is not yet"
 
 
 def test_how_another_run_may_differ():

@@ -361,12 +361,12 @@ def find_torn(before: Tree, after: Tree, whole: Tree, replaces: str = "") -> str
     nothing that was there is gone, unless an undisturbed run removes it, and then its content is somewhere; nor is what
     the pattern `replaces` names missed.
     """
-    before = {name: data for name, data in before.items() if not (replaces and re.match(replaces, name))}
     alike, contents = normalize(after), set(after.values())
     is_done = all(alike.get(name) == data for name, data in whole.items())
     for name, data in before.items():
         is_gone = name not in after and not name.endswith("/") and data not in contents and not LEFTOVER.search(name)
-        if is_gone and not (is_done and name not in whole):
+        is_wanted = (replaces and re.match(replaces, name)) or (is_done and name not in whole)
+        if is_gone and not is_wanted:
             return f"lost: {name}"
     for name, data in after.items():
         is_old = data == before.get(name)

@@ -232,7 +232,7 @@ def _read_saved_model(data: bytes) -> bytes:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     lines = str(SavedModel.FromString(data)).splitlines()
-    return "\n".join(sorted(re.sub(r'_\d+\b|"\d+"', "", line) for line in lines)).encode()
+    return "\n".join(sorted(re.sub(r'[-_]\d+\b|"\d+"', "", line) for line in lines)).encode()
 
 
 DIFFERENCES = (
