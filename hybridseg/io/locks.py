@@ -36,7 +36,7 @@ _TRIES, _PAUSE = 20, 0.01
 # What file systems without locks answer.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 _NOBODYS = -1
-_MAX_NAME = 200
+_MAX_NAME, _MANY = 200, 100
 
 
 @contextmanager
@@ -186,9 +186,13 @@ def _take(place: str, *, tries: int | None, create: bool = True) -> int | None:
         if not is_held and _is_still(place, descriptor):
             return descriptor
         os.close(descriptor)
-        if is_held and i == tries:
-            break
-        time.sleep(_PAUSE)
+        if is_held:
+            if i == tries:
+                break
+            time.sleep(_PAUSE)
+        elif i == _MANY:
+            # A file system on which no file is twice the same.
+            return _NOBODYS if create else None
     return None
 
 

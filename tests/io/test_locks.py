@@ -229,3 +229,10 @@ def test_a_name_is_tried_anew_where_the_lock_is_held(tmp_path, monkeypatch):
     monkeypatch.setattr(locks.secrets, "token_hex", lambda n: next(tokens))
     with lock_output(tmp_path / TOKEN), own_partial(tmp_path, ".png") as partial:
         assert partial.name == ".f00df00df00df00d.partial.png"
+
+
+def test_where_no_file_is_twice_the_same_work_goes_on(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(locks, "_is_still", lambda place, descriptor: False)
+    with lock_output(tmp_path / "a"):
+        write_text(tmp_path / "a", "whole")
+    assert "has no locks" in caplog.text and list_names(tmp_path) == ["a"]
