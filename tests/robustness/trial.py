@@ -411,11 +411,10 @@ def read_whole(name: str, data: bytes) -> None:
         for key in getattr(found, "files", ()):
             found[key]
     elif suffix == ".mdb":
-        import lmdb
+        from hybridseg.io.lmdbstore import describe_database
 
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, name.rpartition("/")[2]).write_bytes(data)
-            with lmdb.open(folder, readonly=True, lock=False) as database, database.begin() as values:
-                list(values.cursor())
+            describe_database(Path(folder))
     else:
         raise ValueError("it is of no stage that has a reader here")
