@@ -56,7 +56,7 @@ LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3"]
 KERNEL_DIR = Path("hybridseg/crf/kernel")
 KERNEL = Pybind11Extension(
     "hybridseg.crf._kernel",
-    [str(KERNEL_DIR / name) for name in ("bindings.cpp", "meanfield.cpp", "lattice.cpp", "passes.cpp")],
+    [str(KERNEL_DIR / name) for name in ("bindings.cpp", "refine.cpp", "meanfield.cpp", "lattice.cpp", "passes.cpp")],
     depends=[str(path) for path in KERNEL_DIR.glob("*.h")],
     cxx_std=17,
     extra_compile_args=["-O3", "-fopenmp", "-Wno-psabi"],
