@@ -14,7 +14,7 @@ DENSE_OUT := demo_dense_out
 # One worker for each core, but no more than memory holds: each keeps a TensorFlow of its own.
 TEST_WORKERS ?= auto --maxprocesses 8
 
-.PHONY: help demo demo-dense browser test test-fast test-lowest mutate lint format sanitize bench docs notebook clean
+.PHONY: help demo demo-dense browser test test-fast test-lowest mutate lint format attack sanitize bench docs notebook clean
 
 help:
 	@echo "make demo   run the hybrid method on $(SCENES) and write a report, $(OUT)/report.html"
@@ -24,6 +24,7 @@ help:
 	@echo "make test-fast  run the tests that need neither a browser nor more than a few seconds each"
 	@echo "make mutate  break the program on purpose in many places and see whether the tests notice (an hour)"
 	@echo "make lint   check style, documentation and types"
+	@echo "make attack  send the labelling page everything that should not get in (REQUESTS=2100 SEED=0)"
 	@echo "make sanitize  put the C++ of the CRF through hostile calls under the sanitizers of g++ (CASES=2000 SEED=0)"
 	@echo "make bench  measure speed and memory beside the rivals"
 	@echo "make docs   write docs/cli.md from the commands' own help, docs/api.md from the docstrings"
@@ -65,8 +66,12 @@ test-lowest: $(BIN)/python
 mutate: $(VENV)/installed-test
 	$(BIN)/python tools/mutate.py
 
-CASES ?= 2000
 SEED ?= 0
+REQUESTS ?= 2100
+attack: $(VENV)/installed-test
+	$(BIN)/python tests/robustness/attack.py --requests $(REQUESTS) --seed $(SEED)
+
+CASES ?= 2000
 SANITIZED := build/sanitize
 KERNEL := hybridseg/crf/kernel
 SANITIZE := g++ -std=c++17 -O1 -g -Wall -Wextra -Wno-psabi -fopenmp -I$(KERNEL)
