@@ -49,7 +49,7 @@ TEST = [
     "pystac-core>=1.15.2,<1.16",
     "jsonschema>=4.18,<5",
 ]
-LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3"]
+LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3", "bandit>=1.9,<1.10"]
 
 # The inner loops of the dense CRF. There is no -march flag: the kernel is compiled for several instruction sets and
 # takes the best that the processor has when it runs. Where it cannot be built, all else is installed (`optional`).

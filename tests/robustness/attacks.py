@@ -174,8 +174,10 @@ def script(draw: Random, site: Site) -> Attack:
     text, where = draw.choice(SCRIPTS) + str(draw.randrange(1000)), draw.randrange(6)
     base, body, may = f"/api/images/{site.image}", b"", frozenset({200, 400, 409})
     if where == 0:
-        classes = [{"name": text, "color": draw.choice(("#102030", text, "red;}</style>"))}]
-        body = json.dumps({"version": draw.randrange(3), "classes": classes}).encode()
+        told = site.ask("/api/session")
+        color = draw.choice(("#102030", "#102030", text, "red;}</style>"))
+        classes = [*told["classes"][:3], {"name": text, "color": color}]
+        body = json.dumps({"version": told["classes_version"], "classes": classes}).encode()
         return Attack(site.write(Request("/api/classes", "PUT", body=body)), may, note=text, is_lawful=True)
     if where == 1:
         target, may = draw.choice(("/", "/static/", "/api/", f"{base}/")) + quote(text), REFUSED
@@ -183,7 +185,7 @@ def script(draw: Random, site: Site) -> Attack:
     if where == 2:
         target, body = f"{base}/import?name={quote(text)}{draw.choice(('.svg', '.html', '.png', ''))}", text.encode()
     elif where == 3:
-        shape = {"label": text, "points": [[0, 0], [4, 0], ["x", 2]], "shape_type": "polygon"}
+        shape = {"label": text, "points": [[0, 0], [4, 0], draw.choice(([4, 2], ["x", 2]))]}
         target, body = f"{base}/import?name=x.json", json.dumps({"shapes": [shape], "imagePath": text}).encode()
     elif where == 4:
         stroke = {"version": 10**6, "layer": text, "tool": text, "points": [[1, 1]], "class": 0, "key": text}
