@@ -35,6 +35,7 @@ PARTS = (
     "pyproject.toml",
     "setup.py",
     "README.md",
+    "SECURITY.md",
 )
 WANTED_SHARE = 0.95
 TIMEOUT = 900

@@ -431,7 +431,7 @@ BREAKS = {
         ("evaluation/errorpanels.py", "len(ranked) - n_worst)", "len(ranked))", "evaluation/test_errorpanels.py"),
     ],
     "web": [
-        ("web/connections.py", "self.is_admitted and self.path.endswith", "self.path.endswith",
+        ("web/connections.py", "is_admitted and self.path.endswith", "self.path.endswith",
          "web/test_connections.py"),
         ("web/connections.py", "not channel.is_admitted and channel.creation_time < latest", "False",
          "web/test_connections.py"),

@@ -30,26 +30,24 @@ def limit_connections(server: Any, gate: Gate, *, max_body_bytes: int) -> None:
     class Request(HTTPRequestParser):
         """Knows from its headers, before the body is taken, whether it is of a browser that was let in."""
 
-        is_admitted = False
+        def __init__(self, adj: Any, channel: Channel) -> None:
+            super().__init__(adj)
+            self.channel = channel
 
         def parse_header(self, header_plus: bytes) -> None:
             super().parse_header(header_plus)
-            self.is_admitted = gate.knows(parse_cookie(self.headers.get("COOKIE")).get(gate.cookie_name, ""))
-            if not (self.is_admitted and self.path.endswith(_LARGE_PATH)):
+            is_admitted = gate.knows(parse_cookie(self.headers.get("COOKIE")).get(gate.cookie_name, ""))
+            self.channel.is_admitted = self.channel.is_admitted or is_admitted
+            if not (is_admitted and self.path.endswith(_LARGE_PATH)):
                 self.adj = small
 
     class Channel(HTTPChannel):
-        """Knows whether its browser was let in, and since when it has asked for nothing."""
+        """Knows whether its browser was let in."""
 
-        parser_class = Request
         is_admitted = False
 
-        def received(self, data: bytes) -> bool:
-            taken = super().received(data)
-            # The one that is being received, or those that wait for their answers.
-            for request in (self.request, *self.requests):
-                self.is_admitted = self.is_admitted or getattr(request, "is_admitted", False)
-            return bool(taken)
+        def parser_class(self, adj: Any) -> Request:
+            return Request(adj, self)
 
     server.channel_class = Channel
 
