@@ -155,7 +155,7 @@ def _try_in_one_process(probes: dict[str, str]) -> tuple[dict[str, tuple[Found |
     """Run probes until one ends the process; return what those before it found, and how the process ended."""
     settings = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1", "PYTHONWARNINGS": "ignore"}
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # nosec B603 # Python itself, with a program of ours
             [sys.executable, "-P", "-c", _TRY_ALL], input=json.dumps(probes),
             capture_output=True, text=True, errors="replace", env=settings, timeout=_PROBE_SECONDS, check=False,
         )  # fmt: skip
@@ -215,7 +215,8 @@ def _list_nvidia_gpus() -> list[str]:
     """Return the names of the NVIDIA GPUs that the driver knows."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_GPU_SECONDS, check=True)
+        # The tool of the driver, found as the user's own shell would find it.
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_GPU_SECONDS, check=True)  # nosec B603
     except (OSError, subprocess.SubprocessError):
         return []
     return done.stdout.split("\n")[:-1]

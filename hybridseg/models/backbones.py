@@ -206,7 +206,7 @@ def hub_cache_dir() -> Path:
 
 def _fetch_module(handle: str) -> Path:
     hub = _import_hub()
-    place = hub_cache_dir() / hashlib.sha1(handle.encode()).hexdigest()
+    place = hub_cache_dir() / hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest()
     try:
         return Path(hub.resolve(handle))
     # A download fails in many ways, and the advice is the same for all.
