@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from hybridseg.batch.madeby import hash_file, list_changes
 from hybridseg.dense.runs import describe_changes
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.jsonfiles import as_read
 from hybridseg.models.architectures import architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, load_dense
 from hybridseg.models.engines import TENSORFLOW
@@ -70,6 +70,6 @@ def _check(path: Path, start: DenseCard, wanted: DenseCard) -> None:
             f"{path} was trained on images that were normalized in another way ({kinds[0]}, here {kinds[1]}); give "
             f"images of the same type and the --normalization of that training, {_REMEDY}"
         )
-    records = (json.loads(json.dumps(architecture_record(one))) for one in (old, new))
+    records = (as_read(architecture_record(one)) for one in (old, new))
     if changes := list_changes(*records):
         raise BadInput(f"{path} is a network with other settings ({describe_changes(changes)}); give those, {_REMEDY}")

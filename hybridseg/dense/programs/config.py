@@ -20,7 +20,7 @@ from hybridseg.classes import VOID
 from hybridseg.dense.pairs import SIDES
 from hybridseg.dense.records import PREFIX_WORDS, is_prefix
 from hybridseg.errors import BadInput, located
-from hybridseg.io.jsonfiles import read_json_object
+from hybridseg.io.jsonfiles import as_read, read_json_object
 from hybridseg.models.bundles import describe_json
 from hybridseg.options import Span, describe_range, option, setting_of, type_of
 
@@ -230,7 +230,7 @@ def config_record(config: ResunetConfig) -> dict[str, Any]:
     >>> record["TARGET_SIZE"], record["REMAP_CLASSES"]
     ([64, 96], {})
     """
-    return {key: json.loads(json.dumps(getattr(config, key.lower()))) for key in KEYS}
+    return {key: as_read(getattr(config, key.lower())) for key in KEYS}
 
 
 def explain_keys() -> list[tuple[str, str, str, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hybridseg.classes import ClassTable, class_key, hex_color
 from hybridseg.errors import BadInput, located
 from hybridseg.io.atomic import write_text
-from hybridseg.io.rasters import check_regular
+from hybridseg.io.textfiles import read_lines
 from hybridseg.palette import Color
 
 # matplotlib's one-letter colours; its green, cyan, magenta and yellow differ from those of CSS.
@@ -172,16 +172,8 @@ def parse_color(text: str) -> Color:
 
 def _read_lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
     """Return the lines that are not blank, with their numbers."""
-    path = check_regular(path)
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise BadInput(f"{path} is far too large for a class file; give a text file with one class a line")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise BadInput(f"{path} is not a text file in UTF-8; save it as UTF-8, with one class a line") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read as text ({error}); give a text file with one class a line") from error
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    found = read_lines(path, most=_MAX_FILE_BYTES, remedy="give a text file with one class a line")
+    lines = [(number, line.strip()) for number, line in enumerate(found, 1) if line.strip()]
     if not lines:
         raise BadInput(f"{path} is empty; write one class a line")
     return lines

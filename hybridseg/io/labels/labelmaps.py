@@ -14,6 +14,7 @@ import numpy as np
 
 from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, match_colors, measure_shares, remap
 from hybridseg.errors import BadInput, located
+from hybridseg.io.jsonfiles import parse_json
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.rasters import GeoReference
 from hybridseg.markup import name_some
@@ -215,8 +216,8 @@ def decode_names(text: str) -> list[str]:
     ['water', 'sand']
     """
     try:
-        names = json.loads(text)
-    except (ValueError, RecursionError):
+        names = parse_json(text)
+    except BadInput:
         names = None
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise BadInput(f"its list of class names is damaged: {text[:60]!r}")
