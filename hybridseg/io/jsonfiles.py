@@ -17,8 +17,8 @@ MAX_FILE_BYTES = 200_000_000
 # What a byte of text can become in memory: an object and a list take far more than a number.
 _MAX_SIGNS = {b"{": 3_000_000, b"[": 6_000_000, b":": 15_000_000, b",": 30_000_000}
 _MAX_DEPTH = 100
-# A path is the longest name that is known; a whole number of any use has fewer digits.
-_MAX_NAME, _MAX_DIGITS = 4096, 40
+# A path is the longest name that is known; a float holds no whole number of more digits.
+_MAX_NAME, _MAX_DIGITS = 4096, 308
 _SPLIT = "split it into smaller files"
 _MAX_NUMBER = 1e9
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
