@@ -72,9 +72,9 @@ def join_names(names: Iterable[object], most: int = _MAX_QUOTED) -> str:
     """
     found = [shorten(str(name), most) for name in names]
     lengths = itertools.accumulate(len(name) + 2 for name in found)
-    n_shown = max(sum(length <= most + 2 for length in lengths), 1)
+    n_shown = sum(length <= most + 2 for length in lengths)
     more = len(found) - n_shown
-    return ", ".join(found[:n_shown]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(found[:n_shown]) + (f" and {more:,} more" if more else "")
 
 
 def _tidy_line(line: str) -> str:
