@@ -78,8 +78,8 @@ def join_names(names: Iterable[object], most: int = _MAX_QUOTED) -> str:
 
 
 def _tidy_line(line: str) -> str:
-    # First, so that little is looked through.
-    line = shorten(line, 4 * _MAX_LINE)
+    # First, so that little is looked through; without a blank, so that a word stays one.
+    line = line if len(line) <= 4 * _MAX_LINE else line[: 3 * _MAX_LINE] + line[-_MAX_LINE:]
     line = _QUOTED.sub(_shorten_quoted, line)
     return shorten(_WORD.sub(_shorten_word, line), _MAX_LINE)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from hybridseg import __version__
 from hybridseg.classes import ClassTable, hex_color
-from hybridseg.errors import BadInput, HybridSegError, OutputExists
+from hybridseg.errors import BadInput, HybridSegError, OutputExists, join_names
 from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.io.labels.formats import read_made_by
 from hybridseg.models.cards import hash_file
@@ -84,7 +84,7 @@ def explain_difference(path: Path, wanted: str) -> str:
         if any(key[:1] == (part,) for key in changed):
             return words
     names = sorted({key[-1] for key in changed if key[:1] == ("settings",)})
-    return f"made with other settings ({', '.join(names)})" if names else "made by another version"
+    return f"made with other settings ({join_names(names)})" if names else "made by another version"
 
 
 def list_changes(before: Any, now: Any) -> dict[tuple[str, ...], tuple[Any, Any]]:

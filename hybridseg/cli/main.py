@@ -16,7 +16,7 @@ import click
 from hybridseg import __version__
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.report import INTERRUPTED, Report, printable
-from hybridseg.errors import BadUsage, HybridSegError, tidy
+from hybridseg.errors import BadUsage, HybridSegError, shorten, tidy
 
 # In the order of use. A command is imported only when it is needed.
 COMMANDS = {
@@ -147,7 +147,9 @@ def _tidied() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = printable(tidy(error.message))  # type: ignore[misc]
+        # Only this one lists what was typed as it is, between parentheses.
+        is_list = error.message.startswith("Got unexpected extra argument")
+        error.message = printable(tidy(shorten(error.message) if is_list else error.message))  # type: ignore[misc]
         raise
 
 

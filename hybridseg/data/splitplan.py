@@ -12,7 +12,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.draw import count_share, shuffle_names
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, join_names
 from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import match_masks
@@ -225,7 +225,7 @@ def choose_others(groups: Mapping[str, Sequence[str]], test_list: Path | tuple[s
         what = "the list (--test)" if isinstance(test_list, tuple) else f"{test_list} (--test)"
         raise BadInput(
             f"{what} has names of images that are not there, or have no label map ({len(unknown)}): "
-            f"{', '.join(unknown[:3])}{' ...' if len(unknown) > 3 else ''}"
+            f"{join_names(unknown)}"
         )
     return groups.keys() - tested
 
