@@ -1,6 +1,8 @@
 import pytest
 
-from hybridseg.errors import BadInput, MissingInput, Problem, located
+from hybridseg.errors import BadInput, MissingInput, MissingPackage, Problem, join_names, located, tidy
+
+LONG = "Ж" * 10_000
 
 
 @pytest.mark.parametrize("message", ["a.png: is damaged", "a.png is damaged", "is damaged"])
@@ -20,3 +22,33 @@ def test_errors_are_of_the_kinds_that_python_programs_expect():
         raise MissingInput("")
     with pytest.raises(ValueError):
         raise BadInput("")
+
+
+def test_what_a_message_keeps():
+    told = str(BadInput(f"{LONG!r} is not a colour; write it like #556B2F"))
+    assert told.startswith("'ЖЖ") and told.endswith("Ж' is not a colour; write it like #556B2F")
+    assert str(MissingPackage(LONG)) == str(MissingInput(LONG)) and len(str(MissingInput(LONG))) == 200
+    # A path stays as it was typed, while it can be one.
+    path = "/data/" + "/".join(["a" * 100] * 5) + "/photo.jpg"
+    assert str(MissingInput(f"there is no file {path}")) == f"there is no file {path}"
+    assert len(str(MissingInput(f"there is no file /{LONG}"))) < 250
+    # English has apostrophes.
+    text = "it's " * 50 + "the users' files don't fit, and 'sand' isn't one"
+    assert tidy(text) == text
+    assert len(str(Problem(LONG, LONG))) < 450 and len(tidy("\n".join([LONG] * 3))) < 610
+    assert tidy("a\n" * 500).endswith("... and 302 more lines")
+
+
+def test_a_line_of_many_short_words_loses_its_middle():
+    told = tidy("what is wrong: " + "Ж, " * 10_000 + "; do that")
+    assert len(told) <= 1500 and told.startswith("what is wrong: Ж") and told.endswith("Ж, ; do that")
+
+
+def test_what_would_work_on_a_terminal_is_written_out():
+    told = str(BadInput("\x1b[31mred\x9b\r\u202e\u2028 and\nthe rest"))
+    assert told == r"\x1b[31mred\x9b\r\u202e\u2028 and" + "\nthe rest"
+
+
+def test_names_for_a_message():
+    assert join_names(["a" * 40, "b" * 40, "c" * 40]) == f"{'a' * 40}, {'b' * 40} and 1 more"
+    assert join_names([]) == "" and len(join_names([LONG, LONG])) < 120

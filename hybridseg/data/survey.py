@@ -127,7 +127,9 @@ class MaskFacts:
     def from_record(cls, path: Path, sha256: str, record: Mapping[str, Any]) -> MaskFacts:
         """Make it of a record."""
         rows, cols, text = record["small"]
-        small = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(rows, cols)
+        # No more than such a picture has, whatever it unpacks to.
+        unpacked = zlib.decompressobj().decompress(base64.b64decode(text), _PICTURE_SIDE**2)
+        small = np.frombuffer(unpacked, np.uint8).reshape(rows, cols)
         names = ClassTable.from_records(record["names"]) if record["names"] else None
         return cls(sha256, tuple(record["shape"]), record["dtype"], names, dict(map(tuple, record["counts"])), small)
 

@@ -4,10 +4,10 @@ import json
 import re
 
 import click
+import numpy as np
 import pytest
 
 from hybridseg.cli.main import find_commands
-from hybridseg.errors import BadInput, MissingInput, MissingPackage, Problem, tidy
 from hybridseg.io.images import write_image
 
 # A letter that no message of ours has.
@@ -28,20 +28,6 @@ def check(text: str, *, most: int = 200) -> None:
     assert text.count("Ж") <= most, text[:2000]
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", text)
     assert len(text) < 4000
-
-
-def check_run(run, words, *, code=1, most=200):
-    """Run a command that fails, as a person and as a program."""
-    result = run(*words)
-    assert result.exit_code == code, result.output
-    check(result.output, most=most)
-    # Not at the very front: options of the group may stand there.
-    result = run(*words, "--json")
-    report = json.loads(result.stdout)
-    told = [report["error"] or "", *report["warnings"], *(problem["message"] for problem in report["problems"])]
-    assert any(told)
-    for text in told:
-        check(text, most=most)
 
 
 def test_every_typed_option_of_every_command(run):
@@ -129,32 +115,8 @@ def test_values_in_files(run, tmp_path, coast, table, value):
         check(result.output)
 
 
-def test_what_a_message_keeps():
-    told = str(BadInput(f"{LONG!r} is not a colour; write it like #556B2F"))
-    assert told.startswith("'ЖЖ") and told.endswith("Ж' is not a colour; write it like #556B2F")
-    assert str(MissingPackage(LONG)) == str(MissingInput(LONG)) and len(str(MissingInput(LONG))) == 200
-    # A path stays as it was typed, while it can be one.
-    path = "/data/" + "/".join(["a" * 100] * 5) + "/photo.jpg"
-    assert str(MissingInput(f"there is no file {path}")) == f"there is no file {path}"
-    check(str(MissingInput(f"there is no file /{LONG}")))
-    # English has apostrophes.
-    text = "it's " * 50 + "the users' files don't fit, and 'sand' isn't one"
-    assert tidy(text) == text
-    check(str(Problem(LONG, LONG)), most=400)
-    check(tidy("\n".join([LONG] * 3)), most=600)
-    assert tidy("a\n" * 500).endswith("... and 302 more lines")
-
-
-def test_a_line_of_many_short_words_loses_its_middle():
-    told = tidy("what is wrong: " + "Ж, " * 10_000 + "; do that")
-    assert len(told) <= 1500 and told.startswith("what is wrong: Ж") and told.endswith("Ж, ; do that")
-
-
 def test_a_file_with_a_strange_name_is_listed_readably(run, tmp_path):
-    write_image_of = tmp_path / "a\x1b[31m\n\x9bb.png"
-    import numpy as np
-
     write_image(tmp_path / "ok.png", np.zeros((8, 8, 3), np.uint8))
-    write_image_of.write_bytes(b"no image")
+    (tmp_path / "a\x1b[31m\n\x9bb.png").write_bytes(b"no image")
     result = run("review", tmp_path, "--out", tmp_path / "out")
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", result.output)
