@@ -148,8 +148,10 @@ class Problem:
     @classmethod
     def of(cls, path: object, error: Exception) -> Problem:
         """Make a problem from an error, whose message often begins with the path already."""
-        message = str(error)
-        return cls(str(path), message.removeprefix(f"{path}: ").removeprefix(f"{path} "))
+        message, where = str(error), str(path)
+        # As the error has it.
+        path = tidy(where)
+        return cls(where, message.removeprefix(f"{path}: ").removeprefix(f"{path} "))
 
     def __str__(self) -> str:
         """Return the line for a summary."""

@@ -10,6 +10,11 @@ def test_a_problem_names_its_file_once(message):
     assert str(Problem.of("a.png", BadInput(message))) == "a.png: is damaged"
 
 
+def test_a_problem_with_a_strange_file_names_it_once():
+    problem = Problem.of("a\x1b.png", BadInput("a\x1b.png: is damaged"))
+    assert problem.where == "a\x1b.png" and str(problem) == r"a\x1b.png: is damaged"
+
+
 def test_a_place_stands_before_a_message_about_content_only():
     with pytest.raises(BadInput, match=r"^a\.txt: no colour$"), located("a.txt"):
         raise BadInput("no colour")
