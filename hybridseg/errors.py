@@ -6,6 +6,7 @@ built-in parent, so that ``except FileNotFoundError`` works for people who use t
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 
 # What moves the cursor, colours a terminal, ends a line somewhere, or turns the direction in which text is shown.
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-# In quotes, as repr writes it: an apostrophe within a word is none.
-_QUOTED = re.compile(r"""(?<!\w)(['"])((?:\\.|(?!\1(?!\w))[^\\])*)\1(?!\w)""")
-_MAX_QUOTED, _MAX_WORD, _MAX_PART, _MAX_PATH, _MAX_LINE, _MAX_LINES = 100, 200, 255, 1000, 1500, 200
+# As repr writes quotes, with a backslash before those that are meant: an apostrophe within a word is none.
+_OPENING, _CLOSING = re.compile(r"(?<!\w)['\"]"), re.compile(r"(?<!\\)(?:\\\\)*(['\"])(?!\w)")
+_MAX_QUOTED, _MAX_WORD, _MAX_PART, _MAX_PATH, _MAX_LINE, _MAX_LINES = 100, 200, 255, 1000, 1500, 100
+_MAX_TEXT = 20_000
 _WORD = re.compile(rf"\S{{{_MAX_WORD + 1},}}")
 
 
@@ -34,8 +36,8 @@ def escape_controls(text: str) -> str:
 def tidy(text: str) -> str:
     """Return a message in which nothing that was quoted is long, so that what it says first and last is seen.
 
-    What stands in quotes keeps 100 characters (a path 200), another word 200 (a path 1,000), a line 1,500. Control
-    characters are escaped.
+    What stands in quotes keeps 100 characters (a path 200), another word 200 (a path 1,000), a line 1,500 and
+    all 20,000. Control characters are escaped.
 
     Examples
     --------
@@ -45,7 +47,7 @@ def tidy(text: str) -> str:
     lines = escape_controls(text).split("\n")
     if len(lines) > _MAX_LINES:
         lines[_MAX_LINES - 1 :] = [f"  ... and {len(lines) - _MAX_LINES + 1:,} more lines"]
-    return "\n".join(map(_tidy_line, lines))
+    return shorten("\n".join(map(_tidy_line, lines)), _MAX_TEXT)
 
 
 def shorten(text: str, most: int = _MAX_QUOTED) -> str:
@@ -80,13 +82,25 @@ def join_names(names: Iterable[object], most: int = _MAX_QUOTED) -> str:
 def _tidy_line(line: str) -> str:
     # First, so that little is looked through; without a blank, so that a word stays one.
     line = line if len(line) <= 4 * _MAX_LINE else line[: 3 * _MAX_LINE] + line[-_MAX_LINE:]
-    line = _QUOTED.sub(_shorten_quoted, line)
-    return shorten(_WORD.sub(_shorten_word, line), _MAX_LINE)
+    return shorten(_WORD.sub(_shorten_word, _shorten_quotes(line)), _MAX_LINE)
 
 
-def _shorten_quoted(match: re.Match[str]) -> str:
-    is_path = "/" in match[2] and " " not in match[2]
-    return f"{match[1]}{shorten(match[2], _MAX_WORD if is_path else _MAX_QUOTED)}{match[1]}"
+def _shorten_quotes(line: str) -> str:
+    ends: dict[str, list[int]] = {"'": [], '"': []}
+    for match in _CLOSING.finditer(line):
+        ends[match[1]].append(match.start(1))
+    parts, done = [], 0
+    for match in _OPENING.finditer(line):
+        start, places = match.end(), ends[match[0]]
+        next_end = bisect.bisect_left(places, start)
+        # The quotes that end one text may look like the beginning of another.
+        if match.start() >= done and next_end < len(places):
+            end = places[next_end]
+            quoted = line[start:end]
+            is_path = "/" in quoted and " " not in quoted
+            parts += [line[done:start], shorten(quoted, _MAX_WORD if is_path else _MAX_QUOTED), line[end]]
+            done = end + 1
+    return "".join(parts) + line[done:]
 
 
 def _shorten_word(match: re.Match[str]) -> str:

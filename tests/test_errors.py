@@ -40,8 +40,12 @@ def test_what_a_message_keeps():
     # English has apostrophes.
     text = "it's " * 50 + "the users' files don't fit, and 'sand' isn't one"
     assert tidy(text) == text
+    assert tidy(f"'a.' stands for {'b ' * 60}, not for 'c.'") == f"'a.' stands for {'b ' * 60}, not for 'c.'"
+    assert len(tidy(f"'a' and {'b ' * 500!r} and \"{'c' * 500}\"")) < 230
+    # However it is built, in no time.
+    assert len(tidy(("'a " * 2000 + "\n") * 300)) == 20_000
     assert len(str(Problem(LONG, LONG))) < 450 and len(tidy("\n".join([LONG] * 3))) < 610
-    assert tidy("a\n" * 500).endswith("... and 302 more lines")
+    assert tidy("a\n" * 500).endswith("... and 402 more lines")
 
 
 def test_a_line_of_many_short_words_loses_its_middle():
