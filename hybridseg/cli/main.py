@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -141,15 +142,18 @@ class HybridSegGroup(click.Group):
             ) from error
 
 
+# Of all messages of Click the one that lists what was typed as it is.
+_EXTRA = re.compile(r"^(Got unexpected extra arguments? \()(.*)(\))", re.DOTALL)
+
+
 @contextmanager
 def _tidied() -> Iterator[None]:
     """Shorten what a message about the command line echoes of it."""
     try:
         yield
     except click.ClickException as error:
-        # Only this one lists what was typed as it is, between parentheses.
-        is_list = error.message.startswith("Got unexpected extra argument")
-        error.message = printable(tidy(shorten(error.message) if is_list else error.message))  # type: ignore[misc]
+        message = _EXTRA.sub(lambda match: match[1] + shorten(match[2], 200) + match[3], error.message)
+        error.message = printable(tidy(message))  # type: ignore[misc]
         raise
 
 
