@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg import __version__
+from hybridseg.io.jsonfiles import parse_json
 from hybridseg.machine import count_cores
 from hybridseg.models.backbones import hub_cache_dir
 from hybridseg.progress import say_if_slow
@@ -164,7 +165,7 @@ def _try_in_one_process(probes: dict[str, str]) -> tuple[dict[str, tuple[Found |
     found = {}
     for line in done.stdout.split("\n"):
         if line.startswith("\x1e"):
-            name, value, reason = json.loads(line[1:])
+            name, value, reason = parse_json(line[1:])
             found[name] = (
                 value,
                 re.sub(r"^ModuleNotFoundError: No module named (.*)$", r"not installed (no module \1)", reason),
