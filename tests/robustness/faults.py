@@ -101,7 +101,12 @@ def remove_results(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: r
 
     moment = Disturbance(n_writes=rng.randint(1, max(whole[0].n_writes, 1)), act=remove)
     run = bench.run(writer, disturbed=moment)
-    fault = _judge_end(bench, writer, run, before, whole[1]) or _run_again(bench, writer, whole[1])
+    fault = _judge_end(bench, writer, run, before, whole[1])
+    bench.forget()
+    if not fault and (fault := _run_again(bench, writer, whole[1])):
+        # What was made after that, of half of a set, is removed as well.
+        remove()
+        fault = _run_again(bench, writer, whole[1])
     return fault and f"{fault}; removed at {moment}"
 
 

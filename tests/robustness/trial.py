@@ -50,7 +50,8 @@ class Run:
         """Return why this is neither done nor one clear sentence; empty: it is."""
         if "Traceback (most recent call last)" in self.text:
             return "traceback: " + self.text.strip().splitlines()[-1]
-        errors = [line for line in self.text.splitlines() if line.startswith("Error: ")]
+        # A sentence, or a list of the files that could not be used, one sentence each.
+        errors = [line for line in self.text.splitlines() if re.match("Error: |\\d+ files? could not be used", line)]
         if self.code == 1 and len(errors) == 1:
             return ""
         return "" if self.code == 0 else f"exit code {self.code} with {len(errors)} errors: {self.text.strip()[-200:]}"
@@ -121,8 +122,13 @@ class Bench:
 
     def clear(self) -> None:
         """Remove all of the latest run."""
-        for path in (*(self.folder.iterdir() if self.folder.exists() else ()), self.root / "promised.json"):
+        self.forget()
+        for path in self.folder.iterdir() if self.folder.exists() else ():
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Forget what a command has promised to keep."""
+        (self.root / "promised.json").unlink(missing_ok=True)
 
     def _make(self, name: str, stock: Path) -> None:
         stock.mkdir(parents=True, exist_ok=True)
