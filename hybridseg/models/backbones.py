@@ -17,13 +17,12 @@ from typing import Any
 
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
 from hybridseg.io.atomic import claim_folder
-from hybridseg.models.graphs import CHECKPOINT_OPS, SAFE_OPS, refuse_unsafe_ops
+from hybridseg.models.hubmodules import FEATURE_SIGNATURE, read_module
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.progress import say_if_slow
 
 BUILTIN = "builtin:mobilenet_v2"
 DEFAULT_INPUT_SIZE = 160
-_FEATURE_SIGNATURE = "image_feature_vector"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,16 +97,18 @@ def load_backbone(
     if handle.startswith("builtin:"):
         raise BadInput(f"there is no built-in backbone {handle!r}; the only one is {BUILTIN}")
     folder = _find_module(handle)
-    if not trust:
-        _check_module(folder)
-    if (folder / "tfhub_module.pb").exists():
-        if trainable:
-            raise BadInput(
-                f"{handle} is a module in the TF1 format, whose weights cannot be fine-tuned; "
-                f"leave --fine-tune out, or use {BUILTIN} or a TF2 module"
-            )
-        return _load_tf1_module(handle, folder, input_size)
-    return _load_tf2_module(handle, folder, input_size, trainable=trainable)
+    is_tf1 = (folder / "tfhub_module.pb").exists()
+    if is_tf1 and trainable:
+        raise BadInput(
+            f"{handle} is a module in the TF1 format, whose weights cannot be fine-tuned; "
+            f"leave --fine-tune out, or use {BUILTIN} or a TF2 module"
+        )
+    with _explained_errors(handle, "TF1" if is_tf1 else "TF2"):
+        if not trust:
+            return _read_module(handle, folder, input_size, trainable=trainable)
+        if is_tf1:
+            return _load_tf1_module(handle, folder, input_size)
+        return _load_tf2_module(handle, folder, input_size, trainable=trainable)
 
 
 def _load_builtin(input_size: int, *, trainable: bool) -> Backbone:
@@ -240,23 +241,6 @@ def _unpack_module(path: Path) -> Path:
     return target
 
 
-def _check_module(folder: Path) -> None:
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    saved = saved_model_pb2.SavedModel()
-    path = folder / "saved_model.pb"
-    try:
-        saved.ParseFromString(path.read_bytes())
-    except (OSError, DecodeError) as error:
-        raise BadInput(f"{folder} is damaged: {path.name} cannot be read ({error})") from error
-    try:
-        for meta in saved.meta_graphs:
-            refuse_unsafe_ops(folder, meta.graph_def, allowed=SAFE_OPS | CHECKPOINT_OPS)
-    except BadInput as error:
-        raise BadInput(f"{error}. If you know where it comes from: --trust-model") from error
-
-
 def _fingerprint_folder(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -266,22 +250,66 @@ def _fingerprint_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def _read_module(handle: str, folder: Path, input_size: int, *, trainable: bool) -> Backbone:
+    """Return a module of which nothing is run but what computes features from images."""
+    import tensorflow as tf
+
+    found = read_module(folder)
+    size = (_fixed_side(found.shape) if found.shape else None) or input_size
+    weights = {
+        name: tf.Variable(value, trainable=trainable and name in found.trainable, name=name)
+        for name, value in found.weights.items()
+    }
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(found.definition, name=""), [])
+    feeds = [wrapped.graph.as_graph_element(name) for name in (found.images, *(f"{name}:0" for name in weights))]
+    function = wrapped.prune(feeds, wrapped.graph.as_graph_element(found.output))
+
+    def apply(tiles: Any) -> Any:
+        output = function(_convert_pixels(tiles, found.dtype), *map(tf.convert_to_tensor, weights.values()))
+        return tf.reshape(tf.cast(output, tf.float32), [tf.shape(output)[0], -1])
+
+    variables = [weight for weight in weights.values() if weight.trainable]
+    return _describe_module(
+        handle,
+        folder,
+        size,
+        apply,
+        variables,
+        (function, list(weights.values())),
+        offers_features=found.offers_features,
+    )
+
+
+def _describe_module(
+    handle: str, folder: Path, size: int, apply: Callable[[Any], Any], variables: list[Any], keep: Any, *,
+    offers_features: bool = True,
+) -> Backbone:  # fmt: skip
+    import tensorflow as tf
+
+    n_features = int(apply(tf.zeros([1, size, size, 3])).shape[-1])
+    is_classifier = any(word in handle for word in ("/classification", "/logits")) or n_features in (1000, 1001)
+    note = f"{handle} is a whole classifier: its {n_features} logits serve as features" if is_classifier else ""
+    if not offers_features:
+        note = f"{handle} offers no feature vector: its own output is used instead"
+    frozen = "" if variables else "the module offers no trainable weights"
+    return Backbone(handle, _fingerprint_folder(folder), size, n_features, apply, variables, frozen, note, keep)
+
+
+# Modules that are trusted: TensorFlow runs all that is in them.
+
+
 def _load_tf1_module(handle: str, folder: Path, input_size: int) -> Backbone:
     import tensorflow as tf
 
-    with _explained_errors(handle, "TF1"):
-        function, offers_features = _freeze_tf1_module(handle, folder)
-        spec = function.inputs[0]
-        size = _fixed_side(spec.shape) or input_size
+    function, offers_features = _freeze_tf1_module(handle, folder)
+    spec = function.inputs[0]
 
-        def apply(tiles: Any) -> Any:
-            output = function(_convert_pixels(tiles, spec.dtype))
-            return tf.reshape(output, [tf.shape(output)[0], -1])
+    def apply(tiles: Any) -> Any:
+        output = function(_convert_pixels(tiles, spec.dtype))
+        return tf.reshape(output, [tf.shape(output)[0], -1])
 
-        n_features = int(apply(tf.zeros([1, size, size, 3])).shape[-1])
-    note = "" if offers_features else f"{handle} offers no feature vector: its own output is used instead"
-    frozen = "a module in the TF1 format cannot be fine-tuned"
-    return Backbone(handle, _fingerprint_folder(folder), size, n_features, apply, [], frozen, note, function)
+    size = _fixed_side(spec.shape) or input_size
+    return _describe_module(handle, folder, size, apply, [], function, offers_features=offers_features)
 
 
 def _freeze_tf1_module(handle: str, folder: Path) -> tuple[Any, bool]:
@@ -295,17 +323,17 @@ def _freeze_tf1_module(handle: str, folder: Path) -> tuple[Any, bool]:
     graph = tf.Graph()
     with graph.as_default(), v1.Session() as session:
         signatures = v1.saved_model.load(session, [], str(folder)).signature_def
-        name = _FEATURE_SIGNATURE if _FEATURE_SIGNATURE in signatures else "default"
+        name = FEATURE_SIGNATURE if FEATURE_SIGNATURE in signatures else "default"
         if name not in signatures:
             offered = ", ".join(signatures) or "none"
-            raise BadInput(f"{handle} offers neither {_FEATURE_SIGNATURE} nor default; its signatures: {offered}")
+            raise BadInput(f"{handle} offers neither {FEATURE_SIGNATURE} nor default; its signatures: {offered}")
         outputs = signatures[name].outputs
         source = next(iter(signatures[name].inputs.values())).name
         target = (outputs["default"] if "default" in outputs else next(iter(outputs.values()))).name
         frozen = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [target.split(":")[0]])
     wrapped = v1.wrap_function(lambda: tf.import_graph_def(frozen, name=""), [])
     function = wrapped.prune(wrapped.graph.as_graph_element(source), wrapped.graph.as_graph_element(target))
-    return function, name == _FEATURE_SIGNATURE
+    return function, name == FEATURE_SIGNATURE
 
 
 @contextmanager
@@ -325,28 +353,20 @@ def _load_tf2_module(handle: str, folder: Path, input_size: int, *, trainable: b
     import tensorflow as tf
 
     hub = _import_hub()
-    with _explained_errors(handle, "TF2"):
-        module = hub.load(str(folder))
-        # Without a name, the layer is called by a count, and the same module would freeze to other bytes.
-        layer = hub.KerasLayer(module, trainable=trainable, name="module")
-        spec = _find_call_input(module)
-        size = (_fixed_side(spec.shape) if spec is not None else None) or input_size
-        dtype = spec.dtype if spec is not None else tf.float32
+    module = hub.load(str(folder))
+    # Without a name, the layer is called by a count, and the same module would freeze to other bytes.
+    layer = hub.KerasLayer(module, trainable=trainable, name="module")
+    spec = _find_call_input(module)
+    size = (_fixed_side(spec.shape) if spec is not None else None) or input_size
+    dtype = spec.dtype if spec is not None else tf.float32
 
-        def apply(tiles: Any) -> Any:
-            output = layer(_convert_pixels(tiles, dtype), training=False)
-            if isinstance(output, dict):
-                output = output.get("default", next(iter(output.values())))
-            return tf.reshape(tf.cast(output, tf.float32), [tf.shape(output)[0], -1])
+    def apply(tiles: Any) -> Any:
+        output = layer(_convert_pixels(tiles, dtype), training=False)
+        if isinstance(output, dict):
+            output = output.get("default", next(iter(output.values())))
+        return tf.reshape(tf.cast(output, tf.float32), [tf.shape(output)[0], -1])
 
-        n_features = int(apply(tf.zeros([1, size, size, 3])).shape[-1])
-    is_classifier = any(word in handle for word in ("/classification", "/logits")) or n_features in (1000, 1001)
-    note = f"{handle} is a whole classifier: its {n_features} logits serve as features" if is_classifier else ""
-    variables = list(layer.trainable_variables)
-    frozen = "" if variables else "the module offers no trainable weights"
-    return Backbone(
-        handle, _fingerprint_folder(folder), size, n_features, apply, variables, frozen, note, (module, layer)
-    )
+    return _describe_module(handle, folder, size, apply, list(layer.trainable_variables), (module, layer))
 
 
 def _find_call_input(module: Any) -> Any:
