@@ -24,6 +24,7 @@ INPUT_RANGES = (UNIT_RANGE, SIGNED_RANGE)
 _POETS_INPUT = "input"
 _MAX_GRAPH_BYTES = 2_000_000_000
 _STRING_BYTES = 24
+_MAX_TENSOR_BYTES = 2 * 2**30
 # Of a GraphDef: nodes, functions, versions and debug information, as protocol buffers number and write them.
 _GRAPH_FIELDS, _VARINT, _BYTES = range(1, 6), 0, 2
 
@@ -212,6 +213,36 @@ def check_constants(nodes: Iterable[Any]) -> None:
             n_bytes += math.prod(shape) * (tf.as_dtype(tensor.dtype).size or _STRING_BYTES)
         if n_bytes > _MAX_GRAPH_BYTES:
             raise BadInput(f"it holds constants that take more memory than any network, {node.name:.100} for one")
+
+
+def check_sizes(
+    definition: Any, input_name: str, output_name: str, shape: tuple[int | None, ...], dtype: Any = "float32"
+) -> None:
+    """Raise BadInput unless all that a graph computes from images of a shape is of a known, bearable size.
+
+    TensorFlow knows the shape of a tensor where it follows from the shape of the images, and from constants. One that
+    follows from the pixels could be of any size.
+    """
+    import tensorflow as tf
+
+    wanted = definition
+    definition = tf.compat.v1.GraphDef()
+    definition.CopyFrom(wanted)
+    for node in definition.node:
+        # Its own input is what it will get; nothing else is fed.
+        if node.op == "PlaceholderWithDefault" and f"{node.name}:0" != input_name:
+            node.op = "Identity"
+            node.attr["T"].type = node.attr["dtype"].type
+            del node.attr["dtype"], node.attr["shape"]
+    with tf.Graph().as_default() as built:
+        images = tf.compat.v1.placeholder(dtype, shape)
+        tf.import_graph_def(definition, {input_name: images}, name="")
+    used = {tensor for operation in built.get_operations() for tensor in operation.inputs}
+    for tensor in (*used, built.get_tensor_by_name(output_name)):
+        if not tensor.shape.is_fully_defined():
+            raise BadInput(f"the size of {tensor.name:.100} depends on what is in an image")
+        if math.prod(tensor.shape) * (tensor.dtype.size or _STRING_BYTES) > _MAX_TENSOR_BYTES:
+            raise BadInput(f"{tensor.name:.100} takes more memory than any part of a network")
 
 
 def refuse_unsafe_ops(path: object, definition: Any, *, allowed: Iterable[str]) -> None:

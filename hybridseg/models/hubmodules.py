@@ -7,7 +7,7 @@ images is taken out of it as a graph of operations that compute, and its variabl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,45 @@ class ModuleGraph:
     weights: dict[str, np.ndarray]
     trainable: frozenset[str]
     offers_features: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModule:
+    """A module that can be called with images.
+
+    Parameters
+    ----------
+    call : callable
+        From images, (n, rows, cols, 3), to the output, as tensors.
+    variables : list
+        Those that fine-tuning may change.
+    keep : object
+        What `call` needs to stay alive.
+    """
+
+    call: Callable[[Any], Any]
+    dtype: Any
+    shape: tuple[int | None, ...] | None
+    variables: list[Any]
+    keep: Any
+    offers_features: bool = True
+
+
+def build_module(found: ModuleGraph, trainable: bool) -> LoadedModule:
+    """Return what was read of a module as a function with variables of ours."""
+    import tensorflow as tf
+
+    weights = [
+        tf.Variable(value, trainable=trainable and name in found.trainable, name=name)
+        for name, value in found.weights.items()
+    ]
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(found.definition, name=""), [])
+    feeds = [wrapped.graph.as_graph_element(name) for name in (found.images, *(f"{name}:0" for name in found.weights))]
+    function = wrapped.prune(feeds, wrapped.graph.as_graph_element(found.output))
+    return LoadedModule(
+        lambda images: function(images, *map(tf.convert_to_tensor, weights)), found.dtype, found.shape,
+        [weight for weight in weights if weight.trainable], (function, weights), found.offers_features,
+    )  # fmt: skip
 
 
 def read_module(folder: Path) -> ModuleGraph:

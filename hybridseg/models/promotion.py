@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -169,7 +170,7 @@ def promote_model(contest: Contest, to: Path, *, name: str | None = None, overwr
     if not name or name in (".", "..") or "/" in name:
         raise BadInput(f"--name {name}: give the name of one folder")
     folder = to / name
-    if winner.path.parent.resolve() == folder.resolve():
+    if os.path.realpath(winner.path.parent) == os.path.realpath(folder):
         return Promotion(contest, winner, ())
     claim_folder(to)
     with lock_output(folder):

@@ -20,9 +20,10 @@ from hybridseg.io.atomic import write_bytes
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.rasters import check_regular
 from hybridseg.models.cards import combine_fingerprint, hash_bytes
-from hybridseg.models.engines import Engine, LiteEngine, do_agree
+from hybridseg.models.engines import LITERT, Engine, LiteEngine, do_agree
 from hybridseg.models.graphs import FrozenGraph
 from hybridseg.models.literewrites import rewrite_lite
+from hybridseg.models.trials import MADE_HERE, is_known, kept_dir, remember, run_apart
 from hybridseg.progress import say
 
 logger = logging.getLogger(__name__)
@@ -66,8 +67,15 @@ def remove_runtime(path: Path, card_place: Path) -> None:
 def _is_named(place: Path, card_place: Path) -> bool:
     with suppress(HybridSegError, OSError):
         record = read_json_object(card_place).get("runtime")
-        return isinstance(record, dict) and record.get("sha256") == hash_bytes(place.read_bytes())
+        return isinstance(record, dict) and record.get("sha256") == hash_bytes(check_regular(place).read_bytes())
     return False
+
+
+def write_runtime(path: Path, content: bytes) -> Path:
+    """Write the runtime graph of a model beside it, and return its path."""
+    write_bytes(runtime_path(path), content)
+    remember(MADE_HERE, hash_bytes(content))
+    return runtime_path(path)
 
 
 def make_runtime(
@@ -115,6 +123,33 @@ def _convert(graph: FrozenGraph) -> bytes:
     return content
 
 
+def open_runtime(
+    path: Path, record: dict[str, str] | None, key: Sequence[Any], attempt: Callable[[bool], bytes], *, engine: str
+) -> LiteEngine | None:
+    """Return the runtime graph of a model; None where TensorFlow is to run it, or has to.
+
+    Before either runs a model from elsewhere, it was tried.
+
+    Parameters
+    ----------
+    record : dict or None
+        What the card of the model says of its runtime graph.
+    key : sequence
+        Everything that a runtime graph depends on: the hash of the model first, then settings.
+    attempt : callable
+        Runs the model once in a process of its own; whether it is to be converted as well, and the graph, if any.
+    """
+    if engine == LITERT:
+        lite = read_runtime(path, record) or fetch_runtime(path, key, lambda: attempt(True) or None)
+        if lite is None:
+            say(f"LiteRT does not support {path}: TensorFlow runs it, which takes longer")
+        return lite
+    if not is_known(MADE_HERE, key[0]) and not is_known(engine, *key):
+        attempt(False)
+        remember(engine, *key)
+    return None
+
+
 def read_runtime(path: Path, record: dict[str, str] | None) -> LiteEngine | None:
     """Load the runtime graph that a card names; None when the card names none, or it is not there.
 
@@ -133,7 +168,34 @@ def read_runtime(path: Path, record: dict[str, str] | None) -> LiteEngine | None
                 f"it is not the runtime graph of {path.name} that its card names (the SHA-256 differs): copy all files "
                 "of the model again, or remove this one, and it is made anew"
             )
-        return LiteEngine(content)
+        return LiteEngine(content, guard=None if is_known(MADE_HERE, record["sha256"]) else _make_guard(place, content))
+
+
+def _make_guard(place: Path, content: bytes) -> Callable[[tuple[int, ...] | None], None]:
+    """Return what tries a runtime graph from elsewhere with images of a shape, unless that was done before."""
+    digest = hash_bytes(content)
+
+    def guard(shape: tuple[int, ...] | None) -> None:
+        if not is_known(place.suffix, digest, shape):
+            run_apart(place, try_runtime, shape, content=content)
+            remember(place.suffix, digest, shape)
+
+    return guard
+
+
+def try_runtime(shape: Sequence[int] | None, content: bytes) -> None:
+    """Run a runtime graph once.
+
+    Raises
+    ------
+    BadInput
+        When LiteRT refuses it, or images of this shape; the message does not name it.
+    """
+    engine = LiteEngine(content)
+    try:
+        engine.classify(np.zeros(shape or engine.shape, np.float32))
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise BadInput(f"LiteRT cannot run it ({(str(error).splitlines() or [''])[0]:.100})") from error
 
 
 def fetch_runtime(path: Path, key: Sequence[Any], make: Callable[[], bytes | None]) -> LiteEngine | None:
@@ -167,12 +229,6 @@ def fetch_runtime(path: Path, key: Sequence[Any], make: Callable[[], bytes | Non
     except WriteFailed as error:
         say(f"the runtime graph is made again next time: {error}")
     return None if made is None else LiteEngine(made)
-
-
-def kept_dir() -> Path:
-    """Return the folder of the runtime graphs of models that came without one."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path("~/.cache")) / "hybridseg"
 
 
 def _forget_oldest(folder: Path) -> None:
