@@ -94,8 +94,8 @@ def load_backbone(
         When there is no such module, it cannot be downloaded, or it cannot be used.
     """
     _check_input_size(input_size)
-    import_tensorflow()
     if handle == BUILTIN:
+        import_tensorflow()
         return _load_builtin(input_size, trainable=trainable)
     if handle.startswith("builtin:"):
         raise BadInput(f"there is no built-in backbone {handle!r}; the only one is {BUILTIN}")
@@ -113,6 +113,7 @@ def load_backbone(
             if not is_known(*key):
                 run_apart(handle, try_module, handle, kind, str(folder), input_size, trainable, with_tensorflow=True)
                 remember(*key)
+        import_tensorflow()
         return _load_module(handle, folder, input_size, trainable=trainable, trust=trust)
 
 

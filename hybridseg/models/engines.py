@@ -6,6 +6,7 @@ All that an engine knows of a network is its graph, and all that the rest of the
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -83,8 +84,7 @@ class LiteEngine:
         self.n_outputs = int(outputs[0]["shape_signature"][-1])
         n, self.n_rows, self.n_cols, self.n_bands = (int(size) for size in self._input["shape_signature"])
         self._batch = n if n > 0 else LITE_BATCH
-        # What was not made here runs with the batches that were tried.
-        self._is_fixed = n > 0 or guard is not None
+        self._is_fixed = n > 0
         self._fitted: tuple[int, ...] = ()
 
     @property
@@ -104,7 +104,8 @@ class LiteEngine:
         return self._interpreter.get_tensor(self._output)
 
     def _fit(self, shape: tuple[int, ...]) -> None:
-        if self._guard is not None and shape != self.shape:
+        # What was tried with larger images needs no more for these.
+        if self._guard is not None and any(map(operator.gt, shape, self.shape)):
             self._guard(shape)
         sides = (shape[1], shape[2])
         # The last interpreter may be of another size than the graph that is kept.

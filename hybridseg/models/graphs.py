@@ -184,10 +184,15 @@ def parse_graph(path: Path, content: bytes, *, input_range: str | None = None) -
     if not definition.node:
         raise BadInput(f"{path} is an empty graph; give a .pb file that `hybridseg retrain` wrote")
     refuse_unsafe_ops(path, definition, allowed=SAFE_OPS)
+    output = _find_output(path, definition).name
     with located(path):
-        check_constants(definition.node)
-        flat, (output,) = flatten(definition, [_find_output(path, definition).name])
-        check_constants(flat.node)
+        try:
+            check_constants(definition.node)
+            flat, (output,) = flatten(definition, [output])
+            check_constants(flat.node)
+        # What a message may hold, and no graph does, such as a type that is none.
+        except (TypeError, LookupError) as error:
+            raise BadInput(f"it is damaged ({error})") from error
     return _describe_graph(path, flat, output, input_range)
 
 
@@ -251,7 +256,7 @@ def refuse_unsafe_ops(path: object, definition: Any, *, allowed: Iterable[str]) 
     if wrong:
         raise BadInput(
             f"{path} holds operations that a classifier does not need and that could access files, the network or "
-            f"Python: {', '.join(wrong[:8])}; it is not loaded"
+            f"Python: {', '.join(f'{name:.60}' for name in wrong[:8])}; it is not loaded"
         )
 
 

@@ -36,6 +36,13 @@ _SIZE_INPUTS = {
     "RESIZE_NEAREST_NEIGHBOR": (1,), "SLICE": (1, 2), "SPACE_TO_BATCH_ND": (1, 2), "SPLIT_V": (1,),
     "STRIDED_SLICE": (1, 2, 3), "TILE": (1,), "TOPK_V2": (1,), "TRANSPOSE_CONV": (0,),
 }  # fmt: skip
+# Those among them that are the sides of the result; the sides of an image may reach them, through these operations.
+_SIDES_FROM_SHAPES = frozenset(
+    ("BROADCAST_TO", "FILL", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "TILE", "TRANSPOSE_CONV")
+)
+_PASSING = frozenset(
+    ("CAST", "CONCATENATION", "EXPAND_DIMS", "GATHER", "PACK", "RESHAPE", "SHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE")
+)
 # Where an operation says how large its result is: the input that holds it, and where rows come in it.
 _SIZES = {"TRANSPOSE_CONV": (0, 1), "RESIZE_BILINEAR": (1, 0), "RESIZE_NEAREST_NEIGHBOR": (1, 0), "RESHAPE": (1, 1)}
 
@@ -60,25 +67,32 @@ def check_lite(content: bytes) -> None:
             raise BadInput(f"it holds operations that a network does not need: {', '.join(wrong[:8])}")
         if largest * 4 > _MAX_TENSOR_BYTES:
             raise BadInput("it asks for more memory than any network needs")
-        _refuse_sizes_of_pixels(model, graph, names)
+        _check_sizes(model, graph, names)
     except BadInput:
         raise
-    except (struct.error, IndexError, ValueError, TypeError, AttributeError, MemoryError) as error:
+    except (struct.error, LookupError, ValueError, TypeError, AttributeError, MemoryError) as error:
         raise BadInput(f"it is damaged ({type(error).__name__})") from error
 
 
-def _refuse_sizes_of_pixels(model: Any, graph: Any, names: dict[int, str]) -> None:
-    """Raise BadInput where the size of a result depends on what is in an image: the next one could fill the memory."""
+def _check_sizes(model: Any, graph: Any, names: dict[int, str]) -> None:
+    """Raise BadInput unless the sizes of results follow from constants and the sides of images, and grow with these.
+
+    What depends on the pixels, or shrinks where images grow, could fill the memory after any number of trials.
+    """
     varying = {graph.Inputs(i) for i in range(graph.InputsLength())}
+    sides: set[int] = set()
     for i in range(graph.OperatorsLength()):
         operator = graph.Operators(i)
         name = names[_code_of(model.OperatorCodes(operator.OpcodeIndex()))]
         inputs = [operator.Inputs(k) for k in range(operator.InputsLength())]
-        if varying & {inputs[k] for k in _SIZE_INPUTS.get(name, ()) if k < len(inputs)}:
-            raise BadInput(f"the size of what {name} gives depends on what is in an image")
-        # The shape of an image is the same for all that it is run with at once.
-        if name not in ("SHAPE", "RANK") and varying & set(inputs):
-            varying |= {operator.Outputs(k) for k in range(operator.OutputsLength())}
+        sizes = {inputs[k] for k in _SIZE_INPUTS.get(name, ()) if k < len(inputs)}
+        if sizes & varying or (sizes & sides and name not in _SIDES_FROM_SHAPES):
+            raise BadInput(f"the size of what {name} gives does not follow from that of the image alone")
+        outputs = {operator.Outputs(k) for k in range(operator.OutputsLength())}
+        if name == "SHAPE" or (name in _PASSING and sides & set(inputs) and not varying & set(inputs)):
+            sides |= outputs
+        elif (varying | sides) & set(inputs):
+            varying |= outputs
 
 
 def fit_lite(content: bytes, shape: tuple[int, int]) -> bytes:

@@ -6,7 +6,9 @@ first applied and kept in ``~/.cache/hybridseg`` (or in XDG_CACHE_HOME).
 
 from __future__ import annotations
 
+import json
 import logging
+import operator
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,7 +25,7 @@ from hybridseg.models.cards import combine_fingerprint, hash_bytes
 from hybridseg.models.engines import LITERT, Engine, LiteEngine, do_agree
 from hybridseg.models.graphs import FrozenGraph
 from hybridseg.models.literewrites import rewrite_lite
-from hybridseg.models.trials import MADE_HERE, is_known, kept_dir, remember, run_apart
+from hybridseg.models.trials import MADE_HERE, is_known, kept_dir, recall, remember, run_apart
 from hybridseg.progress import say
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ RUNTIME_SUFFIX = ".tflite"
 SIGNED_INPUT, UNSIGNED_INPUT = "signed_pixels", "pixels"
 # What is kept is made anew by a version that makes it in another way.
 _CONVERSION = 2
-_MAX_KEPT_FILES, _MAX_KEPT_BYTES = 64, 2_000_000_000
+_MAX_KEPT_FILES, _MAX_KEPT_BYTES, _MAX_SHAPES = 64, 2_000_000_000, 20
 
 
 def runtime_path(path: Path) -> Path:
@@ -172,13 +174,17 @@ def read_runtime(path: Path, record: dict[str, str] | None) -> LiteEngine | None
 
 
 def _make_guard(place: Path, content: bytes) -> Callable[[tuple[int, ...] | None], None]:
-    """Return what tries a runtime graph from elsewhere with images of a shape, unless that was done before."""
-    digest = hash_bytes(content)
+    """Return what tries a runtime graph from elsewhere with images of a shape.
+
+    Once that was done with larger ones it is not done again: `check_lite` sees that results grow with the images.
+    """
+    key = (RUNTIME_SUFFIX, hash_bytes(content))
 
     def guard(shape: tuple[int, ...] | None) -> None:
-        if not is_known(place.suffix, digest, shape):
+        tried, wanted = json.loads(recall(*key) or "[]"), shape or ()
+        if not any(len(one) == len(wanted) and all(map(operator.le, wanted, one)) for one in tried):
             run_apart(place, try_runtime, shape, content=content)
-            remember(place.suffix, digest, shape)
+            remember(*key, note=json.dumps([*tried[-_MAX_SHAPES:], wanted]))
 
     return guard
 

@@ -106,19 +106,24 @@ def _start(what: object, job: bytes, max_bytes: int) -> bytes:
 
 def is_known(*key: Any) -> bool:
     """Return whether this was tried, or made, on this machine."""
-    with suppress(OSError, RuntimeError):
+    return recall(*key) is not None
+
+
+def recall(*key: Any) -> str | None:
+    """Return what was noted when this was tried; None when it was not."""
+    with suppress(OSError, RuntimeError, ValueError):
         place = _mark_path(key)
         os.utime(place)
-        return True
-    return False
+        return place.read_text(encoding="utf-8")
+    return None
 
 
-def remember(*key: Any) -> None:
+def remember(*key: Any, note: str = "") -> None:
     """Remember that this was tried, or made, on this machine; where that is not possible, it is tried again."""
     with suppress(OSError, RuntimeError, WriteFailed):
         place = _mark_path(key)
         if place.is_absolute():
-            write_bytes(place, b"")
+            write_bytes(place, note.encode())
             marks = sorted(place.parent.glob(f"*{_MARK_SUFFIX}"), key=lambda mark: -mark.stat().st_mtime)
             for mark in marks[_MAX_MARKS:]:
                 mark.unlink(missing_ok=True)

@@ -218,18 +218,38 @@ def test_graphs_that_ask_for_the_memory_of_the_machine(tmp_path, number):
 
 
 @pytest.mark.slow
-def test_a_runtime_graph_whose_sizes_are_in_the_pixels():
+def test_runtime_graphs_whose_sizes_cannot_be_known():
     tf = pytest.importorskip("tensorflow")
 
-    @tf.function(input_signature=[tf.TensorSpec([1, 8, 8, 3])])
-    def grow(x):
-        return tf.reduce_mean(x, (1, 2)) + tf.reduce_sum(tf.fill([tf.cast(x[0, 0, 0, 0], tf.int32)], 1.0))
+    def convert(compute, shape=(None, 8, 8, 3)):
+        function = tf.function(compute, input_signature=[tf.TensorSpec(shape)]).get_concrete_function()
+        return tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3])])
-    def flatten(x):
-        return tf.reshape(x, [tf.shape(x)[0], 192])
+    def spread(x, n):
+        return tf.reduce_mean(x, (1, 2)) + tf.reduce_sum(tf.fill([n], 1.0))
 
-    convert = tf.lite.TFLiteConverter.from_concrete_functions
-    check_lite(convert([flatten.get_concrete_function()]).convert())
-    with pytest.raises(BadInput, match="the size of what FILL gives depends on what is in an image"):
-        check_lite(convert([grow.get_concrete_function()]).convert())
+    check_lite(convert(lambda x: tf.reshape(x, [tf.shape(x)[0], 192])))
+    check_lite(convert(lambda x: spread(x, tf.shape(x)[0])))
+    for compute in (
+        # A pixel; more for fewer images; the same by way of a slice.
+        lambda x: spread(x, tf.cast(x[0, 0, 0, 0], tf.int32)),
+        lambda x: spread(x, 100_000_000 - 10_000_000 * tf.shape(x)[0]),
+        lambda x: spread(x, tf.size(tf.range(1000.0)[tf.shape(x)[0] :])),
+        lambda x: x[: tf.shape(x)[0] - 1] * tf.range(1000.0)[None, None, tf.shape(x)[1] :, None][:, :, :1],
+    ):
+        with pytest.raises(BadInput, match="does not follow from that of the image alone"):
+            check_lite(convert(compute))
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_what_was_tried_with_large_images_is_not_tried_with_small_ones(save_network, tmp_path, tried):
+    from hybridseg.models.bundles import load_dense
+
+    path = save_network(tmp_path / "net.h5", 0.8, runtime=True)
+    for mark in (tmp_path / "cache" / "hybridseg").glob("*.tried"):
+        mark.unlink()
+    for rows, cols in ((32, 96), (96, 64), (80, 200), (16, 16), (96, 200)):
+        pixels = np.random.default_rng(0).random((1, rows, cols, 3), dtype=np.float32)
+        assert load_dense(path).predict(pixels).shape == (1, rows, cols, 3)
+    shapes = [None, (1, 96, 64, 3), (1, 80, 200, 3), (1, 96, 200, 3)]
+    assert tried == [("try_runtime", shape) for shape in shapes], "64 x 96 is its own size"
