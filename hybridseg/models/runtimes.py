@@ -11,7 +11,7 @@ import logging
 import operator
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +183,9 @@ def _make_guard(place: Path, content: bytes) -> Callable[[tuple[int, ...] | None
     def guard(shape: tuple[int, ...] | None) -> None:
         tried, wanted = json.loads(recall(*key) or "[]"), shape or ()
         if not any(len(one) == len(wanted) and all(map(operator.le, wanted, one)) for one in tried):
-            run_apart(place, try_runtime, shape, content=content)
+            # While the graph is opened, `read_runtime` names it.
+            with located(place) if shape else nullcontext():
+                run_apart("it", try_runtime, shape, content=content)
             remember(*key, note=json.dumps([*tried[-_MAX_SHAPES:], wanted]))
 
     return guard
