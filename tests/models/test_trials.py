@@ -71,6 +71,7 @@ def test_a_crash_is_one_sentence(call, name):
         call(name)
 
 
+@pytest.mark.slow
 def test_memory_and_time_are_limited(call, monkeypatch):
     assert call("eat", 10**8, max_bytes=2**29) == b"100000000"
     with pytest.raises(BadInput, match=r"needed more than 1 GiB of memory"):
