@@ -19,7 +19,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed, located
 from hybridseg.io.atomic import write_bytes
-from hybridseg.io.jsonfiles import read_json_object
+from hybridseg.io.jsonfiles import parse_json, read_json_object
 from hybridseg.io.rasters import check_regular
 from hybridseg.models.cards import combine_fingerprint, hash_bytes
 from hybridseg.models.engines import LITERT, Engine, LiteEngine, do_agree
@@ -181,7 +181,7 @@ def _make_guard(place: Path, content: bytes) -> Callable[[tuple[int, ...] | None
     key = (RUNTIME_SUFFIX, hash_bytes(content))
 
     def guard(shape: tuple[int, ...] | None) -> None:
-        tried, wanted = json.loads(recall(*key) or "[]"), shape or ()
+        tried, wanted = parse_json(recall(*key) or "[]"), shape or ()
         if not any(len(one) == len(wanted) and all(map(operator.le, wanted, one)) for one in tried):
             # While the graph is opened, `read_runtime` names it.
             with located(place) if shape else nullcontext():

@@ -19,6 +19,7 @@ from typing import Any
 from hybridseg import errors
 from hybridseg.errors import BadInput, HybridSegError, WriteFailed
 from hybridseg.io.atomic import write_bytes
+from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.machine import count_cores, count_memory
 from hybridseg.models.cards import combine_fingerprint
 from hybridseg.models.startup import import_tensorflow
@@ -72,7 +73,7 @@ def run_apart(
     }
     answer = _start(what, json.dumps(job).encode() + b"\n" + content, max_bytes)
     head, _, result = answer.partition(b"\n")
-    failure = json.loads(head)
+    failure = parse_json_object(head)
     if failure:
         raise getattr(errors, failure["kind"])(failure["message"])
     return result
@@ -87,7 +88,7 @@ def _start(what: object, job: bytes, max_bytes: int) -> bytes:
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "CUDA_VISIBLE_DEVICES": "-1"}
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # nosec B603 # Python itself, with this module
             [sys.executable, "-P", "-m", __name__],
             input=job, capture_output=True, timeout=SECONDS, env=environment, check=False,
         )  # fmt: skip
@@ -114,7 +115,7 @@ def recall(*key: Any) -> str | None:
     with suppress(OSError, RuntimeError, ValueError):
         place = _mark_path(key)
         os.utime(place)
-        return place.read_text(encoding="utf-8")
+        return place.read_bytes().decode()
     return None
 
 
@@ -145,7 +146,7 @@ def _serve() -> None:
     # What compiled libraries print must not come between.
     os.dup2(2, 1)
     _end_with_parent()
-    job = json.loads(sys.stdin.buffer.readline())
+    job = parse_json_object(sys.stdin.buffer.readline())
     content = sys.stdin.buffer.read()
     failure, result = {}, b""
     try:
@@ -177,7 +178,7 @@ def _limit(n_bytes: int) -> None:
 
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     with suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        lines = Path("/proc/self/status").read_bytes().decode().splitlines()
         used = int(next(line for line in lines if line.startswith("VmData")).split()[1]) * 1024
     limits = {
         resource.RLIMIT_DATA: used + n_bytes,
