@@ -9,6 +9,7 @@ import click
 import pytest
 
 from hybridseg.cli.main import find_commands
+from tests.robustness.faults import FAULTS, NEED_DISK, can_mount
 from tests.robustness.kill import kill_once, run_whole, select_writers, share_kills
 from tests.robustness.trial import Bench, compare, find_torn
 from tests.robustness.writers import DIFFERENCES, WRITERS, WRITES_NOTHING
@@ -73,3 +74,12 @@ def test_a_few_kills(bench, words):
     for _ in range(2):
         n_kills, outcome, fault = kill_once(bench, writer, whole, rng)
         assert (n_kills > 0, outcome) == (True, "equal"), fault
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAULTS)
+def test_other_faults(bench, name):
+    if FAULTS[name] in NEED_DISK and not can_mount():
+        pytest.skip("only root may put a disk in memory somewhere")
+    [writer] = select_writers(["convert photos --to tif"])
+    assert FAULTS[name](bench, writer, run_whole(bench, writer), random.Random(name)) == ""
