@@ -12,7 +12,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.markup import render_legend
-from hybridseg.palette import Color, choose_colors, count_colors
+from hybridseg.palette import Color, ColorIds, choose_colors
 
 VOID = 255
 """The label of a pixel that has no class."""
@@ -362,18 +362,15 @@ def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
     >>> match_colors(np.array([[[0, 0, 255], [255, 0, 0]]], np.uint8), table).tolist()
     [[1, 0]]
     """
-    by_color = _ids_by_color(table.names, table.colors)
-    found, places, counts = count_colors(rgb)
-    colors = list(map(tuple, found.tolist()))
-    unknown = [i for i, color in enumerate(colors) if color not in by_color]
-    if unknown:
-        n_pixels = int(counts[unknown].sum())
-        raise BadInput(
-            f"{n_pixels:,} pixels ({n_pixels / places.size:.2%}) have colours that no class has, such as "
-            f"{colors[unknown[0]]}; give the colours of the mask (--labels with `name, r, g, b`, or --colors), or, if "
-            "they are only blurred, turn it into a label map first: hybridseg convert --nearest-color"
-        )
-    return np.array([by_color[color] for color in colors], np.uint8)[places]
+    ids = index_colors(table)
+    labels = ids.find(rgb)
+    ids.refuse_unknown()
+    return labels
+
+
+def index_colors(table: ClassTable) -> ColorIds:
+    """Return what finds the class of a pixel by its colour, as `match_colors` does, for a picture in several parts."""
+    return ColorIds(_ids_by_color(table.names, table.colors))
 
 
 def _parse_color(value: Any) -> Color:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.errors import BadInput
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.tilefolder import TileFolder
 from hybridseg.io.atomic import atomic_path, lock_output
+from hybridseg.io.damage import list_damage
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.progress import Progress, no_progress
 
@@ -99,7 +99,7 @@ def _read_index(home: Path, n_features: int) -> list[tuple[dict[str, str], int]]
     try:
         rows = read_csv(home / "tiles.csv", _COLUMNS)
         features, done = np.load(home / "features.npy", mmap_mode="r"), np.load(home / "done.npy", mmap_mode="r")
-    except (BadInput, OSError, ValueError, EOFError):
+    except list_damage():
         return None  # No cache, or a damaged one: it is computed again.
     if features.shape != (len(rows), n_features) or features.dtype != np.float32 or done.shape != (len(rows),):
         return None
