@@ -82,8 +82,8 @@ class LoadedImage:
     pixels: np.ndarray
     valid: np.ndarray | None
 
-    def filled(self) -> LoadedImage:
-        """Return the image with the mean of its valid pixels in place of the others.
+    def filled(self, *, in_place: bool = False) -> LoadedImage:
+        """Return the image with the mean of its valid pixels in place of the others, `in_place` without a copy.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class LoadedImage:
             return self
         if not self.valid.any():
             raise BadInput(f"{self.info.path} holds no picture: all of its pixels are nodata")
-        pixels = self.pixels.copy()
+        pixels = self.pixels if in_place else self.pixels.copy()
         total = np.sum([pixels[rows][self.valid[rows]].sum(0, np.float64) for rows in cut_rows(pixels)], axis=0)
         mean = total / np.count_nonzero(self.valid)
         for rows in cut_rows(pixels):

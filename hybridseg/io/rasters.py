@@ -170,10 +170,12 @@ def quiet_rasterio() -> Iterator[None]:
 
 
 def _list_windows(dataset: Any, *, pixel_bytes: int, rows: slice, cols: slice) -> Iterator[Any]:
-    """Yield windows from top to bottom, each of whole blocks and of some megabytes."""
+    """Yield windows from top to bottom, each of some megabytes and of whole blocks where several lie side by side."""
     from rasterio.windows import Window
 
-    block_rows, n_cols = dataset.block_shapes[0][0], cols.stop - cols.start
+    (block_rows, block_cols), n_cols = dataset.block_shapes[0], cols.stop - cols.start
+    if block_cols >= dataset.width:
+        block_rows = 1
     step = max(_WINDOW_BYTES // (n_cols * pixel_bytes) // block_rows, 1) * block_rows
     top = rows.start
     while top < rows.stop:

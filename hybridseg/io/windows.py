@@ -78,7 +78,7 @@ def open_windows(path: str | os.PathLike[str]) -> ImageWindows:
     if info.rows * info.cols > MAX_DECODED_PIXELS and can_read_parts(info):
         source = _LargeRaster(info)
         return ImageWindows(info.path, info, cache(source.find_valid), source.read)
-    image = load_image(path).filled()
+    image = load_image(path).filled(in_place=True)
     valid, pyramid = image.valid, _Pyramid([as_rgb8(image.pixels)])
     return ImageWindows(info.path, info, lambda: valid, pyramid.read)
 
