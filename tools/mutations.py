@@ -81,6 +81,7 @@ BREAKS = {
         ("study/inputs.py", "return names if is_listed else ()", "return ()", "api/test_journey.py"),
         ("api/calls.py", "if stop.code == INTERRUPTED:", "if False:", "api/test_calls.py"),
         ("api/use.py", "    _require_one(images)\n", "", "api/test_journey.py"),
+        ("api/use.py", "PredictionOptions(mask_threshold, scale)", "PredictionOptions()", "api/test_journey.py"),
         ("io/labels/classfiles.py", "return ClassTable.from_names(labels)", "return None", "api/test_calls.py"),
         ("io/labels/picture.py", "(ids[i] == VOID, -counts[i])", "-counts[i]", "test_markup.py"),
     ],
