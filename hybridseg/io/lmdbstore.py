@@ -168,7 +168,7 @@ def _key(number: int) -> bytes:
 def _open(path: Path, **settings: Any) -> Any:
     import lmdb
 
-    # Nobody but us writes, one at a time (`hybridseg.io.atomic.lock_output`), and what is finished never changes.
+    # Nobody but us writes, one at a time (`hybridseg.io.locks.lock_output`), and what is finished never changes.
     environment = lmdb.open(os.fspath(path), create=not settings.get("readonly"), lock=False, **settings)
     n_bytes = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     # Reading a page beyond the end of the file would end the program.

@@ -13,6 +13,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.io.damage import hush, refuse_damage
+from hybridseg.io.labels.pngcheck import find_chunk
 from hybridseg.layout import DRAWN_BY
 
 _STRIP_BYTES = 1 << 22
@@ -77,9 +78,14 @@ def unpack_picture(picture: Any) -> np.ndarray:
 
 def read_orientation(path: Path) -> int:
     """Return the EXIF orientation of a picture, 1 (upright) where there is none that can be read."""
+    from PIL import Image
+
     try:
         with open_picture(path) as picture:
-            return int(picture.getexif().get(_ORIENTATION_TAG, 1))
+            # A PNG may have it behind its pixels. To find it Pillow would decode them, before their number is checked.
+            if picture.format == "PNG" and "exif" not in picture.info and (late := find_chunk(path, b"eXIf")):
+                picture.info["exif"] = b"Exif\0\0" + late
+            return int(Image.Image.getexif(picture).get(_ORIENTATION_TAG, 1))
     except BadInput:
         # Also a TIFF that only rasterio can read: scientific rasters are upright.
         return 1

@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tarfile
 import tempfile
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
-from hybridseg.io.atomic import claim_folder
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, WriteFailed
+from hybridseg.io.archives import unpack_archive
+from hybridseg.io.atomic import atomic_folder, claim_folder
+from hybridseg.io.locks import holds_files, lock_output, own_partial, remove_leftovers
 from hybridseg.models.graphs import CHECKPOINT_OPS, SAFE_OPS, refuse_unsafe_ops
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.progress import say_if_slow
@@ -153,7 +153,7 @@ def claim_saved_model(target: Path) -> None:
     """
     if target.is_file():
         raise OutputExists(f"{target} is a file; give another folder")
-    if target.exists() and any(target.iterdir()):
+    if holds_files(target):
         raise OutputExists(f"{target} holds files already; give another folder or remove it")
     claim_folder(target.parent)
 
@@ -162,15 +162,21 @@ def claim_saved_model(target: Path) -> None:
 def saved_model_folder(target: Path) -> Iterator[Path]:
     """Yield a hidden folder to write a SavedModel to, which becomes `target` once it is complete.
 
-    `target` must be empty or missing.
+    Raises
+    ------
+    OutputExists, WriteFailed
+        As `claim_saved_model`, or when another run writes it now.
     """
+    import tensorflow as tf
+
     target = target.resolve()
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    yield partial
-    if target.exists():
-        target.rmdir()
-    partial.replace(target)
+    with lock_output(target):
+        claim_saved_model(target)
+        try:
+            with atomic_folder(target) as partial:
+                yield partial
+        except tf.errors.OpError as error:
+            raise WriteFailed(f"could not write {target} ({error}); check the free space there") from error
 
 
 def _find_module(handle: str) -> Path:
@@ -199,7 +205,7 @@ def hub_cache_dir() -> Path:
 
 def _fetch_module(handle: str) -> Path:
     hub = _import_hub()
-    place = hub_cache_dir() / hashlib.sha1(handle.encode()).hexdigest()
+    place = hub_cache_dir() / hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest()
     try:
         return Path(hub.resolve(handle))
     # A download fails in many ways, and the advice is the same for all.
@@ -225,14 +231,11 @@ def _unpack_module(path: Path) -> Path:
     target = hub_cache_dir() / digest[:40]
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as name:
-        unpacked = Path(name) / "module"
-        try:
-            with tarfile.open(path) as archive:
-                archive.extractall(unpacked, filter="data")
-        except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
-            raise BadInput(f"{path} cannot be unpacked: {error}") from error
+    with lock_output(target, wait=True), own_partial(target.parent) as unpacked:
+        if target.is_dir():
+            return target
+        remove_leftovers(target.parent)
+        unpack_archive(path, unpacked)
         homes = [found.parent for pattern in ("saved_model.pb", "tfhub_module.pb") for found in unpacked.rglob(pattern)]
         if not homes:
             raise BadInput(f"{path} holds no TensorFlow Hub module (no saved_model.pb)")

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, index_colors, measure_shares, remap
-from hybridseg.errors import BadInput, located
+from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, measure_shares, remap
+from hybridseg.errors import BadInput, join_names, located
 from hybridseg.io.images import cut_rows
+from hybridseg.io.jsonfiles import parse_json
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.rasters import GeoReference
 from hybridseg.markup import name_some
-from hybridseg.palette import ColorIds
+from hybridseg.palette import Color, ColorIds
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +207,7 @@ def narrow_labels(
         n_unknown = ids.n_outside + int(np.count_nonzero((labels >= n_allowed) & (labels != VOID)))
         if n_unknown:
             (low, _), (_, high) = ids.span(), ids.span(with_void=False)
-            names = f"0 to {n_classes - 1}" + (f" ({', '.join(table.names)})" if table else "")
+            names = f"0 to {n_classes - 1}" + (f" ({join_names(table.names)})" if table else "")
             raise BadInput(
                 f"{where} holds class ids from {low} to {high}, but the classes are {names}: "
                 f"{n_unknown / labels.size:.1%} of the pixels have an id without a name; give the class file that it "
@@ -257,6 +258,38 @@ def narrow_seeds(values: np.ndarray | Ids, table: ClassTable | None, *, where: o
     return np.ascontiguousarray(ids.values)
 
 
+def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
+    """Convert a painted label map to class ids.
+
+    Parameters
+    ----------
+    rgb : numpy.ndarray
+        (rows, cols, 3) uint8. Black is unlabelled unless a class is black.
+    table : ClassTable
+        Its colours must differ from one another.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols) uint8.
+
+    Raises
+    ------
+    BadInput
+        When the colour of a pixel belongs to no class, or to two.
+
+    Examples
+    --------
+    >>> table = ClassTable(("a", "b"), ((255, 0, 0), (0, 0, 255)))
+    >>> match_colors(np.array([[[0, 0, 255], [255, 0, 0]]], np.uint8), table).tolist()
+    [[1, 0]]
+    """
+    ids = ColorIds(_ids_by_color(table.names, table.colors))
+    labels = ids.find(rgb)
+    ids.refuse_unknown()
+    return labels
+
+
 def match_painted(
     parts: Iterable[tuple[slice, np.ndarray]], table: ClassTable | None, *, shape: tuple[int, int], where: object
 ) -> np.ndarray:
@@ -273,7 +306,7 @@ def match_painted(
         When there is no table, a colour belongs to no class, or the picture is a photograph.
     """
     with located(where):
-        ids = index_colors(table) if table else ColorIds({})
+        ids = ColorIds(_ids_by_color(table.names, table.colors) if table else {})
     labels = np.empty(shape, np.uint8)
     for rows, rgb in parts:
         labels[rows] = ids.find(rgb)
@@ -310,8 +343,8 @@ def decode_names(text: str) -> list[str]:
     ['water', 'sand']
     """
     try:
-        names = json.loads(text)
-    except (ValueError, RecursionError):
+        names = parse_json(text)
+    except BadInput:
         names = None
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise BadInput(f"its list of class names is damaged: {text[:60]!r}")
@@ -323,3 +356,16 @@ def _check_whole_numbers(values: np.ndarray, *, where: object) -> None:
         raise BadInput(f"{where} holds {values.dtype}, not numbers")
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.floor(values)).all()):
         raise BadInput(f"{where} holds fractions or NaN; a label map holds whole class ids")
+
+
+def _ids_by_color(names: Sequence[str], colors: Sequence[Color]) -> dict[Color, int]:
+    by_color: dict[Color, int] = {}
+    for i, color in enumerate(colors):
+        if color in by_color:
+            raise BadInput(
+                f"the classes {names[by_color[color]]!r} and {names[i]!r} share the colour {color}, "
+                "so a painted label map cannot be read; change one of them"
+            )
+        by_color[color] = i
+    by_color.setdefault((0, 0, 0), VOID)
+    return by_color
