@@ -36,6 +36,8 @@ REQUIREMENTS = [
 # The PyPI name that builds today; the module is `pydensecrf`. Source only: it needs a C++ compiler, and the C++ in it
 # does not compile against Python 3.13.
 PYDENSECRF = ["pydensecrf2>=1.1,<1.2; python_version < '3.13'"]
+# A cluster of several machines, and the page that shows what it does.
+DASK = ["distributed>=2026.1,<2027", "bokeh>=3.6,<4"]
 TEST = [
     "pytest>=8.3,<10",
     "pytest-xdist>=3.8,<4",
@@ -78,7 +80,7 @@ setup(
     ext_modules=[KERNEL],
     cmdclass={"build_ext": build_ext},
     install_requires=REQUIREMENTS,
-    extras_require={"pydensecrf": PYDENSECRF, "test": TEST, "lint": LINT},
+    extras_require={"pydensecrf": PYDENSECRF, "dask": DASK, "test": TEST + DASK, "lint": LINT},
     entry_points={"console_scripts": ["hybridseg = hybridseg.cli.main:main"]},
     keywords="segmentation coastal remote-sensing crf tensorflow land-cover",
     classifiers=[

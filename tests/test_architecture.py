@@ -57,6 +57,8 @@ HOMES = {
     "csv": {"io/tables.py", "io/labels/classfiles.py"},
     "tarfile": {"io/archives.py"},
     "gzip": {"io/archives.py"},
+    "dask": {"batch/cluster.py"},
+    "distributed": {"batch/cluster.py"},
     "pickle": set(),
     "yaml": set(),
     "sklearn": {"hybrid"},

@@ -18,7 +18,8 @@ def read_setup():
     for node in ast.parse((REPOSITORY / "setup.py").read_text()).body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
             lists[node.targets[0].id] = ast.literal_eval(node.value)
-    return [Requirement(text) for name in ("REQUIREMENTS", "PYDENSECRF", "TEST", "LINT") for text in lists[name]]
+    names = ("REQUIREMENTS", "PYDENSECRF", "DASK", "TEST", "LINT")
+    return [Requirement(text) for name in names for text in lists[name]]
 
 
 def read_lock(python):

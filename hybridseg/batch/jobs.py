@@ -6,30 +6,35 @@ A job holds paths and options, never a loaded model, so that it can be sent to a
 from __future__ import annotations
 
 import glob
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from hybridseg.batch.madeby import explain_difference
+from hybridseg import __version__
+from hybridseg.batch.madeby import explain_difference, leave_out_machine
+from hybridseg.batch.manifest import FAILED, ImageFacts, Manifest, find_key, measure_image
 from hybridseg.batch.results import BatchResult, ImageResult
-from hybridseg.batch.workers import map_calls
+from hybridseg.batch.workers import N_TRIES, check_jobs, map_calls
 from hybridseg.classes import ClassTable
 from hybridseg.errors import HybridSegError, MissingPackage, Problem
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import PREDSEG
-from hybridseg.models.cards import stamp_file
+from hybridseg.machine import forget_peak
+from hybridseg.models.cards import combine_fingerprint, hash_file, stamp_file
 from hybridseg.models.engines import LITERT
 from hybridseg.models.runtimes import RUNTIME_SUFFIX
 from hybridseg.options import option
-from hybridseg.progress import Progress, no_progress
+from hybridseg.progress import Item, Progress, no_progress
 
 Model = TypeVar("Model")
+Result = TypeVar("Result")
 
 _MAX_LOADED = 8
 
@@ -98,9 +103,58 @@ class Job(ABC):
             When the header of the image cannot be read, where the settings follow from it.
         """
 
+    def describe(self) -> dict[str, Any]:
+        """Return all that the results of all images depend on, JSON-ready."""
+        settings = leave_out_machine({field.name: _describe(getattr(self, field.name)) for field in fields(self)})
+        del settings["model_paths"], settings["engine"]
+        settings["outputs"].pop("out_dir")
+        return {"models": [hash_file(path) for path in self.model_paths], **settings, "version": __version__}
+
+    def fingerprint(self) -> str:
+        """Return the same in one SHA-256."""
+        return combine_fingerprint(json.dumps(self.describe(), sort_keys=True))
+
     @abstractmethod
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of the image of this number, in whatever process it was done.
+
+    Parameters
+    ----------
+    outcome : ImageResult, Problem or None
+        None: it was done already.
+    facts : ImageFacts or None
+        Of the image and the process, where a manifest wants them.
+    """
+
+    index: int
+    outcome: ImageResult | Problem | None
+    facts: ImageFacts | None = None
+
+
+class Mapper(Protocol):
+    """Calls a function for each item in processes or on a cluster, as `hybridseg.batch.workers.map_calls` does."""
+
+    def __call__(
+        self, function: Callable[[Item], Result], items: Sequence[Item], *, on_death: Callable[[Item], Result]
+    ) -> Generator[Result, None, None]:
+        """Yield the results in any order."""
+        ...
+
+
+def _describe(value: Any) -> Any:
+    """Return a setting as JSON takes it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _describe(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _describe(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_describe(inner) for inner in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def run_jobs(
@@ -108,16 +162,25 @@ def run_jobs(
     job: Job,
     *,
     n_jobs: int = 1,
+    mapper: Mapper | None = None,
+    manifest: Manifest | None = None,
+    retry_failed: bool = False,
     resume: bool = False,
     progress: Progress = no_progress,
     on_done: Callable[[ImageResult], None] = lambda _: None,
 ) -> BatchResult:
-    """Segment images; one that cannot be used does not stop the others.
+    """Segment images; one that cannot be used, or that ends its process, does not stop the others.
 
     Parameters
     ----------
     n_jobs : int
         Processes; 1 does the work in this one.
+    mapper : Mapper or None
+        What does the work in place of processes.
+    manifest : Manifest or None
+        Leave out images that are done by what it says, and note there what comes of the others.
+    retry_failed : bool
+        Try images again that failed before; otherwise they are reported as they were.
     resume : bool
         Leave out images whose result is there and was made by the same models with the same settings.
     on_done : callable
@@ -130,35 +193,25 @@ def run_jobs(
     MissingPackage
         When a package is missing that all images need.
     WriteFailed
-        When the folder of the results cannot be written.
+        When the folder of the results, or the manifest, cannot be written.
     """
-    if job.outputs.out_dir is not None:
-        claim_folder(job.outputs.out_dir)
-    if job.outputs.figures:
-        for folder in {job.outputs.out_dir} if job.outputs.out_dir else {path.parent for path in image_paths}:
-            # Made with the first figure; a file of this name would stop every image after all of its work.
-            if (folder / FIGURES_DIR).is_file():
-                claim_folder(folder / FIGURES_DIR)
+    check_jobs(n_jobs)
+    claim_outputs(job.outputs, image_paths)
     job.load()
-    outcomes: list[ImageResult | Problem | None] = [None] * len(image_paths)
-    tasks = []
-    taken: dict[Path, Path] = {}
-    for i, path in enumerate(image_paths):
-        # Where nothing is written, each stands for itself.
-        target = next(iter(job.list_targets(path)), path)
-        if target in taken:
-            outcomes[i] = Problem(
-                str(path),
-                f"has the same name as {taken[target]}; rename one of them, or run them apart with another --out",
-            )
-        else:
-            taken[target] = path
-            tasks.append((i, path))
-    work = partial(_segment_one, job, resume, progress if n_jobs == 1 else no_progress)
-    with closing(map_calls(work, tasks, n_jobs=n_jobs)) as finished:
+    tasks, problems = list_tasks(image_paths, job)
+    outcomes: list[ImageResult | Problem | None] = [problems.get(i) for i in range(len(image_paths))]
+    fingerprint = job.fingerprint() if manifest else ""
+    if manifest is not None:
+        tasks, failed = sort_out(tasks, job, manifest, retry_failed=retry_failed)
+        for i, problem in failed.items():
+            outcomes[i] = problem
+    work = partial(_try_image, job, resume, manifest is not None, no_progress if mapper or n_jobs > 1 else progress)
+    with closing((mapper or partial(map_calls, n_jobs=n_jobs))(work, tasks, on_death=_report_death)) as attempts:
         steps = progress(tasks, label="images") if len(tasks) > 1 else tasks
-        for _, (i, outcome) in zip(steps, finished, strict=True):
-            outcomes[i] = outcome
+        for _, attempt in zip(steps, attempts, strict=True):
+            outcomes[attempt.index] = outcome = attempt.outcome
+            if manifest is not None and outcome is not None:
+                manifest.add(image_paths[attempt.index], outcome, attempt.facts, job=fingerprint)
             if isinstance(outcome, ImageResult):
                 on_done(outcome)
     return BatchResult(
@@ -168,11 +221,70 @@ def run_jobs(
     )
 
 
-def _segment_one(
-    job: Job, resume: bool, progress: Progress, task: tuple[int, Path]
-) -> tuple[int, ImageResult | Problem | None]:
-    """Segment one image, in whatever process this runs; None when it was done already."""
+def list_tasks(image_paths: Sequence[Path], job: Job) -> tuple[list[tuple[int, Path]], dict[int, Problem]]:
+    """Return the images with their numbers, and by their numbers those whose result another would have in its place."""
+    tasks: list[tuple[int, Path]] = []
+    problems: dict[int, Problem] = {}
+    taken: dict[Path, Path] = {}
+    for i, path in enumerate(image_paths):
+        # Where nothing is written, each stands for itself.
+        target = next(iter(job.list_targets(path)), path)
+        if target in taken:
+            problems[i] = Problem(
+                str(path),
+                f"has the same name as {taken[target]}; rename one of them, or run them apart with another --out",
+            )
+        else:
+            taken[target] = path
+            tasks.append((i, path))
+    return tasks, problems
+
+
+def sort_out(
+    tasks: Sequence[tuple[int, Path]], job: Job, manifest: Manifest, *, retry_failed: bool = False
+) -> tuple[list[tuple[int, Path]], dict[int, Problem]]:
+    """Return of some images those that have to be done by what a manifest says, and those that failed before."""
+    fingerprint, left = job.fingerprint(), []
+    failed: dict[int, Problem] = {}
+    for i, path in tasks:
+        reason = manifest.find_reason(path, fingerprint, job.list_targets(path))
+        if reason == FAILED and not retry_failed:
+            failure = manifest.entries[find_key(path)].reason
+            failed[i] = Problem(str(path), f"{failure} (in an earlier run; --retry-failed tries again)")
+        elif reason:
+            left.append((i, path))
+    return left, failed
+
+
+def claim_outputs(outputs: Outputs, image_paths: Sequence[Path]) -> None:
+    """Raise WriteFailed unless the folders of the results can be written."""
+    if outputs.out_dir is not None:
+        claim_folder(outputs.out_dir)
+    if outputs.figures:
+        for folder in {outputs.out_dir} if outputs.out_dir else {path.parent for path in image_paths}:
+            # Made with the first figure; a file of this name would stop every image after all of its work.
+            if (folder / FIGURES_DIR).is_file():
+                claim_folder(folder / FIGURES_DIR)
+
+
+def _try_image(job: Job, resume: bool, measured: bool, progress: Progress, task: tuple[int, Path]) -> Attempt:
+    """Segment one image, in whatever process this runs."""
     i, path = task
+    if not measured:
+        return Attempt(i, _segment_one(job, resume, progress, path))
+    forget_peak()
+    outcome = _segment_one(job, resume, progress, path)
+    return Attempt(i, outcome, measure_image(path))
+
+
+def _report_death(task: tuple[int, Path]) -> Attempt:
+    i, path = task
+    text = "ended the process that worked on it (it does not fit into memory, or it crashes what reads it)"
+    return Attempt(i, Problem(str(path), f"{text}, {N_TRIES} times; work on it alone to see why, or cut it into parts"))
+
+
+def _segment_one(job: Job, resume: bool, progress: Progress, path: Path) -> ImageResult | Problem | None:
+    """Segment one image; None when it was done already."""
     targets, replaced = job.list_targets(path), ""
     try:
         # Another process may work on other images in the same folder.
@@ -180,14 +292,14 @@ def _segment_one(
             if resume and all(target.exists() for target in targets):
                 replaced = explain_difference(targets[0], job.record(path))
                 if not replaced:
-                    return i, None
-            return i, replace(job.segment(path, progress=progress), replaced=replaced)
+                    return None
+            return replace(job.segment(path, progress=progress), replaced=replaced)
     except MissingPackage:
         raise
     except HybridSegError as error:
-        return i, Problem.of(path, error)
+        return Problem.of(path, error)
     except MemoryError:
-        return i, Problem(str(path), f"is too large for the memory of this machine; {job.too_large}")
+        return Problem(str(path), f"is too large for the memory of this machine; {job.too_large}")
 
 
 _loaded: dict[Any, Any] = {}

@@ -16,7 +16,6 @@ from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.io.labels.formats import read_made_by
 from hybridseg.models.cards import hash_file
 
-# They concern the machine, not the result.
 _NOT_RECORDED = {"n_threads", "max_memory"}
 
 
@@ -33,7 +32,7 @@ def make_record(command: str, model_paths: Sequence[Path], table: ClassTable, **
         "version": __version__,
         "models": [hash_file(path) for path in model_paths],
         "classes": dict(zip(table.names, map(hex_color, table.colors), strict=True)),
-        "settings": {name: _leave_out_machine(asdict(value)) for name, value in options.items()},
+        "settings": {name: leave_out_machine(asdict(value)) for name, value in options.items()},
     }
     return json.dumps(record)
 
@@ -99,9 +98,10 @@ def list_changes(before: Any, now: Any) -> dict[tuple[str, ...], tuple[Any, Any]
     return {key: (old.get(key), new.get(key)) for key in {**new, **old} if old.get(key) != new.get(key)}
 
 
-def _leave_out_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
+def leave_out_machine(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings without those that concern the machine, not the result."""
     return {
-        name: _leave_out_machine(value) if isinstance(value, dict) else value
+        name: leave_out_machine(value) if isinstance(value, dict) else value
         for name, value in settings.items()
         if name not in _NOT_RECORDED
     }

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hybridseg.errors import BadInput
+from hybridseg.machine import count_cores
 from hybridseg.progress import Item
 
 if TYPE_CHECKING:
@@ -20,21 +22,112 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+N_TRIES = 3
+"""How often a call is made whose process is killed."""
+
 
 def map_calls(
-    function: Callable[[Item], Result], items: Sequence[Item], *, n_jobs: int
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    n_jobs: int,
+    on_death: Callable[[Item], Result] | None = None,
 ) -> Generator[Result, None, None]:
     """Yield what a function returns for each item, as soon as it is known, in any order.
 
     With several processes, function, items and results are pickled. Close the generator to drop calls that have not
     begun.
+
+    Parameters
+    ----------
+    n_jobs : int
+        Processes, which share the cores; 1 does the work in this one.
+    on_death : callable or None
+        Returns the result of an item whose process was killed each of `N_TRIES` times; None: that ends everything.
+
+    Raises
+    ------
+    BadInput
+        When `n_jobs` is below 1, a process could not start or, without `on_death`, was killed.
     """
     if n_jobs == 1:
         yield from map(function, items)
         return
-    with open_pool(n_jobs) as pool:
-        for future in as_completed([pool.submit(function, item) for item in items]):
-            yield future.result()
+    waiting = deque((item, 1) for item in items)
+    running: dict[Future[Result], tuple[_Worker, Item, int]] = {}
+    with _open_workers(n_jobs, len(items)) as free:
+        while waiting or running:
+            while waiting and free:
+                worker, (item, n_tries) = free.pop(), waiting.popleft()
+                running[worker.submit(function, item)] = worker, item, n_tries
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                worker, item, n_tries = running.pop(future)
+                if worker.has_died(future):
+                    worker.replace(is_end=on_death is None)
+                    if n_tries < N_TRIES:
+                        waiting.appendleft((item, n_tries + 1))
+                    elif on_death is not None:
+                        yield on_death(item)
+                    free.append(worker)
+                else:
+                    free.append(worker)
+                    yield future.result()
+
+
+class _Worker:
+    """A process of its own for each of several workers: when it is killed, it is known by which item."""
+
+    def __init__(self, n_threads: int) -> None:
+        self._n_threads = n_threads
+        self._start()
+
+    def _start(self) -> None:
+        # Imported on use: one process needs none of it.
+        import multiprocessing
+        from concurrent.futures.process import ProcessPoolExecutor
+
+        # Not fork: a forked process that had threads or TensorFlow running can hang.
+        context = multiprocessing.get_context("spawn")
+        self._started = context.Event()
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=context, initializer=_start_worker, initargs=(self._started, self._n_threads)
+        )
+
+    def submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+        return self._pool.submit(function, item)
+
+    @staticmethod
+    def has_died(future: Future[Any]) -> bool:
+        return isinstance(future.exception(), BrokenExecutor)
+
+    def replace(self, *, is_end: bool) -> None:
+        """Start another process in the place of one that was killed."""
+        if is_end or not self._started.is_set():
+            raise _explain_death(has_started=self._started.is_set())
+        self.stop()
+        self._start()
+
+    def stop(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _open_workers(n_jobs: int, n_items: int) -> Iterator[list[_Worker]]:
+    check_jobs(n_jobs)
+    workers = [_Worker(max(1, count_cores() // n_jobs)) for _ in range(min(n_jobs, n_items))]
+    try:
+        yield list(workers)
+    finally:
+        # A second Ctrl-C would leave the processes waiting for work, and this one for them.
+        with _ignore_interrupts():
+            for worker in workers:
+                worker.stop()
+
+
+def check_jobs(n_jobs: int) -> None:
+    """Raise BadInput for a number of processes below 1."""
+    if n_jobs < 1:
+        raise BadInput(f"the number of jobs is {n_jobs}; give 1 or more")
 
 
 class _Call(Future[Any]):
@@ -73,8 +166,7 @@ def open_pool(n_jobs: int) -> Iterator[SerialPool | ProcessPoolExecutor]:
     BadInput
         When `n_jobs` is below 1, or a process could not start or was killed.
     """
-    if n_jobs < 1:
-        raise BadInput(f"the number of jobs is {n_jobs}; give 1 or more")
+    check_jobs(n_jobs)
     if n_jobs == 1:
         yield SerialPool()
         return
@@ -89,20 +181,24 @@ def open_pool(n_jobs: int) -> Iterator[SerialPool | ProcessPoolExecutor]:
     try:
         yield pool
     except BrokenProcessPool as error:
-        if not started.is_set():
-            # Each process imports the script of the caller, which must not start processes then.
-            raise BadInput(
-                'no process could start; in a script, put what calls this below `if __name__ == "__main__":`, or work '
-                "in one process (--jobs 1)"
-            ) from error
-        raise BadInput(
-            "a worker process was killed (out of memory, or a file that crashes its reader); "
-            "run again with one process (--jobs 1) to see which file it was"
-        ) from error
+        raise _explain_death(has_started=started.is_set()) from error
     finally:
         # A second Ctrl-C would leave the processes waiting for work, and this one for them.
         with _ignore_interrupts():
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _explain_death(*, has_started: bool) -> BadInput:
+    if not has_started:
+        # Each process imports the script of the caller, which must not start processes then.
+        return BadInput(
+            'no process could start; in a script, put what calls this below `if __name__ == "__main__":`, or work '
+            "in one process (--jobs 1)"
+        )
+    return BadInput(
+        "a worker process was killed (out of memory, or a file that crashes its reader); "
+        "run again with one process (--jobs 1) to see which file it was"
+    )
 
 
 @contextmanager
@@ -117,8 +213,10 @@ def _ignore_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, earlier)
 
 
-def _start_worker(started: Event) -> None:
+def _start_worker(started: Event, n_threads: int | None = None) -> None:
     started.set()
+    if n_threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(n_threads)
     # Ctrl-C reaches every process of a terminal; the parent alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -39,6 +39,8 @@ COMMANDS = {
     "resunet": "hybridseg.cli.resunet:resunet",
     "unet": "hybridseg.cli.unet:unet",
     "predict": "hybridseg.cli.predict:predict",
+    "segment": "hybridseg.cli.batch:segment",
+    "status": "hybridseg.cli.batch:status",
     "models": "hybridseg.cli.models:models",
     "demo": "hybridseg.cli.demo:demo",
     "demo-dense": "hybridseg.cli.demo:demo_dense",
@@ -73,7 +75,7 @@ class HybridSegGroup(click.Group):
                 sys.exit(_print_report(console.report, partial(run, standalone_mode=False)))
             return run(standalone_mode=standalone_mode)
         except SystemExit as stop:
-            if args is None and stop.code == INTERRUPTED:
+            if args is None and stop.code == INTERRUPTED and "tensorflow" in sys.modules:
                 with suppress(OSError):
                     sys.stdout.flush()
                     sys.stderr.flush()
@@ -194,6 +196,7 @@ def main(console: Console) -> None:
       run          train, test and report, all in one
       review       look over photos and masks before a training
       predict      label every pixel of a few images with any model
+      segment      or of thousands, with what is done kept
       models       list what you have trained, and promote the best
     \b
     The hybrid method, in the order of use:

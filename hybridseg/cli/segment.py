@@ -196,14 +196,22 @@ def _make_options(settings: dict[str, Any], base: HybridOptions) -> HybridOption
         return replace(base, **pick(HybridOptions), crf=replace(base.crf, **pick(CrfOptions)))
 
 
-def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool) -> None:
-    """Segment images and end the command; print the result of each, what was skipped, and what was replaced and why."""
+def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool, **settings: Any) -> None:
+    """Segment images and end the command; print the result of each, what was skipped, and what was replaced and why.
+
+    Parameters
+    ----------
+    settings
+        Those of `run_jobs`.
+    """
     result = run_jobs(
-        paths, job, resume=resume, progress=console.progress, on_done=lambda image: _print_image(console, image)
-    )
+        paths, job, resume=resume, progress=console.progress, on_done=lambda image: _print_image(console, image),
+        **settings,
+    )  # fmt: skip
     console.record(skipped=result.skipped)
     if result.skipped:
-        console.say(f"images that had a result already and were skipped (--resume): {len(result.skipped)}")
+        mark = " (--resume)" if resume else ""
+        console.say(f"images that had a result already and were skipped{mark}: {len(result.skipped)}")
     reasons = Counter(image.replaced for image in result.images if image.replaced)
     if reasons:
         counts = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())

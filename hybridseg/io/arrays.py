@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hybridseg.errors import BadInput, located
+from hybridseg.io.damage import list_damage
 from hybridseg.io.rasters import check_regular
 
 _KINDS = "biufU"
@@ -31,7 +32,7 @@ def map_array(path: str | os.PathLike[str], mode: Literal["r", "r+"] = "r") -> n
             if not isinstance(found, np.memmap):
                 raise ValueError("it is an archive")
             return found if mode == "r" else np.load(path, mmap_mode=mode, allow_pickle=False)
-        except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
+        except list_damage() as error:
             raise BadInput(f"it is no array, or damaged ({error}); remove it") from error
 
 
@@ -50,8 +51,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
                 if sum(member.file_size for member in members) > path.stat().st_size:
                     raise ValueError("its arrays are larger than the file")
                 return {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
-        # RuntimeError: it is encrypted; NotImplementedError is one, too.
-        except (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError, OverflowError) as error:
+        except list_damage() as error:
             raise BadInput(f"it is damaged ({error}); remove it") from error
 
 

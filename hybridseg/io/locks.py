@@ -86,6 +86,19 @@ def lock_output(path: Path, *, inside: str = "", wait: bool = False) -> Iterator
         _give_back(lock, place)
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether a run is writing a result, as `lock_output` keeps others from doing."""
+    with suppress(OSError, HybridSegError):
+        lock = _open(f"{path.parent.absolute()}/.{path.name}{LOCK_SUFFIX}", create=False)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+    return False
+
+
 @contextmanager
 def own_partial(folder: Path, suffix: str = "") -> Iterator[Path]:
     """Yield a hidden path in a folder that nobody removes meanwhile; a file or folder that is left there is removed."""

@@ -12,6 +12,7 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
+from hybridseg.io.textfiles import read_lines
 
 MANIFEST_NAME, SPLIT_NAME = "tiles.csv", "split.csv"
 
@@ -148,6 +149,8 @@ def rank_photo(path: Path) -> int:
 def find_images(inputs: Iterable[Path]) -> list[Path]:
     """Find the photographs that are given by name, by folder or by a pattern such as ``photos/2016*.jpg``.
 
+    A text file (.txt) has a path on each line.
+
     Returns
     -------
     list of pathlib.Path
@@ -162,6 +165,11 @@ def find_images(inputs: Iterable[Path]) -> list[Path]:
     for path in inputs:
         if path.is_dir():
             images = list_images(path)
+        elif path.suffix.lower() == ".txt" and path.is_file():
+            lines = read_lines(
+                path, remedy="give a text file with the path of an image on each line", errors="surrogateescape"
+            )
+            images = [Path(line.strip()) for line in lines if line.strip()]
         elif path.exists() or not any(sign in str(path) for sign in "*?["):
             images = [path]
         else:

@@ -1,73 +1,22 @@
 """What every batch shares, with a job that is no more than a threshold."""
 
 import pickle
-import sys
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from thresholdjob import TABLE, Threshold, ThresholdJob
 
 from hybridseg.batch import jobs
-from hybridseg.batch.jobs import Job, Outputs, load_once, run_jobs
-from hybridseg.batch.madeby import make_record
-from hybridseg.batch.results import ImageResult
-from hybridseg.classes import ClassTable, measure_shares
+from hybridseg.batch.jobs import Outputs, load_once, run_jobs
+from hybridseg.classes import ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, MissingInput, MissingPackage, WriteFailed
 from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.hybrid.semseg import SemsegJob
-from hybridseg.io.images import read_image, write_image
+from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
-from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.locks import lock_output
-from hybridseg.progress import no_progress
-
-TABLE = ClassTable.from_names(["dark", "bright"])
-
-
-@dataclass(frozen=True)
-class Threshold:
-    value: int = 100
-
-
-@dataclass(frozen=True)
-class ThresholdJob(Job):
-    options: Threshold = Threshold()
-
-    too_large = "buy memory"
-
-    def load(self):
-        return [load_once(Path.read_bytes, path) for path in self.model_paths]
-
-    def list_targets(self, image_path):
-        return [self.outputs.place(image_path, "_threshold.png")]
-
-    def record(self, image_path):
-        return make_record("threshold", self.model_paths, self.table or TABLE, options=self.options)
-
-    def segment(self, image_path, *, progress=no_progress):
-        labels = (read_image(image_path)[..., 0] > self.options.value).astype(np.uint8)
-        for _ in progress(range(2), label="halves"):
-            pass
-        targets = self.list_targets(image_path)
-        write_labelmap(targets[0], LabelMap(labels, TABLE, made_by=self.record(image_path)))
-        return ImageResult(image_path, tuple(targets), measure_shares(labels, TABLE), (), {})
-
-
-@pytest.fixture
-def job(tmp_path):
-    model = tmp_path / "model.bin"
-    model.write_bytes(b"model")
-    return ThresholdJob((model,))
-
-
-@pytest.fixture
-def photo(tmp_path):
-    image = np.zeros((6, 8, 3), np.uint8)
-    image[:, 2:] = 200
-    write_image(tmp_path / "photo.png", image)
-    return tmp_path / "photo.png"
 
 
 def test_one_bad_image_does_not_stop_the_others(photo, job):
@@ -241,17 +190,6 @@ def test_a_job_of_a_network_can_be_sent_to_another_process(tmp_path, tiny_model)
     assert pickle.loads(pickle.dumps(job)) == job
 
 
-@pytest.fixture
-def importable(monkeypatch):
-    """Let other processes find the job of this file: they import it by the name of the file."""
-    monkeypatch.syspath_prepend(Path(__file__).parent)
-    name = Path(__file__).stem
-    monkeypatch.setitem(sys.modules, name, sys.modules[__name__])
-    for kind in (Threshold, ThresholdJob):
-        monkeypatch.setattr(kind, "__module__", name)
-
-
-@pytest.mark.usefixtures("importable")
 def test_in_several_processes(photo, job, tmp_path):
     for name in ("b", "c"):
         (tmp_path / f"{name}.png").write_bytes(photo.read_bytes())

@@ -55,6 +55,13 @@ def test_a_killed_process_is_reported():
         list(map_calls(os._exit, [9], n_jobs=2))
 
 
+def test_a_call_whose_process_is_killed_is_made_again(tmp_path):
+    """The first time it ends its process, and the second time it does not."""
+    commands = [f"import os, pathlib; p = pathlib.Path({str(tmp_path)!r}, {str(i)!r}); q = p.exists(); p.touch(); "
+                f"q or {i} != 3 or os._exit(9)" for i in range(6)]  # fmt: skip
+    assert list(map_calls(exec, commands, n_jobs=2, on_death=lambda _: "dead")) == [None] * 6
+
+
 @pytest.mark.parametrize("n_jobs", [0, -3])
 def test_a_number_of_jobs_that_means_nothing(n_jobs):
     with pytest.raises(BadInput, match="number of jobs"):

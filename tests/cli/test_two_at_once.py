@@ -93,7 +93,8 @@ def test_of_two_that_start_together_one_does_the_work(place, launch):
 
 def list_rows():
     page = (REPOSITORY / "docs/reliability.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (`.+?`(?:, `.+?`)*) \| (.+) \|$", page.split("### Two commands at once")[1], re.MULTILINE)
+    section = page.partition("### Two commands at once")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?`(?:, `.+?`)*) \| (.+) \|$", section, re.MULTILINE)
     return {name: what for names, what in rows for name in re.findall("`(.+?)`", names)}
 
 

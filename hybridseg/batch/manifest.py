@@ -1,0 +1,244 @@
+"""The manifest of a folder of results: one line of JSON for each image, written as soon as it is done or has failed.
+
+It says of each what it was made of, by which model and settings, what that cost, and what came of it. A second run does
+only what is missing or changed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hybridseg import __version__
+from hybridseg.batch.results import ImageResult
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, WriteFailed, located
+from hybridseg.io.images import describe_image
+from hybridseg.io.jsonfiles import parse_json_object
+from hybridseg.io.locks import lock_output
+from hybridseg.io.rasters import check_regular
+from hybridseg.machine import read_peak
+from hybridseg.models.cards import hash_file, parse_fields, stamp_file
+
+MANIFEST_NAME = "manifest.jsonl"
+DONE, FAILED = "done", "failed"
+_FORMAT = 1
+_MAX_BYTES = 2_000_000_000
+_MAX_LINE = 100_000_000
+_REMEDY = "move it away and run again"
+
+
+@dataclass(frozen=True)
+class Start:
+    """The beginning of a run: the images that were asked for, and with what they are segmented."""
+
+    images: tuple[str, ...]
+    job: str
+    settings: dict[str, Any]
+    engine: str
+    format: int = _FORMAT
+    version: str = __version__
+    time: str = ""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """The file of an image, as it was when it was done, and what that took.
+
+    Parameters
+    ----------
+    size, mtime_ns, sha256
+        None where it cannot be read.
+    peak_mb : float
+        The most memory that the process held meanwhile.
+    """
+
+    size: int | None = None
+    mtime_ns: int | None = None
+    sha256: str | None = None
+    megapixels: float = 0.0
+    peak_mb: float = 0.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What came of one image.
+
+    Parameters
+    ----------
+    image : str
+        Its absolute path.
+    result : str
+        `DONE` or `FAILED`.
+    job : str
+        The fingerprint of models and settings.
+    written : tuple of str
+        The files, from the folder of the manifest.
+    reason : str
+        Why it has failed.
+    """
+
+    image: str
+    result: str
+    job: str
+    facts: ImageFacts
+    written: tuple[str, ...] = ()
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    bytes_written: int = 0
+    version: str = __version__
+    time: str = ""
+
+
+@dataclass
+class Manifest:
+    """The manifest of a folder: the last run, and the last entry of each image.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        ``manifest.jsonl``.
+    """
+
+    path: Path
+    start: Start | None = None
+    entries: dict[str, Entry] = field(default_factory=dict)
+    _whole_bytes: int = 0
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read the manifest of a folder; an empty one where there is none.
+
+        A last line that was cut when the machine died is left out.
+
+        Raises
+        ------
+        BadInput
+            When it is damaged.
+        """
+        manifest = cls(folder / MANIFEST_NAME)
+        try:
+            check_regular(manifest.path)
+        except MissingInput:
+            return manifest
+        with located(manifest.path):
+            if manifest.path.stat().st_size > _MAX_BYTES:
+                raise BadInput(f"it is larger than {_MAX_BYTES // 1_000_000} MB; {_REMEDY}")
+            with manifest.path.open("rb") as file:
+                for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b""), 1):
+                    if line.endswith(b"\n"):
+                        manifest._take_line(line, number)
+                        manifest._whole_bytes += len(line)
+                    elif file.read(1):
+                        raise BadInput(f"line {number} is longer than {_MAX_LINE:,} bytes; {_REMEDY}")
+        return manifest
+
+    def _take_line(self, line: bytes, number: int) -> None:
+        with located(f"line {number}"):
+            record = parse_json_object(line, errors="surrogateescape", remedy=_REMEDY)
+            try:
+                if "images" in record:
+                    self.start = parse_fields(Start, record, what="a run")
+                    if self.start.format != _FORMAT:
+                        raise BadInput(f"it was written by another version of hybridseg; {_REMEDY}")
+                else:
+                    facts = parse_fields(ImageFacts, record.pop("facts", None), what="the facts of an image")
+                    entry = parse_fields(Entry, {**record, "facts": facts}, what="an image")
+                    self.entries[entry.image] = entry
+            except TypeError as error:
+                raise BadInput(f"it is damaged ({error}); {_REMEDY}") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep others from writing to the same folder, and drop a last line that was cut when a machine died.
+
+        Raises
+        ------
+        OutputExists
+            When another run works there.
+        """
+        with lock_output(self.path):
+            if self.path.exists():
+                with self.path.open("r+b") as file:
+                    file.truncate(self._whole_bytes)
+            yield
+
+    def begin(self, images: Sequence[Path], *, job: str, settings: Mapping[str, Any], engine: str) -> None:
+        """Note what is asked for."""
+        self.start = Start(tuple(map(find_key, images)), job, dict(settings), engine, time=_now())
+        self._append(self.start)
+
+    def add(self, image: Path, outcome: ImageResult | Problem, facts: ImageFacts | None, *, job: str) -> None:
+        """Note what came of an image."""
+        about: dict[str, Any]
+        if isinstance(outcome, Problem):
+            about = {"result": FAILED, "reason": outcome.message}
+        else:
+            n_bytes = sum(path.stat().st_size for path in outcome.written)
+            about = {"result": DONE, "written": tuple(map(self._shorten, outcome.written)), "bytes_written": n_bytes}
+            about |= {"warnings": outcome.warnings, "seconds": outcome.seconds}
+        entry = Entry(find_key(image), job=job, facts=facts or ImageFacts(), time=_now(), **about)
+        self.entries[entry.image] = entry
+        self._append(entry)
+
+    def _shorten(self, path: Path) -> str:
+        folder = self.path.parent
+        return str(path.relative_to(folder) if path.is_relative_to(folder) else path.absolute())
+
+    def _append(self, record: Start | Entry) -> None:
+        line = json.dumps(asdict(record), ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n"
+        try:
+            with self.path.open("ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise WriteFailed(
+                f"could not write {self.path}: {error.strerror or error}; check the free space"
+            ) from error
+
+    def find_reason(self, image: Path, job: str, targets: Sequence[Path]) -> str:
+        """Return why an image has to be done; empty where its result is there and what it was made of is the same."""
+        entry = self.entries.get(find_key(image))
+        if entry is None:
+            return "new"
+        if entry.job != job:
+            return "other settings or another model"
+        if not is_same(image, entry.facts):
+            return "the image has changed"
+        if entry.result == FAILED:
+            return FAILED
+        return "" if all(target.exists() for target in targets) else "a result is missing"
+
+
+def find_key(image: Path) -> str:
+    """Return by what an image is known in a manifest."""
+    return str(image.absolute())
+
+
+def is_same(image: Path, facts: ImageFacts) -> bool:
+    """Return whether the file of an image is as it was; it is read only where its time has changed."""
+    stamp = stamp_file(image)
+    if stamp == (facts.size, facts.mtime_ns):
+        return True
+    return stamp is not None and stamp[0] == facts.size and hash_file(image) == facts.sha256
+
+
+def measure_image(image: Path) -> ImageFacts:
+    """Return the facts of an image that this process has just worked on."""
+    stamp, pixels = stamp_file(image), 0
+    with suppress(HybridSegError):
+        pixels = math.prod(describe_image(image).shape)
+    size, mtime_ns = stamp or (None, None)
+    return ImageFacts(size, mtime_ns, hash_file(image), pixels / 1e6, read_peak())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,188 @@
+"""Commands for a whole survey: ``segment``, any model on any number of images, and ``status``, how far that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hybridseg.apply import Model, find_model
+from hybridseg.batch.cluster import open_cluster
+from hybridseg.batch.jobs import Job, Mapper, Outputs, list_tasks, sort_out
+from hybridseg.batch.manifest import Manifest
+from hybridseg.batch.plan import Plan, check_disk, make_plan
+from hybridseg.batch.status import RunStatus, read_status
+from hybridseg.batch.workers import map_calls
+from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.options import (
+    colors_option,
+    figure_options,
+    is_given,
+    jobs_option,
+    options_of,
+    path_type,
+    read_options,
+    read_repainted,
+)
+from hybridseg.cli.segment import labels_option, run_job, tile_size_option
+from hybridseg.figures import FigureOptions
+from hybridseg.io.pairing import find_images
+from hybridseg.markup import count_of
+from hybridseg.progress import describe_seconds
+
+ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
+
+
+@click.command()
+@click.argument("sources", metavar="SOURCES...", nargs=-1, required=True, type=path_type)
+@click.option(
+    "--model", "models", metavar="MODEL", type=path_type, multiple=True, required=True,
+    help="The model: a tile classifier (NAME.pb), a dense network (NAME.h5), or the folder of one. Given again, "
+    "several of the same classes vote.",
+)  # fmt: skip
+@click.option("--out", "out_dir", metavar="DIR", type=path_type, required=True, help="Folder of the results.")
+@labels_option
+@colors_option("--labels, or else the model's own")
+@tile_size_option
+@options_of(Outputs, "probabilities")
+@click.option("--figures/--no-figures", default=True, show_default=True, help="Draw the figure of each image.")
+@figure_options
+@click.option(
+    "--engine", type=click.Choice(ENGINES), default=PROCESSES, show_default=True,
+    help="What does the work: this process, several processes, or a Dask cluster.",
+)  # fmt: skip
+@jobs_option
+@click.option("--scheduler", metavar="ADDRESS", help="Join the running Dask cluster at tcp://HOST:PORT.")
+@click.option(
+    "--scheduler-file", metavar="FILE", type=path_type, help="Join the running Dask cluster that this file names."
+)
+@click.option("--retry-failed", is_flag=True, help="Try images again that failed before.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and what it takes.")
+@pass_console
+def segment(console: Console, **settings: Any) -> None:
+    """Label every pixel of any number of images with any model.
+
+    SOURCES are files, folders, patterns, and text files (.txt) with a path on each line. Given again, the same command
+    does only what is missing or has changed: images, model or settings. An image that cannot be used, or that ends the
+    process that works on it, does not stop the others.
+
+    Result: for each image what semseg writes (tile classifiers) or infer (dense networks), and DIR/manifest.jsonl, in
+    which each image has a line: what it was made of, by what, in how many seconds and how much memory, or why it
+    failed. status sums it up.
+
+    \b
+    Examples:
+      hybridseg segment photos --model model.pb --out results
+      hybridseg segment photos --model model.pb --out results --dry-run
+    """
+    _check_engine(settings)
+    images = find_images(settings["sources"])
+    model = Model(tuple(map(find_model, settings["models"])), settings["labels_path"], settings["tile_size"])
+    outputs = read_options(
+        Outputs, settings, out_dir=settings["out_dir"],
+        figures=read_options(FigureOptions, settings) if settings["figures"] else None,
+    )  # fmt: skip
+    table = read_repainted(model.classes, settings["labels_path"], settings["colors_path"], owner=model.paths[0])
+    job = model.make_job(outputs=outputs, table=table)
+    manifest = Manifest.read(settings["out_dir"])
+    if settings["dry_run"]:
+        _say_plan(console, _plan(images, job, manifest, settings), settings)
+        return
+    with manifest.writing(), _open_engine(console, settings) as (mapper, engine):
+        check_disk(settings["out_dir"], _plan(images, job, manifest, settings))
+        manifest.begin(images, job=job.fingerprint(), settings=job.describe(), engine=engine)
+        run_job(
+            console, images, job, resume=False, mapper=mapper, manifest=manifest, retry_failed=settings["retry_failed"]
+        )
+
+
+def _check_engine(settings: dict[str, Any]) -> None:
+    joined = [name for name in ("scheduler", "scheduler_file") if settings[name]]
+    if len(joined) > 1:
+        raise click.UsageError("--scheduler and --scheduler-file both name a cluster; leave one out.")
+    if joined:
+        if is_given("engine") and settings["engine"] != DASK:
+            raise click.UsageError(f"--{joined[0].replace('_', '-')} joins a Dask cluster; leave --engine out.")
+        if is_given("n_jobs"):
+            raise click.UsageError("a running cluster has its own workers; leave --jobs out.")
+        settings["engine"] = DASK
+    if settings["engine"] == SERIAL:
+        if is_given("n_jobs") and settings["n_jobs"] != 1:
+            raise click.UsageError("--engine serial is one process; leave --jobs out.")
+        settings["n_jobs"] = 1
+
+
+@contextmanager
+def _open_engine(console: Console, settings: dict[str, Any]) -> Iterator[tuple[Mapper | None, str]]:
+    """Yield what does the work, None for this process, and what it is called."""
+    n_jobs = settings["n_jobs"]
+    if settings["engine"] != DASK:
+        name = f"{n_jobs} processes" if n_jobs > 1 else "this process"
+        yield (partial(map_calls, n_jobs=n_jobs) if n_jobs > 1 else None), name
+        return
+    with open_cluster(
+        n_jobs=n_jobs, scheduler=settings["scheduler"], scheduler_file=settings["scheduler_file"]
+    ) as cluster:
+        console.say(f"Dask: {cluster.n_workers} workers, dashboard {cluster.dashboard}")
+        yield cluster, f"{cluster.n_workers} workers of Dask"
+
+
+def _plan(images: list[Path], job: Job, manifest: Manifest, settings: dict[str, Any]) -> Plan:
+    tasks, _ = list_tasks(images, job)
+    left, failed = sort_out(tasks, job, manifest, retry_failed=settings["retry_failed"])
+    n_done = len(tasks) - len(left) - len(failed)
+    return make_plan([path for _, path in left], n_done, manifest, job=job.fingerprint(), n_workers=settings["n_jobs"])
+
+
+def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
+    console.record(plan=asdict(plan))
+    unknown = "known once an image is done"
+    rows = {
+        "images": f"{plan.n_left:,} to do, {plan.n_done:,} done",
+        "megapixels": f"{plan.megapixels:,.1f}",
+        "processes": settings["n_jobs"],
+        "time": unknown if plan.seconds is None else f"about {describe_seconds(plan.seconds)}",
+        "memory": unknown if plan.memory_mb is None else f"up to {plan.memory_mb / 1000:.1f} GB",
+        "disk": unknown if plan.seconds is None else f"about {plan.n_bytes / 1e6:,.0f} MB in {settings['out_dir']}",
+    }
+    console.say_all(f"{name:<11} {value}" for name, value in rows.items())
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=path_type)
+@pass_console
+def status(console: Console, folder: Path) -> None:
+    """Say how far a run of segment is.
+
+    What is done, what failed and why, the pace, and how long the rest takes.
+
+    Result: nothing is written; DIR/manifest.jsonl is read, also while segment works there.
+
+    \b
+    Example:
+      hybridseg status results
+    """
+    found = read_status(folder)
+    console.record(status=asdict(found))
+    _say_status(console, found)
+
+
+def _say_status(console: Console, found: RunStatus) -> None:
+    state = "is at work" if found.is_running else "was stopped; give it again to go on" if found.n_left else "has ended"
+    rows = {
+        "done": f"{found.n_done:,}",
+        "failed": f"{len(found.failed):,}",
+        "left": f"{found.n_left:,}"
+        + (f", about {describe_seconds(found.seconds_left)}" if found.seconds_left and found.is_running else ""),
+        "a minute": f"{found.images_per_minute:.1f} images, {found.megapixels_per_minute:.1f} megapixels",
+    }
+    console.say(f"{count_of(found.n_images, 'image')}, begun {found.begun}: segment {state}")
+    console.say_all(f"  {name:<9} {value}" for name, value in rows.items())
+    if found.failed:
+        console.say("failed:")
+        console.say_all(f"  {problem}" for problem in found.failed)

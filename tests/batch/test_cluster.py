@@ -1,0 +1,51 @@
+"""The same work on a cluster of Dask, which is started here or runs already."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("distributed")
+
+from hybridseg.batch.cluster import open_cluster
+from hybridseg.batch.jobs import Outputs, run_jobs
+from hybridseg.errors import BadInput, MissingInput
+
+
+@pytest.mark.slow
+def test_a_cluster_writes_the_same_and_survives_a_dead_worker(photo, job, tmp_path):
+    for name in ("b", "c", "killer"):
+        photo.with_name(f"{name}.png").write_bytes(photo.read_bytes())
+    paths = [photo.with_name(f"{name}.png") for name in ("b", "killer", "c", "photo")]
+    with open_cluster(n_jobs=2) as cluster:
+        assert cluster.n_workers == 2 and cluster.dashboard.startswith("http://127.0.0.1:")
+        many = run_jobs(paths, replace(job, outputs=Outputs(out_dir=tmp_path / "many")), mapper=cluster)
+        address = cluster.client.scheduler.address
+        with open_cluster(scheduler=address) as joined:
+            again = run_jobs(paths[2:], replace(job, outputs=Outputs(out_dir=tmp_path / "again")), mapper=joined)
+        scheduler_file = tmp_path / "scheduler.json"
+        scheduler_file.write_text(json.dumps({"address": address}))
+        with open_cluster(scheduler_file=scheduler_file) as joined:
+            assert joined.n_workers >= 1, "one that died may be starting"
+    assert [image.image_path for image in many.images] == [paths[0], *paths[2:]] and len(again.images) == 2
+    assert [problem.where for problem in many.problems] == [str(paths[1])]
+    assert "ended the process that worked on it" in many.problems[0].message
+    one = run_jobs([paths[0], *paths[2:]], replace(job, outputs=Outputs(out_dir=tmp_path / "one")))
+    for result, same in zip(many.images, one.images, strict=True):
+        assert result.written[0].read_bytes() == same.written[0].read_bytes()
+
+
+def test_a_cluster_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("hybridseg.batch.cluster._CONNECT_SECONDS", 0.5)
+    with (
+        pytest.raises(BadInput, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"),
+        open_cluster(scheduler="tcp://127.0.0.1:9"),
+    ):
+        pass
+    with (
+        pytest.raises(MissingInput, match="there is no scheduler file"),
+        open_cluster(scheduler_file=tmp_path / "none.json"),
+    ):
+        pass
+    with pytest.raises(BadInput, match="number of jobs"), open_cluster(n_jobs=-1):
+        pass

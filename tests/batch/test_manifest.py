@@ -1,0 +1,160 @@
+"""A batch with a manifest: a second run does what is missing or changed, and failures are kept with their reasons."""
+
+import json
+import os
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from thresholdjob import Threshold
+
+from hybridseg.batch.jobs import Outputs, run_jobs
+from hybridseg.batch.manifest import Manifest
+from hybridseg.batch.plan import Plan, check_disk, make_plan
+from hybridseg.batch.status import read_status
+from hybridseg.batch.workers import map_calls
+from hybridseg.errors import BadInput, MissingInput, OutputExists, WriteFailed
+from hybridseg.io.labels.formats import read_labelmap
+
+
+@pytest.fixture
+def photos(photo):
+    for name in ("b", "c"):
+        photo.with_name(f"{name}.png").write_bytes(photo.read_bytes())
+    return [photo.with_name(f"{name}.png") for name in ("b", "c", "photo")]
+
+
+@pytest.fixture
+def survey(job, tmp_path):
+    """Run the job on some images with the manifest of a folder, as `segment` does."""
+    out = tmp_path / "out"
+
+    def run(paths, job=replace(job, outputs=Outputs(out_dir=out, figures=None)), **settings):
+        manifest = Manifest.read(out)
+        with manifest.writing():
+            manifest.begin(paths, job=job.fingerprint(), settings=job.describe(), engine="this process")
+            return run_jobs(paths, job, manifest=manifest, **settings)
+
+    run.out, run.job = out, run.__defaults__[0]
+    return run
+
+
+def list_done(result):
+    return [image.image_path.name for image in result.images]
+
+
+def test_a_second_run_does_what_is_missing_or_changed(survey, photos):
+    assert list_done(survey(photos[:2])) == ["b.png", "c.png"]
+    result = survey(photos)
+    assert list_done(result) == ["photo.png"] and result.skipped == tuple(photos[:2])
+    # A copy with another time is the same image; other pixels are not.
+    os.utime(photos[0], (1, 1))
+    assert list_done(survey(photos)) == []
+    photos[1].write_bytes(photos[1].read_bytes() + b"\0")
+    assert list_done(survey(photos)) == ["c.png"]
+    (survey.out / "photo_threshold.png").unlink()
+    assert list_done(survey(photos)) == ["photo.png"]
+    assert list_done(survey(photos, replace(survey.job, options=Threshold(90)))) == ["b.png", "c.png", "photo.png"]
+    assert list_done(survey(photos, replace(survey.job, options=Threshold(90)))) == []
+    survey.job.model_paths[0].write_bytes(b"another")
+    assert len(list_done(survey(photos))) == 3
+
+
+def test_what_is_known_of_each_image(survey, photos):
+    photos[1].write_bytes(photos[1].read_bytes()[:60])
+    survey(photos)
+    start, *entries = map(json.loads, (survey.out / "manifest.jsonl").read_text().splitlines())
+    assert start["images"] == list(map(str, photos)) and start["settings"]["options"] == {"value": 100}
+    assert [entry["result"] for entry in entries] == ["done", "failed", "done"]
+    assert entries[0]["written"] == ["b_threshold.png"]
+    assert entries[0]["bytes_written"] == (survey.out / "b_threshold.png").stat().st_size
+    assert entries[0]["facts"]["megapixels"] == 48e-6 and entries[0]["facts"]["size"] == photos[0].stat().st_size
+    assert 10 < entries[0]["facts"]["peak_mb"] < 10_000
+    assert "cut short" in entries[1]["reason"] and entries[1]["written"] == []
+
+
+def test_what_failed_is_reported_and_tried_again_only_when_asked(survey, photos):
+    whole = photos[1].read_bytes()
+    photos[1].write_bytes(whole[:60])
+    stamp = photos[1].stat()
+    assert len(survey(photos).problems) == 1
+    [problem] = survey(photos).problems
+    assert problem.where == str(photos[1]) and "cut short" in problem.message
+    assert "in an earlier run; --retry-failed tries again" in problem.message
+    assert "earlier" not in survey(photos, retry_failed=True).problems[0].message
+    # Another file in its place is another image.
+    photos[1].write_bytes(whole)
+    assert stamp.st_size != photos[1].stat().st_size
+    result = survey(photos)
+    assert list_done(result) == ["c.png"] and not result.problems
+
+
+def test_an_image_that_ends_its_process(survey, photos, tmp_path):
+    killer = tmp_path / "killer.png"
+    killer.write_bytes(photos[0].read_bytes())
+    result = survey([photos[0], killer, *photos[1:]], mapper=partial(map_calls, n_jobs=2))
+    assert sorted(list_done(result)) == ["b.png", "c.png", "photo.png"]
+    [problem] = result.problems
+    assert problem.where == str(killer) and "ended the process that worked on it" in problem.message
+    assert read_status(survey.out).failed[0].message == problem.message
+
+
+def test_processes_write_the_same(survey, photos, tmp_path):
+    survey(photos, mapper=partial(map_calls, n_jobs=2))
+    many = {path.name: path.read_bytes() for path in survey.out.glob("*.png")}
+    run_jobs(photos, replace(survey.job, outputs=Outputs(out_dir=tmp_path / "one", figures=None)))
+    assert many == {path.name: path.read_bytes() for path in (tmp_path / "one").glob("*.png")} and len(many) == 3
+    assert read_labelmap(survey.out / "b_threshold.png").made_by
+
+
+def test_a_line_that_was_cut_is_forgotten(survey, photos):
+    survey(photos)
+    path = survey.out / "manifest.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])
+    assert list_done(survey(photos)) == ["photo.png"]
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == 5 and all(json.loads(line) for line in lines)
+    path.write_bytes(b"{}\n" + whole)
+    with pytest.raises(BadInput, match=r"manifest\.jsonl: line 1: it is damaged .*move it away and run again"):
+        Manifest.read(survey.out)
+
+
+def test_two_at_once(survey, photos):
+    with Manifest.read(survey.out).writing(), pytest.raises(OutputExists, match="another run is writing"):
+        survey(photos)
+    with pytest.raises(MissingInput, match=r"hybridseg segment --out"):
+        read_status(survey.out)
+
+
+def test_how_far_a_run_is(survey, photos):
+    survey(photos[:1])
+    manifest = Manifest.read(survey.out)
+    with manifest.writing():
+        manifest.begin(photos, job=survey.job.fingerprint(), settings={}, engine="this process")
+        status = read_status(survey.out)
+        assert status.is_running and (status.n_images, status.n_done, status.n_left) == (3, 1, 2)
+    status = read_status(survey.out)
+    assert not status.is_running and status.n_left == 2 and status.failed == ()
+    survey(photos)
+    assert read_status(survey.out).n_left == 0
+
+
+def test_what_a_run_will_take(survey, photos, monkeypatch):
+    survey(photos[:1])
+    manifest = Manifest.read(survey.out)
+    [entry] = manifest.entries.values()
+    known = replace(entry, seconds={"read": 1.0, "predict": 2.0}, facts=replace(entry.facts, peak_mb=300.0))
+    manifest.entries[entry.image] = known
+    bad = photos[0].with_name("bad.png")
+    bad.write_bytes(b"")
+    plan = make_plan([*photos[1:], bad], 1, manifest, job=survey.job.fingerprint(), n_workers=2)
+    assert (plan.n_left, plan.n_done, plan.megapixels) == (3, 1, pytest.approx(96e-6))
+    assert plan.seconds == pytest.approx(3.0) and plan.memory_mb == 600
+    assert plan.n_bytes == pytest.approx(2 * entry.bytes_written, abs=1)
+    other = make_plan(photos, 0, manifest, job="another", n_workers=2)
+    assert other.seconds is None and other.memory_mb is None
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": plan.n_bytes - 1}))
+    with pytest.raises(WriteFailed, match="choose another --out"):
+        check_disk(survey.out / "new", plan)
+    check_disk(survey.out / "new", Plan(0, 0, 0, None, None, 0))

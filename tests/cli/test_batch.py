@@ -1,0 +1,87 @@
+"""`segment` on many images, and `status`."""
+
+import json
+
+import pytest
+
+from hybridseg.batch.manifest import MANIFEST_NAME
+from hybridseg.io.images import write_image
+from hybridseg.io.labels.formats import read_labelmap
+
+
+@pytest.fixture
+def photos(paint_classes, tmp_path):
+    folder = tmp_path / "photos"
+    for name, classes in (("a", ("water", "sand", "veg")), ("b", ("veg", "sand", "water"))):
+        write_image(folder / f"{name}.png", paint_classes(*classes))
+    return folder
+
+
+@pytest.fixture
+def words(tiny_model, tmp_path):
+    return ["--model", tiny_model, "--out", tmp_path / "out", "--engine", "serial", "--no-figures"]
+
+
+def test_a_folder_and_then_what_is_missing(run, photos, words, tmp_path):
+    out = tmp_path / "out"
+    plan = run("segment", photos, *words, "--dry-run").output
+    assert "images      2 to do, 0 done" in plan and "known once an image is done" in plan and not out.exists()
+    result = run("segment", photos, *words)
+    assert result.exit_code == 0 and "2 images done" in result.output
+    found = read_labelmap(out / "b_ares_16.mat")
+    assert found.table.names[found.labels[24, 10]] == "veg"
+    assert {path.name for path in out.iterdir()} == {
+        MANIFEST_NAME, "a_ares_16.mat", "a_ares_16_label.png", "b_ares_16.mat", "b_ares_16_label.png",
+    }  # fmt: skip
+    before = (out / "a_ares_16.mat").stat().st_mtime_ns
+    write_image(photos / "c.png", found.labels[..., None].repeat(3, axis=2))
+    plan = run("segment", photos, *words, "--dry-run").output
+    assert "images      1 to do, 2 done" in plan and "time        about" in plan and "memory      up to" in plan
+    result = run("segment", photos, *words)
+    assert "had a result already and were skipped: 2" in result.output and "c.png:" in result.output
+    assert (out / "a_ares_16.mat").stat().st_mtime_ns == before
+    # Other results than those that are there.
+    result = run("segment", photos, *words, "--probabilities")
+    assert "3 images done" in result.output and (out / "a_ares_16_confidence.tif").exists()
+
+
+def test_a_list_with_a_bad_image(run, photos, words, tmp_path):
+    (photos / "bad.png").write_bytes((photos / "a.png").read_bytes()[:80])
+    listing = tmp_path / "some.txt"
+    listing.write_text(f"{photos / 'bad.png'}\n\n{photos / 'b.png'}\n")
+    for _ in range(2):
+        result = run("segment", listing, *words)
+        assert result.exit_code == 1 and "1 file could not be used, the others are done" in result.output
+    assert "--retry-failed tries again" in result.output
+    (photos / "bad.png").unlink()
+    result = run("status", tmp_path / "out")
+    assert result.exit_code == 0 and "segment has ended" in result.output
+    assert "done      1" in result.output and "left      0" in result.output
+    assert f"{photos / 'bad.png'}: " in result.output and "cut short" in result.output
+    found = json.loads(run("status", tmp_path / "out", "--json").stdout)["result"]["status"]
+    assert found["n_images"] == 2 and found["failed"][0]["where"] == str(photos / "bad.png")
+
+
+def test_two_engines_that_do_not_go_together(run, photos, words, tmp_path):
+    for more, reason in (
+        (["--scheduler", "tcp://a:1", "--scheduler-file", "b"], "both name a cluster"),
+        (["--scheduler", "tcp://a:1"], "leave --engine out"),
+        (["--jobs", "2"], "--engine serial is one process"),
+    ):
+        result = run("segment", photos, *words, *more)
+        assert result.exit_code == 2 and reason in result.output, more
+    result = run("segment", photos, *words[:4], "--scheduler-file", tmp_path / "none", "--jobs", 2)
+    assert result.exit_code == 2 and "has its own workers" in result.output
+    result = run("status", photos)
+    assert result.exit_code == 1 and "give the folder that `hybridseg segment --out` names" in result.output
+
+
+@pytest.mark.slow
+def test_processes(run, photos, words, tmp_path):
+    assert run("segment", photos, *words).exit_code == 0
+    words[words.index("serial")] = "processes"
+    words[words.index("--out") + 1] = tmp_path / "many"
+    result = run("segment", photos, *words, "--jobs", 2)
+    assert result.exit_code == 0
+    for name in ("a_ares_16.mat", "b_ares_16.mat", "a_ares_16_label.png"):
+        assert (tmp_path / "many" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
