@@ -35,6 +35,7 @@ WRITES_NOTHING = {
     "models list": "prints what it finds",
     "models show": "prints a card",
     "resunet explain-config": "prints what each key means",
+    "status": "prints how far a run of segment is",
     "doctor": "prints what works; the probes of its parts are other processes",
 }
 
@@ -190,6 +191,8 @@ WRITERS = (
     Writer("unet infer --model nist --images photos --out out", "photos nist"),
     Writer("unet show-augmentation --images photos --photos 1 --versions 2", "photos"),
     Writer("predict -m model/model.pb -i photos -v", "photos model"),
+    Writer("segment photos --model model/model.pb --jobs 2 --out maps", "photos model"),
+    Writer("segment photos --model runs/coast --engine serial --out maps", "photos runs"),
     Writer("models card model/model.pb --out website", "model"),
     Writer("models promote model", "model", makes="models"),
     Writer("models promote model --overwrite", "model models"),
@@ -235,9 +238,20 @@ def _read_saved_model(data: bytes) -> bytes:
     return "\n".join(sorted(re.sub(r'[-_]\d+\b|"\d+"', "", line) for line in lines)).encode()
 
 
+def _read_manifest(data: bytes) -> bytes:
+    """Return the last word on each image of a manifest, without times and costs."""
+    entries = {}
+    for line in filter(None, map(json.loads, data.splitlines())):
+        if "image" in line:
+            told = {name: line[name] for name in ("result", "job", "written", "reason", "bytes_written")}
+            entries[line["image"]] = {**told, "sha256": line["facts"]["sha256"]}
+    return json.dumps(entries, sort_keys=True).encode()
+
+
 DIFFERENCES = (
     Difference(r"events\.out\.tfevents\.[^/]*$", None, "TensorBoard's files are named after time and process"),
     Difference(r"bottlenecks/.*/tiles\.csv$", _without(rb"(?m),\d+$"), "it says when each tile was written"),
+    Difference(r"^cache/.*\.hybridseg\.lock$", None, "the next command that writes into the cache removes it"),
     Difference(r"fingerprint\.pb$", None, "TensorFlow gives each SavedModel a random number"),
     Difference(r"saved_model\.pb$", _read_saved_model, "and numbers its functions by all that it traced before"),
     Difference(r"\.log$", _without(rb"(?s).*"), "it tells what each run did, and when, also of a killed one"),
@@ -251,6 +265,8 @@ DIFFERENCES = (
                "records know the times of their photos, which demo-dense copies"),
     Difference(r"^out/weights/(MODEL_CARD\.md|resunet\.(card|mlm)\.json)$", _without(rb"[0-9a-f]{64,}"),
                "and the card of what is trained on them has hashes of that"),
+    Difference(r"(^|/)manifest\.jsonl$", _read_manifest,
+               "a manifest has a line for every run and every try, with its time, seconds and memory"),
     Difference(r"_doodles\.json$", _without(rb'"(time|seconds)": [\d.]+'), "a stroke has the time when it was drawn"),
     Difference(r"_mres_report\.txt$", _without(rb"minutes: [\d.]+"), "and the report says how long that took"),
 )  # fmt: skip
