@@ -1,0 +1,186 @@
+"""A process that does one piece of work after another within limits on time and memory, and what came of each."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import resource
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hybridseg.errors import HybridSegError
+
+KINDS = ("right", "clear", "wrong", "crash", "hang", "memory")
+"""What can come of reading a file: the first two are as they should be."""
+
+SECONDS = 10.0
+MEMORY_BYTES = 256 << 20
+# Address space is more than memory: each thread and each library reserves some that it never uses.
+_ADDRESS_BYTES = 3 << 30
+_LONGEST_MESSAGE = 700
+_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a piece of work: one of `KINDS`, what tells failures apart, and what was printed to the terminal."""
+
+    kind: str
+    detail: str = ""
+    noise: str = ""
+
+    @property
+    def is_failure(self) -> bool:
+        return self.kind not in KINDS[:2]
+
+
+class Worker:
+    """A forked process that does what it is asked, and is replaced when it crashes or hangs.
+
+    What this process has imported need not be imported again. A worker leads a session of its own, so that the
+    processes that it starts end with it.
+    """
+
+    def __init__(self, work: Callable[[Any], Any], *, seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES):
+        self._work, self._seconds, self._memory_bytes = work, seconds, memory_bytes
+        self.request: Any = None
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("fork")
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._work, self._memory_bytes), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def begin(self, request: Any) -> None:
+        """Ask for a piece of work."""
+        self.request, self._deadline = request, time.monotonic() + self._seconds
+        self.pipe.send(request)
+
+    def take(self, *, wait: bool = False) -> Outcome | None:
+        """Return what came of it, None while it is still being done."""
+        left = max(0.0, self._deadline - time.monotonic())
+        try:
+            if self.pipe.poll(left if wait else 0):
+                outcome = self.pipe.recv()
+                self.request = None
+                return outcome
+        except (EOFError, OSError):
+            self._process.join()
+            return self._replace("crash", _name_end(self._process.exitcode))
+        if time.monotonic() < self._deadline:
+            return None
+        return self._replace("hang", f"took longer than {self._seconds:g} s")
+
+    def do(self, request: Any) -> Outcome:
+        """Ask for a piece of work and wait for what comes of it."""
+        self.begin(request)
+        while (outcome := self.take(wait=True)) is None:
+            pass
+        return outcome
+
+    def close(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
+
+    def _replace(self, kind: str, detail: str) -> Outcome:
+        self.close()
+        self._start()
+        self.request = None
+        return Outcome(kind, detail)
+
+
+def limit_memory(n_bytes: int) -> None:
+    """Let this process reserve no more than so many bytes besides those that it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + n_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def measure_memory() -> tuple[int, int]:
+    """Return the bytes of memory that this process has, and the most that it had since `forget_peak`."""
+    status = Path("/proc/self/status").read_text()
+    now, peak = (int(status.split(f"{name}:")[1].split()[0]) << 10 for name in ("VmRSS", "VmHWM"))
+    return now, peak
+
+
+def forget_peak() -> None:
+    """Let the most memory that this process had begin with what it has."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def judge(work: Callable[[], Any], *, memory_bytes: int = MEMORY_BYTES) -> Outcome:
+    """Do a piece of work in this process and tell what came of it; crashes and hangs are for `Worker` to tell."""
+    forget_peak()
+    before, _ = measure_memory()
+    try:
+        work()
+        outcome = Outcome("right")
+    except HybridSegError as error:
+        outcome = judge_message(str(error))
+    except MemoryError as error:
+        outcome = Outcome("memory", name_place(error))
+    except BaseException as error:
+        outcome = Outcome("wrong", name_place(error))
+    grown = measure_memory()[1] - before
+    if grown > memory_bytes:
+        return Outcome("memory", f"took more than {memory_bytes >> 20} MB")
+    return outcome
+
+
+def judge_message(message: str) -> Outcome:
+    """Tell whether a message is one that can be printed and read."""
+    lines = message.splitlines() or [""]
+    if not message.strip():
+        return Outcome("wrong", "the message is empty")
+    if len(lines[0]) > _LONGEST_MESSAGE or len(message) > 30 * _LONGEST_MESSAGE:
+        return Outcome("wrong", f"the message is long: {message[:60]}")
+    if not all(line.isprintable() for line in message.split("\n")):
+        return Outcome("wrong", f"the message holds what cannot be printed: {message[:60]!a}")
+    return Outcome("clear", message)
+
+
+def name_place(error: BaseException) -> str:
+    """Return the type of an exception and the line of ours that it came through last."""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "/hybridseg/" in frame.filename]
+    place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    return f"{type(error).__name__}{place}: {ascii(str(error))[1:120]}"
+
+
+def _serve(pipe: Any, work: Callable[[Any], Any], memory_bytes: int) -> None:
+    os.setsid()
+    # Whoever kills the parent ends this process too.
+    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    terminal = os.memfd_create("terminal")
+    for stream in (1, 2):
+        os.dup2(terminal, stream)
+    limit_memory(_ADDRESS_BYTES)
+    while True:
+        try:
+            request = pipe.recv()
+        except EOFError:
+            os._exit(0)
+        outcome = judge(lambda request=request: work(request), memory_bytes=memory_bytes)
+        n_printed = os.lseek(terminal, 0, os.SEEK_END)
+        noise = os.pread(terminal, min(n_printed, 500), 0).decode(errors="replace") if n_printed else ""
+        os.ftruncate(terminal, 0)
+        os.lseek(terminal, 0, os.SEEK_SET)
+        pipe.send(Outcome(outcome.kind, outcome.detail, noise))
+
+
+def _name_end(code: int | None) -> str:
+    if code is not None and code < 0:
+        return signal.Signals(-code).name
+    return f"the process ended with {code}"
