@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,29 @@ SECONDS = 10.0
 MEMORY_BYTES = 256 << 20
 # Address space is more than memory: each thread and each library reserves some that it never uses.
 _ADDRESS_BYTES = 3 << 30
-_LONGEST_MESSAGE = 700
+# What an error shortens its message to, a line.
+_LONGEST_LINE = 1500
 _PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a piece of work: one of `KINDS`, what tells failures apart, and what was printed to the terminal."""
+    """What came of a piece of work.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    detail : str
+        The message, or the exception and its place.
+    noise : str
+        What was printed to the terminal.
+    """
 
     kind: str
     detail: str = ""
     noise: str = ""
+    seconds: float = 0.0
 
     @property
     def is_failure(self) -> bool:
@@ -49,7 +61,7 @@ class Worker:
     """
 
     def __init__(self, work: Callable[[Any], Any], *, seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES):
-        self._work, self._seconds, self._memory_bytes = work, seconds, memory_bytes
+        self._work, self.seconds, self._memory_bytes = work, seconds, memory_bytes
         self.request: Any = None
         self._start()
 
@@ -62,7 +74,7 @@ class Worker:
 
     def begin(self, request: Any) -> None:
         """Ask for a piece of work."""
-        self.request, self._deadline = request, time.monotonic() + self._seconds
+        self.request, self._deadline = request, time.monotonic() + self.seconds
         self.pipe.send(request)
 
     def take(self, *, wait: bool = False) -> Outcome | None:
@@ -78,7 +90,7 @@ class Worker:
             return self._replace("crash", _name_end(self._process.exitcode))
         if time.monotonic() < self._deadline:
             return None
-        return self._replace("hang", f"took longer than {self._seconds:g} s")
+        return self._replace("hang", f"took longer than {self.seconds:g} s")
 
     def do(self, request: Any) -> Outcome:
         """Ask for a piece of work and wait for what comes of it."""
@@ -141,12 +153,13 @@ def judge(work: Callable[[], Any], *, memory_bytes: int = MEMORY_BYTES) -> Outco
 
 def judge_message(message: str) -> Outcome:
     """Tell whether a message is one that can be printed and read."""
-    lines = message.splitlines() or [""]
+    lines = message.split("\n")
     if not message.strip():
         return Outcome("wrong", "the message is empty")
-    if len(lines[0]) > _LONGEST_MESSAGE or len(message) > 30 * _LONGEST_MESSAGE:
-        return Outcome("wrong", f"the message is long: {message[:60]}")
-    if not all(line.isprintable() for line in message.split("\n")):
+    if max(map(len, lines)) > _LONGEST_LINE:
+        return Outcome("wrong", f"the message is long: {message[:60]!a}")
+    # Half a character is a name of a file, which a terminal shows as it can.
+    if not all(sign.isprintable() or "\ud800" <= sign <= "\udfff" for line in lines for sign in line):
         return Outcome("wrong", f"the message holds what cannot be printed: {message[:60]!a}")
     return Outcome("clear", message)
 
@@ -155,7 +168,7 @@ def name_place(error: BaseException) -> str:
     """Return the type of an exception and the line of ours that it came through last."""
     ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "/hybridseg/" in frame.filename]
     place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
-    return f"{type(error).__name__}{place}: {ascii(str(error))[1:120]}"
+    return f"{type(error).__name__}{place}: {ascii(str(error))[1:-1][:120]}"
 
 
 def _serve(pipe: Any, work: Callable[[Any], Any], memory_bytes: int) -> None:
@@ -172,12 +185,14 @@ def _serve(pipe: Any, work: Callable[[Any], Any], memory_bytes: int) -> None:
             request = pipe.recv()
         except EOFError:
             os._exit(0)
+        start = time.monotonic()
         outcome = judge(lambda request=request: work(request), memory_bytes=memory_bytes)
+        seconds = time.monotonic() - start
         n_printed = os.lseek(terminal, 0, os.SEEK_END)
         noise = os.pread(terminal, min(n_printed, 500), 0).decode(errors="replace") if n_printed else ""
         os.ftruncate(terminal, 0)
         os.lseek(terminal, 0, os.SEEK_SET)
-        pipe.send(Outcome(outcome.kind, outcome.detail, noise))
+        pipe.send(replace(outcome, noise=noise, seconds=seconds))
 
 
 def _name_end(code: int | None) -> str:

@@ -1,0 +1,432 @@
+"""Every function of the package that reads what a user gives it, with the files that are damaged to try it.
+
+`test_fuzz.py` goes through the package and fails for a reader that is neither here nor in `NOT_READERS`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from seeds import SHAPE, TABLE, TILE
+
+import hybridseg
+from hybridseg.batch.madeby import check_place, explain_difference
+from hybridseg.batch.results import read_confidence
+from hybridseg.classes import ClassTable
+from hybridseg.data import cocoimport, convert, survey
+from hybridseg.data.split import read_split
+from hybridseg.data.splitplan import choose_others
+from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
+from hybridseg.dense import datasets, lmdbpairs, recordpairs, runs, warmstart
+from hybridseg.dense.policy import read_policy
+from hybridseg.dense.programs import config, fcnfolders
+from hybridseg.dense.programs.configproposal import propose_config
+from hybridseg.hybrid import evaltiles, tilefolder, tuning
+from hybridseg.hybrid.tiles import read_tile
+from hybridseg.io import images, jsonfiles, lmdbstore, masks, rasters, samples, tables, tfrecords, windows
+from hybridseg.io.annotations import coco, doodler, doodles, formats, labelme, painted, runlengths
+from hybridseg.io.bands import stack_bands
+from hybridseg.io.labelled import load_labelled
+from hybridseg.io.labels import classfiles, classids, labelmaps, labelpng, labeltiff, mat5, matfiles, pngcheck
+from hybridseg.io.labels.formats import read_labelmap, read_made_by
+from hybridseg.io.pairing import Pair
+from hybridseg.labelling import review, session, shelf, spread, strokeimport
+from hybridseg.layout import is_drawn_here
+from hybridseg.models import backbones, bundles, catalog, checkpoints, engines, graphs, litegraphs, literewrites, store
+from hybridseg.models.architectures import parse_architecture
+from hybridseg.models.cards import read_card_file
+from hybridseg.models.runtimes import read_runtime
+from hybridseg.models.weightfile import read_weights
+from hybridseg.page import is_page_of_ours
+from hybridseg.study.findings import read_findings
+from hybridseg.study.inputs import StudyOptions, StudyPaths
+from hybridseg.study.steps import StepLog
+from hybridseg.study.story import read_scores
+
+# Where a call that writes does so.
+OUT = "out"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A function that reads a file.
+
+    Parameters
+    ----------
+    name : str
+        Its place in the package.
+    files : str
+        Which seeds are damaged, one at a time, as patterns below the folder of seeds; the others beside it are whole.
+    read : callable
+        Reads the file that is damaged, by its path.
+    share : float
+        Of the usual number of mutations: below 1 for a reader that takes long.
+    writes : bool
+        Whether it needs a folder of its own each time.
+    """
+
+    name: str
+    files: str
+    read: Callable[[Path], object]
+    share: float = 1.0
+    writes: bool = False
+
+    def list_seeds(self, folder: Path) -> list[Path]:
+        found = sorted(path for pattern in self.files.split() for path in folder.glob(pattern) if path.is_file())
+        assert found, self
+        return found
+
+
+def record_of(path: Path) -> Any:
+    """Return what `parse_...` is given: the object of a JSON file."""
+    return jsonfiles.read_json_object(path, errors="surrogateescape")
+
+
+def value_of(path: Path) -> Any:
+    """Return one value of a JSON file."""
+    record = record_of(path)
+    return next(iter(record.values()), None)
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def open_window(path: Path) -> None:
+    opened = windows.open_windows(path)
+    opened.read(slice(0, 8), slice(2, 20), (4, 9))
+    opened.valid()
+
+
+def read_raster(path: Path) -> None:
+    with rasters.open_raster(path) as dataset:
+        rasters.check_pixel_count(path, dataset.height, dataset.width)
+        rasters.measure_resolution(rasters.read_georeference(dataset))
+
+
+def read_database(path: Path) -> None:
+    database = lmdbstore.Database(path.parent)
+    database.read(0)
+
+
+def read_pairs(path: Path) -> None:
+    recordpairs.open_records(path.parent).read(0)
+
+
+def read_record_at(path: Path) -> None:
+    """Read the first record with the checksum that the index would have."""
+    data = path.read_bytes()
+    n_bytes = min(len(data), 16 + int.from_bytes(data[:8], "little"))
+    tfrecords.read_record(path, tfrecords.RecordPlace(0, n_bytes, zlib.crc32(data[:n_bytes])))
+
+
+def import_anything(path: Path) -> None:
+    for kind in ("labels", "masks"):
+        options = cocoimport.CocoImportOptions(layout=kind, group_by=None)
+        cocoimport.import_coco(path, images_dir=path.parent, out_dir=path.parent / OUT / kind, options=options)
+
+
+def open_labelling(path: Path) -> None:
+    opened, _ = session.open_session([path.parent / "a.png"])
+    image_id = opened.album.list_images()[0]["id"]
+    opened.describe(image_id)
+    opened.draw_tile(image_id, "scribbles", (0, 0, 0))
+
+
+def fit_graph(path: Path) -> None:
+    content = path.read_bytes()
+    litegraphs.check_lite(content)
+    litegraphs.fit_lite(content, (2 * TILE, TILE))
+
+
+def rewrite_graph(path: Path) -> None:
+    content = path.read_bytes()
+    litegraphs.check_lite(content)
+    literewrites.rewrite_lite(content, stride=1)
+
+
+def run_graph(path: Path) -> None:
+    engine = engines.LiteEngine(path.read_bytes())
+    engine.classify(np.zeros((1, TILE, TILE, 3), np.float32))
+
+
+def parse_pb(path: Path) -> None:
+    graphs.parse_graph(path, graphs.read_content(path))
+
+
+def read_study(path: Path) -> None:
+    inputs: Any = SimpleNamespace(sets={"unlabelled": 0}, table=TABLE)
+    home = path.parents[2]
+    repr(read_findings(StudyPaths(home, out_dir=home), StudyOptions("hybrid"), inputs))
+
+
+def load_archive(path: Path) -> None:
+    backbones.load_backbone(str(path))
+
+
+PICTURES = "pictures/*"
+LABELS = "labels/*.mat labels/*.png labels/*.tif"
+JSONS = "annotations/*.json texts/*.json results/*.json"
+VALUES = "texts/values/*.json"
+LISTS = "texts/labels.txt texts/labeldefs.txt texts/colors.txt texts/split.csv"
+ANNOTATIONS = "annotations/*.json annotations/*.npz labels/*.mat labels/colors.png"
+NAMED = {"shape": SHAPE, "image_name": "a.png"}
+WRITES = {"writes": True}
+DATABASE = "database/*/data.mdb"
+
+READERS = tuple(
+    Reader(*row[:3], **(row[3] if len(row) > 3 else {}))
+    for row in (
+        ("io.rasters.sniff_format", PICTURES, rasters.sniff_format, {"share": 0.1}),
+        ("io.rasters.open_raster", PICTURES, read_raster),
+        ("io.images.describe_image", PICTURES, images.describe_image),
+        ("io.images.load_image", PICTURES, images.load_image, {"share": 2}),
+        ("io.images.read_image", PICTURES, images.read_image),
+        ("io.images.read_valid", PICTURES, images.read_valid),
+        ("io.windows.open_windows", PICTURES, open_window),
+        ("io.windows.open_lazily", PICTURES, lambda path: windows.open_lazily(path)[2:9, 3:20]),
+        ("io.bands.stack_bands", PICTURES, lambda path: stack_bands([path, path])),
+        ("io.labelled.load_labelled", "labels/map.png labels/map.tif", lambda path: load_labelled(
+            Pair(path, path.with_name("colors.png")), datasets.make_label_reader(TABLE))),
+        ("io.labels.pngcheck.check_png", "pictures/*.png labels/*.png", pngcheck.check_png),
+        ("io.labels.formats.read_labelmap", LABELS, lambda path: read_labelmap(path, table=TABLE), {"share": 2}),
+        ("io.labels.formats.read_made_by", LABELS, read_made_by),
+        ("io.labels.matfiles.read_matfile", "labels/*.mat", matfiles.read_matfile, {"share": 2}),
+        ("io.labels.mat5.read_mat5", "labels/*.mat", lambda path: mat5.read_mat5(
+            path, ("class", "sparse"), list_name="labels", text_name="made_by")),
+        ("io.labels.labelpng.read_labelpng", "labels/*.png pictures/palette.png", labelpng.read_labelpng),
+        ("io.labels.labeltiff.read_labeltiff", "labels/*.tif", labeltiff.read_labeltiff, {"share": 2}),
+        ("io.labels.classids.read_class_ids", "labels/*.tif labels/*.png",
+            lambda path: classids.read_class_ids(path, None)),
+        ("io.labels.classfiles.read_class_files", LISTS, classfiles.read_class_files),
+        ("io.labels.classfiles.find_table", LISTS, classfiles.find_table),
+        ("io.labels.classfiles.read_colors", LISTS, lambda path: classfiles.read_colors(path, TABLE, owner="x")),
+        ("io.labels.classfiles.parse_color", "texts/color.txt", lambda path: classfiles.parse_color(text_of(path))),
+        ("io.labels.labelmaps.decode_names", "texts/names.list", lambda path: labelmaps.decode_names(text_of(path))),
+        ("io.jsonfiles.read_json_object", JSONS, jsonfiles.read_json_object),
+        ("io.jsonfiles.parse_json_object", JSONS, lambda path: jsonfiles.parse_json_object(path.read_bytes())),
+        ("io.jsonfiles.holds_keys", JSONS, jsonfiles.holds_keys),
+        ("io.jsonfiles.parse_number", VALUES, lambda path: jsonfiles.parse_number(value_of(path))),
+        ("io.jsonfiles.parse_whole", VALUES, lambda path: jsonfiles.parse_whole(value_of(path))),
+        ("io.tables.read_csv", LISTS, lambda path: tables.read_csv(path, ("image", "set"))),
+        ("io.tfrecords.scan_shard", "records/*/*.tfrec", tfrecords.scan_shard, {"share": 2}),
+        ("io.tfrecords.read_record", "records/*/*.tfrec", read_record_at),
+        ("io.tfrecords.decode_record", "records/*.bin", lambda path: tfrecords.decode_record(path.read_bytes())),
+        ("io.samples.decode_sample", "database/sample.bin", lambda path: samples.decode_sample(path.read_bytes())),
+        ("io.samples.describe_sample", "database/sample.bin", lambda path: samples.describe_sample(path.read_bytes())),
+        ("io.samples.decode_json", JSONS, lambda path: samples.decode_json(path.read_bytes())),
+        ("io.lmdbstore.Database", DATABASE, read_database),
+        ("io.lmdbstore.describe_database", DATABASE, lambda path: lmdbstore.describe_database(path.parent)),
+        ("io.masks.find_split_masks", "texts/split.csv", lambda path: masks.find_split_masks(path.parent / "train")),
+        ("io.annotations.doodles.read_strokes", "annotations/a_doodles.json", doodles.read_strokes),
+        ("io.annotations.doodles.is_done", "annotations/*.json", doodles.is_done),
+        ("io.annotations.doodles.parse_stroke", "annotations/*.json",
+            lambda path: [doodles.parse_stroke(row) for row in record_of(path).get("strokes", [])]),
+        ("io.annotations.labelme.parse_labelme", "annotations/labelme.json",
+            lambda path: labelme.parse_labelme(record_of(path), shape=SHAPE)),
+        ("io.annotations.coco.open_coco", "annotations/coco.json", lambda path: coco.open_coco(record_of(path))),
+        ("io.annotations.coco.parse_coco", "annotations/coco.json",
+            lambda path: coco.parse_coco(record_of(path), **NAMED)),
+        ("io.annotations.coco.parse_polygons", VALUES, lambda path: coco.parse_polygons(value_of(path))),
+        ("io.annotations.runlengths.parse_rle", VALUES, lambda path: runlengths.parse_rle(value_of(path))),
+        ("io.annotations.runlengths.parse_size", VALUES, lambda path: runlengths.parse_size(value_of(path))),
+        ("io.annotations.doodler.read_doodlernpz", "annotations/*.npz",
+            lambda path: doodler.read_doodlernpz(path, shape=SHAPE), {"share": 2}),
+        ("io.annotations.doodler.read_doodler", "annotations/*.npz",
+            lambda path: doodler.read_doodler(path, table=TABLE, **NAMED)),
+        ("io.annotations.formats.read_annotations", ANNOTATIONS,
+            lambda path: formats.read_annotations(path, table=TABLE, **NAMED)),
+        ("io.annotations.formats.is_stroke_log", "annotations/*.json", formats.is_stroke_log),
+        ("io.annotations.formats.find_json_tool", "annotations/*.json", formats.find_json_tool),
+        ("io.annotations.painted.paint_annotations", ANNOTATIONS,
+            lambda path: painted.paint_annotations(path, table=TABLE, **NAMED), {"share": 2}),
+        ("batch.results.read_confidence", "results/confidence.tif", read_confidence),
+        ("batch.madeby.explain_difference", LABELS, lambda path: explain_difference(path, '{"settings": {}}')),
+        ("batch.madeby.check_place", LABELS, check_place),
+        ("classes.ClassTable.from_records", VALUES, lambda path: ClassTable.from_records(value_of(path))),
+        ("data.split.read_split", "texts/split.csv", read_split),
+        ("data.splitplan.choose_others", "texts/names.txt",
+            lambda path: choose_others({"a": ["a.jpg"], "b": ["b.jpg", "c.jpg"]}, path)),
+        ("data.survey.survey_photo", PICTURES, lambda path: survey.survey_photo(path, "0")),
+        ("data.survey.survey_mask", LABELS, lambda path: survey.survey_mask(path, "0", TABLE)),
+        ("data.survey.survey_files", "pictures/*", lambda path: survey.survey_files([path], [path]), {"share": 0.3}),
+        ("data.survey.PhotoFacts.from_record", "results/photo.json",
+            lambda path: survey._read_record(survey.PhotoFacts, path, "0", path)),
+        ("data.survey.MaskFacts.from_record", "results/mask.json",
+            lambda path: survey._read_record(survey.MaskFacts, path, "0", path)),
+        ("data.convert.convert_masks", "annotations/*.json annotations/*.npz",
+            lambda path: convert.convert_masks([path.rename(path.with_name(f"a{path.suffix}"))], table=TABLE,
+                images_dir=path.parent, out_dir=path.parent / OUT), WRITES),
+        ("data.cocoimport.import_coco", "annotations/coco.json", import_anything, {"share": 0.5, **WRITES}),
+        ("demo.demoscenes.write_demo_scenes", "results/scenes.json",
+            lambda path: write_demo_scenes(path.parent, options=SceneOptions(1, 48, 64)), {"share": 0.3, **WRITES}),
+        ("dense.datasets.read_mask", LABELS, lambda path: datasets.read_mask(path, TABLE)),
+        ("dense.policy.read_policy", "texts/*.toml", read_policy, {"share": 2}),
+        ("dense.programs.config.read_config", "texts/config.json", config.read_config, {"share": 2}),
+        ("dense.programs.config.parse_config", "texts/config.json", lambda path: config.parse_config(record_of(path))),
+        ("dense.programs.configproposal.propose_config", "results/images/a.png results/masks/a.png",
+            lambda path: propose_config(path.parents[1] / "images", path.parents[1] / "masks"), {"share": 0.5}),
+        ("dense.programs.fcnfolders.find_labeldefs", LISTS, lambda path: fcnfolders.find_labeldefs(path.parent, path)),
+        ("dense.recordpairs.open_records", "records/*/index.json records/*/*.tfrec", read_pairs, {"share": 2}),
+        ("dense.lmdbpairs.LmdbPairs", DATABASE, lambda path: lmdbpairs.LmdbPairs(path.parent).read(0)),
+        ("dense.runs.load_run", "networks/run/*",
+            lambda path: runs.load_run(path.parent, program="fcn"), {"share": 0.2}),
+        ("dense.warmstart.check_start", "networks/coast.h5", warmstart.check_start, {"share": 0.1}),
+        ("hybrid.tilefolder.read_class_list", "results/tiles/classes.json",
+            lambda path: tilefolder.read_class_list(path.parent)),
+        ("hybrid.tilefolder.read_made_from", "results/tiles/classes.json",
+            lambda path: tilefolder.read_made_from(path.parent)),
+        ("hybrid.tilefolder.open_tile_folder", "results/tiles/classes.json results/tiles/tiles.csv",
+            lambda path: tilefolder.open_tile_folder(path.parent)),
+        ("hybrid.evaltiles.find_tile_size", "results/tiles/tiles.csv",
+            lambda path: evaltiles.find_tile_size(path.parent)),
+        ("hybrid.tiles.read_tile", PICTURES, lambda path: read_tile(path, tile_size=8)),
+        ("hybrid.tuning.read_tuning", "classifier/model_crf.json",
+            lambda path: tuning.read_tuning([path.with_name("model.pb")])),
+        ("labelling.strokeimport.import_strokes", ANNOTATIONS,
+            lambda path: strokeimport.import_strokes(path, table=TABLE, **NAMED), {"share": 2}),
+        ("labelling.spread.read_seeds", ANNOTATIONS,
+            lambda path: spread.read_seeds(path, path.with_name("a.png"), table=TABLE)),
+        ("labelling.session.open_session", "annotations/a_doodles.json annotations/a.png", open_labelling,
+            WRITES),
+        ("labelling.shelf.Shelf.load", "annotations/a_doodles.json",
+            lambda path: shelf.Shelf(None).load(path.with_name("a.png"), None)),
+        ("labelling.shelf.Shelf.read_state", "annotations/a_doodles.json",
+            lambda path: shelf.Shelf(None).read_state(path.with_name("a.png"))),
+        ("labelling.review.ReviewSession", "results/images/*", lambda path: review.ReviewSession(path.parent)),
+        ("layout.is_drawn_here", "results/plain.png", is_drawn_here),
+        ("page.is_page_of_ours", "results/page.html", is_page_of_ours, {"share": 0.3}),
+        ("study.findings.read_findings", "study/hybrid/scores/eval_pixels.json", read_study),
+        ("study.steps.StepLog", "study/steps.json", lambda path: StepLog(path.parent, (), (), draw=[])),
+        ("study.story.read_scores", "results/eval_pixels.json", lambda path: read_scores(path.parent)),
+        ("models.architectures.parse_architecture", "networks/coast.card.json",
+            lambda path: parse_architecture(record_of(path).get("architecture"))),
+        ("models.cards.read_card_file", "classifier/model.json networks/coast.card.json",
+            lambda path: read_card_file(path, dict, remedy="x")),
+        ("models.store.read_card", "classifier/model.json", lambda path: store.read_card(path.with_name("model.pb"))),
+        ("models.store.load_classifier", "classifier/model.json classifier/model.pb classifier/model.tflite",
+            lambda path: store.load_classifier(path.with_name("model.pb"))),
+        ("models.bundles.read_dense_card", "networks/coast.card.json",
+            lambda path: bundles.read_dense_card(path.with_name("coast.h5"))),
+        ("models.bundles.load_dense", "networks/coast.card.json networks/coast.h5 networks/coast.tflite",
+            lambda path: bundles.load_dense(path.with_name("coast.h5"))),
+        ("models.bundles.describe_json", JSONS, bundles.describe_json),
+        ("models.bundles.find_programs", "networks/coast.card.json",
+            lambda path: bundles.find_programs(path.with_name("coast.h5"))),
+        ("models.bundles.find_card", "networks/coast.card.json",
+            lambda path: bundles.find_card(path.with_name("coast.h5"))),
+        ("models.catalog.read_entry", "classifier/model.json", lambda path: repr(catalog.read_entry(path.parent))),
+        ("models.catalog.find_models", "networks/coast.card.json classifier/model.json",
+            lambda path: [repr(entry) for entry in catalog.find_models([path.parent])[0]]),
+        ("models.checkpoints.read_state", "networks/state.npz", lambda path: checkpoints.read_state(
+            path, [np.zeros((2, 3)), np.zeros(4)])),
+        ("models.weightfile.read_weights", "networks/coast.h5", read_weights, {"share": 2}),
+        ("models.graphs.read_content", "classic/old.pb", graphs.read_content, {"share": 0.1}),
+        ("models.graphs.check_content", "classic/old.pb",
+            lambda path: graphs.check_content(path, graphs.read_content(path))),
+        ("models.graphs.parse_graph", "classic/old.pb", parse_pb),
+        ("models.litegraphs.check_lite", "classifier/model.tflite",
+            lambda path: litegraphs.check_lite(path.read_bytes())),
+        ("models.litegraphs.fit_lite", "classifier/model.tflite", fit_graph),
+        ("models.literewrites.rewrite_lite", "classifier/model.tflite", rewrite_graph),
+        ("models.engines.LiteEngine", "classifier/model.tflite networks/coast.tflite", run_graph),
+        ("models.runtimes.read_runtime", "classifier/model.tflite",
+            lambda path: read_runtime(path, record_of(path.with_suffix(".json"))["runtime"])),
+        ("models.backbones.load_backbone", "module/tiny.tar.gz", load_archive, {"share": 0.5, **WRITES}),
+    )
+)  # fmt: skip
+
+
+_THROUGH = "it reads files through readers that are listed"
+_WRITES = "it writes, and reads no more than what it is about to replace"
+NOT_READERS = {
+    "apply.make_job": _THROUGH,
+    "batch.madeby.add_settings": "it is given a record that this process made",
+    "data.buildlmdb.build_lmdb": _THROUGH,
+    "data.cocofetch.fetch_images": "it copies what it fetches, and looks at it with describe_image",
+    "data.likeness.read_day": "it finds a date in any text",
+    "data.split.split_folder": _THROUGH,
+    "demo.overview.draw_scene_overview": _THROUGH,
+    "demo.overview.draw_result_overview": _THROUGH,
+    "dense.datasets.Dataset.open_pairs": _THROUGH,
+    "dense.datasets.open_folders": _THROUGH,
+    "dense.datasets.open_sets": _THROUGH,
+    "dense.predict.predict_file": _THROUGH,
+    "dense.predictparts.PartsJob.segment": _THROUGH,
+    "dense.programs.fcnfolders.open_classic": _THROUGH,
+    "dense.programs.resunet.load_resunet": _THROUGH,
+    "dense.programs.unet.draw_sheet": _THROUGH,
+    "evaluation.errorpanels.draw_errors": _THROUGH,
+    "hybrid.head.HeadTrainer.restore": _THROUGH,
+    "hybrid.retrain.retrain": _THROUGH,
+    "hybrid.semseg.SemsegJob.record": _THROUGH,
+    "hybrid.semseg.load_classifiers": _THROUGH,
+    "hybrid.semseg.segment_file": _THROUGH,
+    "io.atomic.atomic_path": _WRITES,
+    "io.atomic.replace_text": _WRITES,
+    "io.atomic.back_up": _WRITES,
+    "io.journal.Journal": _WRITES,
+    "io.pairing.rank_photo": "it reads the name of a file",
+    "labelling.album.Album": _THROUGH,
+    "labelling.session.LabelSession.import_all": _THROUGH,
+    "models.cards.parse_value": "it is given a value by read_card_file",
+    "models.checkpoints.restore_state": _THROUGH,
+    "models.runtimes.fetch_runtime": _THROUGH,
+    "prediction.PredictionJob.record": _THROUGH,
+    "study.story.compare_scores": _THROUGH,
+    "study.study.run_study": _THROUGH,
+}
+"""What looks like a reader to `find_readers` and is none, and why."""
+
+_NOT_BELOW = ("api", "cli", "doctor", "figures", "web")
+_VERBS = re.compile(
+    "(convert|decode|describe|explain|fetch|fit|holds|import|load|open|paint|parse|propose|read|restore|scan|sniff|stack|"
+    "survey)_"
+)
+_READS = re.compile(
+    r"\b(describe_image|h5py\.File|imread|is_done|json\.loads?|lmdb\.open|load_image|np\.load|parse_json_object|read_\w+|"
+    r"tarfile|tomllib|ZipFile)\b|\.open\("
+)
+_CONTENT = ("content", "data", "parts", "record", "row", "size", "text", "value")
+
+
+def find_readers(package: Path = Path(hybridseg.__file__).parent) -> set[str]:
+    """Name every public function that takes a path, or what was in a file, and is called or does what a reader does.
+
+    Commands and the functions of the same names hand on what they are given, so they are left out.
+    """
+    found = set()
+    for path in sorted(package.rglob("*.py")):
+        module = ".".join(path.relative_to(package).with_suffix("").parts)
+        if module.split(".")[0] in _NOT_BELOW:
+            continue
+        for name, function in _list_public(ast.parse(path.read_text(encoding="utf-8"))):
+            first = next((one for one in function.args.args if one.arg not in ("self", "cls")), None)
+            if first is None or re.match("(lock|save|write)_", function.name):
+                continue
+            if not (first.arg in _CONTENT or re.search("Path|bytes", ast.unparse(first.annotation))):
+                continue
+            if _VERBS.match(function.name) or _READS.search(ast.unparse(function)):
+                found.add(f"{module}.{name}")
+    return found
+
+
+def _list_public(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Yield the public functions, methods and constructors of a module."""
+    for node in tree.body:
+        inner = node.body if isinstance(node, ast.ClassDef) else [node]
+        for function in inner:
+            if not isinstance(function, ast.FunctionDef) or node.name.startswith("_"):
+                continue
+            if function.name == "__init__":
+                yield node.name, function
+            elif not function.name.startswith("_"):
+                yield function.name if function is node else f"{node.name}.{function.name}", function
