@@ -15,10 +15,11 @@ from random import Random
 
 import numpy as np
 import pytest
+from discovery import NOT_READERS, find_readers
 from fuzz import list_found
 from limits import KINDS
 from mutations import find_mutator, mutate
-from readers import NOT_READERS, READERS, find_readers
+from readers import READERS
 from structures import _list_chunks, _list_records, mask_checksum, mutate_mat, mutate_png, mutate_proto, mutate_records
 
 from hybridseg.io.images import encode_image
@@ -34,7 +35,9 @@ def run_script(name: str, *words: object) -> subprocess.CompletedProcess[str]:
 
 def test_every_reader_of_the_package_is_fuzzed():
     missing = find_readers() - NAMES - NOT_READERS.keys()
-    assert not missing, f"add them to READERS in {HOME / 'readers.py'}, or to NOT_READERS with the reason: {missing}"
+    assert not missing, (
+        f"add them to READERS in {HOME / 'readers.py'}, or to NOT_READERS in discovery.py with the reason: {missing}"
+    )
 
 
 def test_what_is_no_reader_is_there_and_looks_like_one():
