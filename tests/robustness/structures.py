@@ -372,13 +372,14 @@ def mask_checksum(data: bytes) -> int:
 
 
 def mutate_words(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
-    """Change a word of 2, 4 or 8 bytes: a place, a length, a number of entries."""
+    """Change a word of 2, 4 or 8 bytes that is not zero: a place, a length, a number of entries."""
     n_bytes = rng.choice((2, 4, 4, 8))
-    # Where a page begins, or anywhere.
-    most = min(len(data), 600) if rng.random() < 0.4 else len(data)
-    start = rng.randrange(0, max(1, most - n_bytes), n_bytes)
-    if rng.random() < 0.3:
-        start = start // 4096 * 4096 + start % 64 // n_bytes * n_bytes
+    places = [match.start() for match in re.finditer(rb"[^\0]", data)]
+    if rng.random() < 0.6:
+        # Where a page of LMDB says what it holds.
+        places = [place for place in places if place % 4096 < 160 or place % 4096 > 3900] or places
+    place = rng.choice(places)
+    start = place - place % n_bytes
     old = int.from_bytes(data[start : start + n_bytes], "little")
-    number = old + rng.choice((-4, -1, 1, 4, 4096)) if rng.random() < 0.5 else rng.choice(NUMBERS)
+    number = old + rng.choice((-4, -1, 1, 4, 4096)) if rng.random() < 0.5 else rng.choice((*NUMBERS, rng.randrange(64)))
     return data[:start] + (number % (1 << 8 * n_bytes)).to_bytes(n_bytes, "little") + data[start + n_bytes :]
