@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hybridseg.classes import ClassTable
+from hybridseg.confusion import count_confusion, pool_confusions
 from hybridseg.io.annotations.doodles import Stroke, StrokeLog, write_strokes
 from hybridseg.io.annotations.runlengths import pack_counts
 from hybridseg.io.images import encode_image, write_image
@@ -24,6 +25,7 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.rasters import GeoReference, quiet_rasterio
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.models.architectures import ARCHITECTURES
+from hybridseg.verdict import judge
 
 SHAPE = (32, 40)
 TABLE = ClassTable(("water", "sand", "cliff"), ((0, 0, 255), (255, 255, 0), (139, 0, 139)))
@@ -316,7 +318,7 @@ def write_results(folder: Path) -> None:
     from hybridseg.data.survey import survey_mask, survey_photo
     from hybridseg.hybrid.tilefolder import ClassList, write_class_list
 
-    picture, _ = draw()
+    picture, labels = draw()
     tiles = folder / "tiles"
     for name in TABLE.names:
         for i in range(2):
@@ -325,8 +327,11 @@ def write_results(folder: Path) -> None:
     write_class_list(tiles, ClassList(TABLE, {name: i for i, name in enumerate(TABLE.names)}), made_from="photos")
     rows = [{"tile": f"{name}/a_r0_c0.png", "source": "a.png", "kept": "1", "sha256": "0" * 64} for name in TABLE.names]
     write_csv(tiles / "tiles.csv", list(rows[0]), rows)
-    confusion = {"names": list(TABLE.names), "confusion": [[9, 1, 0], [0, 8, 2], [0, 0, 7]], "unpredicted": [0, 0, 0]}
-    scores = {"pairs": {"a": confusion}, "pooled": {"macro": {"f1": 0.8}}, "verdict": None, "figures": ["a.png"]}
+    photos = [count_confusion(labels, np.roll(labels, shift, axis=1), TABLE) for shift in (0, 3)]
+    names = {"names": list(TABLE.names)}
+    pairs = {name: {**names, **one.to_record()} for name, one in zip("ab", photos, strict=True)}
+    verdict = judge(photos).to_record()
+    scores = {"pairs": pairs, "pooled": pool_confusions(photos).to_record(), "verdict": verdict, "figures": ["a.png"]}
     write_json(folder / "eval_pixels.json", scores)
     write_json(folder / "scenes.json", {"rows": 48, "cols": 64, "seed": 0, "n": 1})
     study = folder.parent / "study"
