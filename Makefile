@@ -14,7 +14,7 @@ DENSE_OUT := demo_dense_out
 # One worker for each core, but no more than memory holds: each keeps a TensorFlow of its own.
 TEST_WORKERS ?= auto --maxprocesses 8
 
-.PHONY: help demo demo-dense browser test test-fast test-lowest mutate lint format bench docs notebook clean
+.PHONY: help demo demo-dense browser test test-fast test-lowest mutate fuzz lint format bench docs notebook clean
 
 help:
 	@echo "make demo   run the hybrid method on $(SCENES) and write a report, $(OUT)/report.html"
@@ -23,6 +23,7 @@ help:
 	@echo "make test   run every test that this machine can run, on all cores"
 	@echo "make test-fast  run the tests that need neither a browser nor more than a few seconds each"
 	@echo "make mutate  break the program on purpose in many places and see whether the tests notice (an hour)"
+	@echo "make fuzz   damage the files of every reader for ten minutes (SECONDS=600 SEED=0 ATHERIS=)"
 	@echo "make lint   check style, documentation and types"
 	@echo "make bench  measure speed and memory beside the rivals"
 	@echo "make docs   write docs/cli.md from the commands' own help, docs/api.md from the docstrings"
@@ -63,6 +64,12 @@ test-lowest: $(BIN)/python
 
 mutate: $(VENV)/installed-test
 	$(BIN)/python tools/mutate.py
+
+# ATHERIS=1 looks for new paths through some readers instead, where atheris is installed.
+fuzz: SECONDS = 600
+fuzz: SEED = 0
+fuzz: $(VENV)/installed-test
+	$(BIN)/python tests/robustness/$(if $(ATHERIS),fuzzcovered,fuzz).py --seconds $(SECONDS) --seed $(SEED)
 
 bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench_retile.py

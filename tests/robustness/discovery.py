@@ -46,6 +46,7 @@ NOT_READERS = {
     "models.runtimes.fetch_runtime": _THROUGH,
     "prediction.PredictionJob.record": _THROUGH,
     "study.story.compare_scores": _THROUGH,
+    "study.story.explain_damage": "it explains what its callers raise",
     "study.study.run_study": _THROUGH,
 }
 """What looks like a reader to `find_readers` and is none, and why."""

@@ -45,8 +45,8 @@ def main() -> int:
     readers = [Reader(kind, "home/whole.txt", lambda path, kind=kind: fail(path, kind)) for kind in kinds]
     with tempfile.TemporaryDirectory() as name:
         seeds_dir = fuzz.prepare(Path(name), make_planted)
-        fuzzer = fuzz.Fuzzer(readers, seeds_dir, n_workers=2, seconds=0.5, memory_bytes=50 << 20)
-        code = fuzz.run(fuzzer, each=12, seconds=60, seed=0, found_dir=Path(sys.argv[1]))
+        fuzzer = fuzz.Fuzzer(readers, seeds_dir, n_workers=2, seconds=2.0, memory_bytes=50 << 20)
+        code = fuzz.run(fuzzer, each=8, seconds=60, seed=0, found_dir=Path(sys.argv[1]))
         fuzzer.close()
     return code
 

@@ -28,7 +28,7 @@ from hybridseg.dense.programs import config, fcnfolders
 from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.hybrid import evaltiles, tilefolder, tuning
 from hybridseg.hybrid.tiles import read_tile
-from hybridseg.io import images, jsonfiles, lmdbstore, masks, rasters, samples, tables, tfrecords, windows
+from hybridseg.io import images, jsonfiles, lmdbpages, lmdbstore, masks, rasters, samples, tables, tfrecords, windows
 from hybridseg.io.annotations import coco, doodler, doodles, formats, labelme, painted, runlengths
 from hybridseg.io.bands import stack_bands
 from hybridseg.io.labelled import load_labelled
@@ -220,6 +220,7 @@ READERS = tuple(
         ("io.samples.decode_sample", "database/sample.bin", lambda path: samples.decode_sample(path.read_bytes())),
         ("io.samples.describe_sample", "database/sample.bin", lambda path: samples.describe_sample(path.read_bytes())),
         ("io.samples.decode_json", JSONS, lambda path: samples.decode_json(path.read_bytes())),
+        ("io.lmdbpages.check_pages", DATABASE, lmdbpages.check_pages),
         ("io.lmdbstore.Database", DATABASE, read_database),
         ("io.lmdbstore.describe_database", DATABASE, lambda path: lmdbstore.describe_database(path.parent)),
         ("io.masks.find_split_masks", "texts/split.csv", lambda path: masks.find_split_masks(path.parent / "train")),
