@@ -95,7 +95,7 @@ class Fuzzer:
             while idle and (case := next(cases, None)) is not None:
                 worker = idle.pop()
                 busy[worker] = case
-                worker.begin(case)
+                worker.begin(case, seconds=self.readers[case.reader].seconds)
             if not busy:
                 return
             wait([worker.pipe for worker in busy], timeout=0.5)
@@ -104,12 +104,14 @@ class Fuzzer:
                 if outcome is not None:
                     del busy[worker]
                     idle.append(worker)
+                    if outcome.kind in ("hang", "memory"):
+                        # It may be what a process does once, or a busy machine.
+                        outcome = self.check(case, worker)
                     self._note(case, outcome)
 
-    def check(self, case: Case) -> Outcome:
-        """Try a case; what took long or much memory does so again, and is not what a process does once."""
-        outcome = self._workers[0].do(case)
-        return self._workers[0].do(case) if outcome.kind in ("hang", "memory") else outcome
+    def check(self, case: Case, worker: Worker) -> Outcome:
+        """Try a case on a worker, and wait for what comes of it."""
+        return worker.do(case, seconds=self.readers[case.reader].seconds)
 
     def minimise(self, failure: Failure) -> Failure:
         """Return the smallest input found that fails in the same way: without parts, then with zeros in their place."""
@@ -124,7 +126,7 @@ class Fuzzer:
                     tried = best.case._replace(data=data)
                     if data != best.case.data:
                         n_tries += 1
-                        found = Failure(self._workers[0].do(tried), tried)
+                        found = Failure(self.check(tried, self._workers[0]), tried)
                         if found.key == failure.key:
                             best, was_smaller = found, True
                             continue
@@ -139,8 +141,6 @@ class Fuzzer:
         shutil.rmtree(self._scratch_dir, ignore_errors=True)
 
     def _note(self, case: Case, outcome: Outcome) -> None:
-        if outcome.kind in ("hang", "memory"):
-            outcome = self.check(case)
         self.counts[case.reader][outcome.kind] += 1
         self.counts[case.reader]["noise"] += bool(outcome.noise)
         self.counts[case.reader]["ms"] += round(1000 * outcome.seconds)

@@ -72,9 +72,10 @@ class Worker:
         self._process.start()
         theirs.close()
 
-    def begin(self, request: Any) -> None:
-        """Ask for a piece of work."""
-        self.request, self._deadline = request, time.monotonic() + self.seconds
+    def begin(self, request: Any, *, seconds: float | None = None) -> None:
+        """Ask for a piece of work, which may take so long; by default as long as any."""
+        self._seconds = seconds or self.seconds
+        self.request, self._deadline = request, time.monotonic() + self._seconds
         self.pipe.send(request)
 
     def take(self, *, wait: bool = False) -> Outcome | None:
@@ -90,11 +91,11 @@ class Worker:
             return self._replace("crash", _name_end(self._process.exitcode))
         if time.monotonic() < self._deadline:
             return None
-        return self._replace("hang", f"took longer than {self.seconds:g} s")
+        return self._replace("hang", f"took longer than {self._seconds:g} s")
 
-    def do(self, request: Any) -> Outcome:
+    def do(self, request: Any, *, seconds: float | None = None) -> Outcome:
         """Ask for a piece of work and wait for what comes of it."""
-        self.begin(request)
+        self.begin(request, seconds=seconds)
         while (outcome := self.take(wait=True)) is None:
             pass
         return outcome

@@ -66,6 +66,8 @@ class Reader:
         Reads the file that is damaged, by its path.
     share : float
         Of the usual number of mutations: below 1 for a reader that takes long.
+    seconds : float or None
+        How long it may take, where that is more than other readers: it starts a process that needs TensorFlow.
     writes : bool
         Whether it needs a folder of its own each time.
     """
@@ -75,6 +77,7 @@ class Reader:
     read: Callable[[Path], object]
     share: float = 1.0
     writes: bool = False
+    seconds: float | None = None
 
     def list_seeds(self, folder: Path) -> list[Path]:
         found = sorted(path for pattern in self.files.split() for path in folder.glob(pattern) if path.is_file())
@@ -177,6 +180,8 @@ LISTS = "texts/labels.txt texts/labeldefs.txt texts/colors.txt texts/split.csv"
 ANNOTATIONS = "annotations/*.json annotations/*.npz labels/*.mat labels/colors.png"
 NAMED = {"shape": SHAPE, "image_name": "a.png"}
 WRITES = {"writes": True}
+# They start a process that needs TensorFlow.
+TRIES = {"seconds": 90}
 DATABASE = "database/*/data.mdb"
 
 READERS = tuple(
@@ -338,6 +343,6 @@ READERS = tuple(
         ("models.engines.LiteEngine", "classifier/model.tflite networks/coast.tflite", run_graph),
         ("models.runtimes.read_runtime", "classifier/model.tflite",
             lambda path: read_runtime(path, record_of(path.with_suffix(".json"))["runtime"])),
-        ("models.backbones.load_backbone", "module/tiny.tar.gz", load_archive, {"share": 0.5, **WRITES}),
+        ("models.backbones.load_backbone", "module/tiny.tar.gz", load_archive, {"share": 0.02, **TRIES, **WRITES}),
     )
 )  # fmt: skip
