@@ -10,17 +10,17 @@ from random import Random
 from typing import Any
 
 from bytewise import LARGEST, NUMBERS, TEXTS, mutate_bytes
+from packed import mutate_gzip, mutate_zip
 from structures import (
     mask_checksum,
-    mutate_gzip,
     mutate_jpeg,
     mutate_mat,
     mutate_png,
     mutate_proto,
     mutate_records,
+    mutate_sample,
     mutate_tiff,
     mutate_words,
-    mutate_zip,
 )
 
 Mutator = Callable[[bytes, Random, Sequence[bytes]], bytes]
@@ -122,4 +122,5 @@ def mutate_text(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
 _SIGNATURES: tuple[tuple[bytes, Mutator], ...] = (
     (b"\x89PNG", mutate_png), (b"\xff\xd8\xff", mutate_jpeg), (b"II*\x00", mutate_tiff), (b"MM\x00*", mutate_tiff),
     (b"MATLAB 5.0", mutate_mat), (b"PK", mutate_zip), (b"\x1f\x8b", mutate_gzip), (b"\x89HDF", mutate_words),
+    (b"HSL1", mutate_sample),
 )  # fmt: skip

@@ -24,6 +24,8 @@ from structures import _list_chunks, _list_records, mask_checksum, mutate_mat, m
 
 from hybridseg.io.images import encode_image
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux does")
+
 HOME = Path(__file__).parent
 NAMES = {reader.name for reader in READERS}
 
@@ -131,6 +133,13 @@ def test_archives_get_members_that_lead_elsewhere():
         with tarfile.open(fileobj=io.BytesIO(found)) as archive:
             kinds |= {member.type for member in archive} | {member.name for member in archive}
     assert kinds >= {tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, "../x"}
+
+
+@pytest.mark.slow
+def test_a_short_run_over_all_readers():
+    result = run_script("fuzz.py", "--each", 20, "--seed", 1)
+    assert result.returncode == 0, f"{result.stdout[-6000:]}\n{result.stderr[-2000:]}"
+    assert "none failed" in result.stdout
 
 
 @pytest.mark.slow
