@@ -14,12 +14,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hybridseg.api.dense import show_augmentation, train_fcn, train_unet
     from hybridseg.api.lmdb import build_lmdb
+    from hybridseg.api.measure import evaluate, evaluate_tiles, tune_crf
     from hybridseg.api.models import list_models, promote_model, write_model_card
     from hybridseg.api.prepare import convert, export_coco, import_coco, retile, review, split
     from hybridseg.api.resunet import init_config, make_tfrecords, train_resunet
     from hybridseg.api.train import retrain, run
     from hybridseg.api.truth import label, spread
-    from hybridseg.api.use import evaluate, evaluate_tiles, open_model, segment, tune_crf
+    from hybridseg.api.use import open_model, predict, segment
     from hybridseg.apply import Model, SegmentedImage
     from hybridseg.classes import ClassTable
     from hybridseg.crf.options import CrfOptions
@@ -57,6 +58,7 @@ __all__ = [
     "list_models",
     "make_tfrecords",
     "open_model",
+    "predict",
     "promote_model",
     "read_image",
     "read_labelmap",
@@ -81,12 +83,13 @@ __all__ = [
 _HOMES = {
     "api.dense": ("show_augmentation", "train_fcn", "train_unet"),
     "api.lmdb": ("build_lmdb",),
+    "api.measure": ("evaluate", "evaluate_tiles", "tune_crf"),
     "api.models": ("list_models", "promote_model", "write_model_card"),
     "api.prepare": ("convert", "export_coco", "import_coco", "retile", "review", "split"),
     "api.resunet": ("init_config", "make_tfrecords", "train_resunet"),
     "api.train": ("retrain", "run"),
     "api.truth": ("label", "spread"),
-    "api.use": ("evaluate", "evaluate_tiles", "open_model", "segment", "tune_crf"),
+    "api.use": ("open_model", "predict", "segment"),
     "apply": ("Model", "SegmentedImage"),
     "classes": ("ClassTable",),
     "crf.options": ("CrfOptions",),

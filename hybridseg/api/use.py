@@ -1,33 +1,25 @@
-"""Use models, measure and tune them, as `semseg`, `fcn infer`, `eval-pixels`, `eval-tiles` and `tune-crf` do."""
+"""Use models, as `semseg`, `fcn infer`, `resunet segment`, `unet infer` and `predict` do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, overload
 
-from hybridseg.api.arguments import PATH_TYPES, Config, Labels, find_config, find_path, find_table, list_paths
+from hybridseg.api.arguments import PATH_TYPES, Config, find_config, find_path, list_paths
 from hybridseg.api.calls import public_function, show_progress
 from hybridseg.apply import Model, PathLike, SegmentedImage, find_model, segment_files, segment_pixels
-from hybridseg.batch.jobs import Outputs
+from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.results import BatchResult
 from hybridseg.dense.programs.resunet import choose_smoothing
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadUsage
-from hybridseg.evaluation.errorpanels import PanelOptions
-from hybridseg.evaluation.pairs import find_pairs, find_photos
-from hybridseg.evaluation.pixels import PixelsResult, evaluate_pixels
 from hybridseg.figures import FigureOptions
-from hybridseg.hybrid.evaltiles import N_PER_CLASS, TilesResult, find_tile_size
-from hybridseg.hybrid.evaltiles import evaluate_tiles as score_tiles
 from hybridseg.hybrid.segmentation import HybridOptions
-from hybridseg.hybrid.semseg import SemsegJob
-from hybridseg.hybrid.tuning import TuneOptions, TuneResult
-from hybridseg.hybrid.tuning import tune_crf as search_crf
 from hybridseg.io.labels.classfiles import read_colors
-from hybridseg.io.masks import find_labelled
-from hybridseg.models.ensemble import AnyClassifier, list_members
+from hybridseg.io.pairing import find_images
+from hybridseg.prediction import PredictionOptions, make_prediction
 from hybridseg.progress import Progress
 
 
@@ -172,164 +164,60 @@ def segment(
     return segment_pixels(images, model.make_job(options=options, smoothing=smoothing, table=table), progress=progress)
 
 
-@public_function(PanelOptions)
-def evaluate(
-    results: PathLike,
-    *,
-    masks: PathLike | None = None,
-    images: PathLike | None = None,
-    truth: str | None = None,
-    prediction: str | None = None,
-    ignore: str | Sequence[str] = (),
-    out: PathLike | None = None,
-    labels: Labels | None = None,
-    colors: PathLike | None = None,
-    panels: str = PanelOptions.panels,
-    figures: FigureOptions = FigureOptions(),
-    progress: Progress | None = None,
-) -> PixelsResult:
-    """Compare label maps that a model made with masks made by hand, pixel by pixel, classes matched by name.
-
-    Parameters
-    ----------
-    results
-        The folder of the results.
-    masks
-        The folder of the masks, if they are neither beside the results nor, as `split` has put them, with `images`.
-    images
-        The folder of the images: others are left out. The verdict then says, too, what colours alone would tell.
-    truth, prediction
-        Patterns of the label maps to compare, below `results`: ``"masks/*.png"`` and ``"*_predseg_crf.png"``.
-    ignore
-        Classes whose true pixels are left out, or one.
-    out
-        The folder of the scores and figures; by default that of the results.
-    labels, colors
-        The classes of label maps that do not name theirs (a class file, a ClassTable or a list of names), and a file of
-        their colours.
-
-    Returns
-    -------
-    PixelsResult
-        The confusion matrix of each pair (`confusions`) and of all together (`pooled`), and the `verdict`.
-
-    Examples
-    --------
-    >>> import hybridseg as hs
-    >>> scores = hs.evaluate("results", masks="masks")  # doctest: +SKIP
-    >>> print(scores.pooled.accuracy, scores.verdict.text)  # doctest: +SKIP
-    0.873 Good: 87 % of the pixels are right, ...
-    """
-    folder, images_dir = Path(results), find_path(images)
-    ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
-    pairs, problems = find_pairs(folder, masks_dir=masks, images_dir=images_dir, truth=truth, prediction=prediction)
-    return evaluate_pixels(
-        pairs, out_dir=folder if out is None else out, table=find_table(labels, colors), ignore=ignore,
-        problems=problems, image_paths=find_photos(folder, images_dir), panels=PanelOptions(panels), figures=figures,
-        progress=progress or show_progress(),
-    )  # fmt: skip
-
-
-@public_function()
-def evaluate_tiles(
-    tiles: PathLike,
+@public_function(PredictionOptions)
+def predict(
+    images: PathLike | Iterable[PathLike],
     model: Model | PathLike,
     *,
-    n_per_class: int = N_PER_CLASS,
-    out: PathLike | None = None,
-    seed: int = 0,
-    figures: FigureOptions = FigureOptions(),
+    output: PathLike | Iterable[PathLike] | None = None,
+    mask_threshold: float | None = PredictionOptions.mask_threshold,
+    scale: float | None = PredictionOptions.scale,
+    stack: bool = False,
+    reports: PathLike | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
-) -> TilesResult:
-    """Evaluate a tile classifier on tiles, preferably of photos that it was not trained on.
+) -> BatchResult:
+    """Write the masks of a few images with any model, and pictures to look at.
 
     Parameters
     ----------
-    tiles
-        Folder of tiles with a folder for each class, as `retile` writes it.
+    images
+        An image, a folder or a pattern, or several of them.
     model
         As `open_model` returns it, or the path of one.
-    n_per_class
-        Random tiles of each class.
-    out
-        The folder of the scores and figures; by default that of the tiles.
-    seed
-        Of the random choice of tiles.
+    output
+        The mask of each image, in the same order (.png, .tif or .mat), or one folder, of ``NAME_predseg.png``; by
+        default beside each image. A mask of an earlier prediction is replaced, and no other file.
+    stack
+        Take the images, of one band each, as the bands of one, in this order.
+    reports
+        A folder of pictures: image and mask side by side, and the mask over the image.
+    resume
+        Leave out images whose mask was made by the same model with the same settings.
 
     Returns
     -------
-    TilesResult
-        The `confusion` matrix, the `calibration`, and the `verdict`.
+    BatchResult
+        The files that were written for each of the `images`, and what could not be used.
 
     Examples
     --------
     >>> import hybridseg as hs
-    >>> hs.evaluate_tiles("test/tile_96", "model.pb")  # doctest: +SKIP
-    <TilesResult: 500 tiles, accuracy 0.912>
+    >>> hs.predict("photo.jpg", "model.pb", output="mask.png", mask_threshold=0.6)  # doctest: +SKIP
+    <BatchResult: 1 image done>
     """
-    model = model if isinstance(model, Model) else open_model(model, tile_size=find_tile_size(tiles))
-    [classifier, *others] = list_members(_load_classifier(model))
-    if others:
-        raise BadUsage("tiles are classified by one model; give one")
-    return score_tiles(
-        tiles, classifier, n_per_class=n_per_class, seed=seed, out_dir=out, figures=figures,
-        progress=progress or show_progress(),
-    )  # fmt: skip
-
-
-@public_function(TuneOptions)
-def tune_crf(
-    photos: PathLike | Iterable[PathLike],
-    model: Model | PathLike,
-    *,
-    masks: PathLike | None = None,
-    n_trials: int = TuneOptions.n_trials,
-    score: str = TuneOptions.score,
-    options: HybridOptions | None = None,
-    labels: Labels | None = None,
-    colors: PathLike | None = None,
-    seed: int = TuneOptions.seed,
-    progress: Progress | None = None,
-) -> TuneResult:
-    """Tune the constants of the CRF on labelled photos that the model was not trained on; `segment` then uses them.
-
-    Parameters
-    ----------
-    photos
-        A folder of photos with their masks; with `masks` a folder, files or patterns.
-    model
-        A tile classifier, as `open_model` returns it, or the path of one.
-    masks
-        The folder of the masks, if they are neither beside their photos nor where `split` has put them.
-    options
-        HybridOptions: how the tiles lie, the scale, and the CRF that the search starts from.
-    seed
-        Of the random search.
-
-    Returns
-    -------
-    TuneResult
-        The `best` constants, all `trials`, and the file, `path`, beside the model.
-
-    Examples
-    --------
-    >>> import hybridseg as hs
-    >>> hs.tune_crf("labelled", "model.pb")  # doctest: +SKIP
-    <TuneResult: model_crf.json, mean IoU 0.712 (the tiles alone 0.655)>
-    """
-    classifier = _load_classifier(model if isinstance(model, Model) else open_model(model))
-    found = find_labelled(list_paths(photos), masks_dir=find_path(masks))
-    return search_crf(
-        found.pairs, classifier, start=options or HybridOptions(), options=TuneOptions(n_trials, score, seed),
-        table=find_table(labels, colors), problems=found.problems, progress=progress or show_progress(),
-    )  # fmt: skip
-
-
-def _load_classifier(model: Model) -> AnyClassifier:
-    job = model.make_job()
-    if not isinstance(job, SemsegJob):
-        raise BadUsage(f"{model.paths[0]} is a dense network; give a tile classifier (.pb)")
-    return job.load()
+    model = model if isinstance(model, Model) else open_model(model)
+    # Of a stack nothing is sorted or left out.
+    paths = list_paths(images) if stack else find_images(list_paths(images))
+    job = make_prediction(
+        paths,
+        model,
+        outputs=[] if output is None else list_paths(output),
+        options=PredictionOptions(mask_threshold, scale),
+        reports_dir=find_path(reports),
+        stack=stack,
+    )
+    return run_jobs(paths[:1] if stack else paths, job, resume=resume, progress=progress or show_progress())
 
 
 def _require_one(image: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.errors import HybridSegError, MissingPackage, Problem
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.io.atomic import claim_folder
+from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import PREDSEG
 from hybridseg.models.cards import stamp_file
 from hybridseg.models.engines import LITERT
@@ -174,11 +175,13 @@ def _segment_one(
     i, path = task
     targets, replaced = job.list_targets(path), ""
     try:
-        if resume and all(target.exists() for target in targets):
-            replaced = explain_difference(targets[0], job.record(path))
-            if not replaced:
-                return i, None
-        return i, replace(job.segment(path, progress=progress), replaced=replaced)
+        # Another process may work on other images in the same folder.
+        with lock_output(targets[0]) if targets else nullcontext():
+            if resume and all(target.exists() for target in targets):
+                replaced = explain_difference(targets[0], job.record(path))
+                if not replaced:
+                    return i, None
+            return i, replace(job.segment(path, progress=progress), replaced=replaced)
     except MissingPackage:
         raise
     except HybridSegError as error:

@@ -42,6 +42,7 @@ from hybridseg.dense.programs.unet import check_encoder
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import OutputExists
 from hybridseg.figures import FigureOptions
+from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.models.unet import NO_ENCODER
@@ -111,11 +112,14 @@ def init_config(console: Console, folder: Path | None, **settings: Any) -> None:
         raise click.UsageError("give the folder of the images, as DIR or as --images.")
     images_dir, masks_dir, table = _read_places(settings | {"images_dir": folder or settings["images_dir"]})
     out_path: Path = settings["out_path"]
-    if out_path.exists() and not settings["overwrite"]:
-        raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
-    proposal = propose_config(images_dir, masks_dir, settings["weights_path"], table=table, progress=console.progress)
-    record = proposal.record
-    write_json(out_path, record)
+    with lock_output(out_path):
+        if out_path.exists() and not settings["overwrite"]:
+            raise OutputExists(f"{out_path} is there already; --overwrite replaces it, --out gives another name")
+        proposal = propose_config(
+            images_dir, masks_dir, settings["weights_path"], table=table, progress=console.progress
+        )
+        record = proposal.record
+        write_json(out_path, record)
     for name, reason in proposal.reasons.items():
         console.say(f"{name} = {json.dumps(record[name], ensure_ascii=False)}: {reason}")
     console.record(config=record, reasons=proposal.reasons)
@@ -335,9 +339,10 @@ def evaluate(console: Console, **settings: Any) -> None:
     targets = [folder / f"{weights.stem}_scores.json", figures.name(folder / f"{weights.stem}_confusion")]
     targets.append(folder / f"{weights.stem}_scores_by_image.csv")
     scores = {**confusion.to_record(), "image_dice": average_dice(images)}
-    write_json(targets[0], {**scores, "verdict": verdict.to_record() if verdict else None})
-    draw_confusion(targets[1], confusion, title=weights.name, dpi=figures.dpi)
-    write_csv(targets[2], *list_image_rows(images))
+    with lock_output(targets[0], wait=True):
+        write_json(targets[0], {**scores, "verdict": verdict.to_record() if verdict else None})
+        draw_confusion(targets[1], confusion, title=weights.name, dpi=figures.dpi)
+        write_csv(targets[2], *list_image_rows(images))
     console.wrote(*targets)
     console.conclude(scores, verdict, make_steps(_USE.format(config=settings["config_path"], weights=weights)))
 

@@ -20,6 +20,7 @@ from hybridseg.io.atomic import write_text
 from hybridseg.io.images import describe_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import Pair
 from hybridseg.markup import count_of, render_table, render_text, short_path
 from hybridseg.options import Span, check_options, option
@@ -92,46 +93,47 @@ def export_coco(
     """
     if path.suffix.lower() != ".json":
         raise BadInput(f"--out {path}: name it with the suffix .json")
-    if path.exists() and not overwrite:
-        raise OutputExists(f"{path} is there already; give --overwrite to replace it, or another --out")
-    problems, known = list(problems), None
-    names: dict[str, int] = {}
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    n_small = 0
-    for pair in progress(pairs, label="tracing areas"):
-        try:
-            labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
-            own = labelmap.require_table(pair.labels_path)
-            info = describe_image(pair.image_path)
-            check_size(pair.labels_path, labelmap.labels.shape, info)
-        except HybridSegError as error:
-            problems.append(Problem.of(pair.labels_path, error))
-            continue
-        known = own if known is None else known.union(own)
-        left_out = {class_key(name) for name in split_names(options.without or (), own.names)}
-        images.append({"id": len(images) + 1, "file_name": info.path.name, "height": info.rows, "width": info.cols})
-        for class_id, name in enumerate(own.names):
-            if class_key(name) in left_out or (options.without is None and _is_background(name)):
+    with lock_output(path):
+        if path.exists() and not overwrite:
+            raise OutputExists(f"{path} is there already; give --overwrite to replace it, or another --out")
+        problems, known = list(problems), None
+        names: dict[str, int] = {}
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        n_small = 0
+        for pair in progress(pairs, label="tracing areas"):
+            try:
+                labelmap = read_labelmap(pair.labels_path, table=table, with_seeds=False)
+                own = labelmap.require_table(pair.labels_path)
+                info = describe_image(pair.image_path)
+                check_size(pair.labels_path, labelmap.labels.shape, info)
+            except HybridSegError as error:
+                problems.append(Problem.of(pair.labels_path, error))
                 continue
-            category_id = names.setdefault(class_key(name), len(names) + 1)
-            for row in _list_areas(labelmap.labels == class_id, options):
-                if row is None:
-                    n_small += 1
+            known = own if known is None else known.union(own)
+            left_out = {class_key(name) for name in split_names(options.without or (), own.names)}
+            images.append({"id": len(images) + 1, "file_name": info.path.name, "height": info.rows, "width": info.cols})
+            for class_id, name in enumerate(own.names):
+                if class_key(name) in left_out or (options.without is None and _is_background(name)):
                     continue
-                owner = {"id": len(annotations) + 1, "image_id": len(images), "category_id": category_id}
-                annotations.append({**owner, **row, "iscrowd": 0})
-    if known is None:
-        raise BadInput("no label map can be used:" + "".join(f"\n  {problem}" for problem in problems[:5]))
-    for name in split_names(options.without or (), known.names):
-        known.index(name)
-    spelled = dict(zip(known.keys, known.names, strict=True))
-    categories = [{"id": number, "name": spelled[key]} for key, number in names.items()]
-    record = {"images": images, "annotations": annotations, "categories": categories}
-    write_text(path, json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
-    counts = Counter(row["category_id"] for row in annotations)
-    n_areas = {spelled[key]: counts[number] for key, number in names.items()}
-    return CocoExportResult(path, len(images), n_areas, n_small, tuple(problems))
+                category_id = names.setdefault(class_key(name), len(names) + 1)
+                for row in _list_areas(labelmap.labels == class_id, options):
+                    if row is None:
+                        n_small += 1
+                        continue
+                    owner = {"id": len(annotations) + 1, "image_id": len(images), "category_id": category_id}
+                    annotations.append({**owner, **row, "iscrowd": 0})
+        if known is None:
+            raise BadInput("no label map can be used:" + "".join(f"\n  {problem}" for problem in problems[:5]))
+        for name in split_names(options.without or (), known.names):
+            known.index(name)
+        spelled = dict(zip(known.keys, known.names, strict=True))
+        categories = [{"id": number, "name": spelled[key]} for key, number in names.items()]
+        record = {"images": images, "annotations": annotations, "categories": categories}
+        write_text(path, json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+        counts = Counter(row["category_id"] for row in annotations)
+        n_areas = {spelled[key]: counts[number] for key, number in names.items()}
+        return CocoExportResult(path, len(images), n_areas, n_small, tuple(problems))
 
 
 def _is_background(name: str) -> bool:

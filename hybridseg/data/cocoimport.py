@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +30,13 @@ from hybridseg.errors import BadInput, Problem, count_problems, list_problems, l
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.annotations.coco import Area, CocoFile, open_coco
-from hybridseg.io.atomic import check_nothing_lost, check_replaceable, claim_folder, lock_output, publish_folder
+from hybridseg.io.atomic import atomic_folder, check_nothing_lost, check_replaceable, claim_folder
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import write_labelpng
+from hybridseg.io.locks import holds_files, lock_output
 from hybridseg.io.pairing import name_sidecars
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.markup import count_of, name_some, render_table, render_text, short_path
@@ -125,20 +126,23 @@ def import_coco(
         file = open_coco(record)
         names = choose_classes(file, options.categories)
         table, background = make_table(names, options.background)
-    _check_target(target, [path, images_dir], overwrite=overwrite)
-    taken, hook = list_images(file, names, keep_empty=options.keep_empty), followed_by(progress, UNKNOWN)
-    missing = list_missing(taken, images_dir) if options.download else []
-    reasons = fetch_images(missing, images_dir, progress=hook) if missing else {}
-    choice = choose_images(
-        file, taken, images_dir, names, keep_empty=options.keep_empty, reasons=reasons, progress=hook
-    )
-    choice.n_faults["fetched"] = len(missing) - len(reasons)
-    _require_some(path, choice)
-    homes = divide([chosen.path.name for chosen in choice.chosen], options)
-    with lock_output(target):
-        home = target.with_name(f".{target.name}.partial")
-        if home.exists():
-            shutil.rmtree(home)
+    claim_folder(target.parent)
+    with lock_output(target), ExitStack() as stack:
+        _check_target(target, [path, images_dir], overwrite=overwrite)
+        taken, hook = list_images(file, names, keep_empty=options.keep_empty), followed_by(progress, UNKNOWN)
+        missing = list_missing(taken, images_dir) if options.download else []
+        reasons = {}
+        if missing:
+            with lock_output(images_dir, inside="download", wait=True):
+                missing = list_missing(taken, images_dir)
+                reasons = fetch_images(missing, images_dir, progress=hook) if missing else {}
+        choice = choose_images(
+            file, taken, images_dir, names, keep_empty=options.keep_empty, reasons=reasons, progress=hook
+        )
+        choice.n_faults["fetched"] = len(missing) - len(reasons)
+        _require_some(path, choice)
+        homes = divide([chosen.path.name for chosen in choice.chosen], options)
+        home = stack.enter_context(atomic_folder(target))
         for name in SETS:
             claim_folder(home / name)
         painter = _Painter(file, names, table, background, options)
@@ -161,7 +165,6 @@ def import_coco(
         write_class_files(table, labels_path=home / _LABELS_NAME, colors_path=home / _COLORS_NAME)
         written = [home / name for name in (LIST_NAME, _LABELS_NAME, _COLORS_NAME)]
         written += _draw_instances(figures.place(home, _FIGURE_NAME), painter, choice, figures)
-        publish_folder(home, target)
     counts = Counter(name for name, _ in homes.values())
     n_images = {name: counts[name] for name in SETS}
     n_areas = {name: choice.n_areas[name] for name in names}
@@ -200,7 +203,7 @@ def _require_some(path: Path, choice: Choice) -> None:
 
 def _check_target(target: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
     """Refuse to replace a folder unless that was asked for and it holds nothing but what was written here."""
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+    if not target.exists() or (target.is_dir() and not holds_files(target)):
         return
     check_replaceable(target, LIST_NAME, inputs, overwrite=overwrite)
     known: set[tuple[str, ...]] = {(LIST_NAME,), (_LABELS_NAME,), (_COLORS_NAME,)}

@@ -18,6 +18,7 @@ from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image, load_
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.locks import lock_output
 from hybridseg.io.masks import CONVERTIBLE, find_labelled
 from hybridseg.io.pairing import JPEG_SUFFIXES, Pair
 from hybridseg.markup import render_text, short_path
@@ -123,21 +124,22 @@ def convert_masks(
     is_blurred = options.threshold is not None or options.nearest_color
     if is_blurred and found.pairs and not any(_is_picture(pair.labels_path, options) for pair in found.pairs):
         raise BadInput("no mask is a picture that --threshold or --nearest-color could be for; leave it out")
-    claim_folder(out_dir)
-    for pair in progress(found.pairs, label="converting"):
-        target = out_dir / f"{pair.image_path.stem}{ENDINGS[options.to]}"
-        if target.exists() and not overwrite and target.resolve() not in sources:
-            skipped.append(target)
-            continue
-        try:
-            if target.resolve() in sources:
-                raise BadInput(f"would be replaced by its own copy {target.name}; give --out for another folder")
-            labelmap, notes = _read_mask(pair, options, table)
-        except HybridSegError as error:
-            problems.append(Problem.of(pair.labels_path, error))
-            continue
-        write_labelmap(target, labelmap)
-        written.append(Converted(target, notes))
+    with lock_output(out_dir, inside="convert"):
+        claim_folder(out_dir)
+        for pair in progress(found.pairs, label="converting"):
+            target = out_dir / f"{pair.image_path.stem}{ENDINGS[options.to]}"
+            if target.exists() and not overwrite and target.resolve() not in sources:
+                skipped.append(target)
+                continue
+            try:
+                if target.resolve() in sources:
+                    raise BadInput(f"would be replaced by its own copy {target.name}; give --out for another folder")
+                labelmap, notes = _read_mask(pair, options, table)
+            except HybridSegError as error:
+                problems.append(Problem.of(pair.labels_path, error))
+                continue
+            write_labelmap(target, labelmap)
+            written.append(Converted(target, notes))
     if not (written or skipped):
         with suppress(OSError):
             out_dir.rmdir()

@@ -27,9 +27,10 @@ from hybridseg.data.reviewtables import LISTS, make_tables
 from hybridseg.data.splitplan import SplitOptions, check_group_by, choose_others, choose_train_groups, group_images
 from hybridseg.data.survey import survey_files
 from hybridseg.errors import MissingInput, Problem
-from hybridseg.io.atomic import back_up, claim_folder, lock_output, replace_text
+from hybridseg.io.atomic import back_up, claim_folder, replace_text
 from hybridseg.io.journal import Journal
 from hybridseg.io.labels.classfiles import read_class_files
+from hybridseg.io.locks import lock_output
 from hybridseg.io.masks import Matches, find_labelled, find_masks
 from hybridseg.io.pairing import list_images
 from hybridseg.layout import is_drawn_here

@@ -13,7 +13,8 @@ from typing import Any
 from hybridseg.classes import ClassTable
 from hybridseg.data.splitplan import ACTIONS, FOLDERS, SETS, SplitEntry, SplitOptions, find_mask, plan_split
 from hybridseg.errors import BadInput, BadUsage, OutputExists, Problem, WriteFailed, count_problems
-from hybridseg.io.atomic import atomic_path, lock_output, remove_leftovers
+from hybridseg.io.atomic import atomic_path
+from hybridseg.io.locks import holds_files, lock_output, remove_leftovers
 from hybridseg.io.masks import find_split_masks
 from hybridseg.io.pairing import MANIFEST_NAME, SPLIT_NAME, list_images
 from hybridseg.io.tables import read_csv, write_csv
@@ -152,7 +153,7 @@ def _refuse_mixing(target_dir: Path, earlier: list[SplitEntry], *, overwrite: bo
     for name in FOLDERS:
         if (target_dir / name).exists() and not (target_dir / name).is_dir():
             raise BadInput(f"{target_dir / name} is a file; move it away, or give --out for another place")
-    occupied = [name for name in FOLDERS if (target_dir / name).is_dir() and any((target_dir / name).iterdir())]
+    occupied = [name for name in FOLDERS if holds_files(target_dir / name)]
     if not occupied:
         return
     folders = " and ".join(str(target_dir / name) for name in occupied)

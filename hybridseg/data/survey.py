@@ -19,7 +19,7 @@ from hybridseg.batch.workers import map_calls
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.data.likeness import Look, look_at
 from hybridseg.data.suitability import Suitability, measure_suitability
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, WriteFailed
 from hybridseg.io.images import ImageInfo, LoadedImage, as_rgb8, describe_image, encode_image, load_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import JPEG_SUFFIXES
@@ -200,6 +200,9 @@ def _survey_file(
         if kept_path:
             write_json(kept_path, facts.to_record(), durable=False)
         return path, facts, False
+    except WriteFailed:
+        # Nothing is wrong with the photo.
+        raise
     except HybridSegError as error:
         return path, Problem.of(path, error), False
     except (MemoryError, OSError) as error:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from hybridseg.classes import ClassTable
 from hybridseg.errors import OutputExists
-from hybridseg.io.atomic import write_bytes
+from hybridseg.io.atomic import atomic_path, write_bytes
 from hybridseg.io.images import encode_image
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import write_json
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress, say_if_slow
 
 RECORD_NAME = "scenes.json"
+# How many scenes of other options have been replaced, where not all have.
+_REPLACED = "replaced"
 # As of a good camera: photos have some compression noise.
 _JPEG_QUALITY = 90
 
@@ -62,7 +68,7 @@ def write_demo_scenes(
     Parameters
     ----------
     overwrite : bool
-        Replace scenes that were made with other options.
+        Replace scenes that were made with other options, one by one: after an interruption the same call goes on.
 
     Returns
     -------
@@ -81,31 +87,43 @@ def write_demo_scenes(
 
     out_dir = Path(out_dir)
     record = {"rows": options.rows, "cols": options.cols, "seed": options.seed, "n": options.n}
-    is_known = _check_record(out_dir / RECORD_NAME, record, overwrite=overwrite)
-    if not is_known and not overwrite:
-        _refuse_strangers(out_dir)
-    if not is_known:
-        _remove_scenes(out_dir)
-    table = demo_table()
-    write_json(out_dir / RECORD_NAME, record)
-    write_class_files(table, labels_path=out_dir / "labels.txt", colors_path=out_dir / "colors.txt")
-    width = max(2, len(str(options.n - 1)))
-    paths = []
-    for i in progress(range(options.n), label="drawing scenes"):
-        path = out_dir / f"scene_{i:0{width}d}.jpg"
-        labels_path = path.with_name(f"{path.stem}_mres.mat")
-        if not (is_known and path.exists() and labels_path.exists()):
-            scene = make_scene(options.seed + i, rows=options.rows, cols=options.cols)
-            write_matfile(labels_path, LabelMap(scene.labels, table, scene.seeds))
-            write_bytes(path, encode_image(scene.image, suffix=".jpg", quality=_JPEG_QUALITY))
-        paths.append(path)
+    width, table = max(2, len(str(options.n - 1))), demo_table()
+    paths = [out_dir / f"scene_{i:0{width}d}.jpg" for i in range(options.n)]
+    with lock_output(out_dir / RECORD_NAME):
+        n_replaced = _count_replaced(out_dir, record, overwrite=overwrite)
+        write_class_files(table, labels_path=out_dir / "labels.txt", colors_path=out_dir / "colors.txt")
+        for i, path in enumerate(progress(paths, label="drawing scenes")):
+            is_old = n_replaced is not None and i >= n_replaced
+            if is_old or not (path.exists() and _labels_path(path).exists()):
+                # Until it is the turn of a scene, the one of other options stays.
+                write_json(out_dir / RECORD_NAME, {**record, _REPLACED: i} if is_old else record)
+                scene = make_scene(options.seed + i, rows=options.rows, cols=options.cols)
+                _write_scene(path, scene.image, LabelMap(scene.labels, table, scene.seeds))
+        if n_replaced is not None:
+            _remove_others(out_dir, paths)
+        write_json(out_dir / RECORD_NAME, record)
     return paths
 
 
-def _remove_scenes(out_dir: Path) -> None:
-    """Remove scenes of other options, so that an interrupted run never mixes two sets."""
+def _labels_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_mres.mat")
+
+
+def _write_scene(path: Path, image: np.ndarray, labelmap: LabelMap) -> None:
+    """Write a scene in the place of another one: an image never lies beside the labels of another."""
+    labels_path = _labels_path(path)
+    with atomic_path(path, durable=False) as new_image, atomic_path(labels_path, durable=False) as new_labels:
+        # Both are on the disk before one of them is in its place.
+        write_bytes(new_image, encode_image(image, suffix=".jpg", quality=_JPEG_QUALITY))
+        write_matfile(new_labels, labelmap)
+        path.unlink(missing_ok=True)
+
+
+def _remove_others(out_dir: Path, paths: Sequence[Path]) -> None:
+    """Remove the scenes of other options that have not been replaced, as there are fewer now."""
+    kept = {*paths, *map(_labels_path, paths)}
     for path in out_dir.glob("scene_*"):
-        if re.fullmatch(r"scene_\d+(\.jpg|_mres\.mat)", path.name):
+        if path not in kept and re.fullmatch(r"scene_\d+(\.jpg|_mres\.mat)", path.name):
             path.unlink()
 
 
@@ -124,16 +142,26 @@ def _refuse_strangers(out_dir: Path) -> None:
         )
 
 
-def _check_record(path: Path, record: dict[str, int], *, overwrite: bool) -> bool:
-    """Return whether the folder's scenes were made with the same options, so that they need not be drawn again."""
+def _count_replaced(out_dir: Path, record: dict[str, int], *, overwrite: bool) -> int | None:
+    """Return how many scenes of other options have been replaced, None where the folder has none of those.
+
+    Raises
+    ------
+    OutputExists
+        When there are others, and they may not be replaced.
+    """
+    path = out_dir / RECORD_NAME
     if not path.exists():
-        return False
+        if not overwrite:
+            _refuse_strangers(out_dir)
+        return 0
     found = read_json_object(path, remedy="remove it")
+    n_replaced = found.pop(_REPLACED, None)
     if found == record:
-        return True
+        return n_replaced if isinstance(n_replaced, int) else None
     if not overwrite:
         raise OutputExists(
-            f"{path.parent} holds scenes made with other options ({_spell(found)}); "
+            f"{out_dir} holds scenes made with other options ({_spell(found)}); "
             "give --overwrite to replace them, or another folder"
         )
-    return False
+    return 0

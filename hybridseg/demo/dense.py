@@ -13,6 +13,7 @@ from hybridseg.errors import OutputExists
 from hybridseg.io.atomic import write_text
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.locks import holds_files, lock_output
 from hybridseg.io.pairing import PREDSEG, PREDSEG_CRF, list_images
 from hybridseg.io.tables import write_json
 from hybridseg.study.story import Story, compare_scores, read_scores
@@ -166,21 +167,23 @@ def run_dense_demo(
     run_command, say : callable
         See `Story`.
     """
-    claim_demo(out_dir)
-    story = Story(out_dir, run_command, say)
-    scenes_dir = place_scenes(out_dir, scenes_dir)
-    story.run("demo-scenes", scenes_dir)
-    story.run("split", scenes_dir, "-p", "0.67", "--out", out_dir)
-    draw_scene_overview(out_dir / "scenes.png", scenes_dir)
-    for tell_chapter in (_prepare, _train_fcn, _train_resunet, _train_unet, _compare):
-        tell_chapter(story)
-    return story.write_page("Every pixel at once: FCN-8s, a residual U-Net, and a U-Net on a pretrained encoder", _LEAD)
+    with lock_output(out_dir / _MARK):
+        claim_demo(out_dir)
+        story = Story(out_dir, run_command, say)
+        scenes_dir = place_scenes(out_dir, scenes_dir)
+        story.run("demo-scenes", scenes_dir)
+        story.run("split", scenes_dir, "-p", "0.67", "--out", out_dir)
+        draw_scene_overview(out_dir / "scenes.png", scenes_dir)
+        for tell_chapter in (_prepare, _train_fcn, _train_resunet, _train_unet, _compare):
+            tell_chapter(story)
+        title = "Every pixel at once: FCN-8s, a residual U-Net, and a U-Net on a pretrained encoder"
+        return story.write_page(title, _LEAD)
 
 
 def claim_demo(out_dir: Path) -> None:
     """Make the folder, or clear it of an earlier demo; raise OutputExists when it holds other files."""
     mark = out_dir / _MARK
-    if out_dir.exists() and any(out_dir.iterdir()) and not mark.exists():
+    if holds_files(out_dir) and not mark.exists():
         raise OutputExists(f"{out_dir} holds files that are not from a demo; give an empty folder")
     write_text(mark, "The demo clears this folder when it runs again.\n")
     for name in _FOLDERS:

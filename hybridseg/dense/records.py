@@ -24,8 +24,9 @@ from hybridseg.dense.pairs import PairSource
 from hybridseg.dense.recordpairs import DAMAGE, FORMAT_VERSION, INDEX_NAME, KIND, check_ids
 from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed
-from hybridseg.io.atomic import claim_folder, lock_output, remove_leftovers
+from hybridseg.io.atomic import claim_folder
 from hybridseg.io.jsonfiles import read_json_object
+from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import write_json
 from hybridseg.io.tfrecords import SAMPLE_TYPES, Record, RecordPlace, choose_encoding, scan_shard, write_shard
 from hybridseg.markup import count_of, short_path
@@ -112,7 +113,7 @@ def make_records(
     """
     out_dir = Path(out_dir).resolve()
     plan = _plan_records(pairs, options, remap)
-    with lock_output(out_dir):
+    with lock_output(out_dir, inside=PLAN_NAME):
         _prepare_folder(out_dir, plan, overwrite=overwrite)
         import_tensorflow()
         maker = _CopyMaker(pairs, plan, options)
@@ -274,7 +275,6 @@ def _prepare_folder(out_dir: Path, plan: _Plan, *, overwrite: bool) -> None:
         # In this order an interruption leaves the old plan with fewer shards, or the new one with none.
         _remove([index_path, *old])
         write_json(out_dir / PLAN_NAME, plan.record | {"plan": plan.hash})
-    remove_leftovers(out_dir)
 
 
 def _read_plan(out_dir: Path) -> tuple[str, str] | None:

@@ -26,7 +26,8 @@ from hybridseg.dense.warmstart import check_start, start_from
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
-from hybridseg.io.atomic import claim_folder, lock_output
+from hybridseg.io.atomic import claim_folder
+from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import write_csv
 from hybridseg.markup import render_table, render_text
 from hybridseg.models.architectures import architecture_record
@@ -202,12 +203,12 @@ def train_dense(
         When there is a run already, and neither `resume` nor `overwrite` is set.
     WriteFailed
     """
-    _claim(paths)
-    if paths.resume and not (paths.run_dir / CHECKPOINT_NAME).exists():
-        on_start(f"there is no training in {paths.run_dir} to resume: a new one starts")
-    training, validation = make_feeds(pairs, validation_pairs, plan, progress=followed_by(progress, UNKNOWN))
-    sets = list_sets(training, validation, test_pairs, plan) if score_sets else {}
-    with lock_output(paths.run_dir / CHECKPOINT_NAME):
+    with lock_output(paths.run_dir / CHECKPOINT_NAME), lock_output(paths.weights):
+        _claim(paths)
+        if paths.resume and not (paths.run_dir / CHECKPOINT_NAME).exists():
+            on_start(f"there is no training in {paths.run_dir} to resume: a new one starts")
+        training, validation = make_feeds(pairs, validation_pairs, plan, progress=followed_by(progress, UNKNOWN))
+        sets = list_sets(training, validation, test_pairs, plan) if score_sets else {}
         model = _build(pairs, plan, paths, on_start)
         if paths.overwrite:
             # Not earlier: it may hold the checkpoint that was loaded.

@@ -12,6 +12,7 @@ from pathlib import Path
 from hybridseg.errors import BadInput, BadUsage, MissingInput, Problem
 from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
+from hybridseg.io.locks import is_in_leftover
 from hybridseg.io.masks import find_best, list_masks
 from hybridseg.io.pairing import (
     JPEG_SUFFIXES,
@@ -192,7 +193,8 @@ def _find_matches(folder: Path, option: str, pattern: str) -> list[Path]:
         matches = [path for path in folder.glob(pattern) if path.suffix.lower() in LABELMAP_SUFFIXES and path.is_file()]
     except (ValueError, NotImplementedError) as error:
         raise BadInput(f"{option} {pattern!r}: {error}; give a pattern below {folder}, as 'masks/*.png'") from error
-    found = sorted(path for path in matches if not path.name.startswith(".") and not is_figure(path))
+    shown = (path for path in matches if not (path.name.startswith(".") or is_in_leftover(path) or is_figure(path)))
+    found = sorted(shown)
     if not found:
         raise MissingInput(f"{option} {pattern!r} finds no .mat, .png or .tif file in {folder}")
     return found

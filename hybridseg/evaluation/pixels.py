@@ -22,6 +22,7 @@ from hybridseg.forecast import Weighted
 from hybridseg.io.images import as_rgb8, describe_image, read_image
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import (
     find_owner,
     image_stem,
@@ -185,30 +186,31 @@ def evaluate_pixels(
         "verdict": verdict.to_record() if verdict else None,
         "figures": [path.name for path in drawn],
     }
-    _remove_old_figures(out_dir, keep=set(about["figures"]))
-    written = [*_write_scores(out_dir, confusions, pooled, images, about), *paths.values()]
-    expected = Weighted(list(confusions.items()), _FIGURE_SECONDS, after=len(shown) * _PANEL_SECONDS)
-    for name, confusion in progress(expected, label="drawing"):
-        draw_confusion(paths[name], confusion, title=name, dpi=figures.dpi)
-    worst: dict[str, Panels] = {}
-    for name in progress(Weighted(shown, _PANEL_SECONDS), label="drawing errors"):
-        score = ranked[name]
-        title = f"Dice {score.dice:.3f}, {score.accuracy:.1%} right: {name}".replace("%", " %", 1)
-        try:
-            own = draw_errors(
-                error_paths[name], compared[name].pair, at_hand[name], pooled.table, title=title, ignore=ignore,
-                table=table, dpi=figures.dpi,
-            )  # fmt: skip
-            written.append(error_paths[name])
-            if name in pick_extremes(list(ranked))[0]:
-                worst[f"{name}: Dice {score.dice:.3f}"] = own
-        except HybridSegError as error:
-            problems.append(Problem.of(at_hand[name], error))
-    if worst:
-        draw_panel_rows(worst_path, worst, pooled.table, dpi=figures.dpi)
-        written.append(worst_path)
-    draw_confusion(all_path, pooled, title=f"{POOLED} ({len(confusions)})", dpi=figures.dpi)
-    written.append(all_path)
+    with lock_output(out_dir, inside="eval_pixels", wait=True):
+        _remove_old_figures(out_dir, keep=set(about["figures"]))
+        written = [*_write_scores(out_dir, confusions, pooled, images, about), *paths.values()]
+        expected = Weighted(list(confusions.items()), _FIGURE_SECONDS, after=len(shown) * _PANEL_SECONDS)
+        for name, confusion in progress(expected, label="drawing"):
+            draw_confusion(paths[name], confusion, title=name, dpi=figures.dpi)
+        worst: dict[str, Panels] = {}
+        for name in progress(Weighted(shown, _PANEL_SECONDS), label="drawing errors"):
+            score = ranked[name]
+            title = f"Dice {score.dice:.3f}, {score.accuracy:.1%} right: {name}".replace("%", " %", 1)
+            try:
+                own = draw_errors(
+                    error_paths[name], compared[name].pair, at_hand[name], pooled.table, title=title, ignore=ignore,
+                    table=table, dpi=figures.dpi,
+                )  # fmt: skip
+                written.append(error_paths[name])
+                if name in pick_extremes(list(ranked))[0]:
+                    worst[f"{name}: Dice {score.dice:.3f}"] = own
+            except HybridSegError as error:
+                problems.append(Problem.of(at_hand[name], error))
+        if worst:
+            draw_panel_rows(worst_path, worst, pooled.table, dpi=figures.dpi)
+            written.append(worst_path)
+        draw_confusion(all_path, pooled, title=f"{POOLED} ({len(confusions)})", dpi=figures.dpi)
+        written.append(all_path)
     not_shown = tuple(name for name in compared if name not in at_hand) if panels.panels != "none" else ()
     return PixelsResult(
         confusions, pooled, images, only_in_truth, only_in_prediction, verdict, tuple(written), tuple(problems),

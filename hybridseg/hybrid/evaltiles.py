@@ -19,6 +19,7 @@ from hybridseg.figures import FigureOptions, draw_calibration, draw_confusion
 from hybridseg.hybrid.tilefolder import find_sources, list_class_folders, read_class_list
 from hybridseg.hybrid.tiles import read_tile
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
+from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import MANIFEST_NAME, list_files
 from hybridseg.io.tables import read_csv, write_csv, write_json
 from hybridseg.markup import render_text
@@ -188,20 +189,21 @@ def _write_result(
     written = [out_dir / "eval_tiles.csv", out_dir / "eval_tiles.json"]
     written += [figures.name(out_dir / f"eval_tiles_{what}") for what in ("confusion", "calibration")]
     csv_path, json_path, confusion_path, calibration_path = written
-    write_csv(csv_path, _COLUMNS, list_tile_rows(confusion, mean_probability))
-    write_json(
-        json_path,
-        {
-            "model": classifier.path.name,
-            "names": list(classifier.table.names),
-            **confusion.to_record(),
-            "mean_probability": mean_probability,
-            "expected_calibration_error": calibration.error,
-            "verdict": verdict.to_record() if verdict else None,
-        },
-    )
-    draw_confusion(
-        confusion_path, confusion, title=f"{classifier.path.name}, {confusion.n_pixels} tiles", dpi=figures.dpi
-    )
-    draw_calibration(calibration_path, calibration, unit="tiles", dpi=figures.dpi)
+    with lock_output(csv_path, wait=True):
+        write_csv(csv_path, _COLUMNS, list_tile_rows(confusion, mean_probability))
+        write_json(
+            json_path,
+            {
+                "model": classifier.path.name,
+                "names": list(classifier.table.names),
+                **confusion.to_record(),
+                "mean_probability": mean_probability,
+                "expected_calibration_error": calibration.error,
+                "verdict": verdict.to_record() if verdict else None,
+            },
+        )
+        draw_confusion(
+            confusion_path, confusion, title=f"{classifier.path.name}, {confusion.n_pixels} tiles", dpi=figures.dpi
+        )
+        draw_calibration(calibration_path, calibration, unit="tiles", dpi=figures.dpi)
     return written

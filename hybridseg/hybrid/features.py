@@ -15,7 +15,8 @@ import numpy as np
 from hybridseg.errors import BadInput
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.tilefolder import TileFolder
-from hybridseg.io.atomic import atomic_path, lock_output
+from hybridseg.io.atomic import atomic_path
+from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.progress import Progress, no_progress
 
@@ -57,7 +58,8 @@ def cache_features(
     """
     home = Path(cache_dir) / fingerprint[:16]
     stamps = [_stamp(folder.root / name, name) for name in folder.names]
-    with lock_output(home):
+    # Another training on the same tiles computes what this one needs.
+    with lock_output(home, wait=True):
         _prepare(home, stamps, n_features)
         features = np.load(home / "features.npy", mmap_mode="r+")
         done = np.load(home / "done.npy", mmap_mode="r+")

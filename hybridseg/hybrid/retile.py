@@ -31,10 +31,11 @@ from hybridseg.hybrid.tileplan import (
     TilePlan,
     warn_of_shares,
 )
-from hybridseg.io.atomic import check_nothing_lost, check_replaceable, lock_output, publish_folder, remove_leftovers
+from hybridseg.io.atomic import check_nothing_lost, check_replaceable, publish_folder
 from hybridseg.io.images import as_rgb8, describe_image, read_image, read_valid, write_image
 from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.locks import lock_output, remove_leftovers
 from hybridseg.io.pairing import MANIFEST_NAME, Pair
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.markup import render_table, render_text, short_path
@@ -140,11 +141,11 @@ def retile(
     """
     tiles_dir = Path(tiles_dir).resolve()
     inputs = [path for pair in pairs for path in (pair.labels_path, pair.image_path)]
-    made_from = None if overwrite else read_made_from(tiles_dir)
-    if made_from is None:
-        _check_target(tiles_dir, inputs, overwrite=overwrite)
     problems = list(problems)
     with lock_output(tiles_dir), open_pool(n_jobs) as pool:
+        made_from = None if overwrite else read_made_from(tiles_dir)
+        if made_from is None:
+            _check_target(tiles_dir, inputs, overwrite=overwrite)
         images, unplanned = _plan_images(pool, pairs, options, table, progress)
         problems += unplanned
         if not any(len(image.rows) for image in images):
@@ -161,7 +162,7 @@ def retile(
         if not any(keep.any() for keep in plan.kept):
             share = f"a share of {options.keep} keeps no tile at all; raise it (-b)"
             raise _nothing_to_cut(problems, "" if problems else share)
-        remove_leftovers(partial_dir)
+        remove_leftovers(partial_dir, below=True)
         # A photo that could not be read may be mended.
         _write_lists(partial_dir, plan, made_from=None if unread else fingerprint)
         publish_folder(partial_dir, tiles_dir)

@@ -14,6 +14,7 @@ from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRu
 from hybridseg.hybrid.head import Measurement
 from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION
 from hybridseg.io.atomic import claim_folder
+from hybridseg.io.locks import lock_output
 from hybridseg.markup import render_text
 from hybridseg.models.backbones import claim_saved_model
 from hybridseg.models.store import check_card_place
@@ -85,26 +86,27 @@ def retrain(
         When there is a SavedModel already.
     WriteFailed
     """
-    _check_outputs(paths)
-    run = TrainingRun(paths, options, progress)
-    features = run.cache_features()
-    with SummaryWriter(paths.summaries_dir) as summaries:
-        head, curve = run.train_head(features, summaries)
-        if options.fine_tune:
-            head = run.fine_tune(head, summaries)
-        tested = _choose_tested(run.sets, options)
-        # The cached features are those of the backbone before fine-tuning.
-        probs = run.predict(head, tested) if options.fine_tune else head.predict(features[tested])
-        predicted = probs.argmax(axis=1)
-        wrong = np.flatnonzero(predicted != run.folder.class_ids[tested])
-        shown = run.folder.read_tiles(tested[wrong[:16]], tile_size=run.tile_size)
-        summaries.write_images("misclassified_test_tiles", 0, shown)
-    sources = [run.folder.sources[i] for i in tested]
-    photos = count_by_photo(run.folder.class_ids[tested], predicted, sources, run.folder.table)
-    confusion, verdict = pool_confusions(photos) if photos else None, judge(photos, unit="tiles")
-    scores = _list_scores(confusion, verdict, len(photos))
-    names = run.folder.table.names
-    written, labels_note = run.write_model(head, scores, tested)
+    with lock_output(paths.output_graph):
+        _check_outputs(paths)
+        run = TrainingRun(paths, options, progress)
+        features = run.cache_features()
+        with SummaryWriter(paths.summaries_dir) as summaries:
+            head, curve = run.train_head(features, summaries)
+            if options.fine_tune:
+                head = run.fine_tune(head, summaries)
+            tested = _choose_tested(run.sets, options)
+            # The cached features are those of the backbone before fine-tuning.
+            probs = run.predict(head, tested) if options.fine_tune else head.predict(features[tested])
+            predicted = probs.argmax(axis=1)
+            wrong = np.flatnonzero(predicted != run.folder.class_ids[tested])
+            shown = run.folder.read_tiles(tested[wrong[:16]], tile_size=run.tile_size)
+            summaries.write_images("misclassified_test_tiles", 0, shown)
+        sources = [run.folder.sources[i] for i in tested]
+        photos = count_by_photo(run.folder.class_ids[tested], predicted, sources, run.folder.table)
+        confusion, verdict = pool_confusions(photos) if photos else None, judge(photos, unit="tiles")
+        scores = _list_scores(confusion, verdict, len(photos))
+        names = run.folder.table.names
+        written, labels_note = run.write_model(head, scores, tested)
     return RetrainResult(
         written=tuple(written),
         counts={name: int((run.sets == name).sum()) for name in (TRAINING, VALIDATION, TESTING)},

@@ -25,6 +25,7 @@ from hybridseg.io.images import as_rgb8, load_image
 from hybridseg.io.jsonfiles import holds_keys, read_json_object
 from hybridseg.io.labelled import fit_labels
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import Pair
 from hybridseg.io.tables import write_json
 from hybridseg.markup import render_text, short_path
@@ -157,41 +158,42 @@ def tune_crf(
     MissingInput
         When no image can be used.
     OutputExists
-        When a file that is not a result of tuning has its name.
+        When a file that is not a result of tuning has its name, or another run writes it now.
     """
     path = tuning_path(classifier.path)
-    if path.exists() and not holds_keys(path, "best", "trials"):
-        raise OutputExists(f"{path} is another file, and the result would replace it; rename that file")
-    examples, problems = [], list(problems)
-    n_trials = len(BALANCES) + options.n_trials
-    expected = Weighted(pairs, _TILES_SECONDS, after=n_trials * len(pairs) * _CRF_SECONDS)
-    for pair in progress(expected, label="classifying tiles"):
-        try:
-            examples.append(_prepare_example(pair, classifier, start, table))
-        except HybridSegError as error:
-            problems.append(Problem.of(pair.labels_path, error))
-    if not examples:
-        reasons = "".join(f"\n  {problem}" for problem in problems) or " was given"
-        raise MissingInput(f"no labelled image to tune on{':' * bool(problems)}{reasons}")
-    names = classifier.table
-    alone = [count_confusion(e.truth, e.votes.spread(e.votes.find_labels(), e.truth.shape), names) for e in examples]
-    trials = [Trial(None, 0.0, tuple(alone))]
-    shares = _measure_shares(trials[0].confusion)
-    rng = np.random.default_rng(options.seed)
-    for number in progress(Weighted(range(n_trials), len(examples) * _CRF_SECONDS), label="trying CRFs"):
-        if number < len(BALANCES):
-            crf, balance = start.crf, BALANCES[number]
-        else:
-            crf, balance = _draw_trial(number - len(BALANCES), trials, options, rng)
-        tried = replace(start, crf=crf, class_weights=_weigh_classes(shares, balance))
-        trials.append(Trial(crf, balance, tuple(_try_crf(e, tried, classifier) for e in examples)))
-        logger.info("%s: %.4f", crf, trials[-1].score(options.score))
-    best = max(trials[1:], key=lambda trial: trial.score(options.score))
-    settings = replace(start, class_weights=_weigh_classes(shares, best.balance))
-    verdict = judge(best.images, floors={"the tiles alone": trials[0].confusion.accuracy})
-    record = _make_record(classifier, settings, best, trials, len(examples))
-    write_json(path, {**record, "verdict": verdict.to_record() if verdict else None})
-    return TuneResult(tuple(trials), best, verdict, path, tuple(problems))
+    with lock_output(path):
+        if path.exists() and not holds_keys(path, "best", "trials"):
+            raise OutputExists(f"{path} is another file, and the result would replace it; rename that file")
+        examples, problems = [], list(problems)
+        n_trials = len(BALANCES) + options.n_trials
+        expected = Weighted(pairs, _TILES_SECONDS, after=n_trials * len(pairs) * _CRF_SECONDS)
+        for pair in progress(expected, label="classifying tiles"):
+            try:
+                examples.append(_prepare_example(pair, classifier, start, table))
+            except HybridSegError as error:
+                problems.append(Problem.of(pair.labels_path, error))
+        if not examples:
+            reasons = "".join(f"\n  {problem}" for problem in problems) or " was given"
+            raise MissingInput(f"no labelled image to tune on{':' * bool(problems)}{reasons}")
+        tiles = [example.votes.spread(example.votes.find_labels(), example.truth.shape) for example in examples]
+        alone = [count_confusion(e.truth, labels, classifier.table) for e, labels in zip(examples, tiles, strict=True)]
+        trials = [Trial(None, 0.0, tuple(alone))]
+        shares = _measure_shares(trials[0].confusion)
+        rng = np.random.default_rng(options.seed)
+        for number in progress(Weighted(range(n_trials), len(examples) * _CRF_SECONDS), label="trying CRFs"):
+            if number < len(BALANCES):
+                crf, balance = start.crf, BALANCES[number]
+            else:
+                crf, balance = _draw_trial(number - len(BALANCES), trials, options, rng)
+            tried = replace(start, crf=crf, class_weights=_weigh_classes(shares, balance))
+            trials.append(Trial(crf, balance, tuple(_try_crf(e, tried, classifier) for e in examples)))
+            logger.info("%s: %.4f", crf, trials[-1].score(options.score))
+        best = max(trials[1:], key=lambda trial: trial.score(options.score))
+        settings = replace(start, class_weights=_weigh_classes(shares, best.balance))
+        verdict = judge(best.images, floors={"the tiles alone": trials[0].confusion.accuracy})
+        record = _make_record(classifier, settings, best, trials, len(examples))
+        write_json(path, {**record, "verdict": verdict.to_record() if verdict else None})
+        return TuneResult(tuple(trials), best, verdict, path, tuple(problems))
 
 
 def read_tuning(model_paths: Sequence[Path]) -> HybridOptions | None:

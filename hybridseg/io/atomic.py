@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
+import ctypes
 import logging
 import os
-import re
-import secrets
-import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from hybridseg.errors import HybridSegError, OutputExists, WriteFailed
+from hybridseg.io.locks import explain_folder, is_leftover, own_partial, remove_leftovers
 
 logger = logging.getLogger(__name__)
 
-_LEFTOVER = re.compile(r"^\.[0-9a-f]{16}\.partial")
+# Folders from which this process has removed what killed runs left.
+_tidied: set[Path] = set()
 
 
 @contextmanager
@@ -50,38 +49,82 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
     'whole'
     """
     path = Path(path)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.partial{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
+    folder = path.parent
+    with _explained(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder not in _tidied:
+            remove_leftovers(folder)
+            _tidied.add(folder)
+        with own_partial(folder, path.suffix) as temporary:
+            with _named(temporary, path):
+                yield temporary
             if durable:
                 _flush(temporary)
             os.replace(temporary, path)
             logger.debug("wrote %s", path)
             if durable:
-                _flush(path.parent)
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-    except HybridSegError:
-        raise
-    except OSError as error:
-        raise WriteFailed(
-            f"could not write {path}: {error.strerror or error}; "
-            "check the free space and your permission there, or choose another folder"
-        ) from error
+                _flush(folder)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a hidden folder, made beside `target`, which takes its place on success, see `publish_folder`.
+
+    Raises
+    ------
+    WriteFailed
+    """
+    with _explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target.parent)
+        with own_partial(target.parent) as partial_dir:
+            partial_dir.mkdir()
+            with _named(partial_dir, target):
+                yield partial_dir
+            publish_folder(partial_dir, target)
 
 
 def publish_folder(partial_dir: Path, target: Path) -> None:
     """Move a finished folder to its place; an older one is removed only after that."""
-    # A name that nobody else has.
-    old_dir = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
-    if target.exists():
+    if not target.exists():
+        partial_dir.rename(target)
+        return
+    with own_partial(target.parent) as old_dir:
+        if _exchange(partial_dir, target):
+            partial_dir.rename(old_dir)
+            return
         target.rename(old_dir)
-    partial_dir.rename(target)
-    if old_dir.exists():
-        shutil.rmtree(old_dir)
+        try:
+            partial_dir.rename(target)
+        except OSError:
+            old_dir.rename(target)
+            raise
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step, where the system has that: whenever it is killed, one is there."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2
+    return bool(rename(here, os.fsencode(one.absolute()), here, os.fsencode(other.absolute()), exchange) == 0)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say in a sentence why something could not be written."""
+    try:
+        yield
+    except HybridSegError:
+        raise
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not path.parent.exists():
+            raise WriteFailed(f"could not write {path}: its folder is gone; give the command again") from error
+        raise WriteFailed(
+            f"could not write {path}: {error.strerror or error}; "
+            "check the free space and your permission there, or choose another folder"
+        ) from error
 
 
 def check_replaceable(folder: Path, list_name: str, inputs: Iterable[Path], *, overwrite: bool) -> None:
@@ -96,69 +139,38 @@ def check_replaceable(folder: Path, list_name: str, inputs: Iterable[Path], *, o
 def check_nothing_lost(folder: Path, is_ours: Callable[[Path], bool]) -> None:
     """Raise OutputExists for a file in a folder, given by its path below it, that is not one of ours."""
     for path in sorted(folder.rglob("*")):
-        if not path.is_dir() and not is_ours(path.relative_to(folder)):
+        place = path.relative_to(folder)
+        if not path.is_dir() and not any(map(is_leftover, place.parts)) and not is_ours(place):
             raise OutputExists(f"{path} was not written by this command and would be lost; move it away first")
 
 
 def claim_folder(folder: Path) -> None:
-    """Make a folder and check that files can be written there, before long work.
+    """Make a folder, rid it of what killed runs left, and check that files can be written there, before long work.
 
     Raises
     ------
     WriteFailed
     """
-    probe = folder / f".{secrets.token_hex(8)}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
+        remove_leftovers(folder)
+        with own_partial(folder) as probe:
             probe.touch()
-        finally:
-            with suppress(OSError):
-                probe.unlink(missing_ok=True)
+    except HybridSegError:
+        raise
     except OSError as error:
-        raise _explain_folder(folder, error) from error
-
-
-def _explain_folder(folder: Path, error: OSError) -> WriteFailed:
-    if isinstance(error, (FileExistsError, NotADirectoryError)):
-        file = next((path for path in (folder, *folder.parents) if path.is_file()), folder)
-        return WriteFailed(f"cannot write in {folder}: {file} is a file; choose another folder")
-    return WriteFailed(
-        f"cannot write in {folder}: {error.strerror or error}; choose another folder, or fix its permissions"
-    )
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of killed runs, in a folder and all below it."""
-    for path in folder.rglob(".*.partial*"):
-        if _LEFTOVER.match(path.name) and path.is_file():
-            path.unlink(missing_ok=True)
+        raise explain_folder(folder, error) from error
 
 
 @contextmanager
-def lock_output(path: Path) -> Iterator[None]:
-    """Keep a second run from writing the same result at the same time.
-
-    Raises
-    ------
-    OutputExists
-        When another run is writing it.
-    """
-    lock_path = path.with_name(f".{path.name}.lock")
+def _named(temporary: Path, path: Path) -> Iterator[None]:
+    """Let errors name what was to be written, and not the temporary place of it."""
     try:
-        lock_path.parent.mkdir(parents=True, exist_ok=True)
-        file = lock_path.open("w")
-    except OSError as error:
-        raise _explain_folder(path.parent, error) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutputExists(f"another run is writing {path} now; wait until it has finished") from None
-        try:
-            yield
-        finally:
-            lock_path.unlink(missing_ok=True)
+        yield
+    except WriteFailed as error:
+        if str(temporary) not in str(error):
+            raise
+        raise WriteFailed(str(error).replace(str(temporary), str(path))) from error.__cause__
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, durable: bool = True) -> None:

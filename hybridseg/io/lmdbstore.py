@@ -171,7 +171,7 @@ def _key(number: int) -> bytes:
 def _open(path: Path, **settings: Any) -> Any:
     import lmdb
 
-    # Nobody but us writes, one at a time (`hybridseg.io.atomic.lock_output`), and what is finished never changes.
+    # Nobody but us writes, one at a time (`hybridseg.io.locks.lock_output`), and what is finished never changes.
     return lmdb.open(os.fspath(path), create=not settings.get("readonly"), lock=False, **settings)
 
 

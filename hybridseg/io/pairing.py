@@ -11,6 +11,7 @@ from pathlib import Path
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
+from hybridseg.io.locks import is_in_leftover
 
 MANIFEST_NAME, SPLIT_NAME = "tiles.csv", "split.csv"
 
@@ -175,7 +176,7 @@ def find_images(inputs: Iterable[Path]) -> list[Path]:
 def _match_pattern(pattern: Path) -> list[Path]:
     start = Path(pattern.anchor)
     try:
-        return sorted(start.glob(str(pattern.relative_to(start))))
+        return sorted(path for path in start.glob(str(pattern.relative_to(start))) if not is_in_leftover(path))
     except (ValueError, NotImplementedError) as error:
         raise BadInput(f"{pattern} is neither a file nor a pattern: {error}") from error
 

@@ -9,10 +9,11 @@ from contextlib import suppress
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput
 from hybridseg.io.images import describe_image
+from hybridseg.io.locks import lock_output
 from hybridseg.io.windows import ImageWindows
 from hybridseg.labelling.entries import ImageEntry, Job, JobCancelled, OpenImage
 from hybridseg.labelling.session import LabelSession
-from hybridseg.labelling.spread import DrawnSeeds, spread_over, write_ground_truth
+from hybridseg.labelling.spread import DrawnSeeds, ground_truth_path, spread_over, write_ground_truth
 
 logger = logging.getLogger(__name__)
 
@@ -119,11 +120,11 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
         return
     job.begin("writing the files", 3, n_steps)
     _check_size(opened.windows)
-    written = write_ground_truth(
-        opened.windows, labels, drawn, out_dir=session.album.shelf.out_dir, figures=session.figures
-    )
-    entry.written = tuple(path.relative_to(written[0].parent).as_posix() for path in written)
-    done = session.mark_accepted(entry, opened, version)
+    out_dir = session.album.shelf.out_dir
+    with lock_output(ground_truth_path(opened.windows.path, out_dir), wait=True):
+        written = write_ground_truth(opened.windows, labels, drawn, out_dir=out_dir, figures=session.figures)
+        entry.written = tuple(path.relative_to(written[0].parent).as_posix() for path in written)
+        done = session.mark_accepted(entry, opened, version)
     entry.message = f"Wrote {', '.join(entry.written)}."
     entry.message_kind = "good"
     if not done:

@@ -15,6 +15,7 @@ from hybridseg.io.annotations.strokes import mask_to_points
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.locks import lock_output
 from hybridseg.io.windows import open_windows
 from hybridseg.labelling.drawing import Drawing
 from hybridseg.labelling.entries import OpenImage
@@ -117,11 +118,12 @@ class Shelf:
         WriteFailed
         """
         path = self.strokes_path(image_path)
-        # A file that is gone (a disk was unplugged, say) is written anew: everything that was in it is in memory.
-        if _read_stamp(path) not in (None, opened.on_disk):
-            raise Conflict(f"{path.name} was changed by another program; check the image again")
-        write_strokes(path, opened.drawing.log)
-        opened.on_disk = _read_stamp(path)
+        with lock_output(path, wait=True):
+            # A file that is gone (a disk was unplugged, say) is written anew: everything that was in it is in memory.
+            if _read_stamp(path) not in (None, opened.on_disk):
+                raise Conflict(f"{path.name} was changed by another program; check the image again")
+            write_strokes(path, opened.drawing.log)
+            opened.on_disk = _read_stamp(path)
 
 
 def _read_stamp(path: Path) -> tuple[int, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from hybridseg.io.labelled import check_size, void_invalid
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.picture import draw_labels
+from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import image_stem
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.options import Span, check_options, option
@@ -257,18 +259,19 @@ def spread_file(
         When there is a label map already, without `overwrite`.
     """
     target = ground_truth_path(image_path, out_dir)
-    if write and target.exists() and not overwrite:
-        raise OutputExists(f"{target} already exists; --overwrite replaces it, --out writes to another folder")
-    if drawn.image_stems and image_path.stem not in drawn.image_stems:
-        raise BadInput(
-            f"these strokes were drawn on {drawn.image_stems[0]}, not on {image_path.name}; if they belong to it "
-            f"anyway, rename the file to {image_path.stem}_doodles.json"
-        )
-    windows = open_windows(image_path)
-    check_size("the map of scribbles", drawn.seeds.shape, windows.info, advice="it belongs to another image")
-    drawn = drawn.within(windows.valid())
-    labels = spread_over(windows, drawn, options=options, progress=progress)
-    written = write_ground_truth(windows, labels, drawn, out_dir=out_dir, figures=figures) if write else []
+    with lock_output(target) if write else nullcontext():
+        if write and target.exists() and not overwrite:
+            raise OutputExists(f"{target} already exists; --overwrite replaces it, --out writes to another folder")
+        if drawn.image_stems and image_path.stem not in drawn.image_stems:
+            raise BadInput(
+                f"these strokes were drawn on {drawn.image_stems[0]}, not on {image_path.name}; if they belong to it "
+                f"anyway, rename the file to {image_path.stem}_doodles.json"
+            )
+        windows = open_windows(image_path)
+        check_size("the map of scribbles", drawn.seeds.shape, windows.info, advice="it belongs to another image")
+        drawn = drawn.within(windows.valid())
+        labels = spread_over(windows, drawn, options=options, progress=progress)
+        written = write_ground_truth(windows, labels, drawn, out_dir=out_dir, figures=figures) if write else []
     truth, shape = _finish(windows, labels, drawn), shrink_to(windows.shape, _SHOWN)
     return SpreadResult(
         **vars(truth), image=windows.read(slice(0, windows.shape[0]), slice(0, windows.shape[1]), shape),

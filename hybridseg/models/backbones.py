@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
-from hybridseg.io.atomic import claim_folder
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, WriteFailed
+from hybridseg.io.atomic import atomic_folder, claim_folder
+from hybridseg.io.locks import holds_files, lock_output, own_partial, remove_leftovers
 from hybridseg.models.graphs import CHECKPOINT_OPS, SAFE_OPS, refuse_unsafe_ops
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.progress import say_if_slow
@@ -153,7 +154,7 @@ def claim_saved_model(target: Path) -> None:
     """
     if target.is_file():
         raise OutputExists(f"{target} is a file; give another folder")
-    if target.exists() and any(target.iterdir()):
+    if holds_files(target):
         raise OutputExists(f"{target} holds files already; give another folder or remove it")
     claim_folder(target.parent)
 
@@ -162,15 +163,21 @@ def claim_saved_model(target: Path) -> None:
 def saved_model_folder(target: Path) -> Iterator[Path]:
     """Yield a hidden folder to write a SavedModel to, which becomes `target` once it is complete.
 
-    `target` must be empty or missing.
+    Raises
+    ------
+    OutputExists, WriteFailed
+        As `claim_saved_model`, or when another run writes it now.
     """
+    import tensorflow as tf
+
     target = target.resolve()
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    yield partial
-    if target.exists():
-        target.rmdir()
-    partial.replace(target)
+    with lock_output(target):
+        claim_saved_model(target)
+        try:
+            with atomic_folder(target) as partial:
+                yield partial
+        except tf.errors.OpError as error:
+            raise WriteFailed(f"could not write {target} ({error}); check the free space there") from error
 
 
 def _find_module(handle: str) -> Path:
@@ -225,9 +232,10 @@ def _unpack_module(path: Path) -> Path:
     target = hub_cache_dir() / digest[:40]
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as name:
-        unpacked = Path(name) / "module"
+    with lock_output(target, wait=True), own_partial(target.parent) as unpacked:
+        if target.is_dir():
+            return target
+        remove_leftovers(target.parent)
         try:
             with tarfile.open(path) as archive:
                 archive.extractall(unpacked, filter="data")

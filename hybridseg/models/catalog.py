@@ -28,6 +28,8 @@ TILES = "tile classifier"
 _KINDS = {"fcn8s": "fcn"}
 _MEANS = {"mean_iou": "iou", "dice": "f1", "precision": "precision", "recall": "recall"}
 
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -133,7 +135,8 @@ class ModelEntry:
     @property
     def written(self) -> datetime:
         """When its weights were written, to the second."""
-        return datetime.fromtimestamp(int(self.path.stat().st_mtime), UTC)
+        # A clock that was wrong may have said any time, also one that a date cannot be.
+        return datetime.fromtimestamp(int(min(max(self.path.stat().st_mtime, 0), _LATEST)), UTC)
 
     def find(self, by: str, on: str | None = None) -> Measured | None:
         """Return where a score was measured: on a set, or on the first that has it."""

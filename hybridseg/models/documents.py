@@ -17,6 +17,7 @@ from typing import Any
 from hybridseg.errors import HybridSegError
 from hybridseg.io.atomic import write_text
 from hybridseg.io.jsonfiles import read_json_object
+from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import write_json
 from hybridseg.models.cards import hash_bytes
 from hybridseg.models.catalog import ModelEntry
@@ -37,12 +38,14 @@ def write_documents(entry: ModelEntry, folder: Path | None = None) -> list[Path]
     """
     folder = folder or entry.path.parent
     text = describe_model(entry)
-    card_place = next(place for place in _name_cards(entry, folder) if _may_replace(place, _owns_text, entry))
-    write_text(card_place, f"{text}\n<!-- hybridseg: {entry.path.name}, {_digest(text)} -->\n")
-    item = make_item(entry, folder)
-    item_place = next(place for place in _name_items(entry, folder) if _may_replace(place, _owns_item, entry))
-    item["properties"][_DIGEST] = _digest(item)
-    write_json(item_place, item)
+    # Two models may not choose the same name at the same time.
+    with lock_output(folder, inside=CARD_NAME, wait=True):
+        card_place = next(place for place in _name_cards(entry, folder) if _may_replace(place, _owns_text, entry))
+        write_text(card_place, f"{text}\n<!-- hybridseg: {entry.path.name}, {_digest(text)} -->\n")
+        item = make_item(entry, folder)
+        item_place = next(place for place in _name_items(entry, folder) if _may_replace(place, _owns_item, entry))
+        item["properties"][_DIGEST] = _digest(item)
+        write_json(item_place, item)
     return [card_place, item_place]
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hybridseg.errors import BadInput, MissingInput, OutputExists, WriteFailed
-from hybridseg.io.atomic import check_nothing_lost, check_replaceable, claim_folder, lock_output, publish_folder
+from hybridseg.errors import BadInput, MissingInput, OutputExists
+from hybridseg.io.atomic import atomic_folder, check_nothing_lost, check_replaceable, claim_folder
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.classfiles import write_class_files
+from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import write_json
 from hybridseg.markup import name_some, render_text
 from hybridseg.models.cards import FORMAT_VERSION, hash_file
@@ -180,16 +180,8 @@ def promote_model(contest: Contest, to: Path, *, name: str | None = None, overwr
         # Read anew: what is copied is what its card vouches for.
         if hash_file(winner.path) != winner.sha256:
             raise BadInput(f"{winner.path} is not the file that {winner.card_path.name} describes; copy both again")
-        try:
-            partial_dir = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=to))
-            try:
-                _fill(partial_dir, contest, name)
-                partial_dir.chmod(0o755)
-                publish_folder(partial_dir, folder)
-            finally:
-                shutil.rmtree(partial_dir, ignore_errors=True)
-        except OSError as error:
-            raise WriteFailed(f"could not write {folder} ({error}); check the free space there") from error
+        with atomic_folder(folder) as partial_dir:
+            _fill(partial_dir, contest, name)
     return Promotion(contest, read_entry(folder / winner.path.name), tuple(sorted(folder.iterdir())))
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from hybridseg.errors import BadInput, MissingInput, WriteFailed
-from hybridseg.io.atomic import publish_folder
+from hybridseg.io.atomic import atomic_folder
 from hybridseg.models.bundles import DenseModel, card_path
 from hybridseg.models.engines import classify_pixels
 from hybridseg.models.runtimes import runtime_path
@@ -43,19 +42,14 @@ def write_saved_model(folder: Path, model: DenseModel) -> Path:
     module.weights = list(network.variables)
     module.serve = tf.function(serve, input_signature=[specification], autograph=False)
     try:
-        partial_dir = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=folder.parent))
-        try:
+        with atomic_folder(folder) as partial_dir:
             tf.saved_model.save(module, str(partial_dir), signatures={"serving_default": module.serve})
             extra_dir = partial_dir / _EXTRA_DIR
             extra_dir.mkdir()
             for path in (model.path, card_path(model.path), runtime_path(model.path)):
                 if path.exists():
                     shutil.copyfile(path, extra_dir / path.name)
-            partial_dir.chmod(0o755)
-            publish_folder(partial_dir, folder)
-        finally:
-            shutil.rmtree(partial_dir, ignore_errors=True)
-    except (OSError, tf.errors.OpError) as error:
+    except tf.errors.OpError as error:
         raise WriteFailed(f"could not write {folder} ({error}); check the free space there") from error
     return folder
 

@@ -23,6 +23,7 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExist
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.jsonfiles import holds_keys
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
+from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import write_json
 from hybridseg.models.bundles import find_programs
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, read_card_file
@@ -158,11 +159,13 @@ def save_classifier(
     remove_runtime(path, card_path)
     card_path.unlink(missing_ok=True)
     write_bytes(path, content)
-    target = next(place for place in _name_labels(path, labels_path) if _is_free_or_lists(place, card.table))
-    written = [path, card_path]
-    if not os.path.lexists(target):
-        write_class_files(card.table, labels_path=target)
-        written.insert(1, target)
+    # Two models with other classes may not choose the same name at the same time.
+    with lock_output(labels_path, wait=True):
+        target = next(place for place in _name_labels(path, labels_path) if _is_free_or_lists(place, card.table))
+        written = [path, card_path]
+        if not os.path.lexists(target):
+            write_class_files(card.table, labels_path=target)
+            written.insert(1, target)
     card = replace(card, runtime=runtime_record(path, runtime))
     write_json(card_path, {"format": FORMAT_VERSION, **asdict(card)})
     if runtime is not None:

@@ -25,6 +25,7 @@ from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.io.images import ImageInfo
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.locks import holds_files
 from hybridseg.io.masks import Matches, find_labelled
 from hybridseg.io.pairing import SPLIT_NAME, Pair, image_stem, list_images
 from hybridseg.options import Span, check_options, option, option_like
@@ -290,10 +291,8 @@ def check_out(paths: StudyPaths) -> None:
             raise BadInput(f"{paths.out} holds the folder of the {what}; give another folder for the results")
     if out.is_file():
         raise BadInput(f"{paths.out} is a file; give a folder for the results")
-    if out.is_dir() and not (out / LOG_NAME).exists() and any(out.iterdir()):
-        raise OutputExists(
-            f"{paths.out} holds files that are not from hybridseg run; give another folder for the results"
-        )
+    if holds_files(out) and not (out / LOG_NAME).exists():
+        raise OutputExists(f"{paths.out} holds files that are not from hybridseg run; choose another folder")
 
 
 def _measure(pair: Pair, table: ClassTable | None, tile_sizes: Sequence[int]) -> _Measured:

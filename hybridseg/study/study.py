@@ -8,8 +8,9 @@ from pathlib import Path
 
 from hybridseg.classes import ClassTable
 from hybridseg.forecast import UNKNOWN, Weighted, followed_by
-from hybridseg.io.atomic import claim_folder, lock_output, write_text
+from hybridseg.io.atomic import claim_folder, write_text
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
+from hybridseg.io.locks import lock_output
 from hybridseg.io.masks import find_split_masks
 from hybridseg.markup import render_text
 from hybridseg.page import Section

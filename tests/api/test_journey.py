@@ -59,6 +59,22 @@ def test_one_photo(model, photo, tmp_path, run):
     assert np.array_equal(again.labels, found.labels) and again.made_by == found.made_by
 
 
+def test_predictions_are_those_of_the_command(model, photo, tmp_path, run):
+    done = hs.predict(photo, model, output=tmp_path / "mask.png", mask_threshold=0.9, scale=0.5, reports=tmp_path / "r")
+    [image] = done.images
+    assert {path.name for path in image.written} == {"mask.png", "image_pair_jet.png", "sample.png"}
+    words = ["-t", 0.9, "-s", 0.5, "-o", tmp_path / "theirs.png"]
+    assert run("predict", "-m", model.paths[0], "-i", photo, *words).exit_code == 0
+    ours, theirs = (hs.read_labelmap(tmp_path / name) for name in ("mask.png", "theirs.png"))
+    assert np.array_equal(ours.labels, theirs.labels) and ours.made_by == theirs.made_by
+    assert '"mask_threshold": 0.9' in ours.made_by and '"scale": 0.5' in ours.made_by
+    assert hs.predict([photo], model, output=[tmp_path / "mask.png"], resume=True).images[0].replaced, "other settings"
+    with pytest.raises(BadUsage, match=r"^stack=True takes three files, red, green and blue"):
+        hs.predict([photo, photo], model, stack=True)
+    with pytest.raises(BadUsage, match=r"^output= names 2 masks for 1 image; name one"):
+        hs.predict(photo, model, output=["a.png", "b.png"])
+
+
 def test_a_result_is_saved_and_replaces_nothing_else(model, photo, tmp_path):
     found = hs.segment(photo, model)
     for _ in range(2):

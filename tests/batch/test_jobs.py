@@ -20,6 +20,7 @@ from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.locks import lock_output
 from hybridseg.progress import no_progress
 
 TABLE = ClassTable.from_names(["dark", "bright"])
@@ -82,6 +83,16 @@ def test_one_bad_image_does_not_stop_the_others(photo, job):
     assert [problem.where for problem in result.problems] == [str(paths[0]), str(paths[2])]
     assert "cut short" in result.problems[0].message and "no file" in result.problems[1].message
     assert not list(folder.glob("bad_*"))
+
+
+def test_an_image_that_another_run_works_on_is_left_to_it(photo, job, tmp_path):
+    (tmp_path / "other.png").write_bytes(photo.read_bytes())
+    with lock_output(tmp_path / "photo_threshold.png"):
+        result = run_jobs([photo, tmp_path / "other.png"], job)
+    assert [image.image_path.name for image in result.images] == ["other.png"]
+    [problem] = result.problems
+    assert problem.where == str(photo) and problem.message.startswith("another run is writing")
+    assert not (tmp_path / "photo_threshold.png").exists() and not list(tmp_path.glob(".*"))
 
 
 def test_two_images_of_one_name_are_not_mixed(photo, job, tmp_path):

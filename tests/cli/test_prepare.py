@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hybridseg.errors import WriteFailed
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.labels.formats import read_labelmap
@@ -203,3 +204,13 @@ def test_ctrl_c_leaves_nothing_torn_and_the_next_run_goes_on(tmp_path, run, laun
     for path, changed in written.items():
         final = tmp_path / "s" / "tile_16" / path.relative_to(partial)
         assert final.stat().st_mtime_ns == changed and read_image(final).shape == (16, 16, 3)
+
+
+def test_a_full_disk_is_not_the_fault_of_a_photo(coast, run, tmp_path, monkeypatch):
+    def fail(path, *_, **__):
+        raise WriteFailed(f"could not write {path}: No space left on device")
+
+    monkeypatch.setattr("hybridseg.data.survey.write_json", fail)
+    result = run("review", coast, "--out", tmp_path / "out")
+    assert result.exit_code == 1 and "would break" not in result.output
+    assert "Error: could not write" in result.output and "No space left on device" in result.output

@@ -23,8 +23,8 @@ from hybridseg.dense.schedules import Schedule
 from hybridseg.dense.scoring import evaluate_feed
 from hybridseg.dense.trainer import TrainingPaths, train_dense
 from hybridseg.errors import BadInput, OutputExists
-from hybridseg.io.atomic import lock_output
 from hybridseg.io.images import write_image
+from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import Pair
 from hybridseg.models.architectures import ARCHITECTURES
 from hybridseg.models.bundles import load_dense

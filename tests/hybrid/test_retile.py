@@ -288,7 +288,7 @@ def test_good_tiles_are_not_replaced_by_none(checkered):
 
 
 def test_two_runs_at_once_do_not_meet(checkered):
-    from hybridseg.io.atomic import lock_output
+    from hybridseg.io.locks import lock_output
 
     with lock_output(checkered / "tiles"), pytest.raises(OutputExists, match="another run is writing"):
         cut(checkered)

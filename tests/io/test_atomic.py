@@ -3,15 +3,17 @@ from pathlib import Path
 import pytest
 
 from hybridseg.errors import WriteFailed
+from hybridseg.io import atomic
 from hybridseg.io.atomic import (
+    atomic_folder,
     atomic_path,
     claim_folder,
-    lock_output,
     publish_folder,
     replace_text,
     write_bytes,
     write_text,
 )
+from hybridseg.io.locks import lock_output
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -66,6 +68,38 @@ def test_a_folder_takes_the_place_of_an_older_one_alone(tmp_path):
     assert {path.name: (path / "text.txt").read_text() for path in tmp_path.iterdir()} == {
         "model": "new", ".model.old": ".model.old"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch, can_exchange):
+    """Where folders cannot change places in one step, the older one comes back."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/old.txt").touch()
+    rename = Path.rename
+
+    def fail(path, target):
+        if target == tmp_path / "model" and not (path / "old.txt").exists():
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        if not can_exchange:
+            patch.setattr(atomic, "_exchange", lambda one, other: False)
+        try:
+            with atomic_folder(tmp_path / "model") as partial_dir:
+                (partial_dir / "new.txt").touch()
+        except WriteFailed as error:
+            assert not can_exchange and "Input/output error" in str(error)
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "new.txt" if can_exchange else "old.txt"]
+
+
+def test_an_error_names_what_was_to_be_written(tmp_path):
+    """A file in a folder that is written as a whole has a place that nobody knows."""
+    named = pytest.raises(WriteFailed, match=r"could not write .*model/a/b\.txt: ")
+    with named, atomic_folder(tmp_path / "model") as new:
+        (new / "a").touch()
+        write_text(new / "a" / "b.txt", "x")
 
 
 def test_what_is_replaced_is_kept_beside_it(tmp_path):

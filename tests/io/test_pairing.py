@@ -68,6 +68,9 @@ def photos(tmp_path, monkeypatch):
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "folder.png" / "d.png").touch()
+    # What a killed run has left.
+    (tmp_path / ".0123456789abcdef.partial").mkdir()
+    (tmp_path / ".0123456789abcdef.partial" / "d.jpg").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -77,6 +80,7 @@ def photos(tmp_path, monkeypatch):
     [
         (["."], ["a.tif", "b.JPG", "c[1].png"]),
         (["*"], ["a.tif", "b.JPG", "c[1].png"]),
+        (["*/*.*"], ["folder.png/d.png"]),
         (["*.png"], ["c[1].png"]),
         (["?.tif", "b.JPG"], ["a.tif", "b.JPG"]),
         (["b.JPG", "."], ["b.JPG", "a.tif", "c[1].png"]),

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from hybridseg.errors import BadInput, Conflict, MissingInput, WriteFailed
 from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.rasters import open_raster
+from hybridseg.labelling import shelf
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
@@ -46,6 +49,32 @@ def test_a_stroke_of_an_older_version_is_refused(session, first, draw, photos):
         with pytest.raises(Conflict, match="changed in another tab"):
             act()
     assert (photos / "a_doodles.json").read_bytes() == before
+
+
+def test_two_programs_that_save_at_the_same_moment(session, make_session, first, draw, photos, monkeypatch):
+    """One of them waits until the other has written, and is told then."""
+    other, told, write = make_session(), [], shelf.write_strokes
+    other.describe(first)
+
+    def save_too() -> None:
+        try:
+            other.add_stroke(first, 1, draw(1))
+        except Conflict as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=save_too)
+
+    def write_slowly(path, log):
+        monkeypatch.undo()
+        thread.start()
+        thread.join(0.5)
+        write(path, log)
+
+    monkeypatch.setattr(shelf, "write_strokes", write_slowly)
+    session.add_stroke(first, 1, draw(0))
+    thread.join(10)
+    assert len(told) == 1 and "changed by another program" in told[0]
+    assert [s.class_id for s in read_strokes(photos / "a_doodles.json").strokes] == [0]
 
 
 def test_another_program_wrote_the_strokes(session, make_session, first, draw, photos):

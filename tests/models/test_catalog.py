@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,3 +120,10 @@ def test_the_best_come_first_and_those_without_the_score_last(tmp_path, save_net
     assert [entry.name for entry in sort_models(entries, "recall")][:3] == ["b", "c", "a"]
     assert [entry.path for entry in sort_models(entries, "recall")][3] == tiny_model
     assert sort_models(entries, "dice", "test")[0].path == tiny_model
+
+
+def test_a_time_that_no_date_can_be_stops_nothing(tmp_path, save_network):
+    entry = read_entry(save_network(tmp_path / "model.h5", 0.8))
+    for seconds, year in ((1e18, 9999), (-1e18, 1970)):
+        path = SimpleNamespace(stat=lambda seconds=seconds: SimpleNamespace(st_mtime=seconds))
+        assert replace(entry, path=path).written.year == year

@@ -1,10 +1,12 @@
 """What is written about a model: MODEL_CARD.md and NAME.mlm.json, and what of the user they leave alone."""
 
 import json
+import threading
 
 import pytest
 
 from hybridseg.classes import ClassTable
+from hybridseg.io.locks import lock_output
 from hybridseg.models.bundles import load_dense
 from hybridseg.models.catalog import read_entry
 from hybridseg.models.documents import write_documents
@@ -55,6 +57,19 @@ def test_two_models_in_a_folder_each_have_theirs(tmp_path, save_network):
     assert names(write_documents(one)) == ["MODEL_CARD.md", "one.mlm.json"]
     elsewhere = write_documents(two, tmp_path / "web")
     assert json.loads(elsewhere[1].read_text())["assets"]["model"]["href"] == "../two.h5"
+
+
+def test_two_models_at_once_do_not_choose_one_name(tmp_path, save_network):
+    two = read_entry(save_network(tmp_path / "two.h5", 0.8))
+    with lock_output(tmp_path, inside="MODEL_CARD.md"):
+        thread = threading.Thread(target=write_documents, args=(two,))
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+        (tmp_path / "MODEL_CARD.md").write_text("of one.h5")
+    thread.join(10)
+    assert "two" in (tmp_path / "two_MODEL_CARD.md").read_text()
+    assert (tmp_path / "MODEL_CARD.md").read_text() == "of one.h5"
 
 
 def test_the_page_says_everything(coast, tmp_path, save_network):

@@ -9,6 +9,7 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput, OutputExists, WriteFailed
+from hybridseg.io.locks import lock_output
 from hybridseg.models.bundles import load_dense
 from hybridseg.models.catalog import find_models, read_entry
 from hybridseg.models.promotion import choose_best, promote_model
@@ -147,6 +148,15 @@ def test_a_folder_of_the_user_is_left_alone(runs, tmp_path):
     for name in ("..", "a/b"):
         with pytest.raises(BadInput, match="--name"):
             promote_model(choose(runs), tmp_path / "models", name=name)
+
+
+def test_another_run_that_promotes_the_same_name_is_left_to_it(runs, tmp_path):
+    with lock_output(tmp_path / "models/old"), pytest.raises(OutputExists, match="another run is writing"):
+        promote_model(choose(runs), tmp_path / "models")
+    assert list((tmp_path / "models").iterdir()) == []
+    (tmp_path / "models/.0123456789abcdef.partial").mkdir()
+    promote_model(choose(runs), tmp_path / "models")
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["old"], "what a killed run left is gone"
 
 
 def test_a_copy_that_fails_leaves_nothing(runs, tmp_path, monkeypatch):

@@ -38,6 +38,8 @@ NOT_READERS = {
     "io.atomic.replace_text": _WRITES,
     "io.atomic.back_up": _WRITES,
     "io.journal.Journal": _WRITES,
+    "io.locks.explain_folder": "it explains what its callers raise",
+    "io.locks.holds_files": "it reads the names in a folder",
     "io.pairing.rank_photo": "it reads the name of a file",
     "labelling.album.Album": _THROUGH,
     "labelling.session.LabelSession.import_all": _THROUGH,

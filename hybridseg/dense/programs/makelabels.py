@@ -13,6 +13,7 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import group_by_stem, list_files, result_kind
 from hybridseg.majority import check_radius, filter_majority
 from hybridseg.progress import Progress, no_progress
@@ -79,18 +80,19 @@ def make_labels(
     _check_colors(table)
     targets, problems = _plan_pictures(label_dir, out_dir)
     written, skipped = [], []
-    claim_folder(out_dir)
-    for path, target in progress(targets, label="painting label maps"):
-        if target.exists() and not overwrite:
-            skipped.append(target)
-            continue
-        try:
-            picture = _paint_labelmap(path, table, labels_table, radius)
-        except HybridSegError as error:
-            problems.append(Problem.of(path, error))
-            continue
-        write_image(target, picture)
-        written.append(target)
+    with lock_output(out_dir, inside="make-labels"):
+        claim_folder(out_dir)
+        for path, target in progress(targets, label="painting label maps"):
+            if target.exists() and not overwrite:
+                skipped.append(target)
+                continue
+            try:
+                picture = _paint_labelmap(path, table, labels_table, radius)
+            except HybridSegError as error:
+                problems.append(Problem.of(path, error))
+                continue
+            write_image(target, picture)
+            written.append(target)
     return MakeLabelsResult(out_dir, tuple(written), tuple(skipped), tuple(problems))
 
 

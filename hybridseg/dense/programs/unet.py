@@ -26,6 +26,7 @@ from hybridseg.errors import BadInput, BadUsage, OutputExists
 from hybridseg.figures import DrawnFigure, FigureOptions, NetworkLevel, draw_network
 from hybridseg.io.images import load_image
 from hybridseg.io.labelled import load_labelled
+from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import find_images
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.encoders import ENCODERS, RANDOM
@@ -361,24 +362,26 @@ def draw_sheet(
     MissingInput, BadInput, OutputExists, WriteFailed
     """
     path = figures.name(path.with_suffix(""))
-    if path.exists() and not overwrite:
-        raise OutputExists(f"{path} is there already; --overwrite replaces it, --out gives another name")
-    if not policy.any:
-        raise BadInput("the augmentation none changes nothing: there is nothing to show")
-    has_labels = masks_dir is not None or table is not None
-    data = open_folders(images_dir, masks_dir, table=table) if has_labels else None
-    import_tensorflow()
-    photos: list[tuple[np.ndarray, np.ndarray | None]] = []
-    if data is not None:
-        for pair in data.parts["train"][: options.n_photos]:
-            loaded, labels = load_labelled(pair, data.read_labels)
-            size = _choose_size(*labels.shape)
-            photos.append((resize_image(loaded.fill_colors(), size), resize_nearest(labels, size)))
-    else:
-        for image_path in find_images([images_dir])[: options.n_photos]:
-            loaded = load_image(image_path)
-            photos.append((resize_image(loaded.fill_colors(), _choose_size(loaded.info.rows, loaded.info.cols)), None))
-    policy.check_bands(photos[0][0].shape[2])
-    shown = None if data is None else data.table
-    draw_augmentation(path, photos, policy, shown, n=options.n_versions, seed=options.seed, dpi=figures.dpi)
-    return DrawnFigure(path)
+    with lock_output(path):
+        if path.exists() and not overwrite:
+            raise OutputExists(f"{path} is there already; --overwrite replaces it, --out gives another name")
+        if not policy.any:
+            raise BadInput("the augmentation none changes nothing: there is nothing to show")
+        has_labels = masks_dir is not None or table is not None
+        data = open_folders(images_dir, masks_dir, table=table) if has_labels else None
+        import_tensorflow()
+        photos: list[tuple[np.ndarray, np.ndarray | None]] = []
+        if data is not None:
+            for pair in data.parts["train"][: options.n_photos]:
+                loaded, labels = load_labelled(pair, data.read_labels)
+                size = _choose_size(*labels.shape)
+                photos.append((resize_image(loaded.fill_colors(), size), resize_nearest(labels, size)))
+        else:
+            for image_path in find_images([images_dir])[: options.n_photos]:
+                loaded = load_image(image_path)
+                size = _choose_size(loaded.info.rows, loaded.info.cols)
+                photos.append((resize_image(loaded.fill_colors(), size), None))
+        policy.check_bands(photos[0][0].shape[2])
+        shown = None if data is None else data.table
+        draw_augmentation(path, photos, policy, shown, n=options.n_versions, seed=options.seed, dpi=figures.dpi)
+        return DrawnFigure(path)
