@@ -14,7 +14,7 @@ DENSE_OUT := demo_dense_out
 # One worker for each core, but no more than memory holds: each keeps a TensorFlow of its own.
 TEST_WORKERS ?= auto --maxprocesses 8
 
-.PHONY: help demo demo-dense browser test test-fast test-lowest mutate fuzz lint format bench docs notebook clean
+.PHONY: help demo demo-dense browser test test-fast test-lowest mutate fuzz lint lock format attack sanitize bench docs notebook clean
 
 help:
 	@echo "make demo   run the hybrid method on $(SCENES) and write a report, $(OUT)/report.html"
@@ -24,7 +24,10 @@ help:
 	@echo "make test-fast  run the tests that need neither a browser nor more than a few seconds each"
 	@echo "make mutate  break the program on purpose in many places and see whether the tests notice (an hour)"
 	@echo "make fuzz   damage the files of every reader for ten minutes (SECONDS=600 SEED=0 ATHERIS=)"
-	@echo "make lint   check style, documentation and types"
+	@echo "make lint   check style, documentation, types and what is risky"
+	@echo "make lock   write tests/lock.txt: the newest versions that setup.py admits, with their hashes"
+	@echo "make attack  send the labelling page everything that should not get in (REQUESTS=2100 SEED=0)"
+	@echo "make sanitize  put the C++ of the CRF through hostile calls under the sanitizers of g++ (CASES=2000 SEED=0)"
 	@echo "make bench  measure speed and memory beside the rivals"
 	@echo "make docs   write docs/cli.md from the commands' own help, docs/api.md from the docstrings"
 	@echo "make notebook  run the notebooks of docs/ and write them with their results"
@@ -50,6 +53,13 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive hybridseg tools setup.py conftest.py
+
+# One version of everything for Python 3.11 to 3.13, with the hashes of its files: nothing of where they come from.
+lock: $(BIN)/python
+	$(BIN)/python -m pip install --quiet "uv>=0.13.9,<0.14"
+	$(BIN)/uv pip compile setup.py --extra pydensecrf --extra test --extra lint --universal --python-version 3.11 \
+	 --constraints tests/lock.in --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade --quiet --output-file tests/lock.txt
 
 format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix .
@@ -65,11 +75,32 @@ test-lowest: $(BIN)/python
 mutate: $(VENV)/installed-test
 	$(BIN)/python tools/mutate.py
 
-# ATHERIS=1 looks for new paths through some readers instead, where atheris is installed.
+SEED ?= 0
 fuzz: SECONDS = 600
-fuzz: SEED = 0
+# ATHERIS=1 looks for new paths through some readers instead, where atheris is installed.
 fuzz: $(VENV)/installed-test
 	$(BIN)/python tests/robustness/$(if $(ATHERIS),fuzzcovered,fuzz).py --seconds $(SECONDS) --seed $(SEED)
+
+REQUESTS ?= 2100
+attack: $(VENV)/installed-test
+	$(BIN)/python tests/robustness/attack.py --requests $(REQUESTS) --seed $(SEED)
+
+CASES ?= 2000
+SANITIZED := build/sanitize
+KERNEL := hybridseg/crf/kernel
+SANITIZE := g++ -std=c++17 -O1 -g -Wall -Wextra -Wno-psabi -fopenmp -I$(KERNEL)
+
+# Threads are looked at in fewer cases, because each access to memory is: it takes about as long.
+sanitize: $(SANITIZED)/memory $(SANITIZED)/threads
+	$(SANITIZED)/memory $(CASES) $(SEED)
+	$(SANITIZED)/threads $$(($(CASES) / 2)) $(SEED)
+
+$(SANITIZED)/memory: OPTIONS := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+$(SANITIZED)/threads: OPTIONS := -fsanitize=thread tests/robustness/sanitize/threads.cpp
+$(SANITIZED)/%: $(wildcard $(KERNEL)/* tests/robustness/sanitize/*)
+	@mkdir -p $(SANITIZED)
+	$(SANITIZE) $(addprefix $(KERNEL)/,refine.cpp meanfield.cpp lattice.cpp passes.cpp) \
+	 tests/robustness/sanitize/driver.cpp $(OPTIONS) -o $@
 
 bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench_retile.py

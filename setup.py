@@ -51,14 +51,14 @@ TEST = [
 ]
 # Damage that coverage guides (make fuzz ATHERIS=1): its wheels are for this platform alone.
 FUZZ = ["atheris>=3.0,<3.1; platform_machine == 'x86_64' and sys_platform == 'linux'"]
-LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3"]
+LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3", "bandit>=1.9,<1.10"]
 
 # The inner loops of the dense CRF. There is no -march flag: the kernel is compiled for several instruction sets and
 # takes the best that the processor has when it runs. Where it cannot be built, all else is installed (`optional`).
 KERNEL_DIR = Path("hybridseg/crf/kernel")
 KERNEL = Pybind11Extension(
     "hybridseg.crf._kernel",
-    [str(KERNEL_DIR / name) for name in ("bindings.cpp", "meanfield.cpp", "lattice.cpp", "passes.cpp")],
+    [str(KERNEL_DIR / name) for name in ("bindings.cpp", "refine.cpp", "meanfield.cpp", "lattice.cpp", "passes.cpp")],
     depends=[str(path) for path in KERNEL_DIR.glob("*.h")],
     cxx_std=17,
     extra_compile_args=["-O3", "-fopenmp", "-Wno-psabi"],

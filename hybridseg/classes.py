@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, join_names, shorten
 from hybridseg.markup import render_legend
-from hybridseg.palette import Color, choose_colors, count_colors
+from hybridseg.palette import Color, choose_colors
 
 VOID = 255
 """The label of a pixel that has no class."""
 
 MAX_CLASSES = 255
 """Ids 0..254 name classes, so that a label fits one byte beside VOID."""
+
+MAX_NAME_CHARACTERS = 200
+"""Of the name of a class."""
+
+# What ends a line in some file or program, is no character of UTF-8 or XML, or shows a name as another one.
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+# A folder may be called so, with what is added to that.
+_MAX_FOLDER_BYTES = 200
 
 
 def split_names(texts: Iterable[str], known: Collection[str]) -> list[str]:
@@ -31,6 +39,31 @@ def split_names(texts: Iterable[str], known: Collection[str]) -> list[str]:
     """
     parts = ([text] if text.strip().lower() in map(str.lower, known) else text.split(",") for text in texts)
     return [name.strip() for names in parts for name in names if name.strip()]
+
+
+def check_name(name: str) -> None:
+    """Raise BadInput for what no class may be called: a file of classes could not hold it, or show it as it is.
+
+    Examples
+    --------
+    >>> check_name("gravel, wet")
+    >>> check_name("sand\u2028dune")
+    Traceback (most recent call last):
+    hybridseg.errors.BadInput: the class name 'sand\\u2028dune' holds U+2028, which no class file can; rename the class
+    """
+    if not isinstance(name, str):
+        raise BadInput(f"the class name {str(name)!r} is not a text; give names")
+    shown = repr(shorten(name, 60))
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise BadInput(
+            f"the class name {shown} has {len(name):,} characters; give it one of at most {MAX_NAME_CHARACTERS}"
+        )
+    if unfit := _UNFIT.search(name):
+        raise BadInput(f"the class name {shown} holds U+{ord(unfit[0]):04X}, which no class file can; rename the class")
+    if name != name.strip():
+        raise BadInput(f"the class name {shown} begins or ends with a blank; take the blank away")
+    if not class_key(name):
+        raise BadInput(f"the class name {shown} has no letter or digit; give every class a name")
 
 
 def class_key(name: str) -> str:
@@ -66,7 +99,7 @@ class ClassTable:
     Raises
     ------
     BadInput
-        For an empty list, a blank or repeated name, a wrong number of colours, or too many classes.
+        For an empty list, a repeated or unfit name (`check_name`), a wrong number of colours, or too many classes.
 
     Examples
     --------
@@ -90,9 +123,8 @@ class ClassTable:
                 raise BadInput(f"the colour {color} is not three numbers from 0 to 255")
         seen: dict[str, str] = {}
         for name in self.names:
+            check_name(name)
             key = class_key(name)
-            if not key:
-                raise BadInput(f"the class name {name!r} has no letter or digit; give every class a name")
             if key in seen:
                 raise BadInput(f"the class names {seen[key]!r} and {name!r} are the same; rename one of them")
             seen[key] = name
@@ -160,7 +192,7 @@ class ClassTable:
         try:
             return self.keys.index(class_key(name))
         except ValueError:
-            raise BadInput(f"no class is called {name!r}; the classes are {', '.join(self.names)}") from None
+            raise BadInput(f"no class is called {name!r}; the classes are {join_names(self.names)}") from None
 
     def union(self, other: ClassTable) -> ClassTable:
         """Return this table followed by the classes that only the other one has.
@@ -213,6 +245,7 @@ def name_folders(names: Iterable[str]) -> dict[str, str]:
         key = class_key(name)
         if key not in folders:
             safe = re.sub(r"[^\w. -]+", "_", name).strip(". ") or key
+            safe = safe.encode()[:_MAX_FOLDER_BYTES].decode(errors="ignore").strip()
             # Names may differ only in what is replaced, such as the vowel signs of some scripts.
             while safe in folders.values():
                 safe += "_"
@@ -271,8 +304,8 @@ def match_names(
     mine, theirs = by_key
     if not mine.keys() & theirs.keys():
         raise BadInput(
-            f"no class has the same name in both: {first_is} has {', '.join(mine.values()) or 'none'}; "
-            f"{second_is} has {', '.join(theirs.values()) or 'none'}. Classes are matched by name: rename those of one"
+            f"no class has the same name in both: {first_is} has {join_names(mine.values()) or 'none'}; "
+            f"{second_is} has {join_names(theirs.values()) or 'none'}. Classes are matched by name: rename those of one"
         )
     return tuple(mine[key] for key in mine if key not in theirs), tuple(
         theirs[key] for key in theirs if key not in mine
@@ -315,7 +348,7 @@ def remap(from_table: ClassTable, to_table: ClassTable, *, drop: bool = False, s
     )
     if missing:
         raise BadInput(
-            f"the classes {', '.join(missing)} are not among {', '.join(to_table.names)}; "
+            f"the classes {join_names(missing)} are not among {join_names(to_table.names)}; "
             "add them to the class list or rename them"
         )
     lut = np.full(256, VOID, np.uint8)
@@ -336,62 +369,9 @@ def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
     return {table.names[i]: float(counts[i] / counts.sum()) for i in order}
 
 
-def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
-    """Convert a painted label map to class ids.
-
-    Parameters
-    ----------
-    rgb : numpy.ndarray
-        (rows, cols, 3) uint8. Black is unlabelled unless a class is black.
-    table : ClassTable
-        Its colours must differ from one another.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, cols) uint8.
-
-    Raises
-    ------
-    BadInput
-        When the colour of a pixel belongs to no class, or to two.
-
-    Examples
-    --------
-    >>> table = ClassTable(("a", "b"), ((255, 0, 0), (0, 0, 255)))
-    >>> match_colors(np.array([[[0, 0, 255], [255, 0, 0]]], np.uint8), table).tolist()
-    [[1, 0]]
-    """
-    by_color = _ids_by_color(table.names, table.colors)
-    found, places, counts = count_colors(rgb)
-    colors = list(map(tuple, found.tolist()))
-    unknown = [i for i, color in enumerate(colors) if color not in by_color]
-    if unknown:
-        n_pixels = int(counts[unknown].sum())
-        raise BadInput(
-            f"{n_pixels:,} pixels ({n_pixels / places.size:.2%}) have colours that no class has, such as "
-            f"{colors[unknown[0]]}; give the colours of the mask (--labels with `name, r, g, b`, or --colors), or, if "
-            "they are only blurred, turn it into a label map first: hybridseg convert --nearest-color"
-        )
-    return np.array([by_color[color] for color in colors], np.uint8)[places]
-
-
 def _parse_color(value: Any) -> Color:
     if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
         value = list(bytes.fromhex(value[1:]))
     if not isinstance(value, list) or len(value) != 3 or not all(type(channel) is int for channel in value):
         raise BadInput(f"{str(value)[:60]!r} stands where the colour of a class should be")
     return value[0], value[1], value[2]
-
-
-def _ids_by_color(names: Sequence[str], colors: Sequence[Color]) -> dict[Color, int]:
-    by_color: dict[Color, int] = {}
-    for i, color in enumerate(colors):
-        if color in by_color:
-            raise BadInput(
-                f"the classes {names[by_color[color]]!r} and {names[i]!r} share the colour {color}, "
-                "so a painted label map cannot be read; change one of them"
-            )
-        by_color[color] = i
-    by_color.setdefault((0, 0, 0), VOID)
-    return by_color

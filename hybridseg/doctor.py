@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg import __version__
+from hybridseg.io.jsonfiles import parse_json
 from hybridseg.machine import count_cores
 from hybridseg.models.backbones import hub_cache_dir
 from hybridseg.progress import say_if_slow
@@ -155,7 +156,7 @@ def _try_in_one_process(probes: dict[str, str]) -> tuple[dict[str, tuple[Found |
     """Run probes until one ends the process; return what those before it found, and how the process ended."""
     settings = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1", "PYTHONWARNINGS": "ignore"}
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # nosec B603 # Python itself, with a program of ours
             [sys.executable, "-P", "-c", _TRY_ALL], input=json.dumps(probes),
             capture_output=True, text=True, errors="replace", env=settings, timeout=_PROBE_SECONDS, check=False,
         )  # fmt: skip
@@ -164,7 +165,7 @@ def _try_in_one_process(probes: dict[str, str]) -> tuple[dict[str, tuple[Found |
     found = {}
     for line in done.stdout.split("\n"):
         if line.startswith("\x1e"):
-            name, value, reason = json.loads(line[1:])
+            name, value, reason = parse_json(line[1:])
             found[name] = (
                 value,
                 re.sub(r"^ModuleNotFoundError: No module named (.*)$", r"not installed (no module \1)", reason),
@@ -215,7 +216,8 @@ def _list_nvidia_gpus() -> list[str]:
     """Return the names of the NVIDIA GPUs that the driver knows."""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_GPU_SECONDS, check=True)
+        # The tool of the driver, found as the user's own shell would find it.
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_GPU_SECONDS, check=True)  # nosec B603
     except (OSError, subprocess.SubprocessError):
         return []
     return done.stdout.split("\n")[:-1]

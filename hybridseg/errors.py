@@ -6,13 +6,116 @@ built-in parent, so that ``except FileNotFoundError`` works for people who use t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import bisect
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+# What moves the cursor, colours a terminal, ends a line somewhere, or turns the direction in which text is shown.
+_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# As repr writes quotes, with a backslash before those that are meant: an apostrophe within a word is none.
+_OPENING, _CLOSING = re.compile(r"(?<!\w)['\"]"), re.compile(r"(?<!\\)(?:\\\\)*(['\"])(?!\w)")
+_MAX_QUOTED, _MAX_WORD, _MAX_PART, _MAX_PATH, _MAX_LINE, _MAX_LINES = 100, 200, 255, 1000, 1500, 100
+_MAX_TEXT = 20_000
+_WORD = re.compile(rf"\S{{{_MAX_WORD + 1},}}")
+
+
+def escape_controls(text: str) -> str:
+    r"""Return a text that only says something to whoever reads it on a terminal; its lines stay.
+
+    Examples
+    --------
+    >>> escape_controls("sand \x1b[31m\u202edune\n")
+    'sand \\x1b[31m\\u202edune\n'
+    """
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def tidy(text: str) -> str:
+    """Return a message in which nothing that was quoted is long, so that what it says first and last is seen.
+
+    What stands in quotes keeps 100 characters (a path 200), another word 200 (a path 1,000), a line 1,500 and
+    all 20,000. Control characters are escaped.
+
+    Examples
+    --------
+    >>> len(tidy(f"{'a' * 10_000!r} is no colour; write it like #556B2F"))
+    138
+    """
+    lines = escape_controls(text).split("\n")
+    if len(lines) > _MAX_LINES:
+        lines[_MAX_LINES - 1 :] = [f"  ... and {len(lines) - _MAX_LINES + 1:,} more lines"]
+    return shorten("\n".join(map(_tidy_line, lines)), _MAX_TEXT)
+
+
+def shorten(text: str, most: int = _MAX_QUOTED) -> str:
+    """Return a text without its middle if it has more characters than `most`.
+
+    Examples
+    --------
+    >>> shorten("abcdefghijklmnopqrstuvwxyz", 12), shorten("abc", 12)
+    ('abcdef ... z', 'abc')
+    """
+    if len(text) <= most:
+        return text
+    n_last = (most - 5) // 4
+    return f"{text[: most - 5 - n_last]} ... {text[len(text) - n_last :]}"
+
+
+def join_names(names: Iterable[object], most: int = _MAX_QUOTED) -> str:
+    """Return names for a message: as many as fit into `most` characters, and how many there are besides.
+
+    Examples
+    --------
+    >>> join_names(["water", "sand", "dune"], 12), join_names(["water", "sand"])
+    ('water, sand and 1 more', 'water, sand')
+    """
+    found = [shorten(str(name), most) for name in names]
+    lengths = itertools.accumulate(len(name) + 2 for name in found)
+    n_shown = sum(length <= most + 2 for length in lengths)
+    more = len(found) - n_shown
+    return ", ".join(found[:n_shown]) + (f" and {more:,} more" if more else "")
+
+
+def _tidy_line(line: str) -> str:
+    # First, so that little is looked through; without a blank, so that a word stays one.
+    line = line if len(line) <= 4 * _MAX_LINE else line[: 3 * _MAX_LINE] + line[-_MAX_LINE:]
+    return shorten(_WORD.sub(_shorten_word, _shorten_quotes(line)), _MAX_LINE)
+
+
+def _shorten_quotes(line: str) -> str:
+    ends: dict[str, list[int]] = {"'": [], '"': []}
+    for match in _CLOSING.finditer(line):
+        ends[match[1]].append(match.start(1))
+    parts, done = [], 0
+    for match in _OPENING.finditer(line):
+        start, places = match.end(), ends[match[0]]
+        next_end = bisect.bisect_left(places, start)
+        # The quotes that end one text may look like the beginning of another.
+        if match.start() >= done and next_end < len(places):
+            end = places[next_end]
+            quoted = line[start:end]
+            is_path = "/" in quoted and " " not in quoted
+            parts += [line[done:start], shorten(quoted, _MAX_WORD if is_path else _MAX_QUOTED), line[end]]
+            done = end + 1
+    return "".join(parts) + line[done:]
+
+
+def _shorten_word(match: re.Match[str]) -> str:
+    word = match[0]
+    is_path = "/" in word and len(word) <= _MAX_PATH and all(len(part) <= _MAX_PART for part in word.split("/"))
+    return word if is_path else shorten(word, _MAX_WORD)
 
 
 class HybridSegError(Exception):
     """Anything that went wrong for a reason the user can fix."""
+
+    def __str__(self) -> str:
+        """Return the message, see `tidy`: it may quote a file from elsewhere."""
+        # Not that of the built-in parents, of which some keep a copy of their own.
+        return tidy(str(self.args[0])) if self.args else ""
 
 
 class MissingInput(HybridSegError, FileNotFoundError):
@@ -59,12 +162,14 @@ class Problem:
     @classmethod
     def of(cls, path: object, error: Exception) -> Problem:
         """Make a problem from an error, whose message often begins with the path already."""
-        message = str(error)
-        return cls(str(path), message.removeprefix(f"{path}: ").removeprefix(f"{path} "))
+        message, where = str(error), str(path)
+        # As the error has it.
+        path = tidy(where)
+        return cls(where, message.removeprefix(f"{path}: ").removeprefix(f"{path} "))
 
     def __str__(self) -> str:
         """Return the line for a summary."""
-        return f"{self.where}: {self.message}"
+        return tidy(f"{self.where}: {self.message}")
 
 
 def count_problems(problems: Sequence[Problem]) -> str:

@@ -15,7 +15,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any
 
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, shorten
+
+_BAD_IN_NAMES, _MAX_NAME_CHARACTERS = '/\\:*?"<>|', 100
+_FREE_OF = f"without a leading dot, spaces at its ends, or any of {' '.join(_BAD_IN_NAMES)}"
+PREFIX_WORDS = f"the beginning of a file name, {_FREE_OF}"
+"""What `is_prefix` wants."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,28 @@ def _is_of_type(value: Any, kind: Any) -> bool:
         return fits and all(_is_of_type(part, first) for part in value)
     wanted: dict[Any, Any] = {int: numbers.Integral, float: numbers.Real, str: str}
     return isinstance(value, wanted.get(kind, object)) and not (kind in (int, float) and isinstance(value, bool))
+
+
+def is_prefix(text: str) -> bool:
+    """Return whether file names on any system may begin with a text."""
+    is_bad = text != text.strip() or text.startswith(".") or any(sign in text for sign in _BAD_IN_NAMES)
+    return bool(text) and text.isprintable() and not is_bad
+
+
+def check_file_name(name: str, *, what: str) -> None:
+    """Raise BadInput unless a file or folder on any system may be called so, and something be added to its name.
+
+    Examples
+    --------
+    >>> check_file_name("first try", what="--name")
+    >>> check_file_name("a/b", what="--name")
+    Traceback (most recent call last):
+    hybridseg.errors.BadInput: --name 'a/b': give a name of 1 to 100 characters, without a leading dot, spaces at its \
+ends, or any of / \\ : * ? " < > |
+    """
+    if len(name) > _MAX_NAME_CHARACTERS or not is_prefix(name):
+        shown = repr(shorten(name, 60))
+        raise BadInput(f"{what} {shown}: give a name of 1 to {_MAX_NAME_CHARACTERS} characters, {_FREE_OF}")
 
 
 def check_options(options: Any) -> None:

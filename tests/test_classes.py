@@ -9,12 +9,13 @@ from hybridseg.classes import (
     class_key,
     color_labels,
     labels_to_seeds,
-    match_colors,
     measure_shares,
+    name_folders,
     remap,
     seeds_to_labels,
 )
 from hybridseg.errors import BadInput
+from hybridseg.io.labels.labelmaps import match_colors
 
 names_lists = st.lists(st.text("abcdefghij", min_size=1, max_size=6), min_size=1, max_size=20, unique_by=class_key)
 
@@ -33,6 +34,28 @@ def test_table_refuses_what_could_mislabel():
         ClassTable(("a", "b"), ((0, 0, 0),))
     with pytest.raises(BadInput, match="not three numbers"):
         ClassTable(("a",), ((0, 0, 256),))
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    *((f"sand{char}dune", f"holds U\\+{ord(char):04X}, which no class file can") for char in
+      "\t\n\r\x00\x0b\x0c\x1b\x1c\x1e\x7f\x85\x9b\u2028\u2029\u202e\u2066\ud800\udcff\ufeff\uffff"),
+    *((name, "begins or ends with a blank") for name in (" sand", "sand ", "\u3000sand", "sand\xa0")),
+    *((name, "no letter or digit") for name in ("", "--", "\U0001f3d6")),
+    ("a" * 201, "has 201 characters; give it one of at most 200"),
+    (5, "is not a text"),
+])  # fmt: skip
+def test_what_no_class_can_be_called(name, reason):
+    records = [{"name": "water", "color": [0, 0, 1]}, {"name": name, "color": [0, 0, 2]}]
+    with pytest.raises(BadInput, match=reason) as caught:
+        ClassTable(("water", name), ((0, 0, 1), (0, 0, 2)))
+    assert len(str(caught.value)) < 160 and str(caught.value).isprintable()
+    with pytest.raises(BadInput, match=reason if isinstance(name, str) else "where the name of a class should be"):
+        ClassTable.from_records(records)
+
+
+def test_folders_of_long_names_differ():
+    folders = name_folders(["é" * 150, "é" * 151, "e" * 200])
+    assert len(set(folders.values())) == 3 and all(len(name.encode()) <= 210 for name in folders.values())
 
 
 def test_names_are_compared_in_one_unicode_form_with_their_marks():

@@ -29,7 +29,7 @@ from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.io.tables import write_json
 
 REPOSITORY = Path(__file__).parent.parent
-PAGES = sorted([REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("labels/*.md")])
+PAGES = sorted(path for place in ("*.md", "docs/**/*.md", "labels/*.md") for path in REPOSITORY.glob(place))
 
 
 def load_tool(name):

@@ -1,11 +1,18 @@
 import pytest
 
-from hybridseg.errors import BadInput, MissingInput, Problem, located
+from hybridseg.errors import BadInput, MissingInput, MissingPackage, Problem, join_names, located, tidy
+
+LONG = "Ж" * 10_000
 
 
 @pytest.mark.parametrize("message", ["a.png: is damaged", "a.png is damaged", "is damaged"])
 def test_a_problem_names_its_file_once(message):
     assert str(Problem.of("a.png", BadInput(message))) == "a.png: is damaged"
+
+
+def test_a_problem_with_a_strange_file_names_it_once():
+    problem = Problem.of("a\x1b.png", BadInput("a\x1b.png: is damaged"))
+    assert problem.where == "a\x1b.png" and str(problem) == r"a\x1b.png: is damaged"
 
 
 def test_a_place_stands_before_a_message_about_content_only():
@@ -20,3 +27,37 @@ def test_errors_are_of_the_kinds_that_python_programs_expect():
         raise MissingInput("")
     with pytest.raises(ValueError):
         raise BadInput("")
+
+
+def test_what_a_message_keeps():
+    told = str(BadInput(f"{LONG!r} is not a colour; write it like #556B2F"))
+    assert told.startswith("'ЖЖ") and told.endswith("Ж' is not a colour; write it like #556B2F")
+    assert str(MissingPackage(LONG)) == str(MissingInput(LONG)) and len(str(MissingInput(LONG))) == 200
+    # A path stays as it was typed, while it can be one.
+    path = "/data/" + "/".join(["a" * 100] * 5) + "/photo.jpg"
+    assert str(MissingInput(f"there is no file {path}")) == f"there is no file {path}"
+    assert len(str(MissingInput(f"there is no file /{LONG}"))) < 250
+    # English has apostrophes.
+    text = "it's " * 50 + "the users' files don't fit, and 'sand' isn't one"
+    assert tidy(text) == text
+    assert tidy(f"'a.' stands for {'b ' * 60}, not for 'c.'") == f"'a.' stands for {'b ' * 60}, not for 'c.'"
+    assert len(tidy(f"'a' and {'b ' * 500!r} and \"{'c' * 500}\"")) < 230
+    # However it is built, in no time.
+    assert len(tidy(("'a " * 2000 + "\n") * 300)) == 20_000
+    assert len(str(Problem(LONG, LONG))) < 450 and len(tidy("\n".join([LONG] * 3))) < 610
+    assert tidy("a\n" * 500).endswith("... and 402 more lines")
+
+
+def test_a_line_of_many_short_words_loses_its_middle():
+    told = tidy("what is wrong: " + "Ж, " * 10_000 + "; do that")
+    assert len(told) <= 1500 and told.startswith("what is wrong: Ж") and told.endswith("Ж, ; do that")
+
+
+def test_what_would_work_on_a_terminal_is_written_out():
+    told = str(BadInput("\x1b[31mred\x9b\r\u202e\u2028 and\nthe rest"))
+    assert told == r"\x1b[31mred\x9b\r\u202e\u2028 and" + "\nthe rest"
+
+
+def test_names_for_a_message():
+    assert join_names(["a" * 40, "b" * 40, "c" * 40]) == f"{'a' * 40}, {'b' * 40} and 1 more"
+    assert join_names([]) == "" and len(join_names([LONG, LONG])) < 120

@@ -11,7 +11,8 @@ from typing import Any
 
 from hybridseg import __version__
 from hybridseg.classes import ClassTable, hex_color
-from hybridseg.errors import HybridSegError, OutputExists
+from hybridseg.errors import BadInput, HybridSegError, OutputExists, join_names
+from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.io.labels.formats import read_made_by
 from hybridseg.models.cards import hash_file
 
@@ -45,7 +46,7 @@ def add_settings(record: str, **settings: Any) -> str:
     >>> add_settings('{"settings": {"a": 1}}', b=2)
     '{"settings": {"a": 1, "b": 2}}'
     """
-    found = json.loads(record)
+    found = parse_json_object(record)
     found["settings"] |= settings
     return json.dumps(found)
 
@@ -76,14 +77,14 @@ def explain_difference(path: Path, wanted: str) -> str:
     if found == wanted:
         return ""
     try:
-        changed = list_changes(json.loads(found or ""), json.loads(wanted))
-    except (ValueError, RecursionError):
+        changed = list_changes(parse_json_object(found or ""), parse_json_object(wanted))
+    except BadInput:
         return "without a record of how it was made"
     for part, words in (("models", "made by another model"), ("classes", "made with other classes or colours")):
         if any(key[:1] == (part,) for key in changed):
             return words
     names = sorted({key[-1] for key in changed if key[:1] == ("settings",)})
-    return f"made with other settings ({', '.join(names)})" if names else "made by another version"
+    return f"made with other settings ({join_names(names)})" if names else "made by another version"
 
 
 def list_changes(before: Any, now: Any) -> dict[tuple[str, ...], tuple[Any, Any]]:

@@ -16,12 +16,19 @@ from hybridseg.classes import class_key
 from hybridseg.cli.progress import Meter, pause_bars
 from hybridseg.cli.report import Report, printable
 from hybridseg.confusion import Confusion
-from hybridseg.errors import Problem
+from hybridseg.errors import Problem, tidy
 from hybridseg.progress import Item
 from hybridseg.ranking import ImageScore, tell_worst
 from hybridseg.verdict import NextSteps, Verdict
 
 _MOST_OF_ONE_REASON = 5
+
+
+class _LogFormatter(logging.Formatter):
+    """Says what the library reports as the command says its own messages."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(tidy(super().format(record)))
 
 
 @dataclass
@@ -35,7 +42,9 @@ class Console:
 
     def set_logging(self) -> None:
         """Let the library say as much as the command: what is slow to start, every step, or nothing."""
-        logging.basicConfig(format="%(message)s", stream=sys.stderr)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_LogFormatter("%(message)s"))
+        logging.basicConfig(handlers=[handler])
         logging.getLogger("hybridseg").setLevel(logging.DEBUG if self.verbose else logging.WARNING)
         logging.getLogger("hybridseg.progress").setLevel(logging.WARNING if self.quiet else logging.INFO)
 
@@ -67,6 +76,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Print what a person should look at, even when quiet."""
+        text = tidy(text)
         self.report.warnings.append(text)
         with pause_bars():
             click.echo(printable(f"warning: {text}"), err=True)

@@ -42,6 +42,7 @@ from hybridseg.dense.smoothing import FCN_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
+from hybridseg.options import check_file_name
 from hybridseg.verdict import judge
 
 _DEFAULTS = FcnOptions()
@@ -146,6 +147,7 @@ def train(console: Console, **settings: Any) -> None:
     parts = {"augment": read_options(_DEFAULTS.augment, settings), "crops": read_options(CropOptions, settings)}
     options = read_options(FcnOptions, settings, **parts)
     warn_of_late(console, options.fit)
+    check_file_name(settings["name"], what="--name")
     run_dir = settings["runs_dir"] / settings["name"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights"]}
     paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ import click
 from hybridseg import __version__
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.report import INTERRUPTED, Report, printable
-from hybridseg.errors import BadUsage, HybridSegError
+from hybridseg.errors import BadUsage, HybridSegError, shorten, tidy
 
 # In the order of use. A command is imported only when it is needed.
 COMMANDS = {
@@ -99,19 +100,28 @@ class HybridSegGroup(click.Group):
             raise click.NoSuchCommand(args[0], possibilities=find_commands(), ctx=ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        """Read what stands before the name of a command."""
+        with _tidied():
+            return super().make_context(*args, **settings)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error that the user can fix ends in a sentence and exit code 1."""
+        with _tidied():
+            return self._explain(ctx)
+
+    def _explain(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except BadUsage as error:
-            raise click.UsageError(printable(f"{error}.")) from error
+            raise click.UsageError(f"{error}.") from error
         except click.UsageError as error:
             if "unexpected extra argument" in error.message and _names_image(error.message):
                 advice = "the shell expands a pattern: put it in quotes, or give the folder."
                 raise click.UsageError(f"{error.message}; {advice}", error.ctx) from error
             raise
         except HybridSegError as error:
-            raise click.ClickException(printable(str(error))) from error
+            raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             click.echo(
                 "\nStopped. Every file that was written is complete; give the same command again (with --resume where "
@@ -130,6 +140,21 @@ class HybridSegGroup(click.Group):
             raise click.ClickException(
                 f"{where}{error.strerror or error}; check that the file exists and that you have permission"
             ) from error
+
+
+# Of all messages of Click the one that lists what was typed as it is.
+_EXTRA = re.compile(r"^(Got unexpected extra arguments? \()(.*)(\))", re.DOTALL)
+
+
+@contextmanager
+def _tidied() -> Iterator[None]:
+    """Shorten what a message about the command line echoes of it."""
+    try:
+        yield
+    except click.ClickException as error:
+        message = _EXTRA.sub(lambda match: match[1] + shorten(match[2], 200) + match[3], error.message)
+        error.message = printable(tidy(message))  # type: ignore[misc]
+        raise
 
 
 def _names_image(text: str) -> bool:

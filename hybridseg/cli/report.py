@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from hybridseg import __version__
-from hybridseg.errors import Problem
+from hybridseg.errors import Problem, escape_controls
 from hybridseg.verdict import Verdict
 
 INTERRUPTED = 130
@@ -95,7 +95,11 @@ class Report:
 
 
 def printable(text: str) -> str:
-    """Return a text in which the bytes of a file name that are not UTF-8 are replaced."""
+    """Return a text for a terminal: bytes that are not UTF-8 are replaced, control characters escaped."""
+    return escape_controls(_replace_bytes(text))
+
+
+def _replace_bytes(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
@@ -108,11 +112,11 @@ def _make_plain(value: Any) -> Any:
     {'path': 'a', 'f1': [0.5, None]}
     """
     if isinstance(value, Mapping):
-        return {printable(str(name)): _make_plain(inner) for name, inner in value.items()}
+        return {_replace_bytes(str(name)): _make_plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_make_plain(inner) for inner in value]
     if hasattr(value, "tolist"):
         return _make_plain(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int) else printable(str(value))
+    return value if value is None or isinstance(value, bool | int) else _replace_bytes(str(value))

@@ -64,6 +64,7 @@ from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.models.unet import NO_ENCODER
+from hybridseg.options import check_file_name
 from hybridseg.verdict import judge
 
 _DEFAULTS = UnetOptions()
@@ -198,6 +199,8 @@ def train(console: Console, **settings: Any) -> None:
     with named_as_typed():
         options = choose_options(settings, is_given)
     warn_of_late(console, options.fit)
+    if settings["output_dir"] is None:
+        check_file_name(settings["name"], what="--name")
     run_dir = settings["output_dir"] or settings["runs_dir"] / settings["name"]
     pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
     files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": pretrained}

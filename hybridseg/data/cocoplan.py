@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hybridseg.classes import ClassTable, class_key, split_names
 from hybridseg.data.splitplan import SplitOptions, check_group_by, choose_train_groups, group_images
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, join_names
 from hybridseg.io.annotations.coco import Area, CocoFile, CocoImage, Id
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labelled import check_size
@@ -110,8 +110,8 @@ def choose_classes(file: CocoFile, categories: Sequence[str] | None) -> tuple[st
     names = list(known.values()) if categories is None else split_names(categories, file.class_names)
     missing = [name for name in names if class_key(name) not in known]
     if missing or not names:
-        has = ", ".join(known.values()) or "none"
-        raise BadInput(f"it has no category {', '.join(missing)} (--categories); its categories are {has}")
+        has = join_names(known.values()) or "none"
+        raise BadInput(f"it has no category {join_names(missing)} (--categories); its categories are {has}")
     return tuple(dict.fromkeys(known[class_key(name)] for name in names))
 
 

@@ -18,13 +18,11 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import Pair, find_images
 from hybridseg.io.tfrecords import SAMPLE_TYPES
-from hybridseg.options import Span, check_options, option, option_like
+from hybridseg.options import Span, check_file_name, check_options, option, option_like
 from hybridseg.progress import Progress
 
 PARTS = ("train", "test")
 FORMATS = {"tif": (".tif", ".tiff"), "jpg": (".jpg", ".jpeg"), "png": (".png",)}
-
-_BAD_IN_NAMES = '/\\:*?"<>|'
 
 
 @dataclass(frozen=True)
@@ -52,9 +50,7 @@ class LmdbOptions:
     def __post_init__(self) -> None:
         check_options(self)
         check_group_by(self.group_by)
-        name = self.dataset_name
-        if not name.strip() or not name.isprintable() or any(sign in name for sign in _BAD_IN_NAMES):
-            raise BadInput(f"dataset_name={name!r}: give a name that a folder can have")
+        check_file_name(self.dataset_name, what="--dataset_name")
         if self.test_list is not None and (self.train_fraction, self.seed) != (LmdbOptions.train_fraction, 0):
             raise BadInput("--test says which images are for testing; leave out --train_fraction and --seed")
         if self.tile_size != LmdbOptions.tile_size and not self.use_tiling:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable, match_colors
+from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput
+from hybridseg.io.labels.labelmaps import match_colors
 from hybridseg.palette import count_colors
 
 # A grey picture that was saved in colours, also as JPEG, has channels that differ by less.

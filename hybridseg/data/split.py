@@ -14,6 +14,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.data.splitplan import ACTIONS, FOLDERS, SETS, SplitEntry, SplitOptions, find_mask, plan_split
 from hybridseg.errors import BadInput, BadUsage, OutputExists, Problem, WriteFailed, count_problems
 from hybridseg.io.atomic import atomic_path
+from hybridseg.io.jsonfiles import parse_json
 from hybridseg.io.locks import holds_files, lock_output, remove_leftovers
 from hybridseg.io.masks import find_split_masks
 from hybridseg.io.pairing import MANIFEST_NAME, SPLIT_NAME, list_images
@@ -276,7 +277,7 @@ def read_split(path: Path) -> list[SplitEntry]:
 
 def _parse_names(text: str) -> tuple[str, ...] | None:
     try:
-        names = json.loads(text)
-    except (ValueError, RecursionError):
+        names = parse_json(text)
+    except BadInput:
         return None
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None

@@ -12,11 +12,12 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.draw import count_share, shuffle_names
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, join_names
 from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import match_masks
 from hybridseg.io.pairing import find_companions, list_images
+from hybridseg.io.textfiles import read_lines
 from hybridseg.options import Span, check_options, option
 
 ACTIONS = ("copy", "move", "link")
@@ -224,18 +225,16 @@ def choose_others(groups: Mapping[str, Sequence[str]], test_list: Path | tuple[s
         what = "the list (--test)" if isinstance(test_list, tuple) else f"{test_list} (--test)"
         raise BadInput(
             f"{what} has names of images that are not there, or have no label map ({len(unknown)}): "
-            f"{', '.join(unknown[:3])}{' ...' if len(unknown) > 3 else ''}"
+            f"{join_names(unknown)}"
         )
     return groups.keys() - tested
 
 
 def _read_lines(test_list: Path) -> list[str]:
+    remedy = "give a text file with a name on each line (--test)"
     if not test_list.exists():
         raise MissingInput(f"there is no file {test_list} (--test); give a text file with a name on each line")
-    try:
-        return test_list.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError as error:
-        raise BadInput(f"{test_list} (--test) cannot be read as text ({error.strerror or error})") from error
+    return read_lines(test_list, remedy=remedy, errors="surrogateescape")
 
 
 def choose_train_groups(

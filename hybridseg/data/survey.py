@@ -19,8 +19,9 @@ from hybridseg.batch.workers import map_calls
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.data.likeness import Look, look_at
 from hybridseg.data.suitability import Suitability, measure_suitability
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, WriteFailed
+from hybridseg.errors import HybridSegError, MissingInput, Problem, WriteFailed
 from hybridseg.io.images import ImageInfo, LoadedImage, as_rgb8, describe_image, encode_image, load_image
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import JPEG_SUFFIXES
 from hybridseg.io.rasters import check_regular
@@ -126,7 +127,9 @@ class MaskFacts:
     def from_record(cls, path: Path, sha256: str, record: Mapping[str, Any]) -> MaskFacts:
         """Make it of a record."""
         rows, cols, text = record["small"]
-        small = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(rows, cols)
+        # No more than such a picture has, whatever it unpacks to.
+        unpacked = zlib.decompressobj().decompress(base64.b64decode(text), _PICTURE_SIDE**2)
+        small = np.frombuffer(unpacked, np.uint8).reshape(rows, cols)
         names = ClassTable.from_records(record["names"]) if record["names"] else None
         return cls(sha256, tuple(record["shape"]), record["dtype"], names, dict(map(tuple, record["counts"])), small)
 
@@ -222,8 +225,8 @@ def _read_record(
     kind: type[PhotoFacts | MaskFacts], path: Path, sha256: str, kept_path: Path
 ) -> PhotoFacts | MaskFacts | None:
     # One that is damaged, or of another kind of file with the same content, is made again.
-    with suppress(OSError, ValueError, KeyError, TypeError, zlib.error, BadInput):
-        return kind.from_record(path, sha256, json.loads(kept_path.read_text(encoding="utf-8")))
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error, HybridSegError):
+        return kind.from_record(path, sha256, read_json_object(kept_path))
     return None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import OutputExists
+from hybridseg.errors import OutputExists, join_names, shorten
 from hybridseg.io.atomic import atomic_path, write_bytes
 from hybridseg.io.images import encode_image
 from hybridseg.io.jsonfiles import read_json_object
@@ -128,7 +128,8 @@ def _remove_others(out_dir: Path, paths: Sequence[Path]) -> None:
 
 
 def _spell(record: dict[str, int]) -> str:
-    return f"--n {record.get('n')} --size {record.get('rows')}x{record.get('cols')} --seed {record.get('seed')}"
+    n, rows, cols, seed = (shorten(str(record.get(name)), 20) for name in ("n", "rows", "cols", "seed"))
+    return f"--n {n} --size {rows}x{cols} --seed {seed}"
 
 
 def _refuse_strangers(out_dir: Path) -> None:
@@ -137,7 +138,7 @@ def _refuse_strangers(out_dir: Path) -> None:
     taken = [path.name for path in out_dir.glob("*") if path.name in names or path.name.startswith("scene_")]
     if taken:
         raise OutputExists(
-            f"{out_dir} holds {', '.join(sorted(taken)[:3])}, which is not from this command; "
+            f"{out_dir} holds {join_names(sorted(taken))}, which is not from this command; "
             "give an empty folder, or --overwrite to replace it"
         )
 

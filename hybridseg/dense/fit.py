@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -23,6 +22,7 @@ from hybridseg.dense.schedules import CosineRestarts, Schedule, count_plateaus, 
 from hybridseg.dense.scoring import SCORES, make_validation_step, measure_feed, score_classes, show_score
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.forecast import Weighted
+from hybridseg.io.jsonfiles import as_read
 from hybridseg.io.tables import write_csv
 from hybridseg.models.checkpoints import restore_state, save_state
 from hybridseg.models.losses import LossOptions, make_loss
@@ -277,7 +277,7 @@ class _Run:
     def _accept(self, record: dict[str, Any]) -> bool:
         if "settings" not in record:
             raise BadInput(f"{self.folder.path} holds a run of an earlier version; --overwrite starts over")
-        changes = list_changes(record["settings"], json.loads(json.dumps(self.folder.settings)))
+        changes = list_changes(record["settings"], as_read(dict(self.folder.settings)))
         if changes:
             raise BadInput(
                 f"{self.folder.path} holds a run with other settings ({describe_changes(changes)}); give those again, "

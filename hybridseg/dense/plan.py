@@ -18,7 +18,7 @@ from hybridseg.dense.pairs import FolderPairs, PairSource, RememberedPairs
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.policy import Policy
 from hybridseg.dense.readers import ReaderFeed, ReaderOptions
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, join_names
 from hybridseg.markup import count_of
 from hybridseg.models.architectures import Architecture
 from hybridseg.models.normalization import Normalization
@@ -138,7 +138,7 @@ def _refuse_shared(first: Iterable[str], second: Iterable[str], where: str) -> N
     """Raise BadInput for photographs that are in two sets."""
     shared = sorted(set(first) & set(second))
     if shared:
-        raise BadInput(f"{', '.join(shared[:5])} are {where}; take them out")
+        raise BadInput(f"{join_names(shared)} are {where}; take them out")
 
 
 def _make_window_feed(pairs: PairSource, indices: np.ndarray, plan: TrainingPlan, progress: Progress) -> WindowFeed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from hybridseg.dense.pixelmath import ArrayDraws
 from hybridseg.dense.steps import STEPS, Draws, Step
 from hybridseg.errors import BadInput, MissingInput, located
-from hybridseg.io.rasters import check_regular
+from hybridseg.io.jsonfiles import read_toml
 from hybridseg.models.cards import parse_value
 from hybridseg.options import Span, check_options, describe_range, option, setting_of, type_of
 
@@ -159,13 +158,8 @@ def read_policy(name: str | Path) -> Policy:
     path = _FOLDER / f"{name}.toml" if name in BUILTIN else Path(name)
     if not path.exists():
         raise MissingInput(f"there is no augmentation policy {name}; give a TOML file, or one of {_NAMES}")
+    record = read_toml(path, most=_MAX_BYTES, remedy="give an augmentation policy")
     with located(path):
-        if check_regular(path).stat().st_size > _MAX_BYTES:
-            raise BadInput("it is far too large for an augmentation policy")
-        try:
-            record = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BadInput(f"it is not TOML: {error}") from error
         turns = record.get("step")
         if record.keys() - {"step"} or not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
             wrong = next(iter(sorted(record.keys() - {"step"})), None)

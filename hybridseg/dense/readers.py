@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 STARVED, FED = "Input Queue Starvation !!!!", "Input Queue Starvation Over"
 # Batches that each reader makes ahead.
 _AHEAD = 2
-_SHARED_DIR = Path("/dev/shm")
+_SHARED_DIR = Path("/dev/shm")  # nosec B108 # only its free space is looked at
 _SECONDS_TO_END = 5.0
 
 

@@ -32,15 +32,11 @@ from hybridseg.io.tfrecords import SAMPLE_TYPES, Record, RecordPlace, choose_enc
 from hybridseg.markup import count_of, short_path
 from hybridseg.models.cards import hash_bytes
 from hybridseg.models.startup import import_tensorflow
-from hybridseg.options import Span, check_options, option
+from hybridseg.options import PREFIX_WORDS, Span, check_options, is_prefix, option
 from hybridseg.progress import Progress, no_progress
 
 PLAN_NAME = "plan.json"
 
-PREFIX_WORDS = (
-    """the beginning of a file name, without a leading dot, spaces at its ends, or any of / \\ : * ? " < > |"""
-)
-_BAD_IN_NAMES = '/\\:*?"<>|'
 _SHARD_NAME = r"-[0-9]{4,}-of-[0-9]{4,}\.tfrec"
 
 
@@ -59,12 +55,6 @@ class RecordOptions:
         check_options(self)
         if not is_prefix(self.prefix):
             raise BadInput(f"prefix={self.prefix!r}: give {PREFIX_WORDS}")
-
-
-def is_prefix(text: str) -> bool:
-    """Return whether file names on any system may begin with a text."""
-    is_bad = text != text.strip() or text.startswith(".") or any(sign in text for sign in _BAD_IN_NAMES)
-    return bool(text) and text.isprintable() and not is_bad
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg.batch.jobs import load_once
-from hybridseg.errors import MissingInput
+from hybridseg.errors import MissingInput, join_names
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.engines import LITERT
 
@@ -104,4 +104,4 @@ def describe_changes(changes: Mapping[tuple[str, ...], tuple[Any, Any]]) -> str:
         name = next((part for part in key if " " in part), _NAMES.get(key[-1], key[-1]))
         value = ",".join(f"{part:g}" for part in before) if isinstance(before, list) else before
         shown[name] = name if " " in name else f"no {name}" if before is None else f"{name}={value}"
-    return ", ".join(shown.values())
+    return join_names(shown.values(), 200)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from hybridseg.batch.madeby import hash_file, list_changes
 from hybridseg.dense.runs import describe_changes
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, MissingInput, join_names
+from hybridseg.io.jsonfiles import as_read
 from hybridseg.models.architectures import architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, load_dense
 from hybridseg.models.engines import TENSORFLOW
@@ -61,8 +61,8 @@ def _check(path: Path, start: DenseCard, wanted: DenseCard) -> None:
         )
     if start.table.keys != wanted.table.keys:
         raise BadInput(
-            f"{path} knows the classes {', '.join(start.table.names)} in this order, and these masks have "
-            f"{', '.join(wanted.table.names)}; give masks or --labels with its classes, {_REMEDY}"
+            f"{path} knows the classes {join_names(start.table.names)} in this order, and these masks have "
+            f"{join_names(wanted.table.names)}; give masks or --labels with its classes, {_REMEDY}"
         )
     kinds = start.normalization.kind, wanted.normalization.kind
     if kinds[0] != kinds[1]:
@@ -70,6 +70,6 @@ def _check(path: Path, start: DenseCard, wanted: DenseCard) -> None:
             f"{path} was trained on images that were normalized in another way ({kinds[0]}, here {kinds[1]}); give "
             f"images of the same type and the --normalization of that training, {_REMEDY}"
         )
-    records = (json.loads(json.dumps(architecture_record(one))) for one in (old, new))
+    records = (as_read(architecture_record(one)) for one in (old, new))
     if changes := list_changes(*records):
         raise BadInput(f"{path} is a network with other settings ({describe_changes(changes)}); give those, {_REMEDY}")

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, join_names
 from hybridseg.forecast import UNKNOWN, Weighted, followed_by
 from hybridseg.io.bands import match_bands
 from hybridseg.models.bundles import DenseModel
@@ -145,8 +145,8 @@ def _check_fit(image: np.ndarray, model: DenseModel, first: DenseModel) -> None:
         raise BadInput(f"an image is (rows, cols, bands), not {image.shape}")
     if sorted(model.table.keys) != sorted(first.table.keys):
         raise BadInput(
-            f"{model.path.name} has the classes {', '.join(model.table.names)}, {first.path.name} has "
-            f"{', '.join(first.table.names)}; networks that vote together need the same classes"
+            f"{model.path.name} has the classes {join_names(model.table.names)}, {first.path.name} has "
+            f"{join_names(first.table.names)}; networks that vote together need the same classes"
         )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from hybridseg.errors import BadInput
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.tilefolder import TileFolder
+from hybridseg.io.arrays import map_array
 from hybridseg.io.atomic import atomic_path
 from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import read_csv, write_csv
@@ -61,8 +62,8 @@ def cache_features(
     # Another training on the same tiles computes what this one needs.
     with lock_output(home, wait=True):
         _prepare(home, stamps, n_features)
-        features = np.load(home / "features.npy", mmap_mode="r+")
-        done = np.load(home / "done.npy", mmap_mode="r+")
+        features = map_array(home / "features.npy", "r+")
+        done = map_array(home / "done.npy", "r+")
         missing = np.flatnonzero(done == 0)
         chunks = [missing[i : i + _CHUNK] for i in range(0, len(missing), _CHUNK)]
         seconds = [len(chunk) * TILE_SECONDS for chunk in chunks]
@@ -84,7 +85,7 @@ def _prepare(home: Path, stamps: list[dict[str, str]], n_features: int) -> None:
     features = np.zeros((len(stamps), n_features), np.float32)
     done = np.zeros(len(stamps), np.uint8)
     if known is not None:
-        old_features, old_done = np.load(home / "features.npy", mmap_mode="r"), np.load(home / "done.npy")
+        old_features, old_done = map_array(home / "features.npy"), map_array(home / "done.npy")
         place = {tuple(row.values()): i for row, i in known if old_done[i]}
         for i, stamp in enumerate(stamps):
             j = place.get(tuple(stamp.values()))
@@ -100,7 +101,7 @@ def _prepare(home: Path, stamps: list[dict[str, str]], n_features: int) -> None:
 def _read_index(home: Path, n_features: int) -> list[tuple[dict[str, str], int]] | None:
     try:
         rows = read_csv(home / "tiles.csv", _COLUMNS)
-        features, done = np.load(home / "features.npy", mmap_mode="r"), np.load(home / "done.npy", mmap_mode="r")
+        features, done = map_array(home / "features.npy"), map_array(home / "done.npy")
     except (BadInput, OSError, ValueError, EOFError):
         return None  # No cache, or a damaged one: it is computed again.
     if features.shape != (len(rows), n_features) or features.dtype != np.float32 or done.shape != (len(rows),):

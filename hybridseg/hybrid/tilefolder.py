@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import ClassTable, class_key
-from hybridseg.errors import BadInput, MissingInput, located
+from hybridseg.errors import BadInput, MissingInput, join_names, located
 from hybridseg.hybrid.tiles import read_tile
 from hybridseg.io.images import IMAGE_SUFFIXES
 from hybridseg.io.jsonfiles import read_json_object
@@ -225,7 +225,7 @@ def _check_counts(root: Path, by_folder: dict[str, list[str]]) -> None:
     too_few = [f"{name} ({len(tiles)})" for name, tiles in by_folder.items() if len(tiles) < MIN_TILES]
     if too_few:
         raise BadInput(
-            f"{root}: every class needs at least {MIN_TILES} tiles; too few in {', '.join(too_few)}. "
+            f"{root}: every class needs at least {MIN_TILES} tiles; too few in {join_names(too_few)}. "
             "Label more of it, lower the purity of `hybridseg retile -a`, or remove the folder"
         )
     for name, tiles in by_folder.items():

@@ -17,7 +17,16 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import Confusion, count_confusion, pool_confusions
 from hybridseg.crf.options import CrfOptions
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, Problem, count_problems, located
+from hybridseg.errors import (
+    BadInput,
+    HybridSegError,
+    MissingInput,
+    OutputExists,
+    Problem,
+    count_problems,
+    join_names,
+    located,
+)
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.segmentation import HybridOptions, reduce_image, refine_votes, vote_on_tiles
 from hybridseg.hybrid.votes import TileVotes
@@ -215,7 +224,7 @@ def read_tuning(model_paths: Sequence[Path]) -> HybridOptions | None:
                 raise BadInput("it was written by another version of hybridseg; tune again (hybridseg tune-crf)")
             if record["sha256"] != [hash_file(path) for path in model_paths]:
                 raise BadInput(
-                    f"it was made for {', '.join(record['models'])} as they were then, not for these models; "
+                    f"it was made for {join_names(record['models'])} as they were then, not for these models; "
                     "tune again (hybridseg tune-crf)"
                 )
             constants: dict[str, Any] = {name: float(record["best"]["crf"][name]) for name in SEARCH_RANGES}

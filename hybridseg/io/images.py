@@ -20,7 +20,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.io.atomic import write_bytes
-from hybridseg.io.labels.pngcheck import check_png
+from hybridseg.io.labels.pngcheck import check_png, find_chunk
 from hybridseg.io.rasters import GeoReference, check_pixel_count, open_raster, read_georeference, sniff_format
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
@@ -291,7 +291,10 @@ def _read_pillow_orientation(path: Path) -> int:
     orientation_tag = 274
     try:
         with pillow_cap_lifted(), Image.open(path) as picture:
-            return int(picture.getexif().get(orientation_tag, 1))
+            # A PNG may have it behind its pixels. To find it Pillow would decode them, before their number is checked.
+            if picture.format == "PNG" and "exif" not in picture.info and (late := find_chunk(path, b"eXIf")):
+                picture.info["exif"] = b"Exif\0\0" + late
+            return int(Image.Image.getexif(picture).get(orientation_tag, 1))
     except (UnidentifiedImageError, OSError, ValueError, TypeError, SyntaxError, LookupError, struct.error):
         # A TIFF that only rasterio can read: scientific rasters are upright. Or damaged EXIF.
         return 1

@@ -1,4 +1,4 @@
-"""JSON, from elsewhere or our own: its size is checked before it is parsed, and every value before it is used."""
+"""JSON and TOML, from elsewhere or ours: the size is checked before it is parsed, every value before it is used."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import json
 import math
 import os
 import re
+import tomllib
 from collections import Counter
 from typing import Any, NoReturn
 
 from hybridseg.errors import BadInput, HybridSegError, located
-from hybridseg.io.rasters import check_regular
+from hybridseg.io.textfiles import read_whole
 
 MAX_FILE_BYTES = 200_000_000
 # What a byte of text can become in memory: an object and a list take far more than a number.
 _MAX_SIGNS = {b"{": 3_000_000, b"[": 6_000_000, b":": 15_000_000, b",": 30_000_000}
 _MAX_DEPTH = 100
+# A path is the longest name that is known; a float holds no whole number of more digits.
+_MAX_NAME, _MAX_DIGITS = 4096, 308
 _SPLIT = "split it into smaller files"
 _MAX_NUMBER = 1e9
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_MANY_DIGITS = re.compile(rb"[0-9]{%d}" % (_MAX_DIGITS + 1))
 
 
 def read_json_object(
@@ -38,38 +42,75 @@ def read_json_object(
     MissingInput, BadInput
         When there is no such file, it is too large, or it is not such JSON.
     """
-    path = check_regular(path)
+    data = read_whole(path, most=MAX_FILE_BYTES, remedy=remedy or _SPLIT)
     with located(path):
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise BadInput(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB; {remedy or _SPLIT}")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise BadInput(
-                f"it cannot be read ({error.strerror or error}); check the file and its permissions"
-            ) from error
         return parse_json_object(data, errors=errors, remedy=remedy)
 
 
-def parse_json_object(data: bytes, *, errors: str = "strict", remedy: str | None = None) -> dict[str, Any]:
+def read_toml(path: str | os.PathLike[str], *, most: int, remedy: str) -> dict[str, Any]:
+    """Read a TOML file of at most so many bytes, which is no deeper than JSON may be.
+
+    Raises
+    ------
+    MissingInput, BadInput
+    """
+    data = read_whole(path, most=most, remedy=remedy)
+    with located(path):
+        try:
+            record = tomllib.loads(data.decode("utf-8"))
+            _check_depth(record)
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"it is not TOML ({error}); {remedy}") from error
+    return record
+
+
+def parse_json_object(
+    data: bytes | str, *, errors: str = "strict", remedy: str | None = None, finite: bool = True
+) -> dict[str, Any]:
     """Parse what `read_json_object` reads, which may also come from elsewhere than a file.
 
     Raises
     ------
     BadInput
     """
+    record = parse_json(data, errors=errors, remedy=remedy, finite=finite)
+    if not isinstance(record, dict):
+        raise BadInput(
+            f"it holds a list or a single value, not one object in braces; {remedy or 'give the whole file'}"
+        )
+    return record
+
+
+def parse_json(data: bytes | str, *, errors: str = "strict", remedy: str | None = None, finite: bool = True) -> Any:
+    """Parse any value of JSON, as strictly as `parse_json_object` parses an object.
+
+    Parameters
+    ----------
+    finite : bool
+        False: also NaN and infinity, as Python writes them.
+
+    Raises
+    ------
+    BadInput
+
+    Examples
+    --------
+    >>> parse_json('["water", "sand"]')
+    ['water', 'sand']
+    """
+    if isinstance(data, str):
+        data = data.encode("utf-8", "surrogatepass")
+    if len(data) > MAX_FILE_BYTES:
+        raise BadInput(f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB; {remedy or _SPLIT}")
     for sign, most in _MAX_SIGNS.items():
         if data.count(sign) > most:
             raise BadInput(f"it has more than {most:,} {sign.decode()!r}; {remedy or _SPLIT}")
+    parse_int = _parse_int if _MANY_DIGITS.search(data) else None
     try:
         record = json.loads(
             data.decode("utf-8-sig", errors), object_pairs_hook=_make_object, parse_float=_parse_float,
-            parse_constant=_refuse_constant,
+            parse_constant=_refuse_constant if finite else None, parse_int=parse_int,
         )  # fmt: skip
-        if not isinstance(record, dict):
-            raise BadInput(
-                f"it holds a list or a single value, not one object in braces; {remedy or 'give the whole file'}"
-            )
         _check_depth(record)
         if _SURROGATE.search(data):
             # Half of a sign, which no output takes.
@@ -82,6 +123,17 @@ def parse_json_object(data: bytes, *, errors: str = "strict", remedy: str | None
     except (ValueError, RecursionError) as error:
         raise BadInput(f"it is damaged, or not JSON in UTF-8 ({error}); {remedy or 'save it again'}") from error
     return record
+
+
+def as_read(record: Any) -> Any:
+    """Return a record of ours as it comes back from a file: lists for tuples, names of text.
+
+    Examples
+    --------
+    >>> as_read({1: (2, 3)})
+    {'1': [2, 3]}
+    """
+    return json.loads(json.dumps(record))
 
 
 def holds_keys(path: str | os.PathLike[str], *keys: str) -> bool:
@@ -128,7 +180,16 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(record) != len(pairs):
         key = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise BadInput(f"{key[:60]!r} stands twice in one object; keep one of the two, or export the file again")
+    if max(map(len, record), default=0) > _MAX_NAME:
+        key = max(record, key=len)
+        raise BadInput(f"the name {key[:60]!r} ... in it has {len(key):,} characters; a name has at most {_MAX_NAME:,}")
     return record
+
+
+def _parse_int(text: str) -> int:
+    if len(text) > _MAX_DIGITS + 1:
+        raise ValueError(f"{text[:40]}... is too large a number")
+    return int(text)
 
 
 def _parse_float(text: str) -> float:
@@ -140,7 +201,7 @@ def _parse_float(text: str) -> float:
 
 def _check_depth(record: Any) -> None:
     """Raise ValueError for what is so deep that a function that calls itself for each level could not go through it."""
-    level = [record]
+    level = [record] if isinstance(record, (dict, list)) else []
     for _ in range(_MAX_DEPTH):
         inner = (value.values() if isinstance(value, dict) else value for value in level)
         level = [value for values in inner for value in values if isinstance(value, (dict, list))]

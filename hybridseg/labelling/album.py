@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, Conflict, MissingInput
+from hybridseg.errors import BadInput, Conflict, MissingInput, join_names
 from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.rasters import check_regular
@@ -133,7 +133,7 @@ class Album:
                 used = lost & self._find_used_keys(entry)
                 if used:
                     raise Conflict(
-                        f"{entry.path.name} is labelled with {', '.join(sorted(used))}; a class that is in use keeps "
+                        f"{entry.path.name} is labelled with {join_names(sorted(used))}; a class that is in use keeps "
                         "its name (undo its strokes first)"
                     )
             if self.table is not None and table.keys[: len(self.table)] != self.table.keys:

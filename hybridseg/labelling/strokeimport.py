@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hybridseg.classes import MAX_CLASSES, ClassTable, class_key, seeds_to_labels
-from hybridseg.errors import BadInput, located
+from hybridseg.errors import BadInput, join_names, located
 from hybridseg.io.annotations.doodles import MAX_POINTS, MAX_STROKES, Stroke
 from hybridseg.io.annotations.formats import read_annotations
 from hybridseg.io.annotations.items import Item, Mask, check_image, clean_name, extend_table, split_labels
@@ -152,7 +152,7 @@ def _resolve(
     if table is not None and len(full) > len(table):
         new = full.names[len(table) :]
         warnings.append(
-            f"{', '.join(new)} {'is a new class' if len(new) == 1 else 'are new classes'} at the end of the list"
+            f"{join_names(new)} {'is a new class' if len(new) == 1 else 'are new classes'} at the end of the list"
         )
     ids = {key: i for i, key in enumerate(full.keys)}
     strokes = []

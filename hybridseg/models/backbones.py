@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tarfile
 import tempfile
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, WriteFailed
+from hybridseg.io.archives import unpack_archive
 from hybridseg.io.atomic import atomic_folder, claim_folder
 from hybridseg.io.locks import holds_files, lock_output, own_partial, remove_leftovers
 from hybridseg.models.graphs import CHECKPOINT_OPS, SAFE_OPS, refuse_unsafe_ops
@@ -206,7 +205,7 @@ def hub_cache_dir() -> Path:
 
 def _fetch_module(handle: str) -> Path:
     hub = _import_hub()
-    place = hub_cache_dir() / hashlib.sha1(handle.encode()).hexdigest()
+    place = hub_cache_dir() / hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest()
     try:
         return Path(hub.resolve(handle))
     # A download fails in many ways, and the advice is the same for all.
@@ -236,11 +235,7 @@ def _unpack_module(path: Path) -> Path:
         if target.is_dir():
             return target
         remove_leftovers(target.parent)
-        try:
-            with tarfile.open(path) as archive:
-                archive.extractall(unpacked, filter="data")
-        except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
-            raise BadInput(f"{path} cannot be unpacked: {error}") from error
+        unpack_archive(path, unpacked)
         homes = [found.parent for pattern in ("saved_model.pb", "tfhub_module.pb") for found in unpacked.rglob(pattern)]
         if not homes:
             raise BadInput(f"{path} holds no TensorFlow Hub module (no saved_model.pb)")

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import HybridSegError
+from hybridseg.io.arrays import read_arrays
 from hybridseg.io.atomic import atomic_path
+from hybridseg.io.jsonfiles import parse_json_object
 
 logger = logging.getLogger(__name__)
 
@@ -57,17 +59,25 @@ def read_state(
         return None
     try:
         record, values = _read_file(path)
+    except (HybridSegError, KeyError) as error:
+        _warn(path, error)
+        return None
+    try:
         if not accept(record):
             return None
         if [value.shape for value in values] != [tuple(variable.shape) for variable in like]:
             raise ValueError("it belongs to another network")
     except HybridSegError:
         raise
-    # Damage raises many kinds of errors: of the archive, an array in it, the record.
+    # A record that holds something else than it should raises many kinds of errors.
     except Exception as error:
-        logger.warning("%s is damaged (%s): training starts again", path, error)
+        _warn(path, error)
         return None
     return record, values
+
+
+def _warn(path: Path, error: Exception) -> None:
+    logger.warning("%s is damaged (%s): training starts again", path, error)
 
 
 def _read_values(variable: Any) -> np.ndarray:
@@ -76,7 +86,6 @@ def _read_values(variable: Any) -> np.ndarray:
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
-    with path.open("rb") as file:
-        stored = np.load(file, allow_pickle=False)
-        values = [stored[f"v{i}"] for i in range(len(stored.files) - 1)]
-        return json.loads(str(stored["record"])), values
+    stored = read_arrays(path)
+    record = parse_json_object(str(stored.pop("record")), finite=False)
+    return record, [stored[f"v{i}"] for i in range(len(stored))]

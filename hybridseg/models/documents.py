@@ -19,6 +19,7 @@ from hybridseg.io.atomic import write_text
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import write_json
+from hybridseg.io.textfiles import MAX_TEXT_BYTES, read_whole
 from hybridseg.models.cards import hash_bytes
 from hybridseg.models.catalog import ModelEntry
 from hybridseg.models.modelcard import describe_model
@@ -73,7 +74,7 @@ def _may_replace(place: Path, owns: Callable[[Path, ModelEntry], bool], entry: M
 
 
 def _owns_text(place: Path, entry: ModelEntry) -> bool:
-    text = place.read_text(encoding="utf-8")
+    text = read_whole(place, most=MAX_TEXT_BYTES, remedy="").decode("utf-8")
     mark = _MARK.search(text)
     return mark is not None and (mark["file"], mark["digest"]) == (entry.path.name, _digest(text[: mark.start()]))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, join_names
 from hybridseg.models.store import TileClassifier
 
 
@@ -30,8 +30,8 @@ class Ensemble:
         for other in self.members[1:]:
             if sorted(other.table.keys) != sorted(self.table.keys):
                 raise BadInput(
-                    f"{other.path} has the classes {', '.join(other.table.names)}, but {self.path} has "
-                    f"{', '.join(self.table.names)}; models that vote together need the same classes"
+                    f"{other.path} has the classes {join_names(other.table.names)}, but {self.path} has "
+                    f"{join_names(self.table.names)}; models that vote together need the same classes"
                 )
 
     @property

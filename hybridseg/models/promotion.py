@@ -18,6 +18,7 @@ from hybridseg.markup import name_some, render_text
 from hybridseg.models.cards import FORMAT_VERSION, hash_file
 from hybridseg.models.catalog import TILES, Measured, ModelEntry, compare_key, read_entry, sort_models
 from hybridseg.models.documents import write_documents
+from hybridseg.options import check_file_name
 
 RECORD_NAME = "promoted.json"
 _MOST_NAMED = 20
@@ -166,8 +167,7 @@ def promote_model(contest: Contest, to: Path, *, name: str | None = None, overwr
     WriteFailed
     """
     winner, name = contest.winner, name or contest.winner.name
-    if not name or name in (".", "..") or "/" in name:
-        raise BadInput(f"--name {name}: give the name of one folder")
+    check_file_name(name, what="--name")
     folder = to / name
     if winner.path.parent.resolve() == folder.resolve():
         return Promotion(contest, winner, ())

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, join_names
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.jsonfiles import holds_keys
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
@@ -343,7 +343,7 @@ def _match_table(path: Path, labels_path: str | os.PathLike[str], card: ModelCar
     # A class without tiles is in the class file, but not in the model.
     if not set(card.table.keys) <= set(table.keys):
         raise BadInput(
-            f"{labels_path} lists {', '.join(table.names)} but {path} was trained on {', '.join(card.names)}; "
+            f"{labels_path} lists {join_names(table.names)} but {path} was trained on {join_names(card.names)}; "
             "leave --labels out to use the model's own"
         )
     return card.table

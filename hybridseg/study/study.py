@@ -12,6 +12,7 @@ from hybridseg.io.atomic import claim_folder, write_text
 from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.locks import lock_output
 from hybridseg.io.masks import find_split_masks
+from hybridseg.io.textfiles import MAX_TEXT_BYTES, read_whole
 from hybridseg.markup import render_text
 from hybridseg.page import Section
 from hybridseg.progress import Progress, describe_seconds, no_progress
@@ -142,7 +143,8 @@ def _write_list(paths: StudyPaths, inputs: Inputs) -> Path | None:
     if not text:
         path.unlink(missing_ok=True)
         return None
-    if not path.exists() or path.read_text(encoding="utf-8", errors="surrogateescape") != text:
+    content = text.encode("utf-8", "surrogateescape")
+    if not path.exists() or read_whole(path, most=MAX_TEXT_BYTES, remedy="give another --out") != content:
         write_text(path, text)
     return path
 

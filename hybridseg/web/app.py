@@ -22,7 +22,7 @@ from hybridseg.web.gate import Gate
 
 STATIC_DIR = Path(__file__).parent / "static"
 MAX_IMPORT_BYTES = 200_000_000
-_MAX_BODY_BYTES = 2_000_000
+MAX_BODY_BYTES = 2_000_000
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -50,8 +50,10 @@ _LOCKED = (
 def create_app(gate: Gate, *, page: str) -> Flask:
     """Return an application that serves a page (a static file) to the person who started it, and to no one else."""
     app = Flask("hybridseg", static_folder=None)
-    app.config.update(MAX_CONTENT_LENGTH=_MAX_BODY_BYTES, MAX_FORM_MEMORY_SIZE=1000)
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, MAX_FORM_MEMORY_SIZE=1000)
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    # Two slashes are no other spelling of one: the redirect would be a page with the address in it.
+    app.url_map.merge_slashes = False
 
     # Read once: a request can only name one of these, and never reaches the disk.
     files = {path.name: partial(_send_file, path.name, path.read_bytes()) for path in STATIC_DIR.iterdir()}

@@ -19,7 +19,8 @@ from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.session import LabelSession
 from hybridseg.markup import count_of, escape_html, render_text
-from hybridseg.web.app import MAX_IMPORT_BYTES, create_label_app, create_review_app
+from hybridseg.web.app import MAX_BODY_BYTES, MAX_IMPORT_BYTES, create_label_app, create_review_app
+from hybridseg.web.connections import close_idle, limit_connections
 from hybridseg.web.gate import LOOPBACK_NAMES, Gate
 
 # A browser requests six tiles at once; previews and saves must not wait for them.
@@ -74,6 +75,7 @@ class Page:
             make_app(self._gate), sockets=[self._listener], threads=_N_THREADS, max_request_body_size=MAX_IMPORT_BYTES,
             ident=None, map={},
         )  # fmt: skip
+        limit_connections(self._server, self._gate, max_body_bytes=MAX_BODY_BYTES)
         self._thread = Thread(target=self._run, name="page", daemon=True)
         self._thread.start()
 
@@ -109,6 +111,7 @@ class Page:
         serving, channels = self._server.asyncore, self._server._map
         while self.is_running:
             serving.loop(timeout=1.0, map=channels, count=1, use_poll=True)
+            close_idle(self._server)
         self._server.task_dispatcher.shutdown()
         serving.close_all(channels, ignore_all=True)
 

@@ -148,7 +148,7 @@ def test_arrays_that_do_not_fit_are_refused(scene):
     """Beside the checks of `refine_labels`: the loops would read beyond the arrays."""
     image, priors = scene
     for wrong in (image[:-1].copy(), image[:, :, 0].copy(), np.zeros((300, 290, 5), np.uint8), image[:0]):
-        with pytest.raises(ValueError, match=r"image must be|not of as many pixels|maximum"):
+        with pytest.raises(ValueError, match=r"image must be|bands|not of as many pixels|maximum"):
             run_native(wrong, priors, options=CrfOptions())
     with pytest.raises(ValueError, match=r"multiplicity"):
         run_native(image, replace(priors, multiplicity=priors.multiplicity[:-1].copy()), options=CrfOptions())
@@ -233,3 +233,36 @@ def test_a_forked_process_can_use_it_too():
     finally:
         child.kill()
         child.join()
+
+
+NO_SUCH_CALLS = {
+    "a value that is no number": ({"image": np.full((2, 3, 3), np.nan, np.float32)}, "values of the image"),
+    "a value below 0": ({"image": np.full((2, 3, 3), -1e30, np.float32)}, "values of the image"),
+    "a value above the largest": ({"image": np.full((2, 3, 3), 7, np.uint8), "largest_value": 6.0}, "values of the im"),
+    "no pixel": ({"image": np.zeros((0, 3, 3), np.uint8), "priors": np.ones((0, 2), np.float32)}, "rows and columns"),
+    "too many bands": ({"image": np.zeros((2, 3, 5), np.uint8)}, "bands"),
+    "a prior that there is not": ({"row_of_pixel": np.full((2, 3), 6, np.int32)}, "priors that there are not"),
+    "priors of fewer pixels": ({"priors": np.ones((5, 2), np.float32)}, "as many pixels"),
+    **{
+        f"{n} lanes": ({"priors": np.ones((6, n), np.float32), "multiplicity": np.ones(n, np.float32)}, "256 lanes")
+        for n in (0, 257)
+    },
+    "no width": ({"theta": float("nan")}, "widths"),
+    "a place outside": ({"origin": (-1, 0)}, "begins in it"),
+}
+
+
+@pytest.mark.parametrize("name", NO_SUCH_CALLS)
+def test_what_the_loops_cannot_rely_on_is_refused(name):
+    """Each of them would make the loops write beyond their arrays; many more go through `make sanitize`."""
+    call = {
+        "image": np.zeros((2, 3, 3), np.uint8), "largest_value": 255.0, "origin": (0, 0), "floor": 1e-5,
+        "priors": np.full((6, 2), 0.5, np.float32), "row_of_pixel": None, "multiplicity": np.ones(2, np.float32),
+        "theta": 1.0, "space_theta": 1.0, "color_scale": 1.0, "space_compat": 1.0, "color_compat": 1.0,
+        "n_iterations": 2, "tolerance": 0.0, "exchanged_sides": False, "n_threads": 1, "max_bytes": 2**30,
+        "instruction_set": "", "want_probs": True,
+    }  # fmt: skip
+    assert _kernel.infer(**call)[0].shape == (2, 3)
+    changes, words = NO_SUCH_CALLS[name]
+    with pytest.raises(ValueError, match=words):
+        _kernel.infer(**{**call, **changes})

@@ -166,7 +166,7 @@ def test_other_data_that_are_refused(project):
         ({"use_tiling": True}, "less than a tile of 256; give --tile_size 40"),
         ({"tile_size": 64}, "--tile_size is for tiles: give --use_tiling 1"),
         ({"train_fraction": 0.01}, "none would be for the train set"),
-        ({"dataset_name": "a/b"}, "give a name that a folder can have"),
+        ({"dataset_name": "a/b"}, "give a name of 1 to 100 characters"),
         ({"test_list": ("cell1",), "seed": 1}, "leave out --train_fraction and --seed"),
         ({"test_list": ("cell9",)}, r"names of images that are not there.*cell9"),
     ):

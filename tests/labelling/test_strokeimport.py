@@ -194,7 +194,7 @@ def test_annotations_that_do_not_fit(read_json):
         make_coco({**polygon, "category_id": 77}),
         make_coco(polygon, images=[{"id": 1, "file_name": "a.jpg", "height": 6, "width": 7}]),
         make_coco(polygon, categories=[{"id": 5, "name": "?!"}]),
-        make_coco(polygon, categories=[{"id": 5, "name": "a" * 101}]),
+        make_coco(polygon, categories=[{"id": 5, "name": "a" * 201}]),
         make_coco(polygon, categories=[{"id": 5, "name": "a\ud800"}]),
         make_coco({"segmentation": [[1, 1, 4, 1], ["a"] * 8]}),
     ):

@@ -106,7 +106,7 @@ def test_what_cannot_be_read_is_told(tmp_path, save_network):
         read_entry(tmp_path / "a/model.card.json")
 
 
-@pytest.mark.parametrize("value", [10**400, -0.1, 1.5, True, "0.9"])
+@pytest.mark.parametrize("value", [10**300, -0.1, 1.5, True, "0.9"])
 def test_what_is_no_score_is_left_out(tmp_path, save_network, value):
     save_network(tmp_path / "a.h5", 0.8)
     change_card(tmp_path / "a.card.json", lambda record: record["scores"].update(accuracy=value))

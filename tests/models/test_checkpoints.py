@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hybridseg.errors import WriteFailed
-from hybridseg.models.checkpoints import restore_state, save_state
+from hybridseg.models.checkpoints import read_state, restore_state, save_state
 
 RECORD = {"key": "abc", "history": [{"epoch": 1, "loss": 0.25, "val_loss": None}], "word": "Küste"}
 
@@ -124,3 +124,16 @@ def test_a_full_disk_leaves_the_old_state(saved, variables, monkeypatch):
     with pytest.raises(WriteFailed, match="No space left on device"):
         save_state(saved, variables, {})
     assert saved.read_bytes() == before
+
+
+def test_a_loss_that_is_not_finite_is_kept(tmp_path):
+    save_state(tmp_path / "c.npz", [np.zeros(2)], {"best_loss": np.inf, "é": float("nan")})
+    record, _ = read_state(tmp_path / "c.npz", [np.zeros(2)])
+    assert record["best_loss"] == np.inf and np.isnan(record["é"])
+
+
+def test_a_record_that_is_no_json_starts_again(tmp_path, caplog):
+    for record in ("[" * 50_000, "[]", '{"a": 1, "a": 2}', "{'a': 1}"):
+        np.savez(tmp_path / "c.npz", record=np.array(record), v0=np.zeros(2))
+        assert read_state(tmp_path / "c.npz", [np.zeros(2)]) is None
+    assert caplog.text.count("training starts again") == 4

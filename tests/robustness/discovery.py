@@ -37,6 +37,7 @@ NOT_READERS = {
     "io.atomic.atomic_path": _WRITES,
     "io.atomic.replace_text": _WRITES,
     "io.atomic.back_up": _WRITES,
+    "io.jsonfiles.as_read": "it is given a record that this process made",
     "io.journal.Journal": _WRITES,
     "io.locks.explain_folder": "it explains what its callers raise",
     "io.locks.holds_files": "it reads the names in a folder",

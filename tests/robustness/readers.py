@@ -28,8 +28,22 @@ from hybridseg.dense.programs import config, fcnfolders
 from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.hybrid import evaltiles, tilefolder, tuning
 from hybridseg.hybrid.tiles import read_tile
-from hybridseg.io import images, jsonfiles, lmdbpages, lmdbstore, masks, rasters, samples, tables, tfrecords, windows
+from hybridseg.io import (
+    arrays,
+    images,
+    jsonfiles,
+    lmdbpages,
+    lmdbstore,
+    masks,
+    rasters,
+    samples,
+    tables,
+    textfiles,
+    tfrecords,
+    windows,
+)
 from hybridseg.io.annotations import coco, doodler, doodles, formats, labelme, painted, runlengths
+from hybridseg.io.archives import unpack_archive
 from hybridseg.io.bands import stack_bands
 from hybridseg.io.labelled import load_labelled
 from hybridseg.io.labels import classfiles, classids, labelmaps, labelpng, labeltiff, mat5, matfiles, pngcheck
@@ -199,6 +213,8 @@ READERS = tuple(
         ("io.labelled.load_labelled", "labels/map.png labels/map.tif", lambda path: load_labelled(
             Pair(path, path.with_name("colors.png")), datasets.make_label_reader(TABLE))),
         ("io.labels.pngcheck.check_png", "pictures/*.png labels/*.png", pngcheck.check_png),
+        ("io.labels.pngcheck.find_chunk", "pictures/*.png labels/*.png",
+            lambda path: pngcheck.find_chunk(path, b"eXIf")),
         ("io.labels.formats.read_labelmap", LABELS, lambda path: read_labelmap(path, table=TABLE), {"share": 2}),
         ("io.labels.formats.read_made_by", LABELS, read_made_by),
         ("io.labels.matfiles.read_matfile", "labels/*.mat", matfiles.read_matfile, {"share": 2}),
@@ -218,6 +234,15 @@ READERS = tuple(
         ("io.jsonfiles.holds_keys", JSONS, jsonfiles.holds_keys),
         ("io.jsonfiles.parse_number", VALUES, lambda path: jsonfiles.parse_number(value_of(path))),
         ("io.jsonfiles.parse_whole", VALUES, lambda path: jsonfiles.parse_whole(value_of(path))),
+        ("io.jsonfiles.parse_json", JSONS, lambda path: jsonfiles.parse_json(path.read_bytes())),
+        ("io.jsonfiles.read_toml", "texts/*.toml",
+            lambda path: jsonfiles.read_toml(path, most=1 << 20, remedy="x")),
+        ("io.textfiles.read_whole", LISTS, lambda path: textfiles.read_whole(path, most=1 << 20, remedy="x")),
+        ("io.textfiles.read_lines", LISTS, lambda path: textfiles.read_lines(path, remedy="x")),
+        ("io.arrays.read_arrays", "networks/state.npz", arrays.read_arrays),
+        ("io.arrays.map_array", "texts/array.npy", lambda path: arrays.map_array(path).sum()),
+        ("io.archives.unpack_archive", "module/tiny.tar.gz",
+            lambda path: unpack_archive(path, path.parent / OUT), {"share": 0.3, **WRITES}),
         ("io.tables.read_csv", LISTS, lambda path: tables.read_csv(path, ("image", "set"))),
         ("io.tfrecords.scan_shard", "records/*/*.tfrec", tfrecords.scan_shard, {"share": 2}),
         ("io.tfrecords.read_record", "records/*/*.tfrec", read_record_at),

@@ -119,6 +119,7 @@ def write_texts(folder: Path) -> None:
     columns = [*row, "masks_dir", "masks"]
     write_csv(folder / "split.csv", columns, [row | {"masks_dir": "masks", "masks": '["a.png"]'}] * 3)
     (folder / "names.txt").write_text("a.jpg\nb.jpg\n")
+    np.save(folder / "array.npy", np.arange(12, dtype=np.float32).reshape(3, 4))
     (folder / "color.txt").write_text("#8B008B")
     (folder / "names.list").write_text('["water", "sand"]')
     values = {

@@ -53,6 +53,11 @@ def app(session, jobs, gate):
 
 
 @pytest.fixture
+def make_visitor():
+    return Visitor
+
+
+@pytest.fixture
 def visitor(app, gate):
     return Visitor(app, gate)
 

@@ -214,6 +214,14 @@ def test_paths_in_every_parameter(visitor, first, draw, alive, bad):
     alive(visitor)
 
 
+@pytest.mark.parametrize("path", ["/static//label.js", "/static/%2f%2fevil.example", "/api//session"])
+def test_no_address_leads_to_another(visitor, path, alive):
+    """A redirect is a page that has the address in it."""
+    response = visitor.get(path)
+    assert response.status_code == 404 and response.mimetype != "text/html" and "Location" not in response.headers
+    alive(visitor)
+
+
 @pytest.mark.parametrize("tile", ["0/0/1", "0/1/0", "1/0/0", "99/0/0", "0/99999999999999999999/0", "-1/0/0", "0/0/1e3"])
 def test_tiles_that_there_are_not(visitor, first, tile, alive):
     for layer in ("picture", "scribbles", "result"):

@@ -12,6 +12,7 @@ struct Chains;
 struct Ghost;
 
 enum class InstructionSet { plain, avx2, avx512 };
+constexpr InstructionSet kAllSets[] = {InstructionSet::plain, InstructionSet::avx2, InstructionSet::avx512};
 
 InstructionSet best_instruction_set();
 bool has_instruction_set(InstructionSet set);

@@ -18,11 +18,10 @@ import numpy as np
 
 from hybridseg.classes import VOID
 from hybridseg.dense.pairs import SIDES
-from hybridseg.dense.records import PREFIX_WORDS, is_prefix
 from hybridseg.errors import BadInput, located
-from hybridseg.io.jsonfiles import read_json_object
+from hybridseg.io.jsonfiles import as_read, read_json_object
 from hybridseg.models.bundles import describe_json
-from hybridseg.options import Span, describe_range, option, setting_of, type_of
+from hybridseg.options import PREFIX_WORDS, Span, describe_range, is_prefix, option, setting_of, type_of
 
 _SHARE, _EPOCHS, _FEW = Span(0, 1, below=True), Span(0, 100_000), Span(1, 1000)
 _COUNT, _INNER_SHARE = Span(1, 100_000), Span(0, 1, above=True, below=True)
@@ -230,7 +229,7 @@ def config_record(config: ResunetConfig) -> dict[str, Any]:
     >>> record["TARGET_SIZE"], record["REMAP_CLASSES"]
     ([64, 96], {})
     """
-    return {key: json.loads(json.dumps(getattr(config, key.lower()))) for key in KEYS}
+    return {key: as_read(getattr(config, key.lower())) for key in KEYS}
 
 
 def explain_keys() -> list[tuple[str, str, str, str]]:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable, color_labels, match_colors, remap
+from hybridseg.classes import VOID, ClassTable, color_labels, remap
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.labelmaps import match_colors
 from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import group_by_stem, list_files, result_kind
 from hybridseg.majority import check_radius, filter_majority

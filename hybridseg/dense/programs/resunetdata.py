@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import VOID, ClassTable, remap
+from hybridseg.classes import MAX_NAME_CHARACTERS, VOID, ClassTable, remap
 from hybridseg.dense.datasets import (
     find_folder_pairs,
     find_lost_foreground,
@@ -19,7 +19,7 @@ from hybridseg.dense.datasets import (
 from hybridseg.dense.pairs import PairSource, RemappedPairs, check_pairs
 from hybridseg.dense.programs.config import ResunetConfig, make_lookup
 from hybridseg.dense.recordpairs import open_records
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, shorten
 from hybridseg.io.labelled import ReadLabels
 from hybridseg.io.pairing import Pair
 from hybridseg.progress import Progress
@@ -127,7 +127,8 @@ def _merge_classes(config: ResunetConfig, own: ClassTable) -> ClassTable:
     for new in range(config.n_label_ids):
         merged = [old for old in range(len(own)) if lookup[old] == new]
         if merged:
-            names[new], colors[new] = " + ".join(own.names[old] for old in merged), own.colors[merged[0]]
+            names[new] = shorten(" + ".join(own.names[old] for old in merged), MAX_NAME_CHARACTERS)
+            colors[new] = own.colors[merged[0]]
     return ClassTable(tuple(names), tuple(colors))
 
 

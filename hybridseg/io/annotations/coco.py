@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, join_names
 from hybridseg.io.annotations.doodles import Point, Stroke
 from hybridseg.io.annotations.items import Annotations, Item, Mask, check_drawn_size, find_class
 from hybridseg.io.annotations.runlengths import decode_rle, parse_rle, parse_size
 from hybridseg.io.annotations.strokes import stroke_to_mask
 from hybridseg.io.jsonfiles import parse_number
-from hybridseg.markup import name_some
 
 Id = int | str
 
@@ -129,10 +128,10 @@ class CocoFile:
         by_name, by_stem = self._by_name
         found = by_name.get(wanted) or by_stem.get(_cut_suffix(wanted)) or []
         if len(found) > 1:
-            names = ", ".join(image.file_name for image in found[:5])
+            names = join_names(image.file_name for image in found)
             raise BadInput(f"{wanted} could be any of {names}; take all but one out")
         if not found:
-            names = name_some((image.file_name for image in self.images), 5) or "none at all"
+            names = join_names(image.file_name for image in self.images) or "none at all"
             raise BadInput(f"it has no image {wanted}; its images are {names}")
         return found[0]
 

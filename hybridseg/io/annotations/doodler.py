@@ -22,7 +22,7 @@ from typing import IO
 import numpy as np
 
 from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, seeds_to_labels
-from hybridseg.errors import BadInput, located
+from hybridseg.errors import BadInput, join_names, located
 from hybridseg.io.annotations.items import Annotations, split_labels
 from hybridseg.io.labels.labelmaps import narrow_labels, narrow_seeds
 from hybridseg.io.rasters import check_regular
@@ -142,7 +142,7 @@ def read_doodler(
         n_classes = max(int(np.max(labels, where=labels != VOID, initial=0)) + 1 for labels, _ in maps)
         if n_classes > len(names):
             raise BadInput(
-                f"it uses {n_classes} classes, but the names are {', '.join(names[:20]) or 'none'}; give the class "
+                f"it uses {n_classes} classes, but the names are {join_names(names) or 'none'}; give the class "
                 "list it was made with"
             )
     items = chain.from_iterable(split_labels(labels, names, layer=layer) for labels, layer in maps)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, class_key
+from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, check_name, class_key
 from hybridseg.errors import BadInput
 from hybridseg.io.annotations.doodles import Stroke
 from hybridseg.palette import Color, choose_colors
 
 _UNLABELLED = {"__background__", "_background_", "__ignore__", "_ignore_", "ignore"}
-_MAX_NAME_LETTERS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +69,15 @@ class Annotations:
 
 
 def clean_name(name: str) -> str:
-    """Return a class name as a class list can hold it.
+    """Return a class name as a class list can hold it: on one line, with single spaces.
 
     Raises
     ------
     BadInput
-        When it has no letter or digit, is too long, or cannot be printed.
+        When no class can be called so.
     """
     text = " ".join(name.split())
-    if not class_key(text) or len(text) > _MAX_NAME_LETTERS or not text.isprintable():
-        raise BadInput(f"{text[:60]!a} is not a name for a class; rename it in the program that wrote the file")
+    check_name(text)
     return text
 
 

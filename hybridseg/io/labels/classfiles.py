@@ -1,15 +1,19 @@
-"""Class files: ``labels.txt`` (names), ``colors.txt`` (colours) and ``labeldefs.txt`` (name, r, g, b), one per line."""
+"""Class files: ``labels.txt`` (names), ``colors.txt`` (colours) and ``labeldefs.txt`` (name, r, g, b), one per line.
+
+A name with a comma stands in quotes, as in CSV.
+"""
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Sequence
 
 from hybridseg.classes import ClassTable, class_key, hex_color
-from hybridseg.errors import BadInput, located
+from hybridseg.errors import BadInput, join_names, located
 from hybridseg.io.atomic import write_text
-from hybridseg.io.rasters import check_regular
+from hybridseg.io.textfiles import read_lines
 from hybridseg.palette import Color
 
 # matplotlib's one-letter colours; its green, cyan, magenta and yellow differ from those of CSS.
@@ -47,7 +51,7 @@ def read_class_files(
     Parameters
     ----------
     labels_path : path-like
-        One name per line, or ``name, r, g, b``; a comma in the first line decides which.
+        One name per line, or ``name, r, g, b``; a comma in the first line, outside of quotes, decides which.
     colors_path : path-like or None
         As `read_colors`.
 
@@ -59,10 +63,10 @@ def read_class_files(
     """
     lines = _read_lines(labels_path)
     with located(labels_path):
-        if "," in lines[0][1]:
+        if _has_cells(lines[0][1]):
             table = _parse_labeldefs(lines)
         else:
-            table = ClassTable.from_names(text for _, text in lines)
+            table = ClassTable.from_names(_unquote(text) for _, text in lines)
     return table if colors_path is None else read_colors(colors_path, table, owner=labels_path)
 
 
@@ -101,7 +105,7 @@ def read_colors(path: str | os.PathLike[str], table: ClassTable, *, owner: objec
         name is of no class while a class has no line (lines of classes beyond the list are passed over).
     """
     lines = _read_lines(path)
-    if "," in lines[0][1]:
+    if _has_cells(lines[0][1]):
         with located(path):
             named = _parse_labeldefs(lines)
             strangers = [name for name in named.names if class_key(name) not in table.keys]
@@ -111,7 +115,7 @@ def read_colors(path: str | os.PathLike[str], table: ClassTable, *, owner: objec
     if len(lines) != len(table):
         raise BadInput(
             f"{owner} has {len(table)} classes but {path} has {len(lines)} colours; give one colour for each class in "
-            f"this order ({', '.join(table.names)}), or lines of name, r, g, b"
+            f"this order ({join_names(table.names)}), or lines of name, r, g, b"
         )
     colors = []
     for number, text in lines:
@@ -129,12 +133,12 @@ def write_class_files(
 ) -> None:
     """Write a class table as any of the three class files."""
     if labels_path:
-        write_text(labels_path, "".join(f"{name}\n" for name in table.names))
+        write_text(labels_path, "".join(f"{_quote(name)}\n" for name in table.names))
     if colors_path:
         write_text(colors_path, "".join(f"{hex_color(color).upper()}\n" for color in table.colors))
     if labeldefs_path:
         rows = zip(table.names, table.colors, strict=True)
-        write_text(labeldefs_path, "".join(f"{name}, {r}, {g}, {b}\n" for name, (r, g, b) in rows))
+        write_text(labeldefs_path, "".join(f"{_quote(name)}, {r}, {g}, {b}\n" for name, (r, g, b) in rows))
 
 
 def parse_color(text: str) -> Color:
@@ -172,25 +176,39 @@ def parse_color(text: str) -> Color:
 
 def _read_lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
     """Return the lines that are not blank, with their numbers."""
-    path = check_regular(path)
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise BadInput(f"{path} is far too large for a class file; give a text file with one class a line")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise BadInput(f"{path} is not a text file in UTF-8; save it as UTF-8, with one class a line") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read as text ({error}); give a text file with one class a line") from error
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    found = read_lines(path, most=_MAX_FILE_BYTES, remedy="give a text file with one class a line")
+    lines = [(number, line.strip()) for number, line in enumerate(found, 1) if line.strip()]
     if not lines:
         raise BadInput(f"{path} is empty; write one class a line")
     return lines
 
 
+def _quote(name: str) -> str:
+    """Return a name as a cell of CSV has it."""
+    return '"' + name.replace('"', '""') + '"' if "," in name or name.startswith('"') else name
+
+
+def _split_cells(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line], skipinitialspace=True))
+    except csv.Error:
+        return [line]
+
+
+def _unquote(line: str) -> str:
+    """Return the name of a line; what only happens to have quotes keeps them."""
+    name = _split_cells(line)[0]
+    return name if _quote(name) == line else line
+
+
+def _has_cells(line: str) -> bool:
+    return "," in line and _unquote(line) == line
+
+
 def _parse_labeldefs(lines: list[tuple[int, str]]) -> ClassTable:
     names, colors = [], []
     for number, line in lines:
-        name, *channels = (part.strip() for part in line.split(","))
+        name, *channels = (cell.strip() for cell in _split_cells(line))
         if len(channels) != 3 or not all(
             re.fullmatch(r"[0-9]{1,3}", channel) and int(channel) <= 255 for channel in channels
         ):

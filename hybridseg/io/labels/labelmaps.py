@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, match_colors, measure_shares, remap
-from hybridseg.errors import BadInput, located
+from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, measure_shares, remap
+from hybridseg.errors import BadInput, join_names, located
+from hybridseg.io.jsonfiles import parse_json
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.rasters import GeoReference
 from hybridseg.markup import name_some
+from hybridseg.palette import Color, count_colors
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +134,7 @@ def narrow_labels(
         is_id = values != VOID
         unknown = is_id & ((values < 0) | (values >= n_allowed))
         if unknown.any():
-            names = f"0 to {n_classes - 1}" + (f" ({', '.join(table.names)})" if table else "")
+            names = f"0 to {n_classes - 1}" + (f" ({join_names(table.names)})" if table else "")
             raise BadInput(
                 f"{where} holds class ids from {int(values.min())} to {int(values[is_id].max())}, but the classes are "
                 f"{names}: {unknown.mean():.1%} of the pixels have an id without a name; give the class file that it "
@@ -171,6 +174,46 @@ def narrow_seeds(values: np.ndarray, table: ClassTable | None, *, where: object)
             f"but with {highest} classes they go from 0 (none) to {highest}"
         )
     return np.ascontiguousarray(values, dtype=np.uint8)
+
+
+def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
+    """Convert a painted label map to class ids.
+
+    Parameters
+    ----------
+    rgb : numpy.ndarray
+        (rows, cols, 3) uint8. Black is unlabelled unless a class is black.
+    table : ClassTable
+        Its colours must differ from one another.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols) uint8.
+
+    Raises
+    ------
+    BadInput
+        When the colour of a pixel belongs to no class, or to two.
+
+    Examples
+    --------
+    >>> table = ClassTable(("a", "b"), ((255, 0, 0), (0, 0, 255)))
+    >>> match_colors(np.array([[[0, 0, 255], [255, 0, 0]]], np.uint8), table).tolist()
+    [[1, 0]]
+    """
+    by_color = _ids_by_color(table.names, table.colors)
+    found, places, counts = count_colors(rgb)
+    colors = list(map(tuple, found.tolist()))
+    unknown = [i for i, color in enumerate(colors) if color not in by_color]
+    if unknown:
+        n_pixels = int(counts[unknown].sum())
+        raise BadInput(
+            f"{n_pixels:,} pixels ({n_pixels / places.size:.2%}) have colours that no class has, such as "
+            f"{colors[unknown[0]]}; give the colours of the mask (--labels with `name, r, g, b`, or --colors), or, if "
+            "they are only blurred, turn it into a label map first: hybridseg convert --nearest-color"
+        )
+    return np.array([by_color[color] for color in colors], np.uint8)[places]
 
 
 def match_painted(rgb: np.ndarray, table: ClassTable | None, *, where: object) -> np.ndarray:
@@ -215,8 +258,8 @@ def decode_names(text: str) -> list[str]:
     ['water', 'sand']
     """
     try:
-        names = json.loads(text)
-    except (ValueError, RecursionError):
+        names = parse_json(text)
+    except BadInput:
         names = None
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise BadInput(f"its list of class names is damaged: {text[:60]!r}")
@@ -230,3 +273,16 @@ def _check_whole_numbers(values: np.ndarray, *, where: object) -> None:
         raise BadInput(f"{where} holds {values.dtype}, not numbers")
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.floor(values)).all()):
         raise BadInput(f"{where} holds fractions or NaN; a label map holds whole class ids")
+
+
+def _ids_by_color(names: Sequence[str], colors: Sequence[Color]) -> dict[Color, int]:
+    by_color: dict[Color, int] = {}
+    for i, color in enumerate(colors):
+        if color in by_color:
+            raise BadInput(
+                f"the classes {names[by_color[color]]!r} and {names[i]!r} share the colour {color}, "
+                "so a painted label map cannot be read; change one of them"
+            )
+        by_color[color] = i
+    by_color.setdefault((0, 0, 0), VOID)
+    return by_color

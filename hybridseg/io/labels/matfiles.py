@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, located
+from hybridseg.errors import BadInput, join_names, located
 from hybridseg.io.labels.classfiles import parse_color
 from hybridseg.io.labels.labelmaps import LabelMap, narrow_labels, narrow_seeds
 from hybridseg.io.labels.mat5 import NameList, read_mat5, write_mat5
@@ -37,7 +37,7 @@ def read_matfile(path: str | os.PathLike[str], *, table: ClassTable | None = Non
     content = read_mat5(Path(path), wanted, list_name="labels", text_name="made_by")
     if "class" not in content.arrays:
         raise BadInput(
-            f"{path} has no variable `class` (it has {', '.join(content.variables) or 'none'}); "
+            f"{path} has no variable `class` (it has {join_names(content.variables) or 'none'}); "
             "give a result of `label` or `semseg`"
         )
     with located(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -31,6 +32,18 @@ def check_png(path: Path) -> None:
         if isinstance(error, BadInput):
             raise
         raise BadInput(f"{path} is damaged or cut short ({error}); copy it again from its source") from error
+
+
+def find_chunk(path: Path, wanted: bytes) -> bytes | None:
+    """Return what the first chunk of a kind holds, without decoding the pixels; None where there is none."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == wanted:
+                return file.read(min(length, _PIECE))
+            file.seek(length + 4, os.SEEK_CUR)
+    return None
 
 
 def _check_chunks(file: BinaryIO) -> None:

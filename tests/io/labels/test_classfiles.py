@@ -67,7 +67,7 @@ def test_files_that_are_no_class_files(tmp_path):
     with pytest.raises(BadInput, match="is not a text file in UTF-8; save it as UTF-8"):
         read_class_files(tmp_path / "b.txt")
     (tmp_path / "big.txt").write_bytes(b"a\n" * 600_000)
-    with pytest.raises(BadInput, match="far too large"):
+    with pytest.raises(BadInput, match="larger than 1 MB"):
         read_class_files(tmp_path / "big.txt")
     with pytest.raises(BadInput, match="is a folder, not a file"):
         read_class_files(tmp_path)

@@ -92,17 +92,23 @@ HARD_NAMES = (
     "海岸",
     "\U0001f30a wave",
     "]]>x",
-    "a\tb",
-    "x\x00\x1f\ufffe",
+    "a,  b",
     "&amp;",
 )
 
 
+def is_class_list(names):
+    try:
+        return bool(ClassTable.from_names(names))
+    except BadInput:
+        return False
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    names=st.lists(st.text(max_size=8), min_size=1, max_size=6).map(
-        lambda names: [f"{i}{n}" for i, n in enumerate(names)]
-    )
+    names=st.lists(st.text(max_size=8), min_size=1, max_size=6)
+    .map(lambda names: [f"{i}{n}{i}" for i, n in enumerate(names)])
+    .filter(is_class_list)
 )
 def test_any_name_is_shown(tmp_path, names):
     check_names(tmp_path, names)
@@ -116,16 +122,11 @@ def test_hard_names_are_shown(tmp_path, name):
 def check_names(folder, names):
     table = ClassTable(tuple(names), tuple((i, 0, 0) for i in range(len(names))))
     write_labelmap(folder / "a.tif", LabelMap(np.zeros((1, 2), np.uint8), table))
-    shown = [" ".join("".join(c if is_xml(c) else "\ufffd" for c in name).split()) for name in names]
     info = gdalinfo(folder / "a.tif")
-    assert info["bands"][0]["categories"] == shown
-    assert [row["f"][1] for row in info["rat"]["row"]] == shown
-    assert [label for _, _, label in read_style(folder / "a.qml")] == shown
-    assert read_labelmap(folder / "a.tif").table.names == tuple(name.strip() for name in names)
-
-
-def is_xml(char: str) -> bool:
-    return char in "\t\n\r" or " " <= char <= "\ud7ff" or "\ue000" <= char <= "\ufffd" or char > "\uffff"
+    assert info["bands"][0]["categories"] == names
+    assert [row["f"][1] for row in info["rat"]["row"]] == names
+    assert [label for _, _, label in read_style(folder / "a.qml")] == names
+    assert read_labelmap(folder / "a.tif").table.names == tuple(names)
 
 
 def test_no_class_of_before_stays(tmp_path, table):
@@ -185,7 +186,7 @@ def test_a_map_that_cannot_be_made_leaves_all_as_it_was(tmp_path, table):
     with pytest.raises(BadInput, match="does not name its classes"):
         write_labelmap(path, LabelMap(LABELS))
     with pytest.raises(BadInput, match="not UTF-8"):
-        write_labelmap(path, LabelMap(LABELS, ClassTable.from_names(["a", "b", "c\ud800"])))
+        write_labelmap(path, LabelMap(LABELS, table, made_by="\ud800"))
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 

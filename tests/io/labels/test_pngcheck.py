@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput
+from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.pngcheck import check_png
@@ -72,3 +73,19 @@ def test_a_file_with_too_few_rows_is_refused(tmp_path):
     (tmp_path / "b.png").write_bytes(content)
     with pytest.raises(BadInput, match="not as long as its size says"):
         read_labelmap(tmp_path / "b.png")
+
+
+def test_the_way_up_is_found_without_decoding_the_pixels(tmp_path, monkeypatch):
+    """Behind the pixels too. Pillow would decode them to look there, before anyone has asked how many they are."""
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / "before.png", exif=exif)
+    whole = (tmp_path / "before.png").read_bytes()
+    start = whole.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(whole[start : start + 4], "big")
+    (tmp_path / "behind.png").write_bytes(whole[:start] + whole[end:-12] + whole[start:end] + whole[-12:])
+    (tmp_path / "none.png").write_bytes(whole[:start] + whole[end:])
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda *_: pytest.fail("it was decoded"))
+    found = {name: describe_image(tmp_path / f"{name}.png") for name in ("before", "behind", "none")}
+    assert {name: info.orientation for name, info in found.items()} == {"before": 6, "behind": 6, "none": 1}
+    assert (found["behind"].rows, found["behind"].cols) == (6, 4)

@@ -1,0 +1,99 @@
+"""``.tar.gz`` from elsewhere, unpacked: what it would take is known before it is taken."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+import unicodedata
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from hybridseg.errors import BadInput, HybridSegError, located
+from hybridseg.io.rasters import check_regular
+
+MAX_BYTES = 4_000_000_000
+MAX_MEMBERS = 10_000
+# Weights of a network hardly get smaller by compression.
+MAX_RATIO = 100
+# A small archive may have a text that does.
+_LEAST_BYTES = 10_000_000
+# What tarfile reads at once is a header; the content of a file it reads in small pieces.
+_MAX_READ = 1_000_000
+_REMEDY = "if you trust it, unpack it yourself and give the folder"
+
+
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+    def seek(self, offset: int, /) -> int: ...
+    def tell(self) -> int: ...
+
+
+class _Bounded:
+    """What an archive unpacks to, up to a limit."""
+
+    def __init__(self, stream: _Stream, most: int, said: str) -> None:
+        self._stream, self._most, self._said = stream, most, said
+        self.tell = stream.tell
+
+    def read(self, size: int) -> bytes:
+        if size > _MAX_READ:
+            raise BadInput(f"it has a header of more than {_MAX_READ // 1_000_000} MB; {_REMEDY}")
+        self._check(self.tell() + size)
+        return self._stream.read(size)
+
+    def seek(self, offset: int) -> int:
+        self._check(offset)
+        return self._stream.seek(offset)
+
+    def _check(self, end: int) -> None:
+        # The last block may be looked for beyond the end.
+        if end > self._most + 2 * tarfile.RECORDSIZE:
+            raise BadInput(f"{self._said}; {_REMEDY}")
+
+
+def unpack_archive(path: str | os.PathLike[str], target: Path) -> None:
+    """Unpack a ``.tar.gz`` of files and folders into a new folder; what is there after an error is not to be used.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When it is damaged, would take more than `MAX_BYTES` or `MAX_RATIO` times its size, has more than `MAX_MEMBERS`
+        files, a file twice (also in another case), a link or a device, or leads out of the folder.
+    """
+    path = check_regular(path)
+    size = path.stat().st_size
+    most = min(MAX_BYTES, max(MAX_RATIO * size, _LEAST_BYTES))
+    said = f"it unpacks to more than {most:,} bytes (the most is {MAX_RATIO} times its size, and {MAX_BYTES:,})"
+    with located(path):
+        try:
+            with (
+                gzip.open(path) as stream,
+                tarfile.open(fileobj=_Bounded(stream, most, said), mode="r:") as archive,  # type: ignore[call-overload]
+            ):
+                for member in _check_members(archive):
+                    archive.extract(member, target, filter="data")
+        except HybridSegError:
+            raise
+        except tarfile.FilterError as error:
+            raise BadInput(f"it leads out of the folder or holds what is no file ({error}); it is not used") from error
+        # A chain of headers is read by a function that calls itself.
+        except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, RecursionError) as error:
+            raise BadInput(f"it cannot be unpacked ({error}); copy it again from its source") from error
+
+
+def _check_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members, each after it was checked: its content was not read yet."""
+    folders: dict[str, bool] = {}
+    for number, member in enumerate(archive, 1):
+        if number > MAX_MEMBERS:
+            raise BadInput(f"it has more than {MAX_MEMBERS:,} files; {_REMEDY}")
+        if not (member.isfile() or member.isdir()) or member.issparse():
+            raise BadInput(f"{member.name!r} in it is a link, a device or sparse, not a file or folder; {_REMEDY}")
+        # Some disks know no case, and only one form of an accent.
+        place = unicodedata.normalize("NFC", str(PurePosixPath(member.name))).casefold()
+        if not (folders.setdefault(place, member.isdir()) and member.isdir()) and number > len(folders):
+            raise BadInput(f"{member.name!r} stands twice in it; {_REMEDY}")
+        yield member
