@@ -8,12 +8,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from seeds import SHAPE, TABLE, TILE
+from seeds import SHAPE, TABLE, TILE, Tiny
 
 from hybridseg.batch.madeby import check_place, explain_difference
 from hybridseg.batch.results import read_confidence
@@ -55,7 +56,7 @@ from hybridseg.models import backbones, bundles, catalog, checkpoints, engines, 
 from hybridseg.models.architectures import parse_architecture
 from hybridseg.models.cards import read_card_file
 from hybridseg.models.runtimes import read_runtime
-from hybridseg.models.weightfile import read_weights
+from hybridseg.models.weightfile import load_weights, read_weights
 from hybridseg.page import is_page_of_ours
 from hybridseg.study.findings import read_findings
 from hybridseg.study.inputs import StudyOptions, StudyPaths
@@ -170,6 +171,11 @@ def rewrite_graph(path: Path) -> None:
 def run_graph(path: Path) -> None:
     engine = engines.LiteEngine(path.read_bytes())
     engine.classify(np.zeros((1, TILE, TILE, 3), np.float32))
+
+
+@cache
+def make_tiny() -> Any:
+    return Tiny(n_bands=3, n_outputs=3).build()
 
 
 def parse_pb(path: Path) -> None:
@@ -357,6 +363,7 @@ READERS = tuple(
         ("models.checkpoints.read_state", "networks/state.npz", lambda path: checkpoints.read_state(
             path, [np.zeros((2, 3)), np.zeros(4)])),
         ("models.weightfile.read_weights", "networks/coast.h5", read_weights, {"share": 2}),
+        ("models.weightfile.load_weights", "networks/coast.h5", lambda path: load_weights(make_tiny(), path)),
         ("models.graphs.read_content", "classic/old.pb", graphs.read_content, {"share": 0.1}),
         ("models.graphs.check_content", "classic/old.pb",
             lambda path: graphs.check_content(path, graphs.read_content(path))),
