@@ -21,7 +21,7 @@ from typing import Any
 
 from hybridseg import __version__
 from hybridseg.io.jsonfiles import parse_json
-from hybridseg.machine import count_cores
+from hybridseg.machine import count_cores, count_memory
 from hybridseg.models.backbones import hub_cache_dir
 from hybridseg.progress import say_if_slow
 
@@ -248,9 +248,8 @@ def _check_hub_cache() -> Check:
 
 
 def _check_memory() -> Check:
-    try:
-        gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    except (ValueError, OSError, AttributeError):
+    gib = count_memory() / 2**30
+    if not gib:
         return Check("machine", "ok", f"{count_cores()} cores")
     detail = f"{count_cores()} cores, {gib:.0f} GiB of memory"
     if gib < _LOW_MEMORY_GIB:

@@ -40,6 +40,28 @@ def _cache_of_tests(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _trials_at_once():
+    """Try models in this process: another takes seconds to start. `apart` tries them as users do."""
+
+    def call(what, function, *arguments, content=b"", **limits):
+        return function(*arguments, content) or b""
+
+    with pytest.MonkeyPatch.context() as patch:
+        for room in ("runtimes", "store", "bundles", "backbones"):
+            patch.setattr(f"hybridseg.models.{room}.run_apart", call)
+        yield
+
+
+@pytest.fixture
+def apart(monkeypatch):
+    """Try models in a process of their own, as everywhere but in tests."""
+    from hybridseg.models.trials import run_apart
+
+    for room in ("runtimes", "store", "bundles", "backbones"):
+        monkeypatch.setattr(f"hybridseg.models.{room}.run_apart", run_apart)
+
+
 @pytest.fixture
 def launch():
     """Start programs that hear Ctrl-C even where the tests run in the background; none outlives its test."""

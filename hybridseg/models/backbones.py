@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,13 +16,16 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExist
 from hybridseg.io.archives import unpack_archive
 from hybridseg.io.atomic import atomic_folder, claim_folder
 from hybridseg.io.locks import holds_files, lock_output, own_partial, remove_leftovers
-from hybridseg.models.graphs import CHECKPOINT_OPS, SAFE_OPS, refuse_unsafe_ops
+from hybridseg.models.engines import TENSORFLOW_BATCH
+from hybridseg.models.graphs import check_sizes
+from hybridseg.models.hubmodules import build_module, read_module
 from hybridseg.models.startup import import_tensorflow
+from hybridseg.models.trials import is_known, remember, run_apart
+from hybridseg.models.trustedmodules import import_hub, load_trusted
 from hybridseg.progress import say_if_slow
 
 BUILTIN = "builtin:mobilenet_v2"
 DEFAULT_INPUT_SIZE = 160
-_FEATURE_SIGNATURE = "image_feature_vector"
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,22 +94,27 @@ def load_backbone(
         When there is no such module, it cannot be downloaded, or it cannot be used.
     """
     _check_input_size(input_size)
-    import_tensorflow()
     if handle == BUILTIN:
+        import_tensorflow()
         return _load_builtin(input_size, trainable=trainable)
     if handle.startswith("builtin:"):
         raise BadInput(f"there is no built-in backbone {handle!r}; the only one is {BUILTIN}")
     folder = _find_module(handle)
-    if not trust:
-        _check_module(folder)
-    if (folder / "tfhub_module.pb").exists():
-        if trainable:
-            raise BadInput(
-                f"{handle} is a module in the TF1 format, whose weights cannot be fine-tuned; "
-                f"leave --fine-tune out, or use {BUILTIN} or a TF2 module"
-            )
-        return _load_tf1_module(handle, folder, input_size)
-    return _load_tf2_module(handle, folder, input_size, trainable=trainable)
+    is_tf1 = (folder / "tfhub_module.pb").exists()
+    if is_tf1 and trainable:
+        raise BadInput(
+            f"{handle} is a module in the TF1 format, whose weights cannot be fine-tuned; "
+            f"leave --fine-tune out, or use {BUILTIN} or a TF2 module"
+        )
+    kind = "TF1" if is_tf1 else "TF2"
+    with _explained_errors(handle, kind):
+        if not trust:
+            key = ("module", _fingerprint_folder(folder), input_size, trainable)
+            if not is_known(*key):
+                run_apart(handle, try_module, handle, kind, str(folder), input_size, trainable, with_tensorflow=True)
+                remember(*key)
+        import_tensorflow()
+        return _load_module(handle, folder, input_size, trainable=trainable, trust=trust)
 
 
 def _load_builtin(input_size: int, *, trainable: bool) -> Backbone:
@@ -169,7 +176,7 @@ def saved_model_folder(target: Path) -> Iterator[Path]:
     """
     import tensorflow as tf
 
-    target = target.resolve()
+    target = Path(os.path.realpath(target))
     with lock_output(target):
         claim_saved_model(target)
         try:
@@ -204,7 +211,7 @@ def hub_cache_dir() -> Path:
 
 
 def _fetch_module(handle: str) -> Path:
-    hub = _import_hub()
+    hub = import_hub()
     place = hub_cache_dir() / hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest()
     try:
         return Path(hub.resolve(handle))
@@ -214,14 +221,6 @@ def _fetch_module(handle: str) -> Path:
             f"{handle} could not be downloaded ({type(error).__name__}). Without a network, use {BUILTIN}, or download "
             f"the module elsewhere and unpack it to {place} (so that {place / 'saved_model.pb'} exists)"
         ) from error
-
-
-def _import_hub() -> Any:
-    """Import tensorflow-hub without its warning about the deprecated pkg_resources."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
-        import tensorflow_hub
-    return tensorflow_hub
 
 
 def _unpack_module(path: Path) -> Path:
@@ -243,23 +242,6 @@ def _unpack_module(path: Path) -> Path:
     return target
 
 
-def _check_module(folder: Path) -> None:
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    saved = saved_model_pb2.SavedModel()
-    path = folder / "saved_model.pb"
-    try:
-        saved.ParseFromString(path.read_bytes())
-    except (OSError, DecodeError) as error:
-        raise BadInput(f"{folder} is damaged: {path.name} cannot be read ({error})") from error
-    try:
-        for meta in saved.meta_graphs:
-            refuse_unsafe_ops(folder, meta.graph_def, allowed=SAFE_OPS | CHECKPOINT_OPS)
-    except BadInput as error:
-        raise BadInput(f"{error}. If you know where it comes from: --trust-model") from error
-
-
 def _fingerprint_folder(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -269,46 +251,46 @@ def _fingerprint_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _load_tf1_module(handle: str, folder: Path, input_size: int) -> Backbone:
+def _load_module(handle: str, folder: Path, input_size: int, *, trainable: bool, trust: bool = False) -> Backbone:
+    """Return a module as a backbone; unless it is trusted, nothing of it runs but what computes features."""
     import tensorflow as tf
 
-    with _explained_errors(handle, "TF1"):
-        function, offers_features = _freeze_tf1_module(handle, folder)
-        spec = function.inputs[0]
-        size = _fixed_side(spec.shape) or input_size
+    module = load_trusted(folder, trainable=trainable) if trust else build_module(read_module(folder), trainable)
+    size = (module.shape[1] if module.shape else None) or input_size
 
-        def apply(tiles: Any) -> Any:
-            output = function(_convert_pixels(tiles, spec.dtype))
-            return tf.reshape(output, [tf.shape(output)[0], -1])
+    def apply(tiles: Any) -> Any:
+        output = module.call(_convert_pixels(tiles, module.dtype))
+        return tf.reshape(tf.cast(output, tf.float32), [tf.shape(output)[0], -1])
 
-        n_features = int(apply(tf.zeros([1, size, size, 3])).shape[-1])
-    note = "" if offers_features else f"{handle} offers no feature vector: its own output is used instead"
-    frozen = "a module in the TF1 format cannot be fine-tuned"
-    return Backbone(handle, _fingerprint_folder(folder), size, n_features, apply, [], frozen, note, function)
+    n_features = int(apply(tf.zeros([1, size, size, 3])).shape[-1])
+    is_classifier = any(word in handle for word in ("/classification", "/logits")) or n_features in (1000, 1001)
+    note = f"{handle} is a whole classifier: its {n_features} logits serve as features" if is_classifier else ""
+    if not module.offers_features:
+        note = f"{handle} offers no feature vector: its own output is used instead"
+    frozen = "" if module.variables else "the module offers no trainable weights"
+    fingerprint, variables = _fingerprint_folder(folder), module.variables
+    return Backbone(handle, fingerprint, size, n_features, apply, variables, frozen, note, module.keep)
 
 
-def _freeze_tf1_module(handle: str, folder: Path) -> tuple[Any, bool]:
-    """Return a module as a function of constants, and whether it has a signature for features.
+def try_module(handle: str, kind: str, folder: str, input_size: int, trainable: bool, content: bytes = b"") -> None:
+    """Compute features of a batch once, and their gradient where it is needed.
 
-    Functions of TF2 cannot hold the variables of a TF1 module.
+    Raises
+    ------
+    BadInput
     """
     import tensorflow as tf
 
-    v1 = tf.compat.v1
-    graph = tf.Graph()
-    with graph.as_default(), v1.Session() as session:
-        signatures = v1.saved_model.load(session, [], str(folder)).signature_def
-        name = _FEATURE_SIGNATURE if _FEATURE_SIGNATURE in signatures else "default"
-        if name not in signatures:
-            offered = ", ".join(signatures) or "none"
-            raise BadInput(f"{handle} offers neither {_FEATURE_SIGNATURE} nor default; its signatures: {offered}")
-        outputs = signatures[name].outputs
-        source = next(iter(signatures[name].inputs.values())).name
-        target = (outputs["default"] if "default" in outputs else next(iter(outputs.values()))).name
-        frozen = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), [target.split(":")[0]])
-    wrapped = v1.wrap_function(lambda: tf.import_graph_def(frozen, name=""), [])
-    function = wrapped.prune(wrapped.graph.as_graph_element(source), wrapped.graph.as_graph_element(target))
-    return function, name == _FEATURE_SIGNATURE
+    with _explained_errors(handle, kind):
+        found = read_module(Path(folder))
+        size = (found.shape[1] if found.shape else None) or input_size
+        shape = (TENSORFLOW_BATCH, size, size, 3)
+        check_sizes(found.definition, found.images, found.output, shape, found.dtype)
+        with tf.GradientTape() as tape:
+            module = _load_module(handle, Path(folder), input_size, trainable=trainable)
+            total = tf.reduce_sum(module.extract(tf.zeros(shape)))
+        if module.variables:
+            tape.gradient(total, module.variables)
 
 
 @contextmanager
@@ -322,51 +304,6 @@ def _explained_errors(handle: str, kind: str) -> Iterator[None]:
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(f"{handle} cannot be loaded as a {kind} module for images: {reason}") from error
-
-
-def _load_tf2_module(handle: str, folder: Path, input_size: int, *, trainable: bool) -> Backbone:
-    import tensorflow as tf
-
-    hub = _import_hub()
-    with _explained_errors(handle, "TF2"):
-        module = hub.load(str(folder))
-        # Without a name, the layer is called by a count, and the same module would freeze to other bytes.
-        layer = hub.KerasLayer(module, trainable=trainable, name="module")
-        spec = _find_call_input(module)
-        size = (_fixed_side(spec.shape) if spec is not None else None) or input_size
-        dtype = spec.dtype if spec is not None else tf.float32
-
-        def apply(tiles: Any) -> Any:
-            output = layer(_convert_pixels(tiles, dtype), training=False)
-            if isinstance(output, dict):
-                output = output.get("default", next(iter(output.values())))
-            return tf.reshape(tf.cast(output, tf.float32), [tf.shape(output)[0], -1])
-
-        n_features = int(apply(tf.zeros([1, size, size, 3])).shape[-1])
-    is_classifier = any(word in handle for word in ("/classification", "/logits")) or n_features in (1000, 1001)
-    note = f"{handle} is a whole classifier: its {n_features} logits serve as features" if is_classifier else ""
-    variables = list(layer.trainable_variables)
-    frozen = "" if variables else "the module offers no trainable weights"
-    return Backbone(
-        handle, _fingerprint_folder(folder), size, n_features, apply, variables, frozen, note, (module, layer)
-    )
-
-
-def _find_call_input(module: Any) -> Any:
-    """Return the tensor specification of the images that a TF2 module takes, if it has one."""
-    import tensorflow as tf
-
-    functions = getattr(module.__call__, "concrete_functions", []) if callable(module) else []
-    for function in functions:
-        for spec in tf.nest.flatten(function.structured_input_signature):
-            if isinstance(spec, tf.TensorSpec) and spec.shape.rank == 4:
-                return spec
-    return None
-
-
-def _fixed_side(shape: Any) -> int | None:
-    side = shape[1]
-    return int(side) if side else None
 
 
 def _convert_pixels(tiles: Any, dtype: Any) -> Any:

@@ -28,14 +28,15 @@ from hybridseg.models.graphs import freeze
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.runtimes import (
     check_runtime_place,
-    fetch_runtime,
     make_runtime,
-    read_runtime,
+    open_runtime,
     remove_runtime,
     runtime_path,
     runtime_record,
+    write_runtime,
 )
 from hybridseg.models.startup import import_tensorflow
+from hybridseg.models.trials import MADE_HERE, remember, run_apart
 from hybridseg.models.views import View
 from hybridseg.models.weightfile import encode_weights, load_weights
 from hybridseg.progress import say, say_if_slow
@@ -217,12 +218,12 @@ def save_dense(
     write_bytes(path, content)
     card = replace(card, runtime=runtime_record(path, runtime))
     write_json(card_path(path), {**_card_record(card), "sha256": hash_bytes(content)})
+    remember(MADE_HERE, hash_bytes(content))
     if runtime is None:
         if probes:
             say(f"LiteRT does not support {path}: TensorFlow will run it, which takes longer to start")
         return [path, card_path(path)]
-    write_bytes(runtime_path(path), runtime)
-    return [path, card_path(path), runtime_path(path)]
+    return [path, card_path(path), write_runtime(path, runtime)]
 
 
 def load_dense(path: str | os.PathLike[str], *, engine: str = LITERT) -> DenseModel:
@@ -248,23 +249,26 @@ def load_dense(path: str | os.PathLike[str], *, engine: str = LITERT) -> DenseMo
             f"{path} is not the file that {place.name} describes (the SHA-256 differs): it is damaged or of another "
             "training; copy both again or train again"
         )
-    network: tf_keras.Model | None = None
+    key = (expected_hash, architecture_record(card.architecture), card.size)
 
-    def make() -> bytes | None:
-        nonlocal network
-        network = _build_network(path, card)
-        shape = (1, *_runtime_size(card), card.architecture.n_bands)
-        return _convert(network, card, [np.random.default_rng(0).random(shape, dtype=np.float32)])
+    def attempt(convert: bool) -> bytes:
+        return run_apart(path, try_network, str(path), convert, with_tensorflow=True)
 
-    lite = None
-    if engine == LITERT:
-        key = (expected_hash, architecture_record(card.architecture), card.size)
-        lite = read_runtime(path, card.runtime) or fetch_runtime(path, key, make)
-        if lite is None:
-            say(f"LiteRT does not support {path}: TensorFlow runs it, which takes longer")
-        elif (lite.n_bands, lite.n_outputs) != (card.architecture.n_bands, len(card.table)):
-            raise BadInput(f"{runtime_path(path)} is of another network than {place.name}; copy all files again")
-    return DenseModel(path, card, network, engine=lite)
+    lite = open_runtime(path, card.runtime, key, attempt, engine=engine)
+    if lite is not None and (lite.n_bands, lite.n_outputs) != (card.architecture.n_bands, len(card.table)):
+        raise BadInput(f"{runtime_path(path)} is of another network than {place.name}; copy all files again")
+    return DenseModel(path, card, engine=lite)
+
+
+def try_network(name: str, convert: bool, content: bytes = b"") -> bytes | None:
+    """Run a network once, and return its runtime graph: None if that is not asked for, or cannot be made."""
+    path = Path(name)
+    card, _ = read_dense_card(path)
+    network = _build_network(path, card)
+    shape = (1, *_runtime_size(card), card.architecture.n_bands)
+    probe = np.random.default_rng(0).random(shape, dtype=np.float32)
+    NetworkEngine(network).classify(probe)
+    return _convert(network, card, [probe]) if convert else None
 
 
 def read_dense_card(path: Path) -> tuple[DenseCard, str]:
@@ -279,7 +283,6 @@ def read_dense_card(path: Path) -> tuple[DenseCard, str]:
 
 
 def _build_network(path: Path, card: DenseCard) -> tf_keras.Model:
-    import_tensorflow()
     import_tensorflow()
     with say_if_slow(f"loading {path}"):
         network = card.architecture.build()

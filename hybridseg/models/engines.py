@@ -6,6 +6,7 @@ All that an engine knows of a network is its graph, and all that the rest of the
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -52,6 +53,13 @@ class Engine(Protocol):
 class LiteEngine:
     """Runs a runtime graph on all cores, whatever the size of the images.
 
+    Parameters
+    ----------
+    content : bytes
+    guard : callable or None
+        Called before it is run: with None for images of its own size, and with the shape of others. Raises what speaks
+        against it. None for a graph that was made here.
+
     Raises
     ------
     BadInput
@@ -60,8 +68,11 @@ class LiteEngine:
 
     name = LITERT
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, *, guard: Callable[[tuple[int, ...] | None], None] | None = None) -> None:
         check_lite(content)
+        self._guard = guard
+        if guard is not None:
+            guard(None)
         self._content = content
         self._interpreter = self._open(content)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
@@ -76,6 +87,11 @@ class LiteEngine:
         self._is_fixed = n > 0
         self._fitted: tuple[int, ...] = ()
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of a batch of images of the graph's own size."""
+        return (self._batch, self.n_rows, self.n_cols, self.n_bands)
+
     def classify(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities."""
         return run_in_batches(self._run, images, self._batch, fill=self._is_fixed)
@@ -88,6 +104,9 @@ class LiteEngine:
         return self._interpreter.get_tensor(self._output)
 
     def _fit(self, shape: tuple[int, ...]) -> None:
+        # What was tried with larger images needs no more for these.
+        if self._guard is not None and any(map(operator.gt, shape, self.shape)):
+            self._guard(shape)
         sides = (shape[1], shape[2])
         # The last interpreter may be of another size than the graph that is kept.
         if sides != (self._fitted[1:3] or (self.n_rows, self.n_cols)):

@@ -6,14 +6,15 @@ files, talks to a network, prints, or calls back into Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, MissingInput, located
 from hybridseg.io.rasters import check_regular
+from hybridseg.models.flatgraphs import CALL_OPS, flatten
 
 INPUT_NAME = "Placeholder"
 OUTPUT_NAME = "final_result"
@@ -22,31 +23,25 @@ INPUT_RANGES = (UNIT_RANGE, SIGNED_RANGE)
 # What the networks are called by that tensorflow-for-poets retrains; those of TensorFlow Hub have a "Placeholder".
 _POETS_INPUT = "input"
 _MAX_GRAPH_BYTES = 2_000_000_000
+_STRING_BYTES = 24
+_MAX_TENSOR_BYTES = 2 * 2**30
 # Of a GraphDef: nodes, functions, versions and debug information, as protocol buffers number and write them.
 _GRAPH_FIELDS, _VARINT, _BYTES = range(1, 6), 0, 2
 
+# No loops: there are none in a network, and no one can say how long they take.
 _SAFE = """
     Abs Add AddN AddV2 All Any ArgMax AvgPool BatchMatMul BatchMatMulV2 BatchMatMulV3 BatchNormWithGlobalNormalization
     BatchToSpaceND BiasAdd BroadcastTo Cast Ceil ClipByValue Concat ConcatV2 Const Conv2D Conv2DBackpropInput
-    DepthToSpace DepthwiseConv2dNative Div DivNoNan Elu Enter Equal Erf Exit Exp ExpandDims Fill Floor FloorDiv
-    FloorMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Gather GatherNd GatherV2 Greater GreaterEqual Identity
-    IdentityN If L2Loss LRN LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr LoopCond
-    MatMul Max MaxPool MaxPoolV2 Maximum Mean Merge Min Minimum MirrorPad Mul Neg NextIteration NoOp NotEqual OneHot
-    OnesLike Pack Pad PadV2 PartitionedCall Placeholder PlaceholderWithDefault Pow PreventGradient Prod RandomUniform
-    Range Rank RealDiv Reciprocal Relu Relu6 Reshape ResizeArea ResizeBicubic ResizeBilinear ResizeNearestNeighbor
-    ReverseV2 Rint Round Rsqrt ScaleAndTranslate Select SelectV2 Selu Shape Sigmoid Sign Size Slice Softmax Softplus
-    SpaceToBatchND SpaceToDepth Split SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall
-    StatelessIf StopGradient StridedSlice Sub Sum Switch Tanh Tile TopKV2 Transpose Unpack ZerosLike
+    DepthToSpace DepthwiseConv2dNative Div DivNoNan Elu Equal Erf Exp ExpandDims Fill Floor FloorDiv FloorMod
+    FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Gather GatherNd GatherV2 Greater GreaterEqual Identity IdentityN
+    L2Loss LRN LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max MaxPool
+    MaxPoolV2 Maximum Mean Merge Min Minimum MirrorPad Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2 Placeholder
+    PlaceholderWithDefault Pow PreventGradient Prod RandomUniform Range Rank RealDiv Reciprocal Relu Relu6 Reshape
+    ResizeArea ResizeBicubic ResizeBilinear ResizeNearestNeighbor ReverseV2 Rint Round Rsqrt ScaleAndTranslate Select
+    SelectV2 Selu Shape Sigmoid Sign Size Slice Softmax Softplus SpaceToBatchND SpaceToDepth Split SplitV Sqrt Square
+    SquaredDifference Squeeze StopGradient StridedSlice Sub Sum Switch Tanh Tile TopKV2 Transpose Unpack ZerosLike
 """
-# A SavedModel also holds variables, and the operations that restore them.
-_CHECKPOINT = """
-    Assert Assign AssignAdd AssignAddVariableOp AssignSub AssignSubVariableOp AssignVariableOp DisableCopyOnRead
-    InitializeTableV2 IsVariableInitialized MergeV2Checkpoints RandomStandardNormal ReadVariableOp Restore RestoreSlice
-    RestoreV2 SaveV2 ShardedFilename StatelessWhile StaticRegexFullMatch StringJoin TruncatedNormal VarHandleOp
-    VarIsInitializedOp Variable VariableV2 While
-"""
-SAFE_OPS = frozenset(_SAFE.split())
-CHECKPOINT_OPS = frozenset(_CHECKPOINT.split())
+SAFE_OPS = CALL_OPS.union(_SAFE.split())
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,50 +184,70 @@ def parse_graph(path: Path, content: bytes, *, input_range: str | None = None) -
     if not definition.node:
         raise BadInput(f"{path} is an empty graph; give a .pb file that `hybridseg retrain` wrote")
     refuse_unsafe_ops(path, definition, allowed=SAFE_OPS)
-    _refuse_recursion(path, definition)
-    _drop_hints(definition)
-    return _describe_graph(path, definition, input_range)
+    output = _find_output(path, definition).name
+    with located(path):
+        try:
+            check_constants(definition.node)
+            flat, (output,) = flatten(definition, [output])
+            check_constants(flat.node)
+        # What a message may hold, and no graph does, such as a type that is none.
+        except (TypeError, LookupError) as error:
+            raise BadInput(f"it is damaged ({error})") from error
+    return _describe_graph(path, flat, output, input_range)
 
 
 def list_ops(definition: Any) -> set[str]:
-    """Return the names of all operations of a graph and of the functions inside it."""
-    ops = {node.op for node in definition.node}
-    own_functions = _list_functions(definition)
-    for function in definition.library.function:
-        ops |= {node.op for node in function.node_def}
-    return ops - own_functions
+    """Return the names of all operations of a graph and of the functions inside it; these themselves are none."""
+    functions = definition.library.function
+    ops = {node.op for nodes in (definition.node, *(one.node_def for one in functions)) for node in nodes}
+    return ops - {function.signature.name for function in functions}
 
 
-def _list_functions(definition: Any) -> set[str]:
-    """Return the names of the functions of a graph; one that is called like an operation hides no operation."""
-    from tensorflow.python.framework import op_def_registry
+def check_constants(nodes: Iterable[Any]) -> None:
+    """Raise BadInput where constants say that they are larger than any graph, before one is made.
 
-    names = {function.signature.name for function in definition.library.function}
-    return {name for name in names if op_def_registry.get(name) is None}
+    A message can hold a value once and say that it fills gigabytes.
+    """
+    import tensorflow as tf
 
-
-def _refuse_recursion(path: Path, definition: Any) -> None:
-    """Raise BadInput for a function that calls itself, over others too: TensorFlow would inline it without an end."""
-    calls = {one.signature.name: {*_list_calls(one.node_def)} for one in definition.library.function}
-    try:
-        TopologicalSorter(calls).prepare()
-    except CycleError:
-        raise BadInput(f"{path} holds a function that calls itself; it is not loaded") from None
-
-
-def _list_calls(nodes: Iterable[Any]) -> Iterator[str]:
+    n_bytes = 0
     for node in nodes:
-        yield node.op
-        for value in node.attr.values():
-            yield from (value.func.name, *(one.name for one in value.list.func))
+        if node.op == "Const":
+            tensor = node.attr["value"].tensor
+            shape = (max(dim.size, 0) for dim in tensor.tensor_shape.dim)
+            n_bytes += math.prod(shape) * (tf.as_dtype(tensor.dtype).size or _STRING_BYTES)
+        if n_bytes > _MAX_GRAPH_BYTES:
+            raise BadInput(f"it holds constants that take more memory than any network, {node.name:.100} for one")
 
 
-def _drop_hints(definition: Any) -> None:
-    """Remove what nodes say besides what they compute, such as which compiler to use: some of it ends the process."""
-    for nodes in (definition.node, *(function.node_def for function in definition.library.function)):
-        for node in nodes:
-            for name in [name for name in node.attr if name.startswith("_")]:
-                del node.attr[name]
+def check_sizes(
+    definition: Any, input_name: str, output_name: str, shape: tuple[int | None, ...], dtype: Any = "float32"
+) -> None:
+    """Raise BadInput unless all that a graph computes from images of a shape is of a known, bearable size.
+
+    TensorFlow knows the shape of a tensor where it follows from the shape of the images, and from constants. One that
+    follows from the pixels could be of any size.
+    """
+    import tensorflow as tf
+
+    wanted = definition
+    definition = tf.compat.v1.GraphDef()
+    definition.CopyFrom(wanted)
+    for node in definition.node:
+        # Its own input is what it will get; nothing else is fed.
+        if node.op == "PlaceholderWithDefault" and f"{node.name}:0" != input_name:
+            node.op = "Identity"
+            node.attr["T"].type = node.attr["dtype"].type
+            del node.attr["dtype"], node.attr["shape"]
+    with tf.Graph().as_default() as built:
+        images = tf.compat.v1.placeholder(dtype, shape)
+        tf.import_graph_def(definition, {input_name: images}, name="")
+    used = {tensor for operation in built.get_operations() for tensor in operation.inputs}
+    for tensor in (*used, built.get_tensor_by_name(output_name)):
+        if not tensor.shape.is_fully_defined():
+            raise BadInput(f"the size of {tensor.name:.100} depends on what is in an image")
+        if math.prod(tensor.shape) * (tensor.dtype.size or _STRING_BYTES) > _MAX_TENSOR_BYTES:
+            raise BadInput(f"{tensor.name:.100} takes more memory than any part of a network")
 
 
 def refuse_unsafe_ops(path: object, definition: Any, *, allowed: Iterable[str]) -> None:
@@ -241,18 +256,13 @@ def refuse_unsafe_ops(path: object, definition: Any, *, allowed: Iterable[str]) 
     if wrong:
         raise BadInput(
             f"{path} holds operations that a classifier does not need and that could access files, the network or "
-            f"Python: {', '.join(wrong[:8])}; it is not loaded"
+            f"Python: {', '.join(f'{name:.60}' for name in wrong[:8])}; it is not loaded"
         )
 
 
-def _describe_graph(path: Path, definition: Any, input_range: str | None) -> FrozenGraph:
+def _describe_graph(path: Path, needed: Any, output: str, input_range: str | None) -> FrozenGraph:
     import tensorflow as tf
 
-    output = _find_output(path, definition)
-    try:
-        needed = tf.compat.v1.graph_util.extract_sub_graph(definition, [output.name])
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{path} is damaged: {error}") from error
     inputs = [node for node in needed.node if node.op in ("Placeholder", "PlaceholderWithDefault")]
     images = [node for node in inputs if len(_shape_of(node) or (1, 2, 3, 4)) == 4]
     others = [node.name for node in inputs if node.op == "Placeholder" and node not in images]
@@ -266,7 +276,7 @@ def _describe_graph(path: Path, definition: Any, input_range: str | None) -> Fro
         raise BadInput(f"{path} takes images of shape {shape[1:]}, not square tiles with red, green and blue")
     usual = SIGNED_RANGE if images[0].name.split("/")[-1] == _POETS_INPUT else UNIT_RANGE
     is_signed = (input_range or usual) == SIGNED_RANGE
-    return FrozenGraph(needed, f"{images[0].name}:0", f"{output.name}:0", shape, is_signed)
+    return FrozenGraph(needed, f"{images[0].name}:0", output, shape, is_signed)
 
 
 def _find_output(path: Path, definition: Any) -> Any:

@@ -15,11 +15,36 @@ from hybridseg.errors import BadInput
 
 _MAX_BYTES = 2_000_000_000
 _MAX_TENSOR_BYTES = 4 * 2**30
-_REFUSED = """
-    ASSIGN_VARIABLE CALL CALL_ONCE CUSTOM DELEGATE HASHTABLE HASHTABLE_FIND HASHTABLE_IMPORT HASHTABLE_LOOKUP
-    READ_VARIABLE STABLEHLO_CUSTOM_CALL UNIDIRECTIONAL_SEQUENCE_LSTM VAR_HANDLE WHILE
+_MAX_PARTS, _MAX_RANK = 100_000, 8
+# What the operations of a frozen graph become.
+_ALLOWED = """
+    ABS ADD ADD_N ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS BROADCAST_TO CAST CEIL
+    CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV ELU EQUAL EXP EXPAND_DIMS FILL FLOOR FLOOR_DIV
+    FLOOR_MOD FULLY_CONNECTED GATHER GATHER_ND GELU GREATER GREATER_EQUAL HARD_SWISH L2_NORMALIZATION LEAKY_RELU LESS
+    LESS_EQUAL LOCAL_RESPONSE_NORMALIZATION LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM
+    MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL ONE_HOT PACK PAD PADV2 POW PRELU QUANTIZE RANDOM_UNIFORM RANGE
+    RANK REDUCE_ALL REDUCE_ANY REDUCE_MAX REDUCE_MIN REDUCE_PROD RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 RESHAPE
+    RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT SELECT_V2 SHAPE SIGN SLICE SOFTMAX
+    SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH
+    TILE TOPK_V2 TRANSPOSE TRANSPOSE_CONV UNPACK ZEROS_LIKE
 """
-REFUSED_OPS = frozenset(_REFUSED.split())
+ALLOWED_OPS = frozenset(_ALLOWED.split())
+# The inputs of an operation that say how large its result is.
+_SIZE_INPUTS = {
+    "BATCH_TO_SPACE_ND": (1, 2), "BROADCAST_TO": (1,), "FILL": (0,), "MIRROR_PAD": (1,), "ONE_HOT": (1,), "PAD": (1,),
+    "PADV2": (1,), "RANDOM_UNIFORM": (0,), "RANGE": (0, 1, 2), "RESHAPE": (1,), "RESIZE_BILINEAR": (1,),
+    "RESIZE_NEAREST_NEIGHBOR": (1,), "SLICE": (1, 2), "SPACE_TO_BATCH_ND": (1, 2), "SPLIT_V": (1,),
+    "STRIDED_SLICE": (1, 2, 3), "TILE": (1,), "TOPK_V2": (1,), "TRANSPOSE_CONV": (0,),
+}  # fmt: skip
+# Those among them that are the sides of the result; the sides of an image may reach them, through these operations.
+_SIDES_FROM_SHAPES = frozenset(
+    ("BROADCAST_TO", "FILL", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "TILE", "TRANSPOSE_CONV")
+)
+_PASSING = frozenset(
+    ("CAST", "CONCATENATION", "EXPAND_DIMS", "GATHER", "PACK", "RESHAPE", "SHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE")
+)
+# What reading a table at a place that lies may raise.
+_DAMAGE = (struct.error, LookupError, ValueError, TypeError, AttributeError, MemoryError)
 # Where an operation says how large its result is: the input that holds it, and where rows come in it.
 _SIZES = {"TRANSPOSE_CONV": (0, 1), "RESIZE_BILINEAR": (1, 0), "RESIZE_NEAREST_NEIGHBOR": (1, 0), "RESHAPE": (1, 1)}
 
@@ -31,16 +56,45 @@ def check_lite(content: bytes) -> None:
     names = _name_codes()
     try:
         model = _parse(content)
+        if model.SubgraphsLength() != 1:
+            raise BadInput("it holds more than one graph")
+        graph = model.Subgraphs(0)
+        n_parts = max(graph.TensorsLength(), graph.OperatorsLength(), model.OperatorCodesLength())
+        tensors = [graph.Tensors(i) for i in range(min(n_parts, graph.TensorsLength(), _MAX_PARTS))]
+        if n_parts > _MAX_PARTS or max(tensor.ShapeLength() for tensor in tensors) > _MAX_RANK:
+            raise BadInput("it has far more parts than a network needs")
         used = {names.get(_code_of(model.OperatorCodes(i)), "?") for i in range(model.OperatorCodesLength())}
-        graphs = [model.Subgraphs(i) for i in range(model.SubgraphsLength())]
-        tensors = [graph.Tensors(i) for graph in graphs for i in range(graph.TensorsLength())]
         largest = max(math.prod(abs(tensor.Shape(i)) for i in range(tensor.ShapeLength())) for tensor in tensors)
-    except (struct.error, IndexError, ValueError, TypeError, AttributeError, MemoryError) as error:
+        if wrong := sorted(used - ALLOWED_OPS):
+            raise BadInput(f"it holds operations that a network does not need: {', '.join(wrong[:8])}")
+        if largest * 4 > _MAX_TENSOR_BYTES:
+            raise BadInput("it asks for more memory than any network needs")
+        _check_sizes(model, graph, names)
+    except BadInput:
+        raise
+    except _DAMAGE as error:
         raise BadInput(f"it is damaged ({type(error).__name__})") from error
-    if wrong := sorted(used & (REFUSED_OPS | {"?"})):
-        raise BadInput(f"it holds operations that a network does not need: {', '.join(wrong)}")
-    if largest * 4 > _MAX_TENSOR_BYTES:
-        raise BadInput("it asks for more memory than any network needs")
+
+
+def _check_sizes(model: Any, graph: Any, names: dict[int, str]) -> None:
+    """Raise BadInput unless the sizes of results follow from constants and the sides of images, and grow with these.
+
+    What depends on the pixels, or shrinks where images grow, could fill the memory after any number of trials.
+    """
+    varying = {graph.Inputs(i) for i in range(graph.InputsLength())}
+    sides: set[int] = set()
+    for i in range(graph.OperatorsLength()):
+        operator = graph.Operators(i)
+        name = names[_code_of(model.OperatorCodes(operator.OpcodeIndex()))]
+        inputs = [operator.Inputs(k) for k in range(operator.InputsLength())]
+        sizes = {inputs[k] for k in _SIZE_INPUTS.get(name, ()) if k < len(inputs)}
+        if sizes & varying or (sizes & sides and name not in _SIDES_FROM_SHAPES):
+            raise BadInput(f"the size of what {name} gives does not follow from that of the image alone")
+        outputs = {operator.Outputs(k) for k in range(operator.OutputsLength())}
+        if name == "SHAPE" or (name in _PASSING and sides & set(inputs) and not varying & set(inputs)):
+            sides |= outputs
+        elif (varying | sides) & set(inputs):
+            varying |= outputs
 
 
 def fit_lite(content: bytes, shape: tuple[int, int]) -> bytes:
@@ -49,11 +103,22 @@ def fit_lite(content: bytes, shape: tuple[int, int]) -> bytes:
     Raises
     ------
     BadInput
-        When one of them would not be whole: the network does not take images of this size.
+        When one of them would not be whole, so that the network does not take images of this size; or it is damaged.
     """
+    try:
+        return _fit(content, shape)
+    except BadInput:
+        raise
+    except _DAMAGE as error:
+        raise BadInput(f"it is damaged ({type(error).__name__})") from error
+
+
+def _fit(content: bytes, shape: tuple[int, int]) -> bytes:
     model, names = _parse(content), _name_codes()
     graph = model.Subgraphs(0)
     own = graph.Tensors(graph.Inputs(0)).ShapeAsNumpy()[1:3].astype(np.int64)
+    if not own.all():
+        raise BadInput("it does not say how large its images are")
     fitted, done = bytearray(content), set()
     for i in range(graph.OperatorsLength()):
         operator = graph.Operators(i)

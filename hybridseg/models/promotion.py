@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -169,7 +170,7 @@ def promote_model(contest: Contest, to: Path, *, name: str | None = None, overwr
     winner, name = contest.winner, name or contest.winner.name
     check_file_name(name, what="--name")
     folder = to / name
-    if winner.path.parent.resolve() == folder.resolve():
+    if os.path.realpath(winner.path.parent) == os.path.realpath(folder):
         return Promotion(contest, winner, ())
     claim_folder(to)
     with lock_output(folder):

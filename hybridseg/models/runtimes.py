@@ -6,10 +6,12 @@ first applied and kept in ``~/.cache/hybridseg`` (or in XDG_CACHE_HOME).
 
 from __future__ import annotations
 
+import json
 import logging
+import operator
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ import numpy as np
 
 from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed, located
 from hybridseg.io.atomic import write_bytes
-from hybridseg.io.jsonfiles import read_json_object
+from hybridseg.io.jsonfiles import parse_json, read_json_object
 from hybridseg.io.rasters import check_regular
 from hybridseg.models.cards import combine_fingerprint, hash_bytes
-from hybridseg.models.engines import Engine, LiteEngine, do_agree
+from hybridseg.models.engines import LITERT, Engine, LiteEngine, do_agree
 from hybridseg.models.graphs import FrozenGraph
 from hybridseg.models.literewrites import rewrite_lite
+from hybridseg.models.trials import MADE_HERE, is_known, kept_dir, recall, remember, run_apart
 from hybridseg.progress import say
 
 logger = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ RUNTIME_SUFFIX = ".tflite"
 SIGNED_INPUT, UNSIGNED_INPUT = "signed_pixels", "pixels"
 # What is kept is made anew by a version that makes it in another way.
 _CONVERSION = 2
-_MAX_KEPT_FILES, _MAX_KEPT_BYTES = 64, 2_000_000_000
+_MAX_KEPT_FILES, _MAX_KEPT_BYTES, _MAX_SHAPES = 64, 2_000_000_000, 20
 
 
 def runtime_path(path: Path) -> Path:
@@ -66,8 +69,15 @@ def remove_runtime(path: Path, card_place: Path) -> None:
 def _is_named(place: Path, card_place: Path) -> bool:
     with suppress(HybridSegError, OSError):
         record = read_json_object(card_place).get("runtime")
-        return isinstance(record, dict) and record.get("sha256") == hash_bytes(place.read_bytes())
+        return isinstance(record, dict) and record.get("sha256") == hash_bytes(check_regular(place).read_bytes())
     return False
+
+
+def write_runtime(path: Path, content: bytes) -> Path:
+    """Write the runtime graph of a model beside it, and return its path."""
+    write_bytes(runtime_path(path), content)
+    remember(MADE_HERE, hash_bytes(content))
+    return runtime_path(path)
 
 
 def make_runtime(
@@ -115,6 +125,33 @@ def _convert(graph: FrozenGraph) -> bytes:
     return content
 
 
+def open_runtime(
+    path: Path, record: dict[str, str] | None, key: Sequence[Any], attempt: Callable[[bool], bytes], *, engine: str
+) -> LiteEngine | None:
+    """Return the runtime graph of a model; None where TensorFlow is to run it, or has to.
+
+    Before either runs a model from elsewhere, it was tried.
+
+    Parameters
+    ----------
+    record : dict or None
+        What the card of the model says of its runtime graph.
+    key : sequence
+        Everything that a runtime graph depends on: the hash of the model first, then settings.
+    attempt : callable
+        Runs the model once in a process of its own; whether it is to be converted as well, and the graph, if any.
+    """
+    if engine == LITERT:
+        lite = read_runtime(path, record) or fetch_runtime(path, key, lambda: attempt(True) or None)
+        if lite is None:
+            say(f"LiteRT does not support {path}: TensorFlow runs it, which takes longer")
+        return lite
+    if not is_known(MADE_HERE, key[0]) and not is_known(engine, *key):
+        attempt(False)
+        remember(engine, *key)
+    return None
+
+
 def read_runtime(path: Path, record: dict[str, str] | None) -> LiteEngine | None:
     """Load the runtime graph that a card names; None when the card names none, or it is not there.
 
@@ -133,7 +170,40 @@ def read_runtime(path: Path, record: dict[str, str] | None) -> LiteEngine | None
                 f"it is not the runtime graph of {path.name} that its card names (the SHA-256 differs): copy all files "
                 "of the model again, or remove this one, and it is made anew"
             )
-        return LiteEngine(content)
+        return LiteEngine(content, guard=None if is_known(MADE_HERE, record["sha256"]) else _make_guard(place, content))
+
+
+def _make_guard(place: Path, content: bytes) -> Callable[[tuple[int, ...] | None], None]:
+    """Return what tries a runtime graph from elsewhere with images of a shape.
+
+    Once that was done with larger ones it is not done again: `check_lite` sees that results grow with the images.
+    """
+    key = (RUNTIME_SUFFIX, hash_bytes(content))
+
+    def guard(shape: tuple[int, ...] | None) -> None:
+        tried, wanted = parse_json(recall(*key) or "[]"), shape or ()
+        if not any(len(one) == len(wanted) and all(map(operator.le, wanted, one)) for one in tried):
+            # While the graph is opened, `read_runtime` names it.
+            with located(place) if shape else nullcontext():
+                run_apart("it", try_runtime, shape, content=content)
+            remember(*key, note=json.dumps([*tried[-_MAX_SHAPES:], wanted]))
+
+    return guard
+
+
+def try_runtime(shape: Sequence[int] | None, content: bytes) -> None:
+    """Run a runtime graph once.
+
+    Raises
+    ------
+    BadInput
+        When LiteRT refuses it, or images of this shape; the message does not name it.
+    """
+    engine = LiteEngine(content)
+    try:
+        engine.classify(np.zeros(shape or engine.shape, np.float32))
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise BadInput(f"LiteRT cannot run it ({(str(error).splitlines() or [''])[0]:.100})") from error
 
 
 def fetch_runtime(path: Path, key: Sequence[Any], make: Callable[[], bytes | None]) -> LiteEngine | None:
@@ -167,12 +237,6 @@ def fetch_runtime(path: Path, key: Sequence[Any], make: Callable[[], bytes | Non
     except WriteFailed as error:
         say(f"the runtime graph is made again next time: {error}")
     return None if made is None else LiteEngine(made)
-
-
-def kept_dir() -> Path:
-    """Return the folder of the runtime graphs of models that came without one."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path("~/.cache")) / "hybridseg"
 
 
 def _forget_oldest(folder: Path) -> None:

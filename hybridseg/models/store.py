@@ -27,19 +27,27 @@ from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import write_json
 from hybridseg.models.bundles import find_programs
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, read_card_file
-from hybridseg.models.engines import LITERT, Engine, LiteEngine, TensorFlowEngine
-from hybridseg.models.graphs import SIGNED_RANGE, UNIT_RANGE, FrozenGraph, check_content, parse_graph, read_content
+from hybridseg.models.engines import LITERT, TENSORFLOW_BATCH, Engine, LiteEngine, TensorFlowEngine
+from hybridseg.models.graphs import (
+    SIGNED_RANGE,
+    UNIT_RANGE,
+    FrozenGraph,
+    check_content,
+    check_sizes,
+    parse_graph,
+    read_content,
+)
 from hybridseg.models.runtimes import (
     SIGNED_INPUT,
     check_runtime_place,
-    fetch_runtime,
     make_runtime,
-    read_runtime,
+    open_runtime,
     remove_runtime,
-    runtime_path,
     runtime_record,
+    write_runtime,
 )
 from hybridseg.models.startup import import_tensorflow
+from hybridseg.models.trials import MADE_HERE, TILE_BYTES, remember, run_apart
 from hybridseg.progress import say, say_if_slow
 
 
@@ -159,6 +167,7 @@ def save_classifier(
     remove_runtime(path, card_path)
     card_path.unlink(missing_ok=True)
     write_bytes(path, content)
+    remember(MADE_HERE, card.sha256)
     # Two models with other classes may not choose the same name at the same time.
     with lock_output(labels_path, wait=True):
         target = next(place for place in _name_labels(path, labels_path) if _is_free_or_lists(place, card.table))
@@ -169,8 +178,7 @@ def save_classifier(
     card = replace(card, runtime=runtime_record(path, runtime))
     write_json(card_path, {"format": FORMAT_VERSION, **asdict(card)})
     if runtime is not None:
-        written.append(runtime_path(path))
-        write_bytes(written[-1], runtime)
+        written.append(write_runtime(path, runtime))
     note = f"{labels_path} has another class list and stays as it is; that of the model is in {target}"
     return written, "" if target == labels_path else note
 
@@ -265,35 +273,55 @@ def _load_engine(
     path: Path, content: bytes, card: ModelCard | None, tile_size: int | None, input_range: str | None, engine: str
 ) -> tuple[Engine, int]:
     """Return what runs a ``.pb``, and the side of its tiles."""
-    wanted = tile_size or (card.tile_size if card else None)
+    size = tile_size or (card.tile_size if card else None)
 
-    def read() -> FrozenGraph:
-        import_tensorflow()
-        graph = parse_graph(path, content, input_range=input_range)
-        if (size := graph.tile_size or wanted) is None:
-            raise BadInput(f"{path} does not say the size of its tiles; give it, as in --tile-size 96")
-        return replace(graph, shape=(graph.batch_size, size, size, 3))
+    def attempt(convert: bool) -> bytes:
+        arguments = (str(path), size, input_range, convert)
+        return run_apart(path, try_graph, *arguments, content=content, max_bytes=TILE_BYTES, with_tensorflow=True)
 
-    def make() -> bytes | None:
-        graph = read()
-        size = graph.tile_size or 0
-        probe = np.random.default_rng(0).random((graph.batch_size or 3, size, size, 3), dtype=np.float32)
-        return make_runtime(graph, TensorFlowEngine(graph), [probe])
-
-    lite = None
-    if engine == LITERT:
-        lite = read_runtime(path, card.runtime if card else None)
-        lite = lite or fetch_runtime(path, (hash_bytes(content), wanted, input_range), make)
+    key = (hash_bytes(content), size, input_range)
+    lite = open_runtime(path, card.runtime if card else None, key, attempt, engine=engine)
     if lite is not None:
         if card is None:
             _say_range(path, is_signed=lite.input_name == SIGNED_INPUT)
         return lite, lite.n_rows
-    if engine == LITERT:
-        say(f"LiteRT does not support {path}: TensorFlow runs it, which takes longer")
-    graph = read()
+    import_tensorflow()
+    graph = _read_graph(path, content, size, input_range)
     if card is None:
         _say_range(path, is_signed=graph.is_signed)
     return TensorFlowEngine(graph), graph.tile_size or 0
+
+
+def _read_graph(path: Path, content: bytes, tile_size: int | None, input_range: str | None) -> FrozenGraph:
+    graph = parse_graph(path, content, input_range=input_range)
+    if (size := graph.tile_size or tile_size) is None:
+        raise BadInput(f"{path} does not say the size of its tiles; give it, as in --tile-size 96")
+    return replace(graph, shape=(graph.batch_size, size, size, 3))
+
+
+def try_graph(
+    name: str, tile_size: int | None, input_range: str | None, convert: bool, content: bytes
+) -> bytes | None:  # fmt: skip
+    """Run a frozen graph once, and return its runtime graph: None if that is not asked for, or cannot be made.
+
+    Raises
+    ------
+    BadInput
+    """
+    path = Path(name)
+    graph = _read_graph(path, content, tile_size, input_range)
+    n, size = graph.batch_size or TENSORFLOW_BATCH, graph.tile_size or 0
+    # TensorFlow raises many kinds of errors for a graph that can be read and yet not be run.
+    try:
+        check_sizes(graph.definition, graph.input_name, graph.output_name, (n, size, size, 3))
+        probe = np.random.default_rng(0).random((n, size, size, 3), dtype=np.float32)
+        exact = TensorFlowEngine(graph)
+        exact.classify(probe)
+    except BadInput as error:
+        raise BadInput(f"{path} cannot be run: {error}") from error
+    except Exception as error:
+        raise BadInput(f"{path} cannot be run: {(str(error).splitlines() or [''])[0]:.200}") from error
+    return make_runtime(graph, exact, [probe]) if convert else None
 
 
 def _count_outputs(path: Path, runner: Engine, size: int) -> int:
@@ -301,9 +329,8 @@ def _count_outputs(path: Path, runner: Engine, size: int) -> int:
         return runner.n_outputs
     try:
         return runner.classify(np.zeros((1, size, size, 3), np.float32)).shape[-1]
-    # TensorFlow raises many kinds of errors for a graph that can be read and yet not be run.
     except Exception as error:
-        raise BadInput(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
+        raise BadInput(f"{path} cannot be run: {(str(error).splitlines() or [''])[0]:.200}") from error
 
 
 def _say_range(path: Path, *, is_signed: bool) -> None:

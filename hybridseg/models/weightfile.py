@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 # Weights hardly compress: arrays that claim to be much larger than their file are a decompression bomb.
 _MAX_INFLATION = 8
-_MAX_DEPTH = 8
+_MAX_DEPTH, _MAX_ARRAYS = 8, 10_000
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -53,6 +54,8 @@ def _collect(group: h5py.Group, prefix: str, arrays: dict[str, np.ndarray], *, m
     if depth > _MAX_DEPTH:
         raise BadInput("its groups are nested too deep; it is not a weight file")
     for name in group:
+        if len(arrays) > _MAX_ARRAYS:
+            raise BadInput("it holds far more arrays than a network has; it is not a weight file")
         # Links of any other kind can lead to other files.
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise BadInput(f"{prefix}{name} is a link; it is not a weight file")
@@ -65,7 +68,9 @@ def _collect(group: h5py.Group, prefix: str, arrays: dict[str, np.ndarray], *, m
         elif isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu":
             if item.external or item.is_virtual:
                 raise BadInput(f"{prefix}{name} lies in another file; it is not a weight file")
-            if item.nbytes + sum(array.nbytes for array in arrays.values()) > max_bytes:
+            # Of each piece, HDF5 reserves all, however small the array in it.
+            piece = math.prod(item.chunks or ()) * item.dtype.itemsize
+            if max(item.nbytes, piece) + sum(array.nbytes for array in arrays.values()) > max_bytes:
                 raise BadInput("it claims to hold far more numbers than it can; it is not a weight file")
             arrays[f"{prefix}{name}"] = item[()]
 

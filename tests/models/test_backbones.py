@@ -170,9 +170,9 @@ def test_damaged_modules_are_named(tf, tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
 def test_the_exported_module_is_reusable(tf, tmp_path):
-    from hybridseg.models.backbones import _import_hub
+    from hybridseg.models.trustedmodules import import_hub
 
-    hub = _import_hub()
+    hub = import_hub()
     export_builtin(tmp_path / "m", input_size=64)
     layer = hub.KerasLayer(str(tmp_path / "m"), trainable=True)
     pixels = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hybridseg.errors import BadInput
+from hybridseg.models.engines import TensorFlowEngine
 from hybridseg.models.graphs import parse_graph
 
 pytestmark = pytest.mark.slow
@@ -21,45 +23,91 @@ def graph():
     return built.as_graph_def()
 
 
-def call(graph, name, **function):
-    """Add a call of a function, as a dict of names to the operations inside, to a graph."""
-    for own, ops in {name: (), **function}.items():
+def call(graph, name, **functions):
+    """Put a call of a function in place of the softmax; functions are dicts of names to the operations inside."""
+    for own, ops in functions.items():
         added = graph.library.function.add()
-        added.signature.name = own
+        added.signature.name, added.ret["result"] = own, "inner_0"
+        added.signature.input_arg.add(name="values", type=1)
+        added.signature.output_arg.add(name="result", type=1)
         for i, op in enumerate(ops):
-            added.node_def.add(name=f"inner_{i}", op=op)
-    graph.node.add(name="call", op=name)
+            node = added.node_def.add(name=f"inner_{i}", op=op, input=["values"])
+            node.attr["T"].type = 1
+        known = added.node_def[0].op if ops else ""
+        added.ret["result"] = {"Softmax": "inner_0:softmax:0"}.get(known, "inner_0:result:0")
+    end = next(node for node in graph.node if node.name == "final_result")
+    end.op = name
+    end.attr.clear()
     return graph.SerializeToString()
 
 
-def test_functions_that_call_themselves(graph):
-    with pytest.raises(BadInput, match=r"a\.pb holds a function that calls itself; it is not loaded"):
-        parse_graph(Path("a.pb"), call(graph, "start", start=("next",), next=("start",)))
+@pytest.mark.parametrize("functions", [{"start": ("next",), "next": ("start",)}, {"start": ("start",)}])
+def test_functions_that_call_themselves(graph, functions):
+    with pytest.raises(BadInput, match=r"a\.pb: it holds a function that calls itself"):
+        parse_graph(Path("a.pb"), call(graph, "start", **functions))
 
 
 def test_a_function_called_through_an_attribute(graph):
-    function = graph.library.function.add()
-    function.signature.name = "own"
-    node = function.node_def.add(name="inner", op="PartitionedCall")
-    node.attr["f"].func.name = "own"
+    content = call(graph, "start", start=("PartitionedCall",))
+    graph.library.function[0].node_def[0].attr["f"].func.name = "start"
+    graph.library.function[0].ret["result"] = "inner_0:output:0"
     with pytest.raises(BadInput, match="calls itself"):
         parse_graph(Path("a.pb"), graph.SerializeToString())
+    assert content != graph.SerializeToString()
 
 
 def test_functions_that_call_others(graph):
-    content = call(graph, "start", start=("next", "next"), next=("Identity",))
-    assert parse_graph(Path("a.pb"), content).output_name == "final_result:0"
+    """What they do stands where they were called, with all that they are given."""
+    content = call(graph, "start", start=("next", "Relu"), next=("Softmax",))
+    found = parse_graph(Path("a.pb"), content)
+    tiles = np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
+    powers = np.exp(tiles.mean((1, 2)))
+    assert not found.definition.library.function and found.output_name == "final_result-in/inner_0-in/inner_0:0"
+    assert np.allclose(TensorFlowEngine(found).classify(tiles), powers / powers.sum(axis=1, keepdims=True))
+    assert "Relu" not in {node.op for node in found.definition.node}, "no part of the result"
 
 
-def test_a_function_called_like_an_operation_hides_nothing(graph):
-    with pytest.raises(BadInput, match="could access files, the network or Python: WriteFile"):
-        parse_graph(Path("a.pb"), call(graph, "WriteFile"))
+def test_calls_that_multiply_without_an_end(graph):
+    functions = {f"f{i}": (f"f{i + 1}",) * 4 for i in range(30)}
+    with pytest.raises(BadInput, match="far more operations than a network needs"):
+        parse_graph(Path("a.pb"), call(graph, "f0", **functions, f30=("Softmax",)))
+
+
+@pytest.mark.parametrize("name", ["WriteFile", "Identity", "Softmax"])
+def test_a_function_called_like_an_operation_hides_nothing(graph, name):
+    with pytest.raises(BadInput, match=rf"a function that is called like an operation, {name}"):
+        parse_graph(Path("a.pb"), call(graph, name, **{name: ("Relu",)}))
+
+
+def test_loops(graph):
+    graph.node.add(name="start", op="Enter", input=["Mean"]).attr["T"].type = 1
+    with pytest.raises(BadInput, match=r"holds operations that .*: Enter"):
+        parse_graph(Path("a.pb"), graph.SerializeToString())
+    del graph.node[-1]
+    for name, source in (("a", "b"), ("b", "a")):
+        graph.node.add(name=name, op="Relu", input=[source]).attr["T"].type = 1
+    next(node for node in graph.node if node.name == "final_result").input[0] = "a"
+    with pytest.raises(BadInput, match="it holds a loop"):
+        parse_graph(Path("a.pb"), graph.SerializeToString())
+
+
+def test_a_small_file_with_a_large_constant(graph):
+    """One number and a shape are a constant of any size."""
+    value = next(node for node in graph.node if node.op == "Const").attr["value"].tensor
+    value.tensor_content = b""
+    del value.tensor_shape.dim[:]
+    for size in (30_000, 30_000):
+        value.tensor_shape.dim.add(size=size)
+    value.int_val.append(1)
+    with pytest.raises(BadInput, match="constants that take more memory than any network"):
+        parse_graph(Path("a.pb"), graph.SerializeToString())
 
 
 def test_hints_for_a_compiler_are_removed(graph):
     node = next(node for node in graph.node if node.name == "final_result")
     node.attr["_XlaMustCompile"].b = True
     node.attr["_kernel"].s = b"any"
+    node.device = "/job:worker/task:7/device:GPU:9"
     found = parse_graph(Path("a.pb"), graph.SerializeToString()).definition
-    assert not [name for one in found.node for name in one.attr if name.startswith("_")]
+    assert not [name for one in found.node for name in one.attr if name.startswith("_") or one.device]
     assert found.node[-1].attr["T"] == node.attr["T"], "what it computes stays"

@@ -170,3 +170,13 @@ def test_a_copy_that_fails_leaves_nothing(runs, tmp_path, monkeypatch):
     (runs / "old/model.h5").write_bytes(b"other weights")
     with pytest.raises(BadInput, match=r"is not the file that model\.card\.json describes"):
         promote_model(choose(runs), tmp_path / "models")
+
+
+def test_links_that_lead_to_themselves(runs, tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/old").symlink_to(tmp_path / "models/old")
+    for to in (tmp_path / "loop", tmp_path / "loop" / "deeper", tmp_path / "models"):
+        with pytest.raises((WriteFailed, OutputExists), match=r"loop|old"):
+            promote_model(choose(runs), to)
+    assert (tmp_path / "loop").is_symlink() and (tmp_path / "models/old").is_symlink()

@@ -193,7 +193,7 @@ def test_what_is_cheap_is_checked_before_a_graph_is_converted(saved, content, tm
     def fail(*args, **settings):
         raise AssertionError("it is converted")
 
-    monkeypatch.setattr("hybridseg.models.store.fetch_runtime", fail)
+    monkeypatch.setattr("hybridseg.models.runtimes.fetch_runtime", fail)
     monkeypatch.setattr("hybridseg.models.store.parse_graph", fail)
     model = tmp_path / "bare/m.pb"
     model.parent.mkdir()

@@ -194,3 +194,13 @@ def test_what_is_no_file_of_weights(tmp_path, path):
         read_weights(path)
     with pytest.raises(BadInput, match="is a folder, not a file"):
         read_weights(tmp_path)
+
+
+def test_a_small_array_in_a_huge_piece(path):
+    """HDF5 reserves the memory of a whole piece to read one number of it."""
+    with h5py.File(path, "w") as file:
+        piece = {"maxshape": (None,), "chunks": (2**29,), "compression": "gzip"}
+        file.create_dataset("kernel", (1,), "f4", **piece)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(BadInput, match="far more numbers than it can"):
+        read_weights(path)

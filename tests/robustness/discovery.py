@@ -47,6 +47,8 @@ NOT_READERS = {
     "models.cards.parse_value": "it is given a value by read_card_file",
     "models.checkpoints.restore_state": _THROUGH,
     "models.runtimes.fetch_runtime": _THROUGH,
+    "models.runtimes.open_runtime": _THROUGH,
+    "models.trustedmodules.load_trusted": "it reads what is trusted: TensorFlow does what it likes with it",
     "prediction.PredictionJob.record": _THROUGH,
     "study.story.compare_scores": _THROUGH,
     "study.story.explain_damage": "it explains what its callers raise",
