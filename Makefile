@@ -111,6 +111,8 @@ bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench_feed.py
 	$(BIN)/python tests/benchmarks/bench_lmdb.py
 	$(BIN)/python tests/benchmarks/bench_label.py
+	$(BIN)/python tests/benchmarks/bench_memory.py --check
+	$(BIN)/python tests/benchmarks/bench_areas.py
 
 docs: $(VENV)/installed-test
 	$(BIN)/python tools/write_cli_docs.py

@@ -43,20 +43,6 @@ def load_font() -> ImageFont.FreeTypeFont | None:
         return None
 
 
-def is_drawn_here(path: Path) -> bool:
-    """Return whether a file is a PNG that this program drew."""
-    from PIL import Image, UnidentifiedImageError
-
-    if not path.is_file():
-        # To open a pipe would wait for ever.
-        return False
-    try:
-        with Image.open(path) as picture:
-            return picture.info.get(DRAWN_BY[0]) == DRAWN_BY[1]
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        return False
-
-
 def can_paint(texts: Sequence[str]) -> bool:
     """Return whether `Sheet.paint` has every sign of these texts."""
     font = load_font()

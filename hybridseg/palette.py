@@ -6,9 +6,11 @@ distance between what each eye sees of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
+
+from hybridseg.errors import BadInput
 
 Color = tuple[int, int, int]
 
@@ -182,6 +184,54 @@ def ramp_colors(n: int, *, jet: bool = False) -> list[Color]:
     return [(int(red), int(green), int(blue)) for red, green, blue in np.floor(255 * steps + 0.5)]
 
 
+class ColorIds:
+    """Finds for each pixel the id of its colour, picture after picture.
+
+    Examples
+    --------
+    >>> ids = ColorIds({(0, 0, 9): 4})
+    >>> ids.find(np.array([[[0, 0, 9], [7, 0, 0]]], np.uint8)).tolist(), ids.n_unknown, ids.n_colors
+    ([[4, 0]], 1, 2)
+    """
+
+    def __init__(self, ids: Mapping[Color, int]) -> None:
+        # By the three bytes of a colour; memory is taken only around those that occur.
+        self._ids, self._seen = np.zeros(1 << 24, np.uint16), np.zeros(1 << 24, bool)
+        for (red, green, blue), i in ids.items():
+            self._ids[red << 16 | green << 8 | blue] = i + 1
+        self.n_unknown = self.n_pixels = 0
+
+    def find(self, rgb: np.ndarray) -> np.ndarray:
+        """Return the ids of a picture, uint8; a colour without an id is 0 and counted."""
+        packed = _pack(rgb)
+        found = self._ids[packed]
+        self._seen[packed] = True
+        self.n_unknown += int(np.count_nonzero(found == 0))
+        self.n_pixels += found.size
+        return (np.maximum(found, 1) - 1).astype(np.uint8)
+
+    @property
+    def n_colors(self) -> int:
+        """Number of colours that occurred."""
+        return int(np.count_nonzero(self._seen))
+
+    def refuse_unknown(self) -> None:
+        """Raise BadInput when a pixel had a colour without an id."""
+        if not self.n_unknown:
+            return
+        first = int(np.argmax(self._seen & (self._ids == 0)))
+        raise BadInput(
+            f"{self.n_unknown:,} pixels ({self.n_unknown / self.n_pixels:.2%}) have colours that no class has, such as "
+            f"{(first >> 16, first >> 8 & 255, first & 255)}; give the colours of the mask (--labels with `name, r, g, "
+            "b`, or --colors), or, if they are only blurred, turn it into a label map first: hybridseg convert "
+            "--nearest-color"
+        )
+
+
+def _pack(rgb: np.ndarray) -> np.ndarray:
+    return (rgb[..., 0].astype(np.uint32) << 16) | (rgb[..., 1].astype(np.uint32) << 8) | rgb[..., 2]
+
+
 def count_colors(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the colours that occur in (rows, cols, 3) uint8: (n, 3) uint8, which each pixel has, and their counts.
 
@@ -191,7 +241,7 @@ def count_colors(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     >>> colors.tolist(), places.tolist(), counts.tolist()
     ([[0, 0, 9], [7, 0, 0]], [[0, 0, 1]], [2, 1])
     """
-    packed = (rgb[..., 0].astype(np.uint32) << 16) | (rgb[..., 1].astype(np.uint32) << 8) | rgb[..., 2]
+    packed = _pack(rgb)
     values, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
     colors = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1).astype(np.uint8)
     return colors, places.reshape(packed.shape), counts

@@ -24,7 +24,7 @@ from hybridseg.io.bands import stack_bands
 from hybridseg.io.images import LoadedImage, as_rgb8, describe_image, load_image
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
 from hybridseg.io.pairing import PREDSEG
-from hybridseg.layout import is_drawn_here
+from hybridseg.io.pictures import is_drawn_here
 from hybridseg.markup import count_of
 from hybridseg.options import Span, check_options, option, setting_of
 from hybridseg.palette import ramp_colors

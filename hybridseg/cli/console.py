@@ -47,6 +47,8 @@ class Console:
         logging.basicConfig(handlers=[handler])
         logging.getLogger("hybridseg").setLevel(logging.DEBUG if self.verbose else logging.WARNING)
         logging.getLogger("hybridseg.progress").setLevel(logging.WARNING if self.quiet else logging.INFO)
+        # What GDAL says of an odd file: what is wrong with it is told where it is refused.
+        logging.getLogger("rasterio").setLevel(logging.DEBUG if self.verbose else logging.CRITICAL)
 
     def say(self, text: str = "") -> None:
         """Print a line of the result."""

@@ -29,6 +29,7 @@ from hybridseg.draw import shuffle_names
 from hybridseg.errors import BadInput, Problem, count_problems, list_problems, located
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
+from hybridseg.io.annotations.canvas import Canvas
 from hybridseg.io.annotations.coco import Area, CocoFile, open_coco
 from hybridseg.io.atomic import atomic_folder, check_nothing_lost, check_replaceable, claim_folder
 from hybridseg.io.images import as_rgb8, read_image
@@ -270,18 +271,18 @@ class _Painter:
 
     def _paint(self, areas: Sequence[Area], ids: Sequence[int], base: int, shape: tuple[int, int]) -> np.ndarray:
         labels = np.full(shape, base, np.uint8)
-        for area, class_id in zip(areas, ids, strict=True):
-            is_void = area.is_crowd and self.options.crowd == "void"
-            for mask in area.list_masks(shape):
-                mask.paint_on(labels, VOID if is_void else class_id)
+        with Canvas(labels) as canvas:
+            for area, class_id in zip(areas, ids, strict=True):
+                is_void = area.is_crowd and self.options.crowd == "void"
+                area.put_on(canvas, VOID if is_void else class_id)
         return labels
 
     def number_instances(self, chosen: Chosen) -> np.ndarray:
         """Return the number of the annotation at every pixel of a photo, from 0 on and again; VOID where none is."""
         numbers = np.full(chosen.shape, VOID, np.uint8)
-        for i, area in enumerate(area for area in self.list_areas(chosen) if area.name is not None):
-            for mask in area.list_masks(chosen.shape):
-                mask.paint_on(numbers, i % _N_COLORS)
+        with Canvas(numbers) as canvas:
+            for i, area in enumerate(area for area in self.list_areas(chosen) if area.name is not None):
+                area.put_on(canvas, i % _N_COLORS)
         return numbers
 
 

@@ -33,7 +33,7 @@ from hybridseg.io.labels.classfiles import read_class_files
 from hybridseg.io.locks import lock_output
 from hybridseg.io.masks import Matches, find_labelled, find_masks
 from hybridseg.io.pairing import list_images
-from hybridseg.layout import is_drawn_here
+from hybridseg.io.pictures import is_drawn_here
 from hybridseg.markup import render_table, render_text
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.page import is_page_of_ours

@@ -20,7 +20,7 @@ from hybridseg.errors import BadInput
 from hybridseg.forecast import Weighted
 from hybridseg.io.images import describe_image
 from hybridseg.io.labels.labeltiff import write_labelstrips
-from hybridseg.io.rasters import Strips, limit_cache
+from hybridseg.io.rasters import Strips
 from hybridseg.io.windows import open_lazily
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.engines import LITERT
@@ -70,11 +70,10 @@ class PartsJob(PredictJob):
                 counts[:] += np.bincount(labels.ravel(), minlength=VOID + 1)
                 yield row, labels
 
-        with limit_cache():
-            image = open_lazily(image_path)
-            watch.lap("read")
-            strips = Strips(info.shape, finish())
-            write_labelstrips(target, strips, table, info.georeference, made_by=self.record(image_path))
+        image = open_lazily(image_path)
+        watch.lap("read")
+        strips = Strips(info.shape, finish())
+        write_labelstrips(target, strips, table, info.georeference, made_by=self.record(image_path))
         watch.lap("predict")
         kept = counts[: len(table)]
         shares = {table.names[i]: float(kept[i] / kept.sum()) for i in np.argsort(-kept, kind="stable") if kept[i]}

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hybridseg.errors import BadInput
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.tilefolder import TileFolder
 from hybridseg.io.arrays import map_array
 from hybridseg.io.atomic import atomic_path
+from hybridseg.io.damage import list_damage
 from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import read_csv, write_csv
 from hybridseg.progress import Progress, no_progress
@@ -102,7 +102,7 @@ def _read_index(home: Path, n_features: int) -> list[tuple[dict[str, str], int]]
     try:
         rows = read_csv(home / "tiles.csv", _COLUMNS)
         features, done = map_array(home / "features.npy"), map_array(home / "done.npy")
-    except (BadInput, OSError, ValueError, EOFError):
+    except list_damage():
         return None  # No cache, or a damaged one: it is computed again.
     if features.shape != (len(rows), n_features) or features.dtype != np.float32 or done.shape != (len(rows),):
         return None

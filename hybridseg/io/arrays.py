@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import lzma
 import math
 import os
-import tokenize
 import zipfile
-import zlib
 from typing import Any, Literal
 
 import numpy as np
 
 from hybridseg.errors import BadInput, located
+from hybridseg.io.damage import list_damage
 from hybridseg.io.rasters import check_regular
 
 _KINDS = "biufU"
 _MAX_HEADER_BYTES = 10_000
-# What numpy and the modules below it raise: of the header, which is Python, of what is packed, and of sizes. A member
-# that is encrypted or packed in an unknown way is a RuntimeError.
-_DAMAGE = (
-    OSError, ValueError, EOFError, ArithmeticError, MemoryError, TypeError, SyntaxError, RuntimeError,
-    tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-)  # fmt: skip
 
 
 def map_array(path: str | os.PathLike[str], mode: Literal["r", "r+"] = "r") -> np.memmap:
@@ -40,7 +32,7 @@ def map_array(path: str | os.PathLike[str], mode: Literal["r", "r+"] = "r") -> n
             if not isinstance(found, np.memmap):
                 raise ValueError("it is an archive")
             return found if mode == "r" else np.load(path, mmap_mode=mode, allow_pickle=False)
-        except _DAMAGE as error:
+        except list_damage() as error:
             raise BadInput(f"it is no array, or damaged ({error}); remove it") from error
 
 
@@ -59,7 +51,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
                 if sum(member.file_size for member in members) > path.stat().st_size:
                     raise ValueError("its arrays are larger than the file")
                 return {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
-        except _DAMAGE as error:
+        except list_damage() as error:
             raise BadInput(f"it is damaged ({error}); remove it") from error
 
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +17,23 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.io.atomic import write_bytes
-from hybridseg.io.labels.pngcheck import check_png, find_chunk
-from hybridseg.io.rasters import GeoReference, check_pixel_count, open_raster, read_georeference, sniff_format
+from hybridseg.io.labels.pngcheck import check_png
+from hybridseg.io.pictures import open_picture, read_orientation, unpack_picture
+from hybridseg.io.rasters import (
+    GeoReference,
+    check_pixel_count,
+    open_raster,
+    read_gaps,
+    read_georeference,
+    sniff_format,
+)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 logger = logging.getLogger(__name__)
 
 _MAX_BLOCK_PIXELS = 1 << 24
-
-_pillow_cap_lock = threading.RLock()
+_STRIP_VALUES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,8 @@ class LoadedImage:
     pixels: np.ndarray
     valid: np.ndarray | None
 
-    def filled(self) -> LoadedImage:
-        """Return the image with the mean of its valid pixels in place of the others.
+    def filled(self, *, in_place: bool = False) -> LoadedImage:
+        """Return the image with the mean of its valid pixels in place of the others, `in_place` without a copy.
 
         Raises
         ------
@@ -90,9 +94,11 @@ class LoadedImage:
             return self
         if not self.valid.any():
             raise BadInput(f"{self.info.path} holds no picture: all of its pixels are nodata")
-        pixels = self.pixels.copy()
-        mean = pixels[self.valid].mean(axis=0, dtype=np.float64)
-        pixels[~self.valid] = mean if pixels.dtype.kind == "f" else mean.round().astype(pixels.dtype)
+        pixels = self.pixels if in_place else self.pixels.copy()
+        total = np.sum([pixels[rows][self.valid[rows]].sum(0, np.float64) for rows in cut_rows(pixels)], axis=0)
+        mean = total / np.count_nonzero(self.valid)
+        for rows in cut_rows(pixels):
+            pixels[rows][~self.valid[rows]] = mean if pixels.dtype.kind == "f" else mean.round().astype(pixels.dtype)
         return replace(self, pixels=pixels)
 
     def fill_colors(self) -> np.ndarray:
@@ -138,8 +144,14 @@ def load_image(path: str | os.PathLike[str]) -> LoadedImage:
 
 def mask_image(info: ImageInfo, pixels: np.ndarray, valid: np.ndarray | None) -> LoadedImage:
     """Return decoded pixels as an image; those that are not numbers are not valid either."""
-    if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels).all(axis=2)).all():
-        valid = finite if valid is None else valid & finite
+    if pixels.dtype.kind == "f":
+        finite = np.empty(pixels.shape[:2], bool)
+        for rows in cut_rows(pixels):
+            finite[rows] = np.isfinite(pixels[rows]).all(axis=2)
+        if valid is None:
+            valid = None if finite.all() else finite
+        else:
+            valid &= finite
     return LoadedImage(info, pixels, valid)
 
 
@@ -185,15 +197,13 @@ def _decode(info: ImageInfo, dataset: Any) -> np.ndarray:
     if info.format == "PNG":
         check_png(info.path)
     if info.format == "PNG" and info.dtype == "uint8":
-        return _decode_png8(info.path)
+        return _turn_upright(_decode_png8(info.path, dataset), info.orientation)
     return _turn_upright(_decode_raster(dataset), info.orientation)
 
 
 def _decode_valid(info: ImageInfo, dataset: Any) -> np.ndarray | None:
-    if all("all_valid" in {flag.name for flag in flags} for flags in dataset.mask_flag_enums):
-        return None
-    valid = dataset.dataset_mask() > 0
-    return None if valid.all() else _turn_upright(valid[..., None], info.orientation)[..., 0]
+    valid = read_gaps(dataset)
+    return None if valid is None else _turn_upright(valid[..., None], info.orientation)[..., 0]
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray, *, durable: bool = True) -> None:
@@ -241,13 +251,25 @@ def as_rgb8(image: np.ndarray, *, levels: tuple[float, float] | None = None) -> 
     >>> as_rgb8(np.array([[[0], [1000]]], np.uint16))[..., 0].tolist()
     [[0, 255]]
     """
-    bands = image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
-    if bands.dtype == np.uint8:
-        return np.ascontiguousarray(bands)
-    low, high = levels or measure_levels(image)
+    bands = image[..., : 3 if image.shape[2] >= 3 else 1]
+    shown = bands if bands.dtype == np.uint8 else _stretch(bands, *(levels or measure_levels(image)))
+    return np.ascontiguousarray(shown if shown.shape[2] == 3 else shown.repeat(3, axis=2))
+
+
+def _stretch(bands: np.ndarray, low: float, high: float) -> np.ndarray:
     scale = 255.0 / max(high - low, 1e-30)
-    stretched = (bands.astype(np.float32) - np.float32(low)) * np.float32(scale)
-    return np.clip(np.nan_to_num(stretched, nan=0.0, posinf=255.0, neginf=0.0), 0, 255).round().astype(np.uint8)
+    shown = np.empty(bands.shape, np.uint8)
+    for rows in cut_rows(bands):
+        stretched = (bands[rows].astype(np.float32) - np.float32(low)) * np.float32(scale)
+        shown[rows] = np.clip(np.nan_to_num(stretched, nan=0.0, posinf=255.0, neginf=0.0), 0, 255).round()
+    return shown
+
+
+def cut_rows(values: np.ndarray) -> Iterator[slice]:
+    """Yield slices of the rows of an array, of about a million values each: what is worked out of a strip is small."""
+    step = max(_STRIP_VALUES * len(values) // max(values.size, 1), 1)
+    for start in range(0, len(values), step):
+        yield slice(start, min(start + step, len(values)))
 
 
 def measure_levels(image: np.ndarray) -> tuple[float, float]:
@@ -261,19 +283,6 @@ def measure_levels(image: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-@contextmanager
-def pillow_cap_lifted() -> Iterator[None]:
-    """Lift Pillow's own pixel cap: ours was checked, and the user can raise it."""
-    from PIL import Image
-
-    with _pillow_cap_lock:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-
-
 def _read_orientation(path: Path, tags: dict[str, str]) -> int:
     """Return the EXIF orientation, 1 (upright) to 8."""
     if "EXIF_Orientation" in tags:
@@ -281,33 +290,16 @@ def _read_orientation(path: Path, tags: dict[str, str]) -> int:
     elif sniff_format(path) == "JPEG":
         orientation = 1
     else:
-        orientation = _read_pillow_orientation(path)
+        orientation = read_orientation(path)
     return orientation if 1 <= orientation <= 8 else 1
 
 
-def _read_pillow_orientation(path: Path) -> int:
-    from PIL import Image, UnidentifiedImageError
-
-    orientation_tag = 274
-    try:
-        with pillow_cap_lifted(), Image.open(path) as picture:
-            # A PNG may have it behind its pixels. To find it Pillow would decode them, before their number is checked.
-            if picture.format == "PNG" and "exif" not in picture.info and (late := find_chunk(path, b"eXIf")):
-                picture.info["exif"] = b"Exif\0\0" + late
-            return int(Image.Image.getexif(picture).get(orientation_tag, 1))
-    except (UnidentifiedImageError, OSError, ValueError, TypeError, SyntaxError, LookupError, struct.error):
-        # A TIFF that only rasterio can read: scientific rasters are upright. Or damaged EXIF.
-        return 1
-
-
-def _decode_png8(path: Path) -> np.ndarray:
-    import imageio.v3 as iio
-
-    try:
-        with pillow_cap_lifted():
-            image = iio.imread(path, plugin="pillow", index=0, rotate=True)
-    except (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, struct.error) as error:
-        raise BadInput(f"{path} is damaged or cut short ({error}); copy it again from its source") from error
+def _decode_png8(path: Path, dataset: Any) -> np.ndarray:
+    is_plain = dataset.colorinterp[0].name != "palette" and "NBITS" not in dataset.tags(1, ns="IMAGE_STRUCTURE")
+    if is_plain:
+        return _decode_raster(dataset)
+    with open_picture(path) as picture:
+        image = unpack_picture(picture)
     if image.dtype == bool:
         image = image.astype(np.uint8) * 255
     return image[..., None] if image.ndim == 2 else image

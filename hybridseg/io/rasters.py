@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 import os
 import stat
-import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,11 +19,13 @@ import numpy as np
 
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.atomic import atomic_path
+from hybridseg.io.damage import hush, refuse_damage
 
 DEFAULT_MAX_PIXELS = 1_000_000_000
 
 _METRES_PER_DEGREE = 111_320.0
-_CACHE_BYTES = 64 << 20
+_CACHE_BYTES = 32 << 20
+_WINDOW_BYTES = 4 << 20
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -145,26 +145,23 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
     """
     # Imported on use: this takes longer than the rest of a light command.
     import rasterio
-    from rasterio.errors import RasterioError
 
     driver = sniff_format(path)
-    try:
-        with quiet_rasterio(), rasterio.open(path, driver=driver) as dataset:
-            yield dataset
-    except RasterioError as error:
-        raise BadInput(
-            f"{path} is damaged or cut short ({error.__cause__ or error}); copy it again from its source"
-        ) from error
+    with refuse_damage(path), quiet_rasterio(), rasterio.open(path, driver=driver) as dataset:
+        yield dataset
 
 
 @contextmanager
 def quiet_rasterio() -> Iterator[None]:
-    """Let rasterio write no side files, treat damage as an error, and accept photos without a georeference."""
+    """Let rasterio write no side files, treat damage as an error, and accept photos without a georeference.
+
+    It keeps no more decoded blocks than some rows of tiles have: by default GDAL takes a share of the memory.
+    """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
     settings = {"GDAL_PAM_ENABLED": "NO", "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"}
-    with rasterio.Env(**settings), _ignore_warning(NotGeoreferencedWarning):
+    with rasterio.Env(**settings, GDAL_CACHEMAX=_CACHE_BYTES), hush(NotGeoreferencedWarning):
         try:
             yield
         except UnicodeEncodeError as error:
@@ -172,44 +169,56 @@ def quiet_rasterio() -> Iterator[None]:
             raise BadInput(f"{error.object} has a name that is not UTF-8; give it another") from error
 
 
-@contextmanager
-def limit_cache() -> Iterator[None]:
-    """Let GDAL keep no more decoded blocks than a few windows have: by default it takes a share of the memory."""
-    import rasterio
+def _list_windows(dataset: Any, *, pixel_bytes: int, rows: slice, cols: slice) -> Iterator[Any]:
+    """Yield windows from top to bottom, each of some megabytes and of whole blocks where several lie side by side."""
+    from rasterio.windows import Window
 
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
-        yield
+    (block_rows, block_cols), n_cols = dataset.block_shapes[0], cols.stop - cols.start
+    if block_cols >= dataset.width:
+        block_rows = 1
+    step = max(_WINDOW_BYTES // (n_cols * pixel_bytes) // block_rows, 1) * block_rows
+    top = rows.start
+    while top < rows.stop:
+        bottom = min(top - top % block_rows + step, rows.stop)
+        yield Window(cols.start, top, n_cols, bottom - top)
+        top = bottom
 
 
-class _QuietThreads:
-    """Ignores a warning while any thread is inside.
+def read_strips(dataset: Any, bands: int | Sequence[int]) -> Iterator[tuple[slice, np.ndarray]]:
+    """Decode a band, (rows, cols), or some, (rows, cols, bands), from top to bottom, some rows at a time."""
+    pixel_bytes = np.dtype(dataset.dtypes[0]).itemsize * (1 if isinstance(bands, int) else len(bands))
+    rows, cols = slice(0, dataset.height), slice(0, dataset.width)
+    for window in _list_windows(dataset, pixel_bytes=pixel_bytes, rows=rows, cols=cols):
+        values = dataset.read(bands, window=window)
+        place = slice(window.row_off, window.row_off + window.height)
+        yield place, values if values.ndim == 2 else np.moveaxis(values, 0, 2)
 
-    Warning filters belong to the process: a thread that restored its own would let the others warn.
+
+def read_gaps(
+    dataset: Any, rows: slice | None = None, cols: slice | None = None, *, shape: tuple[int, int] | None = None
+) -> np.ndarray | None:
+    """Return where a raster holds a picture, (rows, cols) bool; None: everywhere.
+
+    Parameters
+    ----------
+    rows, cols : slice or None
+        Only of this part.
+    shape : (int, int) or None
+        The part is thinned out to these rows and columns.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_inside = 0
-        self._filters = warnings.catch_warnings()
-
-    @contextmanager
-    def __call__(self, kind: type[Warning]) -> Iterator[None]:
-        with self._lock:
-            if self._n_inside == 0:
-                self._filters = warnings.catch_warnings()
-                self._filters.__enter__()
-                warnings.simplefilter("ignore", kind)
-            self._n_inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._n_inside -= 1
-                if self._n_inside == 0:
-                    self._filters.__exit__(None, None, None)
-
-
-_ignore_warning = _QuietThreads()
+    if all("all_valid" in {flag.name for flag in flags} for flags in dataset.mask_flag_enums):
+        return None
+    rows, cols = rows or slice(0, dataset.height), cols or slice(0, dataset.width)
+    if shape is None:
+        valid = np.empty((rows.stop - rows.start, cols.stop - cols.start), bool)
+        # In parts, because rasterio makes eight bytes of each pixel.
+        for window in _list_windows(dataset, pixel_bytes=8 + 2 * dataset.count, rows=rows, cols=cols):
+            top = window.row_off - rows.start
+            valid[top : top + window.height] = dataset.dataset_mask(window=window) > 0
+    else:
+        window = (rows.start, rows.stop), (cols.start, cols.stop)
+        valid = dataset.dataset_mask(window=window, out_shape=shape) > 0
+    return None if valid.all() else valid
 
 
 def read_georeference(dataset: Any) -> GeoReference | None:

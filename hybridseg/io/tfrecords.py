@@ -7,9 +7,7 @@ all others, and all labels, are stored without loss.
 from __future__ import annotations
 
 import io
-import math
 import os
-import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput, HybridSegError, WriteFailed, located
 from hybridseg.io.atomic import atomic_path
-from hybridseg.io.images import pillow_cap_lifted
+from hybridseg.io.pictures import open_picture, unpack_picture
 from hybridseg.io.rasters import check_pixel_count, check_regular
 
 SAMPLE_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
@@ -36,11 +34,7 @@ _ZLIB_LEVEL = 1
 _MAX_RECORD_BYTES = (1 << 31) - (1 << 16)
 # In the file each record lies between its length with a checksum (8 + 4 bytes) and a checksum of its own (4 bytes).
 _HEAD_BYTES, _TAIL_BYTES = 12, 4
-# What Pillow may raise for a forged picture.
-_PICTURE_DAMAGE = (
-    *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, OverflowError, MemoryError),
-    *(struct.error, zlib.error),
-)
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +164,8 @@ def scan_shard(path: str | os.PathLike[str]) -> list[tuple[RecordPlace, str, int
     import tensorflow as tf
 
     path = check_regular(path)
+    # Before TensorFlow sees it, which believes every length.
+    places = list(_list_places(path))
     try:
         payloads = tf.data.TFRecordDataset(os.fsencode(path)).as_numpy_iterator()
         origins = [_read_origin(payload) for payload in payloads]
@@ -177,7 +173,7 @@ def scan_shard(path: str | os.PathLike[str]) -> list[tuple[RecordPlace, str, int
         raise BadInput(f"{path} is damaged or cut short ({error.message})") from error
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
-    return [(place, *origin) for place, origin in zip(_list_places(path), origins, strict=True)]
+    return [(place, *origin) for place, origin in zip(places, origins, strict=True)]
 
 
 def encode_record(record: Record) -> bytes:
@@ -260,13 +256,13 @@ def decode_record(data: bytes) -> Record:
 
 
 def _list_places(path: Path) -> Iterator[RecordPlace]:
-    """Walk through the records of a file that was checked or just written."""
+    """Walk through the records of a file; none is read that would end beyond it."""
     offset, n_bytes = 0, path.stat().st_size
     with path.open("rb") as file:
         while head := file.read(_HEAD_BYTES):
             rest = int.from_bytes(head[:8], "little") + _TAIL_BYTES
             if offset + len(head) + rest > n_bytes:
-                raise BadInput(f"{path} is cut short")
+                raise BadInput(f"{path} is damaged or cut short (a record would end after it); make the records again")
             frame = head + file.read(rest)
             yield RecordPlace(offset, len(frame), zlib.crc32(frame))
             offset += len(frame)
@@ -336,16 +332,21 @@ def _deflate(image: np.ndarray) -> bytes:
 
 
 def _inflate(parts: list[bytes], shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
-    n_bytes = math.prod(shape) * dtype.itemsize
-    inflate = zlib.decompressobj()
+    image = np.empty(shape, dtype.newbyteorder("<"))
+    room, filled, inflate = memoryview(image).cast("B"), 0, zlib.decompressobj()
     try:
-        # One byte more than expected, so that data that are too long are noticed but not unpacked.
-        values = inflate.decompress(parts[0], n_bytes + 1)
+        for start in range(0, len(parts[0]), _PIECE):
+            packed = parts[0][start : start + _PIECE]
+            # One byte more than expected, so that data that are too long are noticed but not unpacked.
+            while packed and filled <= len(room):
+                piece = inflate.decompress(packed, min(_PIECE, len(room) + 1 - filled))
+                room[filled : filled + len(piece)] = piece[: len(room) - filled]
+                filled, packed = filled + len(piece), inflate.unconsumed_tail
     except zlib.error as error:
         raise BadInput(f"its image is damaged ({error})") from error
-    if len(parts) != 1 or len(values) != n_bytes or not inflate.eof:
+    if len(parts) != 1 or filled != len(room) or not inflate.eof:
         raise BadInput("its image is not as long as its size says")
-    return np.frombuffer(values, dtype.newbyteorder("<")).reshape(shape).astype(dtype)
+    return image.astype(dtype, copy=False)
 
 
 def _save_picture(plane: np.ndarray, **settings: Any) -> bytes:
@@ -358,18 +359,11 @@ def _save_picture(plane: np.ndarray, **settings: Any) -> bytes:
 
 def _load_picture(data: bytes, shape: tuple[int, int], *, format: str, mode: str) -> np.ndarray:
     """Decode a picture, after a check that its header has this format, size and mode."""
-    from PIL import Image
-
-    try:
-        with pillow_cap_lifted():
-            picture = Image.open(io.BytesIO(data), formats=(format,))
-        if picture.format != format or picture.mode != mode or picture.size != (shape[1], shape[0]):
+    told = {"where": f"its {format}", "remedy": "make the records again"}
+    with open_picture(data, formats=(format,), **told) as picture:
+        if picture.mode != mode or picture.size != (shape[1], shape[0]):
             raise BadInput(
                 f"its {format} is {picture.size[1]} x {picture.size[0]} pixels of kind {picture.mode}, "
                 f"not {shape[0]} x {shape[1]} of {mode}"
             )
-        return np.array(picture)
-    except BadInput:
-        raise
-    except _PICTURE_DAMAGE as error:
-        raise BadInput(f"its {format} is damaged ({error})") from error
+        return unpack_picture(picture)

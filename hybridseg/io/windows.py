@@ -24,7 +24,7 @@ from hybridseg.io.images import (
     measure_levels,
     read_valid,
 )
-from hybridseg.io.rasters import check_pixel_count, open_raster
+from hybridseg.io.rasters import check_pixel_count, open_raster, read_gaps
 from hybridseg.resample import shrink_image
 
 # A larger TIFF is read in parts; a smaller one is decoded at once, as every other format must be.
@@ -79,7 +79,7 @@ def open_windows(path: str | os.PathLike[str]) -> ImageWindows:
     if info.rows * info.cols > MAX_DECODED_PIXELS and can_read_parts(info):
         source = _LargeRaster(info)
         return ImageWindows(info.path, info, cache(source.find_valid), source.read)
-    image = load_image(path).filled()
+    image = load_image(path).filled(in_place=True)
     valid, pyramid = image.valid, _Pyramid([as_rgb8(image.pixels)])
     return ImageWindows(info.path, info, lambda: valid, pyramid.read)
 
@@ -180,11 +180,11 @@ def read_part(info: ImageInfo, rows: slice, cols: slice, shape: tuple[int, int] 
         The part is thinned out to these rows and columns.
     """
     window = (rows.start, rows.stop), (cols.start, cols.stop)
-    shape = shape or (rows.stop - rows.start, cols.stop - cols.start)
     with open_raster(info.path) as dataset:
-        pixels = dataset.read(window=window, out_shape=(info.bands, *shape)).transpose(1, 2, 0)
-        valid = dataset.dataset_mask(window=window, out_shape=shape) > 0
-    return mask_image(info, np.ascontiguousarray(pixels), None if valid.all() else valid)
+        valid = read_gaps(dataset, rows, cols, shape=shape)
+        pixels = np.empty((*(shape or (rows.stop - rows.start, cols.stop - cols.start)), info.bands), info.dtype)
+        dataset.read(window=window, out=pixels.transpose(2, 0, 1))
+    return mask_image(info, pixels, valid)
 
 
 @dataclass

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from hybridseg.classes import ClassTable, remap
+from hybridseg.io.annotations.canvas import Canvas
 from hybridseg.io.annotations.doodles import LAYERS, Stroke, StrokeLog
-from hybridseg.io.annotations.strokes import draw_stroke, find_bounds
+from hybridseg.io.annotations.strokes import find_bounds, put_stroke
 
 Bounds = tuple[slice, slice]
 
@@ -35,8 +37,9 @@ class Drawing:
     def __init__(self, log: StrokeLog, valid: np.ndarray | None = None) -> None:
         self._log, self._valid = log, valid
         self.seeds = {layer: np.zeros(log.shape, np.uint8) for layer in LAYERS}
-        for stroke in log.strokes:
-            draw_stroke(self.seeds[stroke.layer], stroke)
+        self._n_runs = dict.fromkeys(LAYERS, 0)
+        for layer in LAYERS:
+            self._draw(layer, *self._list(layer))
         for layer in LAYERS:
             self._clear_void(layer, (slice(None), slice(None)))
 
@@ -49,7 +52,7 @@ class Drawing:
         """Draw one more stroke and forget what could be redone. Return the part that changed."""
         # Raises for a class that is not in the list, before anything is drawn.
         log = replace(self._log, strokes=(*self._log.strokes, stroke), undone=(), done=False)
-        draw_stroke(self.seeds[stroke.layer], stroke)
+        self._draw(stroke.layer, stroke)
         self._log = log
         bounds = find_bounds(stroke, log.shape)
         self._clear_void(stroke.layer, bounds)
@@ -98,12 +101,22 @@ class Drawing:
 
     def _redraw(self, layer: str, bounds: Bounds) -> None:
         fresh = np.zeros_like(self.seeds[layer][bounds])
-        origin = (bounds[0].start, bounds[1].start)
-        for stroke in self._log.strokes:
-            if stroke.layer == layer and _overlap(find_bounds(stroke, self._log.shape), bounds):
-                draw_stroke(fresh, stroke, origin=origin)
+        with Canvas(fresh, (bounds[0].start, bounds[1].start)) as canvas:
+            for stroke in self._list(layer):
+                if _overlap(find_bounds(stroke, self._log.shape), bounds):
+                    put_stroke(canvas, stroke)
         self.seeds[layer][bounds] = fresh
         self._clear_void(layer, bounds)
+
+    def _draw(self, layer: str, *strokes: Stroke) -> None:
+        """Draw strokes; more than could be drawn again when the image is opened are refused at once."""
+        with Canvas(self.seeds[layer], n_runs=self._n_runs[layer]) as canvas:
+            for stroke in strokes:
+                put_stroke(canvas, stroke)
+        self._n_runs[layer] = canvas.n_runs
+
+    def _list(self, layer: str) -> Iterator[Stroke]:
+        return (stroke for stroke in self._log.strokes if stroke.layer == layer)
 
     def _clear_void(self, layer: str, bounds: Bounds) -> None:
         if self._valid is not None:

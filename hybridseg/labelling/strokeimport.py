@@ -16,7 +16,7 @@ from hybridseg.errors import BadInput, join_names, located
 from hybridseg.io.annotations.doodles import MAX_POINTS, MAX_STROKES, Stroke
 from hybridseg.io.annotations.formats import read_annotations
 from hybridseg.io.annotations.items import Item, Mask, check_image, clean_name, extend_table, split_labels
-from hybridseg.io.annotations.strokes import draw_stroke, mask_to_points
+from hybridseg.io.annotations.strokes import draw_strokes, mask_to_points
 from hybridseg.palette import Color
 
 # Limit on the masks of all objects together, in areas of the image: real ones hardly overlap.
@@ -171,12 +171,9 @@ def _apply_unlabelled(strokes: list[Stroke], table: ClassTable, shape: tuple[int
     below = [stroke for stroke in strokes[: cut[-1]] if stroke.layer == "result"]
     if not any(stroke.class_id >= 0 for stroke in below):
         return [stroke for stroke in strokes if stroke.class_id >= 0]
-    canvas = np.zeros(shape, np.uint8)
-    for stroke in strokes:
-        if stroke.layer == "result":
-            draw_stroke(canvas, stroke)
+    seeds = draw_strokes(shape, (stroke for stroke in strokes if stroke.layer == "result"))
     drawn = _Drafts(shape)
-    for item in split_labels(seeds_to_labels(canvas), table.names, layer="result"):
+    for item in split_labels(seeds_to_labels(seeds), table.names, layer="result"):
         drawn.add(item)
     scribbles = [stroke for stroke in strokes if stroke.layer == "scribbles"]
     return scribbles + [replace(s, class_id=table.names.index(str(name))) for name, s in drawn.strokes]

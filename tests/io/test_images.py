@@ -21,6 +21,7 @@ from hybridseg.io.images import (
     read_image,
     write_image,
 )
+from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.rasters import quiet_rasterio
 from hybridseg.resample import resize_image, resize_nearest, shrink_image
 
@@ -323,20 +324,26 @@ def test_one_bright_pixel_in_a_hundred_does_not_darken_the_picture():
     assert (low, high) == (1000, 2000)
 
 
-def test_damaged_exif_and_profiles_are_clear_errors(tmp_path, picture):
-    """Pillow fails with whatever it meets in an EXIF or a profile that is cut short."""
+def test_damaged_exif_and_profiles_are_no_tracebacks(tmp_path, picture):
+    """Pillow fails with whatever it meets in an EXIF or a profile that is cut short; the pixels are whole."""
     import struct
     import zlib
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    Image.fromarray(picture).save(tmp_path / "whole.png")
-    whole = (tmp_path / "whole.png").read_bytes()
-    (tmp_path / "exif.png").write_bytes(whole[:33] + chunk(b"eXIf", b"MM\0*") + whole[33:])
-    (tmp_path / "late.png").write_bytes(whole[:-12] + chunk(b"iCCP", b"icc") + whole[-12:])
-    (tmp_path / "short.png").write_bytes(whole[:-12] + chunk(b"iCCP", b"icc\0") + whole[-12:])
-    for name in ("exif.png", "late.png", "short.png"):
-        with pytest.raises(BadInput, match=rf"{name} is damaged"):
-            load_image(tmp_path / name)
-        assert describe_image(tmp_path / name).orientation == 1
+    for mode in ("RGB", "P"):
+        saved = Image.fromarray(picture).convert(mode)
+        saved.save(tmp_path / "whole.png")
+        whole = (tmp_path / "whole.png").read_bytes()
+        (tmp_path / "exif.png").write_bytes(whole[:33] + chunk(b"eXIf", b"MM\0*") + whole[33:])
+        (tmp_path / "late.png").write_bytes(whole[:-12] + chunk(b"iCCP", b"icc") + whole[-12:])
+        (tmp_path / "short.png").write_bytes(whole[:-12] + chunk(b"iCCP", b"icc\0") + whole[-12:])
+        for name in ("exif.png", "late.png", "short.png"):
+            assert describe_image(tmp_path / name).orientation == 1
+            if mode == "RGB":
+                assert np.array_equal(load_image(tmp_path / name).pixels, picture)
+            elif name != "exif.png":
+                for read in (load_image, read_labelmap):
+                    with pytest.raises(BadInput, match=rf"{name} is damaged"):
+                        read(tmp_path / name)

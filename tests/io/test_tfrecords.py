@@ -265,3 +265,28 @@ def test_other_programs_can_read_a_shard(bands, dtype, tmp_path):
         image = tf.io.decode_raw(tf.io.decode_compressed(parsed["image"][0], "ZLIB"), tf.float32).numpy().reshape(shape)
         np.testing.assert_array_equal(image, record.image)
     assert list(image.shape) == shape and parsed["source"] == b"photo"
+
+
+def crc32c(data):
+    """The checksum of TFRecords, masked as they do, bit by bit."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8 & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("n", [1 << 40, (1 << 64) - 1, (1 << 63) + 8, 5])
+def test_a_length_beyond_the_file_never_reaches_tensorflow(shard, monkeypatch, n):
+    """Its checksum is right, and TensorFlow would crash the process."""
+    import tensorflow as tf
+
+    path, _ = shard
+    whole, length = path.read_bytes(), n.to_bytes(8, "little")
+    monkeypatch.setattr(tf.data, "TFRecordDataset", lambda *_: pytest.fail("TensorFlow was asked"))
+    for before in (b"", whole):
+        path.write_bytes(before + length + crc32c(length))
+        with pytest.raises(BadInput, match=r"a\.tfrec is damaged or cut short .a record would end after it"):
+            scan_shard(path)

@@ -50,8 +50,8 @@ from hybridseg.io.labelled import load_labelled
 from hybridseg.io.labels import classfiles, classids, labelmaps, labelpng, labeltiff, mat5, matfiles, pngcheck
 from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.pairing import Pair
+from hybridseg.io.pictures import is_drawn_here, open_picture, read_orientation, unpack_picture
 from hybridseg.labelling import review, session, shelf, spread, strokeimport
-from hybridseg.layout import is_drawn_here
 from hybridseg.models import backbones, bundles, catalog, checkpoints, graphs, litegraphs, store
 from hybridseg.models.architectures import parse_architecture
 from hybridseg.models.cards import read_card_file
@@ -114,6 +114,13 @@ def value_of(path: Path) -> Any:
 
 def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def load_picture(path: Path) -> None:
+    images.describe_image(path)
+    with open_picture(path) as picture:
+        rasters.check_pixel_count(path, picture.height, picture.width)
+        unpack_picture(picture)
 
 
 def open_window(path: Path) -> None:
@@ -337,7 +344,9 @@ READERS = tuple(
         ("labelling.shelf.Shelf.read_state", "annotations/a_doodles.json",
             lambda path: shelf.Shelf(None).read_state(path.with_name("a.png"))),
         ("labelling.review.ReviewSession", "results/images/*", lambda path: review.ReviewSession(path.parent)),
-        ("layout.is_drawn_here", "results/plain.png", is_drawn_here),
+        ("io.pictures.open_picture", "pictures/*.png pictures/*.jpg", load_picture),
+        ("io.pictures.read_orientation", PICTURES, read_orientation),
+        ("io.pictures.is_drawn_here", "results/plain.png", is_drawn_here),
         ("page.is_page_of_ours", "results/page.html", is_page_of_ours, {"share": 0.3}),
         ("study.findings.read_findings", "study/hybrid/scores/eval_pixels.json", read_study),
         ("study.steps.StepLog", "study/steps.json", lambda path: StepLog(path.parent, (), (), draw=[])),

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput, join_names
+from hybridseg.io.annotations.canvas import Canvas
 from hybridseg.io.annotations.doodles import Point, Stroke
 from hybridseg.io.annotations.items import Annotations, Item, Mask, check_drawn_size, find_class
 from hybridseg.io.annotations.runlengths import decode_rle, parse_rle, parse_size
-from hybridseg.io.annotations.strokes import stroke_to_mask
 from hybridseg.io.jsonfiles import parse_number
 
 Id = int | str
@@ -71,10 +71,10 @@ class Area:
         for stroke in _read_strokes(self.segmentation):
             yield Item(self.name, stroke)
 
-    def list_masks(self, shape: tuple[int, int]) -> Iterator[Mask]:
-        """Yield its parts as pixels of an image of a shape (rows, cols)."""
+    def put_on(self, canvas: Canvas, value: int) -> None:
+        """Put its parts on top of what a canvas has."""
         for item in self.list_items():
-            yield item.drawn if isinstance(item.drawn, Mask) else stroke_to_mask(item.drawn, shape)
+            item.put_on(canvas, value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,16 +7,14 @@ anything is unpacked, and no more than that is ever read.
 
 from __future__ import annotations
 
-import lzma
 import math
 import os
 import re
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
+from itertools import chain, product
 from typing import IO
 
 import numpy as np
@@ -24,7 +22,8 @@ import numpy as np
 from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, seeds_to_labels
 from hybridseg.errors import BadInput, join_names, located
 from hybridseg.io.annotations.items import Annotations, split_labels
-from hybridseg.io.labels.labelmaps import narrow_labels, narrow_seeds
+from hybridseg.io.damage import refuse_damage
+from hybridseg.io.labels.labelmaps import Ids, gather_ids, narrow_labels, narrow_seeds
 from hybridseg.io.rasters import check_regular
 
 _MAGIC = b"\x93NUMPY"
@@ -34,11 +33,7 @@ _HEADER = re.compile(
 )
 _MAX_HEADER_BYTES, _MAX_NAME_BYTES = 10_000, 1_000_000
 _MAX_DIRECTORY_BYTES, _MAX_MEMBERS = 1_000_000, 1000
-_BLOCK_BYTES = 1 << 24
-_READ_ERRORS = (
-    *(OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError),
-    *(struct.error, zlib.error, lzma.LZMAError),
-)
+_BLOCK_BYTES = 1 << 21
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,19 +97,12 @@ def read_doodlernpz(path: str | os.PathLike[str], *, shape: tuple[int, int]) -> 
     ([[0, 2, 0]], ('water', 'sand'))
     """
     path = check_regular(path)
-    with located(path):
-        try:
-            with path.open("rb") as file:
-                _check_directory(file)
-                with zipfile.ZipFile(file) as archive:
-                    return _read_archive(archive, shape)
-        except BadInput:
-            raise
-        # RuntimeError: it is encrypted; NotImplementedError: compressed in another way than numpy does.
-        except _READ_ERRORS as error:
-            raise BadInput(f"it is not a .npz of Doodler, or damaged ({error}); copy it again") from error
-        except zipfile.BadZipFile as error:
-            raise BadInput(f"it is a damaged .npz ({error}); copy it again from its source") from error
+    # Also one that is encrypted, or compressed in another way than numpy does.
+    refused = refuse_damage("it", what="is not a .npz of Doodler, or damaged")
+    with located(path), refused, path.open("rb") as file:
+        _check_directory(file)
+        with zipfile.ZipFile(file) as archive:
+            return _read_archive(archive, shape)
 
 
 def read_doodler(
@@ -192,7 +180,7 @@ def _read_seeds(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[in
         header = _read_header(stream, info, "doodles")
         if header.shape != shape:
             raise _make_size_error("doodles", header.shape, shape)
-        seeds = narrow_seeds(_read_map(stream, header), None, where="`doodles`")
+        seeds = narrow_seeds(_read_map(stream, header, where="`doodles`"), None, where="`doodles`")
     return seeds
 
 
@@ -202,12 +190,12 @@ def _read_label(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[in
         if header.shape[:2] != shape or len(header.shape) > 3:
             raise _make_size_error("label", header.shape, shape)
         if len(header.shape) == 2:
-            return narrow_labels(_read_map(stream, header), None, where="`label`")
+            return narrow_labels(_read_map(stream, header, where="`label`"), None, where="`label`")
         if not 1 <= header.shape[2] <= MAX_CLASSES:
             raise BadInput(f"`label` has {header.shape[2]} classes; it can have 1 to {MAX_CLASSES}")
         labels = np.full(shape, VOID, np.uint8)
-        for place, block in _read_blocks(stream, header):
-            _take_block(labels[place[0]], block, first=place[1])
+        for place, first, block in _read_blocks(stream, header):
+            _take_block(labels[place], block, first=first)
     return labels
 
 
@@ -223,26 +211,39 @@ def _take_block(labels: np.ndarray, block: np.ndarray, *, first: int) -> None:
     labels[inside] = is_class.argmax(axis=2)[inside] + first
 
 
-def _read_blocks(stream: IO[bytes], header: _Header) -> Iterator[tuple[tuple[slice, int], np.ndarray]]:
-    """Read a one-hot array in pieces: some rows of all classes, or all rows of one class, in the order of the file."""
+def _read_blocks(stream: IO[bytes], header: _Header) -> Iterator[tuple[tuple[slice, slice], int, np.ndarray]]:
+    """Read a one-hot array in pieces, in the order of the file: where each lies, its first class, its values.
+
+    They are some rows of all classes, or some columns of one class.
+    """
     n_rows, n_cols, n_classes = header.shape
     if header.by_cols:
-        for class_id in range(n_classes):
-            data = _read_exactly(stream, n_rows * n_cols * header.dtype.itemsize)
-            yield (slice(0, n_rows), class_id), np.frombuffer(data, header.dtype).reshape(n_cols, n_rows).T[..., None]
+        step = max(_BLOCK_BYTES // (n_rows * header.dtype.itemsize), 1)
+        for class_id, col in product(range(n_classes), range(0, n_cols, step)):
+            cols = slice(col, min(col + step, n_cols))
+            data = _read_exactly(stream, n_rows * (cols.stop - col) * header.dtype.itemsize)
+            values = np.frombuffer(data, header.dtype).reshape(-1, n_rows).T[..., None]
+            yield (slice(0, n_rows), cols), class_id, values
         return
     row_bytes = n_cols * n_classes * header.dtype.itemsize
     step = max(_BLOCK_BYTES // row_bytes, 1)
     for row in range(0, n_rows, step):
         rows = slice(row, min(row + step, n_rows))
         data = _read_exactly(stream, (rows.stop - row) * row_bytes)
-        yield (rows, 0), np.frombuffer(data, header.dtype).reshape(-1, n_cols, n_classes)
+        yield (rows, slice(0, n_cols)), 0, np.frombuffer(data, header.dtype).reshape(-1, n_cols, n_classes)
 
 
-def _read_map(stream: IO[bytes], header: _Header) -> np.ndarray:
-    values = np.frombuffer(_read_exactly(stream, header.n_bytes), header.dtype)
-    values = values.reshape(header.shape, order="F" if header.by_cols else "C")
-    return values != 0 if header.kind == "b" else values
+def _read_map(stream: IO[bytes], header: _Header, *, where: str) -> Ids:
+    n, step = math.prod(header.shape), _BLOCK_BYTES // 8
+
+    def read() -> Iterator[tuple[slice, np.ndarray]]:
+        for start in range(0, n, step):
+            part = slice(start, min(start + step, n))
+            values = np.frombuffer(_read_exactly(stream, (part.stop - start) * header.dtype.itemsize), header.dtype)
+            yield part, values != 0 if header.kind == "b" else values
+
+    ids = gather_ids((n,), read(), where=where)
+    return replace(ids, values=ids.values.reshape(header.shape, order="F" if header.by_cols else "C"))
 
 
 def _read_names(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, ...] | None:

@@ -10,7 +10,9 @@ import numpy as np
 
 from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, check_name, class_key
 from hybridseg.errors import BadInput
+from hybridseg.io.annotations.canvas import Canvas
 from hybridseg.io.annotations.doodles import Stroke
+from hybridseg.io.annotations.strokes import put_stroke
 from hybridseg.palette import Color, choose_colors
 
 _UNLABELLED = {"__background__", "_background_", "__ignore__", "_ignore_", "ignore"}
@@ -36,6 +38,14 @@ class Item:
 
     name: str | None
     drawn: Stroke | Mask
+
+    def put_on(self, canvas: Canvas, value: int) -> None:
+        """Put it on top of what a canvas has."""
+        if isinstance(self.drawn, Mask):
+            canvas.paint()
+            self.drawn.paint_on(canvas.values, value)
+        else:
+            put_stroke(canvas, self.drawn, value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,8 @@ import binascii
 import io
 import math
 import struct
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,9 @@ import numpy as np
 from hybridseg.errors import BadInput, located
 from hybridseg.io.annotations.doodles import Point, Stroke
 from hybridseg.io.annotations.items import Annotations, Item, Mask, find_class
-from hybridseg.io.images import pillow_cap_lifted
 from hybridseg.io.jsonfiles import parse_number, parse_whole
-from hybridseg.io.labels.pngcheck import check_png
+from hybridseg.io.labels.pngcheck import check_png_stream
+from hybridseg.io.pictures import list_strips, open_picture
 from hybridseg.io.rasters import check_pixel_count
 
 AREA_KINDS = ("polygon", "rectangle", "oriented_rectangle", "circle", "mask")
@@ -107,21 +105,16 @@ def _decode_mask(shape: _Shape, size: tuple[int, int]) -> Mask:
 
 
 def _decode_png(data: bytes) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        # As a file, because that is what `check_png` reads: Pillow overlooks damage.
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "mask.png")
-            path.write_bytes(data)
-            check_png(path)
-        with pillow_cap_lifted(), Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            if picture.mode in ("1", "L", "P"):
-                return np.asarray(picture) != 0
-            mode = picture.mode
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
-        raise BadInput("the PNG of a mask is damaged; save it in labelme again") from error
-    raise BadInput(f"a mask is a PNG of mode {mode}, not of one band; save it in labelme again")
+    told = {"where": "the PNG of a mask", "remedy": "save it in labelme again"}
+    with open_picture(data, formats=("PNG",), **told) as picture:
+        # Pillow overlooks damage.
+        check_png_stream(io.BytesIO(data))
+        if picture.mode not in ("1", "L", "P"):
+            raise BadInput(f"a mask is a PNG of mode {picture.mode}, not of one band; save it in labelme again")
+        inside = np.empty((picture.height, picture.width), bool)
+        for rows, strip in list_strips(picture):
+            inside[rows] = strip != 0
+    return inside
 
 
 def _parse_shape(row: Any) -> _Shape:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from hybridseg.classes import ClassTable, class_key
 from hybridseg.errors import located
+from hybridseg.io.annotations.canvas import Canvas
 from hybridseg.io.annotations.doodles import LAYERS
 from hybridseg.io.annotations.formats import read_annotations
-from hybridseg.io.annotations.items import Mask, check_image, clean_name, extend_table
-from hybridseg.io.annotations.strokes import draw_stroke
+from hybridseg.io.annotations.items import check_image, clean_name, extend_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def paint_annotations(
         As `read_annotations`, for an image of another size, and when a class is not in the table.
     """
     found = read_annotations(path, shape=shape, image_name=image_name, table=table)
-    layers: dict[str, np.ndarray] = {}
+    layers: dict[str, Canvas] = {}
     with located(path):
         warnings = (*check_image(found, shape, image_name), *found.warnings)
         own = table or extend_table(
@@ -61,11 +61,11 @@ def paint_annotations(
             {class_key(name): color for name, color in found.classes.items() if color},
         )
         for item in found.items:
-            seeds = layers.setdefault(item.drawn.layer, np.zeros(shape, np.uint8))
-            class_id = -1 if item.name is None else own.index(item.name)
-            if isinstance(item.drawn, Mask):
-                item.drawn.paint_on(seeds, class_id + 1)
-            else:
-                draw_stroke(seeds, replace(item.drawn, class_id=class_id))
-    scribbles, areas = (layers[name] if name in layers and layers[name].any() else None for name in LAYERS)
+            if item.drawn.layer not in layers:
+                layers[item.drawn.layer] = Canvas(np.zeros(shape, np.uint8))
+            item.put_on(layers[item.drawn.layer], 0 if item.name is None else own.index(item.name) + 1)
+    for canvas in layers.values():
+        canvas.paint()
+    found_in = {name: canvas.values for name, canvas in layers.items() if canvas.values.any()}
+    scribbles, areas = map(found_in.get, LAYERS)
     return Painted(scribbles, areas, own, found.is_derived, warnings)

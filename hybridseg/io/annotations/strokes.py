@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from hybridseg.errors import BadInput
+from hybridseg.io.annotations.canvas import Canvas, Runs
 from hybridseg.io.annotations.doodles import MAX_POINTS, Point, Stroke
-from hybridseg.io.annotations.items import Mask
 
-# Runs of pixels: (n,) row, first and last column of each.
-Runs = tuple[np.ndarray, np.ndarray, np.ndarray]
 # Takes a second or two. A stroke by hand has some thousands; a pen of 10,000 pixels could otherwise take hours.
 MAX_RUNS = 10_000_000
-# Bounds on memory.
+# A bound on memory.
 _RUNS_AT_ONCE = 1 << 17
-_ROWS_AT_ONCE = 256
+# So few are drawn faster than compared.
+_FEW_LINES = 8
 
 
 def draw_strokes(shape: tuple[int, int], strokes: Iterable[Stroke]) -> np.ndarray:
@@ -31,18 +29,26 @@ def draw_strokes(shape: tuple[int, int], strokes: Iterable[Stroke]) -> np.ndarra
     [[0, 0, 0, 0, 0], [0, 2, 2, 2, 0], [0, 0, 0, 0, 0]]
     """
     seeds = np.zeros(shape, np.uint8)
-    for stroke in strokes:
-        draw_stroke(seeds, stroke)
+    with Canvas(seeds) as canvas:
+        for stroke in strokes:
+            put_stroke(canvas, stroke)
     return seeds
 
 
 def draw_stroke(seeds: np.ndarray, stroke: Stroke, *, origin: tuple[int, int] = (0, 0)) -> None:
     """Draw one more stroke on seeds, in place; `origin` is the place of their first pixel in the image."""
-    value = 0 if stroke.tool == "erase" else stroke.class_id + 1
+    with Canvas(seeds, origin) as canvas:
+        put_stroke(canvas, stroke)
+
+
+def put_stroke(canvas: Canvas, stroke: Stroke, value: int | None = None) -> None:
+    """Put a stroke on a canvas of seeds; a `value` takes the place of its class."""
+    if value is None:
+        value = 0 if stroke.tool == "erase" else stroke.class_id + 1
     points = np.array(stroke.points)
     if stroke.tool == "region":
         rows, firsts, _, lasts = points.round().astype(int).reshape(-1, 4).T
-        _paint_runs(seeds, origin, (rows, firsts, lasts), value)
+        canvas.add((rows, firsts, lasts), value)
         return
     cover: Callable[..., Runs]
     if stroke.tool == "polygon":
@@ -53,15 +59,16 @@ def draw_stroke(seeds: np.ndarray, stroke: Stroke, *, origin: tuple[int, int] = 
     else:
         # The thinnest pen still draws a line without gaps.
         radius = max(stroke.width / 2, 0.5)
-        # A dot is a line from a point to itself.
-        starts, ends = points[: max(len(points) - 1, 1)], points[1 - len(points) :]
-        cover = partial(_cover_lines, radius)
+        # A dot is a line from a point to itself; where a pen goes to and fro it draws nothing new.
+        lines = np.hstack([points[: max(len(points) - 1, 1)], points[1 - len(points) :]])
+        lines = np.unique(lines, axis=0) if len(lines) > _FEW_LINES else lines
+        starts, ends, cover = lines[:, :2], lines[:, 2:], partial(_cover_lines, radius)
         tops = np.ceil(np.minimum(starts[:, 0], ends[:, 0]) - radius)
         bottoms = np.floor(np.maximum(starts[:, 0], ends[:, 0]) + radius)
-    tops = np.maximum(tops, origin[0]).astype(int)
-    bottoms = np.minimum(bottoms, origin[0] + seeds.shape[0] - 1).astype(int)
-    for lines, rows in _walk_rows(tops, bottoms):
-        _paint_runs(seeds, origin, cover(rows, starts[lines], ends[lines]), value)
+    first, last = canvas.origin[0], canvas.origin[0] + canvas.values.shape[0] - 1
+    tops, bottoms = np.clip(tops, first, last + 1).astype(int), np.clip(bottoms, first - 1, last).astype(int)
+    for number, (lines, rows) in enumerate(_walk_rows(tops, bottoms)):
+        canvas.add(cover(rows, starts[lines], ends[lines]), value, is_same=number > 0)
 
 
 def find_bounds(stroke: Stroke, shape: tuple[int, int]) -> tuple[slice, slice]:
@@ -71,22 +78,6 @@ def find_bounds(stroke: Stroke, shape: tuple[int, int]) -> tuple[slice, slice]:
     ends = (top - reach, bottom + reach + 1, shape[0]), (left - reach, right + reach + 1, shape[1])
     rows, cols = (slice(int(min(max(low, 0), size)), int(min(max(high, 0), size))) for low, high, size in ends)
     return rows, cols
-
-
-def stroke_to_mask(stroke: Stroke, shape: tuple[int, int]) -> Mask:
-    """Return the pixels that a stroke covers in an image of a shape (rows, cols), and its box; both may be empty.
-
-    Examples
-    --------
-    >>> mask = stroke_to_mask(Stroke("polygon", 0, 1.0, ((1.5, 1.5), (1.5, 9.0), (3.5, 9.0), (3.5, 1.5))), (3, 5))
-    >>> mask.origin, mask.pixels.astype(int).tolist()
-    ((0, 0), [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 1, 1, 1]])
-    """
-    rows, cols = find_bounds(stroke, shape)
-    box = np.zeros((max(rows.stop - rows.start, 0), max(cols.stop - cols.start, 0)), np.uint8)
-    if box.size:
-        draw_stroke(box, replace(stroke, class_id=0), origin=(rows.start, cols.start))
-    return Mask(box > 0, (rows.start, cols.start), stroke.layer)
 
 
 def mask_to_points(mask: np.ndarray) -> tuple[Point, ...]:
@@ -139,9 +130,12 @@ def _walk_rows(tops: np.ndarray, bottoms: np.ndarray) -> Iterator[tuple[np.ndarr
         )
     if not len(lines):
         return
-    height = min(max(_RUNS_AT_ONCE // len(lines), 1), _ROWS_AT_ONCE)
-    for top in range(int(tops.min()), int(bottoms.max()) + 1, height):
-        low, high = np.maximum(tops, top), np.minimum(bottoms, top + height - 1)
+    first, n_rows = int(tops.min()), int(bottoms.max() - tops.min()) + 1
+    begins, ends = np.bincount(tops - first, minlength=n_rows + 1), np.bincount(bottoms - first + 1)
+    n_pairs = np.cumsum(np.cumsum(begins - ends))[:-1]
+    cuts = np.flatnonzero(np.diff(n_pairs // _RUNS_AT_ONCE)) + 1
+    for top, bottom in pairwise([0, *cuts.tolist(), n_rows]):
+        low, high = np.maximum(tops, first + top), np.minimum(bottoms, first + bottom - 1)
         counts = np.maximum(high - low + 1, 0)
         places = np.repeat(np.arange(len(lines)), counts)
         rows = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts) + low[places]
@@ -185,26 +179,3 @@ def _cover_polygon(rows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Ru
     order = np.lexsort((cols, rows))
     rows, cols = rows[order], cols[order]
     return rows[::2], np.ceil(cols[::2]), np.floor(cols[1::2])
-
-
-def _paint_runs(seeds: np.ndarray, origin: tuple[int, int], runs: Runs, value: int) -> None:
-    """Set those pixels of runs that lie in this part of the image, each once however many runs cover it."""
-    rows, firsts, lasts = runs
-    rows = rows - origin[0]
-    firsts = np.maximum(firsts - origin[1], 0).astype(int)
-    lasts = np.minimum(lasts - origin[1], seeds.shape[1] - 1).astype(int)
-    kept = np.flatnonzero((firsts <= lasts) & (rows >= 0) & (rows < seeds.shape[0]))
-    kept = kept[np.argsort(rows[kept], kind="stable")]
-    rows, firsts, lasts = rows[kept], firsts[kept], lasts[kept]
-    cuts = np.searchsorted(rows, np.arange(0, seeds.shape[0] + _ROWS_AT_ONCE, _ROWS_AT_ONCE))
-    for i, j in pairwise(cuts):
-        if i == j:
-            continue
-        top, left = rows[i], firsts[i:j].min()
-        shape = rows[j - 1] - top + 1, lasts[i:j].max() - left + 2
-        places = (rows[i:j] - top) * shape[1] - left
-        n = shape[0] * shape[1]
-        # Add one where a run begins, subtract one past its end: the sum is above zero where a run covers.
-        steps = np.bincount(places + firsts[i:j], minlength=n) - np.bincount(places + lasts[i:j] + 1, minlength=n)
-        covered = np.cumsum(steps).reshape(shape) > 0
-        seeds[top : top + shape[0], left : left + shape[1]][covered[:, : seeds.shape[1] - left]] = value

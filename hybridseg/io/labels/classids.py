@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.rasters import check_pixel_count, open_raster
+from hybridseg.io.rasters import check_pixel_count, open_raster, read_strips
 from hybridseg.io.samples import MASK_TYPES
 
 
@@ -30,9 +31,7 @@ def read_class_ids(path: Path, table: ClassTable | None) -> np.ndarray:
     if path.suffix.lower() != ".mat":
         with open_raster(path) as dataset:
             if dataset.count == 1 and dataset.dtypes[0] != "uint8":
-                check_pixel_count(path, *dataset.shape, pixel_bytes=8)
-                values, nodata = dataset.read(1), dataset.nodata
-                return _narrow(values, None if nodata is None else _is_value(values, nodata), path)
+                return _read_ids(path, dataset)
     try:
         found = read_labelmap(path, with_seeds=False)
     except BadInput:
@@ -42,17 +41,19 @@ def read_class_ids(path: Path, table: ClassTable | None) -> np.ndarray:
     return found.labels if table is None else found.labels_as(table)
 
 
-def _is_value(values: np.ndarray, value: float) -> np.ndarray:
-    return np.isnan(values) if math.isnan(value) else values == value
-
-
-def _narrow(values: np.ndarray, empty: np.ndarray | None, path: Path) -> np.ndarray:
-    """Return ids as one of `MASK_TYPES`, VOID where they are empty."""
-    if empty is not None and empty.any():
-        values = np.where(empty, values.dtype.type(VOID), values)
-    with np.errstate(invalid="ignore"):
-        odd = (values < 0) | (values > np.iinfo(np.int32).max) | (np.floor(values) != values)
-    if odd.any():
-        value = values[odd].flat[0]
-        raise BadInput(f"{path} has the value {value:g}; class ids are whole numbers from 0")
-    return values if values.dtype.name in MASK_TYPES else values.astype(np.int32)
+def _read_ids(path: Path, dataset: Any) -> np.ndarray:
+    """Return the ids of a band as one of `MASK_TYPES`, VOID where it has no data."""
+    check_pixel_count(path, *dataset.shape, pixel_bytes=8)
+    kind, nodata = dataset.dtypes[0], dataset.nodata
+    ids = np.empty(dataset.shape, kind if kind in MASK_TYPES else np.int32)
+    for rows, values in read_strips(dataset, 1):
+        empty = np.zeros((), bool) if nodata is None else np.isnan(values) if math.isnan(nodata) else values == nodata
+        with np.errstate(invalid="ignore"):
+            odd = (values < 0) | (values > np.iinfo(np.int32).max) | (np.floor(values) != values)
+            ids[rows] = values
+        if (odd & ~empty).any():
+            value = values[odd & ~empty].flat[0]
+            raise BadInput(f"{path} has the value {value:g}; class ids are whole numbers from 0")
+        if empty.any():
+            ids[rows][empty] = VOID
+    return ids

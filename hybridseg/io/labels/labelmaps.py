@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, measure_shares, remap
 from hybridseg.errors import BadInput, join_names, located
+from hybridseg.io.images import cut_rows
 from hybridseg.io.jsonfiles import parse_json
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.rasters import GeoReference
 from hybridseg.markup import name_some
-from hybridseg.palette import Color, count_colors
+from hybridseg.palette import Color, ColorIds
 
 logger = logging.getLogger(__name__)
 
@@ -95,14 +97,84 @@ class LabelMap:
         return remap(self.table, wanted)[self.labels]
 
 
+@dataclass(frozen=True, eq=False)
+class Ids:
+    """Whole numbers of a map as bytes, whatever type they had.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        uint8; VOID also in place of those that are no bytes.
+    n_outside : int
+        How many those are.
+    ends : (int, int)
+        The least and the greatest of those.
+    """
+
+    values: np.ndarray
+    n_outside: int = 0
+    ends: tuple[int, int] = (VOID, 0)
+
+    def span(self, *, with_void: bool = True) -> tuple[int, int]:
+        """Return the least and the greatest value."""
+        shown = {} if with_void else {"where": self.values != VOID, "initial": 0}
+        return min(int(self.values.min()), self.ends[0]), max(int(self.values.max(**shown)), self.ends[1])
+
+
+def gather_ids(
+    shape: tuple[int, ...], parts: Iterable[tuple[Any, np.ndarray]], *, where: object, nodata: float | None = None
+) -> Ids:
+    """Make bytes of whole numbers of any real type or bool, part by part: a wide type is never in memory as a whole.
+
+    Parameters
+    ----------
+    parts : iterable of (index, numpy.ndarray)
+        The place of each part in an array of the shape, and its values.
+    where : object
+        Named in the message.
+    nodata : float or None
+        The value that becomes VOID, whatever it is.
+
+    Raises
+    ------
+    BadInput
+        For fractions, and what is no number.
+
+    Examples
+    --------
+    >>> found = gather_ids((2, 2), [(0, np.array([1.0, 2.0])), (1, np.array([-9999, 7]))], where="x")
+    >>> found.values.tolist(), found.n_outside, found.span()
+    ([[1, 2], [255, 7]], 1, (-9999, 255))
+    """
+    values, n_outside, (low, high) = np.empty(shape, np.uint8), 0, (VOID, 0)
+    for place, part in parts:
+        empty = None
+        if nodata is not None and (nodata != VOID or part.dtype != np.uint8):
+            # Masked first: a nodata value such as -9999 or 0 is not a class.
+            empty = np.isnan(part) if np.isnan(nodata) else part == nodata
+            part = np.where(empty, part.dtype.type(0), part)
+        _check_whole_numbers(part, where=where)
+        if part.dtype != np.uint8 and (int(part.min()) < 0 or int(part.max()) > VOID):
+            outside = (part < 0) | (part > VOID)
+            n_outside += int(np.count_nonzero(outside))
+            low, high = min(low, int(part[outside].min())), max(high, int(part[outside].max()))
+            with np.errstate(invalid="ignore"):
+                part = part.astype(np.uint8)
+            part[outside] = VOID
+        values[place] = part
+        if empty is not None:
+            values[place][empty] = VOID
+    return Ids(values, n_outside, (low, high))
+
+
 def narrow_labels(
-    values: np.ndarray, table: ClassTable | None, *, where: object, none_after_last: bool = False
+    values: np.ndarray | Ids, table: ClassTable | None, *, where: object, none_after_last: bool = False
 ) -> np.ndarray:
     """Convert class ids of any numeric type to bytes.
 
     Parameters
     ----------
-    values : numpy.ndarray
+    values : numpy.ndarray or Ids
         (rows, cols), whole numbers in any real type or bool.
     table : ClassTable or None
         When given, an id must be one of its classes, or 255: VOID.
@@ -127,21 +199,31 @@ def narrow_labels(
     >>> narrow_labels(np.array([[0, 255]]), ClassTable.from_names(["a", "b"]), where="x").tolist()
     [[0, 255]]
     """
-    _check_whole_numbers(values, where=where)
+    ids = _as_ids(values, where=where)
+    labels = np.ascontiguousarray(ids.values)
     n_classes = len(table) if table else MAX_CLASSES
     n_allowed = n_classes + (table is not None and none_after_last)
-    if int(values.min()) < 0 or int(values.max()) >= n_allowed:
-        is_id = values != VOID
-        unknown = is_id & ((values < 0) | (values >= n_allowed))
-        if unknown.any():
+    if ids.n_outside or int(labels.max()) >= n_allowed:
+        n_unknown = ids.n_outside + int(np.count_nonzero((labels >= n_allowed) & (labels != VOID)))
+        if n_unknown:
+            (low, _), (_, high) = ids.span(), ids.span(with_void=False)
             names = f"0 to {n_classes - 1}" + (f" ({join_names(table.names)})" if table else "")
             raise BadInput(
-                f"{where} holds class ids from {int(values.min())} to {int(values[is_id].max())}, but the classes are "
-                f"{names}: {unknown.mean():.1%} of the pixels have an id without a name; give the class file that it "
+                f"{where} holds class ids from {low} to {high}, but the classes are {names}: "
+                f"{n_unknown / labels.size:.1%} of the pixels have an id without a name; give the class file that it "
                 "was made with, with the name of every class: --labels labels.txt"
             )
-    labels = np.ascontiguousarray(values, dtype=np.uint8)
     return labels if n_allowed == n_classes else _void_none(labels, n_classes, where)
+
+
+def _as_ids(values: np.ndarray | Ids, *, where: object) -> Ids:
+    if isinstance(values, Ids):
+        return values
+    if values.ndim != 2 or values.size == 0:
+        raise BadInput(f"{where} is of shape {values.shape}, not (rows, cols)")
+    if values.dtype == np.uint8:
+        return Ids(values)
+    return gather_ids(values.shape, ((rows, values[rows]) for rows in cut_rows(values)), where=where)
 
 
 def _void_none(labels: np.ndarray, n_classes: int, where: object) -> np.ndarray:
@@ -158,7 +240,7 @@ def _void_none(labels: np.ndarray, n_classes: int, where: object) -> np.ndarray:
     return np.where(none, np.uint8(VOID), labels) if share else labels
 
 
-def narrow_seeds(values: np.ndarray, table: ClassTable | None, *, where: object) -> np.ndarray:
+def narrow_seeds(values: np.ndarray | Ids, table: ClassTable | None, *, where: object) -> np.ndarray:
     """Convert scribbles (0 = unlabelled, class k is k+1) of any numeric type to bytes.
 
     Raises
@@ -166,14 +248,14 @@ def narrow_seeds(values: np.ndarray, table: ClassTable | None, *, where: object)
     BadInput
         For another shape, fractions, or a value above the number of classes.
     """
-    _check_whole_numbers(values, where=where)
-    highest = len(table) if table else MAX_CLASSES
-    if int(values.min()) < 0 or int(values.max()) > highest:
+    ids = _as_ids(values, where=where)
+    (low, high), highest = ids.span(), len(table) if table else MAX_CLASSES
+    if ids.n_outside or high > highest:
         raise BadInput(
-            f"{where} holds scribbles from {int(values.min())} to {int(values.max())}, "
+            f"{where} holds scribbles from {low} to {high}, "
             f"but with {highest} classes they go from 0 (none) to {highest}"
         )
-    return np.ascontiguousarray(values, dtype=np.uint8)
+    return np.ascontiguousarray(ids.values)
 
 
 def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
@@ -202,41 +284,44 @@ def match_colors(rgb: np.ndarray, table: ClassTable) -> np.ndarray:
     >>> match_colors(np.array([[[0, 0, 255], [255, 0, 0]]], np.uint8), table).tolist()
     [[1, 0]]
     """
-    by_color = _ids_by_color(table.names, table.colors)
-    found, places, counts = count_colors(rgb)
-    colors = list(map(tuple, found.tolist()))
-    unknown = [i for i, color in enumerate(colors) if color not in by_color]
-    if unknown:
-        n_pixels = int(counts[unknown].sum())
-        raise BadInput(
-            f"{n_pixels:,} pixels ({n_pixels / places.size:.2%}) have colours that no class has, such as "
-            f"{colors[unknown[0]]}; give the colours of the mask (--labels with `name, r, g, b`, or --colors), or, if "
-            "they are only blurred, turn it into a label map first: hybridseg convert --nearest-color"
-        )
-    return np.array([by_color[color] for color in colors], np.uint8)[places]
+    ids = ColorIds(_ids_by_color(table.names, table.colors))
+    labels = ids.find(rgb)
+    ids.refuse_unknown()
+    return labels
 
 
-def match_painted(rgb: np.ndarray, table: ClassTable | None, *, where: object) -> np.ndarray:
-    """Convert a picture in the colours of classes, (rows, cols, 3) uint8, to class ids.
+def match_painted(
+    parts: Iterable[tuple[slice, np.ndarray]], table: ClassTable | None, *, shape: tuple[int, int], where: object
+) -> np.ndarray:
+    """Convert a picture in the colours of classes to class ids, (rows, cols) uint8.
+
+    Parameters
+    ----------
+    parts : iterable of (slice, numpy.ndarray)
+        Some rows each, and their pixels, (rows, cols, 3) uint8.
 
     Raises
     ------
     BadInput
         When there is no table, a colour belongs to no class, or the picture is a photograph.
     """
-    try:
-        if table is None:
-            raise BadInput(f"{where} is a colour picture; give the colours of its classes: --labels labeldefs.txt")
-        with located(where):
-            return match_colors(rgb, table)
-    except BadInput as error:
-        n_colors = len(np.unique(rgb.reshape(-1, 3), axis=0))
-        if n_colors <= MAX_CLASSES:
-            raise
+    with located(where):
+        ids = ColorIds(_ids_by_color(table.names, table.colors) if table else {})
+    labels = np.empty(shape, np.uint8)
+    for rows, rgb in parts:
+        labels[rows] = ids.find(rgb)
+    if not ids.n_unknown:
+        return labels
+    if ids.n_colors > MAX_CLASSES:
         raise BadInput(
-            f"{where} has {n_colors:,} colours: it is a photograph and no mask, or a mask with blurred edges; give the "
-            "mask, or turn what is blurred into classes: hybridseg convert --nearest-color"
-        ) from error
+            f"{where} has {ids.n_colors:,} colours: it is a photograph and no mask, or a mask with blurred edges; give "
+            "the mask, or turn what is blurred into classes: hybridseg convert --nearest-color"
+        )
+    if table is None:
+        raise BadInput(f"{where} is a colour picture; give the colours of its classes: --labels labeldefs.txt")
+    with located(where):
+        ids.refuse_unknown()
+    return labels
 
 
 def encode_names(table: ClassTable) -> str:
@@ -267,8 +352,6 @@ def decode_names(text: str) -> list[str]:
 
 
 def _check_whole_numbers(values: np.ndarray, *, where: object) -> None:
-    if values.ndim != 2 or values.size == 0:
-        raise BadInput(f"{where} is of shape {values.shape}, not (rows, cols)")
     if values.dtype.kind not in "biuf":
         raise BadInput(f"{where} holds {values.dtype}, not numbers")
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.floor(values)).all()):

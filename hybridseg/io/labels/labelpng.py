@@ -10,10 +10,19 @@ import numpy as np
 from hybridseg.classes import ClassTable, seeds_to_labels
 from hybridseg.errors import BadInput, located
 from hybridseg.io.atomic import atomic_path
-from hybridseg.io.images import describe_image, pillow_cap_lifted, read_image
-from hybridseg.io.labels.labelmaps import LabelMap, decode_names, encode_names, match_painted, narrow_labels
+from hybridseg.io.images import ImageInfo, describe_image
+from hybridseg.io.labels.labelmaps import (
+    Ids,
+    LabelMap,
+    decode_names,
+    encode_names,
+    gather_ids,
+    match_painted,
+    narrow_labels,
+)
 from hybridseg.io.labels.pngcheck import check_png
-from hybridseg.io.rasters import check_pixel_count
+from hybridseg.io.pictures import list_strips, open_picture
+from hybridseg.io.rasters import check_pixel_count, open_raster, read_strips
 
 _NAMES_KEY, _MADE_BY_KEY = "hybridseg:classes", "hybridseg:made_by"
 # Grey pictures of 2 and 4 bits are decoded scaled to a byte; these factors undo it.
@@ -57,33 +66,37 @@ def read_labelpng(path: str | os.PathLike[str], *, table: ClassTable | None = No
         raise BadInput(f"{path} carries an EXIF orientation, which a label map must not have; save it again without")
     check_pixel_count(path, info.rows, info.cols)
     check_png(info.path)
-    values, own_table, made_by = _read_indices(path)
+    if info.bands > 1:
+        return LabelMap(_read_painted(info, table), table)
+    ids, own_table, made_by = _read_indices(info)
     table = own_table or table
-    if values is not None:
-        return LabelMap(narrow_labels(values, table, where=path), table, made_by=made_by)
-    image = read_image(path)
-    if image.dtype != np.uint8 or image.shape[2] < 3:
-        raise BadInput(f"{path} is not a label map: {image.shape[2]} bands of {image.dtype}; save it with a palette")
-    return LabelMap(match_painted(image[..., :3], table, where=path), table)
+    return LabelMap(narrow_labels(ids, table, where=path), table, made_by=made_by)
 
 
-def _read_indices(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, ClassTable | None, str | None]:
-    """Return the raw pixel values (None for a colour picture), the classes that the file names, and its record."""
-    from PIL import Image
+def _read_painted(info: ImageInfo, table: ClassTable | None) -> np.ndarray:
+    if info.dtype != "uint8" or info.bands < 3:
+        raise BadInput(f"{info.path} is not a label map: {info.bands} bands of {info.dtype}; save it with a palette")
+    with open_raster(info.path) as dataset:
+        return match_painted(read_strips(dataset, (1, 2, 3)), table, shape=info.shape, where=info.path)
 
-    try:
-        with pillow_cap_lifted(), Image.open(path) as picture:
-            if picture.mode not in ("P", "L", "1", "I;16", "I"):
-                return None, None, None
-            spread = _SPREAD.get(str(picture.tile[0][3]), 1)
-            values = np.asarray(picture) // spread if spread > 1 else np.asarray(picture)
-            names, palette = picture.info.get(_NAMES_KEY), picture.getpalette()
-            made_by = picture.info.get(_MADE_BY_KEY)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise BadInput(f"{path} is damaged or cut short ({error}); copy it again from its source") from error
+
+def _read_indices(info: ImageInfo) -> tuple[Ids, ClassTable | None, str | None]:
+    """Return the raw pixel values, the classes that the file names, and its record."""
+    path = info.path
+    if info.dtype != "uint8":
+        # Pillow makes four bytes of two.
+        with open_raster(path) as dataset:
+            return gather_ids(info.shape, read_strips(dataset, 1), where=path), None, None
+    with open_picture(path) as picture:
+        # Before it is loaded.
+        spread = _SPREAD.get(str(picture.tile[0][3]), 1)
+        parts = ((rows, strip // spread if spread > 1 else strip) for rows, strip in list_strips(picture))
+        ids = gather_ids(info.shape, parts, where=path)
+        names, palette = picture.info.get(_NAMES_KEY), picture.getpalette()
+        made_by = picture.info.get(_MADE_BY_KEY)
     with located(path):
         table = _make_table(decode_names(str(names)), palette) if names else None
-    return values, table, None if made_by is None else str(made_by)
+    return ids, table, None if made_by is None else str(made_by)
 
 
 def _make_table(names: list[str], palette: list[int] | None) -> ClassTable:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree  # nosec B405 # it writes XML and never reads any
@@ -17,13 +17,21 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, hex_color
 from hybridseg.errors import BadInput, located
-from hybridseg.io.labels.labelmaps import LabelMap, decode_names, encode_names, match_painted, narrow_labels
+from hybridseg.io.labels.labelmaps import (
+    LabelMap,
+    decode_names,
+    encode_names,
+    gather_ids,
+    match_painted,
+    narrow_labels,
+)
 from hybridseg.io.rasters import (
     GeoReference,
     Strips,
     check_pixel_count,
     open_raster,
     read_georeference,
+    read_strips,
     write_band,
 )
 
@@ -148,30 +156,29 @@ def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = N
             raise BadInput(f"{path} is a {dataset.driver} file named .tif; give the original label map")
         check_pixel_count(path, *dataset.shape)
         if dataset.count in (3, 4) and set(dataset.dtypes) == {"uint8"}:
-            rgb = np.moveaxis(dataset.read((1, 2, 3)), 0, 2)
-            labels = match_painted(rgb, table, where=path)
+            labels = match_painted(read_strips(dataset, (1, 2, 3)), table, shape=dataset.shape, where=path)
             return LabelMap(labels, table, georeference=read_georeference(dataset))
         if dataset.count != 1:
             raise BadInput(
                 f"{path} has {dataset.count} bands of {dataset.dtypes[0]}; a label map has one band of class ids, or "
                 "is painted in 8-bit colours"
             )
-        values = dataset.read(1)
+        sums, strips = [0], read_strips(dataset, 1)
+        ids = gather_ids(dataset.shape, _sum_up(strips, sums), where=path, nodata=dataset.nodata)
         checksum, made_by = (dataset.tags(1).get(tag) for tag in (_CHECKSUM_TAG, _MADE_BY_TAG))
-        if checksum is not None and checksum != _sum_labels(values):
+        # A damaged block may still unpack, to other labels.
+        if checksum is not None and checksum != f"{sums[0]:08x}":
             raise BadInput(f"{path} is damaged (its checksum is wrong); copy it again from its source")
-        own_table = _read_classes(path, dataset)
-        nodata = dataset.nodata
+        table = _read_classes(path, dataset) or table
         georeference = read_georeference(dataset)
-    table = own_table or table
-    if nodata is not None:
-        # Masked first: a nodata value such as -9999 or 0 is not a class.
-        empty = np.isnan(values) if np.isnan(nodata) else values == nodata
-        kept = narrow_labels(np.where(empty, 0, values), table, where=path)
-        labels = np.where(empty, np.uint8(VOID), kept)
-    else:
-        labels = narrow_labels(values, table, where=path)
-    return LabelMap(labels, table, georeference=georeference, made_by=made_by)
+    return LabelMap(narrow_labels(ids, table, where=path), table, georeference=georeference, made_by=made_by)
+
+
+def _sum_up(parts: Iterable[tuple[slice, np.ndarray]], sums: list[int]) -> Iterator[tuple[slice, np.ndarray]]:
+    """Pass on parts of an array, and add them to a checksum."""
+    for rows, values in parts:
+        sums[0] = zlib.crc32(np.ascontiguousarray(values), sums[0])
+        yield rows, values
 
 
 def _read_classes(path: str | os.PathLike[str], dataset: Any) -> ClassTable | None:
@@ -187,8 +194,3 @@ def _read_classes(path: str | os.PathLike[str], dataset: Any) -> ClassTable | No
     if any(i not in colormap for i in range(len(table))):
         return table
     return ClassTable(table.names, tuple(tuple(colormap[i][:3]) for i in range(len(table))))
-
-
-def _sum_labels(values: np.ndarray) -> str:
-    """Return a checksum: a damaged block may still unpack, to other labels."""
-    return f"{zlib.crc32(np.ascontiguousarray(values)):08x}"

@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from hybridseg.errors import BadInput, HybridSegError, located
+from hybridseg.errors import BadInput, located
 from hybridseg.io.atomic import atomic_path
+from hybridseg.io.damage import refuse_damage
+from hybridseg.io.labels.labelmaps import Ids, gather_ids
 from hybridseg.io.rasters import check_pixel_count, check_regular
 
 _MATRIX, _COMPRESSED = 14, 15
@@ -30,6 +32,7 @@ _COMPLEX_FLAG = 0x800
 _DTYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 # A list of class names is small and flat: far below these.
 _MAX_LIST_BYTES, _MAX_NAME_BYTES = 1_000_000, 4096
+_MAX_ARRAY_VALUES = 4096
 _PIECE = 1 << 18
 # Without the time, so that the same map is the same file.
 _HEADER = b"MATLAB 5.0 MAT-file, written by hybridseg".ljust(124) + b"\x00\x01IM"
@@ -85,23 +88,28 @@ class NameList:
 
 @dataclass(frozen=True, eq=False)
 class MatContent:
-    """The names of all variables, the requested arrays, and the list of names."""
+    """The names of all variables, the requested maps and arrays, and the list of names."""
 
     variables: tuple[str, ...]
+    maps: dict[str, Ids]
     arrays: dict[str, np.ndarray]
     names: NameList | None
     text: str | None = None
 
 
-def read_mat5(path: Path, wanted: Collection[str], *, list_name: str, text_name: str = "") -> MatContent:
-    """Read some arrays, a list of names and a text.
+def read_mat5(
+    path: Path, wanted: Collection[str], *, list_name: str, array_name: str = "", text_name: str = ""
+) -> MatContent:
+    """Read some maps, a list of names, a small array and a text.
 
     Parameters
     ----------
     wanted : collection of str
-        Names of arrays (rows, cols) of numbers; others are never unpacked.
+        Names of arrays (rows, cols) of class ids in any type; others are never unpacked.
     list_name : str
         A char array, a cell of texts, or a struct with a field for each name.
+    array_name : str
+        An array (rows, cols) of numbers; a large one is passed over.
     text_name : str
         A single row of characters; a variable of this name that is anything else is passed over.
 
@@ -111,25 +119,32 @@ def read_mat5(path: Path, wanted: Collection[str], *, list_name: str, text_name:
         When there is no such file, it is of another format, damaged or malicious, or an array has more
         pixels than the cap.
     """
-    content = MatContent((), {}, None)
-    try:
-        with check_regular(path).open("rb") as file:
-            order = _read_order(path, file.read(128))
-            while len(tag := file.read(8)) == 8:
-                kind, n_bytes = struct.unpack(f"{order}II", tag)
-                start = file.tell()
-                if kind in (_MATRIX, _COMPRESSED):
-                    stream = _Stream(file, n_bytes, packed=kind == _COMPRESSED)
-                    if kind == _COMPRESSED:
-                        kind, _ = struct.unpack(f"{order}II", stream.read(8))
-                    if kind == _MATRIX:
-                        content = _read_variable(path, stream, order, wanted, (list_name, text_name), content)
-                file.seek(start + n_bytes)
-    except (OSError, struct.error, zlib.error, ValueError, OverflowError) as error:
-        if isinstance(error, HybridSegError):
-            raise
-        raise BadInput(f"{path} cannot be read as a .mat file ({error}); it is damaged or not a MATLAB file") from error
+    content = MatContent((), {}, {}, None)
+    names = _Names(wanted, list_name, array_name, text_name)
+    told = {"what": "cannot be read as a .mat file", "remedy": "it is damaged or not a MATLAB file"}
+    with refuse_damage(path, **told), check_regular(path).open("rb") as file:
+        order = _read_order(path, file.read(128))
+        while len(tag := file.read(8)) == 8:
+            kind, n_bytes = struct.unpack(f"{order}II", tag)
+            start = file.tell()
+            if kind in (_MATRIX, _COMPRESSED):
+                stream = _Stream(file, n_bytes, packed=kind == _COMPRESSED)
+                if kind == _COMPRESSED:
+                    kind, _ = struct.unpack(f"{order}II", stream.read(8))
+                if kind == _MATRIX:
+                    content = _read_variable(path, stream, order, names, content)
+            file.seek(start + n_bytes)
     return content
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What is read of a file."""
+
+    maps: Collection[str]
+    list: str
+    array: str
+    text: str
 
 
 def _read_order(path: Path, header: bytes) -> str:
@@ -141,36 +156,55 @@ def _read_order(path: Path, header: bytes) -> str:
     return order
 
 
-def _read_variable(
-    path: Path, stream: _Stream, order: str, wanted: Collection[str], texts: tuple[str, str], content: MatContent
-) -> MatContent:
+def _read_variable(path: Path, stream: _Stream, order: str, wanted: _Names, content: MatContent) -> MatContent:
     kind, shape, name = _read_head(stream, order)
     if name in content.variables:
         raise BadInput(f"{path} has two variables called `{name}`; write the file again")
-    arrays, names, text = content.arrays, content.names, content.text
-    list_name, text_name = texts
-    if name == list_name:
+    maps, arrays, names, text = content.maps, content.arrays, content.names, content.text
+    if name == wanted.list:
         with located(f"{path}: `{name}`"):
             names = _read_list(_Counted(stream), order, kind, shape)
             stream.finish()
-    elif name == text_name and kind == _CHAR and shape[0] == 1 and len(shape) == 2:
+    elif name == wanted.text and kind == _CHAR and shape[0] == 1 and len(shape) == 2:
         text = _read_text(_Counted(stream), order, shape)[0]
         stream.finish()
-    elif name in wanted:
+    elif name in wanted.maps or (name == wanted.array and math.prod(shape) <= _MAX_ARRAY_VALUES):
         if kind not in _NUMERIC or len(shape) != 2:
             what = _KINDS.get(kind, "array")
             raise BadInput(f"{path}: `{name}` is a {what} of shape {shape}, not a (rows, cols) array of numbers")
         check_pixel_count(path, *shape)
-        arrays = {**arrays, name: _read_array(stream, order, shape)}
+        if name in wanted.maps:
+            maps = {**maps, name: _read_map(stream, order, shape, where=f"`{name}` of {path}")}
+        else:
+            arrays = {**arrays, name: _read_array(stream, order, shape)}
         stream.finish()
-    return MatContent((*content.variables, name), arrays, names, text)
+    return MatContent((*content.variables, name), maps, arrays, names, text)
+
+
+def _read_map(stream: _Stream, order: str, shape: tuple[int, ...], *, where: str) -> Ids:
+    """Read an array piece by piece, each made bytes at once."""
+    kind, _, inside = _measure_data(stream, order, shape)
+    dtype, n = _find_dtype(kind, order), math.prod(shape)
+
+    def read() -> Iterator[tuple[slice, np.ndarray]]:
+        for start in range(0, n, _PIECE):
+            length = min(_PIECE, n - start)
+            data = inside[: n * dtype.itemsize] if inside else stream.read(length * dtype.itemsize)
+            yield slice(start, start + length), np.frombuffer(data, dtype)
+
+    ids = gather_ids((n,), read(), where=where)
+    return replace(ids, values=np.ascontiguousarray(ids.values.reshape(shape, order="F")))
 
 
 def _read_array(stream: _Stream, order: str, shape: tuple[int, ...]) -> np.ndarray:
     kind, data = _read_data(stream, order, shape)
+    return np.frombuffer(data, _find_dtype(kind, order)).reshape(shape, order="F")
+
+
+def _find_dtype(kind: int, order: str) -> np.dtype:
     if kind not in _DTYPES:
         raise ValueError("its data are not numbers")
-    return np.frombuffer(data, f"{order}{_DTYPES[kind]}").reshape(shape, order="F")
+    return np.dtype(f"{order}{_DTYPES[kind]}")
 
 
 class _Counted(_Stream):

@@ -33,9 +33,9 @@ def read_matfile(path: str | os.PathLike[str], *, table: ClassTable | None = Non
         When there is no such file, it is damaged or of a newer MATLAB format, has no `class`, holds ids
         without a class, or is larger than the pixel cap.
     """
-    wanted = ("class", "colors", "sparse") if with_seeds else ("class", "colors")
-    content = read_mat5(Path(path), wanted, list_name="labels", text_name="made_by")
-    if "class" not in content.arrays:
+    wanted = ("class", "sparse") if with_seeds else ("class",)
+    content = read_mat5(Path(path), wanted, list_name="labels", array_name="colors", text_name="made_by")
+    if "class" not in content.maps:
         raise BadInput(
             f"{path} has no variable `class` (it has {join_names(content.variables) or 'none'}); "
             "give a result of `label` or `semseg`"
@@ -43,10 +43,10 @@ def read_matfile(path: str | os.PathLike[str], *, table: ClassTable | None = Non
     with located(path):
         own_table = _make_table(content.names, content.arrays.get("colors"))
     table = own_table or table
-    labels = narrow_labels(content.arrays.pop("class"), table, where=f"`class` of {path}", none_after_last=True)
+    labels = narrow_labels(content.maps.pop("class"), table, where=f"`class` of {path}", none_after_last=True)
     seeds = None
-    if "sparse" in content.arrays:
-        seeds = narrow_seeds(content.arrays.pop("sparse"), table, where=f"`sparse` of {path}")
+    if "sparse" in content.maps:
+        seeds = narrow_seeds(content.maps.pop("sparse"), table, where=f"`sparse` of {path}")
         if seeds.shape != labels.shape:
             raise BadInput(f"{path}: `sparse` is {seeds.shape} but `class` is {labels.shape}; label the image again")
     return LabelMap(labels, table, seeds, made_by=content.text)

@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from hybridseg.errors import BadInput
+from hybridseg.io.damage import refuse_damage
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 # First column, first row, column step, row step of the seven passes of an interlaced picture.
@@ -24,14 +24,8 @@ def check_png(path: Path) -> None:
     BadInput
         When it is damaged or cut short.
     """
-    try:
-        with path.open("rb") as file:
-            file.seek(8)
-            _check_chunks(file)
-    except (OSError, struct.error, zlib.error, ValueError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{path} is damaged or cut short ({error}); copy it again from its source") from error
+    with refuse_damage(path), path.open("rb") as file:
+        check_png_stream(file)
 
 
 def find_chunk(path: Path, wanted: bytes) -> bytes | None:
@@ -46,7 +40,9 @@ def find_chunk(path: Path, wanted: bytes) -> bytes | None:
     return None
 
 
-def _check_chunks(file: BinaryIO) -> None:
+def check_png_stream(file: BinaryIO) -> None:
+    """Check an open file, or bytes in memory; what is wrong raises anything that `refuse_damage` knows."""
+    file.seek(8)
     expected, found, inflate = 0, 0, zlib.decompressobj()
     while True:
         length, kind = struct.unpack(">I4s", file.read(8))

@@ -89,7 +89,7 @@ def test_two_variables_of_one_name_are_refused(tmp_path):
 def test_variables_that_nobody_loads_are_passed_over(tmp_path):
     savemat(tmp_path / "a.mat", {"class": np.eye(2), "preds": np.zeros((300, 300, 4)), "labels": np.array(["a", "b"])})
     content = read_mat5(tmp_path / "a.mat", {"class"}, list_name="labels")
-    assert set(content.arrays) == {"class"} and content.names.names == ("a", "b")
+    assert set(content.maps) == {"class"} and not content.arrays and content.names.names == ("a", "b")
 
 
 @pytest.mark.parametrize("compression", [True, False])

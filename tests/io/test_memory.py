@@ -1,0 +1,74 @@
+"""No reader takes more than twice what it returns and a constant: `tests/benchmarks/bench_memory.py` measures it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hybridseg.classes import VOID, ClassTable
+from hybridseg.io.images import load_image
+from hybridseg.io.labels.classids import read_class_ids
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.rasters import open_raster, read_gaps
+
+BENCH = Path(__file__).parents[1] / "benchmarks" / "bench_memory.py"
+sys.path.append(str(BENCH.parent))
+from bench_memory import save_tiff  # noqa: E402
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process cannot be measured here")
+@pytest.mark.parametrize(
+    "case", ["label TIFF, float64", ".mat, float64", "Doodler, one-hot float64", "image TIFF with nodata, float32",
+             "PNG, RGB", "label PNG, painted"],
+)  # fmt: skip
+def test_a_reader_takes_at_most_twice_what_it_returns(case):
+    words = [sys.executable, BENCH, "--shape", "4000x6000", "--exactly", case, "--check"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and case in done.stdout, done.stdout + done.stderr
+
+
+@pytest.fixture(params=["tiles", "strips", "one strip"])
+def layout(request, monkeypatch):
+    """Ways in which a TIFF is stored; it is read in parts far smaller than itself."""
+    monkeypatch.setattr("hybridseg.io.rasters._WINDOW_BYTES", 3000)
+    monkeypatch.setattr("hybridseg.io.images._STRIP_VALUES", 700)
+    tiles = {"blockxsize": 16, "blockysize": 16}
+    return {"tiles": tiles, "strips": {"tiled": False, "blockysize": 7}, "one strip": {"tiled": False}}[request.param]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int16", "uint16", "int32", "uint32", "float32", "float64"])
+def test_label_maps_come_in_parts(tmp_path, layout, kind):
+    labels = np.random.default_rng(0).integers(0, 5, (53, 71)).astype(kind)
+    save_tiff(tmp_path / "a.tif", labels, nodata=4, **layout)
+    expected = np.where(labels == 4, VOID, labels.astype(np.int64))
+    assert np.array_equal(read_labelmap(tmp_path / "a.tif").labels, expected)
+    ids = read_class_ids(tmp_path / "a.tif", None)
+    assert np.array_equal(ids, expected) and ids.dtype.name in ("uint8", "uint16", "int32")
+
+
+def test_painted_label_maps_come_in_parts(tmp_path, layout):
+    table = ClassTable(("a", "b"), ((10, 20, 30), (200, 100, 0)))
+    labels = np.random.default_rng(0).choice(np.array([0, 1, VOID], np.uint8), (53, 71))
+    save_tiff(tmp_path / "a.tif", table.palette()[labels], interleave="pixel", **layout)
+    assert np.array_equal(read_labelmap(tmp_path / "a.tif", table=table).labels, labels)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float64"])
+def test_gaps_come_in_parts(tmp_path, layout, kind):
+    image = np.random.default_rng(0).integers(0, 9, (53, 71, 3)).astype(kind)
+    image[20:31, 5:60] = 3
+    if kind == "float64":
+        image[40, 7, 1] = np.nan
+    save_tiff(tmp_path / "a.tif", image, nodata=3, **layout)
+    expected = ~(image == 3).all(axis=2)
+    loaded = load_image(tmp_path / "a.tif")
+    assert np.array_equal(loaded.valid, expected & np.isfinite(image).all(axis=2))
+    filled, mean = loaded.filled().pixels, image[loaded.valid].mean(axis=0)
+    assert np.allclose(filled[~loaded.valid], mean if kind == "float64" else mean.round())
+    assert np.array_equal(filled[loaded.valid], image[loaded.valid])
+    with open_raster(tmp_path / "a.tif") as dataset:
+        part = read_gaps(dataset, slice(13, 44), slice(9, 70))
+    assert np.array_equal(part, expected[13:44, 9:70])
