@@ -90,12 +90,15 @@ class Fuzzer:
     def run(self, cases: Iterable[Case]) -> None:
         """Try cases on all workers, and count what came of them."""
         busy: dict[Worker, Case] = {}
+        done: dict[Worker, Case] = {}
         idle = list(self._workers)
         while True:
             while idle and (case := next(cases, None)) is not None:
                 worker = idle.pop()
-                busy[worker] = case
-                worker.begin(case, seconds=self.readers[case.reader].seconds)
+                late = worker.begin(case, seconds=self.readers[case.reader].seconds)
+                if late is not None:
+                    self._note(done[worker], late)
+                busy[worker] = done[worker] = case
             if not busy:
                 return
             wait([worker.pipe for worker in busy], timeout=0.5)

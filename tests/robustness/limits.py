@@ -75,11 +75,24 @@ class Worker:
         self._process.start()
         theirs.close()
 
-    def begin(self, request: Any, *, seconds: float | None = None) -> None:
-        """Ask for a piece of work, which may take so long; by default as long as any."""
+    def begin(self, request: Any, *, seconds: float | None = None) -> Outcome | None:
+        """Ask for a piece of work, which may take so long; by default as long as any.
+
+        Returns
+        -------
+        Outcome or None
+            What came of the work before, if the process ended after it had answered; another one does this piece.
+        """
+        late = None
+        try:
+            self.pipe.send(request)
+        except OSError:
+            self._process.join()
+            late = self._replace("crash", f"{_name_end(self._process.exitcode)} after it had answered")
+            self.pipe.send(request)
         self._seconds = seconds or self.seconds
         self.request, self._deadline = request, time.monotonic() + self._seconds
-        self.pipe.send(request)
+        return late
 
     def take(self, *, wait: bool = False) -> Outcome | None:
         """Return what came of it, None while it is still being done."""

@@ -5,13 +5,28 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import fuzz
+from limits import Worker
 from readers import Reader
 
 from hybridseg.errors import BadInput
+
+
+class Untidy(BadInput):
+    """An error that says what it was given as it stands."""
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
+def end_late(request: bool) -> None:
+    """Let the process end after it has answered."""
+    if request:
+        threading.Timer(0.1, os.abort).start()
 
 
 def fail(path: Path, kind: str) -> None:
@@ -24,7 +39,7 @@ def fail(path: Path, kind: str) -> None:
     if kind == "wrong":
         raise KeyError(data)
     if kind == "message":
-        raise BadInput("\x1b[2J" + "x" * 5000)
+        raise Untidy("\x1b[2J" + "x" * 5000)
     if kind == "crash":
         os.abort()
     if kind == "hang":
@@ -48,6 +63,11 @@ def main() -> int:
         fuzzer = fuzz.Fuzzer(readers, seeds_dir, n_workers=2, seconds=2.0, memory_bytes=50 << 20)
         code = fuzz.run(fuzzer, each=8, seconds=60, seed=0, found_dir=Path(sys.argv[1]))
         fuzzer.close()
+    worker = Worker(end_late)
+    worker.do(True)
+    time.sleep(0.5)
+    print(f"late: {worker.begin(False)}")
+    worker.close()
     return code
 
 

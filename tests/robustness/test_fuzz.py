@@ -157,3 +157,4 @@ def test_every_failure_is_noticed(tmp_path):
     for case in found:
         # To wait until it hangs takes too long to try it often.
         assert case.place == "home/whole.txt" and (len(case.data) == 1 or case.reader == "hang"), "as small as it goes"
+    assert "late: Outcome(kind='crash', detail='SIGABRT after it had answered'" in result.stdout
