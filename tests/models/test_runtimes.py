@@ -243,6 +243,11 @@ def test_graphs_that_could_do_more_than_compute_are_refused(model):
     def ask_for_everything(graph):
         graph.subgraphs[0].tensors[0].shape = [1, 1_000_000, 1_000_000, 3]
 
+    def name_without_text(graph):
+        graph.subgraphs[0].tensors[graph.subgraphs[0].inputs[0]].name = b"\xff\xfe"
+
+    with pytest.raises(BadInput, match="a name that is no text"):
+        LiteEngine(rewrite(content, name_without_text))
     for bad, message in (
         (rewrite(content, call_foreign_code), "operations that a network does not need: CUSTOM"),
         (rewrite(content, ask_for_everything), "more memory than any network needs"),

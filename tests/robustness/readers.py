@@ -112,6 +112,12 @@ def value_of(path: Path) -> Any:
     return next(iter(record.values()), None)
 
 
+def parse_strokes(path: Path) -> None:
+    rows = record_of(path).get("strokes")
+    for row in rows if isinstance(rows, list) else ():
+        doodles.parse_stroke(row)
+
+
 def text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="surrogateescape")
 
@@ -270,8 +276,7 @@ READERS = tuple(
         ("io.masks.find_split_masks", "texts/split.csv", lambda path: masks.find_split_masks(path.parent / "train")),
         ("io.annotations.doodles.read_strokes", "annotations/a_doodles.json", doodles.read_strokes),
         ("io.annotations.doodles.is_done", "annotations/*.json", doodles.is_done),
-        ("io.annotations.doodles.parse_stroke", "annotations/*.json",
-            lambda path: [doodles.parse_stroke(row) for row in record_of(path).get("strokes", [])]),
+        ("io.annotations.doodles.parse_stroke", "annotations/*.json", parse_strokes),
         ("io.annotations.labelme.parse_labelme", "annotations/labelme.json",
             lambda path: labelme.parse_labelme(record_of(path), shape=SHAPE)),
         ("io.annotations.coco.open_coco", "annotations/coco.json", lambda path: coco.open_coco(record_of(path))),
