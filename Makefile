@@ -14,7 +14,7 @@ DENSE_OUT := demo_dense_out
 # One worker for each core, but no more than memory holds: each keeps a TensorFlow of its own.
 TEST_WORKERS ?= auto --maxprocesses 8
 
-.PHONY: help demo demo-dense browser test test-fast test-lowest mutate lint lock format attack kill sanitize bench docs notebook clean
+.PHONY: help demo demo-dense browser test test-fast test-lowest mutate fuzz lint lock format attack kill sanitize bench docs notebook clean
 
 help:
 	@echo "make demo   run the hybrid method on $(SCENES) and write a report, $(OUT)/report.html"
@@ -23,6 +23,7 @@ help:
 	@echo "make test   run every test that this machine can run, on all cores"
 	@echo "make test-fast  run the tests that need neither a browser nor more than a few seconds each"
 	@echo "make mutate  break the program on purpose in many places and see whether the tests notice (an hour)"
+	@echo "make fuzz   damage the files of every reader for ten minutes (SECONDS=600 SEED=0 ATHERIS=)"
 	@echo "make lint   check style, documentation, types and what is risky"
 	@echo "make lock   write tests/lock.txt: the newest versions that setup.py admits, with their hashes"
 	@echo "make attack  send the labelling page everything that should not get in (REQUESTS=2100 SEED=0)"
@@ -84,6 +85,11 @@ mutate: $(VENV)/installed-test
 	$(BIN)/python tools/mutate.py
 
 SEED ?= 0
+fuzz: SECONDS = 600
+# ATHERIS=1 looks for new paths through some readers instead, where atheris is installed.
+fuzz: $(VENV)/installed-test
+	$(BIN)/python tests/robustness/$(if $(ATHERIS),fuzzcovered,fuzz).py --seconds $(SECONDS) --seed $(SEED)
+
 REQUESTS ?= 2100
 attack: $(VENV)/installed-test
 	$(BIN)/python tests/robustness/attack.py --requests $(REQUESTS) --seed $(SEED)

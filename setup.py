@@ -51,6 +51,8 @@ TEST = [
     "pystac-core>=1.15.2,<1.16",
     "jsonschema>=4.18,<5",
 ]
+# Damage that coverage guides (make fuzz ATHERIS=1): its wheels are for this platform alone.
+FUZZ = ["atheris>=3.0,<3.1; platform_machine == 'x86_64' and sys_platform == 'linux'"]
 LINT = ["ruff>=0.17,<0.18", "mypy>=2.3,<3", "bandit>=1.9,<1.10"]
 
 # The inner loops of the dense CRF. There is no -march flag: the kernel is compiled for several instruction sets and
@@ -80,7 +82,7 @@ setup(
     ext_modules=[KERNEL],
     cmdclass={"build_ext": build_ext},
     install_requires=REQUIREMENTS,
-    extras_require={"pydensecrf": PYDENSECRF, "dask": DASK, "test": TEST + DASK, "lint": LINT},
+    extras_require={"pydensecrf": PYDENSECRF, "dask": DASK, "test": TEST + DASK, "lint": LINT, "fuzz": FUZZ},
     entry_points={"console_scripts": ["hybridseg = hybridseg.cli.main:main"]},
     keywords="segmentation coastal remote-sensing crf tensorflow land-cover",
     classifiers=[

@@ -20,7 +20,8 @@ _BUILT_IN = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError,
 _OF_LIBRARIES = (RuntimeError, AssertionError, MemoryError, struct.error, zlib.error, lzma.LZMAError)
 # Those that descend from none of them; of a library that is not imported there is nothing to catch.
 _THEIR_OWN = (
-    *(("zipfile", "BadZipFile"), ("PIL.Image", "DecompressionBombError")),
+    # Numpy takes apart a header that is no Python.
+    *(("zipfile", "BadZipFile"), ("tokenize", "TokenError"), ("PIL.Image", "DecompressionBombError")),
     *(("rasterio.errors", "RasterioError"), ("rasterio._err", "CPLE_BaseError")),
 )
 # The libraries that warn of what is odd in a file.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, WriteFailed, located
+from hybridseg.io.lmdbpages import check_pages
 from hybridseg.io.samples import Sample, decode_json, decode_sample, describe_sample, encode_json
 
 FORMAT_VERSION = 1
@@ -122,17 +123,19 @@ class DatabaseWriter:
             shutil.rmtree(path)
             path.mkdir()
             self._write({_PLAN_KEY: encode_json(plan)})
+        with located(self.path), _explain_reading():
+            # One entry is the plan.
+            self._n_records = int(_open_reader(self.path).stat()["entries"]) - 1
 
     def count(self) -> int:
         """Return how many records there are."""
-        with located(self.path), _explain_reading():
-            # One entry is the plan.
-            return int(_open_reader(self.path).stat()["entries"]) - 1
+        return self._n_records
 
     def add(self, records: Sequence[bytes]) -> None:
         """Append records in one transaction."""
-        start = self.count()
+        start = self._n_records
         self._write({_key(start + i): record for i, record in enumerate(records)}, append=True)
+        self._n_records += len(records)
 
     def describe(self) -> Iterator[Sample]:
         """Yield what the header of each record says."""
@@ -180,13 +183,7 @@ def _open(path: Path, **settings: Any) -> Any:
     import lmdb
 
     # Nobody but us writes, one at a time (`hybridseg.io.locks.lock_output`), and what is finished never changes.
-    environment = lmdb.open(os.fspath(path), create=not settings.get("readonly"), lock=False, **settings)
-    n_bytes = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    # Reading a page beyond the end of the file would end the program.
-    if (path / DATA_NAME).stat().st_size < n_bytes:
-        environment.close()
-        raise BadInput("it is cut short; make it again with unet build-lmdb")
-    return environment
+    return lmdb.open(os.fspath(path), create=not settings.get("readonly"), lock=False, **settings)
 
 
 # Of each file one is open for reading: a process may not open it twice.
@@ -204,6 +201,7 @@ def _open_reader(path: Path) -> Any:
             return known[1]
         if known is not None:
             known[1].close()
+        check_pages(path / DATA_NAME)
         environment = _open(path, readonly=True)
         _readers[path] = status, environment
         return environment

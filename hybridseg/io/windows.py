@@ -6,9 +6,10 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -120,10 +121,12 @@ class LazyImage:
         return self._read(slice(*rows.indices(self.info.rows)), slice(*cols.indices(self.info.cols)))
 
     def _measure_mean(self) -> np.ndarray | None:
-        total, n_valid = np.zeros(self.info.bands), 0
+        # A palette is one band in the file and three colours here.
+        total: Any = 0.0
+        n_valid = 0
         for row in range(0, self.info.rows, _STRIP_ROWS):
             found = self._decode(slice(row, row + _STRIP_ROWS), slice(None))
-            kept = found.pixels.reshape(-1, self.info.bands) if found.valid is None else found.pixels[found.valid]
+            kept = found.pixels.reshape(-1, found.pixels.shape[2]) if found.valid is None else found.pixels[found.valid]
             total += kept.sum(0, dtype=np.float64)
             n_valid += len(kept)
         if not n_valid:
@@ -147,7 +150,7 @@ def open_lazily(path: str | os.PathLike[str]) -> LazyImage:
     def cut(rows: slice, cols: slice) -> LoadedImage:
         return LoadedImage(info, whole.pixels[rows, cols], None if whole.valid is None else whole.valid[rows, cols])
 
-    return LazyImage(whole.info, cut)
+    return LazyImage(replace(whole.info, bands=whole.pixels.shape[2]), cut)
 
 
 def _is_all_valid(info: ImageInfo) -> bool:

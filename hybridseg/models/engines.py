@@ -75,8 +75,12 @@ class LiteEngine:
             guard(None)
         self._content = content
         self._interpreter = self._open(content)
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0]["shape_signature"]) != 4:
+        try:
+            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        except UnicodeDecodeError as error:
+            raise BadInput("it has a name that is no text") from error
+        sides = [len(one["shape_signature"]) for one in (*inputs, *outputs)]
+        if len(inputs) != 1 or len(outputs) != 1 or sides[0] != 4 or not sides[1]:
             raise BadInput("it does not take one image and give one result")
         self._input, self._output = inputs[0], outputs[0]["index"]
         self.input_name: str = self._input["name"]

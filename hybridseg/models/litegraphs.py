@@ -43,6 +43,8 @@ _SIDES_FROM_SHAPES = frozenset(
 _PASSING = frozenset(
     ("CAST", "CONCATENATION", "EXPAND_DIMS", "GATHER", "PACK", "RESHAPE", "SHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE")
 )
+# What reading a table at a place that lies may raise.
+_DAMAGE = (struct.error, LookupError, ValueError, TypeError, AttributeError, MemoryError)
 # Where an operation says how large its result is: the input that holds it, and where rows come in it.
 _SIZES = {"TRANSPOSE_CONV": (0, 1), "RESIZE_BILINEAR": (1, 0), "RESIZE_NEAREST_NEIGHBOR": (1, 0), "RESHAPE": (1, 1)}
 
@@ -70,7 +72,7 @@ def check_lite(content: bytes) -> None:
         _check_sizes(model, graph, names)
     except BadInput:
         raise
-    except (struct.error, LookupError, ValueError, TypeError, AttributeError, MemoryError) as error:
+    except _DAMAGE as error:
         raise BadInput(f"it is damaged ({type(error).__name__})") from error
 
 
@@ -101,11 +103,22 @@ def fit_lite(content: bytes, shape: tuple[int, int]) -> bytes:
     Raises
     ------
     BadInput
-        When one of them would not be whole: the network does not take images of this size.
+        When one of them would not be whole, so that the network does not take images of this size; or it is damaged.
     """
+    try:
+        return _fit(content, shape)
+    except BadInput:
+        raise
+    except _DAMAGE as error:
+        raise BadInput(f"it is damaged ({type(error).__name__})") from error
+
+
+def _fit(content: bytes, shape: tuple[int, int]) -> bytes:
     model, names = _parse(content), _name_codes()
     graph = model.Subgraphs(0)
     own = graph.Tensors(graph.Inputs(0)).ShapeAsNumpy()[1:3].astype(np.int64)
+    if not own.all():
+        raise BadInput("it does not say how large its images are")
     fitted, done = bytearray(content), set()
     for i in range(graph.OperatorsLength()):
         operator = graph.Operators(i)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from hybridseg.batch.results import read_confidence
 from hybridseg.calibration import Calibration, measure_calibration
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import Confusion
+from hybridseg.errors import BadInput
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_masks
 from hybridseg.io.pairing import image_stem, list_images
+from hybridseg.models.cards import parse_fields
 from hybridseg.ranking import rank_images
 from hybridseg.study.inputs import Inputs, StudyOptions, StudyPaths
-from hybridseg.study.story import read_scores
+from hybridseg.study.story import explain_damage, read_scores
 from hybridseg.verdict import FEW_PHOTOS, NextSteps, Verdict
 
 # What tells how certain a result is, from 0 to 1. The probabilities of the CRF are close to 1 everywhere: where it had
@@ -25,6 +28,8 @@ from hybridseg.verdict import FEW_PHOTOS, NextSteps, Verdict
 CERTAINTIES = {"hybrid": "share of pixels on which tiles and CRF agree", "fcn": "mean probability of the classes found"}
 # What the calibration is measured on: more would only take memory.
 _MAX_PIXELS = 20_000_000
+# Accuracy, multi-label Dice and mistakes of a pair, see `PhotoResult`.
+_Pair = tuple[float | None, float | None, dict[str, tuple[int, int]]]
 METHOD_TITLES = {"hybrid": "hybrid (tiles and CRF)", "fcn": "fcn (whole photos)"}
 
 
@@ -114,13 +119,14 @@ def read_findings(paths: StudyPaths, options: StudyOptions, inputs: Inputs) -> F
 def _read_method(paths: StudyPaths, name: str, inputs: Inputs) -> MethodFindings:
     home = paths.out / name
     record = read_scores(home / "scores")
-    scores = {image_stem(Path(f"{pair}.mat")): found for pair, found in record["pairs"].items()}
+    with explain_damage(home / "scores" / "eval_pixels.json"):
+        scores = {image_stem(Path(f"{pair}.mat")): _read_pair(found) for pair, found in record["pairs"].items()}
+        verdict = record["verdict"]
+        if verdict is not None:
+            # Scores that an earlier version wrote have no floors.
+            verdict = parse_fields(Verdict, {"floors": {}, **verdict}, what="the verdict")
     tested = _list_results(paths, home, "test", scores)
     unlabelled = _list_results(paths, home, "unlabelled", {}) if inputs.sets["unlabelled"] else []
-    verdict = record["verdict"]
-    if verdict is not None:
-        # Scores that an earlier version wrote have no floors.
-        verdict = Verdict(**{"floors": {}, **verdict, "beaten_by": tuple(verdict["beaten_by"])})
     return MethodFindings(
         name,
         home / "scores",
@@ -132,7 +138,7 @@ def _read_method(paths: StudyPaths, name: str, inputs: Inputs) -> MethodFindings
     )
 
 
-def _list_results(paths: StudyPaths, home: Path, set_name: str, scores: dict[str, Any]) -> list[PhotoResult]:
+def _list_results(paths: StudyPaths, home: Path, set_name: str, scores: Mapping[str, _Pair]) -> list[PhotoResult]:
     images = list_images(paths.out / set_name)
     truths = {}
     if set_name == "test":
@@ -145,16 +151,17 @@ def _list_results(paths: StudyPaths, home: Path, set_name: str, scores: dict[str
         if not results:
             continue
         certainty = _measure_agreement(results[0]) if home.name == "hybrid" else _average_confidence(results[0])
-        found = scores.get(path.stem)
-        accuracy, dice, mistakes = _read_pair(found) if found else (None, None, {})
+        accuracy, dice, mistakes = scores.get(path.stem, (None, None, {}))
         photos.append(PhotoResult(path, results[0], truths.get(path), accuracy, dice, certainty, mistakes))
     return photos
 
 
-def _read_pair(scores: dict[str, Any]) -> tuple[float | None, float | None, dict[str, tuple[int, int]]]:
-    """Return accuracy, multi-label Dice and mistakes of a pair, see `PhotoResult`."""
-    counts, n_unpredicted = np.array(scores["confusion"]), np.array(scores["unpredicted"])
-    confusion = Confusion(ClassTable.from_names(scores["names"]), counts, n_unpredicted)
+def _read_pair(scores: dict[str, Any]) -> _Pair:
+    counts, n_unpredicted = (np.array(scores[name], np.int64) for name in ("confusion", "unpredicted"))
+    table = ClassTable.from_names(scores["names"])
+    if counts.shape != (len(table), len(table)) or n_unpredicted.shape != (len(table),):
+        raise BadInput(f"{len(table)} classes, and counts of {counts.shape}")
+    confusion = Confusion(table, counts, n_unpredicted)
     right = np.diag(counts)
     missed, wrong = confusion.support - right, counts.sum(axis=0) - right
     mistakes = {name: (int(m), int(w)) for name, m, w in zip(scores["names"], missed, wrong, strict=True)}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hybridseg.confusion import SCORES
+from hybridseg.errors import BadInput
 from hybridseg.io.jsonfiles import read_json_object
+from hybridseg.models.cards import parse_value
 from hybridseg.page import Picture, Section, Table, write_page
 
 REPORT_NAME = "report.html"
@@ -61,8 +65,36 @@ class Story:
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
-    """Read the scores that `eval-pixels` wrote into a folder."""
-    return read_json_object(folder / "eval_pixels.json", errors="surrogateescape")
+    """Read the scores that `eval-pixels` wrote into a folder.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When there are none, or they are damaged.
+    """
+    path = folder / "eval_pixels.json"
+    record = read_json_object(path, errors="surrogateescape")
+    with explain_damage(path):
+        pooled, share = record["pooled"], float | None
+        for value in (pooled["accuracy"], *(pooled["macro"][name] for name in SCORES)):
+            parse_value(value, share)
+        for row in pooled["classes"]:
+            parse_value(row["class"], str)
+            parse_value(row["support"], int)
+            for name in SCORES:
+                parse_value(row[name], share)
+    return record
+
+
+@contextmanager
+def explain_damage(path: Path) -> Iterator[None]:
+    """Turn what the use of a damaged file of ours raises into one sentence."""
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(f"{path} is damaged ({error}); remove its folder, and give the command again") from error
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        raise BadInput(f"{path} is damaged ({error!r}); remove its folder, and give the command again") from error
 
 
 def compare_scores(home: Path, folders: Mapping[str, str], *, strong: Sequence[int] = ()) -> list[Table]:

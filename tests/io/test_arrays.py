@@ -39,6 +39,38 @@ def test_an_archive_is_not_larger_than_its_file(tmp_path, member):
         read_arrays(path)
 
 
+def write_npy(header):
+    """Make a .npy with any header, which is Python."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+@pytest.mark.parametrize("header", [b"{'descr': (", b"{'descr': '<f4', 'shape': (3,L", b"[[[[" * 900, b"\x00", b"1/0"])
+def test_a_header_that_is_no_header(tmp_path, header):
+    path = tmp_path / "a.npy"
+    path.write_bytes(write_npy(header))
+    with pytest.raises(BadInput, match=r"a\.npy: it is no array, or damaged"):
+        map_array(path)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("v0.npy", write_npy(header))
+    with pytest.raises(BadInput, match=r"a\.npz: it is damaged"):
+        read_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_in_what_is_packed(tmp_path, kind):
+    buffer = io.BytesIO()
+    np.save(buffer, np.random.default_rng(0).random(40))
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.writestr("v0.npy", buffer.getvalue())
+        archive.writestr("more", bytes(10))
+    data = bytearray(path.read_bytes())
+    data[60:90] = b"\xff" * 30
+    path.write_bytes(data)
+    with pytest.raises(BadInput, match=r"a\.npz: it is damaged"):
+        read_arrays(path)
+
+
 def test_an_archive_that_is_compressed_or_cut_short(tmp_path):
     path = tmp_path / "a.npz"
     np.savez_compressed(path, values=np.zeros(1_000_000))

@@ -2,6 +2,8 @@
 
 import os
 import resource
+import struct
+from contextlib import suppress
 
 import lmdb
 import numpy as np
@@ -18,7 +20,7 @@ from hybridseg.io.lmdbstore import (
 )
 from hybridseg.io.samples import Sample, encode_sample
 
-ROOM = 1 << 24
+ROOM, PAGE = 1 << 24, 4096
 
 
 def make_sample(number):
@@ -49,6 +51,78 @@ def test_a_database_round_trip(tmp_path):
         database.read(6)
 
 
+@pytest.fixture(scope="module")
+def branched(tmp_path_factory):
+    """The bytes of a database of so many records that a branch leads to its leaves."""
+    path = write(tmp_path_factory.mktemp("branched") / "a.lmdb", 150, per_transaction=50)
+    return (path / DATA_NAME).read_bytes()
+
+
+def place_header(data):
+    """Return where the header that counts begins: the transaction is its last number."""
+    return max((0, PAGE), key=lambda start: int.from_bytes(data[start + 144 : start + 152], "little"))
+
+
+def place_branch(data):
+    """Return where the root of the entries is."""
+    return PAGE * int.from_bytes(data[place_header(data) + 128 :][:8], "little")
+
+
+def place_leaf(data):
+    """Return where the first page below it is."""
+    start = place_branch(data)
+    node = start + int.from_bytes(data[start + 16 : start + 18], "little")
+    return PAGE * int.from_bytes(data[node : node + 6], "little")
+
+
+@pytest.mark.parametrize(
+    ("start", "offset", "number", "message"),
+    [
+        (place_header, 128, 10**6, "the page 1000000, which is not there"),
+        (place_header, 128, 2**64 - 1, "the description of its pages"),
+        (place_header, 92, 4 | 2 << 16, "the description of its pages"),
+        (place_header, 136, 2**40, "it is cut short"),
+        (place_header, 40, 2**31, "the size of its pages"),
+        (place_branch, 12, 18 | 3000 << 16, r"page \d+"),
+        (place_leaf, 12, 4096 | 4096 << 16, r"page \d+"),
+        (place_leaf, 16, 4095, r"page \d+"),
+    ],
+)
+def test_a_number_in_it_that_lies(branched, tmp_path, start, offset, number, message):
+    place = start(branched) + offset
+    n_bytes = 8 if number > 2**32 or offset in (128, 136) else 4
+    data = branched[:place] + number.to_bytes(n_bytes, "little") + branched[place + n_bytes :]
+    (tmp_path / DATA_NAME).write_bytes(data)
+    for read in (Database, describe_database):
+        with pytest.raises(BadInput, match=f"{message}.*make it again with unet build-lmdb"):
+            read(tmp_path)
+
+
+def test_a_branch_that_leads_back(branched, tmp_path):
+    branch = place_branch(branched)
+    data = bytearray(branched)
+    for place in struct.unpack_from("<2H", data, branch + 16):
+        data[branch + place : branch + place + 6] = (branch // PAGE).to_bytes(6, "little")
+    (tmp_path / DATA_NAME).write_bytes(data)
+    with pytest.raises(BadInput, match=r"it is damaged \(page"):
+        Database(tmp_path)
+
+
+def test_any_damage_to_the_pages_is_noticed_or_harmless(branched, tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(150):
+        data = bytearray(branched)
+        start = rng.integers(len(data) // PAGE) * PAGE
+        data[start + rng.integers(152)] ^= 1 << rng.integers(8)
+        path = tmp_path / str(i)
+        path.mkdir()
+        (path / DATA_NAME).write_bytes(data)
+        with suppress(BadInput):
+            database = Database(path)
+            database.read(0)
+            database.read(149)
+
+
 def test_a_build_that_was_not_finished(tmp_path):
     path = write(tmp_path / "a.lmdb", finish=False)
     assert describe_database(path) == ({"what": "a test"}, False)
@@ -75,7 +149,7 @@ def test_what_is_no_database(tmp_path):
     with pytest.raises(MissingInput, match=r"is no LMDB database .*; make one with unet build-lmdb"):
         Database(tmp_path)
     (tmp_path / DATA_NAME).write_bytes(b"nothing of the kind" * 1000)
-    with pytest.raises(BadInput, match="cannot be read as an LMDB database"):
+    with pytest.raises(BadInput, match="it is no LMDB database, or of another version of it; make it again"):
         Database(tmp_path)
 
 

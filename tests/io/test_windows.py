@@ -160,3 +160,14 @@ def test_what_a_part_does_not_show_is_not_valid(tmp_path):
 def test_other_files_are_not_read_in_parts(tmp_path, smooth):
     write_image(tmp_path / "a.png", smooth)
     assert not windows.can_read_parts(describe_image(tmp_path / "a.png"))
+
+
+def test_a_palette_that_is_transparent_is_read_lazily(tmp_path):
+    from PIL import Image
+
+    picture = Image.fromarray(np.repeat(np.arange(4, dtype=np.uint8), 5)[None].repeat(6, axis=0), "P")
+    picture.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 0, 0, 0])
+    picture.save(tmp_path / "a.png", transparency=1)
+    image = windows.open_lazily(tmp_path / "a.png")
+    assert image.shape == (6, 20, 3) and image[2:4, 0:1].tolist() == [[[10, 20, 30]], [[10, 20, 30]]]
+    assert image.find_valid(slice(0, 1))[0].tolist() == [True] * 5 + [False] * 5 + [True] * 10

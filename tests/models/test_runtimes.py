@@ -243,6 +243,11 @@ def test_graphs_that_could_do_more_than_compute_are_refused(model):
     def ask_for_everything(graph):
         graph.subgraphs[0].tensors[0].shape = [1, 1_000_000, 1_000_000, 3]
 
+    def name_without_text(graph):
+        graph.subgraphs[0].tensors[graph.subgraphs[0].inputs[0]].name = b"\xff\xfe"
+
+    with pytest.raises(BadInput, match="a name that is no text"):
+        LiteEngine(rewrite(content, name_without_text))
     for bad, message in (
         (rewrite(content, call_foreign_code), "operations that a network does not need: CUSTOM"),
         (rewrite(content, ask_for_everything), "more memory than any network needs"),
@@ -262,6 +267,17 @@ def test_sizes_that_a_network_does_not_take_are_refused(tmp_path):
     assert fit_lite(content, (SIZE, SIZE)) == content
     with pytest.raises(BadInput, match="does not take images of 65 x 64"):
         fit_lite(content, (65, 64))
+
+    def forget_sizes(graph):
+        for tensor in graph.subgraphs[0].tensors:
+            tensor.shape = None
+
+    def make_them_nothing(graph):
+        graph.subgraphs[0].tensors[graph.subgraphs[0].inputs[0]].shape = [1, 0, 0, 1]
+
+    for bad in (rewrite(content, forget_sizes), rewrite(content, make_them_nothing), content[:600]):
+        with pytest.raises(BadInput, match=r"it is damaged|does not say how large its images are"):
+            fit_lite(bad, (SIZE, SIZE))
 
 
 @pytest.mark.parametrize(("name", "given", "used"), [

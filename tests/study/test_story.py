@@ -3,8 +3,9 @@ import re
 
 import pytest
 
+from hybridseg.errors import BadInput
 from hybridseg.page import Table
-from hybridseg.study.story import Story, compare_scores, show_share
+from hybridseg.study.story import Story, compare_scores, read_scores, show_share
 
 
 @pytest.fixture
@@ -53,14 +54,29 @@ def test_each_section_has_the_commands_since_the_last_and_the_results_come_first
     assert "What is seen." in text and "Lead." in text
 
 
+def write_scores(folder, share, **more):
+    """Write what `eval-pixels` writes of one class, with other values in some places."""
+    shares = dict.fromkeys(("precision", "recall", "iou"), share) | {"f1": None}
+    pooled = {"accuracy": share, "macro": shares, "classes": [{"class": "sand", "support": 9, **shares}]}
+    folder.mkdir(exist_ok=True)
+    (folder / "eval_pixels.json").write_text(json.dumps({"pooled": pooled | more}))
+
+
 def test_scores_are_compared(tmp_path):
-    for name, share in (("a", 0.5), ("b", 0.75)):
-        pooled = {"accuracy": share, "macro": {"iou": 0.25, "f1": None}, "classes": [{"class": "sand", "iou": share}]}
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "eval_pixels.json").write_text(json.dumps({"pooled": pooled}))
+    write_scores(tmp_path / "a", 0.5)
+    write_scores(tmp_path / "b", 0.75)
     means, classes = compare_scores(tmp_path, {"first": "a", "second": "b"}, strong=[1])
-    assert means.rows == [("first", "0.500", "0.250", ""), ("second", "0.750", "0.250", "")] and means.strong == [1]
+    assert means.rows == [("first", "0.500", "0.500", ""), ("second", "0.750", "0.750", "")] and means.strong == [1]
     assert classes.header[1:] == ("first", "second") and classes.rows == [("sand", "0.500", "0.750")]
+
+
+@pytest.mark.parametrize(
+    "more", [{"macro": {"iou": 0.5}}, {"macro": 3}, {"accuracy": "0.5"}, {"classes": [{"class": 1}]}, {"classes": 5}]
+)
+def test_damaged_scores(tmp_path, more):
+    write_scores(tmp_path, 0.5, **more)
+    with pytest.raises(BadInput, match=r"eval_pixels\.json is damaged .*; remove its folder, and give"):
+        read_scores(tmp_path)
 
 
 def test_shares():
