@@ -14,7 +14,7 @@ DENSE_OUT := demo_dense_out
 # One worker for each core, but no more than memory holds: each keeps a TensorFlow of its own.
 TEST_WORKERS ?= auto --maxprocesses 8
 
-.PHONY: help demo demo-dense browser test test-fast test-lowest mutate fuzz lint lock format attack sanitize bench docs notebook clean
+.PHONY: help demo demo-dense browser test test-fast test-lowest mutate fuzz lint lock format attack kill sanitize bench docs notebook clean
 
 help:
 	@echo "make demo   run the hybrid method on $(SCENES) and write a report, $(OUT)/report.html"
@@ -27,6 +27,7 @@ help:
 	@echo "make lint   check style, documentation, types and what is risky"
 	@echo "make lock   write tests/lock.txt: the newest versions that setup.py admits, with their hashes"
 	@echo "make attack  send the labelling page everything that should not get in (REQUESTS=2100 SEED=0)"
+	@echo "make kill [N=1000] [SEED=0]  kill every command that writes, again and again, and see whether anything is lost"
 	@echo "make sanitize  put the C++ of the CRF through hostile calls under the sanitizers of g++ (CASES=2000 SEED=0)"
 	@echo "make bench  measure speed and memory beside the rivals"
 	@echo "make docs   write docs/cli.md from the commands' own help, docs/api.md from the docstrings"
@@ -48,6 +49,14 @@ test: $(VENV)/installed-test
 
 test-fast: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not slow and not browser" --hypothesis-profile fast
+
+# One thread: what is killed starts anew hundreds of times.
+kill: export OMP_NUM_THREADS = 1
+kill: export TF_NUM_INTRAOP_THREADS = 1
+kill: export TF_NUM_INTEROP_THREADS = 1
+kill: $(VENV)/installed-test
+	$(BIN)/python -m tests.robustness.kill --n $(or $(N),1000) --seed $(or $(SEED),0)
+	$(BIN)/python -m tests.robustness.kill --faults --seed $(or $(SEED),0)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

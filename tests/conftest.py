@@ -178,9 +178,8 @@ def tile_dir(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="session")
-def tiny_module(tmp_path_factory):
-    """A TF Hub module of one convolution that can be fine-tuned: a backbone that is loaded in no time."""
+def save_tiny_module(folder: Path) -> None:
+    """Write a TF Hub module of one convolution that can be fine-tuned: a backbone that is loaded in no time."""
     import tensorflow as tf
 
     class Module(tf.train.Checkpoint):
@@ -196,8 +195,13 @@ def tiny_module(tmp_path_factory):
             features = tf.nn.relu(tf.nn.conv2d(pixels, self.kernel, 2, "SAME") * self.scale)
             return tf.reduce_mean(features, [1, 2])
 
-    folder = tmp_path_factory.mktemp("module") / "tiny"
     tf.saved_model.save(Module(), str(folder))
+
+
+@pytest.fixture(scope="session")
+def tiny_module(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("module") / "tiny"
+    save_tiny_module(folder)
     return folder
 
 
@@ -215,8 +219,7 @@ def tiny_model(tile_dir, tiny_module, tmp_path_factory):
     return folder / "model.pb"
 
 
-@pytest.fixture(scope="session")
-def make_small_encoder():
+def define_small_encoder():
     """Make a few convolutions that stand in for the MobileNetV2 of a dense network."""
     from hybridseg.models.encoders import Encoder
 
@@ -236,6 +239,11 @@ def make_small_encoder():
             return "random weights of a small encoder"
 
     return SmallEncoder
+
+
+@pytest.fixture(scope="session")
+def make_small_encoder():
+    return define_small_encoder()
 
 
 @pytest.fixture

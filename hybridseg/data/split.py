@@ -124,16 +124,17 @@ def split_folder(
     if source_dir in (target_dir / name for name in FOLDERS):
         raise BadInput(f"{source_dir} would be split into itself; give --out for another place")
     own_dir = _resolve(masks_dir or find_split_masks(source_dir) or source_dir)
-    earlier = read_split(target_dir / SPLIT_NAME)
-    entries, problems = plan_split(
-        source_dir,
-        masks_dir=own_dir if own_dir != source_dir else None,
-        target_dir=target_dir,
-        options=options,
-        table=table,
-        earlier=earlier,
-    )
+    # Before the folder is looked at: another run may be moving its files.
     with lock_output(target_dir / SPLIT_NAME):
+        earlier = read_split(target_dir / SPLIT_NAME)
+        entries, problems = plan_split(
+            source_dir,
+            masks_dir=own_dir if own_dir != source_dir else None,
+            target_dir=target_dir,
+            options=options,
+            table=table,
+            earlier=earlier,
+        )
         if entries != earlier:
             _refuse_mixing(target_dir, earlier, overwrite=overwrite)
             _remove_earlier(target_dir, earlier)

@@ -202,6 +202,8 @@ def fit(
     run = _Run(network, training.pairs.table, options, folder, encoder)
     history = run.restore()
     if history:
+        # It may have been killed before the log had its last epoch.
+        run.write_log(history)
         on_start(_describe_resumed(history, options))
     # One sequence for all epochs and their validation: the time that is left is that of the whole training.
     step = training.batch_size * math.prod(training.pairs.size) * _PIXEL_SECONDS
@@ -355,6 +357,10 @@ class _Run:
             save_state(self.folder.path / BEST_NAME, self.network.weights, {"epoch": len(history)})
         record = {"settings": self.folder.settings, "history": [asdict(row) for row in history]}
         save_state(self.folder.path / CHECKPOINT_NAME, self.state, record)
+        self.write_log(history)
+
+    def write_log(self, history: list[Epoch]) -> None:
+        """Write a table of the epochs."""
         rows = [{**asdict(row), "val_dice_within": " ".join(map(show_score, row.val_dice_within))} for row in history]
         write_csv(self.folder.path / LOG_NAME, [f.name for f in fields(Epoch)], rows)
 

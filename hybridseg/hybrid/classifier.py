@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +37,8 @@ from hybridseg.progress import Progress, say_if_slow
 
 PREPROCESSING = "pixels / 255, bilinear to the input size"
 _COMPUTE_BATCH = 32
+# The card of the model, in its SavedModel.
+_CARD_NAME = "card.json"
 _LEAST_TILES = 500
 # Tiles on which the runtime graph must agree with TensorFlow.
 _N_PROBES = 256
@@ -295,7 +298,7 @@ class TrainingRun:
 
     def write_model(self, head: Head, scores: dict[str, Any], tested: np.ndarray) -> tuple[list[Path], str]:
         """Write the model in every form that was asked for; return the paths, and a note on the labels."""
-        content = self.freeze(head)
+        content, is_own = self.freeze(head), owns_saved_model(self.paths)
         card = ModelCard(
             names=self.table.names,
             colors=self.table.colors,
@@ -315,9 +318,9 @@ class TrainingRun:
         written += write_documents(read_entry(self.paths.output_graph))
         if self.paths.saved_model_dir is not None:
             name = self.options.final_tensor_name
-            _export_classifier(
-                self.paths.saved_model_dir, self.backbone, head, tile_size=self.tile_size, output_name=name
-            )
+            with saved_model_folder(self.paths.saved_model_dir, replace=is_own) as partial:
+                _export_classifier(partial, self.backbone, head, tile_size=self.tile_size, output_name=name)
+                shutil.copyfile(_card_path(self.paths), partial / _CARD_NAME)
             written.append(self.paths.saved_model_dir)
         return written, note
 
@@ -335,8 +338,21 @@ def _find_tile_size(folder: TileFolder) -> int:
     return max(info.rows, info.cols)
 
 
-def _export_classifier(target: Path, backbone: Backbone, head: Head, *, tile_size: int, output_name: str) -> None:
-    """Write a classifier as a TF2 SavedModel, whole or not at all."""
+def owns_saved_model(paths: RetrainPaths) -> bool:
+    """Return whether the SavedModel that is there is of the model that is there: a training replaces them together."""
+    try:
+        found = paths.saved_model_dir and (paths.saved_model_dir / _CARD_NAME).read_bytes()
+        return bool(found) and found == _card_path(paths).read_bytes()
+    except OSError:
+        return False
+
+
+def _card_path(paths: RetrainPaths) -> Path:
+    return paths.output_graph.with_suffix(".json")
+
+
+def _export_classifier(folder: Path, backbone: Backbone, head: Head, *, tile_size: int, output_name: str) -> None:
+    """Write a classifier as a TF2 SavedModel."""
     import tensorflow as tf
 
     module = tf.Module()
@@ -349,5 +365,4 @@ def _export_classifier(target: Path, backbone: Backbone, head: Head, *, tile_siz
         return {output_name: tf.nn.softmax(tf.matmul(backbone.extract(tiles), module.weights) + module.bias)}
 
     module.classify = classify
-    with saved_model_folder(target) as partial:
-        tf.saved_model.save(module, str(partial), signatures={"serving_default": classify})
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": classify})

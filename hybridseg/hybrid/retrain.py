@@ -10,7 +10,7 @@ import numpy as np
 
 from hybridseg.confusion import Confusion, count_by_photo, pool_confusions
 from hybridseg.figures import FigureOptions, draw_learning_curve
-from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
+from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun, owns_saved_model
 from hybridseg.hybrid.head import Measurement
 from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION
 from hybridseg.io.atomic import claim_folder
@@ -132,7 +132,7 @@ def draw_curve(paths: RetrainPaths, result: RetrainResult, *, figures: FigureOpt
 
 def _check_outputs(paths: RetrainPaths) -> None:
     check_card_place(paths.output_graph)
-    if paths.saved_model_dir is not None:
+    if paths.saved_model_dir is not None and not owns_saved_model(paths):
         claim_saved_model(paths.saved_model_dir)
     folders = (
         paths.output_graph.parent,

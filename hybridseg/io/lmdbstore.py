@@ -74,8 +74,19 @@ class Database:
 
 
 def is_empty(path: Path) -> bool:
-    """Return whether a folder holds nothing, or no more than a build that was killed before its first transaction."""
-    return all(entry.name == DATA_NAME and entry.stat().st_size <= _EMPTY_BYTES for entry in path.iterdir())
+    """Return whether a folder holds nothing, or no more than a build that was killed in its first transaction."""
+    import lmdb
+
+    for entry in path.iterdir():
+        if entry.name != DATA_NAME:
+            return False
+        if entry.stat().st_size > _EMPTY_BYTES:
+            # Its pages may be there, and what makes them count is not.
+            try:
+                return bool(_open_reader(path).stat()["entries"] == 0)
+            except (lmdb.Error, BadInput):
+                return False
+    return True
 
 
 def describe_database(path: Path) -> tuple[dict[str, Any] | None, bool]:

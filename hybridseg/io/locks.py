@@ -43,6 +43,8 @@ _MAX_NAME, _MANY = 200, 100
 def lock_output(path: Path, *, inside: str = "", wait: bool = False) -> Iterator[None]:
     """Keep a second run, on any machine, from writing the same result at the same time.
 
+    The folder of the lock is rid of what killed runs left, even where nothing is left to be written.
+
     Parameters
     ----------
     path : pathlib.Path
@@ -78,6 +80,7 @@ def lock_output(path: Path, *, inside: str = "", wait: bool = False) -> Iterator
     if lock == _NOBODYS:
         logger.warning("%s has no locks: do not let two commands write there at the same time", folder)
     try:
+        remove_leftovers(folder)
         yield
     finally:
         _give_back(lock, place)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import os
 import stat
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -334,8 +336,11 @@ def write_band(
         for sidecar in changed:
             stack.enter_context(atomic_path(sidecar)).write_text(sidecars[sidecar], encoding="utf-8")
         with quiet_rasterio(), rasterio.open(temporary, "w", **profile) as dataset:
+            places, checksum = [], 0
             for row, part in values.parts:
-                dataset.write(part, 1, window=((row, row + len(part)), (0, cols)))
+                places.append(((row, row + len(part)), (0, cols)))
+                dataset.write(part, 1, window=places[-1])
+                checksum = zlib.crc32(np.ascontiguousarray(part, values.dtype), checksum)
             if palette:
                 dataset.write_colormap(1, {i: (*color, 255) for i, color in enumerate(palette)})
             dataset.update_tags(1, **tags())
@@ -344,9 +349,24 @@ def write_band(
                 dataset.gcps = (list(georeference.gcps), crs)
             if georeference and georeference.rpcs:
                 dataset.rpcs = georeference.rpcs
+        _check_written(temporary, places, checksum)
         outdated = {path.with_name(path.name + ending) for ending in (".aux.xml", ".ovr")}.difference(sidecars)
         for old in (*outdated, *((path,) if changed else ())):
             old.unlink(missing_ok=True)
+
+
+def _check_written(path: Path, places: list[Any], checksum: int) -> None:
+    """Raise OSError unless a raster holds what was written: on a full disk, GDAL does not say so."""
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with quiet_rasterio(), rasterio.open(path) as dataset:
+            found = reduce(lambda found, place: zlib.crc32(dataset.read(1, window=place), found), places, 0)
+    except RasterioError:
+        found = None
+    if found != checksum:
+        raise OSError("the disk did not take all of it")
 
 
 def _holds(path: Path, data: bytes) -> bool:

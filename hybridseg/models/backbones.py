@@ -166,8 +166,13 @@ def claim_saved_model(target: Path) -> None:
 
 
 @contextmanager
-def saved_model_folder(target: Path) -> Iterator[Path]:
+def saved_model_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a hidden folder to write a SavedModel to, which becomes `target` once it is complete.
+
+    Parameters
+    ----------
+    replace : bool
+        Replace what is there.
 
     Raises
     ------
@@ -178,7 +183,8 @@ def saved_model_folder(target: Path) -> Iterator[Path]:
 
     target = Path(os.path.realpath(target))
     with lock_output(target):
-        claim_saved_model(target)
+        if not replace:
+            claim_saved_model(target)
         try:
             with atomic_folder(target) as partial:
                 yield partial

@@ -8,6 +8,7 @@ from hybridseg.data.split import split_folder
 from hybridseg.data.splitplan import SplitOptions
 from hybridseg.errors import BadInput, MissingInput, OutputExists
 from hybridseg.io.images import encode_image
+from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import read_csv
 
 # Bytes may follow the picture, which tell one file from another.
@@ -202,6 +203,14 @@ def test_move_takes_the_files_and_goes_on_after_an_interruption(photos, monkeypa
     assert again.entries == result.entries
     with pytest.raises(OutputExists, match="may be the only copy"):
         split_folder(photos, options=SplitOptions(seed=9), overwrite=True)
+
+
+def test_the_folder_is_not_looked_at_while_another_run_moves_its_files(photos):
+    with lock_output(photos.parent / "split.csv"):
+        for path in photos.iterdir():
+            path.unlink()
+        with pytest.raises(OutputExists, match="another run is writing"):
+            split_folder(photos, options=SplitOptions(action="move"))
 
 
 def test_links_point_to_the_originals(photos):

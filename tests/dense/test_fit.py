@@ -181,6 +181,11 @@ def test_killed_in_the_first_epoch_it_starts_over(train, whole, tmp_path):
     assert not (tmp_path / "killed").exists()
     network, _ = train("killed", epochs=1, resume=True)
     assert same_weights(weights_of(network), whole.weights[0])
+    # Killed between the checkpoint and the log of the last epoch, of which no one is trained then.
+    log = (tmp_path / "killed/log.csv").read_text()
+    (tmp_path / "killed/log.csv").unlink()
+    train("killed", epochs=1, resume=True)
+    assert (tmp_path / "killed/log.csv").read_text() == log
 
 
 @pytest.mark.slow

@@ -89,8 +89,11 @@ def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
     classifier = load_classifier(folder / "model.pb")
     stack = read_one_of_each(tile_dir, classifier)
     assert np.abs(run_saved(tmp_path / "saved", stack, output="my_answer") - classifier.classify(stack)).max() < 1e-5
+    # The same command, as after an interruption at the very end; and another model.
+    train(options, **folders, intermediate_store_frequency=10)
+    assert (tmp_path / "saved/card.json").read_bytes() == (folder / "model.json").read_bytes()
     with pytest.raises(OutputExists, match="saved holds files already"):
-        train(options, **folders, intermediate_store_frequency=10)
+        train(options, **folders, folder="c", intermediate_store_frequency=10)
     again, same = train(options, folder="b")
     assert same == model and again.scores == result.scores and again.curve == result.curve
 

@@ -5,6 +5,7 @@ import resource
 import struct
 from contextlib import suppress
 
+import lmdb
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from hybridseg.io.lmdbstore import (
     DatabaseWriter,
     count_map_bytes,
     describe_database,
+    is_empty,
 )
 from hybridseg.io.samples import Sample, encode_sample
 
@@ -156,6 +158,19 @@ def test_a_file_that_was_cut(tmp_path):
     os.truncate(path / DATA_NAME, 5 * 4096)
     with pytest.raises(BadInput, match="it is cut short; make it again"):
         Database(path)
+
+
+def test_killed_in_the_first_transaction_it_is_empty(tmp_path):
+    """The pages of the plan are on the disk then, and not yet what makes them count: the first two pages."""
+    with lmdb.open(str(tmp_path / "a.lmdb"), lock=False):
+        start = (tmp_path / "a.lmdb/data.mdb").read_bytes()
+    DatabaseWriter(tmp_path / "b.lmdb", {"what": "a test"}, map_bytes=ROOM)
+    whole = (tmp_path / "b.lmdb/data.mdb").read_bytes()
+    (tmp_path / "a.lmdb/data.mdb").write_bytes(start + whole[len(start) :])
+    assert is_empty(tmp_path / "a.lmdb") and describe_database(tmp_path / "a.lmdb") == (None, False)
+    assert len(start) < len(whole) and not is_empty(tmp_path / "b.lmdb")
+    DatabaseWriter(tmp_path / "a.lmdb", {"what": "a test"}, map_bytes=ROOM)
+    assert (tmp_path / "a.lmdb/data.mdb").read_bytes() == whole
 
 
 def test_no_room_in_the_file(tmp_path):

@@ -108,7 +108,11 @@ OTHERS = (".0123.partial.png", ".tile_16.0123456789ab.partial", ".gitignore", "m
 
 
 def test_the_next_run_that_writes_there_removes_what_killed_runs_left_and_nothing_else(tmp_path):
-    for work in (claim_folder, remove_leftovers, lambda folder: write_text(folder / "mine.txt", "new")):
+    def find_all_done(folder):
+        with lock_output(folder / "model"):
+            pass
+
+    for work in (claim_folder, remove_leftovers, lambda folder: write_text(folder / "mine.txt", "new"), find_all_done):
         folder = tmp_path / str(len(list_names(tmp_path)))
         folder.mkdir()
         leave(folder)

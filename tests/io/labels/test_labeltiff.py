@@ -3,6 +3,7 @@
 import ctypes
 import json
 import logging
+import resource
 from xml.etree import ElementTree
 
 import numpy as np
@@ -194,3 +195,20 @@ def test_the_files_are_small(tmp_path):
     table = ClassTable.from_names(["water", "dry sand", "wet sand", "vegetation", "buildings"])
     write_labelmap(tmp_path / "a.tif", LabelMap(np.zeros((3000, 2000), np.uint8), table))
     assert sum((tmp_path / name).stat().st_size for name in ("a.qml", "a.tif.aux.xml")) < 2500
+
+
+def test_on_a_full_disk_the_map_of_before_stays(tmp_path, table):
+    """GDAL itself says nothing when the disk takes only the beginning of a file; here that is a limit on its size."""
+    path, noise = tmp_path / "a.tif", np.random.default_rng(0).integers(0, 3, (100, 200)).astype(np.uint8)
+    write_labelmap(path, LabelMap(np.zeros_like(noise), table))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(WriteFailed, match=r"could not write .*a\.tif: the disk did not take all of it; check"):
+            write_labelmap(path, LabelMap(noise, table))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    write_labelmap(path, LabelMap(noise, table))
+    assert np.array_equal(read_labelmap(path).labels, noise)

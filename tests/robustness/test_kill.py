@@ -1,0 +1,85 @@
+"""The harness of `make kill`: every command is in it, it sees what it looks for, and a few kills of cheap commands."""
+
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import click
+import pytest
+
+from hybridseg.cli.main import find_commands
+from tests.robustness.faults import FAULTS, NEED_DISK, can_mount
+from tests.robustness.kill import kill_once, run_whole, select_writers, share_kills
+from tests.robustness.trial import Bench, compare, find_torn
+from tests.robustness.writers import DIFFERENCES, WRITERS, WRITES_NOTHING
+
+
+def test_every_command_is_registered():
+    commands = {name for name, command in find_commands().items() if not isinstance(command, click.Group)}
+    writing = {name for name in commands if any(writer.is_named(name) for writer in WRITERS)}
+    assert not writing & WRITES_NOTHING.keys()
+    assert commands - writing == set(WRITES_NOTHING), "add a new command to tests/robustness/writers.py"
+    assert all(any(writer.is_named(name) for name in commands) for writer in WRITERS)
+    assert all(entry.reason for entry in DIFFERENCES)
+
+
+def test_what_counts_as_torn_or_lost():
+    whole = {"a.json": b"{}\n", "b.csv": b"x\n1\n", "photo": b"1"}
+    assert not find_torn({"photo": b"1"}, {"photo": b"1", "a.json": b"{}\n"}, whole)
+    assert not find_torn({"photo": b"1"}, {"photo": b"1", "b.csv": b"x\n"}, whole), "a stage that its reader reads"
+    assert not find_torn({"a.json": b"[1]"}, {"a.json": b"[1]", ".12.partial.json": b"{"}, whole), "that of before"
+    assert find_torn({"photo": b"1"}, {"photo": b"1", "a.json": b"{"}, whole).startswith("torn: a.json")
+    assert find_torn({"photo": b"1"}, {"photo": b"1", "b.csv": b"x\n1"}, whole).startswith("torn: b.csv")
+    assert find_torn({"photo": b"1"}, {"photo": b"2"}, whole) == "input changed: photo"
+    assert find_torn({"photo": b"1"}, {"a.json": b"{}\n"}, whole) == "lost: photo"
+    assert not find_torn({"photo": b"1"}, {"train/photo": b"1"}, {"train/photo": b"1"}), "it was moved"
+    assert not find_torn({"photo": b"1"}, {}, whole, "ph"), "it is to be replaced"
+    assert not find_torn({"photo": b"0"}, {"photo": b"0"}, whole, "ph"), "and is not yet"
+
+
+def test_how_another_run_may_differ():
+    whole = {"a": b"1", "b": b"2"}
+    assert compare(whole, dict(whole)) == ""
+    assert compare(whole, {"a": b"1"}) == "lost: b"
+    assert compare(whole, {"a": b"1", "b": b"3"}) == "differs: b"
+    assert compare(whole, {**whole, "c": b""}) == "differs, more: c"
+    assert compare(whole, {**whole, ".c.partial": b""}) == "leftovers: .c.partial"
+
+
+def test_more_kills_for_those_that_take_less_time():
+    few, many = share_kills([20.0, 0.1], 100)
+    assert 10 <= few < many and abs(few + many - 100) <= 1
+
+
+@pytest.fixture(scope="module")
+def bench():
+    # Not a folder of pytest, whose forks would remove it.
+    folder = Path(tempfile.mkdtemp(prefix="kill-"))
+    yield Bench(folder.resolve())
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    ["split photos --move", "split photos --link", "label",
+     "crf photos/photo_0.jpg seeds.png --labels photos/labels.txt --theta", "convert photos --to png", "coco export",
+     "coco import coco.json --images photos --out labelled --seed",
+     "unet build-lmdb --image_folder photos --mask_folder masks --output_folder data --dataset_name cells --use"],
+)  # fmt: skip
+def test_a_few_kills(bench, words):
+    [writer] = select_writers([words])
+    whole, rng = run_whole(bench, writer), random.Random(words)
+    for _ in range(2):
+        n_kills, outcome, fault = kill_once(bench, writer, whole, rng)
+        assert (n_kills > 0, outcome) == (True, "equal"), fault
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAULTS)
+def test_other_faults(bench, name):
+    if FAULTS[name] in NEED_DISK and not can_mount():
+        pytest.skip("only root may put a disk in memory somewhere")
+    [writer] = select_writers(["convert photos --to tif"])
+    assert FAULTS[name](bench, writer, run_whole(bench, writer), random.Random(name)) == ""

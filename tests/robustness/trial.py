@@ -1,0 +1,428 @@
+"""A command that is run in a folder of its own, in a process of its own, and may be disturbed; and what it leaves.
+
+The processes are forked from this one, which has imported everything and run nothing: a run takes no start.
+"""
+
+from __future__ import annotations
+
+import atexit
+import csv
+import io
+import json
+import mmap
+import os
+import random
+import re
+import select
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import types
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hybridseg.batch.manifest import Manifest
+from hybridseg.io.lmdbstore import describe_database
+from tests.robustness.writers import DIFFERENCES, MADE, WRITERS, Writer
+
+TIMEOUT = 300.0
+_WRITING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate"}
+# What a tree may hold for a moment, or for the next run to remove.
+LEFTOVER = re.compile(r"\.partial|\.lock$")
+Tree = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a process ended: its exit code (negative: the signal that killed it), what it printed, its seconds."""
+
+    code: int
+    text: str
+    seconds: float
+    n_writes: int
+
+    def find_fault(self) -> str:
+        """Return why this is neither done nor one clear sentence; empty: it is."""
+        if "Traceback (most recent call last)" in self.text:
+            return "traceback: " + self.text.strip().splitlines()[-1]
+        # A sentence, or a list of the files that could not be used, one sentence each.
+        errors = [line for line in self.text.splitlines() if re.match("Error: |\\d+ files? could not be used", line)]
+        if self.code == 1 and len(errors) == 1:
+            return ""
+        return "" if self.code == 0 else f"exit code {self.code} with {len(errors)} errors: {self.text.strip()[-200:]}"
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """When a process is disturbed, and how.
+
+    Parameters
+    ----------
+    seconds : float or None
+        After this time.
+    n_writes : int or None
+        Before this write (an open for writing, a rename, a removal ...), counted from 1, and `delay` seconds more.
+    act : callable
+        What is done in the process at that write; by default all its group is killed.
+    """
+
+    seconds: float | None = None
+    n_writes: int | None = None
+    delay: float = 0.0
+    act: Callable[[], None] | None = None
+
+    def __str__(self) -> str:
+        at = f"{self.seconds:.3f} s" if self.seconds is not None else f"write {self.n_writes}"
+        return f"{at} + {1000 * self.delay:.1f} ms" if self.delay else at
+
+
+def draw_moment(rng: random.Random, whole: Run) -> Disturbance:
+    """Draw when to kill a command: at any time of its run, or at one of its writes or just after."""
+    kind = rng.random()
+    if kind < 0.4 or not whole.n_writes:
+        return Disturbance(seconds=rng.uniform(0, whole.seconds))
+    delay = rng.uniform(0, 0.002) if kind < 0.7 else 0.0
+    return Disturbance(n_writes=rng.randint(1, whole.n_writes), delay=delay)
+
+
+@dataclass
+class Bench:
+    """Where commands are run: a folder of inputs that are made once, and one in which each run has its copies."""
+
+    root: Path
+    made: dict[str, Tree] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of a run, at the same path each time: some files name it."""
+        return self.root / "work"
+
+    @property
+    def log(self) -> Path:
+        """What a command prints."""
+        return self.root / "log.txt"
+
+    def lay_out(self, writer: Writer) -> Tree:
+        """Clear the folder of runs and put copies of what a command needs there; return them."""
+        stock = self.root / "stock"
+        for name in writer.needs.split():
+            if not (stock / name).exists():
+                self._make(name, stock)
+        self.clear()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in writer.needs.split():
+            source, target = stock / name, self.folder / name
+            shutil.copytree(source, target, symlinks=True) if source.is_dir() else shutil.copy2(source, target)
+        return read_tree(self.folder)
+
+    def clear(self) -> None:
+        """Remove all of the latest run."""
+        self.forget()
+        for path in self.folder.iterdir() if self.folder.exists() else ():
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Forget what a command has promised to keep."""
+        (self.root / "promised.json").unlink(missing_ok=True)
+
+    def _make(self, name: str, stock: Path) -> None:
+        stock.mkdir(parents=True, exist_ok=True)
+        if name in MADE:
+            pid = os.fork()
+            if not pid:
+                _behave(lambda: MADE[name](stock / name), self.root, self.log)
+            assert os.waitpid(pid, 0)[1] == 0, self.log.read_text()
+            return
+        writer = next(writer for writer in WRITERS if writer.makes == name)
+        self.lay_out(writer)
+        run = self.run(writer)
+        assert run.code == 0, f"{writer.words}: {run.text}"
+        os.replace(self.folder / name, stock / name)
+
+    def run(self, writer: Writer, *, disturbed: Disturbance | None = None, **how: Any) -> Run:
+        """Run a command to its end, its disturbance or the time limit; see `start`."""
+        return self.finish(self.start(writer, disturbed=disturbed, **how), disturbed)
+
+    def start(
+        self,
+        writer: Writer,
+        *,
+        again: bool = False,
+        disturbed: Disturbance | None = None,
+        more: str = "",
+        prepare: Callable[[], None] | None = None,
+        name: str = "",
+    ) -> Started:
+        """Start a command, in a group of processes of its own.
+
+        Parameters
+        ----------
+        again : bool
+            It was run before.
+        more : str
+            Words that are added.
+        prepare : callable
+            What is done in that process first.
+        name : str
+            Of what it prints, where several run at once.
+        """
+        words = f"{writer.words} {writer.again if again else ''} {more}".split()
+        log = self.log.with_name(f"log{name}.txt")
+        log.write_bytes(b"")
+        counter = mmap.mmap(-1, 8)
+        sys.stdout.flush()
+        pid = os.fork()
+        if not pid:
+            if prepare:
+                prepare()
+            _behave(lambda: _run_command(words, writer, log, counter, self.folder, disturbed), self.folder, log)
+        return Started(pid, time.monotonic(), log, counter)
+
+    def finish(self, started: Started, disturbed: Disturbance | None = None) -> Run:
+        """Wait for the end of a process; kill all its group at the moment of its disturbance."""
+        moment = disturbed.seconds if disturbed and disturbed.seconds is not None else TIMEOUT
+        descriptor = os.pidfd_open(started.pid)
+        try:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            is_over = bool(poll.poll(max(0.0, started.began + moment - time.monotonic()) * 1000))
+        finally:
+            os.close(descriptor)
+        seconds = time.monotonic() - started.began
+        # Always: a process that is over may leave workers.
+        _kill_group(started.pid)
+        code = os.waitstatus_to_exitcode(os.waitpid(started.pid, 0)[1])
+        if not is_over and moment == TIMEOUT:
+            code = 124
+        text = started.log.read_text(errors="replace")
+        return Run(code, text, seconds, struct.unpack("q", started.counter[:])[0])
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process that runs."""
+
+    pid: int
+    began: float
+    log: Path
+    counter: mmap.mmap
+
+
+def _kill_group(pid: int) -> None:
+    for kill in (os.killpg, os.kill):
+        with suppress(ProcessLookupError):
+            kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 0.5
+    with suppress(ProcessLookupError):
+        # Without the first, which is waited for.
+        while time.monotonic() < deadline and _list_group(pid) - {pid}:
+            time.sleep(0.002)
+
+
+def _list_group(group: int) -> set[int]:
+    """List the processes of a group that are not dead yet."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state != "Z":
+                found.add(int(path.parent.name))
+    return found
+
+
+# What the child does.
+
+
+def _behave(call: Callable[[], object], folder: Path, log: Path) -> None:
+    """Be a process of its own: run something, and end as Python does."""
+    code = 0
+    try:
+        os.setsid()
+        os.chdir(folder)
+        for descriptor, path, flags in ((0, os.devnull, os.O_RDONLY), (1, log, os.O_WRONLY | os.O_APPEND)):
+            os.dup2(os.open(path, flags | os.O_CREAT), descriptor)
+        os.dup2(1, 2)
+        sys.stdin, sys.stdout, sys.stderr = (open(n, mode, closefd=False) for n, mode in enumerate("rww"))  # noqa: SIM115
+        # The workers import what they need by themselves.
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+        # What a shell starts in the background does not hear Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        call()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    except BaseException:
+        traceback.print_exc()
+        code = 70
+    with suppress(Exception):
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def _run_command(words, writer, log, counter, folder, disturbed) -> None:
+    from hybridseg.cli.main import main
+
+    sys.argv = ["hybridseg", *words]
+    _watch_writes(folder, counter, disturbed)
+    if writer.use:
+        threading.Thread(target=_use, args=(writer.use, log), daemon=True).start()
+    main(prog_name="hybridseg")
+
+
+def _use(use: Callable[[Path], None], log: Path) -> None:
+    try:
+        use(log)
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(70)
+
+
+def _watch_writes(folder: Path, counter: mmap.mmap, disturbed: Disturbance | None) -> None:
+    """Count what this process writes below a folder, and act at the moment of its disturbance."""
+    home = os.fspath(folder) + os.sep
+    act = (disturbed and disturbed.act) or (lambda: os.killpg(0, signal.SIGKILL))
+
+    def watch(event: str, args: tuple) -> None:
+        if event == "open":
+            if not isinstance(args[2], int) or not args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                return
+        elif event not in _WRITING:
+            return
+        if isinstance(args[0], int) or not os.path.abspath(os.fsdecode(args[0])).startswith(home):  # noqa: PTH100
+            return
+        n_writes = struct.unpack("q", counter[:])[0] + 1
+        counter[:] = struct.pack("q", n_writes)
+        if disturbed and n_writes == disturbed.n_writes:
+            if disturbed.delay:
+                signal.setitimer(signal.ITIMER_REAL, disturbed.delay)
+            else:
+                act()
+
+    # The clock of a delay kills this process, and who waits for it all others.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    sys.addaudithook(watch)
+
+
+def run_again(bench: Bench, writer: Writer, *, prepare: Callable[[], None] | None = None) -> Run:
+    """Run a command that was disturbed again, in the words of the documents, or else in those of its own message."""
+    run = bench.run(writer, again=True, prepare=prepare)
+    if run.code == 1 and "--overwrite" in run.text and not run.find_fault():
+        run = bench.run(writer, more="--overwrite", prepare=prepare)
+    return run
+
+
+# What is left.
+
+
+def read_tree(folder: Path) -> Tree:
+    """Read every file, link and folder."""
+    tree: Tree = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            tree[name] = b"-> " + os.fsencode(path.readlink())
+        else:
+            tree[f"{name}/" if path.is_dir() else name] = b"" if path.is_dir() else path.read_bytes()
+    return tree
+
+
+def normalize(tree: Tree) -> Tree:
+    """Leave out what may differ between two runs that nothing disturbed."""
+    found = {}
+    for name, data in tree.items():
+        for difference in DIFFERENCES:
+            if re.search(difference.paths, name):
+                if difference.strip is None:
+                    break
+                # One that is cut is judged as it is.
+                with suppress(Exception):
+                    data = difference.strip(data)
+        else:
+            found[name] = data
+    return found
+
+
+def compare(whole: Tree, found: Tree) -> str:
+    """Say how what is left after another run differs from an undisturbed one; empty: it does not."""
+    missing, more = sorted(whole.keys() - found.keys()), sorted(found.keys() - whole.keys())
+    other = sorted(name for name in whole.keys() & found.keys() if whole[name] != found[name])
+    if left := [name for name in more if LEFTOVER.search(name)]:
+        return f"leftovers: {', '.join(left[:4])}"
+    for kind, names in (("lost", missing), ("differs", other), ("differs, more", more)):
+        if names:
+            return f"{kind}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
+    return ""
+
+
+def find_torn(before: Tree, after: Tree, whole: Tree, replaces: str = "") -> str:
+    """Say what a killed command tore or lost; empty: nothing. `whole` is a normalized tree.
+
+    Every file is that of before or that of an undisturbed run, or one of a stage between them that its reader reads;
+    nothing that was there is gone, unless an undisturbed run removes it, and then its content is somewhere; nor is what
+    the pattern `replaces` names missed.
+    """
+    alike, contents = normalize(after), set(after.values())
+    is_done = all(alike.get(name) == data for name, data in whole.items())
+    for name, data in before.items():
+        is_gone = name not in after and not name.endswith("/") and data not in contents and not LEFTOVER.search(name)
+        is_wanted = (replaces and re.match(replaces, name)) or (is_done and name not in whole)
+        if is_gone and not is_wanted:
+            return f"lost: {name}"
+    for name, data in after.items():
+        is_old = data == before.get(name)
+        if is_old or name not in alike or alike[name] == whole.get(name) or LEFTOVER.search(name):
+            continue
+        if name in before and normalize({name: before[name]})[name] == whole.get(name):
+            return f"input changed: {name}"
+        try:
+            read_whole(name, data)
+        except Exception as error:
+            return f"torn: {name} ({type(error).__name__}: {str(error)[:80]})"
+    return ""
+
+
+def read_whole(name: str, data: bytes) -> None:
+    """Read a file of a stage between two results, by its suffix."""
+
+    suffix = Path(name).suffix
+    if suffix in (".json",):
+        json.loads(data)
+    elif suffix in (".csv", ".txt", ".md", ".log", ".html"):
+        text = data.decode()
+        assert text.endswith("\n"), "its last line is not complete"
+        if suffix == ".csv":
+            rows = list(csv.reader(io.StringIO(text), strict=True))
+            assert len({len(row) for row in rows}) == 1, "its rows differ in length"
+    elif suffix in (".png", ".jpg", ".tif"):
+        from PIL import Image
+
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    elif suffix == ".h5":
+        import h5py
+
+        with h5py.File(io.BytesIO(data)) as file:
+            file.visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
+    elif suffix in (".npz", ".npy"):
+        import numpy as np
+
+        found = np.load(io.BytesIO(data))
+        for key in getattr(found, "files", ()):
+            found[key]
+    elif suffix in (".mdb", ".jsonl"):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, name.rpartition("/")[2]).write_bytes(data)
+            describe_database(Path(folder)) if suffix == ".mdb" else Manifest.read(Path(folder))
+    else:
+        raise ValueError("it is of no stage that has a reader here")
