@@ -17,6 +17,7 @@ import numpy as np
 from seeds import SHAPE, TABLE, TILE, Tiny
 
 from hybridseg.batch.madeby import check_place, explain_difference
+from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.results import read_confidence
 from hybridseg.classes import ClassTable
 from hybridseg.data import cocoimport, convert, survey
@@ -49,7 +50,7 @@ from hybridseg.io.bands import stack_bands
 from hybridseg.io.labelled import load_labelled
 from hybridseg.io.labels import classfiles, classids, labelmaps, labelpng, labeltiff, mat5, matfiles, pngcheck
 from hybridseg.io.labels.formats import read_labelmap, read_made_by
-from hybridseg.io.pairing import Pair
+from hybridseg.io.pairing import Pair, find_images
 from hybridseg.io.pictures import is_drawn_here, open_picture, read_orientation, unpack_picture
 from hybridseg.labelling import review, session, shelf, spread, strokeimport
 from hybridseg.models import backbones, bundles, catalog, checkpoints, graphs, litegraphs, store
@@ -259,6 +260,8 @@ READERS = tuple(
             lambda path: jsonfiles.read_toml(path, most=1 << 20, remedy="x")),
         ("io.textfiles.read_whole", LISTS, lambda path: textfiles.read_whole(path, most=1 << 20, remedy="x")),
         ("io.textfiles.read_lines", LISTS, lambda path: textfiles.read_lines(path, remedy="x")),
+        ("io.pairing.find_images", "texts/names.txt", lambda path: find_images([path])),
+        ("batch.manifest.Manifest.read", "texts/manifest.jsonl", lambda path: Manifest.read(path.parent)),
         ("io.arrays.read_arrays", "networks/state.npz", arrays.read_arrays),
         ("io.arrays.map_array", "texts/array.npy", lambda path: arrays.map_array(path).sum()),
         ("io.archives.unpack_archive", "module/tiny.tar.gz",

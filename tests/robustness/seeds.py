@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from hybridseg.batch.manifest import ImageFacts, Manifest
+from hybridseg.batch.results import ImageResult
 from hybridseg.classes import ClassTable
 from hybridseg.confusion import count_confusion, pool_confusions
 from hybridseg.io.annotations.doodles import Stroke, StrokeLog, write_strokes
@@ -119,6 +121,9 @@ def write_texts(folder: Path) -> None:
     columns = [*row, "masks_dir", "masks"]
     write_csv(folder / "split.csv", columns, [row | {"masks_dir": "masks", "masks": '["a.png"]'}] * 3)
     (folder / "names.txt").write_text("a.jpg\nb.jpg\n")
+    manifest = Manifest(folder / "manifest.jsonl")
+    manifest.begin([folder / "a.jpg"], job="0", settings={"models": ["0"]}, engine="this process")
+    manifest.add(folder / "a.jpg", ImageResult(folder / "a.jpg", (), {}, (), {"read": 1.0}), ImageFacts(9, 9), job="0")
     np.save(folder / "array.npy", np.arange(12, dtype=np.float32).reshape(3, 4))
     (folder / "color.txt").write_text("#8B008B")
     (folder / "names.list").write_text('["water", "sand"]')
