@@ -414,6 +414,8 @@ def read_whole(name: str, data: bytes) -> None:
 
         with h5py.File(io.BytesIO(data)) as file:
             file.visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
+    elif suffix == ".tried":
+        data.decode()
     elif suffix in (".npz", ".npy"):
         import numpy as np
 
