@@ -34,6 +34,7 @@ NOT_READERS = {
     "hybrid.head.HeadTrainer.restore": _THROUGH,
     "hybrid.retrain.retrain": _THROUGH,
     "hybrid.semseg.SemsegJob.record": _THROUGH,
+    "hybrid.classifier.owns_saved_model": "it compares the bytes of two files",
     "hybrid.semseg.load_classifiers": _THROUGH,
     "hybrid.semseg.segment_file": _THROUGH,
     "io.atomic.atomic_path": _WRITES,

@@ -65,12 +65,12 @@ def fill_disk(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: random
     """The disk is full somewhere between the beginning and the end."""
     with _small_disk(bench) as change:
         bench.lay_out(writer)
-        empty = _count_used(bench.folder)
         bench.run(writer)
         full = _count_used(bench.folder)
         before = bench.lay_out(writer)
+        empty = _count_used(bench.folder)
         # 0 would be no limit.
-        change(f"size={max(empty + int((full - empty) * rng.uniform(0, 0.95)) // 4096 * 4096, 4096)}")
+        change(f"size={max(empty + int(max(full - empty, 0) * rng.uniform(0, 0.95)) // 4096 * 4096, 4096)}")
         run = bench.run(writer)
         fault = _judge_end(bench, writer, run, before, whole[1])
         change("size=2g")
