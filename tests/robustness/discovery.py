@@ -59,7 +59,7 @@ NOT_READERS = {
 _NOT_BELOW = ("api", "cli", "doctor", "figures", "web")
 _VERBS = re.compile(
     "(convert|decode|describe|explain|fetch|fit|holds|import|load|open|paint|parse|propose|read|restore|scan|sniff|stack|"
-    "survey)_"
+    "survey)(_|$)"
 )
 _READS = re.compile(
     r"\b(describe_image|h5py\.File|imread|is_done|json\.loads?|lmdb\.open|load_image|np\.load|parse_json_object|read_\w+|"

@@ -17,7 +17,9 @@ import numpy as np
 from seeds import SHAPE, TABLE, TILE, Tiny
 
 from hybridseg.batch.madeby import check_place, explain_difference
+from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.results import read_confidence
+from hybridseg.batch.status import read_status
 from hybridseg.classes import ClassTable
 from hybridseg.data import cocoimport, convert, survey
 from hybridseg.data.split import read_split
@@ -295,6 +297,8 @@ READERS = tuple(
         ("io.annotations.formats.find_json_tool", "annotations/*.json", formats.find_json_tool),
         ("io.annotations.painted.paint_annotations", ANNOTATIONS,
             lambda path: painted.paint_annotations(path, table=TABLE, **NAMED), {"share": 2}),
+        ("batch.manifest.Manifest.read", "manifest/*.jsonl", lambda path: Manifest.read(path.parent), {"share": 2}),
+        ("batch.status.read_status", "manifest/*.jsonl", lambda path: read_status(path.parent)),
         ("batch.results.read_confidence", "results/confidence.tif", read_confidence),
         ("batch.madeby.explain_difference", LABELS, lambda path: explain_difference(path, '{"settings": {}}')),
         ("batch.madeby.check_place", LABELS, check_place),
