@@ -14,6 +14,7 @@ _WRITES = "it writes, and reads no more than what it is about to replace"
 NOT_READERS = {
     "apply.make_job": _THROUGH,
     "batch.madeby.add_settings": "it is given a record that this process made",
+    "batch.manifest.measure_image": _THROUGH,
     "data.buildlmdb.build_lmdb": _THROUGH,
     "data.cocofetch.fetch_images": "it copies what it fetches, and looks at it with describe_image",
     "data.likeness.read_day": "it finds a date in any text",
@@ -41,6 +42,7 @@ NOT_READERS = {
     "io.journal.Journal": _WRITES,
     "io.locks.explain_folder": "it explains what its callers raise",
     "io.locks.holds_files": "it reads the names in a folder",
+    "io.pairing.find_images": _THROUGH,
     "io.pairing.rank_photo": "it reads the name of a file",
     "labelling.album.Album": _THROUGH,
     "labelling.session.LabelSession.import_all": _THROUGH,
