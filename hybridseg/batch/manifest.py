@@ -146,13 +146,17 @@ class Manifest:
             try:
                 if "images" in record:
                     self.start = parse_fields(Start, record, what="a run")
+                    _check_time(self.start.time)
                     if self.start.format != _FORMAT:
                         raise BadInput(f"it was written by another version of hybridseg; {_REMEDY}")
                 else:
                     facts = parse_fields(ImageFacts, record.pop("facts", None), what="the facts of an image")
                     entry = parse_fields(Entry, {**record, "facts": facts}, what="an image")
+                    _check_time(entry.time)
                     self.entries[entry.image] = entry
-            except TypeError as error:
+            except BadInput:
+                raise
+            except (TypeError, ValueError) as error:
                 raise BadInput(f"it is damaged ({error}); {_REMEDY}") from error
 
     @contextmanager
@@ -238,6 +242,12 @@ def measure_image(image: Path) -> ImageFacts:
         pixels = math.prod(describe_image(image).shape)
     size, mtime_ns = stamp or (None, None)
     return ImageFacts(size, mtime_ns, hash_file(image), pixels / 1e6, read_peak())
+
+
+def _check_time(text: str) -> None:
+    """Raise ValueError for what is no time as `_now` says it: with an offset, or two could not be compared."""
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError(f"the time {text!r} has no offset")
 
 
 def _now() -> str:

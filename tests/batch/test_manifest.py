@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -118,6 +119,15 @@ def test_a_line_that_was_cut_is_forgotten(survey, photos):
     path.write_bytes(b"{}\n" + whole)
     with pytest.raises(BadInput, match=r"manifest\.jsonl: line 1: it is damaged .*move it away and run again"):
         Manifest.read(survey.out)
+
+
+@pytest.mark.parametrize("time", ["", "2026-13-01T00:00:00+00:00", "2026-01-02T03:04:05", "soon"])
+def test_a_time_that_is_none(survey, photos, time):
+    survey(photos)
+    path = survey.out / "manifest.jsonl"
+    path.write_text(re.sub(r'"time": ?"[^"]*"', f'"time": "{time}"', path.read_text()))
+    with pytest.raises(BadInput, match=r"manifest\.jsonl: line 1: it is damaged .*move it away and run again"):
+        read_status(survey.out)
 
 
 def test_two_at_once(survey, photos):

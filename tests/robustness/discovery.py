@@ -15,7 +15,6 @@ NOT_READERS = {
     "apply.make_job": _THROUGH,
     "batch.madeby.add_settings": "it is given a record that this process made",
     "batch.manifest.measure_image": _THROUGH,
-    "batch.status.read_status": _THROUGH,
     "data.buildlmdb.build_lmdb": _THROUGH,
     "data.cocofetch.fetch_images": "it copies what it fetches, and looks at it with describe_image",
     "data.likeness.read_day": "it finds a date in any text",
@@ -62,7 +61,7 @@ NOT_READERS = {
 _NOT_BELOW = ("api", "cli", "doctor", "figures", "web")
 _VERBS = re.compile(
     "(convert|decode|describe|explain|fetch|fit|holds|import|load|open|paint|parse|propose|read|restore|scan|sniff|stack|"
-    "survey)_"
+    "survey)(_|$)"
 )
 _READS = re.compile(
     r"\b(describe_image|h5py\.File|imread|is_done|json\.loads?|lmdb\.open|load_image|np\.load|parse_json_object|read_\w+|"

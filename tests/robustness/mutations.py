@@ -54,7 +54,7 @@ def find_mutator(data: bytes) -> Mutator:
     if len(data) > 16 and struct.unpack_from("<I", data, 8)[0] == mask_checksum(data[:8]):
         return mutate_records
     if data.lstrip()[:1] in (b"{", b"["):
-        return mutate_json
+        return mutate_lines if b"}\n{" in data else mutate_json
     return mutate_proto if b"\x00" in data else mutate_text
 
 
@@ -94,6 +94,19 @@ def _walk_json(value: Any) -> Iterator[tuple[Any, Any]]:
     for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
         yield value, key
         yield from _walk_json(value[key])
+
+
+def mutate_lines(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
+    """Change one of the lines of a file of which each is JSON, or their order."""
+    lines = data.splitlines(keepends=True)
+    i = rng.randrange(len(lines))
+    if rng.random() < 0.2:
+        lines[i : i + 1] = [lines[i]] * rng.choice((0, 2, 300))
+    elif rng.random() < 0.2:
+        rng.shuffle(lines)
+    else:
+        lines[i] = mutate_json(lines[i], rng, ()) + b"\n"
+    return b"".join(lines)
 
 
 def mutate_text(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:

@@ -19,6 +19,7 @@ from seeds import SHAPE, TABLE, TILE, Tiny
 from hybridseg.batch.madeby import check_place, explain_difference
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.results import read_confidence
+from hybridseg.batch.status import read_status
 from hybridseg.classes import ClassTable
 from hybridseg.data import cocoimport, convert, survey
 from hybridseg.data.split import read_split
@@ -261,7 +262,6 @@ READERS = tuple(
         ("io.textfiles.read_whole", LISTS, lambda path: textfiles.read_whole(path, most=1 << 20, remedy="x")),
         ("io.textfiles.read_lines", LISTS, lambda path: textfiles.read_lines(path, remedy="x")),
         ("io.pairing.find_images", "texts/names.txt", lambda path: find_images([path])),
-        ("batch.manifest.Manifest.read", "texts/manifest.jsonl", lambda path: Manifest.read(path.parent)),
         ("io.arrays.read_arrays", "networks/state.npz", arrays.read_arrays),
         ("io.arrays.map_array", "texts/array.npy", lambda path: arrays.map_array(path).sum()),
         ("io.archives.unpack_archive", "module/tiny.tar.gz",
@@ -298,6 +298,8 @@ READERS = tuple(
         ("io.annotations.formats.find_json_tool", "annotations/*.json", formats.find_json_tool),
         ("io.annotations.painted.paint_annotations", ANNOTATIONS,
             lambda path: painted.paint_annotations(path, table=TABLE, **NAMED), {"share": 2}),
+        ("batch.manifest.Manifest.read", "manifest/*.jsonl", lambda path: Manifest.read(path.parent), {"share": 2}),
+        ("batch.status.read_status", "manifest/*.jsonl", lambda path: read_status(path.parent)),
         ("batch.results.read_confidence", "results/confidence.tif", read_confidence),
         ("batch.madeby.explain_difference", LABELS, lambda path: explain_difference(path, '{"settings": {}}')),
         ("batch.madeby.check_place", LABELS, check_place),

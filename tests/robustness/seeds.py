@@ -14,8 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hybridseg.batch.manifest import ImageFacts, Manifest
-from hybridseg.batch.results import ImageResult
+from hybridseg.batch.manifest import MANIFEST_NAME, Entry, ImageFacts, Start
 from hybridseg.classes import ClassTable
 from hybridseg.confusion import count_confusion, pool_confusions
 from hybridseg.io.annotations.doodles import Stroke, StrokeLog, write_strokes
@@ -39,7 +38,7 @@ def make_seeds(folder: Path) -> None:
     """Write all of them."""
     for make in (
         write_pictures, write_labels, write_texts, write_annotations, write_records, write_database, write_classifier,
-        write_networks, write_module, write_results,
+        write_networks, write_module, write_manifest, write_results,
     ):  # fmt: skip
         home = folder / make.__name__.removeprefix("write_")
         home.mkdir(parents=True)
@@ -121,9 +120,6 @@ def write_texts(folder: Path) -> None:
     columns = [*row, "masks_dir", "masks"]
     write_csv(folder / "split.csv", columns, [row | {"masks_dir": "masks", "masks": '["a.png"]'}] * 3)
     (folder / "names.txt").write_text("a.jpg\nb.jpg\n")
-    manifest = Manifest(folder / "manifest.jsonl")
-    manifest.begin([folder / "a.jpg"], job="0", settings={"models": ["0"]}, engine="this process")
-    manifest.add(folder / "a.jpg", ImageResult(folder / "a.jpg", (), {}, (), {"read": 1.0}), ImageFacts(9, 9), job="0")
     np.save(folder / "array.npy", np.arange(12, dtype=np.float32).reshape(3, 4))
     (folder / "color.txt").write_text("#8B008B")
     (folder / "names.list").write_text('["water", "sand"]')
@@ -316,6 +312,18 @@ def write_module(folder: Path) -> None:
     tf.saved_model.save(Module(), str(folder / "tiny"))
     with tarfile.open(folder / "tiny.tar.gz", "w:gz") as archive:
         archive.add(folder / "tiny", ".")
+
+
+def write_manifest(folder: Path) -> None:
+    """Write how far a run over three images is: done, failed, and not begun."""
+    facts = {"size": 9, "mtime_ns": 10**18, "sha256": "0" * 64, "megapixels": 1.5, "peak_mb": 100.0}
+    start = Start(
+        ("a.png", "b.png", "c.png"), "job", {"crf": {"theta": 1.0}}, "processes", time="2026-01-02T03:04:05+00:00"
+    )
+    done = Entry("a.png", "done", "job", ImageFacts(**facts), ("a.tif",), seconds={"read": 0.5}, time=start.time)
+    failed = Entry("b.png", "failed", "job", ImageFacts(), reason="it is damaged", warnings=("x",), time=start.time)
+    lines = (json.dumps(asdict(record)) + "\n" for record in (start, done, failed))
+    (folder / MANIFEST_NAME).write_text("".join(lines))
 
 
 def write_results(folder: Path) -> None:
