@@ -17,19 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.robustness.trial import (
-    LEFTOVER,
-    Bench,
-    Disturbance,
-    Run,
-    Tree,
-    compare,
-    draw_moment,
-    find_torn,
-    normalize,
-    read_tree,
-    run_again,
-)
+from tests.robustness.trees import LEFTOVER, Tree, compare, find_torn, normalize, read_tree
+from tests.robustness.trial import Bench, Disturbance, Run, draw_moment, run_again
 from tests.robustness.writers import Writer
 
 _DAY = 86400.0

@@ -29,7 +29,8 @@ from hybridseg.models import resunet
 from hybridseg.models.encoders import ENCODERS
 from tests.conftest import define_small_encoder
 from tests.robustness.faults import FAULTS, NEED_DISK, can_mount, fill_disk
-from tests.robustness.trial import Bench, Run, Tree, compare, draw_moment, find_torn, normalize, read_tree, run_again
+from tests.robustness.trees import Tree, compare, find_torn, normalize, read_tree
+from tests.robustness.trial import Bench, Run, draw_moment, run_again
 from tests.robustness.writers import WRITERS, Writer
 
 QUICK = {

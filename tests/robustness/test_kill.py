@@ -11,7 +11,8 @@ import pytest
 from hybridseg.cli.main import find_commands
 from tests.robustness.faults import FAULTS, NEED_DISK, can_mount
 from tests.robustness.kill import kill_once, run_whole, select_writers, share_kills
-from tests.robustness.trial import Bench, compare, find_torn
+from tests.robustness.trees import compare, find_torn
+from tests.robustness.trial import Bench
 from tests.robustness.writers import DIFFERENCES, WRITERS, WRITES_NOTHING
 
 
