@@ -53,11 +53,14 @@ def test_quiet_is_handed_on(command, run, tmp_path):
     assert list((tmp_path / "out/scenes").glob("*.jpg"))
 
 
-@pytest.mark.parametrize(("name", "message"), [("demo", "not from hybridseg run"), ("demo-dense", "not from a demo")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("demo", "not from hybridseg run; choose another folder"), ("demo-dense", "not from a demo; give a")],
+)
 def test_a_folder_of_somebody_else_is_refused(run, tmp_path, name, message):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("precious")
     result = run(name, tmp_path / "out")
     assert result.exit_code == 1 and result.stderr.count("Error") == 1
     assert (tmp_path / "out/mine.txt").read_text() == "precious" and len(list(tmp_path.rglob("*"))) == 2
-    assert message in result.stderr and "give a" in result.stderr
+    assert message in result.stderr
