@@ -121,7 +121,7 @@ class Job(ABC):
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of the image of this number, in whatever process it was done.
+    """The outcome of the image of this number, in whatever process it was done.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def run_jobs(
     mapper : Mapper or None
         What does the work in place of processes.
     manifest : Manifest or None
-        Leave out images that are done by what it says, and note there what comes of the others.
+        Leave out images that it lists as done, and record the outcome of the others in it.
     retry_failed : bool
         Try images again that failed before; otherwise they are reported as they were.
     resume : bool

@@ -1,6 +1,6 @@
 """The manifest of a folder of results: one line of JSON for each image, written as soon as it is done or has failed.
 
-It says of each what it was made of, by which model and settings, what that cost, and what came of it. A second run does
+It says of each what it was made of, by which model and settings, what that cost, and how it ended. A second run does
 only what is missing or changed.
 """
 
@@ -68,7 +68,7 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Entry:
-    """What came of one image.
+    """The outcome of one image.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ class Manifest:
         self._append(self.start)
 
     def add(self, image: Path, outcome: ImageResult | Problem, facts: ImageFacts | None, *, job: str) -> None:
-        """Note what came of an image."""
+        """Record the outcome of an image."""
         about: dict[str, Any]
         if isinstance(outcome, Problem):
             about = {"result": FAILED, "reason": outcome.message}

@@ -45,6 +45,14 @@ def test_calls_that_have_not_begun_are_dropped(tmp_path):
     assert 1 <= len(list(tmp_path.iterdir())) < 60
 
 
+def test_an_interrupted_pool_drops_calls_that_have_not_begun(tmp_path):
+    with pytest.raises(KeyboardInterrupt), open_pool(2) as pool:
+        calls = [pool.submit(subprocess.call, ["sh", "-c", f"sleep 0.1; touch {tmp_path}/{i}"]) for i in range(60)]
+        calls[0].result()
+        raise KeyboardInterrupt
+    assert 1 <= len(list(tmp_path.iterdir())) < 60
+
+
 def test_only_the_parent_hears_ctrl_c():
     with open_pool(2) as pool:
         assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN

@@ -88,7 +88,7 @@ class Fuzzer:
             yield from (Case(name, place, data) for place, data in seeds.items())
 
     def run(self, cases: Iterable[Case]) -> None:
-        """Try cases on all workers, and count what came of them."""
+        """Try cases on all workers, and count the outcomes."""
         busy: dict[Worker, Case] = {}
         done: dict[Worker, Case] = {}
         idle = list(self._workers)
@@ -113,7 +113,7 @@ class Fuzzer:
                     self._note(case, outcome)
 
     def check(self, case: Case, worker: Worker) -> Outcome:
-        """Try a case on a worker, and wait for what comes of it."""
+        """Try a case on a worker, and wait for the outcome."""
         return worker.do(case, seconds=self.readers[case.reader].seconds)
 
     def minimise(self, failure: Failure) -> Failure:
@@ -253,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(fuzzer: Fuzzer, *, each: int | None, seconds: float, seed: int, found_dir: Path = FOUND_DIR) -> int:
-    """Try what was found earlier, then new damage; tell what came of it, and keep what failed."""
+    """Try what was found earlier, then new damage; report the outcome, and keep what failed."""
     start = time.monotonic()
     fuzzer.run(fuzzer.list_whole())
     if idle := [name for name, found in fuzzer.counts.items() if not found["right"]]:

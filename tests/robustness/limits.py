@@ -1,4 +1,4 @@
-"""A process that does one piece of work after another within limits on time and memory, and what came of each."""
+"""A process that does one piece of work after another within limits on time and memory, and the outcome of each."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Worker:
         return late
 
     def take(self, *, wait: bool = False) -> Outcome | None:
-        """Return what came of it, None while it is still being done."""
+        """Return the outcome, None while it is still being done."""
         left = max(0.0, self._deadline - time.monotonic())
         try:
             if self.pipe.poll(left if wait else 0):
@@ -110,7 +110,7 @@ class Worker:
         return self._replace("hang", f"took longer than {self._seconds:g} s")
 
     def do(self, request: Any, *, seconds: float | None = None) -> Outcome:
-        """Ask for a piece of work and wait for what comes of it."""
+        """Ask for a piece of work and wait for the outcome."""
         self.begin(request, seconds=seconds)
         while (outcome := self.take(wait=True)) is None:
             pass
@@ -150,7 +150,7 @@ def forget_peak() -> None:
 
 
 def judge(work: Callable[[], Any], *, memory_bytes: int = MEMORY_BYTES) -> Outcome:
-    """Do a piece of work in this process and tell what came of it; crashes and hangs are for `Worker` to tell."""
+    """Do a piece of work in this process and report the outcome; crashes and hangs are for `Worker` to tell."""
     forget_peak()
     before, _ = measure_memory()
     try:

@@ -138,7 +138,7 @@ def gather_ids(
     Raises
     ------
     BadInput
-        For fractions, and what is no number.
+        For fractions, NaN and infinity.
 
     Examples
     --------
