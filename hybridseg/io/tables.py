@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, TextIO
 
 from hybridseg.errors import BadInput
@@ -25,12 +25,12 @@ def write_csv(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterab
 
 def format_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Return rows as the text of a CSV, as `write_csv` writes it."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: "" if row.get(name) is None else row[name] for name in columns})
-    return buffer.getvalue()
+    lines: list[str] = []
+    # The writer quotes a cell that holds a character of its own line end, so it gets both of them.
+    writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows(["" if row.get(name) is None else row[name] for name in columns] for row in rows)
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
 def read_csv(path: str | os.PathLike[str], columns: Sequence[str]) -> list[dict[str, str]]:

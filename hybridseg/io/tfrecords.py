@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -346,7 +347,7 @@ def _inflate(parts: list[bytes], shape: tuple[int, int, int], dtype: np.dtype) -
         raise BadInput(f"its image is damaged ({error})") from error
     if len(parts) != 1 or filled != len(room) or not inflate.eof:
         raise BadInput("its image is not as long as its size says")
-    return image.astype(dtype, copy=False)
+    return image.view(dtype) if sys.byteorder == "little" else image.astype(dtype)
 
 
 def _save_picture(plane: np.ndarray, **settings: Any) -> bytes:

@@ -81,9 +81,7 @@ def import_strokes(
     >>> found.table.names, found.strokes[0].layer
     (('sand',), 'result')
     >>> from hybridseg.io.annotations.strokes import draw_strokes
-    >>> canvas = np.zeros((3, 5), np.uint8)
-    >>> draw_stroke(canvas, found.strokes[0])
-    >>> canvas.tolist()
+    >>> draw_strokes((3, 5), found.strokes).tolist()
     [[1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [0, 0, 0, 0, 0]]
     """
     found = read_annotations(path, shape=shape, image_name=image_name, table=table)

@@ -220,8 +220,9 @@ def print_table(counts: dict[str, Counter[str]]) -> None:
 
 def prepare(folder: Path, make: Callable[[Path], None] | None = None) -> Path:
     """Make the seeds in a process of their own, and import here what all workers need."""
-    from seeds import make_seeds
+    from seeds import know_tiny, make_seeds
 
+    know_tiny()
     os.environ |= {
         "HYBRIDSEG_MAX_PIXELS": "1e6", "XDG_CACHE_HOME": str(folder / "cache"), "TFHUB_CACHE_DIR": str(folder / "hub"),
     }  # fmt: skip

@@ -58,6 +58,8 @@ def search(target: str, folder: Path, *, seconds: float, seed: int) -> int:
 
     with atheris.instrument_imports(include=[f"hybridseg.{name.rpartition('.')[0]}" for name in TARGETS]):
         from readers import READERS
+        from seeds import know_tiny
+    know_tiny()
     from fuzz import FOUND_DIR, Case, Failure, keep
     from limits import judge
 

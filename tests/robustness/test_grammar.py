@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from limits import judge_message
 from readers import READERS
@@ -89,6 +89,7 @@ def test_any_class_list(tmp_path_factory, lines, end):
         assert 1 <= len(table.names) == len(set(table.keys)) and all(name.strip() == name for name in table.names)
 
 
+@example(rows=[{"a": "one\rtwo", "b": "one\ntwo"}])
 @given(rows=st.lists(st.fixed_dictionaries({"a": SIGNS, "b": SIGNS}), max_size=4))
 def test_a_table_is_read_as_it_was_written(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "table.csv"
