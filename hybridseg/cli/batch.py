@@ -19,6 +19,7 @@ from hybridseg.batch.plan import Plan, check_disk, make_plan
 from hybridseg.batch.status import RunStatus, read_status
 from hybridseg.batch.workers import map_calls
 from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.methods import GroupedCommand, make_method_job, method_options
 from hybridseg.cli.options import (
     colors_option,
     figure_options,
@@ -27,18 +28,19 @@ from hybridseg.cli.options import (
     options_of,
     path_type,
     read_options,
-    read_repainted,
 )
-from hybridseg.cli.segment import labels_option, run_job, tile_size_option
+from hybridseg.cli.segment import run_job
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.markup import count_of
+from hybridseg.models.engines import ENGINES as MODEL_ENGINES
+from hybridseg.models.engines import LITERT
 from hybridseg.progress import describe_seconds
 
 ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("sources", metavar="SOURCES...", nargs=-1, required=True, type=path_type)
 @click.option(
     "--model", "models", metavar="MODEL", type=path_type, multiple=True, required=True,
@@ -46,23 +48,26 @@ ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
     "several of the same classes vote.",
 )  # fmt: skip
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, required=True, help="Folder of the results.")
-@labels_option
 @colors_option("--labels, or else the model's own")
-@tile_size_option
 @options_of(Outputs, "probabilities")
 @click.option("--figures/--no-figures", default=True, show_default=True, help="Draw the figure of each image.")
 @figure_options
 @click.option(
-    "--engine", type=click.Choice(ENGINES), default=PROCESSES, show_default=True,
+    "--engine", "run_engine", type=click.Choice(ENGINES), default=PROCESSES, show_default=True,
     help="What does the work: this process, several processes, or a Dask cluster.",
 )  # fmt: skip
 @jobs_option
+@click.option(
+    "--model-engine", type=click.Choice(MODEL_ENGINES), default=LITERT, show_default=True,
+    help="What runs the models; tensorflow is the reference, and takes seconds to start.",
+)  # fmt: skip
 @click.option("--scheduler", metavar="ADDRESS", help="Join the running Dask cluster at tcp://HOST:PORT.")
 @click.option(
     "--scheduler-file", metavar="FILE", type=path_type, help="Join the running Dask cluster that this file names."
 )
 @click.option("--retry-failed", is_flag=True, help="Try images again that failed before.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and what it takes.")
+@method_options
 @pass_console
 def segment(console: Console, **settings: Any) -> None:
     """Label every pixel of any number of images with any model.
@@ -82,13 +87,15 @@ def segment(console: Console, **settings: Any) -> None:
     """
     _check_engine(settings)
     images = find_images(settings["sources"])
-    model = Model(tuple(map(find_model, settings["models"])), settings["labels_path"], settings["tile_size"])
+    model = Model(
+        tuple(map(find_model, settings["models"])), settings["labels_path"], settings["tile_size"],
+        settings["input_range"], settings["model_engine"],
+    )  # fmt: skip
     outputs = read_options(
         Outputs, settings, out_dir=settings["out_dir"],
         figures=read_options(FigureOptions, settings) if settings["figures"] else None,
     )  # fmt: skip
-    table = read_repainted(model.classes, settings["labels_path"], settings["colors_path"], owner=model.paths[0])
-    job = model.make_job(outputs=outputs, table=table)
+    job = make_method_job(console, model, settings, outputs=outputs)
     manifest = Manifest.read(settings["out_dir"])
     if settings["dry_run"]:
         _say_plan(console, _plan(images, job, manifest, settings), settings)
@@ -106,12 +113,12 @@ def _check_engine(settings: dict[str, Any]) -> None:
     if len(joined) > 1:
         raise click.UsageError("--scheduler and --scheduler-file both name a cluster; leave one out.")
     if joined:
-        if is_given("engine") and settings["engine"] != DASK:
+        if is_given("run_engine") and settings["run_engine"] != DASK:
             raise click.UsageError(f"--{joined[0].replace('_', '-')} joins a Dask cluster; leave --engine out.")
         if is_given("n_jobs"):
             raise click.UsageError("a running cluster has its own workers; leave --jobs out.")
-        settings["engine"] = DASK
-    if settings["engine"] == SERIAL:
+        settings["run_engine"] = DASK
+    if settings["run_engine"] == SERIAL:
         if is_given("n_jobs") and settings["n_jobs"] != 1:
             raise click.UsageError("--engine serial is one process; leave --jobs out.")
         settings["n_jobs"] = 1
@@ -121,7 +128,7 @@ def _check_engine(settings: dict[str, Any]) -> None:
 def _open_engine(console: Console, settings: dict[str, Any]) -> Iterator[tuple[Mapper | None, str]]:
     """Yield what does the work, None for this process, and what it is called."""
     n_jobs = settings["n_jobs"]
-    if settings["engine"] != DASK:
+    if settings["run_engine"] != DASK:
         name = f"{n_jobs} processes" if n_jobs > 1 else "this process"
         yield (partial(map_calls, n_jobs=n_jobs) if n_jobs > 1 else None), name
         return

@@ -222,6 +222,12 @@ def read_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "", **m
         return make_options(cls, settings, prefix=prefix, **more)
 
 
+def given_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
+    """Return the fields of an options class that were given on this command line; `prefix` is before their names."""
+    names = [name for name in cls.__dataclass_fields__ if prefix + name in settings and is_given(prefix + name)]
+    return {name: settings[prefix + name] for name in names}
+
+
 @contextmanager
 def named_as_typed(prefix: str = "") -> Iterator[None]:
     """Let an error in an option call it as the command line does: ``--group-by=(`` in place of ``group_by=(``."""
