@@ -14,7 +14,7 @@ from hybridseg.machine import count_cores
 from hybridseg.progress import Item
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 Result = TypeVar("Result")
 
@@ -38,7 +38,12 @@ class Cluster:
     dashboard: str
 
     def __call__(
-        self, function: Callable[[Item], Result], items: Sequence[Item], *, on_death: Callable[[Item], Result]
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        on_death: Callable[[Item, str], Result],
+        on_late: Callable[[Result], object],
     ) -> Generator[Result, None, None]:
         """Yield what a function returns for each item, as soon as it is known.
 
@@ -60,16 +65,32 @@ class Cluster:
                 try:
                     result = future.result()
                 except KilledWorker:
-                    result = on_death(item)
+                    # How it ended, only its machine knows.
+                    result = on_death(item, "ended (the log of the worker says more)")
                 except CancelledError as error:
                     raise BadInput(
                         "the scheduler of the cluster is gone; start it, and give the same command again to continue"
                     ) from error
                 # Otherwise the cluster keeps every result.
                 future.release()
+                del calls[future.key]
                 yield result
         finally:
-            self.client.cancel(futures)
+            self._finish([future for future in futures if future.key in calls], on_late)
+
+    def _finish(self, futures: Sequence[Future], on_late: Callable[[Result], object]) -> None:
+        """Drop calls that have not begun, wait for the others, and hand over their results."""
+        from distributed import wait
+
+        if not futures or self.client.status != "running":
+            return
+        begun = {key for keys in self.client.processing().values() for key in keys}
+        kept = [future for future in futures if future.key in begun or future.done()]
+        self.client.cancel([future for future in futures if future not in kept])
+        wait(kept)
+        for future in kept:
+            if future.status == "finished":
+                on_late(future.result())
 
 
 @contextmanager
@@ -121,6 +142,8 @@ def open_cluster(
         "distributed.scheduler.allowed-failures": N_TRIES - 1,
         # One image at a time, so that no other is blamed for the death of a worker.
         "distributed.scheduler.worker-saturation": 1.0,
+        # Ctrl-C reaches every process of a terminal; the driver alone decides what to do.
+        "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
         "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": max(1, count_cores() // n_workers),
     }
     # A worker that takes much memory is not stopped for it: the images decide how much they need.

@@ -18,11 +18,13 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from hybridseg import __version__
 from hybridseg.batch.madeby import explain_difference, leave_out_machine
 from hybridseg.batch.manifest import FAILED, ImageFacts, Manifest, find_key, measure_image
+from hybridseg.batch.pace import Pace
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.batch.workers import N_TRIES, check_jobs, map_calls
 from hybridseg.classes import ClassTable
 from hybridseg.errors import HybridSegError, MissingPackage, Problem
 from hybridseg.figures import FIGURES_DIR, FigureOptions
+from hybridseg.forecast import Weighted
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import PREDSEG
@@ -140,7 +142,12 @@ class Mapper(Protocol):
     """Calls a function for each item in processes or on a cluster, as `hybridseg.batch.workers.map_calls` does."""
 
     def __call__(
-        self, function: Callable[[Item], Result], items: Sequence[Item], *, on_death: Callable[[Item], Result]
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        on_death: Callable[[Item, str], Result],
+        on_late: Callable[[Result], object],
     ) -> Generator[Result, None, None]:
         """Yield the results in any order."""
         ...
@@ -205,15 +212,22 @@ def run_jobs(
         tasks, failed = sort_out(tasks, job, manifest, retry_failed=retry_failed)
         for i, problem in failed.items():
             outcomes[i] = problem
+    pace = Pace()
+
+    def settle(attempt: Attempt) -> None:
+        outcomes[attempt.index] = outcome = attempt.outcome
+        if manifest is not None and outcome is not None:
+            manifest.add(image_paths[attempt.index], outcome, attempt.facts, job=fingerprint)
+        if isinstance(outcome, ImageResult):
+            pace.add(attempt.facts.megapixels if attempt.facts else 0.0)
+            on_done(outcome)
+
     work = partial(_try_image, job, resume, manifest is not None, no_progress if mapper or n_jobs > 1 else progress)
-    with closing((mapper or partial(map_calls, n_jobs=n_jobs))(work, tasks, on_death=_report_death)) as attempts:
-        steps = progress(tasks, label="images") if len(tasks) > 1 else tasks
+    call = mapper or partial(map_calls, n_jobs=n_jobs)
+    with closing(call(work, tasks, on_death=_report_death, on_late=settle)) as attempts:
+        steps = progress(Weighted(tasks, note=pace.describe), label="images") if len(tasks) > 1 else tasks
         for _, attempt in zip(steps, attempts, strict=True):
-            outcomes[attempt.index] = outcome = attempt.outcome
-            if manifest is not None and outcome is not None:
-                manifest.add(image_paths[attempt.index], outcome, attempt.facts, job=fingerprint)
-            if isinstance(outcome, ImageResult):
-                on_done(outcome)
+            settle(attempt)
     return BatchResult(
         images=tuple(one for one in outcomes if isinstance(one, ImageResult)),
         skipped=tuple(path for path, one in zip(image_paths, outcomes, strict=True) if one is None),
@@ -277,10 +291,10 @@ def _try_image(job: Job, resume: bool, measured: bool, progress: Progress, task:
     return Attempt(i, outcome, measure_image(path))
 
 
-def _report_death(task: tuple[int, Path]) -> Attempt:
+def _report_death(task: tuple[int, Path], how: str) -> Attempt:
     i, path = task
-    text = "ended the process that worked on it (it does not fit into memory, or it crashes what reads it)"
-    return Attempt(i, Problem(str(path), f"{text}, {N_TRIES} times; work on it alone to see why, or cut it into parts"))
+    text = f"the process that worked on it {how}, {N_TRIES} times"
+    return Attempt(i, Problem(str(path), f"{text}; work on it alone to see why, or cut it into parts"))
 
 
 def _segment_one(job: Job, resume: bool, progress: Progress, path: Path) -> ImageResult | Problem | None:

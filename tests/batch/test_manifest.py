@@ -96,8 +96,25 @@ def test_an_image_that_ends_its_process(survey, photos, tmp_path):
     result = survey([photos[0], killer, *photos[1:]], mapper=partial(map_calls, n_jobs=2))
     assert sorted(list_done(result)) == ["b.png", "c.png", "photo.png"]
     [problem] = result.problems
-    assert problem.where == str(killer) and "ended the process that worked on it" in problem.message
+    assert problem.where == str(killer)
+    assert "the process that worked on it was killed, probably because memory ran out, 3 times" in problem.message
     assert read_status(survey.out).failed[0].message == problem.message
+
+
+def test_what_was_finished_while_a_run_was_stopped_is_not_done_again(survey, photos, tmp_path):
+    paths = [tmp_path / f"slow{i}.png" for i in range(8)]
+    for path in paths:
+        path.write_bytes(photos[0].read_bytes())
+
+    def stop(image):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        survey(paths, mapper=partial(map_calls, n_jobs=2), on_done=stop)
+    there = {path.name for path in survey.out.glob("*.png")}
+    entries = Manifest.read(survey.out).entries.values()
+    assert there == {name for entry in entries for name in entry.written} and 2 <= len(there) < 8
+    assert len(list_done(survey(paths))) == 8 - len(there)
 
 
 def test_processes_write_the_same(survey, photos, tmp_path):
@@ -148,6 +165,16 @@ def test_how_far_a_run_is(survey, photos):
     assert not status.is_running and status.n_left == 2 and status.failed == ()
     survey(photos)
     assert read_status(survey.out).n_left == 0
+
+
+def test_failures_are_not_in_the_pace(survey, photos, monkeypatch):
+    times = iter(f"2026-01-02T03:04:{second:02}+00:00" for second in (0, 30, 59, 59))
+    monkeypatch.setattr("hybridseg.batch.manifest._now", lambda: next(times))
+    photos[1].write_bytes(b"")
+    photos[2].write_bytes(b"")
+    survey(photos)
+    status = read_status(survey.out)
+    assert (status.n_done, len(status.failed)) == (1, 2) and status.images_per_minute == 2.0
 
 
 def test_what_a_run_will_take(survey, photos, monkeypatch):
