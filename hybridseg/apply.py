@@ -28,6 +28,7 @@ from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.pairing import find_images
+from hybridseg.io.remote import as_source
 from hybridseg.markup import render_text
 from hybridseg.models.bundles import card_path
 from hybridseg.models.engines import LITERT
@@ -256,7 +257,7 @@ def segment_files(
     """
     model = models if isinstance(models, Model) else Model(tuple(map(Path, models)))
     job: Job = model.make_job(options=options, smoothing=smoothing, outputs=outputs, table=table)
-    images = find_images([Path(path) for path in paths])
+    images = find_images([as_source(os.fspath(path)) for path in paths], remote=outputs.out_dir is not None)
     return run_jobs(images, job, n_jobs=n_jobs, resume=resume, progress=progress, on_done=on_done)
 
 

@@ -22,12 +22,13 @@ from hybridseg.batch.pace import Pace
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.batch.workers import N_TRIES, check_jobs, map_calls
 from hybridseg.classes import ClassTable
-from hybridseg.errors import HybridSegError, MissingPackage, Problem
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, MissingPackage, Problem
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.forecast import Weighted
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import PREDSEG
+from hybridseg.io.remote import find_tag, is_remote, local_copy, without_key
 from hybridseg.machine import forget_peak
 from hybridseg.models.cards import combine_fingerprint, hash_file, stamp_file
 from hybridseg.models.engines import LITERT
@@ -242,7 +243,7 @@ def list_tasks(image_paths: Sequence[Path], job: Job) -> tuple[list[tuple[int, P
     taken: dict[Path, Path] = {}
     for i, path in enumerate(image_paths):
         # Where nothing is written, each stands for itself.
-        target = next(iter(job.list_targets(path)), path)
+        target = next(iter(job.list_targets(without_key(path))), path)
         if target in taken:
             problems[i] = Problem(
                 str(path),
@@ -261,7 +262,7 @@ def sort_out(
     fingerprint, left = job.fingerprint(), []
     failed: dict[int, Problem] = {}
     for i, path in tasks:
-        reason = manifest.find_reason(path, fingerprint, job.list_targets(path))
+        reason = manifest.find_reason(path, fingerprint, job.list_targets(without_key(path)))
         if reason == FAILED and not retry_failed:
             failure = manifest.entries[find_key(path)].reason
             failed[i] = Problem(str(path), f"{failure} (in an earlier run; --retry-failed tries again)")
@@ -272,8 +273,11 @@ def sort_out(
 
 def claim_outputs(outputs: Outputs, image_paths: Sequence[Path]) -> None:
     """Raise WriteFailed unless the folders of the results can be written."""
+    elsewhere = next(filter(is_remote, image_paths), None)
     if outputs.out_dir is not None:
         claim_folder(outputs.out_dir)
+    elif elsewhere is not None:
+        raise BadInput(f"nothing can be written beside {without_key(elsewhere)}; say where the results go, with --out")
     if outputs.figures:
         for folder in {outputs.out_dir} if outputs.out_dir else {path.parent for path in image_paths}:
             # Made with the first figure; a file of this name would stop every image after all of its work.
@@ -283,12 +287,22 @@ def claim_outputs(outputs: Outputs, image_paths: Sequence[Path]) -> None:
 
 def _try_image(job: Job, resume: bool, measured: bool, progress: Progress, task: tuple[int, Path]) -> Attempt:
     """Segment one image, in whatever process this runs."""
-    i, path = task
-    if not measured:
-        return Attempt(i, _segment_one(job, resume, progress, path))
-    forget_peak()
-    outcome = _segment_one(job, resume, progress, path)
-    return Attempt(i, outcome, measure_image(path))
+    i, source = task
+    # Asked before it is fetched: what changes meanwhile is done again.
+    tag = find_tag(source) if measured and is_remote(source) else ""
+    try:
+        with local_copy(source) as path:
+            if measured:
+                forget_peak()
+            outcome = _segment_one(job, resume, progress, path)
+            facts = measure_image(path, tag=tag) if measured else None
+    except (MissingInput, BadInput) as error:
+        return Attempt(i, Problem.of(without_key(source), error))
+    if isinstance(outcome, Problem):
+        outcome = replace(outcome, where=str(without_key(source)))
+    elif outcome is not None:
+        outcome = replace(outcome, image_path=without_key(source))
+    return Attempt(i, outcome, facts)
 
 
 def _report_death(task: tuple[int, Path], how: str) -> Attempt:

@@ -12,6 +12,7 @@ from statistics import fmean
 from hybridseg.batch.manifest import DONE, Entry, Manifest
 from hybridseg.errors import HybridSegError, WriteFailed
 from hybridseg.io.images import describe_image
+from hybridseg.io.remote import is_remote
 
 # Of a label map and its figure, where nothing is known: far less than they usually take.
 _LEAST_BYTES = 10_000
@@ -33,6 +34,8 @@ class Plan:
         Of all processes.
     n_bytes : int
         On the disk, at least.
+    n_remote : int
+        Images that lie elsewhere, which are not in the other numbers.
     """
 
     n_left: int
@@ -41,6 +44,7 @@ class Plan:
     seconds: float | None
     memory_mb: float | None
     n_bytes: int
+    n_remote: int = 0
 
 
 def make_plan(left: Sequence[Path], n_done: int, manifest: Manifest, *, job: str, n_workers: int) -> Plan:
@@ -51,14 +55,16 @@ def make_plan(left: Sequence[Path], n_done: int, manifest: Manifest, *, job: str
     job : str
         The fingerprint of models and settings: only what was done with the same is compared.
     """
-    megapixels = sum(map(_measure, left))
+    n_remote = sum(map(is_remote, left))
+    megapixels = sum(_measure(path) for path in left if not is_remote(path))
     known = [e for e in manifest.entries.values() if e.job == job and e.result == DONE and e.facts.megapixels]
     if not known:
-        return Plan(len(left), n_done, megapixels, None, None, _LEAST_BYTES * len(left))
+        return Plan(len(left), n_done, megapixels, None, None, _LEAST_BYTES * len(left), n_remote)
     per_megapixel = fmean(_rate(entry) for entry in known)
     n_bytes = fmean(entry.bytes_written / entry.facts.megapixels for entry in known) * megapixels
     memory = max(entry.facts.peak_mb for entry in known) * n_workers
-    return Plan(len(left), n_done, megapixels, per_megapixel * megapixels / n_workers, memory, math.ceil(n_bytes))
+    seconds = per_megapixel * megapixels / n_workers
+    return Plan(len(left), n_done, megapixels, seconds, memory, math.ceil(n_bytes), n_remote)
 
 
 def check_disk(folder: Path, plan: Plan) -> None:

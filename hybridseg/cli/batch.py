@@ -21,6 +21,7 @@ from hybridseg.batch.workers import map_calls
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.methods import GroupedCommand, make_method_job, method_options
 from hybridseg.cli.options import (
+    SourceType,
     colors_option,
     figure_options,
     is_given,
@@ -41,7 +42,7 @@ ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("sources", metavar="SOURCES...", nargs=-1, required=True, type=path_type)
+@click.argument("sources", metavar="SOURCES...", nargs=-1, required=True, type=SourceType(path_type=Path))
 @click.option(
     "--model", "models", metavar="MODEL", type=path_type, multiple=True, required=True,
     help="The model: a tile classifier (NAME.pb), a dense network (NAME.h5), or the folder of one. Given again, "
@@ -72,7 +73,8 @@ ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
 def segment(console: Console, **settings: Any) -> None:
     """Label every pixel of any number of images with any model.
 
-    SOURCES are files, folders, patterns, and text files (.txt) with a path on each line. Given again, the same command
+    SOURCES are files, folders, patterns, and text files (.txt) with a path on each line; images may also lie on the web
+    or in an archive (https://..., s3://..., /vsizip/...). Given again, the same command
     does only what is missing or has changed: images, model or settings. An image that cannot be used, or that ends the
     process that works on it, does not stop the others.
 
@@ -86,7 +88,7 @@ def segment(console: Console, **settings: Any) -> None:
       hybridseg segment photos --model model.pb --out results --dry-run
     """
     _check_engine(settings)
-    images = find_images(settings["sources"])
+    images = find_images(settings["sources"], remote=True)
     model = Model(
         tuple(map(find_model, settings["models"])), settings["labels_path"], settings["tile_size"],
         settings["input_range"], settings["model_engine"],
@@ -151,7 +153,8 @@ def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
     unknown = "known once an image is done"
     rows = {
         "images": f"{plan.n_left:,} to do, {plan.n_done:,} done",
-        "megapixels": f"{plan.megapixels:,.1f}",
+        "megapixels": f"{plan.megapixels:,.1f}"
+        + (f", and those of {count_of(plan.n_remote, 'image')} elsewhere" if plan.n_remote else ""),
         "processes": settings["n_jobs"],
         "time": unknown if plan.seconds is None else f"about {describe_seconds(plan.seconds)}",
         "memory": unknown if plan.memory_mb is None else f"up to {plan.memory_mb / 1000:.1f} GB",
