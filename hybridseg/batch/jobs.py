@@ -28,7 +28,7 @@ from hybridseg.forecast import Weighted
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import PREDSEG
-from hybridseg.io.remote import find_tag, is_remote, local_copy, without_key
+from hybridseg.io.remote import describe_source, find_tag, is_remote, local_copy, without_key
 from hybridseg.machine import forget_peak
 from hybridseg.models.cards import combine_fingerprint, hash_file, stamp_file
 from hybridseg.models.engines import LITERT
@@ -246,8 +246,9 @@ def list_tasks(image_paths: Sequence[Path], job: Job) -> tuple[list[tuple[int, P
         target = next(iter(job.list_targets(without_key(path))), path)
         if target in taken:
             problems[i] = Problem(
-                str(path),
-                f"has the same name as {taken[target]}; rename one of them, or run them apart with another --out",
+                describe_source(path),
+                f"has the same name as {describe_source(taken[target])}; rename one of them, or run them apart with "
+                "another --out",
             )
         else:
             taken[target] = path
@@ -265,7 +266,7 @@ def sort_out(
         reason = manifest.find_reason(path, fingerprint, job.list_targets(without_key(path)))
         if reason == FAILED and not retry_failed:
             failure = manifest.entries[find_key(path)].reason
-            failed[i] = Problem(str(path), f"{failure} (in an earlier run; --retry-failed tries again)")
+            failed[i] = Problem(describe_source(path), f"{failure} (in an earlier run; --retry-failed tries again)")
         elif reason:
             left.append((i, path))
     return left, failed
@@ -277,7 +278,9 @@ def claim_outputs(outputs: Outputs, image_paths: Sequence[Path]) -> None:
     if outputs.out_dir is not None:
         claim_folder(outputs.out_dir)
     elif elsewhere is not None:
-        raise BadInput(f"nothing can be written beside {without_key(elsewhere)}; say where the results go, with --out")
+        raise BadInput(
+            f"nothing can be written beside {describe_source(elsewhere)}; say where the results go, with --out"
+        )
     if outputs.figures:
         for folder in {outputs.out_dir} if outputs.out_dir else {path.parent for path in image_paths}:
             # Made with the first figure; a file of this name would stop every image after all of its work.
@@ -297,9 +300,9 @@ def _try_image(job: Job, resume: bool, measured: bool, progress: Progress, task:
             outcome = _segment_one(job, resume, progress, path)
             facts = measure_image(path, tag=tag) if measured else None
     except (MissingInput, BadInput) as error:
-        return Attempt(i, Problem.of(without_key(source), error))
+        return Attempt(i, Problem.of(describe_source(source), error))
     if isinstance(outcome, Problem):
-        outcome = replace(outcome, where=str(without_key(source)))
+        outcome = replace(outcome, where=describe_source(source))
     elif outcome is not None:
         outcome = replace(outcome, image_path=without_key(source))
     return Attempt(i, outcome, facts)
@@ -308,7 +311,7 @@ def _try_image(job: Job, resume: bool, measured: bool, progress: Progress, task:
 def _report_death(task: tuple[int, Path], how: str) -> Attempt:
     i, path = task
     text = f"the process that worked on it {how}, {N_TRIES} times"
-    return Attempt(i, Problem(str(path), f"{text}; work on it alone to see why, or cut it into parts"))
+    return Attempt(i, Problem(describe_source(path), f"{text}; work on it alone to see why, or cut it into parts"))
 
 
 def _segment_one(job: Job, resume: bool, progress: Progress, path: Path) -> ImageResult | Problem | None:

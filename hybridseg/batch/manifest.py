@@ -23,7 +23,7 @@ from hybridseg.io.images import describe_image
 from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.io.locks import lock_output
 from hybridseg.io.rasters import check_regular
-from hybridseg.io.remote import find_tag, is_remote, without_key
+from hybridseg.io.remote import describe_source, find_tag, is_remote
 from hybridseg.machine import read_peak
 from hybridseg.models.cards import hash_file, parse_fields, stamp_file
 
@@ -228,7 +228,7 @@ class Manifest:
 
 def find_key(image: Path) -> str:
     """Return by what an image is known in a manifest."""
-    return str(without_key(image).absolute())
+    return describe_source(image if is_remote(image) else image.absolute())
 
 
 def is_same(image: Path, facts: ImageFacts) -> bool:

@@ -12,7 +12,7 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
-from hybridseg.io.remote import as_source, is_remote, without_key
+from hybridseg.io.remote import as_source, describe_source, is_remote
 from hybridseg.io.textfiles import read_lines
 
 MANIFEST_NAME, SPLIT_NAME = "tiles.csv", "split.csv"
@@ -185,7 +185,7 @@ def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
             images = _leave_masks_out(p for p in matches if _is_photo(p))
         if not remote and (elsewhere := next(filter(is_remote, images), None)):
             raise BadInput(
-                f"{without_key(elsewhere)} is no file of this machine; `hybridseg segment` takes such images"
+                f"{describe_source(elsewhere)} is no file of this machine; `hybridseg segment` takes such images"
             )
         if not images:
             raise MissingInput(f"{path} matches no image; images end in {', '.join(IMAGE_SUFFIXES)}")

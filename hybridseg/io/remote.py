@@ -86,6 +86,17 @@ def without_key(path: Path) -> Path:
     return Path(re.sub(r"(?<=:/)[^/@]*@", "", str(path).partition("?")[0]))
 
 
+def describe_source(path: Path) -> str:
+    """Return what a person is told of a path: a remote one as it may be typed, without what opens a door.
+
+    Examples
+    --------
+    >>> describe_source(as_source("https://x.org/a.tif?signature=1.2"))
+    'https://x.org/a.tif'
+    """
+    return name_for_gdal(without_key(path)).removeprefix("/vsicurl/") if is_remote(path) else str(path)
+
+
 @lru_cache(maxsize=100_000)
 def find_tag(path: Path) -> str:
     """Return what tells whether a remote file has changed, where that can be had cheaply; empty where it cannot.
@@ -135,7 +146,7 @@ def _fetch(path: Path, target: Path) -> None:
     from rasterio._err import CPLE_BaseError
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-    name, shown = name_for_gdal(path), without_key(path)
+    name, shown = name_for_gdal(path), describe_source(path)
     with rasterio.Env(**_SETTINGS), hush(NotGeoreferencedWarning):
         try:
             _check_format(name, shown)
@@ -145,7 +156,7 @@ def _fetch(path: Path, target: Path) -> None:
             raise MissingInput(f"{shown} cannot be fetched ({text}); see that it is there and can be read") from error
 
 
-def _check_format(name: str, shown: Path) -> None:
+def _check_format(name: str, shown: str) -> None:
     """Raise unless a remote file is of a format that is read here: others could make GDAL read yet other files."""
     import rasterio
     from rasterio.errors import RasterioIOError
