@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from hybridseg.batch.sending import Parcel
 from hybridseg.batch.workers import N_TRIES, check_jobs
 from hybridseg.errors import BadInput, MissingInput, MissingPackage
 from hybridseg.machine import count_cores
@@ -31,11 +32,41 @@ class Cluster:
         That it has now; more may join.
     dashboard : str
         The address of the page that shows what it does; empty where it has none.
+    resource : str
+        What each call takes one of, such as ``GPU``, if any worker says that it has it; empty: nothing.
     """
 
     client: Client
     n_workers: int
     dashboard: str
+    resource: str = ""
+
+    @property
+    def n_with_resource(self) -> int:
+        """How many workers have the resource."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(worker.get("resources", {}).get(self.resource, 0) >= 1 for worker in workers)
+
+    def send_models(self, model_paths: Sequence[Path]) -> str:
+        """Send models to all workers, also to those that join later, and return the hash under which they keep them.
+
+        Raises
+        ------
+        WriteFailed, BadInput
+            As `hybridseg.batch.sending.Parcel.unpack`.
+        """
+        from distributed import WorkerPlugin
+
+        parcel = Parcel.pack(model_paths)
+
+        class Receiver(WorkerPlugin):
+            """Keeps them on the machine of a worker."""
+
+            def setup(self, worker: object) -> None:
+                parcel.unpack()
+
+        self.client.register_plugin(Receiver(), name=f"hybridseg-{parcel.sha256}")
+        return parcel.sha256
 
     def __call__(
         self,
@@ -57,7 +88,8 @@ class Cluster:
         from distributed import KilledWorker, as_completed
 
         # Sent once; what is the same is computed again, since its results are files.
-        futures = self.client.map(function, items, pure=False)
+        share = {self.resource: 1} if self.resource and self.n_with_resource else None
+        futures = self.client.map(function, items, pure=False, resources=share)
         calls = dict(zip((future.key for future in futures), items, strict=True))
         try:
             for future in as_completed(futures):
@@ -95,7 +127,11 @@ class Cluster:
 
 @contextmanager
 def open_cluster(
-    *, n_jobs: int | None = None, scheduler: str | None = None, scheduler_file: Path | None = None
+    *,
+    n_jobs: int | None = None,
+    scheduler: str | None = None,
+    scheduler_file: Path | None = None,
+    resource: str = "",
 ) -> Iterator[Cluster]:
     """Join the cluster of a scheduler, or start one on this machine.
 
@@ -107,6 +143,8 @@ def open_cluster(
         The address of a running scheduler, ``tcp://host:8786``.
     scheduler_file : pathlib.Path or None
         The file in which a running scheduler says its address.
+    resource : str
+        See `Cluster`.
 
     Raises
     ------
@@ -134,7 +172,7 @@ def open_cluster(
             n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
             if not n_workers:
                 raise BadInput(f"the scheduler at {where} has no workers; start some with `dask worker {where}`")
-            yield Cluster(client, n_workers, client.dashboard_link)
+            yield Cluster(client, n_workers, client.dashboard_link, resource)
         return
     n_workers = n_jobs or count_cores()
     check_jobs(n_workers)
@@ -153,4 +191,4 @@ def open_cluster(
         LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster,
         Client(cluster) as client,
     ):
-        yield Cluster(client, n_workers, client.dashboard_link)
+        yield Cluster(client, n_workers, client.dashboard_link, resource)

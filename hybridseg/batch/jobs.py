@@ -5,21 +5,21 @@ A job holds paths and options, never a loaded model, so that it can be sent to a
 
 from __future__ import annotations
 
-import glob
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from hybridseg import __version__
 from hybridseg.batch.madeby import explain_difference, leave_out_machine
 from hybridseg.batch.manifest import FAILED, ImageFacts, Manifest, find_key, measure_image
 from hybridseg.batch.pace import Pace
 from hybridseg.batch.results import BatchResult, ImageResult
+from hybridseg.batch.sending import find_sent, list_model_files
 from hybridseg.batch.workers import N_TRIES, check_jobs, map_calls
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, MissingPackage, Problem
@@ -32,7 +32,6 @@ from hybridseg.io.remote import describe_source, find_tag, is_remote, local_copy
 from hybridseg.machine import forget_peak
 from hybridseg.models.cards import combine_fingerprint, hash_file, stamp_file
 from hybridseg.models.engines import LITERT
-from hybridseg.models.runtimes import RUNTIME_SUFFIX
 from hybridseg.options import option
 from hybridseg.progress import Item, Progress, no_progress
 
@@ -78,12 +77,15 @@ class Job(ABC):
         The classes of the first model with other colours; None: its own.
     engine : str
         What runs the models, one of `hybridseg.models.engines.ENGINES`.
+    sent : str
+        The hash of the models that were sent to the workers; empty: they find them where they are here.
     """
 
     model_paths: tuple[Path, ...]
     outputs: Outputs = Outputs()
     table: ClassTable | None = None
     engine: str = LITERT
+    sent: str = field(default="", kw_only=True)
 
     too_large: ClassVar[str]
     """What to do about an image that does not fit into memory."""
@@ -109,13 +111,17 @@ class Job(ABC):
     def describe(self) -> dict[str, Any]:
         """Return all that the results of all images depend on, JSON-ready."""
         settings = leave_out_machine({field.name: _describe(getattr(self, field.name)) for field in fields(self)})
-        del settings["model_paths"], settings["engine"]
+        del settings["model_paths"], settings["engine"], settings["sent"]
         settings["outputs"].pop("out_dir")
         return {"models": [hash_file(path) for path in self.model_paths], **settings, "version": __version__}
 
     def fingerprint(self) -> str:
         """Return the same in one SHA-256."""
         return combine_fingerprint(json.dumps(self.describe(), sort_keys=True))
+
+    def find_models(self) -> Self:
+        """Return the job with its models where they are on this machine."""
+        return replace(self, model_paths=find_sent(self.sent, self.model_paths), sent="") if self.sent else self
 
     @abstractmethod
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
@@ -291,6 +297,7 @@ def claim_outputs(outputs: Outputs, image_paths: Sequence[Path]) -> None:
 def _try_image(job: Job, resume: bool, measured: bool, progress: Progress, task: tuple[int, Path]) -> Attempt:
     """Segment one image, in whatever process this runs."""
     i, source = task
+    job = job.find_models()
     # Asked before it is fetched: what changes meanwhile is done again.
     tag = find_tag(source) if measured and is_remote(source) else ""
     try:
@@ -339,11 +346,9 @@ _loaded: dict[Any, Any] = {}
 def load_once(load: Callable[..., Model], path: Path, **settings: Any) -> Model:
     """Return ``load(path, **settings)``; a process loads a model again only when its files have changed.
 
-    The files are `path`, its card, its runtime graph and its labels beside it, and every path in `settings`.
+    The files are those of the model and every path in `settings`.
     """
-    beside = (f"{path.stem}.json", f"{path.stem}.card.json", f"{path.stem}{RUNTIME_SUFFIX}", "labels.txt")
-    files = [path, *(path.parent / name for name in beside)]
-    files += sorted(path.parent.glob(f"{glob.escape(path.stem)}_labels*.txt"))
+    files = list_model_files(path)
     files += [value for value in settings.values() if isinstance(value, Path)]
     key = (load, tuple(sorted(settings.items())), tuple((file.absolute(), stamp_file(file)) for file in files))
     if key not in _loaded:

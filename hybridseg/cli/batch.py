@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from hybridseg.apply import Model, find_model
-from hybridseg.batch.cluster import open_cluster
+from hybridseg.batch.cluster import Cluster, open_cluster
 from hybridseg.batch.jobs import Job, Mapper, Outputs, list_tasks, sort_out
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import Plan, check_disk, make_plan
@@ -31,6 +31,7 @@ from hybridseg.cli.options import (
     read_options,
 )
 from hybridseg.cli.segment import run_job
+from hybridseg.dense.predict import PredictJob
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.markup import count_of
@@ -38,6 +39,8 @@ from hybridseg.models.engines import ENGINES as MODEL_ENGINES
 from hybridseg.models.engines import LITERT
 from hybridseg.progress import describe_seconds
 
+GPU = "GPU"
+"""What workers of Dask say that they have, with which networks run fast."""
 ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
 
 
@@ -66,6 +69,10 @@ ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
 @click.option(
     "--scheduler-file", metavar="FILE", type=path_type, help="Join the running Dask cluster that this file names."
 )
+@click.option(
+    "--send-model", is_flag=True,
+    help="Send the model to the workers of the cluster, which have no disk with it; they keep it in their cache.",
+)  # fmt: skip
 @click.option("--retry-failed", is_flag=True, help="Try images again that failed before.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and what it takes.")
 @method_options
@@ -102,8 +109,10 @@ def segment(console: Console, **settings: Any) -> None:
     if settings["dry_run"]:
         _say_plan(console, _plan(images, job, manifest, settings), settings)
         return
-    with manifest.writing(), _open_engine(console, settings) as (mapper, engine):
+    with manifest.writing(), _open_engine(console, settings, job) as (mapper, engine):
         check_disk(settings["out_dir"], _plan(images, job, manifest, settings))
+        if settings["send_model"] and isinstance(mapper, Cluster):
+            job = replace(job, sent=mapper.send_models(job.model_paths))
         manifest.begin(images, job=job.fingerprint(), settings=job.describe(), engine=engine)
         run_job(
             console, images, job, resume=False, mapper=mapper, manifest=manifest, retry_failed=settings["retry_failed"]
@@ -120,6 +129,14 @@ def _check_engine(settings: dict[str, Any]) -> None:
         if is_given("n_jobs"):
             raise click.UsageError("a running cluster has its own workers; leave --jobs out.")
         settings["run_engine"] = DASK
+    if settings["send_model"]:
+        if settings["run_engine"] != DASK:
+            raise click.UsageError("--send-model is for workers on other machines: give --scheduler too.")
+        if settings["labels_path"]:
+            raise click.UsageError(
+                "--send-model sends what lies beside the model: leave --labels out, and put the classes beside it as "
+                "labels.txt."
+            )
     if settings["run_engine"] == SERIAL:
         if is_given("n_jobs") and settings["n_jobs"] != 1:
             raise click.UsageError("--engine serial is one process; leave --jobs out.")
@@ -127,18 +144,19 @@ def _check_engine(settings: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _open_engine(console: Console, settings: dict[str, Any]) -> Iterator[tuple[Mapper | None, str]]:
+def _open_engine(console: Console, settings: dict[str, Any], job: Job) -> Iterator[tuple[Mapper | None, str]]:
     """Yield what does the work, None for this process, and what it is called."""
     n_jobs = settings["n_jobs"]
     if settings["run_engine"] != DASK:
         name = f"{n_jobs} processes" if n_jobs > 1 else "this process"
         yield (partial(map_calls, n_jobs=n_jobs) if n_jobs > 1 else None), name
         return
-    with open_cluster(
-        n_jobs=n_jobs, scheduler=settings["scheduler"], scheduler_file=settings["scheduler_file"]
-    ) as cluster:
-        console.say(f"Dask: {cluster.n_workers} workers, dashboard {cluster.dashboard}")
-        yield cluster, f"{cluster.n_workers} workers of Dask"
+    places = {name: settings[name] for name in ("scheduler", "scheduler_file")}
+    with open_cluster(n_jobs=n_jobs, **places, resource=GPU if isinstance(job, PredictJob) else "") as cluster:
+        n_gpus = cluster.n_with_resource if cluster.resource else 0
+        only = f"; networks run on the {n_gpus} with {GPU}" if n_gpus else ""
+        console.say(f"Dask: {count_of(cluster.n_workers, 'worker')}, dashboard {cluster.dashboard}{only}")
+        yield cluster, f"{count_of(cluster.n_workers, 'worker')} of Dask"
 
 
 def _plan(images: list[Path], job: Job, manifest: Manifest, settings: dict[str, Any]) -> Plan:

@@ -67,6 +67,7 @@ def test_two_engines_that_do_not_go_together(run, photos, words, tmp_path):
         (["--scheduler", "tcp://a:1", "--scheduler-file", "b"], "both name a cluster"),
         (["--scheduler", "tcp://a:1"], "leave --engine out"),
         (["--jobs", "2"], "--engine serial is one process"),
+        (["--send-model"], "--send-model is for workers on other machines"),
     ):
         result = run("segment", photos, *words, *more)
         assert result.exit_code == 2 and reason in result.output, more
