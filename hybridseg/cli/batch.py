@@ -34,6 +34,7 @@ from hybridseg.cli.segment import run_job
 from hybridseg.dense.predict import PredictJob
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
+from hybridseg.machine import count_memory
 from hybridseg.markup import count_of
 from hybridseg.models.engines import ENGINES as MODEL_ENGINES
 from hybridseg.models.engines import LITERT
@@ -163,20 +164,30 @@ def _plan(images: list[Path], job: Job, manifest: Manifest, settings: dict[str, 
     tasks, _ = list_tasks(images, job)
     left, failed = sort_out(tasks, job, manifest, retry_failed=settings["retry_failed"])
     n_done = len(tasks) - len(left) - len(failed)
-    return make_plan([path for _, path in left], n_done, manifest, job=job.fingerprint(), n_workers=settings["n_jobs"])
+    return make_plan(
+        [path for _, path in left], n_done, manifest, job=job.fingerprint(),
+        n_workers=1 if _is_joined(settings) else settings["n_jobs"], with_figures=settings["figures"],
+    )  # fmt: skip
+
+
+def _is_joined(settings: dict[str, Any]) -> bool:
+    """Return whether a running cluster does the work."""
+    return bool(settings["scheduler"] or settings["scheduler_file"])
 
 
 def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
     console.record(plan=asdict(plan))
-    unknown = "known once an image is done"
+    rough = "" if plan.is_measured else ", by the sizes of the images"
+    total = count_memory()
     rows = {
         "images": f"{plan.n_left:,} to do, {plan.n_done:,} done",
         "megapixels": f"{plan.megapixels:,.1f}"
         + (f", and those of {count_of(plan.n_remote, 'image')} elsewhere" if plan.n_remote else ""),
-        "processes": settings["n_jobs"],
-        "time": unknown if plan.seconds is None else f"about {describe_seconds(plan.seconds)}",
-        "memory": unknown if plan.memory_mb is None else f"up to {plan.memory_mb / 1000:.1f} GB",
-        "disk": unknown if plan.seconds is None else f"about {plan.n_bytes / 1e6:,.0f} MB in {settings['out_dir']}",
+        "processes": "those of the cluster; time and memory are of one" if _is_joined(settings) else settings["n_jobs"],
+        "time": "known once an image is done" if plan.seconds is None else f"about {describe_seconds(plan.seconds)}",
+        "memory": f"up to about {plan.memory_mb / 1000:.1f} GB{rough}"
+        + (f"; this machine has {total / 1e9:.1f} GB" if total else ""),
+        "disk": f"about {plan.n_bytes / 1e6:,.0f} MB in {settings['out_dir']}{rough}",
     }
     console.say_all(f"{name:<11} {value}" for name, value in rows.items())
 

@@ -1,11 +1,13 @@
 """A batch with a manifest: a second run does what is missing or changed, and failures are kept with their reasons."""
 
 import json
+import math
 import os
 import re
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 from thresholdjob import Threshold
 
@@ -15,6 +17,7 @@ from hybridseg.batch.plan import Plan, check_disk, make_plan
 from hybridseg.batch.status import read_status
 from hybridseg.batch.workers import map_calls
 from hybridseg.errors import BadInput, MissingInput, OutputExists, WriteFailed
+from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 
 
@@ -190,8 +193,14 @@ def test_what_a_run_will_take(survey, photos, monkeypatch):
     assert plan.seconds == pytest.approx(3.0) and plan.memory_mb == 600
     assert plan.n_bytes == pytest.approx(2 * entry.bytes_written, abs=1)
     other = make_plan(photos, 0, manifest, job="another", n_workers=2)
-    assert other.seconds is None and other.memory_mb is None
+    assert other.seconds is None and not other.is_measured
+    assert other.memory_mb == pytest.approx(500, abs=0.1) and other.n_bytes == pytest.approx(3 * 800_000, rel=0.01)
+    plain = make_plan(photos, 0, manifest, job="another", n_workers=2, with_figures=False)
+    assert plain.n_bytes == math.ceil(0.15 * 3 * 48)
+    # A larger image than any before takes more than those.
+    write_image(bad, np.zeros((2000, 1000, 3), np.uint8))
+    assert make_plan([bad], 0, manifest, job=survey.job.fingerprint(), n_workers=1).memory_mb == pytest.approx(320)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": plan.n_bytes - 1}))
     with pytest.raises(WriteFailed, match="choose another --out"):
         check_disk(survey.out / "new", plan)
-    check_disk(survey.out / "new", Plan(0, 0, 0, None, None, 0))
+    check_disk(survey.out / "new", Plan(1, 0, 0, None, 0, 10**20, is_measured=False))

@@ -26,6 +26,8 @@ def test_a_folder_and_then_what_is_missing(run, photos, words, tmp_path):
     out = tmp_path / "out"
     plan = run("segment", photos, *words, "--dry-run").output
     assert "images      2 to do, 0 done" in plan and "known once an image is done" in plan and not out.exists()
+    assert "memory      up to about 0.3 GB, by the sizes of the images; this machine has" in plan
+    assert "disk        about 0 MB" in plan
     result = run("segment", photos, *words)
     assert result.exit_code == 0 and "2 images done" in result.output
     found = read_labelmap(out / "b_ares_16.mat")
