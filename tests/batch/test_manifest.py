@@ -203,4 +203,4 @@ def test_what_a_run_will_take(survey, photos, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": plan.n_bytes - 1}))
     with pytest.raises(WriteFailed, match="choose another --out"):
         check_disk(survey.out / "new", plan)
-    check_disk(survey.out / "new", Plan(1, 0, 0, None, 0, 10**20, is_measured=False))
+    check_disk(survey.out / "new", Plan(0, 0, 0, None, 0, 10**20, is_measured=False))
