@@ -63,7 +63,7 @@ def make_plan(
         The fingerprint of models and settings: only what was done with the same is compared.
     """
     n_remote = sum(map(is_remote, left))
-    sizes = sorted((_measure(path) for path in left if not is_remote(path)), reverse=True)
+    sizes = sorted((measure_megapixels(path) for path in left if not is_remote(path)), reverse=True)
     megapixels = sum(sizes)
     known = [e for e in manifest.entries.values() if e.job == job and e.result == DONE and e.facts.megapixels]
     usual_mb = sum(_PROCESS_MB + _MB_A_MEGAPIXEL * size for size in sizes[:n_workers])
@@ -92,7 +92,8 @@ def check_disk(folder: Path, plan: Plan) -> None:
         )
 
 
-def _measure(image: Path) -> float:
+def measure_megapixels(image: Path) -> float:
+    """Return the megapixels of an image by its header, 0 where that cannot be read."""
     try:
         return math.prod(describe_image(image).shape) / 1e6
     except HybridSegError:

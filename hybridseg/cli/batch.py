@@ -21,14 +21,15 @@ from hybridseg.batch.workers import map_calls
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.methods import GroupedCommand, make_method_job, method_options
 from hybridseg.cli.options import (
-    SourceType,
     colors_option,
     figure_options,
     is_given,
     jobs_option,
+    models_option,
     options_of,
     path_type,
     read_options,
+    sources_argument,
 )
 from hybridseg.cli.segment import run_job
 from hybridseg.dense.predict import PredictJob
@@ -46,12 +47,8 @@ ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("sources", metavar="SOURCES...", nargs=-1, required=True, type=SourceType(path_type=Path))
-@click.option(
-    "--model", "models", metavar="MODEL", type=path_type, multiple=True, required=True,
-    help="The model: a tile classifier (NAME.pb), a dense network (NAME.h5), or the folder of one. Given again, "
-    "several of the same classes vote.",
-)  # fmt: skip
+@sources_argument
+@models_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, required=True, help="Folder of the results.")
 @colors_option("--labels, or else the model's own")
 @options_of(Outputs, "probabilities")
