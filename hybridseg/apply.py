@@ -28,6 +28,7 @@ from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.pairing import find_images
+from hybridseg.io.remote import as_source
 from hybridseg.markup import render_text
 from hybridseg.models.bundles import card_path
 from hybridseg.models.engines import LITERT
@@ -48,13 +49,15 @@ class Model:
     ----------
     paths : tuple of pathlib.Path
         Tile classifiers (``.pb``) or dense networks (``.h5``, or the folder of one).
-    labels_path, tile_size
-        What a ``.pb`` of the classic script does not say.
+    labels_path, tile_size, input_range, engine
+        As `make_job`.
     """
 
     paths: tuple[Path, ...]
     labels_path: Path | None = None
     tile_size: int | None = None
+    input_range: str | None = None
+    engine: str = LITERT
 
     def __repr__(self) -> str:
         return f"<Model: {self._describe()}; classes: {', '.join(self.classes.names)}>"
@@ -78,6 +81,11 @@ class Model:
         """The classes, in the order of the ids."""
         return self._load()[0].table
 
+    @property
+    def architecture(self) -> str:
+        """What the first of some dense networks is; empty for tile classifiers."""
+        return "" if self.is_classifier else str(self._load()[0].card.architecture.name)
+
     def _load(self) -> Sequence[Any]:
         job = self.make_job()
         return list_members(job.load()) if isinstance(job, SemsegJob) else job.load()
@@ -93,7 +101,7 @@ class Model:
         """Make the job that segments an image by this model, see `make_job`."""
         return make_job(
             self.paths, options=options, smoothing=smoothing, outputs=outputs, table=table,
-            labels_path=self.labels_path, tile_size=self.tile_size,
+            labels_path=self.labels_path, tile_size=self.tile_size, input_range=self.input_range, engine=self.engine,
         )  # fmt: skip
 
 
@@ -249,7 +257,7 @@ def segment_files(
     """
     model = models if isinstance(models, Model) else Model(tuple(map(Path, models)))
     job: Job = model.make_job(options=options, smoothing=smoothing, outputs=outputs, table=table)
-    images = find_images([Path(path) for path in paths])
+    images = find_images([as_source(os.fspath(path)) for path in paths], remote=outputs.out_dir is not None)
     return run_jobs(images, job, n_jobs=n_jobs, resume=resume, progress=progress, on_done=on_done)
 
 
@@ -262,6 +270,7 @@ def make_job(
     table: ClassTable | None = None,
     labels_path: Path | None = None,
     tile_size: int | None = None,
+    input_range: str | None = None,
     engine: str = LITERT,
 ) -> SemsegJob | PredictJob:
     """Make the job of the method that some models belong to.
@@ -272,8 +281,8 @@ def make_job(
         Those of the method; None: its defaults, or what `tune-crf` found for tile classifiers.
     smoothing : SmoothingOptions or None
         For dense networks alone.
-    labels_path, tile_size
-        For a tile classifier of the classic script, which does not say them.
+    labels_path, tile_size, input_range
+        For a tile classifier from elsewhere, which does not say them.
     engine : str
         What runs the models: LiteRT, or TensorFlow, its reference.
 
@@ -293,13 +302,13 @@ def make_job(
         if smoothing is not None or not isinstance(options, HybridOptions | None):
             raise BadInput(f"{paths[0]} is a tile classifier: give HybridOptions and no smoothing")
         options = options or read_tuning(paths) or HybridOptions()
-        return SemsegJob(paths, outputs, table, engine, labels_path, tile_size, options=options)
+        return SemsegJob(paths, outputs, table, engine, labels_path, tile_size, input_range, options)
     if not isinstance(options, DenseOptions | None):
         raise BadInput(f"{paths[0]} is a dense network: give DenseOptions")
-    if labels_path is not None or tile_size is not None:
+    if (labels_path, tile_size, input_range) != (None, None, None):
         raise BadInput(
-            f"{paths[0]} is a dense network, which knows its classes and takes no tiles; leave out --labels and "
-            "--tile-size"
+            f"{paths[0]} is a dense network, which knows its classes and takes no tiles; leave out --labels, "
+            "--tile-size and --input-range"
         )
     return PredictJob(paths, outputs, table, engine, options or DenseOptions(), smoothing or SmoothingOptions())
 

@@ -29,6 +29,8 @@ class Weighted(Sequence[Item]):
         Seconds of an item on two cores; None: as much as any other, nobody knows how long.
     after : float
         Seconds of the work that follows; `UNKNOWN` if nobody can tell.
+    note : callable or None
+        Returns what else a person is told of the work so far, such as its pace.
 
     Examples
     --------
@@ -36,8 +38,14 @@ class Weighted(Sequence[Item]):
     [2.0, 6.0, 1.5]
     """
 
-    def __init__(self, items: Sequence[Item], each: float | Sequence[float] | None = None, after: float = 0.0) -> None:
-        self.items, self.each, self.after = items, each, after
+    def __init__(
+        self,
+        items: Sequence[Item],
+        each: float | Sequence[float] | None = None,
+        after: float = 0.0,
+        note: Callable[[], str] | None = None,
+    ) -> None:
+        self.items, self.each, self.after, self.note = items, each, after, note
         self._sums = [0.0, *accumulate(each)] if isinstance(each, Sequence) else None
 
     @staticmethod
@@ -71,7 +79,7 @@ def followed_by(progress: Progress, seconds: float) -> Progress:
 
     def report(items: Sequence[Item], *, label: str) -> Iterable[Item]:
         own = Weighted.of(items)
-        return progress(Weighted(own.items, own.each, own.after + seconds), label=label)
+        return progress(Weighted(own.items, own.each, own.after + seconds, own.note), label=label)
 
     return report
 

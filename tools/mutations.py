@@ -260,7 +260,7 @@ BREAKS = {
         ("batch/jobs.py", "if reason == FAILED and not retry_failed:", "if False:", "batch/test_manifest.py"),
         ("batch/workers.py", "if n_tries < N_TRIES:", "if n_tries < 0:", "batch/test_workers.py"),
         ("batch/plan.py", "per_megapixel * megapixels / n_workers", "per_megapixel", "batch/test_manifest.py"),
-        ("batch/plan.py", "if plan.n_bytes > free:", "if False:", "batch/test_manifest.py"),
+        ("batch/plan.py", "if needed > free:", "if False:", "batch/test_manifest.py"),
         ("batch/status.py", "if entry.result != DONE", "if False", "batch/test_manifest.py"),
         ("batch/workers.py", "(signal.SIGINT, signal.SIG_IGN)\n    thr", "\n    thr", "batch/test_workers.py"),
         ("batch/workers.py", "if not has_started:", "if False:", "batch/test_workers.py"),

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from hybridseg.batch.sending import Parcel
 from hybridseg.batch.workers import N_TRIES, check_jobs
 from hybridseg.errors import BadInput, MissingInput, MissingPackage
 from hybridseg.machine import count_cores
 from hybridseg.progress import Item
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 Result = TypeVar("Result")
 
@@ -31,14 +32,49 @@ class Cluster:
         That it has now; more may join.
     dashboard : str
         The address of the page that shows what it does; empty where it has none.
+    resource : str
+        What each call takes one of, such as ``GPU``, if any worker says that it has it; empty: nothing.
     """
 
     client: Client
     n_workers: int
     dashboard: str
+    resource: str = ""
+
+    @property
+    def n_with_resource(self) -> int:
+        """How many workers have the resource."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(worker.get("resources", {}).get(self.resource, 0) >= 1 for worker in workers)
+
+    def send_models(self, model_paths: Sequence[Path]) -> str:
+        """Send models to all workers, also to those that join later, and return the hash under which they keep them.
+
+        Raises
+        ------
+        WriteFailed, BadInput
+            As `hybridseg.batch.sending.Parcel.unpack`.
+        """
+        from distributed import WorkerPlugin
+
+        parcel = Parcel.pack(model_paths)
+
+        class Receiver(WorkerPlugin):
+            """Keeps them on the machine of a worker."""
+
+            def setup(self, worker: object) -> None:
+                parcel.unpack()
+
+        self.client.register_plugin(Receiver(), name=f"hybridseg-{parcel.sha256}")
+        return parcel.sha256
 
     def __call__(
-        self, function: Callable[[Item], Result], items: Sequence[Item], *, on_death: Callable[[Item], Result]
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        on_death: Callable[[Item, str], Result],
+        on_late: Callable[[Result], object],
     ) -> Generator[Result, None, None]:
         """Yield what a function returns for each item, as soon as it is known.
 
@@ -52,7 +88,8 @@ class Cluster:
         from distributed import KilledWorker, as_completed
 
         # Sent once; what is the same is computed again, since its results are files.
-        futures = self.client.map(function, items, pure=False)
+        share = {self.resource: 1} if self.resource and self.n_with_resource else None
+        futures = self.client.map(function, items, pure=False, resources=share)
         calls = dict(zip((future.key for future in futures), items, strict=True))
         try:
             for future in as_completed(futures):
@@ -60,21 +97,41 @@ class Cluster:
                 try:
                     result = future.result()
                 except KilledWorker:
-                    result = on_death(item)
+                    # How it ended, only its machine knows.
+                    result = on_death(item, "ended (the log of the worker says more)")
                 except CancelledError as error:
                     raise BadInput(
                         "the scheduler of the cluster is gone; start it, and give the same command again to continue"
                     ) from error
                 # Otherwise the cluster keeps every result.
                 future.release()
+                del calls[future.key]
                 yield result
         finally:
-            self.client.cancel(futures)
+            self._finish([future for future in futures if future.key in calls], on_late)
+
+    def _finish(self, futures: Sequence[Future], on_late: Callable[[Result], object]) -> None:
+        """Drop calls that have not begun, wait for the others, and hand over their results."""
+        from distributed import wait
+
+        if not futures or self.client.status != "running":
+            return
+        begun = {key for keys in self.client.processing().values() for key in keys}
+        kept = [future for future in futures if future.key in begun or future.done()]
+        self.client.cancel([future for future in futures if future not in kept])
+        wait(kept)
+        for future in kept:
+            if future.status == "finished":
+                on_late(future.result())
 
 
 @contextmanager
 def open_cluster(
-    *, n_jobs: int | None = None, scheduler: str | None = None, scheduler_file: Path | None = None
+    *,
+    n_jobs: int | None = None,
+    scheduler: str | None = None,
+    scheduler_file: Path | None = None,
+    resource: str = "",
 ) -> Iterator[Cluster]:
     """Join the cluster of a scheduler, or start one on this machine.
 
@@ -86,6 +143,8 @@ def open_cluster(
         The address of a running scheduler, ``tcp://host:8786``.
     scheduler_file : pathlib.Path or None
         The file in which a running scheduler says its address.
+    resource : str
+        See `Cluster`.
 
     Raises
     ------
@@ -113,7 +172,7 @@ def open_cluster(
             n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
             if not n_workers:
                 raise BadInput(f"the scheduler at {where} has no workers; start some with `dask worker {where}`")
-            yield Cluster(client, n_workers, client.dashboard_link)
+            yield Cluster(client, n_workers, client.dashboard_link, resource)
         return
     n_workers = n_jobs or count_cores()
     check_jobs(n_workers)
@@ -121,6 +180,8 @@ def open_cluster(
         "distributed.scheduler.allowed-failures": N_TRIES - 1,
         # One image at a time, so that no other is blamed for the death of a worker.
         "distributed.scheduler.worker-saturation": 1.0,
+        # Ctrl-C reaches every process of a terminal; the driver alone decides what to do.
+        "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
         "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": max(1, count_cores() // n_workers),
     }
     # A worker that takes much memory is not stopped for it: the images decide how much they need.
@@ -130,4 +191,4 @@ def open_cluster(
         LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster,
         Client(cluster) as client,
     ):
-        yield Cluster(client, n_workers, client.dashboard_link)
+        yield Cluster(client, n_workers, client.dashboard_link, resource)

@@ -191,8 +191,8 @@ def _try_once(job: Job, warm: Path, image: Path, folder: Path) -> Trial | str:
     return Trial(measure_megapixels(image), watch.seconds["load"], watch.seconds["segment"], read_peak(), n_bytes)
 
 
-def _report_death(_: Path) -> str:
-    return "ended the process that worked on it, probably because memory ran out; give a smaller --jobs"
+def _report_death(_: Path, how: str) -> str:
+    return f"the process that worked on it {how}; give a smaller --jobs"
 
 
 def _list_parts(image: Path, folder: Path) -> list[Path]:

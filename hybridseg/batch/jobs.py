@@ -5,31 +5,33 @@ A job holds paths and options, never a loaded model, so that it can be sent to a
 
 from __future__ import annotations
 
-import glob
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from hybridseg import __version__
 from hybridseg.batch.madeby import explain_difference, leave_out_machine
 from hybridseg.batch.manifest import FAILED, ImageFacts, Manifest, find_key, measure_image
+from hybridseg.batch.pace import Pace
 from hybridseg.batch.results import BatchResult, ImageResult
+from hybridseg.batch.sending import find_sent, list_model_files
 from hybridseg.batch.workers import N_TRIES, check_jobs, map_calls
 from hybridseg.classes import ClassTable
-from hybridseg.errors import HybridSegError, MissingPackage, Problem
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, MissingPackage, Problem
 from hybridseg.figures import FIGURES_DIR, FigureOptions
+from hybridseg.forecast import Weighted
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import PREDSEG
+from hybridseg.io.remote import describe_source, find_tag, is_remote, local_copy, without_key
 from hybridseg.machine import forget_peak
 from hybridseg.models.cards import combine_fingerprint, hash_file, stamp_file
 from hybridseg.models.engines import LITERT
-from hybridseg.models.runtimes import RUNTIME_SUFFIX
 from hybridseg.options import option
 from hybridseg.progress import Item, Progress, no_progress
 
@@ -75,12 +77,15 @@ class Job(ABC):
         The classes of the first model with other colours; None: its own.
     engine : str
         What runs the models, one of `hybridseg.models.engines.ENGINES`.
+    sent : str
+        The hash of the models that were sent to the workers; empty: they find them where they are here.
     """
 
     model_paths: tuple[Path, ...]
     outputs: Outputs = Outputs()
     table: ClassTable | None = None
     engine: str = LITERT
+    sent: str = field(default="", kw_only=True)
 
     too_large: ClassVar[str]
     """What to do about an image that does not fit into memory."""
@@ -106,13 +111,17 @@ class Job(ABC):
     def describe(self) -> dict[str, Any]:
         """Return all that the results of all images depend on, JSON-ready."""
         settings = leave_out_machine({field.name: _describe(getattr(self, field.name)) for field in fields(self)})
-        del settings["model_paths"], settings["engine"]
+        del settings["model_paths"], settings["engine"], settings["sent"]
         settings["outputs"].pop("out_dir")
         return {"models": [hash_file(path) for path in self.model_paths], **settings, "version": __version__}
 
     def fingerprint(self) -> str:
         """Return the same in one SHA-256."""
         return combine_fingerprint(json.dumps(self.describe(), sort_keys=True))
+
+    def find_models(self) -> Self:
+        """Return the job with its models where they are on this machine."""
+        return replace(self, model_paths=find_sent(self.sent, self.model_paths), sent="") if self.sent else self
 
     @abstractmethod
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
@@ -140,7 +149,12 @@ class Mapper(Protocol):
     """Calls a function for each item in processes or on a cluster, as `hybridseg.batch.workers.map_calls` does."""
 
     def __call__(
-        self, function: Callable[[Item], Result], items: Sequence[Item], *, on_death: Callable[[Item], Result]
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        on_death: Callable[[Item, str], Result],
+        on_late: Callable[[Result], object],
     ) -> Generator[Result, None, None]:
         """Yield the results in any order."""
         ...
@@ -205,15 +219,22 @@ def run_jobs(
         tasks, failed = sort_out(tasks, job, manifest, retry_failed=retry_failed)
         for i, problem in failed.items():
             outcomes[i] = problem
+    pace = Pace()
+
+    def settle(attempt: Attempt) -> None:
+        outcomes[attempt.index] = outcome = attempt.outcome
+        if manifest is not None and outcome is not None:
+            manifest.add(image_paths[attempt.index], outcome, attempt.facts, job=fingerprint)
+        if isinstance(outcome, ImageResult):
+            pace.add(attempt.facts.megapixels if attempt.facts else 0.0)
+            on_done(outcome)
+
     work = partial(_try_image, job, resume, manifest is not None, no_progress if mapper or n_jobs > 1 else progress)
-    with closing((mapper or partial(map_calls, n_jobs=n_jobs))(work, tasks, on_death=_report_death)) as attempts:
-        steps = progress(tasks, label="images") if len(tasks) > 1 else tasks
+    call = mapper or partial(map_calls, n_jobs=n_jobs)
+    with closing(call(work, tasks, on_death=_report_death, on_late=settle)) as attempts:
+        steps = progress(Weighted(tasks, note=pace.describe), label="images") if len(tasks) > 1 else tasks
         for _, attempt in zip(steps, attempts, strict=True):
-            outcomes[attempt.index] = outcome = attempt.outcome
-            if manifest is not None and outcome is not None:
-                manifest.add(image_paths[attempt.index], outcome, attempt.facts, job=fingerprint)
-            if isinstance(outcome, ImageResult):
-                on_done(outcome)
+            settle(attempt)
     return BatchResult(
         images=tuple(one for one in outcomes if isinstance(one, ImageResult)),
         skipped=tuple(path for path, one in zip(image_paths, outcomes, strict=True) if one is None),
@@ -228,11 +249,12 @@ def list_tasks(image_paths: Sequence[Path], job: Job) -> tuple[list[tuple[int, P
     taken: dict[Path, Path] = {}
     for i, path in enumerate(image_paths):
         # Where nothing is written, each stands for itself.
-        target = next(iter(job.list_targets(path)), path)
+        target = next(iter(job.list_targets(without_key(path))), path)
         if target in taken:
             problems[i] = Problem(
-                str(path),
-                f"has the same name as {taken[target]}; rename one of them, or run them apart with another --out",
+                describe_source(path),
+                f"has the same name as {describe_source(taken[target])}; rename one of them, or run them apart with "
+                "another --out",
             )
         else:
             taken[target] = path
@@ -247,10 +269,10 @@ def sort_out(
     fingerprint, left = job.fingerprint(), []
     failed: dict[int, Problem] = {}
     for i, path in tasks:
-        reason = manifest.find_reason(path, fingerprint, job.list_targets(path))
+        reason = manifest.find_reason(path, fingerprint, job.list_targets(without_key(path)))
         if reason == FAILED and not retry_failed:
             failure = manifest.entries[find_key(path)].reason
-            failed[i] = Problem(str(path), f"{failure} (in an earlier run; --retry-failed tries again)")
+            failed[i] = Problem(describe_source(path), f"{failure} (in an earlier run; --retry-failed tries again)")
         elif reason:
             left.append((i, path))
     return left, failed
@@ -258,8 +280,13 @@ def sort_out(
 
 def claim_outputs(outputs: Outputs, image_paths: Sequence[Path]) -> None:
     """Raise WriteFailed unless the folders of the results can be written."""
+    elsewhere = next(filter(is_remote, image_paths), None)
     if outputs.out_dir is not None:
         claim_folder(outputs.out_dir)
+    elif elsewhere is not None:
+        raise BadInput(
+            f"nothing can be written beside {describe_source(elsewhere)}; say where the results go, with --out"
+        )
     if outputs.figures:
         for folder in {outputs.out_dir} if outputs.out_dir else {path.parent for path in image_paths}:
             # Made with the first figure; a file of this name would stop every image after all of its work.
@@ -269,18 +296,29 @@ def claim_outputs(outputs: Outputs, image_paths: Sequence[Path]) -> None:
 
 def _try_image(job: Job, resume: bool, measured: bool, progress: Progress, task: tuple[int, Path]) -> Attempt:
     """Segment one image, in whatever process this runs."""
-    i, path = task
-    if not measured:
-        return Attempt(i, _segment_one(job, resume, progress, path))
-    forget_peak()
-    outcome = _segment_one(job, resume, progress, path)
-    return Attempt(i, outcome, measure_image(path))
+    i, source = task
+    job = job.find_models()
+    # Asked before it is fetched: what changes meanwhile is done again.
+    tag = find_tag(source) if measured and is_remote(source) else ""
+    try:
+        with local_copy(source) as path:
+            if measured:
+                forget_peak()
+            outcome = _segment_one(job, resume, progress, path)
+            facts = measure_image(path, tag=tag) if measured else None
+    except (MissingInput, BadInput) as error:
+        return Attempt(i, Problem.of(describe_source(source), error))
+    if isinstance(outcome, Problem):
+        outcome = replace(outcome, where=describe_source(source))
+    elif outcome is not None:
+        outcome = replace(outcome, image_path=without_key(source))
+    return Attempt(i, outcome, facts)
 
 
-def _report_death(task: tuple[int, Path]) -> Attempt:
+def _report_death(task: tuple[int, Path], how: str) -> Attempt:
     i, path = task
-    text = "ended the process that worked on it (it does not fit into memory, or it crashes what reads it)"
-    return Attempt(i, Problem(str(path), f"{text}, {N_TRIES} times; work on it alone to see why, or cut it into parts"))
+    text = f"the process that worked on it {how}, {N_TRIES} times"
+    return Attempt(i, Problem(describe_source(path), f"{text}; work on it alone to see why, or cut it into parts"))
 
 
 def _segment_one(job: Job, resume: bool, progress: Progress, path: Path) -> ImageResult | Problem | None:
@@ -308,11 +346,9 @@ _loaded: dict[Any, Any] = {}
 def load_once(load: Callable[..., Model], path: Path, **settings: Any) -> Model:
     """Return ``load(path, **settings)``; a process loads a model again only when its files have changed.
 
-    The files are `path`, its card, its runtime graph and its labels beside it, and every path in `settings`.
+    The files are those of the model and every path in `settings`.
     """
-    beside = (f"{path.stem}.json", f"{path.stem}.card.json", f"{path.stem}{RUNTIME_SUFFIX}", "labels.txt")
-    files = [path, *(path.parent / name for name in beside)]
-    files += sorted(path.parent.glob(f"{glob.escape(path.stem)}_labels*.txt"))
+    files = list_model_files(path)
     files += [value for value in settings.values() if isinstance(value, Path)]
     key = (load, tuple(sorted(settings.items())), tuple((file.absolute(), stamp_file(file)) for file in files))
     if key not in _loaded:

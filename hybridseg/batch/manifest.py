@@ -23,6 +23,7 @@ from hybridseg.io.images import describe_image
 from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.io.locks import lock_output
 from hybridseg.io.rasters import check_regular
+from hybridseg.io.remote import describe_source, find_tag, is_remote
 from hybridseg.machine import read_peak
 from hybridseg.models.cards import hash_file, parse_fields, stamp_file
 
@@ -57,6 +58,8 @@ class ImageFacts:
         None where it cannot be read.
     peak_mb : float
         The most memory that the process held meanwhile.
+    tag : str
+        Of an image that lies elsewhere, what tells whether it has changed, see `hybridseg.io.remote.find_tag`.
     """
 
     size: int | None = None
@@ -64,6 +67,7 @@ class ImageFacts:
     sha256: str | None = None
     megapixels: float = 0.0
     peak_mb: float = 0.0
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -224,24 +228,29 @@ class Manifest:
 
 def find_key(image: Path) -> str:
     """Return by what an image is known in a manifest."""
-    return str(image.absolute())
+    return describe_source(image if is_remote(image) else image.absolute())
 
 
 def is_same(image: Path, facts: ImageFacts) -> bool:
-    """Return whether the file of an image is as it was; it is read only where its time has changed."""
+    """Return whether the file of an image is as it was; it is read only where its time has changed.
+
+    One that lies elsewhere is the same where nobody can tell.
+    """
+    if is_remote(image):
+        return facts.sha256 is not None and find_tag(image) in ("", facts.tag)
     stamp = stamp_file(image)
     if stamp == (facts.size, facts.mtime_ns):
         return True
     return stamp is not None and stamp[0] == facts.size and hash_file(image) == facts.sha256
 
 
-def measure_image(image: Path) -> ImageFacts:
-    """Return the facts of an image that this process has just worked on."""
+def measure_image(image: Path, *, tag: str = "") -> ImageFacts:
+    """Return the facts of an image, or of its copy, that this process has just worked on."""
     stamp, pixels = stamp_file(image), 0
     with suppress(HybridSegError):
         pixels = math.prod(describe_image(image).shape)
     size, mtime_ns = stamp or (None, None)
-    return ImageFacts(size, mtime_ns, hash_file(image), pixels / 1e6, read_peak())
+    return ImageFacts(size, mtime_ns, hash_file(image), pixels / 1e6, read_peak(), tag)
 
 
 def _check_time(text: str) -> None:

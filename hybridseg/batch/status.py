@@ -52,8 +52,8 @@ def read_status(folder: Path) -> RunStatus:
     known = [entry for entry in known if entry.job == start.job]
     failed = tuple(Problem(entry.image, entry.reason) for entry in known if entry.result != DONE)
     n_left = len(start.images) - len(known)
-    # What an earlier run did says nothing of the pace of this one.
-    recent = [entry for entry in known if entry.time >= start.time]
+    # What an earlier run did says nothing of the pace of this one, nor does what failed, which takes no time.
+    recent = [entry for entry in known if entry.time >= start.time and entry.result == DONE]
     minutes = _seconds_between(start.time, max((e.time for e in recent), default=start.time)) / 60
     pace = len(recent) / minutes if minutes else 0.0
     megapixels = sum(entry.facts.megapixels for entry in recent)

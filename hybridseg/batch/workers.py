@@ -18,6 +18,7 @@ from hybridseg.progress import Item
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing.context import SpawnProcess
     from multiprocessing.synchronize import Event
 
 Result = TypeVar("Result")
@@ -31,7 +32,8 @@ def map_calls(
     items: Sequence[Item],
     *,
     n_jobs: int,
-    on_death: Callable[[Item], Result] | None = None,
+    on_death: Callable[[Item, str], Result] | None = None,
+    on_late: Callable[[Result], object] | None = None,
 ) -> Generator[Result, None, None]:
     """Yield what a function returns for each item, as soon as it is known, in any order.
 
@@ -43,7 +45,10 @@ def map_calls(
     n_jobs : int
         Processes, which share the cores; 1 does the work in this one.
     on_death : callable or None
-        Returns the result of an item whose process was killed each of `N_TRIES` times; None: that ends everything.
+        Returns the result of an item whose process died each of `N_TRIES` times, given how it ended, in words; None:
+        that ends everything.
+    on_late : callable or None
+        Takes the results of calls that had begun when the generator was closed or interrupted: they are finished.
 
     Raises
     ------
@@ -55,23 +60,28 @@ def map_calls(
         return
     waiting = deque((item, 1) for item in items)
     running: dict[Future[Result], tuple[_Worker, Item, int]] = {}
-    with _open_workers(n_jobs, len(items)) as free:
-        while waiting or running:
-            while waiting and free:
-                worker, (item, n_tries) = free.pop(), waiting.popleft()
-                running[worker.submit(function, item)] = worker, item, n_tries
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                worker, item, n_tries = running.pop(future)
-                if worker.has_died(future):
-                    worker.replace(is_end=on_death is None)
+    try:
+        with _open_workers(n_jobs, len(items)) as free:
+            while waiting or running:
+                while waiting and free:
+                    worker, (item, n_tries) = free.pop(), waiting.popleft()
+                    running[worker.submit(function, item)] = worker, item, n_tries
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    worker, item, n_tries = running.pop(future)
+                    free.append(worker)
+                    if not worker.has_died(future):
+                        yield future.result()
+                        continue
+                    how = worker.replace(is_end=on_death is None)
                     if n_tries < N_TRIES:
                         waiting.appendleft((item, n_tries + 1))
                     elif on_death is not None:
-                        yield on_death(item)
-                    free.append(worker)
-                else:
-                    free.append(worker)
-                    yield future.result()
+                        yield on_death(item, how)
+    finally:
+        with _ignore_interrupts():
+            for future in running:
+                if on_late is not None and not future.cancelled() and future.exception() is None:
+                    on_late(future.result())
 
 
 class _Worker:
@@ -83,15 +93,23 @@ class _Worker:
 
     def _start(self) -> None:
         # Imported on use: one process needs none of it.
-        import multiprocessing
         from concurrent.futures.process import ProcessPoolExecutor
+        from multiprocessing.context import SpawnContext
 
         # Not fork: a forked process that had threads or TensorFlow running can hang.
-        context = multiprocessing.get_context("spawn")
+        context = SpawnContext()
+        # A pool does not say how its process ended.
+        context.Process = self._make_process  # type: ignore[misc, assignment]
         self._started = context.Event()
         self._pool = ProcessPoolExecutor(
             1, mp_context=context, initializer=_start_worker, initargs=(self._started, self._n_threads)
         )
+
+    def _make_process(self, **settings: Any) -> SpawnProcess:
+        from multiprocessing.context import SpawnProcess
+
+        self._process = SpawnProcess(**settings)
+        return self._process
 
     def submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
         return self._pool.submit(function, item)
@@ -100,15 +118,36 @@ class _Worker:
     def has_died(future: Future[Any]) -> bool:
         return isinstance(future.exception(), BrokenExecutor)
 
-    def replace(self, *, is_end: bool) -> None:
-        """Start another process in the place of one that was killed."""
+    def replace(self, *, is_end: bool) -> str:
+        """Start another process in the place of one that died, and return how that ended."""
         if is_end or not self._started.is_set():
             raise _explain_death(has_started=self._started.is_set())
+        # Its exit code is known once the pool has ended.
         self.stop()
+        how = describe_end(self._process.exitcode)
         self._start()
+        return how
 
     def stop(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def describe_end(exit_code: int | None) -> str:
+    """Return in words how a process ended that was not to end.
+
+    Examples
+    --------
+    >>> describe_end(-9), describe_end(-11), describe_end(3)
+    ('was killed, probably because memory ran out', 'crashed (SIGSEGV)', 'ended with exit code 3')
+    """
+    if exit_code is None:
+        return "ended"
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
+    if exit_code == -getattr(signal, "SIGKILL", 9):
+        return "was killed, probably because memory ran out"
+    name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else f"signal {-exit_code}"
+    return f"was told to end ({name})" if name in ("SIGTERM", "SIGHUP", "SIGINT") else f"crashed ({name})"
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import click
 
 from hybridseg.apply import Model, find_model
-from hybridseg.batch.cluster import open_cluster
+from hybridseg.batch.cluster import Cluster, open_cluster
 from hybridseg.batch.jobs import Job, Mapper, Outputs, list_tasks, sort_out
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import Plan, check_disk, make_plan
 from hybridseg.batch.status import RunStatus, read_status
 from hybridseg.batch.workers import map_calls
 from hybridseg.cli.console import Console, pass_console
+from hybridseg.cli.methods import GroupedCommand, make_method_job, method_options
 from hybridseg.cli.options import (
     colors_option,
     figure_options,
@@ -28,44 +29,57 @@ from hybridseg.cli.options import (
     options_of,
     path_type,
     read_options,
-    read_repainted,
     sources_argument,
 )
-from hybridseg.cli.segment import labels_option, run_job, tile_size_option
+from hybridseg.cli.segment import run_job
+from hybridseg.dense.predict import PredictJob
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
+from hybridseg.machine import count_memory
 from hybridseg.markup import count_of
+from hybridseg.models.engines import ENGINES as MODEL_ENGINES
+from hybridseg.models.engines import LITERT
 from hybridseg.progress import describe_seconds
 
+GPU = "GPU"
+"""What workers of Dask say that they have, with which networks run fast."""
 ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @sources_argument
 @models_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, required=True, help="Folder of the results.")
-@labels_option
 @colors_option("--labels, or else the model's own")
-@tile_size_option
 @options_of(Outputs, "probabilities")
 @click.option("--figures/--no-figures", default=True, show_default=True, help="Draw the figure of each image.")
 @figure_options
 @click.option(
-    "--engine", type=click.Choice(ENGINES), default=PROCESSES, show_default=True,
+    "--engine", "run_engine", type=click.Choice(ENGINES), default=PROCESSES, show_default=True,
     help="What does the work: this process, several processes, or a Dask cluster.",
 )  # fmt: skip
 @jobs_option
+@click.option(
+    "--model-engine", type=click.Choice(MODEL_ENGINES), default=LITERT, show_default=True,
+    help="What runs the models; tensorflow is the reference, and takes seconds to start.",
+)  # fmt: skip
 @click.option("--scheduler", metavar="ADDRESS", help="Join the running Dask cluster at tcp://HOST:PORT.")
 @click.option(
     "--scheduler-file", metavar="FILE", type=path_type, help="Join the running Dask cluster that this file names."
 )
+@click.option(
+    "--send-model", is_flag=True,
+    help="Send the model to the workers of the cluster, which have no disk with it; they keep it in their cache.",
+)  # fmt: skip
 @click.option("--retry-failed", is_flag=True, help="Try images again that failed before.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and what it takes.")
+@method_options
 @pass_console
 def segment(console: Console, **settings: Any) -> None:
     """Label every pixel of any number of images with any model.
 
-    SOURCES are files, folders, patterns, and text files (.txt) with a path on each line. Given again, the same command
+    SOURCES are files, folders, patterns, and text files (.txt) with a path on each line; images may also lie on the web
+    or in an archive (https://..., s3://..., /vsizip/...). Given again, the same command
     does only what is missing or has changed: images, model or settings. An image that cannot be used, or that ends the
     process that works on it, does not stop the others.
 
@@ -79,20 +93,24 @@ def segment(console: Console, **settings: Any) -> None:
       hybridseg segment photos --model model.pb --out results --dry-run
     """
     _check_engine(settings)
-    images = find_images(settings["sources"])
-    model = Model(tuple(map(find_model, settings["models"])), settings["labels_path"], settings["tile_size"])
+    images = find_images(settings["sources"], remote=True)
+    model = Model(
+        tuple(map(find_model, settings["models"])), settings["labels_path"], settings["tile_size"],
+        settings["input_range"], settings["model_engine"],
+    )  # fmt: skip
     outputs = read_options(
         Outputs, settings, out_dir=settings["out_dir"],
         figures=read_options(FigureOptions, settings) if settings["figures"] else None,
     )  # fmt: skip
-    table = read_repainted(model.classes, settings["labels_path"], settings["colors_path"], owner=model.paths[0])
-    job = model.make_job(outputs=outputs, table=table)
+    job = make_method_job(console, model, settings, outputs=outputs)
     manifest = Manifest.read(settings["out_dir"])
     if settings["dry_run"]:
         _say_plan(console, _plan(images, job, manifest, settings), settings)
         return
-    with manifest.writing(), _open_engine(console, settings) as (mapper, engine):
+    with manifest.writing(), _open_engine(console, settings, job) as (mapper, engine):
         check_disk(settings["out_dir"], _plan(images, job, manifest, settings))
+        if settings["send_model"] and isinstance(mapper, Cluster):
+            job = replace(job, sent=mapper.send_models(job.model_paths))
         manifest.begin(images, job=job.fingerprint(), settings=job.describe(), engine=engine)
         run_job(
             console, images, job, resume=False, mapper=mapper, manifest=manifest, retry_failed=settings["retry_failed"]
@@ -104,49 +122,69 @@ def _check_engine(settings: dict[str, Any]) -> None:
     if len(joined) > 1:
         raise click.UsageError("--scheduler and --scheduler-file both name a cluster; leave one out.")
     if joined:
-        if is_given("engine") and settings["engine"] != DASK:
+        if is_given("run_engine") and settings["run_engine"] != DASK:
             raise click.UsageError(f"--{joined[0].replace('_', '-')} joins a Dask cluster; leave --engine out.")
         if is_given("n_jobs"):
             raise click.UsageError("a running cluster has its own workers; leave --jobs out.")
-        settings["engine"] = DASK
-    if settings["engine"] == SERIAL:
+        settings["run_engine"] = DASK
+    if settings["send_model"]:
+        if settings["run_engine"] != DASK:
+            raise click.UsageError("--send-model is for workers on other machines: give --scheduler too.")
+        if settings["labels_path"]:
+            raise click.UsageError(
+                "--send-model sends what lies beside the model: leave --labels out, and put the classes beside it as "
+                "labels.txt."
+            )
+    if settings["run_engine"] == SERIAL:
         if is_given("n_jobs") and settings["n_jobs"] != 1:
             raise click.UsageError("--engine serial is one process; leave --jobs out.")
         settings["n_jobs"] = 1
 
 
 @contextmanager
-def _open_engine(console: Console, settings: dict[str, Any]) -> Iterator[tuple[Mapper | None, str]]:
+def _open_engine(console: Console, settings: dict[str, Any], job: Job) -> Iterator[tuple[Mapper | None, str]]:
     """Yield what does the work, None for this process, and what it is called."""
     n_jobs = settings["n_jobs"]
-    if settings["engine"] != DASK:
+    if settings["run_engine"] != DASK:
         name = f"{n_jobs} processes" if n_jobs > 1 else "this process"
         yield (partial(map_calls, n_jobs=n_jobs) if n_jobs > 1 else None), name
         return
-    with open_cluster(
-        n_jobs=n_jobs, scheduler=settings["scheduler"], scheduler_file=settings["scheduler_file"]
-    ) as cluster:
-        console.say(f"Dask: {cluster.n_workers} workers, dashboard {cluster.dashboard}")
-        yield cluster, f"{cluster.n_workers} workers of Dask"
+    places = {name: settings[name] for name in ("scheduler", "scheduler_file")}
+    with open_cluster(n_jobs=n_jobs, **places, resource=GPU if isinstance(job, PredictJob) else "") as cluster:
+        n_gpus = cluster.n_with_resource if cluster.resource else 0
+        only = f"; networks run on the {n_gpus} with {GPU}" if n_gpus else ""
+        console.say(f"Dask: {count_of(cluster.n_workers, 'worker')}, dashboard {cluster.dashboard}{only}")
+        yield cluster, f"{count_of(cluster.n_workers, 'worker')} of Dask"
 
 
 def _plan(images: list[Path], job: Job, manifest: Manifest, settings: dict[str, Any]) -> Plan:
     tasks, _ = list_tasks(images, job)
     left, failed = sort_out(tasks, job, manifest, retry_failed=settings["retry_failed"])
     n_done = len(tasks) - len(left) - len(failed)
-    return make_plan([path for _, path in left], n_done, manifest, job=job.fingerprint(), n_workers=settings["n_jobs"])
+    return make_plan(
+        [path for _, path in left], n_done, manifest, job=job.fingerprint(),
+        n_workers=1 if _is_joined(settings) else settings["n_jobs"], with_figures=settings["figures"],
+    )  # fmt: skip
+
+
+def _is_joined(settings: dict[str, Any]) -> bool:
+    """Return whether a running cluster does the work."""
+    return bool(settings["scheduler"] or settings["scheduler_file"])
 
 
 def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
     console.record(plan=asdict(plan))
-    unknown = "known once an image is done"
+    rough = "" if plan.is_measured else ", by the sizes of the images"
+    total = count_memory()
     rows = {
         "images": f"{plan.n_left:,} to do, {plan.n_done:,} done",
-        "megapixels": f"{plan.megapixels:,.1f}",
-        "processes": settings["n_jobs"],
-        "time": unknown if plan.seconds is None else f"about {describe_seconds(plan.seconds)}",
-        "memory": unknown if plan.memory_mb is None else f"up to {plan.memory_mb / 1000:.1f} GB",
-        "disk": unknown if plan.seconds is None else f"about {plan.n_bytes / 1e6:,.0f} MB in {settings['out_dir']}",
+        "megapixels": f"{plan.megapixels:,.1f}"
+        + (f", and those of {count_of(plan.n_remote, 'image')} elsewhere" if plan.n_remote else ""),
+        "processes": "those of the cluster; time and memory are of one" if _is_joined(settings) else settings["n_jobs"],
+        "time": "known once an image is done" if plan.seconds is None else f"about {describe_seconds(plan.seconds)}",
+        "memory": f"up to about {plan.memory_mb / 1000:.1f} GB{rough}"
+        + (f"; this machine has {total / 1e9:.1f} GB" if total else ""),
+        "disk": f"about {plan.n_bytes / 1e6:,.0f} MB in {settings['out_dir']}{rough}",
     }
     console.say_all(f"{name:<11} {value}" for name, value in rows.items())
 

@@ -27,12 +27,13 @@ from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.fit import LOSS, Epoch, FitOptions
+from hybridseg.dense.runs import load_run
 from hybridseg.dense.scoring import show_score as _show
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.figures import FigureOptions
-from hybridseg.io.pairing import PREDSEG_CRF
+from hybridseg.io.pairing import PREDSEG_CRF, find_images
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.encoders import IMAGENET
 from hybridseg.progress import Progress
@@ -77,22 +78,15 @@ def make_crop_options(crop: str, crop_scale: str) -> Callable[[Any], Any]:
 
 crop_options = make_crop_options("whole photos, resized to --size", "0.5-2")
 
-# How an image is presented to the networks, and what is written.
+# How an image is presented to the networks.
+presentation_options = options_of(
+    DenseOptions, "native", "scale", "window", "overlap", "flips",
+    flags={"native": ("--native/--fitted",)}, unset={"native": "as in training", "scale": "that of the training"},
+)  # fmt: skip
+
+# The same, and what is written.
 view_options = join_options(
-    options_of(
-        DenseOptions,
-        "native",
-        "scale",
-        "window",
-        "overlap",
-        "flips",
-        flags={"native": ("--native/--fitted",)},
-        unset={"native": "as in training", "scale": "that of the training"},
-    ),
-    options_of(Outputs, "probabilities"),
-    engine_option,
-    figure_options,
-    resume_option,
+    presentation_options, options_of(Outputs, "probabilities"), engine_option, figure_options, resume_option
 )
 
 
@@ -122,12 +116,19 @@ def crf_options(smoothing: SmoothingOptions) -> Callable[[Any], Any]:
     )
 
 
-def choose_crf(settings: dict[str, Any], smoothing: SmoothingOptions) -> tuple[SmoothingOptions, str]:
-    """Return how the options of `crf_options` smooth a prediction, and what the results are called."""
-    if not settings["crf"]:
-        return SmoothingOptions(), Outputs.title
-    # Beside the plain results, which are worth comparing with.
-    return read_options(smoothing, settings, crf=read_options(smoothing.crf, settings)), PREDSEG_CRF
+def infer_images(
+    console: Console, program: str, images: Path, settings: dict[str, Any], *, smoothing: SmoothingOptions, out_dir: Any
+) -> None:
+    """Segment images by the trainings of a program that were named, smoothed if `crf_options` say so."""
+    paths, title = find_images([images]), Outputs.title
+    if settings["crf"]:
+        # Beside the plain results, which are worth comparing with.
+        smoothing, title = read_options(smoothing, settings, crf=read_options(smoothing.crf, settings)), PREDSEG_CRF
+    else:
+        smoothing = SmoothingOptions()
+    which = {"program": program, "checkpoint": settings["checkpoint"], "engine": settings["model_engine"]}
+    models = [load_run(settings["runs_dir"] / name, **which) for name in settings["names"]]
+    segment_images(console, paths, models, settings, smoothing=smoothing, out_dir=out_dir, title=title)
 
 
 def segment_images(

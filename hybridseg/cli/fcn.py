@@ -9,15 +9,14 @@ import click
 
 from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
-    choose_crf,
     crf_options,
+    infer_images,
     labeldefs_option,
     make_crop_options,
     make_steps,
     report_training,
     run_options,
     runs_option,
-    segment_images,
     view_options,
     warn_of_late,
 )
@@ -37,11 +36,10 @@ from hybridseg.dense.datasets import Dataset, open_folders
 from hybridseg.dense.programs.fcn import FcnOptions, train_fcn
 from hybridseg.dense.programs.fcnfolders import find_labeldefs, open_classic
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
-from hybridseg.dense.runs import MODEL_NAME, load_run
+from hybridseg.dense.runs import MODEL_NAME
 from hybridseg.dense.smoothing import FCN_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.figures import FigureOptions
-from hybridseg.io.pairing import find_images
 from hybridseg.options import check_file_name
 from hybridseg.verdict import judge
 
@@ -210,8 +208,6 @@ def infer(console: Console, **settings: Any) -> None:
       hybridseg fcn infer --name data_test10 --samples-dir data/samples/RGB/train/data --output-dir test_output
       hybridseg fcn infer --name data_test10 --samples-dir data/samples/RGB/train/data --output-dir test_output --crf
     """
-    paths = find_images([settings["samples_dir"]])
-    smoothing, title = choose_crf(settings, FCN_SMOOTHING)
-    which = {"program": "fcn", "checkpoint": settings["checkpoint"], "engine": settings["model_engine"]}
-    models = [load_run(settings["runs_dir"] / name, **which) for name in settings["names"]]
-    segment_images(console, paths, models, settings, smoothing=smoothing, out_dir=settings["output_dir"], title=title)
+    infer_images(
+        console, "fcn", settings["samples_dir"], settings, smoothing=FCN_SMOOTHING, out_dir=settings["output_dir"]
+    )

@@ -14,6 +14,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput
 from hybridseg.figures import FigureOptions
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
+from hybridseg.io.remote import as_source, is_remote
 from hybridseg.machine import count_cores
 from hybridseg.models.encoders import IMAGENET, RANDOM
 from hybridseg.models.engines import ENGINES, LITERT
@@ -31,6 +32,15 @@ class PathType(click.Path):
 
 
 path_type = PathType(path_type=Path)
+
+
+class SourceType(PathType):
+    """A path, an address of the web, or a path of GDAL."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the text of the argument."""
+        source = as_source(value) if isinstance(value, str) and value else None
+        return source if source is not None and is_remote(source) else super().convert(value, param, ctx)
 
 
 class WholeType(click.IntRange):
@@ -222,6 +232,12 @@ def read_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "", **m
         return make_options(cls, settings, prefix=prefix, **more)
 
 
+def given_options(cls: Any, settings: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
+    """Return the fields of an options class that were given on this command line; `prefix` is before their names."""
+    names = [name for name in cls.__dataclass_fields__ if prefix + name in settings and is_given(prefix + name)]
+    return {name: settings[prefix + name] for name in names}
+
+
 @contextmanager
 def named_as_typed(prefix: str = "") -> Iterator[None]:
     """Let an error in an option call it as the command line does: ``--group-by=(`` in place of ``group_by=(``."""
@@ -263,7 +279,9 @@ figure_options = options_of(FigureOptions, "dpi", "figure_format", flags={"figur
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that are already there.")
 
 
-sources_argument = click.argument("sources", metavar="SOURCES...", nargs=-1, required=True, type=path_type)
+sources_argument = click.argument(
+    "sources", metavar="SOURCES...", nargs=-1, required=True, type=SourceType(path_type=Path)
+)
 models_option = click.option(
     "--model", "models", metavar="MODEL", type=path_type, multiple=True, required=True,
     help="The model: a tile classifier (NAME.pb), a dense network (NAME.h5), or the folder of one. Given again, "

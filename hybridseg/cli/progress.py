@@ -65,7 +65,7 @@ class Meter:
             for item in items:
                 yield item
                 span.finish_item(self.forecast.clock())
-                bar.set_postfix_str(self._describe_left(), refresh=False)
+                bar.set_postfix_str(self._describe(span), refresh=False)
                 bar.update()
 
     def _show_lines(self, items: Sequence[Item], label: str) -> Iterator[Item]:
@@ -76,8 +76,8 @@ class Meter:
                 yield item
                 span.finish_item(self.forecast.clock())
                 if span.n_done < len(items) and self.lines.are_due(span.since):
-                    left = self._describe_left()
-                    self.lines.print(f"{label}: {span.n_done} of {len(items)}{left and f', {left}'}", span.since)
+                    more = self._describe(span)
+                    self.lines.print(f"{label}: {span.n_done} of {len(items)}{more and f', {more}'}", span.since)
             is_outermost = self.forecast.depth == 1
         self._show_end(label, span, started, is_outermost=is_outermost)
 
@@ -87,9 +87,11 @@ class Meter:
         if is_outermost and took >= _SECONDS_BETWEEN_LINES and span.since - self.lines.printed >= _LEAST_SECONDS:
             self.lines.print(f"{label}: {span.n_done} in {describe_seconds(took)}", span.since)
 
-    def _describe_left(self) -> str:
+    def _describe(self, span: Span) -> str:
+        """Return what is noted of some items, and how much time is left of all."""
         left = self.forecast.tell_left()
-        return "" if left is None else f"{describe_seconds(left)} left"
+        note = span.items.note() if span.items.note else ""
+        return ", ".join(filter(None, (note, "" if left is None else f"{describe_seconds(left)} left")))
 
 
 def pause_bars() -> AbstractContextManager[Any]:

@@ -20,6 +20,7 @@ from hybridseg.cli.options import (
     colors_option,
     engine_option,
     figure_options,
+    given_options,
     is_given,
     named_as_typed,
     options_of,
@@ -70,12 +71,12 @@ tile_size_option = click.option(
     "--tile-size", type=int, help="Side of the tiles, in pixels.  [default: from the model]"
 )
 
-_BY_SIZE = {
+BY_SIZE = {
     "scale": "0.5, more for small images, less for large ones",
     "stride": "half a tile, more for large images",
     "pattern": "raster, but checker where that would leave most columns without a tile",
 }
-_CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterations", "tolerance", "max_memory",
+CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterations", "tolerance", "max_memory",
               "n_threads", "engine", "reference_geometry")  # fmt: skip
 
 
@@ -93,9 +94,9 @@ _CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterati
     help="The best result: overlapping tiles, soft seeds, constants of tune-crf; or that of the classic script: every "
     "8th tile, hard seeds, scale 0.25, constants of 2018.  [default: --best; --classic with THRESH PROB DECIM SCALE]",
 )
-@options_of(HybridOptions, "threshold", "decimation", "scale", "stride", "pattern", "seed_from", unset=_BY_SIZE)
+@options_of(HybridOptions, "threshold", "decimation", "scale", "stride", "pattern", "seed_from", unset=BY_SIZE)
 @options_of(CrfOptions, "gt_prob", flags={"gt_prob": ("--prob",)})
-@options_of(_DEFAULTS.crf, *_CRF_NAMES, flags=CRF_FLAGS)
+@options_of(_DEFAULTS.crf, *CRF_NAMES, flags=CRF_FLAGS)
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, help="Write here.  [default: beside each image]")
 @options_of(Outputs, "probabilities", "report", "keep_seeds")
 @options_of(SemsegJob, "input_range")
@@ -136,8 +137,8 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     }
     classifier = SemsegJob(**files).load()
     is_classic = settings["best"] is False
-    base = classic_options(classifier.tile_size) if is_classic else _find_best(console, files["model_paths"])
-    options = _make_options(settings, base)
+    base = classic_options(classifier.tile_size) if is_classic else find_best(console, files["model_paths"])
+    options = make_hybrid_options(settings, base)
     if prob_is_option and options.seed_from == "probabilities":
         raise click.UsageError("--prob only applies to hard seeds; add --classic or --seed-from labels.")
     job = SemsegJob(
@@ -149,7 +150,8 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     run_job(console, paths, job, resume=settings["resume"])
 
 
-def _find_best(console: Console, model_paths: Sequence[Path]) -> HybridOptions:
+def find_best(console: Console, model_paths: Sequence[Path]) -> HybridOptions:
+    """Return what `tune-crf` found for some models; where it was not run, say so, and return the general options."""
     tuned = read_tuning(model_paths)
     if tuned is None:
         console.say(f"{tuning_path(model_paths[0])} does not exist: general constants are used (see tune-crf)")
@@ -185,15 +187,20 @@ def _read_words(words: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, 
     return images
 
 
-def _make_options(settings: dict[str, Any], base: HybridOptions) -> HybridOptions:
-    """Replace in `base` what was given on this command line."""
-    given = {name: value for name, value in settings.items() if is_given(name)}
-
-    def pick(cls: Any) -> dict[str, Any]:
-        return {name: given[name] for name in cls.__dataclass_fields__ if name in given}
-
+def make_hybrid_options(settings: dict[str, Any], base: HybridOptions, *, prefix: str = "") -> HybridOptions:
+    """Replace in `base` what was given on this command line, also with a prefix before the name of a field."""
+    with named_as_typed(prefix):
+        base = replace(base, **given_options(HybridOptions, settings, prefix=prefix))
     with named_as_typed():
-        return replace(base, **pick(HybridOptions), crf=replace(base.crf, **pick(CrfOptions)))
+        return replace(
+            base, **given_options(HybridOptions, settings), crf=replace(base.crf, **given_options(CrfOptions, settings))
+        )
+
+
+def refuse_prob(options: HybridOptions) -> None:
+    """Raise a usage error when --prob was given, which is for hard seeds, and the seeds are soft."""
+    if is_given("gt_prob") and options.seed_from == "probabilities":
+        raise click.UsageError("--prob only applies to hard seeds; add --seed-from labels.")
 
 
 def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool, **settings: Any) -> None:
@@ -239,7 +246,7 @@ def _print_image(console: Console, image: ImageResult) -> None:
 @places_options
 @class_files_options
 @options_of(TuneOptions, "n_trials", "score")
-@options_of(HybridOptions, "stride", "scale", "seed_from", unset=_BY_SIZE)
+@options_of(HybridOptions, "stride", "scale", "seed_from", unset=BY_SIZE)
 @engine_option
 @seed_option
 @pass_console
@@ -257,7 +264,7 @@ def tune_crf(console: Console, *, paths: tuple[Path, ...], **settings: Any) -> N
       hybridseg tune-crf labelled --model model.pb
       hybridseg tune-crf --images images --masks masks --model model.pb
     """
-    start, options = _make_options(settings, _DEFAULTS), read_options(TuneOptions, settings)
+    start, options = make_hybrid_options(settings, _DEFAULTS), read_options(TuneOptions, settings)
     images_dir, masks_dir = settings["images_dir"], settings["masks_dir"]
     refuse_twice(next(iter(paths), None) if masks_dir else None, images_dir)
     found = find_labelled(paths, images_dir=images_dir, masks_dir=masks_dir)

@@ -9,14 +9,13 @@ import click
 
 from hybridseg.cli.console import Console, add_manners, pass_console
 from hybridseg.cli.dense import (
-    choose_crf,
     crf_options,
     encoder_weights_option,
+    infer_images,
     make_steps,
     report_training,
     run_options,
     runs_option,
-    segment_images,
     view_options,
     warn_of_late,
 )
@@ -58,11 +57,10 @@ from hybridseg.dense.programs.unet import (
     draw_sheet,
     train_unet,
 )
-from hybridseg.dense.runs import MODEL_NAME, load_run
+from hybridseg.dense.runs import MODEL_NAME
 from hybridseg.dense.smoothing import UNET_SMOOTHING
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.figures import FigureOptions
-from hybridseg.io.pairing import find_images
 from hybridseg.models.unet import NO_ENCODER
 from hybridseg.options import check_file_name
 from hybridseg.verdict import judge
@@ -262,11 +260,7 @@ def infer(console: Console, **settings: Any) -> None:
     if is_of_model(settings):
         label_folder(console, settings)
         return
-    paths = find_images([settings["images"]])
-    smoothing, title = choose_crf(settings, UNET_SMOOTHING)
-    which = {"program": "unet", "checkpoint": settings["checkpoint"], "engine": settings["model_engine"]}
-    models = [load_run(settings["runs_dir"] / name, **which) for name in settings["names"]]
-    segment_images(console, paths, models, settings, smoothing=smoothing, out_dir=settings["out_dir"], title=title)
+    infer_images(console, "unet", settings["images"], settings, smoothing=UNET_SMOOTHING, out_dir=settings["out_dir"])
 
 
 @unet.command("show-augmentation")

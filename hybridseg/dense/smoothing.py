@@ -59,6 +59,18 @@ UNET_SMOOTHING = SmoothingOptions(
 )
 
 
+def find_smoothing(crf_from: str, architecture: str) -> SmoothingOptions:
+    """Return the usual settings of a CRF that starts from `crf_from` after a network of some architecture.
+
+    Examples
+    --------
+    >>> find_smoothing("none", "unet") == SmoothingOptions(), find_smoothing("probabilities", "unet").crf.theta
+    (True, 60.0)
+    """
+    from_probs = UNET_SMOOTHING if architecture == "unet" else PROBS_SMOOTHING
+    return {"none": SmoothingOptions(), "labels": FCN_SMOOTHING, "probabilities": from_probs}[crf_from]
+
+
 def smooth_probs(
     image: np.ndarray, probs: np.ndarray, *, options: SmoothingOptions, progress: Progress = no_progress
 ) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from http.client import HTTPException, HTTPResponse
@@ -21,6 +21,7 @@ MAX_BYTES = 1_000_000_000
 # Of silence, and of a whole file.
 _TIMEOUT, _MOST_SECONDS = 30.0, 1800.0
 _CHUNK = 1 << 16
+_KEPT_SIGNS = ":/?#[]@!$&'()*+,;=%~"
 
 
 class Unreachable(MissingInput):
@@ -64,12 +65,25 @@ def download(url: str, path: Path, *, check: Callable[[Path], object], is_stoppe
     with atomic_path(path, durable=False) as temporary:
         # A space or a letter with an accent, as some files have them.
         with _explained(url):
-            answer = _make_opener().open(quote(url, safe=":/?#[]@!$&'()*+,;=%~"), timeout=_TIMEOUT)
+            answer = _make_opener().open(quote(url, safe=_KEPT_SIGNS), timeout=_TIMEOUT)
         with answer:
             _receive(answer, url, temporary, is_stopped)
         check(temporary)
         if os.path.lexists(path):
             raise OutputExists(f"{path} is there already")
+
+
+def ask_headers(url: str) -> Mapping[str, str]:
+    """Return what a server says of a file, without fetching it.
+
+    Raises
+    ------
+    Unreachable, MissingInput
+        As `download`.
+    """
+    asked = request.Request(quote(url, safe=_KEPT_SIGNS), method="HEAD")
+    with _explained(url), _make_opener().open(asked, timeout=_TIMEOUT) as answer:
+        return dict(answer.headers)
 
 
 def find_host(url: str) -> str:

@@ -12,6 +12,7 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
+from hybridseg.io.remote import as_source, describe_source, is_remote
 from hybridseg.io.textfiles import read_lines
 
 MANIFEST_NAME, SPLIT_NAME = "tiles.csv", "split.csv"
@@ -146,10 +147,15 @@ def rank_photo(path: Path) -> int:
     return 2 if info.bands == 1 and "int" in info.dtype else int(is_png)
 
 
-def find_images(inputs: Iterable[Path]) -> list[Path]:
+def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
     """Find the photographs that are given by name, by folder or by a pattern such as ``photos/2016*.jpg``.
 
     A text file (.txt) has a path on each line.
+
+    Parameters
+    ----------
+    remote : bool
+        Images may lie elsewhere, see `hybridseg.io.remote`.
 
     Returns
     -------
@@ -163,18 +169,24 @@ def find_images(inputs: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in inputs:
-        if path.is_dir():
+        if is_remote(path):
+            images = [path]
+        elif path.is_dir():
             images = list_images(path)
         elif path.suffix.lower() == ".txt" and path.is_file():
             lines = read_lines(
                 path, remedy="give a text file with the path of an image on each line", errors="surrogateescape"
             )
-            images = [Path(line.strip()) for line in lines if line.strip()]
+            images = [as_source(line.strip()) for line in lines if line.strip()]
         elif path.exists() or not any(sign in str(path) for sign in "*?["):
             images = [path]
         else:
             matches = (p for p in _match_pattern(path) if p.name.lower().endswith(IMAGE_SUFFIXES) and p.is_file())
             images = _leave_masks_out(p for p in matches if _is_photo(p))
+        if not remote and (elsewhere := next(filter(is_remote, images), None)):
+            raise BadInput(
+                f"{describe_source(elsewhere)} is no file of this machine; `hybridseg segment` takes such images"
+            )
         if not images:
             raise MissingInput(f"{path} matches no image; images end in {', '.join(IMAGE_SUFFIXES)}")
         found.update(dict.fromkeys(images))

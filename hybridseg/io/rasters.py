@@ -40,6 +40,8 @@ _SIGNATURES = (
     (b"II+\x00", "GTiff"),
     (b"MM\x00+", "GTiff"),
 )
+FORMATS = tuple(dict.fromkeys(name for _, name in _SIGNATURES))
+"""What is read, as GDAL calls it."""
 
 
 @dataclass(frozen=True)

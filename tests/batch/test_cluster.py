@@ -7,8 +7,11 @@ import pytest
 
 pytest.importorskip("distributed")
 
-from hybridseg.batch.cluster import open_cluster
+from distributed import Client, Scheduler, SpecCluster, Worker, get_worker
+
+from hybridseg.batch.cluster import Cluster, open_cluster
 from hybridseg.batch.jobs import Outputs, run_jobs
+from hybridseg.batch.sending import Parcel, sent_folder
 from hybridseg.errors import BadInput, MissingInput
 
 
@@ -29,10 +32,53 @@ def test_a_cluster_writes_the_same_and_survives_a_dead_worker(photo, job, tmp_pa
             assert joined.n_workers >= 1, "one that died may be starting"
     assert [image.image_path for image in many.images] == [paths[0], *paths[2:]] and len(again.images) == 2
     assert [problem.where for problem in many.problems] == [str(paths[1])]
-    assert "ended the process that worked on it" in many.problems[0].message
+    assert "the process that worked on it ended (the log of the worker says more), 3 times" in many.problems[0].message
     one = run_jobs([paths[0], *paths[2:]], replace(job, outputs=Outputs(out_dir=tmp_path / "one")))
     for result, same in zip(many.images, one.images, strict=True):
         assert result.written[0].read_bytes() == same.written[0].read_bytes()
+
+
+@pytest.fixture
+def two_kinds():
+    """A cluster in this process, of a worker that says that it has a GPU, and one that does not."""
+    kinds = {"fast": {"cls": Worker, "options": {"resources": {"GPU": 1}, "nthreads": 1, "host": "127.0.0.1"}}}
+    kinds["plain"] = {"cls": Worker, "options": {"nthreads": 1, "host": "127.0.0.1"}}
+    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1"}}
+    with SpecCluster(kinds, scheduler=scheduler, silence_logs=50) as cluster, Client(cluster) as client:
+        yield client
+
+
+def name_worker(_):
+    return get_worker().name
+
+
+def test_networks_run_where_a_worker_says_that_it_has_a_gpu(two_kinds):
+    ignored = {"on_death": lambda *_: None, "on_late": lambda _: None}
+    assert set(Cluster(two_kinds, 2, "", "GPU")(name_worker, range(6), **ignored)) == {"fast"}
+    assert set(Cluster(two_kinds, 2, "")(name_worker, range(6), **ignored)) == {"fast", "plain"}
+    assert len(list(Cluster(two_kinds, 2, "", "FPGA")(name_worker, range(3), **ignored))) == 3, "nobody has it"
+
+
+def test_a_model_is_sent_by_content(two_kinds, photo, job, tmp_path):
+    cluster = Cluster(two_kinds, 2, "")
+    sha256 = cluster.send_models(job.model_paths)
+    kept = sent_folder(sha256) / "0" / "model.bin"
+    assert kept.read_bytes() == b"model"
+    sent = replace(job, sent=sha256, outputs=Outputs(out_dir=tmp_path / "out", figures=None))
+    assert sent.fingerprint() == replace(sent, sent="").fingerprint()
+    result = run_jobs([photo], sent, mapper=cluster)
+    assert not result.problems
+    here = run_jobs([photo], replace(job, outputs=Outputs(out_dir=tmp_path / "here", figures=None)))
+    assert result.images[0].written[0].read_bytes() == here.images[0].written[0].read_bytes()
+    # The path of the model means nothing to the workers.
+    assert sent.find_models().model_paths == (kept,)
+    kept.write_bytes(b"damaged")
+    assert cluster.send_models(job.model_paths) == sha256 and kept.read_bytes() == b"model"
+    kept.unlink()
+    with pytest.raises(MissingInput, match="was sent to this machine and is gone; run the command again"):
+        run_jobs([photo], sent, mapper=cluster)
+    with pytest.raises(BadInput, match="did not arrive as it was sent"):
+        Parcel((("0/model.bin", b"other"),), sha256).unpack()
 
 
 def test_a_cluster_that_is_not_there(tmp_path, monkeypatch):

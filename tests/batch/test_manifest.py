@@ -1,11 +1,13 @@
 """A batch with a manifest: a second run does what is missing or changed, and failures are kept with their reasons."""
 
 import json
+import math
 import os
 import re
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 from thresholdjob import Threshold
 
@@ -15,6 +17,7 @@ from hybridseg.batch.plan import Plan, check_disk, make_plan
 from hybridseg.batch.status import read_status
 from hybridseg.batch.workers import map_calls
 from hybridseg.errors import BadInput, MissingInput, OutputExists, WriteFailed
+from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 
 
@@ -96,8 +99,25 @@ def test_an_image_that_ends_its_process(survey, photos, tmp_path):
     result = survey([photos[0], killer, *photos[1:]], mapper=partial(map_calls, n_jobs=2))
     assert sorted(list_done(result)) == ["b.png", "c.png", "photo.png"]
     [problem] = result.problems
-    assert problem.where == str(killer) and "ended the process that worked on it" in problem.message
+    assert problem.where == str(killer)
+    assert "the process that worked on it was killed, probably because memory ran out, 3 times" in problem.message
     assert read_status(survey.out).failed[0].message == problem.message
+
+
+def test_what_was_finished_while_a_run_was_stopped_is_not_done_again(survey, photos, tmp_path):
+    paths = [tmp_path / f"slow{i}.png" for i in range(8)]
+    for path in paths:
+        path.write_bytes(photos[0].read_bytes())
+
+    def stop(image):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        survey(paths, mapper=partial(map_calls, n_jobs=2), on_done=stop)
+    there = {path.name for path in survey.out.glob("*.png")}
+    entries = Manifest.read(survey.out).entries.values()
+    assert there == {name for entry in entries for name in entry.written} and 2 <= len(there) < 8
+    assert len(list_done(survey(paths))) == 8 - len(there)
 
 
 def test_processes_write_the_same(survey, photos, tmp_path):
@@ -150,6 +170,16 @@ def test_how_far_a_run_is(survey, photos):
     assert read_status(survey.out).n_left == 0
 
 
+def test_failures_are_not_in_the_pace(survey, photos, monkeypatch):
+    times = iter(f"2026-01-02T03:04:{second:02}+00:00" for second in (0, 30, 59, 59))
+    monkeypatch.setattr("hybridseg.batch.manifest._now", lambda: next(times))
+    photos[1].write_bytes(b"")
+    photos[2].write_bytes(b"")
+    survey(photos)
+    status = read_status(survey.out)
+    assert (status.n_done, len(status.failed)) == (1, 2) and status.images_per_minute == 2.0
+
+
 def test_what_a_run_will_take(survey, photos, monkeypatch):
     survey(photos[:1])
     manifest = Manifest.read(survey.out)
@@ -163,8 +193,14 @@ def test_what_a_run_will_take(survey, photos, monkeypatch):
     assert plan.seconds == pytest.approx(3.0) and plan.memory_mb == 600
     assert plan.n_bytes == pytest.approx(2 * entry.bytes_written, abs=1)
     other = make_plan(photos, 0, manifest, job="another", n_workers=2)
-    assert other.seconds is None and other.memory_mb is None
+    assert other.seconds is None and not other.is_measured
+    assert other.memory_mb == pytest.approx(500, abs=0.1) and other.n_bytes == pytest.approx(3 * 800_000, rel=0.01)
+    plain = make_plan(photos, 0, manifest, job="another", n_workers=2, with_figures=False)
+    assert plain.n_bytes == math.ceil(0.15 * 3 * 48)
+    # A larger image than any before takes more than those.
+    write_image(bad, np.zeros((2000, 1000, 3), np.uint8))
+    assert make_plan([bad], 0, manifest, job=survey.job.fingerprint(), n_workers=1).memory_mb == pytest.approx(320)
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": plan.n_bytes - 1}))
     with pytest.raises(WriteFailed, match="choose another --out"):
         check_disk(survey.out / "new", plan)
-    check_disk(survey.out / "new", Plan(0, 0, 0, None, None, 0))
+    check_disk(survey.out / "new", Plan(0, 0, 0, None, 0, 10**20, is_measured=False))

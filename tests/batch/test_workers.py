@@ -67,7 +67,28 @@ def test_a_call_whose_process_is_killed_is_made_again(tmp_path):
     """The first time it ends its process, and the second time it does not."""
     commands = [f"import os, pathlib; p = pathlib.Path({str(tmp_path)!r}, {str(i)!r}); q = p.exists(); p.touch(); "
                 f"q or {i} != 3 or os._exit(9)" for i in range(6)]  # fmt: skip
-    assert list(map_calls(exec, commands, n_jobs=2, on_death=lambda _: "dead")) == [None] * 6
+    assert list(map_calls(exec, commands, n_jobs=2, on_death=lambda *_: "dead")) == [None] * 6
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        ("import os; os._exit(7)", "ended with exit code 7"),
+        ("import os; os.kill(os.getpid(), 9)", "was killed, probably because memory ran out"),
+        ("import os; os.kill(os.getpid(), 11)", "crashed (SIGSEGV)"),
+        ("import os; os.kill(os.getpid(), 15)", "was told to end (SIGTERM)"),
+    ],
+)
+def test_how_a_process_ended(code, how):
+    assert list(map_calls(exec, [code], n_jobs=2, on_death=lambda item, how: how)) == [how]
+
+
+def test_what_had_begun_when_the_work_was_interrupted_is_handed_over(tmp_path):
+    commands = [["sh", "-c", f"sleep 0.2; touch {tmp_path}/{i}; exit {i}"] for i in range(20)]
+    late = []
+    with closing(map_calls(subprocess.call, commands, n_jobs=2, on_late=late.append)) as results:
+        first = next(results)
+    assert {str(i) for i in [first, *late]} == {path.name for path in tmp_path.iterdir()} and late
 
 
 @pytest.mark.parametrize("n_jobs", [0, -3])

@@ -26,6 +26,8 @@ def test_a_folder_and_then_what_is_missing(run, photos, words, tmp_path):
     out = tmp_path / "out"
     plan = run("segment", photos, *words, "--dry-run").output
     assert "images      2 to do, 0 done" in plan and "known once an image is done" in plan and not out.exists()
+    assert "memory      up to about 0.3 GB, by the sizes of the images; this machine has" in plan
+    assert "disk        about 0 MB" in plan
     result = run("segment", photos, *words)
     assert result.exit_code == 0 and "2 images done" in result.output
     found = read_labelmap(out / "b_ares_16.mat")
@@ -67,6 +69,7 @@ def test_two_engines_that_do_not_go_together(run, photos, words, tmp_path):
         (["--scheduler", "tcp://a:1", "--scheduler-file", "b"], "both name a cluster"),
         (["--scheduler", "tcp://a:1"], "leave --engine out"),
         (["--jobs", "2"], "--engine serial is one process"),
+        (["--send-model"], "--send-model is for workers on other machines"),
     ):
         result = run("segment", photos, *words, *more)
         assert result.exit_code == 2 and reason in result.output, more

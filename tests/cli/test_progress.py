@@ -117,3 +117,9 @@ def test_quiet_shows_nothing(capsys, monkeypatch, clock, is_terminal):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     list(work(Console(quiet=True, meter=Meter(Forecast(clock=clock))), range(1000), 1.0))
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_noted_of_the_work_is_in_the_line(console, lines):
+    for _ in work(console, Weighted(range(8), note=lambda: "3 a minute"), 1.0, label="images"):
+        pass
+    assert lines[0] == (5.0, "images: 5 of 8, 3 a minute, 3 s left")

@@ -1,0 +1,173 @@
+"""Images that are no files of this machine: on the web, in an object store, or in an archive.
+
+They are named as GDAL names them, ``/vsicurl/https://...``, ``/vsis3/...``, ``/vsizip/...``, or by their address. Only
+what a user names so is fetched, and then it is a file like any other: nothing else here opens such a path.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from hybridseg.errors import BadInput, HybridSegError, MissingInput
+from hybridseg.io.damage import hush
+from hybridseg.io.downloads import ask_headers
+from hybridseg.io.rasters import FORMATS
+
+_SCHEMES = {"http": "vsicurl/http://", "https": "vsicurl/https://", "s3": "vsis3/", "gs": "vsigs/", "az": "vsiaz/"}
+_ARCHIVES = "vsizip|vsitar|vsigzip|vsi7z|vsirar"
+_STORES = "vsicurl|vsis3|vsigs|vsiaz|vsiadls|vsioss|vsiswift|vsihdfs|vsiwebhdfs"
+_REMOTE = re.compile(rf"^/({_ARCHIVES}|{_STORES})/")
+_NESTED = re.compile(rf"^((?:/(?:{_ARCHIVES})/+)+)(?![/{{])")
+# How long GDAL waits, how often it tries again, and that it neither looks for other files nor keeps what it fetched:
+# the next run may find another file of the same name.
+_SETTINGS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_CONNECTTIMEOUT": "20", "GDAL_HTTP_LOW_SPEED_TIME": "60",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1", "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1",
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/:/vsiadls/:/vsioss/:/vsiswift/",
+}  # fmt: skip
+
+
+def as_source(text: str) -> Path:
+    """Return what a user names as a path; an address, or a path of GDAL, as one for which `is_remote` holds.
+
+    A path has no double slashes, so archives are named by their absolute path.
+
+    Examples
+    --------
+    >>> for text in ("photos/a.jpg", "https://x.org/a.tif?key=1", "s3://bucket/a.tif", "/vsizip//data/a.zip/b.tif"):
+    ...     print(as_source(text))
+    photos/a.jpg
+    /vsicurl/https:/x.org/a.tif?key=1
+    /vsis3/bucket/a.tif
+    /vsizip/data/a.zip/b.tif
+    """
+    scheme, sign, rest = text.partition("://")
+    if sign and scheme.lower() in _SCHEMES:
+        return Path(f"/{_SCHEMES[scheme.lower()]}{rest}")
+    if found := _NESTED.match(text):
+        inner = text[found.end() :]
+        is_absolute = found[1].endswith("//") or _REMOTE.match(f"/{inner}")
+        return Path(found[1], inner if is_absolute else Path(inner).absolute().relative_to("/"))
+    return Path(text)
+
+
+def is_remote(path: Path) -> bool:
+    """Return whether a path is one of GDAL, as `as_source` makes it."""
+    return _REMOTE.match(str(path)) is not None
+
+
+def name_for_gdal(path: Path) -> str:
+    """Return a remote path with the double slashes that a path does not keep.
+
+    Examples
+    --------
+    >>> name_for_gdal(as_source("/vsizip//vsicurl/https://x.org/a.zip/b.tif"))
+    '/vsizip//vsicurl/https://x.org/a.zip/b.tif'
+    """
+    text = re.sub(rf"/({_ARCHIVES})/(?![/{{])", r"/\1//", str(path))
+    return re.sub(r"(https?|ftp):/(?!/)", r"\1://", text)
+
+
+def without_key(path: Path) -> Path:
+    """Return a path without what follows a question mark, and without a password: the same image tomorrow.
+
+    Examples
+    --------
+    >>> print(without_key(as_source("https://me:secret@x.org/a.tif?signature=1.2")))
+    /vsicurl/https:/x.org/a.tif
+    """
+    if not is_remote(path):
+        return path
+    return Path(re.sub(r"(?<=:/)[^/@]*@", "", str(path).partition("?")[0]))
+
+
+def describe_source(path: Path) -> str:
+    """Return what a person is told of a path: a remote one as it may be typed, without what opens a door.
+
+    Examples
+    --------
+    >>> describe_source(as_source("https://x.org/a.tif?signature=1.2"))
+    'https://x.org/a.tif'
+    """
+    return name_for_gdal(without_key(path)).removeprefix("/vsicurl/") if is_remote(path) else str(path)
+
+
+@lru_cache(maxsize=100_000)
+def find_tag(path: Path) -> str:
+    """Return what tells whether a remote file has changed, where that can be had cheaply; empty where it cannot.
+
+    Of a file on the web what its server says (ETag, or the time of its modification, and its size), of one in an
+    archive on this machine size and time of the archive.
+    """
+    name = name_for_gdal(path)
+    if found := re.match(r"^/vsicurl/(https?://.*)", name):
+        try:
+            headers = ask_headers(found[1])
+        except HybridSegError:
+            return ""
+        tag = headers.get("ETag") or headers.get("Last-Modified")
+        return f"{tag} {headers.get('Content-Length', '')}".strip() if tag else ""
+    found = re.match(rf"^(?:/(?:{_ARCHIVES})/+)+([^}}]+)", name)
+    inner = Path("/" + found[1].lstrip("/{")) if found else path
+    archive = next((part for part in (inner, *inner.parents) if part.is_file()), None)
+    if archive is None:
+        return ""
+    status = archive.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """Yield a path as it is, or that of a copy of a remote image, which is there meanwhile.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When it cannot be fetched, or is none of the formats that are read here.
+    """
+    if not is_remote(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="hybridseg-") as folder:
+        target = Path(folder, without_key(path).name)
+        _fetch(path, target)
+        yield target
+
+
+def _fetch(path: Path, target: Path) -> None:
+    # Imported on use: this takes longer than the rest of a light command.
+    import rasterio
+    import rasterio.shutil
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    name, shown = name_for_gdal(path), describe_source(path)
+    with rasterio.Env(**_SETTINGS), hush(NotGeoreferencedWarning):
+        try:
+            _check_format(name, shown)
+            rasterio.shutil.copyfiles(name, target)
+        except (RasterioError, CPLE_BaseError) as error:
+            text = " ".join(str(error).replace(name, "it").split())
+            raise MissingInput(f"{shown} cannot be fetched ({text}); see that it is there and can be read") from error
+
+
+def _check_format(name: str, shown: str) -> None:
+    """Raise unless a remote file is of a format that is read here: others could make GDAL read yet other files."""
+    import rasterio
+    from rasterio.errors import RasterioIOError
+
+    reasons = []
+    for driver in FORMATS:
+        try:
+            with rasterio.open(name, driver=driver):
+                return
+        except RasterioIOError as error:
+            reasons.append(error)
+    if "not recognized as being in a supported" in str(reasons[0]):
+        raise BadInput(f"{shown} is not a JPEG, PNG or TIFF image; give one that is")
+    raise reasons[0]

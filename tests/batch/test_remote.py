@@ -1,0 +1,131 @@
+"""Images on the web and in archives: fetched where a user names them, and named as they are."""
+
+import json
+import threading
+import zipfile
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from hybridseg.batch.jobs import Outputs, run_jobs
+from hybridseg.batch.manifest import Manifest
+from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io.images import describe_image, read_image, write_image
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.pairing import find_images
+from hybridseg.io.remote import as_source, find_tag, is_remote, local_copy
+
+VRT = """<VRTDataset rasterXSize="8" rasterYSize="6"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>
+<SourceFilename>{}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"""
+
+
+ASKED = []
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def send_head(self):
+        self.path = self.path.partition("?")[0]
+        ASKED.append((self.command, self.path))
+        return super().send_head()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web(tmp_path):
+    """The address of a server of the folder ``www``, in which is ``a.png`` and an archive of it."""
+    folder = tmp_path / "www"
+    image = np.zeros((6, 8, 3), np.uint8)
+    image[:, 2:] = 200
+    write_image(folder / "a.png", image)
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.write(folder / "a.png", "in/b.png")
+    ASKED.clear()
+    find_tag.cache_clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def survey(job, tmp_path):
+    out = tmp_path / "out"
+
+    def run(paths):
+        find_tag.cache_clear()
+        manifest = Manifest.read(out)
+        one = replace(job, outputs=Outputs(out_dir=out, figures=None))
+        with manifest.writing():
+            manifest.begin(paths, job=one.fingerprint(), settings=one.describe(), engine="this process")
+            return run_jobs(paths, one, manifest=manifest)
+
+    return run
+
+
+def test_what_is_named_is_fetched(web, survey, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sources = [f"{web}/a.png?signature=1.2", "/vsizip/www/all.zip/in/b.png"]
+    paths = find_images(map(as_source, sources), remote=True)
+    assert all(map(is_remote, paths))
+    result = survey(paths)
+    assert not result.problems, result.problems
+    assert [image.written[0].name for image in result.images] == ["a_threshold.png", "b_threshold.png"]
+    for name in ("a", "b"):
+        assert read_labelmap(tmp_path / "out" / f"{name}_threshold.png").labels[0].tolist() == [0, 0, *[1] * 6]
+    text = (tmp_path / "out" / "manifest.jsonl").read_text()
+    assert "signature" not in text, "what opens a door is not written down"
+    facts = json.loads(text.splitlines()[1])["facts"]
+    assert facts["sha256"] and facts["tag"] and facts["megapixels"] == 48e-6
+    # The same image with another signature, and a list of paths.
+    again = [*find_images([as_source(f"{web}/a.png?signature=3")], remote=True), paths[1]]
+    assert len(survey(again).skipped) == 2
+    (tmp_path / "some.txt").write_text("\n".join(sources))
+    assert find_images([tmp_path / "some.txt"], remote=True) == paths
+
+
+def test_an_image_that_changed_is_done_again(web, survey, tmp_path):
+    source = as_source(f"{web}/a.png")
+    inside = as_source(f"/vsizip/{tmp_path}/www/all.zip/in/b.png")
+    assert len(survey([source, inside]).images) == 2
+    write_image(tmp_path / "www" / "a.png", np.full((7, 9, 3), 255, np.uint8))
+    with zipfile.ZipFile(tmp_path / "www" / "all.zip", "w") as archive:
+        archive.write(tmp_path / "www" / "a.png", "in/b.png")
+    assert [image.shares for image in survey([source, inside]).images] == [{"bright": 1.0}] * 2
+    assert read_labelmap(tmp_path / "out" / "a_threshold.png").labels.shape == (7, 9), "nothing old is kept"
+
+
+def test_what_cannot_be_fetched_is_a_problem_and_is_tried_again(web, survey, tmp_path):
+    (tmp_path / "www" / "evil.png").write_text(VRT.format(tmp_path / "www" / "a.png"))
+    sources = [f"{web}/none.png", f"{web}/evil.png", "/vsizip/nothing.zip/c.png", f"{web}/a.png"]
+    for n_done in (1, 0):
+        result = survey([as_source(source) for source in sources])
+        none, evil, archive = result.problems
+        assert none.where == f"{web}/none.png"
+        assert "cannot be fetched (HTTP response code: 404)" in none.message
+        assert evil.message == "is not a JPEG, PNG or TIFF image; give one that is"
+        assert "cannot be fetched" in archive.message
+        assert len(result.images) == n_done
+    (tmp_path / "www" / "none.png").write_bytes((tmp_path / "www" / "a.png").read_bytes())
+    assert len(survey([as_source(sources[0])]).images) == 1
+
+
+def test_only_what_was_named_is_fetched(web, job, tmp_path):
+    path = as_source(f"{web}/a.png")
+    for read in (describe_image, read_image):
+        with pytest.raises(MissingInput, match="there is no file /vsicurl"):
+            read(path)
+    with pytest.raises(BadInput, match="`hybridseg segment` takes such images"):
+        find_images([path])
+    with pytest.raises(BadInput, match="say where the results go"):
+        run_jobs([path], job)
+    assert ASKED == []
+    with local_copy(path) as copy:
+        assert copy.name == "a.png" and copy.is_file()
+    assert not copy.parent.exists() and ASKED

@@ -1,0 +1,238 @@
+"""What a batch costs beside the work itself, and whether it survives: ``segment`` on many images.
+
+Overhead and speed-up on units of 0.2 s, each engine against a plain loop in the same run; and some scenes over two
+workers of Dask, of which one is killed twice, and the driver once:
+
+    python tests/benchmarks/bench_batch.py --units 150 --scenes 1000
+
+The second part trains a small model on the scenes first. Both need quiet cores; OMP_NUM_THREADS=1 is set here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hybridseg.batch.cluster import open_cluster
+from hybridseg.batch.jobs import Job, Mapper, Outputs, run_jobs
+from hybridseg.batch.madeby import make_record
+from hybridseg.batch.manifest import MANIFEST_NAME, Manifest
+from hybridseg.batch.results import ImageResult
+from hybridseg.batch.workers import map_calls
+from hybridseg.classes import ClassTable
+from hybridseg.io.images import write_image
+from hybridseg.io.labels.formats import write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.progress import Progress, no_progress
+
+UNIT_SECONDS = 0.2
+TABLE = ClassTable.from_names(["all"])
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class UnitJob(Job):
+    """Sleeps, or counts, for about 0.2 s, and writes a label map of a few pixels."""
+
+    n_counts: int = 0
+
+    too_large = "it is not"
+
+    def load(self) -> None:
+        """Load nothing."""
+
+    def list_targets(self, image_path: Path) -> list[Path]:
+        """List the label map."""
+        return [self.outputs.place(image_path, "_unit.png")]
+
+    def record(self, image_path: Path) -> str:
+        """Return that of nothing."""
+        return make_record("unit", [], TABLE)
+
+    def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
+        """Work for a while."""
+        count(self.n_counts) if self.n_counts else time.sleep(UNIT_SECONDS)
+        [target] = self.list_targets(image_path)
+        write_labelmap(target, LabelMap(np.zeros((4, 4), np.uint8), TABLE))
+        return ImageResult(image_path, (target,), {}, (), {"work": UNIT_SECONDS})
+
+
+def count(n: int) -> int:
+    """Keep one core busy."""
+    total = 0
+    for i in range(n):
+        total += i & 7
+    return total
+
+
+def find_counts() -> int:
+    """Return how far to count for 0.2 s on this machine."""
+    start = time.perf_counter()
+    count(2_000_000)
+    return int(2_000_000 * UNIT_SECONDS / (time.perf_counter() - start))
+
+
+def time_engine(job: UnitJob, images: Sequence[Path], out: Path, mapper: Mapper | None) -> tuple[float, float]:
+    """Return the seconds to the first result, and those from there to the last."""
+    times: list[float] = []
+    manifest, own = Manifest.read(out), replace(job, outputs=Outputs(out_dir=out, figures=None))
+    start = time.perf_counter()
+    with manifest.writing():
+        manifest.begin(images, job=own.fingerprint(), settings=own.describe(), engine="benchmark")
+        result = run_jobs(
+            images, own, mapper=mapper, manifest=manifest, on_done=lambda _: times.append(time.perf_counter())
+        )
+    assert len(result.images) == len(images), result.problems
+    return times[0] - start, times[-1] - times[0]
+
+
+def measure_overhead(n_units: int, folder: Path) -> None:
+    """Print what each engine takes for each unit."""
+    images = [folder / f"u{i:04}.png" for i in range(n_units)]
+    for image in images:
+        write_image(image, np.zeros((4, 4, 3), np.uint8))
+    print(f"{n_units} units of {UNIT_SECONDS} s; seconds a unit without the start, against a plain loop")
+    for what, job in (("sleeping", UnitJob(())), ("counting", UnitJob((), n_counts=find_counts()))):
+        (folder / f"plain {what}").mkdir()
+        plain = replace(job, outputs=Outputs(out_dir=folder / f"plain {what}", figures=None))
+        start = time.perf_counter()
+        for image in images:
+            plain.segment(image)
+        loop = (time.perf_counter() - start) / n_units
+        print(f"{what}: plain loop {loop:.3f}")
+        for name, n_workers in (("serial", 1), ("processes", 2), ("dask", 1), ("dask", 2)):
+            start = time.perf_counter()
+            with contextlib.ExitStack() as stack:
+                mapper: Mapper | None = None if n_workers == 1 else partial(map_calls, n_jobs=n_workers)
+                if name == "dask":
+                    mapper = stack.enter_context(open_cluster(n_jobs=n_workers))
+                opened = time.perf_counter() - start
+                first, rest = time_engine(job, images, folder / f"{name} {n_workers} {what}", mapper)
+            # With several workers as many results are under way when the first is there.
+            each = rest / (n_units - 1)
+            print(
+                f"  {name:<9} {n_workers}: {each:.3f}, {each * n_workers / loop - 1:+.1%} for each worker; "
+                f"{loop / each:.2f} times the loop; start {opened + first - loop:.1f} s",
+                flush=True,
+            )
+
+
+def run_hybridseg(*words: object) -> None:
+    """Run a command, which must not fail."""
+    subprocess.run([sys.executable, "-m", "hybridseg", "--quiet", *map(str, words)], check=True)
+
+
+@contextlib.contextmanager
+def started(*words: object) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program of Dask, and end it."""
+    process = subprocess.Popen([sys.executable, "-m", "dask", *map(str, words)], stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def count_done(out: Path) -> int:
+    """Return how many images a run has finished."""
+    path = out / MANIFEST_NAME
+    return path.read_bytes().count(b'"result": "done"') if path.exists() else 0
+
+
+def wait_until(out: Path, n_done: int, driver: subprocess.Popen[bytes]) -> None:
+    """Wait until a run has finished so many images."""
+    while count_done(out) < n_done:
+        assert driver.poll() is None, f"it ended with {driver.returncode}, {count_done(out)} images done"
+        time.sleep(0.05)
+
+
+def kill_worker(nanny: subprocess.Popen[bytes]) -> None:
+    """Kill the process in which a worker works; what watches over it starts another."""
+    import psutil
+
+    [worker] = [child for child in psutil.Process(nanny.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    print(f"  worker {worker.pid} is killed", flush=True)
+    worker.send_signal(signal.SIGKILL)
+
+
+def read_outputs(out: Path) -> dict[str, bytes]:
+    """Read all files of a folder but the manifest."""
+    files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != MANIFEST_NAME)
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+
+
+def survive(n_scenes: int, folder: Path) -> None:
+    """Segment scenes over two workers, kill one of them twice and the driver once, and compare with a serial run."""
+    scenes, model = folder / "scenes", folder / "model.pb"
+    print(f"{n_scenes} scenes over two workers of Dask", flush=True)
+    run_hybridseg("demo-scenes", scenes, "--n", n_scenes, "--size", "64x96")
+    run_hybridseg("demo-scenes", folder / "training", "--n", 8, "--size", "192x288", "--seed", 1)
+    run_hybridseg("retile", "-t", 32, "-a", 0.9, "-b", 0.5, folder / "training")
+    tiles = ("--image_dir", folder / "training" / "tile_32")
+    run_hybridseg("retrain", *tiles, "--output_graph", model, "--how_many_training_steps", 100)
+    words = ["segment", str(scenes), "--model", str(model), "--no-figures", "--out"]
+    start = time.perf_counter()
+    run_hybridseg(*words, folder / "serial", "--engine", "serial")
+    print(f"  serial: {time.perf_counter() - start:.0f} s", flush=True)
+    out, scheduler_file = folder / "out", folder / "scheduler.json"
+    command = [sys.executable, "-m", "hybridseg", "--quiet", *words, str(out), "--scheduler-file", str(scheduler_file)]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(
+            started("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show",
+                    "--scheduler-file", scheduler_file)
+        )  # fmt: skip
+        worker = ("worker", "--scheduler-file", scheduler_file, "--nthreads", 1, "--nworkers", 1, "--no-dashboard")
+        nannies = [stack.enter_context(started(*worker, "--local-directory", folder)) for _ in range(2)]
+        while not scheduler_file.exists():
+            time.sleep(0.1)
+        # `segment` refuses a scheduler without workers.
+        time.sleep(8)
+        start = time.perf_counter()
+        driver = subprocess.Popen(command)
+        for share in (0.2, 0.4):
+            wait_until(out, int(share * n_scenes), driver)
+            kill_worker(nannies[0])
+        wait_until(out, int(0.6 * n_scenes), driver)
+        driver.kill()
+        driver.wait()
+        print(f"  the driver is killed, {count_done(out)} images done", flush=True)
+        again = subprocess.run(command, check=False)
+        print(f"  all: {time.perf_counter() - start:.0f} s; the command that went on ended with {again.returncode}")
+    found, wanted = read_outputs(out), read_outputs(folder / "serial")
+    assert found.keys() == wanted.keys(), sorted(found.keys() ^ wanted.keys())[:10]
+    differing = [name for name in wanted if found[name] != wanted[name]]
+    assert not differing and again.returncode == 0, differing[:10]
+    print(f"  {len(found):,} files, each there once and byte for byte that of the serial run")
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--units", type=int, default=150, help="units of 0.2 s; 0 leaves them out")
+    parser.add_argument("--scenes", type=int, default=0, help="scenes that are segmented while processes are killed")
+    asked = parser.parse_args()
+    os.environ |= THREADS
+    with tempfile.TemporaryDirectory() as name:
+        if asked.units:
+            measure_overhead(asked.units, Path(name))
+        if asked.scenes:
+            survive(asked.scenes, Path(name))
+
+
+if __name__ == "__main__":
+    # Workers import the job by the name of this module.
+    import bench_batch
+
+    bench_batch.main()
