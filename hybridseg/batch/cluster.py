@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from hybridseg.batch.sending import Parcel
-from hybridseg.batch.workers import N_TRIES, check_jobs
+from hybridseg.batch.workers import N_TRIES, check_jobs, hold_interrupts
 from hybridseg.errors import BadInput, MissingInput, MissingPackage
+from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.machine import count_cores
 from hybridseg.progress import Item
 
@@ -161,8 +162,8 @@ def open_cluster(
             'a cluster needs dask, which is not installed; install it with `pip install "hybridseg[dask]"`'
         ) from error
     if scheduler or scheduler_file:
-        if scheduler_file and not scheduler_file.is_file():
-            raise MissingInput(f"there is no scheduler file {scheduler_file}; start `dask scheduler` with it")
+        if scheduler_file:
+            _check_scheduler_file(scheduler_file)
         where = scheduler or str(scheduler_file)
         try:
             client = Client(scheduler, scheduler_file=scheduler_file and str(scheduler_file), timeout=_CONNECT_SECONDS)
@@ -186,9 +187,15 @@ def open_cluster(
     }
     # A worker that takes much memory is not stopped for it: the images decide how much they need.
     memory = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause", "terminate")}
-    with (
-        dask.config.set({**settings, **memory}),
-        LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster,
-        Client(cluster) as client,
-    ):
+    with dask.config.set({**settings, **memory}), ExitStack() as stack:
+        with hold_interrupts():
+            started = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
+            client = stack.enter_context(Client(stack.enter_context(started)))
         yield Cluster(client, n_workers, client.dashboard_link, resource)
+
+
+def _check_scheduler_file(path: Path) -> None:
+    if not path.exists():
+        raise MissingInput(f"there is no scheduler file {path}; start `dask scheduler` with it")
+    if not isinstance(read_json_object(path).get("address"), str):
+        raise BadInput(f"{path} names no address of a scheduler; give the file that `dask scheduler` was started with")

@@ -192,7 +192,7 @@ def _try_once(job: Job, warm: Path, image: Path, folder: Path) -> Trial | str:
 
 
 def _report_death(_: Path, how: str) -> str:
-    return f"the process that worked on it {how}; give a smaller --jobs"
+    return f"its process {how}; give a smaller --jobs"
 
 
 def _list_parts(image: Path, folder: Path) -> list[Path]:

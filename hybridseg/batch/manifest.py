@@ -32,6 +32,8 @@ DONE, FAILED = "done", "failed"
 _FORMAT = 1
 _MAX_BYTES = 2_000_000_000
 _MAX_LINE = 100_000_000
+# Of megapixels, megabytes, bytes and seconds.
+_LEAST_AMOUNT, _MOST_AMOUNT = 1e-12, 1e18
 _REMEDY = "move it away and run again"
 
 
@@ -69,6 +71,9 @@ class ImageFacts:
     peak_mb: float = 0.0
     tag: str = ""
 
+    def __post_init__(self) -> None:
+        _check_amounts(self.megapixels, self.peak_mb)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -99,6 +104,9 @@ class Entry:
     bytes_written: int = 0
     version: str = __version__
     time: str = ""
+
+    def __post_init__(self) -> None:
+        _check_amounts(self.bytes_written, *self.seconds.values())
 
 
 @dataclass
@@ -251,6 +259,12 @@ def measure_image(image: Path, *, tag: str = "") -> ImageFacts:
         pixels = math.prod(describe_image(image).shape)
     size, mtime_ns = stamp or (None, None)
     return ImageFacts(size, mtime_ns, hash_file(image), pixels / 1e6, read_peak(), tag)
+
+
+def _check_amounts(*amounts: float) -> None:
+    """Raise ValueError for what nothing can have been measured to be."""
+    if wrong := [amount for amount in amounts if amount and not _LEAST_AMOUNT <= amount <= _MOST_AMOUNT]:
+        raise ValueError(f"it cannot have taken {wrong[0]:g}")
 
 
 def _check_time(text: str) -> None:

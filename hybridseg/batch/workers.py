@@ -252,6 +252,31 @@ def _ignore_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, earlier)
 
 
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Answer Ctrl-C only at the end; the processes that start meanwhile never hear it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    # It lifts the block when it starts, which it does with the first process.
+    resource_tracker.ensure_running()
+    caught: list[int] = []
+    earlier = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    # What is blocked stays so in new processes. Windows has no such thing.
+    block = getattr(signal, "pthread_sigmask", lambda *_: None)
+    block(getattr(signal, "SIG_BLOCK", 0), {signal.SIGINT})
+    try:
+        yield
+    finally:
+        block(getattr(signal, "SIG_UNBLOCK", 0), {signal.SIGINT})
+        signal.signal(signal.SIGINT, earlier)
+        # Whatever else went wrong: it was told to stop.
+        if caught:
+            raise KeyboardInterrupt
+
+
 def _start_worker(started: Event, n_threads: int | None = None) -> None:
     started.set()
     if n_threads is not None:

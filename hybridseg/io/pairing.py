@@ -187,6 +187,8 @@ def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
             raise BadInput(
                 f"{describe_source(elsewhere)} is no file of this machine; `hybridseg segment` takes such images"
             )
+        if wrong := next((image for image in images if "\0" in str(image)), None):
+            raise BadInput(f"{path} names {str(wrong)!r}, as no file can be called; write a path on each line")
         if not images:
             raise MissingInput(f"{path} matches no image; images end in {', '.join(IMAGE_SUFFIXES)}")
         found.update(dict.fromkeys(images))

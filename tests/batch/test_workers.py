@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from hybridseg.batch.workers import SerialPool, map_calls, open_pool
+from hybridseg.batch.workers import SerialPool, hold_interrupts, map_calls, open_pool
 from hybridseg.errors import BadInput
 
 
@@ -125,3 +125,13 @@ def test_a_script_that_starts_processes_when_it_is_imported_is_told_so(tmp_path)
         'no process could start; in a script, put what calls this below `if __name__ == "__main__":`, or work in one '
         "process (--jobs 1)\n"
     ) in done.stderr
+
+
+def test_ctrl_c_waits_until_processes_have_started():
+    code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    found = []
+    with pytest.raises(KeyboardInterrupt), hold_interrupts():
+        os.kill(os.getpid(), signal.SIGINT)
+        found.append(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert found == ["True\n"], "they never hear it"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

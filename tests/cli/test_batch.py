@@ -100,3 +100,33 @@ def test_estimate(run, photos, tiny_model, tmp_path):
     assert found["megapixels"] == pytest.approx(1e6) and found["price"] == pytest.approx(0.5 * found["machine_hours"])
     result = run(*words, "--megapixels", "0")
     assert result.exit_code == 1 and "megapixels=0.0: give a number above 0" in result.output
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", b'{"address": 5}', b"[]", b"{"])
+def test_a_file_that_names_no_scheduler(run, photos, words, tmp_path, content):
+    pytest.importorskip("distributed")
+    (tmp_path / "scheduler.json").write_bytes(content)
+    result = run("segment", photos, *words[:4], "--scheduler-file", tmp_path / "scheduler.json")
+    assert result.exit_code == 1 and "scheduler.json" in result.output and "Traceback" not in result.output
+
+
+def test_a_list_that_is_no_text(run, photos, words, tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"photos/a.png\0x\n")
+    result = run("segment", tmp_path / "list.txt", *words)
+    assert result.exit_code == 1 and "as no file can be called; write a path on each line" in result.output
+
+
+@pytest.mark.parametrize("change", [
+    {"bytes_written": 10**300}, {"bytes_written": -1}, {"seconds": {"a": 1.7e308}}, {"megapixels": 5e-324},
+    {"peak_mb": 1e300},
+], ids=str)  # fmt: skip
+def test_a_manifest_of_impossible_numbers(run, photos, words, tmp_path, change):
+    run("segment", photos, *words)
+    path = tmp_path / "out" / MANIFEST_NAME
+    first, line, *rest = path.read_text().splitlines()
+    record = json.loads(line)
+    (record if set(change) <= set(record) else record["facts"]).update(change)
+    path.write_text("\n".join([first, json.dumps(record), *rest]) + "\n")
+    for command in (["segment", photos, *words, "--dry-run"], ["status", tmp_path / "out"]):
+        result = run(*command)
+        assert result.exit_code == 1 and "it cannot have taken" in result.output
