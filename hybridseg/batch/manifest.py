@@ -86,6 +86,8 @@ class Entry:
         The files, from the folder of the manifest.
     reason : str
         Why it has failed.
+    measures : dict
+        How sure the result is, see `hybridseg.batch.results.ImageResult`.
     """
 
     image: str
@@ -97,6 +99,7 @@ class Entry:
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     bytes_written: int = 0
+    measures: dict[str, float] = field(default_factory=dict)
     version: str = __version__
     time: str = ""
 
@@ -191,10 +194,14 @@ class Manifest:
         else:
             n_bytes = sum(path.stat().st_size for path in outcome.written)
             about = {"result": DONE, "written": tuple(map(self._shorten, outcome.written)), "bytes_written": n_bytes}
-            about |= {"warnings": outcome.warnings, "seconds": outcome.seconds}
+            about |= {"warnings": outcome.warnings, "seconds": outcome.seconds, "measures": outcome.measures}
         entry = Entry(find_key(image), job=job, facts=facts or ImageFacts(), time=_now(), **about)
         self.entries[entry.image] = entry
         self._append(entry)
+
+    def find_label_map(self, entry: Entry) -> Path:
+        """Return the label map of an image that is done."""
+        return self.path.parent / entry.written[0]
 
     def _shorten(self, path: Path) -> str:
         folder = self.path.parent

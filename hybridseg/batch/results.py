@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from hybridseg.classes import VOID
 from hybridseg.errors import Problem, count_problems
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.labels.formats import read_labelmap
@@ -16,6 +17,8 @@ from hybridseg.markup import render_table, render_text
 
 NO_CONFIDENCE = 255
 """The nodata value of confidence maps, which hold whole percent."""
+
+ENTROPY, DISAGREEMENT = "entropy", "disagreement"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class ImageResult:
         Time that each step took.
     replaced : str
         Why a result that was there already was made again, when resuming.
+    measures : dict
+        How sure the result is, where that was measured: mean `ENTROPY`, and `DISAGREEMENT` of tiles and CRF.
     """
 
     image_path: Path
@@ -40,6 +45,7 @@ class ImageResult:
     warnings: tuple[str, ...]
     seconds: dict[str, float]
     replaced: str = ""
+    measures: dict[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<ImageResult: {self.image_path.name} in {self.written[0]}, {self._describe_shares()}>"
@@ -76,8 +82,32 @@ class BatchResult:
         )
 
 
+def average_known(values: np.ndarray) -> float | None:
+    """Return the mean of what is not NaN; None where all is.
+
+    Examples
+    --------
+    >>> average_known(np.array([0.5, np.nan, 1.0])), average_known(np.array([np.nan]))
+    (0.75, None)
+    """
+    known = values[~np.isnan(values)]
+    return float(known.mean(dtype=np.float64)) if known.size else None
+
+
+def measure_disagreement(labels: np.ndarray, others: np.ndarray) -> float | None:
+    """Return the share of pixels that have another class, of those with a class in both; None where there are none.
+
+    Examples
+    --------
+    >>> measure_disagreement(np.array([0, 1, 1, 255]), np.array([0, 1, 2, 2]))
+    0.3333333333333333
+    """
+    both = (labels != VOID) & (others != VOID)
+    return float(np.mean(labels[both] != others[both])) if both.any() else None
+
+
 def write_confidence(path: Path, confidence: np.ndarray, georeference: GeoReference | None) -> None:
-    """Write the probability of the class of each pixel, in whole percent; NaN becomes nodata."""
+    """Write the probability of the class of each pixel, or its entropy, in whole percent; NaN becomes nodata."""
     percent = np.where(np.isnan(confidence), NO_CONFIDENCE, np.nan_to_num(confidence) * 100).round().astype(np.uint8)
     write_band(path, percent, georeference, nodata=NO_CONFIDENCE, tags=lambda: {"UNIT": "percent"})
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
-from hybridseg.batch.results import ImageResult, write_confidence
+from hybridseg.batch.results import ENTROPY, ImageResult, average_known, write_confidence
+from hybridseg.calibration import measure_entropy
 from hybridseg.classes import VOID, ClassTable, measure_shares
 from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
@@ -28,7 +29,7 @@ from hybridseg.progress import Progress, StopWatch, no_progress
 from hybridseg.resample import resize_image, resize_nearest
 from hybridseg.sheets import draw_panels
 
-_COMPOSITE, _CONFIDENCE = "_composite", "_confidence.tif"
+_COMPOSITE, _CONFIDENCE, _ENTROPY = "_composite", "_confidence.tif", "_entropy.tif"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class PredictJob(Job):
 
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
-        endings = [".png", _CONFIDENCE] if self.outputs.probabilities else [".png"]
+        endings = [".png", _CONFIDENCE, _ENTROPY] if self.outputs.probabilities else [".png"]
         targets = [_place(self.outputs, image_path, ending) for ending in endings]
         return [*targets, *self.outputs.list_figures(image_path, f"_{self.outputs.title}{_COMPOSITE}")]
 
@@ -94,9 +95,10 @@ def predict_file(
     image, note = match_image(loaded.pixels, models, has_alpha=loaded.info.has_alpha)
     warnings = (*filter(None, [note]), *judge_scale(loaded.info, models, options))
     watch.lap("read")
+    entropy = np.empty(image.shape[:2], np.float32) if outputs.probabilities else None
     labels, confidence = predict_labels(
         image, models, options=options, smoothing=smoothing, valid=valid, want_confidence=outputs.probabilities,
-        progress=progress,
+        entropy=entropy, progress=progress,
     )  # fmt: skip
     watch.lap("predict")
     written = outputs.list_figures(image_path, f"_{outputs.title}{_COMPOSITE}")
@@ -109,14 +111,19 @@ def predict_file(
     if georeference is not None:
         written.append(_place(outputs, image_path, ".tif"))
         write_labelmap(written[-1], result)
-    if confidence is not None:
-        written.append(_place(outputs, image_path, _CONFIDENCE))
-        write_confidence(written[-1], confidence, georeference)
+    for ending, values in ((_CONFIDENCE, confidence), (_ENTROPY, entropy)):
+        if values is not None:
+            written.append(_place(outputs, image_path, ending))
+            write_confidence(written[-1], values, georeference)
     # Last: where it is, the others are too, and the image is done.
     written.insert(0, _place(outputs, image_path, ".png"))
     write_labelmap(written[0], result)
     watch.lap("write")
-    return ImageResult(image_path, tuple(written), measure_shares(labels, table), warnings, watch.seconds)
+    mean = None if entropy is None else average_known(entropy)
+    return ImageResult(
+        image_path, tuple(written), measure_shares(labels, table), warnings, watch.seconds,
+        measures={} if mean is None else {ENTROPY: mean},
+    )  # fmt: skip
 
 
 def match_image(image: np.ndarray, models: Sequence[DenseModel], *, has_alpha: bool) -> tuple[np.ndarray, str]:
@@ -133,6 +140,7 @@ def predict_labels(
     smoothing: SmoothingOptions = SmoothingOptions(),
     valid: np.ndarray | None = None,
     want_confidence: bool = False,
+    entropy: np.ndarray | None = None,
     progress: Progress = no_progress,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Compute the class of every pixel of an image.
@@ -147,6 +155,8 @@ def predict_labels(
         Works at the size at which the first network sees the image.
     valid : numpy.ndarray or None
         (rows, cols) bool: the pixels that hold a picture. The others become VOID.
+    entropy : numpy.ndarray or None
+        (rows, cols) float32, which takes how undecided the networks are, from 0 to 1, with the confidence.
 
     Returns
     -------
@@ -165,6 +175,8 @@ def predict_labels(
             labels[rows] = probs.argmax(axis=2)
             if confidence is not None:
                 confidence[rows] = probs.max(axis=2)
+            if entropy is not None:
+                entropy[rows] = measure_entropy(probs)
     if smoothing.any:
         n_pixels = math.prod(find_size(image, models[0], options))
         hook = followed_by(progress, n_pixels * PIXEL_SECONDS * (smoothing.crf_from != "none"))
@@ -173,8 +185,9 @@ def predict_labels(
         labels = resize_nearest(smooth_probs(picture, probs, options=smoothing, progress=progress), shape)
     if valid is not None:
         labels[~valid] = VOID
-        if confidence is not None:
-            confidence[~valid] = np.nan
+        for values in (confidence, entropy):
+            if values is not None:
+                values[~valid] = np.nan
     return labels, confidence
 
 

@@ -128,6 +128,8 @@ class Segmentation:
         (rows, cols) uint8: 0 = unlabelled, class k is k + 1; from the tiles above the threshold.
     confidence : numpy.ndarray or None
         (rows, cols) float32 probability of the class, when it was asked for; NaN where there is no picture.
+    entropy : numpy.ndarray or None
+        The same of how undecided the tiles are, from 0 to 1: the CRF is always sure.
     n_tiles : int
         Number of classified tiles.
     filled_share : float
@@ -145,6 +147,7 @@ class Segmentation:
     tile_labels: np.ndarray
     seeds: np.ndarray
     confidence: np.ndarray | None
+    entropy: np.ndarray | None
     n_tiles: int
     filled_share: float
     lost: list[LostClass]
@@ -202,12 +205,14 @@ def segment_image(
     small_labels = take_nearest(refinement.labels, known)
     small_seeds = votes.spread(cell_seeds, small_labels.shape)
     confidence = None if refinement.probs is None else refinement.probs.max(axis=2)
+    entropy = votes.spread(votes.find_entropy(), shape) if want_confidence else None
     result = Segmentation(
         options=options,
         labels=_blank(resize_nearest(small_labels, shape), valid, VOID),
         tile_labels=_blank(votes.spread(votes.find_labels(), shape), valid, VOID),
         seeds=_blank(votes.spread(cell_seeds, shape), valid, 0),
         confidence=None if confidence is None else _blank(resize_nearest(confidence, shape), valid, np.nan),
+        entropy=None if entropy is None else _blank(entropy, valid, np.nan),
         n_tiles=n_tiles,
         filled_share=1 - float(known.mean()),
         lost=find_lost_classes(small_seeds, small_labels),

@@ -14,7 +14,14 @@ import numpy as np
 from hybridseg import __version__
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
-from hybridseg.batch.results import ImageResult, write_confidence
+from hybridseg.batch.results import (
+    DISAGREEMENT,
+    ENTROPY,
+    ImageResult,
+    average_known,
+    measure_disagreement,
+    write_confidence,
+)
 from hybridseg.classes import ClassTable, measure_shares
 from hybridseg.hybrid.segmentation import HybridOptions, Segmentation, segment_image
 from hybridseg.io.images import as_rgb8, describe_image, load_image
@@ -67,7 +74,7 @@ class SemsegJob(Job):
         place = partial(_place, self.outputs, image_path, self.load().tile_size)
         targets = [place(".mat"), *self.outputs.list_figures(image_path, f"_ares_{self.load().tile_size}")]
         if self.outputs.probabilities:
-            targets.append(place("_confidence.tif"))
+            targets += [place("_confidence.tif"), place("_entropy.tif")]
         if self.outputs.keep_seeds:
             targets.append(place(".mat", "atiles"))
         if self.outputs.report:
@@ -153,9 +160,10 @@ def segment_file(
     if georeference is not None:
         written.append(place("_label.tif"))
         write_labelmap(written[-1], result)
-    if found.confidence is not None:
-        written.append(place("_confidence.tif"))
-        write_confidence(written[-1], found.confidence, georeference)
+    for ending, values in (("_confidence.tif", found.confidence), ("_entropy.tif", found.entropy)):
+        if values is not None:
+            written.append(place(ending))
+            write_confidence(written[-1], values, georeference)
     if outputs.keep_seeds or found.lost:
         written.append(place(".mat", "atiles"))
         write_labelmap(written[-1], LabelMap(found.tile_labels, table, found.seeds, made_by=made_by))
@@ -167,7 +175,12 @@ def segment_file(
     if outputs.report:
         written.append(place("_report.json"))
         write_json(written[-1], _make_report(image_path, classifier, found, shares, warnings, watch.seconds))
-    return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds)
+    known = {
+        DISAGREEMENT: measure_disagreement(found.tile_labels, found.labels),
+        ENTROPY: None if found.entropy is None else average_known(found.entropy),
+    }
+    measures = {name: value for name, value in known.items() if value is not None}
+    return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds, measures=measures)
 
 
 def list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable, *, tile_size: int) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hybridseg.calibration import measure_entropy
 from hybridseg.classes import VOID, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.forecast import Weighted
@@ -78,6 +79,10 @@ class TileVotes:
     def fill_probs(self) -> np.ndarray:
         """Return the probabilities of every cell; they are equal in a cell without votes."""
         return np.where(self.n_votes[..., None] > 0, self.probs, np.float32(1 / self.probs.shape[2]))
+
+    def find_entropy(self) -> np.ndarray:
+        """Return how undecided the tiles are in every cell, see `measure_entropy`; NaN in a cell without votes."""
+        return np.where(self.n_votes > 0, measure_entropy(self.probs), np.float32(np.nan))
 
     def reweigh(self, class_weights: Sequence[float]) -> TileVotes:
         """Multiply the probability of every class by its weight, against a bias of the classifier.

@@ -61,7 +61,10 @@ def test_nothing_that_could_be_tried(job, tmp_path):
 @pytest.mark.slow
 def test_a_process_that_dies_is_told(job, photo):
     killer = photo.rename(photo.with_name("killer.png"))
-    with pytest.raises(BadInput, match="ended the process"):
+    with pytest.raises(
+        BadInput,
+        match=r"the process that worked on it was killed, .*; give a smaller --jobs",
+    ):
         estimate_survey([killer], job, n_jobs=2)
 
 

@@ -89,30 +89,37 @@ def test_the_composite_is_the_image_with_the_colours_of_its_classes(photo, fake_
 def test_a_geotiff_keeps_its_place_and_what_holds_no_picture_is_void(scene_tif, fake_dense):
     outputs = Outputs(figures=None, probabilities=True)
     result = predict_file(scene_tif, [fake_dense()], options=NATIVE, outputs=outputs)
-    written = ["ortho_predseg.png", "ortho_predseg.tif", "ortho_predseg_confidence.tif"]
+    written = [f"ortho_predseg{end}" for end in (".png", ".tif", "_confidence.tif", "_entropy.tif")]
     assert sorted(path.name for path in result.written) == written and result.written[0].suffix == ".png"
     labels = expected_labels(80, 120, 50)
     labels[:20, :30] = VOID
     for name in written[:2]:
         found = read_labelmap(scene_tif.with_name(name))
         assert np.array_equal(found.labels, labels) and found.table.names == ("cliff", "veg", "water")
+    found = {}
     for name in written[1:]:
         with quiet_rasterio(), rasterio.open(scene_tif.with_name(name)) as file:
             assert file.crs.to_epsg() == 32611 and file.transform == from_origin(500_000, 4_000_000, 0.5, 0.5)
             assert file.nodata == 255 and file.shape == (80, 120)
-            values = file.read(1)
-    assert (values[:20, :30] == 255).all() and (values[20:] <= 100).all() and values[20:].min() > 33
+            found[name] = values = file.read(1)
+        assert (values[:20, :30] == 255).all()
+        assert (values[20:] <= 100).all()
+    assert found[written[2]][20:].min() > 33
+    assert result.measures == {"entropy": pytest.approx(values[values != 255].mean() / 100, abs=0.01)}
     assert result.shares["water"] == pytest.approx((labels == 2).sum() / (labels != VOID).sum())
 
 
 def test_confidence_is_what_the_network_says_before_smoothing(photo, fake_dense):
     image = read_image(photo)
     smoothing = SmoothingOptions(radius=3)
+    entropy = np.empty((80, 120), np.float32)
     labels, confidence = predict_labels(
-        image, [fake_dense()], options=NATIVE, smoothing=smoothing, want_confidence=True
+        image, [fake_dense()], options=NATIVE, smoothing=smoothing, want_confidence=True, entropy=entropy
     )
     scores = np.exp(10 * (image / np.float32(255)))
-    np.testing.assert_allclose(confidence, (scores / scores.sum(axis=-1, keepdims=True)).max(axis=-1), atol=1e-5)
+    probs = scores / scores.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(confidence, probs.max(axis=-1), atol=1e-5)
+    np.testing.assert_allclose(entropy, -(probs * np.log(probs)).sum(axis=-1) / np.log(3), atol=1e-4)
     assert labels.shape == (80, 120)
     assert predict_labels(image, [fake_dense()], options=NATIVE)[1] is None
 
