@@ -157,8 +157,10 @@ class Manifest:
                     if self.start.format != _FORMAT:
                         raise BadInput(f"it was written by another version of hybridseg; {_REMEDY}")
                 else:
-                    facts = parse_fields(ImageFacts, record.pop("facts", None), what="the facts of an image")
-                    entry = parse_fields(Entry, {**record, "facts": facts}, what="an image")
+                    facts = parse_fields(
+                        ImageFacts, record.pop("facts", None), what="the facts of an image", newer=("tag",)
+                    )
+                    entry = parse_fields(Entry, {**record, "facts": facts}, what="an image", newer=("measures",))
                     _check_time(entry.time)
                     self.entries[entry.image] = entry
             except BadInput:
