@@ -26,7 +26,7 @@ _MOST_SHOWN = 10
 @click.option("--out", "out_path", metavar="FILE", type=path_type, help="Write all images as CSV.")
 @pass_console
 def rank(console: Console, folders: tuple[Path, ...], **settings: Any) -> None:
-    """List the images of segment by how unsure their results are: label the first ones next.
+    """List the images to label next: those whose results are least sure.
 
     Entropy is 0 where a model, before the CRF, is sure of every pixel and 1 where it knows nothing; it is measured
     with segment --probabilities. Disagreement is the share of the pixels to which tiles and CRF give different classes;
