@@ -28,6 +28,7 @@ from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.pairing import find_images
+from hybridseg.machine import MemoryOptions
 from hybridseg.markup import render_text
 from hybridseg.models.bundles import card_path
 from hybridseg.models.engines import LITERT
@@ -263,6 +264,7 @@ def make_job(
     labels_path: Path | None = None,
     tile_size: int | None = None,
     engine: str = LITERT,
+    memory: MemoryOptions = MemoryOptions(),
 ) -> SemsegJob | PredictJob:
     """Make the job of the method that some models belong to.
 
@@ -276,6 +278,8 @@ def make_job(
         For a tile classifier of the classic script, which does not say them.
     engine : str
         What runs the models: LiteRT, or TensorFlow, its reference.
+    memory : MemoryOptions
+        What a process may take.
 
     Raises
     ------
@@ -293,7 +297,7 @@ def make_job(
         if smoothing is not None or not isinstance(options, HybridOptions | None):
             raise BadInput(f"{paths[0]} is a tile classifier: give HybridOptions and no smoothing")
         options = options or read_tuning(paths) or HybridOptions()
-        return SemsegJob(paths, outputs, table, engine, labels_path, tile_size, options=options)
+        return SemsegJob(paths, outputs, table, engine, labels_path, tile_size, options=options, memory=memory)
     if not isinstance(options, DenseOptions | None):
         raise BadInput(f"{paths[0]} is a dense network: give DenseOptions")
     if labels_path is not None or tile_size is not None:
@@ -301,7 +305,9 @@ def make_job(
             f"{paths[0]} is a dense network, which knows its classes and takes no tiles; leave out --labels and "
             "--tile-size"
         )
-    return PredictJob(paths, outputs, table, engine, options or DenseOptions(), smoothing or SmoothingOptions())
+    return PredictJob(
+        paths, outputs, table, engine, options or DenseOptions(), smoothing or SmoothingOptions(), memory=memory
+    )
 
 
 def find_model(path: PathLike) -> Path:

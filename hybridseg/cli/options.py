@@ -14,7 +14,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput
 from hybridseg.figures import FigureOptions
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
-from hybridseg.machine import count_cores
+from hybridseg.machine import MemoryOptions, count_cores
 from hybridseg.models.encoders import IMAGENET, RANDOM
 from hybridseg.models.engines import ENGINES, LITERT
 from hybridseg.options import make_options, setting_of, type_of
@@ -262,6 +262,8 @@ figure_options = options_of(FigureOptions, "dpi", "figure_format", flags={"figur
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that are already there.")
 
+
+memory_option = options_of(MemoryOptions, "max_memory", unset={"max_memory": "half of what is free"})
 
 jobs_option = click.option(
     "--jobs", "n_jobs", type=WholeType(min=1), default=count_cores, show_default="all cores",

@@ -8,6 +8,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from hybridseg.batch.jobs import Outputs, run_jobs
+from hybridseg.batch.results import ResultRows
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import PIXEL_SECONDS
@@ -207,12 +208,12 @@ def test_the_record_in_every_label_map(scene_tif, job):
 def test_an_image_that_is_too_large_for_the_memory(photo, scene_tif, job, monkeypatch):
     answers = iter([MemoryError(), None])
 
-    def predict_labels_once(image, models, **settings):
+    def predict_rows_once(image, models, **settings):
         if (error := next(answers)) is not None:
             raise error
-        return np.zeros(image.shape[:2], np.uint8), None
+        yield ResultRows(np.zeros(image.shape[:2], np.uint8))
 
-    monkeypatch.setattr(predict, "predict_labels", predict_labels_once)
+    monkeypatch.setattr(predict, "predict_rows", predict_rows_once)
     result = run_jobs([photo, scene_tif], job)
     assert len(result.images) == 1
     assert "is too large for the memory of this machine; cut it into parts" in result.problems[0].message
@@ -231,7 +232,7 @@ def test_no_crf_engine_and_no_image(tmp_path, photo, fake_dense, job, monkeypatc
     def lack(*args, **settings):
         raise MissingPackage("no engine")
 
-    monkeypatch.setattr(predict, "smooth_probs", lack)
+    monkeypatch.setattr(predict, "smooth_strips", lack)
     with pytest.raises(MissingPackage):
         run_jobs([photo], replace(job, smoothing=SmoothingOptions(radius=2)))
     with pytest.raises(MissingInput):

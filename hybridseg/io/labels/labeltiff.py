@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree  # nosec B405 # it writes XML and never reads any
@@ -17,6 +18,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, hex_color
 from hybridseg.errors import BadInput, located
+from hybridseg.io.cog import writing_band
 from hybridseg.io.labels.labelmaps import (
     LabelMap,
     decode_names,
@@ -27,12 +29,10 @@ from hybridseg.io.labels.labelmaps import (
 )
 from hybridseg.io.rasters import (
     GeoReference,
-    Strips,
     check_pixel_count,
     open_raster,
     read_georeference,
     read_strips,
-    write_band,
 )
 
 logger = logging.getLogger(__name__)
@@ -48,34 +48,29 @@ _COLUMNS = (("Value", 0, 5), ("Class_Name", 2, 2), ("Red", 0, 6), ("Green", 0, 7
 
 
 def write_labeltiff(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
-    """Write a label map as a tiled, compressed GeoTIFF, whole or not at all. VOID is its nodata value.
+    """Write a label map as a Cloud Optimized GeoTIFF, whole or not at all. VOID is its nodata value.
 
     Beside it stand ``NAME.tif.aux.xml`` with the names of the classes, for programs on GDAL, and the style
     ``NAME.qml``, which QGIS applies by itself. A style of the user's is kept.
     """
-    labels = labelmap.labels
-    strips = Strips((labels.shape[0], labels.shape[1]), [(0, labels)])
-    write_labelstrips(path, strips, labelmap.require_table(path), labelmap.georeference, made_by=labelmap.made_by)
+    labels, table = labelmap.labels, labelmap.require_table(path)
+    shape = (labels.shape[0], labels.shape[1])
+    with writing_labels(path, shape, table, labelmap.georeference, made_by=labelmap.made_by) as write:
+        write(labels)
 
 
-def write_labelstrips(
+def writing_labels(
     path: str | os.PathLike[str],
-    strips: Strips,
+    shape: tuple[int, int],
     table: ClassTable,
     georeference: GeoReference | None,
     *,
     made_by: str | None = None,
-) -> None:
-    """Write the same of labels that are not in memory together."""
-    path, checksum = Path(path), 0
+) -> AbstractContextManager[Callable[[np.ndarray], None]]:
+    """Write the same of labels that are not in memory together, as `hybridseg.io.cog.writing_band` does."""
+    path = Path(path)
 
-    def pass_on() -> Iterator[tuple[int, np.ndarray]]:
-        nonlocal checksum
-        for row, labels in strips.parts:
-            checksum = zlib.crc32(np.ascontiguousarray(labels), checksum)
-            yield row, labels
-
-    def describe() -> dict[str, str]:
+    def describe(checksum: int) -> dict[str, str]:
         tags = {_NAMES_TAG: encode_names(table), _CHECKSUM_TAG: f"{checksum:08x}"}
         return tags if made_by is None else {**tags, _MADE_BY_TAG: made_by}
 
@@ -85,15 +80,7 @@ def write_labelstrips(
         logger.warning("%s is a style of your own and is kept; remove it if %s has other classes", style_path, path)
     else:
         sidecars[style_path] = _STYLE_HEAD + _style_classes(table)
-    write_band(
-        path,
-        Strips(strips.shape, pass_on()),
-        georeference,
-        nodata=VOID,
-        palette=table.colors,
-        tags=describe,
-        sidecars=sidecars,
-    )
+    return writing_band(path, shape, georeference, nodata=VOID, palette=table.colors, tags=describe, sidecars=sidecars)
 
 
 def _describe_classes(table: ClassTable) -> str:
