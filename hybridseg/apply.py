@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +249,8 @@ def segment_files(
         As `hybridseg.batch.jobs.run_jobs`.
     """
     model = models if isinstance(models, Model) else Model(tuple(map(Path, models)))
-    job: Job = model.make_job(options=options, smoothing=smoothing, outputs=outputs, table=table)
+    made = model.make_job(options=options, smoothing=smoothing, outputs=outputs, table=table)
+    job: Job = replace(made, memory=MemoryOptions(n_processes=n_jobs))
     images = find_images([Path(path) for path in paths])
     return run_jobs(images, job, n_jobs=n_jobs, resume=resume, progress=progress, on_done=on_done)
 

@@ -1,12 +1,17 @@
 """The hybrid on images of which only parts are in memory: the same as on an array, however it is cut."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rasterio.windows import Window
 
 from hybridseg.batch.jobs import Outputs
 from hybridseg.batch.results import read_confidence
@@ -19,6 +24,7 @@ from hybridseg.hybrid.votes import SpreadCells
 from hybridseg.io.images import as_rgb8, describe_image, load_image, read_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.lazyimages import open_parts
+from hybridseg.io.rasters import quiet_rasterio
 from hybridseg.machine import MemoryOptions
 from tests.io.test_lazyimages import MIB, cut, write_tiff
 
@@ -121,3 +127,49 @@ def test_above_a_size_only_the_geotiff_is_written(tmp_path, by_color, blot, monk
     for read, name in ((read_confidence, "a_ares_16_confidence.tif"), (read_image, "figures/a_ares_16.png")):
         pair = [read(tmp_path / folder / name) for folder in ("small", "large")]
         assert np.array_equal(*pair, equal_nan=True)
+
+
+# The peak of a process that labels a TIFF of 64 megapixels, 192 MB of samples, by tiles and the CRF.
+MEMORY = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from tests.conftest import ByColor
+from hybridseg.batch import results
+from hybridseg.batch.jobs import Outputs
+from hybridseg.classes import ClassTable
+from hybridseg.hybrid.segmentation import HybridOptions
+from hybridseg.hybrid.semseg import segment_file
+from hybridseg.machine import MemoryOptions
+from hybridseg.models.store import TileClassifier
+results.MOST_WHOLE_PIXELS = 1_000_000
+folder, table = Path(sys.argv[1]), ClassTable.from_names(["cliff", "veg", "water"])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = segment_file(
+    folder / "large.tif", TileClassifier(folder / "model.pb", table, 96, ByColor()),
+    options=HybridOptions(decimation=8, scale=0.1), outputs=Outputs(folder / "out", None, probabilities=True),
+    memory=MemoryOptions(0.7),
+)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_large_image_takes_little_memory(tmp_path, monkeypatch):
+    profile = {"driver": "GTiff", "height": 8000, "width": 8000, "count": 3, "dtype": "uint8", "tiled": True}
+    profile |= {"blockxsize": 512, "blockysize": 512, "compress": "deflate", "zlevel": 1}
+    strip = np.zeros((3, 512, 8000), np.uint8)
+    strip[0, :, :3000], strip[2, :, 3000:] = 200, 200
+    with quiet_rasterio(), rasterio.open(tmp_path / "large.tif", "w", **profile) as dataset:
+        for row in range(0, 8000, 512):
+            height = min(512, 8000 - row)
+            dataset.write(strip[:, :height], window=Window(0, row, 8000, height))
+    (tmp_path / "model.pb").touch()
+    command = [sys.executable, "-c", MEMORY, tmp_path, Path(__file__).parents[2]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    # The samples alone would be 192, and labels, seeds and confidence 384 more.
+    assert int(done.stdout) < 330
+    monkeypatch.setattr("hybridseg.batch.results.MOST_WHOLE_PIXELS", 1_000_000)
+    found = read_labelmap(tmp_path / "out/large_ares_96_label.tif").labels
+    assert found.shape == (8000, 8000) and (found[:, :2990] == 0).all() and (found[:, 3010:] == 2).all()

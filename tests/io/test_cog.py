@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hybridseg.classes import VOID, ClassTable
-from hybridseg.errors import WriteFailed
+from hybridseg.errors import BadInput, WriteFailed
 from hybridseg.io.cog import writing_band
-from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.labels.labeltiff import writing_labels
 from hybridseg.io.rasters import GeoReference, quiet_rasterio
 from tests.io.test_lazyimages import cut
@@ -62,6 +62,19 @@ def test_it_is_cloud_optimized(tmp_path, shape):
     # Its directories come before its pixels, the coarse ones before the fine, as the format demands.
     data = (tmp_path / "a.tif").read_bytes()
     assert b"LAYOUT=IFDS_BEFORE_DATA" in data[:400] and b"BLOCK_ORDER=ROW_MAJOR" in data[:400]
+
+
+def test_the_record_of_a_map_that_is_too_large_to_be_read_at_once(tmp_path, monkeypatch):
+    with writing_labels(tmp_path / "a.tif", (40, 50), TABLE, PLACE, made_by='{"a": 1}') as write:
+        write(paint(40, 50))
+    monkeypatch.setenv("HYBRIDSEG_MAX_PIXELS", "100")
+    with pytest.raises(BadInput, match="more than the cap"):
+        read_labelmap(tmp_path / "a.tif")
+    assert read_made_by(tmp_path / "a.tif") == '{"a": 1}'
+    with quiet_rasterio(), rasterio.open(tmp_path / "a.tif", "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+        dataset.write(paint(40, 50)[::-1], 1)
+    with pytest.raises(BadInput, match="its checksum is wrong"):
+        read_made_by(tmp_path / "a.tif")
 
 
 def test_a_file_that_is_not_complete_does_not_appear(tmp_path):

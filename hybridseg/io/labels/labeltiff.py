@@ -10,6 +10,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import reduce
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree  # nosec B405 # it writes XML and never reads any
@@ -153,12 +154,27 @@ def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = N
         sums, strips = [0], read_strips(dataset, 1)
         ids = gather_ids(dataset.shape, _sum_up(strips, sums), where=path, nodata=dataset.nodata)
         checksum, made_by = (dataset.tags(1).get(tag) for tag in (_CHECKSUM_TAG, _MADE_BY_TAG))
-        # A damaged block may still unpack, to other labels.
-        if checksum is not None and checksum != f"{sums[0]:08x}":
-            raise BadInput(f"{path} is damaged (its checksum is wrong); copy it again from its source")
+        _check_sum(path, checksum, sums[0])
         table = _read_classes(path, dataset) or table
         georeference = read_georeference(dataset)
     return LabelMap(narrow_labels(ids, table, where=path), table, georeference=georeference, made_by=made_by)
+
+
+def read_tiff_record(path: str | os.PathLike[str]) -> str | None:
+    """Return how a label map was made, None where it does not say, as `read_labeltiff` but of one of any size."""
+    with open_raster(path) as dataset:
+        if dataset.driver == "GTiff" and dataset.dtypes == ("uint8",):
+            found = reduce(lambda found, part: zlib.crc32(part[1], found), read_strips(dataset, 1), 0)
+            checksum, made_by = (dataset.tags(1).get(tag) for tag in (_CHECKSUM_TAG, _MADE_BY_TAG))
+            _check_sum(path, checksum, found)
+            return None if made_by is None else str(made_by)
+    return read_labeltiff(path).made_by
+
+
+def _check_sum(path: str | os.PathLike[str], wanted: str | None, found: int) -> None:
+    # A damaged block may still unpack, to other labels.
+    if wanted is not None and wanted != f"{found:08x}":
+        raise BadInput(f"{path} is damaged (its checksum is wrong); copy it again from its source")
 
 
 def _sum_up(parts: Iterable[tuple[slice, np.ndarray]], sums: list[int]) -> Iterator[tuple[slice, np.ndarray]]:
