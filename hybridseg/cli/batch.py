@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,17 @@ from hybridseg.cli.options import (
     figure_options,
     is_given,
     jobs_option,
+    models_option,
     options_of,
     path_type,
     read_options,
     read_repainted,
+    sources_argument,
 )
 from hybridseg.cli.segment import labels_option, run_job, tile_size_option
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
+from hybridseg.machine import MemoryOptions
 from hybridseg.markup import count_of
 from hybridseg.progress import describe_seconds
 
@@ -39,12 +42,8 @@ ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
 
 
 @click.command()
-@click.argument("sources", metavar="SOURCES...", nargs=-1, required=True, type=path_type)
-@click.option(
-    "--model", "models", metavar="MODEL", type=path_type, multiple=True, required=True,
-    help="The model: a tile classifier (NAME.pb), a dense network (NAME.h5), or the folder of one. Given again, "
-    "several of the same classes vote.",
-)  # fmt: skip
+@sources_argument
+@models_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, required=True, help="Folder of the results.")
 @labels_option
 @colors_option("--labels, or else the model's own")
@@ -88,7 +87,7 @@ def segment(console: Console, **settings: Any) -> None:
         figures=read_options(FigureOptions, settings) if settings["figures"] else None,
     )  # fmt: skip
     table = read_repainted(model.classes, settings["labels_path"], settings["colors_path"], owner=model.paths[0])
-    job = model.make_job(outputs=outputs, table=table)
+    job = replace(model.make_job(outputs=outputs, table=table), memory=MemoryOptions(n_processes=settings["n_jobs"]))
     manifest = Manifest.read(settings["out_dir"])
     if settings["dry_run"]:
         _say_plan(console, _plan(images, job, manifest, settings), settings)
