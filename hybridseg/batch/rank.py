@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg.batch.manifest import DONE, MANIFEST_NAME, Manifest
-from hybridseg.batch.results import DISAGREEMENT, ENTROPY, measure_disagreement
+from hybridseg.batch.results import DISAGREEMENT, ENTROPY
+from hybridseg.classes import VOID
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.progress import Progress, no_progress
@@ -116,6 +117,12 @@ def _compare_maps(paths: Sequence[Path]) -> float | None:
     for path, other in zip(paths, labels, strict=True):
         if other.shape != labels[0].shape:
             raise BadInput(f"{path} has another size than {paths[0]}; segment the same image with both models")
-    shares = [measure_disagreement(one, other) for one, other in combinations(labels, 2)]
+    shares = [_compare(one, other) for one, other in combinations(labels, 2)]
     known = [share for share in shares if share is not None]
     return sum(known) / len(known) if known else None
+
+
+def _compare(labels: np.ndarray, others: np.ndarray) -> float | None:
+    """Return the share of pixels that have another class, of those with a class in both; None where there are none."""
+    both = (labels != VOID) & (others != VOID)
+    return float(np.mean(labels[both] != others[both])) if both.any() else None

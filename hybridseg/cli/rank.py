@@ -28,9 +28,9 @@ _MOST_SHOWN = 10
 def rank(console: Console, folders: tuple[Path, ...], **settings: Any) -> None:
     """List the images to label next: those whose results are least sure.
 
-    Entropy is 0 where a model, before the CRF, is sure of every pixel and 1 where it knows nothing; it is measured
-    with segment --probabilities. Disagreement is the share of the pixels to which tiles and CRF give different classes;
-    of several DIR, results of the same images by other models, those to which these do.
+    Entropy is 0 where a model, before any CRF, is sure of every pixel and 1 where it knows nothing; of dense networks
+    it is measured with segment --probabilities. Disagreement is the share of the pixels to which tiles and CRF give
+    different classes; of several DIR, results of the same images by other models, those to which these do.
 
     Result: the first ten images; with --out a CSV of all: image, entropy, disagreement, result (its label map).
 

@@ -8,16 +8,18 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from hybridseg.batch.jobs import Outputs, run_jobs
+from hybridseg.batch.results import ResultRows
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.dense import predict
-from hybridseg.dense.predict import PredictJob, predict_file, predict_labels
+from hybridseg.dense.predict import PredictJob, predict_file, predict_labels, predict_rows
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput, MissingInput, MissingPackage
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, read_made_by
+from hybridseg.io.lazyimages import as_lazy
 from hybridseg.io.rasters import quiet_rasterio
 from hybridseg.models.views import View
 from hybridseg.resample import resize_nearest
@@ -112,14 +114,15 @@ def test_a_geotiff_keeps_its_place_and_what_holds_no_picture_is_void(scene_tif, 
 def test_confidence_is_what_the_network_says_before_smoothing(photo, fake_dense):
     image = read_image(photo)
     smoothing = SmoothingOptions(radius=3)
-    entropy = np.empty((80, 120), np.float32)
     labels, confidence = predict_labels(
-        image, [fake_dense()], options=NATIVE, smoothing=smoothing, want_confidence=True, entropy=entropy
+        image, [fake_dense()], options=NATIVE, smoothing=smoothing, want_confidence=True
     )
     scores = np.exp(10 * (image / np.float32(255)))
     probs = scores / scores.sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(confidence, probs.max(axis=-1), atol=1e-5)
-    np.testing.assert_allclose(entropy, -(probs * np.log(probs)).sum(axis=-1) / np.log(3), atol=1e-4)
+    settings = {"options": NATIVE, "smoothing": smoothing, "want_confidence": True}
+    [rows] = predict_rows(as_lazy(image, None), [fake_dense()], **settings)
+    np.testing.assert_allclose(rows.entropy, -(probs * np.log(probs)).sum(axis=-1) / np.log(3), atol=1e-4)
     assert labels.shape == (80, 120)
     assert predict_labels(image, [fake_dense()], options=NATIVE)[1] is None
 
@@ -214,12 +217,12 @@ def test_the_record_in_every_label_map(scene_tif, job):
 def test_an_image_that_is_too_large_for_the_memory(photo, scene_tif, job, monkeypatch):
     answers = iter([MemoryError(), None])
 
-    def predict_labels_once(image, models, **settings):
+    def predict_rows_once(image, models, **settings):
         if (error := next(answers)) is not None:
             raise error
-        return np.zeros(image.shape[:2], np.uint8), None
+        yield ResultRows(np.zeros(image.shape[:2], np.uint8))
 
-    monkeypatch.setattr(predict, "predict_labels", predict_labels_once)
+    monkeypatch.setattr(predict, "predict_rows", predict_rows_once)
     result = run_jobs([photo, scene_tif], job)
     assert len(result.images) == 1
     assert "is too large for the memory of this machine; cut it into parts" in result.problems[0].message
@@ -238,7 +241,7 @@ def test_no_crf_engine_and_no_image(tmp_path, photo, fake_dense, job, monkeypatc
     def lack(*args, **settings):
         raise MissingPackage("no engine")
 
-    monkeypatch.setattr(predict, "smooth_probs", lack)
+    monkeypatch.setattr(predict, "smooth_strips", lack)
     with pytest.raises(MissingPackage):
         run_jobs([photo], replace(job, smoothing=SmoothingOptions(radius=2)))
     with pytest.raises(MissingInput):

@@ -10,6 +10,7 @@ from rasterio.transform import from_origin
 from scipy.io import loadmat
 
 import hybridseg.hybrid.semseg as semseg
+from hybridseg.batch import results
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.results import read_confidence
 from hybridseg.classes import VOID
@@ -204,9 +205,10 @@ def test_pixels_far_from_every_seed_are_filled_and_told(tmp_path, by_color, pain
     assert set(np.unique(read_labelmap(tmp_path / "a_ares_16.mat").labels)) <= {0, 2}
 
 
-@pytest.mark.parametrize("step", ["draw_panels", "write_labelmap", "write_confidence"])
+@pytest.mark.parametrize("step", ["draw_panels", "write_labelmap", "writing_confidence"])
 def test_an_interrupted_run_leaves_whole_files_and_is_continued(photo, job, monkeypatch, step):
-    folder, real = photo.parent, getattr(semseg, step)
+    owner = results if step == "writing_confidence" else semseg
+    folder, real = photo.parent, getattr(owner, step)
 
     def stop(*words, **_):
         if step == "write_labelmap" and not str(words[0]).endswith(".mat"):
@@ -215,7 +217,7 @@ def test_an_interrupted_run_leaves_whole_files_and_is_continued(photo, job, monk
 
     job = replace(job, outputs=Outputs(probabilities=True))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(semseg, step, stop)
+        patch.setattr(owner, step, stop)
         run_jobs([photo], job, resume=True)
     left = names_in(folder)
     assert "photo_ares_16.mat" not in left and not any("partial" in name for name in left)
