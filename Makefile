@@ -122,6 +122,7 @@ bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench_label.py
 	$(BIN)/python tests/benchmarks/bench_memory.py --check
 	$(BIN)/python tests/benchmarks/bench_areas.py
+	$(BIN)/python tests/benchmarks/bench_batch.py --scenes 1000
 
 docs: $(VENV)/installed-test
 	$(BIN)/python tools/write_cli_docs.py

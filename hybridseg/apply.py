@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.pairing import find_images
 from hybridseg.io.remote import as_source
+from hybridseg.machine import MemoryOptions
 from hybridseg.markup import render_text
 from hybridseg.models.bundles import card_path
 from hybridseg.models.engines import LITERT
@@ -256,7 +257,8 @@ def segment_files(
         As `hybridseg.batch.jobs.run_jobs`.
     """
     model = models if isinstance(models, Model) else Model(tuple(map(Path, models)))
-    job: Job = model.make_job(options=options, smoothing=smoothing, outputs=outputs, table=table)
+    made = model.make_job(options=options, smoothing=smoothing, outputs=outputs, table=table)
+    job: Job = replace(made, memory=MemoryOptions(n_processes=n_jobs))
     images = find_images([as_source(os.fspath(path)) for path in paths], remote=outputs.out_dir is not None)
     return run_jobs(images, job, n_jobs=n_jobs, resume=resume, progress=progress, on_done=on_done)
 
@@ -272,6 +274,7 @@ def make_job(
     tile_size: int | None = None,
     input_range: str | None = None,
     engine: str = LITERT,
+    memory: MemoryOptions = MemoryOptions(),
 ) -> SemsegJob | PredictJob:
     """Make the job of the method that some models belong to.
 
@@ -285,6 +288,8 @@ def make_job(
         For a tile classifier from elsewhere, which does not say them.
     engine : str
         What runs the models: LiteRT, or TensorFlow, its reference.
+    memory : MemoryOptions
+        What a process may take.
 
     Raises
     ------
@@ -302,7 +307,9 @@ def make_job(
         if smoothing is not None or not isinstance(options, HybridOptions | None):
             raise BadInput(f"{paths[0]} is a tile classifier: give HybridOptions and no smoothing")
         options = options or read_tuning(paths) or HybridOptions()
-        return SemsegJob(paths, outputs, table, engine, labels_path, tile_size, input_range, options)
+        return SemsegJob(
+            paths, outputs, table, engine, labels_path, tile_size, input_range, options=options, memory=memory
+        )
     if not isinstance(options, DenseOptions | None):
         raise BadInput(f"{paths[0]} is a dense network: give DenseOptions")
     if (labels_path, tile_size, input_range) != (None, None, None):
@@ -310,7 +317,9 @@ def make_job(
             f"{paths[0]} is a dense network, which knows its classes and takes no tiles; leave out --labels, "
             "--tile-size and --input-range"
         )
-    return PredictJob(paths, outputs, table, engine, options or DenseOptions(), smoothing or SmoothingOptions())
+    return PredictJob(
+        paths, outputs, table, engine, options or DenseOptions(), smoothing or SmoothingOptions(), memory=memory
+    )
 
 
 def find_model(path: PathLike) -> Path:

@@ -52,3 +52,26 @@ def measure_calibration(confidence: np.ndarray, right: np.ndarray) -> Calibratio
     accuracy = np.bincount(bins, weights=right, minlength=_N_BINS) / filled
     error = float(np.nansum(np.abs(mean_confidence - accuracy) * counts) / len(right))
     return Calibration(mean_confidence, accuracy, counts, error)
+
+
+def measure_entropy(probs: np.ndarray) -> np.ndarray:
+    """Return how undecided class probabilities are: 0 where one class has all, 1 where all classes have the same.
+
+    Parameters
+    ----------
+    probs : numpy.ndarray
+        (..., n_classes).
+
+    Returns
+    -------
+    numpy.ndarray
+        (...) float32: the entropy, divided by the logarithm of the number of classes.
+
+    Examples
+    --------
+    >>> measure_entropy(np.array([[0.5, 0.5], [1.0, 0.0], [0.9, 0.1]])).round(3).tolist()
+    [1.0, 0.0, 0.4690000116825104]
+    """
+    sure = np.maximum(probs, np.float32(1e-12))
+    most = np.log(max(probs.shape[-1], 2))
+    return (-(sure * np.log(sure)).sum(axis=-1) / most).clip(0, 1).astype(np.float32)

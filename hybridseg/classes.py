@@ -363,8 +363,19 @@ def color_labels(labels: np.ndarray, table: ClassTable) -> np.ndarray:
 
 def measure_shares(labels: np.ndarray, table: ClassTable) -> dict[str, float]:
     """Return the share of each class that occurs, of all labelled pixels, the largest first."""
+    return share_out(count_labels(labels), table)
+
+
+def count_labels(labels: np.ndarray) -> np.ndarray:
+    """Return how many pixels have each label, (256,)."""
     parts = np.array_split(labels.ravel(), 1 + labels.size // 2**20)  # NumPy makes 8 bytes of each before it counts.
-    counts = np.sum([np.bincount(part, minlength=256) for part in parts], axis=0)[: len(table)]
+    counts: np.ndarray = np.sum([np.bincount(part, minlength=256) for part in parts], axis=0)
+    return counts
+
+
+def share_out(counts: np.ndarray, table: ClassTable) -> dict[str, float]:
+    """Return the same as `measure_shares` of what `count_labels` found."""
+    counts = counts[: len(table)]
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: -counts[i])
     return {table.names[i]: float(counts[i] / counts.sum()) for i in order}
 

@@ -72,7 +72,7 @@ JOURNEYS = (
     ["coco export", "coco import"],
     ["eval-pixels"],
     ["export-module"],
-    ["retile", "retrain", "eval-tiles", "tune-crf", "semseg", "predict", "segment", "status", "estimate"],
+    ["retile", "retrain", "eval-tiles", "tune-crf", "semseg", "predict", "segment", "status", "rank", "estimate"],
     ["fcn make-labels", "fcn train", "fcn infer"],
     [f"resunet {name}" for name in GROUPS["resunet"].commands],
     [

@@ -16,7 +16,8 @@ from hybridseg.batch.plan import measure_megapixels
 from hybridseg.batch.workers import map_calls
 from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.io.images import describe_image
-from hybridseg.io.windows import can_read_parts, copy_middle
+from hybridseg.io.lazyimages import can_read_parts
+from hybridseg.io.windows import copy_middle
 from hybridseg.machine import forget_peak, read_peak
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, StopWatch, no_progress

@@ -51,7 +51,9 @@ class Outputs:
     """How the figure of each image is drawn; None: it is not."""
     title: str = PREDSEG
     """What the result of dense networks is called: NAME_predseg.png."""
-    probabilities: bool = option(False, "Also write the probability of the class of each pixel.")
+    probabilities: bool = option(
+        False, "Also write the probability of the class of each pixel, and how undecided the model is there (entropy)."
+    )
     report: bool = option(False, "Also write class shares, settings and timings as JSON.")
     keep_seeds: bool = option(False, "Also write the label map of the tiles alone.")
 

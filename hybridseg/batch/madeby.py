@@ -16,7 +16,7 @@ from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.io.labels.formats import read_made_by
 from hybridseg.models.cards import hash_file
 
-_NOT_RECORDED = {"n_threads", "max_memory"}
+_NOT_RECORDED = {"n_threads", "max_memory", "memory"}
 
 
 def make_record(command: str, model_paths: Sequence[Path], table: ClassTable, **options: Any) -> str:

@@ -91,6 +91,8 @@ class Entry:
         The files, from the folder of the manifest.
     reason : str
         Why it has failed.
+    measures : dict
+        How sure the result is, see `hybridseg.batch.results.ImageResult`.
     """
 
     image: str
@@ -102,6 +104,7 @@ class Entry:
     warnings: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     bytes_written: int = 0
+    measures: dict[str, float] = field(default_factory=dict)
     version: str = __version__
     time: str = ""
 
@@ -162,8 +165,10 @@ class Manifest:
                     if self.start.format != _FORMAT:
                         raise BadInput(f"it was written by another version of hybridseg; {_REMEDY}")
                 else:
-                    facts = parse_fields(ImageFacts, record.pop("facts", None), what="the facts of an image")
-                    entry = parse_fields(Entry, {**record, "facts": facts}, what="an image")
+                    facts = parse_fields(
+                        ImageFacts, record.pop("facts", None), what="the facts of an image", newer=("tag",)
+                    )
+                    entry = parse_fields(Entry, {**record, "facts": facts}, what="an image", newer=("measures",))
                     _check_time(entry.time)
                     self.entries[entry.image] = entry
             except BadInput:
@@ -199,10 +204,14 @@ class Manifest:
         else:
             n_bytes = sum(path.stat().st_size for path in outcome.written)
             about = {"result": DONE, "written": tuple(map(self._shorten, outcome.written)), "bytes_written": n_bytes}
-            about |= {"warnings": outcome.warnings, "seconds": outcome.seconds}
+            about |= {"warnings": outcome.warnings, "seconds": outcome.seconds, "measures": outcome.measures}
         entry = Entry(find_key(image), job=job, facts=facts or ImageFacts(), time=_now(), **about)
         self.entries[entry.image] = entry
         self._append(entry)
+
+    def find_label_map(self, entry: Entry) -> Path:
+        """Return the label map of an image that is done."""
+        return self.path.parent / entry.written[0]
 
     def _shorten(self, path: Path) -> str:
         folder = self.path.parent
@@ -231,6 +240,9 @@ class Manifest:
             return "the image has changed"
         if entry.result == FAILED:
             return FAILED
+        if is_remote(image):
+            # What is written depends on the size of an image.
+            targets = [self.path.parent / name for name in entry.written]
         return "" if all(target.exists() for target in targets) else "a result is missing"
 
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from hybridseg.errors import Problem, count_problems
-from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.classes import VOID, ClassTable, count_labels
+from hybridseg.errors import HybridSegError, Problem, count_problems
+from hybridseg.io.cog import writing_band
+from hybridseg.io.images import as_rgb8, describe_image, read_image
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.labeltiff import writing_labels
 from hybridseg.io.labels.picture import draw_labels
-from hybridseg.io.rasters import GeoReference, write_band
+from hybridseg.io.rasters import GeoReference
 from hybridseg.markup import render_table, render_text
+from hybridseg.resample import find_nearest
 
+MOST_WHOLE_PIXELS = 100_000_000
+"""Of an image whose label map is also written in formats that are made of a whole one: .png and .mat."""
 NO_CONFIDENCE = 255
 """The nodata value of confidence maps, which hold whole percent."""
+
+ENTROPY, DISAGREEMENT = "entropy", "disagreement"
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,8 @@ class ImageResult:
         Time that each step took.
     replaced : str
         Why a result that was there already was made again, when resuming.
+    measures : dict
+        How sure the result is, where that was measured: mean `ENTROPY`, and `DISAGREEMENT` of tiles and CRF.
     """
 
     image_path: Path
@@ -40,6 +52,7 @@ class ImageResult:
     warnings: tuple[str, ...]
     seconds: dict[str, float]
     replaced: str = ""
+    measures: dict[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<ImageResult: {self.image_path.name} in {self.written[0]}, {self._describe_shares()}>"
@@ -76,10 +89,173 @@ class BatchResult:
         )
 
 
+def average_known(values: np.ndarray) -> float | None:
+    """Return the mean of what is not NaN; None where all is.
+
+    Examples
+    --------
+    >>> average_known(np.array([0.5, np.nan, 1.0])), average_known(np.array([np.nan]))
+    (0.75, None)
+    """
+    known = values[~np.isnan(values)]
+    return float(known.mean(dtype=np.float64)) if known.size else None
+
+
+@dataclass(frozen=True, eq=False)
+class ResultRows:
+    """The next rows of a result, (any, cols) each.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        uint8; VOID where there is no picture.
+    confidence : numpy.ndarray or None
+        float32; NaN where there is no picture.
+    seeds : numpy.ndarray or None
+        uint8: 0 = unlabelled, class k is k + 1.
+    entropy : numpy.ndarray or None
+        float32: how undecided the model is, before any CRF, from 0 to 1; NaN where there is no picture.
+    tiles : numpy.ndarray or None
+        uint8: the class of the tiles alone.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray | None = None
+    seeds: np.ndarray | None = None
+    entropy: np.ndarray | None = None
+    tiles: np.ndarray | None = None
+
+    def blank(self, valid: np.ndarray | None) -> ResultRows:
+        """Return the same without a class where there is no picture."""
+        if valid is None:
+            return self
+        confidence, entropy = (
+            None if values is None else np.where(valid, values, np.float32(np.nan))
+            for values in (self.confidence, self.entropy)
+        )
+        seeds = None if self.seeds is None else np.where(valid, self.seeds, np.uint8(0))
+        return ResultRows(np.where(valid, self.labels, np.uint8(VOID)), confidence, seeds, entropy, self.tiles)
+
+
+class KeptMaps:
+    """What is kept of a result while it is written: counts, and its maps at a size that fits into memory.
+
+    Parameters
+    ----------
+    shape, size : (int, int)
+        Rows and columns of the image, and of the maps, which are resized to the nearest.
+    """
+
+    def __init__(self, shape: tuple[int, int], size: tuple[int, int]) -> None:
+        self._rows, self._cols = (find_nearest(old, new) for old, new in zip(shape, size, strict=True))
+        self._top, self._is_whole = 0, shape == size
+        self.labels, self.seeds = np.empty(size, np.uint8), np.empty(size, np.uint8)
+        self.counts, self.n_seeds = np.zeros(VOID + 1, np.int64), 0
+        self._sums = {ENTROPY: (0.0, 0), DISAGREEMENT: (0.0, 0)}
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """How sure the result is, see `ImageResult`."""
+        return {name: total / n for name, (total, n) in self._sums.items() if n}
+
+    def add(self, found: ResultRows) -> None:
+        """Take the next rows."""
+        first, end = np.searchsorted(self._rows, (self._top, self._top + len(found.labels)))
+        kept = self._rows[first:end] - self._top
+        for target, values in ((self.labels, found.labels), (self.seeds, found.seeds)):
+            if values is not None:
+                target[first:end] = values if self._is_whole else values[np.ix_(kept, self._cols)]
+        self.counts += count_labels(found.labels)
+        self.n_seeds += 0 if found.seeds is None else int(np.count_nonzero(found.seeds))
+        self._top += len(found.labels)
+        if found.entropy is not None:
+            known = found.entropy[~np.isnan(found.entropy)]
+            self._sum(ENTROPY, float(known.sum(dtype=np.float64)), known.size)
+        if found.tiles is not None:
+            differs = (found.labels != found.tiles)[found.labels != VOID]
+            self._sum(DISAGREEMENT, float(differs.sum()), differs.size)
+
+    def _sum(self, name: str, total: float, n: int) -> None:
+        before, n_before = self._sums[name]
+        self._sums[name] = before + total, n_before + n
+
+
+def fits_whole(shape: tuple[int, int]) -> bool:
+    """Return whether an image of these rows and columns has no more than `MOST_WHOLE_PIXELS`."""
+    return shape[0] * shape[1] <= MOST_WHOLE_PIXELS
+
+
+def is_small(path: Path) -> bool:
+    """Return the same of a file; true for one that cannot be read, which has no result."""
+    try:
+        return fits_whole(describe_image(path).shape)
+    except HybridSegError:
+        return True
+
+
+def explain_large(shape: tuple[int, int]) -> str:
+    """Return a warning that the result of an image is a GeoTIFF alone; empty where it is not."""
+    if fits_whole(shape):
+        return ""
+    return (
+        f"it has {shape[0] * shape[1] / 1e6:,.0f} megapixels: above {MOST_WHOLE_PIXELS / 1e6:.0f} the label map is "
+        "written as a GeoTIFF alone"
+    )
+
+
+@contextmanager
+def writing_result(
+    found: Iterable[ResultRows],
+    shape: tuple[int, int],
+    table: ClassTable,
+    georeference: GeoReference | None,
+    *,
+    made_by: str,
+    size: tuple[int, int],
+    label_path: Path | None,
+    confidence_path: Path | None,
+    entropy_path: Path | None,
+) -> Iterator[KeptMaps]:
+    """Write the label map of an image as it comes, its confidence and entropy; what is kept of it is then there.
+
+    The files have their names when the block of code ends, the label map last: where it is, all else is too.
+    """
+    kept = KeptMaps(shape, size)
+    with ExitStack() as stack:
+        write_labels, writers = None, []
+        if label_path is not None:
+            write_labels = stack.enter_context(writing_labels(label_path, shape, table, georeference, made_by=made_by))
+        for name, path in (("confidence", confidence_path), ("entropy", entropy_path)):
+            if path is not None:
+                writers.append((name, stack.enter_context(writing_confidence(path, shape, georeference))))
+        for rows in found:
+            kept.add(rows)
+            if write_labels is not None:
+                write_labels(rows.labels)
+            for name, write_percent in writers:
+                write_percent(getattr(rows, name))
+        yield kept
+
+
+@contextmanager
+def writing_confidence(
+    path: Path, shape: tuple[int, int], georeference: GeoReference | None
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Write the probability of the class of each pixel, or its entropy, in whole percent; NaN becomes nodata."""
+
+    def write(confidence: np.ndarray) -> None:
+        percent = np.where(np.isnan(confidence), NO_CONFIDENCE, np.nan_to_num(confidence) * 100)
+        write_rows(percent.round().astype(np.uint8))
+
+    tags = {"UNIT": "percent"}
+    with writing_band(path, shape, georeference, nodata=NO_CONFIDENCE, tags=lambda _: tags) as write_rows:
+        yield write
+
+
 def write_confidence(path: Path, confidence: np.ndarray, georeference: GeoReference | None) -> None:
-    """Write the probability of the class of each pixel, in whole percent; NaN becomes nodata."""
-    percent = np.where(np.isnan(confidence), NO_CONFIDENCE, np.nan_to_num(confidence) * 100).round().astype(np.uint8)
-    write_band(path, percent, georeference, nodata=NO_CONFIDENCE, tags=lambda: {"UNIT": "percent"})
+    """Write a confidence that is in memory, (rows, cols) float32, as `writing_confidence` does."""
+    with writing_confidence(path, (confidence.shape[0], confidence.shape[1]), georeference) as write:
+        write(confidence)
 
 
 def read_confidence(path: Path) -> np.ndarray:

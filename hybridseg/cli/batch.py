@@ -25,6 +25,7 @@ from hybridseg.cli.options import (
     figure_options,
     is_given,
     jobs_option,
+    memory_option,
     models_option,
     options_of,
     path_type,
@@ -35,7 +36,7 @@ from hybridseg.cli.segment import run_job
 from hybridseg.dense.predict import PredictJob
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
-from hybridseg.machine import count_memory
+from hybridseg.machine import MemoryOptions, count_memory
 from hybridseg.markup import count_of
 from hybridseg.models.engines import ENGINES as MODEL_ENGINES
 from hybridseg.models.engines import LITERT
@@ -59,6 +60,7 @@ ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
     help="What does the work: this process, several processes, or a Dask cluster.",
 )  # fmt: skip
 @jobs_option
+@memory_option
 @click.option(
     "--model-engine", type=click.Choice(MODEL_ENGINES), default=LITERT, show_default=True,
     help="What runs the models; tensorflow is the reference, and takes seconds to start.",
@@ -102,7 +104,8 @@ def segment(console: Console, **settings: Any) -> None:
         Outputs, settings, out_dir=settings["out_dir"],
         figures=read_options(FigureOptions, settings) if settings["figures"] else None,
     )  # fmt: skip
-    job = make_method_job(console, model, settings, outputs=outputs)
+    memory = read_options(MemoryOptions, settings, n_processes=settings["n_jobs"])
+    job = replace(make_method_job(console, model, settings, outputs=outputs), memory=memory)
     manifest = Manifest.read(settings["out_dir"])
     if settings["dry_run"]:
         _say_plan(console, _plan(images, job, manifest, settings), settings)

@@ -18,6 +18,7 @@ from hybridseg.cli.options import (
     figure_options,
     is_given,
     join_options,
+    memory_option,
     options_of,
     path_type,
     read_options,
@@ -34,6 +35,7 @@ from hybridseg.dense.trainer import TrainingResult
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import PREDSEG_CRF, find_images
+from hybridseg.machine import MemoryOptions
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.encoders import IMAGENET
 from hybridseg.progress import Progress
@@ -86,7 +88,12 @@ presentation_options = options_of(
 
 # The same, and what is written.
 view_options = join_options(
-    presentation_options, options_of(Outputs, "probabilities"), engine_option, figure_options, resume_option
+    presentation_options,
+    options_of(Outputs, "probabilities"),
+    engine_option,
+    memory_option,
+    figure_options,
+    resume_option,
 )
 
 
@@ -150,6 +157,7 @@ def segment_images(
         options=read_options(DenseOptions, settings),
         smoothing=smoothing,
         engine=settings["model_engine"],
+        memory=read_options(MemoryOptions, settings),
     )
     run_job(console, paths, job, resume=settings["resume"])
 

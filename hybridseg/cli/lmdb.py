@@ -31,6 +31,7 @@ from hybridseg.dense.programs.unetlmdb import FOLDER_SETTINGS, READER_SETTINGS, 
 from hybridseg.dense.readers import ReaderOptions
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.io.pairing import find_images
+from hybridseg.machine import MemoryOptions
 from hybridseg.models.savedmodels import find_bundle
 from hybridseg.verdict import judge
 
@@ -174,7 +175,16 @@ model_options = join_options(
     ),
 )  # fmt: skip
 
-_OF_MODELS = ("model_path", "saved_model_dir", "images", "out_dir", "image_format", "model_engine", "resume")
+_OF_MODELS = (
+    "model_path",
+    "saved_model_dir",
+    "images",
+    "out_dir",
+    "image_format",
+    "model_engine",
+    "max_memory",
+    "resume",
+)
 
 
 def is_of_model(settings: Mapping[str, Any]) -> bool:
@@ -199,5 +209,8 @@ def label_folder(console: Console, settings: Mapping[str, Any]) -> None:
     """Classify every pixel of images by a network of the options `model_options`."""
     path = settings["model_path"] or find_bundle(settings["saved_model_dir"])
     images = pick_format(find_images([settings["images"]]), settings["image_format"], settings["images"])
-    job = make_parts_job(path, Outputs(settings["out_dir"], None), engine=settings["model_engine"])
+    job = make_parts_job(
+        path, Outputs(settings["out_dir"], None), engine=settings["model_engine"],
+        memory=read_options(MemoryOptions, settings),
+    )  # fmt: skip
     run_job(console, images, job, resume=settings["resume"])

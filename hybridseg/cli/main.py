@@ -42,6 +42,7 @@ COMMANDS = {
     "segment": "hybridseg.cli.batch:segment",
     "status": "hybridseg.cli.batch:status",
     "estimate": "hybridseg.cli.estimate:estimate",
+    "rank": "hybridseg.cli.rank:rank",
     "models": "hybridseg.cli.models:models",
     "demo": "hybridseg.cli.demo:demo",
     "demo-dense": "hybridseg.cli.demo:demo_dense",

@@ -15,7 +15,7 @@ from hybridseg.errors import BadInput
 from hybridseg.figures import FigureOptions
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
 from hybridseg.io.remote import as_source, is_remote
-from hybridseg.machine import count_cores
+from hybridseg.machine import MemoryOptions, count_cores
 from hybridseg.models.encoders import IMAGENET, RANDOM
 from hybridseg.models.engines import ENGINES, LITERT
 from hybridseg.options import make_options, setting_of, type_of
@@ -278,6 +278,8 @@ figure_options = options_of(FigureOptions, "dpi", "figure_format", flags={"figur
 
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that are already there.")
 
+
+memory_option = options_of(MemoryOptions, "max_memory", unset={"max_memory": "half of what is free"})
 
 sources_argument = click.argument(
     "sources", metavar="SOURCES...", nargs=-1, required=True, type=SourceType(path_type=Path)

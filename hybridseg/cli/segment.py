@@ -22,6 +22,7 @@ from hybridseg.cli.options import (
     figure_options,
     given_options,
     is_given,
+    memory_option,
     named_as_typed,
     options_of,
     path_type,
@@ -41,6 +42,7 @@ from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuni
 from hybridseg.hybrid.tuning import tune_crf as tune
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import find_images
+from hybridseg.machine import MemoryOptions
 from hybridseg.models.store import tuning_path
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
@@ -76,7 +78,7 @@ BY_SIZE = {
     "stride": "half a tile, more for large images",
     "pattern": "raster, but checker where that would leave most columns without a tile",
 }
-CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterations", "tolerance", "max_memory",
+CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iterations", "tolerance",
               "n_threads", "engine", "reference_geometry")  # fmt: skip
 
 
@@ -101,6 +103,7 @@ CRF_NAMES = ("theta", "color_scale", "space_compat", "color_compat", "n_iteratio
 @options_of(Outputs, "probabilities", "report", "keep_seeds")
 @options_of(SemsegJob, "input_range")
 @engine_option
+@memory_option
 @figure_options
 @resume_option
 @pass_console
@@ -146,6 +149,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
         outputs=read_options(Outputs, settings, figures=read_options(FigureOptions, settings)),
         table=read_repainted(classifier.table, settings["labels_path"], settings["colors_path"], owner=classifier.path),
         options=options,
+        memory=read_options(MemoryOptions, settings),
     )
     run_job(console, paths, job, resume=settings["resume"])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _SMALLEST_SIDE = 64
 # Beyond three standard deviations lies less than 0.3 % of the weight of a kernel.
-_HALO_DEVIATIONS = 3
+HALO_DEVIATIONS = 3
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Block:
     @classmethod
     def whole(cls, shape: tuple[int, int], *, theta: float) -> Block:
         """Return the whole image as one block, with the halo that its parts need for kernels of this width."""
-        return cls(0, shape[0], 0, shape[1], math.ceil(_HALO_DEVIATIONS * theta), shape)
+        return cls(0, shape[0], 0, shape[1], math.ceil(HALO_DEVIATIONS * theta), shape)
 
     @property
     def inner(self) -> tuple[slice, slice]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from hybridseg.options import Span, check_options, option
 
 ENGINES = ("auto", "native", "pydensecrf")
+_LEAST_ROOM = 1 << 27
 _POSITIVE, _WEIGHT = Span(0, 1e6, above=True, below=True), Span(0, 1e6, below=True)
 
 
@@ -53,6 +54,10 @@ class CrfOptions:
         """Return the options for the same picture at another size: the pairwise kernels are `factor` times as wide."""
         space_theta = None if self.space_theta is None else self.space_theta * factor
         return replace(self, theta=self.theta * factor, space_theta=space_theta)
+
+    def fit_room(self, room: int) -> CrfOptions:
+        """Return the options with no more memory than half of so many bytes, but enough for a small block."""
+        return replace(self, max_memory=min(self.max_memory, max(room, _LEAST_ROOM) / 2 / 2**30))
 
     @property
     def near_theta(self) -> float:

@@ -25,7 +25,8 @@ class Priors:
     table : numpy.ndarray
         (n, lanes) float32.
     row_of_pixel : numpy.ndarray or None
-        (rows, cols) int32: the row of the table for each pixel. None: one row for each pixel, in raster order.
+        (rows, cols) uint8, or int32 as the engines take it: the row of the table for each pixel. None: one row for
+        each pixel, in raster order.
     shape : (int, int)
         Rows and columns of the image.
     multiplicity : numpy.ndarray
@@ -49,14 +50,14 @@ class Priors:
         return len(self.multiplicity)
 
     def crop(self, rows: slice, cols: slice) -> Priors:
-        """Return the priors of a part of the image."""
+        """Return the priors of a part of the image, as the engines take them."""
         n_rows, n_cols = rows.stop - rows.start, cols.stop - cols.start
         table, row_of_pixel = self.table, self.row_of_pixel
         if row_of_pixel is None:
             whole = table.reshape(*self.shape, self.n_lanes)
             table = np.ascontiguousarray(whole[rows, cols]).reshape(-1, self.n_lanes)
         else:
-            row_of_pixel = np.ascontiguousarray(row_of_pixel[rows, cols])
+            row_of_pixel = np.ascontiguousarray(row_of_pixel[rows, cols], np.int32)
         return Priors(table, row_of_pixel, (n_rows, n_cols), self.multiplicity, self.class_of_lane, self.floor)
 
 
@@ -101,7 +102,7 @@ def priors_from_seeds(seeds: np.ndarray, *, n_classes: int, gt_prob: float) -> P
     table = np.full((len(seeded) + 1, len(seeded) + 1), (1 - gt_prob) / (n_labels - 1), np.float32)
     np.fill_diagonal(table, gt_prob)
     table[0] = 1 / n_labels
-    lane_of_seed = np.zeros(n_classes + 1, np.int32)
+    lane_of_seed = np.zeros(n_classes + 1, np.uint8)
     lane_of_seed[seeded + 1] = np.arange(1, len(seeded) + 1)
     multiplicity = np.ones(len(seeded) + 1, np.float32)
     multiplicity[0] = n_labels - len(seeded)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,8 @@ class Refinement:
         Iterations run: the most of any block.
     n_blocks : int
         1 when the image was refined as a whole.
+    confidence : numpy.ndarray or None
+        (rows, cols) float32: the largest of the probabilities; None unless requested.
     """
 
     labels: np.ndarray
@@ -43,6 +46,7 @@ class Refinement:
     engine: str
     n_iterations: int
     n_blocks: int
+    confidence: np.ndarray | None = None
 
 
 def refine_labels(
@@ -52,6 +56,8 @@ def refine_labels(
     n_classes: int,
     options: CrfOptions = CrfOptions(),
     want_probs: bool = False,
+    want_confidence: bool = False,
+    origin: tuple[int, int] = (0, 0),
     progress: Progress = no_progress,
 ) -> Refinement:
     """Spread seeds to every pixel.
@@ -63,6 +69,8 @@ def refine_labels(
         which are taken as levels of 0..255.
     seeds : numpy.ndarray
         (rows, cols) integers: 0 = unlabelled, class k is k + 1.
+    origin : (int, int)
+        First row and column, when this is a part of a larger image.
 
     Raises
     ------
@@ -83,15 +91,18 @@ def refine_labels(
     """
     image = _prepare_image(image)
     priors = priors_from_seeds(seeds, n_classes=n_classes, gt_prob=options.gt_prob)
-    return _refine(image, priors, n_classes, options, want_probs, progress)
+    wanted = _Wanted(n_classes, want_probs, want_confidence, origin)
+    return _refine(image, priors.crop, priors.shape, wanted, options, progress)
 
 
 def refine_probs(
     image: np.ndarray,
-    probs: np.ndarray,
+    probs: Any,
     *,
     options: CrfOptions = CrfOptions(),
     want_probs: bool = False,
+    want_confidence: bool = False,
+    origin: tuple[int, int] = (0, 0),
     progress: Progress = no_progress,
 ) -> Refinement:
     """Make probabilities agree with the edges of an image.
@@ -101,9 +112,12 @@ def refine_probs(
     image : numpy.ndarray
         As for `refine_labels`.
     probs : numpy.ndarray
-        (rows, cols, classes) floats that sum to 1; smaller ones are raised to 1e-5.
+        (rows, cols, classes) floats that sum to 1; smaller ones are raised to 1e-5. Or what has such a shape, and
+        gives parts of them when it is indexed by two slices.
     options : CrfOptions
         `gt_prob` has no effect here.
+    origin : (int, int)
+        As for `refine_labels`.
 
     Raises
     ------
@@ -119,7 +133,10 @@ def refine_probs(
     np.uint8(1)
     """
     image = _prepare_image(image)
-    return _refine(image, priors_from_probs(probs), probs.shape[2], options, want_probs, progress)
+    wanted = _Wanted(probs.shape[-1], want_probs, want_confidence, origin)
+    return _refine(
+        image, lambda rows, cols: priors_from_probs(probs[rows, cols]), probs.shape[:2], wanted, options, progress
+    )
 
 
 def _prepare_image(image: np.ndarray) -> np.ndarray:
@@ -150,49 +167,67 @@ def _prepare_image(image: np.ndarray) -> np.ndarray:
     return image
 
 
+_MakePriors = Callable[[slice, slice], Priors]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is returned beside the labels, and of which part of a larger image."""
+
+    n_classes: int
+    probs: bool
+    confidence: bool
+    origin: tuple[int, int]
+
+
 def _refine(
     image: np.ndarray,
-    priors: Priors,
-    n_classes: int,
+    make_priors: _MakePriors,
+    shape: tuple[int, int],
+    wanted: _Wanted,
     options: CrfOptions,
-    want_probs: bool,
     progress: Progress,
 ) -> Refinement:
-    if image.shape[:2] != priors.shape:
+    sample = make_priors(slice(0, 1), slice(0, 1))
+    if image.shape[:2] != shape:
         raise BadInput(
             f"the image has {image.shape[0]} x {image.shape[1]} pixels, its seeds or probabilities "
-            f"{priors.shape[0]} x {priors.shape[1]}; give both at the same size"
+            f"{shape[0]} x {shape[1]}; give both at the same size"
         )
     name, engine = choose_engine(options.engine)
-    lanes = np.empty(priors.shape, np.uint8)
-    probs = np.empty((*priors.shape, n_classes), np.float32) if want_probs else None
+    labels = np.empty(shape, np.uint8)
+    probs = np.empty((*shape, wanted.n_classes), np.float32) if wanted.probs else None
+    confidence = np.empty(shape, np.float32) if wanted.confidence else None
     n_iterations = n_blocks = 0
-    whole = Block.whole(priors.shape, theta=options.reach)
-    bytes_per_pixel = estimate_bytes(name, priors)
+    whole = Block.whole(shape, theta=options.reach)
+    bytes_per_pixel = estimate_bytes(name, sample)
     planned = plan_blocks(whole, max_pixels=options.max_memory * GIB / bytes_per_pixel)
     if options.reference_geometry and len(planned) > 1:
         raise _memory_refusal(options, whole.n_outer_pixels * bytes_per_pixel, "no blocks with reference_geometry: ")
     seconds = [block.n_outer_pixels * PIXEL_SECONDS for block in planned]
     for part in progress(Weighted(planned, seconds), label="spreading classes"):
-        for block, field in _run_block(part, image, priors, options, want_probs, engine):
+        for block, field in _run_block(part, image, make_priors, options, wanted, engine):
             inner = block.inner_of_outer
-            lanes[block.inner] = field.lanes[inner]
-            if probs is not None and field.probs is not None:
-                probs[block.inner] = _spread_lanes(field.probs[inner], priors, n_classes)
+            labels[block.inner] = sample.class_of_lane[field.lanes[inner]]
+            if field.probs is not None:
+                spread = _spread_lanes(field.probs[inner], sample, wanted.n_classes)
+                if probs is not None:
+                    probs[block.inner] = spread
+                if confidence is not None:
+                    confidence[block.inner] = spread.max(axis=2)
             n_iterations, n_blocks = max(n_iterations, field.n_iterations), n_blocks + 1
-    return Refinement(priors.class_of_lane[lanes], probs, name, n_iterations, n_blocks)
+    return Refinement(labels, probs, name, n_iterations, n_blocks, confidence)
 
 
 def _run_block(
-    block: Block, image: np.ndarray, priors: Priors, options: CrfOptions, want_probs: bool, engine: Engine
+    block: Block, image: np.ndarray, make_priors: _MakePriors, options: CrfOptions, wanted: _Wanted, engine: Engine
 ) -> Iterator[tuple[Block, MeanField]]:
     """Run the engine on a block; when that takes too much memory, on halves of it."""
     rows, cols = block.outer
-    origin = (rows.start, cols.start)
-    is_whole = block.n_outer_pixels == priors.shape[0] * priors.shape[1]
-    part, known = (image, priors) if is_whole else (np.ascontiguousarray(image[rows, cols]), priors.crop(rows, cols))
+    origin = (wanted.origin[0] + rows.start, wanted.origin[1] + cols.start)
+    part, want_probs = np.ascontiguousarray(image[rows, cols]), wanted.probs or wanted.confidence
     try:
-        yield block, engine(part, known, options=options, origin=origin, want_probs=want_probs)
+        yield block, engine(part, make_priors(rows, cols), options=options, origin=origin, want_probs=want_probs)
     except NeedsMoreMemory as error:
         halves = [] if options.reference_geometry else block.split()
         if not halves:
@@ -200,7 +235,7 @@ def _run_block(
             n_bytes = error.n_bytes * block.n_inland_pixels / block.n_outer_pixels
             raise _memory_refusal(options, n_bytes, "") from error
         for half in halves:
-            yield from _run_block(half, image, priors, options, want_probs, engine)
+            yield from _run_block(half, image, make_priors, options, wanted, engine)
 
 
 def _memory_refusal(options: CrfOptions, n_bytes: float, reason: str) -> BadInput:

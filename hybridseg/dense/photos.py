@@ -14,8 +14,8 @@ from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense.pairs import MEMORY_LIMIT, FolderPairs
 from hybridseg.io.images import LoadedImage
 from hybridseg.io.labelled import ReadLabels, fit_labels, load_labelled, void_invalid
+from hybridseg.io.lazyimages import can_read_parts, read_part
 from hybridseg.io.pairing import Pair
-from hybridseg.io.windows import can_read_parts, read_part
 from hybridseg.models.normalization import Normalization
 from hybridseg.resample import reduce_shape, resize_image, resize_labels
 

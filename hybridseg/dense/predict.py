@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
-from hybridseg.batch.results import ImageResult, write_confidence
-from hybridseg.classes import VOID, ClassTable, measure_shares
+from hybridseg.batch.results import ImageResult, ResultRows, explain_large, fits_whole, is_small, writing_result
+from hybridseg.calibration import measure_entropy
+from hybridseg.classes import ClassTable, share_out
 from hybridseg.crf.refine import PIXEL_SECONDS
-from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs
-from hybridseg.dense.windows import DenseOptions, find_size, predict_probs, predict_strips
+from hybridseg.dense.pieces import Piece, even_strips, join_pieces
+from hybridseg.dense.smoothing import SmoothingOptions, smooth_strips
+from hybridseg.dense.windows import DenseOptions, find_size, predict_pieces, predict_strips
+from hybridseg.figures import DPI
 from hybridseg.forecast import UNKNOWN, followed_by
-from hybridseg.io.bands import match_bands
-from hybridseg.io.images import ImageInfo, as_rgb8, load_image
+from hybridseg.io.bands import AnyImage, match_bands
+from hybridseg.io.images import ImageInfo, describe_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.lazyimages import ROOM, LazyImage, as_lazy, open_lazily
+from hybridseg.machine import MemoryOptions
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.panels import fit_page, show_result
 from hybridseg.progress import Progress, StopWatch, no_progress
-from hybridseg.resample import resize_image, resize_nearest
+from hybridseg.resample import find_nearest
 from hybridseg.sheets import draw_panels
 
-_COMPOSITE, _CONFIDENCE = "_composite", "_confidence.tif"
+_COMPOSITE, _CONFIDENCE, _ENTROPY = "_composite", "_confidence.tif", "_entropy.tif"
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class PredictJob(Job):
 
     options: DenseOptions = DenseOptions()
     smoothing: SmoothingOptions = SmoothingOptions()
+    memory: MemoryOptions = MemoryOptions()
 
     too_large = "cut it into parts, or leave the CRF out"
 
@@ -49,7 +57,8 @@ class PredictJob(Job):
 
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
-        endings = [".png", _CONFIDENCE] if self.outputs.probabilities else [".png"]
+        endings = [".png" if is_small(image_path) else ".tif"]
+        endings += [_CONFIDENCE, _ENTROPY] if self.outputs.probabilities else []
         targets = [_place(self.outputs, image_path, ending) for ending in endings]
         return [*targets, *self.outputs.list_figures(image_path, f"_{self.outputs.title}{_COMPOSITE}")]
 
@@ -66,7 +75,7 @@ class PredictJob(Job):
         """Segment one image and write the result."""
         return predict_file(
             image_path, self.load(), options=self.options, smoothing=self.smoothing, outputs=self.outputs,
-            table=self.table, progress=progress,
+            table=self.table, memory=self.memory, progress=progress,
         )  # fmt: skip
 
 
@@ -78,75 +87,90 @@ def predict_file(
     smoothing: SmoothingOptions = SmoothingOptions(),
     outputs: Outputs = Outputs(),
     table: ClassTable | None = None,
+    memory: MemoryOptions = MemoryOptions(),
+    target: Path | None = None,
     progress: Progress = no_progress,
 ) -> ImageResult:
-    """Segment one image by loaded networks and write the result.
+    """Segment one image of any size by loaded networks and write the result.
+
+    Parameters
+    ----------
+    target : pathlib.Path or None
+        Write the label map alone, as this GeoTIFF.
 
     Raises
     ------
     MissingInput, BadInput
-        When the image cannot be read, or does not have the bands that the network takes.
+        When the image cannot be read, does not have the bands that the network takes, or needs more memory.
     """
     image_path, table = Path(image_path), table or models[0].table
-    watch = StopWatch()
-    loaded = load_image(image_path).filled()
-    valid, georeference = loaded.valid, loaded.info.georeference
-    image, note = match_image(loaded.pixels, models, has_alpha=loaded.info.has_alpha)
-    warnings = (*filter(None, [note]), *judge_scale(loaded.info, models, options))
+    watch, room = StopWatch(), memory.find_room()
+    info, opened = describe_image(image_path), open_lazily(image_path, room=room).fill()
+    shape, is_alone = info.shape, target is not None or not fits_whole(info.shape)
+    image, note = match_image(opened, models, has_alpha=info.has_alpha)
+    large = "" if target else explain_large(shape)
+    warnings = (*filter(None, [note, large]), *judge_scale(info, models, options))
     watch.lap("read")
-    labels, confidence = predict_labels(
-        image, models, options=options, smoothing=smoothing, valid=valid, want_confidence=outputs.probabilities,
+    found = predict_rows(
+        image, models, options=options, smoothing=smoothing, want_confidence=outputs.probabilities, room=room,
         progress=progress,
     )  # fmt: skip
-    watch.lap("predict")
-    written = outputs.list_figures(image_path, f"_{outputs.title}{_COMPOSITE}")
-    if outputs.figures:
-        shape = fit_page(labels.shape, 2, dpi=outputs.figures.dpi)
-        panels = show_result(as_rgb8(image), labels, table, shape=shape, heads=("image", "result"))
-        draw_panels(written[-1], panels, dpi=outputs.figures.dpi)
+    dpi = outputs.figures.dpi if outputs.figures else DPI
+    panel = fit_page(shape, 2, dpi=dpi)
+    label_path = target
+    if target is None and (info.georeference is not None or is_alone):
+        label_path = _place(outputs, image_path, ".tif")
+    confidence_path, entropy_path = (
+        _place(outputs, image_path, ending) if outputs.probabilities else None for ending in (_CONFIDENCE, _ENTROPY)
+    )
     made_by = _make_record(models, options, smoothing, table)
-    result = LabelMap(labels, table, georeference=georeference, made_by=made_by)
-    if georeference is not None:
-        written.append(_place(outputs, image_path, ".tif"))
-        write_labelmap(written[-1], result)
-    if confidence is not None:
-        written.append(_place(outputs, image_path, _CONFIDENCE))
-        write_confidence(written[-1], confidence, georeference)
-    # Last: where it is, the others are too, and the image is done.
-    written.insert(0, _place(outputs, image_path, ".png"))
-    write_labelmap(written[0], result)
+    figures = outputs.list_figures(image_path, f"_{outputs.title}{_COMPOSITE}")
+    written = [*figures, *filter(None, [label_path, confidence_path, entropy_path])]
+    with writing_result(
+        found, shape, table, info.georeference, made_by=made_by, size=panel if is_alone else shape,
+        label_path=label_path, confidence_path=confidence_path, entropy_path=entropy_path,
+    ) as kept:  # fmt: skip
+        watch.lap("predict")
+        for path in figures:
+            picture = image.as_rgb8().shrink(panel)
+            draw_panels(path, show_result(picture, kept.labels, table, shape=panel, heads=("image", "result")), dpi=dpi)
+    if is_alone:
+        written.sort(key=lambda path: path != label_path)
+    else:
+        # Last: where it is, the others are too, and the image is done.
+        written.insert(0, _place(outputs, image_path, ".png"))
+        write_labelmap(written[0], LabelMap(kept.labels, table, georeference=info.georeference, made_by=made_by))
     watch.lap("write")
-    return ImageResult(image_path, tuple(written), measure_shares(labels, table), warnings, watch.seconds)
+    shares = share_out(kept.counts, table)
+    return ImageResult(image_path, tuple(written), shares, warnings, watch.seconds, measures=kept.measures)
 
 
-def match_image(image: np.ndarray, models: Sequence[DenseModel], *, has_alpha: bool) -> tuple[np.ndarray, str]:
+def match_image(image: AnyImage, models: Sequence[DenseModel], *, has_alpha: bool) -> tuple[AnyImage, str]:
     """Return an image with the bands that the first network takes, see `hybridseg.io.bands.match_bands`."""
     model = models[0]
     return match_bands(image, model.card.architecture.n_bands, model=model.path.name, has_alpha=has_alpha)
 
 
 def predict_labels(
-    image: np.ndarray,
+    image: np.ndarray | LazyImage,
     models: Sequence[DenseModel],
     *,
-    options: DenseOptions = DenseOptions(),
-    smoothing: SmoothingOptions = SmoothingOptions(),
     valid: np.ndarray | None = None,
     want_confidence: bool = False,
-    progress: Progress = no_progress,
+    **settings: Any,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Compute the class of every pixel of an image.
+    """Compute the class of every pixel of an image, all of which fit into memory.
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray or LazyImage
         (rows, cols, bands).
     models : sequence of DenseModel
         Several vote.
-    smoothing : SmoothingOptions
-        Works at the size at which the first network sees the image.
     valid : numpy.ndarray or None
-        (rows, cols) bool: the pixels that hold a picture. The others become VOID.
+        (rows, cols) bool: the pixels of an array that hold a picture. The others become VOID.
+    settings
+        Those of `predict_rows`.
 
     Returns
     -------
@@ -155,27 +179,93 @@ def predict_labels(
     confidence : numpy.ndarray or None
         (rows, cols) float32: the probability of the most probable class, before any smoothing.
     """
-    shape = (image.shape[0], image.shape[1])
-    labels = np.empty(shape, np.uint8)
-    confidence = np.empty(shape, np.float32) if want_confidence else None
-    if not smoothing.any or want_confidence:
-        hook = followed_by(progress, UNKNOWN if smoothing.any else 0.0)
-        for start, probs in predict_strips(image, models, shape=shape, options=options, progress=hook):
-            rows = slice(start, start + len(probs))
-            labels[rows] = probs.argmax(axis=2)
-            if confidence is not None:
-                confidence[rows] = probs.max(axis=2)
-    if smoothing.any:
-        n_pixels = math.prod(find_size(image, models[0], options))
-        hook = followed_by(progress, n_pixels * PIXEL_SECONDS * (smoothing.crf_from != "none"))
-        probs = predict_probs(image, models, options=options, progress=hook)
-        picture = resize_image(as_rgb8(image), (probs.shape[0], probs.shape[1]))
-        labels = resize_nearest(smooth_probs(picture, probs, options=smoothing, progress=progress), shape)
-    if valid is not None:
-        labels[~valid] = VOID
+    rows, cols = image.shape[:2]
+    labels, top = np.empty((rows, cols), np.uint8), 0
+    confidence = np.empty((rows, cols), np.float32) if want_confidence else None
+    for found in predict_rows(as_lazy(image, valid), models, want_confidence=want_confidence, **settings):
+        own = slice(top, top + len(found.labels))
+        labels[own], top = found.labels, own.stop
         if confidence is not None:
-            confidence[~valid] = np.nan
+            confidence[own] = found.confidence
     return labels, confidence
+
+
+def predict_rows(
+    image: LazyImage,
+    models: Sequence[DenseModel],
+    *,
+    options: DenseOptions = DenseOptions(),
+    smoothing: SmoothingOptions = SmoothingOptions(),
+    want_confidence: bool = False,
+    room: int = ROOM,
+    progress: Progress = no_progress,
+) -> Iterator[ResultRows]:
+    """Yield the class of every pixel of an image from top to bottom.
+
+    Parameters
+    ----------
+    smoothing : SmoothingOptions
+        Works at the size at which the first network sees the image.
+    want_confidence : bool
+        Also the probability of the most probable class, and the entropy, before any smoothing.
+    room : int
+        Bytes that may be taken.
+    """
+    shape = image.shape[:2]
+    if not smoothing.any:
+        hook = followed_by(progress, 0.0)
+        pieces = predict_pieces(image, models, shape=shape, options=options, progress=hook)
+        decided = even_strips(join_pieces((_decide(piece, want_confidence) for piece in pieces), shape[1]))
+        found = (_take_rows(rows["label"], rows if want_confidence else None) for rows in decided)
+    else:
+        smoothed = even_strips(_smooth(image, models, options, smoothing, room, progress))
+        sure: Iterable[np.ndarray | None] = repeat(None)
+        if want_confidence:
+            hook = followed_by(progress, UNKNOWN)
+            pieces = predict_pieces(image, models, shape=shape, options=options, progress=hook)
+            strips = even_strips(join_pieces((_decide(piece, True) for piece in pieces), shape[1]))
+            sure = strips
+        found = (_take_rows(labels, rows) for labels, rows in zip(smoothed, sure, strict=False))
+    top = 0
+    for rows in found:
+        yield rows.blank(image.find_valid(slice(top, top + len(rows.labels))))
+        top += len(rows.labels)
+
+
+def _take_rows(labels: np.ndarray, decided: np.ndarray | None) -> ResultRows:
+    return ResultRows(labels) if decided is None else ResultRows(labels, decided["sure"], entropy=decided["vague"])
+
+
+def _decide(piece: Piece, want_confidence: bool) -> Piece:
+    """Return the class of every pixel as ``label``, its probability as ``sure``, and the entropy as ``vague``."""
+    fields = [("label", np.uint8), ("sure", np.float32), ("vague", np.float32)]
+    decided = np.empty(piece.probs.shape[:2], fields if want_confidence else fields[:1])
+    decided["label"] = piece.probs.argmax(axis=2)
+    if want_confidence:
+        decided["sure"] = piece.probs.max(axis=2)
+        decided["vague"] = measure_entropy(piece.probs)
+    return Piece(piece.row, piece.col, decided)
+
+
+def _smooth(
+    image: LazyImage,
+    models: Sequence[DenseModel],
+    options: DenseOptions,
+    smoothing: SmoothingOptions,
+    room: int,
+    progress: Progress,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield smoothed labels of an image, at its size."""
+    shape, size = image.shape[:2], find_size(image, models[0], options)
+    hook = followed_by(progress, math.prod(size) * PIXEL_SECONDS * (smoothing.crf_from != "none"))
+    probs = predict_strips(image, models, shape=size, options=options, progress=hook)
+    picture = image.as_rgb8().resize(size)
+    source = find_nearest(size[0], shape[0])
+    for top, labels in smooth_strips(
+        picture, probs, n_classes=len(models[0].table), options=smoothing, room=room, progress=progress
+    ):
+        first, end = np.searchsorted(source, (top, top + len(labels)))
+        yield int(first), np.take(labels[source[first:end] - top], find_nearest(size[1], shape[1]), axis=1)
 
 
 def judge_scale(info: ImageInfo, models: Sequence[DenseModel], options: DenseOptions) -> tuple[str, ...]:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from hybridseg.classes import VOID, labels_to_seeds
+from hybridseg.crf.blocks import HALO_DEVIATIONS
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels, refine_probs
+from hybridseg.errors import BadInput
+from hybridseg.io.lazyimages import ROOM, LazyImage
+from hybridseg.machine import GIB
 from hybridseg.majority import filter_majority
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import take_nearest
+
+# Of a pixel beside its probabilities: picture, labels, seeds, and where the nearest known one is.
+_PIXEL_BYTES = 32
+# Of a band, beside those that are only there for their influence.
+_LEAST_ROWS = 32
 
 CRF_SOURCES = ("none", "labels", "probabilities")
 
@@ -72,7 +84,13 @@ def find_smoothing(crf_from: str, architecture: str) -> SmoothingOptions:
 
 
 def smooth_probs(
-    image: np.ndarray, probs: np.ndarray, *, options: SmoothingOptions, progress: Progress = no_progress
+    image: np.ndarray,
+    probs: np.ndarray,
+    *,
+    options: SmoothingOptions,
+    first: int = 0,
+    n_rows: int | None = None,
+    progress: Progress = no_progress,
 ) -> np.ndarray:
     """Turn class probabilities into a class for every pixel.
 
@@ -82,6 +100,8 @@ def smooth_probs(
         (rows, cols, 3) uint8, of the same size.
     probs : numpy.ndarray
         (rows, cols, n_classes) float32.
+    first, n_rows : int
+        The first of these rows, and how many there are, when they are some of a larger image.
 
     Returns
     -------
@@ -97,22 +117,83 @@ def smooth_probs(
     np.uint8(0)
     """
     labels = probs.argmax(axis=2).astype(np.uint8)
+    place: dict[str, Any] = {"origin": (first, 0), "progress": progress}
     if options.crf_from == "labels":
-        seeds = thin_seeds(labels_to_seeds(labels), share=options.thinning, seed=options.seed)
-        found = refine_labels(image, seeds, n_classes=probs.shape[2], options=options.crf, progress=progress).labels
+        seeds = labels_to_seeds(labels)
+        seeds = thin_seeds(seeds, share=options.thinning, seed=options.seed, first=first, n_rows=n_rows)
+        found = refine_labels(image, seeds, n_classes=probs.shape[2], options=options.crf, **place).labels
         labels = take_nearest(found, found != VOID)
     elif options.crf_from == "probabilities":
-        labels = refine_probs(image, probs, options=options.crf, progress=progress).labels
+        labels = refine_probs(image, probs, options=options.crf, **place).labels
     return filter_majority(labels, radius=options.radius) if options.radius > 1 else labels
 
 
-def thin_seeds(seeds: np.ndarray, *, share: float, seed: int) -> np.ndarray:
+def smooth_strips(
+    image: LazyImage,
+    strips: Iterable[tuple[int, np.ndarray]],
+    *,
+    n_classes: int,
+    options: SmoothingOptions,
+    room: int = ROOM,
+    progress: Progress = no_progress,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Smooth an image that does not fit into memory in bands, each with as many rows around it as have an influence.
+
+    Parameters
+    ----------
+    image : LazyImage
+        (rows, cols, 3) uint8.
+    strips : iterable of (int, numpy.ndarray)
+        Its class probabilities from top to bottom, (any, cols, n_classes) float32 each.
+    room : int
+        Bytes that may be taken.
+
+    Yields
+    ------
+    start : int
+    labels : numpy.ndarray
+        (rows of the band, cols) uint8.
+
+    Raises
+    ------
+    BadInput
+        When there is room for too few rows.
+    """
+    n_rows, n_cols = image.shape[:2]
+    # Probabilities twice, for a moment, and what is made of them.
+    row_bytes = n_cols * (8 * n_classes + _PIXEL_BYTES)
+    halo = (math.ceil(HALO_DEVIATIONS * options.crf.reach) if options.crf_from != "none" else 0) + options.radius
+    height = room // 2 // row_bytes
+    if height < n_rows:
+        height = max(height - 2 * halo, 0)
+    if height < min(_LEAST_ROWS, n_rows):
+        raise BadInput(
+            f"smoothing takes {2 * row_bytes * (2 * halo + _LEAST_ROWS) / GIB:.1f} GiB for {n_cols} columns, and "
+            f"{room / GIB:.1f} are left for it; give more (--max-memory), or leave the CRF out"
+        )
+    options = replace(options, crf=options.crf.fit_room(room))
+    incoming, known, top = iter(strips), list[np.ndarray](), 0
+    for start in range(0, n_rows, height):
+        stop = min(start + height, n_rows)
+        outer = slice(max(start - halo, 0), min(stop + halo, n_rows))
+        while top + sum(map(len, known)) < outer.stop:
+            known.append(next(incoming)[1])
+        rows = known[0] if len(known) == 1 else np.concatenate(known)
+        known, top = [rows[outer.start - top :]], outer.start
+        probs = known[0][: outer.stop - outer.start]
+        labels = smooth_probs(image[outer], probs, options=options, first=top, n_rows=n_rows, progress=progress)
+        yield start, labels[start - top : stop - top]
+
+
+def thin_seeds(seeds: np.ndarray, *, share: float, seed: int, first: int = 0, n_rows: int | None = None) -> np.ndarray:
     """Remove the seeds of a random share of the rows, and of the columns.
 
     Parameters
     ----------
     seeds : numpy.ndarray
         (rows, cols) uint8: 0 = unlabelled, class k is k + 1.
+    first, n_rows : int
+        As for `smooth_probs`.
 
     Examples
     --------
@@ -120,8 +201,8 @@ def thin_seeds(seeds: np.ndarray, *, share: float, seed: int) -> np.ndarray:
     50
     """
     rng = np.random.default_rng(seed)
-    thinned = seeds.copy()
-    for axis, side in enumerate(seeds.shape):
-        gone = rng.permutation(side)[: int(side * share)]
-        thinned[(slice(None),) * axis + (gone,)] = 0
-    return thinned
+    is_kept = [np.ones(side, bool) for side in (n_rows or len(seeds), seeds.shape[1])]
+    for kept in is_kept:
+        kept[rng.permutation(len(kept))[: int(len(kept) * share)]] = False
+    rows, cols = is_kept[0][first : first + len(seeds)], is_kept[1]
+    return np.where(rows[:, None] & cols, seeds, np.uint8(0))

@@ -5,23 +5,26 @@ Arrays in, arrays out; `hybridseg.dense.predict` is the same with files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 
+from hybridseg.classes import ClassTable
+from hybridseg.dense.pieces import Piece, enlarge_strips, join_pieces
 from hybridseg.errors import BadInput, join_names
 from hybridseg.forecast import UNKNOWN, Weighted, followed_by
 from hybridseg.io.bands import match_bands
+from hybridseg.io.lazyimages import LazyImage, as_lazy
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.ensemble import order_columns
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
-from hybridseg.resample import find_neighbours, reduce_shape, resize_image
+from hybridseg.resample import reduce_shape
 
-_STRIP_ROWS = 256
 _LEAST_WEIGHT = 1e-6
 # Of a window, see docs/benchmarks.md.
 PIXEL_SECONDS = 0.8e-6
@@ -45,6 +48,8 @@ class DenseOptions:
         256, "Pixels that neighbouring windows share; the weight of a window falls towards its border.", span=Span(0)
     )
     flips: bool = option(False, "Average over the image and its mirror images: four times slower, a little better.")
+    blend: bool = True
+    """False: one window takes over from another in the middle of their overlap, however wide that is."""
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -69,7 +74,7 @@ class DenseOptions:
 
 
 def predict_probs(
-    image: np.ndarray,
+    image: np.ndarray | LazyImage,
     models: Sequence[DenseModel],
     *,
     options: DenseOptions = DenseOptions(),
@@ -79,7 +84,7 @@ def predict_probs(
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray or LazyImage
         (rows, cols, bands), in the type of the training images.
     models : sequence of DenseModel
         The probabilities of several are averaged; classes are matched by name.
@@ -97,20 +102,28 @@ def predict_probs(
     """
     shape = find_size(image, models[0], options)
     probs = np.empty((*shape, len(models[0].table)), np.float32)
-    for start, strip in predict_strips(image, models, shape=shape, options=options, progress=progress):
-        probs[start : start + len(strip)] = strip
+    for piece in predict_pieces(image, models, shape=shape, options=options, progress=progress):
+        rows, cols = piece.probs.shape[:2]
+        probs[piece.row : piece.row + rows, piece.col : piece.col + cols] = piece.probs
     return probs
 
 
 def predict_strips(
-    image: np.ndarray,
+    image: np.ndarray | LazyImage, models: Sequence[DenseModel], *, shape: tuple[int, int], **settings: Any
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield what `predict_pieces` does in strips of all columns, each after its first row."""
+    return join_pieces(predict_pieces(image, models, shape=shape, **settings), shape[1])
+
+
+def predict_pieces(
+    image: np.ndarray | LazyImage,
     models: Sequence[DenseModel],
     *,
     shape: tuple[int, int],
     options: DenseOptions = DenseOptions(),
     progress: Progress = no_progress,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the class probabilities from top to bottom, so that those of a large image need not be held at once.
+) -> Iterator[Piece]:
+    """Yield the class probabilities piece by piece, so that those of a large image need not be held at once.
 
     Parameters
     ----------
@@ -118,30 +131,35 @@ def predict_strips(
         As for `predict_probs`.
     shape : tuple of int
         Rows and columns of the result.
-
-    Yields
-    ------
-    start : int
-        The first row of a strip.
-    probs : numpy.ndarray
-        (strip rows, cols, n_classes) float32.
     """
-    table = models[0].table
     for model in models:
         _check_fit(image, model, models[0])
-    # At the size of the image they take turns, strip by strip, so the first stands for all.
-    take_turns = all(options.choose_scale(model) == 1 for model in models)
-    first = progress if take_turns or len(models) == 1 else followed_by(progress, UNKNOWN)
-    hooks = [first, *[no_progress] * (len(models) - 1)]
-    predictions = [_predict_one(image, model, shape, options, hook) for model, hook in zip(models, hooks, strict=True)]
+    whole = as_lazy(image)
+    # Those that see the image alike share their windows.
+    groups: dict[tuple[tuple[int, int], bool], list[DenseModel]] = {}
+    for model in models:
+        key = find_size(whole, model, options), options.choose_scale(model) is not None
+        groups.setdefault(key, []).append(model)
+    hooks = [progress if len(groups) == 1 else followed_by(progress, UNKNOWN), *[no_progress] * (len(groups) - 1)]
+    found = [
+        _predict_group(whole, members, size, table=models[0].table, in_windows=in_windows, options=options, hook=hook)
+        for ((size, in_windows), members), hook in zip(groups.items(), hooks, strict=True)
+    ]
+    sizes = [size for size, _ in groups]
+    if len(found) == 1 and sizes[0] == shape:
+        yield from found[0]
+        return
+    counts = np.array([len(members) for members in groups.values()], np.float32)
+    predictions = [
+        enlarge_strips(join_pieces(pieces, size[1]), size, shape) for pieces, size in zip(found, sizes, strict=True)
+    ]
     for strips in zip(*predictions, strict=True):
-        start = strips[0][0]
-        votes = [order_columns(s, m.table, table) for (_, s), m in zip(strips, models, strict=True)]
-        yield start, _average(votes)
+        votes = [strip * count for (_, strip), count in zip(strips, counts / counts.sum(), strict=True)]
+        yield Piece(strips[0][0], 0, votes[0] if len(votes) == 1 else np.sum(votes, axis=0))
 
 
-def _check_fit(image: np.ndarray, model: DenseModel, first: DenseModel) -> None:
-    if image.ndim != 3:
+def _check_fit(image: np.ndarray | LazyImage, model: DenseModel, first: DenseModel) -> None:
+    if len(image.shape) != 3:
         raise BadInput(f"an image is (rows, cols, bands), not {image.shape}")
     if sorted(model.table.keys) != sorted(first.table.keys):
         raise BadInput(
@@ -150,91 +168,109 @@ def _check_fit(image: np.ndarray, model: DenseModel, first: DenseModel) -> None:
         )
 
 
-def _predict_one(
-    image: np.ndarray, model: DenseModel, shape: tuple[int, int], options: DenseOptions, progress: Progress
-) -> Iterator[tuple[int, np.ndarray]]:
-    image, _ = match_bands(image, model.card.architecture.n_bands, model=model.path.name)
-    size = find_size(image, model, options)
-    fitted, in_windows = resize_image(image, size), options.choose_scale(model) is not None
-    # As in training: windows are normalized as the whole photograph is, at its own size.
-    measured = model.card.normalization.measure(image if in_windows else fitted)
-    strips = predict_windows(fitted, model, measured=measured, options=options, progress=progress)
-    if size == shape == image.shape[:2] and in_windows:
-        yield from even_strips(strips)
-    else:
-        yield from enlarge_strips(np.concatenate([strip for _, strip in strips]), shape)
+def _predict_group(
+    whole: LazyImage,
+    models: Sequence[DenseModel],
+    size: tuple[int, int],
+    *,
+    table: ClassTable,
+    in_windows: bool,
+    options: DenseOptions,
+    hook: Progress,
+) -> Iterator[Piece]:
+    """Yield the mean prediction of networks that see an image at one size."""
+    images, rules = [], []
+    for model in models:
+        own, _ = match_bands(whole, model.card.architecture.n_bands, model=model.path.name)
+        fitted = own.resize(size)
+        images.append(fitted)
+        # As in training: windows are normalized as the whole photograph is, at its own size.
+        rules.append(model.card.normalization.measure(own if in_windows else fitted))
+
+    def classify(views: Sequence[np.ndarray]) -> np.ndarray:
+        votes = []
+        for pixels, model, (offset, factor) in zip(views, models, rules, strict=True):
+            pixels -= offset
+            pixels *= factor
+            votes.append(order_columns(_classify(pixels, model, flips=options.flips), model.table, table))
+        return _average(votes)
+
+    stride = math.lcm(*(model.card.architecture.stride for model in models))
+    seconds = PIXEL_SECONDS * len(models)
+    return blend_windows(images, classify, stride=stride, options=options, seconds=seconds, progress=hook)
 
 
-def find_size(image: np.ndarray, model: DenseModel, options: DenseOptions) -> tuple[int, int]:
+def find_size(image: np.ndarray | LazyImage, model: DenseModel, options: DenseOptions) -> tuple[int, int]:
     """Return the rows and columns at which a network sees an image."""
     scale = options.choose_scale(model)
     return model.card.size if scale is None else reduce_shape((image.shape[0], image.shape[1]), scale)
 
 
-def predict_windows(
-    image: np.ndarray,
-    model: DenseModel,
+def blend_windows(
+    images: Sequence[LazyImage],
+    classify: Callable[[Sequence[np.ndarray]], np.ndarray],
     *,
-    measured: tuple[np.ndarray, np.ndarray],
-    options: DenseOptions = DenseOptions(),
+    stride: int,
+    options: DenseOptions,
+    seconds: float = PIXEL_SECONDS,
     progress: Progress = no_progress,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the class probabilities of an image at its own size, strip by strip, from overlapping windows.
+) -> Iterator[Piece]:
+    """Yield the class probabilities of an image at its own size, from overlapping windows.
 
-    They start at multiples of the stride of the network, so that each sees the same grid as the whole image.
+    They start at multiples of the stride of the network, so that each sees the same grid as the whole image. Only the
+    overlap with the windows below is kept for all columns.
 
     Parameters
     ----------
-    image : numpy.ndarray
-        (rows, cols, bands).
-    measured : (numpy.ndarray, numpy.ndarray)
-        Offset and factor of each band, see `Normalization.measure`.
-
-    Yields
-    ------
-    start : int
-    probs : numpy.ndarray
-        (strip rows, cols, n_classes) float32.
+    images : sequence of LazyImage
+        Views of the image, of one size.
+    classify : callable
+        Returns the probabilities, (rows, cols, n_classes), of a window of each, (rows, cols, bands) float32.
+    seconds : float
+        What a pixel takes.
     """
-    stride = model.card.architecture.stride
-    offset, factor = measured
-    n_rows, n_cols = image.shape[:2]
-    height, row_starts = plan_windows(n_rows, window=options.window, overlap=options.overlap, stride=stride)
-    width, col_starts = plan_windows(n_cols, window=options.window, overlap=options.overlap, stride=stride)
-    shape = (height, col_starts[-1] + width)
-    total = np.zeros((*shape, len(model.table)), np.float32)
-    weights = np.zeros((*shape, 1), np.float32)
+    n_rows, n_cols = images[0].shape[:2]
+    plan = {"window": options.window, "overlap": options.overlap, "stride": stride}
+    (height, row_starts), (width, col_starts) = (plan_windows(side, **plan) for side in (n_rows, n_cols))
     n_windows = len(row_starts) * len(col_starts)
-    work = Weighted(range(n_windows), height * width * PIXEL_SECONDS)
+    work = Weighted(range(n_windows), height * width * seconds)
     steps = iter(progress(work, label="windows") if n_windows > 1 else range(n_windows))
-
-    def cut(row: int, col: int) -> np.ndarray:
-        pixels = cut_window(image, row, col, height, width)
-        pixels -= offset
-        pixels *= factor
-        return pixels
-
-    windows = (cut(row, col) for row in row_starts for col in col_starts)
-    found = _compute_ahead(partial(_classify, model=model, flips=options.flips), windows)
+    windows = (
+        [cut_window(image, row, col, height, width) for image in images] for row in row_starts for col in col_starts
+    )
+    found = _compute_ahead(classify, windows)
+    weigh = _weigh if options.blend else _weigh_middle
+    # Weighted sums of probabilities, and last that of the weights: of what windows above know of these rows.
+    above: np.ndarray | None = None
     for row, next_row in zip(row_starts, [*row_starts[1:], n_rows], strict=True):
-        row_weight = _weigh(height, options.overlap, is_first=row == 0, is_last=row == row_starts[-1])
-        for col in col_starts:
+        row_weight = weigh(height, options.overlap, is_first=row == 0, is_last=row == row_starts[-1])
+        n_done, beside = next_row - row, None
+        for col, next_col in zip(col_starts, [*col_starts[1:], n_cols], strict=True):
             next(steps)
-            col_weight = _weigh(width, options.overlap, is_first=col == 0, is_last=col == col_starts[-1])
+            col_weight = weigh(width, options.overlap, is_first=col == 0, is_last=col == col_starts[-1])
             weight = np.minimum.outer(row_weight, col_weight)[..., None]
             probs = next(found)
+            if above is None:
+                rest = height - min(np.diff(row_starts), default=height)
+                above = np.zeros((rest, col_starts[-1] + width, probs.shape[2] + 1), np.float32)
+            sums = np.zeros((height, width, probs.shape[2] + 1), np.float32)
+            n_known = 0 if beside is None else beside.shape[1]
+            if beside is not None:
+                sums[:, :n_known] = beside
+            sums[: len(above), n_known:] = above[:, col + n_known : col + width]
             probs *= weight
-            total[:, col : col + width] += probs
-            weights[:, col : col + width] += weight
-        n_done = next_row - row
-        yield row, (total[:n_done] / weights[:n_done])[:, :n_cols]
-        for sums in (total, weights):
-            sums[: height - n_done] = sums[n_done:].copy()
-            sums[height - n_done :] = 0
+            sums[..., :-1] += probs
+            sums[..., -1:] += weight
+            beside = sums[:, next_col - col :]
+            done, below = sums[:n_done, : next_col - col], sums[n_done:, : next_col - col]
+            yield Piece(row, col, done[..., :-1] / done[..., -1:])
+            above[: len(below), col:next_col], above[len(below) :, col:next_col] = below[: len(above)], 0
     next(steps, None)
 
 
-def _compute_ahead(compute: Callable[[np.ndarray], np.ndarray], windows: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _compute_ahead(
+    compute: Callable[[Sequence[np.ndarray]], np.ndarray], windows: Iterator[Sequence[np.ndarray]]
+) -> Iterator[np.ndarray]:
     """Yield what is computed of each window; while it is used, and the next is read, another thread goes on."""
     with ThreadPoolExecutor(1) as pool:
         current = pool.submit(compute, next(windows))
@@ -269,65 +305,6 @@ def plan_windows(n: int, *, window: int, overlap: int, stride: int) -> tuple[int
     return size, starts
 
 
-def even_strips(strips: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the same rows in strips of one height, whatever the windows: those of several networks are averaged.
-
-    Examples
-    --------
-    >>> rows = np.zeros((400, 1, 1), np.float32)
-    >>> [(start, len(strip)) for start, strip in even_strips([(0, rows[:100]), (100, rows[100:])])]
-    [(0, 256), (256, 144)]
-    """
-    done, left = 0, []
-    for _, strip in strips:
-        left.append(strip)
-        while sum(map(len, left)) >= _STRIP_ROWS:
-            rows = left[0] if len(left) == 1 else np.concatenate(left)
-            yield done, rows[:_STRIP_ROWS]
-            done, left = done + _STRIP_ROWS, [rows[_STRIP_ROWS:]]
-    rows = np.concatenate(left)
-    if len(rows):
-        yield done, rows
-
-
-def enlarge_strips(probs: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Resize probabilities bilinearly, strip by strip.
-
-    Parameters
-    ----------
-    probs : numpy.ndarray
-        (rows, cols, n_classes) float32.
-    shape : tuple of int
-        Rows and columns of the result.
-
-    Yields
-    ------
-    start : int
-    probs : numpy.ndarray
-        (strip rows, cols, n_classes) float32.
-
-    Examples
-    --------
-    >>> [(start, strip)] = enlarge_strips(np.array([[[0.0], [1.0]]], np.float32), (1, 4))
-    >>> strip[..., 0].tolist()
-    [[0.0, 0.25, 0.75, 1.0]]
-    """
-    if probs.shape[:2] == shape:
-        for start in range(0, shape[0], _STRIP_ROWS):
-            yield start, probs[start : start + _STRIP_ROWS]
-        return
-    left, right, col_share = find_neighbours(probs.shape[1], shape[1])
-    upper, lower, row_share = find_neighbours(probs.shape[0], shape[0])
-    for start in range(0, shape[0], _STRIP_ROWS):
-        rows = slice(start, start + _STRIP_ROWS)
-        # No more is widened than a strip needs.
-        first = upper[rows][0]
-        near = probs[first : lower[rows][-1] + 1]
-        wide = near[:, left] + (near[:, right] - near[:, left]) * col_share[:, None]
-        above = wide[upper[rows] - first]
-        yield start, above + (wide[lower[rows] - first] - above) * row_share[rows, None, None]
-
-
 def _weigh(size: int, overlap: int, *, is_first: bool, is_last: bool) -> np.ndarray:
     """Return the weight of every pixel of a window along one side.
 
@@ -341,7 +318,13 @@ def _weigh(size: int, overlap: int, *, is_first: bool, is_last: bool) -> np.ndar
     return np.maximum(distance, _LEAST_WEIGHT)
 
 
-def cut_window(image: np.ndarray, row: int, col: int, height: int, width: int) -> np.ndarray:
+def _weigh_middle(size: int, overlap: int, *, is_first: bool, is_last: bool) -> np.ndarray:
+    """Return the same where one window takes over from another in the middle of what they share."""
+    weight = _weigh(size, overlap, is_first=is_first, is_last=is_last)
+    return np.where(weight > overlap // 2 - overlap // 4, np.float32(1), np.float32(_LEAST_WEIGHT))
+
+
+def cut_window(image: LazyImage, row: int, col: int, height: int, width: int) -> np.ndarray:
     """Return a window as float32; beyond the border the image is mirrored."""
     window = image[row : row + height, col : col + width].astype(np.float32)
     missing = [(0, height - window.shape[0]), (0, width - window.shape[1]), (0, 0)]

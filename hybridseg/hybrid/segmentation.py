@@ -6,10 +6,14 @@ Arrays in, arrays out; `hybridseg.hybrid.semseg` is the same with files.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from hybridseg.batch.results import ResultRows
 from hybridseg.classes import VOID
 from hybridseg.crf.guard import LostClass, find_lost_classes
 from hybridseg.crf.options import CrfOptions
@@ -19,6 +23,7 @@ from hybridseg.forecast import followed_by
 from hybridseg.hybrid.votes import (
     PATTERNS,
     TILE_SECONDS,
+    SpreadCells,
     TileVotes,
     average_votes,
     choose_pattern,
@@ -27,6 +32,8 @@ from hybridseg.hybrid.votes import (
     merge_votes,
     plan_tiles,
 )
+from hybridseg.io.lazyimages import ROOM, LazyImage, as_lazy
+from hybridseg.machine import GIB
 from hybridseg.models.ensemble import AnyClassifier, list_members, order_columns
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, StopWatch, no_progress
@@ -35,6 +42,9 @@ from hybridseg.resample import fit_scale, reduce_shape, resize_nearest, shrink_i
 SEED_SOURCES = ("labels", "probabilities")
 
 # Chosen on held-out photos of the Outer Banks and mosaics of them (docs/benchmarks.md).
+# Picture, labels, seeds, confidence and priors of a pixel at the size of the CRF, beside what that takes for a block.
+_PIXEL_BYTES = 12
+
 _USUAL_SCALE, _MOST_CRF_PIXELS, _MOST_TILES = 0.5, 2_000_000, 5000
 
 
@@ -114,20 +124,22 @@ def classic_options(tile_size: int) -> HybridOptions:
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """The class of every pixel, and the steps towards it. All maps have the size of the image.
+    """The class of every pixel, and the steps towards it.
 
     Parameters
     ----------
     options : HybridOptions
         Those that were used, with everything that follows from the size of the image.
-    labels : numpy.ndarray
-        (rows, cols) uint8 class ids after the CRF; VOID where there is no picture.
-    tile_labels : numpy.ndarray
-        (rows, cols) uint8: the class of the tiles alone; between classified tiles that of the nearest.
-    seeds : numpy.ndarray
-        (rows, cols) uint8: 0 = unlabelled, class k is k + 1; from the tiles above the threshold.
-    confidence : numpy.ndarray or None
-        (rows, cols) float32 probability of the class, when it was asked for; NaN where there is no picture.
+    image : LazyImage
+        The image.
+    picture : numpy.ndarray
+        (small rows, small cols, 3) uint8: the image as the CRF saw it.
+    votes : TileVotes
+        Of the tiles.
+    cell_seeds : numpy.ndarray
+        (n_cell_rows, n_cell_cols) uint8: 0 = unlabelled, class k is k + 1; from the tiles above the threshold.
+    small_labels : numpy.ndarray
+        (small rows, small cols) uint8 class ids after the CRF.
     n_tiles : int
         Number of classified tiles.
     filled_share : float
@@ -141,44 +153,93 @@ class Segmentation:
     """
 
     options: HybridOptions
-    labels: np.ndarray
-    tile_labels: np.ndarray
-    seeds: np.ndarray
-    confidence: np.ndarray | None
+    image: LazyImage
+    picture: np.ndarray
+    votes: TileVotes
+    cell_seeds: np.ndarray
+    small_labels: np.ndarray
     n_tiles: int
     filled_share: float
     lost: list[LostClass]
     refinement: Refinement
     seconds: dict[str, float]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the image."""
+        return self.image.shape[:2]
+
+    def list_rows(self) -> Iterator[ResultRows]:
+        """Yield the result at the size of the image from top to bottom, with seeds and what the tiles alone say."""
+        confidence, cells = self.refinement.confidence, (self.votes.find_entropy(), self.votes.find_labels())
+        for rows in self.image.list_rows():
+            sure = None if confidence is None else resize_nearest(confidence, self.shape, rows)
+            seeds = self.votes.spread(self.cell_seeds, self.shape, rows)
+            entropy, tiles = (self.votes.spread(values, self.shape, rows) for values in cells)
+            found = ResultRows(resize_nearest(self.small_labels, self.shape, rows), sure, seeds, entropy, tiles)
+            yield found.blank(self.image.find_valid(rows))
+
+    def list_tile_rows(self) -> Iterator[ResultRows]:
+        """Yield the same for the class of the tiles alone; between classified tiles that of the nearest."""
+        labels = self.votes.find_labels()
+        for rows in self.image.list_rows():
+            found, seeds = (self.votes.spread(cells, self.shape, rows) for cells in (labels, self.cell_seeds))
+            yield ResultRows(found, None, seeds).blank(self.image.find_valid(rows))
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The class of every pixel, (rows, cols) uint8; VOID where there is no picture."""
+        return np.concatenate([rows.labels for rows in self.list_rows()])
+
+    @cached_property
+    def tile_labels(self) -> np.ndarray:
+        """The class of the tiles alone, (rows, cols) uint8."""
+        return np.concatenate([rows.labels for rows in self.list_tile_rows()])
+
+    @cached_property
+    def seeds(self) -> np.ndarray:
+        """The seeds, (rows, cols) uint8: 0 = unlabelled, class k is k + 1."""
+        return np.concatenate([rows.seeds for rows in self.list_tile_rows() if rows.seeds is not None])
+
+    @cached_property
+    def confidence(self) -> np.ndarray | None:
+        """The probability of each class, (rows, cols) float32, when it was asked for; NaN where there is no picture."""
+        if self.refinement.confidence is None:
+            return None
+        return np.concatenate([rows.confidence for rows in self.list_rows() if rows.confidence is not None])
+
 
 def segment_image(
-    image: np.ndarray,
+    image: np.ndarray | LazyImage,
     classifier: AnyClassifier,
     *,
     options: HybridOptions = HybridOptions(),
     valid: np.ndarray | None = None,
     want_confidence: bool = False,
+    room: int = ROOM,
     progress: Progress = no_progress,
 ) -> Segmentation:
     """Compute the class of every pixel of an image.
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray or LazyImage
         (rows, cols, 3) uint8.
     valid : numpy.ndarray or None
-        (rows, cols) bool: the pixels that hold a picture. The others stay VOID, and tiles that are mostly others are
-        not classified.
+        (rows, cols) bool: the pixels of an array that hold a picture. The others stay VOID, and tiles that are mostly
+        others are not classified.
+    room : int
+        Bytes that may be taken.
 
     Raises
     ------
     BadInput
-        When no tile reaches the threshold, or an option does not fit the image.
+        When no tile reaches the threshold, or an option does not fit the image or the memory.
     MissingPackage
         When there is no CRF engine.
     """
-    shape = (image.shape[0], image.shape[1])
+    image = as_lazy(image, valid)
+    shape = image.shape[:2]
     options = options.fit(shape, classifier.tile_size)
     scale = options.scale_for(shape, classifier.tile_size)
     if scale * classifier.tile_size < 1:
@@ -186,47 +247,40 @@ def segment_image(
             f"scale={scale:g} makes a tile of {classifier.tile_size} pixels smaller than one pixel; give at "
             f"least {1 / classifier.tile_size:.3f}"
         )
+    n_pixels = math.prod(reduce_shape(shape, scale))
+    if n_pixels * _PIXEL_BYTES > room // 2:
+        raise BadInput(
+            f"the CRF works on {n_pixels / 1e6:,.0f} megapixels at scale={scale:g}, which takes "
+            f"{2 * n_pixels * _PIXEL_BYTES / GIB:.1f} GiB, and {room / GIB:.1f} are left for it; give a smaller scale, "
+            "or more memory (--max-memory)"
+        )
     watch = StopWatch()
-    crf_seconds = shape[0] * shape[1] * scale**2 * PIXEL_SECONDS
     votes, n_tiles = vote_on_tiles(
-        image, classifier, options=options, valid=valid, progress=followed_by(progress, crf_seconds)
+        image, classifier, options=options, progress=followed_by(progress, n_pixels * PIXEL_SECONDS)
     )
     watch.lap("classify tiles")
-    small = reduce_image(image, scale)
+    small = image.shrink(reduce_shape(shape, scale))
     watch.lap("reduce image")
-    refinement, cell_seeds = refine_votes(small, votes, options=options, want_probs=want_confidence, progress=progress)
+    limited = replace(options, crf=options.crf.fit_room(room))
+    refinement, cell_seeds = refine_votes(
+        small, votes, options=limited, want_confidence=want_confidence, progress=progress
+    )
     watch.lap("spread by CRF")
     known = refinement.labels != VOID
     if not known.any():
         raise BadInput("the CRF labelled no pixel; trust the seeds more: a larger gt_prob (semseg --prob)")
     small_labels = take_nearest(refinement.labels, known)
-    small_seeds = votes.spread(cell_seeds, small_labels.shape)
-    confidence = None if refinement.probs is None else refinement.probs.max(axis=2)
+    lost = find_lost_classes(votes.spread(cell_seeds, reduce_shape(shape, scale)), small_labels)
     result = Segmentation(
-        options=options,
-        labels=_blank(resize_nearest(small_labels, shape), valid, VOID),
-        tile_labels=_blank(votes.spread(votes.find_labels(), shape), valid, VOID),
-        seeds=_blank(votes.spread(cell_seeds, shape), valid, 0),
-        confidence=None if confidence is None else _blank(resize_nearest(confidence, shape), valid, np.nan),
-        n_tiles=n_tiles,
-        filled_share=1 - float(known.mean()),
-        lost=find_lost_classes(small_seeds, small_labels),
-        refinement=refinement,
-        seconds=watch.seconds,
-    )
-    watch.lap("enlarge")
+        options, image, small, votes, cell_seeds, small_labels, n_tiles, 1 - float(known.mean()), lost, refinement,
+        watch.seconds,
+    )  # fmt: skip
+    watch.lap("fill")
     return result
 
 
-def _blank(values: np.ndarray, valid: np.ndarray | None, value: float) -> np.ndarray:
-    """Set the pixels without a picture to a value, in place."""
-    if valid is not None:
-        values[~valid] = value
-    return values
-
-
 def vote_on_tiles(
-    image: np.ndarray,
+    image: np.ndarray | LazyImage,
     classifier: AnyClassifier,
     *,
     options: HybridOptions,
@@ -242,7 +296,8 @@ def vote_on_tiles(
     n_tiles : int
         Number of classified tiles.
     """
-    shape, grids, votes = (image.shape[0], image.shape[1]), [], []
+    image = as_lazy(image, valid)
+    shape, grids, votes = image.shape[:2], [], []
     stride, pattern = options.stride_for(shape, classifier.tile_size), options.pattern_for(shape, classifier.tile_size)
     for member in list_members(classifier):
         grid = plan_tiles(
@@ -252,9 +307,7 @@ def vote_on_tiles(
             decimation=options.decimation,
             pattern=pattern,
         )
-        if valid is not None:
-            grid = leave_out_empty(grid, valid)
-        grids.append(grid)
+        grids.append(leave_out_empty(grid, image))
     n_tiles = n_ahead = sum(len(grid.chosen) for grid in grids)
     for member, grid in zip(list_members(classifier), grids, strict=True):
         n_ahead -= len(grid.chosen)
@@ -273,7 +326,7 @@ def refine_votes(
     votes: TileVotes,
     *,
     options: HybridOptions,
-    want_probs: bool = False,
+    want_confidence: bool = False,
     progress: Progress = no_progress,
 ) -> tuple[Refinement, np.ndarray]:
     """Run the CRF from the votes of the tiles.
@@ -300,10 +353,10 @@ def refine_votes(
             )
         votes = votes.reweigh(options.class_weights)
     cell_seeds = votes.find_seeds(options.threshold)
+    wanted: dict[str, Any] = {"want_confidence": want_confidence, "progress": progress}
     if options.seed_from == "probabilities":
-        probs = votes.spread(votes.fill_probs(), shape)
-        refinement = refine_probs(small_image, probs, options=options.crf, want_probs=want_probs, progress=progress)
-        return refinement, cell_seeds
+        probs = SpreadCells(votes, votes.fill_probs(), shape)
+        return refine_probs(small_image, probs, options=options.crf, **wanted), cell_seeds
     if not cell_seeds.any():
         raise BadInput(
             f"no tile reaches the threshold: the highest probability is {votes.probs.max():.2f}, and the threshold is "
@@ -316,7 +369,4 @@ def refine_votes(
             f"gt_prob={options.crf.gt_prob:g} (semseg --prob) gives a seed of {n_classes} classes no weight; give more "
             f"than {1 / (n_classes + 1):.3f}"
         )
-    refinement = refine_labels(
-        small_image, seeds, n_classes=n_classes, options=options.crf, want_probs=want_probs, progress=progress
-    )
-    return refinement, cell_seeds
+    return refine_labels(small_image, seeds, n_classes=n_classes, options=options.crf, **wanted), cell_seeds

@@ -14,19 +14,23 @@ import numpy as np
 from hybridseg import __version__
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
-from hybridseg.batch.results import ImageResult, write_confidence
-from hybridseg.classes import ClassTable, measure_shares
+from hybridseg.batch.results import ImageResult, explain_large, fits_whole, is_small, writing_result
+from hybridseg.classes import ClassTable, share_out
+from hybridseg.figures import DPI
 from hybridseg.hybrid.segmentation import HybridOptions, Segmentation, segment_image
-from hybridseg.io.images import as_rgb8, describe_image, load_image
+from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.lazyimages import open_lazily
 from hybridseg.io.tables import write_json
+from hybridseg.machine import MemoryOptions
 from hybridseg.models.ensemble import AnyClassifier, Ensemble, list_members
 from hybridseg.models.graphs import INPUT_RANGES
 from hybridseg.models.store import load_classifier
 from hybridseg.options import option
 from hybridseg.panels import fit_page, show_result
 from hybridseg.progress import Progress, StopWatch, no_progress
+from hybridseg.resample import shrink_image
 from hybridseg.sheets import draw_panels
 
 
@@ -52,6 +56,7 @@ class SemsegJob(Job):
         choices=INPUT_RANGES,
     )
     options: HybridOptions = HybridOptions()
+    memory: MemoryOptions = MemoryOptions()
 
     too_large = "give a smaller --scale"
 
@@ -65,11 +70,15 @@ class SemsegJob(Job):
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the label map, and what was asked for beside it."""
         place = partial(_place, self.outputs, image_path, self.load().tile_size)
-        targets = [place(".mat"), *self.outputs.list_figures(image_path, f"_ares_{self.load().tile_size}")]
+        small = is_small(image_path)
+        targets = [
+            place(".mat" if small else "_label.tif"),
+            *self.outputs.list_figures(image_path, f"_ares_{self.load().tile_size}"),
+        ]
         if self.outputs.probabilities:
-            targets.append(place("_confidence.tif"))
+            targets += [place("_confidence.tif"), place("_entropy.tif")]
         if self.outputs.keep_seeds:
-            targets.append(place(".mat", "atiles"))
+            targets.append(place(".mat" if small else ".tif", "atiles"))
         if self.outputs.report:
             targets.append(place("_report.json"))
         return targets
@@ -87,8 +96,9 @@ class SemsegJob(Job):
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
         return segment_file(
-            image_path, self.load(), options=self.options, outputs=self.outputs, table=self.table, progress=progress
-        )
+            image_path, self.load(), options=self.options, outputs=self.outputs, table=self.table, memory=self.memory,
+            progress=progress,
+        )  # fmt: skip
 
 
 def load_classifiers(paths: Sequence[Path], **settings: Any) -> AnyClassifier:
@@ -115,65 +125,87 @@ def segment_file(
     options: HybridOptions = HybridOptions(),
     outputs: Outputs = Outputs(),
     table: ClassTable | None = None,
+    memory: MemoryOptions = MemoryOptions(),
     progress: Progress = no_progress,
 ) -> ImageResult:
-    """Segment one image by a loaded classifier and write the result.
+    """Segment one image of any size by a loaded classifier and write the result.
 
     Raises
     ------
     MissingInput, BadInput
-        When the image cannot be read, or no tile is sure enough.
+        When the image cannot be read, no tile is sure enough, or it needs more memory.
     MissingPackage
         When there is no CRF engine.
     """
     image_path, table = Path(image_path), table or classifier.table
-    watch = StopWatch()
-    loaded = load_image(image_path)
-    image, valid, georeference = as_rgb8(loaded.pixels), loaded.valid, loaded.info.georeference
+    watch, room = StopWatch(), memory.find_room()
+    info, image = describe_image(image_path), open_lazily(image_path, room=room).as_rgb8()
+    shape, is_large = info.shape, not fits_whole(info.shape)
     watch.lap("read")
     found = segment_image(
-        image, classifier, options=options, valid=valid, want_confidence=outputs.probabilities, progress=progress
+        image, classifier, options=options, want_confidence=outputs.probabilities, room=room, progress=progress
     )
     watch.restart()
     watch.seconds.update(found.seconds)
 
     place = partial(_place, outputs, image_path, classifier.tile_size)
     warnings = list_warnings(found, options, table, tile_size=classifier.tile_size)
+    warnings += filter(None, [explain_large(shape)])
     made_by = _make_record(classifier, found.options, table)
-    result = LabelMap(found.labels, table, found.seeds, georeference, made_by)
-    written = [place("_label.png"), *outputs.list_figures(image_path, f"_ares_{classifier.tile_size}")]
-    write_labelmap(written[0], result)
-    watch.lap("write label picture")
-    if outputs.figures:
-        heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
-        shape = fit_page(found.labels.shape, len(heads), dpi=outputs.figures.dpi)
-        panels = show_result(image, found.labels, table, shape=shape, heads=heads, seeds=found.seeds)
-        draw_panels(written[-1], panels, dpi=outputs.figures.dpi)
-        watch.lap("draw figure")
-    if georeference is not None:
-        written.append(place("_label.tif"))
-        write_labelmap(written[-1], result)
-    if found.confidence is not None:
-        written.append(place("_confidence.tif"))
-        write_confidence(written[-1], found.confidence, georeference)
-    if outputs.keep_seeds or found.lost:
-        written.append(place(".mat", "atiles"))
-        write_labelmap(written[-1], LabelMap(found.tile_labels, table, found.seeds, made_by=made_by))
-    # Last of the maps: where it is, the others are too, and the image is done.
-    written.insert(0, place(".mat"))
-    write_labelmap(written[0], result)
+    heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
+    dpi = outputs.figures.dpi if outputs.figures else DPI
+    panel = fit_page(shape, len(heads), dpi=dpi)
+    figures = outputs.list_figures(image_path, f"_ares_{classifier.tile_size}")
+    label_path = place("_label.tif") if info.georeference is not None or is_large else None
+    confidence_path, entropy_path = (
+        place(ending) if outputs.probabilities else None for ending in ("_confidence.tif", "_entropy.tif")
+    )
+    tile_path = place(".tif" if is_large else ".mat", "atiles") if outputs.keep_seeds or found.lost else None
+    written = [*figures, *filter(None, [label_path, confidence_path, entropy_path, tile_path])]
+    about: dict[str, Any] = {"made_by": made_by, "size": panel if is_large else shape}
+    with writing_result(
+        found.list_rows(), shape, table, info.georeference, label_path=label_path, confidence_path=confidence_path,
+        entropy_path=entropy_path, **about,
+    ) as kept:  # fmt: skip
+        watch.lap("write maps")
+        for path in figures:
+            has_enough = min(np.subtract(found.picture.shape[:2], panel)) >= 0
+            picture = shrink_image(found.picture, *panel) if has_enough else image.shrink(panel)
+            seen = show_result(picture, kept.labels, table, shape=panel, heads=heads, seeds=kept.seeds)
+            draw_panels(path, seen, dpi=dpi)
+            watch.lap("draw figure")
+        if tile_path is not None:
+            tiles = writing_result(
+                found.list_tile_rows(), shape, table, info.georeference, **about,
+                label_path=tile_path if is_large else None, confidence_path=None, entropy_path=None,
+            )  # fmt: skip
+            with tiles as kept_tiles:
+                if not is_large:
+                    whole = LabelMap(kept_tiles.labels, table, kept_tiles.seeds, made_by=made_by)
+                    write_labelmap(tile_path, whole)
+    if is_large:
+        written.sort(key=lambda path: path != label_path)
+    else:
+        written.insert(0, place("_label.png"))
+        result = LabelMap(kept.labels, table, kept.seeds, info.georeference, made_by)
+        write_labelmap(written[0], result)
+        watch.lap("write label picture")
+        # Last of the maps: where it is, the others are too, and the image is done.
+        written.insert(0, place(".mat"))
+        write_labelmap(written[0], result)
     watch.lap("write maps")
-    shares = measure_shares(found.labels, table)
+    shares = share_out(kept.counts, table)
     if outputs.report:
         written.append(place("_report.json"))
-        write_json(written[-1], _make_report(image_path, classifier, found, shares, warnings, watch.seconds))
-    return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds)
+        about = {"shares": shares, "warnings": warnings, "seconds": watch.seconds}
+        write_json(written[-1], _make_report(image_path, classifier, found, kept.n_seeds, **about))
+    return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds, measures=kept.measures)
 
 
 def list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable, *, tile_size: int) -> list[str]:
     """Describe what a person should check in the result."""
     warnings = [lost.describe(table) for lost in found.lost]
-    rows, cols = found.labels.shape
+    rows, cols = found.shape
     if min(rows, cols) < tile_size:
         warnings.append(
             f"the image has {rows} x {cols} pixels, less than a tile of {tile_size}, so its result is hardly to be "
@@ -205,6 +237,8 @@ def _make_report(
     image_path: Path,
     classifier: AnyClassifier,
     found: Segmentation,
+    n_seeds: int,
+    *,
     shares: dict[str, float],
     warnings: list[str],
     seconds: dict[str, float],
@@ -217,7 +251,7 @@ def _make_report(
         "settings": asdict(found.options),
         "class_shares": shares,
         "n_tiles": found.n_tiles,
-        "seeded_share": float(np.count_nonzero(found.seeds) / found.seeds.size),
+        "seeded_share": n_seeds / (found.shape[0] * found.shape[1]),
         "crf": {
             "engine": found.refinement.engine,
             "n_iterations": found.refinement.n_iterations,

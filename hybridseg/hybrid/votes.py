@@ -6,15 +6,19 @@ probabilities are computed once per cell.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
+from hybridseg.calibration import measure_entropy
 from hybridseg.classes import VOID, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.purity import cover_windows, find_edges, mirror_index
+from hybridseg.io.lazyimages import LazyImage, as_lazy
 from hybridseg.models.store import TileClassifier
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import take_nearest
@@ -79,6 +83,10 @@ class TileVotes:
         """Return the probabilities of every cell; they are equal in a cell without votes."""
         return np.where(self.n_votes[..., None] > 0, self.probs, np.float32(1 / self.probs.shape[2]))
 
+    def find_entropy(self) -> np.ndarray:
+        """Return how undecided the tiles are in every cell, see `measure_entropy`; NaN in a cell without votes."""
+        return np.where(self.n_votes > 0, measure_entropy(self.probs), np.float32(np.nan))
+
     def reweigh(self, class_weights: Sequence[float]) -> TileVotes:
         """Multiply the probability of every class by its weight, against a bias of the classifier.
 
@@ -91,7 +99,7 @@ class TileVotes:
         weighted = self.probs * np.asarray(class_weights, self.probs.dtype)
         return replace(self, probs=weighted / np.maximum(weighted.sum(axis=2, keepdims=True), 1e-30))
 
-    def spread(self, cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    def spread(self, cells: np.ndarray, shape: tuple[int, int], rows: slice = slice(None)) -> np.ndarray:
         """Return the values of the cells at the pixels of an image of any size that shows the same scene.
 
         Parameters
@@ -99,11 +107,25 @@ class TileVotes:
         cells : numpy.ndarray
             (n_cell_rows, n_cell_cols, ...).
         shape : (int, int)
-            Rows and columns of the result; a pixel gets the cell in which its centre lies.
+            Rows and columns of the image; a pixel gets the cell in which its centre lies.
+        rows : slice
+            Only of these.
         """
-        rows = _find_cells(self.row_edges, shape[0])
-        cols = _find_cells(self.col_edges, shape[1])
-        return np.take(np.take(cells, rows, axis=0), cols, axis=1)
+        return SpreadCells(self, cells, shape)[rows, :]
+
+
+class SpreadCells:
+    """The values of cells at the pixels of an image, see `TileVotes.spread`, of which parts are made when indexed."""
+
+    def __init__(self, votes: TileVotes, cells: np.ndarray, shape: tuple[int, int]) -> None:
+        self.shape = (*shape, *cells.shape[2:])
+        self._cells = cells
+        self._places = _find_cells(votes.row_edges, shape[0]), _find_cells(votes.col_edges, shape[1])
+
+    def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
+        """Return a part, (rows, cols, ...)."""
+        rows, cols = (places[part] for places, part in zip(self._places, key, strict=True))
+        return np.take(np.take(self._cells, rows, axis=0), cols, axis=1)
 
 
 def plan_tiles(
@@ -170,40 +192,35 @@ def choose_pattern(shape: tuple[int, int], *, tile_size: int, stride: int, decim
     return "checker" if is_sparse and count_columns("checker") > count_columns("raster") else "raster"
 
 
-def leave_out_empty(grid: TileGrid, valid: np.ndarray) -> TileGrid:
-    """Keep only tiles of which at least half is valid.
-
-    Parameters
-    ----------
-    valid : numpy.ndarray
-        (rows, cols) bool, of the size of the image.
+def leave_out_empty(grid: TileGrid, image: LazyImage) -> TileGrid:
+    """Keep only tiles of which at least half holds a picture.
 
     Raises
     ------
     BadInput
         When none is left.
     """
-    size = grid.tile_size
-    tiles = (valid[top : top + size, left : left + size] for top, left in _list_corners(grid))
-    kept = np.array([tile.mean() >= 0.5 for tile in tiles], bool)
-    if not kept.any():
+    if not image.has_gaps:
+        return grid
+    size, kept = grid.tile_size, []
+    for i, tiles in groupby(grid.chosen, key=itemgetter(0)):
+        valid = image.find_valid(slice(int(grid.rows[i]), int(grid.rows[i]) + size))
+        for _, j in tiles:
+            left = int(grid.cols[j])
+            kept.append(valid is None or valid[:, left : left + size].mean() >= 0.5)
+    if not any(kept):
         raise BadInput("no tile holds enough of a picture (nodata or transparent); give a smaller decimation")
-    return replace(grid, chosen=grid.chosen[kept])
-
-
-def _list_corners(grid: TileGrid) -> Iterator[tuple[int, int]]:
-    for i, j in grid.chosen:
-        yield int(grid.rows[i]), int(grid.cols[j])
+    return replace(grid, chosen=grid.chosen[np.array(kept, bool)])
 
 
 def classify_tiles(
-    image: np.ndarray, classifier: TileClassifier, grid: TileGrid, *, progress: Progress = no_progress
+    image: np.ndarray | LazyImage, classifier: TileClassifier, grid: TileGrid, *, progress: Progress = no_progress
 ) -> np.ndarray:
     """Classify the chosen tiles of an image.
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray or LazyImage
         (rows, cols, 3) uint8.
 
     Returns
@@ -211,6 +228,7 @@ def classify_tiles(
     numpy.ndarray
         (n, n_classes) float32: a row for each chosen tile.
     """
+    image = as_lazy(image)
     batches = [grid.chosen[i : i + _BATCH] for i in range(0, len(grid.chosen), _BATCH)]
     parts = [
         classifier.classify(np.stack([_cut_tile(image, grid, i, j) for i, j in batch]))
@@ -281,13 +299,15 @@ def _find_cells(edges: np.ndarray, n_pixels: int) -> np.ndarray:
     return np.searchsorted(edges, centres, side="right") - 1
 
 
-def _cut_tile(image: np.ndarray, grid: TileGrid, i: int, j: int) -> np.ndarray:
+def _cut_tile(image: LazyImage, grid: TileGrid, i: int, j: int) -> np.ndarray:
     top, left, size = int(grid.rows[i]), int(grid.cols[j]), grid.tile_size
     if top + size <= image.shape[0] and left + size <= image.shape[1]:
         return image[top : top + size, left : left + size]
     rows = mirror_index(top, top + size, image.shape[0])
     cols = mirror_index(left, left + size, image.shape[1])
-    return image[np.ix_(rows, cols)]
+    first, before = rows.min(), cols.min()
+    part = image[first : rows.max() + 1, before : cols.max() + 1]
+    return part[np.ix_(rows - first, cols - before)]
 
 
 def _spread_evenly(n_rows: int, n_cols: int, decimation: int) -> np.ndarray:

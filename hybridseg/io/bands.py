@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.io.images import LoadedImage, load_image
+from hybridseg.io.lazyimages import LazyImage
 from hybridseg.io.rasters import GeoReference
 from hybridseg.markup import count_of
 
 _N_COLORS = 3
 
 
-def match_bands(image: np.ndarray, n_bands: int, *, model: object, has_alpha: bool = False) -> tuple[np.ndarray, str]:
+AnyImage = TypeVar("AnyImage", np.ndarray, LazyImage)
+
+
+def match_bands(image: AnyImage, n_bands: int, *, model: object, has_alpha: bool = False) -> tuple[AnyImage, str]:
     """Return an image with the bands that a model takes, and in words what that left out or repeated.
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : numpy.ndarray or LazyImage
         (rows, cols, bands).
     model : object
         The name of the model.
@@ -43,9 +48,11 @@ def match_bands(image: np.ndarray, n_bands: int, *, model: object, has_alpha: bo
         return image, ""
     n_colors = found - has_alpha
     if n_colors == n_bands:
-        return image[..., :n_bands], f"its transparency (band {found}) is left out: {model} takes {n_bands} bands"
+        return _see(image, lambda pixels: pixels[..., :n_bands], n_bands), (
+            f"its transparency (band {found}) is left out: {model} takes {n_bands} bands"
+        )
     if (n_colors, n_bands) == (1, _N_COLORS):
-        return image[..., :1].repeat(n_bands, axis=2), (
+        return _see(image, lambda pixels: pixels[..., :1].repeat(n_bands, axis=2), n_bands), (
             f"it is grey, and {model} takes red, green and blue: its one band stands for all three"
         )
     raise BadInput(
@@ -53,6 +60,10 @@ def match_bands(image: np.ndarray, n_bands: int, *, model: object, has_alpha: bo
         "training in a file (in QGIS: Raster > Conversion > Translate), or train a network on such images, as with "
         f"`hybridseg unet train`, which takes any number of bands"
     )
+
+
+def _see(image: AnyImage, view: Callable[[np.ndarray], np.ndarray], n_bands: int) -> AnyImage:
+    return image.see(view, n_bands) if isinstance(image, LazyImage) else view(image)
 
 
 def stack_bands(paths: Sequence[str | os.PathLike[str]]) -> LoadedImage:

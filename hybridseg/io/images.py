@@ -272,11 +272,16 @@ def cut_rows(values: np.ndarray) -> Iterator[slice]:
         yield slice(start, min(start + step, len(values)))
 
 
+def sample_step(shape: tuple[int, ...]) -> int:
+    """Return every how many rows and columns a pixel is taken, so that about a million are; of those, each is."""
+    return max(1, int(np.sqrt(shape[0] * shape[1] / 1e6)))
+
+
 def measure_levels(image: np.ndarray) -> tuple[float, float]:
     """Return the 1st and 99th percentile of the bands of an image, (rows, cols, bands), that are shown."""
     bands = image[..., :3] if image.shape[2] >= 3 else image[..., :1]
     # A sample of the pixels is enough.
-    step = max(1, int(np.sqrt(bands.shape[0] * bands.shape[1] / 1e6)))
+    step = sample_step(bands.shape)
     sample = bands[::step, ::step].astype(np.float32)
     sample = sample[np.isfinite(sample)]
     low, high = np.percentile(sample, (1, 99)) if sample.size else (0.0, 1.0)

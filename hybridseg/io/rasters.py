@@ -9,18 +9,15 @@ from __future__ import annotations
 import math
 import os
 import stat
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.io.atomic import atomic_path
 from hybridseg.io.damage import hush, refuse_damage
 
 DEFAULT_MAX_PIXELS = 1_000_000_000
@@ -287,115 +284,3 @@ def measure_resolution(georeference: GeoReference | None) -> float | None:
         return None
     # Degrees: those of longitude shrink towards the poles.
     return side * _METRES_PER_DEGREE * math.sqrt(math.cos(math.radians(min(abs(north), 89))))
-
-
-@dataclass(frozen=True)
-class Strips:
-    """Values that are not in memory together.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Rows and columns of all of them.
-    parts : iterable of (int, numpy.ndarray)
-        From top to bottom, each after the number of its first row.
-    """
-
-    shape: tuple[int, int]
-    parts: Iterable[tuple[int, np.ndarray]]
-    dtype: Any = np.uint8
-
-
-def write_band(
-    path: str | os.PathLike[str],
-    values: np.ndarray | Strips,
-    georeference: GeoReference | None,
-    *,
-    nodata: int,
-    palette: Sequence[tuple[int, int, int]] = (),
-    tags: Callable[[], Mapping[str, str]] = dict,
-    sidecars: Mapping[Path, str] | None = None,
-) -> None:
-    """Write one band as a tiled, compressed GeoTIFF, whole or not at all.
-
-    What GDAL derived from an earlier raster of this name (statistics, overviews) is removed.
-
-    Parameters
-    ----------
-    values : numpy.ndarray or Strips
-        (rows, cols) uint8.
-    nodata : int
-        The value of pixels without a value.
-    palette : sequence of (int, int, int)
-        Colours of the values from 0 on.
-    tags : callable
-        Returns those of the band, once all values are written.
-    sidecars : mapping of pathlib.Path to str
-        Texts of small files that belong to it: where the raster is, they are too, and never those of another one.
-    """
-    import rasterio
-
-    path = Path(path)
-    sidecars = sidecars or {}
-
-    if isinstance(values, np.ndarray):
-        values = Strips((values.shape[0], values.shape[1]), [(0, values)], values.dtype)
-    rows, cols = values.shape
-    profile: dict[str, Any] = {
-        "driver": "GTiff",
-        "height": rows,
-        "width": cols,
-        "count": 1,
-        "dtype": values.dtype,
-        "nodata": nodata,
-        "compress": "deflate",
-        "bigtiff": "if_safer",
-    }
-    if rows >= 256 and cols >= 256:
-        profile.update(tiled=True, blockxsize=256, blockysize=256)
-    if georeference and georeference.transform:
-        profile["transform"] = rasterio.Affine(*georeference.transform)
-    if georeference and georeference.crs and not georeference.gcps:
-        profile["crs"] = rasterio.crs.CRS.from_user_input(georeference.crs)
-    with ExitStack() as stack:
-        # The raster is renamed last.
-        temporary = stack.enter_context(atomic_path(path))
-        changed = [sidecar for sidecar, text in sidecars.items() if not _holds(sidecar, text.encode())]
-        for sidecar in changed:
-            stack.enter_context(atomic_path(sidecar)).write_text(sidecars[sidecar], encoding="utf-8")
-        with quiet_rasterio(), rasterio.open(temporary, "w", **profile) as dataset:
-            places, checksum = [], 0
-            for row, part in values.parts:
-                places.append(((row, row + len(part)), (0, cols)))
-                dataset.write(part, 1, window=places[-1])
-                checksum = zlib.crc32(np.ascontiguousarray(part, values.dtype), checksum)
-            if palette:
-                dataset.write_colormap(1, {i: (*color, 255) for i, color in enumerate(palette)})
-            dataset.update_tags(1, **tags())
-            if georeference and georeference.gcps:
-                crs = rasterio.crs.CRS.from_user_input(georeference.crs) if georeference.crs else None
-                dataset.gcps = (list(georeference.gcps), crs)
-            if georeference and georeference.rpcs:
-                dataset.rpcs = georeference.rpcs
-        _check_written(temporary, places, checksum)
-        outdated = {path.with_name(path.name + ending) for ending in (".aux.xml", ".ovr")}.difference(sidecars)
-        for old in (*outdated, *((path,) if changed else ())):
-            old.unlink(missing_ok=True)
-
-
-def _check_written(path: Path, places: list[Any], checksum: int) -> None:
-    """Raise OSError unless a raster holds what was written: on a full disk, GDAL does not say so."""
-    import rasterio
-    from rasterio.errors import RasterioError
-
-    try:
-        with quiet_rasterio(), rasterio.open(path) as dataset:
-            found = reduce(lambda found, place: zlib.crc32(dataset.read(1, window=place), found), places, 0)
-    except RasterioError:
-        found = None
-    if found != checksum:
-        raise OSError("the disk did not take all of it")
-
-
-def _holds(path: Path, data: bytes) -> bool:
-    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data

@@ -1,4 +1,4 @@
-"""Parts of an image: at any size for the label page and the CRF, or as they are stored, without decoding all of it."""
+"""Parts of an image at any size for the label page and its CRF, without decoding all of it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,17 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hybridseg.errors import BadInput
-from hybridseg.io.images import (
-    ImageInfo,
-    LoadedImage,
-    as_rgb8,
-    describe_image,
-    load_image,
-    mask_image,
-    measure_levels,
-    read_valid,
-)
-from hybridseg.io.rasters import check_pixel_count, open_raster, read_gaps
+from hybridseg.io.images import ImageInfo, as_rgb8, describe_image, load_image, measure_levels, read_valid
+from hybridseg.io.lazyimages import MAX_DECODED_PIXELS, can_read_parts
+from hybridseg.io.rasters import check_pixel_count, open_raster
 from hybridseg.resample import shrink_image
 
-# A larger TIFF is read in parts; a smaller one is decoded at once, as every other format must be.
-MAX_DECODED_PIXELS = 50_000_000
 _OVERVIEW_SIDE = 4096
 _STRIP_ROWS = 256
 
@@ -82,109 +70,6 @@ def open_windows(path: str | os.PathLike[str]) -> ImageWindows:
     image = load_image(path).filled(in_place=True)
     valid, pyramid = image.valid, _Pyramid([as_rgb8(image.pixels)])
     return ImageWindows(info.path, info, lambda: valid, pyramid.read)
-
-
-class LazyImage:
-    """An image that is decoded where it is indexed, by slices of its rows and columns: for what takes an array.
-
-    Pixels that are not valid are the mean of the others, which is measured first if there may be any.
-
-    Parameters
-    ----------
-    read : callable
-        Decodes a part, given two slices within the image.
-
-    Raises
-    ------
-    BadInput
-        When no pixel is valid.
-    """
-
-    def __init__(self, info: ImageInfo, read: Callable[[slice, slice], LoadedImage]) -> None:
-        self.info, self.shape, self._read = info, (info.rows, info.cols, info.bands), read
-        self._mean = None if _is_all_valid(info) else self._measure_mean()
-
-    def __getitem__(self, key: slice | tuple[slice, slice]) -> np.ndarray:
-        """Decode a part, (rows, cols, bands)."""
-        rows, cols = key if isinstance(key, tuple) else (key, slice(None))
-        found = self._decode(rows, cols)
-        if found.valid is None or self._mean is None:
-            return found.pixels
-        mean = self._mean if found.pixels.dtype.kind == "f" else self._mean.round()
-        return np.where(found.valid[..., None], found.pixels, mean.astype(found.pixels.dtype))
-
-    def find_valid(self, rows: slice) -> np.ndarray | None:
-        """Return which pixels of some rows are valid; None: all of them."""
-        return None if self._mean is None else self._decode(rows, slice(None)).valid
-
-    def _decode(self, rows: slice, cols: slice) -> LoadedImage:
-        return self._read(slice(*rows.indices(self.info.rows)), slice(*cols.indices(self.info.cols)))
-
-    def _measure_mean(self) -> np.ndarray | None:
-        # A palette is one band in the file and three colours here.
-        total: Any = 0.0
-        n_valid = 0
-        for row in range(0, self.info.rows, _STRIP_ROWS):
-            found = self._decode(slice(row, row + _STRIP_ROWS), slice(None))
-            kept = found.pixels.reshape(-1, found.pixels.shape[2]) if found.valid is None else found.pixels[found.valid]
-            total += kept.sum(0, dtype=np.float64)
-            n_valid += len(kept)
-        if not n_valid:
-            raise BadInput(f"{self.info.path} holds no picture: all of its pixels are nodata")
-        return total / n_valid if n_valid < self.info.rows * self.info.cols else None
-
-
-def open_lazily(path: str | os.PathLike[str]) -> LazyImage:
-    """Open an image of any size: a large TIFF is read where it is indexed, any other is decoded at once.
-
-    Raises
-    ------
-    MissingInput, BadInput
-        When it cannot be read, holds no picture, or cannot be read in parts and has more pixels than the cap.
-    """
-    info = describe_image(path)
-    if info.rows * info.cols > MAX_DECODED_PIXELS and can_read_parts(info):
-        return LazyImage(info, lambda rows, cols: read_part(info, rows, cols))
-    whole = load_image(path)
-
-    def cut(rows: slice, cols: slice) -> LoadedImage:
-        return LoadedImage(info, whole.pixels[rows, cols], None if whole.valid is None else whole.valid[rows, cols])
-
-    return LazyImage(replace(whole.info, bands=whole.pixels.shape[2]), cut)
-
-
-def _is_all_valid(info: ImageInfo) -> bool:
-    """Return whether the header of an image says that every pixel is valid; floats may be no numbers all the same."""
-    with open_raster(info.path) as dataset:
-        flags = [{flag.name for flag in flags} for flags in dataset.mask_flag_enums]
-    return np.dtype(info.dtype).kind != "f" and all("all_valid" in names for names in flags)
-
-
-def can_read_parts(info: ImageInfo) -> bool:
-    """Return whether a part of an image can be decoded without the rest: of a TIFF that is upright and no palette."""
-    if info.format != "GTiff" or info.orientation != 1:
-        return False
-    with open_raster(info.path) as dataset:
-        # Palette indices cannot be averaged.
-        return dataset.colorinterp[0].name != "palette"
-
-
-def read_part(info: ImageInfo, rows: slice, cols: slice, shape: tuple[int, int] | None = None) -> LoadedImage:
-    """Decode a part of an image for which `can_read_parts` holds, with all bands as they are stored.
-
-    Parameters
-    ----------
-    rows, cols : slice
-        Within the image.
-    shape : (int, int) or None
-        The part is thinned out to these rows and columns.
-    """
-    window = (rows.start, rows.stop), (cols.start, cols.stop)
-    with open_raster(info.path) as dataset:
-        valid = read_gaps(dataset, rows, cols, shape=shape)
-        pixels = np.empty((*(shape or (rows.stop - rows.start, cols.stop - cols.start)), info.bands), info.dtype)
-        dataset.read(window=window, out=pixels.transpose(2, 0, 1))
-    return mask_image(info, pixels, valid)
 
 
 @dataclass

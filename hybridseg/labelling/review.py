@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.batch.results import read_confidence
+from hybridseg.batch.manifest import DONE, Manifest
+from hybridseg.batch.results import DISAGREEMENT, ENTROPY, average_known, read_confidence
 from hybridseg.classes import VOID, ClassTable, labels_to_seeds
 from hybridseg.confusion import count_confusion
 from hybridseg.errors import HybridSegError, MissingInput, Problem
@@ -37,7 +38,7 @@ class ReviewItem:
     disagreement : float or None
         Share of differing classes, among the pixels that have a class in both results.
     uncertainty : float or None
-        One minus the mean confidence of the automatic result.
+        Mean entropy of the automatic result; where that is not known, one minus its mean confidence.
     """
 
     id: str
@@ -46,6 +47,8 @@ class ReviewItem:
     automatic_path: Path | None
     confidence_path: Path | None
     shape: tuple[int, int]
+    measures: dict[str, float] = field(default_factory=dict)
+    """Of a run of `segment`, see `hybridseg.batch.results.ImageResult`."""
     disagreement: float | None = None
     uncertainty: float | None = None
     maps: OpenPair | None = None
@@ -104,8 +107,9 @@ class ReviewSession:
     def list_items(self) -> list[dict[str, Any]]:
         """Return the images and how much needs attention in each, the most first."""
 
-        def urgency(item: ReviewItem) -> tuple[float, float, str]:
-            return -(item.disagreement or 0.0), -(item.uncertainty or 0.0), item.image_path.name
+        def urgency(item: ReviewItem) -> tuple[float, float, float, str]:
+            sure = -(item.disagreement or 0.0), -(item.uncertainty or 0.0), -item.measures.get(DISAGREEMENT, 0.0)
+            return *sure, item.image_path.name
 
         return [
             {
@@ -159,10 +163,11 @@ class ReviewSession:
         if "disagreement" in maps:
             n_both = int(np.count_nonzero((maps["manual"] != VOID) & (maps["automatic"] != VOID)))
             item.disagreement = int(np.count_nonzero(maps["disagreement"] != VOID)) / max(n_both, 1)
-        if item.confidence_path is not None:
-            confidence = read_confidence(item.confidence_path)
-            known = confidence[~np.isnan(confidence)].astype(np.float64)
-            item.uncertainty = 1 - float(known.mean()) if known.size else None
+        if ENTROPY in item.measures:
+            item.uncertainty = item.measures[ENTROPY]
+        elif item.confidence_path is not None:
+            known = average_known(read_confidence(item.confidence_path))
+            item.uncertainty = None if known is None else 1 - known
 
     def _read_maps(self, item: ReviewItem, info: ImageInfo) -> dict[str, np.ndarray]:
         maps = {}
@@ -206,13 +211,19 @@ def _find_items(folder: Path) -> list[ReviewItem]:
             results[image_stem(path)]["confidence"].append(path)
         elif machine_ending(path):
             results[image_stem(path)]["automatic"].append(path)
+    # The images of a run of `segment` lie elsewhere, perhaps with manual results beside them.
+    entries = [entry for entry in Manifest.read(folder).entries.values() if entry.result == DONE]
+    run = {Path(entry.image): entry.measures for entry in entries}
+    for image_path in run:
+        if (beside := image_path.with_name(f"{image_path.stem}_mres.mat")).is_file():
+            results[image_path.stem]["manual"].append(beside)
     items = []
-    for image_path in list_images(folder):
+    for image_path, measures in {**{path: {} for path in list_images(folder)}, **run}.items():
         found = results.get(image_path.stem)
         if found is None or not (found["manual"] or found["automatic"]):
             continue
         automatic = max(found["automatic"], key=lambda p: p.stat().st_mtime_ns, default=None)
         confidence = [p for p in found["confidence"] if automatic and p.stem == f"{automatic.stem}_confidence"]
         manual, confident = next(iter(found["manual"]), None), next(iter(confidence), None)
-        items.append(ReviewItem(name_opaquely(image_path), image_path, manual, automatic, confident, (0, 0)))
+        items.append(ReviewItem(name_opaquely(image_path), image_path, manual, automatic, confident, (0, 0), measures))
     return items

@@ -78,8 +78,8 @@ class Normalization:
             mean -= _PHOTO_MEAN * deviation
         return cls("dataset", means=tuple(mean.tolist()), deviations=tuple(deviation.tolist()))
 
-    def measure(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return offset and factor of each band of an image, (bands,) float32 each.
+    def measure(self, image: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return offset and factor of each band of an image, an array or a `LazyImage`, (bands,) float32 each.
 
         Examples
         --------

@@ -61,13 +61,16 @@ def test_nothing_that_could_be_tried(job, tmp_path):
 @pytest.mark.slow
 def test_a_process_that_dies_is_told(job, photo):
     killer = photo.rename(photo.with_name("killer.png"))
-    with pytest.raises(BadInput, match="ended the process"):
+    with pytest.raises(
+        BadInput,
+        match=r"the process that worked on it was killed, .*; give a smaller --jobs",
+    ):
         estimate_survey([killer], job, n_jobs=2)
 
 
 def test_of_a_large_raster_two_parts_are_tried(job, tmp_path, monkeypatch):
     from hybridseg.batch import estimate
-    from hybridseg.io.rasters import write_band
+    from hybridseg.io.cog import write_band
 
     monkeypatch.setattr(estimate, "_PART_SIDES", (40, 80))
     write_band(tmp_path / "mosaic.tif", np.zeros((300, 60), np.uint8), None, nodata=255)

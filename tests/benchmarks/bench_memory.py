@@ -108,8 +108,9 @@ def list_cases(shape: tuple[int, int]) -> dict[str, tuple[str, Callable[[Path], 
     from hybridseg.io.images import load_image, read_image, read_valid
     from hybridseg.io.labels.classids import read_class_ids
     from hybridseg.io.labels.formats import read_labelmap
+    from hybridseg.io.lazyimages import open_lazily
     from hybridseg.io.tfrecords import Record, decode_record, encode_record
-    from hybridseg.io.windows import open_lazily, open_windows
+    from hybridseg.io.windows import open_windows
 
     rows, cols = shape
     table = ClassTable(("a", "b"), ((10, 20, 30), (200, 100, 0)))

@@ -49,7 +49,7 @@ SAME_STEPS = [
     ("read", ("read",), ("read",)),
     ("cut and classify", ("pad and cut", "classify", "fill maps"), ("classify tiles",)),
     ("shrink and CRF", ("shrink", "crf"), ("reduce image", "spread by CRF")),
-    ("enlarge", ("enlarge",), ("enlarge",)),
+    ("enlarge", ("enlarge",), ("fill",)),
     ("pictures", ("figure",), ("write label picture", "draw figure")),
     (".mat", ("save",), ("write maps",)),
 ]

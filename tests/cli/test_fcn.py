@@ -217,7 +217,7 @@ def test_a_geotiff_stays_in_its_place(project, tmp_path):
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "figures", "map_predseg.png", "map_predseg.qml", "map_predseg.tif", "map_predseg.tif.aux.xml",
-        "map_predseg_confidence.tif",
+        "map_predseg_confidence.tif", "map_predseg_entropy.tif",
     ]  # fmt: skip
     for name in ("map_predseg.tif", "map_predseg_confidence.tif"):
         with rasterio.open(tmp_path / "out" / name) as file:

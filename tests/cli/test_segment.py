@@ -96,7 +96,7 @@ def test_wrong_usage(run, fake_model, words, message):
         (["--theta", "0"], "theta=0"),
         (["--theta", "inf"], "theta=inf"),
         (["--theta", "nan"], "theta=nan"),
-        (["--max-memory", "1e-6"], "give it more (--max-memory)"),
+        (["--max-memory", "1e-6"], "0.00 GiB of memory are too little, because the program itself takes"),
         (["--classic", "--prob", "0.1"], "gt_prob=0.1"),
         (["--classic", "--threshold", "0.9"], "0.80, and the threshold is 0.9"),
         (["--out", "photos/a.png"], "cannot write in photos/a.png"),
@@ -131,7 +131,7 @@ def test_results_are_not_taken_for_photos(run, fake_model, photos):
     first = run("semseg", photos, *FAST, *more)
     assert first.exit_code == 0
     names = names_in(photos)
-    assert len(names) == 3 * 6 + 1 and len(names_in(photos / "figures")) == 3
+    assert len(names) == 3 * 7 + 1 and len(names_in(photos / "figures")) == 3
     second = run("semseg", photos, *FAST, *more)
     assert second.exit_code == 0 and names_in(photos) == names
     assert run("semseg", f"{photos}/*.png", *FAST).exit_code == 0 and names_in(photos) == names

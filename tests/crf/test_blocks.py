@@ -1,7 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hybridseg.crf.blocks import Block, plan_blocks
+from hybridseg.crf.options import CrfOptions
+from hybridseg.crf.refine import refine_labels, refine_probs
 
 
 def test_a_block_by_hand():
@@ -48,3 +54,42 @@ def test_halves_that_look_at_as_much_are_no_help():
     """With a halo that reaches over the whole image each part would take as much memory as all of it."""
     assert Block.whole((1000, 1000), theta=400).split() == []
     assert plan_blocks(Block.whole((4000, 4000), theta=1000), max_pixels=1) == [Block.whole((4000, 4000), theta=1000)]
+
+
+def paint_cells(shape, side, rng):
+    """Rectangles of random colours, with noise."""
+    cells = rng.integers(0, 230, (shape[0] // side + 1, shape[1] // side + 1, 3)).astype(np.uint8)
+    image = cells.repeat(side, axis=0).repeat(side, axis=1)[: shape[0], : shape[1]]
+    return image + rng.integers(0, 25, image.shape).astype(np.uint8)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    rows=st.integers(64, 260), cols=st.integers(64, 260), memory=st.sampled_from([0.01, 0.02, 4.0]),
+    origin=st.sampled_from([(0, 0), (37, 101)]), hard=st.booleans(), seed=st.integers(0, 9),
+)  # fmt: skip
+def test_blocks_are_the_whole_image(rows, cols, memory, origin, hard, seed):
+    """But for pixels that are hardly decided: of 200 such images, 6 in 1000 pixels of the worst had another class."""
+    rng = np.random.default_rng(seed)
+    image = paint_cells((rows, cols), 20, rng)
+    options = CrfOptions(
+        n_threads=1, theta=4, color_scale=20, space_compat=3, color_compat=10, tolerance=0, n_iterations=10
+    )
+    cells = rng.dirichlet(np.ones(3), (rows // 16 + 1, cols // 16 + 1)).astype(np.float32)
+    given_probs = cells.repeat(16, axis=0).repeat(16, axis=1)[:rows, :cols]
+    seeds = np.where(rng.random((rows, cols)) < 0.2, given_probs.argmax(axis=2) + 1, 0).astype(np.uint8)
+
+    def refine(options, **settings):
+        settings |= {"options": options, "want_probs": True, "origin": origin}
+        return (
+            refine_labels(image, seeds, n_classes=3, **settings)
+            if hard
+            else refine_probs(image, given_probs, **settings)
+        )
+
+    whole, parts = refine(options), refine(replace(options, max_memory=memory), want_confidence=True)
+    assert np.array_equal(parts.confidence, parts.probs.max(axis=2)), "the confidence is that of the probabilities"
+    if parts.n_blocks == 1:
+        assert np.array_equal(parts.probs, whole.probs) and np.array_equal(parts.labels, whole.labels)
+    assert (parts.labels != whole.labels).mean() <= 0.012
+    assert np.abs(parts.probs - whole.probs).mean() < 0.008

@@ -10,7 +10,7 @@ def test_seeds_by_hand():
     """Four classes and the one that nobody seeds: a seed has 0.6, the others share 0.4, without one all have 0.2."""
     priors = priors_from_seeds(np.array([[0, 3], [1, 3]]), n_classes=4, gt_prob=0.6)
     assert priors.table == pytest.approx(np.array([[0.2, 0.2, 0.2], [0.1, 0.6, 0.1], [0.1, 0.1, 0.6]]))
-    assert priors.row_of_pixel.tolist() == [[0, 2], [1, 2]] and priors.row_of_pixel.dtype == np.int32
+    assert priors.row_of_pixel.tolist() == [[0, 2], [1, 2]] and priors.row_of_pixel.dtype == np.uint8
     assert priors.class_of_lane.tolist() == [VOID, 0, 2]
     # Lane 0 stands for classes 1 and 3 and the extra one; every row sums to 1.
     assert priors.multiplicity.tolist() == [3, 1, 1]

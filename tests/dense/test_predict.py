@@ -8,16 +8,18 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from hybridseg.batch.jobs import Outputs, run_jobs
+from hybridseg.batch.results import ResultRows
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.dense import predict
-from hybridseg.dense.predict import PredictJob, predict_file, predict_labels
+from hybridseg.dense.predict import PredictJob, predict_file, predict_labels, predict_rows
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput, MissingInput, MissingPackage
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, read_made_by
+from hybridseg.io.lazyimages import as_lazy
 from hybridseg.io.rasters import quiet_rasterio
 from hybridseg.models.views import View
 from hybridseg.resample import resize_nearest
@@ -89,19 +91,23 @@ def test_the_composite_is_the_image_with_the_colours_of_its_classes(photo, fake_
 def test_a_geotiff_keeps_its_place_and_what_holds_no_picture_is_void(scene_tif, fake_dense):
     outputs = Outputs(figures=None, probabilities=True)
     result = predict_file(scene_tif, [fake_dense()], options=NATIVE, outputs=outputs)
-    written = ["ortho_predseg.png", "ortho_predseg.tif", "ortho_predseg_confidence.tif"]
+    written = [f"ortho_predseg{end}" for end in (".png", ".tif", "_confidence.tif", "_entropy.tif")]
     assert sorted(path.name for path in result.written) == written and result.written[0].suffix == ".png"
     labels = expected_labels(80, 120, 50)
     labels[:20, :30] = VOID
     for name in written[:2]:
         found = read_labelmap(scene_tif.with_name(name))
         assert np.array_equal(found.labels, labels) and found.table.names == ("cliff", "veg", "water")
+    found = {}
     for name in written[1:]:
         with quiet_rasterio(), rasterio.open(scene_tif.with_name(name)) as file:
             assert file.crs.to_epsg() == 32611 and file.transform == from_origin(500_000, 4_000_000, 0.5, 0.5)
             assert file.nodata == 255 and file.shape == (80, 120)
-            values = file.read(1)
-    assert (values[:20, :30] == 255).all() and (values[20:] <= 100).all() and values[20:].min() > 33
+            found[name] = values = file.read(1)
+        assert (values[:20, :30] == 255).all()
+        assert (values[20:] <= 100).all()
+    assert found[written[2]][20:].min() > 33
+    assert result.measures == {"entropy": pytest.approx(values[values != 255].mean() / 100, abs=0.01)}
     assert result.shares["water"] == pytest.approx((labels == 2).sum() / (labels != VOID).sum())
 
 
@@ -112,7 +118,11 @@ def test_confidence_is_what_the_network_says_before_smoothing(photo, fake_dense)
         image, [fake_dense()], options=NATIVE, smoothing=smoothing, want_confidence=True
     )
     scores = np.exp(10 * (image / np.float32(255)))
-    np.testing.assert_allclose(confidence, (scores / scores.sum(axis=-1, keepdims=True)).max(axis=-1), atol=1e-5)
+    probs = scores / scores.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(confidence, probs.max(axis=-1), atol=1e-5)
+    settings = {"options": NATIVE, "smoothing": smoothing, "want_confidence": True}
+    [rows] = predict_rows(as_lazy(image, None), [fake_dense()], **settings)
+    np.testing.assert_allclose(rows.entropy, -(probs * np.log(probs)).sum(axis=-1) / np.log(3), atol=1e-4)
     assert labels.shape == (80, 120)
     assert predict_labels(image, [fake_dense()], options=NATIVE)[1] is None
 
@@ -207,12 +217,12 @@ def test_the_record_in_every_label_map(scene_tif, job):
 def test_an_image_that_is_too_large_for_the_memory(photo, scene_tif, job, monkeypatch):
     answers = iter([MemoryError(), None])
 
-    def predict_labels_once(image, models, **settings):
+    def predict_rows_once(image, models, **settings):
         if (error := next(answers)) is not None:
             raise error
-        return np.zeros(image.shape[:2], np.uint8), None
+        yield ResultRows(np.zeros(image.shape[:2], np.uint8))
 
-    monkeypatch.setattr(predict, "predict_labels", predict_labels_once)
+    monkeypatch.setattr(predict, "predict_rows", predict_rows_once)
     result = run_jobs([photo, scene_tif], job)
     assert len(result.images) == 1
     assert "is too large for the memory of this machine; cut it into parts" in result.problems[0].message
@@ -231,7 +241,7 @@ def test_no_crf_engine_and_no_image(tmp_path, photo, fake_dense, job, monkeypatc
     def lack(*args, **settings):
         raise MissingPackage("no engine")
 
-    monkeypatch.setattr(predict, "smooth_probs", lack)
+    monkeypatch.setattr(predict, "smooth_strips", lack)
     with pytest.raises(MissingPackage):
         run_jobs([photo], replace(job, smoothing=SmoothingOptions(radius=2)))
     with pytest.raises(MissingInput):

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ import rasterio
 from rasterio.windows import Window
 
 from hybridseg.classes import ClassTable
-from hybridseg.dense.predictparts import PartsJob, classify_parts, make_parts_job
+from hybridseg.dense.predict import predict_labels
+from hybridseg.dense.predictparts import PartsJob, make_parts_job
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.formats import read_labelmap
@@ -80,22 +83,20 @@ def test_the_reach_of_a_network(network):
 
 @pytest.mark.parametrize("shape", [(500, 431), (300, 640), (70, 50)])
 def test_parts_are_the_whole_image(network, shape):
-    model = DenseModel("net.h5", make_card(), network)
+    model = DenseModel(Path("net.h5"), make_card(), network)
     image = make_image(*shape)
     padded = np.pad(image, [(0, -shape[0] % 32), (0, -shape[1] % 32), (0, 0)], mode="symmetric")
     offset, factor = Normalization("image").measure(image)
     probs = model.predict(((padded.astype(np.float32) - offset) * factor)[None])[0, : shape[0], : shape[1]]
     whole = probs.argmax(-1)
-    options = DenseOptions(window=320, overlap=2 * UNET.reach)
-    strips = list(classify_parts(image, model, options=options))
-    found = np.concatenate([labels for _, labels in strips])
-    assert [start for start, _ in strips] == np.cumsum([0, *(len(labels) for _, labels in strips[:-1])]).tolist()
+    options = DenseOptions(window=320, overlap=2 * UNET.reach, blend=False)
+    found, _ = predict_labels(image, [model], options=options)
     sure = np.abs(np.diff(np.sort(probs, -1)[..., 1:], axis=-1)[..., 0]) > 1e-4
     assert sure.mean() > 0.99 and (found == whole)[sure].all() and len(np.unique(found)) > 1
     if max(shape) > 400:
         # Windows that share too little are not.
-        near = classify_parts(image, model, options=DenseOptions(window=320, overlap=32))
-        assert (np.concatenate([labels for _, labels in near]) != whole)[sure].any()
+        for near in (replace(options, overlap=32), replace(options, blend=True)):
+            assert (predict_labels(image, [model], options=near)[0] != whole)[sure].any()
 
 
 def label(model_path, folder, *names):
@@ -116,7 +117,7 @@ def test_a_mask_in_its_place(model_path, network, tmp_path):
     (result,) = label(model_path, tmp_path, "a.tif")
     assert result.written == (tmp_path / "out/a.tif",)
     found = read_labelmap(tmp_path / "out/a.tif")
-    expected = np.concatenate([s for _, s in classify_parts(image, DenseModel("net.h5", make_card(), network))])
+    expected, _ = predict_labels(image, [DenseModel(Path("net.h5"), make_card(), network)])
     assert (found.labels == expected).mean() > 0.999 and found.table.names == ("a", "b", "c")
     with rasterio.open(tmp_path / "out/a.tif") as dataset:
         assert dataset.transform == transform and dataset.crs.to_epsg() == 32611
@@ -133,14 +134,14 @@ def test_pixels_without_a_picture_are_void(model_path, tmp_path, monkeypatch):
     whole = read_labelmap(tmp_path / "out/a.tif").labels
     assert (whole[40:300, 100:] == 255).all() and (whole[:40] != 255).all()
     # A large one is read in parts, and gives the same.
-    monkeypatch.setattr("hybridseg.io.windows.MAX_DECODED_PIXELS", 1000)
+    monkeypatch.setattr("hybridseg.io.lazyimages.MAX_DECODED_PIXELS", 1000)
     label(model_path, tmp_path, "a.tif")
     assert (read_labelmap(tmp_path / "out/a.tif").labels == whole).all()
 
 
 def test_images_that_are_refused(model_path, network, tmp_path):
     write_tiff(tmp_path / "three.tif", np.zeros((40, 40, 3), np.uint16))
-    with pytest.raises(BadInput, match=r"has 3 bands, but net.h5 was trained on images of 2"):
+    with pytest.raises(BadInput, match=r"the image has 3 bands, and net.h5 takes 2"):
         label(model_path, tmp_path, "three.tif")
     write_tiff(tmp_path / "a.tif", make_image(64, 64))
     from hybridseg.batch.jobs import Outputs
@@ -160,6 +161,7 @@ from pathlib import Path
 import numpy as np
 from hybridseg.batch.jobs import Outputs
 from hybridseg.dense import predictparts
+from hybridseg.machine import MemoryOptions
 from hybridseg.dense.windows import DenseOptions
 
 class Quick:
@@ -179,7 +181,9 @@ class Job(predictparts.PartsJob):
         return "{}"
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 folder = Path(sys.argv[1])
-Job((), Outputs(folder / "out", None), options=DenseOptions(overlap=274)).segment(folder / "large.tif")
+options = DenseOptions(overlap=274, blend=False)
+memory = MemoryOptions(max_memory=0.6)
+Job((), Outputs(folder / "out", None), options=options, memory=memory).segment(folder / "large.tif")
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 

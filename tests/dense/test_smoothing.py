@@ -88,7 +88,7 @@ def test_only_the_thinned_pixels_seed_the_crf(halves, monkeypatch):
     image, labels, _ = halves
     given = {}
 
-    def refine(picture, seeds, *, n_classes, options, progress):
+    def refine(picture, seeds, *, n_classes, options, **_):
         given.update(picture=picture, seeds=seeds, n_classes=n_classes, options=options)
         return replace_labels(np.where(seeds > 0, seeds - 1, 255).astype(np.uint8))
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridseg.classes import ClassTable
-from hybridseg.dense.windows import DenseOptions, enlarge_strips, plan_windows, predict_probs, predict_strips
+from hybridseg.dense.pieces import enlarge_strips
+from hybridseg.dense.windows import DenseOptions, plan_windows, predict_probs, predict_strips
 from hybridseg.errors import BadInput
 from hybridseg.models import vgg16
 from hybridseg.models.fcn import Fcn8s
@@ -132,7 +133,7 @@ def test_windows_are_blended_where_they_overlap(fake_dense):
 )  # fmt: skip
 def test_enlarging_in_strips_is_enlarging_at_once(old, new, seed):
     probs = np.random.default_rng(seed).random((*old, 3)).astype(np.float32)
-    strips = list(enlarge_strips(probs, new))
+    strips = list(enlarge_strips([(0, probs)], probs.shape[:2], new))
     assert [start for start, _ in strips] == list(range(0, new[0], 256))
     places = [np.clip((np.arange(b) + 0.5) * a / b - 0.5, 0, a - 1) for a, b in zip(old, new, strict=True)]
     expected = np.apply_along_axis(lambda line: np.interp(places[0], np.arange(old[0]), line), 0, probs)
@@ -146,7 +147,7 @@ def test_without_native_the_image_is_brought_to_the_training_size(fake_dense):
     assert probs.shape == (40, 48, 3) and model.seen == [(64, 64)]
     strips = list(predict_strips(image, [model], shape=(300, 200)))
     assert [start for start, _ in strips] == [0, 256]
-    enlarged = np.concatenate([strip for _, strip in enlarge_strips(probs, (300, 200))])
+    enlarged = np.concatenate([strip for _, strip in enlarge_strips([(0, probs)], probs.shape[:2], (300, 200))])
     assert np.array_equal(np.concatenate([strip for _, strip in strips]), enlarged)
 
 
@@ -188,7 +189,7 @@ def test_an_image_is_predicted_at_another_scale(fake_dense, scale):
     expected = resize_image(image, (int(300 * scale), int(100 * scale)))
     inner = np.exp(10 * expected.astype(np.float32) / 255)
     inner /= inner.sum(axis=-1, keepdims=True)
-    enlarged = np.concatenate([strip for _, strip in enlarge_strips(inner, (300, 100))])
+    enlarged = np.concatenate([strip for _, strip in enlarge_strips([(0, inner)], inner.shape[:2], (300, 100))])
     np.testing.assert_allclose(probs, enlarged, atol=1e-5)
 
 

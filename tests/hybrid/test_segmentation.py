@@ -60,7 +60,7 @@ def test_the_border_is_found_where_it_is(classifier, scale, seed_from):
     assert np.unique(found.tile_labels[:, 24:32]).size == 1, "a tile has one class"
     assert found.confidence.min() > 1 / 3 - 1e-6 and found.confidence.max() <= 1 + 1e-6
     assert found.n_tiles == 5 * 8 and found.filled_share == 0 and found.lost == []
-    assert set(found.seconds) >= {"classify tiles", "spread by CRF", "enlarge"}
+    assert set(found.seconds) >= {"classify tiles", "spread by CRF", "fill"}
 
 
 def test_unsure_tiles_do_not_seed(classifier):

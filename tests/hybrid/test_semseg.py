@@ -10,7 +10,9 @@ from rasterio.transform import from_origin
 from scipy.io import loadmat
 
 import hybridseg.hybrid.semseg as semseg
+from hybridseg.batch import results
 from hybridseg.batch.jobs import Outputs, run_jobs
+from hybridseg.batch.results import read_confidence
 from hybridseg.classes import VOID
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, WriteFailed
@@ -103,8 +105,8 @@ def test_more_outputs(photo, by_color, tmp_path):
     outputs = Outputs(tmp_path / "a" / "b", figures, probabilities=True, report=True, keep_seeds=True)
     result = segment_file(photo, by_color, options=replace(FAST, decimation=2), outputs=outputs)
     figure = "figures/photo_ares_16.svg"
-    others = [f"photo_{end}" for end in ("ares_16.mat", "ares_16_confidence.tif", "ares_16_label.png",
-                                         "ares_16_report.json", "atiles_16.mat")]  # fmt: skip
+    others = [f"photo_{end}" for end in ("ares_16.mat", "ares_16_confidence.tif", "ares_16_entropy.tif",
+                                         "ares_16_label.png", "ares_16_report.json", "atiles_16.mat")]  # fmt: skip
     assert names_in(tmp_path) == [*(f"a/b/{name}" for name in (figure, *others)), "photo.png"]
     assert sorted(path.relative_to(tmp_path / "a/b").as_posix() for path in result.written) == [figure, *others]
     assert "every pixel, by CRF</text>" in (tmp_path / "a/b" / figure).read_text()
@@ -112,6 +114,11 @@ def test_more_outputs(photo, by_color, tmp_path):
         percent = dataset.read(1)
         assert dataset.nodata == 255 and dataset.tags(1)["UNIT"] == "percent" and percent.shape == (40, 64)
     assert percent.min() >= 33 and 50 < percent.max() <= 100
+    entropy = read_confidence(tmp_path / "a" / "b" / "photo_ares_16_entropy.tif")
+    # Of tiles that are 80 % sure of one of three classes, where there is one.
+    sure = -(0.8 * np.log(0.8) + 0.2 * np.log(0.1)) / np.log(3)
+    assert result.measures["entropy"] == pytest.approx(sure) and np.nanmax(entropy) == pytest.approx(sure, abs=0.01)
+    assert 0.3 < np.isnan(entropy).mean() < 0.6
     report = json.loads((tmp_path / "a" / "b" / "photo_ares_16_report.json").read_text(encoding="utf-8"))
     assert sum(report["class_shares"].values()) == pytest.approx(1) and report["image"] == "photo.png"
     assert report["settings"]["scale"] == 0.5 and report["settings"]["crf"]["theta"] == 6
@@ -120,6 +127,7 @@ def test_more_outputs(photo, by_color, tmp_path):
     assert {"read", "classify tiles", "spread by CRF", "write maps"} <= set(report["seconds"])
     tiles = read_labelmap(tmp_path / "a" / "b" / "photo_atiles_16.mat")
     ares = read_labelmap(tmp_path / "a" / "b" / "photo_ares_16.mat")
+    assert result.measures["disagreement"] == np.mean(tiles.labels != ares.labels)
     assert np.array_equal(tiles.seeds, ares.seeds) and tiles.labels[0, 0] == 0 and tiles.labels[0, 63] == 2
 
 
@@ -128,7 +136,7 @@ def test_a_geotiff_gives_label_maps_in_the_same_place(tmp_path, by_color, paint_
     transform = from_origin(500_000, 4_000_000, 0.25, 0.25)
     save_tiff(tmp_path / "ortho.tif", image, crs="EPSG:32611", transform=transform)
     segment_file(tmp_path / "ortho.tif", by_color, options=FAST, outputs=Outputs(probabilities=True))
-    for name in ("ortho_ares_16_label.tif", "ortho_ares_16_confidence.tif"):
+    for name in ("ortho_ares_16_label.tif", "ortho_ares_16_confidence.tif", "ortho_ares_16_entropy.tif"):
         with rasterio.open(tmp_path / name) as dataset:
             assert dataset.crs.to_epsg() == 32611 and dataset.transform == transform and dataset.shape == (40, 64)
             assert dataset.nodata == 255
@@ -197,9 +205,10 @@ def test_pixels_far_from_every_seed_are_filled_and_told(tmp_path, by_color, pain
     assert set(np.unique(read_labelmap(tmp_path / "a_ares_16.mat").labels)) <= {0, 2}
 
 
-@pytest.mark.parametrize("step", ["draw_panels", "write_labelmap", "write_confidence"])
+@pytest.mark.parametrize("step", ["draw_panels", "write_labelmap", "writing_confidence"])
 def test_an_interrupted_run_leaves_whole_files_and_is_continued(photo, job, monkeypatch, step):
-    folder, real = photo.parent, getattr(semseg, step)
+    owner = results if step == "writing_confidence" else semseg
+    folder, real = photo.parent, getattr(owner, step)
 
     def stop(*words, **_):
         if step == "write_labelmap" and not str(words[0]).endswith(".mat"):
@@ -208,14 +217,14 @@ def test_an_interrupted_run_leaves_whole_files_and_is_continued(photo, job, monk
 
     job = replace(job, outputs=Outputs(probabilities=True))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(semseg, step, stop)
+        patch.setattr(owner, step, stop)
         run_jobs([photo], job, resume=True)
     left = names_in(folder)
     assert "photo_ares_16.mat" not in left and not any("partial" in name for name in left)
     for name in left:
         assert read_image(folder / name).size
     assert len(run_jobs([photo], job, resume=True).images) == 1
-    assert len(names_in(folder)) == 5
+    assert len(names_in(folder)) == 6
     assert run_jobs([photo], job, resume=True).skipped == (photo,)
 
 

@@ -69,6 +69,7 @@ def test_the_number_behind_the_word_is_not_of_the_image(tmp_path):
 
 @pytest.mark.parametrize("name", [
     "a_label_confusion.png", "a_mask_calibration.png", "a_ares_96_confidence.tif", "a_predseg_confidence.tif",
+    "a_ares_96_entropy.tif", "a_predseg_entropy.tif",
     "a_ares_96.mat", "a_ares_96_label.png", "a_atiles_96.mat", "a_predseg.png", "a_mres.png", "a_report.txt", "b.png",
     "a_doodles.json", "a_confusion.png", "a_watermask.png", "ab_mask.png", "a_confidence.png",
     "a_predseg_composite.jpg", "a_predseg_crf.png", "a_predseg_crf_composite.jpg",

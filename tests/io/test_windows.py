@@ -6,7 +6,7 @@ import pytest
 
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io import windows
-from hybridseg.io.images import as_rgb8, describe_image, read_image, write_image
+from hybridseg.io.images import as_rgb8, read_image, write_image
 from hybridseg.io.rasters import GeoReference, quiet_rasterio
 from hybridseg.resample import shrink_image
 
@@ -89,7 +89,7 @@ def test_where_there_is_no_picture(tmp_path, monkeypatch):
 
 
 def test_a_large_palette_is_read_at_once(tmp_path, monkeypatch):
-    from hybridseg.io.rasters import write_band
+    from hybridseg.io.cog import write_band
 
     values = np.zeros((60, 80), np.uint8)
     values[:, 40:] = 2
@@ -131,43 +131,3 @@ def test_tiles_that_are_asked_for_at_once(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert all(np.array_equal(tile, image[128:256:4, 0:128:4]) for tile in found) and len(found) == 4
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
-def test_a_part_has_all_bands_as_they_are_stored(tmp_path, dtype):
-    image = np.random.default_rng(0).integers(0, 99, (70, 90, 5)).astype(dtype)
-    write_tiff(tmp_path / "a.tif", image, tiled=True, blockxsize=32, blockysize=32)
-    info = describe_image(tmp_path / "a.tif")
-    part = windows.read_part(info, slice(13, 60), slice(30, 33))
-    assert windows.can_read_parts(info) and part.valid is None
-    assert part.pixels.dtype == dtype and np.array_equal(part.pixels, image[13:60, 30:33])
-    thin = windows.read_part(info, slice(0, 70), slice(0, 90), (7, 9)).pixels
-    assert thin.shape == (7, 9, 5) and set(thin[..., 4].ravel()) <= set(image[..., 4].ravel())
-
-
-def test_what_a_part_does_not_show_is_not_valid(tmp_path):
-    image = np.ones((40, 40, 2), np.float32)
-    image[:10], image[30, 5, 1] = -9, np.nan
-    write_tiff(tmp_path / "a.tif", image, nodata=-9)
-    info = describe_image(tmp_path / "a.tif")
-    valid = windows.read_part(info, slice(5, 35), slice(0, 20)).valid
-    expected = np.ones((30, 20), bool)
-    expected[:5], expected[25, 5] = False, False
-    assert np.array_equal(valid, expected)
-    assert windows.read_part(info, slice(31, 40), slice(0, 20)).valid is None
-
-
-def test_other_files_are_not_read_in_parts(tmp_path, smooth):
-    write_image(tmp_path / "a.png", smooth)
-    assert not windows.can_read_parts(describe_image(tmp_path / "a.png"))
-
-
-def test_a_palette_that_is_transparent_is_read_lazily(tmp_path):
-    from PIL import Image
-
-    picture = Image.fromarray(np.repeat(np.arange(4, dtype=np.uint8), 5)[None].repeat(6, axis=0), "P")
-    picture.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 0, 0, 0])
-    picture.save(tmp_path / "a.png", transparency=1)
-    image = windows.open_lazily(tmp_path / "a.png")
-    assert image.shape == (6, 20, 3) and image[2:4, 0:1].tolist() == [[[10, 20, 30]], [[10, 20, 30]]]
-    assert image.find_valid(slice(0, 1))[0].tolist() == [True] * 5 + [False] * 5 + [True] * 10

@@ -1,9 +1,12 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hybridseg.batch.results import write_confidence
+from hybridseg.batch.manifest import ImageFacts, Manifest
+from hybridseg.batch.rank import rank_results
+from hybridseg.batch.results import ImageResult, write_confidence
 from hybridseg.classes import ClassTable
 from hybridseg.errors import MissingInput
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -48,6 +51,25 @@ def test_what_disagrees_most_comes_first(reviewed):
     assert session.table.names == ("water", "sand", "cliff", "kelp")
     assert session.list_confusions(items[0]["id"]) == [{"manual": "sand", "automatic": "kelp", "share": 0.25}]
     assert session.list_confusions(items[1]["id"]) == [] == session.list_confusions(items[2]["id"])
+
+
+def test_the_images_of_a_run_come_in_the_order_of_rank(reviewed, tmp_path):
+    results, photos = tmp_path / "results", [reviewed / f"{name}.png" for name in "abc"]
+    results.mkdir()
+    manifest = Manifest.read(results)
+    manifest.begin(photos, job="", settings={}, engine="")
+    for photo, entropy in zip(photos, (0.2, 0.7, 0.4), strict=True):
+        target = results / f"{photo.stem}_predseg.png"
+        target.write_bytes((reviewed / "b_predseg.png").read_bytes())
+        result = ImageResult(photo, (target,), {}, (), {}, measures={"entropy": entropy})
+        manifest.add(photo, result, ImageFacts(), job="")
+    (reviewed / "c_mres.mat").unlink()
+    items = ReviewSession(results).list_items()
+    # What was labelled by hand comes first, as far as it disagrees.
+    assert [item["name"] for item in items] == ["b.png", "c.png", "a.png"]
+    assert [item["uncertainty"] for item in items] == [0.7, 0.4, 0.2]
+    assert items[2]["has"] == ["manual", "automatic", "disagreement"] and items[2]["disagreement"] == 0
+    assert [Path(one.image).stem for one in rank_results([results]).images] == ["b", "c", "a"]
 
 
 @pytest.mark.parametrize("ending", ["predseg", "predseg_crf"])

@@ -12,7 +12,7 @@ from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.labels.classfiles import find_table
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import read_labelpng, write_labelpng
-from hybridseg.io.labels.labeltiff import read_labeltiff, write_labeltiff
+from hybridseg.io.labels.labeltiff import read_labeltiff, read_tiff_record, write_labeltiff
 from hybridseg.io.labels.matfiles import read_matfile, write_matfile
 
 logger = logging.getLogger(__name__)
@@ -92,4 +92,7 @@ def read_made_by(path: str | os.PathLike[str]) -> str | None:
     MissingInput, BadInput
         As `read_labelmap`.
     """
+    path = Path(path)
+    if path.exists() and path.suffix.lower() in (".tif", ".tiff"):
+        return read_tiff_record(path)
     return read_labelmap(path).made_by

@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from functools import reduce
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree  # nosec B405 # it writes XML and never reads any
@@ -17,6 +19,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, hex_color
 from hybridseg.errors import BadInput, located
+from hybridseg.io.cog import writing_band
 from hybridseg.io.labels.labelmaps import (
     LabelMap,
     decode_names,
@@ -27,12 +30,10 @@ from hybridseg.io.labels.labelmaps import (
 )
 from hybridseg.io.rasters import (
     GeoReference,
-    Strips,
     check_pixel_count,
     open_raster,
     read_georeference,
     read_strips,
-    write_band,
 )
 
 logger = logging.getLogger(__name__)
@@ -48,34 +49,29 @@ _COLUMNS = (("Value", 0, 5), ("Class_Name", 2, 2), ("Red", 0, 6), ("Green", 0, 7
 
 
 def write_labeltiff(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
-    """Write a label map as a tiled, compressed GeoTIFF, whole or not at all. VOID is its nodata value.
+    """Write a label map as a Cloud Optimized GeoTIFF, whole or not at all. VOID is its nodata value.
 
     Beside it stand ``NAME.tif.aux.xml`` with the names of the classes, for programs on GDAL, and the style
     ``NAME.qml``, which QGIS applies by itself. A style of the user's is kept.
     """
-    labels = labelmap.labels
-    strips = Strips((labels.shape[0], labels.shape[1]), [(0, labels)])
-    write_labelstrips(path, strips, labelmap.require_table(path), labelmap.georeference, made_by=labelmap.made_by)
+    labels, table = labelmap.labels, labelmap.require_table(path)
+    shape = (labels.shape[0], labels.shape[1])
+    with writing_labels(path, shape, table, labelmap.georeference, made_by=labelmap.made_by) as write:
+        write(labels)
 
 
-def write_labelstrips(
+def writing_labels(
     path: str | os.PathLike[str],
-    strips: Strips,
+    shape: tuple[int, int],
     table: ClassTable,
     georeference: GeoReference | None,
     *,
     made_by: str | None = None,
-) -> None:
-    """Write the same of labels that are not in memory together."""
-    path, checksum = Path(path), 0
+) -> AbstractContextManager[Callable[[np.ndarray], None]]:
+    """Write the same of labels that are not in memory together, as `hybridseg.io.cog.writing_band` does."""
+    path = Path(path)
 
-    def pass_on() -> Iterator[tuple[int, np.ndarray]]:
-        nonlocal checksum
-        for row, labels in strips.parts:
-            checksum = zlib.crc32(np.ascontiguousarray(labels), checksum)
-            yield row, labels
-
-    def describe() -> dict[str, str]:
+    def describe(checksum: int) -> dict[str, str]:
         tags = {_NAMES_TAG: encode_names(table), _CHECKSUM_TAG: f"{checksum:08x}"}
         return tags if made_by is None else {**tags, _MADE_BY_TAG: made_by}
 
@@ -85,15 +81,7 @@ def write_labelstrips(
         logger.warning("%s is a style of your own and is kept; remove it if %s has other classes", style_path, path)
     else:
         sidecars[style_path] = _STYLE_HEAD + _style_classes(table)
-    write_band(
-        path,
-        Strips(strips.shape, pass_on()),
-        georeference,
-        nodata=VOID,
-        palette=table.colors,
-        tags=describe,
-        sidecars=sidecars,
-    )
+    return writing_band(path, shape, georeference, nodata=VOID, palette=table.colors, tags=describe, sidecars=sidecars)
 
 
 def _describe_classes(table: ClassTable) -> str:
@@ -166,12 +154,27 @@ def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = N
         sums, strips = [0], read_strips(dataset, 1)
         ids = gather_ids(dataset.shape, _sum_up(strips, sums), where=path, nodata=dataset.nodata)
         checksum, made_by = (dataset.tags(1).get(tag) for tag in (_CHECKSUM_TAG, _MADE_BY_TAG))
-        # A damaged block may still unpack, to other labels.
-        if checksum is not None and checksum != f"{sums[0]:08x}":
-            raise BadInput(f"{path} is damaged (its checksum is wrong); copy it again from its source")
+        _check_sum(path, checksum, sums[0])
         table = _read_classes(path, dataset) or table
         georeference = read_georeference(dataset)
     return LabelMap(narrow_labels(ids, table, where=path), table, georeference=georeference, made_by=made_by)
+
+
+def read_tiff_record(path: str | os.PathLike[str]) -> str | None:
+    """Return how a label map was made, None where it does not say, as `read_labeltiff` but of one of any size."""
+    with open_raster(path) as dataset:
+        if dataset.driver == "GTiff" and dataset.dtypes == ("uint8",):
+            found = reduce(lambda found, part: zlib.crc32(part[1], found), read_strips(dataset, 1), 0)
+            checksum, made_by = (dataset.tags(1).get(tag) for tag in (_CHECKSUM_TAG, _MADE_BY_TAG))
+            _check_sum(path, checksum, found)
+            return None if made_by is None else str(made_by)
+    return read_labeltiff(path).made_by
+
+
+def _check_sum(path: str | os.PathLike[str], wanted: str | None, found: int) -> None:
+    # A damaged block may still unpack, to other labels.
+    if wanted is not None and wanted != f"{found:08x}":
+        raise BadInput(f"{path} is damaged (its checksum is wrong); copy it again from its source")
 
 
 def _sum_up(parts: Iterable[tuple[slice, np.ndarray]], sums: list[int]) -> Iterator[tuple[slice, np.ndarray]]:

@@ -12,7 +12,7 @@ import { Swipe } from "./swipe.js";
 import { Viewer } from "./viewer.js";
 
 const DIFFERS = { name: "manual and automatic disagree", color: "#e61e5a" }; // as the server draws it
-const NO_UNCERTAINTY = "No image has an uncertainty: run semseg with --probabilities.";
+const NO_UNCERTAINTY = "No image has an uncertainty: run it with --probabilities.";
 const PAN = { ArrowLeft: [64, 0], ArrowRight: [-64, 0], ArrowUp: [0, 64], ArrowDown: [0, -64] };
 
 class ReviewPage {
@@ -50,6 +50,9 @@ class ReviewPage {
       const option = byId("order").querySelector("[value=uncertainty]");
       option.disabled = true;
       option.title = byId("order").title = NO_UNCERTAINTY;
+    }
+    if (this.items.every(({ disagreement }) => disagreement === null) && !byId("order").options[1].disabled) {
+      byId("order").value = "uncertainty";
     }
     if (review.skipped.length) this.messages.raise("skipped", `Left out: ${review.skipped.join(" ")}`);
     this.#listen();

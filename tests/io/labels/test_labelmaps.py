@@ -13,10 +13,11 @@ from scipy.io import savemat
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
+from hybridseg.io.cog import write_band
 from hybridseg.io.images import describe_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap, narrow_labels
-from hybridseg.io.rasters import GeoReference, write_band
+from hybridseg.io.rasters import GeoReference
 
 PLACE = GeoReference("EPSG:32611", (0.5, 0.0, 1000.0, 0.0, -0.5, 2000.0))
 

@@ -1,0 +1,112 @@
+"""Which images to label next: by what `segment` measured, or by where several models differ."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from hybridseg.batch.manifest import ImageFacts, Manifest
+from hybridseg.batch.rank import rank_results
+from hybridseg.batch.results import ImageResult
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, MissingInput, Problem
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.labelpng import write_labelpng
+
+ABC = ClassTable.from_names(["a", "b", "c"])
+
+
+@pytest.fixture
+def survey(tmp_path):
+    """Write a folder of results: of each image its class ids, and what was measured."""
+
+    def write(name, results, table=ABC):
+        folder = tmp_path / name
+        folder.mkdir()
+        manifest = Manifest.read(folder)
+        images = [tmp_path / f"{stem}.png" for stem in results]
+        manifest.begin(images, job="", settings={}, engine="")
+        for image, (ids, measures) in zip(images, results.values(), strict=True):
+            target = folder / f"{image.stem}_predseg.png"
+            write_labelpng(target, LabelMap(np.array([ids], np.uint8), table))
+            result = ImageResult(image, (target,), {}, (), {}, measures=measures)
+            manifest.add(image, result, ImageFacts(), job="")
+        manifest.add(tmp_path / "bad.png", Problem("bad.png", "is bad"), None, job="")
+        return folder
+
+    return write
+
+
+def names(ranking):
+    return [image.image.rpartition("/")[2] for image in ranking.images]
+
+
+def test_by_what_was_measured(survey, tmp_path):
+    folder = survey("one", {
+        "p": ([0, 1], {"entropy": 0.1, "disagreement": 0.5}),
+        "q": ([0, 1], {"entropy": 0.6, "disagreement": 0.2}),
+        "r": ([0, 1], {"entropy": 0.6, "disagreement": 0.3}),
+        "s": ([0, 1], {"disagreement": 0.9}),
+    })  # fmt: skip
+    found = rank_results([folder])
+    assert found.by == "entropy" and names(found) == ["r.png", "q.png", "p.png", "s.png"]
+    found = rank_results([folder], by="disagreement")
+    assert names(found) == ["s.png", "p.png", "r.png", "q.png"] and found.images[0].entropy is None
+    with pytest.raises(MissingInput, match="give the folder that `hybridseg segment --out` names"):
+        rank_results([tmp_path])
+
+
+def test_by_where_models_differ(survey):
+    one = survey("one", {"p": ([0, 1, 1, 255], {}), "q": ([0, 0, 0, 0], {"entropy": 0.2}), "x": ([0], {})})
+    # The same classes in another order.
+    other = ClassTable.from_names(["c", "b", "a"])
+    two = survey("two", {"p": ([2, 1, 0, 0], {}), "q": ([2, 2, 2, 2], {"entropy": 0.4}), "y": ([0], {})}, other)
+    found = rank_results([one, two])
+    assert found.by == "disagreement" and names(found) == ["p.png", "q.png"]
+    assert found.images[0].disagreement == pytest.approx(1 / 3), "where both have a class"
+    assert found.images[1].disagreement == 0 and found.images[1].entropy == pytest.approx(0.3)
+    with pytest.raises(BadInput, match="the disagreement of these results is not known; give the folders of several"):
+        rank_results([one], by="disagreement")
+    small = survey("small", {"p": ([0, 1], {}), "q": ([0, 0, 0, 0], {})})
+    found = rank_results([one, small])
+    assert names(found) == ["q.png"] and "another size than" in found.problems[0].message
+    with pytest.raises(BadInput, match="no image in common"):
+        rank_results([one, survey("none", {"z": ([0], {})})])
+
+
+def test_the_command(survey, run, tmp_path):
+    folder = survey("one", {f"p{i:02}": ([0, 1], {"entropy": i / 20}) for i in range(12)})
+    result = run("rank", folder, "--out", tmp_path / "ranking.csv")
+    lines = result.output.splitlines()
+    assert lines[0] == "12 images by entropy, the least sure first, the first 10:"
+    assert lines[1].split() == ["image", "entropy", "disagreement"] and lines[2].split() == ["p11.png", "0.550", "-"]
+    assert f"Next: look at them with hybridseg label --review {folder}" in result.output
+    with (tmp_path / "ranking.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12 and rows[0]["image"] == str(tmp_path / "p11.png") and rows[0]["disagreement"] == ""
+    assert rows[0]["result"] == str(folder / "p11_predseg.png")
+    found = json.loads(run("rank", folder, "--json").stdout)["result"]
+    assert found["by"] == "entropy" and found["images"][11]["entropy"] == 0
+    assert run("rank", folder, "--by", "disagreement").exit_code == 1
+
+
+def test_a_run_measures_it(run, tiny_model, paint_classes, tmp_path):
+    from hybridseg.batch.results import read_confidence
+    from hybridseg.io.images import write_image
+
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    write_image(photos / "clear.png", paint_classes("water", "sand", "veg"))
+    mixed = paint_classes("water", "sand", "veg").astype(int) + paint_classes("veg", "water", "sand")
+    write_image(photos / "mixed.png", (mixed // 2).astype(np.uint8))
+    words = ("segment", photos, "--model", tiny_model, "--out", out, "--engine", "serial", "--no-figures")
+    assert run(*words).exit_code == 0
+    before = rank_results([out])
+    assert run(*words, "--probabilities").exit_code == 0
+    found = rank_results([out])
+    assert found == before, "tiles are compared anyway, and only the map is new"
+    assert found.by == "entropy" and found.images[0].entropy > found.images[1].entropy
+    for image in found.images:
+        entropy = read_confidence(tmp_path / "out" / f"{image.result[:-4]}_entropy.tif")
+        assert image.entropy == pytest.approx(float(entropy.mean()), abs=0.01) and 0 < image.entropy < 1
+        assert 0 <= image.disagreement < 1
