@@ -150,6 +150,9 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
 
     driver = sniff_format(path)
     with refuse_damage(path), quiet_rasterio(), rasterio.open(path, driver=driver) as dataset:
+        # GDAL looks for a mask only now, in all directories of a TIFF, and what it finds damaged is raised by the next
+        # question: whether the file is refused would depend on what the caller asks first.
+        _ = dataset.mask_flag_enums, dataset.colorinterp
         yield dataset
 
 
