@@ -32,7 +32,6 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 logger = logging.getLogger(__name__)
 
-_MAX_BLOCK_PIXELS = 1 << 24
 _STRIP_VALUES = 1 << 20
 
 
@@ -176,9 +175,6 @@ def _read_header(path: Path, dataset: Any) -> ImageInfo:
     tags = dataset.tags() if is_photo else {}
     orientation = _read_orientation(path, tags) if is_photo else 1
     rows, cols = dataset.shape
-    block_rows, block_cols = dataset.block_shapes[0]
-    if block_rows * block_cols > max(4 * rows * cols, _MAX_BLOCK_PIXELS):
-        raise BadInput(f"{path} is stored in blocks of {block_rows} x {block_cols} pixels, far larger than itself")
     if orientation >= 5:
         rows, cols = cols, rows
     kinds = set(dataset.dtypes)

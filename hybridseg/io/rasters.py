@@ -27,6 +27,7 @@ DEFAULT_MAX_PIXELS = 1_000_000_000
 
 _METRES_PER_DEGREE = 111_320.0
 _CACHE_BYTES = 32 << 20
+_MAX_BLOCK_PIXELS = 1 << 24
 _WINDOW_BYTES = 4 << 20
 
 _SIGNATURES = (
@@ -153,7 +154,20 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
         # GDAL looks for a mask only now, in all directories of a TIFF, and what it finds damaged is raised by the next
         # question: whether the file is refused would depend on what the caller asks first.
         _ = dataset.mask_flag_enums, dataset.colorinterp
+        _check_blocks(path, dataset)
         yield dataset
+
+
+def _check_blocks(path: str | os.PathLike[str], dataset: Any) -> None:
+    """Raise BadInput where a tile or strip is too large: GDAL unpacks it as a whole, however little of it is read."""
+    (rows, cols), (block_rows, block_cols) = dataset.shape, dataset.block_shapes[0]
+    if block_rows * block_cols > max(4 * rows * cols, _MAX_BLOCK_PIXELS):
+        raise BadInput(f"{path} is stored in blocks of {block_rows} x {block_cols} pixels, far larger than itself")
+    if block_rows > 1:
+        n_bands = dataset.count if getattr(dataset.interleaving, "value", "") == "PIXEL" else 1
+        # The one type that numpy does not know; it is refused later.
+        pixel_bytes = n_bands * np.dtype(dataset.dtypes[0].replace("complex_int16", "complex64")).itemsize
+        check_pixel_count(f"a block of {path}", block_rows, block_cols, pixel_bytes=pixel_bytes)
 
 
 @contextmanager
