@@ -15,7 +15,6 @@ NOT_READERS = {
     "apply.make_job": _THROUGH,
     "batch.madeby.add_settings": "it is given a record that this process made",
     "batch.manifest.measure_image": _THROUGH,
-    "data.buildlmdb.build_lmdb": _THROUGH,
     "data.cocofetch.fetch_images": "it copies what it fetches, and looks at it with describe_image",
     "data.likeness.read_day": "it finds a date in any text",
     "data.split.split_folder": _THROUGH,
