@@ -43,7 +43,7 @@ BREAKS = {
     ],
     "errors": [
         ("errors.py", ".removeprefix(f\"{path}: \")", "", "test_errors.py"),
-        ("errors.py", "_WORD.sub(_shorten_word, _shorten_quotes(line))", "_shorten_quotes(line)", "test_errors.py"),
+        ("errors.py", "return cut(word, MAX_ECHO)", "return word", "test_errors.py"),
         ("errors.py", "match.start() >= done and ", "", "test_errors.py"),
         ("errors.py", "escape_controls(text).split", "text.split", "test_errors.py"),
         ("errors.py", "n_shown = sum(length <= most + 2 for length in lengths)", "n_shown = len(found)",
