@@ -26,13 +26,12 @@ from hybridseg.data.lmdbplan import (
 )
 from hybridseg.errors import HybridSegError, OutputExists
 from hybridseg.io.atomic import claim_folder
-from hybridseg.io.images import ImageInfo, load_image
+from hybridseg.io.images import ImageInfo, load_image, measure_resolution
 from hybridseg.io.labelled import check_size, describe_alpha, void_invalid
 from hybridseg.io.labels.classids import read_class_ids
 from hybridseg.io.lmdbstore import DatabaseWriter, count_map_bytes, describe_database, is_empty
 from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import Pair
-from hybridseg.io.rasters import measure_resolution
 from hybridseg.io.samples import Sample, encode_sample
 from hybridseg.progress import Progress, no_progress
 

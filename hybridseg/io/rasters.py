@@ -1,12 +1,11 @@
 """The one way to open a raster file, and what it carries besides its pixels.
 
 The first bytes of a file decide its format, never its name, and only JPEG, PNG and TIFF are opened:
-GDAL has formats that read other files or fetch from the network.
+GDAL has formats that read other files or fetch from the network. So are the files that it opens along with one.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import stat
 import zlib
@@ -25,10 +24,12 @@ from hybridseg.io.damage import hush, refuse_damage
 
 DEFAULT_MAX_PIXELS = 1_000_000_000
 
-_METRES_PER_DEGREE = 111_320.0
 _CACHE_BYTES = 32 << 20
 _MAX_BLOCK_PIXELS = 1 << 24
 _WINDOW_BYTES = 4 << 20
+
+# What GDAL opens along with a raster of this name.
+_OPENED_ALONG = (".msk", ".MSK", ".ovr", ".OVR")
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -150,6 +151,7 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
     import rasterio
 
     driver = sniff_format(path)
+    _check_beside(Path(path))
     with refuse_damage(path), quiet_rasterio(), rasterio.open(path, driver=driver) as dataset:
         # GDAL looks for a mask only now, in all directories of a TIFF, and what it finds damaged is raised by the next
         # question: whether the file is refused would depend on what the caller asks first.
@@ -170,6 +172,23 @@ def _check_blocks(path: str | os.PathLike[str], dataset: Any) -> None:
         check_pixel_count(f"a block of {path}", block_rows, block_cols, pixel_bytes=pixel_bytes)
 
 
+def _check_beside(path: Path) -> None:
+    """Raise BadInput where a mask or an overview beside a raster is no TIFF.
+
+    GDAL opens it by itself, as whatever it is: it might name any file and any address.
+    """
+    for ending in _OPENED_ALONG:
+        beside = path.with_name(path.name + ending)
+        if os.path.lexists(beside):
+            try:
+                is_tiff = sniff_format(beside) == "GTiff"
+            except (MissingInput, BadInput):
+                is_tiff = False
+            if not is_tiff:
+                raise BadInput(f"{beside} beside it is not a TIFF, as masks and overviews are; move it away")
+            _check_beside(beside)
+
+
 @contextmanager
 def quiet_rasterio() -> Iterator[None]:
     """Let rasterio write no side files, treat damage as an error, and accept photos without a georeference.
@@ -179,7 +198,12 @@ def quiet_rasterio() -> Iterator[None]:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
-    settings = {"GDAL_PAM_ENABLED": "NO", "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"}
+    settings = {
+        "GDAL_PAM_ENABLED": "NO",
+        "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
+        # Files beside a raster are looked for by name: the folder may hold thousands.
+        "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+    }
     with rasterio.Env(**settings, GDAL_CACHEMAX=_CACHE_BYTES), hush(NotGeoreferencedWarning):
         try:
             yield
@@ -248,34 +272,6 @@ def read_georeference(dataset: Any) -> GeoReference | None:
     if crs is None and transform is None and not gcps and dataset.rpcs is None:
         return None
     return GeoReference(crs.to_wkt() if crs else None, transform, tuple(gcps), dataset.rpcs)
-
-
-def measure_resolution(georeference: GeoReference | None) -> float | None:
-    """Return about how many metres a side of a pixel covers; None where that is not known.
-
-    Examples
-    --------
-    >>> measure_resolution(GeoReference("EPSG:32611", (0.5, 0.0, 4e5, 0.0, -0.5, 4e6)))
-    0.5
-    """
-    if georeference is None or georeference.crs is None or georeference.transform is None:
-        return None
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    a, b, _, d, e, north = georeference.transform
-    side = math.sqrt(abs(a * e - b * d))
-    with quiet_rasterio():
-        try:
-            crs = CRS.from_user_input(georeference.crs)
-            if crs.is_projected:
-                return side * float(crs.linear_units_factor[1])
-        except CRSError:
-            return None
-    if not crs.is_geographic:
-        return None
-    # Degrees: those of longitude shrink towards the poles.
-    return side * _METRES_PER_DEGREE * math.sqrt(math.cos(math.radians(min(abs(north), 89))))
 
 
 @dataclass(frozen=True)
