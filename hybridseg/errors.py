@@ -17,9 +17,11 @@ from dataclasses import dataclass
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # As repr writes quotes, with a backslash before those that are meant: an apostrophe within a word is none.
 _OPENING, _CLOSING = re.compile(r"(?<!\w)['\"]"), re.compile(r"(?<!\\)(?:\\\\)*(['\"])(?!\w)")
-_MAX_QUOTED, _MAX_WORD, _MAX_PART, _MAX_PATH, _MAX_LINE, _MAX_LINES = 100, 200, 255, 1000, 1500, 100
+# What a line echoes, of which what stands in quotes has a half; texts that short are not counted.
+MAX_ECHO, _MAX_QUOTED, _SHORT = 200, 100, 40
+_MAX_PART, _MAX_PATH, _MAX_LINE, _MAX_LINES = 255, 1000, 800, 100
 _MAX_TEXT = 20_000
-_WORD = re.compile(rf"\S{{{_MAX_WORD + 1},}}")
+_WORD = re.compile(rf"\S{{{_SHORT + 1},}}")
 
 
 def escape_controls(text: str) -> str:
@@ -36,8 +38,9 @@ def escape_controls(text: str) -> str:
 def tidy(text: str) -> str:
     """Return a message in which nothing that was quoted is long, so that what it says first and last is seen.
 
-    What stands in quotes keeps 100 characters (a path 200), another word 200 (a path 1,000), a line 1,500 and
-    all 20,000. Control characters are escaped.
+    Of all that is longer than 40 characters, a line keeps 200: of what stands in quotes 100 (of a path 200), of another
+    word 200. A path without quotes, as the user typed it, stays as it is while it can be one. A line keeps 800
+    characters besides its paths, and all lines 20,000. Control characters are escaped.
 
     Examples
     --------
@@ -82,31 +85,48 @@ def join_names(names: Iterable[object], most: int = _MAX_QUOTED) -> str:
 def _tidy_line(line: str) -> str:
     # First, so that little is looked through; without a blank, so that a word stays one.
     line = line if len(line) <= 4 * _MAX_LINE else line[: 3 * _MAX_LINE] + line[-_MAX_LINE:]
-    return shorten(_WORD.sub(_shorten_word, _shorten_quotes(line)), _MAX_LINE)
+    left, in_paths = MAX_ECHO, 0
+
+    def cut(text: str, most: int) -> str:
+        nonlocal left
+        if len(text) > _SHORT:
+            text = shorten(text, max(min(most, left), _SHORT))
+            left -= len(text)
+        return text
+
+    def cut_word(match: re.Match[str]) -> str:
+        nonlocal in_paths
+        word = match[0]
+        if "/" in word and len(word) <= _MAX_PATH and all(len(part) <= _MAX_PART for part in word.split("/")):
+            in_paths += len(word)
+            return word
+        return cut(word, MAX_ECHO)
+
+    # Quotes first: what is in them may have blanks.
+    parts, done = [], 0
+    for start, end in _find_quotes(line):
+        quoted = line[start:end]
+        is_path = "/" in quoted and " " not in quoted
+        parts += [_WORD.sub(cut_word, line[done:start]), cut(quoted, MAX_ECHO if is_path else _MAX_QUOTED)]
+        done = end
+    line = "".join(parts) + _WORD.sub(cut_word, line[done:])
+    return shorten(line, _MAX_LINE + in_paths)
 
 
-def _shorten_quotes(line: str) -> str:
+def _find_quotes(line: str) -> Iterator[tuple[int, int]]:
+    """Yield where what stands in quotes begins and ends."""
     ends: dict[str, list[int]] = {"'": [], '"': []}
     for match in _CLOSING.finditer(line):
         ends[match[1]].append(match.start(1))
-    parts, done = [], 0
+    done = 0
     for match in _OPENING.finditer(line):
         start, places = match.end(), ends[match[0]]
         next_end = bisect.bisect_left(places, start)
         # The quotes that end one text may look like the beginning of another.
         if match.start() >= done and next_end < len(places):
             end = places[next_end]
-            quoted = line[start:end]
-            is_path = "/" in quoted and " " not in quoted
-            parts += [line[done:start], shorten(quoted, _MAX_WORD if is_path else _MAX_QUOTED), line[end]]
+            yield start, end
             done = end + 1
-    return "".join(parts) + line[done:]
-
-
-def _shorten_word(match: re.Match[str]) -> str:
-    word = match[0]
-    is_path = "/" in word and len(word) <= _MAX_PATH and all(len(part) <= _MAX_PART for part in word.split("/"))
-    return word if is_path else shorten(word, _MAX_WORD)
 
 
 class HybridSegError(Exception):

@@ -224,6 +224,10 @@ def make_prediction(
         bands=tuple(images) if stack else (),
     )
     _check_targets(job, images)
+    # Not for a model that cannot be read.
+    if model.classes:
+        for folder in {target.parent for path in {**job.masks, **job.pictures} for target in job.list_targets(path)}:
+            claim_folder(folder)
     return job
 
 
@@ -296,8 +300,6 @@ def _check_targets(job: PredictionJob, images: Iterable[Path]) -> None:
     for path in (path for pair in job.pictures.values() for path in pair):
         if os.path.lexists(path) and not is_drawn_here(path):
             raise OutputExists(f"{path} is there and was not drawn by hybridseg; move it away, or give --reports DIR")
-    for folder in {Path(place).parent for place in owners}:
-        claim_folder(folder)
 
 
 def apply_threshold(labels: np.ndarray, confidence: np.ndarray, n_classes: int, threshold: float | None) -> np.ndarray:

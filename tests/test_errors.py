@@ -44,13 +44,19 @@ def test_what_a_message_keeps():
     assert len(tidy(f"'a' and {'b ' * 500!r} and \"{'c' * 500}\"")) < 230
     # However it is built, in no time.
     assert len(tidy(("'a " * 2000 + "\n") * 300)) == 20_000
-    assert len(str(Problem(LONG, LONG))) < 450 and len(tidy("\n".join([LONG] * 3))) < 610
+    assert len(str(Problem(LONG, LONG))) < 250 and len(tidy("\n".join([LONG] * 3))) < 610
+    # However many there are in it, a line keeps 200 characters of what is long, and what is short.
+    told = tidy(f"{LONG!r} is not {LONG!r}, {LONG} or {'Ж ' * 500!r}, but 'sand' {'x' * 90}")
+    assert told.count("Ж") + told.count("x") < 280 and "'sand'" in told and len(told) < 330
+    # Paths are what the user typed, and what is said of them is seen.
+    told = tidy(f"there is no file {path}: {'Ж, ' * 900}; do that")
+    assert path in told and told.endswith("; do that") and len(told) <= 801 + len(path)
     assert tidy("a\n" * 500).endswith("... and 402 more lines")
 
 
 def test_a_line_of_many_short_words_loses_its_middle():
     told = tidy("what is wrong: " + "Ж, " * 10_000 + "; do that")
-    assert len(told) <= 1500 and told.startswith("what is wrong: Ж") and told.endswith("Ж, ; do that")
+    assert len(told) <= 800 and told.startswith("what is wrong: Ж") and told.endswith("Ж, ; do that")
 
 
 def test_what_would_work_on_a_terminal_is_written_out():

@@ -18,6 +18,7 @@ from hybridseg.data.lmdbplan import (
     LmdbOptions,
     check_images,
     check_masks,
+    describe_images,
     find_names,
     find_pairs,
     number_classes,
@@ -25,13 +26,12 @@ from hybridseg.data.lmdbplan import (
 )
 from hybridseg.errors import HybridSegError, OutputExists
 from hybridseg.io.atomic import claim_folder
-from hybridseg.io.images import ImageInfo, describe_image, load_image
+from hybridseg.io.images import ImageInfo, load_image, measure_resolution
 from hybridseg.io.labelled import check_size, describe_alpha, void_invalid
 from hybridseg.io.labels.classids import read_class_ids
 from hybridseg.io.lmdbstore import DatabaseWriter, count_map_bytes, describe_database, is_empty
 from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import Pair
-from hybridseg.io.rasters import measure_resolution
 from hybridseg.io.samples import Sample, encode_sample
 from hybridseg.progress import Progress, no_progress
 
@@ -112,15 +112,15 @@ def build_lmdb(
     WriteFailed
     """
     pairs = find_pairs(images_dir, masks_dir, options.image_format)
-    infos = [describe_image(pair.image_path) for pair in pairs]
+    infos = describe_images(pairs)
     check_images(infos, options)
     if alpha := describe_alpha(infos):
         logger.warning("%s", alpha)
     chosen = split_pairs(pairs, options)
     paths = tuple(out_dir / f"{part}-{options.dataset_name}.lmdb" for part in PARTS)
     plans = [_plan(pairs, infos, numbers, options, table) for numbers in chosen]
-    claim_folder(out_dir)
     with lock_output(paths[0]):
+        claim_folder(out_dir)
         states = [_find_state(path, plan, overwrite=overwrite) for path, plan in zip(paths, plans, strict=True)]
         known = next((state for state in states if state), None)
         own = ClassTable.from_records(known["classes"]) if known else None

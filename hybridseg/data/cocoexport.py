@@ -13,7 +13,8 @@ import numpy as np
 
 from hybridseg.classes import ClassTable, class_key, split_names
 from hybridseg.errors import BadInput, HybridSegError, OutputExists, Problem, count_problems
-from hybridseg.io.annotations.items import Mask, find_class
+from hybridseg.io.annotations.canvas import Mask
+from hybridseg.io.annotations.items import find_class
 from hybridseg.io.annotations.outlines import join_rings, trace_regions
 from hybridseg.io.annotations.runlengths import encode_rle, pack_counts
 from hybridseg.io.atomic import write_text

@@ -11,7 +11,7 @@ import numpy as np
 from hybridseg.classes import MAX_CLASSES, VOID, ClassTable
 from hybridseg.data.splitplan import SplitOptions, check_group_by, choose_others, choose_train_groups, group_images
 from hybridseg.errors import BadInput, HybridSegError, Problem, list_problems
-from hybridseg.io.images import ImageInfo
+from hybridseg.io.images import ImageInfo, describe_image, read_image
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.classids import read_class_ids
 from hybridseg.io.labels.formats import read_labelmap
@@ -80,6 +80,21 @@ def _refuse(problems: Sequence[Problem]) -> None:
         raise BadInput(f"these files are unusable, so nothing was written:{list_problems(problems)}")
 
 
+def describe_images(pairs: Sequence[Pair]) -> list[ImageInfo]:
+    """Return the headers of the images; where one has none, BadInput names all that are damaged."""
+    try:
+        return [describe_image(pair.image_path) for pair in pairs]
+    except HybridSegError:
+        problems = []
+        for pair in pairs:
+            try:
+                read_image(pair.image_path)
+            except HybridSegError as error:
+                problems.append(Problem.of(pair.image_path, error))
+        _refuse(problems)
+        raise
+
+
 def check_images(infos: Sequence[ImageInfo], options: LmdbOptions) -> None:
     """Refuse images of several kinds, and sizes of which no batch can be made."""
     first = infos[0]
@@ -143,14 +158,16 @@ def number_classes(n_classes: int) -> ClassTable:
 
 
 def check_masks(pairs: Sequence[Pair], infos: Sequence[ImageInfo], table: ClassTable | None, progress: Progress) -> int:
-    """Read every mask before anything is written; return the number of classes."""
+    """Read every image and mask before anything is written; return the number of classes."""
     problems, found = [], set[int]()
     n_most = MAX_CLASSES if table is None else len(table)
     for number in progress(range(len(pairs)), label="checking masks"):
-        path, info = pairs[number].labels_path, infos[number]
+        path = pairs[number].image_path
         try:
+            read_image(path)
+            path = pairs[number].labels_path
             labels = read_class_ids(path, table)
-            check_size(path, labels.shape, info)
+            check_size(path, labels.shape, infos[number])
             ids = set(np.unique(labels).tolist())
             found |= ids
             strange = sorted(ids - {VOID} - set(range(n_most)))

@@ -11,7 +11,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput, HybridSegError, Problem
-from hybridseg.io.images import describe_image
+from hybridseg.io.images import describe_image, load_image
 from hybridseg.io.labelled import ReadLabels, check_size, load_labelled
 from hybridseg.io.pairing import Pair
 from hybridseg.models.cards import combine_fingerprint, hash_bytes, hash_file
@@ -187,7 +187,7 @@ def fit_size(rows: float, cols: float, *, max_area: int) -> tuple[int, int]:
 def check_pairs(
     pairs: Sequence[Pair], read_labels: ReadLabels, *, n_classes: int, progress: Progress = no_progress
 ) -> tuple[list[Problem], dict[Path, list[int]]]:
-    """Read every label map before long work.
+    """Read every image and label map before long work: all that are damaged are told together.
 
     Returns
     -------
@@ -199,12 +199,15 @@ def check_pairs(
     """
     problems: list[Problem] = []
     values: dict[Path, list[int]] = {}
-    for pair in progress(pairs, label="checking labels"):
+    for pair in progress(pairs, label="checking images"):
+        path = pair.image_path
         try:
-            labels = read_labels(pair.labels_path)
-            check_size(pair.labels_path, labels.shape, describe_image(pair.image_path))
+            info = load_image(path).info
+            path = pair.labels_path
+            labels = read_labels(path)
+            check_size(path, labels.shape, info)
         except HybridSegError as error:
-            problems.append(Problem.of(pair.labels_path, error))
+            problems.append(Problem.of(path, error))
             continue
         present = values[pair.labels_path] = np.flatnonzero(np.bincount(labels.ravel())).tolist()
         strange = [str(value) for value in present if value >= n_classes and value != VOID]

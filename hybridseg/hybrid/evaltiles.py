@@ -59,8 +59,16 @@ def find_tile_size(folder: str | os.PathLike[str]) -> int | None:
     if not (folder / MANIFEST_NAME).is_file():
         return None
     kept = (row["tile"] for row in read_csv(folder / MANIFEST_NAME, ("tile", "kept")) if row["kept"] == "1")
-    first = next((folder / tile for tile in kept if (folder / tile).is_file()), None)
+    first = next((folder / tile for tile in kept if _is_file(folder / tile)), None)
     return describe_image(first).rows if first else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # A name from a table may be longer than any file's.
+        return False
 
 
 def evaluate_tiles(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hybridseg.errors import HybridSegError, OutputExists, WriteFailed
-from hybridseg.io.locks import explain_folder, is_leftover, own_partial, remove_leftovers
+from hybridseg.io.locks import explain_folder, is_leftover, made_folder, own_partial, remove_leftovers
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,7 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
     """
     path = Path(path)
     folder = path.parent
-    with _explained(path):
-        folder.mkdir(parents=True, exist_ok=True)
+    with _explained(path), made_folder(folder):
         if folder not in _tidied:
             remove_leftovers(folder)
             _tidied.add(folder)
@@ -74,8 +73,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     ------
     WriteFailed
     """
-    with _explained(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with _explained(target), made_folder(target.parent):
         remove_leftovers(target.parent)
         with own_partial(target.parent) as partial_dir:
             partial_dir.mkdir()

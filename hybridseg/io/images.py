@@ -7,6 +7,7 @@ that rasterio ignores. imageio also writes the pictures.
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from hybridseg.io.rasters import (
     GeoReference,
     check_pixel_count,
     open_raster,
+    quiet_rasterio,
     read_gaps,
     read_georeference,
     sniff_format,
@@ -32,7 +34,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 logger = logging.getLogger(__name__)
 
-_MAX_BLOCK_PIXELS = 1 << 24
+_METRES_PER_DEGREE = 111_320.0
 _STRIP_VALUES = 1 << 20
 
 
@@ -169,6 +171,34 @@ def read_valid(path: str | os.PathLike[str]) -> np.ndarray | None:
         return _decode_valid(info, dataset)
 
 
+def measure_resolution(georeference: GeoReference | None) -> float | None:
+    """Return about how many metres a side of a pixel covers; None where that is not known.
+
+    Examples
+    --------
+    >>> measure_resolution(GeoReference("EPSG:32611", (0.5, 0.0, 4e5, 0.0, -0.5, 4e6)))
+    0.5
+    """
+    if georeference is None or georeference.crs is None or georeference.transform is None:
+        return None
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    a, b, _, d, e, north = georeference.transform
+    side = math.sqrt(abs(a * e - b * d))
+    with quiet_rasterio():
+        try:
+            crs = CRS.from_user_input(georeference.crs)
+            if crs.is_projected:
+                return side * float(crs.linear_units_factor[1])
+        except CRSError:
+            return None
+    if not crs.is_geographic:
+        return None
+    # Degrees: those of longitude shrink towards the poles.
+    return side * _METRES_PER_DEGREE * math.sqrt(math.cos(math.radians(min(abs(north), 89))))
+
+
 def _read_header(path: Path, dataset: Any) -> ImageInfo:
     georeference = read_georeference(dataset)
     # Scientific rasters (many bands, or a place on the Earth) are upright.
@@ -176,9 +206,6 @@ def _read_header(path: Path, dataset: Any) -> ImageInfo:
     tags = dataset.tags() if is_photo else {}
     orientation = _read_orientation(path, tags) if is_photo else 1
     rows, cols = dataset.shape
-    block_rows, block_cols = dataset.block_shapes[0]
-    if block_rows * block_cols > max(4 * rows * cols, _MAX_BLOCK_PIXELS):
-        raise BadInput(f"{path} is stored in blocks of {block_rows} x {block_cols} pixels, far larger than itself")
     if orientation >= 5:
         rows, cols = cols, rows
     kinds = set(dataset.dtypes)

@@ -16,6 +16,7 @@ from hybridseg.io.textfiles import read_whole
 MAX_FILE_BYTES = 200_000_000
 # What a byte of text can become in memory: an object and a list take far more than a number.
 _MAX_SIGNS = {b"{": 3_000_000, b"[": 6_000_000, b":": 15_000_000, b",": 30_000_000}
+_NESTING = {dict, list}
 _MAX_DEPTH = 100
 # A path is the longest name that is known; a float holds no whole number of more digits.
 _MAX_NAME, _MAX_DIGITS = 4096, 308
@@ -201,10 +202,12 @@ def _parse_float(text: str) -> float:
 
 def _check_depth(record: Any) -> None:
     """Raise ValueError for what is so deep that a function that calls itself for each level could not go through it."""
-    level = [record] if isinstance(record, (dict, list)) else []
+    level = [record] if type(record) in _NESTING else []
     for _ in range(_MAX_DEPTH):
         inner = (value.values() if isinstance(value, dict) else value for value in level)
-        level = [value for values in inner for value in values if isinstance(value, (dict, list))]
+        # Most lists are long ones of numbers.
+        nested = (values for values in inner if not _NESTING.isdisjoint(map(type, values)))
+        level = [value for values in nested for value in values if type(value) in _NESTING]
         if not level:
             return
     raise ValueError(f"more than {_MAX_DEPTH} objects and lists lie within one another")

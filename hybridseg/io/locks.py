@@ -19,7 +19,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from hybridseg.errors import HybridSegError, OutputExists, WriteFailed
@@ -43,7 +43,7 @@ _MAX_NAME, _MANY = 200, 100
 def lock_output(path: Path, *, inside: str = "", wait: bool = False) -> Iterator[None]:
     """Keep a second run, on any machine, from writing the same result at the same time.
 
-    The folder of the lock is rid of what killed runs left, even where nothing is left to be written.
+    The folder of the lock is made, and rid of what killed runs left, even where nothing is left to be written.
 
     Parameters
     ----------
@@ -65,25 +65,37 @@ def lock_output(path: Path, *, inside: str = "", wait: bool = False) -> Iterator
     # A name may be as long as a file system takes.
     own = name if len(os.fsencode(name)) <= _MAX_NAME else hashlib.sha256(os.fsencode(name)).hexdigest()
     place = f"{folder.absolute()}/.{own}{LOCK_SUFFIX}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = _take(place, tries=_TRIES)
-        if lock is None and wait:
-            say(f"another run is writing {path}: waiting until it has finished")
-            lock = _take(place, tries=None)
-    except HybridSegError:
-        raise
-    except OSError as error:
-        raise explain_folder(folder, error) from error
-    if lock is None:
-        raise OutputExists(f"another run is writing {path} now; wait until it has finished")
-    if lock == _NOBODYS:
-        logger.warning("%s has no locks: do not let two commands write there at the same time", folder)
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(made_folder(folder))
+            lock = _take(place, tries=_TRIES)
+            if lock is None and wait:
+                say(f"another run is writing {path}: waiting until it has finished")
+                lock = _take(place, tries=None)
+        except HybridSegError:
+            raise
+        except OSError as error:
+            raise explain_folder(folder, error) from error
+        if lock is None:
+            raise OutputExists(f"another run is writing {path} now; wait until it has finished")
+        stack.callback(_give_back, lock, place)
+        if lock == _NOBODYS:
+            logger.warning("%s has no locks: do not let two commands write there at the same time", folder)
         remove_leftovers(folder)
         yield
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, with those that it lies in; of these, what is empty at the end is removed."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
     finally:
-        _give_back(lock, place)
+        for path in missing:
+            with suppress(OSError):
+                path.rmdir()
 
 
 def is_locked(path: Path) -> bool:

@@ -6,7 +6,6 @@ GDAL has formats that read other files or fetch from the network. So are the fil
 
 from __future__ import annotations
 
-import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -22,8 +21,8 @@ from hybridseg.io.damage import hush, refuse_damage
 
 DEFAULT_MAX_PIXELS = 1_000_000_000
 
-_METRES_PER_DEGREE = 111_320.0
 _CACHE_BYTES = 32 << 20
+_MAX_BLOCK_PIXELS = 1 << 24
 _WINDOW_BYTES = 4 << 20
 
 # What GDAL opens along with a raster of this name.
@@ -153,7 +152,23 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
     driver = sniff_format(path)
     _check_beside(Path(path))
     with refuse_damage(path), quiet_rasterio(), rasterio.open(path, driver=driver) as dataset:
+        # GDAL looks for a mask only now, in all directories of a TIFF, and what it finds damaged is raised by the next
+        # question: whether the file is refused would depend on what the caller asks first.
+        _ = dataset.mask_flag_enums, dataset.colorinterp
+        _check_blocks(path, dataset)
         yield dataset
+
+
+def _check_blocks(path: str | os.PathLike[str], dataset: Any) -> None:
+    """Raise BadInput where a tile or strip is too large: GDAL unpacks it as a whole, however little of it is read."""
+    (rows, cols), (block_rows, block_cols) = dataset.shape, dataset.block_shapes[0]
+    if block_rows * block_cols > max(4 * rows * cols, _MAX_BLOCK_PIXELS):
+        raise BadInput(f"{path} is stored in blocks of {block_rows} x {block_cols} pixels, far larger than itself")
+    if block_rows > 1:
+        n_bands = dataset.count if getattr(dataset.interleaving, "value", "") == "PIXEL" else 1
+        # The one type that numpy does not know; it is refused later.
+        pixel_bytes = n_bands * np.dtype(dataset.dtypes[0].replace("complex_int16", "complex64")).itemsize
+        check_pixel_count(f"a block of {path}", block_rows, block_cols, pixel_bytes=pixel_bytes)
 
 
 def _check_beside(path: Path) -> None:
@@ -256,31 +271,3 @@ def read_georeference(dataset: Any) -> GeoReference | None:
     if crs is None and transform is None and not gcps and dataset.rpcs is None:
         return None
     return GeoReference(crs.to_wkt() if crs else None, transform, tuple(gcps), dataset.rpcs)
-
-
-def measure_resolution(georeference: GeoReference | None) -> float | None:
-    """Return about how many metres a side of a pixel covers; None where that is not known.
-
-    Examples
-    --------
-    >>> measure_resolution(GeoReference("EPSG:32611", (0.5, 0.0, 4e5, 0.0, -0.5, 4e6)))
-    0.5
-    """
-    if georeference is None or georeference.crs is None or georeference.transform is None:
-        return None
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    a, b, _, d, e, north = georeference.transform
-    side = math.sqrt(abs(a * e - b * d))
-    with quiet_rasterio():
-        try:
-            crs = CRS.from_user_input(georeference.crs)
-            if crs.is_projected:
-                return side * float(crs.linear_units_factor[1])
-        except CRSError:
-            return None
-    if not crs.is_geographic:
-        return None
-    # Degrees: those of longitude shrink towards the poles.
-    return side * _METRES_PER_DEGREE * math.sqrt(math.cos(math.radians(min(abs(north), 89))))

@@ -13,9 +13,11 @@ import numpy as np
 
 from hybridseg.classes import MAX_CLASSES, ClassTable, class_key, seeds_to_labels
 from hybridseg.errors import BadInput, join_names, located
+from hybridseg.io.annotations.canvas import Mask
 from hybridseg.io.annotations.doodles import MAX_POINTS, MAX_STROKES, Stroke
 from hybridseg.io.annotations.formats import read_annotations
-from hybridseg.io.annotations.items import Item, Mask, check_image, clean_name, extend_table, split_labels
+from hybridseg.io.annotations.items import Item, check_image, clean_name, extend_table, split_labels
+from hybridseg.io.annotations.runlengths import Rle
 from hybridseg.io.annotations.strokes import draw_strokes, mask_to_points
 from hybridseg.palette import Color
 
@@ -105,19 +107,20 @@ class _Drafts:
 
     def add(self, item: Item) -> None:
         """Put a stroke or an area on top of the others."""
-        drawn = self._trace(item.drawn) if isinstance(item.drawn, Mask) else item.drawn
+        drawn = item.drawn if isinstance(item.drawn, Stroke) else self._trace(item.drawn)
         if drawn is not None:
             self._count(len(drawn.points))
             self._n_points += len(drawn.points)
             self.strokes.append((item.name, drawn))
 
-    def _trace(self, mask: Mask) -> Stroke | None:
+    def _trace(self, mask: Mask | Rle) -> Stroke | None:
         """Turn a mask into a region; None when it is empty."""
-        self._n_masked += mask.pixels.size
+        pixels = mask.pixels
+        self._n_masked += pixels.size
         if self._n_masked > _MAX_COVERS * self.shape[0] * self.shape[1]:
             raise BadInput("its masks cover the image far too many times over; leave some of its objects out")
-        self._count(2 * _count_runs(mask.pixels))
-        points = mask_to_points(mask.pixels)
+        self._count(2 * _count_runs(pixels))
+        points = mask_to_points(pixels)
         if any(mask.origin):
             points = tuple((row + mask.origin[0], col + mask.origin[1]) for row, col in points)
         return Stroke("region", 0, 1.0, points, layer=mask.layer) if points else None

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridseg.errors import BadInput
-from hybridseg.io.images import ImageInfo
-from hybridseg.io.rasters import measure_resolution
+from hybridseg.io.images import ImageInfo, measure_resolution
 
 # Objects may be larger or smaller by this factor than any that a network was trained on.
 _TOLERANCE = 1.5

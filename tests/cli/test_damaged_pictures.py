@@ -164,3 +164,31 @@ def test_the_crf_is_tuned(run, photos, tiny_model, paint_classes):
         write_labelmap(photos / f"{name}_mres.mat", LabelMap(labels, table))
     write_image(photos / "good.png", paint_classes("sand", "veg", "water"))
     check(run("tune-crf", photos, "--model", tiny_model, "--trials", 1), "forged.png")
+
+
+def test_coco_export(run, coast, spoil, check_named, tmp_path):
+    bad = spoil(coast / "scene_00.jpg")
+    # Of an image the header alone is read: those that have one are good here.
+    (coast / "scene_03_mres.mat").write_bytes((coast / "scene_03_mres.mat").read_bytes()[:200])
+    for name in bad:
+        shutil.copy(coast / "scene_00_mres.mat", coast / f"{name.partition('.')[0]}_mres.mat")
+    check_named(run("coco", "export", coast, "--out", tmp_path / "a.json"), ("scene_03_mres.mat", "empty_mres.mat"))
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert {image["file_name"] for image in record["images"]} >= {"scene_00.jpg", "scene_01.jpg", "scene_02.jpg"}
+    assert not {"empty.png", "scene_03.jpg"} & {image["file_name"] for image in record["images"]}
+
+
+def test_coco_import_of_every_kind_of_damage(run, coast, spoil, check_named, tmp_path):
+    names = (*spoil(coast / "scene_00.jpg"), "pipe.jpg", "scene_00.jpg", "scene_01.jpg")
+    square = {"segmentation": [[10, 10, 50, 10, 50, 40, 10, 40]], "category_id": 1}
+    record = {
+        "images": [{"id": i, "file_name": name, "height": 64, "width": 96} for i, name in enumerate(names)],
+        "categories": [{"id": 1, "name": "roof"}],
+        "annotations": [{"image_id": i, **square} for i in range(len(names))],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(record))
+    words = ("--images", coast, "--out", tmp_path / "out")
+    check_named(run("coco", "import", tmp_path / "a.json", *words), ("empty.png", "pipe.jpg"))
+    for name in ("scene_00", "scene_01"):
+        (path,) = (tmp_path / "out").rglob(f"{name}_label.png")
+        assert read_labelmap(path).labels[10:40, 10:50].all() and read_labelmap(path).labels.sum() == 30 * 40

@@ -10,7 +10,7 @@ from hybridseg.data.cocoimport import import_coco
 from hybridseg.data.cocoplan import CocoImportOptions, divide
 from hybridseg.errors import BadInput, MissingInput, OutputExists, WriteFailed
 from hybridseg.io.annotations import strokes
-from hybridseg.io.annotations.items import Mask
+from hybridseg.io.annotations.canvas import Mask
 from hybridseg.io.annotations.runlengths import encode_rle, pack_counts
 from hybridseg.io.images import as_rgb8, read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap

@@ -118,7 +118,9 @@ def test_every_kind_of_wrong_labels_is_told(tmp_path, write_pair):
             seen.append((item.image_path.stem, label))
 
     problems, values = check_pairs([pair_of(tmp_path, s) for s in stems], read_labels, n_classes=12, progress=watch)
-    assert [problem.where for problem in problems] == [str(tmp_path / f"{stem}_mres.mat") for stem in stems[1:]]
+    assert [problem.where for problem in problems] == [
+        str(tmp_path / f"{stem}{'.png' if stem == 'nopicture' else '_mres.mat'}") for stem in stems[1:]
+    ]
     assert set(values) == {tmp_path / "good_mres.mat", tmp_path / "strange_mres.mat"}
     assert values[tmp_path / "strange_mres.mat"] == [0, 12, 200, 255]
     assert problems[0].message == (
@@ -127,7 +129,7 @@ def test_every_kind_of_wrong_labels_is_told(tmp_path, write_pair):
     )
     assert "damaged" in problems[1].message or "cut short" in problems[1].message
     assert "there is no file" in problems[2].message and "is not a JPEG, PNG or TIFF" in problems[3].message
-    assert seen == [(stem, "checking labels") for stem in stems]
+    assert seen == [(stem, "checking images") for stem in stems]
 
 
 def test_good_labels_have_no_problem(coast):

@@ -1,4 +1,5 @@
 import os
+import struct
 import warnings
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hybridseg.io.images import (
     load_image,
     measure_levels,
     read_image,
+    read_valid,
     write_image,
 )
 from hybridseg.io.labels.formats import read_labelmap
@@ -347,3 +349,34 @@ def test_damaged_exif_and_profiles_are_no_tracebacks(tmp_path, picture):
                 for read in (load_image, read_labelmap):
                     with pytest.raises(BadInput, match=rf"{name} is damaged"):
                         read(tmp_path / name)
+
+
+def damage_mask(data: bytes) -> bytes:
+    """Damage the second directory of a TIFF, that of the mask."""
+    (first,) = struct.unpack_from("<I", data, 4)
+    (n_entries,) = struct.unpack_from("<H", data, first)
+    (second,) = struct.unpack_from("<I", data, first + 2 + 12 * n_entries)
+    return data[:second] + b"\xff" * 30 + data[second + 30 :]
+
+
+def damage_tag(data: bytes) -> bytes:
+    """Turn the last tag of a TIFF into one that nobody knows, of no type."""
+    (first,) = struct.unpack_from("<I", data, 4)
+    (n_entries,) = struct.unpack_from("<H", data, first)
+    last = first + 2 + 12 * (n_entries - 1)
+    return data[:last] + struct.pack("<HHII", 177, 0, 0, 404) + data[last + 12 :]
+
+
+@pytest.mark.parametrize("damage", [damage_mask, damage_tag])
+def test_all_readers_of_an_image_judge_alike(tmp_path, picture, damage):
+    """Whatever is asked first: a mask that is damaged is not taken for none."""
+    path = tmp_path / "a.tif"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        save_tiff(path, picture)
+        with quiet_rasterio(), rasterio.open(path, "r+") as dataset:
+            dataset.write_mask(np.arange(20)[:, None].repeat(30, axis=1) > 5)
+    assert read_valid(path).sum() == 14 * 30 == load_image(path).valid.sum()
+    path.write_bytes(damage(path.read_bytes()))
+    for read in (read_valid, load_image, read_image, describe_image, read_valid):
+        with pytest.raises(BadInput, match=r"a\.tif is damaged or cut short \(TIFF"):
+            read(path)

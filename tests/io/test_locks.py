@@ -236,3 +236,20 @@ def test_where_no_file_is_twice_the_same_work_goes_on(tmp_path, monkeypatch, cap
     with lock_output(tmp_path / "a"):
         write_text(tmp_path / "a", "whole")
     assert "has no locks" in caplog.text and list_names(tmp_path) == ["a"]
+
+
+def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for folder in (tmp_path / "new" / "deep", tmp_path / "mine"):
+        for error in (ValueError, KeyboardInterrupt):
+            with pytest.raises(error), lock_output(folder / "split.csv"):
+                raise error
+            with pytest.raises(error), atomic_path(folder / "a.txt"):
+                raise error
+            with pytest.raises(error), atomic_folder(folder / "tiles"):
+                raise error
+    assert list_names(tmp_path) == ["mine"]
+    with pytest.raises(ValueError), lock_output(tmp_path / "new" / "deep", inside="work"):
+        (tmp_path / "new" / "a.txt").write_text("of another")
+        raise ValueError
+    assert list_names(tmp_path / "new") == ["a.txt"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import VOID, ClassTable
+from hybridseg.errors import BadInput
 from hybridseg.io.images import load_image
 from hybridseg.io.labels.classids import read_class_ids
 from hybridseg.io.labels.formats import read_labelmap
@@ -22,7 +23,7 @@ from bench_memory import save_tiff  # noqa: E402
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process cannot be measured here")
 @pytest.mark.parametrize(
     "case", ["label TIFF, float64", ".mat, float64", "Doodler, one-hot float64", "image TIFF with nodata, float32",
-             "PNG, RGB", "label PNG, painted"],
+             "PNG, RGB", "label PNG, painted", "label TIFF in one strip, float64"],
 )  # fmt: skip
 def test_a_reader_takes_at_most_twice_what_it_returns(case):
     words = [sys.executable, BENCH, "--shape", "4000x6000", "--exactly", case, "--check"]
@@ -72,3 +73,14 @@ def test_gaps_come_in_parts(tmp_path, layout, kind):
     with open_raster(tmp_path / "a.tif") as dataset:
         part = read_gaps(dataset, slice(13, 44), slice(9, 70))
     assert np.array_equal(part, expected[13:44, 9:70])
+
+
+def test_a_strip_that_would_be_unpacked_as_a_whole_counts_for_the_cap(tmp_path, monkeypatch):
+    """A label map of 64-bit numbers in one compressed strip takes eight bytes of a pixel, whatever is read of it."""
+    for name, height in (("one.tif", 30), ("many.tif", 5)):
+        save_tiff(tmp_path / name, np.zeros((30, 40)), tiled=False, blockysize=height)
+    monkeypatch.setenv("HYBRIDSEG_MAX_PIXELS", "1200")
+    for read in (read_labelmap, lambda path: read_class_ids(path, None), load_image):
+        with pytest.raises(BadInput, match=r"one\.tif has 30 x 40 pixels of 8 bytes, more than the cap of 1,200"):
+            read(tmp_path / "one.tif")
+    assert read_labelmap(tmp_path / "many.tif").labels.shape == (30, 40)

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from hybridseg.errors import BadInput
-from hybridseg.io.images import ImageInfo
-from hybridseg.io.rasters import GeoReference, measure_resolution
+from hybridseg.io.images import ImageInfo, measure_resolution
+from hybridseg.io.rasters import GeoReference
 from hybridseg.models.views import View
 
 WIDE = View(True, (0.5, 2.0), (600, 900))

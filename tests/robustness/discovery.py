@@ -17,7 +17,6 @@ NOT_READERS = {
     "batch.manifest.measure_image": _THROUGH,
     "batch.plan.measure_megapixels": _THROUGH,
     "batch.sending.Parcel.pack": "it copies the bytes of a model that was loaded",
-    "data.buildlmdb.build_lmdb": _THROUGH,
     "data.cocofetch.fetch_images": "it copies what it fetches, and looks at it with describe_image",
     "data.likeness.read_day": "it finds a date in any text",
     "data.split.split_folder": _THROUGH,

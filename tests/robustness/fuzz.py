@@ -2,9 +2,9 @@
 
     python tests/robustness/fuzz.py --seconds 600 --seed 0
 
-A reader may return, or raise a HybridSegError with a message that can be read. Any other exception, a crash, more than
-10 seconds and more than 256 MB are failures: the input is made as small as it goes and kept in ``found/``, where it is
-tried again in every later run.
+A reader may return, or raise a HybridSegError with a message that can be read and echoes no more than 200 characters of
+the file. Any other exception, a crash, more than 10 seconds and more than 256 MB are failures: the input is made as
+small as it goes and kept in ``found/``, where it is tried again in every later run.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ from random import Random
 from typing import Any, NamedTuple
 
 from limits import KINDS, Outcome, Worker
-from mutations import mutate
+from mutations import ECHOED, lengthen, mutate
 from readers import READERS, Reader
+
+from hybridseg.errors import MAX_ECHO, HybridSegError
 
 FOUND_DIR = Path(__file__).parent / "found"
 _KEPT_BYTES = 2000
+_MOST_LONG = 200
 _MOST_KEPT, _MOST_TRIES = 40, 400
 # What takes long to import is imported once; none of it may start threads before the workers are forked.
 _MODULES = """
@@ -86,6 +89,13 @@ class Fuzzer:
         """Yield every seed as it is."""
         for name, seeds in self._seeds.items():
             yield from (Case(name, place, data) for place, data in seeds.items())
+
+    def list_long(self, most: int, seed: int) -> Iterator[Case]:
+        """Yield so many seeds of each reader with a long text in them."""
+        for name, seeds in self._seeds.items():
+            cases = [Case(name, place, long) for place, data in seeds.items() for long in lengthen(data)]
+            n = min(len(cases), round(most * min(self.readers[name].share, 1.0)))
+            yield from Random(f"{name} {seed}").sample(cases, n)
 
     def run(self, cases: Iterable[Case]) -> None:
         """Try cases on all workers, and count the outcomes."""
@@ -166,9 +176,21 @@ class Fuzzer:
         _replace(path, case.data)
         try:
             reader.read(path)
+        except HybridSegError as error:
+            check_echo(str(error), case.data)
+            raise
         finally:
             if not reader.writes:
                 _replace(path, self._seeds[case.reader][case.place])
+
+
+def check_echo(message: str, data: bytes) -> None:
+    """Raise AssertionError for a message that echoes more of a file than it should."""
+    text = data.decode("utf-8", "replace")
+    for line in message.split("\n"):
+        parts = (line[i : i + MAX_ECHO + 1] for i in range(len(line) - MAX_ECHO))
+        if line.count(ECHOED) > MAX_ECHO or any(part in text for part in parts):
+            raise AssertionError(f"it echoes more than {MAX_ECHO} letters ({line.count(ECHOED)}), {line[-40:]}")
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -262,6 +284,7 @@ def run(fuzzer: Fuzzer, *, each: int | None, seconds: float, seed: int, found_di
         return 1
     fuzzer.counts.clear()
     fuzzer.run(case for case in list_found(found_dir) if case.reader in fuzzer.readers)
+    fuzzer.run(fuzzer.list_long(each or _MOST_LONG, seed))
     plans = plan(list(fuzzer.readers.values()), each=each, deadline=start + seconds)
     fuzzer.run(fuzzer.make_case(name, number, seed) for name, number in plans)
     took = time.monotonic() - start

@@ -25,8 +25,8 @@ SECONDS = 10.0
 MEMORY_BYTES = 256 << 20
 # Address space is more than memory: each thread and each library reserves some that it never uses.
 _ADDRESS_BYTES = 3 << 30
-# What an error shortens its message to, a line.
-_LONGEST_LINE = 1500
+# What an error shortens a line of its message to, with the paths of a test in it.
+_LONGEST_LINE = 1200
 # Control characters, ends of lines, and what turns the direction of a text.
 _HARMFUL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _PDEATHSIG = 1

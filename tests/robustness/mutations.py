@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import struct
@@ -23,6 +24,9 @@ from structures import (
     mutate_words,
 )
 
+# Places of a file that are made long, one at a time.
+_MOST_LONG = 40
+
 Mutator = Callable[[bytes, Random, Sequence[bytes]], bytes]
 
 VALUES: tuple[Any, ...] = (
@@ -42,6 +46,40 @@ def mutate(data: bytes, rng: Random, others: Sequence[bytes] = ()) -> bytes:
         except Exception:
             data = mutate_bytes(data, rng, others)
     return data
+
+
+# A letter that no message of ours has, as a word, as words, and as what may be taken for a path.
+ECHOED = "Ж"
+LONG_TEXTS = (ECHOED * 3000, f"{ECHOED} " * 1500, f"{ECHOED * 100}/" * 30)
+
+
+def lengthen(data: bytes) -> Iterator[bytes]:
+    """Yield a text or a JSON file again and again, each time with one of its texts, names or lines made long."""
+    if b"\x00" in data:
+        return
+    try:
+        record = json.loads(data)
+    except ValueError:
+        lines = data.decode("utf-8", "surrogateescape").split("\n")
+        for i, text in itertools.product(range(min(len(lines), _MOST_LONG)), LONG_TEXTS):
+            word = re.search(r"[^\s,\"'\[\]=]+", lines[i])
+            for line in {text, lines[i].replace(word[0], text, 1)} if word else {text}:
+                yield "\n".join([*lines[:i], line, *lines[i + 1 :]]).encode("utf-8", "surrogateescape")
+        return
+    for (home, key), text in itertools.product(itertools.islice(_walk_json(record), _MOST_LONG), LONG_TEXTS):
+        before = home[key]
+        for value in (text, [text], {text: before}):
+            home[key] = value
+            yield json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        home[key] = before
+        if isinstance(home, dict):
+            renamed = [(text if name == key else name, value) for name, value in home.items()]
+            kept = dict(home)
+            home.clear()
+            home.update(renamed)
+            yield json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            home.clear()
+            home.update(kept)
 
 
 def find_mutator(data: bytes) -> Mutator:

@@ -31,7 +31,8 @@ def mutate_zip(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
             body,
         )
     elif way == 4:
-        members[i : i + 1] = [members[i]] * rng.choice((0, 2, 400))
+        # Not of what was made large before: that would be gigabytes.
+        members[i : i + 1] = [members[i]] * min(rng.choice((0, 2, 400)), max(8 * LARGEST // (len(body) + 1), 2))
     elif way == 5:
         members[i] = (name, body + bytes(8 * LARGEST))
     buffer = io.BytesIO()

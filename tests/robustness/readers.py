@@ -141,7 +141,7 @@ def open_window(path: Path) -> None:
 def read_raster(path: Path) -> None:
     with rasters.open_raster(path) as dataset:
         rasters.check_pixel_count(path, dataset.height, dataset.width)
-        rasters.measure_resolution(rasters.read_georeference(dataset))
+        images.measure_resolution(rasters.read_georeference(dataset))
 
 
 def read_database(path: Path) -> None:

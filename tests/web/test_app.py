@@ -117,6 +117,21 @@ def test_an_upload(visitor, first, table, tmp_path):
     assert sent.status_code == 200 and sent.json["n_strokes"] == 1 and sent.json["bounds"] == [0, 0, 60, 90]
 
 
+@pytest.mark.parametrize("damage", [
+    lambda data: data[: len(data) // 2], lambda data: data[:-16] + b"\0\0\0\0" + data[-12:], lambda data: b"",
+], ids=["cut", "checksum", "empty"])  # fmt: skip
+def test_an_upload_that_is_damaged_leaves_what_is_there(visitor, first, table, tmp_path, damage):
+    labels = np.full((60, 90), 255, np.uint8)
+    labels[:5] = 1
+    write_labelpng(tmp_path / "x.png", LabelMap(labels, table))
+    data, path = (tmp_path / "x.png").read_bytes(), f"/api/images/{first}/import?name=x.png"
+    assert visitor.client.post(path, data=data, headers=visitor.headers).status_code == 200
+    refused = visitor.client.post(path, data=damage(data), headers=visitor.headers)
+    assert refused.status_code == 400 and "x.png" in refused.json["error"], refused.json
+    assert visitor.get(f"/api/images/{first}").json["n_strokes"] == 1
+    assert visitor.client.post(path, data=data, headers=visitor.headers).json["n_strokes"] == 2
+
+
 # Who is not let in.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 
-# Runs of pixels: (n,) row, first and last column of each.
+# Runs of pixels: (n,) row, first and last column of each; or column, first and last row.
 Runs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 # What waits to be painted at most: some 30 MB of runs, of as many things as two bytes can number.
@@ -49,7 +50,7 @@ class Canvas:
         self.values, self.origin, self.n_runs = values, origin, n_runs
         self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
         self._colors: list[int] = []
-        self._n_waiting = 0
+        self._n_waiting, self._by_cols = 0, False
 
     def __enter__(self) -> Canvas:
         return self
@@ -60,22 +61,23 @@ class Canvas:
         if kind is None:
             self.paint()
 
-    def add(self, runs: Runs, value: int, *, is_same: bool = False) -> None:
-        """Put runs on top of all others; those that `is_same` belong to the thing before."""
+    def add(self, runs: Runs, value: int, *, is_same: bool = False, by_cols: bool = False) -> None:
+        """Put runs on top of all others; those that `is_same` belong to the thing before, and `by_cols` go down."""
         rows, firsts, lasts = runs
         self.n_runs += len(rows)
         if self.n_runs > MAX_TOTAL_RUNS:
             raise BadInput(
                 "what is drawn covers the image far too many times over; leave some of it out, or use thinner pens"
             )
-        if len(self._colors) >= _MOST_THINGS or self._n_waiting >= _MOST_RUNS:
+        if len(self._colors) >= _MOST_THINGS or self._n_waiting >= _MOST_RUNS or by_cols != self._by_cols:
             self.paint()
+            self._by_cols = by_cols
         if not is_same or not self._colors:
             self._colors.append(value)
-        rows = rows - self.origin[0]
-        firsts = np.maximum(firsts - self.origin[1], 0)
-        lasts = np.minimum(lasts - self.origin[1], self.values.shape[1] - 1)
-        kept = (firsts <= lasts) & (rows >= 0) & (rows < self.values.shape[0])
+        (top, left), (n_rows, n_cols) = (part[::-1] if by_cols else part for part in (self.origin, self.values.shape))
+        rows = rows - top
+        firsts, lasts = np.maximum(firsts - left, 0), np.minimum(lasts - left, n_cols - 1)
+        kept = (firsts <= lasts) & (rows >= 0) & (rows < n_rows)
         whole = (part[kept].astype(np.int32) for part in (rows, firsts, lasts))
         self._waiting.append((*whole, np.full(np.count_nonzero(kept), len(self._colors), np.uint16)))
         self._n_waiting += len(self._waiting[-1][0])
@@ -93,7 +95,7 @@ class Canvas:
         self, rows: np.ndarray, firsts: np.ndarray, lasts: np.ndarray, numbers: np.ndarray, colors: np.ndarray
     ) -> None:
         """Paint runs in the order of their rows, those of a row in the order in which they lie on top of each other."""
-        kind = np.uint8 if len(colors) <= 256 else np.uint16
+        kind, values = np.uint8 if len(colors) <= 256 else np.uint16, self.values.T if self._by_cols else self.values
         # A run is two that overlap, of the largest power of two that fits.
         levels = np.frexp(lasts - firsts + 1)[1] - 1
         left, width = int(firsts.min()), int(lasts.max() - firsts.min()) + 1
@@ -116,5 +118,20 @@ class Canvas:
                 np.maximum(shown[k - 1], shown[k], out=shown[k - 1])
                 below = shown[k - 1][:, half:]
                 np.maximum(below, shown[k][:, : width - half], out=below)
-            part = self.values[first : first + height, left : left + width]
+            part = values[first : first + height, left : left + width]
             np.copyto(part, colors[shown[0]], where=shown[0] > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """An area as pixels: (rows, cols) bool of its box, whose first pixel is at `origin` (row, col) in the image."""
+
+    pixels: np.ndarray
+    origin: tuple[int, int] = (0, 0)
+    layer: str = "result"
+
+    def put_on(self, canvas: Canvas, value: int) -> None:
+        """Put it on top of what a canvas of the image has."""
+        canvas.paint()
+        (row, col), (rows, cols) = self.origin, self.pixels.shape
+        canvas.values[row : row + rows, col : col + cols][self.pixels] = value

@@ -14,8 +14,8 @@ import numpy as np
 from hybridseg.errors import BadInput, join_names
 from hybridseg.io.annotations.canvas import Canvas
 from hybridseg.io.annotations.doodles import Point, Stroke
-from hybridseg.io.annotations.items import Annotations, Item, Mask, check_drawn_size, find_class
-from hybridseg.io.annotations.runlengths import decode_rle, parse_rle, parse_size
+from hybridseg.io.annotations.items import Annotations, Item, check_drawn_size, find_class
+from hybridseg.io.annotations.runlengths import parse_rle, parse_size
 from hybridseg.io.jsonfiles import parse_number
 
 Id = int | str
@@ -67,7 +67,7 @@ class Area:
         """Unpack it, part by part."""
         rle = parse_rle(self.segmentation)
         if rle is not None:
-            yield Item(self.name, Mask(decode_rle(rle, rle.cols), (0, rle.cols.start)))
+            yield Item(self.name, rle)
         for stroke in _read_strokes(self.segmentation):
             yield Item(self.name, stroke)
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from hybridseg.classes import MAX_CLASSES, VOID, ClassTable, check_name, class_key
 from hybridseg.errors import BadInput
-from hybridseg.io.annotations.canvas import Canvas
+from hybridseg.io.annotations.canvas import Canvas, Mask
 from hybridseg.io.annotations.doodles import Stroke
+from hybridseg.io.annotations.runlengths import Rle
 from hybridseg.io.annotations.strokes import put_stroke
 from hybridseg.palette import Color, choose_colors
 
@@ -19,33 +20,18 @@ _UNLABELLED = {"__background__", "_background_", "__ignore__", "_ignore_", "igno
 
 
 @dataclass(frozen=True, eq=False)
-class Mask:
-    """An area as pixels: (rows, cols) bool of its box, whose first pixel is at `origin` (row, col) in the image."""
-
-    pixels: np.ndarray
-    origin: tuple[int, int] = (0, 0)
-    layer: str = "result"
-
-    def paint_on(self, image: np.ndarray, value: int) -> None:
-        """Set its pixels in an image, (rows, cols), in place."""
-        (row, col), (rows, cols) = self.origin, self.pixels.shape
-        image[row : row + rows, col : col + cols][self.pixels] = value
-
-
-@dataclass(frozen=True, eq=False)
 class Item:
     """A stroke or an area; `name` is its class (a stroke's own id means nothing), None takes labels away."""
 
     name: str | None
-    drawn: Stroke | Mask
+    drawn: Stroke | Mask | Rle
 
     def put_on(self, canvas: Canvas, value: int) -> None:
         """Put it on top of what a canvas has."""
-        if isinstance(self.drawn, Mask):
-            canvas.paint()
-            self.drawn.paint_on(canvas.values, value)
-        else:
+        if isinstance(self.drawn, Stroke):
             put_stroke(canvas, self.drawn, value)
+        else:
+            self.drawn.put_on(canvas, value)
 
 
 @dataclass(frozen=True, eq=False)

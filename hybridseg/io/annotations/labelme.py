@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput, located
+from hybridseg.io.annotations.canvas import Mask
 from hybridseg.io.annotations.doodles import Point, Stroke
-from hybridseg.io.annotations.items import Annotations, Item, Mask, find_class
+from hybridseg.io.annotations.items import Annotations, Item, find_class
 from hybridseg.io.jsonfiles import parse_number, parse_whole
 from hybridseg.io.labels.pngcheck import check_png_stream
 from hybridseg.io.pictures import list_strips, open_picture

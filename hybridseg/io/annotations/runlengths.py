@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput
+from hybridseg.io.annotations.canvas import Canvas, Mask, Runs
 from hybridseg.io.annotations.doodles import MAX_POINTS
-from hybridseg.io.annotations.items import Mask
 from hybridseg.io.rasters import check_pixel_count
 
-# Far more than the pixels of any image need, 5 bits in each letter.
-_MAX_SHIFT = 40
+# Of a packed number, 5 bits in each: far more than the pixels of any image need.
+_MAX_LETTERS = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,7 @@ class Rle:
 
     counts: np.ndarray
     shape: tuple[int, int]
+    layer: str = "result"
 
     @property
     def n_inside(self) -> int:
@@ -47,6 +48,20 @@ class Rle:
         first, last = ends[2 * inside[0]], ends[2 * inside[-1] + 1] - 1
         return slice(int(first) // self.shape[0], int(last) // self.shape[0] + 1)
 
+    @property
+    def origin(self) -> tuple[int, int]:
+        """The place of the first of its `pixels` in the image."""
+        return 0, self.cols.start
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The pixels of its columns, (rows, cols) bool, unpacked each time."""
+        return decode_rle(self, self.cols)
+
+    def put_on(self, canvas: Canvas, value: int) -> None:
+        """Put it on top of what a canvas of the image has, without unpacking it."""
+        canvas.add(_split_runs(self), value, by_cols=True)
+
 
 def parse_rle(record: Any) -> Rle | None:
     """Read the run lengths of a ``segmentation``, packed in a text or not; None when it has none.
@@ -62,16 +77,14 @@ def parse_rle(record: Any) -> Rle | None:
     if isinstance(counts, str):
         lengths = _unpack_counts(counts, most=rows * cols)
     elif isinstance(counts, list):
-        lengths = counts
+        lengths = _check_counts(counts, most=rows * cols)
     else:
         raise BadInput("run lengths (`counts`) are neither a list nor a text; export it again")
-    if len(lengths) > MAX_POINTS:
-        raise BadInput(f"an area of more than {MAX_POINTS:,} run lengths is too ragged; smooth it and export it again")
-    if not all(type(length) is int and 0 <= length <= rows * cols for length in lengths):
-        raise BadInput("a run length is not a number of pixels; export it again")
-    if sum(lengths) != rows * cols:
-        raise BadInput(f"run lengths add up to {sum(lengths)} pixels, but the size is {rows} x {cols}; export it again")
-    return Rle(np.array(lengths, np.int64), (rows, cols))
+    if lengths.sum() != rows * cols:
+        raise BadInput(
+            f"run lengths add up to {lengths.sum()} pixels, but the size is {rows} x {cols}; export it again"
+        )
+    return Rle(lengths, (rows, cols))
 
 
 def decode_rle(rle: Rle, cols: slice | None = None) -> np.ndarray:
@@ -151,25 +164,58 @@ def parse_size(size: Any) -> tuple[int, int]:
     return rows, cols
 
 
-def _unpack_counts(text: str, *, most: int) -> list[int]:
+def _check_counts(counts: list[Any], *, most: int) -> np.ndarray:
+    if len(counts) > MAX_POINTS:
+        raise BadInput(f"an area of more than {MAX_POINTS:,} run lengths is too ragged; smooth it and export it again")
+    try:
+        lengths = np.array(counts if set(map(type, counts)) <= {int} else [-1], np.int64)
+    except OverflowError:
+        lengths = np.array([-1])
+    if not 0 <= lengths.min(initial=0) <= lengths.max(initial=0) <= most:
+        raise BadInput("a run length is not a number of pixels; export it again")
+    return lengths
+
+
+def _unpack_counts(text: str, *, most: int) -> np.ndarray:
     """Unpack run lengths: 5 bits a letter, the lowest first; from the fourth on the change to the last but one."""
-    counts: list[int] = []
-    value = shift = 0
-    for letter in text:
-        bits = ord(letter) - 48
-        if not 0 <= bits < 64 or shift > _MAX_SHIFT:
-            raise BadInput("packed run lengths are damaged; export it again")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        value += counts[-2] if len(counts) > 2 else 0
-        if not 0 <= value <= most or len(counts) >= MAX_POINTS:
-            raise BadInput("packed run lengths are damaged, or far too many; export it again")
-        counts.append(value)
-        value = shift = 0
-    if shift:
+    # What is no letter of ASCII becomes one that means nothing here.
+    bits = np.frombuffer(text.encode("ascii") if text.isascii() else b"~", np.uint8) - np.uint8(48)
+    is_last = (bits & 32) == 0
+    n_counts = int(np.count_nonzero(is_last))
+    if (bits >= 64).any() or n_counts > MAX_POINTS:
+        raise BadInput("packed run lengths are damaged, or far too many; export it again")
+    stops = np.flatnonzero(is_last) + 1
+    n_letters = np.diff(stops, prepend=0)
+    n_open = len(bits) - (int(stops[-1]) if n_counts else 0)
+    if max(n_open, int(n_letters.max(initial=0))) > _MAX_LETTERS:
+        raise BadInput("packed run lengths are damaged; export it again")
+    if n_open:
         raise BadInput("packed run lengths are cut short; export it again")
+    counts = np.zeros(n_counts, np.int64)
+    for i in range(int(n_letters.max(initial=0))):
+        (own,) = np.nonzero(n_letters > i)
+        counts[own] |= (bits[stops[own] - n_letters[own] + i] & 31).astype(np.int64) << 5 * i
+    (negative,) = np.nonzero(bits[stops - 1] & 16)
+    counts[negative] -= np.int64(1) << 5 * n_letters[negative]
+    # Before they are added up: the sum of far larger ones might not fit.
+    is_sound = (np.abs(counts) <= most).all()
+    for first in (1, 2):
+        counts[first::2] = counts[first::2].cumsum()
+    if not is_sound or (counts < 0).any() or (counts > most).any():
+        raise BadInput("packed run lengths are damaged; export it again")
     return counts
+
+
+def _split_runs(rle: Rle) -> Runs:
+    """Return the runs of pixels of each column."""
+    n_rows, ends = rle.shape[0], np.cumsum(rle.counts)
+    starts, stops = ends[:-1:2], ends[1::2]
+    starts, stops = starts[starts < stops], stops[starts < stops]
+    first_cols, last_cols = starts // n_rows, (stops - 1) // n_rows
+    n_cols = last_cols - first_cols + 1
+    cols = np.arange(n_cols.sum()) - np.repeat(np.cumsum(n_cols) - n_cols - first_cols, n_cols)
+    tops, bottoms = np.zeros(len(cols), np.int64), np.full(len(cols), n_rows - 1)
+    places = np.cumsum(n_cols)
+    tops[places - n_cols] = starts - first_cols * n_rows
+    bottoms[places - 1] = stops - 1 - last_cols * n_rows
+    return cols, tops, bottoms

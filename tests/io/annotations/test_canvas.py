@@ -12,7 +12,7 @@ from hybridseg.io.annotations.strokes import draw_strokes
 from hybridseg.labelling.drawing import Drawing
 
 RUN = st.tuples(st.integers(-2, 12), st.integers(-3, 40), st.integers(-3, 40))
-THING = st.tuples(st.lists(RUN, min_size=1, max_size=6), st.integers(0, 255))
+THING = st.tuples(st.lists(RUN, min_size=1, max_size=6), st.integers(0, 255), st.booleans())
 
 
 def as_runs(runs):
@@ -28,17 +28,18 @@ def as_runs(runs):
 def test_every_run_lies_on_those_before(things, shape, origin, strip, most):
     """As one run after the other is painted, whatever is painted at a time."""
     expected = np.full(shape, 7, np.uint8)
-    for runs, value in things:
+    for runs, value, by_cols in things:
+        (top, left), image = (origin[::-1], expected.T) if by_cols else (origin, expected)
         for row, first, last in runs:
-            if 0 <= row - origin[0] < shape[0]:
-                expected[row - origin[0], max(first - origin[1], 0) : max(last - origin[1] + 1, 0)] = value
+            if 0 <= row - top < len(image):
+                image[row - top, max(first - left, 0) : max(last - left + 1, 0)] = value
     found = np.full(shape, 7, np.uint8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_STRIP_VALUES", strip)
         patch.setattr(module, "_MOST_RUNS", most)
         with Canvas(found, origin) as canvas:
-            for runs, value in things:
-                canvas.add(as_runs(runs), value)
+            for runs, value, by_cols in things:
+                canvas.add(as_runs(runs), value, by_cols=by_cols)
     assert np.array_equal(found, expected)
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput
+from hybridseg.io.annotations.canvas import Mask
 from hybridseg.io.annotations.doodles import Stroke, StrokeLog, write_strokes
 from hybridseg.io.annotations.formats import find_json_tool, is_stroke_log, read_annotations
-from hybridseg.io.annotations.items import Mask, clean_name, find_class
+from hybridseg.io.annotations.items import clean_name, find_class
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 

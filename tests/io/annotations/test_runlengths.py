@@ -7,7 +7,7 @@ from pycocotools import mask as judge
 
 from hybridseg.errors import BadInput
 from hybridseg.io.annotations import runlengths
-from hybridseg.io.annotations.items import Mask
+from hybridseg.io.annotations.canvas import Canvas, Mask
 from hybridseg.io.annotations.runlengths import decode_rle, encode_rle, pack_counts, parse_rle
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40))
@@ -48,6 +48,10 @@ def test_run_lengths_come_back(mask):
         assert rle.counts.tolist() == counts
         assert rle.n_inside == mask.sum()
         assert np.array_equal(decode_rle(rle), mask)
+        seeds = np.zeros(mask.shape, np.uint8)
+        with Canvas(seeds) as canvas:
+            rle.put_on(canvas, 3)
+        assert np.array_equal(seeds, 3 * mask.astype(np.uint8))
 
 
 @given(MASKS, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
@@ -105,4 +109,11 @@ def test_too_many_run_lengths(monkeypatch):
     monkeypatch.setattr(runlengths, "MAX_POINTS", 3)
     for counts, message in (([0, 0, 0, 4], "too ragged"), ("0004", "far too many"), ("o" * 1000, "are damaged;")):
         with pytest.raises(BadInput, match=message):
+            parse_rle({"size": [2, 2], "counts": counts})
+
+
+def test_numbers_that_no_image_needs_are_refused_before_they_are_added():
+    """In 9 letters stand numbers whose sum has more than 64 bits."""
+    for counts in ("ooooooooO" * 2000, ["o" * 8 + "7"], [2**70], [2**62, 2**62], [True, 3], [None], [[4]]):
+        with pytest.raises(BadInput, match=r"damaged;|is not a number of pixels"):
             parse_rle({"size": [2, 2], "counts": counts})
