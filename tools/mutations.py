@@ -417,6 +417,7 @@ BREAKS = {
          "dense/test_lmdbpairs.py"),
         ("dense/lmdbpairs.py", "seed=(self.seed, number, slot)", "seed=(self.seed, slot)", "dense/test_lmdbpairs.py"),
         ("dense/readers.py", "self._images[slot].copy()", "self._images[slot]", "dense/test_readers.py"),
+        ("dense/readers.py", "tempfile.TemporaryFile(", "tempfile.NamedTemporaryFile(", "dense/test_readers.py"),
         ("dense/predictparts.py", "(before + size + start) // 2", "start", "dense/test_predictparts.py"),
         ("models/layers.py", "get_strategy().num_replicas_in_sync > 1", "get_strategy() is None",
          "dense/test_replicas.py"),

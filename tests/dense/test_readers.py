@@ -15,7 +15,7 @@ import pytest
 
 from hybridseg.dense.lmdbpairs import BatchMaker
 from hybridseg.dense.policy import Policy, read_policy
-from hybridseg.dense.readers import FED, STARVED, ReaderFeed, ReaderOptions, Readers
+from hybridseg.dense.readers import FED, STARVED, ReaderFeed, ReaderOptions, Readers, _share
 from hybridseg.errors import BadInput
 from hybridseg.io.lmdbstore import DATA_NAME
 from hybridseg.models.normalization import Normalization
@@ -30,7 +30,7 @@ def maker(cells):
 def list_shared(pid):
     """List the names of the shared memory that a process uses; other tests have some of their own meanwhile."""
     lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    return sorted({line.split(maxsplit=5)[5] for line in lines if "/dev/shm/psm_" in line})
+    return sorted({line.split(maxsplit=5)[5] for line in lines if "/dev/shm/" in line and "/sem." not in line})
 
 
 def list_children():
@@ -142,6 +142,12 @@ def test_starvation_is_said_once_each_time(maker, caplog):
         time.sleep(2)
         readers.get()
         assert readers.starved_steps == n_starved
+
+
+def test_shared_memory_never_has_a_name():
+    """So that nothing is left of it when all processes are killed at once, at whatever moment."""
+    with _share(1000) as memory:
+        assert os.fstat(memory).st_nlink == 0 and os.fstat(memory).st_size == 1000
 
 
 def test_too_little_shared_memory(maker, monkeypatch):

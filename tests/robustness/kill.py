@@ -95,6 +95,8 @@ def kill_once(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: random
             continue
         n_kills += run.code < 0
         moments.append(str(moment))
+        if run.left:
+            return n_kills, "leftovers", f"{run.left}; killed at {moments}"
         if torn := find_torn(before, read_tree(bench.folder), whole[1], writer.replaces):
             return n_kills, torn.partition(":")[0].replace("input changed", "torn"), f"{torn}; killed at {moments}"
     run = run_again(bench, writer)
