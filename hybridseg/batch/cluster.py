@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _CONNECT_SECONDS = 20
+# They have levels of their own, and tell every step, also of errors that Dask deals with.
+_LOGGERS = ("distributed", "distributed.client", "distributed.gc")
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ def open_cluster(
         raise MissingPackage(
             'a cluster needs dask, which is not installed; install it with `pip install "hybridseg[dask]"`'
         ) from error
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler or scheduler_file:
         if scheduler_file and not scheduler_file.is_file():
             raise MissingInput(f"there is no scheduler file {scheduler_file}; start `dask scheduler` with it")
