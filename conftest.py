@@ -12,7 +12,7 @@ from hybridseg.machine import count_cores
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("hybridseg", deadline=None)
-settings.register_profile("fast", deadline=None, max_examples=30)
+settings.register_profile("fast", deadline=None, max_examples=20)
 settings.load_profile("hybridseg")
 
 

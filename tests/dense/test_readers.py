@@ -124,6 +124,7 @@ def test_a_record_that_cannot_be_read(maker, cells, tmp_path):
         next(feed.batches())
 
 
+@pytest.mark.slow
 def test_starvation_is_said_once_each_time(maker, caplog):
     with Readers(maker, 1, first=0) as readers, caplog.at_level(logging.WARNING):
         readers.get()
@@ -205,6 +206,7 @@ def test_nothing_is_left_of_a_training_that_ends(launch, tmp_path, maker, how):
     assert errors.count("Traceback") == (how == signal.SIGINT) and "leaked" not in errors
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_told(launch, tmp_path, maker):
     process = start_script(launch, tmp_path, maker, "main()")
     _, errors = process.communicate(timeout=60)
@@ -212,6 +214,7 @@ def test_a_script_without_a_guard_is_told(launch, tmp_path, maker):
     assert 'in a script, put what trains below `if __name__ == "__main__":`' in errors
 
 
+@pytest.mark.slow
 def test_the_guard_of_a_usual_program(maker):
     """Where readers are started by ``python -c``, as here, there is no script to import."""
     code = SCRIPT.format(start="").replace("while True:", "for _ in range(2):") + "\nmain()"
