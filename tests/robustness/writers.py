@@ -317,7 +317,7 @@ def save_module(folder: Path) -> None:
 
 def draw_scenes(folder: Path) -> None:
     """Draw scenes that a demonstration takes for its own."""
-    write_demo_scenes(folder, options=SceneOptions(n=6, rows=192, cols=288))
+    write_demo_scenes(folder, options=SceneOptions(n=6, rows=96, cols=144))
 
 
 def draw_seeds(path: Path) -> None:
