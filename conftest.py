@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from hybridseg.machine import count_cores
+from hybridseg.models.architectures import ARCHITECTURES
+from hybridseg.models.encoders import ENCODERS
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("hybridseg", deadline=None)
@@ -36,6 +41,26 @@ def pytest_xdist_make_scheduler(config, log):
             return "browser" if "test_browser_" in nodeid else super()._split_scope(nodeid)
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _others_are_undisturbed():
+    """Take back how much a command of a test lets be logged; no test may leave anything else behind in this process."""
+    loggers = [logging.getLogger(name) for name in ("hybridseg", "hybridseg.progress", "rasterio")]
+    levels = [logger.level for logger in loggers]
+    before = _list_shared_state()
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    after = _list_shared_state()
+    assert not {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def _list_shared_state() -> dict[str, object]:
+    # Some are of libraries, which set them when they are loaded, and of pytest.
+    own = ("GDAL_", "GOMP_", "PROJ_", "TF_", "TPU_", "PYTEST_")
+    state = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    return {**state, **ARCHITECTURES, **ENCODERS, "folder": Path.cwd(), "interrupts": signal.getsignal(signal.SIGINT)}
 
 
 def pytest_collection_finish(session):
