@@ -112,7 +112,7 @@ def kill_once(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: random
     return n_kills, "equal", ""
 
 
-def share_kills(seconds: list[float], n: int, least: int = 10) -> list[int]:
+def share_kills(seconds: list[float], n: int, least: int = 6) -> list[int]:
     """Divide kills among commands: `least` for each, and more for those that take less time."""
     least = min(least, n // len(seconds))
     rest = n - least * len(seconds)
