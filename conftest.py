@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from hybridseg.machine import count_cores
+from hybridseg.models.architectures import ARCHITECTURES
+from hybridseg.models.encoders import ENCODERS
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("hybridseg", deadline=None)
-settings.register_profile("fast", deadline=None, max_examples=30)
+settings.register_profile("fast", deadline=None, max_examples=20)
 settings.load_profile("hybridseg")
 
 
@@ -36,6 +41,26 @@ def pytest_xdist_make_scheduler(config, log):
             return "browser" if "test_browser_" in nodeid else super()._split_scope(nodeid)
 
     return Scheduling(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _others_are_undisturbed():
+    """Take back how much a command of a test lets be logged; no test may leave anything else behind in this process."""
+    loggers = [logging.getLogger(name) for name in ("hybridseg", "hybridseg.progress", "rasterio")]
+    levels = [logger.level for logger in loggers]
+    before = _list_shared_state()
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    after = _list_shared_state()
+    # What is new are variables that libraries set when they are loaded.
+    assert not {name for name, value in before.items() if after.get(name) != value}
+
+
+def _list_shared_state() -> dict[str, object]:
+    state = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "PYTEST_"))}
+    tables = {"architectures": dict(ARCHITECTURES), "encoders": dict(ENCODERS)}
+    return {**state, **tables, "folder": Path.cwd(), "interrupts": signal.getsignal(signal.SIGINT)}
 
 
 def pytest_collection_finish(session):

@@ -37,7 +37,10 @@ MATS = {
 
 
 # Every kind is also among the others.
-SLOW = ("201309922_mres.mat", "20190602_0109_R7C3_split_0_mres.mat", "D800_20160308_221738-0_mres_DJWTNN2.mat")
+SLOW = (
+    "201309922_mres.mat", "20190602_0109_R7C3_split_0_mres.mat", "D800_20160308_221737-0_mres.mat",
+    "D800_20160308_221738-0_mres_DJWTNN2.mat",
+)  # fmt: skip
 
 # Two of them, one that names its classes and one that does not, are also evaluated and cut up at their full size.
 WHOLE = ("D800_20160308_221741-0_mres.mat", "RGBraster_geotiff_mres.mat")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _CONNECT_SECONDS = 20
+# They have levels of their own, and tell every step, also of errors that Dask deals with.
+_LOGGERS = ("distributed", "distributed.client", "distributed.gc")
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,8 @@ def open_cluster(
         raise MissingPackage(
             'a cluster needs dask, which is not installed; install it with `pip install "hybridseg[dask]"`'
         ) from error
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler or scheduler_file:
         if scheduler_file:
             _check_scheduler_file(scheduler_file)

@@ -23,6 +23,7 @@ from hybridseg.errors import HybridSegError, MissingInput, Problem, WriteFailed
 from hybridseg.io.images import ImageInfo, LoadedImage, as_rgb8, describe_image, encode_image, load_image
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.locks import remove_leftovers
 from hybridseg.io.pairing import JPEG_SUFFIXES
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
@@ -167,6 +168,9 @@ def survey_files(
     tasks = [(path, False) for path in photos] + [(path, True) for path in masks]
     found, n_kept = Survey(), 0
     n_jobs = min(n_jobs, 1 + len(tasks) // _FILES_PER_PROCESS)
+    if cache_dir is not None:
+        # Where all is known, nothing is written there.
+        remove_leftovers(cache_dir)
     with closing(map_calls(partial(_survey_file, table, cache_dir), tasks, n_jobs=n_jobs)) as results:
         for _, (path, facts, was_kept) in zip(progress(tasks, label="checking photos and masks"), results, strict=True):
             n_kept += was_kept

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 import math
+import mmap
 import multiprocessing
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from multiprocessing.shared_memory import SharedMemory
+from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 STARVED, FED = "Input Queue Starvation !!!!", "Input Queue Starvation Over"
 # Batches that each reader makes ahead.
 _AHEAD = 2
-_SHARED_DIR = Path("/dev/shm")  # nosec B108 # only its free space is looked at
+_SHARED_DIR = Path("/dev/shm")  # nosec B108 # what is made there never has a name
 _SECONDS_TO_END = 5.0
 
 
@@ -76,20 +78,17 @@ class Readers:
         self._busy: dict[Connection, int] = {}
         self._processes: dict[Connection, BaseProcess] = {}
         shape = (len(self._free), maker.batch_size, *maker.pairs.size, maker.pairs.n_bands)
-        self._memory = _share(_count_bytes(shape))
-        try:
-            self._images, self._labels = _lay_out(self._memory, shape)
-            for _ in range(n_readers):
-                self._start(maker, shape)
-            for connection in self._processes:
-                self._receive(connection)
-        except BaseException:
-            self._memory.unlink()
-            self.close()
-            raise
+        with _share(_count_bytes(shape)) as memory:
+            self._images, self._labels = _lay_out(memory, shape)
+            try:
+                for _ in range(n_readers):
+                    self._start(maker, memory, shape)
+                for connection in self._processes:
+                    self._receive(connection)
+            except BaseException:
+                self.close()
+                raise
         self._are_there = True
-        # All of them have opened it: without a name nothing is left of it when they and this process are gone.
-        self._memory.unlink()
 
     def get(self) -> tuple[Any, Any]:
         """Return the next batch, images and labels, as arrays of their own.
@@ -125,7 +124,6 @@ class Readers:
                 process.join()
         self._processes, self._busy = {}, {}
         self._images = self._labels = np.empty(0)
-        self._memory.close()
 
     def __enter__(self) -> Self:
         """Enter a context at whose end it is closed."""
@@ -135,15 +133,16 @@ class Readers:
         """Close it."""
         self.close()
 
-    def _start(self, maker: BatchMaker, shape: tuple[int, ...]) -> None:
+    def _start(self, maker: BatchMaker, memory: int, shape: tuple[int, ...]) -> None:
         # Not fork: a forked process that had TensorFlow running can hang.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, maker, self._memory.name, shape), daemon=True)
+        process = context.Process(target=_work, args=(theirs, maker, shape), daemon=True)
         with _hold_interrupts():
             process.start()
         theirs.close()
         self._processes[ours], self._busy[ours] = process, 0
+        send_handle(ours, memory, process.pid)
 
     def _ask(self) -> None:
         """Ask for batches as far as there is room for them, each of the reader that has least to do."""
@@ -273,17 +272,15 @@ class ReaderFeed(Feed):
         return images
 
 
-def _work(connection: Connection, maker: BatchMaker, name: str, shape: tuple[int, ...]) -> None:
+def _work(connection: Connection, maker: BatchMaker, shape: tuple[int, ...]) -> None:
     """Make the batches that are asked for, until nobody can ask any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    memory = SharedMemory(name)
-    images, labels = _lay_out(memory, shape)
+    images, labels = _lay_out(recv_handle(connection), shape)
     connection.send(None)
     while True:
         try:
             number, slot = connection.recv()
         except (EOFError, OSError):
-            # At once: the arrays still point into the memory.
             os._exit(0)
         error: HybridSegError | None = None
         try:
@@ -300,20 +297,25 @@ def _count_bytes(shape: tuple[int, ...]) -> int:
     return math.prod(shape) * 4 + math.prod(shape[:-1])
 
 
-def _lay_out(memory: SharedMemory, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images, (slots, n, rows, cols, bands) float32, and the labels uint8, of the memory."""
-    images = np.ndarray(shape, np.float32, memory.buf)
-    return images, np.ndarray(shape[:-1], np.uint8, memory.buf, images.nbytes)
+def _lay_out(memory: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images, (slots, n, rows, cols, bands) float32, and the labels uint8, of the memory of a descriptor."""
+    shared = mmap.mmap(memory, _count_bytes(shape))
+    images = np.ndarray(shape, np.float32, shared)
+    return images, np.ndarray(shape[:-1], np.uint8, shared, images.nbytes)
 
 
-def _share(n_bytes: int) -> SharedMemory:
+@contextmanager
+def _share(n_bytes: int) -> Iterator[int]:
+    """Yield the descriptor of memory without a name: nothing is left of it when all are gone, however they end."""
     # Where there is less, writing would end the reader without a word.
     if _SHARED_DIR.is_dir() and (free := shutil.disk_usage(_SHARED_DIR).free) < n_bytes:
         raise BadInput(
             f"the readers need {n_bytes >> 20} MB of shared memory, and {_SHARED_DIR} has {free >> 20}; give a smaller "
             "--batch_size or --reader_count, or more to the container (--shm-size)"
         )
-    return SharedMemory(create=True, size=n_bytes)
+    with tempfile.TemporaryFile(dir=_SHARED_DIR if _SHARED_DIR.is_dir() else None) as file:
+        file.truncate(n_bytes)
+        yield file.fileno()
 
 
 @contextmanager

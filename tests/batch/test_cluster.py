@@ -1,6 +1,9 @@
 """The same work on a cluster of Dask, which is started here or runs already."""
 
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -79,6 +82,16 @@ def test_a_model_is_sent_by_content(two_kinds, photo, job, tmp_path):
         run_jobs([photo], sent, mapper=cluster)
     with pytest.raises(BadInput, match="did not arrive as it was sent"):
         Parcel((("0/model.bin", b"other"),), sha256).unpack()
+
+
+@pytest.mark.slow
+def test_a_command_says_nothing_of_how_dask_works(tile_dir, tiny_model, tmp_path):
+    photo = next((tile_dir / "veg").iterdir())
+    words = ["segment", photo, "--model", tiny_model, "--out", tmp_path / "out", "--engine", "dask", "--jobs", "1"]
+    done = subprocess.run([sys.executable, "-m", "hybridseg", *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and (tmp_path / "out/manifest.jsonl").exists()
+    assert "Dask: 1 workers, dashboard http" in done.stdout
+    assert not re.search("(?i)scheduler|nanny|traceback", done.stderr), done.stderr
 
 
 def test_a_cluster_that_is_not_there(tmp_path, monkeypatch):

@@ -99,7 +99,7 @@ def one_thread(scene):
     return run_all_rounds(*scene, n_threads=1, n_iterations=3)
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, 16, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
+@pytest.mark.parametrize("n_threads", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4, 16))])
 def test_threads(scene, one_thread, n_threads):
     """Any number of threads gives the same bits each time, and the labels of one; 16 are more than there are blocks."""
     image, priors = scene
@@ -154,7 +154,7 @@ def test_arrays_that_do_not_fit_are_refused(scene):
         run_native(image, replace(priors, multiplicity=priors.multiplicity[:-1].copy()), options=CrfOptions())
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("n_threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_ends_a_long_run(n_threads, launch):
     program = f"""
         import numpy as np

@@ -296,7 +296,8 @@ def test_a_halo_over_all_of_the_image_is_no_reason_for_blocks():
 
 @needs_kernel
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads what Linux tells of memory")
-@pytest.mark.parametrize("kind", [pytest.param("coast", marks=pytest.mark.slow), "noise"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["coast", "noise"])
 def test_memory_stays_near_the_budget(tmp_path, kind):
     """Not twice the budget: building a lattice takes more than having it."""
     image = make_scene(1, rows=350, cols=450).image

@@ -175,6 +175,7 @@ def test_a_checkpoint_restores_all_that_the_next_epoch_depends_on(architecture, 
     assert again == scores and same_weights(restored, after)
 
 
+@pytest.mark.slow
 def test_killed_in_the_first_epoch_it_starts_over(train, whole, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train("killed", epochs=1, progress=stop_at(1))
@@ -223,6 +224,7 @@ def test_scores_and_loss_are_those_of_the_validation_set(whole, make_pairs):
     assert row.val_loss == pytest.approx(float(make_loss(LossOptions())(scores, pairs.labels[3:])), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_scores_of_the_training_are_those_of_its_steps(train, make_pairs):
     """With a learning rate of next to nothing the network stays as it was made; its moving statistics take no part."""
     import tf_keras
@@ -281,6 +283,7 @@ def test_the_weights_of_the_best_epoch_are_kept(train, make_pairs, best_by, best
     assert same_weights(weights_of(network), seen[best - 1])
 
 
+@pytest.mark.slow
 def test_validations_within_an_epoch(train, whole, tmp_path, caplog):
     """They are the same scores as at its end, and change nothing that is learned."""
     seen, steps = [], []
@@ -336,7 +339,7 @@ def test_a_damaged_checkpoint_starts_over(train, whole, folder, caplog):
     assert len(history) == 1 and same_weights(weights_of(network), whole.weights[0])
 
 
-@pytest.mark.parametrize(("frozen_epochs", "n_frozen"), [(1, 1), (-1, 2)])
+@pytest.mark.parametrize(("frozen_epochs", "n_frozen"), [(1, 1), pytest.param(-1, 2, marks=pytest.mark.slow)])
 def test_the_encoder_is_trained_after_its_frozen_epochs(train, frozen_epochs, n_frozen):
     network = build_small()
     near, scores = network.get_layer("near"), network.get_layer("scores")
@@ -364,6 +367,7 @@ def test_the_encoder_learns_at_a_rate_of_its_own(train):
     assert steps[0] == pytest.approx(0.002, rel=0.3) and steps[1] == pytest.approx(0.02, rel=0.3)
 
 
+@pytest.mark.slow
 def test_a_plateau_lowers_the_learning_rate(train, make_pairs):
     settings = {"pairs": make_pairs(5), "validation_pairs": turn_labels(make_pairs(5)), "plateau_patience": 2}
     rates = Schedule(0.02, 0.02, 0.02)
@@ -373,7 +377,8 @@ def test_a_plateau_lowers_the_learning_rate(train, make_pairs):
     assert [row.rate for row in history] == pytest.approx(expected) and best < 3
 
 
-@pytest.mark.parametrize("validate", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("validate", [True, False])
 def test_a_loss_that_is_not_finite_later_on(train, whole, caplog, validate):
     """It ends there, with the weights of the best epoch until then."""
 

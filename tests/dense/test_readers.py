@@ -15,7 +15,7 @@ import pytest
 
 from hybridseg.dense.lmdbpairs import BatchMaker
 from hybridseg.dense.policy import Policy, read_policy
-from hybridseg.dense.readers import FED, STARVED, ReaderFeed, ReaderOptions, Readers
+from hybridseg.dense.readers import FED, STARVED, ReaderFeed, ReaderOptions, Readers, _share
 from hybridseg.errors import BadInput
 from hybridseg.io.lmdbstore import DATA_NAME
 from hybridseg.models.normalization import Normalization
@@ -30,7 +30,7 @@ def maker(cells):
 def list_shared(pid):
     """List the names of the shared memory that a process uses; other tests have some of their own meanwhile."""
     lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    return sorted({line.split(maxsplit=5)[5] for line in lines if "/dev/shm/psm_" in line})
+    return sorted({line.split(maxsplit=5)[5] for line in lines if "/dev/shm/" in line and "/sem." not in line})
 
 
 def list_children():
@@ -124,6 +124,7 @@ def test_a_record_that_cannot_be_read(maker, cells, tmp_path):
         next(feed.batches())
 
 
+@pytest.mark.slow
 def test_starvation_is_said_once_each_time(maker, caplog):
     with Readers(maker, 1, first=0) as readers, caplog.at_level(logging.WARNING):
         readers.get()
@@ -142,6 +143,12 @@ def test_starvation_is_said_once_each_time(maker, caplog):
         time.sleep(2)
         readers.get()
         assert readers.starved_steps == n_starved
+
+
+def test_shared_memory_never_has_a_name():
+    """So that nothing is left of it when all processes are killed at once, at whatever moment."""
+    with _share(1000) as memory:
+        assert os.fstat(memory).st_nlink == 0 and os.fstat(memory).st_size == 1000
 
 
 def test_too_little_shared_memory(maker, monkeypatch):
@@ -199,6 +206,7 @@ def test_nothing_is_left_of_a_training_that_ends(launch, tmp_path, maker, how):
     assert errors.count("Traceback") == (how == signal.SIGINT) and "leaked" not in errors
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_told(launch, tmp_path, maker):
     process = start_script(launch, tmp_path, maker, "main()")
     _, errors = process.communicate(timeout=60)
@@ -206,6 +214,7 @@ def test_a_script_without_a_guard_is_told(launch, tmp_path, maker):
     assert 'in a script, put what trains below `if __name__ == "__main__":`' in errors
 
 
+@pytest.mark.slow
 def test_the_guard_of_a_usual_program(maker):
     """Where readers are started by ``python -c``, as here, there is no script to import."""
     code = SCRIPT.format(start="").replace("while True:", "for _ in range(2):") + "\nmain()"

@@ -15,9 +15,19 @@ from hybridseg.models.unet import Unet
 SETTINGS = {"n_bands": 1, "n_outputs": 3, "encoder": "none", "block": "plain", "widths": (3, 2), "dropout": 0.0}
 
 
-def make_model(path, *, names="abc", kind="image", **settings):
+def make_model(path, *, names="abc", kind="image", network=None, **settings):
     unet = Unet(**{**SETTINGS, **settings})
-    return DenseModel(path, DenseCard(unet, ClassTable.from_names(names), (32, 32), Normalization(kind)), unet.build())
+    card = DenseCard(unet, ClassTable.from_names(names), (32, 32), Normalization(kind))
+    return DenseModel(path, card, network or unet.build())
+
+
+@pytest.fixture(scope="module")
+def refused(checkpoint):
+    """A network that no weights come into: what its card says is looked at before."""
+    network = make_model(checkpoint).network
+    before = network.get_weights()
+    yield network
+    assert all(map(np.array_equal, network.get_weights(), before))
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +61,14 @@ def test_a_network_takes_all_weights_of_a_checkpoint(checkpoint, tmp_path):
     ({"widths": (4, 2)}, r"is a network with other settings \(widths=3,2\); give those, or leave"),
     ({"upsample": "bilinear", "dropout": 0.5}, r"is a network with other settings \(dropout=0.0, no upsample\)"),
 ], ids=str)  # fmt: skip
-def test_a_network_of_another_kind(checkpoint, tmp_path, changes, message):
-    model = make_model(tmp_path / "model.h5", **changes)
-    before = model.network.get_weights()
+def test_a_network_of_another_kind(checkpoint, refused, tmp_path, changes, message):
+    model = make_model(tmp_path / "model.h5", network=refused, **changes)
     with pytest.raises(BadInput, match=f"CP_epoch3.h5 {message}"):
         start_from(checkpoint, model)
-    assert all(map(np.array_equal, model.network.get_weights(), before)) and model.card.training == {}
+    assert model.card.training == {}
 
 
-def test_files_that_cannot_be_used(checkpoint, tmp_path):
+def test_files_that_cannot_be_used(refused, tmp_path):
     """They are refused before any work."""
     places = {"weights": tmp_path / "model.h5", "run_dir": tmp_path}
     (tmp_path / "CP_epoch10.pth").write_bytes(b"PK")
@@ -69,11 +78,11 @@ def test_files_that_cannot_be_used(checkpoint, tmp_path):
         TrainingPaths(**places, load=tmp_path / "none.h5")
     (tmp_path / "bare.h5").touch()
     with pytest.raises(MissingInput, match=r"bare.h5 has no bare.card.json beside it"):
-        start_from(tmp_path / "bare.h5", make_model(tmp_path / "model.h5"))
+        start_from(tmp_path / "bare.h5", make_model(tmp_path / "model.h5", network=refused))
 
 
-def test_a_network_of_another_command(checkpoint, tmp_path):
-    model = make_model(tmp_path / "model.h5")
+def test_a_network_of_another_command(checkpoint, refused, tmp_path):
+    model = make_model(tmp_path / "model.h5", network=refused)
     card = DenseCard(Fcn8s(1, 3), model.card.table, (32, 32), Normalization("image"))
     with pytest.raises(BadInput, match="is a unet, not a fcn8s; give a model of the same command"):
         start_from(checkpoint, DenseModel(tmp_path / "fcn.h5", card, model.network))

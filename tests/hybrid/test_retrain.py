@@ -41,6 +41,7 @@ def test_from_tiles_to_a_model_on_the_built_in_backbone(tile_dir, tmp_path, path
     assert classifier.classify(read_one_of_each(tile_dir, classifier)).argmax(axis=1).tolist() == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_the_built_in_backbone_as_a_saved_model(train, tile_dir, tiny, tmp_path, monkeypatch):
     """It is a Keras network, here one of a single layer: to save all of it takes long."""
     from tf_keras import Sequential, layers
@@ -221,6 +222,7 @@ def test_wrong_answers_are_listed(train, tiny):
         assert predicted in ("sand", "veg", "water") and not name.startswith(predicted)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_runtime")
 def test_what_tensorboard_shows(train, tiny, tmp_path):
     import tensorflow as tf
@@ -241,6 +243,7 @@ def test_what_tensorboard_shows(train, tiny, tmp_path):
         assert rest == ([("fine_tune_cross_entropy", 1), ("fine_tune_cross_entropy", 2)] if run == "train" else [])
 
 
+@pytest.mark.slow
 def test_the_score_of_a_fine_tuned_model_is_its_own(train, tile_dir, tiny, tmp_path):
     """It is not measured on the features on disk, which are those of the backbone before."""
     tuning = FineTuneOptions(epochs=2, learning_rate=0.3)

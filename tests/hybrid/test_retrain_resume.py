@@ -52,6 +52,7 @@ def test_a_finished_head_is_not_taken_for_another(train, tile_dir, tiny, tmp_pat
     assert len(list((tmp_path / "mid").iterdir())) == 3, "also when the head was trained before without them"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_runtime")
 def test_fine_tuning_goes_on_from_fewer_epochs(train, tiny, tmp_path):
     def options(epochs):

@@ -93,7 +93,7 @@ def replace_weights(path, content):
 @pytest.mark.parametrize("architecture", [
     ResUnet(n_bands=4, n_outputs=1, filters=1, kernel_size=(3, 5), upsample="bilinear"),
     pytest.param(Fcn8s(n_bands=3, n_outputs=3), marks=pytest.mark.slow),
-    Fcn8s(n_bands=2, n_outputs=3, backbone="vgg16", wide_channels=4),
+    pytest.param(Fcn8s(n_bands=2, n_outputs=3, backbone="vgg16", wide_channels=4), marks=pytest.mark.slow),
 ], ids=str)  # fmt: skip
 def test_what_is_loaded_predicts_what_was_saved(tmp_path, monkeypatch, architecture):
     monkeypatch.setattr("hybridseg.models.resunet._N_LEVELS", 3)

@@ -61,7 +61,7 @@ def test_layers_that_were_fully_connected():
 
 
 @pytest.mark.usefixtures("small_encoders")
-@pytest.mark.parametrize("n_bands", [2, 5])
+@pytest.mark.parametrize("n_bands", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_more_bands_enter_beside_those_of_a_photograph(n_bands):
     """At first only the bands of a photograph count, though the others can be trained, with the encoder or alone."""
     name, shape = "mobilenet_v2", (1, 32, 32, n_bands)
@@ -129,6 +129,7 @@ def b0_features(_shallow):
     return features_of("efficientnet_b0")
 
 
+@pytest.mark.slow
 def test_efficientnet_is_that_of_keras(b0, b0_features):
     _, path, reference = b0
     network = b0_features
@@ -145,6 +146,7 @@ def test_efficientnet_is_that_of_keras(b0, b0_features):
     assert "stem_conv/kernel:0" in trained and not any("bn" in name for name in trained)
 
 
+@pytest.mark.slow
 def test_weights_of_another_efficientnet_are_refused(b0, b0_features, tmp_path):
     encoder = ENCODERS["efficientnet_b0"]
     other = shutil.copy(b0[1], tmp_path / "b1.h5")

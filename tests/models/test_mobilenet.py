@@ -93,6 +93,7 @@ def test_frozen_backbone_has_nothing_to_train(backbone):
     assert len(backbone.weights) > 250 and backbone.trainable_weights == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
 def test_fine_tuning_reaches_the_first_convolution_but_no_moving_statistics():
     import tf_keras

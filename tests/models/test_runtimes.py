@@ -89,9 +89,9 @@ def shallow(monkeypatch):
 
 @pytest.mark.usefixtures("small_encoder", "shallow")
 @pytest.mark.parametrize(("architecture", "rows", "cols"), [
-    (ResUnet(n_bands=4, n_outputs=1, filters=1, upsample="bilinear"), 32, 96),
-    pytest.param(ResUnet(n_bands=2, n_outputs=3, filters=1), 96, 64, marks=pytest.mark.slow),
     (Fcn8s(n_bands=3, n_outputs=3), 128, 32),
+    pytest.param(ResUnet(n_bands=4, n_outputs=1, filters=1, upsample="bilinear"), 32, 96, marks=pytest.mark.slow),
+    pytest.param(ResUnet(n_bands=2, n_outputs=3, filters=1), 96, 64, marks=pytest.mark.slow),
 ], ids=str)  # fmt: skip
 def test_one_runtime_graph_takes_images_of_any_size(tmp_path, architecture, rows, cols):
     model, written = write_dense(tmp_path / "net.h5", architecture)
@@ -326,6 +326,7 @@ def test_a_graph_that_disagrees_with_tensorflow_is_not_used():
     assert runtimes.make_runtime(graph, Answers(exact.classify(images) + 0.01), [images]) is None
 
 
+@pytest.mark.slow
 def test_a_training_at_any_size_leaves_a_runtime_graph(tmp_path):
     unet = Unet(n_bands=3, n_outputs=3, encoder="none", block="plain", widths=(4, 4, 4, 4))
     _, written = write_dense(tmp_path / "net.h5", unet, size=(40, 50))

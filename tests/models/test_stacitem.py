@@ -51,8 +51,8 @@ def coast(tmp_path, save_network):
 @pytest.mark.parametrize(
     "architecture, title",
     [
-        (Fcn8s(n_bands=3, n_outputs=3, backbone="mobilenet_v2"), "FCN-8s on MobileNetV2"),
-        (ResUnet(n_bands=4, n_outputs=3, filters=1), "residual U-Net"),
+        pytest.param(Fcn8s(n_bands=3, n_outputs=3), "FCN-8s on MobileNetV2", marks=pytest.mark.slow),
+        pytest.param(ResUnet(n_bands=4, n_outputs=3, filters=1), "residual U-Net", marks=pytest.mark.slow),
         (Unet(n_bands=12, n_outputs=3, widths=(6, 5, 4, 3)), "U-Net on MobileNetV2"),
     ],
     ids=lambda value: getattr(value, "name", ""),

@@ -14,9 +14,9 @@ WIDTHS = (8, 6, 5, 4)
 
 @pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize(("n_bands", "n_outputs", "encoder", "block"), [
-    (1, 1, "none", "plain"), (7, 3, "none", "residual"), (4, 1, "vgg16", "none"), (2, 4, "mobilenet_v2", "separable"),
-    (3, 2, "vgg16", "plain-bilinear"),
+    (7, 3, "none", "residual"), (4, 1, "vgg16", "none"), (2, 4, "mobilenet_v2", "separable"),
     *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+        (1, 1, "none", "plain"), (3, 2, "vgg16", "plain-bilinear"),
         (3, 2, "mobilenet_v2", "plain"), (2, 5, "mobilenet_v2", "residual"), (5, 1, "vgg16", "separable"),
         (5, 3, "efficientnet_b0", "none"), (5, 3, "efficientnet_b4", "none"),
     )),
@@ -42,6 +42,7 @@ def test_an_image_of_any_size_is_continued_by_its_mirror_image():
     np.testing.assert_allclose(network(pixels), whole[:, :50, :37], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_network_of_ronneberger():
     """Ten convolutions down, four enlargements, eight convolutions up, and the scores: 31 million weights."""
     import tensorflow as tf
@@ -59,9 +60,13 @@ def test_the_network_of_ronneberger():
 @pytest.mark.parametrize(("widths", "kernels"), [
     ((128, 64), [(3, 64), (64, 64), (64, 128), (128, 128), (128, 128), (128, 128),
                  (256, 128), (128, 64), (128, 64), (64, 64)]),
-    ((512, 256, 128, 64), [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512),
-                           (512, 512), (512, 512), (1024, 512), (512, 256), (512, 256), (256, 128),
-                           (256, 128), (128, 64), (128, 64), (64, 64)]),
+    pytest.param(
+        (512, 256, 128, 64),
+        [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512),
+         (512, 512), (512, 512), (1024, 512), (512, 256), (512, 256), (256, 128),
+         (256, 128), (128, 64), (128, 64), (64, 64)],
+        marks=pytest.mark.slow,
+    ),
 ], ids=["small", "deep"])  # fmt: skip
 def test_the_networks_of_image_segmentation_pytorch(widths, kernels):
     """Channels in and out of every convolution, in order; what is enlarged bilinearly has no weights."""
@@ -74,7 +79,8 @@ def test_the_networks_of_image_segmentation_pytorch(widths, kernels):
 
 
 @pytest.mark.parametrize(("n_steps", "block", "upsample"), [
-    (1, "plain", "bilinear"), (2, "plain", "transposed"), (3, "residual", "bilinear"),
+    (1, "plain", "bilinear"), (2, "plain", "transposed"),
+    pytest.param(3, "residual", "bilinear", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_how_far_a_network_of_any_depth_sees(n_steps, block, upsample):
     """A row that is changed changes the scores as far as the reach says, or a little less; a size that no stride
@@ -130,7 +136,8 @@ def test_a_decoder_of_few_numbers():
 
 @pytest.mark.usefixtures("small_encoders")
 @pytest.mark.parametrize(("encoder", "block", "n_steps"), [
-    ("none", "plain", 44), ("mobilenet_v2", "separable", 152),
+    ("none", "plain", 44),
+    pytest.param("mobilenet_v2", "separable", 152, marks=pytest.mark.slow),
     pytest.param("vgg16", "none", 44, marks=pytest.mark.slow),
     pytest.param("efficientnet_b0", "none", 459, marks=pytest.mark.slow),
 ])  # fmt: skip

@@ -7,6 +7,7 @@ import json
 import struct
 import zipfile
 import zlib
+from functools import cache
 from random import Random
 
 import numpy as np
@@ -97,7 +98,8 @@ def _png(rows: int, cols: int, data: bytes, *, depth: int = 8, kind: int = 0) ->
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def _bombs() -> dict[str, bytes]:
+@cache
+def _make_bombs() -> dict[str, bytes]:
     zeros = zlib.compress(bytes(50_000_000), 9)
     archive, deep, mat, tif = io.BytesIO(), io.BytesIO(), io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
@@ -139,13 +141,10 @@ def _bombs() -> dict[str, bytes]:
     }
 
 
-BOMBS = _bombs()
-
-
 def bomb(draw: Random, site: Site) -> Attack:
     """Small files that would be gigabytes, of another size than the image; some of them cut or bent."""
-    name = draw.choice(list(BOMBS))
-    body = bytearray(BOMBS[name])
+    name, content = draw.choice(list(_make_bombs().items()))
+    body = bytearray(content)
     if draw.random() < 0.5:
         body[draw.randrange(len(body))] ^= 1 << draw.randrange(8)
     if draw.random() < 0.3:

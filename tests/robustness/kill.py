@@ -27,6 +27,7 @@ from hybridseg.cli.main import find_commands
 from hybridseg.demo import dense as demo_dense
 from hybridseg.models import resunet
 from hybridseg.models.encoders import ENCODERS
+from hybridseg.study import steps
 from tests.conftest import define_small_encoder
 from tests.robustness.faults import FAULTS, NEED_DISK, can_mount, fill_disk
 from tests.robustness.trees import Tree, compare, find_torn, normalize, read_tree
@@ -34,7 +35,7 @@ from tests.robustness.trial import Bench, Run, draw_moment, run_again
 from tests.robustness.writers import WRITERS, Writer
 
 QUICK = {
-    "demo-scenes": {"n": 6, "size": "192x288"},
+    "demo-scenes": {"n": 6, "size": "96x144"},
     "retile": {"n_jobs": 1},
     "retrain": {"tfhub_module": "module", "input_size": 32, "how_many_training_steps": 60, "learning_rate": 0.3},
     "unet train": {"encoder": "none", "widths": "4,3", "epochs": 2},
@@ -95,6 +96,8 @@ def kill_once(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: random
             continue
         n_kills += run.code < 0
         moments.append(str(moment))
+        if run.left:
+            return n_kills, "leftovers", f"{run.left}; killed at {moments}"
         if torn := find_torn(before, read_tree(bench.folder), whole[1], writer.replaces):
             return n_kills, torn.partition(":")[0].replace("input changed", "torn"), f"{torn}; killed at {moments}"
     run = run_again(bench, writer)
@@ -109,7 +112,7 @@ def kill_once(bench: Bench, writer: Writer, whole: tuple[Run, Tree], rng: random
     return n_kills, "equal", ""
 
 
-def share_kills(seconds: list[float], n: int, least: int = 10) -> list[int]:
+def share_kills(seconds: list[float], n: int, least: int = 6) -> list[int]:
     """Divide kills among commands: `least` for each, and more for those that take less time."""
     least = min(least, n // len(seconds))
     rest = n - least * len(seconds)
@@ -133,6 +136,7 @@ def preload(writers: list[Writer]) -> None:
             option.default = values.get(str(option.name), option.default)
     ENCODERS["mobilenet_v2"] = define_small_encoder()()
     resunet._N_LEVELS = 2
+    steps._ENOUGH_TILES = 300
     demo_dense._FCN_EPOCHS, demo_dense._SIZE = 2, (64, 96)
     demo_dense._CHANGES.update(TARGET_SIZE=[64, 96], MAX_EPOCHS=2, AUG_COPIES=1, PATIENCE=2)
 

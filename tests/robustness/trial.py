@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import mmap
+import multiprocessing.shared_memory
 import os
 import random
 import re
@@ -29,20 +30,29 @@ from tests.robustness.trees import Tree, read_tree
 from tests.robustness.writers import MADE, WRITERS, Writer
 
 TIMEOUT = 300.0
+# In which the processes of one that was killed must end by themselves.
+_SECONDS_TO_END = 20.0
+_SHARED = Path("/dev/shm")
 _WRITING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """How a process ended: its exit code (negative: the signal that killed it), what it printed, its seconds."""
+    """How a process ended: its exit code (negative: the signal that killed it), what it printed, its seconds.
+
+    `left` names the processes that did not end with it, and the shared memory that was not given back.
+    """
 
     code: int
     text: str
     seconds: float
     n_writes: int
+    left: str = ""
 
     def find_fault(self) -> str:
         """Return why this is neither done nor one clear sentence; empty: it is."""
+        if self.left:
+            return f"it leaves {self.left}"
         if "Traceback (most recent call last)" in self.text:
             return "traceback: " + self.text.strip().splitlines()[-1]
         # A sentence, or a list of the files that could not be used, one sentence each.
@@ -64,23 +74,26 @@ class Disturbance:
         Before this write (an open for writing, a rename, a removal ...), counted from 1, and `delay` seconds more.
     act : callable
         What is done in the process at that write; by default all its group is killed.
+    alone : bool
+        After that time the process alone is killed, as where memory is out: its workers end by themselves.
     """
 
     seconds: float | None = None
     n_writes: int | None = None
     delay: float = 0.0
     act: Callable[[], None] | None = None
+    alone: bool = False
 
     def __str__(self) -> str:
         at = f"{self.seconds:.3f} s" if self.seconds is not None else f"write {self.n_writes}"
-        return f"{at} + {1000 * self.delay:.1f} ms" if self.delay else at
+        return f"{at} + {1000 * self.delay:.1f} ms" if self.delay else f"{at}, alone" if self.alone else at
 
 
 def draw_moment(rng: random.Random, whole: Run) -> Disturbance:
-    """Draw when to kill a command: at any time of its run, or at one of its writes or just after."""
+    """Draw when to kill a command: at any time of its run, with or without its workers, or at one of its writes."""
     kind = rng.random()
     if kind < 0.4 or not whole.n_writes:
-        return Disturbance(seconds=rng.uniform(0, whole.seconds))
+        return Disturbance(seconds=rng.uniform(0, whole.seconds), alone=kind < 0.2)
     delay = rng.uniform(0, 0.002) if kind < 0.7 else 0.0
     return Disturbance(n_writes=rng.randint(1, whole.n_writes), delay=delay)
 
@@ -179,7 +192,7 @@ class Bench:
         return Started(pid, time.monotonic(), log, counter)
 
     def finish(self, started: Started, disturbed: Disturbance | None = None) -> Run:
-        """Wait for the end of a process; kill all its group at the moment of its disturbance."""
+        """Wait for the end of a process; kill it, with or without its group, at the moment of its disturbance."""
         moment = disturbed.seconds if disturbed and disturbed.seconds is not None else TIMEOUT
         descriptor = os.pidfd_open(started.pid)
         try:
@@ -189,13 +202,22 @@ class Bench:
         finally:
             os.close(descriptor)
         seconds = time.monotonic() - started.began
+        left = ""
+        if disturbed and disturbed.alone:
+            os.kill(started.pid, signal.SIGKILL)
+            left = _find_left(started.pid)
         # Always: a process that is over may leave workers.
         _kill_group(started.pid)
         code = os.waitstatus_to_exitcode(os.waitpid(started.pid, 0)[1])
         if not is_over and moment == TIMEOUT:
             code = 124
+        for path in _list_shared(started.pid):
+            # Semaphores are left where all is killed, also the process of Python that removes them.
+            if not path.name.startswith("sem."):
+                left = left or str(path)
+            path.unlink(missing_ok=True)
         text = started.log.read_text(errors="replace")
-        return Run(code, text, seconds, struct.unpack("q", started.counter[:])[0])
+        return Run(code, text, seconds, struct.unpack("q", started.counter[:])[0], left)
 
 
 @dataclass(frozen=True)
@@ -219,6 +241,27 @@ def _kill_group(pid: int) -> None:
             time.sleep(0.002)
 
 
+def _find_left(pid: int) -> str:
+    """Say what is left of a process that is over, once all that ends by itself has ended."""
+    deadline = time.monotonic() + _SECONDS_TO_END
+    while left := [*map(_describe, _list_group(pid) - {pid}), *map(str, _list_shared(pid))]:
+        if time.monotonic() > deadline:
+            return ", ".join(left)
+        time.sleep(0.005)
+    return ""
+
+
+def _describe(pid: int) -> str:
+    with suppress(OSError):
+        return f"process {pid} ({Path(f'/proc/{pid}/cmdline').read_bytes().decode().replace(chr(0), ' ')[:80]})"
+    return f"process {pid}"
+
+
+def _list_shared(pid: int) -> list[Path]:
+    """List the shared memory and the semaphores that a process has made, by the names that `_behave` chooses."""
+    return [path for start in ("", "sem.") for path in _SHARED.glob(f"{start}k{pid}-*")]
+
+
 def _list_group(group: int) -> set[int]:
     """List the processes of a group that are not dead yet."""
     found = set()
@@ -239,6 +282,8 @@ def _behave(call: Callable[[], object], folder: Path, log: Path) -> None:
     try:
         os.setsid()
         os.chdir(folder)
+        multiprocessing.current_process()._config["semprefix"] = f"/k{os.getpid()}"
+        multiprocessing.shared_memory._SHM_NAME_PREFIX = f"/k{os.getpid()}-"
         for descriptor, path, flags in ((0, os.devnull, os.O_RDONLY), (1, log, os.O_WRONLY | os.O_APPEND)):
             os.dup2(os.open(path, flags | os.O_CREAT), descriptor)
         os.dup2(1, 2)

@@ -6,6 +6,7 @@ A new command is added to `WRITERS`, or to `WRITES_NOTHING` with the reason; a t
 from __future__ import annotations
 
 import http.cookiejar
+import http.server
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -152,6 +154,7 @@ WRITERS = (
     Writer("coco export photos --out coco.json", "photos", makes="coco.json"),
     Writer("coco import coco.json --images photos --out labelled", "photos coco.json", makes="labelled"),
     Writer("coco import coco.json --images photos --out labelled --seed 1 --overwrite", "photos coco.json labelled"),
+    Writer("coco import web.json --images fetched --download --out labelled", "web.json"),
     Writer("retile photos -t 16 -a 0.8 --jobs 2 --out tiles", "photos", makes="tiles"),
     Writer("retile photos -t 16 -a 0.6 --jobs 1 --out tiles --overwrite", "photos tiles"),
     Writer(f"retrain --image_dir tiles {_HEAD} --output_graph model/model.pb", "tiles module", makes="model",
@@ -196,6 +199,8 @@ WRITERS = (
            again="--retry-failed"),
     Writer("rank maps --out ranking.csv", "photos maps"),
     Writer("segment photos --model runs/coast --engine serial --out maps", "photos runs", again="--retry-failed"),
+    Writer("segment photos --model model/model.pb --engine dask --jobs 2 --out maps", "photos model",
+           again="--retry-failed"),
     Writer("models card model/model.pb --out website", "model"),
     Writer("models promote model", "model", makes="models"),
     Writer("models promote model --overwrite", "model models"),
@@ -315,7 +320,7 @@ def save_module(folder: Path) -> None:
 
 def draw_scenes(folder: Path) -> None:
     """Draw scenes that a demonstration takes for its own."""
-    write_demo_scenes(folder, options=SceneOptions(n=6, rows=192, cols=288))
+    write_demo_scenes(folder, options=SceneOptions(n=6, rows=96, cols=144))
 
 
 def draw_seeds(path: Path) -> None:
@@ -325,11 +330,47 @@ def draw_seeds(path: Path) -> None:
     write_image(path, labels)
 
 
+class _Web(http.server.SimpleHTTPRequestHandler):
+    """Sends files as slowly as a server far away."""
+
+    def copyfile(self, source: IO[bytes], outputfile: IO[bytes]) -> None:
+        while chunk := source.read(500):
+            time.sleep(0.005)
+            outputfile.write(chunk)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def put_on_the_web(path: Path) -> None:
+    """Write a COCO file of photos that a server of this machine has, and start that: it ends when the file is gone."""
+    folder = path.with_name("web")
+    folder.mkdir()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Web, directory=folder))
+    images, areas = [], []
+    for i in range(6):
+        noise = np.random.default_rng(i).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+        write_image(folder / f"{i}.png", noise)
+        url = f"http://127.0.0.1:{server.server_port}/{i}.png"
+        images.append({"id": i, "file_name": f"{i}.png", "height": 64, "width": 96, "coco_url": url})
+        corners = [8, 8, 60 + i, 8, 60, 50, 8, 40]
+        areas.append({"id": i, "image_id": i, "category_id": 1 + i % 2, "segmentation": [corners], "iscrowd": 0})
+    categories = [{"id": 1, "name": "sand"}, {"id": 2, "name": "cliff"}]
+    write_json(path, {"images": images, "annotations": areas, "categories": categories})
+    harness = os.getppid()
+    if not os.fork():
+        server.timeout = 0.2
+        while path.exists() and Path(f"/proc/{harness}").exists():
+            server.handle_request()
+        os._exit(0)
+
+
 MADE: dict[str, Callable[[Path], None]] = {
     "photos": paint_photos,
     "seeds.png": draw_seeds,
     "labeldefs.txt": write_labeldefs,
     "config.json": write_config,
+    "web.json": put_on_the_web,
     "module": save_module,
     "out_scenes": draw_scenes,
 }
