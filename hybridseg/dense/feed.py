@@ -5,6 +5,7 @@ A batch depends only on the seed and the number of its step, so a run can resume
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.dense.augment import Augmentation, AugmentOptions
+from hybridseg.dense.machines import Share
 from hybridseg.dense.pairs import PairSource
 from hybridseg.dense.photos import PhotoPairs, Window
 from hybridseg.draw import count_share, shuffle_names
@@ -50,7 +52,21 @@ class Feed:
             raise BadInput(f"batch_size={batch_size}: give a whole number of 1 or more")
         self.pairs, self.indices, self.batch_size = pairs, np.asarray(indices, np.int64), batch_size
         self.normalization, self.augment, self.shuffle, self.seed = normalization, augment, shuffle, seed
+        self.share = Share()
         self._error: HybridSegError | None = None
+
+    def for_share(self, share: Share) -> Feed:
+        """Return the same feed for one of several workers, which is given its share of every batch."""
+        if share.count == 1:
+            return self
+        own = copy.copy(self)
+        own.share = share
+        own.__dict__.pop("_make_batch", None)
+        return own
+
+    def count_images(self, step: int) -> int:
+        """Return how many images a step of an epoch, from 0, has: those of all workers."""
+        return min(self.batch_size, self.n_samples - step * self.batch_size)
 
     @property
     def n_steps(self) -> int:
@@ -91,12 +107,16 @@ class Feed:
 
         def make_batch(step: Any) -> tuple[Any, Any]:
             # A stateful function would not run ahead of a deterministic network, and this one has no state.
-            kinds = (dtype, tf.uint8, tf.float32)
-            images, labels, measured = tf.numpy_function(self._read_batch, [step], kinds, stateful=False)
+            kinds = (dtype, tf.uint8, tf.float32, tf.int32)
+            images, labels, measured, place = tf.numpy_function(self._read_batch, [step], kinds, stateful=False)
             images.set_shape((None, None, None, n_bands))
             labels.set_shape((None, None, None))
             images, labels = self.augment.change_batch(
-                tf.cast(images, tf.float32), labels, seed=(np.int64(self.seed), step), white=white
+                tf.cast(images, tf.float32),
+                labels,
+                seed=(np.int64(self.seed), step),
+                white=white,
+                place=tf.ensure_shape(place, [2]),
             )
             return self._normalize(images, measured), labels
 
@@ -125,16 +145,19 @@ class Feed:
         """Return the photograph of each image of an epoch, in the order of its batches."""
         return [self.pairs.sources[self._find_pair(sample)] for sample in self._list_samples(epoch)]
 
-    def _read_batch(self, step: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read_batch(self, step: np.int64) -> tuple[np.ndarray, ...]:
+        """Return images, labels, what `_normalize` needs, and the place of the images in the batch."""
         epoch, batch = divmod(int(step), self.n_steps)
         chosen = self._list_samples(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
+        first, end = self.share.of(len(chosen))
         try:
-            read = [self._read_sample(sample) for sample in chosen]
+            # One for its shape, where the last batch has fewer images than there are workers.
+            read = [self._read_sample(sample) for sample in (chosen[first:end] if end > first else chosen[:1])]
         except HybridSegError as error:
             self._error = error
             raise
-        images, labels, measured = zip(*read, strict=True)
-        return np.stack(images), np.stack(labels), np.stack(measured)
+        parts = [np.stack(part)[: end - first] for part in zip(*read, strict=True)]
+        return *parts, np.array([first, len(chosen)], np.int32)
 
     def _list_samples(self, epoch: int) -> Sequence[Any] | np.ndarray:
         """Return what `_read_sample` takes, in the order of an epoch."""

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridseg.batch.madeby import list_changes
-from hybridseg.confusion import count_confusion
+from hybridseg.confusion import count_confusion, pool_confusions
 from hybridseg.dense.descent import Part, make_train_step
 from hybridseg.dense.feed import Feed
+from hybridseg.dense.replicas import read_values
 from hybridseg.dense.runs import BEST_NAME, CHECKPOINT_NAME, LOG_NAME, RunFolder, describe_changes
 from hybridseg.dense.schedules import CosineRestarts, Schedule, count_plateaus, list_stops
 from hybridseg.dense.scoring import SCORES, make_validation_step, measure_feed, score_classes, show_score
+from hybridseg.dense.team import ALONE, Team
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.forecast import Weighted
 from hybridseg.io.jsonfiles import as_read
@@ -170,6 +172,9 @@ def fit(
     on_start: Callable[[str], None] = lambda text: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     progress: Progress = no_progress,
+    copy: tf_keras.Model | None = None,
+    gather: Callable[[], None] = lambda: None,
+    team: Team = ALONE,
 ) -> list[Epoch]:
     """Train a network in place; with a validation set it ends with the weights of the best epoch.
 
@@ -185,6 +190,11 @@ def fit(
         Called with what is resumed, if anything is.
     on_epoch : callable
         Called after every epoch, while the network is as it was then.
+    copy, gather
+        A copy of the network that is trained in its place, and what brings its weights to the network; see
+        `hybridseg.dense.replicas.replicate`.
+    team : Team
+        Who trains it together, each on its share of `training`; the chief alone writes.
 
     Returns
     -------
@@ -199,11 +209,12 @@ def fit(
         When the run in the folder has other settings, or the loss is not finite in the first epoch. In a later one
         training stops with the last good weights.
     """
-    run = _Run(network, training.pairs.table, options, folder, encoder)
+    run = _Run(network, copy or network, gather, training.pairs.table, options, folder, encoder, team)
     history = run.restore()
-    if history:
+    if history and team.is_chief:
         # It may have been killed before the log had its last epoch.
         run.write_log(history)
+    if history:
         on_start(_describe_resumed(history, options))
     # One sequence for all epochs and their validation: the time that is left is that of the whole training.
     step = training.batch_size * math.prod(training.pairs.size) * _PIXEL_SECONDS
@@ -220,18 +231,23 @@ def fit(
         row = run.train_epoch(training, epoch, steps, rate, validation=validation, stops=stops[:-1])
         if row is not None and validation is not None:
             row = Epoch(**{**asdict(row), **run.validate(validation, islice(steps, validation.n_steps))})
+        if row is not None:
+            # All stop, and choose the best, by the same numbers.
+            row = Epoch(**team.exchange(asdict(row))[0])
         if row is None or not np.isfinite(row.val_loss or 0.0):
             run.return_to(history)
             break
         history.append(row)
-        if options.checkpoint_interval and len(history) % options.checkpoint_interval == 0:
+        if team.is_chief and options.checkpoint_interval and len(history) % options.checkpoint_interval == 0:
             path = folder.weights_path(len(history))
             keep(path) if keep is not None else write_weights(path, network)
-        run.save(history, is_best=options.find_best(history) == len(history))
+        if team.is_chief:
+            run.save(history, is_best=options.find_best(history) == len(history))
         on_epoch(row)
     next(steps, None)
-    if validation is not None:
+    if validation is not None and team.is_chief:
         run.restore_best()
+    network.set_weights(team.spread(network.get_weights()))
     return history
 
 
@@ -241,31 +257,45 @@ class _Run:
     def __init__(
         self,
         network: tf_keras.Model,
+        copy: tf_keras.Model,
+        gather: Callable[[], None],
         table: Any,
         options: FitOptions,
         folder: RunFolder,
-        encoder: Sequence[Any] = (),
+        encoder: Sequence[Any],
+        team: Team,
     ) -> None:
         import tensorflow as tf
 
         self.network, self.table, self.options, self.folder = network, table, options, folder
+        self.gather, self.team = gather, team
         own = {id(variable) for layer in encoder for variable in layer.weights}
-        rest = [variable for variable in network.trainable_variables if id(variable) not in own]
-        kept = [variable for variable in network.trainable_variables if id(variable) in own]
+        rest = [variable for variable in copy.trainable_variables if id(variable) not in own]
+        kept = [variable for variable in copy.trainable_variables if id(variable) in own]
         self._parts = [Part(1.0, rest), Part(options.encoder_rate, [] if options.frozen_epochs < 0 else kept)]
-        self.state = [*network.weights, *(v for part in self._parts for v in part.optimizer.variables)]
+        self.state = [*copy.weights, *(v for part in self._parts for v in part.optimizer.variables)]
         loss = make_loss(options.loss, foreground_only=network.output_shape[-1] == 1)
         signature = [tf.TensorSpec(network.input_shape, tf.float32), tf.TensorSpec([None, None, None], tf.uint8)]
         # Without AutoGraph, see `hybridseg.models.graphs.freeze`.
         settings = {"input_signature": signature, "autograph": False}
         self._train_steps = {
-            is_frozen: tf.function(make_train_step(network, loss, parts), **settings)
+            is_frozen: tf.function(make_train_step(copy, loss, parts), **settings)
             for is_frozen, parts in ((True, self._parts[:1]), (False, self._parts))
         }
         self._validation_step = tf.function(make_validation_step(network, loss), **settings)
 
     def restore(self) -> list[Epoch]:
         """Restore the last epoch of an earlier session, if asked for; return all of its epochs."""
+        history = self._restore_own() if self.team.is_chief else []
+        told = self.team.exchange({"history": [asdict(row) for row in history]})[0]
+        history = [Epoch(**row) for row in told["history"]]
+        if self.team.share.count > 1:
+            for variable, value in zip(self.state, self.team.spread(read_values(self.state)), strict=True):
+                variable.assign(value)
+            self.gather()
+        return history
+
+    def _restore_own(self) -> list[Epoch]:
         path = self.folder.path / CHECKPOINT_NAME
         if not path.exists():
             return []
@@ -296,7 +326,9 @@ class _Run:
         epoch = len(history) + 1
         if not history:
             raise BadInput("the loss is not finite any more in epoch 1; give a smaller learning rate")
-        restore_state(self.folder.path / CHECKPOINT_NAME, self.state)
+        if self.team.is_chief:
+            restore_state(self.folder.path / CHECKPOINT_NAME, self.state)
+            self.gather()
         logger.warning(
             "the loss is not finite any more in epoch %d: training stops here, and the best weights until then are "
             "kept; a smaller learning rate may get further",
@@ -327,18 +359,22 @@ class _Run:
             loss, found = train_step(images, labels)
             if not np.isfinite(loss):
                 return None
-            losses.append(float(loss) * len(images))
+            n_of_all = feed.count_images(number - 1)
+            losses.append(float(loss) * n_of_all)
             # The first batch of an epoch is never there in advance: no step could have hidden it.
             is_late = waited > max(_WAIT_SECONDS, _WAIT_SHARE * (time.perf_counter() - since))
             n_starved += is_late and n_images > 0
             counts.append(count_confusion(labels.numpy(), found.numpy(), self.table))
-            n_images += len(images)
+            n_images += n_of_all
             if validation is not None and number in stops:
                 since = time.perf_counter()
                 within.append(self.validate(validation, islice(steps, validation.n_steps))["val_dice"])
                 place = f"epoch {epoch + 1}, step {number} of {feed.n_steps}"
                 say(f"{place}: Dice of the validation images {show_score(within[-1])}, mean over the classes")
                 started += time.perf_counter() - since
+        self.gather()
+        pooled = pool_confusions(counts)
+        counts = [replace(pooled, counts=self.team.add(pooled.counts))]
         unknown = dict.fromkeys(("val_loss", *(f"val_{name}" for name in SCORES)))
         return Epoch(
             epoch=epoch + 1, rate=learning_rate, loss=sum(losses) / n_images, **score_classes(counts), **unknown,
@@ -347,16 +383,17 @@ class _Run:
         )  # fmt: skip
 
     def validate(self, feed: Feed, steps: Iterable[Any]) -> dict[str, float | None]:
-        """Return loss and scores on the validation set."""
-        found = measure_feed(self._validation_step, feed, self.table, steps=steps)
+        """Return loss and scores on the validation set; every one of the team finds the same."""
+        self.gather()
+        found = measure_feed(self._validation_step, feed, self.table, steps=self.team.watch(steps))
         return {f"val_{name}": value for name, value in found.items()}
 
     def save(self, history: list[Epoch], *, is_best: bool) -> None:
         """Write everything that the next epoch depends on; the best weights first, or they could be lost."""
         if is_best:
-            save_state(self.folder.path / BEST_NAME, self.network.weights, {"epoch": len(history)})
+            save_state(self.folder.path / BEST_NAME, read_values(self.network.weights), {"epoch": len(history)})
         record = {"settings": self.folder.settings, "history": [asdict(row) for row in history]}
-        save_state(self.folder.path / CHECKPOINT_NAME, self.state, record)
+        save_state(self.folder.path / CHECKPOINT_NAME, read_values(self.state), record)
         self.write_log(history)
 
     def write_log(self, history: list[Epoch]) -> None:
