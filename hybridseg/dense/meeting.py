@@ -176,8 +176,9 @@ def _read(line: socket.socket, *, is_answer: bool = False) -> dict[str, Any] | N
 
 def _has_left(line: socket.socket) -> bool:
     """Return whether the other end is closed: nobody says more than one line."""
+    line.setblocking(False)
     try:
-        return not line.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return not line.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
         return False
     except OSError:
