@@ -6,6 +6,7 @@ A batch depends only on the seed and the number of its step, so a run can resume
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
@@ -109,6 +110,7 @@ class Feed:
             # A stateful function would not run ahead of a deterministic network, and this one has no state.
             kinds = (dtype, tf.uint8, tf.float32, tf.int32)
             images, labels, measured, place = tf.numpy_function(self._read_batch, [step], kinds, stateful=False)
+            place.set_shape((3,))
             images.set_shape((None, None, None, n_bands))
             labels.set_shape((None, None, None))
             images, labels = self.augment.change_batch(
@@ -116,9 +118,10 @@ class Feed:
                 labels,
                 seed=(np.int64(self.seed), step),
                 white=white,
-                place=tf.ensure_shape(place, [2]),
+                place=(place[0], place[2]),
             )
-            return self._normalize(images, measured), labels
+            n_own = place[1] - place[0]
+            return self._normalize(images, measured)[:n_own], labels[:n_own]
 
         return tf.function(make_batch, input_signature=[tf.TensorSpec([], tf.int64)], autograph=False)
 
@@ -146,18 +149,18 @@ class Feed:
         return [self.pairs.sources[self._find_pair(sample)] for sample in self._list_samples(epoch)]
 
     def _read_batch(self, step: np.int64) -> tuple[np.ndarray, ...]:
-        """Return images, labels, what `_normalize` needs, and the place of the images in the batch."""
+        """Return images, labels, what `_normalize` needs; and of the batch the first of them, their end, its size."""
         epoch, batch = divmod(int(step), self.n_steps)
         chosen = self._list_samples(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
         first, end = self.share.of(len(chosen))
         try:
-            # One for its shape, where the last batch has fewer images than there are workers.
+            # One that is left out again, where the last batch has fewer images than there are workers.
             read = [self._read_sample(sample) for sample in (chosen[first:end] if end > first else chosen[:1])]
         except HybridSegError as error:
             self._error = error
             raise
-        parts = [np.stack(part)[: end - first] for part in zip(*read, strict=True)]
-        return *parts, np.array([first, len(chosen)], np.int32)
+        parts = [np.stack(part) for part in zip(*read, strict=True)]
+        return *parts, np.array([first, end, len(chosen)], np.int32)
 
     def _list_samples(self, epoch: int) -> Sequence[Any] | np.ndarray:
         """Return what `_read_sample` takes, in the order of an epoch."""
@@ -231,6 +234,14 @@ class WindowFeed(Feed):
 
     def _normalize(self, images: Any, measured: Any) -> Any:
         return (images - measured[:, 0, None, None]) * measured[:, 1, None, None]
+
+
+def time_batches(batches: Iterator[Any]) -> Iterator[tuple[float, Any]]:
+    """Yield every batch after the seconds that it took to arrive."""
+    since = time.perf_counter()
+    for batch in batches:
+        yield time.perf_counter() - since, batch
+        since = time.perf_counter()
 
 
 def hold_out(sources: Sequence[str], *, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

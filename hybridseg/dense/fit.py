@@ -5,26 +5,25 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridseg.batch.madeby import list_changes
 from hybridseg.confusion import count_confusion, pool_confusions
 from hybridseg.dense.descent import Part, make_train_step
-from hybridseg.dense.feed import Feed
+from hybridseg.dense.feed import Feed, time_batches
 from hybridseg.dense.replicas import read_values
-from hybridseg.dense.runs import BEST_NAME, CHECKPOINT_NAME, LOG_NAME, RunFolder, describe_changes
+from hybridseg.dense.runs import BEST_NAME, CHECKPOINT_NAME, LOG_NAME, RunFolder
 from hybridseg.dense.schedules import CosineRestarts, Schedule, count_plateaus, list_stops
 from hybridseg.dense.scoring import SCORES, make_validation_step, measure_feed, score_classes, show_score
 from hybridseg.dense.team import ALONE, Team
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.forecast import Weighted
-from hybridseg.io.jsonfiles import as_read
 from hybridseg.io.tables import write_csv
 from hybridseg.models.checkpoints import restore_state, save_state
 from hybridseg.models.losses import LossOptions, make_loss
@@ -291,11 +290,12 @@ class _Run:
         history = [Epoch(**row) for row in told["history"]]
         if self.team.share.count > 1:
             for variable, value in zip(self.state, self.team.spread(read_values(self.state)), strict=True):
-                variable.assign(value)
+                variable.assign(value, read_value=False)
             self.gather()
         return history
 
     def _restore_own(self) -> list[Epoch]:
+        """Return the history as the chief has it, and restore its state."""
         path = self.folder.path / CHECKPOINT_NAME
         if not path.exists():
             return []
@@ -303,23 +303,9 @@ class _Run:
             raise OutputExists(
                 f"{self.folder.path} holds a training run; --resume continues it, --overwrite starts over"
             )
-        record = restore_state(path, self.state, accept=self._accept)
+        accept = partial(self.folder.accept, n_epochs=self.options.epochs)
+        record = restore_state(path, self.state, accept=accept)
         return [Epoch(**row) for row in record["history"]] if record else []
-
-    def _accept(self, record: dict[str, Any]) -> bool:
-        if "settings" not in record:
-            raise BadInput(f"{self.folder.path} holds a run of an earlier version; --overwrite starts over")
-        changes = list_changes(record["settings"], as_read(dict(self.folder.settings)))
-        if changes:
-            raise BadInput(
-                f"{self.folder.path} holds a run with other settings ({describe_changes(changes)}); give those again, "
-                "or --overwrite to start over"
-            )
-        if len(record["history"]) > self.options.epochs:
-            raise BadInput(
-                f"{self.folder.path} holds a run of {len(record['history'])} epochs already; ask for at least as many"
-            )
-        return True
 
     def return_to(self, history: list[Epoch]) -> None:
         """Return to the end of the last good epoch, after a loss that is not finite."""
@@ -352,7 +338,7 @@ class _Run:
         counts, losses, n_starved, n_images = [], [], 0, 0
         within: list[float | None] = []
         started = time.perf_counter()
-        batches = _timed(feed.batches(first_epoch=epoch))
+        batches = time_batches(feed.batches(first_epoch=epoch))
         for number, _ in zip(range(1, feed.n_steps + 1), steps, strict=False):
             waited, (images, labels) = next(batches)
             since = time.perf_counter()
@@ -414,11 +400,3 @@ def _describe_resumed(history: Sequence[Epoch], options: FitOptions) -> str:
     if [row.rate for row in history] == [options.learning_rate(history[:i]) for i in range(len(history))]:
         return text
     return f"{text}; the learning rate goes on by the schedule of {options.epochs} epochs"
-
-
-def _timed(batches: Iterator[Any]) -> Iterator[tuple[float, Any]]:
-    """Yield every batch after the seconds that it took to arrive."""
-    since = time.perf_counter()
-    for batch in batches:
-        yield time.perf_counter() - since, batch
-        since = time.perf_counter()

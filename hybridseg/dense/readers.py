@@ -275,7 +275,12 @@ class ReaderFeed(Feed):
         except HybridSegError as error:
             self._error = error
             raise
-        return images, labels, np.empty(0, np.float32), np.array([self._maker.own.start, self.batch_size], np.int32)
+        return (
+            images,
+            labels,
+            np.empty(0, np.float32),
+            np.array([self._maker.own.start, self._maker.own.stop, self.batch_size], np.int32),
+        )
 
     def _normalize(self, images: Any, measured: Any) -> Any:
         return images

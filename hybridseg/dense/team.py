@@ -29,8 +29,6 @@ _START_SECONDS = 120
 _CHECK_SECONDS = 5.0
 _SAID = "hybridseg says: "
 _ABORTED = 10
-# What a collective operation fails with when another machine is gone.
-_LOST = re.compile(r"Collective ops is aborted|coordination|heartbeat|[Ss]ocket closed|[Cc]onnection re|UNAVAILABLE")
 _TASK = re.compile(r"/job:worker/(?:replica:0/)?task:(\d+)")
 
 
@@ -127,7 +125,8 @@ class Workers(Team):
             yield
             self.exchange({})
         except tf.errors.OpError as error:
-            if not _LOST.search(str(error)):
+            kinds = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+            if not isinstance(error, (*kinds, tf.errors.DeadlineExceededError)):
                 self._announce(f"it stopped: {error.message.splitlines()[0]}")
                 raise
             raise self._explain(error.message) from error
