@@ -208,11 +208,8 @@ def fit(
         When the run in the folder has other settings, or the loss is not finite in the first epoch. In a later one
         training stops with the last good weights.
     """
-    run = _Run(network, copy or network, gather, training.pairs.table, options, folder, encoder, team)
+    run = _Run(network, training.pairs.table, options, folder, encoder, copy, gather, team)
     history = run.restore()
-    if history and team.is_chief:
-        # It may have been killed before the log had its last epoch.
-        run.write_log(history)
     if history:
         on_start(_describe_resumed(history, options))
     # One sequence for all epochs and their validation: the time that is left is that of the whole training.
@@ -237,11 +234,8 @@ def fit(
             run.return_to(history)
             break
         history.append(row)
-        if team.is_chief and options.checkpoint_interval and len(history) % options.checkpoint_interval == 0:
-            path = folder.weights_path(len(history))
-            keep(path) if keep is not None else write_weights(path, network)
         if team.is_chief:
-            run.save(history, is_best=options.find_best(history) == len(history))
+            run.save(history, keep or partial(write_weights, model=network))
         on_epoch(row)
     next(steps, None)
     if validation is not None and team.is_chief:
@@ -256,18 +250,18 @@ class _Run:
     def __init__(
         self,
         network: tf_keras.Model,
-        copy: tf_keras.Model,
-        gather: Callable[[], None],
         table: Any,
         options: FitOptions,
         folder: RunFolder,
-        encoder: Sequence[Any],
-        team: Team,
+        encoder: Sequence[Any] = (),
+        copy: tf_keras.Model | None = None,
+        gather: Callable[[], None] = lambda: None,
+        team: Team = ALONE,
     ) -> None:
         import tensorflow as tf
 
         self.network, self.table, self.options, self.folder = network, table, options, folder
-        self.gather, self.team = gather, team
+        self.gather, self.team, copy = gather, team, copy or network
         own = {id(variable) for layer in encoder for variable in layer.weights}
         rest = [variable for variable in copy.trainable_variables if id(variable) not in own]
         kept = [variable for variable in copy.trainable_variables if id(variable) in own]
@@ -285,13 +279,12 @@ class _Run:
 
     def restore(self) -> list[Epoch]:
         """Restore the last epoch of an earlier session, if asked for; return all of its epochs."""
-        history = self._restore_own() if self.team.is_chief else []
-        told = self.team.exchange({"history": [asdict(row) for row in history]})[0]
-        history = [Epoch(**row) for row in told["history"]]
+        rows = [asdict(row) for row in self._restore_own()] if self.team.is_chief else []
+        history = [Epoch(**row) for row in self.team.exchange({"history": rows})[0]["history"]]
         if self.team.share.count > 1:
             for variable, value in zip(self.state, self.team.spread(read_values(self.state)), strict=True):
                 variable.assign(value, read_value=False)
-            self.gather()
+        self.gather()
         return history
 
     def _restore_own(self) -> list[Epoch]:
@@ -300,12 +293,14 @@ class _Run:
         if not path.exists():
             return []
         if not self.folder.resume:
-            raise OutputExists(
-                f"{self.folder.path} holds a training run; --resume continues it, --overwrite starts over"
-            )
-        accept = partial(self.folder.accept, n_epochs=self.options.epochs)
-        record = restore_state(path, self.state, accept=accept)
-        return [Epoch(**row) for row in record["history"]] if record else []
+            where = self.folder.path
+            raise OutputExists(f"{where} holds a training run; --resume continues it, --overwrite starts over")
+        record = restore_state(path, self.state, accept=partial(self.folder.accept, n_epochs=self.options.epochs))
+        history = [Epoch(**row) for row in record["history"]] if record else []
+        if history:
+            # It may have been killed before the log had its last epoch.
+            self.write_log(history)
+        return history
 
     def return_to(self, history: list[Epoch]) -> None:
         """Return to the end of the last good epoch, after a loss that is not finite."""
@@ -374,10 +369,13 @@ class _Run:
         found = measure_feed(self._validation_step, feed, self.table, steps=self.team.watch(steps))
         return {f"val_{name}": value for name, value in found.items()}
 
-    def save(self, history: list[Epoch], *, is_best: bool) -> None:
+    def save(self, history: list[Epoch], keep: Callable[[Path], object]) -> None:
         """Write everything that the next epoch depends on; the best weights first, or they could be lost."""
-        if is_best:
-            save_state(self.folder.path / BEST_NAME, read_values(self.network.weights), {"epoch": len(history)})
+        n = len(history)
+        if self.options.checkpoint_interval and n % self.options.checkpoint_interval == 0:
+            keep(self.folder.weights_path(n))
+        if self.options.find_best(history) == n:
+            save_state(self.folder.path / BEST_NAME, read_values(self.network.weights), {"epoch": n})
         record = {"settings": self.folder.settings, "history": [asdict(row) for row in history]}
         save_state(self.folder.path / CHECKPOINT_NAME, read_values(self.state), record)
         self.write_log(history)

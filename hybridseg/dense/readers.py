@@ -268,19 +268,16 @@ class ReaderFeed(Feed):
             yield tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
 
     def _read_batch(self, step: np.int64) -> tuple[np.ndarray, ...]:
-        shape = (1, len(self._maker.own), *self.pairs.size, self.pairs.n_bands)
+        own = self._maker.own
+        shape = (1, len(own), *self.pairs.size, self.pairs.n_bands)
         images, labels = np.empty(shape, np.float32)[0], np.empty(shape[:-1], np.uint8)[0]
         try:
             self._maker.make(int(step), images, labels)
         except HybridSegError as error:
             self._error = error
             raise
-        return (
-            images,
-            labels,
-            np.empty(0, np.float32),
-            np.array([self._maker.own.start, self._maker.own.stop, self.batch_size], np.int32),
-        )
+        place = np.array([own.start, own.stop, self.batch_size], np.int32)
+        return images, labels, np.empty(0, np.float32), place
 
     def _normalize(self, images: Any, measured: Any) -> Any:
         return images
