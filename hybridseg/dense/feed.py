@@ -110,7 +110,7 @@ class Feed:
             # A stateful function would not run ahead of a deterministic network, and this one has no state.
             kinds = (dtype, tf.uint8, tf.float32, tf.int32)
             images, labels, measured, place = tf.numpy_function(self._read_batch, [step], kinds, stateful=False)
-            place.set_shape((3,))
+            place.set_shape((2,))
             images.set_shape((None, None, None, n_bands))
             labels.set_shape((None, None, None))
             images, labels = self.augment.change_batch(
@@ -118,10 +118,9 @@ class Feed:
                 labels,
                 seed=(np.int64(self.seed), step),
                 white=white,
-                place=(place[0], place[2]),
+                place=(place[0], place[1]),
             )
-            n_own = place[1] - place[0]
-            return self._normalize(images, measured)[:n_own], labels[:n_own]
+            return self._normalize(images, measured), labels
 
         return tf.function(make_batch, input_signature=[tf.TensorSpec([], tf.int64)], autograph=False)
 
@@ -149,18 +148,17 @@ class Feed:
         return [self.pairs.sources[self._find_pair(sample)] for sample in self._list_samples(epoch)]
 
     def _read_batch(self, step: np.int64) -> tuple[np.ndarray, ...]:
-        """Return images, labels, what `_normalize` needs; and of the batch the first of them, their end, its size."""
+        """Return images, labels, what `_normalize` needs; which of the batch is the first, and its size."""
         epoch, batch = divmod(int(step), self.n_steps)
         chosen = self._list_samples(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
         first, end = self.share.of(len(chosen))
         try:
-            # One that is left out again, where the last batch has fewer images than there are workers.
-            read = [self._read_sample(sample) for sample in (chosen[first:end] if end > first else chosen[:1])]
+            read = [self._read_sample(sample) for sample in chosen[first:end]]
         except HybridSegError as error:
             self._error = error
             raise
         parts = [np.stack(part) for part in zip(*read, strict=True)]
-        return *parts, np.array([first, end, len(chosen)], np.int32)
+        return *parts, np.array([first, len(chosen)], np.int32)
 
     def _list_samples(self, epoch: int) -> Sequence[Any] | np.ndarray:
         """Return what `_read_sample` takes, in the order of an epoch."""

@@ -190,8 +190,7 @@ def fit(
     on_epoch : callable
         Called after every epoch, while the network is as it was then.
     copy, gather
-        A copy of the network that is trained in its place, and what brings its weights to the network; see
-        `hybridseg.dense.replicas.replicate`.
+        A copy that is trained in its place, and what brings its weights to it: see `dense.replicas.replicate`.
     team : Team
         Who trains it together, each on its share of `training`; the chief alone writes.
 
@@ -227,8 +226,7 @@ def fit(
         row = run.train_epoch(training, epoch, steps, rate, validation=validation, stops=stops[:-1])
         if row is not None and validation is not None:
             row = Epoch(**{**asdict(row), **run.validate(validation, islice(steps, validation.n_steps))})
-        if row is not None:
-            # All stop, and choose the best, by the same numbers.
+        if row is not None:  # All stop, and choose the best, by the same numbers.
             row = Epoch(**team.exchange(asdict(row))[0])
         if row is None or not np.isfinite(row.val_loss or 0.0):
             run.return_to(history)
@@ -345,7 +343,9 @@ class _Run:
             # The first batch of an epoch is never there in advance: no step could have hidden it.
             is_late = waited > max(_WAIT_SECONDS, _WAIT_SHARE * (time.perf_counter() - since))
             n_starved += is_late and n_images > 0
-            counts.append(count_confusion(labels.numpy(), found.numpy(), self.table))
+            # Of a batch that each of the team has whole, that of the chief counts.
+            n_own = len(images) if self.team.is_chief or n_of_all >= self.team.share.count else 0
+            counts.append(count_confusion(labels.numpy()[:n_own], found.numpy()[:n_own], self.table))
             n_images += n_of_all
             if validation is not None and number in stops:
                 since = time.perf_counter()

@@ -24,10 +24,13 @@ _JOBS = ("chief", "worker")
 class Share:
     """Which part of every batch is that of one of several workers: as large as that of any other, or smaller by one.
 
+    Of a batch that has fewer images than there are workers, as the last one may, each takes all: a network learns the
+    same from it, however often, and TensorFlow stumbles over no images at all.
+
     Examples
     --------
-    >>> [Share(index, 3).of(4) for index in range(3)], Share().of(4)
-    ([(0, 1), (1, 2), (2, 4)], (0, 4))
+    >>> [Share(index, 3).of(4) for index in range(3)], Share(1, 3).of(2)
+    ([(0, 1), (1, 2), (2, 4)], (0, 2))
     """
 
     index: int = 0
@@ -35,6 +38,8 @@ class Share:
 
     def of(self, n: int) -> tuple[int, int]:
         """Return the first of `n` images that are in the share, and the first after it."""
+        if n < self.count:
+            return 0, n
         return n * self.index // self.count, n * (self.index + 1) // self.count
 
 

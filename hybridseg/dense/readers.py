@@ -276,7 +276,7 @@ class ReaderFeed(Feed):
         except HybridSegError as error:
             self._error = error
             raise
-        place = np.array([own.start, own.stop, self.batch_size], np.int32)
+        place = np.array([own.start, self.batch_size], np.int32)
         return images, labels, np.empty(0, np.float32), place
 
     def _normalize(self, images: Any, measured: Any) -> Any:

@@ -156,12 +156,14 @@ def spread(step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], 
         def cut(whole: Any) -> Any:
             def take(context: Any) -> Any:
                 number = context.replica_id_in_sync_group % n_devices
-                return whole[n_images * number // n_devices : n_images * (number + 1) // n_devices]
+                first, end = n_images * number // n_devices, n_images * (number + 1) // n_devices
+                # As `hybridseg.dense.machines.Share` has it.
+                return tf.cond(n_images < n_devices, lambda: whole, lambda: whole[first:end])
 
             return strategy.experimental_distribute_values_from_function(take)
 
         losses, found = strategy.run(step, args=(cut(images), cut(labels)))
-        classes = tf.concat(strategy.experimental_local_results(found), 0)
+        classes = tf.concat(strategy.experimental_local_results(found), 0)[:n_images]
         return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None), classes
 
     return run
