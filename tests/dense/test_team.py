@@ -16,38 +16,11 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 
 # Nine photos, of which two are held out: the last batch has one image, fewer than there are machines.
-COMMAND = [
-    "unet",
-    "train",
-    "--images",
-    "photos",
-    "--masks",
-    "masks",
-    "--labels",
-    "labels.txt",
-    "--encoder",
-    "none",
-    "--widths",
-    "4,4,3,3",
-    "--size",
-    "32x64",
-    "--epochs",
-    "3",
-    "--batch-size",
-    "2",
-    "--schedule",
-    "constant",
-    "--learning-rate",
-    "0.0005",
-    "--loss",
-    "combo",
-    "--validation-share",
-    "0.2",
-    "--patience",
-    "3",
-    "--name",
-    "net",
-]
+COMMAND = (
+    "unet train --images photos --masks masks --labels labels.txt --encoder none --widths 4,4,3,3 --size 32x64 "
+    "--epochs 3 --batch-size 2 --schedule constant --learning-rate 0.0005 --loss combo --validation-share 0.2 "
+    "--patience 3 --name net"
+)
 SCORES = ("loss", "mean_iou", "val_loss", "val_dice")
 
 
@@ -74,7 +47,7 @@ class Machine:
         self.path = work / f"{runs}.txt"
         with self.path.open("w") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hybridseg", *COMMAND, "--runs-dir", runs, *more], cwd=work, stdout=file,
+                [sys.executable, "-m", "hybridseg", *COMMAND.split(), "--runs-dir", runs, *more], cwd=work, stdout=file,
                 stderr=file, stdin=subprocess.DEVNULL, env=os.environ, start_new_session=True,
             )  # fmt: skip
 
