@@ -6,9 +6,10 @@ import threading
 
 import pytest
 
-from hybridseg.dense import meeting
+from hybridseg.dense import meeting, replicas
 from hybridseg.dense.machines import Cluster, MachineOptions, Share
 from hybridseg.dense.meeting import meet
+from hybridseg.dense.replicas import choose_strategy
 from hybridseg.errors import BadInput, BadUsage
 
 TWO = ("a:2222", "b:2222")
@@ -191,3 +192,9 @@ def test_what_is_no_machine_does_not_disturb(monkeypatch):
     found = gather([Cluster(addresses, 0), Cluster(addresses, 1)], [ABOUT] * 2)
     chief.join(30)
     assert found == [None, None]
+
+
+def test_several_graphics_cards_must_be_there(monkeypatch):
+    monkeypatch.setattr(replicas, "list_devices", lambda: ["GPU:0"])
+    with pytest.raises(BadInput, match="for several graphics cards, and TensorFlow finds 1 here"):
+        choose_strategy("mirrored", has_full_batches=False)
