@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from hybridseg.errors import BadInput, BadUsage
+from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.markup import count_of
 from hybridseg.options import Span, check_options, option
 
@@ -146,22 +145,18 @@ def _parse_variable(text: str) -> Cluster:
     """Read the variable as other programs on TensorFlow have it."""
     advice = 'write it like {"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
     try:
-        record: Any = json.loads(text)
+        record = parse_json_object(text)
         jobs, task = record["cluster"], record["task"]
-        others = sorted(set(jobs) - set(_JOBS))
-        if others or task["type"] not in jobs:
-            raise BadInput(
-                f"{_VARIABLE} has {', '.join(others) or 'no ' + repr(task['type'])} in its cluster; "
-                "a training has workers, and perhaps a chief"
-            )
+        kind, others = str(task["type"]), sorted(set(jobs) - set(_JOBS))
         addresses = [address for job in _JOBS for address in jobs.get(job, [])]
-        index = int(task["index"]) + (len(jobs.get("chief", [])) if task["type"] == "worker" else 0)
+        index = int(task["index"]) + (len(jobs.get("chief", [])) if kind == "worker" else 0)
         if not all(isinstance(address, str) for address in addresses):
             raise TypeError("an address is no text")
-    except BadInput:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"the variable {_VARIABLE} does not name the machines of a training; {advice}") from error
+    if others or kind not in jobs:
+        found = ", ".join(others) or f"no {kind!r}"
+        raise BadInput(f"{_VARIABLE} has {found} in its cluster; a training has workers, and perhaps a chief")
     return _make_cluster(tuple(addresses), index, _VARIABLE, f"the index {task['index']} of {_VARIABLE}")
 
 

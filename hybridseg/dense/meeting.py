@@ -16,6 +16,7 @@ from typing import Any
 
 from hybridseg.dense.machines import Cluster, split_address
 from hybridseg.errors import BadInput
+from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.progress import say
 
 _TOKEN = "hybridseg-training"  # nosec B105 # no secret: by it the machines know one another
@@ -166,10 +167,8 @@ def _read(line: socket.socket, *, is_answer: bool = False) -> dict[str, Any] | N
     try:
         while not text.endswith(b"\n") and len(text) < _MAX_LINE and (more := line.recv(_MAX_LINE)):
             text += more
-        record = json.loads(text)
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict):
+        record = parse_json_object(text)
+    except (OSError, BadInput):
         return None
     return record if ("error" if is_answer else _TOKEN) in record else None
 

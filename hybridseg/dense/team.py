@@ -18,6 +18,7 @@ from hybridseg.dense.machines import Cluster, MachineOptions, Share
 from hybridseg.dense.meeting import meet
 from hybridseg.dense.runs import describe_changes
 from hybridseg.errors import BadInput, BadUsage, HybridSegError, WorkerLost
+from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.models.cards import list_versions
 from hybridseg.models.startup import import_tensorflow, is_running
 from hybridseg.progress import Item, say
@@ -45,7 +46,7 @@ class Team:
 
     def exchange(self, record: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return what each of the team gives, JSON-ready: all wait until every one has given it."""
-        return [json.loads(json.dumps(record))]
+        return [parse_json_object(json.dumps(record), finite=False)]
 
     def add(self, values: np.ndarray) -> np.ndarray:
         """Return the sum of the arrays of all, of one shape."""
@@ -85,7 +86,7 @@ class Workers(Team):
         texts = np.zeros((self.share.count, lengths.max()), np.int32)
         texts[self.share.index, : len(text)] = text
         rows = zip(self.add(texts).astype(np.uint8), lengths, strict=True)
-        return [json.loads(row[:length].tobytes()) for row, length in rows]
+        return [parse_json_object(row[:length].tobytes(), finite=False) for row, length in rows]
 
     def spread(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the arrays of the chief."""
