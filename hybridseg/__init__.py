@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hybridseg.classes import ClassTable
     from hybridseg.crf.options import CrfOptions
     from hybridseg.crf.refine import refine_labels, refine_probs
+    from hybridseg.dense.machines import MachineOptions
     from hybridseg.dense.smoothing import SmoothingOptions
     from hybridseg.dense.windows import DenseOptions
     from hybridseg.errors import HybridSegError
@@ -44,6 +45,7 @@ __all__ = [
     "HybridOptions",
     "HybridSegError",
     "LabelMap",
+    "MachineOptions",
     "Model",
     "SegmentedImage",
     "SmoothingOptions",
@@ -94,6 +96,7 @@ _HOMES = {
     "classes": ("ClassTable",),
     "crf.options": ("CrfOptions",),
     "crf.refine": ("refine_labels", "refine_probs"),
+    "dense.machines": ("MachineOptions",),
     "dense.smoothing": ("SmoothingOptions",),
     "dense.windows": ("DenseOptions",),
     "errors": ("HybridSegError",),

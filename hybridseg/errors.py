@@ -162,6 +162,10 @@ class Conflict(HybridSegError):
     """Someone else changed what was to be changed."""
 
 
+class WorkerLost(HybridSegError, ConnectionError):
+    """Another machine, which trained the same network, is gone."""
+
+
 class MissingPackage(HybridSegError, ImportError):
     """A feature needs a package that is not installed."""
 

@@ -40,6 +40,7 @@ _SHARED = {
     "histograms (0: none; by default 10).",
     ("resume", "overwrite"): "Continue after the last finished epoch of a training that is there, or start it over.",
     ("figures",): "FigureOptions: resolution and format of the figures.",
+    ("machines",): "MachineOptions: several graphics cards, or several machines that train together.",
     ("progress",): "Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.",
 }
 _given: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())

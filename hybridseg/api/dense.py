@@ -13,6 +13,7 @@ from hybridseg.apply import PathLike
 from hybridseg.data.buildlmdb import LmdbResult
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.datasets import open_folders, open_sets
+from hybridseg.dense.machines import MachineOptions
 from hybridseg.dense.policy import read_policy
 from hybridseg.dense.programs.fcn import FcnOptions
 from hybridseg.dense.programs.fcn import train_fcn as fit_fcn
@@ -76,6 +77,7 @@ def train_fcn(
     tensorboard_dir: PathLike | None = None,
     histogram_interval: int | None = None,
     figures: FigureOptions = FigureOptions(),
+    machines: MachineOptions = MachineOptions(),
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -172,6 +174,7 @@ def train_unet(
     tensorboard_dir: PathLike | None = None,
     histogram_interval: int | None = None,
     figures: FigureOptions = FigureOptions(),
+    machines: MachineOptions = MachineOptions(),
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,

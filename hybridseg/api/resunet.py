@@ -7,6 +7,7 @@ from pathlib import Path
 from hybridseg.api.arguments import Config, Labels, find_config, find_path, find_table, find_weights, place_training
 from hybridseg.api.calls import is_given, public_function, show_progress
 from hybridseg.apply import PathLike
+from hybridseg.dense.machines import MachineOptions
 from hybridseg.dense.programs.configproposal import Proposal, propose_config
 from hybridseg.dense.programs.resunet import ResunetExtras
 from hybridseg.dense.programs.resunet import make_tfrecords as write_tfrecords
@@ -127,6 +128,7 @@ def train_resunet(
     tensorboard_dir: PathLike | None = None,
     histogram_interval: int | None = None,
     figures: FigureOptions = FigureOptions(),
+    machines: MachineOptions = MachineOptions(),
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,

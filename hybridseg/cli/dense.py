@@ -28,10 +28,11 @@ from hybridseg.cli.segment import run_job
 from hybridseg.confusion import Confusion
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.fit import LOSS, Epoch, FitOptions
+from hybridseg.dense.machines import MachineOptions
 from hybridseg.dense.runs import load_run
 from hybridseg.dense.scoring import show_score as _show
 from hybridseg.dense.smoothing import SmoothingOptions
-from hybridseg.dense.trainer import TrainingResult
+from hybridseg.dense.trainer import TrainingPaths, TrainingResult
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import PREDSEG_CRF, find_images
@@ -68,8 +69,19 @@ run_options = join_options(
         "--histogram-interval", type=click.IntRange(min=0),
         help="Let them have histograms of weights and gradients of every Nth epoch; 0: none.  [default: 10]",
     ),
+    options_of(
+        MachineOptions, "strategy", "cluster", "worker", "start_timeout",
+        unset={"strategy": "of a folder of images the first graphics card, of a database all"},
+        metavars={"cluster": "HOST:PORT,..."},
+    ),
     figure_options,
 )  # fmt: skip
+
+
+def read_paths(settings: dict[str, Any], **files: Any) -> TrainingPaths:
+    """Return where a training reads and writes, and on which machines it runs, as the options of `run_options` say."""
+    machines, figures = read_options(MachineOptions, settings), read_options(FigureOptions, settings)
+    return read_options(TrainingPaths, settings, machines=machines, figures=figures, **files)
 
 
 def make_crop_options(crop: str, crop_scale: str) -> Callable[[Any], Any]:

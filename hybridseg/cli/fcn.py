@@ -14,6 +14,7 @@ from hybridseg.cli.dense import (
     labeldefs_option,
     make_crop_options,
     make_steps,
+    read_paths,
     report_training,
     run_options,
     runs_option,
@@ -38,8 +39,6 @@ from hybridseg.dense.programs.fcnfolders import find_labeldefs, open_classic
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
 from hybridseg.dense.runs import MODEL_NAME
 from hybridseg.dense.smoothing import FCN_SMOOTHING
-from hybridseg.dense.trainer import TrainingPaths
-from hybridseg.figures import FigureOptions
 from hybridseg.options import check_file_name
 from hybridseg.verdict import judge
 
@@ -147,8 +146,7 @@ def train(console: Console, **settings: Any) -> None:
     warn_of_late(console, options.fit)
     check_file_name(settings["name"], what="--name")
     run_dir = settings["runs_dir"] / settings["name"]
-    files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": settings["weights"]}
-    paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)
+    paths = read_paths(settings, weights=run_dir / MODEL_NAME, run_dir=run_dir, pretrained=settings["weights"])
     data = _open_data(settings)
     result = report_training(
         console,

@@ -15,6 +15,7 @@ from hybridseg.cli.dense import (
     labeldefs_option,
     make_steps,
     print_scores,
+    read_paths,
     report_training,
     run_options,
     segment_images,
@@ -39,7 +40,6 @@ from hybridseg.dense.programs.config import KEYS, explain_keys, find_near_key, r
 from hybridseg.dense.programs.configproposal import propose_config
 from hybridseg.dense.programs.resunet import ResunetExtras
 from hybridseg.dense.programs.unet import check_encoder
-from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.errors import OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.io.locks import lock_output
@@ -261,11 +261,9 @@ def train(console: Console, **settings: Any) -> None:
     if weights.suffix != ".h5":
         raise click.BadParameter(f"{weights} must end in .h5.", param_hint="--weights-out")
     run_dir = settings["run_dir"] or weights.with_name(f"{weights.stem}_run")
-    figures = read_options(FigureOptions, settings)
     check_encoder(settings, is_given)
     pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
-    files: dict[str, Any] = {"weights": weights, "run_dir": run_dir, "pretrained": pretrained}
-    paths = read_options(TrainingPaths, settings, figures=figures, **files)
+    paths = read_paths(settings, weights=weights, run_dir=run_dir, pretrained=pretrained)
     extras = read_options(ResunetExtras, settings)
     result = report_training(
         console,

@@ -13,6 +13,7 @@ from hybridseg.cli.dense import (
     encoder_weights_option,
     infer_images,
     make_steps,
+    read_paths,
     report_training,
     run_options,
     runs_option,
@@ -59,7 +60,6 @@ from hybridseg.dense.programs.unet import (
 )
 from hybridseg.dense.runs import MODEL_NAME
 from hybridseg.dense.smoothing import UNET_SMOOTHING
-from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.figures import FigureOptions
 from hybridseg.models.unet import NO_ENCODER
 from hybridseg.options import check_file_name
@@ -201,8 +201,7 @@ def train(console: Console, **settings: Any) -> None:
         check_file_name(settings["name"], what="--name")
     run_dir = settings["output_dir"] or settings["runs_dir"] / settings["name"]
     pretrained = None if settings["encoder"] == NO_ENCODER else settings["encoder_weights"]
-    files = {"weights": run_dir / MODEL_NAME, "run_dir": run_dir, "pretrained": pretrained}
-    paths = read_options(TrainingPaths, settings, figures=read_options(FigureOptions, settings), **files)
+    paths = read_paths(settings, weights=run_dir / MODEL_NAME, run_dir=run_dir, pretrained=pretrained)
     if settings["train_database"] is not None:
         report_databases(console, settings, paths, options)
         return

@@ -35,9 +35,11 @@ class AugmentOptions:
         """Return the settings, JSON-ready."""
         return asdict(self)
 
-    def change_batch(self, images: Any, labels: Any, *, seed: tuple[Any, Any], white: float | None) -> tuple[Any, Any]:
+    def change_batch(
+        self, images: Any, labels: Any, *, seed: tuple[Any, Any], white: float | None, place: Any = None
+    ) -> tuple[Any, Any]:
         """Change every image of a batch, see `augment_batch`; `white` is of no account here."""
-        return augment_batch(images, labels, self, seed=seed)
+        return augment_batch(images, labels, self, seed=seed, place=place)
 
 
 class Augmentation(Protocol):
@@ -52,7 +54,9 @@ class Augmentation(Protocol):
         """Return the settings, JSON-ready."""
         ...
 
-    def change_batch(self, images: Any, labels: Any, *, seed: tuple[Any, Any], white: float | None) -> tuple[Any, Any]:
+    def change_batch(
+        self, images: Any, labels: Any, *, seed: tuple[Any, Any], white: float | None, place: Any = None
+    ) -> tuple[Any, Any]:
         """Change every image of a batch in its own way, and its labels with it; inside a graph or outside.
 
         Parameters
@@ -65,11 +69,15 @@ class Augmentation(Protocol):
             The same two numbers, the same changes.
         white : float or None
             The largest value that an image can have, the smallest being 0; None: those that each band of an image has.
+        place : (integer, integer) or None
+            Where the images are a part of a batch: the number of the first in it, and how many images it has.
         """
         ...
 
 
-def augment_batch(images: Any, labels: Any, options: AugmentOptions, *, seed: tuple[Any, Any]) -> tuple[Any, Any]:
+def augment_batch(
+    images: Any, labels: Any, options: AugmentOptions, *, seed: tuple[Any, Any], place: Any = None
+) -> tuple[Any, Any]:
     """Change every image of a batch in its own way, and its labels with it; inside a graph or outside.
 
     What lies beyond the border of an image is its mirror image, in the labels too.
@@ -82,6 +90,8 @@ def augment_batch(images: Any, labels: Any, options: AugmentOptions, *, seed: tu
         (n, rows, cols) uint8.
     seed : (integer, integer)
         The same two numbers, the same changes.
+    place : (integer, integer) or None
+        As for `Augmentation.change_batch`.
 
     Examples
     --------
@@ -96,7 +106,8 @@ def augment_batch(images: Any, labels: Any, options: AugmentOptions, *, seed: tu
     if not options.any:
         return images, labels
     shape = tf.shape(images)
-    draws = tf.random.stateless_uniform((shape[0], _N_DRAWS), tf.stack(seed), -1.0, 1.0)
+    first, n_images = (0, shape[0]) if place is None else (place[0], place[1])
+    draws = tf.random.stateless_uniform((n_images, _N_DRAWS), tf.stack(seed), -1.0, 1.0)[first : first + shape[0]]
     transforms = _draw_transforms(draws, options, rows=shape[1], cols=shape[2])
 
     def move(values: Any, interpolation: str) -> Any:

@@ -5,6 +5,8 @@ A batch depends only on the seed and the number of its step, so a run can resume
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.dense.augment import Augmentation, AugmentOptions
+from hybridseg.dense.machines import Share
 from hybridseg.dense.pairs import PairSource
 from hybridseg.dense.photos import PhotoPairs, Window
 from hybridseg.draw import count_share, shuffle_names
@@ -50,7 +53,21 @@ class Feed:
             raise BadInput(f"batch_size={batch_size}: give a whole number of 1 or more")
         self.pairs, self.indices, self.batch_size = pairs, np.asarray(indices, np.int64), batch_size
         self.normalization, self.augment, self.shuffle, self.seed = normalization, augment, shuffle, seed
+        self.share = Share()
         self._error: HybridSegError | None = None
+
+    def for_share(self, share: Share) -> Feed:
+        """Return the same feed for one of several workers, which is given its share of every batch."""
+        if share.count == 1:
+            return self
+        own = copy.copy(self)
+        own.share = share
+        own.__dict__.pop("_make_batch", None)
+        return own
+
+    def count_images(self, step: int) -> int:
+        """Return how many images a step of an epoch, from 0, has: those of all workers."""
+        return min(self.batch_size, self.n_samples - step * self.batch_size)
 
     @property
     def n_steps(self) -> int:
@@ -91,12 +108,17 @@ class Feed:
 
         def make_batch(step: Any) -> tuple[Any, Any]:
             # A stateful function would not run ahead of a deterministic network, and this one has no state.
-            kinds = (dtype, tf.uint8, tf.float32)
-            images, labels, measured = tf.numpy_function(self._read_batch, [step], kinds, stateful=False)
+            kinds = (dtype, tf.uint8, tf.float32, tf.int32)
+            images, labels, measured, place = tf.numpy_function(self._read_batch, [step], kinds, stateful=False)
+            place.set_shape((2,))
             images.set_shape((None, None, None, n_bands))
             labels.set_shape((None, None, None))
             images, labels = self.augment.change_batch(
-                tf.cast(images, tf.float32), labels, seed=(np.int64(self.seed), step), white=white
+                tf.cast(images, tf.float32),
+                labels,
+                seed=(np.int64(self.seed), step),
+                white=white,
+                place=(place[0], place[1]),
             )
             return self._normalize(images, measured), labels
 
@@ -125,16 +147,18 @@ class Feed:
         """Return the photograph of each image of an epoch, in the order of its batches."""
         return [self.pairs.sources[self._find_pair(sample)] for sample in self._list_samples(epoch)]
 
-    def _read_batch(self, step: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read_batch(self, step: np.int64) -> tuple[np.ndarray, ...]:
+        """Return images, labels, what `_normalize` needs; which of the batch is the first, and its size."""
         epoch, batch = divmod(int(step), self.n_steps)
         chosen = self._list_samples(epoch)[batch * self.batch_size : (batch + 1) * self.batch_size]
+        first, end = self.share.of(len(chosen))
         try:
-            read = [self._read_sample(sample) for sample in chosen]
+            read = [self._read_sample(sample) for sample in chosen[first:end]]
         except HybridSegError as error:
             self._error = error
             raise
-        images, labels, measured = zip(*read, strict=True)
-        return np.stack(images), np.stack(labels), np.stack(measured)
+        parts = [np.stack(part) for part in zip(*read, strict=True)]
+        return *parts, np.array([first, len(chosen)], np.int32)
 
     def _list_samples(self, epoch: int) -> Sequence[Any] | np.ndarray:
         """Return what `_read_sample` takes, in the order of an epoch."""
@@ -208,6 +232,14 @@ class WindowFeed(Feed):
 
     def _normalize(self, images: Any, measured: Any) -> Any:
         return (images - measured[:, 0, None, None]) * measured[:, 1, None, None]
+
+
+def time_batches(batches: Iterator[Any]) -> Iterator[tuple[float, Any]]:
+    """Yield every batch after the seconds that it took to arrive."""
+    since = time.perf_counter()
+    for batch in batches:
+        yield time.perf_counter() - since, batch
+        since = time.perf_counter()
 
 
 def hold_out(sources: Sequence[str], *, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridseg.batch.madeby import list_changes
-from hybridseg.confusion import count_confusion
+from hybridseg.confusion import count_confusion, pool_confusions
 from hybridseg.dense.descent import Part, make_train_step
-from hybridseg.dense.feed import Feed
-from hybridseg.dense.runs import BEST_NAME, CHECKPOINT_NAME, LOG_NAME, RunFolder, describe_changes
+from hybridseg.dense.feed import Feed, time_batches
+from hybridseg.dense.replicas import read_values
+from hybridseg.dense.runs import BEST_NAME, CHECKPOINT_NAME, LOG_NAME, RunFolder
 from hybridseg.dense.schedules import CosineRestarts, Schedule, count_plateaus, list_stops
 from hybridseg.dense.scoring import SCORES, make_validation_step, measure_feed, score_classes, show_score
+from hybridseg.dense.team import ALONE, Team
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.forecast import Weighted
-from hybridseg.io.jsonfiles import as_read
 from hybridseg.io.tables import write_csv
 from hybridseg.models.checkpoints import restore_state, save_state
 from hybridseg.models.losses import LossOptions, make_loss
@@ -170,6 +171,9 @@ def fit(
     on_start: Callable[[str], None] = lambda text: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     progress: Progress = no_progress,
+    copy: tf_keras.Model | None = None,
+    gather: Callable[[], None] = lambda: None,
+    team: Team = ALONE,
 ) -> list[Epoch]:
     """Train a network in place; with a validation set it ends with the weights of the best epoch.
 
@@ -185,6 +189,10 @@ def fit(
         Called with what is resumed, if anything is.
     on_epoch : callable
         Called after every epoch, while the network is as it was then.
+    copy, gather
+        A copy that is trained in its place, and what brings its weights to it: see `dense.replicas.replicate`.
+    team : Team
+        Who trains it together, each on its share of `training`; the chief alone writes.
 
     Returns
     -------
@@ -199,11 +207,9 @@ def fit(
         When the run in the folder has other settings, or the loss is not finite in the first epoch. In a later one
         training stops with the last good weights.
     """
-    run = _Run(network, training.pairs.table, options, folder, encoder)
+    run = _Run(network, training.pairs.table, options, folder, encoder, copy, gather, team)
     history = run.restore()
     if history:
-        # It may have been killed before the log had its last epoch.
-        run.write_log(history)
         on_start(_describe_resumed(history, options))
     # One sequence for all epochs and their validation: the time that is left is that of the whole training.
     step = training.batch_size * math.prod(training.pairs.size) * _PIXEL_SECONDS
@@ -220,18 +226,19 @@ def fit(
         row = run.train_epoch(training, epoch, steps, rate, validation=validation, stops=stops[:-1])
         if row is not None and validation is not None:
             row = Epoch(**{**asdict(row), **run.validate(validation, islice(steps, validation.n_steps))})
+        if row is not None:  # All stop, and choose the best, by the same numbers.
+            row = Epoch(**team.exchange(asdict(row))[0])
         if row is None or not np.isfinite(row.val_loss or 0.0):
             run.return_to(history)
             break
         history.append(row)
-        if options.checkpoint_interval and len(history) % options.checkpoint_interval == 0:
-            path = folder.weights_path(len(history))
-            keep(path) if keep is not None else write_weights(path, network)
-        run.save(history, is_best=options.find_best(history) == len(history))
+        if team.is_chief:
+            run.save(history, keep or partial(write_weights, model=network))
         on_epoch(row)
     next(steps, None)
-    if validation is not None:
+    if validation is not None and team.is_chief:
         run.restore_best()
+    network.set_weights(team.spread(network.get_weights()))
     return history
 
 
@@ -245,58 +252,62 @@ class _Run:
         options: FitOptions,
         folder: RunFolder,
         encoder: Sequence[Any] = (),
+        copy: tf_keras.Model | None = None,
+        gather: Callable[[], None] = lambda: None,
+        team: Team = ALONE,
     ) -> None:
         import tensorflow as tf
 
         self.network, self.table, self.options, self.folder = network, table, options, folder
+        self.gather, self.team, copy = gather, team, copy or network
         own = {id(variable) for layer in encoder for variable in layer.weights}
-        rest = [variable for variable in network.trainable_variables if id(variable) not in own]
-        kept = [variable for variable in network.trainable_variables if id(variable) in own]
+        rest = [variable for variable in copy.trainable_variables if id(variable) not in own]
+        kept = [variable for variable in copy.trainable_variables if id(variable) in own]
         self._parts = [Part(1.0, rest), Part(options.encoder_rate, [] if options.frozen_epochs < 0 else kept)]
-        self.state = [*network.weights, *(v for part in self._parts for v in part.optimizer.variables)]
+        self.state = [*copy.weights, *(v for part in self._parts for v in part.optimizer.variables)]
         loss = make_loss(options.loss, foreground_only=network.output_shape[-1] == 1)
         signature = [tf.TensorSpec(network.input_shape, tf.float32), tf.TensorSpec([None, None, None], tf.uint8)]
         # Without AutoGraph, see `hybridseg.models.graphs.freeze`.
         settings = {"input_signature": signature, "autograph": False}
         self._train_steps = {
-            is_frozen: tf.function(make_train_step(network, loss, parts), **settings)
+            is_frozen: tf.function(make_train_step(copy, loss, parts), **settings)
             for is_frozen, parts in ((True, self._parts[:1]), (False, self._parts))
         }
         self._validation_step = tf.function(make_validation_step(network, loss), **settings)
 
     def restore(self) -> list[Epoch]:
         """Restore the last epoch of an earlier session, if asked for; return all of its epochs."""
+        rows = [asdict(row) for row in self._restore_own()] if self.team.is_chief else []
+        history = [Epoch(**row) for row in self.team.exchange({"history": rows})[0]["history"]]
+        if self.team.share.count > 1:
+            for variable, value in zip(self.state, self.team.spread(read_values(self.state)), strict=True):
+                variable.assign(value, read_value=False)
+        self.gather()
+        return history
+
+    def _restore_own(self) -> list[Epoch]:
+        """Return the history as the chief has it, and restore its state."""
         path = self.folder.path / CHECKPOINT_NAME
         if not path.exists():
             return []
         if not self.folder.resume:
-            raise OutputExists(
-                f"{self.folder.path} holds a training run; --resume continues it, --overwrite starts over"
-            )
-        record = restore_state(path, self.state, accept=self._accept)
-        return [Epoch(**row) for row in record["history"]] if record else []
-
-    def _accept(self, record: dict[str, Any]) -> bool:
-        if "settings" not in record:
-            raise BadInput(f"{self.folder.path} holds a run of an earlier version; --overwrite starts over")
-        changes = list_changes(record["settings"], as_read(dict(self.folder.settings)))
-        if changes:
-            raise BadInput(
-                f"{self.folder.path} holds a run with other settings ({describe_changes(changes)}); give those again, "
-                "or --overwrite to start over"
-            )
-        if len(record["history"]) > self.options.epochs:
-            raise BadInput(
-                f"{self.folder.path} holds a run of {len(record['history'])} epochs already; ask for at least as many"
-            )
-        return True
+            where = self.folder.path
+            raise OutputExists(f"{where} holds a training run; --resume continues it, --overwrite starts over")
+        record = restore_state(path, self.state, accept=partial(self.folder.accept, n_epochs=self.options.epochs))
+        history = [Epoch(**row) for row in record["history"]] if record else []
+        if history:
+            # It may have been killed before the log had its last epoch.
+            self.write_log(history)
+        return history
 
     def return_to(self, history: list[Epoch]) -> None:
         """Return to the end of the last good epoch, after a loss that is not finite."""
         epoch = len(history) + 1
         if not history:
             raise BadInput("the loss is not finite any more in epoch 1; give a smaller learning rate")
-        restore_state(self.folder.path / CHECKPOINT_NAME, self.state)
+        if self.team.is_chief:
+            restore_state(self.folder.path / CHECKPOINT_NAME, self.state)
+            self.gather()
         logger.warning(
             "the loss is not finite any more in epoch %d: training stops here, and the best weights until then are "
             "kept; a smaller learning rate may get further",
@@ -320,25 +331,31 @@ class _Run:
         counts, losses, n_starved, n_images = [], [], 0, 0
         within: list[float | None] = []
         started = time.perf_counter()
-        batches = _timed(feed.batches(first_epoch=epoch))
+        batches = time_batches(feed.batches(first_epoch=epoch))
         for number, _ in zip(range(1, feed.n_steps + 1), steps, strict=False):
             waited, (images, labels) = next(batches)
             since = time.perf_counter()
             loss, found = train_step(images, labels)
             if not np.isfinite(loss):
                 return None
-            losses.append(float(loss) * len(images))
+            n_of_all = feed.count_images(number - 1)
+            losses.append(float(loss) * n_of_all)
             # The first batch of an epoch is never there in advance: no step could have hidden it.
             is_late = waited > max(_WAIT_SECONDS, _WAIT_SHARE * (time.perf_counter() - since))
             n_starved += is_late and n_images > 0
-            counts.append(count_confusion(labels.numpy(), found.numpy(), self.table))
-            n_images += len(images)
+            # Of a batch that each of the team has whole, that of the chief counts.
+            n_own = len(images) if self.team.is_chief or n_of_all >= self.team.share.count else 0
+            counts.append(count_confusion(labels.numpy()[:n_own], found.numpy()[:n_own], self.table))
+            n_images += n_of_all
             if validation is not None and number in stops:
                 since = time.perf_counter()
                 within.append(self.validate(validation, islice(steps, validation.n_steps))["val_dice"])
                 place = f"epoch {epoch + 1}, step {number} of {feed.n_steps}"
                 say(f"{place}: Dice of the validation images {show_score(within[-1])}, mean over the classes")
                 started += time.perf_counter() - since
+        self.gather()
+        pooled = pool_confusions(counts)
+        counts = [replace(pooled, counts=self.team.add(pooled.counts))]
         unknown = dict.fromkeys(("val_loss", *(f"val_{name}" for name in SCORES)))
         return Epoch(
             epoch=epoch + 1, rate=learning_rate, loss=sum(losses) / n_images, **score_classes(counts), **unknown,
@@ -347,16 +364,20 @@ class _Run:
         )  # fmt: skip
 
     def validate(self, feed: Feed, steps: Iterable[Any]) -> dict[str, float | None]:
-        """Return loss and scores on the validation set."""
-        found = measure_feed(self._validation_step, feed, self.table, steps=steps)
+        """Return loss and scores on the validation set; every one of the team finds the same."""
+        self.gather()
+        found = measure_feed(self._validation_step, feed, self.table, steps=self.team.watch(steps))
         return {f"val_{name}": value for name, value in found.items()}
 
-    def save(self, history: list[Epoch], *, is_best: bool) -> None:
+    def save(self, history: list[Epoch], keep: Callable[[Path], object]) -> None:
         """Write everything that the next epoch depends on; the best weights first, or they could be lost."""
-        if is_best:
-            save_state(self.folder.path / BEST_NAME, self.network.weights, {"epoch": len(history)})
+        n = len(history)
+        if self.options.checkpoint_interval and n % self.options.checkpoint_interval == 0:
+            keep(self.folder.weights_path(n))
+        if self.options.find_best(history) == n:
+            save_state(self.folder.path / BEST_NAME, read_values(self.network.weights), {"epoch": n})
         record = {"settings": self.folder.settings, "history": [asdict(row) for row in history]}
-        save_state(self.folder.path / CHECKPOINT_NAME, self.state, record)
+        save_state(self.folder.path / CHECKPOINT_NAME, read_values(self.state), record)
         self.write_log(history)
 
     def write_log(self, history: list[Epoch]) -> None:
@@ -377,11 +398,3 @@ def _describe_resumed(history: Sequence[Epoch], options: FitOptions) -> str:
     if [row.rate for row in history] == [options.learning_rate(history[:i]) for i in range(len(history))]:
         return text
     return f"{text}; the learning rate goes on by the schedule of {options.epochs} epochs"
-
-
-def _timed(batches: Iterator[Any]) -> Iterator[tuple[float, Any]]:
-    """Yield every batch after the seconds that it took to arrive."""
-    since = time.perf_counter()
-    for batch in batches:
-        yield time.perf_counter() - since, batch
-        since = time.perf_counter()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable
+from hybridseg.dense.machines import Share
 from hybridseg.dense.policy import Policy
 from hybridseg.errors import BadInput, located
 from hybridseg.io.jsonfiles import parse_whole
@@ -102,6 +103,8 @@ class BatchMaker:
     ----------
     balance : bool
         Draw a class first, each as often, then one of the records that have it.
+    share : Share
+        Make this part of every batch only.
     """
 
     path: Path
@@ -111,6 +114,12 @@ class BatchMaker:
     policy: Policy
     seed: int
     balance: bool = False
+    share: Share = Share()
+
+    @property
+    def own(self) -> range:
+        """The images of a batch that it makes."""
+        return range(*self.share.of(self.batch_size))
 
     @cached_property
     def pairs(self) -> LmdbPairs:
@@ -131,14 +140,15 @@ class BatchMaker:
         return [int(draws.choice(self._records_of[k])) for k in classes]
 
     def make(self, number: int, images: np.ndarray, labels: np.ndarray) -> None:
-        """Fill arrays, (n, rows, cols, bands) float32 and (n, rows, cols) uint8, with a batch, normalized."""
-        white = 255.0 if self.pairs.dtype == np.uint8 else None
-        for slot, index in enumerate(self.choose(number)):
+        """Fill arrays, (n, rows, cols, bands) float32 and (n, rows, cols) uint8, with its share of a batch."""
+        white, chosen = 255.0 if self.pairs.dtype == np.uint8 else None, self.choose(number)
+        for slot in self.own:
+            index = chosen[slot]
             image, own = self.pairs.read(index)
             changed, moved = self.policy.change_array(
                 image.astype(np.float32), own, seed=(self.seed, number, slot), white=white
             )
-            images[slot], labels[slot] = self.normalization.apply(changed), moved
+            images[slot - self.own.start], labels[slot - self.own.start] = self.normalization.apply(changed), moved
 
     @cached_property
     def _records_of(self) -> Sequence[np.ndarray]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from hybridseg.dense.pairs import FolderPairs, PairSource, RememberedPairs
 from hybridseg.dense.photos import PhotoPairs
 from hybridseg.dense.policy import Policy
 from hybridseg.dense.readers import ReaderFeed, ReaderOptions
+from hybridseg.dense.schedules import CosineToEnd
 from hybridseg.errors import BadInput, join_names
 from hybridseg.markup import count_of
-from hybridseg.models.architectures import Architecture
+from hybridseg.models.architectures import Architecture, architecture_record
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.views import View
 from hybridseg.options import Span, check_options, option
@@ -67,6 +69,24 @@ class TrainingPlan:
             f"settings: {count_of(fit.epochs, 'epoch')}, batches of {self.batch_size}, learning rate up to "
             f"{peak:g}, loss {fit.loss.loss}, {interval}",
         ]
+
+    def list_settings(self, training: Feed, validation: Feed) -> dict[str, Any]:
+        """Return everything that the result of an epoch depends on, JSON-ready."""
+        settings = {
+            **asdict(self), "architecture": architecture_record(self.architecture), "augment": self.augment.to_record(),
+            "images and masks": training.pairs.fingerprint,
+            "validation images and masks": validation.pairs.fingerprint,
+            "classes": training.pairs.table.to_records(), "size": training.pairs.size,
+        }  # fmt: skip
+        # Neither of these changes the result of an epoch, nor does the number of readers; a run that is given more
+        # epochs takes the schedule for that many.
+        for name in ("epochs", "validations_per_epoch"):
+            del settings["fit"][name]
+        if isinstance(self.fit.schedule, CosineToEnd):
+            del settings["fit"]["schedule"]["first_epochs"]
+        if self.readers:
+            del settings["readers"]["reader_count"]
+        return settings
 
     def describe_view(self, pairs: PairSource) -> View | None:
         """Return at which scale the network sees photographs; None where it is not known how large they were."""

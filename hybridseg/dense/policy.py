@@ -88,7 +88,9 @@ class Policy:
         for step in self.steps:
             step.check_bands(n_bands)
 
-    def change_batch(self, images: Any, labels: Any, *, seed: tuple[Any, Any], white: float | None) -> tuple[Any, Any]:
+    def change_batch(
+        self, images: Any, labels: Any, *, seed: tuple[Any, Any], white: float | None, place: Any = None
+    ) -> tuple[Any, Any]:
         """Change every image of a batch, see `hybridseg.dense.augment.Augmentation`."""
         import tensorflow as tf
 
@@ -111,7 +113,8 @@ class Policy:
             return image, own
 
         signature = (tf.TensorSpec(images.shape[1:], tf.float32), tf.TensorSpec(labels.shape[1:], tf.uint8))
-        parts = (tf.range(tf.shape(images)[0]), (images - low) / scale, labels)
+        first = 0 if place is None else place[0]
+        parts = (first + tf.range(tf.shape(images)[0]), (images - low) / scale, labels)
         changed, moved = tf.map_fn(change, parts, fn_output_signature=signature)
         return changed * scale + low, moved
 

@@ -16,7 +16,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import recv_handle, send_handle
@@ -27,6 +27,7 @@ import numpy as np
 
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.lmdbpairs import BatchMaker
+from hybridseg.dense.machines import Share
 from hybridseg.dense.replicas import list_devices
 from hybridseg.errors import BadInput, HybridSegError
 from hybridseg.options import Span, check_options, option
@@ -77,7 +78,7 @@ class Readers:
         self._free = list(range(_AHEAD * n_readers + 1))
         self._busy: dict[Connection, int] = {}
         self._processes: dict[Connection, BaseProcess] = {}
-        shape = (len(self._free), maker.batch_size, *maker.pairs.size, maker.pairs.n_bands)
+        shape = (len(self._free), len(maker.own), *maker.pairs.size, maker.pairs.n_bands)
         with _share(_count_bytes(shape)) as memory:
             self._images, self._labels = _lay_out(memory, shape)
             try:
@@ -223,6 +224,13 @@ class ReaderFeed(Feed):
         """Type of the images that are read: they are normalized."""
         return np.dtype(np.float32)
 
+    def for_share(self, share: Share) -> Feed:
+        """Return the same feed for one of several workers, whose readers make its share of every batch."""
+        own = super().for_share(share)
+        assert isinstance(own, ReaderFeed)
+        own._maker = replace(self._maker, share=share)
+        return own
+
     def _list_samples(self, epoch: int) -> list[int]:
         """Return the records of the batches of an epoch."""
         steps = range(epoch * self.n_steps, (epoch + 1) * self.n_steps)
@@ -258,15 +266,17 @@ class ReaderFeed(Feed):
             images, labels = self._readers.get()
             yield tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
 
-    def _read_batch(self, step: np.int64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        shape = (1, self.batch_size, *self.pairs.size, self.pairs.n_bands)
+    def _read_batch(self, step: np.int64) -> tuple[np.ndarray, ...]:
+        own = self._maker.own
+        shape = (1, len(own), *self.pairs.size, self.pairs.n_bands)
         images, labels = np.empty(shape, np.float32)[0], np.empty(shape[:-1], np.uint8)[0]
         try:
             self._maker.make(int(step), images, labels)
         except HybridSegError as error:
             self._error = error
             raise
-        return images, labels, np.empty(0, np.float32)
+        place = np.array([own.start, self.batch_size], np.int32)
+        return images, labels, np.empty(0, np.float32), place
 
     def _normalize(self, images: Any, measured: Any) -> Any:
         return images

@@ -90,7 +90,7 @@ def open_records(folder: str | os.PathLike[str]) -> RecordPairs:
         if _AGAIN in str(error):
             raise
         raise BadInput(f"{path} is damaged ({error}); {_AGAIN}") from error
-    import_tensorflow()
+    import_tensorflow(start=False)
     return pairs
 
 

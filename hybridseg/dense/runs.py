@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg.batch.jobs import load_once
-from hybridseg.errors import MissingInput, join_names
+from hybridseg.batch.madeby import list_changes
+from hybridseg.errors import BadInput, MissingInput, join_names
+from hybridseg.io.jsonfiles import as_read
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.engines import LITERT
 
@@ -48,6 +50,28 @@ class RunFolder:
         """Return the weights of the numbered checkpoints that are there, by their number."""
         found = [(_NUMBERED.fullmatch(path.name), path) for path in self._list_files() if path.suffix == ".h5"]
         return dict(sorted((int(match[1] or match[3]), path) for match, path in found if match))
+
+    def accept(self, record: Mapping[str, Any], *, n_epochs: int) -> bool:
+        """Return True for the record of a run that can go on with these settings, for so many epochs in all.
+
+        Raises
+        ------
+        BadInput
+            When it cannot.
+        """
+        if "settings" not in record:
+            raise BadInput(f"{self.path} holds a run of an earlier version; --overwrite starts over")
+        changes = list_changes(record["settings"], as_read(dict(self.settings)))
+        if changes:
+            raise BadInput(
+                f"{self.path} holds a run with other settings ({describe_changes(changes)}); give those again, or "
+                "--overwrite to start over"
+            )
+        if len(record["history"]) > n_epochs:
+            raise BadInput(
+                f"{self.path} holds a run of {len(record['history'])} epochs already; ask for at least as many"
+            )
+        return True
 
     def clear(self) -> None:
         """Remove what an earlier run left: only files with the names of a run."""

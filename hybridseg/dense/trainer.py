@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -14,14 +14,15 @@ from typing import Any
 from hybridseg.confusion import Confusion, pool_confusions
 from hybridseg.dense.feed import Feed
 from hybridseg.dense.fit import Epoch, fit
+from hybridseg.dense.machines import MachineOptions
 from hybridseg.dense.monitor import HISTOGRAM_INTERVAL, Monitor
 from hybridseg.dense.pairs import PairSource, hash_pairs
 from hybridseg.dense.pictures import WorstImages, draw_end, draw_start
 from hybridseg.dense.plan import TrainingPlan, list_sets, make_feeds
-from hybridseg.dense.replicas import describe_device, replicate
+from hybridseg.dense.replicas import choose_strategy, describe_device, list_devices, replicate
 from hybridseg.dense.runs import CHECKPOINT_NAME, LOG_NAME, RunFolder
-from hybridseg.dense.schedules import CosineToEnd
 from hybridseg.dense.scoring import evaluate_feed, expect_evaluation, score_feed
+from hybridseg.dense.team import Team, join_team
 from hybridseg.dense.warmstart import check_start, start_from
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions
@@ -30,9 +31,8 @@ from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import write_csv
 from hybridseg.markup import render_table, render_text
-from hybridseg.models.architectures import architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
-from hybridseg.models.cards import list_versions
+from hybridseg.models.cards import hash_bytes, list_versions
 from hybridseg.models.catalog import read_entry
 from hybridseg.models.documents import write_documents
 from hybridseg.models.encoders import Weights
@@ -52,7 +52,7 @@ _MAX_NAMED = 1000
 
 @dataclass(frozen=True)
 class TrainingPaths:
-    """What a training run reads and writes.
+    """What a training run reads and writes, and on which machines it runs.
 
     Parameters
     ----------
@@ -89,6 +89,7 @@ class TrainingPaths:
     pretrained: Weights = None
     histogram_interval: int | None = None
     load: Path | None = None
+    machines: MachineOptions = MachineOptions()
 
     def __post_init__(self) -> None:
         if self.histogram_interval is not None and self.tensorboard_dir is None:
@@ -203,9 +204,10 @@ def train_dense(
         When there is a run already, and neither `resume` nor `overwrite` is set.
     WriteFailed
     """
-    with lock_output(paths.run_dir / CHECKPOINT_NAME), lock_output(paths.weights):
-        _claim(paths)
-        if paths.resume and not (paths.run_dir / CHECKPOINT_NAME).exists():
+    with join_team(paths.machines, on_start) as team, _claim(paths, team):
+        if not team.is_chief:
+            paths = replace(paths, plots=False, tensorboard_dir=None, histogram_interval=None, overwrite=False)
+        if team.is_chief and paths.resume and not (paths.run_dir / CHECKPOINT_NAME).exists():
             on_start(f"there is no training in {paths.run_dir} to resume: a new one starts")
         training, validation = make_feeds(pairs, validation_pairs, plan, progress=followed_by(progress, UNKNOWN))
         sets = list_sets(training, validation, test_pairs, plan) if score_sets else {}
@@ -215,14 +217,21 @@ def train_dense(
             RunFolder(paths.run_dir).clear()
         # Before the training, in which files can change.
         hashes = _hash_data(pairs, validation, sets.get("test"), followed_by(progress, UNKNOWN))
-        written = [*on_network(model)]
+        settings = plan.list_settings(training, validation)
+        settings |= {"weights of --load": model.card.training["load"]} if paths.load else {}
+        team.compare({
+            **settings, **_describe_data(pairs, validation, hashes), "epochs": plan.fit.epochs,
+            "graphics cards": len(list_devices()), "--resume": paths.resume,
+        })  # fmt: skip
+        written = [*on_network(model)] if team.is_chief else []
         for line in plan.describe(training, validation):
             on_start(line)
         if paths.plots:
             rates = [plan.fit.schedule.learning_rate(epoch) for epoch in range(plan.fit.epochs)]
             written += draw_start(paths.plot, training, validation, rates, dpi=paths.figures.dpi)
         later = followed_by(progress, expect_evaluation(validation))
-        history = _fit(model, training, validation, plan, paths, on_start, on_epoch, later)
+        folder = RunFolder(paths.run_dir, settings, paths.resume)
+        history = _fit(model, training, validation, plan, paths, folder, team, on_start, on_epoch, later)
         n_steps, n_settling = len(history) * training.n_steps, count_settling_steps(model.network)
         if n_steps < n_settling:
             logger.warning(
@@ -236,13 +245,9 @@ def train_dense(
         photos, images = tuple(by_photo.values()), rank_images(by_photo)
         scored = {name: score_feed(model.network, feed, plan.fit.loss) for name, feed in sets.items()}
         origin = {**model.card.training, **hashes, **_describe_training(plan, pairs, validation, history), **about}
-        trained = replace(model.card, training=origin, scores=_describe_scores(photos, images, scored))
-        probes = [pixels.numpy() for pixels, _ in islice(validation.batches(), _N_PROBES)]
-        saved = save_dense(paths.weights, model.network, trained, probes=probes)
-        documents = write_documents(read_entry(paths.weights))
-        write_csv(paths.by_image, *list_image_rows(images))
-        written = [*saved, *documents, paths.run_dir / LOG_NAME, paths.by_image, *written]
-        model.card = trained
+        model.card = replace(model.card, training=origin, scores=_describe_scores(photos, images, scored))
+        if team.is_chief:
+            written = [*_save(model, paths, validation, images), *written]
         if paths.plots:
             written += draw_end(paths.plot, model, validation, history, dpi=paths.figures.dpi)
             written += worst.draw(paths.plot("worst"))
@@ -253,9 +258,29 @@ def train_dense(
     )  # fmt: skip
 
 
-def _claim(paths: TrainingPaths) -> None:
+def _save(model: DenseModel, paths: TrainingPaths, validation: Feed, images: Sequence[ImageScore]) -> list[Path]:
+    """Write the model, what it is, and how it does on each photograph; return the paths."""
+    probes = [pixels.numpy() for pixels, _ in islice(validation.batches(), _N_PROBES)]
+    saved = save_dense(paths.weights, model.network, model.card, probes=probes)
+    documents = write_documents(read_entry(paths.weights))
+    write_csv(paths.by_image, *list_image_rows(images))
+    return [*saved, *documents, paths.run_dir / LOG_NAME, paths.by_image]
+
+
+@contextmanager
+def _claim(paths: TrainingPaths, team: Team) -> Iterator[None]:
+    """Keep others from writing the same result; of several machines, one writes."""
     if paths.resume and paths.overwrite:
         raise BadInput("--resume continues a run and --overwrite starts over; give one of them")
+    if not team.is_chief:
+        yield
+        return
+    with lock_output(paths.run_dir / CHECKPOINT_NAME), lock_output(paths.weights):
+        _check_places(paths)
+        yield
+
+
+def _check_places(paths: TrainingPaths) -> None:
     checkpoint = paths.run_dir / CHECKPOINT_NAME
     if paths.resume and paths.weights.exists() and not checkpoint.exists():
         raise BadInput(f"there is no {checkpoint} to resume from; --overwrite trains {paths.weights} anew")
@@ -270,7 +295,7 @@ def _claim(paths: TrainingPaths) -> None:
 def _build(pairs: PairSource, plan: TrainingPlan, paths: TrainingPaths, on_start: Callable[[str], None]) -> DenseModel:
     """Return the network as it is before it is trained, on a card without scores."""
     make_deterministic(plan.fit.seed)
-    on_start(describe_device(alone=plan.readers is None))
+    on_start(describe_device(alone=plan.readers is None and paths.machines.strategy is None))
     with say_if_slow("building the network"):
         network = plan.architecture.build()
     card = DenseCard(
@@ -290,57 +315,46 @@ def _fit(
     validation: Feed,
     plan: TrainingPlan,
     paths: TrainingPaths,
+    folder: RunFolder,
+    team: Team,
     on_start: Callable[[str], None],
     on_epoch: Callable[[Epoch], None],
     progress: Progress,
 ) -> list[Epoch]:
-    pairs = training.pairs
-    settings = {
-        **asdict(plan), "architecture": architecture_record(plan.architecture), "augment": plan.augment.to_record(),
-        "images and masks": pairs.fingerprint, "validation images and masks": validation.pairs.fingerprint,
-        "classes": pairs.table.to_records(), "size": pairs.size,
-        **({"weights of --load": model.card.training["load"]} if paths.load else {}),
-    }  # fmt: skip
-    # Neither of these changes the result of an epoch, nor does the number of readers; a run that is given more epochs
-    # takes the schedule for that many.
-    for name in ("epochs", "validations_per_epoch"):
-        del settings["fit"][name]
-    if isinstance(plan.fit.schedule, CosineToEnd):
-        del settings["fit"]["schedule"]["first_epochs"]
-    if plan.readers:
-        del settings["readers"]["reader_count"]
-    folder = RunFolder(paths.run_dir, settings, paths.resume)
     interval = paths.histogram_interval
     if interval is None:
         interval = min(HISTOGRAM_INTERVAL, plan.fit.epochs)
+    own = training.for_share(team.share)
+    strategy = team.strategy or choose_strategy(paths.machines.strategy, has_full_batches=plan.readers is not None)
     with (
         Monitor(
             paths.tensorboard_dir, model, training, validation, histogram_interval=interval, loss=plan.fit.loss
         ) as monitor,
-        training.reading(),
-        _replicate(model, plan) as (network, gather),
+        own.reading(),
+        replicate(model.network, plan.architecture.build, plan.batch_size, strategy) as (copy, gather),
     ):
 
         def report(epoch: Epoch) -> None:
-            gather()
             monitor.report(epoch)
             on_epoch(epoch)
 
-        history = fit(
-            network, training, validation, options=plan.fit, folder=folder,
-            encoder=plan.architecture.find_encoder(network),
-            keep=lambda path: save_dense(path, network, model.card), on_start=on_start, on_epoch=report,
-            progress=progress,
+        return fit(
+            model.network, own, validation, options=plan.fit, folder=folder,
+            encoder=plan.architecture.find_encoder(copy),
+            keep=lambda path: save_dense(path, model.network, model.card), on_start=on_start, on_epoch=report,
+            progress=progress, copy=copy, gather=gather, team=team,
         )  # fmt: skip
-        gather()
-        return history
 
 
-def _replicate(model: DenseModel, plan: TrainingPlan) -> AbstractContextManager[Any]:
-    """Return the network on all graphics cards where every batch is of one size, as those of a database are."""
-    if plan.readers is None:
-        return nullcontext((model.network, lambda: None))
-    return replicate(model.network, plan.architecture.build, plan.batch_size)
+def _describe_data(pairs: PairSource, validation: Feed, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the images of several machines must have in common: contents, names and order, not their dates."""
+    names = [hash_bytes("\0".join(sources).encode("utf-8", "surrogateescape"))
+             for sources in (pairs.sources, validation.pairs.sources)]  # fmt: skip
+    return {
+        "images and masks": [hashes["data_sha256"], names[0]],
+        "validation images and masks": [hashes["validation_sha256"], names[1]],
+        "test images and masks": hashes.get("test_sha256"),
+    }
 
 
 def _hash_data(pairs: PairSource, validation: Feed, test: Feed | None, progress: Progress) -> dict[str, str]:

@@ -34,7 +34,8 @@ def restore_state(
         return None
     record, values = found
     for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+        # Of several machines the chief alone does it: reading it back would need all of them.
+        variable.assign(value, read_value=False)
     return record
 
 

@@ -23,6 +23,28 @@ def make_norm(name: str, *, momentum: float = MOMENTUM, epsilon: float = 1e-3) -
     return layers.BatchNormalization(momentum=momentum, epsilon=epsilon, synchronized=is_shared, name=name)
 
 
+def sum_copies(value: Any) -> Any:
+    """Return the sum of a value over all copies of a network that are trained together, each on a share of a batch."""
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync < 2:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def _find_share(n_images: Any) -> tuple[Any, Any]:
+    """Return how many images the batch has of whose share this is, and how many of them come before it."""
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync < 2:
+        return n_images, 0
+    own = context.replica_id_in_sync_group
+    sizes = sum_copies(tf.one_hot(own, context.num_replicas_in_sync, dtype=tf.int32) * n_images)
+    return tf.reduce_sum(sizes), tf.reduce_sum(sizes[:own])
+
+
 def count_settling_steps(network: Any) -> int:
     """Return the steps of a training until the running averages hold a hundredth of what they began with, or less.
 
@@ -131,7 +153,12 @@ def make_dropout(rate: float, name: str) -> Any:
             if not training:
                 return inputs
             salt = tf.constant(zlib.crc32(self.name.encode()), tf.int64)
-            kept = tf.random.stateless_uniform(tf.shape(inputs), tf.stack([salt, self.count])) >= rate
+            shape = tf.shape(inputs)
+            # Drawn for all of the batch, so that its shares together lose what the whole would.
+            n_images, n_before = _find_share(shape[0])
+            whole = tf.concat([tf.reshape(n_images, [1]), shape[1:]], 0)
+            draws = tf.random.stateless_uniform(whole, tf.stack([salt, self.count]))
+            kept = draws[n_before : n_before + shape[0]] >= rate
             self.count.assign_add(1)
             return tf.where(kept, inputs / (1 - rate), 0.0)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hybridseg.classes import VOID
+from hybridseg.models.layers import sum_copies
 from hybridseg.options import Span, check_options, option
 
 LOSSES = ("cross-entropy", "dice", "combo", "focal")
@@ -122,11 +123,15 @@ def dice_loss(scores: Any, labels: Any, *, first_class: int = 0, by_image: bool 
     probs = tf.nn.softmax(scores)[..., first_class:] * valid[..., None]
     truth = tf.one_hot(safe, n_classes)[..., first_class:] * valid[..., None]
     axes = (1, 2) if by_image else (0, 1, 2)
-    n_truth = tf.reduce_sum(truth, axes)
-    both = tf.reduce_sum(probs * truth, axes)
-    dice = (2 * both + _SMOOTH) / (tf.reduce_sum(probs, axes) + n_truth + _SMOOTH)
+    sums = tf.stack([tf.reduce_sum(values, axes) for values in (truth, probs * truth, probs)])
+    # Of a share of a batch too it is the Dice of all of the batch.
+    n_truth, both, n_found = tf.unstack(sums if by_image else sum_copies(sums))
+    dice = (2 * both + _SMOOTH) / (n_found + n_truth + _SMOOTH)
     counted = tf.ones_like(dice) if n_classes - first_class == 1 else tf.cast(n_truth > 0, tf.float32)
-    return tf.math.divide_no_nan(tf.reduce_sum((1 - dice) * counted), tf.reduce_sum(counted))
+    total, n_counted = tf.reduce_sum((1 - dice) * counted), tf.reduce_sum(counted)
+    if by_image:
+        total, n_counted = sum_copies(total), sum_copies(n_counted)
+    return tf.math.divide_no_nan(total, n_counted)
 
 
 def _split_void(labels: Any) -> tuple[Any, Any]:

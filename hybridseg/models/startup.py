@@ -14,16 +14,32 @@ from contextlib import contextmanager
 from hybridseg.progress import say_if_slow
 
 
-def import_tensorflow() -> None:
-    """Import TensorFlow and start it quietly."""
-    if "tensorflow" in sys.modules:
+def is_running() -> bool:
+    """Return whether TensorFlow is at work in this process: it is too late then for what it must know at its start."""
+    if "tensorflow" not in sys.modules:
+        return False
+    from tensorflow.python.eager import context
+
+    return bool(context.context()._initialized)
+
+
+def import_tensorflow(*, start: bool = True) -> None:
+    """Import TensorFlow and start it quietly.
+
+    Parameters
+    ----------
+    start : bool
+        False: leave it at the import, for it may have to be told of other machines first.
+    """
+    if "tensorflow" in sys.modules and (not start or is_running()):
         return
     # Ours is tf_keras. Without this, TensorFlow also imports Keras 3, scikit-learn and pyplot: a third of its time.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     with hold_interrupts(), say_if_slow("loading TensorFlow"), hold_messages():
         import tensorflow as tf
 
-        tf.constant(0)
+        if start:
+            tf.constant(0)
     # Its deprecation warnings do not concern a user.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 

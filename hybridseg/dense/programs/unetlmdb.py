@@ -63,5 +63,8 @@ def train_on_databases(
         {"train": training, "val": test}, paths=paths, options=options, readers=readers, on_start=on_start,
         on_epoch=on_epoch, progress=progress,
     )  # fmt: skip
+    if not result.written:
+        # The chief of several machines writes it.
+        return result
     folder = write_saved_model(paths.weights.with_name(SAVED_MODEL_NAME), result.model)
     return replace(result, written=(*result.written, folder))
