@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,6 +127,22 @@ class Cluster:
 
 
 @contextmanager
+def _quiet_dask() -> Iterator[None]:
+    """Keep from people what Dask tells of every step, unless they want to know of ours, too."""
+    # The second has a level of its own.
+    theirs = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in theirs]
+    if not logging.getLogger("hybridseg").isEnabledFor(logging.DEBUG):
+        for logger in theirs:
+            logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(theirs, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
 def open_cluster(
     *,
     n_jobs: int | None = None,
@@ -168,7 +185,7 @@ def open_cluster(
             client = Client(scheduler, scheduler_file=scheduler_file and str(scheduler_file), timeout=_CONNECT_SECONDS)
         except (OSError, ValueError, TimeoutError) as error:
             raise BadInput(f"no scheduler answers at {where}; start one with `dask scheduler`") from error
-        with client:
+        with _quiet_dask(), client:
             n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
             if not n_workers:
                 raise BadInput(f"the scheduler at {where} has no workers; start some with `dask worker {where}`")
@@ -188,6 +205,7 @@ def open_cluster(
     memory = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause", "terminate")}
     with (
         dask.config.set({**settings, **memory}),
+        _quiet_dask(),
         LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster,
         Client(cluster) as client,
     ):
