@@ -130,6 +130,21 @@ class Cluster:
 
 
 @contextmanager
+def _quiet_dask() -> Iterator[None]:
+    """Keep from people what Dask tells of every step, unless they want to know of ours, too."""
+    theirs = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in theirs]
+    if not logging.getLogger("hybridseg").isEnabledFor(logging.DEBUG):
+        for logger in theirs:
+            logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(theirs, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
 def open_cluster(
     *,
     n_jobs: int | None = None,
@@ -164,8 +179,6 @@ def open_cluster(
         raise MissingPackage(
             'a cluster needs dask, which is not installed; install it with `pip install "hybridseg[dask]"`'
         ) from error
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     if scheduler or scheduler_file:
         if scheduler_file:
             _check_scheduler_file(scheduler_file)
@@ -174,7 +187,7 @@ def open_cluster(
             client = Client(scheduler, scheduler_file=scheduler_file and str(scheduler_file), timeout=_CONNECT_SECONDS)
         except (OSError, ValueError, TimeoutError) as error:
             raise BadInput(f"no scheduler answers at {where}; start one with `dask scheduler`") from error
-        with client:
+        with _quiet_dask(), client:
             n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
             if not n_workers:
                 raise BadInput(f"the scheduler at {where} has no workers; start some with `dask worker {where}`")
@@ -192,7 +205,7 @@ def open_cluster(
     }
     # A worker that takes much memory is not stopped for it: the images decide how much they need.
     memory = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause", "terminate")}
-    with dask.config.set({**settings, **memory}), ExitStack() as stack:
+    with dask.config.set({**settings, **memory}), _quiet_dask(), ExitStack() as stack:
         with hold_interrupts():
             started = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
             client = stack.enter_context(Client(stack.enter_context(started)))

@@ -19,7 +19,7 @@ from hybridseg.errors import BadInput, MissingInput
 
 
 @pytest.mark.slow
-def test_a_cluster_writes_the_same_and_survives_a_dead_worker(photo, job, tmp_path):
+def test_a_cluster_writes_the_same_and_survives_a_dead_worker(photo, job, tmp_path, caplog):
     for name in ("b", "c", "killer"):
         photo.with_name(f"{name}.png").write_bytes(photo.read_bytes())
     paths = [photo.with_name(f"{name}.png") for name in ("b", "killer", "c", "photo")]
@@ -33,6 +33,7 @@ def test_a_cluster_writes_the_same_and_survives_a_dead_worker(photo, job, tmp_pa
         scheduler_file.write_text(json.dumps({"address": address}))
         with open_cluster(scheduler_file=scheduler_file) as joined:
             assert joined.n_workers >= 1, "one that died may be starting"
+    assert not [record for record in caplog.records if record.name.startswith("distributed")], "Dask keeps quiet"
     assert [image.image_path for image in many.images] == [paths[0], *paths[2:]] and len(again.images) == 2
     assert [problem.where for problem in many.problems] == [str(paths[1])]
     assert "the process that worked on it ended (the log of the worker says more), 3 times" in many.problems[0].message
