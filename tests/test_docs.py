@@ -72,7 +72,7 @@ JOURNEYS = (
     ["coco export", "coco import"],
     ["eval-pixels"],
     ["export-module"],
-    ["retile", "retrain", "eval-tiles", "tune-crf", "semseg", "predict", "segment", "status"],
+    ["retile", "retrain", "eval-tiles", "tune-crf", "semseg", "predict", "segment", "status", "estimate"],
     ["fcn make-labels", "fcn train", "fcn infer"],
     [f"resunet {name}" for name in GROUPS["resunet"].commands],
     [
@@ -89,6 +89,7 @@ EXTRA = {
     "retrain": "--input-size 32 --tfhub_module {tiny_module} --how_many_training_steps 100 --learning_rate 0.3",
     "tune-crf": "--trials 2",
     "segment": "--engine serial",
+    "estimate": "--jobs 1",
     "fcn train": "--epochs 1",
     "resunet train": "--filters 2",
     "unet show-augmentation": "--photos 1 --versions 1",
@@ -98,7 +99,7 @@ EXTRA = {
 SCORED = ("retrain", "eval-tiles", "tune-crf", "eval-pixels", "fcn train", "resunet train", "resunet evaluate",
           "unet train", "models promote")  # fmt: skip
 # These write nothing.
-READERS = ("resunet explain-config", "models list", "models show", "status")
+READERS = ("resunet explain-config", "models list", "models show", "status", "estimate")
 SMALL_CONFIG = {
     **{"TARGET_SIZE": [32, 64], "NCLASSES": 3, "N_DATA_BANDS": 3, "MAX_EPOCHS": 1, "AUG_COPIES": 1, "BATCH_SIZE": 2},
     **{"USEMASK": True, "DO_CRF_REFINE": False, "MEDIAN_FILTER_VALUE": 0},

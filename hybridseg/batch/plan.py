@@ -51,7 +51,7 @@ def make_plan(left: Sequence[Path], n_done: int, manifest: Manifest, *, job: str
     job : str
         The fingerprint of models and settings: only what was done with the same is compared.
     """
-    megapixels = sum(map(_measure, left))
+    megapixels = sum(map(measure_megapixels, left))
     known = [e for e in manifest.entries.values() if e.job == job and e.result == DONE and e.facts.megapixels]
     if not known:
         return Plan(len(left), n_done, megapixels, None, None, _LEAST_BYTES * len(left))
@@ -71,7 +71,8 @@ def check_disk(folder: Path, plan: Plan) -> None:
         )
 
 
-def _measure(image: Path) -> float:
+def measure_megapixels(image: Path) -> float:
+    """Return the megapixels of an image by its header, 0 where that cannot be read."""
     try:
         return math.prod(describe_image(image).shape) / 1e6
     except HybridSegError:

@@ -24,10 +24,12 @@ from hybridseg.cli.options import (
     figure_options,
     is_given,
     jobs_option,
+    models_option,
     options_of,
     path_type,
     read_options,
     read_repainted,
+    sources_argument,
 )
 from hybridseg.cli.segment import labels_option, run_job, tile_size_option
 from hybridseg.figures import FigureOptions
@@ -39,12 +41,8 @@ ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
 
 
 @click.command()
-@click.argument("sources", metavar="SOURCES...", nargs=-1, required=True, type=path_type)
-@click.option(
-    "--model", "models", metavar="MODEL", type=path_type, multiple=True, required=True,
-    help="The model: a tile classifier (NAME.pb), a dense network (NAME.h5), or the folder of one. Given again, "
-    "several of the same classes vote.",
-)  # fmt: skip
+@sources_argument
+@models_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, required=True, help="Folder of the results.")
 @labels_option
 @colors_option("--labels, or else the model's own")

@@ -41,6 +41,7 @@ COMMANDS = {
     "predict": "hybridseg.cli.predict:predict",
     "segment": "hybridseg.cli.batch:segment",
     "status": "hybridseg.cli.batch:status",
+    "estimate": "hybridseg.cli.estimate:estimate",
     "models": "hybridseg.cli.models:models",
     "demo": "hybridseg.cli.demo:demo",
     "demo-dense": "hybridseg.cli.demo:demo_dense",

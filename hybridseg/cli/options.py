@@ -263,6 +263,12 @@ figure_options = options_of(FigureOptions, "dpi", "figure_format", flags={"figur
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that are already there.")
 
 
+sources_argument = click.argument("sources", metavar="SOURCES...", nargs=-1, required=True, type=path_type)
+models_option = click.option(
+    "--model", "models", metavar="MODEL", type=path_type, multiple=True, required=True,
+    help="The model: a tile classifier (NAME.pb), a dense network (NAME.h5), or the folder of one. Given again, "
+    "several of the same classes vote.",
+)  # fmt: skip
 jobs_option = click.option(
     "--jobs", "n_jobs", type=WholeType(min=1), default=count_cores, show_default="all cores",
     help="Processes that work at once.",

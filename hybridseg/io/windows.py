@@ -217,6 +217,25 @@ class _Pyramid:
             return self.levels[wanted]
 
 
+def copy_middle(image: Path, part: Path, side: int) -> None:
+    """Write the middle of a raster, of at most this side, as a GeoTIFF of its own."""
+    import rasterio
+    from rasterio.windows import Window
+
+    with open_raster(image) as source:
+        rows, cols = min(source.height, side), min(source.width, side)
+        top, left = (source.height - rows) // 2, (source.width - cols) // 2
+        profile = source.profile | {
+            "driver": "GTiff", "height": rows, "width": cols, "tiled": True, "blockxsize": 256, "blockysize": 256,
+            "transform": source.window_transform(Window(left, top, cols, rows)), "compress": "deflate",
+        }  # fmt: skip
+        with rasterio.open(part, "w", **profile) as target:
+            for row in range(0, rows, _STRIP_ROWS):
+                height = min(_STRIP_ROWS, rows - row)
+                strip = source.read(window=Window(left, top + row, cols, height))
+                target.write(strip, window=Window(0, row, cols, height))
+
+
 def _fits(part: slice, level: int, size: int) -> bool:
     """Return whether a part begins and ends between pixels of a level."""
     return not part.start % 2**level and (not part.stop % 2**level or part.stop == size)

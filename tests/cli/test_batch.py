@@ -85,3 +85,15 @@ def test_processes(run, photos, words, tmp_path):
     assert result.exit_code == 0
     for name in ("a_ares_16.mat", "b_ares_16.mat", "a_ares_16_label.png"):
         assert (tmp_path / "many" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_estimate(run, photos, tiny_model, tmp_path):
+    words = ["estimate", photos, "--model", tiny_model, "--jobs", "1"]
+    result = run(*words)
+    assert result.exit_code == 0 and "survey    2 images" in result.output and "on this machine" in result.output
+    assert "price" not in result.output and sorted(path.name for path in photos.iterdir()) == ["a.png", "b.png"]
+    result = run(*words, "--megapixels", "1e6", "--machines", "4", "--price", "0.5", "--json")
+    found = json.loads(result.stdout)["result"]["estimate"]
+    assert found["megapixels"] == pytest.approx(1e6) and found["price"] == pytest.approx(0.5 * found["machine_hours"])
+    result = run(*words, "--megapixels", "0")
+    assert result.exit_code == 1 and "megapixels=0.0: give a number above 0" in result.output

@@ -36,6 +36,7 @@ WRITES_NOTHING = {
     "models show": "prints a card",
     "resunet explain-config": "prints what each key means",
     "status": "prints how far a run of segment is",
+    "estimate": "prints what a survey takes; what it tries goes to a temporary folder",
     "doctor": "prints what works; the probes of its parts are other processes",
 }
 

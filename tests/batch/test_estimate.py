@@ -1,0 +1,76 @@
+"""What a survey takes, from trials that a person can add up."""
+
+import numpy as np
+import pytest
+
+from hybridseg.batch.estimate import SurveyOptions, Trial, choose_images, estimate_survey, scale_up
+from hybridseg.errors import BadInput
+from hybridseg.io.images import write_image
+
+
+def test_a_survey_of_one_size_takes_its_number_of_images():
+    trials = [Trial(2.0, 4.0, 6.0, 300.0, 5000)]
+    found = scale_up(trials, np.full(10, 2.0), 70_000_000, n_jobs=3, survey=SurveyOptions())
+    assert found.hours * 3600 == pytest.approx(10 * 6 / 3 + 4) and found.machine_hours == found.hours
+    assert (found.memory_mb, found.written_bytes, found.n_images, found.megapixels) == (900.0, 50_000.0, 10, 20.0)
+    assert found.read_mb_per_second == pytest.approx(70 / 24) and found.price is None
+
+
+def test_a_sample_stands_for_a_survey_that_several_machines_share():
+    trials = [Trial(2.0, 4.0, 6.0, 300.0, 5000)]
+    survey = SurveyOptions(megapixels=2e6, machines=10, price=0.5)
+    found = scale_up(trials, np.full(10, 2.0), 70_000_000, n_jobs=3, survey=survey)
+    assert found.hours * 3600 == pytest.approx(1e6 * 6 / 3 / 10 + 4)
+    assert found.machine_hours == pytest.approx(10 * found.hours) and found.price == pytest.approx(5 * found.hours)
+    assert found.n_images == pytest.approx(1e6) and found.read_bytes == pytest.approx(7e12)
+
+
+def test_beyond_what_was_tried_time_grows_as_before():
+    """Most of the work on the smaller part is done once, whatever the size."""
+    trials = [Trial(64.0, 0.0, 14.0, 900.0, 400), Trial(16.0, 0.0, 11.0, 500.0, 100)]
+    found = scale_up(trials, np.array([1024.0]), 1, n_jobs=1, survey=SurveyOptions())
+    assert found.hours * 3600 == pytest.approx(14 + (1024 - 64) * 3 / 48) and found.memory_mb == 900
+    # A larger one that was quicker by chance: no less.
+    trials = [Trial(16.0, 0.0, 11.0, 500.0, 100), Trial(64.0, 0.0, 10.0, 900.0, 400)]
+    found = scale_up(trials, np.array([1024.0]), 1, n_jobs=1, survey=SurveyOptions())
+    assert found.hours * 3600 == pytest.approx(10)
+
+
+def test_the_images_that_are_tried():
+    assert choose_images(np.array([5.0, 1.0, 3.0, 2.0, 4.0])) == [1, 2, 0]
+    assert choose_images(np.zeros(3)) == []
+
+
+def test_a_trial_segments_and_leaves_nothing(job, photo, tmp_path):
+    write_image(tmp_path / "large.png", np.zeros((60, 80, 3), np.uint8))
+    (tmp_path / "bad.png").write_bytes((tmp_path / "large.png").read_bytes()[:40])
+    before = sorted(tmp_path.iterdir())
+    images = [photo, tmp_path / "large.png", tmp_path / "bad.png"]
+    found = estimate_survey(images, job, n_jobs=1)
+    assert [trial.megapixels for trial in found.trials] == [48 / 1e6, 4800 / 1e6] and found.n_images == 2
+    assert all(trial.seconds > 0 and trial.bytes_written > 50 for trial in found.trials) and found.problems == ()
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_nothing_that_could_be_tried(job, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nbad")
+    with pytest.raises(BadInput, match="no image could be tried"):
+        estimate_survey([tmp_path / "bad.png"], job, n_jobs=1)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_told(job, photo):
+    killer = photo.rename(photo.with_name("killer.png"))
+    with pytest.raises(BadInput, match="ended the process"):
+        estimate_survey([killer], job, n_jobs=2)
+
+
+def test_of_a_large_raster_two_parts_are_tried(job, tmp_path, monkeypatch):
+    from hybridseg.batch import estimate
+    from hybridseg.io.rasters import write_band
+
+    monkeypatch.setattr(estimate, "_PART_SIDES", (40, 80))
+    write_band(tmp_path / "mosaic.tif", np.zeros((300, 60), np.uint8), None, nodata=255)
+    found = estimate_survey([tmp_path / "mosaic.tif"], job, n_jobs=1)
+    assert [trial.megapixels for trial in found.trials] == [1600 / 1e6, 4800 / 1e6]
+    assert found.megapixels == 18_000 / 1e6
