@@ -106,7 +106,7 @@ def test_two_machines_learn_what_one_does(work, whole):
     assert len(one) == len(two) == 3 and one[2]["loss"] < one[0]["loss"]
     for first, second in zip(one, two, strict=True):
         # Rounding tells more with every step.
-        assert second == pytest.approx(first, abs=2e-3)
+        assert second == pytest.approx(first, abs=5e-3)
     assert two[0]["loss"] == pytest.approx(one[0]["loss"], abs=1e-4)
 
 
