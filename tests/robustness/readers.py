@@ -245,7 +245,7 @@ READERS = tuple(
             path, ("class", "sparse"), list_name="labels", text_name="made_by")),
         ("io.labels.labelpng.read_labelpng", "labels/*.png pictures/palette.png", labelpng.read_labelpng),
         ("io.labels.labeltiff.read_labeltiff", "labels/*.tif", labeltiff.read_labeltiff, {"share": 2}),
-        ("io.labels.labeltiff.read_tiff_record", "labels/*.tif", labeltiff.read_tiff_record),
+        ("io.labels.labeltiff.read_tiff_record", "labels/*.tif", labeltiff.read_tiff_record, {"share": 0.5}),
         ("io.labels.classids.read_class_ids", "labels/*.tif labels/*.png",
             lambda path: classids.read_class_ids(path, None)),
         ("io.labels.classfiles.read_class_files", LISTS, classfiles.read_class_files),
