@@ -508,8 +508,10 @@ BREAKS = {
         ("web/gate.py", "return not is_change", "return True", "web/test_gate.py web/test_attacks.py"),
         ("web/gate.py", "return self._is_open and _is_address(name)", "return _is_address(name)", "web/test_gate.py"),
         ("web/gate.py", "if name in self._names:", "if True:", "web/test_gate.py web/test_attacks.py"),
-        ("web/app.py", "if is_change and not gate.checks_csrf(", "if False and not gate.checks_csrf(",
-         "web/test_app.py web/test_attacks.py"),
+        ("web/app.py", "gate.knows(cookie) if is_public else", "gate.knows(cookie) if True else", "web/test_app.py"),
+        ("web/gate.py", "return self.knows(cookie) and secrets", "return secrets", "web/test_gate.py"),
+        ("web/connections.py", "is_admitted = gate.admits(cookie,", "is_admitted = gate.knows(cookie) or (",
+         "web/test_connections.py"),
     ],
     "study": [
         ("study/story.py", "[self.sections[-1], *self.sections[:-1]]", "self.sections", "study/test_story.py"),
