@@ -14,7 +14,7 @@ from hybridseg.errors import BadInput, OutputExists
 from hybridseg.io.images import read_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
-from hybridseg.io.lmdbstore import DATA_NAME, Database
+from hybridseg.io.lmdbstore import DATA_NAME, Database, describe_database
 from hybridseg.io.rasters import quiet_rasterio
 
 
@@ -200,6 +200,24 @@ def test_again(project):
             build(project, **settings)
     assert build(project, use_tiling=True, tile_size=32, overwrite=True).n_records == (24, 6)
     assert read_bytes(build(project, overwrite=True)) == first
+
+
+def test_files_in_a_database_that_are_not_its_own(project):
+    [path, _] = build(project).paths
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputExists, match=r"notes\.txt was not written by this command and would be lost; move it"):
+        build(project, seed=2, overwrite=True)
+    assert (path / "notes.txt").read_text() == "mine" and describe_database(path)[1]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_small_file_that_is_no_database(project, overwrite):
+    path = project / "out/train-cells.lmdb/data.mdb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"something of mine")
+    with pytest.raises(OutputExists, match=r"train-cells\.lmdb holds other files; give another --dataset_name"):
+        build(project, overwrite=overwrite)
+    assert path.read_bytes() == b"something of mine"
 
 
 def test_a_folder_of_that_name_with_other_files(project):
