@@ -82,7 +82,7 @@ BREAKS = {
     "prediction": [
         ("prediction.py", "(second > threshold)", "(second > 0.5)", "cli/test_predict.py"),
         ("prediction.py", "np.where(confidence < threshold, np.uint8(VOID), labels)", "labels", "cli/test_predict.py"),
-        ("prediction.py", "not is_drawn_here(path)", "False", "cli/test_predict.py"),
+        ("io/marks.py", "and not is_ours(path, marks=marks)", "and False", "io/test_marks.py cli/test_predict.py"),
         ("prediction.py", "if place in inputs:", "if False:", "cli/test_predict.py"),
         ("apply.py", "judge_scale(info, networks, job.options) if info", "() if info", "cli/test_predict.py"),
         ("cli/predict.py", "flag = word if word in flags", "flag = \"\" if word in flags", "cli/test_predict.py"),
