@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -164,7 +165,11 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 def _find_state(path: Path, plan: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
     """Return the plan of a database that is there and is this very one; remove another one if that is wanted."""
-    if not path.is_dir() or is_empty(path):
+    if not os.path.lexists(path):
+        return None
+    if not path.is_dir():
+        raise OutputExists(f"{path} is no folder; move it away, or give another --dataset_name or --output_folder")
+    if is_empty(path):
         return None
     try:
         found, _ = describe_database(path)

@@ -229,6 +229,15 @@ def test_a_folder_of_that_name_with_other_files(project):
     assert foreign.read_text() == "mine"
 
 
+def test_a_file_or_a_link_to_nothing_where_a_database_goes(project):
+    (project / "out").mkdir()
+    for i, path in enumerate((project / "out/train-cells.lmdb", project / "out/test-cells.lmdb")):
+        path.symlink_to("nowhere") if i else path.write_text("mine")
+        with pytest.raises(OutputExists, match=rf"{path.name} is no folder; move it away, or give another"):
+            build(project, overwrite=True)
+        path.unlink()
+
+
 # Kills itself in the transaction of that number, before or after its end.
 KILLED = """
 import os, signal, sys
