@@ -26,7 +26,7 @@ help:
 	@echo "make fuzz   damage the files of every reader for ten minutes (SECONDS=600 SEED=0 ATHERIS=)"
 	@echo "make lint   check style, documentation, types and what is risky"
 	@echo "make lock   write tests/lock.txt: the newest versions that setup.py admits, with their hashes"
-	@echo "make attack  send the labelling page everything that should not get in (REQUESTS=2100 SEED=0)"
+	@echo "make attack  send the labelling page everything that should not get in (REQUESTS=2200 SEED=0)"
 	@echo "make kill [N=1000] [SEED=0]  kill every command that writes, again and again, and see whether anything is lost"
 	@echo "make sanitize  put the C++ of the CRF through hostile calls under the sanitizers of g++ (CASES=2000 SEED=0)"
 	@echo "make bench  measure speed and memory beside the rivals"
@@ -90,7 +90,7 @@ fuzz: SECONDS = 600
 fuzz: $(VENV)/installed-test
 	$(BIN)/python tests/robustness/$(if $(ATHERIS),fuzzcovered,fuzz).py --seconds $(SECONDS) --seed $(SEED)
 
-REQUESTS ?= 2100
+REQUESTS ?= 2200
 attack: $(VENV)/installed-test
 	$(BIN)/python tests/robustness/attack.py --requests $(REQUESTS) --seed $(SEED)
 

@@ -232,8 +232,13 @@ class ClassTable:
         return palette
 
 
-def name_folders(names: Iterable[str]) -> dict[str, str]:
+def name_folders(names: Iterable[str], *, taken: Collection[str] = ()) -> dict[str, str]:
     """Return a folder for each class, by key: its first spelling, without anything that a path could mean.
+
+    Parameters
+    ----------
+    taken : collection of str
+        Names of other files there.
 
     Examples
     --------
@@ -247,7 +252,7 @@ def name_folders(names: Iterable[str]) -> dict[str, str]:
             safe = re.sub(r"[^\w. -]+", "_", name).strip(". ") or key
             safe = safe.encode()[:_MAX_FOLDER_BYTES].decode(errors="ignore").strip()
             # Names may differ only in what is replaced, such as the vowel signs of some scripts.
-            while safe in folders.values():
+            while safe in folders.values() or safe in taken:
                 safe += "_"
             folders[key] = safe
     return folders

@@ -35,6 +35,17 @@ def escape_controls(text: str) -> str:
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def one_line(name: object) -> str:
+    r"""Return a name as a message quotes it: a line break in it is no break of the line.
+
+    Examples
+    --------
+    >>> one_line("a\nb.png")
+    'a\\nb.png'
+    """
+    return "\\n".join(str(name).split("\n"))
+
+
 def tidy(text: str) -> str:
     """Return a message in which nothing that was quoted is long, so that what it says first and last is seen.
 

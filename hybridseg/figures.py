@@ -37,7 +37,12 @@ _MIN_FONT, _MAX_FONT = 5.5, 11.0
 _MAX_SIDE, _MAX_NUMBERED = 26.0, 60
 # Of all pixels or tiles: less of them has no point in a calibration.
 _LEAST_SHARE = 0.0005
-_METADATA = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": dict([DRAWN_BY])}
+# By these marks our own figures are known, see `hybridseg.io.marks`.
+_METADATA = {
+    "pdf": {"CreationDate": None, "Creator": DRAWN_BY[1]},
+    "svg": {"Date": None, "Title": DRAWN_BY[1]},
+    "png": dict([DRAWN_BY]),
+}
 
 
 @dataclass(frozen=True)

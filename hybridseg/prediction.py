@@ -23,8 +23,8 @@ from hybridseg.io.atomic import claim_folder
 from hybridseg.io.bands import stack_bands
 from hybridseg.io.images import LoadedImage, as_rgb8, describe_image, load_image
 from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
+from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import PREDSEG
-from hybridseg.io.pictures import is_drawn_here
 from hybridseg.markup import count_of
 from hybridseg.options import Span, check_options, option, setting_of
 from hybridseg.palette import ramp_colors
@@ -297,9 +297,7 @@ def _check_targets(job: PredictionJob, images: Iterable[Path]) -> None:
         check_place(mask_path)
         if job.with_tif:
             check_place(mask_path.with_suffix(".tif"))
-    for path in (path for pair in job.pictures.values() for path in pair):
-        if os.path.lexists(path) and not is_drawn_here(path):
-            raise OutputExists(f"{path} is there and was not drawn by hybridseg; move it away, or give --reports DIR")
+    check_ours((path for pair in job.pictures.values() for path in pair), advice="give --reports DIR")
 
 
 def apply_threshold(labels: np.ndarray, confidence: np.ndarray, n_classes: int, threshold: float | None) -> np.ndarray:

@@ -17,14 +17,15 @@ from hybridseg.cli.main import main
 from hybridseg.crf.options import CrfOptions
 from hybridseg.demo.demoscenes import SceneOptions, write_demo_scenes
 from hybridseg.figures import DPI
-from hybridseg.io.atomic import write_bytes
-from hybridseg.io.images import encode_image, read_image, write_image
+from hybridseg.io.atomic import atomic_path
+from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spread import SpreadOptions
+from hybridseg.layout import Sheet
 from hybridseg.models.store import TileClassifier
 from hybridseg.panels import GAP, Panels, fit_row
 from hybridseg.resample import resize_nearest
@@ -267,8 +268,9 @@ def paint_classes():
 
 
 def draw_nothing(path: Path, *_: object, **__: object) -> None:
-    """Stand in for what draws a figure."""
-    write_bytes(path, encode_image(np.zeros((1, 1, 3), np.uint8), suffix=".png"))
+    """Stand in for what draws a figure, with its mark."""
+    with atomic_path(path) as temporary:
+        Sheet(dpi=50, width=40).save(temporary)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.forecast import Weighted
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
+from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import PREDSEG
 from hybridseg.io.remote import describe_source, find_tag, is_remote, local_copy, without_key
 from hybridseg.machine import forget_peak
@@ -39,6 +40,7 @@ Model = TypeVar("Model")
 Result = TypeVar("Result")
 
 _MAX_LOADED = 8
+_ADVICE = "let the results go to another folder"
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,10 @@ class Job(ABC):
     @abstractmethod
     def list_targets(self, image_path: Path) -> list[Path]:
         """List the files that are there once an image is done, the label map first."""
+
+    def list_places(self, image_path: Path) -> list[Path]:
+        """List all files that may be written, those that depend on the image too."""
+        return self.list_targets(image_path)
 
     @abstractmethod
     def record(self, image_path: Path) -> str:
@@ -333,6 +339,7 @@ def _segment_one(job: Job, resume: bool, progress: Progress, path: Path) -> Imag
                 replaced = explain_difference(targets[0], job.record(path))
                 if not replaced:
                     return None
+            check_ours(job.list_places(path), advice=_ADVICE)
             return replace(job.segment(path, progress=progress), replaced=replaced)
     except MissingPackage:
         raise

@@ -54,7 +54,7 @@ def check_place(path: Path) -> None:
     """Raise OutputExists where a label map would replace a file that is no result of a model."""
     try:
         # A link to nothing is a file of the user, too.
-        is_result = not os.path.lexists(path) or read_made_by(path) is not None
+        is_result = not os.path.lexists(path) or "models" in parse_json_object(read_made_by(path) or "{}")
     except HybridSegError:
         is_result = False
     if not is_result:

@@ -136,9 +136,11 @@ class Manifest:
         Raises
         ------
         BadInput
-            When it is damaged.
+            When it is damaged, or the folder is a file.
         """
         manifest = cls(folder / MANIFEST_NAME)
+        if folder.is_file():
+            raise BadInput(f"{folder} is a file; give a folder for the results, such as results")
         try:
             check_regular(manifest.path)
         except MissingInput:

@@ -16,7 +16,7 @@ from hybridseg.classes import class_key
 from hybridseg.cli.progress import Meter, pause_bars
 from hybridseg.cli.report import Report, printable
 from hybridseg.confusion import Confusion
-from hybridseg.errors import Problem, tidy
+from hybridseg.errors import Problem, one_line, tidy
 from hybridseg.progress import Item
 from hybridseg.ranking import ImageScore, tell_worst
 from hybridseg.verdict import NextSteps, Verdict
@@ -70,7 +70,7 @@ class Console:
     def wrote(self, *paths: Path, text: str | None = None) -> None:
         """Report files or folders that were written: a line for each, or `text` for all."""
         self.report.written += paths
-        self.say_all([text] if text is not None else [f"wrote {path}" for path in paths])
+        self.say_all([text] if text is not None else [f"wrote {one_line(path)}" for path in paths])
 
     def record(self, **found: Any) -> None:
         """Report to a program what was found besides files and scores."""

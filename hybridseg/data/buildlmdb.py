@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import shutil
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,7 +29,15 @@ from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import ImageInfo, load_image, measure_resolution
 from hybridseg.io.labelled import check_size, describe_alpha, void_invalid
 from hybridseg.io.labels.classids import read_class_ids
-from hybridseg.io.lmdbstore import DatabaseWriter, count_map_bytes, describe_database, is_empty
+from hybridseg.io.lmdbstore import (
+    DATA_NAME,
+    DatabaseWriter,
+    count_map_bytes,
+    describe_database,
+    is_empty,
+    looks_begun,
+    remove_database,
+)
 from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import Pair
 from hybridseg.io.samples import Sample, encode_sample
@@ -157,13 +165,17 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 def _find_state(path: Path, plan: Mapping[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
     """Return the plan of a database that is there and is this very one; remove another one if that is wanted."""
-    if not path.is_dir() or is_empty(path):
+    if not os.path.lexists(path):
+        return None
+    if not path.is_dir():
+        raise OutputExists(f"{path} is no folder; move it away, or give another --dataset_name or --output_folder")
+    if is_empty(path):
         return None
     try:
         found, _ = describe_database(path)
     except HybridSegError:
-        # Damaged, and ours by its name.
-        found = {}
+        # A damaged one is ours by its name.
+        found = {} if looks_begun(path / DATA_NAME) else None
     if found is not None:
         differing = [key for key in plan if found.get(key) != plan[key]]
         if not differing:
@@ -172,7 +184,7 @@ def _find_state(path: Path, plan: Mapping[str, Any], *, overwrite: bool) -> dict
             words = {"tile_size": "other tiles", "given_classes": "other classes", "files": "other or changed images"}
             what = words.get(differing[0], "something else")
             raise OutputExists(f"{path} holds {what}; --overwrite replaces it, another --dataset_name keeps it")
-        shutil.rmtree(path)
+        remove_database(path)
         return None
     raise OutputExists(f"{path} holds other files; give another --dataset_name or --output_folder")
 

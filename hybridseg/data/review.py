@@ -31,9 +31,9 @@ from hybridseg.io.atomic import back_up, claim_folder, replace_text
 from hybridseg.io.journal import Journal
 from hybridseg.io.labels.classfiles import read_class_files
 from hybridseg.io.locks import lock_output
+from hybridseg.io.marks import is_ours
 from hybridseg.io.masks import Matches, find_labelled, find_masks
 from hybridseg.io.pairing import list_images
-from hybridseg.io.pictures import is_drawn_here
 from hybridseg.markup import render_table, render_text
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.page import is_page_of_ours
@@ -227,7 +227,7 @@ def review_data(
         looks = ReviewFigures(places.report_dir / "figures", options.plots, options.scale)
         for path in (*(looks.paths if options.plots else ()), result.report_path):
             # Those of another program, or of a person.
-            if not is_drawn_here(path) and not is_page_of_ours(path) and (backup := back_up(path)):
+            if not is_ours(path) and not is_page_of_ours(path) and (backup := back_up(path)):
                 journal.note(f"{path} is replaced; what it was is in {backup}")
         figures = draw_pairs(known, looks, progress=progress)
         source = f"Photos: {places.images_dir}; masks: {masks}."

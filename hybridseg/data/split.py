@@ -153,8 +153,9 @@ def split_folder(
 def _refuse_mixing(target_dir: Path, earlier: list[SplitEntry], *, overwrite: bool) -> None:
     """Raise before unlisted files would be mixed in or lost."""
     for name in FOLDERS:
-        if (target_dir / name).exists() and not (target_dir / name).is_dir():
-            raise BadInput(f"{target_dir / name} is a file; move it away, or give --out for another place")
+        if os.path.lexists(target_dir / name) and not (target_dir / name).is_dir():
+            what = "a file" if (target_dir / name).exists() else "a link to nothing"
+            raise BadInput(f"{target_dir / name} is {what}; move it away, or give --out for another place")
     occupied = [name for name in FOLDERS if holds_files(target_dir / name)]
     if not occupied:
         return

@@ -62,6 +62,10 @@ class PredictJob(Job):
         targets = [_place(self.outputs, image_path, ending) for ending in endings]
         return [*targets, *self.outputs.list_figures(image_path, f"_{self.outputs.title}{_COMPOSITE}")]
 
+    def list_places(self, image_path: Path) -> list[Path]:
+        """List the same, and the label map with its place on Earth."""
+        return [*self.list_targets(image_path), _place(self.outputs, image_path, ".tif")]
+
     def record(self, image_path: Path) -> str:
         """Return the record of how the label map of an image is made: of all alike."""
         return self.record_shape()

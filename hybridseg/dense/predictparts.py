@@ -38,6 +38,10 @@ class PartsJob(PredictJob):
         """List the label map."""
         return [self.outputs.place(image_path, ".tif")]
 
+    def list_places(self, image_path: Path) -> list[Path]:
+        """List none: `segment` looks itself, as the place may be that of the image."""
+        return []
+
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
         [target] = self.list_targets(image_path)

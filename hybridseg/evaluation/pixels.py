@@ -23,6 +23,7 @@ from hybridseg.io.images import as_rgb8, describe_image, read_image
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.locks import lock_output
+from hybridseg.io.marks import check_ours, is_ours
 from hybridseg.io.pairing import (
     find_owner,
     image_stem,
@@ -39,6 +40,7 @@ from hybridseg.verdict import Verdict, judge
 
 POOLED = "all pairs"
 TILES_ALONE = "the tiles alone"
+_TABLES = ("eval_pixels.csv", "eval_pixels.json", "eval_pixels_by_image.csv")
 ALL_FIGURE, WORST_FIGURE = "eval_pixels_confusion", "eval_pixels_worst"
 # Of a pair of half a megapixel, its matrix and its errors.
 _COMPARISON_SECONDS, _FIGURE_SECONDS, _PANEL_SECONDS = 0.03, 0.2, 0.4
@@ -187,6 +189,7 @@ def evaluate_pixels(
         "figures": [path.name for path in drawn],
     }
     with lock_output(out_dir, inside="eval_pixels", wait=True):
+        check_ours([*(out_dir / name for name in _TABLES), *drawn], advice="give --out for another folder")
         _remove_old_figures(out_dir, keep=set(about["figures"]))
         written = [*_write_scores(out_dir, confusions, pooled, images, about), *paths.values()]
         expected = Weighted(list(confusions.items()), _FIGURE_SECONDS, after=len(shown) * _PANEL_SECONDS)
@@ -331,7 +334,8 @@ def _remove_old_figures(out_dir: Path, *, keep: set[str]) -> None:
     for name in earlier if isinstance(earlier, list) else ():
         if isinstance(name, str) and name not in keep and Path(name).name == name and is_figure(Path(name)):
             home = out_dir if Path(name).stem in (ALL_FIGURE, WORST_FIGURE) else out_dir / FIGURES_DIR
-            (home / name).unlink(missing_ok=True)
+            if is_ours(home / name):
+                (home / name).unlink()
 
 
 def _write_scores(
@@ -341,8 +345,7 @@ def _write_scores(
     images: Sequence[ImageScore],
     about: dict[str, Any],
 ) -> list[Path]:
-    names = ("eval_pixels.csv", "eval_pixels.json", "eval_pixels_by_image.csv")
-    csv_path, json_path, images_path = (out_dir / name for name in names)
+    csv_path, json_path, images_path = (out_dir / name for name in _TABLES)
     rows: list[dict[str, Any]] = []
     for pair, confusion in [*confusions.items(), (POOLED, pooled)]:
         rows += [{"pair": pair, **row} for row in list_score_rows(confusion)]

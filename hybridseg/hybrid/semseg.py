@@ -83,6 +83,11 @@ class SemsegJob(Job):
             targets.append(place("_report.json"))
         return targets
 
+    def list_places(self, image_path: Path) -> list[Path]:
+        """List the same, the label map as a picture, and that of the tiles, which is written for lost ones too."""
+        place = partial(_place, self.outputs, image_path, self.load().tile_size)
+        return [*self.list_targets(image_path), place("_label.png"), place("_label.tif"), place(".mat", "atiles")]
+
     def record(self, image_path: Path) -> str:
         """Return the record of how the label map of an image is made."""
         return self.record_shape(describe_image(image_path).shape)

@@ -12,7 +12,8 @@ import numpy as np
 
 from hybridseg.classes import ClassTable, name_folders, remap
 from hybridseg.draw import count_share, shuffle_names
-from hybridseg.io.pairing import Pair, image_stem
+from hybridseg.hybrid.tilefolder import CLASSES_NAME
+from hybridseg.io.pairing import MANIFEST_NAME, Pair, image_stem
 from hybridseg.options import Span, check_options, option
 
 MANIFEST_COLUMNS = ("tile", "class", "source", "row", "col", "purity", "kept")
@@ -130,7 +131,8 @@ class TilePlan:
             for name in shuffle_names(tiles, seed=options.seed)[:n_kept]:
                 i, j = tiles[name]
                 kept[i][j] = True
-        folders = name_folders(name for image in images for name in image.table.names)
+        names = (name for image in images for name in image.table.names)
+        folders = name_folders(names, taken=(MANIFEST_NAME, CLASSES_NAME))
         return cls(tuple(images), kept, folders, options)
 
     @property

@@ -285,9 +285,12 @@ def as_rgb8(image: np.ndarray, *, levels: tuple[float, float] | None = None) -> 
 
 def _stretch(bands: np.ndarray, low: float, high: float) -> np.ndarray:
     scale = 255.0 / max(high - low, 1e-30)
+    # What is too far apart for the difference of two float32 takes float64; what exceeds that is white or black.
+    first, factor = np.array((low, scale), np.float32 if high - low < 1e38 else np.float64)
     shown = np.empty(bands.shape, np.uint8)
     for rows in cut_rows(bands):
-        stretched = (bands[rows].astype(np.float32) - np.float32(low)) * np.float32(scale)
+        with np.errstate(over="ignore", invalid="ignore"):
+            stretched = (bands[rows].astype(first.dtype) - first) * factor
         shown[rows] = np.clip(np.nan_to_num(stretched, nan=0.0, posinf=255.0, neginf=0.0), 0, 255).round()
     return shown
 

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, WriteFailed, located
+from hybridseg.io.atomic import check_nothing_lost
 from hybridseg.io.lmdbpages import check_pages
 from hybridseg.io.samples import Sample, decode_json, decode_sample, describe_sample, encode_json
 
 FORMAT_VERSION = 1
 KIND = "hybridseg lmdb"
-DATA_NAME = "data.mdb"
+DATA_NAME, LOCK_NAME = "data.mdb", "lock.mdb"
+# Behind the head of the first page.
+_MAGIC_PLACE, _MAGIC = 16, bytes.fromhex("dec0efbe")
 
 # Sorted before the numbers of the records, which are appended.
 _PLAN_KEY, _MANIFEST_KEY = b"#plan", b"#manifest"
@@ -80,6 +83,8 @@ def is_empty(path: Path) -> bool:
     for entry in path.iterdir():
         if entry.name != DATA_NAME:
             return False
+        if not looks_begun(entry):
+            return False
         if entry.stat().st_size > _EMPTY_BYTES:
             # Its pages may be there, and what makes them count is not.
             try:
@@ -87,6 +92,27 @@ def is_empty(path: Path) -> bool:
             except (lmdb.Error, BadInput):
                 return False
     return True
+
+
+def looks_begun(path: Path) -> bool:
+    """Return whether a file begins as one of LMDB does, or holds nothing yet."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(_MAGIC_PLACE + len(_MAGIC))
+    return not any(head) or head[_MAGIC_PLACE:] in (_MAGIC, _MAGIC[::-1])
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database, whose folder may hold nothing else.
+
+    Raises
+    ------
+    OutputExists
+    """
+    check_nothing_lost(path, lambda place: place.name in (DATA_NAME, LOCK_NAME))
+    _close_reader(path)
+    shutil.rmtree(path)
 
 
 def describe_database(path: Path) -> tuple[dict[str, Any] | None, bool]:
@@ -119,8 +145,7 @@ class DatabaseWriter:
         self.path, self._map_bytes = path, map_bytes
         path.mkdir(parents=True, exist_ok=True)
         if describe_database(path)[0] is None:
-            _close_reader(path)
-            shutil.rmtree(path)
+            remove_database(path)
             path.mkdir()
             self._write({_PLAN_KEY: encode_json(plan)})
         with located(self.path), _explain_reading():

@@ -14,7 +14,6 @@ import numpy as np
 from hybridseg.errors import BadInput
 from hybridseg.io.damage import hush, refuse_damage
 from hybridseg.io.labels.pngcheck import find_chunk
-from hybridseg.layout import DRAWN_BY
 
 _STRIP_BYTES = 1 << 22
 _ORIENTATION_TAG = 274
@@ -89,18 +88,6 @@ def read_orientation(path: Path) -> int:
     except BadInput:
         # Also a TIFF that only rasterio can read: scientific rasters are upright.
         return 1
-
-
-def is_drawn_here(path: Path) -> bool:
-    """Return whether a file is a PNG that this program drew."""
-    if not path.is_file():
-        # To open a pipe would wait for ever.
-        return False
-    try:
-        with open_picture(path) as picture:
-            return picture.info.get(DRAWN_BY[0]) == DRAWN_BY[1]
-    except BadInput:
-        return False
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hybridseg import __version__
 from hybridseg.classes import VOID, ClassTable, labels_to_seeds, measure_shares, remap, seeds_to_labels
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels
@@ -25,6 +27,7 @@ from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap, write_
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.locks import lock_output
+from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import image_stem
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.options import Span, check_options, option
@@ -267,11 +270,15 @@ def spread_file(
                 f"these strokes were drawn on {drawn.image_stems[0]}, not on {image_path.name}; if they belong to it "
                 f"anyway, rename the file to {image_path.stem}_doodles.json"
             )
+        if write and not overwrite:
+            _check_places(image_path, out_dir, figures)
         windows = open_windows(image_path)
         check_size("the map of scribbles", drawn.seeds.shape, windows.info, advice="it belongs to another image")
         drawn = drawn.within(windows.valid())
         labels = spread_over(windows, drawn, options=options, progress=progress)
-        written = write_ground_truth(windows, labels, drawn, out_dir=out_dir, figures=figures) if write else []
+        written = []
+        if write:
+            written = write_ground_truth(windows, labels, drawn, out_dir=out_dir, figures=figures, overwrite=overwrite)
     truth, shape = _finish(windows, labels, drawn), shrink_to(windows.shape, _SHOWN)
     return SpreadResult(
         **vars(truth), image=windows.read(slice(0, windows.shape[0]), slice(0, windows.shape[1]), shape),
@@ -282,7 +289,8 @@ def spread_file(
 def _finish(windows: ImageWindows, labels: np.ndarray, drawn: DrawnSeeds) -> LabelMap:
     """Return the label map that a person made: painted areas cover it, and it is VOID where there is no picture."""
     labels = void_invalid(paint_over(labels, drawn.painted), windows.valid())
-    return LabelMap(labels, drawn.table, drawn.seeds, windows.info.georeference)
+    made_by = json.dumps({"command": "label", "version": __version__})
+    return LabelMap(labels, drawn.table, drawn.seeds, windows.info.georeference, made_by)
 
 
 def spread_over(
@@ -319,6 +327,7 @@ def write_ground_truth(
     *,
     out_dir: Path | None = None,
     figures: FigureOptions = FigureOptions(),
+    overwrite: bool = False,
 ) -> list[Path]:
     """Write labels in every form in which ground truth is used.
 
@@ -330,6 +339,8 @@ def write_ground_truth(
         The seeds that they were spread from, and those that cover them.
     out_dir : pathlib.Path or None
         None: beside the image.
+    overwrite : bool
+        Also replace files beside ``NAME_mres.mat`` that were not written here.
 
     Returns
     -------
@@ -340,8 +351,9 @@ def write_ground_truth(
     target = ground_truth_path(windows.path, out_dir)
     result = _finish(windows, labels, drawn)
     labels, stem = result.labels, windows.path.stem
-    label_path, report_path, tiff_path = (target.with_name(f"{stem}_{ending}") for ending in TRUTH_ENDINGS)
-    written = [label_path, figures.place(target.parent, f"{stem}_mres"), report_path]
+    if not overwrite:
+        _check_places(windows.path, out_dir, figures)
+    *written, tiff_path = _list_places(target, stem, figures)
     write_labelmap(written[0], result)
     heads = ("image", "scribbles", "every pixel")
     shape = fit_page(windows.shape, len(heads), dpi=figures.dpi)
@@ -355,6 +367,20 @@ def write_ground_truth(
     # Last: where this file is, the others are too.
     write_labelmap(target, result)
     return [target, *written]
+
+
+def _list_places(target: Path, stem: str, figures: FigureOptions) -> list[Path]:
+    """List what is written beside a label map: its picture, the figure, the report, and of a GeoTIFF the raster."""
+    label_path, report_path, tiff_path = (target.with_name(f"{stem}_{ending}") for ending in TRUTH_ENDINGS)
+    return [label_path, figures.place(target.parent, f"{stem}_mres"), report_path, tiff_path]
+
+
+def _check_places(image_path: Path, out_dir: Path | None, figures: FigureOptions) -> None:
+    """Raise OutputExists where one of those would replace a file that was not written here."""
+    target = ground_truth_path(image_path, out_dir)
+    # Earlier versions wrote no record beside their label map; their class names tell.
+    marks = (b"hybridseg:classes", b'name="CLASS_NAMES"') if target.exists() else ()
+    check_ours(_list_places(target, image_path.stem, figures), marks=marks, advice="let --out name another folder")
 
 
 def paint_over(labels: np.ndarray, seeds: np.ndarray | None) -> np.ndarray:

@@ -30,7 +30,7 @@ from hybridseg.models.runtimes import (
     check_runtime_place,
     make_runtime,
     open_runtime,
-    remove_runtime,
+    remove_card,
     runtime_path,
     runtime_record,
     write_runtime,
@@ -213,8 +213,7 @@ def save_dense(
     old = path.with_suffix(_OLD_SUFFIX)
     if _is_card(old):
         old.unlink()
-    remove_runtime(path, card_path(path))
-    card_path(path).unlink(missing_ok=True)
+    remove_card(path, card_path(path))
     write_bytes(path, content)
     card = replace(card, runtime=runtime_record(path, runtime))
     write_json(card_path(path), {**_card_record(card), "sha256": hash_bytes(content)})

@@ -21,7 +21,7 @@ from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.jsonfiles import parse_json, read_json_object
 from hybridseg.io.rasters import check_regular
-from hybridseg.models.cards import combine_fingerprint, hash_bytes
+from hybridseg.models.cards import combine_fingerprint, hash_bytes, hash_file
 from hybridseg.models.engines import LITERT, Engine, LiteEngine, do_agree
 from hybridseg.models.graphs import FrozenGraph
 from hybridseg.models.literewrites import rewrite_lite
@@ -34,6 +34,8 @@ RUNTIME_SUFFIX = ".tflite"
 SIGNED_INPUT, UNSIGNED_INPUT = "signed_pixels", "pixels"
 # What is kept is made anew by a version that makes it in another way.
 _CONVERSION = 2
+# What this machine remembers of a model that had its card until it was about to be replaced.
+_REPLACED = "may be replaced"
 _MAX_KEPT_FILES, _MAX_KEPT_BYTES, _MAX_SHAPES = 64, 2_000_000_000, 20
 
 
@@ -60,10 +62,34 @@ def check_runtime_place(path: Path, card_place: Path) -> None:
         raise OutputExists(f"{place} is another file, and the runtime graph of {path.name} would replace it; rename it")
 
 
-def remove_runtime(path: Path, card_place: Path) -> None:
-    """Remove the runtime graph of a model that is about to be replaced."""
+def check_model_place(path: Path, card_place: Path) -> None:
+    """Raise OutputExists where a model, or its runtime graph, would replace a file that its card does not name."""
+    if os.path.lexists(path) and not _is_replaceable(path, card_place):
+        raise OutputExists(
+            f"{path} is another model: {card_place.name}, its card, is not there or is of another one. It would be "
+            "lost; move it away, or give the new one another name"
+        )
+    check_runtime_place(path, card_place)
+
+
+def remove_card(path: Path, card_place: Path) -> None:
+    """Remove the card and the runtime graph of a model that is about to be replaced."""
+    if path.is_file():
+        # Who is killed while it has no card can replace it again.
+        remember(_REPLACED, hash_file(path))
     if _is_named(runtime_path(path), card_place):
         runtime_path(path).unlink()
+    card_place.unlink(missing_ok=True)
+
+
+def _is_replaceable(path: Path, card_place: Path) -> bool:
+    if not path.is_file():
+        return False
+    sha256 = hash_file(path)
+    with suppress(HybridSegError):
+        if read_json_object(card_place).get("sha256") == sha256:
+            return True
+    return is_known(MADE_HERE, sha256) or is_known(_REPLACED, sha256)
 
 
 def _is_named(place: Path, card_place: Path) -> bool:

@@ -39,10 +39,10 @@ from hybridseg.models.graphs import (
 )
 from hybridseg.models.runtimes import (
     SIGNED_INPUT,
-    check_runtime_place,
+    check_model_place,
     make_runtime,
     open_runtime,
-    remove_runtime,
+    remove_card,
     runtime_record,
     write_runtime,
 )
@@ -164,10 +164,10 @@ def save_classifier(
     path = Path(path)
     check_card_place(path)
     card_path = path.with_suffix(".json")
-    remove_runtime(path, card_path)
-    card_path.unlink(missing_ok=True)
-    write_bytes(path, content)
+    remove_card(path, card_path)
+    # Before it is there: who is killed while it has no card can write it again.
     remember(MADE_HERE, card.sha256)
+    write_bytes(path, content)
     # Two models with other classes may not choose the same name at the same time.
     with lock_output(labels_path, wait=True):
         target = next(place for place in _name_labels(path, labels_path) if _is_free_or_lists(place, card.table))
@@ -189,14 +189,14 @@ def tuning_path(model_path: Path) -> Path:
 
 
 def check_card_place(path: Path) -> None:
-    """Raise OutputExists where card or runtime graph of a ``.pb`` would replace a file that is of no classifier."""
+    """Raise OutputExists where a ``.pb``, its card or its runtime graph would replace a file that was not made here."""
     place = path.with_suffix(".json")
     if place.exists() and not holds_keys(place, "tile_size", "sha256"):
         raise OutputExists(
             f"{place} is another file, and the card of {path.name} would replace it; give the model another name "
             "(--output_graph), or rename that file"
         )
-    check_runtime_place(path, place)
+    check_model_place(path, place)
 
 
 def _name_labels(path: Path, labels_path: Path) -> Iterator[Path]:

@@ -18,7 +18,7 @@ from hybridseg.labelling.jobs import KINDS, JobRunner
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.session import LabelSession
-from hybridseg.web.gate import Gate
+from hybridseg.web.gate import KEY_HEADER, Gate
 
 STATIC_DIR = Path(__file__).parent / "static"
 MAX_IMPORT_BYTES = 200_000_000
@@ -36,10 +36,11 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 # A page, not a redirect: a redirect counts as coming from where the address was clicked, so that the SameSite=Strict
-# cookie would not be sent.
+# cookie would not be sent. Its script keeps the key and goes on.
 _WELCOME = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
-    '<title>hybridseg</title><link rel="icon" href="data:,"><p><a href="/">Go on to the page</a></p></html>'
+    '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="key" content="{key}"><title>hybridseg</title>'
+    '<link rel="icon" href="data:,"><script type="module" src="/static/welcome.js"></script>'
+    "<p>This page needs JavaScript, and a browser that may keep data for it.</p></html>"
 )
 _LOCKED = (
     "This page is only for the person who started the program. Open the address that it printed last in the terminal: "
@@ -95,7 +96,6 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
     @app.get("/api/session")
     def get_session() -> dict[str, Any]:
         return {
-            "csrf": gate.csrf,
             "mode": "label",
             # Read before the classes: a page whose classes are newer than this number asks again, with older ones it
             # would not.
@@ -194,7 +194,7 @@ def create_review_app(session: ReviewSession, gate: Gate) -> Flask:
 
     @app.get("/api/session")
     def get_session() -> dict[str, Any]:
-        return {"csrf": gate.csrf, "mode": "review"}
+        return {"mode": "review"}
 
     @app.get("/api/review")
     def get_review() -> dict[str, Any]:
@@ -229,15 +229,16 @@ def _guard(gate: Gate) -> Response | None:
         request.headers.get("Origin"), request.host, is_change=is_change
     ):
         return _refuse(403, "forbidden", "This server answers only its own page, opened by the address it printed.")
-    # All servers of this machine count as the same site, whoever runs them; they even get the cookie.
+    # All servers of this machine count as the same site, whoever runs them.
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and request.path != "/":
         return _refuse(403, "forbidden", "Another site may not use this page.")
     if request.path == "/" and "token" in request.args and request.method == "GET":
         return None
-    if not gate.knows(request.cookies.get(gate.cookie_name, "")):
+    cookie = request.cookies.get(gate.cookie_name, "")
+    # A browser sends no key for the page and its scripts, which are the same for everybody.
+    is_public = request.method in ("GET", "HEAD") and (request.path == "/" or request.path.startswith("/static/"))
+    if not (gate.knows(cookie) if is_public else gate.admits(cookie, request.headers.get(KEY_HEADER, ""))):
         return _refuse(403, "forbidden", _LOCKED)
-    if is_change and not gate.checks_csrf(request.headers.get("X-CSRF-Token", "")):
-        return _refuse(403, "forbidden", "The change did not come from the page; reload the page.")
     return None
 
 
@@ -245,7 +246,7 @@ def _welcome(gate: Gate, token: str) -> Response:
     cookie = gate.exchange(token)
     if cookie is None:
         return _refuse(403, "forbidden", _LOCKED)
-    response = make_response(_WELCOME)
+    response = make_response(_WELCOME.format(key=gate.key))
     response.set_cookie(gate.cookie_name, cookie, httponly=True, samesite="Strict", path="/")
     return response
 

@@ -14,7 +14,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from werkzeug.http import parse_cookie
 
-from hybridseg.web.gate import Gate
+from hybridseg.web.gate import KEY_HEADER, Gate
 
 # Of one that is not let in: from its beginning, or the last answer, to the end of its next request.
 MOST_SECONDS = 10.0
@@ -36,7 +36,8 @@ def limit_connections(server: Any, gate: Gate, *, max_body_bytes: int) -> None:
 
         def parse_header(self, header_plus: bytes) -> None:
             super().parse_header(header_plus)
-            is_admitted = gate.knows(parse_cookie(self.headers.get("COOKIE")).get(gate.cookie_name, ""))
+            cookie = parse_cookie(self.headers.get("COOKIE")).get(gate.cookie_name, "")
+            is_admitted = gate.admits(cookie, self.headers.get(KEY_HEADER.upper().replace("-", "_"), ""))
             self.channel.is_admitted = self.channel.is_admitted or is_admitted
             if not (is_admitted and self.path.endswith(_LARGE_PATH)):
                 self.adj = small

@@ -1,7 +1,9 @@
-"""Who may talk to the server: a one-time token in the address, a cookie in exchange, and checks of a request's origin.
+"""Who may talk to the server: a one-time token in the address, a cookie and a key in exchange, and a request's origin.
 
 Every page in every browser of this machine can reach the server. So it answers only the browser in which the person
-opened the address, and accepts changes only from its own page.
+opened the address, and there only its own page. The cookie is not enough: browsers send it to every port of a host, so
+to the servers of other users of this machine. The key is in no cookie; the page keeps it where only pages of the same
+port can read it, and sends it with each request for data.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+KEY_HEADER = "X-Page-Key"
 _TOKEN_BYTES = 32
 
 
@@ -30,7 +33,7 @@ class Gate:
 
     def __init__(self, *, host: str = "127.0.0.1", announce: Callable[[str], None] = lambda _: None) -> None:
         self.token = secrets.token_urlsafe(_TOKEN_BYTES)
-        self.csrf = secrets.token_urlsafe(_TOKEN_BYTES)
+        self.key = secrets.token_urlsafe(_TOKEN_BYTES)
         # Browsers share cookies among all servers of a host: two sessions must not use the same name.
         self.cookie_name = f"hybridseg_{secrets.token_hex(4)}"
         self._cookies: tuple[str, ...] = ()
@@ -56,9 +59,9 @@ class Gate:
         given = cookie.encode("utf-8", "replace")
         return any(secrets.compare_digest(given, known.encode()) for known in self._cookies)
 
-    def checks_csrf(self, value: str) -> bool:
-        """Return whether a change carries the secret that only the page knows."""
-        return secrets.compare_digest(value.encode("utf-8", "replace"), self.csrf.encode())
+    def admits(self, cookie: str, key: str) -> bool:
+        """Return whether a request is of our own page in a browser that was let in: it has both secrets."""
+        return self.knows(cookie) and secrets.compare_digest(key.encode("utf-8", "replace"), self.key.encode())
 
     def admits_host(self, host: str) -> bool:
         """Return whether a request addresses this server by one of its own names.

@@ -204,3 +204,9 @@ def test_what_a_run_will_take(survey, photos, monkeypatch):
     with pytest.raises(WriteFailed, match="choose another --out"):
         check_disk(survey.out / "new", plan)
     check_disk(survey.out / "new", Plan(0, 0, 0, None, 0, 10**20, is_measured=False))
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(BadInput, match=r"photo\.png is a file; give a folder for the results, such as results"):
+        Manifest.read(tmp_path / "photo.png")

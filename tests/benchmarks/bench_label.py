@@ -48,8 +48,9 @@ class Client:
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
         )
-        self._opener.open(address).read()
-        self._headers = {"X-CSRF-Token": self.get("/api/session")["csrf"], "Origin": self.base}
+        welcome = self._opener.open(address).read().decode()
+        self._opener.addheaders = [("X-Page-Key", re.search(r'name="key" content="(.+?)"', welcome)[1])]
+        self._headers = {"Origin": self.base}
 
     def read(self, path: str) -> bytes:
         return self._opener.open(self.base + path).read()

@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import pytest
 from tqdm import tqdm
@@ -17,6 +18,11 @@ def test_a_line_of_the_result_does_not_run_into_a_bar(monkeypatch, capsys, quiet
     shown = capsys.readouterr()
     assert shown.out == ("" if quiet else "epoch 0\nepoch 1\n") and ("training" in shown.err) is not quiet
     assert cleared == ([] if quiet else ["training", "training"])
+
+
+def test_a_line_break_in_a_name_is_none_of_the_line(capsys):
+    Console().wrote(Path("a\nb_predseg.png"), Path("c.png"))
+    assert capsys.readouterr().out == "wrote a\\nb_predseg.png\nwrote c.png\n"
 
 
 def test_one_reason_of_many_files_is_said_a_few_times(capsys):

@@ -273,7 +273,7 @@ def test_nothing_of_a_user_is_replaced(run, photo, folder, use_network):
     for name in (PAIR, OVERLAY):
         write_image(folder / name, photo)
         result = run(*predict, "mask.png")
-        assert result.exit_code == 1 and f"{name} is there and was not drawn by hybridseg" in result.stderr
+        assert result.exit_code == 1 and f"{name} is there and was not written by hybridseg" in result.stderr
         assert np.array_equal(read_image(folder / name), photo) and not (folder / "mask.png").exists()
         assert run(*predict, "mask.png", "--reports", "other").exit_code == 0
         for path in (folder / "mask.png", folder / name):
@@ -304,7 +304,7 @@ def test_links_that_lead_nowhere_and_pipes(run, photo, folder, use_network):
     (folder / OVERLAY).parent.mkdir(parents=True)
     os.mkfifo(folder / OVERLAY)
     result = run("predict", "-m", "net.h5", "-i", "photo.png", "-n", "-v")
-    assert result.exit_code == 1 and "sample.png is there and was not drawn by hybridseg" in result.stderr
+    assert result.exit_code == 1 and "sample.png is there and was not written by hybridseg" in result.stderr
 
 
 def test_names_in_other_letters(run, photo, folder, use_network):

@@ -46,7 +46,8 @@ jobs = JobRunner(session)
 client = create_label_app(session, jobs, gate).test_client()
 assert client.get(f"/?token={gate.token}").status_code == 200
 image = session.album.list_images()[0]["id"]
-headers = {"X-CSRF-Token": gate.csrf, "Origin": "http://localhost"}
+client.environ_base["HTTP_X_PAGE_KEY"] = gate.key
+headers = {"Origin": "http://localhost"}
 for i, col in enumerate((5, 60)):
     stroke = {"layer": "scribbles", "tool": "pen", "class": i, "width": 3.0, "points": [[5, col], [30, col]]}
     answer = client.post(f"/api/images/{image}/strokes", json={"version": i + 1, **stroke}, headers=headers)

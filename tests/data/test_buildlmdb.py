@@ -14,7 +14,7 @@ from hybridseg.errors import BadInput, OutputExists
 from hybridseg.io.images import read_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
-from hybridseg.io.lmdbstore import DATA_NAME, Database
+from hybridseg.io.lmdbstore import DATA_NAME, Database, describe_database
 from hybridseg.io.rasters import quiet_rasterio
 
 
@@ -202,6 +202,24 @@ def test_again(project):
     assert read_bytes(build(project, overwrite=True)) == first
 
 
+def test_files_in_a_database_that_are_not_its_own(project):
+    [path, _] = build(project).paths
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputExists, match=r"notes\.txt was not written by this command and would be lost; move it"):
+        build(project, seed=2, overwrite=True)
+    assert (path / "notes.txt").read_text() == "mine" and describe_database(path)[1]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_small_file_that_is_no_database(project, overwrite):
+    path = project / "out/train-cells.lmdb/data.mdb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"something of mine")
+    with pytest.raises(OutputExists, match=r"train-cells\.lmdb holds other files; give another --dataset_name"):
+        build(project, overwrite=overwrite)
+    assert path.read_bytes() == b"something of mine"
+
+
 def test_a_folder_of_that_name_with_other_files(project):
     foreign = project / "out/train-cells.lmdb/notes.txt"
     foreign.parent.mkdir(parents=True)
@@ -209,6 +227,15 @@ def test_a_folder_of_that_name_with_other_files(project):
     with pytest.raises(OutputExists, match="holds other files; give another --dataset_name"):
         build(project, overwrite=True)
     assert foreign.read_text() == "mine"
+
+
+def test_a_file_or_a_link_to_nothing_where_a_database_goes(project):
+    (project / "out").mkdir()
+    for i, path in enumerate((project / "out/train-cells.lmdb", project / "out/test-cells.lmdb")):
+        path.symlink_to("nowhere") if i else path.write_text("mine")
+        with pytest.raises(OutputExists, match=rf"{path.name} is no folder; move it away, or give another"):
+            build(project, overwrite=True)
+        path.unlink()
 
 
 # Kills itself in the transaction of that number, before or after its end.

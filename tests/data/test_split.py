@@ -160,6 +160,12 @@ def test_another_split_is_refused_then_replaced(photos):
     assert (photos.parent / "train" / "mine.txt").exists(), "a file that no split put there stays"
 
 
+def test_a_link_to_nothing_where_a_folder_goes(photos):
+    (photos.parent / "train").symlink_to("nowhere")
+    with pytest.raises(BadInput, match="train is a link to nothing; move it away, or give --out"):
+        split_folder(photos, options=SplitOptions(seed=1))
+
+
 def test_tiles_of_an_earlier_split_are_not_left_to_leak(photos):
     split_folder(photos, options=SplitOptions(seed=1))
     tiles_dir = photos.parent / "train" / "tile_96"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, MissingInput, OutputExists
 from hybridseg.evaluation.pairs import TruthPair, find_glob_pairs, find_result_pairs, pair_by_stem
 from hybridseg.evaluation.pixels import evaluate_pixels
 from hybridseg.figures import FigureOptions
@@ -149,6 +149,36 @@ def test_figures_of_pairs_that_are_gone_go_too(tmp_path):
     evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
     assert (tmp_path / "p_mres.mat").exists() and (tmp_path / "figures/holiday.jpg").exists()
     assert not (tmp_path / "figures/p_ares_48_confusion.svg").exists()
+
+
+FOREIGN = ("eval_pixels.csv", "eval_pixels.json", "eval_pixels_by_image.csv", "eval_pixels_confusion.png")
+
+
+@pytest.mark.parametrize("name", [*FOREIGN, "figures/p_ares_96_confusion.png"])
+def test_files_of_others_are_not_replaced(tmp_path, quick_panels, name):
+    save(tmp_path, "p_mres.mat", TRUTH)
+    save(tmp_path, "p_ares_96.mat", np.zeros((2, 4)))
+    pairs = find_result_pairs(tmp_path)[0]
+    for _ in range(2):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+        with pytest.raises(OutputExists, match=f"{name} is there and was not written by hybridseg; .*--out"):
+            evaluate_pixels(pairs, out_dir=tmp_path)
+        assert (tmp_path / name).read_bytes() == b"mine"
+        (tmp_path / name).unlink()
+        evaluate_pixels(pairs, out_dir=tmp_path)
+
+
+def test_a_figure_that_is_not_drawn_again_is_removed_if_it_is_ours(tmp_path, quick_panels):
+    for stem in "pq":
+        save(tmp_path, f"{stem}_mres.mat", TRUTH)
+        save(tmp_path, f"{stem}_ares_96.mat", np.zeros((2, 4)))
+    evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
+    old = tmp_path / "figures/q_ares_96_confusion.png"
+    old.write_bytes(b"mine")
+    (tmp_path / "q_ares_96.mat").unlink()
+    evaluate_pixels(find_result_pairs(tmp_path)[0], out_dir=tmp_path)
+    assert old.read_bytes() == b"mine"
 
 
 def test_ignored_classes(tmp_path, quick_panels):

@@ -138,6 +138,14 @@ def test_hostile_class_names_stay_in_the_folder(tmp_path, make_pair):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a_mres.mat", "tiles"]
 
 
+def test_classes_called_like_the_lists_of_the_folder(tmp_path, make_pair):
+    labels = np.arange(2, dtype=np.uint8).repeat(8)[None].repeat(8, axis=0)
+    make_pair(tmp_path, "a", labels, classes=ClassTable.from_names(["classes.json", "tiles.csv"]))
+    result = cut(tmp_path)
+    assert sorted(path.name for path in result.tiles_dir.iterdir() if path.is_dir()) == ["classes.json_", "tiles.csv_"]
+    assert read_class_list(result.tiles_dir).table.names == ("classes.json", "tiles.csv")
+
+
 def test_existing_tiles_are_kept_unless_asked(checkered):
     cut(checkered)
     (checkered / "tiles" / "sand" / "a_r0_c8.png").unlink()

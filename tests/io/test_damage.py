@@ -16,9 +16,8 @@ from rasterio._err import CPLE_BaseError
 
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.damage import hush, list_damage, refuse_damage
-from hybridseg.io.images import describe_image, write_image
-from hybridseg.io.pictures import is_drawn_here, list_strips, open_picture, read_orientation, unpack_picture
-from hybridseg.layout import Sheet
+from hybridseg.io.images import describe_image
+from hybridseg.io.pictures import list_strips, open_picture, read_orientation, unpack_picture
 
 RAISED = (
     *(IndexError(), KeyError("x"), TypeError(), AttributeError(), ZeroDivisionError(), OverflowError(), EOFError()),
@@ -95,10 +94,6 @@ def test_a_picture_is_unpacked_strip_by_strip(monkeypatch, mode):
         assert [rows.start for rows, _ in list_strips(opened)][:3] == [0, 4, 8]
 
 
-def test_orientation_and_mark_of_what_is_no_picture(tmp_path):
+def test_the_orientation_of_what_is_no_picture(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(30))
-    assert read_orientation(tmp_path / "a.png") == 1 and not is_drawn_here(tmp_path / "a.png")
-    write_image(tmp_path / "b.png", np.zeros((4, 6, 3), np.uint8))
-    assert not is_drawn_here(tmp_path / "b.png") and not is_drawn_here(tmp_path / "none.png")
-    Sheet(dpi=50, width=40).save(tmp_path / "c.png")
-    assert is_drawn_here(tmp_path / "c.png")
+    assert read_orientation(tmp_path / "a.png") == 1

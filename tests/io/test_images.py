@@ -191,6 +191,17 @@ def test_as_rgb8():
     assert as_rgb8(flat).max() == 0
 
 
+@pytest.mark.parametrize("low", [-3e38, 0.0])
+def test_as_rgb8_of_the_largest_numbers(low):
+    """Without a warning of numpy, which the tests take for an error."""
+    ramp = np.linspace(low, 3e38, 10_000).astype(np.float32).reshape(100, 100, 1)
+    shown = as_rgb8(ramp)[..., 0]
+    assert shown[0, 0] == 0 and shown[-1, -1] == 255 and shown[50, 0] in (127, 128)
+    odd = np.zeros((100, 100, 1), np.float32)
+    odd[0, 0], odd[0, 1] = 3e38, -3e38
+    assert as_rgb8(odd)[0, :2, 0].tolist() == [255, 0]
+
+
 def test_shrinking_is_the_mean_of_what_is_covered(picture):
     small = shrink_image(picture, 5, 10)
     expected = picture.reshape(5, 4, 10, 3, 3).mean(axis=(1, 3))

@@ -86,6 +86,7 @@ def test_pictures_and_maps(reviewed):
     client = app.test_client()
     assert client.get("/api/review").status_code == 403
     client.get(f"/?token={gate.token}")
+    client.environ_base["HTTP_X_PAGE_KEY"] = gate.key
     assert client.get("/").mimetype == "text/html"
     assert client.get("/api/session").json["mode"] == "review"
     told = client.get("/api/review").json

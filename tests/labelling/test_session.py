@@ -5,7 +5,8 @@ import pytest
 
 from hybridseg.errors import BadInput, Conflict, MissingInput, WriteFailed
 from hybridseg.io.annotations.doodles import read_strokes
-from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.formats import read_labelmap, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.rasters import open_raster
 from hybridseg.labelling import shelf
 from hybridseg.labelling.album import Album
@@ -184,6 +185,23 @@ def test_accepted_work_opens_again(label_first, make_session, first, draw, photo
     state = again.describe(first)
     assert (state["state"], state["stale"], state["has_result"]) == ("working", True, True)
     assert make_session().album.list_images()[0]["state"] == "working"
+
+
+def test_a_mask_made_by_hand_is_not_replaced(label_first, session, jobs, first, photos, table, wait_for_job):
+    """Neither before there is a label map, nor beside one; what an earlier version made has no record, and is."""
+    mask = photos / "a_mres_label.png"
+    mask.write_bytes(before := (photos / "a.png").read_bytes())
+    state = label_first()
+    assert state["message_kind"] == "bad" and "a_mres_label.png is there and was not written by" in state["message"]
+    assert mask.read_bytes() == before and not (photos / "a_mres.mat").exists() and state["state"] == "working"
+    mask.unlink()
+    for content, kind in ((None, "good"), (before, "bad"), (table, "good")):
+        if isinstance(content, bytes):
+            mask.write_bytes(content)
+        elif content is not None:
+            write_labelmap(mask, LabelMap(np.zeros((60, 90), np.uint8), content))
+        jobs.start(first, session.describe(first)["version"], "accept")
+        assert wait_for_job(session, first)["message_kind"] == kind, content
 
 
 def test_painting_on_the_result(label_first, session, jobs, first, draw, photos, wait_for_job):

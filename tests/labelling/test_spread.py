@@ -76,6 +76,26 @@ def test_ground_truth_is_not_replaced_unasked(photo, seeds, table, quick_panels)
     assert (photo.parent / "my photo_mres.mat").read_bytes() != before
 
 
+@pytest.mark.parametrize("name", ["my photo_mres_label.png", "my photo_report.txt", "figures/my photo_mres.png"])
+def test_what_lies_beside_the_photo_is_not_replaced_unasked(photo, seeds, table, quick_panels, name):
+    other = photo.parent / name
+    other.parent.mkdir(exist_ok=True)
+    other.write_bytes(photo.read_bytes() if name.endswith(".png") else b"my own report")
+    before = other.read_bytes()
+    with pytest.raises(OutputExists, match=f"{name} is there and was not written by hybridseg; move it away, or let"):
+        spread_file(photo, DrawnSeeds(seeds, table), options=NEAR)
+    assert other.read_bytes() == before and not photo.with_name("my photo_mres.mat").exists()
+    spread_file(photo, DrawnSeeds(seeds, table), options=NEAR, overwrite=True)
+    assert other.read_bytes() != before
+
+
+def test_what_a_killed_run_left_is_replaced(photo, seeds, table, quick_panels):
+    """Its label map comes last; the rest says who made it."""
+    first = spread_file(photo, DrawnSeeds(seeds, table), options=NEAR)
+    first.written[0].unlink()
+    assert spread_file(photo, DrawnSeeds(seeds, table), options=NEAR).written == first.written
+
+
 def test_scribbles_of_another_image(photo, seeds, table):
     with pytest.raises(BadInput, match=r"50 x 90 pixels, but my photo\.png has 60 x 90"):
         spread_file(photo, DrawnSeeds(seeds[:50], table))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, MissingInput, OutputExists
 from hybridseg.models import bundles
 from hybridseg.models.architectures import ARCHITECTURES
 from hybridseg.models.cards import hash_bytes
@@ -278,6 +278,40 @@ def save(content):
         return [path.name for path in written], note
 
     return write
+
+
+def test_a_model_from_elsewhere_is_not_replaced(save, tmp_path):
+    """A classic one has no card; and beside our card there may be another one."""
+    path = tmp_path / "model.pb"
+    for _ in range(2):
+        path.write_bytes(b"the work of others")
+        with pytest.raises(
+            OutputExists, match=r"model\.pb is another model: model\.json, its card, .* move it away, or"
+        ):
+            save(tmp_path)
+        assert path.read_bytes() == b"the work of others"
+        path.unlink()
+        save(tmp_path)
+
+
+@pytest.mark.parametrize("broken", ["write_bytes", "write_class_files", "write_json"])
+def test_a_killed_run_is_given_again(save, content, tmp_path, monkeypatch, broken):
+    """Between the two the model has no card, whether it is the old one or the new one."""
+    path = tmp_path / "model.pb"
+    # Made on another machine.
+    path.write_bytes(old := b"the old model")
+    path.with_suffix(".json").write_text(json.dumps({"tile_size": SIZE, "sha256": hash_bytes(old)}))
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"hybridseg.models.store.{broken}", die)
+        with pytest.raises(KeyboardInterrupt):
+            save(tmp_path)
+    assert not path.with_suffix(".json").exists()
+    save(tmp_path)
+    assert path.read_bytes() == content
 
 
 def test_labels_of_the_user_are_never_overwritten(save, tmp_path):

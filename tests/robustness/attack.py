@@ -128,9 +128,9 @@ class Target:
         self.old_token = self._read_token()
         welcome = parse_answers(talk(self.port, self.write(Request(f"/?token={self.old_token}"), admitted=False)))[0]
         self.cookie = welcome.headers["set-cookie"].split(";")[0]
-        self.token, self.csrf = self._read_token(), ""
-        told = self.ask("/api/session")
-        self.csrf, self.image = told["csrf"], told["images"][0]["id"]
+        self.key = re.search(r'name="key" content="(.+?)"', welcome.body.decode())[1]
+        self.token = self._read_token()
+        self.image = self.ask("/api/session")["images"][0]["id"]
         self.before = self._snapshot()
 
     def _read_token(self) -> str:
@@ -142,13 +142,12 @@ class Target:
         raise RuntimeError(f"the page did not start: {(self.folder / 'log.txt').read_text()}")
 
     def write(self, request: Request, *, admitted: bool = True) -> bytes:
-        """Return a request as bytes: with the cookie and the secret of the person, or without."""
+        """Return a request as bytes: with the cookie and the key of the person, or without."""
         headers: dict[str, str | None] = {"Host": f"127.0.0.1:{self.port}", "Connection": "close"}
         if admitted:
-            headers["Cookie"] = self.cookie
+            headers |= {"Cookie": self.cookie, "X-Page-Key": self.key}
         if admitted and request.method not in ("GET", "HEAD"):
-            headers |= {"X-CSRF-Token": self.csrf, "Origin": f"http://127.0.0.1:{self.port}"}
-            headers["Content-Type"] = "application/json"
+            headers |= {"Origin": f"http://127.0.0.1:{self.port}", "Content-Type": "application/json"}
         if request.body:
             headers["Content-Length"] = str(len(request.body))
         headers |= request.headers
@@ -233,9 +232,10 @@ def judge(attack: Attack, data: bytes, seconds: float, site: Target) -> Iterator
     for status in {answer.status for answer in answers} or {CLOSED}:
         if status not in attack.may:
             yield f"the status {status}"
-    secret = [site.canary_text, site.cookie.split("=")[1], site.token, str(site.folder), "root:x:0", "Traceback"]
-    # Only her own page may tell the person's secret, to herself.
-    secret += [] if attack.is_lawful else [site.csrf, "a.png"]
+    secret = [site.canary_text, site.cookie.split("=")[1], site.token, site.key, str(site.folder)]
+    secret += ["root:x:0", "Traceback"]
+    # Only the person may be told what she has.
+    secret += [] if attack.is_lawful else ["a.png"]
     for text in secret:
         if text.encode() in data:
             yield f"it tells {text!r}"

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from attacks_body import bomb, lie, nonsense, seek
 from attacks_http import babble, inject, method, ranges, smuggle, swell, upgrade
+from attacks_secrets import guess, replay, steal
 from hostile import FORBIDDEN, REFUSED, Attack, Kind, Request, Site
 
 # Places in the file system.
@@ -270,7 +271,7 @@ def forge(draw: Random, site: Site) -> Attack:
         "Origin": origin,
         "Content-Type": draw.choice(_KINDS),
         "Sec-Fetch-Site": draw.choice((None, "cross-site", "same-site", "none", "same-origin")),
-        "X-CSRF-Token": draw.choice((None, "", "x", site.csrf[:-1], site.csrf.swapcase(), site.csrf)),
+        "X-Page-Key": draw.choice((None, "", "x", site.key[:-1], site.key.swapcase(), site.key)),
     }
     target, method = draw.choice(
         (
@@ -300,72 +301,6 @@ def frame(draw: Random, site: Site) -> Attack:
     return Attack(request, FORBIDDEN | {200}, note=target, is_lawful=True)
 
 
-def replay(draw: Random, site: Site) -> Attack:
-    """What a browser sends to each port of this machine: cookies of another page of this program, and its secret."""
-    name, value = site.cookie.split("=", 1)
-    other_name, other_value = site.other.split("=", 1)
-    cookie = draw.choice(
-        (
-            site.other,
-            f"{name}={other_value}",
-            f"{other_name}={value}",
-            f"{name}={value[:-1]}",
-            f"{name}=",
-            f"{name}={value}x",
-            f"{name.upper()}={value}",
-            f"{name}={value.swapcase()}",
-            f"session={value}",
-            f"{name}=%00{value}",
-            f"{name}={site.csrf}",
-            f"{name}={site.token}",
-            f"{name}=x; {name}={value[1:]}",
-            "; ".join(f"a{i}=x" for i in range(200)),
-        )
-    )
-    headers = {"Cookie": cookie}
-    if draw.random() < 0.5:
-        request = Request(f"/api/images/{site.image}/undo", "POST", headers, b'{"version": 1}')
-    else:
-        request = Request(draw.choice(("/api/session", "/", "/static/label.js")), headers=headers)
-    return Attack(site.write(request), FORBIDDEN, note=cookie[:80])
-
-
-def guess(draw: Random, site: Site) -> Attack:
-    """Tokens that are missing, wrong, used, or nearly right."""
-    token = site.token
-    given = draw.choice(
-        (
-            "",
-            "x" * 43,
-            site.old_token,
-            token[:-1],
-            token + "x",
-            token.swapcase(),
-            token[1:],
-            "%00" + token,
-            token + "%00",
-            quote("\u00e9" * 20),
-            "%ff%fe",
-            "x" * 20_000,
-            f"x&token={token}",
-            "..",
-            "*",
-            token[::-1],
-            f"{token},{token}",
-            f"%20{token}",
-            "true",
-            "0",
-            "null",
-        )
-    )
-    target = (
-        draw.choice(("/?token=", "/?Token=", "/api/session?token=", "/static/label.js?token=", "/?token[]=")) + given
-    )
-    method = draw.choice(("GET", "GET", "POST", "HEAD"))
-    headers = draw.choice(({}, {"Authorization": f"Bearer {token}"}, {"X-Token": token}, {"Cookie": f"token={token}"}))
-    return Attack(site.write(Request(target, method, headers), admitted=False), FORBIDDEN, note=target[:80])
-
-
 KINDS: dict[str, Kind] = {
     "path traversal": traverse,
     "alias traversal": alias,
@@ -374,6 +309,7 @@ KINDS: dict[str, Kind] = {
     "rebinding": rebind,
     "forged changes": forge,
     "frames": frame,
+    "stolen cookies": steal,
     "replayed cookies": replay,
     "guessed tokens": guess,
     "smuggling": smuggle,

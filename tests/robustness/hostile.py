@@ -53,14 +53,14 @@ class Site(Protocol):
     image: str
     token: str
     old_token: str
-    csrf: str
+    key: str
     cookie: str
     other: str
     folder: Path
     canary: str
 
     def write(self, request: Request, *, admitted: bool = True) -> bytes:
-        """Return a request as bytes: with the cookie and the secret of the person, or without."""
+        """Return a request as bytes: with the cookie and the key of the person, or without."""
 
     def ask(self, target: str) -> dict[str, Any]:
         """Return what the page of the person is told."""

@@ -52,8 +52,9 @@ from hybridseg.io.bands import stack_bands
 from hybridseg.io.labelled import load_labelled
 from hybridseg.io.labels import classfiles, classids, labelmaps, labelpng, labeltiff, mat5, matfiles, pngcheck
 from hybridseg.io.labels.formats import read_labelmap, read_made_by
+from hybridseg.io.marks import is_ours
 from hybridseg.io.pairing import Pair, find_images
-from hybridseg.io.pictures import is_drawn_here, open_picture, read_orientation, unpack_picture
+from hybridseg.io.pictures import open_picture, read_orientation, unpack_picture
 from hybridseg.labelling import review, session, shelf, spread, strokeimport
 from hybridseg.models import backbones, bundles, catalog, checkpoints, graphs, litegraphs, store
 from hybridseg.models.architectures import parse_architecture
@@ -358,7 +359,7 @@ READERS = tuple(
         ("labelling.review.ReviewSession", "results/images/*", lambda path: review.ReviewSession(path.parent)),
         ("io.pictures.open_picture", "pictures/*.png pictures/*.jpg", load_picture),
         ("io.pictures.read_orientation", PICTURES, read_orientation),
-        ("io.pictures.is_drawn_here", "results/plain.png", is_drawn_here),
+        ("io.marks.is_ours", "results/plain.png", is_ours),
         ("page.is_page_of_ours", "results/page.html", is_page_of_ours, {"share": 0.3}),
         ("study.findings.read_findings", "study/hybrid/scores/eval_pixels.json", read_study),
         ("study.steps.StepLog", "study/steps.json", lambda path: StepLog(path.parent, (), (), draw=[])),

@@ -20,14 +20,14 @@ def attack(monkeypatch):
 
 @pytest.mark.slow
 def test_nobody_gets_into_the_page():
-    command = [sys.executable, str(ATTACK), "--requests", "210", "--seed", "7", "--quick"]
+    command = [sys.executable, str(ATTACK), "--requests", "220", "--seed", "7", "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert "360 requests" in done.stdout and "0 faults" in done.stdout
+    assert "370 requests" in done.stdout and "0 faults" in done.stdout
 
 
 class Site:
-    canary_text, cookie, token, folder, port, csrf = "secret-1", "hybridseg_1=cookie", "token", "/tmp/x", 8765, "csrf"
+    canary_text, cookie, token, folder, port, key = "secret-1", "hybridseg_1=cookie", "token", "/tmp/x", 8765, "key!"
 
 
 HEADERS = (
@@ -41,7 +41,7 @@ FAULTS = {
     "the status 0": b"",
     "2 answers": GOOD * 2,
     "it tells 'secret-1'": GOOD.replace(b"{}", b"secret-1").replace(b": 2", b": 8"),
-    "it tells 'csrf'": GOOD.replace(b"{}", b"csrf").replace(b": 2", b": 4"),
+    "it tells 'key!'": GOOD.replace(b"{}", b"key!").replace(b": 2", b": 4"),
     "it tells 'root:x:0'": GOOD.replace(b"{}", b"root:x:0").replace(b": 2", b": 8"),
     "no x-frame-options": GOOD.replace(b"DENY", b"x"),
     "no content-security-policy": GOOD.replace(b"frame-ancestors 'none'", b""),
@@ -67,7 +67,7 @@ def test_attacks_are_the_same_for_a_seed_and_stay_on_this_machine(attack):
     class Anywhere(attack.Target):
         def __init__(self):
             self.port, self.image, self.canary, self.old_token, self.other = 1, "0" * 16, "127.0.0.1:2", "o" * 43, "a=b"
-            self.token, self.csrf, self.cookie = "t" * 43, "c" * 43, "hybridseg_1=" + "k" * 43
+            self.token, self.key, self.cookie = "t" * 43, "c" * 43, "hybridseg_1=" + "k" * 43
 
         def ask(self, target):
             return {"classes": [], "classes_version": 1}

@@ -85,7 +85,8 @@ class Browser:
         self._base = address.partition("/?")[0]
         cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies)
-        self._opener.open(address, timeout=30).read()
+        welcome = self._opener.open(address, timeout=30).read().decode()
+        self._opener.addheaders = [("X-Page-Key", re.search(r'name="key" content="(.+?)"', welcome)[1])]
         self.session = self.get("/api/session")
 
     def get(self, path: str) -> dict:
@@ -94,7 +95,7 @@ class Browser:
     def change(self, state: dict, what: str, body: dict) -> bool:
         """Change an image as it is known; return whether it was still like that."""
         address = f"{self._base}/api/images/{state['id']}/{what}"
-        headers = {"X-CSRF-Token": self.session["csrf"], "Origin": self._base, "Content-Type": "application/json"}
+        headers = {"Origin": self._base, "Content-Type": "application/json"}
         data = json.dumps({"version": state["version"], **body}).encode()
         try:
             self._opener.open(urllib.request.Request(address, data, headers), timeout=30).read()

@@ -28,12 +28,13 @@ from hybridseg.web.gate import Gate
 
 
 class Visitor:
-    """A browser that was let in: its cookie, and what its page sends with a change."""
+    """A browser that was let in: its cookie, the key that its page sends, and what it sends with a change."""
 
     def __init__(self, app, gate: Gate) -> None:
         self.client, self.gate = app.test_client(), gate
         assert self.client.get(f"/?token={gate.token}").status_code == 200
-        self.headers = {"X-CSRF-Token": gate.csrf, "Origin": "http://localhost"}
+        self.client.environ_base["HTTP_X_PAGE_KEY"] = gate.key
+        self.headers = {"Origin": "http://localhost"}
 
     def get(self, path, **more):
         return self.client.get(path, **more)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_the_page_and_all_it_loads_come_with_a_policy(visitor):
 
 def test_a_session_told(visitor, gate, first):
     told = visitor.get("/api/session").json
-    assert told["csrf"] == gate.csrf and told["mode"] == "label" and told["window"] == 500
+    assert gate.key not in str(told) and told["mode"] == "label" and told["window"] == 500
     assert told["classes"][0] == {"name": "water", "color": "#0000ff"}
     assert told["images"][0] == {"id": first, "name": "a.png", "state": "untouched"}
 
@@ -137,17 +138,36 @@ def test_an_upload_that_is_damaged_leaves_what_is_there(visitor, first, table, t
 
 def test_without_a_cookie_nothing_is_told(app, gate, first, session, draw):
     client = app.test_client()
-    headers = {"X-CSRF-Token": gate.csrf, "Origin": "http://localhost"}
+    headers = {"X-Page-Key": gate.key, "Origin": "http://localhost"}
     paths = ["/", "/static/label.js", "/api/session", f"/api/images/{first}", f"/api/images/{first}/picture/0/0/0"]
     for path in [*paths, "/nothing", "/?token=", "/?token=wrong", "/api/session?token=" + gate.token]:
-        response = client.get(path)
+        response = client.get(path, headers={"X-Page-Key": gate.key})
         assert response.status_code == 403, path
         assert "open the address" in response.get_data(as_text=True).lower()
     for path in ("strokes", "undo", "run", "accept", "cancel", "import", "preview"):
         assert client.post(f"/api/images/{first}/{path}", json=draw(), headers=headers).status_code == 403
     assert client.put("/api/classes", json={}, headers=headers).status_code == 403
     client.set_cookie(gate.cookie_name, "x" * 43)
-    assert client.get("/api/session").status_code == 403
+    assert client.get("/api/session", headers=headers).status_code == 403
+    assert session.describe(first)["version"] == 1
+
+
+@pytest.mark.parametrize("key", [None, "", "wrong", "cookie", "token"])
+def test_the_cookie_alone_gets_in_nowhere(app, gate, first, session, draw, key):
+    """A browser sends it to servers of other users on other ports of this machine."""
+    cookie, client = gate.exchange(gate.token), app.test_client()
+    client.set_cookie(gate.cookie_name, cookie)
+    headers = {"Origin": "http://localhost", "X-Page-Key": {"cookie": cookie, "token": gate.token}.get(key, key)}
+    headers = {name: value for name, value in headers.items() if value is not None}
+    for rule in app.url_map.iter_rules():
+        path = rule.rule.replace("<image_id>", first)
+        path = re.sub(r"<any\((\w+).*?>|<int:\w+>", lambda found: found[1] or "0", path)
+        for method in rule.methods - {"HEAD"}:
+            answer = client.open(path, method=method, json=draw(), headers=headers)
+            if method == "GET" and not path.startswith("/api/"):
+                assert gate.key not in answer.text and "a.png" not in answer.text
+            else:
+                assert answer.status_code == 403 and "Open the address" in answer.text, (method, path)
     assert session.describe(first)["version"] == 1
 
 
@@ -156,7 +176,8 @@ def test_the_token_works_once_and_the_cookie_is_strict(app, gate):
     welcome = app.test_client().get(f"/?token={token}")
     cookie = welcome.headers["Set-Cookie"]
     assert welcome.status_code == 200 and "HttpOnly" in cookie and "SameSite=Strict" in cookie
-    assert token not in welcome.get_data(as_text=True) and welcome.headers["Cache-Control"] == "no-store"
+    assert token not in welcome.text and gate.key in welcome.text and gate.key not in cookie
+    assert welcome.headers["Cache-Control"] == "no-store"
     assert app.test_client().get(f"/?token={token}").status_code == 403
     assert app.test_client().post(f"/?token={gate.token}").status_code == 403
 
@@ -164,9 +185,8 @@ def test_the_token_works_once_and_the_cookie_is_strict(app, gate):
 @pytest.mark.parametrize(
     "headers",
     [
-        {"X-CSRF-Token": ""},
-        {"X-CSRF-Token": "wrong"},
-        {"X-CSRF-Token": None},
+        {"X-Page-Key": ""},
+        {"X-Page-Key": "wrong"},
         {"Origin": None},
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
@@ -339,6 +359,7 @@ def test_scripts_in_names_stay_text(tmp_path, table, near, gate, draw):
     session = LabelSession(Album([tmp_path / f"{name}.png"], table=ClassTable((name,), ((1, 2, 3),))), options=near)
     client = create_label_app(session, JobRunner(session), gate).test_client()
     client.get(f"/?token={gate.token}")
+    client.environ_base["HTTP_X_PAGE_KEY"] = gate.key
     told = client.get("/api/session")
     assert told.mimetype == "application/json" and told.headers["X-Content-Type-Options"] == "nosniff"
     assert told.json["classes"][0]["name"] == name and told.json["images"][0]["name"] == f"{name}.png"

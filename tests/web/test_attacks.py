@@ -37,7 +37,8 @@ class Tab:
     def __init__(self, app, gate, number):
         self.client, self.draws, self.number = app.test_client(), random.Random(number), number
         self.client.set_cookie(gate.cookie_name, gate.exchange(gate.token))
-        self.headers = {"X-CSRF-Token": gate.csrf, "Origin": "http://localhost"}
+        self.client.environ_base["HTTP_X_PAGE_KEY"] = gate.key
+        self.headers = {"Origin": "http://localhost"}
         self.taken, self.statuses, self.serials = [], Counter(), itertools.count()
 
     def change(self, path, body, method="post"):
@@ -290,7 +291,7 @@ def test_work_is_cancelled_between_the_parts_of_a_step():
 
 
 def test_another_server_of_this_machine_is_another_site(visitor, first):
-    """Browsers count all ports of a machine as one site, and send the cookie to all of them."""
+    """Browsers count all ports of a machine as one site."""
     headers = {"Sec-Fetch-Site": "same-site"}
     for path in ("/api/session", f"/api/images/{first}/picture/0/0/0", "/static/label.js"):
         assert visitor.get(path, headers=headers).status_code == 403
@@ -318,7 +319,7 @@ def ask(app, gate):
     listener = socket.create_server(("127.0.0.1", 0))
     server = create_server(app, sockets=[listener], threads=2, max_request_body_size=MAX_IMPORT_BYTES)
     threading.Thread(target=server.run, daemon=True).start()
-    cookie = f"Cookie: {gate.cookie_name}={gate.exchange(gate.token)}\r\n"
+    cookie = f"Cookie: {gate.cookie_name}={gate.exchange(gate.token)}\r\nX-Page-Key: {gate.key}\r\n"
 
     def send(text: str) -> str:
         filled = text.format(cookie=cookie + "Connection: close\r\n", long="a" * 300_000, name=gate.cookie_name)

@@ -3,6 +3,10 @@
 import json
 import re
 import signal
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -40,6 +44,39 @@ def test_two_tabs(desk, browse, strokes, on_sand, on_water, table):
     newer.press("1")
     newer.scribble((30, 300), (30, 400))
     assert [stroke.class_id for stroke in strokes()] == [1, 0, 0]
+
+
+def test_the_page_opens_again_and_its_cookie_opens_nothing(desk, browse):
+    """A reload and a second tab need no new address; who gets the cookie, on another port, cannot read anything."""
+    browse.expected.append("status of 403")
+    base, visits = desk.served.address.partition("?")[0], []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self):
+            visits.append(self.headers["Cookie"])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    desk.tab.page.reload()
+    desk.tab.ready()
+    second = browse(base, beside=desk.tab).ready()
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        second.page.evaluate("port => { window.open(`http://127.0.0.1:${port}/`) }", server.server_port)
+        second.poll(lambda: visits, "the other server is not asked")
+    assert desk.served.gate.cookie_name in visits[0] and desk.served.gate.key not in visits[0]
+    for path in ("api/session", f"api/images/{desk.session.album.list_images()[0]['id']}"):
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(Request(base + path, headers={"Cookie": visits[0]}))
+    second.page.evaluate("localStorage.clear()")
+    second.page.reload()
+    second.says("Open the address that the program printed", where="#banner")
+    # It goes on by itself when the address is open in another tab.
+    browse(desk.served.address, beside=second).ready()
+    second.ready()
 
 
 def test_classes_in_another_order_in_another_tab(desk, browse, strokes, on_water):

@@ -19,20 +19,24 @@ class Door:
     def __init__(self, photos):
         self.page = hs.label(photos, labels=["water", "sand"], no_browser=True, block=False)
         self.port = int(re.search(r":(\d+)/", self.page.address)[1])
-        self.csrf, self.cookie, self.mine = "", "", self.open()
+        self.key, self.cookie, self.mine = self.page._gate.key, "", self.open()
         _, headers, _ = self.ask(self.mine, "GET", "/?token=" + self.page.address.split("token=")[1], mine=False)
         self.cookie = headers["Set-Cookie"].split(";")[0]
         told = json.loads(self.ask(self.mine, "GET", "/api/session")[2])
-        self.csrf, self.image = told["csrf"], told["images"][0]["id"]
+        self.image = told["images"][0]["id"]
 
     def open(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
     def ask(self, connection, method, path, *, body=b"", headers=(), mine=True):
-        """Send a request; give the status, the headers and the body of its answer."""
+        """Send a request; give the status, the headers and the body of its answer.
+
+        `mine` may be "stolen": the cookie alone.
+        """
         lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self.port}", *headers]
         if mine:
-            lines += [f"Cookie: {self.cookie}", f"X-CSRF-Token: {self.csrf}", f"Origin: http://127.0.0.1:{self.port}"]
+            lines += [f"Cookie: {self.cookie}", f"Origin: http://127.0.0.1:{self.port}"]
+            lines += [] if mine == "stolen" else [f"X-Page-Key: {self.key}"]
         with contextlib.suppress(ConnectionError):
             connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
         with HTTPResponse(connection, method=method) as answer:
@@ -92,6 +96,7 @@ CHUNKS = b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n"
 
 
 @pytest.mark.parametrize("act, mine, status", [("import?name=x.png", False, 413), ("strokes", False, 413),
+                                               ("import?name=x.png", "stolen", 413),
                                                ("strokes", True, 413), ("import?name=x.png", True, 400)])  # fmt: skip
 def test_long_bodies_are_only_for_imports_of_the_browser_that_is_in(door, act, mine, status):
     """The length is enough to refuse it: a body that is not let in is never kept."""

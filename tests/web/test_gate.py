@@ -16,8 +16,18 @@ def test_a_token_works_once_and_a_new_one_is_told():
 
 def test_every_run_has_its_own_secrets():
     one, two = Gate(), Gate()
-    assert len({one.token, two.token, one.csrf, two.csrf}) == 4 and one.cookie_name != two.cookie_name
-    assert one.checks_csrf(one.csrf) and not one.checks_csrf(two.csrf) and not one.checks_csrf("")
+    assert len({one.token, two.token, one.key, two.key}) == 4 and one.cookie_name != two.cookie_name
+    cookie, other = one.exchange(one.token), two.exchange(two.token)
+    assert one.admits(cookie, one.key)
+    for pair in (
+        (cookie, two.key),
+        (cookie, ""),
+        (cookie, cookie),
+        (cookie, "\udcff"),
+        (other, one.key),
+        ("", one.key),
+    ):
+        assert not one.admits(*pair)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:80", "LOCALHOST:9000", "[::1]:8765"])

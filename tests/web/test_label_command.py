@@ -25,14 +25,14 @@ class Client:
         self.opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
         )
-        self.opener.open(address, timeout=10).read()
-        self.csrf = self.get("/api/session")["csrf"]
+        welcome = self.opener.open(address, timeout=10).read().decode()
+        self.opener.addheaders = [("X-Page-Key", re.search(r'name="key" content="(.+?)"', welcome)[1])]
 
     def get(self, path):
         return json.load(self.opener.open(self.base + path, timeout=30))
 
     def post(self, path, body):
-        headers = {"X-CSRF-Token": self.csrf, "Origin": self.base, "Content-Type": "application/json"}
+        headers = {"Origin": self.base, "Content-Type": "application/json"}
         request = urllib.request.Request(self.base + path, json.dumps(body).encode(), headers)
         return json.load(self.opener.open(request, timeout=30))
 

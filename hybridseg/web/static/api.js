@@ -1,4 +1,11 @@
-// Requests to the server: one place for the CSRF token, and errors with a kind.
+// Requests to the server: one place for the key of this run of the program, and errors with a kind.
+
+const KEPT = "hybridseg-key";
+
+/** Keep the key where all tabs of this server find it, and no server of another port. */
+export function keepKey(key) {
+  localStorage.setItem(KEPT, key);
+}
 
 /** A failed request; `kind` comes from the server, or is "network" where no answer came. */
 export class ApiError extends Error {
@@ -15,7 +22,7 @@ export function imagePath(id, ...parts) {
 
 /** Talks to the server that the page came from. */
 export class Api {
-  #csrf = "";
+  #key = localStorage.getItem(KEPT) ?? "";
   #onAnswer;
 
   /** `onAnswer()` is called after every request that succeeded. */
@@ -23,16 +30,14 @@ export class Api {
     this.#onAnswer = onAnswer;
   }
 
-  /** Fetch the session; this also renews the token. */
-  async openSession() {
-    const session = await this.get("/api/session");
-    this.#csrf = session.csrf;
-    return session;
+  /** Fetch the session. */
+  openSession() {
+    return this.get("/api/session");
   }
 
   /** Identifies one run of the program. */
   get run() {
-    return this.#csrf;
+    return this.#key;
   }
 
   /** Get JSON. */
@@ -67,28 +72,25 @@ export class Api {
 
   /** Post a file as it is, get JSON. */
   async upload(path, file) {
-    const answer = await this.#sendSigned(path, { method: "POST", body: file }, "application/octet-stream");
+    const headers = { "Content-Type": "application/octet-stream" };
+    const answer = await this.#send(path, { method: "POST", body: file, headers });
     return answer.json();
   }
 
   #change(method, path, body, signal) {
-    return this.#sendSigned(path, { method, body: JSON.stringify(body), signal }, "application/json");
-  }
-
-  async #sendSigned(path, options, type) {
-    const sign = () => ({ ...options, headers: { "Content-Type": type, "X-CSRF-Token": this.#csrf } });
-    try {
-      return await this.#send(path, sign());
-    } catch (error) {
-      if (error.kind !== "forbidden") throw error;
-      // The program was restarted, and another tab has opened its new address: only the token is old.
-      await this.openSession();
-      return this.#send(path, sign());
-    }
+    const headers = { "Content-Type": "application/json" };
+    return this.#send(path, { method, body: JSON.stringify(body), signal, headers });
   }
 
   async #send(path, options) {
-    const answer = await send(path, options);
+    const sign = () => ({ ...options, headers: { ...options.headers, "X-Page-Key": this.#key } });
+    const answer = await send(path, sign()).catch((error) => {
+      const kept = localStorage.getItem(KEPT) ?? "";
+      if (error.kind !== "forbidden" || kept === this.#key) throw error;
+      // The program was restarted, and another tab has opened its new address: only the key is old.
+      this.#key = kept;
+      return send(path, sign());
+    });
     this.#onAnswer();
     return answer;
   }

@@ -1,0 +1,48 @@
+"""The one rule of what may be replaced: a file with the mark of this program. Any other one is a user's, and stays.
+
+A mark is a run of bytes that all files of a kind hold, and that is found also in a damaged one.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from hybridseg.errors import OutputExists
+from hybridseg.layout import DRAWN_BY
+
+_DRAWN = "\0".join(DRAWN_BY).encode()
+# By the end of the name, the first that fits.
+_MARKS: dict[str, tuple[bytes, ...]] = {
+    # What commands write under these names.
+    "_report.json": (b'"seeded_share"',),
+    "_report.txt": (b"\npixels: ",),
+    "eval_pixels.csv": (b"pair,class,support,",),
+    "eval_pixels_by_image.csv": (b"image,dice,accuracy,pixels,",),
+    "eval_pixels.json": (b'"only_in_prediction"',),
+    # Label maps with a record of how they were made, confidence maps, figures.
+    ".mat": (b"MAT-file, written by hybridseg",),
+    ".png": (b"hybridseg:made_by", _DRAWN),
+    ".tif": (b'name="MADE_BY"', b'name="UNIT" sample="0">percent<'),
+    ".pdf": (b"/Creator (hybridseg)",),
+    ".svg": (b"<dc:title>hybridseg</dc:title>",),
+}
+
+
+def is_ours(path: Path, *, marks: tuple[bytes, ...] = ()) -> bool:
+    """Return whether a file has the mark of what this program writes under such a name, or one of these others."""
+    # To open a pipe would wait for ever; a file of no bytes cannot be mapped.
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    marks += next((marks for ending, marks in _MARKS.items() if path.name.endswith(ending)), ())
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(mark) >= 0 for mark in marks)
+
+
+def check_ours(paths: Iterable[Path], *, advice: str, marks: tuple[bytes, ...] = ()) -> None:
+    """Raise OutputExists where one of these files is there, or a link to nothing is, and is not one of ours."""
+    for path in paths:
+        if os.path.lexists(path) and not is_ours(path, marks=marks):
+            raise OutputExists(f"{path} is there and was not written by hybridseg; move it away, or {advice}")
