@@ -74,9 +74,9 @@ def check_model_place(path: Path, card_place: Path) -> None:
 
 def remove_card(path: Path, card_place: Path) -> None:
     """Remove the card and the runtime graph of a model that is about to be replaced."""
-    if path.is_file():
+    if path.is_file() and not is_known(MADE_HERE, sha256 := hash_file(path)):
         # Who is killed while it has no card can replace it again.
-        remember(_REPLACED, hash_file(path))
+        remember(_REPLACED, sha256)
     if _is_named(runtime_path(path), card_place):
         runtime_path(path).unlink()
     card_place.unlink(missing_ok=True)

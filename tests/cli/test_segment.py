@@ -59,6 +59,20 @@ def test_the_nine_words_in_their_order(run, fake_model, photos, class_files):
     assert (settings["decimation"], settings["scale"]) == (2, 0.5)
 
 
+@pytest.mark.parametrize("ending", [".mat", "_label.png", "_report.json", ".png"])
+def test_what_others_made_under_the_names_of_results_stays(run, fake_model, photos, class_files, ending):
+    path = photos / ("figures" if ending == ".png" else "") / f"a_ares_16{ending}"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(mine := (photos / "b.png").read_bytes())
+    words = ("semseg", photos / "a.png", photos / "b.png", "m.pb", *class_files, 16, "--report")
+    result = run(*words)
+    assert result.exit_code == 1 and f"{path.name} is there and was not written by hybridseg; move it" in result.stderr
+    assert path.read_bytes() == mine and (photos / "b_ares_16.mat").exists()
+    path.unlink()
+    for _ in range(2):
+        assert run(*words).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -188,6 +188,19 @@ def test_many_files_and_a_damaged_one(tmp_path, photo, scene_tif, job):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["ortho_predseg.png", "ortho_predseg.tif", "figures/ortho_predseg_composite.png"])
+def test_what_others_made_under_these_names_stays(photo, scene_tif, job, name):
+    path = photo.parent / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(mine := (photo if path.suffix == ".png" else scene_tif).read_bytes())
+    result = run_jobs([scene_tif, photo], job)
+    assert f"{name} is there and was not written by hybridseg" in str(result.problems[0]) and len(result.images) == 1
+    assert path.read_bytes() == mine
+    path.unlink()
+    for _ in range(2):
+        assert len(run_jobs([scene_tif, photo], job).images) == 2
+
+
 def test_the_label_map_is_written_last(photo, job, monkeypatch):
     """Interrupted before, the image counts as not done, and is done again."""
 
