@@ -130,7 +130,9 @@ def choose_crf(settings: dict[str, Any], smoothing: SmoothingOptions) -> tuple[S
     if not settings["crf"]:
         return SmoothingOptions(), Outputs.title
     # Beside the plain results, which are worth comparing with.
-    return read_options(smoothing, settings, crf=read_options(smoothing.crf, settings)), PREDSEG_CRF
+    # `--max-memory` is that of all the work on an image.
+    crf = read_options(smoothing.crf, settings, max_memory=smoothing.crf.max_memory)
+    return read_options(smoothing, settings, crf=crf), PREDSEG_CRF
 
 
 def segment_images(
