@@ -142,7 +142,9 @@ def infer_images(
     paths, title = find_images([images]), Outputs.title
     if settings["crf"]:
         # Beside the plain results, which are worth comparing with.
-        smoothing, title = read_options(smoothing, settings, crf=read_options(smoothing.crf, settings)), PREDSEG_CRF
+        # `--max-memory` is that of all the work on an image.
+        crf = read_options(smoothing.crf, settings, max_memory=smoothing.crf.max_memory)
+        smoothing, title = read_options(smoothing, settings, crf=crf), PREDSEG_CRF
     else:
         smoothing = SmoothingOptions()
     which = {"program": program, "checkpoint": settings["checkpoint"], "engine": settings["model_engine"]}

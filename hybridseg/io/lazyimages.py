@@ -114,12 +114,11 @@ class LazyImage:
 
     def as_rgb8(self) -> LazyImage:
         """Return the image as `hybridseg.io.images.as_rgb8` shows it."""
-        if self.whole is not None:
+        if self.whole is not None or self[0:1, 0:1].dtype == np.uint8:
             return self.see(as_rgb8, 3)
         step = sample_step(self.shape)
         sample = np.concatenate([self[rows][-rows.start % step :: step, ::step] for rows in self.list_rows()])
-        levels = None if sample.dtype == np.uint8 else measure_levels(sample)
-        return self.see(partial(as_rgb8, levels=levels), 3)
+        return self.see(partial(as_rgb8, levels=measure_levels(sample)), 3)
 
     def fill(self) -> LazyImage:
         """Return the image with the mean of the other pixels in place of those without a picture.

@@ -18,6 +18,7 @@ from hybridseg.dense.predict import predict_file, predict_labels
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs, smooth_strips
 from hybridseg.dense.windows import DenseOptions, predict_probs
 from hybridseg.errors import BadInput
+from hybridseg.figures import FigureOptions
 from hybridseg.io.images import describe_image, load_image, read_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.lazyimages import LazyImage, open_parts
@@ -134,7 +135,10 @@ def test_above_a_size_only_the_geotiff_is_written(tmp_path, fake_dense, monkeypa
     image = np.maximum(blot(300, 200), 1)
     image[40:90, 150:] = 0
     write_tiff(tmp_path / "a.tif", image, nodata=0, tiled=True, blockxsize=64, blockysize=64, **place)
-    options, outputs = DenseOptions(native=True, window=96, overlap=32), Outputs(tmp_path / "small", probabilities=True)
+    options, outputs = (
+        DenseOptions(native=True, window=96, overlap=32),
+        Outputs(tmp_path / "small", FigureOptions(dpi=50), probabilities=True),
+    )
     predict = partial(predict_file, tmp_path / "a.tif", [fake_dense()], options=options)
     small = predict(outputs=outputs)
     monkeypatch.setattr("hybridseg.batch.results.MOST_WHOLE_PIXELS", 50_000)

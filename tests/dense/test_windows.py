@@ -81,6 +81,15 @@ def test_images_of_any_size(fake_dense, shape, flips):
     assert max(max(sides) for sides in model.seen) <= 64
 
 
+def test_windows_at_uneven_steps(fake_dense):
+    """Of the rows that windows share, those that one shares no longer are not those of the one before."""
+    assert plan_windows(500, window=256, overlap=64, stride=32)[1] == [0, 128, 288]
+    image = draw_image(500, 500)
+    probs = predict_probs(image, [fake_dense()], options=DenseOptions(native=True, window=256, overlap=64))
+    scores = np.exp(10 * (image / np.float32(255)))
+    np.testing.assert_allclose(probs, scores / scores.sum(axis=-1, keepdims=True), atol=1e-5)
+
+
 def test_a_real_network_sees_small_images(tmp_path):
     model = load_random(ResUnet(n_bands=1, n_outputs=3, filters=1), tmp_path)
     for shape in ((1, 1), (5, 70)):

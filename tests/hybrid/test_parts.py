@@ -18,6 +18,7 @@ from hybridseg.batch.results import read_confidence
 from hybridseg.classes import VOID
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput
+from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions, segment_image, vote_on_tiles
 from hybridseg.hybrid.semseg import segment_file
 from hybridseg.hybrid.votes import SpreadCells
@@ -101,7 +102,7 @@ def test_above_a_size_only_the_geotiff_is_written(tmp_path, by_color, blot, monk
     place = {"crs": "EPSG:32611", "transform": (0.5, 0, 4e5, 0, -0.5, 4e6)} if georeferenced else {}
     image = blot(220, 300)
     write_tiff(tmp_path / "a.tif", image, nodata=0, tiled=True, blockxsize=64, blockysize=64, **place)
-    outputs = Outputs(tmp_path / "small", probabilities=True, report=True, keep_seeds=True)
+    outputs = Outputs(tmp_path / "small", FigureOptions(dpi=50), probabilities=True, report=True, keep_seeds=True)
     segment = partial(
         segment_file, tmp_path / "a.tif", by_color, options=HybridOptions(crf=CRF, decimation=3, scale=0.5)
     )

@@ -86,6 +86,7 @@ def test_a_file_that_is_read_in_parts_is_the_image(tmp_path, shape, kind, block,
         part = slice(rows.start * size[0] // shape[0], rows.stop * size[0] // shape[0])
         if part.stop > part.start:
             assert np.array_equal(resized[part], resize_image(filled[:], size)[part])
+    assert np.array_equal(resized[0:1], resize_image(filled[:], size)[0:1]), "from the top again"
 
 
 def test_what_can_only_be_decoded_at_once_must_fit(tmp_path):
