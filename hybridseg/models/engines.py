@@ -134,7 +134,10 @@ class LiteEngine:
 
 
 class TensorFlowEngine:
-    """Runs a frozen graph as it is, in batches of the size that it requires, if any."""
+    """Runs a frozen graph as it is, in batches of one size: that with which one from elsewhere was tried.
+
+    What it takes may depend on how many images there are, and be little for 32 of them and all memory for 31.
+    """
 
     name = TENSORFLOW
 
@@ -149,8 +152,7 @@ class TensorFlowEngine:
 
     def classify(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities."""
-        size = self._graph.batch_size
-        return run_in_batches(self._run, images, size or TENSORFLOW_BATCH, fill=size is not None)
+        return run_in_batches(self._run, images, self._graph.batch_size or TENSORFLOW_BATCH, fill=True)
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
         if self._graph.is_signed:

@@ -237,3 +237,22 @@ def test_everything_that_modules_have_gives_what_tensorflow_gives(tf, tmp_path):
     assert len(gradients[0]) == 2
     for (_, ours), (_, theirs) in zip(*gradients, strict=True):
         assert np.allclose(ours, theirs) and np.abs(ours).max() > 0
+
+
+def test_branches_that_pixels_decide(save, tf):
+    """What lies in the branch that is taken for other images nobody tried."""
+
+    def spoil(found):
+        one, other = tf.raw_ops.Switch(data=found, pred=tf.reduce_max(found) > 0)
+        return tf.reshape(tf.raw_ops.Merge(inputs=[one, 2 * other])[0], (-1, 4))
+
+    with pytest.raises(BadInput, match=r"depends on what is in an image: .* is a branch.*--trust-model"):
+        load_backbone(save(spoil), input_size=32)
+
+
+def test_branches_that_a_constant_decides(save, tf):
+    def spoil(found):
+        one, other = tf.raw_ops.Switch(data=found, pred=tf.constant(True))
+        return tf.reshape(tf.raw_ops.Merge(inputs=[one, 2 * other])[0], (-1, 4))
+
+    assert np.allclose(features(load_backbone(save(spoil), input_size=32)), MATRIX.sum(axis=0))
