@@ -23,7 +23,7 @@ from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
 from hybridseg.models.architectures import Architecture, architecture_record, parse_architecture
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, parse_value, read_card_file
-from hybridseg.models.engines import LITERT, Engine, NetworkEngine, classify_pixels
+from hybridseg.models.engines import LITERT, Engine, NetworkEngine, classify, classify_pixels
 from hybridseg.models.graphs import freeze
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.runtimes import (
@@ -139,8 +139,13 @@ class DenseModel:
         -------
         numpy.ndarray
             (n, rows, cols, n_classes) float32 that sum to 1.
+
+        Raises
+        ------
+        BadInput
+            When the network fails on them.
         """
-        return self._engine.classify(pixels)
+        return classify(self._engine, pixels, model=self.path)
 
 
 def card_path(path: Path) -> Path:
