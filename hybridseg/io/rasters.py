@@ -1,7 +1,7 @@
 """The one way to open a raster file, and what it carries besides its pixels.
 
 The first bytes of a file decide its format, never its name, and only JPEG, PNG and TIFF are opened:
-GDAL has formats that read other files or fetch from the network.
+GDAL has formats that read other files or fetch from the network. So are the files that it opens along with one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ DEFAULT_MAX_PIXELS = 1_000_000_000
 _METRES_PER_DEGREE = 111_320.0
 _CACHE_BYTES = 32 << 20
 _WINDOW_BYTES = 4 << 20
+
+# What GDAL opens along with a raster of this name.
+_OPENED_ALONG = (".msk", ".MSK", ".ovr", ".OVR")
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -149,8 +152,26 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
     import rasterio
 
     driver = sniff_format(path)
+    _check_beside(Path(path))
     with refuse_damage(path), quiet_rasterio(), rasterio.open(path, driver=driver) as dataset:
         yield dataset
+
+
+def _check_beside(path: Path) -> None:
+    """Raise BadInput where a mask or an overview beside a raster is no TIFF.
+
+    GDAL opens it by itself, as whatever it is: it might name any file and any address.
+    """
+    for ending in _OPENED_ALONG:
+        beside = path.with_name(path.name + ending)
+        if os.path.lexists(beside):
+            try:
+                is_tiff = sniff_format(beside) == "GTiff"
+            except (MissingInput, BadInput):
+                is_tiff = False
+            if not is_tiff:
+                raise BadInput(f"{beside} beside it is not a TIFF, as masks and overviews are; move it away")
+            _check_beside(beside)
 
 
 @contextmanager
@@ -162,7 +183,12 @@ def quiet_rasterio() -> Iterator[None]:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
-    settings = {"GDAL_PAM_ENABLED": "NO", "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"}
+    settings = {
+        "GDAL_PAM_ENABLED": "NO",
+        "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
+        # Files beside a raster are looked for by name: the folder may hold thousands.
+        "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+    }
     with rasterio.Env(**settings, GDAL_CACHEMAX=_CACHE_BYTES), hush(NotGeoreferencedWarning):
         try:
             yield

@@ -1,0 +1,61 @@
+"""What lies beside a raster: masks, overviews and world files."""
+
+import shutil
+
+import numpy as np
+import pytest
+import rasterio
+
+from hybridseg.errors import BadInput
+from hybridseg.io.images import describe_image, load_image, read_valid, write_image
+from hybridseg.io.rasters import quiet_rasterio
+
+
+def write_raster(path):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    if path.suffix != ".tif":
+        write_image(path, pixels)
+        return
+    profile = {"driver": "GTiff", "height": 40, "width": 60, "count": 3, "dtype": "uint8", "photometric": "RGB"}
+    with quiet_rasterio(), rasterio.open(path, "w", **profile) as file:
+        file.write(pixels.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("ending", [".msk", ".MSK", ".ovr", ".OVR", ".msk.ovr"])
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg"])
+def test_what_lies_beside_a_raster_opens_nothing_else(tmp_path, suffix, ending):
+    """GDAL would open it as whatever it is, and what it names."""
+    path, secret = tmp_path / f"a{suffix}", tmp_path / "secret.tif"
+    write_raster(path)
+    write_raster(secret)
+    if ending == ".msk.ovr":
+        shutil.copy(secret, path.with_name(path.name + ".msk"))
+    path.with_name(path.name + ending).write_text(
+        '<VRTDataset rasterXSize="60" rasterYSize="40"><Metadata><MDI key="INTERNAL_MASK_FLAGS_1">2</MDI></Metadata>'
+        f'<VRTRasterBand dataType="Byte" band="1"><SimpleSource><SourceFilename>{secret}</SourceFilename>'
+        "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    for read in (load_image, describe_image, read_valid):
+        with pytest.raises(BadInput, match="beside it is not a TIFF"):
+            read(path)
+
+
+def test_a_mask_beside_a_raster_is_read(tmp_path):
+    write_raster(tmp_path / "a.tif")
+    mask = np.zeros((40, 60), bool)
+    mask[:, 20:] = True
+    with (
+        quiet_rasterio(),
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False),
+        rasterio.open(tmp_path / "a.tif", "r+") as dataset,
+    ):
+        dataset.write_mask(mask)
+    assert (tmp_path / "a.tif.msk").exists()
+    assert (read_valid(tmp_path / "a.tif") == mask).all()
+
+
+@pytest.mark.parametrize("suffix", [".jgw", ".JGW", ".wld"])
+def test_a_world_file_is_found_in_a_large_folder(tmp_path, suffix):
+    write_raster(tmp_path / "a.jpg")
+    (tmp_path / f"a{suffix}").write_text("2\n0\n0\n-2\n101\n199\n")
+    assert describe_image(tmp_path / "a.jpg").georeference.transform == (2, 0, 100, 0, -2, 200)
