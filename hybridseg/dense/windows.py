@@ -19,13 +19,15 @@ from hybridseg.errors import BadInput, join_names
 from hybridseg.forecast import UNKNOWN, Weighted, followed_by
 from hybridseg.io.bands import match_bands
 from hybridseg.io.lazyimages import LazyImage, as_lazy
-from hybridseg.models.bundles import DenseModel
+from hybridseg.models.bundles import DenseModel, card_path
 from hybridseg.models.ensemble import order_columns
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import reduce_shape
 
 _LEAST_WEIGHT = 1e-6
+# Pixels to which a card may enlarge an image by itself.
+_MOST_ENLARGED = 100_000_000
 # Of a window, see docs/benchmarks.md.
 PIXEL_SECONDS = 0.8e-6
 
@@ -201,9 +203,23 @@ def _predict_group(
 
 
 def find_size(image: np.ndarray | LazyImage, model: DenseModel, options: DenseOptions) -> tuple[int, int]:
-    """Return the rows and columns at which a network sees an image."""
+    """Return the rows and columns at which a network sees an image.
+
+    Raises
+    ------
+    BadInput
+        When its card enlarges the image to more pixels than can be meant.
+    """
     scale = options.choose_scale(model)
-    return model.card.size if scale is None else reduce_shape((image.shape[0], image.shape[1]), scale)
+    if scale is None:
+        return model.card.size
+    rows, cols = reduce_shape((image.shape[0], image.shape[1]), scale)
+    if options.scale is None and scale > 1 and rows * cols > _MOST_ENLARGED:
+        raise BadInput(
+            f"{card_path(model.path).name} enlarges images {scale:g} times, this one to {rows:,} x {cols:,} pixels; if "
+            "that is meant, give --scale"
+        )
+    return rows, cols
 
 
 def blend_windows(

@@ -27,7 +27,15 @@ from hybridseg.models.backbones import BUILTIN, DEFAULT_INPUT_SIZE, Backbone, lo
 from hybridseg.models.cards import combine_fingerprint, hash_bytes, hash_file, list_versions
 from hybridseg.models.catalog import read_entry
 from hybridseg.models.documents import write_documents
-from hybridseg.models.engines import TENSORFLOW, Engine, LiteEngine, TensorFlowEngine
+from hybridseg.models.engines import (
+    TENSORFLOW,
+    TENSORFLOW_BATCH,
+    Engine,
+    LiteEngine,
+    TensorFlowEngine,
+    explained_failures,
+    run_in_batches,
+)
 from hybridseg.models.graphs import INPUT_NAME, OUTPUT_NAME, freeze, freeze_model, parse_graph
 from hybridseg.models.runtimes import make_runtime
 from hybridseg.models.store import ModelCard, save_classifier, scale_tiles
@@ -107,9 +115,8 @@ class _BackboneEngine:
         self._extract = tf.function(lambda pixels: backbone.extract(pixels), reduce_retracing=True, autograph=False)
 
     def classify(self, images: np.ndarray) -> np.ndarray:
-        """Return the features."""
-        found: np.ndarray = self._extract(images).numpy()
-        return found
+        """Return the features, in batches of the size with which a module from elsewhere was tried."""
+        return run_in_batches(lambda batch: self._extract(batch).numpy(), images, TENSORFLOW_BATCH, fill=True)
 
 
 class TrainingRun:
@@ -156,7 +163,13 @@ class TrainingRun:
         """Compute the features of tiles, uint8 or float32 in 0..1, with the backbone as it is now."""
         parts = [np.zeros((0, self.backbone.n_features), np.float32)]
         for start in range(0, len(tiles), _COMPUTE_BATCH):
-            parts.append(self.engine.classify(scale_tiles(tiles[start : start + _COMPUTE_BATCH])))
+            with explained_failures(self.options.tfhub_module, "compute the features of these tiles"):
+                parts.append(self.engine.classify(scale_tiles(tiles[start : start + _COMPUTE_BATCH])))
+            if not np.isfinite(parts[-1]).all():
+                raise BadInput(
+                    f"{self.options.tfhub_module} gives features that are not numbers; use another module, or, if it "
+                    "was fine-tuned, a lower learning rate"
+                )
         return np.concatenate(parts)
 
     def _expect_head(self) -> float:

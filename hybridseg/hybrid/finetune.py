@@ -21,6 +21,7 @@ from hybridseg.hybrid.head import CLASS_WEIGHTS, Head, weigh_classes
 from hybridseg.hybrid.tilefolder import TileFolder
 from hybridseg.models.backbones import Backbone
 from hybridseg.models.checkpoints import restore_state, save_state
+from hybridseg.models.engines import explained_failures
 from hybridseg.models.startup import make_deterministic
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
@@ -104,7 +105,12 @@ def fine_tune(
         batch = order[place * _BATCH : (place + 1) * _BATCH]
         pixels = distort_tiles(folder.read_tiles(batch, tile_size=tile_size), distort, rng)
         truth = folder.class_ids[batch]
-        losses.append(float(learn(pixels, truth, class_weights[truth])))
+        with explained_failures(backbone.handle, "be fine-tuned on these tiles"):
+            losses.append(float(learn(pixels, truth, class_weights[truth])))
+        if not np.isfinite(losses[-1]):
+            raise BadInput(
+                f"fine-tuning {backbone.handle} came to a cross entropy of {losses[-1]}; use a lower learning rate"
+            )
         if place == n_batches - 1:
             save_state(checkpoint_path, state, {"n_done": epoch + 1})
             logger.debug("epoch %d: cross entropy %.4f", epoch + 1, np.mean(losses))

@@ -194,9 +194,11 @@ def _take(place: str, *, tries: int | None, create: bool = True) -> int | None:
         try:
             descriptor = _open(place, create=create)
         except FileNotFoundError:
-            if create:
-                raise
-            return _NOBODYS
+            if not create:
+                return _NOBODYS
+            # Whoever made the folder has removed it again: it had come to nothing.
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+            continue
         is_held = False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if tries is None else fcntl.LOCK_NB))
@@ -212,10 +214,10 @@ def _take(place: str, *, tries: int | None, create: bool = True) -> int | None:
             return descriptor
         os.close(descriptor)
         if is_held:
-            if i == tries:
+            if tries is not None and i >= tries:
                 break
             time.sleep(_PAUSE)
-        elif i == _MANY:
+        elif i >= _MANY:
             # A file system on which no file is twice the same.
             return _NOBODYS if create else None
     return None

@@ -23,7 +23,7 @@ from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
 from hybridseg.models.architectures import Architecture, architecture_record, parse_architecture
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, parse_value, read_card_file
-from hybridseg.models.engines import LITERT, Engine, NetworkEngine, classify_pixels
+from hybridseg.models.engines import LITERT, Engine, NetworkEngine, classify, classify_pixels
 from hybridseg.models.graphs import freeze
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.runtimes import (
@@ -52,7 +52,7 @@ _KIND, _CARD_WORDS = "dense", "the card of a network"
 # What earlier versions called a card, and the published program calls a config.
 _OLD_SUFFIX = ".json"
 
-_MAX_SIDE = 100_000
+_MAX_SIDE = 8192
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class DenseCard:
     Raises
     ------
     BadInput
-        When the classes do not fit the outputs, or the size is not that of an image.
+        When the classes do not fit the outputs, the normalization not the bands, or the size is not that of an image.
     """
 
     architecture: Architecture
@@ -97,7 +97,9 @@ class DenseCard:
         if len(self.table) != n_classes:
             raise BadInput(f"{len(self.table)} classes for a network of {n_classes}")
         if not all(1 <= side <= _MAX_SIDE for side in self.size):
-            raise BadInput(f"size={self.size} is not the size of an image")
+            raise BadInput(f"size={self.size} is not the size of an image; sides are from 1 to {_MAX_SIDE:,} pixels")
+        if (n_means := len(self.normalization.means)) not in (0, self.architecture.n_bands):
+            raise BadInput(f"means of {n_means} bands for a network of {self.architecture.n_bands}")
 
 
 class DenseModel:
@@ -139,8 +141,13 @@ class DenseModel:
         -------
         numpy.ndarray
             (n, rows, cols, n_classes) float32 that sum to 1.
+
+        Raises
+        ------
+        BadInput
+            When the network fails on them.
         """
-        return self._engine.classify(pixels)
+        return classify(self._engine, pixels, model=self.path)
 
 
 def card_path(path: Path) -> Path:

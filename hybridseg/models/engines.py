@@ -7,7 +7,9 @@ All that an engine knows of a network is its graph, and all that the rest of the
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -27,6 +29,10 @@ ENGINES = (LITERT, TENSORFLOW)
 # In LiteRT, more than 8 tiles no longer fit the cache, and take longer to set up.
 LITE_BATCH, TENSORFLOW_BATCH = 8, 32
 _MAX_DIFFERENCE, _LEAST_AGREEMENT = 1e-3, 0.999
+# How far the sum of probabilities may be from 1; and what no picture has once it is normalized.
+_MAX_ERROR, _FAR = 1e-3, 1e6
+# How TensorFlow writes the place of a failure.
+_PLACE = re.compile(r"\{\{.*?\}\} ?")
 
 
 class Engine(Protocol):
@@ -48,6 +54,62 @@ class Engine(Protocol):
             (n, n_classes) float32 for a tile classifier, (n, rows, cols, n_classes) for a dense network.
         """
         ...
+
+
+def classify(engine: Engine, images: np.ndarray, *, model: object) -> np.ndarray:
+    """Return the class probabilities that an engine gives, once they are sure to be some.
+
+    Parameters
+    ----------
+    model : object
+        What it runs, for messages.
+
+    Raises
+    ------
+    BadInput
+        When the model fails on these images, or gives something else.
+    MemoryError
+        When they take more memory than there is.
+    """
+    with explained_failures(model, "classify this picture"):
+        found = engine.classify(images)
+    table = found.reshape(-1, found.shape[-1])
+    # As a product, which is far quicker than a sum of a few columns. NaN fails both comparisons.
+    sums = table @ np.ones(table.shape[1], table.dtype)
+    if np.abs(sums - 1).max() <= _MAX_ERROR and table.min() >= 0:
+        return found
+    # Not that of the model, if its inputs are none: comparisons as above.
+    if not np.abs(np.asarray(images)).max() <= _FAR:
+        raise BadInput(f"{model} cannot classify this picture: it holds values that are infinite or far too large")
+    if not np.isfinite(table).all():
+        raise BadInput(
+            f"{model} gives results that are not numbers: its weights, or the numbers of its card, are damaged; copy "
+            "all of its files again, or train again"
+        )
+    raise BadInput(
+        f"{model} gives no probabilities: they are from 0 to 1 and sum to 1, and its results are from "
+        f"{table.min():.3g} to {table.max():.3g} with sums up to {sums.max():.3g}; export it with its softmax"
+    )
+
+
+@contextmanager
+def explained_failures(model: object, task: str) -> Iterator[None]:
+    """Turn what LiteRT and TensorFlow raise while a model works into one sentence: it cannot do this `task`."""
+    try:
+        yield
+    except Exception as error:
+        kind = type(error)
+        is_theirs = kind.__module__.startswith("tensorflow") or kind in (ValueError, RuntimeError, IndexError)
+        if not is_theirs:
+            raise
+        if kind.__name__ == "ResourceExhaustedError":
+            raise MemoryError(str(error)) from error
+        lines = [line for line in str(error).splitlines() if line.strip()] or [kind.__name__]
+        # Both say where as well: TensorFlow in lines before and after, LiteRT in the same line.
+        places = [i for i, line in enumerate(lines) if i and "[[" in line]
+        line = lines[places[0] - 1 if places else 0]
+        reason = _PLACE.sub("", line.partition("Node number")[0]).strip()
+        raise BadInput(f"{model} cannot {task} ({reason:.200}); use another model") from error
 
 
 class LiteEngine:
@@ -134,7 +196,10 @@ class LiteEngine:
 
 
 class TensorFlowEngine:
-    """Runs a frozen graph as it is, in batches of the size that it requires, if any."""
+    """Runs a frozen graph as it is, in batches of one size: that with which one from elsewhere was tried.
+
+    What it takes may depend on how many images there are, and be little for 32 of them and all memory for 31.
+    """
 
     name = TENSORFLOW
 
@@ -149,8 +214,7 @@ class TensorFlowEngine:
 
     def classify(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities."""
-        size = self._graph.batch_size
-        return run_in_batches(self._run, images, size or TENSORFLOW_BATCH, fill=size is not None)
+        return run_in_batches(self._run, images, self._graph.batch_size or TENSORFLOW_BATCH, fill=True)
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
         if self._graph.is_signed:

@@ -1,11 +1,11 @@
-"""Graphs without functions: what a call does stands in its place, so that all that could run can be seen.
+"""Graphs without functions and branches: what a call does stands in its place, so that all that could run can be seen.
 
 Only messages are read and written here; TensorFlow runs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -14,6 +14,12 @@ from hybridseg.errors import BadInput
 CALL_OPS = frozenset(("PartitionedCall", "StatefulPartitionedCall"))
 # What reads a variable; `flatten` is given its value in place of the variable.
 READ_OP = "ReadVariableOp"
+# A branch sends a value one of two ways, and takes the one that comes.
+_SWITCH, _MERGE = "Switch", "Merge"
+# What leaves a value as it is; nothing but images is given to a placeholder, so that one with a default has that.
+_PASSING = frozenset(("Identity", "PlaceholderWithDefault", "StopGradient"))
+# Of the types of TensorFlow.
+_BOOL = 10
 _MAX_NODES, _MAX_NESTING, _MAX_NAME = 200_000, 64, 5_000
 # A function that is called often is copied often.
 _MAX_GROWTH, _SPARE_BYTES = 2, 2**26
@@ -22,7 +28,8 @@ _MAX_GROWTH, _SPARE_BYTES = 2, 2**26
 def flatten(definition: Any, outputs: Sequence[str]) -> tuple[Any, list[str]]:
     """Return the operations that some tensors need as a graph without functions, and what these are called in it.
 
-    Left out is all that has no part in the numbers: control inputs, devices, hints for compilers.
+    Left out is all that has no part in the numbers: control inputs, devices, hints for compilers, and of a branch the
+    side that is never taken, as that for training.
 
     Parameters
     ----------
@@ -33,11 +40,12 @@ def flatten(definition: Any, outputs: Sequence[str]) -> tuple[Any, list[str]]:
     Raises
     ------
     BadInput
-        When a function calls itself, is missing or is called like an operation, when a result depends on itself, or the
-        graph is too large; the message does not name the file.
+        When a function calls itself, is missing or is called like an operation, when a result depends on itself, a
+        branch on more than constants, or the graph is too large; the message does not name the file.
     """
     flattener = _Flattener(definition)
     flattener.add(definition.node, "", _name_tensor, ())
+    flattener.choose_branches(outputs)
     return flattener.extract(outputs)
 
 
@@ -93,6 +101,8 @@ class _Flattener:
         if shadows := sorted(name for name in self.functions if self.find_op(name) is not None):
             raise BadInput(f"it holds a function that is called like an operation, {shadows[0]:.100}")
         self.nodes: dict[str, Any] = {}
+        # What nodes wait for: in a branch, whatever says that it is taken.
+        self.controls: dict[str, list[str]] = {}
         self.bytes_left = _MAX_GROWTH * definition.ByteSize() + _SPARE_BYTES
         # What a tensor of a call, or of its arguments, is called where it is computed.
         self.sources: dict[str, str] = {}
@@ -110,6 +120,7 @@ class _Flattener:
                 self.sources[f"{place}:0"] = sources[0]
             else:
                 self.nodes[place] = self._strip(node, place, sources)
+                self.controls[place] = [scope + source[1:] for source in node.input if source.startswith("^")]
             self.bytes_left -= node.ByteSize() + len(place)
             if len(self.nodes) + len(self.sources) > _MAX_NODES or len(place) > _MAX_NAME or self.bytes_left < 0:
                 raise BadInput("it has far more operations than a network needs")
@@ -169,30 +180,65 @@ class _Flattener:
                 stripped.attr[name].CopyFrom(value)
         return stripped
 
+    def choose_branches(self, outputs: Iterable[str]) -> None:
+        """Put in the place of branches that constants decide what comes of them.
+
+        Another branch would be taken for some images and not for others: no trial could tell what it does.
+        """
+        if not any(node.op in (_SWITCH, _MERGE) for node in self.nodes.values()):
+            return
+        known: dict[str, bool] = {}
+        # Nodes and single tensors that are never computed.
+        dead: set[str] = set()
+        for name in _sort(self._list_needed(outputs, with_controls=True)):
+            node = self.nodes[name]
+            sources = [self._trace(source) for source in node.input]
+            alive = [source for source in sources if not {source, _node_of(source)} & dead]
+            if node.op == _MERGE:
+                if len(alive) == 1:
+                    self.sources[f"{name}:0"] = alive[0]
+            elif node.op == _SWITCH and len(sources) == 2 and sources[1] in known:
+                taken = int(known[sources[1]])
+                self.sources[f"{name}:{taken}"] = sources[0]
+                dead.add(f"{name}:{1 - taken}")
+            elif (value := _find_truth(node, [known.get(source) for source in sources])) is not None:
+                known[f"{name}:0"] = value
+            is_held = len(alive) < len(sources) or not dead.isdisjoint(self.controls[name])
+            if is_held if node.op != _MERGE else not alive:
+                dead.add(name)
+        if lost := [name for name in map(self._trace, outputs) if {name, _node_of(name)} & dead]:
+            raise BadInput(f"its result is never computed ({lost[0]:.100} belongs to a branch that is not taken)")
+
     def extract(self, outputs: Iterable[str]) -> tuple[Any, list[str]]:
         """Return what the outputs need as a graph, and their names."""
         from tensorflow.core.framework import graph_pb2
 
-        found = [self._trace(output) for output in outputs]
+        needed = self._list_needed(outputs)
+        _sort(needed)
+        for name in needed:
+            node = self.nodes[name]
+            if node.op in (_SWITCH, _MERGE):
+                raise BadInput(f"what it computes depends on what is in an image: {name:.100} is a branch")
+            node.input[:] = [self._trace(source).removesuffix(":0") for source in node.input]
+        flat = graph_pb2.GraphDef(node=[node for name, node in self.nodes.items() if name in needed])
+        flat.versions.CopyFrom(self.definition.versions)
+        return flat, [self._trace(output) for output in outputs]
+
+    def _list_needed(self, outputs: Iterable[str], *, with_controls: bool = False) -> dict[str, list[str]]:
+        """Return the names of the nodes that some tensors need, and of those that each of them needs."""
         needed: dict[str, list[str]] = {}
-        waiting = [_node_of(name) for name in found]
+        waiting = [_node_of(self._trace(output)) for output in outputs]
         while waiting:
             name = waiting.pop()
             if name in needed:
                 continue
             if name not in self.nodes:
                 raise BadInput(f"it is damaged: it needs {name:.100}, which is not there")
-            sources = [self._trace(source) for source in self.nodes[name].input]
-            self.nodes[name].input[:] = [source.removesuffix(":0") for source in sources]
-            needed[name] = [_node_of(source) for source in sources]
+            needed[name] = [_node_of(self._trace(source)) for source in self.nodes[name].input]
+            if with_controls:
+                needed[name] += [source for source in self.controls[name] if source in self.nodes]
             waiting += needed[name]
-        try:
-            TopologicalSorter(needed).prepare()
-        except CycleError:
-            raise BadInput("it holds a loop") from None
-        flat = graph_pb2.GraphDef(node=[node for name, node in self.nodes.items() if name in needed])
-        flat.versions.CopyFrom(self.definition.versions)
-        return flat, found
+        return needed
 
     def _trace(self, name: str) -> str:
         """Return where a tensor is computed."""
@@ -207,6 +253,28 @@ class _Flattener:
 
 def _name_tensor(name: str) -> str:
     return name if ":" in name else f"{name}:0"
+
+
+def _sort(needed: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the names of nodes so that each comes after those that it needs."""
+    try:
+        return list(TopologicalSorter(needed).static_order())
+    except CycleError:
+        raise BadInput("it holds a loop") from None
+
+
+def _find_truth(node: Any, values: Sequence[bool | None]) -> bool | None:
+    """Return the truth value that a node has for all images; None for any other. Its inputs have these values."""
+    if node.op == "Const":
+        tensor = node.attr["value"].tensor
+        stored = tensor.tensor_content or bytes(tensor.bool_val) or b"\x00"
+        is_single = tensor.dtype == _BOOL and not tensor.tensor_shape.dim and len(stored) == 1
+        return bool(stored[0]) if is_single else None
+    if len(values) != 1 or values[0] is None:
+        return None
+    if node.op == "LogicalNot":
+        return not values[0]
+    return values[0] if node.op in _PASSING else None
 
 
 def _node_of(tensor: str) -> str:

@@ -16,6 +16,8 @@ from hybridseg.errors import BadInput
 _MAX_BYTES = 2_000_000_000
 _MAX_TENSOR_BYTES = 4 * 2**30
 _MAX_PARTS, _MAX_RANK = 100_000, 8
+# In place of an input that is left out.
+_NO_TENSOR = -1
 # What the operations of a frozen graph become.
 _ALLOWED = """
     ABS ADD ADD_N ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS BROADCAST_TO CAST CEIL
@@ -29,12 +31,14 @@ _ALLOWED = """
     TILE TOPK_V2 TRANSPOSE TRANSPOSE_CONV UNPACK ZEROS_LIKE
 """
 ALLOWED_OPS = frozenset(_ALLOWED.split())
-# The inputs of an operation that say how large its result is.
+# The inputs of an operation that say how large its result is, or of which shape.
 _SIZE_INPUTS = {
-    "BATCH_TO_SPACE_ND": (1, 2), "BROADCAST_TO": (1,), "FILL": (0,), "MIRROR_PAD": (1,), "ONE_HOT": (1,), "PAD": (1,),
-    "PADV2": (1,), "RANDOM_UNIFORM": (0,), "RANGE": (0, 1, 2), "RESHAPE": (1,), "RESIZE_BILINEAR": (1,),
-    "RESIZE_NEAREST_NEIGHBOR": (1,), "SLICE": (1, 2), "SPACE_TO_BATCH_ND": (1, 2), "SPLIT_V": (1,),
-    "STRIDED_SLICE": (1, 2, 3), "TILE": (1,), "TOPK_V2": (1,), "TRANSPOSE_CONV": (0,),
+    "ARG_MAX": (1,), "ARG_MIN": (1,), "BATCH_TO_SPACE_ND": (1, 2), "BROADCAST_TO": (1,), "EXPAND_DIMS": (1,),
+    "FILL": (0,), "MEAN": (1,), "MIRROR_PAD": (1,), "ONE_HOT": (1,), "PAD": (1,), "PADV2": (1,), "RANDOM_UNIFORM": (0,),
+    "RANGE": (0, 1, 2), "REDUCE_ALL": (1,), "REDUCE_ANY": (1,), "REDUCE_MAX": (1,), "REDUCE_MIN": (1,),
+    "REDUCE_PROD": (1,), "RESHAPE": (1,), "RESIZE_BILINEAR": (1,), "RESIZE_NEAREST_NEIGHBOR": (1,), "REVERSE_V2": (1,),
+    "SLICE": (1, 2), "SPACE_TO_BATCH_ND": (1, 2), "SPLIT": (0,), "SPLIT_V": (1, 2), "STRIDED_SLICE": (1, 2, 3),
+    "SUM": (1,), "TILE": (1,), "TOPK_V2": (1,), "TRANSPOSE": (1,), "TRANSPOSE_CONV": (0,),
 }  # fmt: skip
 # Those among them that are the sides of the result; the sides of an image may reach them, through these operations.
 _SIDES_FROM_SHAPES = frozenset(
@@ -81,20 +85,34 @@ def _check_sizes(model: Any, graph: Any, names: dict[int, str]) -> None:
 
     What depends on the pixels, or shrinks where images grow, could fill the memory after any number of trials.
     """
-    varying = {graph.Inputs(i) for i in range(graph.InputsLength())}
+    operators = [graph.Operators(i) for i in range(graph.OperatorsLength())]
+    found = {graph.Inputs(i) for i in range(graph.InputsLength())}
+    computed = {operator.Outputs(k) for operator in operators for k in range(operator.OutputsLength())}
+    fixed = {i for i in range(graph.TensorsLength()) if _is_constant(model, graph.Tensors(i))} - found - computed
     sides: set[int] = set()
-    for i in range(graph.OperatorsLength()):
-        operator = graph.Operators(i)
+    done = fixed | found
+    for operator in operators:
         name = names[_code_of(model.OperatorCodes(operator.OpcodeIndex()))]
         inputs = [operator.Inputs(k) for k in range(operator.InputsLength())]
-        sizes = {inputs[k] for k in _SIZE_INPUTS.get(name, ()) if k < len(inputs)}
-        if sizes & varying or (sizes & sides and name not in _SIDES_FROM_SHAPES):
+        outputs = {operator.Outputs(k) for k in range(operator.OutputsLength())} - {_NO_TENSOR}
+        used = {*inputs} - {_NO_TENSOR}
+        # It would be that of the image before, or what happens to lie in the memory.
+        if not used <= done or outputs & done:
+            raise BadInput(f"{name} uses what is computed later, or replaces what is there")
+        done |= outputs
+        sizes = {inputs[k] for k in _SIZE_INPUTS.get(name, ()) if k < len(inputs)} & used
+        if not sizes <= (fixed | sides if name in _SIDES_FROM_SHAPES else fixed):
             raise BadInput(f"the size of what {name} gives does not follow from that of the image alone")
-        outputs = {operator.Outputs(k) for k in range(operator.OutputsLength())}
-        if name == "SHAPE" or (name in _PASSING and sides & set(inputs) and not varying & set(inputs)):
+        if name == "SHAPE" or (name in _PASSING and sides & used and used <= fixed | sides):
             sides |= outputs
-        elif (varying | sides) & set(inputs):
-            varying |= outputs
+        elif used <= fixed and name != "RANDOM_UNIFORM":
+            fixed |= outputs
+
+
+def _is_constant(model: Any, tensor: Any) -> bool:
+    """Return whether the file holds the numbers of a tensor that no operation computes; there may be none of them."""
+    shape = [tensor.Shape(i) for i in range(tensor.ShapeLength())]
+    return 0 in shape or model.Buffers(tensor.Buffer()).DataLength() > 0
 
 
 def fit_lite(content: bytes, shape: tuple[int, int]) -> bytes:

@@ -15,6 +15,8 @@ KINDS = ("unit", "image", "photo", "dataset")
 
 # A band whose deviation is below this, or below this share of its mean, is constant: the rest is rounding.
 _LEAST_DEVIATION, _LEAST_SHARE = 1e-6, 1e-5
+# Those of a data set; beyond them 32-bit floats would become infinite, or all results the same.
+_DEVIATIONS, _MEANS = Span(_LEAST_DEVIATION / 2, 1e12), Span(-1e12, 1e12)
 # About those of the photographs of ImageNet.
 _PHOTO_MEAN, _PHOTO_DEVIATION = 0.45, 0.225
 
@@ -30,15 +32,15 @@ class Normalization:
     """
 
     kind: str = option(help="Rule of the normalization.", choices=KINDS)
-    scale: float = option(255.0, "Value that becomes 1 under unit.", span=Span(0, 1e12, above=True, below=True))
+    scale: float = option(255.0, "Value that becomes 1 under unit.", span=Span(1e-6, 1e12, below=True))
     means: tuple[float, ...] = ()
     deviations: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_options(self)
         n_bands = len(self.means)
-        fits = n_bands == len(self.deviations) and all(0 < value < np.inf for value in self.deviations)
-        if not fits or (n_bands > 0) != (self.kind == "dataset") or not np.isfinite(self.means).all():
+        fits = n_bands == len(self.deviations) and all(value in _DEVIATIONS for value in self.deviations)
+        if not fits or (n_bands > 0) != (self.kind == "dataset") or not all(value in _MEANS for value in self.means):
             raise BadInput(f"means={self.means}, deviations={self.deviations} are not those of a data set")
 
     @classmethod

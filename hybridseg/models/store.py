@@ -27,7 +27,7 @@ from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import write_json
 from hybridseg.models.bundles import find_programs
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, read_card_file
-from hybridseg.models.engines import LITERT, TENSORFLOW_BATCH, Engine, LiteEngine, TensorFlowEngine
+from hybridseg.models.engines import LITERT, TENSORFLOW_BATCH, Engine, LiteEngine, TensorFlowEngine, classify
 from hybridseg.models.graphs import (
     SIGNED_RANGE,
     UNIT_RANGE,
@@ -128,7 +128,7 @@ class TileClassifier:
         Raises
         ------
         BadInput
-            When the tiles are of another size.
+            When the tiles are of another size, or the model fails on them.
         """
         if tiles.ndim != 4 or tiles.shape[1:] != (self.tile_size, self.tile_size, 3):
             raise BadInput(
@@ -138,7 +138,7 @@ class TileClassifier:
             raise BadInput(f"tiles are bytes, or floats in 0..1, not {tiles.dtype}")
         if not len(tiles):
             return np.zeros((0, len(self.table)), np.float32)
-        return self._engine.classify(scale_tiles(tiles))
+        return classify(self._engine, scale_tiles(tiles), model=self.path)
 
 
 def scale_tiles(tiles: np.ndarray) -> np.ndarray:

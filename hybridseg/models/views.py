@@ -10,9 +10,14 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.io.images import ImageInfo, measure_resolution
+from hybridseg.options import Span
 
 # Objects may be larger or smaller by this factor than any that a network was trained on.
 _TOLERANCE = 1.5
+# What a card may say: of windows, no more than a training or --scale may ask for; of whole images, what their sizes
+# can give.
+_WINDOW_SCALES, _FITTED_SCALES = Span(1e-4, 16), Span(1e-6, 1e6)
+_SIDES, _METRES = Span(1, 10_000_000), Span(1e-9, 1e9)
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,15 @@ class View:
     resolution: float | None = None
 
     def __post_init__(self) -> None:
-        is_possible = 0 < self.scale[0] <= self.scale[1] and min(self.photo) > 0
-        if not is_possible or (self.resolution is not None and self.resolution <= 0):
-            raise BadInput(f"{self} is not how photographs can be presented")
+        for name, values, span in (
+            ("scale", self.scale, _WINDOW_SCALES if self.windows else _FITTED_SCALES),
+            ("photo", self.photo, _SIDES),
+            ("resolution", () if self.resolution is None else (self.resolution,), _METRES),
+        ):
+            if wrong := [value for value in values if value not in span]:
+                raise BadInput(f"its view has {name}={wrong[0]!r:.20}, which is not {span.text}")
+        if self.scale[0] > self.scale[1]:
+            raise BadInput(f"its view has scale={self.scale}, of which the smaller one comes first")
 
     @classmethod
     def of(cls, infos: Sequence[ImageInfo], *, size: tuple[int, int], scale: tuple[float, float] | None) -> View:

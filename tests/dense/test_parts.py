@@ -145,7 +145,7 @@ def test_above_a_size_only_the_geotiff_is_written(tmp_path, fake_dense, monkeypa
     monkeypatch.setattr("hybridseg.io.lazyimages.MAX_DECODED_PIXELS", 50_000)
     large = predict(outputs=replace(outputs, out_dir=tmp_path / "large"), memory=MemoryOptions(8))
     names = [path.name for path in large.written]
-    assert names == ["a_predseg.tif", "a_predseg_composite.png", "a_predseg_confidence.tif"]
+    assert names == [f"a_predseg{ending}" for ending in (".tif", "_composite.png", "_confidence.tif", "_entropy.tif")]
     assert small.written[0].name == "a_predseg.png" and large.shares == small.shares
     assert large.warnings[0].startswith("it has 0 megapixels: above 0 the label map is written as a GeoTIFF alone")
     labels = read_labelmap(large.written[0])

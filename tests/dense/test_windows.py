@@ -1,4 +1,6 @@
 import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from hybridseg.classes import ClassTable
 from hybridseg.dense.pieces import enlarge_strips
-from hybridseg.dense.windows import DenseOptions, plan_windows, predict_probs, predict_strips
+from hybridseg.dense.windows import DenseOptions, find_size, plan_windows, predict_probs, predict_strips
 from hybridseg.errors import BadInput
 from hybridseg.models import vgg16
 from hybridseg.models.fcn import Fcn8s
@@ -330,3 +332,13 @@ def test_strips_of_a_tall_image_are_never_held_at_once(fake_dense, options):
 def test_options_without_meaning(values, message):
     with pytest.raises(BadInput, match=message):
         DenseOptions(**values)
+
+
+def test_a_card_that_enlarges_images_beyond_measure(tmp_path):
+    """A number in a card could fill the memory, and the photo would be blamed; whoever asks for as much gets it."""
+    model = SimpleNamespace(path=Path("net.h5"), card=SimpleNamespace(view=View(True, (16.0, 16.0), (64, 96))))
+    image = np.zeros((3000, 4000, 1), np.uint8)
+    with pytest.raises(BadInput, match=r"^net\.card\.json enlarges images 16 times, this one to 48,000 x 64,000"):
+        find_size(image, model, DenseOptions())
+    assert find_size(image, model, DenseOptions(scale=16)) == (48_000, 64_000)
+    assert find_size(image[:100, :100], model, DenseOptions()) == (1600, 1600)

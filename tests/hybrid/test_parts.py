@@ -114,6 +114,7 @@ def test_above_a_size_only_the_geotiff_is_written(tmp_path, by_color, blot, monk
         "a_ares_16_label.tif",
         "a_ares_16.png",
         "a_ares_16_confidence.tif",
+        "a_ares_16_entropy.tif",
         "a_atiles_16.tif",
         "a_ares_16_report.json",
     ]

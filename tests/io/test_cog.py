@@ -66,14 +66,15 @@ def test_it_is_cloud_optimized(tmp_path, shape):
 
 
 def test_the_record_of_a_map_that_is_too_large_to_be_read_at_once(tmp_path, monkeypatch):
-    with writing_labels(tmp_path / "a.tif", (40, 50), TABLE, PLACE, made_by='{"a": 1}') as write:
-        write(paint(40, 50))
-    monkeypatch.setenv("HYBRIDSEG_MAX_PIXELS", "100")
+    with writing_labels(tmp_path / "a.tif", (600, 700), TABLE, PLACE, made_by='{"a": 1}') as write:
+        write(paint(600, 700))
+    # A block fits, the whole does not.
+    monkeypatch.setenv("HYBRIDSEG_MAX_PIXELS", "300_000")
     with pytest.raises(BadInput, match="more than the cap"):
         read_labelmap(tmp_path / "a.tif")
     assert read_made_by(tmp_path / "a.tif") == '{"a": 1}'
     with quiet_rasterio(), rasterio.open(tmp_path / "a.tif", "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
-        dataset.write(paint(40, 50)[::-1], 1)
+        dataset.write(paint(600, 700)[::-1], 1)
     with pytest.raises(BadInput, match="its checksum is wrong"):
         read_made_by(tmp_path / "a.tif")
 

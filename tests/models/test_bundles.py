@@ -83,6 +83,40 @@ def test_a_view_that_cannot_be(bundle, view):
         load_dense(bundle)
 
 
+def view_of(**changes):
+    return {"view": {"windows": True, "scale": [1.0, 1.0], "photo": [64, 96], "resolution": 0.5, **changes}}
+
+
+def rule_of(mean, deviation, n_bands=3):
+    values = {"means": [mean] * n_bands, "deviations": [deviation] * n_bands}
+    return {"normalization": {"kind": "dataset", "scale": 255.0, **values}}
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"size": [40_000, 40_000]}, r"size=\(40000, 40000\) is not the size of an image"),
+    ({"size": [32, 10**15]}, "is not the size of an image"),
+    (view_of(scale=[120.0, 120.0]), r"scale=120\.0, which is not from 0.0001 to 16"),
+    (view_of(scale=[0.5, 300.0]), r"scale=300\.0, which is not from 0.0001 to 16"),
+    (view_of(scale=[1e300, 1e300]), r"scale=1e\+300"),
+    (view_of(scale=[1e-9, 1e-9]), "scale=1e-09"),
+    (view_of(windows=False, scale=[1e300, 1e300]), r"scale=1e\+300, which is not from 1e-06 to 1,000,000"),
+    (view_of(photo=[10**15, 1]), "photo=1000"),
+    (view_of(photo=[0, 1]), "photo=0"),
+    (view_of(resolution=1e-300), "resolution=1e-300"),
+    (rule_of(1e300, 1e-300), "are not those of a data set"),
+    (rule_of(0.0, 1e-300), "are not those of a data set"),
+    (rule_of(1e300, 1.0), "are not those of a data set"),
+    (rule_of(1.0, 1.0, n_bands=2), "means of 2 bands for a network of 3"),
+    ({"normalization": {"kind": "unit", "scale": 1e-300}}, "scale=1e-300: give a number from 1e-06 to below"),
+])  # fmt: skip
+def test_numbers_that_no_training_writes(bundle, changes, words):
+    """They would fill the memory, or end in a traceback, with the first image, which would be blamed."""
+    change_card(bundle, lambda record: record.update(changes))
+    with pytest.raises(BadInput, match=rf"coast\.card\.json: .*{words}") as caught:
+        load_dense(bundle)
+    assert len(str(caught.value)) < 400
+
+
 def replace_weights(path, content):
     """Other weights, and a card that vouches for them: whoever makes one can make the other."""
     path.write_bytes(content)

@@ -111,3 +111,83 @@ def test_hints_for_a_compiler_are_removed(graph):
     found = parse_graph(Path("a.pb"), graph.SerializeToString()).definition
     assert not [name for one in found.node for name in one.attr if name.startswith("_") or one.device]
     assert found.node[-1].attr["T"] == node.attr["T"], "what it computes stays"
+
+
+def branch(decide, *, is_constant):
+    """A classifier with two branches as TensorFlow 1 wrote them; `is_constant` gives one of them no input at all."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    control_flow = tf.Graph()
+    with control_flow.as_default():
+        v1.disable_control_flow_v2()
+        try:
+            images = v1.placeholder(tf.float32, (None, 8, 8, 3), name="Placeholder")
+            scores, taken = tf.reduce_mean(images, (1, 2)), decide(images)
+            scores = v1.cond(taken, lambda: 5 * scores, lambda: scores)
+            if is_constant:
+                scores *= v1.cond(taken, lambda: tf.constant(3.0), lambda: tf.constant(2.0))
+            tf.nn.softmax(scores, name="final_result")
+        finally:
+            v1.enable_control_flow_v2()
+    definition = control_flow.as_graph_def()
+    assert {"Switch", "Merge"} <= {node.op for node in definition.node}
+    return control_flow, definition.SerializeToString()
+
+
+@pytest.mark.parametrize("is_constant", [False, True])
+@pytest.mark.parametrize("number", range(4))
+def test_branches_that_constants_decide(number, is_constant):
+    """Those of dropout and batch normalization: what is taken stays, and is what TensorFlow computes."""
+    import tensorflow as tf
+
+    ways = (
+        lambda _: tf.constant(False),
+        lambda _: tf.constant(True),
+        lambda _: tf.compat.v1.placeholder_with_default(False, (), name="is_training"),
+        lambda _: tf.identity(tf.logical_not(tf.compat.v1.placeholder_with_default(False, ()))),
+    )
+    built, content = branch(ways[number], is_constant=is_constant)
+    found = parse_graph(Path("a.pb"), content)
+    assert not {"Switch", "Merge"} & {node.op for node in found.definition.node}
+    tiles = np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
+    with tf.compat.v1.Session(graph=built) as session:
+        expected = session.run("final_result:0", {"Placeholder:0": tiles})
+    assert np.allclose(TensorFlowEngine(found).classify(tiles), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("is_constant", [False, True])
+def test_branches_that_pixels_decide(is_constant):
+    """No trial can tell what the other branch does."""
+    import tensorflow as tf
+
+    _, content = branch(lambda images: tf.reduce_min(images) >= 1, is_constant=is_constant)
+    with pytest.raises(BadInput, match=r"^a\.pb: what it computes depends on what is in an image: \S+ is a branch$"):
+        parse_graph(Path("a.pb"), content)
+
+
+def test_a_result_in_a_branch_that_is_never_taken(graph):
+    graph.node.add(name="no", op="Const").attr["value"].tensor.dtype = 10
+    switch = graph.node.add(name="switch", op="Switch", input=["Mean", "no"])
+    switch.attr["T"].type = 1
+    end = next(node for node in graph.node if node.name == "final_result")
+    end.input[0] = "switch:1"
+    with pytest.raises(BadInput, match=r"its result is never computed \(final_result"):
+        parse_graph(Path("a.pb"), graph.SerializeToString())
+    end.input[0] = "switch"
+    assert {node.op for node in parse_graph(Path("a.pb"), graph.SerializeToString()).definition.node} == {
+        "Const", "Mean", "Placeholder", "Softmax",
+    }  # fmt: skip
+
+
+def test_every_batch_has_the_size_that_was_tried():
+    """A graph could take all memory for 31 tiles and none for 32."""
+    import tensorflow as tf
+
+    with tf.Graph().as_default() as built:
+        images = tf.compat.v1.placeholder(tf.float32, (None, 8, 8, 3), name="Placeholder")
+        n = tf.cast(tf.shape(images)[0], tf.float32)
+        tf.identity(tf.reduce_mean(images, (1, 2)) * 0 + n, name="final_result")
+    engine = TensorFlowEngine(parse_graph(Path("a.pb"), built.as_graph_def().SerializeToString()))
+    for n_tiles in (1, 31, 33):
+        assert (engine.classify(np.zeros((n_tiles, 8, 8, 3), np.float32)) == 32).all()

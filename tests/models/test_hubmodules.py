@@ -237,3 +237,47 @@ def test_everything_that_modules_have_gives_what_tensorflow_gives(tf, tmp_path):
     assert len(gradients[0]) == 2
     for (_, ours), (_, theirs) in zip(*gradients, strict=True):
         assert np.allclose(ours, theirs) and np.abs(ours).max() > 0
+
+
+def test_branches_that_pixels_decide(save, tf):
+    """What lies in the branch that is taken for other images nobody tried."""
+
+    def spoil(found):
+        one, other = tf.raw_ops.Switch(data=found, pred=tf.reduce_max(found) > 0)
+        return tf.reshape(tf.raw_ops.Merge(inputs=[one, 2 * other])[0], (-1, 4))
+
+    with pytest.raises(BadInput, match=r"depends on what is in an image: .* is a branch.*--trust-model"):
+        load_backbone(save(spoil), input_size=32)
+
+
+def test_branches_that_a_constant_decides(save, tf):
+    def spoil(found):
+        one, other = tf.raw_ops.Switch(data=found, pred=tf.constant(True))
+        return tf.reshape(tf.raw_ops.Merge(inputs=[one, 2 * other])[0], (-1, 4))
+
+    assert np.allclose(features(load_backbone(save(spoil), input_size=32)), MATRIX.sum(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (0, "cannot compute the features of these tiles (indices"),
+        (1, "gives features that are not numbers"),
+    ],
+)
+def test_modules_that_fail_on_some_tiles(save, tf, run, tile_dir, tmp_path, number, words):
+    """The black tiles of the trial pass, and those of a training do not: the module is named, not TensorFlow."""
+
+    def look_up(found):
+        place = 100_000 * tf.cast(tf.reduce_max(found) > 0, tf.int32)
+        return found + tf.gather(tf.constant([0.0, 1.0]), place)
+
+    def divide(found):
+        return found - 1 / (1 - tf.minimum(1e9 * tf.reduce_max(found), 1))
+
+    module = save((look_up, divide)[number])
+    result = run(
+        "retrain", "--image_dir", tile_dir, "--tfhub_module", module, "--input-size", 32, "--output_graph",
+        tmp_path / "model.pb", "--bottleneck_dir", tmp_path / "bottlenecks", "--how_many_training_steps", 5,
+    )  # fmt: skip
+    assert result.exit_code == 1 and f"module {words}" in result.output, result.output

@@ -104,7 +104,7 @@ def test_measuring_takes_little_memory():
 
 @pytest.mark.parametrize(("kind", "scale", "message"), [
     ("minmax", 255.0, "kind='minmax': .* unit, image, photo, dataset"),
-    ("unit", 0.0, "scale=0.0: .* above 0"),
+    ("unit", 0.0, "scale=0.0: .* from 1e-06"),
     ("unit", -1.0, "scale=-1.0"),
     ("unit", float("inf"), "scale=inf"),
     ("unit", float("nan"), "scale=nan"),

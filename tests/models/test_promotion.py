@@ -153,8 +153,8 @@ def test_a_folder_of_the_user_is_left_alone(runs, tmp_path):
 def test_another_run_that_promotes_the_same_name_is_left_to_it(runs, tmp_path):
     with lock_output(tmp_path / "models/old"), pytest.raises(OutputExists, match="another run is writing"):
         promote_model(choose(runs), tmp_path / "models")
-    assert list((tmp_path / "models").iterdir()) == []
-    (tmp_path / "models/.0123456789abcdef.partial").mkdir()
+    assert not (tmp_path / "models").exists()
+    (tmp_path / "models/.0123456789abcdef.partial").mkdir(parents=True)
     promote_model(choose(runs), tmp_path / "models")
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["old"], "what a killed run left is gone"
 

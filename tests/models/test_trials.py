@@ -218,6 +218,48 @@ def test_graphs_that_ask_for_the_memory_of_the_machine(tmp_path, number):
         load_classifier(tmp_path / "m.pb")
 
 
+def rewrite_graph(content, spoil):
+    """Change the operations of a runtime graph."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    graph = model.subgraphs[0]
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+    codes = [names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
+    for operator in graph.operators:
+        operator.inputs, operator.outputs = list(operator.inputs), list(operator.outputs)
+    spoil(graph, {codes[operator.opcodeIndex]: operator for operator in graph.operators}, model.buffers)
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def average_along_a_pixel(graph, operators, buffers):
+    operators["MEAN"].inputs[1] = operators["ROUND"].outputs[0]
+
+
+def round_later(graph, operators, buffers):
+    graph.operators.remove(operators["ROUND"])
+    graph.operators.append(operators["ROUND"])
+
+
+def replace_a_constant(graph, operators, buffers):
+    operators["ROUND"].outputs[0] = operators["MEAN"].inputs[1]
+
+
+def leave_a_constant_open(graph, operators, buffers):
+    buffers[graph.tensors[operators["MEAN"].inputs[1]].buffer].data = None
+
+
+SPOILERS = (
+    (average_along_a_pixel, "the size of what MEAN gives does not follow from that of the image alone"),
+    (round_later, "uses what is computed later, or replaces what is there"),
+    (replace_a_constant, "uses what is computed later, or replaces what is there"),
+    (leave_a_constant_open, "uses what is computed later, or replaces what is there"),
+)
+
+
 @pytest.mark.slow
 def test_runtime_graphs_whose_sizes_cannot_be_known():
     tf = pytest.importorskip("tensorflow")
@@ -240,6 +282,11 @@ def test_runtime_graphs_whose_sizes_cannot_be_known():
     ):
         with pytest.raises(BadInput, match="does not follow from that of the image alone"):
             check_lite(convert(compute))
+    content = convert(lambda x: tf.reduce_mean(x, (1, 2)) + tf.reduce_mean(tf.round(x), 1)[:, 0])
+    check_lite(content)
+    for spoil, reason in SPOILERS:
+        with pytest.raises(BadInput, match=reason):
+            check_lite(rewrite_graph(content, spoil))
 
 
 @pytest.mark.usefixtures("elsewhere")
