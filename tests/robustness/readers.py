@@ -277,6 +277,7 @@ READERS = tuple(
         ("io.lmdbpages.check_pages", DATABASE, lmdbpages.check_pages),
         ("io.lmdbstore.Database", DATABASE, read_database),
         ("io.lmdbstore.describe_database", DATABASE, lambda path: lmdbstore.describe_database(path.parent)),
+        ("io.lmdbstore.looks_begun", DATABASE, lmdbstore.looks_begun),
         ("io.masks.find_split_masks", "texts/split.csv", lambda path: masks.find_split_masks(path.parent / "train")),
         ("io.annotations.doodles.read_strokes", "annotations/a_doodles.json", doodles.read_strokes),
         ("io.annotations.doodles.is_done", "annotations/*.json", doodles.is_done),
