@@ -89,6 +89,14 @@ def test_what_lies_beside_the_photo_is_not_replaced_unasked(photo, seeds, table,
     assert other.read_bytes() != before
 
 
+def test_a_mask_that_was_converted_is_not_what_a_killed_run_left(photo, seeds, table, quick_panels):
+    mask = photo.with_name("my photo_mres_label.png")
+    write_labelmap(mask, LabelMap(np.zeros((60, 90), np.uint8), table))
+    with pytest.raises(OutputExists, match=r"label\.png is there and was not written"):
+        spread_file(photo, DrawnSeeds(seeds, table), options=NEAR)
+    assert not read_labelmap(mask).labels.any()
+
+
 def test_what_a_killed_run_left_is_replaced(photo, seeds, table, quick_panels):
     """Its label map comes last; the rest says who made it."""
     first = spread_file(photo, DrawnSeeds(seeds, table), options=NEAR)
