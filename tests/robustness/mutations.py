@@ -31,7 +31,8 @@ Mutator = Callable[[bytes, Random, Sequence[bytes]], bytes]
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 255, 256, 2**31, -(2**31), 2**53, 2**63, 2**64, 10**30, 10**400, 0.5, -0.0, 1e9,
-    1e-320, 1e300, float("nan"), float("inf"), float("-inf"), [], {}, [[]], [{}], {"": ""}, [0] * 5000,
+    1e-320, 1e-300, 1e-9, 120.0, 40_000, 1e300,
+    float("nan"), float("inf"), float("-inf"), [], {}, [[]], [{}], {"": ""}, [0] * 5000,
     [[0, 0]] * 3000, *TEXTS,
 )  # fmt: skip
 

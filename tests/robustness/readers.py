@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from seeds import SHAPE, TABLE, TILE, Tiny
+from seeds import SHAPE, TABLE, TILE, Tiny, use_card
 
 from hybridseg.batch.madeby import check_place, explain_difference
 from hybridseg.batch.manifest import Manifest
@@ -372,8 +372,7 @@ READERS = tuple(
         ("models.store.read_card", "classifier/model.json", lambda path: store.read_card(path.with_name("model.pb"))),
         ("models.store.load_classifier", "classifier/model.json classifier/model.pb classifier/model.tflite",
             lambda path: store.load_classifier(path.with_name("model.pb"))),
-        ("models.bundles.read_dense_card", "networks/coast.card.json",
-            lambda path: bundles.read_dense_card(path.with_name("coast.h5"))),
+        ("models.bundles.read_dense_card", "networks/coast.card.json", use_card),
         ("models.bundles.load_dense", "networks/coast.card.json networks/coast.h5 networks/coast.tflite",
             lambda path: bundles.load_dense(path.with_name("coast.h5"))),
         ("models.bundles.describe_json", JSONS, bundles.describe_json),

@@ -296,6 +296,25 @@ def write_networks(folder: Path) -> None:
     save_state(folder / "state.npz", arrays, {"epoch": 3, "settings": {"a": [1, 2]}})
 
 
+def use_card(path: Path) -> None:
+    """Do with a card what is done with an image before the network gets it: its numbers may be anything."""
+    from types import SimpleNamespace
+
+    from hybridseg.dense.windows import DenseOptions, find_size
+    from hybridseg.io.images import ImageInfo
+    from hybridseg.models.bundles import read_dense_card
+
+    card, _ = read_dense_card(path.with_name("coast.h5"))
+    model: Any = SimpleNamespace(card=card, path=path)
+    image = np.full((*SHAPE, 3), 200, np.uint8)
+    shape = find_size(image, model, DenseOptions())
+    assert max(shape) <= 8192, "no more than a training may have"
+    if card.view is not None:
+        info = ImageInfo(path, "PNG", *SHAPE, 3, "uint8", 1, None)
+        card.view.judge(info, DenseOptions().choose_scale(model), size=card.size)
+    assert np.isfinite(card.normalization.apply(image)).all()
+
+
 def write_module(folder: Path) -> None:
     """Write a module of one convolution as a folder, and packed."""
     import tensorflow as tf
