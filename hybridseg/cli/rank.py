@@ -10,6 +10,7 @@ import click
 from hybridseg.batch.rank import COLUMNS, ORDERS, rank_results
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import path_type
+from hybridseg.io.marks import check_ours
 from hybridseg.io.tables import write_csv
 from hybridseg.markup import count_of
 
@@ -39,6 +40,8 @@ def rank(console: Console, folders: tuple[Path, ...], **settings: Any) -> None:
       hybridseg rank results
       hybridseg rank results --out ranking.csv
     """
+    if settings["out_path"]:
+        check_ours([settings["out_path"]], marks=(",".join(COLUMNS).encode(),), advice="give another --out")
     found = rank_results(folders, by=settings["by"], progress=console.progress)
     shown = found.images[:_MOST_SHOWN]
     console.record(by=found.by, images=[image.to_record() for image in found.images])

@@ -86,6 +86,11 @@ def test_the_command(survey, run, tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == 12 and rows[0]["image"] == str(tmp_path / "p11.png") and rows[0]["disagreement"] == ""
     assert rows[0]["result"] == str(folder / "p11_predseg.png")
+    assert run("rank", folder, "--out", tmp_path / "ranking.csv").exit_code == 0, "its own is replaced"
+    (tmp_path / "mine.csv").write_text("site,date\n")
+    result = run("rank", folder, "--out", tmp_path / "mine.csv")
+    assert result.exit_code == 1 and "was not written by hybridseg" in result.output
+    assert (tmp_path / "mine.csv").read_text() == "site,date\n"
     found = json.loads(run("rank", folder, "--json").stdout)["result"]
     assert found["by"] == "entropy" and found["images"][11]["entropy"] == 0
     assert run("rank", folder, "--by", "disagreement").exit_code == 1
