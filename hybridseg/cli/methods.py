@@ -50,7 +50,7 @@ class GroupedCommand(click.Command):
         """Write the options, group by group."""
         groups: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter in self.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
                 groups.setdefault(getattr(parameter, "heading", "Options"), []).append(record)
         for heading, records in groups.items():
             with formatter.section(heading):

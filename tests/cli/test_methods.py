@@ -112,4 +112,4 @@ def test_the_help_has_a_heading_for_each_method(run):
         "\nFor the dense CRF of both:", "--theta",
     )  # fmt: skip
     places = [text.index(mark) for mark in marks]
-    assert places == sorted(places)
+    assert places == sorted(places) and "SOURCES..." not in text[places[0] :]
