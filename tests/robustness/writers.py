@@ -261,6 +261,7 @@ DIFFERENCES = (
     Difference(r"events\.out\.tfevents\.[^/]*$", None, "TensorBoard's files are named after time and process"),
     Difference(r"bottlenecks/.*/tiles\.csv$", _without(rb"(?m),\d+$"), "it says when each tile was written"),
     Difference(r"^cache/.*\.hybridseg\.lock$", None, "the next command that writes into the cache removes it"),
+    Difference(r"^cache/.*\.tried$", None, "a mark of a model that was made: a killed training has made one more"),
     Difference(r"fingerprint\.pb$", None, "TensorFlow gives each SavedModel a random number"),
     Difference(r"saved_model\.pb$", _read_saved_model, "and numbers its functions by all that it traced before"),
     Difference(r"\.log$", _without(rb"(?s).*"), "it tells what each run did, and when, also of a killed one"),
