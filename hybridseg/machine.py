@@ -15,6 +15,8 @@ from hybridseg.options import Span, check_options, option
 GIB = 2**30
 # What is left at the least: with less, an image would be read in rows of a few pixels.
 _LEAST_ROOM = 128 << 20
+# What the process takes at the least once it has read and written an image: the interpreter with its libraries.
+_PROCESS = 224 << 20
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class MemoryOptions:
 
     max_memory: float | None = option(
         None,
-        "Memory that a process may take, in GiB: it decides how much of a large image is there at a time.",
+        "Memory that a process may take, in GiB, about: it decides how much of a large image is there at a time. Too "
+        "little for the program, or for a window of a network, is refused.",
         span=Span(0, 1e6, above=True),
     )
     n_processes: int = 1
@@ -32,23 +35,33 @@ class MemoryOptions:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def find_room(self) -> int:
-        """Return the bytes that may be taken beside those that this process has already.
+    def find_room(self, *, needed: int = 0, held: int = 0) -> int:
+        """Return the bytes that may be taken for an image, beside those that this process has already.
+
+        Parameters
+        ----------
+        needed : int
+            What networks take, however large the image; where nothing is said of the most, it is not checked.
+        held : int
+            What they have of this already.
 
         Raises
         ------
         BadInput
             When there are too few.
         """
-        taken = read_resident()
-        most = int(self.max_memory * GIB) if self.max_memory else taken + count_free() // (2 * self.n_processes)
-        if most - taken < _LEAST_ROOM:
-            least = math.ceil((taken + _LEAST_ROOM) / GIB * 100) / 100
+        resident = read_resident()
+        most = int(self.max_memory * GIB) if self.max_memory else resident + count_free() // (2 * self.n_processes)
+        taken = max(resident - held, _PROCESS if self.max_memory else 0)
+        least = taken + _LEAST_ROOM + (needed if self.max_memory else 0)
+        if most < least:
+            networks = f" and a window in its networks about {needed / GIB:.2f}" if needed else ""
             raise BadInput(
-                f"{most / GIB:.2f} GiB of memory are too little, because the program itself takes {taken / GIB:.2f}; "
-                f"close other programs, or give --max-memory {least:.2f} or more"
+                f"{most / GIB:.2f} GiB of memory are too little, because the program itself takes "
+                f"{taken / GIB:.2f}{networks}; close other programs, or give --max-memory "
+                f"{math.ceil(least / GIB * 100) / 100:.2f} or more"
             )
-        return most - taken
+        return max(most - taken - needed, _LEAST_ROOM)
 
 
 def count_cores() -> int:

@@ -20,7 +20,7 @@ from hybridseg.classes import ClassTable, share_out
 from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.dense.pieces import Piece, even_strips, join_pieces
 from hybridseg.dense.smoothing import SmoothingOptions, smooth_strips
-from hybridseg.dense.windows import DenseOptions, find_size, predict_pieces, predict_strips
+from hybridseg.dense.windows import DenseOptions, count_held, count_needed, find_size, predict_pieces, predict_strips
 from hybridseg.figures import DPI
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.bands import AnyImage, match_bands
@@ -108,8 +108,9 @@ def predict_file(
         When the image cannot be read, does not have the bands that the network takes, or needs more memory.
     """
     image_path, table = Path(image_path), table or models[0].table
-    watch, room = StopWatch(), memory.find_room()
-    info, opened = describe_image(image_path), open_lazily(image_path, room=room).fill()
+    watch, info = StopWatch(), describe_image(image_path)
+    room = memory.find_room(needed=count_needed(info, models, options), held=count_held(models))
+    opened = open_lazily(image_path, room=room).fill()
     shape, is_alone = info.shape, target is not None or not fits_whole(info.shape)
     image, note = match_image(opened, models, has_alpha=info.has_alpha)
     large = "" if target else explain_large(shape)

@@ -18,8 +18,10 @@ from hybridseg.dense.pieces import Piece, enlarge_strips, join_pieces
 from hybridseg.errors import BadInput, join_names
 from hybridseg.forecast import UNKNOWN, Weighted, followed_by
 from hybridseg.io.bands import match_bands
+from hybridseg.io.images import ImageInfo
 from hybridseg.io.lazyimages import LazyImage, as_lazy
 from hybridseg.models.bundles import DenseModel, card_path
+from hybridseg.models.engines import LiteEngine
 from hybridseg.models.ensemble import order_columns
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
@@ -202,7 +204,7 @@ def _predict_group(
     return blend_windows(images, classify, stride=stride, options=options, seconds=seconds, progress=hook)
 
 
-def find_size(image: np.ndarray | LazyImage, model: DenseModel, options: DenseOptions) -> tuple[int, int]:
+def find_size(image: np.ndarray | LazyImage | ImageInfo, model: DenseModel, options: DenseOptions) -> tuple[int, int]:
     """Return the rows and columns at which a network sees an image.
 
     Raises
@@ -220,6 +222,29 @@ def find_size(image: np.ndarray | LazyImage, model: DenseModel, options: DenseOp
             "that is meant, give --scale"
         )
     return rows, cols
+
+
+def count_needed(info: ImageInfo, models: Sequence[DenseModel], options: DenseOptions) -> int:
+    """Return about how many bytes networks take for a window of an image, with the arrays around it.
+
+    Of what TensorFlow runs only these arrays are counted.
+    """
+    stride = math.lcm(*(model.card.architecture.stride for model in models))
+    plan = {"window": options.window, "overlap": options.overlap, "stride": stride}
+    needed = 0
+    for model in models:
+        n_pixels = math.prod(plan_windows(side, **plan)[0] for side in find_size(info, model, options))
+        # A window, the next one and its copy; the probabilities of two, their sums and those that are done.
+        n_numbers = 3 * model.card.architecture.n_bands + 5 * (len(model.table) + 1)
+        needed += 4 * n_numbers * n_pixels
+        if isinstance(model.engine, LiteEngine):
+            needed += model.engine.count_bytes(n_pixels)
+    return needed
+
+
+def count_held(models: Sequence[DenseModel]) -> int:
+    """Return about how many of these bytes networks have since their last window."""
+    return sum(model.engine.count_bytes() for model in models if isinstance(model.engine, LiteEngine))
 
 
 def blend_windows(

@@ -110,7 +110,7 @@ class DenseModel:
     ) -> None:
         self.path, self.card = path, card
         self._network = network
-        self._engine = engine or NetworkEngine(self.network)
+        self.engine = engine or NetworkEngine(self.network)
 
     @property
     def network(self) -> tf_keras.Model:
@@ -127,7 +127,7 @@ class DenseModel:
     @property
     def engine_name(self) -> str:
         """The name of the engine."""
-        return self._engine.name
+        return self.engine.name
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
         """Return class probabilities.
@@ -147,7 +147,7 @@ class DenseModel:
         BadInput
             When the network fails on them.
         """
-        return classify(self._engine, pixels, model=self.path)
+        return classify(self.engine, pixels, model=self.path)
 
 
 def card_path(path: Path) -> Path:

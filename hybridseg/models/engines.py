@@ -6,6 +6,7 @@ All that an engine knows of a network is its graph, and all that the rest of the
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 from hybridseg.machine import count_cores
-from hybridseg.models.litegraphs import check_lite, fit_lite
+from hybridseg.models.litegraphs import check_lite, fit_lite, weigh_lite
 from hybridseg.models.startup import hold_messages
 
 if TYPE_CHECKING:
@@ -152,6 +153,15 @@ class LiteEngine:
         self._batch = n if n > 0 else LITE_BATCH
         self._is_fixed = n > 0
         self._fitted: tuple[int, ...] = ()
+        self._pixel_bytes: float | None = None
+
+    def count_bytes(self, n_pixels: int | None = None) -> int:
+        """Return about how many bytes it takes to classify so many pixels at once; None: those that it has already."""
+        if self._pixel_bytes is None:
+            self._pixel_bytes = weigh_lite(self._content)
+        if n_pixels is None:
+            n_pixels = math.prod(self._fitted[:3]) if self._fitted else 0
+        return round(self._pixel_bytes * n_pixels)
 
     @property
     def shape(self) -> tuple[int, ...]:

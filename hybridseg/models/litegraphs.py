@@ -161,6 +161,53 @@ def _fit(content: bytes, shape: tuple[int, int]) -> bytes:
     return bytes(fitted)
 
 
+def weigh_lite(content: bytes) -> float:
+    """Return about how many bytes LiteRT takes to run a graph, for each pixel of an image.
+
+    These are the maps that are there at a time, and a pointer to each pixel that a kernel covers at each of its places.
+
+    Raises
+    ------
+    BadInput
+        When it is damaged.
+    """
+    try:
+        return _weigh(content)
+    except _DAMAGE as error:
+        raise BadInput(f"it is damaged ({type(error).__name__})") from error
+
+
+def _weigh(content: bytes) -> float:
+    model, names = _parse(content), _name_codes()
+    graph = model.Subgraphs(0)
+    operators = [graph.Operators(i) for i in range(graph.OperatorsLength())]
+    shapes = [
+        [max(t.Shape(i), 1) for i in range(t.ShapeLength())] for t in map(graph.Tensors, range(graph.TensorsLength()))
+    ]
+    # The operations by which each map is made and used last.
+    made, used = {graph.Inputs(0): 0}, {graph.Outputs(0): len(operators)}
+    pointers = 0
+    for n, operator in enumerate(operators):
+        for i in (operator.Outputs(k) for k in range(operator.OutputsLength())):
+            made[i] = n
+            used.setdefault(i, n)
+        for i in (operator.Inputs(k) for k in range(operator.InputsLength())):
+            used[i] = max(used.get(i, n), n)
+        kernel = 1
+        name = names[_code_of(model.OperatorCodes(operator.OpcodeIndex()))]
+        out = shapes[operator.Outputs(0)]
+        if name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            kernel = math.prod(shapes[operator.Inputs(1)][1:3])
+        elif name == "TRANSPOSE_CONV":
+            # Each place of the larger map is reached by the part of the kernel that its step leaves.
+            small = shapes[operator.Inputs(2)]
+            kernel = math.prod(-(-shapes[operator.Inputs(1)][k] // max(out[k] // small[k], 1)) for k in (1, 2))
+        pointers += kernel * math.prod(out[1:3]) if kernel > 1 else 0
+    sizes = {i: 4 * math.prod(shapes[i]) for i in made}
+    most = max(sum(sizes[i] for i in made if made[i] <= n <= used[i]) for n in range(len(operators)))
+    return (most + 8 * pointers) / math.prod(shapes[graph.Inputs(0)][1:3])
+
+
 def _keeps_rows(graph: Any, operator: Any) -> bool:
     """Return whether the columns of maps are regrouped, as `hybridseg.models.literewrites` does it."""
     before, after = (graph.Tensors(i) for i in (operator.Inputs(0), operator.Outputs(0)))

@@ -10,6 +10,7 @@ import pytest
 import rasterio
 from rasterio.windows import Window
 
+from hybridseg import machine
 from hybridseg.classes import ClassTable
 from hybridseg.dense.predict import predict_labels
 from hybridseg.dense.predictparts import PartsJob, make_parts_job
@@ -17,6 +18,7 @@ from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.rasters import quiet_rasterio
+from hybridseg.machine import MemoryOptions
 from hybridseg.models.bundles import DenseCard, DenseModel, save_dense
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.unet import Unet
@@ -154,6 +156,51 @@ def test_images_that_are_refused(model_path, network, tmp_path):
         PartsJob((path,), outputs_of(tmp_path), engine="tensorflow").load()
 
 
+WEIGH = """
+import sys
+from pathlib import Path
+import numpy as np
+from hybridseg.machine import forget_peak, read_peak
+from hybridseg.models.bundles import load_dense
+model = load_dense(Path(sys.argv[1]))
+forget_peak()
+before = read_peak()
+assert model.engine.count_bytes() == 0
+model.predict(np.zeros((1, 768, 640, 2), np.float32))
+needed = model.engine.count_bytes(768 * 640)
+assert model.engine.count_bytes() == needed
+print((read_peak() - before) * 2**20 / needed)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not tell the peak")
+def test_what_a_network_takes_is_known_before(model_path):
+    command = [sys.executable, "-c", WEIGH, model_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    # Above 1: the image, the probabilities, and what a first run sets up.
+    assert 0.8 < float(done.stdout) < 1.6
+
+
+def test_too_little_memory_for_a_window_is_refused(model_path, tmp_path, monkeypatch):
+    write_tiff(tmp_path / "a.tif", make_image(900, 700))
+    job = replace(make_parts_job(model_path, outputs_of(tmp_path)), memory=MemoryOptions(0.01))
+    (model,) = job.load()
+    # This process has all of TensorFlow as well.
+    monkeypatch.setattr(machine, "read_resident", lambda: (300 << 20) + model.engine.count_bytes())
+    messages = []
+    for window in (1024, 512):
+        with pytest.raises(BadInput, match=r"0.01 GiB .* a window in its networks about 0\.\d\d; .*or more") as caught:
+            replace(job, options=DenseOptions(window=window)).segment(tmp_path / "a.tif")
+        messages.append(str(caught.value))
+    large, small = (float(message.split("about ")[1].split(";")[0]) for message in messages)
+    assert small < 0.6 * large and not (tmp_path / "out/a.tif").exists()
+    least = float(messages[1].split("--max-memory ")[1].split()[0])
+    # Once more: what the networks have by then is not counted twice.
+    for _ in range(2):
+        replace(job, options=DenseOptions(window=512), memory=MemoryOptions(least)).segment(tmp_path / "a.tif")
+
+
 # The peak of a process that labels a TIFF of 36 megapixels, 412 MB of samples, by a network that takes no time.
 MEMORY = """
 import resource, sys
@@ -165,7 +212,7 @@ from hybridseg.machine import MemoryOptions
 from hybridseg.dense.windows import DenseOptions
 
 class Quick:
-    path, table = Path("net.h5"), None
+    path, table, engine = Path("net.h5"), None, None
     def __init__(self, card):
         self.card, self.table = card, card.table
     def predict(self, pixels):
