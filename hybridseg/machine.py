@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridseg.errors import BadInput
+from hybridseg.errors import TooLittleMemory
 from hybridseg.options import Span, check_options, option
 
 GIB = 2**30
@@ -19,7 +19,10 @@ _LEAST_ROOM = 128 << 20
 
 @dataclass(frozen=True)
 class MemoryOptions:
-    """How much memory the work on an image may take. No result depends on it."""
+    """How much memory the work on an image may take.
+
+    The result depends on it only where the CRF has to work in parts: some pixels in a thousand.
+    """
 
     max_memory: float | None = option(
         None,
@@ -44,7 +47,7 @@ class MemoryOptions:
         most = int(self.max_memory * GIB) if self.max_memory else taken + count_free() // (2 * self.n_processes)
         if most - taken < _LEAST_ROOM:
             least = math.ceil((taken + _LEAST_ROOM) / GIB * 100) / 100
-            raise BadInput(
+            raise TooLittleMemory(
                 f"{most / GIB:.2f} GiB of memory are too little, because the program itself takes {taken / GIB:.2f}; "
                 f"close other programs, or give --max-memory {least:.2f} or more"
             )
