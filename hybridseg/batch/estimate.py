@@ -112,9 +112,9 @@ def estimate_survey(
     survey: SurveyOptions = SurveyOptions(),
     progress: Progress = no_progress,
 ) -> Estimate:
-    """Segment a small, a usual and a large image, each once in every process, and scale up what that took.
+    """Segment a small, a usual and a large image, or fewer where sizes are alike, and scale up what that took.
 
-    The results go to a temporary folder, which is removed.
+    Each is segmented once in every process; the results go to a temporary folder, which is removed.
 
     Raises
     ------

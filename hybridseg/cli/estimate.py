@@ -32,9 +32,9 @@ from hybridseg.progress import describe_seconds
 def estimate(console: Console, **settings: Any) -> None:
     """Say what segmenting a survey takes: hours, memory, disk and money.
 
-    A small, a usual and a large image of SOURCES are segmented as segment would, in all processes of this machine at
-    once, and what that took is scaled up to all images, or to --megapixels of such images. Of a raster with a side
-    above 8,000 pixels two parts from its middle are tried.
+    A small, a usual and a large image of SOURCES, or fewer where sizes are alike, are segmented as segment would, in
+    all processes of this machine at once, and what that took is scaled up to all images, or to --megapixels of such
+    images. Of a raster with a side above 8,000 pixels two parts from its middle are tried.
 
     Result: nothing is written.
 
@@ -62,7 +62,7 @@ def _say_estimate(console: Console, found: Estimate, survey: SurveyOptions, *, n
     rows = {
         "tried": f"{count_of(len(found.trials), 'image')} of {', '.join(sizes)} megapixels, {n_jobs} at once",
         "pace": f"{60 * n_jobs / found.megapixel_seconds:,.0f} megapixels a minute",
-        "survey": f"{found.n_images:,.0f} images, {found.megapixels:,.0f} megapixels",
+        "survey": f"{count_of(round(found.n_images), 'image')}, {found.megapixels:,.0f} megapixels",
         "time": f"about {describe_seconds(found.hours * 3600)} on {machines}",
         "memory": f"up to {found.memory_mb / 1000:.1f} GB" + " each" * (survey.machines > 1),
         "disk": f"{_size(found.read_bytes)} of images, {_size(found.written_bytes)} of results",

@@ -10,7 +10,7 @@ import click
 from hybridseg.batch.rank import COLUMNS, ORDERS, rank_results
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import path_type
-from hybridseg.io.marks import check_ours
+from hybridseg.io.marks import check_table
 from hybridseg.io.tables import write_csv
 from hybridseg.markup import count_of
 
@@ -41,7 +41,9 @@ def rank(console: Console, folders: tuple[Path, ...], **settings: Any) -> None:
       hybridseg rank results --out ranking.csv
     """
     if settings["out_path"]:
-        check_ours([settings["out_path"]], marks=(",".join(COLUMNS).encode(),), advice="give another --out")
+        if settings["out_path"].suffix.lower() != ".csv":
+            raise click.UsageError(f"--out {settings['out_path']} does not end in .csv; the list is written as CSV.")
+        check_table(settings["out_path"], COLUMNS, advice="give another --out")
     found = rank_results(folders, by=settings["by"], progress=console.progress)
     shown = found.images[:_MOST_SHOWN]
     console.record(by=found.by, images=[image.to_record() for image in found.images])

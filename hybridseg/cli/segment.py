@@ -166,6 +166,9 @@ def _read_words(words: tuple[str, ...], settings: dict[str, Any]) -> tuple[str, 
     """Move the words that follow the images into the settings, and return the images."""
     models = [] if settings["model_paths"] else [i for i, word in enumerate(words) if word.lower().endswith(".pb")]
     images, more = (words[: models[0]], words[models[0] + 1 :]) if models else (words, ())
+    for card in (Path(word) for word in words if word.lower().endswith(".json")):
+        if (model := card.with_suffix(".pb")).is_file():
+            raise click.UsageError(f"{card} is the card of the model {model}; give {model}.")
     if not images:
         before = f" before the model {words[0]}" if words else ""
         raise click.UsageError(f"name the images{before}: files, folders or patterns.")

@@ -29,8 +29,8 @@ class PartsJob(PredictJob):
         for model in models:
             if self.options.choose_scale(model) != 1:
                 raise BadInput(
-                    f"{model.path} was trained on images of another scale than their own; use it with "
-                    "`hybridseg unet infer --name` or `hybridseg.segment`"
+                    f"{model.path} sees images at another scale than their own; use it with "
+                    f"`hybridseg segment PHOTOS --model {model.path} --out DIR`"
                 )
         return models
 
@@ -57,16 +57,19 @@ class PartsJob(PredictJob):
 def make_parts_job(
     path: Path, outputs: Outputs, *, engine: str = LITERT, memory: MemoryOptions = MemoryOptions()
 ) -> PartsJob:
-    """Return the job of a network: its windows share so much that their inner parts are what the whole image gives.
+    """Return the job of a network, once it is loaded: what its windows give is what the whole image would.
 
     Of a network that may see all of an image, as with a pretrained encoder, they share as much as usual.
 
     Raises
     ------
     MissingInput, BadInput
-        When the network cannot be loaded.
+        When the network cannot be loaded, or sees images at another scale than their own.
     """
     model = load_once(load_dense, path, engine=engine)
     reach = getattr(model.card.architecture, "reach", None)
     options = DenseOptions(blend=False) if reach is None else DenseOptions(overlap=2 * reach, blend=False)
-    return PartsJob((model.path,), outputs, engine=engine, options=options, memory=memory)
+    job = PartsJob((model.path,), outputs, engine=engine, options=options, memory=memory)
+    # Before a folder of results is made.
+    job.load()
+    return job

@@ -209,8 +209,17 @@ def leave_out_empty(grid: TileGrid, image: LazyImage) -> TileGrid:
             left = int(grid.cols[j])
             kept.append(valid is None or valid[:, left : left + size].mean() >= 0.5)
     if not any(kept):
-        raise BadInput("no tile holds enough of a picture (nodata or transparent); give a smaller decimation")
+        raise BadInput(_explain_none(grid, image))
     return replace(grid, chosen=grid.chosen[np.array(kept, bool)])
+
+
+def _explain_none(grid: TileGrid, image: LazyImage) -> str:
+    shown = (image.find_valid(rows) for rows in image.list_rows())
+    if not any(valid is None or valid.any() for valid in shown):
+        return "it has no valid pixel (all are nodata or transparent); leave it out"
+    is_sparse = len(grid.chosen) < len(grid.rows) * len(grid.cols)
+    remedy = "give a smaller decimation" if is_sparse else "cut the image to what it shows"
+    return f"more than half of every tile is nodata or transparent; {remedy}"
 
 
 def classify_tiles(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hybridseg.errors import OutputExists
@@ -48,4 +48,22 @@ def check_ours(paths: Iterable[Path], *, advice: str, marks: tuple[bytes, ...] =
     """Raise OutputExists where one of these files is there, or a link to nothing is, and is not one of ours."""
     for path in paths:
         if os.path.lexists(path) and not is_ours(path, marks=marks):
-            raise OutputExists(f"{path} is there and was not written by hybridseg; move it away, or {advice}")
+            raise _is_foreign(path, advice)
+
+
+def check_table(path: Path, columns: Sequence[str], *, advice: str) -> None:
+    """Raise OutputExists where a file is there, or a link to nothing is, and is no CSV with these columns alone."""
+    if os.path.lexists(path) and not _has_header(path, ",".join(columns).encode()):
+        raise _is_foreign(path, advice)
+
+
+def _has_header(path: Path, header: bytes) -> bool:
+    # To open a pipe would wait for ever.
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.readline(len(header) + 2).rstrip(b"\r\n") == header
+
+
+def _is_foreign(path: Path, advice: str) -> OutputExists:
+    return OutputExists(f"{path} is there and was not written by hybridseg; move it away, or {advice}")

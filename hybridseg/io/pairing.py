@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,7 +151,10 @@ def rank_photo(path: Path) -> int:
 def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
     """Find the photographs that are given by name, by folder or by a pattern such as ``photos/2016*.jpg``.
 
-    A text file (.txt) has a path on each line.
+    A pattern that matches folders alone stands for the photographs in them.
+
+    A text file (.txt) has a path on each line, from the current folder or, where nothing is there, from that of the
+    text file. A line that begins with ``#`` is a comment.
 
     Parameters
     ----------
@@ -174,15 +178,12 @@ def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
         elif path.is_dir():
             images = list_images(path)
         elif path.suffix.lower() == ".txt" and path.is_file():
-            lines = read_lines(
-                path, remedy="give a text file with the path of an image on each line", errors="surrogateescape"
-            )
-            images = [as_source(line.strip()) for line in lines if line.strip()]
+            images = _read_list(path)
         elif path.exists() or not any(sign in str(path) for sign in "*?["):
             images = [path]
         else:
             matches = (p for p in _match_pattern(path) if p.name.lower().endswith(IMAGE_SUFFIXES) and p.is_file())
-            images = _leave_masks_out(p for p in matches if _is_photo(p))
+            images = _leave_masks_out(p for p in matches if _is_photo(p)) or _list_matched_folders(path)
         if not remote and (elsewhere := next(filter(is_remote, images), None)):
             raise BadInput(
                 f"{describe_source(elsewhere)} is no file of this machine; `hybridseg segment` takes such images"
@@ -190,9 +191,32 @@ def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
         if wrong := next((image for image in images if "\0" in str(image)), None):
             raise BadInput(f"{path} names {str(wrong)!r}, as no file can be called; write a path on each line")
         if not images:
+            if path.is_dir() and (below := next(_find_below(path), None)):
+                raise MissingInput(
+                    f"{path} has no image itself, but its subfolders do; give '{path}/**/*{below.suffix}', quoted"
+                )
             raise MissingInput(f"{path} matches no image; images end in {', '.join(IMAGE_SUFFIXES)}")
         found.update(dict.fromkeys(images))
     return list(found)
+
+
+def _read_list(path: Path) -> list[Path]:
+    lines = read_lines(path, remedy="give a text file with the path of an image on each line", errors="surrogateescape")
+    texts = (line.strip() for line in lines)
+    images = [as_source(text) for text in texts if text and not text.startswith("#")]
+    # Not by Path.exists, which fails for what no file can be called.
+    besides = ((image, path.parent / image) for image in images)
+    return [image if os.path.lexists(image) or not os.path.lexists(beside) else beside for image, beside in besides]
+
+
+def _list_matched_folders(pattern: Path) -> list[Path]:
+    folders = (path for path in _match_pattern(pattern) if path.is_dir() and not path.name.startswith("."))
+    return [image for folder in folders for image in list_images(folder)]
+
+
+def _find_below(folder: Path) -> Iterator[Path]:
+    found = (path for path in folder.glob("*/**/*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    return (path for path in found if _is_photo(path) and not is_in_leftover(path) and path.is_file())
 
 
 def _match_pattern(pattern: Path) -> list[Path]:

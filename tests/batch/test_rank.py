@@ -91,6 +91,14 @@ def test_the_command(survey, run, tmp_path):
     result = run("rank", folder, "--out", tmp_path / "mine.csv")
     assert result.exit_code == 1 and "was not written by hybridseg" in result.output
     assert (tmp_path / "mine.csv").read_text() == "site,date\n"
+    # Neither a table that only mentions the columns, nor another result of ours.
+    (tmp_path / "mine.csv").write_text("note\nimage,entropy,disagreement,result\n")
+    assert run("rank", folder, "--out", tmp_path / "mine.csv").exit_code == 1
+    made = folder / "p00_predseg.png"
+    before = made.read_bytes()
+    result = run("rank", folder, "--out", made)
+    assert result.exit_code == 2 and f"--out {made} does not end in .csv" in result.output
+    assert made.read_bytes() == before
     found = json.loads(run("rank", folder, "--json").stdout)["result"]
     assert found["by"] == "entropy" and found["images"][11]["entropy"] == 0
     assert run("rank", folder, "--by", "disagreement").exit_code == 1

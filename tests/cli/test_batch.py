@@ -103,6 +103,7 @@ def test_estimate(run, photos, tiny_model, tmp_path):
     result = run(*words)
     assert result.exit_code == 0 and "survey    2 images" in result.output and "on this machine" in result.output
     assert "price" not in result.output and sorted(path.name for path in photos.iterdir()) == ["a.png", "b.png"]
+    assert "survey    1 image, " in run("estimate", photos / "a.png", *words[2:]).output
     result = run(*words, "--megapixels", "1e6", "--machines", "4", "--price", "0.5", "--json")
     found = json.loads(result.stdout)["result"]["estimate"]
     assert found["megapixels"] == pytest.approx(1e6) and found["price"] == pytest.approx(0.5 * found["machine_hours"])

@@ -146,6 +146,14 @@ def test_masks_of_a_folder(trained, invoke, cells, tmp_path):
             assert (found.labels == labels).mean() > 0.999 and found.table == model.table
             truth = read_image(cells / f"masks/cell_{i:02}.tif")[..., 0]
             assert (found.labels == truth).mean() > 0.9
+    # A network that sees images at another scale; no folder is left.
+    shutil.copytree(folder, tmp_path / "scaled")
+    card = json.loads((tmp_path / "scaled/model.card.json").read_text())
+    card["view"]["scale"] = [0.5, 0.5]
+    (tmp_path / "scaled/model.card.json").write_text(json.dumps(card))
+    result = invoke("unet", "infer", "--model", tmp_path / "scaled", *out[:3], tmp_path / "none")
+    advice = f"use it with `hybridseg segment PHOTOS --model {tmp_path / 'scaled/model.h5'} --out DIR`"
+    assert result.exit_code == 1 and advice in result.stderr and not (tmp_path / "none").exists()
     assert "skipped (--resume): 10" in invoke("unet", "infer", *words, *out, "--resume").stdout
     # Masks made by hand may have the names of the images.
     shutil.copytree(cells / "masks", tmp_path / "masks")

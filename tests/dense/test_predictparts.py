@@ -150,7 +150,7 @@ def test_images_that_are_refused(model_path, network, tmp_path):
         make_parts_job(model_path, Outputs(tmp_path, None)).segment(tmp_path / "a.tif")
     path = tmp_path / "fitted.h5"
     save_dense(path, network, make_card(windows=False))
-    with pytest.raises(BadInput, match=r"fitted.h5 was trained on images of another scale than their own"):
+    with pytest.raises(BadInput, match=r"fitted.h5 sees images at another scale than their own"):
         PartsJob((path,), outputs_of(tmp_path), engine="tensorflow").load()
 
 

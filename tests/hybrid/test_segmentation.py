@@ -211,3 +211,13 @@ def test_tiles_without_a_picture_are_not_classified(classifier):
     options = classic(decimation=1, scale=1, crf=SMOOTH)
     found = segment_image(paint((32, 64), border=20), classifier, options=options, valid=valid)
     assert found.n_tiles == 4 * 5 and (found.labels[:, 40:] == VOID).all() and (found.labels[:, :40] != VOID).all()
+    sparse = replace(options, decimation=8, stride=8, pattern="raster")
+    for shown, options_of_it, why in (
+        (np.s_[:0], sparse, r"it has no valid pixel \(all are nodata or transparent\); leave it out"),
+        (np.s_[8:12, 40:44], options, "more than half of every tile is nodata or transparent; cut the image"),
+        (np.s_[8:24, 8:24], sparse, "more than half of every tile is nodata or transparent; give a smaller decimation"),
+    ):
+        valid[:] = False
+        valid[shown] = True
+        with pytest.raises(BadInput, match=why):
+            segment_image(paint((32, 64), border=20), classifier, options=options_of_it, valid=valid)

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,8 @@ def photos(tmp_path, monkeypatch):
         (["*/*.png"], ["folder.png/d.png"]),
         (["**/*.png"], ["c[1].png", "folder.png/d.png"]),
         (["folder.png"], ["folder.png/d.png"]),
+        # A pattern that matches folders alone.
+        (["fold*/"], ["folder.png/d.png"]),
         (["a_ares_96.png", "none.jpg"], ["a_ares_96.png", "none.jpg"]),
     ],
 )
@@ -108,6 +111,29 @@ def test_a_folder_without_photos_and_what_is_no_pattern(photos):
     (photos / "empty" / "inner").mkdir(parents=True)
     with pytest.raises(MissingInput, match="empty matches no image"):
         find_images([photos / "empty"])
+    (photos / "empty" / "inner" / "a_ares_96.png").touch()
+    with pytest.raises(MissingInput, match="empty matches no image"):
+        find_images([photos / "empty"])
+    (photos / "empty" / "inner" / "d.JPG").touch()
+    advice = re.escape("empty has no image itself, but its subfolders do; give 'empty/**/*.JPG', quoted")
+    with pytest.raises(MissingInput, match=advice):
+        find_images([Path("empty")])
+    assert find_images([Path("empty/**/*.JPG")]) == [Path("empty/inner/d.JPG")]
+
+
+def test_a_text_file_of_images(photos):
+    (photos / "lists").mkdir()
+    for name in ("a.tif", "own.jpg", "#7.jpg"):
+        (photos / "lists" / name).touch()
+    text = photos / "lists" / "survey.txt"
+    long = "x" * 300
+    text.write_text(f"# site 4\n  #a.tif\n\na.tif\nown.jpg\n./#7.jpg\nnone.jpg\n{photos / 'b.JPG'}\n{long}\n")
+    # From here first; what is nowhere stays as it is written.
+    wanted = ["a.tif", "lists/own.jpg", "lists/#7.jpg", "none.jpg", str(photos / "b.JPG"), long]
+    assert find_images([Path("lists/survey.txt")]) == [Path(name) for name in wanted]
+    text.write_text("# nothing\n")
+    with pytest.raises(MissingInput, match=r"survey\.txt matches no image"):
+        find_images([text])
 
 
 def test_sidecars_of_masks_go_with_the_image_and_are_neither_images_nor_masks(tmp_path):
