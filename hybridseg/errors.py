@@ -157,6 +157,10 @@ class BadInput(HybridSegError, ValueError):
     """A file, an array or an option holds something unusable."""
 
 
+class TooLittleMemory(BadInput):
+    """The work on an image needs more memory than it may take."""
+
+
 class BadUsage(BadInput):
     """Options were given that do not go together."""
 

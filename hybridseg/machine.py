@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hybridseg.errors import BadInput
+from hybridseg.errors import TooLittleMemory
 from hybridseg.options import Span, check_options, option
 
 GIB = 2**30
@@ -21,7 +21,10 @@ _PROCESS = 224 << 20
 
 @dataclass(frozen=True)
 class MemoryOptions:
-    """How much memory the work on an image may take. No result depends on it."""
+    """How much memory the work on an image may take.
+
+    The result depends on it only where the CRF has to work in parts: some pixels in a thousand.
+    """
 
     max_memory: float | None = option(
         None,
@@ -56,7 +59,7 @@ class MemoryOptions:
         least = taken + _LEAST_ROOM + (needed if self.max_memory else 0)
         if most < least:
             networks = f" and a window in its networks about {needed / GIB:.2f}" if needed else ""
-            raise BadInput(
+            raise TooLittleMemory(
                 f"{most / GIB:.2f} GiB of memory are too little, because the program itself takes "
                 f"{taken / GIB:.2f}{networks}; close other programs, or give --max-memory "
                 f"{math.ceil(least / GIB * 100) / 100:.2f} or more"

@@ -25,6 +25,7 @@ from hybridseg.progress import Progress, StopWatch, no_progress
 # Of a larger raster two parts of these sides are tried, which tell how time grows with the pixels.
 _PART_SIDES = 4000, 8000
 _SHARES = (0.0, 0.5, 1.0)
+_MOST_WARM = 4.0
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,9 @@ def estimate_survey(
                 parts += _list_parts(images[i], Path(name))
             except HybridSegError as error:
                 done.append(Problem.of(images[i], error))
-        # The first is the smallest: enough to warm up.
-        done += [_try_image(part, job, n_jobs=n_jobs, warm=parts[0]) for part in progress(parts, label="images tried")]
+        # The first is the smallest: enough to warm up. Where it is large, a cold start makes no difference.
+        warm = parts[0] if parts and measure_megapixels(parts[0]) <= _MOST_WARM else None
+        done += [_try_image(part, job, n_jobs=n_jobs, warm=warm) for part in progress(parts, label="images tried")]
     trials = [one for one in done if isinstance(one, Trial)]
     problems = [one for one in done if isinstance(one, Problem)]
     if not trials:
@@ -156,7 +158,7 @@ def choose_images(megapixels: np.ndarray) -> list[int]:
     return [by_size[size] for size in dict.fromkeys(megapixels[order[place]] for place in places)]
 
 
-def _try_image(image: Path, job: Job, *, n_jobs: int, warm: Path) -> Trial | Problem:
+def _try_image(image: Path, job: Job, *, n_jobs: int, warm: Path | None) -> Trial | Problem:
     """Segment an image once in every process, all at a time."""
     with tempfile.TemporaryDirectory(prefix="hybridseg-") as name:
         folders = [Path(name, str(i)) for i in range(n_jobs)]
@@ -171,7 +173,7 @@ def _try_image(image: Path, job: Job, *, n_jobs: int, warm: Path) -> Trial | Pro
     return Trial(*map(float, np.mean([astuple(one) for one in found if isinstance(one, Trial)], axis=0)))
 
 
-def _try_once(job: Job, warm: Path, image: Path, folder: Path) -> Trial | str:
+def _try_once(job: Job, warm: Path | None, image: Path, folder: Path) -> Trial | str:
     """Segment an image into a folder, in whatever process this runs: the time of a process that is at work already."""
     job = replace(job, outputs=replace(job.outputs, out_dir=folder))
     try:
@@ -179,7 +181,8 @@ def _try_once(job: Job, warm: Path, image: Path, folder: Path) -> Trial | str:
         watch = StopWatch()
         job.load()
         watch.lap("load")
-        job.segment(warm)
+        if warm is not None:
+            job.segment(warm)
         forget_peak()
         watch.lap("warm up")
         result = job.segment(image)

@@ -16,13 +16,13 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from hybridseg import __version__
 from hybridseg.batch.madeby import explain_difference, leave_out_machine
-from hybridseg.batch.manifest import FAILED, ImageFacts, Manifest, find_key, measure_image
+from hybridseg.batch.manifest import FAILED, ImageFacts, Manifest, find_key, is_other, measure_image
 from hybridseg.batch.pace import Pace
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.batch.sending import find_sent, list_model_files
 from hybridseg.batch.workers import N_TRIES, check_jobs, map_calls
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, MissingPackage, Problem
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, MissingPackage, Problem, TooLittleMemory
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.forecast import Weighted
 from hybridseg.io.atomic import claim_folder
@@ -153,6 +153,10 @@ class Attempt:
     facts: ImageFacts | None = None
 
 
+class OfTheMachine(Problem):
+    """What has to do with the machine, not with the image: it is not remembered, and the image is tried again."""
+
+
 class Mapper(Protocol):
     """Calls a function for each item in processes or on a cluster, as `hybridseg.batch.workers.map_calls` does."""
 
@@ -220,7 +224,7 @@ def run_jobs(
     check_jobs(n_jobs)
     claim_outputs(job.outputs, image_paths)
     job.load()
-    tasks, problems = list_tasks(image_paths, job)
+    tasks, problems = list_tasks(image_paths, job, manifest)
     outcomes: list[ImageResult | Problem | None] = [problems.get(i) for i in range(len(image_paths))]
     fingerprint = job.fingerprint() if manifest else ""
     if manifest is not None:
@@ -231,7 +235,7 @@ def run_jobs(
 
     def settle(attempt: Attempt) -> None:
         outcomes[attempt.index] = outcome = attempt.outcome
-        if manifest is not None and outcome is not None:
+        if manifest is not None and outcome is not None and not isinstance(outcome, OfTheMachine):
             manifest.add(image_paths[attempt.index], outcome, attempt.facts, job=fingerprint)
         if isinstance(outcome, ImageResult):
             pace.add(attempt.facts.megapixels if attempt.facts else 0.0)
@@ -250,19 +254,27 @@ def run_jobs(
     )
 
 
-def list_tasks(image_paths: Sequence[Path], job: Job) -> tuple[list[tuple[int, Path]], dict[int, Problem]]:
-    """Return the images with their numbers, and by their numbers those whose result another would have in its place."""
+def list_tasks(
+    image_paths: Sequence[Path], job: Job, manifest: Manifest | None = None
+) -> tuple[list[tuple[int, Path]], dict[int, Problem]]:
+    """Return the images with their numbers, and by their numbers those whose result another would have in its place.
+
+    That other one is among them, or one that a manifest lists.
+    """
     tasks: list[tuple[int, Path]] = []
     problems: dict[int, Problem] = {}
     taken: dict[Path, Path] = {}
+    owners = manifest.list_owners() if manifest else {}
     for i, path in enumerate(image_paths):
         # Where nothing is written, each stands for itself.
         target = next(iter(job.list_targets(without_key(path))), path)
-        if target in taken:
+        other = describe_source(taken[target]) if target in taken else ""
+        if target in owners and is_other(path, owners[target]):
+            other = owners[target].image
+        if other:
             problems[i] = Problem(
                 describe_source(path),
-                f"has the same name as {describe_source(taken[target])}; rename one of them, or run them apart with "
-                "another --out",
+                f"has the same name as {other}; rename one of them, or run them apart with another --out",
             )
         else:
             taken[target] = path
@@ -343,10 +355,12 @@ def _segment_one(job: Job, resume: bool, progress: Progress, path: Path) -> Imag
             return replace(job.segment(path, progress=progress), replaced=replaced)
     except MissingPackage:
         raise
+    except TooLittleMemory as error:
+        return OfTheMachine.of(path, error)
     except HybridSegError as error:
         return Problem.of(path, error)
     except MemoryError:
-        return Problem(str(path), f"is too large for the memory of this machine; {job.too_large}")
+        return OfTheMachine(str(path), f"is too large for the memory of this machine; {job.too_large}")
 
 
 _loaded: dict[Any, Any] = {}

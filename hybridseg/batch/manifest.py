@@ -22,6 +22,7 @@ from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, Wr
 from hybridseg.io.images import describe_image
 from hybridseg.io.jsonfiles import parse_json_object
 from hybridseg.io.locks import lock_output
+from hybridseg.io.marks import is_ours
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.remote import describe_source, find_tag, is_remote
 from hybridseg.machine import read_peak
@@ -207,13 +208,28 @@ class Manifest:
             n_bytes = sum(path.stat().st_size for path in outcome.written)
             about = {"result": DONE, "written": tuple(map(self._shorten, outcome.written)), "bytes_written": n_bytes}
             about |= {"warnings": outcome.warnings, "seconds": outcome.seconds, "measures": outcome.measures}
+            self._remove_older(find_key(image), outcome.written)
         entry = Entry(find_key(image), job=job, facts=facts or ImageFacts(), time=_now(), **about)
         self.entries[entry.image] = entry
         self._append(entry)
 
+    def _remove_older(self, image: str, written: Sequence[Path]) -> None:
+        """Remove what other settings made of an image and these do not, such as figures: it would seem to belong."""
+        before = self.entries.get(image)
+        kept = set(map(self._shorten, written))
+        for name in before.written if before else ():
+            path = self.path.parent / name
+            # What lies elsewhere, a manifest may name by mistake.
+            if name not in kept and ".." not in path.parts and path.is_relative_to(self.path.parent) and is_ours(path):
+                path.unlink()
+
     def find_label_map(self, entry: Entry) -> Path:
         """Return the label map of an image that is done."""
         return self.path.parent / entry.written[0]
+
+    def list_owners(self) -> dict[Path, Entry]:
+        """Return the entry of each image that is done by its label map."""
+        return {self.find_label_map(entry): entry for entry in self.entries.values() if entry.result == DONE}
 
     def _shorten(self, path: Path) -> str:
         folder = self.path.parent
@@ -245,12 +261,28 @@ class Manifest:
         if is_remote(image):
             # What is written depends on the size of an image.
             targets = [self.path.parent / name for name in entry.written]
-        return "" if all(target.exists() for target in targets) else "a result is missing"
+        # What a full disk or a dead machine left empty is missing, too.
+        return "" if all(_is_filled(target) for target in targets) else "a result is missing"
+
+
+def _is_filled(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def find_key(image: Path) -> str:
     """Return by what an image is known in a manifest."""
     return describe_source(image if is_remote(image) else image.absolute())
+
+
+def is_other(image: Path, entry: Entry) -> bool:
+    """Return whether an entry is of another image, which was not moved since and is no copy."""
+    if entry.image == find_key(image):
+        return False
+    is_there = "://" in entry.image or entry.image.startswith("/vsi") or Path(entry.image).exists()
+    return is_there and not is_same(image, entry.facts)
 
 
 def is_same(image: Path, facts: ImageFacts) -> bool:

@@ -34,6 +34,7 @@ from hybridseg.cli.options import (
 )
 from hybridseg.cli.segment import run_job
 from hybridseg.dense.predict import PredictJob
+from hybridseg.errors import Problem
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
 from hybridseg.machine import MemoryOptions, count_memory
@@ -108,10 +109,12 @@ def segment(console: Console, **settings: Any) -> None:
     job = replace(make_method_job(console, model, settings, outputs=outputs), memory=memory)
     manifest = Manifest.read(settings["out_dir"])
     if settings["dry_run"]:
-        _say_plan(console, _plan(images, job, manifest, settings), settings)
+        plan, problems = _plan(images, job, manifest, settings)
+        _say_plan(console, plan, settings)
+        console.finish(problems, lead="segment would refuse:")
         return
     with manifest.writing(), _open_engine(console, settings, job) as (mapper, engine):
-        check_disk(settings["out_dir"], _plan(images, job, manifest, settings))
+        check_disk(settings["out_dir"], _plan(images, job, manifest, settings)[0])
         if settings["send_model"] and isinstance(mapper, Cluster):
             job = replace(job, sent=mapper.send_models(job.model_paths))
         manifest.begin(images, job=job.fingerprint(), settings=job.describe(), engine=engine)
@@ -160,14 +163,16 @@ def _open_engine(console: Console, settings: dict[str, Any], job: Job) -> Iterat
         yield cluster, f"{count_of(cluster.n_workers, 'worker')} of Dask"
 
 
-def _plan(images: list[Path], job: Job, manifest: Manifest, settings: dict[str, Any]) -> Plan:
-    tasks, _ = list_tasks(images, job)
+def _plan(images: list[Path], job: Job, manifest: Manifest, settings: dict[str, Any]) -> tuple[Plan, list[Problem]]:
+    """Return what is to be done, and the images that cannot be."""
+    tasks, problems = list_tasks(images, job, manifest)
     left, failed = sort_out(tasks, job, manifest, retry_failed=settings["retry_failed"])
     n_done = len(tasks) - len(left) - len(failed)
-    return make_plan(
+    plan = make_plan(
         [path for _, path in left], n_done, manifest, job=job.fingerprint(),
         n_workers=1 if _is_joined(settings) else settings["n_jobs"], with_figures=settings["figures"],
     )  # fmt: skip
+    return plan, [*problems.values(), *failed.values()]
 
 
 def _is_joined(settings: dict[str, Any]) -> bool:
@@ -218,8 +223,9 @@ def _say_status(console: Console, found: RunStatus) -> None:
         "failed": f"{len(found.failed):,}",
         "left": f"{found.n_left:,}"
         + (f", about {describe_seconds(found.seconds_left)}" if found.seconds_left and found.is_running else ""),
-        "a minute": f"{found.images_per_minute:.1f} images, {found.megapixels_per_minute:.1f} megapixels",
     }
+    if found.images_per_minute:
+        rows["a minute"] = f"{found.images_per_minute:.1f} images, {found.megapixels_per_minute:.1f} megapixels"
     console.say(f"{count_of(found.n_images, 'image')}, begun {found.begun}: segment {state}")
     console.say_all(f"  {name:<9} {value}" for name, value in rows.items())
     if found.failed:

@@ -14,7 +14,7 @@ from hybridseg.crf.blocks import Block, plan_blocks
 from hybridseg.crf.engines import GIB, Engine, MeanField, NeedsMoreMemory, choose_engine, estimate_bytes
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.priors import Priors, priors_from_probs, priors_from_seeds
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, TooLittleMemory
 from hybridseg.forecast import Weighted
 from hybridseg.progress import Progress, no_progress
 
@@ -238,10 +238,10 @@ def _run_block(
             yield from _run_block(half, image, make_priors, options, wanted, engine)
 
 
-def _memory_refusal(options: CrfOptions, n_bytes: float, reason: str) -> BadInput:
+def _memory_refusal(options: CrfOptions, n_bytes: float, reason: str) -> TooLittleMemory:
     # Rounded up: the number in the message must be enough when it is given.
     needed = math.ceil(n_bytes / GIB * 1000 + 1) / 1000
-    return BadInput(
+    return TooLittleMemory(
         f"{reason}the CRF needs {needed:.3f} GiB here, and max_memory={options.max_memory:g} allows less; "
         "give it more (--max-memory), or a smaller scale or theta"
     )

@@ -13,7 +13,7 @@ from hybridseg.classes import VOID, labels_to_seeds
 from hybridseg.crf.blocks import HALO_DEVIATIONS
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels, refine_probs
-from hybridseg.errors import BadInput
+from hybridseg.errors import TooLittleMemory
 from hybridseg.io.lazyimages import ROOM, LazyImage
 from hybridseg.machine import GIB
 from hybridseg.majority import filter_majority
@@ -167,7 +167,7 @@ def smooth_strips(
     if height < n_rows:
         height = max(height - 2 * halo, 0)
     if height < min(_LEAST_ROWS, n_rows):
-        raise BadInput(
+        raise TooLittleMemory(
             f"smoothing takes {2 * row_bytes * (2 * halo + _LEAST_ROWS) / GIB:.1f} GiB for {n_cols} columns, and "
             f"{room / GIB:.1f} are left for it; give more (--max-memory), or leave the CRF out"
         )

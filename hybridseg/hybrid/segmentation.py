@@ -18,7 +18,7 @@ from hybridseg.classes import VOID
 from hybridseg.crf.guard import LostClass, find_lost_classes
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import PIXEL_SECONDS, Refinement, refine_labels, refine_probs
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, TooLittleMemory
 from hybridseg.forecast import followed_by
 from hybridseg.hybrid.votes import (
     PATTERNS,
@@ -249,7 +249,7 @@ def segment_image(
         )
     n_pixels = math.prod(reduce_shape(shape, scale))
     if n_pixels * _PIXEL_BYTES > room // 2:
-        raise BadInput(
+        raise TooLittleMemory(
             f"the CRF works on {n_pixels / 1e6:,.0f} megapixels at scale={scale:g}, which takes "
             f"{2 * n_pixels * _PIXEL_BYTES / GIB:.1f} GiB, and {room / GIB:.1f} are left for it; give a smaller scale, "
             "or more memory (--max-memory)"

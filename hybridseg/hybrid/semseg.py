@@ -222,6 +222,11 @@ def list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable
             "of the image without any, so they are spread evenly (--pattern checker; --pattern raster picks them row "
             "by row all the same)"
         )
+    if found.refinement.n_blocks > 1:
+        warnings.append(
+            f"for lack of memory the CRF worked in {found.refinement.n_blocks} overlapping parts, so some pixels in a "
+            "thousand may differ from the result of one; give it more (--max-memory)"
+        )
     if found.filled_share > 0:
         warnings.append(
             f"{max(found.filled_share, 0.001):.1%} of the pixels are so far from every seed that the CRF knew nothing "

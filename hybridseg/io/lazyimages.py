@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, TooLittleMemory
 from hybridseg.io.images import (
     ImageInfo,
     LoadedImage,
@@ -195,7 +195,7 @@ def open_lazily(path: str | os.PathLike[str], *, room: int = ROOM) -> LazyImage:
         if not how:
             return open_parts(info, room // 6)
         if n_bytes * _DECODING > room:
-            raise BadInput(
+            raise TooLittleMemory(
                 f"{path} has {info.rows * info.cols / 1e6:,.0f} megapixels and {how}, which takes "
                 f"{n_bytes * _DECODING / GIB:.1f} GiB, and {room / GIB:.1f} are left for it; give more (--max-memory), "
                 "or convert it to a tiled GeoTIFF, such as gdal_translate -of COG makes"

@@ -33,9 +33,12 @@ _MARKS: dict[str, tuple[bytes, ...]] = {
 
 def is_ours(path: Path, *, marks: tuple[bytes, ...] = ()) -> bool:
     """Return whether a file has the mark of what this program writes under such a name, or one of these others."""
-    # To open a pipe would wait for ever; a file of no bytes cannot be mapped.
-    if not path.is_file() or not path.stat().st_size:
+    # To open a pipe would wait for ever.
+    if not path.is_file():
         return False
+    # Of an empty file, as a full disk leaves it, nothing is lost.
+    if not path.stat().st_size:
+        return True
     marks += next((marks for ending, marks in _MARKS.items() if path.name.endswith(ending)), ())
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return any(content.find(mark) >= 0 for mark in marks)

@@ -91,7 +91,7 @@ def test_a_command_says_nothing_of_how_dask_works(tile_dir, tiny_model, tmp_path
     words = ["segment", photo, "--model", tiny_model, "--out", tmp_path / "out", "--engine", "dask", "--jobs", "1"]
     done = subprocess.run([sys.executable, "-m", "hybridseg", *words], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and (tmp_path / "out/manifest.jsonl").exists()
-    assert "Dask: 1 workers, dashboard http" in done.stdout
+    assert "Dask: 1 worker, dashboard http" in done.stdout
     assert not re.search("(?i)scheduler|nanny|traceback", done.stderr), done.stderr
 
 

@@ -63,7 +63,7 @@ def test_a_process_that_dies_is_told(job, photo):
     killer = photo.rename(photo.with_name("killer.png"))
     with pytest.raises(
         BadInput,
-        match=r"the process that worked on it was killed, .*; give a smaller --jobs",
+        match=r"its process was killed, .*; give a smaller --jobs",
     ):
         estimate_survey([killer], job, n_jobs=2)
 

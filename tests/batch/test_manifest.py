@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import replace
 from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import Plan, check_disk, make_plan
 from hybridseg.batch.status import read_status
 from hybridseg.batch.workers import map_calls
-from hybridseg.errors import BadInput, MissingInput, OutputExists, WriteFailed
+from hybridseg.errors import BadInput, MissingInput, OutputExists, TooLittleMemory, WriteFailed
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
 
@@ -61,6 +62,57 @@ def test_a_second_run_does_what_is_missing_or_changed(survey, photos):
     assert list_done(survey(photos, replace(survey.job, options=Threshold(90)))) == ["b.png", "c.png", "photo.png"]
     assert list_done(survey(photos, replace(survey.job, options=Threshold(90)))) == []
     survey.job.model_paths[0].write_bytes(b"another")
+    assert len(list_done(survey(photos))) == 3
+
+
+def test_a_result_that_is_empty_is_missing(survey, photos):
+    survey(photos)
+    (survey.out / "photo_threshold.png").write_bytes(b"")
+    assert list_done(survey(photos)) == ["photo.png"]
+    assert read_labelmap(survey.out / "photo_threshold.png").labels.any()
+
+
+def test_another_photo_of_the_same_name_does_not_replace_a_result(survey, photos, tmp_path):
+    survey(photos)
+    before = (survey.out / "b_threshold.png").read_bytes()
+    other = tmp_path / "flight2" / "b.png"
+    write_image(other, np.full((6, 8, 3), 90, np.uint8))
+    [problem] = survey([other]).problems
+    assert problem.message.startswith(f"has the same name as {photos[0]}; rename one of them")
+    assert (survey.out / "b_threshold.png").read_bytes() == before
+    # A copy, or what was moved, is no other photo.
+    other.write_bytes(photos[0].read_bytes())
+    assert not survey([other]).problems
+    write_image(other, np.full((6, 8, 3), 200, np.uint8))
+    photos[0].unlink()
+    assert list_done(survey([other])) == ["b.png"]
+    assert (read_labelmap(survey.out / "b_threshold.png").labels == 1).all()
+
+
+def test_what_other_settings_made_and_these_do_not_is_removed(survey, photos, monkeypatch):
+    def segment(job, image_path, *, progress):
+        result = original(job, image_path, progress=progress)
+        if job.options.value == 100:
+            more = [path.with_name(path.name.replace("_threshold", "_more")) for path in result.written]
+            more[0].write_bytes(result.written[0].read_bytes())
+            result = replace(result, written=(*result.written, *more))
+        return result
+
+    original = type(survey.job).segment
+    monkeypatch.setattr(type(survey.job), "segment", segment)
+    survey(photos)
+    (survey.out / "c_more.png").write_bytes(b"of the user")
+    survey(photos, replace(survey.job, options=Threshold(90)))
+    assert sorted(path.name for path in survey.out.glob("*_more.png")) == ["c_more.png"]
+    assert len(list(survey.out.glob("*_threshold.png"))) == 3
+
+
+@pytest.mark.parametrize("error", [TooLittleMemory("give more"), MemoryError()], ids=repr)
+def test_what_lacked_memory_is_tried_again(survey, photos, monkeypatch, error):
+    with monkeypatch.context() as patch:
+        patch.setattr(type(survey.job), "segment", Mock(side_effect=error))
+        assert len(survey(photos).problems) == 3
+    assert read_status(survey.out).n_left == 3
     assert len(list_done(survey(photos))) == 3
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from hybridseg.batch.manifest import MANIFEST_NAME
@@ -62,6 +63,13 @@ def test_a_list_with_a_bad_image(run, photos, words, tmp_path):
     assert f"{photos / 'bad.png'}: " in result.output and "cut short" in result.output
     found = json.loads(run("status", tmp_path / "out", "--json").stdout)["result"]["status"]
     assert found["n_images"] == 2 and found["failed"][0]["where"] == str(photos / "bad.png")
+
+
+def test_a_dry_run_lists_what_the_run_refuses(run, photos, words, tmp_path):
+    write_image(tmp_path / "more" / "a.png", np.full((48, 48, 3), 90, np.uint8))
+    result = run("segment", photos, tmp_path / "more", *words, "--dry-run")
+    assert result.exit_code == 1 and "2 to do, 0 done" in result.output
+    assert f"segment would refuse:\n  {tmp_path / 'more' / 'a.png'}: has the same name as" in result.output
 
 
 def test_two_engines_that_do_not_go_together(run, photos, words, tmp_path):

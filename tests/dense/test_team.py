@@ -140,7 +140,8 @@ def test_a_killed_machine_is_missed_and_the_training_goes_on(work, whole):
 
 
 def test_a_machine_that_is_interrupted_says_so_to_the_others(work):
-    with two_machines(work, "stopped", "stopper") as (chief, helper):
+    # So many that it cannot have ended before.
+    with two_machines(work, "stopped", "stopper", "--epochs", "500", "--patience", "500") as (chief, helper):
         helper.wait_for("epoch   1")
         helper.process.send_signal(signal.SIGINT)
         assert helper.wait(60) == 130 and chief.wait(60) == 1

@@ -43,17 +43,17 @@ def test_figures_are_known_by_who_drew_them(tmp_path, kind):
 def test_other_files(tmp_path):
     Sheet(dpi=50, width=40).save(tmp_path / "sheet.png")
     write_confidence(tmp_path / "a_confidence.tif", np.zeros((20, 30), np.float32), None)
+    (tmp_path / "empty.png").touch()
     check_ours([*tmp_path.iterdir(), tmp_path / "none.png"], advice="x")
     Image.new("L", (4, 4)).save(tmp_path / "plain.png")
     write_image(tmp_path / "plain.tif", np.zeros((4, 6, 3), np.uint8))
-    (tmp_path / "empty.png").touch()
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "gone.png").symlink_to("nothing.png")
     (tmp_path / "a_report.txt").write_text("my own report")
     (tmp_path / "a_report.json").write_text("{}")
     (tmp_path / "eval_pixels.csv").write_text("pair,mine")
     os.mkfifo(tmp_path / "pipe.png")
-    foreign = ("plain.png", "plain.tif", "empty.png", "folder.png", "gone.png", "a_report.txt", "a_report.json")
+    foreign = ("plain.png", "plain.tif", "folder.png", "gone.png", "a_report.txt", "a_report.json")
     for name in (*foreign, "eval_pixels.csv", "pipe.png"):
         with pytest.raises(OutputExists, match=rf"{name} is there and was not written by hybridseg; .* or do so"):
             check_ours([tmp_path / name], advice="do so")
