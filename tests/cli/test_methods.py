@@ -23,7 +23,7 @@ class ByBand:
         card = DenseCard(
             ResUnet(n_bands=3, n_outputs=3), ClassTable.from_names(NAMES), (32, 64), Normalization("unit", 255.0)
         )
-        self.path, self.card, self.table = path, card, card.table
+        self.path, self.card, self.table, self.engine = path, card, card.table, None
 
     def predict(self, pixels):
         bands = pixels + 1e-6

@@ -32,7 +32,7 @@ class ByBand:
         self.card = DenseCard(
             architecture, ClassTable.from_names(names), (32, 64), Normalization("unit", 255.0), view=view
         )
-        self.path, self.seen = path, []
+        self.path, self.seen, self.engine = path, [], None
 
     @property
     def table(self):

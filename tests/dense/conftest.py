@@ -21,7 +21,7 @@ class FakeDense:
             ResUnet(n_bands=n_bands, n_outputs=len(names)), ClassTable.from_names(names), size, Normalization("unit")
         )
         self.path, self.card, self.order, self.by_place = Path(f"{names[0]}.h5"), card, list(order), by_place
-        self.seen = []
+        self.seen, self.engine = [], None
 
     @property
     def table(self):
