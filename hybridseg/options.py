@@ -17,6 +17,7 @@ from typing import Any
 
 from hybridseg.errors import BadInput, shorten
 
+_MOST_SHOWN = 80
 _BAD_IN_NAMES, _MAX_NAME_CHARACTERS = '/\\:*?"<>|', 100
 _FREE_OF = f"without a leading dot, spaces at its ends, or any of {' '.join(_BAD_IN_NAMES)}"
 PREFIX_WORDS = f"the beginning of a file name, {_FREE_OF}"
@@ -232,4 +233,6 @@ def check_options(options: Any) -> None:
             not setting.choices or value in setting.choices
         )
         if not is_fine or (setting.span is not None and not all(part in setting.span for part in parts)):
-            raise BadInput(f"{item.name}={value!r}: give {describe_range(options, item.name)}")
+            raise BadInput(
+                f"{item.name}={shorten(repr(value), _MOST_SHOWN)}: give {describe_range(options, item.name)}"
+            )

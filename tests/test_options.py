@@ -4,6 +4,7 @@ from dataclasses import dataclass
 import pytest
 
 from hybridseg.errors import BadInput
+from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.options import Span, check_options, describe_range, option
 
 
@@ -49,3 +50,9 @@ def test_a_range_in_words():
     assert describe_range(Options(), "width") == "a whole number from 32 to 128, a multiple of 32"
     assert describe_range(Options, "batch") == "a whole number of 1 or more, or -1"
     assert describe_range(Options, "kind") == "one of a, b"
+
+
+def test_a_long_value_is_shown_in_part():
+    with pytest.raises(BadInput) as caught:
+        HybridOptions(decimation=(0,) * 400)
+    assert len(str(caught.value)) < 150 and str(caught.value).endswith("give a whole number of 1 or more")
