@@ -49,6 +49,8 @@ class Machine:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "hybridseg", *COMMAND.split(), "--runs-dir", runs, *more], cwd=work, stdout=file,
                 stderr=file, stdin=subprocess.DEVNULL, env=os.environ, start_new_session=True,
+                # Whoever runs the tests in the background may have it ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
 
     @property
