@@ -52,7 +52,7 @@ class RunFolder:
         return dict(sorted((int(match[1] or match[3]), path) for match, path in found if match))
 
     def accept(self, record: Mapping[str, Any], *, n_epochs: int) -> bool:
-        """Return True for the record of a run that can go on with these settings, for so many epochs in all.
+        """Return True if a recorded run can be continued with these settings, up to `n_epochs` in total.
 
         Raises
         ------

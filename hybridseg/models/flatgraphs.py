@@ -181,7 +181,7 @@ class _Flattener:
         return stripped
 
     def choose_branches(self, outputs: Iterable[str]) -> None:
-        """Put in the place of branches that constants decide what comes of them.
+        """Replace each branch whose condition is constant by the side that is taken.
 
         Another branch would be taken for some images and not for others: no trial could tell what it does.
         """
