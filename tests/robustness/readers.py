@@ -233,7 +233,7 @@ READERS = tuple(
         ("io.images.read_valid", PICTURES, images.read_valid),
         ("io.windows.open_windows", PICTURES, open_window),
         ("io.lazyimages.open_lazily", PICTURES, lambda path: lazyimages.open_lazily(path)[2:9, 3:20]),
-        ("io.bands.stack_bands", PICTURES, lambda path: stack_bands([path, path])),
+        ("io.bands.stack_bands", PICTURES, lambda path: stack_bands([path, path])[0][:]),
         ("io.labelled.load_labelled", "labels/map.png labels/map.tif", lambda path: load_labelled(
             Pair(path, path.with_name("colors.png")), datasets.make_label_reader(TABLE))),
         ("io.labels.pngcheck.check_png", "pictures/*.png labels/*.png", pngcheck.check_png),
