@@ -221,6 +221,7 @@ BREAKS = {
         ("crf/priors.py", "(1 - gt_prob) / (n_labels - 1)", "(1 - gt_prob) / n_labels", "crf/test_priors.py"),
         ("crf/engines.py", "\"GOMP_SPINCOUNT\", \"1000\"", "\"GOMP_SPINCOUNT\", \"300000\"", "crf/test_kernel.py"),
         ("crf/blocks.py", "max(self.top - self.halo, 0)", "self.top", "crf/test_blocks.py crf/test_refine.py"),
+        ("crf/blocks.py", "range(step + halo, n - halo, step)", "range(step, n, step)", "crf/test_blocks.py"),
         ("crf/guard.py", "if kept < _KEPT_SHARE", "if kept > _KEPT_SHARE", "crf/test_guard.py"),
         ("crf/refine.py", "origin = (wanted.origin[0] + rows.start, wanted.origin[1] + cols.start)", "origin = (0, 0)",
          "crf/test_refine.py"),

@@ -122,6 +122,22 @@ def test_smoothing_in_bands_is_smoothing_at_once(rows, cols, crf_from, radius, r
     assert (found != whole).mean() <= 0.005
 
 
+@pytest.mark.parametrize("crf_from", ["labels", "probabilities"])
+def test_smoothing_does_not_depend_on_the_memory(monkeypatch, crf_from):
+    """Down to the memory of a row of blocks of the CRF."""
+    monkeypatch.setattr("hybridseg.crf.blocks._SIDE", 96)
+    image = blot(300, 250, seed=3)
+    probs = np.random.default_rng(1).dirichlet(np.ones(3), (300, 250)).astype(np.float32)
+    options = SmoothingOptions(crf_from=crf_from, radius=3, crf=QUICK)
+    smooth = partial(smooth_strips, LazyImage.of(image), n_classes=3, options=options)
+    found = [
+        list(smooth([(row, probs[row : row + step]) for row in range(0, 300, step)], room=room))
+        for room, step in ((1 << 40, 300), (2_500_000, 7))
+    ]
+    assert [start for start, _ in found[0]] == [start for start, _ in found[1]] and len(found[0]) > 3
+    assert all(np.array_equal(one[1], other[1]) for one, other in zip(*found, strict=True))
+
+
 def test_smoothing_that_does_not_fit_is_refused():
     strips = [(0, np.full((400, 500, 3), 1 / 3, np.float32))]
     smooth = partial(smooth_strips, LazyImage.of(blot(400, 500)), strips, n_classes=3, room=MIB)
