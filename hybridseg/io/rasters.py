@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -251,15 +252,18 @@ def read_gaps(
     if all("all_valid" in {flag.name for flag in flags} for flags in dataset.mask_flag_enums):
         return None
     rows, cols = rows or slice(0, dataset.height), cols or slice(0, dataset.width)
+    read = dataset.dataset_mask
+    if dataset.colorinterp[-1].name == "alpha" and "nodata" in {flag.name for flag in dataset.mask_flag_enums[0]}:
+        # GDAL would look at the nodata value alone, also in the transparency, which says more.
+        read = partial(dataset.read, dataset.count)
     if shape is None:
         valid = np.empty((rows.stop - rows.start, cols.stop - cols.start), bool)
         # In parts, because rasterio makes eight bytes of each pixel.
         for window in _list_windows(dataset, pixel_bytes=8 + 2 * dataset.count, rows=rows, cols=cols):
             top = window.row_off - rows.start
-            valid[top : top + window.height] = dataset.dataset_mask(window=window) > 0
+            valid[top : top + window.height] = read(window=window) > 0
     else:
-        window = (rows.start, rows.stop), (cols.start, cols.stop)
-        valid = dataset.dataset_mask(window=window, out_shape=shape) > 0
+        valid = read(window=((rows.start, rows.stop), (cols.start, cols.stop)), out_shape=shape) > 0
     return None if valid.all() else valid
 
 

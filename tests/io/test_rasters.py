@@ -8,6 +8,7 @@ import rasterio
 
 from hybridseg.errors import BadInput
 from hybridseg.io.images import describe_image, load_image, read_valid, write_image
+from hybridseg.io.lazyimages import read_part
 from hybridseg.io.rasters import quiet_rasterio
 
 
@@ -59,3 +60,17 @@ def test_a_world_file_is_found_in_a_large_folder(tmp_path, suffix):
     write_raster(tmp_path / "a.jpg")
     (tmp_path / f"a{suffix}").write_text("2\n0\n0\n-2\n101\n199\n")
     assert describe_image(tmp_path / "a.jpg").georeference.transform == (2, 0, 100, 0, -2, 200)
+
+
+@pytest.mark.parametrize("nodata", [None, 0, 7])
+def test_transparency_says_more_than_a_nodata_value(tmp_path, nodata):
+    """As a warning of rasterio's has it, GDAL would ignore it; no warning is left."""
+    pixels = np.full((4, 30, 40), 7, np.uint8)
+    pixels[3], pixels[:3, :, 20:30], pixels[3, :, :9] = 255, 0, 0
+    profile = {"driver": "GTiff", "height": 30, "width": 40, "count": 4, "dtype": "uint8", "nodata": nodata}
+    with quiet_rasterio(), rasterio.open(tmp_path / "a.tif", "w", photometric="RGB", alpha="yes", **profile) as file:
+        file.write(pixels)
+    loaded = load_image(tmp_path / "a.tif")
+    assert loaded.info.has_alpha and np.array_equal(loaded.valid, pixels[3] > 0)
+    thin = read_part(loaded.info, slice(0, 30), slice(0, 40), (3, 4)).valid
+    assert thin is not None and not thin[:, 0].any() and thin[:, 1:].all()
