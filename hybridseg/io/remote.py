@@ -6,6 +6,7 @@ what a user names so is fetched, and then it is a file like any other: nothing e
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -38,7 +39,8 @@ _MOST_QUESTIONS = 16
 def as_source(text: str) -> Path:
     """Return what a user names as a path; an address, or a path of GDAL, as one for which `is_remote` holds.
 
-    A path has no double slashes, so archives are named by their absolute path.
+    A path has no double slashes, so archives are named by their absolute path, and none at its end: a pattern of
+    folders becomes that of what lies in them.
 
     Examples
     --------
@@ -48,6 +50,8 @@ def as_source(text: str) -> Path:
     /vsicurl/https:/x.org/a.tif?key=1
     /vsis3/bucket/a.tif
     /vsizip/data/a.zip/b.tif
+    >>> print(as_source("survey/*/"))
+    survey/*/*
     """
     scheme, sign, rest = text.partition("://")
     if sign and scheme.lower() in _SCHEMES:
@@ -56,7 +60,8 @@ def as_source(text: str) -> Path:
         inner = text[found.end() :]
         is_absolute = found[1].endswith("//") or _REMOTE.match(f"/{inner}")
         return Path(found[1], inner if is_absolute else Path(inner).absolute().relative_to("/"))
-    return Path(text)
+    is_of_folders = text.endswith(("/", os.sep)) and any(sign in text for sign in "*?[") and not os.path.lexists(text)
+    return Path(text, "*") if is_of_folders else Path(text)
 
 
 def is_remote(path: Path) -> bool:

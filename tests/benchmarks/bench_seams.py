@@ -5,7 +5,8 @@
 
 It is cut by memory (--max-memory), and by hand, into two halves that share some columns and are segmented alone. Beside
 the share of the pixels that differ stands the seam: how much oftener the class changes across the lines where blocks
-of the CRF or windows of a network meet, or where the halves are joined, than across the lines near them.
+of the CRF or windows of a network meet, or where the halves are joined, than across the lines near them; in brackets
+the same of a result that is cut elsewhere.
 """
 
 from __future__ import annotations
@@ -60,9 +61,8 @@ def compare(name: str, segment: Segment, image: LazyImage, cols: Sequence[int], 
     start = time.perf_counter()
     whole = segment(image, LARGE)
     seconds = time.perf_counter() - start
-    line = f"  {name:34}{seconds:7.0f} s   seams {measure_seam(whole, cols):5.2f} {measure_seam(whole.T, rows):5.2f}"
     small = segment(image, SMALL)
-    line += f"   in {SMALL:g} GiB {(small != whole).mean():8.4%} differ"
+    line = f"in {SMALL:g} GiB {(small != whole).mean():8.4%} differ"
     middle, n_cols = image.shape[1] // 2 // 48 * 48, image.shape[1]
     left, right = (
         segment(cut_columns(image, slice(*part)), LARGE)
@@ -74,7 +74,10 @@ def compare(name: str, segment: Segment, image: LazyImage, cols: Sequence[int], 
     line += (
         f"   in halves {differ.mean():8.4%} differ, {near:8.4%} at the cut, seam {measure_seam(joined, [middle]):5.2f}"
     )
-    print(line, flush=True)
+    # The halves have other windows: at these lines, they show what the picture does there.
+    seams = [f"{measure_seam(whole, cols):.2f} ({measure_seam(joined, cols):.2f})"]
+    seams.append(f"{measure_seam(whole.T, rows):.2f} ({measure_seam(joined.T, rows):.2f})")
+    print(f"  {name:24}{seconds:6.0f} s   seams {', '.join(seams)}   {line}", flush=True)
 
 
 def cut_columns(image: LazyImage, cols: slice) -> LazyImage:
