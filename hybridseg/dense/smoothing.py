@@ -212,6 +212,17 @@ def plan_bands(
     return halo, [(start, min(start + height, n_rows)) for start in range(0, n_rows, height)]
 
 
+def judge_room(shape: tuple[int, int], n_classes: int, *, options: SmoothingOptions, room: int) -> str:
+    """Return a warning where the bands follow from the memory, see `plan_bands`; empty where they do not."""
+    bands = [plan_bands(shape, n_classes, options=options, room=each)[1] for each in (room, 1 << 62)]
+    if options.crf_from == "none" or bands[0] == bands[1]:
+        return ""
+    return (
+        "for lack of memory the CRF worked in other parts than with more, so some pixels in a thousand may differ; "
+        "give it more (--max-memory)"
+    )
+
+
 def thin_seeds(seeds: np.ndarray, *, share: float, seed: int, first: int = 0, n_rows: int | None = None) -> np.ndarray:
     """Remove the seeds of a random share of the rows, and of the columns.
 

@@ -15,7 +15,7 @@ from hybridseg.classes import VOID
 from hybridseg.crf.options import CrfOptions
 from hybridseg.dense.pieces import Piece, enlarge_strips, even_strips, join_pieces
 from hybridseg.dense.predict import predict_file, predict_labels
-from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs, smooth_strips
+from hybridseg.dense.smoothing import SmoothingOptions, judge_room, smooth_probs, smooth_strips
 from hybridseg.dense.windows import DenseOptions, predict_probs
 from hybridseg.errors import BadInput
 from hybridseg.figures import FigureOptions
@@ -136,6 +136,8 @@ def test_smoothing_does_not_depend_on_the_memory(monkeypatch, crf_from):
     ]
     assert [start for start, _ in found[0]] == [start for start, _ in found[1]] and len(found[0]) > 3
     assert all(np.array_equal(one[1], other[1]) for one, other in zip(*found, strict=True))
+    judge = partial(judge_room, (300, 250), 3, options=options)
+    assert not judge(room=2_500_000) and judge(room=1_500_000).startswith("for lack of memory the CRF worked in other")
 
 
 def test_smoothing_that_does_not_fit_is_refused():
