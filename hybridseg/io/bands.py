@@ -107,7 +107,8 @@ def stack_bands(paths: Sequence[str | os.PathLike[str]], *, room: int = ROOM) ->
 
 def _check_single(info: ImageInfo, n_bands: int) -> None:
     if n_bands != 1:
-        raise BadInput(f"{info.path} has {n_bands} bands; give files of one band each as the bands of one image")
+        n_found = count_of(n_bands, "band")
+        raise BadInput(f"{info.path} has {n_found}; give files of one band each as the bands of one image")
 
 
 def _lie_together(one: GeoReference | None, other: GeoReference | None) -> bool:
