@@ -35,6 +35,20 @@ def count_of(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
+def describe_bytes(n_bytes: float) -> str:
+    """Return a number of bytes in words.
+
+    Examples
+    --------
+    >>> describe_bytes(2.5e12), describe_bytes(12e9), describe_bytes(80_000)
+    ('2.5 TB', '12.0 GB', '0.1 MB')
+    """
+    for power, unit in ((12, "TB"), (9, "GB")):
+        if n_bytes >= 10**power:
+            return f"{n_bytes / 10**power:,.1f} {unit}"
+    return f"{n_bytes / 1e6:,.1f} MB"
+
+
 def name_some(names: Iterable[object], most: int) -> str:
     """Return the first of several names, and how many more there are.
 
