@@ -170,9 +170,10 @@ def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
 @click.argument("folder", metavar="DIR", type=path_type)
 @pass_console
 def status(console: Console, folder: Path) -> None:
-    """Say how far a run of segment is.
+    """Say how far a folder of results is.
 
-    What is done, what failed and why, the pace, and how long the rest takes.
+    Of all images that segment was ever asked to put there: what is done, what failed and why, what is left; of the last
+    call its pace, and how long the rest takes.
 
     Result: nothing is written; DIR/manifest.jsonl is read, also while segment works there.
 
@@ -186,16 +187,16 @@ def status(console: Console, folder: Path) -> None:
 
 
 def _say_status(console: Console, found: RunStatus) -> None:
-    state = "is at work" if found.is_running else "was stopped; give it again to go on" if found.n_left else "has ended"
-    rows = {
-        "done": f"{found.n_done:,}",
-        "failed": f"{len(found.failed):,}",
-        "left": f"{found.n_left:,}"
-        + (f", about {describe_seconds(found.seconds_left)}" if found.seconds_left and found.is_running else ""),
-    }
+    state = "is at work" if found.is_running else "was stopped; give it again to go on"
+    if not found.is_running and not found.n_left_now:
+        state = "has ended"
+    left = f", about {describe_seconds(found.seconds_left)}" if found.seconds_left and found.is_running else ""
+    if n_earlier := found.n_left - found.n_left_now:
+        left += f"; {n_earlier:,} of them of earlier calls, to be given again"
+    rows = {"done": f"{found.n_done:,}", "failed": f"{len(found.failed):,}", "left": f"{found.n_left:,}{left}"}
     if found.images_per_minute:
         rows["a minute"] = f"{found.images_per_minute:.1f} images, {found.megapixels_per_minute:.1f} megapixels"
-    console.say(f"{count_of(found.n_images, 'image')}, begun {found.begun}: segment {state}")
+    console.say(f"{count_of(found.n_images, 'image')}; the last call, begun {found.begun}, {state}")
     console.say_all(f"  {name:<9} {value}" for name, value in rows.items())
     if found.failed:
         console.say("failed:")

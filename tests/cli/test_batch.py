@@ -1,6 +1,7 @@
 """`segment` on many images, and `status`."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_a_list_with_a_bad_image(run, photos, words, tmp_path):
     assert "--retry-failed tries again" in result.output
     (photos / "bad.png").unlink()
     result = run("status", tmp_path / "out")
-    assert result.exit_code == 0 and "segment has ended" in result.output
+    assert result.exit_code == 0 and re.search(r"^2 images; the last call, begun \S+, has ended$", result.output, re.M)
     assert "done      1" in result.output and "left      0" in result.output
     assert f"{photos / 'bad.png'}: " in result.output and "cut short" in result.output
     found = json.loads(run("status", tmp_path / "out", "--json").stdout)["result"]["status"]
@@ -157,3 +158,13 @@ def test_an_estimate_and_a_plan_say_the_same_with_the_same_options(run, photos, 
 
 def read_rows(output):
     return {line[:11].strip(): line[12:] for line in output.splitlines() if line[11:12] == " "}
+
+
+def test_a_status_names_what_earlier_calls_left(run, photos, words, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("hybridseg.cli.batch.run_job", lambda *args, **settings: None)
+        run("segment", photos / "a.png", *words)
+    run("segment", photos / "b.png", *words)
+    text = run("status", tmp_path / "out").output
+    assert text.startswith("2 images; the last call, begun ") and "has ended" in text
+    assert "  done      1\n" in text and "  left      1; 1 of them of earlier calls, to be given again\n" in text
