@@ -251,7 +251,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 folder = Path(sys.argv[1])
 options = DenseOptions(overlap=274, blend=False)
 memory = MemoryOptions(max_memory=0.6)
-Job((), Outputs(folder / "out", None), options=options, memory=memory).segment(folder / "large.tif")
+Job((Quick.path,), Outputs(folder / "out", None), options=options, memory=memory).segment(folder / "large.tif")
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
