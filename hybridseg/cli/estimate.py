@@ -60,7 +60,8 @@ def _say_estimate(console: Console, found: Estimate, *, n_jobs: int) -> None:
         "tried": f"{count_of(len(found.trials), 'image')} of {', '.join(sizes)} megapixels, {n_jobs} at once",
         "images": f"{round(found.n_images):,}",
         "megapixels": f"{found.megapixels:,.1f}",
-        "work": f"{found.core_hours:,.1f} hours of a processor, {sum(found.steps.values()):.3f} s a megapixel: {steps}",
+        "work": f"{found.core_hours:,.1f} hours of a processor",
+        "a megapixel": f"{sum(found.steps.values()):.3f} s of a processor: {steps}",
         "memory": f"up to about {found.memory_mb / 1000:.1f} GB on a machine",
         "disk": f"{describe_bytes(found.read_bytes)} of images, about {describe_bytes(found.written_bytes)} of results",
     }
