@@ -29,10 +29,12 @@ def count_of(n: int, noun: str) -> str:
 
     Examples
     --------
-    >>> count_of(1, "image"), count_of(2500, "image")
-    ('1 image', '2,500 images')
+    >>> count_of(1, "image"), count_of(2500, "image"), count_of(2, "class"), count_of(0, "category")
+    ('1 image', '2,500 images', '2 classes', '0 categories')
     """
-    return f"{n:,} {noun}{'s' * (n != 1)}"
+    if n != 1:
+        noun = re.sub(r"(?<=s|x)$|(?<=ch|sh)$", "e", re.sub(r"(?<=[^aeiou])y$", "ie", noun)) + "s"
+    return f"{n:,} {noun}"
 
 
 def describe_bytes(n_bytes: float) -> str:

@@ -27,6 +27,7 @@ from hybridseg.hybrid.head import HeadOptions
 from hybridseg.hybrid.retrain import RetrainResult, draw_curve
 from hybridseg.hybrid.retrain import retrain as train_classifier
 from hybridseg.hybrid.semseg import SemsegJob
+from hybridseg.markup import count_of
 from hybridseg.models.backbones import DEFAULT_INPUT_SIZE
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
@@ -103,7 +104,7 @@ def _print_result(console: Console, result: RetrainResult, *, show_wrong: bool) 
         n_photos = result.scores["n_photos"]
         console.say(
             f"held-out accuracy {result.scores['accuracy']:.3f}, macro F1 {result.scores['macro_f1']:.3f} "
-            f"on {result.scores['n_tiles']} tiles of {n_photos} photo{'s' * (n_photos != 1)} not used for training"
+            f"on {count_of(result.scores['n_tiles'], 'tile')} of {count_of(n_photos, 'photo')} not used for training"
         )
         console.say_left_out(result.confusion)
     else:

@@ -22,6 +22,7 @@ from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.masks import Matches, find_masks
 from hybridseg.io.pairing import Pair, find_owner, list_images
+from hybridseg.markup import count_of
 from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
@@ -215,8 +216,9 @@ def read_mask(path: Path, table: ClassTable | None) -> LabelMap:
 def refuse_problems(problems: Sequence[Problem]) -> None:
     """Raise BadInput when there are problems, with a line for each."""
     if problems:
-        noun = "file is" if len(problems) == 1 else "files are"
-        raise BadInput(f"{len(problems)} {noun} unusable, so nothing was done:{list_problems(problems)}")
+        verb = "is" if len(problems) == 1 else "are"
+        n_files = count_of(len(problems), "file")
+        raise BadInput(f"{n_files} {verb} unusable, so nothing was done:{list_problems(problems)}")
 
 
 def enter_places(images_dir: Path, masks_dir: Path | None) -> tuple[Path, Path]:

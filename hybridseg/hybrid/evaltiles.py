@@ -22,7 +22,7 @@ from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import MANIFEST_NAME, list_files
 from hybridseg.io.tables import read_csv, write_csv, write_json
-from hybridseg.markup import render_text
+from hybridseg.markup import count_of, render_text
 from hybridseg.models.store import TileClassifier
 from hybridseg.progress import Progress, no_progress
 from hybridseg.verdict import Verdict, judge
@@ -46,7 +46,7 @@ class TilesResult:
     def __repr__(self) -> str:
         n, accuracy = self.confusion.n_pixels, self.confusion.accuracy
         verdict = f"\n{self.verdict.text}" if self.verdict else ""
-        return f"<TilesResult: {n:,} tiles, accuracy {accuracy:.3f}{count_problems(self.problems)}>{verdict}"
+        return f"<TilesResult: {count_of(n, 'tile')}, accuracy {accuracy:.3f}{count_problems(self.problems)}>{verdict}"
 
     def _repr_html_(self) -> str:
         text = render_text(self.verdict and self.verdict.text)
@@ -148,7 +148,10 @@ def _draw_tiles(
         if class_id is None:
             known = ", ".join(table.names)
             problems.append(
-                Problem(str(home), f"is not a class of this model ({known}); its {len(tiles)} tiles are left out")
+                Problem(
+                    str(home),
+                    f"is not a class of this model ({known}); left out with {count_of(len(tiles), 'tile')}",
+                )
             )
             continue
         chosen[class_id] += [tiles[name] for name in shuffle_names(tiles, seed=seed)[:n_per_class]]
@@ -211,7 +214,10 @@ def _write_result(
             },
         )
         draw_confusion(
-            confusion_path, confusion, title=f"{classifier.path.name}, {confusion.n_pixels} tiles", dpi=figures.dpi
+            confusion_path,
+            confusion,
+            title=f"{classifier.path.name}, {count_of(confusion.n_pixels, 'tile')}",
+            dpi=figures.dpi,
         )
         draw_calibration(calibration_path, calibration, unit="tiles", dpi=figures.dpi)
     return written

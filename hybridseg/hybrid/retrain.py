@@ -15,7 +15,7 @@ from hybridseg.hybrid.head import Measurement
 from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
-from hybridseg.markup import render_text
+from hybridseg.markup import count_of, render_text
 from hybridseg.models.backbones import claim_saved_model
 from hybridseg.models.store import check_card_place
 from hybridseg.models.summaries import SummaryWriter
@@ -57,8 +57,8 @@ class RetrainResult:
         if self.confusion is None:
             return "not measured: no photo was held out"
         accuracy, n_photos = self.scores["accuracy"], self.scores["n_photos"]
-        photos = f"{n_photos} photo{'s' * (n_photos != 1)}"
-        return f"held-out accuracy {accuracy:.3f} on {self.confusion.n_pixels:,} tiles of {photos}"
+        photos = count_of(n_photos, "photo")
+        return f"held-out accuracy {accuracy:.3f} on {count_of(self.confusion.n_pixels, 'tile')} of {photos}"
 
     def _repr_html_(self) -> str:
         texts = render_text(f"{self.model_path}: {self._describe()}", *self.notes, self.verdict and self.verdict.text)
