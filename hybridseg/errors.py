@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hybridseg.markup import count_of
-
 # What moves the cursor, colours a terminal, ends a line somewhere, or turns the direction in which text is shown.
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # As repr writes quotes, with a backslash before those that are meant: an apostrophe within a word is none.
@@ -222,7 +220,7 @@ def count_problems(problems: Sequence[Problem]) -> str:
     '; 1 file could not be used, see .problems'
     """
     n = len(problems)
-    return f"; {count_of(n, 'file')} could not be used, see .problems" if n else ""
+    return f"; {n} file{'s' * (n > 1)} could not be used, see .problems" if n else ""
 
 
 def list_problems(problems: Sequence[Problem], *, most: int = 20) -> str:

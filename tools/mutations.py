@@ -275,7 +275,7 @@ BREAKS = {
         ("batch/manifest.py", "hash_file(image) == facts.sha256", "False", "batch/test_manifest.py"),
         ("batch/jobs.py", "if reason == FAILED and not retry_failed:", "if False:", "batch/test_manifest.py"),
         ("cli/methods.py", "if flags := _list_given(other):", "if flags := []:", "cli/test_methods.py"),
-        ("batch/status.py", " and entry.result == DONE]", "]", "batch/test_manifest.py"),
+        ("batch/status.py", " and e.result == DONE]", "]", "batch/test_manifest.py"),
         ("batch/workers.py", "on_late(future.result())", "pass", "batch/test_workers.py"),
         ("io/remote.py", 'str(path).partition("?")[0]', "str(path)", "batch/test_remote.py"),
         ("batch/sending.py", "if _hash_files(self.files) != self.sha256:", "if False:", "batch/test_cluster.py"),

@@ -160,7 +160,8 @@ def _prepare_image(image: np.ndarray) -> np.ndarray:
     n_bad = image.size - int(np.isfinite(image).sum())
     if n_bad:
         raise BadInput(
-            f"the image has {count_of(n_bad, 'value')} that are NaN or infinite; fill them first, for example with 0"
+            f"{count_of(n_bad, 'value')} of the image {'is' if n_bad == 1 else 'are'} NaN or infinite; fill them "
+            "first, for example with 0"
         )
     if image.min() < 0 or image.max() > 255:
         raise BadInput(

@@ -143,7 +143,8 @@ def assign_weights(model: tf_keras.Model, weights: Mapping[str, np.ndarray]) -> 
     if variables.keys() != weights.keys():
         wrong = sorted(variables.keys() ^ weights.keys())
         raise BadInput(
-            f"the weights do not belong to this network: {count_of(len(wrong), 'name')} differ, {wrong[0]} for one"
+            f"the weights do not belong to this network: {count_of(len(wrong), 'name')} without a match, such as "
+            f"{wrong[0]}"
         )
     for name, variable in variables.items():
         if variable.shape != weights[name].shape:

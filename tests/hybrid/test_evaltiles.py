@@ -96,7 +96,7 @@ def test_strange_folders_and_damaged_tiles_are_named(tiles, classifier, quick_ch
     (tiles / "dark" / "0.png").write_bytes(b"no")
     result = evaluate_tiles(tiles, classifier)
     told = "\n".join(map(str, result.problems))
-    assert "lava: is not a class of this model (dark, middle, bright one); its 1 tiles are left out" in told
+    assert "lava: is not a class of this model (dark, middle, bright one); left out with 1 tile" in told
     assert "0.png: is not a JPEG" in told and result.confusion.support.tolist() == [4, 3, 9]
 
 
