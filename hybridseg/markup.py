@@ -29,11 +29,11 @@ def count_of(n: int, noun: str) -> str:
 
     Examples
     --------
-    >>> count_of(1, "image"), count_of(2500, "image"), count_of(2, "class"), count_of(0, "category")
-    ('1 image', '2,500 images', '2 classes', '0 categories')
+    >>> count_of(1, "image"), count_of(2500, "image"), count_of(2, "class"), count_of(0, "entry"), count_of(3, "epoch")
+    ('1 image', '2,500 images', '2 classes', '0 entries', '3 epochs')
     """
     if n != 1:
-        noun = re.sub(r"(?<=s|x)$|(?<=ch|sh)$", "e", re.sub(r"(?<=[^aeiou])y$", "ie", noun)) + "s"
+        noun = re.sub(r"(s|x|sh|[tn]ch)$", r"\1e", re.sub(r"(?<=[^aeiou])y$", "ie", noun)) + "s"
     return f"{n:,} {noun}"
 
 

@@ -1,5 +1,8 @@
 """What a survey takes, from trials that a person can add up."""
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,6 +18,7 @@ from hybridseg.batch.estimate import (
 )
 from hybridseg.errors import BadInput
 from hybridseg.io.images import write_image
+from hybridseg.progress import StopWatch
 
 
 def test_a_survey_of_one_size_takes_its_number_of_images():
@@ -84,6 +88,22 @@ def test_a_trial_segments_and_leaves_nothing(job, photo, tmp_path):
     assert all(trial.seconds <= trial.clock_seconds for trial in found.trials)
     assert all(sum(trial.steps.values()) == pytest.approx(trial.core_seconds) for trial in found.trials)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_waits_takes_no_processor(job, photo, monkeypatch):
+    """Other programs on the machine, or a slow disk, change nothing but what the clock shows."""
+    original = type(job).segment
+
+    def segment(self, image_path):
+        watch = StopWatch()
+        time.sleep(0.1)
+        watch.lap("wait")
+        return replace(original(self, image_path), seconds=watch.seconds)
+
+    monkeypatch.setattr(type(job), "segment", segment)
+    found = estimate_survey([photo], job, n_jobs=1)
+    [trial] = found.trials
+    assert trial.steps["wait"] < 0.05 and trial.seconds < 0.1 <= trial.clock_seconds and found.waiting > 1
 
 
 def test_nothing_that_could_be_tried(job, tmp_path):

@@ -172,6 +172,7 @@ def test_the_status_is_that_of_all_calls(survey, photos, tmp_path):
     assert (found.n_images, found.n_done, found.n_left, found.n_left_now) == (4, 1, 2, 2)
 
 
+@pytest.mark.slow
 def test_an_image_that_ends_its_process(survey, photos, tmp_path):
     killer = tmp_path / "killer.png"
     killer.write_bytes(photos[0].read_bytes())

@@ -49,7 +49,7 @@ def test_every_command_that_draws_has_both_options_of_figures():
     found = {name: {"dpi", "figure_format"} & {p.name for p in command.params} for name, command in list_commands()}
     drawing = {name for name, options in found.items() if options}
     assert drawing == {
-        *("semseg", "segment", "eval-pixels", "eval-tiles", "retrain", "label", "crf"),
+        *("semseg", "segment", "estimate", "eval-pixels", "eval-tiles", "retrain", "label", "crf"),
         *("fcn train", "fcn infer", "resunet train", "resunet evaluate", "resunet segment"),
         *("unet train", "unet infer", "unet show-augmentation", "coco import"),
     }
@@ -114,6 +114,7 @@ def test_a_pattern_that_the_shell_expanded_is_told_to_be_quoted(run):
     assert "quotes" not in run(*words, "grey", "water").stderr
 
 
+@pytest.mark.slow
 def test_tuning_on_nothing_says_why(run, coast, tiny_model):
     result = run("tune-crf", coast / "scene_00_mres.mat", "--images", coast.parent)
     assert result.exit_code == 1 and "(--images) has no JPEG" in result.stderr
