@@ -51,6 +51,8 @@ BREAKS = {
     ],
     "errors": [
         ("errors.py", ".removeprefix(f\"{path}: \")", "", "test_errors.py"),
+        ("errors.py", "{one_line(self.where)}: {self", "{self.where}: {self", "test_errors.py"),
+        ("errors.py", "if not is_address and (len(whole)", "if False and (len(whole)", "cli/test_echo.py"),
         ("errors.py", "return cut(word, MAX_ECHO)", "return word", "test_errors.py"),
         ("errors.py", "match.start() >= done and ", "", "test_errors.py"),
         ("errors.py", "escape_controls(text).split", "text.split", "test_errors.py"),
