@@ -43,6 +43,7 @@ from hybridseg.dense.programs.unet import check_encoder
 from hybridseg.errors import OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.io.locks import lock_output
+from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_csv, write_json
 from hybridseg.markup import count_of
@@ -339,6 +340,7 @@ def evaluate(console: Console, **settings: Any) -> None:
     targets.append(folder / f"{weights.stem}_scores_by_image.csv")
     scores = {**confusion.to_record(), "image_dice": average_dice(images)}
     with lock_output(targets[0], wait=True):
+        check_ours(targets, advice="give --out for another folder")
         write_json(targets[0], {**scores, "verdict": verdict.to_record() if verdict else None})
         draw_confusion(targets[1], confusion, title=weights.name, dpi=figures.dpi)
         write_csv(targets[2], *list_image_rows(images))

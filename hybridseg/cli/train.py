@@ -24,7 +24,7 @@ from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.evaltiles import N_PER_CLASS, evaluate_tiles, find_tile_size, list_tile_rows
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
-from hybridseg.hybrid.retrain import RetrainResult, draw_curve
+from hybridseg.hybrid.retrain import RetrainResult
 from hybridseg.hybrid.retrain import retrain as train_classifier
 from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.markup import count_of
@@ -84,10 +84,10 @@ def retrain(console: Console, **settings: Any) -> None:
         tuning=read_options(FineTuneOptions, settings, prefix="fine_tune_"),
     )
     paths = read_options(RetrainPaths, settings)
-    result = train_classifier(paths, options=options, progress=console.progress)
-    figure_path = draw_curve(paths, result, figures=read_options(FigureOptions, settings))
+    figures = read_options(FigureOptions, settings)
+    result = train_classifier(paths, options=options, figures=figures, progress=console.progress)
     _print_result(console, result, show_wrong=settings["print_misclassified_test_images"])
-    console.wrote(*result.written, figure_path)
+    console.wrote(*result.written)
     console.record(tiles=result.counts, notes=result.notes)
     model = f"--model {paths.output_graph}"
     steps = NextSteps(

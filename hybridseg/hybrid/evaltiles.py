@@ -20,6 +20,7 @@ from hybridseg.hybrid.tilefolder import find_sources, list_class_folders, read_c
 from hybridseg.hybrid.tiles import read_tile
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.locks import lock_output
+from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import MANIFEST_NAME, list_files
 from hybridseg.io.tables import read_csv, write_csv, write_json
 from hybridseg.markup import count_of, render_text
@@ -201,6 +202,7 @@ def _write_result(
     written += [figures.name(out_dir / f"eval_tiles_{what}") for what in ("confusion", "calibration")]
     csv_path, json_path, confusion_path, calibration_path = written
     with lock_output(csv_path, wait=True):
+        check_ours(written, advice="give --out for another folder")
         write_csv(csv_path, _COLUMNS, list_tile_rows(confusion, mean_probability))
         write_json(
             json_path,

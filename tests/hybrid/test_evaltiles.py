@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, MissingInput, OutputExists
 from hybridseg.hybrid.evaltiles import evaluate_tiles
 from hybridseg.hybrid.tilefolder import ClassList, write_class_list
 from hybridseg.io.images import read_image, write_image
@@ -54,6 +54,16 @@ def test_folders_are_matched_by_name_and_scored(tiles, classifier):
     assert record["names"] == ["dark", "middle", "bright one"] and record["expected_calibration_error"] > 0
     for path in result.written[2:]:
         assert read_image(path).std() > 10
+
+
+@pytest.mark.parametrize("name", ["eval_tiles.csv", "eval_tiles.json", "eval_tiles_confusion.png"])
+def test_what_the_user_wrote_stays(tiles, classifier, name):
+    evaluate_tiles(tiles, classifier)
+    (tiles / name).write_text("class,mine")
+    before = {path: path.read_bytes() for path in tiles.glob("eval*")}
+    with pytest.raises(OutputExists, match=rf"{name} is there and was not written by hybridseg; .* give --out"):
+        evaluate_tiles(tiles, classifier, n_per_class=1)
+    assert before == {path: path.read_bytes() for path in tiles.glob("eval*")}
 
 
 @pytest.mark.parametrize("grey", [10, 250])
