@@ -49,7 +49,7 @@ def match_bands(image: AnyImage, n_bands: int, *, model: object, has_alpha: bool
     n_colors = found - has_alpha
     if n_colors == n_bands:
         return _see(image, lambda pixels: pixels[..., :n_bands], n_bands), (
-            f"its transparency (band {found}) is left out: {model} takes {n_bands} bands"
+            f"its transparency (band {found}) is left out: {model} takes {count_of(n_bands, 'band')}"
         )
     if (n_colors, n_bands) == (1, _N_COLORS):
         return _see(image, lambda pixels: pixels[..., :1].repeat(n_bands, axis=2), n_bands), (
