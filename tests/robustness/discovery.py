@@ -22,6 +22,7 @@ NOT_READERS = {
     "data.likeness.read_day": "it finds a date in any text",
     "data.split.split_folder": _THROUGH,
     "demo.overview.draw_scene_overview": _THROUGH,
+    "dense.datasets.find_folder_pairs": _THROUGH,
     "demo.overview.draw_result_overview": _THROUGH,
     "io.remote.describe_source": "it works on the text of a path, and opens nothing",
     "dense.datasets.Dataset.open_pairs": _THROUGH,

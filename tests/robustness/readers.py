@@ -324,6 +324,7 @@ READERS = tuple(
         ("data.cocoimport.import_coco", "annotations/coco.json", import_anything, {"share": 0.5, **WRITES}),
         ("demo.demoscenes.write_demo_scenes", "results/scenes.json",
             lambda path: write_demo_scenes(path.parent, options=SceneOptions(1, 48, 64)), {"share": 0.3, **WRITES}),
+        ("dense.datasets.read_listed_pairs", "texts/pairs.csv", datasets.read_listed_pairs),
         ("dense.datasets.read_mask", LABELS, lambda path: datasets.read_mask(path, TABLE)),
         ("dense.policy.read_policy", "texts/*.toml", read_policy, {"share": 2}),
         ("dense.programs.config.read_config", "texts/config.json", config.read_config, {"share": 2}),
