@@ -13,7 +13,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 
-_MAX_BYTES = 2_000_000_000
+MAX_BYTES = 2_000_000_000
 _MAX_TENSOR_BYTES = 4 * 2**30
 _MAX_PARTS, _MAX_RANK = 100_000, 8
 # In place of an input that is left out.
@@ -57,7 +57,7 @@ _SIZES = {"TRANSPOSE_CONV": (0, 1), "RESIZE_BILINEAR": (1, 0), "RESIZE_NEAREST_N
 
 def check_lite(content: bytes) -> None:
     """Raise BadInput unless this is a graph of plain operations on tensors of bearable size."""
-    if len(content) > _MAX_BYTES or content[4:8] != b"TFL3":
+    if len(content) > MAX_BYTES or content[4:8] != b"TFL3":
         raise BadInput("it is not a graph of LiteRT")
     names = _name_codes()
     try:

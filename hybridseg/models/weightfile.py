@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
     import h5py
     import tf_keras
 
+MAX_FILE_BYTES = 4_000_000_000
 # Weights hardly compress: arrays that claim to be much larger than their file are a decompression bomb.
 _MAX_INFLATION = 8
 _MAX_DEPTH, _MAX_ARRAYS = 8, 10_000
+# As HDF5 numbers them: gzip, and the bytes of numbers in another order before it.
+_GZIP, _SHUFFLE = 1, 2
+_PACKINGS = ((), (_SHUFFLE,), (_GZIP,), (_SHUFFLE, _GZIP))
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -38,7 +43,9 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise MissingInput(f"there are no weights {path}")
     arrays: dict[str, np.ndarray] = {}
     try:
-        with h5py.File(check_regular(path), "r") as file:
+        if check_regular(path).stat().st_size > MAX_FILE_BYTES:
+            raise BadInput("it is larger than the weights of any network; it is not a weight file")
+        with h5py.File(path, "r") as file:
             _collect(file, "", arrays, max_bytes=_MAX_INFLATION * path.stat().st_size, depth=0)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
@@ -72,7 +79,27 @@ def _collect(group: h5py.Group, prefix: str, arrays: dict[str, np.ndarray], *, m
             piece = math.prod(item.chunks or ()) * item.dtype.itemsize
             if max(item.nbytes, piece) + sum(array.nbytes for array in arrays.values()) > max_bytes:
                 raise BadInput("it claims to hold far more numbers than it can; it is not a weight file")
+            if item.chunks is not None:
+                _check_pieces(item, piece, max_bytes=max_bytes)
             arrays[f"{prefix}{name}"] = item[()]
+
+
+def _check_pieces(item: h5py.Dataset, piece: int, *, max_bytes: int) -> None:
+    """Raise BadInput where the pieces of an array unpack to more than their size: HDF5 would unpack all there is."""
+    pipeline = item.id.get_create_plist()
+    packing = tuple(pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters()))
+    if packing not in _PACKINGS:
+        raise BadInput(f"{item.name} is packed as no weights are; it is not a weight file")
+    for number in range(item.id.get_num_chunks()):
+        found = item.id.get_chunk_info(number)
+        max_bytes -= found.size
+        if max_bytes < 0:
+            raise BadInput("it claims to hold far more numbers than it can; it is not a weight file")
+        skipped, data = item.id.read_direct_chunk(found.chunk_offset)
+        if _GZIP in packing and not skipped:
+            data = zlib.decompressobj().decompress(data, piece + 1)
+        if len(data) > piece:
+            raise BadInput(f"{item.name} unpacks to far more numbers than it has; it is not a weight file")
 
 
 def encode_weights(model: tf_keras.Model) -> bytes:
