@@ -1,5 +1,7 @@
 """What lies beside a raster: masks, overviews and world files."""
 
+import os
+import re
 import shutil
 
 import numpy as np
@@ -59,3 +61,24 @@ def test_a_world_file_is_found_in_a_large_folder(tmp_path, suffix):
     write_raster(tmp_path / "a.jpg")
     (tmp_path / f"a{suffix}").write_text("2\n0\n0\n-2\n101\n199\n")
     assert describe_image(tmp_path / "a.jpg").georeference.transform == (2, 0, 100, 0, -2, 200)
+
+
+@pytest.mark.parametrize("beside", ["a.tfw", "a.tif.aux", "a.wld", "a.TAB", "a_RPC.TXT", "a.RPB"])
+def test_a_pipe_beside_a_raster_is_not_waited_for(tmp_path, beside):
+    write_raster(tmp_path / "a.tif")
+    os.mkfifo(tmp_path / beside)
+    with pytest.raises(BadInput, match=rf"{re.escape(beside)} beside it is a pipe or device, not a file; move it away"):
+        describe_image(tmp_path / "a.tif")
+    (tmp_path / beside).unlink()
+    (tmp_path / beside).mkdir()
+    assert describe_image(tmp_path / "a.tif").shape == (40, 60)
+
+
+def test_a_description_beside_a_raster_that_takes_minutes(tmp_path):
+    write_raster(tmp_path / "a.tif")
+    lines = [f'k{i} = "v";' for i in range(20_000)]
+    (tmp_path / "a.IMD").write_text("\n".join([*lines, "END;"]))
+    with pytest.raises(BadInput, match=r"a\.IMD beside it is far larger than the description of an image; move it"):
+        describe_image(tmp_path / "a.tif")
+    (tmp_path / "a.IMD").write_text("\n".join([*lines[:100], "END;"]))
+    assert describe_image(tmp_path / "a.tif").shape == (40, 60)
