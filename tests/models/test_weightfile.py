@@ -217,13 +217,15 @@ def test_arrays_in_pieces(path, packing):
     assert np.array_equal(read_weights(path)["w"], values)
 
 
-def test_a_piece_that_unpacks_to_more_than_it_is(path):
-    """HDF5 doubles its memory until all of it is there."""
+@pytest.mark.parametrize("n_bytes", [0, 100, 4 * 64 * 64 + 4, 60_000_000])
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_a_piece_that_unpacks_to_more_or_less_than_it_is(path, n_bytes, skipped):
+    """HDF5 doubles its memory until all of it is there, and reads on behind its end."""
     with h5py.File(path, "w") as file:
         item = file.create_dataset("w", (64, 64), "f4", chunks=(64, 64), compression="gzip")
-        item.id.write_direct_chunk((0, 0), zlib.compress(bytes(60_000_000)))
+        item.id.write_direct_chunk((0, 0), zlib.compress(bytes(n_bytes)), skipped)
     tracemalloc.start()
-    with pytest.raises(BadInput, match=r"weights\.h5: /w unpacks to far more numbers than it has"):
+    with pytest.raises(BadInput, match=r"weights\.h5: /w unpacks to more numbers than it has, or fewer"):
         read_weights(path)
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
