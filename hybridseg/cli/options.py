@@ -295,7 +295,7 @@ models_option = click.option(
     "several of the same classes vote.",
 )  # fmt: skip
 jobs_option = click.option(
-    "--jobs", "n_jobs", type=WholeType(min=1), default=count_cores, show_default="all cores",
+    "--jobs", "n_jobs", type=WholeType(1, 1024), default=count_cores, show_default="all cores",
     help="Processes that work at once.",
 )  # fmt: skip
 

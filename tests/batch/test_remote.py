@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import shutil
+import tempfile
 import threading
 import zipfile
 from dataclasses import replace
@@ -17,6 +19,7 @@ from hybridseg.apply import make_job
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io import remote
 from hybridseg.io.images import describe_image, read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
@@ -182,3 +185,24 @@ def test_only_what_was_named_is_fetched(web, job, tmp_path):
     with local_copy(path) as copy:
         assert copy.name == "a.png" and copy.is_file()
     assert not copy.parent.exists() and ASKED
+
+
+def test_an_archive_that_unpacks_to_far_more_than_an_image(tmp_path, monkeypatch):
+    """A picture of 48 pixels, and noughts behind it; what is large for its pixels is fetched."""
+    monkeypatch.setattr(remote, "_LEAST_BYTES", 1 << 20)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    write_image(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for name, n_bytes in (("bomb", 20_000_000), ("good", 100_000)):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.png", (tmp_path / "a.png").read_bytes() + bytes(n_bytes))
+    with (
+        pytest.raises(BadInput, match=r"bomb\.zip/a\.png takes more than 1,048,576 bytes, far more than its pixels"),
+        local_copy(as_source(f"/vsizip/{tmp_path}/bomb.zip/a.png")),
+    ):
+        pass
+    with local_copy(as_source(f"/vsizip/{tmp_path}/good.zip/a.png")) as path:
+        assert path.stat().st_size > 100_000
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == before
+    assert not list((tmp_path / "temporary").iterdir())

@@ -1,5 +1,7 @@
 """What lies beside a raster: masks, overviews and world files."""
 
+import os
+import re
 import shutil
 
 import numpy as np
@@ -74,3 +76,24 @@ def test_transparency_says_more_than_a_nodata_value(tmp_path, nodata):
     assert loaded.info.has_alpha and np.array_equal(loaded.valid, pixels[3] > 0)
     thin = read_part(loaded.info, slice(0, 30), slice(0, 40), (3, 4)).valid
     assert thin is not None and not thin[:, 0].any() and thin[:, 1:].all()
+
+
+@pytest.mark.parametrize("beside", ["a.tfw", "a.tif.aux", "a.wld", "a.TAB", "a_RPC.TXT", "a.RPB"])
+def test_a_pipe_beside_a_raster_is_not_waited_for(tmp_path, beside):
+    write_raster(tmp_path / "a.tif")
+    os.mkfifo(tmp_path / beside)
+    with pytest.raises(BadInput, match=rf"{re.escape(beside)} beside it is a pipe or device, not a file; move it away"):
+        describe_image(tmp_path / "a.tif")
+    (tmp_path / beside).unlink()
+    (tmp_path / beside).mkdir()
+    assert describe_image(tmp_path / "a.tif").shape == (40, 60)
+
+
+def test_a_description_beside_a_raster_that_takes_minutes(tmp_path):
+    write_raster(tmp_path / "a.tif")
+    lines = [f'k{i} = "v";' for i in range(20_000)]
+    (tmp_path / "a.IMD").write_text("\n".join([*lines, "END;"]))
+    with pytest.raises(BadInput, match=r"a\.IMD beside it is far larger than the description of an image; move it"):
+        describe_image(tmp_path / "a.tif")
+    (tmp_path / "a.IMD").write_text("\n".join([*lines[:100], "END;"]))
+    assert describe_image(tmp_path / "a.tif").shape == (40, 60)

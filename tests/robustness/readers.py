@@ -44,6 +44,7 @@ from hybridseg.io import (
     tables,
     textfiles,
     tfrecords,
+    tiffcheck,
     windows,
 )
 from hybridseg.io.annotations import coco, doodler, doodles, formats, labelme, painted, runlengths
@@ -236,6 +237,7 @@ READERS = tuple(
         ("io.bands.stack_bands", PICTURES, lambda path: stack_bands([path, path])[0][:]),
         ("io.labelled.load_labelled", "labels/map.png labels/map.tif", lambda path: load_labelled(
             Pair(path, path.with_name("colors.png")), datasets.make_label_reader(TABLE))),
+        ("io.tiffcheck.check_tiff", "pictures/*.tif labels/*.tif", tiffcheck.check_tiff),
         ("io.labels.pngcheck.check_png", "pictures/*.png labels/*.png", pngcheck.check_png),
         ("io.labels.pngcheck.find_chunk", "pictures/*.png labels/*.png",
             lambda path: pngcheck.find_chunk(path, b"eXIf")),
