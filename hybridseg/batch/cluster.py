@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hybridseg.batch.sending import Parcel
 from hybridseg.batch.workers import N_TRIES, check_jobs, hold_interrupts
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _CONNECT_SECONDS = 20
+# Of what is large, so many are on their way for each worker: it never waits, and nothing piles up.
+_AHEAD = 2
 # They have levels of their own, and tell every step, also of errors that Dask deals with.
 _LOGGERS = ("distributed", "distributed.client", "distributed.gc")
 
@@ -74,13 +77,20 @@ class Cluster:
 
     def __call__(
         self,
-        function: Callable[[Item], Result],
+        function: Callable[[Any], Result],
         items: Sequence[Item],
         *,
+        prepare: Callable[[Item], Any] | None = None,
         on_death: Callable[[Item, str], Result],
         on_late: Callable[[Result], object],
     ) -> Generator[Result, None, None]:
         """Yield what a function returns for each item, as soon as it is known.
+
+        Parameters
+        ----------
+        prepare : callable or None
+            Returns what the function takes for an item, soon before a worker is free for it. None: the item, which is
+            handed over at once.
 
         Raises
         ------
@@ -93,11 +103,21 @@ class Cluster:
 
         # Sent once; what is the same is computed again, since its results are files.
         share = {self.resource: 1} if self.resource and self.n_with_resource else None
-        futures = self.client.map(function, items, pure=False, resources=share)
-        calls = dict(zip((future.key for future in futures), items, strict=True))
+        calls: dict[Future, Item] = {}
+        waiting = iter(items)
+
+        def hand_over(n: int) -> list[Future]:
+            chosen = list(islice(waiting, n))
+            futures = self.client.map(
+                function, [prepare(item) for item in chosen] if prepare else chosen, pure=False, resources=share
+            )
+            calls.update(zip(futures, chosen, strict=True))
+            return list(futures)
+
         try:
-            for future in as_completed(futures):
-                item = calls[future.key]
+            done = as_completed(hand_over(_AHEAD * self.n_workers if prepare else len(items)))
+            for future in done:
+                item = calls[future]
                 try:
                     result = future.result()
                 except KilledWorker:
@@ -109,10 +129,11 @@ class Cluster:
                     ) from error
                 # Otherwise the cluster keeps every result.
                 future.release()
-                del calls[future.key]
+                del calls[future]
+                done.update(hand_over(1))
                 yield result
         finally:
-            self._finish([future for future in futures if future.key in calls], on_late)
+            self._finish(list(calls), on_late)
 
     def _finish(self, futures: Sequence[Future], on_late: Callable[[Result], object]) -> None:
         """Drop calls that have not begun, wait for the others, and hand over their results."""
@@ -179,6 +200,8 @@ def open_cluster(
         raise MissingPackage(
             'a cluster needs dask, which is not installed; install it with `pip install "hybridseg[dask]"`'
         ) from error
+    # Parts of an image may be larger than what Dask thinks is meant.
+    large = {"distributed.admin.large-graph-warning-threshold": "1GB"}
     if scheduler or scheduler_file:
         if scheduler_file:
             _check_scheduler_file(scheduler_file)
@@ -187,7 +210,7 @@ def open_cluster(
             client = Client(scheduler, scheduler_file=scheduler_file and str(scheduler_file), timeout=_CONNECT_SECONDS)
         except (OSError, ValueError, TimeoutError) as error:
             raise BadInput(f"no scheduler answers at {where}; start one with `dask scheduler`") from error
-        with _quiet_dask(), client:
+        with dask.config.set(large), _quiet_dask(), client:
             n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
             if not n_workers:
                 raise BadInput(f"the scheduler at {where} has no workers; start some with `dask worker {where}`")
@@ -205,7 +228,7 @@ def open_cluster(
     }
     # A worker that takes much memory is not stopped for it: the images decide how much they need.
     memory = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause", "terminate")}
-    with dask.config.set({**settings, **memory}), _quiet_dask(), ExitStack() as stack:
+    with dask.config.set({**settings, **memory, **large}), _quiet_dask(), ExitStack() as stack:
         with hold_interrupts():
             started = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
             client = stack.enter_context(Client(stack.enter_context(started)))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hybridseg.batch.jobs import Outputs, load_once
 from hybridseg.batch.madeby import check_place
+from hybridseg.batch.parts import Work
 from hybridseg.batch.results import ImageResult
 from hybridseg.dense.predict import PredictJob, predict_file
 from hybridseg.dense.windows import DenseOptions
@@ -42,7 +43,7 @@ class PartsJob(PredictJob):
         """List none: `segment` looks itself, as the place may be that of the image."""
         return []
 
-    def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
+    def segment(self, image_path: Path, *, work: Work | None = None, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
         [target] = self.list_targets(image_path)
         if target.exists() and target.samefile(image_path):
@@ -50,7 +51,7 @@ class PartsJob(PredictJob):
         check_place(target)
         return predict_file(
             image_path, self.load(), options=self.options, outputs=self.outputs, table=self.table, memory=self.memory,
-            target=target, progress=progress,
+            target=target, work=work, progress=progress,
         )  # fmt: skip
 
 

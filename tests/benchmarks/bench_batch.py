@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ from hybridseg.batch.jobs import Job, Mapper, Outputs, run_jobs
 from hybridseg.batch.madeby import make_record
 from hybridseg.batch.manifest import MANIFEST_NAME, Manifest
 from hybridseg.batch.results import ImageResult
-from hybridseg.batch.workers import map_calls
+from hybridseg.batch.workers import Processes
 from hybridseg.classes import ClassTable
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import write_labelmap
@@ -115,7 +114,7 @@ def measure_overhead(n_units: int, folder: Path) -> None:
         for name, n_workers in (("serial", 1), ("processes", 2), ("dask", 1), ("dask", 2)):
             start = time.perf_counter()
             with contextlib.ExitStack() as stack:
-                mapper: Mapper | None = None if n_workers == 1 else partial(map_calls, n_jobs=n_workers)
+                mapper: Mapper | None = None if n_workers == 1 else Processes(n_workers)
                 if name == "dask":
                     mapper = stack.enter_context(open_cluster(n_jobs=n_workers))
                 opened = time.perf_counter() - start
