@@ -120,7 +120,7 @@ def sharing(load: Callable[[], Any], mapper: PartMapper, target: Path, key: str)
     Raises
     ------
     EngineFailed
-        When no worker is left, or none could start.
+        When no worker is left, none could start, or one could not load the models.
     WriteFailed
         When nothing can be kept.
     """
@@ -248,8 +248,9 @@ class _Kept:
 
 def _compute_part(load: Callable[[], Any], function: Function, part: tuple[int, Any]) -> tuple[int, Any]:
     """Return what a part gives with its number, or what is wrong with it, in whatever process this runs."""
+    models = load()
     try:
-        return part[0], function(load(), part[1])
+        return part[0], function(models, part[1])
     except (HybridSegError, MemoryError) as error:
         return part[0], error
 

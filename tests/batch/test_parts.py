@@ -1,18 +1,26 @@
 """The parts of one image, which all workers share: the same result, and only what is missing."""
 
+import os
+import pickle
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from windowjob import WindowJob
+from windowjob import TileJob, WindowJob
 
+from hybridseg.batch.cluster import open_cluster
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
-from hybridseg.batch.parts import drop_parts
+from hybridseg.batch.parts import EngineFailed, drop_parts
 from hybridseg.batch.plan import share_out
+from hybridseg.batch.sending import Parcel, sent_folder
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
+from hybridseg.errors import BadInput
+from hybridseg.models.cards import combine_fingerprint, hash_bytes
 from tests.io.test_lazyimages import write_tiff
 
 N_WINDOWS = 24
@@ -152,6 +160,82 @@ def test_whatever_is_made_of_the_windows(mosaic, job, here, options, smoothing):
     assert len(run_jobs([mosaic], job, mapper=here).images) == 1 and n_parts > 5
     assert job.count_windows() == n_parts - 5, "those that are used twice are not computed twice"
     assert read_results(job) == read_results(serial)
+
+
+def test_tiles_of_the_hybrid_are_shared_too(mosaic, tmp_path, here):
+    (tmp_path / "model.bin").write_bytes(b"model")
+    job = TileJob((tmp_path / "model.bin",), Outputs(out_dir=tmp_path / "out", figures=None, probabilities=True))
+    serial = place(job, "serial")
+    run_jobs([mosaic], serial)
+    here.n_most = 4
+    assert job.count_parts(mosaic) > 8
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([mosaic], job, mapper=here)
+    [kept] = job.outputs.out_dir.iterdir()
+    assert sorted(path.name for path in kept.glob("*.npz")) == [f"tiles0-{i}.npz" for i in range(1, 5)]
+    here.n_most = job.count_parts(mosaic) - 4
+    assert len(run_jobs([mosaic], job, mapper=here).images) == 1
+    assert read_results(job) == read_results(serial)
+
+
+def test_workers_find_models_that_were_sent(mosaic, job, expected, here):
+    sent = Parcel(
+        (("0/model.bin", b"sent in parts"),), combine_fingerprint("0/model.bin " + hash_bytes(b"sent in parts"))
+    )
+    sent.unpack()
+    ours = replace(job, sent=sent.sha256)
+    assert len(run_jobs([mosaic], ours, mapper=here).images) == 1 and read_results(job) == expected
+    (sent_folder(sent.sha256) / "0/model.bin").unlink()
+    with pytest.raises(EngineFailed, match="was sent to this machine and is gone"):
+        run_jobs([mosaic], ours, mapper=here)
+
+
+@pytest.mark.slow
+def test_a_cluster_writes_the_same(mosaic, job, expected):
+    pytest.importorskip("distributed")
+    (job.log / "kill").write_bytes(b"x")
+    with open_cluster(n_jobs=2) as cluster:
+        assert not run_jobs([mosaic], job, mapper=cluster).problems
+    assert read_results(job) == expected and N_WINDOWS <= job.count_windows() <= N_WINDOWS + 2
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on(mosaic, job, expected, launch, tmp_path):
+    """The work itself is slow, so that the kill comes before the end."""
+    (job.log / "wait").write_text("0.2")
+    (tmp_path / "job.pickle").write_bytes(pickle.dumps((mosaic, job)))
+    code = "import pickle, sys; from hybridseg.batch import jobs; image, job = pickle.load(open(sys.argv[1], 'rb')); "
+    code += "jobs.run_jobs([image], job, n_jobs=2)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    driver = launch([sys.executable, "-c", code, tmp_path / "job.pickle"], env=environment)
+    kept = job.outputs.out_dir / ".mosaic_predseg.png.hybridseg.parts"
+    while len(list(job.log.glob("*.window"))) < 9:
+        assert driver.poll() is None, driver.communicate()
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    n_before = job.count_windows()
+    assert kept.is_dir() and n_before < N_WINDOWS
+    (job.log / "wait").unlink()
+    assert not run_jobs([mosaic], job, n_jobs=2).problems
+    # Those that were being computed, or on their way, are lost.
+    assert N_WINDOWS - n_before <= job.count_windows() <= N_WINDOWS - n_before + 4
+    assert read_results(job) == expected
+
+
+def test_an_engine_that_fails_is_no_fault_of_the_image(mosaic, job):
+    class Gone:
+        n_workers = 2
+
+        def __call__(self, function, items, **settings):
+            yield from ()
+            if items:
+                raise BadInput("the scheduler is gone")
+
+    manifest = Manifest.read(job.outputs.out_dir)
+    with manifest.writing(), pytest.raises(EngineFailed, match="the scheduler is gone"):
+        run_jobs([mosaic], job, mapper=Gone(), manifest=manifest)
+    assert not manifest.entries, "it is tried again"
 
 
 @pytest.mark.slow
