@@ -309,7 +309,8 @@ def _try_image(
             if measured:
                 forget_peak()
             outcome = _segment_one(job, resume, progress, path, mapper)
-            facts = measure_image(path, tag=tag) if measured else None
+            n_workers = mapper.n_workers if mapper else 1
+            facts = measure_image(path, tag=tag, n_workers=n_workers) if measured else None
     except (MissingInput, BadInput) as error:
         return Attempt(i, Problem.of(describe_source(source), error))
     if isinstance(outcome, Problem):

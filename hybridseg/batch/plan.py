@@ -148,7 +148,7 @@ def make_plan(
         n_bytes = _FIGURE_BYTES * with_figures * len(sizes) + _BYTES_A_PIXEL * megapixels * 1e6
         return Plan(len(left), n_done, megapixels, None, usual_mb, math.ceil(n_bytes), False, n_remote)
     n_known = sum(entry.facts.megapixels for entry in known)
-    per_megapixel = sum(sum(entry.seconds.values()) for entry in known) / n_known
+    per_megapixel = sum(sum(entry.seconds.values()) * entry.facts.n_workers for entry in known) / n_known
     n_bytes = sum(entry.bytes_written for entry in known) / n_known * megapixels
     memory = max(entry.facts.peak_mb for entry in known) * n_workers
     if sizes and sizes[0] > max(entry.facts.megapixels for entry in known):

@@ -244,6 +244,10 @@ def test_what_a_run_will_take(survey, photos, monkeypatch):
     assert (plan.n_left, plan.n_done, plan.megapixels) == (3, 1, pytest.approx(96e-6))
     assert plan.seconds == pytest.approx(3.0) and plan.memory_mb == 600
     assert plan.n_bytes == pytest.approx(2 * entry.bytes_written, abs=1)
+    manifest.entries[entry.image] = replace(known, facts=replace(known.facts, n_workers=4))
+    shared = make_plan(photos[1:], 1, manifest, job=survey.job.fingerprint(), n_workers=2)
+    assert shared.seconds == pytest.approx(4 * plan.seconds), "four workers had shared it"
+    manifest.entries[entry.image] = known
     other = make_plan(photos, 0, manifest, job="another", n_workers=2)
     assert other.seconds is None and not other.is_measured
     assert other.memory_mb == pytest.approx(500, abs=0.1) and other.n_bytes == pytest.approx(3 * 800_000, rel=0.01)

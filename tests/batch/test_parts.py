@@ -98,9 +98,13 @@ def test_a_run_that_was_stopped_goes_on_with_the_windows_that_are_missing(mosaic
     # Of what is merged only the result is kept: no more than two rows of windows, and five that came early.
     assert len(list(kept.glob("windows-*.npz"))) <= 2 * 4 + 5
     here.n_most = None
-    assert len(run_jobs([mosaic], job, mapper=here).images) == 1
+    manifest = Manifest.read(job.outputs.out_dir)
+    with manifest.writing():
+        assert len(run_jobs([mosaic], job, mapper=here, manifest=manifest).images) == 1
     assert job.count_windows() == N_WINDOWS - n_most
     assert read_results(job) == expected
+    [entry] = Manifest.read(job.outputs.out_dir).entries.values()
+    assert entry.facts.n_workers == 2
 
 
 @pytest.mark.parametrize("change", ["image", "model", "settings", "engine"])
