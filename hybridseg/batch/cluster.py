@@ -54,6 +54,10 @@ class Cluster:
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         return sum(worker.get("resources", {}).get(self.resource, 0) >= 1 for worker in workers)
 
+    def _count_workers(self) -> int:
+        """Return how many workers there are, or will be soon."""
+        return max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
+
     def send_models(self, model_paths: Sequence[Path]) -> str:
         """Send models to all workers, also to those that join later, and return the hash under which they keep them.
 
@@ -115,7 +119,7 @@ class Cluster:
             return list(futures)
 
         try:
-            done = as_completed(hand_over(_AHEAD * self.n_workers if prepare else len(items)))
+            done = as_completed(hand_over(_AHEAD * self._count_workers() if prepare else len(items)))
             for future in done:
                 item = calls[future]
                 try:
@@ -130,7 +134,9 @@ class Cluster:
                 # Otherwise the cluster keeps every result.
                 future.release()
                 del calls[future]
-                done.update(hand_over(1))
+                if prepare:
+                    # Workers join, and leave.
+                    done.update(hand_over(max(_AHEAD * self._count_workers() - len(calls), 0)))
                 yield result
         finally:
             self._finish(list(calls), on_late)
