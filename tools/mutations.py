@@ -293,7 +293,7 @@ BREAKS = {
          "batch/test_workers.py"),
         ("batch/plan.py", "taken[target] = path", "pass", "batch/test_jobs.py"),
         ("batch/parts.py", "self._kept.drop(\"windows\", find_first(n))", "pass", "batch/test_parts.py"),
-        ("batch/parts.py", "if not self._kept.has(name, i)", "", "batch/test_parts.py"),
+        ("batch/parts.py", " if not self._kept.has(name, i)", "", "batch/test_parts.py"),
         ("batch/parts.py", "raise EngineFailed(str(error)) from error", "raise", "batch/test_parts.py"),
         ("batch/jobs.py", "combine_fingerprint(hash_file(path), ", "combine_fingerprint(", "batch/test_parts.py"),
         ("batch/plan.py", "large[len(large) - len(large) % n_workers :]", "large", "batch/test_parts.py"),

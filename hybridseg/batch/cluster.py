@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _CONNECT_SECONDS = 20
-# Of what is large, so many are on their way for each worker: it never waits, and nothing piles up.
-_AHEAD = 2
+# Of what is large, one for each worker is on its way beside what it works on, and no more than so many in all.
+_MOST_AHEAD = 16
 # They have levels of their own, and tell every step, also of errors that Dask deals with.
 _LOGGERS = ("distributed", "distributed.client", "distributed.gc")
 
@@ -54,9 +54,10 @@ class Cluster:
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         return sum(worker.get("resources", {}).get(self.resource, 0) >= 1 for worker in workers)
 
-    def _count_workers(self) -> int:
-        """Return how many workers there are, or will be soon."""
-        return max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
+    def _count_wanted(self) -> int:
+        """Return how many calls are to be on their way, so that no worker waits and nothing piles up."""
+        n_workers = max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
+        return n_workers + min(n_workers, _MOST_AHEAD)
 
     def send_models(self, model_paths: Sequence[Path]) -> str:
         """Send models to all workers, also to those that join later, and return the hash under which they keep them.
@@ -119,7 +120,7 @@ class Cluster:
             return list(futures)
 
         try:
-            done = as_completed(hand_over(_AHEAD * self._count_workers() if prepare else len(items)))
+            done = as_completed(hand_over(self._count_wanted() if prepare else len(items)))
             for future in done:
                 item = calls[future]
                 try:
@@ -136,7 +137,7 @@ class Cluster:
                 del calls[future]
                 if prepare:
                     # Workers join, and leave.
-                    done.update(hand_over(max(_AHEAD * self._count_workers() - len(calls), 0)))
+                    done.update(hand_over(max(self._count_wanted() - len(calls), 0)))
                 yield result
         finally:
             self._finish(list(calls), on_late)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hybridseg.batch.workers import N_TRIES
-from hybridseg.errors import BadInput, HybridSegError, MissingInput
+from hybridseg.errors import BadInput, HybridSegError, MissingInput, WriteFailed
 from hybridseg.io.arrays import read_arrays
 from hybridseg.io.atomic import atomic_path
 from hybridseg.io.locks import KEPT_SUFFIX, explain_folder, hide_name
@@ -164,7 +164,7 @@ class _Shared:
             if isinstance(probs, np.ndarray):
                 self._kept.write(name, number, probs)
 
-        left = {i: None for i in parts if not self._kept.has(name, i)}
+        left = dict.fromkeys(i for i in parts if not self._kept.has(name, i))
         calls = self._mapper(
             partial(_compute_part, self._load, function), list(left), prepare=prepare, on_death=_report_death,
             on_late=keep,
@@ -204,6 +204,8 @@ class _Kept:
 
     def __init__(self, target: Path, key: str) -> None:
         self._folder = _place(target)
+        if self._folder.is_symlink():
+            raise WriteFailed(f"{self._folder} is a link in the place of a folder of hybridseg; move it away")
         mark = self._folder / f"{key}.key"
         if not mark.is_file():
             drop_parts(target)
@@ -222,9 +224,9 @@ class _Kept:
 
     def write(self, name: str, i: int, values: np.ndarray) -> None:
         # A dead machine may leave half of it under its name: it has a checksum.
-        fields = {field: values[field] for field in values.dtype.names or ()} or {_ALL: values}
+        fields: dict[str, Any] = {field: values[field] for field in values.dtype.names or ()} or {_ALL: values}
         with atomic_path(self._find(name, i), durable=False) as temporary:
-            np.savez(temporary, allow_pickle=False, **fields)
+            np.savez(temporary, **fields)
 
     def read(self, name: str, i: int) -> np.ndarray | None:
         """Return an array; None where it is not there, or damaged."""

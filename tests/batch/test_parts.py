@@ -268,7 +268,7 @@ def test_which_images_are_shared(mosaic, job, photo):
     assert share_out(elsewhere, job, 2) == (elsewhere, [])
 
 
-def test_nothing_of_a_user_is_removed(mosaic, job):
+def test_nothing_of_a_user_is_removed(mosaic, job, here):
     target = job.list_targets(mosaic)[0]
     kept = target.parent / ".mosaic_predseg.png.hybridseg.parts"
     kept.mkdir(parents=True)
@@ -276,3 +276,9 @@ def test_nothing_of_a_user_is_removed(mosaic, job):
         (kept / name).touch()
     drop_parts(target)
     assert [path.name for path in kept.iterdir()] == ["notes.txt"]
+    kept.rename(kept.with_name("elsewhere"))
+    kept.symlink_to("elsewhere")
+    (kept / "windows-1.npz").touch()
+    [problem] = run_jobs([mosaic], job, mapper=here).problems
+    drop_parts(target)
+    assert "is a link in the place" in problem.message and len(list(kept.iterdir())) == 2
