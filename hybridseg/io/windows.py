@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hybridseg.errors import BadInput
 from hybridseg.io.images import ImageInfo, as_rgb8, describe_image, load_image, measure_levels, read_valid
 from hybridseg.io.lazyimages import MAX_DECODED_PIXELS, can_read_parts
 from hybridseg.io.rasters import check_pixel_count, open_raster
@@ -45,13 +46,18 @@ class ImageWindows:
         return self.info.shape
 
 
-def open_windows(path: str | os.PathLike[str]) -> ImageWindows:
+def open_windows(path: str | os.PathLike[str], *, bands: tuple[int, int, int] | None = None) -> ImageWindows:
     """Open an image for reading parts of it.
+
+    Parameters
+    ----------
+    bands : tuple of int or None
+        Numbers, from 1, of the bands that are red, green and blue. None: the first three, or the only one.
 
     Raises
     ------
     MissingInput, BadInput
-        When it cannot be read, or has more pixels than the cap.
+        When it cannot be read, has more pixels than the cap, or no such bands.
 
     Examples
     --------
@@ -64,11 +70,14 @@ def open_windows(path: str | os.PathLike[str]) -> ImageWindows:
     """
     info = describe_image(path)
     check_pixel_count(path, info.rows, info.cols)
+    if bands is not None and not all(1 <= band <= info.bands for band in bands):
+        raise BadInput(f"{path} has the bands 1 to {info.bands}; choose among them")
     if info.rows * info.cols > MAX_DECODED_PIXELS and can_read_parts(info):
-        source = _LargeRaster(info)
+        source = _LargeRaster(info, bands)
         return ImageWindows(info.path, info, cache(source.find_valid), source.read)
     image = load_image(path).filled(in_place=True)
-    valid, pyramid = image.valid, _Pyramid([as_rgb8(image.pixels)])
+    pixels = image.pixels if bands is None else image.pixels[..., [band - 1 for band in bands]]
+    valid, pyramid = image.valid, _Pyramid([as_rgb8(pixels)])
     return ImageWindows(info.path, info, lambda: valid, pyramid.read)
 
 
@@ -136,9 +145,9 @@ class _LargeRaster:
     Wide views come from one reduced copy: without overviews in the file each would read all of it.
     """
 
-    def __init__(self, info: ImageInfo) -> None:
+    def __init__(self, info: ImageInfo, bands: tuple[int, int, int] | None) -> None:
         self._info = info
-        self._bands = [1, 2, 3] if info.bands >= 3 else [1]
+        self._bands = list(bands or ((1, 2, 3) if info.bands >= 3 else (1,)))
         self._level = max(math.ceil(math.log2(max(info.rows, info.cols) / _OVERVIEW_SIDE)), 0)
         self._lock = threading.Lock()
         self._overview: _Pyramid | None = None

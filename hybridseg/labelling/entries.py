@@ -15,7 +15,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, labels_to_seeds, remap
 from hybridseg.errors import Conflict
-from hybridseg.io.windows import ImageWindows
+from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.drawing import Drawing
 from hybridseg.progress import Item
 
@@ -65,6 +65,8 @@ class OpenImage:
         The count from which `labels` were made; -1: not known.
     on_disk : tuple or None
         State of the strokes file when it was last read or written.
+    shown, shown_bands
+        The image in other bands than the usual ones, once someone looks at those.
     lock : threading.RLock
         Held for every change.
     """
@@ -76,6 +78,8 @@ class OpenImage:
     labels_after: int = 0
     on_disk: tuple[int, ...] | None = None
     last_active: float = 0.0
+    shown: ImageWindows | None = None
+    shown_bands: tuple[int, int, int] | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -93,6 +97,15 @@ class OpenImage:
     def stale(self) -> bool:
         """Whether the scribbles changed since they were spread."""
         return self.labels is None or self.labels_after != self.n_changes
+
+    def show(self, bands: tuple[int, int, int] | None) -> ImageWindows:
+        """Return the image as it is looked at: in these bands, the usual ones for None."""
+        if bands is None:
+            return self.windows
+        with self.lock:
+            if self.shown is None or self.shown_bands != bands:
+                self.shown, self.shown_bands = open_windows(self.windows.path, bands=bands), bands
+            return self.shown
 
     def note_activity(self) -> None:
         """Add the time since the last change to the time of work, unless it was a pause."""

@@ -64,6 +64,7 @@ class LabelSession:
             "name": entry.path.name,
             "rows": info.rows,
             "cols": info.cols,
+            "bands": info.n_colors,
             "levels": count_levels(opened.windows.shape),
             "tile_size": TILE_SIZE,
             "version": entry.version,
@@ -83,17 +84,19 @@ class LabelSession:
             "written": list(entry.written),
         }
 
-    def draw_tile(self, image_id: str, layer: str, tile: tuple[int, int, int]) -> bytes:
-        """Return a tile of the ``picture`` (JPEG), or of the layer ``scribbles`` or ``result`` (PNG).
+    def draw_tile(
+        self, image_id: str, layer: str, tile: tuple[int, int, int], *, bands: tuple[int, int, int] | None = None
+    ) -> bytes:
+        """Return a tile of the ``picture`` (JPEG) in some bands, or of the layer ``scribbles`` or ``result`` (PNG).
 
         Raises
         ------
-        MissingInput
-            When there is no such tile.
+        MissingInput, BadInput
+            When there is no such tile, or there are no such bands.
         """
         _, opened = self.album.open(image_id)
         if layer == "picture":
-            return draw_picture_tile(opened.windows, *tile)
+            return draw_picture_tile(opened.show(bands), *tile)
         # A new class list changes the ids: the seeds and their table must be read together.
         with opened.lock:
             return draw_map_tile(

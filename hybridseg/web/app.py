@@ -112,7 +112,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
 
     @app.get("/api/images/<image_id>/<any(picture, scribbles, result):layer>/<int:level>/<int:row>/<int:col>")
     def send_tile(image_id: str, layer: str, level: int, row: int, col: int) -> Response:
-        data = session.draw_tile(image_id, layer, (level, row, col))
+        data = session.draw_tile(image_id, layer, (level, row, col), bands=_read_bands())
         return _send_picture(data, lasting=layer == "picture")
 
     @app.post("/api/images/<image_id>/preview")
@@ -307,6 +307,17 @@ def _read_body(*names: str) -> dict[str, Any]:
     if missing:
         raise BadInput(f"the request lacks {', '.join(missing)}")
     return body
+
+
+def _read_bands() -> tuple[int, int, int] | None:
+    """Return the bands that a tile is asked for in."""
+    if "bands" not in request.args:
+        return None
+    words = request.args["bands"].split(",")
+    if len(words) != 3 or not all(word.isdecimal() and len(word) < 6 for word in words):
+        raise BadInput("bands are three numbers, for example 4,3,2")
+    red, green, blue = map(int, words)
+    return red, green, blue
 
 
 def _read_int(body: dict[str, Any], name: str) -> int:

@@ -12,13 +12,14 @@ export function pointerHooks(page) {
   // The mouse takes over from the crosshair, unless its pen is down.
   const takeOver = () => (drawing.stroke && !drawing.polygonOpen) || page.crosshair.hide();
   return {
-    active: () => drawing.active(),
+    active: () => page.picker.armed || drawing.active(),
     down: (point, isEraser) => {
       page.crosshair.hide();
+      if (page.picker.armed) return;
       drawing.down(point, isEraser);
     },
     move: (points) => drawing.move(points),
-    up: (point) => drawing.up(point),
+    up: (point) => (page.picker.armed ? page.picker.pick(point) : drawing.up(point)),
     cancel: () => drawing.polygonOpen || drawing.cancel(),
     hover: (point) => {
       if (point) takeOver();

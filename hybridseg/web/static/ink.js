@@ -15,9 +15,9 @@ export function makeLayers(page) {
   const scribbles = tiles("scribbles", () => `?v=${page.state.version}`);
   const result = tiles("result", () => `?v=${page.state.result_version}`);
   return {
-    picture: { name: "picture", visible: true, smooth: true, path: tiles("picture", () => "") },
+    picture: { name: "picture", visible: true, smooth: true, tone: page.tone, path: tiles("picture", () => page.bands.query) },
     result: { name: "result", visible: true, paint: paint("result"), path: (...tile) => page.state.has_result && result(...tile) },
-    scribbles: { name: "scribbles", visible: true, paint: paint("scribbles"), path: scribbles },
+    scribbles: { name: "scribbles", visible: true, outlined: true, paint: paint("scribbles"), path: scribbles },
   };
 }
 

@@ -1,6 +1,7 @@
 // The labelling page: connects the parts, and keeps them in step with the server.
 
 import { Api, imagePath } from "./api.js";
+import { BandChoice } from "./bands.js";
 import { Choice } from "./choice.js";
 import { ClassDialog } from "./classdialog.js";
 import { ClassList } from "./classes.js";
@@ -15,8 +16,11 @@ import { labelCommands, listenToKeys } from "./keys.js";
 import { Messages } from "./messages.js";
 import { Settling } from "./overlay.js";
 import { showPen, showProgress, showState, showWalk, showZoom } from "./panel.js";
+import { ClassPicker } from "./picker.js";
 import { PointerInput } from "./pointer.js";
 import { Preview } from "./preview.js";
+import { Settings } from "./settings.js";
+import { Tone } from "./tone.js";
 import { ChangeQueue } from "./queue.js";
 import { Drawing } from "./tools.js";
 import { Viewer } from "./viewer.js";
@@ -37,6 +41,9 @@ class LabelPage {
   messages = new Messages(byId("banner"), byId("status"));
   api = new Api(() => this.messages.clear("server"));
   settling = new Settling();
+  settings = new Settings(document);
+  tone = new Tone(() => this.viewer.refresh());
+  bands = new BandChoice(() => this.state && this.viewer.spoil("picture", everything(this.state)));
   #wanted = null; // id of the image that is to be open
   #beforeWalk = null; // the view before the walk
   #renewing = false;
@@ -47,7 +54,7 @@ class LabelPage {
     this.viewer = new Viewer(this.canvas, (path, signal) => this.api.getBlob(path, signal), (error) => this.tellWaiting(error));
     this.classList = new ClassList(byId("classes"), redraw);
     this.classDialog = new ClassDialog((classes) => saveClasses(this, classes));
-    this.choice = new Choice(() => this.#choiceChanged());
+    this.choice = new Choice(() => this.#choiceChanged(), () => this.viewer.transform.scale);
     this.drawing = new Drawing({
       choice: () => this.#whatToDraw(),
       transform: this.viewer.transform,
@@ -59,6 +66,7 @@ class LabelPage {
     this.queue = new ChangeQueue(this.api, queueHooks(this));
     this.jobs = new Jobs(this.api, (state) => this.heed(state));
     this.preview = new Preview(this.api, () => this.#previewWish(), previewHooks(this));
+    this.picker = new ClassPicker(this);
     this.layers = makeLayers(this);
     this.images = new ImageList(byId("images"), {
       describe: ({ state }) => ({ mark: MARKS[state][0], note: MARKS[state][1] }),
@@ -129,7 +137,8 @@ class LabelPage {
 
   /** Cancel the stroke in progress; without one, choose the next class. */
   escape() {
-    if (!this.drawing.cancel()) this.classList.pickNext();
+    if (this.picker.armed) this.picker.arm(false);
+    else if (!this.drawing.cancel()) this.classList.pickNext();
   }
 
   /** Label the whole image. */
@@ -159,7 +168,7 @@ class LabelPage {
     const { transform } = this.viewer;
     this.walk.on = !this.walk.on;
     if (this.walk.on) this.#beforeWalk = transform.place;
-    else if (this.#beforeWalk) transform.place = this.#beforeWalk;
+    else if (this.#beforeWalk) this.viewer.goTo(this.#beforeWalk);
     this.messages.rest();
     this.#walkChanged();
   }
@@ -234,7 +243,9 @@ class LabelPage {
     this.queue.heads.delete(state.id);
     this.heed(state);
     this.walk.setImage(state);
+    this.bands.setCount(state.bands);
     this.viewer.open(state, Object.values(this.layers));
+    this.choice.adapt();
     this.#beforeWalk = this.viewer.transform.place;
     this.#walkChanged();
     document.title = `${state.name} – hybridseg label`;
@@ -311,6 +322,7 @@ class LabelPage {
       "edit-classes": () => this.classDialog.open(this.session.classes),
       "previous": () => this.openNeighbour(-1),
       "next": () => this.openNeighbour(1),
+      "tone-stretch": () => this.state && this.tone.stretch(this.viewer.wholeBitmap(this.layers.picture)),
       "walk": () => this.toggleWalk(),
       "walk-back": () => this.stepWalk(-1),
       "walk-on": () => this.stepWalk(1),
@@ -328,9 +340,13 @@ class LabelPage {
       importLabels(this, target.files[0]);
       target.value = "";
     });
+    this.settings.on("wheel", (value) => (this.input.wheelSetsPen = value === "pen"));
+    this.settings.on("pen", (value) => this.choice.setUnit(value));
+    byId("show-part").open = window.innerHeight >= 700;
     this.viewer.above.push((ctx) => paintTools(this, ctx));
     this.viewer.on("view", () => {
       showZoom(this.viewer.transform.scale);
+      showPen(this.choice);
       this.drawing.hoverPoint = this.input.point;
       this.preview.schedule();
     });

@@ -60,7 +60,7 @@ export function showWhere(point) {
 
 /** Show the size of the pen. */
 export function showPen(choice) {
-  byId("pen").textContent = choice.hasWidth ? `${choice.width} px pen` : "";
+  byId("pen").textContent = choice.hasWidth ? `${Math.round(choice.width)} px pen` : "";
 }
 
 /** Show which window of the walk is on view. */
