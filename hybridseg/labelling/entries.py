@@ -6,7 +6,6 @@ import hashlib
 import threading
 import time
 import zlib
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, labels_to_seeds, remap
 from hybridseg.errors import Conflict
+from hybridseg.io.annotations.doodles import Stroke
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.drawing import Drawing
 from hybridseg.progress import Item
@@ -50,6 +50,15 @@ class JobCancelled(Exception):
     """The person no longer wants the result."""
 
 
+@dataclass(frozen=True, eq=False)
+class Aside:
+    """An accepted result that was put aside by a change: where its files are, and what it was made of."""
+
+    moved: dict[Path, Path]
+    strokes: tuple[Stroke, ...]
+    labels: np.ndarray | None
+
+
 @dataclass(eq=False)
 class OpenImage:
     """An image that is open.
@@ -65,6 +74,8 @@ class OpenImage:
         The count from which `labels` were made; -1: not known.
     on_disk : tuple or None
         State of the strokes file when it was last read or written.
+    aside : Aside or None
+        The result that the last changes put aside: it comes back when they are undone.
     shown, shown_bands
         The image in other bands than the usual ones, once someone looks at those.
     lock : threading.RLock
@@ -78,6 +89,7 @@ class OpenImage:
     labels_after: int = 0
     on_disk: tuple[int, ...] | None = None
     last_active: float = 0.0
+    aside: Aside | None = None
     shown: ImageWindows | None = None
     shown_bands: tuple[int, int, int] | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -149,15 +161,13 @@ class ImageEntry:
     ----------
     id : str
         Opaque: the page never learns the path.
-    state : {"untouched", "working", "done"}
+    state : {"untouched", "imported", "working", "done"}
     version : int
         Counts the changes: one that was made on an older version is refused.
     result_version : int
         Counts the changes of the result as the page shows it.
     parked : Parked or None
         Its labels while it is closed.
-    keys : collections.deque
-        Keys of the latest changes, by which a repeated one is recognised.
     """
 
     id: str
@@ -171,7 +181,6 @@ class ImageEntry:
     message_kind: str | None = None
     written: tuple[str, ...] = ()
     parked: Parked | None = None
-    keys: deque[str] = field(default_factory=lambda: deque(maxlen=200))
 
     def check_version(self, version: int) -> None:
         """Raise `Conflict` unless this is the current version."""
@@ -182,7 +191,8 @@ class ImageEntry:
         """Set the state from the strokes of the open image."""
         assert self.opened is not None
         log = self.opened.drawing.log
-        self.state = "done" if log.done else "working" if log.strokes or log.undone else "untouched"
+        is_begun = bool(log.strokes or log.undone)
+        self.state = "done" if log.done else "imported" if log.is_imported else "working" if is_begun else "untouched"
 
     def park(self) -> None:
         """Close the image. Its strokes are on disk; its labels are kept compressed."""

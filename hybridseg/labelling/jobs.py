@@ -125,7 +125,9 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
         written = write_ground_truth(opened.windows, labels, drawn, out_dir=out_dir, figures=session.figures)
         entry.written = tuple(path.relative_to(written[0].parent).as_posix() for path in written)
         done = session.mark_accepted(entry, opened, version)
+    if not done:
+        session.album.shelf.put_aside(entry.path)
     entry.message = f"Wrote {', '.join(entry.written)}."
     entry.message_kind = "good"
     if not done:
-        entry.message += " It was changed in the meantime: accept it once more."
+        entry.message, entry.written = "It was changed while the files were written: accept it once more.", ()

@@ -6,6 +6,7 @@ on an older version is refused, so that two tabs (or two programs) cannot silent
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -13,15 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hybridseg.classes import ClassTable
+from hybridseg.classes import ClassTable, count_labels
 from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput, Problem
 from hybridseg.figures import FigureOptions
-from hybridseg.io.annotations.doodles import Stroke, parse_stroke
+from hybridseg.io.annotations.doodles import MAX_KEY_CHARACTERS, Stroke, parse_stroke
 from hybridseg.io.annotations.strokes import find_area, mask_to_points
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import describe_image
 from hybridseg.io.masks import ANNOTATIONS, MASKS, find_annotations
 from hybridseg.io.pairing import find_images, image_stem, list_files
+from hybridseg.labelling.accepted import without_result
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.drawing import Bounds
 from hybridseg.labelling.entries import ImageEntry, OpenImage
@@ -31,7 +33,6 @@ from hybridseg.labelling.strokeimport import import_strokes
 from hybridseg.progress import Progress, no_progress
 
 _MAX_STROKE_POINTS = 20_000
-_MAX_KEY_CHARACTERS = 40
 
 
 class LabelSession:
@@ -72,6 +73,7 @@ class LabelSession:
             "classes_version": self.album.classes_version,
             "state": entry.state,
             "n_strokes": len(log.strokes),
+            "drawn": log.drawn_ids,
             "can_undo": bool(log.strokes),
             "can_redo": bool(log.undone),
             "seconds": log.seconds,
@@ -127,7 +129,7 @@ class LabelSession:
             raise BadInput("there are no classes yet; add some first (Edit classes)")
         record = {"class": 0, "width": 1.0, **record, "time": round(time.time(), 3)}
         is_fill = record.get("tool") == "fill"
-        stroke = _round_points(parse_stroke({**record, "tool": "pen"} if is_fill else record))
+        stroke = replace(_round_points(parse_stroke({**record, "tool": "pen"} if is_fill else record)), group="")
         if len(stroke.points) > _MAX_STROKE_POINTS:
             raise BadInput(f"a stroke may not have more than {_MAX_STROKE_POINTS} points; lift the pen now and then")
 
@@ -155,9 +157,12 @@ class LabelSession:
         if not found.strokes:
             raise BadInput(f"{path.name} has no labels for this image")
 
+        # They are undone together.
+        group = secrets.token_hex(4)
+
         def draw(opened: OpenImage) -> tuple[set[str], Bounds]:
             for stroke in found.strokes:
-                opened.drawing.add(stroke)
+                opened.drawing.add(replace(stroke, group=group))
             return {stroke.layer for stroke in found.strokes}, (slice(0, shape[0]), slice(0, shape[1]))
 
         with self.album.lock, self.album.hold(image_id) as (entry, _):
@@ -208,6 +213,16 @@ class LabelSession:
             lines.append(f"{n_kept} of {len(self.album.entries)} have strokes already: nothing was imported for them")
         return lines
 
+    def measure_shares(self, image_id: str) -> list[int] | None:
+        """Return the number of pixels of each class in the result as the page shows it; None without a result."""
+        _, opened = self.album.open(image_id)
+        with opened.lock:
+            if opened.labels is None and not opened.drawing.seeds["result"].any():
+                return None
+            rows, cols = opened.windows.shape
+            seeds, n_classes = opened.view("result", slice(0, rows), slice(0, cols)), len(opened.table)
+        return count_labels(seeds)[1 : n_classes + 1].tolist()
+
     def mark_accepted(self, entry: ImageEntry, opened: OpenImage, version: int) -> bool:
         """Record that the result of an image is on disk. Return False when it has changed since `version`."""
         with opened.lock:
@@ -235,10 +250,10 @@ class LabelSession:
         The page gives each change a key. When an answer is lost it sends the change again; a change with a known key
         is not made twice, and all of the image counts as changed.
         """
-        if key is not None and not (isinstance(key, str) and len(key) <= _MAX_KEY_CHARACTERS):
-            raise BadInput(f"the key of a change is a text of up to {_MAX_KEY_CHARACTERS} characters")
+        if key is not None and not (isinstance(key, str) and len(key) <= MAX_KEY_CHARACTERS):
+            raise BadInput(f"the key of a change is a text of up to {MAX_KEY_CHARACTERS} characters")
         with self.album.hold(image_id) as (entry, opened):
-            if key is not None and key in entry.keys:
+            if key is not None and key in opened.drawing.log.keys:
                 rows, cols = opened.windows.shape
                 return slice(0, rows), slice(0, cols)
             entry.check_version(version)
@@ -249,7 +264,9 @@ class LabelSession:
                     return None
                 layers, bounds = changed
                 opened.note_activity()
-                self.album.shelf.save(entry.path, opened)
+                opened.drawing.mark(key=key)
+                with without_result(self.album.shelf, entry, opened, before):
+                    self.album.shelf.save(entry.path, opened)
             except Conflict:
                 # The file is the truth now: it is read again.
                 entry.version += 1
@@ -260,11 +277,12 @@ class LabelSession:
                 raise
             opened.n_changes += "scribbles" in layers
             entry.result_version += "result" in layers
+            if opened.drawing.log.done and opened.aside is not None:
+                opened.labels, opened.labels_after, opened.aside = opened.aside.labels, opened.n_changes, None
+                entry.result_version += 1
             entry.version += 1
             entry.message = None
             entry.update_state()
-            if key is not None:
-                entry.keys.append(key)
             return bounds
 
 

@@ -41,6 +41,8 @@ _USUAL_SCALE = 0.2
 # Pixels on the longer side of the image that a result shows.
 _SHOWN = 1024
 SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
+# Earlier versions wrote no record beside their label map; their class names tell.
+MARKS_OF_EARLIER = (b"hybridseg:classes", b'name="CLASS_NAMES"')
 # What is written beside NAME_mres.mat, besides its figure; the last only of a GeoTIFF.
 TRUTH_ENDINGS = ("mres_label.png", "report.txt", "mres_label.tif")
 
@@ -378,8 +380,7 @@ def _list_places(target: Path, stem: str, figures: FigureOptions) -> list[Path]:
 def _check_places(image_path: Path, out_dir: Path | None, figures: FigureOptions) -> None:
     """Raise OutputExists where one of those would replace a file that was not written here."""
     target = ground_truth_path(image_path, out_dir)
-    # Earlier versions wrote no record beside their label map; their class names tell.
-    marks = (b"hybridseg:classes", b'name="CLASS_NAMES"') if target.exists() else ()
+    marks = MARKS_OF_EARLIER if target.exists() else ()
     check_ours(_list_places(target, image_path.stem, figures), marks=marks, advice="let --out name another folder")
 
 

@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput, located
 from hybridseg.io.jsonfiles import parse_json_object, parse_whole
+from hybridseg.labelling.accepted import clear, withdraw
 from hybridseg.labelling.jobs import KINDS, JobRunner
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.review import ReviewSession
@@ -115,6 +116,10 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         data = session.draw_tile(image_id, layer, (level, row, col), bands=_read_bands())
         return _send_picture(data, lasting=layer == "picture")
 
+    @app.get("/api/images/<image_id>/shares")
+    def get_shares(image_id: str) -> dict[str, Any]:
+        return {"pixels": session.measure_shares(image_id)}
+
     @app.post("/api/images/<image_id>/preview")
     def preview(image_id: str) -> Response:
         body = _read_body("window")
@@ -159,6 +164,12 @@ def _add_changes(app: Flask, session: LabelSession) -> None:
         step = session.undo if act == "undo" else session.redo
         body = _read_body("version")
         return answer_change(image_id, step(image_id, _read_int(body, "version"), key=body.get("key")))
+
+    @app.post("/api/images/<image_id>/<any(withdraw, clear):act>")
+    def take_back(image_id: str, act: str) -> dict[str, Any]:
+        take = withdraw if act == "withdraw" else clear
+        take(session.album, image_id, _read_int(_read_body("version"), "version"))
+        return session.describe(image_id)
 
     @app.post("/api/images/<image_id>/import")
     def import_labels(image_id: str) -> dict[str, Any]:

@@ -120,8 +120,9 @@ def test_keys_are_short_texts_and_the_last_ones_are_remembered(session, first, d
             session.add_stroke(first, 1, draw(0, key=key))
     session.add_stroke(first, 1, draw(0, key="0"))
     session.add_stroke(first, 2, draw(0, key="1"))
-    keys = session.album.entries[first].keys
-    keys.extend(f"x{i}" for i in range(keys.maxlen - 2))
+    drawing = session.album.open(first)[1].drawing
+    for i in range(198):
+        drawing.mark(key=f"x{i}")
     session.add_stroke(first, 3, draw(0, key="2"))
     session.add_stroke(first, 3, draw(0, key="1"))
     with pytest.raises(Conflict):
@@ -278,7 +279,7 @@ def test_work_on_an_image_is_done_once(session, jobs, first, draw, wait_for_job)
 
 
 def test_a_stroke_while_the_result_is_made(session, jobs, first, draw, wait_for_job, photos):
-    """What is accepted is what was there; the image is not done, because there is more now."""
+    """What was written is what was there: it is put aside, because there is more now."""
     session.add_stroke(first, 1, draw(0, (10, 5), (50, 30)))
     session.add_stroke(first, 2, draw(2, (10, 60), (50, 80)))
     windows, drawn = session.album.open(first)[1].windows, []
@@ -294,7 +295,10 @@ def test_a_stroke_while_the_result_is_made(session, jobs, first, draw, wait_for_
     state = wait_for_job(session, first)
     assert drawn and state["n_strokes"] == 3
     assert state["state"] == "working" and "accept it once more" in state["message"] and state["stale"]
-    assert read_labelmap(photos / "a_mres.mat").seeds[30, 40] == 0
+    # A file that is not of this state is not left beside the image.
+    assert not (photos / "a_mres.mat").exists()
+    (aside,) = photos.glob(".trash/*/a_mres.mat")
+    assert read_labelmap(aside).seeds[30, 40] == 0
 
 
 def test_a_geotiff_keeps_its_place(photos, table, draw, near, wait_for_job):

@@ -70,7 +70,7 @@ _VERBS = re.compile(
     "survey)(_|$)"
 )
 _READS = re.compile(
-    r"\b(describe_image|h5py\.File|imread|is_done|json\.loads?|lmdb\.open|load_image|np\.load|parse_json_object|read_\w+|"
+    r"\b(describe_image|h5py\.File|imread|json\.loads?|lmdb\.open|load_image|np\.load|parse_json_object|read_\w+|"
     r"tarfile|tomllib|ZipFile)\b|\.open\("
 )
 _CONTENT = ("content", "data", "parts", "record", "row", "size", "text", "value")

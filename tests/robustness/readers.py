@@ -282,7 +282,7 @@ READERS = tuple(
         ("io.lmdbstore.looks_begun", DATABASE, lmdbstore.looks_begun, {"share": 0.1}),
         ("io.masks.find_split_masks", "texts/split.csv", lambda path: masks.find_split_masks(path.parent / "train")),
         ("io.annotations.doodles.read_strokes", "annotations/a_doodles.json", doodles.read_strokes),
-        ("io.annotations.doodles.is_done", "annotations/*.json", doodles.is_done),
+        ("io.annotations.doodles.read_stage", "annotations/*.json", doodles.read_stage),
         ("io.annotations.doodles.parse_stroke", "annotations/*.json", parse_strokes),
         ("io.annotations.labelme.parse_labelme", "annotations/labelme.json",
             lambda path: labelme.parse_labelme(record_of(path), shape=SHAPE)),
