@@ -15,8 +15,9 @@ import numpy as np
 from hybridseg.errors import BadInput
 from hybridseg.io.images import ImageInfo, as_rgb8, describe_image, load_image, measure_levels, read_valid
 from hybridseg.io.lazyimages import MAX_DECODED_PIXELS, can_read_parts
+from hybridseg.io.pictures import open_picture
 from hybridseg.io.rasters import check_pixel_count, open_raster
-from hybridseg.resample import shrink_image
+from hybridseg.resample import reduce_shape, shrink_image
 
 _OVERVIEW_SIDE = 4096
 _STRIP_ROWS = 256
@@ -79,6 +80,30 @@ def open_windows(path: str | os.PathLike[str], *, bands: tuple[int, int, int] | 
     pixels = image.pixels if bands is None else image.pixels[..., [band - 1 for band in bands]]
     valid, pyramid = image.valid, _Pyramid([as_rgb8(pixels)])
     return ImageWindows(info.path, info, lambda: valid, pyramid.read)
+
+
+def read_small(path: str | os.PathLike[str], side: int) -> np.ndarray:
+    """Read an image at a size of at most `side` pixels, (rows, cols, 3) uint8, decoding as little as its format allows.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        As `open_windows`.
+    """
+    info = describe_image(path)
+    check_pixel_count(path, info.rows, info.cols)
+    shape = reduce_shape(info.shape, min(1.0, side / max(info.shape)))
+    if info.format == "JPEG":
+        from PIL import ImageOps
+
+        with open_picture(info.path) as picture:
+            # A JPEG is decoded at an eighth of its size in a fraction of the time.
+            picture.draft("RGB", (2 * side, 2 * side))
+            upright = ImageOps.exif_transpose(picture)
+            return np.asarray(upright.convert("RGB").resize(shape[::-1], reducing_gap=2.0))
+    if can_read_parts(info):
+        return as_rgb8(_LargeRaster(info, None).decode(slice(0, info.rows), slice(0, info.cols), shape))
+    return open_windows(path).read(slice(0, info.rows), slice(0, info.cols), shape)
 
 
 @dataclass
@@ -163,7 +188,7 @@ class _LargeRaster:
         if factor >= 2**level and _fits(rows, level, self._info.rows) and _fits(cols, level, self._info.cols):
             size = self._overview.levels[0].shape
             return self._overview.read(_reduce(rows, level, size[0]), _reduce(cols, level, size[1]), shape)
-        return as_rgb8(self._decode(rows, cols, shape), levels=self._black_and_white)
+        return as_rgb8(self.decode(rows, cols, shape), levels=self._black_and_white)
 
     def find_valid(self) -> np.ndarray | None:
         """Read the valid mask."""
@@ -171,13 +196,14 @@ class _LargeRaster:
 
     def _read_overview(self) -> _Pyramid:
         shape = -(-self._info.rows >> self._level), -(-self._info.cols >> self._level)
-        image = self._decode(slice(0, self._info.rows), slice(0, self._info.cols), shape)
+        image = self.decode(slice(0, self._info.rows), slice(0, self._info.cols), shape)
         if image.dtype != np.uint8:
             # Measured once, so that all parts have the same brightness.
             self._black_and_white = measure_levels(image)
         return _Pyramid([as_rgb8(image, levels=self._black_and_white)])
 
-    def _decode(self, rows: slice, cols: slice, shape: tuple[int, int]) -> np.ndarray:
+    def decode(self, rows: slice, cols: slice, shape: tuple[int, int]) -> np.ndarray:
+        """Decode a part at a shape, in the file's own sample type."""
         from rasterio.enums import Resampling
 
         window = (rows.start, rows.stop), (cols.start, cols.stop)

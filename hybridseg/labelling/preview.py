@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybridseg.classes import VOID, labels_to_seeds
+from hybridseg.classes import VOID, count_labels, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.labelpng import encode_overlay
 from hybridseg.labelling.entries import OpenImage
@@ -19,6 +19,14 @@ from hybridseg.resample import reduce_shape, resize_nearest
 _MAX_CRF_PIXELS = 400_000
 
 
+@dataclass(frozen=True)
+class Preview:
+    """A PNG of a window in reduced size, and how many of its pixels each class has."""
+
+    picture: bytes
+    counts: list[int]
+
+
 class Previewer:
     """Computes one preview at a time, and drops outdated requests."""
 
@@ -27,7 +35,7 @@ class Previewer:
         self._newest = 0
         self._counting, self._computing = threading.Lock(), threading.Lock()
 
-    def preview(self, opened: OpenImage, window: tuple[int, int, int, int]) -> bytes | None:
+    def preview(self, opened: OpenImage, window: tuple[int, int, int, int]) -> Preview | None:
         """Spread the scribbles in a window of an image.
 
         Parameters
@@ -37,8 +45,8 @@ class Previewer:
 
         Returns
         -------
-        bytes or None
-            A PNG of the window in reduced size. None when a newer request came in between, or there is no scribble.
+        Preview or None
+            None when a newer request came in between, or there is no scribble.
 
         Raises
         ------
@@ -63,7 +71,7 @@ def _clip(opened: OpenImage, window: tuple[int, int, int, int]) -> tuple[slice, 
     return rows, cols
 
 
-def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: SpreadOptions) -> bytes | None:
+def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: SpreadOptions) -> Preview | None:
     # Scribbles beside the window influence it too, as far as the CRF reaches.
     usual_scale = options.scale_for(opened.windows.shape)
     margin = round(options.crf.reach / usual_scale)
@@ -88,7 +96,7 @@ def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: Spread
     labels = paint_over(labels[np.ix_(rows, cols)], resize_nearest(painted, shape))
     if (valid := opened.windows.valid()) is not None:
         labels[~resize_nearest(valid[inner], shape)] = VOID
-    return encode_overlay(labels_to_seeds(labels), table)
+    return Preview(encode_overlay(labels_to_seeds(labels), table), count_labels(labels)[: len(table)].tolist())
 
 
 def _widen(part: slice, margin: int, size: int) -> slice:

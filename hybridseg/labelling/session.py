@@ -74,6 +74,7 @@ class LabelSession:
             "state": entry.state,
             "n_strokes": len(log.strokes),
             "drawn": log.drawn_ids,
+            "has_scribbles": any(stroke.layer == "scribbles" for stroke in log.strokes),
             "can_undo": bool(log.strokes),
             "can_redo": bool(log.undone),
             "seconds": log.seconds,

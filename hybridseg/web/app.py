@@ -116,6 +116,10 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         data = session.draw_tile(image_id, layer, (level, row, col), bands=_read_bands())
         return _send_picture(data, lasting=layer == "picture")
 
+    @app.get("/api/images/<image_id>/thumbnail")
+    def send_thumbnail(image_id: str) -> Response:
+        return _send_picture(album.draw_thumbnail(image_id), lasting=True)
+
     @app.get("/api/images/<image_id>/shares")
     def get_shares(image_id: str) -> dict[str, Any]:
         return {"pixels": session.measure_shares(image_id)}
@@ -127,8 +131,12 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             raise BadInput("a window is four whole numbers: first row and column, rows, columns")
         row, col, rows, cols = map(parse_whole, body["window"])
         _, opened = album.open(image_id)
-        picture = previewer.preview(opened, (row, col, rows, cols))
-        return _send_picture(picture) if picture else Response(status=204)
+        found = previewer.preview(opened, (row, col, rows, cols))
+        if found is None:
+            return Response(status=204)
+        response = _send_picture(found.picture)
+        response.headers["X-Class-Pixels"] = ",".join(map(str, found.counts))
+        return response
 
     @app.post(f"/api/images/<image_id>/<any({', '.join(KINDS)}):kind>")
     def start_job(image_id: str, kind: str) -> dict[str, Any]:

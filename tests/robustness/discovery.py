@@ -38,6 +38,7 @@ NOT_READERS = {
     "hybrid.retrain.retrain": _THROUGH,
     "hybrid.semseg.SemsegJob.record": _THROUGH,
     "io.windows.copy_middle": _THROUGH,
+    "labelling.thumbnails.Thumbnails.draw": _THROUGH,
     "hybrid.classifier.owns_saved_model": "it compares the bytes of two files",
     "hybrid.semseg.load_classifiers": _THROUGH,
     "hybrid.semseg.segment_file": _THROUGH,

@@ -232,6 +232,7 @@ READERS = tuple(
         ("io.images.read_image", PICTURES, images.read_image),
         ("io.images.read_valid", PICTURES, images.read_valid),
         ("io.windows.open_windows", PICTURES, open_window),
+        ("io.windows.read_small", PICTURES, lambda path: windows.read_small(path, 8)),
         ("io.lazyimages.open_lazily", PICTURES, lambda path: lazyimages.open_lazily(path)[2:9, 3:20]),
         ("io.bands.stack_bands", PICTURES, lambda path: stack_bands([path, path])),
         ("io.labelled.load_labelled", "labels/map.png labels/map.tif", lambda path: load_labelled(

@@ -183,8 +183,16 @@ class Tab:
         """The name of the class that is drawn with."""
         return self.page.locator("#classes [aria-pressed=true]").inner_text().split("\n")[0]
 
-    def accept(self) -> None:
-        self.press("s")
+    def agree(self) -> None:
+        """Say yes to the question of a dialog."""
+        self.wait("document.querySelector('#question').open")
+        self.press("Enter")
+
+    def accept(self, *, key: str = "s", among: int = 0) -> None:
+        """Accept; `among` questions are expected, about what may be an oversight."""
+        self.press(key)
+        for _ in range(among):
+            self.agree()
         self.says("Written:")
 
 

@@ -2,12 +2,14 @@
 
 import { Api, imagePath } from "./api.js";
 import { BandChoice } from "./bands.js";
+import { makeBorder } from "./border.js";
 import { Choice } from "./choice.js";
 import { ClassDialog } from "./classdialog.js";
 import { ClassList } from "./classes.js";
 import { Crosshair } from "./crosshair.js";
 import { byId } from "./dom.js";
 import { makeDrawer } from "./drawer.js";
+import { Finish } from "./finish.js";
 import { pointerHooks, previewHooks, queueHooks } from "./hooks.js";
 import { ImageList } from "./images.js";
 import { makeLayers, paintTools } from "./ink.js";
@@ -19,15 +21,17 @@ import { showPen, showProgress, showState, showWalk, showZoom } from "./panel.js
 import { ClassPicker } from "./picker.js";
 import { PointerInput } from "./pointer.js";
 import { Preview } from "./preview.js";
-import { Settings } from "./settings.js";
-import { Tone } from "./tone.js";
 import { ChangeQueue } from "./queue.js";
+import { Settings } from "./settings.js";
+import { Shares } from "./shares.js";
+import { Thumbs } from "./thumbs.js";
+import { Tone } from "./tone.js";
 import { Drawing } from "./tools.js";
 import { Viewer } from "./viewer.js";
 import { Walk } from "./walk.js";
-import { acceptImage, cancelWork, importLabels, refreshClasses, runImage, saveClasses } from "./work.js";
+import { cancelWork, importLabels, refreshClasses, runImage, saveClasses } from "./work.js";
 
-const MARKS = { untouched: ["○", "to do"], working: ["◐", "in progress"], done: ["✓", "done"] };
+const MARKS = { untouched: ["○", "to do"], imported: ["⇩", "imported"], working: ["◐", "in progress"], done: ["✓", "done"] };
 const SILENT = "The server does not answer; trying again every two seconds. Your strokes are kept.";
 const POLYGON = "Enter or a click on the first corner closes it, Backspace removes a corner, Esc drops it.";
 const GONE =
@@ -67,10 +71,13 @@ class LabelPage {
     this.jobs = new Jobs(this.api, (state) => this.heed(state));
     this.preview = new Preview(this.api, () => this.#previewWish(), previewHooks(this));
     this.picker = new ClassPicker(this);
+    this.shares = new Shares(this);
+    this.finish = new Finish(this);
     this.layers = makeLayers(this);
     this.images = new ImageList(byId("images"), {
       describe: ({ state }) => ({ mark: MARKS[state][0], note: MARKS[state][1] }),
       onOpen: (id) => this.open(id),
+      thumbs: new Thumbs(this.api, () => this.images.refresh()),
     });
   }
 
@@ -148,7 +155,7 @@ class LabelPage {
 
   /** Write the files of the image; then open the next one, if asked to. */
   accept(goOn) {
-    return acceptImage(this, goOn);
+    return this.finish.accept(goOn);
   }
 
   /** Hide all layers over the photo, or show them again. */
@@ -195,6 +202,7 @@ class LabelPage {
     this.state = state;
     if (before.result_version !== state.result_version) this.viewer.spoil("result", bounds ?? everything(state));
     if (bounds) this.viewer.spoil("scribbles", bounds);
+    this.shares.update();
     showState(state);
   }
 
@@ -335,7 +343,10 @@ class LabelPage {
     for (const id of ["opacity", "show-scribbles", "show-result", "live"]) {
       byId(id).addEventListener("input", () => this.#layersChanged());
     }
-    byId("filter").addEventListener("input", (event) => this.images.setFilter(event.target.value));
+    for (const id of ["filter", "state-filter"]) {
+      byId(id).addEventListener("input", () => this.images.setFilter(byId("filter").value, byId("state-filter").value));
+    }
+    makeBorder(byId("border"), byId("image-panel"), this.settings);
     byId("import-file").addEventListener("change", ({ target }) => {
       importLabels(this, target.files[0]);
       target.value = "";

@@ -9,6 +9,8 @@ export function showState(state) {
   byId("undo").disabled = !state.can_undo || Boolean(job);
   byId("redo").disabled = !state.can_redo || Boolean(job);
   for (const id of ["run", "accept", "accept-next", "import-file"]) byId(id).disabled = Boolean(job);
+  byId("withdraw").disabled = state.state !== "done" || Boolean(job);
+  byId("clear").disabled = state.state === "untouched" || Boolean(job);
   byId("minutes").textContent = `${Math.floor(state.seconds / 60)} min spent`;
   document.body.dataset.version = state.version;
   showJob(job);
@@ -45,6 +47,9 @@ export function showSaved({ items, trouble }) {
 export function showProgress(items) {
   const done = items.filter(({ state }) => state === "done").length;
   byId("image-count").textContent = `${done} of ${items.length} done`;
+  const imported = items.filter(({ state }) => state === "imported").length;
+  byId("accept-imported").hidden = !imported;
+  byId("accept-imported").textContent = `Accept ${imported} imported…`;
 }
 
 /** Show the zoom. */

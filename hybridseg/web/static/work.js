@@ -1,4 +1,4 @@
-// Jobs and files: label the whole image, accept it, import labels, change the classes.
+// Jobs and files: label the whole image, write it, import labels, change the classes.
 
 import { imagePath } from "./api.js";
 import { byId } from "./dom.js";
@@ -10,15 +10,6 @@ const LOST = "The job ended without a result, perhaps because the program was re
 /** Label the whole open image. */
 export function runImage(page) {
   return work(page, "run", "Labelling the whole image…");
-}
-
-/** Write the files of the open image; then open the next one that is not done, if asked to. */
-export async function acceptImage(page, goOn) {
-  const ended = await work(page, "accept", "Writing the files…");
-  if (!ended || ended.message_kind === "bad" || ended.state !== "done") return;
-  const words = `${ended.name} is done. Written: ${(ended.written ?? []).join(", ")}`;
-  page.messages.succeed(words);
-  if (goOn && page.state?.id === ended.id) page.openNeighbour(1, ({ state }) => state !== "done", words);
 }
 
 /** Stop the job of the open image. */
@@ -72,7 +63,8 @@ export async function refreshClasses(page) {
   return isOther;
 }
 
-async function work(page, kind, words) {
+/** Start a job on the open image, and return its state when it has ended, or null. */
+export async function work(page, kind, words) {
   if (!page.state || page.state.job) return null;
   page.drawing.finish();
   const { id } = page.state;
