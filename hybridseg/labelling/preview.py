@@ -12,7 +12,7 @@ from hybridseg.classes import VOID, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.labelpng import encode_overlay
 from hybridseg.labelling.entries import OpenImage
-from hybridseg.labelling.spread import SpreadOptions, paint_over, reduce_seeds, spread_seeds
+from hybridseg.labelling.spreading import SpreadOptions, paint_over, reduce_seeds, spread_seeds
 from hybridseg.resample import reduce_shape, resize_nearest
 
 # About a second of the CRF on two cores (docs/benchmarks.md). A wider window is reduced to this.
@@ -66,7 +66,7 @@ def _clip(opened: OpenImage, window: tuple[int, int, int, int]) -> tuple[slice, 
 def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: SpreadOptions) -> bytes | None:
     # Scribbles beside the window influence it too, as far as the CRF reaches.
     usual_scale = options.scale_for(opened.windows.shape)
-    margin = round(options.crf.reach / usual_scale)
+    margin = round(options.constants.reach / usual_scale)
     outer = _widen(inner[0], margin, opened.windows.shape[0]), _widen(inner[1], margin, opened.windows.shape[1])
     with opened.lock:
         seeds = opened.drawing.seeds["scribbles"][outer].copy()
@@ -77,9 +77,10 @@ def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: Spread
     scale = min(usual_scale, math.sqrt(_MAX_CRF_PIXELS / seeds.size))
     image = opened.windows.read(*outer, reduce_shape((seeds.shape[0], seeds.shape[1]), scale))
     # The kernel keeps its width in pixels of the image itself.
-    theta = options.crf.theta * scale / usual_scale
+    theta = options.constants.theta * scale / usual_scale
     small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
-    labels = spread_seeds(image, small_seeds, n_classes=len(table), options=replace(options.crf, theta=max(theta, 1.0)))
+    crf = replace(options.constants, theta=max(theta, 1.0))
+    labels = spread_seeds(image, small_seeds, n_classes=len(table), options=crf, features=options.features)
     shape = reduce_shape((painted.shape[0], painted.shape[1]), scale)
     rows, cols = (
         _find_samples(part, whole, n_new, n_old)
