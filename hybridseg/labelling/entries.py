@@ -7,7 +7,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +193,14 @@ class ImageEntry:
         log = self.opened.drawing.log
         is_begun = bool(log.strokes or log.undone)
         self.state = "done" if log.done else "imported" if log.is_imported else "working" if is_begun else "untouched"
+
+    def spoil_labels(self) -> None:
+        """Note that the labels are no longer what spreading the scribbles would give."""
+        if self.opened is not None:
+            with self.opened.lock:
+                self.opened.n_changes += 1
+        if self.parked is not None:
+            self.parked = replace(self.parked, stale=True)
 
     def park(self) -> None:
         """Close the image. Its strokes are on disk; its labels are kept compressed."""

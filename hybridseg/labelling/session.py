@@ -28,7 +28,7 @@ from hybridseg.labelling.album import Album
 from hybridseg.labelling.drawing import Bounds
 from hybridseg.labelling.entries import ImageEntry, OpenImage
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
-from hybridseg.labelling.spread import SpreadOptions
+from hybridseg.labelling.spreading import SpreadOptions
 from hybridseg.labelling.strokeimport import import_strokes
 from hybridseg.progress import Progress, no_progress
 
@@ -147,6 +147,17 @@ class LabelSession:
     def redo(self, image_id: str, version: int, *, key: Any = None) -> Bounds | None:
         """Redo the stroke that was undone last; None when there is none."""
         return self._change(image_id, version, lambda opened: opened.drawing.redo(), key)
+
+    def set_smoothing(self, smoothness: int, specks: int) -> None:
+        """Spread scribbles in another way from now on, see `SpreadOptions`; what was accepted stays as it is."""
+        options = replace(self.options, smoothness=smoothness, specks=specks)
+        with self.album.lock:
+            if options == self.options:
+                return
+            self.options = options
+            for entry in self.album.entries.values():
+                if entry.state != "done":
+                    entry.spoil_labels()
 
     def import_labels(
         self, image_id: str, version: int, path: Path, *, must_name_image: bool = False

@@ -92,7 +92,7 @@ def create_app(gate: Gate, *, page: str) -> Flask:
 def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flask:
     """Return the application of the labelling page."""
     app = create_app(gate, page="index.html")
-    album, previewer = session.album, Previewer(session.options)
+    album, previewer = session.album, Previewer()
 
     @app.get("/api/session")
     def get_session() -> dict[str, Any]:
@@ -103,6 +103,8 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             "classes_version": album.classes_version,
             "classes": _list_classes(album.table),
             "window": session.window,
+            "smoothness": session.options.smoothness,
+            "specks": session.options.specks,
             "out": album.shelf.out_dir and album.shelf.out_dir.name,
             "images": album.list_images(),
         }
@@ -131,7 +133,7 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             raise BadInput("a window is four whole numbers: first row and column, rows, columns")
         row, col, rows, cols = map(parse_whole, body["window"])
         _, opened = album.open(image_id)
-        found = previewer.preview(opened, (row, col, rows, cols))
+        found = previewer.preview(opened, (row, col, rows, cols), session.options)
         if found is None:
             return Response(status=204)
         response = _send_picture(found.picture)
@@ -198,6 +200,12 @@ def _add_changes(app: Flask, session: LabelSession) -> None:
                 raise type(error)(text) from error
         rows, cols = session.album.open(image_id)[1].windows.shape
         return answer_change(image_id, (slice(0, rows), slice(0, cols)), warnings=list(warnings))
+
+    @app.put("/api/smoothing")
+    def set_smoothing() -> dict[str, Any]:
+        body = _read_body("smoothness", "specks")
+        session.set_smoothing(_read_int(body, "smoothness"), _read_int(body, "specks"))
+        return {"smoothness": session.options.smoothness, "specks": session.options.specks}
 
     @app.put("/api/classes")
     def set_classes() -> dict[str, Any]:

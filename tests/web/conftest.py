@@ -22,7 +22,7 @@ from hybridseg.io.images import write_image
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
-from hybridseg.labelling.spread import SPREAD_CRF, SpreadOptions
+from hybridseg.labelling.spreading import SPREAD_CRF, SpreadOptions
 from hybridseg.web.app import create_label_app
 from hybridseg.web.gate import Gate
 
@@ -292,7 +292,7 @@ class Desk:
 
 
 # A quarter of the size, and the kernel a quarter as wide; for so few pixels one thread is the fastest.
-QUICK = SpreadOptions(0.25, replace(SPREAD_CRF, theta=15.0, n_threads=1))
+QUICK = SpreadOptions(0.25, replace(SPREAD_CRF, theta=15.0, n_threads=1), features="none")
 if "HYBRIDSEG_SCREENSHOTS" in os.environ:
     QUICK = SpreadOptions()
 

@@ -91,3 +91,21 @@ def test_taken_back_and_cleared(desk, tab, beach, strokes, on_sand, on_water, br
     # It can be drawn on as before.
     tab.scribble(*on_sand)
     assert len(strokes()) == 1
+
+
+def test_smoothing_is_seen_at_once(desk, tab, on_sand, on_water):
+    tab.press("2")
+    tab.scribble(*on_sand)
+    tab.press("1")
+    tab.scribble(*on_water)
+    tab.wait("document.body.dataset.preview === 'shown'")
+    tab.slide("opacity", 100)
+    before = tab.page.locator("#view").screenshot()
+    tab.page.click("#smooth-part summary")
+    tab.page.fill("#specks", "5000")
+    tab.slide("smoothness", 4)
+    tab.poll(lambda: (desk.session.options.smoothness, desk.session.options.specks) == (4, 5000), "the server knows")
+    tab.poll(lambda: tab.page.locator("#view").screenshot() != before, "the result is another one")
+    tab.page.reload()
+    tab.ready()
+    assert tab.page.input_value("#smoothness") == "4" and tab.page.input_value("#specks") == "5000"

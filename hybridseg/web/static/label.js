@@ -24,12 +24,13 @@ import { Preview } from "./preview.js";
 import { ChangeQueue } from "./queue.js";
 import { Settings } from "./settings.js";
 import { Shares } from "./shares.js";
+import { Smoothing } from "./smoothing.js";
 import { Thumbs } from "./thumbs.js";
 import { Tone } from "./tone.js";
 import { Drawing } from "./tools.js";
 import { Viewer } from "./viewer.js";
 import { Walk } from "./walk.js";
-import { cancelWork, importLabels, refreshClasses, runImage, saveClasses } from "./work.js";
+import { cancelWork, importLabels, refreshClasses, runImage, saveClasses, setSmoothing } from "./work.js";
 
 const MARKS = { untouched: ["○", "to do"], imported: ["⇩", "imported"], working: ["◐", "in progress"], done: ["✓", "done"] };
 const SILENT = "The server does not answer; trying again every two seconds. Your strokes are kept.";
@@ -70,6 +71,7 @@ class LabelPage {
     this.queue = new ChangeQueue(this.api, queueHooks(this));
     this.jobs = new Jobs(this.api, (state) => this.heed(state));
     this.preview = new Preview(this.api, () => this.#previewWish(), previewHooks(this));
+    this.smoothing = new Smoothing((values) => setSmoothing(this, values));
     this.picker = new ClassPicker(this);
     this.shares = new Shares(this);
     this.finish = new Finish(this);
@@ -86,6 +88,7 @@ class LabelPage {
     while (!this.session) this.session = await this.#openSession();
     this.walk = new Walk(this.session.window);
     this.setClasses(this.session);
+    this.smoothing.show(this.session);
     this.images.setItems(this.session.images.map((item) => ({ ...item, id: String(item.id) })));
     showProgress(this.images.items);
     this.#listen();

@@ -53,6 +53,14 @@ export async function saveClasses(page, classes) {
   if (page.state) page.reload(page.state.id);
 }
 
+/** Spread scribbles in another way; the result in view follows. */
+export async function setSmoothing(page, values) {
+  const set = await page.ask(() => page.api.put("/api/smoothing", values));
+  if (!set) return;
+  page.smoothing.show(set);
+  if (page.state) await page.reload(page.state.id);
+}
+
 /** Fetch the class list; true when its names or their order changed. */
 export async function refreshClasses(page) {
   const fresh = await page.api.openSession();
