@@ -7,6 +7,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, Response, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
@@ -15,6 +16,7 @@ from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput, located
 from hybridseg.io.jsonfiles import parse_json_object, parse_whole
 from hybridseg.labelling.accepted import clear, withdraw
+from hybridseg.labelling.exports import export_result
 from hybridseg.labelling.jobs import KINDS, JobRunner
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.review import ReviewSession
@@ -117,6 +119,13 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
     def send_tile(image_id: str, layer: str, level: int, row: int, col: int) -> Response:
         data = session.draw_tile(image_id, layer, (level, row, col), bands=_read_bands())
         return _send_picture(data, lasting=layer == "picture")
+
+    @app.get("/api/images/<image_id>/export")
+    def export(image_id: str) -> Response:
+        name, data = export_result(album.open(image_id)[1], request.args.get("to", ""))
+        response = Response(data, mimetype="application/octet-stream")
+        response.headers["X-File-Name"] = quote(name)
+        return response
 
     @app.get("/api/images/<image_id>/thumbnail")
     def send_thumbnail(image_id: str) -> Response:

@@ -109,3 +109,30 @@ def test_smoothing_is_seen_at_once(desk, tab, on_sand, on_water):
     tab.page.reload()
     tab.ready()
     assert tab.page.input_value("#smoothness") == "4" and tab.page.input_value("#specks") == "5000"
+
+
+def test_the_result_is_downloaded(tab, beach, on_sand, on_water, browse, tmp_path):
+    browse.expected.append("status of 400")
+    tab.page.click("#files-part summary")
+    tab.press("2")
+    tab.scribble(*on_sand)
+    tab.page.select_option("#export", "png")
+    tab.says("no result to export", where="#banner")
+    tab.press("1")
+    tab.scribble(*on_water)
+    tab.press("Enter")
+    tab.says("The whole image is labelled")
+    for to, name in (
+        ("png", "coast_label.png"),
+        ("labelme", "coast.json"),
+        ("doodler", "coast.npz"),
+        ("gpkg", "coast.gpkg"),
+    ):
+        with tab.page.expect_download() as waiting:
+            tab.page.select_option("#export", to)
+        assert waiting.value.suggested_filename == name
+        waiting.value.save_as(tmp_path / name)
+    labels = read_labelmap(tmp_path / "coast_label.png").labels
+    assert labels[240, 95] == 1 and labels[275, 550] == 0
+    with np.load(tmp_path / "coast.npz") as arrays:
+        assert (arrays["label"].argmax(axis=2) == labels).all() and arrays["doodles"][240, 95] == 2

@@ -52,6 +52,12 @@ export class Api {
     return answer.blob();
   }
 
+  /** Get a file with its name, {blob, name}. */
+  async getFile(path) {
+    const answer = await this.#send(path, { cache: "no-store" });
+    return { blob: await answer.blob(), name: decodeURIComponent(answer.headers.get("X-File-Name")) };
+  }
+
   /** Post JSON, get JSON. */
   async post(path, body) {
     const answer = await this.#change("POST", path, body);

@@ -30,7 +30,7 @@ import { Tone } from "./tone.js";
 import { Drawing } from "./tools.js";
 import { Viewer } from "./viewer.js";
 import { Walk } from "./walk.js";
-import { cancelWork, importLabels, refreshClasses, runImage, saveClasses, setSmoothing } from "./work.js";
+import { cancelWork, exportResult, importLabels, refreshClasses, runImage, saveClasses, setSmoothing } from "./work.js";
 
 const MARKS = { untouched: ["○", "to do"], imported: ["⇩", "imported"], working: ["◐", "in progress"], done: ["✓", "done"] };
 const SILENT = "The server does not answer; trying again every two seconds. Your strokes are kept.";
@@ -350,6 +350,10 @@ class LabelPage {
       byId(id).addEventListener("input", () => this.images.setFilter(byId("filter").value, byId("state-filter").value));
     }
     makeBorder(byId("border"), byId("image-panel"), this.settings);
+    byId("export").addEventListener("input", ({ target }) => {
+      exportResult(this, target.value);
+      target.value = "";
+    });
     byId("import-file").addEventListener("change", ({ target }) => {
       importLabels(this, target.files[0]);
       target.value = "";

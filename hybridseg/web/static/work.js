@@ -1,7 +1,7 @@
 // Jobs and files: label the whole image, write it, import labels, change the classes.
 
 import { imagePath } from "./api.js";
-import { byId } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { showJob, showState } from "./panel.js";
 
 const LABELLED = "The whole image is labelled; accept it with S, or correct it.";
@@ -51,6 +51,19 @@ export async function saveClasses(page, classes) {
   queue.heads.clear();
   page.messages.pass();
   if (page.state) page.reload(page.state.id);
+}
+
+/** Download the result of the open image in a format of another program. */
+export async function exportResult(page, to) {
+  if (!page.state || !to) return;
+  const { id } = page.state;
+  await page.queue.drained(id);
+  const file = await page.ask(() => page.api.getFile(`${imagePath(id, "export")}?to=${to}`));
+  if (!file) return;
+  const link = make("a", { href: URL.createObjectURL(file.blob), download: file.name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  page.messages.succeed(`${file.name} was downloaded.`);
 }
 
 /** Spread scribbles in another way; the result in view follows. */
