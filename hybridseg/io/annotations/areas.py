@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def write_labelme(path: str | os.PathLike[str], labelmap: LabelMap, image_path: 
          "shape_type": "polygon", "flags": {}}
         for area in list_areas(labelmap.labels)
     ]  # fmt: skip
-    record = {
+    record: dict[str, Any] = {
         "version": "5.0.1", "flags": {}, "shapes": shapes, "imagePath": info.path.name, "imageData": None,
         "imageHeight": info.rows, "imageWidth": info.cols,
     }  # fmt: skip
