@@ -117,6 +117,7 @@ def label(
     specks: int = SpreadOptions.specks,
     out: PathLike | None = None,
     figures: FigureOptions = FigureOptions(),
+    annotator: str | None = None,
     import_: PathLike | None = None,
     review: bool = False,
     port: int = 0,
@@ -145,6 +146,8 @@ def label(
         CrfOptions: how the CRF spreads scribbles; by default as it suits the features.
     out
         The folder of the results; by default beside each photo.
+    annotator
+        Who labels: strokes and results are kept apart from those of others, in ``annotators/NAME``.
     import_
         Labels of any tool to start from, a model's too: a file, or a folder with one for each photo.
     review
@@ -184,10 +187,10 @@ def label(
         open_page = partial(open_review_page, ReviewSession(paths[0], progress=progress))
     else:
         session, told = open_session(
-            paths, table=find_table(labels, colors), out_dir=find_path(out), masks_dir=find_path(masks),
-            import_path=find_path(import_), options=SpreadOptions(scale, crf, features, smoothness, specks),
-            window=window, figures=figures,
-            progress=progress,
+            paths, table=find_table(labels, colors), out_dir=find_path(out), annotator=annotator,
+            masks_dir=find_path(masks), import_path=find_path(import_),
+            options=SpreadOptions(scale, crf, features, smoothness, specks),
+            window=window, figures=figures, progress=progress,
         )  # fmt: skip
         console.say_all(told)
         open_page = partial(open_label_page, session)

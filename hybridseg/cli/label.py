@@ -85,6 +85,11 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
 )
 @figure_options
 @click.option(
+    "--annotator",
+    metavar="NAME",
+    help="Who labels: strokes and results are kept apart from those of others, in annotators/NAME; see agreement.",
+)
+@click.option(
     "--import",
     "import_path",
     metavar="PATH",
@@ -167,6 +172,7 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
         inputs,
         table=read_table(settings["labels_path"], settings["colors_path"]),
         out_dir=out_dir,
+        annotator=settings["annotator"],
         masks_dir=settings["masks_dir"],
         import_path=settings["import_path"],
         options=_read_spread_options(settings),
@@ -177,7 +183,8 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     console.say_all(told)
     album = session.album
     n_images = count_of(len(album.entries), "image")
-    console.say(f"{n_images}; results go {f'to {out_dir}' if out_dir else 'beside them'}.")
+    place = album.shelf.out_dir
+    console.say(f"{n_images}; results go {f'to {place}' if place else 'beside them'}.")
     serve(partial(open_label_page, session), **where)
     results = [path for entry in album.entries.values() for path in album.shelf.list_results(entry.path)]
     console.record(images=len(album.entries), done=album.n_done)

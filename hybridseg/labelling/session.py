@@ -6,6 +6,7 @@ on an older version is refused, so that two tabs (or two programs) cannot silent
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +23,7 @@ from hybridseg.io.annotations.strokes import find_area, mask_to_points
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import describe_image
 from hybridseg.io.masks import ANNOTATIONS, MASKS, find_annotations
-from hybridseg.io.pairing import find_images, image_stem, list_files
+from hybridseg.io.pairing import PEOPLE_DIR, find_images, image_stem, list_files
 from hybridseg.labelling.accepted import without_result
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.drawing import Bounds
@@ -318,6 +319,7 @@ def open_session(
     *,
     table: ClassTable | None = None,
     out_dir: Path | None = None,
+    annotator: str | None = None,
     masks_dir: Path | None = None,
     import_path: Path | None = None,
     options: SpreadOptions = SpreadOptions(),
@@ -329,6 +331,8 @@ def open_session(
 
     Parameters
     ----------
+    annotator : str or None
+        Who labels: strokes and results are kept apart from those of others, who share the class list.
     masks_dir, import_path
         Masks made by hand, or the labels of any tool, to start from.
 
@@ -347,14 +351,36 @@ def open_session(
     """
     image_paths = find_images(inputs)
     _require_an_image(image_paths)
+    class_dir = None
+    if annotator is not None:
+        class_dir = out_dir or image_paths[0].parent
+        out_dir = find_own_folder(class_dir, annotator)
     for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
         claim_folder(folder)
     session = LabelSession(
-        Album(image_paths, table=table, out_dir=out_dir), options=options, window=window, figures=figures
+        Album(image_paths, table=table, out_dir=out_dir, class_dir=class_dir),
+        options=options,
+        window=window,
+        figures=figures,
     )
     source = masks_dir or import_path
     told = session.import_all(source, masks_only=masks_dir is not None, progress=progress) if source else []
     return session, told
+
+
+def find_own_folder(folder: Path, annotator: str) -> Path:
+    """Return where a person's strokes and results are kept, below the folder of the results of all.
+
+    Raises
+    ------
+    BadInput
+        When a folder cannot be called so.
+    """
+    if not re.fullmatch(r"\w[\w .-]{0,59}", annotator) or annotator != annotator.strip(" ."):
+        raise BadInput(
+            f"--annotator {annotator[:60]!r} becomes the name of a folder: give up to 60 letters, digits, spaces or -"
+        )
+    return folder / PEOPLE_DIR / annotator
 
 
 def _require_an_image(paths: Sequence[Path]) -> None:

@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict, WriteFailed
 from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.labelling.accepted import clear, withdraw
+from hybridseg.labelling.session import open_session
 
 pytestmark = pytest.mark.usefixtures("quick_panels")
 RESULT = ["a_mres.mat", "a_mres_label.png", "a_report.txt", "figures/a_mres.png"]
@@ -156,3 +158,21 @@ def test_a_change_is_recognised_by_the_next_program_too(session, first, draw, ph
     state = again.describe(first)
     assert (state["n_strokes"], state["version"], state["can_redo"]) == (0, 1, True)
     assert read_strokes(photos / "a_doodles.json").keys == ("one", "two")
+
+
+def test_two_people_work_apart_and_share_the_class_list(photos, table, draw):
+    sessions = {}
+    for name in ("Ann", "Bob"):
+        session = sessions[name] = open_session([photos], table=table if name == "Ann" else None, annotator=name)[0]
+        if name == "Ann":
+            session.album.set_classes(1, ClassTable.from_names(["water", "sand", "cliff", "kelp"]))
+        (image_id, *_) = session.album.entries
+        session.add_stroke(image_id, session.describe(image_id)["version"], draw(0 if name == "Ann" else 3))
+    drawn = {
+        name: read_strokes(photos / "annotators" / name / "a_doodles.json").strokes[0].class_id for name in sessions
+    }
+    assert drawn == {"Ann": 0, "Bob": 3} and not (photos / "a_doodles.json").exists()
+    assert (photos / "page_labels.txt").exists()
+    for wrong in ("../x", "", "a/b", ".hidden", " a", "x" * 61):
+        with pytest.raises(BadInput, match="--annotator"):
+            open_session([photos], table=table, annotator=wrong)
