@@ -81,7 +81,7 @@ class LabelSession:
             "seconds": log.seconds,
             "has_result": opened.labels is not None or any(s.layer == "result" for s in log.strokes),
             "stale": opened.stale,
-            "georeferenced": info.georeference is not None,
+            "transform": info.georeference and info.georeference.transform,
             "job": job and {"kind": job.kind, "label": job.label, "done": job.done, "total": job.total},
             "message": entry.message,
             "message_kind": entry.message_kind,

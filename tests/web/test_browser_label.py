@@ -1,5 +1,7 @@
 """From strokes to files in a real browser: drawn with mouse, keys and fingers, checked in the files."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,17 @@ def test_a_geotiff_keeps_its_place(label, scene, tmp_path, on_sand, on_water):
     with quiet_rasterio(), rasterio.open(path, "w", crs="EPSG:32611", transform=place, **settings) as out:
         out.write(scene.image.transpose(2, 0, 1))
     tab = label([path]).tab
+    x, y = (round(value) for value in tab.at(100, 200))
+    row, col = tab.point(x, y)
+    tab.page.mouse.move(x, y)
+    tab.says("row 100, col 200 ·", where="#where")
+    east, north = re.search(r"x ([\d.]+), y ([\d.]+)", tab.page.inner_text("#where")).groups()
+    assert float(east) == pytest.approx(500000 + 2 * (col + 0.5), abs=0.06)
+    assert float(north) == pytest.approx(4000000 - 2 * (row + 0.5), abs=0.06)
+    # An arrow points to the north: its tip is above, its notch below.
+    box = tab.page.locator("#view").bounding_box()
+    tip, beside = (tab.point(box["x"] + 34 + dx, box["y"] + box["height"] - 34 - 12) for dx in (0, 9))
+    assert tab.see(*tip) == (255, 255, 255) and tab.see(*beside) != (255, 255, 255)
     tab.press("2")
     tab.scribble(*on_sand)
     tab.press("1")

@@ -25,7 +25,7 @@ export function pointerHooks(page) {
     hover: (point) => {
       if (point) takeOver();
       drawing.hover(point);
-      showWhere(point);
+      showWhere(point, page.state?.transform);
     },
     wheel: (steps) => {
       if (page.choice.hasWidth) page.choice.resize(steps);

@@ -1,7 +1,7 @@
 // The layers of the labelling page: photo, result and scribbles, with the tool on top.
 
 import { imagePath } from "./api.js";
-import { paintOpenPolygon, paintRing, paintStrokes } from "./overlay.js";
+import { paintNorth, paintOpenPolygon, paintRing, paintStrokes } from "./overlay.js";
 
 /** The layers of a page, the lowest first. */
 export function makeLayers(page) {
@@ -26,6 +26,7 @@ export function paintTools(page, ctx) {
   const { transform } = page.viewer;
   const { stroke, polygonOpen, hoverPoint } = page.drawing;
   page.walk.paint(ctx, transform);
+  if (page.state?.transform) paintNorth(ctx, page.state.transform, transform.height);
   const point = page.crosshair.visible ? page.crosshair.point : hoverPoint;
   if (polygonOpen) paintOpenPolygon(ctx, transform, stroke, point, page.classList.classes[stroke.class].color);
   for (const { tool, points } of drawnStrokes(page)) {

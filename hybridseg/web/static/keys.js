@@ -68,7 +68,7 @@ export function listenToKeys(page, commands) {
     if (event.target === canvas && event.key in ARROWS) {
       event.preventDefault();
       crosshair.move(...ARROWS[event.key], event.shiftKey);
-      return showWhere(crosshair.point);
+      return showWhere(crosshair.point, page.state?.transform);
     }
     if (!belongsToControl(event) && !event.defaultPrevented) commands.handle(event);
   });

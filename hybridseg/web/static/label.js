@@ -360,7 +360,7 @@ class LabelPage {
     });
     this.settings.on("wheel", (value) => (this.input.wheelSetsPen = value === "pen"));
     this.settings.on("pen", (value) => this.choice.setUnit(value));
-    byId("show-part").open = window.innerHeight >= 700;
+    byId("show-part").open = window.innerHeight >= 700 && window.innerWidth > 620;
     this.viewer.above.push((ctx) => paintTools(this, ctx));
     this.viewer.on("view", () => {
       showZoom(this.viewer.transform.scale);

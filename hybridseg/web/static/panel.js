@@ -58,9 +58,18 @@ export function showZoom(scale) {
   byId("zoom").textContent = `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`;
 }
 
-/** Show where the pointer is. */
-export function showWhere(point) {
-  byId("where").textContent = point ? `row ${Math.round(point[0])}, col ${Math.round(point[1])}` : "";
+/** Show where the pointer is, in an image with a place on Earth also on its map. */
+export function showWhere(point, transform = null) {
+  if (!point) return (byId("where").textContent = "");
+  const [row, col] = point.map((value) => value + 0.5);
+  const words = [`row ${Math.round(point[0])}, col ${Math.round(point[1])}`];
+  if (transform) {
+    const [a, b, c, d, e, f] = transform;
+    // A tenth of a pixel is as good as a hand.
+    const digits = Math.min(Math.max(Math.ceil(1 - Math.log10(Math.hypot(a, d))), 0), 8);
+    words.push(`x ${(a * col + b * row + c).toFixed(digits)}, y ${(d * col + e * row + f).toFixed(digits)}`);
+  }
+  byId("where").textContent = words.join(" · ");
 }
 
 /** Show the size of the pen. */
