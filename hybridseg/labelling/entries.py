@@ -32,17 +32,21 @@ class Job:
     done: int = 0
     total: int = 1
     cancelled: bool = False
+    droppable: bool = False
 
-    def begin(self, label: str, done: int, total: int) -> None:
-        """Report the step that begins; raise `JobCancelled` when the job was cancelled."""
-        self.label, self.done, self.total = label, done, total
+    def begin(self, label: str, done: int, total: int, *, droppable: bool = False) -> None:
+        """Report the step that begins; raise `JobCancelled` when the job was cancelled.
+
+        A step that is `droppable` changes nothing: who cancels it need not wait for its end.
+        """
+        self.label, self.done, self.total, self.droppable = label, done, total, droppable
         if self.cancelled:
             raise JobCancelled
 
     def watch(self, items: Sequence[Item], *, label: str) -> Iterator[Item]:
         """Yield the parts of a step (a `Progress` hook); raise `JobCancelled` between them when cancelled."""
         for item in items:
-            self.begin(self.label, self.done, self.total)
+            self.begin(self.label, self.done, self.total, droppable=self.droppable)
             yield item
 
 

@@ -321,3 +321,28 @@ def test_a_geotiff_keeps_its_place(photos, table, draw, near, wait_for_job):
     with open_raster(photos / "g_mres_label.tif") as dataset:
         assert dataset.crs.to_epsg() == 32611 and dataset.transform == place
         assert dataset.read(1)[30, [5, 80]].tolist() == [0, 2]
+
+
+def test_cancel_is_heard_within_the_crf(session, jobs, first, draw, wait_for_job, monkeypatch):
+    """The person goes on at once; what the dropped job finds is thrown away, and the next one is done."""
+    session.add_stroke(first, 1, draw(0, (10, 5), (50, 30)))
+    session.add_stroke(first, 2, draw(2, (10, 60), (50, 80)))
+    begun, go_on, n_calls = threading.Event(), threading.Event(), []
+
+    def spread(windows, drawn, **more):
+        n_calls.append(len(n_calls))
+        begun.set()
+        assert go_on.wait(30)
+        return np.full(windows.shape, len(n_calls) - 1, np.uint8)
+
+    monkeypatch.setattr("hybridseg.labelling.jobs.spread_over", spread)
+    jobs.start(first, 3, "run")
+    assert begun.wait(30)
+    jobs.cancel(first)
+    state = session.describe(first)
+    assert state["job"] is None and state["message"] == "Stopped, as you asked." and not state["has_result"]
+    jobs.start(first, 3, "run")
+    assert session.describe(first)["job"]["kind"] == "run"
+    go_on.set()
+    assert not wait_for_job(session, first)["stale"] and n_calls == [0, 1]
+    assert (session.album.open(first)[1].labels == 1).all()
