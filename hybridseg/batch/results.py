@@ -17,7 +17,7 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labeltiff import writing_labels
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.rasters import GeoReference
-from hybridseg.markup import render_table, render_text
+from hybridseg.markup import count_of, render_table, render_text
 from hybridseg.resample import find_nearest
 
 MOST_WHOLE_PIXELS = 100_000_000
@@ -78,7 +78,7 @@ class BatchResult:
 
     def _describe(self) -> str:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"{len(self.images)} images done{skipped}{count_problems(self.problems)}"
+        return f"{count_of(len(self.images), 'image')} done{skipped}{count_problems(self.problems)}"
 
     def _repr_html_(self) -> str:
         rows = [(image.image_path.name, image.written[0], image._describe_shares()) for image in self.images]

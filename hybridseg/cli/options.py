@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, check_path
 from hybridseg.figures import FigureOptions
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
 from hybridseg.io.remote import as_source, is_remote
@@ -22,12 +22,16 @@ from hybridseg.options import make_options, setting_of, type_of
 
 
 class PathType(click.Path):
-    """A path; an empty one, which would mean the current folder, is refused."""
+    """A path; an empty one, which would mean the current folder, is refused, and one that no file can have."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Check the text of the option."""
         if value == "":
             self.fail("it is empty; write . for the current folder", param, ctx)
+        try:
+            check_path(value)
+        except BadInput as error:
+            self.fail(str(error), param, ctx)
         return super().convert(value, param, ctx)
 
 

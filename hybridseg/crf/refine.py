@@ -16,6 +16,7 @@ from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.priors import Priors, priors_from_probs, priors_from_seeds
 from hybridseg.errors import BadInput, TooLittleMemory
 from hybridseg.forecast import Weighted
+from hybridseg.markup import count_of
 from hybridseg.progress import Progress, no_progress
 
 _MAX_BANDS = 4
@@ -158,7 +159,10 @@ def _prepare_image(image: np.ndarray) -> np.ndarray:
     image = np.ascontiguousarray(image, np.float32)
     n_bad = image.size - int(np.isfinite(image).sum())
     if n_bad:
-        raise BadInput(f"{n_bad} values of the image are NaN or infinite; fill them first, for example with 0")
+        raise BadInput(
+            f"{count_of(n_bad, 'value')} of the image {'is' if n_bad == 1 else 'are'} NaN or infinite; fill them "
+            "first, for example with 0"
+        )
     if image.min() < 0 or image.max() > 255:
         raise BadInput(
             f"values of the image go from {image.min():g} to {image.max():g}; scale them to 0..255, in which "

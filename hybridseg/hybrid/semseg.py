@@ -24,6 +24,7 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.lazyimages import open_lazily
 from hybridseg.io.tables import write_json
 from hybridseg.machine import MemoryOptions
+from hybridseg.markup import count_of
 from hybridseg.models.ensemble import AnyClassifier, Ensemble, list_members
 from hybridseg.models.graphs import INPUT_RANGES
 from hybridseg.models.store import load_classifier
@@ -157,7 +158,7 @@ def segment_file(
     warnings = list_warnings(found, options, table, tile_size=classifier.tile_size)
     warnings += filter(None, [explain_large(shape)])
     made_by = _make_record(classifier, found.options, table)
-    heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
+    heads = ("image", f"{count_of(found.n_tiles, 'tile')}", "every pixel, by CRF")
     dpi = outputs.figures.dpi if outputs.figures else DPI
     panel = fit_page(shape, len(heads), dpi=dpi)
     figures = outputs.list_figures(image_path, f"_ares_{classifier.tile_size}")

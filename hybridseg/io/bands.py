@@ -49,7 +49,7 @@ def match_bands(image: AnyImage, n_bands: int, *, model: object, has_alpha: bool
     n_colors = found - has_alpha
     if n_colors == n_bands:
         return _see(image, lambda pixels: pixels[..., :n_bands], n_bands), (
-            f"its transparency (band {found}) is left out: {model} takes {n_bands} bands"
+            f"its transparency (band {found}) is left out: {model} takes {count_of(n_bands, 'band')}"
         )
     if (n_colors, n_bands) == (1, _N_COLORS):
         return _see(image, lambda pixels: pixels[..., :1].repeat(n_bands, axis=2), n_bands), (
@@ -83,7 +83,9 @@ def stack_bands(paths: Sequence[str | os.PathLike[str]]) -> LoadedImage:
     first = images[0].info
     for info, n_bands in ((image.info, image.pixels.shape[2]) for image in images):
         if n_bands != 1:
-            raise BadInput(f"{info.path} has {n_bands} bands; give files of one band each as the bands of one image")
+            raise BadInput(
+                f"{info.path} has {count_of(n_bands, 'band')}; give files of one band each as the bands of one image"
+            )
         if info.shape != first.shape:
             raise BadInput(
                 f"{info.path} has {info.rows} x {info.cols} pixels, and {first.path} has {first.rows} x {first.cols}; "

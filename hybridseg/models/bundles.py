@@ -21,6 +21,7 @@ from hybridseg.io.atomic import write_bytes
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
+from hybridseg.markup import count_of
 from hybridseg.models.architectures import Architecture, architecture_record, parse_architecture
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, parse_value, read_card_file
 from hybridseg.models.engines import LITERT, Engine, NetworkEngine, classify, classify_pixels
@@ -95,11 +96,11 @@ class DenseCard:
     def __post_init__(self) -> None:
         n_classes = max(self.architecture.n_outputs, 2)
         if len(self.table) != n_classes:
-            raise BadInput(f"{len(self.table)} classes for a network of {n_classes}")
+            raise BadInput(f"{count_of(len(self.table), 'class')} for a network of {n_classes}")
         if not all(1 <= side <= _MAX_SIDE for side in self.size):
             raise BadInput(f"size={self.size} is not the size of an image; sides are from 1 to {_MAX_SIDE:,} pixels")
         if (n_means := len(self.normalization.means)) not in (0, self.architecture.n_bands):
-            raise BadInput(f"means of {n_means} bands for a network of {self.architecture.n_bands}")
+            raise BadInput(f"means of {count_of(n_means, 'band')} for a network of {self.architecture.n_bands}")
 
 
 class DenseModel:

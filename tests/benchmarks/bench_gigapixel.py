@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -107,8 +108,8 @@ def make_classifier(folder: Path, photo: np.ndarray) -> Path:
     return folder / "model.pb"
 
 
-def make_network(path: Path) -> Path:
-    """Save a small U-Net with random weights."""
+def make_network(path: Path, **shape: Any) -> Path:
+    """Save a U-Net with random weights, a small one unless another shape is asked for."""
     from hybridseg.models.bundles import DenseCard, save_dense
     from hybridseg.models.normalization import Normalization
     from hybridseg.models.startup import import_tensorflow
@@ -116,7 +117,8 @@ def make_network(path: Path) -> Path:
     from hybridseg.models.views import View
 
     import_tensorflow()
-    network = Unet(n_bands=3, n_outputs=len(CLASSES), encoder="none", block="plain", widths=(8, 8, 16, 16))
+    shape = shape or {"encoder": "none", "block": "plain", "widths": (8, 8, 16, 16)}
+    network = Unet(n_bands=3, n_outputs=len(CLASSES), **shape)
     view = View(True, (1.0, 1.0), (SMALL_SIDE, SMALL_SIDE))
     card = DenseCard(network, ClassTable.from_names(CLASSES), (256, 256), Normalization("unit"), view=view)
     save_dense(path, network.build(), card, probes=[np.random.default_rng(0).random((1, 256, 256, 3), np.float32)])
