@@ -19,7 +19,7 @@ from hybridseg.classes import ClassTable, count_labels
 from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput, Problem
 from hybridseg.figures import FigureOptions
 from hybridseg.io.annotations.doodles import MAX_KEY_CHARACTERS, Stroke, parse_stroke
-from hybridseg.io.annotations.strokes import find_area, mask_to_points
+from hybridseg.io.annotations.strokes import fill_area
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import describe_image
 from hybridseg.io.masks import ANNOTATIONS, MASKS, find_annotations
@@ -310,8 +310,8 @@ def _fill(opened: OpenImage, click: Stroke) -> Stroke:
     row, col = (round(value) for value in click.points[0])
     if not (0 <= row < rows and 0 <= col < cols):
         raise BadInput("that point lies outside of the image; click inside")
-    values = opened.view(click.layer, slice(0, rows), slice(0, cols))
-    return replace(click, tool="region", width=1.0, points=mask_to_points(find_area(values, (row, col))))
+    points = fill_area(partial(opened.view, click.layer), (rows, cols), (row, col))
+    return replace(click, tool="region", width=1.0, points=points)
 
 
 def open_session(
