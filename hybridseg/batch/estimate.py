@@ -39,7 +39,7 @@ class SurveyOptions:
     """The survey that some images stand for, and the machines that do it."""
 
     megapixels: float | None = option(
-        None, "Megapixels of the whole survey, of which SOURCES are a sample.", span=Span(0, above=True)
+        None, "Megapixels of the whole survey, of which SOURCES are a sample.", span=Span(0, 1e12, above=True)
     )
     machines: tuple[int, ...] = option(
         (1,), "Machines like this one that share the work; several numbers have a line each.", span=Span(1)

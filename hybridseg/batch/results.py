@@ -137,6 +137,25 @@ class ResultRows:
         return ResultRows(np.where(valid, self.labels, np.uint8(VOID)), confidence, seeds, entropy, self.tiles)
 
 
+def resize_rows(found: Iterable[ResultRows], old: tuple[int, int], new: tuple[int, int]) -> Iterator[ResultRows]:
+    """Yield classes and confidence at another size, where each pixel has those of the nearest.
+
+    Examples
+    --------
+    >>> rows = [ResultRows(np.uint8([[3, 7]])), ResultRows(np.uint8([[5, 9]]))]
+    >>> [part.labels.tolist() for part in resize_rows(rows, (2, 2), (3, 4))]
+    [[[3, 3, 7, 7]], [[5, 5, 9, 9], [5, 5, 9, 9]]]
+    """
+    sources, cols = (find_nearest(*sides) for sides in zip(old, new, strict=True))
+    top = 0
+    for part in found:
+        first, end = np.searchsorted(sources, (top, top + len(part.labels)))
+        at = np.ix_(sources[first:end] - top, cols)
+        if first < end:
+            yield ResultRows(part.labels[at], None if part.confidence is None else part.confidence[at])
+        top += len(part.labels)
+
+
 class KeptMaps:
     """What is kept of a result while it is written: counts, and its maps at a size that fits into memory.
 

@@ -44,6 +44,7 @@ from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuni
 from hybridseg.hybrid.tuning import tune_crf as tune
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import find_images
+from hybridseg.io.remote import as_source
 from hybridseg.machine import MemoryOptions
 from hybridseg.markup import count_of, name_some
 from hybridseg.models.store import tuning_path
@@ -135,7 +136,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     """
     prob_is_option = is_given("gt_prob")
     images = _read_words(words, settings)
-    paths = find_images([Path(word) for word in images])
+    paths = find_images(map(as_source, images))
     files = {
         "model_paths": settings["model_paths"] or (DEFAULT_MODEL,),
         "labels_path": settings["labels_path"],

@@ -223,10 +223,10 @@ def list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable
             "of the image without any, so they are spread evenly (--pattern checker; --pattern raster picks them row "
             "by row all the same)"
         )
-    if found.refinement.n_blocks > 1:
+    if found.refinement.n_blocks > found.refinement.n_planned:
         warnings.append(
-            f"for lack of memory the CRF worked in {found.refinement.n_blocks} overlapping parts, so some pixels in a "
-            "thousand may differ from the result of one; give it more (--max-memory)"
+            f"for lack of memory the CRF worked in {found.refinement.n_blocks} overlapping parts instead of "
+            f"{found.refinement.n_planned}, so some pixels in a thousand may differ; give it more (--max-memory)"
         )
     if found.filled_share > 0:
         warnings.append(

@@ -19,8 +19,8 @@ from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.jsonfiles import read_json_object
-from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
+from hybridseg.io.textfiles import read_whole
 from hybridseg.markup import count_of
 from hybridseg.models.architectures import Architecture, architecture_record, parse_architecture
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, parse_value, read_card_file
@@ -39,7 +39,7 @@ from hybridseg.models.runtimes import (
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.models.trials import MADE_HERE, remember, run_apart
 from hybridseg.models.views import View
-from hybridseg.models.weightfile import encode_weights, load_weights
+from hybridseg.models.weightfile import MAX_FILE_BYTES, encode_weights, load_weights
 from hybridseg.progress import say, say_if_slow
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def load_dense(path: str | os.PathLike[str], *, engine: str = LITERT) -> DenseMo
     path = _find_weights(Path(path))
     place = find_card(path)
     card, expected_hash = read_dense_card(path)
-    if hash_bytes(check_regular(path).read_bytes()) != expected_hash:
+    if hash_bytes(read_whole(path, most=MAX_FILE_BYTES, remedy="give the weights of a network")) != expected_hash:
         raise BadInput(
             f"{path} is not the file that {place.name} describes (the SHA-256 differs): it is damaged or of another "
             "training; copy both again or train again"

@@ -280,6 +280,9 @@ def test_what_a_run_will_take(survey, photos, monkeypatch):
     # A larger image than any before takes more than those.
     write_image(bad, np.zeros((2000, 1000, 3), np.uint8))
     assert make_plan([bad], 0, manifest, job=survey.job.fingerprint(), n_workers=1).memory_mb == pytest.approx(320)
+    # Up to a size: then it is read part by part.
+    monkeypatch.setattr("hybridseg.batch.plan.measure_megapixels", lambda path: 1000.0)
+    assert make_plan([bad], 0, manifest, job=survey.job.fingerprint(), n_workers=1).memory_mb == 250 + 35 * 50
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": plan.n_bytes - 1}))
     with pytest.raises(WriteFailed, match="choose another --out"):
         check_disk(survey.out / "new", plan)

@@ -14,6 +14,7 @@ from hybridseg.io.pairing import (
     list_images,
     result_kind,
 )
+from hybridseg.io.remote import as_source
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,18 @@ def test_images_by_name_folder_and_pattern(photos, words, found):
     assert [path.as_posix() for path in find_images(map(Path, words))] == found
     absolute = [photos / word for word in words]
     assert find_images(absolute) == [photos / name for name in found]
+
+
+def test_a_pattern_of_folders_is_of_what_lies_in_them(photos):
+    """Also where photos lie beside the folders: `Path` forgets the slash at the end."""
+    assert find_images([as_source("*/")]) == [Path("folder.png/d.png")]
+    assert find_images([as_source("c[1].png"), as_source("*")]) == [
+        Path(name) for name in ("c[1].png", "a.tif", "b.JPG")
+    ]
+    (photos / "d[1]").mkdir()
+    (photos / "d[1]/e.png").touch()
+    assert find_images([as_source("d[1]/")]) == [Path("d[1]/e.png")]
+    assert find_images([as_source(f"{photos}/*/")]) == [photos / name for name in ("d[1]/e.png", "folder.png/d.png")]
 
 
 @pytest.mark.parametrize("word", ["*.bmp", "nix*", "*.mat", "[", "no/such/*.png"])
