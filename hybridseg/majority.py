@@ -1,4 +1,4 @@
-"""The majority filter: a median filter for label maps, whose ids have no order."""
+"""Smoother label maps: the majority filter, a median filter for ids that have no order; and maps without specks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,37 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hybridseg.classes import VOID
+from hybridseg.classes import VOID, count_labels
 from hybridseg.errors import BadInput
+from hybridseg.resample import take_nearest
 
 MAX_RADIUS = 500
 # Small enough for the cache and to have few classes, and large compared with its margin.
 _BLOCK_SHAPE = (128, 512)
+
+
+def remove_specks(labels: np.ndarray, least: float) -> np.ndarray:
+    """Return labels in which each connected area of fewer pixels takes the class of the nearest larger area.
+
+    VOID pixels stay VOID. Where no area is large enough, nothing changes.
+
+    Examples
+    --------
+    >>> remove_specks(np.array([[0, 0, 0, 1, 1, 1], [0, 2, 0, 1, 1, 1]], np.uint8), 2).tolist()
+    [[0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1]]
+    """
+    if least <= 1:
+        return labels
+    from scipy.ndimage import label
+
+    is_speck = np.zeros(labels.shape, bool)
+    for class_id in np.flatnonzero(count_labels(labels)[:VOID]):
+        areas, _ = label(labels == class_id)
+        is_small = np.bincount(areas.ravel()) < least
+        is_small[0] = False
+        is_speck |= is_small[areas]
+    known = ~is_speck & (labels != VOID)
+    return np.where(labels == VOID, labels, take_nearest(labels, known)) if known.any() else labels
 
 
 def filter_majority(labels: np.ndarray, *, radius: int) -> np.ndarray:

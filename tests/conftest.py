@@ -24,7 +24,7 @@ from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
-from hybridseg.labelling.spread import SpreadOptions
+from hybridseg.labelling.spreading import SpreadOptions
 from hybridseg.layout import Sheet
 from hybridseg.models.store import TileClassifier
 from hybridseg.panels import GAP, Panels, fit_row
@@ -351,7 +351,7 @@ def cells(tmp_path_factory):
 # A labelling session.
 
 # One thread: for so few pixels more of them cost more than they save.
-NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9, n_threads=1))
+NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9, n_threads=1), features="none")
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ LEVELS = (
         ("panels",),
         ("layout",),
     ),
-    *(("io",), ("page",), ("figures",), ("sheets",), ("crf",), ("models",), ("batch",)),
+    *(("io",), ("page",), ("figures",), ("sheets",), ("crf",), ("models",), ("learning",), ("batch",)),
     ("data", "hybrid", "dense", "labelling", "evaluation"),
     *(
         ("apply",),

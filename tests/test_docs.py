@@ -71,6 +71,7 @@ JOURNEYS = (
     ["convert"],
     ["coco export", "coco import"],
     ["eval-pixels"],
+    ["agreement"],
     ["export-module"],
     ["retile", "retrain", "eval-tiles", "tune-crf", "semseg", "predict", "segment", "status", "rank", "estimate"],
     ["fcn make-labels", "fcn train", "fcn infer"],
@@ -181,6 +182,9 @@ def prepare(name, scenes):
         Path("results").mkdir()
         for kind in ("mres", "ares_96"):
             shutil.copy(labels, f"results/scene_0_{kind}.mat")
+    elif name == "agreement":
+        for person in ("Ann", "Bob"):
+            shutil.copytree(scenes, f"photos/annotators/{person}", ignore=shutil.ignore_patterns("*.jpg"))
     elif name == "retile":
         shutil.copytree(scenes, "train")
     elif name == "eval-tiles":

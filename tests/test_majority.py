@@ -8,7 +8,7 @@ from scipy.ndimage import median_filter
 from hybridseg import majority
 from hybridseg.classes import VOID
 from hybridseg.errors import BadInput
-from hybridseg.majority import MAX_RADIUS, filter_majority
+from hybridseg.majority import MAX_RADIUS, filter_majority, remove_specks
 
 
 def filter_slowly(labels: np.ndarray, radius: int) -> np.ndarray:
@@ -106,3 +106,15 @@ def test_what_is_refused():
         with pytest.raises(BadInput, match="a label map is"):
             filter_majority(labels, radius=1)
     assert (filter_majority(np.ones((2, 3), np.uint8), radius=MAX_RADIUS) == 1).all()
+
+
+def test_specks_take_the_class_around_them():
+    labels = np.zeros((40, 60), np.uint8)
+    labels[:, 30:] = 1
+    labels[5:8, 5:8], labels[20:22, 40], labels[35:, :6], labels[0, 0] = 1, 2, 3, VOID
+    found = remove_specks(labels, 9)
+    # Nine pixels are enough, two are not.
+    assert (found != labels).sum() == 2 and (found[20:22, 40] == 1).all()
+    found = remove_specks(labels, 10)
+    assert (found[5:8, 5:8] == 0).all() and found[0, 0] == VOID and (found[35:, :6] == 3).all()
+    assert remove_specks(labels, 1) is labels and (remove_specks(labels, 1e6) == labels).all()

@@ -20,7 +20,8 @@ from hybridseg.errors import BadInput, BadUsage
 from hybridseg.figures import FigureOptions
 from hybridseg.labelling.review import ReviewSession
 from hybridseg.labelling.session import open_session
-from hybridseg.labelling.spread import SPREAD_CRF, DrawnSeeds, SpreadOptions, SpreadResult, read_seeds, spread_file
+from hybridseg.labelling.spread import DrawnSeeds, SpreadResult, read_seeds, spread_file
+from hybridseg.labelling.spreading import SpreadOptions
 from hybridseg.progress import Progress
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def spread(
     labels: Labels | None = None,
     colors: PathLike | None = None,
     scale: float | None = SpreadOptions.scale,
-    crf: CrfOptions = SPREAD_CRF,
+    crf: CrfOptions | None = None,
+    features: str = SpreadOptions.features,
+    smoothness: int = SpreadOptions.smoothness,
+    specks: int = SpreadOptions.specks,
     out: PathLike | None = None,
     overwrite: bool = False,
     figures: FigureOptions = FigureOptions(),
@@ -55,7 +59,7 @@ def spread(
         The classes of scribbles that do not name theirs (a class file, a ClassTable or a list of names), and a file of
         their colours.
     crf
-        CrfOptions: how the CRF spreads them.
+        CrfOptions: how the CRF spreads them; by default as it suits the features.
     out
         The folder of the files that the command writes, ``NAME_mres.mat`` and so on; by default none is written.
     overwrite
@@ -78,8 +82,8 @@ def spread(
     else:
         drawn = _take_seeds(scribbles, table)
     return spread_file(
-        path, drawn, options=SpreadOptions(scale, crf), out_dir=find_path(out), write=out is not None,
-        overwrite=overwrite, figures=figures, progress=progress or show_progress(),
+        path, drawn, options=SpreadOptions(scale, crf, features, smoothness, specks), out_dir=find_path(out),
+        write=out is not None, overwrite=overwrite, figures=figures, progress=progress or show_progress(),
     )  # fmt: skip
 
 
@@ -107,9 +111,13 @@ def label(
     colors: PathLike | None = None,
     window: int = 500,
     scale: float | None = SpreadOptions.scale,
-    crf: CrfOptions = SPREAD_CRF,
+    crf: CrfOptions | None = None,
+    features: str = SpreadOptions.features,
+    smoothness: int = SpreadOptions.smoothness,
+    specks: int = SpreadOptions.specks,
     out: PathLike | None = None,
     figures: FigureOptions = FigureOptions(),
+    annotator: str | None = None,
     import_: PathLike | None = None,
     review: bool = False,
     port: int = 0,
@@ -135,9 +143,11 @@ def label(
     window
         Side of the window in which the page walks over a photo, in pixels.
     crf
-        CrfOptions: how the CRF spreads scribbles.
+        CrfOptions: how the CRF spreads scribbles; by default as it suits the features.
     out
         The folder of the results; by default beside each photo.
+    annotator
+        Who labels: strokes and results are kept apart from those of others, in ``annotators/NAME``.
     import_
         Labels of any tool to start from, a model's too: a file, or a folder with one for each photo.
     review
@@ -177,9 +187,10 @@ def label(
         open_page = partial(open_review_page, ReviewSession(paths[0], progress=progress))
     else:
         session, told = open_session(
-            paths, table=find_table(labels, colors), out_dir=find_path(out), masks_dir=find_path(masks),
-            import_path=find_path(import_), options=SpreadOptions(scale, crf), window=window, figures=figures,
-            progress=progress,
+            paths, table=find_table(labels, colors), out_dir=find_path(out), annotator=annotator,
+            masks_dir=find_path(masks), import_path=find_path(import_),
+            options=SpreadOptions(scale, crf, features, smoothness, specks),
+            window=window, figures=figures, progress=progress,
         )  # fmt: skip
         console.say_all(told)
         open_page = partial(open_label_page, session)

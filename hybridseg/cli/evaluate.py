@@ -1,4 +1,4 @@
-"""The command that scores label maps: ``eval-pixels``."""
+"""The commands that compare label maps: ``eval-pixels``, and ``agreement`` of several people."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from hybridseg.cli.options import (
     read_table,
 )
 from hybridseg.confusion import SCORES, Confusion
+from hybridseg.evaluation.agreement import measure_agreement
 from hybridseg.evaluation.errorpanels import PanelOptions
 from hybridseg.evaluation.pairs import find_pairs, find_photos
 from hybridseg.evaluation.pixels import TILES_ALONE, evaluate_pixels, list_score_rows
@@ -137,3 +138,40 @@ def _print_scores(console: Console, title: str, confusion: Confusion, ignore: tu
     console.table(("class", "precision", "recall", "F1", "IoU", "pixels"), rows)
     console.say_left_out(confusion, ignore)
     console.say()
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=path_type)
+@click.option(
+    "--out",
+    "out_dir",
+    metavar="DIR",
+    type=path_type,
+    help="Write the table and the maps here.  [default: DIR/agreement]",
+)
+@pass_console
+def agreement(console: Console, *, folder: Path, out_dir: Path | None) -> None:
+    """Compare the label maps of several people.
+
+    DIR is the folder that was given to label --annotator, or any with a folder for each person that has NAME_mres.mat
+    of the same images. Classes are matched by name; a pixel counts where both gave it a class.
+
+    Result: of each pair of people the share of the pixels on which they agree, and Cohen's kappa, which is 0 for the
+    agreement of chance; of each class the Dice of what they gave it to; agreement.csv with each image; and a map
+    NAME_agreement.png of each image: where all agree and where they differ.
+
+    \b
+    Example:
+      hybridseg agreement photos
+    """
+    found = measure_agreement(folder, out_dir=out_dir, progress=console.progress)
+    rows = [(f"{one.first}, {one.second}", _show(one.share), _show(one.kappa)) for one in found.pairs]
+    console.table(("people", "agreement", "kappa"), rows)
+    console.table(("class", "agreement"), [(name, _show(dice)) for name, dice in found.classes.items()])
+    console.record(pairs=[one.to_record() for one in found.pairs], classes=found.classes)
+    console.wrote(*found.written)
+    console.finish(found.problems, n_done=len(found.images))
+
+
+def _show(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from hybridseg.cli.options import (
     class_files_options,
     colors_option,
     figure_options,
+    given_options,
     join_options,
+    named_as_typed,
     options_of,
     overwrite_option,
     path_type,
@@ -26,7 +29,8 @@ from hybridseg.cli.options import (
 )
 from hybridseg.crf.options import CrfOptions
 from hybridseg.figures import FigureOptions
-from hybridseg.labelling.spread import SpreadOptions, read_seeds, spread_file
+from hybridseg.labelling.spread import read_seeds, spread_file
+from hybridseg.labelling.spreading import LEARNED_CRF, SPREAD_CRF, SpreadOptions
 from hybridseg.markup import count_of
 
 _CRF_NAMES = (
@@ -35,16 +39,26 @@ _CRF_NAMES = (
 )  # fmt: skip
 
 
+def _tell_default(name: str) -> str:
+    return f"{getattr(LEARNED_CRF, name):g}; {getattr(SPREAD_CRF, name):g} with --features none"
+
+
 _spread_options = join_options(
     options_of(
-        SpreadOptions, "scale", flags={"scale": ("-s", "--scale")}, unset={"scale": "0.2, more for small images"}
+        SpreadOptions, "scale", "features", "smoothness", "specks",
+        flags={"scale": ("-s", "--scale")}, unset={"scale": "0.2, more for small images"},
     ),
-    options_of(SpreadOptions().crf, *_CRF_NAMES, flags=CRF_FLAGS),
-)
+    options_of(
+        LEARNED_CRF, *_CRF_NAMES, flags=CRF_FLAGS,
+        unset={name: _tell_default(name) for name in ("theta", "color_compat")},
+    ),
+)  # fmt: skip
 
 
 def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
-    return read_options(SpreadOptions, settings, crf=read_options(CrfOptions, settings))
+    options: SpreadOptions = read_options(SpreadOptions, settings)
+    with named_as_typed():
+        return replace(options, crf=replace(options.plain_constants, **given_options(CrfOptions, settings)))
 
 
 @click.command()
@@ -70,6 +84,11 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     "--out", "out_dir", metavar="DIR", type=path_type, help="Folder for the results.  [default: beside each image]"
 )
 @figure_options
+@click.option(
+    "--annotator",
+    metavar="NAME",
+    help="Who labels: strokes and results are kept apart from those of others, in annotators/NAME; see agreement.",
+)
 @click.option(
     "--import",
     "import_path",
@@ -153,6 +172,7 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
         inputs,
         table=read_table(settings["labels_path"], settings["colors_path"]),
         out_dir=out_dir,
+        annotator=settings["annotator"],
         masks_dir=settings["masks_dir"],
         import_path=settings["import_path"],
         options=_read_spread_options(settings),
@@ -163,7 +183,8 @@ def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[
     console.say_all(told)
     album = session.album
     n_images = count_of(len(album.entries), "image")
-    console.say(f"{n_images}; results go {f'to {out_dir}' if out_dir else 'beside them'}.")
+    place = album.shelf.out_dir
+    console.say(f"{n_images}; results go {f'to {place}' if place else 'beside them'}.")
     serve(partial(open_label_page, session), **where)
     results = [path for entry in album.entries.values() for path in album.shelf.list_results(entry.path)]
     console.record(images=len(album.entries), done=album.n_done)

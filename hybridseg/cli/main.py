@@ -35,6 +35,7 @@ COMMANDS = {
     "tune-crf": "hybridseg.cli.segment:tune_crf",
     "semseg": "hybridseg.cli.segment:semseg",
     "eval-pixels": "hybridseg.cli.evaluate:eval_pixels",
+    "agreement": "hybridseg.cli.evaluate:agreement",
     "fcn": "hybridseg.cli.fcn:fcn",
     "resunet": "hybridseg.cli.resunet:resunet",
     "unet": "hybridseg.cli.unet:unet",

@@ -306,7 +306,9 @@ def convert(
     is found by the name of its image and must have its size. A mask that names its classes is matched by name.
 
     Result: for each image NAME_mres.mat, NAME_label.png or NAME_label.tif, as --to says, in --out; a .tif has the
-    georeference of the image, and a style for QGIS beside it. Label maps that are there already are kept.
+    georeference of the image, and a style for QGIS beside it. Or for other programs: NAME.json with polygons for
+    labelme, NAME.npz with the arrays of Doodler, or NAME.gpkg with polygons for a GIS, in the place of the image on
+    Earth. What is there already is kept.
 
     \b
     Example:

@@ -12,6 +12,7 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable, remap, seeds_to_labels
 from hybridseg.data.picturemasks import nearest_classes, threshold_grey
 from hybridseg.errors import BadInput, HybridSegError, Problem, count_problems, located
+from hybridseg.io.annotations.areas import AREA_FORMATS
 from hybridseg.io.annotations.painted import paint_annotations
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image, load_image
@@ -29,13 +30,19 @@ from hybridseg.progress import Progress, no_progress
 _MUCH = 0.5
 # Names that every command finds as a mask made by hand, and that no photo has.
 ENDINGS = {"mat": "_mres.mat", "png": "_label.png", "tif": "_label.tif"}
+# Those of other programs are called after the image.
+ENDINGS |= {name: ending for name, (ending, _) in AREA_FORMATS.items()}
 
 
 @dataclass(frozen=True)
 class ConvertOptions:
     """What masks become, and how blurred ones are read."""
 
-    to: str = option("png", "Format of the label maps.", choices=tuple(ENDINGS))
+    to: str = option(
+        "png",
+        "Format of the label maps; or files for labelme, for Doodler (.npz), or polygons for a GIS (GeoPackage).",
+        choices=tuple(ENDINGS),
+    )
     threshold: int | None = option(
         None,
         "Read grey pictures, JPEG too: a grey value above this is the second of two classes, any other the first.",
@@ -95,6 +102,8 @@ def convert_masks(
 ) -> ConvertResult:
     """Write the mask of every image as a label map ``NAME_mres.mat``, ``NAME_label.png`` or ``NAME_label.tif``.
 
+    Or for other programs: ``NAME.json`` (labelme), ``NAME.npz`` (Doodler) or ``NAME.gpkg`` (GeoPackage).
+
     Parameters
     ----------
     inputs : iterable of pathlib.Path
@@ -138,7 +147,10 @@ def convert_masks(
             except HybridSegError as error:
                 problems.append(Problem.of(pair.labels_path, error))
                 continue
-            write_labelmap(target, labelmap)
+            if options.to in AREA_FORMATS:
+                AREA_FORMATS[options.to][1](target, labelmap, pair.image_path)
+            else:
+                write_labelmap(target, labelmap)
             written.append(Converted(target, notes))
     if not (written or skipped):
         with suppress(OSError):

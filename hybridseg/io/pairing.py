@@ -36,6 +36,8 @@ _WORD = r"(?<![^\W\d_])(?P<{}>mask|label|gt|annotation)s?"
 _MASK_WORD = re.compile(
     rf"^{_WORD.format('first')}(?![^\W\d_])[_\-. ]*|[_\-. ]*{_WORD.format('later')}\d*(?![^\W_])", re.IGNORECASE
 )
+# Where `label --annotator` keeps what each person made, in a folder of their own.
+PEOPLE_DIR = "annotators"
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 LABEL_SUFFIXES = (*ANNOTATION_SUFFIXES, *JPEG_SUFFIXES)
 # Figures that evaluations write beside the images and masks.

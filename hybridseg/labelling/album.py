@@ -17,6 +17,7 @@ from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.rasters import check_regular
 from hybridseg.labelling.entries import ImageEntry, OpenImage, name_opaquely
 from hybridseg.labelling.shelf import Shelf
+from hybridseg.labelling.thumbnails import Thumbnails
 
 # Photos of 36 megapixels take 0.3 GB each while they are open.
 _MAX_OPEN = 2
@@ -36,6 +37,8 @@ class Album:
         None: the classes that were saved here before, or those of earlier work; otherwise the page asks for them.
     out_dir : pathlib.Path or None
         None: results go beside each image.
+    class_dir : pathlib.Path or None
+        Where the class list is kept; None: with the results.
 
     Raises
     ------
@@ -53,23 +56,33 @@ class Album:
     """
 
     def __init__(
-        self, image_paths: Sequence[Path], *, table: ClassTable | None = None, out_dir: Path | None = None
+        self,
+        image_paths: Sequence[Path],
+        *,
+        table: ClassTable | None = None,
+        out_dir: Path | None = None,
+        class_dir: Path | None = None,
     ) -> None:
         for path in image_paths:
             check_regular(path)
         self.shelf = Shelf(out_dir)
         _refuse_same_targets(image_paths, self.shelf)
-        self._class_dir = out_dir or image_paths[0].parent
+        self._class_dir = class_dir or out_dir or image_paths[0].parent
         self.table = table or _read_saved_classes(self._class_dir)
         self.classes_version = 1
         entries = (ImageEntry(name_opaquely(path), path, self.shelf.read_state(path)) for path in image_paths)
         self.entries = {entry.id: entry for entry in entries}
         self.lock = threading.RLock()
+        self.thumbnails = Thumbnails()
         self._recent: list[str] = []
 
     def list_images(self) -> list[dict[str, str]]:
         """Return the id, the name and the state of every image."""
         return [{"id": e.id, "name": e.path.name, "state": e.state} for e in self.entries.values()]
+
+    def draw_thumbnail(self, image_id: str) -> bytes:
+        """Return a small JPEG of an image, open or not; raise what `open` raises."""
+        return self.thumbnails.draw(self._find(image_id).path)
 
     @property
     def n_done(self) -> int:
@@ -84,9 +97,7 @@ class Album:
         MissingInput, BadInput
             When there is no such image, or it or its saved work cannot be read.
         """
-        entry = self.entries.get(image_id)
-        if entry is None:
-            raise MissingInput("there is no such image in this session; choose one from the list")
+        entry = self._find(image_id)
         opened = entry.opened
         if opened is not None and self._recent[-1:] == [image_id]:
             return entry, opened
@@ -100,6 +111,11 @@ class Album:
             self._recent = [*(i for i in self._recent if i != image_id), image_id]
             self._close_others()
         return entry, opened
+
+    def _find(self, image_id: str) -> ImageEntry:
+        if image_id not in self.entries:
+            raise MissingInput("there is no such image in this session; choose one from the list")
+        return self.entries[image_id]
 
     @contextmanager
     def hold(self, image_id: str) -> Iterator[tuple[ImageEntry, OpenImage]]:

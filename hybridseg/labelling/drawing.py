@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 import numpy as np
 
@@ -59,29 +60,39 @@ class Drawing:
         return bounds
 
     def undo(self) -> tuple[set[str], Bounds] | None:
-        """Undo the last stroke. Return its layer and the part that changed; None when there is no stroke."""
-        if not self._log.strokes:
+        """Undo the last stroke, or an import as a whole.
+
+        Returns
+        -------
+        tuple or None
+            The layers and the part that changed; None when there is no stroke.
+        """
+        strokes = self._log.strokes
+        if not strokes:
             return None
-        *kept, last = self._log.strokes
-        self._log = replace(self._log, strokes=tuple(kept), undone=(*self._log.undone, last), done=False)
-        bounds = find_bounds(last, self._log.shape)
-        self._redraw(last.layer, bounds)
-        return {last.layer}, bounds
+        n_kept = len(strokes) - _count_last(strokes)
+        self._log = replace(
+            self._log, strokes=strokes[:n_kept], undone=(*self._log.undone, *reversed(strokes[n_kept:])), done=False
+        )
+        return self._redraw_all(strokes[n_kept:])
 
     def redo(self) -> tuple[set[str], Bounds] | None:
-        """Redo the stroke that was undone last. Return what `undo` returns; None when nothing was undone."""
-        if not self._log.undone:
+        """Redo what was undone last. Return what `undo` returns; None when nothing was undone."""
+        undone = self._log.undone
+        if not undone:
             return None
-        *undone, stroke = self._log.undone
-        bounds = self.add(stroke)
-        self._log = replace(self._log, undone=tuple(undone))
-        return {stroke.layer}, bounds
+        n_kept = len(undone) - _count_last(undone)
+        again = undone[n_kept:][::-1]
+        parts = [self.add(stroke) for stroke in again]
+        self._log = replace(self._log, undone=undone[:n_kept])
+        return {stroke.layer for stroke in again}, _span(parts)
 
-    def mark(self, *, done: bool | None = None, seconds: float | None = None) -> None:
-        """Record that the result was accepted, or how long the work has taken."""
+    def mark(self, *, done: bool | None = None, seconds: float | None = None, key: str | None = None) -> None:
+        """Record that the result was accepted, how long the work has taken, or the key of a change."""
         done = self._log.done if done is None else done
         seconds = self._log.seconds if seconds is None else seconds
-        self._log = replace(self._log, done=done, seconds=seconds)
+        log = self._log if key is None else self._log.with_key(key)
+        self._log = replace(log, done=done, seconds=seconds)
 
     def restore(self, log: StrokeLog) -> None:
         """Return to the strokes before the last change, which could not be saved."""
@@ -89,8 +100,7 @@ class Drawing:
         # A change adds to the end of the strokes, or removes from it.
         n_kept = min(len(before), len(now))
         self._log = log
-        for stroke in before[n_kept:] + now[n_kept:]:
-            self._redraw(stroke.layer, find_bounds(stroke, log.shape))
+        self._redraw_all(before[n_kept:] + now[n_kept:])
 
     def use_classes(self, table: ClassTable) -> None:
         """Switch to another class list, which has all classes of the strokes."""
@@ -98,6 +108,14 @@ class Drawing:
         self._log = self._log.with_table(table)
         for layer in LAYERS:
             self.seeds[layer] = lut[self.seeds[layer]]
+
+    def _redraw_all(self, strokes: Sequence[Stroke]) -> tuple[set[str], Bounds]:
+        """Draw anew what lies where strokes were or are. Return their layers and the part that they cover."""
+        layers = {stroke.layer for stroke in strokes}
+        parts = {layer: [find_bounds(s, self._log.shape) for s in strokes if s.layer == layer] for layer in layers}
+        for layer in layers:
+            self._redraw(layer, _span(parts[layer]))
+        return layers, _span([bounds for some in parts.values() for bounds in some])
 
     def _redraw(self, layer: str, bounds: Bounds) -> None:
         fresh = np.zeros_like(self.seeds[layer][bounds])
@@ -121,6 +139,23 @@ class Drawing:
     def _clear_void(self, layer: str, bounds: Bounds) -> None:
         if self._valid is not None:
             self.seeds[layer][bounds][~self._valid[bounds]] = 0
+
+
+def _count_last(strokes: Sequence[Stroke]) -> int:
+    """Return how many of the last strokes are one step: those of an import, or a single one."""
+    group = strokes[-1].group
+    return sum(1 for _ in takewhile(lambda stroke: stroke.group == group, reversed(strokes))) if group else 1
+
+
+def _span(parts: Sequence[Bounds]) -> Bounds:
+    """Return the smallest part that holds all of these."""
+    if not parts:
+        return slice(0, 0), slice(0, 0)
+    rows, cols = zip(*parts, strict=True)
+    return (
+        slice(min(part.start for part in rows), max(part.stop for part in rows)),
+        slice(min(part.start for part in cols), max(part.stop for part in cols)),
+    )
 
 
 def _overlap(first: Bounds, second: Bounds) -> bool:

@@ -6,16 +6,16 @@ import hashlib
 import threading
 import time
 import zlib
-from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, labels_to_seeds, remap
 from hybridseg.errors import Conflict
-from hybridseg.io.windows import ImageWindows
+from hybridseg.io.annotations.doodles import Stroke
+from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.drawing import Drawing
 from hybridseg.progress import Item
 
@@ -32,22 +32,35 @@ class Job:
     done: int = 0
     total: int = 1
     cancelled: bool = False
+    droppable: bool = False
 
-    def begin(self, label: str, done: int, total: int) -> None:
-        """Report the step that begins; raise `JobCancelled` when the job was cancelled."""
-        self.label, self.done, self.total = label, done, total
+    def begin(self, label: str, done: int, total: int, *, droppable: bool = False) -> None:
+        """Report the step that begins; raise `JobCancelled` when the job was cancelled.
+
+        A step that is `droppable` changes nothing: who cancels it need not wait for its end.
+        """
+        self.label, self.done, self.total, self.droppable = label, done, total, droppable
         if self.cancelled:
             raise JobCancelled
 
     def watch(self, items: Sequence[Item], *, label: str) -> Iterator[Item]:
         """Yield the parts of a step (a `Progress` hook); raise `JobCancelled` between them when cancelled."""
         for item in items:
-            self.begin(self.label, self.done, self.total)
+            self.begin(self.label, self.done, self.total, droppable=self.droppable)
             yield item
 
 
 class JobCancelled(Exception):
     """The person no longer wants the result."""
+
+
+@dataclass(frozen=True, eq=False)
+class Aside:
+    """An accepted result that was put aside by a change: where its files are, and what it was made of."""
+
+    moved: dict[Path, Path]
+    strokes: tuple[Stroke, ...]
+    labels: np.ndarray | None
 
 
 @dataclass(eq=False)
@@ -65,6 +78,10 @@ class OpenImage:
         The count from which `labels` were made; -1: not known.
     on_disk : tuple or None
         State of the strokes file when it was last read or written.
+    aside : Aside or None
+        The result that the last changes put aside: it comes back when they are undone.
+    shown, shown_bands
+        The image in other bands than the usual ones, once someone looks at those.
     lock : threading.RLock
         Held for every change.
     """
@@ -76,6 +93,9 @@ class OpenImage:
     labels_after: int = 0
     on_disk: tuple[int, ...] | None = None
     last_active: float = 0.0
+    aside: Aside | None = None
+    shown: ImageWindows | None = None
+    shown_bands: tuple[int, int, int] | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -93,6 +113,15 @@ class OpenImage:
     def stale(self) -> bool:
         """Whether the scribbles changed since they were spread."""
         return self.labels is None or self.labels_after != self.n_changes
+
+    def show(self, bands: tuple[int, int, int] | None) -> ImageWindows:
+        """Return the image as it is looked at: in these bands, the usual ones for None."""
+        if bands is None:
+            return self.windows
+        with self.lock:
+            if self.shown is None or self.shown_bands != bands:
+                self.shown, self.shown_bands = open_windows(self.windows.path, bands=bands), bands
+            return self.shown
 
     def note_activity(self) -> None:
         """Add the time since the last change to the time of work, unless it was a pause."""
@@ -136,15 +165,13 @@ class ImageEntry:
     ----------
     id : str
         Opaque: the page never learns the path.
-    state : {"untouched", "working", "done"}
+    state : {"untouched", "imported", "working", "done"}
     version : int
         Counts the changes: one that was made on an older version is refused.
     result_version : int
         Counts the changes of the result as the page shows it.
     parked : Parked or None
         Its labels while it is closed.
-    keys : collections.deque
-        Keys of the latest changes, by which a repeated one is recognised.
     """
 
     id: str
@@ -158,7 +185,6 @@ class ImageEntry:
     message_kind: str | None = None
     written: tuple[str, ...] = ()
     parked: Parked | None = None
-    keys: deque[str] = field(default_factory=lambda: deque(maxlen=200))
 
     def check_version(self, version: int) -> None:
         """Raise `Conflict` unless this is the current version."""
@@ -169,7 +195,16 @@ class ImageEntry:
         """Set the state from the strokes of the open image."""
         assert self.opened is not None
         log = self.opened.drawing.log
-        self.state = "done" if log.done else "working" if log.strokes or log.undone else "untouched"
+        is_begun = bool(log.strokes or log.undone)
+        self.state = "done" if log.done else "imported" if log.is_imported else "working" if is_begun else "untouched"
+
+    def spoil_labels(self) -> None:
+        """Note that the labels are no longer what spreading the scribbles would give."""
+        if self.opened is not None:
+            with self.opened.lock:
+                self.opened.n_changes += 1
+        if self.parked is not None:
+            self.parked = replace(self.parked, stale=True)
 
     def park(self) -> None:
         """Close the image. Its strokes are on disk; its labels are kept compressed."""

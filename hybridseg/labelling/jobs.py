@@ -17,6 +17,7 @@ from hybridseg.labelling.spread import DrawnSeeds, ground_truth_path, spread_ove
 
 logger = logging.getLogger(__name__)
 
+_STOPPED = "Stopped, as you asked."
 KINDS = ("run", "accept")
 
 
@@ -53,10 +54,16 @@ class JobRunner:
             self._threads = [t for t in self._threads if t.is_alive()] + [thread]
 
     def cancel(self, image_id: str) -> None:
-        """Ask the job on an image to stop; it does so before its next step."""
-        entry, _ = self._session.album.open(image_id)
-        if entry.job is not None:
-            entry.job.cancelled = True
+        """Stop the job on an image: at once while it computes, otherwise before its next step."""
+        entry, opened = self._session.album.open(image_id)
+        with opened.lock:
+            job = entry.job
+            if job is None:
+                return
+            job.cancelled = True
+            if job.droppable:
+                # The thread goes on to the end of the CRF; nobody waits for it, and what it finds is dropped.
+                entry.job, entry.message, entry.message_kind = None, _STOPPED, "good"
 
     def close(self) -> None:
         """Cancel all jobs and wait for them to end. Strokes need no saving: they are on disk."""
@@ -67,21 +74,26 @@ class JobRunner:
             thread.join()
 
     def _work(self, entry: ImageEntry, opened: OpenImage, job: Job) -> None:
+        told: tuple[str, str] | None = None
         try:
             with self._working:
                 _run_job(self._session, entry, opened, job)
         except JobCancelled:
-            entry.message, entry.message_kind = "Stopped, as you asked.", "good"
+            told = _STOPPED, "good"
         except HybridSegError as error:
-            entry.message, entry.message_kind = str(error), "bad"
+            told = str(error), "bad"
         except MemoryError:
-            entry.message = "The image is too large for the memory of this machine; start over with a smaller --scale."
-            entry.message_kind = "bad"
+            told = "The image is too large for the memory of this machine; start over with a smaller --scale.", "bad"
         except Exception:
             logger.exception("a job on %s failed", entry.path)
-            entry.message, entry.message_kind = "The job failed; the terminal says why.", "bad"
+            told = "The job failed; the terminal says why.", "bad"
         finally:
-            entry.job = None
+            with opened.lock:
+                # One that was dropped may have a successor.
+                if entry.job is job:
+                    if told is not None:
+                        entry.message, entry.message_kind = told
+                    entry.job = None
 
 
 def _check_size(windows: ImageWindows) -> None:
@@ -106,12 +118,12 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
         painted = seeds["result"].copy() if any(s.layer == "result" for s in log.strokes) else None
         drawn = DrawnSeeds(seeds["scribbles"].copy(), log.table, log.seconds, painted)
     if stale or labels is None:
-        job.begin("spreading the scribbles over the image", 1, n_steps)
+        job.begin("spreading the scribbles over the image", 1, n_steps, droppable=True)
         labels = spread_over(opened.windows, drawn, options=session.options, progress=job.watch)
         if (valid := opened.windows.valid()) is not None:
             labels[~valid] = VOID
-        job.begin("showing the result", 2, n_steps)
         with opened.lock:
+            job.begin("showing the result", 2, n_steps)
             if opened.table != drawn.table:
                 raise Conflict("the classes were changed while this job ran; start it again")
             opened.labels, opened.labels_after = labels, n_changes
@@ -125,7 +137,9 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
         written = write_ground_truth(opened.windows, labels, drawn, out_dir=out_dir, figures=session.figures)
         entry.written = tuple(path.relative_to(written[0].parent).as_posix() for path in written)
         done = session.mark_accepted(entry, opened, version)
+    if not done:
+        session.album.shelf.put_aside(entry.path)
     entry.message = f"Wrote {', '.join(entry.written)}."
     entry.message_kind = "good"
     if not done:
-        entry.message += " It was changed in the meantime: accept it once more."
+        entry.message, entry.written = "It was changed while the files were written: accept it once more.", ()

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybridseg.classes import VOID, labels_to_seeds
+from hybridseg.classes import VOID, count_labels, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.labelpng import encode_overlay
 from hybridseg.labelling.entries import OpenImage
-from hybridseg.labelling.spread import SpreadOptions, paint_over, reduce_seeds, spread_seeds
+from hybridseg.labelling.spreading import SpreadOptions, paint_over, reduce_seeds, spread_seeds
 from hybridseg.resample import reduce_shape, resize_nearest
 
 # About a second of the CRF on two cores (docs/benchmarks.md). A wider window is reduced to this.
 _MAX_CRF_PIXELS = 400_000
 
 
+@dataclass(frozen=True)
+class Preview:
+    """A PNG of a window in reduced size, and how many of its pixels each class has."""
+
+    picture: bytes
+    counts: list[int]
+
+
 class Previewer:
     """Computes one preview at a time, and drops outdated requests."""
 
-    def __init__(self, options: SpreadOptions) -> None:
-        self._options = options
+    def __init__(self) -> None:
         self._newest = 0
         self._counting, self._computing = threading.Lock(), threading.Lock()
 
-    def preview(self, opened: OpenImage, window: tuple[int, int, int, int]) -> bytes | None:
+    def preview(self, opened: OpenImage, window: tuple[int, int, int, int], options: SpreadOptions) -> Preview | None:
         """Spread the scribbles in a window of an image.
 
         Parameters
@@ -37,8 +44,8 @@ class Previewer:
 
         Returns
         -------
-        bytes or None
-            A PNG of the window in reduced size. None when a newer request came in between, or there is no scribble.
+        Preview or None
+            None when a newer request came in between, or there is no scribble.
 
         Raises
         ------
@@ -51,7 +58,7 @@ class Previewer:
         with self._computing:
             if mine != self._newest:
                 return None
-            picture = _draw_preview(opened, _clip(opened, window), self._options)
+            picture = _draw_preview(opened, _clip(opened, window), options)
         return picture if mine == self._newest else None
 
 
@@ -63,10 +70,10 @@ def _clip(opened: OpenImage, window: tuple[int, int, int, int]) -> tuple[slice, 
     return rows, cols
 
 
-def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: SpreadOptions) -> bytes | None:
+def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: SpreadOptions) -> Preview | None:
     # Scribbles beside the window influence it too, as far as the CRF reaches.
     usual_scale = options.scale_for(opened.windows.shape)
-    margin = round(options.crf.reach / usual_scale)
+    margin = round(options.constants.reach / usual_scale)
     outer = _widen(inner[0], margin, opened.windows.shape[0]), _widen(inner[1], margin, opened.windows.shape[1])
     with opened.lock:
         seeds = opened.drawing.seeds["scribbles"][outer].copy()
@@ -77,9 +84,14 @@ def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: Spread
     scale = min(usual_scale, math.sqrt(_MAX_CRF_PIXELS / seeds.size))
     image = opened.windows.read(*outer, reduce_shape((seeds.shape[0], seeds.shape[1]), scale))
     # The kernel keeps its width in pixels of the image itself.
-    theta = options.crf.theta * scale / usual_scale
+    crf, share = options.constants, scale / usual_scale
+    near = None if crf.space_theta is None else max(crf.space_theta * share, 1.0)
+    crf = replace(crf, theta=max(crf.theta * share, 1.0), space_theta=near)
     small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
-    labels = spread_seeds(image, small_seeds, n_classes=len(table), options=replace(options.crf, theta=max(theta, 1.0)))
+    specks = options.specks * image.shape[0] * image.shape[1] / seeds.size
+    labels = spread_seeds(
+        image, small_seeds, n_classes=len(table), options=crf, features=options.features, specks=specks
+    )
     shape = reduce_shape((painted.shape[0], painted.shape[1]), scale)
     rows, cols = (
         _find_samples(part, whole, n_new, n_old)
@@ -88,7 +100,7 @@ def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: Spread
     labels = paint_over(labels[np.ix_(rows, cols)], resize_nearest(painted, shape))
     if (valid := opened.windows.valid()) is not None:
         labels[~resize_nearest(valid[inner], shape)] = VOID
-    return encode_overlay(labels_to_seeds(labels), table)
+    return Preview(encode_overlay(labels_to_seeds(labels), table), count_labels(labels)[: len(table)].tolist())
 
 
 def _widen(part: slice, margin: int, size: int) -> slice:

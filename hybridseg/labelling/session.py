@@ -6,6 +6,8 @@ on an older version is refused, so that two tabs (or two programs) cannot silent
 
 from __future__ import annotations
 
+import re
+import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -13,25 +15,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hybridseg.classes import ClassTable
+from hybridseg.classes import ClassTable, count_labels
 from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput, Problem
 from hybridseg.figures import FigureOptions
-from hybridseg.io.annotations.doodles import Stroke, parse_stroke
-from hybridseg.io.annotations.strokes import find_area, mask_to_points
+from hybridseg.io.annotations.doodles import MAX_KEY_CHARACTERS, Stroke, parse_stroke
+from hybridseg.io.annotations.strokes import fill_area
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import describe_image
 from hybridseg.io.masks import ANNOTATIONS, MASKS, find_annotations
-from hybridseg.io.pairing import find_images, image_stem, list_files
+from hybridseg.io.pairing import PEOPLE_DIR, find_images, image_stem, list_files
+from hybridseg.labelling.accepted import without_result
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.drawing import Bounds
 from hybridseg.labelling.entries import ImageEntry, OpenImage
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
-from hybridseg.labelling.spread import SpreadOptions
+from hybridseg.labelling.spreading import SpreadOptions
 from hybridseg.labelling.strokeimport import import_strokes
 from hybridseg.progress import Progress, no_progress
 
 _MAX_STROKE_POINTS = 20_000
-_MAX_KEY_CHARACTERS = 40
 
 
 class LabelSession:
@@ -64,6 +66,7 @@ class LabelSession:
             "name": entry.path.name,
             "rows": info.rows,
             "cols": info.cols,
+            "bands": info.n_colors,
             "levels": count_levels(opened.windows.shape),
             "tile_size": TILE_SIZE,
             "version": entry.version,
@@ -71,29 +74,33 @@ class LabelSession:
             "classes_version": self.album.classes_version,
             "state": entry.state,
             "n_strokes": len(log.strokes),
+            "drawn": log.drawn_ids,
+            "has_scribbles": any(stroke.layer == "scribbles" for stroke in log.strokes),
             "can_undo": bool(log.strokes),
             "can_redo": bool(log.undone),
             "seconds": log.seconds,
             "has_result": opened.labels is not None or any(s.layer == "result" for s in log.strokes),
             "stale": opened.stale,
-            "georeferenced": info.georeference is not None,
+            "transform": info.georeference and info.georeference.transform,
             "job": job and {"kind": job.kind, "label": job.label, "done": job.done, "total": job.total},
             "message": entry.message,
             "message_kind": entry.message_kind,
             "written": list(entry.written),
         }
 
-    def draw_tile(self, image_id: str, layer: str, tile: tuple[int, int, int]) -> bytes:
-        """Return a tile of the ``picture`` (JPEG), or of the layer ``scribbles`` or ``result`` (PNG).
+    def draw_tile(
+        self, image_id: str, layer: str, tile: tuple[int, int, int], *, bands: tuple[int, int, int] | None = None
+    ) -> bytes:
+        """Return a tile of the ``picture`` (JPEG) in some bands, or of the layer ``scribbles`` or ``result`` (PNG).
 
         Raises
         ------
-        MissingInput
-            When there is no such tile.
+        MissingInput, BadInput
+            When there is no such tile, or there are no such bands.
         """
         _, opened = self.album.open(image_id)
         if layer == "picture":
-            return draw_picture_tile(opened.windows, *tile)
+            return draw_picture_tile(opened.show(bands), *tile)
         # A new class list changes the ids: the seeds and their table must be read together.
         with opened.lock:
             return draw_map_tile(
@@ -124,7 +131,7 @@ class LabelSession:
             raise BadInput("there are no classes yet; add some first (Edit classes)")
         record = {"class": 0, "width": 1.0, **record, "time": round(time.time(), 3)}
         is_fill = record.get("tool") == "fill"
-        stroke = _round_points(parse_stroke({**record, "tool": "pen"} if is_fill else record))
+        stroke = replace(_round_points(parse_stroke({**record, "tool": "pen"} if is_fill else record)), group="")
         if len(stroke.points) > _MAX_STROKE_POINTS:
             raise BadInput(f"a stroke may not have more than {_MAX_STROKE_POINTS} points; lift the pen now and then")
 
@@ -142,6 +149,17 @@ class LabelSession:
         """Redo the stroke that was undone last; None when there is none."""
         return self._change(image_id, version, lambda opened: opened.drawing.redo(), key)
 
+    def set_smoothing(self, smoothness: int, specks: int) -> None:
+        """Spread scribbles in another way from now on, see `SpreadOptions`; what was accepted stays as it is."""
+        options = replace(self.options, smoothness=smoothness, specks=specks)
+        with self.album.lock:
+            if options == self.options:
+                return
+            self.options = options
+            for entry in self.album.entries.values():
+                if entry.state != "done":
+                    entry.spoil_labels()
+
     def import_labels(
         self, image_id: str, version: int, path: Path, *, must_name_image: bool = False
     ) -> tuple[str, ...]:
@@ -152,9 +170,12 @@ class LabelSession:
         if not found.strokes:
             raise BadInput(f"{path.name} has no labels for this image")
 
+        # They are undone together.
+        group = secrets.token_hex(4)
+
         def draw(opened: OpenImage) -> tuple[set[str], Bounds]:
             for stroke in found.strokes:
-                opened.drawing.add(stroke)
+                opened.drawing.add(replace(stroke, group=group))
             return {stroke.layer for stroke in found.strokes}, (slice(0, shape[0]), slice(0, shape[1]))
 
         with self.album.lock, self.album.hold(image_id) as (entry, _):
@@ -205,6 +226,16 @@ class LabelSession:
             lines.append(f"{n_kept} of {len(self.album.entries)} have strokes already: nothing was imported for them")
         return lines
 
+    def measure_shares(self, image_id: str) -> list[int] | None:
+        """Return the number of pixels of each class in the result as the page shows it; None without a result."""
+        _, opened = self.album.open(image_id)
+        with opened.lock:
+            if opened.labels is None and not opened.drawing.seeds["result"].any():
+                return None
+            rows, cols = opened.windows.shape
+            seeds, n_classes = opened.view("result", slice(0, rows), slice(0, cols)), len(opened.table)
+        return count_labels(seeds)[1 : n_classes + 1].tolist()
+
     def mark_accepted(self, entry: ImageEntry, opened: OpenImage, version: int) -> bool:
         """Record that the result of an image is on disk. Return False when it has changed since `version`."""
         with opened.lock:
@@ -232,10 +263,10 @@ class LabelSession:
         The page gives each change a key. When an answer is lost it sends the change again; a change with a known key
         is not made twice, and all of the image counts as changed.
         """
-        if key is not None and not (isinstance(key, str) and len(key) <= _MAX_KEY_CHARACTERS):
-            raise BadInput(f"the key of a change is a text of up to {_MAX_KEY_CHARACTERS} characters")
+        if key is not None and not (isinstance(key, str) and len(key) <= MAX_KEY_CHARACTERS):
+            raise BadInput(f"the key of a change is a text of up to {MAX_KEY_CHARACTERS} characters")
         with self.album.hold(image_id) as (entry, opened):
-            if key is not None and key in entry.keys:
+            if key is not None and key in opened.drawing.log.keys:
                 rows, cols = opened.windows.shape
                 return slice(0, rows), slice(0, cols)
             entry.check_version(version)
@@ -246,7 +277,9 @@ class LabelSession:
                     return None
                 layers, bounds = changed
                 opened.note_activity()
-                self.album.shelf.save(entry.path, opened)
+                opened.drawing.mark(key=key)
+                with without_result(self.album.shelf, entry, opened, before):
+                    self.album.shelf.save(entry.path, opened)
             except Conflict:
                 # The file is the truth now: it is read again.
                 entry.version += 1
@@ -257,11 +290,12 @@ class LabelSession:
                 raise
             opened.n_changes += "scribbles" in layers
             entry.result_version += "result" in layers
+            if opened.drawing.log.done and opened.aside is not None:
+                opened.labels, opened.labels_after, opened.aside = opened.aside.labels, opened.n_changes, None
+                entry.result_version += 1
             entry.version += 1
             entry.message = None
             entry.update_state()
-            if key is not None:
-                entry.keys.append(key)
             return bounds
 
 
@@ -276,8 +310,8 @@ def _fill(opened: OpenImage, click: Stroke) -> Stroke:
     row, col = (round(value) for value in click.points[0])
     if not (0 <= row < rows and 0 <= col < cols):
         raise BadInput("that point lies outside of the image; click inside")
-    values = opened.view(click.layer, slice(0, rows), slice(0, cols))
-    return replace(click, tool="region", width=1.0, points=mask_to_points(find_area(values, (row, col))))
+    points = fill_area(partial(opened.view, click.layer), (rows, cols), (row, col))
+    return replace(click, tool="region", width=1.0, points=points)
 
 
 def open_session(
@@ -285,6 +319,7 @@ def open_session(
     *,
     table: ClassTable | None = None,
     out_dir: Path | None = None,
+    annotator: str | None = None,
     masks_dir: Path | None = None,
     import_path: Path | None = None,
     options: SpreadOptions = SpreadOptions(),
@@ -296,6 +331,8 @@ def open_session(
 
     Parameters
     ----------
+    annotator : str or None
+        Who labels: strokes and results are kept apart from those of others, who share the class list.
     masks_dir, import_path
         Masks made by hand, or the labels of any tool, to start from.
 
@@ -314,14 +351,36 @@ def open_session(
     """
     image_paths = find_images(inputs)
     _require_an_image(image_paths)
+    class_dir = None
+    if annotator is not None:
+        class_dir = out_dir or image_paths[0].parent
+        out_dir = find_own_folder(class_dir, annotator)
     for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
         claim_folder(folder)
     session = LabelSession(
-        Album(image_paths, table=table, out_dir=out_dir), options=options, window=window, figures=figures
+        Album(image_paths, table=table, out_dir=out_dir, class_dir=class_dir),
+        options=options,
+        window=window,
+        figures=figures,
     )
     source = masks_dir or import_path
     told = session.import_all(source, masks_only=masks_dir is not None, progress=progress) if source else []
     return session, told
+
+
+def find_own_folder(folder: Path, annotator: str) -> Path:
+    """Return where a person's strokes and results are kept, below the folder of the results of all.
+
+    Raises
+    ------
+    BadInput
+        When a folder cannot be called so.
+    """
+    if not re.fullmatch(r"\w[\w .-]{0,59}", annotator) or annotator != annotator.strip(" ."):
+        raise BadInput(
+            f"--annotator {annotator[:60]!r} becomes the name of a folder: give up to 60 letters, digits, spaces or -"
+        )
+    return folder / PEOPLE_DIR / annotator
 
 
 def _require_an_image(paths: Sequence[Path]) -> None:

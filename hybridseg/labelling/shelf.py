@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +13,25 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable, remap, seeds_to_labels
 from hybridseg.errors import Conflict, WriteFailed
 from hybridseg.figures import FIGURE_FORMATS, FigureOptions
-from hybridseg.io.annotations.doodles import Stroke, StrokeLog, is_done, read_strokes, write_strokes
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, read_stage, read_strokes, write_strokes
 from hybridseg.io.annotations.strokes import mask_to_points
 from hybridseg.io.labelled import check_size
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.locks import lock_output
+from hybridseg.io.marks import is_ours
 from hybridseg.io.windows import open_windows
 from hybridseg.labelling.drawing import Drawing
 from hybridseg.labelling.entries import OpenImage
-from hybridseg.labelling.spread import TRUTH_ENDINGS, ground_truth_path
+from hybridseg.labelling.spread import MARKS_OF_EARLIER, TRUTH_ENDINGS, ground_truth_path
 from hybridseg.labelling.strokeimport import import_strokes
 
 # Stands in for the class list of an image without strokes until there is one.
 _NO_CLASSES = ClassTable(("unnamed",), ((128, 128, 128),))
+# Beside the results: accepted results that no longer hold, and work that was cleared away.
+TRASH = ".trash"
+# Where files were, and where they are now.
+Moved = dict[Path, Path]
 # What to do with work on an image of another size.
 _ADVICE = "take it away, or give --out another folder"
 
@@ -52,15 +60,61 @@ class Shelf:
         return [path for path in paths if path.exists()]
 
     def read_state(self, image_path: Path) -> str:
-        """Return the state of an image without opening it: untouched, working, or done."""
+        """Return the state of an image without opening it: untouched, imported, working, or done."""
         path = self.strokes_path(image_path)
         try:
             if _read_stamp(path):
-                return "done" if is_done(path) else "working"
-            return "done" if _read_stamp(ground_truth_path(image_path, self.out_dir)) else "untouched"
+                stage = read_stage(path)
+                return "working" if stage == "done" and not self.has_result(image_path) else stage
+            return "done" if self.has_result(image_path) else "untouched"
         except WriteFailed:
             # Raised again when this image is opened; the others are fine.
             return "untouched"
+
+    def has_result(self, image_path: Path) -> bool:
+        """Return whether the accepted result of an image is on disk."""
+        return _read_stamp(ground_truth_path(image_path, self.out_dir)) is not None
+
+    def put_aside(self, image_path: Path, *, strokes: bool = False) -> Moved:
+        """Move the accepted result of an image, or its strokes too, into a folder of their own in ``.trash``.
+
+        Files beside it that were not written here stay.
+
+        Raises
+        ------
+        WriteFailed
+            When they cannot be moved; then all are where they were.
+        """
+        truth_path, strokes_path = ground_truth_path(image_path, self.out_dir), self.strokes_path(image_path)
+        always = {truth_path, strokes_path} if strokes else {truth_path}
+        paths = [
+            path for path in self.list_results(image_path)
+            if path in always or (path != strokes_path and is_ours(path, marks=MARKS_OF_EARLIER))
+        ]  # fmt: skip
+        trash = truth_path.parent / TRASH
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        names = (f"{image_path.stem}_{stamp}{f'-{k}' if k else ''}" for k in count())
+        folder = next(trash / name for name in names if not (trash / name).exists())
+        moved = {path: folder / path.relative_to(truth_path.parent) for path in paths}
+        _move(moved)
+        return moved
+
+    def put_back(self, moved: Moved) -> None:
+        """Move files back to where `put_aside` found them.
+
+        Raises
+        ------
+        WriteFailed
+            When there are others by now, or they cannot be moved.
+        """
+        taken = [path for path in moved if path.exists()]
+        if taken:
+            raise WriteFailed(f"{taken[0]} is there again, so the accepted result stays in {TRASH}; accept once more")
+        _move({there: path for path, there in moved.items()})
+        emptied = {parent for there in moved.values() for parent in there.parents if TRASH in parent.parts}
+        for folder in sorted(emptied, reverse=True):
+            with suppress(OSError):
+                folder.rmdir()
 
     def load(self, image_path: Path, table: ClassTable | None) -> tuple[OpenImage, ClassTable | None]:
         """Open an image with all earlier work on it.
@@ -92,6 +146,8 @@ class Shelf:
             log = found.with_table(table or _NO_CLASSES)
         labels = None
         truth_path = ground_truth_path(image_path, self.out_dir)
+        if log.done and not truth_path.exists():
+            log = replace(log, done=False)
         if truth_path.exists():
             truth = read_labelmap(truth_path, table=table)
             check_size(truth_path, truth.labels.shape, windows.info, advice=_ADVICE)
@@ -124,6 +180,20 @@ class Shelf:
                 raise Conflict(f"{path.name} was changed by another program; check the image again")
             write_strokes(path, opened.drawing.log)
             opened.on_disk = _read_stamp(path)
+
+
+def _move(moved: Moved) -> None:
+    """Move files, all or none."""
+    done: list[Path] = []
+    try:
+        for path, there in moved.items():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(there)
+            done.append(path)
+    except OSError as error:
+        for path in done:
+            moved[path].rename(path)
+        raise WriteFailed(f"cannot move {path} to {there}: {error.strerror or error}; check the folder") from error
 
 
 def _read_stamp(path: Path) -> tuple[int, ...] | None:

@@ -11,9 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hybridseg import __version__
-from hybridseg.classes import VOID, ClassTable, labels_to_seeds, measure_shares, remap, seeds_to_labels
-from hybridseg.crf.options import CrfOptions
-from hybridseg.crf.refine import refine_labels
+from hybridseg.classes import VOID, ClassTable, labels_to_seeds, measure_shares, remap
 from hybridseg.errors import BadInput, OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.io.annotations.doodles import LAYERS, read_strokes
@@ -30,47 +28,18 @@ from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import image_stem
 from hybridseg.io.windows import ImageWindows, open_windows
-from hybridseg.options import Span, check_options, option
+from hybridseg.labelling.spreading import SpreadOptions, paint_over, spread_seeds
 from hybridseg.panels import fit_page, show_result, shrink_to
 from hybridseg.progress import Progress, no_progress
-from hybridseg.resample import fit_scale, reduce_shape, resize_nearest, take_nearest
+from hybridseg.resample import reduce_shape
 from hybridseg.sheets import draw_panels
 
-# The classic scale, made for photos of 36 megapixels (docs/benchmarks.md).
-_USUAL_SCALE = 0.2
 # Pixels on the longer side of the image that a result shows.
 _SHOWN = 1024
-SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
+# Earlier versions wrote no record beside their label map; their class names tell.
+MARKS_OF_EARLIER = (b"hybridseg:classes", b'name="CLASS_NAMES"')
 # What is written beside NAME_mres.mat, besides its figure; the last only of a GeoTIFF.
 TRUTH_ENDINGS = ("mres_label.png", "report.txt", "mres_label.tif")
-
-
-@dataclass(frozen=True)
-class SpreadOptions:
-    """How scribbles are spread over an image.
-
-    Without a `scale` it is 0.2, and more where that would leave fewer than 250,000 pixels.
-    """
-
-    scale: float | None = option(
-        None, "Size at which the CRF works, as a share of the image's own.", span=Span(0, 1, above=True)
-    )
-    crf: CrfOptions = SPREAD_CRF
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    def scale_for(self, shape: tuple[int, int]) -> float:
-        """Return the scale for an image of these rows and columns.
-
-        Examples
-        --------
-        >>> SpreadOptions().scale_for((4912, 7360)), SpreadOptions().scale_for((500, 500))
-        (0.2, 1.0)
-        >>> SpreadOptions(scale=0.3).scale_for((500, 500))
-        0.3
-        """
-        return self.scale or fit_scale(shape, _USUAL_SCALE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,63 +153,6 @@ def read_seeds(
     return DrawnSeeds(seeds, own, seconds, painted, stems, warnings)
 
 
-def spread_seeds(
-    image: np.ndarray,
-    seeds: np.ndarray,
-    *,
-    n_classes: int,
-    options: CrfOptions = SPREAD_CRF,
-    progress: Progress = no_progress,
-) -> np.ndarray:
-    """Compute the class of every pixel from seeds on some.
-
-    Parameters
-    ----------
-    image : numpy.ndarray
-        (any, any, 3) uint8: the image at the size at which the CRF works, not larger than the seeds.
-    seeds : numpy.ndarray
-        (rows, cols) uint8.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, cols) uint8 class ids. Seeded pixels keep their class.
-
-    Examples
-    --------
-    >>> image = np.zeros((20, 30, 3), np.uint8)
-    >>> image[:, 15:] = 200
-    >>> seeds = np.zeros((20, 30), np.uint8)
-    >>> seeds[5, 3], seeds[5, 25] = 1, 2
-    >>> spread_seeds(image, seeds, n_classes=2, options=CrfOptions(theta=10))[0, ::5].tolist()
-    [0, 0, 0, 1, 1, 1]
-    """
-    small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
-    found = refine_labels(image, small_seeds, n_classes=n_classes, options=options, progress=progress).labels
-    known = found != VOID
-    if not known.any():
-        raise BadInput("the CRF gave no pixel a class; trust the scribbles more (--gt-prob)")
-    return paint_over(resize_nearest(take_nearest(found, known), (seeds.shape[0], seeds.shape[1])), seeds)
-
-
-def reduce_seeds(seeds: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Reduce seeds, (rows, cols) uint8, to a shape: each pixel gets its most frequent class, so no thin line is lost.
-
-    Examples
-    --------
-    >>> reduce_seeds(np.array([[0, 0, 3, 3], [0, 1, 3, 2]], np.uint8), (1, 2)).tolist()
-    [[1, 3]]
-    """
-    rows, cols = np.nonzero(seeds)
-    cells = (rows * shape[0] // seeds.shape[0]) * shape[1] + cols * shape[1] // seeds.shape[1]
-    pairs, counts = np.unique(cells * 256 + seeds[rows, cols], return_counts=True)
-    # The last one written to a cell stays: among equal counts the lowest id.
-    order = np.lexsort((-(pairs % 256), counts))
-    small = np.zeros(shape, np.uint8)
-    small.flat[pairs[order] // 256] = pairs[order] % 256
-    return small
-
-
 def spread_file(
     image_path: Path,
     drawn: DrawnSeeds,
@@ -312,7 +224,15 @@ def spread_over(
         return np.full(windows.shape, VOID, np.uint8)
     whole = slice(0, windows.shape[0]), slice(0, windows.shape[1])
     small = windows.read(*whole, reduce_shape(windows.shape, options.scale_for(windows.shape)))
-    return spread_seeds(small, drawn.seeds, n_classes=len(drawn.table), options=options.crf, progress=progress)
+    return spread_seeds(
+        small,
+        drawn.seeds,
+        n_classes=len(drawn.table),
+        options=options.constants,
+        features=options.features,
+        specks=options.specks,
+        progress=progress,
+    )
 
 
 def ground_truth_path(image_path: Path, out_dir: Path | None) -> Path:
@@ -378,14 +298,8 @@ def _list_places(target: Path, stem: str, figures: FigureOptions) -> list[Path]:
 def _check_places(image_path: Path, out_dir: Path | None, figures: FigureOptions) -> None:
     """Raise OutputExists where one of those would replace a file that was not written here."""
     target = ground_truth_path(image_path, out_dir)
-    # Earlier versions wrote no record beside their label map; their class names tell.
-    marks = (b"hybridseg:classes", b'name="CLASS_NAMES"') if target.exists() else ()
+    marks = MARKS_OF_EARLIER if target.exists() else ()
     check_ours(_list_places(target, image_path.stem, figures), marks=marks, advice="let --out name another folder")
-
-
-def paint_over(labels: np.ndarray, seeds: np.ndarray | None) -> np.ndarray:
-    """Return labels covered by seeds: a person knows better than the CRF."""
-    return labels if seeds is None else np.where(seeds > 0, seeds_to_labels(seeds), labels)
 
 
 def _describe(image_path: Path, labels: np.ndarray, drawn: DrawnSeeds) -> str:

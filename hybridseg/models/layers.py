@@ -11,7 +11,7 @@ MOMENTUM = 0.9
 # How a decoder doubles the size.
 TRANSPOSED, BILINEAR = UPSAMPLINGS = ("transposed", "bilinear")
 # Of the photos of ImageNet, by band, in 0..1.
-_IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def make_norm(name: str, *, momentum: float = MOMENTUM, epsilon: float = 1e-3) -> Any:
@@ -169,6 +169,6 @@ def standardize_imagenet(pixels: Any, name: str) -> Any:
     """Return pixels in 0..1 as networks that were trained on ImageNet take them: of mean 0 and deviation 1."""
     from tf_keras import layers
 
-    scale = [1 / deviation for deviation in _IMAGENET_DEVIATION]
-    offset = [-mean / deviation for mean, deviation in zip(_IMAGENET_MEAN, _IMAGENET_DEVIATION, strict=True)]
+    scale = [1 / deviation for deviation in IMAGENET_DEVIATION]
+    offset = [-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)]
     return layers.Rescaling(scale, offset, name=name)(pixels)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from hybridseg.models.liteparts import LiteGraph
+
 # The channels that one vector of AVX-512 holds.
 _LANES = 16
 
@@ -24,25 +26,16 @@ def rewrite_lite(content: bytes, *, stride: int) -> bytes:
         The columns of every image that it will be given are a multiple of it: where those of a map are even in all of
         them, pixels are computed in pairs.
     """
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-    graph = _Graph(schema, model)
+    graph = _Graph(content)
     graph.scale_and_shift_at_once()
     graph.enlarge_without_overlap()
     graph.compute_in_pairs(stride)
     graph.forget_unused()
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return graph.pack()
 
 
-class _Graph:
-    """The one graph of a model, as objects that can be changed."""
-
-    def __init__(self, schema: Any, model: Any) -> None:
-        self.schema, self.model, self.graph = schema, model, model.subgraphs[0]
+class _Graph(LiteGraph):
+    """The graph that is rewritten."""
 
     def scale_and_shift_at_once(self) -> None:
         """Make one depthwise convolution of 1 x 1 of a product and a sum by channel, as of a batch normalization."""
@@ -59,12 +52,9 @@ class _Graph:
                 )
                 if found is not None and found.shape == factors.shape and product.outputs[0] not in self.graph.outputs:
                     last, shift = users[0], found
-            options = self.schema.DepthwiseConv2DOptionsT()
-            options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
-            options.depthMultiplier = 1
-            options.fusedActivationFunction = last.builtinOptions.fusedActivationFunction
-            weights = [self._add_constant(factors[None, None, None]), self._add_constant(shift)]
-            new = self._make("DEPTHWISE_CONV_2D", options, [product.inputs[0], *weights], last.outputs)
+            weights = [self.add_constant(factors[None, None, None]), self.add_constant(shift)]
+            activation = last.builtinOptions.fusedActivationFunction
+            new = self.make_convolution([product.inputs[0], *weights], last.outputs[0], activation, by_channel=True)
             self._replace([product, *([last] if last is not product else [])], [new])
 
     def enlarge_without_overlap(self) -> None:
@@ -77,14 +67,14 @@ class _Graph:
             bias = self._constant(old.inputs[3]) if len(old.inputs) > 3 and old.inputs[3] >= 0 else np.zeros(n_out)
             if bias is None:
                 continue
-            wide = self._add_constant(kernel.transpose(1, 2, 0, 3).reshape(4 * n_out, 1, 1, n_in))
-            biases = self._add_constant(np.tile(bias, 4))
+            wide = self.add_constant(kernel.transpose(1, 2, 0, 3).reshape(4 * n_out, 1, 1, n_in))
+            biases = self.add_constant(np.tile(bias, 4))
             source = old.inputs[2]
-            four = self._add_tensor((*self._shape(source)[:3], 4 * n_out))
-            convolution = self._make_convolution([source, wide, biases], four, options.fusedActivationFunction)
+            four = self.add_tensor((*self._shape(source)[:3], 4 * n_out))
+            convolution = self.make_convolution([source, wide, biases], four, options.fusedActivationFunction)
             spread = self.schema.DepthToSpaceOptionsT()
             spread.blockSize = 2
-            self._replace([old], [convolution, self._make("DEPTH_TO_SPACE", spread, [four], old.outputs)])
+            self._replace([old], [convolution, self.make("DEPTH_TO_SPACE", spread, [four], old.outputs)])
 
     def compute_in_pairs(self, stride: int) -> None:
         """Let convolutions to few channels compute those of two neighbouring pixels at once."""
@@ -106,18 +96,18 @@ class _Graph:
             # The second pixel sees what the first sees, one column further.
             pair = np.zeros((2, n_out, height, width + 1, n_in), np.float32)
             pair[0, :, :, :-1] = pair[1, :, :, 1:] = kernel
-            weights = self._add_constant(pair.reshape(2 * n_out, height, width + 1, n_in))
-            pairs = self._add_tensor((n, rows, cols // 2, 2 * n_out))
-            convolution = self._make_convolution(
-                [old.inputs[0], weights, self._add_constant(np.tile(bias, 2))],
+            weights = self.add_constant(pair.reshape(2 * n_out, height, width + 1, n_in))
+            pairs = self.add_tensor((n, rows, cols // 2, 2 * n_out))
+            convolution = self.make_convolution(
+                [old.inputs[0], weights, self.add_constant(np.tile(bias, 2))],
                 pairs,
                 options.fusedActivationFunction,
-                stride_cols=2,
+                strides=(1, 2),
             )
             apart = self.schema.ReshapeOptionsT()
             apart.newShape = [-1, rows, cols, n_out]
-            shape = self._add_constant(np.array(apart.newShape, np.int32))
-            self._replace([old], [convolution, self._make("RESHAPE", apart, [pairs, shape], old.outputs)])
+            shape = self.add_constant(np.array(apart.newShape, np.int32))
+            self._replace([old], [convolution, self.make("RESHAPE", apart, [pairs, shape], old.outputs)])
 
     def forget_unused(self) -> None:
         """Leave out the constants of what was rewritten."""
@@ -141,44 +131,6 @@ class _Graph:
         if found.type != self.schema.TensorType.FLOAT32 or data is None or not len(data):
             return None
         return np.asarray(data, np.uint8).view("<f4").reshape(found.shape)
-
-    def _add_constant(self, values: np.ndarray) -> int:
-        kind = np.int32 if values.dtype == np.int32 else np.float32
-        buffer = self.schema.BufferT()
-        buffer.data = np.ascontiguousarray(values, kind).view(np.uint8).ravel()
-        self.model.buffers.append(buffer)
-        return self._add_tensor(values.shape, kind, len(self.model.buffers) - 1)
-
-    def _add_tensor(self, shape: tuple[int, ...], kind: type = np.float32, buffer: int = 0) -> int:
-        types = self.schema.TensorType
-        tensor = self.schema.TensorT()
-        tensor.shape, tensor.buffer = np.array(shape, np.int32), buffer
-        tensor.type, tensor.hasRank = types.INT32 if kind is np.int32 else types.FLOAT32, True
-        tensor.name = f"rewritten/{len(self.graph.tensors)}"
-        self.graph.tensors.append(tensor)
-        return len(self.graph.tensors) - 1
-
-    def _make_convolution(self, inputs: list[int], output: int, activation: int, *, stride_cols: int = 1) -> Any:
-        options = self.schema.Conv2DOptionsT()
-        options.strideH, options.strideW = 1, stride_cols
-        options.dilationHFactor = options.dilationWFactor = 1
-        options.padding, options.fusedActivationFunction = self.schema.Padding.SAME, activation
-        return self._make("CONV_2D", options, inputs, [output])
-
-    def _make(self, name: str, options: Any, inputs: list[int], outputs: Any) -> Any:
-        code = getattr(self.schema.BuiltinOperator, name)
-        codes = [known.builtinCode for known in self.model.operatorCodes]
-        if code not in codes:
-            new = self.schema.OperatorCodeT()
-            new.builtinCode = new.deprecatedBuiltinCode = code
-            new.version = 1
-            self.model.operatorCodes.append(new)
-            codes.append(code)
-        operator = self.schema.OperatorT()
-        operator.opcodeIndex, operator.inputs, operator.outputs = codes.index(code), inputs, list(outputs)
-        operator.builtinOptions = options
-        operator.builtinOptionsType = getattr(self.schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
-        return operator
 
     def _replace(self, old: list[Any], new: list[Any]) -> None:
         """Put operations in the place of the last of some others."""

@@ -26,10 +26,10 @@ WEIGHTS_PATH = Path(__file__).parent / "mobilenet_v2_imagenet.npz"
 
 # The network halves an image five times.
 _MIN_INPUT_SIZE = 32
-_NORM_EPSILON = 1e-5
+NORM_EPSILON = 1e-5
 _HEAD = "mobilenet_head"
 # One row for each stage: channels between (a factor), channels out, blocks, stride of the first block.
-_STAGES = (
+STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
     (6, 32, 3, 2),
@@ -102,7 +102,7 @@ def add_convolutions(pixels: Any, *, head: bool = True) -> dict[int, Any]:
     x = standardize_imagenet(pixels, "mobilenet_standardize")
     x = _add_convolution(x, "mobilenet_stem", channels=32, kernel_size=3, stride=2)
     features, total_stride, number = {}, 2, 0
-    for factor, channels, n_blocks, first_stride in _STAGES:
+    for factor, channels, n_blocks, first_stride in STAGES:
         for i in range(n_blocks):
             number += 1
             stride = first_stride if i == 0 else 1
@@ -217,7 +217,7 @@ def _add_convolution(
         convolution = layers.DepthwiseConv2D(kernel_size, stride, padding, use_bias=False, name=f"{name}_conv")
     else:
         convolution = layers.Conv2D(channels, kernel_size, stride, padding, use_bias=False, name=f"{name}_conv")
-    norm = layers.BatchNormalization(epsilon=_NORM_EPSILON, name=f"{name}_norm")
+    norm = layers.BatchNormalization(epsilon=NORM_EPSILON, name=f"{name}_norm")
     # A `training` given here overrides that of the model: training never changes the moving statistics, while
     # gamma and beta can train.
     x = norm(convolution(x), training=False)

@@ -7,6 +7,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, Response, jsonify, make_response, request
 from werkzeug.exceptions import HTTPException
@@ -14,6 +15,8 @@ from werkzeug.exceptions import HTTPException
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput, located
 from hybridseg.io.jsonfiles import parse_json_object, parse_whole
+from hybridseg.labelling.accepted import clear, withdraw
+from hybridseg.labelling.exports import export_result
 from hybridseg.labelling.jobs import KINDS, JobRunner
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.review import ReviewSession
@@ -91,7 +94,7 @@ def create_app(gate: Gate, *, page: str) -> Flask:
 def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flask:
     """Return the application of the labelling page."""
     app = create_app(gate, page="index.html")
-    album, previewer = session.album, Previewer(session.options)
+    album, previewer = session.album, Previewer()
 
     @app.get("/api/session")
     def get_session() -> dict[str, Any]:
@@ -102,6 +105,8 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             "classes_version": album.classes_version,
             "classes": _list_classes(album.table),
             "window": session.window,
+            "smoothness": session.options.smoothness,
+            "specks": session.options.specks,
             "out": album.shelf.out_dir and album.shelf.out_dir.name,
             "images": album.list_images(),
         }
@@ -112,8 +117,23 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
 
     @app.get("/api/images/<image_id>/<any(picture, scribbles, result):layer>/<int:level>/<int:row>/<int:col>")
     def send_tile(image_id: str, layer: str, level: int, row: int, col: int) -> Response:
-        data = session.draw_tile(image_id, layer, (level, row, col))
+        data = session.draw_tile(image_id, layer, (level, row, col), bands=_read_bands())
         return _send_picture(data, lasting=layer == "picture")
+
+    @app.get("/api/images/<image_id>/export")
+    def export(image_id: str) -> Response:
+        name, data = export_result(album.open(image_id)[1], request.args.get("to", ""))
+        response = Response(data, mimetype="application/octet-stream")
+        response.headers["X-File-Name"] = quote(name)
+        return response
+
+    @app.get("/api/images/<image_id>/thumbnail")
+    def send_thumbnail(image_id: str) -> Response:
+        return _send_picture(album.draw_thumbnail(image_id), lasting=True)
+
+    @app.get("/api/images/<image_id>/shares")
+    def get_shares(image_id: str) -> dict[str, Any]:
+        return {"pixels": session.measure_shares(image_id)}
 
     @app.post("/api/images/<image_id>/preview")
     def preview(image_id: str) -> Response:
@@ -122,8 +142,12 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
             raise BadInput("a window is four whole numbers: first row and column, rows, columns")
         row, col, rows, cols = map(parse_whole, body["window"])
         _, opened = album.open(image_id)
-        picture = previewer.preview(opened, (row, col, rows, cols))
-        return _send_picture(picture) if picture else Response(status=204)
+        found = previewer.preview(opened, (row, col, rows, cols), session.options)
+        if found is None:
+            return Response(status=204)
+        response = _send_picture(found.picture)
+        response.headers["X-Class-Pixels"] = ",".join(map(str, found.counts))
+        return response
 
     @app.post(f"/api/images/<image_id>/<any({', '.join(KINDS)}):kind>")
     def start_job(image_id: str, kind: str) -> dict[str, Any]:
@@ -160,6 +184,12 @@ def _add_changes(app: Flask, session: LabelSession) -> None:
         body = _read_body("version")
         return answer_change(image_id, step(image_id, _read_int(body, "version"), key=body.get("key")))
 
+    @app.post("/api/images/<image_id>/<any(withdraw, clear):act>")
+    def take_back(image_id: str, act: str) -> dict[str, Any]:
+        take = withdraw if act == "withdraw" else clear
+        take(session.album, image_id, _read_int(_read_body("version"), "version"))
+        return session.describe(image_id)
+
     @app.post("/api/images/<image_id>/import")
     def import_labels(image_id: str) -> dict[str, Any]:
         request.max_content_length = MAX_IMPORT_BYTES
@@ -179,6 +209,12 @@ def _add_changes(app: Flask, session: LabelSession) -> None:
                 raise type(error)(text) from error
         rows, cols = session.album.open(image_id)[1].windows.shape
         return answer_change(image_id, (slice(0, rows), slice(0, cols)), warnings=list(warnings))
+
+    @app.put("/api/smoothing")
+    def set_smoothing() -> dict[str, Any]:
+        body = _read_body("smoothness", "specks")
+        session.set_smoothing(_read_int(body, "smoothness"), _read_int(body, "specks"))
+        return {"smoothness": session.options.smoothness, "specks": session.options.specks}
 
     @app.put("/api/classes")
     def set_classes() -> dict[str, Any]:
@@ -307,6 +343,17 @@ def _read_body(*names: str) -> dict[str, Any]:
     if missing:
         raise BadInput(f"the request lacks {', '.join(missing)}")
     return body
+
+
+def _read_bands() -> tuple[int, int, int] | None:
+    """Return the bands that a tile is asked for in."""
+    if "bands" not in request.args:
+        return None
+    words = request.args["bands"].split(",")
+    if len(words) != 3 or not all(word.isdecimal() and len(word) < 6 for word in words):
+        raise BadInput("bands are three numbers, for example 4,3,2")
+    red, green, blue = map(int, words)
+    return red, green, blue
 
 
 def _read_int(body: dict[str, Any], name: str) -> int:

@@ -31,7 +31,7 @@ from hybridseg.demo.scenes.scene import make_scene
 from hybridseg.errors import MissingPackage
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.rasters import quiet_rasterio
-from hybridseg.labelling.spread import SPREAD_CRF
+from hybridseg.labelling.spreading import SPREAD_CRF
 from hybridseg.resample import shrink_image
 
 WINDOW, SCALE, N_REPEATS = 500, 0.5, 15

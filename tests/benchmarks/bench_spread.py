@@ -20,7 +20,7 @@ from hybridseg.demo.scenes.scribbles import draw_scribbles
 from hybridseg.hybrid.segmentation import reduce_image
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.labelling.spread import SpreadOptions, spread_seeds
+from hybridseg.labelling.spreading import SpreadOptions, spread_seeds
 
 N_SCENES, N_PHOTOS = 6, 12
 

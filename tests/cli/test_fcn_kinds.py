@@ -64,7 +64,7 @@ def infer(run, data, out="out"):
 def _small(monkeypatch):
     """Encoders that are built in no time; the weights of the package do not fit one of them."""
     monkeypatch.setattr(vgg16, "_BLOCKS", BLOCKS)
-    monkeypatch.setattr(mobilenet, "_STAGES", STAGES)
+    monkeypatch.setattr(mobilenet, "STAGES", STAGES)
     monkeypatch.setattr(mobilenet, "assign_weights", lambda network, weights: None)
 
 

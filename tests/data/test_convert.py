@@ -249,3 +249,15 @@ def test_ids_that_may_be_two_classes_are_told(photos, save, table):
     Image.fromarray(np.where(LABELS == 1, 255, 0).astype(np.uint8)).save(masks / "a.png")
     result = convert_masks([masks], images_dir=photos, table=table)
     assert "if these are two classes, give --threshold 127" in result.written[0].notes[0]
+
+
+@pytest.mark.parametrize("to, ending", [("labelme", ".json"), ("doodler", ".npz"), ("gpkg", ".gpkg")])
+def test_for_other_programs(photos, save, table, to, ending):
+    result = convert_masks([save("a_mres.mat")], images_dir=photos, table=table, options=ConvertOptions(to=to))
+    written = photos.parent / f"gt_{to}" / f"a{ending}"
+    assert [done.path for done in result.written] == [written]
+    if to == "gpkg":
+        assert written.read_bytes().startswith(b"SQLite format 3")
+        return
+    again = convert_masks([written], images_dir=photos, table=table, options=ConvertOptions(to="png"))
+    assert np.array_equal(read_result(again).labels, LABELS)

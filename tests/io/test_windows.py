@@ -131,3 +131,16 @@ def test_tiles_that_are_asked_for_at_once(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert all(np.array_equal(tile, image[128:256:4, 0:128:4]) for tile in found) and len(found) == 4
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_other_bands_are_shown(tmp_path, monkeypatch, is_large):
+    if is_large:
+        monkeypatch.setattr(windows, "MAX_DECODED_PIXELS", 10)
+    path = tmp_path / "four.tif"
+    write_tiff(path, np.tile(np.array([10, 20, 30, 40], np.uint8), (8, 9, 1)))
+    whole = slice(0, 8), slice(0, 9), (8, 9)
+    assert windows.open_windows(path).read(*whole)[3, 3].tolist() == [10, 20, 30]
+    assert windows.open_windows(path, bands=(4, 4, 2)).read(*whole)[3, 3].tolist() == [40, 40, 20]
+    with pytest.raises(BadInput, match="bands 1 to 4"):
+        windows.open_windows(path, bands=(4, 5, 1))

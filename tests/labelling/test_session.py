@@ -120,8 +120,9 @@ def test_keys_are_short_texts_and_the_last_ones_are_remembered(session, first, d
             session.add_stroke(first, 1, draw(0, key=key))
     session.add_stroke(first, 1, draw(0, key="0"))
     session.add_stroke(first, 2, draw(0, key="1"))
-    keys = session.album.entries[first].keys
-    keys.extend(f"x{i}" for i in range(keys.maxlen - 2))
+    drawing = session.album.open(first)[1].drawing
+    for i in range(198):
+        drawing.mark(key=f"x{i}")
     session.add_stroke(first, 3, draw(0, key="2"))
     session.add_stroke(first, 3, draw(0, key="1"))
     with pytest.raises(Conflict):
@@ -168,7 +169,7 @@ def test_accepted_files_are_what_the_command_makes(label_first, session, first, 
     assert found.labels[0, 0] == 0 and found.labels[59, 89] == 2 and (found.labels[:, 50:] == 2).all()
     assert found.seeds[10, 5] == 1 and found.seeds[30, 45] == 0
     done = run("crf", photos / "a.png", photos / "a_doodles.json", "--out", tmp_path / "out", "-s", "0.5",
-               "--theta", "8", "--color-scale", "10", "--threads", "1")  # fmt: skip
+               "--features", "none", "--theta", "8", "--color-scale", "10", "--threads", "1")  # fmt: skip
     assert done.exit_code == 0
     same = read_labelmap(tmp_path / "out" / "a_mres.mat")
     assert (same.labels == found.labels).all() and (same.seeds == found.seeds).all()
@@ -278,7 +279,7 @@ def test_work_on_an_image_is_done_once(session, jobs, first, draw, wait_for_job)
 
 
 def test_a_stroke_while_the_result_is_made(session, jobs, first, draw, wait_for_job, photos):
-    """What is accepted is what was there; the image is not done, because there is more now."""
+    """What was written is what was there: it is put aside, because there is more now."""
     session.add_stroke(first, 1, draw(0, (10, 5), (50, 30)))
     session.add_stroke(first, 2, draw(2, (10, 60), (50, 80)))
     windows, drawn = session.album.open(first)[1].windows, []
@@ -294,7 +295,10 @@ def test_a_stroke_while_the_result_is_made(session, jobs, first, draw, wait_for_
     state = wait_for_job(session, first)
     assert drawn and state["n_strokes"] == 3
     assert state["state"] == "working" and "accept it once more" in state["message"] and state["stale"]
-    assert read_labelmap(photos / "a_mres.mat").seeds[30, 40] == 0
+    # A file that is not of this state is not left beside the image.
+    assert not (photos / "a_mres.mat").exists()
+    (aside,) = photos.glob(".trash/*/a_mres.mat")
+    assert read_labelmap(aside).seeds[30, 40] == 0
 
 
 def test_a_geotiff_keeps_its_place(photos, table, draw, near, wait_for_job):
@@ -317,3 +321,28 @@ def test_a_geotiff_keeps_its_place(photos, table, draw, near, wait_for_job):
     with open_raster(photos / "g_mres_label.tif") as dataset:
         assert dataset.crs.to_epsg() == 32611 and dataset.transform == place
         assert dataset.read(1)[30, [5, 80]].tolist() == [0, 2]
+
+
+def test_cancel_is_heard_within_the_crf(session, jobs, first, draw, wait_for_job, monkeypatch):
+    """The person goes on at once; what the dropped job finds is thrown away, and the next one is done."""
+    session.add_stroke(first, 1, draw(0, (10, 5), (50, 30)))
+    session.add_stroke(first, 2, draw(2, (10, 60), (50, 80)))
+    begun, go_on, n_calls = threading.Event(), threading.Event(), []
+
+    def spread(windows, drawn, **more):
+        n_calls.append(len(n_calls))
+        begun.set()
+        assert go_on.wait(30)
+        return np.full(windows.shape, len(n_calls) - 1, np.uint8)
+
+    monkeypatch.setattr("hybridseg.labelling.jobs.spread_over", spread)
+    jobs.start(first, 3, "run")
+    assert begun.wait(30)
+    jobs.cancel(first)
+    state = session.describe(first)
+    assert state["job"] is None and state["message"] == "Stopped, as you asked." and not state["has_result"]
+    jobs.start(first, 3, "run")
+    assert session.describe(first)["job"]["kind"] == "run"
+    go_on.set()
+    assert not wait_for_job(session, first)["stale"] and n_calls == [0, 1]
+    assert (session.album.open(first)[1].labels == 1).all()

@@ -242,7 +242,7 @@ def test_where_there_is_no_picture_nothing_is_drawn(island, make_session, draw, 
     session.undo(image_id, 4)
     session.redo(image_id, 5)
     assert not seeds[:, 70:].any()
-    picture = Previewer(session.options).preview(session.album.open(image_id)[1], (0, 0, 60, 90))
+    picture = Previewer().preview(session.album.open(image_id)[1], (0, 0, 60, 90), session.options).picture
     pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGBA"))
     assert not pixels[:, 36:, 3].any() and pixels[:, 10:34, 3].all()
     jobs.start(image_id, 6, "accept")
@@ -253,7 +253,7 @@ def test_where_there_is_no_picture_nothing_is_drawn(island, make_session, draw, 
     assert (found.labels[:, 70:] == 255).all() and not (found.labels == 1).any() and not found.seeds[:, 70:].any()
     tile = np.asarray(Image.open(io.BytesIO(session.draw_tile(image_id, "picture", (0, 0, 0)))))
     assert tile[30, 60].mean() > 190 and 40 < tile[:, 75:].mean() < 65 and tile[:, 75:].std() > 4
-    done = run("crf", island, photos / "island_doodles.json", "--out", photos / "out", "-s", "0.5", "--theta", "8",
-               "--color-scale", "10", "--threads", "1")  # fmt: skip
+    done = run("crf", island, photos / "island_doodles.json", "--out", photos / "out", "-s", "0.5",
+               "--features", "none", "--theta", "8", "--color-scale", "10", "--threads", "1")  # fmt: skip
     assert done.exit_code == 0
     assert (read_labelmap(photos / "out" / "island_mres.mat").labels == found.labels).all()

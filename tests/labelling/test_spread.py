@@ -12,9 +12,10 @@ from hybridseg.io.images import describe_image, read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
-from hybridseg.labelling.spread import DrawnSeeds, SpreadOptions, read_seeds, reduce_seeds, spread_file, spread_seeds
+from hybridseg.labelling.spread import DrawnSeeds, read_seeds, spread_file
+from hybridseg.labelling.spreading import SpreadOptions, reduce_seeds, spread_seeds
 
-NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9, n_threads=1))
+NEAR = SpreadOptions(scale=0.5, crf=CrfOptions(theta=8.0, color_scale=10.0, gt_prob=0.9, n_threads=1), features="none")
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def seeds():
 def test_scribbles_reach_the_border_and_stay_as_they_are(photo, seeds):
     image = read_image(photo)
     seeds[10, 70] = 2  # Somebody knows better than the colours.
-    labels = spread_seeds(reduce_image(image, 0.5), seeds, n_classes=3, options=NEAR.crf)
+    labels = spread_seeds(reduce_image(image, 0.5), seeds, n_classes=3, options=NEAR.constants)
     assert labels.shape == (60, 90) and (labels[seeds > 0] == seeds[seeds > 0] - 1).all()
     expected = np.where(np.arange(90) < 40, 2, 0) * np.ones((60, 1))
     assert (labels == expected).mean() > 0.97
@@ -156,11 +157,23 @@ def test_a_geotiff_keeps_its_place(seeds, table, tmp_path, paint_coast, quick_pa
 
 def test_the_command(run, photo, seeds, table, quick_panels):
     write_matfile(photo.with_name("drawn.mat"), LabelMap(np.zeros((60, 90), np.uint8), table, seeds))
-    result = run("crf", photo, photo.with_name("drawn.mat"), "-s", "0.5", "--theta", "8", "--color-scale", "10")
+    result = run(
+        "crf",
+        photo,
+        photo.with_name("drawn.mat"),
+        "-s",
+        "0.5",
+        "--features",
+        "none",
+        "--theta",
+        "8",
+        "--color-scale",
+        "10",
+    )
     assert result.exit_code == 0 and "wrote" in result.output
     found = read_labelmap(photo.with_name("my photo_mres.mat"))
     small = reduce_image(read_image(photo), 0.5)
-    assert (found.labels == spread_seeds(small, seeds, n_classes=3, options=NEAR.crf)).all()
+    assert (found.labels == spread_seeds(small, seeds, n_classes=3, options=NEAR.constants)).all()
     assert run("crf", photo, photo.with_name("drawn.mat")).exit_code == 1
     assert run("crf", photo, photo.with_name("drawn.mat"), "-s", "7", "--overwrite").exit_code == 1
 
@@ -229,7 +242,7 @@ def test_scribbles_of_doodler(photo, seeds, table, run, quick_panels):
     assert set(np.unique(read_seeds(path, photo, table=turned).seeds)) == {0, 1, 3}
     with pytest.raises(BadInput, match="no class is called 'water'"):
         read_seeds(path, photo, table=ClassTable.from_names(["sky", "sand"]))
-    assert run("crf", photo, path, "-s", 0.5, "--theta", 8, "--color-scale", 10).exit_code == 0
+    assert run("crf", photo, path, "-s", 0.5, "--features", "none", "--theta", 8, "--color-scale", 10).exit_code == 0
     result = read_labelmap(photo.with_name("my photo_mres.mat"))
     assert (result.labels == np.where(np.arange(90) < 40, 2, 0)).mean() > 0.97 and (result.seeds == seeds).all()
     np.savez(path, label=dense, classes=list(table.names))
@@ -243,7 +256,7 @@ def test_areas_of_labelme_are_seeds_too(photo, run, quick_panels):
     ]
     path = photo.with_name("my photo.json")
     path.write_text(json.dumps({"shapes": shapes, "imageHeight": 60, "imageWidth": 90, "imagePath": "b.png"}))
-    result = run("crf", photo, path, "-s", 0.5, "--theta", 8, "--color-scale", 10)
+    result = run("crf", photo, path, "-s", 0.5, "--features", "none", "--theta", 8, "--color-scale", 10)
     assert result.exit_code == 0 and "warning" in result.stderr and "it was drawn on b.png" in result.stderr
     found = read_labelmap(photo.with_name("my photo_mres.mat"))
     expected = np.where(np.arange(90) < 40, found.table.index("cliff"), found.table.index("water"))

@@ -60,7 +60,7 @@ def tiny():
 def narrow_encoders():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vgg16, "_BLOCKS", SMALL_BLOCKS)
-        patch.setattr(mobilenet, "_STAGES", SMALL_STAGES)
+        patch.setattr(mobilenet, "STAGES", SMALL_STAGES)
         yield patch
 
 

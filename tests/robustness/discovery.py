@@ -41,6 +41,7 @@ NOT_READERS = {
     "hybrid.semseg.SemsegJob.count_parts": _THROUGH,
     "hybrid.semseg.SemsegJob.record": _THROUGH,
     "io.windows.copy_middle": _THROUGH,
+    "labelling.thumbnails.Thumbnails.draw": _THROUGH,
     "hybrid.classifier.owns_saved_model": "it compares the bytes of two files",
     "hybrid.semseg.load_classifiers": _THROUGH,
     "hybrid.semseg.segment_file": _THROUGH,
@@ -75,7 +76,7 @@ _VERBS = re.compile(
     "survey)(_|$)"
 )
 _READS = re.compile(
-    r"\b(describe_image|h5py\.File|imread|is_done|json\.loads?|lmdb\.open|load_image|np\.load|parse_json_object|read_\w+|"
+    r"\b(describe_image|h5py\.File|imread|json\.loads?|lmdb\.open|load_image|np\.load|parse_json_object|read_\w+|"
     r"tarfile|tomllib|ZipFile)\b|\.open\("
 )
 _CONTENT = ("content", "data", "parts", "record", "row", "size", "text", "value")

@@ -233,6 +233,7 @@ READERS = tuple(
         ("io.images.read_image", PICTURES, images.read_image),
         ("io.images.read_valid", PICTURES, images.read_valid),
         ("io.windows.open_windows", PICTURES, open_window),
+        ("io.windows.read_small", PICTURES, lambda path: windows.read_small(path, 8)),
         ("io.lazyimages.open_lazily", PICTURES, lambda path: lazyimages.open_lazily(path)[2:9, 3:20]),
         ("io.bands.stack_bands", PICTURES, lambda path: stack_bands([path, path])[0][:]),
         ("io.labelled.load_labelled", "labels/map.png labels/map.tif", lambda path: load_labelled(
@@ -284,7 +285,7 @@ READERS = tuple(
         ("io.lmdbstore.looks_begun", DATABASE, lmdbstore.looks_begun, {"share": 0.1}),
         ("io.masks.find_split_masks", "texts/split.csv", lambda path: masks.find_split_masks(path.parent / "train")),
         ("io.annotations.doodles.read_strokes", "annotations/a_doodles.json", doodles.read_strokes),
-        ("io.annotations.doodles.is_done", "annotations/*.json", doodles.is_done),
+        ("io.annotations.doodles.read_stage", "annotations/*.json", doodles.read_stage),
         ("io.annotations.doodles.parse_stroke", "annotations/*.json", parse_strokes),
         ("io.annotations.labelme.parse_labelme", "annotations/labelme.json",
             lambda path: labelme.parse_labelme(record_of(path), shape=SHAPE)),

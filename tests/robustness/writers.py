@@ -169,6 +169,7 @@ WRITERS = (
            makes="results", again="--resume"),
     Writer("semseg photos/photo_0.jpg model/model.pb", "photos model"),
     Writer("eval-pixels results --images photos --masks photos", "photos results"),
+    Writer("agreement people", "people"),
     Writer("fcn make-labels photos --labeldefs labeldefs.txt --out out", "photos labeldefs.txt"),
     Writer(_FCN, "photos", makes="runs", again="--resume", trains=True),
     Writer(f"{_FCN} --overwrite --seed 1", "photos runs", trains=True, replaces="runs/"),
@@ -315,6 +316,14 @@ def paint_photos(folder: Path) -> None:
     write_class_files(AREAS, labels_path=folder / "labels.txt")
 
 
+def label_twice(folder: Path) -> None:
+    """Write the label maps of six images by two people."""
+    for shift, name in enumerate(("Ann", "Bob")):
+        (folder / name).mkdir()
+        for i in range(6):
+            write_matfile(folder / name / f"photo_{i}_mres.mat", LabelMap(np.roll(make_areas(i), 3 * shift, 1), AREAS))
+
+
 def save_module(folder: Path) -> None:
     """Write a backbone of one convolution."""
     from tests.conftest import save_tiny_module
@@ -371,6 +380,7 @@ def put_on_the_web(path: Path) -> None:
 
 MADE: dict[str, Callable[[Path], None]] = {
     "photos": paint_photos,
+    "people": label_twice,
     "seeds.png": draw_seeds,
     "labeldefs.txt": write_labeldefs,
     "config.json": write_config,

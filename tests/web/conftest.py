@@ -22,7 +22,7 @@ from hybridseg.io.images import write_image
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.session import LabelSession
-from hybridseg.labelling.spread import SPREAD_CRF, SpreadOptions
+from hybridseg.labelling.spreading import SPREAD_CRF, SpreadOptions
 from hybridseg.web.app import create_label_app
 from hybridseg.web.gate import Gate
 
@@ -183,8 +183,16 @@ class Tab:
         """The name of the class that is drawn with."""
         return self.page.locator("#classes [aria-pressed=true]").inner_text().split("\n")[0]
 
-    def accept(self) -> None:
-        self.press("s")
+    def agree(self) -> None:
+        """Say yes to the question of a dialog."""
+        self.wait("document.querySelector('#question').open")
+        self.press("Enter")
+
+    def accept(self, *, key: str = "s", among: int = 0) -> None:
+        """Accept; `among` questions are expected, about what may be an oversight."""
+        self.press(key)
+        for _ in range(among):
+            self.agree()
         self.says("Written:")
 
 
@@ -284,7 +292,7 @@ class Desk:
 
 
 # A quarter of the size, and the kernel a quarter as wide; for so few pixels one thread is the fastest.
-QUICK = SpreadOptions(0.25, replace(SPREAD_CRF, theta=15.0, n_threads=1))
+QUICK = SpreadOptions(0.25, replace(SPREAD_CRF, theta=15.0, n_threads=1), features="none")
 if "HYBRIDSEG_SCREENSHOTS" in os.environ:
     QUICK = SpreadOptions()
 

@@ -299,6 +299,13 @@ def test_bodies_that_are_no_stroke(visitor, session, first, alive, body):
     alive(visitor)
 
 
+def test_bands_that_there_are_not(visitor, first, alive):
+    for bands in ("1", "1,2", "0,1,2", "1,2,9", "a,b,c", "-1,2,3", "1,2,3,4", "1,2,99999999999"):
+        answer = visitor.get(f"/api/images/{first}/picture/0/0/0?bands={bands}")
+        assert answer.status_code == 400 and "bands" in answer.json["error"], bands
+    alive(visitor)
+
+
 @pytest.mark.parametrize("window", [[0, 0, 0, 0], [0, 0, 10], [-50, -50, 10, 10], [900, 0, 5, 5], [0, 0, 1e3, 5], "all",
                                     [0, 0, 10**30, 10], [None] * 4, [0, 0, -5, -5]], ids=str)  # fmt: skip
 def test_windows_that_are_none(visitor, first, window, draw, alive):

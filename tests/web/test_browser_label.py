@@ -1,5 +1,7 @@
 """From strokes to files in a real browser: drawn with mouse, keys and fingers, checked in the files."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -56,7 +58,7 @@ def test_from_scribbles_to_ground_truth(tab, beach, strokes, on_sand, on_water):
     tab.saved()
     assert [stroke.class_id for stroke in strokes()] == [1, 0, 2]
     tab.press("z")
-    tab.accept()
+    tab.accept(among=1)
     tab.says("done", where="#images")
     assert not list(beach.glob("*.tmp*")) and (beach / "coast_report.txt").exists()
     found = read_labelmap(beach / "coast_mres.mat")
@@ -75,7 +77,7 @@ def test_seeds_lie_exactly_where_they_were_drawn(tab, beach):
     tab.page.locator("#pen-size").press("Enter")
     tab.click(200, 300)
     tab.scribble((203, 297), (203, 301))
-    tab.accept()
+    tab.accept(among=1)
     seeds = read_labelmap(beach / "coast_mres.mat").seeds
     assert sorted(map(tuple, np.argwhere(seeds).tolist())) == [(200, 300), *((203, col) for col in range(297, 302))]
 
@@ -91,11 +93,22 @@ def test_a_geotiff_keeps_its_place(label, scene, tmp_path, on_sand, on_water):
     with quiet_rasterio(), rasterio.open(path, "w", crs="EPSG:32611", transform=place, **settings) as out:
         out.write(scene.image.transpose(2, 0, 1))
     tab = label([path]).tab
+    x, y = (round(value) for value in tab.at(100, 200))
+    row, col = tab.point(x, y)
+    tab.page.mouse.move(x, y)
+    tab.says("row 100, col 200 ·", where="#where")
+    east, north = re.search(r"x ([\d.]+), y ([\d.]+)", tab.page.inner_text("#where")).groups()
+    assert float(east) == pytest.approx(500000 + 2 * (col + 0.5), abs=0.06)
+    assert float(north) == pytest.approx(4000000 - 2 * (row + 0.5), abs=0.06)
+    # An arrow points to the north: its tip is above, its notch below.
+    box = tab.page.locator("#view").bounding_box()
+    tip, beside = (tab.point(box["x"] + 34 + dx, box["y"] + box["height"] - 34 - 12) for dx in (0, 9))
+    assert tab.see(*tip) == (255, 255, 255) and tab.see(*beside) != (255, 255, 255)
     tab.press("2")
     tab.scribble(*on_sand)
     tab.press("1")
     tab.scribble(*on_water)
-    tab.accept()
+    tab.accept(among=1)
     with open_raster(tmp_path / "g_mres_label.tif") as dataset:
         assert dataset.crs.to_epsg() == 32611 and dataset.transform == place
         labels = dataset.read(1)
@@ -140,7 +153,7 @@ def test_by_keyboard_alone(tab, strokes, beach):
     tab.press("z")
     tab.saved()
     assert len(strokes()) == 2
-    tab.accept()
+    tab.accept(among=1)
     found = read_labelmap(beach / "coast_mres.mat")
     assert set(np.unique(found.seeds)) == {0, 1, 2}
 
@@ -217,7 +230,7 @@ def test_a_whole_coast(label, scene, tmp_path, picture):
     write_strokes(tmp_path / "coast_02_doodles.json", StrokeLog("coast_02.jpg", (100, 150), COAST, (DOT,), done=True))
     write_strokes(tmp_path / "coast_03_doodles.json", StrokeLog("coast_03.jpg", (100, 150), COAST, (DOT,)))
     tab = label(sorted(tmp_path.glob("*.jpg")), table=COAST).tab
-    tab.page.locator("#images .row", has_text="coast_04").click()
+    tab.page.locator("#images .row[title='coast_04.jpg']").click()
     tab.wait("document.title.startsWith('coast_04')")
     tab.ready().page.click("#live")
     for key, lines in COAST_STROKES.items():
@@ -230,7 +243,7 @@ def test_a_whole_coast(label, scene, tmp_path, picture):
     tab.press("4")
     tab.page.mouse.move(*tab.at(220, 220))
     picture(tab, "label_page")
-    tab.accept()
+    tab.accept(among=1)
     truth = np.array(TRUE_CLASSES)[scene.labels]
     labels = read_labelmap(tmp_path / "coast_04_mres.mat").labels
     assert (labels == truth)[truth < 255].mean() > 0.75
@@ -270,6 +283,7 @@ def test_accept_and_next(label, browse, photos):
     tab = label([photos / "a.png", photos / "b.png"]).tab
     tab.scribble((20, 20), (30, 20))
     tab.press("Shift+S")
+    tab.agree()
     tab.wait("document.title.startsWith('b.png')")
     tab.ready().says("a.png is done. Written: a_mres.mat")
     tab.says("1 of 2 done", where="#image-count")
@@ -297,7 +311,7 @@ def test_on_a_real_photo(label, real_data, tmp_path):
     tab.press("2")
     tab.scribble((0.9 * rows, 0.2 * cols), (0.9 * rows, 0.8 * cols))
     tab.wait("document.body.dataset.preview === 'shown'")
-    tab.accept()
+    tab.accept(among=1)
     found = read_labelmap(tmp_path / f"{path.stem}_mres.mat")
     assert found.labels.shape == (rows, cols)
     assert found.seeds[round(0.1 * rows), cols // 2] == 1 and found.seeds[round(0.9 * rows), cols // 2] == 2

@@ -134,7 +134,7 @@ def test_where_they_differ(tab, scene, picture):
     tab.shows(300, 60, scene.image[300, 60], within=25)
     tab.page.keyboard.up("x")
     tab.shows(300, 60, DIFFERS)
-    tab.page.locator("#images .row", has_text="sure.jpg").first.click()
+    tab.page.locator("#images .row[title='sure.jpg']").first.click()
     tab.ready()
     assert tab.page.locator("#show-disagreement").is_disabled() and tab.page.locator("#swipe").is_disabled()
     assert not tab.page.locator("#divider").is_visible()

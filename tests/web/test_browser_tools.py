@@ -69,24 +69,29 @@ def test_keys_for_classes_and_tools(tab):
 def test_the_wheel(tab):
     mouse, size = tab.page.mouse, tab.page.locator("#pen-size")
     mouse.move(*tab.at(100, 200))
+    tab.page.keyboard.down("Control")
     before = int(size.input_value())
     mouse.wheel(0, -120)
     tab.wait("([n]) => Number(document.querySelector('#pen-size').value) > n", before)
+    tab.page.keyboard.up("Control")
+    tab.page.keyboard.down("Alt")
     for _ in range(14):
         mouse.wheel(0, 400)
     tab.wait("document.querySelector('#pen-size').value === '1'")
+    tab.page.keyboard.up("Alt")
     size.fill("900")
     size.press("Enter")
     tab.page.locator("#view").focus()
+    tab.page.keyboard.down("Control")
     for _ in range(2):
         mouse.wheel(0, -400)
     tab.wait("document.querySelector('#pen-size').value === '1000'")
+    tab.page.keyboard.up("Control")
     tab.press("1")
     # Events of the wheel come in whole pixels of the screen.
     place = [round(value) for value in tab.at(100, 200)]
     mouse.move(*place)
     below = tab.point(*place)
-    tab.page.keyboard.down("Control")
     for _ in range(18):
         mouse.wheel(0, -400)
     tab.poll(lambda: tab.scale() == pytest.approx(64), "the largest zoom is 64")
@@ -96,16 +101,39 @@ def test_the_wheel(tab):
     scales = [0.0, 1.0]
     tab.poll(lambda: scales.append(tab.scale()) or scales[-1] == scales[-2], "the zoom comes to rest")
     assert 0.5 < scales[-1] <= 1
-    tab.page.keyboard.up("Control")
     # All of it is seen at the smallest scale.
     (left, top), (right, bottom) = tab.at(0, 0), tab.at(399, 599)
     box = tab.page.locator("#view").bounding_box()
     assert left > box["x"] and top > box["y"]
     assert right < box["x"] + box["width"] and bottom < box["y"] + box["height"]
-    tab.press("h")
-    before = tab.scale()
-    mouse.wheel(0, -120)
-    tab.poll(lambda: tab.scale() > before, "with the hand the wheel zooms")
+    # Pinching on a touch pad comes as a wheel with Ctrl while no key is down.
+    before = tab.scale(), size.input_value()
+    tab.page.evaluate("""() => {
+        const { x, y, width, height } = view.getBoundingClientRect();
+        const at = { clientX: x + width / 2, clientY: y + height / 2 };
+        view.dispatchEvent(new WheelEvent("wheel", { deltaY: -40, ctrlKey: true, cancelable: true, ...at }));
+    }""")
+    assert tab.scale() > before[0] and size.input_value() == before[1]
+
+
+def test_the_wheel_the_other_way_round_is_remembered(tab):
+    mouse, size = tab.page.mouse, tab.page.locator("#pen-size")
+    for time in (1, 2):
+        mouse.move(*tab.at(100, 200))
+        scale, width = tab.scale(), int(size.input_value())
+        if time == 1:
+            tab.page.click("#settings-part summary")
+            tab.page.select_option("#wheel", "pen")
+            mouse.move(*tab.at(100, 200))
+        mouse.wheel(0, -120)
+        tab.wait("([n]) => Number(document.querySelector('#pen-size').value) > n", width)
+        assert tab.scale() == scale
+        tab.page.keyboard.down("Control")
+        mouse.wheel(0, -120)
+        tab.poll(lambda scale=scale: tab.scale() > scale, "Ctrl and the wheel zoom")
+        tab.page.keyboard.up("Control")
+        tab.page.reload()
+        tab.ready()
 
 
 def shows_ring(tab, row, col):

@@ -24,6 +24,9 @@ MAX_STROKES, MAX_POINTS = 100_000, 2_000_000
 _MAX_WIDTH = 10_000.0
 # Strokes may start slightly outside of the image.
 _MAX_COORDINATE = 1e7
+# Of a group of strokes, and of the key of a change.
+MAX_KEY_CHARACTERS = 40
+_MAX_KEYS = 200
 
 Point = tuple[float, float]
 
@@ -46,6 +49,8 @@ class Stroke:
         Seconds since 1970 when it ended.
     layer : {"scribbles", "result"}
         What was drawn on: seeds for the CRF, or its result.
+    group : str
+        Strokes that follow one another and share it came in one import: they are undone together.
 
     Raises
     ------
@@ -59,6 +64,7 @@ class Stroke:
     points: tuple[Point, ...]
     time: float = 0.0
     layer: str = "scribbles"
+    group: str = ""
 
     def __post_init__(self) -> None:
         if self.tool not in TOOLS:
@@ -76,6 +82,8 @@ class Stroke:
             raise BadInput("a point of a stroke is not a position in an image")
         if not math.isfinite(self.time):
             raise BadInput("the time of a stroke is not a number")
+        if len(self.group) > MAX_KEY_CHARACTERS:
+            raise BadInput(f"the group of a stroke has more than {MAX_KEY_CHARACTERS} characters")
 
     @cached_property
     def extent(self) -> tuple[float, float, float, float]:
@@ -87,7 +95,8 @@ class Stroke:
     def json(self) -> bytes:
         """Its record in a file. Cached: the file is written after every stroke, with all the earlier ones in it."""
         row = {"tool": self.tool, "layer": self.layer, "class": self.class_id, "width": self.width, "time": self.time}
-        return json.dumps({**row, "points": self.points}).encode()
+        more = {"group": self.group} if self.group else {}
+        return json.dumps({**row, **more, "points": self.points}).encode()
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,8 @@ class StrokeLog:
         Undone strokes that can be redone, the next one last.
     done : bool
         The result was accepted, and nothing has been drawn since.
+    keys : tuple of str
+        Keys of the latest changes, by which one that is sent again is recognised.
     """
 
     image_name: str
@@ -115,6 +126,7 @@ class StrokeLog:
     seconds: float = 0.0
     undone: tuple[Stroke, ...] = ()
     done: bool = False
+    keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         strokes = self.strokes + self.undone
@@ -125,6 +137,20 @@ class StrokeLog:
         wrong = [s.class_id for s in strokes if s.tool != "erase" and not 0 <= s.class_id < len(self.table)]
         if wrong:
             raise BadInput(f"a stroke has the class {wrong[0]}; the classes are 0 to {len(self.table) - 1}")
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether all of it came from another tool: nobody has drawn here yet."""
+        return bool(self.strokes) and all(stroke.group for stroke in self.strokes)
+
+    @property
+    def drawn_ids(self) -> list[int]:
+        """The classes of its strokes."""
+        return sorted({s.class_id for s in self.strokes if s.tool != "erase"})
+
+    def with_key(self, key: str) -> StrokeLog:
+        """Return it with one more key; the oldest are forgotten."""
+        return replace(self, keys=(*self.keys, key)[-_MAX_KEYS:])
 
     @property
     def used_ids(self) -> list[int]:
@@ -152,12 +178,14 @@ def write_strokes(path: str | os.PathLike[str], log: StrokeLog) -> None:
     record = {
         "format": FORMAT_VERSION,
         "kind": KIND,
-        # Early in the file: `is_done` reads only its beginning.
+        # Early in the file: `read_stage` reads only its beginning.
         "done": log.done,
+        "imported": log.is_imported,
         "image": log.image_name,
         "size": list(log.shape),
         "classes": log.table.to_records(),
         "seconds": log.seconds,
+        "keys": log.keys,
     }
     head = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
     # File names that are not UTF-8 keep their bytes. Nothing is joined: a day's work is 20 MB, at every stroke.
@@ -204,13 +232,17 @@ def read_strokes(path: str | os.PathLike[str]) -> StrokeLog:
             raise BadInput(f"it is damaged ({error}); {remedy}") from error
 
 
-def is_done(path: str | os.PathLike[str]) -> bool:
-    """Return whether the result of an image was accepted, from the first bytes: thousands are checked at once."""
+def read_stage(path: str | os.PathLike[str]) -> str:
+    """Return how far the work on an image is, from the first bytes: thousands are checked at once.
+
+    It is ``done`` (accepted), ``imported`` (from another tool, and not touched since) or ``working``.
+    """
     try:
         with check_regular(path).open("rb") as file:
-            return b'"done": true' in file.read(200)
+            head = file.read(200)
     except (HybridSegError, OSError):
-        return False
+        return "working"
+    return "done" if b'"done": true' in head else "imported" if b'"imported": true' in head else "working"
 
 
 def _parse(record: dict[str, Any]) -> StrokeLog:
@@ -219,9 +251,9 @@ def _parse(record: dict[str, Any]) -> StrokeLog:
     undone = tuple(parse_stroke(row) for row in record.get("undone", ()))
     table = ClassTable.from_records(record["classes"])
     shape = (int(rows), int(cols))
-    return StrokeLog(
-        str(record["image"]), shape, table, strokes, float(record["seconds"]), undone, record.get("done") is True
-    )
+    keys = tuple(str(key)[:MAX_KEY_CHARACTERS] for key in record.get("keys", ()))[-_MAX_KEYS:]
+    done = record.get("done") is True
+    return StrokeLog(str(record["image"]), shape, table, strokes, float(record["seconds"]), undone, done, keys)
 
 
 def parse_stroke(row: dict[str, Any]) -> Stroke:
@@ -233,8 +265,10 @@ def parse_stroke(row: dict[str, Any]) -> Stroke:
     """
     try:
         points = tuple((float(r), float(c)) for r, c in row["points"])
-        layer = str(row.get("layer", "scribbles"))
-        return Stroke(str(row["tool"]), int(row["class"]), float(row["width"]), points, float(row["time"]), layer)
+        layer, group = str(row.get("layer", "scribbles")), str(row.get("group", ""))
+        return Stroke(
+            str(row["tool"]), int(row["class"]), float(row["width"]), points, float(row["time"]), layer, group
+        )
     except BadInput:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:

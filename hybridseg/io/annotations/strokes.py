@@ -16,6 +16,8 @@ from hybridseg.io.annotations.doodles import MAX_POINTS, Point, Stroke
 MAX_RUNS = 10_000_000
 # A bound on memory.
 _RUNS_AT_ONCE = 1 << 17
+# How far around a click an area is looked for first, and the most pixels: about 1.5 GB.
+_FILL_REACH, _MAX_FILLED = 2048, 150_000_000
 # So few are drawn faster than compared.
 _FEW_LINES = 8
 
@@ -104,6 +106,39 @@ def mask_to_points(mask: np.ndarray) -> tuple[Point, ...]:
     # The mask changes at the first pixel of a run, and one past its last.
     cols = cols - (np.arange(len(cols)) % 2)
     return tuple(zip(rows.astype(float).tolist(), cols.astype(float).tolist(), strict=True))
+
+
+def fill_area(
+    read: Callable[[slice, slice], np.ndarray], shape: tuple[int, int], place: tuple[int, int]
+) -> tuple[Point, ...]:
+    """Return the points of the region that `find_area` finds around a pixel, reading no more of the map than it takes.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the part of the map within two slices.
+
+    Raises
+    ------
+    BadInput
+        When the area reaches so far that it cannot be filled at once, or is too ragged.
+    """
+    reach = _FILL_REACH
+    while True:
+        rows, cols = (slice(max(p - reach, 0), min(p + reach, n)) for p, n in zip(place, shape, strict=True))
+        if (rows.stop - rows.start) * (cols.stop - cols.start) > _MAX_FILLED:
+            raise BadInput(
+                f"that area reaches over more than {_MAX_FILLED:,} pixels, too many to fill at once; divide it with a "
+                "stroke, or draw a polygon"
+            )
+        area = find_area(read(rows, cols), (place[0] - rows.start, place[1] - cols.start))
+        edges = ((rows, 0, shape[0]), (cols, 1, shape[1]))
+        if not any(
+            (part.start > 0 and area.take(0, axis).any()) or (part.stop < size and area.take(-1, axis).any())
+            for part, axis, size in edges
+        ):
+            return tuple((row + rows.start, col + cols.start) for row, col in mask_to_points(area))
+        reach *= 2
 
 
 def find_area(values: np.ndarray, place: tuple[int, int]) -> np.ndarray:

@@ -52,16 +52,23 @@ export class Api {
     return answer.blob();
   }
 
+  /** Get a file with its name, {blob, name}. */
+  async getFile(path) {
+    const answer = await this.#send(path, { cache: "no-store" });
+    return { blob: await answer.blob(), name: decodeURIComponent(answer.headers.get("X-File-Name")) };
+  }
+
   /** Post JSON, get JSON. */
   async post(path, body) {
     const answer = await this.#change("POST", path, body);
     return answer.json();
   }
 
-  /** Post JSON, get a picture, or null where the server has none. */
-  async postForBlob(path, body, signal) {
+  /** Post JSON, get a picture {blob, pixels} with the number of pixels of each class, or null where there is none. */
+  async postForPicture(path, body, signal) {
     const answer = await this.#change("POST", path, body, signal);
-    return answer.status === 204 ? null : answer.blob();
+    if (answer.status === 204) return null;
+    return { blob: await answer.blob(), pixels: answer.headers.get("X-Class-Pixels").split(",").map(Number) };
   }
 
   /** Put JSON, get JSON. */

@@ -41,6 +41,15 @@ export class ClassList {
     return this.classes[this.index];
   }
 
+  /** Tell how much each class has, by numbers of pixels; null: nobody knows. `where` is "in view", for example. */
+  showShares(pixels, where) {
+    const shares = pixels && shareOut(pixels);
+    [...this.#box.querySelectorAll(".share")].forEach((field, k) => {
+      field.textContent = shares?.[k] ? shownShare(shares[k]) : "";
+      field.title = shares ? `Share of the pixels ${where}` : "";
+    });
+  }
+
   #button({ name, color }, k) {
     const key = classKey(k);
     const button = make(
@@ -48,6 +57,7 @@ export class ClassList {
       { type: "button", className: "class", title: key ? `${name} (${key})` : name, dataset: { index: k } },
       make("span", { className: "swatch", style: { backgroundColor: color } }),
       make("span", { className: "name", textContent: name }),
+      make("span", { className: "share number" }),
       ...(key ? [make("kbd", { textContent: key })] : []),
     );
     button.addEventListener("click", () => this.pick(k));
@@ -60,6 +70,17 @@ export class ClassList {
     // Not with scrollIntoView: Tab would continue from here.
     if (button) this.#box.scrollTop += Math.min(button.top - box.top, 0) + Math.max(button.bottom - box.bottom, 0);
   }
+}
+
+/** The share of each, of those that have a class. */
+export function shareOut(pixels) {
+  const total = pixels.reduce((sum, count) => sum + count, 0);
+  return pixels.map((count) => count / (total || 1));
+}
+
+/** A share in percent, for a person. */
+export function shownShare(share) {
+  return share > 0 && share < 0.005 ? "<1 %" : `${Math.round(share * 100)} %`;
 }
 
 /** The number key of a class: 1 to 9, then 0; none for the rest. */

@@ -5,6 +5,7 @@ import { showSaved, showWhere } from "./panel.js";
 import { refreshClasses } from "./work.js";
 
 const CONFLICT = "This image was changed in another tab or program. Your last stroke was not saved.";
+const WITHDRAWN = "This changes an accepted image: its result was put into .trash. Accept it again, or undo.";
 
 /** Callbacks of mouse, pen and fingers on the canvas. */
 export function pointerHooks(page) {
@@ -12,18 +13,19 @@ export function pointerHooks(page) {
   // The mouse takes over from the crosshair, unless its pen is down.
   const takeOver = () => (drawing.stroke && !drawing.polygonOpen) || page.crosshair.hide();
   return {
-    active: () => drawing.active(),
+    active: () => page.picker.armed || drawing.active(),
     down: (point, isEraser) => {
       page.crosshair.hide();
+      if (page.picker.armed) return;
       drawing.down(point, isEraser);
     },
     move: (points) => drawing.move(points),
-    up: (point) => drawing.up(point),
+    up: (point) => (page.picker.armed ? page.picker.pick(point) : drawing.up(point)),
     cancel: () => drawing.polygonOpen || drawing.cancel(),
     hover: (point) => {
       if (point) takeOver();
       drawing.hover(point);
-      showWhere(point);
+      showWhere(point, page.state?.transform);
     },
     wheel: (steps) => {
       if (page.choice.hasWidth) page.choice.resize(steps);
@@ -43,9 +45,11 @@ export function queueHooks(page) {
     onWaiting: (error) => page.tellWaiting(error, "unsent"),
     onRestart: () => page.ask(() => refreshClasses(page)),
     onSent: (item, change) => {
+      const before = page.state;
       page.heed(change, change.bounds);
       page.messages.pass();
       if (page.state?.id !== item.image) return;
+      if (before.state === "done" && change.state !== "done") page.messages.say(WITHDRAWN);
       page.settling.add(item.stroke, change.bounds);
       if (!page.queue.items.length) page.preview.schedule();
     },
@@ -71,6 +75,7 @@ export function previewHooks(page) {
     onState: (state) => {
       document.body.dataset.preview = state;
       byId("busy").hidden = state !== "running";
+      if (state !== "running") page.shares.update();
     },
     onError: (error) => {
       if (error.kind === "conflict" && !page.queue.items.length) page.reload(page.state.id);

@@ -1,11 +1,15 @@
 // The list of images. Only the rows in view exist, so that ten thousand images are as fast as ten.
 
 import { make } from "./dom.js";
+import { shortNames } from "./names.js";
 
 const SPARE_ROWS = 6;
 const TAIL = 9; // characters: photos of one camera differ at the end of their names
 
-/** A list in a scrolling element (a listbox). `describe(item)` returns {mark, note} for a row. */
+/**
+ * A list in a scrolling element (a listbox). `describe(item)` returns {mark, note} for a row; `thumbs`, if given, has a
+ * picture for each.
+ */
 export class ImageList {
   #box;
   #describe;
@@ -13,11 +17,15 @@ export class ImageList {
   #items = [];
   #shown = [];
   #filter = "";
+  #state = "";
+  #thumbs;
   #current = null;
   #active = 0;
   #spacer = make("div", { className: "rows" });
 
-  constructor(box, { describe, onOpen }) {
+  constructor(box, { describe, onOpen, thumbs = null }) {
+    this.#thumbs = thumbs;
+    box.classList.toggle("pictured", thumbs !== null);
     this.#box = box;
     this.#describe = describe;
     this.#onOpen = onOpen;
@@ -36,12 +44,15 @@ export class ImageList {
   /** Show these items, {id, name, ...}. */
   setItems(items) {
     this.#items = items;
+    const names = shortNames(items.map(({ name }) => name));
+    items.forEach((item, k) => (item.shortName = names[k]));
     this.#apply();
   }
 
-  /** Show only the items whose name contains a text. */
-  setFilter(text) {
+  /** Show only the items whose name contains a text, and whose state is this one (any, if empty). */
+  setFilter(text, state = "") {
     this.#filter = text.trim().toLowerCase();
+    this.#state = state;
     this.#box.scrollTop = 0;
     this.#apply();
   }
@@ -50,6 +61,11 @@ export class ImageList {
   update(id, properties) {
     const item = this.#items.find((one) => one.id === id);
     if (item) Object.assign(item, properties);
+    this.#render();
+  }
+
+  /** Draw the rows again. */
+  refresh() {
     this.#render();
   }
 
@@ -70,7 +86,8 @@ export class ImageList {
   }
 
   #apply() {
-    this.#shown = this.#items.filter((item) => item.name.toLowerCase().includes(this.#filter));
+    const fits = (item) => item.name.toLowerCase().includes(this.#filter) && (!this.#state || item.state === this.#state);
+    this.#shown = this.#items.filter(fits);
     this.#active = Math.max(this.#shown.findIndex((item) => item.id === this.#current), 0);
     this.#render();
   }
@@ -107,10 +124,17 @@ export class ImageList {
     this.#spacer.style.height = `${this.#shown.length * height}px`;
     const first = Math.max(Math.floor(this.#box.scrollTop / height) - SPARE_ROWS, 0);
     const last = Math.ceil((this.#box.scrollTop + this.#box.clientHeight) / height) + SPARE_ROWS;
-    const rows = this.#shown.slice(first, last).map((item, k) => this.#row(item, first + k, height));
+    const inView = this.#shown.slice(first, last);
+    const rows = inView.map((item, k) => this.#row(item, first + k, height));
+    this.#thumbs?.want(inView.map((item) => item.id));
     this.#spacer.replaceChildren(...rows);
     if (this.#shown.length) this.#box.setAttribute("aria-activedescendant", rowId(this.#active));
     else this.#box.removeAttribute("aria-activedescendant");
+  }
+
+  #picture({ id }) {
+    const src = this.#thumbs.get(id);
+    return src ? make("img", { className: "picture", alt: "", src }) : make("span", { className: "picture" });
   }
 
   #row(item, place, height) {
@@ -118,12 +142,13 @@ export class ImageList {
     const row = make(
       "div",
       { className: "row", id: rowId(place), role: "option", title: item.name, dataset: { id: item.id, state: item.state ?? "" } },
+      ...(this.#thumbs ? [this.#picture(item)] : []),
       make("span", { className: "mark", textContent: mark, aria: { hidden: true } }),
       make(
         "span",
         { className: "name" },
-        make("span", { className: "head", textContent: item.name.slice(0, -TAIL) }),
-        make("span", { className: "tail", textContent: item.name.slice(-TAIL) }),
+        make("span", { className: "head", textContent: item.shortName.slice(0, -TAIL) }),
+        make("span", { className: "tail", textContent: item.shortName.slice(-TAIL) }),
       ),
       make("span", { className: "note", textContent: note }),
     );
@@ -132,7 +157,7 @@ export class ImageList {
     row.setAttribute("aria-posinset", place + 1);
     row.setAttribute("aria-setsize", this.#shown.length);
     row.classList.toggle("active", place === this.#active);
-    row.classList.toggle("long", item.name.length > TAIL + 5);
+    row.classList.toggle("long", item.shortName.length > TAIL + 5);
     row.style.top = `${place * height}px`;
     return row;
   }

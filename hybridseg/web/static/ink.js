@@ -1,7 +1,7 @@
 // The layers of the labelling page: photo, result and scribbles, with the tool on top.
 
 import { imagePath } from "./api.js";
-import { paintOpenPolygon, paintRing, paintStrokes } from "./overlay.js";
+import { paintNorth, paintOpenPolygon, paintRing, paintStrokes } from "./overlay.js";
 
 /** The layers of a page, the lowest first. */
 export function makeLayers(page) {
@@ -15,9 +15,9 @@ export function makeLayers(page) {
   const scribbles = tiles("scribbles", () => `?v=${page.state.version}`);
   const result = tiles("result", () => `?v=${page.state.result_version}`);
   return {
-    picture: { name: "picture", visible: true, smooth: true, path: tiles("picture", () => "") },
+    picture: { name: "picture", visible: true, smooth: true, tone: page.tone, path: tiles("picture", () => page.bands.query) },
     result: { name: "result", visible: true, paint: paint("result"), path: (...tile) => page.state.has_result && result(...tile) },
-    scribbles: { name: "scribbles", visible: true, paint: paint("scribbles"), path: scribbles },
+    scribbles: { name: "scribbles", visible: true, outlined: true, paint: paint("scribbles"), path: scribbles },
   };
 }
 
@@ -26,6 +26,7 @@ export function paintTools(page, ctx) {
   const { transform } = page.viewer;
   const { stroke, polygonOpen, hoverPoint } = page.drawing;
   page.walk.paint(ctx, transform);
+  if (page.state?.transform) paintNorth(ctx, page.state.transform, transform.height);
   const point = page.crosshair.visible ? page.crosshair.point : hoverPoint;
   if (polygonOpen) paintOpenPolygon(ctx, transform, stroke, point, page.classList.classes[stroke.class].color);
   for (const { tool, points } of drawnStrokes(page)) {

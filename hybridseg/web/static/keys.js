@@ -16,18 +16,19 @@ export function labelCommands(page) {
       page.choice.pickTool(tool),
     );
   }
-  add("Tools", ["+"], "Larger pen; so does the wheel", () => page.choice.resize(1));
+  add("Tools", ["+"], "Larger pen; so does the wheel with Ctrl or Alt", () => page.choice.resize(1));
   add("Tools", ["="], "", () => page.choice.resize(1));
   add("Tools", ["-"], "Smaller pen", () => page.choice.resize(-1));
   add("Tools", ["l"], "Draw on scribbles or on the result", () =>
     page.choice.pickLayer(page.choice.layer === "scribbles" ? "result" : "scribbles"),
   );
+  add("Classes", ["c"], "The class under the pointer or the crosshair", () => page.picker.pickHere());
   for (let k = 0; k < 10; k++) add("Classes", [classKey(k)], "", () => page.classList.pick(k));
   add("Classes", ["1 … 9, 0"], "The class with this number");
   add("Classes", ["Escape"], "Next class; or cancel the polygon or the stroke", () => page.escape());
   add("History", ["z", "ctrl+z"], "Undo", () => page.change("undo"));
   add("History", ["y", "ctrl+y", "ctrl+shift+z"], "Redo", () => page.change("redo"));
-  add("View", ["ctrl+wheel"], "Zoom at the pointer; so does pinching");
+  add("View", ["Wheel"], "Zoom at the pointer; so does pinching");
   add("View", ["Space+drag"], "Move the image; so do the middle button and two fingers");
   add("View", ["i"], "Zoom in", () => page.viewer.zoom(1.4));
   add("View", ["o"], "Zoom out", () => page.viewer.zoom(1 / 1.4));
@@ -67,7 +68,7 @@ export function listenToKeys(page, commands) {
     if (event.target === canvas && event.key in ARROWS) {
       event.preventDefault();
       crosshair.move(...ARROWS[event.key], event.shiftKey);
-      return showWhere(crosshair.point);
+      return showWhere(crosshair.point, page.state?.transform);
     }
     if (!belongsToControl(event) && !event.defaultPrevented) commands.handle(event);
   });

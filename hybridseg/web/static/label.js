@@ -1,12 +1,15 @@
 // The labelling page: connects the parts, and keeps them in step with the server.
 
 import { Api, imagePath } from "./api.js";
+import { BandChoice } from "./bands.js";
+import { makeBorder } from "./border.js";
 import { Choice } from "./choice.js";
 import { ClassDialog } from "./classdialog.js";
 import { ClassList } from "./classes.js";
 import { Crosshair } from "./crosshair.js";
 import { byId } from "./dom.js";
 import { makeDrawer } from "./drawer.js";
+import { Finish } from "./finish.js";
 import { pointerHooks, previewHooks, queueHooks } from "./hooks.js";
 import { ImageList } from "./images.js";
 import { makeLayers, paintTools } from "./ink.js";
@@ -15,15 +18,21 @@ import { labelCommands, listenToKeys } from "./keys.js";
 import { Messages } from "./messages.js";
 import { Settling } from "./overlay.js";
 import { showPen, showProgress, showState, showWalk, showZoom } from "./panel.js";
+import { ClassPicker } from "./picker.js";
 import { PointerInput } from "./pointer.js";
 import { Preview } from "./preview.js";
 import { ChangeQueue } from "./queue.js";
+import { Settings } from "./settings.js";
+import { Shares } from "./shares.js";
+import { Smoothing } from "./smoothing.js";
+import { Thumbs } from "./thumbs.js";
+import { Tone } from "./tone.js";
 import { Drawing } from "./tools.js";
 import { Viewer } from "./viewer.js";
 import { Walk } from "./walk.js";
-import { acceptImage, cancelWork, importLabels, refreshClasses, runImage, saveClasses } from "./work.js";
+import { cancelWork, exportResult, importLabels, refreshClasses, runImage, saveClasses, setSmoothing } from "./work.js";
 
-const MARKS = { untouched: ["○", "to do"], working: ["◐", "in progress"], done: ["✓", "done"] };
+const MARKS = { untouched: ["○", "to do"], imported: ["⇩", "imported"], working: ["◐", "in progress"], done: ["✓", "done"] };
 const SILENT = "The server does not answer; trying again every two seconds. Your strokes are kept.";
 const POLYGON = "Enter or a click on the first corner closes it, Backspace removes a corner, Esc drops it.";
 const GONE =
@@ -37,6 +46,9 @@ class LabelPage {
   messages = new Messages(byId("banner"), byId("status"));
   api = new Api(() => this.messages.clear("server"));
   settling = new Settling();
+  settings = new Settings(document);
+  tone = new Tone(() => this.viewer.refresh());
+  bands = new BandChoice(() => this.state && this.viewer.spoil("picture", everything(this.state)));
   #wanted = null; // id of the image that is to be open
   #beforeWalk = null; // the view before the walk
   #renewing = false;
@@ -47,7 +59,7 @@ class LabelPage {
     this.viewer = new Viewer(this.canvas, (path, signal) => this.api.getBlob(path, signal), (error) => this.tellWaiting(error));
     this.classList = new ClassList(byId("classes"), redraw);
     this.classDialog = new ClassDialog((classes) => saveClasses(this, classes));
-    this.choice = new Choice(() => this.#choiceChanged());
+    this.choice = new Choice(() => this.#choiceChanged(), () => this.viewer.transform.scale);
     this.drawing = new Drawing({
       choice: () => this.#whatToDraw(),
       transform: this.viewer.transform,
@@ -59,10 +71,15 @@ class LabelPage {
     this.queue = new ChangeQueue(this.api, queueHooks(this));
     this.jobs = new Jobs(this.api, (state) => this.heed(state));
     this.preview = new Preview(this.api, () => this.#previewWish(), previewHooks(this));
+    this.smoothing = new Smoothing((values) => setSmoothing(this, values));
+    this.picker = new ClassPicker(this);
+    this.shares = new Shares(this);
+    this.finish = new Finish(this);
     this.layers = makeLayers(this);
     this.images = new ImageList(byId("images"), {
       describe: ({ state }) => ({ mark: MARKS[state][0], note: MARKS[state][1] }),
       onOpen: (id) => this.open(id),
+      thumbs: new Thumbs(this.api, () => this.images.refresh()),
     });
   }
 
@@ -71,6 +88,7 @@ class LabelPage {
     while (!this.session) this.session = await this.#openSession();
     this.walk = new Walk(this.session.window);
     this.setClasses(this.session);
+    this.smoothing.show(this.session);
     this.images.setItems(this.session.images.map((item) => ({ ...item, id: String(item.id) })));
     showProgress(this.images.items);
     this.#listen();
@@ -129,7 +147,8 @@ class LabelPage {
 
   /** Cancel the stroke in progress; without one, choose the next class. */
   escape() {
-    if (!this.drawing.cancel()) this.classList.pickNext();
+    if (this.picker.armed) this.picker.arm(false);
+    else if (!this.drawing.cancel()) this.classList.pickNext();
   }
 
   /** Label the whole image. */
@@ -139,7 +158,7 @@ class LabelPage {
 
   /** Write the files of the image; then open the next one, if asked to. */
   accept(goOn) {
-    return acceptImage(this, goOn);
+    return this.finish.accept(goOn);
   }
 
   /** Hide all layers over the photo, or show them again. */
@@ -159,7 +178,7 @@ class LabelPage {
     const { transform } = this.viewer;
     this.walk.on = !this.walk.on;
     if (this.walk.on) this.#beforeWalk = transform.place;
-    else if (this.#beforeWalk) transform.place = this.#beforeWalk;
+    else if (this.#beforeWalk) this.viewer.goTo(this.#beforeWalk);
     this.messages.rest();
     this.#walkChanged();
   }
@@ -186,6 +205,7 @@ class LabelPage {
     this.state = state;
     if (before.result_version !== state.result_version) this.viewer.spoil("result", bounds ?? everything(state));
     if (bounds) this.viewer.spoil("scribbles", bounds);
+    this.shares.update();
     showState(state);
   }
 
@@ -234,7 +254,9 @@ class LabelPage {
     this.queue.heads.delete(state.id);
     this.heed(state);
     this.walk.setImage(state);
+    this.bands.setCount(state.bands);
     this.viewer.open(state, Object.values(this.layers));
+    this.choice.adapt();
     this.#beforeWalk = this.viewer.transform.place;
     this.#walkChanged();
     document.title = `${state.name} – hybridseg label`;
@@ -311,6 +333,7 @@ class LabelPage {
       "edit-classes": () => this.classDialog.open(this.session.classes),
       "previous": () => this.openNeighbour(-1),
       "next": () => this.openNeighbour(1),
+      "tone-stretch": () => this.state && this.tone.stretch(this.viewer.wholeBitmap(this.layers.picture)),
       "walk": () => this.toggleWalk(),
       "walk-back": () => this.stepWalk(-1),
       "walk-on": () => this.stepWalk(1),
@@ -323,14 +346,25 @@ class LabelPage {
     for (const id of ["opacity", "show-scribbles", "show-result", "live"]) {
       byId(id).addEventListener("input", () => this.#layersChanged());
     }
-    byId("filter").addEventListener("input", (event) => this.images.setFilter(event.target.value));
+    for (const id of ["filter", "state-filter"]) {
+      byId(id).addEventListener("input", () => this.images.setFilter(byId("filter").value, byId("state-filter").value));
+    }
+    makeBorder(byId("border"), byId("image-panel"), this.settings);
+    byId("export").addEventListener("input", ({ target }) => {
+      exportResult(this, target.value);
+      target.value = "";
+    });
     byId("import-file").addEventListener("change", ({ target }) => {
       importLabels(this, target.files[0]);
       target.value = "";
     });
+    this.settings.on("wheel", (value) => (this.input.wheelSetsPen = value === "pen"));
+    this.settings.on("pen", (value) => this.choice.setUnit(value));
+    byId("show-part").open = window.innerHeight >= 700 && window.innerWidth > 620;
     this.viewer.above.push((ctx) => paintTools(this, ctx));
     this.viewer.on("view", () => {
       showZoom(this.viewer.transform.scale);
+      showPen(this.choice);
       this.drawing.hoverPoint = this.input.point;
       this.preview.schedule();
     });

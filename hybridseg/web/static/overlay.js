@@ -54,6 +54,23 @@ export function paintRing(ctx, [x, y], radius, color) {
   }
 }
 
+/** Draw an arrow to the north of the map, at the lower left corner; `transform` is that of an image on Earth. */
+export function paintNorth(ctx, [a, b, , d, e], height) {
+  const sign = Math.sign(a * e - b * d);
+  ctx.save();
+  ctx.translate(34, height - 34);
+  ctx.rotate(Math.atan2(-b * sign, -a * sign));
+  ctx.beginPath();
+  for (const [x, y] of [[0, -20], [8, 8], [0, 2], [-8, 8]]) ctx.lineTo(x, y);
+  ctx.closePath();
+  ctx.fillStyle = "#fff";
+  ctx.strokeStyle = "#000";
+  ctx.lineWidth = 1.5;
+  ctx.fill();
+  ctx.stroke();
+  ctx.restore();
+}
+
 /** Strokes that the server has, but whose tiles are not here yet. */
 export class Settling {
   #sent = []; // {stroke, bounds}

@@ -9,6 +9,8 @@ export function showState(state) {
   byId("undo").disabled = !state.can_undo || Boolean(job);
   byId("redo").disabled = !state.can_redo || Boolean(job);
   for (const id of ["run", "accept", "accept-next", "import-file"]) byId(id).disabled = Boolean(job);
+  byId("withdraw").disabled = state.state !== "done" || Boolean(job);
+  byId("clear").disabled = state.state === "untouched" || Boolean(job);
   byId("minutes").textContent = `${Math.floor(state.seconds / 60)} min spent`;
   document.body.dataset.version = state.version;
   showJob(job);
@@ -45,6 +47,9 @@ export function showSaved({ items, trouble }) {
 export function showProgress(items) {
   const done = items.filter(({ state }) => state === "done").length;
   byId("image-count").textContent = `${done} of ${items.length} done`;
+  const imported = items.filter(({ state }) => state === "imported").length;
+  byId("accept-imported").hidden = !imported;
+  byId("accept-imported").textContent = `Accept ${imported} imported…`;
 }
 
 /** Show the zoom. */
@@ -53,14 +58,23 @@ export function showZoom(scale) {
   byId("zoom").textContent = `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`;
 }
 
-/** Show where the pointer is. */
-export function showWhere(point) {
-  byId("where").textContent = point ? `row ${Math.round(point[0])}, col ${Math.round(point[1])}` : "";
+/** Show where the pointer is, in an image with a place on Earth also on its map. */
+export function showWhere(point, transform = null) {
+  if (!point) return (byId("where").textContent = "");
+  const [row, col] = point.map((value) => value + 0.5);
+  const words = [`row ${Math.round(point[0])}, col ${Math.round(point[1])}`];
+  if (transform) {
+    const [a, b, c, d, e, f] = transform;
+    // A tenth of a pixel is as good as a hand.
+    const digits = Math.min(Math.max(Math.ceil(1 - Math.log10(Math.hypot(a, d))), 0), 8);
+    words.push(`x ${(a * col + b * row + c).toFixed(digits)}, y ${(d * col + e * row + f).toFixed(digits)}`);
+  }
+  byId("where").textContent = words.join(" · ");
 }
 
 /** Show the size of the pen. */
 export function showPen(choice) {
-  byId("pen").textContent = choice.hasWidth ? `${choice.width} px pen` : "";
+  byId("pen").textContent = choice.hasWidth ? `${Math.round(choice.width)} px pen` : "";
 }
 
 /** Show which window of the walk is on view. */

@@ -10,6 +10,7 @@ const LONG_STROKE_MS = 300;
  */
 export class PointerInput {
   spaceHeld = false;
+  wheelSetsPen = false; // without a key; with Ctrl or Alt it is the other way round
   pannedWithSpace = false;
   #canvas;
   #viewer;
@@ -19,6 +20,7 @@ export class PointerInput {
   #penSeen = false;
   #rolled = 0; // distance of the wheel since the last step
   #over = null; // where the pointer is on the canvas
+  #ctrlHeld = false;
 
   constructor(canvas, viewer, draw = null) {
     this.#canvas = canvas;
@@ -32,6 +34,8 @@ export class PointerInput {
     listen("pointerleave", () => this.#hover(null));
     listen("wheel", (event) => this.#wheel(event));
     listen("contextmenu", (event) => event.preventDefault());
+    for (const type of ["keydown", "keyup"]) window.addEventListener(type, (event) => (this.#ctrlHeld = event.ctrlKey));
+    window.addEventListener("blur", () => (this.#ctrlHeld = false));
   }
 
   /** Whether a button or a finger is down. */
@@ -123,7 +127,10 @@ export class PointerInput {
     event.preventDefault();
     const lines = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? 1 : 20;
     const delta = Math.min(Math.max(event.deltaY * lines, -MAX_WHEEL), MAX_WHEEL);
-    if (!event.ctrlKey && this.#draw?.wheel(this.#wheelSteps(delta))) return;
+    // A touch pad reports pinching as a wheel with Ctrl, but no key is down.
+    const pinches = event.ctrlKey && !this.#ctrlHeld;
+    const setsPen = (event.ctrlKey || event.altKey) !== this.wheelSetsPen;
+    if (!pinches && setsPen && this.#draw?.wheel(this.#wheelSteps(delta))) return;
     this.#viewer.zoom(Math.exp(-delta * WHEEL_ZOOM), this.#at(event));
   }
 

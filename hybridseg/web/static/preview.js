@@ -11,7 +11,7 @@ export class Preview {
   #hooks;
   #timer = 0;
   #request = null;
-  #shown = null; // {bitmap, window}
+  #shown = null; // {bitmap, window, pixels}
 
   /**
    * `wish()` returns {id, version, window}, or null when there is nothing to preview; hooks: `onState("none" | "running" |
@@ -40,6 +40,11 @@ export class Preview {
     this.#hooks.onDraw();
   }
 
+  /** The number of pixels of each class in what is shown, or null. */
+  get pixels() {
+    return this.#shown?.pixels ?? null;
+  }
+
   /** Draw it in place of the result layer; the context uses image coordinates. */
   paint(ctx) {
     if (!this.#shown) return;
@@ -57,11 +62,11 @@ export class Preview {
     this.#request = request;
     this.#tell();
     try {
-      const blob = await this.#fetch(wish, request.signal);
-      const bitmap = blob && (await createImageBitmap(blob));
+      const found = await this.#fetch(wish, request.signal);
+      const bitmap = found && (await createImageBitmap(found.blob));
       if (this.#request !== request) return bitmap?.close();
       this.#shown?.bitmap.close();
-      this.#shown = bitmap ? { bitmap, window: wish.window } : null;
+      this.#shown = bitmap ? { bitmap, window: wish.window, pixels: found.pixels } : null;
     } catch (error) {
       if (this.#request !== request) return;
       this.#hooks.onError(error);
@@ -72,7 +77,7 @@ export class Preview {
   }
 
   #fetch({ id, version, window }, signal) {
-    return this.#api.postForBlob(imagePath(id, "preview"), { version, window }, signal);
+    return this.#api.postForPicture(imagePath(id, "preview"), { version, window }, signal);
   }
 
   #tell() {

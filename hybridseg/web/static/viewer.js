@@ -1,13 +1,15 @@
 // The canvas: a photo and layers over it, from tiles, at any zoom. It draws only when something changed.
 
+import { OutlinePainter } from "./outline.js";
 import { ancestor, children, meet, pickLevel, tileBounds, tilesIn } from "./pyramid.js";
 import { TileStore } from "./tiles.js";
 import { Transform } from "./transform.js";
 
 /**
- * Shows one image. A layer is {name, path(level, i, j), visible, opacity, smooth, clip, paint}: `path` returns nothing
- * where there are no tiles; `clip` is the part of the width that shows it, [0, 1] for all; `paint(ctx)` draws over its
- * tiles, before its opacity is applied.
+ * Shows one image. A layer is {name, path(level, i, j), visible, opacity, smooth, clip, outlined, tone, paint}: `path`
+ * returns nothing where there are no tiles; `clip` is the part of the width that shows it, [0, 1] for all; `outlined`
+ * gives what is drawn on it an outline; `tone` changes the brightness of its tiles; `paint(ctx)` draws over its tiles,
+ * before its opacity is applied.
  */
 export class Viewer {
   transform = new Transform();
@@ -17,6 +19,8 @@ export class Viewer {
   bare = false;
   #canvas;
   #scratch = document.createElement("canvas");
+  #outlines = new OutlinePainter();
+  #fitted = null; // {bounds, margin} that the view was fitted to, until it is moved
   #store;
   #frame = 0;
   #targets = []; // {layer, tile, key}
@@ -47,7 +51,7 @@ export class Viewer {
     this.layers = layers;
     this.#wasComplete = false;
     this.transform.setImage(image.rows, image.cols);
-    this.viewChanged();
+    this.fit();
   }
 
   /** The view has moved. */
@@ -58,19 +62,29 @@ export class Viewer {
 
   /** Zoom about a point of the canvas, by default its middle. */
   zoom(factor, point = [this.transform.width / 2, this.transform.height / 2]) {
+    this.#fitted = null;
     this.transform.zoomAbout(point, factor);
     this.viewChanged();
   }
 
   /** Move the image on the canvas by CSS pixels. */
   pan(dx, dy) {
+    this.#fitted = null;
     this.transform.panBy(dx, dy);
     this.viewChanged();
   }
 
-  /** Show all of the bounds, or of the image. */
+  /** Show all of the bounds, or of the image; so it stays when the window changes its size. */
   fit(bounds, margin) {
+    this.#fitted = { bounds, margin };
     this.transform.fit(bounds, margin);
+    this.viewChanged();
+  }
+
+  /** Return to an earlier `transform.place`. */
+  goTo(place) {
+    this.#fitted = null;
+    this.transform.place = place;
     this.viewChanged();
   }
 
@@ -88,6 +102,18 @@ export class Viewer {
     return this.#targets
       .filter(({ layer, tile }) => layer.name === name && meet(tileBounds(tile, this.image), bounds))
       .every(({ key }) => this.#store.isFresh(key));
+  }
+
+  /** The colour of a layer at a point in view, [red, green, blue, alpha], without its opacity. */
+  colorAt(layer, point) {
+    this.#compose(layer);
+    const [x, y] = this.transform.toScreen(point).map((value) => Math.floor(value * this.ratio));
+    return this.#scratch.getContext("2d").getImageData(x, y, 1, 1).data;
+  }
+
+  /** The coarsest tile of a layer: all of the image; undefined until it is here. */
+  wholeBitmap(layer) {
+    return this.#store.bitmap(tileKey(layer, { level: this.image.levels - 1, i: 0, j: 0 }));
   }
 
   /** Ask for the tiles that are needed now, and draw with the next frame. */
@@ -141,7 +167,7 @@ export class Viewer {
   }
 
   // Each layer is composed off screen: a transparent pixel of a fine tile must not show a coarse one below.
-  #drawLayer(ctx, layer) {
+  #compose(layer) {
     const { width, height } = this.#canvas;
     const beside = this.#scratch.getContext("2d");
     beside.resetTransform();
@@ -151,10 +177,16 @@ export class Viewer {
     for (const target of this.#targets) if (target.layer === layer) this.#drawTile(beside, layer, target.tile);
     layer.paint?.(beside);
     beside.restore();
+  }
+
+  #drawLayer(ctx, layer) {
+    const { width, height } = this.#canvas;
+    this.#compose(layer);
     const [from, to] = (layer.clip ?? [0, 1]).map((share) => Math.round(share * width));
     if (to <= from) return;
+    const drawn = layer.outlined ? this.#outlines.outline(this.#scratch, this.ratio) : this.#scratch;
     ctx.globalAlpha = layer.opacity ?? 1;
-    ctx.drawImage(this.#scratch, from, 0, to - from, height, from, 0, to - from, height);
+    ctx.drawImage(drawn, from, 0, to - from, height, from, 0, to - from, height);
     ctx.globalAlpha = 1;
   }
 
@@ -168,8 +200,9 @@ export class Viewer {
 
   // Draw the part of a tile that lies in the box of a finer one (or of itself).
   #drawPart(ctx, layer, tile, within) {
-    const bitmap = this.#store.bitmap(tileKey(layer, tile));
-    if (!bitmap) return false;
+    const stored = this.#store.bitmap(tileKey(layer, tile));
+    if (!stored) return false;
+    const bitmap = layer.tone?.apply(stored) ?? stored;
     const size = this.image.tile_size;
     const [row, col] = [tile.i * size * 2 ** tile.level, tile.j * size * 2 ** tile.level];
     const [row0, col0] = [within.i * size * 2 ** within.level, within.j * size * 2 ** within.level];
@@ -212,7 +245,9 @@ export class Viewer {
       canvas.height = Math.round(clientHeight * this.ratio);
     }
     this.transform.resize(clientWidth, clientHeight);
-    if (this.image) this.viewChanged();
+    if (!this.image) return;
+    if (this.#fitted) this.fit(this.#fitted.bounds, this.#fitted.margin);
+    else this.viewChanged();
   }
 }
 

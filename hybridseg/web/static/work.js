@@ -1,7 +1,7 @@
-// Jobs and files: label the whole image, accept it, import labels, change the classes.
+// Jobs and files: label the whole image, write it, import labels, change the classes.
 
 import { imagePath } from "./api.js";
-import { byId } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { showJob, showState } from "./panel.js";
 
 const LABELLED = "The whole image is labelled; accept it with S, or correct it.";
@@ -10,15 +10,6 @@ const LOST = "The job ended without a result, perhaps because the program was re
 /** Label the whole open image. */
 export function runImage(page) {
   return work(page, "run", "Labelling the whole image…");
-}
-
-/** Write the files of the open image; then open the next one that is not done, if asked to. */
-export async function acceptImage(page, goOn) {
-  const ended = await work(page, "accept", "Writing the files…");
-  if (!ended || ended.message_kind === "bad" || ended.state !== "done") return;
-  const words = `${ended.name} is done. Written: ${(ended.written ?? []).join(", ")}`;
-  page.messages.succeed(words);
-  if (goOn && page.state?.id === ended.id) page.openNeighbour(1, ({ state }) => state !== "done", words);
 }
 
 /** Stop the job of the open image. */
@@ -62,6 +53,27 @@ export async function saveClasses(page, classes) {
   if (page.state) page.reload(page.state.id);
 }
 
+/** Download the result of the open image in a format of another program. */
+export async function exportResult(page, to) {
+  if (!page.state || !to) return;
+  const { id } = page.state;
+  await page.queue.drained(id);
+  const file = await page.ask(() => page.api.getFile(`${imagePath(id, "export")}?to=${to}`));
+  if (!file) return;
+  const link = make("a", { href: URL.createObjectURL(file.blob), download: file.name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  page.messages.succeed(`${file.name} was downloaded.`);
+}
+
+/** Spread scribbles in another way; the result in view follows. */
+export async function setSmoothing(page, values) {
+  const set = await page.ask(() => page.api.put("/api/smoothing", values));
+  if (!set) return;
+  page.smoothing.show(set);
+  if (page.state) await page.reload(page.state.id);
+}
+
 /** Fetch the class list; true when its names or their order changed. */
 export async function refreshClasses(page) {
   const fresh = await page.api.openSession();
@@ -72,7 +84,8 @@ export async function refreshClasses(page) {
   return isOther;
 }
 
-async function work(page, kind, words) {
+/** Start a job on the open image, and return its state when it has ended, or null. */
+export async function work(page, kind, words) {
   if (!page.state || page.state.job) return null;
   page.drawing.finish();
   const { id } = page.state;

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.io.annotations.doodles import Stroke, StrokeLog, is_done, parse_stroke, read_strokes, write_strokes
+from hybridseg.io.annotations.doodles import Stroke, StrokeLog, parse_stroke, read_stage, read_strokes, write_strokes
 
 PEN = Stroke("pen", 0, 3.5, ((1.0, 2.25), (-4.0, 7.0)), 1e9)
 NUMBER = st.floats(-1e6, 1e6)
@@ -82,16 +82,19 @@ def test_undone_strokes_and_the_mark_of_being_done_are_kept(doodles, tmp_path):
     drawn = replace(doodles, undone=(replace(PEN, layer="result"),), done=True)
     write_strokes(path, drawn)
     assert read_strokes(path) == drawn
-    assert is_done(path)
+    assert read_stage(path) == "done"
     write_strokes(path, doodles)
-    assert not is_done(path)
-    assert not is_done(tmp_path / "none.json")
+    assert read_stage(path) == "working"
+    assert read_stage(tmp_path / "none.json") == "working"
+    imported = replace(doodles, strokes=(replace(PEN, group="a1"),), keys=("k1", "k2"))
+    write_strokes(path, imported)
+    assert read_strokes(path) == imported and read_stage(path) == "imported"
 
 
 def test_a_name_cannot_pretend_to_be_done(doodles, tmp_path):
     path = tmp_path / "a_doodles.json"
     write_strokes(path, replace(doodles, image_name='"done": true'))
-    assert not is_done(path)
+    assert read_stage(path) == "working"
 
 
 def test_a_region_is_pairs_of_points():

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hybridseg.errors import BadInput
+from hybridseg.io.annotations import strokes
 from hybridseg.io.annotations.doodles import Stroke
 from hybridseg.io.annotations.strokes import draw_stroke, draw_strokes, find_area, find_bounds, mask_to_points
 
@@ -161,3 +162,27 @@ def test_pixels_at_the_radius_exactly(cols):
     assert draw_strokes((5, 7), [pen(*points, width=2.0)]).tolist() == expected
     turned = [(col, row) for row, col in points]
     assert draw_strokes((7, 5), [pen(*turned, width=2.0)]).T.tolist() == expected
+
+
+def test_a_fill_reads_no_more_than_it_takes(monkeypatch):
+    """It grows until the area lies within what was read; where that would be too much, it is refused."""
+    monkeypatch.setattr(strokes, "_FILL_REACH", 4)
+    values = np.zeros((200, 300), np.uint8)
+    values[90:121, 100:141] = 3
+    values[:, :20] = 5
+    parts = []
+
+    def read(rows, cols):
+        parts.append((rows, cols))
+        return values[rows, cols]
+
+    for place, value in (((100, 110), 3), ((0, 0), 5), ((199, 299), 0)):
+        points = strokes.fill_area(read, values.shape, place)
+        filled = draw_strokes(values.shape, [Stroke("region", 0, 1.0, points)])
+        assert ((filled > 0) == strokes.find_area(values, place)).all() and values[place] == value
+    assert [rows.stop - rows.start for rows, _ in parts[:2]] == [8, 16]
+    parts.clear()
+    monkeypatch.setattr(strokes, "_MAX_FILLED", 3000)
+    with pytest.raises(BadInput, match="too many to fill at once"):
+        strokes.fill_area(read, values.shape, (150, 200))
+    assert max((rows.stop - rows.start) * (cols.stop - cols.start) for rows, cols in parts) <= 3000

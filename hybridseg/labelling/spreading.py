@@ -1,0 +1,156 @@
+"""Spread seeds to every pixel of an image in memory: a classifier that they train, and a dense CRF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hybridseg.classes import VOID, seeds_to_labels
+from hybridseg.crf.options import CrfOptions
+from hybridseg.crf.refine import refine_labels, refine_probs
+from hybridseg.errors import BadInput
+from hybridseg.learning.classify import learn_probs
+from hybridseg.learning.features import DEEP, FEATURES, NONE
+from hybridseg.majority import remove_specks
+from hybridseg.options import Span, check_options, option
+from hybridseg.progress import Progress, no_progress
+from hybridseg.resample import fit_scale, resize_nearest, take_nearest
+
+# The classic scale, made for photos of 36 megapixels (docs/benchmarks.md).
+_USUAL_SCALE = 0.2
+SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
+# A classifier knows what is far away already: the CRF finds the borders.
+LEARNED_CRF = replace(SPREAD_CRF, theta=30.0, color_compat=30.0)
+# The nearness of a smooth border, in pixels of the reduced image.
+_SMOOTH_THETA = 3.0
+
+
+@dataclass(frozen=True)
+class SpreadOptions:
+    """How scribbles are spread over an image.
+
+    Without a `scale` it is 0.2, and more where that would leave fewer than 250,000 pixels. Without a `crf` it is
+    `SPREAD_CRF`, or `LEARNED_CRF` where a classifier comes before it.
+    """
+
+    scale: float | None = option(
+        None, "Size at which the CRF works, as a share of the image's own.", span=Span(0, 1, above=True)
+    )
+    crf: CrfOptions | None = None
+    features: str = option(
+        DEEP,
+        "What a classifier trained on the scribbles knows of each pixel before the CRF: colour and texture, or the "
+        "activations of the built-in network; none leaves it out.",
+        choices=FEATURES,
+    )
+
+    smoothness: int = option(
+        0,
+        "How smooth borders are, from 0 (the constants of the CRF as they are) to 6: each step doubles the weight of "
+        "nearness within a few pixels.",
+        span=Span(0, 6),
+    )
+    specks: int = option(0, "Areas of fewer pixels take the class around them.", span=Span(0, 1_000_000))
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def scale_for(self, shape: tuple[int, int]) -> float:
+        """Return the scale for an image of these rows and columns.
+
+        Examples
+        --------
+        >>> SpreadOptions().scale_for((4912, 7360)), SpreadOptions().scale_for((500, 500))
+        (0.2, 1.0)
+        >>> SpreadOptions(scale=0.3).scale_for((500, 500))
+        0.3
+        """
+        return self.scale or fit_scale(shape, _USUAL_SCALE)
+
+    @property
+    def plain_constants(self) -> CrfOptions:
+        """The constants of the CRF before `smoothness`."""
+        return self.crf or (SPREAD_CRF if self.features == NONE else LEARNED_CRF)
+
+    @property
+    def constants(self) -> CrfOptions:
+        """The constants of the CRF."""
+        crf = self.plain_constants
+        if not self.smoothness:
+            return crf
+        near_theta = min(_SMOOTH_THETA, crf.near_theta)
+        return replace(crf, space_theta=near_theta, space_compat=crf.space_compat * 2**self.smoothness)
+
+
+def spread_seeds(
+    image: np.ndarray,
+    seeds: np.ndarray,
+    *,
+    n_classes: int,
+    options: CrfOptions = SPREAD_CRF,
+    features: str = NONE,
+    specks: float = 0.0,
+    progress: Progress = no_progress,
+) -> np.ndarray:
+    """Compute the class of every pixel from seeds on some.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (any, any, 3) uint8: the image at the size at which the CRF works, not larger than the seeds.
+    seeds : numpy.ndarray
+        (rows, cols) uint8.
+    features : {"none", "color", "deep"}
+        Of the classifier from whose probabilities the CRF starts; with none it starts from the seeds alone.
+    specks : float
+        Areas of fewer pixels than this, in those of the seeds, take the class around them.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, cols) uint8 class ids. Seeded pixels keep their class.
+
+    Examples
+    --------
+    >>> image = np.zeros((20, 30, 3), np.uint8)
+    >>> image[:, 15:] = 200
+    >>> seeds = np.zeros((20, 30), np.uint8)
+    >>> seeds[5, 3], seeds[5, 25] = 1, 2
+    >>> spread_seeds(image, seeds, n_classes=2, options=CrfOptions(theta=10))[0, ::5].tolist()
+    [0, 0, 0, 1, 1, 1]
+    """
+    small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
+    if features != NONE and len(np.unique(small_seeds[small_seeds > 0])) > 1:
+        probs = learn_probs(image, small_seeds, kind=features, gt_prob=options.gt_prob)
+        found = probs.class_ids[refine_probs(image, probs, options=options, progress=progress).labels]
+    else:
+        found = refine_labels(image, small_seeds, n_classes=n_classes, options=options, progress=progress).labels
+    known = found != VOID
+    if not known.any():
+        raise BadInput("the CRF gave no pixel a class; trust the scribbles more (--gt-prob)")
+    found = remove_specks(take_nearest(found, known), specks * found.size / seeds.size)
+    return paint_over(resize_nearest(found, (seeds.shape[0], seeds.shape[1])), seeds)
+
+
+def reduce_seeds(seeds: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Reduce seeds, (rows, cols) uint8, to a shape: each pixel gets its most frequent class, so no thin line is lost.
+
+    Examples
+    --------
+    >>> reduce_seeds(np.array([[0, 0, 3, 3], [0, 1, 3, 2]], np.uint8), (1, 2)).tolist()
+    [[1, 3]]
+    """
+    rows, cols = np.nonzero(seeds)
+    cells = (rows * shape[0] // seeds.shape[0]) * shape[1] + cols * shape[1] // seeds.shape[1]
+    pairs, counts = np.unique(cells * 256 + seeds[rows, cols], return_counts=True)
+    # The last one written to a cell stays: among equal counts the lowest id.
+    order = np.lexsort((-(pairs % 256), counts))
+    small = np.zeros(shape, np.uint8)
+    small.flat[pairs[order] // 256] = pairs[order] % 256
+    return small
+
+
+def paint_over(labels: np.ndarray, seeds: np.ndarray | None) -> np.ndarray:
+    """Return labels covered by seeds: a person knows better than the CRF."""
+    return labels if seeds is None else np.where(seeds > 0, seeds_to_labels(seeds), labels)

@@ -1,0 +1,78 @@
+"""Class probabilities of every pixel, learned from strokes on some: what the CRF begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridseg.learning.features import PixelFeatures
+from hybridseg.learning.softmax import LinearClassifier, fit_softmax
+
+# More change the result little, and take longer; of a class that has as many, at least so many.
+_MAX_SAMPLES, _LEAST_SAMPLES = 2000, 50
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedProbs:
+    """Probabilities of the seeded classes: computed where they are indexed by two slices, as `refine_probs` does it.
+
+    Parameters
+    ----------
+    class_ids : numpy.ndarray
+        (classes,) uint8: those that have seeds.
+    """
+
+    class_ids: np.ndarray
+    _features: PixelFeatures
+    _classifier: LinearClassifier
+    _seeds: np.ndarray
+    _gt_prob: float
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and classes."""
+        return (*self._features.shape, len(self.class_ids))
+
+    def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
+        """Return (rows, cols, classes) float32; a seeded pixel has its class with `gt_prob`."""
+        probs = self._classifier.predict(self._features.score(self._classifier.weights, *part))
+        rows, cols = np.nonzero(self._seeds[part])
+        lanes = np.searchsorted(self.class_ids, self._seeds[part][rows, cols] - 1)
+        probs[rows, cols] = (1 - self._gt_prob) / (len(self.class_ids) - 1)
+        probs[rows, cols, lanes] = self._gt_prob
+        return probs
+
+
+def learn_probs(image: np.ndarray, seeds: np.ndarray, *, kind: str, gt_prob: float) -> LearnedProbs:
+    """Train a classifier on the seeded pixels of an image, and let it say what the others are.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols, 3) uint8.
+    seeds : numpy.ndarray
+        (rows, cols) uint8 with at least two classes: 0 = unlabelled, class k is k + 1.
+    kind : {"color", "deep"}
+        What it knows of a pixel.
+    gt_prob : float
+        How far the seeds are trusted.
+    """
+    features = PixelFeatures(image, kind)
+    rows, cols = _choose_samples(seeds)
+    class_ids, targets = np.unique(seeds[rows, cols], return_inverse=True)
+    classifier = fit_softmax(features.sample(rows, cols), targets, n_classes=len(class_ids))
+    return LearnedProbs(class_ids - np.uint8(1), features, classifier, seeds, gt_prob)
+
+
+def _choose_samples(seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns of seeded pixels: all, or of too many of a class some at random."""
+    rows, cols = np.nonzero(seeds)
+    classes, rng = seeds[rows, cols], np.random.default_rng(0)
+    kept = []
+    for class_id in np.unique(classes):
+        own = np.flatnonzero(classes == class_id)
+        n_kept = max(_MAX_SAMPLES * len(own) // len(rows), _LEAST_SAMPLES)
+        kept.append(rng.permutation(own)[:n_kept] if len(rows) > _MAX_SAMPLES else own)
+    chosen = np.concatenate(kept)
+    return rows[chosen], cols[chosen]

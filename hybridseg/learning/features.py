@@ -1,0 +1,146 @@
+"""Features of every pixel of an image, computed in windows and kept for a while."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from hybridseg.learning.pyramids import Pyramid, sample_features, score_pixels
+from hybridseg.learning.texture import measure_texture
+from hybridseg.models.activations import COARSEST, ActivationEngine
+
+NONE, COLOR, DEEP = FEATURES = ("none", "color", "deep")
+# Of a window without what it sees around it; a network of one window takes half a gigabyte while it runs.
+_MOST_SIDE, _HALO = 768, 64
+_MAX_KEPT_BYTES = 256_000_000
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A part of an image, and what is computed for it: that, some pixels around it, and up to a multiple of 16."""
+
+    rows: slice
+    cols: slice
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+class PixelFeatures:
+    """The features of the pixels of an image.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols, 3) uint8.
+    kind : {"color", "deep"}
+        Colour and texture at five scales, or the activations of the built-in network.
+    """
+
+    def __init__(self, image: np.ndarray, kind: str) -> None:
+        self._image, self._kind = image, kind
+        self.shape = (image.shape[0], image.shape[1])
+
+    def sample(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """Return the features of some pixels, at least one: (n, features) float32."""
+        found, places = [], []
+        for window in self._list_windows(slice(0, self.shape[0]), slice(0, self.shape[1])):
+            inside = np.flatnonzero(_is_within(rows, window.rows) & _is_within(cols, window.cols))
+            if len(inside):
+                pyramid = self._compute(window)
+                found.append(sample_features(pyramid, rows[inside] - window.top, cols[inside] - window.left))
+                places.append(inside)
+        return np.concatenate(found)[np.argsort(np.concatenate(places))]
+
+    def score(self, weights: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
+        """Return linear scores of the pixels of a part of the image, see `score_pixels`."""
+        found = np.empty((rows.stop - rows.start, cols.stop - cols.start, weights.shape[1]), np.float32)
+        for window in self._list_windows(rows, cols):
+            size = (window.bottom - window.top, window.right - window.left)
+            scores = score_pixels(self._compute(window), weights, size)
+            wanted = _meet(rows, window.rows), _meet(cols, window.cols)
+            found[_shift(wanted[0], rows.start), _shift(wanted[1], cols.start)] = scores[
+                _shift(wanted[0], window.top), _shift(wanted[1], window.left)
+            ]
+        return found
+
+    def _list_windows(self, rows: slice, cols: slice) -> Iterator[_Window]:
+        """Yield the windows of which some part lies in a part of the image."""
+        cuts = [_cut(size) for size in self.shape]
+        for down in (part for part in cuts[0] if _meet(part, rows).start < _meet(part, rows).stop):
+            for across in (part for part in cuts[1] if _meet(part, cols).start < _meet(part, cols).stop):
+                (top, bottom), (left, right) = (
+                    (max(part.start - _HALO, 0), min(part.stop + _HALO, size))
+                    for part, size in zip((down, across), self.shape, strict=True)
+                )
+                yield _Window(down, across, top, left, bottom, right)
+
+    def _compute(self, window: _Window) -> Pyramid:
+        part = self._image[window.top : window.bottom, window.left : window.right]
+        padded = np.pad(part, ((0, -part.shape[0] % COARSEST), (0, -part.shape[1] % COARSEST), (0, 0)), mode="edge")
+        return _KEPT.compute(padded, self._kind)
+
+
+class _Kept:
+    """The features of the last windows, by what is in their pixels."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[tuple[str, tuple[int, ...], bytes], Pyramid] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def compute(self, pixels: np.ndarray, kind: str) -> Pyramid:
+        """Return the features of an image whose sides `COARSEST` divides."""
+        key = (kind, pixels.shape, hashlib.blake2b(pixels.tobytes(), digest_size=16).digest())
+        with self._lock:
+            if key in self._found:
+                self._found.move_to_end(key)
+                return self._found[key]
+        found = _compute_features(pixels, kind)
+        with self._lock:
+            self._found[key] = found
+            # The last ones stay, however large they are: the next step needs them.
+            while len(self._found) > 1 and sum(map(_count_bytes, self._found.values())) > _MAX_KEPT_BYTES:
+                self._found.popitem(last=False)
+        return found
+
+
+_KEPT = _Kept()
+
+
+def _compute_features(pixels: np.ndarray, kind: str) -> Pyramid:
+    return measure_texture(pixels) if kind == COLOR else _open_engine().compute(pixels)
+
+
+@cache
+def _open_engine() -> ActivationEngine:
+    return ActivationEngine()
+
+
+def _count_bytes(pyramid: Pyramid) -> int:
+    return sum(values.nbytes for values in pyramid.values())
+
+
+def _cut(size: int) -> list[slice]:
+    """Cut a side into parts of equal size that begin at multiples of `COARSEST`."""
+    n_parts = -(-size // _MOST_SIDE)
+    step = -(-size // (n_parts * COARSEST)) * COARSEST
+    return [slice(start, min(start + step, size)) for start in range(0, size, step)]
+
+
+def _is_within(places: np.ndarray, part: slice) -> np.ndarray:
+    return (places >= part.start) & (places < part.stop)
+
+
+def _meet(one: slice, other: slice) -> slice:
+    return slice(max(one.start, other.start), min(one.stop, other.stop))
+
+
+def _shift(part: slice, by: int) -> slice:
+    return slice(part.start - by, part.stop - by)

@@ -1,0 +1,30 @@
+// Smoothness and specks of the result: sent to the server, which spreads the scribbles anew.
+
+import { byId } from "./dom.js";
+
+const DELAY_MS = 200;
+
+/** Two fields; `onSet(values)` sends them a moment after the last change. */
+export class Smoothing {
+  #timer = 0;
+  #onSet;
+
+  constructor(onSet) {
+    this.#onSet = onSet;
+    for (const id of ["smoothness", "specks"]) byId(id).addEventListener("input", () => this.#later());
+  }
+
+  /** Show the values of the server. */
+  show({ smoothness, specks }) {
+    byId("smoothness").value = smoothness;
+    byId("specks").value = specks;
+  }
+
+  #later() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      const [smoothness, specks] = ["smoothness", "specks"].map((id) => Math.round(byId(id).valueAsNumber) || 0);
+      this.#onSet({ smoothness, specks });
+    }, DELAY_MS);
+  }
+}

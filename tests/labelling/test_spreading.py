@@ -1,0 +1,117 @@
+"""Scribbles that train a classifier before the CRF: in memory, by the command, on the page."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hybridseg.classes import ClassTable
+from hybridseg.crf.options import CrfOptions
+from hybridseg.errors import BadInput
+from hybridseg.io.images import write_image
+from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.labels.matfiles import write_matfile
+from hybridseg.labelling.album import Album
+from hybridseg.labelling.preview import Previewer
+from hybridseg.labelling.session import LabelSession
+from hybridseg.labelling.spreading import LEARNED_CRF, SPREAD_CRF, SpreadOptions, spread_seeds
+
+TABLE = ClassTable.from_names(["water", "sand", "cliff"])
+SMALL = CrfOptions(theta=8.0, color_scale=5.0, gt_prob=0.9, n_threads=1)
+
+
+@pytest.fixture(scope="module")
+def stripes():
+    """Left fine stripes, right coarse ones of the same colours: a CRF of colours is blind to that."""
+    rows, cols = np.indices((96, 160))
+    is_light = np.where(cols < 80, rows // 2 % 2, rows // 8 % 2)
+    noise = np.random.default_rng(0).integers(0, 20, (96, 160, 3))
+    return (np.where(is_light, 180, 60)[..., None] + noise).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def strokes():
+    seeds = np.zeros((96, 160), np.uint8)
+    # By nearness alone the border would lie too far left.
+    seeds[20:60, 4:7], seeds[20:60, 90:93] = 3, 1
+    return seeds
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return np.where(np.arange(160) < 80, 2, 0) * np.ones((96, 1), int)
+
+
+def test_what_only_the_classifier_can_tell_apart(stripes, strokes, expected):
+    found = {
+        kind: spread_seeds(stripes, strokes, n_classes=3, options=SMALL, features=kind)
+        for kind in ("none", "color", "deep")
+    }
+    right = {kind: (labels == expected).mean() for kind, labels in found.items()}
+    assert right["color"] > 0.9 and right["deep"] > 0.95 and right["none"] < 0.85, right
+    assert all((labels[strokes > 0] == strokes[strokes > 0] - 1).all() for labels in found.values())
+
+
+def test_one_class_alone_needs_no_classifier(stripes, strokes):
+    found = spread_seeds(stripes, np.where(strokes == 3, strokes, 0), n_classes=3, options=SMALL, features="deep")
+    assert (found == 2).all()
+
+
+def test_constants_suit_the_features():
+    assert SpreadOptions().constants == LEARNED_CRF and SpreadOptions(features="none").constants == SPREAD_CRF
+    assert SpreadOptions(crf=SMALL).constants == SMALL
+    with pytest.raises(BadInput, match="features"):
+        SpreadOptions(features="forest")
+
+
+@pytest.mark.parametrize("kind", ["none", "deep"])
+def test_the_command_computes_what_the_function_does(kind, stripes, strokes, run, tmp_path, quick_panels):
+    write_image(tmp_path / "a.png", stripes)
+    write_matfile(tmp_path / "drawn.mat", LabelMap(np.zeros((96, 160), np.uint8), TABLE, strokes))
+    words = [] if kind == "deep" else ["--features", kind]
+    done = run("crf", tmp_path / "a.png", tmp_path / "drawn.mat", *words, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    options = SpreadOptions(features=kind).constants
+    own = spread_seeds(stripes, strokes, n_classes=3, options=options, features=kind)
+    assert (read_labelmap(tmp_path / "out" / "a_mres.mat").labels == own).all()
+
+
+def save_grey(path, stripes):
+    write_image(path, stripes[..., 0])
+
+
+def save_bands(path, stripes):
+    """Four bands of 16 bits."""
+    import rasterio
+
+    from hybridseg.io.rasters import quiet_rasterio
+
+    bands = np.concatenate([stripes, stripes[..., :1]], axis=2).astype(np.uint16) * 40
+    with quiet_rasterio(), rasterio.open(path, "w", "GTiff", 160, 96, 4, dtype="uint16") as file:
+        file.write(bands.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(("name", "save"), [("grey.png", save_grey), ("bands.tif", save_bands)])
+def test_images_without_colours_and_of_other_bands(name, save, stripes, strokes, expected, run, tmp_path, quick_panels):
+    save(tmp_path / name, stripes)
+    write_matfile(tmp_path / "drawn.mat", LabelMap(np.zeros((96, 160), np.uint8), TABLE, strokes))
+    done = run("crf", tmp_path / name, tmp_path / "drawn.mat", "--out", tmp_path, "--theta", "8")
+    assert done.exit_code == 0, done.output
+    found = read_labelmap(tmp_path / f"{name.partition('.')[0]}_mres.mat").labels
+    assert (found == expected).mean() > 0.95
+
+
+def test_the_live_result_learns_too(stripes, draw, tmp_path):
+    write_image(tmp_path / "a.png", stripes)
+    session = LabelSession(Album([tmp_path / "a.png"], table=TABLE), options=SpreadOptions(crf=SMALL))
+    image_id = session.album.list_images()[0]["id"]
+    session.add_stroke(image_id, 1, draw(2, (20, 5), (60, 5)))
+    session.add_stroke(image_id, 2, draw(0, (20, 91), (60, 91)))
+    opened = session.album.open(image_id)[1]
+    found = Previewer().preview(opened, (0, 0, 96, 160), session.options)
+    pixels = np.asarray(Image.open(io.BytesIO(found.picture)).convert("RGB")).astype(int)
+    # The stripes continue through all rows of each half, whatever their colours.
+    halves = [np.unique(part.reshape(-1, 3), axis=0, return_counts=True)[1] for part in np.split(pixels, 2, axis=1)]
+    assert all(counts.max() > 0.9 * counts.sum() for counts in halves)

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from hybridseg.learning import features as features_module
+from hybridseg.learning.classify import learn_probs
+from hybridseg.learning.features import COLOR, DEEP, PixelFeatures
+
+
+@pytest.fixture(scope="module")
+def stripes():
+    """Left fine stripes, right coarse ones of the same colours."""
+    rows, cols = np.indices((96, 160))
+    is_light = np.where(cols < 80, rows // 2 % 2, rows // 8 % 2)
+    noise = np.random.default_rng(0).integers(0, 20, (96, 160, 3))
+    return (np.where(is_light, 180, 60)[..., None] + noise).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def strokes():
+    seeds = np.zeros((96, 160), np.uint8)
+    seeds[20:60, 20:23], seeds[20:60, 130:133] = 4, 2
+    return seeds
+
+
+@pytest.mark.parametrize("kind", [COLOR, DEEP])
+def test_what_differs_in_texture_alone(stripes, strokes, kind):
+    probs = learn_probs(stripes, strokes, kind=kind, gt_prob=0.9)
+    assert probs.shape == (96, 160, 2) and probs.class_ids.tolist() == [1, 3]
+    found = probs[0:96, 0:160]
+    np.testing.assert_allclose(found.sum(axis=2), 1, atol=1e-5)
+    np.testing.assert_allclose(found[30, [21, 131]], [[0.1, 0.9], [0.9, 0.1]], atol=1e-6)
+    expected = np.where(np.arange(160) < 80, 1, 0)
+    assert (found.argmax(axis=2) == expected).mean() > 0.9
+
+
+def test_a_part_is_that_of_the_whole(stripes, strokes):
+    probs = learn_probs(stripes, strokes, kind=DEEP, gt_prob=0.9)
+    np.testing.assert_array_equal(probs[10:50, 100:140], probs[0:96, 0:160][10:50, 100:140])
+
+
+def test_windows_give_about_what_one_gives(stripes, monkeypatch):
+    whole = PixelFeatures(stripes, DEEP)
+    rows, cols = np.array([90, 3, 40, 50]), np.array([100, 3, 31, 159])
+    weights = np.random.default_rng(0).normal(size=(1008, 2)).astype(np.float32)
+    samples, scores = whole.sample(rows, cols), whole.score(weights, slice(0, 96), slice(0, 160))
+    np.testing.assert_allclose(scores[rows, cols], samples @ weights, atol=1e-4)
+    monkeypatch.setattr(features_module, "_MOST_SIDE", 64)
+    assert np.abs(whole.score(weights, slice(0, 96), slice(0, 160)) - scores).mean() < 0.03 * scores.std()
+    # Samples come in the order in which they were asked for.
+    assert np.abs(whole.sample(rows, cols) - samples).mean() < 0.03 * samples.std()
+
+
+def test_a_rare_class_is_not_lost_among_many_strokes(stripes):
+    seeds = np.ones((96, 160), np.uint8)
+    seeds[:, 80:] = 2
+    seeds[50, 100:103] = 3
+    assert learn_probs(stripes, seeds, kind=COLOR, gt_prob=0.9).class_ids.tolist() == [0, 1, 2]
+
+
+def test_features_are_computed_once(stripes, strokes, monkeypatch):
+    image = stripes[:, ::-1].copy()
+    learn_probs(image, strokes, kind=DEEP, gt_prob=0.9)
+    monkeypatch.setattr(features_module, "_compute_features", lambda *_: pytest.fail("computed again"))
+    # By what is in the pixels, not by which array it is.
+    learn_probs(image.copy(), strokes, kind=DEEP, gt_prob=0.9)[0:9, 0:9]
+
+
+def test_no_more_is_kept_than_fits(stripes, monkeypatch):
+    kept = features_module._Kept()
+    one = features_module._count_bytes(kept.compute(stripes, COLOR))
+    monkeypatch.setattr(features_module, "_MAX_KEPT_BYTES", 2 * one)
+    for shift in range(1, 4):
+        kept.compute(np.roll(stripes, shift, axis=0), COLOR)
+    assert len(kept._found) == 2

@@ -1,0 +1,154 @@
+"""How the photo and what is drawn on it are seen: outlines, brightness, bands, the size of the window."""
+
+import numpy as np
+import pytest
+import rasterio
+
+from hybridseg.io.images import write_image
+from hybridseg.io.rasters import quiet_rasterio
+
+pytestmark = pytest.mark.browser
+
+WATER, SAND = (0, 0, 255), (255, 255, 0)
+
+
+def test_a_stroke_on_its_own_result_has_an_outline(tab, on_sand):
+    """Light inside and dark outside, while it is drawn and when it is on a tile; within it there is its class alone."""
+    tab.slide("opacity", 100)
+    tab.press("2")
+    tab.draw((240, 60), (240, 160), lift=False)
+    for lift in (False, True):
+        if lift:
+            tab.page.mouse.up()
+            tab.saved()
+            tab.shows(330, 60, SAND)
+        x, top = tab.at(240 - 6, 100)
+        colors = {tab.see(*tab.point(x, top + dy)) for dy in np.arange(-4, 2, 0.5)}
+        assert min(map(max, colors)) < 90 and max(map(min, colors)) > 190
+        assert tab.see(240, 100) == SAND
+
+
+def test_the_class_under_the_pointer(tab, on_sand, on_water):
+    tab.press("2")
+    tab.scribble(*on_sand)
+    tab.press("1")
+    tab.scribble(*on_water)
+    tab.slide("opacity", 100)
+    tab.shows(300, 60, SAND)
+    # From the result while it is live, and from a scribble.
+    tab.page.mouse.move(*tab.at(300, 60))
+    tab.press("c")
+    assert tab.chosen() == "sand"
+    tab.page.mouse.move(*tab.at(275, 550))
+    tab.press("c")
+    assert tab.chosen() == "water"
+    n_strokes = tab.page.evaluate("document.body.dataset.version")
+    tab.page.click("#pick-class")
+    tab.says("Click on the image")
+    tab.click(240, 95)
+    assert tab.chosen() == "sand" and tab.page.get_attribute("#pick-class", "aria-pressed") == "false"
+    assert tab.page.evaluate("document.body.dataset.version") == n_strokes
+    tab.press("v", "r", "t")
+    tab.page.mouse.move(*tab.at(20, 300))
+    tab.press("c")
+    tab.says("no class at this point")
+
+
+def test_the_picture_brighter_and_as_it_is(tab):
+    tab.page.click("#picture-part summary")
+    places = [(240, 95), (275, 550), (20, 300)]
+    before = [tab.see(*place) for place in places]
+    tab.slide("gamma", 200)
+    expected = [tuple(round((v / 255) ** 0.5 * 255) for v in color) for color in before]
+    for place, color in zip(places, expected, strict=True):
+        tab.shows(*place, color, within=1)
+    tab.slide("brightness", 20)
+    tab.slide("contrast", 50)
+    for place, color in zip(places, expected, strict=True):
+        tab.shows(*place, tuple(min((v / 255 - 0.5) * 0.5 + 0.7, 1) * 255 for v in color), within=2)
+    tab.page.click("#tone-reset")
+    for place, color in zip(places, before, strict=True):
+        tab.shows(*place, color, within=0)
+
+
+@pytest.fixture
+def dark(tmp_path):
+    """An image of four bands of 16 bits, of which a few bright pixels leave the rest dark; each band is a ramp."""
+    path, ramp = tmp_path / "dark.tif", np.linspace(100, 900, 300)[None].repeat(200, axis=0)
+    bands = np.stack(
+        [ramp, ramp[:, ::-1], np.full_like(ramp, 500), ramp.T.repeat(2, axis=0)[:200, :200].repeat(2, 1)[:, :300]]
+    )
+    bands[:, 0, 0] = 65535
+    with (
+        quiet_rasterio(),
+        rasterio.open(path, "w", driver="GTiff", height=200, width=300, count=4, dtype="uint16") as out,
+    ):
+        out.write(bands.astype(np.uint16))
+    return path
+
+
+def test_a_dark_image_of_16_bits_and_its_bands(label, dark):
+    tab = label([dark]).tab
+    left, right = tab.see(100, 20), tab.see(100, 280)
+    assert left[0] < 40 and right[0] > 215 and left[1] > 215 and right[1] < 40
+    tab.page.click("#picture-part summary")
+    for band in ("red", "green", "blue"):
+        tab.page.select_option(f"#band-{band}", "2")
+    tab.poll(lambda: max(np.ptp(tab.see(100, 20)), np.ptp(tab.see(100, 280))) < 6, "one band is grey")
+    assert min(tab.see(100, 20)) > 215 and max(tab.see(100, 280)) < 40
+
+
+def test_a_dark_photo_stretched(label, tmp_path):
+    path = tmp_path / "dim.png"
+    write_image(path, np.linspace(40, 60, 300)[None, :, None].repeat(200, 0).repeat(3, 2).round().astype(np.uint8))
+    tab = label([path]).tab
+    assert max(tab.see(100, 280)) < 65
+    tab.page.click("#picture-part summary")
+    tab.page.click("#tone-stretch")
+    tab.poll(lambda: min(tab.see(100, 295)) > 230 and max(tab.see(100, 4)) < 25, "it is stretched")
+
+
+def test_a_pen_that_keeps_its_size_on_the_screen(tab, strokes):
+    tab.scribble((20, 300), (20, 310))
+    tab.page.click("#settings-part summary")
+    tab.page.select_option("#pen-unit", "screen")
+    scale = tab.scale()
+    assert int(tab.page.input_value("#pen-size")) == 12
+    tab.press("i", "i", "i")
+    tab.scribble((200, 300), (200, 310))
+    first, second = strokes()
+    assert first.width == 12 and second.width == pytest.approx(12 / tab.scale(), abs=0.01) and tab.scale() > 2 * scale
+
+
+def test_a_large_photo_begins_with_a_pen_that_is_seen(label, tmp_path):
+    write_image(tmp_path / "large.png", np.full((3000, 4000, 3), 90, np.uint8))
+    tab = label([tmp_path / "large.png"]).tab
+    size = int(tab.page.input_value("#pen-size"))
+    assert size == pytest.approx(12 / tab.scale(), abs=1) and size > 40
+
+
+def test_fit_follows_the_window(tab):
+    def margins():
+        box = tab.page.locator("#view").bounding_box()
+        (left, top), (right, bottom) = tab.at(-0.5, -0.5), tab.at(399.5, 599.5)
+        return left - box["x"], top - box["y"], box["x"] + box["width"] - right, box["y"] + box["height"] - bottom
+
+    for size in ((1000, 500), (1400, 900)):
+        tab.page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+        tab.poll(lambda: min(margins()) == pytest.approx(16, abs=0.6), f"it fits a window of {size}")
+    tab.press("i")
+    scale = tab.scale()
+    tab.page.set_viewport_size({"width": 1100, "height": 700})
+    tab.page.wait_for_timeout(100)
+    assert tab.scale() == scale
+
+
+def test_a_small_window_has_room_for_classes(label, beach, browse, picture):
+    tab = label([beach / "coast.png"], viewport={"width": 800, "height": 600}, color_scheme="light").tab
+    box = tab.page.locator("#classes").bounding_box()
+    assert box["height"] >= 5 * 30
+    accept = tab.page.locator("#accept").bounding_box()
+    assert accept["y"] + accept["height"] < 600
+    ground = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"
+    picture(tab, "small_light")
