@@ -63,12 +63,10 @@ class PixelFeatures:
         """Return linear scores of the pixels of a part of the image, see `score_pixels`."""
         found = np.empty((rows.stop - rows.start, cols.stop - cols.start, weights.shape[1]), np.float32)
         for window in self._list_windows(rows, cols):
-            size = (window.bottom - window.top, window.right - window.left)
-            scores = score_pixels(self._compute(window), weights, size)
-            wanted = _meet(rows, window.rows), _meet(cols, window.cols)
-            found[_shift(wanted[0], rows.start), _shift(wanted[1], cols.start)] = scores[
-                _shift(wanted[0], window.top), _shift(wanted[1], window.left)
-            ]
+            down, across = _meet(rows, window.rows), _meet(cols, window.cols)
+            found[_shift(down, rows.start), _shift(across, cols.start)] = score_pixels(
+                self._compute(window), weights, _shift(down, window.top), _shift(across, window.left)
+            )
         return found
 
     def _list_windows(self, rows: slice, cols: slice) -> Iterator[_Window]:

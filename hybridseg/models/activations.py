@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from hybridseg.machine import count_cores
+from hybridseg.models import mobilenet
 from hybridseg.models.layers import IMAGENET_DEVIATION, IMAGENET_MEAN
 from hybridseg.models.liteparts import LiteGraph
-from hybridseg.models.mobilenet import NORM_EPSILON, STAGES, read_weights
 from hybridseg.models.startup import hold_messages
 
 # The first blocks that halve what they are given; their first layer, which widens it, comes before that.
@@ -67,9 +67,9 @@ class ActivationEngine:
 
 def build_graph() -> bytes:
     """Return the runtime graph of the encoder up to stride 16, with one result for each of `STRIDES`."""
-    network = _Network(read_weights())
+    network = _Network(mobilenet.read_weights())
     x, number = network.convolve(network.image, "mobilenet_stem", stride=2), 0
-    for factor, _, n_blocks, first_stride in STAGES:
+    for factor, _, n_blocks, first_stride in mobilenet.STAGES:
         for stride in (first_stride, *[1] * (n_blocks - 1)):
             number += 1
             name, start = f"mobilenet_block{number:02}", x
@@ -102,7 +102,7 @@ class _Network(LiteGraph):
         gamma, beta, mean, variance = (
             self._weights[f"{name}_norm.{what}"] for what in ("gamma", "beta", "moving_mean", "moving_variance")
         )
-        factors = gamma / np.sqrt(variance + np.float32(NORM_EPSILON))
+        factors = gamma / np.sqrt(variance + np.float32(mobilenet.NORM_EPSILON))
         # From (rows, cols, in, out), or (rows, cols, in, 1) by channel.
         kernel = kernel.transpose(3, 0, 1, 2)
         kernel *= factors if by_channel else factors[:, None, None, None]
