@@ -111,6 +111,7 @@ def label(
     scale: float | None = SpreadOptions.scale,
     crf: CrfOptions | None = None,
     features: str = SpreadOptions.features,
+    others: float = SpreadOptions.others,
     out: PathLike | None = None,
     figures: FigureOptions = FigureOptions(),
     import_: PathLike | None = None,
@@ -181,8 +182,8 @@ def label(
     else:
         session, told = open_session(
             paths, table=find_table(labels, colors), out_dir=find_path(out), masks_dir=find_path(masks),
-            import_path=find_path(import_), options=SpreadOptions(scale, crf, features), window=window, figures=figures,
-            progress=progress,
+            import_path=find_path(import_), options=SpreadOptions(scale, crf, features, others), window=window,
+            figures=figures, progress=progress,
         )  # fmt: skip
         console.say_all(told)
         open_page = partial(open_label_page, session)

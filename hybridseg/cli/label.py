@@ -80,6 +80,7 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     help="Side of the window in which the page walks over an image, in pixels.",
 )
 @_spread_options
+@options_of(SpreadOptions, "others")
 @click.option(
     "--out", "out_dir", metavar="DIR", type=path_type, help="Folder for the results.  [default: beside each image]"
 )

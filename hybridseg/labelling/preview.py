@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from hybridseg.classes import VOID, labels_to_seeds
+from hybridseg.classes import VOID, ClassTable, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.labelpng import encode_overlay
 from hybridseg.labelling.entries import OpenImage
 from hybridseg.labelling.spreading import SpreadOptions, paint_over, reduce_seeds, spread_seeds
+from hybridseg.learning.experience import Lessons
 from hybridseg.resample import reduce_shape, resize_nearest
 
 # About a second of the CRF on two cores (docs/benchmarks.md). A wider window is reduced to this.
 _MAX_CRF_PIXELS = 400_000
+Teach = Callable[[ClassTable], Lessons]
 
 
 class Previewer:
@@ -27,13 +30,17 @@ class Previewer:
         self._newest = 0
         self._counting, self._computing = threading.Lock(), threading.Lock()
 
-    def preview(self, opened: OpenImage, window: tuple[int, int, int, int]) -> bytes | None:
+    def preview(
+        self, opened: OpenImage, window: tuple[int, int, int, int], *, teach: Teach | None = None
+    ) -> bytes | None:
         """Spread the scribbles in a window of an image.
 
         Parameters
         ----------
         window : tuple of int
             First row and column, rows, columns.
+        teach : callable or None
+            Gives what other images have taught of the classes of a table.
 
         Returns
         -------
@@ -51,7 +58,7 @@ class Previewer:
         with self._computing:
             if mine != self._newest:
                 return None
-            picture = _draw_preview(opened, _clip(opened, window), self._options)
+            picture = _draw_preview(opened, _clip(opened, window), self._options, teach)
         return picture if mine == self._newest else None
 
 
@@ -63,7 +70,9 @@ def _clip(opened: OpenImage, window: tuple[int, int, int, int]) -> tuple[slice, 
     return rows, cols
 
 
-def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: SpreadOptions) -> bytes | None:
+def _draw_preview(
+    opened: OpenImage, inner: tuple[slice, slice], options: SpreadOptions, teach: Teach | None
+) -> bytes | None:
     # Scribbles beside the window influence it too, as far as the CRF reaches.
     usual_scale = options.scale_for(opened.windows.shape)
     margin = round(options.constants.reach / usual_scale)
@@ -80,7 +89,10 @@ def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: Spread
     theta = options.constants.theta * scale / usual_scale
     small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
     crf = replace(options.constants, theta=max(theta, 1.0))
-    labels = spread_seeds(image, small_seeds, n_classes=len(table), options=crf, features=options.features)
+    lessons = teach(table) if teach else None
+    labels = spread_seeds(
+        image, small_seeds, n_classes=len(table), options=crf, features=options.features, lessons=lessons
+    )
     shape = reduce_shape((painted.shape[0], painted.shape[1]), scale)
     rows, cols = (
         _find_samples(part, whole, n_new, n_old)

@@ -28,6 +28,7 @@ from hybridseg.labelling.entries import ImageEntry, OpenImage
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
 from hybridseg.labelling.spreading import SpreadOptions
 from hybridseg.labelling.strokeimport import import_strokes
+from hybridseg.learning.experience import Experience, Lessons
 from hybridseg.progress import Progress, no_progress
 
 _MAX_STROKE_POINTS = 20_000
@@ -54,6 +55,11 @@ class LabelSession:
         if not 50 <= window <= 10_000:
             raise BadInput(f"a window of {window} pixels cannot walk over an image; give 50 to 10000")
         self.album, self.options, self.window, self.figures = album, options, window, figures
+        self._experience = Experience()
+
+    def teach(self, entry: ImageEntry, table: ClassTable, *, keeps: bool) -> Lessons:
+        """Return what the other images have taught, for an image; with `keeps` they learn from it too."""
+        return Lessons(self._experience, entry.id, table.keys, self.options.others, keeps)
 
     def describe(self, image_id: str) -> dict[str, Any]:
         """Return all that the page shows about an image; opens it."""

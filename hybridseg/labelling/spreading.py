@@ -11,6 +11,7 @@ from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels, refine_probs
 from hybridseg.errors import BadInput
 from hybridseg.learning.classify import learn_probs
+from hybridseg.learning.experience import Lessons
 from hybridseg.learning.features import DEEP, FEATURES, NONE
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
@@ -41,6 +42,12 @@ class SpreadOptions:
         "activations of the built-in network; none leaves it out.",
         choices=FEATURES,
     )
+    others: float = option(
+        0.0,
+        "Weight of the scribbles on the images of this session that were labelled before, beside 1 for those on the "
+        "image itself. It helps while each class has one stroke, and harms later; 0 learns each image by itself.",
+        span=Span(0, 100),
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -70,6 +77,7 @@ def spread_seeds(
     n_classes: int,
     options: CrfOptions = SPREAD_CRF,
     features: str = NONE,
+    lessons: Lessons | None = None,
     progress: Progress = no_progress,
 ) -> np.ndarray:
     """Compute the class of every pixel from seeds on some.
@@ -82,6 +90,8 @@ def spread_seeds(
         (rows, cols) uint8.
     features : {"none", "color", "deep"}
         Of the classifier from whose probabilities the CRF starts; with none it starts from the seeds alone.
+    lessons : Lessons or None
+        What other images have taught the classifier.
 
     Returns
     -------
@@ -99,7 +109,7 @@ def spread_seeds(
     """
     small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
     if features != NONE and len(np.unique(small_seeds[small_seeds > 0])) > 1:
-        probs = learn_probs(image, small_seeds, kind=features, gt_prob=options.gt_prob)
+        probs = learn_probs(image, small_seeds, kind=features, gt_prob=options.gt_prob, lessons=lessons)
         found = probs.class_ids[refine_probs(image, probs, options=options, progress=progress).labels]
     else:
         found = refine_labels(image, small_seeds, n_classes=n_classes, options=options, progress=progress).labels

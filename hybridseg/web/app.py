@@ -121,8 +121,9 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         if not isinstance(body["window"], list) or len(body["window"]) != 4:
             raise BadInput("a window is four whole numbers: first row and column, rows, columns")
         row, col, rows, cols = map(parse_whole, body["window"])
-        _, opened = album.open(image_id)
-        picture = previewer.preview(opened, (row, col, rows, cols))
+        entry, opened = album.open(image_id)
+        teach = partial(session.teach, entry, keeps=False)
+        picture = previewer.preview(opened, (row, col, rows, cols), teach=teach)
         return _send_picture(picture) if picture else Response(status=204)
 
     @app.post(f"/api/images/<image_id>/<any({', '.join(KINDS)}):kind>")

@@ -32,6 +32,7 @@ from hybridseg.labelling.album import Album
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spreading import SpreadOptions, spread_seeds
+from hybridseg.learning.experience import Experience, Lessons
 from hybridseg.learning.features import FEATURES, NONE
 
 N_SCENES, N_PHOTOS = 6, 12
@@ -58,35 +59,63 @@ METHODS = [
 
 
 def bench(name: str, pairs: Pairs) -> None:
-    """Print accuracy and mean IoU over all pixels that the scribbles, all of them, do not cover."""
-    table = ClassTable.from_names(
-        [f"class {i}" for i in range(max(labels[labels != VOID].max() for _, labels in pairs) + 1)]
-    )
+    """Print what each method makes of all strokes and of half of them."""
     print(f"{len(pairs)} {name} of {pairs[0][0].shape[0]} x {pairs[0][0].shape[1]} pixels")
     for method, run in METHODS:
         told = []
         for share in (1.0, 0.5):
-            counted, began = [], time.process_time()
-            for i, (image, labels) in enumerate(pairs):
-                seeds = draw_scribbles(np.where(labels == VOID, 0, labels), rng=np.random.default_rng(i))
-                seeds = np.where(labels == VOID, 0, seeds).astype(np.uint8)
-                found = run(image, seeds if share == 1 else leave_out(seeds, share, seed=i))
-                counted.append(count_confusion(np.where(seeds > 0, VOID, labels), found, table))
-            scores, seconds = pool_confusions(counted), (time.process_time() - began) / len(pairs)
-            told.append(
-                f"accuracy {scores.accuracy:.3f}, mean IoU {scores.macro('iou'):.3f}, {seconds:.1f} s of a core"
+            began = time.process_time()
+            scores = score(
+                pairs, lambda i, image, seeds, run=run, share=share: run(image, leave_out(seeds, share, seed=i))
             )
+            told.append(f"{scores}, {(time.process_time() - began) / len(pairs):.1f} s of a core")
         print(f"  {method:18} {told[0]} each; with half of the strokes {told[1]}", flush=True)
 
 
-def leave_out(seeds: np.ndarray, share: float, *, seed: int) -> np.ndarray:
-    """Keep a share of the strokes of each class, at least one."""
-    rng, kept = np.random.default_rng(seed), np.zeros_like(seeds)
+def bench_others(pairs: Pairs) -> None:
+    """Print what few strokes give, with and without what all strokes on the other images teach."""
+    options, experience = SpreadOptions(), Experience()
+    keys = [str(i) for i in range(len(list_classes(pairs)))]
+
+    def run(i: int, image: np.ndarray, seeds: np.ndarray, *, n: int, weight: float, keeps: bool) -> np.ndarray:
+        small, few = reduce_image(image, options.scale_for(seeds.shape)), leave_out(seeds, n, seed=i)
+        lessons = Lessons(experience, str(i), keys, weight, keeps)
+        return spread_seeds(
+            small, few, n_classes=len(keys), options=options.constants, features=options.features, lessons=lessons
+        )
+
+    score(pairs, partial(run, n=100, weight=0, keeps=True))
+    for n in (1, 2, 3):
+        told = [f"{weight}: {score(pairs, partial(run, n=n, weight=weight, keeps=False))}" for weight in (0, 0.1, 0.3)]
+        print(f"  {n} strokes of each class, others weigh {'; '.join(told)}", flush=True)
+
+
+def score(pairs: Pairs, run: Callable[[int, np.ndarray, np.ndarray], np.ndarray]) -> str:
+    """Return accuracy and mean IoU over all pixels that the scribbles, all of them, do not cover."""
+    table, counted = list_classes(pairs), []
+    for i, (image, labels) in enumerate(pairs):
+        seeds = draw_scribbles(np.where(labels == VOID, 0, labels), rng=np.random.default_rng(i))
+        seeds = np.where(labels == VOID, 0, seeds).astype(np.uint8)
+        counted.append(count_confusion(np.where(seeds > 0, VOID, labels), run(i, image, seeds), table))
+    scores = pool_confusions(counted)
+    return f"accuracy {scores.accuracy:.3f}, mean IoU {scores.macro('iou'):.3f}"
+
+
+def list_classes(pairs: Pairs) -> ClassTable:
+    n_classes = max(labels[labels != VOID].max() for _, labels in pairs) + 1
+    return ClassTable.from_names([f"class {i}" for i in range(n_classes)])
+
+
+def leave_out(seeds: np.ndarray, kept: float, *, seed: int) -> np.ndarray:
+    """Keep some strokes of each class, at least one: a share, or from 1 a number of them (1.0 is all)."""
+    if kept == 1.0 and isinstance(kept, float):
+        return seeds
+    rng, found = np.random.default_rng(seed), np.zeros_like(seeds)
     for class_seed in np.unique(seeds[seeds > 0]):
         strokes, n_strokes = ndimage.label(seeds == class_seed, np.ones((3, 3)))
-        chosen = rng.permutation(n_strokes)[: max(round(share * n_strokes), 1)] + 1
-        kept[np.isin(strokes, chosen)] = class_seed
-    return kept
+        n_kept = kept if isinstance(kept, int) else max(round(kept * n_strokes), 1)
+        found[np.isin(strokes, rng.permutation(n_strokes)[:n_kept] + 1)] = class_seed
+    return found
 
 
 def read_photos(folder: Path) -> Pairs:
@@ -142,7 +171,9 @@ def main() -> None:
     measure_waits()
     bench("synthetic scenes", [(scene.image, scene.labels) for scene in map(make_scene, range(100, 100 + N_SCENES))])
     for folder in sys.argv[1:]:
-        bench("photos", read_photos(Path(folder)))
+        photos = read_photos(Path(folder))
+        bench("photos", photos)
+        bench_others(photos)
 
 
 if __name__ == "__main__":
