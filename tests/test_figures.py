@@ -43,6 +43,7 @@ def test_a_class_that_is_only_predicted_is_shown(tmp_path):
     assert sizes[1] > 1.5 * sizes[0]
 
 
+@pytest.mark.slow
 def test_names_are_never_formulas_and_many_classes_stay_drawable(tmp_path, monkeypatch):
     monkeypatch.setattr("hybridseg.figures._MAX_SIDE", 5.0)
     table = ClassTable.from_names(["$x_$", *(f"c{i}" for i in range(60))])
@@ -51,6 +52,7 @@ def test_names_are_never_formulas_and_many_classes_stay_drawable(tmp_path, monke
     assert max(read_image(tmp_path / "a.png").shape) < 2000
 
 
+@pytest.mark.slow
 def test_diagonal_is_dark_and_the_rest_is_light(tmp_path):
     table = ClassTable.from_names(["a", "b"])
     for name, prediction in (("right", [[0, 1]]), ("wrong", [[1, 0]])):
@@ -61,6 +63,7 @@ def test_diagonal_is_dark_and_the_rest_is_light(tmp_path):
     assert right.shape == wrong.shape and np.abs(right - wrong).max() > 150
 
 
+@pytest.mark.slow
 def test_the_calibration_curve_lies_where_the_accuracy_is(tmp_path):
     confidence, counts = np.array([0.1, np.nan, 0.9]), np.array([10, 0, 10])
     lines = []
@@ -77,6 +80,7 @@ def test_the_calibration_curve_lies_where_the_accuracy_is(tmp_path):
     assert low - high > picture.shape[0] / 5
 
 
+@pytest.mark.slow
 def test_the_same_figure_is_the_same_file(tmp_path, monkeypatch):
     """Whenever and in whatever process it is drawn: sets of texts have another order in each."""
     code = (
@@ -149,6 +153,7 @@ def test_the_settings_of_a_user_for_matplotlib_do_not_matter(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_signs_that_no_font_has_are_told_of_once(tmp_path, caplog, recwarn):
     find_fonts.cache_clear()
     table = ClassTable.from_names(["\U0001f30a\U000e0fff sea", "sand"])

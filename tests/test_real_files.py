@@ -127,6 +127,7 @@ def test_the_class_files(real_data, monterey):
     assert defs.colors[defs.index("dune")] == monterey.colors[monterey.index("dune")] == (233, 150, 122)
 
 
+@pytest.mark.slow
 def test_lists_in_another_order_are_compared_by_name(shrink):
     """Both files list the same classes, drysand and dune in other places: by place they would be mixed up."""
     a, b = shrink("D800_20160308_221735-0_mres.mat"), shrink("D800_20160308_221737-0_mres.mat")

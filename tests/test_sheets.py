@@ -65,6 +65,7 @@ def test_pictures_are_shown_pixel_by_pixel(tmp_path):
         assert any(np.array_equal(place, inner) for place in places)
 
 
+@pytest.mark.slow
 def test_pictures_of_other_files_are_as_fine_as_asked(tmp_path):
     sizes = []
     for dpi in (100, 300):

@@ -30,7 +30,7 @@ from hybridseg.errors import BadInput, Problem, count_problems, list_problems, l
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.annotations.canvas import Canvas
-from hybridseg.io.annotations.coco import Area, CocoFile, open_coco
+from hybridseg.io.annotations.coco import Area, CocoFile, CocoImage, Id, open_coco
 from hybridseg.io.atomic import atomic_folder, check_nothing_lost, check_replaceable, claim_folder
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.jsonfiles import read_json_object
@@ -131,35 +131,18 @@ def import_coco(
     with lock_output(target), ExitStack() as stack:
         _check_target(target, [path, images_dir], overwrite=overwrite)
         taken, hook = list_images(file, names, keep_empty=options.keep_empty), followed_by(progress, UNKNOWN)
-        missing = list_missing(taken, images_dir) if options.download else []
-        reasons = {}
-        if missing:
-            with lock_output(images_dir, inside="download", wait=True):
-                missing = list_missing(taken, images_dir)
-                reasons = fetch_images(missing, images_dir, progress=hook) if missing else {}
+        n_fetched, reasons = _fetch_missing(taken, images_dir, progress=hook) if options.download else (0, {})
         choice = choose_images(
             file, taken, images_dir, names, keep_empty=options.keep_empty, reasons=reasons, progress=hook
         )
-        choice.n_faults["fetched"] = len(missing) - len(reasons)
+        choice.n_faults["fetched"] = n_fetched
         _require_some(path, choice)
         homes = divide([chosen.path.name for chosen in choice.chosen], options)
         home = stack.enter_context(atomic_folder(target))
         for name in SETS:
             claim_folder(home / name)
         painter = _Painter(file, names, table, background, options)
-        for chosen in progress(list(choice.chosen), label="writing label maps"):
-            folder = home / homes[chosen.path.name][0]
-            try:
-                labelmaps = painter.make_labelmaps(chosen)
-            except BadInput as error:
-                choice.problems.append(Problem.of(chosen.image.file_name, error))
-                choice.chosen.remove(chosen)
-                del homes[chosen.path.name]
-                continue
-            for place, labelmap in labelmaps:
-                write_labelpng(folder / place / f"{chosen.path.stem}{_ENDING}", labelmap, durable=False)
-            for source in _list_sources(chosen.path):
-                place_file(source.resolve(), folder / source.name, action="link" if options.link else "copy")
+        _write_sets(home, choice, homes, painter, link=options.link, progress=progress)
         _require_some(path, choice)
         rows = [_to_row(chosen, *homes[chosen.path.name]) for chosen in choice.chosen]
         write_csv(home / LIST_NAME, _LIST_COLUMNS, rows)
@@ -179,6 +162,36 @@ def import_coco(
         tuple(choice.problems),
         tuple(out_dir / path.relative_to(home) for path in written),
     )
+
+
+def _fetch_missing(taken: Sequence[CocoImage], images_dir: Path, *, progress: Progress) -> tuple[int, dict[Id, str]]:
+    """Fetch the photos that are not there; return how many came, and why the others did not."""
+    if not list_missing(taken, images_dir):
+        return 0, {}
+    with lock_output(images_dir, inside="download", wait=True):
+        # Another import may have fetched some meanwhile.
+        missing = list_missing(taken, images_dir)
+        reasons = fetch_images(missing, images_dir, progress=progress) if missing else {}
+    return len(missing) - len(reasons), reasons
+
+
+def _write_sets(
+    home: Path, choice: Choice, homes: dict[str, tuple[str, str]], painter: _Painter, *, link: bool, progress: Progress
+) -> None:
+    """Write each photo and its label maps into its set; what cannot be drawn leaves the choice, as a problem."""
+    for chosen in progress(list(choice.chosen), label="writing label maps"):
+        folder = home / homes[chosen.path.name][0]
+        try:
+            labelmaps = painter.make_labelmaps(chosen)
+        except BadInput as error:
+            choice.problems.append(Problem.of(chosen.image.file_name, error))
+            choice.chosen.remove(chosen)
+            del homes[chosen.path.name]
+            continue
+        for place, labelmap in labelmaps:
+            write_labelpng(folder / place / f"{chosen.path.stem}{_ENDING}", labelmap, durable=False)
+        for source in _list_sources(chosen.path):
+            place_file(source.resolve(), folder / source.name, action="link" if link else "copy")
 
 
 def _warn(n_images: Mapping[str, int], n_areas: Mapping[str, int], options: CocoImportOptions) -> Iterator[str]:

@@ -117,6 +117,7 @@ def test_wrong_settings_in_pythons_words(call, message, coast, monkeypatch):
     assert [path.name for path in coast.parent.iterdir()] == ["photos"]
 
 
+@pytest.mark.slow
 def test_the_sheet_of_the_augmentation(coast, tmp_path):
     sheet = hs.show_augmentation(coast, masks=coast, out=tmp_path / "sheet.png", n_photos=1, n_versions=1)
     assert repr(sheet) == f"<DrawnFigure: {tmp_path / 'sheet.png'}>" and sheet._repr_png_()[1:4] == b"PNG"

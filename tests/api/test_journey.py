@@ -234,6 +234,7 @@ def test_classes_in_any_form(photos, tmp_path):
         assert [name.lower() for name in tiles.n_kept] == ["sand", "veg", "water"]
 
 
+@pytest.mark.slow
 def test_figures_as_they_are_wanted(photos, tmp_path):
     (tmp_path / "results").mkdir()
     shutil.copy(tmp_path / "masks/p0.png", tmp_path / "results/p0_predseg.png")

@@ -31,6 +31,7 @@ def run_python(script):
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_the_import_takes_nothing():
     done = run_python(
         "import sys; before = set(sys.modules); import hybridseg\n"

@@ -63,6 +63,7 @@ def test_networks_run_where_a_worker_says_that_it_has_a_gpu(two_kinds):
     assert len(list(Cluster(two_kinds, 2, "", "FPGA")(name_worker, range(3), **ignored))) == 3, "nobody has it"
 
 
+@pytest.mark.slow
 def test_a_model_is_sent_by_content(two_kinds, photo, job, tmp_path):
     cluster = Cluster(two_kinds, 2, "")
     sha256 = cluster.send_models(job.model_paths)

@@ -145,6 +145,7 @@ def test_what_failed_is_reported_and_tried_again_only_when_asked(survey, photos)
     assert list_done(result) == ["c.png"] and not result.problems
 
 
+@pytest.mark.slow
 def test_an_image_that_ends_its_process(survey, photos, tmp_path):
     killer = tmp_path / "killer.png"
     killer.write_bytes(photos[0].read_bytes())

@@ -60,6 +60,7 @@ def test_categories_without_annotations_are_named(run, houses):
     assert "warning: no image has an annotation of kind 0, kind 1, kind 2, kind 3, kind 4 and 2 more" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_next_commands_take_it(run, houses):
     more = ("--images", houses / "photos", "-p", 1, "--validation", 0)
     run("coco", "import", houses / "set.json", *more, "--out", houses / "out")

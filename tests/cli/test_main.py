@@ -114,6 +114,7 @@ def test_a_pattern_that_the_shell_expanded_is_told_to_be_quoted(run):
     assert "quotes" not in run(*words, "grey", "water").stderr
 
 
+@pytest.mark.slow
 def test_tuning_on_nothing_says_why(run, coast, tiny_model):
     result = run("tune-crf", coast / "scene_00_mres.mat", "--images", coast.parent)
     assert result.exit_code == 1 and "(--images) has no JPEG" in result.stderr

@@ -176,6 +176,7 @@ def test_quiet_says_nothing_but_warnings(run, coast):
     assert result.stdout == "" and all(line.startswith("warning: ") for line in result.stderr.splitlines())
 
 
+@pytest.mark.slow
 def test_verbose_tells_each_step(coast):
     command = [sys.executable, "-m", "hybridseg", "--verbose", "retile", "-t", "16", "--jobs", "1", str(coast)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

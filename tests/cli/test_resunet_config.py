@@ -66,6 +66,7 @@ def published(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_published_config_without_weights(run, published):
     weights = published / "none.h5"
     result = run("resunet", "train", "--config", PUBLISHED, "--data", published / "records", "--weights-out", weights)

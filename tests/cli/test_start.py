@@ -123,6 +123,7 @@ def test_applying_a_model_imports_no_tensorflow(tmp_path, photo, tiny_model, til
     assert {"photo_ares_16.mat", "photo_predseg.png", "eval_pixels.json"} <= {path.name for path in out.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_labelling_page_imports_no_tensorflow(photo):
     photo.with_name("photo_mres.mat").unlink()
     run_script(PAGE, photo)

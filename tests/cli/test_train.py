@@ -62,6 +62,7 @@ def train(run, tiny_module):
     return retrain
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_panels")
 def test_the_class_files_of_the_user_stay_what_they_are(cut, train, run, masks):
     before = write_class_files(NAMES)
@@ -79,6 +80,7 @@ def test_the_class_files_of_the_user_stay_what_they_are(cut, train, run, masks):
     assert float(scored.stdout.partition("all 4 pairs: accuracy ")[2].partition(",")[0]) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_charts")
 def test_a_class_without_tiles_is_in_the_class_files_and_not_in_the_model(cut, train, run, masks):
     before = write_class_files((*NAMES, "surf"))

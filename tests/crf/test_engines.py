@@ -72,6 +72,7 @@ def make_case(paint, scatter):
     return make
 
 
+@pytest.mark.slow
 @needs_kernel
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 2), (1, 70), (70, 1), (17, 31), (128, 128), (129, 257)])
@@ -89,6 +90,7 @@ def test_altogether(reference, make_case):
     assert n_varied > 8
 
 
+@pytest.mark.slow
 @needs_kernel
 @pytest.mark.parametrize("n_classes", [*range(1, 34), 64, 200, 254])
 def test_numbers_of_classes(reference, make_case, n_classes):

@@ -119,6 +119,7 @@ def test_threads_beyond_a_single_block():
 WIDTHS = [(1, 2), (2, 4), (3, 8), (4, 16), (3, 24), (3, 32), (3, 48), (1, 64), (3, 128), (3, 254)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_bands", "n_classes"), WIDTHS)
 def test_instruction_sets(paint, scatter, n_bands, n_classes):
     rng = np.random.default_rng(n_classes)

@@ -157,6 +157,7 @@ def test_huge_scales_make_all_pixels_alike(halves):
     assert (refine_labels(image, seeds, n_classes=3, options=options).labels == 0).all()
 
 
+@pytest.mark.slow
 @needs_kernel
 def test_tolerance_ends_early_and_zero_goes_all_the_way(coasts):
     image, seeds, n_classes = coasts[0]
@@ -181,6 +182,7 @@ def wide(coasts):
     return np.tile(image, (2, 1, 1)), np.tile(seeds, (2, 1)), n_classes, options
 
 
+@pytest.mark.slow
 @needs_kernel
 def test_blocks_give_what_the_whole_gives(wide):
     image, seeds, n_classes, options = wide

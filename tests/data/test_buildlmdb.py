@@ -266,6 +266,7 @@ buildlmdb.build_lmdb(folder / "images", folder / "masks", folder / "killed", opt
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_to_the_same_bytes(project, monkeypatch):
     monkeypatch.setattr("hybridseg.data.buildlmdb._TRANSACTION_BYTES", 1)
     settings = {"use_tiling": True, "tile_size": 32}

@@ -325,6 +325,7 @@ def test_an_interrupted_run_leaves_nothing_behind(coco, monkeypatch):
     assert sorted(path.name for path in coco.path.parent.iterdir()) == ["annotations.json", "out", "photos"]
 
 
+@pytest.mark.slow
 def test_instances_are_drawn_in_many_colours(coco):
     coco.images_dir.joinpath("a.png").unlink()
     write_image(coco.images_dir / "a.png", np.full((*SHAPE, 3), 128, np.uint8))

@@ -100,6 +100,7 @@ def test_few_photos_are_no_family():
     assert judge_photos([]) == []
 
 
+@pytest.mark.slow
 def test_real_photos_raise_no_alarm(real_data):
     for pattern in ("obx/images/*.jpg", "nist/images/*.tif"):
         paths = sorted(real_data.glob(pattern))[::6]

@@ -82,6 +82,7 @@ def demo(scenes, tmp_path_factory):
     return out, "".join(lines)
 
 
+@pytest.mark.slow
 def test_the_page(demo):
     out, lines = demo
     page = re.sub("</?span>", "", (out / "report.html").read_text())

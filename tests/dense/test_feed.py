@@ -91,6 +91,7 @@ def test_every_epoch_has_its_own_order(make_pairs, feed_of):
     assert other_seed != orders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_pairs", [4, 5])
 def test_epochs_do_not_depend_on_those_before(make_pairs, feed_of, n_pairs):
     options = {"shuffle": True, "augment": AUGMENT, "seed": 3, "normalization": Normalization("image")}

@@ -255,6 +255,7 @@ def turn_labels(pairs):
     return pairs
 
 
+@pytest.mark.slow
 def test_patience_stops_and_the_best_weights_come_back(train, make_pairs, tmp_path):
     seen = []
     network = build_small()

@@ -60,6 +60,7 @@ def test_the_published_policy():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILTIN)
 def test_a_policy_of_the_package(batch, name):
     policy = read_policy(name)
@@ -72,6 +73,7 @@ def test_a_policy_of_the_package(batch, name):
     assert len(np.unique(change(policy, same)[0].reshape(6, -1), axis=0)) == 6, "each image in its own way"
 
 
+@pytest.mark.slow
 def test_each_happens_with_its_chance(batch):
     same = tuple(values[:1].repeat(300, axis=0)[:, :4, :4] for values in batch)
     for chance in (0.0, 0.3, 1.0):
@@ -95,6 +97,7 @@ def test_a_range_of_values_that_is_not_that_of_bytes(batch):
     np.testing.assert_allclose(found, expected * 3000 - 500, rtol=1e-3, atol=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", STEPS.values(), ids=list(STEPS))
 def test_every_band_has_its_own_range_of_values(kind):
     """An elevation of 0 to 10,000 beside reflectances of 0 to 1: all bands change as if they had one range."""

@@ -71,6 +71,7 @@ def write_tiff(path, image, *, nodata=None, **profile):
         dataset.write(image.transpose(2, 0, 1))
 
 
+@pytest.mark.slow
 def test_the_reach_of_a_network(network):
     reach = UNET.reach
     assert reach == 137 and Unet(n_bands=3, n_outputs=2).reach is None
@@ -112,6 +113,7 @@ def outputs_of(folder):
     return Outputs(folder / "out", None)
 
 
+@pytest.mark.slow
 def test_a_mask_in_its_place(model_path, network, tmp_path):
     image = make_image(200, 260)
     transform = rasterio.Affine(0.5, 0, 4e5, 0, -0.5, 4e6)
@@ -182,6 +184,7 @@ def test_what_a_network_takes_is_known_before(model_path):
     assert 0.8 < float(done.stdout) < 1.6
 
 
+@pytest.mark.slow
 def test_too_little_memory_for_a_window_is_refused(model_path, tmp_path, monkeypatch):
     write_tiff(tmp_path / "a.tif", make_image(900, 700))
     job = replace(make_parts_job(model_path, outputs_of(tmp_path)), memory=MemoryOptions(0.01))

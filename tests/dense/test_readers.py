@@ -96,6 +96,7 @@ def test_readers_load_no_tensorflow(maker):
         assert "tensorflow" not in Path(f"/proc/{pid}/maps").read_text()
 
 
+@pytest.mark.slow
 def test_a_reader_that_dies_is_an_error(maker):
     with Readers(maker, 2, first=0) as readers:
         readers.get()

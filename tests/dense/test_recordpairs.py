@@ -21,6 +21,7 @@ def write(make_pairs):
     return write_records
 
 
+@pytest.mark.slow
 def test_missing_and_damaged_shards(write, tmp_path):
     path = write(tmp_path, n=7).shard_paths[0]
     whole = path.read_bytes()

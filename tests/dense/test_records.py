@@ -134,6 +134,7 @@ def test_labels_are_never_interpolated_and_void_stays(tmp_path):
     assert set().union(*found) == {0, 2, VOID} and (0, 2, VOID) in found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "top"), [("uint8", 255), ("uint16", 65535), ("uint32", 2**32 - 1)])
 def test_brighter_than_the_type_can_tell_is_the_brightest(dtype, top, tmp_path):
     class White(Pairs):

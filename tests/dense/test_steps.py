@@ -37,6 +37,7 @@ def run(tf, step, image, labels, seed=0):
     return np.asarray(changed), np.asarray(moved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STEPS)
 def test_every_step_changes_the_image_and_keeps_its_kind(tf, scene, name):
     rng = np.random.default_rng(1)

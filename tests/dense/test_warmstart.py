@@ -53,6 +53,7 @@ def test_a_network_takes_all_weights_of_a_checkpoint(checkpoint, tmp_path):
     assert start_from(checkpoint.parent, make_model(tmp_path / "model.h5")).endswith("CP_epoch3.h5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changes", "message"), [
     ({"n_bands": 4}, "was trained on images of 1 bands, and these have 4; give images of as many, or leave --load out"),
     ({"names": "acb"}, "knows the classes a, b, c in this order, and these masks have a, c, b; give masks or --labels"),

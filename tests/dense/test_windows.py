@@ -92,6 +92,7 @@ def test_windows_at_uneven_steps(fake_dense):
     np.testing.assert_allclose(probs, scores / scores.sum(axis=-1, keepdims=True), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_real_network_sees_small_images(tmp_path):
     model = load_random(ResUnet(n_bands=1, n_outputs=3, filters=1), tmp_path)
     for shape in ((1, 1), (5, 70)):
@@ -313,6 +314,7 @@ def test_progress_counts_windows_of_every_network(fake_dense):
     assert told == [("windows", 6, "begun"), ("windows", 6, "ended")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [DenseOptions(native=True, window=256, overlap=64), DenseOptions()], ids=str)
 def test_strips_of_a_tall_image_are_never_held_at_once(fake_dense, options):
     image, model = np.zeros((20_000, 64, 3), np.uint8), fake_dense(size=(64, 64))

@@ -34,6 +34,7 @@ def test_pairs_in_another_class_order_agree_perfectly(tmp_path, quick_panels):
     assert result.confusions["p_ares_96"].table.names == A.names
 
 
+@pytest.mark.slow
 def test_files_hold_what_was_counted(tmp_path):
     save(tmp_path, "p_mres.mat", TRUTH)
     save(tmp_path, "p_ares_96.mat", [[0, 0, 0, 1], [0, 0, 1, 1]])
@@ -129,6 +130,7 @@ def test_the_verdict_counts_photos_and_compares_with_the_tiles_alone(tmp_path, q
     assert json.loads((tmp_path / "eval_pixels.json").read_text())["verdict"]["text"] == verdict.text
 
 
+@pytest.mark.slow
 def test_figures_of_pairs_that_are_gone_go_too(tmp_path):
     """But no file of the user, and no figure of another command."""
     save(tmp_path, "p_mres.mat", TRUTH)

@@ -40,6 +40,7 @@ def tiles(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_folders_are_matched_by_name_and_scored(tiles, classifier):
     result = evaluate_tiles(tiles, classifier, n_per_class=100)
     assert result.confusion.counts.tolist() == [[5, 0, 0], [0, 3, 0], [0, 1, 8]]

@@ -55,6 +55,7 @@ def is_same(one, other):
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_backbone_and_head_are_trained_together(tune):
     losses = []
     head, before, after = tune(epochs=6, on_epoch=lambda epoch, loss: losses.append((epoch, loss)))
@@ -71,6 +72,7 @@ def test_the_first_step_follows_the_gradient(tune):
     assert 0.0005 < np.median(steps) < 0.0015 * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -42,6 +42,7 @@ def blot(paint_coast):
     return paint
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.integers(1, 120), cols=st.integers(1, 120), limit=st.sampled_from([0, 20_000, MIB]),

@@ -80,6 +80,7 @@ def test_classes_are_matched_by_name_not_by_place(tmp_path, make_pair):
     assert sorted(path.name for path in (result.tiles_dir / "dry_sand").iterdir()) == ["a_r0_c0.png", "b_r0_c0.png"]
 
 
+@pytest.mark.slow
 def test_thinning_spares_small_classes(tmp_path, make_pair):
     labels = np.zeros((40, 120), np.uint8)
     labels[:, 104:] = 1

@@ -99,6 +99,7 @@ def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
     assert same == model and again.scores == result.scores and again.curve == result.curve
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_runtime")
 def test_the_card_says_what_it_was_trained_on(train, tile_dir, tiny, tmp_path, paths_in):
     result, _ = train(tiny)
@@ -157,6 +158,7 @@ def test_every_option_changes_the_model(train, tiny, plain, change):
         assert b"my_answer" in changed and b"my_answer" not in plain[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_runtime")
 def test_options_of_the_measurements(train, tiny, plain):
     result, _, features = plain
@@ -176,6 +178,7 @@ def test_options_of_the_measurements(train, tiny, plain):
     assert few.scores["n_tiles"] == 4
 
 
+@pytest.mark.slow
 def test_another_order_of_the_classes_reaches_the_model(tiny, tile_dir, tmp_path, paths_in):
     """Over the cached features and the checkpoints of the order before."""
     tiles = shutil.copytree(tile_dir, tmp_path / "tiles")

@@ -86,6 +86,7 @@ def test_a_cut_file_is_no_state(saved, variables, share, caplog):
     assert "training starts again" in caplog.text and variables[3].numpy().max() == 0
 
 
+@pytest.mark.slow
 def test_a_damaged_byte_is_noticed_or_has_no_effect(saved, variables):
     whole, before = saved.read_bytes(), [variable.numpy() for variable in variables]
     n_noticed = 0

@@ -160,6 +160,7 @@ def test_weights_of_another_efficientnet_are_refused(b0, b0_features, tmp_path):
         encoder.load_pretrained(b0_features, tmp_path / "none.h5")
 
 
+@pytest.mark.slow
 def test_weights_of_imagenet_from_keras(b0, monkeypatch):
     """They are what Keras downloads; without a connection the message says what else can be done."""
     import tf_keras
@@ -201,6 +202,7 @@ def fcn():
     return Fcn8s(3, 5), Fcn8s(3, 5).build()
 
 
+@pytest.mark.slow
 def test_mobilenet_has_the_weights_of_the_package(fcn):
     architecture, network = fcn
     assert "ImageNet weights that come with the package" in architecture.start(network)
@@ -219,6 +221,7 @@ SAVED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", SAVED, ids=str)
 def test_saved_networks_can_still_be_loaded(fcn, architecture):
     import tensorflow as tf

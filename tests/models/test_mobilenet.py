@@ -64,6 +64,7 @@ def test_features_of_every_input_size(size):
     assert features.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_features_print_images_apart(backbone):
     features = backbone(draw_pixels(96, n=2)).numpy()
     # A mean of ReLU6 lies between 0 and 6; two different images have different features.
@@ -77,6 +78,7 @@ def test_features_are_those_of_torchvision(backbone):
     assert features.mean() == pytest.approx(REFERENCE_MEAN, abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
 def test_two_models_have_the_same_names_and_features():
     first, second = (build_mobilenet(input_size=64) for _ in range(2))

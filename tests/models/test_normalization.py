@@ -70,6 +70,7 @@ def test_by_hand():
     assert Normalization("photo").apply(image).ravel().tolist() == pytest.approx([0.225, 0.675, 0.225, 0.675])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0, 77, 60001, 65535])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_plain_image_stays_plain(kind, value):

@@ -36,12 +36,14 @@ def test_every_shape_and_a_step_of_training(make_step, monkeypatch, n_bands, n_o
     assert ("UpSampling2D" in kinds, "Conv2DTranspose" in kinds) == (upsample == "bilinear", upsample == "transposed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(32, 32), (64, 160)])
 def test_any_size_that_the_stride_divides(network, shape):
     assert network(np.zeros((1, *shape, 3), np.float32)).shape == (1, *shape, 2)
     assert ResUnet.stride == 32
 
 
+@pytest.mark.slow
 def test_it_starts_from_random_weights_or_from_a_file(network, tmp_path):
     architecture = ResUnet(n_bands=3, n_outputs=2, filters=2)
     trained = architecture.build()

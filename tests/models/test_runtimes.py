@@ -260,6 +260,7 @@ def test_graphs_that_could_do_more_than_compute_are_refused(model):
             LiteEngine(bad)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shallow")
 def test_sizes_that_a_network_does_not_take_are_refused(tmp_path):
     write_dense(tmp_path / "net.h5", ResUnet(n_bands=1, n_outputs=1, filters=1))

@@ -34,6 +34,7 @@ def test_every_shape_and_a_step_of_training(make_step, n_bands, n_outputs, encod
     assert np.isfinite(loss) and size > 0
 
 
+@pytest.mark.slow
 def test_an_image_of_any_size_is_continued_by_its_mirror_image():
     network = Unet(2, 3, "none", "plain", WIDTHS).build()
     pixels = np.random.default_rng(0).random((1, 50, 37, 2)).astype(np.float32)
@@ -103,6 +104,7 @@ def test_how_far_a_network_of_any_depth_sees(n_steps, block, upsample):
     assert network(image[:, :77, :31]).shape == (1, 77, 31, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
 def test_a_decoder_as_published():
     import tf_keras
@@ -121,6 +123,7 @@ def test_a_decoder_as_published():
     assert "up16_dropout" not in {layer.name for layer in Unet(3, 1, "none", "plain", WIDTHS, 0.0).build().layers}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
 def test_a_decoder_of_few_numbers():
     network = Unet(3, 4, "mobilenet_v2", "separable", WIDTHS, 0.2).build()
@@ -147,6 +150,7 @@ def test_steps_until_the_running_averages_have_settled(encoder, block, n_steps):
     assert count_settling_steps(network) == n_steps
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
 def test_shapes_of_the_skips():
     network = Unet(3, 1, "mobilenet_v2", "plain", WIDTHS).build()
@@ -166,6 +170,7 @@ def test_shapes_of_the_skips():
     assert trace_joins(published, (64, 64))[3].result == (32, 32, 8), "without convolutions the joined goes on"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_encoders")
 def test_weights_to_start_from():
     unet = Unet(3, 2, widths=WIDTHS)

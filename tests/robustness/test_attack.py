@@ -61,6 +61,7 @@ def test_what_got_in_is_seen(attack, fault):
     assert list(attack.judge(refused, GOOD, 11, Site())) == ["it took 11.0 s of work"]
 
 
+@pytest.mark.slow
 def test_attacks_are_the_same_for_a_seed_and_stay_on_this_machine(attack):
     import random
 

@@ -114,6 +114,7 @@ def test_what_is_compressed_is_damaged_inside():
     assert len(inner) > 20
 
 
+@pytest.mark.slow
 def test_archives_get_members_that_lead_elsewhere():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -99,6 +99,7 @@ def replay(taken):
     return strokes, undone
 
 
+@pytest.mark.slow
 def test_many_tabs_at_once(tmp_path, table, near, gate):
     """More images than may be open: they are closed and opened while others draw on them."""
     for i in range(N_IMAGES):

@@ -75,6 +75,7 @@ def test_the_example_and_a_port_that_is_taken(start, run, tmp_path, photos):
     assert result.exit_code == 1 and "give another --port" in result.output
 
 
+@pytest.mark.slow
 def test_work_starts_from_the_masks_of_a_colleague(start, photos, tmp_path):
     (tmp_path / "gt").mkdir()
     (tmp_path / "labels.txt").write_text("water\nsand\n")
@@ -120,6 +121,7 @@ def test_words_that_make_no_sense(run, photos, tmp_path, monkeypatch, words, mes
     assert result.exit_code in (1, 2) and message in " ".join(result.output.split())
 
 
+@pytest.mark.slow
 def test_what_a_session_wrote_is_reported_when_it_ends(launch, photos, draw):
     (photos / "labels.txt").write_text("water\nsand\n")
     (photos / "b_doodles.json").write_text("")  # Of before.
@@ -135,6 +137,7 @@ def test_what_a_session_wrote_is_reported_when_it_ends(launch, photos, draw):
     assert report["written"] == [str(photos / "a_doodles.json")]
 
 
+@pytest.mark.slow
 def test_nobody_reads_what_it_prints(start, photos):
     """As in `hybridseg label photos | head -3`: the address was read, and works."""
     process, address = start(photos)

@@ -64,6 +64,7 @@ def test_what_makes_no_sense_in_pythons_words(photos, quietly):
             hs.label(photos, labels=["water"], port=port, block=False)
 
 
+@pytest.mark.slow
 def test_a_script_waits_for_ctrl_c(photos, launch):
     script = f"import hybridseg as hs; page = hs.label({str(photos)!r}, labels=['water'], no_browser=True); print(page)"
     process = launch([sys.executable, "-u", "-c", script])

@@ -203,6 +203,7 @@ def test_a_bool_is_true_whatever_its_byte(path):
     assert read_doodlernpz(path, shape=(3, 4)).seeds.tolist() == [[0, 1, 1, 1]] * 3
 
 
+@pytest.mark.slow
 def test_damaged_archives(path, arrays):
     np.savez(path, **arrays)
     whole = path.read_bytes()

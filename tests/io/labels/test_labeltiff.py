@@ -105,6 +105,7 @@ def is_class_list(names):
         return False
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(st.text(max_size=8), min_size=1, max_size=6)
