@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 from sklearn.ensemble import RandomForestClassifier
@@ -17,30 +20,40 @@ DOODLER_SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)
 ILASTIK_SIGMAS = (0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0)
 # Doodler trains on a part of the stroked pixels too.
 MAX_SAMPLES = 3000
+Measure = Callable[[np.ndarray], np.ndarray]
+_FOUND: dict[tuple[str, int, int], tuple[np.ndarray, np.ndarray]] = {}
 
 
 def run_doodler(image: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     """Colour, edges, texture and place at five scales, a network of 100 and 60, then a CRF (ours)."""
     network = MLPClassifier([100, 60], alpha=1, early_stopping=True, max_iter=2000, random_state=1)
-    return _classify(image, seeds, _doodler_features(image), make_pipeline(StandardScaler(), network), crf=True)
+    return _classify(image, seeds, _doodler_features, make_pipeline(StandardScaler(), network), crf=True)
 
 
 def run_ilastik(image: np.ndarray, seeds: np.ndarray, *, crf: bool) -> np.ndarray:
     """All filters of its pixel classification at seven scales, and a forest of 100 trees; ilastik has no CRF."""
     forest = RandomForestClassifier(100, random_state=1)
-    return _classify(image, seeds, _ilastik_features(image), forest, crf=crf)
+    return _classify(image, seeds, _ilastik_features, forest, crf=crf)
 
 
-def _classify(image: np.ndarray, seeds: np.ndarray, features: np.ndarray, model: object, *, crf: bool) -> np.ndarray:
+def _classify(image: np.ndarray, seeds: np.ndarray, measure: Measure, model: Any, *, crf: bool) -> np.ndarray:
     small = reduce_seeds(seeds, image.shape[:2])
-    rows, cols = np.nonzero(small)
-    chosen = np.random.default_rng(0).permutation(len(rows))[:MAX_SAMPLES]
-    model.fit(features[rows[chosen], cols[chosen]], small[rows[chosen], cols[chosen]])
-    probs = model.predict_proba(features.reshape(-1, features.shape[2])).reshape(*small.shape, -1).astype(np.float32)
-    probs /= probs.sum(axis=2, keepdims=True)
+    # With and without a CRF the classifier is the same.
+    key = (measure.__name__, hash(image.tobytes()), hash(small.tobytes()))
+    if key not in _FOUND:
+        _FOUND[key] = _learn(image, small, measure(image), model)
+    class_seeds, probs = _FOUND[key]
     lanes = refine_probs(image, probs, options=LEARNED_CRF).labels if crf else probs.argmax(axis=2)
-    labels = (model.classes_[lanes] - 1).astype(np.uint8)
+    labels = (class_seeds[lanes] - 1).astype(np.uint8)
     return np.where(seeds > 0, seeds - 1, resize_nearest(labels, seeds.shape))
+
+
+def _learn(image: np.ndarray, seeds: np.ndarray, features: np.ndarray, model: Any) -> tuple[np.ndarray, np.ndarray]:
+    rows, cols = np.nonzero(seeds)
+    chosen = np.random.default_rng(0).permutation(len(rows))[:MAX_SAMPLES]
+    model.fit(features[rows[chosen], cols[chosen]], seeds[rows[chosen], cols[chosen]])
+    probs = model.predict_proba(features.reshape(-1, features.shape[2])).reshape(*seeds.shape, -1).astype(np.float32)
+    return model.classes_, probs / probs.sum(axis=2, keepdims=True)
 
 
 def _hessian(band: np.ndarray, sigma: float) -> list[np.ndarray]:
