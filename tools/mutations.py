@@ -523,6 +523,7 @@ BREAKS = {
          "learning/test_softmax.py"),
         ("learning/pyramids.py", "(values[:-1] + values[1:]) / 2", "values[:-1]", "learning/test_pyramids.py"),
         ("learning/features.py", "rows[inside] - window.top", "rows[inside]", "learning/test_classify.py"),
+        ("learning/experience.py", "if other != image]", "]", "learning/test_experience.py"),
         ("learning/classify.py", ", _LEAST_SAMPLES)", ", 0)", "learning/test_classify.py"),
         ("models/activations.py", "kernel *= factors if by_channel", "kernel *= 1 if by_channel",
          "models/test_activations.py"),
