@@ -45,7 +45,7 @@ class SpreadOptions:
     others: float = option(
         0.0,
         "Weight of the scribbles on the images of this session that were labelled before, beside 1 for those on the "
-        "image itself. It helps while each class has one stroke, and harms later; 0 learns each image by itself.",
+        "image itself; 0.1 helps where a class has a single stroke, 0 learns each image by itself.",
         span=Span(0, 100),
     )
 
