@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hybridseg.api.train import retrain, run
     from hybridseg.api.truth import label, spread
     from hybridseg.api.use import open_model, predict, segment
-    from hybridseg.apply import Model, SegmentedImage
+    from hybridseg.apply import Model
     from hybridseg.classes import ClassTable
     from hybridseg.crf.options import CrfOptions
     from hybridseg.crf.refine import refine_labels, refine_probs
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hybridseg.io.images import read_image
     from hybridseg.io.labels.formats import read_labelmap, write_labelmap
     from hybridseg.io.labels.labelmaps import LabelMap
+    from hybridseg.oneimage import SegmentedImage
 
 __version__ = "0.1.0"
 
@@ -92,7 +93,8 @@ _HOMES = {
     "api.train": ("retrain", "run"),
     "api.truth": ("label", "spread"),
     "api.use": ("open_model", "predict", "segment"),
-    "apply": ("Model", "SegmentedImage"),
+    "apply": ("Model",),
+    "oneimage": ("SegmentedImage",),
     "classes": ("ClassTable",),
     "crf.options": ("CrfOptions",),
     "crf.refine": ("refine_labels", "refine_probs"),

@@ -8,25 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hybridseg.batch.jobs import Job, Outputs, run_jobs
-from hybridseg.batch.madeby import check_place
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.classes import ClassTable
-from hybridseg.dense.predict import PredictJob, judge_scale, match_image, predict_labels
+from hybridseg.dense.predict import PredictJob
 from hybridseg.dense.runs import MODEL_NAME
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.warmstart import PYTORCH_SUFFIXES
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.hybrid.segmentation import HybridOptions, segment_image
-from hybridseg.hybrid.semseg import SemsegJob, list_warnings
+from hybridseg.hybrid.segmentation import HybridOptions
+from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.hybrid.tuning import read_tuning
-from hybridseg.io.images import ImageInfo, LoadedImage, as_rgb8, load_image
-from hybridseg.io.labels.formats import write_labelmap
-from hybridseg.io.labels.labelmaps import LabelMap
-from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.pairing import find_images
 from hybridseg.io.remote import as_source
 from hybridseg.machine import MemoryOptions
@@ -38,8 +31,6 @@ from hybridseg.models.savedmodels import GRAPH_NAME, find_bundle
 from hybridseg.progress import Progress, no_progress
 
 PathLike = str | os.PathLike[str]
-# An array of fewer rows than bands, and few of them, has its bands in the place of the rows.
-_FEW_ROWS, _USUAL_BANDS = 32, 4
 
 
 @dataclass(frozen=True)
@@ -104,119 +95,6 @@ class Model:
             self.paths, options=options, smoothing=smoothing, outputs=outputs, table=table,
             labels_path=self.labels_path, tile_size=self.tile_size, input_range=self.input_range, engine=self.engine,
         )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
-class SegmentedImage(LabelMap):
-    """The class of every pixel of an image. In a notebook it shows the image, its classes, and a legend.
-
-    Parameters
-    ----------
-    image : numpy.ndarray
-        (rows, cols, 3) uint8: the image as it is shown.
-    confidence : numpy.ndarray
-        (rows, cols) float32: the probability of the class of each pixel; NaN where there is no picture.
-    warnings : tuple of str
-        What a person should check.
-    """
-
-    image: np.ndarray
-    confidence: np.ndarray
-    warnings: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        warned = f"; warnings: {len(self.warnings)}, see .warnings" if self.warnings else ""
-        return f"{super().__repr__().removesuffix('>')}{warned}>"
-
-    @property
-    def classes(self) -> ClassTable:
-        """The classes, in the order of the ids."""
-        return self.require_table("this result")
-
-    def _repr_png_(self) -> bytes:
-        return draw_labels(self.labels, self.table, image=self.image)
-
-    def save(self, path: PathLike) -> Path:
-        """Write the label map as ``.png``, ``.tif`` (with its place on Earth) or ``.mat``, and return the path.
-
-        Raises
-        ------
-        OutputExists
-            When there is a file that is no result of this program.
-        BadInput, WriteFailed
-            As `write_labelmap`.
-        """
-        path = Path(path)
-        check_place(path)
-        write_labelmap(path, self)
-        return path
-
-
-def segment_pixels(
-    image: PathLike | LoadedImage | Any, job: SemsegJob | PredictJob, *, progress: Progress = no_progress
-) -> SegmentedImage:
-    """Segment one image and write nothing.
-
-    Parameters
-    ----------
-    image : path-like, LoadedImage or array
-        An array is (rows, cols) or (rows, cols, bands) of numbers. Values wider than 8 bits are stretched between
-        their 1st and 99th percentile.
-
-    Raises
-    ------
-    MissingInput, BadInput, MissingPackage
-        As `segment_image` and `predict_labels`.
-    """
-    pixels, valid, info = _read_pixels(image, fill=isinstance(job, PredictJob))
-    shown, table = as_rgb8(pixels), job.table
-    warnings: Sequence[str] = ()
-    if isinstance(job, SemsegJob):
-        classifier = job.load()
-        found = segment_image(
-            shown, classifier, options=job.options, valid=valid, want_confidence=True, progress=progress
-        )
-        table = table or classifier.table
-        labels, confidence = found.labels, found.confidence
-        warnings = list_warnings(found, job.options, table, tile_size=classifier.tile_size)
-    else:
-        networks = job.load()
-        table = table or networks[0].table
-        pixels, note = match_image(pixels, networks, has_alpha=info is not None and info.has_alpha)
-        warnings = [*filter(None, [note]), *(judge_scale(info, networks, job.options) if info else ())]
-        labels, confidence = predict_labels(
-            pixels, networks, options=job.options, smoothing=job.smoothing, valid=valid, want_confidence=True,
-            progress=progress,
-        )  # fmt: skip
-    assert confidence is not None
-    made_by, georeference = job.record_shape((labels.shape[0], labels.shape[1])), info.georeference if info else None
-    return SegmentedImage(
-        labels, table, georeference=georeference, made_by=made_by, image=shown, confidence=confidence,
-        warnings=tuple(warnings),
-    )  # fmt: skip
-
-
-def _read_pixels(
-    image: PathLike | LoadedImage | Any, *, fill: bool
-) -> tuple[np.ndarray, np.ndarray | None, ImageInfo | None]:
-    """Return the pixels of a file or an array, where they hold a picture, and the header of the file."""
-    if isinstance(image, str | os.PathLike | LoadedImage):
-        loaded = image if isinstance(image, LoadedImage) else load_image(image)
-        loaded = loaded.filled() if fill else loaded
-        return loaded.pixels, loaded.valid, loaded.info
-    pixels = np.asarray(image)
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    if pixels.ndim == 3 and pixels.shape[0] < min(pixels.shape[2], _FEW_ROWS) and pixels.shape[2] > _USUAL_BANDS:
-        shape = " x ".join(map(str, pixels.shape))
-        raise BadInput(
-            f"an image is (rows, cols, bands), and this array of {shape} looks like bands first, as rasterio reads "
-            "them: give image.transpose(1, 2, 0)"
-        )
-    if pixels.ndim != 3 or not pixels.size or pixels.dtype.kind not in "uif":
-        raise BadInput(f"an image is an array of numbers, (rows, cols, bands), not {pixels.shape} of {pixels.dtype}")
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise BadInput("the image has values that are NaN or infinite; fill them first, for example with its mean")
-    return pixels, None, None
 
 
 def segment_files(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.errors import BadInput, join_names, shorten
-from hybridseg.markup import render_legend
+from hybridseg.markup import count_of, render_legend
 from hybridseg.palette import Color, choose_colors
 
 VOID = 255
@@ -113,10 +113,11 @@ class ClassTable:
 
     def __post_init__(self) -> None:
         if not 0 < len(self.names) <= MAX_CLASSES:
-            raise BadInput(f"a class list needs 1 to {MAX_CLASSES} names, this one has {len(self.names)}")
+            raise BadInput(f"a class list needs 1 to {count_of(MAX_CLASSES, 'name')}, this one has {len(self.names)}")
         if len(self.colors) != len(self.names):
             raise BadInput(
-                f"{len(self.names)} class names but {len(self.colors)} colours: give one colour for each name"
+                f"{count_of(len(self.names), 'class name')} but {count_of(len(self.colors), 'colour')}: give one "
+                "colour for each name"
             )
         for color in self.colors:
             if len(color) != 3 or not all(0 <= channel <= 255 for channel in color):

@@ -15,7 +15,7 @@ import numpy as np
 
 from hybridseg.classes import VOID, ClassTable, remap
 from hybridseg.errors import BadInput
-from hybridseg.markup import render_table
+from hybridseg.markup import count_of, render_table
 
 SCORES = ("precision", "recall", "f1", "iou")
 
@@ -46,7 +46,10 @@ class Confusion:
 
     def __repr__(self) -> str:
         accuracy, f1 = (_show(value) for value in (self.accuracy, self.macro("f1")))
-        return f"<Confusion: {len(self.table)} classes, {self.n_pixels:,} compared, accuracy {accuracy}, mean F1 {f1}>"
+        return (
+            f"<Confusion: {count_of(len(self.table), 'class')}, {self.n_pixels:,} compared, accuracy {accuracy}, mean "
+            f"F1 {f1}>"
+        )
 
     def _repr_html_(self) -> str:
         rows = [

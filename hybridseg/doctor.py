@@ -22,6 +22,7 @@ from typing import Any
 from hybridseg import __version__
 from hybridseg.io.jsonfiles import parse_json
 from hybridseg.machine import count_cores, count_memory
+from hybridseg.markup import count_of
 from hybridseg.models.backbones import hub_cache_dir
 from hybridseg.progress import say_if_slow
 
@@ -250,8 +251,8 @@ def _check_hub_cache() -> Check:
 def _check_memory() -> Check:
     gib = count_memory() / 2**30
     if not gib:
-        return Check("machine", "ok", f"{count_cores()} cores")
-    detail = f"{count_cores()} cores, {gib:.0f} GiB of memory"
+        return Check("machine", "ok", count_of(count_cores(), "core"))
+    detail = f"{count_of(count_cores(), 'core')}, {gib:.0f} GiB of memory"
     if gib < _LOW_MEMORY_GIB:
         return Check("machine", "warning", f"{detail}: little for TensorFlow and large photos", "give retile --jobs 1")
     return Check("machine", "ok", detail)

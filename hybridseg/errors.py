@@ -20,7 +20,7 @@ _OPENING, _CLOSING = re.compile(r"(?<!\w)['\"]"), re.compile(r"(?<!\\)(?:\\\\)*(
 # What a line echoes, of which what stands in quotes has a half; texts that short are not counted.
 MAX_ECHO, _MAX_QUOTED, _SHORT = 200, 100, 40
 _MAX_PART, _MAX_PATH, _MAX_LINE, _MAX_LINES = 255, 1000, 800, 100
-_MAX_TEXT = 20_000
+_MAX_TEXT, _MAX_PATH_BYTES = 20_000, 4_000
 _WORD = re.compile(rf"\S{{{_SHORT + 1},}}")
 
 
@@ -185,6 +185,30 @@ class MissingPackage(HybridSegError, ImportError):
     """A feature needs a package that is not installed."""
 
 
+def check_path(path: object) -> None:
+    """Raise BadUsage for what a user gives as a path and no file can have: a message would echo all of it.
+
+    Examples
+    --------
+    >>> check_path("photos/a.jpg")
+    >>> check_path("photo " * 50)
+    Traceback (most recent call last):
+    hybridseg.errors.BadUsage: 'photo photo photo photo photo photo photo photo photo photo photo photo  ... \
+photo photo photo ' is longer than the path of a file can be
+    """
+    text = str(path)
+    whole = text.encode(errors="surrogatepass")
+    # An address may be of any length.
+    is_address = "://" in text or text.startswith("/vsi")
+    if not is_address and (len(whole) > _MAX_PATH_BYTES or max(map(len, whole.split(b"/"))) > _MAX_PART):
+        raise is_too_long(text)
+
+
+def is_too_long(path: object) -> BadUsage:
+    """Return the error for what no file can be called."""
+    return BadUsage(f"{shorten(str(path))!r} is longer than the path of a file can be")
+
+
 @dataclass(frozen=True)
 class Problem:
     """One input of many that could not be used; the others are still processed.
@@ -204,11 +228,13 @@ class Problem:
         message, where = str(error), str(path)
         # As the error has it.
         path = tidy(where)
-        return cls(where, message.removeprefix(f"{path}: ").removeprefix(f"{path} "))
+        message = message.removeprefix(f"{path}: ").removeprefix(f"{path} ")
+        name = path.rpartition("/")[2]
+        return cls(where, message.replace(name, one_line(name)))
 
     def __str__(self) -> str:
-        """Return the line for a summary."""
-        return tidy(f"{self.where}: {self.message}")
+        """Return the line for a summary; a line break in a name is written as `one_line` does."""
+        return tidy(f"{one_line(self.where)}: {self.message}")
 
 
 def count_problems(problems: Sequence[Problem]) -> str:

@@ -23,7 +23,7 @@ _PROCESS = 224 << 20
 class MemoryOptions:
     """How much memory the work on an image may take.
 
-    The result depends on it only where the CRF has to work in parts: some pixels in a thousand.
+    The result depends on it only where there is less than about 1 GiB for a CRF: in some pixels in a thousand.
     """
 
     max_memory: float | None = option(

@@ -29,10 +29,26 @@ def count_of(n: int, noun: str) -> str:
 
     Examples
     --------
-    >>> count_of(1, "image"), count_of(2500, "image")
-    ('1 image', '2,500 images')
+    >>> count_of(1, "image"), count_of(2500, "image"), count_of(2, "class"), count_of(0, "entry"), count_of(3, "epoch")
+    ('1 image', '2,500 images', '2 classes', '0 entries', '3 epochs')
     """
-    return f"{n:,} {noun}{'s' * (n != 1)}"
+    if n != 1:
+        noun = re.sub(r"(s|x|sh|[tn]ch)$", r"\1e", re.sub(r"(?<=[^aeiou])y$", "ie", noun)) + "s"
+    return f"{n:,} {noun}"
+
+
+def describe_bytes(n_bytes: float) -> str:
+    """Return a number of bytes in words.
+
+    Examples
+    --------
+    >>> describe_bytes(2.5e12), describe_bytes(12e9), describe_bytes(80_000)
+    ('2.5 TB', '12.0 GB', '0.1 MB')
+    """
+    for power, unit in ((12, "TB"), (9, "GB")):
+        if n_bytes >= 10**power:
+            return f"{n_bytes / 10**power:,.1f} {unit}"
+    return f"{n_bytes / 1e6:,.1f} MB"
 
 
 def name_some(names: Iterable[object], most: int) -> str:

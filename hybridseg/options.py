@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import numbers
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -44,10 +45,10 @@ class Span:
     step: int = 0
 
     def __contains__(self, value: Any) -> bool:
-        """Return whether a number lies within; NaN lies nowhere."""
+        """Return whether a number lies within; NaN, and what is beyond every float, lie nowhere."""
         fits_low = value > self.low if self.above else value >= self.low
         fits_high = value < self.high if self.below else value <= self.high
-        if not (fits_low and fits_high and math.isfinite(value)):
+        if not (fits_low and fits_high and abs(value) <= sys.float_info.max):
             return False
         return not (self.odd and value % 2 != 1) and not (self.step and value % self.step)
 

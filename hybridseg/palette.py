@@ -221,10 +221,10 @@ class ColorIds:
             return
         first = int(np.argmax(self._seen & (self._ids == 0)))
         raise BadInput(
-            f"{self.n_unknown:,} pixels ({self.n_unknown / self.n_pixels:.2%}) have colours that no class has, such as "
-            f"{(first >> 16, first >> 8 & 255, first & 255)}; give the colours of the mask (--labels with `name, r, g, "
-            "b`, or --colors), or, if they are only blurred, turn it into a label map first: hybridseg convert "
-            "--nearest-color"
+            f"{self.n_unknown / self.n_pixels:.2%} of the pixels ({self.n_unknown:,}) have colours that no class has, "
+            f"such as {(first >> 16, first >> 8 & 255, first & 255)}; give the colours of the mask (--labels with "
+            "`name, r, g, b`, or --colors), or, if they are only blurred, turn it into a label map first: hybridseg "
+            "convert --nearest-color"
         )
 
 

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from hybridseg.apply import Model, SegmentedImage, segment_pixels
+from hybridseg.apply import Model
 from hybridseg.batch.jobs import Job, Outputs
 from hybridseg.batch.madeby import add_settings, check_place
-from hybridseg.batch.results import ImageResult
-from hybridseg.classes import VOID, color_labels
+from hybridseg.batch.results import (
+    ImageResult,
+    ResultRows,
+    explain_large,
+    fits_whole,
+    is_small,
+    resize_rows,
+    writing_result,
+)
+from hybridseg.classes import VOID, ClassTable, color_labels, share_out
 from hybridseg.dense.predict import PredictJob
 from hybridseg.dense.windows import DenseOptions
-from hybridseg.errors import BadInput, BadUsage, OutputExists
+from hybridseg.errors import BadInput, BadUsage, OutputExists, TooLittleMemory
 from hybridseg.figures import DPI
 from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.bands import stack_bands
-from hybridseg.io.images import LoadedImage, as_rgb8, describe_image, load_image
-from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
+from hybridseg.io.images import ImageInfo, describe_image
+from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, write_labelmap
+from hybridseg.io.labels.labelmaps import LabelMap
+from hybridseg.io.lazyimages import LazyImage, open_lazily
 from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import PREDSEG
+from hybridseg.machine import GIB, MemoryOptions
 from hybridseg.markup import count_of
+from hybridseg.oneimage import FoundRows, find_room, segment_rows
 from hybridseg.options import Span, check_options, option, setting_of
 from hybridseg.palette import ramp_colors
 from hybridseg.panels import Panels, fit_page, list_legend, tint_image
 from hybridseg.progress import Progress, StopWatch, no_progress
-from hybridseg.resample import reduce_shape, resize_image, resize_nearest, shrink_image
+from hybridseg.resample import reduce_shape, resize_nearest, shrink_image
 from hybridseg.sheets import draw_panels
 
 REPORTS_DIR = Path("reports/predict")
@@ -40,6 +53,8 @@ _NO_CLASS = "no class"
 _N_COLORS = 3
 # There is a warning where the threshold makes a larger share of the pixels void.
 _MUCH = 0.5
+# Of a pixel of a mask that is made as a whole: its class, and that of the file.
+_WHOLE_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,7 @@ class PredictionJob(Job):
     with_tif: bool = False
     bands: tuple[Path, ...] = ()
 
-    too_large = "cut it into parts, or give a smaller --scale"
+    too_large = "give a smaller --scale, or less --max-memory"
 
     def load(self) -> object:
         """Load the models."""
@@ -108,63 +123,79 @@ class PredictionJob(Job):
 
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
-        watch = StopWatch()
-        loaded = self._read(image_path)
+        watch, room = StopWatch(), find_room(self.inner, describe_image(image_path))
+        image, info = self._open(image_path, room)
+        tif_path, drawn_path = self._place_mask(image_path, info)
+        is_whole = drawn_path is not None or fits_whole(info.shape)
+        if drawn_path is not None and math.prod(info.shape) * _WHOLE_BYTES > room:
+            raise TooLittleMemory(
+                f"{drawn_path} is made as a whole, which takes {math.prod(info.shape) * _WHOLE_BYTES / GIB:.1f} GiB, "
+                f"and {room / GIB:.1f} are left for it; name a mask that ends in .tif, which is written part by part, "
+                "or give more (--max-memory)"
+            )
         watch.lap("read")
-        found = self._segment(loaded, progress)
-        watch.lap("predict")
-        written: list[Path] = []
-        if image_path in self.pictures:
-            written += self.pictures[image_path]
-            draw_mask(*self.pictures[image_path], found)
-            watch.lap("draw pictures")
-        if image_path in self.masks:
-            mask_path = self.masks[image_path]
-            if self.with_tif and found.georeference is not None:
-                written.append(found.save(mask_path.with_suffix(".tif")))
+        found = self._segment(image, info, room, progress)
+        rows = _Thresholded(found.rows, len(found.table), self.options.mask_threshold)
+        page, pictures = fit_page(info.shape, 1, dpi=DPI), self.pictures.get(image_path, ())
+        with writing_result(
+            rows, info.shape, found.table, info.georeference, made_by=found.made_by,
+            size=info.shape if is_whole else page, label_path=tif_path, confidence_path=None, entropy_path=None,
+        ) as kept:  # fmt: skip
+            watch.lap("predict")
+            if pictures:
+                draw_mask(*pictures, found.image, kept.labels, found.table)
+                watch.lap("draw pictures")
+        if drawn_path is not None:
             # Last: where it is, the others are too, and the image is done.
-            written.insert(0, found.save(mask_path))
+            result = LabelMap(kept.labels, found.table, georeference=info.georeference, made_by=found.made_by)
+            write_labelmap(drawn_path, result)
             watch.lap("write")
+        written = (*filter(None, [drawn_path, tif_path]), *pictures)
         # They are worded for `infer`, where --scale needs --native.
         warnings = [warning.replace("--native --scale", "--scale") for warning in found.warnings]
-        return ImageResult(image_path, tuple(written), self._share_out(found, loaded), tuple(warnings), watch.seconds)
+        if rows.n_cut > _MUCH * math.prod(info.shape):
+            share = rows.n_cut / math.prod(info.shape)
+            warnings.append(
+                f"{share:.0%} of the pixels are void: their class is less probable than the --mask-threshold"
+            )
+        if tif_path is not None and not is_whole and self.with_tif:
+            warnings.append(explain_large(info.shape))
+        shares = share_out(kept.counts, found.table)
+        if rows.n_cut:
+            cut = rows.n_cut / (rows.n_cut + int(kept.counts[:VOID].sum()))
+            shares = {**{name: share * (1 - cut) for name, share in shares.items()}, _NO_CLASS: cut}
+        return ImageResult(image_path, written, shares, tuple(warnings), watch.seconds)
 
-    def _share_out(self, found: SegmentedImage, loaded: LoadedImage) -> dict[str, float]:
-        """Return the share of each class; where a threshold leaves pixels without one, their share too."""
-        is_void = found.labels == VOID
-        cut = float(np.mean(is_void if loaded.valid is None else is_void[loaded.valid])) if is_void.any() else 0.0
-        if not cut:
-            return found.shares
-        return {**{name: share * (1 - cut) for name, share in found.shares.items()}, _NO_CLASS: cut}
+    def _place_mask(self, image_path: Path, info: ImageInfo) -> tuple[Path | None, Path | None]:
+        """Return the mask that is written part by part, a GeoTIFF, and the one that is made as a whole."""
+        mask_path = self.masks.get(image_path)
+        if mask_path is None:
+            return None, None
+        if mask_path.suffix.lower() in (".tif", ".tiff"):
+            return mask_path, None
+        has_both = self.with_tif and info.georeference is not None
+        return mask_path.with_suffix(".tif") if has_both else None, mask_path
 
     @property
     def _scale_of_tiles(self) -> float | None:
         """The scale that images are brought to before their tiles are classified; networks resize them themselves."""
         return self.options.scale if isinstance(self.inner, SemsegJob) else None
 
-    def _read(self, image_path: Path) -> LoadedImage:
-        return stack_bands(self.bands) if self.bands else load_image(image_path)
+    def _open(self, image_path: Path, room: int) -> tuple[LazyImage, ImageInfo]:
+        if self.bands:
+            return stack_bands(self.bands, room=room)
+        return open_lazily(image_path, room=room), describe_image(image_path)
 
-    def _segment(self, loaded: LoadedImage, progress: Progress) -> SegmentedImage:
-        shape, scale = loaded.info.shape, self._scale_of_tiles
-        whole = loaded
-        if scale:
-            small = reduce_shape(shape, scale)
-            valid = None if loaded.valid is None else resize_nearest(loaded.valid, small)
-            loaded = LoadedImage(loaded.info, resize_image(as_rgb8(loaded.pixels), small), valid)
-        found = segment_pixels(loaded, self.inner, progress=progress)
-        before, confidence = resize_nearest(found.labels, shape), resize_nearest(found.confidence, shape)
-        if whole.valid is not None:
-            before[~whole.valid] = VOID
-        labels = apply_threshold(before, confidence, len(found.classes), self.options.mask_threshold)
-        cut = np.mean((labels == VOID) & (before != VOID))
-        warnings = found.warnings
-        if cut > _MUCH:
-            warnings += (f"{cut:.0%} of the pixels are void: their class is less probable than the --mask-threshold",)
-        image = as_rgb8(whole.pixels) if scale else found.image
-        assert found.made_by is not None
-        made_by = self._extend(found.made_by)
-        return replace(found, labels=labels, confidence=confidence, image=image, made_by=made_by, warnings=warnings)
+    def _segment(self, image: LazyImage, info: ImageInfo, room: int, progress: Progress) -> FoundRows:
+        """Return the result at the size of the image."""
+        shape, scale = info.shape, self._scale_of_tiles
+        small = reduce_shape(shape, scale) if scale else shape
+        found = segment_rows(
+            image.as_rgb8().resize(small) if scale else image, self.inner, info=info, room=room, progress=progress,
+            want_confidence=self.options.mask_threshold is not None,
+        )  # fmt: skip
+        rows = found.rows if small == shape else _enlarge(found.rows, small, image)
+        return replace(found, rows=rows, image=image if scale else found.image, made_by=self._extend(found.made_by))
 
     def _extend(self, record: str) -> str:
         """Return a record with what is set here; the same, where nothing is."""
@@ -182,6 +213,7 @@ def make_prediction(
     save: bool = True,
     reports_dir: Path | None = None,
     stack: bool = False,
+    memory: MemoryOptions = MemoryOptions(),
 ) -> PredictionJob:
     """Return the job that predicts images; nothing that a user wrote would be replaced.
 
@@ -216,7 +248,7 @@ def make_prediction(
     job = PredictionJob(
         model.paths,
         Outputs(figures=None),
-        inner=model.make_job(options=chosen),
+        inner=replace(model.make_job(options=chosen), memory=memory),
         options=options,
         masks=place_masks(images[:1] if stack else images, outputs) if save else {},
         pictures=place_pictures(images[:1] if stack else images, reports_dir) if reports_dir else {},
@@ -232,7 +264,7 @@ def make_prediction(
 
 
 def place_masks(images: Sequence[Path], outputs: Sequence[Path]) -> dict[Path, Path]:
-    """Return where the mask of each image goes, see `make_prediction`.
+    """Return where the mask of each image goes, see `make_prediction`: that of a large one is a GeoTIFF.
 
     Examples
     --------
@@ -243,7 +275,10 @@ def place_masks(images: Sequence[Path], outputs: Sequence[Path]) -> dict[Path, P
     ['out/a_predseg.png', 'out/b_predseg.png']
     """
     if not names_masks(outputs):
-        return {path: (outputs[0] if outputs else path.parent) / f"{path.stem}_{PREDSEG}.png" for path in images}
+        endings = {path: ".png" if is_small(path) else ".tif" for path in images}
+        return {
+            path: (outputs[0] if outputs else path.parent) / f"{path.stem}_{PREDSEG}{endings[path]}" for path in images
+        }
     if len(outputs) != len(images):
         n_masks, n_images = count_of(len(outputs), "mask"), count_of(len(images), "image")
         raise BadUsage(
@@ -321,15 +356,45 @@ def apply_threshold(labels: np.ndarray, confidence: np.ndarray, n_classes: int, 
     return np.where(labels == VOID, np.uint8(VOID), found)
 
 
-def draw_mask(pair_path: Path, overlay_path: Path, found: SegmentedImage) -> None:
-    """Draw an image beside its mask, with its ids from blue to red, and the same with the mask over it."""
-    table = found.classes
+class _Thresholded:
+    """Rows of a result after `apply_threshold`; once all were taken, `n_cut` says how many pixels it made void."""
+
+    def __init__(self, rows: Iterable[ResultRows], n_classes: int, threshold: float | None) -> None:
+        self._rows, self._n_classes, self._threshold = rows, n_classes, threshold
+        self.n_cut = 0
+
+    def __iter__(self) -> Iterator[ResultRows]:
+        for part in self._rows:
+            if part.confidence is None:
+                yield part
+                continue
+            labels = apply_threshold(part.labels, part.confidence, self._n_classes, self._threshold)
+            self.n_cut += int(np.count_nonzero((labels == VOID) & (part.labels != VOID)))
+            yield replace(part, labels=labels)
+
+
+def _enlarge(rows: Iterable[ResultRows], old: tuple[int, int], image: LazyImage) -> Iterator[ResultRows]:
+    """Yield a result at the size of an image, without a class where that has no picture."""
+    top = 0
+    for part in resize_rows(rows, old, image.shape[:2]):
+        yield part.blank(image.find_valid(slice(top, top + len(part.labels))))
+        top += len(part.labels)
+
+
+def draw_mask(pair_path: Path, overlay_path: Path, image: LazyImage, labels: np.ndarray, table: ClassTable) -> None:
+    """Draw an image beside its mask, with its ids from blue to red, and the same with the mask over it.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        (any, any) uint8, of all of the image.
+    """
     jet = replace(table, colors=tuple(ramp_colors(len(table), jet=True)))
-    shape = fit_page(found.labels.shape, 2, dpi=DPI)
-    small, labels = shrink_image(found.image, *shape), resize_nearest(found.labels, shape)
-    legend = list_legend(jet, labels, void=_NO_CLASS)
-    draw_panels(pair_path, Panels(("image", "mask"), (small, color_labels(labels, jet)), legend))
-    shape = fit_page(found.labels.shape, 1, dpi=DPI)
-    small, labels = shrink_image(found.image, *shape), resize_nearest(found.labels, shape)
-    legend = list_legend(table, labels, void=_NO_CLASS)
-    draw_panels(overlay_path, Panels(("mask over the image",), (tint_image(small, labels, table),), legend))
+    picture = image.as_rgb8().shrink(fit_page(image.shape[:2], 1, dpi=DPI))
+    shape = fit_page(image.shape[:2], 2, dpi=DPI)
+    small, found = shrink_image(picture, *shape), resize_nearest(labels, shape)
+    legend = list_legend(jet, found, void=_NO_CLASS)
+    draw_panels(pair_path, Panels(("image", "mask"), (small, color_labels(found, jet)), legend))
+    found = resize_nearest(labels, picture.shape[:2])
+    legend = list_legend(table, found, void=_NO_CLASS)
+    draw_panels(overlay_path, Panels(("mask over the image",), (tint_image(picture, found, table),), legend))

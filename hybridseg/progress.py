@@ -9,8 +9,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -76,19 +77,33 @@ def describe_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-class StopWatch:
-    """Measures the seconds that each step takes."""
+_clock: ContextVar[Callable[[], float]] = ContextVar("clock", default=time.perf_counter)
 
-    def __init__(self) -> None:
+
+@contextmanager
+def timed_by(clock: Callable[[], float]) -> Iterator[None]:
+    """Let every stop watch that is started meanwhile go by another clock, such as `time.process_time`."""
+    token = _clock.set(clock)
+    try:
+        yield
+    finally:
+        _clock.reset(token)
+
+
+class StopWatch:
+    """Measures the seconds that each step takes, by the clock on the wall unless another one is given."""
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self.seconds: dict[str, float] = {}
-        self._since = time.perf_counter()
+        self._clock = clock or _clock.get()
+        self._since = self._clock()
 
     def restart(self) -> None:
         """Exclude the time since the last step."""
-        self._since = time.perf_counter()
+        self._since = self._clock()
 
     def lap(self, step: str) -> None:
         """Add the time since the last lap to a step."""
-        now = time.perf_counter()
+        now = self._clock()
         self.seconds[step] = self.seconds.get(step, 0.0) + now - self._since
         self._since = now

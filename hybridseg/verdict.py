@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.confusion import Confusion, pool_confusions
+from hybridseg.markup import count_of
 
 GRADES = ("poor", "fair", "good", "very good")
 # From where a result is fair, good and very good.
@@ -238,7 +239,7 @@ def _describe_photos(n_photos: int, interval: tuple[float, float] | None) -> str
     span = f"{low.removesuffix(' %')} to {high}" if low != high else high
     few = ": too few to rely on" if n_photos < FEW_PHOTOS else ""
     what = f"95 % interval {span}" if n_photos >= MANY_PHOTOS else f"{span} right in each"
-    return f"Measured on {n_photos} photos ({what}){few}."
+    return f"Measured on {count_of(n_photos, 'photo')} ({what}){few}."
 
 
 def _percent(share: float, digits: int | None = None) -> str:

@@ -1,17 +1,19 @@
 import numpy as np
 import pytest
 
+import hybridseg as hs
 from hybridseg.apply import find_model, make_job, segment_files
 from hybridseg.batch.jobs import Outputs
 from hybridseg.dense.predict import PredictJob
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, MissingInput, TooLittleMemory
 from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.hybrid.tuning import TuneOptions, tune_crf
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import Pair
+from tests.io.test_lazyimages import write_tiff
 
 
 def test_the_kind_of_the_model_decides(tmp_path, table):
@@ -80,3 +82,21 @@ def test_folders_of_images(by_color, photos, tmp_path, monkeypatch):
     assert read_labelmap(result.images[0].written[0]).labels.shape == (60, 90)
     again = segment_files([str(photos / "*.png")], ["model.pb"], **settings, resume=True)
     assert len(again.skipped) == 2
+
+
+def test_a_result_in_memory_takes_no_more_than_itself(by_color, paint_coast, tmp_path, monkeypatch):
+    monkeypatch.setattr("hybridseg.hybrid.semseg.load_classifier", lambda path, **_: by_color)
+    image = paint_coast(300, 200, border=90)
+    write_tiff(tmp_path / "a.tif", image, tiled=True, blockxsize=64, blockysize=64)
+    whole = hs.segment(tmp_path / "a.tif", "model.pb")
+    monkeypatch.setattr("hybridseg.io.lazyimages.MAX_DECODED_PIXELS", 50_000)
+    parts = hs.segment(tmp_path / "a.tif", "model.pb")
+    for name in ("labels", "confidence", "image"):
+        assert np.array_equal(getattr(parts, name), getattr(whole, name)), name
+    assert np.array_equal(hs.segment(image, "model.pb").labels, whole.labels)
+    monkeypatch.setattr("hybridseg.oneimage._RESULT_BYTES", 1 << 30)
+    for given, name in ((tmp_path / "a.tif", "a.tif"), (image, "the image")):
+        with pytest.raises(
+            TooLittleMemory, match=rf"{name} has 0 megapixels.* take 60000.0 GiB.* part by part: out=DIR"
+        ):
+            hs.segment(given, "model.pb")

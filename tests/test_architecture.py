@@ -36,7 +36,18 @@ LEVELS = (
     ),
     *(("io",), ("page",), ("figures",), ("sheets",), ("crf",), ("models",), ("learning",), ("batch",)),
     ("data", "hybrid", "dense", "labelling", "evaluation"),
-    *(("apply",), ("prediction",), ("vectors",), ("study",), ("demo",), ("doctor",), ("web",), ("cli",), ("api",)),
+    *(
+        ("apply",),
+        ("oneimage",),
+        ("prediction",),
+        ("vectors",),
+        ("study",),
+        ("demo",),
+        ("doctor",),
+        ("web",),
+        ("cli",),
+        ("api",),
+    ),
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 HOMES = {

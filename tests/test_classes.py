@@ -30,7 +30,7 @@ def test_table_refuses_what_could_mislabel():
     ]:
         with pytest.raises(BadInput, match=message):
             ClassTable.from_names(names)
-    with pytest.raises(BadInput, match="2 class names but 1 colours"):
+    with pytest.raises(BadInput, match="2 class names but 1 colour:"):
         ClassTable(("a", "b"), ((0, 0, 0),))
     with pytest.raises(BadInput, match="not three numbers"):
         ClassTable(("a",), ((0, 0, 256),))
@@ -107,7 +107,7 @@ def test_painting_and_matching_are_inverse(table):
 def test_matching_names_the_stray_colour_and_how_many_pixels(table):
     rgb = color_labels(np.zeros((2, 3), np.uint8), table)
     rgb[0, :2] = (1, 2, 3)
-    with pytest.raises(BadInput, match=r"2 pixels \(33.33%\) have colours that no class has, such as \(1, 2, 3\)"):
+    with pytest.raises(BadInput, match=r"33.33% of the pixels \(2\) have colours .*, such as \(1, 2, 3\)"):
         match_colors(rgb, table)
     twins = ClassTable(("a", "b"), ((9, 9, 9), (9, 9, 9)))
     with pytest.raises(BadInput, match="'a' and 'b' share the colour"):

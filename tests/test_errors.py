@@ -1,6 +1,6 @@
 import pytest
 
-from hybridseg.errors import BadInput, MissingInput, MissingPackage, Problem, join_names, located, tidy
+from hybridseg.errors import BadInput, MissingInput, MissingPackage, Problem, join_names, list_problems, located, tidy
 
 LONG = "Ж" * 10_000
 
@@ -13,6 +13,14 @@ def test_a_problem_names_its_file_once(message):
 def test_a_problem_with_a_strange_file_names_it_once():
     problem = Problem.of("a\x1b.png", BadInput("a\x1b.png: is damaged"))
     assert problem.where == "a\x1b.png" and str(problem) == r"a\x1b.png: is damaged"
+
+
+def test_a_problem_with_a_line_break_in_its_name_is_one_line():
+    path = "photos/a\nError: b\x1b.png"
+    problem = Problem.of(path, BadInput(f"{path} is damaged; copy a\nError: b\x1b.png again"))
+    name = r"a\nError: b\x1b.png"
+    assert str(problem) == f"photos/{name}: is damaged; copy {name} again"
+    assert list_problems([problem]) == f"\n  {problem}" and problem.where == path
 
 
 def test_a_place_stands_before_a_message_about_content_only():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
+import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import is_dataclass, replace
 from typing import Any, TypeVar, cast
@@ -19,7 +21,7 @@ from hybridseg.cli.console import Console
 from hybridseg.cli.report import INTERRUPTED
 from hybridseg.data.faults import Fault
 from hybridseg.dense.policy import POLICY_HELP
-from hybridseg.errors import HybridSegError, Problem
+from hybridseg.errors import HybridSegError, Problem, check_path, is_too_long
 from hybridseg.options import describe_range, setting_of, type_of
 from hybridseg.progress import Progress
 
@@ -43,6 +45,8 @@ _SHARED = {
     ("machines",): "MachineOptions: several graphics cards, or several machines that train together.",
     ("progress",): "Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.",
 }
+# In an annotation: a text may be a path.
+_PATHS = re.compile(r"\b(PathLike|Labels|Config)\b")
 _given: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
 
 
@@ -61,6 +65,8 @@ def public_function(*owners: Any) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         defaults = list_defaults(function)
         names = list(defaults)
+        signature = inspect.signature(function)
+        paths = [name for name, found in signature.parameters.items() if _PATHS.search(str(found.annotation))]
         described = {
             name: _describe(name, owner)
             for name in names
@@ -76,9 +82,15 @@ def public_function(*owners: Any) -> Callable[[F], F]:
         def call(*args: Any, **settings: Any) -> Any:
             token = _given.set(frozenset(settings))
             try:
+                given = signature.bind_partial(*args, **settings).arguments
+                _check_paths(given[name] for name in paths if name in given)
                 return _speak_result(function(*args, **settings), defaults)
             except HybridSegError as error:
                 error.args = (speak_python(str(error), defaults),)
+                raise
+            except OSError as error:
+                if error.errno == errno.ENAMETOOLONG:
+                    raise is_too_long(error.filename) from error
                 raise
             finally:
                 _given.reset(token)
@@ -86,6 +98,13 @@ def public_function(*owners: Any) -> Callable[[F], F]:
         return cast("F", call)
 
     return decorate
+
+
+def _check_paths(values: Iterable[Any]) -> None:
+    for value in values:
+        for path in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(path, str | os.PathLike):
+                check_path(path)
 
 
 def _speak_result(result: Any, defaults: Mapping[str, Any]) -> Any:

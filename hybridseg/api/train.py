@@ -15,7 +15,7 @@ from hybridseg.cli.console import Console
 from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths
 from hybridseg.hybrid.head import HeadOptions
-from hybridseg.hybrid.retrain import RetrainResult, draw_curve
+from hybridseg.hybrid.retrain import RetrainResult
 from hybridseg.hybrid.retrain import retrain as train_classifier
 from hybridseg.progress import Progress
 from hybridseg.study.inputs import CLASSES_NAME, StudyOptions, StudyPaths
@@ -85,8 +85,7 @@ def retrain(
             seed=seed,
         ),
     )  # fmt: skip
-    result = train_classifier(paths, options=options, progress=progress or show_progress())
-    return replace(result, written=(*result.written, draw_curve(paths, result, figures=figures)))
+    return train_classifier(paths, options=options, figures=figures, progress=progress or show_progress())
 
 
 @public_function(StudyOptions)

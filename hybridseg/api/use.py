@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from hybridseg.api.arguments import PATH_TYPES, Config, find_config, find_path, list_paths
 from hybridseg.api.calls import public_function, show_progress
-from hybridseg.apply import Model, PathLike, SegmentedImage, find_model, segment_files, segment_pixels
+from hybridseg.apply import Model, PathLike, find_model, segment_files
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.results import BatchResult
 from hybridseg.dense.programs.resunet import choose_smoothing
@@ -19,6 +19,7 @@ from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.io.labels.classfiles import read_colors
 from hybridseg.io.pairing import find_images
+from hybridseg.oneimage import SegmentedImage, segment_pixels
 from hybridseg.prediction import PredictionOptions, make_prediction
 from hybridseg.progress import Progress
 

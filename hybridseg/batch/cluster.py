@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hybridseg.batch.sending import Parcel
-from hybridseg.batch.workers import N_TRIES, check_jobs, hold_interrupts
+from hybridseg.batch.workers import N_TRIES, check_jobs, describe_end, hold_interrupts
 from hybridseg.errors import BadInput, MissingInput, MissingPackage
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.machine import count_cores
@@ -24,6 +26,9 @@ Result = TypeVar("Result")
 _CONNECT_SECONDS = 20
 # They have levels of their own, and tell every step, also of errors that Dask deals with.
 _LOGGERS = ("distributed", "distributed.client", "distributed.gc")
+# What watches over workers keeps what it logs, and tells it when asked: above all how a worker ended.
+_NANNY_LOGGER = "distributed.nanny"
+_LOG_LINES, _LOG_SECONDS = 100, 10.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,19 @@ class Cluster:
         self.client.register_plugin(Receiver(), name=f"hybridseg-{parcel.sha256}")
         return parcel.sha256
 
+    def _find_end(self, worker: Any) -> str:
+        """Return in words how a worker ended, by what the nanny that watched over it has logged."""
+        end = time.monotonic() + _LOG_SECONDS
+        while worker.nanny is not None and time.monotonic() < end:
+            with suppress(OSError):  # A machine that is gone.
+                # By the addresses of the workers: the one that takes the place of the dead is on the same machine.
+                logs = self.client.get_worker_logs(n=_LOG_LINES, nanny=True)
+                here = [lines for address, lines in logs.items() if _find_host(address) == _find_host(worker.address)]
+                if how := explain_end(worker.pid, [text for lines in here for _, text in lines]):
+                    return how
+            time.sleep(0.5)
+        return "ended (the log of the worker says more)"
+
     def __call__(
         self,
         function: Callable[[Item], Result],
@@ -100,9 +118,8 @@ class Cluster:
                 item = calls[future.key]
                 try:
                     result = future.result()
-                except KilledWorker:
-                    # How it ended, only its machine knows.
-                    result = on_death(item, "ended (the log of the worker says more)")
+                except KilledWorker as error:
+                    result = on_death(item, self._find_end(error.last_worker))
                 except CancelledError as error:
                     raise BadInput(
                         "the scheduler of the cluster is gone; start it, and give the same command again to continue"
@@ -129,18 +146,46 @@ class Cluster:
                 on_late(future.result())
 
 
+def _find_host(address: str) -> str:
+    return address.rpartition(":")[0]
+
+
+def explain_end(pid: int, logged: Sequence[str]) -> str:
+    """Return in words how a worker ended, by what its nanny has logged; empty where it says nothing of it.
+
+    Examples
+    --------
+    >>> explain_end(7, ["distributed.nanny - INFO - Worker process 7 was killed by signal 9"])
+    'was killed, probably because memory ran out'
+    >>> explain_end(7, ["Worker tcp://a:1 (pid=7) exceeded 95% memory budget. Restarting..."])
+    'took more than 95% of the memory that Dask gives it (--memory-limit), which ended it'
+    >>> explain_end(8, ["Worker process 7 was killed by signal 9"])
+    ''
+    """
+    for line in logged:
+        if found := re.search(rf"\(pid={pid}\) exceeded (\d+%) memory budget", line):
+            return f"took more than {found[1]} of the memory that Dask gives it (--memory-limit), which ended it"
+    for line in logged:
+        if found := re.search(rf"Worker process {pid} (?:was killed by signal|exited with status) (\d+)", line):
+            return describe_end(-int(found[1]) if "signal" in found[0] else int(found[1]))
+    return ""
+
+
 @contextmanager
 def _quiet_dask() -> Iterator[None]:
     """Keep from people what Dask tells of every step, unless they want to know of ours, too."""
-    theirs = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in theirs]
+    theirs, nanny = [logging.getLogger(name) for name in _LOGGERS], logging.getLogger(_NANNY_LOGGER)
+    levels, is_told = [(logger, logger.level) for logger in (*theirs, nanny)], nanny.propagate
     if not logging.getLogger("hybridseg").isEnabledFor(logging.DEBUG):
         for logger in theirs:
             logger.setLevel(logging.CRITICAL)
+        nanny.propagate = False
+    nanny.setLevel(logging.INFO)
     try:
         yield
     finally:
-        for logger, level in zip(theirs, levels, strict=True):
+        nanny.propagate = is_told
+        for logger, level in levels:
             logger.setLevel(level)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -20,12 +21,17 @@ from hybridseg.io.lazyimages import can_read_parts
 from hybridseg.io.windows import copy_middle
 from hybridseg.machine import forget_peak, read_peak
 from hybridseg.options import Span, check_options, option
-from hybridseg.progress import Progress, StopWatch, no_progress
+from hybridseg.progress import Progress, StopWatch, no_progress, timed_by
 
 # Of a larger raster two parts of these sides are tried, which tell how time grows with the pixels.
 _PART_SIDES = 4000, 8000
 _SHARES = (0.0, 0.5, 1.0)
 _MOST_WARM = 4.0
+# That one process hands out and writes down, which does so for all machines (docs/scaling.md).
+_IMAGES_A_SECOND = 100
+PROCESSORS, ONE_IMAGE, DRIVER = "processors", "largest image", "one driver"
+"""What decides how long a survey takes: all processors, one of them with the largest image, or the process that writes
+down what is done."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,11 @@ class SurveyOptions:
     """The survey that some images stand for, and the machines that do it."""
 
     megapixels: float | None = option(
-        None, "Megapixels of the whole survey, of which SOURCES are a sample.", span=Span(0, above=True)
+        None, "Megapixels of the whole survey, of which SOURCES are a sample.", span=Span(0, 1e12, above=True)
     )
-    machines: int = option(1, "Machines like this one that share the work.", span=Span(1))
+    machines: tuple[int, ...] = option(
+        (1,), "Machines like this one that share the work; several numbers have a line each.", span=Span(1)
+    )
     price: float | None = option(None, "What an hour of a machine like this one costs, in any currency.", span=Span(0))
 
     def __post_init__(self) -> None:
@@ -52,6 +60,15 @@ class Trial:
         Of the image, or of the part of it that was tried.
     load_seconds : float
         Until the process had its models.
+    seconds : float
+        Until the image was done, if nothing else had run on the machine: those of the clock, or of a processor, if
+        these are fewer.
+    core_seconds : float
+        Of a processor, all threads together.
+    clock_seconds : float
+        That went by.
+    steps : mapping of str to float
+        What of the seconds of a processor went into each.
     """
 
     megapixels: float
@@ -59,6 +76,49 @@ class Trial:
     seconds: float
     peak_mb: float
     bytes_written: float
+    core_seconds: float = 0.0
+    clock_seconds: float = 0.0
+    steps: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def mean_of(cls, trials: Sequence[Trial]) -> Trial:
+        """Return the mean of trials of the same image."""
+        numbers = [one.name for one in fields(cls) if one.name != "steps"]
+        means = {name: float(np.mean([getattr(one, name) for one in trials])) for name in numbers}
+        steps = dict.fromkeys(name for one in trials for name in one.steps)
+        means_of_steps = {name: float(np.mean([one.steps.get(name, 0.0) for one in trials])) for name in steps}
+        return cls(**means, steps=means_of_steps)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a survey takes on a number of machines.
+
+    Parameters
+    ----------
+    processes : int
+        Of all machines.
+    hours : float
+        Until it is done.
+    machine_hours : float
+        The same of all machines together.
+    images_per_second, read_mb_per_second, written_mb_per_second : float
+        What the disks that hold them, and the process that writes down what is done, must bear.
+    price : float or None
+        Of all machines.
+    limit : str
+        What decides the time: `PROCESSORS`, `ONE_IMAGE` or `DRIVER`.
+    """
+
+    machines: int
+    processes: int
+    hours: float
+    machine_hours: float
+    images_per_second: float
+    read_mb_per_second: float
+    written_mb_per_second: float
+    price: float | None
+    limit: str
 
 
 @dataclass(frozen=True)
@@ -69,18 +129,16 @@ class Estimate:
     ----------
     trials : tuple of Trial
         What was measured, one size of image after the other.
-    hours : float
-        Until it is done.
-    machine_hours : float
-        The same of all machines together.
+    core_hours : float
+        Of processors, of all images.
+    steps : dict of str to float
+        Seconds of a processor for a megapixel of the survey, by what they go into.
     memory_mb : float
         Of all processes of one machine.
     read_bytes, written_bytes : float
         Of all images and all results.
-    read_mb_per_second, written_mb_per_second : float
-        What the disks that hold them must bear.
-    price : float or None
-        Of all machines.
+    scenarios : tuple of Scenario
+        One for each number of machines.
     problems : tuple of Problem
         Images that could not be tried.
     """
@@ -88,20 +146,18 @@ class Estimate:
     n_images: float
     megapixels: float
     trials: tuple[Trial, ...]
-    hours: float
-    machine_hours: float
+    core_hours: float
+    steps: dict[str, float]
     memory_mb: float
     read_bytes: float
     written_bytes: float
-    read_mb_per_second: float
-    written_mb_per_second: float
-    price: float | None
+    scenarios: tuple[Scenario, ...]
     problems: tuple[Problem, ...] = ()
 
     @property
-    def megapixel_seconds(self) -> float:
-        """Seconds of one process for a megapixel, on the mean of the trials."""
-        return sum(one.seconds for one in self.trials) / sum(one.megapixels for one in self.trials)
+    def waiting(self) -> float:
+        """How often longer the clock showed than the trials would have taken on a machine that is their own."""
+        return sum(one.clock_seconds for one in self.trials) / sum(one.seconds for one in self.trials)
 
 
 def estimate_survey(
@@ -170,29 +226,39 @@ def _try_image(image: Path, job: Job, *, n_jobs: int, warm: Path | None) -> Tria
             return Problem.of(image, error)
     if reasons := [one for one in found if isinstance(one, str)]:
         return Problem(str(image), reasons[0])
-    return Trial(*map(float, np.mean([astuple(one) for one in found if isinstance(one, Trial)], axis=0)))
+    return Trial.mean_of([one for one in found if isinstance(one, Trial)])
 
 
 def _try_once(job: Job, warm: Path | None, image: Path, folder: Path) -> Trial | str:
     """Segment an image into a folder, in whatever process this runs: the time of a process that is at work already."""
     job = replace(job, outputs=replace(job.outputs, out_dir=folder))
+    watch, processor = StopWatch(), StopWatch(time.process_time)
+
+    def lap(step: str) -> None:
+        watch.lap(step)
+        processor.lap(step)
+
     try:
         claim_outputs(job.outputs, [image])
-        watch = StopWatch()
         job.load()
-        watch.lap("load")
-        if warm is not None:
-            job.segment(warm)
-        forget_peak()
-        watch.lap("warm up")
-        result = job.segment(image)
-        watch.lap("segment")
+        lap("load")
+        # Its steps in seconds of a processor, which other programs do not change.
+        with timed_by(time.process_time):
+            if warm is not None:
+                job.segment(warm)
+            forget_peak()
+            lap("warm up")
+            result = job.segment(image)
+            lap("segment")
     except HybridSegError as error:
         return str(error)
     except MemoryError:
         return f"is too large for the memory of this machine; {job.too_large}"
     n_bytes = sum(path.stat().st_size for path in result.written)
-    return Trial(measure_megapixels(image), watch.seconds["load"], watch.seconds["segment"], read_peak(), n_bytes)
+    load, seconds = (min(watch.seconds[step], processor.seconds[step]) for step in ("load", "segment"))
+    core, clock = processor.seconds["segment"], watch.seconds["segment"]
+    steps = {**result.seconds, "the rest": max(core - sum(result.seconds.values()), 0.0)}
+    return Trial(measure_megapixels(image), load, seconds, read_peak(), n_bytes, core, clock, steps)
 
 
 def _report_death(_: Path, how: str) -> str:
@@ -225,37 +291,61 @@ def scale_up(
     Examples
     --------
     >>> trials = [Trial(1.0, 2.0, 3.0, 500.0, 1000), Trial(9.0, 2.0, 11.0, 900.0, 9000)]
-    >>> found = scale_up(trials, np.array([1.0, 5.0, 18.0]), 10**6, n_jobs=2, survey=SurveyOptions(megapixels=2400))
-    >>> round(found.machine_hours * 3600), found.memory_mb, found.written_bytes, found.n_images
-    (1502, 1800.0, 2400000.0, 300.0)
+    >>> survey = SurveyOptions(megapixels=2400, machines=(1, 4))
+    >>> found = scale_up(trials, np.array([1.0, 5.0, 18.0]), 10**6, n_jobs=2, survey=survey)
+    >>> [round(one.hours * 3600) for one in found.scenarios], found.memory_mb, found.written_bytes, found.n_images
+    ([1502, 377], 1800.0, 2400000.0, 300.0)
     """
     trials = tuple(sorted(trials, key=attrgetter("megapixels")))
     tried = np.array([one.megapixels for one in trials])
     beyond = np.maximum(megapixels - tried[-1], 0)
 
-    def add_up(values: Sequence[float]) -> float:
-        """Return the sum over all images; with a single size, what a pixel takes is the same in all."""
+    def spread(values: Sequence[float]) -> np.ndarray:
+        """Return those of each image; with a single size, what a pixel takes is the same in all."""
         *_, last = values
         slope = (last - values[-2]) / (tried[-1] - tried[-2]) if len(tried) > 1 else last / tried[-1]
-        return float((np.interp(megapixels, tried, values) + beyond * max(slope, 0.0)).sum())
+        found: np.ndarray = np.interp(megapixels, tried, values) + beyond * max(slope, 0.0)
+        return found
 
     total = float(megapixels.sum())
     share = survey.megapixels / total if survey.megapixels else 1.0
-    work = add_up([one.seconds for one in trials]) * share / n_jobs
+    seconds = spread([one.seconds for one in trials])
     start = max(one.load_seconds for one in trials)
-    seconds = work / survey.machines + start
-    written, n_read = add_up([one.bytes_written for one in trials]) * share, n_bytes * share
-    machine_hours = seconds * survey.machines / 3600
+    n_images, n_read = len(megapixels) * share, n_bytes * share
+    written = float(spread([one.bytes_written for one in trials]).sum()) * share
+    core_seconds = float(spread([one.core_seconds for one in trials]).sum())
+    names = dict.fromkeys(name for one in trials for name in one.steps)
+    steps = {name: float(spread([one.steps.get(name, 0.0) for one in trials]).sum()) / total for name in names}
+    scenarios = []
+    for machines in survey.machines:
+        least = {
+            PROCESSORS: float(seconds.sum()) * share / (n_jobs * machines) + start,
+            ONE_IMAGE: float(seconds.max()) + start,
+            DRIVER: n_images / _IMAGES_A_SECOND,
+        }
+        limit = max(least, key=lambda name: least[name])
+        hours = least[limit] / 3600
+        scenarios.append(
+            Scenario(
+                machines=machines,
+                processes=n_jobs * machines,
+                hours=hours,
+                machine_hours=hours * machines,
+                images_per_second=n_images / least[limit],
+                read_mb_per_second=n_read / least[limit] / 1e6,
+                written_mb_per_second=written / least[limit] / 1e6,
+                price=None if survey.price is None else survey.price * hours * machines,
+                limit=limit,
+            )
+        )
     return Estimate(
-        n_images=len(megapixels) * share,
+        n_images=n_images,
         megapixels=total * share,
         trials=trials,
-        hours=seconds / 3600,
-        machine_hours=machine_hours,
+        core_hours=core_seconds * share / 3600,
+        steps=steps,
         memory_mb=max(one.peak_mb for one in trials) * n_jobs,
         read_bytes=n_read,
         written_bytes=written,
-        read_mb_per_second=n_read / seconds / 1e6,
-        written_mb_per_second=written / seconds / 1e6,
-        price=None if survey.price is None else survey.price * machine_hours,
+        scenarios=tuple(scenarios),
     )

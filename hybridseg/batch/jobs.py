@@ -29,7 +29,7 @@ from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import PREDSEG
-from hybridseg.io.remote import describe_source, find_tag, is_remote, local_copy, without_key
+from hybridseg.io.remote import ask_tags, describe_source, find_tag, is_remote, local_copy, without_key
 from hybridseg.machine import forget_peak
 from hybridseg.models.cards import combine_fingerprint, hash_file, stamp_file
 from hybridseg.models.engines import LITERT
@@ -288,6 +288,7 @@ def sort_out(
     """Return of some images those that have to be done by what a manifest says, and those that failed before."""
     fingerprint, left = job.fingerprint(), []
     failed: dict[int, Problem] = {}
+    ask_tags(path for _, path in tasks if find_key(path) in manifest.entries)
     for i, path in tasks:
         reason = manifest.find_reason(path, fingerprint, job.list_targets(without_key(path)))
         if reason == FAILED and not retry_failed:

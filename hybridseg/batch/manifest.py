@@ -121,11 +121,14 @@ class Manifest:
     ----------
     path : pathlib.Path
         ``manifest.jsonl``.
+    asked : dict of str to str
+        Every image that any run was asked for, and the fingerprint of what the last of these was to do with it.
     """
 
     path: Path
     start: Start | None = None
     entries: dict[str, Entry] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
     _whole_bytes: int = 0
 
     @classmethod
@@ -163,10 +166,11 @@ class Manifest:
             record = parse_json_object(line, errors="surrogateescape", remedy=_REMEDY)
             try:
                 if "images" in record:
-                    self.start = parse_fields(Start, record, what="a run")
-                    _check_time(self.start.time)
-                    if self.start.format != _FORMAT:
+                    start = parse_fields(Start, record, what="a run")
+                    _check_time(start.time)
+                    if start.format != _FORMAT:
                         raise BadInput(f"it was written by another version of hybridseg; {_REMEDY}")
+                    self._take_start(start)
                 else:
                     facts = parse_fields(
                         ImageFacts, record.pop("facts", None), what="the facts of an image", newer=("tag",)
@@ -178,6 +182,10 @@ class Manifest:
                 raise
             except (TypeError, ValueError) as error:
                 raise BadInput(f"it is damaged ({error}); {_REMEDY}") from error
+
+    def _take_start(self, start: Start) -> None:
+        self.start = start
+        self.asked.update(dict.fromkeys(start.images, start.job))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -196,8 +204,9 @@ class Manifest:
 
     def begin(self, images: Sequence[Path], *, job: str, settings: Mapping[str, Any], engine: str) -> None:
         """Note what is asked for."""
-        self.start = Start(tuple(map(find_key, images)), job, dict(settings), engine, time=_now())
-        self._append(self.start)
+        start = Start(tuple(map(find_key, images)), job, dict(settings), engine, time=_now())
+        self._take_start(start)
+        self._append(start)
 
     def add(self, image: Path, outcome: ImageResult | Problem, facts: ImageFacts | None, *, job: str) -> None:
         """Record the outcome of an image."""
@@ -281,8 +290,12 @@ def is_other(image: Path, entry: Entry) -> bool:
     """Return whether an entry is of another image, which was not moved since and is no copy."""
     if entry.image == find_key(image):
         return False
-    is_there = "://" in entry.image or entry.image.startswith("/vsi") or Path(entry.image).exists()
-    return is_there and not is_same(image, entry.facts)
+    return is_there(entry.image) and not is_same(image, entry.facts)
+
+
+def is_there(key: str) -> bool:
+    """Return whether the image of a key is where it was; of one that lies elsewhere this is taken for granted."""
+    return "://" in key or key.startswith("/vsi") or Path(key).exists()
 
 
 def is_same(image: Path, facts: ImageFacts) -> bool:

@@ -18,6 +18,8 @@ _LEAST_BYTES = 10_000
 _FIGURE_BYTES, _BYTES_A_PIXEL = 800_000, 0.15
 # Of a process with its model, and for each pixel of an image (docs/benchmarks.md).
 _PROCESS_MB, _MB_A_MEGAPIXEL = 250, 35
+# Megapixels that are there at a time: of a larger image, parts are.
+_MOST_DECODED = 50
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def make_plan(
     sizes = sorted((measure_megapixels(path) for path in left if not is_remote(path)), reverse=True)
     megapixels = sum(sizes)
     known = [e for e in manifest.entries.values() if e.job == job and e.result == DONE and e.facts.megapixels]
-    usual_mb = sum(_PROCESS_MB + _MB_A_MEGAPIXEL * size for size in sizes[:n_workers])
+    usual_mb = sum(_PROCESS_MB + _MB_A_MEGAPIXEL * min(size, _MOST_DECODED) for size in sizes[:n_workers])
     if not known:
         n_bytes = _FIGURE_BYTES * with_figures * len(sizes) + _BYTES_A_PIXEL * megapixels * 1e6
         return Plan(len(left), n_done, megapixels, None, usual_mb, math.ceil(n_bytes), False, n_remote)

@@ -26,12 +26,14 @@ class RankedImage:
 
     Parameters
     ----------
+    image : str
+        Its absolute path, or its address.
     entropy : float or None
         Mean over its pixels, 0 where the model was sure of all, 1 where it knew nothing.
     disagreement : float or None
         Share of the pixels to which tiles and CRF, or the models of several folders, give different classes.
     result : str
-        Its label map.
+        The absolute path of its label map.
     """
 
     image: str
@@ -104,7 +106,7 @@ def _rank_one(name: str, manifests: Sequence[Manifest]) -> RankedImage:
     paths = [manifest.find_label_map(entry) for manifest, entry in zip(manifests, entries, strict=True)]
     entropies = [entry.measures[ENTROPY] for entry in entries if ENTROPY in entry.measures]
     disagreement = entries[0].measures.get(DISAGREEMENT) if len(entries) == 1 else _compare_maps(paths)
-    return RankedImage(name, float(np.mean(entropies)) if entropies else None, disagreement, str(paths[0]))
+    return RankedImage(name, float(np.mean(entropies)) if entropies else None, disagreement, str(paths[0].absolute()))
 
 
 def _compare_maps(paths: Sequence[Path]) -> float | None:

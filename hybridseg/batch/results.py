@@ -17,7 +17,7 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labeltiff import writing_labels
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.rasters import GeoReference
-from hybridseg.markup import render_table, render_text
+from hybridseg.markup import count_of, render_table, render_text
 from hybridseg.resample import find_nearest
 
 MOST_WHOLE_PIXELS = 100_000_000
@@ -78,7 +78,7 @@ class BatchResult:
 
     def _describe(self) -> str:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"{len(self.images)} images done{skipped}{count_problems(self.problems)}"
+        return f"{count_of(len(self.images), 'image')} done{skipped}{count_problems(self.problems)}"
 
     def _repr_html_(self) -> str:
         rows = [(image.image_path.name, image.written[0], image._describe_shares()) for image in self.images]
@@ -135,6 +135,25 @@ class ResultRows:
         )
         seeds = None if self.seeds is None else np.where(valid, self.seeds, np.uint8(0))
         return ResultRows(np.where(valid, self.labels, np.uint8(VOID)), confidence, seeds, entropy, self.tiles)
+
+
+def resize_rows(found: Iterable[ResultRows], old: tuple[int, int], new: tuple[int, int]) -> Iterator[ResultRows]:
+    """Yield classes and confidence at another size, where each pixel has those of the nearest.
+
+    Examples
+    --------
+    >>> rows = [ResultRows(np.uint8([[3, 7]])), ResultRows(np.uint8([[5, 9]]))]
+    >>> [part.labels.tolist() for part in resize_rows(rows, (2, 2), (3, 4))]
+    [[[3, 3, 7, 7]], [[5, 5, 9, 9], [5, 5, 9, 9]]]
+    """
+    sources, cols = (find_nearest(*sides) for sides in zip(old, new, strict=True))
+    top = 0
+    for part in found:
+        first, end = np.searchsorted(sources, (top, top + len(part.labels)))
+        at = np.ix_(sources[first:end] - top, cols)
+        if first < end:
+            yield ResultRows(part.labels[at], None if part.confidence is None else part.confidence[at])
+        top += len(part.labels)
 
 
 class KeptMaps:

@@ -1,4 +1,4 @@
-"""How far a run is, by the manifest that it writes."""
+"""How far a folder of results is, by the manifest that each run adds to."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hybridseg.batch.manifest import DONE, MANIFEST_NAME, Manifest
+from hybridseg.batch.manifest import DONE, MANIFEST_NAME, Manifest, is_there
 from hybridseg.errors import MissingInput, Problem
 from hybridseg.io.locks import is_locked
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """The last run of a folder.
+    """A folder of results: every image that any run was asked for, and the pace of the last run.
 
     Parameters
     ----------
+    n_left : int
+        Images that are there and not done as they were last asked for.
+    n_left_now : int
+        Those of them that the last run was asked for.
     seconds_left : float or None
-        At the pace so far; None where there is none, or nothing is left.
+        Of the last run, at its pace so far; None where there is none, or nothing is left.
     """
 
     n_images: int
     n_done: int
     n_left: int
+    n_left_now: int
     failed: tuple[Problem, ...]
     begun: str
     is_running: bool
@@ -33,7 +38,7 @@ class RunStatus:
 
 
 def read_status(folder: Path) -> RunStatus:
-    """Read how far the last run in a folder is.
+    """Read how far a folder is.
 
     Raises
     ------
@@ -48,25 +53,28 @@ def read_status(folder: Path) -> RunStatus:
         raise MissingInput(
             f"there is no {folder / MANIFEST_NAME}; give the folder that `hybridseg segment --out` names"
         )
-    known = [manifest.entries[image] for image in start.images if image in manifest.entries]
-    known = [entry for entry in known if entry.job == start.job]
+    known = [entry for image, entry in manifest.entries.items() if entry.job == manifest.asked.get(image)]
     failed = tuple(Problem(entry.image, entry.reason) for entry in known if entry.result != DONE)
-    n_left = len(start.images) - len(known)
+    settled, now = {entry.image for entry in known}, set(start.images)
+    # What an earlier run did not come to, and nobody can do any more, is not left.
+    left = [image for image in manifest.asked if image not in settled and (image in now or is_there(image))]
+    n_left_now = sum(image in now for image in left)
     # What an earlier run did says nothing of the pace of this one, nor does what failed, which takes no time.
-    recent = [entry for entry in known if entry.time >= start.time and entry.result == DONE]
+    recent = [e for e in known if e.image in now and e.time >= start.time and e.result == DONE]
     minutes = _seconds_between(start.time, max((e.time for e in recent), default=start.time)) / 60
     pace = len(recent) / minutes if minutes else 0.0
     megapixels = sum(entry.facts.megapixels for entry in recent)
     return RunStatus(
-        n_images=len(start.images),
+        n_images=len(known) + len(left),
         n_done=len(known) - len(failed),
-        n_left=n_left,
+        n_left=len(left),
+        n_left_now=n_left_now,
         failed=failed,
         begun=start.time,
         is_running=is_locked(manifest.path),
         images_per_minute=pace,
         megapixels_per_minute=megapixels / minutes if minutes else 0.0,
-        seconds_left=n_left / pace * 60 if pace and n_left else None,
+        seconds_left=n_left_now / pace * 60 if pace and n_left_now else None,
     )
 
 

@@ -11,36 +11,21 @@ from typing import Any
 
 import click
 
-from hybridseg.apply import Model, find_model
 from hybridseg.batch.cluster import Cluster, open_cluster
-from hybridseg.batch.jobs import Job, Mapper, Outputs, list_tasks, sort_out
+from hybridseg.batch.jobs import Job, Mapper, list_tasks, sort_out
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import Plan, check_disk, make_plan
 from hybridseg.batch.status import RunStatus, read_status
 from hybridseg.batch.workers import map_calls
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.methods import GroupedCommand, make_method_job, method_options
-from hybridseg.cli.options import (
-    colors_option,
-    figure_options,
-    is_given,
-    jobs_option,
-    memory_option,
-    models_option,
-    options_of,
-    path_type,
-    read_options,
-    sources_argument,
-)
+from hybridseg.cli.methods import GroupedCommand, method_options, read_job, survey_options
+from hybridseg.cli.options import is_given, models_option, path_type, sources_argument
 from hybridseg.cli.segment import run_job
 from hybridseg.dense.predict import PredictJob
 from hybridseg.errors import Problem
-from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import find_images
-from hybridseg.machine import MemoryOptions, count_memory
-from hybridseg.markup import count_of
-from hybridseg.models.engines import ENGINES as MODEL_ENGINES
-from hybridseg.models.engines import LITERT
+from hybridseg.machine import count_memory
+from hybridseg.markup import count_of, describe_bytes
 from hybridseg.progress import describe_seconds
 
 GPU = "GPU"
@@ -52,20 +37,11 @@ ENGINES = SERIAL, PROCESSES, DASK = "serial", "processes", "dask"
 @sources_argument
 @models_option
 @click.option("--out", "out_dir", metavar="DIR", type=path_type, required=True, help="Folder of the results.")
-@colors_option("--labels, or else the model's own")
-@options_of(Outputs, "probabilities")
-@click.option("--figures/--no-figures", default=True, show_default=True, help="Draw the figure of each image.")
-@figure_options
 @click.option(
     "--engine", "run_engine", type=click.Choice(ENGINES), default=PROCESSES, show_default=True,
     help="What does the work: this process, several processes, or a Dask cluster.",
 )  # fmt: skip
-@jobs_option
-@memory_option
-@click.option(
-    "--model-engine", type=click.Choice(MODEL_ENGINES), default=LITERT, show_default=True,
-    help="What runs the models; tensorflow is the reference, and takes seconds to start.",
-)  # fmt: skip
+@survey_options
 @click.option("--scheduler", metavar="ADDRESS", help="Join the running Dask cluster at tcp://HOST:PORT.")
 @click.option(
     "--scheduler-file", metavar="FILE", type=path_type, help="Join the running Dask cluster that this file names."
@@ -97,16 +73,7 @@ def segment(console: Console, **settings: Any) -> None:
     """
     _check_engine(settings)
     images = find_images(settings["sources"], remote=True)
-    model = Model(
-        tuple(map(find_model, settings["models"])), settings["labels_path"], settings["tile_size"],
-        settings["input_range"], settings["model_engine"],
-    )  # fmt: skip
-    outputs = read_options(
-        Outputs, settings, out_dir=settings["out_dir"],
-        figures=read_options(FigureOptions, settings) if settings["figures"] else None,
-    )  # fmt: skip
-    memory = read_options(MemoryOptions, settings, n_processes=settings["n_jobs"])
-    job = replace(make_method_job(console, model, settings, outputs=outputs), memory=memory)
+    job = read_job(console, settings)
     manifest = Manifest.read(settings["out_dir"])
     if settings["dry_run"]:
         plan, problems = _plan(images, job, manifest, settings)
@@ -189,10 +156,12 @@ def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
         "megapixels": f"{plan.megapixels:,.1f}"
         + (f", and those of {count_of(plan.n_remote, 'image')} elsewhere" if plan.n_remote else ""),
         "processes": "those of the cluster; time and memory are of one" if _is_joined(settings) else settings["n_jobs"],
-        "time": "known once an image is done" if plan.seconds is None else f"about {describe_seconds(plan.seconds)}",
+        "time": "known once an image is done; hybridseg estimate tries some before"
+        if plan.seconds is None
+        else f"about {describe_seconds(plan.seconds)}",
         "memory": f"up to about {plan.memory_mb / 1000:.1f} GB{rough}"
         + (f"; this machine has {total / 1e9:.1f} GB" if total else ""),
-        "disk": f"about {plan.n_bytes / 1e6:,.0f} MB in {settings['out_dir']}{rough}",
+        "disk": f"about {describe_bytes(plan.n_bytes)} of results in {settings['out_dir']}{rough}",
     }
     console.say_all(f"{name:<11} {value}" for name, value in rows.items())
 
@@ -201,9 +170,10 @@ def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
 @click.argument("folder", metavar="DIR", type=path_type)
 @pass_console
 def status(console: Console, folder: Path) -> None:
-    """Say how far a run of segment is.
+    """Say how far a folder of results is.
 
-    What is done, what failed and why, the pace, and how long the rest takes.
+    Of all images that segment was ever asked to put there: what is done, what failed and why, what is left; of the last
+    call its pace, and how long the rest takes.
 
     Result: nothing is written; DIR/manifest.jsonl is read, also while segment works there.
 
@@ -217,16 +187,16 @@ def status(console: Console, folder: Path) -> None:
 
 
 def _say_status(console: Console, found: RunStatus) -> None:
-    state = "is at work" if found.is_running else "was stopped; give it again to go on" if found.n_left else "has ended"
-    rows = {
-        "done": f"{found.n_done:,}",
-        "failed": f"{len(found.failed):,}",
-        "left": f"{found.n_left:,}"
-        + (f", about {describe_seconds(found.seconds_left)}" if found.seconds_left and found.is_running else ""),
-    }
+    state = "is at work" if found.is_running else "was stopped; give it again to go on"
+    if not found.is_running and not found.n_left_now:
+        state = "has ended"
+    left = f", about {describe_seconds(found.seconds_left)}" if found.seconds_left and found.is_running else ""
+    if n_earlier := found.n_left - found.n_left_now:
+        left += f"; {n_earlier:,} of them of earlier calls, to be given again"
+    rows = {"done": f"{found.n_done:,}", "failed": f"{len(found.failed):,}", "left": f"{found.n_left:,}{left}"}
     if found.images_per_minute:
         rows["a minute"] = f"{found.images_per_minute:.1f} images, {found.megapixels_per_minute:.1f} megapixels"
-    console.say(f"{count_of(found.n_images, 'image')}, begun {found.begun}: segment {state}")
+    console.say(f"{count_of(found.n_images, 'image')}; the last call, begun {found.begun}, {state}")
     console.say_all(f"  {name:<9} {value}" for name, value in rows.items())
     if found.failed:
         console.say("failed:")

@@ -17,6 +17,7 @@ from hybridseg.cli.progress import Meter, pause_bars
 from hybridseg.cli.report import Report, printable
 from hybridseg.confusion import Confusion
 from hybridseg.errors import Problem, one_line, tidy
+from hybridseg.markup import count_of
 from hybridseg.progress import Item
 from hybridseg.ranking import ImageScore, tell_worst
 from hybridseg.verdict import NextSteps, Verdict
@@ -130,9 +131,9 @@ class Console:
         self.report.problems += problems
         if not problems:
             return
-        noun = "file" if len(problems) == 1 else "files"
         others = ", the others are done" if n_done else ""
-        click.echo(f"\n{lead or f'{len(problems)} {noun} could not be used{others}:'}", err=True)
+        n_files = count_of(len(problems), "file")
+        click.echo(f"\n{lead or f'{n_files} could not be used{others}:'}", err=True)
         shown: Counter[str] = Counter()
         for problem in problems:
             shown[problem.message] += 1

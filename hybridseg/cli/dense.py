@@ -37,6 +37,7 @@ from hybridseg.dense.windows import DenseOptions
 from hybridseg.figures import FigureOptions
 from hybridseg.io.pairing import PREDSEG_CRF, find_images
 from hybridseg.machine import MemoryOptions
+from hybridseg.markup import count_of
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.encoders import IMAGENET
 from hybridseg.progress import Progress
@@ -183,11 +184,11 @@ def report_training(
     result = train(lambda epoch: _print_epoch(console, epoch), console.progress)
     if result.history:
         console.say(
-            f"\ntrained on {result.n_training} images, validated on {result.n_validation}; best epoch "
+            f"\ntrained on {count_of(result.n_training, 'image')}, validated on {result.n_validation}; best epoch "
             f"{result.best_epoch} ({_say_reason(result)}), whose scores on the validation images are:"
         )
     else:
-        console.say(f"nothing was trained (DO_TRAIN is false); the scores on {result.n_validation} images:")
+        console.say(f"nothing was trained (DO_TRAIN is false); the scores on {count_of(result.n_validation, 'image')}:")
     print_scores(console, result.confusion)
     console.tell_worst(result.images)
     if result.sets:

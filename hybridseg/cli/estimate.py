@@ -7,77 +7,75 @@ from typing import Any
 
 import click
 
-from hybridseg.apply import Model, find_model
 from hybridseg.batch.estimate import Estimate, SurveyOptions, estimate_survey
-from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import jobs_option, models_option, options_of, read_options, sources_argument
-from hybridseg.cli.segment import labels_option, tile_size_option
-from hybridseg.figures import FigureOptions
+from hybridseg.cli.methods import GroupedCommand, method_options, read_job, survey_options
+from hybridseg.cli.options import models_option, options_of, read_options, sources_argument
 from hybridseg.io.pairing import find_images
-from hybridseg.markup import count_of
+from hybridseg.markup import count_of, describe_bytes
 from hybridseg.progress import describe_seconds
 
+# Beside other programs, or on a disk that is waited for, a trial takes more than this times what it computes.
+_MUCH_WAITING = 1.25
+_COLUMNS = ("machines", "processes", "time", "machine hours", "images/s", "MB/s read", "MB/s written", "limit")
 
-@click.command()
+
+@click.command(cls=GroupedCommand)
 @sources_argument
 @models_option
-@labels_option
-@tile_size_option
-@options_of(Outputs, "probabilities")
-@click.option("--figures/--no-figures", default=True, show_default=True, help="Draw the figure of each image.")
-@jobs_option
-@options_of(SurveyOptions, "megapixels", "machines", "price")
+@survey_options
+@options_of(SurveyOptions, "megapixels", "machines", "price", metavars={"machines": "N,N,..."})
+@method_options
 @pass_console
 def estimate(console: Console, **settings: Any) -> None:
     """Say what segmenting a survey takes: hours, memory, disk and money.
 
-    A small, a usual and a large image of SOURCES, or fewer where sizes are alike, are segmented as segment would, in
-    all processes of this machine at once, and what that took is scaled up to all images, or to --megapixels of such
-    images. Of a raster with a side above 8,000 pixels two parts from its middle are tried.
+    A small, a usual and a large image of SOURCES, or fewer where sizes are alike, are segmented as segment would with
+    the same options, in all processes of this machine at once, and what that took is scaled up to all images, or to
+    --megapixels of such images. Of a raster with a side above 8,000 pixels two parts from its middle are tried. Seconds
+    are those of a processor where other programs ran, too.
 
     Result: nothing is written.
 
     \b
     Examples:
       hybridseg estimate photos --model model.pb
-      hybridseg estimate photos --model model.pb --megapixels 250000 --machines 16 --price 0.8
+      hybridseg estimate photos --model model.pb --megapixels 250000 --machines 1,16 --price 0.8
     """
     images = find_images(settings["sources"])
-    model = Model(tuple(map(find_model, settings["models"])), settings["labels_path"], settings["tile_size"])
-    outputs = read_options(Outputs, settings, figures=FigureOptions() if settings["figures"] else None)
-    job, survey = model.make_job(outputs=outputs), read_options(SurveyOptions, settings)
+    job, survey = read_job(console, settings), read_options(SurveyOptions, settings)
     found = estimate_survey(images, job, n_jobs=settings["n_jobs"], survey=survey, progress=console.progress)
-    console.record(estimate=asdict(found))
-    _say_estimate(console, found, survey, n_jobs=settings["n_jobs"])
+    console.record(estimate={**asdict(found), "waiting": found.waiting})
+    _say_estimate(console, found, n_jobs=settings["n_jobs"])
     for problem in found.problems:
         console.warn(f"{problem}, so it was left out of the trial")
 
 
-def _say_estimate(console: Console, found: Estimate, survey: SurveyOptions, *, n_jobs: int) -> None:
-    machines = "this machine" if survey.machines == 1 else f"{survey.machines:,} machines like this one"
+def _say_estimate(console: Console, found: Estimate, *, n_jobs: int) -> None:
     sizes = sorted(
         {f"{trial.megapixels:,.1f}" for trial in found.trials}, key=lambda text: float(text.replace(",", ""))
     )
+    steps = ", ".join(f"{name} {seconds:.3f}" for name, seconds in found.steps.items() if seconds >= 0.0005)
     rows = {
         "tried": f"{count_of(len(found.trials), 'image')} of {', '.join(sizes)} megapixels, {n_jobs} at once",
-        "pace": f"{60 * n_jobs / found.megapixel_seconds:,.0f} megapixels a minute",
-        "survey": f"{count_of(round(found.n_images), 'image')}, {found.megapixels:,.0f} megapixels",
-        "time": f"about {describe_seconds(found.hours * 3600)} on {machines}",
-        "memory": f"up to {found.memory_mb / 1000:.1f} GB" + " each" * (survey.machines > 1),
-        "disk": f"{_size(found.read_bytes)} of images, {_size(found.written_bytes)} of results",
-        "traffic": f"{found.read_mb_per_second:,.1f} MB read and {found.written_mb_per_second:,.1f} MB written "
-        "each second",
+        "images": f"{round(found.n_images):,}",
+        "megapixels": f"{found.megapixels:,.1f}",
+        "work": f"{found.core_hours:,.1f} hours of a processor",
+        "a megapixel": f"{sum(found.steps.values()):.3f} s of a processor: {steps}",
+        "memory": f"up to about {found.memory_mb / 1000:.1f} GB on a machine",
+        "disk": f"{describe_bytes(found.read_bytes)} of images, about {describe_bytes(found.written_bytes)} of results",
     }
-    if survey.machines > 1 or found.price is not None:
-        rows["machines"] = f"{found.machine_hours:,.1f} hours in all"
-    if found.price is not None:
-        rows["price"] = f"{found.price:,.2f}"
-    console.say_all(f"{name:<9} {value}" for name, value in rows.items())
-
-
-def _size(n_bytes: float) -> str:
-    for power, unit in ((12, "TB"), (9, "GB")):
-        if n_bytes >= 10**power:
-            return f"{n_bytes / 10**power:,.1f} {unit}"
-    return f"{n_bytes / 1e6:,.1f} MB"
+    if found.waiting > _MUCH_WAITING:
+        rows["waiting"] = (
+            f"the trial took {found.waiting:.1f} times what it computes; if no other programs ran, so will the survey"
+        )
+    console.say_all(f"{name:<11} {value}" for name, value in rows.items())
+    console.say()
+    with_price = found.scenarios[0].price is not None
+    lines = []
+    for one in found.scenarios:
+        cells = [f"{one.machines:,}", f"{one.processes:,}", describe_seconds(one.hours * 3600)]
+        cells += [f"{one.machine_hours:,.1f}", f"{one.images_per_second:,.1f}"]
+        cells += [f"{one.read_mb_per_second:,.1f}", f"{one.written_mb_per_second:,.1f}", one.limit]
+        lines.append([*cells, f"{one.price:,.2f}"] if one.price is not None else cells)
+    console.table((*_COLUMNS, "price") if with_price else _COLUMNS, lines)

@@ -24,6 +24,7 @@ from hybridseg.evaluation.pairs import find_pairs, find_photos
 from hybridseg.evaluation.pixels import TILES_ALONE, evaluate_pixels, list_score_rows
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.io.pairing import result_kind
+from hybridseg.markup import count_of
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 _STEPS = NextSteps(
@@ -101,7 +102,7 @@ def eval_pixels(
     for name, confusion in result.confusions.items():
         _print_scores(console, name, confusion, ignore)
     if len(result.confusions) > 1:
-        _print_scores(console, f"all {len(result.confusions)} pairs", result.pooled, ignore)
+        _print_scores(console, f"all {count_of(len(result.confusions), 'pair')}", result.pooled, ignore)
     for side, names in (("truth", result.only_in_truth), ("prediction", result.only_in_prediction)):
         if names:
             console.say(f"classes that only the {side} has: {', '.join(names)}; their pixels count as wrong")

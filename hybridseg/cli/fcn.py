@@ -39,6 +39,7 @@ from hybridseg.dense.programs.fcnfolders import find_labeldefs, open_classic
 from hybridseg.dense.programs.makelabels import make_labels as paint_labels
 from hybridseg.dense.runs import MODEL_NAME
 from hybridseg.dense.smoothing import FCN_SMOOTHING
+from hybridseg.markup import count_of
 from hybridseg.options import check_file_name
 from hybridseg.verdict import judge
 
@@ -89,7 +90,7 @@ def make_labels(console: Console, label_dir: Path, **settings: Any) -> None:
     console.wrote(*result.written)
     console.record(skipped=result.skipped)
     if result.skipped:
-        console.say(f"{len(result.skipped)} pictures were there already and were left alone (--overwrite)")
+        console.say(f"there already and left alone (--overwrite): {count_of(len(result.skipped), 'picture')}")
     console.finish(result.problems, n_done=len(result.written) + len(result.skipped))
 
 

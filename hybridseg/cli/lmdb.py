@@ -32,6 +32,7 @@ from hybridseg.dense.readers import ReaderOptions
 from hybridseg.dense.trainer import TrainingPaths
 from hybridseg.io.pairing import find_images
 from hybridseg.machine import MemoryOptions
+from hybridseg.markup import count_of
 from hybridseg.models.savedmodels import find_bundle
 from hybridseg.verdict import judge
 
@@ -152,7 +153,7 @@ def build_lmdb(console: Console, **settings: Any) -> None:
     )  # fmt: skip
     rows = zip(PARTS, result.paths, result.n_images, result.n_records, result.were_finished, strict=True)
     for part, path, n_images, n_records, was_finished in rows:
-        console.say(f"{part}: {n_records} records of {n_images} image{'s' * (n_images != 1)}")
+        console.say(f"{part}: {count_of(n_records, 'record')} of {count_of(n_images, 'image')}")
         console.wrote(path, text=f"{path} was there already" if was_finished else f"wrote {path}")
     console.say(f"classes: {', '.join(result.table.names)}")
     console.record(records=dict(zip(PARTS, result.n_records, strict=True)), classes=list(result.table.names))

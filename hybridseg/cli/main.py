@@ -17,7 +17,7 @@ import click
 from hybridseg import __version__
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.report import INTERRUPTED, Report, printable
-from hybridseg.errors import BadUsage, HybridSegError, shorten, tidy
+from hybridseg.errors import BadUsage, HybridSegError, is_too_long, shorten, tidy
 
 # In the order of use. A command is imported only when it is needed.
 COMMANDS = {
@@ -140,6 +140,8 @@ class HybridSegGroup(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise
+            if error.errno == errno.ENAMETOOLONG:
+                raise click.ClickException(str(is_too_long(error.filename))) from error
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(
                 f"{where}{error.strerror or error}; check that the file exists and that you have permission"

@@ -8,17 +8,22 @@ from typing import Any
 
 import click
 
-from hybridseg.apply import Model
+from hybridseg.apply import Model, find_model
 from hybridseg.batch.jobs import Outputs
 from hybridseg.cli.console import Console
 from hybridseg.cli.dense import presentation_options
 from hybridseg.cli.options import (
     CRF_FLAGS,
+    colors_option,
+    figure_options,
     given_options,
     is_given,
+    jobs_option,
     join_options,
+    memory_option,
     named_as_typed,
     options_of,
+    read_options,
     read_repainted,
 )
 from hybridseg.cli.segment import (
@@ -34,9 +39,12 @@ from hybridseg.crf.options import CrfOptions
 from hybridseg.dense.predict import PredictJob
 from hybridseg.dense.smoothing import CRF_SOURCES, SmoothingOptions, find_smoothing
 from hybridseg.dense.windows import DenseOptions
+from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.segmentation import HybridOptions
 from hybridseg.hybrid.semseg import SemsegJob
 from hybridseg.io.pairing import PREDSEG_CRF
+from hybridseg.machine import MemoryOptions
+from hybridseg.models.engines import ENGINES, LITERT
 
 TILES, NETWORKS, CRF = "For tile classifiers", "For dense networks", "For the dense CRF of both"
 _NO_CRF, _FROM_LABELS = CRF_SOURCES[:2]
@@ -101,6 +109,34 @@ method_options = join_options(
         ),
     ),
 )  # fmt: skip
+
+
+survey_options = join_options(
+    colors_option("--labels, or else the model's own"),
+    options_of(Outputs, "probabilities"),
+    click.option("--figures/--no-figures", default=True, show_default=True, help="Draw the figure of each image."),
+    figure_options,
+    jobs_option,
+    memory_option,
+    click.option(
+        "--model-engine", type=click.Choice(ENGINES), default=LITERT, show_default=True,
+        help="What runs the models; tensorflow is the reference, and takes seconds to start.",
+    ),
+)  # fmt: skip
+
+
+def read_job(console: Console, settings: dict[str, Any]) -> SemsegJob | PredictJob:
+    """Make the job of a command on any number of images by `survey_options` and `method_options`."""
+    model = Model(
+        tuple(map(find_model, settings["models"])), settings["labels_path"], settings["tile_size"],
+        settings["input_range"], settings["model_engine"],
+    )  # fmt: skip
+    outputs = read_options(
+        Outputs, settings, out_dir=settings.get("out_dir"),
+        figures=read_options(FigureOptions, settings) if settings["figures"] else None,
+    )  # fmt: skip
+    memory = read_options(MemoryOptions, settings, n_processes=settings["n_jobs"])
+    return replace(make_method_job(console, model, settings, outputs=outputs), memory=memory)
 
 
 def make_method_job(

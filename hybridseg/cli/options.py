@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, check_path
 from hybridseg.figures import FigureOptions
 from hybridseg.io.labels.classfiles import read_class_files, read_colors
-from hybridseg.io.remote import as_source, is_remote
+from hybridseg.io.remote import as_source
 from hybridseg.machine import MemoryOptions, count_cores
 from hybridseg.models.encoders import IMAGENET, RANDOM
 from hybridseg.models.engines import ENGINES, LITERT
@@ -22,12 +22,16 @@ from hybridseg.options import make_options, setting_of, type_of
 
 
 class PathType(click.Path):
-    """A path; an empty one, which would mean the current folder, is refused."""
+    """A path; an empty one, which would mean the current folder, is refused, and one that no file can have."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Check the text of the option."""
         if value == "":
             self.fail("it is empty; write . for the current folder", param, ctx)
+        try:
+            check_path(value)
+        except BadInput as error:
+            self.fail(str(error), param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -40,7 +44,8 @@ class SourceType(PathType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Check the text of the argument."""
         source = as_source(value) if isinstance(value, str) and value else None
-        return source if source is not None and is_remote(source) else super().convert(value, param, ctx)
+        is_other = source is not None and source != Path(value)
+        return source if is_other else super().convert(value, param, ctx)
 
 
 class WholeType(click.IntRange):
@@ -290,7 +295,7 @@ models_option = click.option(
     "several of the same classes vote.",
 )  # fmt: skip
 jobs_option = click.option(
-    "--jobs", "n_jobs", type=WholeType(min=1), default=count_cores, show_default="all cores",
+    "--jobs", "n_jobs", type=WholeType(1, 1024), default=count_cores, show_default="all cores",
     help="Processes that work at once.",
 )  # fmt: skip
 

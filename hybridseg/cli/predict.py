@@ -9,9 +9,10 @@ import click
 
 from hybridseg.apply import Model, find_model
 from hybridseg.cli.console import Console, pass_console
-from hybridseg.cli.options import is_given, options_of, path_type, read_options, resume_option
+from hybridseg.cli.options import is_given, memory_option, options_of, path_type, read_options, resume_option
 from hybridseg.cli.segment import labels_option, run_job, tile_size_option
 from hybridseg.io.pairing import find_images
+from hybridseg.machine import MemoryOptions
 from hybridseg.markup import name_some
 from hybridseg.prediction import REPORTS_DIR, PredictionJob, PredictionOptions, make_prediction
 
@@ -66,6 +67,7 @@ class SeveralValues(click.Command):
 )  # fmt: skip
 @labels_option
 @tile_size_option
+@memory_option
 @resume_option
 @pass_console
 def predict(console: Console, **settings: Any) -> None:
@@ -75,9 +77,10 @@ def predict(console: Console, **settings: Any) -> None:
     found for them. A mask of an earlier prediction is replaced, and no other file.
 
     Result: NAME_predseg.png, the class ids with the colours as palette, and for an image in a place on Earth also
-    NAME_predseg.tif; or the masks that --output names. With --viz: REPORTS/image_pair_jet.png (image and mask side by
-    side, the ids from blue to red) and REPORTS/sample.png (the mask over the image, in the colours of the classes); of
-    several images NAME_image_pair_jet.png and NAME_sample.png of each.
+    NAME_predseg.tif, of one above 100 megapixels that alone; or the masks that --output names. With --viz:
+    REPORTS/image_pair_jet.png (image and mask side by side, the ids from blue to red) and REPORTS/sample.png (the mask
+    over the image, in the colours of the classes); of several images NAME_image_pair_jet.png and NAME_sample.png of
+    each.
 
     \b
     Examples:
@@ -98,6 +101,7 @@ def predict(console: Console, **settings: Any) -> None:
         images, model, outputs=settings["output"],
         options=read_options(PredictionOptions, settings), save=not settings["no_save"],
         reports_dir=settings["reports"] if settings["viz"] else None, stack=settings["stack"],
+        memory=read_options(MemoryOptions, settings),
     )  # fmt: skip
     _say_settings(console, settings, job, model)
     run_job(console, images[:1] if settings["stack"] else images, job, resume=settings["resume"])

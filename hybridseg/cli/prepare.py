@@ -36,6 +36,7 @@ from hybridseg.hybrid.tilefolder import CLASSES_NAME
 from hybridseg.hybrid.tileplan import RetileOptions
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import MANIFEST_NAME, SPLIT_NAME
+from hybridseg.markup import count_of
 
 
 @click.command("demo-scenes")
@@ -64,7 +65,7 @@ def demo_scenes(console: Console, *, out_dir: Path, n: int, size: tuple[int, int
     paths = write_demo_scenes(out_dir, options=options, overwrite=overwrite, progress=console.progress)
     files = [path for image in paths for path in (image, image.with_name(f"{image.stem}_mres.mat"))]
     files += [out_dir / name for name in ("labels.txt", "colors.txt", RECORD_NAME)]
-    console.wrote(*files, text=f"{len(paths)} scenes of {size[0]} x {size[1]} pixels in {out_dir}")
+    console.wrote(*files, text=f"{count_of(len(paths), 'scene')} of {size[0]} x {size[1]} pixels in {out_dir}")
 
 
 @click.command()
@@ -188,12 +189,12 @@ def split(
         overwrite=overwrite,
         progress=console.progress,
     )
-    console.say(f"train: {result.count('train')} images in {result.out_dir / 'train'}")
-    console.say(f"test:  {result.count('test')} images in {result.out_dir / 'test'}")
+    console.say(f"train: {count_of(result.count('train'), 'image')} in {result.out_dir / 'train'}")
+    console.say(f"test:  {count_of(result.count('test'), 'image')} in {result.out_dir / 'test'}")
     if not (result.count("train") and result.count("test")):
         console.say("one of the two is empty: choose another -p if that is not what you want")
     if result.count(ASIDE):
-        console.say(f"unlabelled: {result.count(ASIDE)} images in {result.out_dir / ASIDE}")
+        console.say(f"unlabelled: {count_of(result.count(ASIDE), 'image')} in {result.out_dir / ASIDE}")
     console.say(f"{result.n_labelled} of {len(result.entries)} have a label map")
     if result.train_masks:
         console.say(f"masks: {result.train_masks} and {result.test_masks}, where the next commands find them")

@@ -33,7 +33,8 @@ def rank(console: Console, folders: tuple[Path, ...], **settings: Any) -> None:
     it is measured with segment --probabilities. Disagreement is the share of the pixels to which tiles and CRF give
     different classes; of several DIR, results of the same images by other models, those to which these do.
 
-    Result: the first ten images; with --out a CSV of all: image, entropy, disagreement, result (its label map).
+    Result: the first ten images; with --out a CSV of all: image, entropy, disagreement, result (its label map), with
+    absolute paths.
 
     \b
     Examples:

@@ -43,8 +43,10 @@ from hybridseg.dense.programs.unet import check_encoder
 from hybridseg.errors import OutputExists
 from hybridseg.figures import FigureOptions
 from hybridseg.io.locks import lock_output
+from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import find_images
 from hybridseg.io.tables import write_csv, write_json
+from hybridseg.markup import count_of
 from hybridseg.models.unet import NO_ENCODER
 from hybridseg.ranking import average_dice, list_image_rows, rank_images
 from hybridseg.verdict import judge
@@ -207,13 +209,13 @@ def make_tfrecords(console: Console, **settings: Any) -> None:
         overwrite=settings["overwrite"], progress=console.progress,
     )  # fmt: skip
     if result.n_skipped:
-        console.say(f"{result.n_skipped} shards were there already and were left alone")
+        console.say(f"there already and left alone: {count_of(result.n_skipped, 'shard')}")
     n_written = len(result.shard_paths)
     console.record(images=result.n_records, shards_skipped=result.n_skipped)
     console.wrote(
         *result.shard_paths,
         result.index_path,
-        text=f"wrote {result.n_records} images in {n_written} shard{'s' * (n_written != 1)}, and {result.index_path}",
+        text=f"wrote {count_of(result.n_records, 'image')} in {count_of(n_written, 'shard')}, and {result.index_path}",
     )
 
 
@@ -338,6 +340,7 @@ def evaluate(console: Console, **settings: Any) -> None:
     targets.append(folder / f"{weights.stem}_scores_by_image.csv")
     scores = {**confusion.to_record(), "image_dice": average_dice(images)}
     with lock_output(targets[0], wait=True):
+        check_ours(targets, advice="give --out for another folder")
         write_json(targets[0], {**scores, "verdict": verdict.to_record() if verdict else None})
         draw_confusion(targets[1], confusion, title=weights.name, dpi=figures.dpi)
         write_csv(targets[2], *list_image_rows(images))

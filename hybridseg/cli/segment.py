@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from hybridseg.batch.jobs import Job, Outputs, run_jobs
+from hybridseg.batch.manifest import MANIFEST_NAME
 from hybridseg.batch.results import ImageResult
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.options import (
@@ -42,12 +44,16 @@ from hybridseg.hybrid.tuning import SEARCH_RANGES, Trial, TuneOptions, read_tuni
 from hybridseg.hybrid.tuning import tune_crf as tune
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import find_images
+from hybridseg.io.remote import as_source
 from hybridseg.machine import MemoryOptions
+from hybridseg.markup import count_of, name_some
 from hybridseg.models.store import tuning_path
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 DEFAULT_MODEL = Path("model.pb")
 _DEFAULTS = HybridOptions()
+# Of images with the same warning.
+_MOST_NAMED = 3
 # What the words after the model mean. The first three say what the model is, the others how it is used.
 _WORDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "labels_path": ("LABELS", Path),
@@ -130,7 +136,7 @@ def semseg(console: Console, *, words: tuple[str, ...], **settings: Any) -> None
     """
     prob_is_option = is_given("gt_prob")
     images = _read_words(words, settings)
-    paths = find_images([Path(word) for word in images])
+    paths = find_images(map(as_source, images))
     files = {
         "model_paths": settings["model_paths"] or (DEFAULT_MODEL,),
         "labels_path": settings["labels_path"],
@@ -218,10 +224,18 @@ def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool, 
     settings
         Those of `run_jobs`.
     """
-    result = run_jobs(
-        paths, job, resume=resume, progress=console.progress, on_done=lambda image: _print_image(console, image),
-        **settings,
-    )  # fmt: skip
+    warned: list[tuple[str, str]] = []
+
+    def tell(image: ImageResult) -> None:
+        _print_image(console, image)
+        warned.extend((image.image_path.name, warning) for warning in image.warnings)
+
+    rest = f"all in {MANIFEST_NAME}" if settings.get("manifest") else "--verbose names all"
+    try:
+        result = run_jobs(paths, job, resume=resume, progress=console.progress, on_done=tell, **settings)
+    finally:
+        for text in sum_up_warnings(warned, rest="" if console.verbose else rest):
+            console.warn(text)
     console.record(skipped=result.skipped)
     if result.skipped:
         mark = " (--resume)" if resume else ""
@@ -231,7 +245,7 @@ def run_job(console: Console, paths: Sequence[Path], job: Job, *, resume: bool, 
         counts = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         console.say(f"older results that were replaced (--resume): {counts}")
     if len(result.images) > 1:
-        console.say(f"{len(result.images)} images done")
+        console.say(f"{count_of(len(result.images), 'image')} done")
     console.finish(result.problems, n_done=len(result.images) + len(result.skipped))
 
 
@@ -241,10 +255,38 @@ def _print_image(console: Console, image: ImageResult) -> None:
     if image.written:
         console.wrote(*image.written, text="\n".join(f"  wrote {path}" for path in image.written))
     console.report.result.setdefault("images", []).append(
-        {"image": image.image_path, "shares": image.shares, "seconds": image.seconds}
+        {"image": image.image_path, "shares": image.shares, "seconds": image.seconds, "warnings": image.warnings}
     )
-    for warning in image.warnings:
-        console.warn(f"{image.image_path.name}: {warning}")
+
+
+def sum_up_warnings(warned: Sequence[tuple[str, str]], *, rest: str) -> list[str]:
+    """Return a line for each kind of warning, in the order of the first of each; only numbers differ within one.
+
+    Parameters
+    ----------
+    warned : sequence of (str, str)
+        Images, and what is to be said of each.
+    rest : str
+        Where all images of a kind are named; empty: a line for each of them.
+
+    Examples
+    --------
+    >>> sum_up_warnings([("a.jpg", "too dark"), ("b.jpg", "3 rows are void"), ("c.jpg", "too dark")], rest="see log")
+    ['2 images: too dark (first: a.jpg, c.jpg; see log)', 'b.jpg: 3 rows are void']
+    """
+    kinds: dict[str, dict[str, str]] = {}
+    for i, (name, text) in enumerate(warned):
+        kinds.setdefault(re.sub(r"\d[\d.,]*", "#", text) if rest else str(i), {})[name] = text
+    lines = []
+    for of in kinds.values():
+        (first, text), *others = of.items()
+        if not others:
+            lines.append(f"{first}: {text}")
+            continue
+        names = name_some(of, _MOST_NAMED)
+        lead = "first" if len(set(of.values())) == 1 else f"the numbers are of {first}; first"
+        lines.append(f"{count_of(len(of), 'image')}: {text} ({lead}: {names}; {rest})")
+    return lines
 
 
 @click.command("tune-crf")

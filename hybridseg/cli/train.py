@@ -24,9 +24,10 @@ from hybridseg.hybrid.distort import DistortOptions
 from hybridseg.hybrid.evaltiles import N_PER_CLASS, evaluate_tiles, find_tile_size, list_tile_rows
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
-from hybridseg.hybrid.retrain import RetrainResult, draw_curve
+from hybridseg.hybrid.retrain import RetrainResult
 from hybridseg.hybrid.retrain import retrain as train_classifier
 from hybridseg.hybrid.semseg import SemsegJob
+from hybridseg.markup import count_of
 from hybridseg.models.backbones import DEFAULT_INPUT_SIZE
 from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
@@ -83,10 +84,10 @@ def retrain(console: Console, **settings: Any) -> None:
         tuning=read_options(FineTuneOptions, settings, prefix="fine_tune_"),
     )
     paths = read_options(RetrainPaths, settings)
-    result = train_classifier(paths, options=options, progress=console.progress)
-    figure_path = draw_curve(paths, result, figures=read_options(FigureOptions, settings))
+    figures = read_options(FigureOptions, settings)
+    result = train_classifier(paths, options=options, figures=figures, progress=console.progress)
     _print_result(console, result, show_wrong=settings["print_misclassified_test_images"])
-    console.wrote(*result.written, figure_path)
+    console.wrote(*result.written)
     console.record(tiles=result.counts, notes=result.notes)
     model = f"--model {paths.output_graph}"
     steps = NextSteps(
@@ -103,7 +104,7 @@ def _print_result(console: Console, result: RetrainResult, *, show_wrong: bool) 
         n_photos = result.scores["n_photos"]
         console.say(
             f"held-out accuracy {result.scores['accuracy']:.3f}, macro F1 {result.scores['macro_f1']:.3f} "
-            f"on {result.scores['n_tiles']} tiles of {n_photos} photo{'s' * (n_photos != 1)} not used for training"
+            f"on {count_of(result.scores['n_tiles'], 'tile')} of {count_of(n_photos, 'photo')} not used for training"
         )
         console.say_left_out(result.confusion)
     else:

@@ -109,7 +109,7 @@ unet.add_command(build_lmdb)
 @places_options
 @click.option(
     "--validation-images", "val_images", metavar="DIR", type=path_type,
-    help="Images to choose the best epoch on.  [default: a share of --images]",
+    help="Images to choose the best epoch on, or a table of review, df_valid.csv.  [default: a share of --images]",
 )  # fmt: skip
 @click.option("--validation-masks", "val_masks", metavar="DIR", type=path_type, help="Their masks, if not beside them.")
 @click.option("--test-images", metavar="DIR", type=path_type, help="Images for the scores of the end alone.")
@@ -174,7 +174,7 @@ def train(console: Console, **settings: Any) -> None:
 
     The masks are beside the images or in a folder of their own, in any form: ids, colours, .mat, .tif. Of two classes
     the second is told from the first by one output. The best epoch is chosen on photographs that the network is not
-    trained on.
+    trained on. --images may also name a table of review, df_train.csv, which lists images with their masks.
 
     Result: RUNS/NAME/ with model.h5 and model.card.json (the network), log.csv, a picture of the network and figures
     of the training, and every score on the training, validation and test set; with --checkpoint-interval also

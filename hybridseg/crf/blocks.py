@@ -1,10 +1,15 @@
-"""Overlapping blocks, for images that are too large for the memory that may be taken."""
+"""Overlapping blocks of large images. How they lie follows from the size and the halo alone, so that the result does.
+
+Only where a block does not fit into the memory that may be taken, it is halved.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+# Of a block with its halo. No image of the default settings of the hybrid is larger; a photo takes 0.6 GiB.
+_SIDE = 2048
 _SMALLEST_SIDE = 64
 # Beyond three standard deviations lies less than 0.3 % of the weight of a kernel.
 HALO_DEVIATIONS = 3
@@ -91,7 +96,35 @@ class Block:
         return halves if all(half.n_outer_pixels < self.n_outer_pixels for half in halves) else []
 
 
-def plan_blocks(whole: Block, *, max_pixels: float) -> list[Block]:
-    """Cut a block until no part processes more than `max_pixels`, as far as it can be cut."""
-    parts = whole.split() if whole.n_outer_pixels > max_pixels else []
-    return [block for part in parts for block in plan_blocks(part, max_pixels=max_pixels)] or [whole]
+def plan_blocks(whole: Block) -> list[Block]:
+    """Cut an image into blocks, unless one of their size would have as many pixels.
+
+    Examples
+    --------
+    >>> [len(plan_blocks(Block.whole(shape, theta=60))) for shape in ((1000, 4000), (3000, 4000))]
+    [1, 6]
+    """
+    if math.prod(whole.shape) <= (find_step(whole.halo) + 2 * whole.halo) ** 2:
+        return [whole]
+    rows, cols = (cut_side(side, whole.halo) for side in whole.shape)
+    return [Block(*row, *col, whole.halo, whole.shape) for row in rows for col in cols]
+
+
+def find_step(halo: int) -> int:
+    """Return the rows, or columns, of a block that are kept: at least as many as those of its halo."""
+    return max(_SIDE - 2 * halo, 2 * halo)
+
+
+def cut_side(n: int, halo: int) -> list[tuple[int, int]]:
+    """Return where the blocks along a side of an image begin and end.
+
+    What is cut out of the image with the halo of a block is not cut again.
+
+    Examples
+    --------
+    >>> cut_side(5000, 100), cut_side(2048, 100)
+    ([(0, 1948), (1948, 3796), (3796, 5000)], [(0, 2048)])
+    """
+    step = find_step(halo)
+    starts = [0, *range(step + halo, n - halo, step)] if n > step + 2 * halo else [0]
+    return list(zip(starts, [*starts[1:], n], strict=True))

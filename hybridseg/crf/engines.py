@@ -129,7 +129,8 @@ def run_pydensecrf(
     dcrf, pairwise = _import_pydensecrf()
     rows, cols = priors.shape
     n_labels = int(priors.multiplicity.sum())
-    n_bytes = int(rows * cols * estimate_bytes("pydensecrf", priors))
+    # Measured: it says nothing itself.
+    n_bytes = rows * cols * (260 + 44 * n_labels)
     if n_bytes > options.max_memory * GIB:
         raise NeedsMoreMemory(n_bytes)
     energies = -np.log(np.maximum(priors.table, np.float32(priors.floor)))
@@ -151,17 +152,6 @@ def run_pydensecrf(
     first_label = np.concatenate([[0], np.cumsum(priors.multiplicity)[:-1]]).astype(int)
     probs = np.ascontiguousarray(probs[first_label].T).reshape(rows, cols, priors.n_lanes)
     return MeanField(probs.argmax(axis=2).astype(np.uint8), probs if want_probs else None, options.n_iterations)
-
-
-def estimate_bytes(engine: str, priors: Priors) -> float:
-    """Estimate the bytes that an engine takes for each pixel of a photo; measured, see docs/benchmarks.md.
-
-    The native kernel counts exactly once it knows its lattice vertices; this decides the first plan, with 4 vertices
-    a pixel. Photos have 1 to 3, but counting those of pure noise must fit as well.
-    """
-    if engine == "native":
-        return 160 + 4 * max(100, 8 * priors.n_lanes) + 4 * priors.n_lanes * (priors.row_of_pixel is None)
-    return 260 + 44 * float(priors.multiplicity.sum())
 
 
 def choose_engine(name: str) -> tuple[str, Engine]:

@@ -17,7 +17,7 @@ class CrfOptions:
 
     The defaults are the constants of Buscombe and Ritchie (2018).
 
-    A larger image than `max_memory` admits is refined in overlapping blocks.
+    An image of more than 4 megapixels is refined in overlapping blocks.
     """
 
     theta: float = option(60.0, "Width of the pairwise kernels, in pixels of the reduced image.", span=_POSITIVE)
@@ -38,7 +38,10 @@ class CrfOptions:
     )
     n_threads: int = option(0, "Threads of the compiled kernel; 0 is one for each core.", span=Span(0, 1024))
     max_memory: float = option(
-        4.0, "Memory that the CRF may take, in GiB; larger images are refined in blocks.", span=_POSITIVE
+        4.0,
+        "Memory that the CRF may take, in GiB; too little makes its blocks smaller, and changes some pixels in a "
+        "thousand.",
+        span=_POSITIVE,
     )
     reference_geometry: bool = option(
         False, "Swap width and height in the nearness kernel, as the classic program does, to reproduce its results."

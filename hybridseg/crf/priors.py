@@ -12,6 +12,7 @@ import numpy as np
 
 from hybridseg.classes import MAX_CLASSES, VOID
 from hybridseg.errors import BadInput
+from hybridseg.markup import count_of
 
 _SOFTMAX_FLOOR = 1e-5
 
@@ -94,7 +95,9 @@ def priors_from_seeds(seeds: np.ndarray, *, n_classes: int, gt_prob: float) -> P
     lowest, highest = int(seeds.min()), int(seeds.max())
     if lowest < 0 or highest > n_classes:
         wrong = lowest if lowest < 0 else highest
-        raise BadInput(f"the seeds hold {wrong}, but with {n_classes} classes they go from 0 (none) to {n_classes}")
+        raise BadInput(
+            f"the seeds hold {wrong}, but with {count_of(n_classes, 'class')} they go from 0 (none) to {n_classes}"
+        )
     if highest == 0:
         raise BadInput("there is not one seed, so there is nothing to spread; seed at least one pixel")
     seeded = np.flatnonzero(np.bincount(seeds.ravel().astype(np.uint8), minlength=n_classes + 1)[1:])
@@ -128,7 +131,7 @@ def priors_from_probs(probs: np.ndarray) -> Priors:
         raise BadInput(f"probs are floats in (rows, cols, classes), not {probs.dtype} in {probs.shape}")
     n_classes = probs.shape[2]
     if n_classes > MAX_CLASSES:
-        raise BadInput(f"probs are of {n_classes} classes, the CRF takes up to {MAX_CLASSES}")
+        raise BadInput(f"probs are of {count_of(n_classes, 'class')}, the CRF takes up to {MAX_CLASSES}")
     sums = probs.sum(axis=2)
     # The comparison is written so that NaN fails it.
     if not (np.abs(sums - 1) < 1e-3).all() or float(probs.min()) < 0:

@@ -11,11 +11,12 @@ import numpy as np
 
 from hybridseg.classes import VOID
 from hybridseg.crf.blocks import Block, plan_blocks
-from hybridseg.crf.engines import GIB, Engine, MeanField, NeedsMoreMemory, choose_engine, estimate_bytes
+from hybridseg.crf.engines import GIB, Engine, MeanField, NeedsMoreMemory, choose_engine
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.priors import Priors, priors_from_probs, priors_from_seeds
 from hybridseg.errors import BadInput, TooLittleMemory
 from hybridseg.forecast import Weighted
+from hybridseg.markup import count_of
 from hybridseg.progress import Progress, no_progress
 
 _MAX_BANDS = 4
@@ -39,6 +40,8 @@ class Refinement:
         1 when the image was refined as a whole.
     confidence : numpy.ndarray or None
         (rows, cols) float32: the largest of the probabilities; None unless requested.
+    n_planned : int
+        The blocks of an image of this size; more are halves, for lack of memory.
     """
 
     labels: np.ndarray
@@ -47,6 +50,7 @@ class Refinement:
     n_iterations: int
     n_blocks: int
     confidence: np.ndarray | None = None
+    n_planned: int = 1
 
 
 def refine_labels(
@@ -158,7 +162,10 @@ def _prepare_image(image: np.ndarray) -> np.ndarray:
     image = np.ascontiguousarray(image, np.float32)
     n_bad = image.size - int(np.isfinite(image).sum())
     if n_bad:
-        raise BadInput(f"{n_bad} values of the image are NaN or infinite; fill them first, for example with 0")
+        raise BadInput(
+            f"{count_of(n_bad, 'value')} of the image {'is' if n_bad == 1 else 'are'} NaN or infinite; fill them "
+            "first, for example with 0"
+        )
     if image.min() < 0 or image.max() > 255:
         raise BadInput(
             f"values of the image go from {image.min():g} to {image.max():g}; scale them to 0..255, in which "
@@ -200,10 +207,7 @@ def _refine(
     confidence = np.empty(shape, np.float32) if wanted.confidence else None
     n_iterations = n_blocks = 0
     whole = Block.whole(shape, theta=options.reach)
-    bytes_per_pixel = estimate_bytes(name, sample)
-    planned = plan_blocks(whole, max_pixels=options.max_memory * GIB / bytes_per_pixel)
-    if options.reference_geometry and len(planned) > 1:
-        raise _memory_refusal(options, whole.n_outer_pixels * bytes_per_pixel, "no blocks with reference_geometry: ")
+    planned = [whole] if options.reference_geometry else plan_blocks(whole)
     seconds = [block.n_outer_pixels * PIXEL_SECONDS for block in planned]
     for part in progress(Weighted(planned, seconds), label="spreading classes"):
         for block, field in _run_block(part, image, make_priors, options, wanted, engine):
@@ -216,7 +220,7 @@ def _refine(
                 if confidence is not None:
                     confidence[block.inner] = spread.max(axis=2)
             n_iterations, n_blocks = max(n_iterations, field.n_iterations), n_blocks + 1
-    return Refinement(labels, probs, name, n_iterations, n_blocks, confidence)
+    return Refinement(labels, probs, name, n_iterations, n_blocks, confidence, len(planned))
 
 
 def _run_block(
@@ -233,7 +237,8 @@ def _run_block(
         if not halves:
             # A block at a corner has less halo than others of its size.
             n_bytes = error.n_bytes * block.n_inland_pixels / block.n_outer_pixels
-            raise _memory_refusal(options, n_bytes, "") from error
+            reason = "no blocks with reference_geometry: " if options.reference_geometry else ""
+            raise _memory_refusal(options, n_bytes, reason) from error
         for half in halves:
             yield from _run_block(half, image, make_priors, options, wanted, engine)
 

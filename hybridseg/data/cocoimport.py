@@ -26,7 +26,7 @@ from hybridseg.data.cocoplan import (
 )
 from hybridseg.data.split import place_file
 from hybridseg.draw import shuffle_names
-from hybridseg.errors import BadInput, Problem, count_problems, list_problems, located
+from hybridseg.errors import MAX_ECHO, BadInput, Problem, count_problems, list_problems, located, shorten
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.annotations.canvas import Canvas
@@ -184,7 +184,7 @@ def _write_sets(
         try:
             labelmaps = painter.make_labelmaps(chosen)
         except BadInput as error:
-            choice.problems.append(Problem.of(chosen.image.file_name, error))
+            choice.problems.append(Problem.of(shorten(chosen.image.file_name, MAX_ECHO), error))
             choice.chosen.remove(chosen)
             del homes[chosen.path.name]
             continue

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hybridseg.classes import ClassTable, class_key, split_names
 from hybridseg.data.splitplan import SplitOptions, check_group_by, choose_train_groups, group_images
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, Problem, join_names
+from hybridseg.errors import MAX_ECHO, BadInput, HybridSegError, MissingInput, Problem, join_names, shorten
 from hybridseg.io.annotations.coco import Area, CocoFile, CocoImage, Id
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labelled import check_size
@@ -184,7 +184,7 @@ def choose_images(
                 check_size("its annotation", image.shape, info, advice="give the image that was annotated")
             areas = [area for area in file.list_areas(image, info.shape) if class_key(area.name or "") in wanted]
         except HybridSegError as error:
-            choice.problems.append(Problem.of(image.file_name, error))
+            choice.problems.append(Problem.of(shorten(image.file_name, MAX_ECHO), error))
             continue
         faults = [_find_fault(area, info.shape) for area in areas]
         choice.n_faults.update(faults)

@@ -21,7 +21,7 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.locks import lock_output
 from hybridseg.io.masks import CONVERTIBLE, find_labelled
 from hybridseg.io.pairing import JPEG_SUFFIXES, Pair
-from hybridseg.markup import render_text, short_path
+from hybridseg.markup import count_of, render_text, short_path
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 
@@ -197,7 +197,7 @@ def _read_picture(path: Path, options: ConvertOptions, table: ClassTable | None)
             raise BadInput("it is not in colours; give --threshold N for a grey picture")
         labels, n_inexact, n_far = nearest_classes(pixels[..., :3], table)
     note = (
-        f"{n_inexact:,} pixels ({n_inexact / labels.size:.2%}) were no exact colour of a class, {n_far:,} "
+        f"{count_of(n_inexact, 'pixel')} ({n_inexact / labels.size:.2%}) were no exact colour of a class, {n_far:,} "
         f"({n_far / labels.size:.2%}) far from all of them"
     )
     if n_far > _MUCH * labels.size:

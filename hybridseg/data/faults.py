@@ -212,11 +212,32 @@ def _find_names(known: Evidence) -> list[Fault]:
     if len(totals) == 1 and len(known.pairs) >= _LEAST_PAIRS:
         masks = known.mask_of.values()
         title, mend = f"all masks show a single class, {next(iter(totals))}", "give masks of two classes or more"
-        if any(VOID in mask.counts for mask in masks) and all(set(mask.counts) <= {0, VOID} for mask in masks):
+        if any(map(_is_black_and_white, masks)) and all(set(mask.counts) <= {0, VOID} for mask in masks):
             title = "the masks hold 0 and 255 alone, and 255 counts as no class, so that they show a single class"
             mend = "make 255 a class of its own: hybridseg convert MASKS --images PHOTOS --labels FILE --threshold 128"
         found.append(Fault("one class", True, title, mend))
+    else:
+        found += _find_black_and_white(known)
     return found
+
+
+def _find_black_and_white(known: Evidence) -> list[Fault]:
+    """Find masks of ids, among others, that were perhaps drawn in black and white."""
+    problems = [
+        Problem(str(pair.labels_path), "holds 0 and 255 alone, and 255 counts as no class")
+        for pair in known.pairs
+        if (mask := known.mask_of[pair.image_path]).names is None and _is_black_and_white(mask)
+    ]
+    title = "# mask{|s} {holds|hold} 0 and 255 alone, unlike the others, and 255 counts as no class"
+    mend = (
+        "where white is a class, give it the id of that class (hybridseg convert MASK --images PHOTOS --labels FILE "
+        "--threshold 128 makes it 1); where it is none, nothing needs to be done"
+    )
+    return _make("black and white", False, title, mend, problems)
+
+
+def _is_black_and_white(mask: MaskFacts) -> bool:
+    return set(mask.counts) == {0, VOID}
 
 
 def _explain_ids(ids: Sequence[int], given: ClassTable | None) -> str:

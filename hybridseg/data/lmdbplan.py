@@ -18,6 +18,7 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_labelled
 from hybridseg.io.pairing import Pair, find_images
 from hybridseg.io.tfrecords import SAMPLE_TYPES
+from hybridseg.markup import count_of
 from hybridseg.options import Span, check_file_name, check_options, option, option_like
 from hybridseg.progress import Progress
 
@@ -105,8 +106,8 @@ def check_images(infos: Sequence[ImageInfo], options: LmdbOptions) -> None:
     for info in infos:
         if (info.n_colors, info.dtype) != (first.n_colors, first.dtype):
             raise BadInput(
-                f"{first.path.name} has {first.n_colors} bands of {first.dtype}, {info.path.name} {info.n_colors} of "
-                f"{info.dtype}; a network is trained on images of one kind"
+                f"{first.path.name} has {count_of(first.n_colors, 'band')} of {first.dtype}, {info.path.name} "
+                f"{info.n_colors} of {info.dtype}; a network is trained on images of one kind"
             )
         if options.use_tiling and min(info.shape) < options.tile_size:
             raise BadInput(
@@ -133,7 +134,8 @@ def split_pairs(pairs: Sequence[Pair], options: LmdbOptions) -> list[list[int]]:
     for part, names in zip(PARTS, both, strict=True):
         if not names:
             raise BadInput(
-                f"of {len(pairs)} images none would be for the {part} set; add images, or give another --train_fraction"
+                f"of {count_of(len(pairs), 'image')} none would be for the {part} set; add images, or "
+                f"give another --train_fraction"
             )
     return [sorted(number_of[image] for name in names for image in groups[name]) for names in both]
 

@@ -7,6 +7,7 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.labelmaps import match_colors
+from hybridseg.markup import count_of
 from hybridseg.palette import count_colors
 
 # A grey picture that was saved in colours, also as JPEG, has channels that differ by less.
@@ -85,5 +86,7 @@ def threshold_grey(pixels: np.ndarray, threshold: int) -> np.ndarray:
         if (tint > _MOST_TINT).mean() > _MOST_TINTED:
             raise BadInput("it is in colours, so a threshold means nothing; give --nearest-color")
     elif pixels.shape[2] != 1:
-        raise BadInput(f"it has {pixels.shape[2]} bands; a mask has one of grey values, or is a picture in colours")
+        raise BadInput(
+            f"it has {count_of(pixels.shape[2], 'band')}; a mask has one of grey values, or is a picture in colours"
+        )
     return (pixels.mean(axis=2) > threshold).astype(np.uint8)

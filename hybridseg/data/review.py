@@ -34,7 +34,7 @@ from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import is_ours
 from hybridseg.io.masks import Matches, find_labelled, find_masks
 from hybridseg.io.pairing import list_images
-from hybridseg.markup import render_table, render_text
+from hybridseg.markup import count_of, render_table, render_text
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.page import is_page_of_ours
 from hybridseg.progress import Progress, no_progress
@@ -126,10 +126,9 @@ class ReviewResult:
     def describe(self) -> str:
         """Say in a line whether a training would run."""
         if self.breaks:
-            n = len(self.breaks)
-            return f"a training would break: {n} {'fault' if n == 1 else 'faults'} to mend"
+            return f"a training would break: {count_of(len(self.breaks), 'fault')} to mend"
         n = len(self.faults) + len(self.notes)
-        look = f"; {n} {'thing' if n == 1 else 'things'} to look at" if n else ""
+        look = f"; {count_of(n, 'thing')} to look at" if n else ""
         return f"nothing stands in the way of a training{look}"
 
     def _repr_html_(self) -> str:
@@ -201,7 +200,7 @@ def review_data(
         claim_folder(folder)
     with lock_output(places.report_dir / PAGE_NAME), Journal(places.report_dir / LOG_NAME) as journal:
         masks = places.masks_dir or places.images_dir
-        journal.note(f"photos from {places.images_dir}, masks from {masks}: {len(found.pairs)} pairs")
+        journal.note(f"photos from {places.images_dir}, masks from {masks}: {count_of(len(found.pairs), 'pair')}")
         for line in found.describe_rest():
             journal.note(line)
         cache_dir = places.report_dir / CACHE_NAME
@@ -211,7 +210,7 @@ def review_data(
             progress=progress,
         )  # fmt: skip
         kept = f", {survey.n_kept} of them of a content that had been read before" if survey.n_kept else ""
-        journal.note(f"checked {len(survey.photos)} photos and {len(survey.masks)} masks{kept}")
+        journal.note(f"checked {count_of(len(survey.photos), 'photo')} and {count_of(len(survey.masks), 'mask')}{kept}")
         known = Evidence(found, survey, name_labels(survey.masks, table), table)
         known = replace(known, sets=divide_photos(known, options, tested))
         result = judge_data(places, known, options)

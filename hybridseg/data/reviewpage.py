@@ -14,6 +14,7 @@ from hybridseg.data.survey import MaskFacts
 from hybridseg.io.images import as_rgb8, read_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelpng import encode_overlay
+from hybridseg.markup import count_of
 from hybridseg.models.cards import list_versions
 from hybridseg.page import Bars, Picture, Section, Strip, Table, embed_picture, write_page
 from hybridseg.palette import ramp_colors
@@ -39,7 +40,7 @@ def write_review_page(
     """Write the page, whole or not at all; `source` says where the photos and masks are."""
     sets = Counter(known.sets.values())
     counts = ", ".join(f"{sets[name]:,} {words}" for name, words in _SETS.items() if sets[name])
-    lead = [_capitalize(f"{verdict}."), f"{source} {len(known.sets):,} photos could be read: {counts}."]
+    lead = [_capitalize(f"{verdict}."), f"{source} {count_of(len(known.sets), 'photo')} could be read: {counts}."]
     if known.names.missing:
         lead.append(f"{CLASSES_NAME}, beside {LABELS_NAME}, is a class list with placeholders for the missing names.")
     sections = [

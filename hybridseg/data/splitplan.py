@@ -18,6 +18,7 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import match_masks
 from hybridseg.io.pairing import find_companions, list_images
 from hybridseg.io.textfiles import read_lines
+from hybridseg.markup import count_of
 from hybridseg.options import Span, check_options, option
 
 ACTIONS = ("copy", "move", "link")
@@ -206,7 +207,9 @@ def group_images(names: Iterable[str], group_by: str | None) -> dict[str, list[s
         key = ("-".join(filter(None, match.groups())) if match.re.groups else match[0]) if match else None
         groups[key if key else stem].append(name)
     if group_by and not n_matches:
-        raise BadInput(f"--group-by '{group_by}' matches none of the {len(groups)} images; try it on {min(groups)!r}")
+        raise BadInput(
+            f"--group-by '{group_by}' matches none of the {count_of(len(groups), 'image')}; try it on {min(groups)!r}"
+        )
     return dict(sorted(groups.items()))
 
 

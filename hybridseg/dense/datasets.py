@@ -14,7 +14,7 @@ from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.pairs import FolderPairs, check_pairs
 from hybridseg.dense.photos import PhotoPairs
-from hybridseg.errors import BadInput, BadUsage, MissingInput, Problem, list_problems
+from hybridseg.errors import BadInput, BadUsage, MissingInput, Problem, list_problems, located, shorten
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labelled import ReadLabels, describe_alpha
@@ -22,9 +22,13 @@ from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.masks import Matches, find_masks
 from hybridseg.io.pairing import Pair, find_owner, list_images
+from hybridseg.io.tables import read_csv
+from hybridseg.markup import count_of
 from hybridseg.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
+
+_TABLE_SUFFIX = ".csv"
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,8 @@ def find_folder_pairs(
     Parameters
     ----------
     images_dir, masks_dir : pathlib.Path
-        Or a folder whose only subfolder has them, as the published program wants it.
+        Or a folder whose only subfolder has them, as the published program wants it; in place of both a table of
+        `review`, such as ``df_train.csv``, which names each image and its mask.
     word : {"mask", "label", ""}
         As `find_masks`.
     option : str
@@ -142,11 +147,41 @@ def find_folder_pairs(
         When a folder is missing or empty, an image has no mask, or a mask has no image (in a folder of
         their own, masks of other images are left out with a warning if all images have one).
     """
+    if images_dir.suffix.lower() == _TABLE_SUFFIX:
+        if masks_dir is not None:
+            raise BadUsage(f"{images_dir} names the masks, too; leave {option} out")
+        return read_listed_pairs(images_dir)
     images_dir, masks_dir = enter_places(images_dir, masks_dir)
     images = list_images(images_dir)
     if not images:
         raise MissingInput(f"{images_dir} has no image ({', '.join(IMAGE_SUFFIXES)})")
     return require_pairs(find_masks(images, masks_dir, word=word), images_dir, masks_dir, option=option)
+
+
+def read_listed_pairs(path: Path) -> list[Pair]:
+    """Read the pairs of a table with the columns `image` and `mask`: paths from the current folder, or from its own.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When it is no such table or has no row, a file is not there, or an image has no mask.
+    """
+    rows = read_csv(path, ("image", "mask"))
+    if not rows:
+        raise BadInput(f"{path} lists no image")
+    with located(path):
+        images = [_find_listed(row["image"], path) for row in rows]
+        masks = [_find_listed(row["mask"], path, of=row["image"]) for row in rows]
+    return [Pair(image_path=image, labels_path=mask) for image, mask in zip(images, masks, strict=True)]
+
+
+def _find_listed(name: str, table: Path, *, of: str = "") -> Path:
+    if not name:
+        raise BadInput(f"it names no mask of {shorten(of)}; list labelled images alone" if of else "a row has no image")
+    found = next((place for place in (Path(name), table.parent / name) if place.is_file()), None)
+    if found is None:
+        raise MissingInput(f"it names {shorten(name)}, which is not there; make it again with `hybridseg review`")
+    return found
 
 
 def require_pairs(found: Matches, images_dir: Path, masks_dir: Path, *, option: str = "--masks") -> list[Pair]:
@@ -215,8 +250,9 @@ def read_mask(path: Path, table: ClassTable | None) -> LabelMap:
 def refuse_problems(problems: Sequence[Problem]) -> None:
     """Raise BadInput when there are problems, with a line for each."""
     if problems:
-        noun = "file is" if len(problems) == 1 else "files are"
-        raise BadInput(f"{len(problems)} {noun} unusable, so nothing was done:{list_problems(problems)}")
+        verb = "is" if len(problems) == 1 else "are"
+        n_files = count_of(len(problems), "file")
+        raise BadInput(f"{n_files} {verb} unusable, so nothing was done:{list_problems(problems)}")
 
 
 def enter_places(images_dir: Path, masks_dir: Path | None) -> tuple[Path, Path]:

@@ -18,6 +18,7 @@ from hybridseg.errors import BadInput, located
 from hybridseg.io.jsonfiles import parse_whole
 from hybridseg.io.lmdbstore import Database
 from hybridseg.io.tfrecords import SAMPLE_TYPES
+from hybridseg.markup import count_of
 from hybridseg.models.cards import hash_bytes
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.views import View
@@ -79,7 +80,7 @@ class LmdbPairs:
             strange = sorted(found.keys() - {VOID} - set(range(len(self.table))))
             if strange:
                 raise BadInput(
-                    f"{source} has the class id {strange[0]}, and there are {len(self.table)} classes: give "
+                    f"{source} has the class id {strange[0]}, and there are {count_of(len(self.table), 'class')}: give "
                     f"--number_classes {strange[-1] + 1} or more"
                 )
 

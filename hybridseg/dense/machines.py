@@ -137,7 +137,9 @@ def _make_cluster(addresses: tuple[str, ...], index: int, where: str, which: str
     if len(addresses) < 2:
         raise BadInput(f"{where} has {count_of(len(addresses), 'machine')}; give two or more, or no --strategy")
     if not 0 <= index < len(addresses):
-        raise BadInput(f"{which}: {where} has {len(addresses)} machines; give a number from 0 to {len(addresses) - 1}")
+        raise BadInput(
+            f"{which}: {where} has {count_of(len(addresses), 'machine')}; give a number from 0 to {len(addresses) - 1}"
+        )
     return Cluster(addresses, index)
 
 

@@ -14,6 +14,7 @@ from hybridseg.errors import BadInput, HybridSegError, Problem
 from hybridseg.io.images import describe_image, load_image
 from hybridseg.io.labelled import ReadLabels, check_size, load_labelled
 from hybridseg.io.pairing import Pair
+from hybridseg.markup import count_of
 from hybridseg.models.cards import combine_fingerprint, hash_bytes, hash_file
 from hybridseg.options import Span
 from hybridseg.progress import Progress, no_progress
@@ -89,8 +90,8 @@ class FolderPairs:
         for info in self.infos[1:]:
             if (info.n_colors, info.dtype) != (first.n_colors, first.dtype):
                 raise BadInput(
-                    f"{first.path.name} has {first.n_colors} bands of {first.dtype}, {info.path.name} {info.n_colors} "
-                    f"of {info.dtype}; a network is trained on images of one kind"
+                    f"{first.path.name} has {count_of(first.n_colors, 'band')} of {first.dtype}, {info.path.name} "
+                    f"{info.n_colors} of {info.dtype}; a network is trained on images of one kind"
                 )
         self.sources = tuple(pair.image_path.stem for pair in pairs)
 

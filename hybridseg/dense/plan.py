@@ -57,13 +57,13 @@ class TrainingPlan:
         shown = f"all of each at {rows} x {cols} pixels"
         if crop is not None:
             at = f"scale {low:g}" if low == high else f"scales from {low:g} to {high:g}"
-            what = "all of each" if self.crops.scale else f"{training.n_samples} windows in an epoch"
+            what = "all of each" if self.crops.scale else f"{count_of(training.n_samples, 'window')} in an epoch"
             shown = f"{what} at {at}, {crop[0]} x {crop[1]} pixels"
             if self.crops.scale and len({info.shape for info in getattr(training.pairs, "infos", ())}) > 1:
                 shown += "; smaller ones lie within their mirror image, which has no labels"
         peak = max(fit.schedule.learning_rate(epoch) for epoch in range(fit.epochs))
         kept = {0: "no checkpoints", 1: "a checkpoint every epoch"}
-        interval = kept.get(fit.checkpoint_interval, f"a checkpoint every {fit.checkpoint_interval} epochs")
+        interval = kept.get(fit.checkpoint_interval, f"a checkpoint every {count_of(fit.checkpoint_interval, 'epoch')}")
         return [
             f"images: {len(training.indices)} to train on, {len(validation.indices)} to validate on; {shown}",
             f"settings: {count_of(fit.epochs, 'epoch')}, batches of {self.batch_size}, learning rate up to "
@@ -108,7 +108,9 @@ def make_feeds(
         When the images have another number of bands than the network takes, or both sets share a photograph.
     """
     if pairs.n_bands != plan.architecture.n_bands:
-        raise BadInput(f"the images have {pairs.n_bands} bands, but the network takes {plan.architecture.n_bands}")
+        raise BadInput(
+            f"the images have {count_of(pairs.n_bands, 'band')}, but the network takes {plan.architecture.n_bands}"
+        )
     seed = plan.fit.seed
     if validation_pairs is None:
         training_ids, validation_ids = hold_out(pairs.sources, share=plan.validation_share, seed=seed)

@@ -19,7 +19,7 @@ from hybridseg.calibration import measure_entropy
 from hybridseg.classes import ClassTable, share_out
 from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.dense.pieces import Piece, even_strips, join_pieces
-from hybridseg.dense.smoothing import SmoothingOptions, smooth_strips
+from hybridseg.dense.smoothing import SmoothingOptions, judge_room, smooth_strips
 from hybridseg.dense.windows import DenseOptions, count_held, count_needed, find_size, predict_pieces, predict_strips
 from hybridseg.figures import DPI
 from hybridseg.forecast import UNKNOWN, followed_by
@@ -114,7 +114,9 @@ def predict_file(
     shape, is_alone = info.shape, target is not None or not fits_whole(info.shape)
     image, note = match_image(opened, models, has_alpha=info.has_alpha)
     large = "" if target else explain_large(shape)
-    warnings = (*filter(None, [note, large]), *judge_scale(info, models, options))
+    size = find_size(image, models[0], options)
+    short = judge_room(size, len(table), options=smoothing, room=room)
+    warnings = (*filter(None, [note, large, short]), *judge_scale(info, models, options))
     watch.lap("read")
     found = predict_rows(
         image, models, options=options, smoothing=smoothing, want_confidence=outputs.probabilities, room=room,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hybridseg.batch.jobs import Outputs, load_once
@@ -15,6 +16,8 @@ from hybridseg.machine import MemoryOptions
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.engines import LITERT
 from hybridseg.progress import Progress, no_progress
+
+_ADVICE = re.compile(r"--native --scale \S+$")
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class PartsJob(PredictJob):
             if self.options.choose_scale(model) != 1:
                 raise BadInput(
                     f"{model.path} sees images at another scale than their own; use it with "
-                    f"`hybridseg segment PHOTOS --model {model.path} --out DIR`"
+                    f"`{_name_other_command(model.path)}`"
                 )
         return models
 
@@ -48,10 +51,19 @@ class PartsJob(PredictJob):
         if target.exists() and target.samefile(image_path):
             raise BadInput(f"its result would replace it; give another --output_folder than {target.parent}")
         check_place(target)
-        return predict_file(
+        found = predict_file(
             image_path, self.load(), options=self.options, outputs=self.outputs, table=self.table, memory=self.memory,
             target=target, progress=progress,
         )  # fmt: skip
+        return replace(found, warnings=tuple(_ADVICE.sub(self._advise, text) for text in found.warnings))
+
+    def _advise(self, options: re.Match[str]) -> str:
+        """Name a command that has the options of a warning about an image of another scale."""
+        return f"`{_name_other_command(self.model_paths[0])} {options[0]}`"
+
+
+def _name_other_command(path: Path) -> str:
+    return f"hybridseg segment PHOTOS --model {path} --out DIR"
 
 
 def make_parts_job(

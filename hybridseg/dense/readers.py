@@ -30,6 +30,7 @@ from hybridseg.dense.lmdbpairs import BatchMaker
 from hybridseg.dense.machines import Share
 from hybridseg.dense.replicas import list_devices
 from hybridseg.errors import BadInput, HybridSegError
+from hybridseg.markup import count_of
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import say
 
@@ -248,7 +249,10 @@ class ReaderFeed(Feed):
             if readers is not None:
                 readers.close()
                 times = "once" if readers.times_starved == 1 else f"{readers.times_starved} times"
-                say(f"input queue: starved {times}, in {readers.starved_steps} of {readers.next - readers.first} steps")
+                say(
+                    f"input queue: starved {times}, in {readers.starved_steps} of "
+                    f"{count_of(readers.next - readers.first, 'step')}"
+                )
 
     def batches(self, *, first_epoch: int = 0, n_epochs: int = 1) -> Iterator[tuple[Any, Any]]:
         """Yield the batches of some epochs."""

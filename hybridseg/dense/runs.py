@@ -12,6 +12,7 @@ from hybridseg.batch.jobs import load_once
 from hybridseg.batch.madeby import list_changes
 from hybridseg.errors import BadInput, MissingInput, join_names
 from hybridseg.io.jsonfiles import as_read
+from hybridseg.markup import count_of
 from hybridseg.models.bundles import DenseModel, load_dense
 from hybridseg.models.engines import LITERT
 
@@ -69,7 +70,8 @@ class RunFolder:
             )
         if len(record["history"]) > n_epochs:
             raise BadInput(
-                f"{self.path} holds a run of {len(record['history'])} epochs already; ask for at least as many"
+                f"{self.path} holds a run of {count_of(len(record['history']), 'epoch')} already; ask for at least as "
+                "many"
             )
         return True
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hybridseg.classes import VOID, labels_to_seeds
-from hybridseg.crf.blocks import HALO_DEVIATIONS
+from hybridseg.crf.blocks import HALO_DEVIATIONS, Block, cut_side, find_step, plan_blocks
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels, refine_probs
 from hybridseg.errors import TooLittleMemory
@@ -160,29 +160,67 @@ def smooth_strips(
         When there is room for too few rows.
     """
     n_rows, n_cols = image.shape[:2]
-    # Probabilities twice, for a moment, and what is made of them.
-    row_bytes = n_cols * (8 * n_classes + _PIXEL_BYTES)
-    halo = (math.ceil(HALO_DEVIATIONS * options.crf.reach) if options.crf_from != "none" else 0) + options.radius
-    height = room // 2 // row_bytes
-    if height < n_rows:
-        height = max(height - 2 * halo, 0)
+    halo, bands = plan_bands((n_rows, n_cols), n_classes, options=options, room=room)
+    options = replace(options, crf=options.crf.fit_room(room))
+    outers = [slice(max(start - halo, 0), min(stop + halo, n_rows)) for start, stop in bands]
+    known = np.empty((max(outer.stop - outer.start for outer in outers), n_cols, n_classes), np.float32)
+    incoming, waiting = iter(strips), np.empty((0, n_cols, n_classes), np.float32)
+    top = bottom = 0
+    for (start, stop), outer in zip(bands, outers, strict=True):
+        # What the band before saw of this one, and then the strips that follow.
+        n_kept = bottom - outer.start
+        known[:n_kept] = known[outer.start - top : bottom - top]
+        top = outer.start
+        while bottom < outer.stop:
+            waiting = waiting if len(waiting) else next(incoming)[1]
+            n_taken = min(len(waiting), outer.stop - bottom)
+            known[bottom - top : bottom - top + n_taken] = waiting[:n_taken]
+            waiting, bottom = waiting[n_taken:], bottom + n_taken
+        probs = known[: bottom - top]
+        labels = smooth_probs(image[outer], probs, options=options, first=top, n_rows=n_rows, progress=progress)
+        yield start, labels[start - top : stop - top]
+
+
+def plan_bands(
+    shape: tuple[int, int], n_classes: int, *, options: SmoothingOptions, room: int
+) -> tuple[int, list[tuple[int, int]]]:
+    """Return how many rows around a band have an influence on it, and where the bands of an image begin and end.
+
+    With a CRF they are the rows of its blocks, however much memory there is, unless that is too little.
+
+    Raises
+    ------
+    BadInput
+        When there is room for too few rows.
+    """
+    n_rows, n_cols = shape
+    row_bytes = n_cols * (4 * n_classes + _PIXEL_BYTES)
+    has_crf = options.crf_from != "none"
+    halo = (math.ceil(HALO_DEVIATIONS * options.crf.reach) if has_crf else 0) + options.radius
+    n_fit = room // 2 // row_bytes
+    if has_crf:
+        whole = Block(0, n_rows, 0, n_cols, halo, shape)
+        bands = [(0, n_rows)] if len(plan_blocks(whole)) == 1 else cut_side(n_rows, halo)
+        if (n_rows if len(bands) == 1 else find_step(halo) + 2 * halo) <= n_fit:
+            return halo, bands
+    height = n_rows if n_rows <= n_fit else max(n_fit - 2 * halo, 0)
     if height < min(_LEAST_ROWS, n_rows):
         raise TooLittleMemory(
             f"smoothing takes {2 * row_bytes * (2 * halo + _LEAST_ROWS) / GIB:.1f} GiB for {n_cols} columns, and "
             f"{room / GIB:.1f} are left for it; give more (--max-memory), or leave the CRF out"
         )
-    options = replace(options, crf=options.crf.fit_room(room))
-    incoming, known, top = iter(strips), list[np.ndarray](), 0
-    for start in range(0, n_rows, height):
-        stop = min(start + height, n_rows)
-        outer = slice(max(start - halo, 0), min(stop + halo, n_rows))
-        while top + sum(map(len, known)) < outer.stop:
-            known.append(next(incoming)[1])
-        rows = known[0] if len(known) == 1 else np.concatenate(known)
-        known, top = [rows[outer.start - top :]], outer.start
-        probs = known[0][: outer.stop - outer.start]
-        labels = smooth_probs(image[outer], probs, options=options, first=top, n_rows=n_rows, progress=progress)
-        yield start, labels[start - top : stop - top]
+    return halo, [(start, min(start + height, n_rows)) for start in range(0, n_rows, height)]
+
+
+def judge_room(shape: tuple[int, int], n_classes: int, *, options: SmoothingOptions, room: int) -> str:
+    """Return a warning where the bands follow from the memory, see `plan_bands`; empty where they do not."""
+    bands = [plan_bands(shape, n_classes, options=options, room=each)[1] for each in (room, 1 << 62)]
+    if options.crf_from == "none" or bands[0] == bands[1]:
+        return ""
+    return (
+        "for lack of memory the CRF worked in other parts than with more, so some pixels in a thousand may differ; "
+        "give it more (--max-memory)"
+    )
 
 
 def thin_seeds(seeds: np.ndarray, *, share: float, seed: int, first: int = 0, n_rows: int | None = None) -> np.ndarray:

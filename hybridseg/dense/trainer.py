@@ -30,7 +30,7 @@ from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import write_csv
-from hybridseg.markup import render_table, render_text
+from hybridseg.markup import count_of, render_table, render_text
 from hybridseg.models.bundles import DenseCard, DenseModel, check_card_place, save_dense
 from hybridseg.models.cards import hash_bytes, list_versions
 from hybridseg.models.catalog import read_entry
@@ -147,7 +147,7 @@ class TrainingResult:
     def _describe(self) -> str:
         accuracy = self.confusion.accuracy
         score = "" if accuracy is None else f", accuracy {accuracy:.3f} on {self.n_validation} held-out images"
-        return f"trained on {self.n_training} images{score}"
+        return f"trained on {count_of(self.n_training, 'image')}{score}"
 
     def _repr_html_(self) -> str:
         verdict = judge(self.photos)

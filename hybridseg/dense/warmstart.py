@@ -9,6 +9,7 @@ from hybridseg.batch.madeby import hash_file, list_changes
 from hybridseg.dense.runs import describe_changes
 from hybridseg.errors import BadInput, MissingInput, join_names
 from hybridseg.io.jsonfiles import as_read
+from hybridseg.markup import count_of
 from hybridseg.models.architectures import architecture_record
 from hybridseg.models.bundles import DenseCard, DenseModel, load_dense
 from hybridseg.models.engines import TENSORFLOW
@@ -56,8 +57,8 @@ def _check(path: Path, start: DenseCard, wanted: DenseCard) -> None:
         raise BadInput(f"{path} is a {old.name}, not a {new.name}; give a model of the same command, {_REMEDY}")
     if old.n_bands != new.n_bands:
         raise BadInput(
-            f"{path} was trained on images of {old.n_bands} bands, and these have {new.n_bands}; give images of as "
-            f"many, {_REMEDY}"
+            f"{path} was trained on images of {count_of(old.n_bands, 'band')}, and these have {new.n_bands}; give "
+            f"images of as many, {_REMEDY}"
         )
     if start.table.keys != wanted.table.keys:
         raise BadInput(

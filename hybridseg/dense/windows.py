@@ -224,7 +224,7 @@ def find_size(image: np.ndarray | LazyImage | ImageInfo, model: DenseModel, opti
     return rows, cols
 
 
-def count_needed(info: ImageInfo, models: Sequence[DenseModel], options: DenseOptions) -> int:
+def count_needed(image: LazyImage | ImageInfo, models: Sequence[DenseModel], options: DenseOptions) -> int:
     """Return about how many bytes networks take for a window of an image, with the arrays around it.
 
     Of what TensorFlow runs only these arrays are counted.
@@ -233,7 +233,7 @@ def count_needed(info: ImageInfo, models: Sequence[DenseModel], options: DenseOp
     plan = {"window": options.window, "overlap": options.overlap, "stride": stride}
     needed = 0
     for model in models:
-        n_pixels = math.prod(plan_windows(side, **plan)[0] for side in find_size(info, model, options))
+        n_pixels = math.prod(plan_windows(side, **plan)[0] for side in find_size(image, model, options))
         # A window, the next one and its copy; the probabilities of two, their sums and those that are done.
         n_numbers = 3 * model.card.architecture.n_bands + 5 * (len(model.table) + 1)
         needed += 4 * n_numbers * n_pixels

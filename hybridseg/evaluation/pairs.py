@@ -19,6 +19,7 @@ from hybridseg.io.pairing import (
     MACHINE_KINDS,
     image_stem,
     is_figure,
+    keep_files,
     list_files,
     list_images,
     machine_ending,
@@ -190,7 +191,7 @@ def _find_matches(folder: Path, option: str, pattern: str) -> list[Path]:
     if not folder.is_dir():
         raise MissingInput(f"there is no folder {folder}")
     try:
-        matches = [path for path in folder.glob(pattern) if path.suffix.lower() in LABELMAP_SUFFIXES and path.is_file()]
+        matches = list(keep_files(path for path in folder.glob(pattern) if path.suffix.lower() in LABELMAP_SUFFIXES))
     except (ValueError, NotImplementedError) as error:
         raise BadInput(f"{option} {pattern!r}: {error}; give a pattern below {folder}, as 'masks/*.png'") from error
     shown = (path for path in matches if not (path.name.startswith(".") or is_in_leftover(path) or is_figure(path)))

@@ -31,7 +31,7 @@ from hybridseg.io.pairing import (
     result_kind,
 )
 from hybridseg.io.tables import write_csv, write_json
-from hybridseg.markup import render_table, render_text
+from hybridseg.markup import count_of, render_table, render_text
 from hybridseg.panels import Panels
 from hybridseg.progress import Progress, no_progress
 from hybridseg.ranking import ImageScore, list_image_rows, rank_images, tell_worst
@@ -77,9 +77,7 @@ class PixelsResult:
         accuracy = "" if self.pooled.accuracy is None else f", accuracy {self.pooled.accuracy:.3f}"
         n = len(self.confusions)
         verdict = f"\n{self.verdict.text}" if self.verdict else ""
-        return (
-            f"<PixelsResult: {n} pair{'s' * (n > 1)} of label maps{accuracy}{count_problems(self.problems)}>{verdict}"
-        )
+        return f"<PixelsResult: {count_of(n, 'pair')} of label maps{accuracy}{count_problems(self.problems)}>{verdict}"
 
     def _repr_html_(self) -> str:
         text = self.verdict.text if self.verdict else "no pixel was compared"

@@ -103,6 +103,12 @@ class RetrainPaths:
         """Where the class names go: `output_labels`, or ``labels.txt`` beside the model."""
         return self.output_labels or self.output_graph.with_name("labels.txt")
 
+    def list_intermediate(self, n_steps: int) -> list[Path]:
+        """Return where the intermediate models of so many steps go."""
+        every, folder = self.intermediate_store_frequency, self.intermediate_output_graphs_dir
+        steps = range(every, n_steps + 1, every) if every else ()
+        return [folder / f"intermediate_{step}.pb" for step in steps] if folder else []
+
 
 class _BackboneEngine:
     """Computes features with a backbone as it is at the moment."""

@@ -20,9 +20,10 @@ from hybridseg.hybrid.tilefolder import find_sources, list_class_folders, read_c
 from hybridseg.hybrid.tiles import read_tile
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.locks import lock_output
+from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import MANIFEST_NAME, list_files
 from hybridseg.io.tables import read_csv, write_csv, write_json
-from hybridseg.markup import render_text
+from hybridseg.markup import count_of, render_text
 from hybridseg.models.store import TileClassifier
 from hybridseg.progress import Progress, no_progress
 from hybridseg.verdict import Verdict, judge
@@ -46,7 +47,7 @@ class TilesResult:
     def __repr__(self) -> str:
         n, accuracy = self.confusion.n_pixels, self.confusion.accuracy
         verdict = f"\n{self.verdict.text}" if self.verdict else ""
-        return f"<TilesResult: {n:,} tiles, accuracy {accuracy:.3f}{count_problems(self.problems)}>{verdict}"
+        return f"<TilesResult: {count_of(n, 'tile')}, accuracy {accuracy:.3f}{count_problems(self.problems)}>{verdict}"
 
     def _repr_html_(self) -> str:
         text = render_text(self.verdict and self.verdict.text)
@@ -148,7 +149,10 @@ def _draw_tiles(
         if class_id is None:
             known = ", ".join(table.names)
             problems.append(
-                Problem(str(home), f"is not a class of this model ({known}); its {len(tiles)} tiles are left out")
+                Problem(
+                    str(home),
+                    f"is not a class of this model ({known}); left out with {count_of(len(tiles), 'tile')}",
+                )
             )
             continue
         chosen[class_id] += [tiles[name] for name in shuffle_names(tiles, seed=seed)[:n_per_class]]
@@ -198,6 +202,7 @@ def _write_result(
     written += [figures.name(out_dir / f"eval_tiles_{what}") for what in ("confusion", "calibration")]
     csv_path, json_path, confusion_path, calibration_path = written
     with lock_output(csv_path, wait=True):
+        check_ours(written, advice="give --out for another folder")
         write_csv(csv_path, _COLUMNS, list_tile_rows(confusion, mean_probability))
         write_json(
             json_path,
@@ -211,7 +216,10 @@ def _write_result(
             },
         )
         draw_confusion(
-            confusion_path, confusion, title=f"{classifier.path.name}, {confusion.n_pixels} tiles", dpi=figures.dpi
+            confusion_path,
+            confusion,
+            title=f"{classifier.path.name}, {count_of(confusion.n_pixels, 'tile')}",
+            dpi=figures.dpi,
         )
         draw_calibration(calibration_path, calibration, unit="tiles", dpi=figures.dpi)
     return written

@@ -38,7 +38,7 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.locks import lock_output, remove_leftovers
 from hybridseg.io.pairing import MANIFEST_NAME, Pair
 from hybridseg.io.tables import read_csv, write_csv
-from hybridseg.markup import render_table, render_text, short_path
+from hybridseg.markup import count_of, render_table, render_text, short_path
 from hybridseg.models.cards import hash_bytes
 from hybridseg.progress import Progress, no_progress
 
@@ -68,7 +68,10 @@ class RetileResult:
 
     def __repr__(self) -> str:
         n_kept = self.n_kept
-        what = f"{sum(n_kept.values()):,} tiles of {len(n_kept)} classes in {short_path(self.tiles_dir)}"
+        what = (
+            f"{count_of(sum(n_kept.values()), 'tile')} of {count_of(len(n_kept), 'class')} in "
+            f"{short_path(self.tiles_dir)}"
+        )
         warned = f"; warnings: {len(self.warnings)}" if self.warnings else ""
         return f"<RetileResult: {what}{warned}{count_problems(self.problems)}>"
 
@@ -263,7 +266,7 @@ def _plan_images(
 
 def _explain_no_window(n_images: int, options: RetileOptions) -> str:
     return (
-        f"no window of {options.tile_size} pixels in {n_images} images has one class on more than "
+        f"no window of {options.tile_size} pixels in {count_of(n_images, 'image')} has one class on more than "
         f"{options.purity:.0%} of it; lower the purity (-a) or the tile size (-t)"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from hybridseg.hybrid.head import Measurement
 from hybridseg.hybrid.imagesets import TESTING, TRAINING, VALIDATION
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
-from hybridseg.markup import render_text
+from hybridseg.io.marks import check_ours
+from hybridseg.markup import count_of, render_text
 from hybridseg.models.backbones import claim_saved_model
+from hybridseg.models.graphs import GRAPH_MARKS
 from hybridseg.models.store import check_card_place
 from hybridseg.models.summaries import SummaryWriter
 from hybridseg.progress import Progress, no_progress
@@ -57,8 +60,8 @@ class RetrainResult:
         if self.confusion is None:
             return "not measured: no photo was held out"
         accuracy, n_photos = self.scores["accuracy"], self.scores["n_photos"]
-        photos = f"{n_photos} photo{'s' * (n_photos != 1)}"
-        return f"held-out accuracy {accuracy:.3f} on {self.confusion.n_pixels:,} tiles of {photos}"
+        photos = count_of(n_photos, "photo")
+        return f"held-out accuracy {accuracy:.3f} on {count_of(self.confusion.n_pixels, 'tile')} of {photos}"
 
     def _repr_html_(self) -> str:
         texts = render_text(f"{self.model_path}: {self._describe()}", *self.notes, self.verdict and self.verdict.text)
@@ -74,20 +77,28 @@ def retrain(
     paths: RetrainPaths,
     *,
     options: RetrainOptions = RetrainOptions(),
+    figures: FigureOptions | None = None,
     progress: Progress = no_progress,
 ) -> RetrainResult:
     """Train a classifier on tiles; after an interruption the same call resumes where it stopped.
+
+    Parameters
+    ----------
+    figures : FigureOptions or None
+        Of the learning curve, which is drawn beside the model; None: it is not.
 
     Raises
     ------
     MissingInput, BadInput
         When tiles or backbone cannot be used.
     OutputExists
-        When there is a SavedModel already.
+        When there is a SavedModel already, or what hybridseg did not write lies where a result goes.
     WriteFailed
     """
     with lock_output(paths.output_graph):
-        _check_outputs(paths)
+        beside = paths.output_graph.with_name(f"{paths.output_graph.stem}_training")
+        curve_path = figures.name(beside) if figures else None
+        _check_outputs(paths, options.head.how_many_training_steps, curve_path)
         run = TrainingRun(paths, options, progress)
         features = run.cache_features()
         with SummaryWriter(paths.summaries_dir) as summaries:
@@ -107,6 +118,9 @@ def retrain(
         scores = _list_scores(confusion, verdict, len(photos))
         names = run.folder.table.names
         written, labels_note = run.write_model(head, scores, tested)
+        if figures and curve_path:
+            _draw_curve(curve_path, curve, figures.dpi)
+            written = [*written, curve_path]
     return RetrainResult(
         written=tuple(written),
         counts={name: int((run.sets == name).sum()) for name in (TRAINING, VALIDATION, TESTING)},
@@ -119,19 +133,22 @@ def retrain(
     )
 
 
-def draw_curve(paths: RetrainPaths, result: RetrainResult, *, figures: FigureOptions = FigureOptions()) -> Path:
-    """Draw the learning curve of a training beside its model, and return the path."""
-    path, curve = figures.name(paths.output_graph.with_name(f"{paths.output_graph.stem}_training")), result.curve
+def _draw_curve(path: Path, curve: Sequence[Measurement], dpi: int) -> None:
     measures = {
         "accuracy": ([m.train_accuracy for m in curve], [m.validation_accuracy for m in curve]),
         "cross entropy": ([m.train_cross_entropy for m in curve], [m.validation_cross_entropy for m in curve]),
     }
-    draw_learning_curve(path, [m.step for m in curve], measures, dpi=figures.dpi)
-    return path
+    draw_learning_curve(path, [m.step for m in curve], measures, dpi=dpi)
 
 
-def _check_outputs(paths: RetrainPaths) -> None:
+def _check_outputs(paths: RetrainPaths, n_steps: int, curve_path: Path | None) -> None:
     check_card_place(paths.output_graph)
+    if curve_path:
+        check_ours([curve_path], advice="give another --output_graph")
+    check_ours(
+        paths.list_intermediate(n_steps), marks=GRAPH_MARKS,
+        advice="let --intermediate_output_graphs_dir name another folder",
+    )  # fmt: skip
     if paths.saved_model_dir is not None and not owns_saved_model(paths):
         claim_saved_model(paths.saved_model_dir)
     folders = (

@@ -34,6 +34,7 @@ from hybridseg.hybrid.votes import (
 )
 from hybridseg.io.lazyimages import ROOM, LazyImage, as_lazy
 from hybridseg.machine import GIB
+from hybridseg.markup import count_of
 from hybridseg.models.ensemble import AnyClassifier, list_members, order_columns
 from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, StopWatch, no_progress
@@ -349,7 +350,8 @@ def refine_votes(
     if options.class_weights:
         if len(options.class_weights) != votes.probs.shape[2]:
             raise BadInput(
-                f"{len(options.class_weights)} class weights for {votes.probs.shape[2]} classes; give one for each"
+                f"{count_of(len(options.class_weights), 'class weight')} for "
+                f"{count_of(votes.probs.shape[2], 'class')}; give one for each"
             )
         votes = votes.reweigh(options.class_weights)
     cell_seeds = votes.find_seeds(options.threshold)

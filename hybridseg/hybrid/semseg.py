@@ -24,6 +24,7 @@ from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.lazyimages import open_lazily
 from hybridseg.io.tables import write_json
 from hybridseg.machine import MemoryOptions
+from hybridseg.markup import count_of
 from hybridseg.models.ensemble import AnyClassifier, Ensemble, list_members
 from hybridseg.models.graphs import INPUT_RANGES
 from hybridseg.models.store import load_classifier
@@ -157,7 +158,7 @@ def segment_file(
     warnings = list_warnings(found, options, table, tile_size=classifier.tile_size)
     warnings += filter(None, [explain_large(shape)])
     made_by = _make_record(classifier, found.options, table)
-    heads = ("image", f"{found.n_tiles:,} tiles", "every pixel, by CRF")
+    heads = ("image", f"{count_of(found.n_tiles, 'tile')}", "every pixel, by CRF")
     dpi = outputs.figures.dpi if outputs.figures else DPI
     panel = fit_page(shape, len(heads), dpi=dpi)
     figures = outputs.list_figures(image_path, f"_ares_{classifier.tile_size}")
@@ -222,10 +223,10 @@ def list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable
             "of the image without any, so they are spread evenly (--pattern checker; --pattern raster picks them row "
             "by row all the same)"
         )
-    if found.refinement.n_blocks > 1:
+    if found.refinement.n_blocks > found.refinement.n_planned:
         warnings.append(
-            f"for lack of memory the CRF worked in {found.refinement.n_blocks} overlapping parts, so some pixels in a "
-            "thousand may differ from the result of one; give it more (--max-memory)"
+            f"for lack of memory the CRF worked in {found.refinement.n_blocks} overlapping parts instead of "
+            f"{found.refinement.n_planned}, so some pixels in a thousand may differ; give it more (--max-memory)"
         )
     if found.filled_share > 0:
         warnings.append(

@@ -10,8 +10,8 @@ from typing import TypeVar
 import numpy as np
 
 from hybridseg.errors import BadInput
-from hybridseg.io.images import LoadedImage, load_image
-from hybridseg.io.lazyimages import LazyImage
+from hybridseg.io.images import ImageInfo, describe_image
+from hybridseg.io.lazyimages import ROOM, LazyImage, open_lazily
 from hybridseg.io.rasters import GeoReference
 from hybridseg.markup import count_of
 
@@ -49,7 +49,7 @@ def match_bands(image: AnyImage, n_bands: int, *, model: object, has_alpha: bool
     n_colors = found - has_alpha
     if n_colors == n_bands:
         return _see(image, lambda pixels: pixels[..., :n_bands], n_bands), (
-            f"its transparency (band {found}) is left out: {model} takes {n_bands} bands"
+            f"its transparency (band {found}) is left out: {model} takes {count_of(n_bands, 'band')}"
         )
     if (n_colors, n_bands) == (1, _N_COLORS):
         return _see(image, lambda pixels: pixels[..., :1].repeat(n_bands, axis=2), n_bands), (
@@ -66,24 +66,30 @@ def _see(image: AnyImage, view: Callable[[np.ndarray], np.ndarray], n_bands: int
     return image.see(view, n_bands) if isinstance(image, LazyImage) else view(image)
 
 
-def stack_bands(paths: Sequence[str | os.PathLike[str]]) -> LoadedImage:
-    """Read files of one band each as the bands of one image, in this order.
+def stack_bands(paths: Sequence[str | os.PathLike[str]], *, room: int = ROOM) -> tuple[LazyImage, ImageInfo]:
+    """Open files of one band each as the bands of one image of any size, in this order.
+
+    Parameters
+    ----------
+    room : int
+        Bytes that may be taken.
 
     Returns
     -------
-    LoadedImage
-        Valid where all bands are; in the place on Earth of the first.
+    image : LazyImage
+        With a picture where all bands have one.
+    info : ImageInfo
+        The header of the first, with the bands of all.
 
     Raises
     ------
     MissingInput, BadInput
-        As `load_image`, and when a file has more bands, another size or another place on Earth than the first.
+        As `open_lazily`, and when a file has more bands, another size or another place on Earth than the first.
     """
-    images = [load_image(path) for path in paths]
-    first = images[0].info
-    for info, n_bands in ((image.info, image.pixels.shape[2]) for image in images):
-        if n_bands != 1:
-            raise BadInput(f"{info.path} has {n_bands} bands; give files of one band each as the bands of one image")
+    infos = [describe_image(path) for path in paths]
+    first = infos[0]
+    for info in infos:
+        _check_single(info, info.bands)
         if info.shape != first.shape:
             raise BadInput(
                 f"{info.path} has {info.rows} x {info.cols} pixels, and {first.path} has {first.rows} x {first.cols}; "
@@ -91,10 +97,18 @@ def stack_bands(paths: Sequence[str | os.PathLike[str]]) -> LoadedImage:
             )
         if not _lie_together(info.georeference, first.georeference):
             raise BadInput(f"{info.path} lies elsewhere on Earth than {first.path}; give bands of one place")
-    pixels = np.concatenate([image.pixels for image in images], axis=2)
-    masks = [image.valid for image in images if image.valid is not None]
-    info = replace(first, bands=len(images), dtype=str(pixels.dtype), has_alpha=False)
-    return LoadedImage(info, pixels, np.logical_and.reduce(masks) if masks else None)
+    dtype = np.result_type(*(info.dtype for info in infos))
+    bands = [open_lazily(path, room=room // len(paths)) for path in paths]
+    for info, band in zip(infos, bands, strict=True):
+        # A palette has become three.
+        _check_single(info, band.shape[2])
+    return LazyImage.stack(bands), replace(first, bands=len(paths), dtype=str(dtype), has_alpha=False)
+
+
+def _check_single(info: ImageInfo, n_bands: int) -> None:
+    if n_bands != 1:
+        n_found = count_of(n_bands, "band")
+        raise BadInput(f"{info.path} has {n_found}; give files of one band each as the bands of one image")
 
 
 def _lie_together(one: GeoReference | None, other: GeoReference | None) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, check_path
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.labels.pngcheck import check_png
 from hybridseg.io.pictures import open_picture, read_orientation, unpack_picture
@@ -159,6 +159,7 @@ def mask_image(info: ImageInfo, pixels: np.ndarray, valid: np.ndarray | None) ->
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """Return the pixels of an image alone, as `load_image` does."""
+    check_path(path)
     with open_raster(path) as dataset:
         return _decode(_read_header(Path(path), dataset), dataset)
 

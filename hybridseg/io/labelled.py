@@ -11,6 +11,7 @@ from hybridseg.classes import VOID
 from hybridseg.errors import BadInput
 from hybridseg.io.images import ImageInfo, LoadedImage, load_image
 from hybridseg.io.pairing import Pair
+from hybridseg.markup import count_of
 
 ReadLabels = Callable[[Path], np.ndarray]
 """Reads a label map as (rows, cols) uint8 ids of the classes that are wanted."""
@@ -39,7 +40,7 @@ def describe_alpha(infos: Sequence[ImageInfo]) -> str:
     names = [info.path.name for info in infos if info.has_alpha]
     if not names:
         return ""
-    which = f"1 photo ({names[0]})" if len(names) == 1 else f"{len(names):,} photos (such as {names[0]})"
+    which = f"{count_of(len(names), 'photo')} ({'' if len(names) == 1 else 'such as '}{names[0]})"
     return (
         f"the transparency of {which} is left out: nothing is learnt from it, and pixels without a picture count as no "
         f"class; {KEEP_ALPHA}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from hybridseg.io.images import (
 )
 from hybridseg.io.rasters import open_raster, read_gaps
 from hybridseg.machine import GIB
-from hybridseg.resample import resize_image, resize_strips
+from hybridseg.resample import find_nearest, resize_image, resize_nearest, resize_strips
 
 # A larger TIFF is read in parts; a smaller one is decoded at once, as every other format must be.
 MAX_DECODED_PIXELS = 50_000_000
@@ -158,17 +158,52 @@ class LazyImage:
         return np.concatenate(list(resize_strips(strips, self.shape[:2], shape, mean=True)))
 
     def resize(self, shape: tuple[int, int]) -> LazyImage:
-        """Return the image at another size, as `resize_image` does, to be read from top to bottom."""
+        """Return the image at another size, as `resize_image` does, to be read from top to bottom.
+
+        Where there is a picture is taken from the nearest pixel.
+        """
         if shape == self.shape[:2]:
             return self
         if self.whole is not None:
-            return LazyImage.of(resize_image(self.whole[0], shape), name=self.name)
-        return LazyImage((*shape, self.shape[2]), _RollingRows(self, shape), has_gaps=False, name=self.name)
+            pixels, valid = self.whole
+            valid = None if valid is None else resize_nearest(valid, shape)
+            return LazyImage.of(resize_image(pixels, shape), valid, name=self.name)
+        sources, cols_of = (find_nearest(old, new) for old, new in zip(self.shape[:2], shape, strict=True))
+
+        def find_valid(rows: slice) -> np.ndarray | None:
+            first, end = sources[rows.start], sources[rows.stop - 1] + 1
+            valid = self.find_valid(slice(first, end))
+            return None if valid is None else valid[np.ix_(sources[rows] - first, cols_of)]
+
+        return LazyImage((*shape, self.shape[2]), _RollingRows(self, shape), self.has_gaps, find_valid, name=self.name)
+
+    @classmethod
+    def stack(cls, images: Sequence[LazyImage]) -> LazyImage:
+        """Return images of one size as the bands of one, with a picture where all have one."""
+        rows, cols = images[0].shape[:2]
+
+        def read(rows: slice, cols: slice) -> Part:
+            parts = [image.read(rows, cols) for image in images]
+            return np.concatenate([pixels for pixels, _ in parts], axis=2), _meet([valid for _, valid in parts])
+
+        shape, has_gaps = (rows, cols, sum(image.shape[2] for image in images)), any(i.has_gaps for i in images)
+        stacked = cls(
+            shape, read, has_gaps, lambda rows: _meet([image.find_valid(rows) for image in images]),
+            name=images[0].name,
+        )  # fmt: skip
+        if any(image.whole is None for image in images):
+            return stacked
+        return cls.of(*read(slice(0, rows), slice(0, cols)), name=stacked.name)
 
 
 def as_lazy(image: np.ndarray | LazyImage, valid: np.ndarray | None = None) -> LazyImage:
     """Return an image that may be in memory, (rows, cols, bands), as one that is read where it is indexed."""
     return image if isinstance(image, LazyImage) else LazyImage.of(image, valid)
+
+
+def _meet(masks: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    known = [mask for mask in masks if mask is not None]
+    return np.logical_and.reduce(known) if known else None
 
 
 def _fill(pixels: np.ndarray, valid: np.ndarray | None, filling: np.ndarray) -> np.ndarray:

@@ -22,6 +22,10 @@ _MARKS: dict[str, tuple[bytes, ...]] = {
     "eval_pixels.csv": (b"pair,class,support,",),
     "eval_pixels_by_image.csv": (b"image,dice,accuracy,pixels,",),
     "eval_pixels.json": (b'"only_in_prediction"',),
+    "eval_tiles.csv": (b"class,support,accuracy,precision,",),
+    "eval_tiles.json": (b'"expected_calibration_error"',),
+    "_scores.json": (b'"image_dice"',),
+    "_scores_by_image.csv": (b"image,dice,accuracy,pixels,",),
     # Label maps with a record of how they were made, confidence maps, figures.
     ".mat": (b"MAT-file, written by hybridseg",),
     ".png": (b"hybridseg:made_by", _DRAWN),

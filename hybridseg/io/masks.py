@@ -29,6 +29,7 @@ from hybridseg.io.pairing import (
     result_kind,
 )
 from hybridseg.io.tables import read_csv
+from hybridseg.markup import count_of
 
 # Orders of preference among the kinds of labels that an image may have, see `_find_kind`; two of one kind are equally
 # good. What is looked for decides: masks alone; what a person goes on with; what covers the most of an image.
@@ -164,7 +165,7 @@ def _require_some(found: Matches, fault: str, where: str, apart: str = _APART) -
     if found.problems or found.orphans:
         return replace(found, problems=found.problems + found.describe_orphans(where), orphans=[])
     n_images = len(found.unlabelled)
-    some = f" of the {n_images} images ({_list_names(found.unlabelled)})" if n_images else ""
+    some = f" of the {count_of(n_images, 'image')} ({_list_names(found.unlabelled)})" if n_images else ""
     jpegs = [p for p in found.unlabelled if p.suffix.lower() in JPEG_SUFFIXES and find_mask_words(p.stem)]
     advice = f"; {jpegs[0].name} counts as a photo: give JPEG masks by name to hybridseg convert" if jpegs else ""
     example = found.unlabelled[0].stem if n_images else "NAME"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, MissingInput, one_line
 from hybridseg.io.images import IMAGE_SUFFIXES, describe_image
 from hybridseg.io.labels.formats import ANNOTATION_SUFFIXES
 from hybridseg.io.locks import is_in_leftover
 from hybridseg.io.remote import as_source, describe_source, is_remote
 from hybridseg.io.textfiles import read_lines
+
+logger = logging.getLogger(__name__)
 
 MANIFEST_NAME, SPLIT_NAME = "tiles.csv", "split.csv"
 
@@ -106,7 +110,23 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
         raise BadInput(f"{folder} is a file; give the folder that it is in")
     wanted = tuple(suffixes)
     found = (p for p in folder.iterdir() if p.name.lower().endswith(wanted) and not p.name.startswith("."))
-    return sorted((p for p in found if p.is_file()), key=lambda p: p.name)
+    return sorted(keep_files(found), key=lambda p: p.name)
+
+
+def keep_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files among these; what is neither that nor a folder is named, for it may be missed."""
+    for path in paths:
+        if path.is_file():
+            yield path
+        elif os.path.lexists(path) and not path.is_dir():
+            _name_left_out(path)
+
+
+# A folder is listed several times.
+@lru_cache(maxsize=10_000)
+def _name_left_out(path: Path) -> None:
+    what = "a link to nothing" if path.is_symlink() else "a pipe or device"
+    logger.warning("%s is %s, not a file; it is left out", one_line(path), what)
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -182,7 +202,7 @@ def find_images(inputs: Iterable[Path], *, remote: bool = False) -> list[Path]:
         elif path.exists() or not any(sign in str(path) for sign in "*?["):
             images = [path]
         else:
-            matches = (p for p in _match_pattern(path) if p.name.lower().endswith(IMAGE_SUFFIXES) and p.is_file())
+            matches = keep_files(p for p in _match_pattern(path) if p.name.lower().endswith(IMAGE_SUFFIXES))
             images = _leave_masks_out(p for p in matches if _is_photo(p)) or _list_matched_folders(path)
         if not remote and (elsewhere := next(filter(is_remote, images), None)):
             raise BadInput(

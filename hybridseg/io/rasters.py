@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,22 @@ import numpy as np
 
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.damage import hush, refuse_damage
+from hybridseg.io.tiffcheck import check_tiff
 
 DEFAULT_MAX_PIXELS = 1_000_000_000
 
 _CACHE_BYTES = 32 << 20
-_MAX_BLOCK_PIXELS = 1 << 24
 _WINDOW_BYTES = 4 << 20
 
 # What GDAL opens along with a raster of this name.
 _OPENED_ALONG = (".msk", ".MSK", ".ovr", ".OVR")
+# What else it looks for beside one, by its name and by that without its ending; in some, each line takes it longer.
+_NAMES_ALONG = """
+    .aux .tfw .tifw .jgw .jpgw .jpw .pgw .pngw .wld .tab .rpc .txt .xml .pass _rpc.txt _metadata.txt _metadata.xml
+    _mtl.txt _METADATA.txt _MTL.txt
+"""
+_READ_ALONG = (*_NAMES_ALONG.split(), *_NAMES_ALONG.upper().split())
+_SLOW_ALONG, _MAX_SLOW_BYTES = (".imd", ".IMD", ".rpb", ".RPB", ".pvl", ".PVL"), 256_000
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -150,6 +158,8 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
     import rasterio
 
     driver = sniff_format(path)
+    if driver == "GTiff":
+        check_tiff(Path(path))
     _check_beside(Path(path))
     with refuse_damage(path), quiet_rasterio(), rasterio.open(path, driver=driver) as dataset:
         # GDAL looks for a mask only now, in all directories of a TIFF, and what it finds damaged is raised by the next
@@ -161,9 +171,7 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 def _check_blocks(path: str | os.PathLike[str], dataset: Any) -> None:
     """Raise BadInput where a tile or strip is too large: GDAL unpacks it as a whole, however little of it is read."""
-    (rows, cols), (block_rows, block_cols) = dataset.shape, dataset.block_shapes[0]
-    if block_rows * block_cols > max(4 * rows * cols, _MAX_BLOCK_PIXELS):
-        raise BadInput(f"{path} is stored in blocks of {block_rows} x {block_cols} pixels, far larger than itself")
+    block_rows, block_cols = dataset.block_shapes[0]
     if block_rows > 1:
         n_bands = dataset.count if getattr(dataset.interleaving, "value", "") == "PIXEL" else 1
         # The one type that numpy does not know; it is refused later.
@@ -172,9 +180,9 @@ def _check_blocks(path: str | os.PathLike[str], dataset: Any) -> None:
 
 
 def _check_beside(path: Path) -> None:
-    """Raise BadInput where a mask or an overview beside a raster is no TIFF.
+    """Raise BadInput where a mask or an overview beside a raster is no TIFF, or another file would never end.
 
-    GDAL opens it by itself, as whatever it is: it might name any file and any address.
+    GDAL opens them by itself, a mask as whatever it is: it might name any file and any address.
     """
     for ending in _OPENED_ALONG:
         beside = path.with_name(path.name + ending)
@@ -185,7 +193,19 @@ def _check_beside(path: Path) -> None:
                 is_tiff = False
             if not is_tiff:
                 raise BadInput(f"{beside} beside it is not a TIFF, as masks and overviews are; move it away")
+            check_tiff(beside, is_beside=True)
             _check_beside(beside)
+    for home in (path, path.with_suffix("")):
+        for ending in (*_READ_ALONG, *_SLOW_ALONG):
+            beside = Path(f"{home}{ending}")
+            try:
+                status = beside.stat()
+            except (OSError, ValueError):
+                continue
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                raise BadInput(f"{beside} beside it is a pipe or device, not a file; move it away")
+            if ending in _SLOW_ALONG and status.st_size > _MAX_SLOW_BYTES:
+                raise BadInput(f"{beside} beside it is far larger than the description of an image; move it away")
 
 
 @contextmanager
@@ -251,15 +271,18 @@ def read_gaps(
     if all("all_valid" in {flag.name for flag in flags} for flags in dataset.mask_flag_enums):
         return None
     rows, cols = rows or slice(0, dataset.height), cols or slice(0, dataset.width)
+    read = dataset.dataset_mask
+    if dataset.colorinterp[-1].name == "alpha" and "nodata" in {flag.name for flag in dataset.mask_flag_enums[0]}:
+        # GDAL would look at the nodata value alone, also in the transparency, which says more.
+        read = partial(dataset.read, dataset.count)
     if shape is None:
         valid = np.empty((rows.stop - rows.start, cols.stop - cols.start), bool)
         # In parts, because rasterio makes eight bytes of each pixel.
         for window in _list_windows(dataset, pixel_bytes=8 + 2 * dataset.count, rows=rows, cols=cols):
             top = window.row_off - rows.start
-            valid[top : top + window.height] = dataset.dataset_mask(window=window) > 0
+            valid[top : top + window.height] = read(window=window) > 0
     else:
-        window = (rows.start, rows.stop), (cols.start, cols.stop)
-        valid = dataset.dataset_mask(window=window, out_shape=shape) > 0
+        valid = read(window=((rows.start, rows.stop), (cols.start, cols.stop)), out_shape=shape) > 0
     return None if valid.all() else valid
 
 

@@ -6,12 +6,17 @@ what a user names so is fetched, and then it is a file like any other: nothing e
 
 from __future__ import annotations
 
+import os
 import re
+import resource
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+
+import numpy as np
 
 from hybridseg.errors import BadInput, HybridSegError, MissingInput
 from hybridseg.io.damage import hush
@@ -30,12 +35,18 @@ _SETTINGS = {
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1", "GDAL_HTTP_MAX_RETRY": "3", "GDAL_HTTP_RETRY_DELAY": "1",
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/:/vsiadls/:/vsioss/:/vsiswift/",
 }  # fmt: skip
+# To servers at a time.
+_MOST_QUESTIONS = 16
+
+# What a copy may take in any case.
+_LEAST_BYTES = 1 << 30
 
 
 def as_source(text: str) -> Path:
     """Return what a user names as a path; an address, or a path of GDAL, as one for which `is_remote` holds.
 
-    A path has no double slashes, so archives are named by their absolute path.
+    A path has no double slashes, so archives are named by their absolute path, and none at its end: a pattern of
+    folders becomes that of what lies in them.
 
     Examples
     --------
@@ -45,6 +56,8 @@ def as_source(text: str) -> Path:
     /vsicurl/https:/x.org/a.tif?key=1
     /vsis3/bucket/a.tif
     /vsizip/data/a.zip/b.tif
+    >>> print(as_source("survey/*/"))
+    survey/*/*
     """
     scheme, sign, rest = text.partition("://")
     if sign and scheme.lower() in _SCHEMES:
@@ -53,7 +66,8 @@ def as_source(text: str) -> Path:
         inner = text[found.end() :]
         is_absolute = found[1].endswith("//") or _REMOTE.match(f"/{inner}")
         return Path(found[1], inner if is_absolute else Path(inner).absolute().relative_to("/"))
-    return Path(text)
+    is_of_folders = text.endswith(("/", os.sep)) and any(sign in text for sign in "*?[") and not os.path.lexists(text)
+    return Path(text, "*") if is_of_folders else Path(text)
 
 
 def is_remote(path: Path) -> bool:
@@ -121,6 +135,12 @@ def find_tag(path: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
+def ask_tags(paths: Iterable[Path]) -> None:
+    """Ask for the tags of remote files side by side: `find_tag` then knows them, where each would take its time."""
+    with ThreadPoolExecutor(_MOST_QUESTIONS) as pool:
+        list(pool.map(find_tag, filter(is_remote, paths)))
+
+
 @contextmanager
 def local_copy(path: Path) -> Iterator[Path]:
     """Yield a path as it is, or that of a copy of a remote image, which is there meanwhile.
@@ -148,24 +168,48 @@ def _fetch(path: Path, target: Path) -> None:
 
     name, shown = name_for_gdal(path), describe_source(path)
     with rasterio.Env(**_SETTINGS), hush(NotGeoreferencedWarning):
+        most = 0
         try:
-            _check_format(name, shown)
-            rasterio.shutil.copyfiles(name, target)
+            most = max(_LEAST_BYTES, 2 * _measure_source(name, shown))
+            with _limit_files(most):
+                rasterio.shutil.copyfiles(name, target)
         except (RasterioError, CPLE_BaseError) as error:
+            if "writing" in str(error):
+                raise BadInput(
+                    f"{shown} takes more than {most:,} bytes, far more than its pixels, or than there is room for in "
+                    f"{target.parents[1]}; fetch it yourself, or set TMPDIR to another folder"
+                ) from error
             text = " ".join(str(error).replace(name, "it").split())
             raise MissingInput(f"{shown} cannot be fetched ({text}); see that it is there and can be read") from error
 
 
-def _check_format(name: str, shown: str) -> None:
-    """Raise unless a remote file is of a format that is read here: others could make GDAL read yet other files."""
+@contextmanager
+def _limit_files(n_bytes: int) -> Iterator[None]:
+    """Let this process write no larger file meanwhile: GDAL unpacks an archive without asking what it holds."""
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        limits = [limit for limit in (n_bytes, before, hard) if limit != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (min(limits), hard))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+
+
+def _measure_source(name: str, shown: str) -> int:
+    """Return how many bytes the pixels of a remote image take, which must be of a format that is read here.
+
+    Others could make GDAL read yet other files.
+    """
     import rasterio
     from rasterio.errors import RasterioIOError
 
     reasons = []
     for driver in FORMATS:
         try:
-            with rasterio.open(name, driver=driver):
-                return
+            with rasterio.open(name, driver=driver) as dataset:
+                # The one type that numpy does not know; it is refused later.
+                kind = np.dtype(dataset.dtypes[0].replace("complex_int16", "complex64"))
+                return int(dataset.width * dataset.height * dataset.count * kind.itemsize)
         except RasterioIOError as error:
             reasons.append(error)
     if "not recognized as being in a supported" in str(reasons[0]):

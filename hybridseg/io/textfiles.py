@@ -30,13 +30,13 @@ def read_whole(path: str | os.PathLike[str], *, most: int, remedy: str) -> bytes
         try:
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                data = file.read(min(size, most + 1))
+                if size > most:
+                    raise BadInput(f"it is larger than {_spell_size(most)}; {remedy}")
+                data = file.read(size)
         except OSError as error:
             raise BadInput(
                 f"it cannot be read ({error.strerror or error}); check the file and its permissions"
             ) from error
-        if size > most:
-            raise BadInput(f"it is larger than {_spell_size(most)}; {remedy}")
     return data
 
 

@@ -21,6 +21,7 @@ from hybridseg.errors import BadInput, HybridSegError, WriteFailed, located
 from hybridseg.io.atomic import atomic_path
 from hybridseg.io.pictures import open_picture, unpack_picture
 from hybridseg.io.rasters import check_pixel_count, check_regular
+from hybridseg.markup import count_of
 
 SAMPLE_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
 """What the samples of a stored image may be."""
@@ -241,7 +242,7 @@ def decode_record(data: bytes) -> Record:
         raise BadInput(f"samples of type {type_name[:40]!r} are not among {', '.join(SAMPLE_TYPES)}")
     dtype = np.dtype(type_name)
     if bands < 1:
-        raise BadInput(f"it has {bands} bands")
+        raise BadInput(f"it has {count_of(bands, 'band')}")
     check_pixel_count("the image", rows, cols, pixel_bytes=bands * dtype.itemsize)
     shape, parts = (rows, cols, bands), _take_bytes(feature, "image")
     if encoding == JPEG:
@@ -322,7 +323,7 @@ def _encode_jpegs(image: np.ndarray) -> list[bytes]:
 def _decode_jpegs(parts: list[bytes], shape: tuple[int, int, int]) -> np.ndarray:
     modes = {1: ["L"], 3: ["RGB"], 4: ["RGB", "L"]}.get(shape[2])
     if modes is None or len(parts) != len(modes):
-        raise BadInput(f"{len(parts)} JPEGs do not hold {shape[2]} bands")
+        raise BadInput(f"it has {count_of(len(parts), 'JPEG')} for {count_of(shape[2], 'band')}")
     planes = [_load_picture(p, shape[:2], format="JPEG", mode=m) for p, m in zip(parts, modes, strict=True)]
     return np.dstack(planes)
 

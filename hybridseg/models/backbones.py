@@ -15,17 +15,20 @@ from typing import Any
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists, WriteFailed
 from hybridseg.io.archives import unpack_archive
 from hybridseg.io.atomic import atomic_folder, claim_folder
+from hybridseg.io.downloads import download
 from hybridseg.io.locks import holds_files, lock_output, own_partial, remove_leftovers
 from hybridseg.models.engines import TENSORFLOW_BATCH
 from hybridseg.models.graphs import check_sizes
 from hybridseg.models.hubmodules import build_module, read_module
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.models.trials import is_known, remember, run_apart
-from hybridseg.models.trustedmodules import import_hub, load_trusted
+from hybridseg.models.trustedmodules import load_trusted
 from hybridseg.progress import say_if_slow
 
 BUILTIN = "builtin:mobilenet_v2"
 DEFAULT_INPUT_SIZE = 160
+# How a server is asked for all of a module in one file.
+_AS_ARCHIVE = "tf-hub-format=compressed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,33 +220,44 @@ def hub_cache_dir() -> Path:
 
 
 def _fetch_module(handle: str) -> Path:
-    hub = import_hub()
+    """Download a module into the cache, unless it is there already, under the name that tensorflow-hub gives it."""
     place = hub_cache_dir() / hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest()
-    try:
-        return Path(hub.resolve(handle))
-    # A download fails in many ways, and the advice is the same for all.
-    except Exception as error:
-        raise MissingInput(
-            f"{handle} could not be downloaded ({type(error).__name__}). Without a network, use {BUILTIN}, or download "
-            f"the module elsewhere and unpack it to {place} (so that {place / 'saved_model.pb'} exists)"
-        ) from error
+
+    def unpack(folder: Path) -> None:
+        with own_partial(place.parent, ".tar.gz") as archive:
+            url = f"{handle}{'&' if '?' in handle else '?'}{_AS_ARCHIVE}"
+            try:
+                download(url, archive, check=lambda _: None, is_stopped=lambda: False)
+                unpack_archive(archive, folder)
+            except MissingInput as error:
+                raise MissingInput(
+                    f"{handle} could not be downloaded ({error}). Without a network, use {BUILTIN}, or download the "
+                    f"module elsewhere and unpack it to {place} (so that {place / 'saved_model.pb'} exists)"
+                ) from error
+            except BadInput as error:
+                raise BadInput(str(error.args[0]).replace(str(archive), handle)) from error
+
+    return _keep_module(place, unpack, handle)
 
 
 def _unpack_module(path: Path) -> Path:
     """Unpack an archive into the cache, unless it is there already."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target = hub_cache_dir() / digest[:40]
+    return _keep_module(hub_cache_dir() / digest[:40], lambda folder: unpack_archive(path, folder), path)
+
+
+def _keep_module(target: Path, unpack: Callable[[Path], None], name: object) -> Path:
     if target.is_dir():
         return target
     with lock_output(target, wait=True), own_partial(target.parent) as unpacked:
         if target.is_dir():
             return target
         remove_leftovers(target.parent)
-        unpack_archive(path, unpacked)
+        unpack(unpacked)
         homes = [found.parent for pattern in ("saved_model.pb", "tfhub_module.pb") for found in unpacked.rglob(pattern)]
         if not homes:
-            raise BadInput(f"{path} holds no TensorFlow Hub module (no saved_model.pb)")
+            raise BadInput(f"{name} holds no TensorFlow Hub module (no saved_model.pb)")
         shutil.move(min(homes, key=lambda home: len(home.parts)), target)
     return target
 

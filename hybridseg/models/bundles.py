@@ -19,8 +19,9 @@ from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, OutputExists
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.jsonfiles import read_json_object
-from hybridseg.io.rasters import check_regular
 from hybridseg.io.tables import write_json
+from hybridseg.io.textfiles import read_whole
+from hybridseg.markup import count_of
 from hybridseg.models.architectures import Architecture, architecture_record, parse_architecture
 from hybridseg.models.cards import FORMAT_VERSION, hash_bytes, parse_fields, parse_value, read_card_file
 from hybridseg.models.engines import LITERT, Engine, NetworkEngine, classify, classify_pixels
@@ -38,7 +39,7 @@ from hybridseg.models.runtimes import (
 from hybridseg.models.startup import import_tensorflow
 from hybridseg.models.trials import MADE_HERE, remember, run_apart
 from hybridseg.models.views import View
-from hybridseg.models.weightfile import encode_weights, load_weights
+from hybridseg.models.weightfile import MAX_FILE_BYTES, encode_weights, load_weights
 from hybridseg.progress import say, say_if_slow
 
 if TYPE_CHECKING:
@@ -95,11 +96,11 @@ class DenseCard:
     def __post_init__(self) -> None:
         n_classes = max(self.architecture.n_outputs, 2)
         if len(self.table) != n_classes:
-            raise BadInput(f"{len(self.table)} classes for a network of {n_classes}")
+            raise BadInput(f"{count_of(len(self.table), 'class')} for a network of {n_classes}")
         if not all(1 <= side <= _MAX_SIDE for side in self.size):
             raise BadInput(f"size={self.size} is not the size of an image; sides are from 1 to {_MAX_SIDE:,} pixels")
         if (n_means := len(self.normalization.means)) not in (0, self.architecture.n_bands):
-            raise BadInput(f"means of {n_means} bands for a network of {self.architecture.n_bands}")
+            raise BadInput(f"means of {count_of(n_means, 'band')} for a network of {self.architecture.n_bands}")
 
 
 class DenseModel:
@@ -250,7 +251,7 @@ def load_dense(path: str | os.PathLike[str], *, engine: str = LITERT) -> DenseMo
     path = _find_weights(Path(path))
     place = find_card(path)
     card, expected_hash = read_dense_card(path)
-    if hash_bytes(check_regular(path).read_bytes()) != expected_hash:
+    if hash_bytes(read_whole(path, most=MAX_FILE_BYTES, remedy="give the weights of a network")) != expected_hash:
         raise BadInput(
             f"{path} is not the file that {place.name} describes (the SHA-256 differs): it is damaged or of another "
             "training; copy both again or train again"

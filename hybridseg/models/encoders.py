@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridseg.errors import BadInput, MissingInput, located
+from hybridseg.markup import count_of
 from hybridseg.models import efficientnet, mobilenet, vgg16
 from hybridseg.models.layers import make_dropout
 from hybridseg.models.normalization import Normalization
@@ -139,7 +140,7 @@ class KerasEncoder(Encoder):
         weights = read_weights(path)
         with located(path):
             n_layers = self._assign(network, weights)
-        return f"{self.title} with {n_layers} layers from {path.name}"
+        return f"{self.title} with {count_of(n_layers, 'layer')} from {path.name}"
 
 
 class Vgg16(KerasEncoder):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, shorten
 
 CALL_OPS = frozenset(("PartitionedCall", "StatefulPartitionedCall"))
 # What reads a variable; `flatten` is given its value in place of the variable.
@@ -20,6 +20,14 @@ _SWITCH, _MERGE = "Switch", "Merge"
 _PASSING = frozenset(("Identity", "PlaceholderWithDefault", "StopGradient"))
 # Of the types of TensorFlow.
 _BOOL = 10
+# What TensorFlow itself writes into the graphs that it exports, besides what an operation computes. Any other attribute
+# that begins with an underscore tells it how to run one, and may end the process.
+_MUST_COMPILE = "_XlaMustCompile"
+_NOTES = frozenset((
+    "_class", "_collective_manager_ids", "_construction_context", "_disable_call_shape_inference", "_gradient_op_type",
+    "_has_manual_control_dependencies", "_input_shapes", "_noinline", "_original_func_name", "_output_shapes",
+    "_read_only_resource_inputs",
+))  # fmt: skip
 _MAX_NODES, _MAX_NESTING, _MAX_NAME = 200_000, 64, 5_000
 # A function that is called often is copied often.
 _MAX_GROWTH, _SPARE_BYTES = 2, 2**26
@@ -28,8 +36,8 @@ _MAX_GROWTH, _SPARE_BYTES = 2, 2**26
 def flatten(definition: Any, outputs: Sequence[str]) -> tuple[Any, list[str]]:
     """Return the operations that some tensors need as a graph without functions, and what these are called in it.
 
-    Left out is all that has no part in the numbers: control inputs, devices, hints for compilers, and of a branch the
-    side that is never taken, as that for training.
+    Left out is all that has no part in the numbers: control inputs, devices, the notes that TensorFlow writes beside an
+    operation, and of a branch the side that is never taken, as that for training.
 
     Parameters
     ----------
@@ -41,8 +49,10 @@ def flatten(definition: Any, outputs: Sequence[str]) -> tuple[Any, list[str]]:
     ------
     BadInput
         When a function calls itself, is missing or is called like an operation, when a result depends on itself, a
-        branch on more than constants, or the graph is too large; the message does not name the file.
+        branch on more than constants, when an operation tells TensorFlow how to run it, or the graph is too large; the
+        message does not name the file.
     """
+    _refuse_hints(definition)
     flattener = _Flattener(definition)
     flattener.add(definition.node, "", _name_tensor, ())
     flattener.choose_branches(outputs)
@@ -87,6 +97,22 @@ def list_names(nodes: Iterable[Any]) -> Iterator[str]:
                 yield function.name
                 for inner in function.attr.values():
                     waiting += [inner.func, *inner.list.func]
+
+
+def _refuse_hints(definition: Any) -> None:
+    functions = definition.library.function
+    named = [(function.signature.name, function.attr) for function in functions]
+    named += [
+        (node.name, node.attr) for nodes in (definition.node, *(one.node_def for one in functions)) for node in nodes
+    ]
+    for where, attributes in named:
+        for name in sorted(attributes):
+            is_off = name == _MUST_COMPILE and attributes[name].WhichOneof("value") == "b" and not attributes[name].b
+            if name.startswith("_") and name not in _NOTES and not is_off:
+                raise BadInput(
+                    f"{shorten(where)!r} has the attribute {shorten(name)!r}, which could change how TensorFlow runs "
+                    "it; export the network without it"
+                )
 
 
 class _Flattener:

@@ -28,6 +28,9 @@ _MAX_TENSOR_BYTES = 2 * 2**30
 # Of a GraphDef: nodes, functions, versions and debug information, as protocol buffers number and write them.
 _GRAPH_FIELDS, _VARINT, _BYTES = range(1, 6), 0, 2
 
+GRAPH_MARKS = tuple(b"const_%d\x12\x05Const" % i for i in range(4))
+"""Of a graph that was frozen here: its first constants, as `freeze` calls them, and what they are."""
+
 # No loops: there are none in a network, and no one can say how long they take. `flatten` leaves no branch, Switch and
 # Merge: other images would take the other way, which nobody tried.
 _SAFE = """

@@ -13,7 +13,7 @@ import numpy as np
 
 from hybridseg.errors import BadInput
 
-_MAX_BYTES = 2_000_000_000
+MAX_BYTES = 2_000_000_000
 _MAX_TENSOR_BYTES = 4 * 2**30
 _MAX_PARTS, _MAX_RANK = 100_000, 8
 # In place of an input that is left out.
@@ -47,6 +47,8 @@ _SIDES_FROM_SHAPES = frozenset(
 _PASSING = frozenset(
     ("CAST", "CONCATENATION", "EXPAND_DIMS", "GATHER", "PACK", "RESHAPE", "SHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE")
 )
+# Processors end a program that divides the least whole number by -1; LiteRT sees to that everywhere but here.
+_TRAP, _FLOATS = "FLOOR_MOD", ("FLOAT16", "FLOAT32", "FLOAT64")
 # What reading a table at a place that lies may raise.
 _DAMAGE = (struct.error, LookupError, ValueError, TypeError, AttributeError, MemoryError)
 # Where an operation says how large its result is: the input that holds it, and where rows come in it.
@@ -55,7 +57,7 @@ _SIZES = {"TRANSPOSE_CONV": (0, 1), "RESIZE_BILINEAR": (1, 0), "RESIZE_NEAREST_N
 
 def check_lite(content: bytes) -> None:
     """Raise BadInput unless this is a graph of plain operations on tensors of bearable size."""
-    if len(content) > _MAX_BYTES or content[4:8] != b"TFL3":
+    if len(content) > MAX_BYTES or content[4:8] != b"TFL3":
         raise BadInput("it is not a graph of LiteRT")
     names = _name_codes()
     try:
@@ -103,10 +105,18 @@ def _check_sizes(model: Any, graph: Any, names: dict[int, str]) -> None:
         sizes = {inputs[k] for k in _SIZE_INPUTS.get(name, ()) if k < len(inputs)} & used
         if not sizes <= (fixed | sides if name in _SIDES_FROM_SHAPES else fixed):
             raise BadInput(f"the size of what {name} gives does not follow from that of the image alone")
+        if name == _TRAP and not used <= fixed | sides and not all(_is_float(graph.Tensors(i)) for i in outputs):
+            raise BadInput(f"{name} divides whole numbers that depend on the pixels: some of them end the program")
         if name == "SHAPE" or (name in _PASSING and sides & used and used <= fixed | sides):
             sides |= outputs
         elif used <= fixed and name != "RANDOM_UNIFORM":
             fixed |= outputs
+
+
+def _is_float(tensor: Any) -> bool:
+    from ai_edge_litert import schema_py_generated as schema
+
+    return tensor.Type() in [getattr(schema.TensorType, name) for name in _FLOATS]
 
 
 def _is_constant(model: Any, tensor: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.markup import count_of
 from hybridseg.models.cards import hash_bytes
 from hybridseg.models.layers import standardize_imagenet
 
@@ -141,7 +142,10 @@ def assign_weights(model: tf_keras.Model, weights: Mapping[str, np.ndarray]) -> 
         weights = {name: values for name, values in weights.items() if not name.startswith(_HEAD)}
     if variables.keys() != weights.keys():
         wrong = sorted(variables.keys() ^ weights.keys())
-        raise BadInput(f"the weights do not belong to this network: {len(wrong)} names differ, {wrong[0]} for one")
+        raise BadInput(
+            f"the weights do not belong to this network: {count_of(len(wrong), 'name')} without a match, such as "
+            f"{wrong[0]}"
+        )
     for name, variable in variables.items():
         if variable.shape != weights[name].shape:
             raise BadInput(f"the weight {name} is {weights[name].shape}, not {tuple(variable.shape)}")

@@ -15,7 +15,7 @@ from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.io.labels.classfiles import write_class_files
 from hybridseg.io.locks import lock_output
 from hybridseg.io.tables import write_json
-from hybridseg.markup import name_some, render_text
+from hybridseg.markup import count_of, name_some, render_text
 from hybridseg.models.cards import FORMAT_VERSION, hash_file
 from hybridseg.models.catalog import TILES, Measured, ModelEntry, compare_key, read_entry, sort_models
 from hybridseg.models.documents import write_documents
@@ -76,7 +76,7 @@ class Contest:
             return ""
         return (
             f"The lead is small: the accuracy of {second.path} ({found.scores['accuracy']:.3f}) lies within what "
-            f"{verdict.n_photos} photos leave open for the winner ({low:.3f} to {high:.3f})."
+            f"{count_of(verdict.n_photos, 'photo')} leave open for the winner ({low:.3f} to {high:.3f})."
         )
 
 
@@ -148,7 +148,7 @@ def _describe_group(group: Sequence[ModelEntry], by: str, on: str | None) -> str
     assert measured is not None
     data = f"SHA-256 {measured.sha256[:8]}" if measured.sha256 else "an earlier version did not note of what"
     named = name_some((entry.path for entry in group), _MOST_NAMED)
-    return f"{named} ({measured.photos}, {len(group[0].table)} classes, {data})"
+    return f"{named} ({measured.photos}, {count_of(len(group[0].table), 'class')}, {data})"
 
 
 def promote_model(contest: Contest, to: Path, *, name: str | None = None, overwrite: bool = False) -> Promotion:

@@ -21,9 +21,11 @@ from hybridseg.errors import BadInput, HybridSegError, OutputExists, WriteFailed
 from hybridseg.io.atomic import write_bytes
 from hybridseg.io.jsonfiles import parse_json, read_json_object
 from hybridseg.io.rasters import check_regular
+from hybridseg.io.textfiles import read_whole
 from hybridseg.models.cards import combine_fingerprint, hash_bytes, hash_file
 from hybridseg.models.engines import LITERT, Engine, LiteEngine, do_agree
 from hybridseg.models.graphs import FrozenGraph
+from hybridseg.models.litegraphs import MAX_BYTES
 from hybridseg.models.literewrites import rewrite_lite
 from hybridseg.models.trials import MADE_HERE, is_known, kept_dir, recall, remember, run_apart
 from hybridseg.progress import say
@@ -95,7 +97,7 @@ def _is_replaceable(path: Path, card_place: Path) -> bool:
 def _is_named(place: Path, card_place: Path) -> bool:
     with suppress(HybridSegError, OSError):
         record = read_json_object(card_place).get("runtime")
-        return isinstance(record, dict) and record.get("sha256") == hash_bytes(check_regular(place).read_bytes())
+        return isinstance(record, dict) and record.get("sha256") == hash_file(place)
     return False
 
 
@@ -189,8 +191,8 @@ def read_runtime(path: Path, record: dict[str, str] | None) -> LiteEngine | None
     place = runtime_path(path)
     if record is None or not place.exists():
         return None
+    content = read_whole(place, most=MAX_BYTES, remedy=f"copy all files of {path.name} again")
     with located(place):
-        content = check_regular(place).read_bytes()
         if hash_bytes(content) != record.get("sha256"):
             raise BadInput(
                 f"it is not the runtime graph of {path.name} that its card names (the SHA-256 differs): copy all files "

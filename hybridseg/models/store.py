@@ -355,7 +355,7 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard | None:
         lambda record: parse_fields(ModelCard, record, what="the card", newer=("runtime", "training")),
         remedy="remove it to use the .pb with a labels.txt alone",
     )
-    if path.exists() and hash_bytes(path.read_bytes()) != card.sha256:
+    if path.exists() and hash_bytes(read_content(path)) != card.sha256:
         raise BadInput(
             f"{card_path}: it belongs to another {path.name} (the SHA-256 differs); remove it or train again"
         )

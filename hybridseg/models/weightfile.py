@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
     import h5py
     import tf_keras
 
+MAX_FILE_BYTES = 4_000_000_000
 # Weights hardly compress: arrays that claim to be much larger than their file are a decompression bomb.
 _MAX_INFLATION = 8
 _MAX_DEPTH, _MAX_ARRAYS = 8, 10_000
+# As HDF5 numbers them: gzip, and the bytes of numbers in another order before it.
+_GZIP, _SHUFFLE = 1, 2
+_PACKINGS = ((), (_SHUFFLE,), (_GZIP,), (_SHUFFLE, _GZIP))
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -38,7 +43,9 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise MissingInput(f"there are no weights {path}")
     arrays: dict[str, np.ndarray] = {}
     try:
-        with h5py.File(check_regular(path), "r") as file:
+        if check_regular(path).stat().st_size > MAX_FILE_BYTES:
+            raise BadInput("it is larger than the weights of any network; it is not a weight file")
+        with h5py.File(path, "r") as file:
             _collect(file, "", arrays, max_bytes=_MAX_INFLATION * path.stat().st_size, depth=0)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from error
@@ -72,7 +79,33 @@ def _collect(group: h5py.Group, prefix: str, arrays: dict[str, np.ndarray], *, m
             piece = math.prod(item.chunks or ()) * item.dtype.itemsize
             if max(item.nbytes, piece) + sum(array.nbytes for array in arrays.values()) > max_bytes:
                 raise BadInput("it claims to hold far more numbers than it can; it is not a weight file")
+            if item.chunks is not None:
+                _check_pieces(item, piece, max_bytes=max_bytes)
             arrays[f"{prefix}{name}"] = item[()]
+
+
+def _check_pieces(item: h5py.Dataset, piece: int, *, max_bytes: int) -> None:
+    """Raise BadInput unless the pieces of an array unpack to their size.
+
+    HDF5 unpacks all that there is, and reads and writes behind what is too short; so the file is read without it.
+    """
+    pipeline = item.id.get_create_plist()
+    packing = tuple(pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters()))
+    if packing not in _PACKINGS or item.file.userblock_size:
+        raise BadInput(f"{item.name} is packed as no weights are; it is not a weight file")
+    with Path(item.file.filename).open("rb") as file:
+        for number in range(item.id.get_num_chunks()):
+            found = item.id.get_chunk_info(number)
+            length = found.size
+            max_bytes -= length
+            if max_bytes < 0:
+                raise BadInput("it claims to hold far more numbers than it can; it is not a weight file")
+            # What gzip made no smaller is stored as it is.
+            if _GZIP in packing and not found.filter_mask >> packing.index(_GZIP) & 1:
+                file.seek(found.byte_offset)
+                length = len(zlib.decompressobj().decompress(file.read(length), piece + 1))
+            if length != piece:
+                raise BadInput(f"{item.name} unpacks to more numbers than it has, or fewer; it is not a weight file")
 
 
 def encode_weights(model: tf_keras.Model) -> bytes:

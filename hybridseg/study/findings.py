@@ -17,6 +17,7 @@ from hybridseg.errors import BadInput
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.masks import find_masks
 from hybridseg.io.pairing import image_stem, list_images
+from hybridseg.markup import count_of
 from hybridseg.models.cards import parse_fields
 from hybridseg.ranking import rank_images
 from hybridseg.study.inputs import Inputs, StudyOptions, StudyPaths
@@ -160,7 +161,7 @@ def _read_pair(scores: dict[str, Any]) -> _Pair:
     counts, n_unpredicted = (np.array(scores[name], np.int64) for name in ("confusion", "unpredicted"))
     table = ClassTable.from_names(scores["names"])
     if counts.shape != (len(table), len(table)) or n_unpredicted.shape != (len(table),):
-        raise BadInput(f"{len(table)} classes, and counts of {counts.shape}")
+        raise BadInput(f"{count_of(len(table), 'class')}, and counts of {counts.shape}")
     confusion = Confusion(table, counts, n_unpredicted)
     right = np.diag(counts)
     missed, wrong = confusion.support - right, counts.sum(axis=0) - right

@@ -28,6 +28,7 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.locks import holds_files
 from hybridseg.io.masks import Matches, find_labelled
 from hybridseg.io.pairing import SPLIT_NAME, Pair, image_stem, list_images
+from hybridseg.markup import count_of
 from hybridseg.options import Span, check_options, option, option_like
 from hybridseg.progress import Progress, no_progress
 
@@ -204,8 +205,8 @@ def check_inputs(
     }
     if len(measured) < LEAST_PHOTOS:
         raise BadInput(
-            f"{paths.images_dir} has {len(measured)} photos with a mask, too few to train on some and test on others; "
-            f"label {LEAST_PHOTOS} or more (hybridseg label)"
+            f"{paths.images_dir} has {count_of(len(measured), 'photo')} with a mask, too few to train on some and test "
+            f"on others; label {LEAST_PHOTOS} or more (hybridseg label)"
         )
     proportion = options.proportion or (0.75 if len(measured) >= _MANY_PHOTOS else 0.67)
     kept = _read_kept(paths, options)
@@ -329,10 +330,9 @@ def _refuse(problems: Sequence[Problem], n_photos: int) -> None:
         for found in list(faults.values())[:_MAX_PROBLEMS]
     ]
     more = f"\n  ... and {len(faults) - _MAX_PROBLEMS} other faults" if len(faults) > _MAX_PROBLEMS else ""
-    noun = "file" if len(problems) == 1 else "files"
     raise BadInput(
-        f"{len(problems)} {noun} of {n_photos} photos and their masks cannot be used; mend or move them away, then run "
-        f"again (nothing was written):{''.join(lines)}{more}"
+        f"{count_of(len(problems), 'file')} of {count_of(n_photos, 'photo')} and their masks cannot be used; mend "
+        f"or move them away, then run again (nothing was written):{''.join(lines)}{more}"
     )
 
 

@@ -14,6 +14,7 @@ from hybridseg.data.reviewpage import tell_faults
 from hybridseg.evaluation.errorpanels import pick_extremes
 from hybridseg.figures import draw_calibration
 from hybridseg.io.images import as_rgb8, encode_image, read_image
+from hybridseg.markup import count_of
 from hybridseg.models.cards import combine_fingerprint, hash_file, list_versions
 from hybridseg.page import Picture, Section, Strip, Table, embed_picture, write_page
 from hybridseg.panels import Legend, join_legends, list_legend, show_errors, shrink_to
@@ -69,8 +70,9 @@ def write_report(
         *_tell_review(inputs),
         Section(
             "What was done",
-            f"Of {sum(sets.values())} photos, {sets['train']} were for training and {sets['test']} for testing; "
-            f"{sets['unlabelled']} have no mask. No photo for testing was used in training. Each command can be run "
+            f"Of {count_of(sum(sets.values()), 'photo')}, {sets['train']} were for training and {sets['test']} for "
+            f"testing; {sets['unlabelled']} have no mask. No photo for testing was used in training. Each command can "
+            "be run "
             f"alone, in the folder {Path.cwd()}.\n\n" + " ".join(map(_make_sentence, (inputs.kept, *inputs.warnings))),
             commands=[spell_command(step.words) for step in steps],
         ),
@@ -115,9 +117,9 @@ def _tell_scores(findings: Findings, inputs: Inputs) -> Section:
     confusion = (best.scores_dir / "eval_pixels_confusion.png").read_bytes()
     return Section(
         "How good it is",
-        f"Every pixel of {len(best.tested)} photos that the model has not seen, compared with their masks. Precision: "
-        "what share of the pixels that were given a class are of it. Recall: what share of the pixels of a class was "
-        f"found. The table of classes is of {METHOD_TITLES[best.name]}.",
+        f"Every pixel of {count_of(len(best.tested), 'photo')} that the model has not seen, compared with their "
+        "masks. Precision: what share of the pixels that were given a class are of it. Recall: what share of the "
+        f"pixels of a class was found. The table of classes is of {METHOD_TITLES[best.name]}.",
         tables=[
             Table(("method", "accuracy", "mean IoU", "mean F1"), rows, strong=[findings.methods.index(best)]),
             Table(("class", "precision", "recall", "F1", "IoU", "pixels tested", "share in all masks"), classes),
@@ -205,8 +207,8 @@ def _tell_what_to_label(paths: StudyPaths, findings: Findings, inputs: Inputs, *
         worst = [photo for photo in photos if sum(photo.mistakes.get(weakest, ()))][:_N_EXTREMES]
         parts.append(
             f"Places with '{weakest}', the class with the lowest F1: {inputs.shown.get(weakest, 0)} of the "
-            f"{inputs.sets['train']} photos for training show it. Most of its errors are in the photos for testing "
-            "that the first table names; further photos that look like these teach the most."
+            f"{count_of(inputs.sets['train'], 'photo')} for training show it. Most of its errors are in "
+            "the photos for testing that the first table names; further photos that look like these teach the most."
         )
         rows = [(photo.image_path.name, *(f"{n:,}" for n in photo.mistakes[weakest])) for photo in worst]
         tables.append(Table((f"errors with '{weakest}'", "pixels missed", "of others taken for it"), rows))
@@ -221,7 +223,8 @@ def _tell_what_to_label(paths: StudyPaths, findings: Findings, inputs: Inputs, *
         return Section(heading, "\n\n".join(parts), tables=tables)
     place = f", and writes a NAME_mres.mat beside each; move these to {paths.masks_dir}" if paths.masks_name else ""
     parts.append(
-        f"Of the {len(method.unlabelled)} photos without a mask, those whose result is least certain come first (the "
+        f"Of the {count_of(len(method.unlabelled), 'photo')} without a mask, those whose result is "
+        f"least certain come first (the "
         f"lowest {CERTAINTIES[method.name]}). This command opens the first {len(first)} of them{place}."
     )
     rows = [

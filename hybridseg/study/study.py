@@ -13,7 +13,7 @@ from hybridseg.io.labels.classfiles import read_class_files, write_class_files
 from hybridseg.io.locks import lock_output
 from hybridseg.io.masks import find_split_masks
 from hybridseg.io.textfiles import MAX_TEXT_BYTES, read_whole
-from hybridseg.markup import render_text
+from hybridseg.markup import count_of, render_text
 from hybridseg.page import Section
 from hybridseg.progress import Progress, describe_seconds, no_progress
 from hybridseg.study.findings import Findings, read_findings
@@ -36,7 +36,9 @@ class StudyResult:
         return f"<StudyResult: {self._describe()}>" + (f"\n{self.verdict.text}" if self.verdict else "")
 
     def _describe(self) -> str:
-        return f"{len(self.steps)} steps, only checked" if self.report_path is None else str(self.report_path)
+        return (
+            f"{count_of(len(self.steps), 'step')}, only checked" if self.report_path is None else str(self.report_path)
+        )
 
     def _repr_html_(self) -> str:
         return render_text(self._describe(), self.verdict and self.verdict.text)
@@ -119,8 +121,8 @@ def run_study(
 def _tell_plan(inputs: Inputs, steps: list[Step], say: Callable[[str], None], warn: Callable[[str], None]) -> None:
     sets = inputs.sets
     say(
-        f"checked {sum(sets.values())} photos ({inputs.megapixels:.1f} megapixels): {sets['train']} for training, "
-        f"{sets['test']} for testing, {sets['unlabelled']} without a mask"
+        f"checked {count_of(sum(sets.values()), 'photo')} ({inputs.megapixels:.1f} megapixels): {sets['train']} for "
+        f"training, {sets['test']} for testing, {sets['unlabelled']} without a mask"
     )
     say("classes: " + ", ".join(f"{name} {share:.1%}" for name, share in inputs.shares.items()))
     for line in filter(None, (*inputs.alone, inputs.kept)):
@@ -128,7 +130,10 @@ def _tell_plan(inputs: Inputs, steps: list[Step], say: Callable[[str], None], wa
     for line in filter(None, (*map(str, inputs.faults), *inputs.warnings, inputs.likeness)):
         warn(line)
     total = describe_seconds(sum(step.seconds for step in steps))
-    say(f"{len(steps)} steps, about {total} on two cores without a GPU; after Ctrl-C the same command goes on")
+    say(
+        f"{count_of(len(steps), 'step')}, about {total} on two cores without a GPU; after Ctrl-C the same command goes "
+        "on"
+    )
 
 
 def _write_classes(path: Path, table: ClassTable) -> None:

@@ -106,7 +106,7 @@ def test_many_photos_become_files(model, photo, tmp_path, run):
     [image] = done.images
     assert image.written[0] == tmp_path / "out/photo_ares_16.mat"
     assert (tmp_path / "out/photo_ares_16_confidence.tif").exists()
-    assert repr(done) == "<BatchResult: 1 images done>" and "photo.png" in done._repr_html_()
+    assert repr(done) == "<BatchResult: 1 image done>" and "photo.png" in done._repr_html_()
     assert read_picture(image).size[0] > 96
     assert (tmp_path / "out/figures/photo_ares_16.png").exists()
     hs.segment(photo, model, out=tmp_path / "bare", figures=None)

@@ -1,39 +1,74 @@
 """What a survey takes, from trials that a person can add up."""
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from hybridseg.batch.estimate import SurveyOptions, Trial, choose_images, estimate_survey, scale_up
+from hybridseg.batch.estimate import (
+    DRIVER,
+    ONE_IMAGE,
+    PROCESSORS,
+    SurveyOptions,
+    Trial,
+    choose_images,
+    estimate_survey,
+    scale_up,
+)
 from hybridseg.errors import BadInput
 from hybridseg.io.images import write_image
+from hybridseg.progress import StopWatch
 
 
 def test_a_survey_of_one_size_takes_its_number_of_images():
     trials = [Trial(2.0, 4.0, 6.0, 300.0, 5000)]
     found = scale_up(trials, np.full(10, 2.0), 70_000_000, n_jobs=3, survey=SurveyOptions())
-    assert found.hours * 3600 == pytest.approx(10 * 6 / 3 + 4) and found.machine_hours == found.hours
+    [one] = found.scenarios
+    assert one.hours * 3600 == pytest.approx(10 * 6 / 3 + 4) and one.machine_hours == one.hours
     assert (found.memory_mb, found.written_bytes, found.n_images, found.megapixels) == (900.0, 50_000.0, 10, 20.0)
-    assert found.read_mb_per_second == pytest.approx(70 / 24) and found.price is None
+    assert one.read_mb_per_second == pytest.approx(70 / 24) and one.price is None and one.limit == PROCESSORS
 
 
 def test_a_sample_stands_for_a_survey_that_several_machines_share():
     trials = [Trial(2.0, 4.0, 6.0, 300.0, 5000)]
-    survey = SurveyOptions(megapixels=2e6, machines=10, price=0.5)
+    survey = SurveyOptions(megapixels=2e6, machines=(1, 10), price=0.5)
     found = scale_up(trials, np.full(10, 2.0), 70_000_000, n_jobs=3, survey=survey)
-    assert found.hours * 3600 == pytest.approx(1e6 * 6 / 3 / 10 + 4)
-    assert found.machine_hours == pytest.approx(10 * found.hours) and found.price == pytest.approx(5 * found.hours)
+    alone, shared = found.scenarios
+    assert alone.hours * 3600 == pytest.approx(1e6 * 6 / 3 + 4) and shared.processes == 30
+    assert shared.hours * 3600 == pytest.approx(1e6 * 6 / 3 / 10 + 4)
+    assert shared.machine_hours == pytest.approx(10 * shared.hours) and shared.price == pytest.approx(5 * shared.hours)
     assert found.n_images == pytest.approx(1e6) and found.read_bytes == pytest.approx(7e12)
+
+
+def test_more_machines_help_until_one_image_or_the_driver_decides():
+    trials = [Trial(2.0, 4.0, 6.0, 300.0, 5000)]
+    few = scale_up(trials, np.full(10, 2.0), 1, n_jobs=2, survey=SurveyOptions(machines=(1, 5, 500)))
+    assert [one.limit for one in few.scenarios] == [PROCESSORS, PROCESSORS, ONE_IMAGE]
+    assert few.scenarios[2].hours * 3600 == pytest.approx(6 + 4)
+    survey = SurveyOptions(megapixels=2e6, machines=(500,))
+    [many] = scale_up(trials, np.full(10, 2.0), 1, n_jobs=2, survey=survey).scenarios
+    assert many.limit == DRIVER and many.images_per_second == pytest.approx(100) and many.hours * 3600 == 1e6 / 100
+
+
+def test_the_work_is_told_by_what_it_goes_into():
+    """Of seconds of a processor, which several threads take at once."""
+    steps = [{"read": 1.0, "crf": 3.0}, {"read": 2.0, "crf": 4.0, "write": 1.0}]
+    trials = [Trial(m, 1.0, 2.0, 1.0, 1, 4.0 + 3 * i, 8.0, steps[i]) for i, m in enumerate((2.0, 4.0))]
+    found = scale_up(trials, np.array([2.0, 3.0, 4.0, 11.0]), 1, n_jobs=1, survey=SurveyOptions(megapixels=2000))
+    assert found.core_hours * 3600 == pytest.approx(100 * (4 + 5.5 + 7 + 17.5)) and found.waiting == 4
+    assert found.steps == pytest.approx({"read": 10 / 20, "crf": 18 / 20, "write": 6 / 20})
 
 
 def test_beyond_what_was_tried_time_grows_as_before():
     """Most of the work on the smaller part is done once, whatever the size."""
     trials = [Trial(64.0, 0.0, 14.0, 900.0, 400), Trial(16.0, 0.0, 11.0, 500.0, 100)]
     found = scale_up(trials, np.array([1024.0]), 1, n_jobs=1, survey=SurveyOptions())
-    assert found.hours * 3600 == pytest.approx(14 + (1024 - 64) * 3 / 48) and found.memory_mb == 900
+    assert found.scenarios[0].hours * 3600 == pytest.approx(14 + (1024 - 64) * 3 / 48) and found.memory_mb == 900
     # A larger one that was quicker by chance: no less.
     trials = [Trial(16.0, 0.0, 11.0, 500.0, 100), Trial(64.0, 0.0, 10.0, 900.0, 400)]
     found = scale_up(trials, np.array([1024.0]), 1, n_jobs=1, survey=SurveyOptions())
-    assert found.hours * 3600 == pytest.approx(10)
+    assert found.scenarios[0].hours * 3600 == pytest.approx(10)
 
 
 def test_the_images_that_are_tried():
@@ -49,7 +84,26 @@ def test_a_trial_segments_and_leaves_nothing(job, photo, tmp_path):
     found = estimate_survey(images, job, n_jobs=1)
     assert [trial.megapixels for trial in found.trials] == [48 / 1e6, 4800 / 1e6] and found.n_images == 2
     assert all(trial.seconds > 0 and trial.bytes_written > 50 for trial in found.trials) and found.problems == ()
+    # Of a processor: the job sleeps, too, and says how it spent its time.
+    assert all(trial.seconds <= trial.clock_seconds for trial in found.trials)
+    assert all(sum(trial.steps.values()) == pytest.approx(trial.core_seconds) for trial in found.trials)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_waits_takes_no_processor(job, photo, monkeypatch):
+    """Other programs on the machine, or a slow disk, change nothing but what the clock shows."""
+    original = type(job).segment
+
+    def segment(self, image_path):
+        watch = StopWatch()
+        time.sleep(0.1)
+        watch.lap("wait")
+        return replace(original(self, image_path), seconds=watch.seconds)
+
+    monkeypatch.setattr(type(job), "segment", segment)
+    found = estimate_survey([photo], job, n_jobs=1)
+    [trial] = found.trials
+    assert trial.steps["wait"] < 0.05 and trial.seconds < 0.1 <= trial.clock_seconds and found.waiting > 1
 
 
 def test_nothing_that_could_be_tried(job, tmp_path):

@@ -145,6 +145,33 @@ def test_what_failed_is_reported_and_tried_again_only_when_asked(survey, photos)
     assert list_done(result) == ["c.png"] and not result.problems
 
 
+def test_the_status_is_that_of_all_calls(survey, photos, tmp_path):
+    """Two calls on different sources, the first of which was stopped."""
+    bad, other, gone = (tmp_path / "more" / name for name in ("bad.png", "other.png", "gone.png"))
+    write_image(other, np.zeros((4, 4, 3), np.uint8))
+    for path in (bad, gone):
+        path.write_bytes(other.read_bytes()[:40])
+
+    def stop(image):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        survey([photos[0], bad, gone, photos[1]], on_done=stop)
+    found = read_status(survey.out)
+    assert (found.n_images, found.n_done, found.n_left, found.n_left_now, found.failed) == (4, 1, 3, 3, ())
+    survey([bad, other])
+    gone.unlink()
+    found = read_status(survey.out)
+    assert (found.n_images, found.n_done, found.n_left, found.n_left_now) == (4, 2, 1, 0)
+    assert [problem.where for problem in found.failed] == [str(bad)] and found.seconds_left is None
+    # Asked for again with other settings, it is left until it is done with these.
+    job = replace(survey.job, options=Threshold(90))
+    with pytest.raises(KeyboardInterrupt):
+        survey([other, photos[0], photos[1]], job, on_done=stop)
+    found = read_status(survey.out)
+    assert (found.n_images, found.n_done, found.n_left, found.n_left_now) == (4, 1, 2, 2)
+
+
 @pytest.mark.slow
 def test_an_image_that_ends_its_process(survey, photos, tmp_path):
     killer = tmp_path / "killer.png"
@@ -253,6 +280,9 @@ def test_what_a_run_will_take(survey, photos, monkeypatch):
     # A larger image than any before takes more than those.
     write_image(bad, np.zeros((2000, 1000, 3), np.uint8))
     assert make_plan([bad], 0, manifest, job=survey.job.fingerprint(), n_workers=1).memory_mb == pytest.approx(320)
+    # Up to a size: then it is read part by part.
+    monkeypatch.setattr("hybridseg.batch.plan.measure_megapixels", lambda path: 1000.0)
+    assert make_plan([bad], 0, manifest, job=survey.job.fingerprint(), n_workers=1).memory_mb == 250 + 35 * 50
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": plan.n_bytes - 1}))
     with pytest.raises(WriteFailed, match="choose another --out"):
         check_disk(survey.out / "new", plan)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +103,16 @@ def test_the_command(survey, run, tmp_path):
     found = json.loads(run("rank", folder, "--json").stdout)["result"]
     assert found["by"] == "entropy" and found["images"][11]["entropy"] == 0
     assert run("rank", folder, "--by", "disagreement").exit_code == 1
+
+
+def test_all_paths_are_absolute(survey, tmp_path, monkeypatch):
+    """However the folder was given: the list may be read from anywhere."""
+    folder = survey("one", {"a": ([0], {"entropy": 0.5}), "b": ([1], {"entropy": 0.25})})
+    monkeypatch.chdir(folder.parent)
+    found = rank_results([Path(folder.name)])
+    assert [(one.image, one.result) for one in found.images] == [
+        (str(tmp_path / f"{stem}.png"), str(folder / f"{stem}_predseg.png")) for stem in "ab"
+    ]
 
 
 def test_a_run_measures_it(run, tiny_model, paint_classes, tmp_path):

@@ -1,22 +1,29 @@
 """Images on the web and in archives: fetched where a user names them, and named as they are."""
 
 import json
+import os
+import resource
+import shutil
+import tempfile
 import threading
 import zipfile
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hybridseg.apply import make_job
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
 from hybridseg.errors import BadInput, MissingInput
+from hybridseg.io import remote
 from hybridseg.io.images import describe_image, read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.pairing import find_images
-from hybridseg.io.remote import as_source, find_tag, is_remote, local_copy
+from hybridseg.io.remote import as_source, ask_tags, find_tag, is_remote, local_copy
 
 VRT = """<VRTDataset rasterXSize="8" rasterYSize="6"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>
 <SourceFilename>{}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"""
@@ -116,6 +123,55 @@ def test_what_cannot_be_fetched_is_a_problem_and_is_tried_again(web, survey, tmp
     assert len(survey([as_source(sources[0])]).images) == 1
 
 
+def test_an_image_in_an_object_store(web, survey, tmp_path, monkeypatch):
+    """What serves it here speaks HTTP alone; GDAL reads addresses and keys from the environment, as of any store."""
+    settings = {"S3_ENDPOINT": web.removeprefix("http://"), "HTTPS": "NO", "VIRTUAL_HOSTING": "FALSE"}
+    for name, value in (settings | {"NO_SIGN_REQUEST": "YES"}).items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    (tmp_path / "www/coast").mkdir()
+    shutil.copy(tmp_path / "www/a.png", tmp_path / "www/coast/a.png")
+    paths = find_images([as_source("s3://coast/a.png"), as_source("s3://coast/none.png")], remote=True)
+    result = survey(paths)
+    assert [problem.where for problem in result.problems] == ["/vsis3/coast/none.png"]
+    assert "cannot be fetched" in result.problems[0].message
+    assert read_labelmap(tmp_path / "out/a_threshold.png").labels[0].tolist() == [0, 0, *[1] * 6]
+    assert survey(paths).skipped == (paths[0],)
+
+
+def test_a_large_image_is_done_once(web, tmp_path, by_color, monkeypatch):
+    """Its label map has another name than that of a small one, and how large it is nobody knows before it is here."""
+    monkeypatch.setattr("hybridseg.hybrid.semseg.load_classifier", lambda path, **_: by_color)
+    monkeypatch.setattr("hybridseg.batch.results.MOST_WHOLE_PIXELS", 1000)
+    (tmp_path / "model.pb").touch()
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[..., 0] = 200
+    write_image(tmp_path / "www/a.png", image)
+    job = make_job([tmp_path / "model.pb"], outputs=Outputs(tmp_path / "out", figures=None))
+    paths = [as_source(f"{web}/a.png")]
+
+    def run(**settings):
+        find_tag.cache_clear()
+        ASKED.clear()
+        manifest = Manifest.read(tmp_path / "out")
+        return run_jobs(paths, job, manifest=manifest, **settings)
+
+    first = run()
+    assert first.images[0].written[0].name == "a_ares_16_label.tif"
+    assert run().skipped == tuple(paths) and ASKED == [("HEAD", "/a.png")]
+    os.utime(tmp_path / "www/a.png", (1, 1))
+    assert len(run().images) == 1
+
+
+def test_servers_are_asked_side_by_side(monkeypatch):
+    """A resumed run asks for each image that it has done: of 10,000, one by one, that took a quarter of an hour."""
+    together = threading.Barrier(4, timeout=20)
+    monkeypatch.setattr("hybridseg.io.remote.ask_headers", lambda url: (together.wait() and {}) or {"ETag": url})
+    find_tag.cache_clear()
+    paths = [as_source(f"https://example.org/{i}.png") for i in range(8)]
+    ask_tags([*paths, Path("here.png")])
+    assert [find_tag(path) for path in paths] == [f"https://example.org/{i}.png" for i in range(8)]
+
+
 def test_only_what_was_named_is_fetched(web, job, tmp_path):
     path = as_source(f"{web}/a.png")
     for read in (describe_image, read_image):
@@ -129,3 +185,24 @@ def test_only_what_was_named_is_fetched(web, job, tmp_path):
     with local_copy(path) as copy:
         assert copy.name == "a.png" and copy.is_file()
     assert not copy.parent.exists() and ASKED
+
+
+def test_an_archive_that_unpacks_to_far_more_than_an_image(tmp_path, monkeypatch):
+    """A picture of 48 pixels, and noughts behind it; what is large for its pixels is fetched."""
+    monkeypatch.setattr(remote, "_LEAST_BYTES", 1 << 20)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    write_image(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for name, n_bytes in (("bomb", 20_000_000), ("good", 100_000)):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.png", (tmp_path / "a.png").read_bytes() + bytes(n_bytes))
+    with (
+        pytest.raises(BadInput, match=r"bomb\.zip/a\.png takes more than 1,048,576 bytes, far more than its pixels"),
+        local_copy(as_source(f"/vsizip/{tmp_path}/bomb.zip/a.png")),
+    ):
+        pass
+    with local_copy(as_source(f"/vsizip/{tmp_path}/good.zip/a.png")) as path:
+        assert path.stat().st_size > 100_000
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == before
+    assert not list((tmp_path / "temporary").iterdir())

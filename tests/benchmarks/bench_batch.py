@@ -5,7 +5,10 @@ workers of Dask, of which one is killed twice, and the driver once:
 
     python tests/benchmarks/bench_batch.py --units 150 --scenes 1000
 
-The second part trains a small model on the scenes first. Both need quiet cores; OMP_NUM_THREADS=1 is set here.
+The second part trains a small model on the scenes first. Both need quiet cores; OMP_NUM_THREADS=1 is set here. What
+those take who do none of the work, the driver and the scheduler, is counted in processor time:
+
+    python tests/benchmarks/bench_batch.py --units 0 --empty 2000
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ THREADS = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_IN
 
 @dataclass(frozen=True)
 class UnitJob(Job):
-    """Sleeps, or counts, for about 0.2 s, and writes a label map of a few pixels."""
+    """Sleeps, or counts, for about 0.2 s, and writes a label map of a few pixels; below 0 it copies a file."""
 
     n_counts: int = 0
 
@@ -63,8 +66,11 @@ class UnitJob(Job):
 
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
         """Work for a while."""
-        count(self.n_counts) if self.n_counts else time.sleep(UNIT_SECONDS)
         [target] = self.list_targets(image_path)
+        if self.n_counts < 0:
+            target.write_bytes(image_path.read_bytes())
+            return ImageResult(image_path, (target,), {}, (), {"work": 0.0})
+        count(self.n_counts) if self.n_counts else time.sleep(UNIT_SECONDS)
         write_labelmap(target, LabelMap(np.zeros((4, 4), np.uint8), TABLE))
         return ImageResult(image_path, (target,), {}, (), {"work": UNIT_SECONDS})
 
@@ -129,6 +135,38 @@ def measure_overhead(n_units: int, folder: Path) -> None:
             )
 
 
+def measure_driver(n_units: int, folder: Path) -> None:
+    """Print what units without work take of the processes that hand them out and write down what came of them."""
+    import psutil
+
+    images = [folder / f"e{i:05}.png" for i in range(n_units)]
+    write_image(images[0], np.zeros((4, 4, 3), np.uint8))
+    for image in images[1:]:
+        image.write_bytes(images[0].read_bytes())
+    print(f"{n_units} units without work; milliseconds of a processor, and of the clock, for each")
+    job, scheduler_file = UnitJob((), n_counts=-1), folder / "scheduler.json"
+    with contextlib.ExitStack() as stack:
+        scheduler = stack.enter_context(start_scheduler(scheduler_file))
+        for _ in range(2):
+            stack.enter_context(start_worker(scheduler_file, folder))
+        time.sleep(8)
+        cluster = stack.enter_context(open_cluster(scheduler_file=scheduler_file))
+        for name, mapper in (("this process", None), ("processes", partial(map_calls, n_jobs=2)), ("dask", cluster)):
+            watched = psutil.Process(scheduler.pid)
+            before, spent = sum(watched.cpu_times()[:2]), time.process_time()
+            first, rest = time_engine(job, images, folder / f"empty {name}", mapper)
+            spent, served = time.process_time() - spent, sum(watched.cpu_times()[:2]) - before
+            each = [1000 * seconds / n_units for seconds in (spent, served if name == "dask" else 0, first + rest)]
+            print(f"  {name:<13} driver {each[0]:6.2f}, scheduler {each[1]:6.2f}, clock {each[2]:6.2f}", flush=True)
+        (folder / "alone").mkdir()
+        manifest = Manifest.read(folder / "alone")
+        start, begun = time.perf_counter(), time.process_time()
+        for image in images:
+            manifest.add(image, ImageResult(image, (image,), {}, (), {}), None, job="alone")
+        took = [1000 * seconds / n_units for seconds in (time.process_time() - begun, time.perf_counter() - start)]
+        print(f"  {'the manifest':<13} driver {took[0]:6.2f}, {'':16} clock {took[1]:6.2f}")
+
+
 def run_hybridseg(*words: object) -> None:
     """Run a command, which must not fail."""
     subprocess.run([sys.executable, "-m", "hybridseg", "--quiet", *map(str, words)], check=True)
@@ -137,12 +175,31 @@ def run_hybridseg(*words: object) -> None:
 @contextlib.contextmanager
 def started(*words: object) -> Iterator[subprocess.Popen[bytes]]:
     """Start a program of Dask, and end it."""
-    process = subprocess.Popen([sys.executable, "-m", "dask", *map(str, words)], stderr=subprocess.DEVNULL)
+    # The job is a class of this module.
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "dask", *map(str, words)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": paths})
     try:
         yield process
     finally:
         process.terminate()
         process.wait(30)
+
+
+@contextlib.contextmanager
+def start_scheduler(scheduler_file: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a scheduler on loopback."""
+    where = ("--host", "127.0.0.1", "--port", 0, "--scheduler-file", scheduler_file)
+    with started("scheduler", *where, "--no-dashboard", "--no-show") as process:
+        while not scheduler_file.exists():
+            time.sleep(0.1)
+        yield process
+
+
+def start_worker(scheduler_file: Path, folder: Path) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """Start a worker, and the nanny that watches over it."""
+    words = ("--scheduler-file", scheduler_file, "--nthreads", 1, "--nworkers", 1, "--local-directory", folder)
+    return started("worker", *words, "--no-dashboard")
 
 
 def count_done(out: Path) -> int:
@@ -189,14 +246,8 @@ def survive(n_scenes: int, folder: Path) -> None:
     out, scheduler_file = folder / "out", folder / "scheduler.json"
     command = [sys.executable, "-m", "hybridseg", "--quiet", *words, str(out), "--scheduler-file", str(scheduler_file)]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(
-            started("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show",
-                    "--scheduler-file", scheduler_file)
-        )  # fmt: skip
-        worker = ("worker", "--scheduler-file", scheduler_file, "--nthreads", 1, "--nworkers", 1, "--no-dashboard")
-        nannies = [stack.enter_context(started(*worker, "--local-directory", folder)) for _ in range(2)]
-        while not scheduler_file.exists():
-            time.sleep(0.1)
+        stack.enter_context(start_scheduler(scheduler_file))
+        nannies = [stack.enter_context(start_worker(scheduler_file, folder)) for _ in range(2)]
         # `segment` refuses a scheduler without workers.
         time.sleep(8)
         start = time.perf_counter()
@@ -221,12 +272,15 @@ def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--units", type=int, default=150, help="units of 0.2 s; 0 leaves them out")
+    parser.add_argument("--empty", type=int, default=0, help="units without work, for what the driver takes")
     parser.add_argument("--scenes", type=int, default=0, help="scenes that are segmented while processes are killed")
     asked = parser.parse_args()
     os.environ |= THREADS
     with tempfile.TemporaryDirectory() as name:
         if asked.units:
             measure_overhead(asked.units, Path(name))
+        if asked.empty:
+            measure_driver(asked.empty, Path(name))
         if asked.scenes:
             survive(asked.scenes, Path(name))
 

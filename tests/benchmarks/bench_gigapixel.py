@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -31,6 +32,7 @@ from hybridseg.io.images import write_image
 from hybridseg.io.rasters import quiet_rasterio
 
 SIDE, SMALL_SIDE, BLOCK, TILE = 32_768, 6000, 512, 96
+WIDTHS = (4, 4, 4)
 CLASSES = ("water", "sand", "vegetation", "built")
 PROFILE = {
     "driver": "GTiff", "count": 3, "dtype": "uint8", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK,
@@ -107,8 +109,8 @@ def make_classifier(folder: Path, photo: np.ndarray) -> Path:
     return folder / "model.pb"
 
 
-def make_network(path: Path) -> Path:
-    """Save a small U-Net with random weights."""
+def make_network(path: Path, **shape: Any) -> Path:
+    """Save a U-Net with random weights, one of three steps and few filters unless another shape is asked for."""
     from hybridseg.models.bundles import DenseCard, save_dense
     from hybridseg.models.normalization import Normalization
     from hybridseg.models.startup import import_tensorflow
@@ -116,7 +118,8 @@ def make_network(path: Path) -> Path:
     from hybridseg.models.views import View
 
     import_tensorflow()
-    network = Unet(n_bands=3, n_outputs=len(CLASSES), encoder="none", block="plain", widths=(8, 8, 16, 16))
+    shape = shape or {"encoder": "none", "block": "plain", "widths": WIDTHS}
+    network = Unet(n_bands=3, n_outputs=len(CLASSES), **shape)
     view = View(True, (1.0, 1.0), (SMALL_SIDE, SMALL_SIDE))
     card = DenseCard(network, ClassTable.from_names(CLASSES), (256, 256), Normalization("unit"), view=view)
     save_dense(path, network.build(), card, probes=[np.random.default_rng(0).random((1, 256, 256, 3), np.float32)])

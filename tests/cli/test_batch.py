@@ -1,6 +1,7 @@
 """`segment` on many images, and `status`."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def test_a_folder_and_then_what_is_missing(run, photos, words, tmp_path):
     plan = run("segment", photos, *words, "--dry-run").output
     assert "images      2 to do, 0 done" in plan and "known once an image is done" in plan and not out.exists()
     assert "memory      up to about 0.3 GB, by the sizes of the images; this machine has" in plan
-    assert "disk        about 0 MB" in plan
+    assert "disk        about 0.0 MB of results in" in plan
     result = run("segment", photos, *words)
     assert result.exit_code == 0 and "2 images done" in result.output
     found = read_labelmap(out / "b_ares_16.mat")
@@ -58,7 +59,7 @@ def test_a_list_with_a_bad_image(run, photos, words, tmp_path):
     assert "--retry-failed tries again" in result.output
     (photos / "bad.png").unlink()
     result = run("status", tmp_path / "out")
-    assert result.exit_code == 0 and "segment has ended" in result.output
+    assert result.exit_code == 0 and re.search(r"^2 images; the last call, begun \S+, has ended$", result.output, re.M)
     assert "done      1" in result.output and "left      0" in result.output
     assert f"{photos / 'bad.png'}: " in result.output and "cut short" in result.output
     found = json.loads(run("status", tmp_path / "out", "--json").stdout)["result"]["status"]
@@ -101,12 +102,14 @@ def test_processes(run, photos, words, tmp_path):
 def test_estimate(run, photos, tiny_model, tmp_path):
     words = ["estimate", photos, "--model", tiny_model, "--jobs", "1"]
     result = run(*words)
-    assert result.exit_code == 0 and "survey    2 images" in result.output and "on this machine" in result.output
+    assert result.exit_code == 0 and "images      2\n" in result.output and "limit" in result.output
     assert "price" not in result.output and sorted(path.name for path in photos.iterdir()) == ["a.png", "b.png"]
-    assert "survey    1 image, " in run("estimate", photos / "a.png", *words[2:]).output
-    result = run(*words, "--megapixels", "1e6", "--machines", "4", "--price", "0.5", "--json")
+    assert "tried       1 image of 0.0 megapixels, 1 at once" in run("estimate", photos / "a.png", *words[2:]).output
+    result = run(*words, "--megapixels", "1e6", "--machines", "1,4", "--price", "0.5", "--json")
     found = json.loads(result.stdout)["result"]["estimate"]
-    assert found["megapixels"] == pytest.approx(1e6) and found["price"] == pytest.approx(0.5 * found["machine_hours"])
+    one, four = found["scenarios"]
+    assert found["megapixels"] == pytest.approx(1e6) and one["price"] == pytest.approx(0.5 * one["machine_hours"])
+    assert four["processes"] == 4 and four["hours"] < one["hours"] and found["steps"]["classify tiles"] > 0
     result = run(*words, "--megapixels", "0")
     assert result.exit_code == 1 and "megapixels=0.0: give a number above 0" in result.output
 
@@ -139,3 +142,29 @@ def test_a_manifest_of_impossible_numbers(run, photos, words, tmp_path, change):
     for command in (["segment", photos, *words, "--dry-run"], ["status", tmp_path / "out"]):
         result = run(*command)
         assert result.exit_code == 1 and "it cannot have taken" in result.output
+
+
+def test_an_estimate_and_a_plan_say_the_same_with_the_same_options(run, photos, words, tiny_model):
+    """What was measured before a run and in it: the same rows, the same bytes."""
+    more = ["--model", tiny_model, "--no-figures", "--stride", "8", "--jobs", "1"]
+    before = read_rows(run("estimate", photos, *more).output)
+    run("segment", photos / "a.png", *words, "--stride", "8")
+    after = read_rows(run("segment", photos, *words, "--stride", "8", "--dry-run").output)
+    assert {"images", "megapixels", "memory", "disk"} <= before.keys() & after.keys()
+    assert before["megapixels"] == after["megapixels"] and before["memory"][:16] == after["memory"][:16]
+    result = run("estimate", photos, *more, "--flips")
+    assert result.exit_code == 2 and "--flips is for dense networks" in result.output
+
+
+def read_rows(output):
+    return {line[:11].strip(): line[12:] for line in output.splitlines() if line[11:12] == " "}
+
+
+def test_a_status_names_what_earlier_calls_left(run, photos, words, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("hybridseg.cli.batch.run_job", lambda *args, **settings: None)
+        run("segment", photos / "a.png", *words)
+    run("segment", photos / "b.png", *words)
+    text = run("status", tmp_path / "out").output
+    assert text.startswith("2 images; the last call, begun ") and "has ended" in text
+    assert "  done      1\n" in text and "  left      1; 1 of them of earlier calls, to be given again\n" in text

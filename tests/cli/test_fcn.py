@@ -118,7 +118,7 @@ def test_painted_label_maps(project):
         painted = color_labels(filter_majority(labels, radius=2), table)
         assert np.array_equal(read_picture(labels_dir / f"{stem}_gtFine_color.png"), painted)
     again = invoke("fcn", "make-labels", labels_dir, "--labeldefs", folder / "data/labeldefs.txt")
-    assert again.exit_code == 0 and "4 pictures were there already" in again.stdout
+    assert again.exit_code == 0 and "left alone (--overwrite): 4 pictures" in again.stdout
 
 
 def test_what_a_training_prints_and_leaves(project):

@@ -49,7 +49,7 @@ def test_every_command_that_draws_has_both_options_of_figures():
     found = {name: {"dpi", "figure_format"} & {p.name for p in command.params} for name, command in list_commands()}
     drawing = {name for name, options in found.items() if options}
     assert drawing == {
-        *("semseg", "segment", "eval-pixels", "eval-tiles", "retrain", "label", "crf"),
+        *("semseg", "segment", "estimate", "eval-pixels", "eval-tiles", "retrain", "label", "crf"),
         *("fcn train", "fcn infer", "resunet train", "resunet evaluate", "resunet segment"),
         *("unet train", "unet infer", "unet show-augmentation", "coco import"),
     }

@@ -13,6 +13,7 @@ from rasterio.transform import from_origin
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.dense import predict as dense_predict
 from hybridseg.hybrid import semseg
+from hybridseg.io import lazyimages
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.rasters import quiet_rasterio
@@ -20,6 +21,7 @@ from hybridseg.models.bundles import DenseCard
 from hybridseg.models.normalization import Normalization
 from hybridseg.models.resunet import ResUnet
 from hybridseg.models.views import View
+from tests.io.test_lazyimages import write_tiff
 
 PAIR, OVERLAY = "reports/predict/image_pair_jet.png", "reports/predict/sample.png"
 
@@ -324,3 +326,37 @@ def test_the_folder_of_a_model(run, photo, folder, tiny_model, monkeypatch):
     result = run("predict", "-m", "models/coast", "-i", "photo.png")
     assert result.exit_code == 0 and "  model           models/coast/model.pb" in result.stdout, result.output
     assert read_labelmap(folder / "photo_predseg.png").table.names == ("sand", "veg", "water")
+
+
+@pytest.mark.parametrize("model", ["model.pb", "net.h5"])
+@pytest.mark.parametrize("scale", [(), ("-s", 0.5)], ids=["", "half"])
+def test_a_large_image_goes_part_by_part(run, folder, paint_coast, use_network, monkeypatch, model, scale):
+    """With the same result, and beside a GeoTIFF nothing that would be made as a whole."""
+    use_network(view=View(True, (0.5, 2.0), (64, 96)))
+    image = paint_coast(300, 200, border=110)
+    image[40:91, 151:] = 0
+    write_tiff(folder / "a.tif", image, nodata=0, tiled=True, blockxsize=64, blockysize=64)
+    predict = ("predict", "-m", model, "-i", "a.tif", *scale, "-t", 0.4, "-v")
+    assert run(*predict).exit_code == 0
+    small = read_labelmap(folder / "a_predseg.png")
+    pictures = [read_image(folder / name) for name in (PAIR, OVERLAY)]
+    assert (small.labels[(image == 0).all(axis=2)] == VOID).all() and (small.labels == VOID).mean() < 0.1
+    monkeypatch.setattr("hybridseg.batch.results.MOST_WHOLE_PIXELS", 50_000)
+    monkeypatch.setattr("hybridseg.io.lazyimages.MAX_DECODED_PIXELS", 50_000)
+    seen, read = [], lazyimages.read_part
+    monkeypatch.setattr(lazyimages, "read_part", lambda *words: seen.append(words[1]) or read(*words))
+    (folder / "a_predseg.png").unlink()
+    result = run(*predict, "--max-memory", 8)
+    assert result.exit_code == 0 and "the label map is written as a GeoTIFF alone" in result.stderr, result.output
+    large = read_labelmap(folder / "a_predseg.tif")
+    assert np.array_equal(large.labels, small.labels) and large.made_by == small.made_by
+    assert seen and not (folder / "a_predseg.png").exists(), "it was read in parts"
+    for name, picture in zip((PAIR, OVERLAY), pictures, strict=True):
+        assert np.array_equal(read_image(folder / name), picture)
+    result = run(*predict, "-o", "mask.mat")
+    assert result.exit_code == 0 and np.array_equal(read_labelmap(folder / "mask.mat").labels, small.labels)
+    monkeypatch.setattr("hybridseg.prediction._WHOLE_BYTES", 1 << 30)
+    result = run(*predict, "-o", "mask.png")
+    assert result.exit_code == 1 and not (folder / "mask.png").exists()
+    assert "mask.png is made as a whole, which takes 60000.0 GiB" in result.stderr, result.stderr
+    assert "name a mask that ends in .tif" in result.stderr

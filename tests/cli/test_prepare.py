@@ -78,6 +78,8 @@ def test_from_photos_and_masks_of_a_colleague_to_tiles(run, colleague):
     result = run("split", colleague / "jpg", *more)
     assert result.exit_code == 2 and "--labels is for --stratify" in result.stderr
     assert run("split", colleague / "jpg", "--images", colleague / "jpg").exit_code == 2
+    result = run("retile", colleague / "jpg", "--jobs", "3" * 400)
+    assert result.exit_code == 2 and "1<=x<=1024" in result.stderr
 
 
 @pytest.mark.parametrize("command", [

@@ -60,10 +60,8 @@ def write_config(path, record):
 
 def paint(number, *, n_bands=3, rows=SIZE[0]):
     """A photograph that brightens towards the right, where it has another class."""
-    rng = np.random.default_rng(number)
-    image = rng.integers(0, 60, (rows, SIZE[1], n_bands)).astype(np.uint8)
-    border = 20 + 6 * number
-    image[:, border:] += 120
+    image = np.random.default_rng(number).integers(0, 60, (rows, SIZE[1], n_bands)).astype(np.uint8)
+    image[:, (border := 20 + 6 * number) :] += 120
     return image, (np.arange(SIZE[1]) >= border).repeat(rows).reshape(SIZE[1], rows).T.astype(np.uint8)
 
 
@@ -186,6 +184,10 @@ def test_the_same_scores_on_the_records(binary, tmp_path):
     assert read_picture(tmp_path / "net_confusion.png").std() > 10
     result = invoke("resunet", "evaluate", *words, "--seed", 5, "--out", tmp_path)
     assert scores == json.loads((tmp_path / "net_scores.json").read_text()), "the card says what was held out"
+    (tmp_path / "net_scores_by_image.csv").write_text("mine")
+    assert (
+        "image.csv is there and was not written by" in invoke("resunet", "evaluate", *words, "--out", tmp_path).stderr
+    )
 
 
 def test_the_same_scores_in_tensorflow_which_needs_no_runtime_graph(binary, tmp_path):

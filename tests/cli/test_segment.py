@@ -352,3 +352,20 @@ def test_colours_that_do_not_fit(run, fake_model, photos, tmp_path):
     assert "(cliff, veg, water)" in few.stderr
     wrong = run("semseg", photos / "a.png", "--colors", "d.txt")
     assert wrong.exit_code == 1 and "d.txt: no class is called 'waterr'; the classes are cliff, veg" in wrong.stderr
+
+
+def test_images_with_the_same_warning_share_a_line(run, tiny_model, tmp_path, paint_classes):
+    """Too small for a tile, each of another size, but for one that is large enough."""
+    names = ["c", "a", "b", "d"]
+    for i, name in enumerate(names):
+        write_image(tmp_path / "photos" / f"{name}.png", paint_classes("water", "sand", "veg")[: 15 - i])
+    write_image(tmp_path / "photos" / "e.png", paint_classes("water", "sand", "veg"))
+    photos = [tmp_path / "photos" / f"{name}.png" for name in (*names, "e")]
+    words = ["semseg", *photos, "--model", tiny_model, "--out", tmp_path / "out"]
+    result = run(*words)
+    lines = [line for line in result.stderr.splitlines() if "less than a tile" in line]
+    assert len(lines) == 1 and lines[0].startswith("warning: 4 images: the image has 15 x ")
+    assert "(the numbers are of c.png; first: c.png, a.png, b.png and 1 more; --verbose names all)" in lines[0]
+    assert run(*words, "--verbose").stderr.count("less than a tile") == 4
+    single = run("semseg", photos[1], "--model", tiny_model, "--out", tmp_path / "one").stderr
+    assert "warning: a.png: the image has 14 x " in single

@@ -84,7 +84,7 @@ def test_resunet_on_windows(run, coast, tmp_path):
     # Without a training, the weights are scored as they were at its end.
     config.write_text(json.dumps(record | {"DO_TRAIN": False, "DOPLOT": False}))
     result = run(*train, "--images", coast, "--resume")
-    assert result.exit_code == 0 and "the scores on 1 images" in result.stdout, result.output
+    assert result.exit_code == 0 and "the scores on 1 image:" in result.stdout, result.output
     accuracy = card.scores["accuracy"]
     assert f"pixel accuracy {accuracy:.3f}" in result.stdout
 

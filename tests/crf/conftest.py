@@ -70,3 +70,9 @@ def scatter():
         return seeds.astype(np.uint8)
 
     return scatter_seeds
+
+
+@pytest.fixture
+def cut_at(monkeypatch):
+    """Let blocks with their halo have sides of so many pixels from now on."""
+    return lambda side: monkeypatch.setattr("hybridseg.crf.blocks._SIDE", side)

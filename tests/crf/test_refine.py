@@ -184,7 +184,7 @@ def wide(coasts):
 
 @pytest.mark.slow
 @needs_kernel
-def test_blocks_give_what_the_whole_gives(wide):
+def test_blocks_give_what_the_whole_gives(wide, cut_at):
     image, seeds, n_classes, options = wide
     heard = []
 
@@ -192,18 +192,32 @@ def test_blocks_give_what_the_whole_gives(wide):
         heard.append((len(items), label))
         return items
 
-    whole, parts = (
-        refine_labels(image, seeds, n_classes=n_classes, options=each, want_probs=True, progress=hear)
-        for each in (options, replace(options, max_memory=0.02))
-    )
-    assert whole.n_blocks == 1 and parts.n_blocks >= 4
+    settings = {"n_classes": n_classes, "options": options, "want_probs": True, "progress": hear}
+    whole = refine_labels(image, seeds, **settings)
+    whole_again = refine_probs(image, whole.probs, options=options).labels
+    cut_at(160)
+    parts = refine_labels(image, seeds, **settings)
+    assert whole.n_blocks == 1 and parts.n_blocks == parts.n_planned >= 4
     assert heard[0] == (1, "spreading classes") and heard[1][0] > 1
     assert (whole.labels == parts.labels).mean() >= 0.99
     assert (np.abs(whole.probs - parts.probs).max(axis=2) < 0.03).mean() >= 0.99
     assert (parts.probs.argmax(axis=2) == parts.labels).mean() > 0.999
-    probs = refine_probs(image, whole.probs, options=replace(options, max_memory=0.02))
+    probs = refine_probs(image, whole.probs, options=options)
     assert probs.n_blocks >= 4
-    assert (probs.labels == refine_probs(image, whole.probs, options=options).labels).mean() >= 0.99
+    assert (probs.labels == whole_again).mean() >= 0.99
+
+
+@needs_kernel
+def test_the_result_does_not_depend_on_the_memory(wide, cut_at):
+    """Down to that of a block; with less they are halved, which the result says."""
+    image, seeds, n_classes, options = wide
+    cut_at(220)
+    found = [
+        refine_labels(image, seeds, n_classes=n_classes, options=replace(options, max_memory=memory), want_probs=True)
+        for memory in (4, 0.03, 0.011)
+    ]
+    assert np.array_equal(found[0].probs, found[1].probs)
+    assert [each.n_blocks - each.n_planned for each in found[:2]] == [0, 0] < [found[2].n_blocks - found[2].n_planned]
 
 
 @needs_kernel
@@ -219,30 +233,30 @@ def test_sixteen_bits_are_brought_to_the_levels_of_eight(coasts):
 
 
 @needs_kernel
-def test_blocks_lie_in_one_lattice():
+def test_blocks_lie_in_one_lattice(cut_at):
     """With the halo, what a block gives near its middle is what the whole gives, wherever the block begins."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (150, 410, 3), np.uint8)
     probs = rng.random((150, 410, 3))
     probs /= probs.sum(axis=2, keepdims=True)
     options = CrfOptions(theta=7, color_scale=30, n_iterations=1, tolerance=0, n_threads=1)
-    whole, parts = (
-        refine_probs(image, probs, options=each, want_probs=True)
-        for each in (options, replace(options, max_memory=0.02))
-    )
-    assert parts.n_blocks > 1
+    whole = refine_probs(image, probs, options=options, want_probs=True)
+    cut_at(150)
+    parts = refine_probs(image, probs, options=options, want_probs=True)
+    assert whole.n_blocks == 1 < parts.n_blocks
     assert np.quantile(np.abs(whole.probs - parts.probs), 0.99) < 0.01
 
 
 @pytest.mark.parametrize("engine", ["native", "pydensecrf"])
-def test_blocks_with_either_engine(request, engine):
+def test_blocks_with_either_engine(request, engine, cut_at):
     if engine == "pydensecrf":
         request.getfixturevalue("reference")
     elif not has_kernel():
         pytest.skip("the kernel was not built")
     image, seeds = np.zeros((300, 280, 3), np.uint8), np.zeros((300, 280), np.uint8)
     image[:, 100:], seeds[::10, 50], seeds[::10, 200] = 200, 1, 2
-    options = CrfOptions(theta=8, space_compat=0, n_iterations=3, engine=engine, max_memory=0.01)
+    options = CrfOptions(theta=8, space_compat=0, n_iterations=3, engine=engine)
+    cut_at(120)
     result = refine_labels(image, seeds, n_classes=2, options=options)
     assert result.engine == engine and result.n_blocks > 1
     seen = result.labels != VOID
@@ -277,8 +291,7 @@ def test_a_budget_that_is_too_small_names_one_that_is_enough(request, wide, chan
 
 
 @needs_kernel
-def test_an_engine_that_needs_more_than_was_estimated_gets_halves(monkeypatch):
-    monkeypatch.setattr("hybridseg.crf.refine.estimate_bytes", lambda engine, priors: 1.0)
+def test_an_engine_that_needs_more_memory_gets_halves():
     image, seeds = np.zeros((300, 280, 3), np.uint8), np.ones((300, 280), np.uint8)
     options = CrfOptions(theta=5, n_iterations=1, gt_prob=0.9, max_memory=0.003)
     result = refine_labels(image, seeds, n_classes=1, options=options)

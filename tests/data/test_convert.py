@@ -238,7 +238,7 @@ def test_jpeg_masks_beside_their_photos_are_given_by_name(photos, save, table):
 def test_nothing_to_convert(photos, save):
     with pytest.raises(MissingInput, match=r"gt has no label map; it would be called .*its own: --images DIR$"):
         convert_masks([photos.parent / "gt"])
-    with pytest.raises(MissingInput, match=r"gt has no label map of the 1 images \(a.jpg"):
+    with pytest.raises(MissingInput, match=r"gt has no label map of the 1 image \(a.jpg"):
         convert_masks([photos.parent / "gt"], images_dir=photos)
     with pytest.raises(MissingInput, match="there is no file or folder"):
         convert_masks([photos / "none"])

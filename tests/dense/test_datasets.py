@@ -9,7 +9,7 @@ from hybridseg.classes import ClassTable, color_labels
 from hybridseg.dense.crops import CropOptions
 from hybridseg.dense.datasets import find_folder_pairs, make_label_reader, open_folders, open_sets, refuse_problems
 from hybridseg.dense.pairs import check_pairs
-from hybridseg.errors import BadInput, MissingInput, Problem
+from hybridseg.errors import BadInput, BadUsage, MissingInput, Problem
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -262,3 +262,31 @@ def test_a_fourth_band_that_is_no_transparency_is_kept(tmp_path, make_pair, capl
         file.write(np.full((4, 32, 48), 60, np.uint8))
     parts, _ = open_folders(tmp_path).open_pairs((32, 48), CropOptions(), progress=no_progress)
     assert parts["train"].n_bands == 4 and parts["train"].read(0)[0].shape == (32, 48, 4) and not caplog.messages
+
+
+def test_the_lists_of_a_review_say_what_is_trained_on(tmp_path, table, monkeypatch):
+    """Copies of a photo are never divided there; a mask may be called anything."""
+    for name in ("a", "b", "c"):
+        write_image(tmp_path / f"photos/{name}.jpg", np.zeros((8, 8, 3), np.uint8))
+        grey_png(tmp_path / f"drawn/{name}_by_me.png", np.zeros((8, 8), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    rows = [f"photos/{name}.jpg,drawn/{name}_by_me.png\n" for name in "abc"]
+    Path("df_train.csv").write_text("image,mask\n" + "".join(rows[:2]))
+    Path("df_valid.csv").write_text("image,mask\n" + rows[2])
+    data = open_sets(Path("df_train.csv"), validation=(Path("df_valid.csv"), None), table=table)
+    assert [p.image_path.name for p in data.parts["train"]] == ["a.jpg", "b.jpg"]
+    assert [p.labels_path.name for p in data.parts["val"]] == ["c_by_me.png"]
+    # From elsewhere, the paths count from the folder of the table.
+    monkeypatch.chdir("photos")
+    assert find_folder_pairs(Path("../df_valid.csv"))[0].image_path.is_file()
+    with pytest.raises(BadUsage, match="names the masks, too; leave --masks out"):
+        find_folder_pairs(tmp_path / "df_train.csv", tmp_path / "drawn")
+    for text, reason in (
+        ("image,mask\n", "lists no image"),
+        ("image\na.jpg\n", "lacks mask in its table"),
+        ("image,mask\na.jpg,\n", "it names no mask of a.jpg; list labelled images alone"),
+        ("image,mask\na.jpg,gone.png\n", "it names gone.png, which is not there"),
+    ):
+        (tmp_path / "bad.csv").write_text(text)
+        with pytest.raises((BadInput, MissingInput), match=reason):
+            find_folder_pairs(tmp_path / "bad.csv")

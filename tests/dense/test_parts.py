@@ -15,7 +15,7 @@ from hybridseg.classes import VOID
 from hybridseg.crf.options import CrfOptions
 from hybridseg.dense.pieces import Piece, enlarge_strips, even_strips, join_pieces
 from hybridseg.dense.predict import predict_file, predict_labels
-from hybridseg.dense.smoothing import SmoothingOptions, smooth_probs, smooth_strips
+from hybridseg.dense.smoothing import SmoothingOptions, judge_room, smooth_probs, smooth_strips
 from hybridseg.dense.windows import DenseOptions, predict_probs
 from hybridseg.errors import BadInput
 from hybridseg.figures import FigureOptions
@@ -120,6 +120,24 @@ def test_smoothing_in_bands_is_smoothing_at_once(rows, cols, crf_from, radius, r
     if crf_from == "none" or len(bands) == 1:
         assert np.array_equal(found, whole)
     assert (found != whole).mean() <= 0.005
+
+
+@pytest.mark.parametrize("crf_from", ["labels", "probabilities"])
+def test_smoothing_does_not_depend_on_the_memory(monkeypatch, crf_from):
+    """Down to the memory of a row of blocks of the CRF."""
+    monkeypatch.setattr("hybridseg.crf.blocks._SIDE", 96)
+    image = blot(300, 250, seed=3)
+    probs = np.random.default_rng(1).dirichlet(np.ones(3), (300, 250)).astype(np.float32)
+    options = SmoothingOptions(crf_from=crf_from, radius=3, crf=QUICK)
+    smooth = partial(smooth_strips, LazyImage.of(image), n_classes=3, options=options)
+    found = [
+        list(smooth([(row, probs[row : row + step]) for row in range(0, 300, step)], room=room))
+        for room, step in ((1 << 40, 300), (2_500_000, 7))
+    ]
+    assert [start for start, _ in found[0]] == [start for start, _ in found[1]] and len(found[0]) > 3
+    assert all(np.array_equal(one[1], other[1]) for one, other in zip(*found, strict=True))
+    judge = partial(judge_room, (300, 250), 3, options=options)
+    assert not judge(room=2_500_000) and judge(room=1_500_000).startswith("for lack of memory the CRF worked in other")
 
 
 def test_smoothing_that_does_not_fit_is_refused():

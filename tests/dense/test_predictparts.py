@@ -1,5 +1,7 @@
 """Images of any size part by part: the same as the whole image, in place, in little memory."""
 
+import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -130,6 +132,25 @@ def test_a_mask_in_its_place(model_path, network, tmp_path):
     assert result.shares == pytest.approx({n: c for n, c in zip("abc", counts, strict=True) if c}, abs=1e-6)
 
 
+def test_an_image_of_another_scale_is_told(model_path, tmp_path):
+    """By the metres of its pixels, or else by its size; with a command that can do something about it."""
+    path = tmp_path / "net.h5"
+    for file in model_path.parent.glob("net*"):
+        shutil.copy(file, tmp_path)
+    card = json.loads((tmp_path / "net.card.json").read_text())
+    card["view"]["resolution"] = 0.5
+    (tmp_path / "net.card.json").write_text(json.dumps(card))
+    for name, side in (("near", 0.6), ("far", 4.0), ("nowhere", None)):
+        place = {"crs": "EPSG:32611", "transform": rasterio.Affine(side, 0, 4e5, 0, -side, 4e6)} if side else {}
+        write_tiff(tmp_path / f"{name}.tif", make_image(64, 480), **place)
+    near, far, nowhere = (result.warnings for result in label(path, tmp_path, "near.tif", "far.tif", "nowhere.tif"))
+    command = f"hybridseg segment PHOTOS --model {path} --out DIR --native --scale"
+    assert near == () and len(far) == len(nowhere) == 1
+    assert far[0].startswith("has pixels of 4 m, the photos of the training 0.5 m: its objects look 8.0 times smaller")
+    assert far[0].endswith(f"try `{command} 8`")
+    assert nowhere[0].startswith("has 64 x 480 pixels, the photos of the training about 64 x 64: if it does not show")
+
+
 def test_pixels_without_a_picture_are_void(model_path, tmp_path, monkeypatch):
     image = make_image(300, 280)
     image[40:300, 100:] = 0
@@ -233,7 +254,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 folder = Path(sys.argv[1])
 options = DenseOptions(overlap=274, blend=False)
 memory = MemoryOptions(max_memory=0.6)
-Job((), Outputs(folder / "out", None), options=options, memory=memory).segment(folder / "large.tif")
+Job((Quick.path,), Outputs(folder / "out", None), options=options, memory=memory).segment(folder / "large.tif")
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 

@@ -55,7 +55,7 @@ def test_a_network_takes_all_weights_of_a_checkpoint(checkpoint, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"n_bands": 4}, "was trained on images of 1 bands, and these have 4; give images of as many, or leave --load out"),
+    ({"n_bands": 4}, "was trained on images of 1 band, and these have 4; give images of as many, or leave --load out"),
     ({"names": "acb"}, "knows the classes a, b, c in this order, and these masks have a, c, b; give masks or --labels"),
     ({"names": "abcd", "n_outputs": 4}, "knows the classes a, b, c in this order, and these masks have a, b, c, d"),
     ({"kind": "photo"}, r"was trained on images that were normalized in another way \(image, here photo\)"),

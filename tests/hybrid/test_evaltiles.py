@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, MissingInput, OutputExists
 from hybridseg.hybrid.evaltiles import evaluate_tiles
 from hybridseg.hybrid.tilefolder import ClassList, write_class_list
 from hybridseg.io.images import read_image, write_image
@@ -56,6 +56,16 @@ def test_folders_are_matched_by_name_and_scored(tiles, classifier):
         assert read_image(path).std() > 10
 
 
+@pytest.mark.parametrize("name", ["eval_tiles.csv", "eval_tiles.json", "eval_tiles_confusion.png"])
+def test_what_the_user_wrote_stays(tiles, classifier, name):
+    evaluate_tiles(tiles, classifier)
+    (tiles / name).write_text("class,mine")
+    before = {path: path.read_bytes() for path in tiles.glob("eval*")}
+    with pytest.raises(OutputExists, match=rf"{name} is there and was not written by hybridseg; .* give --out"):
+        evaluate_tiles(tiles, classifier, n_per_class=1)
+    assert before == {path: path.read_bytes() for path in tiles.glob("eval*")}
+
+
 @pytest.mark.parametrize("grey", [10, 250])
 def test_a_tile_taken_for_any_other_class_counts_as_wrong(tiles, classifier, grey, quick_charts):
     """The class before its own, and the one after."""
@@ -97,7 +107,7 @@ def test_strange_folders_and_damaged_tiles_are_named(tiles, classifier, quick_ch
     (tiles / "dark" / "0.png").write_bytes(b"no")
     result = evaluate_tiles(tiles, classifier)
     told = "\n".join(map(str, result.problems))
-    assert "lava: is not a class of this model (dark, middle, bright one); its 1 tiles are left out" in told
+    assert "lava: is not a class of this model (dark, middle, bright one); left out with 1 tile" in told
     assert "0.png: is not a JPEG" in told and result.confusion.support.tolist() == [4, 3, 9]
 
 

@@ -65,7 +65,7 @@ def test_purity_is_strictly_greater(tmp_path, make_pair):
     labels = np.zeros((10, 10), np.uint8)
     labels[0] = 1
     make_pair(tmp_path, "a", labels)
-    with pytest.raises(BadInput, match="no window of 10 pixels in 1 images has one class on more than 90%"):
+    with pytest.raises(BadInput, match="no window of 10 pixels in 1 image has one class on more than 90%"):
         cut(tmp_path, RetileOptions(tile_size=10, purity=0.9))
     assert cut(tmp_path, RetileOptions(tile_size=10, purity=0.89)).n_kept == {"water": 1}
 

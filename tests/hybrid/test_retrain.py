@@ -9,6 +9,7 @@ import pytest
 
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, OutputExists, WriteFailed
+from hybridseg.figures import FigureOptions
 from hybridseg.hybrid.classifier import RetrainOptions, RetrainPaths, TrainingRun
 from hybridseg.hybrid.finetune import FineTuneOptions
 from hybridseg.hybrid.head import HeadOptions
@@ -296,6 +297,17 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_training(tile_dir
             retrain(paths_in(tmp_path, tile_dir, **more), options=tiny, progress=progress)
     with pytest.raises(WriteFailed, match=r"text.txt is a file; choose another folder"):
         retrain(paths_in(text, tile_dir), options=tiny, progress=progress)
+
+
+@pytest.mark.parametrize("name", ["model_training.png", "mid/intermediate_20.pb"])
+def test_a_file_of_the_user_in_the_place_of_a_result_stays(tile_dir, tiny, tmp_path, paths_in, name):
+    """Such as what the classic script wrote; told before any work."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"mine")
+    places = {"intermediate_output_graphs_dir": tmp_path / "mid", "intermediate_store_frequency": 10}
+    with pytest.raises(OutputExists, match=rf"{name} is there and was not written by hybridseg; move it away, or"):
+        retrain(paths_in(tmp_path, tile_dir, **places), options=tiny, figures=FigureOptions())
+    assert (tmp_path / name).read_bytes() == b"mine" and not (tmp_path / "bottlenecks").exists()
 
 
 def test_a_file_in_the_place_of_the_card_stays(tile_dir, tmp_path):

@@ -13,7 +13,7 @@ from hybridseg.io import lazyimages
 from hybridseg.io.images import as_rgb8, describe_image, load_image, write_image
 from hybridseg.io.lazyimages import LazyImage, open_lazily
 from hybridseg.io.rasters import quiet_rasterio
-from hybridseg.resample import resize_image, resize_strips, shrink_image
+from hybridseg.resample import resize_image, resize_nearest, resize_strips, shrink_image
 
 MIB = 1 << 20
 KINDS = [np.uint8, np.uint16, np.float32]
@@ -75,6 +75,16 @@ def test_a_file_that_is_read_in_parts_is_the_image(tmp_path, shape, kind, block,
     less = min(size[0], shape[0]), min(size[1], shape[1])
     assert np.array_equal(lazy.as_rgb8().shrink(less), shrink_image(as_rgb8(loaded.pixels), *less))
     resized = lazy_filled.resize(size)
+    if loaded.valid is not None:
+        known = [lazy.resize(size).find_valid(slice(row, row + 1)) for row in range(size[0])]
+        known = [np.ones((1, size[1]), bool) if row is None else row for row in known]
+        assert np.array_equal(np.concatenate(known), resize_nearest(loaded.valid, size))
+        assert np.array_equal(whole.resize(size).find_valid(), resize_nearest(loaded.valid, size))
+    pair = [LazyImage.stack([one, one.see(lambda pixels: pixels[..., :1], 1)]) for one in (whole, lazy)]
+    for stacked in pair:
+        assert np.array_equal(stacked[:], np.concatenate([image, image[..., :1]], axis=2))
+        assert np.array_equal(stacked.find_valid() is None, loaded.valid is None)
+        assert loaded.valid is None or np.array_equal(stacked.find_valid(), loaded.valid)
     for rows in cut(shape[0], data):
         valid = lazy.find_valid(rows)
         expected = np.ones(shape[:2], bool) if loaded.valid is None else loaded.valid

@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 from PIL import Image
 
 from hybridseg.errors import BadInput, MissingInput
-from hybridseg.io.masks import list_masks
+from hybridseg.io.masks import find_labelled, list_masks
 from hybridseg.io.pairing import (
     find_companions,
     find_images,
@@ -13,6 +14,7 @@ from hybridseg.io.pairing import (
     list_images,
     result_kind,
 )
+from hybridseg.io.remote import as_source
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,34 @@ def test_images_leave_results_and_hidden_files_out(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "folder.jpg").mkdir()
     assert [path.name for path in list_images(tmp_path)] == ["a.tif", "b.JPG"]
+
+
+@pytest.mark.parametrize("find", [
+    list_images, lambda folder: find_images([folder]), lambda folder: find_images([folder / "*.jpg"]),
+    lambda folder: find_companions([folder / "a.jpg"], folder), lambda folder: find_labelled([folder]),
+])  # fmt: skip
+def test_what_is_no_file_is_left_out_and_named(tmp_path, caplog, find):
+    (tmp_path / "folder.jpg").mkdir()
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.jpg")
+    Image.new("L", (4, 3)).save(tmp_path / "a_mask.png")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link\n.jpg").symlink_to("nothing")
+    for _ in range(2):
+        find(tmp_path)
+    told = sorted(record.getMessage() for record in caplog.records)
+    assert told == [
+        rf"{tmp_path}/link\n.jpg is a link to nothing, not a file; it is left out",
+        f"{tmp_path}/pipe.jpg is a pipe or device, not a file; it is left out",
+    ]
+
+
+def test_every_command_on_a_folder_names_what_is_no_file_in_it(tmp_path, caplog, run, coast):
+    for i, words in enumerate(
+        (["split"], ["retile", "-t", "16"], ["convert", "--to", "png", "--out", tmp_path / "out"])
+    ):
+        os.mkfifo(coast / f"{i}_mask.png")
+        assert run(words[0], coast, *words[1:]).exit_code == 0
+        assert f"{i}_mask.png is a pipe or device" in caplog.text
 
 
 @pytest.mark.parametrize(("files", "photos"), [
@@ -99,6 +129,18 @@ def test_images_by_name_folder_and_pattern(photos, words, found):
     assert [path.as_posix() for path in find_images(map(Path, words))] == found
     absolute = [photos / word for word in words]
     assert find_images(absolute) == [photos / name for name in found]
+
+
+def test_a_pattern_of_folders_is_of_what_lies_in_them(photos):
+    """Also where photos lie beside the folders: `Path` forgets the slash at the end."""
+    assert find_images([as_source("*/")]) == [Path("folder.png/d.png")]
+    assert find_images([as_source("c[1].png"), as_source("*")]) == [
+        Path(name) for name in ("c[1].png", "a.tif", "b.JPG")
+    ]
+    (photos / "d[1]").mkdir()
+    (photos / "d[1]/e.png").touch()
+    assert find_images([as_source("d[1]/")]) == [Path("d[1]/e.png")]
+    assert find_images([as_source(f"{photos}/*/")]) == [photos / name for name in ("d[1]/e.png", "folder.png/d.png")]
 
 
 @pytest.mark.parametrize("word", ["*.bmp", "nix*", "*.mat", "[", "no/such/*.png"])

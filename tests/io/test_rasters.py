@@ -1,5 +1,7 @@
 """What lies beside a raster: masks, overviews and world files."""
 
+import os
+import re
 import shutil
 
 import numpy as np
@@ -8,6 +10,7 @@ import rasterio
 
 from hybridseg.errors import BadInput
 from hybridseg.io.images import describe_image, load_image, read_valid, write_image
+from hybridseg.io.lazyimages import read_part
 from hybridseg.io.rasters import quiet_rasterio
 
 
@@ -59,3 +62,38 @@ def test_a_world_file_is_found_in_a_large_folder(tmp_path, suffix):
     write_raster(tmp_path / "a.jpg")
     (tmp_path / f"a{suffix}").write_text("2\n0\n0\n-2\n101\n199\n")
     assert describe_image(tmp_path / "a.jpg").georeference.transform == (2, 0, 100, 0, -2, 200)
+
+
+@pytest.mark.parametrize("nodata", [None, 0, 7])
+def test_transparency_says_more_than_a_nodata_value(tmp_path, nodata):
+    """As a warning of rasterio's has it, GDAL would ignore it; no warning is left."""
+    pixels = np.full((4, 30, 40), 7, np.uint8)
+    pixels[3], pixels[:3, :, 20:30], pixels[3, :, :9] = 255, 0, 0
+    profile = {"driver": "GTiff", "height": 30, "width": 40, "count": 4, "dtype": "uint8", "nodata": nodata}
+    with quiet_rasterio(), rasterio.open(tmp_path / "a.tif", "w", photometric="RGB", alpha="yes", **profile) as file:
+        file.write(pixels)
+    loaded = load_image(tmp_path / "a.tif")
+    assert loaded.info.has_alpha and np.array_equal(loaded.valid, pixels[3] > 0)
+    thin = read_part(loaded.info, slice(0, 30), slice(0, 40), (3, 4)).valid
+    assert thin is not None and not thin[:, 0].any() and thin[:, 1:].all()
+
+
+@pytest.mark.parametrize("beside", ["a.tfw", "a.tif.aux", "a.wld", "a.TAB", "a_RPC.TXT", "a.RPB"])
+def test_a_pipe_beside_a_raster_is_not_waited_for(tmp_path, beside):
+    write_raster(tmp_path / "a.tif")
+    os.mkfifo(tmp_path / beside)
+    with pytest.raises(BadInput, match=rf"{re.escape(beside)} beside it is a pipe or device, not a file; move it away"):
+        describe_image(tmp_path / "a.tif")
+    (tmp_path / beside).unlink()
+    (tmp_path / beside).mkdir()
+    assert describe_image(tmp_path / "a.tif").shape == (40, 60)
+
+
+def test_a_description_beside_a_raster_that_takes_minutes(tmp_path):
+    write_raster(tmp_path / "a.tif")
+    lines = [f'k{i} = "v";' for i in range(20_000)]
+    (tmp_path / "a.IMD").write_text("\n".join([*lines, "END;"]))
+    with pytest.raises(BadInput, match=r"a\.IMD beside it is far larger than the description of an image; move it"):
+        describe_image(tmp_path / "a.tif")
+    (tmp_path / "a.IMD").write_text("\n".join([*lines[:100], "END;"]))
+    assert describe_image(tmp_path / "a.tif").shape == (40, 60)

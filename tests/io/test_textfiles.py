@@ -28,6 +28,9 @@ def test_what_is_too_large_or_no_file_is_not_read(tmp_path):
     assert read_whole(path, most=10, remedy="") == b"1234567890"
     with pytest.raises(BadInput, match=r"a\.txt: it is larger than 0\.009 kB; give less"):
         read_whole(path, most=9, remedy="give less")
+    os.truncate(path, 10**12)
+    with pytest.raises(BadInput, match="larger than 900000 MB"):
+        read_whole(path, most=9 * 10**11, remedy="")
     os.truncate(path, 30_000_001)
     with pytest.raises(BadInput, match="larger than 20 MB; give a list"):
         read_lines(path, remedy="give a list")

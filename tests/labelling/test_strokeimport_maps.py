@@ -162,7 +162,7 @@ def test_files_that_are_not_there_or_far_too_large(tmp_path, table):
 def test_a_photograph_is_no_label_map(tmp_path, table):
     write_image(tmp_path / "a.png", np.full((*SHAPE, 3), 77, np.uint8))
     with pytest.raises(
-        BadInput, match=r"a\.png: 35 pixels \(.*%\) have colours that no class has, such as \(77, 77, 77\); give"
+        BadInput, match=r"a\.png: .*% of the pixels \(35\) have colours that no class has, such as \(77, 77, 77\); give"
     ):
         import_strokes(tmp_path / "a.png", shape=SHAPE, image_name="a.jpg", table=table)
 

@@ -1,12 +1,16 @@
 """Every way to name a backbone, on small modules made here."""
 
 import hashlib
+import http.server
 import tarfile
+import threading
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from hybridseg.errors import BadInput, MissingInput, OutputExists
+from hybridseg.io import downloads
 from hybridseg.models.backbones import BUILTIN, export_builtin, load_backbone
 from hybridseg.models.graphs import freeze_model
 from hybridseg.models.store import load_classifier
@@ -91,6 +95,48 @@ def test_an_address_is_taken_from_the_cache_and_named_when_it_is_not_there(tf, t
         load_backbone(handle)
     save_tf2_module(tf, place)
     assert load_backbone(handle).n_features == 4
+
+
+class Modules(http.server.BaseHTTPRequestHandler):
+    """Sends what it has under an address, once it is asked for all of a module in one file."""
+
+    archives: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self):
+        content = self.archives.get(self.path.removesuffix("?tf-hub-format=compressed"))
+        self.send_response(404 if content is None else 200)
+        self.end_headers()
+        self.wfile.write(content or b"")
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_module_is_downloaded_once_and_unpacked_within_bounds(tf, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    downloads._make_opener.cache_clear()
+    module = save_tf2_module(tf, tmp_path / "m")
+    archives = {}
+    for name, size in (("good", 0), ("bomb", 30_000_000)):
+        (module / "padding").write_bytes(bytes(size))
+        with tarfile.open(tmp_path / "m.tar.gz", "w:gz") as archive:
+            archive.add(module, arcname=".")
+        archives[f"/{name}"] = (tmp_path / "m.tar.gz").read_bytes()
+    monkeypatch.setattr(Modules, "archives", archives)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Modules) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        home = f"http://127.0.0.1:{server.server_port}"
+        backbone = load_backbone(f"{home}/good")
+        monkeypatch.setattr(Modules, "archives", {"/bomb": archives["/bomb"]})
+        assert load_backbone(f"{home}/good").fingerprint == backbone.fingerprint
+        with pytest.raises(BadInput, match=rf"^{home}/bomb: it unpacks to more than 10,000,000 bytes"):
+            load_backbone(f"{home}/bomb")
+        with pytest.raises(MissingInput, match=rf"^{home}/none could not be downloaded .*the server says 404"):
+            load_backbone(f"{home}/none")
+        server.shutdown()
+    name = hashlib.sha1(f"{home}/good".encode()).hexdigest()
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [name], "as tensorflow-hub would find it"
 
 
 def test_modules_that_cannot_be_used(tf, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 
@@ -250,6 +251,18 @@ def test_damaged_weights(bundle, content):
 def test_weights_of_another_network(bundle, tiny):
     replace_weights(bundle, encode_weights(tiny(n_bands=3, n_outputs=3, width=5).build()))
     with pytest.raises(BadInput, match=r"coast\.h5 has weights of another network"):
+        load_dense(bundle)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".tflite"])
+def test_files_that_are_larger_than_any_network(bundle, suffix):
+    """A file with a hole takes no place on a disk, and all memory where it is read."""
+    record = json.loads(bundle.with_suffix(".card.json").read_text())
+    place = bundle.with_suffix(suffix)
+    place.touch()
+    os.truncate(place, 10**12)
+    bundle.with_suffix(".card.json").write_text(json.dumps({**record, "runtime": {"sha256": "0"}}))
+    with pytest.raises(BadInput, match=rf"{re.escape(place.name)}: it is larger than [24]000 MB"):
         load_dense(bundle)
 
 

@@ -103,14 +103,30 @@ def test_a_small_file_with_a_large_constant(graph):
         parse_graph(Path("a.pb"), graph.SerializeToString())
 
 
-def test_hints_for_a_compiler_are_removed(graph):
+@pytest.mark.parametrize("name", ["_XlaMustCompile", "_kernel", "_XlaCompile", "_tpu_replicate", "_any"])
+@pytest.mark.parametrize("place", ["graph", "function", "inside"])
+def test_hints_for_how_to_run_an_operation_are_refused(graph, name, place):
+    call(graph, "start", start=("Softmax",))
+    function = graph.library.function[0]
+    where = {"graph": graph.node[-1], "function": function, "inside": function.node_def[0]}[place]
+    where.attr[name].b = True
+    own = {"graph": "final_result", "function": "start", "inside": "inner_0"}[place]
+    with pytest.raises(BadInput, match=rf"a\.pb: '{own}' has the attribute '{name}', which could change how"):
+        parse_graph(Path("a.pb"), graph.SerializeToString())
+
+
+def test_what_tensorflow_notes_beside_an_operation_is_left_out(graph):
     node = next(node for node in graph.node if node.name == "final_result")
-    node.attr["_XlaMustCompile"].b = True
-    node.attr["_kernel"].s = b"any"
+    node.attr["_class"].list.s.append(b"loc:@any")
+    node.attr["_output_shapes"].list.shape.add(unknown_rank=True)
+    node.attr["_XlaMustCompile"].b = False
     node.device = "/job:worker/task:7/device:GPU:9"
     found = parse_graph(Path("a.pb"), graph.SerializeToString()).definition
     assert not [name for one in found.node for name in one.attr if name.startswith("_") or one.device]
     assert found.node[-1].attr["T"] == node.attr["T"], "what it computes stays"
+    node.attr["_XlaMustCompile"].s = b""
+    with pytest.raises(BadInput, match="'_XlaMustCompile'"):
+        parse_graph(Path("a.pb"), graph.SerializeToString())
 
 
 def branch(decide, *, is_constant):

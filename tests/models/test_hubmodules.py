@@ -189,6 +189,16 @@ def test_functions_that_hide_or_call_themselves(save):
             load_backbone(folder)
 
 
+def test_a_function_for_a_compiler(tf, save):
+    """TensorFlow notes also that a function is not for one."""
+    folder = save(tf.function(lambda found: found * 2, jit_compile=False))
+    assert np.allclose(features(load_backbone(folder, input_size=32)), MATRIX.sum(axis=0))
+    folder = save(tf.function(lambda found: found * 2, jit_compile=True))
+    with pytest.raises(BadInput, match=r"'.+' has the attribute '_XlaMustCompile', which .*: --trust-model"):
+        load_backbone(folder, input_size=32)
+    assert np.allclose(features(load_backbone(folder, input_size=32, trust=True)), MATRIX.sum(axis=0))
+
+
 def test_a_checkpoint_of_another_module(tf, save):
     folder = save()
     tf.raw_ops.SaveV2(

@@ -289,6 +289,23 @@ def test_runtime_graphs_whose_sizes_cannot_be_known():
             check_lite(rewrite_graph(content, spoil))
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("elsewhere")
+def test_whole_numbers_of_pixels_do_not_end_the_program(tmp_path):
+    """LiteRT leaves the rest of a division to the processor, which takes no least number divided by -1."""
+    tf = pytest.importorskip("tensorflow")
+
+    def divide(scores):
+        by = 1 - 2 * tf.cast(tf.reduce_min(scores) >= 1.0, tf.int32)
+        return scores + tf.cast(tf.math.floormod(tf.constant([-(2**31)] * 3), by), tf.float32)
+
+    save_graph(tf, tmp_path / "m.pb", divide)
+    model = load_classifier(tmp_path / "m.pb")
+    assert model.engine_name == "tensorflow"
+    for value in (0, 255):
+        assert np.allclose(model.classify(np.full((2, 8, 8, 3), value, np.uint8)), 1 / 3)
+
+
 @pytest.mark.usefixtures("elsewhere")
 def test_what_was_tried_with_large_images_is_not_tried_with_small_ones(save_network, tmp_path, tried):
     from hybridseg.models.bundles import load_dense

@@ -1,3 +1,6 @@
+import tracemalloc
+import zlib
+
 import h5py
 import numpy as np
 import pytest
@@ -203,4 +206,33 @@ def test_a_small_array_in_a_huge_piece(path):
         file.create_dataset("kernel", (1,), "f4", **piece)
     assert path.stat().st_size < 10_000
     with pytest.raises(BadInput, match="far more numbers than it can"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("packing", [{}, {"compression": "gzip"}, {"compression": "gzip", "shuffle": True}], ids=str)
+def test_arrays_in_pieces(path, packing):
+    values = np.random.default_rng(0).random((30, 7)).astype("f4")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("w", data=values, chunks=(8, 3), **packing)
+    assert np.array_equal(read_weights(path)["w"], values)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 100, 4 * 64 * 64 + 4, 60_000_000])
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_a_piece_that_unpacks_to_more_or_less_than_it_is(path, n_bytes, skipped):
+    """HDF5 doubles its memory until all of it is there, and reads on behind its end."""
+    with h5py.File(path, "w") as file:
+        item = file.create_dataset("w", (64, 64), "f4", chunks=(64, 64), compression="gzip")
+        item.id.write_direct_chunk((0, 0), zlib.compress(bytes(n_bytes)), skipped)
+    tracemalloc.start()
+    with pytest.raises(BadInput, match=r"weights\.h5: /w unpacks to more numbers than it has, or fewer"):
+        read_weights(path)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_pieces_that_only_a_plugin_unpacks(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("w", data=np.zeros((64, 64), "f4"), chunks=(64, 64), compression="lzf")
+    with pytest.raises(BadInput, match=r"/w is packed as no weights are"):
         read_weights(path)

@@ -8,11 +8,14 @@ import struct
 import tarfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from random import Random
 
 from bytewise import LARGEST, NUMBERS, TEXTS, mutate_bytes, pack
+from structures import mutate_words
 
 
 def mutate_zip(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
@@ -124,4 +127,42 @@ def mutate_gzip(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
             member.size = len(body)
             for _ in range(n_copies):
                 packed.addfile(member, io.BytesIO(body))
+    return buffer.getvalue()
+
+
+@cache
+def _pack_noughts(n_bytes: int) -> bytes:
+    packer = zlib.compressobj()
+    pieces = [packer.compress(bytes(LARGEST)) for _ in range(n_bytes // LARGEST)]
+    return b"".join([*pieces, packer.compress(bytes(n_bytes % LARGEST)), packer.flush()])
+
+
+def mutate_hdf5(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
+    """Change bytes of a file of weights, or pack one of its arrays in pieces: some unpack to more than they are."""
+    # Imported on use: most files are others.
+    import h5py
+
+    if rng.random() < 0.5:
+        return mutate_words(data, rng, others)
+    buffer = io.BytesIO(data)
+    with h5py.File(buffer, "r+") as file:
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        name, way = rng.choice(names), rng.randrange(5)
+        values = file[name][()]
+        if way == 4 or not values.shape:
+            return mutate_bytes(data, rng, others)
+        # Of a piece of some size, HDF5 writes down more than how long it is.
+        shape = (*(max(side, 1) for side in values.shape[:-1]), max(values.shape[-1], 1) * rng.choice((1, 64)))
+        del file[name]
+        packing = rng.choice(({"compression": "gzip"}, {"compression": "gzip", "shuffle": True}, {"fletcher32": True},
+                              {"compression": "lzf"}, {}))  # fmt: skip
+        item = file.create_dataset(
+            name, values.shape, values.dtype, chunks=shape, maxshape=(None,) * len(shape), **packing
+        )
+        if way < 2:
+            item[...] = values
+        else:
+            piece = _pack_noughts(rng.choice((0, item.nbytes, 8 * LARGEST, 60 * LARGEST)))
+            item.id.write_direct_chunk((0,) * len(shape), piece, filter_mask=rng.choice((0, 0, 0, 1)))
     return buffer.getvalue()

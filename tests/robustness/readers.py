@@ -44,6 +44,7 @@ from hybridseg.io import (
     tables,
     textfiles,
     tfrecords,
+    tiffcheck,
     windows,
 )
 from hybridseg.io.annotations import coco, doodler, doodles, formats, labelme, painted, runlengths
@@ -233,9 +234,10 @@ READERS = tuple(
         ("io.images.read_valid", PICTURES, images.read_valid),
         ("io.windows.open_windows", PICTURES, open_window),
         ("io.lazyimages.open_lazily", PICTURES, lambda path: lazyimages.open_lazily(path)[2:9, 3:20]),
-        ("io.bands.stack_bands", PICTURES, lambda path: stack_bands([path, path])),
+        ("io.bands.stack_bands", PICTURES, lambda path: stack_bands([path, path])[0][:]),
         ("io.labelled.load_labelled", "labels/map.png labels/map.tif", lambda path: load_labelled(
             Pair(path, path.with_name("colors.png")), datasets.make_label_reader(TABLE))),
+        ("io.tiffcheck.check_tiff", "pictures/*.tif labels/*.tif", tiffcheck.check_tiff),
         ("io.labels.pngcheck.check_png", "pictures/*.png labels/*.png", pngcheck.check_png),
         ("io.labels.pngcheck.find_chunk", "pictures/*.png labels/*.png",
             lambda path: pngcheck.find_chunk(path, b"eXIf")),
@@ -324,6 +326,7 @@ READERS = tuple(
         ("data.cocoimport.import_coco", "annotations/coco.json", import_anything, {"share": 0.5, **WRITES}),
         ("demo.demoscenes.write_demo_scenes", "results/scenes.json",
             lambda path: write_demo_scenes(path.parent, options=SceneOptions(1, 48, 64)), {"share": 0.3, **WRITES}),
+        ("dense.datasets.read_listed_pairs", "texts/pairs.csv", datasets.read_listed_pairs),
         ("dense.datasets.read_mask", LABELS, lambda path: datasets.read_mask(path, TABLE)),
         ("dense.policy.read_policy", "texts/*.toml", read_policy, {"share": 2}),
         ("dense.programs.config.read_config", "texts/config.json", config.read_config, {"share": 2}),

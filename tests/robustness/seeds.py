@@ -119,6 +119,8 @@ def write_texts(folder: Path) -> None:
     row = {"image": "a.jpg", "set": "train", "group": "a", "action": "copy", "source": "/photos", "companions": "[]"}
     columns = [*row, "masks_dir", "masks"]
     write_csv(folder / "split.csv", columns, [row | {"masks_dir": "masks", "masks": '["a.png"]'}] * 3)
+    there = str(folder / "labels.txt")
+    write_csv(folder / "pairs.csv", ("image", "mask"), [{"image": there, "mask": there}] * 3)
     (folder / "names.txt").write_text("a.jpg\nb.jpg\n")
     np.save(folder / "array.npy", np.arange(12, dtype=np.float32).reshape(3, 4))
     (folder / "color.txt").write_text("#8B008B")

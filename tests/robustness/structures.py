@@ -79,15 +79,19 @@ def mutate_jpeg(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
 
 
 def mutate_tiff(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
-    """Change the tag, type, count or value of an entry of a TIFF."""
+    """Change the tag, type, count or value of an entry of a TIFF, or let another page follow the first."""
     order = "<" if data[:2] == b"II" else ">"
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (n_entries,) = struct.unpack_from(f"{order}H", data, start)
     place = start + 2 + 12 * rng.randrange(n_entries)
     tag, kind, count, value = struct.unpack_from(f"{order}HHII", data, place)
-    way = rng.randrange(6)
+    way = rng.randrange(8)
+    if way > 5:
+        link = start + 2 + 12 * n_entries
+        page = _make_page(order, len(data), rng)
+        return data[:link] + struct.pack(f"{order}I", len(data)) + data[link + 4 :] + page
     if way == 0:
-        kind = rng.choice((0, 1, 2, 3, 4, 5, 11, 12, 13, 16, 99))
+        kind = rng.choice((0, 1, 2, 3, 4, 5, 9, 11, 12, 13, 16, 99))
     elif way == 1:
         count = rng.choice(NUMBERS) % 2**32
     elif way == 2:
@@ -99,6 +103,24 @@ def mutate_tiff(data: bytes, rng: Random, others: Sequence[bytes]) -> bytes:
         value = rng.choice(NUMBERS) % 2**32
     entry = struct.pack(f"{order}HHII", tag, kind, count, value)
     return data[:place] + entry + data[place + 12 :]
+
+
+def _make_page(order: str, place: int, rng: Random) -> bytes:
+    """Make a directory for a place, of a mask or an overview in a large tile, perhaps with many texts."""
+    side = rng.choice((16, 64, 1024, 32768))
+    body = zlib.compress(bytes(rng.choice((1, side, 8_000_000))))
+    text = b"<GDALMetadata>" + b'<Item name="a">1</Item>' * rng.choice((1, 300, 60_000)) + b"</GDALMetadata>\0"
+    start = place + 2 + 12 * 12 + 4
+    tags = ((254, 4, 1, rng.choice((0, 1, 4))), (256, 4, 1, rng.choice((20, side))), (257, 4, 1, 20), (258, 3, 1, 8),
+            (259, 3, 1, 8), (262, 3, 1, rng.choice((1, 4))), (277, 3, 1, 1), (322, 4, 1, side), (323, 4, 1, side),
+            (324, 4, 1, start), (325, 4, 1, len(body)), (42112, 2, len(text), start + len(body)))  # fmt: skip
+    entries = b"".join(
+        # Short numbers stand first in their place.
+        struct.pack(f"{order}HHI", tag, kind, count)
+        + (struct.pack(f"{order}HH", value, 0) if kind == 3 else struct.pack(f"{order}I", value))
+        for tag, kind, count, value in tags
+    )
+    return struct.pack(f"{order}H", len(tags)) + entries + bytes(4) + body + text
 
 
 # Matlab.

@@ -22,7 +22,11 @@ from mutations import find_mutator, mutate
 from readers import READERS
 from structures import _list_chunks, _list_records, mask_checksum, mutate_mat, mutate_png, mutate_proto, mutate_records
 
+from hybridseg.errors import BadInput
 from hybridseg.io.images import encode_image
+from hybridseg.io.rasters import quiet_rasterio
+from hybridseg.io.tiffcheck import check_tiff
+from hybridseg.models.weightfile import read_weights
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux does")
 
@@ -97,6 +101,32 @@ def test_a_damaged_record_has_checksums_that_fit():
         for record in _list_records(found):
             changed += record != message
     assert changed > 20
+
+
+def test_damage_that_asks_for_far_more_than_there_is(tmp_path):
+    """A mask in a tile of a gigabyte, thousands of texts, and weights that unpack to more than they are."""
+    import h5py
+    import rasterio
+
+    path, reasons = tmp_path / "a.tif", set()
+    with quiet_rasterio(), rasterio.open(path, "w", driver="GTiff", height=9, width=7, count=1, dtype="uint8") as file:
+        file.write(np.zeros((1, 9, 7), np.uint8))
+    weights = tmp_path / "a.h5"
+    with h5py.File(weights, "w") as file:
+        file["w/kernel"] = np.zeros((3, 3, 3, 4), np.float32)
+        file["w/more"] = np.zeros(100_000, np.float32)
+    for place, read, words in (
+        (path, check_tiff, ("far larger than itself", "texts in its metadata")),
+        (weights, read_weights, ("unpacks to more", "packed as no weights are")),
+    ):
+        data = place.read_bytes()
+        for number in range(60):
+            place.write_bytes(find_mutator(data)(data, Random(number), ()))
+            try:
+                read(place)
+            except BadInput as error:
+                reasons |= {one for one in words if one in str(error)}
+        assert reasons >= set(words)
 
 
 def test_a_damaged_message_still_is_one():

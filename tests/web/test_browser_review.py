@@ -138,3 +138,25 @@ def test_where_they_differ(tab, scene, picture):
     tab.ready()
     assert tab.page.locator("#show-disagreement").is_disabled() and tab.page.locator("#swipe").is_disabled()
     assert not tab.page.locator("#divider").is_visible()
+
+
+def test_without_manual_maps_nothing_is_compared(results, serve, browse, tmp_path, tab):
+    """No divider, no confusions, no disagreement: neither for one image among others, nor where no image has both."""
+    compared = ("#swipe-bar", "#confusion-section", "#disagreement-check", "#divider")
+    assert all(tab.page.locator(name).is_visible() for name in compared)
+    tab.page.locator("#images .row[title='sure.jpg']").click()
+    tab.page.wait_for_function("document.querySelector('#title').textContent == 'sure.jpg'")
+    assert not any(tab.page.locator(name).is_visible() for name in compared)
+    tab.page.locator("#images .row[title='coast.jpg']").click()
+    tab.page.wait_for_function("document.querySelector('#title').textContent == 'coast.jpg'")
+    assert all(tab.page.locator(name).is_visible() for name in compared)
+    for path in results.glob("*sure*"):
+        shutil.copy(path, tmp_path)
+    session = ReviewSession(tmp_path)
+    alone = browse(serve(lambda gate: create_review_app(session, gate)).address).ready()
+    assert not any(alone.page.locator(name).is_visible() for name in compared)
+    assert alone.page.locator("#order option").all_inner_texts() == ["most uncertainty", "name"]
+    assert names(alone) == ["unsure.jpg", "sure.jpg"]
+    assert "disagree" not in alone.page.inner_text("#classes")
+    alone.page.click("#help")
+    assert "ivider" not in alone.page.inner_text("#help-dialog")

@@ -1,5 +1,6 @@
 #include "lattice.h"
 
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -62,14 +63,27 @@ class VertexFinder {
   const Page::Slot* slots_[batch_size];
 };
 
+// Counts the vertices and pixels of all threads while they are numbered, and says when there are too many.
+struct Count {
+  void add(size_t n_more_vertices, size_t n_more_pixels) {
+    n_vertices += n_more_vertices;
+    n_pixels += n_more_pixels;
+  }
+  bool is_full() const { return n_vertices > most_vertices; }
+
+  const size_t most_vertices;
+  std::atomic<size_t> n_vertices{0}, n_pixels{0};
+};
+
 void number_corners(const BlockOrder& order, const SimplexFinder& finder, const Features& source, int thread,
-                    ThreadVertices& vertices, Lattice& lattice) {
+                    ThreadVertices& vertices, Lattice& lattice, Count& count) {
   const int n_dims = lattice.n_dims, n_corners = lattice.n_corners;
   std::vector<float> features;
   std::vector<uint64_t> keys;
-  for (size_t b = order.first_block[thread]; b < order.first_block[thread + 1]; b++) {
+  for (size_t b = order.first_block[thread]; b < order.first_block[thread + 1] && !count.is_full(); b++) {
     const Block& block = order.blocks[b];
     const int width = block.col_end - block.col_begin;
+    const size_t n_before = vertices.table.keys().size();
     features.resize(size_t(width) * n_dims);
     keys.resize(size_t(width) * n_corners);
     size_t corner = block.first_pixel * n_corners;
@@ -81,6 +95,7 @@ void number_corners(const BlockOrder& order, const SimplexFinder& finder, const 
       for (size_t i = 0; i < keys.size(); i++) lattice.corners[corner + i] = vertices.table.insert(keys[i]);
     }
     lattice.vertices_seen[b] = vertices.table.keys().size();
+    count.add(lattice.vertices_seen[b] - n_before, size_t(width) * (block.row_end - block.row_begin));
   }
 }
 
@@ -169,7 +184,7 @@ bool Features::fit_keys() const {
   return SimplexFinder(layout).bound_quotient(limits) + 3 < double(layout.bias());
 }
 
-Lattice::Lattice(const BlockOrder& order, const Features& features,
+Lattice::Lattice(const BlockOrder& order, const Features& features, size_t max_bytes,
                  const std::function<void(const Lattice&)>& checkpoint)
     : n_dims(features.n_dims), n_corners(n_dims + 1), alpha(1.0f / (1.0f + std::pow(2.0f, -float(n_dims)))) {
   const KeyLayout layout(n_dims);
@@ -188,13 +203,15 @@ Lattice::Lattice(const BlockOrder& order, const Features& features,
     threads.emplace_back(VertexTable(layout, finder.count_levels(features.limits) * n_own / n_pixels + 2,
                                      finder.count_second_levels(features.limits) + 2, n_own));
   }
+  Count count{max_bytes > count_bytes() ? (max_bytes - count_bytes()) / kBytesToBuild : 0};
   for_each_in_parallel(n_threads, n_threads, [&](int t) {
-    number_corners(order, finder, features, t, threads[t], *this);
+    number_corners(order, finder, features, t, threads[t], *this, count);
     threads[t].measure_levels(layout);
   });
   first_vertex.push_back(0);
   for (const ThreadVertices& thread : threads) first_vertex.push_back(first_vertex.back() + thread.table.keys().size());
   n_vertices = first_vertex.back();
+  if (count.is_full()) n_vertices = size_t(double(n_vertices) * n_pixels / count.n_pixels) + 1;
   checkpoint(*this);
   for_each_in_parallel(n_threads, n_threads, [&](int t) {
     find_ghosts(layout, threads, t, *this);

@@ -18,6 +18,8 @@
 namespace hybridseg {
 
 constexpr int kMaxDims = 6;
+// What tables and links take for each vertex while a lattice is built, about.
+constexpr size_t kBytesToBuild = 75;
 
 // What the filter takes for the position of a pixel: in the image, or in image and colour together.
 struct Features {
@@ -46,8 +48,10 @@ class Lattice {
  public:
   Lattice() = default;
   // `checkpoint` is called now and then while the lattice is built, first when the number of its vertices is known; it
-  // may throw.
-  Lattice(const BlockOrder& order, const Features& features, const std::function<void(const Lattice&)>& checkpoint);
+  // may throw. It must where they would take more than `max_bytes`: then they were not all counted, and their number is
+  // what it would be if the rest of the image had as many.
+  Lattice(const BlockOrder& order, const Features& features, size_t max_bytes,
+          const std::function<void(const Lattice&)>& checkpoint);
 
   size_t count_bytes() const;
 

@@ -80,11 +80,11 @@ Features space_features(const Image& image, float theta, bool exchanged_sides) {
 }
 
 // Refuses a lattice as soon as the number of its vertices is known, before most of its memory is taken. While it is
-// built, tables and links take about 75 bytes for each vertex; later its chains take up to 56, beside the values.
+// built, tables and links take kBytesToBuild for each vertex; later its chains take up to 56, beside the values.
 void refuse_above(size_t max_bytes, const Lattice& lattice, size_t value_bytes) {
-  constexpr size_t bytes_to_build = 75, bytes_of_chains = 56, most_vertices = size_t(INT32_MAX) - kPrefetchMargin;
+  constexpr size_t bytes_of_chains = 56, most_vertices = size_t(INT32_MAX) - kPrefetchMargin;
   const size_t later = value_bytes + (lattice.chains.empty() ? bytes_of_chains * lattice.n_vertices : 0);
-  const size_t n_bytes = lattice.count_bytes() + std::max(later, bytes_to_build * lattice.n_vertices);
+  const size_t n_bytes = lattice.count_bytes() + std::max(later, kBytesToBuild * lattice.n_vertices);
   if (n_bytes > max_bytes || lattice.n_vertices > most_vertices) throw TooMuchMemory(std::to_string(n_bytes));
 }
 
@@ -119,8 +119,8 @@ MeanFieldResult refine(const Image& image, const Priors& priors, const Limits& l
     options.check_interrupt();
     refuse_above(limits.max_bytes, lattice, count_bytes(order, &lattice, nullptr, priors));
   };
-  if (has_color) color = std::make_unique<Lattice>(order, color_source, checkpoint);
-  if (has_space) space = std::make_unique<Lattice>(order, space_source, checkpoint);
+  if (has_color) color = std::make_unique<Lattice>(order, color_source, limits.max_bytes, checkpoint);
+  if (has_space) space = std::make_unique<Lattice>(order, space_source, limits.max_bytes, checkpoint);
   const size_t n_bytes = count_bytes(order, color.get(), space.get(), priors) + (color ? color->count_bytes() : 0) +
                          (space ? space->count_bytes() : 0);
   if (n_bytes > limits.max_bytes) throw TooMuchMemory(std::to_string(n_bytes));

@@ -27,7 +27,7 @@ from hybridseg.io.labels.formats import LABELMAP_SUFFIXES
 from hybridseg.io.masks import find_best, find_masks, list_masks
 from hybridseg.io.pairing import JPEG_SUFFIXES, find_mask_words, list_images
 from hybridseg.io.rasters import open_raster
-from hybridseg.markup import render_table, render_text
+from hybridseg.markup import count_of, render_table, render_text
 from hybridseg.progress import Progress, no_progress
 
 _MAX_IMAGES, _MAX_LABEL_MAPS = 200, 50
@@ -124,10 +124,6 @@ def propose_config(
     return Proposal(config, reasons, tuple(problems))
 
 
-def _count(n: int, thing: str) -> str:
-    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
-
-
 def _draw(paths: Sequence[Path], n: int) -> list[Path]:
     """Draw files at random, the same on every machine, and return them in the order of their names."""
     by_name = {path.name: path for path in paths}
@@ -178,7 +174,7 @@ def _propose_bands(infos: Sequence[tuple[ImageInfo, int]]) -> Findings:
                 f"the images differ in bands: {first.path} has {n_bands}, {info.path} has {other}; keep images of "
                 "one kind in the folder"
             )
-    return {"n_data_bands": (n_bands, f"Each of the {len(infos)} images inspected has {_count(n_bands, 'band')}.")}
+    return {"n_data_bands": (n_bands, f"Each of the {len(infos)} images inspected has {count_of(n_bands, 'band')}.")}
 
 
 def _propose_training(infos: Sequence[tuple[ImageInfo, int]], n_images: int) -> Findings:
@@ -195,7 +191,7 @@ def _propose_training(infos: Sequence[tuple[ImageInfo, int]], n_images: int) -> 
     copies = min(_MAX_COPIES, math.ceil(_SAMPLES_OF_EPOCH / n_train))
     epochs = min(max(round(_SAMPLES / (copies * n_train)), ResunetConfig.max_epochs), _MAX_EPOCHS)
     peak = ResunetConfig.max_lr if batch == ResunetConfig.batch_size else ResunetConfig.max_lr / 2
-    images = _count(n_images, "image")
+    images = count_of(n_images, "image")
     how = "steady enough for" if batch == ResunetConfig.batch_size else "too unsteady for more than"
     return {
         "target_size": (
@@ -208,15 +204,19 @@ def _propose_training(infos: Sequence[tuple[ImageInfo, int]], n_images: int) -> 
         "validation_split": (share, f"Of {images}, {share:g} for validation leaves about {n_train} to train on."),
         "aug_copies": (
             copies,
-            f"{copies} of each of about {_count(n_train, 'image')} make {copies * n_train} samples an epoch.",
+            f"{copies} of each of about {count_of(n_train, 'image')} make {count_of(copies * n_train, 'sample')} an "
+            "epoch.",
         ),
-        "max_epochs": (epochs, f"There are {copies * n_train:,} samples to train on; few samples need more epochs."),
-        "sustain_epochs": (float(epochs // 2), f"Half of the {epochs} epochs at MAX_LR; then it decays."),
+        "max_epochs": (
+            epochs,
+            f"There are {count_of(copies * n_train, 'sample')} to train on; few samples need more epochs.",
+        ),
+        "sustain_epochs": (float(epochs // 2), f"Half of the {count_of(epochs, 'epoch')} at MAX_LR; then it decays."),
         "start_lr": (peak / 10, f"A tenth of MAX_LR={peak:g}, so that training starts gently."),
         "min_lr": (peak / 100, f"A hundredth of MAX_LR={peak:g}."),
         "max_lr": (
             peak,
-            f"Training in steps of {_count(batch, 'image')} is {how} {peak:g}; try a tenth if the loss jumps.",
+            f"Training in steps of {count_of(batch, 'image')} is {how} {peak:g}; try a tenth if the loss jumps.",
         ),
     }
 
@@ -239,7 +239,9 @@ def _propose_refinement(
     n, plain, refined = try_refinement(config, model, folder, masks_folder, table=table, progress=progress)
     helps = (refined.macro("iou") or 0) > (plain.macro("iou") or 0)
     figures = [f"accuracy {c.accuracy or 0:.3f} and mean IoU {c.macro('iou') or 0:.3f}" for c in (plain, refined)]
-    reason = f"On {_count(n, 'image')} that the network was not trained on: {figures[0]} without, {figures[1]} with it."
+    reason = (
+        f"On {count_of(n, 'image')} that the network was not trained on: {figures[0]} without, {figures[1]} with it."
+    )
     return fixed | {"do_crf_refine": (helps, reason)}
 
 
@@ -274,7 +276,7 @@ def _propose_classes(
 
 def _interpret_ids(ids: list[int], n_named: int, n_read: int) -> Findings:
     listed = ", ".join(map(str, ids if len(ids) <= 12 else [*ids[:10], "...", ids[-1]]))
-    seen = f"{_count(n_read, 'label map')} read: {'the value' if len(ids) == 1 else 'the values'} {listed}"
+    seen = f"{count_of(n_read, 'label map')} read: {'the value' if len(ids) == 1 else 'the values'} {listed}"
     classes = [i for i in ids if i != VOID]
     highest = max([*classes, n_named - 1])
     if VOID in ids and highest < 1 and not n_named:
@@ -295,7 +297,7 @@ def _propose_word(image_paths: Sequence[Path], folder: Path) -> Findings:
     paths = [*chain.from_iterable(best.values()), *orphans]
     words = [find_mask_words(path.stem) for path in paths]
     n_mask, n_label = (sum(word in found for found in words) for word in ("mask", "label"))
-    where = f"{n_mask} of {_count(len(paths), 'label file')} say 'mask' in the name, {n_label} say 'label'"
+    where = f"{n_mask} of {count_of(len(paths), 'label file')} say 'mask' in the name, {n_label} say 'label'"
     own = sorted(find_mask_words(folder.resolve().name) & {"mask", "label"})
     if not n_mask + n_label and own:
         return {"usemask": (own[-1] == "mask", f"{where}; the folder says {own[-1]!r}.")}

@@ -22,6 +22,7 @@ from hybridseg.dense.recordpairs import open_records
 from hybridseg.errors import BadInput, shorten
 from hybridseg.io.labelled import ReadLabels
 from hybridseg.io.pairing import Pair
+from hybridseg.markup import count_of
 from hybridseg.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,8 @@ def choose_table(config: ResunetConfig, given: ClassTable | None = None) -> Clas
     if len(given) == n - 1:
         return ClassTable(("null", *given.names), ((0, 0, 0), *given.colors))
     raise BadInput(
-        f"{len(given)} classes are named, but NCLASSES={config.nclasses} means {n} with the null class first"
+        f"the list names {count_of(len(given), 'class')}, but NCLASSES={config.nclasses} means {n} with the null class "
+        "first"
     )
 
 
@@ -172,5 +174,6 @@ def check_bands(n_bands: int, config: ResunetConfig) -> None:
     """Raise BadInput for images of another number of bands."""
     if n_bands != config.n_data_bands:
         raise BadInput(
-            f"the images have {n_bands} bands, but N_DATA_BANDS is {config.n_data_bands}; correct the config"
+            f"the images have {count_of(n_bands, 'band')}, but N_DATA_BANDS is {config.n_data_bands}; correct the "
+            "config"
         )

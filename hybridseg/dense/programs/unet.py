@@ -28,6 +28,7 @@ from hybridseg.io.images import load_image
 from hybridseg.io.labelled import load_labelled
 from hybridseg.io.locks import lock_output
 from hybridseg.io.pairing import find_images
+from hybridseg.markup import count_of
 from hybridseg.models.bundles import DenseModel
 from hybridseg.models.encoders import ENCODERS, RANDOM
 from hybridseg.models.losses import LossOptions
@@ -291,8 +292,8 @@ def train_pairs(
 
     def show(model: DenseModel) -> list[Path]:
         on_start(
-            f"network: {pairs.n_bands} bands in, {n_classes} classes out, {architecture.enlarging} upsampling, "
-            f"{model.network.count_params():,} numbers"
+            f"network: {count_of(pairs.n_bands, 'band')} in, {count_of(n_classes, 'class')} out, "
+            f"{architecture.enlarging} upsampling, {model.network.count_params():,} numbers"
         )
         joins = trace_joins(model.network, pairs.size)
         for join in joins:

@@ -15,7 +15,7 @@ from hybridseg.errors import BadInput, join_names
 from hybridseg.io.annotations.canvas import Canvas
 from hybridseg.io.annotations.doodles import Point, Stroke
 from hybridseg.io.annotations.items import Annotations, Item, check_drawn_size, find_class
-from hybridseg.io.annotations.runlengths import parse_rle, parse_size
+from hybridseg.io.annotations.runlengths import Rle, parse_rle, parse_size
 from hybridseg.io.jsonfiles import parse_number
 
 Id = int | str
@@ -54,7 +54,8 @@ class Area:
     bounds : tuple of float
         First and last row, first and last column, that it reaches, also outside of the image.
     segmentation : Any
-        As it is in the file: a small file can hold far more than fits in memory.
+        As it is in the file, for a small file can hold far more than fits in memory; but run lengths that are not
+        packed are read once.
     """
 
     name: str | None
@@ -155,6 +156,7 @@ class CocoFile:
         if rle is not None:
             check_drawn_size(rle.shape, shape)
             size, bounds = float(rle.n_inside), (0.0, shape[0] - 1.0, 0.0, shape[1] - 1.0)
+            segmentation = rle if isinstance(row["segmentation"].get("counts"), list) else segmentation
         else:
             strokes = _read_strokes(segmentation)
             size = sum(measure_polygon(stroke.points) for stroke in strokes)
@@ -242,7 +244,7 @@ def parse_polygons(parts: Any) -> tuple[tuple[Point, ...], ...]:
     >>> parse_polygons([[1, 2, 4, 2, 4, 6]])
     (((1.5, 0.5), (1.5, 3.5), (5.5, 3.5)),)
     """
-    if parts is None or isinstance(parts, dict):
+    if parts is None or isinstance(parts, dict | Rle):
         return ()
     if not isinstance(parts, list):
         raise BadInput("a `segmentation` is neither polygons nor run lengths; export it again")

@@ -25,6 +25,7 @@ from hybridseg.io.annotations.items import Annotations, split_labels
 from hybridseg.io.damage import refuse_damage
 from hybridseg.io.labels.labelmaps import Ids, gather_ids, narrow_labels, narrow_seeds
 from hybridseg.io.rasters import check_regular
+from hybridseg.markup import count_of
 
 _MAGIC = b"\x93NUMPY"
 # As numpy writes it, also under Python 2; nothing in it is evaluated.
@@ -130,8 +131,8 @@ def read_doodler(
         n_classes = max(int(np.max(labels, where=labels != VOID, initial=0)) + 1 for labels, _ in maps)
         if n_classes > len(names):
             raise BadInput(
-                f"it uses {n_classes} classes, but the names are {join_names(names) or 'none'}; give the class "
-                "list it was made with"
+                f"it uses {count_of(n_classes, 'class')}, but the names are {join_names(names) or 'none'}; give the "
+                "class list it was made with"
             )
     items = chain.from_iterable(split_labels(labels, names, layer=layer) for labels, layer in maps)
     return Annotations(shape, image_name, dict.fromkeys(names), items, warnings, is_derived=found.seeds is not None)
@@ -192,7 +193,7 @@ def _read_label(archive: zipfile.ZipFile, info: zipfile.ZipInfo, shape: tuple[in
         if len(header.shape) == 2:
             return narrow_labels(_read_map(stream, header, where="`label`"), None, where="`label`")
         if not 1 <= header.shape[2] <= MAX_CLASSES:
-            raise BadInput(f"`label` has {header.shape[2]} classes; it can have 1 to {MAX_CLASSES}")
+            raise BadInput(f"`label` has {count_of(header.shape[2], 'class')}; it can have 1 to {MAX_CLASSES}")
         labels = np.full(shape, VOID, np.uint8)
         for place, first, block in _read_blocks(stream, header):
             _take_block(labels[place], block, first=first)

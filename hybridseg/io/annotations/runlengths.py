@@ -64,14 +64,14 @@ class Rle:
 
 
 def parse_rle(record: Any) -> Rle | None:
-    """Read the run lengths of a ``segmentation``, packed in a text or not; None when it has none.
+    """Read the run lengths of a ``segmentation``, packed in a text or not, or read already; None when it has none.
 
     Raises
     ------
     BadInput
     """
     if not isinstance(record, dict):
-        return None
+        return record if isinstance(record, Rle) else None
     rows, cols = parse_size(record.get("size"))
     counts = record.get("counts")
     if isinstance(counts, str):

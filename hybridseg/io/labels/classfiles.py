@@ -14,6 +14,7 @@ from hybridseg.classes import ClassTable, class_key, hex_color
 from hybridseg.errors import BadInput, join_names, located
 from hybridseg.io.atomic import write_text
 from hybridseg.io.textfiles import read_lines
+from hybridseg.markup import count_of
 from hybridseg.palette import Color
 
 # matplotlib's one-letter colours; its green, cyan, magenta and yellow differ from those of CSS.
@@ -114,8 +115,8 @@ def read_colors(path: str | os.PathLike[str], table: ClassTable, *, owner: objec
         return table.with_colors_of(named)
     if len(lines) != len(table):
         raise BadInput(
-            f"{owner} has {len(table)} classes but {path} has {len(lines)} colours; give one colour for each class in "
-            f"this order ({join_names(table.names)}), or lines of name, r, g, b"
+            f"{owner} has {count_of(len(table), 'class')} but {path} has {count_of(len(lines), 'colour')}; give one "
+            f"colour for each class in this order ({join_names(table.names)}), or lines of name, r, g, b"
         )
     colors = []
     for number, text in lines:

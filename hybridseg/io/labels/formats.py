@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, MissingInput
+from hybridseg.errors import BadInput, MissingInput, check_path
 from hybridseg.io.labels.classfiles import find_table
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.labelpng import read_labelpng, write_labelpng
@@ -50,6 +50,7 @@ def read_labelmap(
         As the reader of the format says.
     """
     path = Path(path)
+    check_path(path)
     if not path.exists():
         raise MissingInput(f"there is no file {path}")
     logger.debug("reading %s", path)
@@ -75,6 +76,7 @@ def write_labelmap(path: str | os.PathLike[str], labelmap: LabelMap) -> None:
         When the suffix is none of these, or the label map does not name its classes.
     WriteFailed
     """
+    check_path(path)
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
         raise BadInput(f"{path} has no suffix of a label map; name it with one of {', '.join(LABELMAP_SUFFIXES)}")

@@ -20,7 +20,7 @@ from hybridseg.io.images import cut_rows
 from hybridseg.io.jsonfiles import parse_json
 from hybridseg.io.labels.picture import draw_labels
 from hybridseg.io.rasters import GeoReference
-from hybridseg.markup import name_some
+from hybridseg.markup import count_of, name_some
 from hybridseg.palette import Color, ColorIds
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class LabelMap:
     def _describe_classes(self) -> str:
         """Say in a line which classes occur, and how many pixels they have, or how many ids that have no names."""
         if self.table is None:
-            return f"{len(np.unique(self.labels[self.labels != VOID]))} ids without names"
+            return f"{count_of(len(np.unique(self.labels[self.labels != VOID])), 'id')} without names"
         return name_some((f"{name} {share:.0%}" for name, share in self.shares.items()), _MOST_NAMED) or "no class"
 
     def _repr_png_(self) -> bytes:

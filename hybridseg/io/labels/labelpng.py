@@ -23,6 +23,7 @@ from hybridseg.io.labels.labelmaps import (
 from hybridseg.io.labels.pngcheck import check_png
 from hybridseg.io.pictures import list_strips, open_picture
 from hybridseg.io.rasters import check_pixel_count, open_raster, read_strips
+from hybridseg.markup import count_of
 
 _NAMES_KEY, _MADE_BY_KEY = "hybridseg:classes", "hybridseg:made_by"
 # Grey pictures of 2 and 4 bits are decoded scaled to a byte; these factors undo it.
@@ -75,7 +76,9 @@ def read_labelpng(path: str | os.PathLike[str], *, table: ClassTable | None = No
 
 def _read_painted(info: ImageInfo, table: ClassTable | None) -> np.ndarray:
     if info.dtype != "uint8" or info.bands < 3:
-        raise BadInput(f"{info.path} is not a label map: {info.bands} bands of {info.dtype}; save it with a palette")
+        raise BadInput(
+            f"{info.path} is not a label map: {count_of(info.bands, 'band')} of {info.dtype}; save it with a palette"
+        )
     with open_raster(info.path) as dataset:
         return match_painted(read_strips(dataset, (1, 2, 3)), table, shape=info.shape, where=info.path)
 

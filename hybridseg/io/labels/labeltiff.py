@@ -35,6 +35,7 @@ from hybridseg.io.rasters import (
     read_georeference,
     read_strips,
 )
+from hybridseg.markup import count_of
 
 logger = logging.getLogger(__name__)
 
@@ -148,8 +149,8 @@ def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = N
             return LabelMap(labels, table, georeference=read_georeference(dataset))
         if dataset.count != 1:
             raise BadInput(
-                f"{path} has {dataset.count} bands of {dataset.dtypes[0]}; a label map has one band of class ids, or "
-                "is painted in 8-bit colours"
+                f"{path} has {count_of(dataset.count, 'band')} of {dataset.dtypes[0]}; a label map has one band of "
+                "class ids, or is painted in 8-bit colours"
             )
         sums, strips = [0], read_strips(dataset, 1)
         ids = gather_ids(dataset.shape, _sum_up(strips, sums), where=path, nodata=dataset.nodata)

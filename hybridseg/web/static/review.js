@@ -45,14 +45,18 @@ class ReviewPage {
     if (!review) return;
     this.items = review.items.map((item) => ({ ...item, id: String(item.id) }));
     byId("image-count").textContent = `${this.items.length} in all`;
-    byId("classes").replaceChildren(...[DIFFERS, ...review.classes].map(legendEntry));
+    this.compares = this.items.some(hasBoth);
+    byId("classes").replaceChildren(...[...(this.compares ? [DIFFERS] : []), ...review.classes].map(legendEntry));
+    byId("help-divider").hidden = !this.compares;
     if (this.items.every(({ uncertainty }) => uncertainty === null)) {
       const option = byId("order").querySelector("[value=uncertainty]");
       option.disabled = true;
       option.title = byId("order").title = NO_UNCERTAINTY;
     }
-    if (this.items.every(({ disagreement }) => disagreement === null) && !byId("order").options[1].disabled) {
-      byId("order").value = "uncertainty";
+    if (!this.compares) {
+      const [disagreement, uncertainty] = byId("order").options;
+      byId("order").value = uncertainty.disabled ? "name" : "uncertainty";
+      disagreement.remove();
     }
     if (review.skipped.length) this.messages.raise("skipped", `Left out: ${review.skipped.join(" ")}`);
     this.#listen();
@@ -105,8 +109,9 @@ class ReviewPage {
     const opacity = byId("opacity").valueAsNumber / 100;
     const shown = byId("show-labels").checked;
     // With only one map there is nothing to divide.
-    const both = ["manual", "automatic"].every((name) => this.item.has.includes(name));
+    const both = hasBoth(this.item);
     this.swipe.setUsed(both);
+    for (const id of ["swipe-bar", "confusion-section", "disagreement-check"]) byId(id).hidden = !both;
     Object.assign(manual, { opacity, visible: shown, clip: both ? [0, this.swipe.share] : [0, 1] });
     Object.assign(automatic, { opacity, visible: shown, clip: both ? [this.swipe.share, 1] : [0, 1] });
     Object.assign(disagreement, { opacity, visible: byId("show-disagreement").checked });
@@ -168,12 +173,14 @@ class ReviewPage {
     add("Images", ["PageDown"], "Next image", () => this.#step(1));
     add("Images", ["PageUp"], "Previous image", () => this.#step(-1));
     add("Layers", ["l"], "Label maps on or off", () => byId("show-labels").click());
-    add("Layers", ["d"], "Disagreement on or off", () => byId("show-disagreement").click());
+    if (this.compares) add("Layers", ["d"], "Disagreement on or off", () => byId("show-disagreement").click());
     add("Layers", ["x"], "While held: the bare photo", () => this.#setBare(true));
     add("Layers", ["["], "Fainter layers", () => this.#stepOpacity(-10));
     add("Layers", ["]"], "Stronger layers", () => this.#stepOpacity(10));
-    add("Layers", [","], "Divider to the left", () => this.swipe.move(-0.05));
-    add("Layers", ["."], "Divider to the right", () => this.swipe.move(0.05));
+    if (this.compares) {
+      add("Layers", [","], "Divider to the left", () => this.swipe.move(-0.05));
+      add("Layers", ["."], "Divider to the right", () => this.swipe.move(0.05));
+    }
     add("View", ["i"], "Zoom in; so do the wheel and pinching", () => this.viewer.zoom(1.4));
     add("View", ["o"], "Zoom out", () => this.viewer.zoom(1 / 1.4));
     add("View", ["f"], "Show the whole image", () => this.viewer.fit());
@@ -197,6 +204,10 @@ class ReviewPage {
     const silent = error.kind === "network" ? "The server does not answer; is the program still running?" : error.message;
     this.messages.raise("server", silent);
   }
+}
+
+function hasBoth({ has }) {
+  return has.includes("manual") && has.includes("automatic");
 }
 
 function legendEntry({ name, color }) {

@@ -282,7 +282,7 @@ def test_names_of_the_classes(photos, table):
     assert choose_table(config, table) == table
     two = ClassTable(("water", "sand"), ((0, 0, 255), (255, 255, 0)))
     assert choose_table(config, two) == ClassTable(("null", *two.names), ((0, 0, 0), *two.colors))
-    with pytest.raises(BadInput, match="2 classes are named, but NCLASSES=4 means 5 with the null class first"):
+    with pytest.raises(BadInput, match="the list names 2 classes, but NCLASSES=4 means 5 with the null class first"):
         choose_table(make_config(nclasses=4), two)
     # Those that the label maps name themselves, whatever their order in each.
     for number, stem in enumerate(STEMS):

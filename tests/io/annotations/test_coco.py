@@ -8,6 +8,7 @@ from hybridseg.errors import BadInput
 from hybridseg.io.annotations.canvas import Canvas
 from hybridseg.io.annotations.coco import measure_polygon, open_coco, parse_coco, parse_polygons
 from hybridseg.io.annotations.formats import read_annotations
+from hybridseg.io.annotations.runlengths import Rle, pack_counts
 
 
 @pytest.fixture
@@ -124,3 +125,18 @@ def test_a_real_set_whose_polygons_are_flat_lists(real_data):
     stated = sorted((row["area"] for row in json.loads(path.read_text())["annotations"]), reverse=True)
     measured = [measure_polygon(item.drawn.points) for item in found.items]
     assert len(measured) == 43 and measured == pytest.approx(stated)
+
+
+def test_run_lengths_that_are_not_packed_are_read_once():
+    """They take more as they are in the file; packed ones take less."""
+    counts = [0, 2, 1, 3]
+    plain, packed = ({"size": [2, 3], "counts": form} for form in (counts, pack_counts(counts)))
+    rows = [{"image_id": 1, "category_id": 1, "segmentation": one} for one in (plain, packed)]
+    file = open_coco(
+        {"images": [{"id": 1, "file_name": "a"}], "categories": [{"id": 1, "name": "b"}], "annotations": rows}
+    )
+    areas = file.list_areas(file.images[0], (2, 3))
+    assert isinstance(areas[0].segmentation, Rle) and areas[1].segmentation is packed
+    for area in areas:
+        (item,) = area.list_items()
+        assert area.size == 5 and item.drawn.counts.tolist() == counts
