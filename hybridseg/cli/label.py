@@ -50,7 +50,7 @@ _spread_options = join_options(
     ),
     options_of(
         LEARNED_CRF, *_CRF_NAMES, flags=CRF_FLAGS,
-        unset={name: _tell_default(name) for name in ("theta", "color_compat")},
+        unset={name: _tell_default(name) for name in ("theta", "color_compat", "max_memory")},
     ),
 )  # fmt: skip
 

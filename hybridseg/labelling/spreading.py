@@ -20,8 +20,8 @@ from hybridseg.resample import fit_scale, resize_nearest, take_nearest
 # The classic scale, made for photos of 36 megapixels (docs/benchmarks.md).
 _USUAL_SCALE = 0.2
 SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
-# A classifier knows what is far away already: the CRF finds the borders.
-LEARNED_CRF = replace(SPREAD_CRF, theta=30.0, color_compat=30.0)
+# A classifier knows what is far away already: the CRF finds the borders, and blocks need little overlap.
+LEARNED_CRF = replace(SPREAD_CRF, theta=30.0, color_compat=30.0, max_memory=0.5)
 
 
 @dataclass(frozen=True)
