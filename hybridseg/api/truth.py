@@ -18,8 +18,8 @@ from hybridseg.cli.console import Console
 from hybridseg.crf.options import CrfOptions
 from hybridseg.errors import BadInput, BadUsage
 from hybridseg.figures import FigureOptions
+from hybridseg.labelling.opening import open_session
 from hybridseg.labelling.review import ReviewSession
-from hybridseg.labelling.session import open_session
 from hybridseg.labelling.spread import DrawnSeeds, SpreadResult, read_seeds, spread_file
 from hybridseg.labelling.spreading import SpreadOptions
 from hybridseg.progress import Progress
@@ -81,9 +81,10 @@ def spread(
         drawn = read_seeds(scribbles, path, table=table)
     else:
         drawn = _take_seeds(scribbles, table)
+    options = SpreadOptions(scale, crf, features, smoothness=smoothness, specks=specks)
     return spread_file(
-        path, drawn, options=SpreadOptions(scale, crf, features, smoothness, specks), out_dir=find_path(out),
-        write=out is not None, overwrite=overwrite, figures=figures, progress=progress or show_progress(),
+        path, drawn, options=options, out_dir=find_path(out), write=out is not None, overwrite=overwrite,
+        figures=figures, progress=progress or show_progress(),
     )  # fmt: skip
 
 
@@ -113,6 +114,7 @@ def label(
     scale: float | None = SpreadOptions.scale,
     crf: CrfOptions | None = None,
     features: str = SpreadOptions.features,
+    others: float = SpreadOptions.others,
     smoothness: int = SpreadOptions.smoothness,
     specks: int = SpreadOptions.specks,
     out: PathLike | None = None,
@@ -189,7 +191,7 @@ def label(
         session, told = open_session(
             paths, table=find_table(labels, colors), out_dir=find_path(out), annotator=annotator,
             masks_dir=find_path(masks), import_path=find_path(import_),
-            options=SpreadOptions(scale, crf, features, smoothness, specks),
+            options=SpreadOptions(scale, crf, features, others, smoothness, specks),
             window=window, figures=figures, progress=progress,
         )  # fmt: skip
         console.say_all(told)

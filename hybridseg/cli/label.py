@@ -50,7 +50,7 @@ _spread_options = join_options(
     ),
     options_of(
         LEARNED_CRF, *_CRF_NAMES, flags=CRF_FLAGS,
-        unset={name: _tell_default(name) for name in ("theta", "color_compat")},
+        unset={name: _tell_default(name) for name in ("theta", "color_compat", "max_memory")},
     ),
 )  # fmt: skip
 
@@ -80,6 +80,7 @@ def _read_spread_options(settings: dict[str, Any]) -> SpreadOptions:
     help="Side of the window in which the page walks over an image, in pixels.",
 )
 @_spread_options
+@options_of(SpreadOptions, "others")
 @click.option(
     "--out", "out_dir", metavar="DIR", type=path_type, help="Folder for the results.  [default: beside each image]"
 )
@@ -164,7 +165,7 @@ def label(console: Console, *, inputs: tuple[Path, ...], **settings: Any) -> Non
 
 
 def _serve_labelling(console: Console, inputs: tuple[Path, ...], settings: dict[str, Any], where: Any) -> None:
-    from hybridseg.labelling.session import open_session
+    from hybridseg.labelling.opening import open_session
     from hybridseg.web.serve import open_label_page, serve
 
     started, out_dir = time.time(), settings["out_dir"]

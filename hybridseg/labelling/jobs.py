@@ -119,7 +119,8 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
         drawn = DrawnSeeds(seeds["scribbles"].copy(), log.table, log.seconds, painted)
     if stale or labels is None:
         job.begin("spreading the scribbles over the image", 1, n_steps, droppable=True)
-        labels = spread_over(opened.windows, drawn, options=session.options, progress=job.watch)
+        lessons = session.teach(entry, log.table, keeps=True)
+        labels = spread_over(opened.windows, drawn, options=session.options, lessons=lessons, progress=job.watch)
         if (valid := opened.windows.valid()) is not None:
             labels[~valid] = VOID
         with opened.lock:

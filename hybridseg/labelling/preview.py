@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybridseg.classes import VOID, count_labels, labels_to_seeds
+from hybridseg.classes import VOID, ClassTable, count_labels, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.labelpng import encode_overlay
 from hybridseg.labelling.entries import OpenImage
 from hybridseg.labelling.spreading import SpreadOptions, paint_over, reduce_seeds, spread_seeds
+from hybridseg.learning.experience import Lessons
 from hybridseg.resample import reduce_shape, resize_nearest
 
 # About a second of the CRF on two cores (docs/benchmarks.md). A wider window is reduced to this.
 _MAX_CRF_PIXELS = 400_000
+Teach = Callable[[ClassTable], Lessons]
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,22 @@ class Previewer:
         self._newest = 0
         self._counting, self._computing = threading.Lock(), threading.Lock()
 
-    def preview(self, opened: OpenImage, window: tuple[int, int, int, int], options: SpreadOptions) -> Preview | None:
+    def preview(
+        self,
+        opened: OpenImage,
+        window: tuple[int, int, int, int],
+        options: SpreadOptions,
+        *,
+        teach: Teach | None = None,
+    ) -> Preview | None:
         """Spread the scribbles in a window of an image.
 
         Parameters
         ----------
         window : tuple of int
             First row and column, rows, columns.
+        teach : callable or None
+            Gives what other images have taught of the classes of a table.
 
         Returns
         -------
@@ -58,7 +70,7 @@ class Previewer:
         with self._computing:
             if mine != self._newest:
                 return None
-            picture = _draw_preview(opened, _clip(opened, window), options)
+            picture = _draw_preview(opened, _clip(opened, window), options, teach)
         return picture if mine == self._newest else None
 
 
@@ -70,7 +82,9 @@ def _clip(opened: OpenImage, window: tuple[int, int, int, int]) -> tuple[slice, 
     return rows, cols
 
 
-def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: SpreadOptions) -> Preview | None:
+def _draw_preview(
+    opened: OpenImage, inner: tuple[slice, slice], options: SpreadOptions, teach: Teach | None
+) -> Preview | None:
     # Scribbles beside the window influence it too, as far as the CRF reaches.
     usual_scale = options.scale_for(opened.windows.shape)
     margin = round(options.constants.reach / usual_scale)
@@ -90,8 +104,9 @@ def _draw_preview(opened: OpenImage, inner: tuple[slice, slice], options: Spread
     small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
     specks = options.specks * image.shape[0] * image.shape[1] / seeds.size
     labels = spread_seeds(
-        image, small_seeds, n_classes=len(table), options=crf, features=options.features, specks=specks
-    )
+        image, small_seeds, n_classes=len(table), options=crf, features=options.features, specks=specks,
+        lessons=teach(table) if teach else None,
+    )  # fmt: skip
     shape = reduce_shape((painted.shape[0], painted.shape[1]), scale)
     rows, cols = (
         _find_samples(part, whole, n_new, n_old)

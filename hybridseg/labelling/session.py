@@ -6,24 +6,21 @@ on an older version is refused, so that two tabs (or two programs) cannot silent
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hybridseg.classes import ClassTable, count_labels
-from hybridseg.errors import BadInput, Conflict, HybridSegError, MissingInput, Problem
+from hybridseg.errors import BadInput, Conflict, MissingInput
 from hybridseg.figures import FigureOptions
 from hybridseg.io.annotations.doodles import MAX_KEY_CHARACTERS, Stroke, parse_stroke
 from hybridseg.io.annotations.strokes import fill_area
-from hybridseg.io.atomic import claim_folder
-from hybridseg.io.images import describe_image
 from hybridseg.io.masks import ANNOTATIONS, MASKS, find_annotations
-from hybridseg.io.pairing import PEOPLE_DIR, find_images, image_stem, list_files
+from hybridseg.io.pairing import image_stem, list_files
 from hybridseg.labelling.accepted import without_result
 from hybridseg.labelling.album import Album
 from hybridseg.labelling.drawing import Bounds
@@ -31,6 +28,7 @@ from hybridseg.labelling.entries import ImageEntry, OpenImage
 from hybridseg.labelling.maptiles import TILE_SIZE, count_levels, draw_map_tile, draw_picture_tile
 from hybridseg.labelling.spreading import SpreadOptions
 from hybridseg.labelling.strokeimport import import_strokes
+from hybridseg.learning.experience import Experience, Lessons
 from hybridseg.progress import Progress, no_progress
 
 _MAX_STROKE_POINTS = 20_000
@@ -56,6 +54,11 @@ class LabelSession:
         if not 50 <= window <= 10_000:
             raise BadInput(f"a window of {window} pixels cannot walk over an image; give 50 to 10000")
         self.album, self.options, self.window, self.figures = album, options, window, figures
+        self._experience = Experience()
+
+    def teach(self, entry: ImageEntry, table: ClassTable, *, keeps: bool) -> Lessons:
+        """Return what the other images have taught, for an image; with `keeps` they learn from it too."""
+        return Lessons(self._experience, entry.id, table.keys, self.options.others, keeps)
 
     def describe(self, image_id: str) -> dict[str, Any]:
         """Return all that the page shows about an image; opens it."""
@@ -312,84 +315,3 @@ def _fill(opened: OpenImage, click: Stroke) -> Stroke:
         raise BadInput("that point lies outside of the image; click inside")
     points = fill_area(partial(opened.view, click.layer), (rows, cols), (row, col))
     return replace(click, tool="region", width=1.0, points=points)
-
-
-def open_session(
-    inputs: Iterable[Path],
-    *,
-    table: ClassTable | None = None,
-    out_dir: Path | None = None,
-    annotator: str | None = None,
-    masks_dir: Path | None = None,
-    import_path: Path | None = None,
-    options: SpreadOptions = SpreadOptions(),
-    window: int = 500,
-    figures: FigureOptions = FigureOptions(),
-    progress: Progress = no_progress,
-) -> tuple[LabelSession, list[str]]:
-    """Start a session on images, folders or patterns, or continue it.
-
-    Parameters
-    ----------
-    annotator : str or None
-        Who labels: strokes and results are kept apart from those of others, who share the class list.
-    masks_dir, import_path
-        Masks made by hand, or the labels of any tool, to start from.
-
-    Returns
-    -------
-    session : LabelSession
-    told : list of str
-        What the person should know of what was imported, a line each.
-
-    Raises
-    ------
-    MissingInput, BadInput
-        When no image can be labelled.
-    WriteFailed
-        When nothing can be written where the results go.
-    """
-    image_paths = find_images(inputs)
-    _require_an_image(image_paths)
-    class_dir = None
-    if annotator is not None:
-        class_dir = out_dir or image_paths[0].parent
-        out_dir = find_own_folder(class_dir, annotator)
-    for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
-        claim_folder(folder)
-    session = LabelSession(
-        Album(image_paths, table=table, out_dir=out_dir, class_dir=class_dir),
-        options=options,
-        window=window,
-        figures=figures,
-    )
-    source = masks_dir or import_path
-    told = session.import_all(source, masks_only=masks_dir is not None, progress=progress) if source else []
-    return session, told
-
-
-def find_own_folder(folder: Path, annotator: str) -> Path:
-    """Return where a person's strokes and results are kept, below the folder of the results of all.
-
-    Raises
-    ------
-    BadInput
-        When a folder cannot be called so.
-    """
-    if not re.fullmatch(r"\w[\w .-]{0,59}", annotator) or annotator != annotator.strip(" ."):
-        raise BadInput(
-            f"--annotator {annotator[:60]!r} becomes the name of a folder: give up to 60 letters, digits, spaces or -"
-        )
-    return folder / PEOPLE_DIR / annotator
-
-
-def _require_an_image(paths: Sequence[Path]) -> None:
-    """Raise BadInput when none of these can be opened; the page itself tells of single ones."""
-    problems = []
-    for path in paths:
-        try:
-            describe_image(path)
-            return
-        except HybridSegError as error:
-            problems.append(Problem.of(path, error))
-    raise BadInput("no image can be labelled:" + "".join(f"\n  {problem}" for problem in problems))

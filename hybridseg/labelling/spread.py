@@ -29,6 +29,7 @@ from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import image_stem
 from hybridseg.io.windows import ImageWindows, open_windows
 from hybridseg.labelling.spreading import SpreadOptions, paint_over, spread_seeds
+from hybridseg.learning.experience import Lessons
 from hybridseg.panels import fit_page, show_result, shrink_to
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import reduce_shape
@@ -206,9 +207,14 @@ def _finish(windows: ImageWindows, labels: np.ndarray, drawn: DrawnSeeds) -> Lab
 
 
 def spread_over(
-    windows: ImageWindows, drawn: DrawnSeeds, *, options: SpreadOptions, progress: Progress = no_progress
+    windows: ImageWindows,
+    drawn: DrawnSeeds,
+    *,
+    options: SpreadOptions,
+    lessons: Lessons | None = None,
+    progress: Progress = no_progress,
 ) -> np.ndarray:
-    """Spread seeds over an open image, of which only a reduced copy is read.
+    """Spread seeds over an open image, of which only a reduced copy is read; `lessons` as for `spread_seeds`.
 
     Returns
     -------
@@ -225,14 +231,9 @@ def spread_over(
     whole = slice(0, windows.shape[0]), slice(0, windows.shape[1])
     small = windows.read(*whole, reduce_shape(windows.shape, options.scale_for(windows.shape)))
     return spread_seeds(
-        small,
-        drawn.seeds,
-        n_classes=len(drawn.table),
-        options=options.constants,
-        features=options.features,
-        specks=options.specks,
-        progress=progress,
-    )
+        small, drawn.seeds, n_classes=len(drawn.table), options=options.constants, features=options.features,
+        specks=options.specks, lessons=lessons, progress=progress,
+    )  # fmt: skip
 
 
 def ground_truth_path(image_path: Path, out_dir: Path | None) -> Path:

@@ -11,6 +11,7 @@ from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import refine_labels, refine_probs
 from hybridseg.errors import BadInput
 from hybridseg.learning.classify import learn_probs
+from hybridseg.learning.experience import Lessons
 from hybridseg.learning.features import DEEP, FEATURES, NONE
 from hybridseg.majority import remove_specks
 from hybridseg.options import Span, check_options, option
@@ -20,8 +21,8 @@ from hybridseg.resample import fit_scale, resize_nearest, take_nearest
 # The classic scale, made for photos of 36 megapixels (docs/benchmarks.md).
 _USUAL_SCALE = 0.2
 SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
-# A classifier knows what is far away already: the CRF finds the borders.
-LEARNED_CRF = replace(SPREAD_CRF, theta=30.0, color_compat=30.0)
+# A classifier knows what is far away already: the CRF finds the borders, and blocks need little overlap.
+LEARNED_CRF = replace(SPREAD_CRF, theta=30.0, color_compat=30.0, max_memory=0.5)
 # The nearness of a smooth border, in pixels of the reduced image.
 _SMOOTH_THETA = 3.0
 
@@ -44,7 +45,12 @@ class SpreadOptions:
         "activations of the built-in network; none leaves it out.",
         choices=FEATURES,
     )
-
+    others: float = option(
+        0.0,
+        "Weight of the scribbles on the images of this session that were labelled before, beside 1 for those on the "
+        "image itself; 0.1 helps where a class has a single stroke, 0 learns each image by itself.",
+        span=Span(0, 100),
+    )
     smoothness: int = option(
         0,
         "How smooth borders are, from 0 (the constants of the CRF as they are) to 6: each step doubles the weight of "
@@ -91,6 +97,7 @@ def spread_seeds(
     options: CrfOptions = SPREAD_CRF,
     features: str = NONE,
     specks: float = 0.0,
+    lessons: Lessons | None = None,
     progress: Progress = no_progress,
 ) -> np.ndarray:
     """Compute the class of every pixel from seeds on some.
@@ -105,6 +112,8 @@ def spread_seeds(
         Of the classifier from whose probabilities the CRF starts; with none it starts from the seeds alone.
     specks : float
         Areas of fewer pixels than this, in those of the seeds, take the class around them.
+    lessons : Lessons or None
+        What other images have taught the classifier.
 
     Returns
     -------
@@ -122,7 +131,7 @@ def spread_seeds(
     """
     small_seeds = reduce_seeds(seeds, (image.shape[0], image.shape[1]))
     if features != NONE and len(np.unique(small_seeds[small_seeds > 0])) > 1:
-        probs = learn_probs(image, small_seeds, kind=features, gt_prob=options.gt_prob)
+        probs = learn_probs(image, small_seeds, kind=features, gt_prob=options.gt_prob, lessons=lessons)
         found = probs.class_ids[refine_probs(image, probs, options=options, progress=progress).labels]
     else:
         found = refine_labels(image, small_seeds, n_classes=n_classes, options=options, progress=progress).labels

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hybridseg.learning.experience import Lessons
 from hybridseg.learning.features import PixelFeatures
 from hybridseg.learning.softmax import LinearClassifier, fit_softmax
 
@@ -44,7 +45,9 @@ class LearnedProbs:
         return probs
 
 
-def learn_probs(image: np.ndarray, seeds: np.ndarray, *, kind: str, gt_prob: float) -> LearnedProbs:
+def learn_probs(
+    image: np.ndarray, seeds: np.ndarray, *, kind: str, gt_prob: float, lessons: Lessons | None = None
+) -> LearnedProbs:
     """Train a classifier on the seeded pixels of an image, and let it say what the others are.
 
     Parameters
@@ -57,12 +60,17 @@ def learn_probs(image: np.ndarray, seeds: np.ndarray, *, kind: str, gt_prob: flo
         What it knows of a pixel.
     gt_prob : float
         How far the seeds are trusted.
+    lessons : Lessons or None
+        What other images have taught.
     """
     features = PixelFeatures(image, kind)
     rows, cols = _choose_samples(seeds)
-    class_ids, targets = np.unique(seeds[rows, cols], return_inverse=True)
-    classifier = fit_softmax(features.sample(rows, cols), targets, n_classes=len(class_ids))
-    return LearnedProbs(class_ids - np.uint8(1), features, classifier, seeds, gt_prob)
+    samples, sample_ids, weights = features.sample(rows, cols), seeds[rows, cols] - np.uint8(1), None
+    if lessons is not None:
+        samples, sample_ids, weights = lessons.add(samples, sample_ids)
+    class_ids, targets = np.unique(sample_ids, return_inverse=True)
+    classifier = fit_softmax(samples, targets, n_classes=len(class_ids), weights=weights)
+    return LearnedProbs(class_ids.astype(np.uint8), features, classifier, seeds, gt_prob)
 
 
 def _choose_samples(seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,18 +7,17 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
 from hybridseg.learning.pyramids import Pyramid, sample_features, score_pixels
 from hybridseg.learning.texture import measure_texture
-from hybridseg.models.activations import COARSEST, ActivationEngine
+from hybridseg.models.activations import COARSEST, compute_activations
 
 NONE, COLOR, DEEP = FEATURES = ("none", "color", "deep")
-# Of a window without what it sees around it; a network of one window takes half a gigabyte while it runs.
+# Of a window without what it sees around it; the network takes some 0.4 GB for it while it runs.
 _MOST_SIDE, _HALO = 768, 64
-_MAX_KEPT_BYTES = 256_000_000
+_MAX_KEPT_BYTES = 128_000_000
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,10 @@ class PixelFeatures:
         """Return linear scores of the pixels of a part of the image, see `score_pixels`."""
         found = np.empty((rows.stop - rows.start, cols.stop - cols.start, weights.shape[1]), np.float32)
         for window in self._list_windows(rows, cols):
-            size = (window.bottom - window.top, window.right - window.left)
-            scores = score_pixels(self._compute(window), weights, size)
-            wanted = _meet(rows, window.rows), _meet(cols, window.cols)
-            found[_shift(wanted[0], rows.start), _shift(wanted[1], cols.start)] = scores[
-                _shift(wanted[0], window.top), _shift(wanted[1], window.left)
-            ]
+            down, across = _meet(rows, window.rows), _meet(cols, window.cols)
+            found[_shift(down, rows.start), _shift(across, cols.start)] = score_pixels(
+                self._compute(window), weights, _shift(down, window.top), _shift(across, window.left)
+            )
         return found
 
     def _list_windows(self, rows: slice, cols: slice) -> Iterator[_Window]:
@@ -115,12 +112,7 @@ _KEPT = _Kept()
 
 
 def _compute_features(pixels: np.ndarray, kind: str) -> Pyramid:
-    return measure_texture(pixels) if kind == COLOR else _open_engine().compute(pixels)
-
-
-@cache
-def _open_engine() -> ActivationEngine:
-    return ActivationEngine()
+    return measure_texture(pixels) if kind == COLOR else compute_activations(pixels)
 
 
 def _count_bytes(pyramid: Pyramid) -> int:

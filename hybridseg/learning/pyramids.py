@@ -34,36 +34,37 @@ def sample_features(pyramid: Pyramid, rows: np.ndarray, cols: np.ndarray) -> np.
     return np.concatenate(parts, axis=1)
 
 
-def score_pixels(pyramid: Pyramid, weights: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return linear scores of every pixel.
+def score_pixels(pyramid: Pyramid, weights: np.ndarray, rows: slice, cols: slice) -> np.ndarray:
+    """Return linear scores of the pixels of a part of the image.
 
     Parameters
     ----------
     weights : numpy.ndarray
         (channels, n) float32, in the order of `sample_features`.
-    shape : (int, int)
-        Rows and columns of the image, which the maps reach.
 
     Returns
     -------
     numpy.ndarray
-        (*shape, n) float32.
+        (rows, cols, n) float32.
 
     Examples
     --------
     >>> values = np.array([[[0], [10]], [[20], [30]]], np.float32)
-    >>> score_pixels({2: values}, np.ones((1, 1), np.float32), (2, 4))[..., 0].tolist()
-    [[0.0, 5.0, 10.0, 10.0], [10.0, 15.0, 20.0, 20.0]]
+    >>> score_pixels({2: values}, np.ones((1, 1), np.float32), slice(0, 2), slice(1, 4))[..., 0].tolist()
+    [[5.0, 10.0, 10.0], [15.0, 20.0, 20.0]]
     """
-    ends = np.cumsum([values.shape[2] for values in pyramid.values()])
-    scores, coarse = None, 1
-    for (stride, values), part in reversed(list(zip(pyramid.items(), np.split(weights, ends[:-1]), strict=True))):
-        own = values @ part
+    coarsest = max(pyramid)
+    # From a pixel that has a value at every stride to one beyond the last.
+    top, left = (part.start // coarsest * coarsest for part in (rows, cols))
+    ends, scores, coarse = np.cumsum([values.shape[2] for values in pyramid.values()]), None, 1
+    for (stride, values), own in reversed(list(zip(pyramid.items(), np.split(weights, ends[:-1]), strict=True))):
+        bottom, right = (-(-part.stop // stride) + 1 for part in (rows, cols))
+        finer = values[top // stride : bottom, left // stride : right] @ own
         if scores is not None:
-            own += _enlarge(scores, coarse // stride)[: own.shape[0], : own.shape[1]]
-        scores, coarse = own, stride
+            finer += _enlarge(scores, coarse // stride)[: finer.shape[0], : finer.shape[1]]
+        scores, coarse = finer, stride
     assert scores is not None
-    return _enlarge(scores, coarse)[: shape[0], : shape[1]]
+    return _enlarge(scores, coarse)[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left]
 
 
 def _place(places: np.ndarray, stride: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-# Weight of the squared coefficients beside the mean loss, and the most steps: further ones change no class.
-_RIDGE, _MAX_STEPS, _TOLERANCE = 1 / 30, 60, 1e-4
+# Weight of the squared coefficients beside the mean loss, and the most steps: further ones change few classes.
+_RIDGE, _MAX_STEPS, _TOLERANCE = 1 / 30, 30, 1e-4
 # Of activations from 0 to 6: what hardly varies on the strokes may vary elsewhere.
 _LEAST_DEVIATION = 0.05
 
@@ -82,6 +83,9 @@ def fit_softmax(
 
     start = np.zeros((n_features + 1) * n_classes)
     options = {"maxiter": _MAX_STEPS, "gtol": _TOLERANCE}
-    best = minimize(measure, start, jac=True, method="L-BFGS-B", options=options).x.reshape(n_features + 1, n_classes)
+    # The matrices are small: several threads would spend most of their time waiting for one another.
+    with threadpool_limits(1, user_api="blas"):
+        best = minimize(measure, start, jac=True, method="L-BFGS-B", options=options).x
+    best = best.reshape(n_features + 1, n_classes)
     own = (best[:-1] / deviation[:, None]).astype(np.float32)
     return LinearClassifier(own, (best[-1] - mean @ own).astype(np.float32))

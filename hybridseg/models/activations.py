@@ -1,6 +1,6 @@
 """Activations within the built-in MobileNetV2, as features of each pixel: what LiteRT gives, without TensorFlow.
 
-The graph is put together from the file of weights, which takes some hundredths of a second. Normalizations are folded
+The graph is put together from the file of weights, which takes a tenth of a second, once. Normalizations are folded
 into the convolutions before them. It takes images of any size whose sides `COARSEST` divides.
 """
 
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 
 from hybridseg.machine import count_cores
+from hybridseg.models import mobilenet
 from hybridseg.models.layers import IMAGENET_DEVIATION, IMAGENET_MEAN
 from hybridseg.models.liteparts import LiteGraph
-from hybridseg.models.mobilenet import NORM_EPSILON, STAGES, read_weights
 from hybridseg.models.startup import hold_messages
 
 # The first blocks that halve what they are given; their first layer, which widens it, comes before that.
@@ -23,53 +24,48 @@ STRIDES = tuple(_TAPS.values())
 COARSEST = max(STRIDES)
 
 
-class ActivationEngine:
-    """Runs the encoder up to stride 16; one image at a time."""
+# One image at a time: each takes memory.
+_RUNNING = threading.Lock()
 
-    def __init__(self) -> None:
-        from ai_edge_litert.interpreter import Interpreter
 
+def compute_activations(image: np.ndarray) -> dict[int, np.ndarray]:
+    """Return the activations of the encoder up to stride 16, by stride.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (rows, cols, 3) uint8, with sides that `COARSEST` divides.
+
+    Returns
+    -------
+    dict of int to numpy.ndarray
+        Of each of `STRIDES` (rows / stride, cols / stride, channels) float32 from 0 to 6: 96, 144, 192 and 576
+        channels. Value i of stride s belongs to pixel i * s.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    mean, deviation = (np.float32(255) * np.array(one, np.float32) for one in (IMAGENET_MEAN, IMAGENET_DEVIATION))
+    pixels = ((image - mean) / deviation)[None]
+    with _RUNNING:
+        # Opened anew for each: that takes hundredths of a second, and what it holds is given back.
         with hold_messages():
-            self._interpreter = Interpreter(model_content=build_graph(), num_threads=count_cores())
-        self._input = self._interpreter.get_input_details()[0]["index"]
+            interpreter = Interpreter(model_content=build_graph(), num_threads=count_cores())
+            place = interpreter.get_input_details()[0]["index"]
+            interpreter.resize_tensor_input(place, pixels.shape)
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(place, pixels)
+        interpreter.invoke()
         # LiteRT may list results in another order.
-        self._outputs = sorted(self._interpreter.get_output_details(), key=lambda one: int(one["shape"][-1]))
-        self._shape: tuple[int, ...] = ()
-        self._lock = threading.Lock()
-
-    def compute(self, image: np.ndarray) -> dict[int, np.ndarray]:
-        """Return the activations by stride.
-
-        Parameters
-        ----------
-        image : numpy.ndarray
-            (rows, cols, 3) uint8, with sides that `COARSEST` divides.
-
-        Returns
-        -------
-        dict of int to numpy.ndarray
-            Of each of `STRIDES` (rows / stride, cols / stride, channels) float32 from 0 to 6: 96, 144, 192 and 576
-            channels. Value i of stride s belongs to pixel i * s.
-        """
-        mean, deviation = (np.float32(255) * np.array(one, np.float32) for one in (IMAGENET_MEAN, IMAGENET_DEVIATION))
-        pixels = ((image - mean) / deviation)[None]
-        with self._lock:
-            if pixels.shape != self._shape:
-                with hold_messages():
-                    self._interpreter.resize_tensor_input(self._input, pixels.shape)
-                    self._interpreter.allocate_tensors()
-                self._shape = pixels.shape
-            self._interpreter.set_tensor(self._input, pixels)
-            self._interpreter.invoke()
-            found = [self._interpreter.get_tensor(one["index"])[0] for one in self._outputs]
-        return dict(zip(STRIDES, found, strict=True))
+        outputs = sorted(interpreter.get_output_details(), key=lambda one: int(one["shape"][-1]))
+        return {stride: interpreter.get_tensor(one["index"])[0] for stride, one in zip(STRIDES, outputs, strict=True)}
 
 
+@cache
 def build_graph() -> bytes:
     """Return the runtime graph of the encoder up to stride 16, with one result for each of `STRIDES`."""
-    network = _Network(read_weights())
+    network = _Network(mobilenet.read_weights())
     x, number = network.convolve(network.image, "mobilenet_stem", stride=2), 0
-    for factor, _, n_blocks, first_stride in STAGES:
+    for factor, _, n_blocks, first_stride in mobilenet.STAGES:
         for stride in (first_stride, *[1] * (n_blocks - 1)):
             number += 1
             name, start = f"mobilenet_block{number:02}", x
@@ -102,7 +98,7 @@ class _Network(LiteGraph):
         gamma, beta, mean, variance = (
             self._weights[f"{name}_norm.{what}"] for what in ("gamma", "beta", "moving_mean", "moving_variance")
         )
-        factors = gamma / np.sqrt(variance + np.float32(NORM_EPSILON))
+        factors = gamma / np.sqrt(variance + np.float32(mobilenet.NORM_EPSILON))
         # From (rows, cols, in, out), or (rows, cols, in, 1) by channel.
         kernel = kernel.transpose(3, 0, 1, 2)
         kernel *= factors if by_channel else factors[:, None, None, None]

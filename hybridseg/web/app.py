@@ -141,8 +141,9 @@ def create_label_app(session: LabelSession, jobs: JobRunner, gate: Gate) -> Flas
         if not isinstance(body["window"], list) or len(body["window"]) != 4:
             raise BadInput("a window is four whole numbers: first row and column, rows, columns")
         row, col, rows, cols = map(parse_whole, body["window"])
-        _, opened = album.open(image_id)
-        found = previewer.preview(opened, (row, col, rows, cols), session.options)
+        entry, opened = album.open(image_id)
+        teach = partial(session.teach, entry, keeps=False)
+        found = previewer.preview(opened, (row, col, rows, cols), session.options, teach=teach)
         if found is None:
             return Response(status=204)
         response = _send_picture(found.picture)

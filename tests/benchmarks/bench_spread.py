@@ -1,52 +1,124 @@
-"""How right is what comes of scribbles, at several scales of the CRF? On synthetic scenes, and on real photos if given.
+"""How right is what comes of scribbles, and how long does a person wait? On drawn scenes, and on photos if given.
 
-The scribbles are drawn by a program that knows the truth: thin strokes in the large pieces of each class.
+The scribbles are drawn by a program that knows the truth: thin strokes in the large pieces of each class. What other
+programs make of the same scribbles stands beside it, restated in `rivals`.
 
     python tests/benchmarks/bench_spread.py ../shared/data/obx
 """
 
 from __future__ import annotations
 
+import resource
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from bench_retile import COLS, ROWS, enlarge
+from rivals import run_doodler, run_ilastik
+from scipy import ndimage
 
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.confusion import count_confusion, pool_confusions
 from hybridseg.demo.scenes.scene import make_scene
 from hybridseg.demo.scenes.scribbles import draw_scribbles
 from hybridseg.hybrid.segmentation import reduce_image
-from hybridseg.io.images import as_rgb8, read_image
+from hybridseg.io.images import as_rgb8, read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
+from hybridseg.labelling.album import Album
+from hybridseg.labelling.preview import Previewer
+from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spreading import SpreadOptions, spread_seeds
+from hybridseg.learning.experience import Experience, Lessons
+from hybridseg.learning.features import FEATURES, NONE
 
 N_SCENES, N_PHOTOS = 6, 12
+Pairs = list[tuple[np.ndarray, np.ndarray]]
 
 
-def bench(name: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Print accuracy and mean IoU over all pixels that the scribbles do not cover."""
-    table = ClassTable.from_names(
-        [f"class {i}" for i in range(max(labels[labels != VOID].max() for _, labels in pairs) + 1)]
-    )
+def spread(options: SpreadOptions, image: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    small = reduce_image(image, options.scale_for(seeds.shape))
+    n_classes = int(seeds.max())
+    return spread_seeds(small, seeds, n_classes=n_classes, options=options.constants, features=options.features)
+
+
+def rival(run: Callable[..., np.ndarray], image: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    return run(reduce_image(image, SpreadOptions().scale_for(seeds.shape)), seeds)
+
+
+METHODS = [
+    *((f"features {kind}", partial(spread, SpreadOptions(features=kind))) for kind in FEATURES),
+    *((f"none, scale {scale}", partial(spread, SpreadOptions(scale, features=NONE))) for scale in (0.2, 0.5, 1.0)),
+    ("as Doodler", partial(rival, run_doodler)),
+    ("as ilastik", partial(rival, partial(run_ilastik, crf=False))),
+    ("as ilastik, CRF", partial(rival, partial(run_ilastik, crf=True))),
+]
+
+
+def bench(name: str, pairs: Pairs) -> None:
+    """Print what each method makes of all strokes and of half of them."""
     print(f"{len(pairs)} {name} of {pairs[0][0].shape[0]} x {pairs[0][0].shape[1]} pixels")
-    for scale in (0.2, 0.5, None, 1.0):
-        options, counted, began = SpreadOptions(scale), [], time.perf_counter()
-        for i, (image, labels) in enumerate(pairs):
-            seeds = draw_scribbles(np.where(labels == VOID, 0, labels), rng=np.random.default_rng(i)).astype(np.uint8)
-            seeds[labels == VOID] = 0
-            small = reduce_image(image, options.scale_for(labels.shape))
-            found = spread_seeds(small, seeds, n_classes=len(table), options=options.crf)
-            counted.append(count_confusion(np.where(seeds > 0, VOID, labels), found, table))
-        scores = pool_confusions(counted)
-        seconds = (time.perf_counter() - began) / len(pairs)
-        told = f"default ({options.scale_for(pairs[0][1].shape):.2f})" if scale is None else str(scale)
-        accuracy, mean_iou = scores.accuracy, scores.macro("iou")
-        print(f"  scale {told:15} accuracy {accuracy:.3f}, mean IoU {mean_iou:.3f}, {seconds:.2f} s each", flush=True)
+    for method, run in METHODS:
+        told = []
+        for share in (1.0, 0.5):
+            began = time.process_time()
+            scores = score(
+                pairs, lambda i, image, seeds, run=run, share=share: run(image, leave_out(seeds, share, seed=i))
+            )
+            told.append(f"{scores}, {(time.process_time() - began) / len(pairs):.1f} s of a core")
+        print(f"  {method:18} {told[0]} each; with half of the strokes {told[1]}", flush=True)
 
 
-def read_photos(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+def bench_others(pairs: Pairs) -> None:
+    """Print what few strokes give, with and without what all strokes on the other images teach."""
+    options, experience = SpreadOptions(), Experience()
+    keys = [str(i) for i in range(len(list_classes(pairs)))]
+
+    def run(i: int, image: np.ndarray, seeds: np.ndarray, *, n: int, weight: float, keeps: bool) -> np.ndarray:
+        small, few = reduce_image(image, options.scale_for(seeds.shape)), leave_out(seeds, n, seed=i)
+        lessons = Lessons(experience, str(i), keys, weight, keeps)
+        return spread_seeds(
+            small, few, n_classes=len(keys), options=options.constants, features=options.features, lessons=lessons
+        )
+
+    score(pairs, partial(run, n=100, weight=0, keeps=True))
+    for n in (1, 2, 3):
+        told = [f"{weight}: {score(pairs, partial(run, n=n, weight=weight, keeps=False))}" for weight in (0, 0.1, 0.3)]
+        print(f"  {n} strokes of each class, others weigh {'; '.join(told)}", flush=True)
+
+
+def score(pairs: Pairs, run: Callable[[int, np.ndarray, np.ndarray], np.ndarray]) -> str:
+    """Return accuracy and mean IoU over all pixels that the scribbles, all of them, do not cover."""
+    table, counted = list_classes(pairs), []
+    for i, (image, labels) in enumerate(pairs):
+        seeds = draw_scribbles(np.where(labels == VOID, 0, labels), rng=np.random.default_rng(i))
+        seeds = np.where(labels == VOID, 0, seeds).astype(np.uint8)
+        counted.append(count_confusion(np.where(seeds > 0, VOID, labels), run(i, image, seeds), table))
+    scores = pool_confusions(counted)
+    return f"accuracy {scores.accuracy:.3f}, mean IoU {scores.macro('iou'):.3f}"
+
+
+def list_classes(pairs: Pairs) -> ClassTable:
+    n_classes = max(labels[labels != VOID].max() for _, labels in pairs) + 1
+    return ClassTable.from_names([f"class {i}" for i in range(n_classes)])
+
+
+def leave_out(seeds: np.ndarray, kept: float, *, seed: int) -> np.ndarray:
+    """Keep some strokes of each class, at least one: a share, or from 1 a number of them (1.0 is all)."""
+    if kept == 1.0 and isinstance(kept, float):
+        return seeds
+    rng, found = np.random.default_rng(seed), np.zeros_like(seeds)
+    for class_seed in np.unique(seeds[seeds > 0]):
+        strokes, n_strokes = ndimage.label(seeds == class_seed, np.ones((3, 3)))
+        n_kept = kept if isinstance(kept, int) else max(round(kept * n_strokes), 1)
+        found[np.isin(strokes, rng.permutation(n_strokes)[:n_kept] + 1)] = class_seed
+    return found
+
+
+def read_photos(folder: Path) -> Pairs:
     """Read some of the labelled photos of a folder with images/, masks/ and train.txt, evenly spread."""
     names = (folder / "train.txt").read_text().split()
     table = ClassTable.from_names(["deep", "wet", "dry"])
@@ -57,10 +129,51 @@ def read_photos(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     return pairs
 
 
+def measure_waits() -> None:
+    """Print how long the live result takes: the first of a window, which computes features, and the next one."""
+    scene = make_scene(100)
+    square, photo = (reduce_image(scene.image, scale) for scale in (1.0, 0.8))
+    cases: list[tuple[str, np.ndarray, tuple[int, int, int, int]]] = [
+        ("500 x 500 pixels", square[:500, :500], (0, 0, 500, 500)),
+        (f"{photo.shape[0]} x {photo.shape[1]} pixels", photo, (0, 0, *photo.shape[:2])),
+        (f"1000 x 1500 pixels in view of {ROWS} x {COLS}", enlarge(scene.image), (1500, 2000, 1000, 1500)),
+        (f"all of {ROWS} x {COLS} in view", enlarge(scene.image), (0, 0, ROWS, COLS)),
+    ]
+    for told, image, window in cases:
+        first, *rest = time_previews(image, window)
+        print(f"{told}: first result {first[0]:.2f} s ({first[1]:.2f} of a core), after a stroke", end=" ")
+        print(f"{np.median([s[0] for s in rest]):.2f} s ({np.median([s[1] for s in rest]):.2f} of a core)", end=", ")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"peak memory so far {peak:.2f} GiB", flush=True)
+
+
+def time_previews(image: np.ndarray, window: tuple[int, int, int, int]) -> Iterator[tuple[float, float]]:
+    """Draw strokes in a window and yield the seconds of each preview, by the clock and of a core."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "photo.png"
+        write_image(path, image)
+        table = ClassTable.from_names([f"class {i}" for i in range(6)])
+        session = LabelSession(Album([path], table=table))
+        previewer, image_id = Previewer(session.options), session.album.list_images()[0]["id"]
+        top, left, rows, cols = window
+        for i in range(12):
+            row, col = top + rows * (i % 6 + 0.5) / 6, left + cols * (0.1 + 0.4 * (i // 6))
+            points = [[row, col], [row, col + cols * 0.3]]
+            stroke = {"layer": "scribbles", "tool": "pen", "class": i % 6, "width": rows / 100, "points": points}
+            session.add_stroke(image_id, i + 1, stroke)
+            if i > 5:
+                began = time.perf_counter(), time.process_time()
+                previewer.preview(session.album.open(image_id)[1], window)
+                yield time.perf_counter() - began[0], time.process_time() - began[1]
+
+
 def main() -> None:
+    measure_waits()
     bench("synthetic scenes", [(scene.image, scene.labels) for scene in map(make_scene, range(100, 100 + N_SCENES))])
     for folder in sys.argv[1:]:
-        bench("photos", read_photos(Path(folder)))
+        photos = read_photos(Path(folder))
+        bench("photos", photos)
+        bench_others(photos)
 
 
 if __name__ == "__main__":

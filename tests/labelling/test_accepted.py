@@ -10,7 +10,7 @@ from hybridseg.errors import BadInput, Conflict, WriteFailed
 from hybridseg.io.annotations.doodles import read_strokes
 from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.labelling.accepted import clear, withdraw
-from hybridseg.labelling.session import open_session
+from hybridseg.labelling.opening import open_session
 
 pytestmark = pytest.mark.usefixtures("quick_panels")
 RESULT = ["a_mres.mat", "a_mres_label.png", "a_report.txt", "figures/a_mres.png"]

@@ -1,6 +1,7 @@
 """Scribbles that train a classifier before the CRF: in memory, by the command, on the page."""
 
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from hybridseg.io.labels.formats import read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.labels.matfiles import write_matfile
 from hybridseg.labelling.album import Album
+from hybridseg.labelling.jobs import JobRunner
 from hybridseg.labelling.preview import Previewer
 from hybridseg.labelling.session import LabelSession
 from hybridseg.labelling.spreading import LEARNED_CRF, SPREAD_CRF, SpreadOptions, spread_seeds
+from hybridseg.learning import classify
 
 TABLE = ClassTable.from_names(["water", "sand", "cliff"])
 SMALL = CrfOptions(theta=8.0, color_scale=5.0, gt_prob=0.9, n_threads=1)
@@ -115,3 +118,29 @@ def test_the_live_result_learns_too(stripes, draw, tmp_path):
     # The stripes continue through all rows of each half, whatever their colours.
     halves = [np.unique(part.reshape(-1, 3), axis=0, return_counts=True)[1] for part in np.split(pixels, 2, axis=1)]
     assert all(counts.max() > 0.9 * counts.sum() for counts in halves)
+
+
+def test_the_images_of_a_session_teach_one_another(stripes, draw, wait_for_job, tmp_path, monkeypatch):
+    """Only one that was labelled as a whole does, and only where the person wants it."""
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, stripes)
+    seen = []
+    fit = classify.fit_softmax
+    monkeypatch.setattr(classify, "fit_softmax", lambda x, *ys, **more: seen.append(len(x)) or fit(x, *ys, **more))
+    for others, grows in ((0.3, True), (0.0, False)):
+        out_dir = tmp_path / f"out {others}"
+        out_dir.mkdir()
+        album = Album([tmp_path / "a.png", tmp_path / "b.png"], table=TABLE, out_dir=out_dir)
+        session = LabelSession(album, options=SpreadOptions(crf=SMALL, others=others))
+        jobs, previewer = JobRunner(session), Previewer()
+        for entry in album.entries.values():
+            session.add_stroke(entry.id, 1, draw(2, (20, 5), (60, 5)))
+            session.add_stroke(entry.id, 2, draw(0, (20, 91), (60, 91)))
+            teach = partial(session.teach, entry, keeps=False)
+            for _ in range(2):
+                previewer.preview(album.open(entry.id)[1], (0, 0, 96, 160), session.options, teach=teach)
+            jobs.start(entry.id, 3, "run")
+            wait_for_job(session, entry.id)
+        first, second = seen[:3], seen[3:6]
+        assert len(set(first)) == len(set(second)) == 1 and (second[0] > first[0]) == grows
+        seen.clear()

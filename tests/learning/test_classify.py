@@ -35,7 +35,7 @@ def test_what_differs_in_texture_alone(stripes, strokes, kind):
 
 def test_a_part_is_that_of_the_whole(stripes, strokes):
     probs = learn_probs(stripes, strokes, kind=DEEP, gt_prob=0.9)
-    np.testing.assert_array_equal(probs[10:50, 100:140], probs[0:96, 0:160][10:50, 100:140])
+    np.testing.assert_allclose(probs[10:50, 100:140], probs[0:96, 0:160][10:50, 100:140], atol=1e-5)
 
 
 def test_windows_give_about_what_one_gives(stripes, monkeypatch):
@@ -45,9 +45,11 @@ def test_windows_give_about_what_one_gives(stripes, monkeypatch):
     samples, scores = whole.sample(rows, cols), whole.score(weights, slice(0, 96), slice(0, 160))
     np.testing.assert_allclose(scores[rows, cols], samples @ weights, atol=1e-4)
     monkeypatch.setattr(features_module, "_MOST_SIDE", 64)
-    assert np.abs(whole.score(weights, slice(0, 96), slice(0, 160)) - scores).mean() < 0.03 * scores.std()
+    monkeypatch.setattr(features_module, "_HALO", 32)
+    parts = whole.score(weights, slice(0, 96), slice(0, 160))
+    assert 0 < np.abs(parts - scores).mean() < 0.1 * scores.std()
     # Samples come in the order in which they were asked for.
-    assert np.abs(whole.sample(rows, cols) - samples).mean() < 0.03 * samples.std()
+    np.testing.assert_allclose(parts[rows, cols], whole.sample(rows, cols) @ weights, atol=1e-4)
 
 
 def test_a_rare_class_is_not_lost_among_many_strokes(stripes):

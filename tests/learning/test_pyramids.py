@@ -15,7 +15,9 @@ def test_scores_are_those_of_the_samples():
     weights = np.random.default_rng(1).normal(size=(2 + 5 + 17, 3)).astype(np.float32)
     rows, cols = (places.ravel() for places in np.indices((30, 47)))
     expected = (sample_features(pyramid, rows, cols) @ weights).reshape(30, 47, 3)
-    np.testing.assert_allclose(score_pixels(pyramid, weights, (30, 47)), expected, atol=1e-4)
+    for down, across in ((slice(0, 30), slice(0, 47)), (slice(7, 8), slice(33, 47)), (slice(17, 30), slice(16, 17))):
+        found = score_pixels(pyramid, weights, down, across)
+        np.testing.assert_allclose(found, expected[down, across], atol=1e-4)
 
 
 def test_a_plane_stays_a_plane():

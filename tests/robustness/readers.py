@@ -56,7 +56,7 @@ from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.marks import is_ours
 from hybridseg.io.pairing import Pair, find_images
 from hybridseg.io.pictures import open_picture, read_orientation, unpack_picture
-from hybridseg.labelling import review, session, shelf, spread, strokeimport
+from hybridseg.labelling import opening, review, shelf, spread, strokeimport
 from hybridseg.models import backbones, bundles, catalog, checkpoints, graphs, litegraphs, store
 from hybridseg.models.architectures import parse_architecture
 from hybridseg.models.cards import read_card_file
@@ -169,7 +169,7 @@ def import_anything(path: Path) -> None:
 
 
 def open_labelling(path: Path) -> None:
-    opened, _ = session.open_session([path.parent / "a.png"])
+    opened, _ = opening.open_session([path.parent / "a.png"])
     image_id = opened.album.list_images()[0]["id"]
     opened.describe(image_id)
     opened.draw_tile(image_id, "scribbles", (0, 0, 0))
@@ -355,7 +355,7 @@ READERS = tuple(
             lambda path: strokeimport.import_strokes(path, table=TABLE, **NAMED), {"share": 2}),
         ("labelling.spread.read_seeds", ANNOTATIONS,
             lambda path: spread.read_seeds(path, path.with_name("a.png"), table=TABLE)),
-        ("labelling.session.open_session", "annotations/a_doodles.json annotations/a.png", open_labelling,
+        ("labelling.opening.open_session", "annotations/a_doodles.json annotations/a.png", open_labelling,
             WRITES),
         ("labelling.shelf.Shelf.load", "annotations/a_doodles.json",
             lambda path: shelf.Shelf(None).load(path.with_name("a.png"), None)),

@@ -1,0 +1,99 @@
+"""Start a labelling session, or continue it: the images, where results go, and the labels to start from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hybridseg.classes import ClassTable
+from hybridseg.errors import BadInput, HybridSegError, Problem
+from hybridseg.figures import FigureOptions
+from hybridseg.io.atomic import claim_folder
+from hybridseg.io.images import describe_image
+from hybridseg.io.pairing import PEOPLE_DIR, find_images
+from hybridseg.labelling.album import Album
+from hybridseg.labelling.session import LabelSession
+from hybridseg.labelling.spreading import SpreadOptions
+from hybridseg.progress import Progress, no_progress
+
+
+def open_session(
+    inputs: Iterable[Path],
+    *,
+    table: ClassTable | None = None,
+    out_dir: Path | None = None,
+    annotator: str | None = None,
+    masks_dir: Path | None = None,
+    import_path: Path | None = None,
+    options: SpreadOptions = SpreadOptions(),
+    window: int = 500,
+    figures: FigureOptions = FigureOptions(),
+    progress: Progress = no_progress,
+) -> tuple[LabelSession, list[str]]:
+    """Start a session on images, folders or patterns, or continue it.
+
+    Parameters
+    ----------
+    annotator : str or None
+        Who labels: strokes and results are kept apart from those of others, who share the class list.
+    masks_dir, import_path
+        Masks made by hand, or the labels of any tool, to start from.
+
+    Returns
+    -------
+    session : LabelSession
+    told : list of str
+        What the person should know of what was imported, a line each.
+
+    Raises
+    ------
+    MissingInput, BadInput
+        When no image can be labelled.
+    WriteFailed
+        When nothing can be written where the results go.
+    """
+    image_paths = find_images(inputs)
+    _require_an_image(image_paths)
+    class_dir = None
+    if annotator is not None:
+        class_dir = out_dir or image_paths[0].parent
+        out_dir = find_own_folder(class_dir, annotator)
+    for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
+        claim_folder(folder)
+    session = LabelSession(
+        Album(image_paths, table=table, out_dir=out_dir, class_dir=class_dir),
+        options=options,
+        window=window,
+        figures=figures,
+    )
+    source = masks_dir or import_path
+    told = session.import_all(source, masks_only=masks_dir is not None, progress=progress) if source else []
+    return session, told
+
+
+def find_own_folder(folder: Path, annotator: str) -> Path:
+    """Return where a person's strokes and results are kept, below the folder of the results of all.
+
+    Raises
+    ------
+    BadInput
+        When a folder cannot be called so.
+    """
+    if not re.fullmatch(r"\w[\w .-]{0,59}", annotator) or annotator != annotator.strip(" ."):
+        raise BadInput(
+            f"--annotator {annotator[:60]!r} becomes the name of a folder: give up to 60 letters, digits, spaces or -"
+        )
+    return folder / PEOPLE_DIR / annotator
+
+
+def _require_an_image(paths: Sequence[Path]) -> None:
+    """Raise BadInput when none of these can be opened; the page itself tells of single ones."""
+    problems = []
+    for path in paths:
+        try:
+            describe_image(path)
+            return
+        except HybridSegError as error:
+            problems.append(Problem.of(path, error))
+    raise BadInput("no image can be labelled:" + "".join(f"\n  {problem}" for problem in problems))

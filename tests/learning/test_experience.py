@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from hybridseg.learning.experience import Experience, Lessons
+from hybridseg.learning.softmax import fit_softmax
+
+KEYS = ("water", "sand", "cliff")
+
+
+def make_image(rng, shift, n=60):
+    """Samples of two features: the first tells sand from cliff, under a light of its own."""
+    class_ids = np.repeat([1, 2], n // 2)
+    features = rng.normal(0, (0.3, 2.0), (n, 2)) + np.stack([class_ids * 2.0, np.zeros(n)], axis=1)
+    return (features * 3 + shift).astype(np.float32), class_ids
+
+
+@pytest.fixture
+def experience():
+    """That of two images, on which there is a third class too."""
+    rng, found = np.random.default_rng(0), Experience()
+    for i, shift in enumerate((50, 80)):
+        features, class_ids = make_image(rng, shift)
+        features[:5], class_ids[:5] = 0, 0
+        Lessons(found, f"image {i}", KEYS, 0.3, keeps=True).add(features, class_ids)
+    return found
+
+
+def test_few_scribbles_are_enough_where_others_have_taught(experience):
+    """Two pixels mislead: their second feature differs by chance."""
+    features, class_ids = make_image(np.random.default_rng(1), 20)
+    few, few_ids = features[[0, -1]].copy(), class_ids[[0, -1]]
+    few[:, 1] = 20 - 6, 20 + 6
+    samples, ids, weights = Lessons(experience, "new", KEYS, 0.3, keeps=False).add(few, few_ids)
+    assert weights[:2].sum() == pytest.approx(1) and weights[2:].sum() == pytest.approx(0.3)
+    assert set(ids) == {1, 2}, "a class without a scribble here is not brought in"
+
+    def count_right(*found):
+        classifier = fit_softmax(found[0], found[1] - 1, n_classes=2, weights=found[2])
+        return (classifier.predict(features @ classifier.weights).argmax(axis=1) == class_ids - 1).mean()
+
+    assert count_right(samples, ids, weights) > count_right(few, few_ids, None)
+
+
+def test_classes_are_known_by_their_names(experience):
+    turned = Lessons(experience, "new", KEYS[::-1], 1.0, keeps=False)
+    _, ids, _ = turned.add(np.eye(2, dtype=np.float32), np.array([0, 1]))
+    assert (ids[2:] == 0).sum() == 60 and (ids[2:] == 1).sum() == 50
+
+
+def test_an_image_does_not_teach_itself(experience):
+    features, class_ids = make_image(np.random.default_rng(2), 0)
+    for name, n_others in (("image 1", 55), ("new", 110)):
+        _, ids, _ = Lessons(experience, name, KEYS, 0.3, keeps=False).add(features, class_ids)
+        assert len(ids) == 60 + n_others
+    assert len(Lessons(experience, "new", KEYS, 0.0, keeps=False).add(features, class_ids)[1]) == 60
+
+
+def test_features_of_another_kind_are_left_out(experience):
+    other = np.zeros((2, 5), np.float32)
+    assert len(Lessons(experience, "new", KEYS, 0.3, keeps=False).add(other, np.array([1, 2]))[0]) == 2
+
+
+def test_only_the_last_images_are_kept():
+    found = Experience()
+    for i in range(20):
+        found.remember(f"{i}", np.zeros((1000, 2), np.float32), ["water"] * 1000)
+    assert len(found.recall("new")) == 9 and all(len(samples) == 300 for samples, _ in found.recall("new"))
