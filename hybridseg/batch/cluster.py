@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _CONNECT_SECONDS = 20
+# Of what is large, one for each worker is on its way beside what it works on, and no more than so many in all.
+_MOST_AHEAD = 16
 # They have levels of their own, and tell every step, also of errors that Dask deals with.
 _LOGGERS = ("distributed", "distributed.client", "distributed.gc")
 # What watches over workers keeps what it logs, and tells it when asked: above all how a worker ended.
@@ -55,6 +58,11 @@ class Cluster:
         """How many workers have the resource."""
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         return sum(worker.get("resources", {}).get(self.resource, 0) >= 1 for worker in workers)
+
+    def _count_wanted(self) -> int:
+        """Return how many calls are to be on their way, so that no worker waits and nothing piles up."""
+        n_workers = max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
+        return n_workers + min(n_workers, _MOST_AHEAD)
 
     def send_models(self, model_paths: Sequence[Path]) -> str:
         """Send models to all workers, also to those that join later, and return the hash under which they keep them.
@@ -92,13 +100,20 @@ class Cluster:
 
     def __call__(
         self,
-        function: Callable[[Item], Result],
+        function: Callable[[Any], Result],
         items: Sequence[Item],
         *,
+        prepare: Callable[[Item], Any] | None = None,
         on_death: Callable[[Item, str], Result],
         on_late: Callable[[Result], object],
     ) -> Generator[Result, None, None]:
         """Yield what a function returns for each item, as soon as it is known.
+
+        Parameters
+        ----------
+        prepare : callable or None
+            Returns what the function takes for an item, soon before a worker is free for it. None: the item, which is
+            handed over at once.
 
         Raises
         ------
@@ -111,11 +126,21 @@ class Cluster:
 
         # Sent once; what is the same is computed again, since its results are files.
         share = {self.resource: 1} if self.resource and self.n_with_resource else None
-        futures = self.client.map(function, items, pure=False, resources=share)
-        calls = dict(zip((future.key for future in futures), items, strict=True))
+        calls: dict[Future, Item] = {}
+        waiting = iter(items)
+
+        def hand_over(n: int) -> list[Future]:
+            chosen = list(islice(waiting, n))
+            futures = self.client.map(
+                function, [prepare(item) for item in chosen] if prepare else chosen, pure=False, resources=share
+            )
+            calls.update(zip(futures, chosen, strict=True))
+            return list(futures)
+
         try:
-            for future in as_completed(futures):
-                item = calls[future.key]
+            done = as_completed(hand_over(self._count_wanted() if prepare else len(items)))
+            for future in done:
+                item = calls[future]
                 try:
                     result = future.result()
                 except KilledWorker as error:
@@ -126,10 +151,13 @@ class Cluster:
                     ) from error
                 # Otherwise the cluster keeps every result.
                 future.release()
-                del calls[future.key]
+                del calls[future]
+                if prepare:
+                    # Workers join, and leave.
+                    done.update(hand_over(max(self._count_wanted() - len(calls), 0)))
                 yield result
         finally:
-            self._finish([future for future in futures if future.key in calls], on_late)
+            self._finish(list(calls), on_late)
 
     def _finish(self, futures: Sequence[Future], on_late: Callable[[Result], object]) -> None:
         """Drop calls that have not begun, wait for the others, and hand over their results."""
@@ -224,6 +252,8 @@ def open_cluster(
         raise MissingPackage(
             'a cluster needs dask, which is not installed; install it with `pip install "hybridseg[dask]"`'
         ) from error
+    # Parts of an image may be larger than what Dask thinks is meant.
+    large = {"distributed.admin.large-graph-warning-threshold": "1GB"}
     if scheduler or scheduler_file:
         if scheduler_file:
             _check_scheduler_file(scheduler_file)
@@ -232,7 +262,7 @@ def open_cluster(
             client = Client(scheduler, scheduler_file=scheduler_file and str(scheduler_file), timeout=_CONNECT_SECONDS)
         except (OSError, ValueError, TimeoutError) as error:
             raise BadInput(f"no scheduler answers at {where}; start one with `dask scheduler`") from error
-        with _quiet_dask(), client:
+        with dask.config.set(large), _quiet_dask(), client:
             n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
             if not n_workers:
                 raise BadInput(f"the scheduler at {where} has no workers; start some with `dask worker {where}`")
@@ -250,7 +280,7 @@ def open_cluster(
     }
     # A worker that takes much memory is not stopped for it: the images decide how much they need.
     memory = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause", "terminate")}
-    with dask.config.set({**settings, **memory}), _quiet_dask(), ExitStack() as stack:
+    with dask.config.set({**settings, **memory, **large}), _quiet_dask(), ExitStack() as stack:
         with hold_interrupts():
             started = LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
             client = stack.enter_context(Client(stack.enter_context(started)))

@@ -11,16 +11,19 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from hybridseg import __version__
 from hybridseg.batch.madeby import explain_difference, leave_out_machine
-from hybridseg.batch.manifest import FAILED, ImageFacts, Manifest, find_key, is_other, measure_image
+from hybridseg.batch.manifest import ImageFacts, Manifest, measure_image
 from hybridseg.batch.pace import Pace
+from hybridseg.batch.parts import EngineFailed, Work, drop_parts, sharing
+from hybridseg.batch.plan import list_tasks, share_out, sort_out
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.batch.sending import find_sent, list_model_files
-from hybridseg.batch.workers import N_TRIES, check_jobs, map_calls
+from hybridseg.batch.workers import N_TRIES, Processes, check_jobs
 from hybridseg.classes import ClassTable
 from hybridseg.errors import BadInput, HybridSegError, MissingInput, MissingPackage, Problem, TooLittleMemory
 from hybridseg.figures import FIGURES_DIR, FigureOptions
@@ -29,7 +32,7 @@ from hybridseg.io.atomic import claim_folder
 from hybridseg.io.locks import lock_output
 from hybridseg.io.marks import check_ours
 from hybridseg.io.pairing import PREDSEG
-from hybridseg.io.remote import ask_tags, describe_source, find_tag, is_remote, local_copy, without_key
+from hybridseg.io.remote import describe_source, find_tag, is_remote, local_copy, without_key
 from hybridseg.machine import forget_peak
 from hybridseg.models.cards import combine_fingerprint, hash_file, stamp_file
 from hybridseg.models.engines import LITERT
@@ -127,13 +130,25 @@ class Job(ABC):
         """Return the same in one SHA-256."""
         return combine_fingerprint(json.dumps(self.describe(), sort_keys=True))
 
+    def count_parts(self, image_path: Path) -> int:
+        """Return how many parts an image has that others may compute, see `share`; 1: none."""
+        return 1
+
     def find_models(self) -> Self:
         """Return the job with its models where they are on this machine."""
         return replace(self, model_paths=find_sent(self.sent, self.model_paths), sent="") if self.sent else self
 
+    def load_here(self) -> Any:
+        """Load the models where they are on this machine."""
+        return self.find_models().load()
+
     @abstractmethod
     def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
+
+    def share(self, image_path: Path, work: Work, *, progress: Progress = no_progress) -> ImageResult:
+        """Segment one image whose parts others compute, which takes the models that `load_here` returns."""
+        return self.segment(image_path, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -160,11 +175,17 @@ class OfTheMachine(Problem):
 class Mapper(Protocol):
     """Calls a function for each item in processes or on a cluster, as `hybridseg.batch.workers.map_calls` does."""
 
+    @property
+    def n_workers(self) -> int:
+        """How many calls are made at a time."""
+        ...
+
     def __call__(
         self,
-        function: Callable[[Item], Result],
+        function: Callable[[Any], Result],
         items: Sequence[Item],
         *,
+        prepare: Callable[[Item], Any] = ...,
         on_death: Callable[[Item, str], Result],
         on_late: Callable[[Result], object],
     ) -> Generator[Result, None, None]:
@@ -202,7 +223,8 @@ def run_jobs(
     n_jobs : int
         Processes; 1 does the work in this one.
     mapper : Mapper or None
-        What does the work in place of processes.
+        What does the work in place of processes. Where images are left for fewer workers than there are, all work on
+        the parts of one, see `hybridseg.batch.plan.share_out`.
     manifest : Manifest or None
         Leave out images that it lists as done, and record the outcome of the others in it.
     retry_failed : bool
@@ -241,62 +263,20 @@ def run_jobs(
             pace.add(attempt.facts.megapixels if attempt.facts else 0.0)
             on_done(outcome)
 
-    work = partial(_try_image, job, resume, manifest is not None, no_progress if mapper or n_jobs > 1 else progress)
-    call = mapper or partial(map_calls, n_jobs=n_jobs)
-    with closing(call(work, tasks, on_death=_report_death, on_late=settle)) as attempts:
+    call = mapper or Processes(n_jobs)
+    whole, shared = share_out(tasks, job, call.n_workers)
+    attempt = partial(_try_image, job, resume, manifest is not None)
+    hook = no_progress if mapper or n_jobs > 1 else progress
+    with closing(call(partial(attempt, hook), whole, on_death=_report_death, on_late=settle)) as attempts:
         steps = progress(Weighted(tasks, note=pace.describe), label="images") if len(tasks) > 1 else tasks
-        for _, attempt in zip(steps, attempts, strict=True):
-            settle(attempt)
+        rest = (attempt(progress, task, mapper=call) for task in shared)
+        for _, done in zip(steps, chain(attempts, rest), strict=True):
+            settle(done)
     return BatchResult(
         images=tuple(one for one in outcomes if isinstance(one, ImageResult)),
         skipped=tuple(path for path, one in zip(image_paths, outcomes, strict=True) if one is None),
         problems=tuple(one for one in outcomes if isinstance(one, Problem)),
     )
-
-
-def list_tasks(
-    image_paths: Sequence[Path], job: Job, manifest: Manifest | None = None
-) -> tuple[list[tuple[int, Path]], dict[int, Problem]]:
-    """Return the images with their numbers, and by their numbers those whose result another would have in its place.
-
-    That other one is among them, or one that a manifest lists.
-    """
-    tasks: list[tuple[int, Path]] = []
-    problems: dict[int, Problem] = {}
-    taken: dict[Path, Path] = {}
-    owners = manifest.list_owners() if manifest else {}
-    for i, path in enumerate(image_paths):
-        # Where nothing is written, each stands for itself.
-        target = next(iter(job.list_targets(without_key(path))), path)
-        other = describe_source(taken[target]) if target in taken else ""
-        if target in owners and is_other(path, owners[target]):
-            other = owners[target].image
-        if other:
-            problems[i] = Problem(
-                describe_source(path),
-                f"has the same name as {other}; rename one of them, or run them apart with another --out",
-            )
-        else:
-            taken[target] = path
-            tasks.append((i, path))
-    return tasks, problems
-
-
-def sort_out(
-    tasks: Sequence[tuple[int, Path]], job: Job, manifest: Manifest, *, retry_failed: bool = False
-) -> tuple[list[tuple[int, Path]], dict[int, Problem]]:
-    """Return of some images those that have to be done by what a manifest says, and those that failed before."""
-    fingerprint, left = job.fingerprint(), []
-    failed: dict[int, Problem] = {}
-    ask_tags(path for _, path in tasks if find_key(path) in manifest.entries)
-    for i, path in tasks:
-        reason = manifest.find_reason(path, fingerprint, job.list_targets(without_key(path)))
-        if reason == FAILED and not retry_failed:
-            failure = manifest.entries[find_key(path)].reason
-            failed[i] = Problem(describe_source(path), f"{failure} (in an earlier run; --retry-failed tries again)")
-        elif reason:
-            left.append((i, path))
-    return left, failed
 
 
 def claim_outputs(outputs: Outputs, image_paths: Sequence[Path]) -> None:
@@ -315,18 +295,22 @@ def claim_outputs(outputs: Outputs, image_paths: Sequence[Path]) -> None:
                 claim_folder(folder / FIGURES_DIR)
 
 
-def _try_image(job: Job, resume: bool, measured: bool, progress: Progress, task: tuple[int, Path]) -> Attempt:
-    """Segment one image, in whatever process this runs."""
+def _try_image(
+    job: Job, resume: bool, measured: bool, progress: Progress, task: tuple[int, Path], mapper: Mapper | None = None
+) -> Attempt:
+    """Segment one image, in whatever process this runs; with a mapper, that one does the parts of it."""
     i, source = task
-    job = job.find_models()
+    if mapper is None:
+        job = job.find_models()
     # Asked before it is fetched: what changes meanwhile is done again.
     tag = find_tag(source) if measured and is_remote(source) else ""
     try:
         with local_copy(source) as path:
             if measured:
                 forget_peak()
-            outcome = _segment_one(job, resume, progress, path)
-            facts = measure_image(path, tag=tag) if measured else None
+            outcome = _segment_one(job, resume, progress, path, mapper)
+            n_workers = mapper.n_workers if mapper else 1
+            facts = measure_image(path, tag=tag, n_workers=n_workers) if measured else None
     except (MissingInput, BadInput) as error:
         return Attempt(i, Problem.of(describe_source(source), error))
     if isinstance(outcome, Problem):
@@ -342,7 +326,9 @@ def _report_death(task: tuple[int, Path], how: str) -> Attempt:
     return Attempt(i, Problem(describe_source(path), f"{text}; work on it alone to see why, or cut it into parts"))
 
 
-def _segment_one(job: Job, resume: bool, progress: Progress, path: Path) -> ImageResult | Problem | None:
+def _segment_one(
+    job: Job, resume: bool, progress: Progress, path: Path, mapper: Mapper | None
+) -> ImageResult | Problem | None:
     """Segment one image; None when it was done already."""
     targets, replaced = job.list_targets(path), ""
     try:
@@ -353,8 +339,16 @@ def _segment_one(job: Job, resume: bool, progress: Progress, path: Path) -> Imag
                 if not replaced:
                     return None
             check_ours(job.list_places(path), advice=_ADVICE)
-            return replace(job.segment(path, progress=progress), replaced=replaced)
-    except MissingPackage:
+            if mapper is None:
+                found = job.segment(path, progress=progress)
+            else:
+                key = combine_fingerprint(hash_file(path), job.fingerprint(), job.engine)
+                with sharing(job.load_here, mapper, targets[0], key) as work:
+                    found = job.share(path, work, progress=progress)
+            for target in targets[:1]:
+                drop_parts(target)
+            return replace(found, replaced=replaced)
+    except (MissingPackage, EngineFailed):
         raise
     except TooLittleMemory as error:
         return OfTheMachine.of(path, error)

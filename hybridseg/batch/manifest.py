@@ -63,6 +63,8 @@ class ImageFacts:
         The most memory that the process held meanwhile.
     tag : str
         Of an image that lies elsewhere, what tells whether it has changed, see `hybridseg.io.remote.find_tag`.
+    n_workers : int
+        That shared its parts.
     """
 
     size: int | None = None
@@ -71,9 +73,10 @@ class ImageFacts:
     megapixels: float = 0.0
     peak_mb: float = 0.0
     tag: str = ""
+    n_workers: int = 1
 
     def __post_init__(self) -> None:
-        _check_amounts(self.megapixels, self.peak_mb)
+        _check_amounts(self.megapixels, self.peak_mb, self.n_workers)
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class Manifest:
                     self._take_start(start)
                 else:
                     facts = parse_fields(
-                        ImageFacts, record.pop("facts", None), what="the facts of an image", newer=("tag",)
+                        ImageFacts, record.pop("facts", None), what="the facts of an image", newer=("tag", "n_workers")
                     )
                     entry = parse_fields(Entry, {**record, "facts": facts}, what="an image", newer=("measures",))
                     _check_time(entry.time)
@@ -311,13 +314,13 @@ def is_same(image: Path, facts: ImageFacts) -> bool:
     return stamp is not None and stamp[0] == facts.size and hash_file(image) == facts.sha256
 
 
-def measure_image(image: Path, *, tag: str = "") -> ImageFacts:
+def measure_image(image: Path, *, tag: str = "", n_workers: int = 1) -> ImageFacts:
     """Return the facts of an image, or of its copy, that this process has just worked on."""
     stamp, pixels = stamp_file(image), 0
     with suppress(HybridSegError):
         pixels = math.prod(describe_image(image).shape)
     size, mtime_ns = stamp or (None, None)
-    return ImageFacts(size, mtime_ns, hash_file(image), pixels / 1e6, read_peak(), tag)
+    return ImageFacts(size, mtime_ns, hash_file(image), pixels / 1e6, read_peak(), tag, n_workers)
 
 
 def _check_amounts(*amounts: float) -> None:

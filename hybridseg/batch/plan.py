@@ -1,4 +1,4 @@
-"""What a batch will take, by what the manifest says earlier images took."""
+"""What a batch has to do, and what that will take, by what the manifest says earlier images took."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hybridseg.batch.manifest import DONE, Manifest
-from hybridseg.errors import HybridSegError, WriteFailed
+from hybridseg.batch.manifest import DONE, FAILED, Manifest, find_key, is_other
+from hybridseg.errors import HybridSegError, Problem, WriteFailed
 from hybridseg.io.images import describe_image
-from hybridseg.io.remote import is_remote
+from hybridseg.io.remote import ask_tags, describe_source, is_remote, without_key
 
+if TYPE_CHECKING:
+    from hybridseg.batch.jobs import Job
+
+Task = tuple[int, Path]
+"""An image with its number."""
+
+# Of images, for each worker, beyond which it is of little use that the last ones are shared; of parts below which.
+_MANY, _LEAST_PARTS = 10, 2
 # Of a label map and its figure, where nothing is known: the least that they take, and what they usually take.
 _LEAST_BYTES = 10_000
 _FIGURE_BYTES, _BYTES_A_PIXEL = 800_000, 0.15
@@ -42,6 +51,8 @@ class Plan:
         Whether this follows from what others of these images took, or only from their sizes.
     n_remote : int
         Images that lie elsewhere, which are not in the other numbers.
+    n_shared : int
+        Images whose parts all processes share, see `share_out`.
     """
 
     n_left: int
@@ -52,6 +63,73 @@ class Plan:
     n_bytes: int
     is_measured: bool = True
     n_remote: int = 0
+    n_shared: int = 0
+
+
+def list_tasks(
+    image_paths: Sequence[Path], job: Job, manifest: Manifest | None = None
+) -> tuple[list[Task], dict[int, Problem]]:
+    """Return the images with their numbers, and by their numbers those whose result another would have in its place.
+
+    That other one is among them, or one that a manifest lists.
+    """
+    tasks: list[Task] = []
+    problems: dict[int, Problem] = {}
+    taken: dict[Path, Path] = {}
+    owners = manifest.list_owners() if manifest else {}
+    for i, path in enumerate(image_paths):
+        # Where nothing is written, each stands for itself.
+        target = next(iter(job.list_targets(without_key(path))), path)
+        other = describe_source(taken[target]) if target in taken else ""
+        if target in owners and is_other(path, owners[target]):
+            other = owners[target].image
+        if other:
+            problems[i] = Problem(
+                describe_source(path),
+                f"has the same name as {other}; rename one of them, or run them apart with another --out",
+            )
+        else:
+            taken[target] = path
+            tasks.append((i, path))
+    return tasks, problems
+
+
+def sort_out(
+    tasks: Sequence[Task], job: Job, manifest: Manifest, *, retry_failed: bool = False
+) -> tuple[list[Task], dict[int, Problem]]:
+    """Return of some images those that have to be done by what a manifest says, and those that failed before."""
+    fingerprint, left = job.fingerprint(), []
+    failed: dict[int, Problem] = {}
+    ask_tags(path for _, path in tasks if find_key(path) in manifest.entries)
+    for i, path in tasks:
+        reason = manifest.find_reason(path, fingerprint, job.list_targets(without_key(path)))
+        if reason == FAILED and not retry_failed:
+            failure = manifest.entries[find_key(path)].reason
+            failed[i] = Problem(describe_source(path), f"{failure} (in an earlier run; --retry-failed tries again)")
+        elif reason:
+            left.append((i, path))
+    return left, failed
+
+
+def share_out(tasks: Sequence[Task], job: Job, n_workers: int) -> tuple[list[Task], list[Task]]:
+    """Return the images that are units as wholes, and those of whose parts all workers take their share.
+
+    Of images of many parts, as many are done at a time as there are workers; those are shared that remain and would
+    leave some without work.
+    """
+    if n_workers == 1 or len(tasks) > _MANY * n_workers:
+        return list(tasks), []
+    large = [task for task in tasks if _count_parts(job, task[1]) >= _LEAST_PARTS * n_workers]
+    shared = large[len(large) - len(large) % n_workers :]
+    return [task for task in tasks if task not in shared], shared
+
+
+def _count_parts(job: Job, image: Path) -> int:
+    try:
+        # Of one that lies elsewhere nothing is known before it is fetched, which its worker does.
+        return 1 if is_remote(image) else job.count_parts(image)
+    except HybridSegError:
+        return 1
 
 
 def make_plan(
@@ -73,7 +151,7 @@ def make_plan(
         n_bytes = _FIGURE_BYTES * with_figures * len(sizes) + _BYTES_A_PIXEL * megapixels * 1e6
         return Plan(len(left), n_done, megapixels, None, usual_mb, math.ceil(n_bytes), False, n_remote)
     n_known = sum(entry.facts.megapixels for entry in known)
-    per_megapixel = sum(sum(entry.seconds.values()) for entry in known) / n_known
+    per_megapixel = sum(sum(entry.seconds.values()) * entry.facts.n_workers for entry in known) / n_known
     n_bytes = sum(entry.bytes_written for entry in known) / n_known * megapixels
     memory = max(entry.facts.peak_mb for entry in known) * n_workers
     if sizes and sizes[0] > max(entry.facts.megapixels for entry in known):

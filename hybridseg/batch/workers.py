@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+# Of what is large, so many calls wait behind others at the most.
+_MOST_AHEAD = 16
 N_TRIES = 3
 """How often a call is made whose process is killed."""
 
@@ -32,6 +35,7 @@ def map_calls(
     items: Sequence[Item],
     *,
     n_jobs: int,
+    prepare: Callable[[Item], Any] | None = None,
     on_death: Callable[[Item, str], Result] | None = None,
     on_late: Callable[[Result], object] | None = None,
 ) -> Generator[Result, None, None]:
@@ -44,6 +48,9 @@ def map_calls(
     ----------
     n_jobs : int
         Processes, which share the cores; 1 does the work in this one.
+    prepare : callable or None
+        Returns what the function takes for an item, while a process still works on the one before. None: the item
+        itself, which waits until a process is free for it.
     on_death : callable or None
         Returns the result of an item whose process died each of `N_TRIES` times, given how it ended, in words; None:
         that ends everything.
@@ -56,23 +63,33 @@ def map_calls(
         When `n_jobs` is below 1, a process could not start or, without `on_death`, was killed.
     """
     if n_jobs == 1:
-        yield from map(function, items)
+        yield from map(function, map(prepare, items) if prepare else items)
         return
     waiting = deque((item, 1) for item in items)
     running: dict[Future[Result], tuple[_Worker, Item, int]] = {}
     try:
-        with _open_workers(n_jobs, len(items)) as free:
+        with _open_workers(n_jobs, len(items)) as workers:
+            free = deque([*workers, *workers[:_MOST_AHEAD]] if prepare else workers)
             while waiting or running:
                 while waiting and free:
-                    worker, (item, n_tries) = free.pop(), waiting.popleft()
-                    running[worker.submit(function, item)] = worker, item, n_tries
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    worker, (item, n_tries) = free.popleft(), waiting.popleft()
+                    running[worker.submit(function, prepare(item) if prepare else item)] = worker, item, n_tries
+                wait(running, return_when=FIRST_COMPLETED)
+                # Of those of one worker the first comes first: it is to blame for a death.
+                for future in [future for future in running if future.done()]:
+                    if future not in running:
+                        continue
                     worker, item, n_tries = running.pop(future)
                     free.append(worker)
                     if not worker.has_died(future):
                         yield future.result()
                         continue
                     how = worker.replace(is_end=on_death is None)
+                    # What waited behind it had not begun.
+                    for other in [other for other, (own, *_) in running.items() if own is worker]:
+                        _, behind, n_made = running.pop(other)
+                        free.append(worker)
+                        waiting.appendleft((behind, n_made))
                     if n_tries < N_TRIES:
                         waiting.appendleft((item, n_tries + 1))
                     elif on_death is not None:
@@ -82,6 +99,19 @@ def map_calls(
             for future in running:
                 if on_late is not None and not future.cancelled() and future.exception() is None:
                     on_late(future.result())
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Some processes of this machine; call them as `map_calls`."""
+
+    n_workers: int
+
+    def __call__(
+        self, function: Callable[[Item], Result], items: Sequence[Item], **settings: Any
+    ) -> Generator[Result, None, None]:
+        """Yield what a function returns for each item, as soon as it is known."""
+        return map_calls(function, items, n_jobs=self.n_workers, **settings)
 
 
 class _Worker:
@@ -111,7 +141,7 @@ class _Worker:
         self._process = SpawnProcess(**settings)
         return self._process
 
-    def submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    def submit(self, function: Callable[[Any], Result], item: Any) -> Future[Result]:
         return self._pool.submit(function, item)
 
     @staticmethod

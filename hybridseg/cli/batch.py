@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hybridseg.batch.cluster import Cluster, open_cluster
-from hybridseg.batch.jobs import Job, Mapper, list_tasks, sort_out
+from hybridseg.batch.jobs import Job, Mapper
 from hybridseg.batch.manifest import Manifest
-from hybridseg.batch.plan import Plan, check_disk, make_plan
+from hybridseg.batch.plan import Plan, check_disk, list_tasks, make_plan, share_out, sort_out
 from hybridseg.batch.status import RunStatus, read_status
-from hybridseg.batch.workers import map_calls
+from hybridseg.batch.workers import Processes
 from hybridseg.cli.console import Console, pass_console
 from hybridseg.cli.methods import GroupedCommand, method_options, read_job, survey_options
 from hybridseg.cli.options import is_given, models_option, path_type, sources_argument
@@ -120,7 +119,7 @@ def _open_engine(console: Console, settings: dict[str, Any], job: Job) -> Iterat
     n_jobs = settings["n_jobs"]
     if settings["run_engine"] != DASK:
         name = f"{n_jobs} processes" if n_jobs > 1 else "this process"
-        yield (partial(map_calls, n_jobs=n_jobs) if n_jobs > 1 else None), name
+        yield (Processes(n_jobs) if n_jobs > 1 else None), name
         return
     places = {name: settings[name] for name in ("scheduler", "scheduler_file")}
     with open_cluster(n_jobs=n_jobs, **places, resource=GPU if isinstance(job, PredictJob) else "") as cluster:
@@ -135,10 +134,12 @@ def _plan(images: list[Path], job: Job, manifest: Manifest, settings: dict[str, 
     tasks, problems = list_tasks(images, job, manifest)
     left, failed = sort_out(tasks, job, manifest, retry_failed=settings["retry_failed"])
     n_done = len(tasks) - len(left) - len(failed)
+    n_workers = 1 if _is_joined(settings) else settings["n_jobs"]
     plan = make_plan(
-        [path for _, path in left], n_done, manifest, job=job.fingerprint(),
-        n_workers=1 if _is_joined(settings) else settings["n_jobs"], with_figures=settings["figures"],
+        [path for _, path in left], n_done, manifest, job=job.fingerprint(), n_workers=n_workers,
+        with_figures=settings["figures"],
     )  # fmt: skip
+    plan = replace(plan, n_shared=len(share_out(left, job, n_workers)[1]))
     return plan, [*problems.values(), *failed.values()]
 
 
@@ -152,7 +153,8 @@ def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
     rough = "" if plan.is_measured else ", by the sizes of the images"
     total = count_memory()
     rows = {
-        "images": f"{plan.n_left:,} to do, {plan.n_done:,} done",
+        "images": f"{plan.n_left:,} to do, {plan.n_done:,} done"
+        + (f"; all processes share the parts of {count_of(plan.n_shared, 'image')}" if plan.n_shared else ""),
         "megapixels": f"{plan.megapixels:,.1f}"
         + (f", and those of {count_of(plan.n_remote, 'image')} elsewhere" if plan.n_remote else ""),
         "processes": "those of the cluster; time and memory are of one" if _is_joined(settings) else settings["n_jobs"],

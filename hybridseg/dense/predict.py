@@ -14,13 +14,22 @@ import numpy as np
 
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
+from hybridseg.batch.parts import Here, Strip, Work
 from hybridseg.batch.results import ImageResult, ResultRows, explain_large, fits_whole, is_small, writing_result
 from hybridseg.calibration import measure_entropy
 from hybridseg.classes import ClassTable, share_out
 from hybridseg.crf.refine import PIXEL_SECONDS
 from hybridseg.dense.pieces import Piece, even_strips, join_pieces
 from hybridseg.dense.smoothing import SmoothingOptions, judge_room, smooth_strips
-from hybridseg.dense.windows import DenseOptions, count_held, count_needed, find_size, predict_pieces, predict_strips
+from hybridseg.dense.windows import (
+    DenseOptions,
+    count_held,
+    count_needed,
+    find_size,
+    plan_image,
+    predict_pieces,
+    predict_strips,
+)
 from hybridseg.figures import DPI
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.bands import AnyImage, match_bands
@@ -75,12 +84,21 @@ class PredictJob(Job):
         networks = self.load()
         return _make_record(networks, self.options, self.smoothing, self.table or networks[0].table)
 
-    def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
+    def count_parts(self, image_path: Path) -> int:
+        """Return the number of windows of an image; 1 for networks that do not see it alike."""
+        plan = plan_image(describe_image(image_path), self.load(), self.options)
+        return len(plan) if plan else 1
+
+    def segment(self, image_path: Path, *, work: Work | None = None, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
         return predict_file(
             image_path, self.load(), options=self.options, smoothing=self.smoothing, outputs=self.outputs,
-            table=self.table, memory=self.memory, progress=progress,
+            table=self.table, memory=self.memory, work=work, progress=progress,
         )  # fmt: skip
+
+    def share(self, image_path: Path, work: Work, *, progress: Progress = no_progress) -> ImageResult:
+        """Segment one image whose windows others compute."""
+        return self.segment(image_path, work=work, progress=progress)
 
 
 def predict_file(
@@ -93,6 +111,7 @@ def predict_file(
     table: ClassTable | None = None,
     memory: MemoryOptions = MemoryOptions(),
     target: Path | None = None,
+    work: Work | None = None,
     progress: Progress = no_progress,
 ) -> ImageResult:
     """Segment one image of any size by loaded networks and write the result.
@@ -101,6 +120,8 @@ def predict_file(
     ----------
     target : pathlib.Path or None
         Write the label map alone, as this GeoTIFF.
+    work : Work or None
+        What computes the windows; None: this process.
 
     Raises
     ------
@@ -120,7 +141,7 @@ def predict_file(
     watch.lap("read")
     found = predict_rows(
         image, models, options=options, smoothing=smoothing, want_confidence=outputs.probabilities, room=room,
-        progress=progress,
+        work=work, progress=progress,
     )  # fmt: skip
     dpi = outputs.figures.dpi if outputs.figures else DPI
     panel = fit_page(shape, 2, dpi=dpi)
@@ -205,6 +226,7 @@ def predict_rows(
     smoothing: SmoothingOptions = SmoothingOptions(),
     want_confidence: bool = False,
     room: int = ROOM,
+    work: Work | None = None,
     progress: Progress = no_progress,
 ) -> Iterator[ResultRows]:
     """Yield the class of every pixel of an image from top to bottom.
@@ -217,21 +239,33 @@ def predict_rows(
         Also the probability of the most probable class, and the entropy, before any smoothing.
     room : int
         Bytes that may be taken.
+    work : Work or None
+        What computes the windows, where `plan_image` finds a plan; None: this process.
     """
-    shape = image.shape[:2]
+    shape, work = image.shape[:2], work or Here(models)
     if not smoothing.any:
-        hook = followed_by(progress, 0.0)
-        pieces = predict_pieces(image, models, shape=shape, options=options, progress=hook)
-        decided = even_strips(join_pieces((_decide(piece, want_confidence) for piece in pieces), shape[1]))
+        settings: dict[str, Any] = {"shape": shape, "options": options, "work": work}
+        settings["progress"] = followed_by(progress, 0.0)
+
+        def decide_from(n_done: int) -> Iterator[Strip]:
+            pieces = predict_pieces(image, models, n_done=n_done, **settings)
+            return join_pieces((_decide(piece, want_confidence) for piece in pieces), shape[1])
+
+        plan = plan_image(image, models, options)
+        # Of another size, what is resized goes on from row to row.
+        if plan is not None and plan.shape == shape:
+            strips = work.join(decide_from, find_first=plan.find_first)
+        else:
+            strips = decide_from(0)
+        decided = even_strips(strips)
         found = (_take_rows(rows["label"], rows if want_confidence else None) for rows in decided)
     else:
-        smoothed = even_strips(_smooth(image, models, options, smoothing, room, progress))
+        smoothed = even_strips(_smooth(image, models, options, smoothing, room, work, progress))
         sure: Iterable[np.ndarray | None] = repeat(None)
         if want_confidence:
             hook = followed_by(progress, UNKNOWN)
-            pieces = predict_pieces(image, models, shape=shape, options=options, progress=hook)
-            strips = even_strips(join_pieces((_decide(piece, True) for piece in pieces), shape[1]))
-            sure = strips
+            pieces = predict_pieces(image, models, shape=shape, options=options, work=work, progress=hook)
+            sure = even_strips(join_pieces((_decide(piece, True) for piece in pieces), shape[1]))
         found = (_take_rows(labels, rows) for labels, rows in zip(smoothed, sure, strict=False))
     top = 0
     for rows in found:
@@ -260,12 +294,13 @@ def _smooth(
     options: DenseOptions,
     smoothing: SmoothingOptions,
     room: int,
+    work: Work,
     progress: Progress,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield smoothed labels of an image, at its size."""
     shape, size = image.shape[:2], find_size(image, models[0], options)
     hook = followed_by(progress, math.prod(size) * PIXEL_SECONDS * (smoothing.crf_from != "none"))
-    probs = predict_strips(image, models, shape=size, options=options, progress=hook)
+    probs = predict_strips(image, models, shape=size, options=options, work=work, progress=hook)
     picture = image.as_rgb8().resize(size)
     source = find_nearest(size[0], shape[0])
     for top, labels in smooth_strips(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hybridseg.batch.jobs import Outputs, load_once
 from hybridseg.batch.madeby import check_place
+from hybridseg.batch.parts import Work
 from hybridseg.batch.results import ImageResult
 from hybridseg.dense.predict import PredictJob, predict_file
 from hybridseg.dense.windows import DenseOptions
@@ -45,7 +46,7 @@ class PartsJob(PredictJob):
         """List none: `segment` looks itself, as the place may be that of the image."""
         return []
 
-    def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
+    def segment(self, image_path: Path, *, work: Work | None = None, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
         [target] = self.list_targets(image_path)
         if target.exists() and target.samefile(image_path):
@@ -53,7 +54,7 @@ class PartsJob(PredictJob):
         check_place(target)
         found = predict_file(
             image_path, self.load(), options=self.options, outputs=self.outputs, table=self.table, memory=self.memory,
-            target=target, progress=progress,
+            target=target, work=work, progress=progress,
         )  # fmt: skip
         return replace(found, warnings=tuple(_ADVICE.sub(self._advise, text) for text in found.warnings))
 

@@ -6,17 +6,19 @@ Arrays in, arrays out; `hybridseg.dense.predict` is the same with files.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from hybridseg.batch.parts import Here, Work
 from hybridseg.classes import ClassTable
+from hybridseg.dense.blending import PIXEL_SECONDS, WindowPlan, blend_windows
 from hybridseg.dense.pieces import Piece, enlarge_strips, join_pieces
 from hybridseg.errors import BadInput, join_names
-from hybridseg.forecast import UNKNOWN, Weighted, followed_by
+from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.bands import match_bands
 from hybridseg.io.images import ImageInfo
 from hybridseg.io.lazyimages import LazyImage, as_lazy
@@ -27,11 +29,8 @@ from hybridseg.options import Span, check_options, option
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import reduce_shape
 
-_LEAST_WEIGHT = 1e-6
 # Pixels to which a card may enlarge an image by itself.
 _MOST_ENLARGED = 100_000_000
-# Of a window, see docs/benchmarks.md.
-PIXEL_SECONDS = 0.8e-6
 
 
 @dataclass(frozen=True)
@@ -125,6 +124,8 @@ def predict_pieces(
     *,
     shape: tuple[int, int],
     options: DenseOptions = DenseOptions(),
+    work: Work | None = None,
+    n_done: int = 0,
     progress: Progress = no_progress,
 ) -> Iterator[Piece]:
     """Yield the class probabilities piece by piece, so that those of a large image need not be held at once.
@@ -135,6 +136,10 @@ def predict_pieces(
         As for `predict_probs`.
     shape : tuple of int
         Rows and columns of the result.
+    work : Work or None
+        What computes the windows, where `plan_image` finds a plan; None: this process.
+    n_done : int
+        Leave out the pieces of the first rows of windows of such a plan, if it is of this shape.
     """
     for model in models:
         _check_fit(image, model, models[0])
@@ -146,7 +151,17 @@ def predict_pieces(
         groups.setdefault(key, []).append(model)
     hooks = [progress if len(groups) == 1 else followed_by(progress, UNKNOWN), *[no_progress] * (len(groups) - 1)]
     found = [
-        _predict_group(whole, members, size, table=models[0].table, in_windows=in_windows, options=options, hook=hook)
+        _predict_group(
+            whole,
+            members,
+            size,
+            table=models[0].table,
+            in_windows=in_windows,
+            options=options,
+            hook=hook,
+            work=work if work and len(groups) == 1 else Here(members),
+            n_done=n_done,
+        )
         for ((size, in_windows), members), hook in zip(groups.items(), hooks, strict=True)
     ]
     sizes = [size for size, _ in groups]
@@ -181,6 +196,8 @@ def _predict_group(
     in_windows: bool,
     options: DenseOptions,
     hook: Progress,
+    work: Work,
+    n_done: int,
 ) -> Iterator[Piece]:
     """Yield the mean prediction of networks that see an image at one size."""
     images, rules = [], []
@@ -190,18 +207,43 @@ def _predict_group(
         images.append(fitted)
         # As in training: windows are normalized as the whole photograph is, at its own size.
         rules.append(model.card.normalization.measure(own if in_windows else fitted))
-
-    def classify(views: Sequence[np.ndarray]) -> np.ndarray:
-        votes = []
-        for pixels, model, (offset, factor) in zip(views, models, rules, strict=True):
-            pixels -= offset
-            pixels *= factor
-            votes.append(order_columns(_classify(pixels, model, flips=options.flips), model.table, table))
-        return _average(votes)
-
-    stride = math.lcm(*(model.card.architecture.stride for model in models))
+    classify = partial(_classify_views, rules=rules, table=table, flips=options.flips)
+    plan = _plan_windows(size, models, options)
     seconds = PIXEL_SECONDS * len(models)
-    return blend_windows(images, classify, stride=stride, options=options, seconds=seconds, progress=hook)
+    return blend_windows(images, classify, plan=plan, work=work, n_done=n_done, seconds=seconds, progress=hook)
+
+
+def _classify_views(
+    models: Sequence[DenseModel],
+    views: Sequence[np.ndarray],
+    *,
+    rules: Sequence[tuple[np.ndarray, np.ndarray]],
+    table: ClassTable,
+    flips: bool,
+) -> np.ndarray:
+    """Return the mean prediction of a window, which each network sees in its own way."""
+    votes = []
+    for view, model, (offset, factor) in zip(views, models, rules, strict=True):
+        pixels = view.astype(np.float32)
+        pixels -= offset
+        pixels *= factor
+        votes.append(order_columns(_classify(pixels, model, flips=flips), model.table, table))
+    return _average(votes)
+
+
+def _plan_windows(size: tuple[int, int], models: Sequence[DenseModel], options: DenseOptions) -> WindowPlan:
+    """Return the windows in which networks see an image of this size.
+
+    They start at multiples of the stride of the networks, so that these see the same grid as in the whole image.
+    """
+    stride = math.lcm(*(model.card.architecture.stride for model in models))
+    return WindowPlan.of(size, window=options.window, overlap=options.overlap, stride=stride, blend=options.blend)
+
+
+def plan_image(image: LazyImage | ImageInfo, models: Sequence[DenseModel], options: DenseOptions) -> WindowPlan | None:
+    """Return the windows of an image; None for networks that do not see it alike."""
+    sights = {(find_size(image, model, options), options.choose_scale(model) is None) for model in models}
+    return _plan_windows(sights.pop()[0], models, options) if len(sights) == 1 else None
 
 
 def find_size(image: np.ndarray | LazyImage | ImageInfo, model: DenseModel, options: DenseOptions) -> tuple[int, int]:
@@ -229,11 +271,10 @@ def count_needed(image: LazyImage | ImageInfo, models: Sequence[DenseModel], opt
 
     Of what TensorFlow runs only these arrays are counted.
     """
-    stride = math.lcm(*(model.card.architecture.stride for model in models))
-    plan = {"window": options.window, "overlap": options.overlap, "stride": stride}
     needed = 0
     for model in models:
-        n_pixels = math.prod(plan_windows(side, **plan)[0] for side in find_size(image, model, options))
+        plan = _plan_windows(find_size(image, model, options), models, options)
+        n_pixels = plan.height * plan.width
         # A window, the next one and its copy; the probabilities of two, their sums and those that are done.
         n_numbers = 3 * model.card.architecture.n_bands + 5 * (len(model.table) + 1)
         needed += 4 * n_numbers * n_pixels
@@ -245,131 +286,6 @@ def count_needed(image: LazyImage | ImageInfo, models: Sequence[DenseModel], opt
 def count_held(models: Sequence[DenseModel]) -> int:
     """Return about how many of these bytes networks have since their last window."""
     return sum(model.engine.count_bytes() for model in models if isinstance(model.engine, LiteEngine))
-
-
-def blend_windows(
-    images: Sequence[LazyImage],
-    classify: Callable[[Sequence[np.ndarray]], np.ndarray],
-    *,
-    stride: int,
-    options: DenseOptions,
-    seconds: float = PIXEL_SECONDS,
-    progress: Progress = no_progress,
-) -> Iterator[Piece]:
-    """Yield the class probabilities of an image at its own size, from overlapping windows.
-
-    They start at multiples of the stride of the network, so that each sees the same grid as the whole image. Only the
-    overlap with the windows below is kept for all columns.
-
-    Parameters
-    ----------
-    images : sequence of LazyImage
-        Views of the image, of one size.
-    classify : callable
-        Returns the probabilities, (rows, cols, n_classes), of a window of each, (rows, cols, bands) float32.
-    seconds : float
-        What a pixel takes.
-    """
-    n_rows, n_cols = images[0].shape[:2]
-    plan = {"window": options.window, "overlap": options.overlap, "stride": stride}
-    (height, row_starts), (width, col_starts) = (plan_windows(side, **plan) for side in (n_rows, n_cols))
-    n_windows = len(row_starts) * len(col_starts)
-    work = Weighted(range(n_windows), height * width * seconds)
-    steps = iter(progress(work, label="windows") if n_windows > 1 else range(n_windows))
-    windows = (
-        [cut_window(image, row, col, height, width) for image in images] for row in row_starts for col in col_starts
-    )
-    found = _compute_ahead(classify, windows)
-    weigh = _weigh if options.blend else _weigh_middle
-    # Weighted sums of probabilities, and last that of the weights: of what windows above know of these rows.
-    above: np.ndarray | None = None
-    for row, next_row in zip(row_starts, [*row_starts[1:], n_rows], strict=True):
-        row_weight = weigh(height, options.overlap, is_first=row == 0, is_last=row == row_starts[-1])
-        n_done, beside = next_row - row, None
-        for col, next_col in zip(col_starts, [*col_starts[1:], n_cols], strict=True):
-            next(steps)
-            col_weight = weigh(width, options.overlap, is_first=col == 0, is_last=col == col_starts[-1])
-            weight = np.minimum.outer(row_weight, col_weight)[..., None]
-            probs = next(found)
-            if above is None:
-                rest = height - min(np.diff(row_starts), default=height)
-                above = np.zeros((rest, col_starts[-1] + width, probs.shape[2] + 1), np.float32)
-            sums = np.zeros((height, width, probs.shape[2] + 1), np.float32)
-            n_known = 0 if beside is None else beside.shape[1]
-            if beside is not None:
-                sums[:, :n_known] = beside
-            sums[: len(above), n_known:] = above[:, col + n_known : col + width]
-            probs *= weight
-            sums[..., :-1] += probs
-            sums[..., -1:] += weight
-            beside = sums[:, next_col - col :]
-            done, below = sums[:n_done, : next_col - col], sums[n_done:, : next_col - col]
-            yield Piece(row, col, done[..., :-1] / done[..., -1:])
-            above[: len(below), col:next_col], above[len(below) :, col:next_col] = below[: len(above)], 0
-    next(steps, None)
-
-
-def _compute_ahead(
-    compute: Callable[[Sequence[np.ndarray]], np.ndarray], windows: Iterator[Sequence[np.ndarray]]
-) -> Iterator[np.ndarray]:
-    """Yield what is computed of each window; while it is used, and the next is read, another thread goes on."""
-    with ThreadPoolExecutor(1) as pool:
-        current = pool.submit(compute, next(windows))
-        for window in windows:
-            done, current = current, pool.submit(compute, window)
-            yield done.result()
-        yield current.result()
-
-
-def plan_windows(n: int, *, window: int, overlap: int, stride: int) -> tuple[int, list[int]]:
-    """Return the size of the windows that cover the `n` pixels of one side of an image, and where each starts.
-
-    There are as few as possible, no larger than they must be to overlap. They start and end at multiples of `stride`;
-    the last one ends less than a stride beyond the image.
-
-    Examples
-    --------
-    >>> plan_windows(100, window=256, overlap=64, stride=32), plan_windows(500, window=256, overlap=64, stride=32)
-    ((128, [0]), (224, [0, 128, 288]))
-    """
-    padded = -(-n // stride) * stride
-
-    def count_steps(size: int) -> int:
-        return -(-(padded - size) // max((size - overlap) // stride * stride, stride))
-
-    size = min(-(-window // stride) * stride, padded)
-    n_steps = count_steps(size)
-    while size > stride and count_steps(size - stride) == n_steps:
-        size -= stride
-    # Spread evenly: the last two would otherwise overlap more than the others.
-    starts = [round((padded - size) * i / max(n_steps, 1) / stride) * stride for i in range(n_steps + 1)]
-    return size, starts
-
-
-def _weigh(size: int, overlap: int, *, is_first: bool, is_last: bool) -> np.ndarray:
-    """Return the weight of every pixel of a window along one side.
-
-    It is next to nothing in a quarter of the overlap from a cut end, and then grows with each pixel. An end of the
-    image itself is not cut.
-    """
-    far = np.full(size, max(overlap, 1), np.float32)
-    before = far if is_first else np.arange(1, size + 1, dtype=np.float32)
-    after = far if is_last else np.arange(size, 0, -1, dtype=np.float32)
-    distance = np.minimum(np.minimum(before, after), far) - overlap // 4
-    return np.maximum(distance, _LEAST_WEIGHT)
-
-
-def _weigh_middle(size: int, overlap: int, *, is_first: bool, is_last: bool) -> np.ndarray:
-    """Return the same where one window takes over from another in the middle of what they share."""
-    weight = _weigh(size, overlap, is_first=is_first, is_last=is_last)
-    return np.where(weight > overlap // 2 - overlap // 4, np.float32(1), np.float32(_LEAST_WEIGHT))
-
-
-def cut_window(image: LazyImage, row: int, col: int, height: int, width: int) -> np.ndarray:
-    """Return a window as float32; beyond the border the image is mirrored."""
-    window = image[row : row + height, col : col + width].astype(np.float32)
-    missing = [(0, height - window.shape[0]), (0, width - window.shape[1]), (0, 0)]
-    return np.pad(window, missing, mode="symmetric") if any(n for _, n in missing) else window
 
 
 def _classify(pixels: np.ndarray, model: DenseModel, *, flips: bool) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hybridseg.batch.parts import Work
 from hybridseg.batch.results import ResultRows
 from hybridseg.classes import VOID
 from hybridseg.crf.guard import LostClass, find_lost_classes
@@ -24,6 +25,7 @@ from hybridseg.hybrid.votes import (
     PATTERNS,
     TILE_SECONDS,
     SpreadCells,
+    TileGrid,
     TileVotes,
     average_votes,
     choose_pattern,
@@ -218,6 +220,7 @@ def segment_image(
     valid: np.ndarray | None = None,
     want_confidence: bool = False,
     room: int = ROOM,
+    work: Work | None = None,
     progress: Progress = no_progress,
 ) -> Segmentation:
     """Compute the class of every pixel of an image.
@@ -231,6 +234,8 @@ def segment_image(
         others are not classified.
     room : int
         Bytes that may be taken.
+    work : Work or None
+        What classifies the tiles; None: this process.
 
     Raises
     ------
@@ -257,7 +262,7 @@ def segment_image(
         )
     watch = StopWatch()
     votes, n_tiles = vote_on_tiles(
-        image, classifier, options=options, progress=followed_by(progress, n_pixels * PIXEL_SECONDS)
+        image, classifier, options=options, work=work, progress=followed_by(progress, n_pixels * PIXEL_SECONDS)
     )
     watch.lap("classify tiles")
     small = image.shrink(reduce_shape(shape, scale))
@@ -286,9 +291,15 @@ def vote_on_tiles(
     *,
     options: HybridOptions,
     valid: np.ndarray | None = None,
+    work: Work | None = None,
     progress: Progress = no_progress,
 ) -> tuple[TileVotes, int]:
     """Classify tiles of an image.
+
+    Parameters
+    ----------
+    work : Work or None
+        What classifies them; None: this process.
 
     Returns
     -------
@@ -298,23 +309,31 @@ def vote_on_tiles(
         Number of classified tiles.
     """
     image = as_lazy(image, valid)
-    shape, grids, votes = image.shape[:2], [], []
+    grids, votes = [], []
+    for grid in plan_votes(image.shape[:2], classifier, options):
+        grids.append(leave_out_empty(grid, image))
+    n_tiles = n_ahead = sum(len(grid.chosen) for grid in grids)
+    for i, (member, grid) in enumerate(zip(list_members(classifier), grids, strict=True)):
+        n_ahead -= len(grid.chosen)
+        hook = followed_by(progress, n_ahead * TILE_SECONDS)
+        probs = classify_tiles(image, classifier, grid, member=i, work=work, progress=hook)
+        votes.append(average_votes(grid, order_columns(probs, member.table, classifier.table)))
+    return merge_votes(votes), n_tiles
+
+
+def plan_votes(shape: tuple[int, int], classifier: AnyClassifier, options: HybridOptions) -> list[TileGrid]:
+    """Return the tiles of an image of these rows and columns for each classifier."""
     stride, pattern = options.stride_for(shape, classifier.tile_size), options.pattern_for(shape, classifier.tile_size)
-    for member in list_members(classifier):
-        grid = plan_tiles(
+    return [
+        plan_tiles(
             shape,
             tile_size=member.tile_size,
             stride=max(1, round(stride * member.tile_size / classifier.tile_size)),
             decimation=options.decimation,
             pattern=pattern,
         )
-        grids.append(leave_out_empty(grid, image))
-    n_tiles = n_ahead = sum(len(grid.chosen) for grid in grids)
-    for member, grid in zip(list_members(classifier), grids, strict=True):
-        n_ahead -= len(grid.chosen)
-        probs = classify_tiles(image, member, grid, progress=followed_by(progress, n_ahead * TILE_SECONDS))
-        votes.append(average_votes(grid, order_columns(probs, member.table, classifier.table)))
-    return merge_votes(votes), n_tiles
+        for member in list_members(classifier)
+    ]
 
 
 def reduce_image(image: np.ndarray, scale: float) -> np.ndarray:

@@ -14,10 +14,12 @@ import numpy as np
 from hybridseg import __version__
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
+from hybridseg.batch.parts import Work
 from hybridseg.batch.results import ImageResult, explain_large, fits_whole, is_small, writing_result
 from hybridseg.classes import ClassTable, share_out
 from hybridseg.figures import DPI
-from hybridseg.hybrid.segmentation import HybridOptions, Segmentation, segment_image
+from hybridseg.hybrid.segmentation import HybridOptions, Segmentation, plan_votes, segment_image
+from hybridseg.hybrid.votes import count_batches
 from hybridseg.io.images import describe_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -99,12 +101,21 @@ class SemsegJob(Job):
         options = self.options.fit(shape, classifier.tile_size)
         return _make_record(classifier, options, self.table or classifier.table)
 
-    def segment(self, image_path: Path, *, progress: Progress = no_progress) -> ImageResult:
+    def count_parts(self, image_path: Path) -> int:
+        """Return in how many batches tiles are classified."""
+        grids = plan_votes(describe_image(image_path).shape, self.load(), self.options)
+        return sum(map(count_batches, grids))
+
+    def segment(self, image_path: Path, *, work: Work | None = None, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
         return segment_file(
             image_path, self.load(), options=self.options, outputs=self.outputs, table=self.table, memory=self.memory,
-            progress=progress,
+            work=work, progress=progress,
         )  # fmt: skip
+
+    def share(self, image_path: Path, work: Work, *, progress: Progress = no_progress) -> ImageResult:
+        """Segment one image whose tiles others classify."""
+        return self.segment(image_path, work=work, progress=progress)
 
 
 def load_classifiers(paths: Sequence[Path], **settings: Any) -> AnyClassifier:
@@ -132,9 +143,15 @@ def segment_file(
     outputs: Outputs = Outputs(),
     table: ClassTable | None = None,
     memory: MemoryOptions = MemoryOptions(),
+    work: Work | None = None,
     progress: Progress = no_progress,
 ) -> ImageResult:
     """Segment one image of any size by a loaded classifier and write the result.
+
+    Parameters
+    ----------
+    work : Work or None
+        What classifies the tiles; None: this process.
 
     Raises
     ------
@@ -149,8 +166,9 @@ def segment_file(
     shape, is_large = info.shape, not fits_whole(info.shape)
     watch.lap("read")
     found = segment_image(
-        image, classifier, options=options, want_confidence=outputs.probabilities, room=room, progress=progress
-    )
+        image, classifier, options=options, want_confidence=outputs.probabilities, room=room, work=work,
+        progress=progress,
+    )  # fmt: skip
     watch.restart()
     watch.seconds.update(found.seconds)
 

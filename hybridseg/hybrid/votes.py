@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 
 import numpy as np
 
+from hybridseg.batch.parts import Here, Work
 from hybridseg.calibration import measure_entropy
 from hybridseg.classes import VOID, labels_to_seeds
 from hybridseg.errors import BadInput
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.purity import cover_windows, find_edges, mirror_index
 from hybridseg.io.lazyimages import LazyImage, as_lazy
-from hybridseg.models.store import TileClassifier
+from hybridseg.models.ensemble import AnyClassifier, list_members
 from hybridseg.progress import Progress, no_progress
 from hybridseg.resample import take_nearest
 
@@ -223,7 +225,13 @@ def _explain_none(grid: TileGrid, image: LazyImage) -> str:
 
 
 def classify_tiles(
-    image: np.ndarray | LazyImage, classifier: TileClassifier, grid: TileGrid, *, progress: Progress = no_progress
+    image: np.ndarray | LazyImage,
+    classifier: AnyClassifier,
+    grid: TileGrid,
+    *,
+    member: int = 0,
+    work: Work | None = None,
+    progress: Progress = no_progress,
 ) -> np.ndarray:
     """Classify the chosen tiles of an image.
 
@@ -231,6 +239,10 @@ def classify_tiles(
     ----------
     image : numpy.ndarray or LazyImage
         (rows, cols, 3) uint8.
+    member : int
+        Which classifier of an ensemble.
+    work : Work or None
+        What classifies them; None: this process.
 
     Returns
     -------
@@ -239,11 +251,24 @@ def classify_tiles(
     """
     image = as_lazy(image)
     batches = [grid.chosen[i : i + _BATCH] for i in range(0, len(grid.chosen), _BATCH)]
-    parts = [
-        classifier.classify(np.stack([_cut_tile(image, grid, i, j) for i, j in batch]))
-        for batch in progress(Weighted(batches, _BATCH * TILE_SECONDS), label="classifying tiles")
-    ]
-    return np.concatenate(parts)
+
+    def cut(number: int) -> np.ndarray:
+        return np.stack([_cut_tile(image, grid, i, j) for i, j in batches[number]])
+
+    found = (work or Here(classifier)).compute(
+        partial(_classify, member=member), cut, range(len(batches)), name=f"tiles{member}"
+    )
+    steps = progress(Weighted(batches, _BATCH * TILE_SECONDS), label="classifying tiles")
+    return np.concatenate([probs for _, probs in zip(steps, found, strict=True)])
+
+
+def count_batches(grid: TileGrid) -> int:
+    """Return in how many calls the chosen tiles are classified."""
+    return -(-len(grid.chosen) // _BATCH)
+
+
+def _classify(classifier: AnyClassifier, tiles: np.ndarray, *, member: int) -> np.ndarray:
+    return list_members(classifier)[member].classify(tiles)
 
 
 def average_votes(grid: TileGrid, probs: np.ndarray) -> TileVotes:

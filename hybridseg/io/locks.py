@@ -28,6 +28,8 @@ from hybridseg.progress import say
 logger = logging.getLogger(__name__)
 
 LOCK_SUFFIX = ".hybridseg.lock"
+KEPT_SUFFIX = ".hybridseg.parts"
+"""Of a hidden folder of what a killed run goes on with, see `hybridseg.batch.parts`: it is not removed."""
 _LOCK = re.compile(rf"\.(?P<name>.+){re.escape(LOCK_SUFFIX)}")
 # Earlier versions called folders ``.NAME.TOKEN.partial``.
 _PARTIAL = re.compile(r"\.(?:.+\.)?(?P<token>[0-9a-f]{16})\.partial.*", re.DOTALL)
@@ -62,9 +64,7 @@ def lock_output(path: Path, *, inside: str = "", wait: bool = False) -> Iterator
     """
     path = path if path.name else path.absolute()
     folder, name = (path, inside) if inside else (path.parent, path.name)
-    # A name may be as long as a file system takes.
-    own = name if len(os.fsencode(name)) <= _MAX_NAME else hashlib.sha256(os.fsencode(name)).hexdigest()
-    place = f"{folder.absolute()}/.{own}{LOCK_SUFFIX}"
+    place = f"{folder.absolute()}/{hide_name(name, LOCK_SUFFIX)}"
     with ExitStack() as stack:
         try:
             stack.enter_context(made_folder(folder))
@@ -85,6 +85,18 @@ def lock_output(path: Path, *, inside: str = "", wait: bool = False) -> Iterator
         yield
 
 
+def hide_name(name: str, suffix: str) -> str:
+    """Return the name of a hidden file that belongs to one of this name, which may be as long as a file system takes.
+
+    Examples
+    --------
+    >>> hide_name("a.tif", ".hybridseg.lock"), len(hide_name("a" * 255, ".hybridseg.lock"))
+    ('.a.tif.hybridseg.lock', 80)
+    """
+    own = name if len(os.fsencode(name)) <= _MAX_NAME else hashlib.sha256(os.fsencode(name)).hexdigest()
+    return f".{own}{suffix}"
+
+
 @contextmanager
 def made_folder(folder: Path) -> Iterator[None]:
     """Make a folder, with those that it lies in; of these, what is empty at the end is removed."""
@@ -101,7 +113,7 @@ def made_folder(folder: Path) -> Iterator[None]:
 def is_locked(path: Path) -> bool:
     """Return whether a run is writing a result, as `lock_output` keeps others from doing."""
     with suppress(OSError, HybridSegError):
-        lock = _open(f"{path.parent.absolute()}/.{path.name}{LOCK_SUFFIX}", create=False)
+        lock = _open(f"{path.parent.absolute()}/{hide_name(path.name, LOCK_SUFFIX)}", create=False)
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -153,14 +165,15 @@ def remove_leftovers(folder: Path, *, below: bool = False) -> None:
 
 
 def is_leftover(name: str) -> bool:
-    """Return whether a file or folder is called like a temporary one, or a lock.
+    """Return whether a file or folder is called like a temporary one, a lock, or what a killed run goes on with.
 
     Examples
     --------
     >>> [is_leftover(name) for name in (".0123456789abcdef.partial.png", ".tile_96.hybridseg.lock", ".me", "a.png")]
     [True, True, False, False]
     """
-    return bool(_PARTIAL.fullmatch(name) or _LOCK.fullmatch(name))
+    is_kept = name.startswith(".") and name.endswith(KEPT_SUFFIX)
+    return is_kept or bool(_PARTIAL.fullmatch(name) or _LOCK.fullmatch(name))
 
 
 def is_in_leftover(path: Path) -> bool:

@@ -5,7 +5,6 @@ import math
 import os
 import re
 from dataclasses import replace
-from functools import partial
 from unittest.mock import Mock
 
 import numpy as np
@@ -16,7 +15,7 @@ from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import Plan, check_disk, make_plan
 from hybridseg.batch.status import read_status
-from hybridseg.batch.workers import map_calls
+from hybridseg.batch.workers import Processes
 from hybridseg.errors import BadInput, MissingInput, OutputExists, TooLittleMemory, WriteFailed
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import read_labelmap
@@ -176,7 +175,7 @@ def test_the_status_is_that_of_all_calls(survey, photos, tmp_path):
 def test_an_image_that_ends_its_process(survey, photos, tmp_path):
     killer = tmp_path / "killer.png"
     killer.write_bytes(photos[0].read_bytes())
-    result = survey([photos[0], killer, *photos[1:]], mapper=partial(map_calls, n_jobs=2))
+    result = survey([photos[0], killer, *photos[1:]], mapper=Processes(2))
     assert sorted(list_done(result)) == ["b.png", "c.png", "photo.png"]
     [problem] = result.problems
     assert problem.where == str(killer)
@@ -193,7 +192,7 @@ def test_what_was_finished_while_a_run_was_stopped_is_not_done_again(survey, pho
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        survey(paths, mapper=partial(map_calls, n_jobs=2), on_done=stop)
+        survey(paths, mapper=Processes(2), on_done=stop)
     there = {path.name for path in survey.out.glob("*.png")}
     entries = Manifest.read(survey.out).entries.values()
     assert there == {name for entry in entries for name in entry.written} and 2 <= len(there) < 8
@@ -201,7 +200,7 @@ def test_what_was_finished_while_a_run_was_stopped_is_not_done_again(survey, pho
 
 
 def test_processes_write_the_same(survey, photos, tmp_path):
-    survey(photos, mapper=partial(map_calls, n_jobs=2))
+    survey(photos, mapper=Processes(2))
     many = {path.name: path.read_bytes() for path in survey.out.glob("*.png")}
     run_jobs(photos, replace(survey.job, outputs=Outputs(out_dir=tmp_path / "one", figures=None)))
     assert many == {path.name: path.read_bytes() for path in (tmp_path / "one").glob("*.png")} and len(many) == 3
@@ -272,6 +271,10 @@ def test_what_a_run_will_take(survey, photos, monkeypatch):
     assert (plan.n_left, plan.n_done, plan.megapixels) == (3, 1, pytest.approx(96e-6))
     assert plan.seconds == pytest.approx(3.0) and plan.memory_mb == 600
     assert plan.n_bytes == pytest.approx(2 * entry.bytes_written, abs=1)
+    manifest.entries[entry.image] = replace(known, facts=replace(known.facts, n_workers=4))
+    shared = make_plan(photos[1:], 1, manifest, job=survey.job.fingerprint(), n_workers=2)
+    assert shared.seconds == pytest.approx(4 * plan.seconds), "four workers had shared it"
+    manifest.entries[entry.image] = known
     other = make_plan(photos, 0, manifest, job="another", n_workers=2)
     assert other.seconds is None and not other.is_measured
     assert other.memory_mb == pytest.approx(500, abs=0.1) and other.n_bytes == pytest.approx(3 * 800_000, rel=0.01)

@@ -70,6 +70,24 @@ def test_a_call_whose_process_is_killed_is_made_again(tmp_path):
     assert list(map_calls(exec, commands, n_jobs=2, on_death=lambda *_: "dead")) == [None] * 6
 
 
+def test_what_waits_behind_a_call_is_not_to_blame(tmp_path):
+    """Each call is made until it has ended its process three times; the next one waits there already."""
+    (tmp_path / "n").mkdir()
+    code = (
+        "import os, pathlib, uuid; i = {}; pathlib.Path({!r}, f'{{i}}_{{uuid.uuid4()}}').touch(); i % 2 or os._exit(9)"
+    )
+    found = list(
+        map_calls(
+            exec, range(6), n_jobs=2, prepare=lambda i: code.format(i, str(tmp_path / "n")),
+            on_death=lambda i, how: (i, how),
+        )
+    )  # fmt: skip
+    died = [one for one in found if one]
+    assert sorted(died) == [(i, "ended with exit code 9") for i in (0, 2, 4)] and len(found) == 6
+    made = sorted(int(path.name[0]) for path in (tmp_path / "n").iterdir())
+    assert made == [0, 0, 0, 1, 2, 2, 2, 3, 4, 4, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("code", "how"),
     [

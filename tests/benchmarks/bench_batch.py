@@ -5,8 +5,13 @@ workers of Dask, of which one is killed twice, and the driver once:
 
     python tests/benchmarks/bench_batch.py --units 150 --scenes 1000
 
-The second part trains a small model on the scenes first. Both need quiet cores; OMP_NUM_THREADS=1 is set here. What
-those take who do none of the work, the driver and the scheduler, is counted in processor time:
+The second part trains a small model on the scenes first. And one mosaic whose windows two workers share, against one
+process, in turns:
+
+    python tests/benchmarks/bench_batch.py --units 0 --mosaic 6000 --turns 3
+
+All need quiet cores; OMP_NUM_THREADS=1 is set here. What those take who do none of the work, the driver and the
+scheduler, is counted in processor time:
 
     python tests/benchmarks/bench_batch.py --units 0 --empty 2000
 """
@@ -16,6 +21,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -23,17 +29,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
+from bench_gigapixel import make_network, write_mosaic
+from bench_semseg import make_photo
 
 from hybridseg.batch.cluster import open_cluster
 from hybridseg.batch.jobs import Job, Mapper, Outputs, run_jobs
 from hybridseg.batch.madeby import make_record
 from hybridseg.batch.manifest import MANIFEST_NAME, Manifest
 from hybridseg.batch.results import ImageResult
-from hybridseg.batch.workers import map_calls
+from hybridseg.batch.workers import Processes
 from hybridseg.classes import ClassTable
 from hybridseg.io.images import write_image
 from hybridseg.io.labels.formats import write_labelmap
@@ -121,7 +128,7 @@ def measure_overhead(n_units: int, folder: Path) -> None:
         for name, n_workers in (("serial", 1), ("processes", 2), ("dask", 1), ("dask", 2)):
             start = time.perf_counter()
             with contextlib.ExitStack() as stack:
-                mapper: Mapper | None = None if n_workers == 1 else partial(map_calls, n_jobs=n_workers)
+                mapper: Mapper | None = None if n_workers == 1 else Processes(n_workers)
                 if name == "dask":
                     mapper = stack.enter_context(open_cluster(n_jobs=n_workers))
                 opened = time.perf_counter() - start
@@ -151,7 +158,7 @@ def measure_driver(n_units: int, folder: Path) -> None:
             stack.enter_context(start_worker(scheduler_file, folder))
         time.sleep(8)
         cluster = stack.enter_context(open_cluster(scheduler_file=scheduler_file))
-        for name, mapper in (("this process", None), ("processes", partial(map_calls, n_jobs=2)), ("dask", cluster)):
+        for name, mapper in (("this process", None), ("processes", Processes(2)), ("dask", cluster)):
             watched = psutil.Process(scheduler.pid)
             before, spent = sum(watched.cpu_times()[:2]), time.process_time()
             first, rest = time_engine(job, images, folder / f"empty {name}", mapper)
@@ -268,12 +275,45 @@ def survive(n_scenes: int, folder: Path) -> None:
     print(f"  {len(found):,} files, each there once and byte for byte that of the serial run")
 
 
+def share_mosaic(side: int, n_turns: int, folder: Path) -> None:
+    """Print what a mosaic takes whose windows two workers share, against one process: seconds, and those of the cores.
+
+    Both with everything: the start of the program and of its workers, and the writing of the result.
+    """
+    mosaic, model = folder / "mosaic.tif", make_network(folder / "net.h5")
+    write_mosaic(mosaic, make_photo(0), side)
+    print(f"a mosaic of {side**2 / 1e6:,.1f} megapixels through a small U-Net, {n_turns} turns", flush=True)
+    engines = {"one process": ["serial"], "2 processes": ["processes", "--jobs", 2], "Dask, 2": ["dask", "--jobs", 2]}
+    ratios: dict[str, list[float]] = {}
+    for turn in range(n_turns):
+        base = 0.0
+        for name, words in engines.items():
+            out = folder / f"{name} {turn}"
+            start, before = time.perf_counter(), measure_cores()
+            run_hybridseg("segment", mosaic, "--model", model, "--no-figures", "--out", out, "--engine", *words)
+            seconds, cores = time.perf_counter() - start, measure_cores() - before
+            base = base or seconds
+            ratios.setdefault(name, []).append(base / seconds)
+            print(f"  {name:<12} {seconds:6.1f} s, of cores {cores:6.1f} s, {base / seconds:.2f} times one", flush=True)
+            assert read_outputs(out) == read_outputs(folder / f"one process {turn}")
+    for name, found in ratios.items():
+        print(f"  {name:<12} {np.median(found):.2f} times one (median)")
+
+
+def measure_cores() -> float:
+    """Return the seconds that ended children have spent on all cores, with theirs."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--units", type=int, default=150, help="units of 0.2 s; 0 leaves them out")
     parser.add_argument("--empty", type=int, default=0, help="units without work, for what the driver takes")
     parser.add_argument("--scenes", type=int, default=0, help="scenes that are segmented while processes are killed")
+    parser.add_argument("--mosaic", type=int, default=0, help="side of a mosaic that two workers share")
+    parser.add_argument("--turns", type=int, default=3, help="how often the mosaic is segmented in each way")
     asked = parser.parse_args()
     os.environ |= THREADS
     with tempfile.TemporaryDirectory() as name:
@@ -283,6 +323,8 @@ def main() -> None:
             measure_driver(asked.empty, Path(name))
         if asked.scenes:
             survive(asked.scenes, Path(name))
+        if asked.mosaic:
+            share_mosaic(asked.mosaic, asked.turns, Path(name))
 
 
 if __name__ == "__main__":

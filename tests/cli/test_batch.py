@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hybridseg.batch.manifest import MANIFEST_NAME
-from hybridseg.io.images import write_image
+from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap
 
 
@@ -47,6 +47,27 @@ def test_a_folder_and_then_what_is_missing(run, photos, words, tmp_path):
     # Other results than those that are there.
     result = run("segment", photos, *words, "--probabilities")
     assert "3 images done" in result.output and (out / "a_ares_16_confidence.tif").exists()
+
+
+def test_a_large_image_is_shared(run, photos, words, tmp_path):
+    mosaic = np.tile(read_image(photos / "a.png"), (6, 9, 1))
+    write_image(tmp_path / "mosaic.png", mosaic)
+    words = [word for word in words if word not in ("--engine", "serial")]
+    for jobs, end in ((1, "\n"), (2, "; all processes share the parts of 1 image\n"), (200, "\n")):
+        plan = run("segment", tmp_path / "mosaic.png", *words, "--jobs", jobs, "--dry-run").output
+        assert f"images      1 to do, 0 done{end}" in plan, jobs
+
+
+@pytest.mark.slow
+def test_a_large_image_that_is_shared_is_the_same(run, photos, words, tmp_path):
+    mosaic = np.tile(read_image(photos / "a.png"), (6, 9, 1))
+    write_image(tmp_path / "mosaic.png", mosaic)
+    assert run("segment", tmp_path / "mosaic.png", *words).exit_code == 0
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.name != MANIFEST_NAME}
+    words = [word if word != tmp_path / "out" else tmp_path / "shared" for word in words[:-3]]
+    assert run("segment", tmp_path / "mosaic.png", *words, "--no-figures", "--jobs", 2).exit_code == 0
+    found = {path.name: path.read_bytes() for path in (tmp_path / "shared").iterdir() if path.name != MANIFEST_NAME}
+    assert found == expected and len(found) == 2
 
 
 def test_a_list_with_a_bad_image(run, photos, words, tmp_path):

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybridseg.classes import ClassTable
+from hybridseg.dense.blending import plan_windows
 from hybridseg.dense.pieces import enlarge_strips
-from hybridseg.dense.windows import DenseOptions, find_size, plan_windows, predict_probs, predict_strips
+from hybridseg.dense.windows import DenseOptions, find_size, predict_probs, predict_strips
 from hybridseg.errors import BadInput
 from hybridseg.models import vgg16
 from hybridseg.models.fcn import Fcn8s

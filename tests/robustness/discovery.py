@@ -37,6 +37,8 @@ NOT_READERS = {
     "evaluation.errorpanels.draw_errors": _THROUGH,
     "hybrid.head.HeadTrainer.restore": _THROUGH,
     "hybrid.retrain.retrain": _THROUGH,
+    "dense.predict.PredictJob.count_parts": _THROUGH,
+    "hybrid.semseg.SemsegJob.count_parts": _THROUGH,
     "hybrid.semseg.SemsegJob.record": _THROUGH,
     "io.windows.copy_middle": _THROUGH,
     "hybrid.classifier.owns_saved_model": "it compares the bytes of two files",

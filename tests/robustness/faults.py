@@ -22,8 +22,8 @@ from tests.robustness.trial import Bench, Disturbance, Run, draw_moment, run_aga
 from tests.robustness.writers import Writer
 
 _DAY = 86400.0
-# Tiles of an interrupted retile, which the same command goes on with.
-GOES_ON = re.compile(r"(.*/)?\.tiles\.[0-9a-f]{12}\.partial/")
+# Tiles of an interrupted retile, and parts of an image, which the same command goes on with.
+GOES_ON = re.compile(r"(.*/)?\.(tiles\.[0-9a-f]{12}\.partial|.+\.hybridseg\.parts)/")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from hybridseg.io.lmdbstore import describe_database
 from tests.robustness.writers import DIFFERENCES
 
 # What a tree may hold for a moment, or for the next run to remove.
-LEFTOVER = re.compile(r"\.partial|\.lock$")
+LEFTOVER = re.compile(r"\.partial|\.lock$|\.parts/")
 Tree = dict[str, bytes]
 
 

@@ -200,6 +200,8 @@ WRITERS = (
            again="--retry-failed"),
     Writer("rank maps --out ranking.csv", "photos maps"),
     Writer("segment photos --model runs/coast --engine serial --out maps", "photos runs", again="--retry-failed"),
+    Writer("segment photos/photo_0.jpg --model runs/coast --native --window 64 --overlap 16 --jobs 2 --out maps",
+           "photos runs", again="--retry-failed"),
     Writer("segment photos --model model/model.pb --engine dask --jobs 2 --out maps", "photos model",
            again="--retry-failed"),
     Writer("models card model/model.pb --out website", "model"),
