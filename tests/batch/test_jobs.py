@@ -196,6 +196,7 @@ def test_a_model_is_loaded_once_until_its_files_change(tmp_path, monkeypatch):
     assert len(jobs._loaded) == jobs._MAX_LOADED, "memory is bounded"
 
 
+@pytest.mark.slow
 def test_a_job_of_a_network_can_be_sent_to_another_process(tmp_path, tiny_model):
     options = HybridOptions(decimation=1, scale=0.5, crf=CrfOptions(theta=6, color_scale=20))
     job = SemsegJob((tiny_model,), Outputs(out_dir=tmp_path), options=options)

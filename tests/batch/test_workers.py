@@ -70,6 +70,7 @@ def test_a_call_whose_process_is_killed_is_made_again(tmp_path):
     assert list(map_calls(exec, commands, n_jobs=2, on_death=lambda *_: "dead")) == [None] * 6
 
 
+@pytest.mark.slow
 def test_what_waits_behind_a_call_is_not_to_blame(tmp_path):
     """Each call is made until it has ended its process three times; the next one waits there already."""
     (tmp_path / "n").mkdir()

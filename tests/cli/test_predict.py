@@ -328,6 +328,7 @@ def test_the_folder_of_a_model(run, photo, folder, tiny_model, monkeypatch):
     assert read_labelmap(folder / "photo_predseg.png").table.names == ("sand", "veg", "water")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["model.pb", "net.h5"])
 @pytest.mark.parametrize("scale", [(), ("-s", 0.5)], ids=["", "half"])
 def test_a_large_image_goes_part_by_part(run, folder, paint_coast, use_network, monkeypatch, model, scale):

@@ -354,6 +354,7 @@ def test_colours_that_do_not_fit(run, fake_model, photos, tmp_path):
     assert wrong.exit_code == 1 and "d.txt: no class is called 'waterr'; the classes are cliff, veg" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_images_with_the_same_warning_share_a_line(run, tiny_model, tmp_path, paint_classes):
     """Too small for a tile, each of another size, but for one that is large enough."""
     names = ["c", "a", "b", "d"]

@@ -207,6 +207,7 @@ def test_blocks_give_what_the_whole_gives(wide, cut_at):
     assert (probs.labels == whole_again).mean() >= 0.99
 
 
+@pytest.mark.slow
 @needs_kernel
 def test_the_result_does_not_depend_on_the_memory(wide, cut_at):
     """Down to that of a block; with less they are halved, which the result says."""

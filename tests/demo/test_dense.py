@@ -118,6 +118,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["train"]
 
 
+@pytest.mark.slow
 def test_nothing_that_is_evaluated_was_trained_on(demo):
     out, _ = demo
     trained = {path.stem for path in (out / "images").iterdir()}

@@ -86,6 +86,7 @@ def test_the_reach_of_a_network(network):
     assert 100 < far <= reach
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(500, 431), (300, 640), (70, 50)])
 def test_parts_are_the_whole_image(network, shape):
     model = DenseModel(Path("net.h5"), make_card(), network)

@@ -185,6 +185,7 @@ def start_script(launch, tmp_path, maker, start):
     return launch([sys.executable, path, maker.path])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_of_a_training_that_ends(launch, tmp_path, maker, how):
     process = start_script(launch, tmp_path, maker, 'if __name__ == "__main__":\n    main()')

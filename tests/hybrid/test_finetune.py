@@ -88,6 +88,7 @@ def test_every_option_has_an_effect(plain, tune, change):
     assert not is_same(plain, tune(**change))
 
 
+@pytest.mark.slow
 def test_the_same_options_give_the_same_result(plain, tune):
     assert is_same(plain, tune())
 

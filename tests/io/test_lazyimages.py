@@ -50,6 +50,7 @@ def test_resizing_does_not_depend_on_how_the_image_is_cut(old, new, kind, data):
     assert np.array_equal(found, shrink_image(image, *less) if kind == np.uint8 else found)
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=shapes(), kind=st.sampled_from(KINDS), block=st.sampled_from([None, 16, 32]), nodata=st.booleans(),

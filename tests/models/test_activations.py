@@ -1,6 +1,7 @@
 """What the encoder gives in LiteRT is what the network of Keras gives, at any size."""
 
 import numpy as np
+import pytest
 
 from hybridseg.models.activations import COARSEST, STRIDES, build_graph, compute_activations
 from hybridseg.models.litegraphs import check_lite
@@ -10,6 +11,7 @@ def test_a_graph_of_plain_operations():
     check_lite(build_graph())
 
 
+@pytest.mark.slow
 def test_results_of_keras():
     import tf_keras
 

@@ -72,6 +72,7 @@ def test_features_print_images_apart(backbone):
     assert np.abs(features[0] - features[1]).max() > 0.5
 
 
+@pytest.mark.slow
 def test_features_are_those_of_torchvision(backbone):
     features = backbone(draw_pixels(96)).numpy()[0]
     assert {i: features[i] for i in REFERENCE} == pytest.approx(REFERENCE, abs=1e-2)

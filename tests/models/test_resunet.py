@@ -60,6 +60,7 @@ def test_it_starts_from_random_weights_or_from_a_file(network, tmp_path):
         architecture.start(network, tmp_path / "other.h5")
 
 
+@pytest.mark.slow
 def test_skips_carry_what_is_fine(network, scene):
     """A pixel of the image moves the scores of its own pixel, also where all of the deepest level is cut off."""
     deepest = network.get_layer("up5_enlarge")
