@@ -50,7 +50,7 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
     """
     path = Path(path)
     folder = path.parent
-    with _explained(path), made_folder(folder):
+    with explain_writing(path), made_folder(folder):
         if folder not in _tidied:
             remove_leftovers(folder)
             _tidied.add(folder)
@@ -73,7 +73,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     ------
     WriteFailed
     """
-    with _explained(target), made_folder(target.parent):
+    with explain_writing(target), made_folder(target.parent):
         remove_leftovers(target.parent)
         with own_partial(target.parent) as partial_dir:
             partial_dir.mkdir()
@@ -110,7 +110,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explain_writing(path: Path) -> Iterator[None]:
     """Say in a sentence why something could not be written."""
     try:
         yield

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridseg.io.atomic import atomic_path
+from hybridseg.io.atomic import atomic_path, explain_writing
 from hybridseg.io.damage import list_damage
 from hybridseg.io.locks import own_partial
 from hybridseg.io.rasters import GeoReference, quiet_rasterio
@@ -70,6 +70,8 @@ def writing_band(
         changed = [sidecar for sidecar, text in sidecars.items() if not _holds(sidecar, text.encode())]
         for sidecar in changed:
             stack.enter_context(atomic_path(sidecar)).write_text(sidecars[sidecar], encoding="utf-8")
+        # What fails from here on is the raster, not what belongs to it.
+        stack.enter_context(explain_writing(path))
         # Its overviews come first in the file, so that they are made of a raster that is there already.
         plain = stack.enter_context(own_partial(path.parent, ".tif"))
         waiting: list[np.ndarray] = []
@@ -86,7 +88,8 @@ def writing_band(
                 n_ready = n_waiting if is_last else n_waiting - n_waiting % _BLOCK
                 if n_ready:
                     ready = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
-                    dataset.write(ready[:n_ready], 1, window=((n_written, n_written + n_ready), (0, cols)))
+                    with _noticing():
+                        dataset.write(ready[:n_ready], 1, window=((n_written, n_written + n_ready), (0, cols)))
                     waiting[:], n_written = [ready[n_ready:]], n_written + n_ready
 
             yield write
@@ -118,11 +121,17 @@ def _arrange(plain: Path, target: Path) -> None:
     import rasterio.shutil
 
     layout = {"BLOCKSIZE": _BLOCK, "COMPRESS": "DEFLATE", "OVERVIEW_RESAMPLING": "MODE", "BIGTIFF": "IF_SAFER"}
-    with quiet_rasterio():
-        try:
-            rasterio.shutil.copy(plain, target, driver="COG", **layout)
-        except list_damage() as error:
-            raise OSError(_WHAT_FAILED) from error
+    with quiet_rasterio(), _noticing():
+        rasterio.shutil.copy(plain, target, driver="COG", **layout)
+
+
+@contextmanager
+def _noticing() -> Iterator[None]:
+    """Turn what GDAL raises while it writes into an OSError."""
+    try:
+        yield
+    except list_damage() as error:
+        raise OSError(_WHAT_FAILED) from error
 
 
 def _check_written(path: Path, checksum: int) -> None:
