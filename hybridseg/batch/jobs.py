@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from hybridseg import __version__
 from hybridseg.batch.madeby import explain_difference, leave_out_machine
-from hybridseg.batch.manifest import ImageFacts, Manifest, measure_image
+from hybridseg.batch.manifest import ImageFacts, Manifest, identify, measure_image
 from hybridseg.batch.pace import Pace
 from hybridseg.batch.parts import EngineFailed, Work, drop_parts, sharing
 from hybridseg.batch.plan import list_tasks, share_out, sort_out
@@ -25,7 +25,15 @@ from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.batch.sending import find_sent, list_model_files
 from hybridseg.batch.workers import N_TRIES, Processes, check_jobs
 from hybridseg.classes import ClassTable
-from hybridseg.errors import BadInput, HybridSegError, MissingInput, MissingPackage, Problem, TooLittleMemory
+from hybridseg.errors import (
+    BadInput,
+    HybridSegError,
+    MissingInput,
+    MissingPackage,
+    Problem,
+    TooLittleMemory,
+    WriteFailed,
+)
 from hybridseg.figures import FIGURES_DIR, FigureOptions
 from hybridseg.forecast import Weighted
 from hybridseg.io.atomic import claim_folder
@@ -323,7 +331,9 @@ def _try_image(
 def _report_death(task: tuple[int, Path], how: str) -> Attempt:
     i, path = task
     text = f"the process that worked on it {how}, {N_TRIES} times"
-    return Attempt(i, Problem(describe_source(path), f"{text}; work on it alone to see why, or cut it into parts"))
+    problem = Problem(describe_source(path), f"{text}; work on it alone to see why, or cut it into parts")
+    # Of one that lies elsewhere nothing is here.
+    return Attempt(i, problem, None if is_remote(path) else identify(path))
 
 
 def _segment_one(
@@ -350,7 +360,7 @@ def _segment_one(
             return replace(found, replaced=replaced)
     except (MissingPackage, EngineFailed):
         raise
-    except TooLittleMemory as error:
+    except (TooLittleMemory, WriteFailed) as error:
         return OfTheMachine.of(path, error)
     except HybridSegError as error:
         return Problem.of(path, error)

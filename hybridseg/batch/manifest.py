@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ class Start:
     job: str
     settings: dict[str, Any]
     engine: str
+    refused: dict[str, str] = field(default_factory=dict)
+    """Those of them that are not even tried, with the reason."""
     format: int = _FORMAT
     version: str = __version__
     time: str = ""
@@ -126,12 +128,15 @@ class Manifest:
         ``manifest.jsonl``.
     asked : dict of str to str
         Every image that any run was asked for, and the fingerprint of what the last of these was to do with it.
+    refused : dict of str to str
+        Those of them that the last run would not try, with the reason.
     """
 
     path: Path
     start: Start | None = None
     entries: dict[str, Entry] = field(default_factory=dict)
     asked: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     _whole_bytes: int = 0
 
     @classmethod
@@ -169,7 +174,7 @@ class Manifest:
             record = parse_json_object(line, errors="surrogateescape", remedy=_REMEDY)
             try:
                 if "images" in record:
-                    start = parse_fields(Start, record, what="a run")
+                    start = parse_fields(Start, record, what="a run", newer=("refused",))
                     _check_time(start.time)
                     if start.format != _FORMAT:
                         raise BadInput(f"it was written by another version of hybridseg; {_REMEDY}")
@@ -189,6 +194,7 @@ class Manifest:
     def _take_start(self, start: Start) -> None:
         self.start = start
         self.asked.update(dict.fromkeys(start.images, start.job))
+        self.refused = {image: why for image, why in self.refused.items() if image not in start.images} | start.refused
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -205,9 +211,18 @@ class Manifest:
                     file.truncate(self._whole_bytes)
             yield
 
-    def begin(self, images: Sequence[Path], *, job: str, settings: Mapping[str, Any], engine: str) -> None:
-        """Note what is asked for."""
-        start = Start(tuple(map(find_key, images)), job, dict(settings), engine, time=_now())
+    def begin(
+        self,
+        images: Sequence[Path],
+        *,
+        job: str,
+        settings: Mapping[str, Any],
+        engine: str,
+        refused: Mapping[Path, Problem] = {},
+    ) -> None:
+        """Note what is asked for, and what of it will not be tried."""
+        reasons = {find_key(image): problem.message for image, problem in refused.items()}
+        start = Start(tuple(map(find_key, images)), job, dict(settings), engine, reasons, time=_now())
         self._take_start(start)
         self._append(start)
 
@@ -316,11 +331,16 @@ def is_same(image: Path, facts: ImageFacts) -> bool:
 
 def measure_image(image: Path, *, tag: str = "", n_workers: int = 1) -> ImageFacts:
     """Return the facts of an image, or of its copy, that this process has just worked on."""
-    stamp, pixels = stamp_file(image), 0
+    pixels = 0
     with suppress(HybridSegError):
         pixels = math.prod(describe_image(image).shape)
-    size, mtime_ns = stamp or (None, None)
-    return ImageFacts(size, mtime_ns, hash_file(image), pixels / 1e6, read_peak(), tag, n_workers)
+    return replace(identify(image), megapixels=pixels / 1e6, peak_mb=read_peak(), tag=tag, n_workers=n_workers)
+
+
+def identify(image: Path) -> ImageFacts:
+    """Return by what the file of an image is known again; nothing in it is decoded."""
+    size, mtime_ns = stamp_file(image) or (None, None)
+    return ImageFacts(size, mtime_ns, hash_file(image))
 
 
 def _check_amounts(*amounts: float) -> None:

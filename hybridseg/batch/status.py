@@ -53,11 +53,12 @@ def read_status(folder: Path) -> RunStatus:
         raise MissingInput(
             f"there is no {folder / MANIFEST_NAME}; give the folder that `hybridseg segment --out` names"
         )
-    known = [entry for image, entry in manifest.entries.items() if entry.job == manifest.asked.get(image)]
-    failed = tuple(Problem(entry.image, entry.reason) for entry in known if entry.result != DONE)
+    asked = {image: job for image, job in manifest.asked.items() if image not in manifest.refused}
+    known = [entry for image, entry in manifest.entries.items() if entry.job == asked.get(image)]
+    failed = [Problem(entry.image, entry.reason) for entry in known if entry.result != DONE]
     settled, now = {entry.image for entry in known}, set(start.images)
     # What an earlier run did not come to, and nobody can do any more, is not left.
-    left = [image for image in manifest.asked if image not in settled and (image in now or is_there(image))]
+    left = [image for image in asked if image not in settled and (image in now or is_there(image))]
     n_left_now = sum(image in now for image in left)
     # What an earlier run did says nothing of the pace of this one, nor does what failed, which takes no time.
     recent = [e for e in known if e.image in now and e.time >= start.time and e.result == DONE]
@@ -65,11 +66,11 @@ def read_status(folder: Path) -> RunStatus:
     pace = len(recent) / minutes if minutes else 0.0
     megapixels = sum(entry.facts.megapixels for entry in recent)
     return RunStatus(
-        n_images=len(known) + len(left),
+        n_images=len(known) + len(manifest.refused) + len(left),
         n_done=len(known) - len(failed),
         n_left=len(left),
         n_left_now=n_left_now,
-        failed=failed,
+        failed=(*failed, *(Problem(image, why) for image, why in manifest.refused.items())),
         begun=start.time,
         is_running=is_locked(manifest.path),
         images_per_minute=pace,

@@ -81,9 +81,12 @@ def segment(console: Console, **settings: Any) -> None:
         return
     with manifest.writing(), _open_engine(console, settings, job) as (mapper, engine):
         check_disk(settings["out_dir"], _plan(images, job, manifest, settings)[0])
+        refused = {images[i]: problem for i, problem in list_tasks(images, job, manifest)[1].items()}
         if settings["send_model"] and isinstance(mapper, Cluster):
             job = replace(job, sent=mapper.send_models(job.model_paths))
-        manifest.begin(images, job=job.fingerprint(), settings=job.describe(), engine=engine)
+        manifest.begin(
+            images, job=job.fingerprint(), settings=job.describe(), engine=engine, refused=refused,
+        )  # fmt: skip
         run_job(
             console, images, job, resume=False, mapper=mapper, manifest=manifest, retry_failed=settings["retry_failed"]
         )

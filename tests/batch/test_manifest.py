@@ -106,8 +106,10 @@ def test_what_other_settings_made_and_these_do_not_is_removed(survey, photos, mo
     assert len(list(survey.out.glob("*_threshold.png"))) == 3
 
 
-@pytest.mark.parametrize("error", [TooLittleMemory("give more"), MemoryError()], ids=repr)
-def test_what_lacked_memory_is_tried_again(survey, photos, monkeypatch, error):
+@pytest.mark.parametrize(
+    "error", [TooLittleMemory("give more"), MemoryError(), WriteFailed("the disk is full")], ids=repr
+)
+def test_what_lacked_memory_or_disk_is_tried_again(survey, photos, monkeypatch, error):
     with monkeypatch.context() as patch:
         patch.setattr(type(survey.job), "segment", Mock(side_effect=error))
         assert len(survey(photos).problems) == 3
@@ -181,6 +183,11 @@ def test_an_image_that_ends_its_process(survey, photos, tmp_path):
     assert problem.where == str(killer)
     assert "the process that worked on it was killed, probably because memory ran out, 3 times" in problem.message
     assert read_status(survey.out).failed[0].message == problem.message
+    # That takes three processes: it is not done again unasked.
+    [again] = survey([killer], mapper=Processes(2)).problems
+    assert "in an earlier run; --retry-failed tries again" in again.message
+    killer.write_bytes(photos[0].read_bytes() + b"\0")
+    assert "earlier" not in survey([killer], mapper=Processes(2)).problems[0].message
 
 
 def test_what_was_finished_while_a_run_was_stopped_is_not_done_again(survey, photos, tmp_path):

@@ -87,11 +87,20 @@ def test_a_list_with_a_bad_image(run, photos, words, tmp_path):
     assert found["n_images"] == 2 and found["failed"][0]["where"] == str(photos / "bad.png")
 
 
-def test_a_dry_run_lists_what_the_run_refuses(run, photos, words, tmp_path):
+def test_a_dry_run_and_the_status_list_what_the_run_refuses(run, photos, words, tmp_path):
     write_image(tmp_path / "more" / "a.png", np.full((48, 48, 3), 90, np.uint8))
     result = run("segment", photos, tmp_path / "more", *words, "--dry-run")
     assert result.exit_code == 1 and "2 to do, 0 done" in result.output
-    assert f"segment would refuse:\n  {tmp_path / 'more' / 'a.png'}: has the same name as" in result.output
+    reason = f"{tmp_path / 'more' / 'a.png'}: has the same name as {photos / 'a.png'}"
+    assert f"segment would refuse:\n  {reason}" in result.output
+    assert run("segment", photos, tmp_path / "more", *words).exit_code == 1
+    found = run("status", tmp_path / "out").output
+    assert found.startswith("3 images; ") and "has ended" in found and "left      0" in found
+    assert f"failed:\n  {reason}" in found
+    # It is asked for again, and now there is no other.
+    (photos / "a.png").unlink()
+    assert run("segment", tmp_path / "more", *words).exit_code == 0
+    assert "failed    0" in run("status", tmp_path / "out").output
 
 
 def test_two_engines_that_do_not_go_together(run, photos, words, tmp_path):
