@@ -300,8 +300,12 @@ def _is_filled(path: Path) -> bool:
 
 
 def find_key(image: Path) -> str:
-    """Return by what an image is known in a manifest."""
-    return describe_source(image if is_remote(image) else image.absolute())
+    """Return by what an image is known in a manifest, from whatever folder it is named."""
+    if is_remote(image):
+        return describe_source(image)
+    path = image.absolute()
+    # Otherwise links stay as they were typed.
+    return str(path.parent.resolve() / path.name if ".." in path.parts else path)
 
 
 def is_other(image: Path, entry: Entry) -> bool:

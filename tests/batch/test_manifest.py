@@ -5,6 +5,7 @@ import math
 import os
 import re
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -115,6 +116,15 @@ def test_what_lacked_memory_or_disk_is_tried_again(survey, photos, monkeypatch, 
         assert len(survey(photos).problems) == 3
     assert read_status(survey.out).n_left == 3
     assert len(list_done(survey(photos))) == 3
+
+
+def test_an_image_is_the_same_from_another_folder(survey, photos, tmp_path, monkeypatch):
+    survey(photos)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = [Path(os.path.relpath(path)) for path in photos]
+    assert again[0].parts[0] == ".." and list_done(survey(again)) == []
+    assert read_status(survey.out).n_images == 3
 
 
 def test_what_is_known_of_each_image(survey, photos):
