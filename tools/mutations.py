@@ -306,6 +306,7 @@ BREAKS = {
          "batch/test_rank.py"),
         ("batch/workers.py", "waiting.appendleft((behind, n_made))", "waiting.appendleft((behind, n_made + 1))",
          "batch/test_workers.py"),
+        ("batch/workers.py", "self._has_started |= self", "self._has_started = self", "batch/test_workers.py"),
         ("batch/workers.py", "if n_tries < N_TRIES:", "if n_tries < 0:", "batch/test_workers.py"),
         ("batch/plan.py", "per_megapixel * megapixels / n_workers", "per_megapixel", "batch/test_manifest.py"),
         ("batch/plan.py", "if needed > free:", "if False:", "batch/test_manifest.py"),

@@ -265,7 +265,8 @@ def open_cluster(
         with dask.config.set(large), _quiet_dask(), client:
             n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
             if not n_workers:
-                raise BadInput(f"the scheduler at {where} has no workers; start some with `dask worker {where}`")
+                how = f"--scheduler-file {where}" if scheduler_file else where
+                raise BadInput(f"the scheduler at {where} has no workers; start some with `dask worker {how}`")
             yield Cluster(client, n_workers, client.dashboard_link, resource)
         return
     n_workers = n_jobs or count_cores()

@@ -119,6 +119,7 @@ class _Worker:
 
     def __init__(self, n_threads: int) -> None:
         self._n_threads = n_threads
+        self._has_started = False
         self._start()
 
     def _start(self) -> None:
@@ -150,8 +151,10 @@ class _Worker:
 
     def replace(self, *, is_end: bool) -> str:
         """Start another process in the place of one that died, and return how that ended."""
-        if is_end or not self._started.is_set():
-            raise _explain_death(has_started=self._started.is_set())
+        # One that is killed while it starts says nothing of those before it.
+        self._has_started |= self._started.is_set()
+        if is_end or not self._has_started:
+            raise _explain_death(has_started=self._has_started)
         # Its exit code is known once the pool has ended.
         self.stop()
         how = describe_end(self._process.exitcode)

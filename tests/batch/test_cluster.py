@@ -96,6 +96,22 @@ def test_a_command_says_nothing_of_how_dask_works(tile_dir, tiny_model, tmp_path
     assert not re.search("(?i)scheduler|nanny|traceback", done.stderr), done.stderr
 
 
+def test_a_cluster_without_workers(tmp_path):
+    scheduler_file = tmp_path / "scheduler.json"
+    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1"}}
+    with SpecCluster({}, scheduler=scheduler, silence_logs=50) as cluster:
+        scheduler_file.write_text(json.dumps({"address": cluster.scheduler_address}))
+        for given, words in (
+            ({"scheduler": cluster.scheduler_address}, cluster.scheduler_address),
+            ({"scheduler_file": scheduler_file}, f"--scheduler-file {scheduler_file}"),
+        ):
+            with (
+                pytest.raises(BadInput, match=re.escape(f"start some with `dask worker {words}`")),
+                open_cluster(**given),
+            ):
+                pass
+
+
 def test_a_cluster_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr("hybridseg.batch.cluster._CONNECT_SECONDS", 0.5)
     with (

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from hybridseg.batch import workers
 from hybridseg.batch.workers import SerialPool, hold_interrupts, map_calls, open_pool
 from hybridseg.errors import BadInput
 
@@ -68,6 +69,22 @@ def test_a_call_whose_process_is_killed_is_made_again(tmp_path):
     commands = [f"import os, pathlib; p = pathlib.Path({str(tmp_path)!r}, {str(i)!r}); q = p.exists(); p.touch(); "
                 f"q or {i} != 3 or os._exit(9)" for i in range(6)]  # fmt: skip
     assert list(map_calls(exec, commands, n_jobs=2, on_death=lambda *_: "dead")) == [None] * 6
+
+
+def die(*_):
+    os._exit(9)
+
+
+def test_a_process_that_is_killed_while_it_starts_in_the_place_of_another_stops_nothing(tmp_path, monkeypatch):
+    start, starters = workers._Worker._start, [workers._start_worker, die, workers._start_worker]
+
+    def start_next(self):
+        monkeypatch.setattr(workers, "_start_worker", starters.pop(0))
+        start(self)
+
+    monkeypatch.setattr(workers._Worker, "_start", start_next)
+    code = f"import os, pathlib; p = pathlib.Path({str(tmp_path / 'x')!r}); q = p.exists(); p.touch(); q or os._exit(9)"
+    assert list(map_calls(exec, [code], n_jobs=2, on_death=lambda *_: "dead")) == [None] and not starters
 
 
 @pytest.mark.slow
