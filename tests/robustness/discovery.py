@@ -45,6 +45,7 @@ NOT_READERS = {
     "hybrid.classifier.owns_saved_model": "it compares the bytes of two files",
     "hybrid.semseg.load_classifiers": _THROUGH,
     "hybrid.semseg.segment_file": _THROUGH,
+    "io.atomic.explain_writing": "it explains what its callers raise",
     "io.atomic.atomic_path": _WRITES,
     "io.atomic.replace_text": _WRITES,
     "io.atomic.back_up": _WRITES,
