@@ -83,7 +83,7 @@ class ConvertResult:
 
     def _describe(self) -> str:
         skipped = f", {len(self.skipped)} were there already" if self.skipped else ""
-        return f"{len(self.written)} label maps written to {short_path(self.out_dir)}{skipped}"
+        return f"{count_of(len(self.written), 'label map')} written to {short_path(self.out_dir)}{skipped}"
 
     def _repr_html_(self) -> str:
         notes = (f"{done.path.name}: {note}" for done in self.written for note in done.notes)
