@@ -245,7 +245,7 @@ def _check_hub_cache() -> Check:
     parent = folder if folder.exists() else next(p for p in folder.parents if p.exists())
     if not os.access(parent, os.W_OK):
         return Check("hub cache", "warning", f"{folder} cannot be written", "export TFHUB_CACHE_DIR=$HOME/.cache/tfhub")
-    return Check("hub cache", "ok", f"{folder}, {n_modules} modules")
+    return Check("hub cache", "ok", f"{folder}, {count_of(n_modules, 'module')}")
 
 
 def _check_memory() -> Check:

@@ -23,7 +23,7 @@ _PROCESS = 224 << 20
 class MemoryOptions:
     """How much memory the work on an image may take.
 
-    The result depends on it only where there is less than about 1 GiB for a CRF: in some pixels in a thousand.
+    With less than about 1 GiB for a CRF a few pixels in a thousand differ; otherwise the result does not depend on it.
     """
 
     max_memory: float | None = option(

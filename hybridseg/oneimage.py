@@ -177,8 +177,8 @@ def segment_pixels(
     if n_bytes > room // 2:
         raise TooLittleMemory(
             f"{info.path if info else 'the image'} has {math.prod(shape) / 1e6:,.0f} megapixels, whose classes, "
-            f"confidence and picture take {n_bytes / GIB:.1f} GiB, and {room / 2 / GIB:.1f} are left for them; let the "
-            "results of its file be written, part by part: --out DIR"
+            f"confidence and picture take {n_bytes / GIB:.1f} GiB, and {room / 2 / GIB:.1f} are left for them; have "
+            "the results written to files, part by part: --out DIR"
         )
     room -= n_bytes
     opened = open_lazily(known.path, room=room) if isinstance(known, ImageInfo) else known

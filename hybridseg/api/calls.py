@@ -45,7 +45,7 @@ _SHARED = {
     ("machines",): "MachineOptions: several graphics cards, or several machines that train together.",
     ("progress",): "Wraps what is worked on, as `tqdm` does; by default shown where a person is watching.",
 }
-# In an annotation: a text may be a path.
+# In annotations of parameters whose text may be a path.
 _PATHS = re.compile(r"\b(PathLike|Labels|Config)\b")
 _given: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hybridseg.batch.sending import Parcel
-from hybridseg.batch.workers import N_TRIES, check_jobs, describe_end, hold_interrupts
+from hybridseg.batch.workers import MOST_AHEAD, N_TRIES, check_jobs, describe_end, hold_interrupts
 from hybridseg.errors import BadInput, MissingInput, MissingPackage
 from hybridseg.io.jsonfiles import read_json_object
 from hybridseg.machine import count_cores
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _CONNECT_SECONDS = 20
-# Of what is large, one for each worker is on its way beside what it works on, and no more than so many in all.
-_MOST_AHEAD = 16
 # They have levels of their own, and tell every step, also of errors that Dask deals with.
 _LOGGERS = ("distributed", "distributed.client", "distributed.gc")
-# What watches over workers keeps what it logs, and tells it when asked: above all how a worker ended.
+# A nanny watches over each worker. It keeps its log, which says how the worker ended.
 _NANNY_LOGGER = "distributed.nanny"
 _LOG_LINES, _LOG_SECONDS = 100, 10.0
 
@@ -60,9 +58,9 @@ class Cluster:
         return sum(worker.get("resources", {}).get(self.resource, 0) >= 1 for worker in workers)
 
     def _count_wanted(self) -> int:
-        """Return how many calls are to be on their way, so that no worker waits and nothing piles up."""
+        """Return how many calls to hand over at a time, so that no worker waits and nothing piles up."""
         n_workers = max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
-        return n_workers + min(n_workers, _MOST_AHEAD)
+        return n_workers + min(n_workers, MOST_AHEAD)
 
     def send_models(self, model_paths: Sequence[Path]) -> str:
         """Send models to all workers, also to those that join later, and return the hash under which they keep them.
@@ -186,13 +184,13 @@ def explain_end(pid: int, logged: Sequence[str]) -> str:
     >>> explain_end(7, ["distributed.nanny - INFO - Worker process 7 was killed by signal 9"])
     'was killed, probably because memory ran out'
     >>> explain_end(7, ["Worker tcp://a:1 (pid=7) exceeded 95% memory budget. Restarting..."])
-    'took more than 95% of the memory that Dask gives it (--memory-limit), which ended it'
+    'was ended by Dask, because it took more than 95% of its memory (--memory-limit)'
     >>> explain_end(8, ["Worker process 7 was killed by signal 9"])
     ''
     """
     for line in logged:
         if found := re.search(rf"\(pid={pid}\) exceeded (\d+%) memory budget", line):
-            return f"took more than {found[1]} of the memory that Dask gives it (--memory-limit), which ended it"
+            return f"was ended by Dask, because it took more than {found[1]} of its memory (--memory-limit)"
     for line in logged:
         if found := re.search(rf"Worker process {pid} (?:was killed by signal|exited with status) (\d+)", line):
             return describe_end(-int(found[1]) if "signal" in found[0] else int(found[1]))
@@ -252,7 +250,7 @@ def open_cluster(
         raise MissingPackage(
             'a cluster needs dask, which is not installed; install it with `pip install "hybridseg[dask]"`'
         ) from error
-    # Parts of an image may be larger than what Dask thinks is meant.
+    # Dask warns of large arguments, and parts of an image are large on purpose.
     large = {"distributed.admin.large-graph-warning-threshold": "1GB"}
     if scheduler or scheduler_file:
         if scheduler_file:

@@ -168,7 +168,7 @@ def estimate_survey(
     survey: SurveyOptions = SurveyOptions(),
     progress: Progress = no_progress,
 ) -> Estimate:
-    """Segment a small, a usual and a large image, or fewer where sizes are alike, and scale up what that took.
+    """Segment a small, a typical and a large image, or fewer where sizes are alike, and scale up what that took.
 
     Each is segmented once in every process; the results go to a temporary folder, which is removed.
 
@@ -200,7 +200,7 @@ def estimate_survey(
 
 
 def choose_images(megapixels: np.ndarray) -> list[int]:
-    """Return a small, a usual and a large image by their sizes; fewer where they are alike.
+    """Return a small, a typical and a large image by their sizes; fewer where they are alike.
 
     Examples
     --------

@@ -20,7 +20,7 @@ from hybridseg.batch.madeby import explain_difference, leave_out_machine
 from hybridseg.batch.manifest import ImageFacts, Manifest, measure_image
 from hybridseg.batch.pace import Pace
 from hybridseg.batch.parts import EngineFailed, Work, drop_parts, sharing
-from hybridseg.batch.plan import list_tasks, share_out, sort_out
+from hybridseg.batch.plan import divide_tasks, list_tasks, sort_out
 from hybridseg.batch.results import BatchResult, ImageResult
 from hybridseg.batch.sending import find_sent, list_model_files
 from hybridseg.batch.workers import N_TRIES, Processes, check_jobs
@@ -224,7 +224,7 @@ def run_jobs(
         Processes; 1 does the work in this one.
     mapper : Mapper or None
         What does the work in place of processes. Where images are left for fewer workers than there are, all work on
-        the parts of one, see `hybridseg.batch.plan.share_out`.
+        the parts of one, see `hybridseg.batch.plan.divide_tasks`.
     manifest : Manifest or None
         Leave out images that it lists as done, and record the outcome of the others in it.
     retry_failed : bool
@@ -264,7 +264,7 @@ def run_jobs(
             on_done(outcome)
 
     call = mapper or Processes(n_jobs)
-    whole, shared = share_out(tasks, job, call.n_workers)
+    whole, shared = divide_tasks(tasks, job, call.n_workers)
     attempt = partial(_try_image, job, resume, manifest is not None)
     hook = no_progress if mapper or n_jobs > 1 else progress
     with closing(call(partial(attempt, hook), whole, on_death=_report_death, on_late=settle)) as attempts:

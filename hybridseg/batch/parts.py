@@ -134,7 +134,7 @@ def drop_parts(target: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         return
     with suppress(OSError):
-        # First: the others are worth nothing without it.
+        # The key first: the others are worth nothing without it.
         for path in sorted(folder.iterdir(), key=lambda path: path.suffix != ".key"):
             if _OURS.fullmatch(path.name):
                 path.unlink()
@@ -184,7 +184,7 @@ class _Shared:
                 found = result
                 self._kept.write(name, number, found)
                 del left[number]
-            # That of this part came last. Another is read again; a damaged one is computed again, here.
+            # The result of this part came last, or it is read from disk; a damaged one is computed again, here.
             found = self._kept.read(name, i) if found is None else found
             yield function(self._load(), cut(i)) if found is None else found
 
@@ -205,7 +205,7 @@ class _Kept:
     def __init__(self, target: Path, key: str) -> None:
         self._folder = _place(target)
         if self._folder.is_symlink():
-            raise WriteFailed(f"{self._folder} is a link in the place of a folder of hybridseg; move it away")
+            raise WriteFailed(f"{self._folder} is a link where hybridseg keeps a folder of its own; move it away")
         mark = self._folder / f"{key}.key"
         if not mark.is_file():
             drop_parts(target)
@@ -259,7 +259,7 @@ def _compute_part(load: Callable[[], Any], function: Function, part: tuple[int, 
 
 def _report_death(i: int, how: str) -> tuple[int, Exception]:
     text = f"the process that worked on a part of it {how}, {N_TRIES} times"
-    return i, BadInput(f"{text}; give a smaller --jobs, or work on it in one process to see why")
+    return i, BadInput(f"{text}; give fewer --jobs, or work on it in one process to see why")
 
 
 def _place(target: Path) -> Path:

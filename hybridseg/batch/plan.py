@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 Task = tuple[int, Path]
 """An image with its number."""
 
-# Of images, for each worker, beyond which it is of little use that the last ones are shared; of parts below which.
+# For each worker: with more images than this, sharing the last ones gains little; nor does it with fewer parts.
 _MANY, _LEAST_PARTS = 10, 2
 # Of a label map and its figure, where nothing is known: the least that they take, and what they usually take.
 _LEAST_BYTES = 10_000
 _FIGURE_BYTES, _BYTES_A_PIXEL = 800_000, 0.15
 # Of a process with its model, and for each pixel of an image (docs/benchmarks.md).
 _PROCESS_MB, _MB_A_MEGAPIXEL = 250, 35
-# Megapixels that are there at a time: of a larger image, parts are.
+# Megapixels in memory at a time: a larger image is read in parts.
 _MOST_DECODED = 50
 
 
@@ -52,7 +52,7 @@ class Plan:
     n_remote : int
         Images that lie elsewhere, which are not in the other numbers.
     n_shared : int
-        Images whose parts all processes share, see `share_out`.
+        Images whose parts all processes share, see `divide_tasks`.
     """
 
     n_left: int
@@ -69,9 +69,9 @@ class Plan:
 def list_tasks(
     image_paths: Sequence[Path], job: Job, manifest: Manifest | None = None
 ) -> tuple[list[Task], dict[int, Problem]]:
-    """Return the images with their numbers, and by their numbers those whose result another would have in its place.
+    """Return the images with their numbers; and, by number, those whose result would take the place of another's.
 
-    That other one is among them, or one that a manifest lists.
+    That other image is among them, or one that a manifest lists.
     """
     tasks: list[Task] = []
     problems: dict[int, Problem] = {}
@@ -111,11 +111,11 @@ def sort_out(
     return left, failed
 
 
-def share_out(tasks: Sequence[Task], job: Job, n_workers: int) -> tuple[list[Task], list[Task]]:
-    """Return the images that are units as wholes, and those of whose parts all workers take their share.
+def divide_tasks(tasks: Sequence[Task], job: Job, n_workers: int) -> tuple[list[Task], list[Task]]:
+    """Return the images that one worker does as a whole, and those whose parts all workers share.
 
-    Of images of many parts, as many are done at a time as there are workers; those are shared that remain and would
-    leave some without work.
+    Images of many parts are done one to a worker as long as there is one for each; the rest, which would leave some
+    workers idle, are shared.
     """
     if n_workers == 1 or len(tasks) > _MANY * n_workers:
         return list(tasks), []

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-# Of what is large, so many calls wait behind others at the most.
-_MOST_AHEAD = 16
+MOST_AHEAD = 16
+"""How many calls with large arguments are prepared ahead, at most: one for each worker that is busy."""
 N_TRIES = 3
 """How often a call is made whose process is killed."""
 
@@ -69,13 +69,13 @@ def map_calls(
     running: dict[Future[Result], tuple[_Worker, Item, int]] = {}
     try:
         with _open_workers(n_jobs, len(items)) as workers:
-            free = deque([*workers, *workers[:_MOST_AHEAD]] if prepare else workers)
+            free = deque([*workers, *workers[:MOST_AHEAD]] if prepare else workers)
             while waiting or running:
                 while waiting and free:
                     worker, (item, n_tries) = free.popleft(), waiting.popleft()
                     running[worker.submit(function, prepare(item) if prepare else item)] = worker, item, n_tries
                 wait(running, return_when=FIRST_COMPLETED)
-                # Of those of one worker the first comes first: it is to blame for a death.
+                # In the order in which they were submitted: the first one of a worker is to blame for its death.
                 for future in [future for future in running if future.done()]:
                     if future not in running:
                         continue
@@ -85,7 +85,7 @@ def map_calls(
                         yield future.result()
                         continue
                     how = worker.replace(is_end=on_death is None)
-                    # What waited behind it had not begun.
+                    # The one that waited behind it had not begun.
                     for other in [other for other, (own, *_) in running.items() if own is worker]:
                         _, behind, n_made = running.pop(other)
                         free.append(worker)

@@ -13,7 +13,7 @@ import click
 from hybridseg.batch.cluster import Cluster, open_cluster
 from hybridseg.batch.jobs import Job, Mapper
 from hybridseg.batch.manifest import Manifest
-from hybridseg.batch.plan import Plan, check_disk, list_tasks, make_plan, share_out, sort_out
+from hybridseg.batch.plan import Plan, check_disk, divide_tasks, list_tasks, make_plan, sort_out
 from hybridseg.batch.status import RunStatus, read_status
 from hybridseg.batch.workers import Processes
 from hybridseg.cli.console import Console, pass_console
@@ -139,7 +139,7 @@ def _plan(images: list[Path], job: Job, manifest: Manifest, settings: dict[str, 
         [path for _, path in left], n_done, manifest, job=job.fingerprint(), n_workers=n_workers,
         with_figures=settings["figures"],
     )  # fmt: skip
-    plan = replace(plan, n_shared=len(share_out(left, job, n_workers)[1]))
+    plan = replace(plan, n_shared=len(divide_tasks(left, job, n_workers)[1]))
     return plan, [*problems.values(), *failed.values()]
 
 
@@ -157,8 +157,10 @@ def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
         + (f"; all processes share the parts of {count_of(plan.n_shared, 'image')}" if plan.n_shared else ""),
         "megapixels": f"{plan.megapixels:,.1f}"
         + (f", and those of {count_of(plan.n_remote, 'image')} elsewhere" if plan.n_remote else ""),
-        "processes": "those of the cluster; time and memory are of one" if _is_joined(settings) else settings["n_jobs"],
-        "time": "known once an image is done; hybridseg estimate tries some before"
+        "processes": "those of the cluster; time and memory are for one"
+        if _is_joined(settings)
+        else settings["n_jobs"],
+        "time": "known once an image is done; hybridseg estimate tries some first"
         if plan.seconds is None
         else f"about {describe_seconds(plan.seconds)}",
         "memory": f"up to about {plan.memory_mb / 1000:.1f} GB{rough}"
@@ -174,8 +176,8 @@ def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
 def status(console: Console, folder: Path) -> None:
     """Say how far a folder of results is.
 
-    Of all images that segment was ever asked to put there: what is done, what failed and why, what is left; of the last
-    call its pace, and how long the rest takes.
+    Of all images that segment was ever given for this folder: what is done, what failed and why, and what is left; of
+    the last call its pace, and how long the rest will take.
 
     Result: nothing is written; DIR/manifest.jsonl is read, also while segment works there.
 
@@ -189,12 +191,12 @@ def status(console: Console, folder: Path) -> None:
 
 
 def _say_status(console: Console, found: RunStatus) -> None:
-    state = "is at work" if found.is_running else "was stopped; give it again to go on"
+    state = "is at work" if found.is_running else "was stopped; run it again to go on"
     if not found.is_running and not found.n_left_now:
         state = "has ended"
     left = f", about {describe_seconds(found.seconds_left)}" if found.seconds_left and found.is_running else ""
     if n_earlier := found.n_left - found.n_left_now:
-        left += f"; {n_earlier:,} of them of earlier calls, to be given again"
+        left += f"; {n_earlier:,} of them from earlier calls, which must be run again"
     rows = {"done": f"{found.n_done:,}", "failed": f"{len(found.failed):,}", "left": f"{found.n_left:,}{left}"}
     if found.images_per_minute:
         rows["a minute"] = f"{found.images_per_minute:.1f} images, {found.megapixels_per_minute:.1f} megapixels"

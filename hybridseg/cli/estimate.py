@@ -15,7 +15,7 @@ from hybridseg.io.pairing import find_images
 from hybridseg.markup import count_of, describe_bytes
 from hybridseg.progress import describe_seconds
 
-# Beside other programs, or on a disk that is waited for, a trial takes more than this times what it computes.
+# Other programs, or a slow disk, make a trial take more than this times its CPU time.
 _MUCH_WAITING = 1.25
 _COLUMNS = ("machines", "processes", "time", "machine hours", "images/s", "MB/s read", "MB/s written", "limit")
 
@@ -30,10 +30,10 @@ _COLUMNS = ("machines", "processes", "time", "machine hours", "images/s", "MB/s 
 def estimate(console: Console, **settings: Any) -> None:
     """Say what segmenting a survey takes: hours, memory, disk and money.
 
-    A small, a usual and a large image of SOURCES, or fewer where sizes are alike, are segmented as segment would with
+    A small, a typical and a large image of SOURCES, or fewer where sizes are alike, are segmented as segment would with
     the same options, in all processes of this machine at once, and what that took is scaled up to all images, or to
-    --megapixels of such images. Of a raster with a side above 8,000 pixels two parts from its middle are tried. Seconds
-    are those of a processor where other programs ran, too.
+    --megapixels of such images. Of a raster with a side above 8,000 pixels two parts from its middle are tried. Time is
+    CPU time where other programs ran too.
 
     Result: nothing is written.
 
@@ -60,14 +60,15 @@ def _say_estimate(console: Console, found: Estimate, *, n_jobs: int) -> None:
         "tried": f"{count_of(len(found.trials), 'image')} of {', '.join(sizes)} megapixels, {n_jobs} at once",
         "images": f"{round(found.n_images):,}",
         "megapixels": f"{found.megapixels:,.1f}",
-        "work": f"{found.core_hours:,.1f} hours of a processor",
-        "a megapixel": f"{sum(found.steps.values()):.3f} s of a processor: {steps}",
+        "work": f"{found.core_hours:,.1f} CPU hours",
+        "a megapixel": f"{sum(found.steps.values()):.3f} CPU seconds: {steps}",
         "memory": f"up to about {found.memory_mb / 1000:.1f} GB on a machine",
         "disk": f"{describe_bytes(found.read_bytes)} of images, about {describe_bytes(found.written_bytes)} of results",
     }
     if found.waiting > _MUCH_WAITING:
         rows["waiting"] = (
-            f"the trial took {found.waiting:.1f} times what it computes; if no other programs ran, so will the survey"
+            f"by the clock the trial took {found.waiting:.1f} times its CPU time; unless other programs ran, the "
+            "survey will too"
         )
     console.say_all(f"{name:<11} {value}" for name, value in rows.items())
     console.say()

@@ -111,7 +111,7 @@ def eval_pixels(
     figures_dir = (out_dir or folder) / FIGURES_DIR
     figures = [path for path in result.written if path.parent == figures_dir]
     console.wrote(*(path for path in result.written if path not in figures))
-    console.wrote(*figures, text=f"wrote {len(figures)} figures into {figures_dir}")
+    console.wrote(*figures, text=f"wrote {count_of(len(figures), 'figure')} into {figures_dir}")
     if result.not_shown:
         console.say(
             f"errors of {len(result.not_shown)} results are not drawn, for their photos are not in "

@@ -52,7 +52,7 @@ from hybridseg.verdict import FEW_PHOTOS, NextSteps
 
 DEFAULT_MODEL = Path("model.pb")
 _DEFAULTS = HybridOptions()
-# Of images with the same warning.
+# Images that are named where many have the same warning.
 _MOST_NAMED = 3
 # What the words after the model mean. The first three say what the model is, the others how it is used.
 _WORDS: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -267,7 +267,7 @@ def sum_up_warnings(warned: Sequence[tuple[str, str]], *, rest: str) -> list[str
     warned : sequence of (str, str)
         Images, and what is to be said of each.
     rest : str
-        Where all images of a kind are named; empty: a line for each of them.
+        Where all images are named; empty: give each a line of its own.
 
     Examples
     --------
@@ -278,14 +278,14 @@ def sum_up_warnings(warned: Sequence[tuple[str, str]], *, rest: str) -> list[str
     for i, (name, text) in enumerate(warned):
         kinds.setdefault(re.sub(r"\d[\d.,]*", "#", text) if rest else str(i), {})[name] = text
     lines = []
-    for of in kinds.values():
-        (first, text), *others = of.items()
+    for texts in kinds.values():
+        (first, text), *others = texts.items()
         if not others:
             lines.append(f"{first}: {text}")
             continue
-        names = name_some(of, _MOST_NAMED)
-        lead = "first" if len(set(of.values())) == 1 else f"the numbers are of {first}; first"
-        lines.append(f"{count_of(len(of), 'image')}: {text} ({lead}: {names}; {rest})")
+        names = name_some(texts, _MOST_NAMED)
+        lead = "first" if len(set(texts.values())) == 1 else f"the numbers are those of {first}; first"
+        lines.append(f"{count_of(len(texts), 'image')}: {text} ({lead}: {names}; {rest})")
     return lines
 
 

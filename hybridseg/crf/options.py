@@ -39,7 +39,7 @@ class CrfOptions:
     n_threads: int = option(0, "Threads of the compiled kernel; 0 is one for each core.", span=Span(0, 1024))
     max_memory: float = option(
         4.0,
-        "Memory that the CRF may take, in GiB; too little makes its blocks smaller, and changes some pixels in a "
+        "Memory that the CRF may take, in GiB; too little makes its blocks smaller, which changes a few pixels in a "
         "thousand.",
         span=_POSITIVE,
     )

@@ -12,12 +12,12 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable, remap, seeds_to_labels
 from hybridseg.data.picturemasks import nearest_classes, threshold_grey
 from hybridseg.errors import BadInput, HybridSegError, Problem, count_problems, located
-from hybridseg.io.annotations.areas import AREA_FORMATS
+from hybridseg.io.annotations.areas import ENDINGS, write_mask
 from hybridseg.io.annotations.painted import paint_annotations
 from hybridseg.io.atomic import claim_folder
 from hybridseg.io.images import IMAGE_SUFFIXES, ImageInfo, describe_image, load_image
 from hybridseg.io.labelled import check_size
-from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap, write_labelmap
+from hybridseg.io.labels.formats import LABELMAP_SUFFIXES, read_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.io.locks import lock_output
 from hybridseg.io.masks import CONVERTIBLE, find_labelled
@@ -28,10 +28,6 @@ from hybridseg.progress import Progress, no_progress
 
 # The share of pixels far from any colour above which the colours may be those of another mask.
 _MUCH = 0.5
-# Names that every command finds as a mask made by hand, and that no photo has.
-ENDINGS = {"mat": "_mres.mat", "png": "_label.png", "tif": "_label.tif"}
-# Those of other programs are called after the image.
-ENDINGS |= {name: ending for name, (ending, _) in AREA_FORMATS.items()}
 
 
 @dataclass(frozen=True)
@@ -147,10 +143,7 @@ def convert_masks(
             except HybridSegError as error:
                 problems.append(Problem.of(pair.labels_path, error))
                 continue
-            if options.to in AREA_FORMATS:
-                AREA_FORMATS[options.to][1](target, labelmap, pair.image_path)
-            else:
-                write_labelmap(target, labelmap)
+            write_mask(target, labelmap, pair.image_path, to=options.to)
             written.append(Converted(target, notes))
     if not (written or skipped):
         with suppress(OSError):

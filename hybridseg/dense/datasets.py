@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -178,7 +179,10 @@ def read_listed_pairs(path: Path) -> list[Pair]:
 def _find_listed(name: str, table: Path, *, of: str = "") -> Path:
     if not name:
         raise BadInput(f"it names no mask of {shorten(of)}; list labelled images alone" if of else "a row has no image")
-    found = next((place for place in (Path(name), table.parent / name) if place.is_file()), None)
+    found = None
+    # No file can have a name that is too long.
+    with suppress(OSError):
+        found = next((place for place in (Path(name), table.parent / name) if place.is_file()), None)
     if found is None:
         raise MissingInput(f"it names {shorten(name)}, which is not there; make it again with `hybridseg review`")
     return found

@@ -28,7 +28,7 @@ _OURS = (b"hybridseg:made_by",)
 
 @dataclass(frozen=True)
 class Agreement:
-    """What two people made of an image, or of all their images (`image` is empty).
+    """How two people labelled an image, or all their images (then `image` is empty).
 
     Parameters
     ----------

@@ -243,8 +243,8 @@ def list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable
         )
     if found.refinement.n_blocks > found.refinement.n_planned:
         warnings.append(
-            f"for lack of memory the CRF worked in {found.refinement.n_blocks} overlapping parts instead of "
-            f"{found.refinement.n_planned}, so some pixels in a thousand may differ; give it more (--max-memory)"
+            f"memory was short, so the CRF worked in {found.refinement.n_blocks} overlapping blocks instead of "
+            f"{found.refinement.n_planned}; a few pixels in a thousand may differ; give it more (--max-memory)"
         )
     if found.filled_share > 0:
         warnings.append(

@@ -57,7 +57,9 @@ def check_tiff(path: Path, *, is_beside: bool = False) -> None:
                 if number == 0 and not is_beside:
                     most = max(4 * page.numbers.get(_ROWS, 0) * page.numbers.get(_COLS, 0), _MAX_BLOCK_PIXELS)
                 if number >= _MAX_PAGES:
-                    raise BadInput(f"{path} has more than {_MAX_PAGES:,} pages; save those that you need apart")
+                    raise BadInput(
+                        f"{path} has more than {_MAX_PAGES:,} pages; save the ones that you need as separate files"
+                    )
                 if number == 0 or is_beside or page.numbers.get(_KIND, 0) & (_REDUCED | _MASK):
                     _check_page(path, file, page, most)
     except (OSError, struct.error, OverflowError):
@@ -92,9 +94,11 @@ def _list_pages(file: BinaryIO) -> Iterator[_Page]:
 def _check_page(path: Path, file: BinaryIO, page: _Page, most: int) -> None:
     rows, cols = page.block_shape
     if rows * cols > most:
-        raise BadInput(f"{path} is stored in blocks of {rows} x {cols} pixels, far larger than itself")
+        raise BadInput(
+            f"{path} is stored in blocks of {rows} x {cols} pixels, far larger than itself; save it in smaller tiles"
+        )
     if (n_bands := page.numbers.get(_BANDS, 1)) > _MAX_BANDS:
-        raise BadInput(f"{path} has {n_bands:,} bands, more than the {_MAX_BANDS:,} that are read; take out some")
+        raise BadInput(f"{path} has {n_bands:,} bands, more than the {_MAX_BANDS:,} that are read; leave some out")
     place, length = page.metadata
     # Each takes more than a byte.
     if length > _MAX_TEXTS:

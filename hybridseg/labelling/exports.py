@@ -1,4 +1,4 @@
-"""The result of an image that is open as a file for other programs."""
+"""The result of an open image, as a file for other programs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 
 from hybridseg.classes import seeds_to_labels
 from hybridseg.errors import BadInput
-from hybridseg.io.annotations.areas import AREA_FORMATS
-from hybridseg.io.labels.formats import write_labelmap
+from hybridseg.io.annotations.areas import ENDINGS, write_mask
 from hybridseg.io.labels.labelmaps import LabelMap
 from hybridseg.labelling.entries import OpenImage
 
-_MAPS = {"png": "_label.png", "tif": "_label.tif"}
-EXPORTS = (*AREA_FORMATS, *_MAPS)
+# A `.mat` is what accepting an image writes.
+EXPORTS = tuple(to for to in ENDINGS if to != "mat")
 
 
 def export_result(opened: OpenImage, to: str) -> tuple[str, bytes]:
@@ -27,7 +26,7 @@ def export_result(opened: OpenImage, to: str) -> tuple[str, bytes]:
         When there is no such format, or no result of the whole image.
     """
     if to not in EXPORTS:
-        raise BadInput(f"results are exported as {', '.join(EXPORTS)}")
+        raise BadInput(f"a result can be exported as {', '.join(EXPORTS)}")
     path = opened.windows.path
     with opened.lock:
         if opened.labels is None and not opened.drawing.seeds["result"].any():
@@ -39,10 +38,6 @@ def export_result(opened: OpenImage, to: str) -> tuple[str, bytes]:
         seeds = np.array(opened.drawing.seeds["scribbles"])
         result = LabelMap(labels, opened.table, seeds, opened.windows.info.georeference)
     with tempfile.TemporaryDirectory() as folder:
-        ending = _MAPS.get(to) or AREA_FORMATS[to][0]
-        target = Path(folder) / f"{path.stem}{ending}"
-        if to in _MAPS:
-            write_labelmap(target, result)
-        else:
-            AREA_FORMATS[to][1](target, result, path)
+        target = Path(folder) / f"{path.stem}{ENDINGS[to]}"
+        write_mask(target, result, path, to=to)
         return target.name, target.read_bytes()

@@ -143,4 +143,4 @@ def _run_job(session: LabelSession, entry: ImageEntry, opened: OpenImage, job: J
     entry.message = f"Wrote {', '.join(entry.written)}."
     entry.message_kind = "good"
     if not done:
-        entry.message, entry.written = "It was changed while the files were written: accept it once more.", ()
+        entry.message, entry.written = "It was changed while the files were written: accept it again.", ()

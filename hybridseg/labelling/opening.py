@@ -78,11 +78,12 @@ def find_own_folder(folder: Path, annotator: str) -> Path:
     Raises
     ------
     BadInput
-        When a folder cannot be called so.
+        When no folder can have that name.
     """
     if not re.fullmatch(r"\w[\w .-]{0,59}", annotator) or annotator != annotator.strip(" ."):
         raise BadInput(
-            f"--annotator {annotator[:60]!r} becomes the name of a folder: give up to 60 letters, digits, spaces or -"
+            f"--annotator {annotator[:60]!r} becomes the name of a folder: use up to 60 letters, digits, spaces, "
+            "dots, - or _, and begin with a letter or digit"
         )
     return folder / PEOPLE_DIR / annotator
 

@@ -109,7 +109,7 @@ class Shelf:
         """
         taken = [path for path in moved if path.exists()]
         if taken:
-            raise WriteFailed(f"{taken[0]} is there again, so the accepted result stays in {TRASH}; accept once more")
+            raise WriteFailed(f"{taken[0]} is there again, so the accepted result stays in {TRASH}; accept it again")
         _move({there: path for path, there in moved.items()})
         emptied = {parent for there in moved.values() for parent in there.parents if TRASH in parent.parts}
         for folder in sorted(emptied, reverse=True):

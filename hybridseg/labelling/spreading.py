@@ -23,7 +23,7 @@ _USUAL_SCALE = 0.2
 SPREAD_CRF = CrfOptions(color_scale=5.0, gt_prob=0.9)
 # A classifier knows what is far away already: the CRF finds the borders, and blocks need little overlap.
 LEARNED_CRF = replace(SPREAD_CRF, theta=30.0, color_compat=30.0, max_memory=0.5)
-# The nearness of a smooth border, in pixels of the reduced image.
+# How far the nearness kernel of a smooth border reaches, in pixels of the reduced image.
 _SMOOTH_THETA = 3.0
 
 
@@ -47,8 +47,8 @@ class SpreadOptions:
     )
     others: float = option(
         0.0,
-        "Weight of the scribbles on the images of this session that were labelled before, beside 1 for those on the "
-        "image itself; 0.1 helps where a class has a single stroke, 0 learns each image by itself.",
+        "Weight of the scribbles on the images that were labelled before in this session, relative to 1 for those on "
+        "the image itself; 0.1 helps where a class has a single stroke, 0 learns each image by itself.",
         span=Span(0, 100),
     )
     smoothness: int = option(

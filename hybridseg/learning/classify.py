@@ -10,7 +10,7 @@ from hybridseg.learning.experience import Lessons
 from hybridseg.learning.features import PixelFeatures
 from hybridseg.learning.softmax import LinearClassifier, fit_softmax
 
-# More change the result little, and take longer; of a class that has as many, at least so many.
+# More samples change the result little, and take longer; a class keeps at least the second number, if it has as many.
 _MAX_SAMPLES, _LEAST_SAMPLES = 2000, 50
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Of one image, and the images that were labelled last: no more is kept, and none is on disk.
+# Samples of an image, and images, that are kept: in memory, never on disk.
 _MAX_SAMPLES, _MAX_IMAGES = 300, 9
 
 

@@ -15,7 +15,7 @@ from hybridseg.learning.texture import measure_texture
 from hybridseg.models.activations import COARSEST, compute_activations
 
 NONE, COLOR, DEEP = FEATURES = ("none", "color", "deep")
-# Of a window without what it sees around it; the network takes some 0.4 GB for it while it runs.
+# Of a window, and of what it sees around it; the network takes about 0.4 GB for a window while it runs.
 _MOST_SIDE, _HALO = 768, 64
 _MAX_KEPT_BYTES = 128_000_000
 
@@ -69,7 +69,7 @@ class PixelFeatures:
         return found
 
     def _list_windows(self, rows: slice, cols: slice) -> Iterator[_Window]:
-        """Yield the windows of which some part lies in a part of the image."""
+        """Yield the windows that overlap a part of the image."""
         cuts = [_cut(size) for size in self.shape]
         for down in (part for part in cuts[0] if _meet(part, rows).start < _meet(part, rows).stop):
             for across in (part for part in cuts[1] if _meet(part, cols).start < _meet(part, cols).stop):

@@ -22,8 +22,6 @@ from hybridseg.models.startup import hold_messages
 _TAPS = {2: 2, 4: 4, 7: 8, 14: 16}
 STRIDES = tuple(_TAPS.values())
 COARSEST = max(STRIDES)
-
-
 # One image at a time: each takes memory.
 _RUNNING = threading.Lock()
 

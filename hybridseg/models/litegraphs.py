@@ -47,7 +47,7 @@ _SIDES_FROM_SHAPES = frozenset(
 _PASSING = frozenset(
     ("CAST", "CONCATENATION", "EXPAND_DIMS", "GATHER", "PACK", "RESHAPE", "SHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE")
 )
-# Processors end a program that divides the least whole number by -1; LiteRT sees to that everywhere but here.
+# A processor crashes a program that divides the lowest integer by -1; LiteRT guards against it everywhere but here.
 _TRAP, _FLOATS = "FLOOR_MOD", ("FLOAT16", "FLOAT32", "FLOAT64")
 # What reading a table at a place that lies may raise.
 _DAMAGE = (struct.error, LookupError, ValueError, TypeError, AttributeError, MemoryError)
@@ -106,7 +106,9 @@ def _check_sizes(model: Any, graph: Any, names: dict[int, str]) -> None:
         if not sizes <= (fixed | sides if name in _SIDES_FROM_SHAPES else fixed):
             raise BadInput(f"the size of what {name} gives does not follow from that of the image alone")
         if name == _TRAP and not used <= fixed | sides and not all(_is_float(graph.Tensors(i)) for i in outputs):
-            raise BadInput(f"{name} divides whole numbers that depend on the pixels: some of them end the program")
+            raise BadInput(
+                f"{name} divides integers that depend on the pixels, and some values of these would crash the program"
+            )
         if name == "SHAPE" or (name in _PASSING and sides & used and used <= fixed | sides):
             sides |= outputs
         elif used <= fixed and name != "RANDOM_UNIFORM":

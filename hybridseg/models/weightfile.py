@@ -92,7 +92,7 @@ def _check_pieces(item: h5py.Dataset, piece: int, *, max_bytes: int) -> None:
     pipeline = item.id.get_create_plist()
     packing = tuple(pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters()))
     if packing not in _PACKINGS or item.file.userblock_size:
-        raise BadInput(f"{item.name} is packed as no weights are; it is not a weight file")
+        raise BadInput(f"{item.name} is compressed as weights never are; it is not a weight file")
     with Path(item.file.filename).open("rb") as file:
         for number in range(item.id.get_num_chunks()):
             found = item.id.get_chunk_info(number)

@@ -15,7 +15,7 @@ from hybridseg.batch.cluster import open_cluster
 from hybridseg.batch.jobs import Outputs, run_jobs
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.parts import EngineFailed, drop_parts
-from hybridseg.batch.plan import share_out
+from hybridseg.batch.plan import divide_tasks
 from hybridseg.batch.sending import Parcel, sent_folder
 from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
@@ -261,11 +261,11 @@ def test_which_images_are_shared(mosaic, job, photo):
         path.write_bytes(mosaic.read_bytes())
     tasks = list(enumerate(paths))
     for n_workers, n_shared in ((1, 0), (2, 1), (3, 2), (4, 1), (5, 0), (8, 5), (13, 0)):
-        whole, shared = share_out(tasks, job, n_workers)
+        whole, shared = divide_tasks(tasks, job, n_workers)
         assert shared == tasks[len(tasks) - n_shared :] and whole == tasks[: len(tasks) - n_shared], n_workers
-    assert share_out(tasks * 4, job, 2)[1] == [], "many photos are not"
+    assert divide_tasks(tasks * 4, job, 2)[1] == [], "many photos are not"
     elsewhere = [(0, Path("/vsicurl/https://example.org/a.tif")), (1, mosaic.with_name("none.tif"))]
-    assert share_out(elsewhere, job, 2) == (elsewhere, [])
+    assert divide_tasks(elsewhere, job, 2) == (elsewhere, [])
 
 
 def test_nothing_of_a_user_is_removed(mosaic, job, here):
@@ -281,4 +281,4 @@ def test_nothing_of_a_user_is_removed(mosaic, job, here):
     (kept / "windows-1.npz").touch()
     [problem] = run_jobs([mosaic], job, mapper=here).problems
     drop_parts(target)
-    assert "is a link in the place" in problem.message and len(list(kept.iterdir())) == 2
+    assert "is a link where hybridseg keeps" in problem.message and len(list(kept.iterdir())) == 2

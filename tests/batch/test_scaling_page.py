@@ -45,7 +45,7 @@ def read_row(name):
 
 def test_the_figures_add_up():
     """Hours, days and seconds of the same survey."""
-    hours, seconds = read_row("hours of a processor"), read_row("**all**")
+    hours, seconds = read_row("CPU hours"), read_row("**all**")
     assert read_row("laptop, 4 cores") == [round(h / 4 / 24) for h in hours]
     assert read_row("16 cores") == pytest.approx([h / 16 / 24 for h in hours], abs=0.06)
     assert [round(h * 3600 / 1e7, 2) for h in hours] == pytest.approx(seconds[:4], abs=0.011)

@@ -188,4 +188,6 @@ def test_a_status_names_what_earlier_calls_left(run, photos, words, tmp_path, mo
     run("segment", photos / "b.png", *words)
     text = run("status", tmp_path / "out").output
     assert text.startswith("2 images; the last call, begun ") and "has ended" in text
-    assert "  done      1\n" in text and "  left      1; 1 of them of earlier calls, to be given again\n" in text
+    assert (
+        "  done      1\n" in text and "  left      1; 1 of them from earlier calls, which must be run again\n" in text
+    )

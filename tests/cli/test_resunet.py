@@ -391,12 +391,3 @@ def test_the_config_of_another_network(binary, coast4, tmp_path):
     assert result.exit_code == 1 and "are of 32 x 64 pixels, but TARGET_SIZE is [64, 64]" in result.stderr
     result = invoke("resunet", "train", "--config", config, *words[2:4], "--weights-out", tmp_path / "x.pb")
     assert result.exit_code == 2 and "must end in .h5" in result.stderr
-
-
-@pytest.mark.parametrize("words", [
-    [], ["--data", "r", "--images", "i"], ["--masks", "m"], ["--labels", "l"], ["--data", "r", "--labels", "l"],
-])  # fmt: skip
-def test_what_to_evaluate_on_must_be_clear(binary, words):
-    given = ("--config", binary[0] / "net.json", "--weights", binary[0] / "net.h5")
-    result = invoke("resunet", "evaluate", *given, *words)
-    assert result.exit_code == 2 and "give either --data, or --images with --masks" in result.stderr

@@ -180,6 +180,15 @@ def test_records_that_are_not_there(run, tmp_path):
     assert result.exit_code == 1 and "there is no network" in result.stderr
 
 
+@pytest.mark.parametrize("words", [
+    [], ["--data", "r", "--images", "i"], ["--masks", "m"], ["--labels", "l"], ["--data", "r", "--labels", "l"],
+])  # fmt: skip
+def test_what_to_evaluate_on_must_be_clear(run, tmp_path, words):
+    given = ("--config", write_config(tmp_path / "net.json", SMALL), "--weights", tmp_path / "net.h5")
+    result = run("resunet", "evaluate", *given, *words)
+    assert result.exit_code == 2 and "give either --data, or --images with --masks" in result.stderr
+
+
 @pytest.mark.slow
 def test_a_real_ctrl_c(run, tmp_path, launch):
     """Sent to a process in the middle of its training, once."""

@@ -366,7 +366,7 @@ def test_images_with_the_same_warning_share_a_line(run, tiny_model, tmp_path, pa
     result = run(*words)
     lines = [line for line in result.stderr.splitlines() if "less than a tile" in line]
     assert len(lines) == 1 and lines[0].startswith("warning: 4 images: the image has 15 x ")
-    assert "(the numbers are of c.png; first: c.png, a.png, b.png and 1 more; --verbose names all)" in lines[0]
+    assert "(the numbers are those of c.png; first: c.png, a.png, b.png and 1 more; --verbose names all)" in lines[0]
     assert run(*words, "--verbose").stderr.count("less than a tile") == 4
     single = run("semseg", photos[1], "--model", tiny_model, "--out", tmp_path / "one").stderr
     assert "warning: a.png: the image has 14 x " in single

@@ -75,3 +75,19 @@ def make_pairs():
         return ArrayPairs(images, labels)
 
     return make
+
+
+@pytest.fixture
+def stop_at():
+    """Make a progress that is interrupted at a step, of those that are left."""
+
+    def make(step):
+        def progress(items, *, label):
+            for number, item in enumerate(items):
+                if number == step:
+                    raise KeyboardInterrupt
+                yield item
+
+        return progress
+
+    return make

@@ -286,6 +286,7 @@ def test_the_lists_of_a_review_say_what_is_trained_on(tmp_path, table, monkeypat
         ("image\na.jpg\n", "lacks mask in its table"),
         ("image,mask\na.jpg,\n", "it names no mask of a.jpg; list labelled images alone"),
         ("image,mask\na.jpg,gone.png\n", "it names gone.png, which is not there"),
+        (f"image,mask\na.jpg,{'a' * 300}\n", "it names aaa.*, which is not there"),
     ):
         (tmp_path / "bad.csv").write_text(text)
         with pytest.raises((BadInput, MissingInput), match=reason):

@@ -122,21 +122,9 @@ def best_of(history):
     return int(np.argmin([row.val_loss for row in history]))
 
 
-def stop_at(step):
-    """A progress that is interrupted at a step, of those that are left."""
-
-    def progress(items, *, label):
-        for number, item in enumerate(items):
-            if number == step:
-                raise KeyboardInterrupt
-            yield item
-
-    return progress
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("validate", [True, False])
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(train, whole, validate):
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(train, whole, stop_at, validate):
     """Weights bit for bit: an epoch, another and half of the third, and the third are three."""
     _, first = train("parts", epochs=1, validate=validate)
     with pytest.raises(KeyboardInterrupt):
@@ -176,7 +164,7 @@ def test_a_checkpoint_restores_all_that_the_next_epoch_depends_on(architecture, 
 
 
 @pytest.mark.slow
-def test_killed_in_the_first_epoch_it_starts_over(train, whole, tmp_path):
+def test_killed_in_the_first_epoch_it_starts_over(train, whole, stop_at, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train("killed", epochs=1, progress=stop_at(1))
     assert not (tmp_path / "killed").exists()

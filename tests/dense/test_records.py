@@ -44,19 +44,6 @@ class Pairs:
         return image.astype(self.dtype), labels
 
 
-class Stop:
-    """A bar that stops the run after some items."""
-
-    def __init__(self, after):
-        self.after = after
-
-    def __call__(self, items, *, label):
-        for number, item in enumerate(items):
-            if number == self.after:
-                raise KeyboardInterrupt
-            yield item
-
-
 def make(out_dir, pairs=None, options=OPTIONS, **settings):
     return make_records(pairs or Pairs(), out_dir, options=options, **settings)
 
@@ -191,11 +178,11 @@ def test_portions_give_the_same_records_with_fewer_images_in_memory(n_loops, tmp
     assert contents(tmp_path / "one").keys() == contents(tmp_path / "portions").keys()
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path):
+def test_a_run_that_was_stopped_goes_on(stop_at, tmp_path):
     make(tmp_path / "whole", options=replace(OPTIONS, loops=3))
     folder, options = tmp_path / "stopped", replace(OPTIONS, loops=3)
     with pytest.raises(KeyboardInterrupt):
-        make(folder, options=options, progress=Stop(2))
+        make(folder, options=options, progress=stop_at(2))
     first = sorted(folder.glob("*.tfrec"))
     assert len(first) == 2 and not (folder / INDEX_NAME).exists()
     with pytest.raises(MissingInput, match="run make-tfrecords again"):
@@ -257,13 +244,13 @@ def test_a_finished_folder_is_left_as_it_is_unless_told(tmp_path):
     ],
 )
 @pytest.mark.parametrize("finished", [True, False])
-def test_other_records_are_not_replaced_unless_told(change, finished, tmp_path):
+def test_other_records_are_not_replaced_unless_told(change, finished, stop_at, tmp_path):
     few = {"pairs": Pairs(n=3)}
     if finished:
         make(tmp_path, **few)
     else:
         with pytest.raises(KeyboardInterrupt):
-            make(tmp_path, **few, progress=Stop(2))
+            make(tmp_path, **few, progress=stop_at(2))
     (tmp_path / "notes-0001-of-0002.tfrec").write_bytes(b"of another program")
     before = contents(tmp_path)
     with pytest.raises(OutputExists, match="--overwrite"):

@@ -294,7 +294,7 @@ def test_a_stroke_while_the_result_is_made(session, jobs, first, draw, wait_for_
     jobs.start(first, 3, "accept")
     state = wait_for_job(session, first)
     assert drawn and state["n_strokes"] == 3
-    assert state["state"] == "working" and "accept it once more" in state["message"] and state["stale"]
+    assert state["state"] == "working" and "accept it again" in state["message"] and state["stale"]
     # A file that is not of this state is not left beside the image.
     assert not (photos / "a_mres.mat").exists()
     (aside,) = photos.glob(".trash/*/a_mres.mat")

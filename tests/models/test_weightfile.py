@@ -234,5 +234,5 @@ def test_a_piece_that_unpacks_to_more_or_less_than_it_is(path, n_bytes, skipped)
 def test_pieces_that_only_a_plugin_unpacks(path):
     with h5py.File(path, "w") as file:
         file.create_dataset("w", data=np.zeros((64, 64), "f4"), chunks=(64, 64), compression="lzf")
-    with pytest.raises(BadInput, match=r"/w is packed as no weights are"):
+    with pytest.raises(BadInput, match=r"/w is compressed as weights never are"):
         read_weights(path)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import hybridseg
@@ -80,6 +81,39 @@ _READS = re.compile(
     r"tarfile|tomllib|ZipFile)\b|\.open\("
 )
 _CONTENT = ("content", "data", "parts", "record", "row", "size", "text", "value")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A function that reads a file.
+
+    Parameters
+    ----------
+    name : str
+        Its place in the package.
+    files : str
+        Which seeds are damaged, one at a time, as patterns below the folder of seeds; the others beside it are whole.
+    read : callable
+        Reads the file that is damaged, by its path.
+    share : float
+        Of the usual number of mutations: below 1 for a reader that takes long.
+    seconds : float or None
+        How long it may take, where that is more than other readers: it starts a process that needs TensorFlow.
+    writes : bool
+        Whether it needs a folder of its own each time.
+    """
+
+    name: str
+    files: str
+    read: Callable[[Path], object]
+    share: float = 1.0
+    writes: bool = False
+    seconds: float | None = None
+
+    def list_seeds(self, folder: Path) -> list[Path]:
+        found = sorted(path for pattern in self.files.split() for path in folder.glob(pattern) if path.is_file())
+        assert found, self
+        return found
 
 
 def find_readers(package: Path = Path(hybridseg.__file__).parent) -> set[str]:

@@ -27,9 +27,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from discovery import Reader
 from limits import KINDS, Outcome, Worker
 from mutations import ECHOED, lengthen, mutate
-from readers import READERS, Reader
+from readers import READERS
 
 from hybridseg.errors import MAX_ECHO, HybridSegError
 

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import fuzz
+from discovery import Reader
 from limits import Worker
-from readers import Reader
 
 from hybridseg.errors import BadInput
 

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from discovery import Reader
 from seeds import SHAPE, TABLE, TILE, Tiny, use_card
 
 from hybridseg.batch.madeby import check_place, explain_difference
@@ -71,39 +70,6 @@ from hybridseg.study.story import read_scores
 
 # Where a call that writes does so.
 OUT = "out"
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A function that reads a file.
-
-    Parameters
-    ----------
-    name : str
-        Its place in the package.
-    files : str
-        Which seeds are damaged, one at a time, as patterns below the folder of seeds; the others beside it are whole.
-    read : callable
-        Reads the file that is damaged, by its path.
-    share : float
-        Of the usual number of mutations: below 1 for a reader that takes long.
-    seconds : float or None
-        How long it may take, where that is more than other readers: it starts a process that needs TensorFlow.
-    writes : bool
-        Whether it needs a folder of its own each time.
-    """
-
-    name: str
-    files: str
-    read: Callable[[Path], object]
-    share: float = 1.0
-    writes: bool = False
-    seconds: float | None = None
-
-    def list_seeds(self, folder: Path) -> list[Path]:
-        found = sorted(path for pattern in self.files.split() for path in folder.glob(pattern) if path.is_file())
-        assert found, self
-        return found
 
 
 def record_of(path: Path) -> Any:

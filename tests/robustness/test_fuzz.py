@@ -117,7 +117,7 @@ def test_damage_that_asks_for_far_more_than_there_is(tmp_path):
         file["w/more"] = np.zeros(100_000, np.float32)
     for place, read, words in (
         (path, check_tiff, ("far larger than itself", "texts in its metadata")),
-        (weights, read_weights, ("unpacks to more", "packed as no weights are")),
+        (weights, read_weights, ("unpacks to more", "compressed as weights never are")),
     ):
         data = place.read_bytes()
         for number in range(60):

@@ -84,7 +84,7 @@ def test_taken_back_and_cleared(desk, tab, beach, strokes, on_sand, on_water, br
     assert truth.exists()
     tab.page.click("#clear")
     tab.agree()
-    tab.says("as if untouched")
+    tab.says("The image starts anew")
     tab.says("to do", where="#images")
     assert [path.name for path in beach.iterdir() if path.is_file()] == ["coast.png"]
     assert len(list(beach.glob(".trash/*/coast_doodles.json"))) == 1

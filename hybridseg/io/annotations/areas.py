@@ -17,6 +17,7 @@ from hybridseg.classes import VOID, hex_color
 from hybridseg.io.annotations.outlines import Ring, join_rings, trace_regions
 from hybridseg.io.atomic import atomic_path, write_text
 from hybridseg.io.images import as_rgb8, describe_image, load_image
+from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
 
 _SCHEMA = """
@@ -122,12 +123,23 @@ def write_geopackage(path: str | os.PathLike[str], labelmap: LabelMap, image_pat
         base.execute("INSERT INTO gpkg_geometry_columns VALUES ('labels', 'geom', 'POLYGON', ?, 0, 0)", (srs_id,))
 
 
-# Formats of other programs by name: what a file is called, and what writes it.
-AREA_FORMATS: dict[str, tuple[str, Callable[..., None]]] = {
-    "labelme": (".json", write_labelme),
-    "doodler": (".npz", write_doodler),
-    "gpkg": (".gpkg", write_geopackage),
-}
+# How the file of a mask ends by its format: first label maps, by names that every command finds as masks made by hand
+# and that no photo has; then files for other programs, which are called after the image.
+ENDINGS = {"mat": "_mres.mat", "png": "_label.png", "tif": "_label.tif"}
+ENDINGS |= {"labelme": ".json", "doodler": ".npz", "gpkg": ".gpkg"}
+_WRITERS: dict[str, Callable[..., None]] = {
+    "labelme": write_labelme, "doodler": write_doodler, "gpkg": write_geopackage,
+}  # fmt: skip
+
+
+def write_mask(
+    path: str | os.PathLike[str], labelmap: LabelMap, image_path: str | os.PathLike[str], *, to: str
+) -> None:
+    """Write a label map in one of the formats of `ENDINGS`."""
+    if to in _WRITERS:
+        _WRITERS[to](path, labelmap, image_path)
+    else:
+        write_labelmap(path, labelmap)
 
 
 def _measure(ring: Ring) -> float:

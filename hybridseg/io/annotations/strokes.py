@@ -121,14 +121,14 @@ def fill_area(
     Raises
     ------
     BadInput
-        When the area reaches so far that it cannot be filled at once, or is too ragged.
+        When the area is too large to be filled at once, or too ragged.
     """
     reach = _FILL_REACH
     while True:
         rows, cols = (slice(max(p - reach, 0), min(p + reach, n)) for p, n in zip(place, shape, strict=True))
         if (rows.stop - rows.start) * (cols.stop - cols.start) > _MAX_FILLED:
             raise BadInput(
-                f"that area reaches over more than {_MAX_FILLED:,} pixels, too many to fill at once; divide it with a "
+                f"that area extends over more than {_MAX_FILLED:,} pixels, too many to fill at once; divide it with a "
                 "stroke, or draw a polygon"
             )
         area = find_area(read(rows, cols), (place[0] - rows.start, place[1] - cols.start))

@@ -69,7 +69,7 @@ export class Finish {
   async #acceptImported() {
     const page = this.#page;
     const items = page.images.items.filter(({ state }) => state === "imported");
-    const words = "Their labels become ground truth as they were imported, without a look at each.";
+    const words = "Their labels become ground truth as they were imported, without a look at each one.";
     if (!(await ask(`Accept ${items.length} imported images?`, [words], "Accept all"))) return;
     const failed = [];
     for (const [k, { id, name }] of items.entries()) {
@@ -88,7 +88,7 @@ export class Finish {
     if (!state || state.job) return;
     const words =
       act === "clear"
-        ? ["Start this image anew?", "All that was drawn on it, and its result, goes to the folder .trash.", "Clear image"]
+        ? ["Start this image anew?", "Everything drawn on it, and its result, goes to the folder .trash.", "Clear image"]
         : ["Take the accepted result back?", "Its files go to the folder .trash. What was drawn stays.", "Withdraw"];
     if (!(await ask(words[0], [words[1]], words[2]))) return;
     page.drawing.cancel();
@@ -98,7 +98,7 @@ export class Finish {
     if (!fresh) return;
     page.heed(fresh, [0, 0, fresh.rows, fresh.cols]);
     if (page.state?.id === fresh.id) page.preview.schedule();
-    page.messages.succeed(`${act === "clear" ? "The image is as if untouched" : "The result was taken back"}. ${TRASHED}`);
+    page.messages.succeed(`${act === "clear" ? "The image starts anew" : "The result was taken back"}. ${TRASHED}`);
   }
 }
 
