@@ -568,6 +568,7 @@ BREAKS = {
         ("majority.py", "is_small[0] = False", "pass", "test_majority.py"),
         ("evaluation/agreement.py", "(labels[one] != VOID) & (labels[other] != VOID)", "labels[one] != VOID",
          "evaluation/test_agreement.py"),
+        ("evaluation/agreement.py", "if found:", "if True:", "evaluation/test_agreement.py"),
         ("labelling/spread.py", "drawn.scribbles if drawn.is_derived else", "", "labelling/test_spread.py"),
         ("labelling/spreading.py", "np.lexsort((-(pairs % 256), counts))", "np.lexsort((counts,))",
          "labelling/test_spread.py"),

@@ -166,8 +166,9 @@ def agreement(console: Console, *, folder: Path, out_dir: Path | None) -> None:
     """
     found = measure_agreement(folder, out_dir=out_dir, progress=console.progress)
     rows = [(f"{one.first}, {one.second}", _show(one.share), _show(one.kappa)) for one in found.pairs]
-    console.table(("people", "agreement", "kappa"), rows)
-    console.table(("class", "agreement"), [(name, _show(dice)) for name, dice in found.classes.items()])
+    if rows:
+        console.table(("people", "agreement", "kappa"), rows)
+        console.table(("class", "agreement"), [(name, _show(dice)) for name, dice in found.classes.items()])
     console.record(pairs=[one.to_record() for one in found.pairs], classes=found.classes)
     console.wrote(*found.written)
     console.finish(found.problems, n_done=len(found.images))

@@ -327,7 +327,7 @@ def convert(
         console.say_all(f"{converted.path.name}: {note}" for note in converted.notes)
     paths = [converted.path for converted in result.written]
     console.record(notes={converted.path.name: converted.notes for converted in result.written}, skipped=result.skipped)
-    console.wrote(*paths, text=f"{len(paths)} label maps written to {result.out_dir}")
+    console.wrote(*paths, text=f"{count_of(len(paths), 'label map')} written to {result.out_dir}")
     if result.skipped:
         console.say(f"{len(result.skipped)} were there already; --overwrite replaces them")
     console.say_all(result.rest)

@@ -114,7 +114,7 @@ def measure_agreement(
     out_dir = out_dir or folder / "agreement"
     table_path, maps = out_dir / _TABLE_NAME, {stem: out_dir / f"{stem}{_MAP_ENDING}" for stem in shared}
     found: list[Agreement] = []
-    written, problems = [table_path], []
+    written, problems = [], []
     with lock_output(out_dir, inside="agreement"):
         check_table(table_path, COLUMNS, advice="give another --out")
         check_ours(maps.values(), marks=_OURS, advice="give another --out")
@@ -128,7 +128,9 @@ def measure_agreement(
             write_labelmap(maps[stem], differences)
             written.append(maps[stem])
         pairs = _pool(found)
-        write_csv(table_path, COLUMNS, [one.to_record() for one in (*found, *pairs)])
+        if found:
+            write_csv(table_path, COLUMNS, [one.to_record() for one in (*found, *pairs)])
+            written.insert(0, table_path)
     return AgreementResult(tuple(found), pairs, _score_classes(pairs), tuple(written), tuple(problems))
 
 

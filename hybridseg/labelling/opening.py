@@ -59,14 +59,10 @@ def open_session(
     if annotator is not None:
         class_dir = out_dir or image_paths[0].parent
         out_dir = find_own_folder(class_dir, annotator)
+    album = Album(image_paths, table=table, out_dir=out_dir, class_dir=class_dir)
     for folder in {out_dir} if out_dir else {path.parent for path in image_paths}:
         claim_folder(folder)
-    session = LabelSession(
-        Album(image_paths, table=table, out_dir=out_dir, class_dir=class_dir),
-        options=options,
-        window=window,
-        figures=figures,
-    )
+    session = LabelSession(album, options=options, window=window, figures=figures)
     source = masks_dir or import_path
     told = session.import_all(source, masks_only=masks_dir is not None, progress=progress) if source else []
     return session, told

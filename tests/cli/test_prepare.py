@@ -129,6 +129,8 @@ def test_convert(run, colleague, table):
     result = run(*words, "--nearest-color", "--to", "mat", "--out", colleague / "jpg")
     assert result.exit_code == 0 and "a_mres.mat: " in result.stdout and "were no exact colour" in result.stdout
     assert f"3 label maps written to {colleague / 'jpg'}" in result.stdout
+    one = run("convert", colleague / "gt" / "a.jpg", *words[2:], "--nearest-color", "--out", colleague / "one")
+    assert f"1 label map written to {colleague / 'one'}" in one.stdout
     result = run("retile", colleague / "jpg", "-t", 8, "--jobs", 1)
     assert result.exit_code == 0 and len(list((colleague / "jpg" / "tile_8" / "sand").iterdir())) == 9
     (colleague / "gt" / "c.jpg").write_bytes(b"no")

@@ -84,3 +84,12 @@ def test_nobody_to_compare(people, tmp_path):
         measure_agreement(tmp_path / "none")
     with pytest.raises(BadInput, match="two people"):
         measure_agreement(people[0] / "annotators" / "Ann")
+
+
+def test_where_nothing_could_be_compared_there_is_no_empty_table(people, run):
+    folder, _ = people
+    for stem in "ab":
+        (folder / "annotators" / "Bob" / f"{stem}_mres.mat").write_bytes(b"no map")
+    done = run("agreement", folder)
+    assert done.exit_code == 1 and "Bob" in done.stderr and done.stdout == ""
+    assert not (folder / "agreement" / "agreement.csv").exists()

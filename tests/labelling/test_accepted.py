@@ -1,6 +1,7 @@
 """An accepted result is on disk only while it is that of the strokes; else it is in ``.trash``."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -176,3 +177,12 @@ def test_two_people_work_apart_and_share_the_class_list(photos, table, draw):
     for wrong in ("../x", "", "a/b", ".hidden", " a", "x" * 61):
         with pytest.raises(BadInput, match="--annotator"):
             open_session([photos], table=table, annotator=wrong)
+
+
+def test_images_of_one_name_are_refused_before_anything_is_made(photos, tmp_path):
+    others = tmp_path / "others"
+    others.mkdir()
+    shutil.copy(photos / "a.png", others)
+    with pytest.raises(BadInput, match="would both be saved as a_doodles"):
+        open_session([photos / "a.png", others / "a.png"], annotator="Ann")
+    assert not (photos / "annotators").exists()

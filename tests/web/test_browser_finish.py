@@ -109,6 +109,12 @@ def test_smoothing_is_seen_at_once(desk, tab, on_sand, on_water):
     tab.page.reload()
     tab.ready()
     assert tab.page.input_value("#smoothness") == "4" and tab.page.input_value("#specks") == "5000"
+    # A value that is out of bounds becomes the nearest that is not.
+    tab.page.click("#smooth-part summary")
+    for typed, kept in (("-5", 0), ("99999999", 1_000_000), ("", 0)):
+        tab.page.fill("#specks", typed)
+        tab.poll(lambda kept=kept: desk.session.options.specks == kept, f"{typed} becomes {kept}")
+        tab.poll(lambda kept=kept: tab.page.input_value("#specks") == str(kept), "the field shows what is used")
 
 
 def test_the_result_is_downloaded(tab, beach, on_sand, on_water, browse, tmp_path):

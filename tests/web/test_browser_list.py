@@ -68,6 +68,23 @@ def test_the_border_is_dragged_and_stays(tab):
     assert width() == pytest.approx(384, abs=1)
 
 
+def test_an_image_that_cannot_be_opened(tab, series, browse):
+    """The list names the image that is seen and drawn on; the keys go on beyond the other."""
+    browse.expected.append("status of 400")
+    series[1].write_bytes(b"broken")
+    current = lambda: tab.page.get_attribute("#images [aria-selected=true]", "title")  # noqa: E731
+    for open_next in (lambda: tab.press("PageDown"), lambda: tab.page.click(f"#images .row[title='{series[1].name}']")):
+        open_next()
+        tab.says(series[1].name, where="#banner")
+        assert current() == series[0].name and tab.page.title().startswith(series[0].name)
+        tab.ready().scribble((20, 20), (20, 25))
+        assert not series[1].with_name(f"{series[1].stem}_doodles.json").exists()
+        assert read_stage(series[0].with_name(f"{series[0].stem}_doodles.json")) == "working"
+    tab.press("PageDown")
+    tab.poll(lambda: current() == series[2].name, "the next image is open")
+    tab.ready()
+
+
 def test_imported_labels_are_filtered_and_accepted_together(label, series, table, tmp_path):
     folder = tmp_path / "labels"
     folder.mkdir()

@@ -152,3 +152,26 @@ def test_a_small_window_has_room_for_classes(label, beach, browse, picture):
     ground = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == "rgb(255, 255, 255)"
     picture(tab, "small_light")
+
+
+@pytest.mark.parametrize("width, height", [(390, 844), (800, 600), (1280, 800)])
+def test_nothing_is_out_of_reach(label, beach, width, height):
+    """With all parts open, Accept stays in view; what is focused does not move the page; a row of a class is whole."""
+    phone = {"has_touch": True, "is_mobile": True} if width < 400 else {}
+    tab = label([beach / "coast.png"], viewport={"width": width, "height": height}, **phone).tab
+    page = tab.page
+
+    def is_in_view(box):
+        right, bottom = box["x"] + box["width"], box["y"] + box["height"]
+        return min(box["x"], box["y"]) >= 0 and right <= width and bottom <= height
+
+    page.evaluate("for (const one of document.querySelectorAll('.panel.right details')) one.open = true")
+    assert all(is_in_view(page.locator(f"#{one}").bounding_box()) for one in ("run", "accept", "accept-next"))
+    panel = "document.querySelector('.panel.right')"
+    assert page.evaluate(f"{panel}.scrollWidth === {panel}.clientWidth")
+    page.focus("#import-file")
+    assert page.evaluate("scrollY === 0 && document.documentElement.scrollHeight === innerHeight")
+    page.click("#edit-classes")
+    assert all(is_in_view(one.bounding_box()) for one in page.locator("#class-dialog button").all())
+    rows = "document.querySelector('#class-rows')"
+    assert page.evaluate(f"{rows}.scrollWidth === {rows}.clientWidth")

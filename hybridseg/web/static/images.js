@@ -76,9 +76,9 @@ export class ImageList {
     this.#scrollToActive();
   }
 
-  /** The item `step` places further in the list as shown, or undefined; `test` may skip some. */
-  neighbour(step, test = () => true) {
-    const start = this.#shown.findIndex((item) => item.id === this.#current);
+  /** The item `step` places further in the list as shown, from the open one or `from`, or undefined; `test` may skip some. */
+  neighbour(step, test = () => true, from = this.#current) {
+    const start = this.#shown.findIndex((item) => item.id === from);
     for (let k = start + step; k >= 0 && k < this.#shown.length; k += step) {
       if (test(this.#shown[k])) return this.#shown[k];
     }

@@ -17,7 +17,7 @@ import { Jobs } from "./jobs.js";
 import { labelCommands, listenToKeys } from "./keys.js";
 import { Messages } from "./messages.js";
 import { Settling } from "./overlay.js";
-import { showPen, showProgress, showState, showWalk, showZoom } from "./panel.js";
+import { describeItem, showPen, showProgress, showState, showWalk, showZoom } from "./panel.js";
 import { ClassPicker } from "./picker.js";
 import { PointerInput } from "./pointer.js";
 import { Preview } from "./preview.js";
@@ -30,9 +30,8 @@ import { Tone } from "./tone.js";
 import { Drawing } from "./tools.js";
 import { Viewer } from "./viewer.js";
 import { Walk } from "./walk.js";
-import { cancelWork, exportResult, importLabels, refreshClasses, runImage, saveClasses, setSmoothing } from "./work.js";
+import { cancelWork, listenToFiles, refreshClasses, runImage, saveClasses, setSmoothing } from "./work.js";
 
-const MARKS = { untouched: ["○", "to do"], imported: ["⇩", "imported"], working: ["◐", "in progress"], done: ["✓", "done"] };
 const SILENT = "The server does not answer; trying again every two seconds. Your strokes are kept.";
 const POLYGON = "Enter or a click on the first corner closes it, Backspace removes a corner, Esc drops it.";
 const GONE =
@@ -50,6 +49,7 @@ class LabelPage {
   tone = new Tone(() => this.viewer.refresh());
   bands = new BandChoice(() => this.state && this.viewer.spoil("picture", everything(this.state)));
   #wanted = null; // id of the image that is to be open
+  #tried = null; // and of the one that was asked for last
   #beforeWalk = null; // the view before the walk
   #renewing = false;
   #tellsPolygon = false;
@@ -77,7 +77,7 @@ class LabelPage {
     this.finish = new Finish(this);
     this.layers = makeLayers(this);
     this.images = new ImageList(byId("images"), {
-      describe: ({ state }) => ({ mark: MARKS[state][0], note: MARKS[state][1] }),
+      describe: describeItem,
       onOpen: (id) => this.open(id),
       thumbs: new Thumbs(this.api, () => this.images.refresh()),
     });
@@ -111,9 +111,9 @@ class LabelPage {
   /** Open an image, and say so, or say `words`. */
   async open(id, words = null) {
     this.closeDrawer();
-    history.replaceState(null, "", `#${encodeURIComponent(id)}`);
-    this.images.setCurrent(id);
+    this.#mark(id);
     this.messages.pass();
+    this.#tried = id;
     if (this.#wanted === id) return;
     this.drawing.finish();
     this.#wanted = id;
@@ -123,13 +123,16 @@ class LabelPage {
     const state = await this.ask(() => this.api.get(imagePath(id)));
     if (this.#wanted !== id) return;
     if (state) return this.#show(state, words);
+    // The image that is seen and drawn on stays the one that the list names.
     this.#wanted = this.state?.id ?? null;
+    if (this.state) this.#mark(this.state.id);
+    document.body.dataset.image = this.state?.id ?? "";
     this.messages.rest();
   }
 
-  /** Open the next image of the list, or the previous one. */
+  /** Open the next image of the list, or the previous one; after one that could not be opened, the one beyond it. */
   openNeighbour(step, test, words) {
-    const item = this.images.neighbour(step, test);
+    const item = this.images.neighbour(step, test, this.#tried);
     if (item) this.open(item.id, words);
     else this.messages.say(words ?? "There is no further image.");
   }
@@ -230,6 +233,11 @@ class LabelPage {
       if (error.kind === "conflict") this.reload(this.state.id);
       return null;
     }
+  }
+
+  #mark(id) {
+    history.replaceState(null, "", `#${encodeURIComponent(id)}`);
+    this.images.setCurrent(id);
   }
 
   // An import, another tab or another program has changed the classes.
@@ -350,14 +358,7 @@ class LabelPage {
       byId(id).addEventListener("input", () => this.images.setFilter(byId("filter").value, byId("state-filter").value));
     }
     makeBorder(byId("border"), byId("image-panel"), this.settings);
-    byId("export").addEventListener("input", ({ target }) => {
-      exportResult(this, target.value);
-      target.value = "";
-    });
-    byId("import-file").addEventListener("change", ({ target }) => {
-      importLabels(this, target.files[0]);
-      target.value = "";
-    });
+    listenToFiles(this);
     this.settings.on("wheel", (value) => (this.input.wheelSetsPen = value === "pen"));
     this.settings.on("pen", (value) => this.choice.setUnit(value));
     byId("show-part").open = window.innerHeight >= 700 && window.innerWidth > 620;

@@ -3,6 +3,14 @@
 import { byId, press } from "./dom.js";
 import { asSentence } from "./messages.js";
 
+const MARKS = { untouched: ["○", "to do"], imported: ["⇩", "imported"], working: ["◐", "in progress"], done: ["✓", "done"] };
+
+/** The mark and the words for an image of the list. */
+export function describeItem({ state }) {
+  const [mark, note] = MARKS[state];
+  return { mark, note };
+}
+
 /** Show what can be done with an image, and its job. */
 export function showState(state) {
   const { job } = state;

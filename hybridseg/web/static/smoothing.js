@@ -23,8 +23,13 @@ export class Smoothing {
   #later() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      const [smoothness, specks] = ["smoothness", "specks"].map((id) => Math.round(byId(id).valueAsNumber) || 0);
+      const [smoothness, specks] = ["smoothness", "specks"].map((id) => withinLimits(byId(id)));
       this.#onSet({ smoothness, specks });
     }, DELAY_MS);
   }
+}
+
+// What is typed may lie outside; the field then shows what the server answers.
+function withinLimits({ valueAsNumber, min, max }) {
+  return Math.min(Math.max(Math.round(valueAsNumber) || 0, min), max);
 }

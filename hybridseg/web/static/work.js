@@ -18,8 +18,20 @@ export async function cancelWork(page) {
   if (state) page.heed(state);
 }
 
-/** Import labels from a file. */
-export async function importLabels(page, file) {
+/** Listen to the fields that import labels and export a result. */
+export function listenToFiles(page) {
+  byId("export").addEventListener("input", ({ target }) => {
+    exportResult(page, target.value);
+    target.value = "";
+  });
+  byId("import-file").addEventListener("change", ({ target }) => {
+    importLabels(page, target.files[0]);
+    target.value = "";
+  });
+}
+
+// Import labels from a file.
+async function importLabels(page, file) {
   if (!page.state || !file) return;
   const { id } = page.state;
   await page.queue.drained(id);
@@ -53,8 +65,8 @@ export async function saveClasses(page, classes) {
   if (page.state) page.reload(page.state.id);
 }
 
-/** Download the result of the open image in a format of another program. */
-export async function exportResult(page, to) {
+// Download the result of the open image in a format of another program.
+async function exportResult(page, to) {
   if (!page.state || !to) return;
   const { id } = page.state;
   await page.queue.drained(id);
