@@ -122,7 +122,9 @@ bench: $(VENV)/installed-test
 	$(BIN)/python tests/benchmarks/bench_label.py
 	$(BIN)/python tests/benchmarks/bench_memory.py --check
 	$(BIN)/python tests/benchmarks/bench_areas.py
-	$(BIN)/python tests/benchmarks/bench_batch.py --scenes 1000
+	$(BIN)/python tests/benchmarks/bench_spread.py
+	$(BIN)/python tests/benchmarks/bench_batch.py --scenes 1000 --mosaic 4000
+	$(BIN)/python tests/benchmarks/bench_gigapixel.py
 
 docs: $(VENV)/installed-test
 	$(BIN)/python tools/write_cli_docs.py

@@ -53,6 +53,8 @@ class Plan:
         Images that lie elsewhere, which are not in the other numbers.
     n_shared : int
         Images whose parts all processes share, see `divide_tasks`.
+    n_replaced : int
+        Images whose results are replaced, since they are of another model or of other settings.
     """
 
     n_left: int
@@ -64,6 +66,7 @@ class Plan:
     is_measured: bool = True
     n_remote: int = 0
     n_shared: int = 0
+    n_replaced: int = 0
 
 
 def list_tasks(
@@ -130,6 +133,12 @@ def _count_parts(job: Job, image: Path) -> int:
         return 1 if is_remote(image) else job.count_parts(image)
     except HybridSegError:
         return 1
+
+
+def count_replaced(left: Sequence[Path], manifest: Manifest, *, job: str) -> int:
+    """Count the images whose results, of another model or of other settings, make room for those of a job."""
+    entries = (manifest.entries.get(find_key(path)) for path in left)
+    return sum(entry is not None and entry.result == DONE and entry.job != job for entry in entries)
 
 
 def make_plan(

@@ -13,7 +13,7 @@ import click
 from hybridseg.batch.cluster import Cluster, open_cluster
 from hybridseg.batch.jobs import Job, Mapper
 from hybridseg.batch.manifest import Manifest
-from hybridseg.batch.plan import Plan, check_disk, divide_tasks, list_tasks, make_plan, sort_out
+from hybridseg.batch.plan import Plan, check_disk, count_replaced, divide_tasks, list_tasks, make_plan, sort_out
 from hybridseg.batch.status import RunStatus, read_status
 from hybridseg.batch.workers import Processes
 from hybridseg.cli.console import Console, pass_console
@@ -80,7 +80,10 @@ def segment(console: Console, **settings: Any) -> None:
         console.finish(problems, lead="segment would refuse:")
         return
     with manifest.writing(), _open_engine(console, settings, job) as (mapper, engine):
-        check_disk(settings["out_dir"], _plan(images, job, manifest, settings)[0])
+        plan, _ = _plan(images, job, manifest, settings)
+        check_disk(settings["out_dir"], plan)
+        if plan.n_replaced:
+            console.say(f"{_tell_replaced(plan)}; give another --out to keep them")
         refused = {images[i]: problem for i, problem in list_tasks(images, job, manifest)[1].items()}
         if settings["send_model"] and isinstance(mapper, Cluster):
             job = replace(job, sent=mapper.send_models(job.model_paths))
@@ -138,11 +141,13 @@ def _plan(images: list[Path], job: Job, manifest: Manifest, settings: dict[str, 
     left, failed = sort_out(tasks, job, manifest, retry_failed=settings["retry_failed"])
     n_done = len(tasks) - len(left) - len(failed)
     n_workers = 1 if _is_joined(settings) else settings["n_jobs"]
-    plan = make_plan(
-        [path for _, path in left], n_done, manifest, job=job.fingerprint(), n_workers=n_workers,
-        with_figures=settings["figures"],
-    )  # fmt: skip
-    plan = replace(plan, n_shared=len(divide_tasks(left, job, n_workers)[1]))
+    paths, fingerprint = [path for _, path in left], job.fingerprint()
+    plan = make_plan(paths, n_done, manifest, job=fingerprint, n_workers=n_workers, with_figures=settings["figures"])
+    plan = replace(
+        plan,
+        n_shared=len(divide_tasks(left, job, n_workers)[1]),
+        n_replaced=count_replaced(paths, manifest, job=fingerprint),
+    )
     return plan, [*problems.values(), *failed.values()]
 
 
@@ -151,12 +156,17 @@ def _is_joined(settings: dict[str, Any]) -> bool:
     return bool(settings["scheduler"] or settings["scheduler_file"])
 
 
+def _tell_replaced(plan: Plan) -> str:
+    return f"the results of {count_of(plan.n_replaced, 'image')} will be replaced (another model or other settings)"
+
+
 def _say_plan(console: Console, plan: Plan, settings: dict[str, Any]) -> None:
     console.record(plan=asdict(plan))
     rough = "" if plan.is_measured else ", by the sizes of the images"
     total = count_memory()
     rows = {
         "images": f"{plan.n_left:,} to do, {plan.n_done:,} done"
+        + (f"; {_tell_replaced(plan)}" if plan.n_replaced else "")
         + (f"; all processes share the parts of {count_of(plan.n_shared, 'image')}" if plan.n_shared else ""),
         "megapixels": f"{plan.megapixels:,.1f}"
         + (f", and those of {count_of(plan.n_remote, 'image')} elsewhere" if plan.n_remote else ""),

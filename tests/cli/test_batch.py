@@ -45,7 +45,11 @@ def test_a_folder_and_then_what_is_missing(run, photos, words, tmp_path):
     assert "had a result already and were skipped: 2" in result.output and "c.png:" in result.output
     assert (out / "a_ares_16.mat").stat().st_mtime_ns == before
     # Other results than those that are there.
+    told = "the results of 3 images will be replaced (another model or other settings)"
+    plan = run("segment", photos, *words, "--probabilities", "--dry-run").output
+    assert f"images      3 to do, 0 done; {told}" in plan
     result = run("segment", photos, *words, "--probabilities")
+    assert f"{told}; give another --out to keep them" in result.output
     assert "3 images done" in result.output and (out / "a_ares_16_confidence.tif").exists()
 
 
