@@ -133,6 +133,15 @@ def make_pair(table):
     return write
 
 
+@pytest.fixture(scope="session")
+def stripes():
+    """Left fine stripes, right coarse ones of the same colours: a CRF of colours is blind to that."""
+    rows, cols = np.indices((96, 160))
+    is_light = np.where(cols < 80, rows // 2 % 2, rows // 8 % 2)
+    noise = np.random.default_rng(0).integers(0, 20, (96, 160, 3))
+    return (np.where(is_light, 180, 60)[..., None] + noise).astype(np.uint8)
+
+
 class ByColor:
     """An engine that tells tiles by their strongest colour, and is 80 % sure."""
 

@@ -143,7 +143,7 @@ def measure_overhead(n_units: int, folder: Path) -> None:
 
 
 def measure_driver(n_units: int, folder: Path) -> None:
-    """Print what units without work take of the processes that hand them out and write down what came of them."""
+    """Print what units without work take of the processes that hand them out and record their outcome."""
     import psutil
 
     images = [folder / f"e{i:05}.png" for i in range(n_units)]

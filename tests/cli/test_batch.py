@@ -44,6 +44,9 @@ def test_a_folder_and_then_what_is_missing(run, photos, words, tmp_path):
     result = run("segment", photos, *words)
     assert "had a result already and were skipped: 2" in result.output and "c.png:" in result.output
     assert (out / "a_ares_16.mat").stat().st_mtime_ns == before
+    # What is missing is made anew, and replaces nothing.
+    (out / "b_ares_16.mat").unlink()
+    assert "1 to do, 2 done\n" in run("segment", photos, *words, "--dry-run").output
     # Other results than those that are there.
     told = "the results of 3 images will be replaced (another model or other settings)"
     plan = run("segment", photos, *words, "--probabilities", "--dry-run").output

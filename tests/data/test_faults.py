@@ -27,7 +27,7 @@ def look(tmp_path, monkeypatch):
 
 
 def test_a_mask_of_0_and_255_among_masks_of_ids(look):
-    """255 is no class, so nobody would miss what was drawn in white."""
+    """255 stands for no class, so a class with that id would vanish unnoticed."""
     found = look([[0, 1, 2], [0, 255], [1, 2], [0, 1]])["black and white"]
     title = "1 mask holds 0 and 255 alone, unlike the others, and 255 counts as no class (p1.png); "
     assert not found.breaks and str(found).startswith(title) and "--threshold 128" in found.mend

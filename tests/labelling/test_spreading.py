@@ -26,15 +26,6 @@ SMALL = CrfOptions(theta=8.0, color_scale=5.0, gt_prob=0.9, n_threads=1)
 
 
 @pytest.fixture(scope="module")
-def stripes():
-    """Left fine stripes, right coarse ones of the same colours: a CRF of colours is blind to that."""
-    rows, cols = np.indices((96, 160))
-    is_light = np.where(cols < 80, rows // 2 % 2, rows // 8 % 2)
-    noise = np.random.default_rng(0).integers(0, 20, (96, 160, 3))
-    return (np.where(is_light, 180, 60)[..., None] + noise).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
 def strokes():
     seeds = np.zeros((96, 160), np.uint8)
     # By nearness alone the border would lie too far left.

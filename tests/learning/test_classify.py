@@ -7,15 +7,6 @@ from hybridseg.learning.features import COLOR, DEEP, PixelFeatures
 
 
 @pytest.fixture(scope="module")
-def stripes():
-    """Left fine stripes, right coarse ones of the same colours."""
-    rows, cols = np.indices((96, 160))
-    is_light = np.where(cols < 80, rows // 2 % 2, rows // 8 % 2)
-    noise = np.random.default_rng(0).integers(0, 20, (96, 160, 3))
-    return (np.where(is_light, 180, 60)[..., None] + noise).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
 def strokes():
     seeds = np.zeros((96, 160), np.uint8)
     seeds[20:60, 20:23], seeds[20:60, 130:133] = 4, 2

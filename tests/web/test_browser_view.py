@@ -51,7 +51,7 @@ def test_the_class_under_the_pointer(tab, on_sand, on_water):
     tab.press("v", "r", "t")
     tab.page.mouse.move(*tab.at(20, 300))
     tab.press("c")
-    tab.says("no class at this point")
+    tab.says("Nothing is labelled here")
 
 
 def test_the_picture_brighter_and_as_it_is(tab):

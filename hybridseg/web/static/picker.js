@@ -30,7 +30,7 @@ export class ClassPicker {
   pick(point) {
     if (this.armed) this.arm(false);
     const index = point ? this.#classAt(point) : -1;
-    if (index < 0) return this.#page.messages.say("There is no class at this point.");
+    if (index < 0) return this.#page.messages.say("Nothing is labelled here.");
     this.#page.classList.pick(index);
     this.#page.messages.say(`You draw with ${this.#page.classList.current.name}.`);
   }
