@@ -273,6 +273,26 @@ def test_long_names(label, photos, picture):
         assert head[0] > head[1] > 20 and tail[0] == tail[1]
 
 
+def test_a_thumbnail_leaves_its_row(label, photos):
+    """A click that has begun before the picture came is heard."""
+    for name in ("b.png", "c.png"):
+        (photos / name).write_bytes((photos / "a.png").read_bytes())
+    tab = label([photos / name for name in ("a.png", "b.png", "c.png")]).tab
+    all_here = "document.querySelectorAll('#images img.picture').length === 3"
+    tab.wait(all_here)
+    held = []
+    tab.page.route("**/thumbnail*", lambda route: held.append(route))
+    tab.page.reload()
+    tab.page.locator("#image-row-2").hover(position={"x": 60, "y": 10})
+    tab.page.mouse.down()
+    while not tab.page.evaluate(all_here):
+        tab.page.wait_for_timeout(20)
+        while held:
+            held.pop().continue_()
+    tab.page.mouse.up()
+    tab.wait("document.querySelector('#image-row-2').getAttribute('aria-selected') === 'true'")
+
+
 def test_the_first_tab_stop_leads_to_the_image(tab):
     tab.press("Tab")
     assert tab.page.locator("#skip").bounding_box()["y"] >= 0

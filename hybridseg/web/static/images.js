@@ -64,9 +64,10 @@ export class ImageList {
     this.#render();
   }
 
-  /** Draw the rows again. */
-  refresh() {
-    this.#render();
+  /** The picture of an item is here. Its row stays: a click that has begun on a row that is replaced would be lost. */
+  showThumb(id) {
+    const place = this.#shown.findIndex((item) => item.id === id);
+    document.getElementById(rowId(place))?.querySelector(".picture").replaceWith(this.#picture({ id }));
   }
 
   /** Mark the item that is open, and scroll to it. */

@@ -4,7 +4,7 @@ import { imagePath } from "./api.js";
 
 const MAX_REQUESTS = 2;
 
-/** Pictures by image; `onArrival()` is called when one is here. */
+/** Pictures by image; `onArrival(id)` is called when one is here. */
 export class Thumbs {
   #api;
   #onArrival;
@@ -37,7 +37,7 @@ export class Thumbs {
     });
     if (blob) this.#urls.set(id, URL.createObjectURL(blob));
     this.#running--;
-    if (blob) this.#onArrival();
+    if (blob) this.#onArrival(id);
     this.want(this.#wanted);
   }
 }
