@@ -15,7 +15,7 @@ from tests.robustness import trial
 from tests.robustness.faults import FAULTS, NEED_DISK, can_mount
 from tests.robustness.kill import share_kills
 from tests.robustness.trees import compare, find_torn
-from tests.robustness.writers import DIFFERENCES, WRITERS, WRITES_NOTHING
+from tests.robustness.writers import DIFFERENCES, MADE, WRITERS, WRITES_NOTHING
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -28,6 +28,12 @@ def test_every_command_is_registered():
     assert all(any(writer.is_named(name) for name in commands) for writer in WRITERS)
     page = (Path(__file__).parents[2] / "docs/reliability.md").read_text(encoding="utf-8")
     assert all(f": {entry.reason}\n" in page for entry in DIFFERENCES)
+
+
+@pytest.mark.parametrize("name", ["photos", "people", "labeldefs.txt", "config.json"])
+def test_inputs_are_made_where_nothing_is(tmp_path, name):
+    MADE[name](tmp_path / name)
+    assert (tmp_path / name).exists()
 
 
 def test_what_counts_as_torn_or_lost():

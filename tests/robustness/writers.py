@@ -319,7 +319,7 @@ def paint_photos(folder: Path) -> None:
 def label_twice(folder: Path) -> None:
     """Write the label maps of six images by two people."""
     for shift, name in enumerate(("Ann", "Bob")):
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
         for i in range(6):
             write_matfile(folder / name / f"photo_{i}_mres.mat", LabelMap(np.roll(make_areas(i), 3 * shift, 1), AREAS))
 
