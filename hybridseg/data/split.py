@@ -184,10 +184,12 @@ def _refuse_loss(target_dir: Path, earlier: list[SplitEntry]) -> None:
         for path in list_images(target_dir / name) if (target_dir / name).is_dir() else ():
             if path not in listed:
                 raise OutputExists(f"{path} was not put there by an earlier split; move it away first")
-    for path, (source, action) in listed.items():
-        if path.exists() and (action == "move" or not source.exists()):
+    there = {path: entry for path, entry in listed.items() if path.exists()}
+    for path, (source, action) in there.items():
+        if action == "move" or not source.exists():
             raise OutputExists(f"{path} may be the only copy (its original is gone); move it away first")
-        if path.exists() and action == "copy" and path.stat().st_mtime_ns > source.stat().st_mtime_ns + _ONE_SECOND:
+    for path, (source, action) in there.items():
+        if action == "copy" and path.stat().st_mtime_ns > source.stat().st_mtime_ns + _ONE_SECOND:
             raise OutputExists(f"{path} was changed after it was copied from {source}; move it away first")
 
 

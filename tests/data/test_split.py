@@ -273,6 +273,10 @@ def test_hand_edits_and_strangers_survive(photos):
     with pytest.raises(OutputExists, match=r"stranger.jpg was not put there by an earlier split"):
         split_folder(photos, options=SplitOptions(seed=2), overwrite=True)
     (test / "stranger.jpg").unlink()
+    later = edited.stat().st_mtime + 5
+    os.utime(edited, (later, later))
+    with pytest.raises(OutputExists, match=f"{edited.name} was changed after it was copied"):
+        split_folder(photos, options=SplitOptions(seed=2), overwrite=True)
     gone = next(photos.glob("p*.jpg"))
     gone.unlink()
     with pytest.raises(OutputExists, match=f"{gone.name} may be the only copy"):
