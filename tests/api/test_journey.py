@@ -257,6 +257,7 @@ def test_masks_become_label_maps(photos, tmp_path):
         hs.convert(tmp_path / "masks", photos=photos, threshold=9, nearest_color=True)
 
 
+@pytest.mark.slow
 def test_tiles_are_scored_and_the_crf_tuned(photos, tiny_model, tile_dir, tmp_path, run):
     model = shutil.copytree(tiny_model.parent, tmp_path / "model") / "model.pb"
     pdf = hs.FigureOptions(figure_format="pdf")

@@ -81,6 +81,7 @@ def expected(mosaic, job):
     return read_results(serial)
 
 
+@pytest.mark.slow
 def test_other_processes_write_the_same(mosaic, job, expected):
     done = run_jobs([mosaic], job, n_jobs=2)
     assert not done.problems and job.count_windows() == N_WINDOWS

@@ -71,6 +71,7 @@ def paint_cells(shape, side, rng):
     return image + rng.integers(0, 25, image.shape).astype(np.uint8)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.integers(64, 260), cols=st.integers(64, 260), side=st.sampled_from([90, 128, 2048]),

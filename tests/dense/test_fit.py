@@ -185,6 +185,7 @@ def test_it_learns(train, n_outputs):
     assert best.val_mean_iou > 0.85 and best.val_dice > 0.9 and history[-1].loss < history[0].loss / 2
 
 
+@pytest.mark.slow
 def test_what_is_reported_and_written(whole):
     history = whole.history
     assert whole.reported == history and [row.epoch for row in history] == [1, 2, 3]

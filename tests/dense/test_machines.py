@@ -194,6 +194,7 @@ def test_what_is_no_machine_does_not_disturb(monkeypatch):
     assert found == [None, None]
 
 
+@pytest.mark.slow
 def test_several_graphics_cards_must_be_there(monkeypatch):
     monkeypatch.setattr(replicas, "list_devices", lambda: ["GPU:0"])
     with pytest.raises(BadInput, match="for several graphics cards, and TensorFlow finds 1 here"):

@@ -34,6 +34,7 @@ def blot(rows, cols, bands=3, seed=0):
     return blobs.repeat(8, axis=0).repeat(8, axis=1)[:rows, :cols]
 
 
+@pytest.mark.slow
 @in_files
 @given(
     rows=st.integers(1, 200), cols=st.integers(1, 200), limit=st.sampled_from([0, 40_000, MIB]),

@@ -133,6 +133,7 @@ def test_a_mask_in_its_place(model_path, network, tmp_path):
     assert result.shares == pytest.approx({n: c for n, c in zip("abc", counts, strict=True) if c}, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_an_image_of_another_scale_is_told(model_path, tmp_path):
     """By the metres of its pixels, or else by its size; with a command that can do something about it."""
     path = tmp_path / "net.h5"

@@ -329,6 +329,7 @@ def test_names_that_are_not_utf8(tmp_path):
     assert set(pairs.sources) == set(source.sources) and pairs.read(0)[0].shape == (16, 24, 3)
 
 
+@pytest.mark.slow
 def test_records_feed_a_network(coast, tmp_path):
     """From files over records to batches, as training does it."""
     found = find_masks(list_images(coast)).pairs

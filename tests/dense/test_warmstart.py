@@ -39,6 +39,7 @@ def checkpoint(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_network_takes_all_weights_of_a_checkpoint(checkpoint, tmp_path):
     model = make_model(tmp_path / "model.h5")
     wanted = make_model(checkpoint).network

@@ -126,6 +126,7 @@ def test_ignored_classes_are_no_errors(results, quick_charts):
     assert not (sheet == WRONG).all(axis=2).any() and (sheet == TABLE.colors[2]).all(axis=2).sum() > 1000
 
 
+@pytest.mark.slow
 def test_the_command(results, run):
     for path in [path for i in range(2, 8) for path in results.glob(f"p{i}*")]:
         path.unlink()

@@ -41,6 +41,7 @@ def get(tiles, compute, fingerprint="f" * 64):
     return compute.n
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing(tiles):
     assert get(tiles, Counter()) == 80 and get(tiles, Counter()) == 0
     assert get(tiles, Counter(), fingerprint="e" * 64) == 80, "another backbone has features of its own"

@@ -70,6 +70,7 @@ def run_saved(folder, tiles, *, output="final_result"):
     return restored(tf.constant(tiles.astype(np.float32) / 255))[output].numpy()
 
 
+@pytest.mark.slow
 def test_everything_that_is_written(train, tile_dir, tiny, tmp_path):
     folders = {"saved_model_dir": tmp_path / "saved", "intermediate_output_graphs_dir": tmp_path / "mid"}
     options = replace(tiny, validation_percentage=0, final_tensor_name="my_answer")
