@@ -117,8 +117,12 @@ def _style_classes(table: ClassTable) -> str:
 
 
 def _is_of_user(style_path: Path) -> bool:
+    head = _STYLE_HEAD.encode()
     try:
-        return style_path.is_file() and not style_path.read_bytes().startswith(_STYLE_HEAD.encode())
+        if not style_path.is_file():
+            return False
+        with style_path.open("rb") as file:
+            return file.read(len(head)) != head
     except OSError:
         return True
 
