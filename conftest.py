@@ -15,6 +15,8 @@ from hybridseg.machine import count_cores
 from hybridseg.models.architectures import ARCHITECTURES
 from hybridseg.models.encoders import ENCODERS
 
+pytest_plugins = ("tests.sessions",)
+
 # How long an example takes depends on what else the machine does.
 settings.register_profile("hybridseg", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=20)

@@ -185,8 +185,8 @@ def write_text(path: str | os.PathLike[str], text: str, *, durable: bool = True)
 
 def replace_text(path: str | os.PathLike[str], text: str) -> Path | None:
     """Write a UTF-8 file, and back up what it replaces; return the path of that, None where nothing changed."""
-    path = Path(path)
-    if path.exists() and path.read_bytes() == text.encode("utf-8", "surrogateescape"):
+    path, data = Path(path), text.encode("utf-8", "surrogateescape")
+    if path.exists() and path.stat().st_size == len(data) and path.read_bytes() == data:
         return None
     backup = back_up(path)
     write_text(path, text)

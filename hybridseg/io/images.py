@@ -23,6 +23,7 @@ from hybridseg.io.pictures import open_picture, read_orientation, unpack_picture
 from hybridseg.io.rasters import (
     GeoReference,
     check_pixel_count,
+    check_unpacking,
     open_raster,
     quiet_rasterio,
     read_gaps,
@@ -169,6 +170,7 @@ def read_valid(path: str | os.PathLike[str]) -> np.ndarray | None:
     with open_raster(path) as dataset:
         info = _read_header(Path(path), dataset)
         check_pixel_count(path, info.rows, info.cols)
+        check_unpacking(path, dataset, n_bytes=info.rows * info.cols)
         return _decode_valid(info, dataset)
 
 
@@ -220,7 +222,9 @@ def _read_header(path: Path, dataset: Any) -> ImageInfo:
 
 
 def _decode(info: ImageInfo, dataset: Any) -> np.ndarray:
-    check_pixel_count(info.path, info.rows, info.cols, pixel_bytes=info.bands * np.dtype(info.dtype).itemsize)
+    pixel_bytes = info.bands * np.dtype(info.dtype).itemsize
+    check_pixel_count(info.path, info.rows, info.cols, pixel_bytes=pixel_bytes)
+    check_unpacking(info.path, dataset, n_bytes=info.rows * info.cols * pixel_bytes)
     logger.debug("reading %s: %d x %d x %d %s", info.path, info.rows, info.cols, info.bands, info.dtype)
     if info.format == "PNG":
         check_png(info.path)

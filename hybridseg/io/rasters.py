@@ -19,12 +19,14 @@ import numpy as np
 
 from hybridseg.errors import BadInput, MissingInput
 from hybridseg.io.damage import hush, refuse_damage
-from hybridseg.io.tiffcheck import check_tiff
+from hybridseg.io.tiffcheck import check_tiff, measure_packed
 
 DEFAULT_MAX_PIXELS = 1_000_000_000
 
 _CACHE_BYTES = 32 << 20
 _WINDOW_BYTES = 4 << 20
+# What reading may take besides twice the bytes that it returns, and of that what it takes anyhow.
+_MOST_BESIDES, _ALWAYS = 256_000_000, 16_000_000
 
 # What GDAL opens along with a raster of this name.
 _OPENED_ALONG = (".msk", ".MSK", ".ovr", ".OVR")
@@ -35,6 +37,8 @@ _NAMES_ALONG = """
 """
 _READ_ALONG = (*_NAMES_ALONG.split(), *_NAMES_ALONG.upper().split())
 _SLOW_ALONG, _MAX_SLOW_BYTES = (".imd", ".IMD", ".rpb", ".RPB", ".pvl", ".PVL"), 256_000
+# How a file .aux begins that GDAL opens.
+_ERDAS = b"EHFA_HEADER_TAG"
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -161,7 +165,9 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
     if driver == "GTiff":
         check_tiff(Path(path))
     _check_beside(Path(path))
-    with refuse_damage(path), quiet_rasterio(), rasterio.open(path, driver=driver) as dataset:
+    # Without its smaller versions, for which GDAL would open that file and any that it names.
+    options = {"OVERVIEW_LEVEL": "NONE"} if _has_erdas_beside(Path(path)) else {}
+    with refuse_damage(path), quiet_rasterio(), rasterio.open(path, driver=driver, **options) as dataset:
         # GDAL looks for a mask only now, in all directories of a TIFF, and what it finds damaged is raised by the next
         # question: whether the file is refused would depend on what the caller asks first.
         _ = dataset.mask_flag_enums, dataset.colorinterp
@@ -173,10 +179,41 @@ def _check_blocks(path: str | os.PathLike[str], dataset: Any) -> None:
     """Raise BadInput where a tile or strip is too large: GDAL unpacks it as a whole, however little of it is read."""
     block_rows, block_cols = dataset.block_shapes[0]
     if block_rows > 1:
-        n_bands = dataset.count if getattr(dataset.interleaving, "value", "") == "PIXEL" else 1
-        # The one type that numpy does not know; it is refused later.
-        pixel_bytes = n_bands * np.dtype(dataset.dtypes[0].replace("complex_int16", "complex64")).itemsize
-        check_pixel_count(f"a block of {path}", block_rows, block_cols, pixel_bytes=pixel_bytes)
+        n_bands, sample_bytes = _measure_pixel(dataset)
+        check_pixel_count(f"a block of {path}", block_rows, block_cols, pixel_bytes=n_bands * sample_bytes)
+
+
+def _measure_pixel(dataset: Any) -> tuple[int, int]:
+    """Return how many bands of a pixel lie side by side, and the bytes of one."""
+    n_bands = dataset.count if getattr(dataset.interleaving, "value", "") == "PIXEL" else 1
+    # The one type that numpy does not know; it is refused later.
+    return n_bands, np.dtype(dataset.dtypes[0].replace("complex_int16", "complex64")).itemsize
+
+
+def check_unpacking(path: str | os.PathLike[str], dataset: Any, *, n_bytes: int) -> None:
+    """Raise BadInput where the tiles or strips of a TIFF are too large for what is read of it.
+
+    GDAL holds one as it is in the file, all of it unpacked, and once more what one band has of it.
+
+    Parameters
+    ----------
+    n_bytes : int
+        What the caller returns of the file; reading takes at most twice that and a constant.
+    """
+    if dataset.driver != "GTiff":
+        return
+    (block_rows, block_cols), (n_bands, sample_bytes) = dataset.block_shapes[0], _measure_pixel(dataset)
+    band_bytes = block_rows * block_cols * sample_bytes
+    unpacked = max(band_bytes, _CACHE_BYTES) + (n_bands * band_bytes if n_bands > 1 else 0)
+    # What is not compressed is read straight to its place.
+    packed = measure_packed(Path(path)) if "COMPRESSION" in dataset.tags(ns="IMAGE_STRUCTURE") else 0
+    needed, most = unpacked + packed + _ALWAYS, n_bytes + _MOST_BESIDES
+    if needed > most:
+        raise BadInput(
+            f"{path} is stored in strips or tiles each of which takes {needed / 1e6:,.0f} MB to unpack, and what is "
+            f"read of it may take {most / 1e6:,.0f}; save it in smaller tiles: "
+            "rio convert IN.tif OUT.tif --co TILED=YES --co BLOCKXSIZE=256 --co BLOCKYSIZE=256"
+        )
 
 
 def _check_beside(path: Path) -> None:
@@ -195,6 +232,9 @@ def _check_beside(path: Path) -> None:
                 raise BadInput(f"{beside} beside it is not a TIFF, as masks and overviews are; move it away")
             check_tiff(beside, is_beside=True)
             _check_beside(beside)
+            # GDAL finds the files of the raster for its mask, too; overviews beside it are left alone then.
+            if _has_erdas_beside(beside) or (ending.lower() == ".msk" and _has_erdas_beside(path)):
+                raise BadInput(f"{beside} has a .aux of ERDAS Imagine beside it, which may name others; move that away")
     for home in (path, path.with_suffix("")):
         for ending in (*_READ_ALONG, *_SLOW_ALONG):
             beside = Path(f"{home}{ending}")
@@ -206,6 +246,18 @@ def _check_beside(path: Path) -> None:
                 raise BadInput(f"{beside} beside it is a pipe or device, not a file; move it away")
             if ending in _SLOW_ALONG and status.st_size > _MAX_SLOW_BYTES:
                 raise BadInput(f"{beside} beside it is far larger than the description of an image; move it away")
+
+
+def _has_erdas_beside(path: Path) -> bool:
+    """Return whether a file of ERDAS Imagine describes a raster; `_check_beside` has seen that it ends."""
+    for beside in (Path(f"{home}{ending}") for home in (path, path.with_suffix("")) for ending in (".aux", ".AUX")):
+        try:
+            with beside.open("rb") as file:
+                if file.read(len(_ERDAS)).upper() == _ERDAS:
+                    return True
+        except (OSError, ValueError):
+            continue
+    return False
 
 
 @contextmanager

@@ -20,6 +20,8 @@ _MAX_BLOCK_BESIDE = 1 << 26
 _MAX_BANDS, _MAX_TEXTS, _MAX_PAGES = 5_000, 10_000, 10_000
 _MAX_TAGS, _MAX_TEXT_BYTES = 4_096, 16_000_000
 _KIND, _COLS, _ROWS, _BANDS, _STRIP_ROWS, _TILE_COLS, _TILE_ROWS, _METADATA = 254, 256, 257, 277, 278, 322, 323, 42112
+# How many bytes each strip, or tile, has in the file.
+_PACKED = (279, 325)
 # Of pages: a smaller version of the image, and its mask. All others are never looked at.
 _REDUCED, _MASK = 1, 4
 # By the numbers that TIFF gives to types; signed ones stand for sizes, too.
@@ -29,10 +31,14 @@ _BIG = 43
 
 @dataclass
 class _Page:
-    """The single numbers of a directory by their tags; where its metadata are, and how long."""
+    """The single numbers of a directory by their tags; where its metadata are, and how long.
+
+    And where the sizes of its blocks are in the file, how many they are, and of which type.
+    """
 
     numbers: dict[int, int] = field(default_factory=dict)
     metadata: tuple[int, int] = (0, 0)
+    packed: tuple[int, int, str] = (0, 0, "")
 
     @property
     def block_shape(self) -> tuple[int, int]:
@@ -66,6 +72,25 @@ def check_tiff(path: Path, *, is_beside: bool = False) -> None:
         return
 
 
+def measure_packed(path: Path) -> int:
+    """Return how many bytes the largest strip or tile of the image has in the file, before it is unpacked."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            page = next(_list_pages(file))
+            place, count, code = page.packed
+            file.seek(place)
+            # In parts: there may be millions of them.
+            largest, step = 0, 1 << 16
+            for done in range(0, count, step):
+                n = min(step, count - done)
+                values = struct.unpack(f"{code[0]}{n}{code[1]}", file.read(n * struct.calcsize(code)))
+                largest = max(largest, *values)
+            return min(largest, size)
+    except (StopIteration, OSError, struct.error, OverflowError):
+        return size
+
+
 def _list_pages(file: BinaryIO) -> Iterator[_Page]:
     head = file.read(16)
     order = "<" if head.startswith(b"II") else ">"
@@ -80,14 +105,21 @@ def _list_pages(file: BinaryIO) -> Iterator[_Page]:
         (n_tags,) = struct.unpack(count, file.read(struct.calcsize(count)))
         if n_tags > _MAX_TAGS:
             return
-        entries, page = file.read(n_tags * struct.calcsize(entry)), _Page()
+        start, entries, page = file.tell(), file.read(n_tags * struct.calcsize(entry)), _Page()
         (place,) = struct.unpack(offset, file.read(struct.calcsize(offset)))
-        for tag, kind, n_values, value in struct.iter_unpack(entry, entries):
+        for number, (tag, kind, n_values, value) in enumerate(struct.iter_unpack(entry, entries), 1):
             if tag == _METADATA:
                 page.metadata = (*struct.unpack(offset, value), n_values)
             elif n_values == 1 and kind in _CODES:
                 # Of two of one tag the first counts.
                 page.numbers.setdefault(tag, struct.unpack_from(order + _CODES[kind], value)[0])
+            if tag in _PACKED and kind in _CODES:
+                code = order + _CODES[kind]
+                # Few of them stand in the entry itself.
+                at = start + number * struct.calcsize(entry) - len(value)
+                if n_values * struct.calcsize(code) > len(value):
+                    (at,) = struct.unpack(offset, value)
+                page.packed = at, n_values, code
         yield page
 
 

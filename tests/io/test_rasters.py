@@ -11,7 +11,7 @@ import rasterio
 from hybridseg.errors import BadInput
 from hybridseg.io.images import describe_image, load_image, read_valid, write_image
 from hybridseg.io.lazyimages import read_part
-from hybridseg.io.rasters import quiet_rasterio
+from hybridseg.io.rasters import open_raster, quiet_rasterio
 
 
 def write_raster(path):
@@ -97,3 +97,32 @@ def test_a_description_beside_a_raster_that_takes_minutes(tmp_path):
         describe_image(tmp_path / "a.tif")
     (tmp_path / "a.IMD").write_text("\n".join([*lines[:100], "END;"]))
     assert describe_image(tmp_path / "a.tif").shape == (40, 60)
+
+
+@pytest.mark.parametrize("beside", ["a.aux", "a.tif.aux", "a.AUX"])
+def test_a_file_of_erdas_beside_a_raster_is_not_opened(tmp_path, beside):
+    """It may name other files of any kind; GDAL takes smaller versions of the raster from it. All else stays."""
+    path = tmp_path / "a.tif"
+    write_raster(path)
+    with quiet_rasterio(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        file.update_tags(TIFFTAG_DATETIME="2020:01:02 03:04:05")
+        file.write_mask(np.arange(40 * 60).reshape(40, 60) % 7 > 0)
+    (tmp_path / "a.tfw").write_text("2\n0\n0\n-2\n100\n900\n")
+    before, found = describe_image(path), load_image(path)
+    assert before.georeference is not None and not found.valid.all()
+    with quiet_rasterio(), rasterio.Env(USE_RRD=True), rasterio.open(path, "r+") as file:
+        file.build_overviews([2], rasterio.enums.Resampling.nearest)
+    (tmp_path / "a.aux").rename(tmp_path / beside)
+    with quiet_rasterio(), rasterio.open(path) as file:
+        assert file.overviews(1) == [2]
+    with open_raster(path) as file:
+        assert file.overviews(1) == []
+    after = load_image(path)
+    assert after.info == before and np.array_equal(after.pixels, found.pixels)
+    assert np.array_equal(after.valid, found.valid)
+    part = read_part(before, slice(0, 40), slice(0, 60), (20, 30))
+    assert part.pixels.shape == (20, 30, 3) and not part.valid.all()
+    # A mask in a file of its own finds it, too.
+    shutil.copy(path, tmp_path / "a.tif.msk")
+    with pytest.raises(BadInput, match=r"a\.tif\.msk has a \.aux of ERDAS Imagine beside it.*; move that away"):
+        describe_image(path)

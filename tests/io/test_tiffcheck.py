@@ -11,7 +11,7 @@ from rasterio.enums import Resampling
 from hybridseg.errors import BadInput
 from hybridseg.io.images import describe_image, load_image
 from hybridseg.io.rasters import quiet_rasterio
-from hybridseg.io.tiffcheck import check_tiff
+from hybridseg.io.tiffcheck import check_tiff, measure_packed
 
 SIDE = 20
 LONG, SHORT, TEXT, SLONG = 4, 3, 2, 9
@@ -151,3 +151,26 @@ def test_what_gdal_writes_passes(tmp_path):
         file.build_overviews([2, 4], Resampling.average)
     check_tiff(path)
     assert load_image(path).valid.sum() == 700
+
+
+@pytest.mark.parametrize("strip_rows", [1, 30, 60])
+@pytest.mark.parametrize("is_big", ["YES", "NO"])
+@pytest.mark.parametrize("order", ["LITTLE", "BIG"])
+def test_the_largest_block_as_it_is_in_the_file(tmp_path, strip_rows, is_big, order):
+    """One strip, two (they stand in the entry itself where it has room) and sixty."""
+    path = tmp_path / "a.tif"
+    image = np.random.default_rng(0).integers(0, 5, (1, 60, 80)).astype(np.uint16)
+    layout = {"height": 60, "width": 80, "count": 1, "dtype": "uint16", "blockysize": strip_rows, "compress": "deflate"}
+    with quiet_rasterio(), rasterio.open(path, "w", "GTiff", **layout, bigtiff=is_big, endianness=order) as dataset:
+        dataset.write(image)
+    with quiet_rasterio(), rasterio.open(path) as dataset:
+        sizes = [dataset.get_tag_item(f"BLOCK_SIZE_0_{i}", "TIFF", bidx=1) for i in range(60 // strip_rows)]
+    assert measure_packed(path) == max(map(int, sizes))
+
+
+def test_a_size_that_the_file_cannot_have(tmp_path):
+    path = tmp_path / "a.tif"
+    write_tiff(path, ((279, LONG, 1, 1 << 31),))
+    assert measure_packed(path) == path.stat().st_size
+    write_tiff(path, ((279, LONG, 1 << 31, 1 << 31),))
+    assert measure_packed(path) == path.stat().st_size

@@ -82,9 +82,11 @@ def guess(draw: Random, site: Site) -> Attack:
             "null",
         )
     )
-    target = (
-        draw.choice(("/?token=", "/?Token=", "/api/session?token=", "/static/label.js?token=", "/?token[]=")) + given
-    )
+    field = draw.choice(("/?token=", "/?Token=", "/api/session?token=", "/static/label.js?token=", "/?token[]="))
+    if "&token=" in given and not field.endswith("?token="):
+        # After a field of another name it would be the first token, and the right one.
+        given = token
+    target = field + given
     method = draw.choice(("GET", "GET", "POST", "HEAD"))
     headers = draw.choice(({}, {"Authorization": f"Bearer {token}"}, {"X-Token": token}, {"Cookie": f"token={token}"}))
     return Attack(site.write(Request(target, method, headers), admitted=False), FORBIDDEN, note=target[:80])

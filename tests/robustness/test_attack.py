@@ -75,3 +75,24 @@ def test_attacks_are_the_same_for_a_seed_and_stay_on_this_machine(attack):
 
     made = [[make(random.Random(i), Anywhere()).data for make in attack.KINDS.values() for i in range(3)]] * 2
     assert made[0] == made[1] and len(set(made[0])) > 50
+
+
+def test_a_guess_is_never_the_right_token(attack):
+    """Two fields in one address: the server takes the first of the right name."""
+    from random import Random
+    from urllib.parse import parse_qs, urlsplit
+
+    from attacks_secrets import guess
+
+    class Guessed(Site):
+        old_token = "used"
+
+        def write(self, request, admitted):
+            address = urlsplit(request.target)
+            self.opens = address.path == "/" and parse_qs(address.query).get("token", [""])[0] == self.token
+            return b""
+
+    site = Guessed()
+    for seed in range(3000):
+        guess(Random(seed), site)
+        assert not site.opens, seed

@@ -11,7 +11,7 @@ import numpy as np
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.errors import BadInput
 from hybridseg.io.labels.formats import read_labelmap
-from hybridseg.io.rasters import check_pixel_count, open_raster, read_strips
+from hybridseg.io.rasters import check_pixel_count, check_unpacking, open_raster, read_strips
 from hybridseg.io.samples import MASK_TYPES
 
 
@@ -46,6 +46,7 @@ def _read_ids(path: Path, dataset: Any) -> np.ndarray:
     check_pixel_count(path, *dataset.shape, pixel_bytes=8)
     kind, nodata = dataset.dtypes[0], dataset.nodata
     ids = np.empty(dataset.shape, kind if kind in MASK_TYPES else np.int32)
+    check_unpacking(path, dataset, n_bytes=ids.nbytes)
     for rows, values in read_strips(dataset, 1):
         empty = np.zeros((), bool) if nodata is None else np.isnan(values) if math.isnan(nodata) else values == nodata
         with np.errstate(invalid="ignore"):

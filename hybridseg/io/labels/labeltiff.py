@@ -31,6 +31,7 @@ from hybridseg.io.labels.labelmaps import (
 from hybridseg.io.rasters import (
     GeoReference,
     check_pixel_count,
+    check_unpacking,
     open_raster,
     read_georeference,
     read_strips,
@@ -116,8 +117,12 @@ def _style_classes(table: ClassTable) -> str:
 
 
 def _is_of_user(style_path: Path) -> bool:
+    head = _STYLE_HEAD.encode()
     try:
-        return style_path.is_file() and not style_path.read_bytes().startswith(_STYLE_HEAD.encode())
+        if not style_path.is_file():
+            return False
+        with style_path.open("rb") as file:
+            return file.read(len(head)) != head
     except OSError:
         return True
 
@@ -144,6 +149,7 @@ def read_labeltiff(path: str | os.PathLike[str], *, table: ClassTable | None = N
         if dataset.driver != "GTiff":
             raise BadInput(f"{path} is a {dataset.driver} file named .tif; give the original label map")
         check_pixel_count(path, *dataset.shape)
+        check_unpacking(path, dataset, n_bytes=dataset.width * dataset.height)
         if dataset.count in (3, 4) and set(dataset.dtypes) == {"uint8"}:
             labels = match_painted(read_strips(dataset, (1, 2, 3)), table, shape=dataset.shape, where=path)
             return LabelMap(labels, table, georeference=read_georeference(dataset))
@@ -165,6 +171,7 @@ def read_tiff_record(path: str | os.PathLike[str]) -> str | None:
     """Return how a label map was made, None where it does not say, as `read_labeltiff` but of one of any size."""
     with open_raster(path) as dataset:
         if dataset.driver == "GTiff" and dataset.dtypes == ("uint8",):
+            check_unpacking(path, dataset, n_bytes=0)
             found = reduce(lambda found, part: zlib.crc32(part[1], found), read_strips(dataset, 1), 0)
             checksum, made_by = (dataset.tags(1).get(tag) for tag in (_CHECKSUM_TAG, _MADE_BY_TAG))
             _check_sum(path, checksum, found)
