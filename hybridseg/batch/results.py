@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,18 @@ MOST_WHOLE_PIXELS = 100_000_000
 NO_CONFIDENCE = 255
 """The nodata value of confidence maps, which hold whole percent."""
 
-ENTROPY, DISAGREEMENT = "entropy", "disagreement"
+ENTROPY, DISAGREEMENT, MODEL_DISAGREEMENT = "entropy", "disagreement", "model_disagreement"
+
+
+def find_disagreement(measures: Mapping[str, float]) -> float | None:
+    """Return how far the models differ by the measures of an image, or else tiles and CRF; None where neither is known.
+
+    Examples
+    --------
+    >>> find_disagreement({"disagreement": 0.2}), find_disagreement({"disagreement": 0.2, "model_disagreement": 0.4})
+    (0.2, 0.4)
+    """
+    return measures.get(MODEL_DISAGREEMENT, measures.get(DISAGREEMENT))
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,8 @@ class ImageResult:
     replaced : str
         Why a result that was there already was made again, when resuming.
     measures : dict
-        How sure the result is, where that was measured: mean `ENTROPY`, and `DISAGREEMENT` of tiles and CRF.
+        How sure the result is, where that was measured: mean `ENTROPY`, `DISAGREEMENT` of tiles and CRF, and
+        `MODEL_DISAGREEMENT` of the models that vote.
     """
 
     image_path: Path
@@ -117,6 +129,9 @@ class ResultRows:
         float32: how undecided the model is, before any CRF, from 0 to 1; NaN where there is no picture.
     tiles : numpy.ndarray or None
         uint8: the class of the tiles alone.
+    differences : numpy.ndarray or None
+        float32: how far the models differ, before any CRF, see `hybridseg.models.ensemble.find_differences`; NaN where
+        there is no picture. Of other rows, at another size, where they see the image so.
     """
 
     labels: np.ndarray
@@ -124,17 +139,19 @@ class ResultRows:
     seeds: np.ndarray | None = None
     entropy: np.ndarray | None = None
     tiles: np.ndarray | None = None
+    differences: np.ndarray | None = None
 
     def blank(self, valid: np.ndarray | None) -> ResultRows:
         """Return the same without a class where there is no picture."""
         if valid is None:
             return self
-        confidence, entropy = (
+        confidence, entropy, differences = (
             None if values is None else np.where(valid, values, np.float32(np.nan))
-            for values in (self.confidence, self.entropy)
+            for values in (self.confidence, self.entropy, self.differences)
         )
         seeds = None if self.seeds is None else np.where(valid, self.seeds, np.uint8(0))
-        return ResultRows(np.where(valid, self.labels, np.uint8(VOID)), confidence, seeds, entropy, self.tiles)
+        labels = np.where(valid, self.labels, np.uint8(VOID))
+        return ResultRows(labels, confidence, seeds, entropy, self.tiles, differences)
 
 
 def resize_rows(found: Iterable[ResultRows], old: tuple[int, int], new: tuple[int, int]) -> Iterator[ResultRows]:
@@ -170,7 +187,7 @@ class KeptMaps:
         self._top, self._is_whole = 0, shape == size
         self.labels, self.seeds = np.empty(size, np.uint8), np.empty(size, np.uint8)
         self.counts, self.n_seeds = np.zeros(VOID + 1, np.int64), 0
-        self._sums = {ENTROPY: (0.0, 0), DISAGREEMENT: (0.0, 0)}
+        self._sums = dict.fromkeys((ENTROPY, DISAGREEMENT, MODEL_DISAGREEMENT), (0.0, 0))
 
     @property
     def measures(self) -> dict[str, float]:
@@ -187,9 +204,10 @@ class KeptMaps:
         self.counts += count_labels(found.labels)
         self.n_seeds += 0 if found.seeds is None else int(np.count_nonzero(found.seeds))
         self._top += len(found.labels)
-        if found.entropy is not None:
-            known = found.entropy[~np.isnan(found.entropy)]
-            self._sum(ENTROPY, float(known.sum(dtype=np.float64)), known.size)
+        for name, values in ((ENTROPY, found.entropy), (MODEL_DISAGREEMENT, found.differences)):
+            if values is not None:
+                known = values[~np.isnan(values)]
+                self._sum(name, float(known.sum(dtype=np.float64)), known.size)
         if found.tiles is not None:
             differs = (found.labels != found.tiles)[found.labels != VOID]
             self._sum(DISAGREEMENT, float(differs.sum()), differs.size)

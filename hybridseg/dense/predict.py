@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ from hybridseg.resample import find_nearest
 from hybridseg.sheets import draw_panels
 
 _COMPOSITE, _CONFIDENCE, _ENTROPY = "_composite", "_confidence.tif", "_entropy.tif"
+# What strips of a result hold beside the class, and what `ResultRows` calls it.
+_FIELDS = {"sure": "confidence", "vague": "entropy", "differ": "differences"}
 
 
 @dataclass(frozen=True)
@@ -242,14 +244,15 @@ def predict_rows(
     work : Work or None
         What computes the windows, where `plan_image` finds a plan; None: this process.
     """
-    shape, work = image.shape[:2], work or Here(models)
+    shape, work, several = image.shape[:2], work or Here(models), len(models) > 1
+    aside = None
     if not smoothing.any:
         settings: dict[str, Any] = {"shape": shape, "options": options, "work": work}
         settings["progress"] = followed_by(progress, 0.0)
 
         def decide_from(n_done: int) -> Iterator[Strip]:
-            pieces = predict_pieces(image, models, n_done=n_done, **settings)
-            return join_pieces((_decide(piece, want_confidence) for piece in pieces), shape[1])
+            pieces = predict_pieces(image, models, n_done=n_done, with_differences=several, **settings)
+            return join_pieces((_decide(piece, want_confidence, several) for piece in pieces), shape[1])
 
         plan = plan_image(image, models, options)
         # Of another size, what is resized goes on from row to row.
@@ -258,50 +261,85 @@ def predict_rows(
         else:
             strips = decide_from(0)
         decided = even_strips(strips)
-        found = (_take_rows(rows["label"], rows if want_confidence else None) for rows in decided)
+        found = (_take_rows(rows["label"], rows) for rows in decided)
     else:
-        smoothed = even_strips(_smooth(image, models, options, smoothing, room, work, progress))
+        picture = image.as_rgb8().resize(find_size(image, models[0], options))
+        aside = _Differences(picture) if several else None
+        smoothed = even_strips(_smooth(image, picture, models, options, smoothing, room, work, aside, progress))
         sure: Iterable[np.ndarray | None] = repeat(None)
         if want_confidence:
             hook = followed_by(progress, UNKNOWN)
-            pieces = predict_pieces(image, models, shape=shape, options=options, work=work, progress=hook)
-            sure = even_strips(join_pieces((_decide(piece, True) for piece in pieces), shape[1]))
+            # With the same layers: of windows that are kept, these are read again.
+            pieces = predict_pieces(
+                image, models, shape=shape, options=options, work=work, with_differences=several, progress=hook
+            )
+            sure = even_strips(join_pieces((_decide(piece, True, several) for piece in pieces), shape[1]))
         found = (_take_rows(labels, rows) for labels, rows in zip(smoothed, sure, strict=False))
     top = 0
     for rows in found:
-        yield rows.blank(image.find_valid(slice(top, top + len(rows.labels))))
+        own = rows.blank(image.find_valid(slice(top, top + len(rows.labels))))
+        yield own if aside is None else replace(own, differences=aside.take())
         top += len(rows.labels)
 
 
 def _take_rows(labels: np.ndarray, decided: np.ndarray | None) -> ResultRows:
-    return ResultRows(labels) if decided is None else ResultRows(labels, decided["sure"], entropy=decided["vague"])
+    names = () if decided is None else decided.dtype.names or ()
+    fields = {field: decided[name] for name, field in _FIELDS.items() if decided is not None and name in names}
+    return ResultRows(labels, **fields)
 
 
-def _decide(piece: Piece, want_confidence: bool) -> Piece:
-    """Return the class of every pixel as ``label``, its probability as ``sure``, and the entropy as ``vague``."""
-    fields = [("label", np.uint8), ("sure", np.float32), ("vague", np.float32)]
-    decided = np.empty(piece.probs.shape[:2], fields if want_confidence else fields[:1])
-    decided["label"] = piece.probs.argmax(axis=2)
+def _decide(piece: Piece, want_confidence: bool, has_differences: bool) -> Piece:
+    """Return the class of every pixel as ``label``, and what is known of it under the other names of `_FIELDS`."""
+    probs = piece.probs[..., :-1] if has_differences else piece.probs
+    found = {"label": probs.argmax(axis=2).astype(np.uint8)}
     if want_confidence:
-        decided["sure"] = piece.probs.max(axis=2)
-        decided["vague"] = measure_entropy(piece.probs)
+        found |= {"sure": probs.max(axis=2), "vague": measure_entropy(probs)}
+    if has_differences:
+        found["differ"] = piece.probs[..., -1]
+    decided = np.empty(probs.shape[:2], [(name, values.dtype) for name, values in found.items()])
+    for name, values in found.items():
+        decided[name] = values
     return Piece(piece.row, piece.col, decided)
+
+
+class _Differences:
+    """Takes from strips of probabilities the layer that says how far the networks differ, and keeps it for a while."""
+
+    def __init__(self, picture: LazyImage) -> None:
+        self._picture = picture
+        self._kept: list[np.ndarray] = []
+
+    def take_from(self, strips: Iterable[Strip]) -> Iterator[Strip]:
+        """Yield the strips without that layer."""
+        for top, strip in strips:
+            valid = self._picture.find_valid(slice(top, top + len(strip)))
+            self._kept.append(np.where(True if valid is None else valid, strip[..., -1], np.float32(np.nan)))
+            yield top, strip[..., :-1]
+
+    def take(self) -> np.ndarray | None:
+        """Return what came in since the last time."""
+        kept, self._kept = self._kept, []
+        return np.concatenate(kept) if kept else None
 
 
 def _smooth(
     image: LazyImage,
+    picture: LazyImage,
     models: Sequence[DenseModel],
     options: DenseOptions,
     smoothing: SmoothingOptions,
     room: int,
     work: Work,
+    aside: _Differences | None,
     progress: Progress,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield smoothed labels of an image, at its size."""
-    shape, size = image.shape[:2], find_size(image, models[0], options)
+    """Yield smoothed labels of an image, at its size, from a picture of it at that of the first network."""
+    shape, size = image.shape[:2], picture.shape[:2]
     hook = followed_by(progress, math.prod(size) * PIXEL_SECONDS * (smoothing.crf_from != "none"))
-    probs = predict_strips(image, models, shape=size, options=options, work=work, progress=hook)
-    picture = image.as_rgb8().resize(size)
+    probs = predict_strips(
+        image, models, shape=size, options=options, work=work, with_differences=aside is not None, progress=hook
+    )
+    probs = probs if aside is None else aside.take_from(probs)
     source = find_nearest(size[0], shape[0])
     for top, labels in smooth_strips(
         picture, probs, n_classes=len(models[0].table), options=smoothing, room=room, progress=progress

@@ -174,12 +174,13 @@ class Segmentation:
 
     def list_rows(self) -> Iterator[ResultRows]:
         """Yield the result at the size of the image from top to bottom, with seeds and what the tiles alone say."""
-        confidence, cells = self.refinement.confidence, (self.votes.find_entropy(), self.votes.find_labels())
+        confidence, votes = self.refinement.confidence, self.votes
+        cells = votes.find_entropy(), votes.find_labels(), votes.differences
         for rows in self.image.list_rows():
             sure = None if confidence is None else resize_nearest(confidence, self.shape, rows)
-            seeds = self.votes.spread(self.cell_seeds, self.shape, rows)
-            entropy, tiles = (self.votes.spread(values, self.shape, rows) for values in cells)
-            found = ResultRows(resize_nearest(self.small_labels, self.shape, rows), sure, seeds, entropy, tiles)
+            seeds = votes.spread(self.cell_seeds, self.shape, rows)
+            more = [None if values is None else votes.spread(values, self.shape, rows) for values in cells]
+            found = ResultRows(resize_nearest(self.small_labels, self.shape, rows), sure, seeds, *more)
             yield found.blank(self.image.find_valid(rows))
 
     def list_tile_rows(self) -> Iterator[ResultRows]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from windowjob import TileJob, WindowJob
+from windowjob import LoggedDense, TileJob, WindowJob
 
 from hybridseg.batch.cluster import open_cluster
 from hybridseg.batch.jobs import Outputs, run_jobs
@@ -21,6 +21,7 @@ from hybridseg.dense.smoothing import SmoothingOptions
 from hybridseg.dense.windows import DenseOptions
 from hybridseg.errors import BadInput
 from hybridseg.models.cards import combine_fingerprint, hash_bytes
+from tests.dense.conftest import FakeDense
 from tests.io.test_lazyimages import write_tiff
 
 N_WINDOWS = 24
@@ -164,6 +165,22 @@ def test_whatever_is_made_of_the_windows(mosaic, job, here, options, smoothing):
     assert len(run_jobs([mosaic], job, mapper=here).images) == 1 and n_parts > 5
     assert job.count_windows() == n_parts - 5, "those that are used twice are not computed twice"
     assert read_results(job) == read_results(serial)
+
+
+@pytest.mark.parametrize("smoothing", [{}, {"radius": 2}])
+def test_networks_that_vote_share_windows_and_are_compared(mosaic, job, here, smoothing, monkeypatch):
+    networks = [LoggedDense(job.model_paths[0], job.log), FakeDense(order=(0, 2, 1))]
+    monkeypatch.setattr(WindowJob, "load", lambda _: networks)
+    job = replace(job, smoothing=SmoothingOptions(**smoothing))
+    serial = place(job, "serial")
+    [expected] = run_jobs([mosaic], serial).images
+    here.n_most = 15
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([mosaic], job, mapper=here)
+    here.n_most = None
+    [found] = run_jobs([mosaic], job, mapper=here).images
+    assert read_results(job) == read_results(serial)
+    assert found.measures == expected.measures and found.measures["model_disagreement"] > 0.1
 
 
 def test_tiles_of_the_hybrid_are_shared_too(mosaic, tmp_path, here):

@@ -127,6 +127,25 @@ def test_confidence_is_what_the_network_says_before_smoothing(photo, fake_dense)
     assert predict_labels(image, [fake_dense()], options=NATIVE)[1] is None
 
 
+@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize("smoothing", [SmoothingOptions(), SmoothingOptions(radius=2)], ids=["plain", "smoothed"])
+def test_how_far_networks_differ_is_measured_where_there_is_a_picture(
+    scene_tif, fake_dense, tmp_path, smoothing, probabilities
+):
+    """Two take the right side for water, one takes it for veg: 2 of 3 pairs differ, before any smoothing."""
+    outputs = Outputs(tmp_path / "out", probabilities=probabilities)
+    models = [fake_dense(), fake_dense(order=(0, 2, 1)), fake_dense()]
+    found = predict_file(scene_tif, models, options=NATIVE, smoothing=smoothing, outputs=outputs)
+    assert found.measures["model_disagreement"] == pytest.approx(2 / 3 * 70 * 80 / (80 * 120 - 20 * 30), abs=1e-3)
+    assert ("entropy" in found.measures) == probabilities
+    alone = predict_file(scene_tif, models[:1], options=NATIVE, smoothing=smoothing, outputs=outputs)
+    assert "model_disagreement" not in alone.measures
+    _, second, third = models
+    second.card = third.card = replace(second.card, size=(64, 96))
+    found = predict_file(scene_tif, models, smoothing=smoothing, outputs=outputs)
+    assert found.measures["model_disagreement"] == pytest.approx(0.41, abs=0.02), "also where they see it otherwise"
+
+
 @pytest.mark.parametrize("options", [NATIVE, DenseOptions()], ids=["native", "whole"])
 def test_smoothing_works_where_the_network_sees(photo, fake_dense, options):
     image = read_image(photo)

@@ -22,7 +22,10 @@ from hybridseg.hybrid.semseg import SemsegJob, segment_file
 from hybridseg.io.images import read_image, write_image
 from hybridseg.io.labels.formats import read_labelmap, read_made_by
 from hybridseg.io.rasters import quiet_rasterio
+from hybridseg.models.ensemble import Ensemble
+from hybridseg.models.store import TileClassifier
 from hybridseg.panels import tint_image
+from tests.conftest import ByColor
 
 CLASSIC = classic_options(16)
 FAST = replace(
@@ -305,6 +308,19 @@ def test_unsure_images_are_named(photo, by_color):
     with pytest.raises(BadInput, match=r"0\.80, and the threshold is 0\.9"):
         segment_file(photo, by_color, options=replace(FAST, threshold=0.9))
     assert names_in(photo.parent) == ["photo.png"]
+
+
+def test_how_far_classifiers_differ_is_measured(photo, by_color):
+    class Turned(ByColor):
+        def classify(self, tiles):
+            return super().classify(tiles)[:, [0, 2, 1]]
+
+    other = TileClassifier(Path("other.pb"), by_color.table, 16, Turned())
+    same = segment_file(photo, Ensemble((by_color, by_color)), options=FAST)
+    assert same.measures["model_disagreement"] == 0
+    found = segment_file(photo, Ensemble((by_color, other)), options=FAST)
+    assert found.measures["model_disagreement"] == pytest.approx(0.5), "the right half is water, or veg"
+    assert "model_disagreement" not in segment_file(photo, by_color, options=FAST).measures
 
 
 def test_nodata_and_transparent_pixels_get_no_class(tmp_path, by_color, paint_coast):
