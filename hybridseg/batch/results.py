@@ -24,6 +24,9 @@ MOST_WHOLE_PIXELS = 100_000_000
 """Of an image whose label map is also written in formats that are made of a whole one: .png and .mat."""
 NO_CONFIDENCE = 255
 """The nodata value of confidence maps, which hold whole percent."""
+NO_DATA = "no data"
+"""The remark on an image every pixel of which is nodata or transparent: its label map is void everywhere."""
+_VOID_ROWS = 128
 
 ENTROPY, DISAGREEMENT, MODEL_DISAGREEMENT = "entropy", "disagreement", "model_disagreement"
 
@@ -56,6 +59,8 @@ class ImageResult:
     measures : dict
         How sure the result is, where that was measured: mean `ENTROPY`, `DISAGREEMENT` of tiles and CRF, and
         `MODEL_DISAGREEMENT` of the models that vote.
+    remark : str
+        `NO_DATA`, or empty.
     """
 
     image_path: Path
@@ -65,12 +70,13 @@ class ImageResult:
     seconds: dict[str, float]
     replaced: str = ""
     measures: dict[str, float] = field(default_factory=dict)
+    remark: str = ""
 
     def __repr__(self) -> str:
         return f"<ImageResult: {self.image_path.name} in {self.written[0]}, {self._describe_shares()}>"
 
     def _describe_shares(self) -> str:
-        return ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+        return self.remark or ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
 
     def _repr_png_(self) -> bytes:
         found = read_labelmap(self.written[0], with_seeds=False)
@@ -90,7 +96,12 @@ class BatchResult:
 
     def _describe(self) -> str:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"{count_of(len(self.images), 'image')} done{skipped}{count_problems(self.problems)}"
+        return f"{self.count_done()}{skipped}{count_problems(self.problems)}"
+
+    def count_done(self) -> str:
+        """Return in words how many images were done, and how many of them hold no data."""
+        n_empty = sum(image.remark == NO_DATA for image in self.images)
+        return f"{count_of(len(self.images), 'image')} done{count_empty(n_empty)}"
 
     def _repr_html_(self) -> str:
         rows = [(image.image_path.name, image.written[0], image._describe_shares()) for image in self.images]
@@ -99,6 +110,17 @@ class BatchResult:
             + (render_table(("image", "label map", "classes"), rows) if rows else "")
             + render_text(*self.problems)
         )
+
+
+def count_empty(n_images: int) -> str:
+    """Return how a line on what is done ends where some of it holds no data.
+
+    Examples
+    --------
+    >>> count_empty(2), count_empty(0)
+    (', 2 of them with no data (void everywhere)', '')
+    """
+    return f", {n_images:,} of them with {NO_DATA} (void everywhere)" if n_images else ""
 
 
 def average_known(values: np.ndarray) -> float | None:
@@ -152,6 +174,14 @@ class ResultRows:
         seeds = None if self.seeds is None else np.where(valid, self.seeds, np.uint8(0))
         labels = np.where(valid, self.labels, np.uint8(VOID))
         return ResultRows(labels, confidence, seeds, entropy, self.tiles, differences)
+
+
+def list_void(shape: tuple[int, int], *, with_confidence: bool) -> Iterator[ResultRows]:
+    """Yield the result for an image of these rows and columns that has no picture."""
+    for row in range(0, shape[0], _VOID_ROWS):
+        part = min(_VOID_ROWS, shape[0] - row), shape[1]
+        unknown = np.full(part, np.nan, np.float32) if with_confidence else None
+        yield ResultRows(np.full(part, VOID, np.uint8), unknown, entropy=unknown)
 
 
 def resize_rows(found: Iterable[ResultRows], old: tuple[int, int], new: tuple[int, int]) -> Iterator[ResultRows]:

@@ -14,6 +14,7 @@ from hybridseg.batch.cluster import Cluster, open_cluster
 from hybridseg.batch.jobs import Job, Mapper
 from hybridseg.batch.manifest import Manifest
 from hybridseg.batch.plan import Plan, check_disk, count_replaced, divide_tasks, list_tasks, make_plan, sort_out
+from hybridseg.batch.results import count_empty
 from hybridseg.batch.status import RunStatus, read_status
 from hybridseg.batch.workers import Processes
 from hybridseg.cli.console import Console, pass_console
@@ -210,7 +211,8 @@ def _say_status(console: Console, found: RunStatus) -> None:
     left = f", about {describe_seconds(found.seconds_left)}" if found.seconds_left and found.is_running else ""
     if n_earlier := found.n_left - found.n_left_now:
         left += f"; {n_earlier:,} of them from earlier calls, which must be run again"
-    rows = {"done": f"{found.n_done:,}", "failed": f"{len(found.failed):,}", "left": f"{found.n_left:,}{left}"}
+    done = f"{found.n_done:,}{count_empty(found.n_empty)}"
+    rows = {"done": done, "failed": f"{len(found.failed):,}", "left": f"{found.n_left:,}{left}"}
     if found.images_per_minute:
         rows["a minute"] = f"{found.images_per_minute:.1f} images, {found.megapixels_per_minute:.1f} megapixels"
     console.say(f"{count_of(found.n_images, 'image')}; the last call, begun {found.begun}, {state}")

@@ -15,7 +15,16 @@ import numpy as np
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
 from hybridseg.batch.parts import Here, Strip, Work
-from hybridseg.batch.results import ImageResult, ResultRows, explain_large, fits_whole, is_small, writing_result
+from hybridseg.batch.results import (
+    NO_DATA,
+    ImageResult,
+    ResultRows,
+    explain_large,
+    fits_whole,
+    is_small,
+    list_void,
+    writing_result,
+)
 from hybridseg.calibration import measure_entropy
 from hybridseg.classes import ClassTable, share_out
 from hybridseg.crf.refine import PIXEL_SECONDS
@@ -30,6 +39,7 @@ from hybridseg.dense.windows import (
     predict_pieces,
     predict_strips,
 )
+from hybridseg.errors import NoPicture
 from hybridseg.figures import DPI
 from hybridseg.forecast import UNKNOWN, followed_by
 from hybridseg.io.bands import AnyImage, match_bands
@@ -116,7 +126,7 @@ def predict_file(
     work: Work | None = None,
     progress: Progress = no_progress,
 ) -> ImageResult:
-    """Segment one image of any size by loaded networks and write the result.
+    """Segment one image of any size by loaded networks and write the result; one without a picture is void everywhere.
 
     Parameters
     ----------
@@ -133,18 +143,19 @@ def predict_file(
     image_path, table = Path(image_path), table or models[0].table
     watch, info = StopWatch(), describe_image(image_path)
     room = memory.find_room(needed=count_needed(info, models, options), held=count_held(models))
-    opened = open_lazily(image_path, room=room).fill()
+    image, notes, is_empty = show_image(open_lazily(image_path, room=room), models, info=info, options=options)
     shape, is_alone = info.shape, target is not None or not fits_whole(info.shape)
-    image, note = match_image(opened, models, has_alpha=info.has_alpha)
     large = "" if target else explain_large(shape)
     size = find_size(image, models[0], options)
-    short = judge_room(size, len(table), options=smoothing, room=room)
-    warnings = (*filter(None, [note, large, short]), *judge_scale(info, models, options))
+    short = "" if is_empty else judge_room(size, len(table), options=smoothing, room=room)
     watch.lap("read")
-    found = predict_rows(
-        image, models, options=options, smoothing=smoothing, want_confidence=outputs.probabilities, room=room,
-        work=work, progress=progress,
-    )  # fmt: skip
+    if is_empty:
+        found = list_void(shape, with_confidence=outputs.probabilities)
+    else:
+        found = predict_rows(
+            image, models, options=options, smoothing=smoothing, want_confidence=outputs.probabilities, room=room,
+            work=work, progress=progress,
+        )  # fmt: skip
     dpi = outputs.figures.dpi if outputs.figures else DPI
     panel = fit_page(shape, 2, dpi=dpi)
     label_path = target
@@ -172,7 +183,30 @@ def predict_file(
         write_labelmap(written[0], LabelMap(kept.labels, table, georeference=info.georeference, made_by=made_by))
     watch.lap("write")
     shares = share_out(kept.counts, table)
-    return ImageResult(image_path, tuple(written), shares, warnings, watch.seconds, measures=kept.measures)
+    return ImageResult(
+        image_path, tuple(written), shares, (*notes, *filter(None, [large, short])), watch.seconds,
+        measures=kept.measures, remark=NO_DATA if is_empty else "",
+    )  # fmt: skip
+
+
+def show_image(
+    image: LazyImage, models: Sequence[DenseModel], *, info: ImageInfo | None, options: DenseOptions
+) -> tuple[LazyImage, tuple[str, ...], bool]:
+    """Return an image as the first network takes it, what a person should know of that, and whether it has no picture.
+
+    Raises
+    ------
+    BadInput
+        When it has not the bands that the network takes.
+    """
+    is_empty = False
+    try:
+        image = image.fill()
+    except NoPicture:
+        is_empty = True
+    matched, note = match_image(image, models, has_alpha=info is not None and info.has_alpha)
+    far = judge_scale(info, models, options) if info is not None else ()
+    return matched, () if is_empty else (*filter(None, [note]), *far), is_empty
 
 
 def match_image(image: AnyImage, models: Sequence[DenseModel], *, has_alpha: bool) -> tuple[AnyImage, str]:

@@ -19,7 +19,7 @@ from hybridseg.classes import VOID
 from hybridseg.crf.guard import LostClass, find_lost_classes
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import PIXEL_SECONDS, Refinement, refine_labels, refine_probs
-from hybridseg.errors import BadInput, TooLittleMemory
+from hybridseg.errors import BadInput, NoPicture, TooLittleMemory
 from hybridseg.forecast import followed_by
 from hybridseg.hybrid.votes import (
     PATTERNS,
@@ -144,7 +144,7 @@ class Segmentation:
     small_labels : numpy.ndarray
         (small rows, small cols) uint8 class ids after the CRF.
     n_tiles : int
-        Number of classified tiles.
+        Number of classified tiles; 0 where the image has no picture at all.
     filled_share : float
         Share of the pixels that the CRF left unlabelled; they take the class of the nearest labelled one.
     lost : list of LostClass
@@ -224,7 +224,7 @@ def segment_image(
     work: Work | None = None,
     progress: Progress = no_progress,
 ) -> Segmentation:
-    """Compute the class of every pixel of an image.
+    """Compute the class of every pixel of an image; of one without any picture all are VOID.
 
     Parameters
     ----------
@@ -262,9 +262,12 @@ def segment_image(
             "or more memory (--max-memory)"
         )
     watch = StopWatch()
-    votes, n_tiles = vote_on_tiles(
-        image, classifier, options=options, work=work, progress=followed_by(progress, n_pixels * PIXEL_SECONDS)
-    )
+    try:
+        votes, n_tiles = vote_on_tiles(
+            image, classifier, options=options, work=work, progress=followed_by(progress, n_pixels * PIXEL_SECONDS)
+        )
+    except NoPicture:
+        return _leave_void(image, options, reduce_shape(shape, scale), len(classifier.table), want_confidence)
     watch.lap("classify tiles")
     small = image.shrink(reduce_shape(shape, scale))
     watch.lap("reduce image")
@@ -284,6 +287,20 @@ def segment_image(
     )  # fmt: skip
     watch.lap("fill")
     return result
+
+
+def _leave_void(
+    image: LazyImage, options: HybridOptions, small: tuple[int, int], n_classes: int, want_confidence: bool
+) -> Segmentation:
+    """Return the result for an image without any picture."""
+    rows, cols = (np.array([0, side]) for side in image.shape[:2])
+    votes = TileVotes(rows, cols, np.zeros((1, 1, n_classes), np.float32), np.zeros((1, 1), np.int32))
+    labels, confidence = np.full(small, VOID, np.uint8), np.full(small, np.nan, np.float32)
+    refinement = Refinement(labels, None, "", 0, 0, confidence if want_confidence else None, 0)
+    cell_seeds = votes.find_seeds(options.threshold)
+    return Segmentation(
+        options, image, image.shrink(small), votes, cell_seeds, labels, 0, 0.0, [], refinement, seconds={}
+    )
 
 
 def vote_on_tiles(

@@ -15,7 +15,7 @@ from hybridseg import __version__
 from hybridseg.batch.jobs import Job, Outputs, load_once
 from hybridseg.batch.madeby import make_record
 from hybridseg.batch.parts import Work
-from hybridseg.batch.results import ImageResult, explain_large, fits_whole, is_small, writing_result
+from hybridseg.batch.results import NO_DATA, ImageResult, explain_large, fits_whole, is_small, writing_result
 from hybridseg.classes import ClassTable, share_out
 from hybridseg.figures import DPI
 from hybridseg.hybrid.segmentation import HybridOptions, Segmentation, plan_votes, segment_image
@@ -223,11 +223,16 @@ def segment_file(
         written.append(place("_report.json"))
         about = {"shares": shares, "warnings": warnings, "seconds": watch.seconds}
         write_json(written[-1], _make_report(image_path, classifier, found, kept.n_seeds, **about))
-    return ImageResult(image_path, tuple(written), shares, tuple(warnings), watch.seconds, measures=kept.measures)
+    return ImageResult(
+        image_path, tuple(written), shares, tuple(warnings), watch.seconds,
+        measures=kept.measures, remark="" if found.n_tiles else NO_DATA,
+    )  # fmt: skip
 
 
 def list_warnings(found: Segmentation, options: HybridOptions, table: ClassTable, *, tile_size: int) -> list[str]:
-    """Describe what a person should check in the result."""
+    """Describe what a person should check in the result; nothing where there is no picture."""
+    if not found.n_tiles:
+        return []
     warnings = [lost.describe(table) for lost in found.lost]
     rows, cols = found.shape
     if min(rows, cols) < tile_size:

@@ -17,7 +17,7 @@ import numpy as np
 from hybridseg.batch.parts import Here, Work
 from hybridseg.calibration import measure_entropy
 from hybridseg.classes import VOID, labels_to_seeds
-from hybridseg.errors import BadInput
+from hybridseg.errors import BadInput, NoPicture
 from hybridseg.forecast import Weighted
 from hybridseg.hybrid.purity import cover_windows, find_edges, mirror_index
 from hybridseg.io.lazyimages import LazyImage, as_lazy
@@ -81,8 +81,14 @@ class TileVotes:
         return labels_to_seeds(np.where(is_sure, self.probs.argmax(axis=2), VOID).astype(np.uint8))
 
     def find_labels(self) -> np.ndarray:
-        """Return the class of every cell, (n_cell_rows, n_cell_cols) uint8; without votes, that of the nearest."""
-        return take_nearest(self.probs.argmax(axis=2).astype(np.uint8), self.n_votes > 0)
+        """Return the class of every cell, (n_cell_rows, n_cell_cols) uint8; without votes, that of the nearest.
+
+        VOID where no cell has any.
+        """
+        known = self.n_votes > 0
+        if not known.any():
+            return np.full(known.shape, VOID, np.uint8)
+        return take_nearest(self.probs.argmax(axis=2).astype(np.uint8), known)
 
     def fill_probs(self) -> np.ndarray:
         """Return the probabilities of every cell; they are equal in a cell without votes."""
@@ -202,8 +208,10 @@ def leave_out_empty(grid: TileGrid, image: LazyImage) -> TileGrid:
 
     Raises
     ------
+    NoPicture
+        When the image has none.
     BadInput
-        When none is left.
+        When no tile is left.
     """
     if not image.has_gaps:
         return grid
@@ -214,17 +222,17 @@ def leave_out_empty(grid: TileGrid, image: LazyImage) -> TileGrid:
             left = int(grid.cols[j])
             kept.append(valid is None or valid[:, left : left + size].mean() >= 0.5)
     if not any(kept):
-        raise BadInput(_explain_none(grid, image))
+        raise _explain_none(grid, image)
     return replace(grid, chosen=grid.chosen[np.array(kept, bool)])
 
 
-def _explain_none(grid: TileGrid, image: LazyImage) -> str:
+def _explain_none(grid: TileGrid, image: LazyImage) -> BadInput:
     shown = (image.find_valid(rows) for rows in image.list_rows())
     if not any(valid is None or valid.any() for valid in shown):
-        return "it has no valid pixel (all are nodata or transparent); leave it out"
+        return NoPicture("it has no valid pixel (all are nodata or transparent); leave it out")
     is_sparse = len(grid.chosen) < len(grid.rows) * len(grid.cols)
     remedy = "give a smaller decimation" if is_sparse else "cut the image to what it shows"
-    return f"more than half of every tile is nodata or transparent; {remedy}"
+    return BadInput(f"more than half of every tile is nodata or transparent; {remedy}")
 
 
 def classify_tiles(

@@ -8,7 +8,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from hybridseg.batch.jobs import Outputs, run_jobs
-from hybridseg.batch.results import ResultRows
+from hybridseg.batch.results import ResultRows, read_confidence
 from hybridseg.classes import VOID, ClassTable
 from hybridseg.crf.options import CrfOptions
 from hybridseg.crf.refine import PIXEL_SECONDS
@@ -264,9 +264,14 @@ def test_an_image_without_a_picture(tmp_path, fake_dense):
     profile = {"driver": "GTiff", "height": 8, "width": 8, "count": 3, "dtype": "uint8", "nodata": 0}
     with quiet_rasterio(), rasterio.open(tmp_path / "empty.tif", "w", **profile) as file:
         file.write(np.zeros((3, 8, 8), np.uint8))
-    with pytest.raises(BadInput, match="holds no picture: all of its pixels are nodata"):
-        predict_file(tmp_path / "empty.tif", [fake_dense()])
-    assert names_in(tmp_path) == ["empty.tif"]
+    for outputs in (Outputs(), Outputs(probabilities=True)):
+        found = predict_file(tmp_path / "empty.tif", [fake_dense()], outputs=outputs)
+        assert (found.remark, found.shares, found.measures, found.warnings) == ("no data", {}, {}, ())
+        assert (read_labelmap(found.written[0]).labels == VOID).all()
+        assert {path for path in tmp_path.rglob("*") if path.is_file()} == {tmp_path / "empty.tif", *found.written}
+    assert np.isnan(read_confidence(tmp_path / "empty_predseg_confidence.tif")).all()
+    with pytest.raises(BadInput, match=r"has 3 bands, and cliff\.h5 takes 4"):
+        predict_file(tmp_path / "empty.tif", [fake_dense(n_bands=4)])
 
 
 def test_no_crf_engine_and_no_image(tmp_path, photo, fake_dense, job, monkeypatch):

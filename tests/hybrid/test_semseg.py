@@ -323,6 +323,30 @@ def test_how_far_classifiers_differ_is_measured(photo, by_color):
     assert "model_disagreement" not in segment_file(photo, by_color, options=FAST).measures
 
 
+@pytest.mark.parametrize("kind", ["nodata", "transparent", "nan"])
+def test_an_image_without_data_is_void(tmp_path, job, kind):
+    image = np.zeros((40, 64, 4 if kind == "transparent" else 3), np.uint8)
+    place = {"crs": "EPSG:32611", "transform": from_origin(1000, 2000, 0.5, 0.5)}
+    if kind == "transparent":
+        Image.fromarray(image).save(tmp_path / "a.png")
+    elif kind == "nodata":
+        save_tiff(tmp_path / "a.tif", image, nodata=0, **place)
+    else:
+        save_tiff(tmp_path / "a.tif", np.full(image.shape, np.nan, np.float32), **place)
+    [path] = tmp_path.iterdir()
+    job = replace(job, outputs=Outputs(tmp_path / "out", probabilities=True, report=True, keep_seeds=True))
+    result = run_jobs([path], job)
+    assert not result.problems
+    [found] = result.images
+    assert (found.remark, found.shares, found.measures, found.warnings) == ("no data", {}, {}, ())
+    assert all(target in found.written and target.exists() for target in job.list_targets(path))
+    for name in ("a_ares_16.mat", "a_ares_16_label.png", "a_atiles_16.mat"):
+        assert (read_labelmap(tmp_path / "out" / name).labels == VOID).all()
+    assert np.isnan(read_confidence(tmp_path / "out/a_ares_16_confidence.tif")).all()
+    assert repr(result) == "<BatchResult: 1 image done, 1 of them with no data (void everywhere)>"
+    assert run_jobs([path], job, resume=True).skipped == (path,)
+
+
 def test_nodata_and_transparent_pixels_get_no_class(tmp_path, by_color, paint_coast):
     image = np.maximum(paint_coast(48, 80, border=60), 1)
     image[:, :20] = 0
