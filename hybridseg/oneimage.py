@@ -19,6 +19,7 @@ from hybridseg.dense.windows import count_held, count_needed
 from hybridseg.errors import BadInput, TooLittleMemory
 from hybridseg.hybrid.segmentation import segment_image
 from hybridseg.hybrid.semseg import SemsegJob, list_warnings
+from hybridseg.io.bands import describe_colors
 from hybridseg.io.images import ImageInfo, describe_image
 from hybridseg.io.labels.formats import write_labelmap
 from hybridseg.io.labels.labelmaps import LabelMap
@@ -131,12 +132,14 @@ def segment_rows(
     """
     made_by, warnings = job.record_shape(image.shape[:2]), tuple[str, ...]()
     if isinstance(job, SemsegJob):
-        classifier, image = job.load(), image.as_rgb8()
+        classifier, has_alpha = job.load(), info is not None and info.has_alpha
+        bands = describe_colors(image.shape[2], model=classifier.path.name, has_alpha=has_alpha)
+        image = image.as_rgb8()
         segmented = segment_image(
             image, classifier, options=job.options, want_confidence=want_confidence, room=room, progress=progress
         )
         table, rows = job.table or classifier.table, segmented.list_rows()
-        warnings = tuple(list_warnings(segmented, job.options, table, tile_size=classifier.tile_size))
+        warnings = tuple(list_warnings(segmented, job.options, table, tile_size=classifier.tile_size, bands=bands))
         is_empty = not segmented.n_tiles
     else:
         networks = job.load()

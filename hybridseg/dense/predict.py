@@ -25,10 +25,11 @@ from hybridseg.batch.results import (
     list_void,
     writing_result,
 )
-from hybridseg.calibration import measure_entropy
+from hybridseg.batch.workers import MOST_AHEAD
 from hybridseg.classes import ClassTable, share_out
 from hybridseg.crf.refine import PIXEL_SECONDS
-from hybridseg.dense.pieces import Piece, even_strips, join_pieces
+from hybridseg.dense.decisions import Differences, decide, take_rows
+from hybridseg.dense.pieces import even_strips, join_pieces
 from hybridseg.dense.smoothing import SmoothingOptions, judge_room, smooth_strips
 from hybridseg.dense.windows import (
     DenseOptions,
@@ -55,8 +56,6 @@ from hybridseg.resample import find_nearest
 from hybridseg.sheets import draw_panels
 
 _COMPOSITE, _CONFIDENCE, _ENTROPY = "_composite", "_confidence.tif", "_entropy.tif"
-# What strips of a result hold beside the class, and what `ResultRows` calls it.
-_FIELDS = {"sure": "confidence", "vague": "entropy", "differ": "differences"}
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,19 @@ class PredictJob(Job):
         """Return the number of windows of an image; 1 for networks that do not see it alike."""
         plan = plan_image(describe_image(image_path), self.load(), self.options)
         return len(plan) if plan else 1
+
+    def count_kept(self, image_path: Path, n_workers: int) -> int:
+        """Return about how many bytes its windows take on the disk: all, or those that the next strips need."""
+        info, models = describe_image(image_path), self.load()
+        plan = plan_image(info, models, self.options)
+        if plan is None:
+            return 0
+        several = len(models) > 1
+        window = 4 * (len(models[0].table) + several) * plan.height * plan.width
+        if self.smoothing.any or plan.shape != info.shape:
+            return len(plan) * window
+        n_windows = min(plan.count_kept() + n_workers + MOST_AHEAD, len(plan))
+        return n_windows * window + math.prod(info.shape) * (1 + 8 * self.outputs.probabilities + 4 * several)
 
     def segment(self, image_path: Path, *, work: Work | None = None, progress: Progress = no_progress) -> ImageResult:
         """Segment one image and write the result."""
@@ -286,7 +298,7 @@ def predict_rows(
 
         def decide_from(n_done: int) -> Iterator[Strip]:
             pieces = predict_pieces(image, models, n_done=n_done, with_differences=several, **settings)
-            return join_pieces((_decide(piece, want_confidence, several) for piece in pieces), shape[1])
+            return join_pieces((decide(piece, want_confidence, several) for piece in pieces), shape[1])
 
         plan = plan_image(image, models, options)
         # Of another size, what is resized goes on from row to row.
@@ -295,10 +307,10 @@ def predict_rows(
         else:
             strips = decide_from(0)
         decided = even_strips(strips)
-        found = (_take_rows(rows["label"], rows) for rows in decided)
+        found = (take_rows(rows["label"], rows) for rows in decided)
     else:
         picture = image.as_rgb8().resize(find_size(image, models[0], options))
-        aside = _Differences(picture) if several else None
+        aside = Differences(picture) if several else None
         smoothed = even_strips(_smooth(image, picture, models, options, smoothing, room, work, aside, progress))
         sure: Iterable[np.ndarray | None] = repeat(None)
         if want_confidence:
@@ -307,53 +319,13 @@ def predict_rows(
             pieces = predict_pieces(
                 image, models, shape=shape, options=options, work=work, with_differences=several, progress=hook
             )
-            sure = even_strips(join_pieces((_decide(piece, True, several) for piece in pieces), shape[1]))
-        found = (_take_rows(labels, rows) for labels, rows in zip(smoothed, sure, strict=False))
+            sure = even_strips(join_pieces((decide(piece, True, several) for piece in pieces), shape[1]))
+        found = (take_rows(labels, rows) for labels, rows in zip(smoothed, sure, strict=False))
     top = 0
     for rows in found:
         own = rows.blank(image.find_valid(slice(top, top + len(rows.labels))))
         yield own if aside is None else replace(own, differences=aside.take())
         top += len(rows.labels)
-
-
-def _take_rows(labels: np.ndarray, decided: np.ndarray | None) -> ResultRows:
-    names = () if decided is None else decided.dtype.names or ()
-    fields = {field: decided[name] for name, field in _FIELDS.items() if decided is not None and name in names}
-    return ResultRows(labels, **fields)
-
-
-def _decide(piece: Piece, want_confidence: bool, has_differences: bool) -> Piece:
-    """Return the class of every pixel as ``label``, and what is known of it under the other names of `_FIELDS`."""
-    probs = piece.probs[..., :-1] if has_differences else piece.probs
-    found = {"label": probs.argmax(axis=2).astype(np.uint8)}
-    if want_confidence:
-        found |= {"sure": probs.max(axis=2), "vague": measure_entropy(probs)}
-    if has_differences:
-        found["differ"] = piece.probs[..., -1]
-    decided = np.empty(probs.shape[:2], [(name, values.dtype) for name, values in found.items()])
-    for name, values in found.items():
-        decided[name] = values
-    return Piece(piece.row, piece.col, decided)
-
-
-class _Differences:
-    """Takes from strips of probabilities the layer that says how far the networks differ, and keeps it for a while."""
-
-    def __init__(self, picture: LazyImage) -> None:
-        self._picture = picture
-        self._kept: list[np.ndarray] = []
-
-    def take_from(self, strips: Iterable[Strip]) -> Iterator[Strip]:
-        """Yield the strips without that layer."""
-        for top, strip in strips:
-            valid = self._picture.find_valid(slice(top, top + len(strip)))
-            self._kept.append(np.where(True if valid is None else valid, strip[..., -1], np.float32(np.nan)))
-            yield top, strip[..., :-1]
-
-    def take(self) -> np.ndarray | None:
-        """Return what came in since the last time."""
-        kept, self._kept = self._kept, []
-        return np.concatenate(kept) if kept else None
 
 
 def _smooth(
@@ -364,7 +336,7 @@ def _smooth(
     smoothing: SmoothingOptions,
     room: int,
     work: Work,
-    aside: _Differences | None,
+    aside: Differences | None,
     progress: Progress,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield smoothed labels of an image, at its size, from a picture of it at that of the first network."""

@@ -164,6 +164,14 @@ def test_images_of_other_kinds(tmp_path, by_color, paint_coast, kind):
     assert (labels[:, :31] == 0).all() and (labels[:, 33:] == 2).all()
 
 
+@pytest.mark.parametrize(("n_bands", "used"), [(2, "its first one stands for all three"), (5, "its first three stand")])
+def test_which_bands_are_used_is_told(tmp_path, by_color, paint_coast, n_bands, used):
+    image = np.dstack([paint_coast(40, 64, border=32), np.zeros((40, 64, 2), np.uint8)])
+    save_tiff(tmp_path / "a.tif", image[..., :n_bands])
+    [told] = segment_file(tmp_path / "a.tif", by_color, options=FAST).warnings
+    assert told.startswith(f"it has {n_bands} bands, and model.pb takes red, green and blue: {used}")
+
+
 def test_a_grey_image(tmp_path, by_color):
     Image.fromarray(np.full((20, 24), 90, np.uint8)).save(tmp_path / "grey.png")
     segment_file(tmp_path / "grey.png", by_color, options=FAST)
