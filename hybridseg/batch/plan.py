@@ -191,10 +191,6 @@ def check_disk(folder: Path, plan: Plan) -> None:
             f"the results need {needed / 1e9:.1f} GB{parts if plan.kept_bytes else ''} and {folder} has "
             f"{free / 1e9:.1f}; choose another --out"
         )
-        raise WriteFailed(
-            f"the results need {(needed + plan.kept_bytes) / 1e9:.1f} GB{parts} and {folder} has {free / 1e9:.1f}; "
-            "choose another --out"
-        )
 
 
 def measure_megapixels(image: Path) -> float:
